@@ -1,0 +1,47 @@
+/** Every code that an `OneheadError` can carry. */
+export const errorCodes = [
+  'INVALID_ARGUMENT',
+  'INVALID_SHAPE',
+  'INVALID_DTYPE',
+  'DISPOSED',
+  'NOT_SUPPORTED',
+  'OUT_OF_MEMORY',
+  'DEVICE_UNAVAILABLE',
+  'DEVICE_FAILED',
+  'ADDON_UNAVAILABLE',
+  'MODEL_NOT_FOUND',
+  'MODEL_INVALID',
+  'AUDIO_NOT_FOUND',
+  'AUDIO_INVALID',
+  'DOWNLOAD_FAILED',
+] as const;
+export type ErrorCode = (typeof errorCodes)[number];
+
+export interface ErrorDetails {
+  /** The operation that refused, such as 'linear'. */
+  operation?: string;
+  /** The argument that was wrong, such as 'bias'. */
+  argument?: string;
+  expected?: string;
+  received?: string;
+  cause?: unknown;
+}
+
+/** An error with one sentence that says what was wrong and what to do, and a code for programs. */
+export class OneheadError extends Error {
+  override readonly name = 'OneheadError';
+  readonly code: ErrorCode;
+  readonly operation?: string;
+  readonly argument?: string;
+  readonly expected?: string;
+  readonly received?: string;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.operation = details.operation;
+    this.argument = details.argument;
+    this.expected = details.expected;
+    this.received = details.received;
+  }
+}

@@ -1,0 +1,60 @@
+/** The public shapes of a transcription: OpenAI's verbose_json. */
+
+/** A stretch of speech with its times, in seconds from the start of the audio. */
+export interface Segment {
+  id: number;
+  /** Where the window that gave this segment begins, in frames of 10 ms. */
+  seek: number;
+  start: number;
+  end: number;
+  text: string;
+  tokens: number[];
+  temperature: number;
+  avg_logprob: number;
+  compression_ratio: number;
+  no_speech_prob: number;
+}
+
+/** What `Whisper.transcribe` gives. */
+export interface Transcription {
+  task: 'transcribe' | 'translate';
+  language: string;
+  /** Length of the audio in seconds. */
+  duration: number;
+  text: string;
+  segments: Segment[];
+}
+
+/** Reported after each window. Seconds of audio; `total` is null while a stream's length is not known. */
+export interface TranscribeProgress {
+  processed: number;
+  total: number | null;
+  segments: Segment[];
+}
+
+export type Task = 'transcribe' | 'translate';
+export type TimestampMode = 'none' | 'segment';
+export type DataType = 'float32' | 'float16' | 'bfloat16';
+
+export interface LoadOptions {
+  /** 'cpu' (the default), 'cuda' or 'cuda:N'. */
+  device?: string;
+  /** The storage type of weights and caches; by default the fastest that the device multiplies natively. */
+  dtype?: DataType | 'auto';
+  /** CPU threads; by default the number of physical cores available. */
+  threads?: number;
+  /** Called while a hub model downloads. Bytes. */
+  onDownload?: (progress: { file: string; loaded: number; total: number | null }) => void;
+  signal?: AbortSignal;
+}
+
+export interface TranscribeOptions {
+  /** A language code ('en') or name ('english'); detected when absent. */
+  language?: string;
+  task?: Task;
+  timestamps?: TimestampMode;
+  /** Upper limit of new tokens in each window. */
+  maxNewTokens?: number;
+  onProgress?: (progress: TranscribeProgress) => void;
+  signal?: AbortSignal;
+}

@@ -1,0 +1,198 @@
+// The CPU kernels' face: plain pointers in, plain pointers out. They know no tensor, no program and no framework.
+//
+// Every kernel is compiled once for each instruction set (portable, AVX2, AVX-512, AVX-512 with bfloat16 products) and
+// chosen at run time. A kernel is called by every thread of a Team with the same arguments and divides the work itself.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace onehead::cpu {
+
+/** Storage formats that the kernels read and write. Sums are always float32. */
+enum class Format : int32_t { float32, bfloat16 };
+
+enum class Activation : int32_t { none, gelu };
+
+/** The threads that run one kernel together. */
+class Team {
+ public:
+  virtual ~Team() = default;
+  int thread = 0;
+  int threads = 1;
+  /** Returns when every thread of the team has called it. */
+  virtual void barrier() const = 0;
+};
+
+/** One thread's contiguous share [begin, end) of `count` pieces. */
+struct Share {
+  int64_t begin, end;
+  Share(int64_t count, const Team& team)
+      : begin(count * team.thread / team.threads), end(count * (team.thread + 1) / team.threads) {}
+};
+
+/**
+ * y[m, n] = activation(sum over k of norm(x)[m, k] * w[n, k] + bias[n]) + residual[m, n], for few rows m: the product of a decode
+ * step, bound by reading w once. w is row-major [columns, depth] in `weightFormat`.
+ */
+struct LinearRows {
+  int64_t rows, columns, depth;  // m, n, k
+  const void* x;
+  Format xFormat;
+  int64_t xStride;  // elements between rows
+  const void* w;
+  Format weightFormat;
+  const float* bias;        // [columns] or null
+  const float* normWeight;  // [depth]: layer norm of x before the product, or null
+  const float* normBias;    // [depth]
+  float epsilon;
+  Activation activation;
+  const float* residual;  // [rows, columns] float32 or null; may be y itself
+  void* y;                // [rows, columns]
+  Format yFormat;
+  void* scratch;  // linearRowsScratch(rows, depth) bytes, 64-byte aligned, shared by the team
+};
+size_t linearRowsScratch(int64_t rows, int64_t depth);
+
+/** y = (x - mean) / sqrt(variance + epsilon) * weight + bias, over the last dimension. */
+struct LayerNorm {
+  int64_t rows, width;
+  const float* x;
+  const float* weight;
+  const float* bias;
+  float epsilon;
+  void* y;
+  Format yFormat;
+};
+
+/** Tensors of attention are [batch, length, heads, headSize] with contiguous heads; strides are in elements. */
+struct AttentionView {
+  const void* data;
+  int64_t batchStride, rowStride;
+};
+
+enum class AttentionAlgorithm : int32_t { multiHead, memoryEfficient, splitKeyValue };
+
+/**
+ * softmax(q k^T * scale) v, query head h reading key/value head h * keyValueHeads / heads.
+ * With `append`, the new keys and values of this call are first copied to rows start[b] ... start[b] + queries - 1 of the cache
+ * that key and value point to. With `causal`, query i of sequence b sees keys 0 ... start[b] + i (start 0 when null);
+ * otherwise keys 0 ... keys - 1.
+ */
+struct Attention {
+  int64_t batch, queries, keys, heads, keyValueHeads, headSize;
+  Format format;  // of q, k, v and y
+  AttentionView q, k, v;
+  bool causal;
+  const int32_t* start;  // [batch] or null
+  const void *newKey, *newValue;  // rows to append or null: [batch, queries, keyValueHeads, headSize] with these strides
+  int64_t newBatchStride, newRowStride;
+  float scale;
+  void* y;  // [batch, queries, heads, headSize] contiguous
+  void* scratch;  // attentionScratch(...) bytes, 64-byte aligned, shared by the team
+};
+/** Bytes of scratch; for multiHead it holds the whole float32 score matrix [batch, heads, queries, keys]. */
+size_t attentionScratch(const Attention& arguments, AttentionAlgorithm algorithm, int threads);
+
+/**
+ * Whisper's log-mel spectrogram. samples [batch, (frames - 1) * hop + fftSize], the first frame starting at sample 0 (the caller
+ * pads); features [batch, mels, frames] = (max(log10(max(mel, 1e-10)), peak - 8) + 4) / 4, where peak is the larger of this
+ * window's highest log10 value and peak[b], which is updated to it. A start value of -infinity means this window alone.
+ */
+struct LogMel {
+  int64_t batch, frames, fftSize, hop, mels;
+  const float* samples;
+  const float* window;   // [fftSize]
+  const float* filters;  // [mels, fftSize / 2 + 1]; mostly zeros
+  float* peak;           // [batch]
+  float* features;
+  void* scratch;  // logMelScratch(...) bytes
+};
+size_t logMelScratch(const LogMel& arguments, int threads);
+
+/** y[b, t, c] = x[b, c, t], in another format. */
+struct TransposeCast {
+  int64_t batch, rows, columns;  // of x
+  const float* x;
+  void* y;
+  Format yFormat;
+};
+
+/** x[b, i, :] = tokenEmbedding[tokens[b, from + i]] + positionEmbedding[from + i], with from = start[b]. Tokens out of range read as 0. */
+struct Embed {
+  int64_t batch, count, width, vocabulary, positions;
+  const int32_t* tokens;
+  int64_t tokenStride;
+  const int32_t* start;  // [batch]
+  const void* tokenEmbedding;
+  Format tokenFormat;
+  const float* positionEmbedding;
+  float scale;  // of the token embedding
+  float* y;     // [batch, count, width]
+};
+
+/**
+ * Greedy choice of the next token under Whisper's rules; writes the token and its log-probability behind the sequence.
+ * See native/cpu/kernels/next_token.h for the rules and their sources.
+ */
+struct NextToken {
+  int64_t batch, vocabulary, capacity;
+  float* logits;              // [batch, vocabulary]; overwritten by the filtered logits
+  const uint8_t* suppressed;  // [vocabulary]: bit 0 always, bit 1 as the first generated token only
+  int32_t endToken, timestampBegin, noTimestampsToken;  // timestampBegin = vocabulary when the model has none
+  int32_t maxInitialTimestamp;                          // index, or -1
+  int32_t* tokens;       // [batch, capacity]: prompt, then generated
+  float* logProbability;  // [batch, capacity]: of each generated token, at its place
+  int32_t* length;       // [batch]: tokens so far
+  const int32_t* begin;  // [batch]: where the generated tokens begin
+  const int32_t* minimum;  // [batch]: new tokens before the end token may come
+  const int32_t* maximum;  // [batch]: new tokens, the end token counted
+  const int32_t* timestamps;  // [batch]: 1 applies the timestamp rules
+  int32_t* finished;       // [batch]; a finished sequence is left as it is
+  void* scratch;  // nextTokenScratch bytes
+};
+size_t nextTokenScratch(int64_t batch, int threads);
+
+/** probability[b] = softmax(logits[b])[token]. */
+struct TokenProbability {
+  int64_t batch, vocabulary, logitsStride;
+  const float* logits;
+  int32_t token;
+  float* probability;
+};
+
+/** y[b, :] = x[b, index[b] + offset, :], x [batch, length, width] float32; the index is clamped to the rows. */
+struct GatherRows {
+  int64_t batch, length, width;
+  const float* x;
+  const int32_t* index;
+  int32_t offset;
+  float* y;
+  int64_t yStride;
+};
+
+/** Elements of another storage format (also IEEE float16, which checkpoints have and kernels have not). */
+enum class SourceFormat : int32_t { float32, float16, bfloat16 };
+
+/** One instruction set's kernels. All but `convert` are called by every thread of the team. */
+struct Kernels {
+  const char* name;  // 'portable', 'avx2', 'avx512', 'avx512-bf16'
+  void (*linearRows)(const LinearRows&, const Team&);
+  void (*layerNorm)(const LayerNorm&, const Team&);
+  void (*attention)(const Attention&, AttentionAlgorithm, const Team&);
+  void (*logMel)(const LogMel&, const Team&);
+  void (*transposeCast)(const TransposeCast&, const Team&);
+  void (*embed)(const Embed&, const Team&);
+  void (*nextToken)(const NextToken&, const Team&);
+  void (*tokenProbability)(const TokenProbability&, const Team&);
+  void (*gatherRows)(const GatherRows&, const Team&);
+  void (*convert)(const void* from, SourceFormat fromFormat, void* to, Format toFormat, int64_t count);
+};
+
+/** The best kernels that this CPU can run, or those named (null when this CPU or this build cannot). */
+const Kernels* kernels();
+const Kernels* kernels(const char* name);
+/** True when the CPU multiplies bfloat16 natively (AVX512-BF16 or AMX). */
+bool multipliesBfloat16();
+
+}  // namespace onehead::cpu

@@ -1,0 +1,1 @@
+# The CPU kernels: one source, compiled once for each instruction set.
