@@ -27,13 +27,14 @@ class Team {
 /** One thread's contiguous share [begin, end) of `count` pieces. */
 struct Share {
   int64_t begin, end;
-  Share(int64_t count, const Team& team)
+  // Always inlined: the linker must not share one instruction set's copy with the others.
+  [[gnu::always_inline]] Share(int64_t count, const Team& team)
       : begin(count * team.thread / team.threads), end(count * (team.thread + 1) / team.threads) {}
 };
 
 /**
- * y[m, n] = activation(sum over k of norm(x)[m, k] * w[n, k] + bias[n]) + residual[m, n], for few rows m: the product of a decode
- * step, bound by reading w once. w is row-major [columns, depth] in `weightFormat`.
+ * y[m, n] = activation(sum over k of norm(x)[m, k] * w[n, k] + bias[n]) + residual[m, n], for few rows m: the product
+ * of a decode step, bound by reading w once. w is row-major [columns, depth] in `weightFormat`.
  */
 struct LinearRows {
   int64_t rows, columns, depth;  // m, n, k
@@ -75,9 +76,9 @@ enum class AttentionAlgorithm : int32_t { multiHead, memoryEfficient, splitKeyVa
 
 /**
  * softmax(q k^T * scale) v, query head h reading key/value head h * keyValueHeads / heads.
- * With `append`, the new keys and values of this call are first copied to rows start[b] ... start[b] + queries - 1 of the cache
- * that key and value point to. With `causal`, query i of sequence b sees keys 0 ... start[b] + i (start 0 when null);
- * otherwise keys 0 ... keys - 1.
+ * With `append`, the new keys and values of this call are first copied to rows start[b] ... start[b] + queries - 1 of
+ * the cache that key and value point to. With `causal`, query i of sequence b sees keys 0 ... start[b] + i (start 0
+ * when null); otherwise keys 0 ... keys - 1.
  */
 struct Attention {
   int64_t batch, queries, keys, heads, keyValueHeads, headSize;
@@ -85,19 +86,21 @@ struct Attention {
   AttentionView q, k, v;
   bool causal;
   const int32_t* start;  // [batch] or null
-  const void *newKey, *newValue;  // rows to append or null: [batch, queries, keyValueHeads, headSize] with these strides
+  const void *newKey,
+      *newValue;  // rows to append or null: [batch, queries, keyValueHeads, headSize] with these strides
   int64_t newBatchStride, newRowStride;
   float scale;
-  void* y;  // [batch, queries, heads, headSize] contiguous
+  void* y;        // [batch, queries, heads, headSize] contiguous
   void* scratch;  // attentionScratch(...) bytes, 64-byte aligned, shared by the team
 };
 /** Bytes of scratch; for multiHead it holds the whole float32 score matrix [batch, heads, queries, keys]. */
 size_t attentionScratch(const Attention& arguments, AttentionAlgorithm algorithm, int threads);
 
 /**
- * Whisper's log-mel spectrogram. samples [batch, (frames - 1) * hop + fftSize], the first frame starting at sample 0 (the caller
- * pads); features [batch, mels, frames] = (max(log10(max(mel, 1e-10)), peak - 8) + 4) / 4, where peak is the larger of this
- * window's highest log10 value and peak[b], which is updated to it. A start value of -infinity means this window alone.
+ * Whisper's log-mel spectrogram. samples [batch, (frames - 1) * hop + fftSize], the first frame starting at sample 0
+ * (the caller pads); features [batch, mels, frames] = (max(log10(max(mel, 1e-10)), peak - 8) + 4) / 4, where peak is
+ * the larger of this window's highest log10 value and peak[b], which is updated to it. A start value of -infinity means
+ * this window alone.
  */
 struct LogMel {
   int64_t batch, frames, fftSize, hop, mels;
@@ -118,7 +121,8 @@ struct TransposeCast {
   Format yFormat;
 };
 
-/** x[b, i, :] = tokenEmbedding[tokens[b, from + i]] + positionEmbedding[from + i], with from = start[b]. Tokens out of range read as 0. */
+/** x[b, i, :] = tokenEmbedding[tokens[b, from + i]] + positionEmbedding[from + i], with from = start[b]. Tokens out of
+ * range read as 0. */
 struct Embed {
   int64_t batch, count, width, vocabulary, positions;
   const int32_t* tokens;
@@ -141,15 +145,15 @@ struct NextToken {
   const uint8_t* suppressed;  // [vocabulary]: bit 0 always, bit 1 as the first generated token only
   int32_t endToken, timestampBegin, noTimestampsToken;  // timestampBegin = vocabulary when the model has none
   int32_t maxInitialTimestamp;                          // index, or -1
-  int32_t* tokens;       // [batch, capacity]: prompt, then generated
-  float* logProbability;  // [batch, capacity]: of each generated token, at its place
-  int32_t* length;       // [batch]: tokens so far
-  const int32_t* begin;  // [batch]: where the generated tokens begin
-  const int32_t* minimum;  // [batch]: new tokens before the end token may come
-  const int32_t* maximum;  // [batch]: new tokens, the end token counted
-  const int32_t* timestamps;  // [batch]: 1 applies the timestamp rules
-  int32_t* finished;       // [batch]; a finished sequence is left as it is
-  void* scratch;  // nextTokenScratch bytes
+  int32_t* tokens;                                      // [batch, capacity]: prompt, then generated
+  float* logProbability;                                // [batch, capacity]: of each generated token, at its place
+  int32_t* length;                                      // [batch]: tokens so far
+  const int32_t* begin;                                 // [batch]: where the generated tokens begin
+  const int32_t* minimum;                               // [batch]: new tokens before the end token may come
+  const int32_t* maximum;                               // [batch]: new tokens, the end token counted
+  const int32_t* timestamps;                            // [batch]: 1 applies the timestamp rules
+  int32_t* finished;                                    // [batch]; a finished sequence is left as it is
+  void* scratch;                                        // nextTokenScratch bytes
 };
 size_t nextTokenScratch(int64_t batch, int threads);
 

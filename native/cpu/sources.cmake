@@ -1,1 +1,67 @@
 # The CPU kernels: one source, compiled once for each instruction set.
+#
+# onehead_cpu_kernels(<target>) adds them to a target. Also the targets kernels_check and kernels_bench, built on demand.
+include(CheckCXXCompilerFlag)
+
+set(ONEHEAD_CPU_DIRECTORY ${CMAKE_CURRENT_LIST_DIR})
+set(ONEHEAD_CPU_FAMILIES
+  attention_baseline attention_decode attention_streaming convert layer_norm linear_rows log_mel next_token small table)
+list(TRANSFORM ONEHEAD_CPU_FAMILIES PREPEND ${ONEHEAD_CPU_DIRECTORY}/kernels/)
+list(TRANSFORM ONEHEAD_CPU_FAMILIES APPEND .cc)
+
+# Sums may be fused into multiply-adds, but NaN and infinity keep their meaning: no -ffast-math.
+set(ONEHEAD_CPU_FLAGS -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -fno-exceptions -fno-rtti -Wall -Wextra
+  -Wno-maybe-uninitialized)  # GCC 12 warns about its own avx512fintrin.h (bug 105593)
+set(ONEHEAD_CPU_OBJECTS)
+set(ONEHEAD_CPU_DEFINITIONS)
+
+# name: as users see it; isa: the namespace; variant: the table's symbol; then compiler flags
+function(onehead_cpu_instruction_set name isa variant)
+  string(REPLACE ";" " " joined "${ARGN}")
+  if(ARGN)
+    check_cxx_compiler_flag("${joined}" ONEHEAD_COMPILER_TAKES_${isa})
+    if(NOT ONEHEAD_COMPILER_TAKES_${isa})
+      return()
+    endif()
+  endif()
+  set(objects onehead_cpu_${isa})
+  add_library(${objects} OBJECT ${ONEHEAD_CPU_FAMILIES})
+  target_compile_features(${objects} PRIVATE cxx_std_20)
+  target_compile_options(${objects} PRIVATE ${ONEHEAD_CPU_FLAGS} ${ARGN})
+  target_compile_definitions(${objects} PRIVATE ONEHEAD_ISA=${isa} ONEHEAD_VARIANT=${variant} ONEHEAD_NAME="${name}")
+  set_target_properties(${objects} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden)
+  string(TOUPPER ${isa} upper)
+  set(ONEHEAD_CPU_OBJECTS ${ONEHEAD_CPU_OBJECTS} ${objects} PARENT_SCOPE)
+  set(ONEHEAD_CPU_DEFINITIONS ${ONEHEAD_CPU_DEFINITIONS} ONEHEAD_HAVE_${upper} PARENT_SCOPE)
+endfunction()
+
+onehead_cpu_instruction_set(portable portable portableVariant)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  set(ONEHEAD_AVX2 -mavx2 -mfma -mf16c)
+  set(ONEHEAD_AVX512 ${ONEHEAD_AVX2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
+  onehead_cpu_instruction_set(avx2 avx2 avx2Variant ${ONEHEAD_AVX2})
+  onehead_cpu_instruction_set(avx512 avx512 avx512Variant ${ONEHEAD_AVX512})
+  onehead_cpu_instruction_set(avx512-bf16 avx512_bf16 avx512Bf16Variant ${ONEHEAD_AVX512} -mavx512bf16)
+endif()
+
+add_library(onehead_cpu_dispatch OBJECT ${ONEHEAD_CPU_DIRECTORY}/kernels/dispatch.cc)
+target_compile_features(onehead_cpu_dispatch PRIVATE cxx_std_20)
+target_compile_definitions(onehead_cpu_dispatch PRIVATE ${ONEHEAD_CPU_DEFINITIONS})
+set_target_properties(onehead_cpu_dispatch PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden)
+
+function(onehead_cpu_kernels target)
+  foreach(objects IN LISTS ONEHEAD_CPU_OBJECTS ITEMS onehead_cpu_dispatch)
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${objects}>)
+  endforeach()
+endfunction()
+
+# The C++ check against double-precision references, and the microbench.
+find_package(Threads REQUIRED)
+foreach(program IN ITEMS kernels_check kernels_bench)
+  add_executable(${program} EXCLUDE_FROM_ALL ${ONEHEAD_CPU_DIRECTORY}/../../test/native/${program}.cc)
+  target_compile_features(${program} PRIVATE cxx_std_20)
+  target_compile_options(${program} PRIVATE -O2)
+  target_include_directories(${program} PRIVATE ${ONEHEAD_CPU_DIRECTORY})
+  target_link_libraries(${program} PRIVATE Threads::Threads)
+  onehead_cpu_kernels(${program})
+endforeach()

@@ -1,0 +1,42 @@
+/** Finds and loads the native addon: the one built here, or the one that the package carries. */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { OneheadError } from '../errors.js';
+
+const require = createRequire(import.meta.url);
+
+/** The package's folder, from lib/ and from dist/ alike. */
+export function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder);
+  return folder;
+}
+
+/** The addon's exports. Throws OneheadError ADDON_UNAVAILABLE with what was found and what to do. */
+export function loadAddon(): unknown {
+  const root = packageRoot();
+  let file: string;
+  try {
+    file = require('node-gyp-build').resolve(root);
+  } catch (cause) {
+    throw new OneheadError(
+      'ADDON_UNAVAILABLE',
+      `onehead has no native addon for ${process.platform}-${process.arch} in ${root}; build it with \`npm run build:native\` there ` +
+        '(it needs CMake, a C++20 compiler and oneDNN: `apt-get install g++ cmake ninja-build libdnnl-dev`).',
+      { cause },
+    );
+  }
+  try {
+    return require(file);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new OneheadError(
+      'ADDON_UNAVAILABLE',
+      `onehead's native addon ${file} cannot be loaded: ${reason}. A missing library is installed with \`apt-get install libdnnl2 libgomp1\`; ` +
+        'otherwise rebuild it on this machine with `npm rebuild onehead --build-from-source`.',
+      { cause },
+    );
+  }
+}

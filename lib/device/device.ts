@@ -1,0 +1,133 @@
+import { OneheadError } from '../errors.js';
+import {
+  type ElementType,
+  type Information,
+  type NativeDevice,
+  type NativeMappedFile,
+  type NativePart,
+  native,
+  type TensorData,
+} from './native.js';
+import { Operations } from './operations.js';
+import { Program } from './program.js';
+import { Tensor } from './tensor.js';
+
+export interface DeviceOptions {
+  /** CPU threads; by default the cores that this process may use. */
+  threads?: number;
+  /** The CPU's instruction set by name ('portable', 'avx2', 'avx512', 'avx512-bf16'); the best by default. */
+  kernels?: string;
+}
+
+/** A run of a constant's elements: from a mapped file at a byte offset, or zeros. */
+export interface Part {
+  elements: number;
+  file?: MappedFile;
+  offset?: number;
+  dtype?: ElementType;
+}
+
+export interface RecordOptions {
+  /** Fills the temporaries with NaN before each run, so that a test sees what is read before it is written. */
+  poison?: boolean;
+}
+
+/** A file mapped into memory, from which `Device.load` takes weights without a copy in JavaScript. */
+export class MappedFile {
+  /** @internal */
+  readonly native: NativeMappedFile;
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = path;
+    this.native = new (native().MappedFile)(path);
+  }
+
+  /** Bytes. */
+  get size(): number {
+    return this.native.size;
+  }
+
+  /** What was loaded from the file, and what waits to be, is not affected. */
+  close(): void {
+    this.native.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** A processor with its own thread: everything asked of it runs there, in order, and never on the event loop. */
+export class Device {
+  readonly kind: string;
+  readonly #native: NativeDevice;
+
+  /** @param kind 'cpu'. Throws OneheadError DEVICE_UNAVAILABLE, with what to do, when this machine has no such device. */
+  constructor(kind = 'cpu', options: DeviceOptions = {}) {
+    if (options.threads !== undefined && !(Number.isInteger(options.threads) && options.threads >= 1)) {
+      throw new OneheadError(
+        'INVALID_ARGUMENT',
+        `Expected threads to be a whole number of at least 1 but received ${options.threads}.`,
+        { argument: 'threads', expected: 'a whole number of at least 1', received: String(options.threads) },
+      );
+    }
+    this.kind = kind;
+    this.#native = new (native().Device)(kind, options);
+  }
+
+  /** What the addon found on this machine. */
+  static information(): Information {
+    return native().information();
+  }
+
+  /** The storage type that this device multiplies fastest. */
+  get defaultDtype(): 'float32' | 'bfloat16' {
+    return Device.information().cpu.multipliesBfloat16 ? 'bfloat16' : 'float32';
+  }
+
+  /** A tensor of zeros, or of `data`. */
+  tensor(dtype: ElementType, shape: readonly number[], data?: TensorData): Tensor {
+    const tensor = new Tensor(this.#native.createTensor(dtype, shape));
+    // Checked and copied before it returns; work submitted later finds the data there.
+    if (data) tensor.write(data).catch(() => {}); // fails only when the device is closed, which whoever uses it is told
+    return tensor;
+  }
+
+  /** A constant made of parts of mapped files and zeros, in order; the device lays it out as its programs want it. */
+  async load(dtype: ElementType, shape: readonly number[], parts: readonly Part[]): Promise<Tensor> {
+    const nativeParts: NativePart[] = parts.map((part) => ({ ...part, file: part.file?.native }));
+    return new Tensor(await this.#native.load(dtype, shape, nativeParts));
+  }
+
+  /** Records a program: `body` calls operations, which are checked at once and run only when the program does. */
+  record(name: string, body: (operations: Operations) => void, { poison = false }: RecordOptions = {}): Program {
+    const recorder = this.#native.createRecorder();
+    body(new Operations(recorder));
+    return new Program(name, recorder.finish(name, poison));
+  }
+
+  /** Copies `count` elements between tensors of one type, from an element of `from` to an element of `to`. */
+  copy(
+    from: Tensor,
+    to: Tensor,
+    { fromElement = 0, toElement = 0, count }: { fromElement?: number; toElement?: number; count?: number } = {},
+  ): Promise<void> {
+    const elements = count ?? from.size - fromElement;
+    return this.#native.copy(from.native, fromElement, to.native, toElement, elements);
+  }
+
+  /** Bytes that the device's tensors, programs and weights hold now, and at most so far. */
+  memory(): { inUse: number; peak: number } {
+    return this.#native.memory();
+  }
+
+  /** Ends the device's thread; what waits is rejected with code DISPOSED. Waits for the operation under way. */
+  close(): void {
+    this.#native.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

@@ -1,0 +1,99 @@
+/** The addon's exports, as native/addon defines them. Everything public wraps these. */
+import { OneheadError } from '../errors.js';
+import { loadAddon } from './addon.js';
+
+/** Elements as JavaScript holds them; floating elements are read as float32. */
+export type TensorData = Float32Array | Int32Array | Uint8Array | Uint16Array;
+export type ElementType = 'float32' | 'float16' | 'bfloat16' | 'int32' | 'uint8';
+
+export interface NativeTensor {
+  readonly dtype: ElementType;
+  readonly shape: number[];
+  readonly disposed: boolean;
+  write(data: TensorData, element: number): Promise<void>;
+  read(element: number, elements: number): Promise<Float32Array | Int32Array | Uint8Array>;
+  columns(begin: number, count: number): NativeTensor;
+  slice(index: number): NativeTensor;
+  dispose(): void;
+}
+
+export interface NativeMappedFile {
+  readonly size: number;
+  close(): void;
+}
+
+/** A run of a constant's elements: from a mapped file at a byte offset, or zeros. */
+export interface NativePart {
+  elements: number;
+  file?: NativeMappedFile;
+  offset?: number;
+  dtype?: ElementType;
+}
+
+export interface NativeRunResult {
+  times: number;
+  microseconds?: Float64Array;
+}
+
+export interface NativeProgram {
+  readonly operations: { name: string; label: string }[];
+  readonly arenaBytes: number;
+  prepare(): Promise<void>;
+  run(options: { times: number; until?: NativeTensor; trace: boolean }): {
+    promise: Promise<NativeRunResult>;
+    cancel(): void;
+  };
+  dispose(): void;
+}
+
+export interface NativeRecorder {
+  operation(
+    name: string,
+    values: Record<string, NativeTensor | number | boolean | string | undefined>,
+    label: string,
+  ): NativeTensor;
+  finish(name: string, poison: boolean): NativeProgram;
+}
+
+export interface NativeDevice {
+  createTensor(dtype: ElementType, shape: readonly number[]): NativeTensor;
+  load(dtype: ElementType, shape: readonly number[], parts: NativePart[]): Promise<NativeTensor>;
+  createRecorder(): NativeRecorder;
+  copy(from: NativeTensor, fromElement: number, to: NativeTensor, toElement: number, elements: number): Promise<void>;
+  memory(): { inUse: number; peak: number };
+  close(): void;
+}
+
+/** What the addon found on this machine. */
+export interface Information {
+  cpu: { kernels: string; available: string[]; multipliesBfloat16: boolean };
+  onednn: { version: string };
+  cuda: {
+    compiled: boolean;
+    available: boolean;
+    reason: string;
+    driverVersion: number;
+    devices: { name: string; memory: number; computeCapability: string }[];
+    cublasLt: string | null;
+  };
+  /** Cores that this process may use. */
+  threads: number;
+}
+
+export interface NativeAddon {
+  initialize(errorClass: typeof OneheadError): void;
+  information(): Information;
+  Device: new (kind: string, options: { threads?: number; kernels?: string }) => NativeDevice;
+  MappedFile: new (path: string) => NativeMappedFile;
+}
+
+let addon: NativeAddon | undefined;
+
+/** The addon, loaded once. Throws OneheadError ADDON_UNAVAILABLE with what to do when it cannot be. */
+export function native(): NativeAddon {
+  if (!addon) {
+    addon = loadAddon() as NativeAddon;
+    addon.initialize(OneheadError);
+  }
+  return addon;
+}

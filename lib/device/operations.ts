@@ -1,0 +1,193 @@
+import type { NativeRecorder, NativeTensor } from './native.js';
+import { Tensor } from './tensor.js';
+
+export type FloatingType = 'float32' | 'float16' | 'bfloat16';
+export type Activation = 'none' | 'gelu';
+/** How attention is computed; docs/design.md says what each is. */
+export type AttentionAlgorithm = 'multi-head' | 'memory-efficient' | 'split-kv';
+
+/** What every operation that makes a tensor takes. */
+interface OutputOptions {
+  /** Where the result goes; a temporary of the program when absent. */
+  output?: Tensor;
+  dtype?: FloatingType;
+}
+
+export interface Norm {
+  /** float32 [width]. */
+  weight: Tensor;
+  /** float32 [width]. */
+  bias: Tensor;
+  epsilon?: number;
+}
+
+export interface LinearOptions extends OutputOptions {
+  /** float32 [outputs]. */
+  bias?: Tensor;
+  /** Layer norm of x before the product; x is float32 then. */
+  norm?: Norm;
+  activation?: Activation;
+  /** float32 [..., outputs], added last; the result is float32 then. */
+  residual?: Tensor;
+}
+
+export interface AttentionOptions extends OutputOptions {
+  heads: number;
+  /** Must divide heads: 1 is multi-query, `heads` (the default) multi-head. */
+  keyValueHeads?: number;
+  /** Query i of sequence b sees keys 0 ... start[b] + i only. */
+  causal?: boolean;
+  /** int32 [batch]. */
+  start?: Tensor;
+  /** Rows that are first copied to rows start[b] ... of key and value, which are a cache then. */
+  append?: { key: Tensor; value: Tensor };
+  /** Of the products; 1 / sqrt(head size) when absent. */
+  scale?: number;
+  algorithm?: AttentionAlgorithm;
+}
+
+export interface ConvolutionOptions extends OutputOptions {
+  bias?: Tensor;
+  stride?: number;
+  padding?: number;
+  activation?: Activation;
+  /** float32 [length, channels], added to each sequence after the activation. */
+  residual?: Tensor;
+}
+
+/** The tensors that decoding changes from step to step. All int32 [batch] unless said otherwise. */
+export interface DecodingState {
+  /** int32 [batch, capacity]: the prompt, then what was generated. */
+  tokens: Tensor;
+  /** float32 [batch, capacity]: log-probability of each generated token, at its place. */
+  logProbability: Tensor;
+  /** Tokens so far. */
+  length: Tensor;
+  /** Where the token to read next stands: length - 1. */
+  position: Tensor;
+  /** Where the generated tokens begin. */
+  begin: Tensor;
+  /** New tokens before the end token may come. */
+  minimum: Tensor;
+  /** New tokens, the end token counted. */
+  maximum: Tensor;
+  /** 1: the timestamp rules hold. */
+  timestamps: Tensor;
+  /** 1: this sequence has ended and is left as it is. */
+  finished: Tensor;
+}
+
+export interface NextTokenRules {
+  /** uint8 [vocabulary]: bit 0 suppresses always, bit 1 as the first generated token. */
+  suppressed: Tensor;
+  endToken: number;
+  timestampBegin?: number;
+  noTimestampsToken?: number;
+  /** Highest first timestamp, as an index from 0; -1 for any. */
+  maxInitialTimestamp?: number;
+}
+
+type Value = Tensor | number | boolean | string | undefined;
+
+/** Records operations into a program. Each method checks its arguments at once and names, in its error, the one that does not fit. */
+export class Operations {
+  readonly #recorder: NativeRecorder;
+  readonly #scope: string[] = [];
+
+  /** @internal */
+  constructor(recorder: NativeRecorder) {
+    this.#recorder = recorder;
+  }
+
+  /** Labels what `body` records, for traces: 'decoder.0/self'. */
+  scope<T>(name: string, body: () => T): T {
+    this.#scope.push(name);
+    try {
+      return body();
+    } finally {
+      this.#scope.pop();
+    }
+  }
+
+  #record(name: string, values: Record<string, Value>): Tensor {
+    const passed: Record<string, NativeTensor | number | boolean | string | undefined> = {};
+    for (const [key, value] of Object.entries(values)) passed[key] = value instanceof Tensor ? value.native : value;
+    return new Tensor(this.#recorder.operation(name, passed, this.#scope.join('/')));
+  }
+
+  /**
+   * Whisper's log-mel spectrogram: samples [batch, (frames - 1) * hop + window length] to [batch, mels, frames]. The first frame starts
+   * at the first sample. `peak` [batch] is the highest log10 value so far, -infinity at first; it is read and updated.
+   */
+  logMel(samples: Tensor, window: Tensor, filters: Tensor, peak: Tensor, { hop, ...rest }: { hop: number } & OutputOptions) {
+    return this.#record('logMel', { samples, window, filters, peak, hop, ...rest });
+  }
+
+  /** [batch, rows, columns] float32 to [batch, columns, rows] of another type. */
+  transposeCast(x: Tensor, options: OutputOptions = {}): Tensor {
+    return this.#record('transposeCast', { x, ...options });
+  }
+
+  /** x [batch, length, channels], weight [outputs, channels, kernel] to [batch, (length + 2 padding - kernel) / stride + 1, outputs]. */
+  convolution(x: Tensor, weight: Tensor, options: ConvolutionOptions = {}): Tensor {
+    return this.#record('convolution', { x, weight, ...options });
+  }
+
+  /** Over the last dimension of float32 x. */
+  layerNorm(x: Tensor, { weight, bias, epsilon }: Norm, options: OutputOptions = {}): Tensor {
+    return this.#record('layerNorm', { x, weight, bias, epsilon, ...options });
+  }
+
+  /** activation(norm(x) weight^T + bias) + residual: x [..., inputs], weight [outputs, inputs] to [..., outputs]. */
+  linear(x: Tensor, weight: Tensor, { norm, ...options }: LinearOptions = {}): Tensor {
+    return this.#record('linear', {
+      x,
+      weight,
+      normWeight: norm?.weight,
+      normBias: norm?.bias,
+      epsilon: norm?.epsilon,
+      ...options,
+    });
+  }
+
+  /** query [batch, M, heads * size], key and value [batch, N, keyValueHeads * size] (views of columns are fine) to query's shape. */
+  attention(query: Tensor, key: Tensor, value: Tensor, { append, ...options }: AttentionOptions): Tensor {
+    return this.#record('attention', {
+      query,
+      key,
+      value,
+      newKey: append?.key,
+      newValue: append?.value,
+      ...options,
+    });
+  }
+
+  /** The embeddings of tokens start[b] ... start[b] + count - 1 and of their positions: float32 [batch, count, width]. */
+  embed(
+    tokens: Tensor,
+    start: Tensor,
+    tokenEmbedding: Tensor,
+    positionEmbedding: Tensor,
+    options: { count?: number; scale?: number } & OutputOptions = {},
+  ): Tensor {
+    return this.#record('embed', { tokens, start, tokenEmbedding, positionEmbedding, ...options });
+  }
+
+  /** y[i, b] = x[b, index[i, b]]: float32 x [batch, length, width], int32 index [count, batch] to [count, batch, width]. */
+  gatherRows(x: Tensor, index: Tensor, options: OutputOptions = {}): Tensor {
+    return this.#record('gatherRows', { x, index, ...options });
+  }
+
+  /** softmax(logits)[token] of each row: float32 [batch, vocabulary] to [batch]. */
+  tokenProbability(logits: Tensor, token: number, options: OutputOptions = {}): Tensor {
+    return this.#record('tokenProbability', { logits, token, ...options });
+  }
+
+  /**
+   * Chooses each unfinished sequence's next token: suppression, length limits and the timestamp rules, then the most probable one. Writes
+   * it and its log-probability to the state. Rules as in openai/whisper's decoding and transformers' WhisperTimeStampLogitsProcessor.
+   */
+  nextToken(logits: Tensor, rules: NextTokenRules, state: DecodingState): void {
+    this.#record('nextToken', { logits, ...rules, ...state });
+  }
+}

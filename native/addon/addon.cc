@@ -1,0 +1,83 @@
+// The addon's exports. lib/device/addon.ts is their typed face.
+#include <napi.h>
+#include <omp.h>
+
+#include "../cpu/cpu_backend.h"
+#include "../cpu/kernels.h"
+#include "../cpu/products.h"
+#include "../cuda/probe.h"
+#include "device_binding.h"
+#include "program_binding.h"
+#include "tensor_binding.h"
+
+namespace onehead::addon {
+
+namespace {
+
+/** (OneheadError: class): takes over the error class, so that native failures are made in JavaScript. */
+void initialize(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] {
+    if (!info[0].IsFunction()) throw Error("INVALID_ARGUMENT", "initialize: expected the error class.");
+    instanceOf(info.Env()).errorClass = Napi::Persistent(info[0].As<Napi::Function>());
+  });
+}
+
+/** (): what this machine has, for `onehead doctor` and for defaults. */
+Napi::Value information(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    Napi::Object cpuFacts = Napi::Object::New(env);
+    cpuFacts.Set("kernels", cpu::kernels()->name);
+    Napi::Array available = Napi::Array::New(env);
+    for (const char* name : {"portable", "avx2", "avx512", "avx512-bf16"})
+      if (cpu::kernels(name)) available.Set(available.Length(), name);
+    cpuFacts.Set("available", available);
+    cpuFacts.Set("multipliesBfloat16", cpu::multipliesBfloat16());
+
+    Napi::Object onednn = Napi::Object::New(env);
+    onednn.Set("version", cpu::onednnVersion());
+
+    cuda::CudaProbe probe = cuda::probeCuda();
+    Napi::Object cudaFacts = Napi::Object::New(env);
+    cudaFacts.Set("compiled", probe.compiled);
+    cudaFacts.Set("available", probe.available);
+    cudaFacts.Set("reason", probe.reason);
+    cudaFacts.Set("driverVersion", probe.driverVersion);
+    Napi::Array devices = Napi::Array::New(env, probe.devices.size());
+    for (size_t i = 0; i < probe.devices.size(); ++i) {
+      Napi::Object device = Napi::Object::New(env);
+      device.Set("name", probe.devices[i].name);
+      device.Set("memory", double(probe.devices[i].memory));
+      device.Set("computeCapability", probe.devices[i].computeCapability);
+      devices.Set(uint32_t(i), device);
+    }
+    cudaFacts.Set("devices", devices);
+    cudaFacts.Set("cublasLt",
+                  probe.cublasLt.empty() ? env.Null() : Napi::Value(Napi::String::New(env, probe.cublasLt)));
+
+    Napi::Object facts = Napi::Object::New(env);
+    facts.Set("cpu", cpuFacts);
+    facts.Set("onednn", onednn);
+    facts.Set("cuda", cudaFacts);
+    facts.Set("threads", cpu::defaultThreads());
+    return facts;
+  });
+}
+
+Napi::Object start(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new Instance);
+  DeviceBinding::define(env, exports);
+  TensorBinding::define(env, exports);
+  RecorderBinding::define(env, exports);
+  ProgramBinding::define(env, exports);
+  FileBinding::define(env, exports);
+  exports.Set("initialize", Napi::Function::New(env, initialize));
+  exports.Set("information", Napi::Function::New(env, information));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(onehead, start)
+
+}  // namespace onehead::addon

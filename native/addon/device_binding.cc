@@ -1,0 +1,213 @@
+#include "device_binding.h"
+
+#include "../core/mapped_file.h"
+#include "../cpu/cpu_backend.h"
+#include "program_binding.h"
+#include "tensor_binding.h"
+
+namespace onehead::addon {
+
+struct SharedDevice::Pending {
+  Napi::Promise::Deferred deferred;
+  Result result;
+  std::exception_ptr failure;
+  std::shared_ptr<SharedDevice> device;
+};
+
+SharedDevice::SharedDevice(Napi::Env env, std::shared_ptr<Backend> backend)
+    : env_(env),
+      settler_(Settler::New(env, "onehead device", 0, 1, static_cast<std::nullptr_t*>(nullptr))),
+      device_(std::move(backend)) {
+  settler_.Unref(env);  // an idle device does not keep the process alive
+  napi_add_env_cleanup_hook(env_, closeWithEnvironment, this);
+}
+
+SharedDevice::~SharedDevice() {
+  device_.close();
+  // When the environment went first, it took the way back with it.
+  if (closed_) return;
+  napi_remove_env_cleanup_hook(env_, closeWithEnvironment, this);
+  settler_.Release();
+}
+
+/** The environment ends (process exit, worker terminated): stop the thread while the way back still exists. */
+void SharedDevice::closeWithEnvironment(void* self) {
+  auto* device = static_cast<SharedDevice*>(self);
+  device->closed_ = true;
+  device->device_.close();
+}
+
+void SharedDevice::close() { device_.close(); }
+
+void SharedDevice::requireOpen() const {
+  if (device_.closed()) throw Error("DISPOSED", "This device has been closed; open a new one.");
+}
+
+void SharedDevice::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pending* pending) {
+  std::unique_ptr<Pending> owned(pending);
+  if (env == nullptr) return;  // the environment is gone, and with it whoever waited
+  if (--owned->device->pending_ == 0) owned->device->settler_.Unref(env);
+  Napi::HandleScope scope(env);
+  try {
+    if (owned->failure)
+      owned->deferred.Reject(toError(env, owned->failure));
+    else
+      owned->deferred.Resolve(owned->result(env));
+  } catch (const Napi::Error& error) {
+    owned->deferred.Reject(error.Value());
+  } catch (...) {
+    owned->deferred.Reject(toError(env, std::current_exception()));
+  }
+}
+
+Napi::Value SharedDevice::submit(Napi::Env env, Work work, Result result,
+                                 std::shared_ptr<std::atomic<bool>> cancelled) {
+  auto pending = std::make_unique<Pending>(
+      Pending{Napi::Promise::Deferred::New(env), std::move(result), nullptr, shared_from_this()});
+  Napi::Value promise = pending->deferred.Promise();
+  Job job;
+  job.work = std::move(work);
+  if (cancelled) job.cancelled = std::move(cancelled);
+  job.done = [raw = pending.get(), this](std::exception_ptr failure) {
+    raw->failure = std::move(failure);
+    // When the environment is closing the call is refused. What waits then is left to the process's end: its
+    // JavaScript handles may only be touched on the event loop, which runs no more.
+    settler_.NonBlockingCall(raw);
+  };
+  device_.submit(std::move(job));
+  pending.release();
+  if (pending_++ == 0) settler_.Ref(env);
+  return promise;
+}
+
+void DeviceBinding::define(Napi::Env env, Napi::Object exports) {
+  Napi::Function constructor = DefineClass(
+      env, "Device",
+      {InstanceMethod<&DeviceBinding::createTensor>("createTensor"), InstanceMethod<&DeviceBinding::load>("load"),
+       InstanceMethod<&DeviceBinding::createRecorder>("createRecorder"), InstanceMethod<&DeviceBinding::copy>("copy"),
+       InstanceMethod<&DeviceBinding::memory>("memory"), InstanceMethod<&DeviceBinding::close>("close")});
+  instanceOf(env).deviceClass = Napi::Persistent(constructor);
+  exports.Set("Device", constructor);
+}
+
+DeviceBinding::DeviceBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  guarded(info.Env(), [&] {
+    std::string kind = textOf(info[0], "device");
+    Napi::Object options = objectOf(info[1], "options");
+    if (kind != "cpu") throw Error("DEVICE_UNAVAILABLE", "There is no device '" + kind + "' in this build; use 'cpu'.");
+    cpu::CpuOptions cpuOptions;
+    if (Napi::Value threads = options.Get("threads"); !threads.IsUndefined())
+      cpuOptions.threads = int(std::min<int64_t>(sizeOf(threads, "threads"), 1 << 20));
+    if (Napi::Value kernels = options.Get("kernels"); !kernels.IsUndefined())
+      cpuOptions.kernels = textOf(kernels, "kernels");
+    shared_ = std::make_shared<SharedDevice>(info.Env(), cpu::makeCpuBackend(cpuOptions));
+  });
+}
+
+DeviceBinding::~DeviceBinding() = default;
+
+Napi::Value DeviceBinding::createTensor(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    shared_->requireOpen();
+    Tensor tensor = Tensor::of(dtypeOf(info[0], "dtype"), shapeOf(info[1], "shape"));
+    tensor.storage = shared_->backend().allocate(tensor.bytes());
+    return TensorBinding::make(info.Env(), std::move(tensor), shared_);
+  });
+}
+
+namespace {
+
+/** {file, offset, dtype, elements} or {elements}: zeros. The range is checked here: nothing in JavaScript is trusted
+ * with memory. */
+Source::Part partOf(const Napi::Value& value, const Instance& instance) {
+  Napi::Object object = objectOf(value, "part");
+  Source::Part part;
+  part.elements = sizeOf(object.Get("elements"), "part.elements");
+  Napi::Value file = object.Get("file");
+  if (file.IsUndefined()) return part;
+  part.file = instanceAs<FileBinding>(file, instance.fileClass, "part.file", "a mapped file").use();
+  part.offset = size_t(sizeOf(object.Get("offset"), "part.offset"));
+  part.dtype = dtypeOf(object.Get("dtype"), "part.dtype");
+  if (!isFloating(part.dtype))
+    throw Error("INVALID_DTYPE",
+                "load: expected a part of floating elements but received " + std::string(nameOf(part.dtype)) + ".");
+  size_t size = part.file->size(), element = bytesOf(part.dtype);
+  if (part.offset > size || size_t(part.elements) > (size - part.offset) / element)
+    throw Error("MODEL_INVALID", "load: " + part.file->path + " ends before the elements asked of it.");
+  return part;
+}
+
+}  // namespace
+
+Napi::Value DeviceBinding::load(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Tensor tensor = Tensor::of(dtypeOf(info[0], "dtype"), shapeOf(info[1], "shape"));
+    if (!info[2].IsArray()) throw Error("INVALID_ARGUMENT", "load: expected parts to be an array.");
+    auto parts = info[2].As<Napi::Array>();
+    Source source;
+    int64_t elements = 0;
+    for (uint32_t i = 0; i < parts.Length(); ++i) {
+      source.parts.push_back(partOf(parts.Get(i), instanceOf(info.Env())));
+      if (source.parts.back().elements > (int64_t(1) << 40)) break;  // refused just below
+      elements += source.parts.back().elements;
+    }
+    if (elements != tensor.elements())
+      throw Error("INVALID_SHAPE", "load: the parts hold " + std::to_string(elements) + " elements but the shape " +
+                                       toString(tensor.shape) + " needs " + std::to_string(tensor.elements()) + ".");
+    auto loaded = std::make_shared<Tensor>(std::move(tensor));
+    return shared_->submit(
+        info.Env(),
+        [shared = shared_.get(), loaded, source = std::move(source)](const std::atomic<bool>&) mutable {
+          loaded->storage = shared->backend().load(std::move(source), loaded->dtype, loaded->shape);
+        },
+        [loaded, shared = shared_](Napi::Env env) -> Napi::Value { return TensorBinding::make(env, *loaded, shared); });
+  });
+}
+
+Napi::Value DeviceBinding::createRecorder(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    shared_->requireOpen();
+    return RecorderBinding::make(info.Env(), shared_);
+  });
+}
+
+Napi::Value DeviceBinding::copy(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Tensor from = TensorBinding::of(info[0], "from").use("copy", "from");
+    Tensor to = TensorBinding::of(info[2], "to").use("copy", "to");
+    int64_t fromElement = sizeOf(info[1], "fromElement"), toElement = sizeOf(info[3], "toElement");
+    int64_t elements = sizeOf(info[4], "elements");
+    if (from.dtype != to.dtype)
+      throw Error::argumentError("INVALID_DTYPE", "copy", "to", std::string(nameOf(from.dtype)),
+                                 std::string(nameOf(to.dtype)));
+    auto inside = [&](const Tensor& tensor, int64_t element) {
+      return tensor.storage && tensor.contiguous() && element <= tensor.elements() &&
+             elements <= tensor.elements() - element;
+    };
+    if (!inside(from, fromElement) || !inside(to, toElement))
+      throw Error("INVALID_SHAPE", "copy: " + std::to_string(elements) + " elements do not fit from " +
+                                       toString(from.shape) + " to " + toString(to.shape) + " at these places.");
+    size_t element = bytesOf(from.dtype);
+    return shared_->submit(
+        info.Env(),
+        [=, shared = shared_.get()](const std::atomic<bool>&) {
+          shared->backend().copy(*from.storage, size_t(from.offset + fromElement) * element, *to.storage,
+                                 size_t(to.offset + toElement) * element, size_t(elements) * element);
+        },
+        [](Napi::Env env) { return env.Undefined(); });
+  });
+}
+
+Napi::Value DeviceBinding::memory(const Napi::CallbackInfo& info) {
+  MemoryFigures figures = shared_->backend().memory();
+  Napi::Object object = Napi::Object::New(info.Env());
+  object.Set("inUse", double(figures.inUse));
+  object.Set("peak", double(figures.peak));
+  return object;
+}
+
+void DeviceBinding::close(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] { shared_->close(); });
+}
+
+}  // namespace onehead::addon

@@ -1,0 +1,61 @@
+// Device in JavaScript: opens a backend, makes tensors and programs, and settles promises when its thread has done the
+// work.
+#pragma once
+
+#include <memory>
+
+#include "support.h"
+
+namespace onehead::addon {
+
+/** A device with the way back to its environment's event loop. Tensors and programs keep it alive. */
+class SharedDevice : public std::enable_shared_from_this<SharedDevice> {
+ public:
+  SharedDevice(Napi::Env env, std::shared_ptr<Backend> backend);
+  ~SharedDevice();
+
+  using Work = std::function<void(const std::atomic<bool>& cancelled)>;
+  /** Makes the promise's value, on the event loop. */
+  using Result = std::function<Napi::Value(Napi::Env)>;
+  /**
+   * Runs the work on the device's thread and gives a promise of the result. While it is pending the process stays
+   * alive. `keep` objects are not collected before the promise is settled.
+   */
+  Napi::Value submit(Napi::Env env, Work work, Result result, std::shared_ptr<std::atomic<bool>> cancelled = nullptr);
+  Backend& backend() { return device_.backend(); }
+  void requireOpen() const;
+  void close();
+
+ private:
+  struct Pending;
+  static void settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pending* pending);
+  using Settler = Napi::TypedThreadSafeFunction<std::nullptr_t, Pending, &SharedDevice::settle>;
+  static void closeWithEnvironment(void* self);
+
+  napi_env env_;
+  Settler settler_;
+  size_t pending_ = 0;  // touched on the event loop only
+  bool closed_ = false;
+  Device device_;
+};
+
+class DeviceBinding final : public Napi::ObjectWrap<DeviceBinding> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports);
+  explicit DeviceBinding(const Napi::CallbackInfo& info);
+  ~DeviceBinding() override;
+
+  const std::shared_ptr<SharedDevice>& shared() const { return shared_; }
+
+ private:
+  Napi::Value createTensor(const Napi::CallbackInfo& info);  // (dtype, shape): Tensor
+  Napi::Value load(const Napi::CallbackInfo& info);          // (dtype, shape, parts): Promise<Tensor>
+  Napi::Value createRecorder(const Napi::CallbackInfo& info);
+  Napi::Value copy(const Napi::CallbackInfo& info);    // (from, fromElement, to, toElement, elements): Promise<void>
+  Napi::Value memory(const Napi::CallbackInfo& info);  // (): {inUse, peak}
+  void close(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<SharedDevice> shared_;
+};
+
+}  // namespace onehead::addon

@@ -1,0 +1,182 @@
+#include "program_binding.h"
+
+#include "tensor_binding.h"
+
+namespace onehead::addon {
+
+void RecorderBinding::define(Napi::Env env, Napi::Object exports) {
+  Napi::Function constructor = DefineClass(
+      env, "Recorder",
+      {InstanceMethod<&RecorderBinding::operation>("operation"), InstanceMethod<&RecorderBinding::finish>("finish")});
+  instanceOf(env).recorderClass = Napi::Persistent(constructor);
+  exports.Set("Recorder", constructor);
+}
+
+Napi::Object RecorderBinding::make(Napi::Env env, std::shared_ptr<SharedDevice> device) {
+  Napi::Object object = instanceOf(env).recorderClass.New({});
+  Unwrap(object)->device_ = std::move(device);
+  return object;
+}
+
+Napi::Value RecorderBinding::operation(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    if (!device_) throw Error("INVALID_ARGUMENT", "A recorder comes from a device; use device.record().");
+    Request request;
+    request.operation = textOf(info[0], "operation");
+    Napi::Object arguments = objectOf(info[1], "arguments");
+    request.label = textOf(info[2], "label");
+    Napi::Array names = arguments.GetPropertyNames();
+    for (uint32_t i = 0; i < names.Length(); ++i) {
+      std::string name = names.Get(i).ToString().Utf8Value();
+      Napi::Value value = arguments.Get(name);
+      if (value.IsUndefined()) continue;
+      if (value.IsNumber())
+        request.numbers[name] = value.As<Napi::Number>().DoubleValue();
+      else if (value.IsBoolean())
+        request.numbers[name] = value.As<Napi::Boolean>().Value() ? 1 : 0;
+      else if (value.IsString())
+        request.strings[name] = value.As<Napi::String>().Utf8Value();
+      else {
+        TensorBinding& tensor = TensorBinding::of(value, (request.operation + ": " + name).c_str());
+        if (tensor.device() != device_)
+          throw Error::argumentError("INVALID_ARGUMENT", request.operation, name, "a tensor of this device",
+                                     "a tensor of another device");
+        request.tensors[name] = tensor.use(request.operation, name);
+      }
+    }
+    return TensorBinding::make(info.Env(), recorder_.record(request), device_);
+  });
+}
+
+Napi::Value RecorderBinding::finish(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    if (!device_) throw Error("INVALID_ARGUMENT", "A recorder comes from a device; use device.record().");
+    return ProgramBinding::make(info.Env(), recorder_.finish(textOf(info[0], "name"), info[1].ToBoolean().Value()),
+                                device_);
+  });
+}
+
+void ProgramBinding::define(Napi::Env env, Napi::Object exports) {
+  Napi::Function constructor = DefineClass(
+      env, "Program",
+      {InstanceMethod<&ProgramBinding::prepare>("prepare"), InstanceMethod<&ProgramBinding::run>("run"),
+       InstanceMethod<&ProgramBinding::dispose>("dispose"), InstanceAccessor<&ProgramBinding::operations>("operations"),
+       InstanceAccessor<&ProgramBinding::arenaBytes>("arenaBytes")});
+  instanceOf(env).programClass = Napi::Persistent(constructor);
+  exports.Set("Program", constructor);
+}
+
+Napi::Object ProgramBinding::make(Napi::Env env, Plan plan, std::shared_ptr<SharedDevice> device) {
+  Napi::Object object = instanceOf(env).programClass.New({});
+  ProgramBinding* binding = Unwrap(object);
+  for (const Operation& operation : plan.operations) binding->operations_.emplace_back(operation.name, operation.label);
+  binding->arenaBytes_ = plan.arenaBytes;
+  binding->state_ = std::make_shared<State>();
+  binding->state_->plan = std::move(plan);
+  binding->device_ = std::move(device);
+  return object;
+}
+
+std::shared_ptr<ProgramBinding::State> ProgramBinding::use() const {
+  if (!state_) throw Error("DISPOSED", "run: this program has been disposed; record it again.");
+  return state_;
+}
+
+/** On the device's thread. A failure is kept, so that every later run says the same. */
+void ProgramBinding::ensurePrepared(State& state, SharedDevice& device) {
+  if (state.failure) std::rethrow_exception(state.failure);
+  if (state.executable) return;
+  try {
+    state.executable = device.backend().prepare(std::move(state.plan));
+  } catch (...) {
+    state.failure = std::current_exception();
+    throw;
+  }
+}
+
+Napi::Value ProgramBinding::prepare(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    return device_->submit(
+        info.Env(),
+        [state = use(), device = device_.get()](const std::atomic<bool>&) { ensurePrepared(*state, *device); },
+        [](Napi::Env env) { return env.Undefined(); });
+  });
+}
+
+Napi::Value ProgramBinding::run(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Napi::Object given = objectOf(info[0], "options");
+    RunOptions options;
+    options.times = sizeOf(given.Get("times"), "times");
+    if (Napi::Value until = given.Get("until"); !until.IsUndefined()) {
+      options.until = TensorBinding::of(until, "until").use("run", "until");
+      if (options.until.dtype != DType::int32 || !options.until.storage)
+        throw Error::argumentError("INVALID_DTYPE", "run", "until", "an int32 tensor of the device",
+                                   options.until.description());
+    }
+    options.trace = given.Get("trace").ToBoolean().Value();
+    auto cancelled = std::make_shared<std::atomic<bool>>(false);
+    auto result = std::make_shared<RunResult>();
+    Napi::Value promise = device_->submit(
+        info.Env(),
+        [state = use(), device = device_.get(), options, result](const std::atomic<bool>& stop) {
+          ensurePrepared(*state, *device);
+          *result = state->executable->run(options, stop);
+        },
+        [result](Napi::Env env) -> Napi::Value {
+          Napi::Object object = Napi::Object::New(env);
+          object.Set("times", double(result->times));
+          if (!result->microseconds.empty()) {
+            auto times = Napi::Float64Array::New(env, result->microseconds.size());
+            std::copy(result->microseconds.begin(), result->microseconds.end(), times.Data());
+            object.Set("microseconds", times);
+          }
+          return object;
+        },
+        cancelled);
+    Napi::Object handle = Napi::Object::New(info.Env());
+    handle.Set("promise", promise);
+    handle.Set("cancel",
+               Napi::Function::New(info.Env(), [cancelled](const Napi::CallbackInfo&) { *cancelled = true; }));
+    return handle;
+  });
+}
+
+Napi::Value ProgramBinding::operations(const Napi::CallbackInfo& info) {
+  Napi::Array array = Napi::Array::New(info.Env(), operations_.size());
+  for (size_t i = 0; i < operations_.size(); ++i) {
+    Napi::Object object = Napi::Object::New(info.Env());
+    object.Set("name", operations_[i].first);
+    object.Set("label", operations_[i].second);
+    array.Set(uint32_t(i), object);
+  }
+  return array;
+}
+
+Napi::Value ProgramBinding::arenaBytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), double(arenaBytes_));
+}
+
+void ProgramBinding::dispose(const Napi::CallbackInfo&) { state_.reset(); }
+
+void FileBinding::define(Napi::Env env, Napi::Object exports) {
+  Napi::Function constructor = DefineClass(
+      env, "MappedFile", {InstanceAccessor<&FileBinding::size>("size"), InstanceMethod<&FileBinding::close>("close")});
+  instanceOf(env).fileClass = Napi::Persistent(constructor);
+  exports.Set("MappedFile", constructor);
+}
+
+FileBinding::FileBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  guarded(info.Env(), [&] { file_ = std::make_shared<MappedFile>(textOf(info[0], "path")); });
+}
+
+const std::shared_ptr<MappedFile>& FileBinding::use() const {
+  if (!file_) throw Error("DISPOSED", "load: this mapped file has been closed; open it again.");
+  return file_;
+}
+
+Napi::Value FileBinding::size(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), file_ ? double(file_->size()) : 0);
+}
+
+}  // namespace onehead::addon

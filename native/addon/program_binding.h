@@ -1,0 +1,65 @@
+// Recorder, Program and MappedFile in JavaScript.
+#pragma once
+
+#include <memory>
+
+#include "device_binding.h"
+
+namespace onehead::addon {
+
+class RecorderBinding final : public Napi::ObjectWrap<RecorderBinding> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports);
+  static Napi::Object make(Napi::Env env, std::shared_ptr<SharedDevice> device);
+  explicit RecorderBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
+
+ private:
+  Napi::Value operation(const Napi::CallbackInfo& info);  // (name, arguments, label): Tensor
+  Napi::Value finish(const Napi::CallbackInfo& info);     // (name, poison): Program
+
+  Recorder recorder_;
+  std::shared_ptr<SharedDevice> device_;
+};
+
+class ProgramBinding final : public Napi::ObjectWrap<ProgramBinding> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports);
+  static Napi::Object make(Napi::Env env, Plan plan, std::shared_ptr<SharedDevice> device);
+  explicit ProgramBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
+
+ private:
+  /** Shared with the jobs under way, so that disposing a running program is safe. */
+  struct State {
+    Plan plan;
+    std::unique_ptr<Executable> executable;
+    std::exception_ptr failure;
+  };
+  Napi::Value prepare(const Napi::CallbackInfo& info);     // (): Promise<void>
+  Napi::Value run(const Napi::CallbackInfo& info);         // ({times, until, trace}): {promise, cancel}
+  Napi::Value operations(const Napi::CallbackInfo& info);  // {name, label}[]
+  Napi::Value arenaBytes(const Napi::CallbackInfo& info);
+  void dispose(const Napi::CallbackInfo& info);
+  std::shared_ptr<State> use() const;
+  static void ensurePrepared(State& state, SharedDevice& device);
+
+  std::shared_ptr<State> state_;
+  std::shared_ptr<SharedDevice> device_;
+  std::vector<std::pair<std::string, std::string>> operations_;  // name, label
+  size_t arenaBytes_ = 0;
+};
+
+class FileBinding final : public Napi::ObjectWrap<FileBinding> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports);
+  explicit FileBinding(const Napi::CallbackInfo& info);
+  /** Throws Error DISPOSED after close(). */
+  const std::shared_ptr<MappedFile>& use() const;
+
+ private:
+  Napi::Value size(const Napi::CallbackInfo& info);
+  void close(const Napi::CallbackInfo&) { file_.reset(); }
+
+  std::shared_ptr<MappedFile> file_;
+};
+
+}  // namespace onehead::addon

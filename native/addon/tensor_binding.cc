@@ -1,0 +1,196 @@
+#include "tensor_binding.h"
+
+#include <cstring>
+
+namespace onehead::addon {
+
+void TensorBinding::define(Napi::Env env, Napi::Object exports) {
+  Napi::Function constructor = DefineClass(
+      env, "Tensor",
+      {InstanceMethod<&TensorBinding::write>("write"), InstanceMethod<&TensorBinding::read>("read"),
+       InstanceMethod<&TensorBinding::columns>("columns"), InstanceMethod<&TensorBinding::slice>("slice"),
+       InstanceMethod<&TensorBinding::dispose>("dispose"), InstanceAccessor<&TensorBinding::disposed>("disposed"),
+       InstanceAccessor<&TensorBinding::dtype>("dtype"), InstanceAccessor<&TensorBinding::shape>("shape")});
+  instanceOf(env).tensorClass = Napi::Persistent(constructor);
+  exports.Set("Tensor", constructor);
+}
+
+Napi::Object TensorBinding::make(Napi::Env env, Tensor tensor, std::shared_ptr<SharedDevice> device) {
+  Napi::Object object = instanceOf(env).tensorClass.New({});
+  TensorBinding* binding = Unwrap(object);
+  if (tensor.storage) {
+    binding->reported_ = int64_t(tensor.bytes());
+    Napi::MemoryManagement::AdjustExternalMemory(env, binding->reported_);
+  }
+  binding->tensor_ = std::move(tensor);
+  binding->device_ = std::move(device);
+  binding->disposed_ = false;
+  return object;
+}
+
+// Made by `make` alone: a Tensor constructed from JavaScript has no memory and counts as disposed.
+TensorBinding::TensorBinding(const Napi::CallbackInfo& info) : ObjectWrap(info), disposed_(true) {}
+
+TensorBinding::~TensorBinding() { release(Env()); }
+
+void TensorBinding::release(Napi::Env env) {
+  if (reported_) Napi::MemoryManagement::AdjustExternalMemory(env, -reported_);
+  reported_ = 0;
+  tensor_.storage.reset();
+  disposed_ = true;
+}
+
+TensorBinding& TensorBinding::of(const Napi::Value& value, const char* name) {
+  return instanceAs<TensorBinding>(value, instanceOf(value.Env()).tensorClass, name, "a Tensor");
+}
+
+const Tensor& TensorBinding::use(const std::string& operation, const std::string& argument) const {
+  if (disposed_) {
+    Error error("DISPOSED", operation + ": " + argument + " has been disposed; use it before dispose().");
+    error.operation = operation;
+    error.argument = argument;
+    throw error;
+  }
+  return tensor_;
+}
+
+namespace {
+
+struct Range {
+  int64_t begin, count;
+};
+
+/** A range of elements of a tensor with memory of its own. */
+Range rangeOf(const Tensor& tensor, const char* operation, int64_t begin, int64_t count) {
+  if (!tensor.storage)
+    throw Error("INVALID_ARGUMENT", std::string(operation) +
+                                        ": a temporary of a program cannot be reached from outside; "
+                                        "give the operation an `output` tensor instead.");
+  if (!tensor.contiguous())
+    throw Error("INVALID_ARGUMENT",
+                std::string(operation) + ": expected a whole tensor but received a view of columns.");
+  if (begin > tensor.elements() || count > tensor.elements() - begin)
+    throw Error("INVALID_SHAPE", std::string(operation) + ": elements " + std::to_string(begin) + " to " +
+                                     std::to_string(begin + count) + " are not all in " + tensor.description() + ".");
+  return {begin, count};
+}
+
+}  // namespace
+
+Napi::Value TensorBinding::write(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Tensor tensor = use("write", "this tensor");
+    if (!info[0].IsTypedArray()) throw Error("INVALID_ARGUMENT", "write: expected a typed array.");
+    auto array = info[0].As<Napi::TypedArray>();
+    DType from;
+    switch (array.TypedArrayType()) {
+      case napi_float32_array:
+        from = DType::float32;
+        break;
+      case napi_int32_array:
+        from = DType::int32;
+        break;
+      case napi_uint8_array:
+      case napi_uint8_clamped_array:
+        from = DType::uint8;
+        break;
+      case napi_uint16_array:  // the bits of a 16-bit float
+        from = bytesOf(tensor.dtype) == 2 ? tensor.dtype : DType::uint8;
+        break;
+      default:
+        throw Error("INVALID_DTYPE", "write: expected a Float32Array, Int32Array, Uint16Array or Uint8Array.");
+    }
+    bool converts = isFloating(from) && isFloating(tensor.dtype);
+    if (from != tensor.dtype && !converts)
+      throw Error::argumentError("INVALID_DTYPE", "write", "the array", std::string(nameOf(tensor.dtype)),
+                                 std::string(nameOf(from)));
+    Range range = rangeOf(tensor, "write", sizeOf(info[1], "element"), int64_t(array.ElementLength()));
+    // The caller may change the array as soon as this returns, so its elements are taken now.
+    auto bytes = std::make_shared<std::vector<std::byte>>(size_t(range.count) * bytesOf(tensor.dtype));
+    const auto* data = static_cast<const std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset();
+    if (range.count > 0) convert(data, from, bytes->data(), tensor.dtype, size_t(range.count));
+    size_t offset = size_t(tensor.offset + range.begin) * bytesOf(tensor.dtype);
+    return device_->submit(
+        info.Env(),
+        [device = device_.get(), storage = tensor.storage, bytes, offset](const std::atomic<bool>&) {
+          if (!bytes->empty()) device->backend().write(*storage, offset, bytes->data(), bytes->size());
+        },
+        [](Napi::Env env) { return env.Undefined(); });
+  });
+}
+
+Napi::Value TensorBinding::read(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Tensor tensor = use("read", "this tensor");
+    Range range = rangeOf(tensor, "read", sizeOf(info[0], "element"), sizeOf(info[1], "elements"));
+    auto bytes = std::make_shared<std::vector<std::byte>>(size_t(range.count) * bytesOf(tensor.dtype));
+    size_t offset = size_t(tensor.offset + range.begin) * bytesOf(tensor.dtype);
+    return device_->submit(
+        info.Env(),
+        [device = device_.get(), storage = tensor.storage, bytes, offset](const std::atomic<bool>&) {
+          if (!bytes->empty()) device->backend().read(*storage, offset, bytes->data(), bytes->size());
+        },
+        [bytes, dtype = tensor.dtype, count = size_t(range.count)](Napi::Env env) -> Napi::Value {
+          // Floating elements arrive as float32, whatever they are stored as.
+          DType to = isFloating(dtype) ? DType::float32 : dtype;
+          Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, count * bytesOf(to));
+          if (count > 0) convert(bytes->data(), dtype, buffer.Data(), to, count);
+          if (to == DType::int32) return Napi::Int32Array::New(env, count, buffer, 0);
+          if (to == DType::uint8) return Napi::Uint8Array::New(env, count, buffer, 0);
+          return Napi::Float32Array::New(env, count, buffer, 0);
+        });
+  });
+}
+
+Napi::Value TensorBinding::columns(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Tensor view = use("columns", "this tensor");
+    int64_t begin = sizeOf(info[0], "begin"), count = sizeOf(info[1], "count");
+    if (view.shape.empty() || count == 0 || begin > view.columns() || count > view.columns() - begin)
+      throw Error("INVALID_SHAPE", "columns: " + std::to_string(begin) + " to " + std::to_string(begin + count) +
+                                       " are not all in " + toString(view.shape) + ".");
+    view.offset += begin;
+    view.shape.back() = count;
+    return this->view(info.Env(), std::move(view));
+  });
+}
+
+Napi::Value TensorBinding::slice(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Tensor view = use("slice", "this tensor");
+    int64_t index = sizeOf(info[0], "index");
+    if (view.shape.size() < 2 || !view.contiguous() || index >= view.shape[0])
+      throw Error("INVALID_SHAPE", "slice: " + std::to_string(index) + " is not an index of the first dimension of " +
+                                       toString(view.shape) + ".");
+    view.offset += index * (view.elements() / view.shape[0]);
+    view.shape.erase(view.shape.begin());
+    return this->view(info.Env(), std::move(view));
+  });
+}
+
+/** Another look at this tensor's memory, which the view keeps alive but does not count as its own. */
+Napi::Value TensorBinding::view(Napi::Env env, Tensor tensor) const {
+  Napi::Object object = make(env, std::move(tensor), device_);
+  TensorBinding* binding = Unwrap(object);
+  Napi::MemoryManagement::AdjustExternalMemory(env, -binding->reported_);
+  binding->reported_ = 0;
+  return object;
+}
+
+void TensorBinding::dispose(const Napi::CallbackInfo& info) { release(info.Env()); }
+
+Napi::Value TensorBinding::disposed(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), disposed_);
+}
+
+Napi::Value TensorBinding::dtype(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), std::string(nameOf(tensor_.dtype)));
+}
+
+Napi::Value TensorBinding::shape(const Napi::CallbackInfo& info) {
+  Napi::Array array = Napi::Array::New(info.Env(), tensor_.shape.size());
+  for (size_t i = 0; i < tensor_.shape.size(); ++i) array.Set(uint32_t(i), double(tensor_.shape[i]));
+  return array;
+}
+
+}  // namespace onehead::addon

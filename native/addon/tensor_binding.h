@@ -1,0 +1,40 @@
+// Tensor in JavaScript: memory of a device, or a temporary of a recording.
+#pragma once
+
+#include <memory>
+
+#include "device_binding.h"
+
+namespace onehead::addon {
+
+class TensorBinding final : public Napi::ObjectWrap<TensorBinding> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports);
+  static Napi::Object make(Napi::Env env, Tensor tensor, std::shared_ptr<SharedDevice> device);
+  explicit TensorBinding(const Napi::CallbackInfo& info);
+  ~TensorBinding() override;
+
+  /** The tensor; throws Error DISPOSED, naming the operation and argument, when it was disposed. */
+  const Tensor& use(const std::string& operation, const std::string& argument) const;
+  const std::shared_ptr<SharedDevice>& device() const { return device_; }
+  static TensorBinding& of(const Napi::Value& value, const char* name);
+
+ private:
+  Napi::Value write(const Napi::CallbackInfo& info);    // (typed array, element): Promise<void>
+  Napi::Value read(const Napi::CallbackInfo& info);     // (element, elements): Promise<typed array>
+  Napi::Value columns(const Napi::CallbackInfo& info);  // (begin, count): Tensor
+  Napi::Value slice(const Napi::CallbackInfo& info);    // (index): Tensor
+  Napi::Value view(Napi::Env env, Tensor tensor) const;
+  void dispose(const Napi::CallbackInfo& info);
+  Napi::Value disposed(const Napi::CallbackInfo& info);
+  Napi::Value dtype(const Napi::CallbackInfo& info);
+  Napi::Value shape(const Napi::CallbackInfo& info);
+  void release(Napi::Env env);
+
+  Tensor tensor_;
+  std::shared_ptr<SharedDevice> device_;
+  bool disposed_ = false;
+  int64_t reported_ = 0;  // bytes told to V8
+};
+
+}  // namespace onehead::addon

@@ -1,0 +1,68 @@
+// What a backend (CPU, CUDA) gives the core. All but `information` is called on the device's own thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "mapped_file.h"
+#include "program.h"
+
+namespace onehead {
+
+/** A constant's contents: runs of elements, in order, each from a mapped file or zeros. */
+struct Source {
+  struct Part {
+    std::shared_ptr<MappedFile> file;  // null: zeros
+    size_t offset = 0;                 // bytes into the file
+    DType dtype = DType::float32;
+    int64_t elements = 0;
+  };
+  std::vector<Part> parts;
+};
+
+struct RunOptions {
+  int64_t times = 1;
+  /** int32 flags: the run ends early once every one is not zero. Null storage: never. */
+  Tensor until;
+  /** Sums each operation's time over the run. */
+  bool trace = false;
+};
+
+struct RunResult {
+  int64_t times = 0;                 // replays done
+  std::vector<double> microseconds;  // of each operation, when traced
+};
+
+/** A prepared program. */
+class Executable {
+ public:
+  virtual ~Executable() = default;
+  /** Replays the program; stops between replays, at the latest, once `cancelled` is set. */
+  virtual RunResult run(const RunOptions& options, const std::atomic<bool>& cancelled) = 0;
+};
+
+struct MemoryFigures {
+  size_t inUse = 0, peak = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  /** Called once on the device's thread before anything else. */
+  virtual void start() {}
+  /** Memory of zeros. Callable on any thread. Throws Error OUT_OF_MEMORY. */
+  virtual std::shared_ptr<Storage> allocate(size_t bytes) = 0;
+  /** A constant: the backend may keep the source and lay the elements out as its programs want them. */
+  virtual std::shared_ptr<Storage> load(Source source, DType dtype, const Shape& shape) = 0;
+  virtual void write(Storage& to, size_t offset, const void* from, size_t bytes) = 0;
+  virtual void read(Storage& from, size_t offset, void* to, size_t bytes) = 0;
+  virtual void copy(Storage& from, size_t fromOffset, Storage& to, size_t toOffset, size_t bytes) = 0;
+  /** Throws Error NOT_SUPPORTED, with the reason, where it has no kernel for an operation. */
+  virtual std::unique_ptr<Executable> prepare(Plan plan) = 0;
+  virtual MemoryFigures memory() const = 0;
+};
+
+}  // namespace onehead

@@ -1,0 +1,28 @@
+// The one exception of the native core. The addon turns it into lib/errors.ts's OneheadError.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace onehead {
+
+/** `code` is one of lib/errors.ts's errorCodes. */
+struct Error : std::runtime_error {
+  std::string code, operation, argument, expected, received;
+
+  Error(std::string code, const std::string& message) : std::runtime_error(message), code(std::move(code)) {}
+
+  /** "linear: expected bias to be [384] but received [383]." */
+  static Error argumentError(const char* code, std::string operation, std::string argument, std::string expected,
+                             std::string received) {
+    Error error(code, operation + ": expected " + argument + " to be " + expected + " but received " + received + ".");
+    error.operation = std::move(operation);
+    error.argument = std::move(argument);
+    error.expected = std::move(expected);
+    error.received = std::move(received);
+    return error;
+  }
+};
+
+}  // namespace onehead

@@ -1,0 +1,364 @@
+// Checks of what callers ask to record: one function an operation, each argument with what was expected and what came.
+#include "operations.h"
+
+#include <cmath>
+#include <functional>
+
+#include "error.h"
+#include "program.h"
+
+namespace onehead {
+
+namespace {
+
+/** Reads a request's arguments and refuses, in one sentence, those that do not fit. */
+class Arguments {
+ public:
+  Arguments(const Request& request, Recorder& recorder) : request_(request), recorder_(recorder) {}
+
+  [[noreturn]] void refuse(const char* code, const std::string& argument, const std::string& expected,
+                           const std::string& received) const {
+    throw Error::argumentError(code, request_.operation, argument, expected, received);
+  }
+  bool has(const std::string& name) const { return request_.tensors.contains(name); }
+
+  const Tensor& tensor(const std::string& name) const {
+    auto found = request_.tensors.find(name);
+    if (found == request_.tensors.end()) refuse("INVALID_ARGUMENT", name, "a tensor", "nothing");
+    return found->second;
+  }
+  /** A tensor of this many dimensions, none of them empty; its rows lie one after another unless `view` is allowed. */
+  const Tensor& tensor(const std::string& name, size_t dimensions, bool view = false) const {
+    const Tensor& found = tensor(name);
+    if (found.shape.size() != dimensions)
+      refuse("INVALID_SHAPE", name, "of " + std::to_string(dimensions) + " dimensions", toString(found.shape));
+    for (int64_t size : found.shape)
+      if (size <= 0) refuse("INVALID_SHAPE", name, "without empty dimensions", toString(found.shape));
+    if (!view && !found.contiguous())
+      refuse("INVALID_ARGUMENT", name, "a whole tensor", "a view of some of its columns");
+    return found;
+  }
+  const Tensor& shaped(const std::string& name, const Shape& shape, bool view = false) const {
+    const Tensor& found = tensor(name, shape.size(), view);
+    if (found.shape != shape) refuse("INVALID_SHAPE", name, toString(shape), toString(found.shape));
+    return found;
+  }
+  const Tensor& typed(const Tensor& tensor, const std::string& name, DType dtype) const {
+    if (tensor.dtype != dtype)
+      refuse("INVALID_DTYPE", name, std::string(nameOf(dtype)), std::string(nameOf(tensor.dtype)));
+    return tensor;
+  }
+  const Tensor& shaped(const std::string& name, const Shape& shape, DType dtype) const {
+    return typed(shaped(name, shape), name, dtype);
+  }
+  std::optional<Tensor> maybe(const std::string& name, const Shape& shape, DType dtype) const {
+    return has(name) ? std::optional(shaped(name, shape, dtype)) : std::nullopt;
+  }
+  const Tensor& floating(const Tensor& tensor, const std::string& name) const {
+    if (!isFloating(tensor.dtype))
+      refuse("INVALID_DTYPE", name, "float32, float16 or bfloat16", std::string(nameOf(tensor.dtype)));
+    return tensor;
+  }
+
+  double number(const std::string& name, std::optional<double> otherwise = {}) const {
+    auto found = request_.numbers.find(name);
+    if (found != request_.numbers.end()) return found->second;
+    if (!otherwise) refuse("INVALID_ARGUMENT", name, "a number", "nothing");
+    return *otherwise;
+  }
+  int64_t integer(const std::string& name, int64_t low, int64_t high, std::optional<double> otherwise = {}) const {
+    double value = number(name, otherwise);
+    if (!(std::floor(value) == value && value >= double(low) && value <= double(high)))
+      refuse("INVALID_ARGUMENT", name, "a whole number from " + std::to_string(low) + " to " + std::to_string(high),
+             std::to_string(value));
+    return int64_t(value);
+  }
+  template <class T>
+  T choice(const std::string& name, std::initializer_list<std::pair<const char*, T>> choices,
+           const char* otherwise) const {
+    auto found = request_.strings.find(name);
+    std::string value = found == request_.strings.end() ? otherwise : found->second, expected;
+    for (const auto& [text, result] : choices) {
+      if (value == text) return result;
+      expected += (expected.empty() ? "'" : " or '") + std::string(text) + "'";
+    }
+    refuse("INVALID_ARGUMENT", name, expected, "'" + value + "'");
+  }
+  Activation activation() const {
+    return choice<Activation>("activation", {{"none", Activation::none}, {"gelu", Activation::gelu}}, "none");
+  }
+  DType dtype(DType otherwise) const {
+    return choice<DType>("dtype",
+                         {{"float32", DType::float32}, {"float16", DType::float16}, {"bfloat16", DType::bfloat16}},
+                         nameOf(otherwise).data());
+  }
+
+  /** The tensor named `output` when the caller gave one, else a new temporary. */
+  Tensor output(DType dtype, const Shape& shape) const {
+    if (!has("output")) return recorder_.temporary(dtype, shape);
+    return typed(shaped("output", shape), "output", dtype);
+  }
+
+ private:
+  const Request& request_;
+  Recorder& recorder_;
+};
+
+constexpr int64_t anyInteger = int64_t(1) << 40;
+
+LogMel logMel(const Arguments& arguments) {
+  const Tensor& samples = arguments.typed(arguments.tensor("samples", 2), "samples", DType::float32);
+  const Tensor& window = arguments.typed(arguments.tensor("window", 1), "window", DType::float32);
+  int64_t batch = samples.shape[0], fft = window.shape[0], hop = arguments.integer("hop", 1, fft);
+  if (fft % 2) arguments.refuse("INVALID_SHAPE", "window", "of an even number of samples", toString(window.shape));
+  const Tensor& filters = arguments.typed(arguments.tensor("filters", 2), "filters", DType::float32);
+  if (filters.shape[1] != fft / 2 + 1)
+    arguments.refuse("INVALID_SHAPE", "filters", "[mels, " + std::to_string(fft / 2 + 1) + "]",
+                     toString(filters.shape));
+  int64_t count = samples.shape[1];
+  if (count < fft || (count - fft) % hop)
+    arguments.refuse("INVALID_SHAPE", "samples",
+                     "[batch, (frames - 1) * " + std::to_string(hop) + " + " + std::to_string(fft) + "]",
+                     toString(samples.shape));
+  int64_t frames = (count - fft) / hop + 1;
+  return {samples,
+          window,
+          filters,
+          arguments.shaped("peak", {batch}, DType::float32),
+          arguments.output(DType::float32, {batch, filters.shape[0], frames}),
+          hop};
+}
+
+TransposeCast transposeCast(const Arguments& arguments) {
+  const Tensor& x = arguments.typed(arguments.tensor("x", 3), "x", DType::float32);
+  return {x, arguments.output(arguments.dtype(DType::float32), {x.shape[0], x.shape[2], x.shape[1]})};
+}
+
+Convolution convolution(const Arguments& arguments) {
+  const Tensor& x = arguments.floating(arguments.tensor("x", 3), "x");
+  const Tensor& weight = arguments.typed(arguments.tensor("weight", 3), "weight", x.dtype);
+  int64_t channels = weight.shape[0], kernel = weight.shape[2];
+  if (weight.shape[1] != x.shape[2])
+    arguments.refuse("INVALID_SHAPE", "weight", "[channels, " + std::to_string(x.shape[2]) + ", kernel]",
+                     toString(weight.shape));
+  int64_t stride = arguments.integer("stride", 1, anyInteger, 1), padding = arguments.integer("padding", 0, kernel, 0);
+  int64_t padded = x.shape[1] + 2 * padding;
+  if (padded < kernel) arguments.refuse("INVALID_SHAPE", "x", "at least as long as the kernel", toString(x.shape));
+  int64_t length = (padded - kernel) / stride + 1;
+  return {x,
+          weight,
+          arguments.maybe("bias", {channels}, DType::float32),
+          arguments.maybe("residual", {length, channels}, DType::float32),
+          stride,
+          padding,
+          arguments.activation(),
+          arguments.output(arguments.dtype(x.dtype), {x.shape[0], length, channels})};
+}
+
+LayerNorm layerNorm(const Arguments& arguments) {
+  const Tensor& x = arguments.tensor("x");
+  if (x.shape.empty() || x.columns() <= 0 || !x.contiguous())
+    arguments.refuse("INVALID_SHAPE", "x", "whole rows to normalise", toString(x.shape));
+  arguments.typed(x, "x", DType::float32);
+  return {x, arguments.shaped("weight", {x.columns()}, DType::float32),
+          arguments.shaped("bias", {x.columns()}, DType::float32), float(arguments.number("epsilon", 1e-5)),
+          arguments.output(arguments.dtype(DType::float32), x.shape)};
+}
+
+Linear linear(const Arguments& arguments) {
+  const Tensor& x = arguments.floating(arguments.tensor("x"), "x");
+  if (x.shape.empty() || x.elements() <= 0) arguments.refuse("INVALID_SHAPE", "x", "rows", toString(x.shape));
+  if (!x.contiguous()) arguments.refuse("INVALID_ARGUMENT", "x", "a whole tensor", "a view of some of its columns");
+  const Tensor& weight = arguments.floating(arguments.tensor("weight", 2), "weight");
+  if (weight.shape[1] != x.columns())
+    arguments.refuse("INVALID_SHAPE", "weight", "[outputs, " + std::to_string(x.columns()) + "]",
+                     toString(weight.shape));
+  int64_t outputs = weight.shape[0];
+  Shape shape = x.shape;
+  shape.back() = outputs;
+  bool norm = arguments.has("normWeight");
+  if (norm != arguments.has("normBias"))
+    arguments.refuse("INVALID_ARGUMENT", "normBias", "given together with normWeight", "one of them alone");
+  if (norm)
+    arguments.typed(x, "x", DType::float32);
+  else if (x.dtype != weight.dtype && x.dtype != DType::float32)
+    arguments.refuse("INVALID_DTYPE", "x", std::string(nameOf(weight.dtype)) + " or float32",
+                     std::string(nameOf(x.dtype)));
+  auto residual = arguments.maybe("residual", shape, DType::float32);
+  return {x,
+          weight,
+          arguments.maybe("bias", {outputs}, DType::float32),
+          arguments.maybe("normWeight", {x.columns()}, DType::float32),
+          arguments.maybe("normBias", {x.columns()}, DType::float32),
+          residual,
+          float(arguments.number("epsilon", 1e-5)),
+          arguments.activation(),
+          arguments.output(arguments.dtype(residual ? DType::float32 : weight.dtype), shape)};
+}
+
+Attention attention(const Arguments& arguments) {
+  const Tensor& query = arguments.floating(arguments.tensor("query", 3, true), "query");
+  const Tensor& key = arguments.typed(arguments.tensor("key", 3, true), "key", query.dtype);
+  int64_t batch = query.shape[0], queries = query.shape[1], keys = key.shape[1];
+  int64_t heads = arguments.integer("heads", 1, query.shape[2]);
+  int64_t keyValueHeads = arguments.integer("keyValueHeads", 1, heads, double(heads));
+  if (query.shape[2] % heads)
+    arguments.refuse("INVALID_SHAPE", "query", "[batch, length, heads * head size]", toString(query.shape));
+  if (heads % keyValueHeads)
+    arguments.refuse("INVALID_ARGUMENT", "keyValueHeads", "a divisor of " + std::to_string(heads) + " heads",
+                     std::to_string(keyValueHeads));
+  int64_t size = query.shape[2] / heads;
+  if (size > 256) arguments.refuse("NOT_SUPPORTED", "query", "of head size 256 at most", std::to_string(size));
+  arguments.shaped("key", {batch, keys, keyValueHeads * size}, true);
+  const Tensor& value =
+      arguments.typed(arguments.shaped("value", {batch, keys, keyValueHeads * size}, true), "value", query.dtype);
+  bool causal = arguments.integer("causal", 0, 1, 0) == 1, append = arguments.has("newKey");
+  if (append != arguments.has("newValue"))
+    arguments.refuse("INVALID_ARGUMENT", "newValue", "given together with newKey", "one of them alone");
+  if (append && !arguments.has("start"))
+    arguments.refuse("INVALID_ARGUMENT", "start", "given where keys are appended", "nothing");
+  if (queries > keys && causal)
+    arguments.refuse("INVALID_SHAPE", "query", "at most as long as the keys (" + std::to_string(keys) + ") when causal",
+                     std::to_string(queries));
+  std::optional<Tensor> newKey, newValue;
+  if (append) {
+    Shape rows{batch, queries, keyValueHeads * size};
+    newKey = arguments.typed(arguments.shaped("newKey", rows, true), "newKey", query.dtype);
+    newValue = arguments.typed(arguments.shaped("newValue", rows, true), "newValue", query.dtype);
+    if (newKey->rowStride != newValue->rowStride)
+      arguments.refuse("INVALID_ARGUMENT", "newValue", "in rows as far apart as newKey's", "another row stride");
+  }
+  auto algorithm = arguments.choice<AttentionAlgorithm>("algorithm",
+                                                        {{"multi-head", AttentionAlgorithm::multiHead},
+                                                         {"memory-efficient", AttentionAlgorithm::memoryEfficient},
+                                                         {"split-kv", AttentionAlgorithm::splitKeyValue}},
+                                                        queries == 1 ? "split-kv" : "memory-efficient");
+  return {query,
+          key,
+          value,
+          newKey,
+          newValue,
+          arguments.maybe("start", {batch}, DType::int32),
+          heads,
+          keyValueHeads,
+          size,
+          causal,
+          float(arguments.number("scale", 1 / std::sqrt(double(size)))),
+          algorithm,
+          arguments.output(query.dtype, query.shape)};
+}
+
+Embed embed(const Arguments& arguments) {
+  const Tensor& tokens = arguments.typed(arguments.tensor("tokens", 2), "tokens", DType::int32);
+  const Tensor& table = arguments.floating(arguments.tensor("tokenEmbedding", 2), "tokenEmbedding");
+  const Tensor& positions =
+      arguments.typed(arguments.tensor("positionEmbedding", 2), "positionEmbedding", DType::float32);
+  int64_t batch = tokens.shape[0], width = table.shape[1];
+  if (positions.shape[1] != width)
+    arguments.refuse("INVALID_SHAPE", "positionEmbedding", "[positions, " + std::to_string(width) + "]",
+                     toString(positions.shape));
+  int64_t count = arguments.integer("count", 1, std::min(tokens.shape[1], positions.shape[0]), 1);
+  return {tokens,
+          arguments.shaped("start", {batch}, DType::int32),
+          table,
+          positions,
+          count,
+          float(arguments.number("scale", 1)),
+          arguments.output(DType::float32, {batch, count, width})};
+}
+
+GatherRows gatherRows(const Arguments& arguments) {
+  const Tensor& x = arguments.typed(arguments.tensor("x", 3), "x", DType::float32);
+  const Tensor& index = arguments.tensor("index", 2);
+  int64_t count = index.shape[0], batch = x.shape[0];
+  return {x, arguments.shaped("index", {count, batch}, DType::int32),
+          arguments.output(DType::float32, {count, batch, x.shape[2]})};
+}
+
+TokenProbability tokenProbability(const Arguments& arguments) {
+  const Tensor& logits = arguments.typed(arguments.tensor("logits", 2), "logits", DType::float32);
+  return {logits, arguments.integer("token", 0, logits.shape[1] - 1),
+          arguments.output(DType::float32, {logits.shape[0]})};
+}
+
+NextToken nextToken(const Arguments& arguments) {
+  const Tensor& logits = arguments.typed(arguments.tensor("logits", 2), "logits", DType::float32);
+  const Tensor& tokens = arguments.typed(arguments.tensor("tokens", 2), "tokens", DType::int32);
+  int64_t batch = logits.shape[0], vocabulary = logits.shape[1];
+  arguments.shaped("tokens", {batch, tokens.shape[1]});
+  auto state = [&](const char* name) { return arguments.shaped(name, {batch}, DType::int32); };
+  return {logits,
+          arguments.shaped("suppressed", {vocabulary}, DType::uint8),
+          tokens,
+          arguments.shaped("logProbability", tokens.shape, DType::float32),
+          state("length"),
+          state("position"),
+          state("begin"),
+          state("minimum"),
+          state("maximum"),
+          state("timestamps"),
+          state("finished"),
+          arguments.integer("endToken", 0, vocabulary - 1),
+          arguments.integer("timestampBegin", 0, vocabulary, double(vocabulary)),
+          arguments.integer("noTimestampsToken", -1, vocabulary - 1, -1),
+          arguments.integer("maxInitialTimestamp", -1, vocabulary, -1)};
+}
+
+template <class T>
+using Describe = T (*)(const Arguments&);
+
+/** Runs one description and says where its output is. */
+template <class T>
+OperationDescription run(Describe<T> describe, const Arguments& arguments, Tensor& output) {
+  T description = describe(arguments);
+  if constexpr (requires { description.y; })
+    output = description.y;
+  else
+    output = description.logits;  // changed in place
+  return description;
+}
+
+}  // namespace
+
+Operation describe(const Request& request, Recorder& recorder, Tensor& output) {
+  using Make = std::function<OperationDescription(const Arguments&, Tensor&)>;
+  static const std::map<std::string, Make> makers{
+      {"logMel", [](auto& a, auto& y) { return run(logMel, a, y); }},
+      {"transposeCast", [](auto& a, auto& y) { return run(transposeCast, a, y); }},
+      {"convolution", [](auto& a, auto& y) { return run(convolution, a, y); }},
+      {"layerNorm", [](auto& a, auto& y) { return run(layerNorm, a, y); }},
+      {"linear", [](auto& a, auto& y) { return run(linear, a, y); }},
+      {"attention", [](auto& a, auto& y) { return run(attention, a, y); }},
+      {"embed", [](auto& a, auto& y) { return run(embed, a, y); }},
+      {"gatherRows", [](auto& a, auto& y) { return run(gatherRows, a, y); }},
+      {"tokenProbability", [](auto& a, auto& y) { return run(tokenProbability, a, y); }},
+      {"nextToken", [](auto& a, auto& y) { return run(nextToken, a, y); }},
+  };
+  auto maker = makers.find(request.operation);
+  if (maker == makers.end()) {
+    std::string names;
+    for (const auto& [name, make] : makers) names += (names.empty() ? "" : ", ") + name;
+    throw Error("INVALID_ARGUMENT",
+                "record: there is no operation '" + request.operation + "'; there are " + names + ".");
+  }
+  Arguments arguments(request, recorder);
+  return {request.operation, request.label, maker->second(arguments, output)};
+}
+
+std::vector<const Tensor*> tensorsOf(const Operation& operation) {
+  std::vector<const Tensor*> found;
+  auto add = [&](const auto&... tensors) {
+    auto one = [&](const auto& tensor) {
+      if constexpr (requires { tensor.value(); }) {
+        if (tensor) found.push_back(&*tensor);
+      } else {
+        found.push_back(&tensor);
+      }
+    };
+    (one(tensors), ...);
+  };
+  std::visit([&](const auto& description) { description.tensors(add); }, operation.description);
+  return found;
+}
+
+}  // namespace onehead

@@ -1,0 +1,68 @@
+// Tensors: a typed, shaped view of memory that a backend owns, or of a place in a program's arena.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dtype.h"
+
+namespace onehead {
+
+using Shape = std::vector<int64_t>;
+
+inline int64_t elementsOf(const Shape& shape) {
+  int64_t count = 1;
+  for (int64_t size : shape) count *= size;
+  return count;
+}
+
+inline std::string toString(const Shape& shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+/** Memory that a backend owns; freed with the last reference. */
+class Storage {
+ public:
+  explicit Storage(size_t bytes) : bytes(bytes) {}
+  virtual ~Storage() = default;
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+  const size_t bytes;
+};
+
+/** Where a temporary of a program lives: an index into the program's list of temporaries. */
+constexpr int64_t noTemporary = -1;
+
+struct Tensor {
+  DType dtype = DType::float32;
+  Shape shape;
+  /** Elements between two rows of the last dimension; more than its size in a view of columns. */
+  int64_t rowStride = 0;
+  /** Elements from the start of the memory. */
+  int64_t offset = 0;
+  std::shared_ptr<Storage> storage;  // null for a temporary
+  int64_t temporary = noTemporary;
+  /** The recorder that a temporary belongs to; temporaries of another recorder are refused. */
+  uint64_t recorder = 0;
+
+  int64_t elements() const { return elementsOf(shape); }
+  int64_t columns() const { return shape.empty() ? 1 : shape.back(); }
+  int64_t rows() const { return columns() == 0 ? 0 : elements() / columns(); }
+  size_t bytes() const { return size_t(elements()) * bytesOf(dtype); }
+  bool contiguous() const { return rowStride == columns(); }
+  std::string description() const { return std::string(nameOf(dtype)) + " " + toString(shape); }
+
+  static Tensor of(DType dtype, Shape shape) {
+    Tensor tensor;
+    tensor.dtype = dtype;
+    tensor.rowStride = shape.empty() ? 1 : shape.back();
+    tensor.shape = std::move(shape);
+    return tensor;
+  }
+};
+
+}  // namespace onehead

@@ -1,0 +1,82 @@
+#include "executable.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <dnnl.hpp>
+
+#include "../core/error.h"
+#include "storage.h"
+
+namespace onehead::cpu {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double microsecondsSince(Clock::time_point& last) {
+  Clock::time_point now = Clock::now();
+  double elapsed = std::chrono::duration<double, std::micro>(now - last).count();
+  last = now;
+  return elapsed;
+}
+
+}  // namespace
+
+void CpuExecutable::add(std::unique_ptr<Step> step, size_t operation) {
+  scratch_->atLeast(step->scratchBytes());
+  entries_.push_back({std::move(step), operation});
+}
+
+void CpuExecutable::replay(std::vector<double>* microseconds, const std::atomic<bool>& cancelled) {
+  for (size_t begin = 0; begin < entries_.size() && !cancelled;) {
+    Clock::time_point last = Clock::now();
+    if (!entries_[begin].step->collective()) {
+      ParallelTeam alone(0, 1, barrier_);
+      entries_[begin].step->run(alone);
+      if (microseconds) (*microseconds)[entries_[begin].operation] += microsecondsSince(last);
+      ++begin;
+      continue;
+    }
+    // Neighbouring kernels of ours run in one parallel region: a barrier costs less than starting the threads anew.
+    size_t end = begin;
+    while (end < entries_.size() && entries_[end].step->collective()) ++end;
+#pragma omp parallel
+    {
+      ParallelTeam team(omp_get_thread_num(), omp_get_num_threads(), barrier_);
+      for (size_t i = begin; i < end; ++i) {
+        entries_[i].step->run(team);
+        team.barrier();
+        if (microseconds && team.thread == 0) (*microseconds)[entries_[i].operation] += microsecondsSince(last);
+      }
+    }
+    begin = end;
+  }
+}
+
+RunResult CpuExecutable::run(const RunOptions& options, const std::atomic<bool>& cancelled) {
+  RunResult result;
+  if (options.trace) result.microseconds.assign(plan_.operations.size(), 0);
+  for (Entry& entry : entries_) entry.step->bind(scratch_->buffer.data());
+  const int32_t* flags = nullptr;
+  if (options.until.storage)
+    flags = reinterpret_cast<const int32_t*>(static_cast<CpuStorage&>(*options.until.storage).plain()) +
+            options.until.offset;
+  auto ended = [&] {
+    return flags && std::all_of(flags, flags + options.until.elements(), [](int32_t flag) { return flag != 0; });
+  };
+  try {
+    while (result.times < options.times && !cancelled && !ended()) {
+      if (plan_.poison && arena_) std::memset(arena_.data(), 0xff, arena_.bytes());
+      replay(options.trace ? &result.microseconds : nullptr, cancelled);
+      if (!cancelled) ++result.times;
+    }
+  } catch (const dnnl::error& error) {
+    throw Error("DEVICE_FAILED", "Program '" + plan_.name + "' failed in oneDNN: " + error.what() + ".");
+  }
+  return result;
+}
+
+}  // namespace onehead::cpu

@@ -1,0 +1,48 @@
+// A prepared CPU program: its steps, its arena, and their replay.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "memory.h"
+#include "step.h"
+
+namespace onehead::cpu {
+
+/** Memory that the steps of all programs of one device share: they run one after another. */
+struct Scratch {
+  Buffer buffer;
+  std::shared_ptr<MemoryCounter> counter;
+  void atLeast(size_t bytes) {
+    if (bytes <= buffer.bytes()) return;
+    buffer.reset();
+    buffer = Buffer(bytes, counter);
+  }
+};
+
+class CpuExecutable final : public Executable {
+ public:
+  CpuExecutable(Plan plan, Buffer arena, std::shared_ptr<Scratch> scratch)
+      : plan_(std::move(plan)), arena_(std::move(arena)), scratch_(std::move(scratch)) {}
+  /** Adds a step of the operation with this index. */
+  void add(std::unique_ptr<Step> step, size_t operation);
+  std::byte* arena() const { return arena_.data(); }
+  const Plan& plan() const { return plan_; }
+
+  RunResult run(const RunOptions& options, const std::atomic<bool>& cancelled) override;
+
+ private:
+  struct Entry {
+    std::unique_ptr<Step> step;
+    size_t operation;
+  };
+  void replay(std::vector<double>* microseconds, const std::atomic<bool>& cancelled);
+
+  Plan plan_;
+  Buffer arena_;
+  std::shared_ptr<Scratch> scratch_;
+  std::vector<Entry> entries_;
+  Barrier barrier_;
+};
+
+}  // namespace onehead::cpu

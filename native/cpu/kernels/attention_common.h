@@ -1,0 +1,49 @@
+// What the attention algorithms share: which keys a query sees, which head serves it, and appending to the cache.
+#pragma once
+
+#include "vector.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+namespace {
+
+static inline int64_t startOf(const Attention& a, int64_t b) { return a.start ? a.start[b] : 0; }
+
+/** Keys that query i of sequence b sees. */
+static inline int64_t visibleKeys(const Attention& a, int64_t b, int64_t i) {
+  return a.causal ? least(startOf(a, b) + i + 1, a.keys) : a.keys;
+}
+/** Keys that any query of sequence b sees; no key behind them is read. */
+static inline int64_t keysOf(const Attention& a, int64_t b) { return visibleKeys(a, b, a.queries - 1); }
+
+static inline int64_t keyValueHead(const Attention& a, int64_t head) { return head * a.keyValueHeads / a.heads; }
+
+template <typename T>
+static inline const T* rowOf(const AttentionView& view, int64_t b, int64_t row) {
+  return static_cast<const T*>(view.data) + b * view.batchStride + row * view.rowStride;
+}
+
+/** Copies new rows [begin, end) of sequence b into the cache. */
+template <typename T>
+static inline void appendRows(const Attention& a, int64_t b, int64_t begin, int64_t end) {
+  const int64_t start = startOf(a, b), width = a.keyValueHeads * a.headSize;
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t from = b * a.newBatchStride + i * a.newRowStride;
+    T* key = const_cast<T*>(rowOf<T>(a.k, b, start + i));
+    T* value = const_cast<T*>(rowOf<T>(a.v, b, start + i));
+    __builtin_memcpy(key, static_cast<const T*>(a.newKey) + from, size_t(width) * sizeof(T));
+    __builtin_memcpy(value, static_cast<const T*>(a.newValue) + from, size_t(width) * sizeof(T));
+  }
+}
+
+/** Appends with all threads, and returns when every row is in place. */
+template <typename T>
+static inline void appendTogether(const Attention& a, const Team& team) {
+  if (!a.newKey) return;
+  const Share share(a.batch * a.queries, team);
+  for (int64_t row = share.begin; row < share.end; ++row)
+    appendRows<T>(a, row / a.queries, row % a.queries, row % a.queries + 1);
+  team.barrier();
+}
+
+}  // namespace
+}  // namespace onehead::cpu::ONEHEAD_ISA

@@ -1,0 +1,251 @@
+// Decode attention: few queries over many keys, bound by reading K and V once (Flash-Decoding on a CPU).
+//
+// The positions of all sequences, one behind the other, are divided over the threads, so that each reads contiguous rows
+// of all heads. A thread goes by blocks of kBlock positions: scores of all heads (K), a streaming softmax, then the
+// weighted sum (V). The partial results (maximum, sum, values) of each sequence meet after a barrier.
+#include "attention_common.h"
+#include "dot.h"
+#include "family.h"
+#include "math.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+namespace {
+
+constexpr int kBlock = 32;
+constexpr int kTogether = 4;  // positions at once
+constexpr float kLowest = -1e30f;  // below any score, but finite: the difference of two is a number
+
+/** Where things lie in scratch; in floats. */
+struct Layout {
+  int64_t rows;      // queries x heads
+  int64_t padded;    // headSize in whole steps of any vector
+  int64_t partial;   // one sequence's partial result: rows x (maximum, sum), rows x padded
+  int64_t ownBegin, own;  // of each thread: prepared queries, scores
+
+  Layout(const Attention& a, int threads) {
+    rows = a.queries * a.heads;
+    padded = roundUp(a.headSize, 32);
+    partial = roundUp(2 * rows, 16) + rows * padded;
+    ownBegin = a.batch * threads * partial;
+    own = rows * padded + rows * kBlock;
+  }
+};
+
+/** Positions [begin, end) of one sequence that a thread has; empty where begin >= end. */
+struct Piece {
+  int64_t begin, end;
+};
+struct Division {
+  int64_t begin, end;  // of the concatenated positions
+
+  Division(const Attention& a, int thread, int threads) {
+    int64_t total = 0;
+    for (int64_t b = 0; b < a.batch; ++b) total += keysOf(a, b);
+    begin = total * thread / threads;
+    end = total * (thread + 1) / threads;
+  }
+  Piece piece(int64_t before, int64_t keys) const { return {most(begin - before, 0), least(end - before, keys)}; }
+};
+
+template <typename T>
+class Decoder {
+ public:
+  Decoder(const Attention& arguments, const Team& team) : a_(arguments), team_(team), layout_(arguments, team.threads) {
+    float* scratch = static_cast<float*>(a_.scratch);
+    float* own = scratch + layout_.ownBegin + team.thread * layout_.own;
+    q_ = reinterpret_cast<Prepared*>(own);
+    scores_ = own + layout_.rows * layout_.padded;
+    group_ = a_.heads / a_.keyValueHeads;
+  }
+
+  void run() {
+    const Division division(a_, team_.thread, team_.threads);
+    int64_t before = 0;
+    for (int64_t b = 0; b < a_.batch; ++b) {
+      const int64_t keys = keysOf(a_, b);
+      const Piece piece = division.piece(before, keys);
+      before += keys;
+      if (piece.begin < piece.end) attend(b, piece);
+    }
+    team_.barrier();
+    const Share share(a_.batch * layout_.rows, team_);
+    for (int64_t unit = share.begin; unit < share.end; ++unit) combine(unit / layout_.rows, unit % layout_.rows);
+  }
+
+ private:
+  using Prepared = typename Dot<T>::Prepared;
+
+  float* partial(int64_t b, int thread) const {
+    return static_cast<float*>(a_.scratch) + (b * team_.threads + thread) * layout_.partial;
+  }
+
+  void attend(int64_t b, Piece piece) {
+    if (a_.newKey) {
+      const int64_t start = startOf(a_, b);  // new rows are written by the thread that reads them
+      appendRows<T>(a_, b, most(piece.begin - start, 0), least(piece.end - start, a_.queries));
+    }
+    float* maxima = partial(b, team_.thread);
+    float* totals = maxima + layout_.rows;
+    float* values = maxima + roundUp(2 * layout_.rows, 16);
+    for (int64_t row = 0; row < layout_.rows; ++row) {
+      maxima[row] = kLowest;
+      totals[row] = 0;
+      const T* q = rowOf<T>(a_.q, b, row / a_.heads) + row % a_.heads * a_.headSize;
+      prepareRow<T>(q_ + row * layout_.padded, q, a_.headSize);
+    }
+    __builtin_memset(values, 0, size_t(layout_.rows * layout_.padded) * sizeof(float));
+    for (int64_t first = piece.begin; first < piece.end; first += kBlock) {
+      const int64_t count = least(kBlock, piece.end - first);
+      scoreBlock(b, first, count);
+      for (int64_t row = 0; row < layout_.rows; ++row) {
+        const int64_t seen = least(visibleKeys(a_, b, row / a_.heads) - first, count);
+        soften(row, seen, maxima + row, totals + row, values + row * layout_.padded);
+      }
+      int64_t p = 0;
+      for (; p + kTogether <= count; p += kTogether) addValues<kTogether>(b, first + p, p, values);
+      for (; p < count; ++p) addValues<1>(b, first + p, p, values);
+    }
+  }
+
+  void scoreBlock(int64_t b, int64_t first, int64_t count) {
+    int64_t p = 0;
+    for (; p + kTogether <= count; p += kTogether) score<kTogether>(b, first + p, p);
+    for (; p < count; ++p) score<1>(b, first + p, p);
+  }
+
+  /** Scores of Count positions for all queries and heads. */
+  template <int Count>
+  void score(int64_t b, int64_t position, int64_t place) {
+    const T* k = rowOf<T>(a_.k, b, position);
+    constexpr int kStep = Dot<T>::kStep;
+    for (int64_t g = 0; g < a_.keyValueHeads; ++g, k += a_.headSize) {
+      for (int64_t query = 0; query < a_.queries; ++query) {
+        for (int64_t head = g * group_; head < (g + 1) * group_; ++head) {
+          const int64_t row = query * a_.heads + head;
+          const Prepared* q = q_ + row * layout_.padded;
+          F sums[Count] = {};
+          int64_t d = 0;
+          for (; d + kStep <= a_.headSize; d += kStep)
+            for (int i = 0; i < Count; ++i)
+              sums[i] = Dot<T>::step(Dot<T>::read(k + i * a_.k.rowStride + d), q + d, sums[i]);
+          if (d < a_.headSize)
+            for (int i = 0; i < Count; ++i) {
+              const auto stored = Dot<T>::readPart(k + i * a_.k.rowStride + d, a_.headSize - d);
+              sums[i] = Dot<T>::step(stored, q + d, sums[i]);
+            }
+          for (int i = 0; i < Count; ++i) scores_[row * kBlock + place + i] = sum(sums[i]);
+        }
+      }
+    }
+  }
+
+  /** Turns one row's scores into weights under the new maximum, and brings the old sums to it. */
+  void soften(int64_t row, int64_t seen, float* maximum, float* total, float* values) {
+    float* scores = scores_ + row * kBlock;
+    for (int64_t p = most(seen, 0); p < kBlock; ++p) scores[p] = -kInfinity;
+    F top = splat(kLowest);
+    for (int p = 0; p < kBlock; p += kWidth) top = larger(top, load(scores + p));
+    const float c = a_.scale * kLog2E;
+    float highest = largest(top) * c;
+    if (highest < *maximum) highest = *maximum;
+    F sums = {};
+    for (int p = 0; p < kBlock; p += kWidth) {
+      const F raw = load(scores + p);
+      const F weight = exp2(fused(raw, splat(c), splat(-highest)));
+      const F seenWeight = raw == splat(-kInfinity) ? F{} : weight;
+      store(scores + p, seenWeight);
+      sums += seenWeight;
+    }
+    const float old = exp2(splat(*maximum - highest))[0];
+    *total = *total * old + sum(sums);
+    if (*maximum != highest)
+      for (int64_t d = 0; d < layout_.padded; d += kWidth) store(values + d, load(values + d) * splat(old));
+    *maximum = highest;
+  }
+
+  template <int Count>
+  void addValues(int64_t b, int64_t position, int64_t place, float* values) {
+    const T* v = rowOf<T>(a_.v, b, position);
+    for (int64_t g = 0; g < a_.keyValueHeads; ++g, v += a_.headSize) {
+      for (int64_t query = 0; query < a_.queries; ++query) {
+        for (int64_t head = g * group_; head < (g + 1) * group_; ++head) {
+          const int64_t row = query * a_.heads + head;
+          float* y = values + row * layout_.padded;
+          const float* weights = scores_ + row * kBlock + place;
+          int64_t d = 0;
+          for (; d + kWidth <= a_.headSize; d += kWidth) {
+            F sums = load(y + d);
+            for (int i = 0; i < Count; ++i) sums = fused(splat(weights[i]), load(v + i * a_.v.rowStride + d), sums);
+            store(y + d, sums);
+          }
+          if (d < a_.headSize) {
+            F sums = load(y + d);
+            for (int i = 0; i < Count; ++i)
+              sums = fused(splat(weights[i]), loadPart(v + i * a_.v.rowStride + d, a_.headSize - d), sums);
+            store(y + d, sums);
+          }
+        }
+      }
+    }
+  }
+
+  /** Joins the threads' partial results of one query and head. */
+  void combine(int64_t b, int64_t row) const {
+    int64_t before = 0;
+    for (int64_t earlier = 0; earlier < b; ++earlier) before += keysOf(a_, earlier);
+    const int64_t keys = keysOf(a_, b);
+    float maximum = kLowest;
+    bool has[kMostThreads];
+    const int threads = team_.threads < kMostThreads ? team_.threads : kMostThreads;
+    for (int thread = 0; thread < threads; ++thread) {
+      const Piece piece = Division(a_, thread, team_.threads).piece(before, keys);
+      has[thread] = piece.begin < piece.end;
+      if (has[thread] && partial(b, thread)[row] > maximum) maximum = partial(b, thread)[row];
+    }
+    float scale[kMostThreads];
+    float total = 0;
+    for (int thread = 0; thread < threads; ++thread) {
+      if (!has[thread]) continue;
+      const float* one = partial(b, thread);
+      scale[thread] = exp2(splat(one[row] - maximum))[0];
+      total += scale[thread] * one[layout_.rows + row];
+    }
+    T* y = static_cast<T*>(a_.y) + (b * layout_.rows + row) * a_.headSize;
+    for (int64_t d = 0; d < a_.headSize; d += kWidth) {
+      F sums = {};
+      for (int thread = 0; thread < threads; ++thread)
+        if (has[thread])
+          sums += splat(scale[thread]) *
+                  load(partial(b, thread) + roundUp(2 * layout_.rows, 16) + row * layout_.padded + d);
+      sums *= splat(1.0f / total);
+      if (d + kWidth <= a_.headSize) {
+        store(y + d, sums);
+      } else {
+        storePart(y + d, sums, a_.headSize - d);
+      }
+    }
+  }
+
+  static constexpr int kMostThreads = 1024;
+
+  const Attention& a_;
+  const Team& team_;
+  const Layout layout_;
+  Prepared* q_;
+  float* scores_;
+  int64_t group_;
+};
+
+}  // namespace
+
+size_t attentionDecodeBytes(const Attention& a, int threads) {
+  const Layout layout(a, threads);
+  return size_t(layout.ownBegin + threads * layout.own) * sizeof(float);
+}
+
+void attentionDecode(const Attention& a, const Team& team) {
+  if (a.format == Format::bfloat16) return Decoder<Bf16>(a, team).run();
+  Decoder<float>(a, team).run();
+}
+
+}  // namespace onehead::cpu::ONEHEAD_ISA

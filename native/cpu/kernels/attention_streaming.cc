@@ -1,0 +1,151 @@
+// Memory-efficient attention: for each tile of queries a streaming softmax over tiles of keys (FlashAttention on a CPU).
+//
+// A unit of work is one tile of kQueryTile queries of one head. K and V of a head are packed once into the thread's own
+// scratch and serve all its tiles; scores, weights and values of a tile stay in the first-level cache.
+#include "attention_tile.h"
+#include "family.h"
+#include "math.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+namespace {
+
+constexpr float kLowest = -1e30f;  // below any score, but finite: the difference of two is a number
+
+/** One thread's scratch, in floats. */
+struct Layout {
+  int64_t keys, values, queries, scores, sums, all;
+
+  Layout(const Attention& a, bool pairs) {
+    const PackedSize size(a.headSize, a.keys, pairs);
+    keys = 0;
+    values = keys + roundUp(size.keyWords(), 16);
+    queries = values + roundUp(size.valueWords(pairs), 16);
+    scores = queries + size.depth * kQueryTile;
+    sums = scores + kKeyTile * kQueryTile;
+    all = roundUp(sums + size.columns * kQueryTile, 16);
+  }
+};
+
+template <typename T, bool Pairs>
+class Streaming {
+ public:
+  Streaming(const Attention& arguments, const Team& team) : a_(arguments), team_(team) {
+    const Layout layout(a_, Pairs);
+    float* own = static_cast<float*>(a_.scratch) + team.thread * layout.all;
+    keys_ = own + layout.keys;
+    values_ = own + layout.values;
+    queries_ = own + layout.queries;
+    scores_ = own + layout.scores;
+    sums_ = own + layout.sums;
+  }
+
+  void run() {
+    appendTogether<T>(a_, team_);
+    const int64_t tiles = (a_.queries + kQueryTile - 1) / kQueryTile;
+    const Share share(a_.batch * a_.heads * tiles, team_);
+    int64_t packed = -1;
+    for (int64_t unit = share.begin; unit < share.end; ++unit) {
+      const int64_t b = unit / tiles / a_.heads, head = unit / tiles % a_.heads, tile = unit % tiles;
+      const int64_t source = b * a_.keyValueHeads + keyValueHead(a_, head);
+      if (source != packed) pack(b, keyValueHead(a_, head));
+      packed = source;
+      const int64_t left = a_.queries - tile * kQueryTile;
+      if (left > 2 * kWidth) {
+        attend<3>(b, head, tile * kQueryTile);
+      } else if (left > kWidth) {
+        attend<2>(b, head, tile * kQueryTile);
+      } else {
+        attend<1>(b, head, tile * kQueryTile);
+      }
+    }
+  }
+
+ private:
+  void pack(int64_t b, int64_t head) {
+    const int64_t count = keysOf(a_, b);
+    const PackedSize size(a_.headSize, count, Pairs);
+    packKeys<T, Pairs>(rowOf<T>(a_.k, b, 0) + head * a_.headSize, a_.k.rowStride, count, a_.headSize, size, keys_);
+    packValues<T, Pairs>(rowOf<T>(a_.v, b, 0) + head * a_.headSize, a_.v.rowStride, count, a_.headSize, size, values_);
+  }
+
+  template <int Vectors>
+  void attend(int64_t b, int64_t head, int64_t first) {
+    const int64_t rows = least(Vectors * kWidth, a_.queries - first);
+    const PackedSize size(a_.headSize, keysOf(a_, b), Pairs);
+    const T* q = rowOf<T>(a_.q, b, first) + head * a_.headSize;
+    packQueries<T, Pairs>(q, a_.q.rowStride, rows, a_.headSize, size, queries_);
+    __builtin_memset(sums_, 0, size_t(size.columns * kQueryTile) * sizeof(float));
+
+    alignas(64) int32_t seenKeys[kQueryTile];
+    for (int64_t i = 0; i < kQueryTile; ++i) seenKeys[i] = int32_t(visibleKeys(a_, b, first + least(i, rows - 1)));
+    const int64_t fewest = seenKeys[0], end = seenKeys[rows - 1];
+    I seen[Vectors];
+    F maxima[Vectors], totals[Vectors];
+    for (int c = 0; c < Vectors; ++c) {
+      __builtin_memcpy(&seen[c], seenKeys + c * kWidth, sizeof(I));
+      maxima[c] = splat(kLowest);
+      totals[c] = F{};
+    }
+    for (int64_t key = 0; key < end; key += kKeyTile) {
+      F highest[Vectors], old[Vectors];
+      for (int c = 0; c < Vectors; ++c) highest[c] = splat(kLowest);
+      scoreTile<Pairs, Vectors>(keys_, queries_, size, key, seen, key + kKeyTile > fewest, scores_, highest);
+      soften<Vectors>(highest, maxima, totals, old);
+      const float* values = values_ + (Pairs ? key / 2 : key) * size.columns;
+      valueTile<Pairs, Vectors>(values, scores_, size, old, sums_);
+    }
+    float scale[kQueryTile];
+    for (int c = 0; c < Vectors; ++c) store(scale + c * kWidth, splat(1.0f) / totals[c]);
+    const int64_t stride = a_.heads * a_.headSize;
+    T* y = static_cast<T*>(a_.y) + (b * a_.queries + first) * stride + head * a_.headSize;
+    writeValues(sums_, scale, rows, a_.headSize, y, stride);
+  }
+
+  /** Scores of the tile become weights under the new maxima; `old` brings the earlier sums to them. */
+  template <int Vectors>
+  void soften(const F* highest, F* maxima, F* totals, F* old) {
+    const F factor = splat(a_.scale * kLog2E);
+    F lowered[Vectors];
+    for (int c = 0; c < Vectors; ++c) {
+      const F maximum = larger(maxima[c], highest[c] * factor);  // in powers of two, rounded once for all its uses
+      old[c] = exp2(maxima[c] - maximum);
+      maxima[c] = maximum;
+      lowered[c] = -maximum;
+      totals[c] *= old[c];
+    }
+    constexpr int kRows = Pairs ? 2 : 1;
+    for (int64_t row = 0; row < kKeyTile; row += kRows) {
+      float* from = scores_ + row * kQueryTile;
+      ONEHEAD_UNROLL(3)
+      for (int c = 0; c < Vectors; ++c) {
+        const F weight = exp2<Pairs>(fused(load(from + c * kWidth), factor, lowered[c]));
+        totals[c] += weight;
+        if constexpr (Pairs) {
+          const F next = exp2<Pairs>(fused(load(from + kQueryTile + c * kWidth), factor, lowered[c]));
+          totals[c] += next;
+          store(scores_ + row / 2 * kQueryTile + c * kWidth, pairWeights(weight, next));
+        } else {
+          store(from + c * kWidth, weight);
+        }
+      }
+    }
+  }
+
+  const Attention& a_;
+  const Team& team_;
+  float *keys_, *values_, *queries_, *scores_, *sums_;
+};
+
+}  // namespace
+
+size_t attentionStreamingBytes(const Attention& a, int threads) {
+  const bool pairs = kPairs && a.format == Format::bfloat16;
+  return size_t(Layout(a, pairs).all) * size_t(threads) * sizeof(float);
+}
+
+void attentionStreaming(const Attention& a, const Team& team) {
+  if (a.format == Format::bfloat16) return Streaming<Bf16, kPairs>(a, team).run();
+  Streaming<float, false>(a, team).run();
+}
+
+}  // namespace onehead::cpu::ONEHEAD_ISA

@@ -1,0 +1,99 @@
+// Dot products of rows in storage with prepared rows: how each storage format is multiplied on each instruction set.
+//
+// Dot<T>::kStep elements make one step. prepare() writes a row of x in the form that step() wants, padded with zeros to
+// whole steps, so that only the stored row (which must not be read past its end) needs a tail.
+#pragma once
+
+#include "vector.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+namespace {
+
+template <typename T>
+struct Dot;
+
+template <>
+struct Dot<float> {
+  static constexpr int kStep = kWidth;
+  static constexpr bool kPaired = false;
+  using Prepared = float;
+  struct Stored {
+    F value;
+  };
+  static inline Stored read(const float* w) { return {load(w)}; }
+  static inline Stored readPart(const float* w, int64_t count) { return {loadPart(w, count)}; }
+  static inline F step(Stored w, const float* x, F sums) { return fused(w.value, load(x), sums); }
+  /** Where element i of a row lies in its prepared form. */
+  static inline int64_t place(int64_t i) { return i; }
+  static inline void write(float* x, float value) { *x = value; }
+};
+
+#if defined(__AVX512BF16__)
+template <>
+struct Dot<Bf16> {
+  static constexpr int kStep = 2 * kWidth;
+  static constexpr bool kPaired = true;
+  using Prepared = Bf16;
+  struct Stored {
+    __m512i pairs;
+  };
+  static inline Stored read(const Bf16* w) { return {_mm512_loadu_si512(w)}; }
+  static inline Stored readPart(const Bf16* w, int64_t count) { return {(__m512i)loadWordsPart(w, count)}; }
+  static inline F step(Stored w, const Bf16* x, F sums) {
+    return (F)_mm512_dpbf16_ps((__m512)sums, (__m512bh)w.pairs, (__m512bh)_mm512_loadu_si512(x));
+  }
+  static inline int64_t place(int64_t i) { return i; }
+  static inline void write(Bf16* x, float value) { put(x, value); }
+};
+#else
+// Two bfloat16 in a word: a shift gives the even one as float32, a mask the odd one. x is split the same way.
+template <>
+struct Dot<Bf16> {
+  static constexpr int kStep = 2 * kWidth;
+  static constexpr bool kPaired = false;
+  using Prepared = float;
+  struct Stored {
+    F even, odd;
+  };
+  static inline Stored split(U words) { return {(F)(words << 16), (F)(words & 0xffff0000u)}; }
+  static inline Stored read(const Bf16* w) { return split(*(const UnalignedU*)w); }
+  static inline Stored readPart(const Bf16* w, int64_t count) { return split(loadWordsPart(w, count)); }
+  static inline F step(Stored w, const float* x, F sums) {
+    return fused(w.odd, load(x + kWidth), fused(w.even, load(x), sums));
+  }
+  static inline int64_t place(int64_t i) { return i / kStep * kStep + i % 2 * kWidth + i % kStep / 2; }
+  static inline void write(float* x, float value) { *x = value; }
+};
+#endif
+
+/** Prepares one row; `map(i)` gives its elements as vectors at i and `mapOne(i)` singly. */
+template <typename T, typename Map, typename MapOne>
+static inline void prepareRow(typename Dot<T>::Prepared* prepared, int64_t depth, Map map, MapOne mapOne) {
+  constexpr int kStep = Dot<T>::kStep;
+  int64_t i = 0;
+  if constexpr (kStep == kWidth || Dot<T>::kPaired) {
+    for (; i + kWidth <= depth; i += kWidth) store(prepared + i, map(i));
+  } else {
+    for (; i + kStep <= depth; i += kStep) {
+      float straight[kStep];
+      store(straight, map(i));
+      store(straight + kWidth, map(i + kWidth));
+      for (int j = 0; j < kWidth; ++j) {
+        prepared[i + j] = straight[2 * j];
+        prepared[i + kWidth + j] = straight[2 * j + 1];
+      }
+    }
+  }
+  const int64_t padded = roundUp(depth, kStep);
+  for (; i < depth; ++i) Dot<T>::write(prepared + Dot<T>::place(i), mapOne(i));
+  for (; i < padded; ++i) Dot<T>::write(prepared + Dot<T>::place(i), 0.0f);
+}
+
+template <typename T, typename Source>
+static inline void prepareRow(typename Dot<T>::Prepared* prepared, const Source* x, int64_t depth) {
+  prepareRow<T>(
+      prepared, depth, [&](int64_t i) { return load(x + i); }, [&](int64_t i) { return get(x + i); });
+}
+
+}  // namespace
+}  // namespace onehead::cpu::ONEHEAD_ISA

@@ -1,0 +1,28 @@
+// The kernels of one instruction set, each defined in the file of its name; table.cc lists them.
+#pragma once
+
+#include "../kernels.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+
+void linearRows(const LinearRows&, const Team&);
+void layerNorm(const LayerNorm&, const Team&);
+void attentionStreaming(const Attention&, const Team&);
+void attentionDecode(const Attention&, const Team&);
+void attentionBaseline(const Attention&, const Team&);
+void logMel(const LogMel&, const Team&);
+void transposeCast(const TransposeCast&, const Team&);
+void embed(const Embed&, const Team&);
+void nextToken(const NextToken&, const Team&);
+void tokenProbability(const TokenProbability&, const Team&);
+void gatherRows(const GatherRows&, const Team&);
+void convert(const void* from, SourceFormat fromFormat, void* to, Format toFormat, int64_t count);
+
+size_t linearRowsBytes(int64_t rows, int64_t depth);
+size_t attentionStreamingBytes(const Attention&, int threads);
+size_t attentionDecodeBytes(const Attention&, int threads);
+size_t attentionBaselineBytes(const Attention&, int threads);
+size_t logMelBytes(const LogMel&, int threads);
+size_t nextTokenBytes(int64_t batch, int threads);
+
+}  // namespace onehead::cpu::ONEHEAD_ISA

@@ -1,0 +1,155 @@
+// The product of a decode step, y = f(norm(x) w^T + bias) + residual with few rows of x: bound by reading w once.
+//
+// A thread owns a contiguous share of w's rows and walks it in order, kColumns rows at a time, so that memory sees one
+// stream. Rows of x are kept prepared (normalised, in the form that the dot product wants) in the first-level cache.
+#include "dot.h"
+#include "family.h"
+#include "math.h"
+#include "norm.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+namespace {
+
+constexpr int kChunk = 64;        // columns between two epilogues
+constexpr int kGroup = 16;        // rows of x that pass over a chunk of w together
+constexpr int kColumns = 4;       // rows of w at once
+constexpr int kRows = kWidth == 16 ? 4 : 2;  // rows of x at once: kColumns * kRows sums stay in registers
+// Preparing x is cheaper than waiting for another thread to do it, up to this many bytes: then each thread does it all.
+constexpr int64_t kPrivateBytes = 32 * 1024;
+constexpr int64_t kAhead = 4096;  // bytes of w between reading and prefetching
+
+template <typename T>
+using Prepared = typename Dot<T>::Prepared;
+
+/** out[r * kChunk + c] = x[r] . w[c] for Rows x Columns. */
+template <typename T, int Rows, int Columns>
+inline void dots(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStride, float* out) {
+  constexpr int kStep = Dot<T>::kStep;
+  F sums[Rows][Columns] = {};
+  int64_t k = 0;
+  for (; k + kStep <= depth; k += kStep) {
+    ONEHEAD_UNROLL(8)
+    for (int c = 0; c < Columns; ++c) {
+      const T* from = w + c * depth + k;
+      if (Rows == 1) prefetch(reinterpret_cast<const char*>(from) + kAhead);
+      const auto stored = Dot<T>::read(from);
+      ONEHEAD_UNROLL(8)
+      for (int r = 0; r < Rows; ++r) sums[r][c] = Dot<T>::step(stored, x + r * xStride + k, sums[r][c]);
+    }
+  }
+  if (k < depth) {
+    for (int c = 0; c < Columns; ++c) {
+      const auto stored = Dot<T>::readPart(w + c * depth + k, depth - k);
+      for (int r = 0; r < Rows; ++r) sums[r][c] = Dot<T>::step(stored, x + r * xStride + k, sums[r][c]);
+    }
+  }
+  for (int r = 0; r < Rows; ++r)
+    for (int c = 0; c < Columns; ++c) out[r * kChunk + c] = sum(sums[r][c]);
+}
+
+template <typename T, int Columns>
+inline void dotsOfRows(const T* w, const Prepared<T>* x, int64_t rows, int64_t depth, int64_t xStride, float* out) {
+  int64_t r = 0;
+  for (; r + kRows <= rows; r += kRows)
+    dots<T, kRows, Columns>(w, x + r * xStride, depth, xStride, out + r * kChunk);
+  if constexpr (kRows > 2) {
+    if (r + 2 <= rows) {
+      dots<T, 2, Columns>(w, x + r * xStride, depth, xStride, out + r * kChunk);
+      r += 2;
+    }
+  }
+  if (r < rows) dots<T, 1, Columns>(w, x + r * xStride, depth, xStride, out + r * kChunk);
+}
+
+/** Bias, activation and residual of one row's chunk. */
+template <typename Y>
+void finish(const LinearRows& a, const float* sums, int64_t row, int64_t column, int64_t count) {
+  const float* residual = a.residual ? a.residual + row * a.columns + column : nullptr;
+  Y* y = static_cast<Y*>(a.y) + row * a.columns + column;
+  for (int64_t c = 0; c < count; c += kWidth) {
+    const int64_t part = least(kWidth, count - c);
+    const bool whole = part == kWidth;
+    F value = load(sums + c);
+    if (a.bias) value += whole ? load(a.bias + column + c) : loadPart(a.bias + column + c, part);
+    if (a.activation == Activation::gelu) value = gelu(value);
+    if (residual) value += whole ? load(residual + c) : loadPart(residual + c, part);
+    if (whole) {
+      store(y + c, value);
+    } else {
+      storePart(y + c, value, part);
+    }
+  }
+}
+
+template <typename T, typename X>
+void prepare(const LinearRows& a, Prepared<T>* prepared, int64_t stride, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; ++row) {
+    const X* x = static_cast<const X*>(a.x) + row * a.xStride;
+    Prepared<T>* to = prepared + row * stride;
+    if (!a.normWeight) {
+      prepareRow<T>(to, x, a.depth);
+      continue;
+    }
+    const Moments moments = momentsOf(x, a.depth, a.epsilon);
+    const F mean = splat(moments.mean), scale = splat(moments.scale);
+    prepareRow<T>(
+        to, a.depth,
+        [&](int64_t i) { return (load(x + i) - mean) * scale * load(a.normWeight + i) + load(a.normBias + i); },
+        [&](int64_t i) { return (get(x + i) - moments.mean) * moments.scale * a.normWeight[i] + a.normBias[i]; });
+  }
+}
+
+template <typename T>
+void product(const LinearRows& a, const Prepared<T>* x, int64_t xStride, const Team& team) {
+  const T* w = static_cast<const T*>(a.w);
+  // Shares are whole lines of y, lest two threads write to one.
+  const Share lines((a.columns + 15) / 16, team);
+  const int64_t end = least(lines.end * 16, a.columns);
+  alignas(64) float sums[kGroup * kChunk];
+  for (int64_t column = lines.begin * 16; column < end; column += kChunk) {
+    const int64_t count = least(kChunk, end - column);
+    for (int64_t row = 0; row < a.rows; row += kGroup) {
+      const int64_t rows = least(kGroup, a.rows - row);
+      int64_t c = 0;
+      for (; c + kColumns <= count; c += kColumns)
+        dotsOfRows<T, kColumns>(w + (column + c) * a.depth, x + row * xStride, rows, a.depth, xStride, sums + c);
+      for (; c < count; ++c)
+        dotsOfRows<T, 1>(w + (column + c) * a.depth, x + row * xStride, rows, a.depth, xStride, sums + c);
+      for (int64_t r = 0; r < rows; ++r) {
+        if (a.yFormat == Format::bfloat16) {
+          finish<Bf16>(a, sums + r * kChunk, row + r, column, count);
+        } else {
+          finish<float>(a, sums + r * kChunk, row + r, column, count);
+        }
+      }
+    }
+  }
+}
+
+template <typename T, typename X>
+void linear(const LinearRows& a, const Team& team) {
+  const int64_t stride = roundUp(a.depth, 2 * kWidth);
+  if (a.rows * stride * int64_t(sizeof(Prepared<T>)) <= kPrivateBytes) {
+    alignas(64) unsigned char own[kPrivateBytes];
+    Prepared<T>* x = reinterpret_cast<Prepared<T>*>(own);
+    prepare<T, X>(a, x, stride, 0, a.rows);
+    return product<T>(a, x, stride, team);
+  }
+  Prepared<T>* x = static_cast<Prepared<T>*>(a.scratch);
+  const Share share(a.rows, team);
+  prepare<T, X>(a, x, stride, share.begin, share.end);
+  team.barrier();
+  product<T>(a, x, stride, team);
+}
+
+}  // namespace
+
+size_t linearRowsBytes(int64_t rows, int64_t depth) { return size_t(rows * roundUp(depth, 2 * kWidth)) * 4; }
+
+void linearRows(const LinearRows& a, const Team& team) {
+  const bool x16 = a.xFormat == Format::bfloat16;
+  if (a.weightFormat == Format::bfloat16) return x16 ? linear<Bf16, Bf16>(a, team) : linear<Bf16, float>(a, team);
+  return x16 ? linear<float, Bf16>(a, team) : linear<float, float>(a, team);
+}
+
+}  // namespace onehead::cpu::ONEHEAD_ISA

@@ -1,0 +1,89 @@
+// Elementary functions on vectors. The polynomials are minimax fits of the relative error given beside them.
+#pragma once
+
+#include "vector.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+namespace {
+
+constexpr float kLog2E = 1.44269504088896341f;
+
+/**
+ * 2^x for x <= 127; below about 2^-126 the answer is zero or at most 2^-126. Relative error 1e-7, or 8e-5 when `Coarse`
+ * (enough where the answer becomes a bfloat16). NaN stays NaN.
+ */
+template <bool Coarse = false>
+static inline F exp2(F x) {
+  x = larger(splat(-126.0f), x);
+#if defined(__AVX512F__)
+  const F whole = (F)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+  const F shift = splat(0x1.8p23f);  // adding it leaves the nearest integer in the low bits
+  const F shifted = x + shift;
+  const F whole = shifted - shift;
+#endif
+  const F r = x - whole;
+  F p;
+  if constexpr (Coarse) {
+    p = splat(0.0551716685295105f);
+    p = p * r + splat(0.2426111251115799f);
+    p = p * r + splat(0.6932609677314758f);
+    p = p * r + splat(0.9999280571937561f);
+  } else {
+    p = splat(0.001327647129073739f);
+    p = p * r + splat(0.009675540961325169f);
+    p = p * r + splat(0.05550713092088699f);
+    p = p * r + splat(0.24022120237350464f);
+    p = p * r + splat(0.6931469440460205f);
+    p = p * r + splat(1.0f);
+  }
+#if defined(__AVX512F__)
+  return (F)_mm512_scalef_ps((__m512)p, (__m512)whole);
+#else
+  return (F)((I)p + ((I)shifted << 23));
+#endif
+}
+
+/** e^x for x <= 0, relative error 2e-7. */
+static inline F expNegative(F x) {
+  x = larger(splat(-87.0f), x);
+  // r = x log2(e) - n in two steps, so that the product's rounding error does not grow with x.
+  const F high = x * splat(kLog2E);
+  const F low = fused(x, splat(kLog2E), -high) + x * splat(1.92596299e-8f);
+  return exp2(high) * (low * splat(0.693147181f) + splat(1.0f));
+}
+static inline float expNegative(float x) { return expNegative(splat(x))[0]; }
+
+/** x (1 + erf(x / sqrt 2)) / 2, absolute error below 4e-7 |x|: Abramowitz and Stegun 7.1.26 for erfc. */
+static inline F gelu(F x) {
+  const F size = larger(x, -x);
+  const F t = splat(1.0f) / (splat(1.0f) + splat(0.3275911f * 0.70710678118654752f) * size);
+  F p = splat(1.061405429f);
+  p = p * t + splat(-1.453152027f);
+  p = p * t + splat(1.421413741f);
+  p = p * t + splat(-0.284496736f);
+  p = p * t + splat(0.254829592f);
+  const F half = splat(0.5f) * x * (p * t * expNegative(splat(-0.5f) * x * x));  // x erfc(|x| / sqrt 2) / 2
+  return x < F{} ? half : x - half;
+}
+
+/** log10 of a positive normal number, error 1e-7. */
+static inline F log10Positive(F x) {
+  // x = 2^n (1 + t) with sqrt(1/2) <= 1 + t < sqrt(2)
+  const I bits = (I)x - splatInteger(0x3f3504f3);
+  const F n = __builtin_convertvector(bits >> 23, F);
+  const F t = (F)((bits & splatInteger(0x007fffff)) + splatInteger(0x3f3504f3)) - splat(1.0f);
+  F p = splat(0.12583699822425842f);
+  p = p * t + splat(-0.20726974308490753f);
+  p = p * t + splat(0.21571561694145203f);
+  p = p * t + splat(-0.23894482851028442f);
+  p = p * t + splat(0.28791624307632446f);
+  p = p * t + splat(-0.3607036769390106f);
+  p = p * t + splat(0.48091062903404236f);
+  p = p * t + splat(-0.7213473320007324f);
+  p = p * t + splat(1.4426950216293335f);
+  return (p * t + n) * splat(0.301029995663981f);
+}
+
+}  // namespace
+}  // namespace onehead::cpu::ONEHEAD_ISA

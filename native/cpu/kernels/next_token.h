@@ -1,0 +1,71 @@
+// Whisper's rules for the next token, as in transformers' SuppressTokensLogitsProcessor, SuppressTokensAtBegin...,
+// MinNewTokensLength... and WhisperTimeStampLogitsProcessor (generation/logits_process.py):
+//
+//  - suppressed tokens never come, others not as the first generated token, the end token not before its time;
+//  - with timestamps: <|notimestamps|> never comes; timestamps come in pairs (except at the end), so after two of them
+//    text follows, and after text and one timestamp another timestamp or the end; they never decrease, and a closed
+//    segment is not empty; the first token is a timestamp, and at most the highest initial one;
+//  - when all timestamps together are likelier than the likeliest other token, the token is a timestamp.
+//
+// All but the last are ranges of tokens, which this header works out; next_token.cc applies them.
+#pragma once
+
+#include "vector.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+namespace {
+
+struct TokenRange {
+  int64_t begin, end;
+};
+
+/** The ranges that must not come now, at most kMostRanges. */
+struct ForbiddenTokens {
+  static constexpr int kMostRanges = 8;
+  TokenRange ranges[kMostRanges];
+  int count = 0;
+  uint8_t suppressedBits = 1;
+  bool timestamps = false;
+
+  void add(int64_t begin, int64_t end, int64_t vocabulary) {
+    begin = most(begin, 0);
+    end = least(end, vocabulary);
+    if (begin < end) ranges[count++] = {begin, end};
+  }
+};
+
+static ForbiddenTokens forbiddenTokens(const NextToken& a, int64_t b) {
+  ForbiddenTokens forbidden;
+  const int64_t vocabulary = a.vocabulary, timestampBegin = a.timestampBegin;
+  const int64_t generated = int64_t(a.length[b]) - a.begin[b];
+  const int32_t* tokens = a.tokens + b * a.capacity + a.begin[b];
+  if (generated <= 0) forbidden.suppressedBits |= 2;
+  if (generated < a.minimum[b]) forbidden.add(a.endToken, int64_t(a.endToken) + 1, vocabulary);
+  if (!a.timestamps[b]) return forbidden;
+
+  forbidden.timestamps = true;
+  forbidden.add(a.noTimestampsToken, int64_t(a.noTimestampsToken) + 1, vocabulary);
+  const bool lastWasTimestamp = generated >= 1 && tokens[generated - 1] >= timestampBegin;
+  const bool penultimateWasTimestamp = generated < 2 || tokens[generated - 2] >= timestampBegin;
+  if (lastWasTimestamp) {
+    if (penultimateWasTimestamp) {
+      forbidden.add(timestampBegin, vocabulary, vocabulary);
+    } else {
+      forbidden.add(0, a.endToken, vocabulary);
+    }
+  }
+  for (int64_t i = generated - 1; i >= 0; --i) {
+    if (tokens[i] < timestampBegin) continue;
+    const bool openSegment = lastWasTimestamp && !penultimateWasTimestamp;
+    forbidden.add(timestampBegin, openSegment ? tokens[i] : int64_t(tokens[i]) + 1, vocabulary);
+    break;
+  }
+  if (generated <= 0) {
+    forbidden.add(0, timestampBegin, vocabulary);
+    if (a.maxInitialTimestamp >= 0) forbidden.add(timestampBegin + a.maxInitialTimestamp + 1, vocabulary, vocabulary);
+  }
+  return forbidden;
+}
+
+}  // namespace
+}  // namespace onehead::cpu::ONEHEAD_ISA

@@ -1,0 +1,36 @@
+// Mean and variance of one row, for layerNorm and for linearRows.
+#pragma once
+
+#include "vector.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+namespace {
+
+struct Moments {
+  float mean, scale;  // scale = 1 / sqrt(variance + epsilon)
+};
+
+template <typename T>
+static inline Moments momentsOf(const T* x, int64_t width, float epsilon) {
+  const int64_t whole = width / (2 * kWidth) * (2 * kWidth);
+  F first = {}, second = {};
+  for (int64_t i = 0; i < whole; i += 2 * kWidth) {
+    first += load(x + i);
+    second += load(x + i + kWidth);
+  }
+  float total = sum(first + second);
+  for (int64_t i = whole; i < width; ++i) total += get(x + i);
+  const float mean = total / float(width);
+  first = second = F{};
+  for (int64_t i = 0; i < whole; i += 2 * kWidth) {
+    const F a = load(x + i) - splat(mean), b = load(x + i + kWidth) - splat(mean);
+    first += a * a;
+    second += b * b;
+  }
+  total = sum(first + second);
+  for (int64_t i = whole; i < width; ++i) total += (get(x + i) - mean) * (get(x + i) - mean);
+  return {mean, 1.0f / __builtin_sqrtf(total / float(width) + epsilon)};
+}
+
+}  // namespace
+}  // namespace onehead::cpu::ONEHEAD_ISA

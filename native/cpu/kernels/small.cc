@@ -1,0 +1,90 @@
+// Kernels too small for a file of their own: embed, gatherRows, transposeCast and tokenProbability.
+#include "family.h"
+#include "math.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+namespace {
+
+template <typename T>
+void embedRows(const Embed& a, const Team& team) {
+  const Share share(a.batch * a.count, team);
+  const T* table = static_cast<const T*>(a.tokenEmbedding);
+  for (int64_t row = share.begin; row < share.end; ++row) {
+    const int64_t b = row / a.count;
+    const int64_t place = a.start[b] + row % a.count;
+    int64_t token = a.tokens[b * a.tokenStride + place];
+    if (token < 0 || token >= a.vocabulary) token = 0;
+    const T* word = table + token * a.width;
+    const float* position = a.positionEmbedding + least(most(place, 0), a.positions - 1) * a.width;
+    float* y = a.y + row * a.width;
+    int64_t i = 0;
+    for (; i + kWidth <= a.width; i += kWidth) store(y + i, load(word + i) * splat(a.scale) + load(position + i));
+    for (; i < a.width; ++i) y[i] = get(word + i) * a.scale + position[i];
+  }
+}
+
+/** Squares of 16 x 16: 16 lines are read and 16 written, each whole. */
+template <typename T>
+void transposed(const TransposeCast& a, const Team& team) {
+  constexpr int64_t kSide = 16;
+  const int64_t down = (a.rows + kSide - 1) / kSide, across = (a.columns + kSide - 1) / kSide;
+  const Share share(a.batch * across, team);
+  for (int64_t unit = share.begin; unit < share.end; ++unit) {
+    const int64_t b = unit / across, firstColumn = unit % across * kSide;
+    const int64_t columns = least(kSide, a.columns - firstColumn);
+    for (int64_t block = 0; block < down; ++block) {
+      const int64_t firstRow = block * kSide, rows = least(kSide, a.rows - firstRow);
+      const float* x = a.x + (b * a.rows + firstRow) * a.columns + firstColumn;
+      T* y = static_cast<T*>(a.y) + (b * a.columns + firstColumn) * a.rows + firstRow;
+      float square[kSide][kSide];
+      if (rows == kSide && columns == kSide) {
+        for (int r = 0; r < kSide; ++r)
+          for (int c = 0; c < kSide; ++c) square[c][r] = x[r * a.columns + c];
+        for (int c = 0; c < kSide; ++c)
+          for (int r = 0; r < kSide; r += kWidth) store(y + c * a.rows + r, load(&square[c][r]));
+      } else {
+        for (int64_t c = 0; c < columns; ++c)
+          for (int64_t r = 0; r < rows; ++r) put(y + c * a.rows + r, x[r * a.columns + c]);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void embed(const Embed& arguments, const Team& team) {
+  if (arguments.tokenFormat == Format::bfloat16) return embedRows<Bf16>(arguments, team);
+  embedRows<float>(arguments, team);
+}
+
+void transposeCast(const TransposeCast& arguments, const Team& team) {
+  if (arguments.yFormat == Format::bfloat16) return transposed<Bf16>(arguments, team);
+  transposed<float>(arguments, team);
+}
+
+void gatherRows(const GatherRows& a, const Team& team) {
+  const Share share(a.batch, team);
+  for (int64_t b = share.begin; b < share.end; ++b) {
+    const int64_t row = least(most(int64_t(a.index[b]) + a.offset, 0), a.length - 1);
+    __builtin_memcpy(a.y + b * a.yStride, a.x + (b * a.length + row) * a.width, size_t(a.width) * sizeof(float));
+  }
+}
+
+void tokenProbability(const TokenProbability& a, const Team& team) {
+  const Share share(a.batch, team);
+  for (int64_t b = share.begin; b < share.end; ++b) {
+    const float* logits = a.logits + b * a.logitsStride;
+    F highest = splat(-kInfinity);
+    int64_t i = 0;
+    for (; i + kWidth <= a.vocabulary; i += kWidth) highest = larger(load(logits + i), highest);
+    float top = largest(highest);
+    for (; i < a.vocabulary; ++i) top = logits[i] > top ? logits[i] : top;
+    F sums = {};
+    for (i = 0; i + kWidth <= a.vocabulary; i += kWidth) sums += expNegative(load(logits + i) - splat(top));
+    float total = sum(sums);
+    for (; i < a.vocabulary; ++i) total += expNegative(logits[i] - top);
+    a.probability[b] = expNegative(logits[a.token] - top) / total;
+  }
+}
+
+}  // namespace onehead::cpu::ONEHEAD_ISA

@@ -1,0 +1,66 @@
+#include "memory.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "../core/error.h"
+
+namespace onehead::cpu {
+
+namespace {
+
+constexpr size_t hugePage = size_t(2) << 20;
+/** From this size on memory comes straight from the system, is zero already, and goes back at once when freed. */
+constexpr size_t largeBytes = size_t(1) << 20;
+
+[[noreturn]] void outOfMemory(size_t bytes) {
+  throw Error("OUT_OF_MEMORY", "The CPU device could not get " + std::to_string(bytes >> 20) +
+                                   " MiB of memory; use a smaller model, a smaller batch or dtype 'bfloat16'.");
+}
+
+}  // namespace
+
+void MemoryCounter::add(size_t bytes) {
+  size_t now = inUse_ += bytes, highest = peak_;
+  while (now > highest && !peak_.compare_exchange_weak(highest, now)) {
+  }
+}
+
+Buffer::Buffer(size_t bytes, std::shared_ptr<MemoryCounter> counter) : bytes_(bytes), counter_(std::move(counter)) {
+  if (bytes == 0) return;
+  if (bytes >= largeBytes) {
+    void* mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) outOfMemory(bytes);
+    // Huge pages: a decode step streams through all weights, and 4 KiB pages would cost a page walk for each.
+    if (bytes >= hugePage) ::madvise(mapped, bytes, MADV_HUGEPAGE);
+    data_ = static_cast<std::byte*>(mapped);
+  } else {
+    size_t rounded = (bytes + tensorAlignment - 1) / tensorAlignment * tensorAlignment;
+    data_ = static_cast<std::byte*>(std::aligned_alloc(tensorAlignment, rounded));
+    if (!data_) outOfMemory(bytes);
+    std::memset(data_, 0, rounded);
+  }
+  counter_->add(bytes_);
+}
+
+void Buffer::reset() {
+  if (!data_) return;
+  if (bytes_ >= largeBytes)
+    ::munmap(data_, bytes_);
+  else
+    std::free(data_);
+  counter_->subtract(bytes_);
+  data_ = nullptr;
+  bytes_ = 0;
+}
+
+void Buffer::swap(Buffer& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  std::swap(counter_, other.counter_);
+}
+
+}  // namespace onehead::cpu

@@ -1,0 +1,27 @@
+// Matrix products with many rows, and convolutions, on oneDNN (2.x and 3.x).
+#pragma once
+
+#include <dnnl.hpp>
+#include <memory>
+
+#include "../core/operations.h"
+#include "step.h"
+#include "storage.h"
+
+namespace onehead::cpu {
+
+/** Pointers of an operation's tensors, resolved when a program is prepared. */
+struct Resolve {
+  virtual std::byte* operator()(const Tensor& tensor) = 0;
+  virtual ~Resolve() = default;
+};
+
+/** linear without its norm: x [rows, depth] in the weight's dtype at `x`, or found in scratch when null (put there by a
+ * step before). */
+std::unique_ptr<Step> matrixProduct(const Linear& linear, const void* x, const dnnl::engine& engine,
+                                    dnnl::stream& stream, Resolve& resolve, size_t scratchBegin);
+std::unique_ptr<Step> convolutionProduct(const Convolution& convolution, const dnnl::engine& engine,
+                                         dnnl::stream& stream, Resolve& resolve);
+std::string onednnVersion();
+
+}  // namespace onehead::cpu

@@ -1,0 +1,104 @@
+#include "storage.h"
+
+#include <cstring>
+
+#include "../core/error.h"
+
+namespace onehead::cpu {
+
+Format formatOf(DType dtype, const std::string& operation) {
+  switch (dtype) {
+    case DType::float32:
+      return Format::float32;
+    case DType::bfloat16:
+      return Format::bfloat16;
+    default:
+      throw Error("NOT_SUPPORTED", operation + ": the CPU device computes in float32 and bfloat16, not in " +
+                                       std::string(nameOf(dtype)) + "; load the model with one of those as dtype.");
+  }
+}
+
+dnnl::memory::data_type dnnlType(DType dtype) {
+  return dtype == DType::bfloat16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
+}
+
+namespace {
+
+SourceFormat sourceFormat(DType dtype) {
+  switch (dtype) {
+    case DType::float16:
+      return SourceFormat::float16;
+    case DType::bfloat16:
+      return SourceFormat::bfloat16;
+    default:
+      return SourceFormat::float32;
+  }
+}
+
+}  // namespace
+
+CpuStorage::CpuStorage(size_t bytes, std::shared_ptr<MemoryCounter> counter)
+    : Storage(bytes), plain_(bytes, counter), counter_(std::move(counter)) {}
+
+CpuStorage::CpuStorage(Source source, DType dtype, const Shape& shape, const Kernels& kernels,
+                       std::shared_ptr<MemoryCounter> counter)
+    : Storage(size_t(elementsOf(shape)) * bytesOf(dtype)),
+      source_(std::move(source)),
+      dtype_(dtype),
+      kernels_(&kernels),
+      counter_(std::move(counter)) {}
+
+Buffer CpuStorage::assemble() {
+  Format format = formatOf(dtype_, "load");
+  Buffer buffer(bytes, counter_);
+  std::byte* to = buffer.data();
+  for (const Source::Part& part : source_.parts) {
+    if (part.file) {
+      kernels_->convert(part.file->data() + part.offset, sourceFormat(part.dtype), to, format, part.elements);
+      part.file->release(part.offset, size_t(part.elements) * bytesOf(part.dtype));
+    }
+    to += size_t(part.elements) * bytesOf(dtype_);
+  }
+  source_.parts.clear();  // the file is closed with its last user
+  return buffer;
+}
+
+std::byte* CpuStorage::plain() {
+  if (plain_ || bytes == 0) return plain_.data();
+  if (packed_.empty()) {
+    plain_ = assemble();
+  } else {
+    Packed& from = packed_.front();
+    plain_ = Buffer(bytes, counter_);
+    dnnl::engine engine = from.memory.get_engine();
+    dnnl::memory to(from.like, engine, plain_.data());
+    dnnl::stream stream(engine);
+    dnnl::reorder(from.memory, to).execute(stream, from.memory, to);
+    stream.wait();
+  }
+  return plain_.data();
+}
+
+dnnl::memory CpuStorage::packed(const dnnl::memory::desc& wanted, const dnnl::memory::desc& like,
+                                const dnnl::engine& engine, dnnl::stream& stream) {
+  for (Packed& packed : packed_)
+    if (packed.memory.get_desc() == wanted) return packed.memory;
+  Buffer assembled;
+  dnnl::memory from;
+  if (plain_) {
+    from = dnnl::memory(like, engine, plain_.data());
+  } else if (!packed_.empty()) {
+    from = packed_.front().memory;
+  } else {
+    assembled = assemble();
+    from = dnnl::memory(like, engine, assembled.data());
+  }
+  Packed packed{{}, Buffer(wanted.get_size(), counter_), like};
+  packed.memory = dnnl::memory(wanted, engine, packed.buffer.data());
+  dnnl::reorder(from, packed.memory).execute(stream, from, packed.memory);
+  stream.wait();
+  packed_.push_back(std::move(packed));
+  return packed_.back().memory;
+}
+
+}  // namespace onehead::cpu

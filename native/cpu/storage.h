@@ -1,0 +1,54 @@
+// CPU storage: plain memory, or a constant that takes the layout its programs ask for.
+#pragma once
+
+#include <dnnl.hpp>
+#include <memory>
+#include <vector>
+
+#include "kernels.h"
+#include "memory.h"
+
+namespace onehead::cpu {
+
+/** The kernels' format of a dtype. Throws Error NOT_SUPPORTED where the CPU has none. */
+Format formatOf(DType dtype, const std::string& operation);
+/** oneDNN's type of a dtype. */
+dnnl::memory::data_type dnnlType(DType dtype);
+
+class CpuStorage final : public Storage {
+ public:
+  /** Mutable memory of zeros. */
+  CpuStorage(size_t bytes, std::shared_ptr<MemoryCounter> counter);
+  /** A constant that is read from its source when a program first needs it. */
+  CpuStorage(Source source, DType dtype, const Shape& shape, const Kernels& kernels,
+             std::shared_ptr<MemoryCounter> counter);
+
+  /** Row-major elements; made from the source or from a packed form when not there yet. */
+  std::byte* plain();
+  /**
+   * This constant in the layout that a oneDNN primitive wants. `like` describes the plain elements, as the primitive's
+   * logical dimensions see them. The plain form is not kept for it.
+   */
+  dnnl::memory packed(const dnnl::memory::desc& wanted, const dnnl::memory::desc& like, const dnnl::engine& engine,
+                      dnnl::stream& stream);
+  /** True when a program reads the row-major elements already, so that another layout would be a second copy. */
+  bool isPlain() const { return bool(plain_); }
+
+ private:
+  struct Packed {
+    dnnl::memory memory;
+    Buffer buffer;
+    dnnl::memory::desc like;
+  };
+
+  Buffer assemble();
+
+  Buffer plain_;
+  Source source_;
+  DType dtype_ = DType::float32;
+  const Kernels* kernels_ = nullptr;
+  std::shared_ptr<MemoryCounter> counter_;
+  std::vector<Packed> packed_;
+};
+
+}  // namespace onehead::cpu

@@ -1,0 +1,27 @@
+// What this machine has of CUDA, found without throwing and without needing a driver.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace onehead::cuda {
+
+struct CudaDevice {
+  std::string name;
+  size_t memory = 0;  // bytes
+  std::string computeCapability;
+};
+
+struct CudaProbe {
+  bool compiled = false;   // kernels are in this addon
+  bool available = false;  // a device can be used
+  std::string reason;      // why not, in words; empty when available
+  int driverVersion = 0;   // as CUDA counts: 13000 is 13.0; 0 without a driver
+  std::vector<CudaDevice> devices;
+  std::string cublasLt;  // the library's name when it opens, else empty
+};
+
+CudaProbe probeCuda() noexcept;
+
+}  // namespace onehead::cuda

@@ -1,0 +1,50 @@
+'use strict';
+// The one way in which the addon is built: `npm run build:native`, npm's install, node-gyp (through binding.gyp) and
+// prebuildify all end here.
+//   node scripts/build-native.cjs [--config Release|Debug] [--cuda auto|on|off]
+const { spawnSync } = require('node:child_process');
+const path = require('node:path');
+const { parseArgs } = require('node:util');
+
+const { values } = parseArgs({
+  options: {
+    config: { type: 'string', default: 'Release' },
+    cuda: { type: 'string', default: process.env.ONEHEAD_CUDA ?? 'auto' },
+  },
+});
+if (!['auto', 'on', 'off'].includes(values.cuda.toLowerCase())) {
+  console.error(`Expected ONEHEAD_CUDA or --cuda to be auto, on or off but received '${values.cuda}'.`);
+  process.exit(2);
+}
+
+const root = path.join(__dirname, '..');
+const cmakeJs = require.resolve('cmake-js/bin/cmake-js');
+const environment = { ...process.env };
+// node-gyp's make exports these to its children; Ninja does not want them.
+for (const name of ['MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKE_TERMERR', 'MAKE_TERMOUT']) delete environment[name];
+
+function available(program) {
+  return spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0;
+}
+
+const common = ['-l', 'warn', '-d', root, '-O', path.join(root, 'build', 'cmake'), '-B', values.config];
+common.push(`--CDONEHEAD_CUDA=${values.cuda.toUpperCase()}`);
+if (available('ccache')) {
+  common.push('--CDCMAKE_CXX_COMPILER_LAUNCHER=ccache', '--CDCMAKE_CUDA_COMPILER_LAUNCHER=ccache');
+}
+
+function cmake(command) {
+  const result = spawnSync(process.execPath, [cmakeJs, command, ...common], { cwd: root, stdio: 'inherit', env: environment });
+  if (result.error) throw result.error;
+  if (result.status !== 0) {
+    console.error('\nThe native addon could not be built; the message above says why. On Debian or Ubuntu `sh scripts/setup.sh` installs what it needs.');
+    process.exit(result.status ?? 1);
+  }
+}
+
+if (!available('cmake')) {
+  console.error('Building onehead needs CMake and a C++ compiler: run `sh scripts/setup.sh` on Debian or Ubuntu, or install them.');
+  process.exit(1);
+}
+cmake('configure'); // `build` alone configures only once and then ignores changed options
+cmake('build');
