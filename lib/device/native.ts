@@ -14,6 +14,7 @@ export interface NativeTensor {
   read(element: number, elements: number): Promise<Float32Array | Int32Array | Uint8Array>;
   columns(begin: number, count: number): NativeTensor;
   slice(index: number): NativeTensor;
+  reshape(shape: readonly number[]): NativeTensor;
   dispose(): void;
 }
 

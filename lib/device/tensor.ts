@@ -56,6 +56,11 @@ export class Tensor {
     return new Tensor(this.native.slice(index));
   }
 
+  /** A view of the same elements under another shape. */
+  reshape(shape: readonly number[]): Tensor {
+    return new Tensor(this.native.reshape(shape));
+  }
+
   /** Frees the memory. Using the tensor afterwards is an error with code DISPOSED; disposing it again is not. */
   dispose(): void {
     this.native.dispose();

@@ -9,6 +9,7 @@ void TensorBinding::define(Napi::Env env, Napi::Object exports) {
       env, "Tensor",
       {InstanceMethod<&TensorBinding::write>("write"), InstanceMethod<&TensorBinding::read>("read"),
        InstanceMethod<&TensorBinding::columns>("columns"), InstanceMethod<&TensorBinding::slice>("slice"),
+                                            InstanceMethod<&TensorBinding::reshape>("reshape"),
        InstanceMethod<&TensorBinding::dispose>("dispose"), InstanceAccessor<&TensorBinding::disposed>("disposed"),
        InstanceAccessor<&TensorBinding::dtype>("dtype"), InstanceAccessor<&TensorBinding::shape>("shape")});
   instanceOf(env).tensorClass = Napi::Persistent(constructor);
@@ -164,6 +165,18 @@ Napi::Value TensorBinding::slice(const Napi::CallbackInfo& info) {
                                        toString(view.shape) + ".");
     view.offset += index * (view.elements() / view.shape[0]);
     view.shape.erase(view.shape.begin());
+    return this->view(info.Env(), std::move(view));
+  });
+}
+
+Napi::Value TensorBinding::reshape(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Tensor view = use("reshape", "this tensor");
+    Shape shape = shapeOf(info[0], "shape");
+    if (!view.contiguous() || elementsOf(shape) != view.elements())
+      throw Error("INVALID_SHAPE", "reshape: " + toString(view.shape) + " does not have the elements of " + toString(shape) + ".");
+    view.rowStride = shape.empty() ? 1 : shape.back();
+    view.shape = std::move(shape);
     return this->view(info.Env(), std::move(view));
   });
 }

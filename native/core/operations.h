@@ -97,7 +97,7 @@ struct TokenProbability {
 /** The greedy choice under Whisper's rules; see native/cpu/kernels.h. It changes logits and the state tensors in place.
  */
 struct NextToken {
-  Tensor logits, suppressed, tokens, logProbability, length, begin, minimum, maximum, timestamps, finished;
+  Tensor logits, suppressed, tokens, logProbability, length, position, begin, minimum, maximum, timestamps, finished;
   int64_t endToken, timestampBegin, noTimestampsToken, maxInitialTimestamp;
   void tensors(auto visit) const {
     visit(logits, suppressed, tokens, logProbability, length, position, begin, minimum, maximum, timestamps, finished);
