@@ -39,7 +39,6 @@ export class Decoder {
   readonly #config: WhisperConfig;
   readonly #generation: GenerationConfig;
   readonly #parameters: Parameters;
-  readonly #dtype: DataType;
   readonly #self: KeyValueCache[];
   readonly #cross: KeyValueCache[];
   readonly #state: DecodingState;
@@ -68,7 +67,6 @@ export class Decoder {
     this.#config = config;
     this.#generation = generation;
     this.#parameters = parameters;
-    this.#dtype = dtype;
     const { batch } = this;
     const { width, decoder, targetPositions, sourcePositions, vocabulary } = config;
     const own = (type: DataType | 'int32' | 'uint8', shape: number[], data?: Uint8Array): Tensor => {

@@ -47,20 +47,40 @@ class Memory {
   uint16_t* data_;
 };
 
-/** The median of the seconds that job(i) takes, for about 0.3 seconds. */
+double median(std::vector<double>& values) {
+  std::nth_element(values.begin(), values.begin() + long(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
+struct Times {
+  double seconds;   // median of the kernel's
+  double ceiling;   // median of the bytes a second of plain reads between its runs; 0 without
+};
+
+/**
+ * Times job(i) for about 0.3 seconds. Where it reads `bytes` of the pool, plain reads of as many bytes elsewhere in it
+ * take turns with the kernel: memory is shared with other machines, and its speed changes by half within seconds.
+ */
 template <typename Job>
-double time(ThreadTeam& team, Job job) {
-  std::vector<double> seconds;
+Times time(ThreadTeam& team, Job job, Memory* pool = nullptr, size_t bytes = 0) {
+  std::vector<double> seconds, reading;
   double total = 0;
-  for (int i = 0; (total < 0.3 || i < 5) && i < 20000; ++i) {
+  auto once = [&](auto task) {
     const auto begin = std::chrono::steady_clock::now();
-    team.run([&](const Team& member) { job(i, member); });
+    team.run(task);
     const double passed = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    if (i > 0) seconds.push_back(passed);
     total += passed;
+    return passed;
+  };
+  for (size_t i = 0; (total < 0.3 || i < 5) && i < 20000; ++i) {
+    seconds.push_back(once([&](const Team& member) { job(int(i), member); }));
+    if (!pool) continue;
+    const size_t copies = pool->bytes() / bytes;
+    const char* other = pool->at((i + copies / 2) % copies * bytes);
+    reading.push_back(once([&](const Team& member) { readShare(member, other, bytes); }));
   }
-  std::nth_element(seconds.begin(), seconds.begin() + long(seconds.size() / 2), seconds.end());
-  return seconds[seconds.size() / 2];
+  seconds.erase(seconds.begin());
+  return {median(seconds), pool ? double(bytes) / median(reading) : 0};
 }
 
 bool skipped(const std::string& name) {
@@ -69,7 +89,9 @@ bool skipped(const std::string& name) {
   return !wanted.empty();
 }
 
-void report(const std::string& name, double seconds, double amount, double ceiling, const char* unit) {
+void report(const std::string& name, Times times, double amount, double ceiling, const char* unit) {
+  const double seconds = times.seconds;
+  if (times.ceiling > 0) ceiling = times.ceiling;
   std::printf("%-58s %9.1f us %8.1f %s %5.1f%%\n", name.c_str(), seconds * 1e6, amount / seconds / 1e9, unit,
               100 * amount / seconds / ceiling);
   std::fflush(stdout);
@@ -83,13 +105,13 @@ void linear(ThreadTeam& team, Memory& pool, int64_t rows, int64_t columns, int64
   Memory x(size_t(rows * depth) * 4), y(size_t(rows * columns) * 4), scratch(linearRowsScratch(rows, depth));
   Memory vectors(size_t(columns + depth) * 4);
   const size_t copies = cold ? pool.bytes() / size : 1;
-  const double seconds = time(team, [&](int i, const Team& member) {
+  const Times times = time(team, [&](int i, const Team& member) {
     LinearRows a = {rows, columns, depth, x.at(), Format::float32, depth, pool.at(size_t(i) % copies * size), format,
                     vectors.floats(), vectors.floats(), vectors.floats(), 1e-5f, Activation::none, nullptr, y.at(),
                     Format::float32, scratch.at()};
     chosen->linearRows(a, member);
-  });
-  report(name, seconds, double(size), bandwidth, "GB/s");
+  }, cold ? &pool : nullptr, size);
+  report(name, times, double(size), bandwidth, "GB/s");
 }
 
 void attention(ThreadTeam& team, Memory& pool, AttentionAlgorithm algorithm, int64_t batch, int64_t queries,
@@ -112,15 +134,15 @@ void attention(ThreadTeam& team, Memory& pool, AttentionAlgorithm algorithm, int
                  self ? news.at() : nullptr, queries * width, width, 0.125f, y.at(), nullptr};
   Memory scratch(attentionScratch(a, algorithm, threads));
   a.scratch = scratch.at();
-  const double seconds = time(team, [&](int i, const Team& member) {
+  const Times times = time(team, [&](int i, const Team& member) {
     Attention mine = a;
     mine.k.data = pool.at(size_t(i) % copies * 2 * size);
     mine.v.data = pool.at((size_t(i) % copies * 2 + 1) * size);
     chosen->attention(mine, algorithm, member);
-  });
-  if (decode) return report(name, seconds, 2.0 * double(batch * keys * width) * double(element), bandwidth, "GB/s");
+  }, decode ? &pool : nullptr, size_t(2 * batch * keys * width) * element);
+  if (decode) return report(name, times, 2.0 * double(batch * keys * width) * double(element), bandwidth, "GB/s");
   const double operations = 4.0 * double(batch * heads * queries * headSize) * double(keys);
-  report(name, seconds, operations, element == 4 ? float32Peak : bfloat16Peak, "GFLOP/s");
+  report(name, times, operations, element == 4 ? float32Peak : bfloat16Peak, "GFLOP/s");
 }
 
 void logMels(ThreadTeam& team, int64_t mels) {
@@ -135,8 +157,8 @@ void logMels(ThreadTeam& team, int64_t mels) {
               nullptr};
   Memory scratch(logMelScratch(a, threads));
   a.scratch = scratch.at();
-  const double seconds = time(team, [&](int, const Team& member) { chosen->logMel(a, member); });
-  report(name, seconds, double(480240 * 4 + mels * 12000), bandwidth, "GB/s");
+  const Times times = time(team, [&](int, const Team& member) { chosen->logMel(a, member); });
+  report(name, times, double(480240 * 4 + mels * 12000), bandwidth, "GB/s");
 }
 
 void tokens(ThreadTeam& team, int64_t batch) {
@@ -148,7 +170,7 @@ void tokens(ThreadTeam& team, int64_t batch) {
   std::vector<int32_t> row(size_t(batch * 448), 50365), length(size_t(batch), 10), begin(size_t(batch), 4);
   std::vector<int32_t> minimum(size_t(batch), 0), maximum(size_t(batch), 400), ones(size_t(batch), 1);
   std::vector<int32_t> finished(size_t(batch), 0);
-  const double seconds = time(team, [&](int, const Team& member) {
+  const Times times = time(team, [&](int, const Team& member) {
     NextToken a = {batch, vocabulary, 448, logits.floats(), suppressed.data(), 50257, 50364, 50363, 50, row.data(),
                    scores.floats(), length.data(), begin.data(), minimum.data(), maximum.data(), ones.data(),
                    finished.data(), scratch.at()};
@@ -156,7 +178,7 @@ void tokens(ThreadTeam& team, int64_t batch) {
     member.barrier();
     if (member.thread == 0) length.assign(size_t(batch), 10), finished.assign(size_t(batch), 0);
   });
-  report(name, seconds, double(batch * vocabulary * 5), bandwidth, "GB/s");
+  report(name, times, double(batch * vocabulary * 5), bandwidth, "GB/s");
 }
 
 void small(ThreadTeam& team) {
@@ -165,20 +187,20 @@ void small(ThreadTeam& team) {
     const std::string name = "layerNorm 1500 x " + std::to_string(width) + " to bf16";
     if (skipped(name)) continue;
     LayerNorm a = {1500, width, x.floats(), vectors.floats(), vectors.floats(), 1e-5f, y.at(), Format::bfloat16};
-    const double seconds = time(team, [&](int, const Team& member) { chosen->layerNorm(a, member); });
-    report(name, seconds, double(1500 * width * 6), bandwidth, "GB/s");
+    const Times times = time(team, [&](int, const Team& member) { chosen->layerNorm(a, member); });
+    report(name, times, double(1500 * width * 6), bandwidth, "GB/s");
   }
   if (!skipped("transposeCast 80 x 3000")) {
     TransposeCast a = {1, 80, 3000, x.floats(), y.at(), Format::bfloat16};
-    const double seconds = time(team, [&](int, const Team& member) { chosen->transposeCast(a, member); });
-    report("transposeCast 80 x 3000 to bf16", seconds, 80 * 3000 * 6, bandwidth, "GB/s");
+    const Times times = time(team, [&](int, const Team& member) { chosen->transposeCast(a, member); });
+    report("transposeCast 80 x 3000 to bf16", times, 80 * 3000 * 6, bandwidth, "GB/s");
   }
   if (!skipped("convert")) {
     for (SourceFormat from : {SourceFormat::float32, SourceFormat::float16}) {
-      const double seconds = time(team, [&](int, const Team& member) {
+      const Times times = time(team, [&](int, const Team& member) {
         if (member.thread == 0) chosen->convert(x.at(), from, y.at(), Format::bfloat16, 3000 * 1280);
       });
-      report(from == SourceFormat::float32 ? "convert f32 to bf16, one thread" : "convert f16 to bf16, one thread", seconds,
+      report(from == SourceFormat::float32 ? "convert f32 to bf16, one thread" : "convert f16 to bf16, one thread", times,
              3000 * 1280 * (from == SourceFormat::float32 ? 6 : 4), bandwidth, "GB/s");
     }
   }

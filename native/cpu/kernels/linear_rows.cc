@@ -12,6 +12,10 @@ namespace {
 
 constexpr int kChunk = 64;        // columns between two epilogues
 constexpr int kGroup = 16;        // rows of x that pass over a chunk of w together
+#ifndef ONEHEAD_COLS
+#define ONEHEAD_COLS 4
+#endif
+constexpr int kPanel = 16;        // rows of w that all rows of x pass over before the next are read
 constexpr int kColumns = 4;       // rows of w at once
 constexpr int kRows = kWidth == 16 ? 4 : 2;  // rows of x at once: kColumns * kRows sums stay in registers
 // Preparing x is cheaper than waiting for another thread to do it, up to this many bytes: then each thread does it all.
@@ -21,18 +25,18 @@ constexpr int64_t kAhead = 4096;  // bytes of w between reading and prefetching
 template <typename T>
 using Prepared = typename Dot<T>::Prepared;
 
-/** out[r * kChunk + c] = x[r] . w[c] for Rows x Columns. */
-template <typename T, int Rows, int Columns>
-inline void dots(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStride, float* out) {
+/** sums[r][c] = the lanes of x[r] . w[c]. With Ahead, the lines of w that come next are prefetched. */
+template <typename T, int Rows, int Columns, bool Ahead>
+inline void dots(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStride, F (&sums)[Rows][Columns]) {
   constexpr int kStep = Dot<T>::kStep;
-  F sums[Rows][Columns] = {};
+  // Prefetched in the order of memory, whatever the order of reading: behind these columns.
+  const char* next = reinterpret_cast<const char*>(w + (Columns == 1 ? 0 : Columns * depth)) + kAhead;
   int64_t k = 0;
   for (; k + kStep <= depth; k += kStep) {
     ONEHEAD_UNROLL(8)
-    for (int c = 0; c < Columns; ++c) {
-      const T* from = w + c * depth + k;
-      if (Rows == 1) prefetch(reinterpret_cast<const char*>(from) + kAhead);
-      const auto stored = Dot<T>::read(from);
+    for (int c = 0; c < Columns; ++c, next += kStep * sizeof(T)) {
+      if (Ahead) prefetch(next);
+      const auto stored = Dot<T>::read(w + c * depth + k);
       ONEHEAD_UNROLL(8)
       for (int r = 0; r < Rows; ++r) sums[r][c] = Dot<T>::step(stored, x + r * xStride + k, sums[r][c]);
     }
@@ -43,22 +47,69 @@ inline void dots(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStrid
       for (int r = 0; r < Rows; ++r) sums[r][c] = Dot<T>::step(stored, x + r * xStride + k, sums[r][c]);
     }
   }
-  for (int r = 0; r < Rows; ++r)
-    for (int c = 0; c < Columns; ++c) out[r * kChunk + c] = sum(sums[r][c]);
 }
 
-template <typename T, int Columns>
-inline void dotsOfRows(const T* w, const Prepared<T>* x, int64_t rows, int64_t depth, int64_t xStride, float* out) {
+/** out[r * kChunk + c] = x[r] . w[c] for Rows rows and kPanel columns. Lanes are summed in squares of kWidth vectors. */
+template <typename T, int Rows, bool Ahead>
+inline void panel(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStride, float* out) {
+  // A single row is bound by memory alone, which is fastest read strictly in order: 100% of plain reads, against 85%
+  // with four rows of w at once.
+  constexpr int kColumns = Rows == 1 ? 1 : ONEHEAD_COLS;
+  constexpr int kSquare = Rows * kColumns >= kWidth ? kColumns : kWidth / Rows;  // columns of a square
+  for (int c = 0; c < kPanel; c += kSquare) {
+    F all[Rows * kSquare];
+    for (int first = 0; first < kSquare; first += kColumns) {
+      F sums[Rows][kColumns] = {};
+      dots<T, Rows, kColumns, Ahead>(w + (c + first) * depth, x, depth, xStride, sums);
+      for (int r = 0; r < Rows; ++r)
+        for (int i = 0; i < kColumns; ++i) all[r * kSquare + first + i] = sums[r][i];
+    }
+    float flat[Rows * kSquare];
+    for (int i = 0; i < Rows * kSquare; i += kWidth) store(flat + i, sumRows(all + i));
+    for (int r = 0; r < Rows; ++r) __builtin_memcpy(out + r * kChunk + c, flat + r * kSquare, kSquare * sizeof(float));
+  }
+}
+
+template <typename T, int Rows>
+inline void oneColumn(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStride, float* out) {
+  F sums[Rows][1] = {};
+  dots<T, Rows, 1, false>(w, x, depth, xStride, sums);
+  for (int r = 0; r < Rows; ++r) out[r * kChunk] = sum(sums[r][0]);
+}
+
+/** out[r * kChunk + c] for up to kPanel columns and `rows` rows. Only the first rows read w from memory. */
+template <typename T>
+inline void panelOfRows(const T* w, const Prepared<T>* x, int64_t rows, int64_t columns, int64_t depth, int64_t xStride,
+                        float* out) {
+  if (columns < kPanel) {
+    for (int64_t c = 0; c < columns; ++c)
+      for (int64_t r = 0; r < rows; ++r) oneColumn<T, 1>(w + c * depth, x + r * xStride, depth, xStride, out + r * kChunk + c);
+    return;
+  }
   int64_t r = 0;
-  for (; r + kRows <= rows; r += kRows)
-    dots<T, kRows, Columns>(w, x + r * xStride, depth, xStride, out + r * kChunk);
+  for (; r + kRows <= rows; r += kRows) {
+    if (r == 0) {
+      panel<T, kRows, true>(w, x, depth, xStride, out);
+    } else {
+      panel<T, kRows, false>(w, x + r * xStride, depth, xStride, out + r * kChunk);
+    }
+  }
   if constexpr (kRows > 2) {
     if (r + 2 <= rows) {
-      dots<T, 2, Columns>(w, x + r * xStride, depth, xStride, out + r * kChunk);
+      if (r == 0) {
+        panel<T, 2, true>(w, x, depth, xStride, out);
+      } else {
+        panel<T, 2, false>(w, x + r * xStride, depth, xStride, out + r * kChunk);
+      }
       r += 2;
     }
   }
-  if (r < rows) dots<T, 1, Columns>(w, x + r * xStride, depth, xStride, out + r * kChunk);
+  if (r == rows) return;
+  if (r == 0) {
+    panel<T, 1, true>(w, x, depth, xStride, out);
+  } else {
+    panel<T, 1, false>(w, x + r * xStride, depth, xStride, out + r * kChunk);
+  }
 }
 
 /** Bias, activation and residual of one row's chunk. */
@@ -110,11 +161,9 @@ void product(const LinearRows& a, const Prepared<T>* x, int64_t xStride, const T
     const int64_t count = least(kChunk, end - column);
     for (int64_t row = 0; row < a.rows; row += kGroup) {
       const int64_t rows = least(kGroup, a.rows - row);
-      int64_t c = 0;
-      for (; c + kColumns <= count; c += kColumns)
-        dotsOfRows<T, kColumns>(w + (column + c) * a.depth, x + row * xStride, rows, a.depth, xStride, sums + c);
-      for (; c < count; ++c)
-        dotsOfRows<T, 1>(w + (column + c) * a.depth, x + row * xStride, rows, a.depth, xStride, sums + c);
+      for (int64_t c = 0; c < count; c += kPanel)
+        panelOfRows<T>(w + (column + c) * a.depth, x + row * xStride, rows, least(kPanel, count - c), a.depth, xStride,
+                       sums + c);
       for (int64_t r = 0; r < rows; ++r) {
         if (a.yFormat == Format::bfloat16) {
           finish<Bf16>(a, sums + r * kChunk, row + r, column, count);

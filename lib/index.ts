@@ -1,0 +1,33 @@
+/** onehead: Whisper speech-to-text on its own attention kernels. */
+export type { AudioInput } from './audio/index.js';
+export { Device, type DeviceOptions, MappedFile, type Part, type RecordOptions } from './device/device.js';
+export type { ElementType, Information, TensorData } from './device/native.js';
+export type {
+  Activation,
+  AttentionAlgorithm,
+  AttentionOptions,
+  ConvolutionOptions,
+  DecodingState,
+  FloatingType,
+  LinearOptions,
+  NextTokenRules,
+  Norm,
+  Operations,
+} from './device/operations.js';
+export type { OperationTime, Program, RunOptions } from './device/program.js';
+export { Tensor } from './device/tensor.js';
+export { type ErrorCode, type ErrorDetails, errorCodes, OneheadError } from './errors.js';
+export type { GenerationConfig, PreprocessorConfig, WhisperConfig } from './whisper/config.js';
+export { type GenerateOptions, type Generation, WhisperModel } from './whisper/model.js';
+export type { Timings } from './whisper/transcribe.js';
+export type {
+  DataType,
+  LoadOptions,
+  Segment,
+  Task,
+  TimestampMode,
+  TranscribeOptions,
+  TranscribeProgress,
+  Transcription,
+} from './whisper/types.js';
+export { Whisper } from './whisper/whisper.js';

@@ -1,0 +1,70 @@
+/** A sliding stretch of a long recording: read as it is needed, dropped when it is behind. */
+import type { AudioSource } from '../audio/index.js';
+
+/** Samples by their place in the whole recording, of which only a bounded stretch is held. */
+export class SampleWindow {
+  readonly #chunks: AsyncIterator<Float32Array>;
+  #held = new Float32Array(1 << 16);
+  /** Place of the first held sample, and of the one behind the last. */
+  #begin = 0;
+  #end = 0;
+  #ended = false;
+
+  constructor(source: AudioSource) {
+    this.#chunks = source.chunks()[Symbol.asyncIterator]();
+  }
+
+  /** Samples read so far. */
+  get end(): number {
+    return this.#end;
+  }
+
+  /** True when the recording has no more samples than were read. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Reads until the sample before `end` is held, or the recording ends. */
+  async readTo(end: number): Promise<void> {
+    while (!this.#ended && this.#end < end) {
+      const { value, done } = await this.#chunks.next();
+      if (done) {
+        this.#ended = true;
+        return;
+      }
+      const used = this.#end - this.#begin;
+      if (used + value.length > this.#held.length) {
+        const grown = new Float32Array(Math.max(2 * this.#held.length, used + value.length));
+        grown.set(this.#held.subarray(0, used));
+        this.#held = grown;
+      }
+      this.#held.set(value, used);
+      this.#end += value.length;
+    }
+  }
+
+  /** Forgets what is before `begin`. */
+  drop(begin: number): void {
+    const count = Math.min(begin, this.#end) - this.#begin;
+    // Moving costs as much as what is kept, so it waits until that is the smaller part.
+    if (count < (this.#end - this.#begin) / 2) return;
+    this.#held.copyWithin(0, count, this.#end - this.#begin);
+    this.#begin += count;
+  }
+
+  /**
+   * `length` samples from place `begin` on. Before the recording it is mirrored at its first sample, as the reference's padding does;
+   * after its end there is silence.
+   */
+  slice(begin: number, length: number): Float32Array {
+    const samples = new Float32Array(length);
+    const from = Math.max(begin, this.#begin);
+    const to = Math.min(begin + length, this.#end);
+    if (to > from) samples.set(this.#held.subarray(from - this.#begin, to - this.#begin), from - begin);
+    for (let place = begin; place < 0 && place < begin + length; ++place) {
+      const mirrored = -place - this.#begin;
+      if (mirrored >= 0 && -place < this.#end) samples[place - begin] = this.#held[mirrored];
+    }
+    return samples;
+  }
+}
