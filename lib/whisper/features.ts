@@ -41,6 +41,9 @@ export function hannWindow(size: number): Float32Array {
   return Float32Array.from({ length: size }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / size));
 }
 
+/** Writes one slot's samples, all of them. */
+export type WindowFiller = (into: Float32Array, slot: number) => void;
+
 /** The features program of `batch` slots with its buffers. */
 export class FeatureExtractor {
   readonly #config: PreprocessorConfig;
@@ -48,6 +51,8 @@ export class FeatureExtractor {
   readonly #samples: Tensor;
   readonly #peak: Tensor;
   readonly #owned: Tensor[];
+  /** Reused for every window: two megabytes of garbage a window would be collected late. */
+  readonly #staging: Float32Array;
   /** float32 [batch, mels, frames]. */
   readonly features: Tensor;
 
@@ -55,6 +60,7 @@ export class FeatureExtractor {
     this.#config = config;
     const { mels, frames, hop, fftSize } = config;
     this.#samples = device.tensor('float32', [batch, (frames - 1) * hop + fftSize]);
+    this.#staging = new Float32Array(this.#samples.size);
     this.#peak = device.tensor('float32', [batch]);
     this.features = device.tensor('float32', [batch, mels, frames]);
     const window = device.tensor('float32', [fftSize], hannWindow(fftSize));
@@ -66,35 +72,31 @@ export class FeatureExtractor {
   }
 
   /**
-   * Features of one window a slot. `samples` of each slot begin fftSize / 2 before the window, for the frames at its border; what is
-   * missing at the end is silence. `peak` is the highest log10 power so far (-infinity: this window alone counts); the new one is given back.
+   * Features of one window a slot, which `fill` writes: samples from fftSize / 2 before the window, for the frames at its border, to as far
+   * behind it. `peaks` are the highest log10 powers so far (-infinity: this window alone counts); the new ones are given back.
    */
-  async run(windows: readonly Float32Array[], peaks: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
-    const [batch, length] = this.#samples.shape;
-    const samples = new Float32Array(batch * length);
-    windows.forEach((window, slot) => {
-      samples.set(window.subarray(0, length), slot * length);
-    });
-    const writes = [this.#samples.write(samples), this.#peak.write(Float32Array.from(peaks))];
+  async run(fill: WindowFiller, peaks: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
+    const [, length] = this.#samples.shape;
+    for (let slot = 0; slot < peaks.length; ++slot) fill(this.#staging.subarray(slot * length, (slot + 1) * length), slot);
+    const writes = [this.#samples.write(this.#staging), this.#peak.write(Float32Array.from(peaks))];
     await Promise.all([...writes, this.#program.run({ signal })]);
     return this.#peak.toFloat32Array();
   }
 
   /**
-   * A window that stands alone, with its border: mirrored at both ends, as torch.stft's centre padding does, after padding with
-   * silence to a whole window.
+   * Fills a window that stands alone: padded with silence to its whole length, then mirrored at both ends, as torch.stft's centre
+   * padding does.
    */
-  mirrored(samples: Float32Array): Float32Array {
-    const { samples: windowSamples, frames, hop, fftSize } = this.#config;
+  fillAlone(samples: Float32Array, into: Float32Array): void {
+    const { samples: windowSamples, fftSize } = this.#config;
     const border = fftSize / 2;
-    const padded = new Float32Array((frames - 1) * hop + fftSize);
     const window = samples.subarray(0, windowSamples);
-    padded.set(window.subarray(0, padded.length - border), border);
-    for (let i = 1; i <= border; ++i) padded[border - i] = window[i] ?? 0;
-    for (let i = border + windowSamples; i < padded.length; ++i) {
-      padded[i] = window[2 * windowSamples - 2 - (i - border)] ?? 0;
+    into.fill(0);
+    into.set(window.subarray(0, into.length - border), border);
+    for (let i = 1; i <= border; ++i) into[border - i] = window[i] ?? 0;
+    for (let i = border + windowSamples; i < into.length; ++i) {
+      into[i] = window[2 * windowSamples - 2 - (i - border)] ?? 0;
     }
-    return padded;
   }
 
   dispose(): void {

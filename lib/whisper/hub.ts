@@ -6,10 +6,13 @@ import { dirname, join, relative } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
-import { downloadFile, fileDownloadInfo, getHFHubCachePath, HubApiError, modelInfo } from '@huggingface/hub';
+import type * as Hub from '@huggingface/hub';
 import { packageRoot } from '../device/addon.js';
 import { OneheadError } from '../errors.js';
 import type { LoadOptions } from './types.js';
+
+/** Loaded when a hub name is first used: most processes never do, and it is large. */
+const hub = (): Promise<typeof Hub> => import('@huggingface/hub');
 
 type ResolveOptions = Pick<LoadOptions, 'onDownload' | 'signal'>;
 
@@ -54,6 +57,7 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
       `There is no folder '${name}', and it is not a hub name such as openai/whisper-tiny; give one of the two.`,
     );
   }
+  const { getHFHubCachePath, HubApiError } = await hub();
   const folder = join(getHFHubCachePath(), `models--${hubName.repository.replace('/', '--')}`);
   const cached = await cachedSnapshot(folder, hubName.revision);
   if (cached) return cached;
@@ -67,7 +71,7 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
     return await download(hubName, folder, options);
   } catch (error) {
     options.signal?.throwIfAborted();
-    throw explain(error, name);
+    throw explain(error, name, error instanceof HubApiError ? error.statusCode : null);
   }
 }
 
@@ -116,6 +120,7 @@ async function accessToken(): Promise<string | undefined> {
 
 async function download({ repository, revision }: HubName, folder: string, options: ResolveOptions): Promise<string> {
   const { signal } = options;
+  const { modelInfo } = await hub();
   const common = {
     hubUrl: process.env.HF_ENDPOINT?.replace(/\/+$/, ''),
     accessToken: await accessToken(),
@@ -161,6 +166,7 @@ async function downloadOne(path: string, { repository, sha, folder, snapshot, co
   const pointer = join(snapshot, path);
   if (path.split('/').includes('..')) throw new Error(`the hub lists a file outside the model: '${path}'`);
   if (await exists(pointer)) return;
+  const { downloadFile, fileDownloadInfo } = await hub();
   const from = { ...common, repo: repository, path, revision: sha };
   const info = await fileDownloadInfo(from);
   const blob = info && (await downloadFile({ ...from, downloadInfo: info }));
@@ -195,11 +201,10 @@ async function downloadOne(path: string, { repository, sha, folder, snapshot, co
 }
 
 /** One sentence with what to do, from whatever went wrong. */
-function explain(error: unknown, name: string): OneheadError {
+function explain(error: unknown, name: string, statusCode: number | null): OneheadError {
   if (error instanceof OneheadError) return error;
   const failed = (reason: string) => new OneheadError('DOWNLOAD_FAILED', `${name} could not be downloaded: ${reason}.`, { cause: error });
-  if (error instanceof HubApiError) {
-    const { statusCode } = error;
+  if (statusCode !== null) {
     // The hub answers 401 for names that do not exist too, so as not to tell which private ones do.
     if (statusCode === 401 || statusCode === 403) {
       return failed('the hub does not know it, or it is private or gated; check the name, or set HF_TOKEN to a token that may read it');

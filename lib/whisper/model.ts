@@ -6,7 +6,7 @@ import { OneheadError } from '../errors.js';
 import { type Checkpoint, readCheckpoint } from './checkpoint.js';
 import { Decoder, type SlotResult } from './decoder.js';
 import { recordEncoder } from './encoder.js';
-import { FeatureExtractor } from './features.js';
+import { FeatureExtractor, type WindowFiller } from './features.js';
 import { bundledModel, resolveModel } from './hub.js';
 import { loadParameters, type Parameters } from './parameters.js';
 import { checkLanguage, checkTask, checkTimestamps, promptTokens } from './prompt.js';
@@ -149,10 +149,9 @@ export class WhisperModel {
     const windows = samples instanceof Float32Array ? [samples] : samples;
     return this.#exclusive(async () => {
       this.#checkBatch(windows.length, 'windows of samples');
-      const slots = Array.from({ length: this.batch }, (_, slot) => windows[slot] ?? new Float32Array());
       await this.#extractor.run(
-        slots.map((window) => this.#extractor.mirrored(window)),
-        slots.map(() => Number.NEGATIVE_INFINITY),
+        (into, slot) => this.#extractor.fillAlone(windows[slot] ?? new Float32Array(), into),
+        Array.from({ length: this.batch }, () => Number.NEGATIVE_INFINITY),
         signal,
       );
       return this.#keep(this.#extractor.features, windows.length);
@@ -212,28 +211,33 @@ export class WhisperModel {
   }
 
   /**
-   * One window a slot from samples to tokens, nothing of it leaving the device between. `windows` and `peaks` as FeatureExtractor.run
-   * takes them; gives the new peaks too, and the milliseconds of each stage.
+   * One window a slot from samples to tokens, nothing of it leaving the device between. `fill` and `peaks` as FeatureExtractor.run takes them.
+   * Gives the milliseconds of each stage too.
    * @internal
    */
-  transcribeWindows(windows: readonly Float32Array[], peaks: readonly number[], options: GenerateOptions) {
+  transcribeWindows(fill: WindowFiller, peaks: readonly number[], options: GenerateOptions) {
     return this.#exclusive(async () => {
-      this.#checkBatch(windows.length, 'windows of samples');
+      this.#checkBatch(peaks.length, 'windows of samples');
       const started = performance.now();
-      const newPeaks = await this.#extractor.run(windows, peaks, options.signal);
+      await this.#extractor.run(fill, this.#padded(peaks), options.signal);
       const featured = performance.now();
       await this.#encode.run({ signal: options.signal });
       const encoded = performance.now();
-      const generations = await this.#decodeSlots(windows.length, options);
+      const generations = await this.#decodeSlots(peaks.length, options);
       const decoded = performance.now();
       const timings = { features: featured - started, encode: encoded - featured, decode: decoded - encoded };
-      return { generations, peaks: newPeaks, timings };
+      return { generations, timings };
     });
   }
 
-  /** The highest log10 power of samples laid out as FeatureExtractor.run takes them, and of what came before. @internal */
-  measurePeak(window: Float32Array, peak: number, signal?: AbortSignal): Promise<number> {
-    return this.#exclusive(async () => (await this.#extractor.run([window], [peak], signal))[0]);
+  /** The highest log10 power of one window, filled as FeatureExtractor.run wants it, and of what came before. @internal */
+  measurePeak(fill: (into: Float32Array) => void, peak: number, signal?: AbortSignal): Promise<number> {
+    return this.#exclusive(async () => (await this.#extractor.run(fill, this.#padded([peak]), signal))[0]);
+  }
+
+  /** Peaks for all slots: those without a window hear silence. */
+  #padded(peaks: readonly number[]): number[] {
+    return Array.from({ length: this.batch }, (_, slot) => peaks[slot] ?? Number.NEGATIVE_INFINITY);
   }
 
   /** The most probable language of each window of encoder output: its code. Throws OneheadError for an English-only model. */

@@ -53,18 +53,18 @@ export class SampleWindow {
   }
 
   /**
-   * `length` samples from place `begin` on. Before the recording it is mirrored at its first sample, as the reference's padding does;
-   * after its end there is silence.
+   * Fills `into` with the samples from place `begin` on. Before the recording it is mirrored at its first sample, as the reference's
+   * padding does; after its end there is silence.
    */
-  slice(begin: number, length: number): Float32Array {
-    const samples = new Float32Array(length);
+  fill(into: Float32Array, begin: number): void {
+    into.fill(0);
+    const end = begin + into.length;
     const from = Math.max(begin, this.#begin);
-    const to = Math.min(begin + length, this.#end);
-    if (to > from) samples.set(this.#held.subarray(from - this.#begin, to - this.#begin), from - begin);
-    for (let place = begin; place < 0 && place < begin + length; ++place) {
+    const to = Math.min(end, this.#end);
+    if (to > from) into.set(this.#held.subarray(from - this.#begin, to - this.#begin), from - begin);
+    for (let place = begin; place < Math.min(0, end); ++place) {
       const mirrored = -place - this.#begin;
-      if (mirrored >= 0 && -place < this.#end) samples[place - begin] = this.#held[mirrored];
+      if (mirrored >= 0 && -place < this.#end) into[place - begin] = this.#held[mirrored];
     }
-    return samples;
   }
 }

@@ -1,6 +1,6 @@
 /** Text to tokens and back, on @huggingface/tokenizers. */
 import { join } from 'node:path';
-import { Tokenizer } from '@huggingface/tokenizers';
+import type { Tokenizer } from '@huggingface/tokenizers';
 import { OneheadError } from '../errors.js';
 import { readJson } from './checkpoint.js';
 import type { GenerationConfig, SpecialTokens } from './config.js';
@@ -50,6 +50,7 @@ export class WhisperTokenizer {
     }
     const config = (await readJson(join(directory, 'tokenizer_config.json'))) ?? {};
     try {
+      const { Tokenizer } = await import('@huggingface/tokenizers');
       const tokenizer = new Tokenizer(json, config as object);
       return new WhisperTokenizer(tokenizer, Math.min(generation.endToken, generation.startToken));
     } catch (cause) {

@@ -46,8 +46,8 @@ class PeakMeter {
     for (;;) {
       const whole = this.#measured + this.#length + this.#border <= samples.end;
       if (!whole && !(samples.ended && this.#measured < samples.end)) return;
-      const window = samples.slice(this.#measured - this.#border, this.#length + 2 * this.#border);
-      this.peak = await this.#model.measurePeak(window, this.peak, signal);
+      const begin = this.#measured - this.#border;
+      this.peak = await this.#model.measurePeak((into) => samples.fill(into, begin), this.peak, signal);
       this.#measured += this.#length;
     }
   }
@@ -117,10 +117,8 @@ export async function transcribe(
     // The reference counts whole frames too, but a recording shorter than one frame still gets its window.
     if (frames < 1 && seek > 0) break;
 
-    const length = (windowFrames - 1) * hop + fftSize;
-    const window = samples.slice(begin - fftSize / 2, length);
-    // Sound of the next window stays out of this one, except for the last frames' borders.
-    const { generations, timings: stages } = await model.transcribeWindows([window], [meter.peak], {
+    const fill = (into: Float32Array) => samples.fill(into, begin - fftSize / 2);
+    const { generations, timings: stages } = await model.transcribeWindows(fill, [meter.peak], {
       language,
       task,
       timestamps,

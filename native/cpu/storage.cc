@@ -1,6 +1,6 @@
 #include "storage.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "../core/error.h"
 
@@ -23,6 +23,8 @@ dnnl::memory::data_type dnnlType(DType dtype) {
 }
 
 namespace {
+
+constexpr int64_t pieceElements = int64_t(1) << 20;
 
 SourceFormat sourceFormat(DType dtype) {
   switch (dtype) {
@@ -54,8 +56,15 @@ Buffer CpuStorage::assemble() {
   std::byte* to = buffer.data();
   for (const Source::Part& part : source_.parts) {
     if (part.file) {
-      kernels_->convert(part.file->data() + part.offset, sourceFormat(part.dtype), to, format, part.elements);
-      part.file->release(part.offset, size_t(part.elements) * bytesOf(part.dtype));
+      // In pieces: the file's pages are given back before the next ones come, so that loading needs no second copy.
+      size_t element = bytesOf(part.dtype);
+      for (int64_t done = 0; done < part.elements; done += pieceElements) {
+        int64_t count = std::min(pieceElements, part.elements - done);
+        size_t offset = part.offset + size_t(done) * element;
+        kernels_->convert(part.file->data() + offset, sourceFormat(part.dtype), to + size_t(done) * bytesOf(dtype_),
+                          format, count);
+        part.file->release(offset, size_t(count) * element);
+      }
     }
     to += size_t(part.elements) * bytesOf(dtype_);
   }

@@ -237,6 +237,7 @@ int main(int argc, char** argv) {
     linear(team, pool, 1, 512, 512, format, false);
     linear(team, pool, 1, 384, 384, format, false);
     for (int64_t rows : {2, 4, 5, 8, 16}) linear(team, pool, rows, 2048, 512, format, true);
+    for (int64_t rows : {8, 16}) linear(team, pool, rows, 512, 512, format, false);
     for (int64_t rows : {4, 8, 16}) linear(team, pool, rows, 51865, 512, format, true);
     for (int64_t heads : {6, 8, 12, 20})
       attention(team, pool, AttentionAlgorithm::splitKeyValue, 1, 1, 1500, heads, heads, format, false);

@@ -11,8 +11,14 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int kBlock = 32;
-constexpr int kTogether = 4;  // positions at once
+#ifndef BLK
+#define BLK 32
+#endif
+#ifndef AH
+#define AH 4096
+#endif
+constexpr int kBlock = BLK;
+constexpr int64_t kAhead = AH;   // bytes of K or V between reading and prefetching
 constexpr float kLowest = -1e30f;  // below any score, but finite: the difference of two is a number
 
 /** Where things lie in scratch; in floats. */
@@ -47,7 +53,8 @@ struct Division {
   Piece piece(int64_t before, int64_t keys) const { return {most(begin - before, 0), least(end - before, keys)}; }
 };
 
-template <typename T>
+/** Size is the head size where it is known, so that loops over it unroll; else 0. */
+template <typename T, int Size>
 class Decoder {
  public:
   Decoder(const Attention& arguments, const Team& team) : a_(arguments), team_(team), layout_(arguments, team.threads) {
@@ -101,42 +108,55 @@ class Decoder {
         const int64_t seen = least(visibleKeys(a_, b, row / a_.heads) - first, count);
         soften(row, seen, maxima + row, totals + row, values + row * layout_.padded);
       }
-      int64_t p = 0;
-      for (; p + kTogether <= count; p += kTogether) addValues<kTogether>(b, first + p, p, values);
-      for (; p < count; ++p) addValues<1>(b, first + p, p, values);
+      addBlock(b, first, count, values);
     }
   }
 
-  void scoreBlock(int64_t b, int64_t first, int64_t count) {
-    int64_t p = 0;
-    for (; p + kTogether <= count; p += kTogether) score<kTogether>(b, first + p, p);
-    for (; p < count; ++p) score<1>(b, first + p, p);
+  int64_t headSize() const { return Size ? Size : a_.headSize; }
+
+  /** Prefetches along with reading one head at `from`: memory is fastest when it is asked in order. */
+  void prefetchHead(const T* from) const {
+    const char* next = reinterpret_cast<const char*>(from) + kAhead;
+    for (int64_t byte = 0; byte < headSize() * int64_t(sizeof(T)); byte += 64) prefetch(next + byte);
   }
 
-  /** Scores of Count positions for all queries and heads. */
-  template <int Count>
-  void score(int64_t b, int64_t position, int64_t place) {
-    const T* k = rowOf<T>(a_.k, b, position);
+  /** Scores of all queries and heads; their lanes are summed kWidth scores at a time. */
+  void scoreBlock(int64_t b, int64_t first, int64_t count) {
     constexpr int kStep = Dot<T>::kStep;
-    for (int64_t g = 0; g < a_.keyValueHeads; ++g, k += a_.headSize) {
-      for (int64_t query = 0; query < a_.queries; ++query) {
-        for (int64_t head = g * group_; head < (g + 1) * group_; ++head) {
-          const int64_t row = query * a_.heads + head;
+    const int64_t size = headSize();
+    F pending[kWidth];
+    float* places[kWidth];
+    int waiting = 0;
+    for (int64_t p = 0; p < count; ++p) {
+      const T* k = rowOf<T>(a_.k, b, first + p);
+      for (int64_t g = 0; g < a_.keyValueHeads; ++g, k += size) {
+        prefetchHead(k);
+        for (int64_t query = 0; query < a_.queries; ++query) {
+          const int64_t row = query * a_.heads + g * group_;
           const Prepared* q = q_ + row * layout_.padded;
-          F sums[Count] = {};
-          int64_t d = 0;
-          for (; d + kStep <= a_.headSize; d += kStep)
-            for (int i = 0; i < Count; ++i)
-              sums[i] = Dot<T>::step(Dot<T>::read(k + i * a_.k.rowStride + d), q + d, sums[i]);
-          if (d < a_.headSize)
-            for (int i = 0; i < Count; ++i) {
-              const auto stored = Dot<T>::readPart(k + i * a_.k.rowStride + d, a_.headSize - d);
-              sums[i] = Dot<T>::step(stored, q + d, sums[i]);
-            }
-          for (int i = 0; i < Count; ++i) scores_[row * kBlock + place + i] = sum(sums[i]);
+          for (int64_t j = 0; j < group_; ++j, q += layout_.padded) {
+            F sums = {};
+            int64_t d = 0;
+            ONEHEAD_UNROLL(4)
+            for (; d + kStep <= size; d += kStep) sums = Dot<T>::step(Dot<T>::read(k + d), q + d, sums);
+            if (d < size) sums = Dot<T>::step(Dot<T>::readPart(k + d, size - d), q + d, sums);
+            pending[waiting] = sums;
+            places[waiting] = scores_ + (row + j) * kBlock + p;
+            if (++waiting < kWidth) continue;
+            flush(pending, places, waiting);
+            waiting = 0;
+          }
         }
       }
     }
+    for (int i = waiting; i < kWidth; ++i) pending[i] = F{};
+    flush(pending, places, waiting);
+  }
+
+  static void flush(const F* pending, float* const* places, int count) {
+    float sums[kWidth];
+    store(sums, sumRows(pending));
+    for (int i = 0; i < count; ++i) *places[i] = sums[i];
   }
 
   /** Turns one row's scores into weights under the new maximum, and brings the old sums to it. */
@@ -163,26 +183,22 @@ class Decoder {
     *maximum = highest;
   }
 
-  template <int Count>
-  void addValues(int64_t b, int64_t position, int64_t place, float* values) {
-    const T* v = rowOf<T>(a_.v, b, position);
-    for (int64_t g = 0; g < a_.keyValueHeads; ++g, v += a_.headSize) {
-      for (int64_t query = 0; query < a_.queries; ++query) {
-        for (int64_t head = g * group_; head < (g + 1) * group_; ++head) {
-          const int64_t row = query * a_.heads + head;
-          float* y = values + row * layout_.padded;
-          const float* weights = scores_ + row * kBlock + place;
-          int64_t d = 0;
-          for (; d + kWidth <= a_.headSize; d += kWidth) {
-            F sums = load(y + d);
-            for (int i = 0; i < Count; ++i) sums = fused(splat(weights[i]), load(v + i * a_.v.rowStride + d), sums);
-            store(y + d, sums);
-          }
-          if (d < a_.headSize) {
-            F sums = load(y + d);
-            for (int i = 0; i < Count; ++i)
-              sums = fused(splat(weights[i]), loadPart(v + i * a_.v.rowStride + d, a_.headSize - d), sums);
-            store(y + d, sums);
+  /** values += weights . V of one block. */
+  void addBlock(int64_t b, int64_t first, int64_t count, float* values) {
+    const int64_t size = headSize();
+    for (int64_t p = 0; p < count; ++p) {
+      const T* v = rowOf<T>(a_.v, b, first + p);
+      for (int64_t g = 0; g < a_.keyValueHeads; ++g, v += size) {
+        prefetchHead(v);
+        for (int64_t query = 0; query < a_.queries; ++query) {
+          const int64_t row = query * a_.heads + g * group_;
+          for (int64_t j = 0; j < group_; ++j) {
+            float* y = values + (row + j) * layout_.padded;
+            const F weight = splat(scores_[(row + j) * kBlock + p]);
+            int64_t d = 0;
+            ONEHEAD_UNROLL(4)
+            for (; d + kWidth <= size; d += kWidth) store(y + d, fused(weight, load(v + d), load(y + d)));
+            if (d < size) store(y + d, fused(weight, loadPart(v + d, size - d), load(y + d)));
           }
         }
       }
@@ -244,8 +260,10 @@ size_t attentionDecodeBytes(const Attention& a, int threads) {
 }
 
 void attentionDecode(const Attention& a, const Team& team) {
-  if (a.format == Format::bfloat16) return Decoder<Bf16>(a, team).run();
-  Decoder<float>(a, team).run();
+  const bool usual = a.headSize == 64;
+  if (a.format == Format::bfloat16)
+    return usual ? Decoder<Bf16, 64>(a, team).run() : Decoder<Bf16, 0>(a, team).run();
+  return usual ? Decoder<float, 64>(a, team).run() : Decoder<float, 0>(a, team).run();
 }
 
 }  // namespace onehead::cpu::ONEHEAD_ISA

@@ -1,7 +1,6 @@
 // The product of a decode step, y = f(norm(x) w^T + bias) + residual with few rows of x: bound by reading w once.
 //
-// A thread owns a contiguous share of w's rows and walks it in order, kColumns rows at a time, so that memory sees one
-// stream. Rows of x are kept prepared (normalised, in the form that the dot product wants) in the first-level cache.
+// A thread owns a contiguous share of w's rows and walks it in panels of kPanel rows, so that memory sees one stream. Rows of x are kept prepared (normalised, in the form that the dot product wants) in the first-level cache.
 #include "dot.h"
 #include "family.h"
 #include "math.h"
@@ -12,12 +11,8 @@ namespace {
 
 constexpr int kChunk = 64;        // columns between two epilogues
 constexpr int kGroup = 16;        // rows of x that pass over a chunk of w together
-#ifndef ONEHEAD_COLS
-#define ONEHEAD_COLS 4
-#endif
 constexpr int kPanel = 16;        // rows of w that all rows of x pass over before the next are read
-constexpr int kColumns = 4;       // rows of w at once
-constexpr int kRows = kWidth == 16 ? 4 : 2;  // rows of x at once: kColumns * kRows sums stay in registers
+constexpr int kRows = kWidth == 16 ? 8 : 2;  // rows of x at once: the sums stay in registers
 // Preparing x is cheaper than waiting for another thread to do it, up to this many bytes: then each thread does it all.
 constexpr int64_t kPrivateBytes = 32 * 1024;
 constexpr int64_t kAhead = 4096;  // bytes of w between reading and prefetching
@@ -25,21 +20,21 @@ constexpr int64_t kAhead = 4096;  // bytes of w between reading and prefetching
 template <typename T>
 using Prepared = typename Dot<T>::Prepared;
 
-/** sums[r][c] = the lanes of x[r] . w[c]. With Ahead, the lines of w that come next are prefetched. */
+/** sums[r][c] = the lanes of x[r] . w[c]. With Ahead, as many lines from `next` on are prefetched. */
 template <typename T, int Rows, int Columns, bool Ahead>
-inline void dots(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStride, F (&sums)[Rows][Columns]) {
+inline void dots(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStride, const T* next,
+                 F (&sums)[Rows][Columns]) {
   constexpr int kStep = Dot<T>::kStep;
-  // Prefetched in the order of memory, whatever the order of reading: behind these columns.
-  const char* next = reinterpret_cast<const char*>(w + (Columns == 1 ? 0 : Columns * depth)) + kAhead;
   int64_t k = 0;
   for (; k + kStep <= depth; k += kStep) {
     ONEHEAD_UNROLL(8)
-    for (int c = 0; c < Columns; ++c, next += kStep * sizeof(T)) {
-      if (Ahead) prefetch(next);
+    for (int c = 0; c < Columns; ++c) {
+      if (Ahead) prefetch(next + c * kStep);
       const auto stored = Dot<T>::read(w + c * depth + k);
       ONEHEAD_UNROLL(8)
       for (int r = 0; r < Rows; ++r) sums[r][c] = Dot<T>::step(stored, x + r * xStride + k, sums[r][c]);
     }
+    if (Ahead) next += Columns * kStep;
   }
   if (k < depth) {
     for (int c = 0; c < Columns; ++c) {
@@ -53,14 +48,16 @@ inline void dots(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStrid
 template <typename T, int Rows, bool Ahead>
 inline void panel(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStride, float* out) {
   // A single row is bound by memory alone, which is fastest read strictly in order: 100% of plain reads, against 85%
-  // with four rows of w at once.
-  constexpr int kColumns = Rows == 1 ? 1 : ONEHEAD_COLS;
+  // with four rows of w at once. More rows of x want more rows of w, lest they wait for their own loads.
+  constexpr int kColumns = Rows == 1 ? 1 : Rows == 8 ? 2 : 4;
   constexpr int kSquare = Rows * kColumns >= kWidth ? kColumns : kWidth / Rows;  // columns of a square
+  const int64_t ahead = (Rows == 1 ? 0 : kColumns * depth) + kAhead / int64_t(sizeof(T));
   for (int c = 0; c < kPanel; c += kSquare) {
     F all[Rows * kSquare];
     for (int first = 0; first < kSquare; first += kColumns) {
       F sums[Rows][kColumns] = {};
-      dots<T, Rows, kColumns, Ahead>(w + (c + first) * depth, x, depth, xStride, sums);
+      const T* from = w + (c + first) * depth;
+      dots<T, Rows, kColumns, Ahead>(from, x, depth, xStride, from + ahead, sums);
       for (int r = 0; r < Rows; ++r)
         for (int i = 0; i < kColumns; ++i) all[r * kSquare + first + i] = sums[r][i];
     }
@@ -70,45 +67,28 @@ inline void panel(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStri
   }
 }
 
-template <typename T, int Rows>
-inline void oneColumn(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStride, float* out) {
-  F sums[Rows][1] = {};
-  dots<T, Rows, 1, false>(w, x, depth, xStride, sums);
-  for (int r = 0; r < Rows; ++r) out[r * kChunk] = sum(sums[r][0]);
+template <typename T>
+inline float oneDot(const T* w, const Prepared<T>* x, int64_t depth) {
+  F sums[1][1] = {};
+  dots<T, 1, 1, false>(w, x, depth, 0, nullptr, sums);
+  return sum(sums[0][0]);
 }
 
-/** out[r * kChunk + c] for up to kPanel columns and `rows` rows. Only the first rows read w from memory. */
-template <typename T>
-inline void panelOfRows(const T* w, const Prepared<T>* x, int64_t rows, int64_t columns, int64_t depth, int64_t xStride,
+/** A panel for `rows` rows, Rows at a time and the rest in halves of that. Only the first pass reads w from memory. */
+template <typename T, int Rows>
+inline void panelOfRows(const T* w, const Prepared<T>* x, int64_t rows, int64_t depth, int64_t xStride, bool first,
                         float* out) {
-  if (columns < kPanel) {
-    for (int64_t c = 0; c < columns; ++c)
-      for (int64_t r = 0; r < rows; ++r) oneColumn<T, 1>(w + c * depth, x + r * xStride, depth, xStride, out + r * kChunk + c);
-    return;
-  }
   int64_t r = 0;
-  for (; r + kRows <= rows; r += kRows) {
-    if (r == 0) {
-      panel<T, kRows, true>(w, x, depth, xStride, out);
+  for (; r + Rows <= rows; r += Rows) {
+    if (r == 0 && first) {
+      panel<T, Rows, true>(w, x, depth, xStride, out);
     } else {
-      panel<T, kRows, false>(w, x + r * xStride, depth, xStride, out + r * kChunk);
+      panel<T, Rows, false>(w, x + r * xStride, depth, xStride, out + r * kChunk);
     }
   }
-  if constexpr (kRows > 2) {
-    if (r + 2 <= rows) {
-      if (r == 0) {
-        panel<T, 2, true>(w, x, depth, xStride, out);
-      } else {
-        panel<T, 2, false>(w, x + r * xStride, depth, xStride, out + r * kChunk);
-      }
-      r += 2;
-    }
-  }
-  if (r == rows) return;
-  if (r == 0) {
-    panel<T, 1, true>(w, x, depth, xStride, out);
-  } else {
-    panel<T, 1, false>(w, x + r * xStride, depth, xStride, out + r * kChunk);
+  if constexpr (Rows > 1) {
+    if (r < rows)
+      panelOfRows<T, Rows / 2>(w, x + r * xStride, rows - r, depth, xStride, first && r == 0, out + r * kChunk);
   }
 }
 
@@ -161,9 +141,13 @@ void product(const LinearRows& a, const Prepared<T>* x, int64_t xStride, const T
     const int64_t count = least(kChunk, end - column);
     for (int64_t row = 0; row < a.rows; row += kGroup) {
       const int64_t rows = least(kGroup, a.rows - row);
-      for (int64_t c = 0; c < count; c += kPanel)
-        panelOfRows<T>(w + (column + c) * a.depth, x + row * xStride, rows, least(kPanel, count - c), a.depth, xStride,
-                       sums + c);
+      const Prepared<T>* these = x + row * xStride;
+      int64_t c = 0;
+      for (; c + kPanel <= count; c += kPanel)
+        panelOfRows<T, kRows>(w + (column + c) * a.depth, these, rows, a.depth, xStride, true, sums + c);
+      for (; c < count; ++c)
+        for (int64_t r = 0; r < rows; ++r)
+          sums[r * kChunk + c] = oneDot<T>(w + (column + c) * a.depth, these + r * xStride, a.depth);
       for (int64_t r = 0; r < rows; ++r) {
         if (a.yFormat == Format::bfloat16) {
           finish<Bf16>(a, sums + r * kChunk, row + r, column, count);

@@ -1,0 +1,68 @@
+/** Measures one model in a process of its own, so that peak memory is its own too. Prints one JSON object. */
+import { parseArgs } from 'node:util';
+import { WhisperModel } from '../dist/whisper/model.js';
+
+
+const { values } = parseArgs({
+  options: {
+    model: { type: 'string' },
+    dtype: { type: 'string', default: 'bfloat16' },
+    threads: { type: 'string', default: '2' },
+    repeats: { type: 'string', default: '7' },
+    trace: { type: 'boolean', default: false },
+  },
+});
+
+const repeats = Number(values.repeats);
+
+function median(times) {
+  const sorted = [...times].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)];
+}
+
+/** Median milliseconds, after one run to warm up. */
+async function time(work) {
+  await work();
+  const times = [];
+  for (let i = 0; i < repeats; ++i) {
+    const start = performance.now();
+    await work();
+    times.push(performance.now() - start);
+  }
+  return median(times);
+}
+
+const loading = performance.now();
+const model = await WhisperModel.load(values.model, { dtype: values.dtype, threads: Number(values.threads) });
+const load = performance.now() - loading;
+const samples = Float32Array.from({ length: model.checkpoint.preprocessor.samples }, (_, i) => 0.1 * Math.sin(i * i * 1e-6));
+const features = await model.features(samples);
+const logMel = await time(async () => (await model.features(samples)).dispose());
+const encoder = await time(() => model.encoder.run());
+const encoded = await model.encode(features);
+const decode = {};
+for (const tokens of [25, 256]) {
+  const forced = { language: 'en', minNewTokens: tokens, maxNewTokens: tokens };
+  // The cross-attention cache is projected once a window and belongs to the decoder's time, as it does in the peers'.
+  decode[tokens] = (await time(() => model.generate(encoded, forced))) / tokens;
+}
+const result = {
+  logMelMilliseconds: logMel,
+  encoderMilliseconds: encoder,
+  decodeMillisecondsPerToken: decode,
+  loadMilliseconds: load,
+  deviceMemoryMiB: model.device.memory().peak / 2 ** 20,
+  peakMemoryMiB: process.resourceUsage().maxRSS / 1024,
+};
+console.log(JSON.stringify(result));
+if (values.trace) {
+  for (const [name, program] of Object.entries({ encoder: model.encoder, step: model.step })) {
+    const sums = new Map();
+    for (const { name: operation, label, microseconds } of await program.trace(10)) {
+      const key = `${operation} ${label.replace(/^\w+\.\d+/, '')}`;
+      sums.set(key, (sums.get(key) ?? 0) + microseconds);
+    }
+    console.error(name, Object.fromEntries([...sums].map(([key, sum]) => [key, Math.round(sum)])));
+  }
+}
+model.dispose();
