@@ -53,6 +53,27 @@ struct Division {
   Piece piece(int64_t before, int64_t keys) const { return {most(begin - before, 0), least(end - before, keys)}; }
 };
 
+/** A step of stored elements as float32, in the order that is cheapest to widen to. */
+template <typename T>
+struct Wide;
+template <>
+struct Wide<float> {
+  static constexpr int kVectors = 1, kStep = kWidth;
+  F vectors[1];
+  static Wide read(const float* p) { return {{load(p)}}; }
+  static Wide readPart(const float* p, int64_t count) { return {{loadPart(p, count)}}; }
+  static int64_t place(int64_t i) { return i; }
+};
+template <>
+struct Wide<Bf16> {  // the even elements, then the odd ones
+  static constexpr int kVectors = 2, kStep = 2 * kWidth;
+  F vectors[2];
+  static Wide split(U words) { return {{(F)(words << 16), (F)(words & 0xffff0000u)}}; }
+  static Wide read(const Bf16* p) { return split(*(const UnalignedU*)p); }
+  static Wide readPart(const Bf16* p, int64_t count) { return split(loadWordsPart(p, count)); }
+  static int64_t place(int64_t i) { return i / kStep * kStep + i % 2 * kWidth + i % kStep / 2; }
+};
+
 /** Size is the head size where it is known, so that loops over it unroll; else 0. */
 template <typename T, int Size>
 class Decoder {
@@ -183,22 +204,36 @@ class Decoder {
     *maximum = highest;
   }
 
-  /** values += weights . V of one block. */
+  /** values += weights . V of one block, two positions at once: each sum is loaded and stored half as often. */
   void addBlock(int64_t b, int64_t first, int64_t count, float* values) {
+    int64_t p = 0;
+    for (; p + 2 <= count; p += 2) addPositions<2>(rowOf<T>(a_.v, b, first + p), p, values);
+    if (p < count) addPositions<1>(rowOf<T>(a_.v, b, first + p), p, values);
+  }
+
+  template <int Count>
+  void addPositions(const T* v, int64_t p, float* values) {
+    constexpr int kStep = Wide<T>::kStep;
     const int64_t size = headSize();
-    for (int64_t p = 0; p < count; ++p) {
-      const T* v = rowOf<T>(a_.v, b, first + p);
-      for (int64_t g = 0; g < a_.keyValueHeads; ++g, v += size) {
-        prefetchHead(v);
+    for (int64_t g = 0; g < a_.keyValueHeads; ++g, v += size) {
+      for (int i = 0; i < Count; ++i) prefetchHead(v + i * a_.v.rowStride);
+      ONEHEAD_UNROLL(2)
+      for (int64_t d = 0; d < size; d += kStep) {
+        Wide<T> wide[Count];
+        for (int i = 0; i < Count; ++i) {
+          const T* from = v + i * a_.v.rowStride + d;
+          wide[i] = d + kStep <= size ? Wide<T>::read(from) : Wide<T>::readPart(from, size - d);
+        }
         for (int64_t query = 0; query < a_.queries; ++query) {
           const int64_t row = query * a_.heads + g * group_;
           for (int64_t j = 0; j < group_; ++j) {
-            float* y = values + (row + j) * layout_.padded;
-            const F weight = splat(scores_[(row + j) * kBlock + p]);
-            int64_t d = 0;
-            ONEHEAD_UNROLL(4)
-            for (; d + kWidth <= size; d += kWidth) store(y + d, fused(weight, load(v + d), load(y + d)));
-            if (d < size) store(y + d, fused(weight, loadPart(v + d, size - d), load(y + d)));
+            float* y = values + (row + j) * layout_.padded + d;
+            const float* weights = scores_ + (row + j) * kBlock + p;
+            for (int c = 0; c < Wide<T>::kVectors; ++c) {
+              F sums = load(y + c * kWidth);
+              for (int i = 0; i < Count; ++i) sums = fused(splat(weights[i]), wide[i].vectors[c], sums);
+              store(y + c * kWidth, sums);
+            }
           }
         }
       }
@@ -226,23 +261,21 @@ class Decoder {
       scale[thread] = exp2(splat(one[row] - maximum))[0];
       total += scale[thread] * one[layout_.rows + row];
     }
-    T* y = static_cast<T*>(a_.y) + (b * layout_.rows + row) * a_.headSize;
-    for (int64_t d = 0; d < a_.headSize; d += kWidth) {
+    float joined[kMostHeadSize];
+    for (int64_t d = 0; d < layout_.padded; d += kWidth) {
       F sums = {};
       for (int thread = 0; thread < threads; ++thread)
         if (has[thread])
           sums += splat(scale[thread]) *
                   load(partial(b, thread) + roundUp(2 * layout_.rows, 16) + row * layout_.padded + d);
-      sums *= splat(1.0f / total);
-      if (d + kWidth <= a_.headSize) {
-        store(y + d, sums);
-      } else {
-        storePart(y + d, sums, a_.headSize - d);
-      }
+      store(joined + d, sums * splat(1.0f / total));
     }
+    T* y = static_cast<T*>(a_.y) + (b * layout_.rows + row) * a_.headSize;
+    for (int64_t d = 0; d < headSize(); ++d) put(y + d, joined[Wide<T>::place(d)]);
   }
 
   static constexpr int kMostThreads = 1024;
+  static constexpr int kMostHeadSize = 1024;
 
   const Attention& a_;
   const Team& team_;

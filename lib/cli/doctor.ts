@@ -1,0 +1,103 @@
+/** `onehead doctor`: what this machine has, what that means, and what to do. */
+import { spawnSync } from 'node:child_process';
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import { Device } from '../device/device.js';
+import type { Information } from '../device/native.js';
+import { OneheadError } from '../errors.js';
+
+export const doctorHelp = `onehead doctor                        what this machine has, what that means, what to do
+
+  --json                 as JSON
+`;
+
+interface Finding {
+  subject: string;
+  found: string;
+  means: string;
+  /** Empty where there is nothing to do. */
+  todo: string;
+}
+
+function ffmpegVersion(): string | null {
+  const { status, stdout } = spawnSync('ffmpeg', ['-version'], { encoding: 'utf8' });
+  return status === 0 ? (/^ffmpeg version (\S+)/.exec(stdout)?.[1] ?? 'of an unknown version') : null;
+}
+
+function cpuFindings({ cpu, onednn, threads }: Information): Finding[] {
+  return [
+    {
+      subject: 'CPU',
+      found: `${cpus()[0]?.model ?? 'unknown'}, ${threads} cores for this process; kernels: ${cpu.available.join(', ')}`,
+      means: `The ${cpu.kernels} kernels are used, with ${threads} threads unless told otherwise.`,
+      todo: cpu.kernels === 'portable' ? 'A CPU with AVX2 or AVX-512 would be several times faster.' : '',
+    },
+    {
+      subject: 'bfloat16',
+      found: cpu.multipliesBfloat16 ? 'multiplied natively' : 'not multiplied natively',
+      means: `Models are loaded as ${cpu.multipliesBfloat16 ? 'bfloat16' : 'float32'} unless told otherwise.`,
+      todo: '',
+    },
+    { subject: 'oneDNN', found: onednn.version, means: 'It computes the encoder’s matrix products.', todo: '' },
+  ];
+}
+
+function cudaFindings({ cuda }: Information): Finding[] {
+  const driver = cuda.driverVersion > 0 ? `${Math.floor(cuda.driverVersion / 1000)}.${(cuda.driverVersion % 1000) / 10}` : null;
+  const devices = cuda.devices.map(
+    ({ name, memory, computeCapability }) => `${name} (${(memory / 2 ** 30).toFixed(0)} GiB, compute capability ${computeCapability})`,
+  );
+  return [
+    {
+      subject: 'NVIDIA driver',
+      found: driver ? `for CUDA ${driver}` : `none (${cuda.reason})`,
+      means: cuda.available ? 'A GPU can run this addon’s kernels.' : 'Only the CPU is used.',
+      todo: cuda.compiled ? '' : 'Rebuild with nvcc on the PATH to have the CUDA kernels built.',
+    },
+    {
+      subject: 'GPU',
+      found: devices.join('; ') || 'none',
+      means: cuda.available ? 'Transcription on the GPU comes with a later version; this one computes on the CPU.' : 'Only the CPU is used.',
+      todo: devices.length > 0 && !cuda.available ? `It cannot be used: ${cuda.reason}.` : '',
+    },
+    {
+      subject: 'cuBLASLt',
+      found: cuda.cublasLt ?? 'not found',
+      means: 'It is wanted for big products on a GPU only.',
+      todo: '',
+    },
+  ];
+}
+
+function examine(): { findings: Finding[]; information: Information | null } {
+  const ffmpeg = ffmpegVersion();
+  const audio: Finding = {
+    subject: 'ffmpeg',
+    found: ffmpeg ?? 'not found',
+    means: ffmpeg ? 'Every format that it knows can be read.' : 'wav, flac, mp3, ogg, opus, m4a and aac can be read, others not.',
+    todo: ffmpeg ? '' : 'For other formats install it: apt-get install ffmpeg.',
+  };
+  const node: Finding = { subject: 'Node.js', found: process.version, means: 'Version 20.17 or newer is needed.', todo: '' };
+  try {
+    const information = Device.information();
+    return { findings: [node, ...cpuFindings(information), ...cudaFindings(information), audio], information };
+  } catch (error) {
+    if (!(error instanceof OneheadError)) throw error;
+    const addon: Finding = { subject: 'addon', found: 'cannot be used', means: 'Nothing can be transcribed.', todo: error.message };
+    return { findings: [node, addon, audio], information: null };
+  }
+}
+
+export async function doctorCommand(args: string[]): Promise<number> {
+  const { values } = parseArgs({ args, options: { json: { type: 'boolean' } } });
+  const { findings, information } = examine();
+  if (values.json) {
+    process.stdout.write(`${JSON.stringify({ findings, information }, null, 2)}\n`);
+  } else {
+    for (const { subject, found, means, todo } of findings) {
+      process.stdout.write(`${subject.padEnd(15)}${found}\n${' '.repeat(15)}${means}\n`);
+      if (todo) process.stdout.write(`${' '.repeat(15)}To do: ${todo}\n`);
+    }
+  }
+  return information ? 0 : 1;
+}

@@ -1,0 +1,72 @@
+/** `onehead inspect`: what a checkpoint is and what it needs. */
+import { parseArgs } from 'node:util';
+import { type Checkpoint, readCheckpoint } from '../whisper/checkpoint.js';
+import { bundledModel, resolveModel } from '../whisper/hub.js';
+import { checkpointSizes } from '../whisper/weights.js';
+import { UsageError } from './usage.js';
+
+export const inspectHelp = `onehead inspect [MODEL]               sizes, heads and memory of a checkpoint (default: the bundled model)
+
+  --json                 as JSON
+`;
+
+const bytesOf = { float32: 4, bfloat16: 2 };
+
+function describe({ directory, config, generation, preprocessor, tensors }: Checkpoint) {
+  const memory = (bytes: number) => {
+    const sizes = checkpointSizes(config, bytes);
+    return { weights: sizes.total * bytes, selfCache: sizes.selfCacheBytes, crossCache: sizes.crossCacheBytes };
+  };
+  const { encoder, decoder, embedding, total } = checkpointSizes(config, 2);
+  return {
+    directory,
+    width: config.width,
+    encoder: config.encoder,
+    decoder: config.decoder,
+    mels: config.mels,
+    windowSeconds: preprocessor.samples / preprocessor.sampleRate,
+    vocabulary: config.vocabulary,
+    languages: generation.multilingual ? [...generation.languages.keys()] : ['en'],
+    storedAs: [...new Set([...tensors.values()].map(({ dtype }) => dtype))],
+    parameters: { encoder, decoder, embedding, total },
+    /** Bytes of the weights, and of the caches of one window. */
+    memory: { float32: memory(bytesOf.float32), bfloat16: memory(bytesOf.bfloat16) },
+  };
+}
+
+const millions = (count: number): string => `${(count / 1e6).toFixed(2)} M`;
+const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+function print(facts: ReturnType<typeof describe>): string {
+  const { encoder, decoder, parameters, memory } = facts;
+  const heads = (count: number, shared: number) => (shared === count ? `${count} heads` : `${count} heads on ${shared} key/value heads`);
+  const languages = facts.languages.length > 8 ? `${facts.languages.length} languages` : facts.languages.join(', ');
+  const rows: [string, string][] = [
+    ['model', facts.directory],
+    ['width', String(facts.width)],
+    ['encoder', `${encoder.layers} layers, ${heads(encoder.heads, encoder.keyValueHeads)}, feed-forward ${encoder.feedForward}`],
+    ['decoder', `${decoder.layers} layers, ${heads(decoder.heads, decoder.keyValueHeads)}, feed-forward ${decoder.feedForward}`],
+    ['cross-attention', heads(decoder.heads, decoder.crossKeyValueHeads)],
+    ['audio', `${facts.mels} mels, windows of ${facts.windowSeconds} s`],
+    ['vocabulary', `${facts.vocabulary} tokens, ${languages}`],
+    ['stored as', facts.storedAs.join(', ')],
+    [
+      'parameters',
+      `${millions(parameters.total)} (encoder ${millions(parameters.encoder)}, decoder ${millions(parameters.decoder)}, of which embedding ${millions(parameters.embedding)})`,
+    ],
+    ...Object.entries(memory).map(([dtype, { weights, selfCache, crossCache }]): [string, string] => [
+      `memory, ${dtype}`,
+      `weights ${mebibytes(weights)}; a window's caches: self ${mebibytes(selfCache)}, cross ${mebibytes(crossCache)}`,
+    ]),
+  ];
+  return rows.map(([name, value]) => `${name.padEnd(18)}${value}\n`).join('');
+}
+
+export async function inspectCommand(args: string[], signal: AbortSignal): Promise<number> {
+  const { values, positionals } = parseArgs({ args, allowPositionals: true, options: { json: { type: 'boolean' } } });
+  if (positionals.length > 1) throw new UsageError('Name one model.');
+  const directory = positionals[0] === undefined ? bundledModel() : await resolveModel(positionals[0], { signal });
+  const facts = describe(await readCheckpoint(directory));
+  process.stdout.write(values.json ? `${JSON.stringify(facts, null, 2)}\n` : print(facts));
+  return 0;
+}

@@ -1,0 +1,78 @@
+#!/usr/bin/env node
+/** The command `onehead`. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageRoot } from '../device/addon.js';
+import { OneheadError } from '../errors.js';
+import { doctorCommand, doctorHelp } from './doctor.js';
+import { inspectCommand, inspectHelp } from './inspect.js';
+import { transcribeCommand, transcribeHelp } from './transcribe.js';
+import { UsageError } from './usage.js';
+
+const commands = {
+  transcribe: { run: transcribeCommand, help: transcribeHelp },
+  inspect: { run: inspectCommand, help: inspectHelp },
+  doctor: { run: doctorCommand, help: doctorHelp },
+};
+
+const help = `onehead: Whisper speech-to-text on its own attention kernels
+
+${Object.values(commands)
+  .map((command) => command.help)
+  .join('\n')}
+onehead --version                     the version
+`;
+
+/** parseArgs' own errors are mistakes of usage too. */
+function isUsage(error: unknown): error is Error {
+  return error instanceof UsageError || String((error as NodeJS.ErrnoException)?.code).startsWith('ERR_PARSE_ARGS');
+}
+
+async function main([name, ...args]: string[]): Promise<number> {
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    process.stdout.write(help);
+    return name === undefined ? 2 : 0;
+  }
+  if (name === '--version') {
+    const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
+    process.stdout.write(`${version}\n`);
+    return 0;
+  }
+  if (!Object.hasOwn(commands, name)) {
+    throw new UsageError(`There is no command '${name}'; there are ${Object.keys(commands).join(', ')} (see onehead --help).`);
+  }
+  const command = commands[name as keyof typeof commands];
+  if (args.includes('--help') || args.includes('-h')) {
+    process.stdout.write(command.help);
+    return 0;
+  }
+  const interrupt = new AbortController();
+  process.once('SIGINT', () => interrupt.abort());
+  try {
+    return await command.run(args, interrupt.signal);
+  } catch (error) {
+    if (interrupt.signal.aborted) return 130;
+    throw error;
+  }
+}
+
+// Whoever reads our output may stop early (`| head`): that is no error of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? 0 : 1);
+});
+
+main(process.argv.slice(2)).then(
+  (status) => {
+    process.exitCode = status;
+  },
+  (error: unknown) => {
+    if (isUsage(error)) {
+      console.error(`onehead: ${error.message}`);
+      process.exitCode = 2;
+    } else {
+      // A OneheadError is a sentence for users; anything else is a defect of ours, and its stack tells where.
+      console.error(error instanceof OneheadError ? `onehead: ${error.message}` : error);
+      process.exitCode = 1;
+    }
+  },
+);

@@ -1,0 +1,151 @@
+/** `onehead transcribe`: files in, text in one or more formats out. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { basename, extname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { OneheadError } from '../errors.js';
+import type { LoadOptions, TranscribeOptions, Transcription } from '../whisper/types.js';
+import { Whisper } from '../whisper/whisper.js';
+import { type FormatName, formats } from './formats/index.js';
+import { type Progress, progressBar } from './progress.js';
+import { oneOf, positiveInteger, UsageError } from './usage.js';
+
+export const transcribeHelp = `onehead transcribe FILE... | -        speech to text; - reads standard input
+
+  --model DIR|NAME       folder or hub name of a Whisper checkpoint (default: the small bundled model, for trying)
+  --device cpu           where to compute
+  --dtype TYPE           auto, float32 or bfloat16 (default: auto)
+  --threads N            CPU threads (default: the cores that may be used)
+  --language LANGUAGE    code or English name (default: detected)
+  --task TASK            transcribe or translate (to English)
+  --timestamps MODE      segment or none (default: segment)
+  --max-new-tokens N     upper limit for each window
+  --format FORMAT,...    text, json, verbose_json, srt, vtt, tsv (default: text)
+  --output-dir DIR       write NAME.EXTENSION files there instead of printing
+  --quiet                no progress bar
+
+With several files the results follow one another in the order given. A file that fails is reported and the others go on;
+the exit status is then 1.
+`;
+
+interface Job {
+  files: string[];
+  formats: FormatName[];
+  outputDirectory?: string;
+  quiet: boolean;
+  model?: string;
+  load: LoadOptions;
+  transcribe: TranscribeOptions;
+}
+
+function parse(args: string[]): Job {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      model: { type: 'string' },
+      device: { type: 'string' },
+      dtype: { type: 'string' },
+      threads: { type: 'string' },
+      language: { type: 'string' },
+      task: { type: 'string' },
+      timestamps: { type: 'string' },
+      'max-new-tokens': { type: 'string' },
+      format: { type: 'string', multiple: true },
+      'output-dir': { type: 'string' },
+      quiet: { type: 'boolean', default: false },
+    },
+  });
+  if (positionals.length === 0) throw new UsageError('Name at least one audio file, or - for standard input.');
+  const names = Object.keys(formats) as FormatName[];
+  const chosen = (values.format ?? ['text']).flatMap((list) => list.split(',')).map((name) => oneOf('--format', name, names));
+  if (chosen.length > 1 && values['output-dir'] === undefined) {
+    throw new UsageError('Several formats go to files: name a folder with --output-dir.');
+  }
+  const { task, timestamps, dtype } = values;
+  return {
+    files: positionals,
+    formats: [...new Set(chosen)],
+    outputDirectory: values['output-dir'],
+    quiet: values.quiet,
+    model: values.model,
+    load: {
+      device: values.device,
+      dtype: dtype === undefined ? undefined : oneOf('--dtype', dtype, ['auto', 'float32', 'float16', 'bfloat16']),
+      threads: positiveInteger('--threads', values.threads),
+    },
+    transcribe: {
+      language: values.language,
+      task: task === undefined ? undefined : oneOf('--task', task, ['transcribe', 'translate']),
+      timestamps: timestamps === undefined ? undefined : oneOf('--timestamps', timestamps, ['none', 'segment']),
+      maxNewTokens: positiveInteger('--max-new-tokens', values['max-new-tokens']),
+    },
+  };
+}
+
+/** 'talk' for 'recordings/talk.mp3'. */
+function stem(file: string): string {
+  return file === '-' ? 'stdin' : basename(file, extname(file));
+}
+
+function checkNames({ files, outputDirectory }: Job): void {
+  if (outputDirectory === undefined) return;
+  const taken = new Map<string, string>();
+  for (const file of files) {
+    const other = taken.get(stem(file));
+    if (other !== undefined) {
+      throw new UsageError(`${other} and ${file} would both be written as ${stem(file)}; transcribe them into two folders.`);
+    }
+    taken.set(stem(file), file);
+  }
+}
+
+async function deliver(job: Job, file: string, transcription: Transcription): Promise<void> {
+  for (const name of job.formats) {
+    const text = formats[name].write(transcription);
+    if (job.outputDirectory === undefined) {
+      process.stdout.write(text);
+      continue;
+    }
+    const target = join(job.outputDirectory, `${stem(file)}.${formats[name].extension}`);
+    await mkdir(job.outputDirectory, { recursive: true })
+      .then(() => writeFile(target, text))
+      .catch((cause: Error) => {
+        throw new OneheadError('INVALID_ARGUMENT', `Cannot write ${target}: ${cause.message}; choose another --output-dir.`, { cause });
+      });
+  }
+}
+
+/** Gives the exit status. */
+export async function transcribeCommand(args: string[], signal: AbortSignal): Promise<number> {
+  const job = parse(args);
+  checkNames(job);
+  let bar: Progress = progressBar('download', 'MiB', !job.quiet);
+  const whisper = await Whisper.load(job.model, {
+    ...job.load,
+    signal,
+    onDownload: ({ loaded, total }) => bar.update(loaded / 2 ** 20, total === null ? null : total / 2 ** 20),
+  }).finally(() => bar.stop());
+  let status = 0;
+  try {
+    for (const file of job.files) {
+      bar = progressBar(stem(file), 's', !job.quiet);
+      try {
+        const transcription = await whisper
+          .transcribe(file === '-' ? process.stdin : file, {
+            ...job.transcribe,
+            signal,
+            onProgress: ({ processed, total }) => bar.update(processed, total),
+          })
+          .finally(() => bar.stop());
+        await deliver(job, file, transcription);
+      } catch (error) {
+        if (!(error instanceof OneheadError) || job.files.length === 1) throw error;
+        console.error(`onehead: ${error.message}`);
+        status = 1;
+      }
+    }
+  } finally {
+    whisper.dispose();
+  }
+  return status;
+}

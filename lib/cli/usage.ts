@@ -1,0 +1,19 @@
+/** A mistake in how the command was called: one sentence, exit status 2. */
+export class UsageError extends Error {}
+
+/** The value when it is one of those allowed. */
+export function oneOf<const T extends string>(option: string, value: string, allowed: readonly T[]): T {
+  const found = allowed.find((one) => one === value);
+  if (!found) throw new UsageError(`Expected ${option} to be ${allowed.join(', ')} but received '${value}'.`);
+  return found;
+}
+
+/** A whole number of at least 1, or undefined when the option was not given. */
+export function positiveInteger(option: string, value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const number = Number(value);
+  if (!/^\d+$/.test(value) || number < 1 || !Number.isSafeInteger(number)) {
+    throw new UsageError(`Expected ${option} to be a whole number of at least 1 but received '${value}'.`);
+  }
+  return number;
+}
