@@ -2,7 +2,6 @@
 import { parseArgs } from 'node:util';
 import { WhisperModel } from '../dist/whisper/model.js';
 
-
 const { values } = parseArgs({
   options: {
     model: { type: 'string' },
@@ -35,7 +34,10 @@ async function time(work) {
 const loading = performance.now();
 const model = await WhisperModel.load(values.model, { dtype: values.dtype, threads: Number(values.threads) });
 const load = performance.now() - loading;
-const samples = Float32Array.from({ length: model.checkpoint.preprocessor.samples }, (_, i) => 0.1 * Math.sin(i * i * 1e-6));
+const samples = Float32Array.from(
+  { length: model.checkpoint.preprocessor.samples },
+  (_, i) => 0.1 * Math.sin(i * i * 1e-6),
+);
 const features = await model.features(samples);
 const logMel = await time(async () => (await model.features(samples)).dispose());
 const encoder = await time(() => model.encoder.run());

@@ -34,16 +34,24 @@ if (available('ccache')) {
 }
 
 function cmake(command) {
-  const result = spawnSync(process.execPath, [cmakeJs, command, ...common], { cwd: root, stdio: 'inherit', env: environment });
+  const result = spawnSync(process.execPath, [cmakeJs, command, ...common], {
+    cwd: root,
+    stdio: 'inherit',
+    env: environment,
+  });
   if (result.error) throw result.error;
   if (result.status !== 0) {
-    console.error('\nThe native addon could not be built; the message above says why. On Debian or Ubuntu `sh scripts/setup.sh` installs what it needs.');
+    console.error(
+      '\nThe native addon could not be built; the message above says why. On Debian or Ubuntu `sh scripts/setup.sh` installs what it needs.',
+    );
     process.exit(result.status ?? 1);
   }
 }
 
 if (!available('cmake')) {
-  console.error('Building onehead needs CMake and a C++ compiler: run `sh scripts/setup.sh` on Debian or Ubuntu, or install them.');
+  console.error(
+    'Building onehead needs CMake and a C++ compiler: run `sh scripts/setup.sh` on Debian or Ubuntu, or install them.',
+  );
   process.exit(1);
 }
 cmake('configure'); // `build` alone configures only once and then ignores changed options

@@ -15,11 +15,16 @@ const chunkBytes = 1 << 18;
 export async function fileBytes(path: string, signal?: AbortSignal): Promise<ByteSource> {
   const status = await stat(path).catch((cause: NodeJS.ErrnoException) => {
     const reason =
-      cause.code === 'ENOENT' ? 'there is no such file' : cause.code === 'EACCES' ? 'it may not be read' : cause.message;
+      cause.code === 'ENOENT'
+        ? 'there is no such file'
+        : cause.code === 'EACCES'
+          ? 'it may not be read'
+          : cause.message;
     throw new OneheadError('AUDIO_NOT_FOUND', `Cannot open ${path}: ${reason}; check the path.`, { cause });
   });
   if (status.isDirectory()) throw new OneheadError('AUDIO_NOT_FOUND', `${path} is a folder; name an audio file in it.`);
-  if (status.isFile() && status.size === 0) throw new OneheadError('AUDIO_INVALID', `${path} is empty; it contains no audio.`);
+  if (status.isFile() && status.size === 0)
+    throw new OneheadError('AUDIO_INVALID', `${path} is empty; it contains no audio.`);
   const stream = createReadStream(path, { highWaterMark: chunkBytes, signal });
   return { name: path, bytes: guarded(stream, path) };
 }

@@ -49,7 +49,10 @@ export async function* decodeWithFfmpeg(
     if (fed instanceof OneheadError) throw fed;
     if (error || process.exitCode !== 0) {
       const reason = (error?.message ?? complaint.trim().split('\n').at(-1) ?? '').replace(/\.$/, '');
-      throw new OneheadError('AUDIO_INVALID', `${name} cannot be decoded: ffmpeg says "${reason}"; check that it is an audio file.`);
+      throw new OneheadError(
+        'AUDIO_INVALID',
+        `${name} cannot be decoded: ffmpeg says "${reason}"; check that it is an audio file.`,
+      );
     }
   } finally {
     process.kill('SIGKILL');

@@ -13,7 +13,14 @@ const text = (head: Uint8Array, at: number, length: number): string =>
 function isMp3Frame(head: Uint8Array, at: number): boolean {
   if (head.length < at + 4) return false;
   const [a, b, c] = head.subarray(at, at + 3);
-  return a === 0xff && (b & 0xe0) === 0xe0 && (b & 0x18) !== 0x08 && (b & 0x06) === 0x02 && c >> 4 !== 15 && (c & 0x0c) !== 0x0c;
+  return (
+    a === 0xff &&
+    (b & 0xe0) === 0xe0 &&
+    (b & 0x18) !== 0x08 &&
+    (b & 0x06) === 0x02 &&
+    c >> 4 !== 15 &&
+    (c & 0x0c) !== 0x0c
+  );
 }
 
 export function detectFormat(head: Uint8Array): AudioFormat | null {

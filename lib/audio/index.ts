@@ -1,7 +1,7 @@
 /** Audio of any kind as mono samples at one rate, read as it is needed. */
 import { fileURLToPath } from 'node:url';
 import { OneheadError } from '../errors.js';
-import { bufferBytes, type ByteSource, fileBytes, peek, streamBytes } from './bytes.js';
+import { type ByteSource, bufferBytes, fileBytes, peek, streamBytes } from './bytes.js';
 import { decodeWithFfmpeg } from './ffmpeg.js';
 import { type AudioFormat, detectFormat, headBytes, otherMedia } from './format.js';
 import { Resampler } from './resample.js';
@@ -33,13 +33,19 @@ export interface OpenOptions {
 }
 
 /** Opens audio. Throws OneheadError AUDIO_NOT_FOUND, AUDIO_INVALID or INVALID_ARGUMENT here or while it is read. */
-export async function openAudio(input: AudioInput, { sampleRate = 16000, signal }: OpenOptions = {}): Promise<AudioSource> {
+export async function openAudio(
+  input: AudioInput,
+  { sampleRate = 16000, signal }: OpenOptions = {},
+): Promise<AudioSource> {
   checkRate(sampleRate);
   if (input instanceof Float32Array) return fromSamples({ samples: input, sampleRate }, sampleRate);
   if (typeof input === 'string') return fromBytes(await fileBytes(input, signal), sampleRate, signal);
   if (input instanceof URL) {
     if (input.protocol !== 'file:') {
-      throw new OneheadError('INVALID_ARGUMENT', `Expected a file: URL but received ${input.protocol}; fetch it and pass the response's body.`);
+      throw new OneheadError(
+        'INVALID_ARGUMENT',
+        `Expected a file: URL but received ${input.protocol}; fetch it and pass the response's body.`,
+      );
     }
     return fromBytes(await fileBytes(fileURLToPath(input), signal), sampleRate, signal);
   }
@@ -71,8 +77,14 @@ function fromSamples({ samples, sampleRate: from }: Samples, sampleRate: number)
   checkRate(from);
   const channels = samples instanceof Float32Array ? [samples] : samples;
   const length = channels[0]?.length ?? 0;
-  if (!Array.isArray(channels) || !channels.every((channel) => channel instanceof Float32Array && channel.length === length)) {
-    throw new OneheadError('INVALID_ARGUMENT', 'Expected samples to be a Float32Array, or one of the same length for each channel.');
+  if (
+    !Array.isArray(channels) ||
+    !channels.every((channel) => channel instanceof Float32Array && channel.length === length)
+  ) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      'Expected samples to be a Float32Array, or one of the same length for each channel.',
+    );
   }
   if (length === 0) throw new OneheadError('AUDIO_INVALID', 'The given samples are empty; they contain no audio.');
   for (const channel of channels) {
@@ -128,7 +140,11 @@ function decodeOther(rest: AsyncIterable<Uint8Array>, head: Uint8Array, name: st
 }
 
 /** flac, mp3, ogg, opus, m4a and aac on audio-decode's WebAssembly decoders. */
-async function* decodePacked(bytes: AsyncIterable<Uint8Array>, format: AudioFormat, name: string): AsyncGenerator<DecodedChunk> {
+async function* decodePacked(
+  bytes: AsyncIterable<Uint8Array>,
+  format: AudioFormat,
+  name: string,
+): AsyncGenerator<DecodedChunk> {
   const { default: decode } = await import('audio-decode');
   let read = false;
   let inside: unknown;
@@ -150,7 +166,11 @@ async function* decodePacked(bytes: AsyncIterable<Uint8Array>, format: AudioForm
     if (inside) throw inside;
     if (read) return; // a file cut short or damaged further on: what was decoded is transcribed
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new OneheadError('AUDIO_INVALID', `${name} looks like ${format} but cannot be decoded (${reason}); export it again.`, { cause });
+    throw new OneheadError(
+      'AUDIO_INVALID',
+      `${name} looks like ${format} but cannot be decoded (${reason}); export it again.`,
+      { cause },
+    );
   }
 }
 

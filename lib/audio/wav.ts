@@ -21,7 +21,10 @@ const extensible = 0xfffe;
 
 function parseFormat(view: DataView, name: string): WavFormat {
   const invalid = (problem: string) =>
-    new OneheadError('AUDIO_INVALID', `${name} is a WAV file that cannot be read: ${problem}; convert it to 16-bit PCM.`);
+    new OneheadError(
+      'AUDIO_INVALID',
+      `${name} is a WAV file that cannot be read: ${problem}; convert it to 16-bit PCM.`,
+    );
   if (view.byteLength < 16) throw invalid('its format chunk is too short');
   let tag = view.getUint16(0, true);
   const channels = view.getUint16(2, true);
@@ -44,7 +47,8 @@ function reader(view: DataView, { bits, float }: WavFormat): (at: number) => num
     case 16:
       return (at) => view.getInt16(at, true) / 32768;
     case 24:
-      return (at) => ((view.getUint8(at) | (view.getUint8(at + 1) << 8) | (view.getInt8(at + 2) << 16)) as number) / 8388608;
+      return (at) =>
+        ((view.getUint8(at) | (view.getUint8(at + 1) << 8) | (view.getInt8(at + 2) << 16)) as number) / 8388608;
     default:
       return (at) => view.getInt32(at, true) / 2147483648;
   }
@@ -110,13 +114,18 @@ export async function* decodeWav(bytes: AsyncIterable<Uint8Array>, name: string)
         const id = String.fromCharCode(...held.subarray(0, 4));
         const size = view.getUint32(4, true);
         if (id === 'data') {
-          if (!format) throw new OneheadError('AUDIO_INVALID', `${name} is a WAV file without a format; record or export it again.`);
+          if (!format)
+            throw new OneheadError(
+              'AUDIO_INVALID',
+              `${name} is a WAV file without a format; record or export it again.`,
+            );
           held = held.subarray(8);
           // 0 and values near 2^32 are what writes to a pipe leave: the sound goes on to the end.
           data = size === 0 || size >= 0xfffffff0 ? Number.POSITIVE_INFINITY : size;
           if (data === Number.POSITIVE_INFINITY) data = Number.MAX_SAFE_INTEGER;
         } else if (id === 'fmt ') {
-          if (size > 4096) throw new OneheadError('AUDIO_INVALID', `${name} is a WAV file with a damaged header; export it again.`);
+          if (size > 4096)
+            throw new OneheadError('AUDIO_INVALID', `${name} is a WAV file with a damaged header; export it again.`);
           if (held.length < 8 + size) break;
           format = parseFormat(new DataView(held.buffer, held.byteOffset + 8, size), name);
           held = held.subarray(8 + size + (size & 1));

@@ -11,11 +11,14 @@ const { segments, duration, timings } = await whisper.transcribe(sample, { langu
 const ended = performance.now();
 whisper.dispose();
 
-for (const { start, end, text } of segments) console.log(`${start.toFixed(2).padStart(6)} - ${end.toFixed(2).padStart(5)} s ${text}`);
+for (const { start, end, text } of segments)
+  console.log(`${start.toFixed(2).padStart(6)} - ${end.toFixed(2).padStart(5)} s ${text}`);
 console.log();
 const stages = { 'load the model': loaded - started, 'read the audio': timings.audio, ...timings };
 for (const [stage, milliseconds] of Object.entries(stages)) {
   if (stage !== 'audio') console.log(`${stage.padEnd(16)}${milliseconds.toFixed(1).padStart(8)} ms`);
 }
 const seconds = (ended - loaded) / 1000;
-console.log(`${'all but loading'.padEnd(16)}${(1000 * seconds).toFixed(1).padStart(8)} ms: ${(duration / seconds).toFixed(0)} times real time`);
+console.log(
+  `${'all but loading'.padEnd(16)}${(1000 * seconds).toFixed(1).padStart(8)} ms: ${(duration / seconds).toFixed(0)} times real time`,
+);

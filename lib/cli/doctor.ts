@@ -43,9 +43,11 @@ function cpuFindings({ cpu, onednn, threads }: Information): Finding[] {
 }
 
 function cudaFindings({ cuda }: Information): Finding[] {
-  const driver = cuda.driverVersion > 0 ? `${Math.floor(cuda.driverVersion / 1000)}.${(cuda.driverVersion % 1000) / 10}` : null;
+  const driver =
+    cuda.driverVersion > 0 ? `${Math.floor(cuda.driverVersion / 1000)}.${(cuda.driverVersion % 1000) / 10}` : null;
   const devices = cuda.devices.map(
-    ({ name, memory, computeCapability }) => `${name} (${(memory / 2 ** 30).toFixed(0)} GiB, compute capability ${computeCapability})`,
+    ({ name, memory, computeCapability }) =>
+      `${name} (${(memory / 2 ** 30).toFixed(0)} GiB, compute capability ${computeCapability})`,
   );
   return [
     {
@@ -57,7 +59,9 @@ function cudaFindings({ cuda }: Information): Finding[] {
     {
       subject: 'GPU',
       found: devices.join('; ') || 'none',
-      means: cuda.available ? 'Transcription on the GPU comes with a later version; this one computes on the CPU.' : 'Only the CPU is used.',
+      means: cuda.available
+        ? 'Transcription on the GPU comes with a later version; this one computes on the CPU.'
+        : 'Only the CPU is used.',
       todo: devices.length > 0 && !cuda.available ? `It cannot be used: ${cuda.reason}.` : '',
     },
     {
@@ -74,16 +78,28 @@ function examine(): { findings: Finding[]; information: Information | null } {
   const audio: Finding = {
     subject: 'ffmpeg',
     found: ffmpeg ?? 'not found',
-    means: ffmpeg ? 'Every format that it knows can be read.' : 'wav, flac, mp3, ogg, opus, m4a and aac can be read, others not.',
+    means: ffmpeg
+      ? 'Every format that it knows can be read.'
+      : 'wav, flac, mp3, ogg, opus, m4a and aac can be read, others not.',
     todo: ffmpeg ? '' : 'For other formats install it: apt-get install ffmpeg.',
   };
-  const node: Finding = { subject: 'Node.js', found: process.version, means: 'Version 20.17 or newer is needed.', todo: '' };
+  const node: Finding = {
+    subject: 'Node.js',
+    found: process.version,
+    means: 'Version 20.17 or newer is needed.',
+    todo: '',
+  };
   try {
     const information = Device.information();
     return { findings: [node, ...cpuFindings(information), ...cudaFindings(information), audio], information };
   } catch (error) {
     if (!(error instanceof OneheadError)) throw error;
-    const addon: Finding = { subject: 'addon', found: 'cannot be used', means: 'Nothing can be transcribed.', todo: error.message };
+    const addon: Finding = {
+      subject: 'addon',
+      found: 'cannot be used',
+      means: 'Nothing can be transcribed.',
+      todo: error.message,
+    };
     return { findings: [node, addon, audio], information: null };
   }
 }

@@ -39,13 +39,20 @@ const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} Mi
 
 function print(facts: ReturnType<typeof describe>): string {
   const { encoder, decoder, parameters, memory } = facts;
-  const heads = (count: number, shared: number) => (shared === count ? `${count} heads` : `${count} heads on ${shared} key/value heads`);
+  const heads = (count: number, shared: number) =>
+    shared === count ? `${count} heads` : `${count} heads on ${shared} key/value heads`;
   const languages = facts.languages.length > 8 ? `${facts.languages.length} languages` : facts.languages.join(', ');
   const rows: [string, string][] = [
     ['model', facts.directory],
     ['width', String(facts.width)],
-    ['encoder', `${encoder.layers} layers, ${heads(encoder.heads, encoder.keyValueHeads)}, feed-forward ${encoder.feedForward}`],
-    ['decoder', `${decoder.layers} layers, ${heads(decoder.heads, decoder.keyValueHeads)}, feed-forward ${decoder.feedForward}`],
+    [
+      'encoder',
+      `${encoder.layers} layers, ${heads(encoder.heads, encoder.keyValueHeads)}, feed-forward ${encoder.feedForward}`,
+    ],
+    [
+      'decoder',
+      `${decoder.layers} layers, ${heads(decoder.heads, decoder.keyValueHeads)}, feed-forward ${decoder.feedForward}`,
+    ],
     ['cross-attention', heads(decoder.heads, decoder.crossKeyValueHeads)],
     ['audio', `${facts.mels} mels, windows of ${facts.windowSeconds} s`],
     ['vocabulary', `${facts.vocabulary} tokens, ${languages}`],

@@ -39,7 +39,9 @@ async function main([name, ...args]: string[]): Promise<number> {
     return 0;
   }
   if (!Object.hasOwn(commands, name)) {
-    throw new UsageError(`There is no command '${name}'; there are ${Object.keys(commands).join(', ')} (see onehead --help).`);
+    throw new UsageError(
+      `There is no command '${name}'; there are ${Object.keys(commands).join(', ')} (see onehead --help).`,
+    );
   }
   const command = commands[name as keyof typeof commands];
   if (args.includes('--help') || args.includes('-h')) {

@@ -57,7 +57,9 @@ function parse(args: string[]): Job {
   });
   if (positionals.length === 0) throw new UsageError('Name at least one audio file, or - for standard input.');
   const names = Object.keys(formats) as FormatName[];
-  const chosen = (values.format ?? ['text']).flatMap((list) => list.split(',')).map((name) => oneOf('--format', name, names));
+  const chosen = (values.format ?? ['text'])
+    .flatMap((list) => list.split(','))
+    .map((name) => oneOf('--format', name, names));
   if (chosen.length > 1 && values['output-dir'] === undefined) {
     throw new UsageError('Several formats go to files: name a folder with --output-dir.');
   }
@@ -93,7 +95,9 @@ function checkNames({ files, outputDirectory }: Job): void {
   for (const file of files) {
     const other = taken.get(stem(file));
     if (other !== undefined) {
-      throw new UsageError(`${other} and ${file} would both be written as ${stem(file)}; transcribe them into two folders.`);
+      throw new UsageError(
+        `${other} and ${file} would both be written as ${stem(file)}; transcribe them into two folders.`,
+      );
     }
     taken.set(stem(file), file);
   }
@@ -110,7 +114,11 @@ async function deliver(job: Job, file: string, transcription: Transcription): Pr
     await mkdir(job.outputDirectory, { recursive: true })
       .then(() => writeFile(target, text))
       .catch((cause: Error) => {
-        throw new OneheadError('INVALID_ARGUMENT', `Cannot write ${target}: ${cause.message}; choose another --output-dir.`, { cause });
+        throw new OneheadError(
+          'INVALID_ARGUMENT',
+          `Cannot write ${target}: ${cause.message}; choose another --output-dir.`,
+          { cause },
+        );
       });
   }
 }

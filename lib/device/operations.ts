@@ -119,7 +119,13 @@ export class Operations {
    * Whisper's log-mel spectrogram: samples [batch, (frames - 1) * hop + window length] to [batch, mels, frames]. The first frame starts
    * at the first sample. `peak` [batch] is the highest log10 value so far, -infinity at first; it is read and updated.
    */
-  logMel(samples: Tensor, window: Tensor, filters: Tensor, peak: Tensor, { hop, ...rest }: { hop: number } & OutputOptions) {
+  logMel(
+    samples: Tensor,
+    window: Tensor,
+    filters: Tensor,
+    peak: Tensor,
+    { hop, ...rest }: { hop: number } & OutputOptions,
+  ) {
     return this.#record('logMel', { samples, window, filters, peak, hop, ...rest });
   }
 

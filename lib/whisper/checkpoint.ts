@@ -44,7 +44,10 @@ export async function readJson(file: string): Promise<unknown> {
 export async function readCheckpoint(directory: string): Promise<Checkpoint> {
   const status = await stat(directory).catch(() => null);
   if (!status?.isDirectory()) {
-    throw new OneheadError('MODEL_NOT_FOUND', `There is no folder ${directory}; name the folder of a Hugging Face Whisper checkpoint.`);
+    throw new OneheadError(
+      'MODEL_NOT_FOUND',
+      `There is no folder ${directory}; name the folder of a Hugging Face Whisper checkpoint.`,
+    );
   }
   const file = (name: string) => join(directory, name);
   const configJson = await readJson(file('config.json'));

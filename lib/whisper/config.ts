@@ -149,7 +149,9 @@ export function parseGenerationConfig(
     multilingual,
     languages,
     tasks,
-    suppressTokens: fields.has('suppress_tokens') ? fields.tokens('suppress_tokens', vocabulary) : config.suppressTokens,
+    suppressTokens: fields.has('suppress_tokens')
+      ? fields.tokens('suppress_tokens', vocabulary)
+      : config.suppressTokens,
     beginSuppressTokens: fields.has('begin_suppress_tokens')
       ? fields.tokens('begin_suppress_tokens', vocabulary)
       : config.beginSuppressTokens,
@@ -190,5 +192,12 @@ export function parsePreprocessorConfig(json: unknown, where: string, config: Wh
       `${where}: expected nb_max_frames to be twice config.json's max_source_positions (${frames}) but found ${stated}; the two files do not belong together.`,
     );
   }
-  return { sampleRate: fields.count('sampling_rate', 1 << 20, 16000), hop, fftSize, mels, samples: frames * hop, frames };
+  return {
+    sampleRate: fields.count('sampling_rate', 1 << 20, 16000),
+    hop,
+    fftSize,
+    mels,
+    samples: frames * hop,
+    frames,
+  };
 }

@@ -201,7 +201,10 @@ export class Decoder {
     const last = fill(({ prompt }) => prompt.length - 1, 0);
     const selection = new Int32Array(2 * this.batch);
     selection.set(last);
-    selection.set(fill((request) => request.startIndex, 0), this.batch);
+    selection.set(
+      fill((request) => request.startIndex, 0),
+      this.batch,
+    );
     const lengths = fill(({ prompt }) => prompt.length, 1);
     const longest = Math.max(...requests.map(({ prompt }) => prompt.length));
     const state = this.#state;

@@ -20,7 +20,11 @@ function toHertz(mel: number): number {
  * Triangular mel filters, [mels, fftSize / 2 + 1], each of unit area in hertz (librosa.filters.mel with its defaults, from 0 Hz to half
  * the sample rate, which is what Whisper was trained with).
  */
-export function melFilters({ mels, fftSize, sampleRate }: Pick<PreprocessorConfig, 'mels' | 'fftSize' | 'sampleRate'>): Float32Array {
+export function melFilters({
+  mels,
+  fftSize,
+  sampleRate,
+}: Pick<PreprocessorConfig, 'mels' | 'fftSize' | 'sampleRate'>): Float32Array {
   const bins = fftSize / 2 + 1;
   const highest = toMel(sampleRate / 2);
   const edges = Array.from({ length: mels + 2 }, (_, i) => toHertz((highest * i) / (mels + 1)));
@@ -77,7 +81,8 @@ export class FeatureExtractor {
    */
   async run(fill: WindowFiller, peaks: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
     const [, length] = this.#samples.shape;
-    for (let slot = 0; slot < peaks.length; ++slot) fill(this.#staging.subarray(slot * length, (slot + 1) * length), slot);
+    for (let slot = 0; slot < peaks.length; ++slot)
+      fill(this.#staging.subarray(slot * length, (slot + 1) * length), slot);
     const writes = [this.#samples.write(this.#staging), this.#peak.write(Float32Array.from(peaks))];
     await Promise.all([...writes, this.#program.run({ signal })]);
     return this.#peak.toFloat32Array();

@@ -8,7 +8,10 @@ export class Fields {
   constructor(json: unknown, where: string) {
     this.#where = where;
     if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-      throw new OneheadError('MODEL_INVALID', `${where}: expected a JSON object; the file is damaged or not a model's.`);
+      throw new OneheadError(
+        'MODEL_INVALID',
+        `${where}: expected a JSON object; the file is damaged or not a model's.`,
+      );
     }
     this.#object = json as Record<string, unknown>;
   }

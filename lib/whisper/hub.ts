@@ -48,7 +48,10 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
   const status = await stat(name).catch(() => null);
   if (status?.isDirectory()) return name;
   if (status) {
-    throw new OneheadError('MODEL_NOT_FOUND', `${name} is a file; name the folder of a Hugging Face Whisper checkpoint.`);
+    throw new OneheadError(
+      'MODEL_NOT_FOUND',
+      `${name} is a file; name the folder of a Hugging Face Whisper checkpoint.`,
+    );
   }
   const hubName = parseHubName(name);
   if (!hubName) {
@@ -61,7 +64,11 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
   const folder = join(getHFHubCachePath(), `models--${hubName.repository.replace('/', '--')}`);
   const cached = await cachedSnapshot(folder, hubName.revision);
   if (cached) return cached;
-  if ([process.env.HF_HUB_OFFLINE, process.env.TRANSFORMERS_OFFLINE].some((value) => /^(1|true|yes|on)$/i.test(value ?? ''))) {
+  if (
+    [process.env.HF_HUB_OFFLINE, process.env.TRANSFORMERS_OFFLINE].some((value) =>
+      /^(1|true|yes|on)$/i.test(value ?? ''),
+    )
+  ) {
     throw new OneheadError(
       'MODEL_NOT_FOUND',
       `${name} is not in the cache (${folder}) and HF_HUB_OFFLINE forbids to download it; unset that, or copy the model there.`,
@@ -162,7 +169,10 @@ interface FileDownload {
 }
 
 /** One file into the cache: to a name of its own first, and under its final name only when all bytes are there. */
-async function downloadOne(path: string, { repository, sha, folder, snapshot, common, options }: FileDownload): Promise<void> {
+async function downloadOne(
+  path: string,
+  { repository, sha, folder, snapshot, common, options }: FileDownload,
+): Promise<void> {
   const pointer = join(snapshot, path);
   if (path.split('/').includes('..')) throw new Error(`the hub lists a file outside the model: '${path}'`);
   if (await exists(pointer)) return;
@@ -203,14 +213,19 @@ async function downloadOne(path: string, { repository, sha, folder, snapshot, co
 /** One sentence with what to do, from whatever went wrong. */
 function explain(error: unknown, name: string, statusCode: number | null): OneheadError {
   if (error instanceof OneheadError) return error;
-  const failed = (reason: string) => new OneheadError('DOWNLOAD_FAILED', `${name} could not be downloaded: ${reason}.`, { cause: error });
+  const failed = (reason: string) =>
+    new OneheadError('DOWNLOAD_FAILED', `${name} could not be downloaded: ${reason}.`, { cause: error });
   if (statusCode !== null) {
     // The hub answers 401 for names that do not exist too, so as not to tell which private ones do.
     if (statusCode === 401 || statusCode === 403) {
-      return failed('the hub does not know it, or it is private or gated; check the name, or set HF_TOKEN to a token that may read it');
+      return failed(
+        'the hub does not know it, or it is private or gated; check the name, or set HF_TOKEN to a token that may read it',
+      );
     }
     if (statusCode === 404) {
-      return new OneheadError('MODEL_NOT_FOUND', `The hub has no model or revision '${name}'; check the name.`, { cause: error });
+      return new OneheadError('MODEL_NOT_FOUND', `The hub has no model or revision '${name}'; check the name.`, {
+        cause: error,
+      });
     }
     return failed(`the hub answered with status ${statusCode}; try again later`);
   }

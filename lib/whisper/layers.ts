@@ -66,7 +66,12 @@ export function crossAttention(
 }
 
 /** `dtype` given: the norm is an operation of its own, which is faster for many rows; absent: fused into the product. */
-export function feedForward(ops: Operations, x: Tensor, parameters: FeedForwardParameters, dtype?: FloatingType): Tensor {
+export function feedForward(
+  ops: Operations,
+  x: Tensor,
+  parameters: FeedForwardParameters,
+  dtype?: FloatingType,
+): Tensor {
   const { up, down, norm } = parameters;
   const inner = dtype
     ? ops.linear(ops.layerNorm(x, norm, { dtype }), up.weight, { bias: up.bias, activation: 'gelu' })

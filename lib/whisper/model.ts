@@ -65,10 +65,20 @@ export class WhisperModel {
    */
   static async load(
     nameOrDirectory?: string,
-    { device: kind = 'cpu', dtype = 'auto', threads, onDownload, signal, batch = 1 }: LoadOptions & { batch?: number } = {},
+    {
+      device: kind = 'cpu',
+      dtype = 'auto',
+      threads,
+      onDownload,
+      signal,
+      batch = 1,
+    }: LoadOptions & { batch?: number } = {},
   ): Promise<WhisperModel> {
     if (!Number.isInteger(batch) || batch < 1) {
-      throw new OneheadError('INVALID_ARGUMENT', `Expected batch to be a whole number of at least 1 but received ${batch}.`);
+      throw new OneheadError(
+        'INVALID_ARGUMENT',
+        `Expected batch to be a whole number of at least 1 but received ${batch}.`,
+      );
     }
     const types = ['auto', 'float32', 'float16', 'bfloat16'];
     if (!types.includes(dtype)) {
@@ -184,7 +194,10 @@ export class WhisperModel {
       }
       const count = await this.#take(encoded, this.#encoded, 'encoded');
       if (rows.length !== count) {
-        throw new OneheadError('INVALID_SHAPE', `Expected ${count} rows of tokens, one for each window, but received ${rows.length}.`);
+        throw new OneheadError(
+          'INVALID_SHAPE',
+          `Expected ${count} rows of tokens, one for each window, but received ${rows.length}.`,
+        );
       }
       await this.#decoder.projectAudio();
       const all = await this.#decoder.logits(rows);

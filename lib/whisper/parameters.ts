@@ -1,6 +1,7 @@
 /** A checkpoint's weights on a device, under the names that the model's code uses. */
-import type { Norm } from '../device/operations.js';
+
 import { type Device, MappedFile, type Part } from '../device/device.js';
+import type { Norm } from '../device/operations.js';
 import type { Tensor } from '../device/tensor.js';
 import type { Checkpoint } from './checkpoint.js';
 import type { TensorEntry } from './safetensors.js';
@@ -92,9 +93,15 @@ export async function loadParameters(device: Device, checkpoint: Checkpoint, dty
     const rows = names.map((name) => entry(`${name}.weight`).shape[0]);
     const outputs = rows.reduce((sum, count) => sum + count, 0);
     const shape = [outputs, ...entry(`${names[0]}.weight`).shape.slice(1)];
-    const biases = names.map((name, i) => (findTensor(tensors, `${name}.bias`) ? part(`${name}.bias`) : { elements: rows[i] }));
+    const biases = names.map((name, i) =>
+      findTensor(tensors, `${name}.bias`) ? part(`${name}.bias`) : { elements: rows[i] },
+    );
     return {
-      weight: await load(dtype, shape, names.map((name) => part(`${name}.weight`))),
+      weight: await load(
+        dtype,
+        shape,
+        names.map((name) => part(`${name}.weight`)),
+      ),
       bias: await load('float32', [outputs], biases),
     };
   };

@@ -24,21 +24,30 @@ export function checkLanguage(language: string, generation: GenerationConfig): s
     );
   }
   if (code === null || !generation.languages.has(code)) {
-    const shown = known.length > 12 ? `${known.slice(0, 12).join(', ')}, ... (${known.length} in all)` : known.join(', ');
-    throw new OneheadError('INVALID_ARGUMENT', `This model does not know the language '${language}'; it knows ${shown}.`, {
-      argument: 'language',
-      expected: shown,
-      received: language,
-    });
+    const shown =
+      known.length > 12 ? `${known.slice(0, 12).join(', ')}, ... (${known.length} in all)` : known.join(', ');
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `This model does not know the language '${language}'; it knows ${shown}.`,
+      {
+        argument: 'language',
+        expected: shown,
+        received: language,
+      },
+    );
   }
   return code;
 }
 
 export function checkTask(task: string, generation: GenerationConfig): Task {
   if (task !== 'transcribe' && task !== 'translate') {
-    throw new OneheadError('INVALID_ARGUMENT', `Expected task to be 'transcribe' or 'translate' but received '${task}'.`, {
-      argument: 'task',
-    });
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Expected task to be 'transcribe' or 'translate' but received '${task}'.`,
+      {
+        argument: 'task',
+      },
+    );
   }
   if (task === 'translate' && !(generation.multilingual && generation.tasks.has('translate'))) {
     throw new OneheadError(
@@ -52,9 +61,13 @@ export function checkTask(task: string, generation: GenerationConfig): Task {
 
 export function checkTimestamps(timestamps: string, generation: GenerationConfig): TimestampMode {
   if (timestamps !== 'none' && timestamps !== 'segment') {
-    throw new OneheadError('INVALID_ARGUMENT', `Expected timestamps to be 'none' or 'segment' but received '${timestamps}'.`, {
-      argument: 'timestamps',
-    });
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Expected timestamps to be 'none' or 'segment' but received '${timestamps}'.`,
+      {
+        argument: 'timestamps',
+      },
+    );
   }
   if (timestamps === 'segment' && generation.noTimestampsToken === null) {
     throw new OneheadError('INVALID_ARGUMENT', "This model has no timestamp tokens; use timestamps 'none'.", {

@@ -32,7 +32,10 @@ const types: Record<string, { name: string; bytes: number }> = {
 const mostHeaderBytes = 100_000_000;
 
 const invalid = (file: string, problem: string): OneheadError =>
-  new OneheadError('MODEL_INVALID', `${file} is not a sound safetensors file: ${problem}; download or export it again.`);
+  new OneheadError(
+    'MODEL_INVALID',
+    `${file} is not a sound safetensors file: ${problem}; download or export it again.`,
+  );
 
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
@@ -67,7 +70,8 @@ function parseHeader(header: Buffer, dataBytes: number, file: string): TensorInd
   } catch {
     throw invalid(file, 'its header is not JSON');
   }
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw invalid(file, 'its header is not an object');
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw invalid(file, 'its header is not an object');
   const index: TensorIndex = new Map();
   const ranges: { begin: number; end: number; name: string }[] = [];
   for (const [name, value] of Object.entries(json)) {
@@ -81,7 +85,10 @@ function parseHeader(header: Buffer, dataBytes: number, file: string): TensorInd
     }
     const [begin, end] = offsets as [number, number];
     if (end > dataBytes) {
-      throw invalid(file, `tensor '${name}' ends at byte ${end} of its data, of which there are ${dataBytes} (truncated?)`);
+      throw invalid(
+        file,
+        `tensor '${name}' ends at byte ${end} of its data, of which there are ${dataBytes} (truncated?)`,
+      );
     }
     const bytes = shape.reduce((product: number, size: number) => product * size, type.bytes);
     if (bytes !== end - begin) {
@@ -152,7 +159,10 @@ async function readShards(directory: string, indexFile: string): Promise<TensorI
     }
     const entry = tensors.get(name);
     if (!entry) {
-      throw new OneheadError('MODEL_INVALID', `${indexFile} places tensor '${name}' in ${shard}, which does not hold it.`);
+      throw new OneheadError(
+        'MODEL_INVALID',
+        `${indexFile} places tensor '${name}' in ${shard}, which does not hold it.`,
+      );
     }
     index.set(name, entry);
   }

@@ -26,7 +26,8 @@ export interface WindowResult {
  */
 export function splitWindow(tokens: readonly number[], frames: number, generation: GenerationConfig): WindowResult {
   const { timestampBegin } = generation;
-  const isTimestamp = (index: number): boolean => index >= 0 && index < tokens.length && tokens[index] >= timestampBegin;
+  const isTimestamp = (index: number): boolean =>
+    index >= 0 && index < tokens.length && tokens[index] >= timestampBegin;
   const seconds = (index: number): number => (tokens[index] - timestampBegin) * timestampSeconds;
   const last = tokens.length - 1;
   const loneEnd = isTimestamp(last) && !isTimestamp(last - 1);

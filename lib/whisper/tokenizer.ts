@@ -12,7 +12,10 @@ interface TokenizerJson {
 async function readTokenizerJson(directory: string): Promise<TokenizerJson | null> {
   const json = await readJson(join(directory, 'tokenizer.json'));
   if (json !== null && (typeof json !== 'object' || Array.isArray(json))) {
-    throw new OneheadError('MODEL_INVALID', `${join(directory, 'tokenizer.json')} is not a tokenizer; download it again.`);
+    throw new OneheadError(
+      'MODEL_INVALID',
+      `${join(directory, 'tokenizer.json')} is not a tokenizer; download it again.`,
+    );
   }
   return json as TokenizerJson | null;
 }

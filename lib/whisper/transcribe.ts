@@ -76,7 +76,11 @@ export async function transcribe(
   const segments: Segment[] = [];
   const total = source.duration;
 
-  const addSegments = (window: WindowResult, seek: number, result: { averageLogProbability: number; noSpeechProbability: number }) => {
+  const addSegments = (
+    window: WindowResult,
+    seek: number,
+    result: { averageLogProbability: number; noSpeechProbability: number },
+  ) => {
     const text = tokenizer.decode(window.segments.flatMap(({ tokens }) => tokens));
     const ratio = compressionRatio(text);
     const offset = (seek * hop) / sampleRate;

@@ -9,9 +9,9 @@ void TensorBinding::define(Napi::Env env, Napi::Object exports) {
       env, "Tensor",
       {InstanceMethod<&TensorBinding::write>("write"), InstanceMethod<&TensorBinding::read>("read"),
        InstanceMethod<&TensorBinding::columns>("columns"), InstanceMethod<&TensorBinding::slice>("slice"),
-                                            InstanceMethod<&TensorBinding::reshape>("reshape"),
-       InstanceMethod<&TensorBinding::dispose>("dispose"), InstanceAccessor<&TensorBinding::disposed>("disposed"),
-       InstanceAccessor<&TensorBinding::dtype>("dtype"), InstanceAccessor<&TensorBinding::shape>("shape")});
+       InstanceMethod<&TensorBinding::reshape>("reshape"), InstanceMethod<&TensorBinding::dispose>("dispose"),
+       InstanceAccessor<&TensorBinding::disposed>("disposed"), InstanceAccessor<&TensorBinding::dtype>("dtype"),
+       InstanceAccessor<&TensorBinding::shape>("shape")});
   instanceOf(env).tensorClass = Napi::Persistent(constructor);
   exports.Set("Tensor", constructor);
 }
@@ -174,7 +174,8 @@ Napi::Value TensorBinding::reshape(const Napi::CallbackInfo& info) {
     Tensor view = use("reshape", "this tensor");
     Shape shape = shapeOf(info[0], "shape");
     if (!view.contiguous() || elementsOf(shape) != view.elements())
-      throw Error("INVALID_SHAPE", "reshape: " + toString(view.shape) + " does not have the elements of " + toString(shape) + ".");
+      throw Error("INVALID_SHAPE",
+                  "reshape: " + toString(view.shape) + " does not have the elements of " + toString(shape) + ".");
     view.rowStride = shape.empty() ? 1 : shape.back();
     view.shape = std::move(shape);
     return this->view(info.Env(), std::move(view));

@@ -70,10 +70,25 @@ void check(const Kernels& kernels, ThreadTeam& team, int threads, const Case& c,
   const auto wanted = reference(c, q, fullK, fullV, qRow, kRow, length, start, scale);
 
   Buffer y(c.format, c.batch * c.queries * c.heads * c.headSize);
-  Attention a = {c.batch, c.queries, c.keys, c.heads, c.keyValueHeads, c.headSize, c.format,
-                 {q.data(), c.queries * qRow, qRow}, {k.data(), length * kRow, kRow}, {v.data(), length * kRow, kRow},
-                 c.causal, c.causal ? start.data() : nullptr, c.append ? newKey.data() : nullptr,
-                 c.append ? newValue.data() : nullptr, c.queries * width, width, float(scale), y.data(), nullptr};
+  Attention a = {c.batch,
+                 c.queries,
+                 c.keys,
+                 c.heads,
+                 c.keyValueHeads,
+                 c.headSize,
+                 c.format,
+                 {q.data(), c.queries * qRow, qRow},
+                 {k.data(), length * kRow, kRow},
+                 {v.data(), length * kRow, kRow},
+                 c.causal,
+                 c.causal ? start.data() : nullptr,
+                 c.append ? newKey.data() : nullptr,
+                 c.append ? newValue.data() : nullptr,
+                 c.queries * width,
+                 width,
+                 float(scale),
+                 y.data(),
+                 nullptr};
   Buffer scratch = scratchOf(onehead::cpu::attentionScratch(a, c.algorithm, threads));
   a.scratch = scratch.data();
   team.run([&](const onehead::cpu::Team& member) { kernels.attention(a, c.algorithm, member); });
@@ -104,8 +119,16 @@ void checkAttention(const Kernels& kernels, ThreadTeam& team, int threads) {
        {AttentionAlgorithm::multiHead, AttentionAlgorithm::memoryEfficient, AttentionAlgorithm::splitKeyValue}) {
     for (Format format : {Format::float32, Format::bfloat16}) {
       for (int i = 0; i < 40; ++i) {
-        Case c = {algorithm, format, 1 + random.below(3), manyQueries[random.below(9)], 0, manyHeads[random.below(7)], 1,
-                  headSizes[random.below(11)], random.below(2) == 0, false};
+        Case c = {algorithm,
+                  format,
+                  1 + random.below(3),
+                  manyQueries[random.below(9)],
+                  0,
+                  manyHeads[random.below(7)],
+                  1,
+                  headSizes[random.below(11)],
+                  random.below(2) == 0,
+                  false};
         if (algorithm == AttentionAlgorithm::splitKeyValue) c.queries = 1 + random.below(random.below(2) ? 1 : 6);
         c.keys = c.queries + random.below(random.below(2) ? 20 : 200);
         c.append = c.causal && random.below(2) == 0;

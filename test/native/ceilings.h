@@ -39,7 +39,8 @@ __attribute__((target("avx512f"))) inline int readAll(const char* begin, size_t 
     _mm_prefetch(begin + i + 2240, _MM_HINT_T0);
     for (size_t j = 0; j < 4; ++j) sums[j] = _mm512_xor_si512(sums[j], _mm512_loadu_si512(begin + i + 64 * j));
   }
-  return _mm512_reduce_add_epi32(_mm512_xor_si512(_mm512_xor_si512(sums[0], sums[1]), _mm512_xor_si512(sums[2], sums[3])));
+  return _mm512_reduce_add_epi32(
+      _mm512_xor_si512(_mm512_xor_si512(sums[0], sums[1]), _mm512_xor_si512(sums[2], sums[3])));
 }
 
 __attribute__((target("avx512f"))) inline float multiplyFloat32(int rounds) {

@@ -28,9 +28,7 @@ class Random {
   }
   int64_t below(int64_t limit) { return int64_t(next() >> 11) % limit; }
   double uniform() { return double(next() >> 11) * 0x1p-53; }
-  double normal() {
-    return std::sqrt(-2 * std::log(uniform() + 1e-300)) * std::cos(6.283185307179586 * uniform());
-  }
+  double normal() { return std::sqrt(-2 * std::log(uniform() + 1e-300)) * std::cos(6.283185307179586 * uniform()); }
 
  private:
   uint64_t state_;
@@ -60,9 +58,7 @@ class Buffer {
   Buffer(Format format, int64_t count, Random& random, double size = 1) : Buffer(format, count) {
     for (int64_t i = 0; i < count; ++i) set(i, float(random.normal() * size));
   }
-  Buffer(const Buffer& other) : Buffer(other.format_, other.count_) {
-    std::memcpy(data_, other.data_, bytes());
-  }
+  Buffer(const Buffer& other) : Buffer(other.format_, other.count_) { std::memcpy(data_, other.data_, bytes()); }
   Buffer& operator=(const Buffer&) = delete;
   ~Buffer() { std::free(data_); }
 

@@ -53,8 +53,8 @@ double median(std::vector<double>& values) {
 }
 
 struct Times {
-  double seconds;   // median of the kernel's
-  double ceiling;   // median of the bytes a second of plain reads between its runs; 0 without
+  double seconds;  // median of the kernel's
+  double ceiling;  // median of the bytes a second of plain reads between its runs; 0 without
 };
 
 /**
@@ -99,18 +99,36 @@ void report(const std::string& name, Times times, double amount, double ceiling,
 
 void linear(ThreadTeam& team, Memory& pool, int64_t rows, int64_t columns, int64_t depth, Format format, bool cold) {
   const size_t element = format == Format::float32 ? 4 : 2, size = size_t(columns * depth) * element;
-  const std::string name = std::string("linearRows ") + (element == 4 ? "f32 " : "bf16 ") + std::to_string(rows) + " x " +
-                           std::to_string(columns) + " x " + std::to_string(depth) + (cold ? "" : " (in cache)");
+  const std::string name = std::string("linearRows ") + (element == 4 ? "f32 " : "bf16 ") + std::to_string(rows) +
+                           " x " + std::to_string(columns) + " x " + std::to_string(depth) +
+                           (cold ? "" : " (in cache)");
   if (skipped(name)) return;
   Memory x(size_t(rows * depth) * 4), y(size_t(rows * columns) * 4), scratch(linearRowsScratch(rows, depth));
   Memory vectors(size_t(columns + depth) * 4);
   const size_t copies = cold ? pool.bytes() / size : 1;
-  const Times times = time(team, [&](int i, const Team& member) {
-    LinearRows a = {rows, columns, depth, x.at(), Format::float32, depth, pool.at(size_t(i) % copies * size), format,
-                    vectors.floats(), vectors.floats(), vectors.floats(), 1e-5f, Activation::none, nullptr, y.at(),
-                    Format::float32, scratch.at()};
-    chosen->linearRows(a, member);
-  }, cold ? &pool : nullptr, size);
+  const Times times = time(
+      team,
+      [&](int i, const Team& member) {
+        LinearRows a = {rows,
+                        columns,
+                        depth,
+                        x.at(),
+                        Format::float32,
+                        depth,
+                        pool.at(size_t(i) % copies * size),
+                        format,
+                        vectors.floats(),
+                        vectors.floats(),
+                        vectors.floats(),
+                        1e-5f,
+                        Activation::none,
+                        nullptr,
+                        y.at(),
+                        Format::float32,
+                        scratch.at()};
+        chosen->linearRows(a, member);
+      },
+      cold ? &pool : nullptr, size);
   report(name, times, double(size), bandwidth, "GB/s");
 }
 
@@ -120,7 +138,8 @@ void attention(ThreadTeam& team, Memory& pool, AttentionAlgorithm algorithm, int
   const size_t element = format == Format::float32 ? 4 : 2;
   const std::string name = std::string(names[int(algorithm)]) + (element == 4 ? " f32 " : " bf16 ") + "batch " +
                            std::to_string(batch) + " " + std::to_string(queries) + " x " + std::to_string(keys) +
-                           " heads " + std::to_string(heads) + "/" + std::to_string(keyValueHeads) + (self ? " self" : "");
+                           " heads " + std::to_string(heads) + "/" + std::to_string(keyValueHeads) +
+                           (self ? " self" : "");
   if (skipped(name)) return;
   const int64_t headSize = 64, width = keyValueHeads * headSize, room = self ? 448 : keys;
   const size_t size = size_t(batch * room * width) * element;
@@ -128,18 +147,36 @@ void attention(ThreadTeam& team, Memory& pool, AttentionAlgorithm algorithm, int
   const size_t copies = decode ? pool.bytes() / 2 / size : 1;
   Memory q(size_t(batch * queries * heads * headSize) * element), y(q.bytes()), news(q.bytes());
   std::vector<int32_t> start(size_t(batch), int32_t(keys - queries));
-  Attention a = {batch, queries, self ? room : keys, heads, keyValueHeads, headSize, format,
-                 {q.at(), queries * heads * headSize, heads * headSize}, {nullptr, room * width, width},
-                 {nullptr, room * width, width}, self, self ? start.data() : nullptr, self ? news.at() : nullptr,
-                 self ? news.at() : nullptr, queries * width, width, 0.125f, y.at(), nullptr};
+  Attention a = {batch,
+                 queries,
+                 self ? room : keys,
+                 heads,
+                 keyValueHeads,
+                 headSize,
+                 format,
+                 {q.at(), queries * heads * headSize, heads * headSize},
+                 {nullptr, room * width, width},
+                 {nullptr, room * width, width},
+                 self,
+                 self ? start.data() : nullptr,
+                 self ? news.at() : nullptr,
+                 self ? news.at() : nullptr,
+                 queries * width,
+                 width,
+                 0.125f,
+                 y.at(),
+                 nullptr};
   Memory scratch(attentionScratch(a, algorithm, threads));
   a.scratch = scratch.at();
-  const Times times = time(team, [&](int i, const Team& member) {
-    Attention mine = a;
-    mine.k.data = pool.at(size_t(i) % copies * 2 * size);
-    mine.v.data = pool.at((size_t(i) % copies * 2 + 1) * size);
-    chosen->attention(mine, algorithm, member);
-  }, decode ? &pool : nullptr, size_t(2 * batch * keys * width) * element);
+  const Times times = time(
+      team,
+      [&](int i, const Team& member) {
+        Attention mine = a;
+        mine.k.data = pool.at(size_t(i) % copies * 2 * size);
+        mine.v.data = pool.at((size_t(i) % copies * 2 + 1) * size);
+        chosen->attention(mine, algorithm, member);
+      },
+      decode ? &pool : nullptr, size_t(2 * batch * keys * width) * element);
   if (decode) return report(name, times, 2.0 * double(batch * keys * width) * double(element), bandwidth, "GB/s");
   const double operations = 4.0 * double(batch * heads * queries * headSize) * double(keys);
   report(name, times, operations, element == 4 ? float32Peak : bfloat16Peak, "GFLOP/s");
@@ -151,10 +188,11 @@ void logMels(ThreadTeam& team, int64_t mels) {
   Memory samples(480240 * 4), window(1600), filters(size_t(mels) * 201 * 4), features(size_t(mels) * 3000 * 4);
   for (int64_t m = 0; m < mels; ++m)
     for (int64_t k = 0; k < 201; ++k)
-      filters.floats()[m * 201 + k] = float(std::max(0.0, 1 - std::fabs(double(k) - double(m) * 201.0 / double(mels)) / 2.5));
+      filters.floats()[m * 201 + k] =
+          float(std::max(0.0, 1 - std::fabs(double(k) - double(m) * 201.0 / double(mels)) / 2.5));
   float peak = -INFINITY;
-  LogMel a = {1, 3000, 400, 160, mels, samples.floats(), window.floats(), filters.floats(), &peak, features.floats(),
-              nullptr};
+  LogMel a = {
+      1, 3000, 400, 160, mels, samples.floats(), window.floats(), filters.floats(), &peak, features.floats(), nullptr};
   Memory scratch(logMelScratch(a, threads));
   a.scratch = scratch.at();
   const Times times = time(team, [&](int, const Team& member) { chosen->logMel(a, member); });
@@ -165,15 +203,31 @@ void tokens(ThreadTeam& team, int64_t batch) {
   const std::string name = "nextToken batch " + std::to_string(batch);
   if (skipped(name)) return;
   const int64_t vocabulary = 51865;
-  Memory logits(size_t(batch * vocabulary) * 4), scores(size_t(batch) * 448 * 4), scratch(nextTokenScratch(batch, threads));
+  Memory logits(size_t(batch * vocabulary) * 4), scores(size_t(batch) * 448 * 4),
+      scratch(nextTokenScratch(batch, threads));
   std::vector<uint8_t> suppressed(static_cast<size_t>(vocabulary));
   std::vector<int32_t> row(size_t(batch * 448), 50365), length(size_t(batch), 10), begin(size_t(batch), 4);
   std::vector<int32_t> minimum(size_t(batch), 0), maximum(size_t(batch), 400), ones(size_t(batch), 1);
   std::vector<int32_t> finished(size_t(batch), 0);
   const Times times = time(team, [&](int, const Team& member) {
-    NextToken a = {batch, vocabulary, 448, logits.floats(), suppressed.data(), 50257, 50364, 50363, 50, row.data(),
-                   scores.floats(), length.data(), begin.data(), minimum.data(), maximum.data(), ones.data(),
-                   finished.data(), scratch.at()};
+    NextToken a = {batch,
+                   vocabulary,
+                   448,
+                   logits.floats(),
+                   suppressed.data(),
+                   50257,
+                   50364,
+                   50363,
+                   50,
+                   row.data(),
+                   scores.floats(),
+                   length.data(),
+                   begin.data(),
+                   minimum.data(),
+                   maximum.data(),
+                   ones.data(),
+                   finished.data(),
+                   scratch.at()};
     chosen->nextToken(a, member);
     member.barrier();
     if (member.thread == 0) length.assign(size_t(batch), 10), finished.assign(size_t(batch), 0);
@@ -200,8 +254,8 @@ void small(ThreadTeam& team) {
       const Times times = time(team, [&](int, const Team& member) {
         if (member.thread == 0) chosen->convert(x.at(), from, y.at(), Format::bfloat16, 3000 * 1280);
       });
-      report(from == SourceFormat::float32 ? "convert f32 to bf16, one thread" : "convert f16 to bf16, one thread", times,
-             3000 * 1280 * (from == SourceFormat::float32 ? 6 : 4), bandwidth, "GB/s");
+      report(from == SourceFormat::float32 ? "convert f32 to bf16, one thread" : "convert f16 to bf16, one thread",
+             times, 3000 * 1280 * (from == SourceFormat::float32 ? 6 : 4), bandwidth, "GB/s");
     }
   }
 }

@@ -12,16 +12,15 @@ struct Case {
   bool bias, norm, gelu, residual, inPlace;
 };
 
-std::vector<double> normalised(const Buffer& x, int64_t row, int64_t stride, int64_t width, Buffer* weight, Buffer* bias,
-                               double epsilon) {
+std::vector<double> normalised(const Buffer& x, int64_t row, int64_t stride, int64_t width, Buffer* weight,
+                               Buffer* bias, double epsilon) {
   std::vector<double> values(static_cast<size_t>(width));
   double mean = 0, variance = 0;
   for (int64_t i = 0; i < width; ++i) mean += x[row * stride + i] / double(width);
   for (int64_t i = 0; i < width; ++i) variance += std::pow(x[row * stride + i] - mean, 2) / double(width);
   for (int64_t i = 0; i < width; ++i) {
     const double value = x[row * stride + i];
-    values[size_t(i)] =
-        weight ? (value - mean) / std::sqrt(variance + epsilon) * (*weight)[i] + (*bias)[i] : value;
+    values[size_t(i)] = weight ? (value - mean) / std::sqrt(variance + epsilon) * (*weight)[i] + (*bias)[i] : value;
   }
   return values;
 }
@@ -46,21 +45,35 @@ void check(const Kernels& kernels, ThreadTeam& team, int threads, const Case& c,
   Buffer own(c.y, c.rows * c.columns);
   Buffer& y = c.inPlace ? residual : own;
   Buffer scratch = scratchOf(onehead::cpu::linearRowsScratch(c.rows, c.depth));
-  LinearRows a = {c.rows, c.columns, c.depth, x.data(), c.x, stride, w.data(), c.w,
-                  c.bias ? bias.floats() : nullptr, c.norm ? normWeight.floats() : nullptr, normBias.floats(), 1e-5f,
-                  c.gelu ? Activation::gelu : Activation::none, c.residual ? residual.floats() : nullptr, y.data(), c.y,
+  LinearRows a = {c.rows,
+                  c.columns,
+                  c.depth,
+                  x.data(),
+                  c.x,
+                  stride,
+                  w.data(),
+                  c.w,
+                  c.bias ? bias.floats() : nullptr,
+                  c.norm ? normWeight.floats() : nullptr,
+                  normBias.floats(),
+                  1e-5f,
+                  c.gelu ? Activation::gelu : Activation::none,
+                  c.residual ? residual.floats() : nullptr,
+                  y.data(),
+                  c.y,
                   scratch.data()};
   team.run([&](const onehead::cpu::Team& member) { kernels.linearRows(a, member); });
   const bool rounded = c.y == Format::bfloat16 || (c.w == Format::bfloat16 && c.x == Format::float32) || c.norm;
   const double limit = c.w == Format::bfloat16 && rounded ? 5e-3 : c.y == Format::bfloat16 ? 3e-3 : 2e-6;
   const double error = relativeError(y, reference, std::sqrt(before));
   expect(error <= limit && y.intact() && scratch.intact(),
-         "linearRows %s x%d rows %ld columns %ld depth %ld x %s w %s y %s norm %d gelu %d: error %g limit %g", kernels.name,
-         threads, long(c.rows), long(c.columns), long(c.depth), nameOf(c.x), nameOf(c.w), nameOf(c.y), c.norm, c.gelu,
-         error, limit);
+         "linearRows %s x%d rows %ld columns %ld depth %ld x %s w %s y %s norm %d gelu %d: error %g limit %g",
+         kernels.name, threads, long(c.rows), long(c.columns), long(c.depth), nameOf(c.x), nameOf(c.w), nameOf(c.y),
+         c.norm, c.gelu, error, limit);
 }
 
-void checkLayerNorm(const Kernels& kernels, ThreadTeam& team, int64_t rows, int64_t width, Format format, Random& random) {
+void checkLayerNorm(const Kernels& kernels, ThreadTeam& team, int64_t rows, int64_t width, Format format,
+                    Random& random) {
   Buffer x(Format::float32, rows * width, random, 3), weight(Format::float32, width, random);
   Buffer bias(Format::float32, width, random), y(format, rows * width);
   std::vector<double> reference;
@@ -83,9 +96,17 @@ void checkLinear(const Kernels& kernels, ThreadTeam& team, int threads) {
     for (Format w : {Format::float32, Format::bfloat16}) {
       for (int i = 0; i < 6; ++i) {
         const int64_t depth = depths[random.below(10)], column = columns[random.below(8)];
-        Case c = {rows, column, depth, random.below(2) ? Format::float32 : Format::bfloat16, w,
-                  random.below(2) ? Format::float32 : Format::bfloat16, random.below(2) == 0, false,
-                  random.below(2) == 0, random.below(2) == 0, false};
+        Case c = {rows,
+                  column,
+                  depth,
+                  random.below(2) ? Format::float32 : Format::bfloat16,
+                  w,
+                  random.below(2) ? Format::float32 : Format::bfloat16,
+                  random.below(2) == 0,
+                  false,
+                  random.below(2) == 0,
+                  random.below(2) == 0,
+                  false};
         c.norm = c.depth > 8 && random.below(2) == 0;
         c.inPlace = c.residual && c.y == Format::float32 && random.below(2) == 0;
         check(kernels, team, threads, c, random);

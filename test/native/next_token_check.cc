@@ -68,8 +68,8 @@ void check(const Kernels& kernels, ThreadTeam& team, int threads, int64_t batch,
     timestamps.push_back(random.below(4) != 0);
     finished.push_back(random.below(6) == 0);
     for (int64_t i = 0; i < capacity; ++i)
-      tokens[size_t(b * capacity + i)] =
-          int32_t(random.below(2) ? random.below(timestampBegin) : std::min(timestampBegin + random.below(8), vocabulary - 1));
+      tokens[size_t(b * capacity + i)] = int32_t(
+          random.below(2) ? random.below(timestampBegin) : std::min(timestampBegin + random.below(8), vocabulary - 1));
     const int64_t kind = random.below(8);
     for (int64_t i = 0; i < vocabulary; ++i) {
       if (kind == 0 && random.below(3) == 0) logits.set(b * vocabulary + i, NAN);
@@ -78,9 +78,24 @@ void check(const Kernels& kernels, ThreadTeam& team, int threads, int64_t batch,
       if (kind == 3 && i >= timestampBegin) logits.set(b * vocabulary + i, float(logits[b * vocabulary + i] + 4));
     }
   }
-  NextToken a = {batch, vocabulary, capacity, logits.floats(), suppressed.data(), endToken, timestampBegin, noTimestamps,
-                 random.below(2) ? int32_t(random.below(9)) : -1, tokens.data(), scores.floats(), length.data(),
-                 begin.data(), minimum.data(), maximum.data(), timestamps.data(), finished.data(), nullptr};
+  NextToken a = {batch,
+                 vocabulary,
+                 capacity,
+                 logits.floats(),
+                 suppressed.data(),
+                 endToken,
+                 timestampBegin,
+                 noTimestamps,
+                 random.below(2) ? int32_t(random.below(9)) : -1,
+                 tokens.data(),
+                 scores.floats(),
+                 length.data(),
+                 begin.data(),
+                 minimum.data(),
+                 maximum.data(),
+                 timestamps.data(),
+                 finished.data(),
+                 nullptr};
   Buffer scratch = scratchOf(onehead::cpu::nextTokenScratch(batch, threads));
   a.scratch = scratch.data();
 
@@ -98,8 +113,8 @@ void check(const Kernels& kernels, ThreadTeam& team, int threads, int64_t batch,
   for (size_t b = 0; b < size_t(batch); ++b) {
     const int64_t place = int64_t(b) * capacity + before[b];
     if (done[b]) {
-      expect(length[b] == before[b] && tokens[size_t(place)] == tokensBefore[size_t(place)], "nextToken %s: finished changed",
-             kernels.name);
+      expect(length[b] == before[b] && tokens[size_t(place)] == tokensBefore[size_t(place)],
+             "nextToken %s: finished changed", kernels.name);
       continue;
     }
     bool good = length[b] == before[b] + 1 && tokens[size_t(place)] == wanted[b].token;
@@ -110,8 +125,9 @@ void check(const Kernels& kernels, ThreadTeam& team, int threads, int64_t batch,
     for (int64_t i = 0; i < vocabulary; ++i)
       good = good && logits[int64_t(b) * vocabulary + i] == filtered[b][size_t(i)];
     expect(good && logits.intact() && scores.intact() && scratch.intact(),
-           "nextToken %s x%d vocabulary %ld sequence %zu: token %d, wanted %d; log-probability %g, wanted %g", kernels.name,
-           threads, long(vocabulary), b, tokens[size_t(place)], wanted[b].token, score, wanted[b].logProbability);
+           "nextToken %s x%d vocabulary %ld sequence %zu: token %d, wanted %d; log-probability %g, wanted %g",
+           kernels.name, threads, long(vocabulary), b, tokens[size_t(place)], wanted[b].token, score,
+           wanted[b].logProbability);
   }
 }
 

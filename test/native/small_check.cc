@@ -13,7 +13,8 @@ void checkLogMel(const Kernels& kernels, ThreadTeam& team, int threads, int64_t 
   Buffer samples(Format::float32, batch * length, random, 0.1), window(Format::float32, size);
   Buffer filters(Format::float32, mels * bins);
   for (int64_t b = 0; b < batch; ++b)  // a loud tone over the noise, so that the floor at peak - 8 matters
-    for (int64_t i = 0; i < length; ++i) samples.set(b * length + i, float(samples[i] * 0.001 + std::sin(0.3 * double(i))));
+    for (int64_t i = 0; i < length; ++i)
+      samples.set(b * length + i, float(samples[i] * 0.001 + std::sin(0.3 * double(i))));
   for (int64_t i = 0; i < size; ++i)
     window.set(i, float(0.5 - 0.5 * std::cos(6.283185307179586 * double(i) / double(size))));
   for (int64_t m = 0; m < mels; ++m)
@@ -48,15 +49,24 @@ void checkLogMel(const Kernels& kernels, ThreadTeam& team, int threads, int64_t 
   }
   Buffer features(Format::float32, batch * mels * frames), peakBuffer(Format::float32, batch);
   for (int64_t b = 0; b < batch; ++b) peakBuffer.set(b, peak);
-  LogMel a = {batch, frames, size, hop, mels, samples.floats(), window.floats(), filters.floats(), peakBuffer.floats(),
-              features.floats(), nullptr};
+  LogMel a = {batch,
+              frames,
+              size,
+              hop,
+              mels,
+              samples.floats(),
+              window.floats(),
+              filters.floats(),
+              peakBuffer.floats(),
+              features.floats(),
+              nullptr};
   Buffer scratch = scratchOf(logMelScratch(a, threads));
   a.scratch = scratch.data();
   team.run([&](const Team& member) { kernels.logMel(a, member); });
   const double error = relativeError(features, reference), peakError = relativeError(peakBuffer, peaks, 1);
   expect(error <= 1e-5 && peakError <= 1e-6 && features.intact() && scratch.intact() && peakBuffer.intact(),
-         "logMel %s x%d batch %ld frames %ld size %ld mels %ld: error %g, of peak %g", kernels.name, threads, long(batch),
-         long(frames), long(size), long(mels), error, peakError);
+         "logMel %s x%d batch %ld frames %ld size %ld mels %ld: error %g, of peak %g", kernels.name, threads,
+         long(batch), long(frames), long(size), long(mels), error, peakError);
 }
 
 float halfToFloat(uint16_t half) {
@@ -82,7 +92,8 @@ void checkConvert(const Kernels& kernels) {
         }
         floats.push_back(value);
       }
-      const void* data = source == SourceFormat::float32 ? static_cast<const void*>(floats.data()) : &halves[size_t(from)];
+      const void* data =
+          source == SourceFormat::float32 ? static_cast<const void*>(floats.data()) : &halves[size_t(from)];
       for (Format to : {Format::float32, Format::bfloat16}) {
         Buffer y(to, count);
         kernels.convert(data, source, y.data(), to, count);
@@ -113,10 +124,11 @@ void checkCopies(const Kernels& kernels, ThreadTeam& team, int threads, Random& 
         for (int64_t i = start[size_t(b)]; i < start[size_t(b)] + count; ++i)
           for (int64_t d = 0; d < width; ++d) {
             const int32_t token = tokens[size_t(b * stride + i)];
-            wanted.push_back(0.5 * table[(token < 0 || token >= vocabulary ? 0 : token) * width + d] + place[i * width + d]);
+            wanted.push_back(0.5 * table[(token < 0 || token >= vocabulary ? 0 : token) * width + d] +
+                             place[i * width + d]);
           }
-      Embed a = {batch, count, width, vocabulary, positions, tokens.data(), stride, start.data(), table.data(), format,
-                 place.floats(), 0.5f, y.floats()};
+      Embed a = {batch,        count,        width,  vocabulary,     positions, tokens.data(), stride,
+                 start.data(), table.data(), format, place.floats(), 0.5f,      y.floats()};
       team.run([&](const Team& member) { kernels.embed(a, member); });
       expect(relativeError(y, wanted) < 1e-6 && y.intact(), "embed %s width %ld", kernels.name, long(width));
 
@@ -161,7 +173,8 @@ void checkSmall(const Kernels& kernels, ThreadTeam& team, int threads) {
   Random random(uint64_t(threads) + 50);
   checkLogMel(kernels, team, threads, 1, 50, 400, 160, 80, -INFINITY, random);
   checkLogMel(kernels, team, threads, 2, 7, 400, 160, 128, 5.0f, random);
-  for (int64_t size : {2, 6, 14, 32, 60, 154}) checkLogMel(kernels, team, threads, 1, 18, size, 5, 3, -INFINITY, random);
+  for (int64_t size : {2, 6, 14, 32, 60, 154})
+    checkLogMel(kernels, team, threads, 1, 18, size, 5, 3, -INFINITY, random);
   if (threads == 1) checkConvert(kernels);
   checkCopies(kernels, team, threads, random);
 }

@@ -29,7 +29,8 @@ function srt({ segments }: Transcription): string {
 
 function vtt({ segments }: Transcription): string {
   const cues = segments.map(
-    (segment) => `${timestamp(segment.start, '.', false)} --> ${timestamp(segment.end, '.', false)}\n${cueText(segment)}\n\n`,
+    (segment) =>
+      `${timestamp(segment.start, '.', false)} --> ${timestamp(segment.end, '.', false)}\n${cueText(segment)}\n\n`,
   );
   return `WEBVTT\n\n${cues.join('')}`;
 }

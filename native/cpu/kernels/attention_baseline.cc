@@ -1,6 +1,7 @@
 // The baseline: scores, softmax and values in three passes, with the whole float32 score matrix in memory between them.
 //
-// The matrix lies as [batch, heads, query tiles][keys][kQueryTile], transposed in each tile, as the micro-kernel likes it.
+// The matrix lies as [batch, heads, query tiles][keys][kQueryTile], transposed in each tile, as the micro-kernel likes
+// it.
 #include "attention_tile.h"
 #include "family.h"
 #include "math.h"

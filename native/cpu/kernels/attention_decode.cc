@@ -1,8 +1,8 @@
 // Decode attention: few queries over many keys, bound by reading K and V once (Flash-Decoding on a CPU).
 //
-// The positions of all sequences, one behind the other, are divided over the threads, so that each reads contiguous rows
-// of all heads. A thread goes by blocks of kBlock positions: scores of all heads (K), a streaming softmax, then the
-// weighted sum (V). The partial results (maximum, sum, values) of each sequence meet after a barrier.
+// The positions of all sequences, one behind the other, are divided over the threads, so that each reads contiguous
+// rows of all heads. A thread goes by blocks of kBlock positions: scores of all heads (K), a streaming softmax, then
+// the weighted sum (V). The partial results (maximum, sum, values) of each sequence meet after a barrier.
 #include "attention_common.h"
 #include "dot.h"
 #include "family.h"
@@ -18,14 +18,14 @@ namespace {
 #define AH 4096
 #endif
 constexpr int kBlock = BLK;
-constexpr int64_t kAhead = AH;   // bytes of K or V between reading and prefetching
+constexpr int64_t kAhead = AH;     // bytes of K or V between reading and prefetching
 constexpr float kLowest = -1e30f;  // below any score, but finite: the difference of two is a number
 
 /** Where things lie in scratch; in floats. */
 struct Layout {
-  int64_t rows;      // queries x heads
-  int64_t padded;    // headSize in whole steps of any vector
-  int64_t partial;   // one sequence's partial result: rows x (maximum, sum), rows x padded
+  int64_t rows;           // queries x heads
+  int64_t padded;         // headSize in whole steps of any vector
+  int64_t partial;        // one sequence's partial result: rows x (maximum, sum), rows x padded
   int64_t ownBegin, own;  // of each thread: prepared queries, scores
 
   Layout(const Attention& a, int threads) {
@@ -294,8 +294,7 @@ size_t attentionDecodeBytes(const Attention& a, int threads) {
 
 void attentionDecode(const Attention& a, const Team& team) {
   const bool usual = a.headSize == 64;
-  if (a.format == Format::bfloat16)
-    return usual ? Decoder<Bf16, 64>(a, team).run() : Decoder<Bf16, 0>(a, team).run();
+  if (a.format == Format::bfloat16) return usual ? Decoder<Bf16, 64>(a, team).run() : Decoder<Bf16, 0>(a, team).run();
   return usual ? Decoder<float, 64>(a, team).run() : Decoder<float, 0>(a, team).run();
 }
 

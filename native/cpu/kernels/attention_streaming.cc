@@ -1,4 +1,5 @@
-// Memory-efficient attention: for each tile of queries a streaming softmax over tiles of keys (FlashAttention on a CPU).
+// Memory-efficient attention: for each tile of queries a streaming softmax over tiles of keys (FlashAttention on a
+// CPU).
 //
 // A unit of work is one tile of kQueryTile queries of one head. K and V of a head are packed once into the thread's own
 // scratch and serve all its tiles; scores, weights and values of a tile stay in the first-level cache.

@@ -118,7 +118,8 @@ static inline void packQueries(const T* q, int64_t rowStride, int64_t rows, int6
   }
 }
 
-/** Scores of a tile of kKeyTile keys from `key` on, [key][kQueryTile]; those that a query does not see are -infinity. */
+/** Scores of a tile of kKeyTile keys from `key` on, [key][kQueryTile]; those that a query does not see are -infinity.
+ */
 template <bool Pairs, int Vectors>
 static inline void scoreTile(const float* packedKeys, const float* packedQueries, const PackedSize& size, int64_t key,
                              const I* seen, bool masked, float* scores, F* maxima) {

@@ -1,6 +1,6 @@
 // Layer norm of rows: mean, then variance about it, then the affine map; the row stays in the first-level cache.
-#include "norm.h"
 #include "family.h"
+#include "norm.h"
 
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {

@@ -1,6 +1,7 @@
 // The product of a decode step, y = f(norm(x) w^T + bias) + residual with few rows of x: bound by reading w once.
 //
-// A thread owns a contiguous share of w's rows and walks it in panels of kPanel rows, so that memory sees one stream. Rows of x are kept prepared (normalised, in the form that the dot product wants) in the first-level cache.
+// A thread owns a contiguous share of w's rows and walks it in panels of kPanel rows, so that memory sees one stream.
+// Rows of x are kept prepared (normalised, in the form that the dot product wants) in the first-level cache.
 #include "dot.h"
 #include "family.h"
 #include "math.h"
@@ -9,9 +10,9 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int kChunk = 64;        // columns between two epilogues
-constexpr int kGroup = 16;        // rows of x that pass over a chunk of w together
-constexpr int kPanel = 16;        // rows of w that all rows of x pass over before the next are read
+constexpr int kChunk = 64;                   // columns between two epilogues
+constexpr int kGroup = 16;                   // rows of x that pass over a chunk of w together
+constexpr int kPanel = 16;                   // rows of w that all rows of x pass over before the next are read
 constexpr int kRows = kWidth == 16 ? 8 : 2;  // rows of x at once: the sums stay in registers
 // Preparing x is cheaper than waiting for another thread to do it, up to this many bytes: then each thread does it all.
 constexpr int64_t kPrivateBytes = 32 * 1024;
@@ -44,7 +45,8 @@ inline void dots(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStrid
   }
 }
 
-/** out[r * kChunk + c] = x[r] . w[c] for Rows rows and kPanel columns. Lanes are summed in squares of kWidth vectors. */
+/** out[r * kChunk + c] = x[r] . w[c] for Rows rows and kPanel columns. Lanes are summed in squares of kWidth vectors.
+ */
 template <typename T, int Rows, bool Ahead>
 inline void panel(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStride, float* out) {
   // A single row is bound by memory alone, which is fastest read strictly in order: 100% of plain reads, against 85%

@@ -68,8 +68,7 @@ void logMel(const LogMel& a, const Team& team) {
   const Roots roots = {own + layout.cosines, own + layout.sines, a.fftSize};
   fillRoots(a.fftSize, own + layout.cosines, own + layout.sines);
   findRanges(a, ranges);
-  for (int64_t b = 0; b < a.batch; ++b)
-    highest[team.thread * a.batch + b] = team.thread == 0 ? a.peak[b] : -kInfinity;
+  for (int64_t b = 0; b < a.batch; ++b) highest[team.thread * a.batch + b] = team.thread == 0 ? a.peak[b] : -kInfinity;
 
   const int64_t groups = (a.frames + kWidth - 1) / kWidth;
   const int64_t length = (a.frames - 1) * a.hop + a.fftSize, bins = a.fftSize / 2 + 1;

@@ -8,17 +8,23 @@ namespace {
 
 void attention(const Attention& arguments, AttentionAlgorithm algorithm, const Team& team) {
   switch (algorithm) {
-    case AttentionAlgorithm::multiHead: return attentionBaseline(arguments, team);
-    case AttentionAlgorithm::memoryEfficient: return attentionStreaming(arguments, team);
-    case AttentionAlgorithm::splitKeyValue: return attentionDecode(arguments, team);
+    case AttentionAlgorithm::multiHead:
+      return attentionBaseline(arguments, team);
+    case AttentionAlgorithm::memoryEfficient:
+      return attentionStreaming(arguments, team);
+    case AttentionAlgorithm::splitKeyValue:
+      return attentionDecode(arguments, team);
   }
 }
 
 size_t attentionBytes(const Attention& arguments, AttentionAlgorithm algorithm, int threads) {
   switch (algorithm) {
-    case AttentionAlgorithm::multiHead: return attentionBaselineBytes(arguments, threads);
-    case AttentionAlgorithm::memoryEfficient: return attentionStreamingBytes(arguments, threads);
-    case AttentionAlgorithm::splitKeyValue: return attentionDecodeBytes(arguments, threads);
+    case AttentionAlgorithm::multiHead:
+      return attentionBaselineBytes(arguments, threads);
+    case AttentionAlgorithm::memoryEfficient:
+      return attentionStreamingBytes(arguments, threads);
+    case AttentionAlgorithm::splitKeyValue:
+      return attentionDecodeBytes(arguments, threads);
   }
   return 0;
 }

@@ -179,7 +179,8 @@ static inline F smaller(F a, F b) {
 #endif
 }
 
-/** Sums of lanes in pairs of vectors: groups of `half` lanes of x, then of y, alternate. Four of them reduce a square. */
+/** Sums of lanes in pairs of vectors: groups of `half` lanes of x, then of y, alternate. Four of them reduce a square.
+ */
 #define ONEHEAD_LANE(l, h) ((l) / (2 * (h)) * 2 * (h) + (l) % (2 * (h)) + ((l) % (2 * (h)) < (h) ? 0 : kWidth - (h)))
 #define ONEHEAD_LANES4(l, h, o) \
   ONEHEAD_LANE(l, h) + o, ONEHEAD_LANE(l + 1, h) + o, ONEHEAD_LANE(l + 2, h) + o, ONEHEAD_LANE(l + 3, h) + o
