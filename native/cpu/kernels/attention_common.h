@@ -22,16 +22,16 @@ static inline const T* rowOf(const AttentionView& view, int64_t b, int64_t row) 
   return static_cast<const T*>(view.data) + b * view.batchStride + row * view.rowStride;
 }
 
-/** Copies new rows [begin, end) of sequence b into the cache. */
+/** Copies channels [first, last) of new rows [begin, end) of sequence b into the cache. */
 template <typename T>
-static inline void appendRows(const Attention& a, int64_t b, int64_t begin, int64_t end) {
-  const int64_t start = startOf(a, b), width = a.keyValueHeads * a.headSize;
+static inline void appendRows(const Attention& a, int64_t b, int64_t begin, int64_t end, int64_t first, int64_t last) {
+  const int64_t start = startOf(a, b);
   for (int64_t i = begin; i < end; ++i) {
-    const int64_t from = b * a.newBatchStride + i * a.newRowStride;
-    T* key = const_cast<T*>(rowOf<T>(a.k, b, start + i));
-    T* value = const_cast<T*>(rowOf<T>(a.v, b, start + i));
-    __builtin_memcpy(key, static_cast<const T*>(a.newKey) + from, size_t(width) * sizeof(T));
-    __builtin_memcpy(value, static_cast<const T*>(a.newValue) + from, size_t(width) * sizeof(T));
+    const int64_t from = b * a.newBatchStride + i * a.newRowStride + first;
+    T* key = const_cast<T*>(rowOf<T>(a.k, b, start + i)) + first;
+    T* value = const_cast<T*>(rowOf<T>(a.v, b, start + i)) + first;
+    __builtin_memcpy(key, static_cast<const T*>(a.newKey) + from, size_t(last - first) * sizeof(T));
+    __builtin_memcpy(value, static_cast<const T*>(a.newValue) + from, size_t(last - first) * sizeof(T));
   }
 }
 
@@ -41,7 +41,8 @@ static inline void appendTogether(const Attention& a, const Team& team) {
   if (!a.newKey) return;
   const Share share(a.batch * a.queries, team);
   for (int64_t row = share.begin; row < share.end; ++row)
-    appendRows<T>(a, row / a.queries, row % a.queries, row % a.queries + 1);
+    appendRows<T>(a, row / a.queries, row % a.queries, row % a.queries + 1, 0,
+                  a.keyValueHeads * a.headSize);
   team.barrier();
 }
 

@@ -11,14 +11,8 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-#ifndef BLK
-#define BLK 32
-#endif
-#ifndef AH
-#define AH 4096
-#endif
-constexpr int kBlock = BLK;
-constexpr int64_t kAhead = AH;     // bytes of K or V between reading and prefetching
+constexpr int kBlock = 64;
+constexpr int64_t kAhead = 8192;  // bytes of K or V between reading and prefetching
 constexpr float kLowest = -1e30f;  // below any score, but finite: the difference of two is a number
 
 /** Where things lie in scratch; in floats. */
@@ -87,13 +81,16 @@ class Decoder {
   }
 
   void run() {
+    // Whole heads for each thread need no combining, but positions of all heads are read in the order of memory.
+    const int64_t units = a_.batch * a_.keyValueHeads;
+    if (units % team_.threads == 0 && splitsHeads()) return runByHeads(units);
     const Division division(a_, team_.thread, team_.threads);
     int64_t before = 0;
     for (int64_t b = 0; b < a_.batch; ++b) {
       const int64_t keys = keysOf(a_, b);
       const Piece piece = division.piece(before, keys);
       before += keys;
-      if (piece.begin < piece.end) attend(b, piece);
+      if (piece.begin < piece.end) attend(b, piece, {0, a_.keyValueHeads}, partial(b, team_.thread));
     }
     team_.barrier();
     const Share share(a_.batch * layout_.rows, team_);
@@ -103,34 +100,74 @@ class Decoder {
  private:
   using Prepared = typename Dot<T>::Prepared;
 
+  bool splitsHeads() const {
+#ifdef SPLITH
+    return SPLITH;
+#else
+    return team_.threads == 1 || a_.keys < 256;
+#endif
+  }
+
+  void runByHeads(int64_t units) {
+    const Share share(units, team_);
+    for (int64_t b = 0; b < a_.batch; ++b) {
+      const Piece heads = {most(share.begin - b * a_.keyValueHeads, 0),
+                           least(share.end - b * a_.keyValueHeads, a_.keyValueHeads)};
+      if (heads.begin >= heads.end) continue;
+      float* result = partial(0, team_.thread);
+      attend(b, {0, keysOf(a_, b)}, heads, result);
+      for (int64_t query = 0; query < a_.queries; ++query)
+        for (int64_t head = heads.begin * group_; head < heads.end * group_; ++head) {
+          const int64_t row = query * a_.heads + head;
+          const F scale = splat(1.0f / result[layout_.rows + row]);
+          float* values = result + roundUp(2 * layout_.rows, 16) + row * layout_.padded;
+          for (int64_t d = 0; d < layout_.padded; d += kWidth) store(values + d, load(values + d) * scale);
+          write(b, row, values);
+        }
+    }
+  }
+
+  void write(int64_t b, int64_t row, const float* values) const {
+    T* y = static_cast<T*>(a_.y) + (b * layout_.rows + row) * a_.headSize;
+    for (int64_t d = 0; d < headSize(); ++d) put(y + d, values[Wide<T>::place(d)]);
+  }
+
   float* partial(int64_t b, int thread) const {
     return static_cast<float*>(a_.scratch) + (b * team_.threads + thread) * layout_.partial;
   }
 
-  void attend(int64_t b, Piece piece) {
+  /** The result of positions `piece` and key/value heads `heads` of one sequence. */
+  void attend(int64_t b, Piece piece, Piece heads, float* maxima) {
+    heads_ = heads;
     if (a_.newKey) {
       const int64_t start = startOf(a_, b);  // new rows are written by the thread that reads them
-      appendRows<T>(a_, b, most(piece.begin - start, 0), least(piece.end - start, a_.queries));
+      appendRows<T>(a_, b, most(piece.begin - start, 0), least(piece.end - start, a_.queries),
+                    heads.begin * a_.headSize, heads.end * a_.headSize);
     }
-    float* maxima = partial(b, team_.thread);
     float* totals = maxima + layout_.rows;
     float* values = maxima + roundUp(2 * layout_.rows, 16);
-    for (int64_t row = 0; row < layout_.rows; ++row) {
+    eachRow([&](int64_t query, int64_t head, int64_t row) {
       maxima[row] = kLowest;
       totals[row] = 0;
-      const T* q = rowOf<T>(a_.q, b, row / a_.heads) + row % a_.heads * a_.headSize;
-      prepareRow<T>(q_ + row * layout_.padded, q, a_.headSize);
-    }
-    __builtin_memset(values, 0, size_t(layout_.rows * layout_.padded) * sizeof(float));
+      prepareRow<T>(q_ + row * layout_.padded, rowOf<T>(a_.q, b, query) + head * a_.headSize, a_.headSize);
+      __builtin_memset(values + row * layout_.padded, 0, size_t(layout_.padded) * sizeof(float));
+    });
     for (int64_t first = piece.begin; first < piece.end; first += kBlock) {
       const int64_t count = least(kBlock, piece.end - first);
       scoreBlock(b, first, count);
-      for (int64_t row = 0; row < layout_.rows; ++row) {
-        const int64_t seen = least(visibleKeys(a_, b, row / a_.heads) - first, count);
+      eachRow([&](int64_t query, int64_t, int64_t row) {
+        const int64_t seen = least(visibleKeys(a_, b, query) - first, count);
         soften(row, seen, maxima + row, totals + row, values + row * layout_.padded);
-      }
+      });
       addBlock(b, first, count, values);
     }
+  }
+
+  template <typename Job>
+  void eachRow(Job job) const {
+    for (int64_t query = 0; query < a_.queries; ++query)
+      for (int64_t head = heads_.begin * group_; head < heads_.end * group_; ++head)
+        job(query, head, query * a_.heads + head);
   }
 
   int64_t headSize() const { return Size ? Size : a_.headSize; }
@@ -149,8 +186,8 @@ class Decoder {
     float* places[kWidth];
     int waiting = 0;
     for (int64_t p = 0; p < count; ++p) {
-      const T* k = rowOf<T>(a_.k, b, first + p);
-      for (int64_t g = 0; g < a_.keyValueHeads; ++g, k += size) {
+      const T* k = rowOf<T>(a_.k, b, first + p) + heads_.begin * size;
+      for (int64_t g = heads_.begin; g < heads_.end; ++g, k += size) {
         prefetchHead(k);
         for (int64_t query = 0; query < a_.queries; ++query) {
           const int64_t row = query * a_.heads + g * group_;
@@ -204,9 +241,14 @@ class Decoder {
     *maximum = highest;
   }
 
-  /** values += weights . V of one block, two positions at once: each sum is loaded and stored half as often. */
+  /**
+   * values += weights . V of one block. One position at a time is best for memory (96% of plain reads against 83%); where
+   * several queries share V, two load and store the sums half as often.
+   */
   void addBlock(int64_t b, int64_t first, int64_t count, float* values) {
     int64_t p = 0;
+    if (group_ * a_.queries == 1)
+      for (; p < count; ++p) addPositions<1>(rowOf<T>(a_.v, b, first + p), p, values);
     for (; p + 2 <= count; p += 2) addPositions<2>(rowOf<T>(a_.v, b, first + p), p, values);
     if (p < count) addPositions<1>(rowOf<T>(a_.v, b, first + p), p, values);
   }
@@ -215,7 +257,8 @@ class Decoder {
   void addPositions(const T* v, int64_t p, float* values) {
     constexpr int kStep = Wide<T>::kStep;
     const int64_t size = headSize();
-    for (int64_t g = 0; g < a_.keyValueHeads; ++g, v += size) {
+    v += heads_.begin * size;
+    for (int64_t g = heads_.begin; g < heads_.end; ++g, v += size) {
       for (int i = 0; i < Count; ++i) prefetchHead(v + i * a_.v.rowStride);
       ONEHEAD_UNROLL(2)
       for (int64_t d = 0; d < size; d += kStep) {
@@ -270,8 +313,7 @@ class Decoder {
                   load(partial(b, thread) + roundUp(2 * layout_.rows, 16) + row * layout_.padded + d);
       store(joined + d, sums * splat(1.0f / total));
     }
-    T* y = static_cast<T*>(a_.y) + (b * layout_.rows + row) * a_.headSize;
-    for (int64_t d = 0; d < headSize(); ++d) put(y + d, joined[Wide<T>::place(d)]);
+    write(b, row, joined);
   }
 
   static constexpr int kMostThreads = 1024;
@@ -282,7 +324,8 @@ class Decoder {
   const Layout layout_;
   Prepared* q_;
   float* scores_;
-  int64_t group_;
+  int64_t group_;   // query heads of a key/value head
+  Piece heads_;     // key/value heads at work
 };
 
 }  // namespace
