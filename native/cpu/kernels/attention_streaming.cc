@@ -27,7 +27,8 @@ struct Layout {
   }
 };
 
-template <typename T, bool Pairs>
+/** Size is the head size where it is known, so that strides are constants; else 0. */
+template <typename T, bool Pairs, int Size>
 class Streaming {
  public:
   Streaming(const Attention& arguments, const Team& team) : a_(arguments), team_(team) {
@@ -90,7 +91,7 @@ class Streaming {
     for (int64_t key = 0; key < end; key += kKeyTile) {
       F highest[Vectors], old[Vectors];
       for (int c = 0; c < Vectors; ++c) highest[c] = splat(kLowest);
-      scoreTile<Pairs, Vectors>(keys_, queries_, size, key, seen, key + kKeyTile > fewest, scores_, highest);
+      scoreTile<Pairs, Vectors, Pairs ? Size / 2 : Size>(keys_, queries_, size, key, seen, key + kKeyTile > fewest, scores_, highest);
       soften<Vectors>(highest, maxima, totals, old);
       const float* values = values_ + (Pairs ? key / 2 : key) * size.columns;
       valueTile<Pairs, Vectors>(values, scores_, size, old, sums_);
@@ -145,8 +146,10 @@ size_t attentionStreamingBytes(const Attention& a, int threads) {
 }
 
 void attentionStreaming(const Attention& a, const Team& team) {
-  if (a.format == Format::bfloat16) return Streaming<Bf16, kPairs>(a, team).run();
-  Streaming<float, false>(a, team).run();
+  const bool usual = a.headSize == 64;
+  if (a.format == Format::bfloat16)
+    return usual ? Streaming<Bf16, kPairs, 64>(a, team).run() : Streaming<Bf16, kPairs, 0>(a, team).run();
+  return usual ? Streaming<float, false, 64>(a, team).run() : Streaming<float, false, 0>(a, team).run();
 }
 
 }  // namespace onehead::cpu::ONEHEAD_ISA

@@ -18,23 +18,27 @@ namespace {
 constexpr int kVectors = 3;
 constexpr int kBlock = kWidth == 16 ? 8 : 4;
 constexpr int kQueryTile = kVectors * kWidth;
-constexpr int kKeyTile = 64;
+#ifndef KT
+#define KT 64
+#endif
+constexpr int kKeyTile = KT;
 
-/** sums[r][c] += sum over k of broadcast[k * stride + r] * vectors[k * kQueryTile + c]. */
+/** sums[r][c] += sum over k of broadcast[r * row + k * step] * vectors[k * kQueryTile + c]. */
 template <bool Pairs, int Vectors>
-static inline void tileProduct(const float* broadcast, int64_t stride, const float* vectors, int64_t count,
-                               F (&sums)[kBlock][Vectors]) {
+static inline __attribute__((always_inline)) void tileProduct(const float* broadcast, int64_t row, int64_t step,
+                                                              const float* vectors, int64_t count,
+                                                              F (&sums)[kBlock][Vectors]) {
   for (int64_t k = 0; k < count; ++k) {
     F right[Vectors];
     ONEHEAD_UNROLL(3)
     for (int c = 0; c < Vectors; ++c) right[c] = load(vectors + c * kWidth);
     ONEHEAD_UNROLL(8)
     for (int r = 0; r < kBlock; ++r) {
-      const F left = splat(broadcast[r]);
+      const F left = splat(broadcast[r * row]);
       ONEHEAD_UNROLL(3)
       for (int c = 0; c < Vectors; ++c) sums[r][c] = multiplyAdd<Pairs>(left, right[c], sums[r][c]);
     }
-    broadcast += stride;
+    broadcast += step;
     vectors += kQueryTile;
   }
 }
@@ -58,26 +62,31 @@ struct PackedSize {
 static inline float pairOf(Bf16 low, Bf16 high) { return asFloat(uint32_t(low.bits) | uint32_t(high.bits) << 16); }
 static inline float pairOf(float, float) { return 0; }  // never called: float32 has no pairs
 
-/** K of one head, `rows` keys, as [key block][step][kBlock]; missing keys are zero. */
+/** Steps [s, s + count) of one row as words; count is at most kWidth. */
+template <bool Pairs>
+static inline F loadSteps(const float* row, int64_t s, int64_t count, int64_t) {
+  return count == kWidth ? load(row + s) : loadPart(row + s, count);
+}
+template <bool Pairs>
+static inline F loadSteps(const Bf16* row, int64_t s, int64_t count, int64_t headSize) {
+  if constexpr (Pairs) {
+    if (count == kWidth && 2 * (s + kWidth) <= headSize) return (F) * (const UnalignedU*)(row + 2 * s);
+    return (F)loadWordsPart(row + 2 * s, least(2 * count, headSize - 2 * s));
+  } else {
+    return count == kWidth ? load(row + s) : loadPart(row + s, count);
+  }
+}
+
+/** K of one head, `rows` keys, as [key][step]; missing keys are zero. */
 template <typename T, bool Pairs>
 static inline void packKeys(const T* k, int64_t rowStride, int64_t rows, int64_t headSize, const PackedSize& size,
                             float* packed) {
-  for (int64_t first = 0; first < size.keys; first += kBlock) {
-    for (int r = 0; r < kBlock; ++r) {
-      float* to = packed + first * size.depth + r;
-      const T* from = k + (first + r) * rowStride;
-      const bool there = first + r < rows;
-      for (int64_t s = 0; s < size.depth; ++s, to += kBlock) {
-        if (!there) {
-          *to = 0;
-        } else if constexpr (Pairs) {
-          *to = pairOf(from[2 * s], 2 * s + 1 < headSize ? from[2 * s + 1] : T{});
-        } else {
-          *to = get(from + s);
-        }
-      }
-    }
+  for (int64_t key = 0; key < rows; ++key, packed += size.depth, k += rowStride) {
+    int64_t s = 0;
+    for (; s + kWidth <= size.depth; s += kWidth) store(packed + s, loadSteps<Pairs>(k, s, kWidth, headSize));
+    if (s < size.depth) storePart(packed + s, loadSteps<Pairs>(k, s, size.depth - s, headSize), size.depth - s);
   }
+  __builtin_memset(packed, 0, size_t((size.keys - rows) * size.depth) * sizeof(float));
 }
 
 /** V of one head as [key or pair of keys][columns]; missing elements are zero. */
@@ -85,15 +94,25 @@ template <typename T, bool Pairs>
 static inline void packValues(const T* v, int64_t rowStride, int64_t rows, int64_t headSize, const PackedSize& size,
                               float* packed) {
   constexpr int kKeys = Pairs ? 2 : 1;
-  for (int64_t key = 0; key < size.keys; key += kKeys, packed += size.columns) {
-    const T* from = v + key * rowStride;
-    for (int64_t d = 0; d < size.columns; ++d) {
+  for (int64_t key = 0; key < size.keys; key += kKeys, packed += size.columns, v += kKeys * rowStride) {
+    int64_t d = 0;
+    if (key + kKeys <= rows) {
+      for (; d + kWidth <= headSize; d += kWidth) {
+        const F first = load(v + d);
+        if constexpr (Pairs) {
+          store(packed + d, (F)((U)first >> 16 | (U)load(v + rowStride + d)));
+        } else {
+          store(packed + d, first);
+        }
+      }
+    }
+    for (; d < size.columns; ++d) {
       if (d >= headSize || key >= rows) {
         packed[d] = 0;
       } else if constexpr (Pairs) {
-        packed[d] = pairOf(from[d], key + 1 < rows ? from[rowStride + d] : T{});
+        packed[d] = pairOf(v[d], key + 1 < rows ? v[rowStride + d] : T{});
       } else {
-        packed[d] = get(from + d);
+        packed[d] = get(v + d);
       }
     }
   }
@@ -103,29 +122,29 @@ static inline void packValues(const T* v, int64_t rowStride, int64_t rows, int64
 template <typename T, bool Pairs>
 static inline void packQueries(const T* q, int64_t rowStride, int64_t rows, int64_t headSize, const PackedSize& size,
                                float* packed) {
-  for (int64_t i = 0; i < kQueryTile; ++i) {
-    const T* from = q + i * rowStride;
-    for (int64_t s = 0; s < size.depth; ++s) {
-      float* to = packed + s * kQueryTile + i;
-      if (i >= rows) {
-        *to = 0;
-      } else if constexpr (Pairs) {
-        *to = pairOf(from[2 * s], 2 * s + 1 < headSize ? from[2 * s + 1] : T{});
-      } else {
-        *to = get(from + s);
-      }
+  for (int64_t first = 0; first < kQueryTile; first += kWidth) {
+    for (int64_t s = 0; s < size.depth; s += kWidth) {
+      const int64_t count = least(kWidth, size.depth - s);
+      F square[kWidth];
+      for (int64_t i = 0; i < kWidth; ++i)
+        square[i] = first + i < rows ? loadSteps<Pairs>(q + (first + i) * rowStride, s, count, headSize) : F{};
+      transposeSquare(square);
+      for (int64_t i = 0; i < count; ++i) store(packed + (s + i) * kQueryTile + first, square[i]);
     }
   }
 }
 
-/** Scores of a tile of kKeyTile keys from `key` on, [key][kQueryTile]; those that a query does not see are -infinity.
+/**
+ * Scores of a tile of kKeyTile keys from `key` on, [key][kQueryTile]; those that a query does not see are -infinity.
+ * Depth is size.depth where it is known when compiling, else 0.
  */
-template <bool Pairs, int Vectors>
+template <bool Pairs, int Vectors, int Depth>
 static inline void scoreTile(const float* packedKeys, const float* packedQueries, const PackedSize& size, int64_t key,
                              const I* seen, bool masked, float* scores, F* maxima) {
   for (int64_t block = 0; block < kKeyTile; block += kBlock) {
     F sums[kBlock][Vectors] = {};
-    tileProduct<Pairs, Vectors>(packedKeys + (key + block) * size.depth, kBlock, packedQueries, size.depth, sums);
+    const int64_t depth = Depth ? Depth : size.depth;
+    tileProduct<Pairs, Vectors>(packedKeys + (key + block) * depth, depth, 1, packedQueries, depth, sums);
     ONEHEAD_UNROLL(8)
     for (int r = 0; r < kBlock; ++r) {
       ONEHEAD_UNROLL(3)
@@ -151,7 +170,7 @@ static inline void valueTile(const float* packedValues, const float* weights, co
       ONEHEAD_UNROLL(3)
       for (int c = 0; c < Vectors; ++c) sums[r][c] = load(to + r * kQueryTile + c * kWidth) * old[c];
     }
-    tileProduct<Pairs, Vectors>(packedValues + d, size.columns, weights, kSteps, sums);
+    tileProduct<Pairs, Vectors>(packedValues + d, 1, size.columns, weights, kSteps, sums);
     ONEHEAD_UNROLL(8)
     for (int r = 0; r < kBlock; ++r) {
       ONEHEAD_UNROLL(3)
@@ -160,12 +179,28 @@ static inline void valueTile(const float* packedValues, const float* weights, co
   }
 }
 
-/** Writes values^T * scale to y [query, heads, headSize]. */
+/** Writes values^T * scale to y, whose rows of queries are rowStride apart. */
 template <typename T>
 static inline void writeValues(const float* values, const float* scale, int64_t rows, int64_t headSize, T* y,
                                int64_t rowStride) {
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t d = 0; d < headSize; ++d) put(y + i * rowStride + d, values[d * kQueryTile + i] * scale[i]);
+  for (int64_t first = 0; first < rows; first += kWidth) {
+    const F scales = load(scale + first);
+    for (int64_t d = 0; d < headSize; d += kWidth) {
+      const int64_t count = least(kWidth, headSize - d);
+      F square[kWidth];
+      for (int64_t i = 0; i < kWidth; ++i)
+        square[i] = i < count ? load(values + (d + i) * kQueryTile + first) * scales : F{};
+      transposeSquare(square);
+      for (int64_t i = 0; i < least(kWidth, rows - first); ++i) {
+        T* to = y + (first + i) * rowStride + d;
+        if (count == kWidth) {
+          store(to, square[i]);
+        } else {
+          storePart(to, square[i], count);
+        }
+      }
+    }
+  }
 }
 
 /** Two rows of non-negative weights as pairs of bfloat16. */

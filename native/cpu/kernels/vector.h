@@ -212,6 +212,19 @@ static inline F foldAll(const F* rows) {
 /** Lane i is the sum of the lanes of rows[i]; rows has kWidth vectors. */
 static inline F sumRows(const F* rows) { return foldAll<kWidth / 2, kWidth>(rows); }
 
+/** Exchanges rows and lanes of a square of kWidth vectors. */
+template <int half = kWidth / 2>
+static inline void transposeSquare(F* rows) {
+  ONEHEAD_UNROLL(16)
+  for (int i = 0; i < kWidth; ++i) {
+    if ((i & half) != 0) continue;
+    const F x = rows[i], y = rows[i + half];
+    rows[i] = __builtin_shufflevector(x, y, ONEHEAD_LANES(half, 0));
+    rows[i + half] = __builtin_shufflevector(x, y, ONEHEAD_LANES(half, half));
+  }
+  if constexpr (half > 1) transposeSquare<half / 2>(rows);
+}
+
 static inline float sum(F value) {
 #if defined(__AVX512F__)
   return _mm512_reduce_add_ps((__m512)value);
