@@ -1,0 +1,155 @@
+import { describe, expect, it } from 'vitest';
+import { parseConfig, parseGenerationConfig, parsePreprocessorConfig } from '../../lib/whisper/config.js';
+
+/** openai/whisper-tiny's, as far as it is read. */
+const tiny = {
+  model_type: 'whisper',
+  d_model: 384,
+  encoder_layers: 4,
+  decoder_layers: 4,
+  encoder_attention_heads: 6,
+  decoder_attention_heads: 6,
+  encoder_ffn_dim: 1536,
+  decoder_ffn_dim: 1536,
+  vocab_size: 51865,
+  activation_function: 'gelu',
+  begin_suppress_tokens: [220, 50257],
+  decoder_start_token_id: 50258,
+  eos_token_id: 50257,
+  forced_decoder_ids: [
+    [1, 50259],
+    [2, 50359],
+    [3, 50363],
+  ],
+};
+
+describe('config.json', () => {
+  it('of whisper-tiny', () => {
+    expect(parseConfig(tiny, 'config.json')).toMatchObject({
+      width: 384,
+      encoder: { layers: 4, heads: 6, feedForward: 1536, keyValueHeads: 6 },
+      decoder: { keyValueHeads: 6, crossKeyValueHeads: 6 },
+      mels: 80,
+      sourcePositions: 1500,
+      targetPositions: 448,
+      tiedEmbeddings: true,
+      beginSuppressTokens: [220, 50257],
+    });
+  });
+
+  it('with a decoder unlike the encoder and shared heads', () => {
+    const config = parseConfig(
+      { ...tiny, decoder_layers: 2, decoder_attention_heads: 12, cross_key_value_heads: 1, decoder_key_value_heads: 4 },
+      'config.json',
+    );
+    expect(config.decoder).toEqual({
+      layers: 2,
+      heads: 12,
+      feedForward: 1536,
+      keyValueHeads: 4,
+      crossKeyValueHeads: 1,
+    });
+  });
+
+  it.each([
+    [{ d_model: 0 }, 'config.json: expected d_model to be a whole number from 1 to 65536 but found 0.'],
+    [{ d_model: '384' }, 'expected d_model to be a whole number'],
+    [{ d_model: undefined }, 'expected d_model to be a whole number from 1 to 65536 but found nothing.'],
+    [{ encoder_layers: 1e9 }, 'expected encoder_layers'],
+    [{ encoder_layers: 1.5 }, 'expected encoder_layers'],
+    [{ encoder_attention_heads: 7 }, 'expected encoder_attention_heads to be a divisor of d_model (384) but found 7'],
+    [{ cross_key_value_heads: 4 }, 'expected cross_key_value_heads to be a divisor of the 6 heads but found 4'],
+    [{ activation_function: 'relu' }, "expected activation_function to be 'gelu'"],
+    [{ model_type: 'bert' }, 'expected model_type to be \'whisper\' but found "bert"'],
+    [{ eos_token_id: 51865 }, 'expected eos_token_id to be token ids from 0 to 51864'],
+    [{ suppress_tokens: [1, -1] }, 'expected suppress_tokens'],
+    [{ forced_decoder_ids: [[0]] }, 'expected forced_decoder_ids'],
+    [{ tie_word_embeddings: 'yes' }, 'expected tie_word_embeddings to be true or false'],
+  ])('refuses %o', (change, message) => {
+    expect(() => parseConfig({ ...tiny, ...change }, 'config.json')).toThrow(message);
+  });
+
+  it.each([[null], [[]], ['text'], [3]])('refuses %o instead of an object', (json) => {
+    expect(() => parseConfig(json, 'config.json')).toThrow('expected a JSON object');
+  });
+});
+
+describe('generation_config.json', () => {
+  const config = parseConfig(tiny, 'config.json');
+
+  it('says what it says', () => {
+    const generation = parseGenerationConfig(
+      {
+        no_timestamps_token_id: 50363,
+        lang_to_id: { '<|en|>': 50259, '<|de|>': 50261 },
+        task_to_id: { transcribe: 50359, translate: 50358 },
+        is_multilingual: true,
+        suppress_tokens: [1, 2],
+        eos_token_id: [50257],
+        max_initial_timestamp_index: 50,
+        max_length: 9999,
+        prev_sot_token_id: 50361,
+      },
+      'generation_config.json',
+      config,
+      new Map(),
+    );
+    expect(generation).toMatchObject({
+      endToken: 50257,
+      timestampBegin: 50364,
+      noSpeechToken: 50362,
+      previousToken: 50361,
+      suppressTokens: [1, 2],
+      beginSuppressTokens: [220, 50257],
+      maxInitialTimestamp: 50,
+      maxLength: 448,
+    });
+    expect(Object.fromEntries(generation.languages)).toEqual({ en: 50259, de: 50261 });
+  });
+
+  it('is made up from the special tokens when it is absent', () => {
+    const special = new Map([
+      ['<|endoftext|>', 50257],
+      ['<|startoftranscript|>', 50258],
+      ['<|en|>', 50259],
+      ['<|yue|>', 50300],
+      ['<|translate|>', 50358],
+      ['<|transcribe|>', 50359],
+      ['<|startofprev|>', 50361],
+      ['<|nocaptions|>', 50362],
+      ['<|notimestamps|>', 50363],
+    ]);
+    const generation = parseGenerationConfig(null, 'generation_config.json', config, special);
+    expect(generation).toMatchObject({ noTimestampsToken: 50363, noSpeechToken: 50362, multilingual: true });
+    expect([...generation.languages.keys()]).toEqual(['en', 'yue']);
+    expect([...generation.tasks.keys()].sort()).toEqual(['transcribe', 'translate']);
+  });
+
+  it('refuses ids outside of the vocabulary', () => {
+    expect(() => parseGenerationConfig({ no_timestamps_token_id: 60000 }, 'g.json', config, new Map())).toThrow(
+      'g.json: expected no_timestamps_token_id',
+    );
+  });
+});
+
+describe('preprocessor_config.json', () => {
+  const config = parseConfig(tiny, 'config.json');
+  it('has Whisper’s defaults', () => {
+    expect(parsePreprocessorConfig(null, 'p.json', config)).toEqual({
+      sampleRate: 16000,
+      hop: 160,
+      fftSize: 400,
+      mels: 80,
+      samples: 480000,
+      frames: 3000,
+    });
+  });
+
+  it.each([
+    [{ feature_size: 128 }, "p.json: expected feature_size to be config.json's num_mel_bins (80) but found 128."],
+    [{ nb_max_frames: 1000 }, 'the two files do not belong together'],
+    [{ n_fft: 401 }, 'expected n_fft to be an even number'],
+  ])('refuses %o', (json, message) => {
+    expect(() => parsePreprocessorConfig(json, 'p.json', config)).toThrow(message);
+  });
+});
