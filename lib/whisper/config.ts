@@ -20,8 +20,6 @@ export interface WhisperConfig {
   targetPositions: number;
   vocabulary: number;
   tiedEmbeddings: boolean;
-  /** Token embeddings are multiplied by sqrt(width). */
-  scaleEmbedding: boolean;
   startToken: number;
   endToken: number;
   suppressTokens: number[];
@@ -30,7 +28,7 @@ export interface WhisperConfig {
   forcedDecoderIds: [number, number | null][];
 }
 
-/** What config.json says. Throws OneheadError MODEL_INVALID. */
+/** What config.json says (but for scale_embedding, which transformers ignores in Whisper's decoder too). Throws OneheadError MODEL_INVALID. */
 export function parseConfig(json: unknown, where: string): WhisperConfig {
   const fields = new Fields(json, where);
   const type = fields.text('model_type', 'whisper');
@@ -71,7 +69,6 @@ export function parseConfig(json: unknown, where: string): WhisperConfig {
     targetPositions: fields.count('max_target_positions', 1 << 20, 448),
     vocabulary,
     tiedEmbeddings: fields.flag('tie_word_embeddings', true),
-    scaleEmbedding: fields.flag('scale_embedding', false),
     startToken: fields.token('decoder_start_token_id', vocabulary, 50257),
     endToken: fields.token('eos_token_id', vocabulary, 50256),
     suppressTokens: fields.tokens('suppress_tokens', vocabulary),

@@ -132,8 +132,7 @@ export class Decoder {
     const { decoder } = this.#parameters;
     const { heads, keyValueHeads, crossKeyValueHeads } = this.#config.decoder;
     const algorithm: AttentionAlgorithm = count === 1 ? 'split-kv' : 'memory-efficient';
-    const scale = this.#config.scaleEmbedding ? Math.sqrt(this.#config.width) : 1;
-    let x = ops.embed(this.#state.tokens, start, decoder.tokens, decoder.positions, { count, scale });
+    let x = ops.embed(this.#state.tokens, start, decoder.tokens, decoder.positions, { count });
     decoder.layers.forEach((layer, index) => {
       ops.scope(`decoder.${index}`, () => {
         const shape = { heads, keyValueHeads, algorithm };

@@ -85,7 +85,7 @@ class Baseline {
     F maxima[kVectors] = {};
     for (int64_t key = 0; key < unit.size.keys; key += kKeyTile)
       scoreTile<Pairs, kVectors, 0>(packed_, queries, unit.size, key, seen, key + kKeyTile > seenKeys[0],
-                                 unit.matrix + key * kQueryTile, maxima);
+                                    unit.matrix + key * kQueryTile, maxima);
   }
 
   void soften(const Unit& unit) {

@@ -41,8 +41,7 @@ static inline void appendTogether(const Attention& a, const Team& team) {
   if (!a.newKey) return;
   const Share share(a.batch * a.queries, team);
   for (int64_t row = share.begin; row < share.end; ++row)
-    appendRows<T>(a, row / a.queries, row % a.queries, row % a.queries + 1, 0,
-                  a.keyValueHeads * a.headSize);
+    appendRows<T>(a, row / a.queries, row % a.queries, row % a.queries + 1, 0, a.keyValueHeads * a.headSize);
   team.barrier();
 }
 

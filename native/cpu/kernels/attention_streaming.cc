@@ -91,7 +91,8 @@ class Streaming {
     for (int64_t key = 0; key < end; key += kKeyTile) {
       F highest[Vectors], old[Vectors];
       for (int c = 0; c < Vectors; ++c) highest[c] = splat(kLowest);
-      scoreTile<Pairs, Vectors, Pairs ? Size / 2 : Size>(keys_, queries_, size, key, seen, key + kKeyTile > fewest, scores_, highest);
+      scoreTile<Pairs, Vectors, Pairs ? Size / 2 : Size>(keys_, queries_, size, key, seen, key + kKeyTile > fewest,
+                                                         scores_, highest);
       soften<Vectors>(highest, maxima, totals, old);
       const float* values = values_ + (Pairs ? key / 2 : key) * size.columns;
       valueTile<Pairs, Vectors>(values, scores_, size, old, sums_);
