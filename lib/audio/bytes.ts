@@ -12,7 +12,7 @@ export interface ByteSource {
 const chunkBytes = 1 << 18;
 
 /** A file's bytes. Throws OneheadError AUDIO_NOT_FOUND for what cannot be opened, AUDIO_INVALID for an empty file. */
-export async function fileBytes(path: string, signal?: AbortSignal): Promise<ByteSource> {
+export async function fileBytes(path: string): Promise<ByteSource> {
   const status = await stat(path).catch((cause: NodeJS.ErrnoException) => {
     const reason =
       cause.code === 'ENOENT'
@@ -25,17 +25,20 @@ export async function fileBytes(path: string, signal?: AbortSignal): Promise<Byt
   if (status.isDirectory()) throw new OneheadError('AUDIO_NOT_FOUND', `${path} is a folder; name an audio file in it.`);
   if (status.isFile() && status.size === 0)
     throw new OneheadError('AUDIO_INVALID', `${path} is empty; it contains no audio.`);
-  const stream = createReadStream(path, { highWaterMark: chunkBytes, signal });
-  return { name: path, bytes: guarded(stream, path) };
+  // Opened when the first bytes are wanted, so that a source never read leaves nothing open.
+  async function* opened() {
+    yield* createReadStream(path, { highWaterMark: chunkBytes }) as AsyncIterable<Uint8Array>;
+  }
+  return { name: path, bytes: guarded(opened(), path) };
 }
 
-/** Read errors as one sentence; an abort stays what it is. */
+/** Read errors as one sentence. */
 async function* guarded(stream: AsyncIterable<Uint8Array>, name: string): AsyncIterable<Uint8Array> {
   try {
     yield* stream;
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
-    if (cause instanceof OneheadError || code === 'ABORT_ERR') throw cause;
+    if (cause instanceof OneheadError) throw cause;
     const kind = code === 'EACCES' || code === 'EPERM' ? 'AUDIO_NOT_FOUND' : 'AUDIO_INVALID';
     throw new OneheadError(kind, `Cannot read ${name}: ${message}; check that it may be read.`, { cause });
   }
@@ -62,6 +65,33 @@ export function streamBytes(stream: AsyncIterable<Uint8Array>): ByteSource {
     }
   }
   return { name: 'the given stream', bytes: guarded(checked(), 'the given stream') };
+}
+
+/** The same bytes until `signal` aborts, even while a stream that gives nothing is waited for. */
+export async function* abortable(bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+  if (!signal) {
+    yield* bytes;
+    return;
+  }
+  const iterator = bytes[Symbol.asyncIterator]();
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+  });
+  aborted.catch(() => {}); // it is waited for below, or not at all
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const { value, done } = await Promise.race([iterator.next(), aborted]);
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    signal.removeEventListener('abort', stop);
+    // Not waited for: a stalled stream may never answer.
+    iterator.return?.()?.catch(() => {});
+  }
 }
 
 /** The first bytes of a source, and the whole source again. */

@@ -1,7 +1,7 @@
 /** Audio of any kind as mono samples at one rate, read as it is needed. */
 import { fileURLToPath } from 'node:url';
 import { OneheadError } from '../errors.js';
-import { type ByteSource, bufferBytes, fileBytes, peek, streamBytes } from './bytes.js';
+import { abortable, type ByteSource, bufferBytes, fileBytes, peek, streamBytes } from './bytes.js';
 import { decodeWithFfmpeg } from './ffmpeg.js';
 import { type AudioFormat, detectFormat, headBytes, otherMedia } from './format.js';
 import { Resampler } from './resample.js';
@@ -39,7 +39,7 @@ export async function openAudio(
 ): Promise<AudioSource> {
   checkRate(sampleRate);
   if (input instanceof Float32Array) return fromSamples({ samples: input, sampleRate }, sampleRate);
-  if (typeof input === 'string') return fromBytes(await fileBytes(input, signal), sampleRate, signal);
+  if (typeof input === 'string') return fromBytes(await fileBytes(input), sampleRate, signal);
   if (input instanceof URL) {
     if (input.protocol !== 'file:') {
       throw new OneheadError(
@@ -47,7 +47,7 @@ export async function openAudio(
         `Expected a file: URL but received ${input.protocol}; fetch it and pass the response's body.`,
       );
     }
-    return fromBytes(await fileBytes(fileURLToPath(input), signal), sampleRate, signal);
+    return fromBytes(await fileBytes(fileURLToPath(input)), sampleRate, signal);
   }
   if (input instanceof Uint8Array || input instanceof ArrayBuffer) {
     return fromBytes(bufferBytes(input instanceof ArrayBuffer ? new Uint8Array(input) : input), sampleRate, signal);
@@ -110,7 +110,7 @@ function fromSamples({ samples, sampleRate: from }: Samples, sampleRate: number)
 
 async function fromBytes(source: ByteSource, sampleRate: number, signal?: AbortSignal): Promise<AudioSource> {
   signal?.throwIfAborted();
-  const { head, rest, close } = await peek(source.bytes, headBytes);
+  const { head, rest, close } = await peek(abortable(source.bytes, signal), headBytes);
   if (head.length === 0) throw new OneheadError('AUDIO_INVALID', `${source.name} is empty; it contains no audio.`);
   const format = detectFormat(head);
   return {

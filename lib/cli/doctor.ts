@@ -1,10 +1,11 @@
 /** `onehead doctor`: what this machine has, what that means, and what to do. */
 import { spawnSync } from 'node:child_process';
+import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
+import { packageRoot } from '../device/addon.js';
 import { Device } from '../device/device.js';
 import type { Information } from '../device/native.js';
-import { OneheadError } from '../errors.js';
 
 export const doctorHelp = `onehead doctor                        what this machine has, what that means, what to do
 
@@ -22,6 +23,38 @@ interface Finding {
 function ffmpegVersion(): string | null {
   const { status, stdout } = spawnSync('ffmpeg', ['-version'], { encoding: 'utf8' });
   return status === 0 ? (/^ffmpeg version (\S+)/.exec(stdout)?.[1] ?? 'of an unknown version') : null;
+}
+
+/** The addon's file, or null when there is none. */
+function addonFile(): string | null {
+  try {
+    return createRequire(import.meta.url)('node-gyp-build').resolve(packageRoot());
+  } catch {
+    return null;
+  }
+}
+
+function nodeFinding(): Finding {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  const enough = major > 20 || (major === 20 && minor >= 17);
+  return {
+    subject: 'Node.js',
+    found: process.version,
+    means: `Version 20.17 or newer is needed${enough ? ': this one will do' : ''}.`,
+    todo: enough ? '' : 'Install a newer Node.js.',
+  };
+}
+
+function ffmpegFinding(): Finding {
+  const version = ffmpegVersion();
+  return {
+    subject: 'ffmpeg',
+    found: version ?? 'not found',
+    means: version
+      ? 'Every format that it knows can be read.'
+      : 'wav, flac, mp3, ogg, opus, m4a and aac can be read, others not.',
+    todo: version ? '' : 'For other formats install it: apt-get install ffmpeg.',
+  };
 }
 
 function cpuFindings({ cpu, onednn, threads }: Information): Finding[] {
@@ -74,33 +107,20 @@ function cudaFindings({ cuda }: Information): Finding[] {
 }
 
 function examine(): { findings: Finding[]; information: Information | null } {
-  const ffmpeg = ffmpegVersion();
-  const audio: Finding = {
-    subject: 'ffmpeg',
-    found: ffmpeg ?? 'not found',
-    means: ffmpeg
-      ? 'Every format that it knows can be read.'
-      : 'wav, flac, mp3, ogg, opus, m4a and aac can be read, others not.',
-    todo: ffmpeg ? '' : 'For other formats install it: apt-get install ffmpeg.',
-  };
-  const node: Finding = {
-    subject: 'Node.js',
-    found: process.version,
-    means: 'Version 20.17 or newer is needed.',
-    todo: '',
-  };
+  const file = addonFile();
+  const addon = { subject: 'addon', found: file ?? 'none' };
   try {
     const information = Device.information();
-    return { findings: [node, ...cpuFindings(information), ...cudaFindings(information), audio], information };
-  } catch (error) {
-    if (!(error instanceof OneheadError)) throw error;
-    const addon: Finding = {
-      subject: 'addon',
-      found: 'cannot be used',
-      means: 'Nothing can be transcribed.',
-      todo: error.message,
+    const loaded = { ...addon, means: 'It is loaded: onehead can compute.', todo: '' };
+    return {
+      findings: [nodeFinding(), loaded, ...cpuFindings(information), ...cudaFindings(information), ffmpegFinding()],
+      information,
     };
-    return { findings: [node, addon, audio], information: null };
+  } catch (error) {
+    // Whatever it is, telling it is what this command is for.
+    const todo = error instanceof Error ? error.message : String(error);
+    const broken = { ...addon, means: 'It cannot be used: nothing can be transcribed.', todo };
+    return { findings: [nodeFinding(), broken, ffmpegFinding()], information: null };
   }
 }
 

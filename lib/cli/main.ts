@@ -23,15 +23,21 @@ ${Object.values(commands)
 onehead --version                     the version
 `;
 
-/** parseArgs' own errors are mistakes of usage too. */
-function isUsage(error: unknown): error is Error {
-  return error instanceof UsageError || String((error as NodeJS.ErrnoException)?.code).startsWith('ERR_PARSE_ARGS');
+/** The sentence of a mistake of usage, parseArgs' own among them; null for any other error. */
+function usageSentence(error: unknown): string | null {
+  if (error instanceof UsageError) return error.message;
+  if (!String((error as NodeJS.ErrnoException)?.code).startsWith('ERR_PARSE_ARGS')) return null;
+  // What follows the first sentence is advice about arguments that begin with a dash.
+  return `${(error as Error).message.split(/\.?\s*\n|\.\s/)[0]} (see onehead --help).`;
 }
 
+const names = Object.keys(commands).join(', ');
+
 async function main([name, ...args]: string[]): Promise<number> {
-  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+  if (name === undefined) throw new UsageError(`Name a command: ${names} (see onehead --help).`);
+  if (name === '--help' || name === '-h' || name === 'help') {
     process.stdout.write(help);
-    return name === undefined ? 2 : 0;
+    return 0;
   }
   if (name === '--version') {
     const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
@@ -39,9 +45,7 @@ async function main([name, ...args]: string[]): Promise<number> {
     return 0;
   }
   if (!Object.hasOwn(commands, name)) {
-    throw new UsageError(
-      `There is no command '${name}'; there are ${Object.keys(commands).join(', ')} (see onehead --help).`,
-    );
+    throw new UsageError(`There is no command '${name}'; there are ${names} (see onehead --help).`);
   }
   const command = commands[name as keyof typeof commands];
   if (args.includes('--help') || args.includes('-h')) {
@@ -68,8 +72,9 @@ main(process.argv.slice(2)).then(
     process.exitCode = status;
   },
   (error: unknown) => {
-    if (isUsage(error)) {
-      console.error(`onehead: ${error.message}`);
+    const sentence = usageSentence(error);
+    if (sentence !== null) {
+      console.error(`onehead: ${sentence}`);
       process.exitCode = 2;
     } else {
       // A OneheadError is a sentence for users; anything else is a defect of ours, and its stack tells where.

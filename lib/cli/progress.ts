@@ -1,36 +1,33 @@
 /** A progress bar on standard error, where somebody can see it. */
-import { type Options, SingleBar } from 'cli-progress';
+import { SingleBar } from 'cli-progress';
 
 export interface Progress {
-  /** `total` null: not known yet. */
-  update(done: number, total: number | null): void;
+  /** `total` null: not known. */
+  update(title: string, done: number, total: number | null): void;
   stop(): void;
 }
 
 const silent: Progress = { update: () => {}, stop: () => {} };
 
 /** `unit` stands behind the numbers, such as 's'. Silent unless standard error is a terminal. */
-export function progressBar(title: string, unit: string, wanted: boolean): Progress {
+export function progressBar(unit: string, wanted: boolean): Progress {
   if (!wanted || !process.stderr.isTTY) return silent;
-  const options: Options = {
-    format: `${title} {bar} {percentage}% {value}/{total} ${unit}`,
-    stream: process.stderr,
-    clearOnComplete: true,
-    hideCursor: true,
-  };
-  const bar = new SingleBar(options);
-  let started = false;
+  let bar: SingleBar | null = null;
   return {
-    update(done, total) {
+    update(title, done, total) {
       const value = Math.round(done);
       const all = Math.max(value, Math.round(total ?? 0));
-      if (!started) bar.start(all, value);
-      started = true;
+      const names = { title: title.replace(/\p{Cc}/gu, '?'), unit };
+      if (!bar) {
+        const format = total === null ? '{title} {value} {unit}' : '{title} {bar} {percentage}% {value}/{total} {unit}';
+        bar = new SingleBar({ format, stream: process.stderr, clearOnComplete: true, hideCursor: true });
+        bar.start(all, value, names);
+      }
       bar.setTotal(all);
-      bar.update(value);
+      bar.update(value, names);
     },
     stop() {
-      if (started) bar.stop();
+      bar?.stop();
     },
   };
 }

@@ -1,8 +1,10 @@
 /** `onehead transcribe`: files in, text in one or more formats out. */
 import { mkdir, writeFile } from 'node:fs/promises';
-import { basename, extname, join } from 'node:path';
+import { basename, extname, join, resolve } from 'node:path';
+import { addAbortSignal } from 'node:stream';
 import { parseArgs } from 'node:util';
 import { OneheadError } from '../errors.js';
+import { languageCode } from '../whisper/languages.js';
 import type { LoadOptions, TranscribeOptions, Transcription } from '../whisper/types.js';
 import { Whisper } from '../whisper/whisper.js';
 import { type FormatName, formats } from './formats/index.js';
@@ -23,8 +25,8 @@ export const transcribeHelp = `onehead transcribe FILE... | -        speech to t
   --output-dir DIR       write NAME.EXTENSION files there instead of printing
   --quiet                no progress bar
 
-With several files the results follow one another in the order given. A file that fails is reported and the others go on;
-the exit status is then 1.
+With several files the results follow one another in the order given, without their names: use --output-dir to keep them
+apart. A file that fails is reported and the others go on; the exit status is then 1.
 `;
 
 interface Job {
@@ -63,7 +65,15 @@ function parse(args: string[]): Job {
   if (chosen.length > 1 && values['output-dir'] === undefined) {
     throw new UsageError('Several formats go to files: name a folder with --output-dir.');
   }
-  const { task, timestamps, dtype } = values;
+  if (positionals.filter((file) => file === '-').length > 1) {
+    throw new UsageError('Standard input (-) can be read only once; name it once.');
+  }
+  const { task, timestamps, dtype, language } = values;
+  if (language !== undefined && languageCode(language) === null) {
+    throw new UsageError(
+      `Whisper knows no language '${language}'; give --language a code such as en or an English name such as english.`,
+    );
+  }
   return {
     files: positionals,
     formats: [...new Set(chosen)],
@@ -76,7 +86,7 @@ function parse(args: string[]): Job {
       threads: positiveInteger('--threads', values.threads),
     },
     transcribe: {
-      language: values.language,
+      language,
       task: task === undefined ? undefined : oneOf('--task', task, ['transcribe', 'translate']),
       timestamps: timestamps === undefined ? undefined : oneOf('--timestamps', timestamps, ['none', 'segment']),
       maxNewTokens: positiveInteger('--max-new-tokens', values['max-new-tokens']),
@@ -89,7 +99,13 @@ function stem(file: string): string {
   return file === '-' ? 'stdin' : basename(file, extname(file));
 }
 
-function checkNames({ files, outputDirectory }: Job): void {
+/** Where a file's result goes in one format. */
+function targetOf(outputDirectory: string, file: string, format: FormatName): string {
+  return join(outputDirectory, `${stem(file)}.${formats[format].extension}`);
+}
+
+/** Refuses what would write two results to one file, or a result over a recording. */
+function checkTargets({ files, formats, outputDirectory }: Job): void {
   if (outputDirectory === undefined) return;
   const taken = new Map<string, string>();
   for (const file of files) {
@@ -100,6 +116,23 @@ function checkNames({ files, outputDirectory }: Job): void {
       );
     }
     taken.set(stem(file), file);
+    for (const format of formats) {
+      if (resolve(targetOf(outputDirectory, file, format)) === resolve(file)) {
+        throw new UsageError(`The result would be written over ${file} itself; choose another --output-dir.`);
+      }
+    }
+  }
+}
+
+/** Runs something that writes; its failure becomes one sentence. */
+async function writing<T>(target: string, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw new OneheadError('INVALID_ARGUMENT', `Cannot write ${target}: ${message}; choose another --output-dir.`, {
+      cause,
+    });
   }
 }
 
@@ -110,39 +143,42 @@ async function deliver(job: Job, file: string, transcription: Transcription): Pr
       process.stdout.write(text);
       continue;
     }
-    const target = join(job.outputDirectory, `${stem(file)}.${formats[name].extension}`);
-    await mkdir(job.outputDirectory, { recursive: true })
-      .then(() => writeFile(target, text))
-      .catch((cause: Error) => {
-        throw new OneheadError(
-          'INVALID_ARGUMENT',
-          `Cannot write ${target}: ${cause.message}; choose another --output-dir.`,
-          { cause },
-        );
-      });
+    const target = targetOf(job.outputDirectory, file, name);
+    await writing(target, () => writeFile(target, text));
   }
 }
 
 /** Gives the exit status. */
 export async function transcribeCommand(args: string[], signal: AbortSignal): Promise<number> {
   const job = parse(args);
-  checkNames(job);
-  let bar: Progress = progressBar('download', 'MiB', !job.quiet);
+  checkTargets(job);
+  if (job.files.includes('-') && process.stdin.isTTY) {
+    throw new UsageError(
+      'Standard input is a terminal; pipe a recording into it, as in `onehead transcribe - < FILE`.',
+    );
+  }
+  const { outputDirectory } = job;
+  // Before the work, so that hours of it are not lost to a wrong folder.
+  if (outputDirectory !== undefined) await writing(outputDirectory, () => mkdir(outputDirectory, { recursive: true }));
+  const mebibytes = (bytes: number) => bytes / 2 ** 20;
+  let bar: Progress = progressBar('MiB', !job.quiet);
   const whisper = await Whisper.load(job.model, {
     ...job.load,
     signal,
-    onDownload: ({ loaded, total }) => bar.update(loaded / 2 ** 20, total === null ? null : total / 2 ** 20),
+    onDownload: ({ file, loaded, total }) =>
+      bar.update(file, mebibytes(loaded), total === null ? null : mebibytes(total)),
   }).finally(() => bar.stop());
   let status = 0;
   try {
     for (const file of job.files) {
-      bar = progressBar(stem(file), 's', !job.quiet);
+      bar = progressBar('s', !job.quiet);
       try {
         const transcription = await whisper
-          .transcribe(file === '-' ? process.stdin : file, {
+          // A pipe that nothing comes from must not hold up an interrupt.
+          .transcribe(file === '-' ? addAbortSignal(signal, process.stdin) : file, {
             ...job.transcribe,
             signal,
-            onProgress: ({ processed, total }) => bar.update(processed, total),
+            onProgress: ({ processed, total }) => bar.update(stem(file), processed, total),
           })
           .finally(() => bar.stop());
         await deliver(job, file, transcription);

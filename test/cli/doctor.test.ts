@@ -1,0 +1,69 @@
+import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { onehead, root, temporaryFolder } from './command.js';
+
+interface Finding {
+  subject: string;
+  found: string;
+  means: string;
+  todo: string;
+}
+
+const find = (json: string, subject: string): Finding | undefined =>
+  (JSON.parse(json).findings as Finding[]).find((one) => one.subject === subject);
+
+/** The package as it is where no addon was built; `addon` is written in its place. */
+async function packageWithout(addon?: string): Promise<string> {
+  const folder = await temporaryFolder();
+  await cp(join(root, 'dist'), join(folder, 'dist'), { recursive: true });
+  await cp(join(root, 'package.json'), join(folder, 'package.json'));
+  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'), 'dir');
+  if (addon !== undefined) {
+    await mkdir(join(folder, 'build/Release'), { recursive: true });
+    await writeFile(join(folder, 'build/Release/onehead.node'), addon);
+  }
+  return folder;
+}
+
+describe('onehead doctor', () => {
+  it('says what was found and what that means', async () => {
+    const { status, stdout, stderr } = await onehead(['doctor']);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    for (const subject of ['Node.js', 'addon', 'CPU', 'bfloat16', 'oneDNN', 'NVIDIA driver', 'GPU', 'cuBLASLt', 'ffmpeg']) {
+      expect(stdout).toMatch(new RegExp(`^${subject.replace('.', '\\.')} +\\S.*\\n {15}\\S`, 'm'));
+    }
+  });
+
+  it('--json gives the findings and all that the addon told', async () => {
+    const { status, stdout } = await onehead(['doctor', '--json']);
+    expect(status).toBe(0);
+    const { information } = JSON.parse(stdout);
+    expect(information.cpu.available).toContain(information.cpu.kernels);
+    expect(information.threads).toBeGreaterThanOrEqual(1);
+    expect(find(stdout, 'addon')?.found).toMatch(/onehead.*\.node$/);
+    expect(find(stdout, 'Node.js')).toMatchObject({ found: process.version, todo: '' });
+  });
+
+  it('misses ffmpeg where there is none', async () => {
+    const { status, stdout } = await onehead(['doctor', '--json'], { env: { PATH: await temporaryFolder() } });
+    expect(status).toBe(0);
+    expect(find(stdout, 'ffmpeg')).toMatchObject({ found: 'not found', todo: expect.stringContaining('install') });
+  });
+
+  it('works without an addon, says how to get it, and fails', async () => {
+    const { status, stdout, stderr } = await onehead(['doctor', '--json'], { root: await packageWithout() });
+    expect({ status, stderr }).toEqual({ status: 1, stderr: '' });
+    expect(JSON.parse(stdout).information).toBeNull();
+    expect(find(stdout, 'addon')).toMatchObject({ found: 'none', todo: expect.stringContaining('build:native') });
+    expect(find(stdout, 'ffmpeg')).toBeDefined();
+  });
+
+  it('works with an addon that is broken, and tells its file', async () => {
+    const folder = await packageWithout('this is no library');
+    const { status, stdout, stderr } = await onehead(['doctor'], { root: folder });
+    expect({ status, stderr }).toEqual({ status: 1, stderr: '' });
+    expect(stdout).toContain(join(folder, 'build/Release/onehead.node'));
+    expect(stdout).toMatch(/To do: .*rebuild/);
+  });
+});
