@@ -103,7 +103,7 @@ size_t attentionScratch(const Attention& arguments, AttentionAlgorithm algorithm
  * this window alone.
  */
 struct LogMel {
-  int64_t batch, frames, fftSize, hop, mels;
+  int64_t batch, frames, fftSize, hop, mels;  // fftSize is even
   const float* samples;
   const float* window;   // [fftSize]
   const float* filters;  // [mels, fftSize / 2 + 1]; mostly zeros

@@ -29,10 +29,10 @@ function amplitude(samples: Float32Array, hertz: number, rate = 16000): number {
   return (2 * Math.hypot(real, imaginary)) / samples.length;
 }
 
-function expectTone(samples: Float32Array, border = 0.1): void {
+function expectTone(samples: Float32Array, level = 0.354, border = 0.1): void {
   expect(Math.abs(samples.length / 16000 - 1.5)).toBeLessThan(border);
   const [sound, silence] = [samples.subarray(3200, 12800), samples.subarray(19200, 23200)];
-  expect(amplitude(sound, 440)).toBeCloseTo(0.354, 1);
+  expect(amplitude(sound, 440)).toBeCloseTo(level, 1);
   expect(Math.max(...silence.map(Math.abs))).toBeLessThan(0.01);
 }
 
@@ -43,7 +43,7 @@ describe('reads', () => {
 
   const ffmpeg = spawnSync('ffmpeg', ['-version']).status === 0;
   it.runIf(ffmpeg)('webm, where ffmpeg is installed', async () => {
-    expectTone(await read(`${folder}tone.webm`));
+    expectTone(await read(`${folder}tone.webm`), 0.5); // ffmpeg keeps the level of a sound that both channels share
   });
 
   it('a file: URL, bytes, a stream and one-byte chunks alike', async () => {

@@ -30,7 +30,17 @@ describe('onehead doctor', () => {
   it('says what was found and what that means', async () => {
     const { status, stdout, stderr } = await onehead(['doctor']);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    for (const subject of ['Node.js', 'addon', 'CPU', 'bfloat16', 'oneDNN', 'NVIDIA driver', 'GPU', 'cuBLASLt', 'ffmpeg']) {
+    for (const subject of [
+      'Node.js',
+      'addon',
+      'CPU',
+      'bfloat16',
+      'oneDNN',
+      'NVIDIA driver',
+      'GPU',
+      'cuBLASLt',
+      'ffmpeg',
+    ]) {
       expect(stdout).toMatch(new RegExp(`^${subject.replace('.', '\\.')} +\\S.*\\n {15}\\S`, 'm'));
     }
   });

@@ -62,7 +62,8 @@ describe('vtt', () => {
 });
 
 describe('times', () => {
-  const times = (start: number, end: number) => formats.srt.write(transcription(segment(0, start, end, 'x'))).split('\n')[1];
+  const times = (start: number, end: number) =>
+    formats.srt.write(transcription(segment(0, start, end, 'x'))).split('\n')[1];
 
   it('carry what rounds up', () => {
     expect(times(59.9996, 3599.9999)).toBe('00:01:00,000 --> 01:00:00,000');
@@ -96,7 +97,13 @@ describe('json', () => {
     expect(JSON.parse(text)).toEqual({
       text: two.text,
       language: 'en',
-      segments: two.segments.map(({ id, start, end, text: words, tokens }) => ({ id, start, end, text: words, tokens })),
+      segments: two.segments.map(({ id, start, end, text: words, tokens }) => ({
+        id,
+        start,
+        end,
+        text: words,
+        tokens,
+      })),
     });
   });
 });

@@ -1,0 +1,211 @@
+import { cp, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { Transcription } from '../../lib/whisper/types.js';
+import { onehead, root, sample, sampleLines, sampleText, sentence, temporaryFolder } from './command.js';
+
+const transcribe = (...args: string[]) => onehead(['transcribe', ...args]);
+const heldout = join(root, 'test/fixtures/heldout');
+const multiQuery = join(root, 'models/micro-mqa');
+
+/** A copy of the bundled model that a test may spoil. */
+async function copiedModel(): Promise<string> {
+  const folder = join(await temporaryFolder(), 'model');
+  await cp(join(root, 'models/micro'), folder, { recursive: true });
+  return folder;
+}
+
+describe('onehead transcribe', () => {
+  it('prints the words of a file, and nothing else', async () => {
+    expect(await transcribe(sample)).toEqual({ status: 0, stdout: sampleText, stderr: '' });
+  });
+
+  it('reads standard input', async () => {
+    const result = await onehead(['transcribe', '-'], { input: await readFile(sample) });
+    expect(result).toEqual({ status: 0, stdout: sampleText, stderr: '' });
+  });
+
+  it.each(['04_uns_es', '11_uns_awb', '12_long_seen'])(
+    'gives the words and times of transformers: %s',
+    async (name) => {
+      const { files } = JSON.parse(await readFile(join(heldout, 'expected.json'), 'utf8'));
+      const expected = files.find(({ file }: { file: string }) => file.startsWith(name));
+      const segments: { start: number; end: number; text: string }[] =
+        expected.timestamps?.segments ?? expected.segments;
+      const { status, stdout } = await transcribe(
+        join(heldout, `${name}.flac`),
+        '--format',
+        'json',
+        '--dtype',
+        'float32',
+      );
+      expect(status).toBe(0);
+      const { segments: found } = JSON.parse(stdout) as Transcription;
+      expect(found.map(({ text }) => text.trim())).toEqual(segments.map(({ text }) => text.trim()));
+      for (const [index, { start, end }] of segments.entries()) {
+        expect(found[index].start).toBeCloseTo(start, 2);
+        expect(found[index].end).toBeCloseTo(end, 2);
+      }
+    },
+  );
+
+  it('takes a model folder, and any order of options and files', async () => {
+    const file = join(heldout, '02_seen.flac');
+    const { status, stdout } = await transcribe('--model', multiQuery, file, '--threads', '1', '--quiet');
+    expect({ status, stdout }).toEqual({ status: 0, stdout: 'Add honey and chicken to the shopping list.\n' });
+  });
+
+  it.each(['en', 'English'])('--language %s', async (language) => {
+    expect((await transcribe(sample, '--language', language)).stdout).toBe(sampleText);
+  });
+
+  it('--timestamps none gives one segment for each window', async () => {
+    const { stdout } = await transcribe(sample, '--timestamps', 'none', '--format', 'verbose_json');
+    const { segments, text } = JSON.parse(stdout) as Transcription;
+    expect(segments).toHaveLength(1);
+    expect(text.trim()).toBe(sampleLines.join(' '));
+  });
+
+  it('--max-new-tokens cuts a window short', async () => {
+    const { status, stdout } = await transcribe(sample, '--max-new-tokens', '3', '--timestamps', 'none');
+    expect(status).toBe(0);
+    expect(sampleText.startsWith(stdout.trim())).toBe(true);
+    expect(stdout.length).toBeLessThan(20);
+  });
+
+  it('prints nothing where nobody speaks', async () => {
+    const silence = await transcribe(join(heldout, '14_silence.flac'));
+    expect(silence).toEqual({ status: 0, stdout: '', stderr: '' });
+  });
+
+  it.each([
+    ['srt', /^1\n00:00:00,\d{3} --> 00:00:01,\d{3}\nWe will return on Thursday\.\n\n2\n/],
+    ['vtt', /^WEBVTT\n\n00:00\.\d{3} --> 00:01\.\d{3}\nWe will return on Thursday\.\n\n00:/],
+    ['tsv', /^start\tend\ttext\n\d+\t\d+\tWe will return on Thursday\.\n/],
+    ['verbose_json', /^\{\n {2}"task": "transcribe",\n {2}"language": "en",\n {2}"duration": 7\.4/],
+  ])('--format %s', async (format, form) => {
+    const { status, stdout } = await transcribe(sample, '--format', format);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(form);
+  });
+});
+
+describe('several files', () => {
+  it('follow one another in the order given', async () => {
+    const { status, stdout } = await transcribe(
+      join(heldout, '04_uns_es.flac'),
+      sample,
+      join(heldout, '04_uns_es.flac'),
+    );
+    expect({ status, stdout }).toEqual({ status: 0, stdout: `${sampleLines[0]}\n${sampleText}${sampleLines[0]}\n` });
+  });
+
+  it('go on after one that fails; the status is 1', async () => {
+    const missing = join(heldout, 'missing.flac');
+    const { status, stdout, stderr } = await transcribe(missing, sample, heldout);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: sampleText });
+    const complaints = stderr.split('\n');
+    expect(complaints).toHaveLength(3);
+    expect(complaints[0]).toContain(missing);
+    expect(complaints[1]).toContain(`${heldout} is a folder`);
+  });
+});
+
+describe('--output-dir', () => {
+  it('makes the folder, writes a file for each format, and prints nothing', async () => {
+    const folder = join(await temporaryFolder(), 'new/folder');
+    const formats = ['text,json,srt', '--format', 'vtt,tsv,verbose_json'];
+    const result = await onehead(['transcribe', sample, '-', '--output-dir', folder, '--format', ...formats], {
+      input: await readFile(join(heldout, '04_uns_es.flac')),
+    });
+    expect(result).toEqual({ status: 0, stdout: '', stderr: '' });
+    const extensions = ['json', 'srt', 'tsv', 'txt', 'verbose.json', 'vtt'];
+    const names = ['sample', 'stdin'].flatMap((stem) => extensions.map((extension) => `${stem}.${extension}`));
+    expect((await readdir(folder)).sort()).toEqual(names);
+    expect(await readFile(join(folder, 'sample.txt'), 'utf8')).toBe(sampleText);
+    expect(await readFile(join(folder, 'stdin.txt'), 'utf8')).toBe(`${sampleLines[0]}\n`);
+  });
+
+  it('that cannot be made fails before anything is read', async () => {
+    const file = join(await temporaryFolder(), 'file');
+    await writeFile(file, '');
+    const { status, stderr } = await transcribe(join(heldout, 'missing.flac'), '--output-dir', file);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(sentence);
+    expect(stderr).toContain(`Cannot write ${file}`);
+  });
+
+  it('reports a file that cannot be written and goes on', async () => {
+    const folder = await temporaryFolder();
+    await mkdir(join(folder, 'sample.txt'));
+    const { status, stderr } = await transcribe(sample, join(heldout, '04_uns_es.flac'), '--output-dir', folder);
+    expect(status).toBe(1);
+    expect(stderr).toContain(`Cannot write ${join(folder, 'sample.txt')}`);
+    expect(await readFile(join(folder, '04_uns_es.txt'), 'utf8')).toBe(`${sampleLines[0]}\n`);
+  });
+});
+
+describe('what cannot be transcribed is one sentence and status 1:', () => {
+  async function refuses(reason: RegExp | string, ...args: string[]): Promise<void> {
+    const { status, stdout, stderr } = await transcribe(...args);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+    expect(stderr).toMatch(sentence);
+    expect(stderr).toMatch(reason);
+  }
+
+  it('no such file', () => refuses('missing.flac: there is no such file', join(heldout, 'missing.flac')));
+  it('a folder', () => refuses('is a folder', heldout));
+  it('a text', () => refuses('does not look like audio', join(root, 'package.json')));
+  it('an empty file', async () => {
+    const file = join(await temporaryFolder(), 'empty.wav');
+    await writeFile(file, '');
+    await refuses('is empty', file);
+  });
+  it('a flac file of which only the head is left', async () => {
+    const file = join(await temporaryFolder(), 'cut.flac');
+    await writeFile(file, (await readFile(sample)).subarray(0, 60));
+    await refuses('cut.flac', file);
+  });
+
+  it('empty input', async () => {
+    const { status, stderr } = await onehead(['transcribe', '-']);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(sentence);
+  });
+
+  it('a device that is not there', () => refuses(/'tpu'/, sample, '--device', 'tpu'));
+  it('a language that the model does not know', () => refuses("language 'de'", sample, '--language', 'de'));
+  it('more tokens than the model has room for', () => refuses(/9999/, sample, '--max-new-tokens', '9999'));
+
+  it('no such model', () => refuses("'/no/such/model'", sample, '--model', '/no/such/model'));
+  it('a folder without a model', async () => {
+    await refuses('holds no config.json', sample, '--model', await temporaryFolder());
+  });
+  it('a hub model that may not be downloaded', async () => {
+    const env = { HF_HUB_OFFLINE: '1', HF_HOME: await temporaryFolder() };
+    const { status, stderr } = await onehead(['transcribe', sample, '--model', 'openai/whisper-tiny'], { env });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(sentence);
+    expect(stderr).toContain('HF_HUB_OFFLINE');
+  });
+  it('weights cut short', async () => {
+    const model = await copiedModel();
+    await truncate(join(model, 'model.safetensors'), 100_000);
+    await refuses('model.safetensors', sample, '--model', model);
+  });
+  it('weights that are something else', async () => {
+    const model = await copiedModel();
+    await writeFile(join(model, 'model.safetensors'), 'version https://git-lfs.github.com/spec/v1\n');
+    await refuses('model.safetensors', sample, '--model', model);
+  });
+  it('weights of another model', async () => {
+    const model = await copiedModel();
+    await cp(join(multiQuery, 'model.safetensors'), join(model, 'model.safetensors'));
+    await refuses('do not belong together', sample, '--model', model);
+  });
+  it('a configuration that is not JSON', async () => {
+    const model = await copiedModel();
+    await writeFile(join(model, 'config.json'), '{"d_model": 128,');
+    await refuses('config.json is not JSON', sample, '--model', model);
+  });
+});
