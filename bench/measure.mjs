@@ -1,4 +1,4 @@
-/** Measures one model in a process of its own, so that peak memory is its own too. Prints one JSON object. */
+/** Measures one model in a process of its own, compiled, so that peak memory is its own and that of no tool. Prints one JSON object. */
 import { parseArgs } from 'node:util';
 import { WhisperModel } from '../dist/whisper/model.js';
 

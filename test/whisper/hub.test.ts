@@ -1,0 +1,188 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { resolveModel } from '../../lib/whisper/hub.js';
+import { Whisper } from '../../lib/whisper/whisper.js';
+
+const micro = new URL('../../models/micro/', import.meta.url).pathname;
+const commit = '0123456789abcdef0123456789abcdef01234567';
+const files = readdirSync(micro).filter((name) => /\.(json|safetensors)$/.test(name));
+
+/** Speaks as much of the hub's protocol as its client asks for. */
+class Hub {
+  requests: string[] = [];
+  authorization: string | undefined;
+  /** Answers instead of the files: a status, or a connection that is cut after so many bytes. */
+  status = 200;
+  cutAfter = Number.POSITIVE_INFINITY;
+  readonly #server: Server;
+
+  constructor() {
+    this.#server = createServer((request, response) => this.#answer(request, response));
+  }
+
+  async start(): Promise<string> {
+    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  stop(): void {
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const path = new URL(request.url ?? '', 'http://hub').pathname;
+    this.requests.push(path);
+    this.authorization = request.headers.authorization;
+    if (this.status !== 200) {
+      response.writeHead(this.status, { 'content-type': 'application/json' }).end('{"error":"no"}');
+    } else if (path.startsWith('/api/models/acme/micro')) {
+      const siblings = [...files, 'README.md', 'pytorch_model.bin'].map((rfilename) => ({ rfilename }));
+      const body = {
+        _id: '1',
+        id: 'acme/micro',
+        sha: commit,
+        private: false,
+        gated: false,
+        downloads: 0,
+        likes: 0,
+        lastModified: '2026-01-01T00:00:00.000Z',
+        siblings,
+      };
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+    } else {
+      const name = /^\/acme\/micro\/resolve\/[0-9a-f]{40}\/([\w.-]+)$/.exec(path)?.[1];
+      if (!name || !files.includes(name)) {
+        response.writeHead(404).end();
+        return;
+      }
+      this.#sendFile(readFileSync(micro + name), name, request, response);
+    }
+  }
+
+  #sendFile(content: Buffer, name: string, request: IncomingMessage, response: ServerResponse): void {
+    const range = /bytes=(\d+)-(\d*)/.exec(request.headers.range ?? '');
+    const begin = range ? Number(range[1]) : 0;
+    const end = range?.[2] ? Math.min(Number(range[2]), content.length - 1) : content.length - 1;
+    response.writeHead(range ? 206 : 200, {
+      etag: `"${name.replaceAll('.', '-')}-etag"`,
+      'content-length': end - begin + 1,
+      ...(range && { 'content-range': `bytes ${begin}-${end}/${content.length}` }),
+    });
+    const body = content.subarray(begin, end + 1);
+    if (body.length <= this.cutAfter) {
+      response.end(body);
+      return;
+    }
+    response.write(body.subarray(0, this.cutAfter));
+    setTimeout(() => response.destroy(), 20);
+  }
+}
+
+let hub: Hub;
+let home = '';
+beforeEach(async () => {
+  hub = new Hub();
+  home = mkdtempSync(join(tmpdir(), 'onehead-hub-'));
+  vi.stubEnv('HF_ENDPOINT', await hub.start());
+  vi.stubEnv('HF_HOME', home);
+  for (const name of [
+    'HF_HUB_CACHE',
+    'HUGGINGFACE_HUB_CACHE',
+    'HF_TOKEN',
+    'HF_HUB_OFFLINE',
+    'TRANSFORMERS_OFFLINE',
+    'HF_TOKEN_PATH',
+  ])
+    vi.stubEnv(name, undefined);
+});
+afterEach(() => {
+  hub.stop();
+  vi.unstubAllEnvs();
+  rmSync(home, { recursive: true });
+});
+
+describe('a hub name', () => {
+  it('is downloaded into the standard cache, with progress, and found there when the hub is away', async () => {
+    const progress: string[] = [];
+    const folder = await resolveModel('acme/micro', {
+      onDownload: ({ file, loaded, total }) => {
+        if (loaded === total) progress.push(file);
+      },
+    });
+    expect(folder).toBe(join(home, 'hub', 'models--acme--micro', 'snapshots', commit));
+    expect(readFileSync(join(home, 'hub', 'models--acme--micro', 'refs', 'main'), 'utf8')).toBe(commit);
+    expect(readFileSync(join(folder, 'model.safetensors'))).toEqual(readFileSync(`${micro}model.safetensors`));
+    expect(progress).toContain('model.safetensors');
+    expect(existsSync(join(folder, 'pytorch_model.bin'))).toBe(false);
+    hub.stop();
+    const whisper = await Whisper.load('acme/micro', { threads: 1 });
+    expect((await whisper.transcribe(`${micro}sample.flac`)).segments).toHaveLength(3);
+    whisper.dispose();
+  });
+
+  it('may name a revision, and sends the token', async () => {
+    vi.stubEnv('HF_TOKEN', 'hf_secret');
+    await resolveModel('acme/micro@v1.0');
+    expect(hub.authorization).toBe('Bearer hf_secret');
+    expect(hub.requests[0]).toContain('v1.0');
+  });
+
+  it('leaves no half a file behind when the connection is cut, and goes on the next time', async () => {
+    hub.cutAfter = 100_000;
+    await expect(resolveModel('acme/micro')).rejects.toMatchObject({ code: 'DOWNLOAD_FAILED' });
+    const blobs = readdirSync(join(home, 'hub', 'models--acme--micro', 'blobs'));
+    expect(blobs.filter((name) => name.includes('incomplete') || name.includes('safetensors'))).toEqual([]);
+    expect(existsSync(join(home, 'hub', 'models--acme--micro', 'refs', 'main'))).toBe(false);
+    hub.cutAfter = Number.POSITIVE_INFINITY;
+    hub.requests = [];
+    await resolveModel('acme/micro');
+    expect(hub.requests.some((path) => path.endsWith('/config.json'))).toBe(false);
+  });
+
+  it('can be given up', async () => {
+    const controller = new AbortController();
+    const download = resolveModel('acme/micro', {
+      signal: controller.signal,
+      onDownload: () => controller.abort(new Error('enough')),
+    });
+    await expect(download).rejects.toThrow('enough');
+  });
+
+  it.each([
+    [401, 'DOWNLOAD_FAILED', 'set HF_TOKEN'],
+    [403, 'DOWNLOAD_FAILED', 'set HF_TOKEN'],
+    [404, 'MODEL_NOT_FOUND', "has no model or revision 'acme/micro'"],
+    [503, 'DOWNLOAD_FAILED', 'answered with status 503'],
+  ])('that the hub answers with %i is explained', async (status, code, message) => {
+    hub.status = status;
+    const error = await resolveModel('acme/micro').catch((caught) => caught);
+    expect(error).toMatchObject({ code, message: expect.stringContaining(message) });
+  });
+
+  it('is explained when nobody answers, or nobody may be asked', async () => {
+    hub.stop();
+    await expect(resolveModel('acme/micro')).rejects.toThrow('check the network connection');
+    vi.stubEnv('HF_HUB_OFFLINE', '1');
+    await expect(resolveModel('acme/micro')).rejects.toMatchObject({
+      code: 'MODEL_NOT_FOUND',
+      message: expect.stringContaining('HF_HUB_OFFLINE'),
+    });
+  });
+});
+
+it.each(['no-such-folder', './micro', '../../etc/passwd', 'a/b/c', 'acme/..', '/'.repeat(3)])(
+  '%s is neither a folder nor a hub name',
+  async (name) => {
+    if (name === '///') {
+      await expect(Whisper.load(name)).rejects.toThrow('holds no config.json');
+      return;
+    }
+    await expect(resolveModel(name)).rejects.toMatchObject({ code: 'MODEL_NOT_FOUND' });
+    expect(hub.requests).toEqual([]);
+  },
+);
