@@ -46,17 +46,21 @@ void SharedDevice::requireOpen() const {
 void SharedDevice::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pending* pending) {
   std::unique_ptr<Pending> owned(pending);
   if (env == nullptr) return;  // the environment is gone, and with it whoever waited
-  if (--owned->device->pending_ == 0) owned->device->settler_.Unref(env);
-  Napi::HandleScope scope(env);
   try {
-    if (owned->failure)
-      owned->deferred.Reject(toError(env, owned->failure));
-    else
-      owned->deferred.Resolve(owned->result(env));
-  } catch (const Napi::Error& error) {
-    owned->deferred.Reject(error.Value());
+    if (--owned->device->pending_ == 0) owned->device->settler_.Unref(env);
+    Napi::HandleScope scope(env);
+    try {
+      if (owned->failure)
+        owned->deferred.Reject(toError(env, owned->failure));
+      else
+        owned->deferred.Resolve(owned->result(env));
+    } catch (const Napi::Error& error) {
+      owned->deferred.Reject(error.Value());
+    } catch (...) {
+      owned->deferred.Reject(toError(env, std::current_exception()));
+    }
   } catch (...) {
-    owned->deferred.Reject(toError(env, std::current_exception()));
+    // A worker that is being terminated runs no JavaScript, so there is nobody to tell.
   }
 }
 

@@ -20,8 +20,7 @@ Napi::Object TensorBinding::make(Napi::Env env, Tensor tensor, std::shared_ptr<S
   Napi::Object object = instanceOf(env).tensorClass.New({});
   TensorBinding* binding = Unwrap(object);
   if (tensor.storage) {
-    binding->reported_ = int64_t(tensor.bytes());
-    Napi::MemoryManagement::AdjustExternalMemory(env, binding->reported_);
+    binding->report(env, int64_t(tensor.bytes()));
   }
   binding->tensor_ = std::move(tensor);
   binding->device_ = std::move(device);
@@ -35,10 +34,16 @@ TensorBinding::TensorBinding(const Napi::CallbackInfo& info) : ObjectWrap(info),
 TensorBinding::~TensorBinding() { release(Env()); }
 
 void TensorBinding::release(Napi::Env env) {
-  if (reported_) Napi::MemoryManagement::AdjustExternalMemory(env, -reported_);
-  reported_ = 0;
+  report(env, 0);
   tensor_.storage.reset();
   disposed_ = true;
+}
+
+/** Tells V8 how much memory hangs on this object. Called by finalizers too, so it must not throw. */
+void TensorBinding::report(Napi::Env env, int64_t bytes) {
+  int64_t total;
+  napi_adjust_external_memory(env, bytes - reported_, &total);  // an environment that is closing refuses, and may
+  reported_ = bytes;
 }
 
 TensorBinding& TensorBinding::of(const Napi::Value& value, const char* name) {
@@ -186,8 +191,7 @@ Napi::Value TensorBinding::reshape(const Napi::CallbackInfo& info) {
 Napi::Value TensorBinding::view(Napi::Env env, Tensor tensor) const {
   Napi::Object object = make(env, std::move(tensor), device_);
   TensorBinding* binding = Unwrap(object);
-  Napi::MemoryManagement::AdjustExternalMemory(env, -binding->reported_);
-  binding->reported_ = 0;
+  binding->report(env, 0);
   return object;
 }
 

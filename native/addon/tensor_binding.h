@@ -31,6 +31,7 @@ class TensorBinding final : public Napi::ObjectWrap<TensorBinding> {
   Napi::Value dtype(const Napi::CallbackInfo& info);
   Napi::Value shape(const Napi::CallbackInfo& info);
   void release(Napi::Env env);
+  void report(Napi::Env env, int64_t bytes);
 
   Tensor tensor_;
   std::shared_ptr<SharedDevice> device_;
