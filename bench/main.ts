@@ -1,4 +1,7 @@
-/** `npm run bench -- cpu`: onehead beside what else is installed, in one run on the same pinned cores. Prints a table, stores JSON. */
+/**
+ * `npm run bench -- cpu`: onehead beside what else is installed, in one run on the same pinned cores. Prints a table, stores JSON. ONNX Runtime
+ * is measured where ONEHEAD_ONNXRUNTIME names a folder with npm's onnxruntime-node, transformers where --python has it.
+ */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
@@ -88,6 +91,15 @@ try {
         dtype,
         ...repeats,
       ]);
+    }
+    if (process.env.ONEHEAD_ONNXRUNTIME) {
+      const exported = join(folder, `${model}-onnx`);
+      spawnSync(values.python, ['bench/peers/export_onnx.py', '--model', model, exported], {
+        cwd: root,
+        stdio: 'ignore',
+      });
+      measure(model, 'onnxruntime', 'float32', [process.execPath, 'bench/peers/onnxruntime.mjs', exported, ...repeats]);
+      rmSync(exported, { recursive: true, force: true });
     }
     rmSync(checkpoint, { recursive: true });
   }
