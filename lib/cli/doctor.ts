@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { packageRoot } from '../device/addon.js';
 import { Device } from '../device/device.js';
@@ -111,7 +112,9 @@ function examine(): { findings: Finding[]; information: Information | null } {
   const addon = { subject: 'addon', found: file ?? 'none' };
   try {
     const information = Device.information();
-    const loaded = { ...addon, means: 'It is loaded: onehead can compute.', todo: '' };
+    const origin = file?.startsWith(join(packageRoot(), 'prebuilds')) ? 'came with the package' : 'was built here';
+    const kernels = information.cuda.compiled ? 'CPU and CUDA kernels' : 'CPU kernels only';
+    const loaded = { ...addon, means: `It ${origin}, with ${kernels}, and is loaded: onehead can compute.`, todo: '' };
     return {
       findings: [nodeFinding(), loaded, ...cpuFindings(information), ...cudaFindings(information), ffmpegFinding()],
       information,

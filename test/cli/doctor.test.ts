@@ -52,6 +52,8 @@ describe('onehead doctor', () => {
     expect(information.cpu.available).toContain(information.cpu.kernels);
     expect(information.threads).toBeGreaterThanOrEqual(1);
     expect(find(stdout, 'addon')?.found).toMatch(/onehead.*\.node$/);
+    const kernels = information.cuda.compiled ? 'CPU and CUDA kernels' : 'CPU kernels only';
+    expect(find(stdout, 'addon')?.means).toContain(kernels);
     expect(find(stdout, 'Node.js')).toMatchObject({ found: process.version, todo: '' });
   });
 

@@ -1,0 +1,57 @@
+/** What `npm publish` would send. */
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { root } from './command.js';
+
+/** The files of the package, as npm chooses them. */
+function packed(): string[] {
+  const { status, stdout, stderr } = spawnSync('npm', ['pack', '--dry-run', '--ignore-scripts', '--json'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  expect(status, stderr).toBe(0);
+  return JSON.parse(stdout)[0].files.map(({ path }: { path: string }) => path);
+}
+
+describe('the package', () => {
+  const files = packed();
+  const { exports, bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+
+  it('holds what its package.json points to, and the command can be run', () => {
+    const { types, default: main } = exports['.'];
+    for (const target of [types, main, bin.onehead]) expect(files).toContain(target.replace(/^\.\//, ''));
+    expect(readFileSync(join(root, bin.onehead), 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
+  });
+
+  it.each([
+    'LICENSE',
+    'README.md',
+    'CHANGELOG.md',
+    'models/micro/config.json',
+    'models/micro/generation_config.json',
+    'models/micro/model.safetensors',
+    'models/micro/preprocessor_config.json',
+    'models/micro/sample.flac',
+    'models/micro/tokenizer.json',
+  ])('holds %s', (file) => {
+    expect(files).toContain(file);
+  });
+
+  it('holds all that a build from source takes', () => {
+    for (const file of ['CMakeLists.txt', 'binding.gyp', 'native/cpu/sources.cmake', 'native/cuda/absent.cc']) {
+      expect(files).toContain(file);
+    }
+    for (const script of ['install.cjs', 'build-native.cjs', 'setup.sh']) expect(files).toContain(`scripts/${script}`);
+    const { dependencies, scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    expect(scripts.install).toBe('node scripts/install.cjs');
+    for (const name of ['cmake-js', 'node-addon-api', 'node-api-headers']) expect(dependencies).toHaveProperty(name);
+  });
+
+  it('holds nothing of the workshop', () => {
+    const workshop =
+      /^(lib|test|tools|bench|build|coverage|docs|node_modules|\.ci)\/|^models\/(?!micro\/)|\.tgz$|\.env/;
+    expect(files.filter((file) => workshop.test(file))).toEqual([]);
+  });
+});
