@@ -1,12 +1,27 @@
 /** Encoded bytes from whatever the caller has: a file, a buffer, a stream. */
 import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { OneheadError } from '../errors.js';
+
+/** Bytes that can be read at any place, for formats whose index is at their end. */
+export interface RandomAccess {
+  /** Bytes in all. */
+  size: number;
+  /** Calls `use` with a function that reads at most `length` bytes at `at`; what it opened is closed afterwards. */
+  open(): Promise<{ read(at: number, length: number): Promise<Uint8Array>; close(): Promise<void> }>;
+}
 
 export interface ByteSource {
   /** For error sentences. */
   name: string;
   bytes: AsyncIterable<Uint8Array>;
+  /** The whole again, from the start; absent for streams. */
+  again?: () => AsyncIterable<Uint8Array>;
+  random?: RandomAccess;
+  /** The file's path, for a process that reads it by itself. */
+  path?: string;
+  /** Ends a stream even while it is waited for. */
+  destroy?: () => void;
 }
 
 const chunkBytes = 1 << 18;
@@ -23,74 +38,113 @@ export async function fileBytes(path: string): Promise<ByteSource> {
     throw new OneheadError('AUDIO_NOT_FOUND', `Cannot open ${path}: ${reason}; check the path.`, { cause });
   });
   if (status.isDirectory()) throw new OneheadError('AUDIO_NOT_FOUND', `${path} is a folder; name an audio file in it.`);
-  if (status.isFile() && status.size === 0)
-    throw new OneheadError('AUDIO_INVALID', `${path} is empty; it contains no audio.`);
   // Opened when the first bytes are wanted, so that a source never read leaves nothing open.
   async function* opened() {
     yield* createReadStream(path, { highWaterMark: chunkBytes }) as AsyncIterable<Uint8Array>;
   }
-  return { name: path, bytes: guarded(opened(), path) };
+  const again = () => guarded(opened(), path);
+  if (!status.isFile()) return { name: path, bytes: again() };
+  if (status.size === 0) throw new OneheadError('AUDIO_INVALID', `${path} is empty; it contains no audio.`);
+  const random = { size: status.size, open: async () => reader(await open(path)) };
+  return { name: path, bytes: again(), again, random, path };
+}
+
+function reader(file: FileHandle) {
+  return {
+    read: async (at: number, length: number) => {
+      const into = new Uint8Array(length);
+      const { bytesRead } = await file.read(into, 0, length, at);
+      return into.subarray(0, bytesRead);
+    },
+    close: () => file.close(),
+  };
 }
 
 /** Read errors as one sentence. */
-async function* guarded(stream: AsyncIterable<Uint8Array>, name: string): AsyncIterable<Uint8Array> {
+async function* guarded(stream: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
   try {
     yield* stream;
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
     if (cause instanceof OneheadError) throw cause;
+    const { code, message } = (cause instanceof Error ? cause : new Error(String(cause))) as NodeJS.ErrnoException;
     const kind = code === 'EACCES' || code === 'EPERM' ? 'AUDIO_NOT_FOUND' : 'AUDIO_INVALID';
     throw new OneheadError(kind, `Cannot read ${name}: ${message}; check that it may be read.`, { cause });
   }
 }
 
 export function bufferBytes(buffer: Uint8Array): ByteSource {
-  async function* pieces() {
+  async function* again() {
     for (let at = 0; at < buffer.length; at += chunkBytes) yield buffer.subarray(at, at + chunkBytes);
   }
-  return { name: 'the given bytes', bytes: pieces() };
+  const read = async (at: number, length: number) => buffer.subarray(at, at + length);
+  const random = { size: buffer.length, open: async () => ({ read, close: async () => {} }) };
+  return { name: 'the given bytes', bytes: again(), again, random };
 }
 
 /** A Node stream, web stream or any iterable of byte chunks. */
-export function streamBytes(stream: AsyncIterable<Uint8Array>): ByteSource {
+export function streamBytes(stream: AsyncIterable<Uint8Array> | ReadableStream<Uint8Array>): ByteSource {
+  const name = 'the given stream';
+  let destroy = () => {};
+  let source: AsyncIterable<Uint8Array>;
+  if ('getReader' in stream) {
+    if (stream.locked)
+      throw new OneheadError('INVALID_ARGUMENT', 'The given stream is already being read; pass one that is not.');
+    // A reader, unlike the iterator, can be cancelled while it waits.
+    const from = stream.getReader();
+    destroy = () => void from.cancel().catch(() => {});
+    source = (async function* () {
+      for (let got = await from.read(); !got.done; got = await from.read()) yield got.value;
+    })();
+  } else {
+    const node = stream as { destroy?: unknown };
+    if (typeof node.destroy === 'function') destroy = () => (node.destroy as () => void).call(stream);
+    source = stream;
+  }
   async function* checked() {
-    for await (const chunk of stream) {
+    for await (const chunk of source) {
       if (!(chunk instanceof Uint8Array)) {
         throw new OneheadError(
           'INVALID_ARGUMENT',
-          `Expected the stream to give bytes (Uint8Array) but received ${typeof chunk}; do not set an encoding on it.`,
+          `Expected the stream to give bytes (Uint8Array) but received ${chunk === null ? 'null' : typeof chunk}; do not set an encoding on it.`,
         );
       }
       yield chunk;
     }
   }
-  return { name: 'the given stream', bytes: guarded(checked(), 'the given stream') };
+  return { name, bytes: guarded(checked(), name), destroy };
 }
 
-/** The same bytes until `signal` aborts, even while a stream that gives nothing is waited for. */
-export async function* abortable(bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
-  if (!signal) {
-    yield* bytes;
-    return;
-  }
+/** The same bytes until `signal` aborts, even while a stream that gives nothing is waited for; `destroy` is called at any end. */
+export async function* abortable(
+  bytes: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+  destroy: () => void = () => {},
+): AsyncGenerator<Uint8Array> {
   const iterator = bytes[Symbol.asyncIterator]();
-  let stop = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason);
-  });
-  aborted.catch(() => {}); // it is waited for below, or not at all
+  // Not Promise.race with one promise for the abort: that would hold every chunk until the end.
+  let fail: (reason: unknown) => void = () => {};
+  const stop = () => fail(signal.reason);
   signal.addEventListener('abort', stop, { once: true });
   try {
     for (;;) {
       signal.throwIfAborted();
-      const { value, done } = await Promise.race([iterator.next(), aborted]);
+      const { value, done } = await new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
+        fail = reject;
+        iterator.next().then(resolve, reject);
+      });
       if (done) return;
       yield value;
     }
+  } catch (error) {
+    // A stream that the same signal ended tells of it in words of its own.
+    signal.throwIfAborted();
+    throw error;
   } finally {
     signal.removeEventListener('abort', stop);
-    // Not waited for: a stalled stream may never answer.
-    iterator.return?.()?.catch(() => {});
+    destroy();
+    // Not waited for after an abort: a stalled stream may never answer.
+    const ended = iterator.return?.()?.catch(() => {});
+    if (!signal.aborted) await ended;
   }
 }
 
@@ -125,4 +179,33 @@ export async function peek(
     }
   }
   return { head, rest: rest(), close };
+}
+
+/**
+ * The same bytes in blocks of `size`, however they came: decoders then give the same samples for any stream, and are not called for
+ * every byte. `cut` may end a block earlier.
+ */
+export async function* blocks(
+  bytes: AsyncIterable<Uint8Array>,
+  size: number,
+  cut: (block: Uint8Array) => number = (block) => block.length,
+): AsyncGenerator<Uint8Array> {
+  let block = new Uint8Array(size);
+  let held = 0;
+  for await (const chunk of bytes) {
+    for (let at = 0; at < chunk.length; ) {
+      const taken = Math.min(size - held, chunk.length - at);
+      block.set(chunk.subarray(at, at + taken), held);
+      held += taken;
+      at += taken;
+      if (held < size) continue;
+      const end = cut(block);
+      const next = new Uint8Array(size);
+      next.set(block.subarray(end));
+      held -= end;
+      yield block.subarray(0, end);
+      block = next;
+    }
+  }
+  if (held > 0) yield block.subarray(0, held);
 }

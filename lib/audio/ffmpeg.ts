@@ -3,59 +3,70 @@ import { spawn } from 'node:child_process';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { OneheadError } from '../errors.js';
-import type { DecodedChunk } from './wav.js';
+import { type DecodedChunk, decodeWav } from './wav.js';
 
-/** Decodes through `ffmpeg -i pipe:0`: mono float samples at `sampleRate`. `kind` names what was seen, for error sentences. */
+/**
+ * Decodes with ffmpeg: `path` when it can read the file by itself (and go to places in it), else `bytes` on its standard input. `kind`
+ * names what was seen, for error sentences. Throws OneheadError AUDIO_INVALID when ffmpeg is missing or cannot decode it; the process
+ * ends with the generator or the signal.
+ */
 export async function* decodeWithFfmpeg(
   bytes: AsyncIterable<Uint8Array>,
   name: string,
   kind: string,
-  sampleRate: number,
+  signal: AbortSignal,
+  path?: string,
 ): AsyncGenerator<DecodedChunk> {
-  const process = spawn(
-    'ffmpeg',
-    ['-v', 'error', '-nostdin', '-i', 'pipe:0', '-vn', '-ac', '1', '-ar', String(sampleRate), '-f', 'f32le', 'pipe:1'],
-    { stdio: ['pipe', 'pipe', 'pipe'] },
-  );
+  signal.throwIfAborted();
+  // Only local bytes: a playlist inside a file must not make ffmpeg fetch addresses. WAV on the way out says rate and channels.
+  const input = path === undefined ? 'pipe:0' : `file:${path}`;
+  const options = ['-v', 'error', '-nostdin', '-protocol_whitelist', 'file,pipe', '-i', input];
+  const child = spawn('ffmpeg', [...options, '-map', '0:a:0', '-c:a', 'pcm_f32le', '-f', 'wav', 'pipe:1'], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  const kill = () => void child.kill('SIGKILL');
+  signal.addEventListener('abort', kill, { once: true });
   let complaint = '';
-  process.stderr.on('data', (chunk: Buffer) => {
+  child.on('error', () => {}); // told below; a second one must not end the program
+  child.stderr.on('data', (chunk: Buffer) => {
     complaint = (complaint + chunk.toString()).slice(-2000);
   });
-  const failed = new Promise<NodeJS.ErrnoException | null>((resolve) => {
-    process.once('error', resolve);
-    process.once('close', () => resolve(null));
+  const ended = new Promise<NodeJS.ErrnoException | null>((resolve) => {
+    child.once('error', resolve);
+    child.once('close', () => resolve(null));
   });
   // ffmpeg may stop reading before the end (a broken file, tags at the end); what it says of it counts, not the broken pipe.
-  const feeding = pipeline(Readable.from(bytes), process.stdin).catch((error: unknown) => error);
+  const feeding =
+    path === undefined ? pipeline(Readable.from(bytes), child.stdin).catch((error: unknown) => error) : null;
+  if (path !== undefined) child.stdin.end();
+  let read = false;
   try {
-    let held: Buffer = Buffer.alloc(0);
-    for await (const chunk of process.stdout as AsyncIterable<Buffer>) {
-      held = held.length > 0 ? Buffer.concat([held, chunk]) : chunk;
-      const usable = held.length - (held.length % 4);
-      if (usable === 0) continue;
-      const samples = new Float32Array(usable / 4);
-      for (let i = 0; i < samples.length; ++i) samples[i] = held.readFloatLE(4 * i);
-      held = held.subarray(usable);
-      yield { channels: [samples], sampleRate };
+    for await (const chunk of decodeWav(child.stdout as AsyncIterable<Uint8Array>, name)) {
+      read = true;
+      yield chunk;
     }
-    const error = await failed;
+    const error = await ended;
+    signal.throwIfAborted();
     if (error?.code === 'ENOENT') {
       throw new OneheadError(
         'AUDIO_INVALID',
-        `${name} is ${kind}, which needs ffmpeg to be read; install it (\`apt-get install ffmpeg\`) or convert the file to wav, flac, mp3, ogg or m4a.`,
+        `${name} is ${kind}, which needs ffmpeg to be read; install ffmpeg (such as \`apt-get install ffmpeg\`) or convert it to wav, flac, mp3, ogg or m4a.`,
       );
     }
     const fed = await feeding;
     if (fed instanceof OneheadError) throw fed;
-    if (error || process.exitCode !== 0) {
-      const reason = (error?.message ?? complaint.trim().split('\n').at(-1) ?? '').replace(/\.$/, '');
+    // What was decoded of a damaged file is used, as with the other decoders.
+    if (!read && (error || child.exitCode !== 0)) {
+      const reason = error?.message ?? complaint.trim().split('\n').at(-1) ?? '';
       throw new OneheadError(
         'AUDIO_INVALID',
-        `${name} cannot be decoded: ffmpeg says "${reason}"; check that it is an audio file.`,
+        `${name} (${kind}) cannot be decoded: ffmpeg says "${reason.replace(/\.$/, '')}"; check that it is an audio file.`,
       );
     }
   } finally {
-    process.kill('SIGKILL');
-    process.stdin.destroy();
+    signal.removeEventListener('abort', kill);
+    kill();
+    child.stdin.destroy();
+    child.stdout.destroy();
   }
 }

@@ -1,7 +1,9 @@
 /** What a file is, from its first bytes; names of files say too little. */
 
-/** Formats decoded without system packages; 'other' audio goes to ffmpeg. */
-export type AudioFormat = 'wav' | 'flac' | 'mp3' | 'oga' | 'opus' | 'm4a' | 'aac';
+import { isWavCodec, wavHeader } from './wav.js';
+
+/** Formats decoded by audio-decode, by its names for them; other audio goes to ffmpeg. */
+export type PackedFormat = 'flac' | 'mp3' | 'oga' | 'opus' | 'm4a' | 'aac' | 'webm';
 
 /** Bytes that detection wants to see: an ID3 tag with a picture can be long, but what follows it is MP3 all the same. */
 export const headBytes = 4096;
@@ -23,35 +25,78 @@ function isMp3Frame(head: Uint8Array, at: number): boolean {
   );
 }
 
-export function detectFormat(head: Uint8Array): AudioFormat | null {
+const isAdts = (head: Uint8Array, at: number): boolean =>
+  head.length > at + 6 && head[at] === 0xff && (head[at + 1] & 0xf6) === 0xf0;
+
+/** The format that this package decodes by itself, or null. A WAV file with a codec that is not PCM is null too. */
+export function detectFormat(head: Uint8Array): 'wav' | PackedFormat | null {
   const magic = text(head, 0, 4);
-  if ((magic === 'RIFF' || magic === 'RF64') && text(head, 8, 4) === 'WAVE') return 'wav';
+  if (isWave(head)) {
+    const { codec } = wavHeader(head, null);
+    return codec === null || isWavCodec(codec) || codec === 0 ? 'wav' : null;
+  }
   if (magic === 'fLaC') return 'flac';
   if (magic === 'OggS') {
     const page = text(head, 0, 300);
     if (page.includes('OpusHead')) return 'opus';
+    if (page.includes('\x7fFLAC')) return 'flac';
     return page.includes('\x01vorbis') ? 'oga' : null;
   }
   if (magic.startsWith('ID3')) {
     const tag = 10 + (((head[6] & 127) << 21) | ((head[7] & 127) << 14) | ((head[8] & 127) << 7) | (head[9] & 127));
-    return text(head, tag, 4) === 'fLaC' ? null : 'mp3';
+    if (text(head, tag, 4) === 'fLaC') return null;
+    return isAdts(head, tag) ? 'aac' : 'mp3';
   }
   if (text(head, 4, 4) === 'ftyp') return 'm4a';
-  if (head.length > 6 && head[0] === 0xff && (head[1] & 0xf6) === 0xf0) return 'aac';
+  if (magic === '\x1aE\xdf\xa3') return 'webm';
+  if (isAdts(head, 0)) return 'aac';
   return isMp3Frame(head, 0) ? 'mp3' : null;
 }
 
+const isWave = (head: Uint8Array): boolean =>
+  ['RIFF', 'RF64', 'BW64'].includes(text(head, 0, 4)) && text(head, 8, 4) === 'WAVE';
+
+/** What other media begin with. */
+const otherMagics: readonly (readonly [at: number, magic: string, name: string])[] = [
+  [0, 'FORM', 'AIFF'],
+  [0, 'caff', 'CAF'],
+  [0, 'OggS', 'Ogg with another codec'],
+  [0, '#!AMR', 'AMR'],
+  [0, '0&\xb2u', 'WMA'],
+  [0, '.snd', 'AU'],
+  [0, 'wvpk', 'WavPack'],
+  [0, 'MAC ', "Monkey's Audio"],
+  [0, 'TTA', 'True Audio'],
+  [0, 'MPCK', 'Musepack'],
+  [0, 'DSD ', 'DSD'],
+  [0, 'riff', 'Wave64'],
+  [0, 'FLV', 'Flash video'],
+  [0, '\x0bw', 'AC-3'],
+  [0, '\x7f\xfe\x80\x01', 'DTS'],
+  [0, '\0\0\x01\xba', 'MPEG video'],
+  [4, 'moov', 'QuickTime'],
+  [4, 'wide', 'QuickTime'],
+  [4, 'mdat', 'QuickTime'],
+  [0, 'ID3', 'audio with an ID3 tag'],
+];
+
 /** A name for what was seen, for the sentence that asks for ffmpeg; null when it does not look like media at all. */
 export function otherMedia(head: Uint8Array): string | null {
-  const magic = text(head, 0, 4);
-  if (magic === '\x1aE\xdf\xa3') return 'Matroska or WebM';
-  if (magic === 'FORM') return 'AIFF';
-  if (magic === 'caff') return 'CAF';
-  if (magic === 'OggS') return 'Ogg with another codec';
-  if (magic === 'RIFF') return `RIFF ${text(head, 8, 4)}`;
-  if (magic === '#!AM') return 'AMR';
-  if (magic === '0&\xb2u') return 'WMA';
-  if (magic === '.snd') return 'AU';
-  if (magic.startsWith('ID3')) return 'audio with an ID3 tag';
-  return null;
+  if (isWave(head)) return `WAV with codec ${wavHeader(head, null).codec}`;
+  if (text(head, 0, 4) === 'RIFF') return `RIFF ${text(head, 8, 4)}`;
+  return otherMagics.find(([at, magic]) => text(head, at, magic.length) === magic)?.[2] ?? null;
+}
+
+/** Seconds, where the first bytes say so. `fileSize` in bytes, null when unknown. */
+export function headDuration(head: Uint8Array, fileSize: number | null): number | null {
+  if (isWave(head)) return wavHeader(head, fileSize).duration;
+  if (text(head, 0, 4) !== 'fLaC' || head.length < 26 || (head[4] & 127) !== 0) return null;
+  const rate = (head[18] << 12) | (head[19] << 4) | (head[20] >> 4);
+  const samples = (head[21] & 15) * 2 ** 32 + head[22] * 2 ** 24 + ((head[23] << 16) | (head[24] << 8) | head[25]);
+  return rate > 0 && samples > 0 ? samples / rate : null;
+}
+
+/** Whether the bytes are text: ffmpeg takes some texts for playlists, and opens what they name. */
+export function isText(head: Uint8Array): boolean {
+  return head.every((byte) => byte >= 32 || (byte >= 9 && byte <= 13) || byte === 27);
 }

@@ -2,215 +2,187 @@
 import { fileURLToPath } from 'node:url';
 import { OneheadError } from '../errors.js';
 import { abortable, type ByteSource, bufferBytes, fileBytes, peek, streamBytes } from './bytes.js';
+import { convert } from './convert.js';
+import { decodePacked } from './decode.js';
 import { decodeWithFfmpeg } from './ffmpeg.js';
-import { type AudioFormat, detectFormat, headBytes, otherMedia } from './format.js';
-import { Resampler } from './resample.js';
-import { type DecodedChunk, decodeWav, wavDuration } from './wav.js';
+import { detectFormat, headBytes, headDuration, isText, otherMedia } from './format.js';
+import { checkRate, givenSamples, type Samples } from './samples.js';
+import { type DecodedChunk, decodeWav } from './wav.js';
 
-/** Samples at a rate of their own; several channels are given one after another in an array. */
-export interface Samples {
-  samples: Float32Array | readonly Float32Array[];
-  /** Hertz. */
-  sampleRate: number;
-}
+export type { Samples } from './samples.js';
 
-/** A path or file: URL, encoded bytes, mono samples at the model's rate (16 kHz), samples at another rate, or a stream of encoded bytes. */
-export type AudioInput = string | URL | Uint8Array | ArrayBuffer | Float32Array | Samples | AsyncIterable<Uint8Array>;
+/** A path or file: URL, encoded bytes, mono samples at the rate asked for, samples at another rate, or a stream of encoded bytes. */
+export type AudioInput =
+  | string
+  | URL
+  | Uint8Array
+  | ArrayBuffer
+  | Float32Array
+  | Samples
+  | AsyncIterable<Uint8Array>
+  | ReadableStream<Uint8Array>;
 
 export interface AudioSource {
   /** Seconds, where the input says so before it is read. */
   duration: number | null;
-  /** Mono samples at the rate asked for, in order. To be iterated once. */
+  /** Mono samples at the rate asked for, in order, at most a second at a time. To be called once. */
   chunks(): AsyncIterable<Float32Array>;
-  /** Frees files and processes; harmless when all was read. */
+  /** Frees files, streams and processes; harmless when all was read. */
   close(): Promise<void>;
 }
 
 export interface OpenOptions {
-  /** Hertz of the samples given. */
+  /** Hertz of the samples given; 16,000 unless set. */
   sampleRate?: number;
+  /** Ends opening and reading with its reason. */
   signal?: AbortSignal;
 }
 
-/** Opens audio. Throws OneheadError AUDIO_NOT_FOUND, AUDIO_INVALID or INVALID_ARGUMENT here or while it is read. */
-export async function openAudio(
-  input: AudioInput,
-  { sampleRate = 16000, signal }: OpenOptions = {},
-): Promise<AudioSource> {
+/**
+ * Opens audio: wav, flac, mp3, ogg, opus, m4a, aac, webm, and whatever else an installed ffmpeg decodes. Channels are averaged. A file
+ * that was cut short gives what is there. Throws OneheadError, here or while it is read: AUDIO_NOT_FOUND for a file that cannot be
+ * opened, AUDIO_INVALID for what is no audio or contains none, INVALID_ARGUMENT for anything else than an input; and the signal's reason.
+ */
+export async function openAudio(input: AudioInput, options: OpenOptions = {}): Promise<AudioSource> {
+  if (typeof options !== 'object' || options === null) {
+    throw invalid('options', `Expected options to be an object but received ${kindOf(options)}.`);
+  }
+  const { sampleRate = 16000, signal } = options;
   checkRate(sampleRate);
-  if (input instanceof Float32Array) return fromSamples({ samples: input, sampleRate }, sampleRate);
-  if (typeof input === 'string') return fromBytes(await fileBytes(input), sampleRate, signal);
-  if (input instanceof URL) {
-    if (input.protocol !== 'file:') {
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `Expected a file: URL but received ${input.protocol}; fetch it and pass the response's body.`,
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw invalid('signal', `Expected signal to be an AbortSignal but received ${kindOf(signal)}.`);
+  }
+  signal?.throwIfAborted();
+  if (typeof input === 'object' && input !== null && (input instanceof Float32Array || 'samples' in input)) {
+    const { duration, decoded } = givenSamples(
+      input instanceof Float32Array ? { samples: input, sampleRate } : (input as Samples),
+    );
+    const controller = new AbortController();
+    const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
+    return onceRead(duration, controller, () => convert(decoded(), sampleRate, 'the given audio', ends));
+  }
+  return fromBytes(await byteSource(input), sampleRate, signal);
+}
+
+const invalid = (argument: string, sentence: string) => new OneheadError('INVALID_ARGUMENT', sentence, { argument });
+
+/** What a wrong argument is, for error sentences. */
+function kindOf(value: unknown): string {
+  if (value === null || typeof value !== 'object') return value === null ? 'null' : typeof value;
+  return value.constructor?.name ?? 'object';
+}
+
+async function byteSource(input: Exclude<AudioInput, Float32Array | Samples>): Promise<ByteSource> {
+  if (typeof input === 'string') {
+    if (input === '') throw invalid('audio', 'Expected a path but received an empty string; name an audio file.');
+    if (/^https?:\/\//i.test(input)) {
+      throw invalid(
+        'audio',
+        `Expected a path but received the address ${input}; fetch it and pass the response's body.`,
       );
     }
-    return fromBytes(await fileBytes(fileURLToPath(input)), sampleRate, signal);
+    return fileBytes(/^file:\/\//i.test(input) ? filePath(input) : input);
   }
-  if (input instanceof Uint8Array || input instanceof ArrayBuffer) {
-    return fromBytes(bufferBytes(input instanceof ArrayBuffer ? new Uint8Array(input) : input), sampleRate, signal);
+  if (input instanceof URL) return fileBytes(filePath(input));
+  if (input instanceof Uint8Array) return bufferBytes(input);
+  if (input instanceof ArrayBuffer) return bufferBytes(new Uint8Array(input));
+  if (typeof input === 'object' && input !== null && (Symbol.asyncIterator in input || 'getReader' in input)) {
+    return streamBytes(input);
   }
-  if (typeof input === 'object' && input !== null && 'samples' in input) return fromSamples(input, sampleRate);
-  if (typeof input === 'object' && input !== null && Symbol.asyncIterator in input) {
-    return fromBytes(streamBytes(input), sampleRate, signal);
-  }
-  throw new OneheadError(
-    'INVALID_ARGUMENT',
-    `Expected audio to be a path, bytes, samples (Float32Array) or a stream but received ${input === null ? 'null' : typeof input}.`,
-    { argument: 'audio' },
+  throw invalid(
+    'audio',
+    `Expected audio to be a path, bytes, samples (Float32Array) or a stream but received ${kindOf(input)}.`,
   );
 }
 
-function checkRate(sampleRate: unknown): void {
-  if (!Number.isInteger(sampleRate) || (sampleRate as number) < 1000 || (sampleRate as number) > 768_000) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected sampleRate to be a whole number of hertz from 1000 to 768000 but received ${sampleRate}.`,
-      { argument: 'sampleRate' },
-    );
+function filePath(url: string | URL): string {
+  const { protocol } = typeof url === 'string' ? { protocol: 'file:' } : url;
+  if (protocol !== 'file:') {
+    throw invalid('audio', `Expected a file: URL but received ${protocol}; fetch it and pass the response's body.`);
+  }
+  try {
+    return fileURLToPath(url);
+  } catch (cause) {
+    throw invalid('audio', `Expected a file: URL of this computer but received ${url} (${(cause as Error).message}).`);
   }
 }
 
-function fromSamples({ samples, sampleRate: from }: Samples, sampleRate: number): AudioSource {
-  checkRate(from);
-  const channels = samples instanceof Float32Array ? [samples] : samples;
-  const length = channels[0]?.length ?? 0;
-  if (
-    !Array.isArray(channels) ||
-    !channels.every((channel) => channel instanceof Float32Array && channel.length === length)
-  ) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      'Expected samples to be a Float32Array, or one of the same length for each channel.',
-    );
-  }
-  if (length === 0) throw new OneheadError('AUDIO_INVALID', 'The given samples are empty; they contain no audio.');
-  for (const channel of channels) {
-    const wrong = channel.findIndex((sample: number) => !Number.isFinite(sample));
-    if (wrong >= 0) {
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `Expected finite samples from -1 to 1 but sample ${wrong} is ${channel[wrong]}; repair what made them.`,
-      );
-    }
-  }
-  async function* pieces(): AsyncGenerator<DecodedChunk> {
-    for (let at = 0; at < length; at += from) {
-      yield { channels: channels.map((channel) => channel.subarray(at, at + from)), sampleRate: from };
-    }
-  }
+/** A source whose `read` is called once; closing it aborts the reading. */
+function onceRead(
+  duration: number | null,
+  controller: AbortController,
+  read: () => AsyncGenerator<Float32Array>,
+  release: () => Promise<void> = async () => {},
+): AudioSource {
+  let reading: AsyncGenerator<Float32Array> | null = null;
   return {
-    duration: length / from,
-    chunks: () => convert(pieces(), sampleRate, 'the given samples'),
-    close: async () => {},
+    duration,
+    chunks: () => {
+      if (reading) throw invalid('chunks', 'Audio can be read once; open it again to read it again.');
+      reading = read();
+      return reading;
+    },
+    close: async () => {
+      controller.abort(new OneheadError('DISPOSED', 'The audio was closed while it was read; close it afterwards.'));
+      // A reading under way ends with the error above; one that waits for its consumer ends here.
+      await reading?.return(undefined).catch(() => {});
+      await release().catch(() => {});
+    },
   };
 }
 
 async function fromBytes(source: ByteSource, sampleRate: number, signal?: AbortSignal): Promise<AudioSource> {
-  signal?.throwIfAborted();
-  const { head, rest, close } = await peek(abortable(source.bytes, signal), headBytes);
+  const controller = new AbortController();
+  const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
+  const { head, rest, close } = await peek(abortable(source.bytes, ends, source.destroy), headBytes);
   if (head.length === 0) throw new OneheadError('AUDIO_INVALID', `${source.name} is empty; it contains no audio.`);
-  const format = detectFormat(head);
-  return {
-    duration: format === 'wav' ? wavDuration(head) : null,
-    chunks: () => {
-      const decoded =
-        format === 'wav'
-          ? decodeWav(rest, source.name)
-          : format
-            ? decodePacked(rest, format, source.name)
-            : decodeOther(rest, head, source.name, sampleRate);
-      return convert(decoded, sampleRate, source.name, signal);
-    },
-    close,
-  };
-}
-
-function decodeOther(rest: AsyncIterable<Uint8Array>, head: Uint8Array, name: string, sampleRate: number) {
-  const kind = otherMedia(head);
-  if (kind === null) {
-    throw new OneheadError(
-      'AUDIO_INVALID',
-      `${name} does not look like audio; give a wav, flac, mp3, ogg, opus, m4a or other sound file.`,
-    );
+  async function* read() {
+    try {
+      yield* convert(decode(source, head, rest, ends), sampleRate, source.name, ends);
+    } finally {
+      await close();
+    }
   }
-  return decodeWithFfmpeg(rest, name, kind, sampleRate);
+  return onceRead(headDuration(head, source.random?.size ?? null), controller, read, close);
 }
 
-/** flac, mp3, ogg, opus, m4a and aac on audio-decode's WebAssembly decoders. */
-async function* decodePacked(
-  bytes: AsyncIterable<Uint8Array>,
-  format: AudioFormat,
-  name: string,
+async function* decode(
+  source: ByteSource,
+  head: Uint8Array,
+  rest: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
 ): AsyncGenerator<DecodedChunk> {
-  const { default: decode } = await import('audio-decode');
+  const format = detectFormat(head);
+  if (format === 'wav') {
+    yield* decodeWav(rest, source.name);
+    return;
+  }
+  if (format === null) {
+    if (isText(head)) {
+      throw new OneheadError(
+        'AUDIO_INVALID',
+        `${source.name} is text and does not look like audio; give a wav, flac, mp3, ogg, opus, m4a or other sound file.`,
+      );
+    }
+    const kind = otherMedia(head) ?? 'of an unknown format';
+    yield* decodeWithFfmpeg(rest, source.name, kind, signal, source.path);
+    return;
+  }
   let read = false;
-  let inside: unknown;
   try {
-    // Errors of reading are the caller's to see; errors of decoding are told in a sentence below.
-    async function* reading() {
-      try {
-        yield* bytes;
-      } catch (error) {
-        inside = error;
-        throw error;
-      }
-    }
-    for await (const { channelData, sampleRate } of decode(reading(), format)) {
+    for await (const chunk of decodePacked(rest, format, source, head, signal)) {
       read = true;
-      yield { channels: channelData, sampleRate };
+      yield chunk;
     }
-  } catch (cause) {
-    if (inside) throw inside;
-    if (read) return; // a file cut short or damaged further on: what was decoded is transcribed
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new OneheadError(
-      'AUDIO_INVALID',
-      `${name} looks like ${format} but cannot be decoded (${reason}); export it again.`,
-      { cause },
-    );
+  } catch (error) {
+    // Containers hold many codecs; ffmpeg, where there is one, knows more of them.
+    const again = source.again;
+    const container = format === 'm4a' || format === 'webm';
+    if (read || !again || !container || signal.aborted) throw error;
+    const others = decodeWithFfmpeg(abortable(again(), signal), source.name, format, signal, source.path);
+    const first = await others.next().catch(() => null);
+    if (!first || first.done) throw error;
+    yield first.value;
+    yield* others;
   }
-}
-
-/** Mean of the channels, at another rate, in chunks; no sample at all is an error. */
-async function* convert(
-  decoded: AsyncGenerator<DecodedChunk>,
-  sampleRate: number,
-  name: string,
-  signal?: AbortSignal,
-): AsyncGenerator<Float32Array> {
-  let resampler: Resampler | null = null;
-  let rate = 0;
-  let given = 0;
-  for await (const { channels, sampleRate: from } of decoded) {
-    signal?.throwIfAborted();
-    if (from !== rate) {
-      if (resampler) yield resampler.finish();
-      checkRate(from);
-      rate = from;
-      resampler = from === sampleRate ? null : new Resampler(from, sampleRate);
-    }
-    const mono = mix(channels);
-    given += mono.length;
-    const converted = resampler ? resampler.push(mono) : mono;
-    for (let at = 0; at < converted.length; at += sampleRate) yield converted.subarray(at, at + sampleRate);
-  }
-  if (given === 0) {
-    throw new OneheadError('AUDIO_INVALID', `${name} contains no audio; record or export it again.`);
-  }
-  if (resampler) yield resampler.finish();
-}
-
-function mix(channels: readonly Float32Array[]): Float32Array {
-  if (channels.length === 1) return clean(channels[0]);
-  const mono = new Float32Array(channels[0].length);
-  for (const channel of channels) for (let i = 0; i < mono.length; ++i) mono[i] += channel[i] / channels.length;
-  return clean(mono);
-}
-
-/** Float files can hold NaN and infinities; one of them would silence a whole window. */
-function clean(samples: Float32Array): Float32Array {
-  return samples.every(Number.isFinite) ? samples : samples.map((sample) => (Number.isFinite(sample) ? sample : 0));
 }

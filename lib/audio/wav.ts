@@ -11,13 +11,17 @@ interface WavFormat {
   channels: number;
   sampleRate: number;
   bits: number;
-  float: boolean;
+  codec: number;
   blockBytes: number;
 }
 
 const pcm = 1;
 const ieeeFloat = 3;
+const aLaw = 6;
+const muLaw = 7;
 const extensible = 0xfffe;
+/** Bits of a sample that each codec can have. */
+const widths: Record<number, number[]> = { [pcm]: [8, 16, 24, 32], [ieeeFloat]: [32, 64], [aLaw]: [8], [muLaw]: [8] };
 
 function parseFormat(view: DataView, name: string): WavFormat {
   const invalid = (problem: string) =>
@@ -31,16 +35,33 @@ function parseFormat(view: DataView, name: string): WavFormat {
   const sampleRate = view.getUint32(4, true);
   const bits = view.getUint16(14, true);
   if (tag === extensible && view.byteLength >= 26) tag = view.getUint16(24, true);
-  const float = tag === ieeeFloat;
-  if (tag !== pcm && !float) throw invalid(`its codec (number ${tag}) is not PCM`);
-  if (!(float ? [32, 64] : [8, 16, 24, 32]).includes(bits)) throw invalid(`its samples have ${bits} bits`);
+  if (!widths[tag]) throw invalid(`its codec (number ${tag}) is not PCM`);
+  if (!widths[tag].includes(bits)) throw invalid(`its samples have ${bits} bits`);
   if (channels < 1 || channels > 64) throw invalid(`it says that it has ${channels} channels`);
   if (sampleRate < 1000 || sampleRate > 768_000) throw invalid(`it says that its sample rate is ${sampleRate} Hz`);
-  return { channels, sampleRate, bits, float, blockBytes: (channels * bits) / 8 };
+  return { channels, sampleRate, bits, codec: tag, blockBytes: (channels * bits) / 8 };
 }
 
-function reader(view: DataView, { bits, float }: WavFormat): (at: number) => number {
-  if (float) return bits === 64 ? (at) => view.getFloat64(at, true) : (at) => view.getFloat32(at, true);
+/** Telephone samples (G.711): eight bits on a logarithmic scale. */
+const logarithms: Record<number, Float32Array> = {
+  [muLaw]: Float32Array.from({ length: 256 }, (_, byte) => {
+    const bits = ~byte & 255;
+    const size = ((((bits & 15) << 3) + 132) << ((bits >> 4) & 7)) - 132;
+    return (bits & 128 ? -size : size) / 32768;
+  }),
+  [aLaw]: Float32Array.from({ length: 256 }, (_, byte) => {
+    const bits = byte ^ 0x55;
+    const exponent = (bits >> 4) & 7;
+    const low = ((bits & 15) << 4) + 8;
+    const size = exponent === 0 ? low : (low + 256) << (exponent - 1);
+    return (bits & 128 ? size : -size) / 32768;
+  }),
+};
+
+function reader(view: DataView, { bits, codec }: WavFormat): (at: number) => number {
+  const table = logarithms[codec];
+  if (table) return (at) => table[view.getUint8(at)];
+  if (codec === ieeeFloat) return bits === 64 ? (at) => view.getFloat64(at, true) : (at) => view.getFloat32(at, true);
   switch (bits) {
     case 8:
       return (at) => (view.getUint8(at) - 128) / 128;
@@ -67,28 +88,57 @@ function decodeBlocks(bytes: Uint8Array, format: WavFormat): DecodedChunk {
   return { channels, sampleRate: format.sampleRate };
 }
 
-/** Seconds that the header promises, when the whole header is in `head`; null when it does not say. */
-export function wavDuration(head: Uint8Array): number | null {
+/** What the header says, as far as it is in `head`. */
+export interface WavHeader {
+  /** The codec's number, null when the format is further on. */
+  codec: number | null;
+  /** Seconds, null when the header does not say and the length of the whole is unknown. */
+  duration: number | null;
+}
+
+/** Looks at a header without judging it. `fileSize` in bytes, where known, corrects what it claims. */
+export function wavHeader(head: Uint8Array, fileSize: number | null): WavHeader {
   const view = new DataView(head.buffer, head.byteOffset, head.length);
-  let bytesPerSecond = 0;
+  let [codec, bytesPerSecond, longSize]: [number | null, number, number] = [null, 0, 0];
   for (let at = 12; at + 8 <= head.length; ) {
     const id = String.fromCharCode(...head.subarray(at, at + 4));
     const size = view.getUint32(at + 4, true);
-    if (id === 'fmt ' && at + 24 <= head.length) bytesPerSecond = view.getUint32(at + 16, true);
-    if (id === 'data') return bytesPerSecond > 0 && size > 0 && size < 0xfffffff0 ? size / bytesPerSecond : null;
+    if (id === 'ds64' && at + 24 <= head.length) longSize = Number(view.getBigUint64(at + 16, true));
+    if (id === 'fmt ' && at + 24 <= head.length) {
+      codec = view.getUint16(at + 8, true);
+      if (codec === extensible && at + 34 <= head.length) codec = view.getUint16(at + 32, true);
+      bytesPerSecond =
+        (view.getUint16(at + 10, true) * view.getUint16(at + 22, true) * view.getUint32(at + 12, true)) / 8;
+    }
+    if (id === 'data') {
+      const claimed = dataBytes(size, longSize);
+      const there = fileSize === null ? Number.POSITIVE_INFINITY : fileSize - at - 8;
+      const bytes = codec !== null && isWavCodec(codec) ? Math.min(claimed, there) : Number.NaN;
+      return { codec, duration: bytesPerSecond > 0 && Number.isFinite(bytes) ? bytes / bytesPerSecond : null };
+    }
     at += 8 + size + (size & 1);
   }
-  return null;
+  return { codec, duration: null };
+}
+
+/** Whether this module decodes the codec. */
+export const isWavCodec = (codec: number): boolean => codec in widths;
+
+/** 0 and values near 2^32 are what writers to a pipe leave: the sound goes on to the end. */
+function dataBytes(size: number, longSize: number): number {
+  if (size === 0xffffffff && longSize > 0 && Number.isSafeInteger(longSize)) return longSize;
+  return size === 0 || size >= 0xfffffff0 ? Number.POSITIVE_INFINITY : size;
 }
 
 /** Decodes a WAV stream. What follows the sound (tags) is not read as sound; a file cut short gives what is there. */
 export async function* decodeWav(bytes: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<DecodedChunk> {
   let held: Uint8Array = new Uint8Array();
   let format: WavFormat | null = null;
-  /** 'header', then chunk headers; skip > 0 passes over a chunk; data > 0 are bytes of sound still to come. */
   let started = false;
+  /** Bytes of a chunk still to be passed over, and, once it began, of sound still to come. */
   let skip = 0;
-  let data = -1;
+  let data: number | null = null;
+  let longSize = 0;
   for await (const chunk of bytes) {
     held = held.length > 0 ? Buffer.concat([held, chunk]) : chunk;
     for (;;) {
@@ -101,8 +151,9 @@ export async function* decodeWav(bytes: AsyncIterable<Uint8Array>, name: string)
         held = held.subarray(passed);
         skip -= passed;
         if (skip > 0) break;
-      } else if (data >= 0 && format) {
-        const usable = Math.min(held.length - (held.length % format.blockBytes), data - (data % format.blockBytes));
+      } else if (data !== null && format) {
+        const whole = Math.min(held.length, data);
+        const usable = whole - (whole % format.blockBytes);
         if (usable > 0) yield decodeBlocks(held.subarray(0, usable), format);
         held = held.subarray(usable);
         data -= usable;
@@ -114,21 +165,22 @@ export async function* decodeWav(bytes: AsyncIterable<Uint8Array>, name: string)
         const id = String.fromCharCode(...held.subarray(0, 4));
         const size = view.getUint32(4, true);
         if (id === 'data') {
-          if (!format)
-            throw new OneheadError(
-              'AUDIO_INVALID',
-              `${name} is a WAV file without a format; record or export it again.`,
-            );
+          if (!format) {
+            const sentence = `${name} is a WAV file without a format; record or export it again.`;
+            throw new OneheadError('AUDIO_INVALID', sentence);
+          }
           held = held.subarray(8);
-          // 0 and values near 2^32 are what writes to a pipe leave: the sound goes on to the end.
-          data = size === 0 || size >= 0xfffffff0 ? Number.POSITIVE_INFINITY : size;
-          if (data === Number.POSITIVE_INFINITY) data = Number.MAX_SAFE_INTEGER;
-        } else if (id === 'fmt ') {
-          if (size > 4096)
-            throw new OneheadError('AUDIO_INVALID', `${name} is a WAV file with a damaged header; export it again.`);
+          data = dataBytes(size, longSize);
+        } else if (id === 'fmt ' || id === 'ds64') {
+          if (size > 4096) {
+            const sentence = `${name} is a WAV file with a damaged header; export it again.`;
+            throw new OneheadError('AUDIO_INVALID', sentence);
+          }
           if (held.length < 8 + size) break;
-          format = parseFormat(new DataView(held.buffer, held.byteOffset + 8, size), name);
-          held = held.subarray(8 + size + (size & 1));
+          if (id === 'fmt ') format = parseFormat(new DataView(held.buffer, held.byteOffset + 8, size), name);
+          else if (size >= 16) longSize = Number(view.getBigUint64(16, true));
+          held = held.subarray(8 + size);
+          skip = size & 1;
         } else {
           held = held.subarray(8);
           skip = size + (size & 1);

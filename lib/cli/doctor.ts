@@ -53,7 +53,7 @@ function ffmpegFinding(): Finding {
     found: version ?? 'not found',
     means: version
       ? 'Every format that it knows can be read.'
-      : 'wav, flac, mp3, ogg, opus, m4a and aac can be read, others not.',
+      : 'wav, flac, mp3, ogg, opus, m4a, aac and webm can be read, others not.',
     todo: version ? '' : 'For other formats install it: apt-get install ffmpeg.',
   };
 }

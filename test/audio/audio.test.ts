@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { createReadStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -37,13 +36,8 @@ function expectTone(samples: Float32Array, level = 0.354, border = 0.1): void {
 }
 
 describe('reads', () => {
-  it.each(['wav', 'flac', 'mp3', 'ogg', 'opus', 'm4a'])('%s', async (format) => {
+  it.each(['wav', 'flac', 'mp3', 'ogg', 'opus', 'm4a', 'webm'])('%s', async (format) => {
     expectTone(await read(`${folder}tone.${format}`));
-  });
-
-  const ffmpeg = spawnSync('ffmpeg', ['-version']).status === 0;
-  it.runIf(ffmpeg)('webm, where ffmpeg is installed', async () => {
-    expectTone(await read(`${folder}tone.webm`), 0.5); // ffmpeg keeps the level of a sound that both channels share
   });
 
   it('a file: URL, bytes, a stream and one-byte chunks alike', async () => {
@@ -227,7 +221,7 @@ it('damaged files give samples or a sentence, never anything else', async () => 
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return state % below;
   };
-  for (const format of ['wav', 'flac', 'mp3', 'ogg', 'opus', 'm4a']) {
+  for (const format of ['wav', 'flac', 'mp3', 'ogg', 'opus', 'm4a', 'webm']) {
     const whole = readFileSync(`${folder}tone.${format}`);
     for (let round = 0; round < 12; ++round) {
       const bytes = Buffer.from(whole.subarray(0, 1 + next(whole.length)));

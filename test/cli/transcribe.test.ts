@@ -45,14 +45,14 @@ describe('onehead transcribe', () => {
     }
   });
 
-  it.each(['wav', 'flac', 'mp3', 'ogg', 'opus', 'm4a'])('reads %s, without ffmpeg', async (format) => {
+  it.each(['wav', 'flac', 'mp3', 'ogg', 'opus', 'm4a', 'webm'])('reads %s, without ffmpeg', async (format) => {
     const env = { PATH: await temporaryFolder() };
     const result = await onehead(['transcribe', join(root, `test/fixtures/audio/tone.${format}`)], { env });
     expect(result).toEqual({ status: 0, stdout: '', stderr: '' }); // a tone is no speech
   });
 
-  it('needs ffmpeg for webm, and says so', async () => {
-    const file = join(root, 'test/fixtures/audio/tone.webm');
+  it('needs ffmpeg for aiff, and says so', async () => {
+    const file = join(root, 'test/fixtures/audio/mono-8k.aiff');
     const { status, stderr } = await onehead(['transcribe', file], { env: { PATH: await temporaryFolder() } });
     expect(status).toBe(1);
     expect(stderr).toMatch(sentence);

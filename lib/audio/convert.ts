@@ -1,0 +1,63 @@
+/** Decoded samples as mono chunks at the rate asked for. */
+import { setImmediate } from 'node:timers/promises';
+import { OneheadError } from '../errors.js';
+import { Resampler } from './resample.js';
+import type { DecodedChunk } from './wav.js';
+
+/** Milliseconds after which other work of the program gets its turn, a timer that aborts among it. */
+const turn = 20;
+
+/** Mean of the channels, at another rate, in chunks of at most a second; no sample at all is an error. */
+export async function* convert(
+  decoded: AsyncGenerator<DecodedChunk>,
+  sampleRate: number,
+  name: string,
+  signal: AbortSignal,
+): AsyncGenerator<Float32Array> {
+  let resampler: Resampler | null = null;
+  let rate = 0;
+  let given = 0;
+  let since = performance.now();
+  const seconds = function* (samples: Float32Array) {
+    for (let at = 0; at < samples.length; at += sampleRate) yield samples.subarray(at, at + sampleRate);
+  };
+  for await (const { channels, sampleRate: from } of decoded) {
+    if (from !== rate) {
+      if (resampler) yield* seconds(resampler.finish());
+      rate = from;
+      resampler = from === sampleRate ? null : new Resampler(from, sampleRate);
+    }
+    // A second at a time, so that a decoder's large piece neither holds up the program nor doubles in memory.
+    const length = channels[0].length;
+    for (let at = 0; at < length; at += from) {
+      signal.throwIfAborted();
+      const mono = mix(channels, at, Math.min(at + from, length));
+      given += mono.length;
+      yield* seconds(resampler ? resampler.push(mono) : mono);
+      if (performance.now() - since > turn) {
+        await setImmediate();
+        since = performance.now();
+      }
+    }
+  }
+  signal.throwIfAborted();
+  if (given === 0) {
+    throw new OneheadError('AUDIO_INVALID', `${name} contains no audio; record or export it again.`);
+  }
+  if (resampler) yield* seconds(resampler.finish());
+}
+
+/** Float files can hold NaN and infinities; one of them would silence a whole window, so they become silence. */
+function mix(channels: readonly Float32Array[], begin: number, end: number): Float32Array {
+  const mono = channels[0].slice(begin, end);
+  for (let channel = 1; channel < channels.length; ++channel) {
+    const samples = channels[channel];
+    for (let i = 0; i < mono.length; ++i) mono[i] += samples[begin + i];
+  }
+  const share = 1 / channels.length;
+  for (let i = 0; i < mono.length; ++i) {
+    const sample = mono[i] * share;
+    mono[i] = sample - sample === 0 ? sample : 0;
+  }
+  return mono;
+}

@@ -1,0 +1,48 @@
+import { spawnSync } from 'node:child_process';
+import { type AudioInput, type OpenOptions, openAudio } from '../../lib/audio/index.js';
+
+export const folder = new URL('../fixtures/audio/', import.meta.url).pathname;
+export const hasFfmpeg = spawnSync('ffmpeg', ['-version']).status === 0;
+
+/** All samples, and the longest chunk. */
+export async function readAll(input: AudioInput, options: OpenOptions = {}) {
+  const source = await openAudio(input, options);
+  const chunks: Float32Array[] = [];
+  for await (const chunk of source.chunks()) chunks.push(chunk);
+  const samples = new Float32Array(chunks.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    samples.set(chunk, at);
+    at += chunk.length;
+  }
+  return { samples, duration: source.duration, longest: Math.max(...chunks.map(({ length }) => length)) };
+}
+
+/** How strong a frequency is in the samples: the amplitude of that sine. */
+export function amplitude(samples: Float32Array, hertz: number, rate = 16000): number {
+  let [real, imaginary] = [0, 0];
+  samples.forEach((sample, i) => {
+    real += sample * Math.cos((2 * Math.PI * hertz * i) / rate);
+    imaginary += sample * Math.sin((2 * Math.PI * hertz * i) / rate);
+  });
+  return (2 * Math.hypot(real, imaginary)) / samples.length;
+}
+
+export const sine = (hertz: number, rate: number, count = rate) =>
+  Float32Array.from({ length: count }, (_, i) => Math.sin((2 * Math.PI * hertz * i) / rate));
+
+/** Decibels by which `got` is nearer to `wanted` than silence is. */
+export function ratio(got: Float32Array, wanted: Float32Array): number {
+  let [signal, noise] = [0, 0];
+  wanted.forEach((sample, i) => {
+    signal += sample ** 2;
+    noise += (got[i] - sample) ** 2;
+  });
+  return 10 * Math.log10(signal / noise);
+}
+
+/** Place of the first sample that differs, or -1; to compare arrays whose printed difference would take minutes. */
+export function firstDifference(got: Float32Array, wanted: Float32Array): number {
+  if (got.length !== wanted.length) return Math.min(got.length, wanted.length);
+  return got.findIndex((sample, i) => sample !== wanted[i]);
+}
