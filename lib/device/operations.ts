@@ -3,8 +3,14 @@ import { Tensor } from './tensor.js';
 
 export type FloatingType = 'float32' | 'float16' | 'bfloat16';
 export type Activation = 'none' | 'gelu';
-/** How attention is computed; docs/design.md says what each is. */
-export type AttentionAlgorithm = 'multi-head' | 'memory-efficient' | 'split-kv';
+/** How attention is computed; lib/attention says what each is, what it supports, and which one 'auto' takes. */
+export type AttentionAlgorithm =
+  | 'auto'
+  | 'multi-head'
+  | 'multi-query'
+  | 'multi-query-1'
+  | 'memory-efficient'
+  | 'split-kv';
 
 /** What every operation that makes a tensor takes. */
 interface OutputOptions {
@@ -156,7 +162,10 @@ export class Operations {
     });
   }
 
-  /** query [batch, M, heads * size], key and value [batch, N, keyValueHeads * size] (views of columns are fine) to query's shape. */
+  /**
+   * query [batch, M, heads * size], key and value [batch, N, keyValueHeads * size] (views of columns are fine) to query's shape. The
+   * algorithm 'multi-query' has length before batch in all of them: [M, batch, heads * size], [N, batch, size].
+   */
   attention(query: Tensor, key: Tensor, value: Tensor, { append, ...options }: AttentionOptions): Tensor {
     return this.#record('attention', {
       query,

@@ -199,7 +199,21 @@ Linear linear(const Arguments& arguments) {
 Attention attention(const Arguments& arguments) {
   const Tensor& query = arguments.floating(arguments.tensor("query", 3, true), "query");
   const Tensor& key = arguments.typed(arguments.tensor("key", 3, true), "key", query.dtype);
-  int64_t batch = query.shape[0], queries = query.shape[1], keys = key.shape[1];
+  auto algorithm = arguments.choice<AttentionAlgorithm>(
+      "algorithm",
+      {{"auto", query.shape[1] == 1 ? AttentionAlgorithm::splitKeyValue : AttentionAlgorithm::memoryEfficient},
+       {"multi-head", AttentionAlgorithm::multiHead},
+       {"multi-query", AttentionAlgorithm::multiQuery},
+       {"multi-query-1", AttentionAlgorithm::multiQueryReshaped},
+       {"memory-efficient", AttentionAlgorithm::memoryEfficient},
+       {"split-kv", AttentionAlgorithm::splitKeyValue}},
+      "auto");
+  const bool lengthFirst = algorithm == AttentionAlgorithm::multiQuery;
+  int64_t batch = query.shape[lengthFirst ? 1 : 0], queries = query.shape[lengthFirst ? 0 : 1];
+  int64_t keys = key.shape[lengthFirst ? 0 : 1];
+  auto shape = [&](int64_t length, int64_t width) {
+    return lengthFirst ? Shape{length, batch, width} : Shape{batch, length, width};
+  };
   int64_t heads = arguments.integer("heads", 1, query.shape[2]);
   int64_t keyValueHeads = arguments.integer("keyValueHeads", 1, heads, double(heads));
   if (query.shape[2] % heads)
@@ -207,11 +221,15 @@ Attention attention(const Arguments& arguments) {
   if (heads % keyValueHeads)
     arguments.refuse("INVALID_ARGUMENT", "keyValueHeads", "a divisor of " + std::to_string(heads) + " heads",
                      std::to_string(keyValueHeads));
+  bool shared = lengthFirst || algorithm == AttentionAlgorithm::multiQueryReshaped;
+  if (shared && keyValueHeads != 1)
+    arguments.refuse("NOT_SUPPORTED", "keyValueHeads", "1, which is what multi-query attention is about",
+                     std::to_string(keyValueHeads));
   int64_t size = query.shape[2] / heads;
   if (size > 256) arguments.refuse("NOT_SUPPORTED", "query", "of head size 256 at most", std::to_string(size));
-  arguments.shaped("key", {batch, keys, keyValueHeads * size}, true);
+  arguments.shaped("key", shape(keys, keyValueHeads * size), true);
   const Tensor& value =
-      arguments.typed(arguments.shaped("value", {batch, keys, keyValueHeads * size}, true), "value", query.dtype);
+      arguments.typed(arguments.shaped("value", shape(keys, keyValueHeads * size), true), "value", query.dtype);
   bool causal = arguments.integer("causal", 0, 1, 0) == 1, append = arguments.has("newKey");
   if (append != arguments.has("newValue"))
     arguments.refuse("INVALID_ARGUMENT", "newValue", "given together with newKey", "one of them alone");
@@ -222,17 +240,12 @@ Attention attention(const Arguments& arguments) {
                      std::to_string(queries));
   std::optional<Tensor> newKey, newValue;
   if (append) {
-    Shape rows{batch, queries, keyValueHeads * size};
+    Shape rows = shape(queries, keyValueHeads * size);
     newKey = arguments.typed(arguments.shaped("newKey", rows, true), "newKey", query.dtype);
     newValue = arguments.typed(arguments.shaped("newValue", rows, true), "newValue", query.dtype);
     if (newKey->rowStride != newValue->rowStride)
       arguments.refuse("INVALID_ARGUMENT", "newValue", "in rows as far apart as newKey's", "another row stride");
   }
-  auto algorithm = arguments.choice<AttentionAlgorithm>("algorithm",
-                                                        {{"multi-head", AttentionAlgorithm::multiHead},
-                                                         {"memory-efficient", AttentionAlgorithm::memoryEfficient},
-                                                         {"split-kv", AttentionAlgorithm::splitKeyValue}},
-                                                        queries == 1 ? "split-kv" : "memory-efficient");
   return {query,
           key,
           value,

@@ -14,7 +14,8 @@
 namespace onehead {
 
 enum class Activation { none, gelu };
-enum class AttentionAlgorithm { multiHead, memoryEfficient, splitKeyValue };
+/** What each is: docs/design.md. */
+enum class AttentionAlgorithm { multiHead, multiQuery, multiQueryReshaped, memoryEfficient, splitKeyValue };
 
 /** samples [B, (frames - 1) * hop + fftSize] -> features [B, mels, frames]; peak [B] is read and updated. */
 struct LogMel {
@@ -57,8 +58,10 @@ struct Linear {
   void tensors(auto visit) const { visit(x, weight, bias, normWeight, normBias, residual, y); }
 };
 
-/** query [B, M, H * S], key and value [B, N, G * S] -> y [B, M, H * S]; see native/cpu/kernels.h for append, start and
- * causal. */
+/**
+ * query [B, M, H * S], key and value [B, N, G * S] -> y [B, M, H * S]; see native/cpu/kernels.h for append, start and
+ * causal. `multiQuery` alone has length before batch: query [M, B, H * S], key and value [N, B, S], y [M, B, H * S].
+ */
 struct Attention {
   Tensor query, key, value;
   std::optional<Tensor> newKey, newValue, start;
@@ -68,6 +71,14 @@ struct Attention {
   AttentionAlgorithm algorithm;
   Tensor y;
   void tensors(auto visit) const { visit(query, key, value, newKey, newValue, start, y); }
+
+  bool lengthFirst() const { return algorithm == AttentionAlgorithm::multiQuery; }
+  int64_t batch() const { return query.shape[lengthFirst() ? 1 : 0]; }
+  int64_t queries() const { return query.shape[lengthFirst() ? 0 : 1]; }
+  int64_t keys() const { return key.shape[lengthFirst() ? 0 : 1]; }
+  /** Elements from one sequence to the next, and from one position to the next. */
+  int64_t batchStride(const Tensor& t) const { return lengthFirst() ? t.rowStride : t.shape[1] * t.rowStride; }
+  int64_t lengthStride(const Tensor& t) const { return lengthFirst() ? t.shape[1] * t.rowStride : t.rowStride; }
 };
 
 /** tokens [B, capacity], start [B] -> y [B, count, D]: tokens start ... start + count - 1 and their positions. */

@@ -199,9 +199,11 @@ class Preparation final : public Resolve {
     return {(*this)(tensor), tensor.shape[1] * tensor.rowStride, tensor.rowStride};
   }
   void make(const onehead::Attention& o) {
-    Attention arguments{o.query.shape[0],
-                        o.query.shape[1],
-                        o.key.shape[1],
+    if (o.lengthFirst() || o.algorithm == onehead::AttentionAlgorithm::multiQueryReshaped)
+      unsupported("the CPU device has no multi-query algorithm yet.");
+    Attention arguments{o.batch(),
+                        o.queries(),
+                        o.keys(),
                         o.heads,
                         o.keyValueHeads,
                         o.headSize,
