@@ -200,13 +200,12 @@ Attention attention(const Arguments& arguments) {
   const Tensor& query = arguments.floating(arguments.tensor("query", 3, true), "query");
   const Tensor& key = arguments.typed(arguments.tensor("key", 3, true), "key", query.dtype);
   auto algorithm = arguments.choice<AttentionAlgorithm>("algorithm",
-                                                        {{"auto", query.shape[1] == 1 ? AttentionAlgorithm::splitKeyValue : AttentionAlgorithm::memoryEfficient},
-       {"multi-head", AttentionAlgorithm::multiHead},
+                                                        {{"multi-head", AttentionAlgorithm::multiHead},
                                                          {"multi-query", AttentionAlgorithm::multiQuery},
                                                          {"multi-query-1", AttentionAlgorithm::multiQueryReshaped},
                                                          {"memory-efficient", AttentionAlgorithm::memoryEfficient},
                                                          {"split-kv", AttentionAlgorithm::splitKeyValue}},
-                                                        "auto");
+                                                        "memory-efficient");
   const bool lengthFirst = algorithm == AttentionAlgorithm::multiQuery;
   int64_t batch = query.shape[lengthFirst ? 1 : 0], queries = query.shape[lengthFirst ? 0 : 1];
   int64_t keys = key.shape[lengthFirst ? 0 : 1];
