@@ -45,7 +45,10 @@ export interface Context<Settings> {
   settings: Settings;
   signal?: AbortSignal;
   /** Measures variants side by side: each variant's stages by name. */
-  measure(samplers: readonly Sampler[], effort?: { repeats?: number }): Promise<Map<string, Record<string, Statistics>>>;
+  measure(
+    samplers: readonly Sampler[],
+    effort?: { repeats?: number },
+  ): Promise<Map<string, Record<string, Statistics>>>;
   /** A Whisper's shape by its name. */
   shape(model: string): WhisperConfig;
   /** Keeps an operation-by-operation trace under a track's name, when one is wanted. */

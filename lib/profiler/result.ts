@@ -39,9 +39,13 @@ export async function writeResults(file: string, experiments: readonly Experimen
     await writeFile(temporary, `${JSON.stringify({ format, experiments }, null, 1)}\n`);
     await rename(temporary, file);
   } catch (cause) {
-    throw new OneheadError('INVALID_ARGUMENT', `Cannot write ${file}: ${(cause as Error).message}; name another file.`, {
-      cause,
-    });
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Cannot write ${file}: ${(cause as Error).message}; name another file.`,
+      {
+        cause,
+      },
+    );
   }
 }
 
@@ -77,7 +81,12 @@ export async function readResults(file: string): Promise<ExperimentResult[]> {
     const reason = cause instanceof SyntaxError ? 'it is not JSON' : (cause as Error).message;
     throw new OneheadError('INVALID_ARGUMENT', `Cannot read results from ${file}: ${reason}.`, { cause });
   }
-  if (!isRecord(json) || json.format !== format || !Array.isArray(json.experiments) || !json.experiments.every(isExperiment)) {
+  if (
+    !isRecord(json) ||
+    json.format !== format ||
+    !Array.isArray(json.experiments) ||
+    !json.experiments.every(isExperiment)
+  ) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
       `${file} does not hold results of \`onehead profile --json\`; name a file that it has written.`,

@@ -1,6 +1,6 @@
 /** The decoder of a batch of slots: its caches, its state on the device, and the programs that change them. */
 import type { Device } from '../device/device.js';
-import type { AttentionAlgorithm, DecodingState, Operations } from '../device/operations.js';
+import type { DecodingState, Operations } from '../device/operations.js';
 import type { Program } from '../device/program.js';
 import type { Tensor } from '../device/tensor.js';
 import type { GenerationConfig, WhisperConfig } from './config.js';
@@ -151,19 +151,15 @@ export class Decoder {
   #layers(ops: Operations, count: number, start: Tensor): Tensor {
     const { decoder } = this.#parameters;
     const { heads, keyValueHeads, crossKeyValueHeads } = this.#config.decoder;
-    const algorithm: AttentionAlgorithm = count === 1 ? 'split-kv' : 'memory-efficient';
     let x = ops.embed(this.#state.tokens, start, decoder.tokens, decoder.positions, { count });
     decoder.layers.forEach((layer, index) => {
       ops.scope(`decoder.${index}`, () => {
-        const shape = { heads, keyValueHeads, algorithm: this.#attention.self ?? algorithm };
+        const shape = { heads, keyValueHeads, algorithm: this.#attention.self };
         x = ops.scope('self', () => decoderSelfAttention(ops, x, layer.self, this.#self[index], start, shape));
+        const crossShape = { heads, keyValueHeads: crossKeyValueHeads, algorithm: this.#attention.cross };
         x = ops.scope('cross', () => {
-          const crossShape = {
-            heads,
-            keyValueHeads: crossKeyValueHeads,
-            algorithm: this.#attention.cross ?? algorithm,
-          };
-          return crossAttention(ops, x, layer.cross, this.#crossKeyValues(ops, layer, this.#cross[index]), crossShape);
+          const cache = this.#crossKeyValues(ops, layer, this.#cross[index]);
+          return crossAttention(ops, x, layer.cross, cache, crossShape);
         });
         x = ops.scope('feed-forward', () => feedForward(ops, x, layer.feedForward));
       });

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "../core/error.h"
+#include "batched_attention.h"
 #include "executable.h"
 #include "products.h"
 #include "storage.h"
@@ -216,8 +217,10 @@ class Preparation final : public Resolve {
     return {(*this)(tensor), tensor.shape[1] * tensor.rowStride, tensor.rowStride};
   }
   void make(const onehead::Attention& o) {
-    if (o.lengthFirst() || o.algorithm == onehead::AttentionAlgorithm::multiQueryReshaped)
-      unsupported("the CPU device has no multi-query algorithm yet.");
+    if (isBatchedAttention(o)) {
+      for (auto& step : batchedAttention(o, kernels_, engine_, stream_, *this)) add(std::move(step));
+      return;
+    }
     Attention arguments{o.batch(),
                         o.queries(),
                         o.keys(),

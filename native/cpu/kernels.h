@@ -102,6 +102,20 @@ struct Attention {
 size_t attentionScratch(const Attention& arguments, AttentionAlgorithm algorithm, int threads);
 
 /**
+ * weights = softmax(scores * scale) over the last dimension of a score matrix that a product left in memory. Causal and
+ * start as in Attention: the weights of keys that a query does not see are zero, and their scores are not read.
+ */
+struct Softmax {
+  int64_t batch, queries, heads, keys;
+  float* scores;  // [batch, queries, heads, keys]; overwritten
+  void* weights;  // of the same shape; may be the scores themselves where it is float32
+  Format weightFormat;
+  bool causal;
+  const int32_t* start;  // [batch] or null
+  float scale;
+};
+
+/**
  * Whisper's log-mel spectrogram. samples [batch, (frames - 1) * hop + fftSize], the first frame starting at sample 0
  * (the caller pads); features [batch, mels, frames] = (max(log10(max(mel, 1e-10)), peak - 8) + 4) / 4, where peak is
  * the larger of this window's highest log10 value and peak[b], which is updated to it. A start value of -infinity means
@@ -189,6 +203,7 @@ struct Kernels {
   void (*linearRows)(const LinearRows&, const Team&);
   void (*layerNorm)(const LayerNorm&, const Team&);
   void (*attention)(const Attention&, AttentionAlgorithm, const Team&);
+  void (*softmax)(const Softmax&, const Team&);
   void (*logMel)(const LogMel&, const Team&);
   void (*transposeCast)(const TransposeCast&, const Team&);
   void (*embed)(const Embed&, const Team&);

@@ -70,6 +70,17 @@ export function product(x: ArrayLike<number>, weight: ArrayLike<number>, depth: 
   return y;
 }
 
+/** x [rows, columns, width] to [columns, rows, width]. */
+export function swapOuter(x: Float32Array, rows: number, columns: number): Float32Array {
+  const width = x.length / (rows * columns);
+  const y = new Float32Array(x.length);
+  for (let i = 0; i < rows * columns; ++i) {
+    const [row, column] = [Math.floor(i / columns), i % columns];
+    y.set(x.subarray(i * width, (i + 1) * width), (column * rows + row) * width);
+  }
+  return y;
+}
+
 export interface AttentionSizes {
   batch: number;
   queries: number;

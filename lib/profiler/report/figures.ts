@@ -50,10 +50,7 @@ export function valuesOf(rows: readonly ProfileRow[], field: string): (string | 
 }
 
 /** The first row whose case has these values. */
-export function findRow(
-  rows: readonly ProfileRow[],
-  wanted: Record<string, string | number>,
-): ProfileRow | undefined {
+export function findRow(rows: readonly ProfileRow[], wanted: Record<string, string | number>): ProfileRow | undefined {
   return rows.find((row) => Object.entries(wanted).every(([name, value]) => row.case[name] === value));
 }
 
@@ -93,7 +90,10 @@ export function toText({ title, columns, rows, note }: Table): string {
   const widths = columns.map((_, i) => Math.max(...cells.map((line) => line[i].length)));
   const left = columns.map((_, i) => rows.some((line) => /^[^\d<>±-]/.test(line[i])));
   const write = (line: string[]) =>
-    line.map((cell, i) => (left[i] ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  ').trimEnd();
+    line
+      .map((cell, i) => (left[i] ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
+      .join('  ')
+      .trimEnd();
   const ruler = widths.map((width) => '-'.repeat(width)).join('  ');
   return `${[title, '', write(columns), ruler, ...rows.map(write), ...(note ? ['', note] : [])].join('\n')}\n`;
 }
