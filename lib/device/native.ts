@@ -33,7 +33,9 @@ export interface NativePart {
 
 export interface NativeRunResult {
   times: number;
+  elapsed: number;
   microseconds?: Float64Array;
+  parts?: { operation: number; name: string; microseconds: number }[];
 }
 
 export interface NativeProgram {

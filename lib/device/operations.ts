@@ -133,6 +133,11 @@ export class Operations {
     return this.#record('logMel', { samples, window, filters, peak, hop, ...rest });
   }
 
+  /** The same elements in other memory: a cache that is cloned before it is read, for instance. */
+  copy(x: Tensor, options: Pick<OutputOptions, 'output'> = {}): Tensor {
+    return this.#record('copy', { x, ...options });
+  }
+
   /** [batch, rows, columns] float32 to [batch, columns, rows] of another type. */
   transposeCast(x: Tensor, options: OutputOptions = {}): Tensor {
     return this.#record('transposeCast', { x, ...options });

@@ -5,9 +5,9 @@ import type { Program } from '../device/program.js';
 import type { Tensor } from '../device/tensor.js';
 import type { GenerationConfig, WhisperConfig } from './config.js';
 import { crossAttention, decoderSelfAttention, feedForward, type KeyValueCache } from './layers.js';
-import type { Parameters } from './parameters.js';
+import type { DecoderLayer, Parameters } from './parameters.js';
 import { suppressionMask } from './prompt.js';
-import type { DataType } from './types.js';
+import type { AttentionChoice, DataType } from './types.js';
 
 /** What one slot is to decode. */
 export interface SlotRequest {
@@ -39,6 +39,8 @@ export class Decoder {
   readonly #config: WhisperConfig;
   readonly #generation: GenerationConfig;
   readonly #parameters: Parameters;
+  readonly #attention: AttentionChoice;
+  readonly #encoded: Tensor;
   readonly #self: KeyValueCache[];
   readonly #cross: KeyValueCache[];
   readonly #state: DecodingState;
@@ -61,12 +63,15 @@ export class Decoder {
     parameters: Parameters,
     dtype: DataType,
     encoded: Tensor,
+    attention: AttentionChoice = {},
   ) {
     this.batch = encoded.shape[0];
     this.#device = device;
     this.#config = config;
     this.#generation = generation;
     this.#parameters = parameters;
+    this.#attention = attention;
+    this.#encoded = encoded;
     const { batch } = this;
     const { width, decoder, targetPositions, sourcePositions, vocabulary } = config;
     const own = (type: DataType | 'int32' | 'uint8', shape: number[], data?: Uint8Array): Tensor => {
@@ -99,7 +104,7 @@ export class Decoder {
     this.#noSpeech = own('float32', [batch]);
     this.#firstLogits = own('float32', [2, batch, vocabulary]);
     this.#suppressed = own('uint8', [vocabulary], suppressionMask(generation, vocabulary));
-    this.#crossCache = this.#recordCrossCache(encoded);
+    this.#crossCache = this.#recordCrossCache();
     this.#step = this.#recordStep();
     this.#choose = device.record('choose', (ops) => this.#nextToken(ops, this.#firstLogits.slice(0)));
   }
@@ -115,16 +120,31 @@ export class Decoder {
     return this.#crossCache.run({ signal });
   }
 
-  #recordCrossCache(encoded: Tensor): Program {
+  /** A layer's keys and values of the audio, into its cache or into temporaries. */
+  #projectKeyValues(ops: Operations, { cross }: DecoderLayer, into?: KeyValueCache): KeyValueCache {
+    const project = (part: 'key' | 'value') =>
+      ops.linear(this.#encoded, cross[part].weight, { bias: cross[part].bias, output: into?.[part] });
+    return { key: project('key'), value: project('value') };
+  }
+
+  #recordCrossCache(): Program {
     return this.#device.record('cross-cache', (ops) => {
-      this.#parameters.decoder.layers.forEach(({ cross }, index) => {
-        ops.scope(`decoder.${index}/cross`, () => {
-          for (const part of ['key', 'value'] as const) {
-            ops.linear(encoded, cross[part].weight, { bias: cross[part].bias, output: this.#cross[index][part] });
-          }
-        });
+      this.#parameters.decoder.layers.forEach((layer, index) => {
+        ops.scope(`decoder.${index}/cross`, () => this.#projectKeyValues(ops, layer, this.#cross[index]));
       });
     });
+  }
+
+  /** The cache itself, unless something else is to be measured. */
+  #crossKeyValues(ops: Operations, layer: DecoderLayer, cache: KeyValueCache): KeyValueCache {
+    switch (this.#attention.crossKeyValues) {
+      case 'copied':
+        return { key: ops.copy(cache.key), value: ops.copy(cache.value) };
+      case 'recomputed':
+        return this.#projectKeyValues(ops, layer);
+      default:
+        return cache;
+    }
   }
 
   /** The layers over `count` tokens a slot, from position start[b] on. */
@@ -134,10 +154,13 @@ export class Decoder {
     let x = ops.embed(this.#state.tokens, start, decoder.tokens, decoder.positions, { count });
     decoder.layers.forEach((layer, index) => {
       ops.scope(`decoder.${index}`, () => {
-        const shape = { heads, keyValueHeads };
+        const shape = { heads, keyValueHeads, algorithm: this.#attention.self };
         x = ops.scope('self', () => decoderSelfAttention(ops, x, layer.self, this.#self[index], start, shape));
-        const crossShape = { heads, keyValueHeads: crossKeyValueHeads };
-        x = ops.scope('cross', () => crossAttention(ops, x, layer.cross, this.#cross[index], crossShape));
+        const crossShape = { heads, keyValueHeads: crossKeyValueHeads, algorithm: this.#attention.cross };
+        x = ops.scope('cross', () => {
+          const cache = this.#crossKeyValues(ops, layer, this.#cross[index]);
+          return crossAttention(ops, x, layer.cross, cache, crossShape);
+        });
         x = ops.scope('feed-forward', () => feedForward(ops, x, layer.feedForward));
       });
     });

@@ -10,7 +10,7 @@ import { FeatureExtractor, type WindowFiller } from './features.js';
 import { bundledModel, resolveModel } from './hub.js';
 import { loadParameters, type Parameters } from './parameters.js';
 import { checkLanguage, checkTask, checkTimestamps, promptTokens } from './prompt.js';
-import type { DataType, LoadOptions, Task, TimestampMode } from './types.js';
+import type { AttentionChoice, DataType, LoadOptions, Task, TimestampMode } from './types.js';
 
 export interface GenerateOptions {
   /** Code or name; detected for each window when absent and the model is multilingual. */
@@ -31,6 +31,24 @@ export interface Generation extends SlotResult {
   averageLogProbability: number;
 }
 
+/** Throws OneheadError INVALID_ARGUMENT. */
+function checkLoading(dtype = 'auto', batch = 1): void {
+  if (!Number.isInteger(batch) || batch < 1) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Expected batch to be a whole number of at least 1 but received ${batch}.`,
+    );
+  }
+  const types = ['auto', 'float32', 'float16', 'bfloat16'];
+  if (!types.includes(dtype)) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Expected dtype to be 'auto', 'float32', 'float16' or 'bfloat16' but received '${dtype}'.`,
+      { argument: 'dtype' },
+    );
+  }
+}
+
 export class WhisperModel {
   readonly checkpoint: Checkpoint;
   readonly device: Device;
@@ -46,7 +64,14 @@ export class WhisperModel {
   #queue: Promise<unknown> = Promise.resolve();
   #disposed = false;
 
-  private constructor(checkpoint: Checkpoint, device: Device, dtype: DataType, parameters: Parameters, batch: number) {
+  private constructor(
+    checkpoint: Checkpoint,
+    device: Device,
+    dtype: DataType,
+    parameters: Parameters,
+    batch: number,
+    attention: AttentionChoice,
+  ) {
     this.checkpoint = checkpoint;
     this.device = device;
     this.dtype = dtype;
@@ -55,47 +80,41 @@ export class WhisperModel {
     const { config, generation, preprocessor } = checkpoint;
     this.#extractor = new FeatureExtractor(device, preprocessor, batch);
     this.#encoded = device.tensor(dtype, [batch, config.sourcePositions, config.width]);
-    this.#decoder = new Decoder(device, config, generation, parameters, dtype, this.#encoded);
-    this.#encode = recordEncoder(device, config, parameters, dtype, this.#extractor.features, this.#encoded);
+    this.#decoder = new Decoder(device, config, generation, parameters, dtype, this.#encoded, attention);
+    const { features } = this.#extractor;
+    this.#encode = recordEncoder(device, config, parameters, dtype, features, this.#encoded, attention.encoder);
   }
 
   /**
    * Loads a folder, a hub name such as 'openai/whisper-tiny', or the bundled model when no name is given. Throws OneheadError:
    * MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED, DEVICE_UNAVAILABLE, NOT_SUPPORTED, OUT_OF_MEMORY.
    */
-  static async load(
-    nameOrDirectory?: string,
+  static async load(nameOrDirectory?: string, options: LoadOptions & { batch?: number } = {}): Promise<WhisperModel> {
+    const { onDownload, signal } = options;
+    checkLoading(options.dtype, options.batch);
+    const directory =
+      nameOrDirectory === undefined ? bundledModel() : await resolveModel(nameOrDirectory, { onDownload, signal });
+    return WhisperModel.open(await readCheckpoint(directory), options);
+  }
+
+  /** As `load`, of a checkpoint that was read or made up. @internal */
+  static async open(
+    checkpoint: Checkpoint,
     {
       device: kind = 'cpu',
       dtype = 'auto',
       threads,
-      onDownload,
       signal,
       batch = 1,
-    }: LoadOptions & { batch?: number } = {},
+      attention = {},
+    }: LoadOptions & { batch?: number; attention?: AttentionChoice } = {},
   ): Promise<WhisperModel> {
-    if (!Number.isInteger(batch) || batch < 1) {
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `Expected batch to be a whole number of at least 1 but received ${batch}.`,
-      );
-    }
-    const types = ['auto', 'float32', 'float16', 'bfloat16'];
-    if (!types.includes(dtype)) {
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `Expected dtype to be 'auto', 'float32', 'float16' or 'bfloat16' but received '${dtype}'.`,
-        { argument: 'dtype' },
-      );
-    }
-    const directory =
-      nameOrDirectory === undefined ? bundledModel() : await resolveModel(nameOrDirectory, { onDownload, signal });
-    const checkpoint = await readCheckpoint(directory);
+    checkLoading(dtype, batch);
     const device = new Device(kind, { threads });
     try {
       const type = dtype === 'auto' ? device.defaultDtype : dtype;
       const parameters = await loadParameters(device, checkpoint, type);
-      const model = new WhisperModel(checkpoint, device, type, parameters, batch);
+      const model = new WhisperModel(checkpoint, device, type, parameters, batch, attention);
       await model.#decoder.prepare();
       await model.#encode.prepare();
       signal?.throwIfAborted();

@@ -1,4 +1,5 @@
 /** The public shapes of a transcription: OpenAI's verbose_json. */
+import type { AttentionAlgorithm } from '../device/operations.js';
 
 /** A stretch of speech with its times, in seconds from the start of the audio. */
 export interface Segment {
@@ -35,6 +36,16 @@ export interface TranscribeProgress {
 export type Task = 'transcribe' | 'translate';
 export type TimestampMode = 'none' | 'segment';
 export type DataType = 'float32' | 'float16' | 'bfloat16';
+
+/** How attention is computed, for measurements; what is left out is chosen for the shape. */
+export interface AttentionChoice {
+  encoder?: AttentionAlgorithm;
+  /** The decoder's self-attention. */
+  self?: AttentionAlgorithm;
+  cross?: AttentionAlgorithm;
+  /** Where a decode step has the audio's keys and values from: the cache, a copy of it made in each step, or projected anew in each. */
+  crossKeyValues?: 'cached' | 'copied' | 'recomputed';
+}
 
 export interface LoadOptions {
   /** 'cpu' (the default), 'cuda' or 'cuda:N'. */

@@ -129,6 +129,13 @@ LogMel logMel(const Arguments& arguments) {
           hop};
 }
 
+Copy copy(const Arguments& arguments) {
+  const Tensor& x = arguments.tensor("x");
+  if (x.shape.empty() || x.elements() <= 0) arguments.refuse("INVALID_SHAPE", "x", "elements", toString(x.shape));
+  if (!x.contiguous()) arguments.refuse("INVALID_ARGUMENT", "x", "a whole tensor", "a view of some of its columns");
+  return {x, arguments.output(x.dtype, x.shape)};
+}
+
 TransposeCast transposeCast(const Arguments& arguments) {
   const Tensor& x = arguments.typed(arguments.tensor("x", 3), "x", DType::float32);
   return {x, arguments.output(arguments.dtype(DType::float32), {x.shape[0], x.shape[2], x.shape[1]})};
@@ -336,6 +343,7 @@ Operation describe(const Request& request, Recorder& recorder, Tensor& output) {
   using Make = std::function<OperationDescription(const Arguments&, Tensor&)>;
   static const std::map<std::string, Make> makers{
       {"logMel", [](auto& a, auto& y) { return run(logMel, a, y); }},
+      {"copy", [](auto& a, auto& y) { return run(copy, a, y); }},
       {"transposeCast", [](auto& a, auto& y) { return run(transposeCast, a, y); }},
       {"convolution", [](auto& a, auto& y) { return run(convolution, a, y); }},
       {"layerNorm", [](auto& a, auto& y) { return run(layerNorm, a, y); }},

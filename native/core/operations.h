@@ -21,6 +21,12 @@ struct LogMel {
   void tensors(auto visit) const { visit(samples, window, filters, peak, y); }
 };
 
+/** x of any shape -> y, the same elements. */
+struct Copy {
+  Tensor x, y;
+  void tensors(auto visit) const { visit(x, y); }
+};
+
 /** x [B, R, C] -> y [B, C, R] of another dtype. */
 struct TransposeCast {
   Tensor x, y;
@@ -112,7 +118,7 @@ struct NextToken {
   }
 };
 
-using OperationDescription = std::variant<LogMel, TransposeCast, Convolution, LayerNorm, Linear, Attention, Embed,
+using OperationDescription = std::variant<LogMel, Copy, TransposeCast, Convolution, LayerNorm, Linear, Attention, Embed,
                                           GatherRows, TokenProbability, NextToken>;
 
 struct Operation {

@@ -128,22 +128,24 @@ class BatchedAttention {
     }
     if (reshapes_) {
       Rows to{nullptr, o_.queries() * o_.query.columns() * element_, o_.query.columns() * element_};
-      kernel(ReshapeQuery{copy(o_.query, to, nullptr), query_, nullptr}, reshapeQuery);
+      kernel("split", ReshapeQuery{copy(o_.query, to, nullptr), query_, nullptr}, reshapeQuery);
     }
     if (sanitises_)
-      kernel(CopyVisible{o_.batch(), keys_, o_.queries(), size_t(o_.headSize * element_), rows(o_.value),
+      kernel("copy values",
+             CopyVisible{o_.batch(), keys_, o_.queries(), size_t(o_.headSize * element_), rows(o_.value),
                          at<int32_t>(*o_.start), values_, nullptr},
              copyVisible);
     const Strides matrix{keys_ * o_.heads * o_.queries(), keys_ * o_.heads, keys_};
-    product(query(), keys(), {ofQueries(keys_, matrix, memory::data_type::f32), nullptr, scores_});
-    kernel(SoftmaxStep{{o_.batch(), o_.queries(), o_.heads, keys_, nullptr, nullptr, format_, o_.causal,
+    product("scores", query(), keys(), {ofQueries(keys_, matrix, memory::data_type::f32), nullptr, scores_});
+    kernel("softmax",
+           SoftmaxStep{{o_.batch(), o_.queries(), o_.heads, keys_, nullptr, nullptr, format_, o_.causal,
                         o_.start ? at<int32_t>(*o_.start) : nullptr, o_.scale},
                        scores_,
                        weights_,
                        nullptr,
                        kernels_.softmax},
            softmaxStep);
-    product({ofQueries(keys_, matrix, type_), nullptr, weights_}, values(),
+    product("values", {ofQueries(keys_, matrix, type_), nullptr, weights_}, values(),
             {ofQueries(o_.headSize, strides(o_.y), type_), resolve_(o_.y), 0});
     return std::move(steps_);
   }
@@ -206,7 +208,9 @@ class BatchedAttention {
   CopyRows copy(const Tensor& from, const Rows& to, const int32_t* start) {
     return {o_.batch(), o_.queries(), size_t(from.columns() * element_), rows(from), to, start};
   }
-  void append(const Tensor& from, const Tensor& to) { kernel(copy(from, rows(to), at<int32_t>(*o_.start)), copyRows); }
+  void append(const Tensor& from, const Tensor& to) {
+    kernel("append", copy(from, rows(to), at<int32_t>(*o_.start)), copyRows);
+  }
 
   /** A place in the scratch memory. */
   size_t reserve(int64_t bytes) {
@@ -215,11 +219,15 @@ class BatchedAttention {
     return place;
   }
   template <class Arguments>
-  void kernel(const Arguments& arguments, void (*function)(const Arguments&, const Team&)) {
-    steps_.push_back(std::make_unique<KernelStep<Arguments>>(arguments, function, scratchEnd_));
+  void kernel(const char* part, const Arguments& arguments, void (*function)(const Arguments&, const Team&)) {
+    add(part, std::make_unique<KernelStep<Arguments>>(arguments, function, scratchEnd_));
   }
-  void product(const Matrices& x, const Matrices& w, const Matrices& y) {
-    steps_.push_back(batchedProduct(x, w, y, engine_, stream_, scratchEnd_));
+  void product(const char* part, const Matrices& x, const Matrices& w, const Matrices& y) {
+    add(part, batchedProduct(x, w, y, engine_, stream_, scratchEnd_));
+  }
+  void add(const char* part, std::unique_ptr<Step> step) {
+    step->part = part;
+    steps_.push_back(std::move(step));
   }
 
   const onehead::Attention& o_;

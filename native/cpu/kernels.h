@@ -74,6 +74,10 @@ struct AttentionView {
 
 enum class AttentionAlgorithm : int32_t { multiHead, memoryEfficient, splitKeyValue };
 
+/** multiHead's passes over the score matrix: all in one call, or one a call, in this order, so that each can be timed.
+ */
+enum class AttentionPass : int32_t { all, scores, softmax, values };
+
 /**
  * softmax(q k^T * scale) v, query head h reading key/value head h * keyValueHeads / heads.
  * With `append`, the new keys and values of this call are first copied to rows start[b] ... start[b] + queries - 1 of
@@ -92,6 +96,7 @@ struct Attention {
   float scale;
   void* y;        // [batch, queries, heads, headSize] contiguous
   void* scratch;  // attentionScratch(...) bytes, 64-byte aligned, shared by the team
+  AttentionPass pass = AttentionPass::all;
 };
 /** Bytes of scratch; for multiHead it holds the whole float32 score matrix [batch, heads, queries, keys]. */
 size_t attentionScratch(const Attention& arguments, AttentionAlgorithm algorithm, int threads);

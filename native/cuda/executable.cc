@@ -34,7 +34,8 @@ CudaExecutable::CudaExecutable(Plan plan, std::shared_ptr<Context> context, std:
       context_(std::move(context)),
       workspace_(std::move(workspace)),
       arena_(plan_.arenaBytes, context_),
-      ends_(*context_, ahead + 1, cudaEventBlockingSync | cudaEventDisableTiming) {}
+      ends_(*context_, ahead + 1, cudaEventBlockingSync | cudaEventDisableTiming),
+      clock_(*context_, 2, cudaEventDefault) {}
 
 void CudaExecutable::record(const Flags& flags, const Events* marks) {
   const Launcher& launcher = context_->launcher();
@@ -45,15 +46,15 @@ void CudaExecutable::record(const Flags& flags, const Events* marks) {
   };
   if (plan_.poison && arena_)
     context_->check(fillBytes(arena_.data(), arena_.bytes(), 0xff, launcher), "recording program '" + plan_.name + "'");
-  size_t marked = 0;
-  for (const Step& step : steps_) {
-    while (marks && marked <= step.operation) mark(marked++);
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const Step& step = steps_[i];
+    mark(i);
     const cudaError_t error = step.launch(launcher, *workspace_);
     if (error == cudaSuccess) continue;
     const Operation& operation = plan_.operations[step.operation];
     context_->check(error, "starting " + operation.name + (operation.label.empty() ? "" : " of " + operation.label));
   }
-  while (marks && marked < marks->size()) mark(marked++);
+  mark(steps_.size());
   auto* progress = reinterpret_cast<Progress*>(context_->progress().device);
   context_->check(publish(progress, flags.data, flags.count, launcher), "recording program '" + plan_.name + "'");
 }
@@ -86,6 +87,23 @@ void CudaExecutable::waitFor(int64_t replays) {
   context_->check(cudaEventSynchronize(ends_[size_t(replays % (ahead + 1))]), "running program '" + plan_.name + "'");
 }
 
+void CudaExecutable::report(const Events& marks, RunResult& result) {
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    float milliseconds = 0;
+    context_->check(cudaEventElapsedTime(&milliseconds, marks[i], marks[i + 1]), "timing program '" + plan_.name + "'");
+    const double microseconds = double(milliseconds) * 1000;
+    const Step& step = steps_[i];
+    result.microseconds[step.operation] += microseconds;
+    if (!*step.part) continue;
+    auto same = [&](const RunResult::Part& part) {
+      return part.operation == step.operation && part.name == step.part;
+    };
+    auto part = std::find_if(result.parts.begin(), result.parts.end(), same);
+    if (part == result.parts.end()) part = result.parts.insert(part, {step.operation, step.part, 0});
+    part->microseconds += microseconds;
+  }
+}
+
 bool CudaExecutable::allSet(const Flags& flags) {
   std::vector<int32_t> values(static_cast<size_t>(flags.count));
   download(*context_, values.data(), reinterpret_cast<const std::byte*>(flags.data), values.size() * sizeof(int32_t));
@@ -102,7 +120,7 @@ RunResult CudaExecutable::run(const RunOptions& options, const std::atomic<bool>
              options.until.elements()};
   if (flags.data && allSet(flags)) return result;
 
-  const Events marks(*context_, options.trace ? plan_.operations.size() + 1 : 0, cudaEventDefault);
+  const Events marks(*context_, options.trace ? steps_.size() + 1 : 0, cudaEventDefault);
   Graph traced;
   if (options.trace) {
     traced = capture(flags, &marks);
@@ -116,22 +134,23 @@ RunResult CudaExecutable::run(const RunOptions& options, const std::atomic<bool>
   progress->replays = 0;
   progress->endedAt = 0;
   int64_t launched = 0;
+  context_->check(cudaEventRecord(clock_[0], context_->stream()), doing);
   while (launched < options.times && !cancelled && progress->endedAt == 0) {
     context_->check(cudaGraphLaunch(options.trace ? traced.get() : graph_.get(), context_->stream()), doing);
     ++launched;
     if (options.trace) {
       context_->synchronize(doing);
-      for (size_t i = 0; i < plan_.operations.size(); ++i) {
-        float milliseconds = 0;
-        context_->check(cudaEventElapsedTime(&milliseconds, marks[i], marks[i + 1]), doing);
-        result.microseconds[i] += double(milliseconds) * 1000;
-      }
+      report(marks, result);
     } else {
       context_->check(cudaEventRecord(ends_[size_t(launched % (ahead + 1))], context_->stream()), doing);
       waitFor(launched - ahead);
     }
   }
+  context_->check(cudaEventRecord(clock_[1], context_->stream()), doing);
   context_->synchronize(doing);
+  float milliseconds = 0;
+  context_->check(cudaEventElapsedTime(&milliseconds, clock_[0], clock_[1]), doing);
+  result.elapsed = double(milliseconds) * 1000;
   result.times = progress->endedAt ? int64_t(progress->endedAt) : launched;
   return result;
 }

@@ -51,8 +51,10 @@ class CudaExecutable final : public Executable {
  public:
   CudaExecutable(Plan plan, std::shared_ptr<Context> context, std::shared_ptr<Workspace> workspace);
 
-  /** Adds launches of the operation with this index. */
-  void add(Launch launch, size_t operation) { steps_.push_back({std::move(launch), operation}); }
+  /** Adds launches of the operation with this index; `part` names a stage of it that traces tell apart, or is empty. */
+  void add(Launch launch, size_t operation, const char* part) {
+    steps_.push_back({std::move(launch), operation, part});
+  }
   std::byte* arena() const { return arena_.data(); }
   const Plan& plan() const { return plan_; }
 
@@ -62,15 +64,18 @@ class CudaExecutable final : public Executable {
   struct Step {
     Launch launch;
     size_t operation;
+    const char* part;
   };
   struct Flags {
     const int32_t* data = nullptr;
     int64_t count = 0;
     bool operator==(const Flags&) const = default;
   };
-  /** One replay as a graph; with `marks`, an event before each operation and one behind the last. */
+  /** One replay as a graph; with `marks`, an event before each step and one behind the last. */
   Graph capture(const Flags& flags, const Events* marks);
   void record(const Flags& flags, const Events* marks);
+  /** Adds a traced replay's times. */
+  void report(const Events& marks, RunResult& result);
   /** Waits until so many replays are done. */
   void waitFor(int64_t replays);
   bool allSet(const Flags& flags);
@@ -80,7 +85,8 @@ class CudaExecutable final : public Executable {
   std::shared_ptr<Workspace> workspace_;
   Buffer arena_;
   std::vector<Step> steps_;
-  Events ends_;  // of the latest replays, in turn
+  Events ends_;   // of the latest replays, in turn
+  Events clock_;  // before and behind a run
   Graph graph_;
   Flags captured_;
   int64_t capturedGeneration_ = -1;

@@ -14,6 +14,24 @@ size_t rounded(size_t bytes) { return (bytes + scratchAlignment - 1) / scratchAl
 
 bool multipleOf16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
+const char* nameOf(AttentionStage stage) {
+  switch (stage) {
+    case AttentionStage::all:
+      return "";
+    case AttentionStage::append:
+      return "append";
+    case AttentionStage::reshape:
+      return "reshape";
+    case AttentionStage::scores:
+      return "scores";
+    case AttentionStage::softmax:
+      return "softmax";
+    case AttentionStage::values:
+      return "values";
+  }
+  return "";
+}
+
 class Preparation {
  public:
   Preparation(CudaExecutable& executable, Context& context, Workspace& workspace, CublasLt* cublasLt)
@@ -44,9 +62,9 @@ class Preparation {
     throw Error("NOT_SUPPORTED", name_ + ": " + reason);
   }
   /** Adds a launch that needs so much scratch memory and so many counters. */
-  void add(Launch launch, size_t scratchBytes = 0, size_t counters = 0) {
+  void add(Launch launch, size_t scratchBytes = 0, size_t counters = 0, const char* part = "") {
     workspace_.atLeast(scratchBytes, counters);
-    executable_.add(std::move(launch), index_);
+    executable_.add(std::move(launch), index_, part);
   }
   /** Adds a kernel that needs nothing but its arguments. */
   template <class Arguments>
@@ -62,6 +80,11 @@ class Preparation {
       unsupported("a window of " + std::to_string(arguments.fftSize) +
                   " samples needs more shared memory than this GPU has; Whisper's has 400.");
     kernel(arguments, logMel);
+  }
+  void make(const Copy& o) {
+    add([to = at(o.y), from = at(o.x), bytes = o.x.bytes()](const Launcher& launcher, const Workspace&) {
+      return copyBytes(to, from, bytes, launcher);
+    });
   }
   void make(const TransposeCast& o) {
     kernel({o.x.shape[0], o.x.shape[1], o.x.shape[2], at<float>(o.x), at(o.y), o.y.dtype}, transposeCast);
@@ -230,14 +253,15 @@ class Preparation {
     arguments.scale = o.scale;
     arguments.y = view(o, o.y, "the output");
     const AttentionNeeds needs = attentionNeeds(arguments, o.algorithm, context_.launcher());
-    add(
-        [arguments, algorithm = o.algorithm](const Launcher& launcher, const Workspace& workspace) {
-          AttentionArguments here = arguments;
-          here.scratch = workspace.scratch();
-          here.counters = workspace.counters();
-          return attention(here, algorithm, launcher);
-        },
-        needs.scratchBytes, needs.counters);
+    for (AttentionStage stage : attentionStages(arguments, o.algorithm))
+      add(
+          [arguments, algorithm = o.algorithm, stage](const Launcher& launcher, const Workspace& workspace) {
+            AttentionArguments here = arguments;
+            here.scratch = workspace.scratch();
+            here.counters = workspace.counters();
+            return attention(here, algorithm, stage, launcher);
+          },
+          needs.scratchBytes, needs.counters, nameOf(stage));
   }
 
   void make(const Embed& o) {

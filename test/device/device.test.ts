@@ -155,6 +155,36 @@ describe.each(gpu ? [cudaKind] : ['cpu', cudaKind])('the device %s', (kind) => {
       const [time] = await program.trace(3);
       expect(time).toMatchObject({ name: 'linear', label: 'outer/inner' });
       expect(time.microseconds).toBeGreaterThan(0);
+      expect(time).not.toHaveProperty('parts');
+      expect(await program.time(3)).toBeGreaterThan(0);
+    });
+
+    it('tell the stages of multi-head attention, which add up to it', async () => {
+      const [query, key, value] = [0, 1, 2].map(() => device.tensor('float32', [1, 64, 128]));
+      using program = device.record('stages', (ops) => {
+        ops.attention(query, key, value, { heads: 2, algorithm: 'multi-head' });
+        ops.attention(query, key, value, { heads: 2, algorithm: 'memory-efficient' });
+      });
+      const [multiHead, streaming] = await program.trace(3);
+      expect(multiHead.parts?.map(({ name }) => name)).toEqual(['scores', 'softmax', 'values']);
+      const sum = multiHead.parts!.reduce((total, { microseconds }) => total + microseconds, 0);
+      expect(sum).toBeCloseTo(multiHead.microseconds, 6);
+      expect(streaming).not.toHaveProperty('parts');
+    });
+
+    it('copy tensors of any type and shape', async () => {
+      for (const dtype of ['float32', 'bfloat16', 'int32'] as const) {
+        const data =
+          dtype === 'int32' ? Int32Array.from({ length: 333 }, (_, i) => i) : new Float32Array(333).fill(0.5);
+        const x = device.tensor(dtype, [3, 111], data);
+        const output = device.tensor(dtype, [3, 111]);
+        using program = device.record('copy', (ops) => void ops.copy(ops.copy(x), { output }));
+        await program.run();
+        expect(await output.toFloat32Array()).toEqual(await x.toFloat32Array());
+      }
+      const x = device.tensor('float32', [2, 8]);
+      const refused = await failure(() => device.record('view', (ops) => void ops.copy(x.columns(0, 4))));
+      expect(refused.message).toContain('copy: expected x to be a whole tensor');
     });
   });
 

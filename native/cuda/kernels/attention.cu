@@ -3,26 +3,30 @@
 
 namespace onehead::cuda {
 
-AttentionNeeds attentionNeeds(const AttentionArguments& a, AttentionAlgorithm algorithm, const Launcher& launcher) {
-  switch (algorithm) {
-    case AttentionAlgorithm::memoryEfficient:
-      return streamingNeeds(a, false, launcher);
-    case AttentionAlgorithm::splitKeyValue:
-      return decodeFits(a) ? decodeNeeds(a, launcher) : streamingNeeds(a, true, launcher);
-    default:
-      return baselineNeeds(a, algorithm);
-  }
+namespace {
+
+bool keepsScores(AttentionAlgorithm algorithm) {
+  return algorithm != AttentionAlgorithm::memoryEfficient && algorithm != AttentionAlgorithm::splitKeyValue;
 }
 
-cudaError_t attention(const AttentionArguments& a, AttentionAlgorithm algorithm, const Launcher& launcher) {
-  switch (algorithm) {
-    case AttentionAlgorithm::memoryEfficient:
-      return streamingAttention(a, false, launcher);
-    case AttentionAlgorithm::splitKeyValue:
-      return decodeFits(a) ? decodeAttention(a, launcher) : streamingAttention(a, true, launcher);
-    default:
-      return baselineAttention(a, algorithm, launcher);
-  }
+}  // namespace
+
+std::vector<AttentionStage> attentionStages(const AttentionArguments& a, AttentionAlgorithm algorithm) {
+  if (!keepsScores(algorithm)) return {AttentionStage::all};
+  return baselineStages(a, algorithm);
+}
+
+AttentionNeeds attentionNeeds(const AttentionArguments& a, AttentionAlgorithm algorithm, const Launcher& launcher) {
+  if (keepsScores(algorithm)) return baselineNeeds(a, algorithm);
+  const bool split = algorithm == AttentionAlgorithm::splitKeyValue;
+  return split && decodeFits(a) ? decodeNeeds(a, launcher) : streamingNeeds(a, split, launcher);
+}
+
+cudaError_t attention(const AttentionArguments& a, AttentionAlgorithm algorithm, AttentionStage stage,
+                      const Launcher& launcher) {
+  if (keepsScores(algorithm)) return baselineAttention(a, algorithm, stage, launcher);
+  const bool split = algorithm == AttentionAlgorithm::splitKeyValue;
+  return split && decodeFits(a) ? decodeAttention(a, launcher) : streamingAttention(a, split, launcher);
 }
 
 }  // namespace onehead::cuda

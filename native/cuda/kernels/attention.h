@@ -36,7 +36,8 @@ cudaError_t decodeAttention(const AttentionArguments& arguments, const Launcher&
 AttentionNeeds streamingNeeds(const AttentionArguments& arguments, bool split, const Launcher& launcher);
 cudaError_t streamingAttention(const AttentionArguments& arguments, bool split, const Launcher& launcher);
 AttentionNeeds baselineNeeds(const AttentionArguments& arguments, AttentionAlgorithm algorithm);
-cudaError_t baselineAttention(const AttentionArguments& arguments, AttentionAlgorithm algorithm,
+std::vector<AttentionStage> baselineStages(const AttentionArguments& arguments, AttentionAlgorithm algorithm);
+cudaError_t baselineAttention(const AttentionArguments& arguments, AttentionAlgorithm algorithm, AttentionStage stage,
                               const Launcher& launcher);
 
 }  // namespace onehead::cuda

@@ -68,22 +68,135 @@ struct Layout {
   }
 };
 
-cudaError_t append(const AttentionArguments& a, const AttentionView& from, const AttentionView& to,
-                   const Launcher& launcher) {
-  CopyRowsArguments copy{};
-  copy.rows = a.batch * a.queries;
-  copy.width = a.keyValueHeads * a.headSize;
-  copy.x = from.data;
-  copy.xType = copy.yType = a.type;
-  copy.xRows = {a.queries, from.batchStride, from.rowStride, 1};
-  copy.y = const_cast<void*>(to.data);
-  copy.yRows = {a.queries, to.batchStride, to.rowStride, 1};
-  copy.start = a.start;
-  copy.startInner = a.queries;
-  copy.startStride = to.rowStride;
-  copy.startRows = a.keys;
-  return copyRows(copy, launcher);
-}
+/** One attention's matrices in memory, and the stages that fill them. */
+class Baseline {
+ public:
+  Baseline(const AttentionArguments& a, AttentionAlgorithm algorithm, const Launcher& launcher)
+      : a_(a),
+        launcher_(launcher),
+        layout_(a, algorithm),
+        perHead_(algorithm == AttentionAlgorithm::multiHead),
+        scratch_(static_cast<std::byte*>(a.scratch)),
+        matrixRows_(perHead_ ? a.queries : a.queries * a.heads) {}
+
+  cudaError_t append() {
+    const cudaError_t error = append(a_.newKey, a_.k);
+    return error == cudaSuccess ? append(a_.newValue, a_.v) : error;
+  }
+
+  cudaError_t reshape() {
+    CopyRowsArguments copy = rowsOf(a_.q, a_.heads * a_.headSize);
+    copy.y = scratch_ + layout_.query;
+    copy.yRows = {1, copy.width, 0, 1};
+    return copyRows(copy, launcher_);
+  }
+
+  cudaError_t scores() {
+    AttentionView query = a_.q;
+    const int64_t width = a_.heads * a_.headSize;
+    if (layout_.reshapes) query = {scratch_ + layout_.query, a_.queries * width, width};
+    ProductArguments p = product();
+    p.columns = a_.keys;
+    p.depth = a_.headSize;
+    p.a = query.data;
+    p.aBatch = matrices(query, 1);
+    p.aRows = rows(query);
+    p.b = a_.k.data;
+    p.bBatch = matrices(a_.k, a_.heads / a_.keyValueHeads);
+    p.bStride = a_.k.rowStride;
+    p.epilogue.scale = a_.scale * log2E;
+    p.y = scratch_;
+    p.yType = DType::float32;
+    p.yBatch = scoreMatrices();
+    p.yRows = scoreRows();
+    return cuda::product(p, launcher_);
+  }
+
+  cudaError_t softmax() {
+    const SoftmaxArguments s{a_.batch,
+                             a_.queries * a_.heads,
+                             a_.queries,
+                             a_.heads,
+                             a_.keys,
+                             layout_.stride,
+                             !perHead_,
+                             a_.causal,
+                             a_.start,
+                             reinterpret_cast<const float*>(scratch_),
+                             scratch_ + layout_.weights};
+    const dim3 grid(unsigned(divideUp<int64_t>(s.batch * s.rows, 4)));
+    return withType(a_.type, [&](auto element) {
+      return launch(launcher_, softmaxKernel<decltype(element)>, grid, dim3(128), 0, s);
+    });
+  }
+
+  cudaError_t values() {
+    ProductArguments p = product();
+    p.columns = a_.headSize;
+    p.depth = a_.causal && !a_.start ? least(a_.keys, a_.queries) : a_.keys;
+    p.a = scratch_ + layout_.weights;
+    p.aBatch = scoreMatrices();
+    p.aRows = scoreRows();
+    p.b = a_.v.data;
+    p.bBatch = matrices(a_.v, a_.heads / a_.keyValueHeads);
+    p.bStride = a_.v.rowStride;
+    p.bTransposed = true;
+    if (a_.causal && a_.start) {
+      p.start = a_.start;
+      p.startInner = perHead_ ? a_.heads : 1;
+      p.startExtra = a_.queries;
+    }
+    p.y = const_cast<void*>(a_.y.data);
+    p.yType = a_.type;
+    p.yBatch = matrices(a_.y, 1);
+    p.yRows = rows(a_.y);
+    return cuda::product(p, launcher_);
+  }
+
+ private:
+  CopyRowsArguments rowsOf(const AttentionView& view, int64_t width) const {
+    CopyRowsArguments copy{};
+    copy.rows = a_.batch * a_.queries;
+    copy.width = width;
+    copy.x = view.data;
+    copy.xType = copy.yType = a_.type;
+    copy.xRows = {a_.queries, view.batchStride, view.rowStride, 1};
+    return copy;
+  }
+  cudaError_t append(const AttentionView& from, const AttentionView& to) {
+    CopyRowsArguments copy = rowsOf(from, a_.keyValueHeads * a_.headSize);
+    copy.y = const_cast<void*>(to.data);
+    copy.yRows = {a_.queries, to.batchStride, to.rowStride, 1};
+    copy.start = a_.start;
+    copy.startInner = a_.queries;
+    copy.startStride = to.rowStride;
+    copy.startRows = a_.keys;
+    return copyRows(copy, launcher_);
+  }
+  ProductArguments product() const {
+    ProductArguments p{};
+    p.batch = perHead_ ? a_.batch * a_.heads : a_.batch;
+    p.rows = matrixRows_;
+    p.type = a_.type;
+    return p;
+  }
+  // Matrices of a batch and rows of a matrix: one for each head, or one with all heads as rows.
+  Stepping matrices(const AttentionView& view, int64_t shared) const {
+    return perHead_ ? Stepping{a_.heads, view.batchStride, a_.headSize, shared} : Stepping{1, view.batchStride, 0, 1};
+  }
+  Stepping rows(const AttentionView& view) const {
+    return perHead_ ? Stepping{1, view.rowStride, 0, 1} : Stepping{a_.heads, view.rowStride, a_.headSize, 1};
+  }
+  Stepping scoreMatrices() const { return {1, matrixRows_ * layout_.stride, 0, 1}; }
+  Stepping scoreRows() const { return {1, layout_.stride, 0, 1}; }
+
+  const AttentionArguments& a_;
+  const Launcher& launcher_;
+  const Layout layout_;
+  const bool perHead_;
+  std::byte* const scratch_;
+  const int64_t matrixRows_;
+};
 
 }  // namespace
 
@@ -91,95 +204,32 @@ AttentionNeeds baselineNeeds(const AttentionArguments& a, AttentionAlgorithm alg
   return {Layout(a, algorithm).bytes, 0};
 }
 
-cudaError_t baselineAttention(const AttentionArguments& a, AttentionAlgorithm algorithm, const Launcher& launcher) {
-  const Layout layout(a, algorithm);
-  auto* scratch = static_cast<std::byte*>(a.scratch);
-  const bool perHead = algorithm == AttentionAlgorithm::multiHead;
-  cudaError_t error = cudaSuccess;
-  auto then = [&](auto next) {
-    if (error == cudaSuccess) error = next();
-  };
-  if (a.newKey.data) {
-    then([&] { return append(a, a.newKey, a.k, launcher); });
-    then([&] { return append(a, a.newValue, a.v, launcher); });
+std::vector<AttentionStage> baselineStages(const AttentionArguments& a, AttentionAlgorithm algorithm) {
+  std::vector<AttentionStage> stages;
+  if (a.newKey.data) stages.push_back(AttentionStage::append);
+  if (Layout(a, algorithm).reshapes) stages.push_back(AttentionStage::reshape);
+  for (AttentionStage stage : {AttentionStage::scores, AttentionStage::softmax, AttentionStage::values})
+    stages.push_back(stage);
+  return stages;
+}
+
+cudaError_t baselineAttention(const AttentionArguments& a, AttentionAlgorithm algorithm, AttentionStage stage,
+                              const Launcher& launcher) {
+  Baseline baseline(a, algorithm, launcher);
+  switch (stage) {
+    case AttentionStage::append:
+      return baseline.append();
+    case AttentionStage::reshape:
+      return baseline.reshape();
+    case AttentionStage::scores:
+      return baseline.scores();
+    case AttentionStage::softmax:
+      return baseline.softmax();
+    case AttentionStage::values:
+      return baseline.values();
+    default:
+      return cudaErrorInvalidValue;
   }
-  AttentionView query = a.q;
-  if (layout.reshapes) {
-    CopyRowsArguments copy{};
-    copy.rows = a.batch * a.queries;
-    copy.width = a.heads * a.headSize;
-    copy.x = a.q.data;
-    copy.xType = copy.yType = a.type;
-    copy.xRows = {a.queries, a.q.batchStride, a.q.rowStride, 1};
-    copy.y = scratch + layout.query;
-    copy.yRows = {1, copy.width, 0, 1};
-    then([&] { return copyRows(copy, launcher); });
-    query = {scratch + layout.query, a.queries * copy.width, copy.width};
-  }
-
-  // Matrices of a batch, and rows of a matrix: with a head each, or with all heads as rows.
-  const int64_t sharing = a.heads / a.keyValueHeads, size = a.headSize;
-  auto matrices = [&](const AttentionView& view, int64_t shared) {
-    return perHead ? Stepping{a.heads, view.batchStride, size, shared} : Stepping{1, view.batchStride, 0, 1};
-  };
-  auto rows = [&](const AttentionView& view) {
-    return perHead ? Stepping{1, view.rowStride, 0, 1} : Stepping{a.heads, view.rowStride, size, 1};
-  };
-  const int64_t matrixRows = perHead ? a.queries : a.queries * a.heads;
-  const Stepping scoreMatrices{1, matrixRows * layout.stride, 0, 1}, scoreRows{1, layout.stride, 0, 1};
-
-  ProductArguments scores{};
-  scores.batch = perHead ? a.batch * a.heads : a.batch;
-  scores.rows = matrixRows;
-  scores.columns = a.keys;
-  scores.depth = size;
-  scores.type = a.type;
-  scores.a = query.data;
-  scores.aBatch = matrices(query, 1);
-  scores.aRows = rows(query);
-  scores.b = a.k.data;
-  scores.bBatch = matrices(a.k, sharing);
-  scores.bStride = a.k.rowStride;
-  scores.epilogue.scale = a.scale * log2E;
-  scores.y = scratch;
-  scores.yType = DType::float32;
-  scores.yBatch = scoreMatrices;
-  scores.yRows = scoreRows;
-  then([&] { return product(scores, launcher); });
-
-  SoftmaxArguments softmax{a.batch, a.queries * a.heads, a.queries, a.heads, a.keys, layout.stride, !perHead, a.causal,
-                           a.start, reinterpret_cast<const float*>(scratch), scratch + layout.weights};
-  const dim3 grid(unsigned(divideUp<int64_t>(softmax.batch * softmax.rows, 4)));
-  then([&] {
-    return withType(a.type, [&](auto element) {
-      return launch(launcher, softmaxKernel<decltype(element)>, grid, dim3(128), 0, softmax);
-    });
-  });
-
-  ProductArguments values{};
-  values.batch = scores.batch;
-  values.rows = matrixRows;
-  values.columns = size;
-  values.depth = a.causal && !a.start ? least(a.keys, a.queries) : a.keys;
-  values.type = a.type;
-  values.a = scratch + layout.weights;
-  values.aBatch = scoreMatrices;
-  values.aRows = scoreRows;
-  values.b = a.v.data;
-  values.bBatch = matrices(a.v, sharing);
-  values.bStride = a.v.rowStride;
-  values.bTransposed = true;
-  if (a.causal && a.start) {
-    values.start = a.start;
-    values.startInner = perHead ? a.heads : 1;
-    values.startExtra = a.queries;
-  }
-  values.y = const_cast<void*>(a.y.data);
-  values.yType = a.type;
-  values.yBatch = matrices(a.y, 1);
-  values.yRows = rows(a.y);
-  then([&] { return product(values, launcher); });
-  return error;
 }
 
 }  // namespace onehead::cuda

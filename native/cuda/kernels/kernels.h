@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "../../core/dtype.h"
 #include "../../core/kinds.h"
@@ -131,13 +132,19 @@ struct AttentionArguments {
   void* scratch;
   int32_t* counters;
 };
+/** What an algorithm with the scores in memory does one after another; the others do all at once. */
+enum class AttentionStage { all, append, reshape, scores, softmax, values };
+/** The stages of this case, in order. */
+std::vector<AttentionStage> attentionStages(const AttentionArguments& arguments, AttentionAlgorithm algorithm);
 /** Scratch bytes and counters of an algorithm. */
 struct AttentionNeeds {
   size_t scratchBytes = 0, counters = 0;
 };
 AttentionNeeds attentionNeeds(const AttentionArguments& arguments, AttentionAlgorithm algorithm,
                               const Launcher& launcher);
-cudaError_t attention(const AttentionArguments& arguments, AttentionAlgorithm algorithm, const Launcher& launcher);
+/** Starts one of the stages. */
+cudaError_t attention(const AttentionArguments& arguments, AttentionAlgorithm algorithm, AttentionStage stage,
+                      const Launcher& launcher);
 
 /** As cpu::LogMel. Scratch: none. */
 struct LogMelArguments {
@@ -230,6 +237,9 @@ struct NextTokenArguments {
 };
 size_t nextTokenScratch(int64_t batch, int64_t vocabulary);
 cudaError_t nextToken(const NextTokenArguments& arguments, const Launcher& launcher);
+
+/** Copies between places that do not overlap. */
+cudaError_t copyBytes(void* to, const void* from, size_t bytes, const Launcher& launcher);
 
 /** Fills memory with a byte; a kernel, so that programs hold nothing but kernels. */
 cudaError_t fillBytes(void* memory, size_t bytes, uint8_t value, const Launcher& launcher);

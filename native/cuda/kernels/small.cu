@@ -1,5 +1,5 @@
 // Kernels that only move elements, each bound by the bytes it reads and writes once: embed, gatherRows, transposeCast,
-// copyRows, permute, fillBytes, activateInPlace, and publish, which tells the host how far a program has come.
+// copyRows, copyBytes, permute, fillBytes, activateInPlace, and publish, which tells the host how far a program has come.
 #include "numeric.h"
 
 namespace onehead::cuda {
@@ -86,6 +86,15 @@ __global__ void permuteKernel(const __grid_constant__ PermuteArguments p) {
   }
 }
 
+__global__ void copyBytesKernel(uint8_t* to, const uint8_t* from, size_t bytes, bool aligned) {
+  letNextStart();
+  waitForPrevious();
+  const int64_t vectors = aligned ? int64_t(bytes / 16) : 0;
+  for (int64_t at = firstElement(); at < vectors; at += elementStep())
+    reinterpret_cast<uint4*>(to)[at] = reinterpret_cast<const uint4*>(from)[at];
+  for (int64_t at = vectors * 16 + firstElement(); at < int64_t(bytes); at += elementStep()) to[at] = from[at];
+}
+
 __global__ void fillKernel(uint8_t* memory, size_t bytes, uint8_t value) {
   letNextStart();
   waitForPrevious();
@@ -153,6 +162,12 @@ cudaError_t permute(const PermuteArguments& p, const Launcher& launcher) {
   const dim3 blocks(blocksFor(p.outputs * p.channels * p.kernel, launcher));
   return p.elementBytes == 2 ? launch(launcher, permuteKernel<uint16_t>, blocks, dim3(threads), 0, p)
                              : launch(launcher, permuteKernel<uint32_t>, blocks, dim3(threads), 0, p);
+}
+
+cudaError_t copyBytes(void* to, const void* from, size_t bytes, const Launcher& launcher) {
+  const bool aligned = (reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % 16 == 0;
+  return launch(launcher, copyBytesKernel, dim3(blocksFor(int64_t(bytes / 16 + 1), launcher)), dim3(threads), 0,
+                static_cast<uint8_t*>(to), static_cast<const uint8_t*>(from), bytes, aligned);
 }
 
 cudaError_t fillBytes(void* memory, size_t bytes, uint8_t value, const Launcher& launcher) {
