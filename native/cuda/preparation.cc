@@ -21,7 +21,7 @@ const char* nameOf(AttentionStage stage) {
     case AttentionStage::append:
       return "append";
     case AttentionStage::reshape:
-      return "reshape";
+      return "split";
     case AttentionStage::scores:
       return "scores";
     case AttentionStage::softmax:
