@@ -1,5 +1,5 @@
-// Checks of the emulation itself: each kernel here is wrong in one way that a GPU may forgive today and not tomorrow, and
-// the emulation has to see it. The first ones are right, so that it does not cry wolf.
+// Checks of the emulation itself: each kernel here is wrong in one way that a GPU may forgive today and not tomorrow,
+// and the emulation has to see it. The first ones are right, so that it does not cry wolf.
 #include <cmath>
 #include <cstdio>
 #include <vector>
@@ -56,7 +56,8 @@ void expect(bool fine, const char* what) {
   std::printf("%s %s\n", fine ? "ok  " : "FAIL", what);
 }
 
-/** What a kernel left in `count` floats, and whether the stream failed. Each has a stream of its own: failures stick. */
+/** What a kernel left in `count` floats, and whether the stream failed. Each has a stream of its own: failures stick.
+ */
 struct Result {
   std::vector<float> y;
   bool failed;

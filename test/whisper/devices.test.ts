@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { openAudio } from '../../lib/audio/index.js';
 import { WhisperModel } from '../../lib/whisper/model.js';
+import { Whisper } from '../../lib/whisper/whisper.js';
 import { cudaKind, gpu, hasCuda } from '../device/devices.js';
 
 const folder = new URL('../fixtures/heldout/', import.meta.url).pathname;
@@ -57,4 +58,22 @@ describe.each(cases)('$name on $device with $batch windows at once', ({ director
       model.dispose();
     }
   });
+});
+
+it.runIf(hasCuda)('transcribes on a CUDA device as on the CPU', async () => {
+  const transcribe = async (device: string) => {
+    using whisper = await Whisper.load(undefined, { device, dtype: 'float32' });
+    const { timings: _, ...transcription } = await whisper.transcribe(`${folder}02_seen.flac`);
+    return transcription;
+  };
+  const [cpu, cuda] = [await transcribe('cpu'), await transcribe(cudaKind)];
+  const rounded = ({ segments, ...rest }: typeof cpu) => ({
+    ...rest,
+    segments: segments.map((segment) => ({
+      ...segment,
+      avg_logprob: expect.closeTo(segment.avg_logprob, 4),
+      no_speech_prob: expect.closeTo(segment.no_speech_prob, 4),
+    })),
+  });
+  expect(cuda).toEqual(rounded(cpu));
 });
