@@ -6,6 +6,8 @@ export type {
   Activation,
   AttentionAlgorithm,
   AttentionOptions,
+  AttentionScores,
+  BeamState,
   ConvolutionOptions,
   DecodingState,
   FloatingType,
@@ -13,13 +15,17 @@ export type {
   NextTokenRules,
   Norm,
   Operations,
+  Sampling,
 } from './device/operations.js';
 export type { OperationTime, Program, RunOptions } from './device/program.js';
 export { Tensor } from './device/tensor.js';
 export { type ErrorCode, type ErrorDetails, errorCodes, OneheadError } from './errors.js';
 export type { GenerationConfig, PreprocessorConfig, WhisperConfig } from './whisper/config.js';
+export type { DecodingOptions } from './whisper/decoding.js';
 export { type GenerateOptions, type Generation, WhisperModel } from './whisper/model.js';
-export type { Timings } from './whisper/transcribe.js';
+export type { Timings } from './whisper/job.js';
+export type { RankedTokens } from './whisper/slots.js';
+export type { SymbolClass } from './whisper/suppression.js';
 export type {
   DataType,
   LoadOptions,

@@ -7,6 +7,7 @@ import { OneheadError } from '../errors.js';
 import { languageCode } from '../whisper/languages.js';
 import type { LoadOptions, TranscribeOptions, Transcription } from '../whisper/types.js';
 import { Whisper } from '../whisper/whisper.js';
+import { decodingFlags, decodingHelp, decodingOptions } from './decoding-flags.js';
 import { type FormatName, formats } from './formats/index.js';
 import { type Progress, progressBar } from './progress.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
@@ -24,6 +25,8 @@ export const transcribeHelp = `onehead transcribe FILE... | -        speech to t
   --format FORMAT,...    text, json, verbose_json, srt, vtt, tsv (default: text)
   --output-dir DIR       write NAME.EXTENSION files there instead of printing
   --quiet                no progress bar
+
+${decodingHelp}
 
 With several files the results follow one another in the order given, without their names: use --output-dir to keep them
 apart. A file that fails is reported and the others go on; the exit status is then 1.
@@ -55,6 +58,7 @@ function parse(args: string[]): Job {
       format: { type: 'string', multiple: true },
       'output-dir': { type: 'string' },
       quiet: { type: 'boolean', default: false },
+      ...decodingFlags,
     },
   });
   if (positionals.length === 0) throw new UsageError('Name at least one audio file, or - for standard input.');
@@ -86,6 +90,7 @@ function parse(args: string[]): Job {
       threads: positiveInteger('--threads', values.threads),
     },
     transcribe: {
+      ...decodingOptions(values),
       language,
       task: task === undefined ? undefined : oneOf('--task', task, ['transcribe', 'translate']),
       timestamps: timestamps === undefined ? undefined : oneOf('--timestamps', timestamps, ['none', 'segment']),
