@@ -21,6 +21,9 @@ export type { OperationTime, Program, RunOptions } from './device/program.js';
 export { Tensor } from './device/tensor.js';
 export { type ErrorCode, type ErrorDetails, errorCodes, OneheadError } from './errors.js';
 export type { GenerationConfig, PreprocessorConfig, WhisperConfig } from './whisper/config.js';
+export { countErrors, type ErrorCounts, errorRate, type TextErrors, textErrors } from './evaluate/errors.js';
+export { normalizeBasic, normalizeEnglish } from './evaluate/normalize.js';
+export { type Format, type FormatName, type FormatOptions, formats } from './formats/index.js';
 export type { DecodingOptions } from './whisper/decoding.js';
 export { type GenerateOptions, type Generation, WhisperModel } from './whisper/model.js';
 export type { Timings } from './whisper/job.js';
@@ -35,5 +38,6 @@ export type {
   TranscribeOptions,
   TranscribeProgress,
   Transcription,
+  Word,
 } from './whisper/types.js';
 export { Whisper } from './whisper/whisper.js';

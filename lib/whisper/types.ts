@@ -2,6 +2,15 @@
 import type { DecodingOptions } from './decoding.js';
 import type { RankedTokens } from './slots.js';
 
+/** A word, with the blank before it, and its times in seconds from the start of the audio. */
+export interface Word {
+  word: string;
+  start: number;
+  end: number;
+  /** Mean probability of its tokens. */
+  probability: number;
+}
+
 /** A stretch of speech with its times, in seconds from the start of the audio. */
 export interface Segment {
   id: number;
@@ -15,6 +24,8 @@ export interface Segment {
   avg_logprob: number;
   compression_ratio: number;
   no_speech_prob: number;
+  /** Where times of words were asked for. */
+  words?: Word[];
   /** The likeliest tokens at each of `tokens`' places, where they were asked for. */
   top_logprobs?: RankedTokens[];
 }
