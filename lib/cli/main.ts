@@ -5,12 +5,14 @@ import { join } from 'node:path';
 import { packageRoot } from '../device/addon.js';
 import { OneheadError } from '../errors.js';
 import { doctorCommand, doctorHelp } from './doctor.js';
+import { evaluateCommand, evaluateHelp } from './evaluate.js';
 import { inspectCommand, inspectHelp } from './inspect.js';
 import { transcribeCommand, transcribeHelp } from './transcribe.js';
 import { UsageError } from './usage.js';
 
 const commands = {
   transcribe: { run: transcribeCommand, help: transcribeHelp },
+  evaluate: { run: evaluateCommand, help: evaluateHelp },
   inspect: { run: inspectCommand, help: inspectHelp },
   doctor: { run: doctorCommand, help: doctorHelp },
 };
