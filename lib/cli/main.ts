@@ -6,11 +6,13 @@ import { packageRoot } from '../device/addon.js';
 import { OneheadError } from '../errors.js';
 import { doctorCommand, doctorHelp } from './doctor.js';
 import { inspectCommand, inspectHelp } from './inspect.js';
+import { profileCommand, profileHelp } from './profile.js';
 import { transcribeCommand, transcribeHelp } from './transcribe.js';
 import { UsageError } from './usage.js';
 
 const commands = {
   transcribe: { run: transcribeCommand, help: transcribeHelp },
+  profile: { run: profileCommand, help: profileHelp },
   inspect: { run: inspectCommand, help: inspectHelp },
   doctor: { run: doctorCommand, help: doctorHelp },
 };

@@ -117,6 +117,7 @@ export class Decoder {
 
   /** Keys and values of all layers from the encoder's output: once a window. */
   projectAudio(signal?: AbortSignal): Promise<number> {
+    if (this.#attention.crossKeyValues === 'recomputed') return Promise.resolve(0);
     return this.#crossCache.run({ signal });
   }
 

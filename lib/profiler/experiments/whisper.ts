@@ -1,0 +1,110 @@
+/** What the experiments on whole Whispers share: models side by side, each timed from features to tokens. */
+import type { Device } from '../../device/device.js';
+import type { WhisperConfig } from '../../whisper/config.js';
+import type { WhisperModel } from '../../whisper/model.js';
+import { promptTokens } from '../../whisper/prompt.js';
+import type { AttentionChoice } from '../../whisper/types.js';
+import { buildSamplers, type CommonSettings, type Context, stageRows } from '../experiment.js';
+import { caches, parameters } from '../io-model/index.js';
+import type { Sampler } from '../measure.js';
+import type { ProfileRow } from '../result.js';
+
+export interface ModelVariant {
+  name: string;
+  config: WhisperConfig;
+  attention?: AttentionChoice;
+}
+
+/** A loaded variant, and its sampler. */
+export interface LoadedVariant extends Sampler {
+  model: WhisperModel;
+}
+
+/** The decoder depths to measure: those asked for that the model has, and its own. */
+export function depths(config: WhisperConfig, wanted: readonly number[]): number[] {
+  const { layers } = config.decoder;
+  return [...new Set([...wanted.filter((depth) => depth < layers), layers])].sort((a, b) => b - a);
+}
+
+export const withDecoderLayers = (config: WhisperConfig, layers: number): WhisperConfig => ({
+  ...config,
+  decoder: { ...config.decoder, layers },
+});
+
+/** Tokens of the prompt that a forced decode begins with. */
+export function promptLength({ checkpoint }: WhisperModel): number {
+  return promptTokens(checkpoint.generation, { language: 'en', task: 'transcribe', timestamps: 'none' }).length;
+}
+
+/** Microseconds of `work`, on the event loop's clock: what a caller waits. */
+export async function waited(work: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await work();
+  return 1000 * (performance.now() - started);
+}
+
+/** Encodes a batch of windows and decodes exactly `tokens` tokens of each. */
+async function transcribe(model: WhisperModel, features: ReturnType<Device['tensor']>, tokens: number) {
+  let encoded: ReturnType<Device['tensor']> | undefined;
+  try {
+    const encode = await waited(async () => {
+      encoded = await model.encode(features);
+    });
+    const forced = { language: 'en', minNewTokens: tokens, maxNewTokens: tokens };
+    const decode = await waited(() => model.generate(encoded!, forced));
+    return { encode, decode, total: encode + decode };
+  } finally {
+    encoded?.dispose();
+  }
+}
+
+/**
+ * Loads the variants with random weights, measures them side by side, and gives a row for each variant's stages. Bytes of memory are the
+ * device's peak: weights, caches, temporaries.
+ */
+export async function measureVariants(
+  context: Context<CommonSettings>,
+  common: Record<string, string | number>,
+  variants: readonly ModelVariant[],
+  { batch, tokens, repeats }: { batch: number; tokens: number; repeats?: number },
+): Promise<ProfileRow[]> {
+  const { dtype } = context.settings;
+  const loaded: LoadedVariant[] = [];
+  const byName = new Map(variants.map((variant) => [variant.name, variant]));
+  try {
+    const { refused } = await buildSamplers(common, [...byName.keys()], async (name) => {
+      context.signal?.throwIfAborted();
+      const { config, attention } = byName.get(name)!;
+      const model = await context.open(config, { batch, attention });
+      const features = model.device.tensor('float32', [batch, config.mels, 2 * config.sourcePositions]);
+      const sampler = { name, model, sample: () => transcribe(model, features, tokens) };
+      loaded.push(sampler);
+      await sampler.sample(); // lays out the weights, so that what memory lacks shows here
+      return sampler;
+    });
+    const ready = loaded.filter(({ name }) => !refused.some((row) => row.case.variant === name));
+    const measured = await context.measure(ready, { repeats });
+    for (const { name, model } of ready) {
+      const track = `${Object.values(common).join(', ')}, ${name}`;
+      await context.trace(`${track}, encoder`, () => model.encoder.trace());
+      await context.trace(`${track}, step`, () => model.step.trace());
+    }
+    const bytesPerElement = dtype === 'float32' ? 4 : 2;
+    const rows = stageRows(common, measured, (name, stage, time): Record<string, number> => {
+      if (stage === 'decode') return { tokensPerSecond: (1e6 * batch * tokens) / time.median };
+      if (stage !== 'total') return {};
+      const { config } = byName.get(name)!;
+      const { selfBytes, crossBytes } = caches(config, { batch, bytesPerElement });
+      return {
+        parameters: parameters(config).total,
+        compression: parameters(variants[0].config).total / parameters(config).total,
+        memoryBytes: ready.find((one) => one.name === name)!.model.device.memory().peak,
+        selfCacheBytes: selfBytes,
+        crossCacheBytes: crossBytes,
+      };
+    });
+    return [...rows, ...refused];
+  } finally {
+    for (const { model } of loaded) model.dispose();
+  }
+}
