@@ -158,7 +158,8 @@ export async function profile(name: ExperimentName, options: ProfileOptions = {}
         return real ? WhisperModel.open({ ...checkpoint, config }, chosen) : randomModel(config, chosen);
       },
       facts: result.facts,
-      measure: (samplers, effort = {}) => interleave(samplers, { ...settings, ...effort }, { signal, onProgress }),
+      measure: (samplers, { repeats = settings.repeats } = {}) =>
+        interleave(samplers, { repeats, seconds: settings.seconds }, { signal, onProgress }),
       trace: async (track, operations) => options.onTrace?.(`${name}: ${track}`, await operations()),
     };
     if (!options.onTrace) context.trace = async () => {};

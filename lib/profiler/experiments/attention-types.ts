@@ -27,7 +27,7 @@ const variants: Record<string, Variant> = {
   'multi-query': { algorithm: 'multi-query', shared: true },
   'multi-query-1': { algorithm: 'multi-query-1', shared: true },
   'memory-efficient': { algorithm: 'memory-efficient', shared: false },
-  'memory-efficient, one key/value head': { algorithm: 'memory-efficient', shared: true },
+  'memory-efficient, shared': { algorithm: 'memory-efficient', shared: true },
 };
 
 /** What the device calls attention's stages, in the source's words. */

@@ -4,7 +4,7 @@ import type { WhisperModel } from '../../whisper/model.js';
 import { crossCache, decoderShape, decodeStep, memoryBytes } from '../io-model/index.js';
 import { crossCacheCharts, crossCacheTables } from '../report/cross-cache.js';
 import type { ProfileRow } from '../result.js';
-import { promptLength, waited } from './whisper.js';
+import { promptLength, stepReplays, waited } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
 
@@ -28,7 +28,7 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
         sample: async () => {
           const window = await waited(() => whisper.generate(encoded, forced));
           // All sequences are finished: the step does all of its work and stays where it is.
-          return { window, step: await whisper.step.time(2) };
+          return { window, step: await whisper.step.time(stepReplays) };
         },
       });
     }

@@ -92,9 +92,9 @@ export const experiment = defineExperiment<Own>({
     vocabulary: 50257,
     batches: [8],
     prompt: 16,
-    tokens: 112,
+    tokens: 48,
     repeats: 5,
-    seconds: 4,
+    seconds: 2,
     dtype: 'float32',
   },
   groups: ({ batches }) =>

@@ -10,7 +10,7 @@ import { type Ceilings, decoderShape, decodeStep, floor, memoryBytes, type Opera
 import { ioCharts, ioTables } from '../report/io.js';
 import type { ProfileRow } from '../result.js';
 import { withKeyValueHeads } from '../shapes.js';
-import { promptLength } from './whisper.js';
+import { promptLength, stepReplays } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
 
@@ -82,9 +82,9 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
       samplers.push({
         name,
         sample: async () => {
-          const times: OperationTime[] = await whisper.step.trace();
+          const times: OperationTime[] = await whisper.step.trace(stepReplays);
           const parts = byPart(costs[name], times, ({ microseconds }) => microseconds);
-          return { ...parts, 'whole step': await whisper.step.time() };
+          return { ...parts, 'whole step': await whisper.step.time(stepReplays) };
         },
       });
     }

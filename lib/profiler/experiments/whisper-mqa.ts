@@ -29,7 +29,7 @@ export const experiment = defineExperiment<Own>({
     repeats: 100,
     seconds: 10,
   },
-  quick: { models: ['tiny'], decoderLayers: [2], batches: [1, 4], tokens: 25, repeats: 10, seconds: 1.5 },
+  quick: { models: ['tiny'], decoderLayers: [2], batches: [1, 4], tokens: 25, repeats: 10, seconds: 1 },
   groups: ({ models, decoderLayers, batches, tokens }: CommonSettings & Own, shape) =>
     models.flatMap((model) =>
       depths(shape(model), decoderLayers).flatMap((depth) =>

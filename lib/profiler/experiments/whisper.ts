@@ -31,6 +31,9 @@ export const withDecoderLayers = (config: WhisperConfig, layers: number): Whispe
   decoder: { ...config.decoder, layers },
 });
 
+/** Replays of a decode step in one sample, as decoding itself runs several at once: the threads are awake after the first. */
+export const stepReplays = 8;
+
 /** Tokens of the prompt that a forced decode begins with. */
 export function promptLength({ checkpoint }: WhisperModel): number {
   return promptTokens(checkpoint.generation, { language: 'en', task: 'transcribe', timestamps: 'none' }).length;

@@ -1,7 +1,7 @@
 /** How the comparison of attention types is shown, the source's own figures beside it. */
 import { v100Lengths, v100Microseconds, v100Stages } from '../experiments/v100.js';
 import type { ExperimentResult, ProfileRow } from '../result.js';
-import { type Chart, duration, findRow, pivot, spread, type Table, valuesOf } from './figures.js';
+import { type Chart, duration, findRow, panels, pivot, spread, type Table, valuesOf } from './figures.js';
 
 const stages = ['query, key, value', 'split', 'scores', 'softmax', 'output', 'attention'];
 
@@ -9,30 +9,38 @@ const totals = (rows: readonly ProfileRow[]) => rows.filter((row) => row.case.st
 
 /** Each type's time as a share of multi-head's, here and on the source's GPU. */
 function shares({ rows }: ExperimentResult) {
-  const data: { where: string; type: string; length: number; batch: number; share: number }[] = [];
+  const data: { panel: string; variant: string; length: number; share: number }[] = [];
   for (const row of totals(rows)) {
     const { batch, length, variant } = row.case as { batch: number; length: number; variant: string };
     const base = findRow(rows, { batch, length, variant: 'multi-head', stage: 'total' });
     if (row.time && base?.time) {
-      data.push({ where: 'here', type: variant, length, batch, share: row.time.median / base.time.median });
+      data.push({ panel: `here, batch ${batch}`, variant, length, share: row.time.median / base.time.median });
     }
   }
   const sum = (times: readonly number[]) => times.reduce((a, b) => a + b, 0);
-  for (const [type, batches] of Object.entries(v100Microseconds)) {
+  for (const [variant, batches] of Object.entries(v100Microseconds)) {
     for (const [batch, lengths] of Object.entries(batches)) {
       lengths.forEach((times, i) => {
         const share = sum(times) / sum(v100Microseconds['multi-head'][Number(batch)][i]);
-        data.push({ where: 'V100 (BigCode)', type, length: v100Lengths[i], batch: Number(batch), share });
+        data.push({ panel: `the source’s V100, batch ${batch}`, variant, length: v100Lengths[i], share });
       });
     }
   }
   return data;
 }
 
+/** A few lengths, so that each can be read: the first, the last, and two between. */
+function someLengths(rows: readonly ProfileRow[]): (string | number)[] {
+  const lengths = valuesOf(rows, 'length');
+  const last = lengths.length - 1;
+  return [...new Set([0, last / 3, (2 * last) / 3, last].map((at) => lengths[Math.round(at)]))];
+}
+
 export function attentionTypesTables(result: ExperimentResult): Table[] {
   const { rows } = result;
   const last = Number(valuesOf(rows, 'length').at(-1));
-  const longest = rows.filter((row) => row.case.length === last);
+  const order = (row: ProfileRow) => [...stages, 'total'].indexOf(String(row.case.stage));
+  const longest = rows.filter((row) => row.case.length === last).sort((a, b) => order(a) - order(b));
   return [
     pivot('Time of a call', totals(rows), ['batch', 'length'], 'variant', ({ time }) => spread(time!)),
     pivot(`Stages at length ${last}`, longest, ['batch', 'stage'], 'variant', ({ time }) => duration(time!.median)),
@@ -55,82 +63,78 @@ export function attentionTypesTables(result: ExperimentResult): Table[] {
 
 export function attentionTypesCharts(result: ExperimentResult): Chart[] {
   const { rows } = result;
-  const timed = rows.filter((row) => row.time);
-  const data = timed.map((row) => ({ ...row.case, milliseconds: row.time!.median / 1000 }));
-  const color = { field: 'variant', type: 'nominal', title: 'attention type' };
+  const data = rows.flatMap(({ case: { batch, length, variant, stage }, time }) =>
+    time ? [{ batch, length, variant, stage, milliseconds: time.median / 1000 }] : [],
+  );
+  const color = { field: 'variant', type: 'nominal', title: 'attention type', sort: null };
+  const line = { type: 'line', point: true };
+  const kept = someLengths(rows);
+  const shared = shares(result);
   return [
     {
       name: 'attention-types-time',
       title: 'Time by length',
-      caption: 'Whole calls: projection of queries, keys and values, and attention. Both axes logarithmic.',
-      spec: {
-        data: { values: data.filter((row) => 'stage' in row && row.stage === 'total') },
-        facet: { column: { field: 'batch', type: 'ordinal', title: 'batch' } },
-        spec: {
-          width: 330,
-          height: 260,
-          mark: { type: 'line', point: true },
+      caption: 'Whole calls: projection of queries, keys and values, and attention. Both axes are logarithmic.',
+      spec: panels(
+        data.filter(({ stage }) => stage === 'total').map((row) => ({ ...row, panel: `batch ${row.batch}` })),
+        {
+          width: 380,
+          height: 280,
+          mark: line,
           encoding: {
             x: { field: 'length', type: 'quantitative', scale: { type: 'log', nice: false }, title: 'positions' },
-            y: { field: 'milliseconds', type: 'quantitative', scale: { type: 'log' }, title: 'time (ms)' },
+            y: { field: 'milliseconds', type: 'quantitative', scale: { type: 'log', nice: false }, title: 'time (ms)' },
             color,
           },
         },
-      },
+      ),
     },
     {
       name: 'attention-types-stages',
       title: 'Where the time goes',
       caption:
-        'Stages stacked. “Attention” is the streaming kernel’s one pass, which has no stages; the source’s types keep the scores in memory between them.',
-      spec: {
-        data: { values: data.filter((row) => 'stage' in row && row.stage !== 'total') },
-        facet: {
-          row: { field: 'batch', type: 'ordinal', title: 'batch' },
-          column: { field: 'length', type: 'ordinal', title: 'positions' },
-        },
-        resolve: { scale: { y: 'independent' } },
-        spec: {
-          width: 110,
-          height: 190,
+        'Stages stacked. “Attention” is the streaming kernel’s one pass, which has no stages; the other types keep the scores in memory between theirs.',
+      spec: panels(
+        data
+          .filter(({ stage, length }) => stage !== 'total' && kept.includes(length))
+          .map((row) => ({
+            ...row,
+            panel: `batch ${row.batch}, ${row.length} positions`,
+            order: stages.indexOf(String(row.stage)),
+          })),
+        {
+          width: 330,
           mark: 'bar',
           encoding: {
-            x: {
-              field: 'variant',
-              type: 'nominal',
-              title: null,
-              sort: null,
-              axis: { labelAngle: -45 },
-            },
-            y: { field: 'milliseconds', type: 'quantitative', title: 'time (ms)', stack: 'zero' },
-            color: { field: 'stage', type: 'nominal', sort: stages, scale: { domain: stages } },
-            order: { field: 'stage', sort: 'ascending' },
+            y: { field: 'variant', type: 'nominal', title: null, sort: null },
+            x: { field: 'milliseconds', type: 'quantitative', title: 'time (ms)', stack: 'zero' },
+            color: { field: 'stage', type: 'nominal', title: 'stage', scale: { domain: stages } },
+            order: { field: 'order', type: 'quantitative' },
           },
         },
-      },
+        { independent: ['x'] },
+      ),
     },
     {
       name: 'attention-types-shape',
-      title: 'The same shape as the source’s?',
+      title: 'Time as a share of multi-head’s',
       caption:
-        'Each type’s time as a share of multi-head’s on the same machine: this one, and the source’s V100. Only the curves can be compared, not the speeds.',
-      spec: {
-        data: { values: shares(result) },
-        facet: {
-          column: { field: 'where', type: 'nominal', title: null, sort: ['here', 'V100 (BigCode)'] },
-          row: { field: 'batch', type: 'ordinal', title: 'batch' },
-        },
-        spec: {
-          width: 330,
+        'On this machine and on the source’s V100, each against multi-head on the same machine. Only the curves can be compared, never the speeds: the source’s types have no softmax.',
+      spec: panels(
+        shared,
+        {
+          width: 280,
           height: 200,
-          mark: { type: 'line', point: true },
+          mark: line,
           encoding: {
             x: { field: 'length', type: 'quantitative', title: 'positions' },
             y: { field: 'share', type: 'quantitative', title: 'time / multi-head' },
-            color: { ...color, field: 'type' },
+            color,
           },
         },
-      },
+        // One batch here and the source's two stand side by side.
+        { columns: new Set(shared.map(({ panel }) => panel)).size === 3 ? 3 : 2 },
+      ),
     },
   ];
 }

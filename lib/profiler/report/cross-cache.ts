@@ -1,6 +1,6 @@
 /** How the experiment on the cross-attention cache is shown. */
 import type { ExperimentResult } from '../result.js';
-import { type Chart, digits, mebibytes, pivot, spread, type Table } from './figures.js';
+import { type Chart, digits, mebibytes, panels, pivot, spread, type Table } from './figures.js';
 
 export function crossCacheTables({ rows, settings }: ExperimentResult): Table[] {
   const of = (stage: string) => rows.filter((row) => row.case.stage === stage);
@@ -35,32 +35,26 @@ export function crossCacheCharts({ rows }: ExperimentResult): Chart[] {
       title: 'Tokens a second by where the audio’s keys and values come from',
       caption:
         'Logarithmic. Cached: read where they lie. Copied: cloned first in each step. Recomputed: projected anew in each step.',
-      spec: {
-        data: {
-          values: steps.map((row) => ({
-            ...row.case,
-            rate: row.figures.tokensPerSecond,
-            label: digits(row.figures.tokensPerSecond),
-            base: 1,
-          })),
-        },
-        facet: {
-          column: { field: 'batch', type: 'ordinal', title: 'batch' },
-          row: { field: 'model', type: 'nominal', title: 'model' },
-        },
-        spec: {
-          width: 240,
+      spec: panels(
+        steps.map(({ case: { model, batch, variant }, figures: { tokensPerSecond } }) => ({
+          panel: `${model}, batch ${batch}`,
+          variant,
+          rate: tokensPerSecond,
+          label: digits(tokensPerSecond),
+        })),
+        {
+          width: 260,
           height: 240,
           encoding: {
             x: { ...variant, title: null, axis: { labelAngle: 0 } },
-            y: { field: 'rate', type: 'quantitative', title: 'tokens a second', scale: { type: 'log' } },
+            y: { field: 'rate', type: 'quantitative', title: 'tokens a second', scale: { type: 'log', domainMin: 1 } },
           },
           layer: [
             { mark: 'bar', encoding: { y2: { datum: 1 }, color: { ...variant, legend: null } } },
             { mark: { type: 'text', dy: -8 }, encoding: { text: { field: 'label' } } },
           ],
         },
-      },
+      ),
     },
   ];
 }

@@ -1,6 +1,6 @@
 /** How the generation experiment is shown, the source's own figures beside it. */
 import type { ExperimentResult } from '../result.js';
-import { type Chart, digits, duration, findRow, mebibytes, spread, type Table } from './figures.js';
+import { type Chart, digits, duration, findRow, mebibytes, panels, spread, type Table } from './figures.js';
 
 /** Seconds on a Tesla V100-PCIE-16GB-LS, float32, from the source's log. */
 const v100Seconds: Record<string, number> = { 'multi-query': 18.45, 'multi-query-1': 15.19, 'multi-head': 19.78 };
@@ -49,16 +49,14 @@ export function generateCharts({ rows, settings }: ExperimentResult): Chart[] {
       name: 'generate',
       title: 'Time to generate',
       caption: `${settings.tokens} tokens after a prompt of ${settings.prompt}, ${settings.layers} layers.`,
-      spec: {
-        data: {
-          values: timed.map((row) => ({
-            ...row.case,
-            seconds: row.time!.median / 1e6,
-            label: duration(row.time!.median),
-          })),
-        },
-        facet: { row: { field: 'batch', type: 'ordinal', title: 'batch' } },
-        spec: {
+      spec: panels(
+        timed.map(({ case: { variant, batch }, time }) => ({
+          panel: `batch ${batch}`,
+          variant,
+          seconds: time!.median / 1e6,
+          label: duration(time!.median),
+        })),
+        {
           width: 420,
           encoding: {
             y: { field: 'variant', type: 'nominal', title: null, sort: null },
@@ -69,7 +67,8 @@ export function generateCharts({ rows, settings }: ExperimentResult): Chart[] {
             { mark: { type: 'text', align: 'left', dx: 4 }, encoding: { text: { field: 'label' } } },
           ],
         },
-      },
+        { columns: 1 },
+      ),
     },
   ];
 }

@@ -1,6 +1,6 @@
 /** How theory and measurement of a decode step are shown side by side. */
 import type { ExperimentResult, ProfileRow } from '../result.js';
-import { type Chart, digits, duration, mebibytes, type Table, valuesOf } from './figures.js';
+import { type Chart, digits, duration, mebibytes, panels, type Table, valuesOf } from './figures.js';
 
 const whole = 'whole step';
 const percent = (share: number) => `${(100 * share).toFixed(0)}%`;
@@ -58,76 +58,76 @@ export function ioCharts({ rows, facts }: ExperimentResult): Chart[] {
   const timed = rows.filter((row) => row.time);
   const points = timed
     .filter((row) => row.case.operation !== whole && row.figures.operations > 0 && row.figures.bytes > 0)
-    .map((row) => ({
-      ...row.case,
-      intensity: row.figures.operations / row.figures.bytes,
-      rate: row.figures.gigaoperationsPerSecond,
+    .map(({ case: { model, batch, variant, operation }, figures }) => ({
+      panel: `${model}, batch ${batch}`,
+      ...{ variant, operation },
+      intensity: figures.operations / figures.bytes,
+      rate: figures.gigaoperationsPerSecond,
     }));
-  const operations = [...new Set(points.map((point) => (point as unknown as { operation: string }).operation))];
+  const intensities = points.map(({ intensity }) => intensity);
+  const operations = [...new Set(points.map(({ operation }) => operation))];
   const steps = timed
     .filter((row) => row.case.operation === whole)
-    .flatMap((row) => [
-      { ...row.case, what: 'floor', milliseconds: row.figures.floorMicroseconds / 1000 },
-      { ...row.case, what: 'measured', milliseconds: row.time!.median / 1000 },
-    ]);
-  const model = { field: 'model', type: 'nominal', title: 'model', sort: null };
+    .flatMap(({ case: { model, batch, variant }, time, figures }) => {
+      const common = { panel: `${model}, batch ${batch}`, variant };
+      return [
+        { ...common, what: 'floor', milliseconds: figures.floorMicroseconds / 1000 },
+        { ...common, what: 'measured', milliseconds: time!.median / 1000 },
+      ];
+    });
   return [
     {
       name: 'io-roofline',
       title: 'Roofline: every operation of a decode step',
       caption:
         'Each point is one operation, summed over the layers; the line is this device’s measured bandwidth and matmul rate. Points above the slope read from the processor’s caches.',
-      spec: {
-        width: 560,
-        height: 360,
-        layer: [
-          {
-            data: {
-              values: roof(
-                facts,
-                points.map(({ intensity }) => intensity),
-              ),
+      spec: panels(
+        [...new Set(points.map(({ panel }) => panel))].flatMap((panel) => [
+          ...roof(facts, intensities).map((point) => ({ panel, roof: true, ...point })),
+          ...points.filter((point) => point.panel === panel).map((point) => ({ roof: false, ...point })),
+        ]),
+        {
+          width: 330,
+          height: 260,
+          encoding: {
+            x: {
+              field: 'intensity',
+              type: 'quantitative',
+              scale: { type: 'log', nice: false },
+              title: 'operations for each byte of weights and caches',
             },
-            mark: { type: 'line', color: '#444', strokeWidth: 1.5 },
-            encoding: {
-              x: { field: 'intensity', type: 'quantitative' },
-              y: { field: 'rate', type: 'quantitative' },
-            },
-          },
-          {
-            data: { values: points },
-            mark: { type: 'point', filled: true, opacity: 0.75 },
-            encoding: {
-              x: {
-                field: 'intensity',
-                type: 'quantitative',
-                scale: { type: 'log', nice: false },
-                title: 'operations for each byte of weights and caches',
-              },
-              y: {
-                field: 'rate',
-                type: 'quantitative',
-                scale: { type: 'log', nice: false },
-                title: 'gigaoperations a second',
-              },
-              color: { field: 'operation', type: 'nominal', title: 'operation', sort: operations },
-              shape: { field: 'variant', type: 'nominal', title: 'attention', sort: null },
-              size: { field: 'batch', type: 'ordinal', title: 'batch', scale: { range: [40, 160] } },
+            y: {
+              field: 'rate',
+              type: 'quantitative',
+              scale: { type: 'log', nice: false },
+              title: 'gigaoperations a second',
             },
           },
-        ],
-      },
+          layer: [
+            { transform: [{ filter: 'datum.roof' }], mark: { type: 'line', color: '#444', strokeWidth: 1.5 } },
+            {
+              transform: [{ filter: '!datum.roof' }],
+              mark: { type: 'point', filled: false, strokeWidth: 2, size: 70, opacity: 1 },
+              encoding: {
+                color: { field: 'operation', type: 'nominal', title: 'operation', sort: operations },
+                shape: {
+                  ...{ field: 'variant', type: 'nominal', title: 'attention', sort: null },
+                  scale: { range: ['circle', 'triangle-up'] },
+                },
+              },
+            },
+          ],
+        },
+      ),
     },
     {
       name: 'io-steps',
       title: 'A decode step: floor and measured',
       caption:
         'The floor is what the bytes of weights and caches take at the measured bandwidth, or the arithmetic at the matmul rate.',
-      spec: {
-        data: { values: steps },
-        facet: { column: model, row: { field: 'batch', type: 'ordinal', title: 'batch' } },
-        resolve: { scale: { y: 'independent' } },
-        spec: {
+      spec: panels(
+        steps,
+        {
           width: 220,
           height: 160,
           mark: 'bar',
@@ -138,7 +138,8 @@ export function ioCharts({ rows, facts }: ExperimentResult): Chart[] {
             color: { field: 'what', type: 'nominal', title: null, sort: null },
           },
         },
-      },
+        { columns: 4, independent: ['y'] },
+      ),
     },
   ];
 }

@@ -1,6 +1,6 @@
 /** How the experiment on memory-efficient Whispers is shown. */
 import type { ExperimentResult } from '../result.js';
-import { type Chart, mebibytes, pivot, spread, type Table } from './figures.js';
+import { type Chart, mebibytes, panels, pivot, spread, type Table } from './figures.js';
 
 export function whisperFlashTables({ rows }: ExperimentResult): Table[] {
   const of = (stage: string) => rows.filter((row) => row.case.stage === stage);
@@ -16,34 +16,31 @@ export function whisperFlashTables({ rows }: ExperimentResult): Table[] {
 }
 
 export function whisperFlashCharts({ rows }: ExperimentResult): Chart[] {
-  const timed = rows.filter((row) => row.time);
-  const model = {
-    field: 'label',
-    type: 'nominal',
-    title: 'model (decoder layers)',
-    sort: null,
-    axis: { labelAngle: 0 },
-  };
-  const labelled = timed.map((row) => ({
-    ...row.case,
-    label: `${row.case.model} (${row.case.decoderLayers})`,
-    setting: `batch ${row.case.batch}, ${row.case.tokens} tokens`,
-    milliseconds: row.time!.median / 1000,
-    memory: (row.figures.memoryBytes ?? 0) / 2 ** 20,
-  }));
-  const color = { field: 'variant', type: 'nominal', title: 'attention', sort: null };
-  const column = { field: 'setting', type: 'nominal', title: null, sort: null };
-  const bars = (y: Record<string, unknown>, stage: string) => ({
-    data: { values: labelled.filter((row) => 'stage' in row && row.stage === stage) },
-    facet: { column },
-    resolve: { scale: { y: 'independent' } },
-    spec: {
-      width: 330,
-      height: 240,
-      mark: 'bar',
-      encoding: { x: model, xOffset: { field: 'variant', sort: null }, y, color },
-    },
+  const data = rows.flatMap(({ case: { model, decoderLayers, batch, tokens, variant, stage }, time, figures }) => {
+    if (!time) return [];
+    const [label, panel] = [`${model} (${decoderLayers})`, `batch ${batch}, ${tokens} tokens`];
+    const figure = { milliseconds: time.median / 1000, memory: (figures.memoryBytes ?? 0) / 2 ** 20 };
+    return [{ label, panel, variant, stage, ...figure }];
   });
+  const bars = (y: Record<string, unknown>, of: string) =>
+    panels(
+      data.filter(({ stage }) => stage === of),
+      {
+        width: { step: 26 },
+        height: 240,
+        mark: 'bar',
+        encoding: {
+          x: {
+            ...{ field: 'label', type: 'nominal', title: 'model (decoder layers)', sort: null },
+            axis: { labelAngle: 0 },
+          },
+          xOffset: { field: 'variant', sort: null },
+          y,
+          color: { field: 'variant', type: 'nominal', title: 'attention', sort: null },
+        },
+      },
+      { columns: 1, independent: ['y'] },
+    );
   const time = { field: 'milliseconds', type: 'quantitative', title: 'time (ms)' };
   return [
     {
