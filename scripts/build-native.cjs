@@ -1,7 +1,7 @@
 'use strict';
 // The one way in which the addon is built: `npm run build:native`, npm's install, node-gyp (through binding.gyp) and
 // prebuildify all end here.
-//   node scripts/build-native.cjs [--config Release|Debug] [--cuda auto|on|off]
+//   node scripts/build-native.cjs [--config Release|Debug] [--cuda auto|on|off] [--emulated]
 const { spawnSync } = require('node:child_process');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
@@ -10,6 +10,8 @@ const { values } = parseArgs({
   options: {
     config: { type: 'string', default: 'Release' },
     cuda: { type: 'string', default: process.env.ONEHEAD_CUDA ?? 'auto' },
+    // the addon whose CUDA backend runs on the CPU, for tests: build/emulated/Release/onehead.node
+    emulated: { type: 'boolean', default: false },
   },
 });
 if (!['auto', 'on', 'off'].includes(values.cuda.toLowerCase())) {
@@ -27,8 +29,11 @@ function available(program) {
   return spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0;
 }
 
-const common = ['-l', 'warn', '-d', root, '-O', path.join(root, 'build', 'cmake'), '-B', values.config];
+const folder = path.join(root, 'build', values.emulated ? 'cmake-emulated' : 'cmake');
+const common = ['-l', 'warn', '-d', root, '-O', folder, '-B', values.config];
 common.push(`--CDONEHEAD_CUDA=${values.cuda.toUpperCase()}`);
+if (values.emulated)
+  common.push('--CDONEHEAD_EMULATION=ON', `--CDONEHEAD_OUTPUT=${path.join(root, 'build', 'emulated')}`);
 if (available('ccache')) {
   common.push('--CDCMAKE_CXX_COMPILER_LAUNCHER=ccache', '--CDCMAKE_CUDA_COMPILER_LAUNCHER=ccache');
 }

@@ -9,13 +9,10 @@
 #include <variant>
 #include <vector>
 
+#include "kinds.h"
 #include "tensor.h"
 
 namespace onehead {
-
-enum class Activation { none, gelu };
-/** What each is: docs/design.md. */
-enum class AttentionAlgorithm { multiHead, multiQuery, multiQueryReshaped, memoryEfficient, splitKeyValue };
 
 /** samples [B, (frames - 1) * hop + fftSize] -> features [B, mels, frames]; peak [B] is read and updated. */
 struct LogMel {

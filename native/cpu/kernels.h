@@ -156,7 +156,7 @@ struct Embed {
 
 /**
  * Greedy choice of the next token under Whisper's rules; writes the token and its log-probability behind the sequence.
- * See native/cpu/kernels/next_token.h for the rules and their sources.
+ * See native/core/token_rules.h for the rules and their sources.
  */
 struct NextToken {
   int64_t batch, vocabulary, capacity;

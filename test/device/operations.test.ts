@@ -4,7 +4,16 @@ import type { Device } from '../../lib/device/device.js';
 import type { Operations } from '../../lib/device/operations.js';
 import type { Tensor } from '../../lib/device/tensor.js';
 import { devices } from './devices.js';
-import { attention, gelu, layerNorm, product, random, relativeError, swapOuter, toBfloat16 } from './reference.js';
+import {
+  attention,
+  gelu,
+  layerNorm,
+  product,
+  random,
+  relativeError,
+  stored as storedAs,
+  swapOuter,
+} from './reference.js';
 
 /** Runs a recording whose temporaries begin as NaN, and reads its output. */
 async function run(device: Device, output: Tensor, body: (ops: Operations) => void): Promise<Float32Array> {
@@ -21,13 +30,13 @@ describe.each(devices)('$name', ({ kind, open, dtypes }) => {
   afterAll(() => device.close());
 
   describe.each(dtypes)('$dtype', ({ dtype, tolerance }) => {
-    const stored = (values: Float32Array) => (dtype === 'bfloat16' ? toBfloat16(values) : values);
-    const given = (shape: number[], seed: number, type: 'float32' | 'bfloat16' = dtype) => {
+    const stored = (values: Float32Array) => storedAs(values, dtype);
+    const given = (shape: number[], seed: number, type: typeof dtype = dtype) => {
       const values = random(
         shape.reduce((a, b) => a * b, 1),
         seed,
       );
-      const kept = type === 'bfloat16' ? toBfloat16(values) : values;
+      const kept = storedAs(values, type);
       return { values: kept, tensor: device.tensor(type, shape, kept) };
     };
 

@@ -1,7 +1,6 @@
-// Greedy choice under the rules of next_token.h. Each thread filters its share of every sequence's vocabulary and
+// Greedy choice under the rules of core/token_rules.h. Each thread filters its share of every sequence's vocabulary and
 // reduces it to two summaries, of text and of timestamps; after the barrier all of them combine the summaries alike.
-#include "next_token.h"
-
+#include "../../core/token_rules.h"
 #include "family.h"
 #include "math.h"
 
