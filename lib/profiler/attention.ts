@@ -72,6 +72,13 @@ export async function attention({
   const [width, shared] = [heads * headSize, keyValueHeads * headSize];
   const queries = positions('query', query.length, batch * width);
   const keys = positions('key', key.length, batch * shared);
+  if (value.length !== key.length) {
+    throw new OneheadError(
+      'INVALID_SHAPE',
+      `Expected value to hold as many numbers as key (${key.length}) but received ${value.length}.`,
+      { argument: 'value', expected: String(key.length), received: String(value.length) },
+    );
+  }
   const shape = (length: number, size: number) =>
     algorithm === 'multi-query' ? [length, batch, size] : [batch, length, size];
   using device = new Device(kind, { threads });

@@ -169,8 +169,11 @@ export class DecoderOnly {
     return x;
   }
 
-  /** Reads prompts and writes exactly `count` tokens to each; gives the tokens, prompts included: [batch, prompt + count]. */
-  async generate(prompts: readonly (readonly number[])[], count: number): Promise<Int32Array[]> {
+  /** Reads prompts and writes exactly `count` tokens to each; gives those of each sequence and their log-probabilities. */
+  async generate(
+    prompts: readonly (readonly number[])[],
+    count: number,
+  ): Promise<{ tokens: number[]; logProbabilities: number[] }[]> {
     const { batch, prompt } = this.#options;
     const { positions } = this.#shape;
     const tokens = new Int32Array(batch * positions);
@@ -190,8 +193,11 @@ export class DecoderOnly {
       this.#read.run(),
       ...(count > 1 ? [this.step.run({ times: count - 1 })] : []),
     ]);
-    const written = await state.tokens.toInt32Array();
-    return Array.from({ length: batch }, (_, row) => written.slice(row * positions, row * positions + prompt + count));
+    const [ids, logs] = await Promise.all([state.tokens.toInt32Array(), state.logProbability.toFloat32Array()]);
+    return Array.from({ length: batch }, (_, row) => {
+      const [from, to] = [row * positions + prompt, row * positions + prompt + count];
+      return { tokens: Array.from(ids.subarray(from, to)), logProbabilities: Array.from(logs.subarray(from, to)) };
+    });
   }
 
   dispose(): void {

@@ -31,7 +31,7 @@ const variants: Record<string, Variant> = {
 };
 
 /** What the device calls attention's stages, in the source's words. */
-const stageNames: Record<string, string> = { values: 'output' };
+const stageNames: Record<string, string> = { values: 'output', reshape: 'split' };
 
 interface Shape {
   batch: number;
