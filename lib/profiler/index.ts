@@ -14,4 +14,4 @@ export { type ExperimentResult, type ProfileRow, readResults, toCsv, writeResult
 export { type ProfileOptions, profile } from './run.js';
 export { whisperConfig, whisperSizes, withKeyValueHeads } from './shapes.js';
 export { type Statistics, statistics } from './statistics.js';
-export { TraceFile } from './trace.js';
+export { type TraceEvent, TraceFile } from './trace.js';

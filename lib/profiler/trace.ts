@@ -3,7 +3,8 @@ import { writeFile } from 'node:fs/promises';
 import type { OperationTime } from '../device/program.js';
 import { OneheadError } from '../errors.js';
 
-interface TraceEvent {
+/** One event of the Trace Event Format. */
+export interface TraceEvent {
   name: string;
   ph: 'X' | 'M';
   pid: number;

@@ -8,6 +8,7 @@ import { toSvg } from '../../lib/profiler/report/render.js';
 import { writeReport } from '../../lib/profiler/report/write.js';
 import { type ExperimentResult, readResults, toCsv, writeResults } from '../../lib/profiler/result.js';
 import { type ProfileOptions, profile } from '../../lib/profiler/run.js';
+import { cudaKind } from '../device/devices.js';
 
 /** Small enough for a test; two samples are enough to see that they are taken. */
 const small: ProfileOptions = { threads: 2, repeats: 2, seconds: 0.01, dtype: 'float32' };
@@ -56,6 +57,34 @@ describe.each(experimentNames)('%s', (name) => {
       expect(svg).toMatch(/^<svg [\s\S]*<\/svg>\s*$/);
       expect(svg).not.toMatch(/undefined|NaN/);
     }
+  });
+});
+
+describe(`on ${cudaKind}`, () => {
+  const least: ProfileOptions = { device: cudaKind, threads: undefined, repeats: 1, batches: [1] };
+
+  it('attention types are measured by stages', async () => {
+    const result = await run('attention-types', { ...least, lengths: [16] });
+    expect(result.settings).toMatchObject({ device: cudaKind });
+    expect(result.rows.filter(({ note }) => note)).toEqual([]);
+    const of = (variant: string) =>
+      result.rows.filter((row) => row.case.variant === variant).map((row) => row.case.stage);
+    expect(of('multi-head')).toEqual(['query, key, value', 'scores', 'softmax', 'output', 'total']);
+    expect(of('multi-query-1').toSorted()).toEqual([
+      'output',
+      'query, key, value',
+      'scores',
+      'softmax',
+      'split',
+      'total',
+    ]);
+  });
+
+  it('a decode step stands beside theory', async () => {
+    const result = await run('io', { ...least, tokens: 1, dtype: 'float16' });
+    expect(result.rows.filter(({ note }) => note)).toEqual([]);
+    expect(cases(result, 'operation')).toContain('cross-attention');
+    expect(result.facts.bytesPerSecond).toBeGreaterThan(0);
   });
 });
 

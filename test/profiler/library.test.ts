@@ -1,4 +1,4 @@
-/** The library's face: one attention call, and every example of docs/profiler.md as it stands there. */
+/** The library's face: one attention call, and every example of it in the documentation as it stands there. */
 import { execFile } from 'node:child_process';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -99,9 +99,10 @@ describe('a trace file', () => {
   });
 });
 
-describe('the examples of docs/profiler.md', async () => {
-  const text = await readFile(join(root, 'docs/profiler.md'), 'utf8');
-  const examples = [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code);
+describe('the examples of README.md and docs/profiler.md', async () => {
+  const texts = await Promise.all(['README.md', 'docs/profiler.md'].map((name) => readFile(join(root, name), 'utf8')));
+  const blocks = [...texts.join('\n').matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code);
+  const examples = blocks.filter((code) => code.includes("'onehead/profiler'"));
   // Inside the package, so that 'onehead/profiler' is this one.
   const folder = join(root, 'build', 'examples');
   const file = (index: number) => join(folder, `example-${index}.mts`);
@@ -112,7 +113,7 @@ describe('the examples of docs/profiler.md', async () => {
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
   it('are there, and have the types that they claim', async () => {
-    expect(examples.length).toBeGreaterThanOrEqual(4);
+    expect(examples.length).toBeGreaterThanOrEqual(5);
     const options = ['--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext', '--target', 'es2022'];
     const libraries = ['--lib', 'es2023,esnext.disposable', '--types', 'node'];
     const tsc = join(root, 'node_modules/typescript/bin/tsc');
