@@ -114,9 +114,10 @@ function parse(args: string[]): Job {
 /** Settings that an experiment does not take are left out when all are run, and refused when it is run alone. */
 function optionsOf(name: ExperimentName, { names, options }: Job): ProfileOptions {
   if (names.length === 1) return options;
-  const own = ['models', 'batches', 'tokens', 'lengths', 'decoderLayers'] as const;
+  const own = ['models', 'model', 'batches', 'tokens', 'lengths', 'decoderLayers'] as const;
   const taken = { ...options };
-  for (const key of own) if (!Object.hasOwn(experiments[name].full, key)) delete taken[key];
+  for (const key of own)
+    if (!Object.hasOwn(experiments[name].full, key === 'model' ? 'models' : key)) delete taken[key];
   return taken;
 }
 

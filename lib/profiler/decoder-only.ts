@@ -173,6 +173,7 @@ export class DecoderOnly {
   async generate(
     prompts: readonly (readonly number[])[],
     count: number,
+    signal?: AbortSignal,
   ): Promise<{ tokens: number[]; logProbabilities: number[] }[]> {
     const { batch, prompt } = this.#options;
     const { positions } = this.#shape;
@@ -190,8 +191,8 @@ export class DecoderOnly {
       state.minimum.write(all(count)),
       state.maximum.write(all(count)),
       state.finished.write(all(0)),
-      this.#read.run(),
-      ...(count > 1 ? [this.step.run({ times: count - 1 })] : []),
+      this.#read.run({ signal }),
+      ...(count > 1 ? [this.step.run({ times: count - 1, signal })] : []),
     ]);
     const [ids, logs] = await Promise.all([state.tokens.toInt32Array(), state.logProbability.toFloat32Array()]);
     return Array.from({ length: batch }, (_, row) => {

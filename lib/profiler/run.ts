@@ -9,7 +9,7 @@ import { resolveModel } from '../whisper/hub.js';
 import { WhisperModel } from '../whisper/model.js';
 import type { CommonSettings, Context, OwnSettings } from './experiment.js';
 import { type ExperimentName, experiments } from './experiments/index.js';
-import { describeMachine } from './machine.js';
+import { describeMachine, type Machine } from './machine.js';
 import { interleave } from './measure.js';
 import { randomModel } from './random-weights.js';
 import type { ExperimentResult } from './result.js';
@@ -70,11 +70,11 @@ export function resolveSettings(name: ExperimentName, options: ProfileOptions): 
   const experiment = experiments[name];
   const defaults = options.quick ? experiment.quick : experiment.full;
   const settings: Record<string, unknown> = { device: 'cpu', ...defaults };
-  const known = [...wholeNumbers, ...lists, 'models', ...common];
+  const known = [...wholeNumbers, ...lists, 'models', 'model', ...common];
   for (const key of known) {
     const value = options[key as keyof ProfileOptions];
     if (value === undefined) continue;
-    if (!common.includes(key) && !Object.hasOwn(experiment.full, key)) {
+    if (!common.includes(key) && !Object.hasOwn(experiment.full, key === 'model' ? 'models' : key)) {
       const own = Object.keys(experiment.full).filter((one) => !common.includes(one));
       throw new OneheadError(
         'INVALID_ARGUMENT',
@@ -82,7 +82,7 @@ export function resolveSettings(name: ExperimentName, options: ProfileOptions): 
         { argument: key },
       );
     }
-    settings[key] = value;
+    if (key !== 'model') settings[key] = value;
   }
   if (settings.dtype === undefined) {
     using device = new Device(String(settings.device), { threads: options.threads });
@@ -131,10 +131,15 @@ export async function profile(name: ExperimentName, options: ProfileOptions = {}
       `The result to go on with was measured with other settings (${JSON.stringify(previous.settings)}, not ${JSON.stringify(recorded)}); repeat its options or start anew.`,
     );
   }
+  const machine = describeMachine();
+  const hardware = ({ cpu, gpus, kernels }: Machine) => JSON.stringify([cpu, gpus, kernels]);
+  if (previous && hardware(previous.machine) !== hardware(machine)) {
+    throw new OneheadError('INVALID_ARGUMENT', 'The result to go on with was measured on another machine; start anew.');
+  }
   const result: ExperimentResult = {
     experiment: name,
     date: new Date().toISOString(),
-    machine: describeMachine(),
+    machine,
     settings: recorded,
     facts: { ...previous?.facts },
     groups: [...(previous?.groups ?? [])],

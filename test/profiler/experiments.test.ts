@@ -188,10 +188,13 @@ describe('a run', () => {
   it('does not go on with a result of other settings', async () => {
     const previous = await run('generate');
     await expect(run('generate', { previous, tokens: 5 })).rejects.toThrow('was measured with other settings');
+    const elsewhere = { ...previous, machine: { ...previous.machine, cpu: 'another' } };
+    await expect(run('generate', { previous: elsewhere })).rejects.toThrow('was measured on another machine');
   });
 
   it.each([
     [{ tokens: 5 }, "The experiment attention-types has no setting 'tokens'; it has batches, lengths, heads, headSize"],
+    [{ model: 'models/micro' }, "has no setting 'model'"],
     [{ batches: [0] }, 'Expected batches to be a list of whole numbers of at least 1 but received [0].'],
     [{ lengths: [] }, 'Expected lengths'],
     [{ heads: 1.5 }, 'Expected heads to be a whole number of at least 1 but received 1.5.'],
@@ -216,6 +219,8 @@ describe('a run', () => {
     expect(half.rows.map(({ time, note }) => [time, note])).toEqual(
       Array.from({ length: 5 }, () => [null, expect.stringContaining('not in float16')]),
     );
+    for (const chart of experiments['attention-types'].charts(half)) expect(await toSvg(chart)).toContain('<svg');
+    for (const table of experiments['attention-types'].tables(half)) expect(toText(table)).not.toContain('undefined');
   });
 
   it('measures a checkpoint with its own weights', async () => {

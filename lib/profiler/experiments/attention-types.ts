@@ -2,6 +2,7 @@
 import { Device } from '../../device/device.js';
 import type { AttentionAlgorithm, FloatingType } from '../../device/operations.js';
 import type { Program } from '../../device/program.js';
+import type { Tensor } from '../../device/tensor.js';
 import {
   buildSamplers,
   type CommonSettings,
@@ -41,14 +42,14 @@ interface Shape {
   dtype: FloatingType;
 }
 
-function record(device: Device, variant: Variant, weight: ReturnType<Device['tensor']>, shape: Shape): Program {
+function record(device: Device, variant: Variant, weight: Tensor, shape: Shape): { x: Tensor; program: Program } {
   const { batch, length, heads, headSize, dtype } = shape;
   const width = heads * headSize;
   const shared = variant.shared ? headSize : width;
   // Megatron's order for the one type that has it.
   const rows = variant.algorithm === 'multi-query' ? [length, batch] : [batch, length];
   const x = device.tensor(dtype, [...rows, width], randomNumbers(batch * length * width, 7));
-  return device.record(variant.algorithm, (ops) => {
+  const program = device.record(variant.algorithm, (ops) => {
     const product = ops.linear(x, weight);
     const [query, key, value] = [
       product.columns(0, width),
@@ -58,6 +59,7 @@ function record(device: Device, variant: Variant, weight: ReturnType<Device['ten
     const keyValueHeads = variant.shared ? 1 : heads;
     ops.attention(query, key, value, { heads, keyValueHeads, algorithm: variant.algorithm });
   });
+  return { x, program };
 }
 
 /** Microseconds of each stage, and of the whole program replayed without looking at its parts. */
@@ -80,12 +82,15 @@ async function measure(context: Context<Settings>, batch: number, length: number
   using device = new Device(kind, { threads });
   const weights = await RandomWeights.create(3 * width * width);
   const common = { batch, length };
+  const owned: Disposable[] = [];
   try {
     const { samplers, refused } = await buildSamplers(common, Object.keys(variants), async (name) => {
       const variant = variants[name];
       const outputs = width + 2 * (variant.shared ? headSize : width);
       const weight = await weights.load(device, dtype, [outputs, width]);
-      const program = record(device, variant, weight, { batch, length, heads, headSize, dtype });
+      owned.push(weight);
+      const { x, program } = record(device, variant, weight, { batch, length, heads, headSize, dtype });
+      owned.push(x, program);
       await program.prepare();
       return { name, program, sample: () => sample(program) } satisfies Sampler & { program: Program };
     });
@@ -115,7 +120,7 @@ async function measure(context: Context<Settings>, batch: number, length: number
     return [...rows, ...refused];
   } finally {
     await weights.dispose();
-    device.close();
+    for (const one of owned) one[Symbol.dispose]();
   }
 }
 

@@ -1,5 +1,6 @@
 /** What keeping the audio's keys and values is worth, and what copying them in every step costs. */
 import { type CommonSettings, type Context, defineExperiment, type OwnSettings, stageRows } from '../experiment.js';
+import type { Tensor } from '../../device/tensor.js';
 import type { WhisperModel } from '../../whisper/model.js';
 import { crossCache, decoderShape, decodeStep, memoryBytes } from '../io-model/index.js';
 import { crossCacheCharts, crossCacheTables } from '../report/cross-cache.js';
@@ -15,6 +16,7 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
   // Only the decoder is measured.
   const config = { ...full, encoder: { ...full.encoder, layers: 0 } };
   const loaded: WhisperModel[] = [];
+  const owned: Tensor[] = [];
   try {
     const samplers = [];
     for (const name of variants) {
@@ -22,7 +24,8 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
       const whisper = await context.open(config, { batch, attention });
       loaded.push(whisper);
       const encoded = whisper.device.tensor(whisper.dtype, [batch, config.sourcePositions, config.width]);
-      const forced = { language: 'en', minNewTokens: tokens, maxNewTokens: tokens };
+      owned.push(encoded);
+      const forced = { language: 'en', minNewTokens: tokens, maxNewTokens: tokens, signal: context.signal };
       samplers.push({
         name,
         sample: async () => {
@@ -62,7 +65,7 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
       };
     });
   } finally {
-    for (const whisper of loaded) whisper.dispose();
+    for (const one of [...owned, ...loaded]) one.dispose();
   }
 }
 

@@ -45,7 +45,11 @@ async function measure(context: Context<CommonSettings & Own>, batch: number): P
       const model = new DecoderOnly(device, shape, weights.get(keyValueHeads)!, options);
       models.push(model);
       await model.generate(prompts, 1);
-      return { name, model, sample: async () => ({ total: await waited(() => model.generate(prompts, tokens)) }) };
+      return {
+        name,
+        model,
+        sample: async () => ({ total: await waited(() => model.generate(prompts, tokens, context.signal)) }),
+      };
     });
     const measured = await context.measure(samplers);
     for (const { name, model } of samplers) await context.trace(`batch ${batch}, ${name}`, () => model.step.trace());

@@ -1,5 +1,5 @@
 /** What the experiments on whole Whispers share: models side by side, each timed from features to tokens. */
-import type { Device } from '../../device/device.js';
+import type { Tensor } from '../../device/tensor.js';
 import type { WhisperConfig } from '../../whisper/config.js';
 import type { WhisperModel } from '../../whisper/model.js';
 import { promptTokens } from '../../whisper/prompt.js';
@@ -16,8 +16,14 @@ export interface ModelVariant {
 }
 
 /** A loaded variant, and its sampler. */
-export interface LoadedVariant extends Sampler {
+interface LoadedVariant extends Sampler {
   model: WhisperModel;
+  features: Tensor;
+}
+
+function dispose({ model, features }: LoadedVariant): void {
+  features.dispose();
+  model.dispose();
 }
 
 /** The decoder depths to measure: those asked for that the model has, and its own. */
@@ -47,13 +53,13 @@ export async function waited(work: () => Promise<unknown>): Promise<number> {
 }
 
 /** Encodes a batch of windows and decodes exactly `tokens` tokens of each. */
-async function transcribe(model: WhisperModel, features: ReturnType<Device['tensor']>, tokens: number) {
-  let encoded: ReturnType<Device['tensor']> | undefined;
+async function transcribe(model: WhisperModel, features: Tensor, tokens: number, signal?: AbortSignal) {
+  let encoded: Tensor | undefined;
   try {
     const encode = await waited(async () => {
-      encoded = await model.encode(features);
+      encoded = await model.encode(features, signal);
     });
-    const forced = { language: 'en', minNewTokens: tokens, maxNewTokens: tokens };
+    const forced = { language: 'en', minNewTokens: tokens, maxNewTokens: tokens, signal };
     const decode = await waited(() => model.generate(encoded!, forced));
     return { encode, decode, total: encode + decode };
   } finally {
@@ -80,14 +86,18 @@ export async function measureVariants(
       const { config, attention } = byName.get(name)!;
       const model = await context.open(config, { batch, attention });
       const features = model.device.tensor('float32', [batch, config.mels, 2 * config.sourcePositions]);
-      const sampler = { name, model, sample: () => transcribe(model, features, tokens) };
+      const sampler = { name, model, features, sample: () => transcribe(model, features, tokens, context.signal) };
+      try {
+        await sampler.sample(); // lays out the weights, so that what memory lacks shows here
+      } catch (error) {
+        dispose(sampler);
+        throw error;
+      }
       loaded.push(sampler);
-      await sampler.sample(); // lays out the weights, so that what memory lacks shows here
       return sampler;
     });
-    const ready = loaded.filter(({ name }) => !refused.some((row) => row.case.variant === name));
-    const measured = await context.measure(ready, { repeats });
-    for (const { name, model } of ready) {
+    const measured = await context.measure(loaded, { repeats });
+    for (const { name, model } of loaded) {
       const track = `${Object.values(common).join(', ')}, ${name}`;
       await context.trace(`${track}, encoder`, () => model.encoder.trace());
       await context.trace(`${track}, step`, () => model.step.trace());
@@ -101,13 +111,13 @@ export async function measureVariants(
       return {
         parameters: parameters(config).total,
         compression: parameters(variants[0].config).total / parameters(config).total,
-        memoryBytes: ready.find((one) => one.name === name)!.model.device.memory().peak,
+        memoryBytes: loaded.find((one) => one.name === name)!.model.device.memory().peak,
         selfCacheBytes: selfBytes,
         crossCacheBytes: crossBytes,
       };
     });
     return [...rows, ...refused];
   } finally {
-    for (const { model } of loaded) model.dispose();
+    loaded.forEach(dispose);
   }
 }

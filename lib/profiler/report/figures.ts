@@ -124,7 +124,8 @@ export function toMarkdown({ title, columns, rows, note }: Table): string {
 /** What the result was measured on and how, in one line. */
 export function describeRun({ machine, settings, date }: ExperimentResult): string {
   const { device, dtype, threads } = settings as { device: string; dtype: string; threads?: number };
-  const where = device.startsWith('cuda') ? (machine.gpus[0] ?? device) : machine.cpu;
+  const gpu = /^cuda(?::(\d+))?$/.exec(device);
+  const where = gpu ? (machine.gpus[Number(gpu[1] ?? 0)] ?? device) : machine.cpu;
   const details = [
     device,
     dtype,
