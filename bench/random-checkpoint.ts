@@ -15,6 +15,10 @@ export function writeRandomCheckpoint(folder: string, name: string): string {
     task_to_id: { transcribe: vocabulary - 1506, translate: vocabulary - 1507 },
     is_multilingual: true,
     max_length: 448,
+    decoder_start_token_id: json.decoder_start_token_id,
+    bos_token_id: json.eos_token_id,
+    eos_token_id: json.eos_token_id,
+    pad_token_id: json.eos_token_id,
   };
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'config.json'), JSON.stringify(json));

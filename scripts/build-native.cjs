@@ -1,7 +1,7 @@
 'use strict';
 // The one way in which the addon is built: `npm run build:native`, npm's install, node-gyp (through binding.gyp) and
 // prebuildify all end here.
-//   node scripts/build-native.cjs [--config Release|Debug] [--cuda auto|on|off] [--emulated]
+//   node scripts/build-native.cjs [--config Release|Debug] [--cuda auto|on|off] [--emulated] [--quiet]
 const { spawnSync } = require('node:child_process');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
@@ -12,6 +12,8 @@ const { values } = parseArgs({
     cuda: { type: 'string', default: process.env.ONEHEAD_CUDA ?? 'auto' },
     // the addon whose CUDA backend runs on the CPU, for tests: build/emulated/Release/onehead.node
     emulated: { type: 'boolean', default: false },
+    // says something only when it fails
+    quiet: { type: 'boolean', default: false },
   },
 });
 if (!['auto', 'on', 'off'].includes(values.cuda.toLowerCase())) {
@@ -41,10 +43,11 @@ if (available('ccache')) {
 function cmake(command) {
   const result = spawnSync(process.execPath, [cmakeJs, command, ...common], {
     cwd: root,
-    stdio: 'inherit',
+    stdio: values.quiet ? 'pipe' : 'inherit',
     env: environment,
   });
   if (result.error) throw result.error;
+  if (result.status !== 0 && values.quiet) console.error(`${result.stdout}${result.stderr}`);
   if (result.status !== 0) {
     console.error(
       '\nThe native addon could not be built; the message above says why. On Debian or Ubuntu `sh scripts/setup.sh` installs what it needs.',

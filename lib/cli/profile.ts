@@ -21,7 +21,7 @@ onehead profile compare A B           which rows of two --json files changed bey
 onehead profile report FILE DIR       the report of a --json file
 
   --quick                settings that finish within a minute on a laptop's CPU
-  --device cpu           where to compute: cpu, cuda, cuda:N
+  --device DEVICE        cpu, cuda, cuda:N (default: auto, a GPU that can be used, else the CPU)
   --dtype TYPE           float32, float16 or bfloat16 (default: the source's, or the device's fastest)
   --threads N            CPU threads
   --models NAME,...      Whispers of random weights: tiny, base, small, medium, large-v3, turbo

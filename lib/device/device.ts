@@ -80,7 +80,7 @@ export class Device {
   readonly #addon: NativeAddon;
   readonly #native: NativeDevice;
 
-  /** @param kind 'cpu', 'cuda' (the first GPU) or 'cuda:<number>'. Throws OneheadError DEVICE_UNAVAILABLE, with what to do, when this machine has no such device. */
+  /** @param kind 'cpu', 'cuda' (the first GPU), 'cuda:<number>', or 'auto': a GPU that can be used, else the CPU. Throws OneheadError DEVICE_UNAVAILABLE, with what to do, when this machine has no such device. */
   constructor(kind = 'cpu', options: DeviceOptions = {}) {
     if (options.threads !== undefined && !(Number.isInteger(options.threads) && options.threads >= 1)) {
       throw new OneheadError(
@@ -89,9 +89,9 @@ export class Device {
         { argument: 'threads', expected: 'a whole number of at least 1', received: String(options.threads) },
       );
     }
-    this.kind = kind;
-    this.#addon = nativeOf(kind);
-    this.#native = new this.#addon.Device(kind, options);
+    this.kind = kind === 'auto' ? (Device.information().cuda.available ? 'cuda' : 'cpu') : kind;
+    this.#addon = nativeOf(this.kind);
+    this.#native = new this.#addon.Device(this.kind, options);
   }
 
   /** What the addon found on this machine. */

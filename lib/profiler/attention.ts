@@ -19,7 +19,7 @@ export interface AttentionCall {
   /** Of the products; 1 / sqrt(headSize) by default. */
   scale?: number;
   algorithm?: AttentionAlgorithm;
-  /** 'cpu' (the default), 'cuda', 'cuda:N'. */
+  /** 'auto' (the default: a GPU that can be used, else the CPU), 'cpu', 'cuda' or 'cuda:N'. */
   device?: string;
   dtype?: FloatingType;
   threads?: number;
@@ -58,7 +58,7 @@ export async function attention({
   causal = false,
   scale,
   algorithm = 'auto',
-  device: kind = 'cpu',
+  device: kind = 'auto',
   dtype = 'float32',
   threads,
   repeats = 5,

@@ -12,7 +12,7 @@ import type { Statistics } from './statistics.js';
 
 /** What every experiment takes. */
 export interface CommonSettings {
-  /** 'cpu', 'cuda', 'cuda:N' or 'cuda-emulated'. */
+  /** 'cpu', 'cuda' or 'cuda:N'; what 'auto' came to, where it was asked for. */
   device: string;
   /** CPU threads; the device's own choice when absent. */
   threads?: number;

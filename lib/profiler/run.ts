@@ -69,7 +69,7 @@ function check(settings: Settings, models: readonly string[]): void {
 export function resolveSettings(name: ExperimentName, options: ProfileOptions): Settings {
   const experiment = experiments[name];
   const defaults = options.quick ? experiment.quick : experiment.full;
-  const settings: Record<string, unknown> = { device: 'cpu', ...defaults };
+  const settings: Record<string, unknown> = { device: 'auto', ...defaults };
   const known = [...wholeNumbers, ...lists, 'models', 'model', ...common];
   for (const key of known) {
     const value = options[key as keyof ProfileOptions];
@@ -84,9 +84,10 @@ export function resolveSettings(name: ExperimentName, options: ProfileOptions): 
     }
     if (key !== 'model') settings[key] = value;
   }
-  if (settings.dtype === undefined) {
+  if (settings.dtype === undefined || settings.device === 'auto') {
     using device = new Device(String(settings.device), { threads: options.threads });
-    settings.dtype = device.defaultDtype;
+    settings.device = device.kind;
+    settings.dtype ??= device.defaultDtype;
   }
   const resolved = settings as unknown as Settings;
   check(resolved, resolved.models ?? []);

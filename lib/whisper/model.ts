@@ -101,7 +101,7 @@ export class WhisperModel {
   static async open(
     checkpoint: Checkpoint,
     {
-      device: kind = 'cpu',
+      device: kind = 'auto',
       dtype = 'auto',
       threads,
       signal,

@@ -48,7 +48,7 @@ export interface AttentionChoice {
 }
 
 export interface LoadOptions {
-  /** 'cpu' (the default), 'cuda' or 'cuda:N'. */
+  /** 'cpu', 'cuda', 'cuda:N', or 'auto' (the default): a GPU that can be used, else the CPU. */
   device?: string;
   /** The storage type of weights and caches; by default the fastest that the device multiplies natively. */
   dtype?: DataType | 'auto';

@@ -72,8 +72,8 @@ void Context::check(cudaError_t error, const std::string& doing) const {
 void Context::outOfMemory(size_t bytes) const {
   size_t free = 0, total = 0;
   cudaMemGetInfo(&free, &total);
-  throw Error("OUT_OF_MEMORY", "The GPU could not give " + mebibytes(bytes) + " of memory: " + mebibytes(free) + " of " +
-                                   mebibytes(total) + " are free, and this device holds " +
+  throw Error("OUT_OF_MEMORY", "The GPU could not give " + mebibytes(bytes) + " of memory: " + mebibytes(free) +
+                                   " of " + mebibytes(total) + " are free, and this device holds " +
                                    mebibytes(counter_.figures().inUse) +
                                    "; use a smaller model or batch, or end what else uses the GPU.");
 }

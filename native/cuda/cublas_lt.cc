@@ -46,16 +46,16 @@ class Products final : public CublasLt, public std::enable_shared_from_this<Prod
       fine = fine && !library_.preferenceSet(raw, minAlignmentA + i, &alignments[i], sizeof alignments[i]);
     Heuristic found{};
     int count = 0;
-    if (!fine || library_.heuristic(handle_, description.get(), weight.get(), x.get(), y.get(), y.get(), raw, 1, &found,
-                                    &count))
+    if (!fine ||
+        library_.heuristic(handle_, description.get(), weight.get(), x.get(), y.get(), y.get(), raw, 1, &found, &count))
       return {};
     if (count < 1 || found.state != 0) return {};
     return [self = shared_from_this(), p, description, weight, x, y, c, algorithm = found.algorithm](
                const void* data, void* scratch, cudaStream_t stream) {
       const float one = 1, beta = p.residual ? 1 : 0;
-      const int status = self->library_.matmul(self->handle_, description.get(), &one, p.weight, weight.get(), data,
-                                               x.get(), &beta, c, y.get(), p.y, y.get(), &algorithm, scratch,
-                                               workspaceBytes, stream);
+      const int status =
+          self->library_.matmul(self->handle_, description.get(), &one, p.weight, weight.get(), data, x.get(), &beta, c,
+                                y.get(), p.y, y.get(), &algorithm, scratch, workspaceBytes, stream);
       return status == 0 ? cudaSuccess : cudaErrorLaunchFailure;
     };
   }

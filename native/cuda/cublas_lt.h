@@ -1,5 +1,6 @@
-// Large products by NVIDIA's cuBLASLt, opened at run time: the addon loads where it is absent, and our own product kernel
-// takes over. The declarations are our own; names, numbers and layouts are those of cublasLt.h, versions 12 and 13.
+// Large products by NVIDIA's cuBLASLt, opened at run time: the addon loads where it is absent, and our own product
+// kernel takes over. The declarations are our own; names, numbers and layouts are those of cublasLt.h, versions 12
+// and 13.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -25,8 +25,8 @@ class CudaBackend final : public Backend {
   std::shared_ptr<Storage> allocate(size_t bytes) override { return std::make_shared<CudaStorage>(bytes, context_); }
   std::shared_ptr<Storage> load(Source source, DType dtype, const Shape& shape) override {
     if (!isFloating(dtype))
-      throw Error("NOT_SUPPORTED", "load: the CUDA device loads floating constants, not " +
-                                       std::string(nameOf(dtype)) + "; write them to a tensor instead.");
+      throw Error("NOT_SUPPORTED", "load: the CUDA device loads floating constants, not " + std::string(nameOf(dtype)) +
+                                       "; write them to a tensor instead.");
     return std::make_shared<CudaStorage>(std::move(source), dtype, shape, context_);
   }
   void write(Storage& to, size_t offset, const void* from, size_t bytes) override {
@@ -43,7 +43,8 @@ class CudaBackend final : public Backend {
     const cudaStream_t stream = context_->stream();
     if (overlap) {
       workspace_->atLeast(bytes, 0);
-      context_->check(cudaMemcpyAsync(workspace_->scratch(), source, bytes, cudaMemcpyDeviceToDevice, stream), "copying");
+      context_->check(cudaMemcpyAsync(workspace_->scratch(), source, bytes, cudaMemcpyDeviceToDevice, stream),
+                      "copying");
       source = workspace_->scratch();
     }
     context_->check(cudaMemcpyAsync(target, source, bytes, cudaMemcpyDeviceToDevice, stream), "copying");

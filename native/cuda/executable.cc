@@ -95,9 +95,7 @@ void CudaExecutable::report(const Events& marks, RunResult& result) {
     const Step& step = steps_[i];
     result.microseconds[step.operation] += microseconds;
     if (!*step.part) continue;
-    auto same = [&](const RunResult::Part& part) {
-      return part.operation == step.operation && part.name == step.part;
-    };
+    auto same = [&](const RunResult::Part& part) { return part.operation == step.operation && part.name == step.part; };
     auto part = std::find_if(result.parts.begin(), result.parts.end(), same);
     if (part == result.parts.end()) part = result.parts.insert(part, {step.operation, step.part, 0});
     part->microseconds += microseconds;

@@ -21,7 +21,7 @@ const char* nameOf(AttentionStage stage) {
     case AttentionStage::append:
       return "append";
     case AttentionStage::reshape:
-      return "reshape";
+      return "split";
     case AttentionStage::scores:
       return "scores";
     case AttentionStage::softmax:
@@ -73,9 +73,9 @@ class Preparation {
   }
 
   void make(const LogMel& o) {
-    LogMelArguments arguments{o.y.shape[0],        o.y.shape[2],         o.window.shape[0], o.hop,
-                              o.y.shape[1],        at<float>(o.samples), at<float>(o.window), at<float>(o.filters),
-                              at<float>(o.peak),   at<float>(o.y)};
+    LogMelArguments arguments{o.y.shape[0],      o.y.shape[2],         o.window.shape[0],   o.hop,
+                              o.y.shape[1],      at<float>(o.samples), at<float>(o.window), at<float>(o.filters),
+                              at<float>(o.peak), at<float>(o.y)};
     if (!logMelFits(arguments, context_.launcher()))
       unsupported("a window of " + std::to_string(arguments.fftSize) +
                   " samples needs more shared memory than this GPU has; Whisper's has 400.");
@@ -98,7 +98,8 @@ class Preparation {
   void make(const Convolution& o) {
     if (!o.weight.storage || o.weight.offset != 0)
       unsupported("the CUDA device takes the weight from a loaded constant.");
-    const int64_t length = o.x.shape[1], channels = o.x.shape[2], outputs = o.y.shape[2], kernelSize = o.weight.shape[2];
+    const int64_t length = o.x.shape[1], channels = o.x.shape[2], outputs = o.y.shape[2],
+                  kernelSize = o.weight.shape[2];
     ProductArguments arguments{};
     arguments.rows = o.y.shape[0] * o.y.shape[1];
     arguments.columns = outputs;
@@ -121,8 +122,19 @@ class Preparation {
     const int64_t rows = o.x.rows(), depth = o.x.columns(), columns = o.weight.shape[0];
     const DType type = o.weight.dtype;
     const Epilogue epilogue{1, at<float>(o.bias), o.activation, at<float>(o.residual), rows};
-    MatvecArguments few{rows,        columns, depth, at(o.x),    o.x.dtype, at(o.weight), type, at<float>(o.normWeight),
-                        at<float>(o.normBias), o.epsilon, epilogue, at(o.y), o.y.dtype};
+    MatvecArguments few{rows,
+                        columns,
+                        depth,
+                        at(o.x),
+                        o.x.dtype,
+                        at(o.weight),
+                        type,
+                        at<float>(o.normWeight),
+                        at<float>(o.normBias),
+                        o.epsilon,
+                        epilogue,
+                        at(o.y),
+                        o.y.dtype};
     if (matvecFits(few, context_.launcher())) return kernel(few, matvec);
 
     // Products on tensor cores take x in the weight's type: it is brought there through the scratch memory.
@@ -169,8 +181,8 @@ class Preparation {
   /** By cuBLASLt; false where it cannot. A null x lies in the scratch memory, which is the library's behind `begin`. */
   bool large(const Linear& o, const void* x, size_t begin) {
     if (!cublasLt_) return false;
-    LargeProduct arguments{o.x.rows(), o.weight.shape[0], o.x.columns(),         o.weight.dtype, at(o.weight),
-                           nullptr,    at<float>(o.residual), at(o.y), o.y.dtype};
+    LargeProduct arguments{o.x.rows(), o.weight.shape[0],     o.x.columns(), o.weight.dtype, at(o.weight),
+                           nullptr,    at<float>(o.residual), at(o.y),       o.y.dtype};
     // The activation comes before the residual; the library adds the residual itself.
     if (arguments.residual && (o.activation != Activation::none || o.y.dtype != DType::float32)) return false;
     if (o.bias) {

@@ -17,7 +17,8 @@ std::string inWords(cudaError_t error) {
       return "the driver sees no GPU";
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorUnsupportedPtxVersion:
-      return "this addon holds no code for its architecture; compute capability 8.0 is the oldest that it has, and a newer "
+      return "this addon holds no code for its architecture; compute capability 8.0 is the oldest that it has, and a "
+             "newer "
              "one than it knows needs a newer driver";
     default:
       return cudaGetErrorString(error);

@@ -66,9 +66,9 @@ void CudaStorage::assemble() {
       std::memcpy(piece.host, part.file->data() + offset, size);
       part.file->release(offset, size);
       std::byte* place = to + size_t(done) * stored;
-      context_->check(part.dtype == dtype_ ? cudaMemcpyAsync(place, piece.host, size, cudaMemcpyHostToDevice,
-                                                             context_->stream())
-                                           : convert(*context_, piece.device, part.dtype, place, dtype_, count),
+      context_->check(part.dtype == dtype_
+                          ? cudaMemcpyAsync(place, piece.host, size, cudaMemcpyHostToDevice, context_->stream())
+                          : convert(*context_, piece.device, part.dtype, place, dtype_, count),
                       "uploading weights");
       pieces.sent();
     }

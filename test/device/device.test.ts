@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Device, MappedFile } from '../../lib/device/device.js';
 import { OneheadError } from '../../lib/errors.js';
-import { cudaKind, gpu } from './devices.js';
+import { kinds } from './devices.js';
 
 /** The error that `body` throws or rejects with. */
 async function failure(body: () => unknown): Promise<OneheadError> {
@@ -16,7 +16,7 @@ async function failure(body: () => unknown): Promise<OneheadError> {
   throw new Error('expected an error');
 }
 
-describe.each(gpu ? [cudaKind] : ['cpu', cudaKind])('the device %s', (kind) => {
+describe.each(kinds)('the device %s', (kind) => {
   let device: Device;
   beforeAll(() => {
     device = new Device(kind, { threads: 2 });

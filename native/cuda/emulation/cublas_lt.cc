@@ -1,10 +1,9 @@
 // A stand-in for cuBLASLt: it takes the same descriptions, refuses what does not fit together, and computes plainly.
-#include "../cublas_lt_library.h"
-
 #include <memory>
 #include <vector>
 
 #include "../../core/dtype.h"
+#include "../cublas_lt_library.h"
 
 namespace onehead::cuda::cublas_lt {
 
@@ -93,7 +92,9 @@ const Library* library() {
       "emulated",
       [](Handle* made) { return *made = new HandleOpaque, 0; },
       destroy<HandleOpaque>,
-      [](Description* made, int computeType, int) { return *made = new DescriptionOpaque, int(computeType != compute32); },
+      [](Description* made, int computeType, int) {
+        return *made = new DescriptionOpaque, int(computeType != compute32);
+      },
       set,
       destroy<DescriptionOpaque>,
       [](Layout* made, int type, uint64_t rows, uint64_t columns, int64_t stride) {

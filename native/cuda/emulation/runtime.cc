@@ -38,7 +38,8 @@ cudaError_t remember(cudaError_t error) {
   return error;
 }
 
-/** Memory of the emulated device; ONEHEAD_EMULATED_MEMORY (bytes) makes it small, to see what happens when it runs out. */
+/** Memory of the emulated device; ONEHEAD_EMULATED_MEMORY (bytes) makes it small, to see what happens when it runs out.
+ */
 size_t deviceMemory() {
   const char* given = std::getenv("ONEHEAD_EMULATED_MEMORY");
   return given ? std::strtoull(given, nullptr, 10) : size_t(8) << 30;

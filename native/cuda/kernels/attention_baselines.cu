@@ -1,14 +1,15 @@
 // The algorithms that keep the score matrix in memory, as their sources have them:
 //
 // multi-head     scores [batch, heads, queries, keys]: a product for each head, a softmax, a product with the values
-// multi-query    one key/value head, tensors [length, batch, ...] (Megatron's order): a sequence's rows are (query, head),
+// multi-query    one key/value head, tensors [length, batch, ...] (Megatron's order): a sequence's rows are (query,
+// head),
 //                found through strides, nothing is copied; scores [batch, queries x heads, keys]
 // multi-query-1  one key/value head, tensors [batch, length, ...]: the queries become [batch, queries x heads, size] by
 //                one explicit copy (none where they lie so already), then plain batched products
 //
 // Bytes   float32 scores are written and read once, the weights (in the storage type) too: 12 bytes a score for halves.
-// The sources leave out scale, mask and softmax; they are here. Keys that no query sees may be unwritten memory, so they
-// are kept out of the second product: zero times NaN is NaN.
+// The sources leave out scale, mask and softmax; they are here. Keys that no query sees may be unwritten memory, so
+// they are kept out of the second product: zero times NaN is NaN.
 #include "attention.h"
 
 namespace onehead::cuda {

@@ -1,14 +1,15 @@
-// split-kv for one query row a key/value head: a step of multi-head decoding. (Several rows go to attention_streaming.cu,
-// whose tensor cores share each key among them.)
+// split-kv for one query row a key/value head: a step of multi-head decoding. (Several rows go to
+// attention_streaming.cu, whose tensor cores share each key among them.)
 //
 // Shapes   q [batch, 1, heads, size], k and v [batch, keys, heads, size] -> y [batch, 1, heads, size]
 // Bytes    2 keys x size elements a head, read once; everything else is small
 // Work     2 multiply-adds and 1/size exponentials an element: one operation a byte, far below what the device can do
 // Method   the keys of a head are split over enough blocks to fill the device (Flash-Decoding). A row of 64 halves is
-//          8 lanes of 16 bytes, so a warp reads 4 rows at once, keys and values of 16 rows before it uses the first. Each
-//          lane group keeps its own running maximum, sum and weighted values; they are combined over the warp by
+//          8 lanes of 16 bytes, so a warp reads 4 rows at once, keys and values of 16 rows before it uses the first.
+//          Each lane group keeps its own running maximum, sum and weighted values; they are combined over the warp by
 //          shuffles, over the block in shared memory, and over blocks by the one that comes last.
-// Append   the new row is read from where it was computed, never from the cache: so the block whose share it lies in can
+// Append   the new row is read from where it was computed, never from the cache: so the block whose share it lies in
+// can
 //          write it there in the same launch, with nobody waiting.
 #include "attention.h"
 
@@ -94,8 +95,8 @@ __global__ void __launch_bounds__(threads) decodeKernel(const __grid_constant__ 
       const int key = key0 + u * step;
       if (!inside || key >= end) continue;
       const int64_t at = head * size + chunk;
-      k[u] = loadOnce16(keyRow<T>(a.k, a.newKey, b, key, start, 1) + at);
-      v[u] = loadOnce16(keyRow<T>(a.v, a.newValue, b, key, start, 1) + at);
+      k[u] = loadStream16(keyRow<T>(a.k, a.newKey, b, key, start, 1) + at);
+      v[u] = loadStream16(keyRow<T>(a.v, a.newValue, b, key, start, 1) + at);
     }
     float scores[ahead], above = running.highest;
 #pragma unroll

@@ -267,8 +267,7 @@ cudaError_t run(const AttentionArguments& a, int64_t splits, const Launcher& lau
   using S = Shape<T, P, Warps, MTiles>;
   const dim3 grid(unsigned(divideUp<int64_t>(rowsOf(a), S::rows) * splits), unsigned(a.keyValueHeads),
                   unsigned(a.batch));
-  return launch(launcher, streamingKernel<T, P, Warps, MTiles>, grid, dim3(S::threads), S::sharedBytes, a,
-                int(splits));
+  return launch(launcher, streamingKernel<T, P, Warps, MTiles>, grid, dim3(S::threads), S::sharedBytes, a, int(splits));
 }
 
 }  // namespace

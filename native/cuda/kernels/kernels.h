@@ -98,7 +98,8 @@ struct ProductArguments {
   Stepping bBatch;
   int64_t bStride;
   bool bTransposed = false;
-  /** A convolution's rows reach beyond their sequence: elements before `aBegin` (negative) + 0 and from aLimit on are 0. */
+  /** A convolution's rows reach beyond their sequence: elements before `aBegin` (negative) + 0 and from aLimit on are
+   * 0. */
   int64_t aBegin = 0, aLimit = 0;  // aLimit 0: none
   /** The depth of matrix z is start[z / startInner] + startExtra at most: keys behind it were never written. */
   const int32_t* start = nullptr;
@@ -125,7 +126,7 @@ struct AttentionArguments {
   DType type;
   AttentionView q, k, v;
   bool causal;
-  const int32_t* start;          // [batch] or null
+  const int32_t* start;            // [batch] or null
   AttentionView newKey, newValue;  // rows to append; null data: none
   float scale;
   AttentionView y;
@@ -180,7 +181,8 @@ struct CopyRowsArguments {
 };
 cudaError_t copyRows(const CopyRowsArguments& arguments, const Launcher& launcher);
 
-/** Whisper's convolution weights [outputs, channels, kernel] as [outputs, kernel, channels], elements of 2 or 4 bytes. */
+/** Whisper's convolution weights [outputs, channels, kernel] as [outputs, kernel, channels], elements of 2 or 4 bytes.
+ */
 struct PermuteArguments {
   int64_t outputs, channels, kernel;
   const void* x;

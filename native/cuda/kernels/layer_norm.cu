@@ -1,4 +1,5 @@
-// Layer norm over rows, into any storage type: before products of more rows than matvec.cu takes, and behind the encoder.
+// Layer norm over rows, into any storage type: before products of more rows than matvec.cu takes, and behind the
+// encoder.
 //
 // Shapes  x [rows, width] float32, weight and bias [width] -> y [rows, width]
 // Bytes   x once from memory (its second and third reading hit the first-level cache), y once

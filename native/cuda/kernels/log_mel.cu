@@ -2,9 +2,10 @@
 //
 // Shapes  samples [batch, (frames - 1) hop + size] -> features [batch, mels, frames]; peak [batch] is raised
 // Bytes   samples once (1.9 MB for 30 s), features twice
-// Work    a transform of 400 real samples has no power of two to split, and 3000 of them are too few to matter: so it is
-//         taken as a product, made four times smaller by symmetry. x[n] + x[N-n] meets the cosines and x[n] - x[N-n] the
-//         sines; bins k and N/2 - k differ in the sign of the odd n only, so both come from the same sums. 40,000
+// Work    a transform of 400 real samples has no power of two to split, and 3000 of them are too few to matter: so it
+// is
+//         taken as a product, made four times smaller by symmetry. x[n] + x[N-n] meets the cosines and x[n] - x[N-n]
+//         the sines; bins k and N/2 - k differ in the sign of the odd n only, so both come from the same sums. 40,000
 //         multiply-adds a frame are left, 0.12 billion for a window.
 // Method  a block has 16 frames and a pair of bins a thread: one table entry is used for 16 frames. The highest value
 //         goes to peak[b] by an atomic maximum; a second kernel applies the floor.
@@ -20,7 +21,9 @@ constexpr int framesOfBlock = 16;
 /** Floats of one of the folded sums, the differences and the power in shared memory: [N/2 + 1][16]. */
 __host__ __device__ inline int64_t foldedSize(int64_t fftSize) { return (fftSize / 2 + 1) * framesOfBlock; }
 
-size_t sharedBytes(const LogMelArguments& l) { return size_t(3 * foldedSize(l.fftSize) + 2 * l.fftSize) * sizeof(float); }
+size_t sharedBytes(const LogMelArguments& l) {
+  return size_t(3 * foldedSize(l.fftSize) + 2 * l.fftSize) * sizeof(float);
+}
 
 __device__ inline void raise(float* peak, float value) {
   // Floats order as integers do, the negative ones the other way round.
@@ -130,7 +133,8 @@ cudaError_t logMel(const LogMelArguments& l, const Launcher& launcher) {
   const dim3 grid(unsigned(divideUp<int64_t>(l.frames, framesOfBlock)), unsigned(l.batch));
   const cudaError_t error = launch(launcher, logMelKernel, grid, dim3(threads), sharedBytes(l), l);
   if (error != cudaSuccess) return error;
-  const int64_t blocks = least<int64_t>(divideUp<int64_t>(l.batch * l.mels * l.frames, 256), launcher.multiprocessors * 8);
+  const int64_t blocks =
+      least<int64_t>(divideUp<int64_t>(l.batch * l.mels * l.frames, 256), launcher.multiprocessors * 8);
   return launch(launcher, floorKernel, dim3(unsigned(blocks)), dim3(256), 0, l);
 }
 

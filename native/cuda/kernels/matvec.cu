@@ -173,9 +173,7 @@ __global__ void __launch_bounds__(threads) matvecKernel(const __grid_constant__ 
   }
 }
 
-size_t sharedBytes(int64_t rows, int64_t depth) {
-  return size_t(rows * depth + warps * matvecRows) * sizeof(float);
-}
+size_t sharedBytes(int64_t rows, int64_t depth) { return size_t(rows * depth + warps * matvecRows) * sizeof(float); }
 int64_t roundedRows(int64_t rows) { return rows == 3 ? 4 : rows; }
 
 template <class T, int Rows, int Columns, int Vector>

@@ -3,7 +3,8 @@
 //
 // Shapes  logits [batch, vocabulary] float32
 // Bytes   the logits, once
-// Method  blocks of a sequence summarise a share of its vocabulary each: highest logit, its lowest token, and the sum of
+// Method  blocks of a sequence summarise a share of its vocabulary each: highest logit, its lowest token, and the sum
+// of
 //         exponentials, for text and for timestamps apart. The block that comes last combines them, applies the rule
 //         that compares the two, and moves the sequence on: no value of a step passes through the host.
 #include "../../core/token_rules.h"
@@ -39,7 +40,8 @@ struct Summary {
 __device__ Summary combine(Summary mine, Summary* scratch) {
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) {
-    const float highest = __shfl_xor_sync(wholeWarp, mine.highest, mask), sum = __shfl_xor_sync(wholeWarp, mine.sum, mask);
+    const float highest = __shfl_xor_sync(wholeWarp, mine.highest, mask),
+                sum = __shfl_xor_sync(wholeWarp, mine.sum, mask);
     mine.include(highest, sum, __shfl_xor_sync(wholeWarp, mine.token, mask));
   }
   __syncthreads();

@@ -128,7 +128,9 @@ __device__ inline float blockSum(float value, float* scratch) {
 
 /** x (1 + erf(x / sqrt 2)) / 2. Whisper's is this one, not the tanh form that cuBLASLt's epilogue computes. */
 __device__ inline float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f)); }
-__device__ inline float activate(float x, Activation activation) { return activation == Activation::gelu ? gelu(x) : x; }
+__device__ inline float activate(float x, Activation activation) {
+  return activation == Activation::gelu ? gelu(x) : x;
+}
 
 /** Stores a float32 result in an array of another element type. */
 __device__ inline void storeAs(void* y, DType type, int64_t at, float value) {

@@ -18,7 +18,7 @@ namespace onehead::cuda {
 #if defined(__CUDACC__)
 
 /** The block's dynamic shared memory. */
-#define ONEHEAD_SHARED(type, name)                                        \
+#define ONEHEAD_SHARED(type, name)                                      \
   extern __shared__ __align__(128) unsigned char oneheadSharedMemory[]; \
   type* name = reinterpret_cast<type*>(oneheadSharedMemory)
 
@@ -27,8 +27,7 @@ template <class... Parameters>
 cudaError_t launch(const Launcher& launcher, void (*kernel)(Parameters...), dim3 grid, dim3 threads, size_t sharedBytes,
                    std::type_identity_t<Parameters>... arguments) {
   if (sharedBytes > size_t(48) << 10) {
-    cudaError_t error =
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(sharedBytes));
+    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(sharedBytes));
     if (error != cudaSuccess) return error;
   }
   cudaLaunchAttribute attribute{};
@@ -79,8 +78,7 @@ __device__ inline uint32_t sharedAddress(const void* pointer) { return uint32_t(
 /** Copies `bytes` of 16 bytes to shared memory in the background, zeros behind them; both are aligned to 16 bytes. */
 __device__ inline void copyAsync16(void* shared, const void* global, int bytes) {
 #if defined(__CUDACC__)
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(sharedAddress(shared)), "l"(global),
-               "r"(bytes)
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(sharedAddress(shared)), "l"(global), "r"(bytes)
                : "memory");
 #else
   emulation::executor().fiber().pending.push_back({shared, global, 16, bytes});
@@ -97,7 +95,8 @@ __device__ inline void commitCopies() {
   fiber.groups.push_back(fiber.pending.size() - grouped);
 #endif
 }
-/** Waits until all but the latest `Left` groups of this thread's copies are there; a barrier then shows them to others. */
+/** Waits until all but the latest `Left` groups of this thread's copies are there; a barrier then shows them to others.
+ */
 template <int Left>
 __device__ inline void waitForCopies() {
 #if defined(__CUDACC__)
@@ -116,7 +115,8 @@ __device__ inline void waitForCopies() {
 #endif
 }
 
-/** 16 bytes that are read once: they should not push others out of the first-level cache. */
+/** 16 bytes of a weight: they are read once, so they should not push others out of the first-level cache, and nothing
+ * writes them while kernels run. */
 __device__ inline uint4 loadOnce16(const void* global) {
 #if defined(__CUDACC__)
   uint4 value;
@@ -128,6 +128,20 @@ __device__ inline uint4 loadOnce16(const void* global) {
   uint4 value;
   std::memcpy(&value, global, sizeof value);
   return value;
+#endif
+}
+
+/** The same for bytes that a kernel before this one wrote: it may still have run when this one was started. */
+__device__ inline uint4 loadStream16(const void* global) {
+#if defined(__CUDACC__)
+  uint4 value;
+  asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "l"(global)
+               : "memory");
+  return value;
+#else
+  return loadOnce16(global);
 #endif
 }
 

@@ -8,7 +8,8 @@
 //          apart there, so that ldmatrix's 8 rows fall into different banks.
 //
 // A convolution is a product whose rows overlap: with weights as [outputs, kernel, channels], output t's row is the
-// kernel x channels elements from (t stride - padding) x channels on, and what lies outside the sequence counts as zero.
+// kernel x channels elements from (t stride - padding) x channels on, and what lies outside the sequence counts as
+// zero.
 #include "tensor_core.h"
 
 namespace onehead::cuda {
@@ -23,9 +24,9 @@ template <class T, int BM, int BN, int WM, int WN, bool BTransposed>
 struct Tiling {
   static constexpr int threads = WM * WN * 32, stages = 3;
   static constexpr int vector = vectorSize<T>;
-  static constexpr int depth = 4 * vector;      // of a stage: 64 bytes
-  static constexpr int stride = 5 * vector;     // between rows of a and of plain b in shared memory
-  static constexpr int wide = BN + vector;      // between rows of transposed b
+  static constexpr int depth = 4 * vector;   // of a stage: 64 bytes
+  static constexpr int stride = 5 * vector;  // between rows of a and of plain b in shared memory
+  static constexpr int wide = BN + vector;   // between rows of transposed b
   static constexpr int aElements = BM * stride;
   static constexpr int bElements = BTransposed ? depth * wide : BN * stride;
   static constexpr int stageElements = aElements + bElements;
@@ -45,7 +46,7 @@ __device__ inline void loadChunk(T* to, const T* from, int elements, bool aligne
 }
 
 template <class T, int BM, int BN, int WM, int WN, bool BTransposed>
-__global__ void __launch_bounds__(WM * WN * 32)
+__global__ void __launch_bounds__(WM* WN * 32)
     productKernel(const __grid_constant__ ProductArguments p, bool aAligned, bool bAligned) {
   using Tiles = Tiling<T, BM, BN, WM, WN, BTransposed>;
   constexpr int vector = Tiles::vector, chunks = 4;
@@ -135,8 +136,7 @@ __global__ void __launch_bounds__(WM * WN * 32)
     for (int k = 0; k < Tiles::depth; k += 16) {
       Pair<T> left[mTiles][4];
 #pragma unroll
-      for (int m = 0; m < mTiles; ++m)
-        loadA<T>(left[m], aTile + (warpRow + m * 16) * Tiles::stride + k, Tiles::stride);
+      for (int m = 0; m < mTiles; ++m) loadA<T>(left[m], aTile + (warpRow + m * 16) * Tiles::stride + k, Tiles::stride);
 #pragma unroll
       for (int n = 0; n < nTiles; n += 2) {
         Pair<T> right[2][2];
@@ -192,8 +192,8 @@ cudaError_t run(const ProductArguments& p, const Launcher& launcher) {
   const bool b = aligned(p.b) && aligned(p.bBatch, sizeof(T)) && multipleOf(p.bStride, sizeof(T));
   const dim3 grid(unsigned(divideUp<int64_t>(p.columns, BN)), unsigned(divideUp<int64_t>(p.rows, BM)),
                   unsigned(p.batch));
-  return launch(launcher, productKernel<T, BM, BN, WM, WN, BTransposed>, grid, dim3(Tiles::threads),
-                Tiles::sharedBytes, p, a, b);
+  return launch(launcher, productKernel<T, BM, BN, WM, WN, BTransposed>, grid, dim3(Tiles::threads), Tiles::sharedBytes,
+                p, a, b);
 }
 
 }  // namespace

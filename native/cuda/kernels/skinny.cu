@@ -72,8 +72,7 @@ __global__ void __launch_bounds__(warps * 32) skinnyKernel(const __grid_constant
       if (step + u >= end) break;
       uint4 right[NTiles];
 #pragma unroll
-      for (int n = 0; n < NTiles; ++n)
-        right[n] = *reinterpret_cast<const uint4*>(x[n] + int64_t(step + u) * stepDepth);
+      for (int n = 0; n < NTiles; ++n) right[n] = *reinterpret_cast<const uint4*>(x[n] + int64_t(step + u) * stepDepth);
 #pragma unroll
       for (int part = 0; part < Quad<T>::products; ++part) {
         const Pair<T> a[4] = {Quad<T>::at(nowTop[u], 2 * part), Quad<T>::at(nowBottom[u], 2 * part),

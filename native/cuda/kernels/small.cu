@@ -1,5 +1,6 @@
 // Kernels that only move elements, each bound by the bytes it reads and writes once: embed, gatherRows, transposeCast,
-// copyRows, copyBytes, permute, fillBytes, activateInPlace, and publish, which tells the host how far a program has come.
+// copyRows, copyBytes, permute, fillBytes, activateInPlace, and publish, which tells the host how far a program has
+// come.
 #include "numeric.h"
 
 namespace onehead::cuda {
@@ -9,7 +10,8 @@ namespace {
 constexpr int threads = 256;
 
 unsigned blocksFor(int64_t elements, const Launcher& launcher) {
-  return unsigned(most<int64_t>(1, least<int64_t>(divideUp<int64_t>(elements, threads), launcher.multiprocessors * 16)));
+  return unsigned(
+      most<int64_t>(1, least<int64_t>(divideUp<int64_t>(elements, threads), launcher.multiprocessors * 16)));
 }
 __device__ inline int64_t firstElement() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
 __device__ inline int64_t elementStep() { return int64_t(gridDim.x) * blockDim.x; }
@@ -178,8 +180,8 @@ cudaError_t fillBytes(void* memory, size_t bytes, uint8_t value, const Launcher&
 cudaError_t activateInPlace(void* y, DType type, int64_t elements, Activation activation, const Launcher& launcher) {
   return withType(type, [&](auto element) {
     using T = decltype(element);
-    return launch(launcher, activateKernel<T>, dim3(blocksFor(elements / vectorSize<T> + 1, launcher)), dim3(threads), 0,
-                  static_cast<T*>(y), elements, activation);
+    return launch(launcher, activateKernel<T>, dim3(blocksFor(elements / vectorSize<T> + 1, launcher)), dim3(threads),
+                  0, static_cast<T*>(y), elements, activation);
   });
 }
 

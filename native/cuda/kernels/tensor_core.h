@@ -6,10 +6,10 @@
 //   a[2] = A[group][2 quad + 8 ..]  a[3] = A[group + 8][2 quad + 8 ..]
 //   b[0] = B[2 quad ..][group]      b[1] = B[2 quad + 8 ..][group]
 //   d[0], d[1] = D[group][2 quad ..]  d[2], d[3] = D[group + 8][2 quad ..]
-// which is mma.m16n8k16's own layout for halves. float32 has no such instruction; it is made of m16n8k8 on tf32: the sum
-// over the depth may be taken in any order, so the two depths that a thread holds next to each other stand for the two
-// that tf32's layout wants 4 apart. Each float32 is split into two tf32 (high and low), and three products of the four
-// keep float32's precision (CUTLASS calls this 3xTF32; the dropped product is below 2^-22).
+// which is mma.m16n8k16's own layout for halves. float32 has no such instruction; it is made of m16n8k8 on tf32: the
+// sum over the depth may be taken in any order, so the two depths that a thread holds next to each other stand for the
+// two that tf32's layout wants 4 apart. Each float32 is split into two tf32 (high and low), and three products of the
+// four keep float32's precision (CUTLASS calls this 3xTF32; the dropped product is below 2^-22).
 #pragma once
 
 #include "numeric.h"

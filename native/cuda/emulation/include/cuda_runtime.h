@@ -1,5 +1,5 @@
-// The part of CUDA's runtime that the backend uses, on the CPU. Names and meanings are CUDA's own; what a stream is given
-// runs at once, in order, unless the stream is being captured into a graph.
+// The part of CUDA's runtime that the backend uses, on the CPU. Names and meanings are CUDA's own; what a stream is
+// given runs at once, in order, unless the stream is being captured into a graph.
 #pragma once
 
 #include <cmath>
