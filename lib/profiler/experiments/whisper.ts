@@ -85,16 +85,16 @@ export async function measureVariants(
       context.signal?.throwIfAborted();
       const { config, attention } = byName.get(name)!;
       const model = await context.open(config, { batch, attention });
-      const features = model.device.tensor('float32', [batch, config.mels, 2 * config.sourcePositions]);
-      const sampler = { name, model, features, sample: () => transcribe(model, features, tokens, context.signal) };
       try {
+        const features = model.device.tensor('float32', [batch, config.mels, 2 * config.sourcePositions]);
+        const sampler = { name, model, features, sample: () => transcribe(model, features, tokens, context.signal) };
         await sampler.sample(); // lays out the weights, so that what memory lacks shows here
+        loaded.push(sampler);
+        return sampler;
       } catch (error) {
-        dispose(sampler);
+        model.dispose();
         throw error;
       }
-      loaded.push(sampler);
-      return sampler;
     });
     const measured = await context.measure(loaded, { repeats });
     for (const { name, model } of loaded) {

@@ -63,11 +63,9 @@ export async function ensureRenderer(): Promise<void> {
 export async function toSvg({ title, spec }: Chart): Promise<string> {
   const { vega, vegaLite } = await load();
   const complete = { $schema: 'https://vega.github.io/schema/vega-lite/v6.json', title, config: theme, ...spec };
-  const quiet = { level: () => quiet, error: console.error, warn: () => quiet, info: () => quiet, debug: () => quiet };
+  // Warnings are about charts without data, which an unfinished run may have.
   const { spec: compiled } = vegaLite.compile(complete as unknown as Parameters<typeof vegaLite.compile>[0], {
-    logger: quiet as unknown as Parameters<typeof vegaLite.compile>[1] extends { logger?: infer L } | undefined
-      ? L
-      : never,
+    logger: vega.logger(vega.Error),
   });
   const view = new vega.View(vega.parse(compiled), { renderer: 'none' });
   try {
