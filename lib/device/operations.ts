@@ -188,7 +188,7 @@ export class Operations {
   }
 
   /** The same elements in other memory: a cache that is cloned before it is read, for instance. */
-  copy(x: Tensor, options: Pick<OutputOptions, 'output'> = {}): Tensor {
+  copy(x: Tensor, options: { output?: Tensor } = {}): Tensor {
     return this.#record('copy', { x, ...options });
   }
 

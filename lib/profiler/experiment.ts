@@ -1,7 +1,10 @@
 /** What an experiment is: its settings, its groups of cases, and how its result is shown. */
 import type { FloatingType } from '../device/operations.js';
 import type { OperationTime } from '../device/program.js';
+import { OneheadError } from '../errors.js';
 import type { WhisperConfig } from '../whisper/config.js';
+import type { WhisperModel } from '../whisper/model.js';
+import type { AttentionChoice } from '../whisper/types.js';
 import type { Sampler } from './measure.js';
 import type { Chart, Table } from './report/figures.js';
 import type { ExperimentResult, ProfileRow } from './result.js';
@@ -9,7 +12,7 @@ import type { Statistics } from './statistics.js';
 
 /** What every experiment takes. */
 export interface CommonSettings {
-  /** 'cpu', 'cuda', 'cuda:N' or 'cuda-emulated'. */
+  /** 'cpu', 'cuda' or 'cuda:N'; what 'auto' came to, where it was asked for. */
   device: string;
   /** CPU threads; the device's own choice when absent. */
   threads?: number;
@@ -51,6 +54,8 @@ export interface Context<Settings> {
   ): Promise<Map<string, Record<string, Statistics>>>;
   /** A Whisper's shape by its name. */
   shape(model: string): WhisperConfig;
+  /** A Whisper on the settings' device. Its weights are the run's checkpoint's where there is one with these key/value heads, else random. */
+  open(config: WhisperConfig, options: { batch: number; attention?: AttentionChoice }): Promise<WhisperModel>;
   /** Keeps an operation-by-operation trace under a track's name, when one is wanted. */
   trace(track: string, operations: () => Promise<readonly OperationTime[]>): Promise<void>;
   /** Figures of the whole run. */
@@ -71,7 +76,7 @@ export interface Experiment<Own extends Partial<OwnSettings> = Partial<OwnSettin
   /** As the source has it, and small enough for a laptop's CPU to finish in a minute. */
   full: Own & Partial<CommonSettings>;
   quick: Own & Partial<CommonSettings>;
-  groups(settings: CommonSettings & Own): Group<CommonSettings & Own>[];
+  groups(settings: CommonSettings & Own, shape: (model: string) => WhisperConfig): Group<CommonSettings & Own>[];
   tables(result: ExperimentResult): Table[];
   charts(result: ExperimentResult): Chart[];
 }
@@ -94,4 +99,26 @@ export function stageRows(
       figures: figures(variant, stage, time),
     })),
   );
+}
+
+/**
+ * Makes each variant's sampler. A variant that the device has no kernel or no memory for becomes a row that says so, and the others are
+ * measured without it.
+ */
+export async function buildSamplers<T extends Sampler>(
+  common: Record<string, string | number>,
+  variants: readonly string[],
+  build: (variant: string) => T | Promise<T>,
+): Promise<{ samplers: T[]; refused: ProfileRow[] }> {
+  const samplers: T[] = [];
+  const refused: ProfileRow[] = [];
+  for (const variant of variants) {
+    try {
+      samplers.push(await build(variant));
+    } catch (error) {
+      if (!(error instanceof OneheadError) || !['NOT_SUPPORTED', 'OUT_OF_MEMORY'].includes(error.code)) throw error;
+      refused.push({ case: { ...common, variant, stage: 'total' }, time: null, figures: {}, note: error.message });
+    }
+  }
+  return { samplers, refused };
 }

@@ -1,4 +1,4 @@
-/** The shapes of OpenAI's Whisper checkpoints, and variants of them. */
+/** The shapes of OpenAI's Whisper checkpoints and of the bundled one, and variants of them. */
 import { OneheadError } from '../errors.js';
 import { parseConfig, type WhisperConfig } from '../whisper/config.js';
 
@@ -11,7 +11,12 @@ interface Size {
   vocabulary?: number;
 }
 
-const sizes: Record<string, Size> = {
+const sizes: Record<string, Size & { fields?: Record<string, number> }> = {
+  // The bundled model's: windows of 10 s. For trying out.
+  micro: {
+    ...{ width: 128, layers: 4, decoderLayers: 2, heads: 4, vocabulary: 1186 },
+    fields: { max_source_positions: 500, max_target_positions: 192, decoder_start_token_id: 677, eos_token_id: 676 },
+  },
   tiny: { width: 384, layers: 4, heads: 6 },
   base: { width: 512, layers: 6, heads: 8 },
   small: { width: 768, layers: 12, heads: 12 },
@@ -30,7 +35,7 @@ export function whisperConfigJson(name: string): Record<string, unknown> {
       `Expected a Whisper among ${whisperSizes.join(', ')} but received '${name}'.`,
     );
   }
-  const { width, layers, decoderLayers = layers, heads, mels = 80, vocabulary = 51865 } = sizes[name];
+  const { width, layers, decoderLayers = layers, heads, mels = 80, vocabulary = 51865, fields } = sizes[name];
   return {
     model_type: 'whisper',
     d_model: width,
@@ -44,6 +49,7 @@ export function whisperConfigJson(name: string): Record<string, unknown> {
     vocab_size: vocabulary,
     decoder_start_token_id: 50258,
     eos_token_id: 50257,
+    ...fields,
   };
 }
 

@@ -69,6 +69,7 @@ export class CrossCache {
   }
 
   project(signal?: AbortSignal): Promise<number> {
+    if (this.#use === 'recomputed') return Promise.resolve(0);
     return this.#program.run({ signal });
   }
 

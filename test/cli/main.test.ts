@@ -12,14 +12,18 @@ describe('onehead', () => {
   it.each(['--help', '-h', 'help'])('%s tells of every command', async (flag) => {
     const { status, stdout, stderr } = await onehead([flag]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    for (const command of ['transcribe', 'inspect', 'doctor']) expect(stdout).toContain(`onehead ${command}`);
+    for (const command of ['transcribe', 'profile', 'convert', 'inspect', 'doctor'])
+      expect(stdout).toContain(`onehead ${command}`);
   });
 
-  it.each(['transcribe', 'inspect', 'doctor'])('%s --help tells of that command', async (command) => {
-    const { status, stdout, stderr } = await onehead([command, '--help']);
-    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    expect(stdout.startsWith(`onehead ${command}`)).toBe(true);
-  });
+  it.each(['transcribe', 'profile', 'convert', 'inspect', 'doctor'])(
+    '%s --help tells of that command',
+    async (command) => {
+      const { status, stdout, stderr } = await onehead([command, '--help']);
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+      expect(stdout.startsWith(`onehead ${command}`)).toBe(true);
+    },
+  );
 });
 
 describe('a mistake of usage is one sentence and status 2:', () => {

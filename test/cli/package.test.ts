@@ -20,8 +20,8 @@ describe('the package', () => {
   const { exports, bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
   it('holds what its package.json points to, and the command can be run', () => {
-    const { types, default: main } = exports['.'];
-    for (const target of [types, main, bin.onehead]) expect(files).toContain(target.replace(/^\.\//, ''));
+    const entries = ['.', './profiler'].flatMap((name) => [exports[name].types, exports[name].default]);
+    for (const target of [...entries, bin.onehead]) expect(files).toContain(target.replace(/^\.\//, ''));
     expect(readFileSync(join(root, bin.onehead), 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
   });
 

@@ -57,23 +57,27 @@ describe.each(cases)('$name on $device with $batch windows at once', ({ director
     } finally {
       model.dispose();
     }
-  });
+  }, 600_000);
 });
 
-it.runIf(hasCuda)('transcribes on a CUDA device as on the CPU', async () => {
-  const transcribe = async (device: string) => {
-    using whisper = await Whisper.load(undefined, { device, dtype: 'float32' });
-    const { timings: _, ...transcription } = await whisper.transcribe(`${folder}02_seen.flac`);
-    return transcription;
-  };
-  const [cpu, cuda] = [await transcribe('cpu'), await transcribe(cudaKind)];
-  const rounded = ({ segments, ...rest }: typeof cpu) => ({
-    ...rest,
-    segments: segments.map((segment) => ({
-      ...segment,
-      avg_logprob: expect.closeTo(segment.avg_logprob, 4),
-      no_speech_prob: expect.closeTo(segment.no_speech_prob, 4),
-    })),
-  });
-  expect(cuda).toEqual(rounded(cpu));
-});
+it.runIf(hasCuda)(
+  'transcribes on a CUDA device as on the CPU',
+  async () => {
+    const transcribe = async (device: string) => {
+      using whisper = await Whisper.load(undefined, { device, dtype: 'float32' });
+      const { timings: _, ...transcription } = await whisper.transcribe(`${folder}02_seen.flac`);
+      return transcription;
+    };
+    const [cpu, cuda] = [await transcribe('cpu'), await transcribe(cudaKind)];
+    const rounded = ({ segments, ...rest }: typeof cpu) => ({
+      ...rest,
+      segments: segments.map((segment) => ({
+        ...segment,
+        avg_logprob: expect.closeTo(segment.avg_logprob, 4),
+        no_speech_prob: expect.closeTo(segment.no_speech_prob, 4),
+      })),
+    });
+    expect(cuda).toEqual(rounded(cpu));
+  },
+  600_000,
+);

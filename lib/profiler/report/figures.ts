@@ -20,6 +20,22 @@ export interface Chart {
   spec: Record<string, unknown>;
 }
 
+/** A small chart for each `panel` of the values, in order of appearance. `independent`: axes that each panel scales by itself. */
+export function panels(
+  values: readonly { panel: string }[],
+  spec: Record<string, unknown>,
+  { columns = 2, independent = [] }: { columns?: number; independent?: readonly ('x' | 'y')[] } = {},
+): Record<string, unknown> {
+  const order = [...new Set(values.map(({ panel }) => panel))];
+  return {
+    data: { values },
+    facet: { field: 'panel', type: 'nominal', title: null, sort: order },
+    columns: Math.min(columns, Math.max(1, order.length)),
+    resolve: { scale: Object.fromEntries(independent.map((axis) => [axis, 'independent'])) },
+    spec,
+  };
+}
+
 /** 1.23 ms, 45.6 µs, 7.89 s: three digits. */
 export function duration(microseconds: number): string {
   const [value, unit] =
@@ -108,7 +124,13 @@ export function toMarkdown({ title, columns, rows, note }: Table): string {
 /** What the result was measured on and how, in one line. */
 export function describeRun({ machine, settings, date }: ExperimentResult): string {
   const { device, dtype, threads } = settings as { device: string; dtype: string; threads?: number };
-  const where = device.startsWith('cuda') ? (machine.gpus[0] ?? device) : machine.cpu;
-  const details = [device, dtype, ...(threads ? [`${threads} threads`] : []), `onehead ${machine.onehead}`];
+  const gpu = /^cuda(?::(\d+))?$/.exec(device);
+  const where = gpu ? (machine.gpus[Number(gpu[1] ?? 0)] ?? device) : machine.cpu;
+  const details = [
+    device,
+    dtype,
+    ...(threads ? [`${threads} ${threads === 1 ? 'thread' : 'threads'}`] : []),
+    `onehead ${machine.onehead}`,
+  ];
   return `${where}: ${details.join(', ')}${machine.commit ? ` (${machine.commit.slice(0, 7)})` : ''}, ${date.slice(0, 10)}`;
 }

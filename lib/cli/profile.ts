@@ -1,0 +1,226 @@
+/** `onehead profile`: experiments on this machine, their reports, and comparisons of two results. */
+import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { OneheadError } from '../errors.js';
+import { compare, comparisonTable, differences } from '../profiler/compare.js';
+import { type ExperimentName, experimentNames, experiments } from '../profiler/experiments/index.js';
+import { describeRun, toText } from '../profiler/report/figures.js';
+import { ensureRenderer } from '../profiler/report/render.js';
+import { writeReport } from '../profiler/report/write.js';
+import { type ExperimentResult, readResults, toCsv, writeResults } from '../profiler/result.js';
+import { type ProfileOptions, profile, resolveSettings } from '../profiler/run.js';
+import { TraceFile } from '../profiler/trace.js';
+import { progressBar } from './progress.js';
+import { oneOf, positiveInteger, UsageError } from './usage.js';
+
+export const profileHelp = `onehead profile NAME                  measure this machine; NAME is one of
+${experimentNames.map((name) => `    ${name.padEnd(19)}${experiments[name].title}`).join('\n')}
+    all                every one of them
+onehead profile compare A B           which rows of two --json files changed beyond the noise
+onehead profile report FILE DIR       the report of a --json file
+
+  --quick                settings that finish within a minute on a laptop's CPU
+  --device DEVICE        cpu, cuda, cuda:N (default: auto, a GPU that can be used, else the CPU)
+  --dtype TYPE           float32, float16 or bfloat16 (default: the source's, or the device's fastest)
+  --threads N            CPU threads
+  --models NAME,...      Whispers of random weights: tiny, base, small, medium, large-v3, turbo
+  --model DIR|NAME       one checkpoint instead, with its own weights
+  --batch N,...          batch sizes
+  --tokens N             new tokens of each sequence
+  --lengths N,...        positions (attention-types)
+  --decoder-layers N,... depths to cut Whispers to
+  --repeats N            measurements of each variant at most
+  --seconds S            and no longer than this for each, once there are three
+  --json FILE            results, written after each group of cases
+  --resume               go on with the results in that file
+  --csv FILE             the rows as a table
+  --report DIR           report.html, report.md and SVG plots
+  --trace FILE           each program's operations, for ui.perfetto.dev
+  --quiet                no progress bar
+`;
+
+interface Job {
+  names: ExperimentName[];
+  options: ProfileOptions;
+  json?: string;
+  csv?: string;
+  report?: string;
+  trace?: string;
+  resume: boolean;
+  quiet: boolean;
+}
+
+const numbers = (option: string, value: string | undefined): number[] | undefined =>
+  value?.split(',').map((text) => positiveInteger(option, text)!);
+
+function parse(args: string[]): Job {
+  const text = { type: 'string' } as const;
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      quick: { type: 'boolean' },
+      resume: { type: 'boolean', default: false },
+      quiet: { type: 'boolean', default: false },
+      ...{
+        device: text,
+        dtype: text,
+        threads: text,
+        models: text,
+        model: text,
+        batch: text,
+        tokens: text,
+        lengths: text,
+      },
+      ...{ 'decoder-layers': text, repeats: text, seconds: text, json: text, csv: text, report: text, trace: text },
+    },
+  });
+  const known = [...experimentNames, 'all'];
+  if (positionals.length !== 1) throw new UsageError(`Name one experiment: ${known.join(', ')}; or compare, report.`);
+  if (!known.includes(positionals[0])) {
+    throw new UsageError(`There is no experiment '${positionals[0]}'; there are ${known.join(', ')}.`);
+  }
+  if (values.resume && values.json === undefined)
+    throw new UsageError('--resume goes on with the file of --json; name it.');
+  if (values.model !== undefined && values.models !== undefined)
+    throw new UsageError('Give --models or --model, not both.');
+  const seconds = values.seconds === undefined ? undefined : Number(values.seconds);
+  if (seconds !== undefined && !(seconds > 0)) {
+    throw new UsageError(`Expected --seconds to be a positive number but received '${values.seconds}'.`);
+  }
+  return {
+    names: positionals[0] === 'all' ? [...experimentNames] : [positionals[0] as ExperimentName],
+    options: {
+      quick: values.quick,
+      device: values.device,
+      dtype:
+        values.dtype === undefined ? undefined : oneOf('--dtype', values.dtype, ['float32', 'float16', 'bfloat16']),
+      threads: positiveInteger('--threads', values.threads),
+      models: values.models?.split(','),
+      model: values.model,
+      batches: numbers('--batch', values.batch),
+      tokens: positiveInteger('--tokens', values.tokens),
+      lengths: numbers('--lengths', values.lengths),
+      decoderLayers: numbers('--decoder-layers', values['decoder-layers']),
+      repeats: positiveInteger('--repeats', values.repeats),
+      seconds,
+    },
+    ...{ json: values.json, csv: values.csv, report: values.report, trace: values.trace },
+    ...{ resume: values.resume, quiet: values.quiet },
+  };
+}
+
+/** Settings that an experiment does not take are left out when all are run, and refused when it is run alone. */
+function optionsOf(name: ExperimentName, { names, options }: Job): ProfileOptions {
+  if (names.length === 1) return options;
+  const own = ['models', 'model', 'batches', 'tokens', 'lengths', 'decoderLayers'] as const;
+  const taken = { ...options };
+  for (const key of own)
+    if (!Object.hasOwn(experiments[name].full, key === 'model' ? 'models' : key)) delete taken[key];
+  return taken;
+}
+
+function print(result: ExperimentResult): void {
+  const { title, tables } = experiments[result.experiment as ExperimentName];
+  process.stdout.write(`${title}\n${describeRun(result)}\n\n${tables(result).map(toText).join('\n')}\n`);
+}
+
+async function run(job: Job, signal: AbortSignal): Promise<number> {
+  for (const name of job.names) resolveSettings(name, optionsOf(name, job)); // before hours of work
+  if (job.report !== undefined) await ensureRenderer();
+  const kept = job.resume && existsSync(job.json!) ? await readResults(job.json!) : [];
+  const results = new Map(kept.map((result) => [result.experiment, result]));
+  const trace = job.trace === undefined ? null : new TraceFile();
+  const save = async () => {
+    if (job.json !== undefined) await writeResults(job.json, [...results.values()]);
+  };
+  const finish = async () => {
+    await save();
+    const all = [...results.values()];
+    if (job.csv !== undefined) await writing(job.csv, toCsv(all));
+    if (trace) await trace.write(job.trace!);
+    if (job.report !== undefined) await writeReport(job.report, all);
+  };
+  const bar = progressBar('%', !job.quiet);
+  try {
+    for (const name of job.names) {
+      const result = await profile(name, {
+        ...optionsOf(name, job),
+        signal,
+        previous: results.get(name),
+        onTrace: trace ? (track, operations) => trace.add(track, operations) : undefined,
+        onProgress: ({ group, done, total }) => bar.update(`${name}: ${group}`, (100 * done) / total, 100),
+        onResult: async (partial) => {
+          results.set(name, partial);
+          await save();
+        },
+      });
+      bar.stop();
+      print(result);
+    }
+    await finish();
+    return 0;
+  } catch (error) {
+    bar.stop();
+    if (signal.aborted) {
+      await finish();
+      const rows = [...results.values()].reduce((sum, result) => sum + result.rows.length, 0);
+      const where =
+        job.json === undefined
+          ? 'Name a file with --json to keep them'
+          : `They are in ${job.json}; go on with --resume`;
+      if (rows > 0) console.error(`onehead: Interrupted; ${rows} rows were measured. ${where}.`);
+    }
+    throw error;
+  }
+}
+
+async function writing(file: string, text: string): Promise<void> {
+  try {
+    await writeFile(file, text);
+  } catch (cause) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Cannot write ${file}: ${(cause as Error).message}; name another file.`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+async function compareCommand(args: string[]): Promise<number> {
+  const options = { all: { type: 'boolean' }, json: { type: 'boolean' } } as const;
+  const { values, positionals } = parseArgs({ args, allowPositionals: true, options });
+  if (positionals.length !== 2) throw new UsageError('Name two files of results to compare.');
+  const [a, b] = [await readResults(positionals[0]), await readResults(positionals[1])];
+  const result = compare(a, b);
+  if (result.rows.length === 0) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `${positionals.join(' and ')} have no row in common; compare runs of the same experiment.`,
+    );
+  }
+  if (values.json) {
+    process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+    return 0;
+  }
+  for (const difference of differences(a, b)) process.stdout.write(`Note: ${difference}\n`);
+  process.stdout.write(toText(comparisonTable(result, values.all)));
+  return 0;
+}
+
+async function reportCommand(args: string[]): Promise<number> {
+  const { positionals } = parseArgs({ args, allowPositionals: true, options: {} });
+  if (positionals.length !== 2) throw new UsageError('Name a file of results and a folder for the report.');
+  const files = await writeReport(positionals[1], await readResults(positionals[0]));
+  process.stdout.write(`${files.join('\n')}\n`);
+  return 0;
+}
+
+export async function profileCommand(args: string[], signal: AbortSignal): Promise<number> {
+  if (args[0] === 'compare') return compareCommand(args.slice(1));
+  if (args[0] === 'report') return reportCommand(args.slice(1));
+  return run(parse(args), signal);
+}

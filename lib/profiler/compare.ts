@@ -1,0 +1,84 @@
+/** Which rows of two results differ by more than their noise. */
+import { digits, duration, type Table } from './report/figures.js';
+import { caseKey, type ExperimentResult } from './result.js';
+import type { Statistics } from './statistics.js';
+
+export interface Comparison {
+  experiment: string;
+  case: Record<string, string | number>;
+  a: Statistics;
+  b: Statistics;
+  /** b's median over a's: below 1 is faster. */
+  ratio: number;
+  /** The two medians' 95% confidence intervals do not touch. */
+  change: 'faster' | 'slower' | 'none';
+}
+
+export interface CompareResult {
+  rows: Comparison[];
+  /** Rows that only one of the two has. */
+  onlyA: number;
+  onlyB: number;
+}
+
+function times(results: readonly ExperimentResult[]) {
+  const found = new Map<string, Pick<Comparison, 'experiment' | 'case'> & { time: Statistics }>();
+  for (const { experiment, rows } of results) {
+    for (const row of rows) {
+      if (row.time) found.set(`${experiment} ${caseKey(row)}`, { experiment, case: row.case, time: row.time });
+    }
+  }
+  return found;
+}
+
+/** Compares rows of the same experiment and case. */
+export function compare(a: readonly ExperimentResult[], b: readonly ExperimentResult[]): CompareResult {
+  const [before, after] = [times(a), times(b)];
+  const rows: Comparison[] = [];
+  for (const [key, { experiment, case: what, time }] of before) {
+    const other = after.get(key)?.time;
+    if (!other) continue;
+    const change = other.high < time.low ? 'faster' : other.low > time.high ? 'slower' : 'none';
+    rows.push({ experiment, case: what, a: time, b: other, ratio: other.median / time.median, change });
+  }
+  return { rows, onlyA: before.size - rows.length, onlyB: after.size - rows.length };
+}
+
+/** Differences of machine or settings that make a comparison one of something else. */
+export function differences(a: readonly ExperimentResult[], b: readonly ExperimentResult[]): string[] {
+  const found = new Set<string>();
+  for (const first of a) {
+    const second = b.find(({ experiment }) => experiment === first.experiment);
+    if (!second) continue;
+    for (const part of ['machine', 'settings'] as const) {
+      const [x, y] = [first[part] as Record<string, unknown>, second[part] as Record<string, unknown>];
+      for (const name of new Set([...Object.keys(x), ...Object.keys(y)])) {
+        if (['commit', 'onehead'].includes(name)) continue;
+        const [one, other] = [JSON.stringify(x[name]) ?? 'none', JSON.stringify(y[name]) ?? 'none'];
+        if (one !== other) found.add(`${name}: ${one} against ${other}`);
+      }
+    }
+  }
+  return [...found];
+}
+
+/** The changed rows, the largest change first; all rows when `all`. */
+export function comparisonTable({ rows, onlyA, onlyB }: CompareResult, all = false): Table {
+  const size = ({ ratio }: Comparison) => Math.abs(Math.log(ratio));
+  const shown = rows.filter(({ change }) => all || change !== 'none').sort((x, y) => size(y) - size(x));
+  const changed = rows.filter(({ change }) => change !== 'none').length;
+  const lone = onlyA + onlyB > 0 ? ` ${onlyA + onlyB} rows are in one file only.` : '';
+  return {
+    title: `${changed} of ${rows.length} rows changed beyond the noise`,
+    columns: ['experiment', 'case', 'A', 'B', 'B / A', 'change'],
+    rows: shown.map(({ experiment, case: what, a, b, ratio, change }) => [
+      experiment,
+      Object.values(what).join(', '),
+      duration(a.median),
+      duration(b.median),
+      digits(ratio),
+      change,
+    ]),
+    note: `Changed: the 95% confidence intervals of the two medians do not touch.${lone}`,
+  };
+}

@@ -1,0 +1,209 @@
+/** A GPT-2-shaped decoder: Whisper's decoder layers without cross-attention, random weights, each attention algorithm in its own order. */
+import type { Device } from '../device/device.js';
+import type { AttentionAlgorithm, DecodingState, FloatingType, Norm, Operations } from '../device/operations.js';
+import type { Program } from '../device/program.js';
+import type { Tensor } from '../device/tensor.js';
+import { decoderSelfAttention, feedForward, type KeyValueCache } from '../whisper/layers.js';
+import type { EncoderLayer, LinearParameters } from '../whisper/parameters.js';
+import { RandomWeights } from './random-weights.js';
+
+export interface DecoderOnlyShape {
+  layers: number;
+  heads: number;
+  headSize: number;
+  vocabulary: number;
+  /** Room for prompt and new tokens. */
+  positions: number;
+}
+
+export interface DecoderOnlyWeights {
+  tokens: Tensor;
+  positions: Tensor;
+  layers: EncoderLayer[];
+  norm: Norm;
+  all: Tensor[];
+}
+
+/** Random weights with this many key/value heads. */
+export async function loadDecoderOnly(
+  device: Device,
+  dtype: FloatingType,
+  { layers, heads, headSize, vocabulary, positions }: DecoderOnlyShape,
+  keyValueHeads: number,
+): Promise<DecoderOnlyWeights> {
+  const width = heads * headSize;
+  const weights = await RandomWeights.create(Math.max(vocabulary, 4 * width, positions) * width);
+  const all: Tensor[] = [];
+  const load = async (type: FloatingType, shape: number[], norm = false): Promise<Tensor> => {
+    const tensor = await weights.load(device, type, shape, { norm, number: all.length });
+    all.push(tensor);
+    return tensor;
+  };
+  const norm = async (): Promise<Norm> => ({
+    weight: await load('float32', [width], true),
+    bias: await load('float32', [width]),
+  });
+  const linear = async (inputs: number, outputs: number): Promise<LinearParameters> => ({
+    weight: await load(dtype, [outputs, inputs]),
+    bias: await load('float32', [outputs]),
+  });
+  try {
+    const loaded: EncoderLayer[] = [];
+    for (let layer = 0; layer < layers; ++layer) {
+      loaded.push({
+        self: {
+          norm: await norm(),
+          queryKeyValue: await linear(width, width + 2 * keyValueHeads * headSize),
+          out: await linear(width, width),
+        },
+        feedForward: { norm: await norm(), up: await linear(width, 4 * width), down: await linear(4 * width, width) },
+      });
+    }
+    const tokens = await load(dtype, [vocabulary, width]);
+    return { tokens, positions: await load('float32', [positions, width]), layers: loaded, norm: await norm(), all };
+  } catch (error) {
+    for (const tensor of all) tensor.dispose();
+    throw error;
+  } finally {
+    await weights.dispose();
+  }
+}
+
+export interface DecoderOnlyOptions {
+  batch: number;
+  dtype: FloatingType;
+  keyValueHeads: number;
+  /** Of prompt and steps; 'multi-query' has [length, batch] order, all others [batch, length]. */
+  algorithm: AttentionAlgorithm;
+  /** Tokens of each prompt, at most what the model has positions for. */
+  prompt: number;
+}
+
+/** A batch of sequences that all begin with a prompt of one length. */
+export class DecoderOnly {
+  readonly #shape: DecoderOnlyShape;
+  readonly #options: DecoderOnlyOptions;
+  readonly #weights: DecoderOnlyWeights;
+  readonly #caches: KeyValueCache[];
+  readonly #state: DecodingState;
+  readonly #owned: Tensor[] = [];
+  readonly step: Program;
+  readonly #read: Program;
+
+  constructor(device: Device, shape: DecoderOnlyShape, weights: DecoderOnlyWeights, options: DecoderOnlyOptions) {
+    this.#shape = shape;
+    this.#options = options;
+    this.#weights = weights;
+    const { batch, dtype, keyValueHeads, prompt } = options;
+    const { positions, headSize, vocabulary } = shape;
+    const own = (...given: Parameters<Device['tensor']>): Tensor => {
+      const tensor = device.tensor(...given);
+      this.#owned.push(tensor);
+      return tensor;
+    };
+    const cache = () => own(dtype, [...this.#order(positions), keyValueHeads * headSize]);
+    this.#caches = weights.layers.map(() => ({ key: cache(), value: cache() }));
+    const perSequence = () => own('int32', [batch]);
+    this.#state = {
+      tokens: own('int32', [batch, positions]),
+      logProbability: own('float32', [batch, positions]),
+      length: perSequence(),
+      position: perSequence(),
+      begin: perSequence(),
+      minimum: perSequence(),
+      maximum: perSequence(),
+      timestamps: perSequence(),
+      finished: perSequence(),
+    };
+    const suppressed = own('uint8', [vocabulary]);
+    const zero = perSequence();
+    const last = own('int32', [1, batch], new Int32Array(batch).fill(prompt - 1));
+    // Row i of every sequence, which turns [batch, length] around.
+    const turned = own(
+      'int32',
+      [prompt, batch],
+      Int32Array.from({ length: prompt * batch }, (_, i) => Math.floor(i / batch)),
+    );
+    const next = (ops: Operations, x: Tensor) => {
+      const { norm, tokens } = weights;
+      const logits = ops.scope('logits', () => ops.linear(x, tokens, { norm, dtype: 'float32' }));
+      ops.nextToken(logits.reshape([batch, vocabulary]), { suppressed, endToken: vocabulary - 1 }, this.#state);
+    };
+    const embed = (ops: Operations, start: Tensor, count: number) =>
+      ops.embed(this.#state.tokens, start, weights.tokens, weights.positions, { count });
+    this.#read = device.record('prompt', (ops) => {
+      const x = embed(ops, zero, prompt);
+      if (this.#lengthFirst) {
+        const rows = this.#layers(ops, ops.gatherRows(x, turned), zero);
+        next(ops, rows.slice(prompt - 1));
+      } else {
+        next(ops, ops.gatherRows(this.#layers(ops, x, zero), last));
+      }
+    });
+    const { position } = this.#state;
+    this.step = device.record('step', (ops) => {
+      const x = embed(ops, position, 1).reshape([...this.#order(1), shape.heads * headSize]);
+      next(ops, this.#layers(ops, x, position));
+    });
+  }
+
+  get #lengthFirst(): boolean {
+    return this.#options.algorithm === 'multi-query';
+  }
+
+  #order(length: number): [number, number] {
+    return this.#lengthFirst ? [length, this.#options.batch] : [this.#options.batch, length];
+  }
+
+  #layers(ops: Operations, input: Tensor, start: Tensor): Tensor {
+    const { heads } = this.#shape;
+    const { keyValueHeads, algorithm } = this.#options;
+    let x = input;
+    this.#weights.layers.forEach((layer, index) => {
+      ops.scope(`decoder.${index}`, () => {
+        const shape = { heads, keyValueHeads, algorithm };
+        x = ops.scope('self', () => decoderSelfAttention(ops, x, layer.self, this.#caches[index], start, shape));
+        x = ops.scope('feed-forward', () => feedForward(ops, x, layer.feedForward));
+      });
+    });
+    return x;
+  }
+
+  /** Reads prompts and writes exactly `count` tokens to each; gives those of each sequence and their log-probabilities. */
+  async generate(
+    prompts: readonly (readonly number[])[],
+    count: number,
+    signal?: AbortSignal,
+  ): Promise<{ tokens: number[]; logProbabilities: number[] }[]> {
+    const { batch, prompt } = this.#options;
+    const { positions } = this.#shape;
+    const tokens = new Int32Array(batch * positions);
+    prompts.forEach((ids, row) => {
+      tokens.set(ids.slice(0, prompt), row * positions);
+    });
+    const all = (value: number) => new Int32Array(batch).fill(value);
+    const state = this.#state;
+    await Promise.all([
+      state.tokens.write(tokens),
+      state.length.write(all(prompt)),
+      state.begin.write(all(prompt)),
+      state.position.write(all(prompt - 1)),
+      state.minimum.write(all(count)),
+      state.maximum.write(all(count)),
+      state.finished.write(all(0)),
+      this.#read.run({ signal }),
+      ...(count > 1 ? [this.step.run({ times: count - 1, signal })] : []),
+    ]);
+    const [ids, logs] = await Promise.all([state.tokens.toInt32Array(), state.logProbability.toFloat32Array()]);
+    return Array.from({ length: batch }, (_, row) => {
+      const [from, to] = [row * positions + prompt, row * positions + prompt + count];
+      return { tokens: Array.from(ids.subarray(from, to)), logProbabilities: Array.from(logs.subarray(from, to)) };
+    });
+  }
+
+  dispose(): void {
+    this.step.dispose();
+    this.#read.dispose();
+    for (const tensor of this.#owned) tensor.dispose();
+  }
+}

@@ -1,0 +1,161 @@
+/** BigCode's comparison of attention types, stage by stage. */
+import { Device } from '../../device/device.js';
+import type { AttentionAlgorithm, FloatingType } from '../../device/operations.js';
+import type { Program } from '../../device/program.js';
+import type { Tensor } from '../../device/tensor.js';
+import {
+  buildSamplers,
+  type CommonSettings,
+  type Context,
+  defineExperiment,
+  type OwnSettings,
+  stageRows,
+} from '../experiment.js';
+import { attention } from '../io-model/index.js';
+import type { Sampler } from '../measure.js';
+import { RandomWeights, randomNumbers } from '../random-weights.js';
+import { attentionTypesCharts, attentionTypesTables } from '../report/attention-types.js';
+import type { ProfileRow } from '../result.js';
+import { v100Lengths } from './v100.js';
+
+interface Variant {
+  algorithm: AttentionAlgorithm;
+  shared: boolean;
+}
+
+const variants: Record<string, Variant> = {
+  'multi-head': { algorithm: 'multi-head', shared: false },
+  'multi-query': { algorithm: 'multi-query', shared: true },
+  'multi-query-1': { algorithm: 'multi-query-1', shared: true },
+  'memory-efficient': { algorithm: 'memory-efficient', shared: false },
+  'memory-efficient, shared': { algorithm: 'memory-efficient', shared: true },
+};
+
+/** What the device calls attention's stages, in the source's words. */
+const stageNames: Record<string, string> = { values: 'output', reshape: 'split' };
+
+interface Shape {
+  batch: number;
+  length: number;
+  heads: number;
+  headSize: number;
+  dtype: FloatingType;
+}
+
+function record(device: Device, variant: Variant, weight: Tensor, shape: Shape): { x: Tensor; program: Program } {
+  const { batch, length, heads, headSize, dtype } = shape;
+  const width = heads * headSize;
+  const shared = variant.shared ? headSize : width;
+  // Megatron's order for the one type that has it.
+  const rows = variant.algorithm === 'multi-query' ? [length, batch] : [batch, length];
+  const x = device.tensor(dtype, [...rows, width], randomNumbers(batch * length * width, 7));
+  const program = device.record(variant.algorithm, (ops) => {
+    const product = ops.linear(x, weight);
+    const [query, key, value] = [
+      product.columns(0, width),
+      product.columns(width, shared),
+      product.columns(width + shared, shared),
+    ];
+    const keyValueHeads = variant.shared ? 1 : heads;
+    ops.attention(query, key, value, { heads, keyValueHeads, algorithm: variant.algorithm });
+  });
+  return { x, program };
+}
+
+/** Microseconds of each stage, and of the whole program replayed without looking at its parts. */
+async function sample(program: Program): Promise<Record<string, number>> {
+  const [linear, attention] = await program.trace();
+  const parts = attention.parts ?? [{ name: 'attention', microseconds: attention.microseconds }];
+  return {
+    'query, key, value': linear.microseconds,
+    ...Object.fromEntries(parts.map(({ name, microseconds }) => [stageNames[name] ?? name, microseconds])),
+    total: await program.time(),
+  };
+}
+
+type Own = Pick<OwnSettings, 'batches' | 'lengths' | 'heads' | 'headSize'>;
+type Settings = CommonSettings & Own;
+
+async function measure(context: Context<Settings>, batch: number, length: number): Promise<ProfileRow[]> {
+  const { device: kind, threads, dtype, heads, headSize, repeats } = context.settings;
+  const width = heads * headSize;
+  using device = new Device(kind, { threads });
+  const weights = await RandomWeights.create(3 * width * width);
+  const common = { batch, length };
+  const owned: Disposable[] = [];
+  try {
+    const { samplers, refused } = await buildSamplers(common, Object.keys(variants), async (name) => {
+      const variant = variants[name];
+      const outputs = width + 2 * (variant.shared ? headSize : width);
+      const weight = await weights.load(device, dtype, [outputs, width]);
+      owned.push(weight);
+      const { x, program } = record(device, variant, weight, { batch, length, heads, headSize, dtype });
+      owned.push(x, program);
+      await program.prepare();
+      return { name, program, sample: () => sample(program) } satisfies Sampler & { program: Program };
+    });
+    // The source's own number of repeats, which falls with the length.
+    const measured = await context.measure(samplers, { repeats: Math.ceil(repeats * (64 / length) ** (1 / 3)) });
+    for (const { name, program } of samplers) {
+      await context.trace(`${name}, batch ${batch}, length ${length}`, () => program.trace());
+    }
+    const elements = dtype === 'float32' ? 4 : 2;
+    const rows = stageRows(common, measured, (name, stage): Record<string, number> => {
+      if (stage !== 'total') return {};
+      const keyValueHeads = variants[name].shared ? 1 : heads;
+      const shape = {
+        form: 'batch',
+        batch,
+        keys: length,
+        width,
+        heads,
+        keyValueHeads,
+        bytesPerElement: elements,
+      } as const;
+      const { operations } = attention(shape);
+      // No output projection and no softmax in the source's count.
+      const counted = operations.filter(({ operation }) => !['weights', 'y'].includes(operation));
+      return { operations: counted.reduce((sum, operation) => sum + operation.operations, 0) };
+    });
+    return [...rows, ...refused];
+  } finally {
+    await weights.dispose();
+    for (const one of owned) one[Symbol.dispose]();
+  }
+}
+
+export const experiment = defineExperiment<Own>({
+  name: 'attention-types',
+  title: 'Attention types, stage by stage',
+  about:
+    "BigCode's comparison of multi-head attention with two multi-query forms: the products alone in the source, with softmax here, as " +
+    'every model needs it. Split is what is copied to bring queries, keys and values into the order that the products want. Ours is added: ' +
+    'the streaming kernel, which writes no scores.',
+  full: {
+    batches: [8, 16],
+    lengths: [...v100Lengths],
+    heads: 16,
+    headSize: 64,
+    repeats: 500,
+    seconds: 10,
+    dtype: 'float32',
+  },
+  quick: {
+    batches: [2],
+    lengths: [64, 192, 448, 960],
+    heads: 16,
+    headSize: 64,
+    repeats: 20,
+    seconds: 0.5,
+    dtype: 'float32',
+  },
+  groups: ({ batches, lengths }) =>
+    batches.flatMap((batch) =>
+      lengths.map((length) => ({
+        name: `batch ${batch}, length ${length}`,
+        run: (context) => measure(context, batch, length),
+      })),
+    ),
+  tables: attentionTypesTables,
+  charts: attentionTypesCharts,
+});

@@ -1,0 +1,86 @@
+/** What keeping the audio's keys and values is worth, and what copying them in every step costs. */
+import { type CommonSettings, type Context, defineExperiment, type OwnSettings, stageRows } from '../experiment.js';
+import type { Tensor } from '../../device/tensor.js';
+import type { WhisperModel } from '../../whisper/model.js';
+import { crossCache, decoderShape, decodeStep, memoryBytes } from '../io-model/index.js';
+import { crossCacheCharts, crossCacheTables } from '../report/cross-cache.js';
+import type { ProfileRow } from '../result.js';
+import { promptLength, stepReplays, waited } from './whisper.js';
+
+type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
+
+const variants = ['cached', 'copied', 'recomputed'] as const;
+async function measure(context: Context<CommonSettings & Own>, model: string, batch: number): Promise<ProfileRow[]> {
+  const { dtype, tokens } = context.settings;
+  const full = context.shape(model);
+  // Only the decoder is measured.
+  const config = { ...full, encoder: { ...full.encoder, layers: 0 } };
+  const loaded: WhisperModel[] = [];
+  const owned: Tensor[] = [];
+  try {
+    const samplers = [];
+    for (const name of variants) {
+      const attention = { crossKeyValues: name };
+      const whisper = await context.open(config, { batch, attention });
+      loaded.push(whisper);
+      const encoded = whisper.device.tensor(whisper.dtype, [batch, config.sourcePositions, config.width]);
+      owned.push(encoded);
+      const forced = { language: 'en', minNewTokens: tokens, maxNewTokens: tokens, signal: context.signal };
+      samplers.push({
+        name,
+        sample: async () => {
+          const window = await waited(() => whisper.generate(encoded, forced));
+          // All sequences are finished: the step does all of its work and stays where it is.
+          return { window, step: await whisper.step.time(stepReplays) };
+        },
+      });
+    }
+    const measured = await context.measure(samplers);
+    for (const [index, name] of variants.entries()) {
+      await context.trace(`${model}, batch ${batch}, ${name}`, () => loaded[index].step.trace());
+    }
+    const storage = { batch, bytesPerElement: dtype === 'float32' ? 4 : 2 };
+    const sum = (costs: ReturnType<typeof decodeStep>, of: (cost: (typeof costs)[number]) => number) =>
+      costs.reduce((total, cost) => total + of(cost), 0);
+    const shape = decoderShape(config);
+    const step = decodeStep(shape, { ...storage, position: promptLength(loaded[0]) + tokens - 1 });
+    const projection = crossCache(shape, storage);
+    const cacheBytes = sum(projection, (cost) => cost.cacheBytesWritten);
+    const extra = {
+      cached: { bytes: 0, operations: 0 },
+      // One read and one write more, as the source says, beside the read of the copy.
+      copied: { bytes: 2 * cacheBytes, operations: 0 },
+      recomputed: {
+        bytes: sum(projection, (cost) => cost.parameterBytes + cost.cacheBytesWritten),
+        operations: sum(projection, (cost) => cost.operations),
+      },
+    };
+    return stageRows({ model, batch }, measured, (name, stage, time): Record<string, number> => {
+      if (stage === 'window') return { tokensPerSecond: (1e6 * batch * tokens) / time.median };
+      const { bytes, operations } = extra[name as keyof typeof extra];
+      return {
+        tokensPerSecond: (1e6 * batch) / time.median,
+        bytes: sum(step, memoryBytes) + bytes,
+        operations: sum(step, (cost) => cost.operations) + operations,
+      };
+    });
+  } finally {
+    for (const one of [...owned, ...loaded]) one.dispose();
+  }
+}
+
+export const experiment = defineExperiment<Own>({
+  name: 'cross-cache',
+  title: 'A cache for cross-attention',
+  about:
+    'The cross-attention cache of a large-v3-turbo decoder: keys and values of the audio projected once for a window, as onehead does it; ' +
+    'the same cache cloned in every step, as the source’s exported graph has to; and projected anew for every token.',
+  full: { models: ['turbo'], batches: [1, 8], tokens: 64, repeats: 50, seconds: 20 },
+  quick: { models: ['turbo'], batches: [1], tokens: 8, repeats: 5, seconds: 3 },
+  groups: ({ models, batches }) =>
+    models.flatMap((model) =>
+      batches.map((batch) => ({ name: `${model}, batch ${batch}`, run: (context) => measure(context, model, batch) })),
+    ),
+  tables: crossCacheTables,
+  charts: crossCacheCharts,
+});

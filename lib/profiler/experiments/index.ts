@@ -1,0 +1,27 @@
+/** The experiments by name, in the order in which `all` runs them. */
+import type { Experiment } from '../experiment.js';
+import { experiment as attentionTypes } from './attention-types.js';
+import { experiment as crossCache } from './cross-cache.js';
+import { experiment as generate } from './generate.js';
+import { experiment as io } from './io.js';
+import { experiment as whisperFlash } from './whisper-flash.js';
+import { experiment as whisperMqa } from './whisper-mqa.js';
+
+export const experimentNames = [
+  'attention-types',
+  'generate',
+  'whisper-mqa',
+  'whisper-flash',
+  'cross-cache',
+  'io',
+] as const;
+export type ExperimentName = (typeof experimentNames)[number];
+
+export const experiments: Record<ExperimentName, Experiment> = {
+  'attention-types': attentionTypes,
+  generate,
+  'whisper-mqa': whisperMqa,
+  'whisper-flash': whisperFlash,
+  'cross-cache': crossCache,
+  io,
+};

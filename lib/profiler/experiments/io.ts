@@ -1,0 +1,127 @@
+/** Theory beside measurement: every operation of a decode step on the device's roofline. */
+import { Device } from '../../device/device.js';
+import type { OperationTime } from '../../device/program.js';
+import { OneheadError } from '../../errors.js';
+import type { WhisperConfig } from '../../whisper/config.js';
+import type { WhisperModel } from '../../whisper/model.js';
+import { measureCeilings } from '../ceilings.js';
+import { type CommonSettings, type Context, defineExperiment, type OwnSettings } from '../experiment.js';
+import { type Ceilings, decoderShape, decodeStep, floor, memoryBytes, type OperationCost } from '../io-model/index.js';
+import { ioCharts, ioTables } from '../report/io.js';
+import type { ProfileRow } from '../result.js';
+import { withKeyValueHeads } from '../shapes.js';
+import { promptLength, stepReplays } from './whisper.js';
+
+type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
+
+/** The I/O model's operations must be the program's, one for one. */
+function checkMatch(costs: readonly OperationCost[], { step }: WhisperModel): void {
+  const found = step.operations.map(({ name, label }) => `${name} ${label}`).join('\n');
+  const expected = costs.map(({ name, label }) => `${name} ${label}`).join('\n');
+  if (found !== expected) {
+    throw new OneheadError(
+      'NOT_SUPPORTED',
+      'The I/O model does not know the operations of this decode step; report it.',
+    );
+  }
+}
+
+/** Sums over the layers: the same part of each. */
+function byPart<T>(costs: readonly OperationCost[], values: readonly T[], value: (from: T) => number) {
+  const sums: Record<string, number> = {};
+  costs.forEach(({ part }, i) => {
+    sums[part] = (sums[part] ?? 0) + value(values[i]);
+  });
+  return sums;
+}
+
+function figures(costs: readonly OperationCost[], part: string | null, ceilings: Ceilings, microseconds: number) {
+  const chosen = costs.filter((cost) => part === null || cost.part === part);
+  const sum = (of: (cost: OperationCost) => number) => chosen.reduce((total, cost) => total + of(cost), 0);
+  const bytes = sum(memoryBytes);
+  const least = sum((cost) => floor(cost, ceilings).microseconds);
+  const operations = sum((cost) => cost.operations);
+  return {
+    bytes,
+    activationBytes: sum((cost) => cost.activationBytes),
+    operations,
+    floorMicroseconds: least,
+    shareOfFloor: least / microseconds,
+    gigabytesPerSecond: bytes / microseconds / 1e3,
+    gigaoperationsPerSecond: operations / microseconds / 1e3,
+  };
+}
+
+async function measure(context: Context<CommonSettings & Own>, model: string, batch: number): Promise<ProfileRow[]> {
+  const { device: kind, dtype, threads, tokens } = context.settings;
+  const { facts } = context;
+  if (facts.bytesPerSecond === undefined) {
+    using device = new Device(kind, { threads });
+    Object.assign(facts, await measureCeilings(device, dtype));
+  }
+  const ceilings = facts as unknown as Ceilings;
+  const full = context.shape(model);
+  const decoderOnly = { ...full, encoder: { ...full.encoder, layers: 0 } };
+  const variants: Record<string, WhisperConfig> = {
+    'multi-head': decoderOnly,
+    'multi-query': withKeyValueHeads(decoderOnly, ['self', 'cross'], 1),
+  };
+  const loaded: WhisperModel[] = [];
+  try {
+    const costs: Record<string, OperationCost[]> = {};
+    const samplers = [];
+    for (const [name, config] of Object.entries(variants)) {
+      const whisper = await context.open(config, { batch });
+      loaded.push(whisper);
+      const storage = { batch, bytesPerElement: dtype === 'float32' ? 4 : 2 };
+      costs[name] = decodeStep(decoderShape(config), { ...storage, position: promptLength(whisper) + tokens - 1 });
+      checkMatch(costs[name], whisper);
+      using encoded = whisper.device.tensor(whisper.dtype, [batch, config.sourcePositions, config.width]);
+      // Fills the caches up to the position that is measured; the step then stays there, all sequences being finished.
+      await whisper.generate(encoded, { language: 'en', minNewTokens: tokens, maxNewTokens: tokens });
+      samplers.push({
+        name,
+        sample: async () => {
+          const times: OperationTime[] = await whisper.step.trace(stepReplays);
+          const parts = byPart(costs[name], times, ({ microseconds }) => microseconds);
+          return { ...parts, 'whole step': await whisper.step.time(stepReplays) };
+        },
+      });
+    }
+    const measured = await context.measure(samplers);
+    for (const [index, name] of Object.keys(variants).entries()) {
+      await context.trace(`${model}, batch ${batch}, ${name}`, () => loaded[index].step.trace());
+    }
+    return [...measured].flatMap(([variant, stages]) =>
+      Object.entries(stages).map(([part, time]) => ({
+        case: { model, batch, variant, operation: part },
+        time,
+        figures: figures(costs[variant], part === 'whole step' ? null : part, ceilings, time.median),
+      })),
+    );
+  } finally {
+    for (const whisper of loaded) whisper.dispose();
+  }
+}
+
+export const experiment = defineExperiment<Own>({
+  name: 'io',
+  title: 'A decode step, operation by operation, beside theory',
+  about:
+    'What the I/O model predicts for every operation of a decode step (bytes of weights and caches, arithmetic, and the floor that follows ' +
+    'from this device’s measured bandwidth and matmul rate) beside the measured time.',
+  full: {
+    models: ['tiny', 'base', 'small', 'medium', 'large-v3', 'turbo'],
+    batches: [1, 8, 32, 64],
+    tokens: 60,
+    repeats: 100,
+    seconds: 5,
+  },
+  quick: { models: ['tiny', 'base'], batches: [1, 8], tokens: 60, repeats: 30, seconds: 1 },
+  groups: ({ models, batches }) =>
+    models.flatMap((model) =>
+      batches.map((batch) => ({ name: `${model}, batch ${batch}`, run: (context) => measure(context, model, batch) })),
+    ),
+  tables: ioTables,
+  charts: ioCharts,
+});

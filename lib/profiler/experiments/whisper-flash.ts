@@ -1,0 +1,56 @@
+/** The whisper-flash-attention benchmark: the score matrix in memory against attention that never writes it. */
+import { type CommonSettings, defineExperiment, type OwnSettings } from '../experiment.js';
+import { whisperFlashCharts, whisperFlashTables } from '../report/whisper-flash.js';
+import { depths, measureVariants, withDecoderLayers } from './whisper.js';
+
+type Own = Pick<OwnSettings, 'models' | 'decoderLayers' | 'batches'> & Partial<Pick<OwnSettings, 'tokens'>>;
+
+const everywhere = (algorithm: 'multi-head' | 'memory-efficient') => ({
+  encoder: algorithm,
+  self: algorithm,
+  cross: algorithm,
+});
+const variants = {
+  original: everywhere('multi-head'),
+  'memory-efficient': everywhere('memory-efficient'),
+  // What onehead takes by itself: memory-efficient for many rows, split-kv for one.
+  auto: {},
+};
+
+/** The source's two settings: single windows of 25 tokens a hundred times, and large batches of 256 tokens ten times. */
+const effortOf = (batch: number, tokens?: number) =>
+  batch === 1 ? { batch, tokens: tokens ?? 25, share: 1 } : { batch, tokens: tokens ?? 256, share: 0.1 };
+
+export const experiment = defineExperiment<Own>({
+  name: 'whisper-flash',
+  title: 'Whisper with memory-efficient attention',
+  about:
+    'The whisper-flash-attention benchmark: original attention, with its score matrix in memory, against memory-efficient attention in ' +
+    'encoder and decoder, as the source has it, and against what onehead takes by itself, which splits the keys in decode steps.',
+  full: {
+    models: ['tiny', 'base', 'small', 'medium'],
+    decoderLayers: [2, 4, 6, 8, 16],
+    batches: [1, 32],
+    tokens: undefined,
+    repeats: 100,
+    seconds: 10,
+  },
+  quick: { models: ['tiny'], decoderLayers: [2], batches: [1, 4], tokens: 25, repeats: 10, seconds: 2 },
+  groups: ({ models, decoderLayers, batches, tokens: wanted, repeats }: CommonSettings & Own, shape) =>
+    models.flatMap((model) =>
+      depths(shape(model), decoderLayers).flatMap((depth) =>
+        batches.map((batch) => ({
+          name: `${model}, ${depth} decoder layers, batch ${batch}`,
+          run: (context) => {
+            const { tokens, share } = effortOf(batch, wanted);
+            const config = withDecoderLayers(shape(model), depth);
+            const built = Object.entries(variants).map(([name, attention]) => ({ name, config, attention }));
+            const effort = { batch, tokens, repeats: Math.ceil(share * repeats) };
+            return measureVariants(context, { model, decoderLayers: depth, batch, tokens }, built, effort);
+          },
+        })),
+      ),
+    ),
+  tables: whisperFlashTables,
+  charts: whisperFlashCharts,
+});

@@ -1,0 +1,51 @@
+/** The whisper-mqa benchmark: what sharing one key/value head does to a Whisper, part by part and decoder layer by decoder layer. */
+import { type CommonSettings, defineExperiment, type OwnSettings } from '../experiment.js';
+import { whisperMqaCharts, whisperMqaTables } from '../report/whisper-mqa.js';
+import { type AttentionPart, attentionParts, withKeyValueHeads } from '../shapes.js';
+import { depths, measureVariants, withDecoderLayers } from './whisper.js';
+
+type Own = Pick<OwnSettings, 'models' | 'decoderLayers' | 'batches' | 'tokens'>;
+
+/** Which parts of each variant have one key/value head. */
+const variants: Record<string, readonly AttentionPart[]> = {
+  'multi-head': [],
+  'multi-query encoder': ['encoder'],
+  'multi-query self': ['self'],
+  'multi-query cross': ['cross'],
+  'multi-query all': attentionParts,
+};
+
+export const experiment = defineExperiment<Own>({
+  name: 'whisper-mqa',
+  title: 'Whisper with multi-query attention',
+  about:
+    'The whisper-mqa benchmark: Whispers of random weights cut to fewer decoder layers, a forced number of tokens from each window; ' +
+    'multi-head against multi-query attention in the encoder, in the decoder’s self-attention, in its cross-attention, and in all three.',
+  full: {
+    models: ['tiny', 'base', 'small', 'medium', 'large-v3'],
+    decoderLayers: [2, 4, 6, 8, 12, 16, 24],
+    batches: [1, 32],
+    tokens: 25,
+    repeats: 100,
+    seconds: 10,
+  },
+  quick: { models: ['tiny'], decoderLayers: [2], batches: [1, 4], tokens: 25, repeats: 10, seconds: 1 },
+  groups: ({ models, decoderLayers, batches, tokens }: CommonSettings & Own, shape) =>
+    models.flatMap((model) =>
+      depths(shape(model), decoderLayers).flatMap((depth) =>
+        batches.map((batch) => ({
+          name: `${model}, ${depth} decoder layers, batch ${batch}`,
+          run: (context) => {
+            const config = withDecoderLayers(shape(model), depth);
+            const built = Object.entries(variants).map(([name, parts]) => ({
+              name,
+              config: withKeyValueHeads(config, parts, 1),
+            }));
+            return measureVariants(context, { model, decoderLayers: depth, batch }, built, { batch, tokens });
+          },
+        })),
+      ),
+    ),
+  tables: whisperMqaTables,
+  charts: whisperMqaCharts,
+});

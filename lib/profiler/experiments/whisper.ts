@@ -1,0 +1,123 @@
+/** What the experiments on whole Whispers share: models side by side, each timed from features to tokens. */
+import type { Tensor } from '../../device/tensor.js';
+import type { WhisperConfig } from '../../whisper/config.js';
+import type { WhisperModel } from '../../whisper/model.js';
+import { promptTokens } from '../../whisper/prompt.js';
+import type { AttentionChoice } from '../../whisper/types.js';
+import { buildSamplers, type CommonSettings, type Context, stageRows } from '../experiment.js';
+import { caches, parameters } from '../io-model/index.js';
+import type { Sampler } from '../measure.js';
+import type { ProfileRow } from '../result.js';
+
+export interface ModelVariant {
+  name: string;
+  config: WhisperConfig;
+  attention?: AttentionChoice;
+}
+
+/** A loaded variant, and its sampler. */
+interface LoadedVariant extends Sampler {
+  model: WhisperModel;
+  features: Tensor;
+}
+
+function dispose({ model, features }: LoadedVariant): void {
+  features.dispose();
+  model.dispose();
+}
+
+/** The decoder depths to measure: those asked for that the model has, and its own. */
+export function depths(config: WhisperConfig, wanted: readonly number[]): number[] {
+  const { layers } = config.decoder;
+  return [...new Set([...wanted.filter((depth) => depth < layers), layers])].sort((a, b) => b - a);
+}
+
+export const withDecoderLayers = (config: WhisperConfig, layers: number): WhisperConfig => ({
+  ...config,
+  decoder: { ...config.decoder, layers },
+});
+
+/** Replays of a decode step in one sample, as decoding itself runs several at once: the threads are awake after the first. */
+export const stepReplays = 8;
+
+/** Tokens of the prompt that a forced decode begins with. */
+export function promptLength({ checkpoint }: WhisperModel): number {
+  return promptTokens(checkpoint.generation, { language: 'en', task: 'transcribe', timestamps: 'none' }).length;
+}
+
+/** Microseconds of `work`, on the event loop's clock: what a caller waits. */
+export async function waited(work: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await work();
+  return 1000 * (performance.now() - started);
+}
+
+/** Encodes a batch of windows and decodes exactly `tokens` tokens of each. */
+async function transcribe(model: WhisperModel, features: Tensor, tokens: number, signal?: AbortSignal) {
+  let encoded: Tensor | undefined;
+  try {
+    const encode = await waited(async () => {
+      encoded = await model.encode(features, signal);
+    });
+    const forced = { language: 'en', minNewTokens: tokens, maxNewTokens: tokens, signal };
+    const decode = await waited(() => model.generate(encoded!, forced));
+    return { encode, decode, total: encode + decode };
+  } finally {
+    encoded?.dispose();
+  }
+}
+
+/**
+ * Loads the variants with random weights, measures them side by side, and gives a row for each variant's stages. Bytes of memory are the
+ * device's peak: weights, caches, temporaries.
+ */
+export async function measureVariants(
+  context: Context<CommonSettings>,
+  common: Record<string, string | number>,
+  variants: readonly ModelVariant[],
+  { batch, tokens, repeats }: { batch: number; tokens: number; repeats?: number },
+): Promise<ProfileRow[]> {
+  const { dtype } = context.settings;
+  const loaded: LoadedVariant[] = [];
+  const byName = new Map(variants.map((variant) => [variant.name, variant]));
+  try {
+    const { refused } = await buildSamplers(common, [...byName.keys()], async (name) => {
+      context.signal?.throwIfAborted();
+      const { config, attention } = byName.get(name)!;
+      const model = await context.open(config, { batch, attention });
+      try {
+        const features = model.device.tensor('float32', [batch, config.mels, 2 * config.sourcePositions]);
+        const sampler = { name, model, features, sample: () => transcribe(model, features, tokens, context.signal) };
+        await sampler.sample(); // lays out the weights, so that what memory lacks shows here
+        loaded.push(sampler);
+        return sampler;
+      } catch (error) {
+        model.dispose();
+        throw error;
+      }
+    });
+    const measured = await context.measure(loaded, { repeats });
+    for (const { name, model } of loaded) {
+      const track = `${Object.values(common).join(', ')}, ${name}`;
+      await context.trace(`${track}, encoder`, () => model.encoder.trace());
+      await context.trace(`${track}, step`, () => model.step.trace());
+    }
+    const bytesPerElement = dtype === 'float32' ? 4 : 2;
+    const rows = stageRows(common, measured, (name, stage, time): Record<string, number> => {
+      if (stage === 'decode') return { tokensPerSecond: (1e6 * batch * tokens) / time.median };
+      if (stage !== 'total') return {};
+      const { config } = byName.get(name)!;
+      const { selfBytes, crossBytes } = caches(config, { batch, bytesPerElement });
+      return {
+        parameters: parameters(config).total,
+        compression: parameters(variants[0].config).total / parameters(config).total,
+        memoryBytes: loaded.find((one) => one.name === name)!.model.device.memory().peak,
+        selfCacheBytes: selfBytes,
+        crossCacheBytes: crossBytes,
+      };
+    });
+    return [...rows, ...refused];
+  } finally {
+    loaded.forEach(dispose);
+  }
+}

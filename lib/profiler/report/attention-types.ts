@@ -1,0 +1,140 @@
+/** How the comparison of attention types is shown, the source's own figures beside it. */
+import { v100Lengths, v100Microseconds, v100Stages } from '../experiments/v100.js';
+import type { ExperimentResult, ProfileRow } from '../result.js';
+import { type Chart, duration, findRow, panels, pivot, spread, type Table, valuesOf } from './figures.js';
+
+const stages = ['query, key, value', 'split', 'scores', 'softmax', 'output', 'attention'];
+
+const totals = (rows: readonly ProfileRow[]) => rows.filter((row) => row.case.stage === 'total');
+
+/** Each type's time as a share of multi-head's, here and on the source's GPU. */
+function shares({ rows }: ExperimentResult) {
+  const data: { panel: string; variant: string; length: number; share: number }[] = [];
+  for (const row of totals(rows)) {
+    const { batch, length, variant } = row.case as { batch: number; length: number; variant: string };
+    const base = findRow(rows, { batch, length, variant: 'multi-head', stage: 'total' });
+    if (row.time && base?.time) {
+      data.push({ panel: `here, batch ${batch}`, variant, length, share: row.time.median / base.time.median });
+    }
+  }
+  const sum = (times: readonly number[]) => times.reduce((a, b) => a + b, 0);
+  for (const [variant, batches] of Object.entries(v100Microseconds)) {
+    for (const [batch, lengths] of Object.entries(batches)) {
+      lengths.forEach((times, i) => {
+        const share = sum(times) / sum(v100Microseconds['multi-head'][Number(batch)][i]);
+        data.push({ panel: `the source’s V100, batch ${batch}`, variant, length: v100Lengths[i], share });
+      });
+    }
+  }
+  return data;
+}
+
+/** A few lengths, so that each can be read: the first, the last, and two between. */
+function someLengths(rows: readonly ProfileRow[]): (string | number)[] {
+  const lengths = valuesOf(rows, 'length');
+  const last = lengths.length - 1;
+  return [...new Set([0, last / 3, (2 * last) / 3, last].map((at) => lengths[Math.round(at)]))];
+}
+
+export function attentionTypesTables(result: ExperimentResult): Table[] {
+  const { rows } = result;
+  const last = Number(valuesOf(rows, 'length').at(-1));
+  const order = (row: ProfileRow) => [...stages, 'total'].indexOf(String(row.case.stage));
+  const longest = rows.filter((row) => row.case.length === last).sort((a, b) => order(a) - order(b));
+  return [
+    pivot('Time of a call', totals(rows), ['batch', 'length'], 'variant', ({ time }) => spread(time!)),
+    pivot(`Stages at length ${last}`, longest, ['batch', 'stage'], 'variant', ({ time }) => duration(time!.median)),
+    {
+      title: "The source's figures: Tesla V100, float32, microseconds of GPU time",
+      columns: ['type', 'batch', 'length', ...v100Stages, 'total'],
+      rows: Object.entries(v100Microseconds).flatMap(([type, batches]) =>
+        Object.entries(batches).flatMap(([batch, lengths]) =>
+          lengths.flatMap((times, i) =>
+            [0, 7, 15].includes(i)
+              ? [[type, batch, String(v100Lengths[i]), ...times.map(String), String(times.reduce((a, b) => a + b))]]
+              : [],
+          ),
+        ),
+      ),
+      note: 'Another machine, without softmax: to be compared in shape only. Three of sixteen lengths are shown.',
+    },
+  ];
+}
+
+export function attentionTypesCharts(result: ExperimentResult): Chart[] {
+  const { rows } = result;
+  const data = rows.flatMap(({ case: { batch, length, variant, stage }, time }) =>
+    time ? [{ batch, length, variant, stage, milliseconds: time.median / 1000 }] : [],
+  );
+  const color = { field: 'variant', type: 'nominal', title: 'attention type', sort: null };
+  const line = { type: 'line', point: true };
+  const kept = someLengths(rows);
+  const shared = shares(result);
+  return [
+    {
+      name: 'attention-types-time',
+      title: 'Time by length',
+      caption: 'Whole calls: projection of queries, keys and values, and attention. Both axes are logarithmic.',
+      spec: panels(
+        data.filter(({ stage }) => stage === 'total').map((row) => ({ ...row, panel: `batch ${row.batch}` })),
+        {
+          width: 380,
+          height: 280,
+          mark: line,
+          encoding: {
+            x: { field: 'length', type: 'quantitative', scale: { type: 'log', nice: false }, title: 'positions' },
+            y: { field: 'milliseconds', type: 'quantitative', scale: { type: 'log', nice: false }, title: 'time (ms)' },
+            color,
+          },
+        },
+      ),
+    },
+    {
+      name: 'attention-types-stages',
+      title: 'Where the time goes',
+      caption:
+        'Stages stacked. “Attention” is the streaming kernel’s one pass, which has no stages; the other types keep the scores in memory between theirs.',
+      spec: panels(
+        data
+          .filter(({ stage, length }) => stage !== 'total' && kept.includes(length))
+          .map((row) => ({
+            ...row,
+            panel: `batch ${row.batch}, ${row.length} positions`,
+            order: stages.indexOf(String(row.stage)),
+          })),
+        {
+          width: 330,
+          mark: 'bar',
+          encoding: {
+            y: { field: 'variant', type: 'nominal', title: null, sort: null },
+            x: { field: 'milliseconds', type: 'quantitative', title: 'time (ms)', stack: 'zero' },
+            color: { field: 'stage', type: 'nominal', title: 'stage', scale: { domain: stages } },
+            order: { field: 'order', type: 'quantitative' },
+          },
+        },
+        { independent: ['x'] },
+      ),
+    },
+    {
+      name: 'attention-types-shape',
+      title: 'Time as a share of multi-head’s',
+      caption:
+        'On this machine and on the source’s V100, each against multi-head on the same machine. Only the curves can be compared, never the speeds: the source’s types have no softmax.',
+      spec: panels(
+        shared,
+        {
+          width: 280,
+          height: 200,
+          mark: line,
+          encoding: {
+            x: { field: 'length', type: 'quantitative', title: 'positions' },
+            y: { field: 'share', type: 'quantitative', title: 'time / multi-head' },
+            color,
+          },
+        },
+        // One batch here and the source's two stand side by side.
+        { columns: new Set(shared.map(({ panel }) => panel)).size === 3 ? 3 : 2 },
+      ),
+    },
+  ];
+}

@@ -1,0 +1,145 @@
+/** How theory and measurement of a decode step are shown side by side. */
+import type { ExperimentResult, ProfileRow } from '../result.js';
+import { type Chart, digits, duration, mebibytes, panels, type Table, valuesOf } from './figures.js';
+
+const whole = 'whole step';
+const percent = (share: number) => `${(100 * share).toFixed(0)}%`;
+
+function stepTable(rows: readonly ProfileRow[], model: string | number, batch: string | number): Table {
+  return {
+    title: `${model}, batch ${batch}: a decode step`,
+    columns: ['variant', 'operation', 'MiB', 'megaoperations', 'floor', 'measured', 'of the floor', 'GB/s'],
+    rows: rows
+      .filter((row) => row.case.model === model && row.case.batch === batch && row.time)
+      .map(({ case: { variant, operation }, time, figures }) => [
+        String(variant),
+        String(operation),
+        mebibytes(figures.bytes),
+        digits(figures.operations / 1e6),
+        duration(figures.floorMicroseconds),
+        duration(time!.median),
+        percent(figures.shareOfFloor),
+        digits(figures.gigabytesPerSecond),
+      ]),
+  };
+}
+
+export function ioTables({ rows, facts }: ExperimentResult): Table[] {
+  const pairs = valuesOf(rows, 'model').flatMap((model) =>
+    valuesOf(rows, 'batch').map((batch) => [model, batch] as const),
+  );
+  return [
+    {
+      title: 'What this device was measured to do at most',
+      columns: ['ceiling', 'figure'],
+      rows: [
+        ['bandwidth', `${digits(facts.bytesPerSecond / 1e9)} GB/s`],
+        ['matrix products', `${digits(facts.operationsPerSecond / 1e9)} gigaoperations/s`],
+      ],
+      note: 'Floors count weights and caches, not activations. Above 100% is possible where weights stay in the processor’s caches from step to step.',
+    },
+    ...pairs.map(([model, batch]) => stepTable(rows, model, batch)),
+  ];
+}
+
+/** The roof: bandwidth times intensity, up to the matmul rate. */
+function roof(facts: Record<string, number>, intensities: readonly number[]) {
+  const { bytesPerSecond, operationsPerSecond } = facts;
+  const ridge = operationsPerSecond / bytesPerSecond;
+  const from = Math.min(...intensities, 0.5) / 1.5;
+  const to = Math.max(...intensities, ridge) * 3;
+  return [from, ridge, to].map((intensity) => ({
+    intensity,
+    rate: Math.min(intensity * bytesPerSecond, operationsPerSecond) / 1e9,
+  }));
+}
+
+export function ioCharts({ rows, facts }: ExperimentResult): Chart[] {
+  const timed = rows.filter((row) => row.time);
+  const points = timed
+    .filter((row) => row.case.operation !== whole && row.figures.operations > 0 && row.figures.bytes > 0)
+    .map(({ case: { model, batch, variant, operation }, figures }) => ({
+      panel: `${model}, batch ${batch}`,
+      ...{ variant, operation },
+      intensity: figures.operations / figures.bytes,
+      rate: figures.gigaoperationsPerSecond,
+    }));
+  const intensities = points.map(({ intensity }) => intensity);
+  const operations = [...new Set(points.map(({ operation }) => operation))];
+  const steps = timed
+    .filter((row) => row.case.operation === whole)
+    .flatMap(({ case: { model, batch, variant }, time, figures }) => {
+      const common = { panel: `${model}, batch ${batch}`, variant };
+      return [
+        { ...common, what: 'floor', milliseconds: figures.floorMicroseconds / 1000 },
+        { ...common, what: 'measured', milliseconds: time!.median / 1000 },
+      ];
+    });
+  return [
+    {
+      name: 'io-roofline',
+      title: 'Roofline: every operation of a decode step',
+      caption:
+        'Each point is one operation, summed over the layers; the line is this device’s measured bandwidth and matmul rate. Points above the slope read from the processor’s caches.',
+      spec: panels(
+        [...new Set(points.map(({ panel }) => panel))].flatMap((panel) => [
+          ...roof(facts, intensities).map((point) => ({ panel, roof: true, ...point })),
+          ...points.filter((point) => point.panel === panel).map((point) => ({ roof: false, ...point })),
+        ]),
+        {
+          width: 330,
+          height: 260,
+          encoding: {
+            x: {
+              field: 'intensity',
+              type: 'quantitative',
+              scale: { type: 'log', nice: false },
+              title: 'operations for each byte of weights and caches',
+            },
+            y: {
+              field: 'rate',
+              type: 'quantitative',
+              scale: { type: 'log', nice: false },
+              title: 'gigaoperations a second',
+            },
+          },
+          layer: [
+            { transform: [{ filter: 'datum.roof' }], mark: { type: 'line', color: '#444', strokeWidth: 1.5 } },
+            {
+              transform: [{ filter: '!datum.roof' }],
+              mark: { type: 'point', filled: false, strokeWidth: 2, size: 70, opacity: 1 },
+              encoding: {
+                color: { field: 'operation', type: 'nominal', title: 'operation', sort: operations },
+                shape: {
+                  ...{ field: 'variant', type: 'nominal', title: 'attention', sort: null },
+                  scale: { range: ['circle', 'triangle-up'] },
+                },
+              },
+            },
+          ],
+        },
+      ),
+    },
+    {
+      name: 'io-steps',
+      title: 'A decode step: floor and measured',
+      caption:
+        'The floor is what the bytes of weights and caches take at the measured bandwidth, or the arithmetic at the matmul rate.',
+      spec: panels(
+        steps,
+        {
+          width: 220,
+          height: 160,
+          mark: 'bar',
+          encoding: {
+            x: { field: 'variant', type: 'nominal', title: null, sort: null, axis: { labelAngle: 0 } },
+            xOffset: { field: 'what', sort: null },
+            y: { field: 'milliseconds', type: 'quantitative', title: 'time (ms)' },
+            color: { field: 'what', type: 'nominal', title: null, sort: null },
+          },
+        },
+        { columns: 4, independent: ['y'] },
+      ),
+    },
+  ];
+}

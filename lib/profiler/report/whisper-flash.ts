@@ -1,0 +1,67 @@
+/** How the experiment on memory-efficient Whispers is shown. */
+import type { ExperimentResult } from '../result.js';
+import { type Chart, mebibytes, panels, pivot, spread, type Table } from './figures.js';
+
+export function whisperFlashTables({ rows }: ExperimentResult): Table[] {
+  const of = (stage: string) => rows.filter((row) => row.case.stage === stage);
+  const down = ['model', 'decoderLayers', 'batch', 'tokens'];
+  return [
+    pivot('Time of a batch: encoder and tokens', of('total'), down, 'variant', ({ time }) => spread(time!)),
+    pivot('Encoder', of('encode'), down, 'variant', ({ time }) => spread(time!)),
+    pivot('Decoding', of('decode'), down, 'variant', ({ time }) => spread(time!)),
+    pivot('Peak memory of the device, MiB', of('total'), down, 'variant', ({ figures }) =>
+      mebibytes(figures.memoryBytes),
+    ),
+  ];
+}
+
+export function whisperFlashCharts({ rows }: ExperimentResult): Chart[] {
+  const data = rows.flatMap(({ case: { model, decoderLayers, batch, tokens, variant, stage }, time, figures }) => {
+    if (!time) return [];
+    const [label, panel] = [`${model} (${decoderLayers})`, `batch ${batch}, ${tokens} tokens`];
+    const figure = { milliseconds: time.median / 1000, memory: (figures.memoryBytes ?? 0) / 2 ** 20 };
+    return [{ label, panel, variant, stage, ...figure }];
+  });
+  const bars = (y: Record<string, unknown>, of: string) =>
+    panels(
+      data.filter(({ stage }) => stage === of),
+      {
+        width: { step: 26 },
+        height: 240,
+        mark: 'bar',
+        encoding: {
+          x: {
+            ...{ field: 'label', type: 'nominal', title: 'model (decoder layers)', sort: null },
+            axis: { labelAngle: 0 },
+          },
+          xOffset: { field: 'variant', sort: null },
+          y,
+          color: { field: 'variant', type: 'nominal', title: 'attention', sort: null },
+        },
+      },
+      { columns: 1, independent: ['y'] },
+    );
+  const time = { field: 'milliseconds', type: 'quantitative', title: 'time (ms)' };
+  return [
+    {
+      name: 'whisper-flash-time',
+      title: 'Time of a batch',
+      caption: 'Encoder and forced tokens, the source’s two settings side by side.',
+      spec: bars(time, 'total'),
+    },
+    {
+      name: 'whisper-flash-decode',
+      title: 'Decoding alone',
+      caption:
+        'One query row a sequence: a kernel made for many rows has nothing to save there, which is why the source saw memory-efficient attention lose; “auto” splits the keys instead.',
+      spec: bars(time, 'decode'),
+    },
+    {
+      name: 'whisper-flash-memory',
+      title: 'Memory',
+      caption:
+        'Peak of the device’s memory. The original keeps a score of every pair of positions for a layer at a time.',
+      spec: bars({ field: 'memory', type: 'quantitative', title: 'memory (MiB)' }, 'total'),
+    },
+  ];
+}

@@ -1,0 +1,104 @@
+/** How the experiment on multi-query Whispers is shown. */
+import type { ExperimentResult, ProfileRow } from '../result.js';
+import { type Chart, digits, findRow, mebibytes, panels, pivot, spread, type Table } from './figures.js';
+
+const of = (rows: readonly ProfileRow[], stage: string) => rows.filter((row) => row.case.stage === stage);
+const down = ['model', 'decoderLayers', 'batch'];
+
+export function whisperMqaTables({ rows, settings }: ExperimentResult): Table[] {
+  const total = of(rows, 'total');
+  return [
+    pivot(`Time of a batch: encoder and ${settings.tokens} tokens`, total, down, 'variant', ({ time }) =>
+      spread(time!),
+    ),
+    pivot('Decoding alone', of(rows, 'decode'), down, 'variant', ({ time }) => spread(time!)),
+    pivot(
+      'Parameters, millions, and compression',
+      total,
+      down.slice(0, 2),
+      'variant',
+      ({ figures }) => `${digits(figures.parameters / 1e6)} (${figures.compression.toFixed(3)}×)`,
+    ),
+    pivot('Peak memory of the device, MiB', total, down, 'variant', ({ figures }) => mebibytes(figures.memoryBytes)),
+  ];
+}
+
+export function whisperMqaCharts({ rows }: ExperimentResult): Chart[] {
+  const timed = rows.filter((row) => row.time);
+  const named = timed.map(({ case: { model, decoderLayers, batch, variant, stage }, time, figures }) => ({
+    ...{ model, decoderLayers: Number(decoderLayers), batch, variant, stage },
+    microseconds: time!.median,
+    milliseconds: time!.median / 1000,
+    memory: (figures.memoryBytes ?? 0) / 2 ** 20,
+    panel: `${model}, batch ${batch}`,
+  }));
+  const deepest = (model: string | number) =>
+    Math.max(...named.filter((row) => row.model === model).map(({ decoderLayers }) => decoderLayers));
+  const whole = named.filter(({ model, decoderLayers }) => decoderLayers === deepest(model));
+  const total = named.filter(({ stage }) => stage === 'total');
+  const speedups = whole
+    .filter(({ stage }) => stage === 'decode')
+    .flatMap((row) => {
+      const { model, decoderLayers, batch } = row;
+      const base = findRow(timed, { model, decoderLayers, batch, variant: 'multi-head', stage: 'decode' });
+      const panel = `${model}, ${decoderLayers} decoder layers`;
+      return base?.time ? [{ ...row, panel, speedup: base.time.median / row.microseconds }] : [];
+    });
+  const color = { field: 'variant', type: 'nominal', title: 'key/value heads', sort: null };
+  const line = { type: 'line', point: true };
+  return [
+    {
+      name: 'whisper-mqa-time',
+      title: 'Time by decoder layers',
+      caption: 'Encoder and forced tokens of a batch, as the source measures it.',
+      spec: panels(
+        total,
+        {
+          width: 300,
+          height: 200,
+          mark: line,
+          encoding: {
+            x: { field: 'decoderLayers', type: 'ordinal', title: 'decoder layers', axis: { labelAngle: 0 } },
+            y: { field: 'milliseconds', type: 'quantitative', title: 'time (ms)', scale: { zero: true } },
+            color,
+          },
+        },
+        { independent: ['x', 'y'] },
+      ),
+    },
+    {
+      name: 'whisper-mqa-batch',
+      title: 'Where multi-query attention wins: decoding, by batch',
+      caption:
+        'Multi-head’s time over each variant’s, with all decoder layers: above 1 is faster. The more sequences share the weights, the more of a step’s bytes are keys and values of the audio.',
+      spec: panels(speedups, {
+        width: 300,
+        height: 220,
+        mark: line,
+        encoding: {
+          x: { field: 'batch', type: 'ordinal', title: 'batch', axis: { labelAngle: 0 } },
+          y: { field: 'speedup', type: 'quantitative', title: 'times as fast as multi-head', scale: { zero: false } },
+          color,
+        },
+      }),
+    },
+    {
+      name: 'whisper-mqa-memory',
+      title: 'Memory',
+      caption: 'Peak of the device’s memory with all decoder layers: weights, caches and temporaries.',
+      spec: panels(
+        whole.filter(({ stage }) => stage === 'total'),
+        {
+          width: 300,
+          mark: 'bar',
+          encoding: {
+            y: { field: 'variant', type: 'nominal', title: null, sort: null },
+            x: { field: 'memory', type: 'quantitative', title: 'memory (MiB)' },
+            color: { ...color, legend: null },
+          },
+        },
+        { independent: ['x'] },
+      ),
+    },
+  ];
+}

@@ -1,0 +1,123 @@
+/** A report as files: one HTML page that opens offline, Markdown, and each chart as an SVG. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { OneheadError } from '../../errors.js';
+import { experiments, type ExperimentName } from '../experiments/index.js';
+import type { ExperimentResult } from '../result.js';
+import { type Chart, describeRun, type Table, toMarkdown } from './figures.js';
+import { toSvg } from './render.js';
+
+interface Section {
+  name: string;
+  title: string;
+  about: string;
+  run: string;
+  settings: string;
+  tables: Table[];
+  charts: (Chart & { svg: string })[];
+}
+
+const escaped = (text: string): string =>
+  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+
+function settingsLine(settings: Record<string, unknown>): string {
+  const write = (value: unknown) =>
+    Array.isArray(value) ? value.join(', ') : JSON.stringify(value).replaceAll('"', '');
+  return Object.entries(settings)
+    .filter(([name]) => name !== 'shapes')
+    .map(([name, value]) => `${name}: ${write(value)}`)
+    .join('; ');
+}
+
+async function section(result: ExperimentResult): Promise<Section> {
+  if (!Object.hasOwn(experiments, result.experiment)) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `These results hold an experiment '${result.experiment}', which this version of onehead does not know; use the version that measured it.`,
+    );
+  }
+  const experiment = experiments[result.experiment as ExperimentName];
+  const charts = [];
+  for (const chart of experiment.charts(result)) charts.push({ ...chart, svg: await toSvg(chart) });
+  return {
+    name: experiment.name,
+    title: result.complete ? experiment.title : `${experiment.title} (not finished)`,
+    about: experiment.about,
+    run: describeRun(result),
+    settings: settingsLine(result.settings),
+    tables: experiment.tables(result),
+    charts,
+  };
+}
+
+function htmlTable({ title, columns, rows, note }: Table): string {
+  const numeric = columns.map((_, i) => rows.every((row) => /^([\d<>±-]|$)/.test(row[i])));
+  const cell = (tag: string) => (text: string, i: number) =>
+    `<${tag}${numeric[i] ? ' class="number"' : ''}>${escaped(text)}</${tag}>`;
+  const line = (tag: string, cells: string[]) => `<tr>${cells.map(cell(tag)).join('')}</tr>`;
+  return `<h3>${escaped(title)}</h3><div class="wide"><table><thead>${line('th', columns)}</thead><tbody>
+${rows.map((row) => line('td', row)).join('\n')}
+</tbody></table></div>${note ? `<p class="note">${escaped(note)}</p>` : ''}`;
+}
+
+/** Several drawings share the page, and must not share the names of what they refer to. */
+const ownIds = (svg: string, name: string): string =>
+  svg.replace(/\bid="/g, `id="${name}-`).replaceAll('url(#', `url(#${name}-`);
+
+const style = `body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:72rem;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.7rem}h2{margin-top:3rem;border-top:1px solid #ccc;padding-top:1.5rem}h3{font-size:1rem;margin:2rem 0 .5rem}
+table{border-collapse:collapse;font-size:.85rem}th,td{padding:.25rem .7rem;border-bottom:1px solid #e6e6e6;text-align:left;white-space:nowrap}
+th{border-bottom:2px solid #999}.number{text-align:right;font-variant-numeric:tabular-nums}.wide{overflow-x:auto}
+figure{margin:1.5rem 0}figure svg{max-width:100%;height:auto}figcaption,.note{color:#555;font-size:.9rem}.run{color:#555}
+nav a{margin-right:1rem}`;
+
+function toHtml(sections: readonly Section[]): string {
+  const body = sections.map(
+    ({ name, title, about, run, settings, tables, charts }) => `<section id="${name}"><h2>${escaped(title)}</h2>
+<p>${escaped(about)}</p><p class="run">${escaped(run)}<br>${escaped(settings)}</p>
+${charts.map(({ name: chart, svg, caption }) => `<figure>${ownIds(svg, chart)}<figcaption>${escaped(caption)}</figcaption></figure>`).join('\n')}
+${tables.map(htmlTable).join('\n')}</section>`,
+  );
+  const links = sections.map(({ name, title }) => `<a href="#${name}">${escaped(title)}</a>`);
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>onehead profile</title><style>${style}</style></head>
+<body><h1>onehead profile</h1><nav>${links.join('')}</nav>
+${body.join('\n')}</body></html>
+`;
+}
+
+function toMarkdownReport(sections: readonly Section[]): string {
+  const parts = sections.map(({ title, about, run, settings, tables, charts }) =>
+    [
+      `## ${title}`,
+      about,
+      `${run}  \n${settings}`,
+      ...charts.map(({ name, title: alt, caption }) => `![${alt}](${name}.svg)\n\n${caption}`),
+      ...tables.map(toMarkdown),
+    ].join('\n\n'),
+  );
+  return `# onehead profile\n\n${parts.join('\n')}`;
+}
+
+/** Writes report.html, report.md and the charts to a folder, and gives their paths. Throws OneheadError where that cannot be. */
+export async function writeReport(directory: string, results: readonly ExperimentResult[]): Promise<string[]> {
+  const sections: Section[] = [];
+  for (const result of results) if (result.rows.length > 0) sections.push(await section(result));
+  const files = new Map<string, string>([
+    ['report.html', toHtml(sections)],
+    ['report.md', toMarkdownReport(sections)],
+    ...sections.flatMap(({ charts }) => charts.map(({ name, svg }): [string, string] => [`${name}.svg`, svg])),
+  ]);
+  try {
+    await mkdir(directory, { recursive: true });
+    for (const [name, text] of files) await writeFile(join(directory, name), text);
+  } catch (cause) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Cannot write the report to ${directory}: ${(cause as Error).message}; name another folder.`,
+      { cause },
+    );
+  }
+  return [...files.keys()].map((name) => join(directory, name));
+}

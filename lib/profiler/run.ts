@@ -1,0 +1,180 @@
+/** Runs experiments: settings, groups one after another, what was already measured left alone. */
+import { basename } from 'node:path';
+import { Device } from '../device/device.js';
+import type { OperationTime } from '../device/program.js';
+import { OneheadError } from '../errors.js';
+import { readCheckpoint } from '../whisper/checkpoint.js';
+import type { WhisperConfig } from '../whisper/config.js';
+import { resolveModel } from '../whisper/hub.js';
+import { WhisperModel } from '../whisper/model.js';
+import type { CommonSettings, Context, OwnSettings } from './experiment.js';
+import { type ExperimentName, experiments } from './experiments/index.js';
+import { describeMachine, type Machine } from './machine.js';
+import { interleave } from './measure.js';
+import { randomModel } from './random-weights.js';
+import type { ExperimentResult } from './result.js';
+import { whisperConfig } from './shapes.js';
+
+export interface ProfileOptions extends Partial<CommonSettings>, Partial<OwnSettings> {
+  /** Settings that finish within a minute on a laptop's CPU; single ones given beside it still hold. */
+  quick?: boolean;
+  /** Shapes of one's own, to name in `models`. */
+  shapes?: Record<string, WhisperConfig>;
+  /** A checkpoint's folder or hub name, measured in place of `models` with its own weights where the variant has its shape. */
+  model?: string;
+  signal?: AbortSignal;
+  /** A result of the same settings that was not finished: what it holds is not measured again. */
+  previous?: ExperimentResult;
+  /** Called after each group of cases with all that was measured so far. */
+  onResult?: (result: ExperimentResult) => void | Promise<void>;
+  /** Groups done, counting the share of the one under way, of all. */
+  onProgress?: (progress: { experiment: string; group: string; done: number; total: number }) => void;
+  /** Called with each variant's operations, one by one, after its measurement. */
+  onTrace?: (track: string, operations: readonly OperationTime[]) => void;
+}
+
+type Settings = CommonSettings & Partial<OwnSettings>;
+
+const wholeNumbers = ['threads', 'repeats', 'tokens', 'heads', 'headSize', 'layers', 'prompt', 'vocabulary'] as const;
+const lists = ['batches', 'lengths', 'decoderLayers'] as const;
+const common = ['device', 'threads', 'dtype', 'repeats', 'seconds'];
+const dtypes = ['float32', 'float16', 'bfloat16'];
+
+function refuse(name: string, expected: string, received: unknown): never {
+  throw new OneheadError(
+    'INVALID_ARGUMENT',
+    `Expected ${name} to be ${expected} but received ${JSON.stringify(received) ?? 'nothing'}.`,
+    { argument: name, expected, received: String(received) },
+  );
+}
+
+function check(settings: Settings, models: readonly string[]): void {
+  const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 1;
+  for (const name of wholeNumbers) {
+    const value = settings[name];
+    if (value !== undefined && !isCount(value)) refuse(name, 'a whole number of at least 1', value);
+  }
+  for (const name of lists) {
+    const value = settings[name];
+    if (value !== undefined && !(Array.isArray(value) && value.length > 0 && value.every(isCount))) {
+      refuse(name, 'a list of whole numbers of at least 1', value);
+    }
+  }
+  if (!(settings.seconds > 0)) refuse('seconds', 'a positive number', settings.seconds);
+  if (!dtypes.includes(settings.dtype)) refuse('dtype', dtypes.join(', '), settings.dtype);
+  for (const model of models) if (typeof model !== 'string') refuse('models', 'a list of names', models);
+}
+
+/** The settings that an experiment of this name runs with. Throws OneheadError INVALID_ARGUMENT for those that it does not take. */
+export function resolveSettings(name: ExperimentName, options: ProfileOptions): Settings {
+  const experiment = experiments[name];
+  const defaults = options.quick ? experiment.quick : experiment.full;
+  const settings: Record<string, unknown> = { device: 'auto', ...defaults };
+  const known = [...wholeNumbers, ...lists, 'models', 'model', ...common];
+  for (const key of known) {
+    const value = options[key as keyof ProfileOptions];
+    if (value === undefined) continue;
+    if (!common.includes(key) && !Object.hasOwn(experiment.full, key === 'model' ? 'models' : key)) {
+      const own = Object.keys(experiment.full).filter((one) => !common.includes(one));
+      throw new OneheadError(
+        'INVALID_ARGUMENT',
+        `The experiment ${name} has no setting '${key}'; it has ${own.join(', ')}, besides ${common.join(', ')}.`,
+        { argument: key },
+      );
+    }
+    if (key !== 'model') settings[key] = value;
+  }
+  if (settings.dtype === undefined || settings.device === 'auto') {
+    using device = new Device(String(settings.device), { threads: options.threads });
+    settings.device = device.kind;
+    settings.dtype ??= device.defaultDtype;
+  }
+  const resolved = settings as unknown as Settings;
+  check(resolved, resolved.models ?? []);
+  return resolved;
+}
+
+/** True when weights of one fit the other, but for layers that it has not. */
+function sameHeads(a: WhisperConfig, b: WhisperConfig): boolean {
+  const heads = ({ encoder, decoder }: WhisperConfig) => [
+    encoder.keyValueHeads,
+    decoder.keyValueHeads,
+    decoder.crossKeyValueHeads,
+  ];
+  return heads(a).join() === heads(b).join();
+}
+
+/**
+ * Runs one experiment. Throws OneheadError INVALID_ARGUMENT for settings that do not fit, DEVICE_UNAVAILABLE for a device that is not there;
+ * rejects with the signal's reason, after `onResult` had all that was measured before.
+ */
+export async function profile(name: ExperimentName, options: ProfileOptions = {}): Promise<ExperimentResult> {
+  if (!Object.hasOwn(experiments, name)) refuse('experiment', Object.keys(experiments).join(', '), name);
+  const settings = resolveSettings(name, options);
+  const checkpoint =
+    options.model === undefined ? null : await readCheckpoint(await resolveModel(options.model, options));
+  const shapes: Record<string, WhisperConfig> = { ...options.shapes };
+  if (checkpoint && settings.models) {
+    const title = basename(checkpoint.directory);
+    settings.models = [title];
+    shapes[title] = checkpoint.config;
+  }
+  const shape = (model: string): WhisperConfig => (Object.hasOwn(shapes, model) ? shapes[model] : whisperConfig(model));
+  settings.models?.forEach(shape); // an unknown name is told before anything is measured
+  const groups = experiments[name].groups(settings, shape);
+  const { previous, signal } = options;
+  const recorded = JSON.parse(
+    JSON.stringify({ ...settings, ...(options.model && { model: options.model }), ...(options.shapes && { shapes }) }),
+  );
+  if (previous && JSON.stringify(previous.settings) !== JSON.stringify(recorded)) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `The result to go on with was measured with other settings (${JSON.stringify(previous.settings)}, not ${JSON.stringify(recorded)}); repeat its options or start anew.`,
+    );
+  }
+  const machine = describeMachine();
+  const hardware = ({ cpu, gpus, kernels }: Machine) => JSON.stringify([cpu, gpus, kernels]);
+  if (previous && hardware(previous.machine) !== hardware(machine)) {
+    throw new OneheadError('INVALID_ARGUMENT', 'The result to go on with was measured on another machine; start anew.');
+  }
+  const result: ExperimentResult = {
+    experiment: name,
+    date: new Date().toISOString(),
+    machine,
+    settings: recorded,
+    facts: { ...previous?.facts },
+    groups: [...(previous?.groups ?? [])],
+    complete: false,
+    rows: [...(previous?.rows ?? [])],
+  };
+  for (const [index, group] of groups.entries()) {
+    if (result.groups.includes(group.name)) continue;
+    signal?.throwIfAborted();
+    const onProgress = (share: number) =>
+      options.onProgress?.({ experiment: name, group: group.name, done: index + share, total: groups.length });
+    onProgress(0);
+    const context: Context<Settings> = {
+      settings,
+      signal,
+      shape,
+      open: (config, given) => {
+        const { device, dtype, threads } = settings;
+        const chosen = { device, dtype, threads, signal, ...given };
+        const real = checkpoint && sameHeads(checkpoint.config, config);
+        return real ? WhisperModel.open({ ...checkpoint, config }, chosen) : randomModel(config, chosen);
+      },
+      facts: result.facts,
+      measure: (samplers, { repeats = settings.repeats } = {}) =>
+        interleave(samplers, { repeats, seconds: settings.seconds }, { signal, onProgress }),
+      trace: async (track, operations) => options.onTrace?.(`${name}: ${track}`, await operations()),
+    };
+    if (!options.onTrace) context.trace = async () => {};
+    result.rows.push(...(await group.run(context)));
+    result.groups.push(group.name);
+    result.date = new Date().toISOString();
+    await options.onResult?.(result);
+  }
+  result.complete = true;
+  await options.onResult?.(result);
+  return result;
+}
