@@ -96,8 +96,6 @@ class Preparation {
   }
 
   void make(const Convolution& o) {
-    if (!o.weight.storage || o.weight.offset != 0)
-      unsupported("the CUDA device takes the weight from a loaded constant.");
     const int64_t length = o.x.shape[1], channels = o.x.shape[2], outputs = o.y.shape[2],
                   kernelSize = o.weight.shape[2];
     ProductArguments arguments{};
@@ -109,13 +107,26 @@ class Preparation {
     arguments.aRows = {o.y.shape[1], length * channels, o.stride * channels, 1};
     arguments.aBegin = -o.padding * channels;
     arguments.aLimit = length * channels;
-    arguments.b = static_cast<CudaStorage&>(*o.weight.storage).channelsLast();
+    arguments.b = o.weight.storage && o.weight.offset == 0 ? static_cast<CudaStorage&>(*o.weight.storage).channelsLast()
+                                                           : nullptr;
     arguments.bStride = arguments.depth;
     arguments.epilogue = {1, at<float>(o.bias), o.activation, at<float>(o.residual), o.y.shape[1]};
     arguments.y = at(o.y);
     arguments.yType = o.y.dtype;
     arguments.yRows = {1, outputs, 0, 1};
-    kernel(arguments, product);
+    if (arguments.b) return kernel(arguments, product);
+    // A weight that may change is arranged anew each time.
+    const PermuteArguments arranged{outputs, channels, kernelSize, at(o.weight), nullptr, bytesOf(o.weight.dtype)};
+    add(
+        [arguments, arranged](const Launcher& launcher, const Workspace& workspace) {
+          PermuteArguments permuted = arranged;
+          permuted.y = workspace.scratch();
+          if (const cudaError_t error = permute(permuted, launcher); error != cudaSuccess) return error;
+          ProductArguments here = arguments;
+          here.b = workspace.scratch();
+          return product(here, launcher);
+        },
+        o.weight.bytes());
   }
 
   void make(const Linear& o) {

@@ -85,6 +85,7 @@ std::byte* CudaStorage::plain() {
 }
 
 const std::byte* CudaStorage::channelsLast() {
+  if (!constant_) return nullptr;
   if (channelsLast_) return channelsLast_.data();
   Buffer buffer(bytes, context_);
   PermuteArguments permuted{shape_[0], shape_[1], shape_[2], plain(), buffer.data(), bytesOf(dtype_)};

@@ -15,7 +15,8 @@ class CudaStorage final : public Storage {
 
   /** Row-major elements. */
   std::byte* plain();
-  /** Of a convolution's weight [outputs, channels, kernel]: [outputs, kernel, channels]. */
+  /** Of a convolution's weight [outputs, channels, kernel]: [outputs, kernel, channels]. Null for memory that may
+   * change. */
   const std::byte* channelsLast();
   /** Of a float32 constant: the same elements in another type. Null for memory that may change. */
   const void* as(DType dtype);

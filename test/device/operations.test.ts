@@ -123,6 +123,9 @@ describe.each(devices)('$name', ({ kind, open, dtypes }) => {
         { batch: 3, queries: 3, keys: 20, heads: 6, keyValueHeads: 1, headSize: 48 },
         { batch: 1, queries: 70, keys: 70, heads: 3, keyValueHeads: 3, headSize: 80 },
         { batch: 1, queries: 5, keys: 9, heads: 5, keyValueHeads: 1, headSize: 24 },
+        { batch: 1, queries: 3, keys: 70, heads: 2, keyValueHeads: 1, headSize: 128 },
+        { batch: 1, queries: 1, keys: 140, heads: 2, keyValueHeads: 2, headSize: 112 },
+        { batch: 1, queries: 140, keys: 65, heads: 1, keyValueHeads: 1, headSize: 64 },
       ]),
     )(
       '$algorithm attention: $batch x $queries queries, $keys keys, $heads heads on $keyValueHeads of $headSize',
