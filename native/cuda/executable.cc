@@ -38,7 +38,8 @@ CudaExecutable::CudaExecutable(Plan plan, std::shared_ptr<Context> context, std:
       clock_(*context_, 2, cudaEventDefault) {}
 
 void CudaExecutable::record(const Flags& flags, const Events* marks) {
-  const Launcher& launcher = context_->launcher();
+  Launcher launcher = context_->launcher();
+  if (marks) launcher.programmatic = false;  // a kernel's time is its own
   auto mark = [&](size_t i) {
     if (marks)
       context_->check(cudaEventRecordWithFlags((*marks)[i], launcher.stream, cudaEventRecordExternal),
