@@ -40,7 +40,9 @@ const rounded = (_: string, value: unknown): unknown =>
 export async function writeResults(file: string, experiments: readonly ExperimentResult[]): Promise<void> {
   const temporary = `${file}.${process.pid}.partial`;
   try {
-    await writeFile(temporary, `${JSON.stringify({ format, experiments }, rounded, 1)}\n`);
+    // A row a line, more or less: strings hold no line breaks.
+    const text = JSON.stringify({ format, experiments }, rounded, 1).replace(/\n {5,}/g, '');
+    await writeFile(temporary, `${text}\n`);
     await rename(temporary, file);
   } catch (cause) {
     throw new OneheadError(
