@@ -15,6 +15,8 @@ export type {
   Activation,
   AttentionAlgorithm,
   AttentionOptions,
+  AttentionScores,
+  BeamState,
   ConvolutionOptions,
   DecodingState,
   FloatingType,
@@ -22,13 +24,20 @@ export type {
   NextTokenRules,
   Norm,
   Operations,
+  Sampling,
 } from './device/operations.js';
 export type { OperationTime, Program, RunOptions } from './device/program.js';
 export { Tensor } from './device/tensor.js';
 export { type ErrorCode, type ErrorDetails, errorCodes, OneheadError } from './errors.js';
 export type { GenerationConfig, PreprocessorConfig, WhisperConfig } from './whisper/config.js';
+export { countErrors, type ErrorCounts, errorRate, type TextErrors, textErrors } from './evaluate/errors.js';
+export { normalizeBasic, normalizeEnglish } from './evaluate/normalize.js';
+export { type Format, type FormatName, type FormatOptions, formats } from './formats/index.js';
+export type { DecodingOptions } from './whisper/decoding.js';
 export { type GenerateOptions, type Generation, WhisperModel } from './whisper/model.js';
-export type { Timings } from './whisper/transcribe.js';
+export type { Timings } from './whisper/job.js';
+export type { RankedTokens } from './whisper/slots.js';
+export type { SymbolClass } from './whisper/suppression.js';
 export type {
   DataType,
   LoadOptions,
@@ -38,5 +47,6 @@ export type {
   TranscribeOptions,
   TranscribeProgress,
   Transcription,
+  Word,
 } from './whisper/types.js';
 export { Whisper } from './whisper/whisper.js';

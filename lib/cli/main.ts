@@ -6,6 +6,7 @@ import { packageRoot } from '../device/addon.js';
 import { OneheadError } from '../errors.js';
 import { convertCommand, convertHelp } from './convert.js';
 import { doctorCommand, doctorHelp } from './doctor.js';
+import { evaluateCommand, evaluateHelp } from './evaluate.js';
 import { inspectCommand, inspectHelp } from './inspect.js';
 import { profileCommand, profileHelp } from './profile.js';
 import { transcribeCommand, transcribeHelp } from './transcribe.js';
@@ -13,6 +14,7 @@ import { UsageError } from './usage.js';
 
 const commands = {
   transcribe: { run: transcribeCommand, help: transcribeHelp },
+  evaluate: { run: evaluateCommand, help: evaluateHelp },
   profile: { run: profileCommand, help: profileHelp },
   convert: { run: convertCommand, help: convertHelp },
   inspect: { run: inspectCommand, help: inspectHelp },

@@ -4,39 +4,36 @@ import { basename, extname, join, resolve } from 'node:path';
 import { addAbortSignal } from 'node:stream';
 import { parseArgs } from 'node:util';
 import { OneheadError } from '../errors.js';
-import { languageCode } from '../whisper/languages.js';
-import type { LoadOptions, TranscribeOptions, Transcription } from '../whisper/types.js';
+import type { Transcription } from '../whisper/types.js';
 import { Whisper } from '../whisper/whisper.js';
-import { type FormatName, formats } from './formats/index.js';
+import { type FormatName, type FormatOptions, formats } from '../formats/index.js';
+import { decodingHelp } from './decoding-flags.js';
+import { type ModelChoice, modelChoice, modelFlags, modelHelp } from './load-flags.js';
 import { type Progress, progressBar } from './progress.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
 
 export const transcribeHelp = `onehead transcribe FILE... | -        speech to text; - reads standard input
 
-  --model DIR|NAME       folder or hub name of a Whisper checkpoint (default: the small bundled model, for trying)
-  --device DEVICE        cpu, cuda, cuda:N or auto (default: auto, a GPU that can be used, else the CPU)
-  --dtype TYPE           auto, float32, float16 (GPU) or bfloat16 (default: auto)
-  --threads N            CPU threads (default: the cores that may be used)
-  --language LANGUAGE    code or English name (default: detected)
-  --task TASK            transcribe or translate (to English)
-  --timestamps MODE      segment or none (default: segment)
-  --max-new-tokens N     upper limit for each window
-  --format FORMAT,...    text, json, verbose_json, srt, vtt, tsv (default: text)
+${modelHelp}
+  --format FORMAT,...    text, json, verbose_json, srt, vtt, tsv, csv, lrc, ass (default: text)
+  --max-line-width N     for srt, vtt, lrc and ass: characters of a line; --max-line-count N: lines at once
+  --max-words-per-line N
+  --highlight-words      marks each word while it is said
   --output-dir DIR       write NAME.EXTENSION files there instead of printing
   --quiet                no progress bar
+
+${decodingHelp}
 
 With several files the results follow one another in the order given, without their names: use --output-dir to keep them
 apart. A file that fails is reported and the others go on; the exit status is then 1.
 `;
 
-interface Job {
+interface Job extends ModelChoice {
   files: string[];
   formats: FormatName[];
+  formatOptions: FormatOptions;
   outputDirectory?: string;
   quiet: boolean;
-  model?: string;
-  load: LoadOptions;
-  transcribe: TranscribeOptions;
 }
 
 function parse(args: string[]): Job {
@@ -44,17 +41,14 @@ function parse(args: string[]): Job {
     args,
     allowPositionals: true,
     options: {
-      model: { type: 'string' },
-      device: { type: 'string' },
-      dtype: { type: 'string' },
-      threads: { type: 'string' },
-      language: { type: 'string' },
-      task: { type: 'string' },
-      timestamps: { type: 'string' },
-      'max-new-tokens': { type: 'string' },
+      ...modelFlags,
       format: { type: 'string', multiple: true },
       'output-dir': { type: 'string' },
       quiet: { type: 'boolean', default: false },
+      'max-line-width': { type: 'string' },
+      'max-line-count': { type: 'string' },
+      'max-words-per-line': { type: 'string' },
+      'highlight-words': { type: 'boolean' },
     },
   });
   if (positionals.length === 0) throw new UsageError('Name at least one audio file, or - for standard input.');
@@ -68,29 +62,18 @@ function parse(args: string[]): Job {
   if (positionals.filter((file) => file === '-').length > 1) {
     throw new UsageError('Standard input (-) can be read only once; name it once.');
   }
-  const { task, timestamps, dtype, language } = values;
-  if (language !== undefined && languageCode(language) === null) {
-    throw new UsageError(
-      `Whisper knows no language '${language}'; give --language a code such as en or an English name such as english.`,
-    );
-  }
   return {
     files: positionals,
     formats: [...new Set(chosen)],
+    formatOptions: {
+      maxLineWidth: positiveInteger('--max-line-width', values['max-line-width']),
+      maxLineCount: positiveInteger('--max-line-count', values['max-line-count']),
+      maxWordsPerLine: positiveInteger('--max-words-per-line', values['max-words-per-line']),
+      highlightWords: values['highlight-words'],
+    },
     outputDirectory: values['output-dir'],
     quiet: values.quiet,
-    model: values.model,
-    load: {
-      device: values.device,
-      dtype: dtype === undefined ? undefined : oneOf('--dtype', dtype, ['auto', 'float32', 'float16', 'bfloat16']),
-      threads: positiveInteger('--threads', values.threads),
-    },
-    transcribe: {
-      language,
-      task: task === undefined ? undefined : oneOf('--task', task, ['transcribe', 'translate']),
-      timestamps: timestamps === undefined ? undefined : oneOf('--timestamps', timestamps, ['none', 'segment']),
-      maxNewTokens: positiveInteger('--max-new-tokens', values['max-new-tokens']),
-    },
+    ...modelChoice(values),
   };
 }
 
@@ -138,7 +121,7 @@ async function writing<T>(target: string, write: () => Promise<T>): Promise<T> {
 
 async function deliver(job: Job, file: string, transcription: Transcription): Promise<void> {
   for (const name of job.formats) {
-    const text = formats[name].write(transcription);
+    const text = formats[name].write(transcription, job.formatOptions);
     if (job.outputDirectory === undefined) {
       process.stdout.write(text);
       continue;

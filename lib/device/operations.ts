@@ -46,6 +46,23 @@ export interface AttentionOptions extends OutputOptions {
   /** Of the products; 1 / sqrt(head size) when absent. */
   scale?: number;
   algorithm?: AttentionAlgorithm;
+  /**
+   * int32 [batch, N], with `start`, `causal` and 'split-kv': a cache reordered by index. Sequence b reads position n < start[b] from cache
+   * row source[b, n], and later ones from its own row.
+   */
+  source?: Tensor;
+  /** Gives out scores before the softmax, for all algorithms but the multi-query ones. */
+  scores?: AttentionScores;
+}
+
+/** Query i of sequence b writes scale * q . k of head h to to[r, position[r], heads[h]], r = b * M + i; nothing where a place is out of range. */
+export interface AttentionScores {
+  /** float32 [batch * M, positions, chosen heads, N]. */
+  to: Tensor;
+  /** int32 [heads]: each head's place among the chosen ones, -1 for the others. */
+  heads: Tensor;
+  /** int32 [batch * M]. */
+  position: Tensor;
 }
 
 export interface ConvolutionOptions extends OutputOptions {
@@ -77,6 +94,43 @@ export interface DecodingState {
   timestamps: Tensor;
   /** 1: this sequence has ended and is left as it is. */
   finished: Tensor;
+  /** float32 [batch]: divides the logits of text tokens that were generated before (multiplies negative ones); 1 for none. */
+  repetitionPenalty?: Tensor;
+  /** n: no n-gram of generated text comes twice; 0 for none. */
+  noRepeat?: Tensor;
+  /** int32 [batch, capacity, count] with topLogProbability float32 of that shape: the likeliest tokens of each place. */
+  topTokens?: Tensor;
+  topLogProbability?: Tensor;
+}
+
+/** Drawing tokens: the same seed gives the same tokens on every device. */
+export interface Sampling {
+  /** float32 [batch]; 0 takes the likeliest token. */
+  temperature: Tensor;
+  /** int32 [batch]. */
+  seed: Tensor;
+}
+
+/** What beam search keeps besides: windows of `beams` neighbouring sequences; see NextBeams in native/core/operations.h. */
+export interface BeamState {
+  /** float32 [batch]: sums of log-probabilities; 0 for each window's first beam at the start, -infinity for the others. */
+  cumulative: Tensor;
+  /** int32 [batch, capacity]: attention's `source`. */
+  source: Tensor;
+  /** int32 [windows]: finished candidates that end the window. */
+  wanted: Tensor;
+  /** int32 [windows]. */
+  doneCount: Tensor;
+  /** int32 [windows, candidates]. */
+  doneLength: Tensor;
+  /** float32 [windows, candidates]. */
+  doneScore: Tensor;
+  /** int32 [windows, candidates, capacity]. */
+  doneTokens: Tensor;
+  /** float32 [windows, candidates, capacity]. */
+  doneLogProbability: Tensor;
+  /** int32 [windows, candidates, capacity]. */
+  doneSource: Tensor;
 }
 
 export interface NextTokenRules {
@@ -170,13 +224,16 @@ export class Operations {
    * algorithm 'multi-query' has length before batch in all of them: [M, batch, heads * size], [N, batch, size]. Throws OneheadError
    * NOT_SUPPORTED, with every reason and the algorithms that would do, when the device cannot compute it so.
    */
-  attention(query: Tensor, key: Tensor, value: Tensor, { append, ...options }: AttentionOptions): Tensor {
+  attention(query: Tensor, key: Tensor, value: Tensor, { append, scores, ...options }: AttentionOptions): Tensor {
     return this.#record('attention', {
       query,
       key,
       value,
       newKey: append?.key,
       newValue: append?.value,
+      scores: scores?.to,
+      scoreHeads: scores?.heads,
+      scorePosition: scores?.position,
       ...options,
       algorithm: dispatch(this.#device, query, key, { append, ...options }),
     });
@@ -204,10 +261,16 @@ export class Operations {
   }
 
   /**
-   * Chooses each unfinished sequence's next token: suppression, length limits and the timestamp rules, then the most probable one. Writes
-   * it and its log-probability to the state. Rules as in openai/whisper's decoding and transformers' WhisperTimeStampLogitsProcessor.
+   * Chooses each unfinished sequence's next token: suppression, length limits and the timestamp rules, then the most probable one or one
+   * drawn. Writes it and its log-probability to the state. Rules as in openai/whisper's decoding and transformers'
+   * WhisperTimeStampLogitsProcessor.
    */
-  nextToken(logits: Tensor, rules: NextTokenRules, state: DecodingState): void {
-    this.#record('nextToken', { logits, ...rules, ...state });
+  nextToken(logits: Tensor, rules: NextTokenRules, state: DecodingState, sampling?: Sampling): void {
+    this.#record('nextToken', { logits, ...rules, ...state, ...sampling });
+  }
+
+  /** One step of beam search under the same rules: openai/whisper's BeamSearchDecoder. All beams of a window are of one length. */
+  nextBeams(logits: Tensor, rules: NextTokenRules, state: DecodingState, beams: BeamState): void {
+    this.#record('nextBeams', { logits, ...rules, ...state, ...beams });
   }
 }

@@ -1,167 +1,103 @@
-/** The decoder of a batch of slots: its caches, its state on the device, and the programs that change them. */
+/** The decoder of a batch of windows, each searched by a group of sequences: its self-attention caches and its programs. */
 import type { Device } from '../device/device.js';
-import type { DecodingState, Operations } from '../device/operations.js';
+import type { AttentionScores, Operations } from '../device/operations.js';
 import type { Program } from '../device/program.js';
 import type { Tensor } from '../device/tensor.js';
 import type { GenerationConfig, WhisperConfig } from './config.js';
+import type { CrossCache } from './cross-cache.js';
 import { crossAttention, decoderSelfAttention, feedForward, type KeyValueCache } from './layers.js';
-import type { DecoderLayer, Parameters } from './parameters.js';
-import { suppressionMask } from './prompt.js';
+import type { Parameters } from './parameters.js';
+import { type Candidate, likeliest, type RankedTokens, type SlotRequest, type SlotSearch, Slots } from './slots.js';
 import type { AttentionChoice, DataType } from './types.js';
 
-/** What one slot is to decode. */
-export interface SlotRequest {
-  prompt: readonly number[];
-  /** New tokens before the end token may come, and at most. */
-  minimum: number;
-  maximum: number;
-  timestamps: boolean;
-  /** Index in the prompt of <|startoftranscript|>, where the probability of silence is read. */
-  startIndex: number;
+/** What one window decoded. */
+export interface SlotResult extends Omit<Candidate, 'rows' | 'sum'> {
+  noSpeechProbability: number;
+  /** The likeliest tokens of each place, where they were asked for. */
+  top?: RankedTokens[];
 }
 
-/** What one slot decoded. */
-export interface SlotResult {
-  /** Without the prompt and without the end token. */
-  tokens: number[];
-  /** Of each token, and of the end token when it came. */
-  logProbabilities: number[];
-  ended: boolean;
-  noSpeechProbability: number;
+export interface DecodeCall {
+  signal?: AbortSignal;
+  /** Called now and then with the tokens that each window has so far (of its best beam). */
+  onTokens?: (tokens: number[][]) => void;
 }
 
 /** Steps that the device does before the event loop hears of it; an abort is seen within one step all the same. */
 const stepsPerRun = 32;
+/** The same where somebody wants to see the text grow. */
+const stepsPerLook = 8;
+
+export interface DecoderParts {
+  device: Device;
+  config: WhisperConfig;
+  generation: GenerationConfig;
+  parameters: Parameters;
+  dtype: DataType;
+  cross: CrossCache;
+  attention?: AttentionChoice;
+}
 
 export class Decoder {
-  readonly batch: number;
-  readonly #device: Device;
-  readonly #config: WhisperConfig;
-  readonly #generation: GenerationConfig;
-  readonly #parameters: Parameters;
-  readonly #attention: AttentionChoice;
-  readonly #encoded: Tensor;
+  readonly windows: number;
+  /** Sequences of each window. */
+  readonly group: number;
+  readonly #parts: DecoderParts;
+  readonly #slots: Slots;
   readonly #self: KeyValueCache[];
-  readonly #cross: KeyValueCache[];
-  readonly #state: DecodingState;
   readonly #zero: Tensor;
-  readonly #selection: Tensor;
+  readonly #startRow: Tensor;
+  readonly #startLogits: Tensor;
   readonly #noSpeech: Tensor;
-  readonly #firstLogits: Tensor;
-  readonly #suppressed: Tensor;
-  readonly #crossCache: Program;
-  readonly #step: Program;
-  readonly #choose: Program;
+  readonly #steps = new Map<string, Program>();
   readonly #prefills = new Map<number, Program>();
   readonly #owned: Tensor[] = [];
 
-  /** `encoded` [batch, positions, width] in the model's dtype is what the cross-cache program reads. */
-  constructor(
-    device: Device,
-    config: WhisperConfig,
-    generation: GenerationConfig,
-    parameters: Parameters,
-    dtype: DataType,
-    encoded: Tensor,
-    attention: AttentionChoice = {},
-  ) {
-    this.batch = encoded.shape[0];
-    this.#device = device;
-    this.#config = config;
-    this.#generation = generation;
-    this.#parameters = parameters;
-    this.#attention = attention;
-    this.#encoded = encoded;
-    const { batch } = this;
-    const { width, decoder, targetPositions, sourcePositions, vocabulary } = config;
-    const own = (type: DataType | 'int32' | 'uint8', shape: number[], data?: Uint8Array): Tensor => {
-      const tensor = device.tensor(type, shape, data);
+  constructor(parts: DecoderParts, group: number) {
+    const { device, config, dtype, cross } = parts;
+    const { width, decoder, targetPositions, vocabulary } = config;
+    this.windows = cross.windows;
+    this.group = group;
+    this.#parts = parts;
+    const own = (type: DataType | 'int32', shape: number[]): Tensor => {
+      const tensor = device.tensor(type, shape);
       this.#owned.push(tensor);
       return tensor;
     };
-    const headSize = width / decoder.heads;
-    const caches = (positions: number, heads: number): KeyValueCache[] =>
-      Array.from({ length: decoder.layers }, () => ({
-        key: own(dtype, [batch, positions, heads * headSize]),
-        value: own(dtype, [batch, positions, heads * headSize]),
-      }));
-    this.#self = caches(targetPositions, decoder.keyValueHeads);
-    this.#cross = caches(sourcePositions, decoder.crossKeyValueHeads);
-    const perSlot = () => own('int32', [batch]);
-    this.#state = {
-      tokens: own('int32', [batch, targetPositions]),
-      logProbability: own('float32', [batch, targetPositions]),
-      length: perSlot(),
-      position: perSlot(),
-      begin: perSlot(),
-      minimum: perSlot(),
-      maximum: perSlot(),
-      timestamps: perSlot(),
-      finished: perSlot(),
-    };
-    this.#zero = perSlot();
-    this.#selection = own('int32', [2, batch]);
-    this.#noSpeech = own('float32', [batch]);
-    this.#firstLogits = own('float32', [2, batch, vocabulary]);
-    this.#suppressed = own('uint8', [vocabulary], suppressionMask(generation, vocabulary));
-    this.#crossCache = this.#recordCrossCache();
-    this.#step = this.#recordStep();
-    this.#choose = device.record('choose', (ops) => this.#nextToken(ops, this.#firstLogits.slice(0)));
+    this.#slots = new Slots(device, this.windows, group, targetPositions, vocabulary);
+    const shape = [this.windows * group, targetPositions, decoder.keyValueHeads * (width / decoder.heads)];
+    this.#self = Array.from({ length: decoder.layers }, () => ({ key: own(dtype, shape), value: own(dtype, shape) }));
+    this.#zero = own('int32', [this.windows]);
+    this.#startRow = own('int32', [1, this.windows]);
+    this.#startLogits = own('float32', [this.windows, vocabulary]);
+    this.#noSpeech = own('float32', [this.windows]);
   }
 
   /** Lays out the weights for the usual programs, so that the first window is not slower than the next. */
   async prepare(): Promise<void> {
     // The step first: it wants the weights row by row, and the others then take them as they are.
-    await Promise.all([this.#step.prepare(), this.#crossCache.prepare(), this.#prefill(4).prepare()]);
+    await Promise.all([this.step().prepare(), this.#prefill(3).prepare()]);
   }
 
-  /** Keys and values of all layers from the encoder's output: once a window. */
-  projectAudio(signal?: AbortSignal): Promise<number> {
-    if (this.#attention.crossKeyValues === 'recomputed') return Promise.resolve(0);
-    return this.#crossCache.run({ signal });
-  }
-
-  /** A layer's keys and values of the audio, into its cache or into temporaries. */
-  #projectKeyValues(ops: Operations, { cross }: DecoderLayer, into?: KeyValueCache): KeyValueCache {
-    const project = (part: 'key' | 'value') =>
-      ops.linear(this.#encoded, cross[part].weight, { bias: cross[part].bias, output: into?.[part] });
-    return { key: project('key'), value: project('value') };
-  }
-
-  #recordCrossCache(): Program {
-    return this.#device.record('cross-cache', (ops) => {
-      this.#parameters.decoder.layers.forEach((layer, index) => {
-        ops.scope(`decoder.${index}/cross`, () => this.#projectKeyValues(ops, layer, this.#cross[index]));
-      });
-    });
-  }
-
-  /** The cache itself, unless something else is to be measured. */
-  #crossKeyValues(ops: Operations, layer: DecoderLayer, cache: KeyValueCache): KeyValueCache {
-    switch (this.#attention.crossKeyValues) {
-      case 'copied':
-        return { key: ops.copy(cache.key), value: ops.copy(cache.value) };
-      case 'recomputed':
-        return this.#projectKeyValues(ops, layer);
-      default:
-        return cache;
-    }
-  }
-
-  /** The layers over `count` tokens a slot, from position start[b] on. */
-  #layers(ops: Operations, count: number, start: Tensor): Tensor {
-    const { decoder } = this.#parameters;
-    const { heads, keyValueHeads, crossKeyValueHeads } = this.#config.decoder;
-    let x = ops.embed(this.#state.tokens, start, decoder.tokens, decoder.positions, { count });
+  /** The layers over `count` tokens a row of `tokens` [rows, capacity], from position start[b] on. */
+  #layers(ops: Operations, count: number, { tokens, start, self, source, scores }: LayerRun): Tensor {
+    const { decoder } = this.#parts.parameters;
+    const { heads, keyValueHeads, crossKeyValueHeads } = this.#parts.config.decoder;
+    const { attention = {}, cross } = this.#parts;
+    // In a step a window's sequences are few rows over many keys, however many they are.
+    const crossAlgorithm = attention.cross ?? (count === 1 ? 'split-kv' : undefined);
+    let x = ops.embed(tokens, start, decoder.tokens, decoder.positions, { count });
     decoder.layers.forEach((layer, index) => {
       ops.scope(`decoder.${index}`, () => {
-        const shape = { heads, keyValueHeads, algorithm: this.#attention.self };
-        x = ops.scope('self', () => decoderSelfAttention(ops, x, layer.self, this.#self[index], start, shape));
-        const crossShape = { heads, keyValueHeads: crossKeyValueHeads, algorithm: this.#attention.cross };
-        x = ops.scope('cross', () => {
-          const cache = this.#crossKeyValues(ops, layer, this.#cross[index]);
-          return crossAttention(ops, x, layer.cross, cache, crossShape);
-        });
+        const shape = { heads, keyValueHeads, algorithm: attention.self, source };
+        x = ops.scope('self', () => decoderSelfAttention(ops, x, layer.self, self[index], start, shape));
+        const crossShape = {
+          heads,
+          keyValueHeads: crossKeyValueHeads,
+          algorithm: crossAlgorithm,
+          scores: scores?.[index],
+        };
+        x = ops.scope('cross', () => crossAttention(ops, x, layer.cross, cross.keyValues(ops, index), crossShape));
         x = ops.scope('feed-forward', () => feedForward(ops, x, layer.feedForward));
       });
     });
@@ -169,41 +105,61 @@ export class Decoder {
   }
 
   #logits(ops: Operations, x: Tensor, output?: Tensor): Tensor {
-    const { norm, output: weight } = this.#parameters.decoder;
+    const { norm, output: weight } = this.#parts.parameters.decoder;
     return ops.scope('logits', () => ops.linear(x, weight, { norm, dtype: 'float32', output }));
   }
 
-  #nextToken(ops: Operations, logits: Tensor): void {
-    const { endToken, timestampBegin, noTimestampsToken, maxInitialTimestamp } = this.#generation;
-    const rules = {
-      suppressed: this.#suppressed,
-      endToken,
-      timestampBegin,
-      noTimestampsToken: noTimestampsToken ?? -1,
-      maxInitialTimestamp: maxInitialTimestamp ?? -1,
-    };
-    ops.nextToken(logits, rules, this.#state);
+  /** One step of every sequence: reads the token at its position and chooses the next. */
+  step({ method = 'tokens', top = 0 }: Partial<Pick<SlotSearch, 'method' | 'top'>> = {}): Program {
+    const key = `${method} ${top}`;
+    let program = this.#steps.get(key);
+    if (!program) {
+      const { state, sampling, beams, suppressed } = this.#slots;
+      const { endToken, timestampBegin, noTimestampsToken, maxInitialTimestamp } = this.#parts.generation;
+      const rules = {
+        suppressed,
+        endToken,
+        timestampBegin,
+        noTimestampsToken: noTimestampsToken ?? -1,
+        maxInitialTimestamp: maxInitialTimestamp ?? -1,
+      };
+      program = this.#parts.device.record('step', (ops) => {
+        const source = this.group > 1 ? beams.source : undefined;
+        const x = this.#layers(ops, 1, { tokens: state.tokens, start: state.position, self: this.#self, source });
+        const { vocabulary } = this.#parts.config;
+        const logits = this.#logits(ops, x).reshape([this.windows * this.group, vocabulary]);
+        const wanted = { ...state, ...this.#slots.top(top) };
+        if (method === 'beams') ops.nextBeams(logits, rules, wanted, beams);
+        else ops.nextToken(logits, rules, wanted, sampling);
+      });
+      this.#steps.set(key, program);
+    }
+    return program;
   }
 
-  #recordStep(): Program {
-    return this.#device.record('step', (ops) => {
-      const x = this.#layers(ops, 1, this.#state.position);
-      this.#nextToken(ops, this.#logits(ops, x).reshape([this.batch, this.#config.vocabulary]));
-    });
-  }
-
-  /** A prompt of up to `count` tokens a slot; shorter ones are followed by anything, which the next steps overwrite. */
+  /**
+   * Reads up to `length` tokens of each window into its first sequence's cache; shorter prompts are followed by anything, which the next
+   * steps overwrite. Gives the logits behind <|startoftranscript|>.
+   */
   #prefill(length: number): Program {
-    const count = length <= 8 ? length : Math.min(Math.ceil(length / 32) * 32, this.#config.targetPositions);
+    const { targetPositions: capacity } = this.#parts.config;
+    const count = length <= 8 ? length : Math.min(Math.ceil(length / 32) * 32, capacity);
     let program = this.#prefills.get(count);
     if (!program) {
-      program = this.#device.record(`prefill ${count}`, (ops) => {
-        const x = this.#layers(ops, count, this.#zero);
-        // Each slot's last prompt row and its <|startoftranscript|> row, in one pass over the vocabulary.
-        this.#logits(ops, ops.gatherRows(x, this.#selection), this.#firstLogits);
-        const { noSpeechToken } = this.#generation;
+      const { windows, group } = this;
+      // A window's rows as one: what is read goes to the first of them.
+      const joined = (tensor: Tensor) => tensor.reshape([windows, group * capacity, ...tensor.shape.slice(2)]);
+      program = this.#parts.device.record(`prefill ${count}`, (ops) => {
+        const x = this.#layers(ops, count, {
+          tokens: joined(this.#slots.state.tokens),
+          start: this.#zero,
+          self: this.#self.map(({ key, value }) => ({ key: joined(key), value: joined(value) })),
+        });
+        const output = this.#startLogits.reshape([1, windows, this.#parts.config.vocabulary]);
+        this.#logits(ops, ops.gatherRows(x, this.#startRow), output);
+        const { noSpeechToken } = this.#parts.generation;
         if (noSpeechToken !== null) {
-          ops.tokenProbability(this.#firstLogits.slice(1), noSpeechToken, { output: this.#noSpeech });
+          ops.tokenProbability(this.#startLogits, noSpeechToken, { output: this.#noSpeech });
         }
       });
       this.#prefills.set(count, program);
@@ -211,94 +167,87 @@ export class Decoder {
     return program;
   }
 
-  /** Reads the prompts: afterwards the logits of each slot's last prompt row are there. */
-  async #read(requests: readonly SlotRequest[], signal?: AbortSignal): Promise<void> {
-    const capacity = this.#config.targetPositions;
-    const tokens = new Int32Array(this.batch * capacity);
-    const fill = (value: (request: SlotRequest) => number, idle: number) =>
-      Int32Array.from({ length: this.batch }, (_, slot) => (requests[slot] ? value(requests[slot]) : idle));
-    requests.forEach(({ prompt }, slot) => {
-      tokens.set(prompt, slot * capacity);
-    });
-    const last = fill(({ prompt }) => prompt.length - 1, 0);
-    const selection = new Int32Array(2 * this.batch);
-    selection.set(last);
-    selection.set(
-      fill((request) => request.startIndex, 0),
-      this.batch,
+  /** Reads the prompts but for their last token, which the first step reads. */
+  async #read(requests: readonly (SlotRequest | null)[], search: SlotSearch, signal?: AbortSignal): Promise<void> {
+    const rows = Int32Array.from({ length: this.windows }, (_, window) => requests[window]?.startIndex ?? 0);
+    const longest = Math.max(
+      ...requests.map((request) => (request ? request.prompt.length + (request.prefix?.length ?? 0) - 1 : 1)),
+      ...Array.from(rows, (row) => row + 1),
     );
-    const lengths = fill(({ prompt }) => prompt.length, 1);
-    const longest = Math.max(...requests.map(({ prompt }) => prompt.length));
-    const state = this.#state;
     await Promise.all([
-      state.tokens.write(tokens),
-      state.length.write(lengths),
-      state.begin.write(lengths),
-      state.position.write(last),
-      state.minimum.write(fill((request) => request.minimum, 0)),
-      state.maximum.write(fill((request) => request.maximum, 0)),
-      state.timestamps.write(fill((request) => Number(request.timestamps), 0)),
-      state.finished.write(fill((request) => Number(request.maximum === 0), 1)),
-      this.#selection.write(selection),
+      this.#slots.write(requests, search),
+      this.#startRow.write(rows),
       this.#prefill(longest).run({ signal }),
     ]);
   }
 
-  /** Logits of each slot's last prompt token, float32 [batch, vocabulary]: no rule applied. */
-  async firstLogits(requests: readonly SlotRequest[], signal?: AbortSignal): Promise<Float32Array> {
-    await this.#read(requests, signal);
-    return this.#firstLogits.toFloat32Array(0, this.batch * this.#config.vocabulary);
+  /** Logits behind each window's <|startoftranscript|>, float32 [windows, vocabulary]: no rule applied. */
+  async startLogits(startToken: number, signal?: AbortSignal): Promise<Float32Array> {
+    const request = { prompt: [startToken], minimum: 0, maximum: 0, timestamps: false, startIndex: 0 };
+    const search = { ...plainSearch, suppressed: new Uint8Array(this.#parts.config.vocabulary) };
+    await this.#read(Array(this.windows).fill(request), search, signal);
+    return this.#startLogits.toFloat32Array();
   }
 
-  /** Greedy decoding of all slots until each has ended. */
-  async decode(requests: readonly SlotRequest[], signal?: AbortSignal): Promise<SlotResult[]> {
-    await this.#read(requests, signal);
-    const { tokens, logProbability, length, finished } = this.#state;
-    await this.#choose.run({ signal });
-    let left = Math.max(...requests.map(({ maximum }) => maximum)) - 1;
+  /** Decodes all windows until each has ended; null for a window that has nothing to decode. */
+  async decode(
+    requests: readonly (SlotRequest | null)[],
+    search: SlotSearch,
+    { signal, onTokens }: DecodeCall = {},
+  ): Promise<(SlotResult | null)[]> {
+    await this.#read(requests, search, signal);
+    const { finished } = this.#slots.state;
+    const program = this.step(search);
+    let left = Math.max(...requests.map((request) => request?.maximum ?? 0));
     while (left > 0) {
-      const times = Math.min(stepsPerRun, left);
-      const [, flags] = await Promise.all([
-        this.#step.run({ times, until: finished, signal }),
-        finished.toInt32Array(),
-      ]);
+      const times = Math.min(onTokens ? stepsPerLook : stepsPerRun, left);
+      const [, flags] = await Promise.all([program.run({ times, until: finished, signal }), finished.toInt32Array()]);
       left -= times;
+      if (onTokens) onTokens(await this.#written(requests));
       if (flags.every((flag) => flag !== 0)) break;
     }
-    const [ids, logs, lengths, silences] = await Promise.all([
-      tokens.toInt32Array(),
-      logProbability.toFloat32Array(),
-      length.toInt32Array(),
+    const [candidates, silences] = await Promise.all([
+      this.#slots.read(requests, search, this.#parts.generation.endToken),
       this.#noSpeech.toFloat32Array(),
     ]);
-    const capacity = this.#config.targetPositions;
-    return requests.map(({ prompt }, slot) => {
-      const [from, to] = [slot * capacity + prompt.length, slot * capacity + lengths[slot]];
-      const written = Array.from(ids.subarray(from, to));
-      const ended = written.at(-1) === this.#generation.endToken;
-      return {
-        tokens: ended ? written.slice(0, -1) : written,
-        logProbabilities: Array.from(logs.subarray(from, to)),
-        ended,
-        noSpeechProbability: silences[slot],
-      };
+    return Promise.all(
+      requests.map(async (request, window) => {
+        if (!request) return null;
+        const best = likeliest(candidates[window], search.lengthPenalty);
+        const { tokens, logProbabilities, ended } = best;
+        const top = search.top > 0 ? await this.#slots.readTop(request, best, search.top) : undefined;
+        return { tokens, logProbabilities, ended, noSpeechProbability: silences[window], ...(top && { top }) };
+      }),
+    );
+  }
+
+  /** What the first sequence of each window has so far. */
+  async #written(requests: readonly (SlotRequest | null)[]): Promise<number[][]> {
+    const { tokens, length } = this.#slots.state;
+    const [ids, lengths] = await Promise.all([tokens.toInt32Array(), length.toInt32Array()]);
+    return requests.map((request, window) => {
+      const row = window * this.group;
+      const at = row * this.#slots.capacity;
+      return request ? Array.from(ids.subarray(at + request.prompt.length, at + lengths[row])) : [];
     });
   }
 
-  /** Teacher-forced logits of every position: `tokens` of each slot, all of one length, to float32 [batch, length, vocabulary]. */
+  /** Teacher-forced logits of every position: `tokens` of each window, all of one length, to float32 [windows, length, vocabulary]. */
   async logits(tokens: readonly (readonly number[])[]): Promise<Tensor> {
+    const { device, config } = this.#parts;
     const count = tokens[0].length;
-    const capacity = this.#config.targetPositions;
-    const ids = new Int32Array(this.batch * capacity);
+    const capacity = config.targetPositions;
+    const ids = new Int32Array(this.windows * capacity);
     tokens.forEach((row, slot) => {
       ids.set(row, slot * capacity);
     });
-    const output = this.#device.tensor('float32', [this.batch, count, this.#config.vocabulary]);
-    const program = this.#device.record('logits', (ops) => {
-      this.#logits(ops, this.#layers(ops, count, this.#zero), output);
+    const output = device.tensor('float32', [this.windows, count, config.vocabulary]);
+    const { tokens: given } = this.#slots.state;
+    const program = device.record('logits', (ops) => {
+      this.#logits(ops, this.#layers(ops, count, { tokens: given, start: this.#zero, self: this.#self }), output);
     });
     try {
-      await Promise.all([this.#state.tokens.write(ids), program.run()]);
+      await Promise.all([given.write(ids), program.run()]);
       return output;
     } catch (error) {
       output.dispose();
@@ -308,13 +257,30 @@ export class Decoder {
     }
   }
 
-  /** The step program, for measurements. */
-  get step(): Program {
-    return this.#step;
-  }
-
   dispose(): void {
-    for (const program of [this.#step, this.#crossCache, this.#choose, ...this.#prefills.values()]) program.dispose();
+    for (const program of [...this.#steps.values(), ...this.#prefills.values()]) program.dispose();
+    this.#slots.dispose();
     for (const tensor of this.#owned) tensor.dispose();
   }
 }
+
+interface LayerRun {
+  tokens: Tensor;
+  start: Tensor;
+  self: readonly KeyValueCache[];
+  source?: Tensor;
+  /** Of each layer. */
+  scores?: readonly (AttentionScores | undefined)[];
+}
+
+/** The likeliest token each time. */
+export const plainSearch: Omit<SlotSearch, 'suppressed'> = {
+  method: 'tokens',
+  temperature: 0,
+  patience: 1,
+  lengthPenalty: null,
+  repetitionPenalty: 1,
+  noRepeatNgramSize: 0,
+  top: 0,
+  words: false,
+};

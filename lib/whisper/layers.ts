@@ -1,5 +1,5 @@
 /** Whisper's layers, recorded: each takes the residual stream x (float32) and gives it back with its own part added. */
-import type { AttentionAlgorithm, FloatingType, Operations } from '../device/operations.js';
+import type { AttentionAlgorithm, AttentionScores, FloatingType, Operations } from '../device/operations.js';
 import type { Tensor } from '../device/tensor.js';
 import type { CrossAttentionParameters, FeedForwardParameters, SelfAttentionParameters } from './parameters.js';
 
@@ -7,6 +7,9 @@ export interface AttentionShape {
   heads: number;
   keyValueHeads: number;
   algorithm?: AttentionAlgorithm;
+  /** Of a cache that is reordered by index. */
+  source?: Tensor;
+  scores?: AttentionScores;
 }
 
 /** Keys and values of each position, [batch, positions, key/value heads * head size]. */
@@ -52,7 +55,10 @@ export function decoderSelfAttention(
   return ops.linear(mixed, parameters.out.weight, { bias: parameters.out.bias, residual: x });
 }
 
-/** Attention to the audio, whose keys and values were projected once for the window. */
+/**
+ * Attention to the audio, whose keys and values were projected once for the window. x may hold several sequences a window, [windows *
+ * sequences, 1, width]: one pass over the window's keys and values serves them all.
+ */
 export function crossAttention(
   ops: Operations,
   x: Tensor,
@@ -60,8 +66,11 @@ export function crossAttention(
   cache: KeyValueCache,
   shape: AttentionShape,
 ): Tensor {
-  const query = ops.linear(x, parameters.query.weight, { bias: parameters.query.bias, norm: parameters.norm });
-  const mixed = ops.attention(query, cache.key, cache.value, shape);
+  const { bias } = parameters.query;
+  const query = ops.linear(x, parameters.query.weight, { bias, norm: parameters.norm });
+  const [windows] = cache.key.shape;
+  const together = query.reshape([windows, (x.shape[0] * x.shape[1]) / windows, x.shape[2]]);
+  const mixed = ops.attention(together, cache.key, cache.value, shape).reshape(x.shape);
   return ops.linear(mixed, parameters.out.weight, { bias: parameters.out.bias, residual: x });
 }
 

@@ -1,22 +1,29 @@
-/** The model underneath transcription: features, encoder, logits and greedy decoding on windows. */
+/** The model underneath transcription: features, encoder, logits and decoding on windows. */
 import { Device } from '../device/device.js';
 import type { Program } from '../device/program.js';
 import { Tensor } from '../device/tensor.js';
 import { OneheadError } from '../errors.js';
 import { type Checkpoint, readCheckpoint } from './checkpoint.js';
-import { Decoder, type SlotResult } from './decoder.js';
+import { CrossCache } from './cross-cache.js';
+import { type DecodeCall, Decoder } from './decoder.js';
+import { type Decoding, type DecodingOptions, integerIn, resolveDecoding } from './decoding.js';
 import { recordEncoder } from './encoder.js';
+import { type Attempt, decodeWithFallback } from './fallback.js';
 import { FeatureExtractor, type WindowFiller } from './features.js';
 import { bundledModel, resolveModel } from './hub.js';
 import { loadParameters, type Parameters } from './parameters.js';
-import { checkLanguage, checkTask, checkTimestamps, promptTokens } from './prompt.js';
+import { checkLanguage, checkTask, checkTimestamps, windowPrompt } from './prompt.js';
 import type { AttentionChoice, DataType, LoadOptions, Task, TimestampMode } from './types.js';
 
-export interface GenerateOptions {
+export interface GenerateOptions extends DecodingOptions {
   /** Code or name; detected for each window when absent and the model is multilingual. */
   language?: string;
   task?: Task;
   timestamps?: TimestampMode;
+  /** Text before the windows, as token ids. */
+  previous?: readonly number[];
+  /** Tokens that the text begins with. */
+  prefix?: readonly number[];
   /** The end token is suppressed until this many tokens are written; the same as `maxNewTokens` forces a length. */
   minNewTokens?: number;
   /** By default what generation_config's max_length leaves after the prompt. */
@@ -25,10 +32,28 @@ export interface GenerateOptions {
 }
 
 /** What `decode` gives for one window. */
-export interface Generation extends SlotResult {
+export interface Generation extends Omit<Attempt, 'compressionRatio'> {
   language: string | null;
-  /** Mean log-probability of the tokens and the end token, as openai/whisper counts it. */
-  averageLogProbability: number;
+}
+
+/** What is the same for all windows that are decoded together. @internal */
+export interface WindowSettings {
+  /** A code, or null: detected for each window. */
+  language: string | null;
+  task: Task;
+  timestamps: TimestampMode;
+  minNewTokens?: number;
+  maxNewTokens?: number;
+  decoding: Decoding;
+  /** For the compression ratio; without it no text counts as repetitive. */
+  textOf?: (tokens: readonly number[]) => string;
+}
+
+/** What is a window's own. @internal */
+export interface WindowRequest {
+  previous?: readonly number[];
+  prefix?: readonly number[];
+  seed?: number;
 }
 
 /** Throws OneheadError INVALID_ARGUMENT. */
@@ -56,10 +81,13 @@ export class WhisperModel {
   /** Windows that are worked on at once. */
   readonly batch: number;
   readonly #parameters: Parameters;
+  readonly #attention: AttentionChoice;
   readonly #extractor: FeatureExtractor;
   readonly #encoded: Tensor;
   readonly #encode: Program;
-  readonly #decoder: Decoder;
+  readonly #cross: CrossCache;
+  /** By the sequences of each window; made when first needed, since each has caches of its own. */
+  readonly #decoders = new Map<number, Decoder>();
   /** Calls run one after another: they share the slots. */
   #queue: Promise<unknown> = Promise.resolve();
   #disposed = false;
@@ -77,10 +105,11 @@ export class WhisperModel {
     this.dtype = dtype;
     this.batch = batch;
     this.#parameters = parameters;
-    const { config, generation, preprocessor } = checkpoint;
+    const { config, preprocessor } = checkpoint;
     this.#extractor = new FeatureExtractor(device, preprocessor, batch);
     this.#encoded = device.tensor(dtype, [batch, config.sourcePositions, config.width]);
-    this.#decoder = new Decoder(device, config, generation, parameters, dtype, this.#encoded, attention);
+    this.#attention = attention;
+    this.#cross = new CrossCache(device, config, parameters, dtype, this.#encoded, attention.crossKeyValues);
     const { features } = this.#extractor;
     this.#encode = recordEncoder(device, config, parameters, dtype, features, this.#encoded, attention.encoder);
   }
@@ -115,7 +144,8 @@ export class WhisperModel {
       const type = dtype === 'auto' ? device.defaultDtype : dtype;
       const parameters = await loadParameters(device, checkpoint, type);
       const model = new WhisperModel(checkpoint, device, type, parameters, batch, attention);
-      await model.#decoder.prepare();
+      await model.#decoder().prepare();
+      await model.#cross.prepare();
       await model.#encode.prepare();
       signal?.throwIfAborted();
       return model;
@@ -123,6 +153,18 @@ export class WhisperModel {
       device.close();
       throw error;
     }
+  }
+
+  #decoder(group = 1): Decoder {
+    let decoder = this.#decoders.get(group);
+    if (!decoder) {
+      const { device, dtype } = this;
+      const { config, generation } = this.checkpoint;
+      const parts = { device, config, generation, parameters: this.#parameters, dtype, cross: this.#cross };
+      decoder = new Decoder({ ...parts, attention: this.#attention }, group);
+      this.#decoders.set(group, decoder);
+    }
+    return decoder;
   }
 
   /** Runs one call at a time. */
@@ -218,8 +260,8 @@ export class WhisperModel {
           `Expected ${count} rows of tokens, one for each window, but received ${rows.length}.`,
         );
       }
-      await this.#decoder.projectAudio();
-      const all = await this.#decoder.logits(rows);
+      await this.#cross.project();
+      const all = await this.#decoder().logits(rows);
       if (count === this.batch) return all;
       try {
         return await this.#keep(all, count);
@@ -229,16 +271,32 @@ export class WhisperModel {
     });
   }
 
-  /** Greedy token ids of each window, without the prompt and the end token. */
+  /** Token ids of each window, without the prompt and the end token. */
   async generate(encoded: Tensor, options: GenerateOptions = {}): Promise<number[][]> {
     return (await this.decode(encoded, options)).map(({ tokens }) => tokens);
   }
 
-  /** As `generate`, with probabilities. */
-  decode(encoded: Tensor, options: GenerateOptions = {}): Promise<Generation[]> {
+  /** As `generate`, with probabilities. The temperature is 0 unless given; with a list of them, text that fails the thresholds falls back. */
+  async decode(encoded: Tensor, options: GenerateOptions = {}): Promise<Generation[]> {
+    const { generation } = this.checkpoint;
+    const { language, minNewTokens, maxNewTokens, previous, prefix, signal } = options;
+    const settings: WindowSettings = {
+      language: language === undefined ? null : checkLanguage(language, generation),
+      task: checkTask(options.task ?? 'transcribe', generation),
+      timestamps: checkTimestamps(options.timestamps ?? 'none', generation),
+      minNewTokens,
+      maxNewTokens,
+      decoding: await resolveDecoding(options, this.checkpoint, [0]),
+    };
+    if (settings.decoding.temperatures.length > 1) {
+      const tokenizer = await this.checkpoint.tokenizer();
+      settings.textOf = (tokens) => tokenizer.decode(tokens);
+    }
     return this.#exclusive(async () => {
       const count = await this.#take(encoded, this.#encoded, 'encoded');
-      return this.#decodeSlots(count, options);
+      const requests = Array.from({ length: count }, (_, seed) => ({ previous, prefix, seed }));
+      const generations = await this.#decodeWindows(requests, settings, { signal });
+      return generations.map(({ compressionRatio, ...rest }) => rest);
     });
   }
 
@@ -247,15 +305,22 @@ export class WhisperModel {
    * Gives the milliseconds of each stage too.
    * @internal
    */
-  transcribeWindows(fill: WindowFiller, peaks: readonly number[], options: GenerateOptions) {
+  transcribeWindows(
+    fill: WindowFiller,
+    peaks: readonly number[],
+    requests: readonly WindowRequest[],
+    settings: WindowSettings,
+    call: DecodeCall,
+  ) {
     return this.#exclusive(async () => {
       this.#checkBatch(peaks.length, 'windows of samples');
+      const { signal } = call;
       const started = performance.now();
-      await this.#extractor.run(fill, this.#padded(peaks), options.signal);
+      await this.#extractor.run(fill, this.#padded(peaks), signal);
       const featured = performance.now();
-      await this.#encode.run({ signal: options.signal });
+      await this.#encode.run({ signal });
       const encoded = performance.now();
-      const generations = await this.#decodeSlots(peaks.length, options);
+      const generations = await this.#decodeWindows(requests, settings, call);
       const decoded = performance.now();
       const timings = { features: featured - started, encode: encoded - featured, decode: decoded - encoded };
       return { generations, timings };
@@ -279,18 +344,14 @@ export class WhisperModel {
         throw new OneheadError('NOT_SUPPORTED', 'This model writes English only and cannot detect languages.');
       }
       const count = await this.#take(encoded, this.#encoded, 'encoded');
-      await this.#decoder.projectAudio(signal);
+      await this.#cross.project(signal);
       return this.#detect(count, signal);
     });
   }
 
   async #detect(count: number, signal?: AbortSignal): Promise<string[]> {
     const { generation, config } = this.checkpoint;
-    const request = { prompt: [generation.startToken], minimum: 0, maximum: 0, timestamps: false, startIndex: 0 };
-    const logits = await this.#decoder.firstLogits(
-      Array.from({ length: count }, () => request),
-      signal,
-    );
+    const logits = await this.#decoder().startLogits(generation.startToken, signal);
     return Array.from({ length: count }, (_, slot) => {
       const row = logits.subarray(slot * config.vocabulary, (slot + 1) * config.vocabulary);
       let best = '';
@@ -305,50 +366,37 @@ export class WhisperModel {
     });
   }
 
-  #newTokens(value: number | undefined, name: string, otherwise: number, most: number): number {
-    const count = value ?? otherwise;
-    if (!Number.isInteger(count) || count < 0 || count > most) {
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `Expected ${name} to be a whole number from 0 to ${most} but received ${count}.`,
-        { argument: name, expected: `0 to ${most}`, received: String(count) },
-      );
-    }
-    return count;
-  }
-
-  async #decodeSlots(count: number, options: GenerateOptions): Promise<Generation[]> {
+  /** Decodes the windows whose encoder output is in the slots. */
+  async #decodeWindows(
+    windows: readonly WindowRequest[],
+    settings: WindowSettings,
+    call: DecodeCall,
+  ): Promise<(Attempt & { language: string | null })[]> {
     const { generation, config } = this.checkpoint;
-    const task = checkTask(options.task ?? 'transcribe', generation);
-    const timestamps = checkTimestamps(options.timestamps ?? 'none', generation);
-    const given = options.language === undefined ? null : checkLanguage(options.language, generation);
-    await this.#decoder.projectAudio(options.signal);
-    const detect = given === null && generation.multilingual && generation.languages.size > 0;
+    const { task, timestamps, decoding } = settings;
+    await this.#cross.project(call.signal);
+    const detect = settings.language === null && generation.multilingual && generation.languages.size > 0;
     const languages = detect
-      ? await this.#detect(count, options.signal)
-      : Array.from({ length: count }, () => given ?? (generation.multilingual ? null : 'en'));
-    const requests = languages.map((language) => {
-      const prompt = promptTokens(generation, { language, task, timestamps });
-      const room = config.targetPositions - prompt.length;
-      const maximum = this.#newTokens(
-        options.maxNewTokens,
-        'maxNewTokens',
-        Math.max(1, generation.maxLength - prompt.length),
-        room,
-      );
-      const minimum = this.#newTokens(options.minNewTokens, 'minNewTokens', 0, maximum);
-      return { prompt, minimum, maximum, timestamps: timestamps === 'segment', startIndex: 0 };
+      ? await this.#detect(windows.length, call.signal)
+      : windows.map(() => settings.language ?? (generation.multilingual ? null : 'en'));
+    const requests = windows.map((window, index) => {
+      const options = { language: languages[index], task, timestamps };
+      const begin = windowPrompt(generation, config.targetPositions, options, window);
+      const room = config.targetPositions - begin.prompt.length - begin.prefix.length;
+      // What max_length counts besides the text is the prompt proper, not the text before it.
+      const usual = generation.maxLength - (begin.prompt.length - begin.startIndex) - begin.prefix.length;
+      const maximum = integerIn('maxNewTokens', settings.maxNewTokens ?? Math.min(room, Math.max(1, usual)), 0, room);
+      const minimum = integerIn('minNewTokens', settings.minNewTokens ?? 0, 0, maximum);
+      return { ...begin, minimum, maximum, timestamps: timestamps === 'segment', seed: window.seed };
     });
-    const results = await this.#decoder.decode(requests, options.signal);
-    return results.map((result, slot) => {
-      const sum = result.logProbabilities.reduce((a, b) => a + b, 0);
-      return { ...result, language: languages[slot], averageLogProbability: sum / (result.tokens.length + 1) };
-    });
+    const textOf = settings.textOf ?? (() => '');
+    const attempts = await decodeWithFallback((group) => this.#decoder(group), requests, decoding, textOf, call);
+    return attempts.map((attempt, index) => ({ ...attempt, language: languages[index] }));
   }
 
   /** The decode step's program, for measurements. @internal */
   get step(): Program {
-    return this.#decoder.step;
+    return this.#decoder().step();
   }
 
   /** The encoder's program, for measurements. @internal */
@@ -363,7 +411,8 @@ export class WhisperModel {
     this.device.close();
     this.#extractor.dispose();
     this.#encode.dispose();
-    this.#decoder.dispose();
+    for (const decoder of this.#decoders.values()) decoder.dispose();
+    this.#cross.dispose();
     this.#encoded.dispose();
     for (const tensor of this.#parameters.all) tensor.dispose();
   }

@@ -94,10 +94,44 @@ export function promptTokens(generation: GenerationConfig, { language, task, tim
   return prompt;
 }
 
-/** uint8 [vocabulary]: bit 0 for tokens never written, bit 1 for those never written first. */
-export function suppressionMask(generation: GenerationConfig, vocabulary: number): Uint8Array {
-  const mask = new Uint8Array(vocabulary);
-  for (const id of generation.suppressTokens) mask[id] |= 1;
-  for (const id of generation.beginSuppressTokens) mask[id] |= 2;
-  return mask;
+/** What stands before a window's text. */
+export interface WindowPrompt {
+  prompt: number[];
+  prefix: number[];
+  /** Index in `prompt` of <|startoftranscript|>. */
+  startIndex: number;
+}
+
+/** Tokens that fit before <|startoftranscript|>, <|startofprev|> not counted: openai/whisper's half of the positions. */
+export function previousRoom(targetPositions: number): number {
+  return Math.floor(targetPositions / 2) - 1;
+}
+
+/**
+ * <|startofprev|> with the last of the `previous` text, the prompt of `promptTokens`, and the tokens that the text begins with: behind a
+ * timestamp of 0 where times are wanted.
+ */
+export function windowPrompt(
+  generation: GenerationConfig,
+  targetPositions: number,
+  options: PromptOptions,
+  { previous = [], prefix = [] }: { previous?: readonly number[]; prefix?: readonly number[] },
+): WindowPrompt {
+  const room = previousRoom(targetPositions);
+  const before = previous.length === 0 || room < 1 ? [] : previous.slice(-room);
+  const { previousToken, timestampBegin } = generation;
+  if (before.length > 0 && previousToken === null) {
+    throw new OneheadError(
+      'NOT_SUPPORTED',
+      'This model has no <|startofprev|> token, so it takes no prompt, hotwords or previous text; leave them out.',
+      { argument: 'prompt' },
+    );
+  }
+  const start = promptTokens(generation, options);
+  const first = options.timestamps === 'segment' && prefix.length > 0 ? [timestampBegin] : [];
+  return {
+    prompt: before.length > 0 ? [previousToken!, ...before, ...start] : start,
+    prefix: [...first, ...prefix.slice(0, room)],
+    startIndex: before.length > 0 ? before.length + 1 : 0,
+  };
 }

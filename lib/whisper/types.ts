@@ -1,5 +1,16 @@
 /** The public shapes of a transcription: OpenAI's verbose_json. */
 import type { AttentionAlgorithm } from '../device/operations.js';
+import type { DecodingOptions } from './decoding.js';
+import type { RankedTokens } from './slots.js';
+
+/** A word, with the blank before it, and its times in seconds from the start of the audio. */
+export interface Word {
+  word: string;
+  start: number;
+  end: number;
+  /** Mean probability of its tokens. */
+  probability: number;
+}
 
 /** A stretch of speech with its times, in seconds from the start of the audio. */
 export interface Segment {
@@ -14,6 +25,10 @@ export interface Segment {
   avg_logprob: number;
   compression_ratio: number;
   no_speech_prob: number;
+  /** Where times of words were asked for. */
+  words?: Word[];
+  /** The likeliest tokens at each of `tokens`' places, where they were asked for. */
+  top_logprobs?: RankedTokens[];
 }
 
 /** What `Whisper.transcribe` gives. */
@@ -59,11 +74,23 @@ export interface LoadOptions {
   signal?: AbortSignal;
 }
 
-export interface TranscribeOptions {
+export interface TranscribeOptions extends DecodingOptions {
   /** A language code ('en') or name ('english'); detected when absent. */
   language?: string;
   task?: Task;
   timestamps?: TimestampMode;
+  /** Text (or token ids) that stands before the first window: names and a style to go by. */
+  prompt?: string | readonly number[];
+  /** True: the prompt stands before every window, not before the first alone. */
+  carryPrompt?: boolean;
+  /** Text (or token ids) that the first window begins with. */
+  prefix?: string | readonly number[];
+  /** Words to expect, put before every window. */
+  hotwords?: string;
+  /** True: each window is told the text before it, which keeps names alike and lets errors spread. False by default. */
+  conditionOnPreviousText?: boolean;
+  /** Text found at a higher temperature than this is not told to the next window; 0.5 by default. */
+  promptResetTemperature?: number;
   /** Upper limit of new tokens in each window. */
   maxNewTokens?: number;
   onProgress?: (progress: TranscribeProgress) => void;

@@ -1,6 +1,7 @@
 import { type AudioInput, openAudio } from '../audio/index.js';
 import { WhisperModel } from './model.js';
-import { type Timings, transcribe } from './transcribe.js';
+import type { Timings } from './job.js';
+import { transcribe } from './transcribe.js';
 import type { LoadOptions, TranscribeOptions, Transcription } from './types.js';
 
 /** Speech to text: a loaded model with everything around it. */

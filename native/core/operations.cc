@@ -252,19 +252,39 @@ Attention attention(const Arguments& arguments) {
     if (newKey->rowStride != newValue->rowStride)
       arguments.refuse("INVALID_ARGUMENT", "newValue", "in rows as far apart as newKey's", "another row stride");
   }
+  auto start = arguments.maybe("start", {batch}, DType::int32);
+  auto source = arguments.maybe("source", {batch, keys}, DType::int32);
+  if (source && (algorithm != AttentionAlgorithm::splitKeyValue || !start || !causal))
+    arguments.refuse("NOT_SUPPORTED", "source", "given with start, causal and the algorithm 'split-kv'",
+                     "other arguments");
+  std::optional<Tensor> scores, scoreHeads, scorePosition;
+  if (arguments.has("scores")) {
+    if (shared) arguments.refuse("NOT_SUPPORTED", "scores", "absent for the multi-query algorithms", "a tensor");
+    scores = arguments.typed(arguments.tensor("scores", 4), "scores", DType::float32);
+    if (scores->shape[0] != batch * queries || scores->shape[3] != keys)
+      arguments.refuse("INVALID_SHAPE", "scores",
+                       "[" + std::to_string(batch * queries) + ", positions, heads, " + std::to_string(keys) + "]",
+                       toString(scores->shape));
+    scoreHeads = arguments.shaped("scoreHeads", {heads}, DType::int32);
+    scorePosition = arguments.shaped("scorePosition", {batch * queries}, DType::int32);
+  }
   return {query,
           key,
           value,
           newKey,
           newValue,
-          arguments.maybe("start", {batch}, DType::int32),
+          start,
           heads,
           keyValueHeads,
           size,
           causal,
           float(arguments.number("scale", 1 / std::sqrt(double(size)))),
           algorithm,
-          arguments.output(query.dtype, query.shape)};
+          arguments.output(query.dtype, query.shape),
+          source,
+          scores,
+          scoreHeads,
+          scorePosition};
 }
 
 Embed embed(const Arguments& arguments) {
@@ -301,11 +321,26 @@ TokenProbability tokenProbability(const Arguments& arguments) {
 }
 
 NextToken nextToken(const Arguments& arguments) {
+  constexpr int64_t mostTop = 64;
   const Tensor& logits = arguments.typed(arguments.tensor("logits", 2), "logits", DType::float32);
   const Tensor& tokens = arguments.typed(arguments.tensor("tokens", 2), "tokens", DType::int32);
   int64_t batch = logits.shape[0], vocabulary = logits.shape[1];
   arguments.shaped("tokens", {batch, tokens.shape[1]});
   auto state = [&](const char* name) { return arguments.shaped(name, {batch}, DType::int32); };
+  auto together = [&](const char* one, const char* other) {
+    if (arguments.has(one) != arguments.has(other))
+      arguments.refuse("INVALID_ARGUMENT", other, std::string("given together with ") + one, "one of them alone");
+    return arguments.has(one);
+  };
+  together("temperature", "seed");
+  std::optional<Tensor> topTokens, topLogProbability;
+  if (together("topTokens", "topLogProbability")) {
+    topTokens = arguments.typed(arguments.tensor("topTokens", 3), "topTokens", DType::int32);
+    int64_t top = topTokens->shape[2];
+    if (top > mostTop) arguments.refuse("NOT_SUPPORTED", "topTokens", "64 tokens at most", std::to_string(top));
+    arguments.shaped("topTokens", {batch, tokens.shape[1], top});
+    topLogProbability = arguments.shaped("topLogProbability", topTokens->shape, DType::float32);
+  }
   return {logits,
           arguments.shaped("suppressed", {vocabulary}, DType::uint8),
           tokens,
@@ -320,7 +355,38 @@ NextToken nextToken(const Arguments& arguments) {
           arguments.integer("endToken", 0, vocabulary - 1),
           arguments.integer("timestampBegin", 0, vocabulary, double(vocabulary)),
           arguments.integer("noTimestampsToken", -1, vocabulary - 1, -1),
-          arguments.integer("maxInitialTimestamp", -1, vocabulary, -1)};
+          arguments.integer("maxInitialTimestamp", -1, vocabulary, -1),
+          arguments.maybe("temperature", {batch}, DType::float32),
+          arguments.maybe("seed", {batch}, DType::int32),
+          arguments.maybe("repetitionPenalty", {batch}, DType::float32),
+          arguments.maybe("noRepeat", {batch}, DType::int32),
+          topTokens,
+          topLogProbability};
+}
+
+NextBeams nextBeams(const Arguments& arguments) {
+  constexpr int64_t mostBeams = 16;
+  NextToken step = nextToken(arguments);
+  if (step.temperature)
+    arguments.refuse("NOT_SUPPORTED", "temperature", "absent: beams are not drawn at random", "a tensor");
+  int64_t batch = step.tokens.shape[0], capacity = step.tokens.shape[1];
+  int64_t windows = arguments.tensor("wanted", 1).shape[0], beams = batch / windows;
+  if (batch % windows || beams > mostBeams)
+    arguments.refuse("INVALID_SHAPE", "wanted",
+                     "[windows], of at most 16 of the " + std::to_string(batch) + " sequences each",
+                     toString(arguments.tensor("wanted").shape));
+  int64_t most = arguments.tensor("doneScore", 2).shape[1];
+  Shape kept{windows, most, capacity};
+  return {step,
+          arguments.shaped("cumulative", {batch}, DType::float32),
+          arguments.shaped("source", step.tokens.shape, DType::int32),
+          arguments.shaped("wanted", {windows}, DType::int32),
+          arguments.shaped("doneCount", {windows}, DType::int32),
+          arguments.shaped("doneLength", {windows, most}, DType::int32),
+          arguments.shaped("doneScore", {windows, most}, DType::float32),
+          arguments.shaped("doneTokens", kept, DType::int32),
+          arguments.shaped("doneLogProbability", kept, DType::float32),
+          arguments.shaped("doneSource", kept, DType::int32)};
 }
 
 template <class T>
@@ -332,6 +398,8 @@ OperationDescription run(Describe<T> describe, const Arguments& arguments, Tenso
   T description = describe(arguments);
   if constexpr (requires { description.y; })
     output = description.y;
+  else if constexpr (requires { description.step; })
+    output = description.step.logits;
   else
     output = description.logits;  // changed in place
   return description;
@@ -353,6 +421,7 @@ Operation describe(const Request& request, Recorder& recorder, Tensor& output) {
       {"gatherRows", [](auto& a, auto& y) { return run(gatherRows, a, y); }},
       {"tokenProbability", [](auto& a, auto& y) { return run(tokenProbability, a, y); }},
       {"nextToken", [](auto& a, auto& y) { return run(nextToken, a, y); }},
+      {"nextBeams", [](auto& a, auto& y) { return run(nextBeams, a, y); }},
   };
   auto maker = makers.find(request.operation);
   if (maker == makers.end()) {

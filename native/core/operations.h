@@ -64,6 +64,16 @@ struct Linear {
 /**
  * query [B, M, H * S], key and value [B, N, G * S] -> y [B, M, H * S]; see native/cpu/kernels.h for append, start and
  * causal. `multiQuery` alone has length before batch: query [M, B, H * S], key and value [N, B, S], y [M, B, H * S].
+ *
+ * `source` int32 [B, N], with `start` and splitKeyValue only: a cache that is reordered by index. Sequence b reads the
+ * key and value of position n < start[b] from cache row source[b, n], those from start[b] on from its own row b, which
+ * it appends to. Rows outside 0 ... B - 1 read as b; a row that is named must not append that same position in this
+ * call, which holds where sequences that share rows have one start. Absent: every position from row b.
+ *
+ * `scores` float32 [B * M, P, A, N], with `scoreHeads` int32 [H] and `scorePosition` int32 [B * M], not for the
+ * multi-query algorithms: query i of sequence b also writes scale * q . k (before the softmax; keys that it does not
+ * see are left as they were) of each head h with 0 <= a = scoreHeads[h] < A to
+ * scores[r, scorePosition[r], a, :], r = b * M + i. Where scorePosition[r] is outside 0 ... P - 1 nothing is written.
  */
 struct Attention {
   Tensor query, key, value;
@@ -73,7 +83,10 @@ struct Attention {
   float scale;
   AttentionAlgorithm algorithm;
   Tensor y;
-  void tensors(auto visit) const { visit(query, key, value, newKey, newValue, start, y); }
+  std::optional<Tensor> source, scores, scoreHeads, scorePosition;
+  void tensors(auto visit) const {
+    visit(query, key, value, newKey, newValue, start, y, source, scores, scoreHeads, scorePosition);
+  }
 
   bool lengthFirst() const { return algorithm == AttentionAlgorithm::multiQuery; }
   int64_t batch() const { return query.shape[lengthFirst() ? 1 : 0]; }
@@ -108,18 +121,58 @@ struct TokenProbability {
   void tensors(auto visit) const { visit(logits, y); }
 };
 
-/** The greedy choice under Whisper's rules; see native/cpu/kernels.h. It changes logits and the state tensors in place.
+/**
+ * The next token of each sequence under Whisper's rules; see native/cpu/kernels.h. It changes logits and the state
+ * tensors in place. The optional tensors, each absent by default:
+ *  - temperature float32 [B], seed int32 [B], both or neither: where temperature[b] > 0 the token is drawn from
+ *    softmax(logits / temperature) instead of being the likeliest, as argmax over t of
+ *    logits[t] / temperature + noise(seed[b], length[b] - begin[b], t); `noise` is in native/core/noise.h and is
+ *    the same on every device. Log-probabilities are those of the untempered distribution, as in openai/whisper.
+ *  - repetitionPenalty float32 [B]: before all other rules, the logit of every text token (below timestampBegin) that
+ *    the sequence has generated is divided by it where positive and multiplied where negative; 1 changes nothing.
+ *  - noRepeat int32 [B]: n > 0 forbids each text token that would complete an n-gram of generated tokens a second time.
+ *  - topTokens int32 [B, capacity, T] and topLogProbability float32 [B, capacity, T], both or neither: the T likeliest
+ *    tokens at the new token's place, likeliest first; (-1, -infinity) where fewer are allowed. T <= 64.
  */
 struct NextToken {
   Tensor logits, suppressed, tokens, logProbability, length, position, begin, minimum, maximum, timestamps, finished;
   int64_t endToken, timestampBegin, noTimestampsToken, maxInitialTimestamp;
+  std::optional<Tensor> temperature, seed, repetitionPenalty, noRepeat, topTokens, topLogProbability;
   void tensors(auto visit) const {
-    visit(logits, suppressed, tokens, logProbability, length, position, begin, minimum, maximum, timestamps, finished);
+    visit(logits, suppressed, tokens, logProbability, length, position, begin, minimum, maximum, timestamps, finished,
+          temperature, seed, repetitionPenalty, noRepeat, topTokens, topLogProbability);
+  }
+};
+
+/**
+ * One step of beam search, as openai/whisper's BeamSearchDecoder.update: B = W * K sequences, the K beams of window w
+ * being w * K ... w * K + K - 1, all of one length. `step` holds logits, rules and state as for NextToken (temperature
+ * and seed absent). Further state, changed in place:
+ *  - cumulative float32 [B]: a beam's sum of log-probabilities; -infinity where the beam is not in use. At the start 0
+ *    for each window's first beam and -infinity for the others.
+ *  - source int32 [B, capacity]: Attention's. The new beam k takes its parent's row, with source[k, length - 1] = the
+ *    parent's sequence, for the position just read; nothing in the caches moves.
+ *  - wanted int32 [W]: finished candidates after which window w ends; at most C.
+ *  - doneCount int32 [W], doneLength int32 [W, C], doneScore float32 [W, C] and, each [W, C, capacity], doneTokens
+ *    int32, doneLogProbability float32, doneSource int32: finished candidates, the end token included.
+ *
+ * Of each beam the K + 1 likeliest tokens are candidates, scored by cumulative + log-probability; in order of score
+ * (then of beam, then of token), those with the end token finish, as long as doneCount < wanted, and others become
+ * the next beams until there are K. `finished` is set for all beams of a window at once: when doneCount reaches wanted,
+ * when `maximum` or the capacity is reached, or when no beam goes on. topTokens, where given, are written to the
+ * parent's row.
+ */
+struct NextBeams {
+  NextToken step;
+  Tensor cumulative, source, wanted, doneCount, doneLength, doneScore, doneTokens, doneLogProbability, doneSource;
+  void tensors(auto visit) const {
+    step.tensors(visit);
+    visit(cumulative, source, wanted, doneCount, doneLength, doneScore, doneTokens, doneLogProbability, doneSource);
   }
 };
 
 using OperationDescription = std::variant<LogMel, Copy, TransposeCast, Convolution, LayerNorm, Linear, Attention, Embed,
-                                          GatherRows, TokenProbability, NextToken>;
+                                          GatherRows, TokenProbability, NextToken, NextBeams>;
 
 struct Operation {
   std::string name;   // 'linear'

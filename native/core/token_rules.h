@@ -7,17 +7,12 @@
 //    segment is not empty; the first token is a timestamp, and at most the highest initial one;
 //  - when all timestamps together are likelier than the likeliest other token, the token is a timestamp.
 //
-// All but the last are ranges of tokens, which this header works out for every backend; the kernels apply them. The
-// functions have internal linkage, since each instruction set compiles its own.
+// All but the last are ranges of tokens, which this header works out for every backend; the kernels apply them.
 #pragma once
 
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define ONEHEAD_EVERYWHERE __host__ __device__
-#else
-#define ONEHEAD_EVERYWHERE
-#endif
+#include "everywhere.h"
 
 namespace onehead {
 namespace {

@@ -239,7 +239,13 @@ class Preparation final : public Resolve {
                         o.newKey ? o.newKey->rowStride : 0,
                         o.scale,
                         (*this)(o.y),
-                        nullptr};
+                        nullptr,
+                        at<int32_t>(o.source),
+                        at<float>(o.scores),
+                        at<int32_t>(o.scoreHeads),
+                        at<int32_t>(o.scorePosition),
+                        o.scores ? o.scores->shape[1] : 0,
+                        o.scores ? o.scores->shape[2] : 0};
     AttentionAlgorithm algorithm = kernelAlgorithm(o.algorithm);
     auto step = [&](AttentionPass pass, const char* part) {
       arguments.pass = pass;
@@ -306,27 +312,47 @@ class Preparation final : public Resolve {
                                at<float>(o.logits), int32_t(o.token),  at<float>(o.y)};
     kernel(arguments, kernels_.tokenProbability);
   }
+  NextToken nextToken(const onehead::NextToken& o) {
+    return NextToken{o.logits.shape[0],
+                     o.logits.shape[1],
+                     o.tokens.shape[1],
+                     at<float>(o.logits),
+                     at<uint8_t>(o.suppressed),
+                     int32_t(o.endToken),
+                     int32_t(o.timestampBegin),
+                     int32_t(o.noTimestampsToken),
+                     int32_t(o.maxInitialTimestamp),
+                     at<int32_t>(o.tokens),
+                     at<float>(o.logProbability),
+                     at<int32_t>(o.length),
+                     at<int32_t>(o.begin),
+                     at<int32_t>(o.minimum),
+                     at<int32_t>(o.maximum),
+                     at<int32_t>(o.timestamps),
+                     at<int32_t>(o.finished),
+                     nullptr,
+                     at<float>(o.temperature),
+                     at<int32_t>(o.seed),
+                     at<float>(o.repetitionPenalty),
+                     at<int32_t>(o.noRepeat),
+                     at<int32_t>(o.topTokens),
+                     at<float>(o.topLogProbability),
+                     o.topTokens ? o.topTokens->shape[2] : 0};
+  }
   void make(const onehead::NextToken& o) {
-    NextToken arguments{o.logits.shape[0],
-                        o.logits.shape[1],
-                        o.tokens.shape[1],
-                        at<float>(o.logits),
-                        at<uint8_t>(o.suppressed),
-                        int32_t(o.endToken),
-                        int32_t(o.timestampBegin),
-                        int32_t(o.noTimestampsToken),
-                        int32_t(o.maxInitialTimestamp),
-                        at<int32_t>(o.tokens),
-                        at<float>(o.logProbability),
-                        at<int32_t>(o.length),
-                        at<int32_t>(o.begin),
-                        at<int32_t>(o.minimum),
-                        at<int32_t>(o.maximum),
-                        at<int32_t>(o.timestamps),
-                        at<int32_t>(o.finished),
-                        nullptr};
+    NextToken arguments = nextToken(o);
     kernel(Advance{arguments, at<int32_t>(o.position), nullptr, kernels_.nextToken}, advance,
            nextTokenScratch(arguments.batch, threads_));
+  }
+  void make(const onehead::NextBeams& o) {
+    NextBeams arguments{nextToken(o.step),         o.step.tokens.shape[0] / o.wanted.shape[0],
+                        o.doneScore.shape[1],      at<int32_t>(o.step.position),
+                        at<float>(o.cumulative),   at<int32_t>(o.source),
+                        at<int32_t>(o.wanted),     at<int32_t>(o.doneCount),
+                        at<int32_t>(o.doneLength), at<float>(o.doneScore),
+                        at<int32_t>(o.doneTokens), at<float>(o.doneLogProbability),
+                        at<int32_t>(o.doneSource), nullptr};
+    kernel(arguments, kernels_.nextBeams, nextBeamsScratch(arguments, threads_));
   }
 
   CpuExecutable& executable_;

@@ -96,6 +96,13 @@ struct Attention {
   float scale;
   void* y;        // [batch, queries, heads, headSize] contiguous
   void* scratch;  // attentionScratch(...) bytes, 64-byte aligned, shared by the team
+
+  // Optional; see Attention in native/core/operations.h.
+  const int32_t* source = nullptr;         // [batch, keys], splitKeyValue only
+  float* scores = nullptr;                 // [batch * queries, scoreRows, scoreWidth, keys]
+  const int32_t* scoreHeads = nullptr;     // [heads]
+  const int32_t* scorePosition = nullptr;  // [batch * queries]
+  int64_t scoreRows = 0, scoreWidth = 0;
   AttentionPass pass = AttentionPass::all;
 };
 /** Bytes of scratch; for multiHead it holds the whole float32 score matrix [batch, heads, queries, keys]. */
@@ -155,7 +162,7 @@ struct Embed {
 };
 
 /**
- * Greedy choice of the next token under Whisper's rules; writes the token and its log-probability behind the sequence.
+ * Choice of the next token under Whisper's rules; writes the token and its log-probability behind the sequence.
  * See native/core/token_rules.h for the rules and their sources.
  */
 struct NextToken {
@@ -173,8 +180,35 @@ struct NextToken {
   const int32_t* timestamps;                            // [batch]: 1 applies the timestamp rules
   int32_t* finished;                                    // [batch]; a finished sequence is left as it is
   void* scratch;                                        // nextTokenScratch bytes
+
+  // Optional; see NextToken in native/core/operations.h.
+  const float* temperature = nullptr;        // [batch]
+  const int32_t* seed = nullptr;             // [batch]
+  const float* repetitionPenalty = nullptr;  // [batch]
+  const int32_t* noRepeat = nullptr;         // [batch]
+  int32_t* topTokens = nullptr;              // [batch, capacity, top]
+  float* topLogProbability = nullptr;        // [batch, capacity, top]
+  int64_t top = 0;
 };
 size_t nextTokenScratch(int64_t batch, int threads);
+
+/** One step of beam search; see NextBeams in native/core/operations.h. */
+struct NextBeams {
+  NextToken step;
+  int64_t beams, most;  // of each window; finished candidates that there is room for
+  int32_t* position;
+  float* cumulative;
+  int32_t* source;
+  const int32_t* wanted;
+  int32_t *doneCount, *doneLength;
+  float* doneScore;
+  int32_t* doneTokens;
+  float* doneLogProbability;
+  int32_t* doneSource;
+  void* scratch;  // nextBeamsScratch bytes; step.scratch is not used
+};
+size_t nextBeamsScratch(const NextBeams& arguments, int threads);
+constexpr int64_t kMostBeams = 16, kMostTop = 64;
 
 /** probability[b] = softmax(logits[b])[token]. */
 struct TokenProbability {
@@ -208,6 +242,7 @@ struct Kernels {
   void (*transposeCast)(const TransposeCast&, const Team&);
   void (*embed)(const Embed&, const Team&);
   void (*nextToken)(const NextToken&, const Team&);
+  void (*nextBeams)(const NextBeams&, const Team&);
   void (*tokenProbability)(const TokenProbability&, const Team&);
   void (*gatherRows)(const GatherRows&, const Team&);
   void (*convert)(const void* from, SourceFormat fromFormat, void* to, Format toFormat, int64_t count);

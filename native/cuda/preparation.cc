@@ -264,6 +264,14 @@ class Preparation {
     }
     arguments.scale = o.scale;
     arguments.y = view(o, o.y, "the output");
+    arguments.source = at<int32_t>(o.source);
+    if (o.scores) {
+      arguments.scores = at<float>(*o.scores);
+      arguments.scoreHeads = at<int32_t>(o.scoreHeads);
+      arguments.scorePosition = at<int32_t>(o.scorePosition);
+      arguments.scoreRows = o.scores->shape[1];
+      arguments.scoreWidth = o.scores->shape[2];
+    }
     const AttentionNeeds needs = attentionNeeds(arguments, o.algorithm, context_.launcher());
     for (AttentionStage stage : attentionStages(arguments, o.algorithm))
       add(
@@ -291,35 +299,68 @@ class Preparation {
     kernel({o.logits.shape[0], o.logits.shape[1], at<float>(o.logits), int32_t(o.token), at<float>(o.y)},
            tokenProbability);
   }
+  NextTokenArguments arguments(const NextToken& o) {
+    NextTokenArguments a{};
+    a.batch = o.logits.shape[0];
+    a.vocabulary = o.logits.shape[1];
+    a.capacity = o.tokens.shape[1];
+    a.logits = at<float>(o.logits);
+    a.suppressed = at<uint8_t>(o.suppressed);
+    a.endToken = int32_t(o.endToken);
+    a.timestampBegin = int32_t(o.timestampBegin);
+    a.noTimestampsToken = int32_t(o.noTimestampsToken);
+    a.maxInitialTimestamp = int32_t(o.maxInitialTimestamp);
+    a.tokens = at<int32_t>(o.tokens);
+    a.logProbability = at<float>(o.logProbability);
+    a.length = at<int32_t>(o.length);
+    a.position = at<int32_t>(o.position);
+    a.begin = at<int32_t>(o.begin);
+    a.minimum = at<int32_t>(o.minimum);
+    a.maximum = at<int32_t>(o.maximum);
+    a.timestamps = at<int32_t>(o.timestamps);
+    a.finished = at<int32_t>(o.finished);
+    a.temperature = at<float>(o.temperature);
+    a.seed = at<int32_t>(o.seed);
+    a.repetitionPenalty = at<float>(o.repetitionPenalty);
+    a.noRepeat = at<int32_t>(o.noRepeat);
+    a.topTokens = at<int32_t>(o.topTokens);
+    a.topLogProbability = at<float>(o.topLogProbability);
+    a.top = o.topTokens ? o.topTokens->shape[2] : 0;
+    return a;
+  }
   void make(const NextToken& o) {
-    NextTokenArguments arguments{o.logits.shape[0],
-                                 o.logits.shape[1],
-                                 o.tokens.shape[1],
-                                 at<float>(o.logits),
-                                 at<uint8_t>(o.suppressed),
-                                 int32_t(o.endToken),
-                                 int32_t(o.timestampBegin),
-                                 int32_t(o.noTimestampsToken),
-                                 int32_t(o.maxInitialTimestamp),
-                                 at<int32_t>(o.tokens),
-                                 at<float>(o.logProbability),
-                                 at<int32_t>(o.length),
-                                 at<int32_t>(o.position),
-                                 at<int32_t>(o.begin),
-                                 at<int32_t>(o.minimum),
-                                 at<int32_t>(o.maximum),
-                                 at<int32_t>(o.timestamps),
-                                 at<int32_t>(o.finished),
-                                 nullptr,
-                                 nullptr};
+    const NextTokenArguments a = arguments(o);
     add(
-        [arguments](const Launcher& launcher, const Workspace& workspace) {
-          NextTokenArguments here = arguments;
+        [a](const Launcher& launcher, const Workspace& workspace) {
+          NextTokenArguments here = a;
           here.scratch = workspace.scratch();
           here.counters = workspace.counters();
           return nextToken(here, launcher);
         },
-        nextTokenScratch(arguments.batch, arguments.vocabulary), size_t(arguments.batch));
+        nextTokenScratch(a), size_t(a.batch));
+  }
+  void make(const NextBeams& o) {
+    NextBeamsArguments a{};
+    a.step = arguments(o.step);
+    a.beams = a.step.batch / o.wanted.shape[0];
+    a.most = o.doneScore.shape[1];
+    a.cumulative = at<float>(o.cumulative);
+    a.source = at<int32_t>(o.source);
+    a.wanted = at<int32_t>(o.wanted);
+    a.doneCount = at<int32_t>(o.doneCount);
+    a.doneLength = at<int32_t>(o.doneLength);
+    a.doneScore = at<float>(o.doneScore);
+    a.doneTokens = at<int32_t>(o.doneTokens);
+    a.doneLogProbability = at<float>(o.doneLogProbability);
+    a.doneSource = at<int32_t>(o.doneSource);
+    add(
+        [a](const Launcher& launcher, const Workspace& workspace) {
+          NextBeamsArguments here = a;
+          here.step.scratch = workspace.scratch();
+          here.step.counters = workspace.counters();
+          return nextBeams(here, launcher);
+        },
+        nextBeamsScratch(a), size_t(a.step.batch));
   }
 
   CudaExecutable& executable_;

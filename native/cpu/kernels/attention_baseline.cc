@@ -95,9 +95,11 @@ class Baseline {
     I seen[kVectors];
     __builtin_memcpy(seen, seenKeys, sizeof seen);
     F maxima[kVectors] = {};
-    for (int64_t key = 0; key < unit.size.keys; key += kKeyTile)
-      scoreTile<Pairs, kVectors, 0>(packed_, queries, unit.size, key, seen, key + kKeyTile > seenKeys[0],
-                                    unit.matrix + key * kQueryTile, maxima);
+    for (int64_t key = 0; key < unit.size.keys; key += kKeyTile) {
+      float* tile = unit.matrix + key * kQueryTile;
+      scoreTile<Pairs, kVectors, 0>(packed_, queries, unit.size, key, seen, key + kKeyTile > seenKeys[0], tile, maxima);
+      giveTile(a_, unit.b, unit.head, unit.first, unit.rows, key, tile);
+    }
   }
 
   void soften(const Unit& unit) {

@@ -27,6 +27,21 @@ static inline const T* rowOf(const AttentionView& view, int64_t b, int64_t row) 
   return static_cast<const T*>(view.data) + b * view.batchStride + row * view.rowStride;
 }
 
+/** The cache row that holds position `position` of sequence b. */
+static inline int64_t sourceOf(const Attention& a, int64_t b, int64_t position) {
+  if (!a.source || position >= startOf(a, b)) return b;
+  const int64_t row = a.source[b * a.keys + position];
+  return row >= 0 && row < a.batch ? row : b;
+}
+
+/** Where the scores of a query of sequence b and a head are wanted, [keys]; null where they are not. */
+static inline float* scoresOf(const Attention& a, int64_t b, int64_t query, int64_t head) {
+  if (!a.scores) return nullptr;
+  const int64_t row = b * a.queries + query, place = a.scorePosition[row], column = a.scoreHeads[head];
+  if (place < 0 || place >= a.scoreRows || column < 0 || column >= a.scoreWidth) return nullptr;
+  return a.scores + ((row * a.scoreRows + place) * a.scoreWidth + column) * a.keys;
+}
+
 /** Copies channels [first, last) of new rows [begin, end) of sequence b into the cache. */
 template <typename T>
 static inline void appendRows(const Attention& a, int64_t b, int64_t begin, int64_t end, int64_t first, int64_t last) {

@@ -121,6 +121,7 @@ class Decoder {
     for (int64_t first = piece.begin; first < piece.end; first += kBlock) {
       const int64_t count = least(kBlock, piece.end - first);
       block_.score(b, first, count);
+      block_.giveScores(b, first, count);
       block_.eachRow([&](int64_t query, int64_t, int64_t row) {
         const int64_t seen = least(visibleKeys(a_, b, query) - first, count);
         block_.soften(row, seen, maxima + row, totals + row, values + row * layout_.padded);

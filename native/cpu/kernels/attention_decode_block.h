@@ -3,6 +3,7 @@
 // Two shapes of loop. Where each key/value head serves one query row, memory is the bound, and it is fastest when asked
 // strictly in order: position by position, all heads of each. Where it serves several (grouped heads, or several
 // queries), arithmetic counts too: four rows and four positions at once, and sums that stay in registers for a block.
+// A cache that is reordered by index goes in order too, since each position may lie in another row.
 #pragma once
 
 #include "attention_common.h"
@@ -54,6 +55,7 @@ class DecodeBlock {
         padded_(padded),
         group_(a_.heads / a_.keyValueHeads),
         shared_(group_ * a_.queries),
+        inOrder_(shared_ < kRows || a_.source),
         q_(q),
         scores_(scores) {}
 
@@ -69,7 +71,7 @@ class DecodeBlock {
 
   /** The scores of positions [first, first + count) of sequence b. */
   void score(int64_t b, int64_t first, int64_t count) {
-    if (shared_ < kRows) return scoreInOrder(b, first, count);
+    if (inOrder_) return scoreInOrder(b, first, count);
     for (int64_t p = 0; p < count; p += kRows) {
       const T* k = rowOf<T>(a_.k, b, first + p) + heads_.begin * headSize();
       const T* v = rowOf<T>(a_.v, b, first + p) + heads_.begin * headSize();
@@ -89,9 +91,20 @@ class DecodeBlock {
     }
   }
 
+  /** Gives out the scores of those heads whose scores are wanted. */
+  void giveScores(int64_t b, int64_t first, int64_t count) const {
+    if (!a_.scores) return;
+    eachRow([&](int64_t query, int64_t head, int64_t row) {
+      float* to = scoresOf(a_, b, query, head);
+      if (!to) return;
+      const int64_t seen = least(visibleKeys(a_, b, query) - first, count);
+      for (int64_t p = 0; p < seen; ++p) to[first + p] = scores_[row * kBlock + p] * a_.scale;
+    });
+  }
+
   /** values += weights . V of positions [first, first + count). */
   void add(int64_t b, int64_t first, int64_t count, float* values) {
-    if (shared_ < kRows) return addInOrder(b, first, count, values);
+    if (inOrder_) return addInOrder(b, first, count, values);
     for (int64_t g = heads_.begin; g < heads_.end; ++g) {
       const T* v = rowOf<T>(a_.v, b, first) + g * headSize();
       int64_t row = 0;
@@ -202,7 +215,7 @@ class DecodeBlock {
     float* places[kWidth];
     int waiting = 0;
     for (int64_t p = 0; p < count; ++p) {
-      const T* k = rowOf<T>(a_.k, b, first + p) + heads_.begin * headSize();
+      const T* k = rowOf<T>(a_.k, sourceOf(a_, b, first + p), first + p) + heads_.begin * headSize();
       for (int64_t g = heads_.begin; g < heads_.end; ++g, k += headSize()) {
         prefetchHead(k, kAhead);
         for (int64_t i = 0; i < shared_; ++i) {
@@ -230,7 +243,7 @@ class DecodeBlock {
     constexpr int kStep = Wide<T>::kStep;
     const int64_t size = headSize();
     for (int64_t p = 0; p < count; ++p) {
-      const T* v = rowOf<T>(a_.v, b, first + p) + heads_.begin * size;
+      const T* v = rowOf<T>(a_.v, sourceOf(a_, b, first + p), first + p) + heads_.begin * size;
       for (int64_t g = heads_.begin; g < heads_.end; ++g, v += size) {
         prefetchHead(v, kAhead);
         for (int64_t i = 0; i < shared_; ++i) {
@@ -252,6 +265,7 @@ class DecodeBlock {
   const int64_t padded_;
   const int64_t group_;   // query heads of a key/value head
   const int64_t shared_;  // rows that read a key/value head
+  const bool inOrder_;
   Piece heads_;
   Prepared* q_;
   float* scores_;

@@ -93,6 +93,7 @@ class Streaming {
       for (int c = 0; c < Vectors; ++c) highest[c] = splat(kLowest);
       scoreTile<Pairs, Vectors, Pairs ? Size / 2 : Size>(keys_, queries_, size, key, seen, key + kKeyTile > fewest,
                                                          scores_, highest);
+      giveTile(a_, b, head, first, rows, key, scores_);
       soften<Vectors>(highest, maxima, totals, old);
       const float* values = values_ + (Pairs ? key / 2 : key) * size.columns;
       valueTile<Pairs, Vectors>(values, scores_, size, old, sums_);

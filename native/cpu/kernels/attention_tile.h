@@ -154,6 +154,18 @@ static inline void scoreTile(const float* packedKeys, const float* packedQueries
   }
 }
 
+/** Gives out a tile's scores of `rows` queries from `first` on, where they are wanted. */
+static inline void giveTile(const Attention& a, int64_t b, int64_t head, int64_t first, int64_t rows, int64_t key,
+                            const float* scores) {
+  if (!a.scores || a.scoreHeads[head] < 0) return;
+  for (int64_t i = 0; i < rows; ++i) {
+    float* to = scoresOf(a, b, first + i, head);
+    if (!to) continue;
+    const int64_t seen = least(visibleKeys(a, b, first + i) - key, kKeyTile);
+    for (int64_t j = 0; j < seen; ++j) to[key + j] = scores[j * kQueryTile + i] * a.scale;
+  }
+}
+
 /** values^T[d, query] = values^T * old + packed values x weights of one tile of keys. */
 template <bool Pairs, int Vectors>
 static inline void valueTile(const float* packedValues, const float* weights, const PackedSize& size, const F* old,

@@ -111,4 +111,8 @@ size_t nextTokenScratch(int64_t batch, int threads) {
   return mostBytes([&](const Variant& variant) { return variant.nextTokenBytes(batch, threads); });
 }
 
+size_t nextBeamsScratch(const NextBeams& arguments, int threads) {
+  return mostBytes([&](const Variant& variant) { return variant.nextBeamsBytes(arguments, threads); });
+}
+
 }  // namespace onehead::cpu

@@ -11,6 +11,7 @@ struct Variant {
   size_t (*attentionBytes)(const Attention&, AttentionAlgorithm, int threads);
   size_t (*logMelBytes)(const LogMel&, int threads);
   size_t (*nextTokenBytes)(int64_t batch, int threads);
+  size_t (*nextBeamsBytes)(const NextBeams&, int threads);
 };
 
 extern const Variant portableVariant;

@@ -12,12 +12,26 @@ __device__ inline int visibleKeys(const AttentionArguments& a, int start, int64_
 
 /** A row of keys or values: from the rows to append where it is one of them, else from the tensor. */
 template <class T>
-__device__ inline const T* keyRow(const AttentionView& all, const AttentionView& appended, int64_t b, int64_t key,
-                                  int start, int64_t queries) {
-  if (appended.data && key >= start && key < start + queries)
+__device__ inline const T* keyRow(const AttentionArguments& a, const AttentionView& all, const AttentionView& appended,
+                                  int64_t b, int64_t key, int start) {
+  if (appended.data && key >= start && key < start + a.queries)
     return static_cast<const T*>(appended.data) + b * appended.batchStride + (key - start) * appended.rowStride;
-  return static_cast<const T*>(all.data) + b * all.batchStride + key * all.rowStride;
+  int64_t row = b;
+  if (a.source && key < start) {  // a cache that is reordered by index
+    const int32_t from = a.source[b * a.keys + key];
+    if (from >= 0 && from < a.batch) row = from;
+  }
+  return static_cast<const T*>(all.data) + row * all.batchStride + key * all.rowStride;
 }
+
+/** Where the scores of a query and a head are wanted, [keys]; null where they are not. */
+__device__ inline float* scoresOf(const AttentionArguments& a, int64_t b, int64_t query, int64_t head) {
+  if (!a.scores) return nullptr;
+  const int64_t row = b * a.queries + query, place = a.scorePosition[row], column = a.scoreHeads[head];
+  if (place < 0 || place >= a.scoreRows || column < 0 || column >= a.scoreWidth) return nullptr;
+  return a.scores + ((row * a.scoreRows + place) * a.scoreWidth + column) * a.keys;
+}
+constexpr float naturalLog2 = 0.69314718055994531f;  // scores are kept in base 2
 
 /** Elements of a partial result: weighted values, then the highest score (base 2) and the sum of weights. */
 __host__ __device__ inline int64_t partialSize(int64_t headSize) { return headSize + 2; }

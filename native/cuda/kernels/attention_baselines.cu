@@ -17,9 +17,9 @@ namespace onehead::cuda {
 namespace {
 
 struct SoftmaxArguments {
-  int64_t batch, rows, queries, heads, keys, stride;  // rows of a sequence: (head, query), or (query, head)
-  bool queryFirst, causal;
-  const int32_t* start;
+  AttentionArguments attention;
+  int64_t stride;
+  bool queryFirst;  // rows of a sequence: (query, head), or (head, query)
   const float* scores;
   void* weights;
 };
@@ -31,12 +31,15 @@ __global__ void __launch_bounds__(128) softmaxKernel(const __grid_constant__ Sof
   waitForPrevious();
   const int lane = int(threadIdx.x) % 32;
   const int64_t row = int64_t(blockIdx.x) * 4 + threadIdx.x / 32;
-  if (row >= s.batch * s.rows) return;
-  const int64_t b = row / s.rows, inside = row % s.rows;
-  const int64_t i = s.queryFirst ? inside / s.heads : inside % s.queries;
-  const int64_t limit = s.causal ? least<int64_t>(s.keys, (s.start ? s.start[b] : 0) + i + 1) : s.keys;
+  const AttentionArguments& a = s.attention;
+  const int64_t rows = a.heads * a.queries, b = row / rows, inside = row % rows;
+  if (b >= a.batch) return;
+  const int64_t i = s.queryFirst ? inside / a.heads : inside % a.queries;
+  const int64_t limit = visibleKeys(a, a.start ? a.start[b] : 0, i);
   const float* scores = s.scores + row * s.stride;
   T* weights = static_cast<T*>(s.weights) + row * s.stride;
+  if (float* to = scoresOf(a, b, i, s.queryFirst ? inside % a.heads : inside / a.queries))
+    for (int64_t n = lane; n < limit; n += 32) to[n] = scores[n] * naturalLog2;
   float highest = -infinity, sum = 0;
   for (int64_t n = lane; n < limit; n += 32) highest = fmaxf(highest, scores[n]);
   highest = warpMax(highest);
@@ -114,18 +117,9 @@ class Baseline {
   }
 
   cudaError_t softmax() {
-    const SoftmaxArguments s{a_.batch,
-                             a_.queries * a_.heads,
-                             a_.queries,
-                             a_.heads,
-                             a_.keys,
-                             layout_.stride,
-                             !perHead_,
-                             a_.causal,
-                             a_.start,
-                             reinterpret_cast<const float*>(scratch_),
+    const SoftmaxArguments s{a_, layout_.stride, !perHead_, reinterpret_cast<const float*>(scratch_),
                              scratch_ + layout_.weights};
-    const dim3 grid(unsigned(divideUp<int64_t>(s.batch * s.rows, 4)));
+    const dim3 grid(unsigned(divideUp<int64_t>(a_.batch * a_.heads * a_.queries, 4)));
     return withType(a_.type, [&](auto element) {
       return launch(launcher_, softmaxKernel<decltype(element)>, grid, dim3(128), 0, s);
     });

@@ -87,6 +87,7 @@ __global__ void __launch_bounds__(threads) decodeKernel(const __grid_constant__ 
     for (int i = 0; i < vector; ++i) query[i] *= a.scale * log2E;
   }
 
+  float* wantedScores = scoresOf(a, b, 0, head);
   Running<vector> running;
   for (int key0 = begin + warp * rowsAtOnce + lane / lanes; key0 - lane / lanes < end; key0 += ahead * step) {
     uint4 k[ahead], v[ahead];
@@ -95,8 +96,8 @@ __global__ void __launch_bounds__(threads) decodeKernel(const __grid_constant__ 
       const int key = key0 + u * step;
       if (!inside || key >= end) continue;
       const int64_t at = head * size + chunk;
-      k[u] = loadStream16(keyRow<T>(a.k, a.newKey, b, key, start, 1) + at);
-      v[u] = loadStream16(keyRow<T>(a.v, a.newValue, b, key, start, 1) + at);
+      k[u] = loadStream16(keyRow<T>(a, a.k, a.newKey, b, key, start) + at);
+      v[u] = loadStream16(keyRow<T>(a, a.v, a.newValue, b, key, start) + at);
     }
     float scores[ahead], above = running.highest;
 #pragma unroll
@@ -110,6 +111,8 @@ __global__ void __launch_bounds__(threads) decodeKernel(const __grid_constant__ 
       score = warpSum<lanes>(score);
       scores[u] = key0 + u * step < end ? score : -infinity;
       above = fmaxf(above, scores[u]);
+      if (wantedScores && lane % lanes == 0 && key0 + u * step < end)
+        wantedScores[key0 + u * step] = score * naturalLog2;
     }
     if (above == -infinity) continue;
     running.rescale(above);

@@ -25,8 +25,32 @@ struct Shape {
   static constexpr size_t sharedBytes = size_t(4) * tile * sizeof(T);  // keys and values, two of each
 };
 
-template <class T, int P, int Warps, int MTiles>
-__global__ void __launch_bounds__(Warps * 32)
+/** Writes the scores of a warp's rows, from `firstRow` on, and of the keys from `firstKey` on, where they are wanted.
+ */
+template <int MTiles, int KeyTiles>
+__device__ inline void emitScores(const AttentionArguments& a, int64_t b, const float (&scores)[MTiles][KeyTiles][4],
+                                  const int (&seen)[MTiles][2], int firstRow, int firstKey) {
+  const int lane = int(threadIdx.x) % 32, sharing = int(a.heads / a.keyValueHeads);
+#pragma unroll
+  for (int m = 0; m < MTiles; ++m)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = firstRow + m * 16 + half * 8 + lane / 4;
+      if (row >= int(a.queries) * sharing) continue;
+      float* to = scoresOf(a, b, row / sharing, int64_t(blockIdx.y) * sharing + row % sharing);
+      if (!to) continue;
+#pragma unroll
+      for (int n = 0; n < KeyTiles; ++n)
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const int key = firstKey + n * 8 + lane % 4 * 2 + i;
+          if (key < seen[m][half]) to[key] = scores[m][n][half * 2 + i] * a.scale;
+        }
+    }
+}
+
+template <class T, int P, int Warps, int MTiles, bool Emits>
+__global__ void __launch_bounds__(Warps * 32, 1)
     streamingKernel(const __grid_constant__ AttentionArguments a, int splitsOfGrid) {
   using S = Shape<T, P, Warps, MTiles>;
   constexpr int vector = vectorSize<T>, chunks = P / vector, depthTiles = P / 16, keyTiles = S::keys / 8;
@@ -66,8 +90,8 @@ __global__ void __launch_bounds__(Warps * 32)
       const int row = place / chunks, column = place % chunks * vector, key = tile * S::keys + row;
       const bool there = key < limit && column < size;
       const int64_t at = keyHead * size + column;
-      const T* k = there ? keyRow<T>(a.k, a.newKey, b, key, start, a.queries) + at : static_cast<const T*>(a.k.data);
-      const T* v = there ? keyRow<T>(a.v, a.newValue, b, key, start, a.queries) + at : static_cast<const T*>(a.v.data);
+      const T* k = there ? keyRow<T>(a, a.k, a.newKey, b, key, start) + at : static_cast<const T*>(a.k.data);
+      const T* v = there ? keyRow<T>(a, a.v, a.newValue, b, key, start) + at : static_cast<const T*>(a.v.data);
       copyAsync16(keyTile + row * S::stride + column, k, there ? 16 : 0);
       copyAsync16(keyTile + S::tile + row * S::stride + column, v, there ? 16 : 0);
     }
@@ -123,6 +147,8 @@ __global__ void __launch_bounds__(Warps * 32)
           multiply<T>(scores[m][n + 1], query[m][k], keys[1]);
         }
       }
+
+    if constexpr (Emits) emitScores<MTiles, keyTiles>(a, b, scores, seen, row0 + warp * MTiles * 16, tile * S::keys);
 
 #pragma unroll
     for (int m = 0; m < MTiles; ++m)
@@ -252,7 +278,7 @@ int64_t rowsOf(const AttentionArguments& a) { return a.queries * (a.heads / a.ke
 
 /** Rows of a block, which splitting depends on. */
 int64_t blockRows(const AttentionArguments& a) {
-  if (a.type != DType::float32 && a.headSize <= 64 && rowsOf(a) > 64) return 128;
+  if (a.type != DType::float32 && a.headSize <= 64 && rowsOf(a) > 64 && !a.scores) return 128;
   return rowsOf(a) > 32 ? 64 : 32;
 }
 
@@ -267,7 +293,12 @@ cudaError_t run(const AttentionArguments& a, int64_t splits, const Launcher& lau
   using S = Shape<T, P, Warps, MTiles>;
   const dim3 grid(unsigned(divideUp<int64_t>(rowsOf(a), S::rows) * splits), unsigned(a.keyValueHeads),
                   unsigned(a.batch));
-  return launch(launcher, streamingKernel<T, P, Warps, MTiles>, grid, dim3(S::threads), S::sharedBytes, a, int(splits));
+  auto start = [&](auto kernel) {
+    return launch(launcher, kernel, grid, dim3(S::threads), S::sharedBytes, a, int(splits));
+  };
+  if constexpr (MTiles == 1)
+    if (a.scores) return start(streamingKernel<T, P, Warps, MTiles, true>);
+  return start(streamingKernel<T, P, Warps, MTiles, false>);
 }
 
 }  // namespace

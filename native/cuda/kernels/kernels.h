@@ -132,6 +132,13 @@ struct AttentionArguments {
   AttentionView y;
   void* scratch;
   int32_t* counters;
+
+  // Optional; see Attention in native/core/operations.h.
+  const int32_t* source = nullptr;         // [batch, keys], splitKeyValue only
+  float* scores = nullptr;                 // [batch * queries, scoreRows, scoreWidth, keys]
+  const int32_t* scoreHeads = nullptr;     // [heads]
+  const int32_t* scorePosition = nullptr;  // [batch * queries]
+  int64_t scoreRows = 0, scoreWidth = 0;
 };
 /** What an algorithm with the scores in memory does one after another; the others do all at once. */
 enum class AttentionStage { all, append, reshape, scores, softmax, values };
@@ -223,7 +230,7 @@ struct TokenProbabilityArguments {
 };
 cudaError_t tokenProbability(const TokenProbabilityArguments& arguments, const Launcher& launcher);
 
-/** As cpu::NextToken with the position to read next; the logits stay as they are. */
+/** As cpu::NextToken with the position to read next; of the logits only penalised ones change. */
 struct NextTokenArguments {
   int64_t batch, vocabulary, capacity;
   const float* logits;
@@ -236,9 +243,34 @@ struct NextTokenArguments {
   int32_t* finished;
   void* scratch;
   int32_t* counters;  // [batch]
+
+  // Optional; see NextToken in native/core/operations.h.
+  const float* temperature = nullptr;        // [batch]
+  const int32_t* seed = nullptr;             // [batch]
+  const float* repetitionPenalty = nullptr;  // [batch]
+  const int32_t* noRepeat = nullptr;         // [batch]
+  int32_t* topTokens = nullptr;              // [batch, capacity, top]
+  float* topLogProbability = nullptr;        // [batch, capacity, top]
+  int64_t top = 0;
 };
-size_t nextTokenScratch(int64_t batch, int64_t vocabulary);
+size_t nextTokenScratch(const NextTokenArguments& arguments);
 cudaError_t nextToken(const NextTokenArguments& arguments, const Launcher& launcher);
+
+/** One step of beam search; see NextBeams in native/core/operations.h. */
+struct NextBeamsArguments {
+  NextTokenArguments step;
+  int64_t beams, most;  // of each window; finished candidates that there is room for
+  float* cumulative;
+  int32_t* source;
+  const int32_t* wanted;
+  int32_t *doneCount, *doneLength;
+  float* doneScore;
+  int32_t* doneTokens;
+  float* doneLogProbability;
+  int32_t* doneSource;
+};
+size_t nextBeamsScratch(const NextBeamsArguments& arguments);
+cudaError_t nextBeams(const NextBeamsArguments& arguments, const Launcher& launcher);
 
 /** Copies between places that do not overlap. */
 cudaError_t copyBytes(void* to, const void* from, size_t bytes, const Launcher& launcher);

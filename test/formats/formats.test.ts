@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formats } from '../../lib/cli/formats/index.js';
+import { formats } from '../../lib/formats/index.js';
 import type { Segment, Transcription } from '../../lib/whisper/types.js';
 
 function segment(id: number, start: number, end: number, text: string, tokens: number[] = []): Segment {

@@ -1,0 +1,56 @@
+/** `onehead evaluate`: word and character error rates of recordings whose text is known. */
+import { basename } from 'node:path';
+import { parseArgs } from 'node:util';
+import { evaluate, findRecordings, type Rates } from '../evaluate/evaluate.js';
+import { type NormalizerName, normalizers } from '../evaluate/normalize.js';
+import { Whisper } from '../whisper/whisper.js';
+import { modelChoice, modelFlags } from './load-flags.js';
+import { oneOf, UsageError } from './usage.js';
+
+export const evaluateHelp = `onehead evaluate DIR|LIST              error rates of recordings whose text is known
+
+  DIR holds NAME.flac (or wav, mp3, ...) with NAME.txt beside it; LIST has lines of a path, a tab and the text, or JSON lines
+  {"audio": PATH, "text": TEXT}
+  --normalizer NAME      english, basic or none: openai/whisper's rules for what counts as the same (default: english)
+  --format FORMAT        text or json (default: text)
+  and transcribe's options of models and decoding
+`;
+
+const percent = (rate: number): string => (Number.isFinite(rate) ? `${(100 * rate).toFixed(2)} %` : '-').padStart(9);
+
+function line({ wordErrorRate, characterErrorRate, words }: Rates, name: string): string {
+  const { hits, substitutions, deletions, insertions } = words;
+  const counts = [hits + substitutions + deletions, substitutions, deletions, insertions];
+  const columns = counts.map((count) => String(count).padStart(7)).join('');
+  return `${percent(wordErrorRate)}${percent(characterErrorRate)}${columns}  ${name}\n`;
+}
+
+/** Gives the exit status. */
+export async function evaluateCommand(args: string[], signal: AbortSignal): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: { ...modelFlags, normalizer: { type: 'string' }, format: { type: 'string' } },
+  });
+  if (positionals.length !== 1) throw new UsageError('Name one folder of recordings, or one list.');
+  const names = Object.keys(normalizers) as NormalizerName[];
+  const normalizer = oneOf('--normalizer', values.normalizer ?? 'english', names);
+  const format = oneOf('--format', values.format ?? 'text', ['text', 'json']);
+  const choice = modelChoice(values);
+  const recordings = await findRecordings(positionals[0]);
+  const whisper = await Whisper.load(choice.model, { ...choice.load, signal });
+  try {
+    const text = format === 'text';
+    if (text) process.stdout.write('      WER      CER  words   subs   dels    ins  file\n');
+    const result = await evaluate(
+      recordings,
+      (file) => whisper.transcribe(file, { ...choice.transcribe, signal }),
+      normalizer,
+      (one) => text && process.stdout.write(line(one, basename(one.file))),
+    );
+    process.stdout.write(text ? line(result, `total of ${recordings.length}`) : `${JSON.stringify(result, null, 2)}\n`);
+  } finally {
+    whisper.dispose();
+  }
+  return 0;
+}

@@ -1,0 +1,60 @@
+/** The options of commands that load a model and transcribe with it. */
+import { languageCode } from '../whisper/languages.js';
+import type { LoadOptions, TranscribeOptions } from '../whisper/types.js';
+import { decodingFlags, decodingOptions } from './decoding-flags.js';
+import { oneOf, positiveInteger, UsageError } from './usage.js';
+
+export const modelHelp = `  --model DIR|NAME       folder or hub name of a Whisper checkpoint (default: the small bundled model, for trying)
+  --device DEVICE        cpu, cuda, cuda:N or auto (default: auto, a GPU that can be used, else the CPU)
+  --dtype TYPE           auto, float32, float16 (GPU) or bfloat16 (default: auto)
+  --threads N            CPU threads (default: the cores that may be used)
+  --language LANGUAGE    code or English name (default: detected)
+  --task TASK            transcribe or translate (to English)
+  --timestamps MODE      segment or none (default: segment)
+  --max-new-tokens N     upper limit for each window`;
+
+export const modelFlags = {
+  model: { type: 'string' },
+  device: { type: 'string' },
+  dtype: { type: 'string' },
+  threads: { type: 'string' },
+  language: { type: 'string' },
+  task: { type: 'string' },
+  timestamps: { type: 'string' },
+  'max-new-tokens': { type: 'string' },
+  ...decodingFlags,
+} as const;
+
+type Values = { [name in keyof typeof modelFlags]?: string | boolean };
+
+export interface ModelChoice {
+  model?: string;
+  load: LoadOptions;
+  transcribe: TranscribeOptions;
+}
+
+const text = (value: string | boolean | undefined) => value as string | undefined;
+
+export function modelChoice(values: Values): ModelChoice {
+  const [task, timestamps, dtype, language] = [values.task, values.timestamps, values.dtype, values.language].map(text);
+  if (language !== undefined && languageCode(language) === null) {
+    throw new UsageError(
+      `Whisper knows no language '${language}'; give --language a code such as en or an English name such as english.`,
+    );
+  }
+  return {
+    model: text(values.model),
+    load: {
+      device: text(values.device),
+      dtype: dtype === undefined ? undefined : oneOf('--dtype', dtype, ['auto', 'float32', 'float16', 'bfloat16']),
+      threads: positiveInteger('--threads', text(values.threads)),
+    },
+    transcribe: {
+      ...decodingOptions(values),
+      language,
+      task: task === undefined ? undefined : oneOf('--task', task, ['transcribe', 'translate']),
+      timestamps: timestamps === undefined ? undefined : oneOf('--timestamps', timestamps, ['none', 'segment']),
+      maxNewTokens: positiveInteger('--max-new-tokens', text(values['max-new-tokens'])),
+    },
+  };
+}

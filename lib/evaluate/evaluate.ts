@@ -1,0 +1,117 @@
+/** Recordings with reference texts, and how many errors transcription makes on them. */
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { dirname, extname, join, resolve } from 'node:path';
+import { OneheadError } from '../errors.js';
+import type { Transcription } from '../whisper/types.js';
+import { addCounts, type ErrorCounts, errorRate, noCounts, textErrors } from './errors.js';
+import { type NormalizerName, normalizers } from './normalize.js';
+
+export interface Recording {
+  file: string;
+  reference: string;
+}
+
+export interface Rates {
+  words: ErrorCounts;
+  characters: ErrorCounts;
+  wordErrorRate: number;
+  characterErrorRate: number;
+}
+
+export interface RecordingResult extends Rates {
+  file: string;
+  reference: string;
+  hypothesis: string;
+  /** Seconds. */
+  duration: number;
+}
+
+export interface Evaluation extends Rates {
+  normalizer: NormalizerName;
+  files: RecordingResult[];
+}
+
+const invalid = (sentence: string) => new OneheadError('INVALID_ARGUMENT', sentence);
+
+/** Every recording of a folder that has its text beside it, as NAME.txt; or of LibriSpeech's lists NAME.trans.txt. */
+async function folderRecordings(folder: string): Promise<Recording[]> {
+  const names = (await readdir(folder)).sort();
+  const stems = new Map<string, string>();
+  for (const name of names) {
+    if (!['.txt', '.json', '.jsonl', '.tsv', '.csv', '.md'].includes(extname(name))) {
+      stems.set(name.slice(0, name.length - extname(name).length), name);
+    }
+  }
+  const recordings: Recording[] = [];
+  for (const name of names.filter((one) => one.endsWith('.txt'))) {
+    const text = await readFile(join(folder, name), 'utf8');
+    if (name.endsWith('.trans.txt')) {
+      for (const line of text.split('\n')) {
+        const [, stem, reference] = /^(\S+)\s+(.*)$/.exec(line) ?? [];
+        const file = stems.get(stem ?? '');
+        if (file) recordings.push({ file: join(folder, file), reference });
+      }
+      continue;
+    }
+    const file = stems.get(name.slice(0, -4));
+    if (file) recordings.push({ file: join(folder, file), reference: text });
+  }
+  if (recordings.length === 0) {
+    throw invalid(
+      `${folder} holds no recording with its text beside it; put NAME.txt beside each NAME.flac (or wav, mp3, ...).`,
+    );
+  }
+  return recordings;
+}
+
+/** Lines of a path and its text, separated by a tab, or JSON objects {"audio", "text"}; paths are relative to the list. */
+async function listedRecordings(list: string): Promise<Recording[]> {
+  const lines = (await readFile(list, 'utf8')).split(/\r?\n/);
+  const recordings = lines.flatMap((line, index): Recording[] => {
+    if (line.trim() === '') return [];
+    let [audio, text] = line.split('\t') as [unknown, unknown];
+    if (line.trim().startsWith('{')) {
+      try {
+        ({ audio, text } = JSON.parse(line) as { audio?: unknown; text?: unknown });
+      } catch {
+        text = undefined;
+      }
+    }
+    if (typeof audio !== 'string' || typeof text !== 'string') {
+      throw invalid(`${list}, line ${index + 1}: expected a path, a tab and a text, or {"audio": PATH, "text": TEXT}.`);
+    }
+    return [{ file: resolve(dirname(list), audio), reference: text }];
+  });
+  if (recordings.length === 0) throw invalid(`${list} names no recordings; give it lines of a path, a tab and a text.`);
+  return recordings;
+}
+
+/** Throws OneheadError AUDIO_NOT_FOUND or INVALID_ARGUMENT. */
+export async function findRecordings(path: string): Promise<Recording[]> {
+  const status = await stat(path).catch(() => null);
+  if (!status) throw new OneheadError('AUDIO_NOT_FOUND', `There is no ${path}; name a folder of recordings or a list.`);
+  return status.isDirectory() ? folderRecordings(path) : listedRecordings(path);
+}
+
+function rates(words: ErrorCounts, characters: ErrorCounts): Rates {
+  return { words, characters, wordErrorRate: errorRate(words), characterErrorRate: errorRate(characters) };
+}
+
+/** Transcribes each recording and counts; `onResult` is told of each. */
+export async function evaluate(
+  recordings: readonly Recording[],
+  transcribe: (file: string) => Promise<Transcription>,
+  normalizer: NormalizerName = 'english',
+  onResult: (result: RecordingResult) => void = () => {},
+): Promise<Evaluation> {
+  const normalize = normalizers[normalizer];
+  const files: RecordingResult[] = [];
+  for (const { file, reference } of recordings) {
+    const { text, duration } = await transcribe(file);
+    const { words, characters } = textErrors(normalize(reference), normalize(text));
+    files.push({ file, reference: reference.trim(), hypothesis: text.trim(), duration, ...rates(words, characters) });
+    onResult(files.at(-1)!);
+  }
+  const sum = (part: 'words' | 'characters') => files.map((one) => one[part]).reduce(addCounts, noCounts);
+  return { normalizer, files, ...rates(sum('words'), sum('characters')) };
+}

@@ -1,0 +1,118 @@
+/** Text as it is compared: openai/whisper's rules, by which published word error rates were counted. */
+import { englishNumbers } from './english-numbers.js';
+import spelling from './english-spelling.json' with { type: 'json' };
+
+export const normalizers = { english: normalizeEnglish, basic: normalizeBasic, none: (text: string) => text };
+export type NormalizerName = keyof typeof normalizers;
+
+const american = new Map(Object.entries(spelling));
+
+/** Letters that Unicode does not take apart. */
+const letters = new Map(
+  Object.entries({ œ: 'oe', ø: 'o', æ: 'ae', ß: 'ss', đ: 'd', ð: 'd', þ: 'th', ł: 'l' }).flatMap(([one, plain]) => [
+    [one, plain],
+    [one.toUpperCase(), one === 'þ' || one === 'ß' ? plain : plain.toUpperCase()],
+  ]),
+);
+
+function withoutMarks(text: string, kept: string): string {
+  return Array.from(text.normalize('NFKD'), (c) => {
+    if (kept.includes(c)) return c;
+    const plain = letters.get(c);
+    if (plain !== undefined) return plain;
+    if (/\p{Mn}/u.test(c)) return '';
+    return /[\p{M}\p{S}\p{P}]/u.test(c) ? ' ' : c;
+  }).join('');
+}
+
+/** What stands between brackets was not said. */
+const withoutAsides = (text: string): string => text.replace(/[<[][^>\]]*[>\]]/g, '').replace(/\(([^)]+?)\)/g, '');
+
+/** For every language: lower case, without punctuation and symbols. */
+export function normalizeBasic(text: string): string {
+  return withoutAsides(text.toLowerCase())
+    .normalize('NFKC')
+    .replace(/[\p{M}\p{S}\p{P}]/gu, ' ')
+    .toLowerCase()
+    .replace(/\s+/g, ' ');
+}
+
+const titles = {
+  mr: 'mister',
+  mrs: 'missus',
+  st: 'saint',
+  dr: 'doctor',
+  prof: 'professor',
+  capt: 'captain',
+  gov: 'governor',
+  ald: 'alderman',
+  gen: 'general',
+  sen: 'senator',
+  rep: 'representative',
+  pres: 'president',
+  rev: 'reverend',
+  hon: 'honorable',
+  asst: 'assistant',
+  assoc: 'associate',
+  lt: 'lieutenant',
+  col: 'colonel',
+  jr: 'junior',
+  sr: 'senior',
+  esq: 'esquire',
+};
+const contractions: [string, string][] = [
+  ["won't", 'will not'],
+  ["can't", 'can not'],
+  ["let's", 'let us'],
+  ["ain't", 'aint'],
+  ["y'all", 'you all'],
+  ['wanna', 'want to'],
+  ['gotta', 'got to'],
+  ['gonna', 'going to'],
+  ["i'ma", 'i am going to'],
+  ['imma', 'i am going to'],
+  ['woulda', 'would have'],
+  ['coulda', 'could have'],
+  ['shoulda', 'should have'],
+  ["ma'am", 'madam'],
+];
+/** Ends of words, in the order in which they are tried. */
+const endings: [string, string][] = [
+  ["'d been", ' had been'],
+  ["'s been", ' has been'],
+  ["'d gone", ' had gone'],
+  ["'s gone", ' has gone'],
+  ["'d done", ' had done'],
+  ["'s got", ' has got'],
+  ["n't", ' not'],
+  ["'re", ' are'],
+  ["'s", ' is'],
+  ["'d", ' would'],
+  ["'ll", ' will'],
+  ["'t", ' not'],
+  ["'ve", ' have'],
+  ["'m", ' am'],
+];
+const replacements: [RegExp, string][] = [
+  ...contractions.map(([from, to]): [RegExp, string] => [new RegExp(`\\b${from}\\b`, 'g'), to]),
+  ...Object.entries(titles).map(([from, to]): [RegExp, string] => [new RegExp(`\\b${from}\\b`, 'g'), `${to} `]),
+  ...endings.map(([from, to]): [RegExp, string] => [new RegExp(`${from}\\b`, 'g'), to]),
+];
+
+/** For English: contractions, titles, numbers and British spellings too. */
+export function normalizeEnglish(text: string): string {
+  let result = withoutAsides(text.toLowerCase())
+    .replace(/\b(hmm|mm|mhm|mmm|uh|um)\b/g, '')
+    .replace(/\s+'/g, "'");
+  for (const [from, to] of replacements) result = result.replace(from, to);
+  result = result.replace(/(\d),(\d)/g, '$1$2').replace(/\.([^0-9]|$)/g, ' $1');
+  result = englishNumbers(withoutMarks(result, '.%$¢€£'));
+  return result
+    .split(/\s+/)
+    .filter((word) => word !== '')
+    .map((word) => american.get(word) ?? word)
+    .join(' ')
+    .replace(/[.$¢€£]([^0-9])/g, ' $1')
+    .replace(/([^0-9])%/g, '$1 ')
+    .replace(/\s+/g, ' ');
+}

@@ -1,0 +1,101 @@
+/** One transcription's checked options and what all its windows share. */
+import type { WhisperModel, WindowSettings } from './model.js';
+import { resolveDecoding } from './decoding.js';
+import type { Attempt } from './fallback.js';
+import { checkLanguage, checkTask, checkTimestamps } from './prompt.js';
+import type { WindowSegment } from './segments.js';
+import type { WhisperTokenizer } from './tokenizer.js';
+import type { Segment, TranscribeOptions } from './types.js';
+
+/** Milliseconds that a transcription's stages took. */
+export interface Timings {
+  audio: number;
+  features: number;
+  encode: number;
+  decode: number;
+}
+
+/** What one window, or several decoded together, gave. */
+export interface Outcome {
+  segments: Segment[];
+  /** Seconds of audio that are done. */
+  processed: number;
+}
+
+/** Seconds to the hundredth of a millisecond, without floating-point tails such as 2.9600000000000004. */
+export function round(seconds: number): number {
+  return Math.round(seconds * 1e5) / 1e5;
+}
+
+export class Job {
+  readonly model: WhisperModel;
+  readonly options: TranscribeOptions;
+  readonly settings: WindowSettings;
+  readonly tokenizer: WhisperTokenizer;
+  readonly timings: Timings = { audio: 0, features: 0, encode: 0, decode: 0 };
+  /** Seconds of audio read so far: the whole recording at the end. */
+  duration = 0;
+  #segments = 0;
+
+  private constructor(
+    model: WhisperModel,
+    options: TranscribeOptions,
+    settings: WindowSettings,
+    tokenizer: WhisperTokenizer,
+  ) {
+    this.model = model;
+    this.options = options;
+    this.settings = settings;
+    this.tokenizer = tokenizer;
+  }
+
+  /** Checks the options. Throws OneheadError INVALID_ARGUMENT. */
+  static async open(model: WhisperModel, options: TranscribeOptions): Promise<Job> {
+    const { generation } = model.checkpoint;
+    const tokenizer = await model.checkpoint.tokenizer();
+    const settings: WindowSettings = {
+      task: checkTask(options.task ?? 'transcribe', generation),
+      timestamps: checkTimestamps(
+        options.timestamps ?? (generation.noTimestampsToken === null ? 'none' : 'segment'),
+        generation,
+      ),
+      language: options.language === undefined ? null : checkLanguage(options.language, generation),
+      maxNewTokens: options.maxNewTokens,
+      decoding: await resolveDecoding(options, model.checkpoint),
+      textOf: (tokens) => tokenizer.decode(tokens),
+    };
+    return new Job(model, options, settings, tokenizer);
+  }
+
+  /** Adds up the milliseconds of stages. */
+  spend(stages: Partial<Timings>): void {
+    for (const [stage, milliseconds] of Object.entries(stages)) this.timings[stage as keyof Timings] += milliseconds;
+  }
+
+  /** Public segments of a window that begins at frame `seek`; those without length or text are left out. */
+  segments(seek: number, segments: readonly WindowSegment[], attempt: Attempt): Segment[] {
+    const { hop, sampleRate } = this.model.checkpoint.preprocessor;
+    const offset = (seek * hop) / sampleRate;
+    let place = 0;
+    return segments
+      .map(({ start, end, tokens }) => {
+        const top = attempt.top?.slice(place, place + tokens.length);
+        place += tokens.length;
+        return { start, end, tokens, text: this.tokenizer.decode(tokens), top };
+      })
+      .filter(({ start, end, text }) => start !== end && text.trim() !== '')
+      .map(({ start, end, tokens, text, top }) => ({
+        id: this.#segments++,
+        seek,
+        start: round(offset + start),
+        end: round(offset + end),
+        text,
+        tokens,
+        temperature: attempt.temperature,
+        avg_logprob: attempt.averageLogProbability,
+        compression_ratio: attempt.compressionRatio,
+        no_speech_prob: attempt.noSpeechProbability,
+        ...(top && { top_logprobs: top }),
+      }));
+  }
+}

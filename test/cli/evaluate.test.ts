@@ -1,0 +1,78 @@
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { onehead, root, sample, sampleText, sentence, temporaryFolder } from './command.js';
+
+const heldout = join(root, 'test/fixtures/heldout');
+
+async function folderWith(texts: Record<string, string>): Promise<string> {
+  const folder = await temporaryFolder();
+  for (const [name, text] of Object.entries(texts)) {
+    await copyFile(sample, join(folder, `${name}.flac`));
+    await writeFile(join(folder, `${name}.txt`), text);
+  }
+  return folder;
+}
+
+describe('evaluate', () => {
+  it('gives rates for each recording of a folder and in total', async () => {
+    const right = sampleText.toLowerCase();
+    const folder = await folderWith({ a: right, b: `${right} quite another ending` });
+    const { status, stdout, stderr } = await onehead(['evaluate', folder]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    const [head, a, b, total] = stdout.split('\n');
+    expect(head).toMatch(/WER +CER +words/);
+    expect(a).toMatch(/^ +0\.00 % +0\.00 % .* a\.flac$/);
+    expect(b).toMatch(/^ +\d+\.\d\d % .* 3 +0 +b\.flac$/);
+    expect(total).toMatch(/total of 2$/);
+  });
+
+  it('takes a list, and gives json', async () => {
+    const folder = await temporaryFolder();
+    const list = join(folder, 'list.tsv');
+    const { files } = JSON.parse(await readFile(join(heldout, 'expected.json'), 'utf8'));
+    const [one] = files as { file: string; timestamps: { text: string } }[];
+    const audio = join(heldout, one.file.replace('.wav', '.flac'));
+    await writeFile(
+      list,
+      `${audio}\t${one.timestamps.text}\n${JSON.stringify({ audio: sample, text: 'other words' })}\n`,
+    );
+    const { status, stdout } = await onehead([
+      'evaluate',
+      list,
+      '--format',
+      'json',
+      '--dtype',
+      'float32',
+      '--language',
+      'en',
+    ]);
+    expect(status).toBe(0);
+    const result = JSON.parse(stdout);
+    expect(result.normalizer).toBe('english');
+    expect(result.files[0]).toMatchObject({ file: audio, wordErrorRate: 0, characterErrorRate: 0 });
+    expect(result.files[1].wordErrorRate).toBeGreaterThan(0.5);
+    expect(result.words.hits).toBe(result.files[0].words.hits + result.files[1].words.hits);
+  });
+
+  it.each([
+    [['evaluate'], 2, 'Name one folder'],
+    [['evaluate', '/no/such/folder'], 1, 'There is no /no/such/folder'],
+    [['evaluate', heldout, '--normalizer', 'klingon'], 2, '--normalizer'],
+  ])('%o is refused', async (args, status, message) => {
+    const result = await onehead(args);
+    expect(result.status).toBe(status);
+    expect(result.stderr).toMatch(sentence);
+    expect(result.stderr).toContain(message);
+  });
+
+  it('says so where texts are missing, or a line is no recording', async () => {
+    const folder = await temporaryFolder();
+    await mkdir(join(folder, 'empty'));
+    const missing = await onehead(['evaluate', join(folder, 'empty')]);
+    expect(missing.stderr).toContain('holds no recording with its text beside it');
+    await writeFile(join(folder, 'list'), 'one.flac\ttext\nonly a text\n');
+    const wrong = await onehead(['evaluate', join(folder, 'list')]);
+    expect(wrong.stderr).toContain('line 2');
+  });
+});

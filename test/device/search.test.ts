@@ -1,0 +1,336 @@
+/** Drawing, penalties, beams, and caches that are reordered by index: what search adds to the operations. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Device } from '../../lib/device/device.js';
+import type { BeamState, DecodingState } from '../../lib/device/operations.js';
+import { devices } from './devices.js';
+import { attention, random, relativeError, toBfloat16 } from './reference.js';
+
+const vocabulary = 50;
+const endToken = 40;
+const capacity = 10;
+
+/** native/core/noise.h, as every device must have it. */
+function noise(seed: number, place: number, token: number): number {
+  const mix = (value: number): number => {
+    let x = value >>> 0;
+    x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
+    x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
+    return (x ^ (x >>> 16)) >>> 0;
+  };
+  const key = mix(mix(seed + 0x9e3779b9) ^ (Math.imul(place, 0x9e3779b9) + 0x7f4a7c15));
+  const bits = mix(key ^ (Math.imul(token, 0x85ebca6b) + 0x165667b1));
+  return -Math.log(-Math.log(((bits >>> 8) + 0.5) / 2 ** 24));
+}
+
+const logSoftmax = (logits: readonly number[]): number[] => {
+  const total = Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0));
+  return logits.map((logit) => logit - total);
+};
+
+describe.each(devices)('search on $name', ({ open, dtypes }) => {
+  let device: Device;
+  beforeAll(() => {
+    device = open();
+  });
+  afterAll(() => device.close());
+
+  const integers = (values: readonly number[], shape = [values.length]) =>
+    device.tensor('int32', shape, Int32Array.from(values));
+  const floats = (values: readonly number[], shape = [values.length]) =>
+    device.tensor('float32', shape, Float32Array.from(values));
+
+  /** The state of sequences whose prompt is one token, and what they wrote. */
+  function stateOf(written: readonly (readonly number[])[], maximum = 9): DecodingState {
+    const batch = written.length;
+    const tokens = new Int32Array(batch * capacity);
+    written.forEach((row, b) => {
+      tokens.set([1, ...row], b * capacity);
+    });
+    const each = (value: number) => integers(Array(batch).fill(value));
+    return {
+      tokens: device.tensor('int32', [batch, capacity], tokens),
+      logProbability: device.tensor('float32', [batch, capacity]),
+      length: integers(written.map((row) => 1 + row.length)),
+      position: each(0),
+      begin: each(1),
+      minimum: each(0),
+      maximum: each(maximum),
+      timestamps: each(0),
+      finished: each(0),
+    };
+  }
+  const rules = () => ({ suppressed: device.tensor('uint8', [vocabulary]), endToken });
+
+  /** One step from these logits, [batch][vocabulary]. */
+  async function choose(
+    logits: readonly (readonly number[])[],
+    state: DecodingState,
+    sampling?: { temperature: number[]; seed: number[] },
+  ) {
+    const given = floats(logits.flat(), [logits.length, vocabulary]);
+    const drawn = sampling && { temperature: floats(sampling.temperature), seed: integers(sampling.seed) };
+    using program = device.record('choose', (ops) => ops.nextToken(given, rules(), state, drawn));
+    await program.run();
+    const [tokens, logs, length] = await Promise.all([
+      state.tokens.toInt32Array(),
+      state.logProbability.toFloat32Array(),
+      state.length.toInt32Array(),
+    ]);
+    return logits.map((_, b) => {
+      const at = b * capacity + length[b] - 1;
+      return { token: tokens[at], logProbability: logs[at] };
+    });
+  }
+
+  it('draws what the seed says, at each temperature, with log-probabilities of temperature 1', async () => {
+    const batch = 300;
+    const rows = Array.from({ length: batch }, (_, b) => Array.from(random(vocabulary, b + 1), (x) => 4 * x));
+    const temperature = rows.map((_, b) => [0, 0.3, 1, 2.5][b % 4]);
+    const seed = rows.map((_, b) => b * 7 - 100);
+    const written = rows.map((_, b) => Array(b % 5).fill(3));
+    const got = await choose(rows, stateOf(written), { temperature, seed });
+    rows.forEach((row, b) => {
+      const scores = row.map((logit, token) =>
+        temperature[b] === 0 ? logit : logit / temperature[b] + noise(seed[b], b % 5, token),
+      );
+      const wanted = scores.indexOf(Math.max(...scores));
+      expect(got[b].token).toBe(wanted);
+      expect(got[b].logProbability).toBeCloseTo(logSoftmax(row)[wanted], 4);
+    });
+  });
+
+  it('draws as often as is probable', async () => {
+    const row = Array.from({ length: vocabulary }, (_, token) =>
+      token < 4 ? Math.log([0.5, 0.3, 0.15, 0.05][token]) : -99,
+    );
+    const batch = 4000;
+    const got = await choose(Array(batch).fill(row), stateOf(Array(batch).fill([])), {
+      temperature: Array(batch).fill(1),
+      seed: Array.from({ length: batch }, (_, b) => b),
+    });
+    [0.5, 0.3, 0.15, 0.05].forEach((probability, token) => {
+      const share = got.filter((one) => one.token === token).length / batch;
+      expect(Math.abs(share - probability)).toBeLessThan(4 * Math.sqrt((probability * (1 - probability)) / batch));
+    });
+  });
+
+  it('penalises what was written, once, and not the prompt', async () => {
+    const row = Array.from({ length: vocabulary }, (_, token) => ({ 1: 3, 5: 3.9, 6: 2, 7: -1 })[token] ?? -20);
+    const state = { ...stateOf([[5, 5, 7], [5], [6]]), repetitionPenalty: floats([2, 1, 2]) };
+    const got = await choose([row, row, row], state);
+    expect(got.map(({ token }) => token)).toEqual([1, 5, 5]);
+    const penalised = row.map((logit, token) => (token === 5 ? logit / 2 : token === 7 ? logit * 2 : logit));
+    expect(got[0].logProbability).toBeCloseTo(logSoftmax(penalised)[1], 4);
+  });
+
+  it('writes no n-gram twice', async () => {
+    const row = Array.from({ length: vocabulary }, (_, token) => ({ 5: 4, 6: 3, 7: 2 })[token] ?? -20);
+    const written = [[5, 6, 7, 5], [6, 5, 6], [5], [5, 6, 7, 5, 6]];
+    const state = { ...stateOf(written), noRepeat: integers([2, 0, 1, 3]) };
+    const got = await choose([row, row, row, [...row.slice(0, 7), 9, ...row.slice(8)]], state);
+    expect(got.map(({ token }) => token)).toEqual([5, 5, 6, 5]);
+  });
+
+  it('gives the likeliest tokens of the place, under the rules', async () => {
+    const row = Array.from({ length: vocabulary }, (_, token) => ({ 5: 4, 6: 3, 9: 3, 7: 2 })[token] ?? -20);
+    const top = {
+      topTokens: integers(Array(3 * capacity * 3).fill(0), [3, capacity, 3]),
+      topLogProbability: device.tensor('float32', [3, capacity, 3]),
+    };
+    const state = { ...stateOf([[2], [2, 2], [2]]), noRepeat: integers([0, 0, 0]), ...top };
+    await state.finished.write(Int32Array.from([0, 0, 1]));
+    await choose([row, row, row], state);
+    const ids = await top.topTokens.toInt32Array();
+    const logs = await top.topLogProbability.toFloat32Array();
+    const at = (b: number, place: number) => (b * capacity + place) * 3;
+    expect(Array.from(ids.subarray(at(0, 2), at(0, 3)))).toEqual([5, 6, 9]);
+    expect(Array.from(ids.subarray(at(1, 3), at(1, 4)))).toEqual([5, 6, 9]);
+    expect(logs[at(0, 2)]).toBeCloseTo(logSoftmax(row)[5], 4);
+    expect(Array.from(ids.subarray(at(2, 0)))).toEqual(Array(3 * capacity).fill(0)); // it had ended
+  });
+
+  /** Beams that hold these histories, with their sums. */
+  function beamsOf(windows: number, cumulative: readonly number[], wanted: number): BeamState {
+    const most = 4;
+    const kept = [windows, most, capacity];
+    return {
+      cumulative: floats(cumulative),
+      source: integers(
+        cumulative.flatMap((_, b) => Array(capacity).fill(b)),
+        [cumulative.length, capacity],
+      ),
+      wanted: integers(Array(windows).fill(wanted)),
+      doneCount: device.tensor('int32', [windows]),
+      doneLength: device.tensor('int32', [windows, most]),
+      doneScore: device.tensor('float32', [windows, most]),
+      doneTokens: device.tensor('int32', kept),
+      doneLogProbability: device.tensor('float32', kept),
+      doneSource: device.tensor('int32', kept),
+    };
+  }
+
+  it('goes on with the best continuations of all beams, and keeps those that end', async () => {
+    const low = Array(vocabulary).fill(-30);
+    const row = (chosen: Record<number, number>) => Object.assign([...low], chosen) as number[];
+    // Two windows of two beams; the second window is at its first step, so its second beam is not in use.
+    const logits = [
+      row({ 3: Math.log(0.6), 4: Math.log(0.4) }),
+      row({ [endToken]: Math.log(0.7), 5: Math.log(0.3) }),
+      row({ 6: Math.log(0.9), 7: Math.log(0.1) }),
+      row({ 8: 0 }),
+    ];
+    const state = stateOf([[10, 11], [12, 13], [], []]);
+    const beams = beamsOf(2, [-1, -1.1, 0, Number.NEGATIVE_INFINITY], 2);
+    const given = floats(logits.flat(), [4, vocabulary]);
+    using program = device.record('beams', (ops) => ops.nextBeams(given, rules(), state, beams));
+    await program.run();
+    const rows = async (tensor: typeof state.tokens) => {
+      const all = await tensor.toInt32Array();
+      return [0, 1, 2, 3].map((b) => Array.from(all.subarray(b * capacity, (b + 1) * capacity)));
+    };
+    const tokens = await rows(state.tokens);
+    expect(tokens.map((one) => one.slice(0, 4))).toEqual([
+      [1, 10, 11, 3],
+      [1, 10, 11, 4],
+      [1, 6, 0, 0],
+      [1, 7, 0, 0],
+    ]);
+    // Position 2, just read, lies in each beam's own row; what came before, where its parent had it.
+    const source = await rows(beams.source);
+    expect(source.map((one, b) => one.slice(0, b < 2 ? 3 : 1))).toEqual([[0, 0, 0], [0, 0, 0], [2], [2]]);
+    const sums = await beams.cumulative.toFloat32Array();
+    [-1 + Math.log(0.6), -1 + Math.log(0.4), Math.log(0.9), Math.log(0.1)].forEach((sum, b) => {
+      expect(sums[b]).toBeCloseTo(sum, 4);
+    });
+    expect(Array.from(await beams.doneCount.toInt32Array())).toEqual([1, 0]);
+    expect(Array.from(await beams.doneTokens.toInt32Array(0, 4))).toEqual([1, 12, 13, endToken]);
+    expect((await beams.doneScore.toFloat32Array())[0]).toBeCloseTo(-1.1 + Math.log(0.7), 4);
+    expect((await beams.doneLength.toInt32Array())[0]).toBe(4);
+    expect(Array.from(await state.finished.toInt32Array())).toEqual([0, 0, 0, 0]);
+    expect(Array.from(await state.position.toInt32Array())).toEqual([3, 3, 1, 1]);
+  });
+
+  it('ends a window when enough beams have ended, or at the longest allowed', async () => {
+    const ending = Array.from({ length: vocabulary }, (_, token) => (token === endToken ? 3 : token === 5 ? 1 : -30));
+    const state = stateOf([[10], [11], [12], [13]]);
+    await state.maximum.write(Int32Array.from([9, 9, 2, 2]));
+    const beams = beamsOf(2, [-1, -1.5, -1, -1.5], 2);
+    await beams.wanted.write(Int32Array.from([2, 4]));
+    const given = floats(Array(4).fill(ending).flat(), [4, vocabulary]);
+    using program = device.record('beams', (ops) => ops.nextBeams(given, rules(), state, beams));
+    await program.run();
+    expect(Array.from(await state.finished.toInt32Array())).toEqual([1, 1, 1, 1]);
+    expect(Array.from(await beams.doneCount.toInt32Array())).toEqual([2, 2]);
+  });
+
+  it('refuses beams that do not fit', () => {
+    const record = (beams: BeamState, sequences: number) =>
+      device.record('beams', (ops) =>
+        ops.nextBeams(
+          device.tensor('float32', [sequences, vocabulary]),
+          rules(),
+          stateOf(Array(sequences).fill([])),
+          beams,
+        ),
+      );
+    expect(() => record(beamsOf(3, [0, 0], 1), 2)).toThrow('nextBeams');
+    expect(() => record(beamsOf(1, Array(20).fill(0), 1), 20)).toThrow('at most 16');
+  });
+
+  describe.each(dtypes)('in $dtype', ({ dtype, tolerance }) => {
+    const given = (shape: number[], seed: number) => {
+      const values = random(
+        shape.reduce((a, b) => a * b, 1),
+        seed,
+      );
+      return { values: dtype === 'float32' ? values : toBfloat16(values), tensor: device.tensor(dtype, shape, values) };
+    };
+
+    it.each([
+      { heads: 4, keyValueHeads: 4, headSize: 64 },
+      { heads: 4, keyValueHeads: 1, headSize: 32 },
+    ])(
+      'attention reads a cache by index: $heads heads on $keyValueHeads',
+      async ({ heads, keyValueHeads, headSize }) => {
+        const [batch, keys] = [5, 150];
+        const [width, shared] = [heads * headSize, keyValueHeads * headSize];
+        const starts = [149, 149, 149, 3, 3]; // three sequences of one window, two of another
+        const all = given([batch, 1, width + 2 * shared], 1);
+        const k = given([batch, keys, shared], 2);
+        const v = given([batch, keys, shared], 3);
+        const source = Int32Array.from(random(batch * keys, 4), (x, i) =>
+          i < 3 * keys ? Math.floor((x + 1) * 1.5) : 3 + Math.floor(x + 1),
+        );
+        const output = device.tensor(dtype, [batch, 1, width]);
+        const program = device.record('attention', (ops) => {
+          ops.attention(all.tensor.columns(0, width), k.tensor, v.tensor, {
+            heads,
+            keyValueHeads,
+            causal: true,
+            start: integers(starts),
+            source: device.tensor('int32', [batch, keys], source),
+            algorithm: 'split-kv',
+            append: { key: all.tensor.columns(width, shared), value: all.tensor.columns(width + shared, shared) },
+            output,
+          });
+        });
+        const gathered = [k.values, v.values].map((cache, part) => {
+          const rows = new Float32Array(cache.length);
+          for (let b = 0; b < batch; ++b) {
+            for (let n = 0; n <= starts[b]; ++n) {
+              const from = n < starts[b] ? (source[b * keys + n] * keys + n) * shared : -1;
+              const fresh = b * (width + 2 * shared) + width + part * shared;
+              rows.set(
+                from >= 0 ? cache.subarray(from, from + shared) : all.values.subarray(fresh, fresh + shared),
+                (b * keys + n) * shared,
+              );
+            }
+          }
+          return rows;
+        });
+        await program.run();
+        const q = Float32Array.from({ length: batch * width }, (_, i) => {
+          return all.values[Math.floor(i / width) * (width + 2 * shared) + (i % width)];
+        });
+        const size = { batch, queries: 1, keys, heads, keyValueHeads, headSize };
+        const wanted = attention(q, gathered[0], gathered[1], size, (b) => starts[b] + 1);
+        expect(relativeError(await output.toFloat32Array(), wanted)).toBeLessThan(tolerance);
+      },
+    );
+
+    it.each(
+      (['multi-head', 'memory-efficient', 'split-kv'] as const).flatMap((algorithm) =>
+        [1, 5, 70].map((queries) => ({ algorithm, queries })),
+      ),
+    )('$algorithm gives out the scores of chosen heads: $queries queries', async ({ algorithm, queries }) => {
+      const [batch, keys, heads, keyValueHeads, headSize, positions] = [2, 130, 4, 2, 32, 3];
+      const q = given([batch, queries, heads * headSize], 1);
+      const k = given([batch, keys, keyValueHeads * headSize], 2);
+      const places = Array.from({ length: batch * queries }, (_, row) => (row % 5) - 1); // some out of range
+      const to = device.tensor('float32', [batch * queries, positions, 2, keys]);
+      using program = device.record('attention', (ops) => {
+        ops.attention(q.tensor, k.tensor, k.tensor, {
+          heads,
+          keyValueHeads,
+          algorithm,
+          scores: { to, heads: integers([-1, 1, -1, 0]), position: integers(places) },
+        });
+      });
+      await program.run();
+      const got = await to.toFloat32Array();
+      const wanted = new Float64Array(got.length);
+      places.forEach((place, row) => {
+        if (place < 0 || place >= positions) return;
+        for (const [column, head] of [3, 1].entries()) {
+          for (let n = 0; n < keys; ++n) {
+            const key = ((Math.floor(row / queries) * keys + n) * keyValueHeads + Math.floor(head / 2)) * headSize;
+            let sum = 0;
+            for (let c = 0; c < headSize; ++c) sum += q.values[(row * heads + head) * headSize + c] * k.values[key + c];
+            wanted[((row * positions + place) * 2 + column) * keys + n] = sum / Math.sqrt(headSize);
+          }
+        }
+      });
+      expect(relativeError(got, wanted)).toBeLessThan(tolerance);
+    });
+  });
+});

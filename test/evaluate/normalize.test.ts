@@ -1,0 +1,12 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { normalizeBasic, normalizeEnglish } from '../../lib/evaluate/normalize.js';
+
+const phrases: { text: string; english: string; basic: string }[] = JSON.parse(
+  readFileSync(new URL('../fixtures/normalized.json', import.meta.url), 'utf8'),
+);
+
+describe.each(phrases)('$text', ({ text, english, basic }) => {
+  it('as openai/whisper normalises English', () => expect(normalizeEnglish(text)).toBe(english));
+  it('as openai/whisper normalises any language', () => expect(normalizeBasic(text)).toBe(basic));
+});

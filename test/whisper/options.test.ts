@@ -1,0 +1,169 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { TextContext } from '../../lib/whisper/context.js';
+import { isSkipped, needsFallback } from '../../lib/whisper/fallback.js';
+import { likeliest } from '../../lib/whisper/slots.js';
+import { suppressionMask } from '../../lib/whisper/suppression.js';
+import type { WhisperTokenizer } from '../../lib/whisper/tokenizer.js';
+import type { TranscribeOptions } from '../../lib/whisper/types.js';
+import { Whisper } from '../../lib/whisper/whisper.js';
+import { referenceFolder } from './stored.js';
+
+describe('fallback', () => {
+  const usual = { compressionRatioThreshold: 2.4, logProbabilityThreshold: -1, noSpeechThreshold: 0.6 };
+  const good = { compressionRatio: 1.5, averageLogProbability: -0.3, noSpeechProbability: 0.1 };
+
+  it.each([
+    [{}, false],
+    [{ compressionRatio: 2.5 }, true],
+    [{ averageLogProbability: -1.1 }, true],
+    [{ averageLogProbability: -1.1, noSpeechProbability: 0.7 }, false], // silence is not tried again
+    [{ compressionRatio: 2.5, noSpeechProbability: 0.7 }, true],
+  ])('of %o is %s', (attempt, wanted) => {
+    expect(needsFallback({ ...good, ...attempt }, usual)).toBe(wanted);
+  });
+
+  it('never comes where the thresholds are null', () => {
+    const off = { compressionRatioThreshold: null, logProbabilityThreshold: null, noSpeechThreshold: 0.6 };
+    expect(needsFallback({ compressionRatio: 9, averageLogProbability: -9, noSpeechProbability: 0 }, off)).toBe(false);
+  });
+
+  it.each([
+    [{ noSpeechProbability: 0.7, averageLogProbability: -1.1 }, true],
+    [{ noSpeechProbability: 0.7, averageLogProbability: -0.9 }, false],
+    [{ noSpeechProbability: 0.5, averageLogProbability: -1.1 }, false],
+  ])('silence: %o is left out: %s', (attempt, wanted) => {
+    expect(isSkipped({ ...good, ...attempt }, usual)).toBe(wanted);
+    expect(isSkipped({ ...good, ...attempt }, { ...usual, noSpeechThreshold: null })).toBe(false);
+  });
+});
+
+describe('ranking', () => {
+  const of = (sum: number, length: number) => ({
+    tokens: Array(length).fill(1),
+    logProbabilities: [],
+    sum,
+    ended: true,
+    rows: new Int32Array(),
+  });
+  it('divides by the length, or by its power', () => {
+    const [short, long] = [of(-2, 2), of(-3, 6)];
+    expect(likeliest([short, long], null)).toBe(long);
+    expect(likeliest([short, long], 0)).toBe(short);
+    expect(likeliest([of(-2, 0)], null).sum).toBe(-2);
+  });
+});
+
+describe('the text before a window', () => {
+  const tokenizer = { encode: (text: string) => Array.from(text, (c) => c.charCodeAt(0)) } as WhisperTokenizer;
+  /** 20 positions leave room for 9 tokens. */
+  const context = (options: TranscribeOptions) => new TextContext(options, tokenizer, 20, 500);
+
+  it('is the prompt, before the first window alone', () => {
+    const text = context({ prompt: ' ab ' });
+    expect(text.next()).toEqual({ previous: [32, 97, 98], prefix: [] });
+    text.add([7], 0);
+    expect(text.next().previous).toEqual([]);
+  });
+
+  it('is the prompt and the text, as much as there is room for', () => {
+    const text = context({ prompt: [1, 2], conditionOnPreviousText: true });
+    text.add([3, 4, 5, 6, 7], 0);
+    expect(text.next().previous).toEqual([1, 2, 3, 4, 5, 6, 7]);
+    text.add([8, 9, 10], 0);
+    expect(text.next().previous).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  });
+
+  it('is carried before every window, and never pushed out', () => {
+    const text = context({ prompt: [1, 2], carryPrompt: true, conditionOnPreviousText: true });
+    text.add([3, 4, 5, 6, 7, 8, 9, 10], 0);
+    expect(text.next().previous).toEqual([1, 2, 4, 5, 6, 7, 8, 9, 10]);
+  });
+
+  it('is forgotten after text that was drawn at a high temperature', () => {
+    const text = context({ conditionOnPreviousText: true, promptResetTemperature: 0.5 });
+    text.add([3], 0.4);
+    expect(text.next().previous).toEqual([3]);
+    text.add([4], 0.6);
+    expect(text.next().previous).toEqual([]);
+  });
+
+  it('holds hotwords before every window, but not where a prefix is given', () => {
+    const text = context({ hotwords: 'x', prefix: [5] });
+    expect(text.next()).toEqual({ previous: [], prefix: [5] });
+    expect(text.next()).toEqual({ previous: [32, 120], prefix: [] });
+  });
+
+  it('refuses what is neither text nor tokens', () => {
+    expect(() => context({ prompt: [-1] })).toThrow('Expected prompt to be a text or a list of token ids');
+    expect(() => context({ prefix: 7 as unknown as string })).toThrow('Expected prefix');
+  });
+});
+
+describe('options', () => {
+  let whisper: Whisper;
+  beforeAll(async () => {
+    whisper = await Whisper.load(`${referenceFolder}suppress`, { threads: 2 });
+  });
+  afterAll(() => whisper.dispose());
+
+  it('suppress tokens by number and by class', async () => {
+    const { generation, config, tokenizer } = whisper.model.checkpoint;
+    const mask = (wanted: Parameters<typeof suppressionMask>[2], blank = false) =>
+      suppressionMask(generation, config.vocabulary, wanted, blank, tokenizer);
+    const set = (values: Uint8Array, bit: number) => Array.from(values.keys()).filter((id) => values[id] & bit);
+    const bytes = (text: string) => [...Buffer.from(text)];
+    expect(set(await mask(['default']), 1)).toEqual(generation.suppressTokens);
+    expect(set(await mask([3, 9]), 1)).toEqual([3, 9]);
+    expect(set(await mask([]), 3)).toEqual([]);
+    expect(set(await mask([], true), 2)).toEqual([...generation.beginSuppressTokens].sort((a, b) => a - b));
+    expect(set(await mask(['numerals']), 1)).toEqual(bytes('$%0123456789'));
+    // Every byte is a token here: of ' -' the first is the space, of a note its first byte.
+    const symbols = set(await mask(['symbols']), 1);
+    expect(symbols).toEqual(
+      expect.arrayContaining(bytes(' "#()*[]{|}~♪').filter((byte) => byte < 128 || byte === 0xe2)),
+    );
+    expect(symbols).not.toEqual(expect.arrayContaining(bytes('a')));
+  });
+
+  it.each<[TranscribeOptions, string]>([
+    [{ beamSize: 17 }, 'Expected beamSize to be a whole number from 1 to 16 but received 17.'],
+    [{ patience: 0 }, 'Expected patience to be a number above 0, 2 at most but received 0.'],
+    [{ bestOf: 1.5 }, 'Expected bestOf to be a whole number'],
+    [{ temperature: [] }, 'Expected temperature to be a number or a list of some'],
+    [{ temperature: [0, -1] }, 'Expected temperature to be a number from 0'],
+    [{ repetitionPenalty: 0 }, 'Expected repetitionPenalty to be a number above 0'],
+    [{ suppressTokens: ['music' as 'symbols'] }, "'default', 'symbols' or 'numerals' but received music"],
+    [{ topLogProbabilities: 65 }, 'Expected topLogProbabilities to be a whole number from 0 to 64'],
+    [{ logProbabilityThreshold: '1' as unknown as number }, 'Expected logProbabilityThreshold to be a number'],
+  ])('%o is refused', async (options, message) => {
+    await expect(whisper.transcribe(new Float32Array(16000), options)).rejects.toThrow(message);
+  });
+
+  it('the same seed draws the same text, another one another', async () => {
+    const samples = Float32Array.from({ length: 32000 }, (_, i) => Math.sin(i * i * 1e-6));
+    const draw = async (seed: number) => {
+      const options = { language: 'en', temperature: 1, noSpeechThreshold: null, seed, timestamps: 'none' } as const;
+      return (await whisper.transcribe(samples, options)).segments[0].tokens;
+    };
+    const first = await draw(1);
+    expect(await draw(1)).toEqual(first);
+    expect(await draw(2)).not.toEqual(first);
+  });
+
+  it('the likeliest tokens come with each place on request', async () => {
+    const samples = Float32Array.from({ length: 32000 }, (_, i) => Math.sin(i * i * 1e-6));
+    const options = { language: 'en', temperature: 0, noSpeechThreshold: null, timestamps: 'none' } as const;
+    for (const beamSize of [1, 3]) {
+      const { segments } = await whisper.transcribe(samples, { ...options, beamSize, topLogProbabilities: 4 });
+      const [{ tokens, top_logprobs: top }] = segments;
+      expect(top).toHaveLength(tokens.length);
+      top!.forEach((ranked, place) => {
+        expect(ranked).toHaveLength(4);
+        const logs = ranked.map(({ logProbability }) => logProbability);
+        expect(logs).toEqual([...logs].sort((a, b) => b - a));
+        if (beamSize === 1) expect(ranked[0].token).toBe(tokens[place]);
+        else expect(ranked.map(({ token }) => token)).toContain(tokens[place]);
+      });
+    }
+  });
+});
