@@ -32,11 +32,17 @@ export interface ExperimentResult {
 
 const format = 'onehead-profile-1';
 
+/** Seven digits are more than any clock tells. */
+const rounded = (_: string, value: unknown): unknown =>
+  typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(7)) : value;
+
 /** Writes results whole or not at all, so that an interrupt leaves the file before. */
 export async function writeResults(file: string, experiments: readonly ExperimentResult[]): Promise<void> {
   const temporary = `${file}.${process.pid}.partial`;
   try {
-    await writeFile(temporary, `${JSON.stringify({ format, experiments }, null, 1)}\n`);
+    // A row a line, more or less: strings hold no line breaks.
+    const text = JSON.stringify({ format, experiments }, rounded, 1).replace(/\n {5,}/g, '');
+    await writeFile(temporary, `${text}\n`);
     await rename(temporary, file);
   } catch (cause) {
     throw new OneheadError(

@@ -75,8 +75,8 @@ export const experiment = defineExperiment<Own>({
   name: 'generate',
   title: 'Generation with a GPT-2-shaped model',
   about:
-    'BigCode’s generation experiment: 24 layers, 16 heads of 64, 50257 tokens, batch 8, a prompt of 16, to 1024 tokens; greedy here, sampled ' +
-    'there. The three types are the algorithms of that name in prompt and steps; “auto” is what onehead takes by itself.',
+    'BigCode’s generation experiment: 24 layers, 16 heads of 64, 50257 tokens, batch 8, a prompt of 16, to 1024 tokens, ' +
+    'greedy. The three types are the algorithms of that name in prompt and steps; “auto” is what onehead takes by itself.',
   full: {
     layers: 24,
     heads: 16,

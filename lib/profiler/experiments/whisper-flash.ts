@@ -45,7 +45,7 @@ export const experiment = defineExperiment<Own>({
             const { tokens, share } = effortOf(batch, wanted);
             const config = withDecoderLayers(shape(model), depth);
             const built = Object.entries(variants).map(([name, attention]) => ({ name, config, attention }));
-            const effort = { batch, tokens, repeats: Math.ceil(share * repeats) };
+            const effort = { batch, tokens, repeats: Math.max(Math.min(3, repeats), Math.ceil(share * repeats)) };
             return measureVariants(context, { model, decoderLayers: depth, batch, tokens }, built, effort);
           },
         })),

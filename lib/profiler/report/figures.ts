@@ -27,10 +27,15 @@ export function panels(
   { columns = 2, independent = [] }: { columns?: number; independent?: readonly ('x' | 'y')[] } = {},
 ): Record<string, unknown> {
   const order = [...new Set(values.map(({ panel }) => panel))];
+  // Whole rows where that goes, since axes are drawn for the empty places of the last one too.
+  const most = Math.min(columns, Math.max(1, order.length));
+  const whole = Array.from({ length: most }, (_, i) => most - i).find(
+    (count) => count > 1 && order.length % count === 0,
+  );
   return {
     data: { values },
     facet: { field: 'panel', type: 'nominal', title: null, sort: order },
-    columns: Math.min(columns, Math.max(1, order.length)),
+    columns: whole ?? most,
     resolve: { scale: Object.fromEntries(independent.map((axis) => [axis, 'independent'])) },
     spec,
   };
@@ -53,8 +58,9 @@ export function digits(value: number): string {
   return size === 0 ? '0' : value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2);
 }
 
-/** The median, and how far the end of its interval is that lies farther away. */
-export function spread({ median, low, high }: Statistics): string {
+/** The median, and how far the end of its interval is that lies farther away; a single sample has none. */
+export function spread({ median, low, high, count }: Statistics): string {
+  if (count === 1) return duration(median);
   return `${duration(median)} ±${(100 * (Math.max(high - median, median - low) / median)).toFixed(0)}%`;
 }
 

@@ -53,7 +53,7 @@ export function whisperFlashCharts({ rows }: ExperimentResult): Chart[] {
       name: 'whisper-flash-decode',
       title: 'Decoding alone',
       caption:
-        'One query row a sequence: a kernel made for many rows has nothing to save there, which is why the source saw memory-efficient attention lose; “auto” splits the keys instead.',
+        'One query row a sequence: a kernel made for many rows has no scores to save there; “auto” splits the keys instead.',
       spec: bars(time, 'decode'),
     },
     {
