@@ -24,6 +24,7 @@ export type { GenerationConfig, PreprocessorConfig, WhisperConfig } from './whis
 export { countErrors, type ErrorCounts, errorRate, type TextErrors, textErrors } from './evaluate/errors.js';
 export { normalizeBasic, normalizeEnglish } from './evaluate/normalize.js';
 export { type Format, type FormatName, type FormatOptions, formats } from './formats/index.js';
+export type { VadOptions } from './vad/detector.js';
 export type { DecodingOptions } from './whisper/decoding.js';
 export { type GenerateOptions, type Generation, WhisperModel } from './whisper/model.js';
 export type { Timings } from './whisper/job.js';
@@ -32,6 +33,7 @@ export type { SymbolClass } from './whisper/suppression.js';
 export type {
   DataType,
   LoadOptions,
+  PartialText,
   Segment,
   Task,
   TimestampMode,

@@ -35,6 +35,8 @@ export class Job {
   readonly timings: Timings = { audio: 0, features: 0, encode: 0, decode: 0 };
   /** Seconds of audio read so far: the whole recording at the end. */
   duration = 0;
+  /** The recording's time of a time in what is decoded: another one where silence was left out. */
+  toRecording: (seconds: number, isEnd: boolean) => number = (seconds) => seconds;
   #segments = 0;
 
   private constructor(
@@ -72,10 +74,27 @@ export class Job {
     for (const [stage, milliseconds] of Object.entries(stages)) this.timings[stage as keyof Timings] += milliseconds;
   }
 
-  /** Public segments of a window that begins at frame `seek`; those without length or text are left out. */
-  segments(seek: number, segments: readonly WindowSegment[], attempt: Attempt): Segment[] {
+  /** Tells whoever wants to know of text that grows. `begins` are the windows' first samples. */
+  partial(begins: readonly number[]): ((tokens: number[][]) => void) | undefined {
+    const { onPartial } = this.options;
+    const { sampleRate } = this.model.checkpoint.preprocessor;
+    if (!onPartial) return undefined;
+    return (tokens) => {
+      tokens.forEach((written, window) => {
+        const text = this.tokenizer.decode(written);
+        // A character may be spread over tokens: what is not whole yet is left for the next time.
+        const whole = text.replace(/\ufffd+$/, '');
+        if (whole !== '')
+          onPartial({ start: round(this.toRecording(begins[window] / sampleRate, false)), text: whole });
+      });
+    };
+  }
+
+  /** Public segments of a window that begins at sample `begin`; those without length or text are left out. */
+  segments(begin: number, segments: readonly WindowSegment[], attempt: Attempt): Segment[] {
     const { hop, sampleRate } = this.model.checkpoint.preprocessor;
-    const offset = (seek * hop) / sampleRate;
+    const offset = begin / sampleRate;
+    const seek = Math.round((this.toRecording(offset, false) * sampleRate) / hop);
     let place = 0;
     return segments
       .map(({ start, end, tokens }) => {
@@ -87,8 +106,8 @@ export class Job {
       .map(({ start, end, tokens, text, top }) => ({
         id: this.#segments++,
         seek,
-        start: round(offset + start),
-        end: round(offset + end),
+        start: round(this.toRecording(offset + start, false)),
+        end: round(this.toRecording(offset + end, true)),
         text,
         tokens,
         temperature: attempt.temperature,

@@ -92,14 +92,7 @@ export class WhisperModel {
    */
   static async load(
     nameOrDirectory?: string,
-    {
-      device: kind = 'cpu',
-      dtype = 'auto',
-      threads,
-      onDownload,
-      signal,
-      batch = 1,
-    }: LoadOptions & { batch?: number } = {},
+    { device: kind = 'cpu', dtype = 'auto', threads, onDownload, signal, batch = 1 }: LoadOptions = {},
   ): Promise<WhisperModel> {
     if (!Number.isInteger(batch) || batch < 1) {
       throw new OneheadError(

@@ -53,6 +53,23 @@ export function splitWindow(tokens: readonly number[], frames: number, generatio
   return { segments, advance: advance > 0 ? Math.min(advance, frames) : frames };
 }
 
+/** All segments of a window that is not decoded again: text that is cut off at its end lasts until there. */
+export function splitWhole(
+  tokens: readonly number[],
+  frames: number,
+  generation: GenerationConfig,
+): Pick<WindowResult, 'segments'> {
+  const { segments } = splitWindow(tokens, frames, generation);
+  const rest = tokens.slice(segments.reduce((count, segment) => count + segment.tokens.length, 0));
+  if (!rest.some((id) => id < generation.timestampBegin)) return { segments };
+  const times = rest
+    .filter((id) => id >= generation.timestampBegin)
+    .map((id) => (id - generation.timestampBegin) * timestampSeconds);
+  const end = (frames * timestampSeconds) / timestampFrames;
+  const start = Math.min(times[0] ?? segments.at(-1)?.end ?? 0, end);
+  return { segments: [...segments, { start, end: times.length > 1 ? times[times.length - 1] : end, tokens: rest }] };
+}
+
 /**
  * How much smaller the text is when zlib compresses it: high values tell of repetition. Node's own zlib is a variant that finds no matches of
  * three bytes, which is up to a tenth less than what openai/whisper's threshold was chosen for.

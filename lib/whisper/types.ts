@@ -1,4 +1,5 @@
 /** The public shapes of a transcription: OpenAI's verbose_json. */
+import type { VadOptions } from '../vad/detector.js';
 import type { DecodingOptions } from './decoding.js';
 import type { RankedTokens } from './slots.js';
 
@@ -58,6 +59,8 @@ export interface LoadOptions {
   dtype?: DataType | 'auto';
   /** CPU threads; by default the number of physical cores available. */
   threads?: number;
+  /** Windows that are worked on at once, 1 by default: what long recordings gain from, and what memory grows with. */
+  batch?: number;
   /** Called while a hub model downloads. Bytes. */
   onDownload?: (progress: { file: string; loaded: number; total: number | null }) => void;
   signal?: AbortSignal;
@@ -82,6 +85,26 @@ export interface TranscribeOptions extends DecodingOptions {
   promptResetTemperature?: number;
   /** Upper limit of new tokens in each window. */
   maxNewTokens?: number;
+  /** True, or how: silence is found and left out before anything is decoded. */
+  vad?: boolean | VadOptions;
+  /**
+   * True: windows are cut at silences and as many decoded at once as the model was loaded for (`batch`), which is what happens where that is
+   * more than one. False: one after the other, each seeking on the timestamps of the one before.
+   */
+  batched?: boolean;
   onProgress?: (progress: TranscribeProgress) => void;
+  /** The text of the windows under way, as it grows. */
+  onPartial?: (partial: PartialText) => void;
+  /** Seconds: a window that is still being heard is decoded provisionally for `onPartial` whenever that much was added. */
+  partialInterval?: number;
   signal?: AbortSignal;
+  /** Milliseconds, after which the transcription is rejected with code TIMED_OUT. */
+  timeout?: number;
+}
+
+/** What is known so far of a window; it may change. */
+export interface PartialText {
+  /** Seconds from the start of the audio. */
+  start: number;
+  text: string;
 }

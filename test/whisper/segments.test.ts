@@ -108,14 +108,14 @@ describe('samples', () => {
   };
 
   it('are mirrored before the recording and silent after it', async () => {
-    const window = new SampleWindow(source(5, 2));
+    const window = new SampleWindow(source(5, 2).chunks());
     await window.readTo(100);
     expect(window).toMatchObject({ end: 5, ended: true });
     expect(read(window, -3, 10)).toEqual([3, 2, 1, 0, 1, 2, 3, 4, 0, 0]);
   });
 
   it('keep their places when those behind are dropped', async () => {
-    const window = new SampleWindow(source(300_000, 7000));
+    const window = new SampleWindow(source(300_000, 7000).chunks());
     for (let begin = 0; begin < 290_000; begin += 10_000) {
       await window.readTo(begin + 10_000);
       expect(read(window, begin, 3)).toEqual([begin, begin + 1, begin + 2]);
