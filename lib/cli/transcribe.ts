@@ -68,6 +68,9 @@ function parse(args: string[]): Job {
   if (positionals.filter((file) => file === '-').length > 1) {
     throw new UsageError('Standard input (-) can be read only once; name it once.');
   }
+  const choice = modelChoice(values);
+  // Only words can be marked, so that they are wanted goes without saying.
+  if (values['highlight-words']) choice.transcribe.wordTimestamps = true;
   return {
     files: positionals,
     formats: [...new Set(chosen)],
@@ -80,7 +83,7 @@ function parse(args: string[]): Job {
     outputDirectory: values['output-dir'],
     stream: values.stream,
     quiet: values.quiet,
-    ...modelChoice(values),
+    ...choice,
   };
 }
 

@@ -71,6 +71,13 @@ export async function* batched(job: Job, samples: SampleWindow, speech: SpeechSo
       { argument: 'conditionOnPreviousText' },
     );
   }
+  if (options.hallucinationSilenceThreshold !== undefined) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      'Windows that are decoded at once are cut at silences, and cannot skip more of them: leave out hallucinationSilenceThreshold, or set batched to false.',
+      { argument: 'hallucinationSilenceThreshold' },
+    );
+  }
   const context = new TextContext(options, job.tokenizer, config.targetPositions, config.vocabulary);
   const meter = new PeakMeter(model, samples);
   const cutter = new Cutter(job, samples, speech);
@@ -89,7 +96,11 @@ export async function* batched(job: Job, samples: SampleWindow, speech: SpeechSo
       if (range) samples.fill(into, range.begin - fftSize / 2, range.end);
       else into.fill(0);
     };
-    const requests = current.map(({ begin }) => ({ ...context.next(), seed: Math.round(begin / hop) }));
+    const requests = current.map(({ begin, end }) => ({
+      ...context.next(),
+      seed: Math.round(begin / hop),
+      frames: Math.floor((end - begin) / hop / 2),
+    }));
     const peaks = current.map(() => meter.peak);
     const begins = current.map(({ begin }) => begin);
     // The next windows are read and cut while these are decoded.
@@ -105,7 +116,7 @@ export async function* batched(job: Job, samples: SampleWindow, speech: SpeechSo
       const whole: WindowSegment = { start: 0, end: (end - begin) / sampleRate, tokens: attempt.tokens };
       const split =
         settings.timestamps === 'segment' ? splitWhole(attempt.tokens, frames, generation).segments : [whole];
-      return job.segments(begin, split, attempt);
+      return job.publish(job.draft(begin, split, attempt));
     });
     const done = current[current.length - 1].end;
     samples.drop(done - fftSize);

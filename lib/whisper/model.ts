@@ -8,7 +8,7 @@ import { CrossCache } from './cross-cache.js';
 import { type DecodeCall, Decoder } from './decoder.js';
 import { type Decoding, type DecodingOptions, integerIn, resolveDecoding } from './decoding.js';
 import { recordEncoder } from './encoder.js';
-import { type Attempt, decodeWithFallback } from './fallback.js';
+import { decodeWithFallback, type Attempt as WindowAttempt } from './fallback.js';
 import { FeatureExtractor, type WindowFiller } from './features.js';
 import { bundledModel, resolveModel } from './hub.js';
 import { loadParameters, type Parameters } from './parameters.js';
@@ -31,10 +31,13 @@ export interface GenerateOptions extends DecodingOptions {
   signal?: AbortSignal;
 }
 
-/** What `decode` gives for one window. */
-export interface Generation extends Omit<Attempt, 'compressionRatio'> {
+/** A window's text, how it was found, and its language. @internal */
+export interface Attempt extends WindowAttempt {
   language: string | null;
 }
+
+/** What `decode` gives for one window. */
+export type Generation = Omit<Attempt, 'compressionRatio'>;
 
 /** What is the same for all windows that are decoded together. @internal */
 export interface WindowSettings {
@@ -54,6 +57,8 @@ export interface WindowRequest {
   previous?: readonly number[];
   prefix?: readonly number[];
   seed?: number;
+  /** Audio positions with sound; all unless given. */
+  frames?: number;
 }
 
 export class WhisperModel {
@@ -343,7 +348,7 @@ export class WhisperModel {
     windows: readonly WindowRequest[],
     settings: WindowSettings,
     call: DecodeCall,
-  ): Promise<(Attempt & { language: string | null })[]> {
+  ): Promise<Attempt[]> {
     const { generation, config } = this.checkpoint;
     const { task, timestamps, decoding } = settings;
     await this.#cross.project(call.signal);
@@ -359,7 +364,14 @@ export class WhisperModel {
       const usual = generation.maxLength - (begin.prompt.length - begin.startIndex) - begin.prefix.length;
       const maximum = integerIn('maxNewTokens', settings.maxNewTokens ?? Math.min(room, Math.max(1, usual)), 0, room);
       const minimum = integerIn('minNewTokens', settings.minNewTokens ?? 0, 0, maximum);
-      return { ...begin, minimum, maximum, timestamps: timestamps === 'segment', seed: window.seed };
+      return {
+        ...begin,
+        minimum,
+        maximum,
+        timestamps: timestamps === 'segment',
+        seed: window.seed,
+        frames: window.frames,
+      };
     });
     const textOf = settings.textOf ?? (() => '');
     const attempts = await decodeWithFallback((group) => this.#decoder(group), requests, decoding, textOf, call);

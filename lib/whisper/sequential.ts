@@ -1,11 +1,42 @@
 /** Long audio, one window after the other: they seek along the recording by the timestamps that the model writes, as openai/whisper does. */
 import { TextContext } from './context.js';
 import { isSkipped } from './fallback.js';
-import { type Job, type Outcome, round } from './job.js';
+import { type GuardedWindow, guard } from './hallucination.js';
+import { type Draft, type Job, type Outcome, round } from './job.js';
 import { PeakMeter } from './peak.js';
 import type { SampleWindow } from './samples.js';
 import { splitWindow, type WindowSegment } from './segments.js';
 import type { Segment } from './types.js';
+
+/**
+ * Frames to go forward where words are known: where no timestamp says it better, from the last word on; and past silence beside text that
+ * looks invented, which is taken out of `drafts`. openai/whisper's transcribe, which goes on from the last word in any case: our words come
+ * from the pass that decoded them, and their ends are less exact than the timestamps that the model wrote.
+ */
+function goOn(
+  drafts: Draft[],
+  window: GuardedWindow,
+  { loneEnd, untimed }: { loneEnd: boolean; untimed: boolean },
+  threshold: number | undefined,
+  usual: number,
+  frames: number,
+  seek: number,
+): number {
+  const framesTo = (seconds: number) => Math.round((seconds / window.duration) * frames) - seek;
+  const lastWord = drafts.flatMap(({ words = [] }) => words).at(-1);
+  const end = lastWord?.end ?? drafts.at(-1)?.end;
+  let advance = usual;
+  if (!loneEnd && end !== undefined && end > window.begin && (untimed || threshold !== undefined)) {
+    const silent = threshold !== undefined && window.windowEnd - end <= threshold;
+    advance = silent ? frames : framesTo(end);
+  }
+  if (threshold !== undefined) {
+    const { kept, goOn: place } = guard(drafts, window, threshold);
+    drafts.length = kept;
+    if (place !== null) advance = framesTo(place);
+  }
+  return Math.max(1, Math.min(advance, frames));
+}
 
 /** Yields what each window gave. Timings of reading the audio include waiting for a stream. */
 export async function* sequential(job: Job, samples: SampleWindow, lookAheadSeconds: number): AsyncGenerator<Outcome> {
@@ -23,9 +54,12 @@ export async function* sequential(job: Job, samples: SampleWindow, lookAheadSeco
     job.spend({ features: performance.now() - measuring });
     const fill = (into: Float32Array) => samples.fill(into, begin - fftSize / 2);
     const { decoding } = settings;
-    const chosen = provisional ? { ...settings, decoding: { ...decoding, beamSize: 1, temperatures: [0] } } : settings;
+    const chosen = provisional
+      ? { ...settings, decoding: { ...decoding, beamSize: 1, temperatures: [0], words: false } }
+      : settings;
     const call = { signal, onTokens: job.partial([begin]) };
-    const requests = [{ ...request, seed: begin / hop }];
+    const frames = Math.min(windowFrames, Math.floor((samples.end - begin) / hop));
+    const requests = [{ ...request, seed: begin / hop, frames: Math.floor(frames / 2) }];
     const { generations, timings } = await model.transcribeWindows(fill, [meter.peak], requests, chosen, call);
     job.spend(timings);
     return generations[0];
@@ -59,9 +93,30 @@ export async function* sequential(job: Job, samples: SampleWindow, lookAheadSeco
       const split =
         settings.timestamps === 'segment'
           ? splitWindow(attempt.tokens, Math.max(1, frames), generation)
-          : { segments: [whole], advance };
-      segments = job.segments(begin, split.segments, attempt);
+          : { segments: [whole], advance, loneEnd: false };
+      const lastEnd = job.speechEnd;
+      const drafts = job.draft(begin, split.segments, attempt);
       advance = split.advance;
+      if (settings.decoding.words) {
+        const window = {
+          begin: begin / sampleRate,
+          duration: (frames * hop) / sampleRate,
+          windowEnd: (begin + windowSamples) / sampleRate,
+          audioEnd: samples.ended ? samples.end / sampleRate : Number.POSITIVE_INFINITY,
+          lastEnd,
+        };
+        advance = goOn(
+          drafts,
+          window,
+          { loneEnd: split.loneEnd, untimed: settings.timestamps === 'none' },
+          options.hallucinationSilenceThreshold,
+          advance,
+          frames,
+          seek,
+        );
+        job.speechEnd = drafts.at(-1)?.end ?? lastEnd;
+      }
+      segments = job.publish(drafts);
       context.add(
         segments.flatMap(({ tokens }) => tokens),
         attempt.temperature,

@@ -17,6 +17,8 @@ export interface SlotRequest {
   startIndex: number;
   /** What tokens are drawn with, where they are. */
   seed?: number;
+  /** Audio positions with sound, for times of words; all unless given. */
+  frames?: number;
 }
 
 /** How the windows are searched. */

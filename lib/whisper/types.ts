@@ -25,6 +25,8 @@ export interface Segment {
   avg_logprob: number;
   compression_ratio: number;
   no_speech_prob: number;
+  /** Where it was found for each window. */
+  language?: string;
   /** Where times of words were asked for. */
   words?: Word[];
   /** The likeliest tokens at each of `tokens`' places, where they were asked for. */
@@ -77,6 +79,11 @@ export interface TranscribeOptions extends DecodingOptions {
   carryPrompt?: boolean;
   /** Text (or token ids) that the first window begins with. */
   prefix?: string | readonly number[];
+  /** Marks that are joined to the word after them, and to the one before; openai/whisper's unless given. */
+  prependPunctuations?: string;
+  appendPunctuations?: string;
+  /** Seconds: with words, silence longer than this is skipped where the text beside it looks invented. */
+  hallucinationSilenceThreshold?: number;
   /** Words to expect, put before every window. */
   hotwords?: string;
   /** True: each window is told the text before it, which keeps names alike and lets errors spread. False by default. */

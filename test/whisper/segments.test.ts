@@ -71,6 +71,7 @@ describe('the prompt', () => {
     beginSuppressTokens: [],
     forcedDecoderIds: [],
     maxInitialTimestamp: null,
+    alignmentHeads: [],
     maxLength: 20,
   };
 
