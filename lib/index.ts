@@ -32,6 +32,7 @@ export type { RankedTokens } from './whisper/slots.js';
 export type { SymbolClass } from './whisper/suppression.js';
 export type {
   DataType,
+  DetectedLanguage,
   LoadOptions,
   PartialText,
   Segment,

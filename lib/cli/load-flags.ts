@@ -9,6 +9,8 @@ export const modelHelp = `  --model DIR|NAME       folder or hub name of a Whisp
   --dtype TYPE           auto, float32 or bfloat16 (default: auto)
   --threads N            CPU threads (default: the cores that may be used)
   --language LANGUAGE    code or English name (default: detected)
+  --language-detection-windows N
+                         windows at the beginning that the language is detected from (default: 1)
   --task TASK            transcribe or translate (to English)
   --timestamps MODE      segment or none (default: segment)
   --max-new-tokens N     upper limit for each window
@@ -22,6 +24,7 @@ export const modelFlags = {
   dtype: { type: 'string' },
   threads: { type: 'string' },
   language: { type: 'string' },
+  'language-detection-windows': { type: 'string' },
   task: { type: 'string' },
   timestamps: { type: 'string' },
   'max-new-tokens': { type: 'string' },
@@ -62,6 +65,10 @@ export function modelChoice(values: Values): ModelChoice {
       task: task === undefined ? undefined : oneOf('--task', task, ['transcribe', 'translate']),
       timestamps: timestamps === undefined ? undefined : oneOf('--timestamps', timestamps, ['none', 'segment']),
       maxNewTokens: positiveInteger('--max-new-tokens', text(values['max-new-tokens'])),
+      languageDetectionWindows: positiveInteger(
+        '--language-detection-windows',
+        text(values['language-detection-windows']),
+      ),
       vad: values.vad === true ? true : undefined,
       timeout: values.timeout === undefined ? undefined : 1000 * numeric(values, 'timeout')!,
     },

@@ -4,6 +4,7 @@ import type { SpeechSource } from '../vad/speech.js';
 import { TextContext } from './context.js';
 import { isSkipped } from './fallback.js';
 import { type Job, type Outcome, round } from './job.js';
+import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
 import type { SampleWindow } from './samples.js';
 import { splitWhole, type WindowSegment } from './segments.js';
@@ -82,6 +83,7 @@ export async function* batched(job: Job, samples: SampleWindow, speech: SpeechSo
   const meter = new PeakMeter(model, samples);
   const cutter = new Cutter(job, samples, speech);
 
+  await detectFirst(job, samples, meter);
   const reading = performance.now();
   let ranges = await cutter.take(model.batch);
   job.spend({ audio: performance.now() - reading });
@@ -109,6 +111,7 @@ export async function* batched(job: Job, samples: SampleWindow, speech: SpeechSo
       cutter.take(model.batch),
     ]);
     job.spend(timings);
+    job.settle(generations[0].language);
     const segments = generations.flatMap((attempt, index) => {
       const { begin, end } = current[index];
       if (isSkipped(attempt, settings.decoding)) return [];

@@ -43,7 +43,9 @@ export class Job {
   /** Seconds: where the last word ended. */
   speechEnd = 0;
   /** True where each window's language is found and told. */
-  languages = false;
+  readonly languages: boolean;
+  /** The recording's language, once it is known. */
+  language: string | null;
   #segments = 0;
 
   private constructor(
@@ -56,6 +58,14 @@ export class Job {
     this.options = options;
     this.settings = settings;
     this.tokenizer = tokenizer;
+    this.language = settings.language;
+    this.languages = (options.languagePerSegment ?? false) && settings.language === null;
+  }
+
+  /** Takes a language that was detected; later windows go by it unless each has its own. */
+  settle(language: string | null): void {
+    this.language ??= language;
+    if (!this.languages) this.settings.language ??= language;
   }
 
   /** Checks the options. Throws OneheadError INVALID_ARGUMENT. */

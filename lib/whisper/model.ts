@@ -11,6 +11,7 @@ import { recordEncoder } from './encoder.js';
 import { decodeWithFallback, type Attempt as WindowAttempt } from './fallback.js';
 import { FeatureExtractor, type WindowFiller } from './features.js';
 import { bundledModel, resolveModel } from './hub.js';
+import { likeliestLanguage } from './languages.js';
 import { loadParameters, type Parameters } from './parameters.js';
 import { checkLanguage, checkTask, checkTimestamps, windowPrompt } from './prompt.js';
 import type { DataType, LoadOptions, Task, TimestampMode } from './types.js';
@@ -315,31 +316,48 @@ export class WhisperModel {
   }
 
   /** The most probable language of each window of encoder output: its code. Throws OneheadError for an English-only model. */
-  detectLanguage(encoded: Tensor, signal?: AbortSignal): Promise<string[]> {
+  async detectLanguage(encoded: Tensor, signal?: AbortSignal): Promise<string[]> {
+    const all = await this.languageProbabilities(encoded, signal);
+    return all.map((probabilities) => likeliestLanguage(probabilities)[0]);
+  }
+
+  /** How probable each language is, by its code, for each window of encoder output. Throws OneheadError for an English-only model. */
+  languageProbabilities(encoded: Tensor, signal?: AbortSignal): Promise<Map<string, number>[]> {
     return this.#exclusive(async () => {
-      if (!this.checkpoint.generation.multilingual) {
-        throw new OneheadError('NOT_SUPPORTED', 'This model writes English only and cannot detect languages.');
-      }
+      this.#checkMultilingual();
       const count = await this.#take(encoded, this.#encoded, 'encoded');
       await this.#cross.project(signal);
       return this.#detect(count, signal);
     });
   }
 
-  async #detect(count: number, signal?: AbortSignal): Promise<string[]> {
+  /** The same from samples, one window; as `transcribeWindows` takes them. @internal */
+  windowLanguage(fill: (into: Float32Array) => void, peak: number, signal?: AbortSignal): Promise<Map<string, number>> {
+    return this.#exclusive(async () => {
+      this.#checkMultilingual();
+      await this.#extractor.run(fill, this.#padded([peak]), signal);
+      await this.#encode.run({ signal });
+      await this.#cross.project(signal);
+      return (await this.#detect(1, signal))[0];
+    });
+  }
+
+  #checkMultilingual(): void {
+    if (this.checkpoint.generation.multilingual) return;
+    throw new OneheadError('NOT_SUPPORTED', 'This model writes English only and cannot detect languages.');
+  }
+
+  async #detect(count: number, signal?: AbortSignal): Promise<Map<string, number>[]> {
     const { generation, config } = this.checkpoint;
     const logits = await this.#decoder().startLogits(generation.startToken, signal);
     return Array.from({ length: count }, (_, slot) => {
-      const row = logits.subarray(slot * config.vocabulary, (slot + 1) * config.vocabulary);
-      let best = '';
-      let highest = Number.NEGATIVE_INFINITY;
-      for (const [language, id] of generation.languages) {
-        if (row[id] > highest) {
-          highest = row[id];
-          best = language;
-        }
-      }
-      return best;
+      const scores = Array.from(generation.languages, ([code, id]): [string, number] => [
+        code,
+        logits[slot * config.vocabulary + id],
+      ]);
+      const highest = Math.max(...scores.map(([, score]) => score));
+      const total = scores.reduce((sum, [, score]) => sum + Math.exp(score - highest), 0);
+      return new Map(scores.map(([code, score]) => [code, Math.exp(score - highest) / total]));
     });
   }
 
@@ -354,7 +372,7 @@ export class WhisperModel {
     await this.#cross.project(call.signal);
     const detect = settings.language === null && generation.multilingual && generation.languages.size > 0;
     const languages = detect
-      ? await this.#detect(windows.length, call.signal)
+      ? (await this.#detect(windows.length, call.signal)).map((all) => likeliestLanguage(all)[0])
       : windows.map(() => settings.language ?? (generation.multilingual ? null : 'en'));
     const requests = windows.map((window, index) => {
       const options = { language: languages[index], task, timestamps };

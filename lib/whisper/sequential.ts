@@ -3,6 +3,7 @@ import { TextContext } from './context.js';
 import { isSkipped } from './fallback.js';
 import { type GuardedWindow, guard } from './hallucination.js';
 import { type Draft, type Job, type Outcome, round } from './job.js';
+import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
 import type { SampleWindow } from './samples.js';
 import { splitWindow, type WindowSegment } from './segments.js';
@@ -65,6 +66,7 @@ export async function* sequential(job: Job, samples: SampleWindow, lookAheadSeco
     return generations[0];
   };
 
+  if ((options.languageDetectionWindows ?? 1) > 1) await detectFirst(job, samples, meter);
   for (let seek = 0; ; ) {
     signal?.throwIfAborted();
     const begin = seek * hop;
@@ -85,7 +87,7 @@ export async function* sequential(job: Job, samples: SampleWindow, lookAheadSeco
     if (samples.end === 0 || (frames < 1 && seek > 0)) return;
 
     const attempt = await decode(begin, request, false);
-    settings.language ??= attempt.language;
+    job.settle(attempt.language);
     let segments: Segment[] = [];
     let advance = Math.max(1, frames);
     if (!isSkipped(attempt, settings.decoding)) {

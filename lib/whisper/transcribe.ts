@@ -5,10 +5,13 @@ import { SpeechSource } from '../vad/speech.js';
 import { readAhead } from './ahead.js';
 import { batched } from './batched.js';
 import { Job, type Outcome, round, type Timings } from './job.js';
+import { detectFirst } from './language.js';
+import { likeliestLanguage } from './languages.js';
 import type { WhisperModel } from './model.js';
+import { PeakMeter } from './peak.js';
 import { SampleWindow } from './samples.js';
 import { sequential } from './sequential.js';
-import type { Segment, TranscribeOptions, Transcription } from './types.js';
+import type { DetectedLanguage, Segment, TranscribeOptions, Transcription } from './types.js';
 
 /**
  * Seconds that are read ahead of the window, to know the loudest sound that features are measured against: the reference knows the
@@ -41,6 +44,9 @@ export function limited({ signal, timeout }: TranscribeOptions): { signal?: Abor
   };
 }
 
+const nothingHeard = () =>
+  new OneheadError('AUDIO_INVALID', 'The audio contains no samples; give a recording with sound in it.');
+
 /** Outcomes in order. `live`: nothing is waited for that is not needed, since the audio may come as it is spoken. */
 export async function* outcomes(job: Job, source: AudioSource, live: boolean): AsyncGenerator<Outcome> {
   const { model, options } = job;
@@ -59,7 +65,7 @@ export async function* outcomes(job: Job, source: AudioSource, live: boolean): A
       yield outcome;
     }
     if (samples.end === 0 && !speech?.heard) {
-      throw new OneheadError('AUDIO_INVALID', 'The audio contains no samples; give a recording with sound in it.');
+      throw nothingHeard();
     }
     job.duration = round((speech ? speech.heard : samples.end) / sampleRate);
   } finally {
@@ -84,12 +90,29 @@ export async function transcribe(
   }
   return {
     task: job.settings.task,
-    language: job.settings.language ?? 'en',
+    language: job.language ?? 'en',
     duration: job.duration,
     text: segments.map(({ text }) => text).join(''),
     segments,
     timings: job.timings,
   };
+}
+
+/** The language of a recording's beginning. */
+export async function detectLanguage(
+  model: WhisperModel,
+  source: AudioSource,
+  options: TranscribeOptions = {},
+): Promise<DetectedLanguage> {
+  if (!model.checkpoint.generation.multilingual) {
+    throw new OneheadError('NOT_SUPPORTED', 'This model writes English only and cannot detect languages.');
+  }
+  const job = await Job.open(model, { languageDetectionWindows: 5, ...options, language: undefined });
+  const samples = new SampleWindow(source.chunks());
+  const probabilities = await detectFirst(job, samples, new PeakMeter(model, samples));
+  if (!probabilities) throw nothingHeard();
+  const [language, probability] = likeliestLanguage(probabilities);
+  return { language, probability, probabilities: Object.fromEntries(probabilities) };
 }
 
 /** The segments of a recording as they are ready. */

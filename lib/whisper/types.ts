@@ -71,6 +71,12 @@ export interface LoadOptions {
 export interface TranscribeOptions extends DecodingOptions {
   /** A language code ('en') or name ('english'); detected when absent. */
   language?: string;
+  /** Windows at the beginning that the language is detected from, fewer where one is sure; 1 by default. */
+  languageDetectionWindows?: number;
+  /** A language of this probability is sure; 0.5 by default. */
+  languageDetectionThreshold?: number;
+  /** True: each window's language is detected, and told with its segments. */
+  languagePerSegment?: boolean;
   task?: Task;
   timestamps?: TimestampMode;
   /** Text (or token ids) that stands before the first window: names and a style to go by. */
@@ -107,6 +113,14 @@ export interface TranscribeOptions extends DecodingOptions {
   signal?: AbortSignal;
   /** Milliseconds, after which the transcription is rejected with code TIMED_OUT. */
   timeout?: number;
+}
+
+/** What `Whisper.detectLanguage` gives. */
+export interface DetectedLanguage {
+  language: string;
+  probability: number;
+  /** Of every language that the model knows, by its code. */
+  probabilities: Record<string, number>;
 }
 
 /** What is known so far of a window; it may change. */

@@ -1,8 +1,8 @@
 import { type AudioInput, type AudioSource, openAudio } from '../audio/index.js';
 import type { Timings } from './job.js';
 import { WhisperModel } from './model.js';
-import { limited, stream, transcribe } from './transcribe.js';
-import type { LoadOptions, Segment, TranscribeOptions, Transcription } from './types.js';
+import { detectLanguage, limited, stream, transcribe } from './transcribe.js';
+import type { DetectedLanguage, LoadOptions, Segment, TranscribeOptions, Transcription } from './types.js';
 
 /** Speech to text: a loaded model with everything around it. */
 export class Whisper {
@@ -52,6 +52,28 @@ export class Whisper {
       const source = await this.#open(audio, signal);
       try {
         yield* stream(this.model, source, { ...options, signal });
+      } finally {
+        await source.close();
+      }
+    } finally {
+      end();
+    }
+  }
+
+  /** The language of a recording, from up to five windows of its beginning (`languageDetectionWindows`). NOT_SUPPORTED for an English-only model. */
+  async detectLanguage(
+    audio: AudioInput,
+    options: Pick<
+      TranscribeOptions,
+      'languageDetectionWindows' | 'languageDetectionThreshold' | 'signal' | 'timeout'
+    > = {},
+  ): Promise<DetectedLanguage> {
+    const { signal, end } = limited(options);
+    try {
+      signal?.throwIfAborted();
+      const source = await this.#open(audio, signal);
+      try {
+        return await detectLanguage(this.model, source, { ...options, signal });
       } finally {
         await source.close();
       }

@@ -124,7 +124,9 @@ describe.each(cases)('%s, as openai/whisper decodes it', (name) => {
         expect(tokens).toEqual(windows[kind][row].tokens);
         expect(times).toHaveLength(tokens.length + 1);
         // One step of 0.02 s, where two ways cost almost the same.
-        windows[kind][row].times!.forEach((time, i) => expect(Math.abs(times![i] - time)).toBeLessThan(0.0201));
+        windows[kind][row].times!.forEach((time, i) => {
+          expect(Math.abs(times![i] - time)).toBeLessThan(0.0201);
+        });
       });
     });
   });
