@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- cpu`: onehead beside what else is installed, in one run on the same pinned cores. Prints a table, stores JSON. ONNX Runtime
+ * `npm run bench -- cpu` (or `decode`, see decode.ts): onehead beside what else is installed, in one run on the same pinned cores. Prints a table, stores JSON. ONNX Runtime
  * is measured where ONEHEAD_ONNXRUNTIME names a folder with npm's onnxruntime-node, transformers where --python has it.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -8,6 +8,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Device } from '../lib/device/device.js';
+import { measureDecoding } from './decode.js';
 import { writeRandomCheckpoint } from './random-checkpoint.js';
 
 const { values, positionals } = parseArgs({
@@ -23,9 +24,10 @@ const { values, positionals } = parseArgs({
     output: { type: 'string' },
   },
 });
-if (positionals[0] !== 'cpu') {
+const kind = positionals[0];
+if (kind !== 'cpu' && kind !== 'decode') {
   console.error(
-    'Usage: npm run bench -- cpu [--models tiny,base,small] [--threads 2] [--cores 2,3] [--python PYTHON] [--output FILE]',
+    'Usage: npm run bench -- cpu|decode [--models tiny,base,small] [--threads 2] [--cores 2,3] [--python PYTHON] [--output FILE]',
   );
   process.exit(2);
 }
@@ -41,18 +43,18 @@ const root = new URL('..', import.meta.url).pathname;
 const threads = Number(values.threads);
 const cores = values.cores ?? Array.from({ length: threads }, (_, i) => cpus().length - threads + i).join(',');
 
-function pinned(command: string[]): Figures | null {
+function pinned<T>(command: string[]): T | null {
   const { status, stdout, stderr } = spawnSync('taskset', ['-c', cores, ...command], { encoding: 'utf8', cwd: root });
   if (status !== 0) {
     console.error(`  left out: ${command.slice(0, 2).join(' ')}: ${stderr.trim().split('\n').at(-1)}`);
     return null;
   }
-  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Figures;
+  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as T;
 }
 
-const measured: { model: string; system: string; dtype: string; figures: Figures }[] = [];
+let measured: object[] = [];
 function measure(model: string, system: string, dtype: string, command: string[]): void {
-  const figures = pinned(command);
+  const figures = pinned<Figures>(command);
   if (!figures) return;
   measured.push({ model, system, dtype, figures });
   const { encoderMilliseconds, decodeMillisecondsPerToken: decode, logMelMilliseconds, peakMemoryMiB } = figures;
@@ -64,47 +66,60 @@ function measure(model: string, system: string, dtype: string, command: string[]
   );
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'onehead-bench-'));
-try {
-  console.log(
-    `${'model'.padEnd(6)} ${'system'.padEnd(13)} ${'dtype'.padEnd(9)}  encoder   tok(25)  tok(256)  log-mel     MiB   (ms, ${threads} threads on cores ${cores})`,
-  );
-  for (const model of values.models.split(',')) {
-    const checkpoint = writeRandomCheckpoint(join(folder, model), model);
-    const repeats = ['--threads', String(threads), '--repeats', values.repeats];
-    for (const dtype of ['bfloat16', 'float32']) {
-      measure(model, 'onehead', dtype, [
-        process.execPath,
-        'bench/measure.mjs',
-        '--model',
-        checkpoint,
-        '--dtype',
-        dtype,
-        ...repeats,
-      ]);
-      measure(model, 'transformers', dtype, [
-        values.python,
-        'bench/peers/transformers_cpu.py',
-        '--model',
-        model,
-        '--dtype',
-        dtype,
-        ...repeats,
-      ]);
+function measureAll(): void {
+  const folder = mkdtempSync(join(tmpdir(), 'onehead-bench-'));
+  try {
+    console.log(
+      `${'model'.padEnd(6)} ${'system'.padEnd(13)} ${'dtype'.padEnd(9)}  encoder   tok(25)  tok(256)  log-mel     MiB   (ms, ${threads} threads on cores ${cores})`,
+    );
+    for (const model of values.models.split(',')) {
+      const checkpoint = writeRandomCheckpoint(join(folder, model), model);
+      const repeats = ['--threads', String(threads), '--repeats', values.repeats];
+      for (const dtype of ['bfloat16', 'float32']) {
+        measure(model, 'onehead', dtype, [
+          process.execPath,
+          'bench/measure.mjs',
+          '--model',
+          checkpoint,
+          '--dtype',
+          dtype,
+          ...repeats,
+        ]);
+        measure(model, 'transformers', dtype, [
+          values.python,
+          'bench/peers/transformers_cpu.py',
+          '--model',
+          model,
+          '--dtype',
+          dtype,
+          ...repeats,
+        ]);
+      }
+      if (process.env.ONEHEAD_ONNXRUNTIME) {
+        const exported = join(folder, `${model}-onnx`);
+        spawnSync(values.python, ['bench/peers/export_onnx.py', '--model', model, exported], {
+          cwd: root,
+          stdio: 'ignore',
+        });
+        measure(model, 'onnxruntime', 'float32', [
+          process.execPath,
+          'bench/peers/onnxruntime.mjs',
+          exported,
+          ...repeats,
+        ]);
+        rmSync(exported, { recursive: true, force: true });
+      }
+      rmSync(checkpoint, { recursive: true });
     }
-    if (process.env.ONEHEAD_ONNXRUNTIME) {
-      const exported = join(folder, `${model}-onnx`);
-      spawnSync(values.python, ['bench/peers/export_onnx.py', '--model', model, exported], {
-        cwd: root,
-        stdio: 'ignore',
-      });
-      measure(model, 'onnxruntime', 'float32', [process.execPath, 'bench/peers/onnxruntime.mjs', exported, ...repeats]);
-      rmSync(exported, { recursive: true, force: true });
-    }
-    rmSync(checkpoint, { recursive: true });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
-} finally {
-  rmSync(folder, { recursive: true, force: true });
+}
+
+if (kind === 'cpu') measureAll();
+else {
+  const { repeats, python } = values;
+  measured = measureDecoding({ models: values.models.split(','), threads: values.threads, repeats, python, pinned });
 }
 
 const commit = execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim();
@@ -122,7 +137,7 @@ const result = {
   settings: { threads, repeats: Number(values.repeats), window: '30 s', batch: 1, weights: 'random' },
   measured,
 };
-const output = values.output ?? join(root, 'bench', 'results', `cpu-${result.date.slice(0, 10)}.json`);
+const output = values.output ?? join(root, 'bench', 'results', `${kind}-${result.date.slice(0, 10)}.json`);
 mkdirSync(join(output, '..'), { recursive: true });
 writeFileSync(output, `${JSON.stringify(result, null, 2)}\n`);
 console.log(`stored in ${output}`);

@@ -1,6 +1,6 @@
 /**
  * `npm run soak`: transcriptions of mixed kinds, some cancelled, one after another; memory after each tenth is stored as JSON and as a plot.
- * Exit status 1 when memory grew: the last fifth's mean over a tenth above the second fifth's.
+ * Exit status 1 when memory grew: the last fifth's mean over a twentieth above the first fifth's, after each kind was done once.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -77,6 +77,16 @@ async function transcribe(number) {
   }
 }
 
+// Every kind once: programs and caches are made when they are first needed, and that is no growth.
+for (const whisper of models) {
+  for (const chosen of options) {
+    const batched = chosen.conditionOnPreviousText ? false : chosen.batched;
+    for (const audio of [join(folder, '13_long_mixed.flac'), noise]) {
+      await whisper.transcribe(audio, { language: 'en', ...chosen, batched });
+    }
+  }
+}
+
 const mebibytes = (bytes) => Math.round((bytes / 2 ** 20) * 10) / 10;
 for (let number = 1; number <= count; ++number) {
   await transcribe(number);
@@ -91,7 +101,7 @@ for (const whisper of models) whisper.dispose();
 
 const mean = (list) => list.reduce((sum, { rss }) => sum + rss, 0) / list.length;
 const fifth = Math.ceil(points.length / 5);
-const growth = mean(points.slice(-fifth)) / mean(points.slice(fifth, 2 * fifth)) - 1;
+const growth = mean(points.slice(-fifth)) / mean(points.slice(0, fifth)) - 1;
 
 /** Lines over the number of transcriptions, as SVG. */
 function plot() {
@@ -131,4 +141,4 @@ writeFileSync(`${output}.svg`, plot());
 console.log(
   `${JSON.stringify(kinds)}; resident memory grew by ${(100 * growth).toFixed(1)} %; stored in ${output}.json and .svg`,
 );
-process.exitCode = growth > 0.1 ? 1 : 0;
+process.exitCode = growth > 0.05 ? 1 : 0;

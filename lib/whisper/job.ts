@@ -1,10 +1,12 @@
 /** One transcription's checked options and what all its windows share. */
-import type { Attempt, WhisperModel, WindowSettings } from './model.js';
+
 import { resolveDecoding } from './decoding.js';
+import type { WhisperModel } from './model.js';
 import { checkLanguage, checkTask, checkTimestamps } from './prompt.js';
 import type { WindowSegment } from './segments.js';
 import type { WhisperTokenizer } from './tokenizer.js';
 import type { Segment, TranscribeOptions } from './types.js';
+import type { Attempt, WindowSettings } from './windows.js';
 import { addWords, mergePunctuations, timeWords, usualPunctuations } from './words.js';
 
 /** Milliseconds that a transcription's stages took. */

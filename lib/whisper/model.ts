@@ -4,17 +4,17 @@ import type { Program } from '../device/program.js';
 import { Tensor } from '../device/tensor.js';
 import { OneheadError } from '../errors.js';
 import { type Checkpoint, readCheckpoint } from './checkpoint.js';
-import { CrossCache } from './cross-cache.js';
-import { type DecodeCall, Decoder } from './decoder.js';
-import { type Decoding, type DecodingOptions, integerIn, resolveDecoding } from './decoding.js';
+import type { WhisperConfig } from './config.js';
+import type { DecodeCall } from './decoder.js';
+import { type DecodingOptions, resolveDecoding } from './decoding.js';
 import { recordEncoder } from './encoder.js';
-import { decodeWithFallback, type Attempt as WindowAttempt } from './fallback.js';
 import { FeatureExtractor, type WindowFiller } from './features.js';
 import { bundledModel, resolveModel } from './hub.js';
 import { likeliestLanguage } from './languages.js';
 import { loadParameters, type Parameters } from './parameters.js';
-import { checkLanguage, checkTask, checkTimestamps, windowPrompt } from './prompt.js';
+import { checkLanguage, checkTask, checkTimestamps } from './prompt.js';
 import type { DataType, LoadOptions, Task, TimestampMode } from './types.js';
+import { type Attempt, WindowDecoder, type WindowRequest, type WindowSettings } from './windows.js';
 
 export interface GenerateOptions extends DecodingOptions {
   /** Code or name; detected for each window when absent and the model is multilingual. */
@@ -32,34 +32,21 @@ export interface GenerateOptions extends DecodingOptions {
   signal?: AbortSignal;
 }
 
-/** A window's text, how it was found, and its language. @internal */
-export interface Attempt extends WindowAttempt {
-  language: string | null;
-}
-
 /** What `decode` gives for one window. */
 export type Generation = Omit<Attempt, 'compressionRatio'>;
 
-/** What is the same for all windows that are decoded together. @internal */
-export interface WindowSettings {
-  /** A code, or null: detected for each window. */
-  language: string | null;
-  task: Task;
-  timestamps: TimestampMode;
-  minNewTokens?: number;
-  maxNewTokens?: number;
-  decoding: Decoding;
-  /** For the compression ratio; without it no text counts as repetitive. */
-  textOf?: (tokens: readonly number[]) => string;
-}
-
-/** What is a window's own. @internal */
-export interface WindowRequest {
-  previous?: readonly number[];
-  prefix?: readonly number[];
-  seed?: number;
-  /** Audio positions with sound; all unless given. */
-  frames?: number;
+function checkedHeads(given: readonly (readonly [number, number])[], { decoder }: WhisperConfig): [number, number][] {
+  const within = (value: number, limit: number) => Number.isInteger(value) && value >= 0 && value < limit;
+  const fits = (pair: unknown) =>
+    Array.isArray(pair) && pair.length === 2 && within(pair[0], decoder.layers) && within(pair[1], decoder.heads);
+  if (!Array.isArray(given) || given.length === 0 || !given.every(fits)) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Expected alignmentHeads to be [layer, head] pairs with layers below ${decoder.layers} and heads below ${decoder.heads}.`,
+      { argument: 'alignmentHeads' },
+    );
+  }
+  return given.map(([layer, head]): [number, number] => [layer, head]);
 }
 
 export class WhisperModel {
@@ -72,9 +59,7 @@ export class WhisperModel {
   readonly #extractor: FeatureExtractor;
   readonly #encoded: Tensor;
   readonly #encode: Program;
-  readonly #cross: CrossCache;
-  /** By the sequences of each window; made when first needed, since each has caches of its own. */
-  readonly #decoders = new Map<number, Decoder>();
+  readonly #windows: WindowDecoder;
   /** Calls run one after another: they share the slots. */
   #queue: Promise<unknown> = Promise.resolve();
   #disposed = false;
@@ -88,7 +73,7 @@ export class WhisperModel {
     const { config, preprocessor } = checkpoint;
     this.#extractor = new FeatureExtractor(device, preprocessor, batch);
     this.#encoded = device.tensor(dtype, [batch, config.sourcePositions, config.width]);
-    this.#cross = new CrossCache(device, config, parameters, dtype, this.#encoded);
+    this.#windows = new WindowDecoder(device, checkpoint, parameters, dtype, this.#encoded);
     this.#encode = recordEncoder(device, config, parameters, dtype, this.#extractor.features, this.#encoded);
   }
 
@@ -98,7 +83,7 @@ export class WhisperModel {
    */
   static async load(
     nameOrDirectory?: string,
-    { device: kind = 'cpu', dtype = 'auto', threads, onDownload, signal, batch = 1 }: LoadOptions = {},
+    { device: kind = 'cpu', dtype = 'auto', threads, onDownload, signal, batch = 1, alignmentHeads }: LoadOptions = {},
   ): Promise<WhisperModel> {
     if (!Number.isInteger(batch) || batch < 1) {
       throw new OneheadError(
@@ -117,13 +102,13 @@ export class WhisperModel {
     const directory =
       nameOrDirectory === undefined ? bundledModel() : await resolveModel(nameOrDirectory, { onDownload, signal });
     const checkpoint = await readCheckpoint(directory);
+    if (alignmentHeads) checkpoint.generation.alignmentHeads = checkedHeads(alignmentHeads, checkpoint.config);
     const device = new Device(kind, { threads });
     try {
       const type = dtype === 'auto' ? device.defaultDtype : dtype;
       const parameters = await loadParameters(device, checkpoint, type);
       const model = new WhisperModel(checkpoint, device, type, parameters, batch);
-      await model.#decoder().prepare();
-      await model.#cross.prepare();
+      await model.#windows.prepare();
       await model.#encode.prepare();
       signal?.throwIfAborted();
       return model;
@@ -131,18 +116,6 @@ export class WhisperModel {
       device.close();
       throw error;
     }
-  }
-
-  #decoder(group = 1): Decoder {
-    let decoder = this.#decoders.get(group);
-    if (!decoder) {
-      const { device, dtype } = this;
-      const { config, generation } = this.checkpoint;
-      const parameters = this.#parameters;
-      decoder = new Decoder({ device, config, generation, parameters, dtype, cross: this.#cross }, group);
-      this.#decoders.set(group, decoder);
-    }
-    return decoder;
   }
 
   /** Runs one call at a time. */
@@ -238,8 +211,7 @@ export class WhisperModel {
           `Expected ${count} rows of tokens, one for each window, but received ${rows.length}.`,
         );
       }
-      await this.#cross.project();
-      const all = await this.#decoder().logits(rows);
+      const all = await this.#windows.logits(rows);
       if (count === this.batch) return all;
       try {
         return await this.#keep(all, count);
@@ -273,7 +245,7 @@ export class WhisperModel {
     return this.#exclusive(async () => {
       const count = await this.#take(encoded, this.#encoded, 'encoded');
       const requests = Array.from({ length: count }, (_, seed) => ({ previous, prefix, seed }));
-      const generations = await this.#decodeWindows(requests, settings, { signal });
+      const generations = await this.#windows.decode(requests, settings, { signal });
       return generations.map(({ compressionRatio, ...rest }) => rest);
     });
   }
@@ -298,7 +270,7 @@ export class WhisperModel {
       const featured = performance.now();
       await this.#encode.run({ signal });
       const encoded = performance.now();
-      const generations = await this.#decodeWindows(requests, settings, call);
+      const generations = await this.#windows.decode(requests, settings, call);
       const decoded = performance.now();
       const timings = { features: featured - started, encode: encoded - featured, decode: decoded - encoded };
       return { generations, timings };
@@ -326,8 +298,7 @@ export class WhisperModel {
     return this.#exclusive(async () => {
       this.#checkMultilingual();
       const count = await this.#take(encoded, this.#encoded, 'encoded');
-      await this.#cross.project(signal);
-      return this.#detect(count, signal);
+      return this.#windows.languages(count, signal);
     });
   }
 
@@ -337,8 +308,7 @@ export class WhisperModel {
       this.#checkMultilingual();
       await this.#extractor.run(fill, this.#padded([peak]), signal);
       await this.#encode.run({ signal });
-      await this.#cross.project(signal);
-      return (await this.#detect(1, signal))[0];
+      return (await this.#windows.languages(1, signal))[0];
     });
   }
 
@@ -347,58 +317,9 @@ export class WhisperModel {
     throw new OneheadError('NOT_SUPPORTED', 'This model writes English only and cannot detect languages.');
   }
 
-  async #detect(count: number, signal?: AbortSignal): Promise<Map<string, number>[]> {
-    const { generation, config } = this.checkpoint;
-    const logits = await this.#decoder().startLogits(generation.startToken, signal);
-    return Array.from({ length: count }, (_, slot) => {
-      const scores = Array.from(generation.languages, ([code, id]): [string, number] => [
-        code,
-        logits[slot * config.vocabulary + id],
-      ]);
-      const highest = Math.max(...scores.map(([, score]) => score));
-      const total = scores.reduce((sum, [, score]) => sum + Math.exp(score - highest), 0);
-      return new Map(scores.map(([code, score]) => [code, Math.exp(score - highest) / total]));
-    });
-  }
-
-  /** Decodes the windows whose encoder output is in the slots. */
-  async #decodeWindows(
-    windows: readonly WindowRequest[],
-    settings: WindowSettings,
-    call: DecodeCall,
-  ): Promise<Attempt[]> {
-    const { generation, config } = this.checkpoint;
-    const { task, timestamps, decoding } = settings;
-    await this.#cross.project(call.signal);
-    const detect = settings.language === null && generation.multilingual && generation.languages.size > 0;
-    const languages = detect
-      ? (await this.#detect(windows.length, call.signal)).map((all) => likeliestLanguage(all)[0])
-      : windows.map(() => settings.language ?? (generation.multilingual ? null : 'en'));
-    const requests = windows.map((window, index) => {
-      const options = { language: languages[index], task, timestamps };
-      const begin = windowPrompt(generation, config.targetPositions, options, window);
-      const room = config.targetPositions - begin.prompt.length - begin.prefix.length;
-      // What max_length counts besides the text is the prompt proper, not the text before it.
-      const usual = generation.maxLength - (begin.prompt.length - begin.startIndex) - begin.prefix.length;
-      const maximum = integerIn('maxNewTokens', settings.maxNewTokens ?? Math.min(room, Math.max(1, usual)), 0, room);
-      const minimum = integerIn('minNewTokens', settings.minNewTokens ?? 0, 0, maximum);
-      return {
-        ...begin,
-        minimum,
-        maximum,
-        timestamps: timestamps === 'segment',
-        seed: window.seed,
-        frames: window.frames,
-      };
-    });
-    const textOf = settings.textOf ?? (() => '');
-    const attempts = await decodeWithFallback((group) => this.#decoder(group), requests, decoding, textOf, call);
-    return attempts.map((attempt, index) => ({ ...attempt, language: languages[index] }));
-  }
-
   /** The decode step's program, for measurements. @internal */
   get step(): Program {
-    return this.#decoder().step();
+    return this.#windows.step;
   }
 
   /** The encoder's program, for measurements. @internal */
@@ -413,8 +334,7 @@ export class WhisperModel {
     this.device.close();
     this.#extractor.dispose();
     this.#encode.dispose();
-    for (const decoder of this.#decoders.values()) decoder.dispose();
-    this.#cross.dispose();
+    this.#windows.dispose();
     this.#encoded.dispose();
     for (const tensor of this.#parameters.all) tensor.dispose();
   }

@@ -239,7 +239,8 @@ export class Slots {
       for (const row of others.slice(0, Math.max(0, group - found.length))) {
         found.push(candidate(request, own, row, lengths[row], cumulative[row]));
       }
-      return found;
+      // Where every token was forbidden no beam is left, but there is a text all the same: what came before.
+      return found.length > 0 ? found : [candidate(request, own, sequences[0], lengths[sequences[0]])];
     });
   }
 

@@ -63,6 +63,11 @@ export interface LoadOptions {
   threads?: number;
   /** Windows that are worked on at once, 1 by default: what long recordings gain from, and what memory grows with. */
   batch?: number;
+  /**
+   * [layer, head] of the cross-attention heads that words are timed by, for a fine-tuned checkpoint that does not name them; otherwise those of
+   * generation_config.json, or all heads of the later half of the layers.
+   */
+  alignmentHeads?: readonly (readonly [number, number])[];
   /** Called while a hub model downloads. Bytes. */
   onDownload?: (progress: { file: string; loaded: number; total: number | null }) => void;
   signal?: AbortSignal;

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { GenerationConfig } from '../../lib/whisper/config.js';
 import { checkLanguage, promptTokens } from '../../lib/whisper/prompt.js';
 import { SampleWindow } from '../../lib/whisper/samples.js';
-import { compressionRatio, splitWindow } from '../../lib/whisper/segments.js';
+import { compressionRatio, splitWhole, splitWindow } from '../../lib/whisper/segments.js';
 
 const generation = { timestampBegin: 100 } as GenerationConfig;
 /** A timestamp token. */
@@ -17,6 +17,7 @@ describe('a window', () => {
         { start: 2.4, end: 5, tokens: [at(2.4), 3, at(5)] },
       ],
       advance: 500,
+      loneEnd: false,
     });
   });
 
@@ -33,9 +34,21 @@ describe('a window', () => {
     expect(splitWindow([at(0.4), 1, at(3)], 700, generation)).toEqual({
       segments: [{ start: 0.4, end: 3, tokens: [at(0.4), 1, at(3)] }],
       advance: 700,
+      loneEnd: true,
     });
     expect(splitWindow([1, 2], 700, generation).segments).toEqual([{ start: 0, end: 7, tokens: [1, 2] }]);
     expect(splitWindow([], 700, generation).advance).toBe(700);
+  });
+
+  it('that is not decoded again keeps the text that is left open', () => {
+    const tokens = [at(0), 1, 2, at(2), at(2.4), 3, at(5), at(5.2), 4];
+    expect(splitWhole(tokens, 1000, generation).segments).toEqual([
+      { start: 0, end: 2, tokens: [at(0), 1, 2, at(2)] },
+      { start: 2.4, end: 5, tokens: [at(2.4), 3, at(5)] },
+      { start: 5.2, end: 10, tokens: [at(5.2), 4] },
+    ]);
+    const closed = [at(0), 1, at(2), at(2), 3, at(6)];
+    expect(splitWhole(closed, 1000, generation).segments).toEqual(splitWindow(closed, 1000, generation).segments);
   });
 
   it('always goes forward, and never past its sound', () => {

@@ -137,6 +137,17 @@ describe('words of the bundled model', () => {
     }
   });
 
+  it('come from the heads that are named', async () => {
+    const file = `${heldout}02_seen.flac`;
+    const times = async (alignmentHeads: [number, number][]) => {
+      using one = await Whisper.load(undefined, { dtype: 'float32', threads: 2, alignmentHeads });
+      const { segments } = await one.transcribe(file, { language: 'en', wordTimestamps: true });
+      return segments.flatMap(({ words }) => words!.map(({ start }) => start));
+    };
+    expect(await times([[1, 0]])).not.toEqual(await times([[0, 1]]));
+    await expect(times([[9, 9]])).rejects.toThrow('Expected alignmentHeads to be [layer, head] pairs');
+  });
+
   it('do not change the text', async () => {
     const file = `${heldout}12_long_seen.flac`;
     const plain = await whisper.transcribe(file, { language: 'en', batched: false });
