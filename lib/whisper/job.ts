@@ -1,6 +1,7 @@
 /** One transcription's checked options and what all its windows share. */
 
-import { resolveDecoding } from './decoding.js';
+import { OneheadError } from '../errors.js';
+import { numberIn, resolveDecoding } from './decoding.js';
 import type { WhisperModel } from './model.js';
 import { checkLanguage, checkTask, checkTimestamps } from './prompt.js';
 import type { WindowSegment } from './segments.js';
@@ -26,6 +27,20 @@ export interface Outcome {
 
 /** A segment before it is given out. */
 export type Draft = Omit<Segment, 'id'>;
+
+function checkNumbers(options: TranscribeOptions): void {
+  const { hallucinationSilenceThreshold: silence, partialInterval, promptResetTemperature } = options;
+  if (partialInterval !== undefined) numberIn('partialInterval', partialInterval, 0, 3600, true);
+  if (promptResetTemperature !== undefined) numberIn('promptResetTemperature', promptResetTemperature, 0, 100);
+  if (silence === undefined) return;
+  numberIn('hallucinationSilenceThreshold', silence, 0, 3600, true);
+  if (options.wordTimestamps) return;
+  throw new OneheadError(
+    'INVALID_ARGUMENT',
+    'The guard against invented text goes by words: set wordTimestamps too, or leave out hallucinationSilenceThreshold.',
+    { argument: 'hallucinationSilenceThreshold' },
+  );
+}
 
 /** Seconds to the hundredth of a millisecond, without floating-point tails such as 2.9600000000000004. */
 export function round(seconds: number): number {
@@ -73,6 +88,7 @@ export class Job {
   /** Checks the options. Throws OneheadError INVALID_ARGUMENT. */
   static async open(model: WhisperModel, options: TranscribeOptions): Promise<Job> {
     const { generation } = model.checkpoint;
+    checkNumbers(options);
     const tokenizer = await model.checkpoint.tokenizer();
     const settings: WindowSettings = {
       task: checkTask(options.task ?? 'transcribe', generation),

@@ -21,9 +21,9 @@ function goOn(
   threshold: number | undefined,
   usual: number,
   frames: number,
-  seek: number,
+  framesPerSecond: number,
 ): number {
-  const framesTo = (seconds: number) => Math.round((seconds / window.duration) * frames) - seek;
+  const framesTo = (seconds: number) => Math.round((seconds - window.begin) * framesPerSecond);
   const lastWord = drafts.flatMap(({ words = [] }) => words).at(-1);
   const end = lastWord?.end ?? drafts.at(-1)?.end;
   let advance = usual;
@@ -114,7 +114,7 @@ export async function* sequential(job: Job, samples: SampleWindow, lookAheadSeco
           options.hallucinationSilenceThreshold,
           advance,
           frames,
-          seek,
+          sampleRate / hop,
         );
         job.speechEnd = drafts.at(-1)?.end ?? lastEnd;
       }
