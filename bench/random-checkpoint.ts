@@ -1,52 +1,24 @@
 /** Random Whisper checkpoints of true shapes, so that speed can be measured where no real weights can be had. */
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { whisperConfigJson } from '../lib/profiler/shapes.js';
 import { parseConfig } from '../lib/whisper/config.js';
 import { checkpointTensors } from '../lib/whisper/weights.js';
 
-interface Size {
-  width: number;
-  layers: number;
-  decoderLayers?: number;
-  heads: number;
-  mels?: number;
-  vocabulary?: number;
-}
-
-export const sizes: Record<string, Size> = {
-  tiny: { width: 384, layers: 4, heads: 6 },
-  base: { width: 512, layers: 6, heads: 8 },
-  small: { width: 768, layers: 12, heads: 12 },
-  medium: { width: 1024, layers: 24, heads: 16 },
-  'large-v3': { width: 1280, layers: 32, heads: 20, mels: 128, vocabulary: 51866 },
-  turbo: { width: 1280, layers: 32, decoderLayers: 4, heads: 20, mels: 128, vocabulary: 51866 },
-};
-
 /** Writes a checkpoint of this size in bfloat16, the same one each time, and gives its folder. */
 export function writeRandomCheckpoint(folder: string, name: string): string {
-  const size = sizes[name];
-  if (!size) throw new Error(`Expected a size among ${Object.keys(sizes).join(', ')} but received '${name}'.`);
-  const vocabulary = size.vocabulary ?? 51865;
-  const json = {
-    model_type: 'whisper',
-    d_model: size.width,
-    encoder_layers: size.layers,
-    decoder_layers: size.decoderLayers ?? size.layers,
-    encoder_attention_heads: size.heads,
-    decoder_attention_heads: size.heads,
-    encoder_ffn_dim: 4 * size.width,
-    decoder_ffn_dim: 4 * size.width,
-    num_mel_bins: size.mels ?? 80,
-    vocab_size: vocabulary,
-    decoder_start_token_id: 50258,
-    eos_token_id: 50257,
-  };
+  const json = whisperConfigJson(name);
+  const vocabulary = json.vocab_size as number;
   const generation = {
     no_timestamps_token_id: vocabulary - 1502,
     lang_to_id: { '<|en|>': 50259 },
     task_to_id: { transcribe: vocabulary - 1506, translate: vocabulary - 1507 },
     is_multilingual: true,
     max_length: 448,
+    decoder_start_token_id: json.decoder_start_token_id,
+    bos_token_id: json.eos_token_id,
+    eos_token_id: json.eos_token_id,
+    pad_token_id: json.eos_token_id,
   };
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'config.json'), JSON.stringify(json));

@@ -45,7 +45,7 @@ const options = [
 ];
 
 const models = await Promise.all(
-  [1, 4].map((batch) => Whisper.load(undefined, { threads: Number(values.threads), batch })),
+  [1, 4].map((batch) => Whisper.load(undefined, { device: 'cpu', threads: Number(values.threads), batch })),
 );
 const kinds = { whole: 0, streamed: 0, abandoned: 0, aborted: 0, late: 0 };
 const points = [];

@@ -1,4 +1,13 @@
 /** onehead: Whisper speech-to-text on its own attention kernels. */
+export {
+  type AttentionCase,
+  type AttentionVariant,
+  type AttentionVariantName,
+  attentionSymbols,
+  attentionVariants,
+  chooseAlgorithm as chooseAttentionAlgorithm,
+  notSupportedReasons as attentionNotSupportedReasons,
+} from './attention/variants.js';
 export type { AudioInput } from './audio/index.js';
 export { Device, type DeviceOptions, MappedFile, type Part, type RecordOptions } from './device/device.js';
 export type { ElementType, Information, TensorData } from './device/native.js';

@@ -1,7 +1,7 @@
 'use strict';
 // The one way in which the addon is built: `npm run build:native`, npm's install, node-gyp (through binding.gyp) and
 // prebuildify all end here.
-//   node scripts/build-native.cjs [--config Release|Debug] [--cuda auto|on|off]
+//   node scripts/build-native.cjs [--config Release|Debug] [--cuda auto|on|off] [--emulated] [--quiet]
 const { spawnSync } = require('node:child_process');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
@@ -10,6 +10,10 @@ const { values } = parseArgs({
   options: {
     config: { type: 'string', default: 'Release' },
     cuda: { type: 'string', default: process.env.ONEHEAD_CUDA ?? 'auto' },
+    // the addon whose CUDA backend runs on the CPU, for tests: build/emulated/Release/onehead.node
+    emulated: { type: 'boolean', default: false },
+    // says something only when it fails
+    quiet: { type: 'boolean', default: false },
   },
 });
 if (!['auto', 'on', 'off'].includes(values.cuda.toLowerCase())) {
@@ -27,8 +31,11 @@ function available(program) {
   return spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0;
 }
 
-const common = ['-l', 'warn', '-d', root, '-O', path.join(root, 'build', 'cmake'), '-B', values.config];
+const folder = path.join(root, 'build', values.emulated ? 'cmake-emulated' : 'cmake');
+const common = ['-l', 'warn', '-d', root, '-O', folder, '-B', values.config];
 common.push(`--CDONEHEAD_CUDA=${values.cuda.toUpperCase()}`);
+if (values.emulated)
+  common.push('--CDONEHEAD_EMULATION=ON', `--CDONEHEAD_OUTPUT=${path.join(root, 'build', 'emulated')}`);
 if (available('ccache')) {
   common.push('--CDCMAKE_CXX_COMPILER_LAUNCHER=ccache', '--CDCMAKE_CUDA_COMPILER_LAUNCHER=ccache');
 }
@@ -36,10 +43,11 @@ if (available('ccache')) {
 function cmake(command) {
   const result = spawnSync(process.execPath, [cmakeJs, command, ...common], {
     cwd: root,
-    stdio: 'inherit',
+    stdio: values.quiet ? 'pipe' : 'inherit',
     env: environment,
   });
   if (result.error) throw result.error;
+  if (result.status !== 0 && values.quiet) console.error(`${result.stdout}${result.stderr}`);
   if (result.status !== 0) {
     console.error(
       '\nThe native addon could not be built; the message above says why. On Debian or Ubuntu `sh scripts/setup.sh` installs what it needs.',

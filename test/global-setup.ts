@@ -1,8 +1,14 @@
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 
-/** Tests of workers, processes and the command run the package as it is published: compiled. */
+const root = new URL('..', import.meta.url).pathname;
+
 export default function setup(): void {
-  execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], {
-    stdio: 'inherit',
-  });
+  const run = (...command: string[]) => execFileSync(process.execPath, command, { cwd: root, stdio: 'inherit' });
+  // Tests of workers, processes and the command run the package as it is published: compiled.
+  run('node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json');
+  // The CUDA backend is tested on the CPU, in an addon of its own. Where the package's own binary is used nothing can be compiled.
+  if (process.env.ONEHEAD_TEST_GPU !== '1' && existsSync(`${root}build/cmake`)) {
+    run('scripts/build-native.cjs', '--emulated', '--quiet');
+  }
 }

@@ -94,15 +94,20 @@ function cudaFindings({ cuda }: Information): Finding[] {
       subject: 'GPU',
       found: devices.join('; ') || 'none',
       means: cuda.available
-        ? 'Transcription on the GPU comes with a later version; this one computes on the CPU.'
+        ? 'Models are loaded on the first one, as float16, unless told otherwise.'
         : 'Only the CPU is used.',
       todo: devices.length > 0 && !cuda.available ? `It cannot be used: ${cuda.reason}.` : '',
     },
     {
       subject: 'cuBLASLt',
       found: cuda.cublasLt ?? 'not found',
-      means: 'It is wanted for big products on a GPU only.',
-      todo: '',
+      means: cuda.cublasLt
+        ? 'It computes the encoder’s matrix products on a GPU.'
+        : 'Matrix products of many rows on a GPU are computed by our own, slower kernel.',
+      todo:
+        cuda.available && !cuda.cublasLt
+          ? 'Install it (apt-get install libcublas-13-0, or pip’s nvidia-cublas) and put its folder on LD_LIBRARY_PATH.'
+          : '',
     },
   ];
 }

@@ -5,8 +5,8 @@ import { decodingFlags, decodingOptions, numeric } from './decoding-flags.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
 
 export const modelHelp = `  --model DIR|NAME       folder or hub name of a Whisper checkpoint (default: the small bundled model, for trying)
-  --device cpu           where to compute
-  --dtype TYPE           auto, float32 or bfloat16 (default: auto)
+  --device DEVICE        cpu, cuda, cuda:N or auto (default: auto, a GPU that can be used, else the CPU)
+  --dtype TYPE           auto, float32, float16 (GPU) or bfloat16 (default: auto)
   --threads N            CPU threads (default: the cores that may be used)
   --language LANGUAGE    code or English name (default: detected)
   --language-detection-windows N

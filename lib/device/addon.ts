@@ -14,6 +14,16 @@ export function packageRoot(): string {
   return folder;
 }
 
+/** The addon whose CUDA backend runs on the CPU, for tests. Throws OneheadError DEVICE_UNAVAILABLE when it was not built. */
+export function loadEmulatedAddon(): unknown {
+  const file = join(packageRoot(), 'build', 'emulated', 'Release', 'onehead.node');
+  if (existsSync(file)) return require(file);
+  throw new OneheadError(
+    'DEVICE_UNAVAILABLE',
+    `The emulated CUDA device is for onehead's own tests and is not part of the package; build ${file} with \`npm run build:emulated\`, or use 'cpu'.`,
+  );
+}
+
 /** The addon's exports. Throws OneheadError ADDON_UNAVAILABLE with what was found and what to do. */
 export function loadAddon(): unknown {
   const root = packageRoot();

@@ -2,10 +2,12 @@ import { OneheadError } from '../errors.js';
 import {
   type ElementType,
   type Information,
+  type NativeAddon,
   type NativeDevice,
   type NativeMappedFile,
   type NativePart,
   native,
+  nativeOf,
   type TensorData,
 } from './native.js';
 import { Operations } from './operations.js';
@@ -17,6 +19,8 @@ export interface DeviceOptions {
   threads?: number;
   /** The CPU's instruction set by name ('portable', 'avx2', 'avx512', 'avx512-bf16'); the best by default. */
   kernels?: string;
+  /** CUDA: large products by NVIDIA's cuBLASLt where it is found (the default), or always by onehead's own kernel. */
+  cublasLt?: boolean;
 }
 
 /** A run of a constant's elements: from a mapped file at a byte offset, or zeros. */
@@ -34,23 +38,35 @@ export interface RecordOptions {
 
 /** A file mapped into memory, from which `Device.load` takes weights without a copy in JavaScript. */
 export class MappedFile {
-  /** @internal */
-  readonly native: NativeMappedFile;
   readonly path: string;
+  readonly #native: NativeMappedFile;
+  /** Where another addon than the usual one asked for it. */
+  readonly #others = new Map<NativeAddon, NativeMappedFile>();
 
   constructor(path: string) {
     this.path = path;
-    this.native = new (native().MappedFile)(path);
+    this.#native = new (native().MappedFile)(path);
+  }
+
+  /** @internal */
+  of(addon: NativeAddon): NativeMappedFile {
+    if (addon === native()) return this.#native;
+    let file = this.#others.get(addon);
+    if (!file) {
+      file = new addon.MappedFile(this.path);
+      this.#others.set(addon, file);
+    }
+    return file;
   }
 
   /** Bytes. */
   get size(): number {
-    return this.native.size;
+    return this.#native.size;
   }
 
   /** What was loaded from the file, and what waits to be, is not affected. */
   close(): void {
-    this.native.close();
+    for (const file of [this.#native, ...this.#others.values()]) file.close();
   }
 
   [Symbol.dispose](): void {
@@ -61,9 +77,10 @@ export class MappedFile {
 /** A processor with its own thread: everything asked of it runs there, in order, and never on the event loop. */
 export class Device {
   readonly kind: string;
+  readonly #addon: NativeAddon;
   readonly #native: NativeDevice;
 
-  /** @param kind 'cpu'. Throws OneheadError DEVICE_UNAVAILABLE, with what to do, when this machine has no such device. */
+  /** @param kind 'cpu', 'cuda' (the first GPU), 'cuda:<number>', or 'auto': a GPU that can be used, else the CPU. Throws OneheadError DEVICE_UNAVAILABLE, with what to do, when this machine has no such device. */
   constructor(kind = 'cpu', options: DeviceOptions = {}) {
     if (options.threads !== undefined && !(Number.isInteger(options.threads) && options.threads >= 1)) {
       throw new OneheadError(
@@ -72,8 +89,9 @@ export class Device {
         { argument: 'threads', expected: 'a whole number of at least 1', received: String(options.threads) },
       );
     }
-    this.kind = kind;
-    this.#native = new (native().Device)(kind, options);
+    this.kind = kind === 'auto' ? (Device.information().cuda.available ? 'cuda' : 'cpu') : kind;
+    this.#addon = nativeOf(this.kind);
+    this.#native = new this.#addon.Device(this.kind, options);
   }
 
   /** What the addon found on this machine. */
@@ -82,7 +100,8 @@ export class Device {
   }
 
   /** The storage type that this device multiplies fastest. */
-  get defaultDtype(): 'float32' | 'bfloat16' {
+  get defaultDtype(): 'float32' | 'float16' | 'bfloat16' {
+    if (this.kind !== 'cpu') return 'float16';
     return Device.information().cpu.multipliesBfloat16 ? 'bfloat16' : 'float32';
   }
 
@@ -96,14 +115,14 @@ export class Device {
 
   /** A constant made of parts of mapped files and zeros, in order; the device lays it out as its programs want it. */
   async load(dtype: ElementType, shape: readonly number[], parts: readonly Part[]): Promise<Tensor> {
-    const nativeParts: NativePart[] = parts.map((part) => ({ ...part, file: part.file?.native }));
+    const nativeParts: NativePart[] = parts.map((part) => ({ ...part, file: part.file?.of(this.#addon) }));
     return new Tensor(await this.#native.load(dtype, shape, nativeParts));
   }
 
   /** Records a program: `body` calls operations, which are checked at once and run only when the program does. */
   record(name: string, body: (operations: Operations) => void, { poison = false }: RecordOptions = {}): Program {
     const recorder = this.#native.createRecorder();
-    body(new Operations(recorder));
+    body(new Operations(recorder, this.kind));
     return new Program(name, recorder.finish(name, poison));
   }
 

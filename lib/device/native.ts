@@ -1,6 +1,6 @@
 /** The addon's exports, as native/addon defines them. Everything public wraps these. */
 import { OneheadError } from '../errors.js';
-import { loadAddon } from './addon.js';
+import { loadAddon, loadEmulatedAddon } from './addon.js';
 
 /** Elements as JavaScript holds them; floating elements are read as float32. */
 export type TensorData = Float32Array | Int32Array | Uint8Array | Uint16Array;
@@ -33,7 +33,9 @@ export interface NativePart {
 
 export interface NativeRunResult {
   times: number;
+  elapsed: number;
   microseconds?: Float64Array;
+  parts?: { operation: number; name: string; microseconds: number }[];
 }
 
 export interface NativeProgram {
@@ -84,17 +86,27 @@ export interface Information {
 export interface NativeAddon {
   initialize(errorClass: typeof OneheadError): void;
   information(): Information;
-  Device: new (kind: string, options: { threads?: number; kernels?: string }) => NativeDevice;
+  Device: new (kind: string, options: { threads?: number; kernels?: string; cublasLt?: boolean }) => NativeDevice;
   MappedFile: new (path: string) => NativeMappedFile;
 }
 
-let addon: NativeAddon | undefined;
+function once(load: () => unknown): () => NativeAddon {
+  let addon: NativeAddon | undefined;
+  return () => {
+    if (!addon) {
+      addon = load() as NativeAddon;
+      addon.initialize(OneheadError);
+    }
+    return addon;
+  };
+}
 
 /** The addon, loaded once. Throws OneheadError ADDON_UNAVAILABLE with what to do when it cannot be. */
-export function native(): NativeAddon {
-  if (!addon) {
-    addon = loadAddon() as NativeAddon;
-    addon.initialize(OneheadError);
-  }
-  return addon;
+export const native = once(loadAddon);
+
+const emulated = once(loadEmulatedAddon);
+
+/** The addon that has this kind of device. */
+export function nativeOf(kind: string): NativeAddon {
+  return kind.startsWith('cuda-emulated') ? emulated() : native();
 }

@@ -1,16 +1,12 @@
+import { dispatch } from '../attention/dispatch.js';
+import type { AttentionVariantName } from '../attention/variants.js';
 import type { NativeRecorder, NativeTensor } from './native.js';
 import { Tensor } from './tensor.js';
 
 export type FloatingType = 'float32' | 'float16' | 'bfloat16';
 export type Activation = 'none' | 'gelu';
-/** How attention is computed; lib/attention says what each is, what it supports, and which one 'auto' takes. */
-export type AttentionAlgorithm =
-  | 'auto'
-  | 'multi-head'
-  | 'multi-query'
-  | 'multi-query-1'
-  | 'memory-efficient'
-  | 'split-kv';
+/** How attention is computed; `attentionVariants` says what each is, and `chooseAttentionAlgorithm` which one 'auto' takes. */
+export type AttentionAlgorithm = 'auto' | AttentionVariantName;
 
 /** What every operation that makes a tensor takes. */
 interface OutputOptions {
@@ -152,11 +148,13 @@ type Value = Tensor | number | boolean | string | undefined;
 /** Records operations into a program. Each method checks its arguments at once and names, in its error, the one that does not fit. */
 export class Operations {
   readonly #recorder: NativeRecorder;
+  readonly #device: string;
   readonly #scope: string[] = [];
 
   /** @internal */
-  constructor(recorder: NativeRecorder) {
+  constructor(recorder: NativeRecorder, device: string) {
     this.#recorder = recorder;
+    this.#device = device;
   }
 
   /** Labels what `body` records, for traces: 'decoder.0/self'. */
@@ -189,6 +187,11 @@ export class Operations {
     return this.#record('logMel', { samples, window, filters, peak, hop, ...rest });
   }
 
+  /** The same elements in other memory: a cache that is cloned before it is read, for instance. */
+  copy(x: Tensor, options: Pick<OutputOptions, 'output'> = {}): Tensor {
+    return this.#record('copy', { x, ...options });
+  }
+
   /** [batch, rows, columns] float32 to [batch, columns, rows] of another type. */
   transposeCast(x: Tensor, options: OutputOptions = {}): Tensor {
     return this.#record('transposeCast', { x, ...options });
@@ -218,7 +221,8 @@ export class Operations {
 
   /**
    * query [batch, M, heads * size], key and value [batch, N, keyValueHeads * size] (views of columns are fine) to query's shape. The
-   * algorithm 'multi-query' has length before batch in all of them: [M, batch, heads * size], [N, batch, size].
+   * algorithm 'multi-query' has length before batch in all of them: [M, batch, heads * size], [N, batch, size]. Throws OneheadError
+   * NOT_SUPPORTED, with every reason and the algorithms that would do, when the device cannot compute it so.
    */
   attention(query: Tensor, key: Tensor, value: Tensor, { append, scores, ...options }: AttentionOptions): Tensor {
     return this.#record('attention', {
@@ -231,6 +235,7 @@ export class Operations {
       scoreHeads: scores?.heads,
       scorePosition: scores?.position,
       ...options,
+      algorithm: dispatch(this.#device, query, key, { append, ...options }),
     });
   }
 

@@ -16,6 +16,8 @@ export interface OperationTime {
   label: string;
   /** Mean of a replay. */
   microseconds: number;
+  /** The operation's stages, where the device can tell them apart: 'scores', 'softmax' and 'values' of multi-head attention. */
+  parts?: { name: string; microseconds: number }[];
 }
 
 /** A recorded list of operations that the device replays on its own thread. */
@@ -58,14 +60,28 @@ export class Program {
     }
   }
 
+  /** Replays the program and gives the microseconds of one replay on the device's own clock. */
+  async time(times = 1): Promise<number> {
+    const started = performance.now();
+    const result = await this.#native.run({ times, trace: false }).promise;
+    return (result.elapsed || 1000 * (performance.now() - started)) / Math.max(1, result.times);
+  }
+
   /** Replays the program and times each operation. */
   async trace(times = 1): Promise<OperationTime[]> {
     const result = await this.#native.run({ times, trace: true }).promise;
-    return this.operations.map(({ name, label }, index) => ({
-      name,
-      label,
-      microseconds: (result.microseconds?.[index] ?? 0) / Math.max(1, result.times),
-    }));
+    const replays = Math.max(1, result.times);
+    return this.operations.map(({ name, label }, index) => {
+      const parts = result.parts?.filter((part) => part.operation === index) ?? [];
+      return {
+        name,
+        label,
+        microseconds: (result.microseconds?.[index] ?? 0) / replays,
+        ...(parts.length > 0 && {
+          parts: parts.map((part) => ({ name: part.name, microseconds: part.microseconds / replays })),
+        }),
+      };
+    });
   }
 
   /** Frees the program's memory. A run under way ends first. */

@@ -1,6 +1,6 @@
 /** The decoder of a batch of windows, each searched by a group of sequences: its self-attention caches and its programs. */
 import type { Device } from '../device/device.js';
-import type { AttentionAlgorithm, AttentionScores, Operations } from '../device/operations.js';
+import type { AttentionScores, Operations } from '../device/operations.js';
 import type { Program } from '../device/program.js';
 import type { Tensor } from '../device/tensor.js';
 import { Alignment } from './alignment.js';
@@ -9,7 +9,7 @@ import type { CrossCache } from './cross-cache.js';
 import { crossAttention, decoderSelfAttention, feedForward, type KeyValueCache } from './layers.js';
 import type { Parameters } from './parameters.js';
 import { type Candidate, likeliest, type RankedTokens, type SlotRequest, type SlotSearch, Slots } from './slots.js';
-import type { DataType } from './types.js';
+import type { AttentionChoice, DataType } from './types.js';
 
 /** What one window decoded. */
 export interface SlotResult extends Omit<Candidate, 'rows' | 'sum'> {
@@ -38,6 +38,7 @@ export interface DecoderParts {
   parameters: Parameters;
   dtype: DataType;
   cross: CrossCache;
+  attention?: AttentionChoice;
 }
 
 export class Decoder {
@@ -86,14 +87,21 @@ export class Decoder {
   #layers(ops: Operations, count: number, { tokens, start, self, source, scores }: LayerRun): Tensor {
     const { decoder } = this.#parts.parameters;
     const { heads, keyValueHeads, crossKeyValueHeads } = this.#parts.config.decoder;
-    const algorithm: AttentionAlgorithm = count === 1 ? 'split-kv' : 'memory-efficient';
+    const { attention = {}, cross } = this.#parts;
+    // In a step a window's sequences are few rows over many keys, however many they are.
+    const crossAlgorithm = attention.cross ?? (count === 1 ? 'split-kv' : undefined);
     let x = ops.embed(tokens, start, decoder.tokens, decoder.positions, { count });
     decoder.layers.forEach((layer, index) => {
       ops.scope(`decoder.${index}`, () => {
-        const shape = { heads, keyValueHeads, algorithm, source };
+        const shape = { heads, keyValueHeads, algorithm: attention.self, source };
         x = ops.scope('self', () => decoderSelfAttention(ops, x, layer.self, self[index], start, shape));
-        const crossShape = { heads, keyValueHeads: crossKeyValueHeads, algorithm, scores: scores?.[index] };
-        x = ops.scope('cross', () => crossAttention(ops, x, layer.cross, this.#parts.cross.layers[index], crossShape));
+        const crossShape = {
+          heads,
+          keyValueHeads: crossKeyValueHeads,
+          algorithm: crossAlgorithm,
+          scores: scores?.[index],
+        };
+        x = ops.scope('cross', () => crossAttention(ops, x, layer.cross, cross.keyValues(ops, index), crossShape));
         x = ops.scope('feed-forward', () => feedForward(ops, x, layer.feedForward));
       });
     });

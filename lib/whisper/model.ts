@@ -13,7 +13,7 @@ import { bundledModel, resolveModel } from './hub.js';
 import { likeliestLanguage } from './languages.js';
 import { loadParameters, type Parameters } from './parameters.js';
 import { checkLanguage, checkTask, checkTimestamps } from './prompt.js';
-import type { DataType, LoadOptions, Task, TimestampMode } from './types.js';
+import type { AttentionChoice, DataType, LoadOptions, Task, TimestampMode } from './types.js';
 import { type Attempt, WindowDecoder, type WindowRequest, type WindowSettings } from './windows.js';
 
 export interface GenerateOptions extends DecodingOptions {
@@ -49,6 +49,24 @@ function checkedHeads(given: readonly (readonly [number, number])[], { decoder }
   return given.map(([layer, head]): [number, number] => [layer, head]);
 }
 
+/** Throws OneheadError INVALID_ARGUMENT. */
+function checkLoading(dtype = 'auto', batch = 1): void {
+  if (!Number.isInteger(batch) || batch < 1) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Expected batch to be a whole number of at least 1 but received ${batch}.`,
+    );
+  }
+  const types = ['auto', 'float32', 'float16', 'bfloat16'];
+  if (!types.includes(dtype)) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Expected dtype to be 'auto', 'float32', 'float16' or 'bfloat16' but received '${dtype}'.`,
+      { argument: 'dtype' },
+    );
+  }
+}
+
 export class WhisperModel {
   readonly checkpoint: Checkpoint;
   readonly device: Device;
@@ -64,7 +82,14 @@ export class WhisperModel {
   #queue: Promise<unknown> = Promise.resolve();
   #disposed = false;
 
-  private constructor(checkpoint: Checkpoint, device: Device, dtype: DataType, parameters: Parameters, batch: number) {
+  private constructor(
+    checkpoint: Checkpoint,
+    device: Device,
+    dtype: DataType,
+    parameters: Parameters,
+    batch: number,
+    attention: AttentionChoice,
+  ) {
     this.checkpoint = checkpoint;
     this.device = device;
     this.dtype = dtype;
@@ -73,41 +98,43 @@ export class WhisperModel {
     const { config, preprocessor } = checkpoint;
     this.#extractor = new FeatureExtractor(device, preprocessor, batch);
     this.#encoded = device.tensor(dtype, [batch, config.sourcePositions, config.width]);
-    this.#windows = new WindowDecoder(device, checkpoint, parameters, dtype, this.#encoded);
-    this.#encode = recordEncoder(device, config, parameters, dtype, this.#extractor.features, this.#encoded);
+    this.#windows = new WindowDecoder(device, checkpoint, parameters, dtype, this.#encoded, attention);
+    const { features } = this.#extractor;
+    this.#encode = recordEncoder(device, config, parameters, dtype, features, this.#encoded, attention.encoder);
   }
 
   /**
    * Loads a folder, a hub name such as 'openai/whisper-tiny', or the bundled model when no name is given. Throws OneheadError:
    * MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED, DEVICE_UNAVAILABLE, NOT_SUPPORTED, OUT_OF_MEMORY.
    */
-  static async load(
-    nameOrDirectory?: string,
-    { device: kind = 'cpu', dtype = 'auto', threads, onDownload, signal, batch = 1, alignmentHeads }: LoadOptions = {},
-  ): Promise<WhisperModel> {
-    if (!Number.isInteger(batch) || batch < 1) {
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `Expected batch to be a whole number of at least 1 but received ${batch}.`,
-      );
-    }
-    const types = ['auto', 'float32', 'float16', 'bfloat16'];
-    if (!types.includes(dtype)) {
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `Expected dtype to be 'auto', 'float32', 'float16' or 'bfloat16' but received '${dtype}'.`,
-        { argument: 'dtype' },
-      );
-    }
+  static async load(nameOrDirectory?: string, options: LoadOptions = {}): Promise<WhisperModel> {
+    const { onDownload, signal } = options;
+    checkLoading(options.dtype, options.batch);
     const directory =
       nameOrDirectory === undefined ? bundledModel() : await resolveModel(nameOrDirectory, { onDownload, signal });
-    const checkpoint = await readCheckpoint(directory);
+    return WhisperModel.open(await readCheckpoint(directory), options);
+  }
+
+  /** As `load`, of a checkpoint that was read or made up. @internal */
+  static async open(
+    checkpoint: Checkpoint,
+    {
+      device: kind = 'auto',
+      dtype = 'auto',
+      threads,
+      signal,
+      batch = 1,
+      alignmentHeads,
+      attention = {},
+    }: LoadOptions & { attention?: AttentionChoice } = {},
+  ): Promise<WhisperModel> {
+    checkLoading(dtype, batch);
     if (alignmentHeads) checkpoint.generation.alignmentHeads = checkedHeads(alignmentHeads, checkpoint.config);
     const device = new Device(kind, { threads });
     try {
       const type = dtype === 'auto' ? device.defaultDtype : dtype;
       const parameters = await loadParameters(device, checkpoint, type);
-      const model = new WhisperModel(checkpoint, device, type, parameters, batch);
+      const model = new WhisperModel(checkpoint, device, type, parameters, batch, attention);
       await model.#windows.prepare();
       await model.#encode.prepare();
       signal?.throwIfAborted();

@@ -1,4 +1,5 @@
 /** The public shapes of a transcription: OpenAI's verbose_json. */
+import type { AttentionAlgorithm } from '../device/operations.js';
 import type { VadOptions } from '../vad/detector.js';
 import type { DecodingOptions } from './decoding.js';
 import type { RankedTokens } from './slots.js';
@@ -54,8 +55,18 @@ export type Task = 'transcribe' | 'translate';
 export type TimestampMode = 'none' | 'segment';
 export type DataType = 'float32' | 'float16' | 'bfloat16';
 
+/** How attention is computed, for measurements; what is left out is chosen for the shape. */
+export interface AttentionChoice {
+  encoder?: AttentionAlgorithm;
+  /** The decoder's self-attention. */
+  self?: AttentionAlgorithm;
+  cross?: AttentionAlgorithm;
+  /** Where a decode step has the audio's keys and values from: the cache, a copy of it made in each step, or projected anew in each. */
+  crossKeyValues?: 'cached' | 'copied' | 'recomputed';
+}
+
 export interface LoadOptions {
-  /** 'cpu' (the default), 'cuda' or 'cuda:N'. */
+  /** 'cpu', 'cuda', 'cuda:N', or 'auto' (the default): a GPU that can be used, else the CPU. */
   device?: string;
   /** The storage type of weights and caches; by default the fastest that the device multiplies natively. */
   dtype?: DataType | 'auto';

@@ -10,7 +10,7 @@ import { decodeWithFallback, type Attempt as WindowAttempt } from './fallback.js
 import { likeliestLanguage } from './languages.js';
 import type { Parameters } from './parameters.js';
 import { windowPrompt } from './prompt.js';
-import type { DataType, Task, TimestampMode } from './types.js';
+import type { AttentionChoice, DataType, Task, TimestampMode } from './types.js';
 
 /** A window's text, how it was found, and its language. */
 export interface Attempt extends WindowAttempt {
@@ -44,17 +44,26 @@ export class WindowDecoder {
   readonly #checkpoint: Checkpoint;
   readonly #parameters: Parameters;
   readonly #dtype: DataType;
+  readonly #attention: AttentionChoice;
   readonly #cross: CrossCache;
   /** By the sequences of each window; made when first needed, since each has caches of its own. */
   readonly #decoders = new Map<number, Decoder>();
 
   /** `encoded` [windows, positions, width] in `dtype` is what all windows are decoded from. */
-  constructor(device: Device, checkpoint: Checkpoint, parameters: Parameters, dtype: DataType, encoded: Tensor) {
+  constructor(
+    device: Device,
+    checkpoint: Checkpoint,
+    parameters: Parameters,
+    dtype: DataType,
+    encoded: Tensor,
+    attention: AttentionChoice,
+  ) {
     this.#device = device;
     this.#checkpoint = checkpoint;
     this.#parameters = parameters;
     this.#dtype = dtype;
-    this.#cross = new CrossCache(device, checkpoint.config, parameters, dtype, encoded);
+    this.#attention = attention;
+    this.#cross = new CrossCache(device, checkpoint.config, parameters, dtype, encoded, attention.crossKeyValues);
   }
 
   /** Lays out the weights for the usual programs, so that the first window is not slower than the next. */
@@ -68,7 +77,8 @@ export class WindowDecoder {
     if (!decoder) {
       const { config, generation } = this.#checkpoint;
       const [device, parameters, dtype] = [this.#device, this.#parameters, this.#dtype];
-      decoder = new Decoder({ device, config, generation, parameters, dtype, cross: this.#cross }, group);
+      const parts = { device, config, generation, parameters, dtype, cross: this.#cross, attention: this.#attention };
+      decoder = new Decoder(parts, group);
       this.#decoders.set(group, decoder);
     }
     return decoder;

@@ -2,6 +2,7 @@
 
 #include "../core/mapped_file.h"
 #include "../cpu/cpu_backend.h"
+#include "../cuda/cuda_backend.h"
 #include "program_binding.h"
 #include "tensor_binding.h"
 
@@ -94,17 +95,37 @@ void DeviceBinding::define(Napi::Env env, Napi::Object exports) {
   exports.Set("Device", constructor);
 }
 
-DeviceBinding::DeviceBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {
-  guarded(info.Env(), [&] {
-    std::string kind = textOf(info[0], "device");
-    Napi::Object options = objectOf(info[1], "options");
-    if (kind != "cpu") throw Error("DEVICE_UNAVAILABLE", "There is no device '" + kind + "' in this build; use 'cpu'.");
+namespace {
+
+std::shared_ptr<Backend> makeBackend(const std::string& kind, const Napi::Object& options) {
+  if (kind == "cpu") {
     cpu::CpuOptions cpuOptions;
     if (Napi::Value threads = options.Get("threads"); !threads.IsUndefined())
       cpuOptions.threads = int(std::min<int64_t>(sizeOf(threads, "threads"), 1 << 20));
     if (Napi::Value kernels = options.Get("kernels"); !kernels.IsUndefined())
       cpuOptions.kernels = textOf(kernels, "kernels");
-    shared_ = std::make_shared<SharedDevice>(info.Env(), cpu::makeCpuBackend(cpuOptions));
+    return cpu::makeCpuBackend(cpuOptions);
+  }
+  const std::string cudaName = cuda::deviceName;
+  const std::string number = kind.starts_with(cudaName + ":") ? kind.substr(cudaName.size() + 1) : "0";
+  const bool counts = !number.empty() && number.size() < 5 && number.find_first_not_of("0123456789") == number.npos;
+  if (!counts || (kind != cudaName && kind != cudaName + ":" + number))
+    throw Error("DEVICE_UNAVAILABLE",
+                "There is no device '" + kind + "'; use 'cpu', '" + cudaName + "' or '" + cudaName + ":<number>'.");
+  cuda::CudaOptions cudaOptions;
+  cudaOptions.index = std::stoi(number);
+  if (Napi::Value cublasLt = options.Get("cublasLt"); !cublasLt.IsUndefined())
+    cudaOptions.cublasLt = cublasLt.ToBoolean().Value();
+  return cuda::makeCudaBackend(cudaOptions);
+}
+
+}  // namespace
+
+DeviceBinding::DeviceBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  guarded(info.Env(), [&] {
+    std::string kind = textOf(info[0], "device");
+    Napi::Object options = objectOf(info[1], "options");
+    shared_ = std::make_shared<SharedDevice>(info.Env(), makeBackend(kind, options));
   });
 }
 

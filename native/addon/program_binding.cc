@@ -126,10 +126,20 @@ Napi::Value ProgramBinding::run(const Napi::CallbackInfo& info) {
         [result](Napi::Env env) -> Napi::Value {
           Napi::Object object = Napi::Object::New(env);
           object.Set("times", double(result->times));
+          object.Set("elapsed", result->elapsed);
           if (!result->microseconds.empty()) {
             auto times = Napi::Float64Array::New(env, result->microseconds.size());
             std::copy(result->microseconds.begin(), result->microseconds.end(), times.Data());
             object.Set("microseconds", times);
+            Napi::Array parts = Napi::Array::New(env, result->parts.size());
+            for (size_t i = 0; i < result->parts.size(); ++i) {
+              Napi::Object part = Napi::Object::New(env);
+              part.Set("operation", double(result->parts[i].operation));
+              part.Set("name", result->parts[i].name);
+              part.Set("microseconds", result->parts[i].microseconds);
+              parts.Set(uint32_t(i), part);
+            }
+            object.Set("parts", parts);
           }
           return object;
         },

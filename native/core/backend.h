@@ -32,8 +32,16 @@ struct RunOptions {
 };
 
 struct RunResult {
+  /** A stage of an operation whose stages the backend can tell apart: attention's 'scores'. */
+  struct Part {
+    size_t operation;
+    std::string name;
+    double microseconds;
+  };
   int64_t times = 0;                 // replays done
+  double elapsed = 0;                // microseconds of all replays on the device's clock; 0: not measured
   std::vector<double> microseconds;  // of each operation, when traced
+  std::vector<Part> parts;           // in order, when traced
 };
 
 /** A prepared program. */

@@ -129,6 +129,13 @@ LogMel logMel(const Arguments& arguments) {
           hop};
 }
 
+Copy copy(const Arguments& arguments) {
+  const Tensor& x = arguments.tensor("x");
+  if (x.shape.empty() || x.elements() <= 0) arguments.refuse("INVALID_SHAPE", "x", "elements", toString(x.shape));
+  if (!x.contiguous()) arguments.refuse("INVALID_ARGUMENT", "x", "a whole tensor", "a view of some of its columns");
+  return {x, arguments.output(x.dtype, x.shape)};
+}
+
 TransposeCast transposeCast(const Arguments& arguments) {
   const Tensor& x = arguments.typed(arguments.tensor("x", 3), "x", DType::float32);
   return {x, arguments.output(arguments.dtype(DType::float32), {x.shape[0], x.shape[2], x.shape[1]})};
@@ -199,15 +206,13 @@ Linear linear(const Arguments& arguments) {
 Attention attention(const Arguments& arguments) {
   const Tensor& query = arguments.floating(arguments.tensor("query", 3, true), "query");
   const Tensor& key = arguments.typed(arguments.tensor("key", 3, true), "key", query.dtype);
-  auto algorithm = arguments.choice<AttentionAlgorithm>(
-      "algorithm",
-      {{"auto", query.shape[1] == 1 ? AttentionAlgorithm::splitKeyValue : AttentionAlgorithm::memoryEfficient},
-       {"multi-head", AttentionAlgorithm::multiHead},
-       {"multi-query", AttentionAlgorithm::multiQuery},
-       {"multi-query-1", AttentionAlgorithm::multiQueryReshaped},
-       {"memory-efficient", AttentionAlgorithm::memoryEfficient},
-       {"split-kv", AttentionAlgorithm::splitKeyValue}},
-      "auto");
+  auto algorithm = arguments.choice<AttentionAlgorithm>("algorithm",
+                                                        {{"multi-head", AttentionAlgorithm::multiHead},
+                                                         {"multi-query", AttentionAlgorithm::multiQuery},
+                                                         {"multi-query-1", AttentionAlgorithm::multiQueryReshaped},
+                                                         {"memory-efficient", AttentionAlgorithm::memoryEfficient},
+                                                         {"split-kv", AttentionAlgorithm::splitKeyValue}},
+                                                        "memory-efficient");
   const bool lengthFirst = algorithm == AttentionAlgorithm::multiQuery;
   int64_t batch = query.shape[lengthFirst ? 1 : 0], queries = query.shape[lengthFirst ? 0 : 1];
   int64_t keys = key.shape[lengthFirst ? 0 : 1];
@@ -235,8 +240,9 @@ Attention attention(const Arguments& arguments) {
     arguments.refuse("INVALID_ARGUMENT", "newValue", "given together with newKey", "one of them alone");
   if (append && !arguments.has("start"))
     arguments.refuse("INVALID_ARGUMENT", "start", "given where keys are appended", "nothing");
-  if (queries > keys && causal)
-    arguments.refuse("INVALID_SHAPE", "query", "at most as long as the keys (" + std::to_string(keys) + ") when causal",
+  if (queries > keys && (causal || append))
+    arguments.refuse("INVALID_SHAPE", "query",
+                     "at most as long as the keys (" + std::to_string(keys) + ") when causal or appending",
                      std::to_string(queries));
   std::optional<Tensor> newKey, newValue;
   if (append) {
@@ -424,6 +430,7 @@ Operation describe(const Request& request, Recorder& recorder, Tensor& output) {
   using Make = std::function<OperationDescription(const Arguments&, Tensor&)>;
   static const std::map<std::string, Make> makers{
       {"logMel", [](auto& a, auto& y) { return run(logMel, a, y); }},
+      {"copy", [](auto& a, auto& y) { return run(copy, a, y); }},
       {"transposeCast", [](auto& a, auto& y) { return run(transposeCast, a, y); }},
       {"convolution", [](auto& a, auto& y) { return run(convolution, a, y); }},
       {"layerNorm", [](auto& a, auto& y) { return run(layerNorm, a, y); }},

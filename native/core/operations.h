@@ -9,19 +9,22 @@
 #include <variant>
 #include <vector>
 
+#include "kinds.h"
 #include "tensor.h"
 
 namespace onehead {
-
-enum class Activation { none, gelu };
-/** What each is: docs/design.md. */
-enum class AttentionAlgorithm { multiHead, multiQuery, multiQueryReshaped, memoryEfficient, splitKeyValue };
 
 /** samples [B, (frames - 1) * hop + fftSize] -> features [B, mels, frames]; peak [B] is read and updated. */
 struct LogMel {
   Tensor samples, window, filters, peak, y;
   int64_t hop;
   void tensors(auto visit) const { visit(samples, window, filters, peak, y); }
+};
+
+/** x of any shape -> y, the same elements. */
+struct Copy {
+  Tensor x, y;
+  void tensors(auto visit) const { visit(x, y); }
 };
 
 /** x [B, R, C] -> y [B, C, R] of another dtype. */
@@ -123,7 +126,7 @@ struct TokenProbability {
  * tensors in place. The optional tensors, each absent by default:
  *  - temperature float32 [B], seed int32 [B], both or neither: where temperature[b] > 0 the token is drawn from
  *    softmax(logits / temperature) instead of being the likeliest, as argmax over t of
- *    logits[t] / temperature + noise(seed[b], length[b] - begin[b], t); `noise` is in native/cpu/kernels/noise.h and is
+ *    logits[t] / temperature + noise(seed[b], length[b] - begin[b], t); `noise` is in native/core/noise.h and is
  *    the same on every device. Log-probabilities are those of the untempered distribution, as in openai/whisper.
  *  - repetitionPenalty float32 [B]: before all other rules, the logit of every text token (below timestampBegin) that
  *    the sequence has generated is divided by it where positive and multiplied where negative; 1 changes nothing.
@@ -186,7 +189,7 @@ struct AlignPositions {
   void tensors(auto visit) const { visit(scores, source, begin, end, frames, y); }
 };
 
-using OperationDescription = std::variant<LogMel, TransposeCast, Convolution, LayerNorm, Linear, Attention, Embed,
+using OperationDescription = std::variant<LogMel, Copy, TransposeCast, Convolution, LayerNorm, Linear, Attention, Embed,
                                           GatherRows, TokenProbability, NextToken, NextBeams, AlignPositions>;
 
 struct Operation {

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "../core/error.h"
+#include "batched_attention.h"
 #include "executable.h"
 #include "products.h"
 #include "storage.h"
@@ -82,6 +83,20 @@ void advance(const Advance& step, const Team& team) {
     for (int64_t b = 0; b < next.batch; ++b) step.position[b] = next.length[b] - 1;
 }
 
+/** Plain bytes from one tensor to another. */
+struct CopyBytes {
+  int64_t bytes;
+  const std::byte* from;
+  std::byte* to;
+};
+
+void copyBytes(const CopyBytes& copy, const Team& team) {
+  constexpr int64_t line = 64;
+  Share share((copy.bytes + line - 1) / line, team);
+  int64_t begin = share.begin * line, end = std::min(share.end * line, copy.bytes);
+  if (begin < end) std::memcpy(copy.to + begin, copy.from + begin, size_t(end - begin));
+}
+
 /** Makes the steps of one program. */
 class Preparation final : public Resolve {
  public:
@@ -112,7 +127,10 @@ class Preparation final : public Resolve {
     return tensor ? at<T>(*tensor) : nullptr;
   }
   Format format(const Tensor& tensor) const { return formatOf(tensor.dtype, name_); }
-  void add(std::unique_ptr<Step> step) { executable_.add(std::move(step), index_); }
+  void add(std::unique_ptr<Step> step, const char* part = "") {
+    if (*part) step->part = part;
+    executable_.add(std::move(step), index_);
+  }
   template <class Arguments>
   void kernel(const Arguments& arguments, void (*function)(const Arguments&, const Team&), size_t scratch = 0) {
     add(std::make_unique<KernelStep<Arguments>>(arguments, function, scratch));
@@ -199,8 +217,10 @@ class Preparation final : public Resolve {
     return {(*this)(tensor), tensor.shape[1] * tensor.rowStride, tensor.rowStride};
   }
   void make(const onehead::Attention& o) {
-    if (o.lengthFirst() || o.algorithm == onehead::AttentionAlgorithm::multiQueryReshaped)
-      unsupported("the CPU device has no multi-query algorithm yet.");
+    if (isBatchedAttention(o)) {
+      for (auto& step : batchedAttention(o, kernels_, engine_, stream_, *this)) add(std::move(step));
+      return;
+    }
     Attention arguments{o.batch(),
                         o.queries(),
                         o.keys(),
@@ -227,8 +247,16 @@ class Preparation final : public Resolve {
                         o.scores ? o.scores->shape[1] : 0,
                         o.scores ? o.scores->shape[2] : 0};
     AttentionAlgorithm algorithm = kernelAlgorithm(o.algorithm);
-    add(std::make_unique<AttentionStep>(arguments, algorithm, kernels_.attention,
-                                        attentionScratch(arguments, algorithm, threads_)));
+    auto step = [&](AttentionPass pass, const char* part) {
+      arguments.pass = pass;
+      add(std::make_unique<AttentionStep>(arguments, algorithm, kernels_.attention,
+                                          attentionScratch(arguments, algorithm, threads_)),
+          part);
+    };
+    if (algorithm != AttentionAlgorithm::multiHead) return step(AttentionPass::all, "");
+    step(AttentionPass::scores, "scores");
+    step(AttentionPass::softmax, "softmax");
+    step(AttentionPass::values, "values");
   }
   /** The attention kernel takes its algorithm beside its arguments. */
   class AttentionStep final : public Step {
@@ -248,6 +276,7 @@ class Preparation final : public Resolve {
     size_t scratch_;
   };
 
+  void make(const onehead::Copy& o) { kernel(CopyBytes{int64_t(o.x.bytes()), (*this)(o.x), (*this)(o.y)}, copyBytes); }
   void make(const onehead::Embed& o) {
     Embed arguments{o.y.shape[0],
                     o.count,

@@ -30,13 +30,13 @@ void CpuExecutable::add(std::unique_ptr<Step> step, size_t operation) {
   entries_.push_back({std::move(step), operation});
 }
 
-void CpuExecutable::replay(std::vector<double>* microseconds, const std::atomic<bool>& cancelled) {
+void CpuExecutable::replay(double* microseconds, const std::atomic<bool>& cancelled) {
   for (size_t begin = 0; begin < entries_.size() && !cancelled;) {
     Clock::time_point last = Clock::now();
     if (!entries_[begin].step->collective()) {
       ParallelTeam alone(0, 1, barrier_);
       entries_[begin].step->run(alone);
-      if (microseconds) (*microseconds)[entries_[begin].operation] += microsecondsSince(last);
+      if (microseconds) microseconds[begin] += microsecondsSince(last);
       ++begin;
       continue;
     }
@@ -49,16 +49,29 @@ void CpuExecutable::replay(std::vector<double>* microseconds, const std::atomic<
       for (size_t i = begin; i < end; ++i) {
         entries_[i].step->run(team);
         team.barrier();
-        if (microseconds && team.thread == 0) (*microseconds)[entries_[i].operation] += microsecondsSince(last);
+        if (microseconds && team.thread == 0) microseconds[i] += microsecondsSince(last);
       }
     }
     begin = end;
   }
 }
 
+void CpuExecutable::report(const std::vector<double>& microseconds, RunResult& result) const {
+  result.microseconds.assign(plan_.operations.size(), 0);
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    const Entry& entry = entries_[i];
+    result.microseconds[entry.operation] += microseconds[i];
+    if (!*entry.step->part) continue;
+    bool same = !result.parts.empty() && result.parts.back().operation == entry.operation &&
+                result.parts.back().name == entry.step->part;
+    if (!same) result.parts.push_back({entry.operation, entry.step->part, 0});
+    result.parts.back().microseconds += microseconds[i];
+  }
+}
+
 RunResult CpuExecutable::run(const RunOptions& options, const std::atomic<bool>& cancelled) {
   RunResult result;
-  if (options.trace) result.microseconds.assign(plan_.operations.size(), 0);
+  std::vector<double> microseconds(options.trace ? entries_.size() : 0);
   for (Entry& entry : entries_) entry.step->bind(scratch_->buffer.data());
   const int32_t* flags = nullptr;
   if (options.until.storage)
@@ -67,15 +80,18 @@ RunResult CpuExecutable::run(const RunOptions& options, const std::atomic<bool>&
   auto ended = [&] {
     return flags && std::all_of(flags, flags + options.until.elements(), [](int32_t flag) { return flag != 0; });
   };
+  Clock::time_point begin = Clock::now();
   try {
     while (result.times < options.times && !cancelled && !ended()) {
       if (plan_.poison && arena_) std::memset(arena_.data(), 0xff, arena_.bytes());
-      replay(options.trace ? &result.microseconds : nullptr, cancelled);
+      replay(options.trace ? microseconds.data() : nullptr, cancelled);
       if (!cancelled) ++result.times;
     }
   } catch (const dnnl::error& error) {
     throw Error("DEVICE_FAILED", "Program '" + plan_.name + "' failed in oneDNN: " + error.what() + ".");
   }
+  result.elapsed = microsecondsSince(begin);
+  if (options.trace) report(microseconds, result);
   return result;
 }
 

@@ -74,6 +74,10 @@ struct AttentionView {
 
 enum class AttentionAlgorithm : int32_t { multiHead, memoryEfficient, splitKeyValue };
 
+/** multiHead's passes over the score matrix: all in one call, or one a call, in this order, so that each can be timed.
+ */
+enum class AttentionPass : int32_t { all, scores, softmax, values };
+
 /**
  * softmax(q k^T * scale) v, query head h reading key/value head h * keyValueHeads / heads.
  * With `append`, the new keys and values of this call are first copied to rows start[b] ... start[b] + queries - 1 of
@@ -99,9 +103,24 @@ struct Attention {
   const int32_t* scoreHeads = nullptr;     // [heads]
   const int32_t* scorePosition = nullptr;  // [batch * queries]
   int64_t scoreRows = 0, scoreWidth = 0;
+  AttentionPass pass = AttentionPass::all;
 };
 /** Bytes of scratch; for multiHead it holds the whole float32 score matrix [batch, heads, queries, keys]. */
 size_t attentionScratch(const Attention& arguments, AttentionAlgorithm algorithm, int threads);
+
+/**
+ * weights = softmax(scores * scale) over the last dimension of a score matrix that a product left in memory. Causal and
+ * start as in Attention: the weights of keys that a query does not see are zero, and their scores are not read.
+ */
+struct Softmax {
+  int64_t batch, queries, heads, keys;
+  float* scores;  // [batch, queries, heads, keys]; overwritten
+  void* weights;  // of the same shape; may be the scores themselves where it is float32
+  Format weightFormat;
+  bool causal;
+  const int32_t* start;  // [batch] or null
+  float scale;
+};
 
 /**
  * Whisper's log-mel spectrogram. samples [batch, (frames - 1) * hop + fftSize], the first frame starting at sample 0
@@ -144,7 +163,7 @@ struct Embed {
 
 /**
  * Choice of the next token under Whisper's rules; writes the token and its log-probability behind the sequence.
- * See native/cpu/kernels/next_token.h for the rules and their sources.
+ * See native/core/token_rules.h for the rules and their sources.
  */
 struct NextToken {
   int64_t batch, vocabulary, capacity;
@@ -230,6 +249,7 @@ struct Kernels {
   void (*linearRows)(const LinearRows&, const Team&);
   void (*layerNorm)(const LayerNorm&, const Team&);
   void (*attention)(const Attention&, AttentionAlgorithm, const Team&);
+  void (*softmax)(const Softmax&, const Team&);
   void (*logMel)(const LogMel&, const Team&);
   void (*transposeCast)(const TransposeCast&, const Team&);
   void (*embed)(const Embed&, const Team&);

@@ -23,12 +23,6 @@ constexpr size_t largeBytes = size_t(1) << 20;
 
 }  // namespace
 
-void MemoryCounter::add(size_t bytes) {
-  size_t now = inUse_ += bytes, highest = peak_;
-  while (now > highest && !peak_.compare_exchange_weak(highest, now)) {
-  }
-}
-
 Buffer::Buffer(size_t bytes, std::shared_ptr<MemoryCounter> counter) : bytes_(bytes), counter_(std::move(counter)) {
   if (bytes == 0) return;
   if (bytes >= largeBytes) {

@@ -1,24 +1,12 @@
 // Host memory of the CPU backend: aligned, zeroed, counted, on huge pages where it is large.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <memory>
 
-#include "../core/backend.h"
+#include "../core/memory_counter.h"
 
 namespace onehead::cpu {
-
-/** Bytes in use and their highest value, shared by all of a backend's buffers. */
-class MemoryCounter {
- public:
-  void add(size_t bytes);
-  void subtract(size_t bytes) { inUse_ -= bytes; }
-  MemoryFigures figures() const { return {inUse_, peak_}; }
-
- private:
-  std::atomic<size_t> inUse_ = 0, peak_ = 0;
-};
 
 /** Memory of zeros, aligned to a page when large, to a cache line otherwise. */
 class Buffer {

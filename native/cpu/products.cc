@@ -24,13 +24,14 @@ class ProductStep final : public Step {
     arguments[DNNL_ARG_SCRATCHPAD] = scratchpad_;
     executions_.push_back(std::move(arguments));
   }
-  /** The source lies at the start of the scratch memory. */
-  void takeSourceFromScratch() { sourceInScratch_ = true; }
+  /** This argument of the only execution lies in the scratch memory. */
+  void findInScratch(int argument, size_t offset) { inScratch_.push_back({argument, offset}); }
 
   size_t scratchBytes() const override { return scratchBegin_ + scratchpad_.get_desc().get_size(); }
   void bind(std::byte* scratch) override {
     scratchpad_.set_data_handle(scratch + scratchBegin_);
-    if (sourceInScratch_) executions_.front().at(DNNL_ARG_SRC).set_data_handle(scratch);
+    for (const auto& [argument, offset] : inScratch_)
+      executions_.front().at(argument).set_data_handle(scratch + offset);
   }
   bool collective() const override { return false; }
   void run(const Team&) override {
@@ -44,7 +45,7 @@ class ProductStep final : public Step {
   dnnl::stream stream_;
   size_t scratchBegin_;
   std::vector<std::unordered_map<int, memory>> executions_;
-  bool sourceInScratch_ = false;
+  std::vector<std::pair<int, size_t>> inScratch_;
 };
 
 void appendGelu(dnnl::post_ops& operations) {
@@ -128,7 +129,7 @@ std::unique_ptr<Step> matrixProduct(const Linear& linear, const void* x, const d
   if (linear.residual)
     arguments[residualArgument(linear.activation)] = memory(residualDescription, engine, resolve(*linear.residual));
   step->add(std::move(arguments));
-  if (!x) step->takeSourceFromScratch();
+  if (!x) step->findInScratch(DNNL_ARG_SRC, 0);
   return step;
 }
 
@@ -164,6 +165,22 @@ std::unique_ptr<Step> convolutionProduct(const Convolution& convolution, const d
           memory(residualDescription, engine, resolve(*convolution.residual));
     step->add(std::move(arguments));
   }
+  return step;
+}
+
+std::unique_ptr<Step> batchedProduct(const Matrices& x, const Matrices& w, const Matrices& y,
+                                     const dnnl::engine& engine, dnnl::stream& stream, size_t scratchBegin) {
+  auto description = matmulDescription(engine, x.description, w.description, memory::desc(), y.description,
+                                       attributes(onehead::Activation::none, nullptr));
+  auto step = std::make_unique<ProductStep>(dnnl::matmul(description), description.scratchpad_desc(), engine, stream,
+                                            scratchBegin);
+  std::unordered_map<int, memory> arguments;
+  for (const auto& [argument, matrices] :
+       {std::pair(DNNL_ARG_SRC, &x), std::pair(DNNL_ARG_WEIGHTS, &w), std::pair(DNNL_ARG_DST, &y)}) {
+    arguments[argument] = memory(matrices->description, engine, matrices->data);
+    if (!matrices->data) step->findInScratch(argument, matrices->scratchOffset);
+  }
+  step->add(std::move(arguments));
   return step;
 }
 

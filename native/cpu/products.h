@@ -22,6 +22,17 @@ std::unique_ptr<Step> matrixProduct(const Linear& linear, const void* x, const d
                                     dnnl::stream& stream, Resolve& resolve, size_t scratchBegin);
 std::unique_ptr<Step> convolutionProduct(const Convolution& convolution, const dnnl::engine& engine,
                                          dnnl::stream& stream, Resolve& resolve);
+
+/** An operand of a batched product: matrices in plain memory, any strides. */
+struct Matrices {
+  dnnl::memory::desc description;
+  std::byte* data;       // null: in the scratch memory
+  size_t scratchOffset;  // bytes, where data is null
+};
+/** y = x w for each of a batch of matrices [..., rows, depth] and [..., depth, columns]; of w there may be one where x
+ * has several. oneDNN's own scratch begins at scratchBegin. */
+std::unique_ptr<Step> batchedProduct(const Matrices& x, const Matrices& w, const Matrices& y,
+                                     const dnnl::engine& engine, dnnl::stream& stream, size_t scratchBegin);
 std::string onednnVersion();
 
 }  // namespace onehead::cpu

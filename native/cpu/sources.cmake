@@ -5,7 +5,8 @@ include(CheckCXXCompilerFlag)
 
 set(ONEHEAD_CPU_DIRECTORY ${CMAKE_CURRENT_LIST_DIR})
 set(ONEHEAD_CPU_FAMILIES
-  align_positions attention_baseline attention_decode attention_streaming convert layer_norm linear_rows log_mel next_beams next_token small table)
+  align_positions attention_baseline attention_decode attention_streaming convert layer_norm linear_rows log_mel next_beams next_token small
+  softmax table)
 list(TRANSFORM ONEHEAD_CPU_FAMILIES PREPEND ${ONEHEAD_CPU_DIRECTORY}/kernels/)
 list(TRANSFORM ONEHEAD_CPU_FAMILIES APPEND .cc)
 
@@ -57,7 +58,7 @@ endfunction()
 
 # The C++ check against double-precision references, and the microbench.
 find_package(Threads REQUIRED)
-set(kernels_check kernels_check attention_check linear_check next_token_check small_check)
+set(kernels_check kernels_check attention_check linear_check next_token_check small_check softmax_check)
 set(kernels_bench kernels_bench)
 foreach(program IN ITEMS kernels_check kernels_bench)
   list(TRANSFORM ${program} PREPEND ${ONEHEAD_CPU_DIRECTORY}/../../test/native/ OUTPUT_VARIABLE sources)

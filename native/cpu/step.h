@@ -21,6 +21,8 @@ class Step {
    * (oneDNN). */
   virtual bool collective() const = 0;
   virtual void run(const Team& team) = 0;
+  /** The stage of its operation that this step is, for traces; empty when there are no stages. */
+  const char* part = "";
 };
 
 /** One of our kernels with its arguments. */

@@ -11,6 +11,7 @@ struct CudaDevice {
   std::string name;
   size_t memory = 0;  // bytes
   std::string computeCapability;
+  std::string problem;  // why our kernels do not run there; empty when they do
 };
 
 struct CudaProbe {

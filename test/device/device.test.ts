@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Device, MappedFile } from '../../lib/device/device.js';
 import { OneheadError } from '../../lib/errors.js';
+import { kinds } from './devices.js';
 
 /** The error that `body` throws or rejects with. */
 async function failure(body: () => unknown): Promise<OneheadError> {
@@ -15,174 +16,207 @@ async function failure(body: () => unknown): Promise<OneheadError> {
   throw new Error('expected an error');
 }
 
-let device: Device;
-beforeAll(() => {
-  device = new Device('cpu', { threads: 2 });
-});
-afterAll(() => device.close());
-
-describe('tensors', () => {
-  it('are zeros, or what they were given, in each type', async () => {
-    expect(Array.from(await device.tensor('float32', [2, 2]).toFloat32Array())).toEqual([0, 0, 0, 0]);
-    const halves = device.tensor('float16', [3], Float32Array.from([1, -0.5, 65504]));
-    expect(Array.from(await halves.toFloat32Array())).toEqual([1, -0.5, 65504]);
-    const brain = device.tensor('bfloat16', [2], Float32Array.from([1.00390625, 3]));
-    expect(Array.from(await brain.toFloat32Array())).toEqual([1, 3]); // 1 + 2^-8 rounds to even
-    const numbers = device.tensor('int32', [2], Int32Array.from([-7, 2 ** 31 - 1]));
-    expect(Array.from(await numbers.toInt32Array())).toEqual([-7, 2 ** 31 - 1]);
+describe.each(kinds)('the device %s', (kind) => {
+  let device: Device;
+  beforeAll(() => {
+    device = new Device(kind, { threads: 2 });
   });
+  afterAll(() => device.close());
 
-  it('are written in part, and the array may change at once', async () => {
-    const tensor = device.tensor('float32', [4]);
-    const data = Float32Array.from([5, 6]);
-    const written = tensor.write(data, 1);
-    data.fill(9);
-    await written;
-    expect(Array.from(await tensor.toFloat32Array())).toEqual([0, 5, 6, 0]);
-  });
+  describe('tensors', () => {
+    it('are zeros, or what they were given, in each type', async () => {
+      expect(Array.from(await device.tensor('float32', [2, 2]).toFloat32Array())).toEqual([0, 0, 0, 0]);
+      const halves = device.tensor('float16', [3], Float32Array.from([1, -0.5, 65504]));
+      expect(Array.from(await halves.toFloat32Array())).toEqual([1, -0.5, 65504]);
+      const brain = device.tensor('bfloat16', [2], Float32Array.from([1.00390625, 3]));
+      expect(Array.from(await brain.toFloat32Array())).toEqual([1, 3]); // 1 + 2^-8 rounds to even
+      const numbers = device.tensor('int32', [2], Int32Array.from([-7, 2 ** 31 - 1]));
+      expect(Array.from(await numbers.toInt32Array())).toEqual([-7, 2 ** 31 - 1]);
+    });
 
-  it('count in the device’s memory until they are disposed', () => {
-    const before = device.memory().inUse;
-    const tensor = device.tensor('float32', [1024]);
-    expect(device.memory().inUse - before).toBe(4096);
-    tensor.dispose();
-    tensor.dispose();
-    expect(device.memory().inUse).toBe(before);
-    expect(tensor.disposed).toBe(true);
-  });
+    it('are written in part, and the array may change at once', async () => {
+      const tensor = device.tensor('float32', [4]);
+      const data = Float32Array.from([5, 6]);
+      const written = tensor.write(data, 1);
+      data.fill(9);
+      await written;
+      expect(Array.from(await tensor.toFloat32Array())).toEqual([0, 5, 6, 0]);
+    });
 
-  it('refuse use after disposal, wrong ranges and wrong types, each in a sentence', async () => {
-    const gone = device.tensor('float32', [2]);
-    gone.dispose();
-    expect((await failure(() => gone.toFloat32Array())).code).toBe('DISPOSED');
-    const tensor = device.tensor('float32', [2]);
-    expect((await failure(() => tensor.write(new Float32Array(3)))).code).toBe('INVALID_SHAPE');
-    expect((await failure(() => tensor.write(new Float32Array(1), 2))).code).toBe('INVALID_SHAPE');
-    expect((await failure(() => tensor.write(new Int32Array(2)))).code).toBe('INVALID_DTYPE');
-    expect((await failure(() => tensor.toFloat32Array(1, 2))).code).toBe('INVALID_SHAPE');
-    expect((await failure(() => tensor.columns(1, 2))).code).toBe('INVALID_SHAPE');
-    expect((await failure(() => tensor.slice(0))).code).toBe('INVALID_SHAPE');
-    expect((await failure(() => device.tensor('float32', [-1]))).code).toBe('INVALID_ARGUMENT');
-    expect((await failure(() => device.tensor('float8' as 'float32', [1]))).code).toBe('INVALID_ARGUMENT');
-    expect((await failure(() => device.tensor('float32', [2 ** 40]))).code).toBe('OUT_OF_MEMORY');
-  });
-});
+    it('count in the device’s memory until they are disposed', () => {
+      const before = device.memory().inUse;
+      const tensor = device.tensor('float32', [1024]);
+      expect(device.memory().inUse - before).toBe(4096);
+      tensor.dispose();
+      tensor.dispose();
+      expect(device.memory().inUse).toBe(before);
+      expect(tensor.disposed).toBe(true);
+    });
 
-describe('programs', () => {
-  it('say which argument of which operation does not fit, and how', async () => {
-    const x = device.tensor('float32', [1, 8]);
-    const weight = device.tensor('float32', [4, 8]);
-    const bias = device.tensor('float32', [3]);
-    const error = await failure(() => device.record('bad', (ops) => void ops.linear(x, weight, { bias })));
-    expect(error).toMatchObject({
-      code: 'INVALID_SHAPE',
-      operation: 'linear',
-      argument: 'bias',
-      expected: '[4]',
-      received: '[3]',
-      message: 'linear: expected bias to be [4] but received [3].',
+    it('refuse use after disposal, wrong ranges and wrong types, each in a sentence', async () => {
+      const gone = device.tensor('float32', [2]);
+      gone.dispose();
+      expect((await failure(() => gone.toFloat32Array())).code).toBe('DISPOSED');
+      const tensor = device.tensor('float32', [2]);
+      expect((await failure(() => tensor.write(new Float32Array(3)))).code).toBe('INVALID_SHAPE');
+      expect((await failure(() => tensor.write(new Float32Array(1), 2))).code).toBe('INVALID_SHAPE');
+      expect((await failure(() => tensor.write(new Int32Array(2)))).code).toBe('INVALID_DTYPE');
+      expect((await failure(() => tensor.toFloat32Array(1, 2))).code).toBe('INVALID_SHAPE');
+      expect((await failure(() => tensor.columns(1, 2))).code).toBe('INVALID_SHAPE');
+      expect((await failure(() => tensor.slice(0))).code).toBe('INVALID_SHAPE');
+      expect((await failure(() => device.tensor('float32', [-1]))).code).toBe('INVALID_ARGUMENT');
+      expect((await failure(() => device.tensor('float8' as 'float32', [1]))).code).toBe('INVALID_ARGUMENT');
+      expect((await failure(() => device.tensor('float32', [2 ** 40]))).code).toBe('OUT_OF_MEMORY');
     });
   });
 
-  it('refuse temporaries of another program, other devices’ tensors and disposed ones', async () => {
-    const x = device.tensor('float32', [1, 8]);
-    const weight = device.tensor('float32', [4, 8]);
-    let strange = x;
-    device.record('one', (ops) => {
-      strange = ops.linear(x, weight);
+  describe('programs', () => {
+    it('say which argument of which operation does not fit, and how', async () => {
+      const x = device.tensor('float32', [1, 8]);
+      const weight = device.tensor('float32', [4, 8]);
+      const bias = device.tensor('float32', [3]);
+      const error = await failure(() => device.record('bad', (ops) => void ops.linear(x, weight, { bias })));
+      expect(error).toMatchObject({
+        code: 'INVALID_SHAPE',
+        operation: 'linear',
+        argument: 'bias',
+        expected: '[4]',
+        received: '[3]',
+        message: 'linear: expected bias to be [4] but received [3].',
+      });
     });
-    expect((await failure(() => device.record('two', (ops) => void ops.linear(strange, weight)))).code).toBe(
-      'INVALID_ARGUMENT',
-    );
-    using other = new Device('cpu', { threads: 1 });
-    const foreign = other.tensor('float32', [1, 8]);
-    const error = await failure(() => device.record('three', (ops) => void ops.linear(foreign, weight)));
-    expect(error.received).toBe('a tensor of another device');
-    weight.dispose();
-    const disposed = await failure(() => device.record('four', (ops) => void ops.linear(x, weight)));
-    expect(disposed).toMatchObject({ code: 'DISPOSED', operation: 'linear', argument: 'weight' });
-  });
 
-  it('refuse storage types that the device has no kernels for', async () => {
-    const x = device.tensor('float16', [1, 8]);
-    const weight = device.tensor('float16', [4, 8]);
-    const program = device.record('half', (ops) => void ops.linear(x, weight));
-    expect((await failure(() => program.run())).code).toBe('NOT_SUPPORTED');
-    expect((await failure(() => program.run())).code).toBe('NOT_SUPPORTED');
-  });
-
-  it('keep what they use alive, and share one arena among temporaries that do not meet', async () => {
-    const width = 256;
-    const x = device.tensor('float32', [1, width], new Float32Array(width).fill(1));
-    const identity = new Float32Array(width * width);
-    for (let i = 0; i < width; ++i) identity[i * width + i] = 2;
-    const weight = device.tensor('float32', [width, width], identity);
-    const output = device.tensor('float32', [1, width]);
-    using program = device.record('chain', (ops) => {
-      let y = x;
-      for (let i = 0; i < 9; ++i) y = ops.linear(y, weight);
-      ops.linear(y, weight, { output });
+    it('refuse temporaries of another program, other devices’ tensors and disposed ones', async () => {
+      const x = device.tensor('float32', [1, 8]);
+      const weight = device.tensor('float32', [4, 8]);
+      let strange = x;
+      device.record('one', (ops) => {
+        strange = ops.linear(x, weight);
+      });
+      expect((await failure(() => device.record('two', (ops) => void ops.linear(strange, weight)))).code).toBe(
+        'INVALID_ARGUMENT',
+      );
+      using other = new Device(kind, { threads: 1 });
+      const foreign = other.tensor('float32', [1, 8]);
+      const error = await failure(() => device.record('three', (ops) => void ops.linear(foreign, weight)));
+      expect(error.received).toBe('a tensor of another device');
+      weight.dispose();
+      const disposed = await failure(() => device.record('four', (ops) => void ops.linear(x, weight)));
+      expect(disposed).toMatchObject({ code: 'DISPOSED', operation: 'linear', argument: 'weight' });
     });
-    expect(program.arenaBytes).toBe(2 * width * 4);
-    weight.dispose();
-    await program.run();
-    expect((await output.toFloat32Array())[0]).toBe(1024);
-  });
 
-  it('replay as often as asked, end early when all is finished, and stop when aborted', async () => {
-    const finished = device.tensor('int32', [2], Int32Array.from([1, 1]));
-    const x = device.tensor('float32', [1, 512]);
-    const weight = device.tensor('float32', [512, 512]);
-    using program = device.record('loop', (ops) => void ops.linear(x, weight));
-    expect(await program.run({ times: 5 })).toBe(5);
-    expect(await program.run({ times: 5, until: finished })).toBe(0);
-    const controller = new AbortController();
-    const endless = program.run({ times: 1e12, signal: controller.signal });
-    setTimeout(() => controller.abort(new Error('enough')), 20);
-    await expect(endless).rejects.toThrow('enough');
-    expect(await program.run({ times: 1 })).toBe(1);
-  });
-
-  it('are traced operation by operation', async () => {
-    const x = device.tensor('float32', [1, 64]);
-    const weight = device.tensor('float32', [64, 64]);
-    using program = device.record('traced', (ops) => {
-      ops.scope('outer', () => ops.scope('inner', () => ops.linear(x, weight)));
+    it('refuse storage types that the device has no kernels for', async () => {
+      using cpu = new Device('cpu', { threads: 1 });
+      const x = cpu.tensor('float16', [1, 8]);
+      const weight = cpu.tensor('float16', [4, 8]);
+      const program = cpu.record('half', (ops) => void ops.linear(x, weight));
+      expect((await failure(() => program.run())).code).toBe('NOT_SUPPORTED');
+      expect((await failure(() => program.run())).code).toBe('NOT_SUPPORTED');
     });
-    const [time] = await program.trace(3);
-    expect(time).toMatchObject({ name: 'linear', label: 'outer/inner' });
-    expect(time.microseconds).toBeGreaterThan(0);
-  });
-});
 
-describe('devices', () => {
-  it('refuse names, threads and kernels that there are not', async () => {
-    expect((await failure(() => new Device('tpu'))).code).toBe('DEVICE_UNAVAILABLE');
-    expect((await failure(() => new Device('cpu', { threads: 0 }))).code).toBe('INVALID_ARGUMENT');
-    expect((await failure(() => new Device('cpu', { kernels: 'sse9' }))).code).toBe('INVALID_ARGUMENT');
+    it('keep what they use alive, and share one arena among temporaries that do not meet', async () => {
+      const width = 256;
+      const x = device.tensor('float32', [1, width], new Float32Array(width).fill(1));
+      const identity = new Float32Array(width * width);
+      for (let i = 0; i < width; ++i) identity[i * width + i] = 2;
+      const weight = device.tensor('float32', [width, width], identity);
+      const output = device.tensor('float32', [1, width]);
+      using program = device.record('chain', (ops) => {
+        let y = x;
+        for (let i = 0; i < 9; ++i) y = ops.linear(y, weight);
+        ops.linear(y, weight, { output });
+      });
+      expect(program.arenaBytes).toBe(2 * width * 4);
+      weight.dispose();
+      await program.run();
+      expect((await output.toFloat32Array())[0]).toBe(1024);
+    });
+
+    it('replay as often as asked, end early when all is finished, and stop when aborted', async () => {
+      const finished = device.tensor('int32', [2], Int32Array.from([1, 1]));
+      const x = device.tensor('float32', [1, 512]);
+      const weight = device.tensor('float32', [512, 512]);
+      using program = device.record('loop', (ops) => void ops.linear(x, weight));
+      expect(await program.run({ times: 5 })).toBe(5);
+      expect(await program.run({ times: 5, until: finished })).toBe(0);
+      const controller = new AbortController();
+      const endless = program.run({ times: 1e12, signal: controller.signal });
+      setTimeout(() => controller.abort(new Error('enough')), 20);
+      await expect(endless).rejects.toThrow('enough');
+      expect(await program.run({ times: 1 })).toBe(1);
+    });
+
+    it('are traced operation by operation', async () => {
+      const x = device.tensor('float32', [1, 64]);
+      const weight = device.tensor('float32', [64, 64]);
+      using program = device.record('traced', (ops) => {
+        ops.scope('outer', () => ops.scope('inner', () => ops.linear(x, weight)));
+      });
+      const [time] = await program.trace(3);
+      expect(time).toMatchObject({ name: 'linear', label: 'outer/inner' });
+      expect(time.microseconds).toBeGreaterThan(0);
+      expect(time).not.toHaveProperty('parts');
+      expect(await program.time(3)).toBeGreaterThan(0);
+    });
+
+    it('tell the stages of multi-head attention, which add up to it', async () => {
+      const [query, key, value] = [0, 1, 2].map(() => device.tensor('float32', [1, 64, 128]));
+      using program = device.record('stages', (ops) => {
+        ops.attention(query, key, value, { heads: 2, algorithm: 'multi-head' });
+        ops.attention(query, key, value, { heads: 2, algorithm: 'memory-efficient' });
+      });
+      const [multiHead, streaming] = await program.trace(3);
+      expect(multiHead.parts?.map(({ name }) => name)).toEqual(['scores', 'softmax', 'values']);
+      const sum = multiHead.parts!.reduce((total, { microseconds }) => total + microseconds, 0);
+      expect(sum).toBeCloseTo(multiHead.microseconds, 6);
+      expect(streaming).not.toHaveProperty('parts');
+    });
+
+    it('copy tensors of any type and shape', async () => {
+      for (const dtype of ['float32', 'bfloat16', 'int32'] as const) {
+        const data =
+          dtype === 'int32' ? Int32Array.from({ length: 333 }, (_, i) => i) : new Float32Array(333).fill(0.5);
+        const x = device.tensor(dtype, [3, 111], data);
+        const output = device.tensor(dtype, [3, 111]);
+        using program = device.record('copy', (ops) => void ops.copy(ops.copy(x), { output }));
+        await program.run();
+        expect(await output.toFloat32Array()).toEqual(await x.toFloat32Array());
+      }
+      const x = device.tensor('float32', [2, 8]);
+      const refused = await failure(() => device.record('view', (ops) => void ops.copy(x.columns(0, 4))));
+      expect(refused.message).toContain('copy: expected x to be a whole tensor');
+    });
   });
 
-  it('reject what waits when they are closed, and everything after', async () => {
-    const closing = new Device('cpu', { threads: 1 });
-    const x = closing.tensor('float32', [1, 512]);
-    const weight = closing.tensor('float32', [512, 512]);
-    const program = closing.record('loop', (ops) => void ops.linear(x, weight));
-    const waiting = Promise.allSettled([program.run({ times: 1e12 }), program.run()]);
-    setTimeout(() => closing.close(), 20);
-    const [, second] = await waiting;
-    expect(second).toMatchObject({ status: 'rejected', reason: { code: 'DISPOSED' } });
-    expect((await failure(() => program.run())).code).toBe('DISPOSED');
-    expect((await failure(() => closing.tensor('float32', [1]))).code).toBe('DISPOSED');
-  });
+  describe('devices', () => {
+    it('refuse names, threads and kernels that there are not', async () => {
+      expect((await failure(() => new Device('tpu'))).code).toBe('DEVICE_UNAVAILABLE');
+      expect((await failure(() => new Device('cpu', { threads: 0 }))).code).toBe('INVALID_ARGUMENT');
+      expect((await failure(() => new Device('cpu', { kernels: 'sse9' }))).code).toBe('INVALID_ARGUMENT');
+    });
 
-  it('load constants from mapped files only within their bounds', async () => {
-    using file = new MappedFile(new URL('../../models/micro/model.safetensors', import.meta.url).pathname);
-    const part = { file, offset: file.size - 4, dtype: 'float16' as const };
-    expect((await failure(() => device.load('float32', [3], [{ ...part, elements: 3 }]))).code).toBe('MODEL_INVALID');
-    expect((await failure(() => device.load('float32', [3], [{ ...part, elements: 2 }]))).code).toBe('INVALID_SHAPE');
-    const loaded = await device.load('float32', [3], [{ ...part, elements: 2 }, { elements: 1 }]);
-    expect((await loaded.toFloat32Array())[2]).toBe(0);
-    expect((await failure(() => new MappedFile('/nowhere'))).code).toBe('MODEL_INVALID');
+    it('reject what waits when they are closed, and everything after', async () => {
+      const closing = new Device(kind, { threads: 1 });
+      const x = closing.tensor('float32', [1, 512]);
+      const weight = closing.tensor('float32', [512, 512]);
+      const program = closing.record('loop', (ops) => void ops.linear(x, weight));
+      const waiting = Promise.allSettled([program.run({ times: 1e12 }), program.run()]);
+      setTimeout(() => closing.close(), 20);
+      const [, second] = await waiting;
+      expect(second).toMatchObject({ status: 'rejected', reason: { code: 'DISPOSED' } });
+      expect((await failure(() => program.run())).code).toBe('DISPOSED');
+      expect((await failure(() => closing.tensor('float32', [1]))).code).toBe('DISPOSED');
+    });
+
+    it('load constants from mapped files only within their bounds', async () => {
+      using file = new MappedFile(new URL('../../models/micro/model.safetensors', import.meta.url).pathname);
+      const part = { file, offset: file.size - 4, dtype: 'float16' as const };
+      expect((await failure(() => device.load('float32', [3], [{ ...part, elements: 3 }]))).code).toBe('MODEL_INVALID');
+      expect((await failure(() => device.load('float32', [3], [{ ...part, elements: 2 }]))).code).toBe('INVALID_SHAPE');
+      const loaded = await device.load('float32', [3], [{ ...part, elements: 2 }, { elements: 1 }]);
+      expect((await loaded.toFloat32Array())[2]).toBe(0);
+      expect((await failure(() => new MappedFile('/nowhere'))).code).toBe('MODEL_INVALID');
+    });
   });
 });
 

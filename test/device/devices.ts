@@ -1,17 +1,52 @@
 /** The devices and storage types that every operation's cases run on. A new device joins here and nowhere else. */
+import { existsSync } from 'node:fs';
 import { Device } from '../../lib/device/device.js';
 
 export interface TestDevice {
   name: string;
+  /** As `Device` and lib/attention know it. */
+  kind: string;
   open(): Device;
-  dtypes: { dtype: 'float32' | 'bfloat16'; tolerance: number }[];
+  dtypes: { dtype: 'float32' | 'float16' | 'bfloat16'; tolerance: number }[];
 }
 
-export const devices: TestDevice[] = Device.information().cpu.available.map((kernels) => ({
+const cpus: TestDevice[] = Device.information().cpu.available.map((kernels) => ({
   name: `cpu (${kernels})`,
+  kind: 'cpu',
   open: () => new Device('cpu', { kernels, threads: 2 }),
   dtypes: [
     { dtype: 'float32', tolerance: 1e-5 },
     { dtype: 'bfloat16', tolerance: 1e-2 },
   ],
 }));
+
+/** With and without NVIDIA's library for large products; without it our own kernel computes them. */
+function cudas(kind: string): TestDevice[] {
+  return [true, false].map((cublasLt) => ({
+    name: `${kind}${cublasLt ? '' : ' without cuBLASLt'}`,
+    kind,
+    open: () => new Device(kind, { cublasLt }),
+    dtypes: [
+      { dtype: 'float32', tolerance: 1e-5 },
+      { dtype: 'float16', tolerance: 1e-2 },
+      { dtype: 'bfloat16', tolerance: 1e-2 },
+    ],
+  }));
+}
+
+/** `npm run test:gpu` asks for the real device and fails where there is none; otherwise its emulation stands in. */
+export const gpu = process.env.ONEHEAD_TEST_GPU === '1';
+export const cudaKind = gpu ? 'cuda' : 'cuda-emulated';
+/** The emulation is compiled here (test/global-setup.ts); it is absent only where the package's own binary is tested. */
+export const hasCuda = gpu || existsSync(new URL('../../build/emulated/Release/onehead.node', import.meta.url));
+export const devices: TestDevice[] = gpu ? cudas('cuda') : [...cpus, ...(hasCuda ? cudas('cuda-emulated') : [])];
+
+/** What whole models are tested on. The emulation takes seconds for a token, so it gets some of the recordings only. */
+export const modelDevices: { device: string; dtype: 'float32' | 'float16' | 'bfloat16'; most: number }[] = [
+  ...(gpu ? [] : (['float32', 'bfloat16'] as const).map((dtype) => ({ device: 'cpu', dtype, most: 99 }))),
+  ...(['float32', 'float16', 'bfloat16'] as const)
+    .filter(() => hasCuda)
+    .map((dtype) => ({ device: cudaKind, dtype, most: gpu ? 99 : 1 })),
+];
+/** What tests that need one device of each kind run on. */
+export const kinds: string[] = gpu ? [cudaKind] : ['cpu', ...(hasCuda ? [cudaKind] : [])];

@@ -1,9 +1,19 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { attentionVariants, notSupportedReasons } from '../../lib/attention/variants.js';
 import type { Device } from '../../lib/device/device.js';
-import type { AttentionAlgorithm, Operations } from '../../lib/device/operations.js';
+import type { Operations } from '../../lib/device/operations.js';
 import type { Tensor } from '../../lib/device/tensor.js';
 import { devices } from './devices.js';
-import { attention, gelu, layerNorm, product, random, relativeError, toBfloat16 } from './reference.js';
+import {
+  attention,
+  gelu,
+  layerNorm,
+  product,
+  random,
+  relativeError,
+  stored as storedAs,
+  swapOuter,
+} from './reference.js';
 
 /** Runs a recording whose temporaries begin as NaN, and reads its output. */
 async function run(device: Device, output: Tensor, body: (ops: Operations) => void): Promise<Float32Array> {
@@ -12,7 +22,7 @@ async function run(device: Device, output: Tensor, body: (ops: Operations) => vo
   return output.toFloat32Array();
 }
 
-describe.each(devices)('$name', ({ open, dtypes }) => {
+describe.each(devices)('$name', ({ kind, open, dtypes }) => {
   let device: Device;
   beforeAll(() => {
     device = open();
@@ -20,13 +30,13 @@ describe.each(devices)('$name', ({ open, dtypes }) => {
   afterAll(() => device.close());
 
   describe.each(dtypes)('$dtype', ({ dtype, tolerance }) => {
-    const stored = (values: Float32Array) => (dtype === 'bfloat16' ? toBfloat16(values) : values);
-    const given = (shape: number[], seed: number, type: 'float32' | 'bfloat16' = dtype) => {
+    const stored = (values: Float32Array) => storedAs(values, dtype);
+    const given = (shape: number[], seed: number, type: typeof dtype = dtype) => {
       const values = random(
         shape.reduce((a, b) => a * b, 1),
         seed,
       );
-      const kept = type === 'bfloat16' ? toBfloat16(values) : values;
+      const kept = storedAs(values, type);
       return { values: kept, tensor: device.tensor(type, shape, kept) };
     };
 
@@ -81,67 +91,151 @@ describe.each(devices)('$name', ({ open, dtypes }) => {
       expect(relativeError(got, layerNorm(x.values, width, weight.values, bias.values))).toBeLessThan(tolerance);
     });
 
-    const algorithms: AttentionAlgorithm[] = ['multi-head', 'memory-efficient', 'split-kv'];
-    const sizes = [
-      { batch: 1, queries: 1, keys: 150, heads: 6, keyValueHeads: 6, headSize: 64 },
-      { batch: 2, queries: 1, keys: 33, heads: 4, keyValueHeads: 1, headSize: 32 },
-      { batch: 2, queries: 37, keys: 53, heads: 4, keyValueHeads: 2, headSize: 64 },
-      { batch: 1, queries: 70, keys: 70, heads: 3, keyValueHeads: 3, headSize: 80 },
-      { batch: 1, queries: 5, keys: 9, heads: 5, keyValueHeads: 1, headSize: 24 },
-    ];
-    it.each(algorithms.flatMap((algorithm) => sizes.map((size) => ({ algorithm, ...size }))))(
+    /** Every algorithm with every case that it declares to take. */
+    const supported = <Case extends { queries: number; heads: number; keyValueHeads: number; headSize: number }>(
+      cases: Case[],
+    ) =>
+      attentionVariants.flatMap(({ name: algorithm, layout }) =>
+        cases
+          .filter((size) => notSupportedReasons(algorithm, { device: kind, dtype, ...size }).length === 0)
+          .map((size) => ({ algorithm, layout, ...size })),
+      );
+    /** A tensor of rows for each sequence and position in an algorithm's order, and its values by sequence. */
+    const sequences = (layout: string, batch: number, length: number, width: number, values: Float32Array) => {
+      const swapped = layout === 'length-first';
+      const shape = swapped ? [length, batch, width] : [batch, length, width];
+      const tensor = device.tensor(dtype, shape, swapped ? swapOuter(values, batch, length) : values);
+      const read = async () => {
+        const got = await tensor.toFloat32Array();
+        return swapped ? swapOuter(got, length, batch) : got;
+      };
+      return { values, tensor, read };
+    };
+    const someSequences = (layout: string, batch: number, length: number, width: number, seed: number) =>
+      sequences(layout, batch, length, width, stored(random(batch * length * width, seed)));
+
+    it.each(
+      supported([
+        { batch: 1, queries: 1, keys: 150, heads: 6, keyValueHeads: 6, headSize: 64 },
+        { batch: 2, queries: 1, keys: 33, heads: 4, keyValueHeads: 1, headSize: 32 },
+        { batch: 2, queries: 37, keys: 53, heads: 4, keyValueHeads: 2, headSize: 64 },
+        { batch: 2, queries: 37, keys: 53, heads: 4, keyValueHeads: 1, headSize: 64 },
+        { batch: 3, queries: 3, keys: 20, heads: 6, keyValueHeads: 1, headSize: 48 },
+        { batch: 1, queries: 70, keys: 70, heads: 3, keyValueHeads: 3, headSize: 80 },
+        { batch: 1, queries: 5, keys: 9, heads: 5, keyValueHeads: 1, headSize: 24 },
+      ]),
+    )(
       '$algorithm attention: $batch x $queries queries, $keys keys, $heads heads on $keyValueHeads of $headSize',
-      async ({ algorithm, ...size }) => {
+      async ({ algorithm, layout, ...size }) => {
         const { batch, queries, keys, heads, keyValueHeads, headSize } = size;
-        const q = given([batch, queries, heads * headSize], 1);
-        const k = given([batch, keys, keyValueHeads * headSize], 2);
-        const v = given([batch, keys, keyValueHeads * headSize], 3);
-        const output = device.tensor(dtype, q.tensor.shape);
-        const got = await run(device, output, (ops) => {
-          ops.attention(q.tensor, k.tensor, v.tensor, { heads, keyValueHeads, algorithm, output });
+        const q = someSequences(layout, batch, queries, heads * headSize, 1);
+        const k = someSequences(layout, batch, keys, keyValueHeads * headSize, 2);
+        const v = someSequences(layout, batch, keys, keyValueHeads * headSize, 3);
+        const output = sequences(layout, batch, queries, heads * headSize, new Float32Array(q.values.length));
+        await run(device, output.tensor, (ops) => {
+          ops.attention(q.tensor, k.tensor, v.tensor, { heads, keyValueHeads, algorithm, output: output.tensor });
         });
         const wanted = attention(q.values, k.values, v.values, size, () => keys);
-        expect(relativeError(got, wanted)).toBeLessThan(tolerance);
+        expect(relativeError(await output.read(), wanted)).toBeLessThan(tolerance);
       },
     );
 
-    it.each(algorithms.flatMap((algorithm) => [1, 4].map((queries) => ({ algorithm, queries }))))(
-      '$algorithm self-attention appends $queries rows to its cache and sees what is before, each sequence its own',
-      async ({ algorithm, queries }) => {
-        const [batch, keys, heads, keyValueHeads, headSize] = [3, 40, 4, 2, 32];
+    /** Self-attention's projections in one tensor, as a fused product writes them, and as separate values. */
+    const fusedProduct = (layout: string, batch: number, queries: number, width: number, shared: number) => {
+      const all = someSequences(layout, batch, queries, width + 2 * shared, 1);
+      const part = (begin: number, count: number) => ({
+        tensor: all.tensor.columns(begin, count),
+        values: Float32Array.from({ length: batch * queries * count }, (_, i) => {
+          return all.values[Math.floor(i / count) * (width + 2 * shared) + begin + (i % count)];
+        }),
+      });
+      return { query: part(0, width), key: part(width, shared), value: part(width + shared, shared) };
+    };
+
+    it.each(
+      supported(
+        [1, 4, 9].flatMap((queries) =>
+          [2, 1].map((keyValueHeads) => ({ queries, heads: 6, keyValueHeads, headSize: 16 })),
+        ),
+      ),
+    )(
+      '$algorithm attention of $queries positions to themselves and what is before, all columns of one product, on $keyValueHeads heads',
+      async ({ algorithm, layout, queries, heads, keyValueHeads, headSize }) => {
+        const batch = 2;
+        const width = heads * headSize;
+        const { query, key, value } = fusedProduct(layout, batch, queries, width, keyValueHeads * headSize);
+        const output = sequences(layout, batch, queries, width, new Float32Array(batch * queries * width));
+        await run(device, output.tensor, (ops) => {
+          const options = { heads, keyValueHeads, causal: true, scale: 0.3, algorithm, output: output.tensor };
+          ops.attention(query.tensor, key.tensor, value.tensor, options);
+        });
+        const size = { batch, queries, keys: queries, heads, keyValueHeads, headSize };
+        const scaled = query.values.map((element) => element * 0.3 * Math.sqrt(headSize));
+        const wanted = attention(scaled, key.values, value.values, size, (_, i) => i + 1);
+        expect(relativeError(await output.read(), wanted)).toBeLessThan(tolerance);
+      },
+    );
+
+    it.each(
+      supported(
+        [1, 4].flatMap((queries) =>
+          [2, 1].flatMap((keyValueHeads) =>
+            [
+              { causal: true, append: true, does: 'appends to its cache and sees what is before' },
+              { causal: true, append: false, does: 'sees what is before in a cache' },
+              { causal: false, append: true, does: 'appends to its cache and sees all of it' },
+            ].map((use) => ({ queries, keys: 40, heads: 4, keyValueHeads, headSize: 32, ...use })),
+          ),
+        ),
+      ),
+    )(
+      '$algorithm attention of $queries positions on $keyValueHeads heads $does, each sequence its own',
+      async ({ algorithm, layout, causal, append, ...size }) => {
+        const { queries, keys, heads, keyValueHeads, headSize } = size;
+        const batch = 3;
+        const starts = [0, 7, keys - queries];
         const shared = keyValueHeads * headSize;
         const width = heads * headSize;
-        const starts = [0, 7, 36];
-        const all = given([batch, queries, width + 2 * shared], 1);
-        const k = given([batch, keys, shared], 2);
-        const v = given([batch, keys, shared], 3);
+        const { query, key, value } = fusedProduct(layout, batch, queries, width, shared);
+        /** Rows that no query sees are NaN, as an unwritten cache may be. */
+        const cache = (seed: number) => {
+          const values = stored(random(batch * keys * shared, seed));
+          if (causal) {
+            for (let b = 0; b < batch; ++b) {
+              values.fill(Number.NaN, (b * keys + starts[b] + queries) * shared, (b + 1) * keys * shared);
+            }
+          }
+          return sequences(layout, batch, keys, shared, values);
+        };
+        const [k, v] = [cache(2), cache(3)];
         const start = device.tensor('int32', [batch], Int32Array.from(starts));
-        const output = device.tensor(dtype, [batch, queries, width]);
-        const got = await run(device, output, (ops) => {
-          ops.attention(all.tensor.columns(0, width), k.tensor, v.tensor, {
+        const output = sequences(layout, batch, queries, width, new Float32Array(batch * queries * width));
+        await run(device, output.tensor, (ops) => {
+          ops.attention(query.tensor, k.tensor, v.tensor, {
             heads,
             keyValueHeads,
-            causal: true,
+            causal,
             start,
             algorithm,
-            append: { key: all.tensor.columns(width, shared), value: all.tensor.columns(width + shared, shared) },
-            output,
+            append: append ? { key: key.tensor, value: value.tensor } : undefined,
+            output: output.tensor,
           });
         });
-        const q = new Float32Array(batch * queries * width);
-        for (let row = 0; row < batch * queries; ++row) {
-          const from = row * (width + 2 * shared);
-          q.set(all.values.subarray(from, from + width), row * width);
-          const place =
-            (Math.floor(row / queries) * keys + starts[Math.floor(row / queries)] + (row % queries)) * shared;
-          k.values.set(all.values.subarray(from + width, from + width + shared), place);
-          v.values.set(all.values.subarray(from + width + shared, from + width + 2 * shared), place);
+        const written = (held: { values: Float32Array }, rows: { values: Float32Array }) => {
+          for (let b = 0; b < batch; ++b) {
+            const added = rows.values.subarray(b * queries * shared, (b + 1) * queries * shared);
+            held.values.set(added, (b * keys + starts[b]) * shared);
+          }
+        };
+        if (append) {
+          written(k, key);
+          written(v, value);
         }
-        const size = { batch, queries, keys, heads, keyValueHeads, headSize };
-        const wanted = attention(q, k.values, v.values, size, (b, i) => starts[b] + i + 1);
-        expect(relativeError(got, wanted)).toBeLessThan(tolerance);
-        expect(relativeError(await k.tensor.toFloat32Array(), k.values)).toBe(0);
-        expect(relativeError(await v.tensor.toFloat32Array(), v.values)).toBe(0);
+        const limit = (b: number, i: number) => (causal ? starts[b] + i + 1 : keys);
+        const wanted = attention(query.values, k.values, v.values, { batch, ...size }, limit);
+        expect(relativeError(await output.read(), wanted)).toBeLessThan(tolerance);
+        expect(await k.read()).toEqual(k.values);
+        expect(await v.read()).toEqual(v.values);
       },
     );
 

@@ -18,6 +18,26 @@ export function toBfloat16(values: Float32Array): Float32Array {
   return new Float32Array(words.buffer);
 }
 
+/** float32 rounded to IEEE half precision. */
+export function toFloat16(values: Float32Array): Float32Array {
+  return values.map((value) => {
+    const magnitude = Math.abs(value);
+    if (!(magnitude < 65520)) return Number.isNaN(value) ? value : Math.sign(value) * Number.POSITIVE_INFINITY;
+    // The distance between neighbours at this magnitude; below 2^-14 it stays the same.
+    const unit = 2 ** (Math.max(Math.floor(Math.log2(magnitude || 2 ** -24)), -14) - 10);
+    const scaled = value / unit;
+    const below = Math.floor(scaled);
+    const rest = scaled - below;
+    return (rest > 0.5 || (rest === 0.5 && below % 2 !== 0) ? below + 1 : below) * unit;
+  });
+}
+
+/** As a storage type keeps them. */
+export function stored(values: Float32Array, dtype: string): Float32Array {
+  if (dtype === 'bfloat16') return toBfloat16(values);
+  return dtype === 'float16' ? toFloat16(values) : values;
+}
+
 function erf(x: number): number {
   // The series converges fast for small x; the continued fraction for the rest.
   const a = Math.abs(x);
@@ -66,6 +86,17 @@ export function product(x: ArrayLike<number>, weight: ArrayLike<number>, depth: 
       for (let k = 0; k < depth; ++k) sum += x[m * depth + k] * weight[n * depth + k];
       y[m * columns + n] = sum;
     }
+  }
+  return y;
+}
+
+/** x [rows, columns, width] to [columns, rows, width]. */
+export function swapOuter(x: Float32Array, rows: number, columns: number): Float32Array {
+  const width = x.length / (rows * columns);
+  const y = new Float32Array(x.length);
+  for (let i = 0; i < rows * columns; ++i) {
+    const [row, column] = [Math.floor(i / columns), i % columns];
+    y.set(x.subarray(i * width, (i + 1) * width), (column * rows + row) * width);
   }
   return y;
 }

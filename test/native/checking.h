@@ -129,3 +129,4 @@ void checkAttention(const Kernels& kernels, ThreadTeam& team, int threads);
 void checkLinear(const Kernels& kernels, ThreadTeam& team, int threads);
 void checkNextToken(const Kernels& kernels, ThreadTeam& team, int threads);
 void checkSmall(const Kernels& kernels, ThreadTeam& team, int threads);
+void checkSoftmax(const Kernels& kernels, ThreadTeam& team, int threads);

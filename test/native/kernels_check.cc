@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
       checkSmall(*kernels, team, threads);
       checkLinear(*kernels, team, threads);
       checkAttention(*kernels, team, threads);
+      checkSoftmax(*kernels, team, threads);
       checkNextToken(*kernels, team, threads);
     }
     std::printf("%s: %lld cases so far, %lld failed\n", name, (long long)counts().cases, (long long)counts().failures);

@@ -4,6 +4,7 @@ import { openAudio } from '../../lib/audio/index.js';
 import type { OneheadError } from '../../lib/errors.js';
 import { WhisperModel } from '../../lib/whisper/model.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
+import { modelDevices } from '../device/devices.js';
 
 const folder = new URL('../fixtures/heldout/', import.meta.url).pathname;
 
@@ -37,14 +38,14 @@ const models = [
 ];
 
 describe.each(models)('$name gives the tokens of transformers', ({ directory, expected }) => {
-  describe.each(['float32', 'bfloat16'] as const)('in %s', (dtype) => {
+  describe.each(modelDevices)('on $device in $dtype', ({ device, dtype, most }) => {
     let model: WhisperModel;
     beforeAll(async () => {
-      model = await WhisperModel.load(directory, { dtype, threads: 2 });
+      model = await WhisperModel.load(directory, { device, dtype, threads: 2 });
     });
     afterAll(() => model.dispose());
 
-    it.each(expected.filter((entry) => entry.no_timestamps))('$file', async (entry) => {
+    it.each(expected.filter((entry) => entry.no_timestamps).slice(0, most))('$file', async (entry) => {
       using features = await model.features(await samplesOf(entry.file));
       using encoded = await model.encode(features);
       const [plain] = await model.decode(encoded, { language: 'en' });

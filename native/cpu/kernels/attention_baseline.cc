@@ -34,18 +34,30 @@ class Baseline {
   }
 
   void run() {
-    appendTogether<T>(a_, team_);
-    const Share share(a_.batch * a_.heads * layout_.tiles, team_);
-    int64_t source = -1;
-    for (int64_t unit = share.begin; unit < share.end; ++unit) scores(Unit(*this, unit), &source);
+    if (a_.pass != AttentionPass::all) return run(a_.pass);
+    run(AttentionPass::scores);
     team_.barrier();
-    for (int64_t unit = share.begin; unit < share.end; ++unit) soften(Unit(*this, unit));
+    run(AttentionPass::softmax);
     team_.barrier();
-    source = -1;
-    for (int64_t unit = share.begin; unit < share.end; ++unit) values(Unit(*this, unit), &source);
+    run(AttentionPass::values);
   }
 
  private:
+  void run(AttentionPass pass) {
+    if (pass == AttentionPass::scores) appendTogether<T>(a_, team_);
+    const Share share(a_.batch * a_.heads * layout_.tiles, team_);
+    int64_t source = -1;
+    for (int64_t index = share.begin; index < share.end; ++index) {
+      const Unit unit(*this, index);
+      if (pass == AttentionPass::scores)
+        scores(unit, &source);
+      else if (pass == AttentionPass::softmax)
+        soften(unit);
+      else
+        values(unit, &source);
+    }
+  }
+
   struct Unit {
     int64_t b, head, first, rows, keys;
     float* matrix;

@@ -6,10 +6,15 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-static inline int64_t startOf(const Attention& a, int64_t b) { return a.start ? a.start[b] : 0; }
+// A is Attention or Softmax.
+template <typename A>
+static inline int64_t startOf(const A& a, int64_t b) {
+  return a.start ? a.start[b] : 0;
+}
 
 /** Keys that query i of sequence b sees. */
-static inline int64_t visibleKeys(const Attention& a, int64_t b, int64_t i) {
+template <typename A>
+static inline int64_t visibleKeys(const A& a, int64_t b, int64_t i) {
   return a.causal ? least(startOf(a, b) + i + 1, a.keys) : a.keys;
 }
 /** Keys that any query of sequence b sees; no key behind them is read. */

@@ -10,6 +10,7 @@ void layerNorm(const LayerNorm&, const Team&);
 void attentionStreaming(const Attention&, const Team&);
 void attentionDecode(const Attention&, const Team&);
 void attentionBaseline(const Attention&, const Team&);
+void softmax(const Softmax&, const Team&);
 void logMel(const LogMel&, const Team&);
 void transposeCast(const TransposeCast&, const Team&);
 void embed(const Embed&, const Team&);

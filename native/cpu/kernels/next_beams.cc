@@ -1,4 +1,4 @@
-// One step of beam search, as openai/whisper's BeamSearchDecoder: the rules of next_token.h on every beam, the
+// One step of beam search, as openai/whisper's BeamSearchDecoder: the rules of core/token_rules.h on every beam, the
 // likeliest continuations of each, and of each window the best of them. Caches stay where they are: beams carry a table
 // of rows.
 #include "family.h"

@@ -1,4 +1,4 @@
-// The next token of each sequence under the rules of next_token.h: the likeliest, or one drawn at a temperature.
+// The next token of each sequence under the rules of core/token_rules.h: the likeliest, or one drawn at a temperature.
 #include "family.h"
 #include "vocabulary.h"
 

@@ -34,9 +34,9 @@ size_t attentionBytes(const Attention& arguments, AttentionAlgorithm algorithm, 
 
 // ONEHEAD_VARIANT and ONEHEAD_NAME come from sources.cmake, as ONEHEAD_ISA does.
 const Variant ONEHEAD_VARIANT = {
-    {ONEHEAD_NAME, ONEHEAD_ISA::linearRows, ONEHEAD_ISA::layerNorm, ONEHEAD_ISA::attention, ONEHEAD_ISA::logMel,
-     ONEHEAD_ISA::transposeCast, ONEHEAD_ISA::embed, ONEHEAD_ISA::nextToken, ONEHEAD_ISA::nextBeams,
-     ONEHEAD_ISA::alignPositions, ONEHEAD_ISA::tokenProbability, ONEHEAD_ISA::gatherRows, ONEHEAD_ISA::convert},
+    {ONEHEAD_NAME, ONEHEAD_ISA::linearRows, ONEHEAD_ISA::layerNorm, ONEHEAD_ISA::attention, ONEHEAD_ISA::softmax,
+     ONEHEAD_ISA::logMel, ONEHEAD_ISA::transposeCast, ONEHEAD_ISA::embed, ONEHEAD_ISA::nextToken,
+     ONEHEAD_ISA::nextBeams, ONEHEAD_ISA::alignPositions, ONEHEAD_ISA::tokenProbability, ONEHEAD_ISA::gatherRows, ONEHEAD_ISA::convert},
     ONEHEAD_ISA::linearRowsBytes,
     ONEHEAD_ISA::attentionBytes,
     ONEHEAD_ISA::logMelBytes,

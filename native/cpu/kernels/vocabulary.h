@@ -1,13 +1,14 @@
-// What choosing one token and choosing beams share: one pass over the vocabulary that applies the rules of next_token.h
+// What choosing one token and choosing beams share: one pass over the vocabulary that applies the rules of
+// core/token_rules.h
 // and summarises what is left, and the likeliest tokens of a filtered row.
 //
 // Each thread filters its share of every sequence's vocabulary and reduces it to two summaries, of text and of
 // timestamps; after the barrier all of them combine the summaries alike.
 #pragma once
 
+#include "../../core/noise.h"
+#include "../../core/token_rules.h"
 #include "math.h"
-#include "next_token.h"
-#include "noise.h"
 
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {

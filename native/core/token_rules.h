@@ -7,12 +7,14 @@
 //    segment is not empty; the first token is a timestamp, and at most the highest initial one;
 //  - when all timestamps together are likelier than the likeliest other token, the token is a timestamp.
 //
-// All but the last are ranges of tokens, which this header works out; next_token.cc applies them.
+// All but the last are ranges of tokens, which this header works out for every backend; the kernels apply them.
 #pragma once
 
-#include "vector.h"
+#include <cstdint>
 
-namespace onehead::cpu::ONEHEAD_ISA {
+#include "everywhere.h"
+
+namespace onehead {
 namespace {
 
 struct TokenRange {
@@ -27,14 +29,16 @@ struct ForbiddenTokens {
   uint8_t suppressedBits = 1;
   bool timestamps = false;
 
-  void add(int64_t begin, int64_t end, int64_t vocabulary) {
-    begin = most(begin, 0);
-    end = least(end, vocabulary);
+  ONEHEAD_EVERYWHERE void add(int64_t begin, int64_t end, int64_t vocabulary) {
+    if (begin < 0) begin = 0;
+    if (end > vocabulary) end = vocabulary;
     if (begin < end) ranges[count++] = {begin, end};
   }
 };
 
-static ForbiddenTokens forbiddenTokens(const NextToken& a, int64_t b) {
+/** Of sequence b, from a NextToken's arguments: see native/cpu/kernels.h. */
+template <class Arguments>
+ONEHEAD_EVERYWHERE inline ForbiddenTokens forbiddenTokens(const Arguments& a, int64_t b) {
   ForbiddenTokens forbidden;
   const int64_t vocabulary = a.vocabulary, timestampBegin = a.timestampBegin;
   const int64_t generated = int64_t(a.length[b]) - a.begin[b];
@@ -68,4 +72,4 @@ static ForbiddenTokens forbiddenTokens(const NextToken& a, int64_t b) {
 }
 
 }  // namespace
-}  // namespace onehead::cpu::ONEHEAD_ISA
+}  // namespace onehead

@@ -1,15 +1,16 @@
 // Gumbel noise that is a function of (seed, place, token): drawing needs no state, and repeats on every device.
 #pragma once
 
-#include <stdint.h>
+#include <cmath>
+#include <cstdint>
 
-#include "vector.h"
+#include "everywhere.h"
 
-namespace onehead::cpu::ONEHEAD_ISA {
+namespace onehead {
 namespace {
 
 /** MurmurHash3's finalizer: every bit of the input changes every bit of the result with probability 1/2. */
-static inline uint32_t mixBits(uint32_t x) {
+ONEHEAD_EVERYWHERE inline uint32_t mixBits(uint32_t x) {
   x ^= x >> 16;
   x *= 0x85ebca6bu;
   x ^= x >> 13;
@@ -17,19 +18,19 @@ static inline uint32_t mixBits(uint32_t x) {
   return x ^ x >> 16;
 }
 
-static inline uint32_t noiseKey(int32_t seed, int64_t place) {
+ONEHEAD_EVERYWHERE inline uint32_t noiseKey(int32_t seed, int64_t place) {
   return mixBits(mixBits(uint32_t(seed) + 0x9e3779b9u) ^ (uint32_t(place) * 0x9e3779b9u + 0x7f4a7c15u));
 }
 
 /** -log(-log(u)), u = (the hash's high 24 bits + 1/2) / 2^24. */
-static inline float gumbelNoise(uint32_t key, int64_t token) {
+ONEHEAD_EVERYWHERE inline float gumbelNoise(uint32_t key, int64_t token) {
   const uint32_t bits = mixBits(key ^ (uint32_t(token) * 0x85ebca6bu + 0x165667b1u));
   const double u = (double(bits >> 8) + 0.5) * 0x1p-24;
-  return float(-__builtin_log(-__builtin_log(u)));
+  return float(-::log(-::log(u)));
 }
 
 /** The least and the most that gumbelNoise gives. */
 constexpr float kLeastNoise = -2.86f, kMostNoise = 17.33f;
 
 }  // namespace
-}  // namespace onehead::cpu::ONEHEAD_ISA
+}  // namespace onehead

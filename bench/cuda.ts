@@ -1,0 +1,302 @@
+/**
+ * `npm run bench -- cuda`: what the CUDA backend reaches of its GPU's limits, both measured in the same run. Prints tables, stores JSON.
+ *
+ *   --only PART,...     ceilings and any of: kernels, steps, encoder, peers (default: all)
+ *   --models NAME,...   of steps and encoder (default: tiny,small,large-v3,turbo)
+ *   --peers NAME,...    models that transformers runs beside onehead (default: tiny,small,turbo)
+ *   --batches N,...     of kernels and steps (default: 1,8,32,64)
+ *   --python PYTHON     one with torch and transformers, for the peers (default: python3)
+ *   --device KIND       another device, to try the benchmark itself (default: cuda)
+ *   --output FILE
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Device } from '../lib/device/device.js';
+import type { FloatingType } from '../lib/device/operations.js';
+import { decoderShape, decodeStep, encoder, memoryBytes } from '../lib/profiler/io-model/index.js';
+import { describeMachine } from '../lib/profiler/machine.js';
+import { randomModel } from '../lib/profiler/random-weights.js';
+import { type AttentionPart, whisperConfig, withKeyValueHeads } from '../lib/profiler/shapes.js';
+import { WhisperModel } from '../lib/whisper/model.js';
+import { type KernelTime, measureKernels } from './cuda-kernels.js';
+import { writeRandomCheckpoint } from './random-checkpoint.js';
+
+const { values } = parseArgs({
+  args: process.argv.slice(3),
+  options: {
+    only: { type: 'string', default: 'kernels,steps,encoder,peers' },
+    models: { type: 'string', default: 'tiny,small,large-v3,turbo' },
+    peers: { type: 'string', default: 'tiny,small,turbo' },
+    batches: { type: 'string', default: '1,8,32,64' },
+    python: { type: 'string', default: process.env.ONEHEAD_PYTHON ?? 'python3' },
+    device: { type: 'string', default: 'cuda' },
+    output: { type: 'string' },
+  },
+});
+const root = new URL('..', import.meta.url).pathname;
+const kind = values.device;
+const dtype: FloatingType = kind === 'cpu' ? 'bfloat16' : 'float16';
+const parts = values.only.split(',');
+const models = values.models.split(',');
+const batches = values.batches.split(',').map(Number);
+/** Positions in the self-attention's cache while steps are timed: the middle of 128 tokens. */
+const position = 64;
+
+const median = (samples: number[]): number => samples.sort((a, b) => a - b)[Math.floor(samples.length / 2)];
+const cells = (...columns: [string | number, number][]) =>
+  columns
+    .map(([value, width]) => (typeof value === 'string' ? value.padEnd(width) : value.toFixed(1).padStart(width)))
+    .join(' ');
+
+interface Ceilings {
+  bytesPerSecond: number;
+  operationsPerSecond: number;
+}
+
+/** The device's own limits: a large copy, bytes read and written, and a large matrix product. */
+async function measureCeilings(): Promise<Ceilings> {
+  using device = new Device(kind);
+  const bytes = kind === 'cpu' ? 2 ** 27 : 2 ** 30;
+  const size = kind === 'cpu' ? 1024 : 8192;
+  using from = device.tensor('float32', [bytes / 4]);
+  using to = device.tensor('float32', [bytes / 4]);
+  using copy = device.record('copy', (ops) => void ops.copy(from, { output: to }));
+  const random = (seed: number) => Float32Array.from({ length: 1 << 16 }, (_, i) => Math.sin(i * i + seed));
+  const matrix = async (seed: number) => {
+    const tensor = device.tensor(dtype, [size, size]);
+    // Zeros multiply faster than numbers do.
+    for (let at = 0; at < tensor.size; at += 1 << 16) await tensor.write(random(at + seed), at);
+    return tensor;
+  };
+  using x = await matrix(1);
+  using weight = await matrix(2);
+  using y = device.tensor(dtype, [size, size]);
+  using product = device.record('product', (ops) => void ops.linear(x, weight, { output: y }));
+  const fastest = async (program: typeof copy) => {
+    const samples: number[] = [];
+    for (let i = 0; i < 7; ++i) samples.push(await program.time(10));
+    return median(samples);
+  };
+  return {
+    bytesPerSecond: (2e6 * bytes) / (await fastest(copy)),
+    operationsPerSecond: (2e6 * size ** 3) / (await fastest(product)),
+  };
+}
+
+function printKernels(kernels: KernelTime[]): void {
+  console.log(`\n${cells(['kernel', 34], ['heads', 12], ['batch', 6])}        us       MB  % of bandwidth`);
+  for (const { kernel, attention, batch, microseconds, bytes } of kernels) {
+    const percent = (100 * bytes) / (microseconds * 1e-6) / ceilings.bytesPerSecond;
+    console.log(
+      cells([kernel, 34], [attention, 12], [String(batch), 6], [microseconds, 9], [bytes / 1e6, 8], [percent, 8]),
+    );
+  }
+}
+
+const attentions: Record<string, AttentionPart[]> = {
+  'multi-head': [],
+  'mqa self': ['self'],
+  'mqa cross': ['cross'],
+  'mqa both': ['self', 'cross'],
+};
+
+/** A whole decode step: every sequence of a batch, `position` positions behind it. */
+async function measureStep(name: string, attention: string, batch: number) {
+  const config = withKeyValueHeads(whisperConfig(name), attentions[attention], 1);
+  const model = await randomModel(config, { device: kind, dtype, batch });
+  try {
+    using encoded = model.device.tensor(dtype, [batch, config.sourcePositions, config.width]);
+    await model.generate(encoded, { language: 'en', minNewTokens: position - 4, maxNewTokens: position - 4 });
+    const samples: number[] = [];
+    for (let i = 0; i < 7; ++i) samples.push(await model.step.time(20));
+    const bytes = decodeStep(decoderShape(config), { batch, position }).reduce(
+      (sum, cost) => sum + memoryBytes(cost),
+      0,
+    );
+    const floor = (1e6 * bytes) / ceilings.bytesPerSecond;
+    const microseconds = median(samples);
+    return { model: name, attention, batch, microseconds, floor, percentOfFloor: (100 * floor) / microseconds };
+  } finally {
+    model.dispose();
+  }
+}
+
+async function measureEncoder(name: string, batch: number) {
+  const config = whisperConfig(name);
+  const model = await randomModel(config, { device: kind, dtype, batch });
+  try {
+    const samples: number[] = [];
+    for (let i = 0; i < 5; ++i) samples.push(await model.encoder.time(kind === 'cpu' ? 1 : 5));
+    const operations = encoder(config, { batch }).reduce((sum, cost) => sum + cost.operations, 0);
+    const microseconds = median(samples);
+    const percentOfCeiling = (100 * operations) / (microseconds * 1e-6) / ceilings.operationsPerSecond;
+    return { model: name, batch, milliseconds: microseconds / 1000, operations, percentOfCeiling };
+  } finally {
+    model.dispose();
+  }
+}
+
+/** Milliseconds from features to so many forced tokens, and of the encoder alone. */
+async function measureOurs(checkpoint: string, batch: number) {
+  const model = await WhisperModel.load(checkpoint, { device: kind, dtype, batch });
+  try {
+    using features = await model.features(
+      Array.from({ length: batch }, () =>
+        Float32Array.from({ length: 480_000 }, (_, i) => 0.1 * Math.sin(i * i * 1e-6)),
+      ),
+    );
+    const time = async (work: () => Promise<unknown>) => {
+      await work();
+      const samples: number[] = [];
+      for (let i = 0; i < 5; ++i) {
+        const start = performance.now();
+        await work();
+        samples.push(performance.now() - start);
+      }
+      return median(samples);
+    };
+    const milliseconds: Record<string, number> = {};
+    milliseconds.encoder = await time(() => model.encoder.run());
+    let tokens: number[][] = [];
+    for (const count of [25, 256]) {
+      milliseconds[count] = await time(async () => {
+        using encoded = await model.encode(features);
+        tokens = await model.generate(encoded, { language: 'en', minNewTokens: count, maxNewTokens: count });
+      });
+    }
+    return { system: 'onehead', mode: dtype, milliseconds, tokens: tokens[0] };
+  } finally {
+    model.dispose();
+  }
+}
+
+/** transformers in a process of its own, in each of its modes. */
+function measureTransformers(checkpoint: string, batch: number): Awaited<ReturnType<typeof measureOurs>>[] {
+  const device = kind === 'cpu' ? 'cpu' : 'cuda';
+  const { status, stdout, stderr } = spawnSync(
+    values.python,
+    ['bench/peers/transformers_cuda.py', checkpoint, '--batch', String(batch), '--device', device, '--dtype', dtype],
+    { encoding: 'utf8', cwd: root, maxBuffer: 1 << 26 },
+  );
+  if (status !== 0) {
+    console.error(`  left out: transformers: ${stderr.trim().split('\n').at(-1)}`);
+    return [];
+  }
+  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '[]');
+}
+
+async function measurePeers(name: string) {
+  const folder = mkdtempSync(join(tmpdir(), 'onehead-bench-'));
+  try {
+    const checkpoint = writeRandomCheckpoint(join(folder, name), name);
+    const rows = [];
+    for (const batch of kind === 'cpu' ? [1] : [1, 32]) {
+      const ours = await measureOurs(checkpoint, batch);
+      for (const { system, mode, milliseconds, tokens } of [ours, ...measureTransformers(checkpoint, batch)]) {
+        let equal = 0;
+        while (equal < tokens.length && tokens[equal] === ours.tokens[equal]) ++equal;
+        rows.push({ model: name, batch, system, mode, milliseconds, equalTokens: equal, tokens: tokens.length });
+      }
+    }
+    return rows;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const { cuda } = Device.information();
+if (kind.startsWith('cuda') && kind !== 'cuda-emulated' && !cuda.available) {
+  console.error(`There is no GPU to measure: ${cuda.reason}.`);
+  process.exit(1);
+}
+const ceilings = await measureCeilings();
+console.log(
+  `${cuda.devices[0]?.name ?? kind}: copies ${(ceilings.bytesPerSecond / 1e9).toFixed(0)} GB/s, multiplies ${(ceilings.operationsPerSecond / 1e12).toFixed(1)} TFLOP/s in ${dtype}${cuda.cublasLt ? ` by ${cuda.cublasLt}` : ''}`,
+);
+
+const kernels = parts.includes('kernels')
+  ? await measureKernels(
+      kind,
+      dtype,
+      batches.filter((batch) => batch <= 32),
+    )
+  : [];
+if (kernels.length > 0) printKernels(kernels);
+
+const steps = [];
+if (parts.includes('steps')) {
+  console.log(`\n${cells(['decode step', 10], ['attention', 11], ['batch', 6])}        us     floor  % of floor`);
+  for (const model of models) {
+    for (const attention of Object.keys(attentions)) {
+      for (const batch of batches) {
+        const row = await measureStep(model, attention, batch);
+        steps.push(row);
+        const { microseconds, floor, percentOfFloor } = row;
+        console.log(
+          cells([model, 11], [attention, 11], [String(batch), 6], [microseconds, 9], [floor, 9], [percentOfFloor, 9]),
+        );
+      }
+    }
+  }
+}
+
+const encoders = [];
+if (parts.includes('encoder')) {
+  console.log(`\n${cells(['encoder', 11], ['batch', 6])}        ms  % of the product ceiling`);
+  for (const model of models.filter((name) => name !== 'turbo')) {
+    for (const batch of kind === 'cpu' ? [1] : [1, 8]) {
+      const row = await measureEncoder(model, batch);
+      encoders.push(row);
+      console.log(cells([model, 11], [String(batch), 6], [row.milliseconds, 9], [row.percentOfCeiling, 9]));
+    }
+  }
+}
+
+const peers = [];
+if (parts.includes('peers')) {
+  console.log(
+    `\n${cells(['side by side', 12], ['batch', 6], ['system', 32])}   encoder  25 tokens 256 tokens (ms)  equal`,
+  );
+  for (const model of values.peers.split(',')) {
+    for (const row of await measurePeers(model)) {
+      peers.push(row);
+      const { milliseconds, system, mode, batch, equalTokens, tokens } = row;
+      console.log(
+        cells(
+          [model, 12],
+          [String(batch), 6],
+          [`${system} ${mode}`, 32],
+          [milliseconds.encoder, 9],
+          [milliseconds[25], 10],
+          [milliseconds[256], 10],
+          [`     ${equalTokens}/${tokens}`, 8],
+        ),
+      );
+    }
+  }
+}
+
+const smi = spawnSync('nvidia-smi', ['--query-gpu=driver_version', '--format=csv,noheader'], { encoding: 'utf8' });
+const result = {
+  date: new Date().toISOString(),
+  commit:
+    process.env.ONEHEAD_COMMIT ?? execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim(),
+  machine: describeMachine(),
+  gpu: cuda.devices[0] ?? null,
+  driver: smi.status === 0 ? smi.stdout.trim() : null,
+  cublasLt: cuda.cublasLt,
+  settings: { dtype, position, weights: 'random', device: kind },
+  ceilings,
+  kernels,
+  steps,
+  encoders,
+  peers,
+};
+const name = (cuda.devices[0]?.name ?? kind).toLowerCase().replace(/[^a-z0-9]+/g, '-');
+const output = values.output ?? join(root, 'bench', 'results', `${name}-${result.date.slice(0, 10)}.json`);
+mkdirSync(join(output, '..'), { recursive: true });
+writeFileSync(output, `${JSON.stringify(result, null, 1)}\n`);
+console.log(`\nstored in ${output}`);

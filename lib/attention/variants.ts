@@ -1,0 +1,199 @@
+/** The attention algorithms: what each is, what it costs, and which shapes it does not take, with the reasons. */
+import type { ElementType } from '../device/native.js';
+
+export type AttentionVariantName = 'multi-head' | 'multi-query' | 'multi-query-1' | 'memory-efficient' | 'split-kv';
+
+export interface AttentionVariant {
+  name: AttentionVariantName;
+  /** One paragraph. */
+  description: string;
+  /** The paper or project that it follows. */
+  source: string;
+  /** The order of the first two dimensions of every tensor. */
+  layout: 'batch-first' | 'length-first';
+  /** Shapes, in the letters of `attentionSymbols`. */
+  shapes: { query: string; keyAndValue: string; output: string };
+  /** Formulas in the letters of `attentionSymbols`; a multiply-add is two operations, and bytes are those that pass through memory. */
+  cost: { operations: string; bytes: string };
+}
+
+/** What the letters in shapes and costs mean. */
+export const attentionSymbols = {
+  B: 'sequences in the batch',
+  M: 'query positions',
+  N: 'key positions',
+  H: 'query heads',
+  G: 'key/value heads',
+  S: 'head size',
+  P: 'parts into which the keys are split',
+  e: 'bytes of an element in storage',
+} as const;
+
+const batchFirst = { query: '[B, M, H S]', keyAndValue: '[B, N, G S]', output: '[B, M, H S]' };
+const products = '4 B M N H S';
+const tensors = '2 e B (M H + N G) S'; // query, output, keys and values once each
+const scores = 'B H M N (8 + 2 e)'; // float32 scores and stored weights, each written once and read once
+
+/** Every algorithm that `Operations.attention` takes by name. */
+export const attentionVariants: readonly AttentionVariant[] = [
+  {
+    name: 'multi-head',
+    description:
+      'The baseline: the scores of all heads as one matrix product, a softmax over them, and the product with the values, with the whole ' +
+      'float32 score matrix in memory between the three. The masked half of causal scores is computed and thrown away. Key/value heads ' +
+      'may be shared; the matrix stays as large.',
+    source:
+      "Whisper's attention in Hugging Face transformers; MultiHead of BigCode's analysis of multi-query attention",
+    layout: 'batch-first',
+    shapes: batchFirst,
+    cost: { operations: products, bytes: `${tensors} + 16 B H M N` },
+  },
+  {
+    name: 'multi-query',
+    description:
+      'One shared key/value head and hidden states in the order [length, batch] of Megatron-LM. Queries, keys and values go into one ' +
+      'batched product for the scores and one for the values as strided views, without a copy; the score matrix lies in memory between ' +
+      'them. Strides that no single matrix covers cost some of the speed. Where rows of a cache may be unwritten, the CPU copies the ' +
+      'others before the product with the values (2 e B N S bytes more), which would turn zero times NaN into NaN.',
+    source: "MultiQuery of BigCode's analysis of multi-query attention; Megatron-LM; Shazeer, arXiv 1911.02150",
+    layout: 'length-first',
+    shapes: { query: '[M, B, H S]', keyAndValue: '[N, B, S]', output: '[M, B, H S]' },
+    cost: { operations: products, bytes: `${tensors} + ${scores}` },
+  },
+  {
+    name: 'multi-query-1',
+    description:
+      'One shared key/value head in the usual order [batch, length]. One explicit reshape gives the queries as [batch, length x heads, ' +
+      'head size], whose rows all meet the same keys in a plain batched product; it is a copy where the queries are columns of a fused ' +
+      'product. The score matrix lies in memory. A cache with unwritten rows is treated as in multi-query.',
+    source: "MultiQuery1 of BigCode's analysis of multi-query attention, the form ported to transformers",
+    layout: 'batch-first',
+    shapes: { query: '[B, M, H S]', keyAndValue: '[B, N, S]', output: '[B, M, H S]' },
+    cost: { operations: products, bytes: `${tensors} + ${scores} + 2 e B M H S` },
+  },
+  {
+    name: 'memory-efficient',
+    description:
+      'A streaming softmax over tiles of keys: each tile of queries keeps its running maximum, sum and weighted values, so that nothing ' +
+      'quadratic is ever in memory and keys that no query of the tile sees are skipped. Any number of key/value heads. For encoders and ' +
+      'prompts.',
+    source: 'xFormers; Rabe and Staats, arXiv 2112.05682; FlashAttention, arXiv 2205.14135',
+    layout: 'batch-first',
+    shapes: batchFirst,
+    cost: { operations: products, bytes: tensors },
+  },
+  {
+    name: 'split-kv',
+    description:
+      'The keys and values of each sequence are split over threads or blocks, each of which reads its part once for all query rows; the ' +
+      'partial results (maximum, sum, weighted values) are combined at the end. Bound by reading the cache. Any number of query rows, ' +
+      'but meant for the few of a decode step.',
+    source: 'Flash-Decoding (Dao, Haziza, Massa, Sizov 2023)',
+    layout: 'batch-first',
+    shapes: batchFirst,
+    cost: { operations: products, bytes: `${tensors} + 8 P B M H (S + 2)` },
+  },
+];
+
+/** A case of attention, as far as support depends on it. */
+export interface AttentionCase {
+  /** 'cpu', 'cuda', 'cuda:1' or 'cuda-emulated'. */
+  device: string;
+  dtype: ElementType;
+  heads: number;
+  keyValueHeads: number;
+  headSize: number;
+  queries: number;
+  /** Positions of key and value, a cache's capacity; without it, nothing is said about it. */
+  keys?: number;
+  causal?: boolean;
+  /** New rows are appended to a cache. */
+  append?: boolean;
+}
+
+interface Kind {
+  title: string;
+  dtypes: readonly ElementType[];
+  headSizes: string;
+  takesHeadSize(size: number): boolean;
+}
+
+const cpu: Kind = {
+  title: 'the CPU',
+  dtypes: ['float32', 'bfloat16'],
+  headSizes: 'up to 256',
+  takesHeadSize: (size) => size <= 256,
+};
+const cuda: Kind = {
+  title: 'CUDA',
+  dtypes: ['float32', 'float16', 'bfloat16'],
+  headSizes: 'from 16 to 128 in steps of 16',
+  takesHeadSize: (size) => size >= 16 && size <= 128 && size % 16 === 0,
+};
+
+function kindOf(device: string): Kind | undefined {
+  if (device === 'cpu') return cpu;
+  return /^cuda(:\d+|-emulated)?$/.test(device) ? cuda : undefined;
+}
+
+/** What makes a case none at all, whatever the algorithm and the device. */
+export function contradictions({
+  heads,
+  keyValueHeads,
+  headSize,
+  queries,
+  keys,
+  causal,
+  append,
+}: AttentionCase): string[] {
+  const counts = Object.entries({ heads, keyValueHeads, headSize, queries, keys });
+  const reasons = counts
+    .filter(([, count]) => count !== undefined && !(Number.isInteger(count) && count > 0))
+    .map(([name, count]) => `${name} is ${count}, which is not a positive whole number.`);
+  if (reasons.length > 0) return reasons;
+  if (heads % keyValueHeads !== 0) {
+    reasons.push(`${heads} query heads cannot share ${keyValueHeads} key/value heads evenly.`);
+  }
+  if (keys !== undefined && queries > keys && (causal || append)) {
+    const what = append ? 'New rows' : 'Causal queries';
+    reasons.push(`${what} (${queries}) cannot be more than there are positions of keys (${keys}).`);
+  }
+  return reasons;
+}
+
+/** Why the algorithm cannot compute this case, as sentences; it can when there are none. */
+export function notSupportedReasons(algorithm: AttentionVariantName, given: AttentionCase): string[] {
+  const reasons = contradictions(given);
+  if (reasons.length > 0) return reasons;
+  const { device, dtype, keyValueHeads, headSize } = given;
+  const kind = kindOf(device);
+  if (!kind) {
+    reasons.push(`There is no device '${device}', only 'cpu', 'cuda', 'cuda:<number>' and 'cuda-emulated'.`);
+  } else {
+    if (!kind.dtypes.includes(dtype)) {
+      reasons.push(`Attention on ${kind.title} computes in ${kind.dtypes.join(', ')}, not in ${dtype}.`);
+    }
+    if (!kind.takesHeadSize(headSize)) {
+      reasons.push(`Attention on ${kind.title} takes head sizes ${kind.headSizes}, not ${headSize}.`);
+    }
+  }
+  if ((algorithm === 'multi-query' || algorithm === 'multi-query-1') && keyValueHeads !== 1) {
+    reasons.push(`'${algorithm}' is for a single key/value head, not for ${keyValueHeads}.`);
+  }
+  return reasons;
+}
+
+/** What the algorithm 'auto' computes with, and why. */
+export function chooseAlgorithm({ queries }: { queries: number }): { algorithm: AttentionVariantName; reason: string } {
+  if (queries === 1) {
+    return {
+      algorithm: 'split-kv',
+      reason:
+        'One query row a sequence is bound by reading the keys and values, which split-kv reads once, all threads at work.',
+    };
+  }
+  return {
+    algorithm: 'memory-efficient',
+    reason: `${queries} query rows a sequence share each tile of keys, and memory-efficient keeps their scores out of memory.`,
+  };
+}

@@ -1,0 +1,97 @@
+/** What an experiment is: its settings, its groups of cases, and how its result is shown. */
+import type { FloatingType } from '../device/operations.js';
+import type { OperationTime } from '../device/program.js';
+import type { WhisperConfig } from '../whisper/config.js';
+import type { Sampler } from './measure.js';
+import type { Chart, Table } from './report/figures.js';
+import type { ExperimentResult, ProfileRow } from './result.js';
+import type { Statistics } from './statistics.js';
+
+/** What every experiment takes. */
+export interface CommonSettings {
+  /** 'cpu', 'cuda', 'cuda:N' or 'cuda-emulated'. */
+  device: string;
+  /** CPU threads; the device's own choice when absent. */
+  threads?: number;
+  dtype: FloatingType;
+  /** Samples of each variant at most. */
+  repeats: number;
+  /** Measuring a variant ends after this long, once it has three samples. */
+  seconds: number;
+}
+
+/** What some experiments take; each names its own in its defaults. */
+export interface OwnSettings {
+  /** Whispers by name. */
+  models: string[];
+  batches: number[];
+  /** New tokens of each sequence. */
+  tokens: number;
+  /** Positions, of queries and keys alike. */
+  lengths: number[];
+  heads: number;
+  headSize: number;
+  /** Of a decoder-only model. */
+  layers: number;
+  /** Decoder layers to cut each Whisper to; those that it has not are left out. */
+  decoderLayers: number[];
+  /** Tokens before the first new one. */
+  prompt: number;
+  vocabulary: number;
+}
+
+/** What a group of cases measures with. */
+export interface Context<Settings> {
+  settings: Settings;
+  signal?: AbortSignal;
+  /** Measures variants side by side: each variant's stages by name. */
+  measure(
+    samplers: readonly Sampler[],
+    effort?: { repeats?: number },
+  ): Promise<Map<string, Record<string, Statistics>>>;
+  /** A Whisper's shape by its name. */
+  shape(model: string): WhisperConfig;
+  /** Keeps an operation-by-operation trace under a track's name, when one is wanted. */
+  trace(track: string, operations: () => Promise<readonly OperationTime[]>): Promise<void>;
+  /** Figures of the whole run. */
+  facts: Record<string, number>;
+}
+
+/** Cases that are measured together; a run that was stopped goes on with the next group. */
+export interface Group<Settings> {
+  name: string;
+  run(context: Context<Settings>): Promise<ProfileRow[]>;
+}
+
+export interface Experiment<Own extends Partial<OwnSettings> = Partial<OwnSettings>> {
+  name: string;
+  title: string;
+  /** What is measured, and whose experiment it repeats. */
+  about: string;
+  /** As the source has it, and small enough for a laptop's CPU to finish in a minute. */
+  full: Own & Partial<CommonSettings>;
+  quick: Own & Partial<CommonSettings>;
+  groups(settings: CommonSettings & Own): Group<CommonSettings & Own>[];
+  tables(result: ExperimentResult): Table[];
+  charts(result: ExperimentResult): Chart[];
+}
+
+/** Keeps the types of an experiment's own settings inside of it. */
+export function defineExperiment<Own extends Partial<OwnSettings>>(experiment: Experiment<Own>): Experiment {
+  return experiment as unknown as Experiment;
+}
+
+/** Rows of one case: a row for each stage of each variant. */
+export function stageRows(
+  common: Record<string, string | number>,
+  measured: ReadonlyMap<string, Record<string, Statistics>>,
+  figures: (variant: string, stage: string, time: Statistics) => Record<string, number> = () => ({}),
+): ProfileRow[] {
+  return [...measured].flatMap(([variant, stages]) =>
+    Object.entries(stages).map(([stage, time]) => ({
+      case: { ...common, variant, stage },
+      time,
+      figures: figures(variant, stage, time),
+    })),
+  );
+}

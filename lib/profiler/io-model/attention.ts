@@ -1,0 +1,183 @@
+/**
+ * One attention layer, operation by operation: the two tables of Athiwaratkun's analysis of multi-query inference (incremental decoding
+ * and batch computation), and the sum over n decoded tokens that the paper "One Write-Head is All You Need" (Shazeer 2019) derives.
+ */
+import { OneheadError } from '../../errors.js';
+import { einsumCost } from './einsum.js';
+
+export interface AttentionShape {
+  /** 'incremental': one new position a sequence, with a cache; 'batch': all query positions at once. */
+  form: 'incremental' | 'batch';
+  /** b. */
+  batch: number;
+  /** n: query positions of a sequence; 1 when incremental. */
+  queries?: number;
+  /** m: key positions that a query sees. */
+  keys: number;
+  /** d. */
+  width: number;
+  /** h. */
+  heads: number;
+  /** g; `heads` (multi-head) by default, 1 is multi-query. */
+  keyValueHeads?: number;
+  /** k; width / heads by default. */
+  headSize?: number;
+  /** Of an element in storage; 2 by default. */
+  bytesPerElement?: number;
+}
+
+export interface AttentionOperation {
+  /** 'q', 'K', 'V', 'logits', 'weights', 'out' or 'y', as the analysis names them. */
+  operation: string;
+  einsum: string;
+  bytesRead: number;
+  bytesWritten: number;
+  /** A multiply-add is two; softmax is five for each weight. */
+  operations: number;
+  /** In the letters of `AttentionShape`, lower orders left out. */
+  complexity: { memory: string; computation: string };
+}
+
+export interface AttentionCost {
+  kind: 'multi-head' | 'grouped' | 'multi-query';
+  operations: AttentionOperation[];
+  bytes: number;
+  /** Of all operations together. */
+  arithmetic: number;
+  /** Elements that pass through memory for each multiply-add: near 1, memory is the limit. */
+  ratio: number;
+  complexity: { memory: string; computation: string; ratio: string };
+}
+
+/** Maximum, difference, exponential, sum and quotient. */
+const softmaxOperations = 5;
+
+const kindOf = (heads: number, keyValueHeads: number): AttentionCost['kind'] =>
+  keyValueHeads === heads ? 'multi-head' : keyValueHeads === 1 ? 'multi-query' : 'grouped';
+
+/** Query head gr is head r of group g. Where the groups are the heads, or there is but one group, the analysis writes h. */
+function letters(einsum: string, kind: AttentionCost['kind']): string {
+  if (kind === 'grouped') return einsum;
+  return einsum.replaceAll('gr', 'h').replaceAll('g', kind === 'multi-head' ? 'h' : '');
+}
+
+/** [operation, einsum, memory, computation]; G stands for the key/value heads' share of the width. */
+const tables: Record<AttentionShape['form'], [string, string, string, string][]> = {
+  incremental: [
+    ['q', 'bd,grdk->bgrk', 'bd + d²', 'bd²'],
+    ['K', 'bd,gdk->bgk', 'bd + dG', 'bdG'],
+    ['V', 'bd,gdv->bgv', 'bd + dG', 'bdG'],
+    ['logits', 'bgrk,bgmk->bgrm', 'bd + bmG', 'bmd'],
+    ['weights', 'bgrm->bgrm', 'bhm', 'bhm'],
+    ['out', 'bgrm,bgmv->bgrv', 'bhm + bmG', 'bmd'],
+    ['y', 'bgrv,grdv->bd', 'bd + d²', 'bd²'],
+  ],
+  batch: [
+    ['q', 'bnd,grdk->bgrnk', 'bnd + d²', 'bnd²'],
+    ['K', 'bmd,gdk->bgmk', 'bmd + dG', 'bmdG'],
+    ['V', 'bmd,gdv->bgmv', 'bmd + dG', 'bmdG'],
+    ['logits', 'bgrnk,bgmk->bgrnm', 'bnd + bmG', 'bmnd'],
+    ['weights', 'bgrnm->bgrnm', 'bhnm', 'bhnm'],
+    ['out', 'bgrnm,bgmv->bgrnv', 'bhnm + bmG', 'bmnd'],
+    ['y', 'bgrnv,grdv->bnd', 'bnd + d²', 'bnd²'],
+  ],
+};
+
+const shareOfWidth = { 'multi-head': 'd', grouped: 'gk', 'multi-query': 'k' };
+const cacheRatio = { 'multi-head': 'm/d', grouped: 'gm/(dh)', 'multi-query': 'm/(dh)' };
+
+const writeComplexity = (formula: string, kind: AttentionCost['kind']): string =>
+  formula.replaceAll('dG', kind === 'multi-head' ? 'd²' : `d${shareOfWidth[kind]}`).replaceAll('G', shareOfWidth[kind]);
+
+function totals(form: AttentionShape['form'], kind: AttentionCost['kind']): AttentionCost['complexity'] {
+  if (form === 'batch') return { memory: 'bnd + bhn² + d²', computation: 'bnd² + bn²d', ratio: '1/d + 1/k + 1/(bn)' };
+  return {
+    memory: `bd + bm${shareOfWidth[kind]} + d²`,
+    computation: 'bd² + bmd',
+    ratio: `1/d + ${cacheRatio[kind]} + 1/b`,
+  };
+}
+
+interface Completed extends Required<AttentionShape> {}
+
+function complete(shape: AttentionShape): Completed {
+  const { heads, width } = shape;
+  const headSize = shape.headSize ?? width / heads;
+  const keyValueHeads = shape.keyValueHeads ?? heads;
+  const queries = shape.queries ?? (shape.form === 'incremental' ? 1 : shape.keys);
+  const completed = { bytesPerElement: 2, ...shape, headSize, keyValueHeads, queries };
+  for (const [name, value] of Object.entries(completed)) {
+    if (name === 'form' || (Number.isSafeInteger(value) && (value as number) > 0)) continue;
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Expected ${name} to be a positive whole number but received ${value}.`,
+      {
+        argument: name,
+        expected: 'a positive whole number',
+        received: String(value),
+      },
+    );
+  }
+  if (!Object.hasOwn(tables, shape.form) || (shape.form === 'incremental' && queries !== 1) || heads % keyValueHeads) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      "Expected form to be 'incremental' (with one query position) or 'batch', and keyValueHeads to divide heads, but received " +
+        `form '${shape.form}', queries ${queries}, heads ${heads}, keyValueHeads ${keyValueHeads}.`,
+    );
+  }
+  return completed;
+}
+
+/** Every operation of one attention layer, projections included. Throws OneheadError INVALID_ARGUMENT. */
+export function attention(shape: AttentionShape): AttentionCost {
+  const { form, batch, queries, keys, width, heads, keyValueHeads, headSize, bytesPerElement } = complete(shape);
+  const kind = kindOf(heads, keyValueHeads);
+  const [b, n, m, d, h, k, v] = [batch, queries, keys, width, heads, headSize, headSize];
+  const sizes = { b, n, m, d, h, g: keyValueHeads, r: heads / keyValueHeads, k, v };
+  const operations = tables[form].map(([operation, general, memory, computation]): AttentionOperation => {
+    const cost = einsumCost(letters(general, kind), sizes);
+    return {
+      operation,
+      einsum: cost.einsum,
+      bytesRead: cost.elementsRead * bytesPerElement,
+      bytesWritten: cost.elementsWritten * bytesPerElement,
+      operations: operation === 'weights' ? softmaxOperations * cost.elementsRead : cost.operations,
+      complexity: { memory: writeComplexity(memory, kind), computation: writeComplexity(computation, kind) },
+    };
+  });
+  const bytes = operations.reduce((sum, { bytesRead, bytesWritten }) => sum + bytesRead + bytesWritten, 0);
+  const arithmetic = operations.reduce((sum, operation) => sum + operation.operations, 0);
+  const ratio = (2 * bytes) / bytesPerElement / arithmetic;
+  return { kind, operations, bytes, arithmetic, ratio, complexity: totals(form, kind) };
+}
+
+export interface DecodingCost {
+  bytes: number;
+  arithmetic: number;
+  /** Elements that pass through memory for each multiply-add. */
+  ratio: number;
+  complexity: { memory: string; computation: string; ratio: string };
+}
+
+/**
+ * `tokens` incremental calls, the n-th of which sees n positions: why a decoder at batch 1 is bound by memory whatever its heads are, and
+ * what sharing them takes away.
+ */
+export function decoding(shape: Omit<AttentionShape, 'form' | 'keys' | 'queries'>, tokens: number): DecodingCost {
+  const kind = kindOf(shape.heads, shape.keyValueHeads ?? shape.heads);
+  // The cost of a call is linear in its positions, so the mean one stands for all.
+  const first = attention({ ...shape, form: 'incremental', keys: 1 });
+  const last = attention({ ...shape, form: 'incremental', keys: tokens });
+  const sum = (figure: 'bytes' | 'arithmetic') => ((first[figure] + last[figure]) / 2) * tokens;
+  const [bytes, arithmetic] = [sum('bytes'), sum('arithmetic')];
+  return {
+    bytes,
+    arithmetic,
+    ratio: (2 * bytes) / (shape.bytesPerElement ?? 2) / arithmetic,
+    complexity: {
+      'multi-head': { memory: 'bn²d + nd²', computation: 'bnd²', ratio: 'n/d + 1/b' },
+      grouped: { memory: 'bnd + bn²gk + nd²', computation: 'bnd²', ratio: '1/d + gn/(dh) + 1/b' },
+      'multi-query': { memory: 'bnd + bn²k + nd²', computation: 'bnd²', ratio: '1/d + n/(dh) + 1/b' },
+    }[kind],
+  };
+}

@@ -1,0 +1,33 @@
+/**
+ * The I/O model: what theory says that an attention layer or a model reads, writes and computes, and the least time that a device needs for
+ * it. Nothing here is measured.
+ */
+export {
+  type AttentionCost,
+  type AttentionOperation,
+  type AttentionShape,
+  attention,
+  type DecodingCost,
+  decoding,
+} from './attention.js';
+export { type EinsumCost, einsumCost as einsum } from './einsum.js';
+export {
+  crossCache,
+  type DecoderShape,
+  decoderShape,
+  decodeStep,
+  encoder,
+  type OperationCost,
+  type Storage,
+} from './model.js';
+export {
+  type Ceilings,
+  caches,
+  decoderOnlyParameters,
+  type Floor,
+  floor,
+  floorOf,
+  memoryBytes,
+  type ParameterCounts,
+  parameters,
+} from './sizes.js';

@@ -1,0 +1,182 @@
+/** The programs that the model runs, operation by operation as they are recorded: bytes by what they are, and arithmetic. */
+import type { WhisperConfig } from '../../whisper/config.js';
+
+/** A decoder's shape: Whisper's, or without `cross` a decoder-only model's. */
+export interface DecoderShape {
+  layers: number;
+  width: number;
+  heads: number;
+  keyValueHeads: number;
+  feedForward: number;
+  vocabulary: number;
+  /** Attention to the audio: its key/value heads and positions. */
+  cross?: { keyValueHeads: number; positions: number };
+}
+
+export interface Storage {
+  batch: number;
+  /** Of weights and caches; 2 by default. */
+  bytesPerElement?: number;
+  /** Of biases and norms; 4 by default, as onehead keeps them. */
+  bytesPerBias?: number;
+}
+
+/** Bytes that one operation moves, by what they belong to, and its operations (a multiply-add is two; norms and biases are not counted). */
+export interface OperationCost {
+  /** The recorded operation and its label: 'linear', 'decoder.0/self'. */
+  name: string;
+  label: string;
+  /** What it is in the layer: 'query, key, value'. */
+  part: string;
+  /** Weights, biases, norms and rows of embeddings read. */
+  parameterBytes: number;
+  /** Keys and values read from the cache, and appended to it. */
+  cacheBytesRead: number;
+  cacheBytesWritten: number;
+  /** What goes from operation to operation and may never leave the processor's caches. */
+  activationBytes: number;
+  operations: number;
+}
+
+const residualBytes = 4; // the residual stream and the logits are float32
+
+class Counting {
+  readonly operations: OperationCost[] = [];
+  readonly rows: number;
+  readonly element: number;
+  readonly bias: number;
+
+  constructor(rows: number, { bytesPerElement = 2, bytesPerBias = 4 }: Storage) {
+    this.rows = rows;
+    this.element = bytesPerElement;
+    this.bias = bytesPerBias;
+  }
+
+  add(name: string, label: string, part: string, cost: Partial<OperationCost>): void {
+    const none = { parameterBytes: 0, cacheBytesRead: 0, cacheBytesWritten: 0, activationBytes: 0, operations: 0 };
+    this.operations.push({ name, label, part, ...none, ...cost });
+  }
+
+  layerNorm(label: string, width: number): void {
+    const activationBytes = this.rows * width * (residualBytes + this.element);
+    this.add('layerNorm', label, 'norm', { parameterBytes: 2 * width * this.bias, activationBytes });
+  }
+
+  linear(
+    label: string,
+    part: string,
+    [inputs, outputs]: [number, number],
+    { norm = false, residual = false, float = false, biased = true } = {},
+  ): void {
+    const written = float || residual ? residualBytes : this.element;
+    this.add('linear', label, part, {
+      parameterBytes:
+        inputs * outputs * this.element + (biased ? outputs * this.bias : 0) + (norm ? 2 * inputs * this.bias : 0),
+      activationBytes:
+        this.rows *
+        (inputs * (norm ? residualBytes : this.element) + outputs * (written + (residual ? residualBytes : 0))),
+      operations: 2 * this.rows * inputs * outputs,
+    });
+  }
+}
+
+export function decoderShape(config: WhisperConfig): DecoderShape {
+  const { layers, heads, keyValueHeads, feedForward, crossKeyValueHeads } = config.decoder;
+  const { width, vocabulary } = config;
+  const cross = { keyValueHeads: crossKeyValueHeads, positions: config.sourcePositions };
+  return { layers, width, heads, keyValueHeads, feedForward, vocabulary, cross };
+}
+
+/** One decode step of every sequence of a batch, each with `position` positions in its cache before it. */
+export function decodeStep(shape: DecoderShape, options: Storage & { position: number }): OperationCost[] {
+  const { batch, position } = options;
+  const { width, heads, keyValueHeads, feedForward, vocabulary, cross } = shape;
+  const count = new Counting(batch, options);
+  const { element } = count;
+  const headSize = width / heads;
+  const rows = batch * width;
+  count.add('embed', '', 'embedding', {
+    parameterBytes: rows * (element + residualBytes),
+    activationBytes: rows * residualBytes,
+  });
+  for (let layer = 0; layer < shape.layers; ++layer) {
+    const label = `decoder.${layer}`;
+    const shared = keyValueHeads * headSize;
+    count.linear(`${label}/self`, 'query, key, value', [width, width + 2 * shared], { norm: true });
+    count.add('attention', `${label}/self`, 'self-attention', {
+      cacheBytesRead: 2 * batch * position * shared * element,
+      cacheBytesWritten: 2 * batch * shared * element,
+      activationBytes: (2 * rows + 2 * batch * shared) * element,
+      operations: 4 * rows * (position + 1),
+    });
+    count.linear(`${label}/self`, 'self out', [width, width], { residual: true });
+    if (cross) {
+      count.linear(`${label}/cross`, 'cross query', [width, width], { norm: true });
+      count.add('attention', `${label}/cross`, 'cross-attention', {
+        cacheBytesRead: 2 * batch * cross.positions * cross.keyValueHeads * headSize * element,
+        activationBytes: 2 * rows * element,
+        operations: 4 * rows * cross.positions,
+      });
+      count.linear(`${label}/cross`, 'cross out', [width, width], { residual: true });
+    }
+    count.linear(`${label}/feed-forward`, 'feed-forward up', [width, feedForward], { norm: true });
+    count.linear(`${label}/feed-forward`, 'feed-forward down', [feedForward, width], { residual: true });
+  }
+  count.linear('logits', 'logits', [width, vocabulary], { norm: true, float: true, biased: false });
+  count.add('nextToken', '', 'next token', { activationBytes: batch * vocabulary * residualBytes });
+  return count.operations;
+}
+
+/** The cross-cache program: keys and values of each window's audio, once for each layer. */
+export function crossCache(shape: DecoderShape, options: Storage): OperationCost[] {
+  const { width, heads, cross, layers } = shape;
+  if (!cross) return [];
+  const count = new Counting(options.batch * cross.positions, options);
+  const outputs = (cross.keyValueHeads * width) / heads;
+  for (let layer = 0; layer < layers; ++layer) {
+    for (const part of ['cross key', 'cross value']) {
+      count.linear(`decoder.${layer}/cross`, part, [width, outputs]);
+      const last = count.operations[count.operations.length - 1];
+      last.cacheBytesWritten = count.rows * outputs * count.element;
+      last.activationBytes -= last.cacheBytesWritten;
+    }
+  }
+  return count.operations;
+}
+
+/** The encoder over windows of features. */
+export function encoder(config: WhisperConfig, options: Storage): OperationCost[] {
+  const { width, mels, sourcePositions } = config;
+  const { heads, keyValueHeads, feedForward, layers } = config.encoder;
+  const { batch } = options;
+  const count = new Counting(batch * sourcePositions, options);
+  const { element, bias, rows } = count;
+  const frames = 2 * rows;
+  const shared = (keyValueHeads * width) / heads;
+  count.add('transposeCast', '', 'features', { activationBytes: frames * mels * (residualBytes + element) });
+  count.add('convolution', '', 'first convolution', {
+    parameterBytes: 3 * mels * width * element + width * bias,
+    activationBytes: frames * (mels + width) * element,
+    operations: 6 * frames * mels * width,
+  });
+  count.add('convolution', '', 'second convolution', {
+    parameterBytes: 3 * width * width * element + width * bias + sourcePositions * width * bias,
+    activationBytes: frames * width * element + rows * width * residualBytes,
+    operations: 6 * rows * width * width,
+  });
+  for (let layer = 0; layer < layers; ++layer) {
+    const label = `encoder.${layer}`;
+    count.layerNorm(label, width);
+    count.linear(label, 'query, key, value', [width, width + 2 * shared]);
+    count.add('attention', label, 'self-attention', {
+      activationBytes: rows * (2 * width + 2 * shared) * element,
+      operations: 4 * rows * sourcePositions * width,
+    });
+    count.linear(label, 'self out', [width, width], { residual: true });
+    count.layerNorm(label, width);
+    count.linear(label, 'feed-forward up', [width, feedForward]);
+    count.linear(label, 'feed-forward down', [feedForward, width], { residual: true });
+  }
+  count.layerNorm('', width);
+  return count.operations;
+}

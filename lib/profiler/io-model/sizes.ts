@@ -1,0 +1,74 @@
+/** Parameters and caches, counted; floors from a device's measured ceilings. */
+import type { WhisperConfig } from '../../whisper/config.js';
+import { checkpointSizes } from '../../whisper/weights.js';
+import type { DecoderShape, OperationCost } from './model.js';
+
+export interface ParameterCounts {
+  /** Weights and biases of attention, by the part of the model that it belongs to. */
+  attention: number;
+  feedForward: number;
+  norms: number;
+  /** Token and position embeddings. */
+  embeddings: number;
+  total: number;
+}
+
+/**
+ * Of a decoder-only model with tied embeddings, in GPT-2's form: biases everywhere, one norm before each part and one at the end.
+ * `positions`: learned position embeddings; 0 where positions are rotated.
+ */
+export function decoderOnlyParameters(shape: DecoderShape & { positions?: number }): ParameterCounts {
+  const { layers, width, heads, keyValueHeads, feedForward, vocabulary, positions = 0 } = shape;
+  const shared = (keyValueHeads * width) / heads;
+  const attention = layers * (2 * (width + 1) * width + 2 * (width + 1) * shared);
+  const inner = layers * ((width + 1) * feedForward + (feedForward + 1) * width);
+  const norms = 2 * width * (2 * layers + 1);
+  const embeddings = (vocabulary + positions) * width;
+  return { attention, feedForward: inner, norms, embeddings, total: attention + inner + norms + embeddings };
+}
+
+/** Of a Whisper: encoder, decoder, embedding (also counted in the decoder) and total. */
+export function parameters(config: WhisperConfig) {
+  const { encoder, decoder, embedding, total } = checkpointSizes(config, 2);
+  return { encoder, decoder, embedding, total };
+}
+
+/** Bytes of a batch's caches: of self-attention at full length, and of cross-attention. */
+export function caches(config: WhisperConfig, { batch = 1, bytesPerElement = 2 } = {}) {
+  const { selfCacheBytes, crossCacheBytes } = checkpointSizes(config, bytesPerElement);
+  return { selfBytes: batch * selfCacheBytes, crossBytes: batch * crossCacheBytes };
+}
+
+/** What a device was measured to do at most. */
+export interface Ceilings {
+  bytesPerSecond: number;
+  /** Of matrix products; a multiply-add is two. */
+  operationsPerSecond: number;
+}
+
+export interface Floor {
+  microseconds: number;
+  bound: 'memory' | 'arithmetic';
+}
+
+/** Bytes that must come from memory or go to it: activations may stay in the processor's caches. */
+export const memoryBytes = (cost: OperationCost): number =>
+  cost.parameterBytes + cost.cacheBytesRead + cost.cacheBytesWritten;
+
+/**
+ * The least time that one operation can take: its bytes at the device's bandwidth, or its arithmetic at its rate. `activations`: count those
+ * too, for tensors that are larger than the caches.
+ */
+export function floor(cost: OperationCost, ceilings: Ceilings, { activations = false } = {}): Floor {
+  const bytes = memoryBytes(cost) + (activations ? cost.activationBytes : 0);
+  const memory = (1e6 * bytes) / ceilings.bytesPerSecond;
+  const arithmetic = (1e6 * cost.operations) / ceilings.operationsPerSecond;
+  return memory >= arithmetic
+    ? { microseconds: memory, bound: 'memory' }
+    : { microseconds: arithmetic, bound: 'arithmetic' };
+}
+
+/** The floor of operations that run one after another, in microseconds. */
+export function floorOf(costs: readonly OperationCost[], ceilings: Ceilings, options?: { activations?: boolean }) {
+  return costs.reduce((sum, cost) => sum + floor(cost, ceilings, options).microseconds, 0);
+}

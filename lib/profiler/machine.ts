@@ -1,0 +1,45 @@
+/** What a result was measured on. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { packageRoot } from '../device/addon.js';
+import { Device } from '../device/device.js';
+
+export interface Machine {
+  cpu: string;
+  cores: number;
+  /** GPUs by name. */
+  gpus: string[];
+  kernels: string;
+  onednn: string;
+  node: string;
+  onehead: string;
+  /** Of a checkout; null for an installed package. */
+  commit: string | null;
+}
+
+function commit(root: string): string | null {
+  if (!existsSync(join(root, '.git'))) return null;
+  try {
+    return execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8', stdio: 'pipe' }).trim();
+  } catch {
+    return null;
+  }
+}
+
+export function describeMachine(): Machine {
+  const root = packageRoot();
+  const { cpu, onednn, cuda } = Device.information();
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  return {
+    cpu: cpus()[0]?.model ?? 'unknown',
+    cores: cpus().length,
+    gpus: cuda.devices.map(({ name }) => name),
+    kernels: cpu.kernels,
+    onednn: onednn.version,
+    node: process.version,
+    onehead: version,
+    commit: commit(root),
+  };
+}

@@ -1,0 +1,143 @@
+/** Random weights of any size from a small effort, the same ones each time; speed does not depend on what they are. */
+import { mkdtemp, open, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Device, MappedFile } from '../device/device.js';
+import type { Tensor } from '../device/tensor.js';
+import type { Checkpoint } from '../whisper/checkpoint.js';
+import { type GenerationConfig, parsePreprocessorConfig, type WhisperConfig } from '../whisper/config.js';
+import { WhisperModel } from '../whisper/model.js';
+import type { TensorIndex } from '../whisper/safetensors.js';
+import type { AttentionChoice, DataType } from '../whisper/types.js';
+import { checkpointTensors } from '../whisper/weights.js';
+
+const blockElements = 1 << 20;
+/** Ones come first in the file, for the weights of norms; as many as the widest has. */
+const ones = 1 << 16;
+const seed = 1;
+
+const elementsOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
+
+/** `count` uniform numbers between -0.035 and 0.035. */
+export function randomNumbers(count: number, state = seed): Float32Array {
+  let bits = state;
+  return Float32Array.from({ length: count }, () => {
+    bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
+    return (bits / 2 ** 32 - 0.5) * 0.07;
+  });
+}
+
+/** The high half of a float32 is a bfloat16. */
+function bfloat16Bytes(values: Float32Array): Uint8Array {
+  const words = new Uint16Array(values.buffer);
+  return new Uint8Array(Uint16Array.from({ length: values.length }, (_, i) => words[2 * i + 1]).buffer);
+}
+
+/** A temporary file of bfloat16 numbers from which constants are loaded; dispose of it once they are. */
+export class RandomWeights {
+  readonly #folder: string;
+  readonly #elements: number;
+  readonly path: string;
+
+  private constructor(folder: string, elements: number) {
+    this.#folder = folder;
+    this.#elements = elements;
+    this.path = join(folder, 'weights');
+  }
+
+  /** @param largest Elements of the largest constant. */
+  static async create(largest: number): Promise<RandomWeights> {
+    const weights = new RandomWeights(await mkdtemp(join(tmpdir(), 'onehead-weights-')), largest + blockElements);
+    try {
+      const file = await open(weights.path, 'w');
+      try {
+        await file.write(bfloat16Bytes(new Float32Array(ones).fill(1)));
+        const block = bfloat16Bytes(randomNumbers(blockElements));
+        for (let written = 0; written < weights.#elements; written += blockElements) await file.write(block);
+      } finally {
+        await file.close();
+      }
+      return weights;
+    } catch (error) {
+      await weights.dispose();
+      throw error;
+    }
+  }
+
+  /** Byte offset of the constant with this number; each begins elsewhere. */
+  offset(number: number): number {
+    return 2 * (ones + ((number * 100_003 * 32) % blockElements));
+  }
+
+  /** The offset of ones. */
+  get onesOffset(): number {
+    return 0;
+  }
+
+  async load(device: Device, dtype: DataType, shape: number[], { norm = false, number = 0 } = {}): Promise<Tensor> {
+    using file = new MappedFile(this.path);
+    const offset = norm ? this.onesOffset : this.offset(number);
+    return await device.load(dtype, shape, [{ file, offset, dtype: 'bfloat16', elements: elementsOf(shape) }]);
+  }
+
+  /** Constants loaded from the file stay. */
+  dispose(): Promise<void> {
+    return rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Ids one after another from the start token, which is all that a forced decode needs. */
+function generationConfig(config: WhisperConfig): GenerationConfig {
+  const { startToken, endToken, vocabulary, targetPositions, decoder } = config;
+  return {
+    startToken,
+    endToken,
+    noTimestampsToken: startToken + 3,
+    timestampBegin: vocabulary,
+    noSpeechToken: null,
+    previousToken: null,
+    multilingual: true,
+    languages: new Map([['en', startToken + 1]]),
+    tasks: new Map([['transcribe', startToken + 2]]),
+    suppressTokens: [],
+    beginSuppressTokens: [],
+    forcedDecoderIds: [],
+    maxInitialTimestamp: null,
+    maxLength: targetPositions,
+    alignmentHeads: [[decoder.layers - 1, 0]],
+  };
+}
+
+export interface ModelOptions {
+  device: string;
+  dtype: DataType;
+  threads?: number;
+  batch: number;
+  attention?: AttentionChoice;
+  signal?: AbortSignal;
+}
+
+/** A Whisper of this shape with random weights. */
+export async function randomModel(config: WhisperConfig, options: ModelOptions): Promise<WhisperModel> {
+  const specifications = checkpointTensors(config);
+  const weights = await RandomWeights.create(Math.max(...specifications.map(({ shape }) => elementsOf(shape))));
+  try {
+    const tensors: TensorIndex = new Map(
+      specifications.map(({ name, shape }, number) => {
+        const offset = /norm\.weight$/.test(name) ? weights.onesOffset : weights.offset(number);
+        return [name, { file: weights.path, offset, bytes: 2 * elementsOf(shape), dtype: 'bfloat16', shape }];
+      }),
+    );
+    const checkpoint: Checkpoint = {
+      directory: weights.path,
+      config,
+      generation: generationConfig(config),
+      preprocessor: parsePreprocessorConfig(null, 'preprocessor_config.json', config),
+      tensors,
+      tokenizer: () => Promise.reject(new Error('Random weights have no tokenizer.')),
+    };
+    return await WhisperModel.open(checkpoint, options);
+  } finally {
+    await weights.dispose();
+  }
+}

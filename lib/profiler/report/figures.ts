@@ -1,0 +1,114 @@
+/** Tables and charts, before anything is drawn: what an experiment's result is shown as. */
+import type { ExperimentResult, ProfileRow } from '../result.js';
+import type { Statistics } from '../statistics.js';
+
+export interface Table {
+  title: string;
+  /** The first ones name the case and stand left. */
+  columns: string[];
+  rows: string[][];
+  note?: string;
+}
+
+export interface Chart {
+  /** File name without extension. */
+  name: string;
+  title: string;
+  /** What to see in it. */
+  caption: string;
+  /** Vega-Lite, without the theme. */
+  spec: Record<string, unknown>;
+}
+
+/** 1.23 ms, 45.6 µs, 7.89 s: three digits. */
+export function duration(microseconds: number): string {
+  const [value, unit] =
+    microseconds >= 1e6
+      ? [microseconds / 1e6, 's']
+      : microseconds >= 1e3
+        ? [microseconds / 1e3, 'ms']
+        : [microseconds, 'µs'];
+  return `${digits(value)} ${unit}`;
+}
+
+/** Three significant digits, without an exponent. */
+export function digits(value: number): string {
+  const size = Math.abs(value);
+  return size === 0 ? '0' : value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2);
+}
+
+/** The median, and how far the end of its interval is that lies farther away. */
+export function spread({ median, low, high }: Statistics): string {
+  return `${duration(median)} ±${(100 * (Math.max(high - median, median - low) / median)).toFixed(0)}%`;
+}
+
+export const mebibytes = (bytes: number): string => digits(bytes / 2 ** 20);
+
+/** The values of one field of the cases, in order of appearance. */
+export function valuesOf(rows: readonly ProfileRow[], field: string): (string | number)[] {
+  return [...new Set(rows.map((row) => row.case[field]).filter((value) => value !== undefined))];
+}
+
+/** The first row whose case has these values. */
+export function findRow(rows: readonly ProfileRow[], wanted: Record<string, string | number>): ProfileRow | undefined {
+  return rows.find((row) => Object.entries(wanted).every(([name, value]) => row.case[name] === value));
+}
+
+/** A table with a row for each combination of `down` and a column for each value of `across`. */
+export function pivot(
+  title: string,
+  rows: readonly ProfileRow[],
+  down: readonly string[],
+  across: string,
+  cell: (row: ProfileRow, line: Record<string, string | number>) => string,
+): Table {
+  const columns = valuesOf(rows, across);
+  const lines = new Map<string, Record<string, string | number>>();
+  for (const row of rows) {
+    const line = Object.fromEntries(down.map((name) => [name, row.case[name] ?? '']));
+    lines.set(JSON.stringify(line), line);
+  }
+  return {
+    title,
+    columns: [...down.map(spaced), ...columns.map(String)],
+    rows: [...lines.values()].map((line) => [
+      ...down.map((name) => String(line[name])),
+      ...columns.map((value) => {
+        const row = findRow(rows, { ...line, [across]: value });
+        return row ? (row.time ? cell(row, line) : (row.note ?? '')) : '';
+      }),
+    ]),
+  };
+}
+
+/** 'decoderLayers' as 'decoder layers'. */
+export const spaced = (name: string): string => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+
+/** Plain text, columns aligned, numbers right. */
+export function toText({ title, columns, rows, note }: Table): string {
+  const cells = [columns, ...rows];
+  const widths = columns.map((_, i) => Math.max(...cells.map((line) => line[i].length)));
+  const left = columns.map((_, i) => rows.some((line) => /^[^\d<>±-]/.test(line[i])));
+  const write = (line: string[]) =>
+    line
+      .map((cell, i) => (left[i] ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
+      .join('  ')
+      .trimEnd();
+  const ruler = widths.map((width) => '-'.repeat(width)).join('  ');
+  return `${[title, '', write(columns), ruler, ...rows.map(write), ...(note ? ['', note] : [])].join('\n')}\n`;
+}
+
+/** As GitHub reads it. */
+export function toMarkdown({ title, columns, rows, note }: Table): string {
+  const write = (line: string[]) => `| ${line.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  const ruler = columns.map((_, i) => (rows.some((line) => /^[^\d<>±-]/.test(line[i])) ? '---' : '---:'));
+  return `${[`**${title}**`, '', write(columns), write(ruler), ...rows.map(write), ...(note ? ['', note] : [])].join('\n')}\n`;
+}
+
+/** What the result was measured on and how, in one line. */
+export function describeRun({ machine, settings, date }: ExperimentResult): string {
+  const { device, dtype, threads } = settings as { device: string; dtype: string; threads?: number };
+  const where = device.startsWith('cuda') ? (machine.gpus[0] ?? device) : machine.cpu;
+  const details = [device, dtype, ...(threads ? [`${threads} threads`] : []), `onehead ${machine.onehead}`];
+  return `${where}: ${details.join(', ')}${machine.commit ? ` (${machine.commit.slice(0, 7)})` : ''}, ${date.slice(0, 10)}`;
+}

@@ -1,0 +1,130 @@
+/** Results: their shape, and their files. */
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { OneheadError } from '../errors.js';
+import type { Machine } from './machine.js';
+import type { Statistics } from './statistics.js';
+
+/** One measured case. */
+export interface ProfileRow {
+  /** What was measured: the row's identity. */
+  case: Record<string, string | number>;
+  /** Microseconds; null where the case could not be measured, for the reason in `note`. */
+  time: Statistics | null;
+  /** Counted or derived figures, by name with their unit. */
+  figures: Record<string, number>;
+  note?: string;
+}
+
+export interface ExperimentResult {
+  experiment: string;
+  /** ISO 8601, of the end. */
+  date: string;
+  machine: Machine;
+  /** Everything that decides what is measured. */
+  settings: Record<string, unknown>;
+  /** Figures of the whole run, such as the device's ceilings. */
+  facts: Record<string, number>;
+  /** Groups of cases that are done; all of them when `complete`. */
+  groups: string[];
+  complete: boolean;
+  rows: ProfileRow[];
+}
+
+const format = 'onehead-profile-1';
+
+/** Writes results whole or not at all, so that an interrupt leaves the file before. */
+export async function writeResults(file: string, experiments: readonly ExperimentResult[]): Promise<void> {
+  const temporary = `${file}.${process.pid}.partial`;
+  try {
+    await writeFile(temporary, `${JSON.stringify({ format, experiments }, null, 1)}\n`);
+    await rename(temporary, file);
+  } catch (cause) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Cannot write ${file}: ${(cause as Error).message}; name another file.`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function isTime(value: unknown): boolean {
+  if (value === null) return true;
+  return isRecord(value) && ['median', 'low', 'high', 'count'].every((name) => Number.isFinite(value[name]));
+}
+
+function isRow(row: unknown): boolean {
+  return isRecord(row) && isRecord(row.case) && isRecord(row.figures) && isTime(row.time);
+}
+
+function isExperiment(value: unknown): boolean {
+  return (
+    isRecord(value) &&
+    typeof value.experiment === 'string' &&
+    [value.machine, value.settings, value.facts].every(isRecord) &&
+    Array.isArray(value.groups) &&
+    Array.isArray(value.rows) &&
+    value.rows.every(isRow)
+  );
+}
+
+/** Throws OneheadError INVALID_ARGUMENT when the file is not one of `writeResults`. */
+export async function readResults(file: string): Promise<ExperimentResult[]> {
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(file, 'utf8'));
+  } catch (cause) {
+    const reason = cause instanceof SyntaxError ? 'it is not JSON' : (cause as Error).message;
+    throw new OneheadError('INVALID_ARGUMENT', `Cannot read results from ${file}: ${reason}.`, { cause });
+  }
+  if (
+    !isRecord(json) ||
+    json.format !== format ||
+    !Array.isArray(json.experiments) ||
+    !json.experiments.every(isExperiment)
+  ) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `${file} does not hold results of \`onehead profile --json\`; name a file that it has written.`,
+    );
+  }
+  return json.experiments as ExperimentResult[];
+}
+
+/** A row's identity as text. */
+export const caseKey = (row: ProfileRow): string =>
+  Object.entries(row.case)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(' ');
+
+/** A field as CSV (RFC 4180) has it. */
+const field = (value: unknown): string => {
+  const text = String(value ?? '');
+  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+};
+
+/** All rows as CSV: the case, microseconds, and figures; a column for each name that some row has. */
+export function toCsv(experiments: readonly ExperimentResult[]): string {
+  const names = (of: 'case' | 'figures') => [
+    ...new Set(experiments.flatMap(({ rows }) => rows.flatMap((row) => Object.keys(row[of])))),
+  ];
+  const [cases, figures] = [names('case'), names('figures')];
+  const head = ['experiment', ...cases, 'microseconds', 'low', 'high', 'samples', ...figures, 'note'];
+  const lines = experiments.flatMap(({ experiment, rows }) =>
+    rows.map((row) => [
+      experiment,
+      ...cases.map((name) => row.case[name]),
+      row.time?.median,
+      row.time?.low,
+      row.time?.high,
+      row.time?.count,
+      ...figures.map((name) => row.figures[name]),
+      row.note,
+    ]),
+  );
+  return [head, ...lines].map((line) => `${line.map(field).join(',')}\r\n`).join('');
+}

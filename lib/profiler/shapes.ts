@@ -1,0 +1,74 @@
+/** The shapes of OpenAI's Whisper checkpoints, and variants of them. */
+import { OneheadError } from '../errors.js';
+import { parseConfig, type WhisperConfig } from '../whisper/config.js';
+
+interface Size {
+  width: number;
+  layers: number;
+  decoderLayers?: number;
+  heads: number;
+  mels?: number;
+  vocabulary?: number;
+}
+
+const sizes: Record<string, Size> = {
+  tiny: { width: 384, layers: 4, heads: 6 },
+  base: { width: 512, layers: 6, heads: 8 },
+  small: { width: 768, layers: 12, heads: 12 },
+  medium: { width: 1024, layers: 24, heads: 16 },
+  'large-v3': { width: 1280, layers: 32, heads: 20, mels: 128, vocabulary: 51866 },
+  turbo: { width: 1280, layers: 32, decoderLayers: 4, heads: 20, mels: 128, vocabulary: 51866 },
+};
+
+export const whisperSizes: readonly string[] = Object.keys(sizes);
+
+/** config.json of a Whisper of this size, as far as onehead reads it. Throws OneheadError INVALID_ARGUMENT for an unknown one. */
+export function whisperConfigJson(name: string): Record<string, unknown> {
+  if (!Object.hasOwn(sizes, name)) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Expected a Whisper among ${whisperSizes.join(', ')} but received '${name}'.`,
+    );
+  }
+  const { width, layers, decoderLayers = layers, heads, mels = 80, vocabulary = 51865 } = sizes[name];
+  return {
+    model_type: 'whisper',
+    d_model: width,
+    encoder_layers: layers,
+    decoder_layers: decoderLayers,
+    encoder_attention_heads: heads,
+    decoder_attention_heads: heads,
+    encoder_ffn_dim: 4 * width,
+    decoder_ffn_dim: 4 * width,
+    num_mel_bins: mels,
+    vocab_size: vocabulary,
+    decoder_start_token_id: 50258,
+    eos_token_id: 50257,
+  };
+}
+
+export function whisperConfig(name: string): WhisperConfig {
+  return parseConfig(whisperConfigJson(name), name);
+}
+
+/** The parts of a Whisper whose query heads may share key/value heads. */
+export const attentionParts = ['encoder', 'self', 'cross'] as const;
+export type AttentionPart = (typeof attentionParts)[number];
+
+/** The same model with this many key/value heads in the parts named. */
+export function withKeyValueHeads(
+  config: WhisperConfig,
+  parts: readonly AttentionPart[],
+  keyValueHeads: number,
+): WhisperConfig {
+  const has = (part: AttentionPart) => parts.includes(part);
+  return {
+    ...config,
+    encoder: { ...config.encoder, ...(has('encoder') && { keyValueHeads }) },
+    decoder: {
+      ...config.decoder,
+      ...(has('self') && { keyValueHeads }),
+      ...(has('cross') && { crossKeyValueHeads: keyValueHeads }),
+    },
+  };
+}

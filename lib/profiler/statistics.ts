@@ -1,0 +1,38 @@
+/** What repeated measurements say: the median, and how sure it is. */
+
+/** Of samples of one quantity. */
+export interface Statistics {
+  median: number;
+  /**
+   * The 95% confidence interval of the median from the samples' order alone, as Hoefler and Belli advise ("Scientific Benchmarking of
+   * Parallel Computing Systems", 2015): times are not normally distributed. With fewer than six samples, their range.
+   */
+  low: number;
+  high: number;
+  /** Number of samples. */
+  count: number;
+}
+
+/** The largest k such that fewer than k of n samples lie below the median with a probability of at most 2.5%. */
+function rank(n: number): number {
+  let probability = 0.5 ** n;
+  let cumulative = 0;
+  for (let k = 0; k <= n; ++k) {
+    cumulative += probability;
+    if (cumulative > 0.025) return k;
+    probability *= (n - k) / (k + 1);
+  }
+  return n;
+}
+
+/** Of at least one sample. */
+export function statistics(samples: readonly number[]): Statistics {
+  const sorted = [...samples].sort((a, b) => a - b);
+  const count = sorted.length;
+  const middle = count >> 1;
+  const median = count % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  // Beyond a thousand samples 0.5 ** n is nothing; the normal approximation is exact enough there.
+  const below = count > 1000 ? Math.floor((count - 1.96 * Math.sqrt(count)) / 2) : rank(count);
+  const outer = Math.max(0, below - 1);
+  return { median, low: sorted[outer], high: sorted[count - 1 - outer], count };
+}

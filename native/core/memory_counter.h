@@ -1,0 +1,25 @@
+// Bytes in use and their highest value, shared by all of a backend's buffers.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+
+#include "backend.h"
+
+namespace onehead {
+
+class MemoryCounter {
+ public:
+  void add(size_t bytes) {
+    size_t now = inUse_ += bytes, highest = peak_;
+    while (now > highest && !peak_.compare_exchange_weak(highest, now)) {
+    }
+  }
+  void subtract(size_t bytes) { inUse_ -= bytes; }
+  MemoryFigures figures() const { return {inUse_, peak_}; }
+
+ private:
+  std::atomic<size_t> inUse_ = 0, peak_ = 0;
+};
+
+}  // namespace onehead

@@ -1,0 +1,261 @@
+// `multi-query` and `multi-query-1`: MultiQuery and MultiQuery1 of BigCode's analysis of multi-query attention, with
+// the scale, mask and softmax that the analysis leaves out. One key/value head serves all query heads, so a sequence's
+// queries of all heads are rows of one product with the same keys:
+//
+//   1. new keys and values are appended to the cache, where there is one
+//   2. multi-query-1: several positions of a query that is a view of columns are copied to [batch, length * heads,
+//   size]
+//   3. values that may lie beside unwritten ones are copied (see `sanitises`)
+//   4. scores = query key^T    float32 [batch, length, heads, keys]
+//   5. weights = softmax(scores)    in the storage type
+//   6. y = weights value
+//
+// multi-query-1 has length * heads rows of one stride, the plain batched product. With length before batch
+// (multi-query) neighbouring positions of a sequence lie batch rows apart and its heads side by side: no single stride
+// covers both, so heads or positions become a second batch dimension that shares the keys.
+#include "batched_attention.h"
+
+#include <cstring>
+
+namespace onehead::cpu {
+
+namespace {
+
+using dnnl::memory;
+
+/** Rows of a tensor, in bytes: from one sequence to the next, and from one position to the next. */
+struct Rows {
+  std::byte* data;
+  int64_t batchStride, rowStride;
+  std::byte* at(int64_t b, int64_t row) const { return data + b * batchStride + row * rowStride; }
+};
+
+/** Copies `count` rows of each sequence, to row start[b] and on. */
+struct CopyRows {
+  int64_t batch, count;
+  size_t width;  // bytes
+  Rows from, to;
+  const int32_t* start;  // null: 0
+};
+
+void copyRows(const CopyRows& a, const Team& team) {
+  Share share(a.batch * a.count, team);
+  for (int64_t i = share.begin; i < share.end; ++i) {
+    int64_t b = i / a.count, row = i % a.count;
+    std::memcpy(a.to.at(b, row + (a.start ? a.start[b] : 0)), a.from.at(b, row), a.width);
+  }
+}
+
+/** The query in rows of one head, at an offset of the scratch memory. */
+struct ReshapeQuery {
+  CopyRows rows;
+  size_t offset;
+  void* scratch;
+};
+
+void reshapeQuery(const ReshapeQuery& a, const Team& team) {
+  CopyRows rows = a.rows;
+  rows.to.data = static_cast<std::byte*>(a.scratch) + a.offset;
+  copyRows(rows, team);
+}
+
+/** The values that some query of their sequence sees, and zeros in place of the others. */
+struct CopyVisible {
+  int64_t batch, keys, queries;
+  size_t width;  // bytes
+  Rows from;
+  const int32_t* start;
+  size_t offset;
+  void* scratch;
+};
+
+void copyVisible(const CopyVisible& a, const Team& team) {
+  Share share(a.batch * a.keys, team);
+  for (int64_t i = share.begin; i < share.end; ++i) {
+    int64_t b = i / a.keys, row = i % a.keys;
+    std::byte* to = static_cast<std::byte*>(a.scratch) + a.offset + size_t(i) * a.width;
+    if (row < a.start[b] + a.queries)
+      std::memcpy(to, a.from.at(b, row), a.width);
+    else
+      std::memset(to, 0, a.width);
+  }
+}
+
+/** The softmax kernel on offsets of the scratch memory. */
+struct SoftmaxStep {
+  Softmax softmax;
+  size_t scores, weights;
+  void* scratch;
+  decltype(Kernels::softmax) kernel;
+};
+
+void softmaxStep(const SoftmaxStep& a, const Team& team) {
+  Softmax softmax = a.softmax;
+  softmax.scores = reinterpret_cast<float*>(static_cast<std::byte*>(a.scratch) + a.scores);
+  softmax.weights = static_cast<std::byte*>(a.scratch) + a.weights;
+  a.kernel(softmax, team);
+}
+
+class BatchedAttention {
+ public:
+  BatchedAttention(const onehead::Attention& o, const Kernels& kernels, const dnnl::engine& engine,
+                   dnnl::stream& stream, Resolve& resolve)
+      : o_(o),
+        kernels_(kernels),
+        engine_(engine),
+        stream_(stream),
+        resolve_(resolve),
+        format_(formatOf(o.query.dtype, "attention")),
+        type_(dnnlType(o.query.dtype)),
+        element_(bytesOf(o.query.dtype)),
+        // Without `start`, causal queries see no key behind the last of them.
+        keys_(o.causal && !o.start ? o.queries() : o.keys()),
+        reshapes_(!o.lengthFirst() && !o.query.contiguous() && o.queries() > 1),
+        // A product reads every value, and zero times a NaN is NaN: what a cache holds behind `start` must stay out.
+        sanitises_(o.causal && o.start),
+        cut_(cut()) {
+    int64_t scores = o.batch() * o.queries() * o.heads * keys_;
+    if (reshapes_) query_ = reserve(o.query.elements() * element_);
+    if (sanitises_) values_ = reserve(o.batch() * keys_ * o.headSize * element_);
+    scores_ = reserve(scores * int64_t(sizeof(float)));
+    weights_ = format_ == Format::float32 ? scores_ : reserve(scores * element_);
+  }
+
+  std::vector<std::unique_ptr<Step>> steps() {
+    if (o_.newKey) {
+      append(*o_.newKey, o_.key);
+      append(*o_.newValue, o_.value);
+    }
+    if (reshapes_) {
+      Rows to{nullptr, o_.queries() * o_.query.columns() * element_, o_.query.columns() * element_};
+      kernel("split", ReshapeQuery{copy(o_.query, to, nullptr), query_, nullptr}, reshapeQuery);
+    }
+    if (sanitises_)
+      kernel("copy values",
+             CopyVisible{o_.batch(), keys_, o_.queries(), size_t(o_.headSize * element_), rows(o_.value),
+                         at<int32_t>(*o_.start), values_, nullptr},
+             copyVisible);
+    const Strides matrix{keys_ * o_.heads * o_.queries(), keys_ * o_.heads, keys_};
+    product("scores", query(), keys(), {ofQueries(keys_, matrix, memory::data_type::f32), nullptr, scores_});
+    kernel("softmax",
+           SoftmaxStep{{o_.batch(), o_.queries(), o_.heads, keys_, nullptr, nullptr, format_, o_.causal,
+                        o_.start ? at<int32_t>(*o_.start) : nullptr, o_.scale},
+                       scores_,
+                       weights_,
+                       nullptr,
+                       kernels_.softmax},
+           softmaxStep);
+    product("values", {ofQueries(keys_, matrix, type_), nullptr, weights_}, values(),
+            {ofQueries(o_.headSize, strides(o_.y), type_), resolve_(o_.y), 0});
+    return std::move(steps_);
+  }
+
+ private:
+  /** Elements between sequences, positions and heads of query, score matrix or output. */
+  struct Strides {
+    int64_t batch, length, head;
+  };
+  /** What makes the rows of one matrix; the other becomes a batch dimension. */
+  enum class Cut { lengthAndHeads, length, heads };
+
+  Cut cut() const {
+    bool inOne = strides(o_.query).length == o_.query.columns() && strides(o_.y).length == o_.y.columns();
+    if (inOne || reshapes_ || o_.queries() == 1) return Cut::lengthAndHeads;
+    // The longer the matrices the better: 32 positions of 6 heads take twice as long the other way in bfloat16.
+    return o_.queries() > o_.heads ? Cut::length : Cut::heads;
+  }
+
+  Strides strides(const Tensor& t) const { return {o_.batchStride(t), o_.lengthStride(t), o_.headSize}; }
+
+  /** Matrices [batch, (cut) heads or positions, rows, columns]. */
+  memory::desc ofQueries(int64_t columns, const Strides& s, memory::data_type type) const {
+    switch (cut_) {
+      case Cut::lengthAndHeads:
+        return {{o_.batch(), o_.queries() * o_.heads, columns}, type, memory::dims{s.batch, s.head, 1}};
+      case Cut::length:
+        return {{o_.batch(), o_.heads, o_.queries(), columns}, type, memory::dims{s.batch, s.head, s.length, 1}};
+      case Cut::heads:
+        return {{o_.batch(), o_.queries(), o_.heads, columns}, type, memory::dims{s.batch, s.length, s.head, 1}};
+    }
+    return {};
+  }
+  /** Matrices [batch, (cut) 1, rows, columns] that all heads and positions share. */
+  memory::desc shared(int64_t rows, int64_t columns, int64_t batchStride, int64_t rowStride,
+                      int64_t columnStride) const {
+    if (cut_ == Cut::lengthAndHeads)
+      return {{o_.batch(), rows, columns}, type_, memory::dims{batchStride, rowStride, columnStride}};
+    return {{o_.batch(), 1, rows, columns}, type_, memory::dims{batchStride, batchStride, rowStride, columnStride}};
+  }
+
+  Matrices query() {
+    if (!reshapes_) return {ofQueries(o_.headSize, strides(o_.query), type_), resolve_(o_.query), 0};
+    int64_t width = o_.query.columns();
+    return {ofQueries(o_.headSize, {o_.queries() * width, width, o_.headSize}, type_), nullptr, query_};
+  }
+  Matrices keys() {
+    return {shared(o_.headSize, keys_, o_.batchStride(o_.key), 1, o_.lengthStride(o_.key)), resolve_(o_.key), 0};
+  }
+  Matrices values() {
+    if (sanitises_) return {shared(keys_, o_.headSize, keys_ * o_.headSize, o_.headSize, 1), nullptr, values_};
+    return {shared(keys_, o_.headSize, o_.batchStride(o_.value), o_.lengthStride(o_.value), 1), resolve_(o_.value), 0};
+  }
+
+  Rows rows(const Tensor& t) { return {resolve_(t), o_.batchStride(t) * element_, o_.lengthStride(t) * element_}; }
+  template <class T>
+  T* at(const Tensor& t) {
+    return reinterpret_cast<T*>(resolve_(t));
+  }
+  CopyRows copy(const Tensor& from, const Rows& to, const int32_t* start) {
+    return {o_.batch(), o_.queries(), size_t(from.columns() * element_), rows(from), to, start};
+  }
+  void append(const Tensor& from, const Tensor& to) {
+    kernel("append", copy(from, rows(to), at<int32_t>(*o_.start)), copyRows);
+  }
+
+  /** A place in the scratch memory. */
+  size_t reserve(int64_t bytes) {
+    size_t place = scratchEnd_;
+    scratchEnd_ += (size_t(bytes) + tensorAlignment - 1) / tensorAlignment * tensorAlignment;
+    return place;
+  }
+  template <class Arguments>
+  void kernel(const char* part, const Arguments& arguments, void (*function)(const Arguments&, const Team&)) {
+    add(part, std::make_unique<KernelStep<Arguments>>(arguments, function, scratchEnd_));
+  }
+  void product(const char* part, const Matrices& x, const Matrices& w, const Matrices& y) {
+    add(part, batchedProduct(x, w, y, engine_, stream_, scratchEnd_));
+  }
+  void add(const char* part, std::unique_ptr<Step> step) {
+    step->part = part;
+    steps_.push_back(std::move(step));
+  }
+
+  const onehead::Attention& o_;
+  const Kernels& kernels_;
+  const dnnl::engine& engine_;
+  dnnl::stream& stream_;
+  Resolve& resolve_;
+  const Format format_;
+  const memory::data_type type_;
+  const int64_t element_;  // bytes
+  const int64_t keys_;
+  const bool reshapes_, sanitises_;
+  const Cut cut_;
+  size_t query_ = 0, values_ = 0, scores_ = 0, weights_ = 0, scratchEnd_ = 0;
+  std::vector<std::unique_ptr<Step>> steps_;
+};
+
+}  // namespace
+
+bool isBatchedAttention(const onehead::Attention& attention) {
+  return attention.algorithm == onehead::AttentionAlgorithm::multiQuery ||
+         attention.algorithm == onehead::AttentionAlgorithm::multiQueryReshaped;
+}
+
+std::vector<std::unique_ptr<Step>> batchedAttention(const onehead::Attention& attention, const Kernels& kernels,
+                                                    const dnnl::engine& engine, dnnl::stream& stream,
+                                                    Resolve& resolve) {
+  return BatchedAttention(attention, kernels, engine, stream, resolve).steps();
+}
+
+}  // namespace onehead::cpu

@@ -1,0 +1,158 @@
+#include "context.h"
+
+#include <cstring>
+#include <utility>
+
+#include "../core/error.h"
+#include "probe.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+/** Freed memory up to this stays in the pool, so that programs that come and go need no call to the driver. */
+constexpr uint64_t keptBytes = uint64_t(256) << 20;
+
+std::string mebibytes(size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+}  // namespace
+
+Context::Context(const CudaOptions& options) : Context(options.index) {
+  const CudaProbe probe = probeCuda();
+  const std::string asked = std::string(deviceName) + ":" + std::to_string(index_);
+  if (probe.devices.empty())
+    throw Error("DEVICE_UNAVAILABLE",
+                "The CUDA device cannot be used: " + probe.reason + "; see `onehead doctor`, or use 'cpu'.");
+  if (index_ < 0 || size_t(index_) >= probe.devices.size())
+    throw Error("DEVICE_UNAVAILABLE", "There is no device '" + asked + "': the driver sees " +
+                                          std::to_string(probe.devices.size()) + "; number 0 is the first.");
+  if (std::string reason = probe.devices[size_t(index_)].problem; !reason.empty())
+    throw Error("DEVICE_UNAVAILABLE", "The device '" + asked + "' (" + probe.devices[size_t(index_)].name +
+                                          ") cannot run this addon's kernels: " + reason +
+                                          "; see `onehead doctor`, or use 'cpu'.");
+  use();
+  cudaDeviceProp properties;
+  check(cudaGetDeviceProperties(&properties, index_), "asking for its properties");
+  launcher_.programmatic = properties.major >= 9;
+  launcher_.multiprocessors = properties.multiProcessorCount;
+  launcher_.sharedMemory = properties.sharedMemPerBlockOptin;
+  check(cudaStreamCreateWithFlags(&launcher_.stream, cudaStreamNonBlocking), "making a stream");
+  check(cudaStreamCreateWithFlags(&allocations_, cudaStreamNonBlocking), "making a stream");
+  cudaMemPoolProps pool{};
+  pool.allocType = cudaMemAllocationTypePinned;
+  pool.location = {cudaMemLocationTypeDevice, index_};
+  check(cudaMemPoolCreate(&pool_, &pool), "making a memory pool");
+  uint64_t kept = keptBytes;
+  check(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &kept), "making a memory pool");
+}
+
+Context::~Context() {
+  use();
+  for (const Mapped& mapped : mapped_)
+    if (mapped.host) cudaFreeHost(mapped.host);
+  if (launcher_.stream) cudaStreamDestroy(launcher_.stream);
+  if (allocations_) {
+    cudaStreamSynchronize(allocations_);
+    cudaStreamDestroy(allocations_);
+  }
+  if (pool_) cudaMemPoolDestroy(pool_);
+  cudaGetLastError();  // a device that has failed says so again here, to nobody
+}
+
+void Context::check(cudaError_t error, const std::string& doing) const {
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // so that the next call starts clean, where the failure was not the context's end
+  if (error == cudaErrorMemoryAllocation)
+    throw Error("OUT_OF_MEMORY", "The GPU ran out of memory while " + doing +
+                                     "; use a smaller model or batch, or end what else uses the GPU.");
+  throw Error("DEVICE_FAILED", "The GPU failed while " + doing + ": " + cudaGetErrorString(error) +
+                                   ". Close this device; if a new one fails too, start the process again.");
+}
+
+void Context::outOfMemory(size_t bytes) const {
+  size_t free = 0, total = 0;
+  cudaMemGetInfo(&free, &total);
+  throw Error("OUT_OF_MEMORY", "The GPU could not give " + mebibytes(bytes) + " of memory: " + mebibytes(free) +
+                                   " of " + mebibytes(total) + " are free, and this device holds " +
+                                   mebibytes(counter_.figures().inUse) +
+                                   "; use a smaller model or batch, or end what else uses the GPU.");
+}
+
+void* Context::allocate(size_t bytes) {
+  std::lock_guard lock(mutex_);
+  use();
+  void* memory = nullptr;
+  cudaError_t error = cudaMallocFromPoolAsync(&memory, bytes, pool_, allocations_);
+  if (error == cudaErrorMemoryAllocation) {
+    // What the pool keeps may be in the wrong pieces: give it back and ask once more.
+    cudaGetLastError();
+    cudaStreamSynchronize(allocations_);
+    cudaMemPoolTrimTo(pool_, 0);
+    error = cudaMallocFromPoolAsync(&memory, bytes, pool_, allocations_);
+  }
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    outOfMemory(bytes);
+  }
+  check(error, "allocating memory");
+  error = cudaMemsetAsync(memory, 0, bytes, allocations_);
+  if (error == cudaSuccess) error = cudaStreamSynchronize(allocations_);
+  if (error != cudaSuccess) cudaFreeAsync(memory, allocations_);
+  check(error, "clearing memory");
+  counter_.add(bytes);
+  return memory;
+}
+
+void Context::free(void* memory, size_t bytes) noexcept {
+  std::lock_guard lock(mutex_);
+  use();
+  cudaFreeAsync(memory, allocations_);
+  cudaGetLastError();
+  counter_.subtract(bytes);
+}
+
+Context::Mapped Context::piece(int i) {
+  Mapped& mapped = mapped_[i];
+  if (mapped.host) return mapped;
+  void *host = nullptr, *device = nullptr;
+  check(cudaHostAlloc(&host, i == 2 ? sizeof(Progress) : pieceBytes, cudaHostAllocMapped), "pinning host memory");
+  cudaError_t error = cudaHostGetDevicePointer(&device, host, 0);
+  if (error != cudaSuccess) cudaFreeHost(host);
+  check(error, "pinning host memory");
+  return mapped = {static_cast<std::byte*>(host), static_cast<std::byte*>(device)};
+}
+
+Buffer::Buffer(size_t bytes, std::shared_ptr<Context> context) : bytes_(bytes), context_(std::move(context)) {
+  if (bytes > 0) data_ = static_cast<std::byte*>(context_->allocate(bytes));
+}
+
+void Buffer::reset() {
+  if (data_) context_->free(data_, bytes_);
+  data_ = nullptr;
+  bytes_ = 0;
+}
+
+void Buffer::swap(Buffer& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  std::swap(context_, other.context_);
+}
+
+Events::Events(Context& context, size_t count, unsigned flags) {
+  for (size_t i = 0; i < count; ++i) {
+    cudaEvent_t event = nullptr;
+    const cudaError_t error = cudaEventCreateWithFlags(&event, flags);
+    if (error == cudaSuccess) {
+      handles_.push_back(event);
+      continue;
+    }
+    for (cudaEvent_t made : handles_) cudaEventDestroy(made);  // a constructor that throws has no destructor
+    context.check(error, "making an event");
+  }
+}
+
+Events::~Events() {
+  for (cudaEvent_t event : handles_) cudaEventDestroy(event);
+}
+
+}  // namespace onehead::cuda

@@ -1,0 +1,105 @@
+// One GPU as this process uses it: its streams, its memory pool, its limits, and how failures become errors.
+//
+// Every piece of work for the device ends with an idle stream. So memory may be freed whenever its last user goes, and
+// what a failure hit is known.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "../core/memory_counter.h"
+#include "cuda_backend.h"
+#include "kernels/kernels.h"
+
+namespace onehead::cuda {
+
+class Context {
+ public:
+  /** Throws Error DEVICE_UNAVAILABLE. */
+  explicit Context(const CudaOptions& options);
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  /** Makes this the calling thread's device. */
+  void use() const { cudaSetDevice(index_); }
+  const Launcher& launcher() const { return launcher_; }
+  cudaStream_t stream() const { return launcher_.stream; }
+  MemoryCounter& counter() { return counter_; }
+
+  /** Throws Error OUT_OF_MEMORY or DEVICE_FAILED unless the call succeeded. */
+  void check(cudaError_t error, const std::string& doing) const;
+  /** Waits until the stream is idle. */
+  void synchronize(const std::string& doing) const { check(cudaStreamSynchronize(stream()), doing); }
+
+  /** Memory of zeros, from any thread. Throws Error OUT_OF_MEMORY. */
+  void* allocate(size_t bytes);
+  void free(void* memory, size_t bytes) noexcept;
+
+  /** Host memory that the device reads and writes too. */
+  struct Mapped {
+    std::byte* host = nullptr;
+    std::byte* device = nullptr;
+  };
+  /** Two pieces for transfers, `pieceBytes` each, and the place where programs report. Made when first asked for. */
+  static constexpr size_t pieceBytes = size_t(4) << 20;
+  Mapped piece(int i);
+  Mapped progress() { return piece(2); }
+
+ private:
+  /** Owns nothing yet; what the public constructor makes behind it is freed even when that one throws. */
+  explicit Context(int index) : index_(index) {}
+  [[noreturn]] void outOfMemory(size_t bytes) const;
+
+  int index_;
+  Launcher launcher_;
+  cudaStream_t allocations_ = nullptr;  // apart, so that another thread's allocation is never captured in a graph
+  cudaMemPool_t pool_ = nullptr;
+  Mapped mapped_[3];
+  mutable std::mutex mutex_;
+  MemoryCounter counter_;
+};
+
+/** Device memory of zeros. */
+class Buffer {
+ public:
+  Buffer() = default;
+  /** Throws Error OUT_OF_MEMORY. */
+  Buffer(size_t bytes, std::shared_ptr<Context> context);
+  ~Buffer() { reset(); }
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  std::byte* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  explicit operator bool() const { return data_ != nullptr; }
+  void reset();
+
+ private:
+  void swap(Buffer& other) noexcept;
+
+  std::byte* data_ = nullptr;
+  size_t bytes_ = 0;
+  std::shared_ptr<Context> context_;
+};
+
+/** CUDA events that go with their owner. */
+class Events {
+ public:
+  /** Throws Error DEVICE_FAILED. */
+  Events(Context& context, size_t count, unsigned flags);
+  ~Events();
+  Events(const Events&) = delete;
+  Events& operator=(const Events&) = delete;
+  cudaEvent_t operator[](size_t i) const { return handles_[i]; }
+  size_t size() const { return handles_.size(); }
+
+ private:
+  std::vector<cudaEvent_t> handles_;
+};
+
+}  // namespace onehead::cuda

@@ -1,0 +1,43 @@
+// Large products by NVIDIA's cuBLASLt, opened at run time: the addon loads where it is absent, and our own product
+// kernel takes over. The declarations are our own; names, numbers and layouts are those of cublasLt.h, versions 12
+// and 13.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "../core/dtype.h"
+
+namespace onehead::cuda {
+
+/** y = x weight^T + bias + residual: x [rows, depth], weight [columns, depth], y [rows, columns]. */
+struct LargeProduct {
+  int64_t rows, columns, depth;
+  DType type;  // of x and weight
+  const void* weight;
+  const void* bias;       // [columns] of y's type, or null
+  const float* residual;  // like y, which is float32 then; or null
+  void* y;
+  DType yType;
+};
+
+class CublasLt {
+ public:
+  /** Scratch memory that its kernels may use, bytes: what NVIDIA recommends for compute capability 9.0. */
+  static constexpr size_t workspaceBytes = size_t(32) << 20;
+
+  /** The library's name, where one can be opened; else empty. */
+  static std::string find();
+  /** Null where there is no library, or it does not work. */
+  static std::shared_ptr<CublasLt> open();
+  virtual ~CublasLt() = default;
+
+  using Run = std::function<cudaError_t(const void* x, void* workspace, cudaStream_t stream)>;
+  /** Chooses an algorithm for x at an address that is a multiple of `xAlignment` bytes; empty where there is none. */
+  virtual Run prepare(const LargeProduct& product, size_t xAlignment) = 0;
+};
+
+}  // namespace onehead::cuda

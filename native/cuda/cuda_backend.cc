@@ -1,0 +1,72 @@
+#include "cuda_backend.h"
+
+#include "../core/error.h"
+#include "preparation.h"
+#include "storage.h"
+
+namespace onehead::cuda {
+
+#if defined(ONEHEAD_CUDA_EMULATED)
+const char* const deviceName = "cuda-emulated";
+#else
+const char* const deviceName = "cuda";
+#endif
+
+namespace {
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(const CudaOptions& options)
+      : context_(std::make_shared<Context>(options)),
+        workspace_(std::make_shared<Workspace>(context_)),
+        cublasLt_(options.cublasLt ? CublasLt::open() : nullptr) {}
+
+  void start() override { context_->use(); }
+  std::shared_ptr<Storage> allocate(size_t bytes) override { return std::make_shared<CudaStorage>(bytes, context_); }
+  std::shared_ptr<Storage> load(Source source, DType dtype, const Shape& shape) override {
+    if (!isFloating(dtype))
+      throw Error("NOT_SUPPORTED", "load: the CUDA device loads floating constants, not " + std::string(nameOf(dtype)) +
+                                       "; write them to a tensor instead.");
+    return std::make_shared<CudaStorage>(std::move(source), dtype, shape, context_);
+  }
+  void write(Storage& to, size_t offset, const void* from, size_t bytes) override {
+    upload(*context_, plain(to) + offset, from, bytes);
+  }
+  void read(Storage& from, size_t offset, void* to, size_t bytes) override {
+    download(*context_, to, plain(from) + offset, bytes);
+  }
+  void copy(Storage& from, size_t fromOffset, Storage& to, size_t toOffset, size_t bytes) override {
+    // Ranges of one tensor may overlap, which a device copy must not: through the workspace then.
+    const std::byte* source = plain(from) + fromOffset;
+    std::byte* target = plain(to) + toOffset;
+    const bool overlap = source < target + bytes && target < source + bytes;
+    const cudaStream_t stream = context_->stream();
+    if (overlap) {
+      workspace_->atLeast(bytes, 0);
+      context_->check(cudaMemcpyAsync(workspace_->scratch(), source, bytes, cudaMemcpyDeviceToDevice, stream),
+                      "copying");
+      source = workspace_->scratch();
+    }
+    context_->check(cudaMemcpyAsync(target, source, bytes, cudaMemcpyDeviceToDevice, stream), "copying");
+    context_->synchronize("copying");
+  }
+  std::unique_ptr<Executable> prepare(Plan plan) override {
+    auto executable = std::make_unique<CudaExecutable>(std::move(plan), context_, workspace_);
+    prepareOperations(*executable, *context_, *workspace_, cublasLt_.get());
+    return executable;
+  }
+  MemoryFigures memory() const override { return context_->counter().figures(); }
+
+ private:
+  static std::byte* plain(Storage& storage) { return static_cast<CudaStorage&>(storage).plain(); }
+
+  std::shared_ptr<Context> context_;
+  std::shared_ptr<Workspace> workspace_;
+  std::shared_ptr<CublasLt> cublasLt_;
+};
+
+}  // namespace
+
+std::shared_ptr<Backend> makeCudaBackend(const CudaOptions& options) { return std::make_shared<CudaBackend>(options); }
+
+}  // namespace onehead::cuda

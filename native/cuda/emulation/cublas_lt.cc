@@ -1,0 +1,119 @@
+// A stand-in for cuBLASLt: it takes the same descriptions, refuses what does not fit together, and computes plainly.
+#include <memory>
+#include <vector>
+
+#include "../../core/dtype.h"
+#include "../cublas_lt_library.h"
+
+namespace onehead::cuda::cublas_lt {
+
+struct HandleOpaque {};
+struct DescriptionOpaque {
+  int32_t transposeA = 0;
+  uint32_t epilogue = 1;
+  const void* bias = nullptr;
+};
+struct LayoutOpaque {
+  int type;
+  uint64_t rows, columns;
+  int64_t stride;
+};
+struct PreferenceOpaque {};
+
+namespace {
+
+constexpr int invalid = 7;  // CUBLAS_STATUS_INVALID_VALUE
+
+DType dtypeOf(int type) { return type == real32 ? DType::float32 : type == real16 ? DType::float16 : DType::bfloat16; }
+
+float load(const void* data, int type, int64_t at) {
+  float value;
+  convert(static_cast<const std::byte*>(data) + size_t(at) * bytesOf(dtypeOf(type)), dtypeOf(type), &value,
+          DType::float32, 1);
+  return value;
+}
+
+template <class Opaque>
+int destroy(Opaque* object) {
+  delete object;
+  return 0;
+}
+
+int set(Description description, int attribute, const void* value, size_t bytes) {
+  if (attribute == transposeA && bytes == 4)
+    description->transposeA = *static_cast<const int32_t*>(value);
+  else if (attribute == epilogueKind && bytes == 4)
+    description->epilogue = *static_cast<const uint32_t*>(value);
+  else if (attribute == biasPointer && bytes == sizeof(void*))
+    description->bias = *static_cast<void* const*>(value);
+  else
+    return invalid;
+  return 0;
+}
+
+bool fits(Description o, Layout a, Layout b, Layout c, Layout d) {
+  return o->transposeA == operationTransposed && a->rows == b->rows && d->rows == a->columns &&
+         d->columns == b->columns && c->type == d->type && a->type == b->type && int64_t(a->rows) <= a->stride &&
+         int64_t(b->rows) <= b->stride && int64_t(d->rows) <= d->stride;
+}
+
+int matmul(Handle, Description o, const void* alpha, const void* a, Layout aLayout, const void* b, Layout bLayout,
+           const void* beta, const void* c, Layout cLayout, void* d, Layout dLayout, const Algorithm*, void*, size_t,
+           cudaStream_t stream) {
+  if (!fits(o, aLayout, bLayout, cLayout, dLayout)) return invalid;
+  const float times = *static_cast<const float*>(alpha), kept = *static_cast<const float*>(beta);
+  const DescriptionOpaque description = *o;
+  const LayoutOpaque left = *aLayout, right = *bLayout, result = *dLayout;
+  return emulation::enqueue(stream, [=] {
+    std::vector<float> w(left.rows * left.columns), x(right.rows);
+    for (uint64_t n = 0; n < left.columns; ++n)
+      for (uint64_t k = 0; k < left.rows; ++k)
+        w[n * left.rows + k] = load(a, left.type, int64_t(n) * left.stride + int64_t(k));
+    for (uint64_t m = 0; m < right.columns; ++m) {
+      for (uint64_t k = 0; k < right.rows; ++k) x[k] = load(b, right.type, int64_t(m) * right.stride + int64_t(k));
+      for (uint64_t n = 0; n < result.rows; ++n) {
+        float sum = 0;
+        for (uint64_t k = 0; k < left.rows; ++k) sum += w[n * left.rows + k] * x[k];
+        const int64_t at = int64_t(m) * result.stride + int64_t(n);
+        sum = sum * times + (kept != 0 ? kept * load(c, result.type, at) : 0);
+        if (description.epilogue == epilogueBias) sum += load(description.bias, result.type, int64_t(n));
+        convert(&sum, DType::float32, static_cast<std::byte*>(d) + size_t(at) * bytesOf(dtypeOf(result.type)),
+                dtypeOf(result.type), 1);
+      }
+    }
+    return cudaSuccess;
+  });
+}
+
+}  // namespace
+
+const Library* library() {
+  static const Library emulated{
+      "emulated",
+      [](Handle* made) { return *made = new HandleOpaque, 0; },
+      destroy<HandleOpaque>,
+      [](Description* made, int computeType, int) {
+        return *made = new DescriptionOpaque, int(computeType != compute32);
+      },
+      set,
+      destroy<DescriptionOpaque>,
+      [](Layout* made, int type, uint64_t rows, uint64_t columns, int64_t stride) {
+        return *made = new LayoutOpaque{type, rows, columns, stride}, 0;
+      },
+      destroy<LayoutOpaque>,
+      [](Preference* made) { return *made = new PreferenceOpaque, 0; },
+      [](Preference, int attribute, const void*, size_t bytes) {
+        return attribute == maxWorkspaceBytes ? int(bytes != sizeof(size_t)) : int(bytes != sizeof(uint32_t));
+      },
+      destroy<PreferenceOpaque>,
+      [](Handle, Description o, Layout a, Layout b, Layout c, Layout d, Preference, int, Heuristic* found, int* count) {
+        *count = fits(o, a, b, c, d) ? 1 : 0;
+        *found = {};
+        return 0;
+      },
+      matmul,
+  };
+  return &emulated;
+}
+
+}  // namespace onehead::cuda::cublas_lt

@@ -1,0 +1,156 @@
+#include "executable.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "../core/error.h"
+#include "storage.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+/** Replays that wait on the device while the host looks whether more are wanted: none would leave the device idle
+ * between two of them, and each of them may turn out to be one too many. */
+constexpr int64_t ahead = 2;
+/** Looks at the progress before the thread sleeps until an event: a short step ends sooner than a thread wakes up. */
+constexpr int spins = 20000;
+
+}  // namespace
+
+void Workspace::atLeast(size_t scratchBytes, size_t counters) {
+  auto grow = [&](Buffer& buffer, size_t bytes) {
+    if (bytes <= buffer.bytes()) return;
+    buffer.reset();
+    buffer = Buffer(bytes, context_);
+    ++generation_;
+  };
+  grow(scratch_, scratchBytes);
+  grow(counters_, counters * sizeof(int32_t));
+}
+
+CudaExecutable::CudaExecutable(Plan plan, std::shared_ptr<Context> context, std::shared_ptr<Workspace> workspace)
+    : plan_(std::move(plan)),
+      context_(std::move(context)),
+      workspace_(std::move(workspace)),
+      arena_(plan_.arenaBytes, context_),
+      ends_(*context_, ahead + 1, cudaEventBlockingSync | cudaEventDisableTiming),
+      clock_(*context_, 2, cudaEventDefault) {}
+
+void CudaExecutable::record(const Flags& flags, const Events* marks) {
+  const Launcher& launcher = context_->launcher();
+  auto mark = [&](size_t i) {
+    if (marks)
+      context_->check(cudaEventRecordWithFlags((*marks)[i], launcher.stream, cudaEventRecordExternal),
+                      "recording program '" + plan_.name + "'");
+  };
+  if (plan_.poison && arena_)
+    context_->check(fillBytes(arena_.data(), arena_.bytes(), 0xff, launcher), "recording program '" + plan_.name + "'");
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const Step& step = steps_[i];
+    mark(i);
+    const cudaError_t error = step.launch(launcher, *workspace_);
+    if (error == cudaSuccess) continue;
+    const Operation& operation = plan_.operations[step.operation];
+    context_->check(error, "starting " + operation.name + (operation.label.empty() ? "" : " of " + operation.label));
+  }
+  mark(steps_.size());
+  auto* progress = reinterpret_cast<Progress*>(context_->progress().device);
+  context_->check(publish(progress, flags.data, flags.count, launcher), "recording program '" + plan_.name + "'");
+}
+
+Graph CudaExecutable::capture(const Flags& flags, const Events* marks) {
+  context_->progress();  // allocates, which a capture must not
+  const std::string doing = "recording program '" + plan_.name + "'";
+  context_->check(cudaStreamBeginCapture(context_->stream(), cudaStreamCaptureModeThreadLocal), doing);
+  cudaGraph_t graph = nullptr;
+  try {
+    record(flags, marks);
+  } catch (...) {
+    if (cudaStreamEndCapture(context_->stream(), &graph) == cudaSuccess) cudaGraphDestroy(graph);
+    cudaGetLastError();
+    throw;
+  }
+  context_->check(cudaStreamEndCapture(context_->stream(), &graph), doing);
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t error = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  context_->check(error, doing);
+  return Graph(executable);
+}
+
+void CudaExecutable::waitFor(int64_t replays) {
+  if (replays <= 0) return;
+  const auto* progress = reinterpret_cast<const Progress*>(context_->progress().host);
+  for (int i = 0; i < spins; ++i)
+    if (progress->replays >= replays) return;
+  context_->check(cudaEventSynchronize(ends_[size_t(replays % (ahead + 1))]), "running program '" + plan_.name + "'");
+}
+
+void CudaExecutable::report(const Events& marks, RunResult& result) {
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    float milliseconds = 0;
+    context_->check(cudaEventElapsedTime(&milliseconds, marks[i], marks[i + 1]), "timing program '" + plan_.name + "'");
+    const double microseconds = double(milliseconds) * 1000;
+    const Step& step = steps_[i];
+    result.microseconds[step.operation] += microseconds;
+    if (!*step.part) continue;
+    auto same = [&](const RunResult::Part& part) { return part.operation == step.operation && part.name == step.part; };
+    auto part = std::find_if(result.parts.begin(), result.parts.end(), same);
+    if (part == result.parts.end()) part = result.parts.insert(part, {step.operation, step.part, 0});
+    part->microseconds += microseconds;
+  }
+}
+
+bool CudaExecutable::allSet(const Flags& flags) {
+  std::vector<int32_t> values(static_cast<size_t>(flags.count));
+  download(*context_, values.data(), reinterpret_cast<const std::byte*>(flags.data), values.size() * sizeof(int32_t));
+  return std::all_of(values.begin(), values.end(), [](int32_t flag) { return flag != 0; });
+}
+
+RunResult CudaExecutable::run(const RunOptions& options, const std::atomic<bool>& cancelled) {
+  RunResult result;
+  if (options.trace) result.microseconds.assign(plan_.operations.size(), 0);
+  Flags flags;
+  if (options.until.storage)
+    flags = {reinterpret_cast<const int32_t*>(static_cast<CudaStorage&>(*options.until.storage).plain()) +
+                 options.until.offset,
+             options.until.elements()};
+  if (flags.data && allSet(flags)) return result;
+
+  const Events marks(*context_, options.trace ? steps_.size() + 1 : 0, cudaEventDefault);
+  Graph traced;
+  if (options.trace) {
+    traced = capture(flags, &marks);
+  } else if (!graph_.get() || captured_ != flags || capturedGeneration_ != workspace_->generation()) {
+    graph_ = capture(flags, nullptr);
+    captured_ = flags;
+    capturedGeneration_ = workspace_->generation();
+  }
+  const std::string doing = "running program '" + plan_.name + "'";
+  auto* progress = reinterpret_cast<Progress*>(context_->progress().host);
+  progress->replays = 0;
+  progress->endedAt = 0;
+  int64_t launched = 0;
+  context_->check(cudaEventRecord(clock_[0], context_->stream()), doing);
+  while (launched < options.times && !cancelled && progress->endedAt == 0) {
+    context_->check(cudaGraphLaunch(options.trace ? traced.get() : graph_.get(), context_->stream()), doing);
+    ++launched;
+    if (options.trace) {
+      context_->synchronize(doing);
+      report(marks, result);
+    } else {
+      context_->check(cudaEventRecord(ends_[size_t(launched % (ahead + 1))], context_->stream()), doing);
+      waitFor(launched - ahead);
+    }
+  }
+  context_->check(cudaEventRecord(clock_[1], context_->stream()), doing);
+  context_->synchronize(doing);
+  float milliseconds = 0;
+  context_->check(cudaEventElapsedTime(&milliseconds, clock_[0], clock_[1]), doing);
+  result.elapsed = double(milliseconds) * 1000;
+  result.times = progress->endedAt ? int64_t(progress->endedAt) : launched;
+  return result;
+}
+
+}  // namespace onehead::cuda

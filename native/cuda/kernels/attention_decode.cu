@@ -1,0 +1,212 @@
+// split-kv for one query row a key/value head: a step of multi-head decoding. (Several rows go to
+// attention_streaming.cu, whose tensor cores share each key among them.)
+//
+// Shapes   q [batch, 1, heads, size], k and v [batch, keys, heads, size] -> y [batch, 1, heads, size]
+// Bytes    2 keys x size elements a head, read once; everything else is small
+// Work     2 multiply-adds and 1/size exponentials an element: one operation a byte, far below what the device can do
+// Method   the keys of a head are split over enough blocks to fill the device (Flash-Decoding). A row of 64 halves is
+//          8 lanes of 16 bytes, so a warp reads 4 rows at once, keys and values of 16 rows before it uses the first.
+//          Each lane group keeps its own running maximum, sum and weighted values; they are combined over the warp by
+//          shuffles, over the block in shared memory, and over blocks by the one that comes last.
+// Append   the new row is read from where it was computed, never from the cache: so the block whose share it lies in
+// can
+//          write it there in the same launch, with nobody waiting.
+#include "attention.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+constexpr int threads = 128, warps = threads / 32;
+constexpr int ahead = 4;
+constexpr int64_t leastKeys = 64;  // of a split: fewer, and combining costs more than it saves
+
+/** Highest score, sum of weights and this lane's part of the weighted values. */
+template <int Width>
+struct Running {
+  float highest = -infinity, sum = 0, values[Width] = {};
+
+  __device__ void rescale(float above) {
+    const float factor = highest == -infinity ? 0.0f : exp2Fast(highest - above);
+    highest = above;
+    sum *= factor;
+#pragma unroll
+    for (int i = 0; i < Width; ++i) values[i] *= factor;
+  }
+};
+
+/** Adds up what the lane groups of a warp have. */
+template <int Lanes, int Width>
+__device__ inline void combineGroups(Running<Width>& running) {
+  float highest = running.highest;
+#pragma unroll
+  for (int mask = Lanes; mask < 32; mask *= 2) highest = fmaxf(highest, __shfl_xor_sync(wholeWarp, highest, mask));
+  if (highest > -infinity) running.rescale(highest);
+#pragma unroll
+  for (int mask = Lanes; mask < 32; mask *= 2) {
+    running.sum += __shfl_xor_sync(wholeWarp, running.sum, mask);
+#pragma unroll
+    for (int i = 0; i < Width; ++i) running.values[i] += __shfl_xor_sync(wholeWarp, running.values[i], mask);
+  }
+}
+
+/** Combines `count` partial results; thread c gets element c of the weighted mean. */
+__device__ inline float combineParts(const float* parts, int64_t stride, int64_t count, int size, int c) {
+  float highest = -infinity, sum = 0, value = 0;
+  for (int64_t i = 0; i < count; ++i) highest = fmaxf(highest, loadShared(parts + i * stride + size));
+  for (int64_t i = 0; i < count; ++i) {
+    const float* part = parts + i * stride;
+    const float factor = exp2Fast(loadShared(part + size) - highest);
+    sum += loadShared(part + size + 1) * factor;
+    if (c < size) value += loadShared(part + c) * factor;
+  }
+  return value / sum;
+}
+
+template <class T, int P>
+__global__ void __launch_bounds__(threads) decodeKernel(const __grid_constant__ AttentionArguments a) {
+  constexpr int vector = vectorSize<T>, lanes = P / vector, rowsAtOnce = 32 / lanes, step = rowsAtOnce * warps;
+  ONEHEAD_SHARED(float, shared);  // [warps][size + 2], then a flag
+  const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  const int64_t b = blockIdx.z, head = blockIdx.y, split = blockIdx.x;
+  const int size = int(a.headSize), part = int(partialSize(size)), chunk = lane % lanes * vector;
+  letNextStart();
+  waitForPrevious();
+  const int start = a.start ? a.start[b] : 0, limit = visibleKeys(a, start, 0);
+  const int perSplit = int(divideUp<int64_t>(divideUp<int64_t>(limit, gridDim.x), leastKeys) * leastKeys);
+  const int splits = int(divideUp(limit, perSplit));
+  if (split >= splits) return;
+  const int begin = int(split) * perSplit, end = least(limit, begin + perSplit);
+  const bool inside = chunk < size;  // lanes behind the head's elements have none
+
+  float query[vector] = {};
+  if (inside) {
+    const T* q = static_cast<const T*>(a.q.data) + b * a.q.batchStride + head * size + chunk;
+    unpack<T>(*reinterpret_cast<const uint4*>(q), query);
+#pragma unroll
+    for (int i = 0; i < vector; ++i) query[i] *= a.scale * log2E;
+  }
+
+  float* wantedScores = scoresOf(a, b, 0, head);
+  Running<vector> running;
+  for (int key0 = begin + warp * rowsAtOnce + lane / lanes; key0 - lane / lanes < end; key0 += ahead * step) {
+    uint4 k[ahead], v[ahead];
+#pragma unroll
+    for (int u = 0; u < ahead; ++u) {
+      const int key = key0 + u * step;
+      if (!inside || key >= end) continue;
+      const int64_t at = head * size + chunk;
+      k[u] = loadStream16(keyRow<T>(a, a.k, a.newKey, b, key, start) + at);
+      v[u] = loadStream16(keyRow<T>(a, a.v, a.newValue, b, key, start) + at);
+    }
+    float scores[ahead], above = running.highest;
+#pragma unroll
+    for (int u = 0; u < ahead; ++u) {
+      float score = 0, values[vector];
+      if (inside && key0 + u * step < end) {
+        unpack<T>(k[u], values);
+#pragma unroll
+        for (int i = 0; i < vector; ++i) score = fmaf(query[i], values[i], score);
+      }
+      score = warpSum<lanes>(score);
+      scores[u] = key0 + u * step < end ? score : -infinity;
+      above = fmaxf(above, scores[u]);
+      if (wantedScores && lane % lanes == 0 && key0 + u * step < end)
+        wantedScores[key0 + u * step] = score * naturalLog2;
+    }
+    if (above == -infinity) continue;
+    running.rescale(above);
+#pragma unroll
+    for (int u = 0; u < ahead; ++u) {
+      if (!inside || key0 + u * step >= end) continue;
+      const float weight = exp2Fast(scores[u] - above);
+      float values[vector];
+      running.sum += weight;
+      unpack<T>(v[u], values);
+#pragma unroll
+      for (int i = 0; i < vector; ++i) running.values[i] = fmaf(weight, values[i], running.values[i]);
+    }
+  }
+
+  // The new row joins the cache.
+  if (a.newKey.data && warp == 0 && lane < lanes && inside && start >= 0 && start < a.keys &&
+      (start >= begin && (start < begin + perSplit || split == splits - 1))) {
+    const int64_t at = head * size + chunk;
+    for (int which = 0; which < 2; ++which) {
+      const AttentionView &from = which ? a.newValue : a.newKey, &to = which ? a.v : a.k;
+      T* row = static_cast<T*>(const_cast<void*>(to.data)) + b * to.batchStride + start * to.rowStride + at;
+      *reinterpret_cast<uint4*>(row) =
+          *reinterpret_cast<const uint4*>(static_cast<const T*>(from.data) + b * from.batchStride + at);
+    }
+  }
+
+  combineGroups<lanes>(running);
+  if (lane < lanes && inside) {
+#pragma unroll
+    for (int i = 0; i < vector; ++i) shared[warp * part + chunk + i] = running.values[i];
+  }
+  if (lane == 0) {
+    shared[warp * part + size] = running.highest;
+    shared[warp * part + size + 1] = running.sum;
+  }
+  __syncthreads();
+
+  const int64_t row = b * a.heads + head;
+  T* y = static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + head * size;
+  if (splits == 1) {
+    const float value = combineParts(shared, part, warps, size, thread);
+    if (thread < size) y[thread] = fromFloat<T>(value);
+    return;
+  }
+  // The block's part: as if one warp had seen all of it.
+  float* parts = static_cast<float*>(a.scratch) + row * gridDim.x * part;
+  float highest = -infinity, sum = 0;
+  for (int w = 0; w < warps; ++w) highest = fmaxf(highest, shared[w * part + size]);
+  float value = 0;
+  for (int w = 0; w < warps; ++w) {
+    const float factor = exp2Fast(shared[w * part + size] - highest);
+    sum += shared[w * part + size + 1] * factor;
+    if (thread < size) value += shared[w * part + thread] * factor;
+  }
+  if (thread < size) parts[split * part + thread] = value;
+  if (thread == 0) {
+    parts[split * part + size] = highest;
+    parts[split * part + size + 1] = sum;
+  }
+  __threadfence();
+  __syncthreads();
+  int* last = reinterpret_cast<int*>(shared);
+  if (thread == 0) *last = atomicAdd(a.counters + row, 1) == splits - 1;
+  __syncthreads();
+  if (!*last) return;
+  __threadfence();
+  const float combined = combineParts(parts, part, splits, size, thread);
+  if (thread < size) y[thread] = fromFloat<T>(combined);
+  if (thread == 0) a.counters[row] = 0;
+}
+
+int64_t splitsOf(const AttentionArguments& a, const Launcher& launcher) {
+  return splitsFor(a.keys, leastKeys, a.batch * a.heads, 8, launcher);
+}
+
+}  // namespace
+
+bool decodeFits(const AttentionArguments& a) { return a.queries == 1 && a.heads == a.keyValueHeads; }
+
+AttentionNeeds decodeNeeds(const AttentionArguments& a, const Launcher& launcher) {
+  const int64_t splits = splitsOf(a, launcher), rows = a.batch * a.heads;
+  if (splits == 1) return {};
+  return {size_t(rows * splits * partialSize(a.headSize)) * sizeof(float), size_t(rows)};
+}
+
+cudaError_t decodeAttention(const AttentionArguments& a, const Launcher& launcher) {
+  const dim3 grid(unsigned(splitsOf(a, launcher)), unsigned(a.heads), unsigned(a.batch));
+  const size_t bytes = size_t(warps) * size_t(partialSize(a.headSize)) * sizeof(float);
+  return withType(a.type, [&](auto element) {
+    using T = decltype(element);
+    return a.headSize <= 64 ? launch(launcher, decodeKernel<T, 64>, grid, dim3(threads), bytes, a)
+                            : launch(launcher, decodeKernel<T, 128>, grid, dim3(threads), bytes, a);
+  });
+}
+
+}  // namespace onehead::cuda

@@ -1,0 +1,289 @@
+// The CUDA kernels' face: plain device pointers in, plain device pointers out, an error code back. They know no tensor,
+// no program and no framework. Each family is a file, explained at its top.
+//
+// Everything is started on the launcher's stream and nothing waits. Strides are in elements. Scratch memory is the
+// caller's, aligned to 256 bytes; `counters` are zero before the first launch, and every kernel leaves them zero.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "../../core/dtype.h"
+#include "../../core/kinds.h"
+
+namespace onehead::cuda {
+
+/** How kernels are started, and what the device has. */
+struct Launcher {
+  cudaStream_t stream = nullptr;
+  /** Kernels may start before the one before has ended (compute capability 9.0 on). */
+  bool programmatic = false;
+  int multiprocessors = 1;
+  /** Bytes that a block may have at most. */
+  size_t sharedMemory = size_t(48) << 10;
+};
+
+/** What is done to a product's sums: y = activation(scale * sum + bias[n]) + residual[m % residualRows, n]. */
+struct Epilogue {
+  float scale = 1;
+  const float* bias = nullptr;
+  Activation activation = Activation::none;
+  const float* residual = nullptr;  // [residualRows, columns]; may be y itself
+  int64_t residualRows = 1;
+};
+
+/** x [rows, width] -> y: layer norm over rows. */
+struct LayerNormArguments {
+  int64_t rows, width;
+  const float* x;
+  const float *weight, *bias;
+  float epsilon;
+  void* y;
+  DType yType;
+};
+cudaError_t layerNorm(const LayerNormArguments& arguments, const Launcher& launcher);
+
+/**
+ * y[m, n] = epilogue(sum over k of norm(x)[m, k] w[n, k]), for 1 to 4 rows: matvec.cu; bound by reading w once.
+ * x is float32 or of w's type; float32 where there is a norm.
+ */
+struct MatvecArguments {
+  int64_t rows, columns, depth;
+  const void* x;
+  DType xType;
+  const void* weight;  // [columns, depth]
+  DType weightType;
+  const float *normWeight, *normBias;  // [depth] or null
+  float epsilon;
+  Epilogue epilogue;
+  void* y;
+  DType yType;
+};
+constexpr int64_t matvecRows = 4;
+bool matvecFits(const MatvecArguments& arguments, const Launcher& launcher);
+cudaError_t matvec(const MatvecArguments& arguments, const Launcher& launcher);
+
+/** The same without a norm for 1 to 64 rows of w's type, on tensor cores: skinny.cu; w is read once. */
+struct SkinnyArguments {
+  int64_t rows, columns, depth;
+  const void* x;       // [rows, depth] in the weight's type, rows aligned to 16 bytes
+  const void* weight;  // [columns, depth]
+  DType type;
+  Epilogue epilogue;
+  void* y;
+  DType yType;
+};
+constexpr int64_t skinnyRows = 64;
+bool skinnyFits(const SkinnyArguments& arguments);
+cudaError_t skinny(const SkinnyArguments& arguments, const Launcher& launcher);
+
+/** Where a product's matrices and rows lie: offset(z) = z / inner * outerStride + z % inner / shared * innerStride. */
+struct Stepping {
+  int64_t inner = 1, outerStride = 0, innerStride = 0, shared = 1;
+};
+
+/**
+ * y[z][m, n] = epilogue(sum over k of a[z][m, k] b[z][n, k]), or b[z][k, n] where `bTransposed`: product.cu. Rows of a
+ * and y, and matrices, lie where the steppings say; b's rows are bStride apart.
+ */
+struct ProductArguments {
+  int64_t batch = 1, rows, columns, depth;
+  DType type;  // of a and b
+  const void* a;
+  Stepping aBatch, aRows{1, 0, 0, 1};
+  const void* b;
+  Stepping bBatch;
+  int64_t bStride;
+  bool bTransposed = false;
+  /** A convolution's rows reach beyond their sequence: elements before `aBegin` (negative) + 0 and from aLimit on are
+   * 0. */
+  int64_t aBegin = 0, aLimit = 0;  // aLimit 0: none
+  /** The depth of matrix z is start[z / startInner] + startExtra at most: keys behind it were never written. */
+  const int32_t* start = nullptr;
+  int64_t startInner = 1, startExtra = 0;
+  Epilogue epilogue;
+  void* y;
+  DType yType;
+  Stepping yBatch, yRows{1, 0, 0, 1};
+};
+cudaError_t product(const ProductArguments& arguments, const Launcher& launcher);
+
+/** y = activation(y) in place, behind a product that could not do it itself. */
+cudaError_t activateInPlace(void* y, DType type, int64_t elements, Activation activation, const Launcher& launcher);
+
+/** An attention tensor: [batch, length, heads, headSize] with contiguous heads. */
+struct AttentionView {
+  const void* data;
+  int64_t batchStride, rowStride;
+};
+
+/** softmax(q k^T * scale) v; see operations.h and native/cpu/kernels.h for append, start and causal. */
+struct AttentionArguments {
+  int64_t batch, queries, keys, heads, keyValueHeads, headSize;
+  DType type;
+  AttentionView q, k, v;
+  bool causal;
+  const int32_t* start;            // [batch] or null
+  AttentionView newKey, newValue;  // rows to append; null data: none
+  float scale;
+  AttentionView y;
+  void* scratch;
+  int32_t* counters;
+
+  // Optional; see Attention in native/core/operations.h.
+  const int32_t* source = nullptr;         // [batch, keys], splitKeyValue only
+  float* scores = nullptr;                 // [batch * queries, scoreRows, scoreWidth, keys]
+  const int32_t* scoreHeads = nullptr;     // [heads]
+  const int32_t* scorePosition = nullptr;  // [batch * queries]
+  int64_t scoreRows = 0, scoreWidth = 0;
+};
+/** What an algorithm with the scores in memory does one after another; the others do all at once. */
+enum class AttentionStage { all, append, reshape, scores, softmax, values };
+/** The stages of this case, in order. */
+std::vector<AttentionStage> attentionStages(const AttentionArguments& arguments, AttentionAlgorithm algorithm);
+/** Scratch bytes and counters of an algorithm. */
+struct AttentionNeeds {
+  size_t scratchBytes = 0, counters = 0;
+};
+AttentionNeeds attentionNeeds(const AttentionArguments& arguments, AttentionAlgorithm algorithm,
+                              const Launcher& launcher);
+/** Starts one of the stages. */
+cudaError_t attention(const AttentionArguments& arguments, AttentionAlgorithm algorithm, AttentionStage stage,
+                      const Launcher& launcher);
+
+/** As cpu::LogMel. Scratch: none. */
+struct LogMelArguments {
+  int64_t batch, frames, fftSize, hop, mels;
+  const float *samples, *window, *filters;
+  float* peak;
+  float* features;
+};
+bool logMelFits(const LogMelArguments& arguments, const Launcher& launcher);
+cudaError_t logMel(const LogMelArguments& arguments, const Launcher& launcher);
+
+/** y[b, c, r] = x[b, r, c] in another type. */
+struct TransposeCastArguments {
+  int64_t batch, rows, columns;
+  const float* x;
+  void* y;
+  DType yType;
+};
+cudaError_t transposeCast(const TransposeCastArguments& arguments, const Launcher& launcher);
+
+/** Rows of `width` elements copied from where one stepping says to where another says, in any floating types. */
+struct CopyRowsArguments {
+  int64_t rows, width;
+  const void* x;
+  DType xType;
+  Stepping xRows;
+  void* y;
+  DType yType;
+  Stepping yRows;
+  /** Each row goes start[row / startInner] * startStride further, unless that is row `startRows` or behind it. */
+  const int32_t* start = nullptr;
+  int64_t startInner = 1, startStride = 0, startRows = 0;
+};
+cudaError_t copyRows(const CopyRowsArguments& arguments, const Launcher& launcher);
+
+/** Whisper's convolution weights [outputs, channels, kernel] as [outputs, kernel, channels], elements of 2 or 4 bytes.
+ */
+struct PermuteArguments {
+  int64_t outputs, channels, kernel;
+  const void* x;
+  void* y;
+  size_t elementBytes;
+};
+cudaError_t permute(const PermuteArguments& arguments, const Launcher& launcher);
+
+/** As cpu::Embed. */
+struct EmbedArguments {
+  int64_t batch, count, width, vocabulary, positions;
+  const int32_t* tokens;
+  int64_t tokenStride;
+  const int32_t* start;
+  const void* tokenEmbedding;
+  DType tokenType;
+  const float* positionEmbedding;
+  float scale;
+  float* y;
+};
+cudaError_t embed(const EmbedArguments& arguments, const Launcher& launcher);
+
+/** y[i, b, :] = x[b, index[i, b], :], the index clamped to the rows. */
+struct GatherRowsArguments {
+  int64_t count, batch, length, width;
+  const float* x;
+  const int32_t* index;
+  float* y;
+};
+cudaError_t gatherRows(const GatherRowsArguments& arguments, const Launcher& launcher);
+
+/** As cpu::TokenProbability. */
+struct TokenProbabilityArguments {
+  int64_t batch, vocabulary;
+  const float* logits;
+  int32_t token;
+  float* probability;
+};
+cudaError_t tokenProbability(const TokenProbabilityArguments& arguments, const Launcher& launcher);
+
+/** As cpu::NextToken with the position to read next; of the logits only penalised ones change. */
+struct NextTokenArguments {
+  int64_t batch, vocabulary, capacity;
+  const float* logits;
+  const uint8_t* suppressed;
+  int32_t endToken, timestampBegin, noTimestampsToken, maxInitialTimestamp;
+  int32_t* tokens;
+  float* logProbability;
+  int32_t *length, *position;
+  const int32_t *begin, *minimum, *maximum, *timestamps;
+  int32_t* finished;
+  void* scratch;
+  int32_t* counters;  // [batch]
+
+  // Optional; see NextToken in native/core/operations.h.
+  const float* temperature = nullptr;        // [batch]
+  const int32_t* seed = nullptr;             // [batch]
+  const float* repetitionPenalty = nullptr;  // [batch]
+  const int32_t* noRepeat = nullptr;         // [batch]
+  int32_t* topTokens = nullptr;              // [batch, capacity, top]
+  float* topLogProbability = nullptr;        // [batch, capacity, top]
+  int64_t top = 0;
+};
+size_t nextTokenScratch(const NextTokenArguments& arguments);
+cudaError_t nextToken(const NextTokenArguments& arguments, const Launcher& launcher);
+
+/** One step of beam search; see NextBeams in native/core/operations.h. */
+struct NextBeamsArguments {
+  NextTokenArguments step;
+  int64_t beams, most;  // of each window; finished candidates that there is room for
+  float* cumulative;
+  int32_t* source;
+  const int32_t* wanted;
+  int32_t *doneCount, *doneLength;
+  float* doneScore;
+  int32_t* doneTokens;
+  float* doneLogProbability;
+  int32_t* doneSource;
+};
+size_t nextBeamsScratch(const NextBeamsArguments& arguments);
+cudaError_t nextBeams(const NextBeamsArguments& arguments, const Launcher& launcher);
+
+/** Copies between places that do not overlap. */
+cudaError_t copyBytes(void* to, const void* from, size_t bytes, const Launcher& launcher);
+
+/** Fills memory with a byte; a kernel, so that programs hold nothing but kernels. */
+cudaError_t fillBytes(void* memory, size_t bytes, uint8_t value, const Launcher& launcher);
+
+/** What the host watches while programs replay: in memory that both sides see. */
+struct Progress {
+  volatile int64_t replays;
+  volatile int64_t endedAt;  // replays when no flag was zero for the first time; 0: not yet, or no flags
+};
+/** Counts a replay, and looks at the flags. */
+cudaError_t publish(Progress* progress, const int32_t* flags, int64_t count, const Launcher& launcher);
+
+}  // namespace onehead::cuda

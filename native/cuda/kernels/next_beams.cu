@@ -1,0 +1,185 @@
+// One step of beam search, as openai/whisper's BeamSearchDecoder: the rules on every beam, the likeliest continuations
+// of each, and of each window the best of them. Caches stay where they are: beams carry a table of rows.
+//
+// Shapes  logits [windows x beams, vocabulary] float32
+// Bytes   the logits once; each beam's history (tokens, rows, log-probabilities) twice, a few kilobytes
+// Method  the first kernel is that of next_token.cu without its end: beams + 1 ranked tokens of each beam. The second
+// has a
+//         block a window: it sorts the candidates by counting those that are better, lets one thread decide which
+//         finish and which go on, and copies the parents' histories to the children's places, by way of a copy, since
+//         parents are overwritten.
+#include "vocabulary.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+constexpr int mostBeams = 16, mostCandidates = mostBeams * (mostBeams + 1);
+
+__host__ __device__ int64_t rankCount(const NextBeamsArguments& a) { return most<int64_t>(a.beams + 1, a.step.top); }
+
+/** Beams that need no logits: of a window that has ended, or not in use. */
+__device__ bool skipped(const NextBeamsArguments& a, int64_t b) {
+  return a.step.finished[b] || a.cumulative[b] == -infinity;
+}
+
+__global__ void __launch_bounds__(choiceThreads) rankBeamsKernel(const __grid_constant__ NextBeamsArguments a) {
+  ONEHEAD_SHARED(ChoiceShared, shared);
+  letNextStart();
+  waitForPrevious();
+  const int64_t b = blockIdx.y, count = rankCount(a);
+  if (skipped(a, b)) return;
+  const ChoiceScratch scratch(a.step.scratch, b, gridDim.x, count);
+  Summary choice;
+  if (summariseVocabulary(a.step, b, count, scratch, *shared, choice) && a.step.top)
+    writeTop(a.step, b, scratch, choice.logSum());
+}
+
+struct Candidate {
+  float score, logProbability;
+  int beam, token;
+};
+
+/** A row to write: a parent's history and one more token. */
+struct Continuation {
+  Candidate candidate;
+  int64_t row;
+};
+
+struct BeamsShared {
+  Candidate all[mostCandidates], sorted[mostCandidates];
+  Continuation children[mostBeams], done[mostBeams];
+  int count, next, doneCount;
+};
+
+/** The window's candidates, best first; of equals the lower beam's, then the lower token. Called by the block. */
+__device__ void sortCandidates(const NextBeamsArguments& a, int64_t first, BeamsShared& shared) {
+  const int wide = int(a.beams) + 1, places = int(a.beams) * wide;
+  for (int i = int(threadIdx.x); i < places; i += choiceThreads) {
+    const int64_t b = first + i / wide;
+    Candidate candidate{-infinity, -infinity, i / wide, -1};
+    if (!skipped(a, b)) {
+      const ChoiceScratch scratch(a.step.scratch, b, choiceBlocks(a.step.vocabulary), rankCount(a));
+      const Ranked one = scratch.ranked[i % wide];
+      candidate.token = one.token;
+      candidate.logProbability = one.logit - *scratch.logSum;
+      candidate.score = a.cumulative[b] + candidate.logProbability;
+    }
+    shared.all[i] = candidate;
+  }
+  if (threadIdx.x == 0) shared.count = 0;
+  __syncthreads();
+  for (int i = int(threadIdx.x); i < places; i += choiceThreads) {
+    const Candidate mine = shared.all[i];
+    if (mine.token < 0) continue;
+    int place = 0;
+    for (int j = 0; j < places; ++j) {
+      const Candidate& other = shared.all[j];
+      place += other.token >= 0 && (other.score > mine.score || (other.score == mine.score && j < i));
+    }
+    shared.sorted[place] = mine;
+    atomicAdd(&shared.count, 1);
+  }
+  __syncthreads();
+}
+
+/** Which candidates finish and which go on. Called by one thread; gives the number of beams that go on. */
+__device__ int decide(const NextBeamsArguments& a, int64_t w, int64_t length, BeamsShared& shared) {
+  const int64_t first = w * a.beams;
+  int next = 0, finishing = 0;
+  const int count = length < a.step.capacity ? shared.count : 0;
+  for (int i = 0; i < count && next < a.beams; ++i) {
+    const Candidate& candidate = shared.sorted[i];
+    if (candidate.token != a.step.endToken) {
+      shared.children[next] = {candidate, first + next};
+      ++next;
+    } else if (const int64_t slot = a.doneCount[w] + finishing; slot < least<int64_t>(a.wanted[w], a.most)) {
+      shared.done[finishing++] = {candidate, w * a.most + slot};
+    }
+  }
+  // A beam without a continuation keeps step with the others, but takes no further part.
+  for (int k = next; k < a.beams; ++k) shared.children[k] = {{-infinity, -infinity, k, a.step.endToken}, first + k};
+  shared.doneCount = finishing;
+  return next;
+}
+
+/** Histories [sequences, capacity] that beams share. */
+struct Histories {
+  int32_t *tokens, *source;
+  float* logProbability;
+};
+
+__device__ void write(const Histories& to, const Histories& from, const Continuation& one, int64_t parent,
+                      int64_t capacity, int64_t length) {
+  for (int64_t i = threadIdx.x; i <= length; i += choiceThreads) {
+    const int64_t at = one.row * capacity + i, old = parent * capacity + i;
+    const bool fresh = i == length;
+    to.tokens[at] = fresh ? one.candidate.token : from.tokens[old];
+    to.source[at] = fresh ? int32_t(parent) : from.source[old];
+    to.logProbability[at] = fresh ? one.candidate.logProbability : from.logProbability[old];
+  }
+}
+
+__global__ void __launch_bounds__(choiceThreads) advanceBeamsKernel(const __grid_constant__ NextBeamsArguments a) {
+  ONEHEAD_SHARED(BeamsShared, shared);
+  letNextStart();
+  waitForPrevious();
+  const NextTokenArguments& s = a.step;
+  const int64_t w = blockIdx.x, first = w * a.beams, capacity = s.capacity, length = s.length[first];
+  if (s.finished[first]) return;
+  sortCandidates(a, first, *shared);
+
+  auto* kept = static_cast<unsigned char*>(s.scratch) +
+               size_t(s.batch) * ChoiceScratch::bytes(choiceBlocks(s.vocabulary), rankCount(a));
+  const size_t table = size_t(s.batch * capacity) * 4;
+  const Histories old{reinterpret_cast<int32_t*>(kept), reinterpret_cast<int32_t*>(kept + table),
+                      reinterpret_cast<float*>(kept + 2 * table)};
+  for (int64_t i = threadIdx.x; i < a.beams * least(length, capacity); i += choiceThreads) {
+    const int64_t b = first + i / length, place = i % length, at = b * capacity + place;
+    old.tokens[at] = s.tokens[at];
+    old.source[at] = place == length - 1 ? int32_t(b) : a.source[at];  // the position just read lies in its own row
+    old.logProbability[at] = s.logProbability[at];
+  }
+  if (threadIdx.x == 0) shared->next = decide(a, w, length, *shared);
+  __syncthreads();
+
+  if (length < capacity) {
+    const Histories beams{s.tokens, a.source, s.logProbability}, done{a.doneTokens, a.doneSource, a.doneLogProbability};
+    for (int k = 0; k < a.beams; ++k)
+      write(beams, old, shared->children[k], first + shared->children[k].candidate.beam, capacity, length);
+    for (int i = 0; i < shared->doneCount; ++i)
+      write(done, old, shared->done[i], first + shared->done[i].candidate.beam, capacity, length);
+  }
+  if (threadIdx.x != 0) return;
+  for (int i = 0; i < shared->doneCount; ++i) {
+    a.doneLength[shared->done[i].row] = int32_t(length + 1);
+    a.doneScore[shared->done[i].row] = shared->done[i].candidate.score;
+  }
+  a.doneCount[w] += shared->doneCount;
+  const bool full = length + 1 - s.begin[first] >= s.maximum[first] || length + 1 >= capacity;
+  const bool ended = shared->next == 0 || full || a.doneCount[w] >= a.wanted[w];
+  for (int k = 0; k < a.beams; ++k) {
+    a.cumulative[first + k] = shared->children[k].candidate.score;
+    s.finished[first + k] = ended;
+    if (length >= capacity) continue;
+    s.length[first + k] = int32_t(length + 1);
+    s.position[first + k] = int32_t(length);
+  }
+}
+
+}  // namespace
+
+size_t nextBeamsScratch(const NextBeamsArguments& a) {
+  return size_t(a.step.batch) *
+         (ChoiceScratch::bytes(choiceBlocks(a.step.vocabulary), rankCount(a)) + size_t(a.step.capacity) * 12);
+}
+
+cudaError_t nextBeams(const NextBeamsArguments& a, const Launcher& launcher) {
+  const dim3 grid(unsigned(choiceBlocks(a.step.vocabulary)), unsigned(a.step.batch));
+  const cudaError_t error = launch(launcher, rankBeamsKernel, grid, dim3(choiceThreads), sizeof(ChoiceShared), a);
+  if (error != cudaSuccess) return error;
+  return launch(launcher, advanceBeamsKernel, dim3(unsigned(a.step.batch / a.beams)), dim3(choiceThreads),
+                sizeof(BeamsShared), a);
+}
+
+}  // namespace onehead::cuda

@@ -1,0 +1,88 @@
+// The next token of each sequence under Whisper's rules, the likeliest or one drawn, with its log-probability and those
+// of the likeliest others; and one token's probability (no-speech).
+//
+// Shapes  logits [batch, vocabulary] float32
+// Bytes   the logits, once; the rest is small
+// Method  blocks of a sequence summarise a share of its vocabulary each, for text and for timestamps apart, in
+// registers.
+//         The block that comes last joins them, applies the rule that compares the two, and moves the sequence on: no
+//         value of a step passes through the host. The T likeliest are T rounds of a maximum over each block's share,
+//         then over all blocks' lists.
+#include "vocabulary.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+__device__ void append(const NextTokenArguments& n, int64_t b, const Summary& chosen, float logSum) {
+  const int place = n.length[b];
+  if (place >= n.capacity) {
+    n.finished[b] = 1;
+    return;
+  }
+  const bool none = chosen.drawn < 0;
+  const int token = none ? n.endToken : chosen.drawn;
+  n.tokens[b * n.capacity + place] = token;
+  n.logProbability[b * n.capacity + place] = none ? -infinity : chosen.drawnLogit - logSum;
+  n.length[b] = place + 1;
+  const bool full = place + 1 - n.begin[b] >= n.maximum[b] || place + 1 >= n.capacity;
+  if (token == n.endToken || full) n.finished[b] = 1;
+}
+
+__global__ void __launch_bounds__(choiceThreads) nextTokenKernel(const __grid_constant__ NextTokenArguments n) {
+  ONEHEAD_SHARED(ChoiceShared, shared);
+  letNextStart();
+  waitForPrevious();
+  const int64_t b = blockIdx.y;
+  if (n.finished[b]) {  // nobody changes it before all blocks of the sequence have come
+    if (blockIdx.x == 0 && threadIdx.x == 0) n.position[b] = n.length[b] - 1;
+    return;
+  }
+  const ChoiceScratch scratch(n.scratch, b, gridDim.x, n.top);
+  Summary choice;
+  if (!summariseVocabulary(n, b, n.top, scratch, *shared, choice)) return;
+  const float logSum = choice.logSum();
+  if (n.top) {
+    writeTop(n, b, scratch, logSum);
+    __syncthreads();  // before the length moves on
+  }
+  if (threadIdx.x != 0) return;
+  append(n, b, choice, logSum);
+  n.position[b] = n.length[b] - 1;
+}
+
+__global__ void __launch_bounds__(choiceThreads)
+    tokenProbabilityKernel(const __grid_constant__ TokenProbabilityArguments p) {
+  ONEHEAD_SHARED(ChoiceShared, shared);
+  letNextStart();
+  waitForPrevious();
+  const float* logits = p.logits + int64_t(blockIdx.x) * p.vocabulary;
+  Summary all;
+  for (int64_t token = threadIdx.x; token < p.vocabulary; token += choiceThreads) {
+    Summary one;
+    one.highest = logits[token];
+    one.sum = 1;
+    one.token = int(token);
+    if (one.highest > -infinity) all.include(one);
+  }
+  all = joinSummaries(all, *shared);
+  if (threadIdx.x == 0) p.probability[blockIdx.x] = expf(logits[p.token] - all.highest) / all.sum;
+}
+
+}  // namespace
+
+size_t nextTokenScratch(const NextTokenArguments& n) {
+  return size_t(n.batch) * ChoiceScratch::bytes(choiceBlocks(n.vocabulary), n.top);
+}
+
+cudaError_t nextToken(const NextTokenArguments& n, const Launcher& launcher) {
+  const dim3 grid(unsigned(choiceBlocks(n.vocabulary)), unsigned(n.batch));
+  return launch(launcher, nextTokenKernel, grid, dim3(choiceThreads), sizeof(ChoiceShared), n);
+}
+
+cudaError_t tokenProbability(const TokenProbabilityArguments& p, const Launcher& launcher) {
+  return launch(launcher, tokenProbabilityKernel, dim3(unsigned(p.batch)), dim3(choiceThreads), sizeof(ChoiceShared),
+                p);
+}
+
+}  // namespace onehead::cuda

@@ -1,0 +1,165 @@
+// Conversions, vectors of 16 bytes, and reductions over a warp or a block.
+#pragma once
+
+#include "platform.h"
+
+namespace onehead::cuda {
+
+using float16 = __half;
+using bfloat16 = __nv_bfloat16;
+
+__device__ inline float toFloat(float value) { return value; }
+__device__ inline float toFloat(float16 value) { return __half2float(value); }
+__device__ inline float toFloat(bfloat16 value) { return __bfloat162float(value); }
+
+template <class T>
+__device__ inline T fromFloat(float value) {
+  if constexpr (std::is_same_v<T, float>)
+    return value;
+  else if constexpr (std::is_same_v<T, float16>)
+    return __float2half_rn(value);
+  else
+    return __float2bfloat16_rn(value);
+}
+
+/** Two neighbouring elements as the matrix units take them: a word of two halves, or two float32. */
+template <class T>
+using Pair = std::conditional_t<std::is_same_v<T, float>, float2, uint32_t>;
+
+template <class T>
+__device__ inline Pair<T> makePair(float low, float high) {
+  if constexpr (std::is_same_v<T, float>) {
+    return make_float2(low, high);
+  } else {
+#if defined(__CUDACC__)
+    if constexpr (std::is_same_v<T, float16>) {
+      const __half2 both = __floats2half2_rn(low, high);
+      return *reinterpret_cast<const uint32_t*>(&both);
+    } else {
+      const __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
+      return *reinterpret_cast<const uint32_t*>(&both);
+    }
+#else
+    return uint32_t(fromFloat<T>(low).bits) | uint32_t(fromFloat<T>(high).bits) << 16;
+#endif
+  }
+}
+
+/** The two elements of a word of half-precision elements. */
+template <class T>
+__device__ inline float2 splitPair(uint32_t word) {
+#if defined(__CUDACC__)
+  if constexpr (std::is_same_v<T, float16>)
+    return __half22float2(*reinterpret_cast<const __half2*>(&word));
+  else
+    return make_float2(__int_as_float(int(word << 16)), __int_as_float(int(word & 0xffff0000u)));
+#else
+  return {toFloat(T{uint16_t(word)}), toFloat(T{uint16_t(word >> 16)})};
+#endif
+}
+
+/** Elements in 16 bytes. */
+template <class T>
+constexpr int vectorSize = 16 / int(sizeof(T));
+
+template <class T>
+__device__ inline void unpack(const uint4& raw, float (&values)[vectorSize<T>]) {
+  const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    if constexpr (std::is_same_v<T, float>) {
+      values[i] = __int_as_float(int(words[i]));
+    } else {
+      const float2 both = splitPair<T>(words[i]);
+      values[2 * i] = both.x;
+      values[2 * i + 1] = both.y;
+    }
+  }
+}
+
+template <class T>
+__device__ inline uint4 pack(const float (&values)[vectorSize<T>]) {
+  if constexpr (std::is_same_v<T, float>)
+    return make_uint4(uint32_t(__float_as_int(values[0])), uint32_t(__float_as_int(values[1])),
+                      uint32_t(__float_as_int(values[2])), uint32_t(__float_as_int(values[3])));
+  else
+    return make_uint4(makePair<T>(values[0], values[1]), makePair<T>(values[2], values[3]),
+                      makePair<T>(values[4], values[5]), makePair<T>(values[6], values[7]));
+}
+
+template <class Type>
+__host__ __device__ constexpr Type least(Type a, Type b) {
+  return a < b ? a : b;
+}
+template <class Type>
+__host__ __device__ constexpr Type most(Type a, Type b) {
+  return a > b ? a : b;
+}
+template <class Type>
+__host__ __device__ constexpr Type divideUp(Type a, Type b) {
+  return (a + b - 1) / b;
+}
+
+/** Over groups of `Lanes` neighbouring lanes; every lane gets the result. */
+template <int Lanes = 32>
+__device__ inline float warpSum(float value) {
+#pragma unroll
+  for (int mask = Lanes / 2; mask > 0; mask /= 2) value += __shfl_xor_sync(wholeWarp, value, mask);
+  return value;
+}
+template <int Lanes = 32>
+__device__ inline float warpMax(float value) {
+#pragma unroll
+  for (int mask = Lanes / 2; mask > 0; mask /= 2) value = fmaxf(value, __shfl_xor_sync(wholeWarp, value, mask));
+  return value;
+}
+
+/** The sum over a block of whole warps; `scratch` holds a float a warp, and may be used again after a barrier. */
+__device__ inline float blockSum(float value, float* scratch) {
+  const int warp = int(threadIdx.x) / 32, warps = int(blockDim.x) / 32;
+  value = warpSum(value);
+  if (threadIdx.x % 32 == 0) scratch[warp] = value;
+  __syncthreads();
+  float total = 0;
+  for (int i = 0; i < warps; ++i) total += scratch[i];
+  __syncthreads();
+  return total;
+}
+
+/** x (1 + erf(x / sqrt 2)) / 2. Whisper's is this one, not the tanh form that cuBLASLt's epilogue computes. */
+__device__ inline float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f)); }
+__device__ inline float activate(float x, Activation activation) {
+  return activation == Activation::gelu ? gelu(x) : x;
+}
+
+/** Stores a float32 result in an array of another element type. */
+__device__ inline void storeAs(void* y, DType type, int64_t at, float value) {
+  if (type == DType::float32)
+    static_cast<float*>(y)[at] = value;
+  else if (type == DType::float16)
+    static_cast<float16*>(y)[at] = fromFloat<float16>(value);
+  else
+    static_cast<bfloat16*>(y)[at] = fromFloat<bfloat16>(value);
+}
+__device__ inline float loadAs(const void* x, DType type, int64_t at) {
+  if (type == DType::float32) return static_cast<const float*>(x)[at];
+  return type == DType::float16 ? toFloat(static_cast<const float16*>(x)[at])
+                                : toFloat(static_cast<const bfloat16*>(x)[at]);
+}
+
+/** Calls body(T{}) with the element type of a floating dtype; INVALID_VALUE for any other. */
+template <class Body>
+cudaError_t withType(DType type, Body body) {
+  switch (type) {
+    case DType::float32:
+      return body(float{});
+    case DType::float16:
+      return body(float16{});
+    case DType::bfloat16:
+      return body(bfloat16{});
+    default:
+      return cudaErrorInvalidValue;
+  }
+}
+
+}  // namespace onehead::cuda

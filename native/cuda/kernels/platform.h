@@ -1,0 +1,173 @@
+// What kernels are written with: CUDA's own words where nvcc compiles them, the emulation's where a C++ compiler does
+// (native/cuda/emulation), and a few of ours that are PTX instructions in the one and plain code in the other.
+//
+// Kernels keep to dynamic shared memory: the emulation can poison that, and not static arrays.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels.h"
+
+namespace onehead::cuda {
+
+#if defined(__CUDACC__)
+
+/** The block's dynamic shared memory. */
+#define ONEHEAD_SHARED(type, name)                                      \
+  extern __shared__ __align__(128) unsigned char oneheadSharedMemory[]; \
+  type* name = reinterpret_cast<type*>(oneheadSharedMemory)
+
+/** Starts a kernel on the launcher's stream. */
+template <class... Parameters>
+cudaError_t launch(const Launcher& launcher, void (*kernel)(Parameters...), dim3 grid, dim3 threads, size_t sharedBytes,
+                   std::type_identity_t<Parameters>... arguments) {
+  if (sharedBytes > size_t(48) << 10) {
+    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(sharedBytes));
+    if (error != cudaSuccess) return error;
+  }
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t configuration{};
+  configuration.gridDim = grid;
+  configuration.blockDim = threads;
+  configuration.dynamicSmemBytes = sharedBytes;
+  configuration.stream = launcher.stream;
+  configuration.attrs = &attribute;
+  configuration.numAttrs = launcher.programmatic ? 1 : 0;
+  return cudaLaunchKernelEx(&configuration, kernel, arguments...);
+}
+
+#else
+
+#define ONEHEAD_SHARED(type, name) type* name = reinterpret_cast<type*>(onehead::emulation::executor().shared())
+
+template <class... Parameters>
+cudaError_t launch(const Launcher& launcher, void (*kernel)(Parameters...), dim3 grid, dim3 threads, size_t sharedBytes,
+                   std::type_identity_t<Parameters>... arguments) {
+  return emulation::enqueueGrid(launcher.stream, grid, threads, sharedBytes, [=] { kernel(arguments...); });
+}
+
+#endif
+
+/**
+ * Programmatic dependent launch (compute capability 9.0 on; nothing before): every kernel lets the next one start at
+ * once, which then loads what no kernel writes (weights), and waits here before it touches anything else. All kernels
+ * wait, so that "the one before has ended" holds for all before it.
+ */
+__device__ inline void waitForPrevious() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+__device__ inline void letNextStart() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+#if defined(__CUDACC__)
+__device__ inline uint32_t sharedAddress(const void* pointer) { return uint32_t(__cvta_generic_to_shared(pointer)); }
+#endif
+
+/** Copies `bytes` of 16 bytes to shared memory in the background, zeros behind them; both are aligned to 16 bytes. */
+__device__ inline void copyAsync16(void* shared, const void* global, int bytes) {
+#if defined(__CUDACC__)
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(sharedAddress(shared)), "l"(global), "r"(bytes)
+               : "memory");
+#else
+  emulation::executor().fiber().pending.push_back({shared, global, 16, bytes});
+#endif
+}
+/** Ends a group of copies. */
+__device__ inline void commitCopies() {
+#if defined(__CUDACC__)
+  asm volatile("cp.async.commit_group;\n" ::: "memory");
+#else
+  auto& fiber = emulation::executor().fiber();
+  size_t grouped = 0;
+  for (size_t count : fiber.groups) grouped += count;
+  fiber.groups.push_back(fiber.pending.size() - grouped);
+#endif
+}
+/** Waits until all but the latest `Left` groups of this thread's copies are there; a barrier then shows them to others.
+ */
+template <int Left>
+__device__ inline void waitForCopies() {
+#if defined(__CUDACC__)
+  asm volatile("cp.async.wait_group %0;\n" ::"n"(Left) : "memory");
+#else
+  auto& fiber = emulation::executor().fiber();
+  while (fiber.groups.size() > size_t(Left)) {
+    for (size_t i = 0; i < fiber.groups.front(); ++i) {
+      const emulation::Copy& copy = fiber.pending[i];
+      std::memset(copy.to, 0, size_t(copy.bytes));
+      if (copy.valid) std::memcpy(copy.to, copy.from, size_t(copy.valid));
+    }
+    fiber.pending.erase(fiber.pending.begin(), fiber.pending.begin() + ptrdiff_t(fiber.groups.front()));
+    fiber.groups.erase(fiber.groups.begin());
+  }
+#endif
+}
+
+/** 16 bytes of a weight: they are read once, so they should not push others out of the first-level cache, and nothing
+ * writes them while kernels run. */
+__device__ inline uint4 loadOnce16(const void* global) {
+#if defined(__CUDACC__)
+  uint4 value;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "l"(global));
+  return value;
+#else
+  uint4 value;
+  std::memcpy(&value, global, sizeof value);
+  return value;
+#endif
+}
+
+/** The same for bytes that a kernel before this one wrote: it may still have run when this one was started. */
+__device__ inline uint4 loadStream16(const void* global) {
+#if defined(__CUDACC__)
+  uint4 value;
+  asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "l"(global)
+               : "memory");
+  return value;
+#else
+  return loadOnce16(global);
+#endif
+}
+
+/** What another block of this launch wrote: not from this multiprocessor's own cache. */
+template <class Element>
+__device__ inline Element loadShared(const Element* global) {
+#if defined(__CUDACC__)
+  return __ldcg(global);
+#else
+  return *global;
+#endif
+}
+
+/** 2^x to float32's precision but for its last bits; 0 for minus infinity. */
+__device__ inline float exp2Fast(float x) {
+#if defined(__CUDACC__)
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+#else
+  return ::exp2f(x);
+#endif
+}
+
+constexpr float infinity = __builtin_huge_valf();
+constexpr float log2E = 1.4426950408889634f;
+constexpr unsigned wholeWarp = 0xffffffffu;
+
+}  // namespace onehead::cuda

@@ -1,0 +1,382 @@
+#include "preparation.h"
+
+#include "../core/error.h"
+#include "storage.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+/** The scratch memory's parts begin at multiples of this, bytes. */
+constexpr size_t scratchAlignment = 256;
+
+size_t rounded(size_t bytes) { return (bytes + scratchAlignment - 1) / scratchAlignment * scratchAlignment; }
+
+bool multipleOf16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
+
+const char* nameOf(AttentionStage stage) {
+  switch (stage) {
+    case AttentionStage::all:
+      return "";
+    case AttentionStage::append:
+      return "append";
+    case AttentionStage::reshape:
+      return "split";
+    case AttentionStage::scores:
+      return "scores";
+    case AttentionStage::softmax:
+      return "softmax";
+    case AttentionStage::values:
+      return "values";
+  }
+  return "";
+}
+
+class Preparation {
+ public:
+  Preparation(CudaExecutable& executable, Context& context, Workspace& workspace, CublasLt* cublasLt)
+      : executable_(executable), context_(context), workspace_(workspace), cublasLt_(cublasLt) {}
+
+  void prepare(size_t index) {
+    index_ = index;
+    name_ = executable_.plan().operations[index].name;
+    std::visit([&](const auto& description) { make(description); }, executable_.plan().operations[index].description);
+  }
+
+ private:
+  std::byte* at(const Tensor& tensor) {
+    std::byte* base = tensor.storage
+                          ? static_cast<CudaStorage&>(*tensor.storage).plain()
+                          : executable_.arena() + executable_.plan().temporaries[size_t(tensor.temporary)].offset;
+    return base + size_t(tensor.offset) * bytesOf(tensor.dtype);
+  }
+  template <class T>
+  T* at(const Tensor& tensor) {
+    return reinterpret_cast<T*>(at(tensor));
+  }
+  template <class T>
+  T* at(const std::optional<Tensor>& tensor) {
+    return tensor ? at<T>(*tensor) : nullptr;
+  }
+  [[noreturn]] void unsupported(const std::string& reason) const {
+    throw Error("NOT_SUPPORTED", name_ + ": " + reason);
+  }
+  /** Adds a launch that needs so much scratch memory and so many counters. */
+  void add(Launch launch, size_t scratchBytes = 0, size_t counters = 0, const char* part = "") {
+    workspace_.atLeast(scratchBytes, counters);
+    executable_.add(std::move(launch), index_, part);
+  }
+  /** Adds a kernel that needs nothing but its arguments. */
+  template <class Arguments>
+  void kernel(const Arguments& arguments, cudaError_t (*function)(const Arguments&, const Launcher&)) {
+    add([=](const Launcher& launcher, const Workspace&) { return function(arguments, launcher); });
+  }
+
+  void make(const LogMel& o) {
+    LogMelArguments arguments{o.y.shape[0],      o.y.shape[2],         o.window.shape[0],   o.hop,
+                              o.y.shape[1],      at<float>(o.samples), at<float>(o.window), at<float>(o.filters),
+                              at<float>(o.peak), at<float>(o.y)};
+    if (!logMelFits(arguments, context_.launcher()))
+      unsupported("a window of " + std::to_string(arguments.fftSize) +
+                  " samples needs more shared memory than this GPU has; Whisper's has 400.");
+    kernel(arguments, logMel);
+  }
+  void make(const Copy& o) {
+    add([to = at(o.y), from = at(o.x), bytes = o.x.bytes()](const Launcher& launcher, const Workspace&) {
+      return copyBytes(to, from, bytes, launcher);
+    });
+  }
+  void make(const TransposeCast& o) {
+    kernel({o.x.shape[0], o.x.shape[1], o.x.shape[2], at<float>(o.x), at(o.y), o.y.dtype}, transposeCast);
+  }
+  void make(const LayerNorm& o) {
+    kernel({o.x.rows(), o.x.columns(), at<float>(o.x), at<float>(o.weight), at<float>(o.bias), o.epsilon, at(o.y),
+            o.y.dtype},
+           layerNorm);
+  }
+
+  void make(const Convolution& o) {
+    if (!o.weight.storage || o.weight.offset != 0)
+      unsupported("the CUDA device takes the weight from a loaded constant.");
+    const int64_t length = o.x.shape[1], channels = o.x.shape[2], outputs = o.y.shape[2],
+                  kernelSize = o.weight.shape[2];
+    ProductArguments arguments{};
+    arguments.rows = o.y.shape[0] * o.y.shape[1];
+    arguments.columns = outputs;
+    arguments.depth = kernelSize * channels;
+    arguments.type = o.x.dtype;
+    arguments.a = at(o.x);
+    arguments.aRows = {o.y.shape[1], length * channels, o.stride * channels, 1};
+    arguments.aBegin = -o.padding * channels;
+    arguments.aLimit = length * channels;
+    arguments.b = static_cast<CudaStorage&>(*o.weight.storage).channelsLast();
+    arguments.bStride = arguments.depth;
+    arguments.epilogue = {1, at<float>(o.bias), o.activation, at<float>(o.residual), o.y.shape[1]};
+    arguments.y = at(o.y);
+    arguments.yType = o.y.dtype;
+    arguments.yRows = {1, outputs, 0, 1};
+    kernel(arguments, product);
+  }
+
+  void make(const Linear& o) {
+    const int64_t rows = o.x.rows(), depth = o.x.columns(), columns = o.weight.shape[0];
+    const DType type = o.weight.dtype;
+    const Epilogue epilogue{1, at<float>(o.bias), o.activation, at<float>(o.residual), rows};
+    MatvecArguments few{rows,
+                        columns,
+                        depth,
+                        at(o.x),
+                        o.x.dtype,
+                        at(o.weight),
+                        type,
+                        at<float>(o.normWeight),
+                        at<float>(o.normBias),
+                        o.epsilon,
+                        epilogue,
+                        at(o.y),
+                        o.y.dtype};
+    if (matvecFits(few, context_.launcher())) return kernel(few, matvec);
+
+    // Products on tensor cores take x in the weight's type: it is brought there through the scratch memory.
+    const bool staged = o.normWeight || o.x.dtype != type;
+    const size_t stagedBytes = staged ? rounded(size_t(rows * depth) * bytesOf(type)) : 0;
+    if (o.normWeight) {
+      add(
+          [norm = LayerNormArguments{rows, depth, at<float>(o.x), at<float>(o.normWeight), at<float>(o.normBias),
+                                     o.epsilon, nullptr, type}](const Launcher& launcher, const Workspace& workspace) {
+            LayerNormArguments arguments = norm;
+            arguments.y = workspace.scratch();
+            return layerNorm(arguments, launcher);
+          },
+          stagedBytes);
+    } else if (staged) {
+      CopyRowsArguments cast{};
+      cast.rows = 1;
+      cast.width = rows * depth;
+      cast.x = at(o.x);
+      cast.xType = o.x.dtype;
+      cast.yType = type;
+      add(
+          [cast](const Launcher& launcher, const Workspace& workspace) {
+            CopyRowsArguments arguments = cast;
+            arguments.y = workspace.scratch();
+            return copyRows(arguments, launcher);
+          },
+          stagedBytes);
+    }
+    const void* x = staged ? nullptr : at(o.x);
+    SkinnyArguments some{rows, columns, depth, x, at(o.weight), type, epilogue, at(o.y), o.y.dtype};
+    if (skinnyFits(some)) {
+      return add(
+          [some](const Launcher& launcher, const Workspace& workspace) {
+            SkinnyArguments arguments = some;
+            if (!arguments.x) arguments.x = workspace.scratch();
+            return skinny(arguments, launcher);
+          },
+          stagedBytes);
+    }
+    if (!large(o, x, stagedBytes)) own(o, x, epilogue, stagedBytes);
+  }
+
+  /** By cuBLASLt; false where it cannot. A null x lies in the scratch memory, which is the library's behind `begin`. */
+  bool large(const Linear& o, const void* x, size_t begin) {
+    if (!cublasLt_) return false;
+    LargeProduct arguments{o.x.rows(), o.weight.shape[0],     o.x.columns(), o.weight.dtype, at(o.weight),
+                           nullptr,    at<float>(o.residual), at(o.y),       o.y.dtype};
+    // The activation comes before the residual; the library adds the residual itself.
+    if (arguments.residual && (o.activation != Activation::none || o.y.dtype != DType::float32)) return false;
+    if (o.bias) {
+      // It takes the bias in y's type only.
+      const bool whole = o.bias->storage && o.bias->offset == 0;
+      arguments.bias = o.y.dtype == DType::float32 ? at(*o.bias)
+                       : whole                     ? static_cast<CudaStorage&>(*o.bias->storage).as(o.y.dtype)
+                                                   : nullptr;
+      if (!arguments.bias) return false;
+    }
+    size_t alignment = scratchAlignment;
+    while (x && reinterpret_cast<uintptr_t>(x) % alignment != 0) alignment /= 2;
+    CublasLt::Run run = cublasLt_->prepare(arguments, alignment);
+    if (!run) return false;
+    add(
+        [run = std::move(run), x, begin](const Launcher& launcher, const Workspace& workspace) {
+          return run(x ? x : workspace.scratch(), workspace.scratch() + begin, launcher.stream);
+        },
+        begin + CublasLt::workspaceBytes);
+    if (o.activation != Activation::none) {
+      add([y = at(o.y), type = o.y.dtype, elements = o.y.elements(), activation = o.activation](
+              const Launcher& launcher, const Workspace&) {
+        return activateInPlace(y, type, elements, activation, launcher);
+      });
+    }
+    return true;
+  }
+
+  void own(const Linear& o, const void* x, const Epilogue& epilogue, size_t scratchBytes) {
+    ProductArguments arguments{};
+    arguments.rows = o.x.rows();
+    arguments.columns = o.weight.shape[0];
+    arguments.depth = o.x.columns();
+    arguments.type = o.weight.dtype;
+    arguments.a = x;
+    arguments.aRows = {1, arguments.depth, 0, 1};
+    arguments.b = at(o.weight);
+    arguments.bStride = arguments.depth;
+    arguments.epilogue = epilogue;
+    arguments.y = at(o.y);
+    arguments.yType = o.y.dtype;
+    arguments.yRows = {1, arguments.columns, 0, 1};
+    add(
+        [arguments](const Launcher& launcher, const Workspace& workspace) {
+          ProductArguments here = arguments;
+          if (!here.a) here.a = workspace.scratch();
+          return product(here, launcher);
+        },
+        scratchBytes);
+  }
+
+  AttentionView view(const onehead::Attention& o, const Tensor& tensor, const char* which) {
+    AttentionView made{at(tensor), o.batchStride(tensor), o.lengthStride(tensor)};
+    const size_t element = bytesOf(tensor.dtype);
+    if (!multipleOf16(made.data) || size_t(made.batchStride) * element % 16 || size_t(made.rowStride) * element % 16)
+      unsupported(std::string("the CUDA device takes ") + which + " in rows that begin at multiples of 16 bytes.");
+    return made;
+  }
+  void make(const onehead::Attention& o) {
+    if (o.headSize > 128 || o.headSize % 16)
+      unsupported("the CUDA device takes head sizes from 16 to 128 in steps of 16, not " + std::to_string(o.headSize) +
+                  ".");
+    AttentionArguments arguments{};
+    arguments.batch = o.batch();
+    arguments.queries = o.queries();
+    arguments.keys = o.keys();
+    arguments.heads = o.heads;
+    arguments.keyValueHeads = o.keyValueHeads;
+    arguments.headSize = o.headSize;
+    arguments.type = o.query.dtype;
+    arguments.q = view(o, o.query, "the query");
+    arguments.k = view(o, o.key, "the key");
+    arguments.v = view(o, o.value, "the value");
+    arguments.causal = o.causal;
+    arguments.start = at<int32_t>(o.start);
+    if (o.newKey) {
+      arguments.newKey = view(o, *o.newKey, "newKey");
+      arguments.newValue = view(o, *o.newValue, "newValue");
+    }
+    arguments.scale = o.scale;
+    arguments.y = view(o, o.y, "the output");
+    arguments.source = at<int32_t>(o.source);
+    if (o.scores) {
+      arguments.scores = at<float>(*o.scores);
+      arguments.scoreHeads = at<int32_t>(o.scoreHeads);
+      arguments.scorePosition = at<int32_t>(o.scorePosition);
+      arguments.scoreRows = o.scores->shape[1];
+      arguments.scoreWidth = o.scores->shape[2];
+    }
+    const AttentionNeeds needs = attentionNeeds(arguments, o.algorithm, context_.launcher());
+    for (AttentionStage stage : attentionStages(arguments, o.algorithm))
+      add(
+          [arguments, algorithm = o.algorithm, stage](const Launcher& launcher, const Workspace& workspace) {
+            AttentionArguments here = arguments;
+            here.scratch = workspace.scratch();
+            here.counters = workspace.counters();
+            return attention(here, algorithm, stage, launcher);
+          },
+          needs.scratchBytes, needs.counters, nameOf(stage));
+  }
+
+  void make(const Embed& o) {
+    kernel({o.y.shape[0], o.count, o.y.shape[2], o.tokenEmbedding.shape[0], o.positionEmbedding.shape[0],
+            at<int32_t>(o.tokens), o.tokens.shape[1], at<int32_t>(o.start), at(o.tokenEmbedding),
+            o.tokenEmbedding.dtype, at<float>(o.positionEmbedding), o.scale, at<float>(o.y)},
+           embed);
+  }
+  void make(const GatherRows& o) {
+    kernel({o.index.shape[0], o.x.shape[0], o.x.shape[1], o.x.shape[2], at<float>(o.x), at<int32_t>(o.index),
+            at<float>(o.y)},
+           gatherRows);
+  }
+  void make(const TokenProbability& o) {
+    kernel({o.logits.shape[0], o.logits.shape[1], at<float>(o.logits), int32_t(o.token), at<float>(o.y)},
+           tokenProbability);
+  }
+  NextTokenArguments arguments(const NextToken& o) {
+    NextTokenArguments a{};
+    a.batch = o.logits.shape[0];
+    a.vocabulary = o.logits.shape[1];
+    a.capacity = o.tokens.shape[1];
+    a.logits = at<float>(o.logits);
+    a.suppressed = at<uint8_t>(o.suppressed);
+    a.endToken = int32_t(o.endToken);
+    a.timestampBegin = int32_t(o.timestampBegin);
+    a.noTimestampsToken = int32_t(o.noTimestampsToken);
+    a.maxInitialTimestamp = int32_t(o.maxInitialTimestamp);
+    a.tokens = at<int32_t>(o.tokens);
+    a.logProbability = at<float>(o.logProbability);
+    a.length = at<int32_t>(o.length);
+    a.position = at<int32_t>(o.position);
+    a.begin = at<int32_t>(o.begin);
+    a.minimum = at<int32_t>(o.minimum);
+    a.maximum = at<int32_t>(o.maximum);
+    a.timestamps = at<int32_t>(o.timestamps);
+    a.finished = at<int32_t>(o.finished);
+    a.temperature = at<float>(o.temperature);
+    a.seed = at<int32_t>(o.seed);
+    a.repetitionPenalty = at<float>(o.repetitionPenalty);
+    a.noRepeat = at<int32_t>(o.noRepeat);
+    a.topTokens = at<int32_t>(o.topTokens);
+    a.topLogProbability = at<float>(o.topLogProbability);
+    a.top = o.topTokens ? o.topTokens->shape[2] : 0;
+    return a;
+  }
+  void make(const NextToken& o) {
+    const NextTokenArguments a = arguments(o);
+    add(
+        [a](const Launcher& launcher, const Workspace& workspace) {
+          NextTokenArguments here = a;
+          here.scratch = workspace.scratch();
+          here.counters = workspace.counters();
+          return nextToken(here, launcher);
+        },
+        nextTokenScratch(a), size_t(a.batch));
+  }
+  void make(const NextBeams& o) {
+    NextBeamsArguments a{};
+    a.step = arguments(o.step);
+    a.beams = a.step.batch / o.wanted.shape[0];
+    a.most = o.doneScore.shape[1];
+    a.cumulative = at<float>(o.cumulative);
+    a.source = at<int32_t>(o.source);
+    a.wanted = at<int32_t>(o.wanted);
+    a.doneCount = at<int32_t>(o.doneCount);
+    a.doneLength = at<int32_t>(o.doneLength);
+    a.doneScore = at<float>(o.doneScore);
+    a.doneTokens = at<int32_t>(o.doneTokens);
+    a.doneLogProbability = at<float>(o.doneLogProbability);
+    a.doneSource = at<int32_t>(o.doneSource);
+    add(
+        [a](const Launcher& launcher, const Workspace& workspace) {
+          NextBeamsArguments here = a;
+          here.step.scratch = workspace.scratch();
+          here.step.counters = workspace.counters();
+          return nextBeams(here, launcher);
+        },
+        nextBeamsScratch(a), size_t(a.step.batch));
+  }
+  void make(const AlignPositions&) { unsupported("the CUDA device has no alignment of words yet."); }
+
+  CudaExecutable& executable_;
+  Context& context_;
+  Workspace& workspace_;
+  CublasLt* cublasLt_;
+  size_t index_ = 0;
+  std::string name_;
+};
+
+}  // namespace
+
+void prepareOperations(CudaExecutable& executable, Context& context, Workspace& workspace, CublasLt* cublasLt) {
+  Preparation preparation(executable, context, workspace, cublasLt);
+  for (size_t i = 0; i < executable.plan().operations.size(); ++i) preparation.prepare(i);
+}
+
+}  // namespace onehead::cuda

@@ -1,0 +1,84 @@
+#include "probe.h"
+
+#include <cuda_runtime.h>
+
+#include "cublas_lt.h"
+#include "kernels/kernels.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+std::string inWords(cudaError_t error) {
+  switch (error) {
+    case cudaErrorInsufficientDriver:
+      return "the NVIDIA driver is older than this addon needs; CUDA 13 wants driver 580 or newer";
+    case cudaErrorNoDevice:
+      return "the driver sees no GPU";
+    case cudaErrorNoKernelImageForDevice:
+    case cudaErrorUnsupportedPtxVersion:
+      return "this addon holds no code for its architecture; compute capability 8.0 is the oldest that it has, and a "
+             "newer "
+             "one than it knows needs a newer driver";
+    default:
+      return cudaGetErrorString(error);
+  }
+}
+
+/** Starts a kernel on the device: driver and architecture fit. Empty when its answer is right. */
+std::string tryKernel(int device) {
+  uint32_t answer = 0;
+  void* memory = nullptr;
+  Launcher launcher;
+  cudaError_t error = cudaSetDevice(device);
+  if (error == cudaSuccess) error = cudaStreamCreateWithFlags(&launcher.stream, cudaStreamNonBlocking);
+  if (error == cudaSuccess) error = cudaMalloc(&memory, sizeof answer);
+  if (error == cudaSuccess) error = fillBytes(memory, sizeof answer, 42, launcher);
+  if (error == cudaSuccess)
+    error = cudaMemcpyAsync(&answer, memory, sizeof answer, cudaMemcpyDeviceToHost, launcher.stream);
+  if (error == cudaSuccess) error = cudaStreamSynchronize(launcher.stream);
+  if (memory) cudaFree(memory);
+  if (launcher.stream) cudaStreamDestroy(launcher.stream);
+  cudaGetLastError();  // forget it: the next call starts clean
+  if (error != cudaSuccess) return inWords(error);
+  return answer == 0x2a2a2a2a ? "" : "a test kernel gave a wrong answer";
+}
+
+void probe(CudaProbe& found) {
+  found.compiled = true;
+  int count = 0;
+  cudaError_t error = cudaDriverGetVersion(&found.driverVersion);
+  if (error == cudaSuccess && found.driverVersion == 0) {
+    found.reason = "no NVIDIA driver was found";
+    return;
+  }
+  error = cudaGetDeviceCount(&count);
+  if (error != cudaSuccess || count == 0) {
+    cudaGetLastError();
+    found.reason = inWords(error == cudaSuccess ? cudaErrorNoDevice : error);
+    return;
+  }
+  for (int i = 0; i < count; ++i) {
+    cudaDeviceProp properties;
+    if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) continue;
+    found.devices.push_back({properties.name, properties.totalGlobalMem,
+                             std::to_string(properties.major) + "." + std::to_string(properties.minor), tryKernel(i)});
+    found.available |= found.devices.back().problem.empty();
+  }
+  if (!found.available) found.reason = found.devices.empty() ? "the GPUs do not answer" : found.devices.back().problem;
+  found.cublasLt = CublasLt::find();
+}
+
+}  // namespace
+
+CudaProbe probeCuda() noexcept {
+  CudaProbe found;
+  try {
+    probe(found);
+  } catch (...) {
+    found.reason = "looking for CUDA ran out of memory";
+  }
+  return found;
+}
+
+}  // namespace onehead::cuda

@@ -1,0 +1,133 @@
+#include "storage.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "../core/error.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+/** Two pinned pieces in turn: one is filled while the device still reads the other. */
+class Pieces {
+ public:
+  explicit Pieces(Context& context) : context_(context), free_(context, 2, cudaEventDisableTiming) {}
+  /** The next piece, once the device has read it. */
+  Context::Mapped next() {
+    current_ ^= 1;
+    context_.check(cudaEventSynchronize(free_[current_]), "uploading");
+    return context_.piece(int(current_));
+  }
+  void sent() { context_.check(cudaEventRecord(free_[current_], context_.stream()), "uploading"); }
+
+ private:
+  Context& context_;
+  Events free_;
+  size_t current_ = 0;
+};
+
+/** Converts on the device: it reads the pinned piece itself. */
+cudaError_t convert(Context& context, const void* from, DType fromType, void* to, DType toType, int64_t elements) {
+  CopyRowsArguments copy{};
+  copy.rows = 1;
+  copy.width = elements;
+  copy.x = from;
+  copy.xType = fromType;
+  copy.y = to;
+  copy.yType = toType;
+  return copyRows(copy, context.launcher());
+}
+
+}  // namespace
+
+CudaStorage::CudaStorage(size_t bytes, std::shared_ptr<Context> context)
+    : Storage(bytes), context_(context), plain_(bytes, context) {}
+
+CudaStorage::CudaStorage(Source source, DType dtype, const Shape& shape, std::shared_ptr<Context> context)
+    : Storage(size_t(elementsOf(shape)) * bytesOf(dtype)),
+      context_(std::move(context)),
+      source_(std::move(source)),
+      dtype_(dtype),
+      shape_(shape),
+      constant_(true) {}
+
+void CudaStorage::assemble() {
+  Buffer buffer(bytes, context_);
+  Pieces pieces(*context_);
+  std::byte* to = buffer.data();
+  for (const Source::Part& part : source_.parts) {
+    const size_t element = bytesOf(part.dtype), stored = bytesOf(dtype_);
+    const int64_t most = int64_t(Context::pieceBytes / element);
+    for (int64_t done = 0; part.file && done < part.elements; done += most) {
+      const int64_t count = std::min(most, part.elements - done);
+      const size_t offset = part.offset + size_t(done) * element, size = size_t(count) * element;
+      Context::Mapped piece = pieces.next();
+      std::memcpy(piece.host, part.file->data() + offset, size);
+      part.file->release(offset, size);
+      std::byte* place = to + size_t(done) * stored;
+      context_->check(part.dtype == dtype_
+                          ? cudaMemcpyAsync(place, piece.host, size, cudaMemcpyHostToDevice, context_->stream())
+                          : convert(*context_, piece.device, part.dtype, place, dtype_, count),
+                      "uploading weights");
+      pieces.sent();
+    }
+    to += size_t(part.elements) * stored;
+  }
+  context_->synchronize("uploading weights");
+  source_.parts.clear();  // the file is closed with its last user
+  plain_ = std::move(buffer);
+}
+
+std::byte* CudaStorage::plain() {
+  if (!plain_ && bytes > 0) assemble();
+  return plain_.data();
+}
+
+const std::byte* CudaStorage::channelsLast() {
+  if (channelsLast_) return channelsLast_.data();
+  Buffer buffer(bytes, context_);
+  PermuteArguments permuted{shape_[0], shape_[1], shape_[2], plain(), buffer.data(), bytesOf(dtype_)};
+  context_->check(permute(permuted, context_->launcher()), "arranging weights");
+  context_->synchronize("arranging weights");
+  channelsLast_ = std::move(buffer);
+  return channelsLast_.data();
+}
+
+const void* CudaStorage::as(DType dtype) {
+  if (!constant_) return nullptr;
+  if (dtype == dtype_) return plain();
+  Buffer& converted = converted_[dtype];
+  if (!converted) {
+    const int64_t elements = elementsOf(shape_);
+    Buffer buffer(size_t(elements) * bytesOf(dtype), context_);
+    context_->check(convert(*context_, plain(), dtype_, buffer.data(), dtype, elements), "converting weights");
+    context_->synchronize("converting weights");
+    converted = std::move(buffer);
+  }
+  return converted.data();
+}
+
+void upload(Context& context, std::byte* to, const void* from, size_t bytes) {
+  Pieces pieces(context);
+  for (size_t done = 0; done < bytes; done += Context::pieceBytes) {
+    const size_t size = std::min(Context::pieceBytes, bytes - done);
+    Context::Mapped piece = pieces.next();
+    std::memcpy(piece.host, static_cast<const std::byte*>(from) + done, size);
+    context.check(cudaMemcpyAsync(to + done, piece.host, size, cudaMemcpyHostToDevice, context.stream()), "uploading");
+    pieces.sent();
+  }
+  context.synchronize("uploading");
+}
+
+void download(Context& context, void* to, const std::byte* from, size_t bytes) {
+  const Context::Mapped piece = context.piece(0);
+  for (size_t done = 0; done < bytes; done += Context::pieceBytes) {
+    const size_t size = std::min(Context::pieceBytes, bytes - done);
+    context.check(cudaMemcpyAsync(piece.host, from + done, size, cudaMemcpyDeviceToHost, context.stream()), "reading");
+    context.synchronize("reading");
+    std::memcpy(static_cast<std::byte*>(to) + done, piece.host, size);
+  }
+}
+
+}  // namespace onehead::cuda

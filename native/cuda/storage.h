@@ -1,0 +1,39 @@
+// CUDA storage: plain device memory, or a constant that is read from its file when a program first needs it.
+#pragma once
+
+#include <map>
+
+#include "context.h"
+
+namespace onehead::cuda {
+
+class CudaStorage final : public Storage {
+ public:
+  /** Mutable memory of zeros. */
+  CudaStorage(size_t bytes, std::shared_ptr<Context> context);
+  CudaStorage(Source source, DType dtype, const Shape& shape, std::shared_ptr<Context> context);
+
+  /** Row-major elements. */
+  std::byte* plain();
+  /** Of a convolution's weight [outputs, channels, kernel]: [outputs, kernel, channels]. */
+  const std::byte* channelsLast();
+  /** Of a float32 constant: the same elements in another type. Null for memory that may change. */
+  const void* as(DType dtype);
+
+ private:
+  void assemble();
+
+  std::shared_ptr<Context> context_;
+  Buffer plain_, channelsLast_;
+  std::map<DType, Buffer> converted_;
+  Source source_;
+  DType dtype_ = DType::float32;
+  Shape shape_;
+  bool constant_ = false;
+};
+
+/** Copies between host and device through pinned memory; return when all is done. */
+void upload(Context& context, std::byte* to, const void* from, size_t bytes);
+void download(Context& context, void* to, const std::byte* from, size_t bytes);
+
+}  // namespace onehead::cuda

@@ -1,0 +1,102 @@
+'use strict';
+// Compiles every CUDA kernel for every shipped architecture and says what each takes of a multiprocessor: registers, spills,
+// and the warps that its registers leave room for. Shared memory is dynamic and depends on the shape: see the kernels.
+// Fails when a kernel does not compile, or when one for half types, which are the fast path, spills registers.
+//   npm run kernels:report [-- --architectures 90a,100] [--all]
+const { execFile, execFileSync } = require('node:child_process');
+const { readdirSync, readFileSync } = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { parseArgs, promisify } = require('node:util');
+
+const root = path.join(__dirname, '..');
+const shipped = /set\(CMAKE_CUDA_ARCHITECTURES ([^)]*-real)/
+  .exec(readFileSync(path.join(root, 'CMakeLists.txt'), 'utf8'))[1]
+  .split(' ')
+  .filter((name) => name.endsWith('-real'))
+  .map((name) => name.replace('-real', ''));
+const { values } = parseArgs({
+  options: {
+    architectures: { type: 'string', default: shipped.join(',') },
+    // every kernel of every architecture, not only the first architecture's and what spills
+    all: { type: 'boolean', default: false },
+  },
+});
+const folder = path.join(root, 'native', 'cuda', 'kernels');
+const files = readdirSync(folder).filter((name) => name.endsWith('.cu'));
+const run = promisify(execFile);
+
+/** 'decodeKernel<half, 64>' for a mangled name. */
+function readable(mangled) {
+  return execFileSync('c++filt', [mangled], { encoding: 'utf8' })
+    .trim()
+    .replace(/\(anonymous namespace\)::|onehead::cuda::/g, '')
+    .replace(/^void /, '')
+    .replace(/\((?!int\)|bool\)|long\)).*$/, '')
+    .replace(/\((int|bool|long)\)/g, '')
+    .replace(/__nv_bfloat16/g, 'bfloat16')
+    .replace(/__half/g, 'float16');
+}
+
+async function compile(file, architecture) {
+  const options = ['-std=c++20', '-O3', '--expt-relaxed-constexpr', `-arch=sm_${architecture}`, '-Xptxas', '-v'];
+  const { stderr } = await run(
+    process.env.CUDACXX ?? 'nvcc',
+    [...options, '-cubin', '-o', '/dev/null', path.join(folder, file)],
+    {
+      maxBuffer: 1 << 26,
+    },
+  );
+  const found = [];
+  for (const block of stderr.split('Compiling entry function ').slice(1)) {
+    const number = (pattern) => Number(pattern.exec(block)?.[1] ?? 0);
+    const registers = number(/Used (\d+) registers/);
+    found.push({
+      file,
+      architecture,
+      kernel: readable(/'([^']+)'/.exec(block)[1]),
+      registers,
+      spilled: number(/(\d+) bytes spill stores/) + number(/(\d+) bytes spill loads/),
+      // 65,536 registers, given to warps in pieces of 256
+      warps: Math.min(64, Math.floor(65536 / (Math.ceil((registers * 32) / 256) * 256))),
+    });
+  }
+  return found;
+}
+
+async function main() {
+  const architectures = values.architectures.split(',');
+  const jobs = architectures.flatMap((architecture) => files.map((file) => ({ architecture, file })));
+  const results = [];
+  const worker = async () => {
+    for (let job = jobs.shift(); job; job = jobs.shift()) results.push(...(await compile(job.file, job.architecture)));
+  };
+  await Promise.all(Array.from({ length: os.availableParallelism() }, worker));
+  results.sort(
+    (a, b) =>
+      architectures.indexOf(a.architecture) - architectures.indexOf(b.architecture) ||
+      a.file.localeCompare(b.file) ||
+      a.kernel.localeCompare(b.kernel),
+  );
+  console.log(
+    `${'kernel'.padEnd(52)} ${'sm'.padEnd(5)} registers  spilled bytes  warps by registers (of 64; 48 on some)`,
+  );
+  for (const { kernel, architecture, registers, spilled, warps } of results) {
+    if (!values.all && architecture !== architectures[0] && spilled === 0) continue;
+    console.log(
+      `${kernel.padEnd(52)} ${architecture.padEnd(5)} ${String(registers).padStart(9)}  ${String(spilled).padStart(13)}  ${String(warps).padStart(5)}`,
+    );
+  }
+  const hot = results.filter(({ kernel, spilled }) => spilled > 0 && /float16|bfloat16/.test(kernel));
+  console.log(
+    `${results.length} kernels for ${architectures.length} architectures; ${hot.length} of those for half types spill`,
+  );
+  process.exitCode = hot.length > 0 ? 1 : 0;
+}
+
+main().catch((error) => {
+  console.error(
+    error.code === 'ENOENT' ? 'nvcc was not found: put it on PATH or name it in CUDACXX.' : (error.stderr ?? error),
+  );
+  process.exitCode = 1;
+});

@@ -1,0 +1,127 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Device } from '../../lib/device/device.js';
+import type { AttentionAlgorithm, AttentionOptions } from '../../lib/device/operations.js';
+import type { Tensor } from '../../lib/device/tensor.js';
+import { OneheadError } from '../../lib/errors.js';
+
+let device: Device;
+beforeAll(() => {
+  device = new Device('cpu', { threads: 2 });
+});
+afterAll(() => device.close());
+
+/** The error with which attention is refused while it is recorded. */
+function refusal(query: Tensor, key: Tensor, options: AttentionOptions): OneheadError {
+  try {
+    device.record('case', (ops) => void ops.attention(query, key, key, options));
+  } catch (error) {
+    expect(error).toBeInstanceOf(OneheadError);
+    return error as OneheadError;
+  }
+  throw new Error('expected an error');
+}
+
+describe('a dispatch that fails', () => {
+  it('says what was asked, every reason, and the algorithms that would do', () => {
+    const [query, key] = [device.tensor('float32', [5, 2, 96]), device.tensor('float32', [9, 2, 48])];
+    expect(refusal(query, key, { heads: 4, keyValueHeads: 2, algorithm: 'multi-query' })).toMatchObject({
+      code: 'NOT_SUPPORTED',
+      operation: 'attention',
+      received: 'float32, queries 5, keys 9, heads 4, key/value heads 2, head size 24',
+      message:
+        "attention: 'multi-query' on 'cpu' cannot compute this case (float32, queries 5, keys 9, heads 4, key/value heads 2, head size 24). " +
+        "'multi-query' is for a single key/value head, not for 2. " +
+        "Algorithms that can: 'multi-head', 'memory-efficient', 'split-kv'; their order is [batch, length].",
+    });
+  });
+
+  it('names the algorithm that auto had chosen, and no other where none would do', () => {
+    const [query, key] = [device.tensor('float16', [1, 1, 640]), device.tensor('float16', [1, 7, 640])];
+    expect(refusal(query, key, { heads: 2 }).message).toBe(
+      "attention: 'split-kv' on 'cpu' cannot compute this case (float16, queries 1, keys 7, heads 2, key/value heads 2, head size 320). " +
+        'Attention on the CPU computes in float32, bfloat16, not in float16. ' +
+        'Attention on the CPU takes head sizes up to 256, not 320.',
+    );
+  });
+
+  it('leaves the program as it was, so that another algorithm may take over', async () => {
+    const [query, key] = [device.tensor('float32', [1, 1, 16]), device.tensor('float32', [1, 3, 16])];
+    using program = device.record('fallback', (ops) => {
+      expect(() => ops.attention(query, key, key, { heads: 2, algorithm: 'multi-query-1' })).toThrow('multi-head');
+      ops.attention(query, key, key, { heads: 2, algorithm: 'multi-head' });
+    });
+    expect(await program.run()).toBe(1);
+  });
+});
+
+describe('arguments that do not fit together', () => {
+  const wrong = 'fast' as AttentionAlgorithm;
+  it.each<[string, number[], number[], 'float32' | 'int32', AttentionOptions, object]>([
+    ['heads', [1, 1, 16], [1, 3, 16], 'float32', { heads: 3 }, { code: 'INVALID_SHAPE', argument: 'query' }],
+    [
+      'key/value heads',
+      [1, 1, 16],
+      [1, 3, 16],
+      'float32',
+      { heads: 4, keyValueHeads: 3 },
+      { code: 'INVALID_ARGUMENT', argument: 'keyValueHeads' },
+    ],
+    ['dimensions', [1, 16], [3, 16], 'float32', { heads: 4 }, { code: 'INVALID_SHAPE', argument: 'query' }],
+    ['types', [1, 1, 16], [1, 3, 16], 'int32', { heads: 4 }, { code: 'INVALID_DTYPE', argument: 'query' }],
+    [
+      'lengths',
+      [1, 4, 16],
+      [1, 3, 16],
+      'float32',
+      { heads: 4, causal: true },
+      { code: 'INVALID_SHAPE', argument: 'query' },
+    ],
+    [
+      'names',
+      [1, 1, 16],
+      [1, 3, 16],
+      'float32',
+      { heads: 4, algorithm: wrong },
+      {
+        code: 'INVALID_ARGUMENT',
+        argument: 'algorithm',
+        message:
+          "attention: expected algorithm to be one of 'auto', 'multi-head', 'multi-query', 'multi-query-1', 'memory-efficient', " +
+          "'split-kv' but received 'fast'.",
+      },
+    ],
+  ])('are named: %s', (_, query, key, dtype, options, error) => {
+    expect(refusal(device.tensor(dtype, query), device.tensor(dtype, key), options)).toMatchObject(error);
+  });
+
+  it('are named: tensors that are none', () => {
+    const key = device.tensor('float32', [1, 3, 16]);
+    expect(refusal(undefined as unknown as Tensor, key, { heads: 4 })).toMatchObject({ argument: 'query' });
+    expect(refusal(key, undefined as unknown as Tensor, { heads: 4 })).toMatchObject({ argument: 'key' });
+  });
+});
+
+describe('memory of an algorithm', () => {
+  const [batch, length, heads, size] = [2, 300, 4, 16];
+  const matrix = 4 * batch * length * length * heads; // float32 scores
+  it.each<[AttentionAlgorithm, 'float32' | 'bfloat16', number, number]>([
+    ['multi-query', 'float32', matrix, 1.05 * matrix],
+    ['multi-query-1', 'float32', matrix, 1.05 * matrix],
+    ['multi-query', 'bfloat16', 1.5 * matrix, 1.55 * matrix],
+    ['multi-query-1', 'bfloat16', 1.5 * matrix, 1.55 * matrix],
+    ['memory-efficient', 'float32', 0, 0.05 * matrix],
+  ])('%s in %s is the score matrix that it declares to hold', async (algorithm, dtype, least, most) => {
+    using fresh = new Device('cpu', { threads: 2 });
+    const tensor = (width: number) =>
+      fresh.tensor(dtype, algorithm === 'multi-query' ? [length, batch, width] : [batch, length, width]);
+    const [query, key, value, output] = [tensor(heads * size), tensor(size), tensor(size), tensor(heads * size)];
+    const before = fresh.memory().inUse;
+    using program = fresh.record('case', (ops) => {
+      ops.attention(query, key, value, { heads, keyValueHeads: 1, algorithm, output });
+    });
+    await program.run();
+    const held = fresh.memory().inUse - before;
+    expect(held).toBeGreaterThanOrEqual(least);
+    expect(held).toBeLessThan(most);
+  });
+});

@@ -1,0 +1,114 @@
+import { spawnSync } from 'node:child_process';
+import { describe, expect, it } from 'vitest';
+import { Device } from '../../lib/device/device.js';
+import type { OneheadError } from '../../lib/errors.js';
+import { cudaKind, gpu, hasCuda } from './devices.js';
+
+function failure(body: () => unknown): OneheadError {
+  try {
+    body();
+  } catch (error) {
+    return error as OneheadError;
+  }
+  throw new Error('expected an error');
+}
+
+describe.runIf(hasCuda)('a CUDA device', () => {
+  it.each(['cuda:x', 'cuda:', 'cuda:-1', 'cuda0'])('is not called %s', (kind) => {
+    expect(failure(() => new Device(kind))).toMatchObject({ code: 'DEVICE_UNAVAILABLE' });
+  });
+
+  it('that is not there is refused by number', () => {
+    const error = failure(() => new Device(`${cudaKind}:99`));
+    expect(error.code).toBe('DEVICE_UNAVAILABLE');
+    expect(error.message).toContain(`There is no device '${cudaKind}:99': the driver sees`);
+  });
+
+  it.skipIf(gpu || Device.information().cuda.available)('says why there is none, and what to do', () => {
+    const { code, message } = failure(() => new Device('cuda'));
+    expect(code).toBe('DEVICE_UNAVAILABLE');
+    expect(message).toMatch(/CUDA.*use 'cpu'/);
+  });
+
+  it.each([
+    [24, 'takes head sizes from 16 to 128 in steps of 16, not 24'],
+    [256, 'from 16 to 128'],
+  ])('refuses heads of size %i', (headSize, message) => {
+    using device = new Device(cudaKind);
+    const [query, key, value] = [0, 1, 2].map(() => device.tensor('float16', [1, 4, headSize]));
+    const error = failure(() => device.record('odd', (ops) => void ops.attention(query, key, value, { heads: 1 })));
+    expect(error.code).toBe('NOT_SUPPORTED');
+    expect(error.message).toContain(message);
+  });
+
+  it('computes what two devices are asked for at once, each its own', async () => {
+    const devices = [new Device(cudaKind), new Device(cudaKind)];
+    const sums = devices.map(async (device, number) => {
+      const x = device.tensor('float32', [1, 64], new Float32Array(64).fill(number + 1));
+      const weight = device.tensor('float32', [8, 64], new Float32Array(512).fill(1));
+      const output = device.tensor('float32', [1, 8]);
+      using program = device.record('sum', (ops) => void ops.linear(x, weight, { output }));
+      await program.run({ times: 20 });
+      return Array.from(await output.toFloat32Array());
+    });
+    expect(await Promise.all(sums)).toEqual([Array(8).fill(64), Array(8).fill(128)]);
+    for (const device of devices) device.close();
+  });
+});
+
+/** In a process whose emulated GPU has little memory. */
+function withMemory(bytes: number, body: string) {
+  const script = `
+    import { Device, WhisperModel } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)};
+    ${body}
+  `;
+  const { stdout, stderr, status } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+    env: { ...process.env, ONEHEAD_EMULATED_MEMORY: String(bytes) },
+  });
+  expect(stderr).toBe('');
+  expect(status).toBe(0);
+  return JSON.parse(stdout);
+}
+
+describe.runIf(hasCuda && !gpu)('a GPU that runs out of memory', () => {
+  it('says how much was asked for, gives back what it had, and goes on', () => {
+    const result = withMemory(
+      1 << 20,
+      `
+      const device = new Device('cuda-emulated');
+      const kept = device.tensor('float32', [1000], new Float32Array(1000).fill(3));
+      const { inUse } = device.memory();
+      let code, message;
+      try { device.tensor('float32', [1 << 20]); } catch (error) { ({ code, message } = error); }
+      const x = device.tensor('float32', [1, 4096]), weight = device.tensor('float32', [8, 4096]);
+      let y;
+      const program = device.record('large', (ops) => { y = ops.attention(
+        device.tensor('float32', [1, 256, 64]), device.tensor('float32', [1, 256, 64]), device.tensor('float32', [1, 256, 64]),
+        { heads: 1, algorithm: 'multi-head' }); ops.attention(y, y, y, { heads: 4, algorithm: 'multi-head' }); });
+      const prepared = await program.run().then(() => 'ran', (error) => error.code);
+      program.dispose();
+      const sum = (await kept.toFloat32Array()).reduce((a, b) => a + b);
+      console.log(JSON.stringify({ code, message, prepared, sum, inUse, device: device.memory() }));
+      device.close();
+      `,
+    );
+    expect(result.code).toBe('OUT_OF_MEMORY');
+    expect(result.message).toMatch(/^The GPU could not give 4 MiB of memory: 0 MiB of 1 MiB are free.*use a smaller/);
+    expect(result.prepared).toBe('OUT_OF_MEMORY');
+    expect(result.sum).toBe(3000);
+    expect(result.inUse).toBe(4000);
+  });
+
+  it('refuses a model that does not fit, with what to do', () => {
+    const result = withMemory(
+      1 << 20,
+      `
+      const error = await WhisperModel.load(undefined, { device: 'cuda-emulated' }).catch((error) => error);
+      console.log(JSON.stringify({ code: error.code, message: error.message }));
+      `,
+    );
+    expect(result.code).toBe('OUT_OF_MEMORY');
+    expect(result.message).toContain('use a smaller model');
+  });
+});
