@@ -14,6 +14,7 @@ export const errorCodes = [
   'AUDIO_NOT_FOUND',
   'AUDIO_INVALID',
   'DOWNLOAD_FAILED',
+  'TIMED_OUT',
 ] as const;
 export type ErrorCode = (typeof errorCodes)[number];
 

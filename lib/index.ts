@@ -29,18 +29,21 @@ export type {
 export type { OperationTime, Program, RunOptions } from './device/program.js';
 export { Tensor } from './device/tensor.js';
 export { type ErrorCode, type ErrorDetails, errorCodes, OneheadError } from './errors.js';
-export type { GenerationConfig, PreprocessorConfig, WhisperConfig } from './whisper/config.js';
 export { countErrors, type ErrorCounts, errorRate, type TextErrors, textErrors } from './evaluate/errors.js';
 export { normalizeBasic, normalizeEnglish } from './evaluate/normalize.js';
 export { type Format, type FormatName, type FormatOptions, formats } from './formats/index.js';
+export type { VadOptions } from './vad/detector.js';
+export type { GenerationConfig, PreprocessorConfig, WhisperConfig } from './whisper/config.js';
 export type { DecodingOptions } from './whisper/decoding.js';
-export { type GenerateOptions, type Generation, WhisperModel } from './whisper/model.js';
 export type { Timings } from './whisper/job.js';
+export { type GenerateOptions, type Generation, WhisperModel } from './whisper/model.js';
 export type { RankedTokens } from './whisper/slots.js';
 export type { SymbolClass } from './whisper/suppression.js';
 export type {
   DataType,
+  DetectedLanguage,
   LoadOptions,
+  PartialText,
   Segment,
   Task,
   TimestampMode,

@@ -20,6 +20,9 @@ export const decodingHelp = `  --beam-size N          beams at temperature 0, 1 
   --suppress-tokens LIST ids, default, symbols or numerals (default: default); an empty list suppresses nothing
   --top-log-probabilities N
                          for json formats: that many of the likeliest tokens at each place
+  --words                times of words, for json formats and subtitles
+  --hallucination-silence-threshold SECONDS
+                         with --words: skips longer silence beside text that looks invented
   --prompt TEXT          stands before the first window; with --carry-prompt before each
   --hotwords TEXT        words to expect, before each window
   --prefix TEXT          the first window's text begins with this
@@ -43,6 +46,8 @@ export const decodingFlags = {
   'no-repeat-ngram-size': text,
   'suppress-tokens': text,
   'top-log-probabilities': text,
+  words: flag,
+  'hallucination-silence-threshold': text,
   prompt: text,
   'carry-prompt': flag,
   hotwords: text,
@@ -94,6 +99,8 @@ export function decodingOptions(values: Values): TranscribeOptions {
     noRepeatNgramSize: numeric(values, 'no-repeat-ngram-size'),
     suppressTokens: suppressed(values),
     topLogProbabilities: numeric(values, 'top-log-probabilities'),
+    wordTimestamps: values.words as boolean | undefined,
+    hallucinationSilenceThreshold: numeric(values, 'hallucination-silence-threshold'),
     prompt: textual(values, 'prompt'),
     carryPrompt: values['carry-prompt'] as boolean | undefined,
     hotwords: textual(values, 'hotwords'),

@@ -1,7 +1,7 @@
 /** The options of commands that load a model and transcribe with it. */
 import { languageCode } from '../whisper/languages.js';
 import type { LoadOptions, TranscribeOptions } from '../whisper/types.js';
-import { decodingFlags, decodingOptions } from './decoding-flags.js';
+import { decodingFlags, decodingOptions, numeric } from './decoding-flags.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
 
 export const modelHelp = `  --model DIR|NAME       folder or hub name of a Whisper checkpoint (default: the small bundled model, for trying)
@@ -9,9 +9,14 @@ export const modelHelp = `  --model DIR|NAME       folder or hub name of a Whisp
   --dtype TYPE           auto, float32, float16 (GPU) or bfloat16 (default: auto)
   --threads N            CPU threads (default: the cores that may be used)
   --language LANGUAGE    code or English name (default: detected)
+  --language-detection-windows N
+                         windows at the beginning that the language is detected from (default: 1)
   --task TASK            transcribe or translate (to English)
   --timestamps MODE      segment or none (default: segment)
-  --max-new-tokens N     upper limit for each window`;
+  --max-new-tokens N     upper limit for each window
+  --vad                  finds silence and leaves it out before anything is decoded
+  --batch N              cuts at silences and decodes N windows at once (default: 1, one after the other)
+  --timeout SECONDS      gives up a recording that takes longer`;
 
 export const modelFlags = {
   model: { type: 'string' },
@@ -19,9 +24,13 @@ export const modelFlags = {
   dtype: { type: 'string' },
   threads: { type: 'string' },
   language: { type: 'string' },
+  'language-detection-windows': { type: 'string' },
   task: { type: 'string' },
   timestamps: { type: 'string' },
   'max-new-tokens': { type: 'string' },
+  vad: { type: 'boolean' },
+  batch: { type: 'string' },
+  timeout: { type: 'string' },
   ...decodingFlags,
 } as const;
 
@@ -48,6 +57,7 @@ export function modelChoice(values: Values): ModelChoice {
       device: text(values.device),
       dtype: dtype === undefined ? undefined : oneOf('--dtype', dtype, ['auto', 'float32', 'float16', 'bfloat16']),
       threads: positiveInteger('--threads', text(values.threads)),
+      batch: positiveInteger('--batch', text(values.batch)),
     },
     transcribe: {
       ...decodingOptions(values),
@@ -55,6 +65,12 @@ export function modelChoice(values: Values): ModelChoice {
       task: task === undefined ? undefined : oneOf('--task', task, ['transcribe', 'translate']),
       timestamps: timestamps === undefined ? undefined : oneOf('--timestamps', timestamps, ['none', 'segment']),
       maxNewTokens: positiveInteger('--max-new-tokens', text(values['max-new-tokens'])),
+      languageDetectionWindows: positiveInteger(
+        '--language-detection-windows',
+        text(values['language-detection-windows']),
+      ),
+      vad: values.vad === true ? true : undefined,
+      timeout: values.timeout === undefined ? undefined : 1000 * numeric(values, 'timeout')!,
     },
   };
 }

@@ -4,9 +4,9 @@ import { basename, extname, join, resolve } from 'node:path';
 import { addAbortSignal } from 'node:stream';
 import { parseArgs } from 'node:util';
 import { OneheadError } from '../errors.js';
-import type { Transcription } from '../whisper/types.js';
-import { Whisper } from '../whisper/whisper.js';
 import { type FormatName, type FormatOptions, formats } from '../formats/index.js';
+import type { TranscribeProgress, Transcription } from '../whisper/types.js';
+import { Whisper } from '../whisper/whisper.js';
 import { decodingHelp } from './decoding-flags.js';
 import { type ModelChoice, modelChoice, modelFlags, modelHelp } from './load-flags.js';
 import { type Progress, progressBar } from './progress.js';
@@ -19,6 +19,7 @@ ${modelHelp}
   --max-line-width N     for srt, vtt, lrc and ass: characters of a line; --max-line-count N: lines at once
   --max-words-per-line N
   --highlight-words      marks each word while it is said
+  --stream               print each segment as soon as it is ready, a microphone's for example: arecord -t wav | onehead transcribe - --stream
   --output-dir DIR       write NAME.EXTENSION files there instead of printing
   --quiet                no progress bar
 
@@ -33,6 +34,7 @@ interface Job extends ModelChoice {
   formats: FormatName[];
   formatOptions: FormatOptions;
   outputDirectory?: string;
+  stream: boolean;
   quiet: boolean;
 }
 
@@ -44,6 +46,7 @@ function parse(args: string[]): Job {
       ...modelFlags,
       format: { type: 'string', multiple: true },
       'output-dir': { type: 'string' },
+      stream: { type: 'boolean', default: false },
       quiet: { type: 'boolean', default: false },
       'max-line-width': { type: 'string' },
       'max-line-count': { type: 'string' },
@@ -59,9 +62,15 @@ function parse(args: string[]): Job {
   if (chosen.length > 1 && values['output-dir'] === undefined) {
     throw new UsageError('Several formats go to files: name a folder with --output-dir.');
   }
+  if (values.stream && (chosen.some((name) => name !== 'text') || values['output-dir'] !== undefined)) {
+    throw new UsageError('--stream prints text; leave out --format and --output-dir.');
+  }
   if (positionals.filter((file) => file === '-').length > 1) {
     throw new UsageError('Standard input (-) can be read only once; name it once.');
   }
+  const choice = modelChoice(values);
+  // Only words can be marked, so that they are wanted goes without saying.
+  if (values['highlight-words']) choice.transcribe.wordTimestamps = true;
   return {
     files: positionals,
     formats: [...new Set(chosen)],
@@ -72,8 +81,9 @@ function parse(args: string[]): Job {
       highlightWords: values['highlight-words'],
     },
     outputDirectory: values['output-dir'],
+    stream: values.stream,
     quiet: values.quiet,
-    ...modelChoice(values),
+    ...choice,
   };
 }
 
@@ -156,13 +166,17 @@ export async function transcribeCommand(args: string[], signal: AbortSignal): Pr
     for (const file of job.files) {
       bar = progressBar('s', !job.quiet);
       try {
+        // A pipe that nothing comes from must not hold up an interrupt.
+        const audio = file === '-' ? addAbortSignal(signal, process.stdin) : file;
+        if (job.stream) {
+          for await (const { text } of whisper.stream(audio, { ...job.transcribe, signal })) {
+            process.stdout.write(`${text.trim()}\n`);
+          }
+          continue;
+        }
+        const onProgress = ({ processed, total }: TranscribeProgress) => bar.update(stem(file), processed, total);
         const transcription = await whisper
-          // A pipe that nothing comes from must not hold up an interrupt.
-          .transcribe(file === '-' ? addAbortSignal(signal, process.stdin) : file, {
-            ...job.transcribe,
-            signal,
-            onProgress: ({ processed, total }) => bar.update(stem(file), processed, total),
-          })
+          .transcribe(audio, { ...job.transcribe, signal, onProgress })
           .finally(() => bar.stop());
         await deliver(job, file, transcription);
       } catch (error) {

@@ -269,6 +269,18 @@ export class Operations {
     this.#record('nextToken', { logits, ...rules, ...state, ...sampling });
   }
 
+  /**
+   * When each position of a text was said, from the scores that attention gave out: openai/whisper's median filter and dynamic time warping.
+   * Gives int32 [sequences, positions]: at each position the first key that belongs to it; see AlignPositions in native/core/operations.h.
+   */
+  alignPositions(
+    scores: Tensor,
+    counted: { source: Tensor; begin: Tensor; end: Tensor; frames: Tensor },
+    options: { medianWidth?: number; output?: Tensor } = {},
+  ): Tensor {
+    return this.#record('alignPositions', { scores, ...counted, ...options });
+  }
+
   /** One step of beam search under the same rules: openai/whisper's BeamSearchDecoder. All beams of a window are of one length. */
   nextBeams(logits: Tensor, rules: NextTokenRules, state: DecodingState, beams: BeamState): void {
     this.#record('nextBeams', { logits, ...rules, ...state, ...beams });

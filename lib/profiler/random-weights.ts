@@ -88,7 +88,7 @@ export class RandomWeights {
 
 /** Ids one after another from the start token, which is all that a forced decode needs. */
 function generationConfig(config: WhisperConfig): GenerationConfig {
-  const { startToken, endToken, vocabulary, targetPositions } = config;
+  const { startToken, endToken, vocabulary, targetPositions, decoder } = config;
   return {
     startToken,
     endToken,
@@ -104,6 +104,7 @@ function generationConfig(config: WhisperConfig): GenerationConfig {
     forcedDecoderIds: [],
     maxInitialTimestamp: null,
     maxLength: targetPositions,
+    alignmentHeads: [[decoder.layers - 1, 0]],
   };
 }
 

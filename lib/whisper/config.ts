@@ -20,6 +20,8 @@ export interface WhisperConfig {
   targetPositions: number;
   vocabulary: number;
   tiedEmbeddings: boolean;
+  /** Audio positions that the median filter of word times sees at once. */
+  medianFilterWidth: number;
   startToken: number;
   endToken: number;
   suppressTokens: number[];
@@ -68,6 +70,7 @@ export function parseConfig(json: unknown, where: string): WhisperConfig {
     sourcePositions: fields.count('max_source_positions', 1 << 20, 1500),
     targetPositions: fields.count('max_target_positions', 1 << 20, 448),
     vocabulary,
+    medianFilterWidth: oddWidth(fields),
     tiedEmbeddings: fields.flag('tie_word_embeddings', true),
     startToken: fields.token('decoder_start_token_id', vocabulary, 50257),
     endToken: fields.token('eos_token_id', vocabulary, 50256),
@@ -75,6 +78,11 @@ export function parseConfig(json: unknown, where: string): WhisperConfig {
     beginSuppressTokens: fields.tokens('begin_suppress_tokens', vocabulary),
     forcedDecoderIds: fields.pairs('forced_decoder_ids', vocabulary),
   };
+}
+
+function oddWidth(fields: Fields): number {
+  const width = fields.count('median_filter_width', 31, 7);
+  return width % 2 ? width : fields.refuse('median_filter_width', 'an odd number', width);
 }
 
 /** What decoding needs besides the weights. */
@@ -97,6 +105,8 @@ export interface GenerationConfig {
   maxInitialTimestamp: number | null;
   /** Most tokens of a window, the prompt counted. */
   maxLength: number;
+  /** [layer, head] of the cross-attention heads that follow the audio word for word. */
+  alignmentHeads: [number, number][];
 }
 
 /** Ids of special tokens by their text, such as '<|notimestamps|>'. */
@@ -156,8 +166,21 @@ export function parseGenerationConfig(
       ? fields.pairs('forced_decoder_ids', vocabulary)
       : config.forcedDecoderIds,
     maxInitialTimestamp: fields.token('max_initial_timestamp_index', vocabulary, null),
+    alignmentHeads: alignmentHeads(fields, config),
     maxLength: Math.min(fields.count('max_length', 1 << 20, config.targetPositions), config.targetPositions),
   };
+}
+
+/** The heads that the checkpoint names; where it names none, all of the later half of the layers, as in openai/whisper. */
+function alignmentHeads(fields: Fields, { decoder }: WhisperConfig): [number, number][] {
+  const named = fields.pairs('alignment_heads', 1 << 20, { least: 0, what: '[layer, head]' });
+  for (const [layer, head] of named) {
+    if (layer < decoder.layers && head !== null && head < decoder.heads) continue;
+    fields.refuse('alignment_heads', `layers below ${decoder.layers} and heads below ${decoder.heads}`, [layer, head]);
+  }
+  if (named.length > 0) return named as [number, number][];
+  const layers = Array.from({ length: decoder.layers }, (_, layer) => layer).slice(Math.floor(decoder.layers / 2));
+  return layers.flatMap((layer) => Array.from({ length: decoder.heads }, (_, head): [number, number] => [layer, head]));
 }
 
 export interface PreprocessorConfig {

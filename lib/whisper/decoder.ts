@@ -3,6 +3,7 @@ import type { Device } from '../device/device.js';
 import type { AttentionScores, Operations } from '../device/operations.js';
 import type { Program } from '../device/program.js';
 import type { Tensor } from '../device/tensor.js';
+import { Alignment } from './alignment.js';
 import type { GenerationConfig, WhisperConfig } from './config.js';
 import type { CrossCache } from './cross-cache.js';
 import { crossAttention, decoderSelfAttention, feedForward, type KeyValueCache } from './layers.js';
@@ -15,6 +16,8 @@ export interface SlotResult extends Omit<Candidate, 'rows' | 'sum'> {
   noSpeechProbability: number;
   /** The likeliest tokens of each place, where they were asked for. */
   top?: RankedTokens[];
+  /** Where they were asked for: the second at which each token begins and, one more, at which the last one ends. */
+  times?: number[];
 }
 
 export interface DecodeCall {
@@ -49,6 +52,7 @@ export class Decoder {
   readonly #startRow: Tensor;
   readonly #startLogits: Tensor;
   readonly #noSpeech: Tensor;
+  #alignment: Alignment | null = null;
   readonly #steps = new Map<string, Program>();
   readonly #prefills = new Map<number, Program>();
   readonly #owned: Tensor[] = [];
@@ -110,8 +114,8 @@ export class Decoder {
   }
 
   /** One step of every sequence: reads the token at its position and chooses the next. */
-  step({ method = 'tokens', top = 0 }: Partial<Pick<SlotSearch, 'method' | 'top'>> = {}): Program {
-    const key = `${method} ${top}`;
+  step({ method = 'tokens', top = 0, words = false }: Partial<SlotSearch> = {}): Program {
+    const key = `${method} ${top} ${words}`;
     let program = this.#steps.get(key);
     if (!program) {
       const { state, sampling, beams, suppressed } = this.#slots;
@@ -125,7 +129,9 @@ export class Decoder {
       };
       program = this.#parts.device.record('step', (ops) => {
         const source = this.group > 1 ? beams.source : undefined;
-        const x = this.#layers(ops, 1, { tokens: state.tokens, start: state.position, self: this.#self, source });
+        const scores = words ? this.#aligner().scores : undefined;
+        const { tokens, position: start } = state;
+        const x = this.#layers(ops, 1, { tokens, start, self: this.#self, source, scores });
         const { vocabulary } = this.#parts.config;
         const logits = this.#logits(ops, x).reshape([this.windows * this.group, vocabulary]);
         const wanted = { ...state, ...this.#slots.top(top) };
@@ -135,6 +141,12 @@ export class Decoder {
       this.#steps.set(key, program);
     }
     return program;
+  }
+
+  #aligner(): Alignment {
+    const { device, config, generation } = this.#parts;
+    this.#alignment ??= new Alignment(device, config, generation, this.#slots);
+    return this.#alignment;
   }
 
   /**
@@ -210,13 +222,19 @@ export class Decoder {
       this.#slots.read(requests, search, this.#parts.generation.endToken),
       this.#noSpeech.toFloat32Array(),
     ]);
+    const best = requests.map((request, window) =>
+      request ? likeliest(candidates[window], search.lengthPenalty) : null,
+    );
+    const times = search.words ? await this.#aligner().run(requests, best, signal) : [];
     return Promise.all(
       requests.map(async (request, window) => {
-        if (!request) return null;
-        const best = likeliest(candidates[window], search.lengthPenalty);
-        const { tokens, logProbabilities, ended } = best;
-        const top = search.top > 0 ? await this.#slots.readTop(request, best, search.top) : undefined;
-        return { tokens, logProbabilities, ended, noSpeechProbability: silences[window], ...(top && { top }) };
+        const chosen = best[window];
+        if (!request || !chosen) return null;
+        const { tokens, logProbabilities, ended } = chosen;
+        const result: SlotResult = { tokens, logProbabilities, ended, noSpeechProbability: silences[window] };
+        if (search.top > 0) result.top = await this.#slots.readTop(request, chosen, search.top);
+        if (search.words) result.times = times[window]!;
+        return result;
       }),
     );
   }
@@ -259,6 +277,7 @@ export class Decoder {
 
   dispose(): void {
     for (const program of [...this.#steps.values(), ...this.#prefills.values()]) program.dispose();
+    this.#alignment?.dispose();
     this.#slots.dispose();
     for (const tensor of this.#owned) tensor.dispose();
   }

@@ -34,6 +34,8 @@ export interface DecodingOptions {
   suppressTokens?: readonly (number | SymbolClass)[];
   /** True (the default): a window does not begin with a blank or end at once. */
   suppressBlank?: boolean;
+  /** True: words with their times, from the attention to the audio, in the same pass. */
+  wordTimestamps?: boolean;
   /** Log-probabilities of that many of the likeliest tokens at each place, 64 at most; 0 by default. */
   topLogProbabilities?: number;
 }
@@ -52,6 +54,7 @@ export interface Decoding {
   repetitionPenalty: number;
   noRepeatNgramSize: number;
   top: number;
+  words: boolean;
   suppressed: Uint8Array;
 }
 
@@ -112,6 +115,7 @@ export async function resolveDecoding(
     repetitionPenalty: numberIn('repetitionPenalty', options.repetitionPenalty ?? 1, 0, 100, true),
     noRepeatNgramSize: integerIn('noRepeatNgramSize', options.noRepeatNgramSize ?? 0, 0, config.targetPositions),
     top: integerIn('topLogProbabilities', options.topLogProbabilities ?? 0, 0, Math.min(64, config.vocabulary)),
+    words: options.wordTimestamps ?? false,
     suppressed: await suppressionMask(
       generation,
       config.vocabulary,

@@ -58,7 +58,7 @@ export function searchAt(temperature: number, decoding: Decoding): SlotSearch & 
     repetitionPenalty: decoding.repetitionPenalty,
     noRepeatNgramSize: decoding.noRepeatNgramSize,
     top: decoding.top,
-    words: false,
+    words: decoding.words,
     suppressed: decoding.suppressed,
   };
 }

@@ -75,13 +75,13 @@ export class Fields {
     return value.map((id) => this.#tokenOf(name, id, vocabulary));
   }
 
-  /** [position, token or null] pairs. */
-  pairs(name: string, vocabulary: number): [number, number | null][] {
+  /** Pairs of a position, from `least` on, and a token or null. */
+  pairs(name: string, vocabulary: number, { least = 1, what = '[position, token]' } = {}): [number, number | null][] {
     const value = this.#value(name) ?? [];
-    if (!Array.isArray(value)) this.refuse(name, 'a list of [position, token] pairs', value);
+    if (!Array.isArray(value)) this.refuse(name, `a list of ${what} pairs`, value);
     return value.map((pair): [number, number | null] => {
-      if (!Array.isArray(pair) || pair.length !== 2 || !Number.isInteger(pair[0]) || pair[0] < 1) {
-        this.refuse(name, 'a list of [position, token] pairs', pair);
+      if (!Array.isArray(pair) || pair.length !== 2 || !Number.isInteger(pair[0]) || pair[0] < least) {
+        this.refuse(name, `a list of ${what} pairs`, pair);
       }
       return [pair[0], pair[1] === null ? null : this.#tokenOf(name, pair[1], vocabulary)];
     });

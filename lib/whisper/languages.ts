@@ -41,3 +41,8 @@ export function languageCode(language: string): string | null {
   for (const [code, name] of languageNames) if (name === wanted) return code;
   return aliases.get(wanted) ?? null;
 }
+
+/** The most probable language, and its probability. */
+export function likeliestLanguage(probabilities: ReadonlyMap<string, number>): [string, number] {
+  return [...probabilities].reduce((best, one) => (one[1] > best[1] ? one : best), ['', -1]);
+}

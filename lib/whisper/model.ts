@@ -4,16 +4,17 @@ import type { Program } from '../device/program.js';
 import { Tensor } from '../device/tensor.js';
 import { OneheadError } from '../errors.js';
 import { type Checkpoint, readCheckpoint } from './checkpoint.js';
-import { CrossCache } from './cross-cache.js';
-import { type DecodeCall, Decoder } from './decoder.js';
-import { type Decoding, type DecodingOptions, integerIn, resolveDecoding } from './decoding.js';
+import type { WhisperConfig } from './config.js';
+import type { DecodeCall } from './decoder.js';
+import { type DecodingOptions, resolveDecoding } from './decoding.js';
 import { recordEncoder } from './encoder.js';
-import { type Attempt, decodeWithFallback } from './fallback.js';
 import { FeatureExtractor, type WindowFiller } from './features.js';
 import { bundledModel, resolveModel } from './hub.js';
+import { likeliestLanguage } from './languages.js';
 import { loadParameters, type Parameters } from './parameters.js';
-import { checkLanguage, checkTask, checkTimestamps, windowPrompt } from './prompt.js';
+import { checkLanguage, checkTask, checkTimestamps } from './prompt.js';
 import type { AttentionChoice, DataType, LoadOptions, Task, TimestampMode } from './types.js';
+import { type Attempt, WindowDecoder, type WindowRequest, type WindowSettings } from './windows.js';
 
 export interface GenerateOptions extends DecodingOptions {
   /** Code or name; detected for each window when absent and the model is multilingual. */
@@ -32,28 +33,20 @@ export interface GenerateOptions extends DecodingOptions {
 }
 
 /** What `decode` gives for one window. */
-export interface Generation extends Omit<Attempt, 'compressionRatio'> {
-  language: string | null;
-}
+export type Generation = Omit<Attempt, 'compressionRatio'>;
 
-/** What is the same for all windows that are decoded together. @internal */
-export interface WindowSettings {
-  /** A code, or null: detected for each window. */
-  language: string | null;
-  task: Task;
-  timestamps: TimestampMode;
-  minNewTokens?: number;
-  maxNewTokens?: number;
-  decoding: Decoding;
-  /** For the compression ratio; without it no text counts as repetitive. */
-  textOf?: (tokens: readonly number[]) => string;
-}
-
-/** What is a window's own. @internal */
-export interface WindowRequest {
-  previous?: readonly number[];
-  prefix?: readonly number[];
-  seed?: number;
+function checkedHeads(given: readonly (readonly [number, number])[], { decoder }: WhisperConfig): [number, number][] {
+  const within = (value: number, limit: number) => Number.isInteger(value) && value >= 0 && value < limit;
+  const fits = (pair: unknown) =>
+    Array.isArray(pair) && pair.length === 2 && within(pair[0], decoder.layers) && within(pair[1], decoder.heads);
+  if (!Array.isArray(given) || given.length === 0 || !given.every(fits)) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Expected alignmentHeads to be [layer, head] pairs with layers below ${decoder.layers} and heads below ${decoder.heads}.`,
+      { argument: 'alignmentHeads' },
+    );
+  }
+  return given.map(([layer, head]): [number, number] => [layer, head]);
 }
 
 /** Throws OneheadError INVALID_ARGUMENT. */
@@ -81,13 +74,10 @@ export class WhisperModel {
   /** Windows that are worked on at once. */
   readonly batch: number;
   readonly #parameters: Parameters;
-  readonly #attention: AttentionChoice;
   readonly #extractor: FeatureExtractor;
   readonly #encoded: Tensor;
   readonly #encode: Program;
-  readonly #cross: CrossCache;
-  /** By the sequences of each window; made when first needed, since each has caches of its own. */
-  readonly #decoders = new Map<number, Decoder>();
+  readonly #windows: WindowDecoder;
   /** Calls run one after another: they share the slots. */
   #queue: Promise<unknown> = Promise.resolve();
   #disposed = false;
@@ -108,8 +98,7 @@ export class WhisperModel {
     const { config, preprocessor } = checkpoint;
     this.#extractor = new FeatureExtractor(device, preprocessor, batch);
     this.#encoded = device.tensor(dtype, [batch, config.sourcePositions, config.width]);
-    this.#attention = attention;
-    this.#cross = new CrossCache(device, config, parameters, dtype, this.#encoded, attention.crossKeyValues);
+    this.#windows = new WindowDecoder(device, checkpoint, parameters, dtype, this.#encoded, attention);
     const { features } = this.#extractor;
     this.#encode = recordEncoder(device, config, parameters, dtype, features, this.#encoded, attention.encoder);
   }
@@ -118,7 +107,7 @@ export class WhisperModel {
    * Loads a folder, a hub name such as 'openai/whisper-tiny', or the bundled model when no name is given. Throws OneheadError:
    * MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED, DEVICE_UNAVAILABLE, NOT_SUPPORTED, OUT_OF_MEMORY.
    */
-  static async load(nameOrDirectory?: string, options: LoadOptions & { batch?: number } = {}): Promise<WhisperModel> {
+  static async load(nameOrDirectory?: string, options: LoadOptions = {}): Promise<WhisperModel> {
     const { onDownload, signal } = options;
     checkLoading(options.dtype, options.batch);
     const directory =
@@ -135,17 +124,18 @@ export class WhisperModel {
       threads,
       signal,
       batch = 1,
+      alignmentHeads,
       attention = {},
-    }: LoadOptions & { batch?: number; attention?: AttentionChoice } = {},
+    }: LoadOptions & { attention?: AttentionChoice } = {},
   ): Promise<WhisperModel> {
     checkLoading(dtype, batch);
+    if (alignmentHeads) checkpoint.generation.alignmentHeads = checkedHeads(alignmentHeads, checkpoint.config);
     const device = new Device(kind, { threads });
     try {
       const type = dtype === 'auto' ? device.defaultDtype : dtype;
       const parameters = await loadParameters(device, checkpoint, type);
       const model = new WhisperModel(checkpoint, device, type, parameters, batch, attention);
-      await model.#decoder().prepare();
-      await model.#cross.prepare();
+      await model.#windows.prepare();
       await model.#encode.prepare();
       signal?.throwIfAborted();
       return model;
@@ -153,18 +143,6 @@ export class WhisperModel {
       device.close();
       throw error;
     }
-  }
-
-  #decoder(group = 1): Decoder {
-    let decoder = this.#decoders.get(group);
-    if (!decoder) {
-      const { device, dtype } = this;
-      const { config, generation } = this.checkpoint;
-      const parts = { device, config, generation, parameters: this.#parameters, dtype, cross: this.#cross };
-      decoder = new Decoder({ ...parts, attention: this.#attention }, group);
-      this.#decoders.set(group, decoder);
-    }
-    return decoder;
   }
 
   /** Runs one call at a time. */
@@ -260,8 +238,7 @@ export class WhisperModel {
           `Expected ${count} rows of tokens, one for each window, but received ${rows.length}.`,
         );
       }
-      await this.#cross.project();
-      const all = await this.#decoder().logits(rows);
+      const all = await this.#windows.logits(rows);
       if (count === this.batch) return all;
       try {
         return await this.#keep(all, count);
@@ -295,7 +272,7 @@ export class WhisperModel {
     return this.#exclusive(async () => {
       const count = await this.#take(encoded, this.#encoded, 'encoded');
       const requests = Array.from({ length: count }, (_, seed) => ({ previous, prefix, seed }));
-      const generations = await this.#decodeWindows(requests, settings, { signal });
+      const generations = await this.#windows.decode(requests, settings, { signal });
       return generations.map(({ compressionRatio, ...rest }) => rest);
     });
   }
@@ -320,7 +297,7 @@ export class WhisperModel {
       const featured = performance.now();
       await this.#encode.run({ signal });
       const encoded = performance.now();
-      const generations = await this.#decodeWindows(requests, settings, call);
+      const generations = await this.#windows.decode(requests, settings, call);
       const decoded = performance.now();
       const timings = { features: featured - started, encode: encoded - featured, decode: decoded - encoded };
       return { generations, timings };
@@ -338,65 +315,38 @@ export class WhisperModel {
   }
 
   /** The most probable language of each window of encoder output: its code. Throws OneheadError for an English-only model. */
-  detectLanguage(encoded: Tensor, signal?: AbortSignal): Promise<string[]> {
+  async detectLanguage(encoded: Tensor, signal?: AbortSignal): Promise<string[]> {
+    const all = await this.languageProbabilities(encoded, signal);
+    return all.map((probabilities) => likeliestLanguage(probabilities)[0]);
+  }
+
+  /** How probable each language is, by its code, for each window of encoder output. Throws OneheadError for an English-only model. */
+  languageProbabilities(encoded: Tensor, signal?: AbortSignal): Promise<Map<string, number>[]> {
     return this.#exclusive(async () => {
-      if (!this.checkpoint.generation.multilingual) {
-        throw new OneheadError('NOT_SUPPORTED', 'This model writes English only and cannot detect languages.');
-      }
+      this.#checkMultilingual();
       const count = await this.#take(encoded, this.#encoded, 'encoded');
-      await this.#cross.project(signal);
-      return this.#detect(count, signal);
+      return this.#windows.languages(count, signal);
     });
   }
 
-  async #detect(count: number, signal?: AbortSignal): Promise<string[]> {
-    const { generation, config } = this.checkpoint;
-    const logits = await this.#decoder().startLogits(generation.startToken, signal);
-    return Array.from({ length: count }, (_, slot) => {
-      const row = logits.subarray(slot * config.vocabulary, (slot + 1) * config.vocabulary);
-      let best = '';
-      let highest = Number.NEGATIVE_INFINITY;
-      for (const [language, id] of generation.languages) {
-        if (row[id] > highest) {
-          highest = row[id];
-          best = language;
-        }
-      }
-      return best;
+  /** The same from samples, one window; as `transcribeWindows` takes them. @internal */
+  windowLanguage(fill: (into: Float32Array) => void, peak: number, signal?: AbortSignal): Promise<Map<string, number>> {
+    return this.#exclusive(async () => {
+      this.#checkMultilingual();
+      await this.#extractor.run(fill, this.#padded([peak]), signal);
+      await this.#encode.run({ signal });
+      return (await this.#windows.languages(1, signal))[0];
     });
   }
 
-  /** Decodes the windows whose encoder output is in the slots. */
-  async #decodeWindows(
-    windows: readonly WindowRequest[],
-    settings: WindowSettings,
-    call: DecodeCall,
-  ): Promise<(Attempt & { language: string | null })[]> {
-    const { generation, config } = this.checkpoint;
-    const { task, timestamps, decoding } = settings;
-    await this.#cross.project(call.signal);
-    const detect = settings.language === null && generation.multilingual && generation.languages.size > 0;
-    const languages = detect
-      ? await this.#detect(windows.length, call.signal)
-      : windows.map(() => settings.language ?? (generation.multilingual ? null : 'en'));
-    const requests = windows.map((window, index) => {
-      const options = { language: languages[index], task, timestamps };
-      const begin = windowPrompt(generation, config.targetPositions, options, window);
-      const room = config.targetPositions - begin.prompt.length - begin.prefix.length;
-      // What max_length counts besides the text is the prompt proper, not the text before it.
-      const usual = generation.maxLength - (begin.prompt.length - begin.startIndex) - begin.prefix.length;
-      const maximum = integerIn('maxNewTokens', settings.maxNewTokens ?? Math.min(room, Math.max(1, usual)), 0, room);
-      const minimum = integerIn('minNewTokens', settings.minNewTokens ?? 0, 0, maximum);
-      return { ...begin, minimum, maximum, timestamps: timestamps === 'segment', seed: window.seed };
-    });
-    const textOf = settings.textOf ?? (() => '');
-    const attempts = await decodeWithFallback((group) => this.#decoder(group), requests, decoding, textOf, call);
-    return attempts.map((attempt, index) => ({ ...attempt, language: languages[index] }));
+  #checkMultilingual(): void {
+    if (this.checkpoint.generation.multilingual) return;
+    throw new OneheadError('NOT_SUPPORTED', 'This model writes English only and cannot detect languages.');
   }
 
   /** The decode step's program, for measurements. @internal */
   get step(): Program {
-    return this.#decoder().step();
+    return this.#windows.step;
   }
 
   /** The encoder's program, for measurements. @internal */
@@ -411,8 +361,7 @@ export class WhisperModel {
     this.device.close();
     this.#extractor.dispose();
     this.#encode.dispose();
-    for (const decoder of this.#decoders.values()) decoder.dispose();
-    this.#cross.dispose();
+    this.#windows.dispose();
     this.#encoded.dispose();
     for (const tensor of this.#parameters.all) tensor.dispose();
   }

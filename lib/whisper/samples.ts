@@ -1,5 +1,4 @@
 /** A sliding stretch of a long recording: read as it is needed, dropped when it is behind. */
-import type { AudioSource } from '../audio/index.js';
 
 /** Samples by their place in the whole recording, of which only a bounded stretch is held. */
 export class SampleWindow {
@@ -10,8 +9,8 @@ export class SampleWindow {
   #end = 0;
   #ended = false;
 
-  constructor(source: AudioSource) {
-    this.#chunks = source.chunks()[Symbol.asyncIterator]();
+  constructor(chunks: AsyncIterable<Float32Array>) {
+    this.#chunks = chunks[Symbol.asyncIterator]();
   }
 
   /** Samples read so far. */
@@ -43,6 +42,23 @@ export class SampleWindow {
     }
   }
 
+  /** The place of the quietest `width` samples between two places, by its middle: where a cut hurts least. */
+  quietest(begin: number, end: number, width: number): number {
+    const held = this.#held.subarray(begin - this.#begin, end - this.#begin);
+    let energy = 0;
+    let least = Number.POSITIVE_INFINITY;
+    let place = end;
+    for (let i = 0; i < held.length; ++i) {
+      energy += held[i] ** 2 - (i >= width ? held[i - width] ** 2 : 0);
+      // Of equally quiet places the last one leaves the longest window.
+      if (i + 1 >= width && energy <= least) {
+        least = energy;
+        place = begin + i + 1 - Math.floor(width / 2);
+      }
+    }
+    return place;
+  }
+
   /** Forgets what is before `begin`. */
   drop(begin: number): void {
     const count = Math.min(begin, this.#end) - this.#begin;
@@ -54,13 +70,13 @@ export class SampleWindow {
 
   /**
    * Fills `into` with the samples from place `begin` on. Before the recording it is mirrored at its first sample, as the reference's
-   * padding does; after its end there is silence.
+   * padding does; after its end, or from `limit` on, there is silence.
    */
-  fill(into: Float32Array, begin: number): void {
+  fill(into: Float32Array, begin: number, limit = this.#end): void {
     into.fill(0);
     const end = begin + into.length;
     const from = Math.max(begin, this.#begin);
-    const to = Math.min(end, this.#end);
+    const to = Math.min(end, this.#end, limit);
     if (to > from) into.set(this.#held.subarray(from - this.#begin, to - this.#begin), from - begin);
     for (let place = begin; place < Math.min(0, end); ++place) {
       const mirrored = -place - this.#begin;

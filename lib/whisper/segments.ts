@@ -18,6 +18,8 @@ export interface WindowResult {
   segments: WindowSegment[];
   /** Frames to go forward for the next window. */
   advance: number;
+  /** True where a single timestamp ends the text: no speech follows in the window. */
+  loneEnd: boolean;
 }
 
 /**
@@ -39,7 +41,7 @@ export function splitWindow(tokens: readonly number[], frames: number, generatio
     if (lastTimestamp >= 0 && tokens[lastTimestamp] !== timestampBegin) end = seconds(lastTimestamp);
     // The reference lets such a segment begin with its window even where the model wrote when it begins; that is the better time.
     const start = isTimestamp(0) && lastTimestamp > 0 ? seconds(0) : 0;
-    return { segments: [{ start, end, tokens: [...tokens] }], advance: frames };
+    return { segments: [{ start, end, tokens: [...tokens] }], advance: frames, loneEnd };
   }
   if (loneEnd) cuts.push(tokens.length);
   const segments: WindowSegment[] = [];
@@ -50,7 +52,24 @@ export function splitWindow(tokens: readonly number[], frames: number, generatio
   }
   const advance = loneEnd ? frames : (tokens[from - 1] - timestampBegin) * timestampFrames;
   // A model can write an end of 0: going on is better than decoding the same window forever.
-  return { segments, advance: advance > 0 ? Math.min(advance, frames) : frames };
+  return { segments, advance: advance > 0 ? Math.min(advance, frames) : frames, loneEnd };
+}
+
+/** All segments of a window that is not decoded again: text that is cut off at its end lasts until there. */
+export function splitWhole(
+  tokens: readonly number[],
+  frames: number,
+  generation: GenerationConfig,
+): Pick<WindowResult, 'segments'> {
+  const { segments } = splitWindow(tokens, frames, generation);
+  const rest = tokens.slice(segments.reduce((count, segment) => count + segment.tokens.length, 0));
+  if (!rest.some((id) => id < generation.timestampBegin)) return { segments };
+  const times = rest
+    .filter((id) => id >= generation.timestampBegin)
+    .map((id) => (id - generation.timestampBegin) * timestampSeconds);
+  const end = (frames * timestampSeconds) / timestampFrames;
+  const start = Math.min(times[0] ?? segments.at(-1)?.end ?? 0, end);
+  return { segments: [...segments, { start, end: times.length > 1 ? times[times.length - 1] : end, tokens: rest }] };
 }
 
 /**

@@ -17,6 +17,8 @@ export interface SlotRequest {
   startIndex: number;
   /** What tokens are drawn with, where they are. */
   seed?: number;
+  /** Audio positions with sound, for times of words; all unless given. */
+  frames?: number;
 }
 
 /** How the windows are searched. */
@@ -237,7 +239,8 @@ export class Slots {
       for (const row of others.slice(0, Math.max(0, group - found.length))) {
         found.push(candidate(request, own, row, lengths[row], cumulative[row]));
       }
-      return found;
+      // Where every token was forbidden no beam is left, but there is a text all the same: what came before.
+      return found.length > 0 ? found : [candidate(request, own, sequences[0], lengths[sequences[0]])];
     });
   }
 

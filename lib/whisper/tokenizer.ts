@@ -35,11 +35,11 @@ export async function readSpecialTokens(directory: string): Promise<SpecialToken
 export class WhisperTokenizer {
   readonly #tokenizer: Tokenizer;
   /** Ids from here on are not text: the end token, tasks, languages and timestamps. */
-  readonly #firstSpecial: number;
+  readonly firstSpecial: number;
 
   private constructor(tokenizer: Tokenizer, firstSpecial: number) {
     this.#tokenizer = tokenizer;
-    this.#firstSpecial = firstSpecial;
+    this.firstSpecial = firstSpecial;
   }
 
   /** Throws OneheadError MODEL_NOT_FOUND or MODEL_INVALID. */
@@ -67,7 +67,7 @@ export class WhisperTokenizer {
 
   /** The text of these tokens; special tokens and timestamps are left out. Bytes of one character may be spread over tokens. */
   decode(tokens: readonly number[]): string {
-    const text = tokens.filter((id) => id < this.#firstSpecial);
+    const text = tokens.filter((id) => id < this.firstSpecial);
     if (text.length === 0) return '';
     return this.#tokenizer.decode(text, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
   }

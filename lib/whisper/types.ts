@@ -1,5 +1,6 @@
 /** The public shapes of a transcription: OpenAI's verbose_json. */
 import type { AttentionAlgorithm } from '../device/operations.js';
+import type { VadOptions } from '../vad/detector.js';
 import type { DecodingOptions } from './decoding.js';
 import type { RankedTokens } from './slots.js';
 
@@ -25,6 +26,8 @@ export interface Segment {
   avg_logprob: number;
   compression_ratio: number;
   no_speech_prob: number;
+  /** Where it was found for each window. */
+  language?: string;
   /** Where times of words were asked for. */
   words?: Word[];
   /** The likeliest tokens at each of `tokens`' places, where they were asked for. */
@@ -69,6 +72,13 @@ export interface LoadOptions {
   dtype?: DataType | 'auto';
   /** CPU threads; by default the number of physical cores available. */
   threads?: number;
+  /** Windows that are worked on at once, 1 by default: what long recordings gain from, and what memory grows with. */
+  batch?: number;
+  /**
+   * [layer, head] of the cross-attention heads that words are timed by, for a fine-tuned checkpoint that does not name them; otherwise those of
+   * generation_config.json, or all heads of the later half of the layers.
+   */
+  alignmentHeads?: readonly (readonly [number, number])[];
   /** Called while a hub model downloads. Bytes. */
   onDownload?: (progress: { file: string; loaded: number; total: number | null }) => void;
   signal?: AbortSignal;
@@ -77,6 +87,12 @@ export interface LoadOptions {
 export interface TranscribeOptions extends DecodingOptions {
   /** A language code ('en') or name ('english'); detected when absent. */
   language?: string;
+  /** Windows at the beginning that the language is detected from, fewer where one is sure; 1 by default. */
+  languageDetectionWindows?: number;
+  /** A language of this probability is sure; 0.5 by default. */
+  languageDetectionThreshold?: number;
+  /** True: each window's language is detected, and told with its segments. */
+  languagePerSegment?: boolean;
   task?: Task;
   timestamps?: TimestampMode;
   /** Text (or token ids) that stands before the first window: names and a style to go by. */
@@ -85,6 +101,11 @@ export interface TranscribeOptions extends DecodingOptions {
   carryPrompt?: boolean;
   /** Text (or token ids) that the first window begins with. */
   prefix?: string | readonly number[];
+  /** Marks that are joined to the word after them, and to the one before; openai/whisper's unless given. */
+  prependPunctuations?: string;
+  appendPunctuations?: string;
+  /** Seconds: with words, silence longer than this is skipped where the text beside it looks invented. */
+  hallucinationSilenceThreshold?: number;
   /** Words to expect, put before every window. */
   hotwords?: string;
   /** True: each window is told the text before it, which keeps names alike and lets errors spread. False by default. */
@@ -93,6 +114,34 @@ export interface TranscribeOptions extends DecodingOptions {
   promptResetTemperature?: number;
   /** Upper limit of new tokens in each window. */
   maxNewTokens?: number;
+  /** True, or how: silence is found and left out before anything is decoded. */
+  vad?: boolean | VadOptions;
+  /**
+   * True: windows are cut at silences and as many decoded at once as the model was loaded for (`batch`), which is what happens where that is
+   * more than one. False: one after the other, each seeking on the timestamps of the one before.
+   */
+  batched?: boolean;
   onProgress?: (progress: TranscribeProgress) => void;
+  /** The text of the windows under way, as it grows. */
+  onPartial?: (partial: PartialText) => void;
+  /** Seconds: a window that is still being heard is decoded provisionally for `onPartial` whenever that much was added. */
+  partialInterval?: number;
   signal?: AbortSignal;
+  /** Milliseconds, after which the transcription is rejected with code TIMED_OUT. */
+  timeout?: number;
+}
+
+/** What `Whisper.detectLanguage` gives. */
+export interface DetectedLanguage {
+  language: string;
+  probability: number;
+  /** Of every language that the model knows, by its code. */
+  probabilities: Record<string, number>;
+}
+
+/** What is known so far of a window; it may change. */
+export interface PartialText {
+  /** Seconds from the start of the audio. */
+  start: number;
+  text: string;
 }

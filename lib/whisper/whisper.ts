@@ -1,8 +1,8 @@
-import { type AudioInput, openAudio } from '../audio/index.js';
-import { WhisperModel } from './model.js';
+import { type AudioInput, type AudioSource, openAudio } from '../audio/index.js';
 import type { Timings } from './job.js';
-import { transcribe } from './transcribe.js';
-import type { LoadOptions, TranscribeOptions, Transcription } from './types.js';
+import { WhisperModel } from './model.js';
+import { detectLanguage, limited, stream, transcribe } from './transcribe.js';
+import type { DetectedLanguage, LoadOptions, Segment, TranscribeOptions, Transcription } from './types.js';
 
 /** Speech to text: a loaded model with everything around it. */
 export class Whisper {
@@ -23,17 +23,67 @@ export class Whisper {
 
   /**
    * Transcribes audio of any length and format: a path, encoded bytes, a stream of them, or samples. Gives OpenAI's verbose_json shape,
-   * and the milliseconds of each stage. An aborted `signal` rejects with its reason within one decode step.
+   * and the milliseconds of each stage. An aborted `signal` rejects with its reason within one decode step, a `timeout` with code
+   * TIMED_OUT.
    */
   async transcribe(audio: AudioInput, options: TranscribeOptions = {}): Promise<Transcription & { timings: Timings }> {
-    options.signal?.throwIfAborted();
-    const { sampleRate } = this.model.checkpoint.preprocessor;
-    const source = await openAudio(audio, { sampleRate, signal: options.signal });
+    const { signal, end } = limited(options);
     try {
-      return await transcribe(this.model, source, options);
+      signal?.throwIfAborted();
+      const source = await this.#open(audio, signal);
+      try {
+        return await transcribe(this.model, source, { ...options, signal });
+      } finally {
+        await source.close();
+      }
     } finally {
-      await source.close();
+      end();
     }
+  }
+
+  /**
+   * Yields segments as they are ready: from a file, a stream, or a microphone's pipe, of which no more is waited for than one window. What is
+   * not read further is closed: `break` ends it all.
+   */
+  async *stream(audio: AudioInput, options: TranscribeOptions = {}): AsyncGenerator<Segment, void> {
+    const { signal, end } = limited(options);
+    try {
+      signal?.throwIfAborted();
+      const source = await this.#open(audio, signal);
+      try {
+        yield* stream(this.model, source, { ...options, signal });
+      } finally {
+        await source.close();
+      }
+    } finally {
+      end();
+    }
+  }
+
+  /** The language of a recording, from up to five windows of its beginning (`languageDetectionWindows`). NOT_SUPPORTED for an English-only model. */
+  async detectLanguage(
+    audio: AudioInput,
+    options: Pick<
+      TranscribeOptions,
+      'languageDetectionWindows' | 'languageDetectionThreshold' | 'signal' | 'timeout'
+    > = {},
+  ): Promise<DetectedLanguage> {
+    const { signal, end } = limited(options);
+    try {
+      signal?.throwIfAborted();
+      const source = await this.#open(audio, signal);
+      try {
+        return await detectLanguage(this.model, source, { ...options, signal });
+      } finally {
+        await source.close();
+      }
+    } finally {
+      end();
+    }
+  }
+
+  #open(audio: AudioInput, signal?: AbortSignal): Promise<AudioSource> {
+    return openAudio(audio, { sampleRate: this.model.checkpoint.preprocessor.sampleRate, signal });
   }
 
   /** Frees the model. Transcriptions under way are rejected. */

@@ -389,6 +389,25 @@ NextBeams nextBeams(const Arguments& arguments) {
           arguments.shaped("doneSource", kept, DType::int32)};
 }
 
+AlignPositions alignPositions(const Arguments& arguments) {
+  constexpr int64_t mostWidth = 31;
+  const Tensor& scores = arguments.typed(arguments.tensor("scores", 4), "scores", DType::float32);
+  const Tensor& source = arguments.typed(arguments.tensor("source", 2), "source", DType::int32);
+  int64_t sequences = source.shape[0], positions = scores.shape[1];
+  arguments.shaped("source", {sequences, positions});
+  int64_t width = arguments.integer("medianWidth", 1, mostWidth, 7);
+  if (width % 2 == 0)
+    arguments.refuse("INVALID_ARGUMENT", "medianWidth", "an odd number of at most 31", std::to_string(width));
+  auto state = [&](const char* name) { return arguments.shaped(name, {sequences}, DType::int32); };
+  return {scores,
+          source,
+          state("begin"),
+          state("end"),
+          state("frames"),
+          width,
+          arguments.output(DType::int32, source.shape)};
+}
+
 template <class T>
 using Describe = T (*)(const Arguments&);
 
@@ -422,6 +441,7 @@ Operation describe(const Request& request, Recorder& recorder, Tensor& output) {
       {"tokenProbability", [](auto& a, auto& y) { return run(tokenProbability, a, y); }},
       {"nextToken", [](auto& a, auto& y) { return run(nextToken, a, y); }},
       {"nextBeams", [](auto& a, auto& y) { return run(nextBeams, a, y); }},
+      {"alignPositions", [](auto& a, auto& y) { return run(alignPositions, a, y); }},
   };
   auto maker = makers.find(request.operation);
   if (maker == makers.end()) {

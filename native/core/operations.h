@@ -171,8 +171,26 @@ struct NextBeams {
   }
 };
 
+/**
+ * When each position of a text was said, from attention's scores of the alignment heads: openai/whisper's
+ * find_alignment. scores float32 [R, P, A, N] are Attention's; source int32 [S, P] says in which row of them position p
+ * of sequence s lies; begin, end and frames, int32 [S]: positions begin ... end - 1 and keys 0 ... frames - 1 count.
+ * For each head: the softmax over the counted keys; each key's column less its mean over the counted positions, over
+ * its standard deviation (0 where that is 0); a median filter of odd width `medianWidth` along the keys, mirrored at
+ * both ends without the edge, and left out where frames <= medianWidth / 2. The mean over the heads, negated, is the
+ * cost matrix of a dynamic time warping in float32 from the first position and key to the last, each step going one
+ * position, one key or both on; among equal ways a key, then a position.
+ * -> y int32 [S, P]: at each counted position the first key on its way; elsewhere left as it was.
+ */
+struct AlignPositions {
+  Tensor scores, source, begin, end, frames;
+  int64_t medianWidth;
+  Tensor y;
+  void tensors(auto visit) const { visit(scores, source, begin, end, frames, y); }
+};
+
 using OperationDescription = std::variant<LogMel, Copy, TransposeCast, Convolution, LayerNorm, Linear, Attention, Embed,
-                                          GatherRows, TokenProbability, NextToken, NextBeams>;
+                                          GatherRows, TokenProbability, NextToken, NextBeams, AlignPositions>;
 
 struct Operation {
   std::string name;   // 'linear'

@@ -355,6 +355,23 @@ class Preparation final : public Resolve {
     kernel(arguments, kernels_.nextBeams, nextBeamsScratch(arguments, threads_));
   }
 
+  void make(const onehead::AlignPositions& o) {
+    AlignPositions arguments{o.source.shape[0],
+                             o.scores.shape[0],
+                             o.scores.shape[1],
+                             o.scores.shape[2],
+                             o.scores.shape[3],
+                             at<float>(o.scores),
+                             at<int32_t>(o.source),
+                             at<int32_t>(o.begin),
+                             at<int32_t>(o.end),
+                             at<int32_t>(o.frames),
+                             o.medianWidth,
+                             at<int32_t>(o.y),
+                             nullptr};
+    kernel(arguments, kernels_.alignPositions, alignPositionsScratch(arguments, threads_));
+  }
+
   CpuExecutable& executable_;
   const Kernels& kernels_;
   int threads_;

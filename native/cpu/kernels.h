@@ -210,6 +210,18 @@ struct NextBeams {
 size_t nextBeamsScratch(const NextBeams& arguments, int threads);
 constexpr int64_t kMostBeams = 16, kMostTop = 64;
 
+/** When each position of a text was said; see AlignPositions in native/core/operations.h. */
+struct AlignPositions {
+  int64_t sequences, rows, positions, heads, keys;
+  const float* scores;    // [rows, positions, heads, keys]
+  const int32_t* source;  // [sequences, positions]
+  const int32_t *begin, *end, *frames;
+  int64_t medianWidth;
+  int32_t* y;     // [sequences, positions]
+  void* scratch;  // alignPositionsScratch bytes
+};
+size_t alignPositionsScratch(const AlignPositions& arguments, int threads);
+
 /** probability[b] = softmax(logits[b])[token]. */
 struct TokenProbability {
   int64_t batch, vocabulary, logitsStride;
@@ -243,6 +255,7 @@ struct Kernels {
   void (*embed)(const Embed&, const Team&);
   void (*nextToken)(const NextToken&, const Team&);
   void (*nextBeams)(const NextBeams&, const Team&);
+  void (*alignPositions)(const AlignPositions&, const Team&);
   void (*tokenProbability)(const TokenProbability&, const Team&);
   void (*gatherRows)(const GatherRows&, const Team&);
   void (*convert)(const void* from, SourceFormat fromFormat, void* to, Format toFormat, int64_t count);

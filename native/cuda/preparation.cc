@@ -373,6 +373,30 @@ class Preparation {
         },
         nextBeamsScratch(a), size_t(a.step.batch));
   }
+  void make(const AlignPositions& o) {
+    const AlignPositionsArguments a{o.scores.shape[0],
+                                    o.scores.shape[1],
+                                    o.scores.shape[2],
+                                    o.scores.shape[3],
+                                    o.source.shape[0],
+                                    o.medianWidth,
+                                    at<float>(o.scores),
+                                    at<int32_t>(o.source),
+                                    at<int32_t>(o.begin),
+                                    at<int32_t>(o.end),
+                                    at<int32_t>(o.frames),
+                                    at<int32_t>(o.y),
+                                    nullptr};
+    if (!alignPositionsFits(a, context_.launcher()))
+      unsupported(std::to_string(a.positions) + " positions need more shared memory than this GPU has.");
+    add(
+        [a](const Launcher& launcher, const Workspace& workspace) {
+          AlignPositionsArguments here = a;
+          here.scratch = workspace.scratch();
+          return alignPositions(here, launcher);
+        },
+        alignPositionsScratch(a));
+  }
 
   CudaExecutable& executable_;
   Context& context_;

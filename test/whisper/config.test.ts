@@ -23,6 +23,34 @@ const tiny = {
   ],
 };
 
+describe('alignment heads', () => {
+  const config = parseConfig(tiny, 'config.json');
+  const of = (json: object) => parseGenerationConfig(json, 'generation_config.json', config, new Map()).alignmentHeads;
+
+  it('are those that the checkpoint names, else all of the later half of the layers', () => {
+    const named = [
+      [0, 2],
+      [3, 5],
+    ];
+    expect(of({ alignment_heads: named })).toEqual(named);
+    const usual = of({});
+    expect(usual).toHaveLength(12);
+    expect(usual[0]).toEqual([2, 0]);
+    expect(usual.at(-1)).toEqual([3, 5]);
+  });
+
+  it.each([[[[4, 0]]], [[[0, 6]]], [[[0]]], [[[-1, 0]]], ['all']])('%j are refused', (alignment_heads) => {
+    expect(() => of({ alignment_heads })).toThrow('expected alignment_heads');
+  });
+
+  it('are smoothed over an odd number of positions', () => {
+    expect(config.medianFilterWidth).toBe(7);
+    expect(() => parseConfig({ ...tiny, median_filter_width: 4 }, 'config.json')).toThrow(
+      'expected median_filter_width to be an odd number but found 4',
+    );
+  });
+});
+
 describe('config.json', () => {
   it('of whisper-tiny', () => {
     expect(parseConfig(tiny, 'config.json')).toMatchObject({

@@ -11,6 +11,7 @@ interface Decoded {
   tokens: number[];
   avg_logprob: number;
   no_speech_prob: number;
+  times?: number[];
 }
 interface Recorded {
   seek: number;
@@ -101,6 +102,31 @@ describe.each(cases)('%s, as openai/whisper decodes it', (name) => {
         // Behind a prefix openai/whisper suppresses blanks once more.
         expect(averageLogProbability).toBeCloseTo(windows[kind][row].avg_logprob, prefix.length > 0 ? 2 : 3);
         expect(noSpeechProbability).toBeCloseTo(windows[kind][row].no_speech_prob, 4);
+      });
+    });
+  });
+
+  describe('times of tokens', () => {
+    let whisper: Whisper;
+    beforeAll(async () => {
+      whisper = await Whisper.load(referenceFolder + name, { dtype: 'float32', threads: 2, batch: 2 });
+      suppressBlank(whisper.model);
+    });
+    afterAll(() => whisper.dispose());
+
+    it.each(Object.keys(windows).filter((kind) => windows[kind][0].times))('%s', async (kind) => {
+      using features = await whisper.model.features(storedWindows(stored));
+      using encoded = await whisper.model.encode(features);
+      const options = { language: 'en', maxNewTokens: 40, wordTimestamps: true, ...windowOptions[kind] };
+      if (options.suppressTokens) options.suppressTokens = [...options.suppressTokens, ...specialTokens(whisper.model)];
+      const got = await whisper.model.decode(encoded, options);
+      got.forEach(({ tokens, times }, row) => {
+        expect(tokens).toEqual(windows[kind][row].tokens);
+        expect(times).toHaveLength(tokens.length + 1);
+        // One step of 0.02 s, where two ways cost almost the same.
+        windows[kind][row].times!.forEach((time, i) => {
+          expect(Math.abs(times![i] - time)).toBeLessThan(0.0201);
+        });
       });
     });
   });

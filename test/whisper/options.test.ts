@@ -134,6 +134,9 @@ describe('options', () => {
     [{ repetitionPenalty: 0 }, 'Expected repetitionPenalty to be a number above 0'],
     [{ suppressTokens: ['music' as 'symbols'] }, "'default', 'symbols' or 'numerals' but received music"],
     [{ topLogProbabilities: 65 }, 'Expected topLogProbabilities to be a whole number from 0 to 64'],
+    [{ partialInterval: 0 }, 'Expected partialInterval to be a number above 0'],
+    [{ promptResetTemperature: Number.NaN }, 'Expected promptResetTemperature to be a number from 0'],
+    [{ hallucinationSilenceThreshold: 2 }, 'set wordTimestamps too'],
     [{ logProbabilityThreshold: '1' as unknown as number }, 'Expected logProbabilityThreshold to be a number'],
   ])('%o is refused', async (options, message) => {
     await expect(whisper.transcribe(new Float32Array(16000), options)).rejects.toThrow(message);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { GenerationConfig } from '../../lib/whisper/config.js';
 import { checkLanguage, promptTokens } from '../../lib/whisper/prompt.js';
 import { SampleWindow } from '../../lib/whisper/samples.js';
-import { compressionRatio, splitWindow } from '../../lib/whisper/segments.js';
+import { compressionRatio, splitWhole, splitWindow } from '../../lib/whisper/segments.js';
 
 const generation = { timestampBegin: 100 } as GenerationConfig;
 /** A timestamp token. */
@@ -17,6 +17,7 @@ describe('a window', () => {
         { start: 2.4, end: 5, tokens: [at(2.4), 3, at(5)] },
       ],
       advance: 500,
+      loneEnd: false,
     });
   });
 
@@ -33,9 +34,21 @@ describe('a window', () => {
     expect(splitWindow([at(0.4), 1, at(3)], 700, generation)).toEqual({
       segments: [{ start: 0.4, end: 3, tokens: [at(0.4), 1, at(3)] }],
       advance: 700,
+      loneEnd: true,
     });
     expect(splitWindow([1, 2], 700, generation).segments).toEqual([{ start: 0, end: 7, tokens: [1, 2] }]);
     expect(splitWindow([], 700, generation).advance).toBe(700);
+  });
+
+  it('that is not decoded again keeps the text that is left open', () => {
+    const tokens = [at(0), 1, 2, at(2), at(2.4), 3, at(5), at(5.2), 4];
+    expect(splitWhole(tokens, 1000, generation).segments).toEqual([
+      { start: 0, end: 2, tokens: [at(0), 1, 2, at(2)] },
+      { start: 2.4, end: 5, tokens: [at(2.4), 3, at(5)] },
+      { start: 5.2, end: 10, tokens: [at(5.2), 4] },
+    ]);
+    const closed = [at(0), 1, at(2), at(2), 3, at(6)];
+    expect(splitWhole(closed, 1000, generation).segments).toEqual(splitWindow(closed, 1000, generation).segments);
   });
 
   it('always goes forward, and never past its sound', () => {
@@ -71,6 +84,7 @@ describe('the prompt', () => {
     beginSuppressTokens: [],
     forcedDecoderIds: [],
     maxInitialTimestamp: null,
+    alignmentHeads: [],
     maxLength: 20,
   };
 
@@ -108,14 +122,14 @@ describe('samples', () => {
   };
 
   it('are mirrored before the recording and silent after it', async () => {
-    const window = new SampleWindow(source(5, 2));
+    const window = new SampleWindow(source(5, 2).chunks());
     await window.readTo(100);
     expect(window).toMatchObject({ end: 5, ended: true });
     expect(read(window, -3, 10)).toEqual([3, 2, 1, 0, 1, 2, 3, 4, 0, 0]);
   });
 
   it('keep their places when those behind are dropped', async () => {
-    const window = new SampleWindow(source(300_000, 7000));
+    const window = new SampleWindow(source(300_000, 7000).chunks());
     for (let begin = 0; begin < 290_000; begin += 10_000) {
       await window.readTo(begin + 10_000);
       expect(read(window, begin, 3)).toEqual([begin, begin + 1, begin + 2]);

@@ -122,6 +122,8 @@ WINDOWS = {
     "few tokens, timestamps, beams 5": dict(suppress_tokens=list(range(10, 250)), beam_size=5, without_timestamps=False),
 }
 
+TIMED = ["greedy", "beams 5", "timestamps", "timestamps, beams 2", "few tokens, beams 5"]
+
 RECORDINGS = {
     "defaults": dict(),
     "without thresholds": dict(compression_ratio_threshold=None, logprob_threshold=None),
@@ -137,9 +139,30 @@ def recording():
     return torch.cat([sound(3 * 16000, 1), torch.zeros(16000), sound(3 * 16000, 2)])
 
 
+def token_times(model, mel, prompt, tokens, limit):
+    """Seconds at which each token begins, and the last one ends: find_alignment over the positions that decoding itself passes."""
+    from whisper.model import disable_sdpa
+    from whisper.timing import dtw, median_filter
+
+    scores = [None] * model.dims.n_text_layer
+    hooks = [block.cross_attn.register_forward_hook(lambda _, __, outputs, index=index: scores.__setitem__(index, outputs[-1][0]))
+             for index, block in enumerate(model.decoder.blocks)]
+    with disable_sdpa():
+        model(mel.unsqueeze(0), torch.tensor([[*prompt, *tokens]]))
+    for hook in hooks:
+        hook.remove()
+    weights = torch.stack([scores[layer][head] for layer, head in model.alignment_heads.indices().T]).softmax(-1)
+    # A text that was cut off at the limit has a last token that was never read.
+    weights = weights[:, len(prompt) - 1: len(prompt) + len(tokens) - (len(tokens) == limit)]
+    std, mean = torch.std_mean(weights, dim=-2, keepdim=True, unbiased=False)
+    text, time = dtw(-median_filter((weights - mean) / std, 7).mean(0))
+    starts = time[np.pad(np.diff(text), (1, 0), constant_values=1).astype(bool)] * 0.02
+    return [round(float(one), 2) for one in starts] + ([model.dims.n_audio_ctx * 0.02] if len(tokens) == limit else [])
+
+
 def windows(model, folder):
     from whisper.audio import log_mel_spectrogram
-    from whisper.decoding import DecodingOptions, decode
+    from whisper.decoding import DecodingOptions, DecodingTask
 
     samples = load_file(folder / "expected.safetensors")["samples"].float() / 32768
     results = {}
@@ -147,9 +170,14 @@ def windows(model, folder):
         # 15 s of the 30 s that openai/whisper takes a window for: index 50 of these windows' 100, as in generation_config.json.
         chosen = dict(language="en", without_timestamps=True, suppress_tokens=None, fp16=False, sample_len=40,
                       max_initial_timestamp=50 * 30 / model.dims.n_audio_ctx) | copy.deepcopy(options)
-        found = [decode(model, log_mel_spectrogram(row, model.dims.n_mels), DecodingOptions(**copy.deepcopy(chosen))) for row in samples]
-        results[name] = [dict(tokens=one.tokens, avg_logprob=round(one.avg_logprob, 5), no_speech_prob=round(one.no_speech_prob, 6))
-                         for one in found]
+        results[name] = []
+        for row in samples:
+            mel = log_mel_spectrogram(row, model.dims.n_mels)
+            task = DecodingTask(model, DecodingOptions(**copy.deepcopy(chosen)))
+            one = task.run(mel.unsqueeze(0))[0]
+            results[name].append(dict(tokens=one.tokens, avg_logprob=round(one.avg_logprob, 5), no_speech_prob=round(one.no_speech_prob, 6)))
+            if name in TIMED:
+                results[name][-1]["times"] = token_times(model, mel, task.initial_tokens, one.tokens, chosen["sample_len"])
     return results
 
 
@@ -181,6 +209,52 @@ def recordings(model):
     return results
 
 
+TEXTS = [
+    ("en", " Hello, world! It's a (test) of \"quotes\" - and 3.5% more... \u00a1Hola! [end]"),
+    ("de", " Gr\u00fc\u00dfe aus K\u00f6ln: \u201ewirklich\u201c?"),
+    ("ja", "\u4eca\u65e5\u306f\u3001\u4e16\u754c\u3002\u300c\u306d\u3048\u300d"),
+    ("zh", "\u4f60\u597d\uff0c\u4e16\u754c\uff01 OK"),
+]
+
+
+def words(tokenizer_of):
+    """Texts split into words, and segments with words whose times are given: no model takes part."""
+    import whisper.timing as timing
+
+    split = []
+    for language, text in TEXTS:
+        tokenizer = tokenizer_of(True, language="en")
+        tokenizer.language = language
+        tokens = tokenizer.encode(text)
+        parts, part_tokens = tokenizer.split_to_word_tokens(tokens + [tokenizer.eot])
+        merged = [timing.WordTiming(word, list(own), 0, 0, 1) for word, own in zip(parts[:-1], part_tokens[:-1])]
+        timing.merge_punctuations(merged, "\"'\u201c\u00bf([{-", "\"'.\u3002,\uff0c!\uff01?\uff1f:\uff1a\u201d)]}\u3001")
+        split.append(dict(language=language, tokens=tokens, words=parts[:-1], merged=[word.word for word in merged]))
+    tokenizer = tokenizer_of(True, language="en")
+    generator = np.random.default_rng(5)
+    cases = []
+    for index in range(12):
+        texts = [[" one", " two", " three", "."], [" four", ",", " five", " six", "!"], [" seven", "."]][: 1 + index % 3]
+        lengths = generator.choice([0.1, 0.2, 0.3, 0.5, 0.0, 3.0], size=sum(map(len, texts)), p=[0.3, 0.3, 0.2, 0.1, 0.05, 0.05])
+        ends = np.round(np.cumsum(lengths) + generator.choice([0.0, 0.4, 6.0]), 2)
+        alignment, segments, place = [], [], 0
+        for texts_of_segment in texts:
+            tokens, first = [], place
+            for text in texts_of_segment:
+                own = tokenizer.encode(text)
+                tokens += own
+                start = float(ends[place - 1]) if place else float(ends[0] - lengths[0])
+                alignment.append((text, own, start, float(ends[place]), round(float(generator.random()), 3)))
+                place += 1
+            shift = float(generator.choice([0.0, 0.3, 0.8, -0.7]))
+            segments.append(dict(seek=700, start=7.0 + max(0.0, alignment[first][2] + shift), end=7.0 + alignment[-1][3] + shift, tokens=tokens))
+        case = dict(alignment=alignment, segments=copy.deepcopy(segments), last=float(generator.choice([0.0, 6.5])))
+        timing.find_alignment = lambda *_, **__: [timing.WordTiming(*one) for one in copy.deepcopy(alignment)]
+        timing.add_word_timestamps(segments=segments, model=None, tokenizer=tokenizer, mel=None, num_frames=0, last_speech_timestamp=case["last"])
+        cases.append(case | dict(expected=segments))
+    return dict(split=split, segments=cases)
+
+
 @torch.no_grad()
 def main():
     default = Path(__file__).resolve().parents[2] / "test" / "fixtures" / "reference"
@@ -207,6 +281,8 @@ def main():
                                                task=(task or "transcribe") if multilingual else None)
 
         whisper.decoding.get_tokenizer = sys.modules["whisper.transcribe"].get_tokenizer = tokenizer
+        if case == "base":
+            (options.output / "words.json").write_text(json.dumps(words(tokenizer), default=float) + "\n")
         results = dict(windows=windows(model, folder), recordings=recordings(model) if case in RECORDED else {})
         (folder / "decoding.json").write_text(json.dumps(results, separators=(",", ":")) + "\n")
         print(case, {name: [len(one["tokens"]) for one in found] for name, found in results["windows"].items()})

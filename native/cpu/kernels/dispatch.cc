@@ -115,4 +115,8 @@ size_t nextBeamsScratch(const NextBeams& arguments, int threads) {
   return mostBytes([&](const Variant& variant) { return variant.nextBeamsBytes(arguments, threads); });
 }
 
+size_t alignPositionsScratch(const AlignPositions& arguments, int threads) {
+  return mostBytes([&](const Variant& variant) { return variant.alignPositionsBytes(arguments, threads); });
+}
+
 }  // namespace onehead::cpu

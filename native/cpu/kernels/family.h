@@ -16,6 +16,7 @@ void transposeCast(const TransposeCast&, const Team&);
 void embed(const Embed&, const Team&);
 void nextToken(const NextToken&, const Team&);
 void nextBeams(const NextBeams&, const Team&);
+void alignPositions(const AlignPositions&, const Team&);
 void tokenProbability(const TokenProbability&, const Team&);
 void gatherRows(const GatherRows&, const Team&);
 void convert(const void* from, SourceFormat fromFormat, void* to, Format toFormat, int64_t count);
@@ -27,5 +28,6 @@ size_t attentionBaselineBytes(const Attention&, int threads);
 size_t logMelBytes(const LogMel&, int threads);
 size_t nextTokenBytes(int64_t batch, int threads);
 size_t nextBeamsBytes(const NextBeams&, int threads);
+size_t alignPositionsBytes(const AlignPositions&, int threads);
 
 }  // namespace onehead::cpu::ONEHEAD_ISA

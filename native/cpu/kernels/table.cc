@@ -36,12 +36,14 @@ size_t attentionBytes(const Attention& arguments, AttentionAlgorithm algorithm, 
 const Variant ONEHEAD_VARIANT = {
     {ONEHEAD_NAME, ONEHEAD_ISA::linearRows, ONEHEAD_ISA::layerNorm, ONEHEAD_ISA::attention, ONEHEAD_ISA::softmax,
      ONEHEAD_ISA::logMel, ONEHEAD_ISA::transposeCast, ONEHEAD_ISA::embed, ONEHEAD_ISA::nextToken,
-     ONEHEAD_ISA::nextBeams, ONEHEAD_ISA::tokenProbability, ONEHEAD_ISA::gatherRows, ONEHEAD_ISA::convert},
+     ONEHEAD_ISA::nextBeams, ONEHEAD_ISA::alignPositions, ONEHEAD_ISA::tokenProbability, ONEHEAD_ISA::gatherRows,
+     ONEHEAD_ISA::convert},
     ONEHEAD_ISA::linearRowsBytes,
     ONEHEAD_ISA::attentionBytes,
     ONEHEAD_ISA::logMelBytes,
     ONEHEAD_ISA::nextTokenBytes,
     ONEHEAD_ISA::nextBeamsBytes,
+    ONEHEAD_ISA::alignPositionsBytes,
 };
 
 }  // namespace onehead::cpu

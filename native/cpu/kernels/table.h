@@ -12,6 +12,7 @@ struct Variant {
   size_t (*logMelBytes)(const LogMel&, int threads);
   size_t (*nextTokenBytes)(int64_t batch, int threads);
   size_t (*nextBeamsBytes)(const NextBeams&, int threads);
+  size_t (*alignPositionsBytes)(const AlignPositions&, int threads);
 };
 
 extern const Variant portableVariant;

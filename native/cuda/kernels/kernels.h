@@ -272,6 +272,18 @@ struct NextBeamsArguments {
 size_t nextBeamsScratch(const NextBeamsArguments& arguments);
 cudaError_t nextBeams(const NextBeamsArguments& arguments, const Launcher& launcher);
 
+/** See AlignPositions in native/core/operations.h. */
+struct AlignPositionsArguments {
+  int64_t rows, positions, heads, keys, sequences, medianWidth;
+  const float* scores;
+  const int32_t *source, *begin, *end, *frames;
+  int32_t* y;
+  void* scratch;
+};
+bool alignPositionsFits(const AlignPositionsArguments& arguments, const Launcher& launcher);
+size_t alignPositionsScratch(const AlignPositionsArguments& arguments);
+cudaError_t alignPositions(const AlignPositionsArguments& arguments, const Launcher& launcher);
+
 /** Copies between places that do not overlap. */
 cudaError_t copyBytes(void* to, const void* from, size_t bytes, const Launcher& launcher);
 

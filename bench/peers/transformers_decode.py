@@ -1,0 +1,57 @@
+"""Measures how transformers' generate() decodes with random weights of a true shape: milliseconds a token and window. Prints one JSON object.
+
+    python transformers_decode.py --model tiny --dtype bfloat16 --threads 2
+"""
+
+import argparse
+import json
+
+import torch
+from transformers import WhisperConfig, WhisperForConditionalGeneration
+from transformers.generation import GenerationConfig, GenerationMixin
+from transformers.modeling_outputs import BaseModelOutput
+
+from transformers_cpu import SIZES, milliseconds
+
+
+@torch.inference_mode()
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", choices=SIZES, required=True)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    width, layers, heads = SIZES[arguments.model]
+    config = WhisperConfig(
+        d_model=width, encoder_layers=layers, decoder_layers=layers, encoder_attention_heads=heads, decoder_attention_heads=heads,
+        encoder_ffn_dim=4 * width, decoder_ffn_dim=4 * width, vocab_size=51865, decoder_start_token_id=50258, eos_token_id=50257,
+        pad_token_id=50257, bos_token_id=50257, begin_suppress_tokens=None, suppress_tokens=None)
+    results = {}
+    for attention in ("sdpa", "eager"):
+        model = WhisperForConditionalGeneration._from_config(config, dtype=getattr(torch, arguments.dtype), attn_implementation=attention).eval()
+
+        def run(windows, beams):
+            encoded = BaseModelOutput(torch.randn(windows, 1500, width, dtype=model.dtype))
+            settings = GenerationConfig(
+                num_beams=beams, min_new_tokens=arguments.tokens, max_new_tokens=arguments.tokens, do_sample=False, eos_token_id=50257,
+                pad_token_id=50257, decoder_start_token_id=50258, output_attentions=attention == "eager", return_dict_in_generate=True)
+            start = torch.full((windows, 2), 50258)
+            # The plain generate(): Whisper's own one adds rules and windows that are not what is measured here.
+            work = lambda: GenerationMixin.generate(model, encoder_outputs=encoded, decoder_input_ids=start, generation_config=settings)
+            return milliseconds(work, arguments.repeats) / arguments.tokens / windows
+
+        words = ", words" if attention == "eager" else ""  # it gives attention out only where it computes it in full
+        results[f"greedy{words}"] = run(1, 1)
+        if attention == "sdpa":
+            results["beams 5"] = run(1, 5)
+            results[f"greedy, {arguments.batch} windows"] = run(arguments.batch, 1)
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+/** Silero's voice activity detector on ONNX Runtime, both of which the user installs. */
+import { existsSync } from 'node:fs';
+import { OneheadError } from '../errors.js';
+import type { VoiceDetector } from './detector.js';
+
+/** What is used of onnxruntime-node. */
+interface Tensor {
+  data: Float32Array;
+}
+interface Runtime {
+  InferenceSession: {
+    create(
+      path: string,
+      options: object,
+    ): Promise<{ run(feeds: Record<string, Tensor>): Promise<Record<string, Tensor>>; release(): Promise<void> }>;
+  };
+  Tensor: new (type: string, data: Float32Array | BigInt64Array, shape: readonly number[]) => Tensor;
+}
+
+const frame = 512;
+/** Samples of the frame before that each frame is given with. */
+const context = 64;
+const stateShape = [2, 1, 128];
+
+export async function openSilero(model: string | undefined): Promise<VoiceDetector> {
+  if (model === undefined || !existsSync(model)) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Silero's model file is needed as vad.model, but ${model === undefined ? 'none was given' : `there is no ${model}`}; download silero_vad.onnx from its makers, or use the detector 'webrtc'.`,
+      { argument: 'vad' },
+    );
+  }
+  const name = 'onnxruntime-node';
+  const runtime: Runtime = await import(name).catch((cause: unknown) => {
+    throw new OneheadError(
+      'NOT_SUPPORTED',
+      "The detector 'silero' runs on the package onnxruntime-node, which is not installed: `npm install onnxruntime-node`, or use the detector 'webrtc'.",
+      { argument: 'vad', cause },
+    );
+  });
+  const session = await runtime.InferenceSession.create(model, { intraOpNumThreads: 1, interOpNumThreads: 1 });
+  const rate = new runtime.Tensor('int64', BigInt64Array.of(16000n), []);
+  let state = new runtime.Tensor('float32', new Float32Array(256), stateShape);
+  const given = new Float32Array(context + frame);
+  return {
+    frame,
+    async probability(samples) {
+      given.copyWithin(0, frame);
+      given.set(samples, context);
+      const input = new runtime.Tensor('float32', given, [1, given.length]);
+      const { output, stateN } = await session.run({ input, state, sr: rate });
+      state = stateN;
+      return output.data[0];
+    },
+    close: () => session.release(),
+  };
+}

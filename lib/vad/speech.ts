@@ -1,0 +1,170 @@
+/** Audio with its silences taken out, and the way back to the times that it had. */
+import type { AudioSource } from '../audio/index.js';
+import { OneheadError } from '../errors.js';
+import { numberIn } from '../whisper/decoding.js';
+import { openDetector, type VadOptions, type VoiceDetector } from './detector.js';
+
+/** Speech from sample `begin` of the recording; `at` is its place among all speech. */
+export interface Piece {
+  begin: number;
+  at: number;
+  length: number;
+}
+
+interface Limits {
+  threshold: number;
+  minSpeech: number;
+  minSilence: number;
+  padding: number;
+}
+
+/** Samples by their place in the recording, as far back as they may still be wanted. */
+class Recent {
+  #chunks: Float32Array[] = [];
+  #begin = 0;
+  end = 0;
+
+  add(chunk: Float32Array): void {
+    this.#chunks.push(chunk);
+    this.end += chunk.length;
+  }
+  drop(begin: number): void {
+    while (this.#chunks.length > 0 && this.#begin + this.#chunks[0].length <= begin) {
+      this.#begin += this.#chunks.shift()!.length;
+    }
+  }
+  slice(begin: number, end: number): Float32Array {
+    const samples = new Float32Array(end - begin);
+    let place = this.#begin;
+    for (const chunk of this.#chunks) {
+      const from = Math.max(begin, place);
+      const to = Math.min(end, place + chunk.length);
+      if (from < to) samples.set(chunk.subarray(from - place, to - place), from - begin);
+      place += chunk.length;
+    }
+    return samples;
+  }
+}
+
+export class SpeechSource {
+  readonly pieces: Piece[] = [];
+  readonly #source: AudioSource;
+  readonly #sampleRate: number;
+  readonly #detector: VoiceDetector;
+  readonly #limits: Limits;
+  #heard = 0;
+
+  private constructor(source: AudioSource, sampleRate: number, detector: VoiceDetector, limits: Limits) {
+    this.#source = source;
+    this.#sampleRate = sampleRate;
+    this.#detector = detector;
+    this.#limits = limits;
+  }
+
+  /** Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED. */
+  static async open(
+    source: AudioSource,
+    sampleRate: number,
+    options: VadOptions,
+    batched: boolean,
+  ): Promise<SpeechSource> {
+    if (sampleRate !== 16000) {
+      throw new OneheadError(
+        'NOT_SUPPORTED',
+        `Voice activity is detected at 16,000 Hz, but this model hears ${sampleRate} Hz; set vad to false.`,
+        { argument: 'vad' },
+      );
+    }
+    const seconds = (name: string, value: number) => Math.round(numberIn(`vad.${name}`, value, 0, 3600) * sampleRate);
+    const limits = {
+      threshold: numberIn('vad.threshold', options.threshold ?? 0.5, 0, 1),
+      minSpeech: seconds('minSpeech', options.minSpeech ?? 0.25),
+      minSilence: seconds('minSilence', options.minSilence ?? (batched ? 0.5 : 2)),
+      padding: seconds('padding', options.padding ?? 0.4),
+    };
+    return new SpeechSource(source, sampleRate, await openDetector(options), limits);
+  }
+
+  /** Samples of the recording read so far. */
+  get heard(): number {
+    return this.#heard;
+  }
+
+  /** The recording's time of a time in the speech, both in seconds; where two pieces meet, an end belongs to the first. */
+  toRecording(seconds: number, isEnd: boolean): number {
+    const { pieces } = this;
+    if (pieces.length === 0) return seconds;
+    const place = seconds * this.#sampleRate;
+    let [low, high] = [0, pieces.length - 1];
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      // A thousandth of a sample: times are rounded, and must not fall into the piece before.
+      const before = isEnd ? pieces[middle].at < place - 1e-3 : pieces[middle].at <= place + 1e-3;
+      if (before) low = middle;
+      else high = middle - 1;
+    }
+    const { begin, at } = pieces[low];
+    return (begin + Math.max(0, place - at)) / this.#sampleRate;
+  }
+
+  async *chunks(): AsyncGenerator<Float32Array> {
+    const { threshold, minSpeech, minSilence, padding } = this.#limits;
+    const { frame } = this.#detector;
+    const recent = new Recent();
+    let judged = 0;
+    /** Where speech began, and where it seemed to end; -1 where neither is. */
+    let begin = -1;
+    let end = -1;
+    /** Everything before was given out or left out for good. */
+    let given = 0;
+
+    /** Gives out speech up to `to`; the first of a piece with padding before it. */
+    const give = (to: number): Float32Array | null => {
+      const last = this.pieces.at(-1);
+      const goesOn = last !== undefined && last.begin + last.length === given && given > begin - padding;
+      const from = goesOn ? given : Math.max(given, begin - padding);
+      if (to <= from) return null;
+      if (goesOn) last.length += to - from;
+      else this.pieces.push({ begin: from, at: last ? last.at + last.length : 0, length: to - from });
+      given = to;
+      return recent.slice(from, to);
+    };
+
+    for await (const chunk of this.#source.chunks()) {
+      recent.add(chunk);
+      this.#heard = recent.end;
+      while (judged + frame <= recent.end) {
+        const probability = await this.#detector.probability(recent.slice(judged, judged + frame));
+        if (probability >= threshold) {
+          end = -1;
+          if (begin < 0) begin = judged;
+        } else if (begin >= 0 && probability < threshold - 0.15) {
+          if (end < 0) end = judged;
+          if (judged + frame - end >= minSilence) {
+            const speech = end - begin >= minSpeech ? give(Math.min(end + padding, judged + frame)) : null;
+            if (speech) yield speech;
+            begin = -1;
+            end = -1;
+          }
+        }
+        judged += frame;
+      }
+      if (begin < 0) recent.drop(judged - padding);
+      else if ((end < 0 ? judged : end) - begin >= minSpeech) {
+        const speech = give(end < 0 ? judged : Math.min(end + padding, judged));
+        if (speech) yield speech;
+        recent.drop(given);
+      }
+    }
+    if (begin >= 0) {
+      const last = end < 0 ? recent.end : Math.min(end + padding, recent.end);
+      const speech = (end < 0 ? recent.end : end) - begin >= minSpeech ? give(last) : null;
+      if (speech) yield speech;
+    }
+  }
+
+  /** Frees the detector. The recording itself is its opener's to close. */
+  async release(): Promise<void> {
+    await this.#detector.close();
+  }
+}

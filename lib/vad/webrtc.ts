@@ -1,0 +1,41 @@
+/// <reference path="./fvad.d.ts" />
+/** WebRTC's voice activity detector, compiled to WebAssembly. */
+import fvad from '@echogarden/fvad-wasm';
+import { OneheadError } from '../errors.js';
+import type { VoiceDetector } from './detector.js';
+
+const sampleRate = 16000;
+/** 30 ms, the longest that it takes. */
+const frame = 480;
+/** It says yes or no to each frame; the share of yes among this many (0.3 s) is steadier. */
+const steadyFrames = 10;
+
+export async function openWebRtc(mode: number): Promise<VoiceDetector> {
+  if (![0, 1, 2, 3].includes(mode)) {
+    throw new OneheadError('INVALID_ARGUMENT', `Expected vad.mode to be 0, 1, 2 or 3 but received ${mode}.`, {
+      argument: 'vad',
+    });
+  }
+  const library = await fvad();
+  const handle = library._fvad_new();
+  const buffer = library._malloc(frame * 2);
+  library._fvad_set_mode(handle, mode);
+  library._fvad_set_sample_rate(handle, sampleRate);
+  const recent = new Uint8Array(steadyFrames);
+  let count = 0;
+  return {
+    frame,
+    probability(samples) {
+      const at = buffer / 2;
+      for (let i = 0; i < frame; ++i) {
+        library.HEAP16[at + i] = Math.max(-32768, Math.min(32767, Math.round(samples[i] * 32768)));
+      }
+      recent[count++ % steadyFrames] = library._fvad_process(handle, buffer, frame) === 1 ? 1 : 0;
+      return recent.reduce((sum, voiced) => sum + voiced, 0) / Math.min(count, steadyFrames);
+    },
+    close() {
+      library._free(buffer);
+      library._fvad_free(handle);
+    },
+  };
+}

@@ -1,0 +1,62 @@
+/** The guard against invented text: words that are too long, too short or improbable beside silence. openai/whisper's transcribe. */
+import type { Segment, Word } from './types.js';
+import { usualPunctuations } from './words.js';
+
+type WordedSegment = Pick<Segment, 'start' | 'end' | 'words'>;
+
+function anomaly({ probability, start, end }: Word): number {
+  const duration = end - start;
+  const improbable = probability < 0.15 ? 1 : 0;
+  return improbable + (duration < 0.133 ? (0.133 - duration) * 15 : 0) + (duration > 2 ? duration - 2 : 0);
+}
+
+export function looksInvented(segment: WordedSegment | undefined): boolean {
+  if (!segment?.words?.length) return false;
+  const marks = usualPunctuations.prepend + usualPunctuations.append;
+  const words = segment.words.filter(({ word }) => !marks.includes(word)).slice(0, 8);
+  const score = words.reduce((sum, word) => sum + anomaly(word), 0);
+  return score >= 3 || score + 0.01 >= words.length;
+}
+
+const worded = (segments: readonly WordedSegment[]) => segments.find(({ words }) => words && words.length > 0);
+
+export interface GuardedWindow {
+  /** Seconds from the start of the audio. */
+  begin: number;
+  duration: number;
+  /** Where a whole window would end, and the audio. */
+  windowEnd: number;
+  audioEnd: number;
+  /** Where speech ended before the window. */
+  lastEnd: number;
+}
+
+/** How many segments are kept, and the second to go on from where that is another one than usual. */
+export function guard(
+  segments: readonly WordedSegment[],
+  { begin, duration, windowEnd, audioEnd, lastEnd }: GuardedWindow,
+  threshold: number,
+): { kept: number; goOn: number | null } {
+  const first = worded(segments);
+  if (first && looksInvented(first)) {
+    const gap = first.start - begin;
+    if (gap > threshold) return { kept: 0, goOn: begin + gap };
+  }
+  let before = lastEnd;
+  for (const [index, segment] of segments.entries()) {
+    if (!segment.words?.length) continue;
+    if (looksInvented(segment)) {
+      const next = worded(segments.slice(index + 1));
+      const nextStart = next ? next.words![0].start : begin + duration;
+      const silenceBefore =
+        segment.start - before > threshold || segment.start < threshold || segment.start - begin < 2;
+      const silenceAfter = nextStart - segment.end > threshold || looksInvented(next) || windowEnd - segment.end < 2;
+      if (silenceBefore && silenceAfter) {
+        const end = audioEnd - segment.end < threshold;
+        return { kept: index, goOn: end ? audioEnd : Math.max(begin + 1, segment.start) };
+      }
+    }
+    before = segment.end;
+  }
+  return { kept: segments.length, goOn: null };
+}

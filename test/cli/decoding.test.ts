@@ -1,0 +1,82 @@
+/** The command's options of search, words, long audio and lines. */
+import { readFile } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
+import type { Transcription } from '../../lib/whisper/types.js';
+import { onehead, sample, sampleText, sentence } from './command.js';
+
+const transcribe = (...args: string[]) => onehead(['transcribe', sample, '--language', 'en', ...args]);
+
+describe('transcribe', () => {
+  it.each([
+    [['--beam-size', '4', '--patience', '1.5', '--length-penalty', '0.8']],
+    [['--temperature', '0,0.4', '--best-of', '2', '--seed', '3']],
+    [['--vad']],
+    [['--batch', '2']],
+    [['--hotwords', 'Thursday', '--no-repeat-ngram-size', '5', '--repetition-penalty', '1.05']],
+    [['--compression-ratio-threshold', 'none', '--suppress-tokens', 'default,symbols']],
+    [['--stream']],
+  ])('%j gives the same words', async (args) => {
+    const { status, stdout, stderr } = await transcribe(...args);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    const words = (text: string) =>
+      text
+        .toLowerCase()
+        .replace(/[^a-z ]/g, ' ')
+        .split(/\s+/)
+        .filter(Boolean);
+    expect(words(stdout)).toEqual(words(sampleText));
+  });
+
+  it('--words gives words, --top-log-probabilities what else was likely', async () => {
+    const { stdout } = await transcribe('--words', '--top-log-probabilities', '3', '--format', 'json');
+    const { segments } = JSON.parse(stdout) as Transcription;
+    for (const { words, text, tokens, top_logprobs: top } of segments) {
+      expect(words!.map(({ word }) => word).join('')).toBe(text);
+      expect(top).toHaveLength(tokens.length);
+      expect(top![0]).toHaveLength(3);
+    }
+  });
+
+  it('--highlight-words marks the word that is said', async () => {
+    const { status, stdout } = await transcribe('--highlight-words', '--format', 'vtt');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/\n<u>We<\/u> will return on Thursday\.\n/);
+  });
+
+  it('--max-line-width and --max-line-count cut subtitles', async () => {
+    const { stdout } = await transcribe(
+      '--words',
+      '--max-line-width',
+      '14',
+      '--max-line-count',
+      '1',
+      '--format',
+      'srt',
+    );
+    const lines = stdout.split('\n').filter((line) => /[a-z]/.test(line));
+    expect(lines.length).toBeGreaterThan(6);
+    for (const line of lines) expect(line.length <= 14 || !line.includes(' ')).toBe(true);
+  });
+
+  it('--stream prints from a pipe', async () => {
+    const { status, stdout } = await onehead(['transcribe', '-', '--stream', '--language', 'en'], {
+      input: await readFile(sample),
+    });
+    expect({ status, stdout }).toEqual({ status: 0, stdout: sampleText });
+  });
+
+  it.each([
+    [['--beam-size', 'many'], 2, "Expected --beam-size to be a number but received 'many'"],
+    [['--temperature', '0,hot'], 2, 'Expected --temperature to be a number'],
+    [['--stream', '--format', 'srt'], 2, '--stream prints text'],
+    [['--beam-size', '99'], 1, 'Expected beamSize to be a whole number from 1 to 16'],
+    [['--suppress-tokens', 'music'], 1, "'default', 'symbols' or 'numerals'"],
+    [['--batch', '2', '--condition-on-previous-text'], 1, 'leave out conditionOnPreviousText'],
+    [['--timeout', '0.001'], 1, 'took longer than 1 ms'],
+  ])('%j is refused', async (args, status, message) => {
+    const result = await transcribe(...args);
+    expect(result.status).toBe(status);
+    expect(result.stderr).toMatch(sentence);
+    expect(result.stderr).toContain(message);
+  });
+});

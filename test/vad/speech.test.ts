@@ -1,0 +1,100 @@
+import { existsSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { openAudio } from '../../lib/audio/index.js';
+import { SpeechSource } from '../../lib/vad/speech.js';
+
+const heldout = new URL('../fixtures/heldout/', import.meta.url).pathname;
+const rate = 16000;
+
+async function samplesOf(file: string): Promise<Float32Array> {
+  const chunks: Float32Array[] = [];
+  for await (const chunk of (await openAudio(heldout + file)).chunks()) chunks.push(chunk);
+  return joined(chunks);
+}
+function joined(chunks: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(chunks.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    all.set(chunk, at);
+    at += chunk.length;
+  }
+  return all;
+}
+const silence = (seconds: number) => Float32Array.from({ length: seconds * rate }, (_, i) => 1e-4 * Math.sin(i * i));
+
+/** What is left of samples that arrive in chunks. */
+async function speechOf(samples: Float32Array, chunk: number, options = {}) {
+  const source = {
+    duration: null,
+    close: async () => {},
+    async *chunks() {
+      for (let at = 0; at < samples.length; at += chunk) yield samples.subarray(at, at + chunk);
+    },
+  };
+  const speech = await SpeechSource.open(source, rate, options, false);
+  const kept: Float32Array[] = [];
+  for await (const one of speech.chunks()) kept.push(one);
+  await speech.release();
+  return { speech, kept: joined(kept) };
+}
+
+describe('speech', () => {
+  it.each([480, 1000, 16000, 1_000_000])('is found between silences, in chunks of %i samples', async (chunk) => {
+    const [first, second] = [await samplesOf('02_seen.flac'), await samplesOf('01_seen.flac')];
+    const samples = joined([silence(3), first, silence(5), second, silence(4)]);
+    const { speech, kept } = await speechOf(samples, chunk, { padding: 0.3 });
+    expect(speech.pieces).toHaveLength(2);
+    expect(speech.heard).toBe(samples.length);
+    const ends = [3 * rate + first.length, 8 * rate + first.length + second.length];
+    [3 * rate, 8 * rate + first.length].forEach((begin, i) => {
+      const piece = speech.pieces[i];
+      expect(Math.abs(piece.begin - begin) / rate).toBeLessThan(0.7);
+      expect(Math.abs(piece.begin + piece.length - ends[i]) / rate).toBeLessThan(0.7);
+      // The way back is exact: each piece's samples are the recording's.
+      const place = piece.at + Math.floor(piece.length / 2);
+      const back = Math.round(speech.toRecording(place / rate, false) * rate);
+      expect(kept.subarray(place, place + 100)).toEqual(samples.subarray(back, back + 100));
+    });
+    expect(kept.length).toBe(speech.pieces.reduce((sum, { length }) => sum + length, 0));
+  });
+
+  it('has ends in the piece before and starts in the one behind where two pieces meet', async () => {
+    const [first, second] = [await samplesOf('02_seen.flac'), await samplesOf('01_seen.flac')];
+    const { speech } = await speechOf(joined([first, silence(5), second]), 4096);
+    const [a, b] = speech.pieces;
+    expect(speech.toRecording(b.at / rate, true) * rate).toBeCloseTo(a.begin + a.length, 3);
+    expect(speech.toRecording(b.at / rate, false) * rate).toBeCloseTo(b.begin, 3);
+  });
+
+  it.each([
+    ['silence', silence(6)],
+    ['nothing', new Float32Array(6 * rate)],
+    ['less than a frame', new Float32Array(100)],
+  ])('is not found in %s', async (_, samples) => {
+    const { kept } = await speechOf(samples, 1600);
+    expect(kept).toHaveLength(0);
+  });
+
+  it('keeps short pauses, and ends at longer ones', async () => {
+    const [first, second] = [await samplesOf('02_seen.flac'), await samplesOf('01_seen.flac')];
+    const samples = joined([first, silence(1.5), second]);
+    expect((await speechOf(samples, 1600, { minSilence: 2.5 })).speech.pieces).toHaveLength(1);
+    expect((await speechOf(samples, 1600, { minSilence: 0.8, padding: 0.1 })).speech.pieces).toHaveLength(2);
+  });
+
+  it.each([
+    [{ detector: 'klingon' }, "Expected vad.detector to be 'webrtc' or 'silero'"],
+    [{ mode: 7 }, 'Expected vad.mode to be 0, 1, 2 or 3'],
+    [{ minSilence: -1 }, 'Expected vad.minSilence to be a number from 0'],
+    [{ detector: 'silero' }, "Silero's model file is needed as vad.model, but none was given"],
+    [{ detector: 'silero', model: '/no/such.onnx' }, 'there is no /no/such.onnx'],
+  ])('refuses %o', async (options, message) => {
+    await expect(speechOf(silence(1), 1600, options)).rejects.toThrow(message);
+  });
+
+  const installed = existsSync(new URL('../../node_modules/onnxruntime-node', import.meta.url));
+  it.skipIf(installed)('says which package Silero needs', async () => {
+    const options = { detector: 'silero', model: new URL(import.meta.url).pathname };
+    await expect(speechOf(silence(1), 1600, options)).rejects.toThrow('npm install onnxruntime-node');
+  });
+});

@@ -1,0 +1,71 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Whisper } from '../../lib/whisper/whisper.js';
+import { readTensors, referenceFolder, storedWindows } from './stored.js';
+
+const expected = JSON.parse(readFileSync(`${referenceFolder}base/expected.json`, 'utf8')) as { languages: string[] };
+const windows = storedWindows(readTensors(`${referenceFolder}base/expected.safetensors`));
+/** The two windows of the reference, each of two seconds, one after the other. */
+const both = Float32Array.from([...windows[0], ...windows[1]]);
+
+describe('language', () => {
+  let whisper: Whisper;
+  let batching: Whisper;
+  beforeAll(async () => {
+    whisper = await Whisper.load(`${referenceFolder}base`, { dtype: 'float32', threads: 2 });
+    batching = await Whisper.load(`${referenceFolder}base`, { dtype: 'float32', threads: 2, batch: 2 });
+  });
+  afterAll(() => {
+    whisper.dispose();
+    batching.dispose();
+  });
+  const unsure = { languageDetectionThreshold: 1 };
+  /** A random model is sure of nothing, and skips what it takes for silence. */
+  const options = { ...unsure, noSpeechThreshold: null, temperature: 0, maxNewTokens: 8, timestamps: 'none' } as const;
+
+  it('is the most probable one of a window, with the probabilities of all', async () => {
+    const { language, probability, probabilities } = await whisper.detectLanguage(windows[0]);
+    expect(language).toBe(expected.languages[0]);
+    expect(Object.keys(probabilities).sort()).toEqual(['de', 'en', 'zh']);
+    expect(Object.values(probabilities).reduce((a, b) => a + b, 0)).toBeCloseTo(1, 5);
+    expect(probability).toBe(Math.max(...Object.values(probabilities)));
+  });
+
+  it('is averaged over several windows, unless one is sure', async () => {
+    const one = await whisper.detectLanguage(both, { languageDetectionWindows: 1, ...unsure });
+    const two = await whisper.detectLanguage(both, { languageDetectionWindows: 2, ...unsure });
+    const second = await whisper.detectLanguage(both.subarray(32000), { languageDetectionWindows: 1, ...unsure });
+    for (const code of ['de', 'en', 'zh']) {
+      const mean = (one.probabilities[code] + second.probabilities[code]) / 2;
+      expect(Math.abs(two.probabilities[code] - mean)).toBeLessThan(0.05);
+    }
+    const early = await whisper.detectLanguage(both, { languageDetectionWindows: 2, languageDetectionThreshold: 0 });
+    expect(early.probabilities).toEqual(one.probabilities);
+  });
+
+  it('is that of the whole recording, sequential and batched alike', async () => {
+    const { language } = await whisper.detectLanguage(both, { languageDetectionWindows: 2, ...unsure });
+    const chosen = { ...options, languageDetectionWindows: 2 };
+    expect((await whisper.transcribe(both, chosen)).language).toBe(language);
+    expect((await batching.transcribe(both, { ...chosen, vad: false })).language).toBe(language);
+  });
+
+  it('is told for each window on request', async () => {
+    for (const one of [whisper, batching]) {
+      const { segments } = await one.transcribe(both, { ...options, languagePerSegment: true, vad: false });
+      expect(segments.length).toBeGreaterThan(1);
+      expect(segments[0].language).toBe(expected.languages[0]);
+      for (const { language } of segments) expect(['de', 'en', 'zh']).toContain(language);
+    }
+    const { segments } = await whisper.transcribe(both, options);
+    expect(segments[0].language).toBeUndefined();
+  });
+
+  it('cannot be detected by a model for English alone, or from nothing', async () => {
+    using english = await Whisper.load(`${referenceFolder}english`, { threads: 1 });
+    await expect(english.detectLanguage(windows[0])).rejects.toMatchObject({ code: 'NOT_SUPPORTED' });
+    await expect(whisper.detectLanguage(both, { languageDetectionWindows: 0 })).rejects.toThrow(
+      'Expected languageDetectionWindows to be a whole number from 1',
+    );
+  });
+});

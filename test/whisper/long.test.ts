@@ -1,0 +1,209 @@
+/** Long recordings: one window after the other, many at once, and as they are heard. */
+import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { setTimeout } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type AudioInput, openAudio } from '../../lib/audio/index.js';
+import { readAhead } from '../../lib/whisper/ahead.js';
+import type { PartialText, Segment, TranscribeOptions } from '../../lib/whisper/types.js';
+import { Whisper } from '../../lib/whisper/whisper.js';
+
+const folder = new URL('../fixtures/heldout/', import.meta.url).pathname;
+const { files } = JSON.parse(readFileSync(`${folder}expected.json`, 'utf8')) as {
+  files: { file: string; timestamps: { text: string } }[];
+};
+/** Of a recording of the bundled model, what it says. */
+const textOf = (name: string): string => files.find(({ file }) => file.startsWith(name))!.timestamps.text.trim();
+const long = `${folder}12_long_seen.flac`;
+const english = { language: 'en' } as const;
+
+describe('long recordings', () => {
+  let whisper: Whisper;
+  let batching: Whisper;
+  beforeAll(async () => {
+    whisper = await Whisper.load(undefined, { dtype: 'float32', threads: 2 });
+    batching = await Whisper.load(undefined, { dtype: 'float32', threads: 2, batch: 3 });
+  });
+  afterAll(() => {
+    whisper.dispose();
+    batching.dispose();
+  });
+
+  async function streamed(audio: AudioInput, options: TranscribeOptions = {}): Promise<Segment[]> {
+    const segments: Segment[] = [];
+    for await (const segment of whisper.stream(audio, { ...english, ...options })) segments.push(segment);
+    return segments;
+  }
+  const words = (segments: readonly Segment[]) =>
+    segments
+      .map(({ text }) => text)
+      .join('')
+      .trim();
+
+  it('come out whole and alike: sequential, batched, streamed, with silence left out', async () => {
+    const sequential = await whisper.transcribe(long, english);
+    expect(sequential.text.trim()).toBe(textOf('12_long_seen'));
+    const others = {
+      batched: (await batching.transcribe(long, english)).segments,
+      'batched without vad': (await batching.transcribe(long, { ...english, vad: false })).segments,
+      'sequential on a model for batches': (await batching.transcribe(long, { ...english, batched: false })).segments,
+      'batched by one': (await whisper.transcribe(long, { ...english, batched: true })).segments,
+      vad: (await whisper.transcribe(long, { ...english, vad: true })).segments,
+      streamed: await streamed(long),
+    };
+    for (const [name, segments] of Object.entries(others)) {
+      expect(words(segments), name).toBe(sequential.text.trim());
+      expect(segments.map(({ id }) => id)).toEqual(segments.map((_, i) => i));
+      segments.forEach(({ start, end }, i) => {
+        expect(Math.abs(start - sequential.segments[i].start), name).toBeLessThan(0.2);
+        expect(Math.abs(end - sequential.segments[i].end), name).toBeLessThan(0.2);
+      });
+    }
+  });
+
+  it('have the recording’s times where silence was left out', async () => {
+    const chunks: Float32Array[] = [];
+    for await (const chunk of (await openAudio(`${folder}02_seen.flac`)).chunks()) chunks.push(chunk);
+    const speech = Float32Array.from(chunks.flatMap((chunk) => Array.from(chunk)));
+    const samples = new Float32Array(speech.length + 60 * 16000);
+    samples.set(speech, 41 * 16000);
+    const alone = await whisper.transcribe(speech, english);
+    const { segments, duration } = await whisper.transcribe(samples, { ...english, vad: true });
+    expect(words(segments)).toBe(alone.text.trim());
+    expect(duration).toBeCloseTo(samples.length / 16000, 3);
+    expect(segments[0].start).toBeCloseTo(41 + alone.segments[0].start, 0);
+    expect(segments[0].end).toBeCloseTo(41 + alone.segments[0].end, 0);
+    expect((await batching.transcribe(samples, english)).segments[0].start).toBeCloseTo(segments[0].start, 0);
+  });
+
+  it.each([{ vad: true }, { batched: true }, { batched: true, vad: false }])(
+    'of silence, hum and noise give no words: %o',
+    async (options) => {
+      const length = 12 * 16000;
+      const sounds = {
+        silence: () => 0,
+        hum: (i: number) => 0.1 * Math.sin((2 * Math.PI * 50 * i) / 16000),
+        noise: (i: number) => 0.02 * Math.sin(i * i * 12.9898),
+      };
+      for (const sound of Object.values(sounds)) {
+        const samples = Float32Array.from({ length }, (_, i) => sound(i));
+        expect(await whisper.transcribe(samples, { ...english, ...options })).toMatchObject({ text: '', duration: 12 });
+      }
+    },
+  );
+
+  it('yield their first segments before the audio has ended', async () => {
+    const bytes = await readFile(long);
+    let ended = false;
+    async function* slow() {
+      // Three quarters at once, the rest once the first segment is there.
+      yield bytes.subarray(0, bytes.length * 0.75);
+      while (!heard) await setTimeout(5);
+      yield bytes.subarray(bytes.length * 0.75);
+      ended = true;
+    }
+    let heard = false;
+    const texts: string[] = [];
+    for await (const { text } of whisper.stream(slow(), english)) {
+      if (texts.length === 0) expect(ended).toBe(false);
+      heard = true;
+      texts.push(text);
+    }
+    expect(texts.join('').trim()).toBe(textOf('12_long_seen'));
+  });
+
+  it('show the text of the window under way', async () => {
+    const partials: PartialText[] = [];
+    const segments = await streamed(long, { onPartial: (partial) => partials.push(partial) });
+    const first = partials.filter(({ start }) => start === 0).map(({ text }) => text);
+    expect(first.length).toBeGreaterThan(1);
+    first.forEach((text, i) => {
+      if (i > 0) expect(text.startsWith(first[i - 1])).toBe(true);
+    });
+    expect(segments[0].text.startsWith(first[0].slice(0, 8))).toBe(true);
+  });
+
+  it('show what was heard so far of a window that is not whole', async () => {
+    const partials: PartialText[] = [];
+    await streamed(`${folder}02_seen.flac`, { onPartial: (partial) => partials.push(partial), partialInterval: 1 });
+    expect(partials.at(-1)!.text.trim()).toBe(textOf('02_seen'));
+    const short = partials.some(({ text }) => text.length < textOf('02_seen').length);
+    expect(short).toBe(true);
+  });
+
+  it('end with their consumer, and close what they read', async () => {
+    let closed = false;
+    const bytes = await readFile(long);
+    const source = new ReadableStream<Uint8Array>({
+      start(controller) {
+        controller.enqueue(new Uint8Array(bytes)); // and then nothing more, for ever
+      },
+      cancel() {
+        closed = true;
+      },
+    });
+    for await (const _ of whisper.stream(source, english)) break;
+    expect(closed).toBe(true);
+    expect(await whisper.transcribe(`${folder}02_seen.flac`, english)).toHaveProperty('text');
+  });
+
+  it.each([false, true])('are given up when they take too long, and when aborted; batched: %s', async (batched) => {
+    const options = { ...english, batched };
+    await expect(whisper.transcribe(long, { ...options, timeout: 30 })).rejects.toMatchObject({ code: 'TIMED_OUT' });
+    await expect(streamed(long, { ...options, timeout: 30 })).rejects.toMatchObject({ code: 'TIMED_OUT' });
+    const signal = AbortSignal.timeout(40);
+    await expect(whisper.transcribe(long, { ...options, signal })).rejects.toThrow('aborted');
+    expect((await whisper.transcribe(long, options)).text.trim()).toBe(textOf('12_long_seen'));
+  });
+
+  it('report progress up to the end', async () => {
+    for (const options of [{}, { batched: true }, { vad: true }]) {
+      const seen: number[] = [];
+      await whisper.transcribe(long, { ...english, ...options, onProgress: ({ processed }) => seen.push(processed) });
+      expect(seen).toEqual([...seen].sort((a, b) => a - b));
+      expect(seen.at(-1)).toBeGreaterThan(29);
+    }
+  });
+
+  it('honour prompts, beams and fallback in batches, or refuse', async () => {
+    const options = { ...english, beamSize: 2, hotwords: 'library', prompt: 'A talk.', carryPrompt: true };
+    const { text } = await batching.transcribe(long, options);
+    expect(text.trim().split(' ').length).toBeGreaterThan(30);
+    await expect(batching.transcribe(long, { ...english, conditionOnPreviousText: true })).rejects.toThrow(
+      'leave out conditionOnPreviousText, or set batched to false',
+    );
+    await expect(whisper.transcribe(long, { ...english, timeout: -1 })).rejects.toThrow('Expected timeout to be');
+  });
+});
+
+describe('reading ahead', () => {
+  async function* numbers(count: number, seen: number[]) {
+    for (let i = 0; i < count; ++i) {
+      seen.push(i);
+      yield i;
+    }
+  }
+  it('gives the same, no more than so much ahead', async () => {
+    const seen: number[] = [];
+    const got: number[] = [];
+    for await (const value of readAhead(numbers(20, seen), 4, () => 1)) {
+      await setTimeout(1);
+      got.push(value);
+      expect(seen.length - got.length).toBeLessThanOrEqual(4);
+    }
+    expect(got).toEqual(Array.from({ length: 20 }, (_, i) => i));
+  });
+
+  it('passes errors on, behind what came before', async () => {
+    const got: number[] = [];
+    async function* failing() {
+      yield 1;
+      throw new Error('broken');
+    }
+    const read = async () => {
+      for await (const value of readAhead(failing(), 9, () => 1)) got.push(value);
+    };
+    await expect(read()).rejects.toThrow('broken');
+    expect(got).toEqual([1]);
+  });
+});
