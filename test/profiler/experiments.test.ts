@@ -54,7 +54,7 @@ describe.each(experimentNames)('%s', (name) => {
     }
     for (const chart of charts(result)) {
       const svg = await toSvg(chart);
-      expect(svg).toMatch(/^<svg [\s\S]*<\/svg>\s*$/);
+      expect(svg).toMatch(/^<svg [^>]*><title>[^<]+<\/title>[\s\S]*<\/svg>\s*$/);
       expect(svg).not.toMatch(/undefined|NaN/);
     }
   });

@@ -59,6 +59,10 @@ export async function ensureRenderer(): Promise<void> {
   await load();
 }
 
+/** Text as XML and HTML hold it. */
+export const escaped = (text: string): string =>
+  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+
 /** The chart as a standalone SVG document. */
 export async function toSvg({ title, spec }: Chart): Promise<string> {
   const { vega, vegaLite } = await load();
@@ -69,7 +73,8 @@ export async function toSvg({ title, spec }: Chart): Promise<string> {
   });
   const view = new vega.View(vega.parse(compiled), { renderer: 'none' });
   try {
-    return await view.toSVG();
+    // A name for those who hear the page.
+    return (await view.toSVG()).replace(/^<svg [^>]*>/, (tag) => `${tag}<title>${escaped(title)}</title>`);
   } finally {
     view.finalize();
   }

@@ -5,7 +5,7 @@ import { OneheadError } from '../../errors.js';
 import { experiments, type ExperimentName } from '../experiments/index.js';
 import type { ExperimentResult } from '../result.js';
 import { type Chart, describeRun, type Table, toMarkdown } from './figures.js';
-import { toSvg } from './render.js';
+import { escaped, toSvg } from './render.js';
 
 interface Section {
   name: string;
@@ -16,9 +16,6 @@ interface Section {
   tables: Table[];
   charts: (Chart & { svg: string })[];
 }
-
-const escaped = (text: string): string =>
-  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
 
 function settingsLine(settings: Record<string, unknown>): string {
   const write = (value: unknown) =>
