@@ -1,6 +1,6 @@
 """What do shared key/value heads cost? Trains the same checkpoint further with several numbers of them, and measures on the way.
 
-    python compare_heads.py CHECKPOINT DATA TOKENIZER OUTPUT [--steps 5000] [--snapshots 5] [--processes 4]
+    python compare_heads.py CHECKPOINT DATA TOKENIZER OUTPUT [--steps 5000] [--snapshots 5] [--sentences 160] [--processes 4]
 
 Every variant gets the same batches, the same number of steps and the same learning rates; the control keeps all its heads. Each runs in
 a process of its own, and goes on after an interruption. Word error rates go to OUTPUT/heads.json, the networks are OUTPUT/VARIANT/last.pt.
@@ -30,14 +30,15 @@ def train(variant: str, arguments) -> None:
         encoder, decoder, cross = VARIANTS[variant]
         call("convert_heads.py", arguments.checkpoint, start, "--encoder", encoder, "--decoder", decoder, "--cross", cross)
     call("train.py", arguments.data, arguments.tokenizer, folder, "--from", start, "--steps", arguments.steps, "--rate", arguments.rate,
-         "--warmup", 100, "--ranks", 1, "--frames", arguments.frames, "--snapshot", arguments.steps // arguments.snapshots,
+         "--warmup", 100, "--ranks", 1, "--parts", 1, "--frames", arguments.frames, "--snapshot", arguments.steps // arguments.snapshots,
          "--seed", 2)
 
 
 def measure(checkpoint: Path, arguments) -> dict:
     report = checkpoint.with_suffix(".json")
     if not report.exists():
-        call("evaluate.py", checkpoint, arguments.data, "--tokenizer", arguments.tokenizer, "--quick", "--output", report)
+        call("evaluate.py", checkpoint, arguments.data, "--tokenizer", arguments.tokenizer, "--quick", "--sentences", arguments.sentences,
+             "--output", report)
     return json.loads(report.read_text())
 
 
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=3000, help="10 ms frames of audio in a step")
     parser.add_argument("--rate", type=float, default=3e-4, help="highest learning rate")
     parser.add_argument("--snapshots", type=int, default=5, help="how often to measure")
+    parser.add_argument("--sentences", type=int, default=160, help="of the held-out ones, to measure with")
     parser.add_argument("--processes", type=int, default=4, help="trainings or measurements at a time")
     arguments = parser.parse_args()
     with ThreadPoolExecutor(arguments.processes) as pool:

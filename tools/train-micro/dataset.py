@@ -23,6 +23,8 @@ FIRST_TIMESTAMP = 50  # steps of 20 ms: a window's first timestamp is 1.00 s at 
 IGNORED = -100  # cross-entropy's mark of a position without a label
 SHORT, PACKED, FULL = "short", "packed", "full"
 MIX = {SHORT: 0.30, PACKED: 0.57, FULL: 0.13}
+# From this share of the training on, what is heard is altered less often: by this factor.
+CALM_FROM, CALM = 0.75, 0.4
 
 
 class Tokens:
@@ -97,9 +99,9 @@ class Batches(torch.utils.data.Dataset):
         kind = random.Random(f"{self.seed} {step}").choices(list(MIX), MIX.values())[0]
         rng = random.Random(f"{self.seed} {step} {part}")
         torch.manual_seed(rng.getrandbits(60))
-        return (number, kind, *self.make(kind, rng))
+        return (number, kind, *self.make(kind, rng, CALM if number >= CALM_FROM * self.count else 1.0))
 
-    def make(self, kind: str, rng: random.Random):
+    def make(self, kind: str, rng: random.Random, altered: float):
         corpus, number = self.corpus, len(self.corpus.entries)
         low, high = 0, number
         if kind == SHORT:  # utterances of about one length, in the shortest window that holds them
@@ -111,10 +113,10 @@ class Batches(torch.utils.data.Dataset):
             width = WINDOW_FRAMES if kind == FULL or rng.random() < 0.55 else rng.choice([480, 560, 640, 720, 800])
         size = max(2, min(64, self.frames // width))
         stretch = torch.empty(size).uniform_(0.93, 1.0 if kind == PACKED else 1.08)
-        stretch[torch.rand(size) < 0.4] = 1
+        stretch[torch.rand(size) >= 0.6 * altered] = 1
         mel = torch.full((size, width, 80), SILENCE)
         spoken = [self.compose(kind, rng, mel[row], float(stretch[row]), low, high) for row in range(size)]
-        mel = self.augment(mel, spoken, stretch, rng)
+        mel = self.augment(mel, spoken, stretch, altered, rng)
         offsets = self.offsets(kind, width, size, rng)
         rows = [self.targets(spoken[row], offsets[row], float(stretch[row]), rng) for row in range(size)]
         longest = (max(len(tokens) for tokens, _, _ in rows) + 7) // 8 * 8
@@ -169,21 +171,22 @@ class Batches(torch.utils.data.Dataset):
             at += length + (rng.randint(8, 60) if rng.random() < 0.8 else rng.randint(60, 150))
         return found
 
-    def augment(self, mel: torch.Tensor, spoken: list[list[Spoken]], stretch: torch.Tensor, rng: random.Random) -> torch.Tensor:
+    def augment(self, mel: torch.Tensor, spoken: list[list[Spoken]], stretch: torch.Tensor, altered: float,
+                rng: random.Random) -> torch.Tensor:
         """[batch, frames, 80]: warped in time and frequency, in noise, at any loudness, with masks; scaled as Whisper does."""
         size, width, mels = mel.shape
         scale, shift = torch.empty(size).uniform_(0.95, 1.06), torch.empty(size).uniform_(-1.2, 1.2)
-        plain = torch.rand(size) < 0.4
+        plain = torch.rand(size) >= 0.6 * altered
         scale[plain], shift[plain] = 1, 0
         across = (torch.arange(mels)[None] * scale[:, None] + shift[:, None] + 0.5) / mels * 2 - 1
         along = (torch.arange(width)[None] * stretch[:, None] + 0.5) / width * 2 - 1
         grid = torch.stack([across[:, None, :].expand(size, width, mels), along[:, :, None].expand(size, width, mels)], -1)
         mel = F.grid_sample(mel[:, None], grid, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]
         for row in range(size):  # music and the like behind 16 % of the speech, 9 to 40 dB below its loudest point
-            if spoken[row] and rng.random() < 0.16:
+            if spoken[row] and rng.random() < 0.16 * altered:
                 behind = self.corpus.noise(rng, width)
                 mel[row] = power_sum(mel[row], behind + (mel[row].max() - behind.max() - rng.uniform(0.9, 4.0)))
-        noisy = torch.rand(size) < 0.4
+        noisy = torch.rand(size) < 0.4 * altered
         if count := int(noisy.sum()):
             loudest = mel[noisy].amax((1, 2))
             level = torch.where(loudest < -5, 0.0, loudest) - torch.empty(count).uniform_(1.8, 5.5)
@@ -194,7 +197,7 @@ class Batches(torch.utils.data.Dataset):
             mel[noisy] = power_sum(mel[noisy], noise)
         mel = normalize((mel + torch.empty(size, 1, 1).uniform_(-1.5, 0.6)).clamp_min(SILENCE))
         for row in range(size):
-            if rng.random() < 0.3:
+            if rng.random() < 0.3 * altered:
                 mean = mel[row].mean()
                 for _ in range(rng.randint(1, 2)):
                     start = rng.randint(0, 72)

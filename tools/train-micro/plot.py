@@ -1,6 +1,6 @@
 """Draws the figures of the model cards.
 
-    python plot.py curve LOG.jsonl OUTPUT.svg            loss against time
+    python plot.py curve LOG.jsonl OUTPUT.svg            loss against what was seen, from train.py's log
     python plot.py voices REPORT.json OUTPUT.svg         word error rate by voice, from evaluate.py's report
     python plot.py heads HEADS.json OUTPUT.svg           word error rate against time, from compare_heads.py's
 """
@@ -23,14 +23,15 @@ NAMES = {"multi-head": "multi-head control", "multi-query-decoder": "multi-query
 
 
 def curve(path: Path, axes) -> None:
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    # After an interruption steps come again: the later ones count.
+    lines = {line["step"]: line for line in map(json.loads, path.read_text().splitlines())}
     for kind, label in (("packed", "several utterances in a window"), ("full", "one in a whole window"), ("short", "one in a short window")):
-        points = [(line["seconds"] / 60, line[kind]) for line in lines if kind in line]
+        points = [(line["windows"] / 1000, line[kind]) for line in lines.values() if kind in line]
         axes.plot(*zip(*points), label=label, linewidth=1.2)
-    axes.set(xlabel="minutes of training", ylabel="cross-entropy, nats a token", yscale="log")
+    axes.set(xlabel="thousand windows of training", ylabel="cross-entropy, nats a token", yscale="log")
     axes.grid(alpha=0.3, which="both")
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:.2g}")
     axes.legend(frameon=False)
 
 
