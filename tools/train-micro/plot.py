@@ -43,15 +43,17 @@ def voices(path: Path, axes) -> None:
     axes.bar_label(bars, fmt="%.1f", padding=3)
     axes.set(xlabel="word error rate, %")
     axes.legend([plt.Rectangle((0, 0), 1, 1, color=colour) for colour in (KNOWN_COLOUR, UNSEEN_COLOUR)],
-                ["in training", "never in training"], frameon=False, loc="upper right")
+                ["in training", "not in this training"], frameon=False, loc="upper right")
 
 
 def heads(path: Path, axes) -> None:
     for variant, points in json.loads(path.read_text()).items():
         axes.plot([point["seconds"] / 60 for point in points[1:]], [point["known"] for point in points[1:]], marker="o", markersize=4,
-                  label=f"{NAMES[variant]} ({points[0]['known']:.1f} % before)")
-    axes.set(xlabel="minutes of further training on one core", ylabel="word error rate, known voices, %")
-    axes.set_ylim(bottom=0)
+                  label=NAMES[variant])
+    axes.set(xlabel="minutes of further training on one core", ylabel="word error rate, known voices, %", yscale="log")
+    axes.set_ylim(1, 100)
+    axes.set_yticks([1, 2, 5, 10, 20, 50, 100], [1, 2, 5, 10, 20, 50, 100])
+    axes.yaxis.set_minor_formatter("")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
 
