@@ -1,0 +1,77 @@
+"""What do shared key/value heads cost? Trains the same checkpoint further with several numbers of them, and measures on the way.
+
+    python compare_heads.py CHECKPOINT DATA TOKENIZER OUTPUT [--steps 5000] [--snapshots 5] [--sentences 160] [--processes 4]
+
+Every variant gets the same batches, the same number of steps and the same learning rates; the control keeps all its heads. Each runs in
+a process of its own, and goes on after an interruption. Word error rates go to OUTPUT/heads.json, the networks are OUTPUT/VARIANT/last.pt.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).parent
+# Key/value heads of the encoder, of the decoder's self-attention and of its cross-attention.
+VARIANTS = {"multi-head": (4, 4, 4), "multi-query-decoder": (4, 1, 1), "multi-query": (1, 1, 1), "two-heads": (2, 2, 2)}
+
+
+def call(script: str, *arguments) -> None:
+    subprocess.run([sys.executable, HERE / script, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+
+
+def train(variant: str, arguments) -> None:
+    folder = arguments.output / variant
+    folder.mkdir(parents=True, exist_ok=True)
+    start = folder / "step-000000.pt"
+    if not start.exists():
+        encoder, decoder, cross = VARIANTS[variant]
+        call("convert_heads.py", arguments.checkpoint, start, "--encoder", encoder, "--decoder", decoder, "--cross", cross)
+    call("train.py", arguments.data, arguments.tokenizer, folder, "--from", start, "--steps", arguments.steps, "--rate", arguments.rate,
+         "--warmup", 100, "--ranks", 1, "--parts", 1, "--frames", arguments.frames, "--snapshot", arguments.steps // arguments.snapshots,
+         "--seed", 2)
+
+
+def measure(checkpoint: Path, arguments) -> dict:
+    report = checkpoint.with_suffix(".json")
+    if not report.exists():
+        call("evaluate.py", checkpoint, arguments.data, "--tokenizer", arguments.tokenizer, "--quick", "--sentences", arguments.sentences,
+             "--output", report)
+    return json.loads(report.read_text())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("data", type=Path, help="folder of synthesize.py")
+    parser.add_argument("tokenizer", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--frames", type=int, default=3000, help="10 ms frames of audio in a step")
+    parser.add_argument("--rate", type=float, default=3e-4, help="highest learning rate")
+    parser.add_argument("--snapshots", type=int, default=5, help="how often to measure")
+    parser.add_argument("--sentences", type=int, default=160, help="of the held-out ones, to measure with")
+    parser.add_argument("--processes", type=int, default=4, help="trainings or measurements at a time")
+    arguments = parser.parse_args()
+    with ThreadPoolExecutor(arguments.processes) as pool:
+        list(pool.map(lambda variant: train(variant, arguments), VARIANTS))
+        found = {variant: sorted((arguments.output / variant).glob("step-*.pt")) for variant in VARIANTS}
+        reports = dict(zip(sum(found.values(), []), pool.map(lambda path: measure(path, arguments), sum(found.values(), []))))
+    seconds = {variant: {line["step"]: line["seconds"] for line in map(json.loads, open(arguments.output / variant / "log.jsonl"))}
+               for variant in VARIANTS}
+    result = {}
+    for variant, checkpoints in found.items():
+        result[variant] = []
+        for path in checkpoints:
+            step, report = int(path.stem.removeprefix("step-")), reports[path]
+            result[variant].append(dict(step=step, seconds=seconds[variant].get(step, 0.0), known=report["known voices"]["words"],
+                                        voices={name: figures["words"] for name, figures in report["voices"].items()}))
+    (arguments.output / "heads.json").write_text(json.dumps(result, indent=1) + "\n")
+    for variant, points in result.items():
+        print(f"{variant:20}", *(f"{point['known']:6.2f}" for point in points))
+
+
+if __name__ == "__main__":
+    main()

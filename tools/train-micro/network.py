@@ -1,0 +1,156 @@
+"""Whisper for training: the names of Hugging Face's state dict, any number of key/value heads, windows of any length.
+
+transformers' own encoder insists on whole windows of 1000 frames; most training utterances are shorter, and cost less this way.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+LETTERS = {letter: index + 1 for index, letter in enumerate("abcdefghijklmnopqrstuvwxyz' ")}  # of the CTC head, 0 is its blank
+
+
+@dataclass
+class Shape:
+    width: int = 128
+    heads: int = 4
+    encoder_layers: int = 4
+    decoder_layers: int = 2
+    vocabulary: int = 1186
+    encoder_kv_heads: int = 4
+    decoder_kv_heads: int = 4
+    cross_kv_heads: int = 4
+    mels: int = 80
+    audio_positions: int = 500
+    text_positions: int = 192
+
+    @property
+    def head_size(self) -> int:
+        return self.width // self.heads
+
+
+class Attention(nn.Module):
+    def __init__(self, width: int, heads: int, kv_heads: int):
+        super().__init__()
+        self.heads, self.kv_heads, self.size = heads, kv_heads, width // heads
+        self.k_proj = nn.Linear(width, kv_heads * self.size, bias=False)
+        self.v_proj = nn.Linear(width, kv_heads * self.size)
+        self.q_proj = nn.Linear(width, width)
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x, memory=None, causal=False):
+        """x [batch, targets, width] attends to itself or to memory [batch, sources, width]."""
+        memory = x if memory is None else memory
+        q, k, v = (layer(of).unflatten(-1, (-1, self.size)).transpose(1, 2)  # [batch, heads, positions, size]
+                   for layer, of in ((self.q_proj, x), (self.k_proj, memory), (self.v_proj, memory)))
+        if self.kv_heads != self.heads:
+            k, v = (t.repeat_interleave(self.heads // self.kv_heads, 1) for t in (k, v))
+        if x.dtype == torch.bfloat16 and x.device.type == "cpu":
+            # The backward pass of torch's flash attention on a CPU is three to four times slower in bfloat16 than in float32.
+            if causal or k.shape[2] > 300:
+                out = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=causal).to(x.dtype)
+            else:
+                out = torch.softmax((q * self.size**-0.5) @ k.transpose(-1, -2), -1) @ v
+        else:
+            out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        return self.out_proj(out.transpose(1, 2).flatten(2))
+
+
+class Layer(nn.Module):
+    """Self-attention, in the decoder cross-attention, and a feed-forward part, each added to what it got."""
+
+    def __init__(self, width: int, heads: int, kv_heads: int, cross_kv_heads: int | None = None):
+        super().__init__()
+        self.self_attn = Attention(width, heads, kv_heads)
+        self.self_attn_layer_norm = nn.LayerNorm(width)
+        if cross_kv_heads is not None:
+            self.encoder_attn = Attention(width, heads, cross_kv_heads)
+            self.encoder_attn_layer_norm = nn.LayerNorm(width)
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+        self.final_layer_norm = nn.LayerNorm(width)
+
+    def forward(self, x, encoded=None):
+        x = x + self.self_attn(self.self_attn_layer_norm(x), causal=encoded is not None)
+        if encoded is not None:
+            x = x + self.encoder_attn(self.encoder_attn_layer_norm(x), encoded)
+        return x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
+
+
+def sinusoids(positions: int, width: int) -> torch.Tensor:
+    step = math.log(10000) / (width // 2 - 1)
+    angles = torch.arange(positions)[:, None] * torch.exp(-step * torch.arange(width // 2))[None]
+    return torch.cat([angles.sin(), angles.cos()], 1)
+
+
+class Encoder(nn.Module):
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.conv1 = nn.Conv1d(shape.mels, shape.width, 3, padding=1)
+        self.conv2 = nn.Conv1d(shape.width, shape.width, 3, stride=2, padding=1)
+        self.embed_positions = nn.Embedding(shape.audio_positions, shape.width)
+        self.embed_positions.weight.data = sinusoids(shape.audio_positions, shape.width)
+        self.embed_positions.weight.requires_grad = False
+        self.layers = nn.ModuleList(Layer(shape.width, shape.heads, shape.encoder_kv_heads) for _ in range(shape.encoder_layers))
+        self.layer_norm = nn.LayerNorm(shape.width)
+
+    def forward(self, mel, offsets):
+        """mel [batch, 80, frames]; offsets [batch]: the position that each window's first frame has."""
+        x = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
+        x = x + self.embed_positions.weight[offsets[:, None] + torch.arange(x.shape[1], device=x.device)]
+        for layer in self.layers:
+            x = layer(x)
+        return self.layer_norm(x)
+
+
+class Decoder(nn.Module):
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.embed_tokens = nn.Embedding(shape.vocabulary, shape.width)
+        self.embed_positions = nn.Embedding(shape.text_positions, shape.width)
+        self.layers = nn.ModuleList(Layer(shape.width, shape.heads, shape.decoder_kv_heads, shape.cross_kv_heads)
+                                    for _ in range(shape.decoder_layers))
+        self.layer_norm = nn.LayerNorm(shape.width)
+
+    def forward(self, tokens, encoded):
+        x = self.embed_tokens(tokens) + self.embed_positions.weight[: tokens.shape[1]]
+        for layer in self.layers:
+            x = layer(x, encoded)
+        return F.linear(self.layer_norm(x), self.embed_tokens.weight)
+
+
+class Whisper(nn.Module):
+    """`model.*` is Whisper; the CTC head reads letters off the encoder, which teaches it to listen, and is dropped at export."""
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.shape = shape
+        self.model = nn.Module()
+        self.model.encoder, self.model.decoder = Encoder(shape), Decoder(shape)
+        self.ctc = nn.Linear(shape.width, len(LETTERS) + 1)
+        for name, parameter in self.named_parameters():
+            if "conv" in name or "encoder.embed_positions" in name:
+                continue
+            if parameter.dim() >= 2:
+                nn.init.normal_(parameter, std=0.02 if "embed" in name else min(0.06, 0.7 / math.sqrt(parameter.shape[1])))
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
+
+    def forward(self, mel, offsets, tokens):
+        encoded = self.model.encoder(mel, offsets)
+        return self.model.decoder(tokens, encoded), self.ctc(encoded)
+
+
+def save(path, network: Whisper, **more) -> None:
+    torch.save(dict(shape=asdict(network.shape), weights=network.state_dict(), **more), path)
+
+
+def load(path) -> tuple[Whisper, dict]:
+    """The network of a checkpoint, and all else that was stored with it."""
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    network = Whisper(Shape(**stored.pop("shape")))
+    network.load_state_dict(stored.pop("weights"))
+    return network, stored

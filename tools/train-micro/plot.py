@@ -1,0 +1,73 @@
+"""Draws the figures of the model cards.
+
+    python plot.py curve LOG.jsonl OUTPUT.svg            loss against what was seen, from train.py's log
+    python plot.py voices REPORT.json OUTPUT.svg         word error rate by voice, from evaluate.py's report
+    python plot.py heads HEADS.json OUTPUT.svg           word error rate against time, from compare_heads.py's
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+matplotlib.rcParams |= {"svg.hashsalt": "onehead", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+import matplotlib.pyplot as plt  # noqa: E402
+
+from synthesize import HELD_OUT_NATURAL, UNSEEN  # noqa: E402
+
+KNOWN_COLOUR, UNSEEN_COLOUR = "#3b6ea5", "#c8702a"
+NAMES = {"multi-head": "multi-head control", "multi-query-decoder": "multi-query decoder", "multi-query": "multi-query everywhere",
+         "two-heads": "2 key/value heads everywhere"}
+
+
+def curve(path: Path, axes) -> None:
+    # After an interruption steps come again: the later ones count.
+    lines = {line["step"]: line for line in map(json.loads, path.read_text().splitlines())}
+    for kind, label in (("packed", "several utterances in a window"), ("full", "one in a whole window"), ("short", "one in a short window")):
+        points = [(line["windows"] / 1000, line[kind]) for line in lines.values() if kind in line]
+        axes.plot(*zip(*points), label=label, linewidth=1.2)
+    axes.set(xlabel="thousand windows of training", ylabel="cross-entropy, nats a token", yscale="log")
+    axes.grid(alpha=0.3, which="both")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:.2g}")
+    axes.legend(frameon=False)
+
+
+def voices(path: Path, axes) -> None:
+    report = json.loads(path.read_text())["voices"]
+    order = sorted(report, key=lambda name: report[name]["words"], reverse=True)
+    colours = [UNSEEN_COLOUR if name in (UNSEEN, HELD_OUT_NATURAL) else KNOWN_COLOUR for name in order]
+    bars = axes.barh(order, [report[name]["words"] for name in order], color=colours)
+    axes.bar_label(bars, fmt="%.1f", padding=3)
+    axes.set(xlabel="word error rate, %")
+    axes.legend([plt.Rectangle((0, 0), 1, 1, color=colour) for colour in (KNOWN_COLOUR, UNSEEN_COLOUR)],
+                ["in training", "not in this training"], frameon=False, loc="upper right")
+
+
+def heads(path: Path, axes) -> None:
+    for variant, points in json.loads(path.read_text()).items():
+        axes.plot([point["seconds"] / 60 for point in points[1:]], [point["known"] for point in points[1:]], marker="o", markersize=4,
+                  label=NAMES[variant])
+    axes.set(xlabel="minutes of further training on one core", ylabel="word error rate, known voices, %", yscale="log")
+    axes.set_ylim(1, 100)
+    axes.set_yticks([1, 2, 5, 10, 20, 50, 100], [1, 2, 5, 10, 20, 50, 100])
+    axes.yaxis.set_minor_formatter("")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=["curve", "voices", "heads"])
+    parser.add_argument("source", type=Path)
+    parser.add_argument("output", type=Path)
+    arguments = parser.parse_args()
+    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    dict(curve=curve, voices=voices, heads=heads)[arguments.kind](arguments.source, axes)
+    figure.savefig(arguments.output, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""Trains the network, from scratch or further.
+
+    python train.py DATA TOKENIZER OUTPUT --steps 20000 [--from CHECKPOINT] [--ranks 3] [--rate 1e-3]
+
+A step's gradient is the mean over several parts, which do not depend on who computes them. On a CPU ranks, processes of one thread each,
+share the parts out among themselves; with CUDA there is one rank (then --parts 1 is best), and loaders prepare its batches. Either way the
+arithmetic is bfloat16, on a copy of float32 weights that the optimizer keeps. OUTPUT gets `log.jsonl`, a numbered checkpoint every
+`--snapshot` steps, and `last.pt` with the optimizer's state, from which the same command goes on after an interruption.
+"""
+
+import argparse
+import copy
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as distributed
+import torch.nn.functional as F
+from torch.multiprocessing import get_context, spawn
+
+from dataset import Batches, Corpus, Tokens
+from export import read_network
+from network import Shape, Whisper, load, save
+
+FINAL_RATE = 0.02  # of the highest
+MATRIX_RATE = 3  # times the other weights' rate
+
+
+def losses(network: Whisper, mel, offsets, tokens, labels, letters) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy of the decoder, and CTC of the encoder over the rows whose whole text is known."""
+    logits, letter_logits = network(mel, offsets, tokens)
+    text = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100)
+    rows = [row for row, known in enumerate(letters) if known is not None]
+    if not rows:
+        return text, text.new_zeros(())
+    known = [letters[row] for row in rows]
+    # On a GPU too: cuDNN's CTC takes no targets of length 0, and this one is small.
+    log_probs = letter_logits[rows].float().log_softmax(-1).transpose(0, 1)
+    ctc = F.ctc_loss(log_probs, torch.tensor(sum(known, []), dtype=torch.long, device=mel.device),
+                     torch.full((len(rows),), log_probs.shape[0]), torch.tensor([len(one) for one in known]), zero_infinity=True)
+    return text, ctc
+
+
+def rate_at(step: int, arguments) -> float:
+    """Warm-up, then half a cosine down to a fiftieth."""
+    warm = min(1.0, (step + 1) / arguments.warmup)
+    cosine = 0.5 * (1 + math.cos(math.pi * step / arguments.steps))
+    final = arguments.final_rate
+    return arguments.rate * warm * (final + (1 - final) * cosine)
+
+
+def make_optimizers(network: Whisper) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices, AdamW for the rest."""
+    trained = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    matrices = [p for name, p in trained if p.dim() == 2 and ".layers." in name]
+    rest = [p for name, p in trained if not (p.dim() == 2 and ".layers." in name)]
+    return [torch.optim.Muon(matrices, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.0, foreach=True)]
+
+
+class Trainer:
+    """One rank: gathers gradients of the parts of a step that it was given, then takes the step together with the others."""
+
+    def __init__(self, rank: int, arguments):
+        self.rank, self.arguments = rank, arguments
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.last = arguments.output / "last.pt"
+        self.state: dict = {}
+        if self.last.exists():
+            network, self.state = load(self.last)
+        elif arguments.start:
+            network = read_network(arguments.start)
+        else:
+            network = Whisper(Shape())
+        self.network = network.to(self.device)
+        self.working = copy.deepcopy(self.network).bfloat16()
+        self.masters = [p for p in self.network.parameters() if p.requires_grad]
+        self.copies = [p for p in self.working.parameters() if p.requires_grad]
+        for master in self.masters:
+            master.grad = torch.zeros_like(master)
+        self.optimizers = make_optimizers(self.network)
+        for optimizer, stored in zip(self.optimizers, self.state.get("optimizers", [])):
+            optimizer.load_state_dict(stored)
+        self.step, self.windows = self.state.get("step", 0), self.state.get("windows", 0)
+        self.windows_here = 0  # of the step, in this rank
+        self.begin = time.time() - self.state.get("seconds", 0.0)
+        self.sums: dict[str, list[float]] = {}
+        self.log = open(arguments.output / "log.jsonl", "a") if rank == 0 else None
+
+    def accumulate(self, kind, mel, offsets, tokens, labels, letters) -> None:
+        """Adds the gradients of one part."""
+        mel, offsets, tokens, labels = (t.to(self.device, non_blocking=True) for t in (mel.bfloat16(), offsets, tokens, labels))
+        text, ctc = losses(self.working, mel, offsets, tokens, labels, letters)
+        (text + (0.2 if self.step < self.arguments.steps / 2 else 0.1) * ctc).backward()
+        for master, low in zip(self.masters, self.copies):
+            if low.grad is not None:
+                master.grad += low.grad.float()
+                low.grad = None
+        self.windows_here += len(tokens)
+        self.sums.setdefault(kind, []).append(text.item())
+        self.sums.setdefault("ctc", []).append(ctc.item())
+
+    def average(self) -> None:
+        """Makes the sums of gradients the mean over all parts of the step."""
+        flat = torch.cat([*(master.grad.flatten() for master in self.masters), self.masters[0].new_tensor([self.windows_here])])
+        if self.arguments.ranks > 1:
+            distributed.all_reduce(flat)
+        self.windows += int(flat[-1])
+        self.windows_here = 0
+        flat = flat[:-1] / self.arguments.parts
+        for master, grad in zip(self.masters, flat.split([p.numel() for p in self.masters])):
+            master.grad.copy_(grad.view_as(master))
+
+    def finish(self) -> None:
+        """Takes the step; afterwards gradients are zero."""
+        self.average()
+        norm = torch.nn.utils.clip_grad_norm_(self.masters, 1.0, foreach=True)
+        rate = rate_at(self.step, self.arguments)
+        for optimizer, factor in zip(self.optimizers, (MATRIX_RATE, 1)):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
+            if torch.isfinite(norm):
+                optimizer.step()
+            optimizer.zero_grad(set_to_none=False)
+        with torch.no_grad():
+            torch._foreach_copy_(self.copies, self.masters)
+        self.step += 1
+        if self.rank == 0:
+            self.report(rate)
+
+    def report(self, rate: float) -> None:
+        progress = dict(step=self.step, seconds=round(time.time() - self.begin, 1), windows=self.windows)
+        if self.step % 100 == 0:
+            means = {name: round(sum(values) / len(values), 4) for name, values in self.sums.items()}
+            print(json.dumps(progress | dict(rate=round(rate, 7), **means)), file=self.log, flush=True)
+            self.sums = {}
+        if self.step % self.arguments.snapshot == 0 or self.step == self.arguments.steps:
+            save(self.arguments.output / f"step-{self.step:06}.pt", self.network, **progress)
+            temporary = self.last.with_suffix(".tmp")
+            save(temporary, self.network, optimizers=[optimizer.state_dict() for optimizer in self.optimizers], **progress)
+            os.replace(temporary, self.last)
+
+
+def claims(counter, first: int, end: int):
+    """Numbers of parts that no other rank has: one that is faster gets more of them, so that none waits long."""
+    while True:
+        with counter.get_lock():
+            number = first + counter.value
+            counter.value += 1
+        if number >= end:
+            return
+        yield number
+
+
+def run(rank: int, arguments, counter) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(arguments.seed)
+    if arguments.ranks > 1:
+        distributed.init_process_group("gloo", init_method=f"file://{arguments.output.resolve()}/meeting-{os.getppid()}",
+                                       rank=rank, world_size=arguments.ranks)
+    trainer, parts, gpu = Trainer(rank, arguments), arguments.parts, torch.cuda.is_available()
+    batches = Batches(Corpus(arguments.data), Tokens(arguments.tokenizer), arguments.frames // parts, parts, arguments.seed,
+                      arguments.steps * parts)
+    numbers = claims(counter, trainer.step * parts, arguments.steps * parts)
+    loader = torch.utils.data.DataLoader(batches, batch_size=None, sampler=list(numbers) if gpu else numbers,
+                                         num_workers=arguments.loaders if gpu else 0, pin_memory=gpu)
+    for number, *batch in loader:
+        while trainer.step < number // parts:
+            trainer.finish()
+        trainer.accumulate(*batch)
+    while trainer.step < arguments.steps:
+        trainer.finish()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of synthesize.py")
+    parser.add_argument("tokenizer", type=Path, help="folder of make_tokenizer.py, or a model that has one")
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--from", dest="start", type=Path, help="checkpoint or model folder to start with, instead of random weights")
+    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
+    parser.add_argument("--final-rate", type=float, default=FINAL_RATE, help="the last learning rate, as a share of the highest")
+    parser.add_argument("--warmup", type=int, default=300, help="steps")
+    parser.add_argument("--frames", type=int, default=16000, help="10 ms frames of audio in a step")
+    parser.add_argument("--parts", type=int, default=8, help="batches that make a step, divided over the ranks")
+    parser.add_argument("--snapshot", type=int, default=1000, help="steps between checkpoints")
+    parser.add_argument("--ranks", type=int, default=4, help="processes on a CPU")
+    parser.add_argument("--loaders", type=int, default=8, help="processes that prepare batches for a GPU")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    counter = get_context("spawn").Value("q", 0)
+    if torch.cuda.is_available() or arguments.ranks == 1:
+        arguments.ranks = 1
+        run(0, arguments, counter)
+    else:
+        spawn(run, (arguments, counter), nprocs=arguments.ranks)
+
+
+if __name__ == "__main__":
+    main()
