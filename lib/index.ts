@@ -53,3 +53,4 @@ export type {
   Word,
 } from './whisper/types.js';
 export { Whisper } from './whisper/whisper.js';
+export type { Attempt } from './whisper/windows.js';

@@ -20,6 +20,8 @@ interface Wanted {
   keyValueHeads?: number;
   causal?: boolean;
   append?: unknown;
+  source?: unknown;
+  scores?: unknown;
   algorithm?: 'auto' | AttentionVariantName;
 }
 
@@ -34,7 +36,7 @@ export function dispatch(
   device: string,
   query: Given,
   key: Given,
-  { heads, keyValueHeads = heads, causal, append, algorithm: wanted = 'auto' }: Wanted,
+  { heads, keyValueHeads = heads, causal, append, source, scores, algorithm: wanted = 'auto' }: Wanted,
 ): AttentionVariantName {
   // Plain JavaScript may pass what is no tensor.
   const [queryShape, keyShape] = [query?.shape ?? [], key?.shape ?? []];
@@ -64,6 +66,8 @@ export function dispatch(
     keys: keyShape[length],
     causal,
     append: append !== undefined,
+    indexed: source !== undefined,
+    scores: scores !== undefined,
   };
   if (!floating.includes(given.dtype) || contradictions(given).length > 0) return algorithm;
   const reasons = notSupportedReasons(algorithm, given);

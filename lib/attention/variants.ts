@@ -109,6 +109,10 @@ export interface AttentionCase {
   causal?: boolean;
   /** New rows are appended to a cache. */
   append?: boolean;
+  /** The cache is reordered by index: `source`. */
+  indexed?: boolean;
+  /** The scores of chosen heads are given out, as word times want them. */
+  scores?: boolean;
 }
 
 interface Kind {
@@ -179,6 +183,12 @@ export function notSupportedReasons(algorithm: AttentionVariantName, given: Atte
   }
   if ((algorithm === 'multi-query' || algorithm === 'multi-query-1') && keyValueHeads !== 1) {
     reasons.push(`'${algorithm}' is for a single key/value head, not for ${keyValueHeads}.`);
+  }
+  if (given.scores && (algorithm === 'multi-query' || algorithm === 'multi-query-1')) {
+    reasons.push(`'${algorithm}' gives out no scores of single heads.`);
+  }
+  if (given.indexed && algorithm !== 'split-kv') {
+    reasons.push(`'${algorithm}' takes no cache that is reordered by index.`);
   }
   return reasons;
 }

@@ -235,7 +235,7 @@ export class Operations {
       scoreHeads: scores?.heads,
       scorePosition: scores?.position,
       ...options,
-      algorithm: dispatch(this.#device, query, key, { append, ...options }),
+      algorithm: dispatch(this.#device, query, key, { append, scores, ...options }),
     });
   }
 

@@ -62,6 +62,13 @@ describe('attention variants', () => {
     }
   });
 
+  it('say which give out scores, and which read a cache by index', () => {
+    const able = (given: Partial<AttentionCase>) =>
+      names.filter((name) => notSupportedReasons(name, { ...decodeStep, ...given }).length === 0);
+    expect(able({ scores: true })).toEqual(['multi-head', 'memory-efficient', 'split-kv']);
+    expect(able({ indexed: true })).toEqual(['split-kv']);
+  });
+
   it.each<[string, AttentionVariantName, Partial<AttentionCase>, string[]]>([
     [
       'several key/value heads in multi-query',
