@@ -37,7 +37,7 @@ function(onehead_cpu_instruction_set name isa variant)
 endfunction()
 
 onehead_cpu_instruction_set(portable portable portableVariant)
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND NOT ONEHEAD_EMULATION)  # whose CPU backend is not used
   set(ONEHEAD_AVX2 -mavx2 -mfma -mf16c)
   set(ONEHEAD_AVX512 ${ONEHEAD_AVX2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
   onehead_cpu_instruction_set(avx2 avx2 avx2Variant ${ONEHEAD_AVX2})
