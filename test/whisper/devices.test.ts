@@ -61,11 +61,13 @@ describe.each(cases)('$name on $device with $batch windows at once', ({ director
 });
 
 it.runIf(hasCuda)(
-  'transcribes on a CUDA device as on the CPU',
+  'transcribes on a CUDA device as on the CPU, words and all',
   async () => {
     const transcribe = async (device: string) => {
       using whisper = await Whisper.load(undefined, { device, dtype: 'float32' });
-      const { timings: _, ...transcription } = await whisper.transcribe(`${folder}02_seen.flac`);
+      const { timings: _, ...transcription } = await whisper.transcribe(`${folder}02_seen.flac`, {
+        wordTimestamps: true,
+      });
       return transcription;
     };
     const [cpu, cuda] = [await transcribe('cpu'), await transcribe(cudaKind)];
@@ -75,6 +77,7 @@ it.runIf(hasCuda)(
         ...segment,
         avg_logprob: expect.closeTo(segment.avg_logprob, 4),
         no_speech_prob: expect.closeTo(segment.no_speech_prob, 4),
+        words: segment.words?.map((word) => ({ ...word, probability: expect.closeTo(word.probability, 3) })),
       })),
     });
     expect(cuda).toEqual(rounded(cpu));
