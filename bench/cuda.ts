@@ -139,6 +139,37 @@ async function measureEncoder(name: string, batch: number) {
   }
 }
 
+/** Streaming attention alone at large-v3's encoder, and torch's. Microseconds; null where there is no torch. */
+async function measureStreaming(batch: number) {
+  const [positions, heads] = [1500, 20];
+  using device = new Device(kind);
+  const random = Float32Array.from({ length: batch * positions * heads * 64 }, (_, i) => Math.sin(i * i));
+  const [query, key, value, output] = [0, 1, 2, 3].map(() =>
+    device.tensor(dtype, [batch, positions, heads * 64], random),
+  );
+  const calls = kind === 'cpu' ? 1 : 20;
+  using program = device.record('attention', (ops) => {
+    for (let i = 0; i < calls; ++i) ops.attention(query, key, value, { heads, algorithm: 'memory-efficient', output });
+  });
+  const samples: number[] = [];
+  for (let i = 0; i < 7; ++i) samples.push((await program.time()) / calls);
+  const target = kind === 'cpu' ? 'cpu' : 'cuda';
+  const shape = ['--batch', String(batch), '--heads', String(heads), '--positions', String(positions)];
+  const torch = spawnSync(
+    values.python,
+    ['bench/peers/sdpa.py', ...shape, '--device', target, '--dtype', dtype, '--calls', String(calls)],
+    { encoding: 'utf8', cwd: root },
+  );
+  const microseconds = median(samples);
+  const operations = 4 * batch * heads * positions ** 2 * 64;
+  return {
+    batch,
+    microseconds,
+    percentOfCeiling: (100 * operations) / (microseconds * 1e-6) / ceilings.operationsPerSecond,
+    torch: torch.status === 0 ? Number(torch.stdout) : null,
+  };
+}
+
 /** Milliseconds from features to so many forced tokens, and of the encoder alone. */
 async function measureOurs(checkpoint: string, batch: number) {
   const model = await WhisperModel.load(checkpoint, { device: kind, dtype, batch });
@@ -255,6 +286,25 @@ if (parts.includes('encoder')) {
   }
 }
 
+const attention = [];
+if (parts.includes('encoder')) {
+  console.log(`\n${cells(['streaming attention', 20], ['batch', 6])}        us  torch sdpa  % of the product ceiling`);
+  for (const batch of kind === 'cpu' ? [1] : [1, 8]) {
+    const row = await measureStreaming(batch);
+    attention.push(row);
+    const { microseconds, torch, percentOfCeiling } = row;
+    console.log(
+      cells(
+        ['20 heads, 1500', 20],
+        [String(batch), 6],
+        [microseconds, 9],
+        [torch ?? Number.NaN, 11],
+        [percentOfCeiling, 9],
+      ),
+    );
+  }
+}
+
 const peers = [];
 if (parts.includes('peers')) {
   console.log(
@@ -293,6 +343,7 @@ const result = {
   kernels,
   steps,
   encoders,
+  attention,
   peers,
 };
 const name = (cuda.devices[0]?.name ?? kind).toLowerCase().replace(/[^a-z0-9]+/g, '-');
