@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- decode`: searches, batches and words, beside transformers where --python has it, in one run on the same pinned cores. Prints a
- * table of milliseconds a token and window, stores JSON.
+ * table of milliseconds a token and window (the best of the repeats), stores JSON.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
  * `npm run soak`: transcriptions of mixed kinds, some cancelled, one after another; memory after each tenth is stored as JSON and as a plot.
- * Exit status 1 when memory grew: the last fifth's mean over a twentieth above the first fifth's, after each kind was done once.
+ * Exit status 1 when memory grew: the last fifth's mean over a twentieth above the third fifth's; before that allocators settle.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -101,7 +101,7 @@ for (const whisper of models) whisper.dispose();
 
 const mean = (list) => list.reduce((sum, { rss }) => sum + rss, 0) / list.length;
 const fifth = Math.ceil(points.length / 5);
-const growth = mean(points.slice(-fifth)) / mean(points.slice(0, fifth)) - 1;
+const growth = mean(points.slice(-fifth)) / mean(points.slice(2 * fifth, 3 * fifth)) - 1;
 
 /** Lines over the number of transcriptions, as SVG. */
 function plot() {
