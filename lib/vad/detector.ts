@@ -12,7 +12,7 @@ export interface VoiceDetector {
 export interface VadOptions {
   /** 'webrtc' (the default) needs nothing; 'silero' needs the package onnxruntime-node and a `model`. */
   detector?: 'webrtc' | 'silero';
-  /** Silero's model, an .onnx file of version 4 or later. */
+  /** Silero's model, an .onnx file of version 5 or later. */
   model?: string;
   /** WebRTC's aggressiveness, 0 to 3: how surely a frame must be speech; 3 by default. */
   mode?: number;

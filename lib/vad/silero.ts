@@ -7,13 +7,13 @@ import type { VoiceDetector } from './detector.js';
 interface Tensor {
   data: Float32Array;
 }
+interface Session {
+  inputNames: readonly string[];
+  run(feeds: Record<string, Tensor>): Promise<Record<string, Tensor>>;
+  release(): Promise<void>;
+}
 interface Runtime {
-  InferenceSession: {
-    create(
-      path: string,
-      options: object,
-    ): Promise<{ run(feeds: Record<string, Tensor>): Promise<Record<string, Tensor>>; release(): Promise<void> }>;
-  };
+  InferenceSession: { create(path: string, options: object): Promise<Session> };
   Tensor: new (type: string, data: Float32Array | BigInt64Array, shape: readonly number[]) => Tensor;
 }
 
@@ -38,7 +38,21 @@ export async function openSilero(model: string | undefined): Promise<VoiceDetect
       { argument: 'vad', cause },
     );
   });
-  const session = await runtime.InferenceSession.create(model, { intraOpNumThreads: 1, interOpNumThreads: 1 });
+  const unusable = (cause?: unknown) =>
+    new OneheadError(
+      'INVALID_ARGUMENT',
+      `${model} is not Silero's model of version 5 or later; download silero_vad.onnx from its makers, or use the detector 'webrtc'.`,
+      { argument: 'vad', cause },
+    );
+  const session = await runtime.InferenceSession.create(model, { intraOpNumThreads: 1, interOpNumThreads: 1 }).catch(
+    (cause: unknown) => {
+      throw unusable(cause);
+    },
+  );
+  if (!['input', 'state', 'sr'].every((input) => session.inputNames.includes(input))) {
+    await session.release();
+    throw unusable();
+  }
   const rate = new runtime.Tensor('int64', BigInt64Array.of(16000n), []);
   let state = new runtime.Tensor('float32', new Float32Array(256), stateShape);
   const given = new Float32Array(context + frame);
