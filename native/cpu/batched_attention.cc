@@ -15,6 +15,7 @@
 // covers both, so heads or positions become a second batch dimension that shares the keys.
 #include "batched_attention.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace onehead::cpu {
@@ -30,19 +31,21 @@ struct Rows {
   std::byte* at(int64_t b, int64_t row) const { return data + b * batchStride + row * rowStride; }
 };
 
-/** Copies `count` rows of each sequence, to row start[b] and on. */
+/** Copies `count` rows of each sequence, to row start[b] and on, as far as they fit. */
 struct CopyRows {
   int64_t batch, count;
   size_t width;  // bytes
   Rows from, to;
   const int32_t* start;  // null: 0
+  int64_t capacity;      // rows of a sequence that there is room for
 };
 
 void copyRows(const CopyRows& a, const Team& team) {
   Share share(a.batch * a.count, team);
   for (int64_t i = share.begin; i < share.end; ++i) {
     int64_t b = i / a.count, row = i % a.count;
-    std::memcpy(a.to.at(b, row + (a.start ? a.start[b] : 0)), a.from.at(b, row), a.width);
+    int64_t place = row + (a.start ? std::clamp<int64_t>(a.start[b], 0, a.capacity) : 0);
+    if (place < a.capacity) std::memcpy(a.to.at(b, place), a.from.at(b, row), a.width);
   }
 }
 
@@ -206,7 +209,8 @@ class BatchedAttention {
     return reinterpret_cast<T*>(resolve_(t));
   }
   CopyRows copy(const Tensor& from, const Rows& to, const int32_t* start) {
-    return {o_.batch(), o_.queries(), size_t(from.columns() * element_), rows(from), to, start};
+    const int64_t capacity = start ? o_.keys() : o_.queries();
+    return {o_.batch(), o_.queries(), size_t(from.columns() * element_), rows(from), to, start, capacity};
   }
   void append(const Tensor& from, const Tensor& to) {
     kernel("append", copy(from, rows(to), at<int32_t>(*o_.start)), copyRows);

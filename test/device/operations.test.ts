@@ -242,6 +242,27 @@ describe.each(devices)('$name', ({ kind, open, dtypes }) => {
       },
     );
 
+    it.each(supported([1, 3].map((queries) => ({ queries, keys: 8, heads: 2, keyValueHeads: 1, headSize: 16 }))))(
+      '$algorithm attention of $queries positions whose start is outside of the cache touches nothing beside it',
+      async ({ algorithm, layout, queries, keys, heads, keyValueHeads, headSize }) => {
+        const batch = 3;
+        const width = heads * headSize;
+        const { query, key, value } = fusedProduct(layout, batch, queries, width, headSize);
+        const [k, v] = [2, 3].map((seed) => someSequences(layout, batch, keys, headSize, seed));
+        const start = device.tensor('int32', [batch], Int32Array.from([-5, keys, 2 ** 30]));
+        const output = sequences(layout, batch, queries, width, new Float32Array(batch * queries * width));
+        await run(device, output.tensor, (ops) => {
+          const append = { key: key.tensor, value: value.tensor };
+          const options = { heads, keyValueHeads, causal: true, start, append, algorithm, output: output.tensor };
+          ops.attention(query.tensor, k.tensor, v.tensor, options);
+        });
+        // The first sequence's rows go to the beginning, the others' have no place.
+        k.values.set(key.values.subarray(0, queries * headSize));
+        expect(await k.read()).toEqual(k.values);
+        expect((await output.read()).every(Number.isFinite)).toBe(true);
+      },
+    );
+
     it('embeds tokens and their positions', async () => {
       const [batch, width] = [2, 48];
       const table = given([10, width], 1);

@@ -6,10 +6,10 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-// A is Attention or Softmax.
+// A is Attention or Softmax. Whatever the device's memory says, nothing outside of the cache is touched.
 template <typename A>
 static inline int64_t startOf(const A& a, int64_t b) {
-  return a.start ? a.start[b] : 0;
+  return a.start ? least(most(int64_t(a.start[b]), 0), a.keys) : 0;
 }
 
 /** Keys that query i of sequence b sees. */
@@ -42,11 +42,11 @@ static inline float* scoresOf(const Attention& a, int64_t b, int64_t query, int6
   return a.scores + ((row * a.scoreRows + place) * a.scoreWidth + column) * a.keys;
 }
 
-/** Copies channels [first, last) of new rows [begin, end) of sequence b into the cache. */
+/** Copies channels [first, last) of new rows [begin, end) of sequence b into the cache, as far as they fit. */
 template <typename T>
 static inline void appendRows(const Attention& a, int64_t b, int64_t begin, int64_t end, int64_t first, int64_t last) {
   const int64_t start = startOf(a, b);
-  for (int64_t i = begin; i < end; ++i) {
+  for (int64_t i = begin; i < least(end, a.keys - start); ++i) {
     const int64_t from = b * a.newBatchStride + i * a.newRowStride + first;
     T* key = const_cast<T*>(rowOf<T>(a.k, b, start + i)) + first;
     T* value = const_cast<T*>(rowOf<T>(a.v, b, start + i)) + first;

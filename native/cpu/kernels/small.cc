@@ -12,7 +12,7 @@ void embedRows(const Embed& a, const Team& team) {
   for (int64_t row = share.begin; row < share.end; ++row) {
     const int64_t b = row / a.count;
     const int64_t place = a.start[b] + row % a.count;
-    int64_t token = a.tokens[b * a.tokenStride + place];
+    int64_t token = a.tokens[b * a.tokenStride + least(most(place, 0), a.tokenStride - 1)];
     if (token < 0 || token >= a.vocabulary) token = 0;
     const T* word = table + token * a.width;
     const float* position = a.positionEmbedding + least(most(place, 0), a.positions - 1) * a.width;

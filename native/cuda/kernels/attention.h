@@ -5,6 +5,11 @@
 
 namespace onehead::cuda {
 
+/** Where a sequence's new rows begin. Whatever the device's memory says, nothing outside of the cache is touched. */
+__device__ inline int startOf(const AttentionArguments& a, int64_t b) {
+  return a.start ? int(least<int64_t>(most(a.start[b], 0), a.keys)) : 0;
+}
+
 /** The keys that query `i` of a sequence sees: 0 ... this - 1. */
 __device__ inline int visibleKeys(const AttentionArguments& a, int start, int64_t i) {
   return a.causal ? int(least<int64_t>(a.keys, start + i + 1)) : int(a.keys);

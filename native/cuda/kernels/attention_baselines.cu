@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(128) softmaxKernel(const __grid_constant__ Sof
   const int64_t rows = a.heads * a.queries, b = row / rows, inside = row % rows;
   if (b >= a.batch) return;
   const int64_t i = s.queryFirst ? inside / a.heads : inside % a.queries;
-  const int64_t limit = visibleKeys(a, a.start ? a.start[b] : 0, i);
+  const int64_t limit = visibleKeys(a, startOf(a, b), i);
   const float* scores = s.scores + row * s.stride;
   T* weights = static_cast<T*>(s.weights) + row * s.stride;
   if (float* to = scoresOf(a, b, i, s.queryFirst ? inside % a.heads : inside / a.queries))

@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(threads) decodeKernel(const __grid_constant__ 
   const int size = int(a.headSize), part = int(partialSize(size)), chunk = lane % lanes * vector;
   letNextStart();
   waitForPrevious();
-  const int start = a.start ? a.start[b] : 0, limit = visibleKeys(a, start, 0);
+  const int start = startOf(a, b), limit = visibleKeys(a, start, 0);
   const int perSplit = int(divideUp<int64_t>(divideUp<int64_t>(limit, gridDim.x), leastKeys) * leastKeys);
   const int splits = int(divideUp(limit, perSplit));
   if (split >= splits) return;

@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   const int row0 = rowTile * S::rows, lastRow = least(row0 + S::rows, rows) - 1;
   letNextStart();
   waitForPrevious();
-  const int start = a.start ? a.start[b] : 0;
+  const int start = startOf(a, b);
 
   // New rows join the cache; each split has its share of them.
   if (a.newKey.data && rowTile == 0) {

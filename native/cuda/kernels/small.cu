@@ -69,8 +69,8 @@ __global__ void copyRowsKernel(const __grid_constant__ CopyRowsArguments c) {
     const int64_t row = at / c.width, column = at % c.width;
     int64_t to = rowOffset(c.yRows, row) + column;
     if (c.start) {
-      const int64_t first = c.start[row / c.startInner];
-      if (first < 0 || first + row % c.startInner >= c.startRows) continue;
+      const int64_t first = most(c.start[row / c.startInner], 0);
+      if (first + row % c.startInner >= c.startRows) continue;
       to += first * c.startStride;
     }
     storeAs(c.y, c.yType, to, loadAs(c.x, c.xType, rowOffset(c.xRows, row) + column));
