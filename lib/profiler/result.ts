@@ -32,16 +32,15 @@ export interface ExperimentResult {
 
 const format = 'onehead-profile-1';
 
-/** Seven digits are more than any clock tells. */
-const rounded = (_: string, value: unknown): unknown =>
-  typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(7)) : value;
-
-/** Writes results whole or not at all, so that an interrupt leaves the file before. */
+/**
+ * Writes results whole or not at all, so that an interrupt leaves the file before. Every digit is kept: a report made from the file
+ * rounds as the one made at once did.
+ */
 export async function writeResults(file: string, experiments: readonly ExperimentResult[]): Promise<void> {
   const temporary = `${file}.${process.pid}.partial`;
   try {
     // A row a line, more or less: strings hold no line breaks.
-    const text = JSON.stringify({ format, experiments }, rounded, 1).replace(/\n {5,}/g, '');
+    const text = JSON.stringify({ format, experiments }, null, 1).replace(/\n {5,}/g, '');
     await writeFile(temporary, `${text}\n`);
     await rename(temporary, file);
   } catch (cause) {

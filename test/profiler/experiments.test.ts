@@ -236,12 +236,8 @@ describe('result files', () => {
     const result = await run('generate');
     await writeResults(file, [result]);
     const [read] = await readResults(file);
-    expect({ ...read, rows: [] }).toEqual({ ...result, rows: [] });
-    read.rows.forEach((row, i) => {
-      expect({ ...row, time: null, figures: {} }).toEqual({ ...result.rows[i], time: null, figures: {} });
-      expect(row.time!.median / result.rows[i].time!.median).toBeCloseTo(1, 6);
-      expect(row.figures.parameters).toBe(result.rows[i].figures.parameters);
-    });
+    // To the last digit, or a report from the file would round another way.
+    expect(read).toEqual(result);
     expect(await readdir(join(file, '..'))).toEqual(['r.json']);
     const csv = toCsv([result]);
     const [head, first] = csv.split('\r\n');
