@@ -118,6 +118,7 @@ describe.each(devices)('$name', ({ kind, open, dtypes }) => {
       supported([
         { batch: 1, queries: 1, keys: 150, heads: 6, keyValueHeads: 6, headSize: 64 },
         { batch: 2, queries: 1, keys: 33, heads: 4, keyValueHeads: 1, headSize: 32 },
+        { batch: 2, queries: 1, keys: 33, heads: 4, keyValueHeads: 4, headSize: 32 },
         { batch: 2, queries: 37, keys: 53, heads: 4, keyValueHeads: 2, headSize: 64 },
         { batch: 2, queries: 37, keys: 53, heads: 4, keyValueHeads: 1, headSize: 64 },
         { batch: 3, queries: 3, keys: 20, heads: 6, keyValueHeads: 1, headSize: 48 },

@@ -49,6 +49,12 @@ __global__ void readUnwritten(float* y) {
   y[threadIdx.x] = shared[threadIdx.x];
 }
 
+__global__ void loadGlobalFromShared(float* y) {
+  ONEHEAD_SHARED(float, shared);
+  shared[threadIdx.x] = 1;
+  y[threadIdx.x] = loadFresh(shared + threadIdx.x);
+}
+
 int failures = 0;
 
 void expect(bool fine, const char* what) {
@@ -100,5 +106,6 @@ int main() {
   expect(run(writeBehind, 0, threads).failed, "a write behind an allocation is a failure");
   expect(run(writeBehind, 0, -1).failed, "a write before an allocation is a failure");
   expect(run(writeBehindShared, shared).failed, "a write behind shared memory is a failure");
+  expect(run(loadGlobalFromShared, shared).failed, "an instruction for global memory on shared memory is a failure");
   return failures > 0;
 }

@@ -134,6 +134,7 @@ void Executor::run(dim3 index, dim3 grid, dim3 threads, size_t sharedBytes, cons
   body_ = &body;
   alive_ = count;
   arrived_ = 0;
+  misplaced_ = false;
   random_ = index.x * 2654435761u + index.y * 40503u + index.z + 1;
   for (size_t w = 0; w < warps; ++w) {
     warps_[w].alive = std::min(warpSize, count - int(w) * warpSize);
@@ -166,6 +167,7 @@ void Executor::run(dim3 index, dim3 grid, dim3 threads, size_t sharedBytes, cons
   currentExecutor = outer;
   if (alive_ > 0)
     throw std::runtime_error("threads of a block wait for each other forever: a barrier or collective not all reach");
+  if (misplaced_) throw std::runtime_error("a load from global memory was given an address in shared memory");
   for (size_t i = sharedBytes; i < sharedBytes + 16; ++i)
     if (shared_[i] != std::byte(0xff)) throw std::runtime_error("a block wrote behind its shared memory");
 }

@@ -106,6 +106,11 @@ class Executor {
   int lane() const { return current_ % warpSize; }
   Fiber& fiber() { return fibers_[size_t(current_)]; }
   std::byte* shared() { return shared_; }
+  /** For instructions that take global memory only, where a GPU would fault. */
+  void requireGlobal(const void* address) {
+    const auto* byte = static_cast<const std::byte*>(address);
+    misplaced_ |= byte >= sharedMemory_.data() && byte < sharedMemory_.data() + sharedMemory_.size();
+  }
 
   dim3 blockIndex, blockSize, gridSize;
 
@@ -129,6 +134,7 @@ class Executor {
   const std::function<void()>* body_ = nullptr;
   int current_ = 0, arrived_ = 0, generation_ = 0, alive_ = 0;
   uint32_t random_ = 1;
+  bool misplaced_ = false;
 };
 
 /** The executor of the calling OS thread while it runs a block. */

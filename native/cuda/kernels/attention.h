@@ -36,10 +36,32 @@ __device__ inline float* scoresOf(const AttentionArguments& a, int64_t b, int64_
   if (place < 0 || place >= a.scoreRows || column < 0 || column >= a.scoreWidth) return nullptr;
   return a.scores + ((row * a.scoreRows + place) * a.scoreWidth + column) * a.keys;
 }
+
 constexpr float naturalLog2 = 0.69314718055994531f;  // scores are kept in base 2
 
 /** Elements of a partial result: weighted values, then the highest score (base 2) and the sum of weights. */
 __host__ __device__ inline int64_t partialSize(int64_t headSize) { return headSize + 2; }
+
+/** Partial results joined; `value` is one element of the weighted values, not yet divided by the sum. */
+struct JoinedParts {
+  float highest = -infinity, sum = 0, value = 0;
+};
+
+/** Joins `count` partial results, `stride` elements apart, for element `c`. `load` reads where they are: the block's
+ * shared memory, or what other blocks wrote. */
+template <class Load>
+__device__ inline JoinedParts joinParts(const float* parts, int64_t stride, int64_t count, int64_t size, int64_t c,
+                                        Load load) {
+  JoinedParts joined;
+  for (int64_t i = 0; i < count; ++i) joined.highest = fmaxf(joined.highest, load(parts + i * stride + size));
+  for (int64_t i = 0; i < count; ++i) {
+    const float* part = parts + i * stride;
+    const float factor = exp2Fast(load(part + size) - joined.highest);
+    joined.sum += load(part + size + 1) * factor;
+    if (c < size) joined.value += load(part + c) * factor;
+  }
+  return joined;
+}
 
 /** Splits of the keys, in steps of a tile, that fill the device when `blocks` blocks do not. */
 inline int64_t splitsFor(int64_t keys, int64_t tile, int64_t blocks, int64_t blocksPerMultiprocessor,

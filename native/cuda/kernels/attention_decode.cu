@@ -50,19 +50,6 @@ __device__ inline void combineGroups(Running<Width>& running) {
   }
 }
 
-/** Combines `count` partial results; thread c gets element c of the weighted mean. */
-__device__ inline float combineParts(const float* parts, int64_t stride, int64_t count, int size, int c) {
-  float highest = -infinity, sum = 0, value = 0;
-  for (int64_t i = 0; i < count; ++i) highest = fmaxf(highest, loadShared(parts + i * stride + size));
-  for (int64_t i = 0; i < count; ++i) {
-    const float* part = parts + i * stride;
-    const float factor = exp2Fast(loadShared(part + size) - highest);
-    sum += loadShared(part + size + 1) * factor;
-    if (c < size) value += loadShared(part + c) * factor;
-  }
-  return value / sum;
-}
-
 template <class T, int P>
 __global__ void __launch_bounds__(threads) decodeKernel(const __grid_constant__ AttentionArguments a) {
   constexpr int vector = vectorSize<T>, lanes = P / vector, rowsAtOnce = 32 / lanes, step = rowsAtOnce * warps;
@@ -153,35 +140,20 @@ __global__ void __launch_bounds__(threads) decodeKernel(const __grid_constant__ 
 
   const int64_t row = b * a.heads + head;
   T* y = static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + head * size;
+  const JoinedParts block = joinParts(shared, part, warps, size, thread, [](const float* x) { return *x; });
   if (splits == 1) {
-    const float value = combineParts(shared, part, warps, size, thread);
-    if (thread < size) y[thread] = fromFloat<T>(value);
+    if (thread < size) y[thread] = fromFloat<T>(block.value / block.sum);
     return;
   }
-  // The block's part: as if one warp had seen all of it.
   float* parts = static_cast<float*>(a.scratch) + row * gridDim.x * part;
-  float highest = -infinity, sum = 0;
-  for (int w = 0; w < warps; ++w) highest = fmaxf(highest, shared[w * part + size]);
-  float value = 0;
-  for (int w = 0; w < warps; ++w) {
-    const float factor = exp2Fast(shared[w * part + size] - highest);
-    sum += shared[w * part + size + 1] * factor;
-    if (thread < size) value += shared[w * part + thread] * factor;
-  }
-  if (thread < size) parts[split * part + thread] = value;
+  if (thread < size) parts[split * part + thread] = block.value;
   if (thread == 0) {
-    parts[split * part + size] = highest;
-    parts[split * part + size + 1] = sum;
+    parts[split * part + size] = block.highest;
+    parts[split * part + size + 1] = block.sum;
   }
-  __threadfence();
-  __syncthreads();
-  int* last = reinterpret_cast<int*>(shared);
-  if (thread == 0) *last = atomicAdd(a.counters + row, 1) == splits - 1;
-  __syncthreads();
-  if (!*last) return;
-  __threadfence();
-  const float combined = combineParts(parts, part, splits, size, thread);
-  if (thread < size) y[thread] = fromFloat<T>(combined);
+  if (!arrivesLast(a.counters + row, splits, reinterpret_cast<int*>(shared))) return;
+  const JoinedParts all = joinParts(parts, part, splits, size, thread, [](const float* x) { return loadFresh(x); });
+  if (thread < size) y[thread] = fromFloat<T>(all.value / all.sum);
   if (thread == 0) a.counters[row] = 0;
 }
 

@@ -248,27 +248,16 @@ __global__ void __launch_bounds__(Warps * 32, 1)
 
   const int rowTiles = divideUp(rows, S::rows);
   int32_t* counter = a.counters + (b * a.keyValueHeads + keyHead) * rowTiles + rowTile;
-  int* last = reinterpret_cast<int*>(shared);  // all have passed the loop's last barrier
-  __threadfence();
-  __syncthreads();
-  if (thread == 0) *last = atomicAdd(counter, 1) == splits - 1;
-  __syncthreads();
-  if (!*last) return;
-  __threadfence();
+  // Shared memory is free: all have passed the loop's last barrier.
+  if (!arrivesLast(counter, splits, reinterpret_cast<int*>(shared))) return;
   for (int row = row0 + warp; row <= lastRow; row += Warps) {
     const float* parts = static_cast<const float*>(a.scratch) + (place + row) * splitsOfGrid * part;
-    float top = -infinity, total = 0;
-    for (int i = 0; i < splits; ++i) top = fmaxf(top, loadShared(parts + i * part + size));
-    for (int i = 0; i < splits; ++i)
-      total += loadShared(parts + i * part + size + 1) * exp2Fast(loadShared(parts + i * part + size) - top);
     const int head = int(keyHead) * sharing + row % sharing;
     T* y = static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + row / sharing * a.y.rowStride +
            head * size;
     for (int c = lane; c < size; c += 32) {
-      float value = 0;
-      for (int i = 0; i < splits; ++i)
-        value += loadShared(parts + i * part + c) * exp2Fast(loadShared(parts + i * part + size) - top);
-      y[c] = fromFloat<T>(value / total);
+      const JoinedParts all = joinParts(parts, part, splits, size, c, [](const float* x) { return loadFresh(x); });
+      y[c] = fromFloat<T>(all.value / all.sum);
     }
   }
   if (thread == 0) *counter = 0;

@@ -185,7 +185,7 @@ cudaError_t run(const MatvecArguments& m, const Launcher& launcher) {
 
 template <class T, int Rows>
 cudaError_t runRows(const MatvecArguments& m, const Launcher& launcher) {
-  const bool aligned = m.depth % vectorSize<T> == 0 && reinterpret_cast<uintptr_t>(m.weight) % 16 == 0;
+  const bool aligned = m.depth % vectorSize<T> == 0 && aligned16(m.weight);
   if (!aligned) return run<T, Rows, 1, 1>(m, launcher);
   // Two columns a warp read x half as often; one column a warp spreads few columns more evenly.
   return m.columns >= int64_t(launcher.multiprocessors) * 32 ? run<T, Rows, 2, vectorSize<T>>(m, launcher)

@@ -126,6 +126,26 @@ __device__ inline float blockSum(float value, float* scratch) {
   return total;
 }
 
+/** Called by all threads of the blocks that share `counter`, behind what they wrote for the others: true in the block
+ * that comes last of `blocks`, which sees it all and sets the counter back. `flag` is in shared memory, and free. */
+__device__ inline bool arrivesLast(int32_t* counter, int blocks, int* flag) {
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) *flag = atomicAdd(counter, 1) == blocks - 1;
+  __syncthreads();
+  if (!*flag) return false;
+  __threadfence();
+  return true;
+}
+
+/** Where row or matrix `at` begins, in elements. */
+__host__ __device__ inline int64_t offsetOf(const Stepping& s, int64_t at) {
+  return at / s.inner * s.outerStride + at % s.inner / s.shared * s.innerStride;
+}
+
+/** Fit for loads and copies of 16 bytes. */
+inline bool aligned16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
+
 /** x (1 + erf(x / sqrt 2)) / 2. Whisper's is this one, not the tanh form that cuBLASLt's epilogue computes. */
 __device__ inline float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f)); }
 __device__ inline float activate(float x, Activation activation) {

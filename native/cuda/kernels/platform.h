@@ -81,6 +81,7 @@ __device__ inline void copyAsync16(void* shared, const void* global, int bytes) 
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(sharedAddress(shared)), "l"(global), "r"(bytes)
                : "memory");
 #else
+  emulation::executor().requireGlobal(global);
   emulation::executor().fiber().pending.push_back({shared, global, 16, bytes});
 #endif
 }
@@ -125,6 +126,7 @@ __device__ inline uint4 loadOnce16(const void* global) {
                : "l"(global));
   return value;
 #else
+  emulation::executor().requireGlobal(global);
   uint4 value;
   std::memcpy(&value, global, sizeof value);
   return value;
@@ -145,12 +147,13 @@ __device__ inline uint4 loadStream16(const void* global) {
 #endif
 }
 
-/** What another block of this launch wrote: not from this multiprocessor's own cache. */
+/** What another block of this launch wrote to global memory: not from this multiprocessor's own cache. */
 template <class Element>
-__device__ inline Element loadShared(const Element* global) {
+__device__ inline Element loadFresh(const Element* global) {
 #if defined(__CUDACC__)
   return __ldcg(global);
 #else
+  emulation::executor().requireGlobal(global);
   return *global;
 #endif
 }

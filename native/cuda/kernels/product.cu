@@ -16,10 +16,6 @@ namespace onehead::cuda {
 
 namespace {
 
-__host__ __device__ inline int64_t offsetOf(const Stepping& s, int64_t at) {
-  return at / s.inner * s.outerStride + at % s.inner / s.shared * s.innerStride;
-}
-
 template <class T, int BM, int BN, int WM, int WN, bool BTransposed>
 struct Tiling {
   static constexpr int threads = WM * WN * 32, stages = 3;
@@ -179,7 +175,6 @@ __global__ void __launch_bounds__(WM* WN * 32)
 }
 
 bool multipleOf(int64_t elements, size_t elementBytes) { return size_t(elements) * elementBytes % 16 == 0; }
-bool aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 bool aligned(const Stepping& s, size_t bytes) {
   return multipleOf(s.outerStride, bytes) && multipleOf(s.innerStride, bytes);
 }
@@ -187,9 +182,9 @@ bool aligned(const Stepping& s, size_t bytes) {
 template <class T, int BM, int BN, int WM, int WN, bool BTransposed>
 cudaError_t run(const ProductArguments& p, const Launcher& launcher) {
   using Tiles = Tiling<T, BM, BN, WM, WN, BTransposed>;
-  const bool a = aligned(p.a) && aligned(p.aBatch, sizeof(T)) && aligned(p.aRows, sizeof(T)) &&
+  const bool a = aligned16(p.a) && aligned(p.aBatch, sizeof(T)) && aligned(p.aRows, sizeof(T)) &&
                  multipleOf(p.aBegin, sizeof(T)) && multipleOf(p.aLimit, sizeof(T));
-  const bool b = aligned(p.b) && aligned(p.bBatch, sizeof(T)) && multipleOf(p.bStride, sizeof(T));
+  const bool b = aligned16(p.b) && aligned(p.bBatch, sizeof(T)) && multipleOf(p.bStride, sizeof(T));
   const dim3 grid(unsigned(divideUp<int64_t>(p.columns, BN)), unsigned(divideUp<int64_t>(p.rows, BM)),
                   unsigned(p.batch));
   return launch(launcher, productKernel<T, BM, BN, WM, WN, BTransposed>, grid, dim3(Tiles::threads), Tiles::sharedBytes,

@@ -129,8 +129,7 @@ cudaError_t runGroups(const SkinnyArguments& s, const Launcher& launcher) {
 
 bool skinnyFits(const SkinnyArguments& s) {
   const int64_t stepDepth = 64 / int64_t(bytesOf(s.type));
-  return s.rows <= skinnyRows && s.depth % stepDepth == 0 && reinterpret_cast<uintptr_t>(s.x) % 16 == 0 &&
-         reinterpret_cast<uintptr_t>(s.weight) % 16 == 0;
+  return s.rows <= skinnyRows && s.depth % stepDepth == 0 && aligned16(s.x) && aligned16(s.weight);
 }
 
 cudaError_t skinny(const SkinnyArguments& s, const Launcher& launcher) {

@@ -58,22 +58,18 @@ __global__ void transposeCastKernel(const __grid_constant__ TransposeCastArgumen
       storeAs(t.y, t.yType, (b * t.columns + column0 + y) * t.rows + row0 + x, square[x * (side + 1) + y]);
 }
 
-__device__ inline int64_t rowOffset(const Stepping& s, int64_t row) {
-  return row / s.inner * s.outerStride + row % s.inner / s.shared * s.innerStride;
-}
-
 __global__ void copyRowsKernel(const __grid_constant__ CopyRowsArguments c) {
   letNextStart();
   waitForPrevious();
   for (int64_t at = firstElement(); at < c.rows * c.width; at += elementStep()) {
     const int64_t row = at / c.width, column = at % c.width;
-    int64_t to = rowOffset(c.yRows, row) + column;
+    int64_t to = offsetOf(c.yRows, row) + column;
     if (c.start) {
       const int64_t first = most(c.start[row / c.startInner], 0);
       if (first + row % c.startInner >= c.startRows) continue;
       to += first * c.startStride;
     }
-    storeAs(c.y, c.yType, to, loadAs(c.x, c.xType, rowOffset(c.xRows, row) + column));
+    storeAs(c.y, c.yType, to, loadAs(c.x, c.xType, offsetOf(c.xRows, row) + column));
   }
 }
 
@@ -167,7 +163,7 @@ cudaError_t permute(const PermuteArguments& p, const Launcher& launcher) {
 }
 
 cudaError_t copyBytes(void* to, const void* from, size_t bytes, const Launcher& launcher) {
-  const bool aligned = (reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % 16 == 0;
+  const bool aligned = aligned16(to) && aligned16(from);
   return launch(launcher, copyBytesKernel, dim3(blocksFor(int64_t(bytes / 16 + 1), launcher)), dim3(threads), 0,
                 static_cast<uint8_t*>(to), static_cast<const uint8_t*>(from), bytes, aligned);
 }

@@ -232,22 +232,17 @@ __device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t 
     scratch.parts[blockIdx.x * 2] = text;
     scratch.parts[blockIdx.x * 2 + 1] = timestamps;
   }
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) shared.last = atomicAdd(n.counters + b, 1) == int(gridDim.x) - 1;
-  __syncthreads();
-  if (!shared.last) return false;
-  __threadfence();
+  if (!arrivesLast(n.counters + b, int(gridDim.x), &shared.last)) return false;
 
   auto part = [&](int64_t i) {
     const Summary* from = scratch.parts + i;
     Summary loaded;
-    loaded.highest = loadShared(&from->highest);
-    loaded.sum = loadShared(&from->sum);
-    loaded.token = loadShared(&from->token);
-    loaded.drawnScore = loadShared(&from->drawnScore);
-    loaded.drawnLogit = loadShared(&from->drawnLogit);
-    loaded.drawn = loadShared(&from->drawn);
+    loaded.highest = loadFresh(&from->highest);
+    loaded.sum = loadFresh(&from->sum);
+    loaded.token = loadFresh(&from->token);
+    loaded.drawnScore = loadFresh(&from->drawnScore);
+    loaded.drawnLogit = loadFresh(&from->drawnLogit);
+    loaded.drawn = loadFresh(&from->drawn);
     return loaded;
   };
   text = timestamps = Summary();
@@ -268,7 +263,7 @@ __device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t 
       for (int64_t i = threadIdx.x; i < int64_t(gridDim.x) * 2 * count; i += choiceThreads) {
         if (timestamp && i / count % 2 == 0) continue;
         const Ranked* from = scratch.lists + i;
-        consider(Ranked{loadShared(&from->logit), loadShared(&from->token)});
+        consider(Ranked{loadFresh(&from->logit), loadFresh(&from->token)});
       }
     });
   if (threadIdx.x == 0) {
