@@ -74,6 +74,16 @@ export class MappedFile {
   }
 }
 
+/** The first GPU where it can be used, else the CPU. */
+function firstUsable<Opened>(open: (kind: string) => Opened): Opened {
+  try {
+    return open('cuda');
+  } catch (error) {
+    if ((error as OneheadError).code !== 'DEVICE_UNAVAILABLE') throw error;
+    return open('cpu');
+  }
+}
+
 /** A processor with its own thread: everything asked of it runs there, in order, and never on the event loop. */
 export class Device {
   readonly kind: string;
@@ -89,12 +99,14 @@ export class Device {
         { argument: 'threads', expected: 'a whole number of at least 1', received: String(options.threads) },
       );
     }
-    this.kind = kind === 'auto' ? (Device.information().cuda.available ? 'cuda' : 'cpu') : kind;
-    this.#addon = nativeOf(this.kind);
-    this.#native = new this.#addon.Device(this.kind, options);
+    const open = (name: string) => {
+      const addon = nativeOf(name);
+      return { kind: name, addon, native: new addon.Device(name, options) };
+    };
+    ({ kind: this.kind, addon: this.#addon, native: this.#native } = kind === 'auto' ? firstUsable(open) : open(kind));
   }
 
-  /** What the addon found on this machine. */
+  /** What the addon found on this machine; it starts a kernel on every GPU to know that it can. */
   static information(): Information {
     return native().information();
   }
@@ -102,7 +114,7 @@ export class Device {
   /** The storage type that this device multiplies fastest. */
   get defaultDtype(): 'float32' | 'float16' | 'bfloat16' {
     if (this.kind !== 'cpu') return 'float16';
-    return Device.information().cpu.multipliesBfloat16 ? 'bfloat16' : 'float32';
+    return native().multipliesBfloat16() ? 'bfloat16' : 'float32';
   }
 
   /** A tensor of zeros, or of `data`. */

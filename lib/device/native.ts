@@ -86,6 +86,8 @@ export interface Information {
 export interface NativeAddon {
   initialize(errorClass: typeof OneheadError): void;
   information(): Information;
+  /** The CPU alone, without a look at any GPU. */
+  multipliesBfloat16(): boolean;
   Device: new (kind: string, options: { threads?: number; kernels?: string; cublasLt?: boolean }) => NativeDevice;
   MappedFile: new (path: string) => NativeMappedFile;
 }

@@ -64,6 +64,12 @@ Napi::Value information(const Napi::CallbackInfo& info) {
   });
 }
 
+/** (): whether the CPU has instructions for bfloat16 products. Unlike `information` it touches no other device. */
+Napi::Value multipliesBfloat16(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(),
+                 [&]() -> Napi::Value { return Napi::Boolean::New(info.Env(), cpu::multipliesBfloat16()); });
+}
+
 Napi::Object start(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Instance);
   DeviceBinding::define(env, exports);
@@ -73,6 +79,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   FileBinding::define(env, exports);
   exports.Set("initialize", Napi::Function::New(env, initialize));
   exports.Set("information", Napi::Function::New(env, information));
+  exports.Set("multipliesBfloat16", Napi::Function::New(env, multipliesBfloat16));
   return exports;
 }
 

@@ -18,21 +18,21 @@ std::string mebibytes(size_t bytes) { return std::to_string(bytes >> 20) + " MiB
 }  // namespace
 
 Context::Context(const CudaOptions& options) : Context(options.index) {
-  const CudaProbe probe = probeCuda();
+  const CudaDriver driver = findDriver();
   const std::string asked = std::string(deviceName) + ":" + std::to_string(index_);
-  if (probe.devices.empty())
+  if (driver.devices == 0)
     throw Error("DEVICE_UNAVAILABLE",
-                "The CUDA device cannot be used: " + probe.reason + "; see `onehead doctor`, or use 'cpu'.");
-  if (index_ < 0 || size_t(index_) >= probe.devices.size())
+                "The CUDA device cannot be used: " + driver.reason + "; see `onehead doctor`, or use 'cpu'.");
+  if (index_ < 0 || index_ >= driver.devices)
     throw Error("DEVICE_UNAVAILABLE", "There is no device '" + asked + "': the driver sees " +
-                                          std::to_string(probe.devices.size()) + "; number 0 is the first.");
-  if (std::string reason = probe.devices[size_t(index_)].problem; !reason.empty())
-    throw Error("DEVICE_UNAVAILABLE", "The device '" + asked + "' (" + probe.devices[size_t(index_)].name +
-                                          ") cannot run this addon's kernels: " + reason +
-                                          "; see `onehead doctor`, or use 'cpu'.");
-  use();
+                                          std::to_string(driver.devices) + "; number 0 is the first.");
   cudaDeviceProp properties;
   check(cudaGetDeviceProperties(&properties, index_), "asking for its properties");
+  if (const std::string problem = deviceProblem(index_); !problem.empty())
+    throw Error("DEVICE_UNAVAILABLE", "The device '" + asked + "' (" + properties.name +
+                                          ") cannot run this addon's kernels: " + problem +
+                                          "; see `onehead doctor`, or use 'cpu'.");
+  use();
   launcher_.programmatic = properties.major >= 9;
   launcher_.multiprocessors = properties.multiProcessorCount;
   launcher_.sharedMemory = properties.sharedMemPerBlockOptin;
@@ -48,8 +48,9 @@ Context::Context(const CudaOptions& options) : Context(options.index) {
 
 Context::~Context() {
   use();
-  for (const Mapped& mapped : mapped_)
-    if (mapped.host) cudaFreeHost(mapped.host);
+  for (const Mapped<std::byte>& piece : pieces_)
+    if (piece.host) cudaFreeHost(piece.host);
+  if (progress_.host) cudaFreeHost(progress_.host);
   if (launcher_.stream) cudaStreamDestroy(launcher_.stream);
   if (allocations_) {
     cudaStreamSynchronize(allocations_);
@@ -111,16 +112,19 @@ void Context::free(void* memory, size_t bytes) noexcept {
   counter_.subtract(bytes);
 }
 
-Context::Mapped Context::piece(int i) {
-  Mapped& mapped = mapped_[i];
+template <class T>
+const Context::Mapped<T>& Context::map(Mapped<T>& mapped, size_t bytes) {
   if (mapped.host) return mapped;
   void *host = nullptr, *device = nullptr;
-  check(cudaHostAlloc(&host, i == 2 ? sizeof(Progress) : pieceBytes, cudaHostAllocMapped), "pinning host memory");
+  check(cudaHostAlloc(&host, bytes, cudaHostAllocMapped), "pinning host memory");
   cudaError_t error = cudaHostGetDevicePointer(&device, host, 0);
   if (error != cudaSuccess) cudaFreeHost(host);
   check(error, "pinning host memory");
-  return mapped = {static_cast<std::byte*>(host), static_cast<std::byte*>(device)};
+  return mapped = {static_cast<T*>(host), static_cast<T*>(device)};
 }
+
+const Context::Mapped<std::byte>& Context::piece(int i) { return map(pieces_[i], pieceBytes); }
+const Context::Mapped<Progress>& Context::progress() { return map(progress_, sizeof(Progress)); }
 
 Buffer::Buffer(size_t bytes, std::shared_ptr<Context> context) : bytes_(bytes), context_(std::move(context)) {
   if (bytes > 0) data_ = static_cast<std::byte*>(context_->allocate(bytes));

@@ -39,25 +39,30 @@ class Context {
   void free(void* memory, size_t bytes) noexcept;
 
   /** Host memory that the device reads and writes too. */
+  template <class T>
   struct Mapped {
-    std::byte* host = nullptr;
-    std::byte* device = nullptr;
+    T* host = nullptr;
+    T* device = nullptr;
   };
-  /** Two pieces for transfers, `pieceBytes` each, and the place where programs report. Made when first asked for. */
+  /** Two pieces for transfers, `pieceBytes` each. Made when first asked for. */
   static constexpr size_t pieceBytes = size_t(4) << 20;
-  Mapped piece(int i);
-  Mapped progress() { return piece(2); }
+  const Mapped<std::byte>& piece(int i);
+  /** Where programs report. Made when first asked for. */
+  const Mapped<Progress>& progress();
 
  private:
   /** Owns nothing yet; what the public constructor makes behind it is freed even when that one throws. */
   explicit Context(int index) : index_(index) {}
   [[noreturn]] void outOfMemory(size_t bytes) const;
+  template <class T>
+  const Mapped<T>& map(Mapped<T>& mapped, size_t bytes);
 
   int index_;
   Launcher launcher_;
   cudaStream_t allocations_ = nullptr;  // apart, so that another thread's allocation is never captured in a graph
   cudaMemPool_t pool_ = nullptr;
-  Mapped mapped_[3];
+  Mapped<std::byte> pieces_[2];
+  Mapped<Progress> progress_;
   mutable std::mutex mutex_;
   MemoryCounter counter_;
 };

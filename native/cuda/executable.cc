@@ -21,7 +21,7 @@ constexpr int spins = 20000;
 void Workspace::atLeast(size_t scratchBytes, size_t counters) {
   auto grow = [&](Buffer& buffer, size_t bytes) {
     if (bytes <= buffer.bytes()) return;
-    buffer.reset();
+    // Programs that were prepared use what there is, so it goes only when there is more.
     buffer = Buffer(bytes, context_);
     ++generation_;
   };
@@ -41,12 +41,9 @@ void CudaExecutable::record(const Flags& flags, const Events* marks) {
   Launcher launcher = context_->launcher();
   if (marks) launcher.programmatic = false;  // a kernel's time is its own
   auto mark = [&](size_t i) {
-    if (marks)
-      context_->check(cudaEventRecordWithFlags((*marks)[i], launcher.stream, cudaEventRecordExternal),
-                      "recording program '" + plan_.name + "'");
+    if (marks) check(cudaEventRecordWithFlags((*marks)[i], launcher.stream, cudaEventRecordExternal), "recording");
   };
-  if (plan_.poison && arena_)
-    context_->check(fillBytes(arena_.data(), arena_.bytes(), 0xff, launcher), "recording program '" + plan_.name + "'");
+  if (plan_.poison && arena_) check(fillBytes(arena_.data(), arena_.bytes(), 0xff, launcher), "recording");
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = steps_[i];
     mark(i);
@@ -56,14 +53,12 @@ void CudaExecutable::record(const Flags& flags, const Events* marks) {
     context_->check(error, "starting " + operation.name + (operation.label.empty() ? "" : " of " + operation.label));
   }
   mark(steps_.size());
-  auto* progress = reinterpret_cast<Progress*>(context_->progress().device);
-  context_->check(publish(progress, flags.data, flags.count, launcher), "recording program '" + plan_.name + "'");
+  check(publish(context_->progress().device, flags.data, flags.count, launcher), "recording");
 }
 
 Graph CudaExecutable::capture(const Flags& flags, const Events* marks) {
   context_->progress();  // allocates, which a capture must not
-  const std::string doing = "recording program '" + plan_.name + "'";
-  context_->check(cudaStreamBeginCapture(context_->stream(), cudaStreamCaptureModeThreadLocal), doing);
+  check(cudaStreamBeginCapture(context_->stream(), cudaStreamCaptureModeThreadLocal), "recording");
   cudaGraph_t graph = nullptr;
   try {
     record(flags, marks);
@@ -72,26 +67,26 @@ Graph CudaExecutable::capture(const Flags& flags, const Events* marks) {
     cudaGetLastError();
     throw;
   }
-  context_->check(cudaStreamEndCapture(context_->stream(), &graph), doing);
+  check(cudaStreamEndCapture(context_->stream(), &graph), "recording");
   cudaGraphExec_t executable = nullptr;
   const cudaError_t error = cudaGraphInstantiate(&executable, graph, 0);
   cudaGraphDestroy(graph);
-  context_->check(error, doing);
+  check(error, "recording");
   return Graph(executable);
 }
 
 void CudaExecutable::waitFor(int64_t replays) {
   if (replays <= 0) return;
-  const auto* progress = reinterpret_cast<const Progress*>(context_->progress().host);
+  const Progress* progress = context_->progress().host;
   for (int i = 0; i < spins; ++i)
     if (progress->replays >= replays) return;
-  context_->check(cudaEventSynchronize(ends_[size_t(replays % (ahead + 1))]), "running program '" + plan_.name + "'");
+  check(cudaEventSynchronize(ends_[size_t(replays % (ahead + 1))]), "running");
 }
 
 void CudaExecutable::report(const Events& marks, RunResult& result) {
   for (size_t i = 0; i < steps_.size(); ++i) {
     float milliseconds = 0;
-    context_->check(cudaEventElapsedTime(&milliseconds, marks[i], marks[i + 1]), "timing program '" + plan_.name + "'");
+    check(cudaEventElapsedTime(&milliseconds, marks[i], marks[i + 1]), "timing");
     const double microseconds = double(milliseconds) * 1000;
     const Step& step = steps_[i];
     result.microseconds[step.operation] += microseconds;
@@ -128,27 +123,26 @@ RunResult CudaExecutable::run(const RunOptions& options, const std::atomic<bool>
     captured_ = flags;
     capturedGeneration_ = workspace_->generation();
   }
-  const std::string doing = "running program '" + plan_.name + "'";
-  auto* progress = reinterpret_cast<Progress*>(context_->progress().host);
+  Progress* progress = context_->progress().host;
   progress->replays = 0;
   progress->endedAt = 0;
   int64_t launched = 0;
-  context_->check(cudaEventRecord(clock_[0], context_->stream()), doing);
+  check(cudaEventRecord(clock_[0], context_->stream()), "running");
   while (launched < options.times && !cancelled && progress->endedAt == 0) {
-    context_->check(cudaGraphLaunch(options.trace ? traced.get() : graph_.get(), context_->stream()), doing);
+    check(cudaGraphLaunch(options.trace ? traced.get() : graph_.get(), context_->stream()), "running");
     ++launched;
     if (options.trace) {
-      context_->synchronize(doing);
+      check(cudaStreamSynchronize(context_->stream()), "running");
       report(marks, result);
     } else {
-      context_->check(cudaEventRecord(ends_[size_t(launched % (ahead + 1))], context_->stream()), doing);
+      check(cudaEventRecord(ends_[size_t(launched % (ahead + 1))], context_->stream()), "running");
       waitFor(launched - ahead);
     }
   }
-  context_->check(cudaEventRecord(clock_[1], context_->stream()), doing);
-  context_->synchronize(doing);
+  check(cudaEventRecord(clock_[1], context_->stream()), "running");
+  check(cudaStreamSynchronize(context_->stream()), "running");
   float milliseconds = 0;
-  context_->check(cudaEventElapsedTime(&milliseconds, clock_[0], clock_[1]), doing);
+  check(cudaEventElapsedTime(&milliseconds, clock_[0], clock_[1]), "running");
   result.elapsed = double(milliseconds) * 1000;
   result.times = progress->endedAt ? int64_t(progress->endedAt) : launched;
   return result;

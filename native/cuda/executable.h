@@ -12,6 +12,7 @@ namespace onehead::cuda {
 class Workspace {
  public:
   explicit Workspace(std::shared_ptr<Context> context) : context_(std::move(context)) {}
+  /** Throws Error OUT_OF_MEMORY; what was there stays. */
   void atLeast(size_t scratchBytes, size_t counters);
   std::byte* scratch() const { return scratch_.data(); }
   /** Zero between kernels. */
@@ -79,6 +80,10 @@ class CudaExecutable final : public Executable {
   /** Waits until so many replays are done. */
   void waitFor(int64_t replays);
   bool allSet(const Flags& flags);
+  /** Throws Error OUT_OF_MEMORY or DEVICE_FAILED, which says what was being done with this program. */
+  void check(cudaError_t error, const char* doing) const {
+    if (error != cudaSuccess) context_->check(error, std::string(doing) + " program '" + plan_.name + "'");
+  }
 
   Plan plan_;
   std::shared_ptr<Context> context_;

@@ -12,8 +12,6 @@ constexpr size_t scratchAlignment = 256;
 
 size_t rounded(size_t bytes) { return (bytes + scratchAlignment - 1) / scratchAlignment * scratchAlignment; }
 
-bool multipleOf16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
-
 const char* nameOf(AttentionStage stage) {
   switch (stage) {
     case AttentionStage::all:
@@ -66,6 +64,18 @@ class Preparation {
     workspace_.atLeast(scratchBytes, counters);
     executable_.add(std::move(launch), index_, part);
   }
+  /** Adds a kernel that works in the workspace: `complete` gives it to the arguments, since it may move later. */
+  template <class Arguments, class Complete>
+  void kernel(const Arguments& arguments, cudaError_t (*function)(const Arguments&, const Launcher&),
+              size_t scratchBytes, size_t counters, Complete complete) {
+    add(
+        [=](const Launcher& launcher, const Workspace& workspace) {
+          Arguments here = arguments;
+          complete(here, workspace);
+          return function(here, launcher);
+        },
+        scratchBytes, counters);
+  }
   /** Adds a kernel that needs nothing but its arguments. */
   template <class Arguments>
   void kernel(const Arguments& arguments, cudaError_t (*function)(const Arguments&, const Launcher&)) {
@@ -116,17 +126,10 @@ class Preparation {
     arguments.yRows = {1, outputs, 0, 1};
     if (arguments.b) return kernel(arguments, product);
     // A weight that may change is arranged anew each time.
-    const PermuteArguments arranged{outputs, channels, kernelSize, at(o.weight), nullptr, bytesOf(o.weight.dtype)};
-    add(
-        [arguments, arranged](const Launcher& launcher, const Workspace& workspace) {
-          PermuteArguments permuted = arranged;
-          permuted.y = workspace.scratch();
-          if (const cudaError_t error = permute(permuted, launcher); error != cudaSuccess) return error;
-          ProductArguments here = arguments;
-          here.b = workspace.scratch();
-          return product(here, launcher);
-        },
-        o.weight.bytes());
+    kernel({outputs, channels, kernelSize, at(o.weight), nullptr, bytesOf(o.weight.dtype)}, permute, o.weight.bytes(),
+           0, [](PermuteArguments& a, const Workspace& workspace) { a.y = workspace.scratch(); });
+    kernel(arguments, product, 0, 0,
+           [](ProductArguments& a, const Workspace& workspace) { a.b = workspace.scratch(); });
   }
 
   void make(const Linear& o) {
@@ -152,14 +155,9 @@ class Preparation {
     const bool staged = o.normWeight || o.x.dtype != type;
     const size_t stagedBytes = staged ? rounded(size_t(rows * depth) * bytesOf(type)) : 0;
     if (o.normWeight) {
-      add(
-          [norm = LayerNormArguments{rows, depth, at<float>(o.x), at<float>(o.normWeight), at<float>(o.normBias),
-                                     o.epsilon, nullptr, type}](const Launcher& launcher, const Workspace& workspace) {
-            LayerNormArguments arguments = norm;
-            arguments.y = workspace.scratch();
-            return layerNorm(arguments, launcher);
-          },
-          stagedBytes);
+      kernel({rows, depth, at<float>(o.x), at<float>(o.normWeight), at<float>(o.normBias), o.epsilon, nullptr, type},
+             layerNorm, stagedBytes, 0,
+             [](LayerNormArguments& a, const Workspace& workspace) { a.y = workspace.scratch(); });
     } else if (staged) {
       CopyRowsArguments cast{};
       cast.rows = 1;
@@ -167,24 +165,15 @@ class Preparation {
       cast.x = at(o.x);
       cast.xType = o.x.dtype;
       cast.yType = type;
-      add(
-          [cast](const Launcher& launcher, const Workspace& workspace) {
-            CopyRowsArguments arguments = cast;
-            arguments.y = workspace.scratch();
-            return copyRows(arguments, launcher);
-          },
-          stagedBytes);
+      kernel(cast, copyRows, stagedBytes, 0,
+             [](CopyRowsArguments& a, const Workspace& workspace) { a.y = workspace.scratch(); });
     }
     const void* x = staged ? nullptr : at(o.x);
     SkinnyArguments some{rows, columns, depth, x, at(o.weight), type, epilogue, at(o.y), o.y.dtype};
     if (skinnyFits(some)) {
-      return add(
-          [some](const Launcher& launcher, const Workspace& workspace) {
-            SkinnyArguments arguments = some;
-            if (!arguments.x) arguments.x = workspace.scratch();
-            return skinny(arguments, launcher);
-          },
-          stagedBytes);
+      return kernel(some, skinny, stagedBytes, 0, [](SkinnyArguments& a, const Workspace& workspace) {
+        if (!a.x) a.x = workspace.scratch();
+      });
     }
     if (!large(o, x, stagedBytes)) own(o, x, epilogue, stagedBytes);
   }
@@ -236,19 +225,16 @@ class Preparation {
     arguments.y = at(o.y);
     arguments.yType = o.y.dtype;
     arguments.yRows = {1, arguments.columns, 0, 1};
-    add(
-        [arguments](const Launcher& launcher, const Workspace& workspace) {
-          ProductArguments here = arguments;
-          if (!here.a) here.a = workspace.scratch();
-          return product(here, launcher);
-        },
-        scratchBytes);
+    kernel(arguments, product, scratchBytes, 0, [](ProductArguments& a, const Workspace& workspace) {
+      if (!a.a) a.a = workspace.scratch();
+    });
   }
 
   AttentionView view(const onehead::Attention& o, const Tensor& tensor, const char* which) {
     AttentionView made{at(tensor), o.batchStride(tensor), o.lengthStride(tensor)};
     const size_t element = bytesOf(tensor.dtype);
-    if (!multipleOf16(made.data) || size_t(made.batchStride) * element % 16 || size_t(made.rowStride) * element % 16)
+    if (reinterpret_cast<uintptr_t>(made.data) % 16 || size_t(made.batchStride) * element % 16 ||
+        size_t(made.rowStride) * element % 16)
       unsupported(std::string("the CUDA device takes ") + which + " in rows that begin at multiples of 16 bytes.");
     return made;
   }
@@ -340,15 +326,12 @@ class Preparation {
     return a;
   }
   void make(const NextToken& o) {
-    const NextTokenArguments a = arguments(o);
-    add(
-        [a](const Launcher& launcher, const Workspace& workspace) {
-          NextTokenArguments here = a;
-          here.scratch = workspace.scratch();
-          here.counters = workspace.counters();
-          return nextToken(here, launcher);
-        },
-        nextTokenScratch(a), size_t(a.batch));
+    const NextTokenArguments made = arguments(o);
+    kernel(made, nextToken, nextTokenScratch(made), size_t(made.batch),
+           [](NextTokenArguments& a, const Workspace& workspace) {
+             a.scratch = workspace.scratch();
+             a.counters = workspace.counters();
+           });
   }
   void make(const NextBeams& o) {
     NextBeamsArguments a{};
@@ -364,14 +347,11 @@ class Preparation {
     a.doneTokens = at<int32_t>(o.doneTokens);
     a.doneLogProbability = at<float>(o.doneLogProbability);
     a.doneSource = at<int32_t>(o.doneSource);
-    add(
-        [a](const Launcher& launcher, const Workspace& workspace) {
-          NextBeamsArguments here = a;
-          here.step.scratch = workspace.scratch();
-          here.step.counters = workspace.counters();
-          return nextBeams(here, launcher);
-        },
-        nextBeamsScratch(a), size_t(a.step.batch));
+    kernel(a, nextBeams, nextBeamsScratch(a), size_t(a.step.batch),
+           [](NextBeamsArguments& here, const Workspace& workspace) {
+             here.step.scratch = workspace.scratch();
+             here.step.counters = workspace.counters();
+           });
   }
   void make(const AlignPositions& o) {
     const AlignPositionsArguments a{o.scores.shape[0],
@@ -389,13 +369,8 @@ class Preparation {
                                     nullptr};
     if (!alignPositionsFits(a, context_.launcher()))
       unsupported(std::to_string(a.positions) + " positions need more shared memory than this GPU has.");
-    add(
-        [a](const Launcher& launcher, const Workspace& workspace) {
-          AlignPositionsArguments here = a;
-          here.scratch = workspace.scratch();
-          return alignPositions(here, launcher);
-        },
-        alignPositionsScratch(a));
+    kernel(a, alignPositions, alignPositionsScratch(a), 0,
+           [](AlignPositionsArguments& here, const Workspace& workspace) { here.scratch = workspace.scratch(); });
   }
 
   CudaExecutable& executable_;

@@ -18,15 +18,15 @@ std::string inWords(cudaError_t error) {
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorUnsupportedPtxVersion:
       return "this addon holds no code for its architecture; compute capability 8.0 is the oldest that it has, and a "
-             "newer "
-             "one than it knows needs a newer driver";
+             "newer one than it knows needs a newer driver";
     default:
       return cudaGetErrorString(error);
   }
 }
 
-/** Starts a kernel on the device: driver and architecture fit. Empty when its answer is right. */
-std::string tryKernel(int device) {
+}  // namespace
+
+std::string deviceProblem(int device) {
   uint32_t answer = 0;
   void* memory = nullptr;
   Launcher launcher;
@@ -44,25 +44,35 @@ std::string tryKernel(int device) {
   return answer == 0x2a2a2a2a ? "" : "a test kernel gave a wrong answer";
 }
 
+CudaDriver findDriver() {
+  CudaDriver driver;
+  cudaError_t error = cudaDriverGetVersion(&driver.version);
+  if (error == cudaSuccess && driver.version == 0) {
+    driver.reason = "no NVIDIA driver was found";
+    return driver;
+  }
+  error = cudaGetDeviceCount(&driver.devices);
+  if (error == cudaSuccess && driver.devices > 0) return driver;
+  cudaGetLastError();
+  driver.devices = 0;
+  driver.reason = inWords(error == cudaSuccess ? cudaErrorNoDevice : error);
+  return driver;
+}
+
+namespace {
+
 void probe(CudaProbe& found) {
   found.compiled = true;
-  int count = 0;
-  cudaError_t error = cudaDriverGetVersion(&found.driverVersion);
-  if (error == cudaSuccess && found.driverVersion == 0) {
-    found.reason = "no NVIDIA driver was found";
-    return;
-  }
-  error = cudaGetDeviceCount(&count);
-  if (error != cudaSuccess || count == 0) {
-    cudaGetLastError();
-    found.reason = inWords(error == cudaSuccess ? cudaErrorNoDevice : error);
-    return;
-  }
-  for (int i = 0; i < count; ++i) {
+  const CudaDriver driver = findDriver();
+  found.driverVersion = driver.version;
+  found.reason = driver.reason;
+  if (driver.devices == 0) return;
+  for (int i = 0; i < driver.devices; ++i) {
     cudaDeviceProp properties;
     if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) continue;
     found.devices.push_back({properties.name, properties.totalGlobalMem,
-                             std::to_string(properties.major) + "." + std::to_string(properties.minor), tryKernel(i)});
+                             std::to_string(properties.major) + "." + std::to_string(properties.minor),
+                             deviceProblem(i)});
     found.available |= found.devices.back().problem.empty();
   }
   if (!found.available) found.reason = found.devices.empty() ? "the GPUs do not answer" : found.devices.back().problem;

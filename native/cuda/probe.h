@@ -23,6 +23,18 @@ struct CudaProbe {
   std::string cublasLt;  // the library's name when it opens, else empty
 };
 
+/** Starts a kernel on every device. */
 CudaProbe probeCuda() noexcept;
+
+/** What the driver says, with nothing started on any device. */
+struct CudaDriver {
+  int version = 0;  // as CUDA counts; 0 without a driver
+  int devices = 0;
+  std::string reason;  // why there are none, in words
+};
+CudaDriver findDriver();
+
+/** Starts a kernel on a device: driver and architecture fit. Empty when its answer is right, else why not. */
+std::string deviceProblem(int device);
 
 }  // namespace onehead::cuda

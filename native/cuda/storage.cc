@@ -14,7 +14,7 @@ class Pieces {
  public:
   explicit Pieces(Context& context) : context_(context), free_(context, 2, cudaEventDisableTiming) {}
   /** The next piece, once the device has read it. */
-  Context::Mapped next() {
+  const Context::Mapped<std::byte>& next() {
     current_ ^= 1;
     context_.check(cudaEventSynchronize(free_[current_]), "uploading");
     return context_.piece(int(current_));
@@ -62,7 +62,7 @@ void CudaStorage::assemble() {
     for (int64_t done = 0; part.file && done < part.elements; done += most) {
       const int64_t count = std::min(most, part.elements - done);
       const size_t offset = part.offset + size_t(done) * element, size = size_t(count) * element;
-      Context::Mapped piece = pieces.next();
+      const auto& piece = pieces.next();
       std::memcpy(piece.host, part.file->data() + offset, size);
       part.file->release(offset, size);
       std::byte* place = to + size_t(done) * stored;
@@ -113,7 +113,7 @@ void upload(Context& context, std::byte* to, const void* from, size_t bytes) {
   Pieces pieces(context);
   for (size_t done = 0; done < bytes; done += Context::pieceBytes) {
     const size_t size = std::min(Context::pieceBytes, bytes - done);
-    Context::Mapped piece = pieces.next();
+    const auto& piece = pieces.next();
     std::memcpy(piece.host, static_cast<const std::byte*>(from) + done, size);
     context.check(cudaMemcpyAsync(to + done, piece.host, size, cudaMemcpyHostToDevice, context.stream()), "uploading");
     pieces.sent();
@@ -122,7 +122,7 @@ void upload(Context& context, std::byte* to, const void* from, size_t bytes) {
 }
 
 void download(Context& context, void* to, const std::byte* from, size_t bytes) {
-  const Context::Mapped piece = context.piece(0);
+  const auto& piece = context.piece(0);
   for (size_t done = 0; done < bytes; done += Context::pieceBytes) {
     const size_t size = std::min(Context::pieceBytes, bytes - done);
     context.check(cudaMemcpyAsync(piece.host, from + done, size, cudaMemcpyDeviceToHost, context.stream()), "reading");
