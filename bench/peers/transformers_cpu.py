@@ -19,6 +19,15 @@ from transformers.modeling_outputs import BaseModelOutput
 SIZES = {"tiny": (384, 4, 6), "base": (512, 6, 8), "small": (768, 12, 12)}
 
 
+def configuration(model):
+    """Of one of SIZES, with the tokens of the multilingual checkpoints and nothing suppressed."""
+    width, layers, heads = SIZES[model]
+    return WhisperConfig(
+        d_model=width, encoder_layers=layers, decoder_layers=layers, encoder_attention_heads=heads, decoder_attention_heads=heads,
+        encoder_ffn_dim=4 * width, decoder_ffn_dim=4 * width, vocab_size=51865, decoder_start_token_id=50258, eos_token_id=50257,
+        pad_token_id=50257, bos_token_id=50257, begin_suppress_tokens=None, suppress_tokens=None)
+
+
 def milliseconds(work, repeats):
     """Median of `repeats` runs after one to warm up."""
     work()
@@ -41,13 +50,8 @@ def main():
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
 
-    width, layers, heads = SIZES[arguments.model]
-    config = WhisperConfig(
-        d_model=width, encoder_layers=layers, decoder_layers=layers, encoder_attention_heads=heads, decoder_attention_heads=heads,
-        encoder_ffn_dim=4 * width, decoder_ffn_dim=4 * width, vocab_size=51865, decoder_start_token_id=50258, eos_token_id=50257,
-        pad_token_id=50257, bos_token_id=50257, begin_suppress_tokens=None, suppress_tokens=None)
     dtype = getattr(torch, arguments.dtype)
-    model = WhisperForConditionalGeneration._from_config(config, dtype=dtype, attn_implementation="sdpa").eval()
+    model = WhisperForConditionalGeneration._from_config(configuration(arguments.model), dtype=dtype, attn_implementation="sdpa").eval()
     model.generation_config.update(no_timestamps_token_id=50363, is_multilingual=False)
     extractor = WhisperFeatureExtractor()
     samples = (0.1 * np.sin(np.arange(480000) ** 2 * 1e-6)).astype(np.float32)

@@ -8,11 +8,11 @@ import json
 import time
 
 import torch
-from transformers import WhisperConfig, WhisperForConditionalGeneration
+from transformers import WhisperForConditionalGeneration
 from transformers.generation import GenerationConfig, GenerationMixin
 from transformers.modeling_outputs import BaseModelOutput
 
-from transformers_cpu import SIZES
+from transformers_cpu import SIZES, configuration
 
 
 def best(work, repeats):
@@ -37,17 +37,13 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    width, layers, heads = SIZES[arguments.model]
-    config = WhisperConfig(
-        d_model=width, encoder_layers=layers, decoder_layers=layers, encoder_attention_heads=heads, decoder_attention_heads=heads,
-        encoder_ffn_dim=4 * width, decoder_ffn_dim=4 * width, vocab_size=51865, decoder_start_token_id=50258, eos_token_id=50257,
-        pad_token_id=50257, bos_token_id=50257, begin_suppress_tokens=None, suppress_tokens=None)
+    config = configuration(arguments.model)
     results = {}
     for attention in ("sdpa", "eager"):
         model = WhisperForConditionalGeneration._from_config(config, dtype=getattr(torch, arguments.dtype), attn_implementation=attention).eval()
 
         def run(windows, beams):
-            encoded = BaseModelOutput(torch.randn(windows, 1500, width, dtype=model.dtype))
+            encoded = BaseModelOutput(torch.randn(windows, 1500, config.d_model, dtype=model.dtype))
             settings = GenerationConfig(
                 num_beams=beams, min_new_tokens=arguments.tokens, max_new_tokens=arguments.tokens, do_sample=False, eos_token_id=50257,
                 pad_token_id=50257, decoder_start_token_id=50258, output_attentions=attention == "eager", return_dict_in_generate=True)

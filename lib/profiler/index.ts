@@ -4,7 +4,7 @@
  * @module profiler
  */
 export { type AttentionCall, type AttentionMeasurement, attention } from './attention.js';
-export { type Comparison, type CompareResult, compare } from './compare.js';
+export { type CompareResult, type Comparison, compare } from './compare.js';
 export type { CommonSettings, OwnSettings } from './experiment.js';
 export { type ExperimentName, experimentNames } from './experiments/index.js';
 export * as ioModel from './io-model/index.js';

@@ -9,14 +9,26 @@ export async function readAll(input: AudioInput, options: OpenOptions = {}) {
   const source = await openAudio(input, options);
   const chunks: Float32Array[] = [];
   for await (const chunk of source.chunks()) chunks.push(chunk);
+  return {
+    samples: joined(chunks),
+    duration: source.duration,
+    longest: Math.max(...chunks.map(({ length }) => length)),
+  };
+}
+
+export function joined(chunks: readonly Float32Array[]): Float32Array {
   const samples = new Float32Array(chunks.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const chunk of chunks) {
     samples.set(chunk, at);
     at += chunk.length;
   }
-  return { samples, duration: source.duration, longest: Math.max(...chunks.map(({ length }) => length)) };
+  return samples;
 }
+
+/** Recordings that the bundled models were never trained on. */
+export const heldout = new URL('../fixtures/heldout/', import.meta.url).pathname;
+export const samplesOf = async (file: string): Promise<Float32Array> => (await readAll(heldout + file)).samples;
 
 /** How strong a frequency is in the samples: the amplitude of that sine. */
 export function amplitude(samples: Float32Array, hertz: number, rate = 16000): number {

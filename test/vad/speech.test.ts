@@ -1,25 +1,10 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { openAudio } from '../../lib/audio/index.js';
 import { SpeechSource } from '../../lib/vad/speech.js';
+import { joined, samplesOf } from '../audio/support.js';
 
-const heldout = new URL('../fixtures/heldout/', import.meta.url).pathname;
 const rate = 16000;
 
-async function samplesOf(file: string): Promise<Float32Array> {
-  const chunks: Float32Array[] = [];
-  for await (const chunk of (await openAudio(heldout + file)).chunks()) chunks.push(chunk);
-  return joined(chunks);
-}
-function joined(chunks: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(chunks.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    all.set(chunk, at);
-    at += chunk.length;
-  }
-  return all;
-}
 const silence = (seconds: number) => Float32Array.from({ length: seconds * rate }, (_, i) => 1e-4 * Math.sin(i * i));
 
 /** What is left of samples that arrive in chunks. */

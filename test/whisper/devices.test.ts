@@ -1,11 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { openAudio } from '../../lib/audio/index.js';
 import { WhisperModel } from '../../lib/whisper/model.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
+import { heldout as folder, samplesOf } from '../audio/support.js';
 import { cudaKind, gpu, hasCuda } from '../device/devices.js';
 
-const folder = new URL('../fixtures/heldout/', import.meta.url).pathname;
 const models = [
   { name: 'micro', directory: undefined, expected: 'expected.json' },
   {
@@ -14,12 +13,6 @@ const models = [
     expected: 'expected-mqa.json',
   },
 ];
-
-async function samplesOf(file: string): Promise<Float32Array> {
-  const chunks: Float32Array[] = [];
-  for await (const chunk of (await openAudio(folder + file)).chunks()) chunks.push(chunk);
-  return Float32Array.from(chunks.flatMap((chunk) => Array.from(chunk)));
-}
 
 /** Few rows and more take different kernels. The emulation takes its time for each window. */
 const cases = models.flatMap((model, index) => [

@@ -1,10 +1,9 @@
 /** The bundled models on recordings that they were not trained on: as transformers hears them, and as well as their cards say. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openAudio } from '../../lib/audio/index.js';
 import { WhisperModel } from '../../lib/whisper/model.js';
+import { heldout as folder, samplesOf } from '../audio/support.js';
 
-const folder = new URL('../fixtures/heldout/', import.meta.url).pathname;
 const parsed = <T>(name: string): T => JSON.parse(readFileSync(folder + name, 'utf8'));
 
 interface Utterance {
@@ -63,9 +62,7 @@ describe.each([
     beforeAll(async () => {
       const directory = new URL(`../../models/${name}`, import.meta.url).pathname;
       model = await WhisperModel.load(directory, { dtype, threads: 2, batch });
-      const chunks: Float32Array[] = [];
-      for await (const chunk of (await openAudio(`${folder}voices.ogg`)).chunks()) chunks.push(chunk);
-      const samples = Float32Array.from(chunks.flatMap((chunk) => Array.from(chunk)));
+      const samples = await samplesOf('voices.ogg');
       const tokenizer = await model.checkpoint.tokenizer();
       for (let first = 0; first < utterances.length; first += batch) {
         const windows = utterances.slice(first, first + batch).map(({ begin, end }) => samples.subarray(begin, end));

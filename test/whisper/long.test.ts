@@ -3,14 +3,14 @@ import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type AudioInput, openAudio } from '../../lib/audio/index.js';
+import type { AudioInput } from '../../lib/audio/index.js';
 import { errorRate, textErrors } from '../../lib/evaluate/errors.js';
 import { normalizeEnglish } from '../../lib/evaluate/normalize.js';
 import { readAhead } from '../../lib/whisper/ahead.js';
 import type { PartialText, Segment, TranscribeOptions } from '../../lib/whisper/types.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
+import { heldout as folder, samplesOf } from '../audio/support.js';
 
-const folder = new URL('../fixtures/heldout/', import.meta.url).pathname;
 const { files } = JSON.parse(readFileSync(`${folder}expected.json`, 'utf8')) as {
   files: { file: string; timestamps: { text: string } }[];
 };
@@ -64,9 +64,7 @@ describe('long recordings', () => {
   });
 
   it('have the recording’s times where silence was left out', async () => {
-    const chunks: Float32Array[] = [];
-    for await (const chunk of (await openAudio(`${folder}02_seen.flac`)).chunks()) chunks.push(chunk);
-    const speech = Float32Array.from(chunks.flatMap((chunk) => Array.from(chunk)));
+    const speech = await samplesOf('02_seen.flac');
     const samples = new Float32Array(speech.length + 60 * 16000);
     samples.set(speech, 41 * 16000);
     const alone = await whisper.transcribe(speech, english);

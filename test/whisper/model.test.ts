@@ -1,12 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openAudio } from '../../lib/audio/index.js';
 import type { OneheadError } from '../../lib/errors.js';
 import { WhisperModel } from '../../lib/whisper/model.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
+import { heldout as folder, samplesOf } from '../audio/support.js';
 import { modelDevices } from '../device/devices.js';
-
-const folder = new URL('../fixtures/heldout/', import.meta.url).pathname;
 
 interface Expected {
   file: string;
@@ -21,12 +19,6 @@ const expectations = (name: string): Expected[] =>
     ...entry,
     file: entry.file.replace('.wav', '.flac'),
   }));
-
-async function samplesOf(file: string): Promise<Float32Array> {
-  const chunks: Float32Array[] = [];
-  for await (const chunk of (await openAudio(folder + file)).chunks()) chunks.push(chunk);
-  return Float32Array.from(chunks.flatMap((chunk) => Array.from(chunk)));
-}
 
 const models = [
   { name: 'micro', directory: undefined, expected: expectations('expected.json') },

@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OneheadError } from '../../errors.js';
-import { experiments, type ExperimentName } from '../experiments/index.js';
+import { type ExperimentName, experiments } from '../experiments/index.js';
 import type { ExperimentResult } from '../result.js';
 import { type Chart, describeRun, type Table, toMarkdown } from './figures.js';
 import { escaped, toSvg } from './render.js';

@@ -1,0 +1,106 @@
+// How the checks of operations read what callers ask for.
+#pragma once
+
+#include <cmath>
+#include <initializer_list>
+
+#include "error.h"
+#include "operations.h"
+#include "program.h"
+
+namespace onehead {
+
+/** Reads a request's arguments and refuses, in one sentence, those that do not fit. */
+class Arguments {
+ public:
+  Arguments(const Request& request, Recorder& recorder) : request_(request), recorder_(recorder) {}
+
+  [[noreturn]] void refuse(const char* code, const std::string& argument, const std::string& expected,
+                           const std::string& received) const {
+    throw Error::argumentError(code, request_.operation, argument, expected, received);
+  }
+  bool has(const std::string& name) const { return request_.tensors.contains(name); }
+
+  const Tensor& tensor(const std::string& name) const {
+    auto found = request_.tensors.find(name);
+    if (found == request_.tensors.end()) refuse("INVALID_ARGUMENT", name, "a tensor", "nothing");
+    return found->second;
+  }
+  /** A tensor of this many dimensions, none of them empty; its rows lie one after another unless `view` is allowed. */
+  const Tensor& tensor(const std::string& name, size_t dimensions, bool view = false) const {
+    const Tensor& found = tensor(name);
+    if (found.shape.size() != dimensions)
+      refuse("INVALID_SHAPE", name, "of " + std::to_string(dimensions) + " dimensions", toString(found.shape));
+    for (int64_t size : found.shape)
+      if (size <= 0) refuse("INVALID_SHAPE", name, "without empty dimensions", toString(found.shape));
+    if (!view && !found.contiguous())
+      refuse("INVALID_ARGUMENT", name, "a whole tensor", "a view of some of its columns");
+    return found;
+  }
+  const Tensor& shaped(const std::string& name, const Shape& shape, bool view = false) const {
+    const Tensor& found = tensor(name, shape.size(), view);
+    if (found.shape != shape) refuse("INVALID_SHAPE", name, toString(shape), toString(found.shape));
+    return found;
+  }
+  const Tensor& typed(const Tensor& tensor, const std::string& name, DType dtype) const {
+    if (tensor.dtype != dtype)
+      refuse("INVALID_DTYPE", name, std::string(nameOf(dtype)), std::string(nameOf(tensor.dtype)));
+    return tensor;
+  }
+  const Tensor& shaped(const std::string& name, const Shape& shape, DType dtype) const {
+    return typed(shaped(name, shape), name, dtype);
+  }
+  std::optional<Tensor> maybe(const std::string& name, const Shape& shape, DType dtype) const {
+    return has(name) ? std::optional(shaped(name, shape, dtype)) : std::nullopt;
+  }
+  const Tensor& floating(const Tensor& tensor, const std::string& name) const {
+    if (!isFloating(tensor.dtype))
+      refuse("INVALID_DTYPE", name, "float32, float16 or bfloat16", std::string(nameOf(tensor.dtype)));
+    return tensor;
+  }
+
+  double number(const std::string& name, std::optional<double> otherwise = {}) const {
+    auto found = request_.numbers.find(name);
+    if (found != request_.numbers.end()) return found->second;
+    if (!otherwise) refuse("INVALID_ARGUMENT", name, "a number", "nothing");
+    return *otherwise;
+  }
+  int64_t integer(const std::string& name, int64_t low, int64_t high, std::optional<double> otherwise = {}) const {
+    double value = number(name, otherwise);
+    if (!(std::floor(value) == value && value >= double(low) && value <= double(high)))
+      refuse("INVALID_ARGUMENT", name, "a whole number from " + std::to_string(low) + " to " + std::to_string(high),
+             std::to_string(value));
+    return int64_t(value);
+  }
+  template <class T>
+  T choice(const std::string& name, std::initializer_list<std::pair<const char*, T>> choices,
+           const char* otherwise) const {
+    auto found = request_.strings.find(name);
+    std::string value = found == request_.strings.end() ? otherwise : found->second, expected;
+    for (const auto& [text, result] : choices) {
+      if (value == text) return result;
+      expected += (expected.empty() ? "'" : " or '") + std::string(text) + "'";
+    }
+    refuse("INVALID_ARGUMENT", name, expected, "'" + value + "'");
+  }
+  Activation activation() const {
+    return choice<Activation>("activation", {{"none", Activation::none}, {"gelu", Activation::gelu}}, "none");
+  }
+  DType dtype(DType otherwise) const {
+    return choice<DType>("dtype",
+                         {{"float32", DType::float32}, {"float16", DType::float16}, {"bfloat16", DType::bfloat16}},
+                         nameOf(otherwise).data());
+  }
+
+  /** The tensor named `output` when the caller gave one, else a new temporary. */
+  Tensor output(DType dtype, const Shape& shape) const {
+    if (!has("output")) return recorder_.temporary(dtype, shape);
+    return typed(shaped("output", shape), "output", dtype);
+  }
+
+ private:
+  const Request& request_;
+  Recorder& recorder_;
+};
+
+}  // namespace onehead

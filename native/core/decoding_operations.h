@@ -1,0 +1,14 @@
+// Checks of the operations that choose tokens, and of those that work on what was chosen.
+#pragma once
+
+#include "arguments.h"
+
+namespace onehead {
+
+GatherRows gatherRows(const Arguments& arguments);
+TokenProbability tokenProbability(const Arguments& arguments);
+NextToken nextToken(const Arguments& arguments);
+NextBeams nextBeams(const Arguments& arguments);
+AlignPositions alignPositions(const Arguments& arguments);
+
+}  // namespace onehead

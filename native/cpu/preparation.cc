@@ -1,0 +1,385 @@
+#include "preparation.h"
+
+#include <cstring>
+
+#include "../core/error.h"
+#include "batched_attention.h"
+#include "products.h"
+#include "storage.h"
+
+namespace onehead::cpu {
+
+namespace {
+
+/** Up to this many rows a product is bound by reading its weight, and our kernel is faster than a blocked product. */
+constexpr int64_t fewRows = 16;
+
+Activation kernelActivation(onehead::Activation activation) {
+  return activation == onehead::Activation::gelu ? Activation::gelu : Activation::none;
+}
+
+AttentionAlgorithm kernelAlgorithm(onehead::AttentionAlgorithm algorithm) {
+  switch (algorithm) {
+    case onehead::AttentionAlgorithm::multiHead:
+      return AttentionAlgorithm::multiHead;
+    case onehead::AttentionAlgorithm::splitKeyValue:
+      return AttentionAlgorithm::splitKeyValue;
+    default:
+      return AttentionAlgorithm::memoryEfficient;
+  }
+}
+
+/** Rounds float32 rows to the weight's format at the start of the scratch memory. */
+struct CastRows {
+  int64_t rows, width;
+  const float* x;
+  Format yFormat;
+  void* scratch;
+  decltype(Kernels::convert) convert;
+};
+
+void castRows(const CastRows& cast, const Team& team) {
+  Share share(cast.rows, team);
+  size_t element = cast.yFormat == Format::float32 ? 4 : 2;
+  cast.convert(cast.x + share.begin * cast.width, SourceFormat::float32,
+               static_cast<std::byte*>(cast.scratch) + size_t(share.begin * cast.width) * element, cast.yFormat,
+               (share.end - share.begin) * cast.width);
+}
+
+/** A layer norm into the start of the scratch memory. */
+struct NormRows {
+  LayerNorm norm;
+  void* scratch;
+  decltype(Kernels::layerNorm) kernel;
+};
+
+void normRows(const NormRows& rows, const Team& team) {
+  LayerNorm norm = rows.norm;
+  norm.y = rows.scratch;
+  rows.kernel(norm, team);
+}
+
+/** The next token, and then the position to read it at. */
+struct Advance {
+  NextToken next;
+  int32_t* position;
+  void* scratch;
+  decltype(Kernels::nextToken) kernel;
+};
+
+void advance(const Advance& step, const Team& team) {
+  NextToken next = step.next;
+  next.scratch = step.scratch;
+  step.kernel(next, team);
+  team.barrier();
+  if (team.thread == 0)
+    for (int64_t b = 0; b < next.batch; ++b) step.position[b] = next.length[b] - 1;
+}
+
+/** Plain bytes from one tensor to another. */
+struct CopyBytes {
+  int64_t bytes;
+  const std::byte* from;
+  std::byte* to;
+};
+
+void copyBytes(const CopyBytes& copy, const Team& team) {
+  constexpr int64_t line = 64;
+  Share share((copy.bytes + line - 1) / line, team);
+  int64_t begin = share.begin * line, end = std::min(share.end * line, copy.bytes);
+  if (begin < end) std::memcpy(copy.to + begin, copy.from + begin, size_t(end - begin));
+}
+
+/** Makes the steps of one program. */
+class Preparation final : public Resolve {
+ public:
+  Preparation(CpuExecutable& executable, const Kernels& kernels, int threads, dnnl::engine& engine,
+              dnnl::stream& stream)
+      : executable_(executable), kernels_(kernels), threads_(threads), engine_(engine), stream_(stream) {}
+
+  std::byte* operator()(const Tensor& tensor) override {
+    std::byte* base = tensor.storage
+                          ? static_cast<CpuStorage&>(*tensor.storage).plain()
+                          : executable_.arena() + executable_.plan().temporaries[size_t(tensor.temporary)].offset;
+    return base + size_t(tensor.offset) * bytesOf(tensor.dtype);
+  }
+
+  void prepare(size_t index) {
+    index_ = index;
+    name_ = executable_.plan().operations[index].name;
+    std::visit([&](const auto& description) { make(description); }, executable_.plan().operations[index].description);
+  }
+
+ private:
+  template <class T>
+  T* at(const Tensor& tensor) {
+    return reinterpret_cast<T*>((*this)(tensor));
+  }
+  template <class T>
+  T* at(const std::optional<Tensor>& tensor) {
+    return tensor ? at<T>(*tensor) : nullptr;
+  }
+  Format format(const Tensor& tensor) const { return formatOf(tensor.dtype, name_); }
+  void add(std::unique_ptr<Step> step, const char* part = "") {
+    if (*part) step->part = part;
+    executable_.add(std::move(step), index_);
+  }
+  template <class Arguments>
+  void kernel(const Arguments& arguments, void (*function)(const Arguments&, const Team&), size_t scratch = 0) {
+    add(std::make_unique<KernelStep<Arguments>>(arguments, function, scratch));
+  }
+  [[noreturn]] void unsupported(const std::string& reason) const {
+    throw Error("NOT_SUPPORTED", name_ + ": " + reason);
+  }
+
+  void make(const onehead::LogMel& o) {
+    LogMel arguments{o.y.shape[0],
+                     o.y.shape[2],
+                     o.window.shape[0],
+                     o.hop,
+                     o.y.shape[1],
+                     at<float>(o.samples),
+                     at<float>(o.window),
+                     at<float>(o.filters),
+                     at<float>(o.peak),
+                     at<float>(o.y),
+                     nullptr};
+    kernel(arguments, kernels_.logMel, logMelScratch(arguments, threads_));
+  }
+  void make(const onehead::TransposeCast& o) {
+    TransposeCast arguments{o.x.shape[0], o.x.shape[1], o.x.shape[2], at<float>(o.x), (*this)(o.y), format(o.y)};
+    kernel(arguments, kernels_.transposeCast);
+  }
+  void make(const onehead::Convolution& o) {
+    formatOf(o.x.dtype, name_);
+    if (!o.weight.storage) unsupported("the CPU device takes the weight from a loaded constant, not from a temporary.");
+    add(convolutionProduct(o, engine_, stream_, *this));
+  }
+  void make(const onehead::LayerNorm& o) {
+    LayerNorm arguments{o.x.rows(),        o.x.columns(), at<float>(o.x), at<float>(o.weight),
+                        at<float>(o.bias), o.epsilon,     (*this)(o.y),   format(o.y)};
+    kernel(arguments, kernels_.layerNorm);
+  }
+
+  void make(const onehead::Linear& o) {
+    int64_t rows = o.x.rows(), depth = o.x.columns(), columns = o.weight.shape[0];
+    Format weightFormat = format(o.weight);
+    if (!o.weight.storage)
+      unsupported("the CPU device takes the weight from the device's memory, not from a temporary.");
+    if (rows <= fewRows) {
+      LinearRows arguments{rows,
+                           columns,
+                           depth,
+                           (*this)(o.x),
+                           format(o.x),
+                           depth,
+                           (*this)(o.weight),
+                           weightFormat,
+                           at<float>(o.bias),
+                           at<float>(o.normWeight),
+                           at<float>(o.normBias),
+                           o.epsilon,
+                           kernelActivation(o.activation),
+                           at<float>(o.residual),
+                           (*this)(o.y),
+                           format(o.y),
+                           nullptr};
+      kernel(arguments, kernels_.linearRows, linearRowsScratch(rows, depth));
+      return;
+    }
+    void* x = (*this)(o.x);
+    size_t begin = 0;
+    if (o.normWeight || o.x.dtype != o.weight.dtype) {
+      // oneDNN has no norm and no mixed types: the rows go through the scratch memory.
+      size_t bytes = size_t(rows * depth) * bytesOf(o.weight.dtype);
+      begin = (bytes + tensorAlignment - 1) / tensorAlignment * tensorAlignment;
+      if (o.normWeight)
+        kernel(NormRows{{rows, depth, at<float>(o.x), at<float>(o.normWeight), at<float>(o.normBias), o.epsilon,
+                         nullptr, weightFormat},
+                        nullptr,
+                        kernels_.layerNorm},
+               normRows, begin);
+      else
+        kernel(CastRows{rows, depth, at<float>(o.x), weightFormat, nullptr, kernels_.convert}, castRows, begin);
+      x = nullptr;
+    }
+    add(matrixProduct(o, x, engine_, stream_, *this, begin));
+  }
+
+  AttentionView view(const Tensor& tensor) {
+    return {(*this)(tensor), tensor.shape[1] * tensor.rowStride, tensor.rowStride};
+  }
+  void make(const onehead::Attention& o) {
+    if (isBatchedAttention(o)) {
+      for (auto& step : batchedAttention(o, kernels_, engine_, stream_, *this)) add(std::move(step));
+      return;
+    }
+    Attention arguments{o.batch(),
+                        o.queries(),
+                        o.keys(),
+                        o.heads,
+                        o.keyValueHeads,
+                        o.headSize,
+                        format(o.query),
+                        view(o.query),
+                        view(o.key),
+                        view(o.value),
+                        o.causal,
+                        at<int32_t>(o.start),
+                        at<void>(o.newKey),
+                        at<void>(o.newValue),
+                        o.newKey ? o.newKey->shape[1] * o.newKey->rowStride : 0,
+                        o.newKey ? o.newKey->rowStride : 0,
+                        o.scale,
+                        (*this)(o.y),
+                        nullptr,
+                        at<int32_t>(o.source),
+                        at<float>(o.scores),
+                        at<int32_t>(o.scoreHeads),
+                        at<int32_t>(o.scorePosition),
+                        o.scores ? o.scores->shape[1] : 0,
+                        o.scores ? o.scores->shape[2] : 0};
+    AttentionAlgorithm algorithm = kernelAlgorithm(o.algorithm);
+    auto step = [&](AttentionPass pass, const char* part) {
+      arguments.pass = pass;
+      add(std::make_unique<AttentionStep>(arguments, algorithm, kernels_.attention,
+                                          attentionScratch(arguments, algorithm, threads_)),
+          part);
+    };
+    if (algorithm != AttentionAlgorithm::multiHead) return step(AttentionPass::all, "");
+    step(AttentionPass::scores, "scores");
+    step(AttentionPass::softmax, "softmax");
+    step(AttentionPass::values, "values");
+  }
+  /** The attention kernel takes its algorithm beside its arguments. */
+  class AttentionStep final : public Step {
+   public:
+    AttentionStep(const Attention& arguments, AttentionAlgorithm algorithm, decltype(Kernels::attention) kernel,
+                  size_t scratch)
+        : arguments_(arguments), algorithm_(algorithm), kernel_(kernel), scratch_(scratch) {}
+    size_t scratchBytes() const override { return scratch_; }
+    void bind(std::byte* scratch) override { arguments_.scratch = scratch; }
+    bool collective() const override { return true; }
+    void run(const Team& team) override { kernel_(arguments_, algorithm_, team); }
+
+   private:
+    Attention arguments_;
+    AttentionAlgorithm algorithm_;
+    decltype(Kernels::attention) kernel_;
+    size_t scratch_;
+  };
+
+  void make(const onehead::Copy& o) { kernel(CopyBytes{int64_t(o.x.bytes()), (*this)(o.x), (*this)(o.y)}, copyBytes); }
+  void make(const onehead::Embed& o) {
+    Embed arguments{o.y.shape[0],
+                    o.count,
+                    o.y.shape[2],
+                    o.tokenEmbedding.shape[0],
+                    o.positionEmbedding.shape[0],
+                    at<int32_t>(o.tokens),
+                    o.tokens.shape[1],
+                    at<int32_t>(o.start),
+                    (*this)(o.tokenEmbedding),
+                    format(o.tokenEmbedding),
+                    at<float>(o.positionEmbedding),
+                    o.scale,
+                    at<float>(o.y)};
+    kernel(arguments, kernels_.embed);
+  }
+  void make(const onehead::GatherRows& o) {
+    int64_t batch = o.x.shape[0], width = o.x.shape[2];
+    for (int64_t i = 0; i < o.index.shape[0]; ++i) {
+      GatherRows arguments{batch,
+                           o.x.shape[1],
+                           width,
+                           at<float>(o.x),
+                           at<int32_t>(o.index) + i * batch,
+                           0,
+                           at<float>(o.y) + i * batch * width,
+                           width};
+      kernel(arguments, kernels_.gatherRows);
+    }
+  }
+  void make(const onehead::TokenProbability& o) {
+    TokenProbability arguments{o.logits.shape[0],   o.logits.shape[1], o.logits.shape[1],
+                               at<float>(o.logits), int32_t(o.token),  at<float>(o.y)};
+    kernel(arguments, kernels_.tokenProbability);
+  }
+  NextToken nextToken(const onehead::NextToken& o) {
+    return NextToken{o.logits.shape[0],
+                     o.logits.shape[1],
+                     o.tokens.shape[1],
+                     at<float>(o.logits),
+                     at<uint8_t>(o.suppressed),
+                     int32_t(o.endToken),
+                     int32_t(o.timestampBegin),
+                     int32_t(o.noTimestampsToken),
+                     int32_t(o.maxInitialTimestamp),
+                     at<int32_t>(o.tokens),
+                     at<float>(o.logProbability),
+                     at<int32_t>(o.length),
+                     at<int32_t>(o.begin),
+                     at<int32_t>(o.minimum),
+                     at<int32_t>(o.maximum),
+                     at<int32_t>(o.timestamps),
+                     at<int32_t>(o.finished),
+                     nullptr,
+                     at<float>(o.temperature),
+                     at<int32_t>(o.seed),
+                     at<float>(o.repetitionPenalty),
+                     at<int32_t>(o.noRepeat),
+                     at<int32_t>(o.topTokens),
+                     at<float>(o.topLogProbability),
+                     o.topTokens ? o.topTokens->shape[2] : 0};
+  }
+  void make(const onehead::NextToken& o) {
+    NextToken arguments = nextToken(o);
+    kernel(Advance{arguments, at<int32_t>(o.position), nullptr, kernels_.nextToken}, advance,
+           nextTokenScratch(arguments.batch, threads_));
+  }
+  void make(const onehead::NextBeams& o) {
+    NextBeams arguments{nextToken(o.step),         o.step.tokens.shape[0] / o.wanted.shape[0],
+                        o.doneScore.shape[1],      at<int32_t>(o.step.position),
+                        at<float>(o.cumulative),   at<int32_t>(o.source),
+                        at<int32_t>(o.wanted),     at<int32_t>(o.doneCount),
+                        at<int32_t>(o.doneLength), at<float>(o.doneScore),
+                        at<int32_t>(o.doneTokens), at<float>(o.doneLogProbability),
+                        at<int32_t>(o.doneSource), nullptr};
+    kernel(arguments, kernels_.nextBeams, nextBeamsScratch(arguments, threads_));
+  }
+
+  void make(const onehead::AlignPositions& o) {
+    AlignPositions arguments{o.source.shape[0],
+                             o.scores.shape[0],
+                             o.scores.shape[1],
+                             o.scores.shape[2],
+                             o.scores.shape[3],
+                             at<float>(o.scores),
+                             at<int32_t>(o.source),
+                             at<int32_t>(o.begin),
+                             at<int32_t>(o.end),
+                             at<int32_t>(o.frames),
+                             o.medianWidth,
+                             at<int32_t>(o.y),
+                             nullptr};
+    kernel(arguments, kernels_.alignPositions, alignPositionsScratch(arguments, threads_));
+  }
+
+  CpuExecutable& executable_;
+  const Kernels& kernels_;
+  int threads_;
+  dnnl::engine& engine_;
+  dnnl::stream& stream_;
+  size_t index_ = 0;
+  std::string name_;
+};
+
+}  // namespace
+
+void prepareOperations(CpuExecutable& executable, const Kernels& kernels, int threads, dnnl::engine& engine,
+                       dnnl::stream& stream) {
+  Preparation preparation(executable, kernels, threads, engine, stream);
+  for (size_t i = 0; i < executable.plan().operations.size(); ++i) preparation.prepare(i);
+}
+
+}  // namespace onehead::cpu
