@@ -55,6 +55,8 @@ __global__ void loadGlobalFromShared(float* y) {
   y[threadIdx.x] = loadFresh(shared + threadIdx.x);
 }
 
+__global__ void loadMisaligned(float* y) { y[threadIdx.x] = float(loadOnce16(y + 1).x); }
+
 int failures = 0;
 
 void expect(bool fine, const char* what) {
@@ -107,5 +109,6 @@ int main() {
   expect(run(writeBehind, 0, -1).failed, "a write before an allocation is a failure");
   expect(run(writeBehindShared, shared).failed, "a write behind shared memory is a failure");
   expect(run(loadGlobalFromShared, shared).failed, "an instruction for global memory on shared memory is a failure");
+  expect(run(loadMisaligned, 0).failed, "16 bytes from an address that is no multiple of 16 are a failure");
   return failures > 0;
 }

@@ -167,7 +167,8 @@ void Executor::run(dim3 index, dim3 grid, dim3 threads, size_t sharedBytes, cons
   currentExecutor = outer;
   if (alive_ > 0)
     throw std::runtime_error("threads of a block wait for each other forever: a barrier or collective not all reach");
-  if (misplaced_) throw std::runtime_error("a load from global memory was given an address in shared memory");
+  if (misplaced_)
+    throw std::runtime_error("a load was given the other kind of memory, or an address that is not aligned for it");
   for (size_t i = sharedBytes; i < sharedBytes + 16; ++i)
     if (shared_[i] != std::byte(0xff)) throw std::runtime_error("a block wrote behind its shared memory");
 }

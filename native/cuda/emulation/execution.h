@@ -106,10 +106,12 @@ class Executor {
   int lane() const { return current_ % warpSize; }
   Fiber& fiber() { return fibers_[size_t(current_)]; }
   std::byte* shared() { return shared_; }
-  /** For instructions that take global memory only, where a GPU would fault. */
-  void requireGlobal(const void* address) {
-    const auto* byte = static_cast<const std::byte*>(address);
-    misplaced_ |= byte >= sharedMemory_.data() && byte < sharedMemory_.data() + sharedMemory_.size();
+  /** For instructions that take one kind of memory only, at multiples of `bytes`: where a GPU would fault. */
+  void requireGlobal(const void* address, size_t bytes) {
+    misplaced_ |= isShared(address) || !isMultiple(address, bytes);
+  }
+  void requireShared(const void* address, size_t bytes) {
+    misplaced_ |= !isShared(address) || !isMultiple(address, bytes);
   }
 
   dim3 blockIndex, blockSize, gridSize;
@@ -123,6 +125,13 @@ class Executor {
   }
   void switchTo(Fiber& fiber);
   bool runWarp(size_t warp, int threads);
+  bool isShared(const void* address) const {
+    const auto* byte = static_cast<const std::byte*>(address);
+    return byte >= sharedMemory_.data() && byte < sharedMemory_.data() + sharedMemory_.size();
+  }
+  static bool isMultiple(const void* address, size_t bytes) {
+    return reinterpret_cast<uintptr_t>(address) % bytes == 0;
+  }
   void finish();
 
   std::vector<Fiber> fibers_;

@@ -81,7 +81,8 @@ __device__ inline void copyAsync16(void* shared, const void* global, int bytes) 
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(sharedAddress(shared)), "l"(global), "r"(bytes)
                : "memory");
 #else
-  emulation::executor().requireGlobal(global);
+  emulation::executor().requireGlobal(global, 16);
+  emulation::executor().requireShared(shared, 16);
   emulation::executor().fiber().pending.push_back({shared, global, 16, bytes});
 #endif
 }
@@ -126,7 +127,7 @@ __device__ inline uint4 loadOnce16(const void* global) {
                : "l"(global));
   return value;
 #else
-  emulation::executor().requireGlobal(global);
+  emulation::executor().requireGlobal(global, 16);
   uint4 value;
   std::memcpy(&value, global, sizeof value);
   return value;
@@ -153,7 +154,7 @@ __device__ inline Element loadFresh(const Element* global) {
 #if defined(__CUDACC__)
   return __ldcg(global);
 #else
-  emulation::executor().requireGlobal(global);
+  emulation::executor().requireGlobal(global, alignof(Element));
   return *global;
 #endif
 }
