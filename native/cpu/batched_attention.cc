@@ -190,15 +190,15 @@ class BatchedAttention {
     return {{o_.batch(), 1, rows, columns}, type_, memory::dims{batchStride, batchStride, rowStride, columnStride}};
   }
 
-  Matrices query() {
+  Operand query() {
     if (!reshapes_) return {ofQueries(o_.headSize, strides(o_.query), type_), resolve_(o_.query), 0};
     int64_t width = o_.query.columns();
     return {ofQueries(o_.headSize, {o_.queries() * width, width, o_.headSize}, type_), nullptr, query_};
   }
-  Matrices keys() {
+  Operand keys() {
     return {shared(o_.headSize, keys_, o_.batchStride(o_.key), 1, o_.lengthStride(o_.key)), resolve_(o_.key), 0};
   }
-  Matrices values() {
+  Operand values() {
     if (sanitises_) return {shared(keys_, o_.headSize, keys_ * o_.headSize, o_.headSize, 1), nullptr, values_};
     return {shared(keys_, o_.headSize, o_.batchStride(o_.value), o_.lengthStride(o_.value), 1), resolve_(o_.value), 0};
   }
@@ -226,7 +226,7 @@ class BatchedAttention {
   void kernel(const char* part, const Arguments& arguments, void (*function)(const Arguments&, const Team&)) {
     add(part, std::make_unique<KernelStep<Arguments>>(arguments, function, scratchEnd_));
   }
-  void product(const char* part, const Matrices& x, const Matrices& w, const Matrices& y) {
+  void product(const char* part, const Operand& x, const Operand& w, const Operand& y) {
     add(part, batchedProduct(x, w, y, engine_, stream_, scratchEnd_));
   }
   void add(const char* part, std::unique_ptr<Step> step) {

@@ -187,7 +187,7 @@ class Preparation final : public Resolve {
       kernel(arguments, kernels_.linearRows, linearRowsScratch(rows, depth));
       return;
     }
-    void* x = (*this)(o.x);
+    std::byte* x = (*this)(o.x);
     size_t begin = 0;
     if (o.normWeight || o.x.dtype != o.weight.dtype) {
       // oneDNN has no norm and no mixed types: the rows go through the scratch memory.

@@ -1,6 +1,8 @@
 #include "products.h"
 
+#include <algorithm>
 #include <unordered_map>
+#include <vector>
 
 namespace onehead::cpu {
 
@@ -9,43 +11,134 @@ namespace {
 using dnnl::memory;
 using Tag = memory::format_tag;
 
-/** A primitive with its arguments; runs on oneDNN's own threads. */
+dnnl::matmul::primitive_desc matmulDescription(const dnnl::engine& engine, const memory::desc& x, const memory::desc& w,
+                                               const memory::desc& bias, const memory::desc& y,
+                                               const dnnl::primitive_attr& attributes) {
+#if DNNL_VERSION_MAJOR >= 3
+  return {engine, x, w, bias, y, attributes};
+#else
+  return {dnnl::matmul::desc(x, w, bias, y), attributes, engine};
+#endif
+}
+
+memory::dims stridesOf(const memory::desc& description) {
+#if DNNL_VERSION_MAJOR >= 3
+  return description.get_strides();
+#else
+  const auto& strides = description.data.format_desc.blocking.strides;
+  return memory::dims(strides, strides + description.data.ndims);
+#endif
+}
+
+/** Whether oneDNN multiplies bfloat16 here: version 2 does with AVX-512 only. */
+bool multipliesBfloat16(const dnnl::engine& engine) {
+  static const bool multiplies = [&] {
+    const memory::desc square({16, 16}, memory::data_type::bf16, Tag::ab);
+    try {
+      matmulDescription(engine, square, square, memory::desc(), square, {});
+      return true;
+    } catch (const dnnl::error&) {
+      return false;
+    }
+  }();
+  return multiplies;
+}
+
+/** The type that products of elements of `type` are computed in. */
+memory::data_type computedType(memory::data_type type, const dnnl::engine& engine) {
+  return type == memory::data_type::bf16 && !multipliesBfloat16(engine) ? memory::data_type::f32 : type;
+}
+memory::desc computed(const memory::desc& plain, const dnnl::engine& engine) {
+  return {plain.dims(), computedType(typeOf(plain), engine), stridesOf(plain)};
+}
+
+/** A primitive with its arguments; runs on oneDNN's own threads. Operands that it cannot take as they are are widened
+ * to float32 in the scratch memory, and the result is narrowed. */
 class ProductStep final : public Step {
  public:
-  ProductStep(dnnl::primitive primitive, const memory::desc& scratchpad, dnnl::engine engine, dnnl::stream stream,
-              size_t scratchBegin)
+  ProductStep(dnnl::primitive primitive, const memory::desc& scratchpad, const dnnl::engine& engine,
+              dnnl::stream stream, size_t scratchBegin)
       : primitive_(std::move(primitive)),
+        engine_(engine),
         scratchpad_(scratchpad, engine, nullptr),
         stream_(std::move(stream)),
         scratchBegin_(scratchBegin) {}
 
-  /** One execution, a batch item for instance. */
-  void add(std::unordered_map<int, memory> arguments) {
-    arguments[DNNL_ARG_SCRATCHPAD] = scratchpad_;
-    executions_.push_back(std::move(arguments));
+  /** One execution, a batch item for instance: arguments that are ready, and operands in plain memory. */
+  void add(std::unordered_map<int, memory> arguments, const std::vector<std::pair<int, Operand>>& operands) {
+    Execution execution{std::move(arguments), {}};
+    execution.arguments[DNNL_ARG_SCRATCHPAD] = scratchpad_;
+    size_t end = scratchBegin_ + rounded(scratchpad_.get_desc().get_size());
+    for (const auto& [argument, operand] : operands) {
+      const memory::desc description = computed(operand.description, engine_);
+      const bool widened = typeOf(description) != typeOf(operand.description);
+      execution.arguments[argument] = memory(description, engine_, operand.data);
+      execution.operands.push_back({argument, operand, widened ? spanOf(description) : 0, end, operand.data});
+      end += rounded(size_t(execution.operands.back().span) * sizeof(float));
+    }
+    scratchEnd_ = std::max(scratchEnd_, end);
+    executions_.push_back(std::move(execution));
   }
-  /** This argument of the only execution lies in the scratch memory. */
-  void findInScratch(int argument, size_t offset) { inScratch_.push_back({argument, offset}); }
 
-  size_t scratchBytes() const override { return scratchBegin_ + scratchpad_.get_desc().get_size(); }
+  size_t scratchBytes() const override { return scratchEnd_; }
   void bind(std::byte* scratch) override {
     scratchpad_.set_data_handle(scratch + scratchBegin_);
-    for (const auto& [argument, offset] : inScratch_)
-      executions_.front().at(argument).set_data_handle(scratch + offset);
+    for (Execution& execution : executions_)
+      for (Bound& bound : execution.operands) {
+        if (!bound.operand.data) bound.data = scratch + bound.operand.scratchOffset;
+        bound.staged = scratch + bound.stagedOffset;
+        execution.arguments.at(bound.argument).set_data_handle(bound.span ? bound.staged : bound.data);
+      }
   }
   bool collective() const override { return false; }
   void run(const Team&) override {
-    for (const auto& arguments : executions_) primitive_.execute(stream_, arguments);
-    stream_.wait();
+    for (const Execution& execution : executions_) {
+      // The result too: between its rows may lie what is not of it.
+      for (const Bound& bound : execution.operands)
+        if (bound.span) convert(bound.data, SourceFormat::bfloat16, bound.staged, Format::float32, bound.span);
+      primitive_.execute(stream_, execution.arguments);
+      stream_.wait();
+      for (const Bound& bound : execution.operands)
+        if (bound.span && bound.argument == DNNL_ARG_DST)
+          convert(bound.staged, SourceFormat::float32, bound.data, Format::bfloat16, bound.span);
+    }
   }
 
  private:
+  struct Bound {
+    int argument;
+    Operand operand;
+    int64_t span;  // elements from the first to the last; 0 where the operand is taken as it is
+    size_t stagedOffset;
+    std::byte *data, *staged = nullptr;
+  };
+  struct Execution {
+    std::unordered_map<int, memory> arguments;
+    std::vector<Bound> operands;
+  };
+
+  static size_t rounded(size_t bytes) { return (bytes + tensorAlignment - 1) / tensorAlignment * tensorAlignment; }
+  static int64_t spanOf(const memory::desc& description) {
+    const memory::dims dims = description.dims(), strides = stridesOf(description);
+    int64_t span = 1;
+    for (size_t i = 0; i < dims.size(); ++i) span += (dims[i] - 1) * strides[i];
+    return span;
+  }
+  static void convert(const std::byte* from, SourceFormat fromFormat, std::byte* to, Format toFormat, int64_t count) {
+    constexpr int64_t piece = 1 << 14;
+    const size_t fromBytes = fromFormat == SourceFormat::float32 ? 4 : 2, toBytes = 6 - fromBytes;
+#pragma omp parallel for
+    for (int64_t begin = 0; begin < count; begin += piece)
+      kernels()->convert(from + size_t(begin) * fromBytes, fromFormat, to + size_t(begin) * toBytes, toFormat,
+                         std::min(piece, count - begin));
+  }
+
   dnnl::primitive primitive_;
+  dnnl::engine engine_;
   memory scratchpad_;
   dnnl::stream stream_;
-  size_t scratchBegin_;
-  std::vector<std::unordered_map<int, memory>> executions_;
-  std::vector<std::pair<int, size_t>> inScratch_;
+  size_t scratchBegin_, scratchEnd_ = 0;
+  std::vector<Execution> executions_;
 };
 
 void appendGelu(dnnl::post_ops& operations) {
@@ -70,16 +163,12 @@ int residualArgument(onehead::Activation activation) {
   return DNNL_ARG_ATTR_MULTIPLE_POST_OP(activation == onehead::Activation::gelu ? 1 : 0) | DNNL_ARG_SRC_1;
 }
 
-CpuStorage& constant(const Tensor& tensor) { return static_cast<CpuStorage&>(*tensor.storage); }
+CpuStorage& storageOf(const Tensor& tensor) { return static_cast<CpuStorage&>(*tensor.storage); }
 
-dnnl::matmul::primitive_desc matmulDescription(const dnnl::engine& engine, const memory::desc& x, const memory::desc& w,
-                                               const memory::desc& bias, const memory::desc& y,
-                                               const dnnl::primitive_attr& attributes) {
-#if DNNL_VERSION_MAJOR >= 3
-  return {engine, x, w, bias, y, attributes};
-#else
-  return {dnnl::matmul::desc(x, w, bias, y), attributes, engine};
-#endif
+/** A weight that a decode step streams row by row stays as it is, and so does one that may change; any other takes the
+ * layout that oneDNN likes best. */
+bool packs(const Tensor& weight) {
+  return weight.offset == 0 && weight.bytes() == storageOf(weight).bytes && !storageOf(weight).isPlain();
 }
 
 dnnl::convolution_forward::primitive_desc convolutionDescription(const dnnl::engine& engine, const memory::desc& x,
@@ -98,38 +187,36 @@ dnnl::convolution_forward::primitive_desc convolutionDescription(const dnnl::eng
 
 }  // namespace
 
-std::unique_ptr<Step> matrixProduct(const Linear& linear, const void* x, const dnnl::engine& engine,
+std::unique_ptr<Step> matrixProduct(const Linear& linear, std::byte* x, const dnnl::engine& engine,
                                     dnnl::stream& stream, Resolve& resolve, size_t scratchBegin) {
   int64_t rows = linear.x.rows(), depth = linear.x.columns(), columns = linear.weight.shape[0];
   auto type = dnnlType(linear.weight.dtype);
   memory::desc xDescription({rows, depth}, type, Tag::ab),
       yDescription({rows, columns}, dnnlType(linear.y.dtype), Tag::ab);
   memory::desc plain({depth, columns}, type, Tag::ba);  // [columns, depth] row-major, seen as its transpose
+  memory::desc packed({depth, columns}, computedType(type, engine), Tag::any);
   memory::desc biasDescription;
   if (linear.bias) biasDescription = memory::desc({1, columns}, memory::data_type::f32, Tag::ab);
   memory::desc residualDescription({rows, columns}, memory::data_type::f32, Tag::ab);
   auto attribute = attributes(linear.activation, linear.residual ? &residualDescription : nullptr);
 
-  // A weight that a decode step streams row by row stays as it is; any other takes the layout that oneDNN likes best.
-  CpuStorage& weight = constant(linear.weight);
-  bool whole = linear.weight.offset == 0 && linear.weight.bytes() == weight.bytes;
-  bool pack = whole && !weight.isPlain();
-  auto description =
-      matmulDescription(engine, xDescription, pack ? memory::desc({depth, columns}, type, Tag::any) : plain,
-                        biasDescription, yDescription, attribute);
+  const bool pack = packs(linear.weight);
+  auto description = matmulDescription(engine, computed(xDescription, engine), pack ? packed : computed(plain, engine),
+                                       biasDescription, computed(yDescription, engine), attribute);
   auto step = std::make_unique<ProductStep>(dnnl::matmul(description), description.scratchpad_desc(), engine, stream,
                                             scratchBegin);
-  std::unordered_map<int, memory> arguments{
-      {DNNL_ARG_SRC, memory(xDescription, engine, const_cast<void*>(x))},
-      {DNNL_ARG_WEIGHTS, pack ? weight.packed(description.weights_desc(), plain, engine, stream)
-                              : memory(plain, engine, resolve(linear.weight))},
-      {DNNL_ARG_DST, memory(yDescription, engine, resolve(linear.y))},
-  };
+  std::unordered_map<int, memory> arguments;
+  std::vector<std::pair<int, Operand>> operands{{DNNL_ARG_SRC, {xDescription, x, 0}},
+                                                {DNNL_ARG_DST, {yDescription, resolve(linear.y), 0}}};
+  if (pack)
+    arguments[DNNL_ARG_WEIGHTS] =
+        storageOf(linear.weight).packed(description.weights_desc(), computed(plain, engine), engine, stream);
+  else
+    operands.push_back({DNNL_ARG_WEIGHTS, {plain, resolve(linear.weight), 0}});
   if (linear.bias) arguments[DNNL_ARG_BIAS] = memory(biasDescription, engine, resolve(*linear.bias));
   if (linear.residual)
     arguments[residualArgument(linear.activation)] = memory(residualDescription, engine, resolve(*linear.residual));
-  step->add(std::move(arguments));
-  if (!x) step->findInScratch(DNNL_ARG_SRC, 0);
+  step->add(std::move(arguments), operands);
   return step;
 }
 
@@ -146,41 +233,43 @@ std::unique_ptr<Step> convolutionProduct(const Convolution& convolution, const d
   if (convolution.bias) biasDescription = memory::desc({outputs}, memory::data_type::f32, Tag::a);
   memory::desc residualDescription({1, outputs, outputLength}, memory::data_type::f32, Tag::nwc);
   auto attribute = attributes(convolution.activation, convolution.residual ? &residualDescription : nullptr);
-  auto description =
-      convolutionDescription(engine, xDescription, memory::desc(weightShape, type, Tag::any), biasDescription,
-                             yDescription, convolution.stride, convolution.padding, attribute);
+  const bool pack = packs(convolution.weight);
+  memory::desc packed(weightShape, computedType(type, engine), Tag::any);
+  auto description = convolutionDescription(
+      engine, computed(xDescription, engine), pack ? packed : computed(plain, engine), biasDescription,
+      computed(yDescription, engine), convolution.stride, convolution.padding, attribute);
   auto step = std::make_unique<ProductStep>(dnnl::convolution_forward(description), description.scratchpad_desc(),
                                             engine, stream, 0);
-  memory weight = constant(convolution.weight).packed(description.weights_desc(), plain, engine, stream);
+  memory weight;
+  if (pack)
+    weight = storageOf(convolution.weight).packed(description.weights_desc(), computed(plain, engine), engine, stream);
   std::byte *x = resolve(convolution.x), *y = resolve(convolution.y);
   for (int64_t item = 0; item < batch; ++item) {
-    std::unordered_map<int, memory> arguments{
-        {DNNL_ARG_SRC, memory(xDescription, engine, x + size_t(item) * xDescription.get_size())},
-        {DNNL_ARG_WEIGHTS, weight},
-        {DNNL_ARG_DST, memory(yDescription, engine, y + size_t(item) * yDescription.get_size())},
-    };
+    std::unordered_map<int, memory> arguments;
+    std::vector<std::pair<int, Operand>> operands{
+        {DNNL_ARG_SRC, {xDescription, x + size_t(item) * xDescription.get_size(), 0}},
+        {DNNL_ARG_DST, {yDescription, y + size_t(item) * yDescription.get_size(), 0}}};
+    if (pack)
+      arguments[DNNL_ARG_WEIGHTS] = weight;
+    else
+      operands.push_back({DNNL_ARG_WEIGHTS, {plain, resolve(convolution.weight), 0}});
     if (convolution.bias) arguments[DNNL_ARG_BIAS] = memory(biasDescription, engine, resolve(*convolution.bias));
     if (convolution.residual)
       arguments[residualArgument(convolution.activation)] =
           memory(residualDescription, engine, resolve(*convolution.residual));
-    step->add(std::move(arguments));
+    step->add(std::move(arguments), operands);
   }
   return step;
 }
 
-std::unique_ptr<Step> batchedProduct(const Matrices& x, const Matrices& w, const Matrices& y,
-                                     const dnnl::engine& engine, dnnl::stream& stream, size_t scratchBegin) {
-  auto description = matmulDescription(engine, x.description, w.description, memory::desc(), y.description,
-                                       attributes(onehead::Activation::none, nullptr));
+std::unique_ptr<Step> batchedProduct(const Operand& x, const Operand& w, const Operand& y, const dnnl::engine& engine,
+                                     dnnl::stream& stream, size_t scratchBegin) {
+  auto description =
+      matmulDescription(engine, computed(x.description, engine), computed(w.description, engine), memory::desc(),
+                        computed(y.description, engine), attributes(onehead::Activation::none, nullptr));
   auto step = std::make_unique<ProductStep>(dnnl::matmul(description), description.scratchpad_desc(), engine, stream,
                                             scratchBegin);
-  std::unordered_map<int, memory> arguments;
-  for (const auto& [argument, matrices] :
-       {std::pair(DNNL_ARG_SRC, &x), std::pair(DNNL_ARG_WEIGHTS, &w), std::pair(DNNL_ARG_DST, &y)}) {
-    arguments[argument] = memory(matrices->description, engine, matrices->data);
-    if (!matrices->data) step->findInScratch(argument, matrices->scratchOffset);
-  }
-  step->add(std::move(arguments));
+  step->add({}, {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, w}, {DNNL_ARG_DST, y}});
   return step;
 }
 

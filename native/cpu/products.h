@@ -16,23 +16,24 @@ struct Resolve {
   virtual ~Resolve() = default;
 };
 
-/** linear without its norm: x [rows, depth] in the weight's dtype at `x`, or found in scratch when null (put there by a
- * step before). */
-std::unique_ptr<Step> matrixProduct(const Linear& linear, const void* x, const dnnl::engine& engine,
-                                    dnnl::stream& stream, Resolve& resolve, size_t scratchBegin);
-std::unique_ptr<Step> convolutionProduct(const Convolution& convolution, const dnnl::engine& engine,
-                                         dnnl::stream& stream, Resolve& resolve);
-
-/** An operand of a batched product: matrices in plain memory, any strides. */
-struct Matrices {
+/** What a product reads or writes, in plain memory of any strides. */
+struct Operand {
   dnnl::memory::desc description;
   std::byte* data;       // null: in the scratch memory
   size_t scratchOffset;  // bytes, where data is null
 };
+
+/** linear without its norm: x [rows, depth] in the weight's dtype at `x`, or found in scratch when null (put there by a
+ * step before). */
+std::unique_ptr<Step> matrixProduct(const Linear& linear, std::byte* x, const dnnl::engine& engine,
+                                    dnnl::stream& stream, Resolve& resolve, size_t scratchBegin);
+std::unique_ptr<Step> convolutionProduct(const Convolution& convolution, const dnnl::engine& engine,
+                                         dnnl::stream& stream, Resolve& resolve);
+
 /** y = x w for each of a batch of matrices [..., rows, depth] and [..., depth, columns]; of w there may be one where x
  * has several. oneDNN's own scratch begins at scratchBegin. */
-std::unique_ptr<Step> batchedProduct(const Matrices& x, const Matrices& w, const Matrices& y,
-                                     const dnnl::engine& engine, dnnl::stream& stream, size_t scratchBegin);
+std::unique_ptr<Step> batchedProduct(const Operand& x, const Operand& w, const Operand& y, const dnnl::engine& engine,
+                                     dnnl::stream& stream, size_t scratchBegin);
 std::string onednnVersion();
 
 }  // namespace onehead::cpu

@@ -22,6 +22,14 @@ dnnl::memory::data_type dnnlType(DType dtype) {
   return dtype == DType::bfloat16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
 }
 
+dnnl::memory::data_type typeOf(const dnnl::memory::desc& description) {
+#if DNNL_VERSION_MAJOR >= 3
+  return description.get_data_type();
+#else
+  return description.data_type();
+#endif
+}
+
 namespace {
 
 constexpr int64_t pieceElements = int64_t(1) << 20;
@@ -50,9 +58,10 @@ CpuStorage::CpuStorage(Source source, DType dtype, const Shape& shape, const Ker
       kernels_(&kernels),
       counter_(std::move(counter)) {}
 
-Buffer CpuStorage::assemble() {
-  Format format = formatOf(dtype_, "load");
-  Buffer buffer(bytes, counter_);
+Buffer CpuStorage::assemble(DType dtype) {
+  Format format = formatOf(dtype, "load");
+  size_t elementBytes = bytesOf(dtype);
+  Buffer buffer(bytes / bytesOf(dtype_) * elementBytes, counter_);
   std::byte* to = buffer.data();
   for (const Source::Part& part : source_.parts) {
     if (part.file) {
@@ -61,12 +70,12 @@ Buffer CpuStorage::assemble() {
       for (int64_t done = 0; done < part.elements; done += pieceElements) {
         int64_t count = std::min(pieceElements, part.elements - done);
         size_t offset = part.offset + size_t(done) * element;
-        kernels_->convert(part.file->data() + offset, sourceFormat(part.dtype), to + size_t(done) * bytesOf(dtype_),
+        kernels_->convert(part.file->data() + offset, sourceFormat(part.dtype), to + size_t(done) * elementBytes,
                           format, count);
         part.file->release(offset, size_t(count) * element);
       }
     }
-    to += size_t(part.elements) * bytesOf(dtype_);
+    to += size_t(part.elements) * elementBytes;
   }
   source_.parts.clear();  // the file is closed with its last user
   return buffer;
@@ -75,15 +84,20 @@ Buffer CpuStorage::assemble() {
 std::byte* CpuStorage::plain() {
   if (plain_ || bytes == 0) return plain_.data();
   if (packed_.empty()) {
-    plain_ = assemble();
+    plain_ = assemble(dtype_);
   } else {
     Packed& from = packed_.front();
     plain_ = Buffer(bytes, counter_);
+    const bool widened = isWidened(from.like);
+    Buffer wide(widened ? from.like.get_size() : 0, counter_);
     dnnl::engine engine = from.memory.get_engine();
-    dnnl::memory to(from.like, engine, plain_.data());
+    dnnl::memory to(from.like, engine, widened ? wide.data() : plain_.data());
     dnnl::stream stream(engine);
     dnnl::reorder(from.memory, to).execute(stream, from.memory, to);
     stream.wait();
+    if (widened)
+      kernels_->convert(wide.data(), SourceFormat::float32, plain_.data(), formatOf(dtype_, "load"),
+                        int64_t(bytes / bytesOf(dtype_)));
   }
   return plain_.data();
 }
@@ -94,13 +108,11 @@ dnnl::memory CpuStorage::packed(const dnnl::memory::desc& wanted, const dnnl::me
     if (packed.memory.get_desc() == wanted) return packed.memory;
   Buffer assembled;
   dnnl::memory from;
-  if (plain_) {
-    from = dnnl::memory(like, engine, plain_.data());
-  } else if (!packed_.empty()) {
-    from = packed_.front().memory;
-  } else {
-    assembled = assemble();
+  if (packed_.empty()) {
+    assembled = assemble(isWidened(like) ? DType::float32 : dtype_);
     from = dnnl::memory(like, engine, assembled.data());
+  } else {
+    from = packed_.front().memory;
   }
   Packed packed{{}, Buffer(wanted.get_size(), counter_), like};
   packed.memory = dnnl::memory(wanted, engine, packed.buffer.data());

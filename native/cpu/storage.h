@@ -14,6 +14,7 @@ namespace onehead::cpu {
 Format formatOf(DType dtype, const std::string& operation);
 /** oneDNN's type of a dtype. */
 dnnl::memory::data_type dnnlType(DType dtype);
+dnnl::memory::data_type typeOf(const dnnl::memory::desc& description);
 
 class CpuStorage final : public Storage {
  public:
@@ -26,12 +27,13 @@ class CpuStorage final : public Storage {
   /** Row-major elements; made from the source or from a packed form when not there yet. */
   std::byte* plain();
   /**
-   * This constant in the layout that a oneDNN primitive wants. `like` describes the plain elements, as the primitive's
-   * logical dimensions see them. The plain form is not kept for it.
+   * A constant that is not plain in the layout that a oneDNN primitive wants. `like` describes the plain elements, as
+   * the primitive's logical dimensions see them, in its type: the constant's, or float32. No plain form is kept.
    */
   dnnl::memory packed(const dnnl::memory::desc& wanted, const dnnl::memory::desc& like, const dnnl::engine& engine,
                       dnnl::stream& stream);
-  /** True when a program reads the row-major elements already, so that another layout would be a second copy. */
+  /** True for mutable memory, and when a program reads a constant's row-major elements already, so that another layout
+   * would be a second copy. */
   bool isPlain() const { return bool(plain_); }
 
  private:
@@ -41,7 +43,8 @@ class CpuStorage final : public Storage {
     dnnl::memory::desc like;
   };
 
-  Buffer assemble();
+  Buffer assemble(DType dtype);
+  bool isWidened(const dnnl::memory::desc& description) const { return typeOf(description) != dnnlType(dtype_); }
 
   Buffer plain_;
   Source source_;

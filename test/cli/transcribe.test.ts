@@ -69,6 +69,12 @@ describe('onehead transcribe', () => {
     expect((await transcribe(sample, '--language', language)).stdout).toBe(sampleText);
   });
 
+  it('computes in bfloat16 where the CPU cannot multiply it', async () => {
+    const env = { ONEDNN_MAX_CPU_ISA: 'AVX2' };
+    const result = await onehead(['transcribe', sample, '--dtype', 'bfloat16'], { env });
+    expect(result).toEqual({ status: 0, stdout: sampleText, stderr: '' });
+  });
+
   it('--timestamps none gives one segment for each window', async () => {
     const { stdout } = await transcribe(sample, '--timestamps', 'none', '--format', 'verbose_json');
     const { segments, text } = JSON.parse(stdout) as Transcription;

@@ -86,41 +86,41 @@ describe.each(devices)('$name', ({ open, dtypes }) => {
       const frames = Math.floor((length + 2 * padding - kernel) / stride) + 1;
       const given = (count: number, seed: number, type: FloatingType = dtype) => stored(random(count, seed), type);
       const x = given(batch * length * channels, 1);
-      const weight = given(outputs * channels * kernel, 2);
+      const weights = [given(outputs * channels * kernel, 2), given(outputs * channels * kernel, 5)];
+      const changing = device.tensor(dtype, [outputs, channels, kernel]);
       const bias = given(outputs, 3, 'float32');
       const residual = given(frames * outputs, 4, 'float32');
       const output = device.tensor('float32', [batch, frames, outputs]);
       using program = device.record('convolution', (ops) => {
         const tensor = (type: FloatingType, of: number[], values: Float32Array) => device.tensor(type, of, values);
-        ops.convolution(
-          tensor(dtype, [batch, length, channels], x),
-          tensor(dtype, [outputs, channels, kernel], weight),
-          {
-            bias: tensor('float32', [outputs], bias),
-            residual: tensor('float32', [frames, outputs], residual),
-            activation: 'gelu',
-            dtype: 'float32',
-            stride,
-            padding,
-            output,
-          },
-        );
+        ops.convolution(tensor(dtype, [batch, length, channels], x), changing, {
+          bias: tensor('float32', [outputs], bias),
+          residual: tensor('float32', [frames, outputs], residual),
+          activation: 'gelu',
+          dtype: 'float32',
+          stride,
+          padding,
+          output,
+        });
       });
-      await program.run();
-      const wanted = new Float64Array(batch * frames * outputs);
-      for (let i = 0; i < wanted.length; ++i) {
-        const [b, frame, o] = [Math.floor(i / (frames * outputs)), Math.floor(i / outputs) % frames, i % outputs];
-        let sum = bias[o];
-        for (let k = 0; k < kernel; ++k) {
-          const at = frame * stride + k - padding;
-          if (at < 0 || at >= length) continue;
-          for (let c = 0; c < channels; ++c) {
-            sum += x[(b * length + at) * channels + c] * weight[(o * channels + c) * kernel + k];
+      for (const weight of weights) {
+        await changing.write(weight);
+        await program.run();
+        const wanted = new Float64Array(batch * frames * outputs);
+        for (let i = 0; i < wanted.length; ++i) {
+          const [b, frame, o] = [Math.floor(i / (frames * outputs)), Math.floor(i / outputs) % frames, i % outputs];
+          let sum = bias[o];
+          for (let k = 0; k < kernel; ++k) {
+            const at = frame * stride + k - padding;
+            if (at < 0 || at >= length) continue;
+            for (let c = 0; c < channels; ++c) {
+              sum += x[(b * length + at) * channels + c] * weight[(o * channels + c) * kernel + k];
+            }
           }
+          wanted[i] = gelu(sum) + residual[frame * outputs + o];
         }
-        wanted[i] = gelu(sum) + residual[frame * outputs + o];
+        expect(relativeError(await output.toFloat32Array(), wanted)).toBeLessThan(tolerance);
       }
-      expect(relativeError(await output.toFloat32Array(), wanted)).toBeLessThan(tolerance);
     });
   });
 
