@@ -56,6 +56,10 @@ class Preparation {
   T* at(const std::optional<Tensor>& tensor) {
     return tensor ? at<T>(*tensor) : nullptr;
   }
+  /** Operations of the program may write it. */
+  static bool changes(const Tensor& tensor) {
+    return !tensor.storage || !static_cast<CudaStorage&>(*tensor.storage).isConstant();
+  }
   [[noreturn]] void unsupported(const std::string& reason) const {
     throw Error("NOT_SUPPORTED", name_ + ": " + reason);
   }
@@ -143,6 +147,7 @@ class Preparation {
                         o.x.dtype,
                         at(o.weight),
                         type,
+                        changes(o.weight),
                         at<float>(o.normWeight),
                         at<float>(o.normBias),
                         o.epsilon,
@@ -169,7 +174,7 @@ class Preparation {
              [](CopyRowsArguments& a, const Workspace& workspace) { a.y = workspace.scratch(); });
     }
     const void* x = staged ? nullptr : at(o.x);
-    SkinnyArguments some{rows, columns, depth, x, at(o.weight), type, epilogue, at(o.y), o.y.dtype};
+    SkinnyArguments some{rows, columns, depth, x, at(o.weight), type, changes(o.weight), epilogue, at(o.y), o.y.dtype};
     if (skinnyFits(some)) {
       return kernel(some, skinny, stagedBytes, 0, [](SkinnyArguments& a, const Workspace& workspace) {
         if (!a.x) a.x = workspace.scratch();

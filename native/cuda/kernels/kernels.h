@@ -56,6 +56,7 @@ struct MatvecArguments {
   DType xType;
   const void* weight;  // [columns, depth]
   DType weightType;
+  bool weightChanges;                  // a kernel before may write it: it is not read ahead of that one's end
   const float *normWeight, *normBias;  // [depth] or null
   float epsilon;
   Epilogue epilogue;
@@ -72,6 +73,7 @@ struct SkinnyArguments {
   const void* x;       // [rows, depth] in the weight's type, rows aligned to 16 bytes
   const void* weight;  // [columns, depth]
   DType type;
+  bool weightChanges;  // as in MatvecArguments
   Epilogue epilogue;
   void* y;
   DType yType;

@@ -114,6 +114,7 @@ __global__ void __launch_bounds__(threads) matvecKernel(const __grid_constant__ 
       }
   };
   letNextStart();
+  if (m.weightChanges) waitForPrevious();
   fetch(column, lane);
   waitForPrevious();
   prepareRows<Rows, Vector>(m, x, x + Rows * depth);

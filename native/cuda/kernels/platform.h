@@ -27,7 +27,9 @@ template <class... Parameters>
 cudaError_t launch(const Launcher& launcher, void (*kernel)(Parameters...), dim3 grid, dim3 threads, size_t sharedBytes,
                    std::type_identity_t<Parameters>... arguments) {
   if (sharedBytes > size_t(48) << 10) {
-    cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(sharedBytes));
+    // All that there is: a graph that was captured with more must find its limit unchanged.
+    cudaError_t error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(launcher.sharedMemory));
     if (error != cudaSuccess) return error;
   }
   cudaLaunchAttribute attribute{};

@@ -51,6 +51,7 @@ __global__ void __launch_bounds__(warps * 32) skinnyKernel(const __grid_constant
     }
   };
   letNextStart();
+  if (s.weightChanges) waitForPrevious();
   fetch(begin);
   waitForPrevious();
 
