@@ -9,6 +9,7 @@ export {
   notSupportedReasons as attentionNotSupportedReasons,
 } from './attention/variants.js';
 export type { AudioInput } from './audio/index.js';
+export type { Samples } from './audio/samples.js';
 export { Device, type DeviceOptions, MappedFile, type Part, type RecordOptions } from './device/device.js';
 export type { ElementType, Information, TensorData } from './device/native.js';
 export type {
@@ -24,6 +25,7 @@ export type {
   NextTokenRules,
   Norm,
   Operations,
+  OutputOptions,
   Sampling,
 } from './device/operations.js';
 export type { OperationTime, Program, RunOptions } from './device/program.js';
@@ -33,12 +35,15 @@ export { countErrors, type ErrorCounts, errorRate, type TextErrors, textErrors }
 export { normalizeBasic, normalizeEnglish } from './evaluate/normalize.js';
 export { type Format, type FormatName, type FormatOptions, formats } from './formats/index.js';
 export type { VadOptions } from './vad/detector.js';
-export type { GenerationConfig, PreprocessorConfig, WhisperConfig } from './whisper/config.js';
+export type { Checkpoint } from './whisper/checkpoint.js';
+export type { GenerationConfig, PreprocessorConfig, StackConfig, WhisperConfig } from './whisper/config.js';
 export type { DecodingOptions } from './whisper/decoding.js';
 export type { Timings } from './whisper/job.js';
 export { type GenerateOptions, type Generation, WhisperModel } from './whisper/model.js';
+export type { TensorEntry, TensorIndex } from './whisper/safetensors.js';
 export type { RankedTokens } from './whisper/slots.js';
 export type { SymbolClass } from './whisper/suppression.js';
+export type { WhisperTokenizer } from './whisper/tokenizer.js';
 export type {
   DataType,
   DetectedLanguage,

@@ -9,7 +9,7 @@ export type Activation = 'none' | 'gelu';
 export type AttentionAlgorithm = 'auto' | AttentionVariantName;
 
 /** What every operation that makes a tensor takes. */
-interface OutputOptions {
+export interface OutputOptions {
   /** Where the result goes; a temporary of the program when absent. */
   output?: Tensor;
   dtype?: FloatingType;
