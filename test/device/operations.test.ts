@@ -44,6 +44,9 @@ describe.each(devices)('$name', ({ kind, open, dtypes }) => {
       { rows: 1, depth: 64, columns: 48 },
       { rows: 1, depth: 384, columns: 1003 },
       { rows: 3, depth: 100, columns: 17 },
+      { rows: 1, depth: 37, columns: 17 },
+      { rows: 2, depth: 37, columns: 17 },
+      { rows: 4, depth: 37, columns: 17 },
       { rows: 16, depth: 128, columns: 130 },
       { rows: 17, depth: 128, columns: 130 },
       { rows: 75, depth: 72, columns: 40 },
@@ -70,8 +73,12 @@ describe.each(devices)('$name', ({ kind, open, dtypes }) => {
       expect(relativeError(got, wanted)).toBeLessThan(tolerance);
     });
 
-    it.each([1, 5, 40])('plain linear of %i rows in and out of the storage type', async (rows) => {
-      const [depth, columns] = [96, 70];
+    it.each([
+      ...[1, 5, 40].map((rows) => ({ rows, depth: 96, columns: 70 })),
+      // How many columns there are decides how many a block takes.
+      ...[7, 13, 30, 50].flatMap((rows) => [300, 1030].map((columns) => ({ rows, depth: 160, columns }))),
+    ])('plain linear of $rows rows, $depth to $columns, in and out of the storage type', async (size) => {
+      const { rows, depth, columns } = size;
       const x = given([rows, depth], 1);
       const weight = given([columns, depth], 2);
       const output = device.tensor(dtype, [rows, columns]);

@@ -300,10 +300,17 @@ describe.each(devices)('search on $name', ({ open, dtypes }) => {
 
     it.each(
       (['multi-head', 'memory-efficient', 'split-kv'] as const).flatMap((algorithm) =>
-        [1, 5, 70].map((queries) => ({ algorithm, queries })),
+        [
+          [1, 32],
+          [5, 32],
+          [70, 32],
+          [5, 112],
+          [70, 112],
+        ].map(([queries, headSize]) => ({ algorithm, queries, headSize })),
       ),
-    )('$algorithm gives out the scores of chosen heads: $queries queries', async ({ algorithm, queries }) => {
-      const [batch, keys, heads, keyValueHeads, headSize, positions] = [2, 130, 4, 2, 32, 3];
+    )('$algorithm gives out the scores of chosen heads: $queries queries of $headSize', async (attention) => {
+      const { algorithm, queries, headSize } = attention;
+      const [batch, keys, heads, keyValueHeads, positions] = [2, 130, 4, 2, 3];
       const q = given([batch, queries, heads * headSize], 1);
       const k = given([batch, keys, keyValueHeads * headSize], 2);
       const places = Array.from({ length: batch * queries }, (_, row) => (row % 5) - 1); // some out of range
