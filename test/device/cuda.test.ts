@@ -56,15 +56,16 @@ describe.runIf(hasCuda)('a CUDA device', () => {
   });
 });
 
-/** In a process whose emulated GPU has little memory. */
-function withMemory(bytes: number, body: string) {
+/** In a process whose emulated GPU has little memory, or a fault (native/cuda/emulation/runtime.cc). */
+function inProcess(env: Record<string, string>, body: string) {
   const script = `
     import { Device, WhisperModel } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)};
     ${body}
   `;
   const { stdout, stderr, status } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
     encoding: 'utf8',
-    env: { ...process.env, ONEHEAD_EMULATED_MEMORY: String(bytes) },
+    env: { ...process.env, ...env },
+    timeout: 50_000,
   });
   expect(stderr).toBe('');
   expect(status).toBe(0);
@@ -73,8 +74,8 @@ function withMemory(bytes: number, body: string) {
 
 describe.runIf(hasCuda && !gpu)('a GPU that runs out of memory', () => {
   it('says how much was asked for, gives back what it had, and goes on', () => {
-    const result = withMemory(
-      1 << 20,
+    const result = inProcess(
+      { ONEHEAD_EMULATED_MEMORY: String(1 << 20) },
       `
       const device = new Device('cuda-emulated');
       const kept = device.tensor('float32', [1000], new Float32Array(1000).fill(3));
@@ -101,8 +102,8 @@ describe.runIf(hasCuda && !gpu)('a GPU that runs out of memory', () => {
   });
 
   it('refuses a model that does not fit, with what to do', () => {
-    const result = withMemory(
-      1 << 20,
+    const result = inProcess(
+      { ONEHEAD_EMULATED_MEMORY: String(1 << 20) },
       `
       const error = await WhisperModel.load(undefined, { device: 'cuda-emulated' }).catch((error) => error);
       console.log(JSON.stringify({ code: error.code, message: error.message }));
@@ -110,5 +111,72 @@ describe.runIf(hasCuda && !gpu)('a GPU that runs out of memory', () => {
     );
     expect(result.code).toBe('OUT_OF_MEMORY');
     expect(result.message).toContain('use a smaller model');
+  });
+
+  it('keeps what programs work in when a larger one does not fit', () => {
+    const result = inProcess(
+      { ONEHEAD_EMULATED_MEMORY: String(1 << 20) },
+      `
+      const device = new Device('cuda-emulated');
+      const attend = (length) => {
+        const x = device.tensor('float32', [1, length, 16], Float32Array.from({ length: length * 16 }, (_, i) => Math.sin(i)));
+        const output = device.tensor('float32', [1, length, 16]);
+        const program = device.record('attention', (ops) => ops.attention(x, x, x, { heads: 1, algorithm: 'multi-head', output }));
+        return { program, read: async () => [...(await output.toFloat32Array())] };
+      };
+      const small = attend(20), large = attend(600);
+      await small.program.run();
+      const before = await small.read();
+      const error = await large.program.run().then(() => 'ran', ({ code }) => code);
+      await small.program.run();
+      console.log(JSON.stringify({ error, before, after: await small.read() }));
+      device.close();
+      `,
+    );
+    expect(result.error).toBe('OUT_OF_MEMORY');
+    expect(result.after).toEqual(result.before);
+  });
+});
+
+describe.runIf(hasCuda && !gpu)('a GPU that cannot be used', () => {
+  it.each([
+    ['no driver', 'no NVIDIA driver was found'],
+    ['old driver', 'driver is older than this addon needs; CUDA 13 wants driver 580 or newer'],
+    ['no device', 'the driver sees no GPU'],
+    ['other architecture', 'holds no code for its architecture; compute capability 8.0 is the oldest'],
+  ])('because of %s says so and what to do, and the CPU still works', (fault, message) => {
+    const result = inProcess(
+      { ONEHEAD_EMULATED_FAULT: fault },
+      `
+      let error;
+      try { new Device('cuda-emulated'); } catch ({ code, message }) { error = { code, message }; }
+      const cpu = new Device('cpu');
+      console.log(JSON.stringify({ ...error, sum: (await cpu.tensor('float32', [2]).toFloat32Array()).length }));
+      cpu.close();
+      `,
+    );
+    expect(result).toMatchObject({ code: 'DEVICE_UNAVAILABLE', sum: 2 });
+    expect(result.message).toContain(message);
+    expect(result.message).toMatch(/see `onehead doctor`, or use 'cpu'\.$/);
+  });
+
+  it('because a kernel failed rejects what runs and what follows, and can be closed', () => {
+    const result = inProcess(
+      {},
+      `
+      const device = new Device('cuda-emulated');
+      const x = device.tensor('float32', [1, 64]), output = device.tensor('float32', [1, 64]);
+      const program = device.record('copy', (ops) => ops.copy(x, { output }));
+      await program.run();
+      process.env.ONEHEAD_EMULATED_FAULT = 'kernel failure';
+      const failed = await program.run().catch(({ code, message }) => ({ code, message }));
+      delete process.env.ONEHEAD_EMULATED_FAULT;
+      const next = await program.run().then(() => 'ran', ({ code }) => code);
+      device.close();
+      console.log(JSON.stringify({ ...failed, next }));
+      `,
+    );
+    expect(result).toMatchObject({ code: 'DEVICE_FAILED', next: 'DEVICE_FAILED' });
+    expect(result.message).toMatch(/^The GPU failed while running program 'copy': .*Close this device/);
   });
 });

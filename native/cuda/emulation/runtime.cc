@@ -45,6 +45,13 @@ size_t deviceMemory() {
   return given ? std::strtoull(given, nullptr, 10) : size_t(8) << 30;
 }
 
+/** Whether ONEHEAD_EMULATED_FAULT asks for this: 'no driver', 'old driver', 'no device', 'other architecture' or
+ * 'kernel failure'. */
+bool faulty(std::string_view what) {
+  const char* given = std::getenv("ONEHEAD_EMULATED_FAULT");
+  return given && what == given;
+}
+
 bool intact(const std::byte* memory, size_t bytes) {
   for (size_t i = 0; i < canaryBytes; ++i)
     if (memory[-ptrdiff_t(i) - 1] != canary || memory[bytes + i] != canary) return false;
@@ -98,12 +105,13 @@ cudaError_t cudaGetLastError() {
 }
 
 cudaError_t cudaDriverGetVersion(int* version) {
-  *version = 13000;
+  *version = faulty("no driver") ? 0 : faulty("old driver") ? 12000 : 13000;
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
-  return cudaSuccess;
+  if (faulty("old driver")) return remember(cudaErrorInsufficientDriver);
+  return remember(faulty("no device") ? cudaErrorNoDevice : cudaSuccess);
 }
 cudaError_t cudaSetDevice(int device) { return remember(device == 0 ? cudaSuccess : cudaErrorInvalidDevice); }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
@@ -255,7 +263,9 @@ cudaError_t onehead::emulation::enqueueGrid(cudaStream_t stream, dim3 grid, dim3
   const bool fits = count > 0 && count <= 1024 && grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.y <= 65535 &&
                     grid.z <= 65535 && sharedBytes <= size_t(227 << 10);
   if (!fits) return remember(cudaErrorInvalidValue);
+  if (faulty("other architecture")) return remember(cudaErrorNoKernelImageForDevice);
   return enqueue(stream, [=] {
+    if (faulty("kernel failure")) return cudaErrorIllegalAddress;
     std::string failure = runGrid(grid, threads, sharedBytes, body);
     if (failure.empty()) return cudaSuccess;
     std::fprintf(stderr, "emulation: %s\n", failure.c_str());
