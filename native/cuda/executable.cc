@@ -58,7 +58,8 @@ void CudaExecutable::record(const Flags& flags, const Events* marks) {
 
 Graph CudaExecutable::capture(const Flags& flags, const Events* marks) {
   context_->progress();  // allocates, which a capture must not
-  check(cudaStreamBeginCapture(context_->stream(), cudaStreamCaptureModeThreadLocal), "recording");
+  // Relaxed, because a kernel's code may be loaded when it is first captured, ours or the library's.
+  check(cudaStreamBeginCapture(context_->stream(), cudaStreamCaptureModeRelaxed), "recording");
   cudaGraph_t graph = nullptr;
   try {
     record(flags, marks);
