@@ -10,4 +10,10 @@ if (!Object.hasOwn(benchmarks, name ?? '')) {
   console.error(`Usage: npm run bench -- ${Object.keys(benchmarks).join('|')} [options]`);
   process.exit(2);
 }
-await benchmarks[name]();
+try {
+  await benchmarks[name]();
+} catch (error) {
+  if (!String((error as NodeJS.ErrnoException).code).startsWith('ERR_PARSE_ARGS')) throw error;
+  console.error(`${(error as Error).message.split('. ')[0]}. bench/${name}.ts says at its top what it takes.`);
+  process.exitCode = 2;
+}

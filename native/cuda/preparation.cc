@@ -1,5 +1,7 @@
 #include "preparation.h"
 
+#include <set>
+
 #include "../core/error.h"
 #include "storage.h"
 
@@ -33,7 +35,10 @@ const char* nameOf(AttentionStage stage) {
 class Preparation {
  public:
   Preparation(CudaExecutable& executable, Context& context, Workspace& workspace, CublasLt* cublasLt)
-      : executable_(executable), context_(context), workspace_(workspace), cublasLt_(cublasLt) {}
+      : executable_(executable), context_(context), workspace_(workspace), cublasLt_(cublasLt) {
+    for (const Operation& operation : executable.plan().operations)
+      std::visit([&](const auto& description) { noteWritten(description); }, operation.description);
+  }
 
   void prepare(size_t index) {
     index_ = index;
@@ -42,6 +47,16 @@ class Preparation {
   }
 
  private:
+  /** What an operation writes that could be the weight of another. */
+  template <class Description>
+  void noteWritten(const Description& description) {
+    if constexpr (requires { description.y; }) written_.insert(description.y.storage.get());
+    if constexpr (std::is_same_v<Description, onehead::Attention>) {
+      if (!description.newKey) return;
+      written_.insert(description.key.storage.get());
+      written_.insert(description.value.storage.get());
+    }
+  }
   std::byte* at(const Tensor& tensor) {
     std::byte* base = tensor.storage
                           ? static_cast<CudaStorage&>(*tensor.storage).plain()
@@ -56,10 +71,8 @@ class Preparation {
   T* at(const std::optional<Tensor>& tensor) {
     return tensor ? at<T>(*tensor) : nullptr;
   }
-  /** Operations of the program may write it. */
-  static bool changes(const Tensor& tensor) {
-    return !tensor.storage || !static_cast<CudaStorage&>(*tensor.storage).isConstant();
-  }
+  /** An operation of the program writes it. */
+  bool changes(const Tensor& tensor) const { return !tensor.storage || written_.contains(tensor.storage.get()); }
   [[noreturn]] void unsupported(const std::string& reason) const {
     throw Error("NOT_SUPPORTED", name_ + ": " + reason);
   }
@@ -382,6 +395,7 @@ class Preparation {
   Context& context_;
   Workspace& workspace_;
   CublasLt* cublasLt_;
+  std::set<const Storage*> written_;
   size_t index_ = 0;
   std::string name_;
 };

@@ -13,7 +13,6 @@ class CudaStorage final : public Storage {
   CudaStorage(size_t bytes, std::shared_ptr<Context> context);
   CudaStorage(Source source, DType dtype, const Shape& shape, std::shared_ptr<Context> context);
 
-  bool isConstant() const { return constant_; }
   /** Row-major elements. */
   std::byte* plain();
   /** Of a convolution's weight [outputs, channels, kernel]: [outputs, kernel, channels]. Null for memory that may
