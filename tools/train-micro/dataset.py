@@ -24,10 +24,10 @@ TEXT_POSITIONS = 192  # of the decoder
 IGNORED = -100  # cross-entropy's mark of a position without a label
 SHORT, PACKED, FULL = "short", "packed", "full"
 # The share of each kind of window. Short ones are cheap, and enough to learn at first to hear words at all.
-MIX = {SHORT: 0.22, PACKED: 0.64, FULL: 0.14}
+MIX = {SHORT: 0.24, PACKED: 0.68, FULL: 0.08}
 EARLY_MIX, EARLY = {SHORT: 0.70, PACKED: 0.20, FULL: 0.10}, 0.1  # for this share of a training from random weights
 # From this share of the training on, what is heard is altered less often: by this factor.
-CALM_FROM, CALM = 0.75, 0.4
+CALM_FROM, CALM = 0.45, 0.4
 
 
 class Tokens:
@@ -41,6 +41,7 @@ class Tokens:
         self.end, self.start, self.english, self.transcribe, self.previous, self.no_speech, self.no_timestamps = (
             self.tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in names)
         self.first_timestamp = self.no_timestamps + 1
+        self.count = len(self.tokenizer)
         self.cache: dict[str, list[int]] = {}
 
     def encode(self, text: str) -> list[int]:

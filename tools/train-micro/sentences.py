@@ -99,8 +99,8 @@ HERE = Path(__file__).parent
 HELD_OUT_TEXTS = HERE / "held-out.txt"
 EXCLUDED_TEXTS = HERE / "excluded.txt"
 RULES, TOPICS = read_grammar(HERE / "grammar.txt")
-# The share of sentences that are words in random order, so that the decoder cannot guess what it did not hear.
-SALAD_SHARE = 0.20
+# The share of sentences that are words in random order, so that the decoder cannot guess what it did not hear; and of the held-out ones.
+SALAD_SHARE, HELD_OUT_SALAD_SHARE = 0.30, 0.20
 # Without their context these sound like other words.
 NOT_IN_SALAD = set("""a an and ate beans been buy by cents could for hear here his hours I I'm in is it it's its knows live lives no nose of
     or our read sent than the their then there to too won wood would""".split())
@@ -129,9 +129,9 @@ def words() -> list[str]:
 SALAD = [word for word in words() if word not in NOT_IN_SALAD]
 
 
-def sentence(rng: random.Random) -> str:
+def sentence(rng: random.Random, salad_share: float = SALAD_SHARE) -> str:
     """A random sentence with a capital letter and a final full stop or question mark."""
-    if rng.random() < SALAD_SHARE:
+    if rng.random() < salad_share:
         text = " ".join(rng.choice(SALAD) for _ in range(rng.choice([1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8])))
     else:
         text = " ".join(expand(f"<{rng.choices(list(TOPICS), TOPICS.values())[0]}>", rng).split())
@@ -148,10 +148,10 @@ def draw_held_out(count: int, seed: int) -> list[str]:
     """Different sentences, none of which is in excluded.txt. What the grammar writes often ("Thank you.") is left to the training."""
     rng = random.Random(seed)
     taken = {normalized(line) for line in EXCLUDED_TEXTS.read_text().splitlines()}
-    taken |= {normalized(sentence(rng)) for _ in range(5000)}
+    taken |= {normalized(sentence(rng, HELD_OUT_SALAD_SHARE)) for _ in range(5000)}
     drawn = []
     while len(drawn) < count:
-        text = sentence(rng)
+        text = sentence(rng, HELD_OUT_SALAD_SHARE)
         if normalized(text) not in taken:
             taken.add(normalized(text))
             drawn.append(text)

@@ -78,7 +78,7 @@ def make_optimizers(network: Whisper) -> list[torch.optim.Optimizer]:
 class Trainer:
     """One rank: gathers gradients of the parts of a step that it was given, then takes the step together with the others."""
 
-    def __init__(self, rank: int, arguments):
+    def __init__(self, rank: int, arguments, vocabulary: int):
         self.rank, self.arguments = rank, arguments
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.last = arguments.output / "last.pt"
@@ -88,7 +88,7 @@ class Trainer:
         elif arguments.start:
             network = read_network(arguments.start)
         else:
-            network = Whisper(Shape())
+            network = Whisper(Shape(vocabulary=vocabulary))
         self.network = network.to(self.device)
         self.teacher = read_network(arguments.teacher).to(self.device).bfloat16() if arguments.teacher else None
         if arguments.freeze_encoder:
@@ -182,8 +182,9 @@ def run(rank: int, arguments, counter) -> None:
     if arguments.ranks > 1:
         distributed.init_process_group("gloo", init_method=f"file://{arguments.output.resolve()}/meeting-{os.getppid()}",
                                        rank=rank, world_size=arguments.ranks)
-    trainer, parts, gpu = Trainer(rank, arguments), arguments.parts, torch.cuda.is_available()
-    batches = Batches(Corpus(arguments.data), Tokens(arguments.tokenizer), arguments.frames // parts, parts, arguments.seed,
+    tokens = Tokens(arguments.tokenizer)
+    trainer, parts, gpu = Trainer(rank, arguments, tokens.count), arguments.parts, torch.cuda.is_available()
+    batches = Batches(Corpus(arguments.data), tokens, arguments.frames // parts, parts, arguments.seed,
                       arguments.steps * parts, early=arguments.start is None)
     numbers = claims(counter, trainer.step * parts, arguments.steps * parts)
     loader = torch.utils.data.DataLoader(batches, batch_size=None, sampler=list(numbers) if gpu else numbers,
