@@ -20,11 +20,14 @@ from sentences import normalized
 SILENCE = -10.0  # log10 of the power
 LN10 = 2.302585
 FIRST_TIMESTAMP = 50  # steps of 20 ms: a window's first timestamp is 1.00 s at most, as in Whisper's decoding
+TEXT_POSITIONS = 192  # of the decoder
 IGNORED = -100  # cross-entropy's mark of a position without a label
 SHORT, PACKED, FULL = "short", "packed", "full"
-MIX = {SHORT: 0.30, PACKED: 0.57, FULL: 0.13}
+# The share of each kind of window. Short ones are cheap, and enough to learn at first to hear words at all.
+MIX = {SHORT: 0.24, PACKED: 0.68, FULL: 0.08}
+EARLY_MIX, EARLY = {SHORT: 0.70, PACKED: 0.20, FULL: 0.10}, 0.1  # for this share of a training from random weights
 # From this share of the training on, what is heard is altered less often: by this factor.
-CALM_FROM, CALM = 0.75, 0.4
+CALM_FROM, CALM = 0.45, 0.4
 
 
 class Tokens:
@@ -38,6 +41,7 @@ class Tokens:
         self.end, self.start, self.english, self.transcribe, self.previous, self.no_speech, self.no_timestamps = (
             self.tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in names)
         self.first_timestamp = self.no_timestamps + 1
+        self.count = len(self.tokenizer)
         self.cache: dict[str, list[int]] = {}
 
     def encode(self, text: str) -> list[int]:
@@ -87,8 +91,9 @@ class Batches(torch.utils.data.Dataset):
     It is (number, kind, mel [batch, 80, frames], first positions [batch], tokens and labels [batch, length], CTC targets).
     """
 
-    def __init__(self, corpus: Corpus, tokens: Tokens, frames: int, parts: int, seed: int, count: int):
+    def __init__(self, corpus: Corpus, tokens: Tokens, frames: int, parts: int, seed: int, count: int, early: bool):
         self.corpus, self.tokens, self.frames, self.parts, self.seed, self.count = corpus, tokens, frames, parts, seed, count
+        self.early = EARLY * count if early else 0
 
     def __len__(self) -> int:
         return self.count
@@ -96,7 +101,8 @@ class Batches(torch.utils.data.Dataset):
     def __getitem__(self, number: int):
         # All parts of a step are of one kind: they cost about the same time.
         step, part = divmod(number, self.parts)
-        kind = random.Random(f"{self.seed} {step}").choices(list(MIX), MIX.values())[0]
+        mix = EARLY_MIX if number < self.early else MIX
+        kind = random.Random(f"{self.seed} {step}").choices(list(mix), mix.values())[0]
         rng = random.Random(f"{self.seed} {step} {part}")
         torch.manual_seed(rng.getrandbits(60))
         return (number, kind, *self.make(kind, rng, CALM if number >= CALM_FROM * self.count else 1.0))
@@ -143,7 +149,7 @@ class Batches(torch.utils.data.Dataset):
         elif kind == FULL and rng.random() < 0.7:
             chosen = [rng.randrange(len(corpus.entries))]
         else:
-            chosen = [rng.randrange(corpus.short if rng.random() < 0.6 else len(corpus.entries)) for _ in range(rng.randint(2, 5))]
+            chosen = [rng.randrange(corpus.short if rng.random() < 0.45 else len(corpus.entries)) for _ in range(rng.randint(2, 5))]
         # Mostly they begin early, as they do where a long recording is cut at the end of an utterance.
         begin = rng.random()
         if begin < 0.3:
@@ -175,13 +181,14 @@ class Batches(torch.utils.data.Dataset):
                 rng: random.Random) -> torch.Tensor:
         """[batch, frames, 80]: warped in time and frequency, in noise, at any loudness, with masks; scaled as Whisper does."""
         size, width, mels = mel.shape
-        scale, shift = torch.empty(size).uniform_(0.95, 1.06), torch.empty(size).uniform_(-1.2, 1.2)
+        scale, shift = torch.empty(size).uniform_(0.92, 1.09), torch.empty(size).uniform_(-1.5, 1.5)
         plain = torch.rand(size) >= 0.6 * altered
         scale[plain], shift[plain] = 1, 0
         across = (torch.arange(mels)[None] * scale[:, None] + shift[:, None] + 0.5) / mels * 2 - 1
         along = (torch.arange(width)[None] * stretch[:, None] + 0.5) / width * 2 - 1
         grid = torch.stack([across[:, None, :].expand(size, width, mels), along[:, :, None].expand(size, width, mels)], -1)
         mel = F.grid_sample(mel[:, None], grid, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]
+        self.colour(mel, altered)
         for row in range(size):  # music and the like behind 16 % of the speech, 9 to 40 dB below its loudest point
             if spoken[row] and rng.random() < 0.16 * altered:
                 behind = self.corpus.noise(rng, width)
@@ -206,6 +213,15 @@ class Batches(torch.utils.data.Dataset):
                     start = rng.randint(0, width - 14)
                     mel[row, start : start + rng.randint(1, 12)] = mean
         return mel
+
+    @staticmethod
+    def colour(mel: torch.Tensor, altered: float) -> None:
+        """Another voice, microphone or room: a random tilt and smooth bumps over the frequencies of 60 % of mel [batch, frames, 80]."""
+        size, _, mels = mel.shape
+        curve = torch.empty(size, 1).uniform_(-0.5, 0.5) * torch.linspace(-1, 1, mels)
+        curve += F.interpolate(0.15 * torch.randn(size, 1, 7), size=mels, mode="linear", align_corners=True)[:, 0]
+        curve[torch.rand(size) >= 0.6 * altered] = 0
+        mel += curve[:, None, :]
 
     @staticmethod
     def offsets(kind: str, width: int, size: int, rng: random.Random) -> list[int]:
@@ -272,4 +288,4 @@ class Batches(torch.utils.data.Dataset):
             first = len(previous) + len(head) - 1
             labels[first : first + len(told)] = [IGNORED] * len(told)
         letters = None if cut else [LETTERS[c] for c in normalized(" ".join(one.text for one in spoken))]
-        return whole[:-1], labels, letters
+        return whole[:-1][:TEXT_POSITIONS], labels[:TEXT_POSITIONS], letters

@@ -1,7 +1,7 @@
 """Makes test data: recordings of held-out sentences, and what stock transformers hears in them.
 
     python make_test_data.py recordings DATA FOLDER              writes voices.ogg and voices.json, new recordings
-    python make_test_data.py expected MODEL FOLDER [--suffix -mqa]   writes expected.json and voices-expected.json of MODEL
+    python make_test_data.py expected MODEL FOLDER [--suffix=-mqa]   writes expected.json and voices-expected.json of MODEL
 
 FOLDER is test/fixtures/heldout. Its older recordings are named in recordings.json; voices.ogg has all new ones after each other, since
 one file is smaller than many. `margin` is the smallest distance of the two best logits on the way: where it is small, arithmetic of
@@ -119,6 +119,7 @@ def main() -> None:
     hear.add_argument("folder", type=Path)
     hear.add_argument("--suffix", default="")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # these networks are small: more threads wait for each other
     if arguments.command == "recordings":
         recordings(arguments.data, arguments.folder)
     else:

@@ -19,7 +19,7 @@ from synthesize import HELD_OUT_NATURAL, UNSEEN  # noqa: E402
 
 KNOWN_COLOUR, UNSEEN_COLOUR = "#3b6ea5", "#c8702a"
 NAMES = {"multi-head": "multi-head control", "multi-query-decoder": "multi-query decoder", "multi-query": "multi-query everywhere",
-         "two-heads": "2 key/value heads everywhere"}
+         "two-heads-decoder": "2 key/value heads in the decoder", "two-heads": "2 key/value heads everywhere"}
 
 
 def curve(path: Path, axes) -> None:

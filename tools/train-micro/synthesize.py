@@ -1,6 +1,6 @@
 """Makes the training and the held-out utterances.
 
-    python synthesize.py DATA [--espeak 50000 --flite 28000 --festival 24000] [--workers 4]
+    python synthesize.py DATA [--espeak 46000 --flite 36000 --festival 24000] [--workers 4]
 
 Into the folder DATA go, for each worker N, `train-N.mel.npy` (float16 log-mel frames, one utterance after the other),
 `train-N.json` (text, voice, place of each) and `noise-N.mel.npy` (10 s stretches without words), and once `held-out.pcm.npy` (16-bit
@@ -21,12 +21,10 @@ import torch
 
 from features import HOP, SAMPLE_RATE, WINDOW_FRAMES, log_mel
 from noises import wordless
-from sentences import normalized, sentence
+from sentences import EXCLUDED_TEXTS, HELD_OUT_TEXTS, normalized, sentence
 from voices import ESPEAK_HELD_OUT, FLITE, FLITE_HELD_OUT, NATURAL, Speakers, Voice, describe, training_voice
 
 LONGEST = 9.4 * SAMPLE_RATE  # a window of 10 s has to hold it with some silence around
-HELD_OUT_TEXTS = Path(__file__).parent / "held-out.txt"
-EXCLUDED_TEXTS = Path(__file__).parent / "excluded.txt"
 KNOWN, UNSEEN, HELD_OUT_NATURAL = "espeak-ng known", "espeak-ng unseen", "flite awb"
 
 
@@ -113,8 +111,8 @@ def worker(index: int, held_out: list[dict], jobs: list[dict], arguments) -> Non
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder to write to")
-    parser.add_argument("--espeak", type=int, default=50000, help="training utterances")
-    parser.add_argument("--flite", type=int, default=28000)
+    parser.add_argument("--espeak", type=int, default=46000, help="training utterances")
+    parser.add_argument("--flite", type=int, default=36000)
     parser.add_argument("--festival", type=int, default=24000)
     parser.add_argument("--noise", type=int, default=1200, help="stretches of 10 s without words")
     parser.add_argument("--workers", type=int, default=4)

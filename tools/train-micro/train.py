@@ -21,7 +21,7 @@ import torch.distributed as distributed
 import torch.nn.functional as F
 from torch.multiprocessing import get_context, spawn
 
-from dataset import Batches, Corpus, Tokens
+from dataset import IGNORED, Batches, Corpus, Tokens
 from export import read_network
 from network import Shape, Whisper, load, save
 
@@ -29,19 +29,33 @@ FINAL_RATE = 0.02  # of the highest
 MATRIX_RATE = 3  # times the other weights' rate
 
 
-def losses(network: Whisper, mel, offsets, tokens, labels, letters) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy of the decoder, and CTC of the encoder over the rows whose whole text is known."""
-    logits, letter_logits = network(mel, offsets, tokens)
-    text = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100)
+def encoder_loss(letter_logits: torch.Tensor, letters) -> torch.Tensor:
+    """CTC over the rows whose whole text is known."""
     rows = [row for row, known in enumerate(letters) if known is not None]
     if not rows:
-        return text, text.new_zeros(())
+        return letter_logits.new_zeros((), dtype=torch.float32)
     known = [letters[row] for row in rows]
     # On a GPU too: cuDNN's CTC takes no targets of length 0, and this one is small.
     log_probs = letter_logits[rows].float().log_softmax(-1).transpose(0, 1)
-    ctc = F.ctc_loss(log_probs, torch.tensor(sum(known, []), dtype=torch.long, device=mel.device),
-                     torch.full((len(rows),), log_probs.shape[0]), torch.tensor([len(one) for one in known]), zero_infinity=True)
-    return text, ctc
+    return F.ctc_loss(log_probs, torch.tensor(sum(known, []), dtype=torch.long, device=letter_logits.device),
+                      torch.full((len(rows),), log_probs.shape[0]), torch.tensor([len(one) for one in known]), zero_infinity=True)
+
+
+def losses(network: Whisper, teacher: Whisper | None, frozen: bool, mel, offsets, tokens, labels, letters) -> dict[str, torch.Tensor]:
+    """Cross-entropy of the decoder; unless the encoder is frozen its CTC; with a teacher the distance from its probabilities."""
+    with torch.set_grad_enabled(not frozen):
+        encoded = network.model.encoder(mel, offsets)
+    logits = network.model.decoder(tokens, encoded).float()
+    found = dict(text=F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED))
+    if not frozen:
+        found["ctc"] = encoder_loss(network.ctc(encoded), letters)
+    if teacher:
+        with torch.no_grad():  # a frozen encoder is still the teacher's
+            wanted = teacher.model.decoder(tokens, encoded if frozen else teacher.model.encoder(mel, offsets)).float()
+        learned = labels != IGNORED
+        found["teacher"] = F.kl_div(logits[learned].log_softmax(-1), wanted[learned].log_softmax(-1), log_target=True,
+                                    reduction="batchmean")
+    return found
 
 
 def rate_at(step: int, arguments) -> float:
@@ -64,7 +78,7 @@ def make_optimizers(network: Whisper) -> list[torch.optim.Optimizer]:
 class Trainer:
     """One rank: gathers gradients of the parts of a step that it was given, then takes the step together with the others."""
 
-    def __init__(self, rank: int, arguments):
+    def __init__(self, rank: int, arguments, vocabulary: int):
         self.rank, self.arguments = rank, arguments
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.last = arguments.output / "last.pt"
@@ -74,8 +88,12 @@ class Trainer:
         elif arguments.start:
             network = read_network(arguments.start)
         else:
-            network = Whisper(Shape())
+            network = Whisper(Shape(vocabulary=vocabulary))
         self.network = network.to(self.device)
+        self.teacher = read_network(arguments.teacher).to(self.device).bfloat16() if arguments.teacher else None
+        if arguments.freeze_encoder:
+            self.network.model.encoder.requires_grad_(False)
+            self.network.ctc.requires_grad_(False)
         self.working = copy.deepcopy(self.network).bfloat16()
         self.masters = [p for p in self.network.parameters() if p.requires_grad]
         self.copies = [p for p in self.working.parameters() if p.requires_grad]
@@ -87,21 +105,23 @@ class Trainer:
         self.step, self.windows = self.state.get("step", 0), self.state.get("windows", 0)
         self.windows_here = 0  # of the step, in this rank
         self.begin = time.time() - self.state.get("seconds", 0.0)
+        self.cpu_begin = time.process_time() - self.state.get("cpu_seconds", 0.0)
         self.sums: dict[str, list[float]] = {}
         self.log = open(arguments.output / "log.jsonl", "a") if rank == 0 else None
 
     def accumulate(self, kind, mel, offsets, tokens, labels, letters) -> None:
         """Adds the gradients of one part."""
         mel, offsets, tokens, labels = (t.to(self.device, non_blocking=True) for t in (mel.bfloat16(), offsets, tokens, labels))
-        text, ctc = losses(self.working, mel, offsets, tokens, labels, letters)
-        (text + (0.2 if self.step < self.arguments.steps / 2 else 0.1) * ctc).backward()
+        found = losses(self.working, self.teacher, self.arguments.freeze_encoder, mel, offsets, tokens, labels, letters)
+        weights = dict(text=1, ctc=0.2 if self.step < self.arguments.steps / 2 else 0.1, teacher=1)
+        sum(weights[name] * loss for name, loss in found.items()).backward()
         for master, low in zip(self.masters, self.copies):
             if low.grad is not None:
                 master.grad += low.grad.float()
                 low.grad = None
         self.windows_here += len(tokens)
-        self.sums.setdefault(kind, []).append(text.item())
-        self.sums.setdefault("ctc", []).append(ctc.item())
+        for name, loss in found.items():
+            self.sums.setdefault(kind if name == "text" else name, []).append(loss.item())
 
     def average(self) -> None:
         """Makes the sums of gradients the mean over all parts of the step."""
@@ -132,7 +152,8 @@ class Trainer:
             self.report(rate)
 
     def report(self, rate: float) -> None:
-        progress = dict(step=self.step, seconds=round(time.time() - self.begin, 1), windows=self.windows)
+        progress = dict(step=self.step, seconds=round(time.time() - self.begin, 1),
+                        cpu_seconds=round(time.process_time() - self.cpu_begin, 1), windows=self.windows)
         if self.step % 100 == 0:
             means = {name: round(sum(values) / len(values), 4) for name, values in self.sums.items()}
             print(json.dumps(progress | dict(rate=round(rate, 7), **means)), file=self.log, flush=True)
@@ -161,9 +182,10 @@ def run(rank: int, arguments, counter) -> None:
     if arguments.ranks > 1:
         distributed.init_process_group("gloo", init_method=f"file://{arguments.output.resolve()}/meeting-{os.getppid()}",
                                        rank=rank, world_size=arguments.ranks)
-    trainer, parts, gpu = Trainer(rank, arguments), arguments.parts, torch.cuda.is_available()
-    batches = Batches(Corpus(arguments.data), Tokens(arguments.tokenizer), arguments.frames // parts, parts, arguments.seed,
-                      arguments.steps * parts)
+    tokens = Tokens(arguments.tokenizer)
+    trainer, parts, gpu = Trainer(rank, arguments, tokens.count), arguments.parts, torch.cuda.is_available()
+    batches = Batches(Corpus(arguments.data), tokens, arguments.frames // parts, parts, arguments.seed,
+                      arguments.steps * parts, early=arguments.start is None)
     numbers = claims(counter, trainer.step * parts, arguments.steps * parts)
     loader = torch.utils.data.DataLoader(batches, batch_size=None, sampler=list(numbers) if gpu else numbers,
                                          num_workers=arguments.loaders if gpu else 0, pin_memory=gpu)
@@ -181,6 +203,8 @@ def main() -> None:
     parser.add_argument("tokenizer", type=Path, help="folder of make_tokenizer.py, or a model that has one")
     parser.add_argument("output", type=Path)
     parser.add_argument("--from", dest="start", type=Path, help="checkpoint or model folder to start with, instead of random weights")
+    parser.add_argument("--teacher", type=Path, help="checkpoint whose probabilities are learned beside the texts")
+    parser.add_argument("--freeze-encoder", action="store_true", help="train the decoder alone; a teacher has to have the same encoder")
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
     parser.add_argument("--final-rate", type=float, default=FINAL_RATE, help="the last learning rate, as a share of the highest")
