@@ -10,8 +10,6 @@ namespace onehead {
 
 namespace {
 
-size_t aligned(size_t bytes) { return (bytes + tensorAlignment - 1) / tensorAlignment * tensorAlignment; }
-
 /** Places the temporaries, largest first, each at the lowest offset that no temporary alive at the same time covers. */
 size_t planArena(std::vector<Temporary>& temporaries) {
   std::vector<Temporary*> order;

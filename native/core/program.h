@@ -43,5 +43,7 @@ class Recorder {
 
 /** Alignment of every tensor in memory, in bytes: a cache line, and the widest vector. */
 constexpr size_t tensorAlignment = 64;
+/** The least multiple of it that holds so many bytes. */
+constexpr size_t aligned(size_t bytes) { return (bytes + tensorAlignment - 1) / tensorAlignment * tensorAlignment; }
 
 }  // namespace onehead

@@ -219,7 +219,7 @@ class BatchedAttention {
   /** A place in the scratch memory. */
   size_t reserve(int64_t bytes) {
     size_t place = scratchEnd_;
-    scratchEnd_ += (size_t(bytes) + tensorAlignment - 1) / tensorAlignment * tensorAlignment;
+    scratchEnd_ += aligned(size_t(bytes));
     return place;
   }
   template <class Arguments>

@@ -32,7 +32,7 @@ Buffer::Buffer(size_t bytes, std::shared_ptr<MemoryCounter> counter) : bytes_(by
     if (bytes >= hugePage) ::madvise(mapped, bytes, MADV_HUGEPAGE);
     data_ = static_cast<std::byte*>(mapped);
   } else {
-    size_t rounded = (bytes + tensorAlignment - 1) / tensorAlignment * tensorAlignment;
+    const size_t rounded = aligned(bytes);
     data_ = static_cast<std::byte*>(std::aligned_alloc(tensorAlignment, rounded));
     if (!data_) outOfMemory(bytes);
     std::memset(data_, 0, rounded);

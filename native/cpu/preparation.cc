@@ -192,7 +192,7 @@ class Preparation final : public Resolve {
     if (o.normWeight || o.x.dtype != o.weight.dtype) {
       // oneDNN has no norm and no mixed types: the rows go through the scratch memory.
       size_t bytes = size_t(rows * depth) * bytesOf(o.weight.dtype);
-      begin = (bytes + tensorAlignment - 1) / tensorAlignment * tensorAlignment;
+      begin = aligned(bytes);
       if (o.normWeight)
         kernel(NormRows{{rows, depth, at<float>(o.x), at<float>(o.normWeight), at<float>(o.normBias), o.epsilon,
                          nullptr, weightFormat},

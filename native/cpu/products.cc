@@ -31,7 +31,7 @@ memory::dims stridesOf(const memory::desc& description) {
 }
 
 /** Whether oneDNN multiplies bfloat16 here: version 2 does with AVX-512 only. */
-bool multipliesBfloat16(const dnnl::engine& engine) {
+bool onednnMultipliesBfloat16(const dnnl::engine& engine) {
   static const bool multiplies = [&] {
     const memory::desc square({16, 16}, memory::data_type::bf16, Tag::ab);
     try {
@@ -46,7 +46,7 @@ bool multipliesBfloat16(const dnnl::engine& engine) {
 
 /** The type that products of elements of `type` are computed in. */
 memory::data_type computedType(memory::data_type type, const dnnl::engine& engine) {
-  return type == memory::data_type::bf16 && !multipliesBfloat16(engine) ? memory::data_type::f32 : type;
+  return type == memory::data_type::bf16 && !onednnMultipliesBfloat16(engine) ? memory::data_type::f32 : type;
 }
 memory::desc computed(const memory::desc& plain, const dnnl::engine& engine) {
   return {plain.dims(), computedType(typeOf(plain), engine), stridesOf(plain)};
@@ -68,13 +68,13 @@ class ProductStep final : public Step {
   void add(std::unordered_map<int, memory> arguments, const std::vector<std::pair<int, Operand>>& operands) {
     Execution execution{std::move(arguments), {}};
     execution.arguments[DNNL_ARG_SCRATCHPAD] = scratchpad_;
-    size_t end = scratchBegin_ + rounded(scratchpad_.get_desc().get_size());
+    size_t end = scratchBegin_ + aligned(scratchpad_.get_desc().get_size());
     for (const auto& [argument, operand] : operands) {
       const memory::desc description = computed(operand.description, engine_);
       const bool widened = typeOf(description) != typeOf(operand.description);
       execution.arguments[argument] = memory(description, engine_, operand.data);
       execution.operands.push_back({argument, operand, widened ? spanOf(description) : 0, end, operand.data});
-      end += rounded(size_t(execution.operands.back().span) * sizeof(float));
+      end += aligned(size_t(execution.operands.back().span) * sizeof(float));
     }
     scratchEnd_ = std::max(scratchEnd_, end);
     executions_.push_back(std::move(execution));
@@ -117,7 +117,6 @@ class ProductStep final : public Step {
     std::vector<Bound> operands;
   };
 
-  static size_t rounded(size_t bytes) { return (bytes + tensorAlignment - 1) / tensorAlignment * tensorAlignment; }
   static int64_t spanOf(const memory::desc& description) {
     const memory::dims dims = description.dims(), strides = stridesOf(description);
     int64_t span = 1;
