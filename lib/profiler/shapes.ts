@@ -14,8 +14,8 @@ interface Size {
 const sizes: Record<string, Size & { fields?: Record<string, number> }> = {
   // The bundled model's: windows of 10 s. For trying out.
   micro: {
-    ...{ width: 128, layers: 4, decoderLayers: 2, heads: 4, vocabulary: 1186 },
-    fields: { max_source_positions: 500, max_target_positions: 192, decoder_start_token_id: 677, eos_token_id: 676 },
+    ...{ width: 128, layers: 6, decoderLayers: 3, heads: 4, vocabulary: 3266 },
+    fields: { max_source_positions: 500, max_target_positions: 192, decoder_start_token_id: 2757, eos_token_id: 2756 },
   },
   tiny: { width: 384, layers: 4, heads: 6 },
   base: { width: 512, layers: 6, heads: 8 },

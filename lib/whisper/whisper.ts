@@ -15,7 +15,7 @@ export class Whisper {
 
   /**
    * Loads a checkpoint: a folder, a hub name ('openai/whisper-tiny'), or the bundled model when none is named. The bundled one is for
-   * trying and testing: it knows 464 words of synthesized English.
+   * trying and testing: it knows 1,241 words of synthesized English.
    */
   static async load(nameOrDirectory?: string, options: LoadOptions = {}): Promise<Whisper> {
     return new Whisper(await WhisperModel.load(nameOrDirectory, options));

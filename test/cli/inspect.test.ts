@@ -13,11 +13,11 @@ describe('onehead inspect', () => {
     expect(await facts()).toMatchObject({
       directory: join(root, 'models/micro'),
       width: 128,
-      encoder: { layers: 4, heads: 4, keyValueHeads: 4, feedForward: 512 },
-      decoder: { layers: 2, heads: 4, keyValueHeads: 4, crossKeyValueHeads: 4, feedForward: 512 },
+      encoder: { layers: 6, heads: 4, keyValueHeads: 4, feedForward: 512 },
+      decoder: { layers: 3, heads: 4, keyValueHeads: 4, crossKeyValueHeads: 4, feedForward: 512 },
       mels: 80,
       windowSeconds: 10,
-      vocabulary: 1186,
+      vocabulary: 3266,
       languages: ['en'],
       storedAs: ['float16'],
     });
@@ -26,30 +26,30 @@ describe('onehead inspect', () => {
   it('counts parameters and bytes of shared key/value heads', async () => {
     const many = await facts(join(root, 'models/micro'));
     const one = await facts(join(root, 'models/micro-mqa'));
-    // In each of 2 layers and 2 attentions: 3 of 4 heads less, of 32 rows of 128 for keys, and a bias more for values.
-    const saved = 2 * 2 * (96 * 128 + 96 * 129);
+    // In each of 3 layers and 2 attentions: 3 of 4 heads less, of 32 rows of 128 for keys, and a bias more for values.
+    const saved = 3 * 2 * (96 * 128 + 96 * 129);
     expect(many.parameters.total - one.parameters.total).toBe(saved);
     expect(many.parameters.encoder + many.parameters.decoder).toBe(many.parameters.total);
-    expect(many.parameters.embedding).toBe(1186 * 128);
-    // Keys and values of 2 layers: 192 positions of text, 500 of audio.
+    expect(many.parameters.embedding).toBe(3266 * 128);
+    // Keys and values of 3 layers: 192 positions of text, 500 of audio.
     expect(many.memory.float32).toEqual({
       weights: 4 * many.parameters.total,
-      selfCache: 4 * 2 * 2 * 192 * 128,
-      crossCache: 4 * 2 * 2 * 500 * 128,
+      selfCache: 4 * 2 * 3 * 192 * 128,
+      crossCache: 4 * 2 * 3 * 500 * 128,
     });
     expect(one.memory.bfloat16).toEqual({
       weights: 2 * one.parameters.total,
-      selfCache: (2 * 2 * 2 * 192 * 128) / 4,
-      crossCache: (2 * 2 * 2 * 500 * 128) / 4,
+      selfCache: (2 * 2 * 3 * 192 * 128) / 4,
+      crossCache: (2 * 2 * 3 * 500 * 128) / 4,
     });
   });
 
   it('prints a line for each fact', async () => {
     const { status, stdout } = await onehead(['inspect', join(root, 'models/micro-mqa')]);
     expect(status).toBe(0);
-    expect(stdout).toMatch(/^decoder +2 layers, 4 heads on 1 key\/value heads, feed-forward 512$/m);
+    expect(stdout).toMatch(/^decoder +3 layers, 4 heads on 1 key\/value heads, feed-forward 512$/m);
     expect(stdout).toMatch(/^cross-attention +4 heads on 1 key\/value heads$/m);
-    expect(stdout).toMatch(/^memory, bfloat16 +weights 2.9 MiB/m);
+    expect(stdout).toMatch(/^memory, bfloat16 +weights 4.6 MiB/m);
   });
 
   it('says in a sentence what is no model', async () => {

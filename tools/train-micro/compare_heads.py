@@ -2,10 +2,10 @@
 
     python compare_heads.py CHECKPOINT DATA TOKENIZER OUTPUT [--steps 5000] [--snapshots 5] [--sentences 160] [--processes 4]
 
-Every variant gets the same batches, the same number of steps and the same learning rates, and learns the checkpoint's probabilities beside
-the texts; the control keeps all its heads. Where the encoder's heads stay, the encoder stays as it is: that takes less than half of the
-time. Each variant runs in a process of its own, and goes on after an interruption. Word error rates go to OUTPUT/heads.json, the networks
-are OUTPUT/VARIANT/last.pt.
+Every variant gets the same batches, the same number of steps and the same learning rates, and learns the checkpoint's probabilities and
+what its encoder hears beside the texts; the control keeps all its heads. Where the encoder's heads stay, the encoder stays as it is: that
+takes half of the time. Each variant runs in a process of its own, and goes on after an interruption. Word error rates go to
+OUTPUT/heads.json, the networks are OUTPUT/VARIANT/last.pt.
 """
 
 import argparse

@@ -181,7 +181,7 @@ class Batches(torch.utils.data.Dataset):
                 rng: random.Random) -> torch.Tensor:
         """[batch, frames, 80]: warped in time and frequency, in noise, at any loudness, with masks; scaled as Whisper does."""
         size, width, mels = mel.shape
-        scale, shift = torch.empty(size).uniform_(0.92, 1.09), torch.empty(size).uniform_(-1.5, 1.5)
+        scale, shift = torch.empty(size).uniform_(0.9, 1.12), torch.empty(size).uniform_(-1.5, 1.5)
         plain = torch.rand(size) >= 0.6 * altered
         scale[plain], shift[plain] = 1, 0
         across = (torch.arange(mels)[None] * scale[:, None] + shift[:, None] + 0.5) / mels * 2 - 1

@@ -17,9 +17,9 @@ LETTERS = {letter: index + 1 for index, letter in enumerate("abcdefghijklmnopqrs
 class Shape:
     width: int = 128
     heads: int = 4
-    encoder_layers: int = 4
-    decoder_layers: int = 2
-    vocabulary: int = 1186
+    encoder_layers: int = 6
+    decoder_layers: int = 3
+    vocabulary: int = 3266
     encoder_kv_heads: int = 4
     decoder_kv_heads: int = 4
     cross_kv_heads: int = 4

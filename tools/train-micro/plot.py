@@ -1,6 +1,6 @@
 """Draws the figures of the model cards.
 
-    python plot.py curve LOG.jsonl OUTPUT.svg            loss against what was seen, from train.py's log
+    python plot.py curve LOG.jsonl ... OUTPUT.svg        loss against what was seen, from train.py's logs of one stage after the other
     python plot.py voices REPORT.json OUTPUT.svg         word error rate by voice, from evaluate.py's report
     python plot.py heads HEADS.json OUTPUT.svg           word error rate against time, from compare_heads.py's
 """
@@ -22,16 +22,23 @@ NAMES = {"multi-head": "multi-head control", "multi-query-decoder": "multi-query
          "two-heads-decoder": "2 key/value heads in the decoder", "two-heads": "2 key/value heads everywhere"}
 
 
-def curve(path: Path, axes) -> None:
-    # After an interruption steps come again: the later ones count.
-    lines = {line["step"]: line for line in map(json.loads, path.read_text().splitlines())}
+def curve(paths: list[Path], axes) -> None:
+    lines, before = [], 0
+    for path in paths:
+        # After an interruption steps come again: the later ones count.
+        stage = {line["step"]: line for line in map(json.loads, path.read_text().splitlines())}
+        lines += [line | dict(windows=before + line["windows"]) for line in stage.values()]
+        before = lines[-1]["windows"]
+        if path != paths[-1]:
+            axes.axvline(before / 1000, color="grey", linewidth=0.8, linestyle=":")
     for kind, label in (("packed", "several utterances in a window"), ("full", "one in a whole window"), ("short", "one in a short window")):
-        points = [(line["windows"] / 1000, line[kind]) for line in lines.values() if kind in line]
+        points = [(line["windows"] / 1000, line[kind]) for line in lines if kind in line]
         axes.plot(*zip(*points), label=label, linewidth=1.2)
     axes.set(xlabel="thousand windows of training", ylabel="cross-entropy, nats a token", yscale="log")
     axes.grid(alpha=0.3, which="both")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:.2g}")
+    ticks = [0.1, 0.2, 0.5, 1, 2, 5]
+    axes.set_yticks(ticks, ticks)
+    axes.yaxis.set_minor_formatter("")
     axes.legend(frameon=False)
 
 
@@ -43,7 +50,7 @@ def voices(path: Path, axes) -> None:
     axes.bar_label(bars, fmt="%.1f", padding=3)
     axes.set(xlabel="word error rate, %")
     axes.legend([plt.Rectangle((0, 0), 1, 1, color=colour) for colour in (KNOWN_COLOUR, UNSEEN_COLOUR)],
-                ["in training", "not in this training"], frameon=False, loc="upper right")
+                ["in training", "not in training"], frameon=False, loc="upper right")
 
 
 def heads(path: Path, axes) -> None:
@@ -61,11 +68,14 @@ def heads(path: Path, axes) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=["curve", "voices", "heads"])
-    parser.add_argument("source", type=Path)
+    parser.add_argument("source", type=Path, nargs="+", help="one, of curve several")
     parser.add_argument("output", type=Path)
     arguments = parser.parse_args()
     figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    dict(curve=curve, voices=voices, heads=heads)[arguments.kind](arguments.source, axes)
+    if arguments.kind == "curve":
+        curve(arguments.source, axes)
+    else:
+        dict(voices=voices, heads=heads)[arguments.kind](arguments.source[0], axes)
     figure.savefig(arguments.output, metadata={"Date": None})
 
 

@@ -1,10 +1,11 @@
 """Makes the training and the held-out utterances.
 
-    python synthesize.py DATA [--espeak 46000 --flite 36000 --festival 24000] [--workers 4]
+    python synthesize.py DATA [--espeak 46000 --flite 36000 --festival 24000 --pico 16000] [--workers 4]
 
 Into the folder DATA go, for each worker N, `train-N.mel.npy` (float16 log-mel frames, one utterance after the other),
 `train-N.json` (text, voice, place of each) and `noise-N.mel.npy` (10 s stretches without words), and once `held-out.pcm.npy` (16-bit
-samples) and `held-out.json`. Sentences, voices and noises follow from the seed. The held-out sentences are those of held-out.txt. Neither
+samples) and `held-out.json`. Sentences, voices and noises follow from the seed, those of an engine
+not from the number of any other's. The held-out sentences are those of held-out.txt. Neither
 they nor those of excluded.txt, which recordings elsewhere in this repository say, are texts of training, also not when both are written
 without capitals and punctuation.
 """
@@ -25,6 +26,7 @@ from sentences import EXCLUDED_TEXTS, HELD_OUT_TEXTS, normalized, sentence
 from voices import ESPEAK_HELD_OUT, FLITE, FLITE_HELD_OUT, NATURAL, Speakers, Voice, describe, training_voice
 
 LONGEST = 9.4 * SAMPLE_RATE  # a window of 10 s has to hold it with some silence around
+ENGINES = ("festival", "flite", "pico", "espeak")
 KNOWN, UNSEEN, HELD_OUT_NATURAL = "espeak-ng known", "espeak-ng unseen", "flite awb"
 
 
@@ -44,12 +46,12 @@ def held_out_jobs(texts: list[str], rng: random.Random) -> list[dict]:
 
 def plan(arguments) -> tuple[list[dict], list[dict]]:
     """Held-out and training jobs, the same ones for the same seed."""
-    rng = random.Random(arguments.seed)
     texts = HELD_OUT_TEXTS.read_text().splitlines()
     excluded = {normalized(line) for line in [*texts, *EXCLUDED_TEXTS.read_text().splitlines()]}
-    held_out = held_out_jobs(texts, rng)
+    held_out = held_out_jobs(texts, random.Random(f"{arguments.seed} held out"))
     jobs = []
-    for engine in ("festival", "flite", "espeak"):
+    for engine in ENGINES:
+        rng = random.Random(f"{arguments.seed} {engine}")
         for _ in range(getattr(arguments, engine)):
             plain = None
             while plain is None or plain in excluded:
@@ -62,7 +64,7 @@ def plan(arguments) -> tuple[list[dict], list[dict]]:
 def batches(jobs: list[dict], size: int = 200) -> list[list[dict]]:
     """Jobs of one engine each."""
     found = []
-    for engine in ("festival", "flite", "espeak"):
+    for engine in ENGINES:
         of_engine = [job for job in jobs if job["voice"].engine == engine]
         found += [of_engine[i : i + size] for i in range(0, len(of_engine), size)]
     return found
@@ -114,6 +116,7 @@ def main() -> None:
     parser.add_argument("--espeak", type=int, default=46000, help="training utterances")
     parser.add_argument("--flite", type=int, default=36000)
     parser.add_argument("--festival", type=int, default=24000)
+    parser.add_argument("--pico", type=int, default=16000)
     parser.add_argument("--noise", type=int, default=1200, help="stretches of 10 s without words")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=20261121)

@@ -42,7 +42,8 @@ def encoder_loss(letter_logits: torch.Tensor, letters) -> torch.Tensor:
 
 
 def losses(network: Whisper, teacher: Whisper | None, frozen: bool, mel, offsets, tokens, labels, letters) -> dict[str, torch.Tensor]:
-    """Cross-entropy of the decoder; unless the encoder is frozen its CTC; with a teacher the distance from its probabilities."""
+    """Cross-entropy of the decoder; unless the encoder is frozen its CTC; with a teacher the distances from its probabilities, and from
+    what its encoder hears."""
     with torch.set_grad_enabled(not frozen):
         encoded = network.model.encoder(mel, offsets)
     logits = network.model.decoder(tokens, encoded).float()
@@ -50,8 +51,11 @@ def losses(network: Whisper, teacher: Whisper | None, frozen: bool, mel, offsets
     if not frozen:
         found["ctc"] = encoder_loss(network.ctc(encoded), letters)
     if teacher:
-        with torch.no_grad():  # a frozen encoder is still the teacher's
-            wanted = teacher.model.decoder(tokens, encoded if frozen else teacher.model.encoder(mel, offsets)).float()
+        with torch.no_grad():
+            heard = encoded if frozen else teacher.model.encoder(mel, offsets)  # a frozen encoder is still the teacher's
+            wanted = teacher.model.decoder(tokens, heard).float()
+        if not frozen:
+            found["heard"] = F.mse_loss(encoded.float(), heard.float())
         learned = labels != IGNORED
         found["teacher"] = F.kl_div(logits[learned].log_softmax(-1), wanted[learned].log_softmax(-1), log_target=True,
                                     reduction="batchmean")
@@ -113,7 +117,7 @@ class Trainer:
         """Adds the gradients of one part."""
         mel, offsets, tokens, labels = (t.to(self.device, non_blocking=True) for t in (mel.bfloat16(), offsets, tokens, labels))
         found = losses(self.working, self.teacher, self.arguments.freeze_encoder, mel, offsets, tokens, labels, letters)
-        weights = dict(text=1, ctc=0.2 if self.step < self.arguments.steps / 2 else 0.1, teacher=1)
+        weights = dict(text=1, ctc=0.2 if self.step < self.arguments.steps / 2 else 0.1, teacher=1, heard=1)
         sum(weights[name] * loss for name, loss in found.items()).backward()
         for master, low in zip(self.masters, self.copies):
             if low.grad is not None:
@@ -203,7 +207,7 @@ def main() -> None:
     parser.add_argument("tokenizer", type=Path, help="folder of make_tokenizer.py, or a model that has one")
     parser.add_argument("output", type=Path)
     parser.add_argument("--from", dest="start", type=Path, help="checkpoint or model folder to start with, instead of random weights")
-    parser.add_argument("--teacher", type=Path, help="checkpoint whose probabilities are learned beside the texts")
+    parser.add_argument("--teacher", type=Path, help="checkpoint whose probabilities, and what its encoder hears, are learned beside the texts")
     parser.add_argument("--freeze-encoder", action="store_true", help="train the decoder alone; a teacher has to have the same encoder")
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")

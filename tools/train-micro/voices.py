@@ -1,4 +1,4 @@
-"""The synthetic voices: espeak-ng in this process, flite and festival as commands.
+"""The synthetic voices: espeak-ng in this process, flite, pico and festival as commands.
 
 `Voice` names one; `speak` gives 16 kHz samples. README.md lists the licence of each.
 """
@@ -19,10 +19,10 @@ from features import HOP, SAMPLE_RATE
 
 @dataclass
 class Voice:
-    engine: str  # espeak, flite or festival
+    engine: str  # espeak, flite, pico or festival
     name: str
-    stretch: float = 1.0  # flite, festival: of durations
-    pitch: float = 0.0  # flite: mean fundamental frequency in Hz, 0 for the voice's own; espeak: 0 to 100
+    stretch: float = 1.0  # flite, pico, festival: of durations
+    pitch: float = 0.0  # flite: mean fundamental frequency in Hz, 0 for the voice's own; pico: percent of it; espeak: 0 to 100
     speed: int = 160  # espeak: words a minute
     range: int = 50  # espeak: of the pitch, 0 to 100
     resample: float = 1.0  # above 1: played faster, which raises pitch and formants
@@ -39,13 +39,14 @@ ESPEAK_VARIANTS = (
 ESPEAK_HELD_OUT = ["en-us+f4", "en+f4", "en-us+Michael", "en-gb-x-rp+Andy"]
 FLITE = {"slt": 175, "rms": 98, "kal16": 105}  # mean fundamental frequency in Hz
 FLITE_HELD_OUT = ["awb"]
+PICO = ["en-US", "en-GB"]
 FESTIVAL = ["cmu_us_slt_arctic_hts", "ked_diphone", "kal_diphone"]
 # Training voices as evaluation names them.
 NATURAL = {f"flite {name}": ("flite", name) for name in [*FLITE, *FLITE_HELD_OUT]} | {
     "festival slt_hts": ("festival", "cmu_us_slt_arctic_hts"),
     "festival ked": ("festival", "ked_diphone"),
     "festival kal": ("festival", "kal_diphone"),
-}
+} | {f"pico {name}": ("pico", name) for name in PICO}
 
 
 def training_voice(engine: str, rng: random.Random) -> Voice:
@@ -59,6 +60,8 @@ def training_voice(engine: str, rng: random.Random) -> Voice:
         name = rng.choice(list(FLITE))
         pitch = 0.0 if rng.random() < 0.3 else FLITE[name] * rng.uniform(0.85, 1.2)
         return Voice(engine, name, stretch=rng.uniform(0.85, 1.2), pitch=pitch, resample=resample)
+    if engine == "pico":
+        return Voice(engine, rng.choice(PICO), stretch=rng.uniform(0.85, 1.2), pitch=rng.uniform(85, 120), resample=resample)
     return Voice(engine, rng.choice(FESTIVAL), stretch=rng.uniform(0.9, 1.15), resample=resample)
 
 
@@ -105,6 +108,13 @@ def flite(text: str, voice: Voice, folder: Path) -> np.ndarray:
     if voice.pitch:
         command += ["--setf", f"int_f0_target_mean={voice.pitch:.0f}"]
     subprocess.run([*command, "-t", text, "-o", path], check=True, stdout=subprocess.DEVNULL)
+    return read_wave(path)
+
+
+def pico(text: str, voice: Voice, folder: Path) -> np.ndarray:
+    path = folder / "pico.wav"
+    marked = f'<speed level="{100 / voice.stretch:.0f}"><pitch level="{voice.pitch or 100:.0f}">{text}</pitch></speed>'
+    subprocess.run(["pico2wave", "-l", voice.name, "-w", path, marked], check=True)
     return read_wave(path)
 
 
@@ -157,6 +167,7 @@ class Speakers:
         else:
             spoken = [self.espeak.speak(text, voice) if voice.engine == "espeak" else
                       flite(text, voice, self.path) if voice.engine == "flite" else
+                      pico(text, voice, self.path) if voice.engine == "pico" else
                       festival([(text, voice)], self.path)[0] for text, voice in items]
         return [None if samples is None or len(samples) < 1600 else trimmed(resampled(samples, voice.resample))
                 for samples, (_, voice) in zip(spoken, items)]
