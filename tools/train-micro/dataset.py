@@ -14,13 +14,12 @@ import torch
 import torch.nn.functional as F
 
 from features import WINDOW_FRAMES, normalize
-from network import LETTERS
+from network import LETTERS, Shape
 from sentences import normalized
 
 SILENCE = -10.0  # log10 of the power
 LN10 = 2.302585
 FIRST_TIMESTAMP = 50  # steps of 20 ms: a window's first timestamp is 1.00 s at most, as in Whisper's decoding
-TEXT_POSITIONS = 192  # of the decoder
 IGNORED = -100  # cross-entropy's mark of a position without a label
 SHORT, PACKED, FULL = "short", "packed", "full"
 # The share of each kind of window. Short ones are cheap, and enough to learn at first to hear words at all.
@@ -288,4 +287,4 @@ class Batches(torch.utils.data.Dataset):
             first = len(previous) + len(head) - 1
             labels[first : first + len(told)] = [IGNORED] * len(told)
         letters = None if cut else [LETTERS[c] for c in normalized(" ".join(one.text for one in spoken))]
-        return whole[:-1][:TEXT_POSITIONS], labels[:TEXT_POSITIONS], letters
+        return whole[:-1][: Shape.text_positions], labels[: Shape.text_positions], letters

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from dataset import Tokens
-from network import Layer, Whisper, load, save
+from export import read_network
+from network import Layer, Whisper, save
 
 
 def deepen(layers: torch.nn.ModuleList, fresh: torch.nn.ModuleList) -> None:
@@ -46,13 +47,13 @@ def embeddings(table: torch.Tensor, before: Tokens, after: Tokens) -> torch.Tens
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", type=Path, help="or model folder")
     parser.add_argument("output", type=Path)
     parser.add_argument("--encoder-layers", type=int)
     parser.add_argument("--decoder-layers", type=int)
     parser.add_argument("--tokenizers", type=Path, nargs=2, metavar=("BEFORE", "AFTER"))
     arguments = parser.parse_args()
-    network, _ = load(arguments.checkpoint)
+    network = read_network(arguments.checkpoint)
     weights, shape = network.state_dict(), network.shape
     if arguments.tokenizers:
         before, after = map(Tokens, arguments.tokenizers)

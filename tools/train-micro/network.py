@@ -139,10 +139,6 @@ class Whisper(nn.Module):
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
-    def forward(self, mel, offsets, tokens):
-        encoded = self.model.encoder(mel, offsets)
-        return self.model.decoder(tokens, encoded), self.ctc(encoded)
-
 
 def save(path, network: Whisper, **more) -> None:
     torch.save(dict(shape=asdict(network.shape), weights=network.state_dict(), **more), path)

@@ -22,7 +22,7 @@ NAMES = {"multi-head": "multi-head control", "multi-query-decoder": "multi-query
          "two-heads-decoder": "2 key/value heads in the decoder", "two-heads": "2 key/value heads everywhere"}
 
 
-def curve(paths: list[Path], axes) -> None:
+def curve(*paths: Path, axes) -> None:
     lines, before = [], 0
     for path in paths:
         # After an interruption steps come again: the later ones count.
@@ -72,10 +72,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     arguments = parser.parse_args()
     figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    if arguments.kind == "curve":
-        curve(arguments.source, axes)
-    else:
-        dict(voices=voices, heads=heads)[arguments.kind](arguments.source[0], axes)
+    dict(curve=curve, voices=voices, heads=heads)[arguments.kind](*arguments.source, axes=axes)
     figure.savefig(arguments.output, metadata={"Date": None})
 
 

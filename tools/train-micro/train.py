@@ -47,7 +47,9 @@ def losses(network: Whisper, teacher: Whisper | None, frozen: bool, mel, offsets
     with torch.set_grad_enabled(not frozen):
         encoded = network.model.encoder(mel, offsets)
     logits = network.model.decoder(tokens, encoded).float()
-    found = dict(text=F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED))
+    learned = labels != IGNORED
+    log_probs = logits[learned].log_softmax(-1)
+    found = dict(text=F.nll_loss(log_probs, labels[learned]))
     if not frozen:
         found["ctc"] = encoder_loss(network.ctc(encoded), letters)
     if teacher:
@@ -56,9 +58,7 @@ def losses(network: Whisper, teacher: Whisper | None, frozen: bool, mel, offsets
             wanted = teacher.model.decoder(tokens, heard).float()
         if not frozen:
             found["heard"] = F.mse_loss(encoded.float(), heard.float())
-        learned = labels != IGNORED
-        found["teacher"] = F.kl_div(logits[learned].log_softmax(-1), wanted[learned].log_softmax(-1), log_target=True,
-                                    reduction="batchmean")
+        found["teacher"] = F.kl_div(log_probs, wanted[learned].log_softmax(-1), log_target=True, reduction="batchmean")
     return found
 
 

@@ -118,6 +118,9 @@ def pico(text: str, voice: Voice, folder: Path) -> np.ndarray:
     return read_wave(path)
 
 
+COMMANDS = {"flite": flite, "pico": pico}
+
+
 def festival(items: list[tuple[str, Voice]], folder: Path) -> list[np.ndarray | None]:
     """One process for many sentences, for it takes long to start; None where it failed."""
     script = folder / "festival.scm"
@@ -166,8 +169,7 @@ class Speakers:
             spoken = festival(items, self.path)
         else:
             spoken = [self.espeak.speak(text, voice) if voice.engine == "espeak" else
-                      flite(text, voice, self.path) if voice.engine == "flite" else
-                      pico(text, voice, self.path) if voice.engine == "pico" else
+                      COMMANDS[voice.engine](text, voice, self.path) if voice.engine in COMMANDS else
                       festival([(text, voice)], self.path)[0] for text, voice in items]
         return [None if samples is None or len(samples) < 1600 else trimmed(resampled(samples, voice.resample))
                 for samples, (_, voice) in zip(spoken, items)]
