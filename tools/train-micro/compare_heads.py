@@ -1,15 +1,17 @@
 """What do shared key/value heads cost? Trains the same checkpoint further with several numbers of them, and measures on the way.
 
-    python compare_heads.py CHECKPOINT DATA TOKENIZER OUTPUT [--steps 5000] [--snapshots 5] [--sentences 160] [--processes 4]
+    python compare_heads.py CHECKPOINT DATA TOKENIZER OUTPUT [--after EARLIER ...] [--steps 5000] [--snapshots 5]
 
 Every variant gets the same batches, the same number of steps and the same learning rates, and learns the checkpoint's probabilities and
 what its encoder hears beside the texts; the control keeps all its heads. Where the encoder's heads stay, the encoder stays as it is: that
-takes half of the time. Each variant runs in a process of its own, and goes on after an interruption. Word error rates go to
-OUTPUT/heads.json, the networks are OUTPUT/VARIANT/last.pt.
+takes half of the time. Each variant runs in a process of its own, and goes on after an interruption; with outputs of EARLIER rounds the
+networks go on from where the last of these ended. Word error rates of all rounds go to OUTPUT/heads.json, the networks are
+OUTPUT/VARIANT/last.pt.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -25,16 +27,27 @@ def call(script: str, *arguments) -> None:
     subprocess.run([sys.executable, HERE / script, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
 
 
+def folders(arguments) -> list[Path]:
+    return [*arguments.after, arguments.output]
+
+
+def snapshots(folder: Path, variant: str) -> list[Path]:
+    return sorted((folder / variant).glob("step-*.pt"))
+
+
 def train(variant: str, arguments) -> None:
     folder = arguments.output / variant
     folder.mkdir(parents=True, exist_ok=True)
     start = folder / "step-000000.pt"
     encoder, decoder, cross = VARIANTS[variant]
-    if not start.exists():
+    if not start.exists() and arguments.after:
+        shutil.copy(snapshots(arguments.after[-1], variant)[-1], start)
+    elif not start.exists():
         call("convert_heads.py", arguments.checkpoint, start, "--encoder", encoder, "--decoder", decoder, "--cross", cross)
     call("train.py", arguments.data, arguments.tokenizer, folder, "--from", start, "--steps", arguments.steps, "--rate", arguments.rate,
          "--warmup", 100, "--ranks", 1, "--parts", 1, "--frames", arguments.frames, "--snapshot", arguments.steps // arguments.snapshots,
-         "--seed", 2, "--teacher", arguments.checkpoint,
+         "--seed", arguments.seed, "--teacher", arguments.checkpoint, "--own-words-from", arguments.own_words_from,
+         "--own-texts-from", arguments.own_texts_from,
          *(["--freeze-encoder"] if encoder == VARIANTS["multi-head"][0] else []))
 
 
@@ -46,12 +59,31 @@ def measure(checkpoint: Path, arguments) -> dict:
     return json.loads(report.read_text())
 
 
+def course(variant: str, arguments) -> list[dict]:
+    """Word error rates of a variant against all windows and seconds that it was trained with since its heads were averaged."""
+    points: list[dict] = []
+    for folder in folders(arguments):
+        before = points[-1] if points else dict(windows=0, seconds=0.0)
+        logged = {line["step"]: line for line in map(json.loads, open(folder / variant / "log.jsonl"))}
+        for path in snapshots(folder, variant)[1 if points else 0 :]:  # the first one of a later round is the last one of the earlier
+            line = logged.get(int(path.stem.removeprefix("step-")), dict(windows=0, cpu_seconds=0.0))
+            report = measure(path, arguments)
+            points.append(dict(windows=before["windows"] + line["windows"], seconds=round(before["seconds"] + line["cpu_seconds"], 1),
+                               known=report["known voices"]["words"],
+                               voices={name: figures["words"] for name, figures in report["voices"].items()}))
+    return points
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("data", type=Path, help="folder of synthesize.py")
     parser.add_argument("tokenizer", type=Path)
     parser.add_argument("output", type=Path)
+    parser.add_argument("--after", type=Path, nargs="+", default=[], help="outputs of earlier rounds, in their order, to go on from")
+    parser.add_argument("--own-words-from", type=float, default=1.0, help="as train.py's")
+    parser.add_argument("--own-texts-from", type=float, default=1.0, help="as train.py's")
+    parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--frames", type=int, default=3000, help="10 ms frames of audio in a step")
     parser.add_argument("--rate", type=float, default=3e-4, help="highest learning rate")
@@ -61,17 +93,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with ThreadPoolExecutor(arguments.processes) as pool:
         list(pool.map(lambda variant: train(variant, arguments), VARIANTS))
-        found = {variant: sorted((arguments.output / variant).glob("step-*.pt")) for variant in VARIANTS}
-        reports = dict(zip(sum(found.values(), []), pool.map(lambda path: measure(path, arguments), sum(found.values(), []))))
-    seconds = {variant: {line["step"]: line["cpu_seconds"] for line in map(json.loads, open(arguments.output / variant / "log.jsonl"))}
-               for variant in VARIANTS}
-    result = {}
-    for variant, checkpoints in found.items():
-        result[variant] = []
-        for path in checkpoints:
-            step, report = int(path.stem.removeprefix("step-")), reports[path]
-            result[variant].append(dict(step=step, seconds=seconds[variant].get(step, 0.0), known=report["known voices"]["words"],
-                                        voices={name: figures["words"] for name, figures in report["voices"].items()}))
+        measured = [path for variant in VARIANTS for folder in folders(arguments) for path in snapshots(folder, variant)]
+        list(pool.map(lambda path: measure(path, arguments), measured))
+    result = {variant: course(variant, arguments) for variant in VARIANTS}
     (arguments.output / "heads.json").write_text(json.dumps(result, indent=1) + "\n")
     for variant, points in result.items():
         print(f"{variant:20}", *(f"{point['known']:6.2f}" for point in points))

@@ -25,6 +25,8 @@ SHORT, PACKED, FULL = "short", "packed", "full"
 # The share of each kind of window. Short ones are cheap, and enough to learn at first to hear words at all.
 MIX = {SHORT: 0.24, PACKED: 0.68, FULL: 0.08}
 EARLY_MIX, EARLY = {SHORT: 0.70, PACKED: 0.20, FULL: 0.10}, 0.1  # for this share of a training from random weights
+# Where a decoder learns from its own texts: silence after an utterance is what makes it begin that one again.
+WHOLE_MIX = {SHORT: 0.15, PACKED: 0.40, FULL: 0.45}
 # From this share of the training on, what is heard is altered less often: by this factor.
 CALM_FROM, CALM = 0.45, 0.4
 
@@ -40,6 +42,7 @@ class Tokens:
         self.end, self.start, self.english, self.transcribe, self.previous, self.no_speech, self.no_timestamps = (
             self.tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in names)
         self.first_timestamp = self.no_timestamps + 1
+        self.sentence_ends = [self.tokenizer.convert_tokens_to_ids(mark) for mark in ".?"]
         self.count = len(self.tokenizer)
         self.cache: dict[str, list[int]] = {}
 
@@ -90,9 +93,9 @@ class Batches(torch.utils.data.Dataset):
     It is (number, kind, mel [batch, 80, frames], first positions [batch], tokens and labels [batch, length], CTC targets).
     """
 
-    def __init__(self, corpus: Corpus, tokens: Tokens, frames: int, parts: int, seed: int, count: int, early: bool):
+    def __init__(self, corpus: Corpus, tokens: Tokens, frames: int, parts: int, seed: int, count: int, early: bool, whole_from: float):
         self.corpus, self.tokens, self.frames, self.parts, self.seed, self.count = corpus, tokens, frames, parts, seed, count
-        self.early = EARLY * count if early else 0
+        self.early, self.whole = EARLY * count if early else 0, whole_from * count
 
     def __len__(self) -> int:
         return self.count
@@ -100,7 +103,7 @@ class Batches(torch.utils.data.Dataset):
     def __getitem__(self, number: int):
         # All parts of a step are of one kind: they cost about the same time.
         step, part = divmod(number, self.parts)
-        mix = EARLY_MIX if number < self.early else MIX
+        mix = EARLY_MIX if number < self.early else WHOLE_MIX if number >= self.whole else MIX
         kind = random.Random(f"{self.seed} {step}").choices(list(mix), mix.values())[0]
         rng = random.Random(f"{self.seed} {step} {part}")
         torch.manual_seed(rng.getrandbits(60))

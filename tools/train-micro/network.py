@@ -41,13 +41,18 @@ class Attention(nn.Module):
         self.q_proj = nn.Linear(width, width)
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x, memory=None, causal=False):
-        """x [batch, targets, width] attends to itself or to memory [batch, sources, width]."""
-        memory = x if memory is None else memory
-        q, k, v = (layer(of).unflatten(-1, (-1, self.size)).transpose(1, 2)  # [batch, heads, positions, size]
-                   for layer, of in ((self.q_proj, x), (self.k_proj, memory), (self.v_proj, memory)))
+    def split(self, projected):
+        return projected.unflatten(-1, (-1, self.size)).transpose(1, 2)  # [batch, heads, positions, size]
+
+    def keys_values(self, memory):
+        """Of memory [batch, sources, width], one for each query head."""
+        k, v = (self.split(layer(memory)) for layer in (self.k_proj, self.v_proj))
         if self.kv_heads != self.heads:
             k, v = (t.repeat_interleave(self.heads // self.kv_heads, 1) for t in (k, v))
+        return k, v
+
+    def attend(self, x, k, v, causal=False):
+        q = self.split(self.q_proj(x))
         if x.dtype == torch.bfloat16 and x.device.type == "cpu":
             # torch's own attention on a CPU is slowest in bfloat16, and slower than this in float32 too.
             scores = (q * self.size**-0.5) @ k.transpose(-1, -2)
@@ -57,6 +62,10 @@ class Attention(nn.Module):
         else:
             out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
         return self.out_proj(out.transpose(1, 2).flatten(2))
+
+    def forward(self, x, memory=None, causal=False):
+        """x [batch, targets, width] attends to itself or to memory [batch, sources, width]."""
+        return self.attend(x, *self.keys_values(x if memory is None else memory), causal)
 
 
 class Layer(nn.Module):
@@ -73,11 +82,21 @@ class Layer(nn.Module):
         self.fc2 = nn.Linear(4 * width, width)
         self.final_layer_norm = nn.LayerNorm(width)
 
+    def feed_forward(self, x):
+        return x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
+
     def forward(self, x, encoded=None):
         x = x + self.self_attn(self.self_attn_layer_norm(x), causal=encoded is not None)
         if encoded is not None:
             x = x + self.encoder_attn(self.encoder_attn_layer_norm(x), encoded)
-        return x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
+        return self.feed_forward(x)
+
+    def step(self, x, earlier, heard):
+        """The decoder's next position x [batch, 1, width] after the keys and values of `earlier` ones, which it is added to."""
+        normed = self.self_attn_layer_norm(x)
+        earlier[:] = [torch.cat(pair, 2) for pair in zip(earlier, self.self_attn.keys_values(normed))]
+        x = x + self.self_attn.attend(normed, *earlier)
+        return self.feed_forward(x + self.encoder_attn.attend(self.encoder_attn_layer_norm(x), *heard))
 
 
 def sinusoids(positions: int, width: int) -> torch.Tensor:
@@ -120,6 +139,26 @@ class Decoder(nn.Module):
         for layer in self.layers:
             x = layer(x, encoded)
         return F.linear(self.layer_norm(x), self.embed_tokens.weight)
+
+    @torch.no_grad()
+    def write(self, prompt, encoded, length: int, end: int) -> torch.Tensor:
+        """Tokens [batch, length]: prompt [batch, n] and what is drawn after it; after the token `end` nothing but that."""
+        heard = [layer.encoder_attn.keys_values(encoded) for layer in self.layers]
+        earlier = [[t[:, :, :0] for t in pair] for pair in heard]
+        tokens = torch.full((len(prompt), length), end, device=prompt.device)
+        tokens[:, : prompt.shape[1]] = prompt
+        for position in range(length - 1):
+            x = (self.embed_tokens(tokens[:, position]) + self.embed_positions.weight[position])[:, None]
+            for layer, before, pair in zip(self.layers, earlier, heard):
+                x = layer.step(x, before, pair)
+            if position + 1 < prompt.shape[1]:
+                continue
+            logits = F.linear(self.layer_norm(x), self.embed_tokens.weight)[:, 0].float()
+            written = logits.softmax(-1).multinomial(1)[:, 0]
+            tokens[:, position + 1] = written.where(tokens[:, position] != end, end)
+            if bool((tokens[:, position + 1] == end).all()):
+                break
+        return tokens
 
 
 class Whisper(nn.Module):

@@ -58,8 +58,8 @@ def heads(path: Path, axes) -> None:
         axes.plot([point["seconds"] / 60 for point in points[1:]], [point["known"] for point in points[1:]], marker="o", markersize=4,
                   label=NAMES[variant])
     axes.set(xlabel="minutes of further training on one core", ylabel="word error rate, known voices, %", yscale="log")
-    axes.set_ylim(1, 100)
-    axes.set_yticks([1, 2, 5, 10, 20, 50, 100], [1, 2, 5, 10, 20, 50, 100])
+    axes.set_ylim(1, 20)
+    axes.set_yticks([1, 2, 5, 10, 20], [1, 2, 5, 10, 20])
     axes.yaxis.set_minor_formatter("")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

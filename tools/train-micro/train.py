@@ -14,6 +14,7 @@ import json
 import math
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from torch.multiprocessing import get_context, spawn
 from dataset import IGNORED, Batches, Corpus, Tokens
 from export import read_network
 from network import Shape, Whisper, load, save
+from reading import own_texts, own_words, right_texts
 
 FINAL_RATE = 0.02  # of the highest
 MATRIX_RATE = 3  # times the other weights' rate
@@ -41,15 +43,17 @@ def encoder_loss(letter_logits: torch.Tensor, letters) -> torch.Tensor:
                       torch.full((len(rows),), log_probs.shape[0]), torch.tensor([len(one) for one in known]), zero_infinity=True)
 
 
-def losses(network: Whisper, teacher: Whisper | None, frozen: bool, mel, offsets, tokens, labels, letters) -> dict[str, torch.Tensor]:
+def losses(network: Whisper, teacher: Whisper | None, frozen: bool, read, mel, offsets, tokens, labels, letters) -> dict[str, torch.Tensor]:
     """Cross-entropy of the decoder; unless the encoder is frozen its CTC; with a teacher the distances from its probabilities, and from
-    what its encoder hears."""
+    what its encoder hears. `read` is one of reading.py's functions."""
     with torch.set_grad_enabled(not frozen):
         encoded = network.model.encoder(mel, offsets)
+    tokens, labels, learned = read(network, encoded, tokens, labels)
     logits = network.model.decoder(tokens, encoded).float()
-    learned = labels != IGNORED
-    log_probs = logits[learned].log_softmax(-1)
-    found = dict(text=F.nll_loss(log_probs, labels[learned]))
+    known = labels != IGNORED
+    taught = known | learned
+    log_probs = logits[taught].log_softmax(-1)
+    found = dict(text=F.nll_loss(log_probs, labels[taught], ignore_index=IGNORED, reduction="sum") / known.sum().clamp_min(1))
     if not frozen:
         found["ctc"] = encoder_loss(network.ctc(encoded), letters)
     if teacher:
@@ -58,7 +62,7 @@ def losses(network: Whisper, teacher: Whisper | None, frozen: bool, mel, offsets
             wanted = teacher.model.decoder(tokens, heard).float()
         if not frozen:
             found["heard"] = F.mse_loss(encoded.float(), heard.float())
-        found["teacher"] = F.kl_div(log_probs, wanted[learned].log_softmax(-1), log_target=True, reduction="batchmean")
+        found["teacher"] = F.kl_div(log_probs[learned[taught]], wanted[learned].log_softmax(-1), log_target=True, reduction="batchmean")
     return found
 
 
@@ -82,8 +86,8 @@ def make_optimizers(network: Whisper) -> list[torch.optim.Optimizer]:
 class Trainer:
     """One rank: gathers gradients of the parts of a step that it was given, then takes the step together with the others."""
 
-    def __init__(self, rank: int, arguments, vocabulary: int):
-        self.rank, self.arguments = rank, arguments
+    def __init__(self, rank: int, arguments, tokens: Tokens):
+        self.rank, self.arguments, self.special = rank, arguments, tokens
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.last = arguments.output / "last.pt"
         self.state: dict = {}
@@ -92,7 +96,7 @@ class Trainer:
         elif arguments.start:
             network = read_network(arguments.start)
         else:
-            network = Whisper(Shape(vocabulary=vocabulary))
+            network = Whisper(Shape(vocabulary=tokens.count))
         self.network = network.to(self.device)
         self.teacher = read_network(arguments.teacher).to(self.device).bfloat16() if arguments.teacher else None
         if arguments.freeze_encoder:
@@ -116,7 +120,7 @@ class Trainer:
     def accumulate(self, kind, mel, offsets, tokens, labels, letters) -> None:
         """Adds the gradients of one part."""
         mel, offsets, tokens, labels = (t.to(self.device, non_blocking=True) for t in (mel.bfloat16(), offsets, tokens, labels))
-        found = losses(self.working, self.teacher, self.arguments.freeze_encoder, mel, offsets, tokens, labels, letters)
+        found = losses(self.working, self.teacher, self.arguments.freeze_encoder, self.reading(), mel, offsets, tokens, labels, letters)
         weights = dict(text=1, ctc=0.2 if self.step < self.arguments.steps / 2 else 0.1, teacher=1, heard=1)
         sum(weights[name] * loss for name, loss in found.items()).backward()
         for master, low in zip(self.masters, self.copies):
@@ -126,6 +130,13 @@ class Trainer:
         self.windows_here += len(tokens)
         for name, loss in found.items():
             self.sums.setdefault(kind if name == "text" else name, []).append(loss.item())
+
+    def reading(self):
+        """What the decoder reads at this step."""
+        done = self.step / self.arguments.steps
+        if done >= self.arguments.own_texts_from:
+            return partial(own_texts, self.special)
+        return partial(own_words, self.special) if done >= self.arguments.own_words_from else right_texts
 
     def average(self) -> None:
         """Makes the sums of gradients the mean over all parts of the step."""
@@ -187,9 +198,9 @@ def run(rank: int, arguments, counter) -> None:
         distributed.init_process_group("gloo", init_method=f"file://{arguments.output.resolve()}/meeting-{os.getppid()}",
                                        rank=rank, world_size=arguments.ranks)
     tokens = Tokens(arguments.tokenizer)
-    trainer, parts, gpu = Trainer(rank, arguments, tokens.count), arguments.parts, torch.cuda.is_available()
+    trainer, parts, gpu = Trainer(rank, arguments, tokens), arguments.parts, torch.cuda.is_available()
     batches = Batches(Corpus(arguments.data), tokens, arguments.frames // parts, parts, arguments.seed,
-                      arguments.steps * parts, early=arguments.start is None)
+                      arguments.steps * parts, early=arguments.start is None, whole_from=arguments.own_texts_from)
     numbers = claims(counter, trainer.step * parts, arguments.steps * parts)
     loader = torch.utils.data.DataLoader(batches, batch_size=None, sampler=list(numbers) if gpu else numbers,
                                          num_workers=arguments.loaders if gpu else 0, pin_memory=gpu)
@@ -207,8 +218,12 @@ def main() -> None:
     parser.add_argument("tokenizer", type=Path, help="folder of make_tokenizer.py, or a model that has one")
     parser.add_argument("output", type=Path)
     parser.add_argument("--from", dest="start", type=Path, help="checkpoint or model folder to start with, instead of random weights")
-    parser.add_argument("--teacher", type=Path, help="checkpoint whose probabilities, and what its encoder hears, are learned beside the texts")
+    parser.add_argument("--teacher", type=Path, help="checkpoint to learn from beside the texts: its probabilities, and what its encoder hears")
     parser.add_argument("--freeze-encoder", action="store_true", help="train the decoder alone; a teacher has to have the same encoder")
+    parser.add_argument("--own-words-from", type=float, default=1.0,
+                        help="from this share of the steps on the decoder reads some words that it would have written itself")
+    parser.add_argument("--own-texts-from", type=float, default=1.0,
+                        help="from this share of the steps on it reads whole texts of its own, and a teacher tells how they go on")
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
     parser.add_argument("--final-rate", type=float, default=FINAL_RATE, help="the last learning rate, as a share of the highest")
@@ -220,6 +235,8 @@ def main() -> None:
     parser.add_argument("--loaders", type=int, default=8, help="processes that prepare batches for a GPU")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    if arguments.own_texts_from < 1 and not arguments.teacher:
+        parser.error("--own-texts-from needs a --teacher, for nobody else can tell how such texts go on")
     arguments.output.mkdir(parents=True, exist_ok=True)
     counter = get_context("spawn").Value("q", 0)
     if torch.cuda.is_available() or arguments.ranks == 1:
