@@ -39,10 +39,13 @@ class Transcriber:
     @torch.no_grad()
     def windows(self, recordings: list[np.ndarray], timestamps: bool = False, batch: int = 16) -> list[list[int]]:
         """Tokens of each recording of at most 10 s, without prompt and end."""
+        # A network that was only averaged writes timestamps unasked, and transformers would go through its window by them, step by step.
+        first = self.tokenizer.convert_tokens_to_ids("<|notimestamps|>") + 1
+        suppressed = None if timestamps else list(range(first, self.model.config.vocab_size))
         tokens = []
         for i in range(0, len(recordings), batch):
             found = self.model.generate(self.features(recordings[i : i + batch]), language="en", task="transcribe",
-                                        return_timestamps=timestamps, max_new_tokens=120)
+                                        return_timestamps=timestamps, max_new_tokens=120, suppress_tokens=suppressed)
             tokens += [[token for token in row if token != self.tokenizer.eos_token_id] for row in found.tolist()]
         return tokens
 
