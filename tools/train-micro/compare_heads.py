@@ -40,10 +40,11 @@ def train(variant: str, arguments) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     start = folder / "step-000000.pt"
     encoder, decoder, cross = VARIANTS[variant]
-    if not start.exists() and arguments.after:
-        shutil.copy(snapshots(arguments.after[-1], variant)[-1], start)
-    elif not start.exists():
-        call("convert_heads.py", arguments.checkpoint, start, "--encoder", encoder, "--decoder", decoder, "--cross", cross)
+    if not start.exists():
+        if arguments.after:
+            shutil.copy(snapshots(arguments.after[-1], variant)[-1], start)
+        else:
+            call("convert_heads.py", arguments.checkpoint, start, "--encoder", encoder, "--decoder", decoder, "--cross", cross)
     call("train.py", arguments.data, arguments.tokenizer, folder, "--from", start, "--steps", arguments.steps, "--rate", arguments.rate,
          "--warmup", 100, "--ranks", 1, "--parts", 1, "--frames", arguments.frames, "--snapshot", arguments.steps // arguments.snapshots,
          "--seed", arguments.seed, "--teacher", arguments.checkpoint, "--own-words-from", arguments.own_words_from,

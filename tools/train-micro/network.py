@@ -138,6 +138,9 @@ class Decoder(nn.Module):
         x = self.embed_tokens(tokens) + self.embed_positions.weight[: tokens.shape[1]]
         for layer in self.layers:
             x = layer(x, encoded)
+        return self.logits(x)
+
+    def logits(self, x):
         return F.linear(self.layer_norm(x), self.embed_tokens.weight)
 
     @torch.no_grad()
@@ -153,8 +156,7 @@ class Decoder(nn.Module):
                 x = layer.step(x, before, pair)
             if position + 1 < prompt.shape[1]:
                 continue
-            logits = F.linear(self.layer_norm(x), self.embed_tokens.weight)[:, 0].float()
-            written = logits.softmax(-1).multinomial(1)[:, 0]
+            written = self.logits(x)[:, 0].float().softmax(-1).multinomial(1)[:, 0]
             tokens[:, position + 1] = written.where(tokens[:, position] != end, end)
             if bool((tokens[:, position + 1] == end).all()):
                 break

@@ -4,10 +4,9 @@
 
 Into the folder DATA go, for each worker N, `train-N.mel.npy` (float16 log-mel frames, one utterance after the other),
 `train-N.json` (text, voice, place of each) and `noise-N.mel.npy` (10 s stretches without words), and once `held-out.pcm.npy` (16-bit
-samples) and `held-out.json`. Sentences, voices and noises follow from the seed, those of an engine
-not from the number of any other's. The held-out sentences are those of held-out.txt. Neither
-they nor those of excluded.txt, which recordings elsewhere in this repository say, are texts of training, also not when both are written
-without capitals and punctuation.
+samples) and `held-out.json`. Sentences, voices and noises follow from the seed, those of an engine not from the number of any other's. The
+held-out sentences are those of held-out.txt. Neither they nor those of excluded.txt, which recordings elsewhere in this repository say, are
+texts of training, also not when both are written without capitals and punctuation.
 """
 
 import argparse

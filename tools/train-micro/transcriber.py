@@ -40,7 +40,7 @@ class Transcriber:
     def windows(self, recordings: list[np.ndarray], timestamps: bool = False, batch: int = 16) -> list[list[int]]:
         """Tokens of each recording of at most 10 s, without prompt and end."""
         # A network that was only averaged writes timestamps unasked, and transformers would go through its window by them, step by step.
-        first = self.tokenizer.convert_tokens_to_ids("<|notimestamps|>") + 1
+        first = self.model.generation_config.no_timestamps_token_id + 1
         suppressed = None if timestamps else list(range(first, self.model.config.vocab_size))
         tokens = []
         for i in range(0, len(recordings), batch):

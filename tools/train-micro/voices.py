@@ -163,14 +163,19 @@ class Speakers:
     def __exit__(self, *_):
         self.folder.cleanup()
 
+    def one(self, text: str, voice: Voice) -> np.ndarray | None:
+        if voice.engine == "espeak":
+            return self.espeak.speak(text, voice)
+        if voice.engine == "festival":
+            return festival([(text, voice)], self.path)[0]
+        return COMMANDS[voice.engine](text, voice, self.path)
+
     def speak(self, items: list[tuple[str, Voice]]) -> list[np.ndarray | None]:
         """Samples of each text, trimmed; None where the engine failed. Fastest when all of one call have one engine."""
         if all(voice.engine == "festival" for _, voice in items):
             spoken = festival(items, self.path)
         else:
-            spoken = [self.espeak.speak(text, voice) if voice.engine == "espeak" else
-                      COMMANDS[voice.engine](text, voice, self.path) if voice.engine in COMMANDS else
-                      festival([(text, voice)], self.path)[0] for text, voice in items]
+            spoken = [self.one(text, voice) for text, voice in items]
         return [None if samples is None or len(samples) < 1600 else trimmed(resampled(samples, voice.resample))
                 for samples, (_, voice) in zip(spoken, items)]
 
