@@ -3,6 +3,7 @@ import { OneheadError } from '../errors.js';
 import { type ByteSource, blocks } from './bytes.js';
 import type { PackedFormat } from './format.js';
 import { indexFirst } from './mp4.js';
+import { clock, type Warn } from './warnings.js';
 import type { DecodedChunk } from './wav.js';
 
 /** Encoded bytes given to a decoder at once: seconds of sound, in hundreds of kilobytes of samples. */
@@ -33,9 +34,10 @@ export async function* decodePacked(
   source: ByteSource,
   head: Uint8Array,
   signal: AbortSignal,
+  warn: Warn,
 ): AsyncGenerator<DecodedChunk> {
   const { default: decode } = await import('audio-decode');
-  let read = false;
+  let seconds = 0;
   let unread: { error: unknown } | null = null;
   // Errors of reading are the caller's to see; errors of decoding are told in a sentence below.
   async function* bytes() {
@@ -51,13 +53,19 @@ export async function* decodePacked(
     for await (const { channelData, sampleRate } of decode(bytes(), format)) {
       const usable = channelData.length > 0 && sampleRate >= 1000 && sampleRate <= 768_000;
       if (!usable) throw new Error(`it says that its sample rate is ${sampleRate} Hz`);
-      read = true;
+      seconds += channelData[0].length / sampleRate;
       yield { channels: channelData, sampleRate };
     }
   } catch (cause) {
     if (unread) throw (unread as { error: unknown }).error;
-    if (read) return;
     const reason = (cause instanceof Error ? cause.message : String(cause)).replace(/\.$/, '');
+    if (seconds > 0) {
+      warn(
+        `${source.name} could not be read from ${clock(seconds)} on (${reason}); what follows there is missing.`,
+        'lost',
+      );
+      return;
+    }
     throw new OneheadError(
       'AUDIO_INVALID',
       `${source.name} looks like ${format} but cannot be decoded (${reason}); export it again.`,

@@ -7,6 +7,7 @@ import { decodePacked } from './decode.js';
 import { decodeWithFfmpeg } from './ffmpeg.js';
 import { detectFormat, headBytes, headDuration, isText, otherMedia } from './format.js';
 import { checkRate, givenSamples, type Samples } from './samples.js';
+import { type Warn, Warnings } from './warnings.js';
 import { type DecodedChunk, decodeWav } from './wav.js';
 
 export type { Samples } from './samples.js';
@@ -25,6 +26,10 @@ export type AudioInput =
 export interface AudioSource {
   /** Seconds, where the input says so before it is read. */
   duration: number | null;
+  /** Sentences on what was wrong with the recording; more are added while it is read. */
+  readonly warnings: readonly string[];
+  /** True as soon as a part of the recording could not be read. */
+  readonly incomplete: boolean;
   /** Mono samples at the rate asked for, in order, at most a second at a time. To be called once. */
   chunks(): AsyncIterable<Float32Array>;
   /** Frees files, streams and processes; harmless when all was read. */
@@ -40,7 +45,7 @@ export interface OpenOptions {
 
 /**
  * Opens audio: wav, flac, mp3, ogg, opus, m4a, aac, webm, and whatever else an installed ffmpeg decodes. Channels are averaged. A file
- * that was cut short gives what is there. Throws OneheadError, here or while it is read: AUDIO_NOT_FOUND for a file that cannot be
+ * that was cut short or damaged gives what is there, and `warnings`. Throws OneheadError, here or while it is read: AUDIO_NOT_FOUND for a file that cannot be
  * opened, AUDIO_INVALID for what is no audio or contains none, INVALID_ARGUMENT for anything else than an input; and the signal's reason.
  */
 export async function openAudio(input: AudioInput, options: OpenOptions = {}): Promise<AudioSource> {
@@ -59,7 +64,9 @@ export async function openAudio(input: AudioInput, options: OpenOptions = {}): P
     );
     const controller = new AbortController();
     const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
-    return onceRead(duration, controller, () => convert(decoded(), sampleRate, 'the given audio', ends));
+    return onceRead(duration, controller, new Warnings(), () =>
+      convert(decoded(), sampleRate, 'the given audio', ends),
+    );
   }
   return fromBytes(await byteSource(input), sampleRate, signal);
 }
@@ -111,12 +118,17 @@ function filePath(url: string | URL): string {
 function onceRead(
   duration: number | null,
   controller: AbortController,
+  warnings: Warnings,
   read: () => AsyncGenerator<Float32Array>,
   release: () => Promise<void> = async () => {},
 ): AudioSource {
   let reading: AsyncGenerator<Float32Array> | null = null;
   return {
     duration,
+    warnings: warnings.sentences,
+    get incomplete() {
+      return warnings.incomplete;
+    },
     chunks: () => {
       if (reading) throw invalid('chunks', 'Audio can be read once; open it again to read it again.');
       reading = read();
@@ -133,17 +145,18 @@ function onceRead(
 
 async function fromBytes(source: ByteSource, sampleRate: number, signal?: AbortSignal): Promise<AudioSource> {
   const controller = new AbortController();
+  const warnings = new Warnings();
   const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
   const { head, rest, close } = await peek(abortable(source.bytes, ends, source.destroy), headBytes);
   if (head.length === 0) throw new OneheadError('AUDIO_INVALID', `${source.name} is empty; it contains no audio.`);
   async function* read() {
     try {
-      yield* convert(decode(source, head, rest, ends), sampleRate, source.name, ends);
+      yield* convert(decode(source, head, rest, ends, warnings.warn), sampleRate, source.name, ends);
     } finally {
       await close();
     }
   }
-  return onceRead(headDuration(head, source.random?.size ?? null), controller, read, close);
+  return onceRead(headDuration(head, source.random?.size ?? null), controller, warnings, read, close);
 }
 
 async function* decode(
@@ -151,6 +164,7 @@ async function* decode(
   head: Uint8Array,
   rest: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
+  warn: Warn,
 ): AsyncGenerator<DecodedChunk> {
   const format = detectFormat(head);
   if (format === 'wav') {
@@ -170,7 +184,7 @@ async function* decode(
   }
   let read = false;
   try {
-    for await (const chunk of decodePacked(rest, format, source, head, signal)) {
+    for await (const chunk of decodePacked(rest, format, source, head, signal, warn)) {
       read = true;
       yield chunk;
     }

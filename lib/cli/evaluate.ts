@@ -5,7 +5,7 @@ import { evaluate, findRecordings, type Rates } from '../evaluate/evaluate.js';
 import { type NormalizerName, normalizers } from '../evaluate/normalize.js';
 import { Whisper } from '../whisper/whisper.js';
 import { modelChoice, modelFlags } from './load-flags.js';
-import { oneOf, UsageError } from './usage.js';
+import { oneOf, UsageError, warningPrinter } from './usage.js';
 
 export const evaluateHelp = `onehead evaluate DIR|LIST              error rates of recordings whose text is known
 
@@ -13,7 +13,7 @@ export const evaluateHelp = `onehead evaluate DIR|LIST              error rates 
   {"audio": PATH, "text": TEXT}
   --normalizer NAME      english, basic or none: openai/whisper's rules for what counts as the same (default: english)
   --format FORMAT        text or json (default: text)
-  and transcribe's options of models and decoding
+  and transcribe's options of models and decoding; the exit status is 3 where a part of a recording could not be read
 `;
 
 const percent = (rate: number): string => (Number.isFinite(rate) ? `${(100 * rate).toFixed(2)} %` : '-').padStart(9);
@@ -38,13 +38,14 @@ export async function evaluateCommand(args: string[], signal: AbortSignal): Prom
   const format = oneOf('--format', values.format ?? 'text', ['text', 'json']);
   const choice = modelChoice(values);
   const recordings = await findRecordings(positionals[0]);
+  const { onWarning, exitStatus } = warningPrinter();
   const whisper = await Whisper.load(choice.model, { ...choice.load, signal });
   try {
     const text = format === 'text';
     if (text) process.stdout.write('      WER      CER  words   subs   dels    ins  file\n');
     const result = await evaluate(
       recordings,
-      (file) => whisper.transcribe(file, { ...choice.transcribe, signal }),
+      (file) => whisper.transcribe(file, { ...choice.transcribe, signal, onWarning }),
       normalizer,
       (one) => text && process.stdout.write(line(one, basename(one.file))),
     );
@@ -52,5 +53,5 @@ export async function evaluateCommand(args: string[], signal: AbortSignal): Prom
   } finally {
     whisper.dispose();
   }
-  return 0;
+  return exitStatus();
 }

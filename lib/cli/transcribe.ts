@@ -10,7 +10,7 @@ import { Whisper } from '../whisper/whisper.js';
 import { decodingHelp } from './decoding-flags.js';
 import { type ModelChoice, modelChoice, modelFlags, modelHelp } from './load-flags.js';
 import { type Progress, progressBar } from './progress.js';
-import { oneOf, positiveInteger, UsageError } from './usage.js';
+import { oneOf, positiveInteger, UsageError, warningPrinter } from './usage.js';
 
 export const transcribeHelp = `onehead transcribe FILE... | -        speech to text; - reads standard input
 
@@ -26,7 +26,8 @@ ${modelHelp}
 ${decodingHelp}
 
 With several files the results follow one another in the order given, without their names: use --output-dir to keep them
-apart. A file that fails is reported and the others go on; the exit status is then 1.
+apart. A file that fails is reported and the others go on; the exit status is then 1. Warnings are lines on standard error; where
+a part of a recording could not be read, its other words are printed all the same and the exit status is 3.
 `;
 
 interface Job extends ModelChoice {
@@ -161,32 +162,37 @@ export async function transcribeCommand(args: string[], signal: AbortSignal): Pr
     onDownload: ({ file, loaded, total }) =>
       bar.update(file, mebibytes(loaded), total === null ? null : mebibytes(total)),
   }).finally(() => bar.stop());
-  let status = 0;
+  const printer = warningPrinter();
+  let failed = false;
   try {
     for (const file of job.files) {
       bar = progressBar('s', !job.quiet);
       try {
+        const onWarning = (warning: string, incomplete: boolean) => {
+          bar.stop();
+          printer.onWarning(warning, incomplete);
+        };
         // A pipe that nothing comes from must not hold up an interrupt.
         const audio = file === '-' ? addAbortSignal(signal, process.stdin) : file;
         if (job.stream) {
-          for await (const { text } of whisper.stream(audio, { ...job.transcribe, signal })) {
+          for await (const { text } of whisper.stream(audio, { ...job.transcribe, signal, onWarning })) {
             process.stdout.write(`${text.trim()}\n`);
           }
           continue;
         }
         const onProgress = ({ processed, total }: TranscribeProgress) => bar.update(stem(file), processed, total);
         const transcription = await whisper
-          .transcribe(audio, { ...job.transcribe, signal, onProgress })
+          .transcribe(audio, { ...job.transcribe, signal, onProgress, onWarning })
           .finally(() => bar.stop());
         await deliver(job, file, transcription);
       } catch (error) {
         if (!(error instanceof OneheadError) || job.files.length === 1) throw error;
         console.error(`onehead: ${error.message}`);
-        status = 1;
+        failed = true;
       }
     }
   } finally {
     whisper.dispose();
   }
-  return status;
+  return failed ? 1 : printer.exitStatus();
 }

@@ -1,6 +1,18 @@
 /** A mistake in how the command was called: one sentence, exit status 2. */
 export class UsageError extends Error {}
 
+/** Prints warnings as lines on standard error. `exitStatus` is 3 once a part of a recording was lost, else 0. */
+export function warningPrinter() {
+  let lost = false;
+  return {
+    onWarning: (warning: string, incomplete: boolean) => {
+      console.error(`onehead: ${warning}`);
+      lost ||= incomplete;
+    },
+    exitStatus: () => (lost ? 3 : 0),
+  };
+}
+
 /** The value when it is one of those allowed. */
 export function oneOf<const T extends string>(option: string, value: string, allowed: readonly T[]): T {
   const found = allowed.find((one) => one === value);

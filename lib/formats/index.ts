@@ -22,8 +22,11 @@ const tsv = (transcription: Transcription): string =>
 const csv = (transcription: Transcription): string =>
   table(transcription, ',', (words) => `"${words.replaceAll('"', '""')}"`);
 
+/** Warnings, where there are any: a result without them is as other programs write it. */
+const warned = (warnings: string[]) => (warnings.length > 0 ? { warnings } : {});
+
 /** The text with each segment's times and token ids: what one compares with another implementation. */
-function json({ text: words, language, segments }: Transcription): string {
+function json({ text: words, language, segments, warnings = [] }: Transcription): string {
   const short = segments.map(({ id, start, end, text: part, tokens, words: timed, top_logprobs }: Segment) => ({
     id,
     start,
@@ -33,17 +36,17 @@ function json({ text: words, language, segments }: Transcription): string {
     words: timed,
     top_logprobs,
   }));
-  return `${JSON.stringify({ text: words, language, segments: short })}\n`;
+  return `${JSON.stringify({ text: words, language, segments: short, ...warned(warnings) })}\n`;
 }
 
 /** OpenAI's verbose_json; words stand beside the segments too, where they were asked for. */
-function verboseJson({ task, language, duration, text: words, segments }: Transcription): string {
+function verboseJson({ task, language, duration, text: words, segments, warnings = [] }: Transcription): string {
   const timed = segments.some((segment) => segment.words)
     ? segments.flatMap((segment) =>
         (segment.words ?? []).map(({ word, start, end }) => ({ word: word.trim(), start, end })),
       )
     : undefined;
-  return `${JSON.stringify({ task, language, duration, text: words, segments, words: timed }, null, 2)}\n`;
+  return `${JSON.stringify({ task, language, duration, text: words, segments, words: timed, ...warned(warnings) }, null, 2)}\n`;
 }
 
 export interface Format {

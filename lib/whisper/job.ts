@@ -1,5 +1,7 @@
 /** One transcription's checked options and what all its windows share. */
 
+import type { AudioSource } from '../audio/index.js';
+import { Warnings } from '../audio/warnings.js';
 import { OneheadError } from '../errors.js';
 import { numberIn, resolveDecoding } from './decoding.js';
 import type { WhisperModel } from './model.js';
@@ -63,6 +65,9 @@ export class Job {
   readonly languages: boolean;
   /** The recording's language, once it is known. */
   language: string | null;
+  /** What was wrong with the recording. */
+  readonly warnings = new Warnings();
+  #told = 0;
   #segments = 0;
 
   private constructor(
@@ -102,6 +107,15 @@ export class Job {
       textOf: (tokens) => tokenizer.decode(tokens),
     };
     return new Job(model, options, settings, tokenizer);
+  }
+
+  /** Takes the warnings of the recording that are new, and tells them. */
+  hear({ warnings, incomplete }: AudioSource): void {
+    for (const sentence of warnings) this.warnings.warn(sentence, incomplete ? 'lost' : 'mended');
+    const { sentences } = this.warnings;
+    while (this.#told < sentences.length) {
+      this.options.onWarning?.(sentences[this.#told++], this.warnings.incomplete);
+    }
   }
 
   /** Adds up the milliseconds of stages. */

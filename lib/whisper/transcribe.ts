@@ -62,8 +62,10 @@ export async function* outcomes(job: Job, source: AudioSource, live: boolean): A
     const windows = inBatches ? batched(job, samples, speech) : sequential(job, samples, live ? 0 : lookAheadSeconds);
     for await (const outcome of windows) {
       job.duration = round((speech ? speech.heard : samples.end) / sampleRate);
+      job.hear(source);
       yield outcome;
     }
+    job.hear(source);
     if (samples.end === 0 && !speech?.heard) {
       throw nothingHeard();
     }
@@ -94,6 +96,8 @@ export async function transcribe(
     duration: job.duration,
     text: segments.map(({ text }) => text).join(''),
     segments,
+    warnings: [...job.warnings.sentences],
+    incomplete: job.warnings.incomplete,
     timings: job.timings,
   };
 }

@@ -42,6 +42,10 @@ export interface Transcription {
   duration: number;
   text: string;
   segments: Segment[];
+  /** Sentences on what was wrong with the recording, or was left out; none for most. */
+  warnings: string[];
+  /** True when a part of the recording could not be read, so that its words are missing; `warnings` say where. */
+  incomplete: boolean;
 }
 
 /** Reported after each window. Seconds of audio; `total` is null while a stream's length is not known. */
@@ -122,6 +126,8 @@ export interface TranscribeOptions extends DecodingOptions {
    */
   batched?: boolean;
   onProgress?: (progress: TranscribeProgress) => void;
+  /** Each of `warnings` as it is found; `incomplete` is true as soon as a part of the recording was lost. */
+  onWarning?: (warning: string, incomplete: boolean) => void;
   /** The text of the windows under way, as it grows. */
   onPartial?: (partial: PartialText) => void;
   /** Seconds: a window that is still being heard is decoded provisionally for `onPartial` whenever that much was added. */

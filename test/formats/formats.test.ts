@@ -9,7 +9,7 @@ function segment(id: number, start: number, end: number, text: string, tokens: n
 
 function transcription(...segments: Segment[]): Transcription {
   const text = segments.map((one) => one.text).join('');
-  return { task: 'transcribe', language: 'en', duration: 3725.5, text, segments };
+  return { task: 'transcribe', language: 'en', duration: 3725.5, text, segments, warnings: [], incomplete: false };
 }
 
 const two = transcription(
@@ -111,6 +111,17 @@ describe('json', () => {
 describe('verbose_json', () => {
   it('has every public field and no others', () => {
     const timed = { ...two, timings: { audio: 1, features: 1, encode: 1, decode: 1 } };
-    expect(JSON.parse(formats.verbose_json.write(timed))).toEqual(two);
+    const { warnings, incomplete, ...fields } = two;
+    expect(JSON.parse(formats.verbose_json.write(timed))).toEqual(fields);
+  });
+});
+
+describe('warnings', () => {
+  it('stand in JSON where there are any', () => {
+    const warned = { ...two, warnings: ['The end is missing.'], incomplete: true };
+    for (const name of ['json', 'verbose_json'] as const) {
+      expect(JSON.parse(formats[name].write(warned)).warnings).toEqual(['The end is missing.']);
+      expect(JSON.parse(formats[name].write(two))).not.toHaveProperty('warnings');
+    }
   });
 });

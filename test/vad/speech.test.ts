@@ -11,6 +11,8 @@ const silence = (seconds: number) => Float32Array.from({ length: seconds * rate 
 async function speechOf(samples: Float32Array, chunk: number, options = {}) {
   const source = {
     duration: null,
+    warnings: [],
+    incomplete: false,
     close: async () => {},
     async *chunks() {
       for (let at = 0; at < samples.length; at += chunk) yield samples.subarray(at, at + chunk);

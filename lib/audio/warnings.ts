@@ -1,0 +1,31 @@
+/** What was wrong with a recording that could be read all the same. */
+
+/**
+ * Tells of something. 'lost': a part of the recording could not be read, and its words are missing. 'mended': what was wrong cost
+ * nothing.
+ */
+export type Warn = (sentence: string, effect: 'lost' | 'mended') => void;
+
+/** Sentences that are kept of one recording, so that a stream that is damaged everywhere does not fill the memory. */
+const most = 100;
+
+export class Warnings {
+  /** In the order in which they were found, each once. */
+  readonly sentences: string[] = [];
+  /** True as soon as a part of the recording was lost. */
+  incomplete = false;
+
+  readonly warn: Warn = (sentence, effect) => {
+    if (effect === 'lost') this.incomplete = true;
+    if (this.sentences.includes(sentence) || this.sentences.length > most) return;
+    this.sentences.push(this.sentences.length < most ? sentence : 'There are more warnings, which are left out.');
+  };
+}
+
+/** '1:02:03.4' of seconds, as players show a place. */
+export function clock(seconds: number): string {
+  const tenths = Math.floor(seconds * 10);
+  const [hours, minutes, rest] = [Math.floor(tenths / 36_000), Math.floor(tenths / 600) % 60, tenths % 600];
+  const shown = `${String(Math.floor(rest / 10)).padStart(2, '0')}.${rest % 10}`;
+  return hours > 0 ? `${hours}:${String(minutes).padStart(2, '0')}:${shown}` : `${minutes}:${shown}`;
+}

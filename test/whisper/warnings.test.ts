@@ -1,0 +1,56 @@
+import { expect, it } from 'vitest';
+import type { AudioSource } from '../../lib/audio/index.js';
+import { clock, Warnings } from '../../lib/audio/warnings.js';
+import { stream, transcribe } from '../../lib/whisper/transcribe.js';
+import { Whisper } from '../../lib/whisper/whisper.js';
+import { samplesOf } from '../audio/support.js';
+
+/** A recording that warns while it is read. */
+async function recording(): Promise<AudioSource> {
+  const samples = await samplesOf('02_seen.flac');
+  const warnings = new Warnings();
+  return {
+    duration: null,
+    warnings: warnings.sentences,
+    get incomplete() {
+      return warnings.incomplete;
+    },
+    close: async () => {},
+    async *chunks() {
+      warnings.warn('A tag was passed over.', 'mended');
+      yield samples;
+      warnings.warn('The end is missing.', 'lost');
+      warnings.warn('The end is missing.', 'lost');
+    },
+  };
+}
+
+it('tells what a recording warns of, each once, in the result and as it is found', async () => {
+  const { model } = await Whisper.load();
+  const wanted = ['A tag was passed over.', 'The end is missing.'];
+  const told: string[] = [];
+  const onWarning = (warning: string) => void told.push(warning);
+  for (const vad of [false, true]) {
+    const { warnings, incomplete, text } = await transcribe(model, await recording(), { vad, onWarning });
+    expect({ warnings, incomplete }).toEqual({ warnings: wanted, incomplete: true });
+    expect(told.splice(0)).toEqual(wanted);
+    expect(text).not.toBe('');
+  }
+  for await (const _ of stream(model, await recording(), { onWarning }));
+  expect(told).toEqual(wanted);
+  model.dispose();
+});
+
+it('keeps a bounded number of warnings, and that something was lost', () => {
+  const all = new Warnings();
+  all.warn('Nothing is lost.', 'mended');
+  expect(all.incomplete).toBe(false);
+  for (let i = 0; i < 10_000; ++i) all.warn(`Damage ${i}.`, i === 9999 ? 'lost' : 'mended');
+  expect(all.sentences.length).toBe(101);
+  expect(all.sentences.at(-1)).toContain('more warnings');
+  expect(all.incomplete).toBe(true);
+});
+
+it('shows places as players do', () => {
+  expect([0, 7.26, 83.5, 3723.45].map(clock)).toEqual(['0:00.0', '0:07.2', '1:23.5', '1:02:03.4']);
+});
