@@ -20,7 +20,7 @@ import { decoderShape, decodeStep, encoder, memoryBytes } from '../lib/profiler/
 import { describeMachine } from '../lib/profiler/machine.js';
 import { randomModel } from '../lib/profiler/random-weights.js';
 import { type AttentionPart, whisperConfig, withKeyValueHeads } from '../lib/profiler/shapes.js';
-import { WhisperModel } from '../lib/whisper/model.js';
+import { WhisperModel } from '../lib/whisper/decoding/whisper-model.js';
 import { type KernelTime, measureKernels } from './cuda-kernels.js';
 import { writeRandomCheckpoint } from './random-checkpoint.js';
 

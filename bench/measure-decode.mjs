@@ -1,6 +1,6 @@
 /** Measures decoding of one model in a process of its own: milliseconds a token and window of each way to search. Prints one JSON object. */
 import { parseArgs } from 'node:util';
-import { WhisperModel } from '../dist/whisper/model.js';
+import { WhisperModel } from '../dist/whisper/decoding/whisper-model.js';
 
 const { values } = parseArgs({
   options: {

@@ -1,6 +1,6 @@
 /** Measures one model in a process of its own, compiled, so that peak memory is its own and that of no tool. Prints one JSON object. */
 import { parseArgs } from 'node:util';
-import { WhisperModel } from '../dist/whisper/model.js';
+import { WhisperModel } from '../dist/whisper/decoding/whisper-model.js';
 
 const { values } = parseArgs({
   options: {

@@ -2,8 +2,8 @@
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { whisperConfigJson } from '../lib/profiler/shapes.js';
-import { parseConfig } from '../lib/whisper/config.js';
-import { checkpointTensors } from '../lib/whisper/weights.js';
+import { parseConfig } from '../lib/whisper/checkpoint/config.js';
+import { checkpointTensors } from '../lib/whisper/checkpoint/weights.js';
 
 /** Writes a checkpoint of this size in bfloat16, the same one each time, and gives its folder. */
 export function writeRandomCheckpoint(folder: string, name: string): string {

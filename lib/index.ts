@@ -35,15 +35,15 @@ export { countErrors, type ErrorCounts, errorRate, type TextErrors, textErrors }
 export { normalizeBasic, normalizeEnglish } from './evaluate/normalize.js';
 export { type Format, type FormatName, type FormatOptions, formats } from './formats/index.js';
 export type { VadOptions } from './vad/detector.js';
-export type { Checkpoint } from './whisper/checkpoint.js';
-export type { GenerationConfig, PreprocessorConfig, StackConfig, WhisperConfig } from './whisper/config.js';
-export type { DecodingOptions } from './whisper/decoding.js';
-export type { Timings } from './whisper/job.js';
-export { type GenerateOptions, type Generation, WhisperModel } from './whisper/model.js';
-export type { TensorEntry, TensorIndex } from './whisper/safetensors.js';
-export type { RankedTokens } from './whisper/slots.js';
-export type { SymbolClass } from './whisper/suppression.js';
-export type { WhisperTokenizer } from './whisper/tokenizer.js';
+export type { Checkpoint } from './whisper/checkpoint/checkpoint.js';
+export type { GenerationConfig, PreprocessorConfig, StackConfig, WhisperConfig } from './whisper/checkpoint/config.js';
+export type { DecodingOptions } from './whisper/decoding/options.js';
+export type { Timings } from './whisper/transcription/job.js';
+export { type GenerateOptions, type Generation, WhisperModel } from './whisper/decoding/whisper-model.js';
+export type { TensorEntry, TensorIndex } from './whisper/checkpoint/safetensors.js';
+export type { RankedTokens } from './whisper/model/slots.js';
+export type { SymbolClass } from './whisper/decoding/suppression.js';
+export type { WhisperTokenizer } from './whisper/checkpoint/tokenizer.js';
 export type {
   DataType,
   DetectedLanguage,
@@ -56,6 +56,6 @@ export type {
   TranscribeProgress,
   Transcription,
   Word,
-} from './whisper/types.js';
+} from './whisper/transcription/types.js';
 export { Whisper } from './whisper/whisper.js';
-export type { Attempt } from './whisper/windows.js';
+export type { Attempt } from './whisper/decoding/windows.js';

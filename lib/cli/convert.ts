@@ -1,7 +1,7 @@
 /** `onehead convert`: a checkpoint with other key/value heads. */
 import { parseArgs } from 'node:util';
-import { type ConvertiblePart, convertCheckpoint, convertibleParts, poolingMethods } from '../whisper/convert.js';
-import { resolveModel } from '../whisper/hub.js';
+import { type ConvertiblePart, convertCheckpoint, convertibleParts, poolingMethods } from '../whisper/checkpoint/convert.js';
+import { resolveModel } from '../whisper/checkpoint/hub.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
 
 export const convertHelp = `onehead convert --kv-heads N IN OUT   a checkpoint with N key/value heads, in a new folder

@@ -1,7 +1,7 @@
 /** The options of `transcribe` that say how text is searched and what it goes by. */
 import type { ParseArgsConfig } from 'node:util';
-import type { SymbolClass } from '../whisper/suppression.js';
-import type { TranscribeOptions } from '../whisper/types.js';
+import type { SymbolClass } from '../whisper/decoding/suppression.js';
+import type { TranscribeOptions } from '../whisper/transcription/types.js';
 import { UsageError } from './usage.js';
 
 type Flags = NonNullable<ParseArgsConfig['options']>;

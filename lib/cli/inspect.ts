@@ -1,8 +1,8 @@
 /** `onehead inspect`: what a checkpoint is and what it needs. */
 import { parseArgs } from 'node:util';
-import { type Checkpoint, readCheckpoint } from '../whisper/checkpoint.js';
-import { bundledModel, resolveModel } from '../whisper/hub.js';
-import { checkpointSizes } from '../whisper/weights.js';
+import { type Checkpoint, readCheckpoint } from '../whisper/checkpoint/checkpoint.js';
+import { bundledModel, resolveModel } from '../whisper/checkpoint/hub.js';
+import { checkpointSizes } from '../whisper/checkpoint/weights.js';
 import { UsageError } from './usage.js';
 
 export const inspectHelp = `onehead inspect [MODEL]               sizes, heads and memory of a checkpoint (default: the bundled model)

@@ -5,7 +5,7 @@ import { addAbortSignal } from 'node:stream';
 import { parseArgs } from 'node:util';
 import { OneheadError } from '../errors.js';
 import { type FormatName, type FormatOptions, formats } from '../formats/index.js';
-import type { TranscribeProgress, Transcription } from '../whisper/types.js';
+import type { TranscribeProgress, Transcription } from '../whisper/transcription/types.js';
 import { Whisper } from '../whisper/whisper.js';
 import { decodingHelp } from './decoding-flags.js';
 import { type ModelChoice, modelChoice, modelFlags, modelHelp } from './load-flags.js';

@@ -2,7 +2,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, extname, join, resolve } from 'node:path';
 import { OneheadError } from '../errors.js';
-import type { Transcription } from '../whisper/types.js';
+import type { Transcription } from '../whisper/transcription/types.js';
 import { addCounts, type ErrorCounts, errorRate, noCounts, textErrors } from './errors.js';
 import { type NormalizerName, normalizers } from './normalize.js';
 

@@ -1,5 +1,5 @@
 /** What is shown at a time: segments, or lines of limited length made of words. openai/whisper's SubtitlesWriter. */
-import type { Segment, Transcription, Word } from '../whisper/types.js';
+import type { Segment, Transcription, Word } from '../whisper/transcription/types.js';
 
 export interface FormatOptions {
   /** Characters of a line at most. */

@@ -1,5 +1,5 @@
 /** A transcription as text of each output format, in openai/whisper's forms where it has them. */
-import type { Segment, Transcription } from '../whisper/types.js';
+import type { Segment, Transcription } from '../whisper/transcription/types.js';
 import type { FormatOptions } from './cues.js';
 import { ass, lrc, srt, vtt } from './subtitles.js';
 

@@ -1,5 +1,5 @@
 /** srt, vtt, lrc and ass. */
-import type { Transcription } from '../whisper/types.js';
+import type { Transcription } from '../whisper/transcription/types.js';
 import { type Cue, cuesOf, cueText, type FormatOptions } from './cues.js';
 import { hourStamp, minuteStamp, timestamp } from './time.js';
 

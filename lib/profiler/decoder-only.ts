@@ -3,8 +3,8 @@ import type { Device } from '../device/device.js';
 import type { AttentionAlgorithm, DecodingState, FloatingType, Norm, Operations } from '../device/operations.js';
 import type { Program } from '../device/program.js';
 import type { Tensor } from '../device/tensor.js';
-import { decoderSelfAttention, feedForward, type KeyValueCache } from '../whisper/layers.js';
-import type { EncoderLayer, LinearParameters } from '../whisper/parameters.js';
+import { decoderSelfAttention, feedForward, type KeyValueCache } from '../layers/layers.js';
+import type { EncoderLayer, LinearParameters } from '../whisper/model/parameters.js';
 import { RandomWeights } from './random-weights.js';
 
 export interface DecoderOnlyShape {

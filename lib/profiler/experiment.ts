@@ -2,9 +2,9 @@
 import type { FloatingType } from '../device/operations.js';
 import type { OperationTime } from '../device/program.js';
 import { OneheadError } from '../errors.js';
-import type { WhisperConfig } from '../whisper/config.js';
-import type { WhisperModel } from '../whisper/model.js';
-import type { AttentionChoice } from '../whisper/types.js';
+import type { WhisperConfig } from '../whisper/checkpoint/config.js';
+import type { WhisperModel } from '../whisper/decoding/whisper-model.js';
+import type { AttentionChoice } from '../whisper/transcription/types.js';
 import type { Sampler } from './measure.js';
 import type { Chart, Table } from './report/figures.js';
 import type { ExperimentResult, ProfileRow } from './result.js';

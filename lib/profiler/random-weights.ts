@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Device, MappedFile } from '../device/device.js';
 import type { Tensor } from '../device/tensor.js';
-import type { Checkpoint } from '../whisper/checkpoint.js';
-import { type GenerationConfig, parsePreprocessorConfig, type WhisperConfig } from '../whisper/config.js';
-import { WhisperModel } from '../whisper/model.js';
-import type { TensorIndex } from '../whisper/safetensors.js';
-import type { AttentionChoice, DataType } from '../whisper/types.js';
-import { checkpointTensors } from '../whisper/weights.js';
+import type { Checkpoint } from '../whisper/checkpoint/checkpoint.js';
+import { type GenerationConfig, parsePreprocessorConfig, type WhisperConfig } from '../whisper/checkpoint/config.js';
+import { WhisperModel } from '../whisper/decoding/whisper-model.js';
+import type { TensorIndex } from '../whisper/checkpoint/safetensors.js';
+import type { AttentionChoice, DataType } from '../whisper/transcription/types.js';
+import { checkpointTensors } from '../whisper/checkpoint/weights.js';
 
 const blockElements = 1 << 20;
 /** Ones come first in the file, for the weights of norms; as many as the widest has. */

@@ -1,7 +1,7 @@
 /** Audio with its silences taken out, and the way back to the times that it had. */
 import type { AudioSource } from '../audio/index.js';
 import { OneheadError } from '../errors.js';
-import { numberIn } from '../whisper/decoding.js';
+import { numberIn } from '../whisper/decoding/options.js';
 import { openDetector, type VadOptions, type VoiceDetector } from './detector.js';
 
 /** Speech from sample `begin` of the recording; `at` is its place among all speech. */

@@ -1,8 +1,8 @@
 import { type AudioInput, type AudioSource, openAudio } from '../audio/index.js';
-import type { Timings } from './job.js';
-import { WhisperModel } from './model.js';
-import { detectLanguage, limited, stream, transcribe } from './transcribe.js';
-import type { DetectedLanguage, LoadOptions, Segment, TranscribeOptions, Transcription } from './types.js';
+import type { Timings } from './transcription/job.js';
+import { WhisperModel } from './decoding/whisper-model.js';
+import { detectLanguage, limited, stream, transcribe } from './transcription/transcribe.js';
+import type { DetectedLanguage, LoadOptions, Segment, TranscribeOptions, Transcription } from './transcription/types.js';
 
 /** Speech to text: a loaded model with everything around it. */
 export class Whisper {

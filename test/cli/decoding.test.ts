@@ -1,7 +1,7 @@
 /** The command's options of search, words, long audio and lines. */
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
-import type { Transcription } from '../../lib/whisper/types.js';
+import type { Transcription } from '../../lib/whisper/transcription/types.js';
 import { onehead, sample, sampleText, sentence } from './command.js';
 
 const transcribe = (...args: string[]) => onehead(['transcribe', sample, '--language', 'en', ...args]);

@@ -1,7 +1,7 @@
 import { cp, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { Transcription } from '../../lib/whisper/types.js';
+import type { Transcription } from '../../lib/whisper/transcription/types.js';
 import { onehead, root, sample, sampleLines, sampleText, sentence, temporaryFolder } from './command.js';
 
 const transcribe = (...args: string[]) => onehead(['transcribe', ...args]);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { formats } from '../../lib/formats/index.js';
-import type { Segment, Transcription } from '../../lib/whisper/types.js';
+import type { Segment, Transcription } from '../../lib/whisper/transcription/types.js';
 
 function segment(id: number, start: number, end: number, text: string, tokens: number[] = []): Segment {
   const scores = { temperature: 0, avg_logprob: -0.25, compression_ratio: 0.9, no_speech_prob: 0.01 };

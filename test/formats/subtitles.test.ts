@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { type FormatOptions, formats } from '../../lib/formats/index.js';
-import type { Transcription } from '../../lib/whisper/types.js';
+import type { Transcription } from '../../lib/whisper/transcription/types.js';
 
 const { transcription, written }: { transcription: Transcription; written: Record<string, string> } = JSON.parse(
   readFileSync(new URL('../fixtures/subtitles.json', import.meta.url), 'utf8'),

@@ -4,7 +4,7 @@ import { Device } from '../../lib/device/device.js';
 import { DecoderOnly, loadDecoderOnly } from '../../lib/profiler/decoder-only.js';
 import { randomModel } from '../../lib/profiler/random-weights.js';
 import { whisperConfig, withKeyValueHeads } from '../../lib/profiler/shapes.js';
-import type { AttentionChoice } from '../../lib/whisper/types.js';
+import type { AttentionChoice } from '../../lib/whisper/transcription/types.js';
 
 /** Random weights write much the same token again and again; its log-probabilities tell more. */
 function expectClose(found: readonly number[], expected: readonly number[]): void {

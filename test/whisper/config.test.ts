@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseConfig, parseGenerationConfig, parsePreprocessorConfig } from '../../lib/whisper/config.js';
+import { parseConfig, parseGenerationConfig, parsePreprocessorConfig } from '../../lib/whisper/checkpoint/config.js';
 
 /** openai/whisper-tiny's, as far as it is read. */
 const tiny = {

@@ -2,11 +2,11 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { readCheckpoint } from '../../lib/whisper/checkpoint.js';
-import { type ConvertOptions, convertCheckpoint } from '../../lib/whisper/convert.js';
-import { bfloat16ToNumber, float16ToNumber, numberToBfloat16, numberToFloat16 } from '../../lib/whisper/half.js';
-import { WhisperModel } from '../../lib/whisper/model.js';
-import type { TensorEntry } from '../../lib/whisper/safetensors.js';
+import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
+import { type ConvertOptions, convertCheckpoint } from '../../lib/whisper/checkpoint/convert.js';
+import { bfloat16ToNumber, float16ToNumber, numberToBfloat16, numberToFloat16 } from '../../lib/whisper/checkpoint/half.js';
+import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
+import type { TensorEntry } from '../../lib/whisper/checkpoint/safetensors.js';
 
 const micro = 'models/micro';
 const sharded = 'test/fixtures/reference/half';

@@ -2,8 +2,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Tensor } from '../../lib/device/tensor.js';
-import { type GenerateOptions, WhisperModel } from '../../lib/whisper/model.js';
-import type { TranscribeOptions } from '../../lib/whisper/types.js';
+import { type GenerateOptions, WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
+import type { TranscribeOptions } from '../../lib/whisper/transcription/types.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { readTensors, referenceFolder, storedWindows } from './stored.js';
 

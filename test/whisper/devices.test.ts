@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { WhisperModel } from '../../lib/whisper/model.js';
+import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { heldout as folder, samplesOf } from '../audio/support.js';
 import { cudaKind, gpu, hasCuda } from '../device/devices.js';

@@ -1,7 +1,7 @@
 /** The bundled models on recordings that they were not trained on: as transformers hears them, and as well as their cards say. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { WhisperModel } from '../../lib/whisper/model.js';
+import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 import { heldout as folder, samplesOf } from '../audio/support.js';
 
 const parsed = <T>(name: string): T => JSON.parse(readFileSync(folder + name, 'utf8'));

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { resolveModel } from '../../lib/whisper/hub.js';
+import { resolveModel } from '../../lib/whisper/checkpoint/hub.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 
 const micro = new URL('../../models/micro/', import.meta.url).pathname;

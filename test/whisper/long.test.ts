@@ -6,8 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AudioInput } from '../../lib/audio/index.js';
 import { errorRate, textErrors } from '../../lib/evaluate/errors.js';
 import { normalizeEnglish } from '../../lib/evaluate/normalize.js';
-import { readAhead } from '../../lib/whisper/ahead.js';
-import type { PartialText, Segment, TranscribeOptions } from '../../lib/whisper/types.js';
+import { readAhead } from '../../lib/whisper/transcription/ahead.js';
+import type { PartialText, Segment, TranscribeOptions } from '../../lib/whisper/transcription/types.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { heldout as folder, samplesOf } from '../audio/support.js';
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { OneheadError } from '../../lib/errors.js';
-import { WhisperModel } from '../../lib/whisper/model.js';
+import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { heldout as folder, samplesOf } from '../audio/support.js';
 import { modelDevices } from '../device/devices.js';

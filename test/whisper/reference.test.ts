@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Tensor } from '../../lib/device/tensor.js';
-import { WhisperModel } from '../../lib/whisper/model.js';
+import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 import { relativeError } from '../device/reference.js';
 import { readTensors, referenceFolder as root, storedWindows } from './stored.js';
 

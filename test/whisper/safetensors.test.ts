@@ -2,8 +2,8 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readCheckpoint } from '../../lib/whisper/checkpoint.js';
-import { openSafetensors } from '../../lib/whisper/safetensors.js';
+import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
+import { openSafetensors } from '../../lib/whisper/checkpoint/safetensors.js';
 
 const root = mkdtempSync(join(tmpdir(), 'onehead-safetensors-'));
 afterAll(() => rmSync(root, { recursive: true }));

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { GenerationConfig } from '../../lib/whisper/config.js';
-import { checkLanguage, promptTokens } from '../../lib/whisper/prompt.js';
-import { SampleWindow } from '../../lib/whisper/samples.js';
-import { compressionRatio, splitWhole, splitWindow } from '../../lib/whisper/segments.js';
+import type { GenerationConfig } from '../../lib/whisper/checkpoint/config.js';
+import { checkLanguage, promptTokens } from '../../lib/whisper/decoding/prompt.js';
+import { SampleWindow } from '../../lib/whisper/transcription/samples.js';
+import { compressionRatio, splitWhole, splitWindow } from '../../lib/whisper/transcription/segments.js';
 
 const generation = { timestampBegin: 100 } as GenerationConfig;
 /** A timestamp token. */

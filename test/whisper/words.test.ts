@@ -1,12 +1,12 @@
 /** Words of tokens with times, beside what openai/whisper's own code makes of the same (tools/reference/openai.py). */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readCheckpoint } from '../../lib/whisper/checkpoint.js';
-import { guard, looksInvented } from '../../lib/whisper/hallucination.js';
-import type { WhisperTokenizer } from '../../lib/whisper/tokenizer.js';
-import type { Word } from '../../lib/whisper/types.js';
+import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
+import { guard, looksInvented } from '../../lib/whisper/transcription/hallucination.js';
+import type { WhisperTokenizer } from '../../lib/whisper/checkpoint/tokenizer.js';
+import type { Word } from '../../lib/whisper/transcription/types.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
-import { addWords, mergePunctuations, splitWords, timeWords, usualPunctuations } from '../../lib/whisper/words.js';
+import { addWords, mergePunctuations, splitWords, timeWords, usualPunctuations } from '../../lib/whisper/transcription/words.js';
 import { referenceFolder } from './stored.js';
 
 interface OpenSegment {

@@ -1,7 +1,7 @@
 /** What keeping the audio's keys and values is worth, and what copying them in every step costs. */
 
 import type { Tensor } from '../../device/tensor.js';
-import type { WhisperModel } from '../../whisper/model.js';
+import type { WhisperModel } from '../../whisper/decoding/whisper-model.js';
 import { type CommonSettings, type Context, defineExperiment, type OwnSettings, stageRows } from '../experiment.js';
 import { crossCache, decoderShape, decodeStep, memoryBytes } from '../io-model/index.js';
 import { crossCacheCharts, crossCacheTables } from '../report/cross-cache.js';

@@ -2,8 +2,8 @@
 import { Device } from '../../device/device.js';
 import type { OperationTime } from '../../device/program.js';
 import { OneheadError } from '../../errors.js';
-import type { WhisperConfig } from '../../whisper/config.js';
-import type { WhisperModel } from '../../whisper/model.js';
+import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
+import type { WhisperModel } from '../../whisper/decoding/whisper-model.js';
 import { measureCeilings } from '../ceilings.js';
 import { type CommonSettings, type Context, defineExperiment, type OwnSettings } from '../experiment.js';
 import { type Ceilings, decoderShape, decodeStep, floor, memoryBytes, type OperationCost } from '../io-model/index.js';

@@ -1,9 +1,9 @@
 /** What the experiments on whole Whispers share: models side by side, each timed from features to tokens. */
 import type { Tensor } from '../../device/tensor.js';
-import type { WhisperConfig } from '../../whisper/config.js';
-import type { WhisperModel } from '../../whisper/model.js';
-import { promptTokens } from '../../whisper/prompt.js';
-import type { AttentionChoice } from '../../whisper/types.js';
+import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
+import type { WhisperModel } from '../../whisper/decoding/whisper-model.js';
+import { promptTokens } from '../../whisper/decoding/prompt.js';
+import type { AttentionChoice } from '../../whisper/transcription/types.js';
 import { buildSamplers, type CommonSettings, type Context, stageRows } from '../experiment.js';
 import { caches, parameters } from '../io-model/index.js';
 import type { Sampler } from '../measure.js';

@@ -1,5 +1,5 @@
 /** The programs that the model runs, operation by operation as they are recorded: bytes by what they are, and arithmetic. */
-import type { WhisperConfig } from '../../whisper/config.js';
+import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 
 /** A decoder's shape: Whisper's, or without `cross` a decoder-only model's. */
 export interface DecoderShape {

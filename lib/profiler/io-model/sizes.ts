@@ -1,6 +1,6 @@
 /** Parameters and caches, counted; floors from a device's measured ceilings. */
-import type { WhisperConfig } from '../../whisper/config.js';
-import { checkpointSizes } from '../../whisper/weights.js';
+import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
+import { checkpointSizes } from '../../whisper/checkpoint/weights.js';
 import type { DecoderShape, OperationCost } from './model.js';
 
 export interface ParameterCounts {

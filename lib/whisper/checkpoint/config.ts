@@ -1,0 +1,223 @@
+/** A Whisper checkpoint's config.json, generation_config.json and preprocessor_config.json: read field by field, refused in one sentence. */
+import { OneheadError } from '../../errors.js';
+import { Fields } from './fields.js';
+
+/** One half of the model. */
+export interface StackConfig {
+  layers: number;
+  heads: number;
+  feedForward: number;
+}
+
+export interface WhisperConfig {
+  width: number;
+  encoder: StackConfig & { keyValueHeads: number };
+  /** `crossKeyValueHeads` are the shared heads of attention to the audio, `keyValueHeads` those of self-attention. */
+  decoder: StackConfig & { keyValueHeads: number; crossKeyValueHeads: number };
+  mels: number;
+  /** Encoder positions of a window: half of its frames. */
+  sourcePositions: number;
+  targetPositions: number;
+  vocabulary: number;
+  tiedEmbeddings: boolean;
+  /** Audio positions that the median filter of word times sees at once. */
+  medianFilterWidth: number;
+  startToken: number;
+  endToken: number;
+  suppressTokens: number[];
+  beginSuppressTokens: number[];
+  /** Old checkpoints' [position, token] pairs of the prompt. */
+  forcedDecoderIds: [number, number | null][];
+}
+
+/** What config.json says (but for scale_embedding, which transformers ignores in Whisper's decoder too). Throws OneheadError MODEL_INVALID. */
+export function parseConfig(json: unknown, where: string): WhisperConfig {
+  const fields = new Fields(json, where);
+  const type = fields.text('model_type', 'whisper');
+  if (type !== 'whisper') fields.refuse('model_type', "'whisper'", type);
+  const activation = fields.text('activation_function', 'gelu');
+  if (activation !== 'gelu') fields.refuse('activation_function', "'gelu'", activation);
+  const width = fields.count('d_model', 1 << 16);
+  const heads = (name: string): number => {
+    const count = fields.count(name, 1024);
+    if (width % count) fields.refuse(name, `a divisor of d_model (${width})`, count);
+    return count;
+  };
+  const shared = (name: string, of: number): number => {
+    const count = fields.count(name, 1024, of);
+    if (of % count) fields.refuse(name, `a divisor of the ${of} heads`, count);
+    return count;
+  };
+  const encoderHeads = heads('encoder_attention_heads');
+  const decoderHeads = heads('decoder_attention_heads');
+  const vocabulary = fields.count('vocab_size', 1 << 24);
+  return {
+    width,
+    encoder: {
+      layers: fields.count('encoder_layers', 1024),
+      heads: encoderHeads,
+      feedForward: fields.count('encoder_ffn_dim', 1 << 20),
+      keyValueHeads: shared('encoder_key_value_heads', encoderHeads),
+    },
+    decoder: {
+      layers: fields.count('decoder_layers', 1024),
+      heads: decoderHeads,
+      feedForward: fields.count('decoder_ffn_dim', 1 << 20),
+      keyValueHeads: shared('decoder_key_value_heads', decoderHeads),
+      crossKeyValueHeads: shared('cross_key_value_heads', decoderHeads),
+    },
+    mels: fields.count('num_mel_bins', 1024, 80),
+    sourcePositions: fields.count('max_source_positions', 1 << 20, 1500),
+    targetPositions: fields.count('max_target_positions', 1 << 20, 448),
+    vocabulary,
+    medianFilterWidth: oddWidth(fields),
+    tiedEmbeddings: fields.flag('tie_word_embeddings', true),
+    startToken: fields.token('decoder_start_token_id', vocabulary, 50257),
+    endToken: fields.token('eos_token_id', vocabulary, 50256),
+    suppressTokens: fields.tokens('suppress_tokens', vocabulary),
+    beginSuppressTokens: fields.tokens('begin_suppress_tokens', vocabulary),
+    forcedDecoderIds: fields.pairs('forced_decoder_ids', vocabulary),
+  };
+}
+
+function oddWidth(fields: Fields): number {
+  const width = fields.count('median_filter_width', 31, 7);
+  return width % 2 ? width : fields.refuse('median_filter_width', 'an odd number', width);
+}
+
+/** What decoding needs besides the weights. */
+export interface GenerationConfig {
+  startToken: number;
+  endToken: number;
+  noTimestampsToken: number | null;
+  /** Ids from here on are timestamps of 20 ms steps; the vocabulary's size when the model has none. */
+  timestampBegin: number;
+  noSpeechToken: number | null;
+  previousToken: number | null;
+  multilingual: boolean;
+  /** 'en' to its token. */
+  languages: Map<string, number>;
+  tasks: Map<string, number>;
+  suppressTokens: number[];
+  beginSuppressTokens: number[];
+  forcedDecoderIds: [number, number | null][];
+  /** Highest first timestamp as an index of 20 ms steps, or null for any. */
+  maxInitialTimestamp: number | null;
+  /** Most tokens of a window, the prompt counted. */
+  maxLength: number;
+  /** [layer, head] of the cross-attention heads that follow the audio word for word. */
+  alignmentHeads: [number, number][];
+}
+
+/** Ids of special tokens by their text, such as '<|notimestamps|>'. */
+export type SpecialTokens = ReadonlyMap<string, number>;
+
+/** What generation_config.json says (null: the file is absent), completed from config.json and the tokenizer's special tokens. */
+export function parseGenerationConfig(
+  json: unknown,
+  where: string,
+  config: WhisperConfig,
+  special: SpecialTokens,
+): GenerationConfig {
+  const fields = new Fields(json ?? {}, where);
+  const { vocabulary } = config;
+  const named = (...names: string[]): number | null => {
+    for (const name of names) {
+      const id = special.get(name);
+      if (id !== undefined && id < vocabulary) return id;
+    }
+    return null;
+  };
+  const noTimestampsToken = fields.token('no_timestamps_token_id', vocabulary, named('<|notimestamps|>'));
+  const languages = new Map<string, number>();
+  for (const [text, id] of fields.tokenMap('lang_to_id', vocabulary)) languages.set(text.replace(/^<\||\|>$/g, ''), id);
+  if (languages.size === 0) {
+    // Whisper's vocabularies list the languages between <|startoftranscript|> and <|translate|>.
+    const translate = named('<|translate|>') ?? 0;
+    for (const [text, id] of special) {
+      const language = /^<\|([a-z]{2,3})\|>$/.exec(text)?.[1];
+      if (language && id > config.startToken && id < translate) languages.set(language, id);
+    }
+  }
+  const tasks = new Map(fields.tokenMap('task_to_id', vocabulary));
+  for (const task of ['transcribe', 'translate']) {
+    const id = named(`<|${task}|>`);
+    if (!tasks.has(task) && id !== null) tasks.set(task, id);
+  }
+  const multilingual = fields.flag('is_multilingual', languages.size > 0 && vocabulary >= 51865);
+  return {
+    startToken: fields.token('decoder_start_token_id', vocabulary, config.startToken),
+    endToken: fields.token('eos_token_id', vocabulary, config.endToken),
+    noTimestampsToken,
+    timestampBegin: noTimestampsToken === null ? vocabulary : noTimestampsToken + 1,
+    // Stock vocabularies: <|nospeech|> (once <|nocaptions|>) stands just before <|notimestamps|>.
+    noSpeechToken: named('<|nospeech|>', '<|nocaptions|>') ?? (noTimestampsToken ? noTimestampsToken - 1 : null),
+    previousToken: fields.token('prev_sot_token_id', vocabulary, named('<|startofprev|>')),
+    multilingual,
+    languages,
+    tasks,
+    suppressTokens: fields.has('suppress_tokens')
+      ? fields.tokens('suppress_tokens', vocabulary)
+      : config.suppressTokens,
+    beginSuppressTokens: fields.has('begin_suppress_tokens')
+      ? fields.tokens('begin_suppress_tokens', vocabulary)
+      : config.beginSuppressTokens,
+    forcedDecoderIds: fields.has('forced_decoder_ids')
+      ? fields.pairs('forced_decoder_ids', vocabulary)
+      : config.forcedDecoderIds,
+    maxInitialTimestamp: fields.token('max_initial_timestamp_index', vocabulary, null),
+    alignmentHeads: alignmentHeads(fields, config),
+    maxLength: Math.min(fields.count('max_length', 1 << 20, config.targetPositions), config.targetPositions),
+  };
+}
+
+/** The heads that the checkpoint names; where it names none, all of the later half of the layers, as in openai/whisper. */
+function alignmentHeads(fields: Fields, { decoder }: WhisperConfig): [number, number][] {
+  const named = fields.pairs('alignment_heads', 1 << 20, { least: 0, what: '[layer, head]' });
+  for (const [layer, head] of named) {
+    if (layer < decoder.layers && head !== null && head < decoder.heads) continue;
+    fields.refuse('alignment_heads', `layers below ${decoder.layers} and heads below ${decoder.heads}`, [layer, head]);
+  }
+  if (named.length > 0) return named as [number, number][];
+  const layers = Array.from({ length: decoder.layers }, (_, layer) => layer).slice(Math.floor(decoder.layers / 2));
+  return layers.flatMap((layer) => Array.from({ length: decoder.heads }, (_, head): [number, number] => [layer, head]));
+}
+
+export interface PreprocessorConfig {
+  sampleRate: number;
+  /** Samples between two frames. */
+  hop: number;
+  /** Samples of a frame's Fourier transform. */
+  fftSize: number;
+  mels: number;
+  /** Samples of a window. */
+  samples: number;
+  /** Frames of a window. */
+  frames: number;
+}
+
+/** What preprocessor_config.json (or processor_config.json's feature_extractor) says; null where there is none. */
+export function parsePreprocessorConfig(json: unknown, where: string, config: WhisperConfig): PreprocessorConfig {
+  const fields = new Fields(json ?? {}, where);
+  const mels = fields.count('feature_size', 1024, config.mels);
+  if (mels !== config.mels) fields.refuse('feature_size', `config.json's num_mel_bins (${config.mels})`, mels);
+  const hop = fields.count('hop_length', 1 << 16, 160);
+  const fftSize = fields.count('n_fft', 1 << 16, 400);
+  if (fftSize % 2 || fftSize < hop) fields.refuse('n_fft', `an even number of at least hop_length (${hop})`, fftSize);
+  const frames = 2 * config.sourcePositions;
+  const stated = fields.count('nb_max_frames', 1 << 24, frames);
+  if (stated !== frames) {
+    throw new OneheadError(
+      'MODEL_INVALID',
+      `${where}: expected nb_max_frames to be twice config.json's max_source_positions (${frames}) but found ${stated}; the two files do not belong together.`,
+    );
+  }
+  return {
+    sampleRate: fields.count('sampling_rate', 1 << 20, 16000),
+    hop,
+    fftSize,
+    mels,
+    samples: frames * hop,
+    frames,
+  };
+}

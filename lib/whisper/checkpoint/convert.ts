@@ -1,0 +1,266 @@
+/** Checkpoints with other key/value heads: multi-head to grouped or multi-query, and back. */
+import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { OneheadError } from '../../errors.js';
+import { readCheckpoint } from './checkpoint.js';
+import type { WhisperConfig } from './config.js';
+import { bfloat16ToNumber, float16ToNumber, numberToBfloat16, numberToFloat16 } from './half.js';
+import { writeSafetensors } from './safetensors-writer.js';
+import { checkpointSizes } from './weights.js';
+
+export const convertibleParts = ['cross', 'self', 'encoder'] as const;
+export type ConvertiblePart = (typeof convertibleParts)[number];
+export const poolingMethods = ['mean', 'first', 'random'] as const;
+/**
+ * How several key/value heads become one: their mean, the first of them, or a new random head to be trained (Ainslie et al., "GQA", 2023,
+ * who compare the three and find the mean best).
+ */
+export type PoolingMethod = (typeof poolingMethods)[number];
+
+export interface ConvertOptions {
+  /** Key/value heads of the result: 1 is multi-query. As many as query heads repeats them, for programs that know multi-head only. */
+  keyValueHeads: number;
+  /** The decoder's cross- and self-attention by default. */
+  parts?: readonly ConvertiblePart[];
+  method?: PoolingMethod;
+  signal?: AbortSignal;
+}
+
+export interface ConvertResult {
+  /** Of the model before and after. */
+  parameters: [number, number];
+  /** Bytes of one window's caches in 16 bits, before and after. */
+  cacheBytes: [number, number];
+}
+
+/** config.json's field for the key/value heads of a part; absent means one for each query head. */
+const fields: Record<ConvertiblePart, string> = {
+  encoder: 'encoder_key_value_heads',
+  self: 'decoder_key_value_heads',
+  cross: 'cross_key_value_heads',
+};
+
+function headsOf(config: WhisperConfig, part: ConvertiblePart): { heads: number; shared: number } {
+  const { encoder, decoder } = config;
+  if (part === 'encoder') return { heads: encoder.heads, shared: encoder.keyValueHeads };
+  return { heads: decoder.heads, shared: part === 'self' ? decoder.keyValueHeads : decoder.crossKeyValueHeads };
+}
+
+/** The part that a tensor of keys or values belongs to, or null for any other tensor. */
+function partOf(name: string): ConvertiblePart | null {
+  const match =
+    /^(?:model\.)?(encoder|decoder)\.layers\.\d+\.(self_attn|encoder_attn)\.[kv]_proj\.(?:weight|bias)$/.exec(name);
+  if (!match) return null;
+  return match[2] === 'encoder_attn' ? 'cross' : match[1] === 'encoder' ? 'encoder' : 'self';
+}
+
+function check(
+  config: WhisperConfig,
+  { keyValueHeads, parts, method }: Required<Omit<ConvertOptions, 'signal'>>,
+): void {
+  const refuse = (message: string): never => {
+    throw new OneheadError('INVALID_ARGUMENT', message);
+  };
+  if (!Number.isSafeInteger(keyValueHeads) || keyValueHeads < 1) {
+    refuse(`Expected the key/value heads to be a whole number of at least 1 but received ${keyValueHeads}.`);
+  }
+  if (!poolingMethods.includes(method))
+    refuse(`Expected method to be ${poolingMethods.join(', ')} but received '${method}'.`);
+  if (parts.length === 0) refuse(`Name at least one part to convert: ${convertibleParts.join(', ')}.`);
+  for (const part of parts) {
+    if (!convertibleParts.includes(part))
+      refuse(`Expected parts among ${convertibleParts.join(', ')} but received '${part}'.`);
+    const { heads, shared } = headsOf(config, part);
+    if (heads % keyValueHeads || (shared % keyValueHeads && keyValueHeads % shared)) {
+      refuse(
+        `${part}: ${shared} key/value heads of ${heads} query heads cannot become ${keyValueHeads}; the number must divide ${heads}, and divide ${shared} or be a multiple of it.`,
+      );
+    }
+  }
+}
+
+const codecs = {
+  float32: {
+    bytes: 4,
+    read: (view: DataView, at: number) => view.getFloat32(at, true),
+    write: (view: DataView, at: number, value: number) => view.setFloat32(at, value, true),
+  },
+  float16: {
+    bytes: 2,
+    read: (view: DataView, at: number) => float16ToNumber(view.getUint16(at, true)),
+    write: (view: DataView, at: number, value: number) => view.setUint16(at, numberToFloat16(value), true),
+  },
+  bfloat16: {
+    bytes: 2,
+    read: (view: DataView, at: number) => bfloat16ToNumber(view.getUint16(at, true)),
+    write: (view: DataView, at: number, value: number) => view.setUint16(at, numberToBfloat16(value), true),
+  },
+};
+
+/** Normal numbers of Whisper's initial spread, the same ones each time. */
+function randomInitializer(): () => number {
+  let state = 1;
+  const uniform = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state + 0.5) / 2 ** 32;
+  };
+  return () => 0.02 * Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+}
+
+/** Rows of heads [from * size, columns] to [to * size, columns], stored as they were. */
+function convertHeads(
+  data: Buffer,
+  dtype: keyof typeof codecs,
+  from: number,
+  to: number,
+  method: PoolingMethod,
+  random: () => number,
+): Buffer {
+  const { bytes, read, write } = codecs[dtype];
+  const perHead = data.length / bytes / from;
+  if (to >= from) {
+    const head = (index: number) => data.subarray(index * perHead * bytes, (index + 1) * perHead * bytes);
+    return Buffer.concat(Array.from({ length: to }, (_, index) => head(Math.floor((index * from) / to))));
+  }
+  const group = from / to;
+  const source = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  const result = Buffer.alloc(perHead * to * bytes);
+  const target = new DataView(result.buffer, result.byteOffset, result.byteLength);
+  const pooled = (head: number, element: number): number => {
+    if (method === 'random') return random();
+    const members = method === 'first' ? 1 : group;
+    let sum = 0;
+    for (let i = 0; i < members; ++i) sum += read(source, ((head * group + i) * perHead + element) * bytes);
+    return sum / members;
+  };
+  for (let head = 0; head < to; ++head) {
+    for (let element = 0; element < perHead; ++element) {
+      write(target, (head * perHead + element) * bytes, pooled(head, element));
+    }
+  }
+  return result;
+}
+
+const weightFile = /\.(safetensors|bin|pt|pth|ckpt|msgpack|h5|onnx)$|\.index\.json$/;
+
+function card(
+  original: string,
+  config: WhisperConfig,
+  { keyValueHeads, parts, method }: Required<Omit<ConvertOptions, 'signal'>>,
+): string {
+  const lines = parts.map(
+    (part) => `- \`${fields[part]}\`: ${keyValueHeads} (query heads: ${headsOf(config, part).heads})`,
+  );
+  return `${original.trimEnd()}
+
+## Converted key/value heads
+
+\`onehead convert --kv-heads ${keyValueHeads} --parts ${parts.join(',')} --method ${method}\` changed the key/value heads of this checkpoint. config.json says how
+many there are, in fields that stock transformers does not know; a part without its field has one for each query head:
+
+${lines.join('\n')}
+
+\`k_proj\` and \`v_proj\` of these parts are [key/value heads x head size, width]; query head i reads key/value head i x (key/value heads) /
+(query heads), rounded down. To load the model in transformers, repeat the heads: \`onehead convert\` with as many key/value heads as query
+heads does it, and the result computes the same. Where heads were pooled, the model must be trained further before it is of use.
+`;
+}
+
+/** A JSON object's text with fields set, or removed where null; all else stays as it was written (0.0 is no 0 to every reader). */
+function withFields(text: string, changes: readonly [string, number | null][]): string {
+  let changed = text.trimEnd();
+  for (const [name, value] of changes) {
+    changed = changed.replace(new RegExp(`,\\s*"${name}"\\s*:\\s*[^,}\\s]+`), '');
+    changed = changed.replace(new RegExp(`"${name}"\\s*:\\s*[^,}\\s]+\\s*,\\s*`), '');
+    if (value !== null) changed = `${changed.slice(0, -1).trimEnd()},\n  "${name}": ${value}\n}`;
+  }
+  return `${changed}\n`;
+}
+
+/** Creates the folder, and refuses one that holds files: nothing is written over. */
+async function emptyFolder(directory: string): Promise<void> {
+  let found: string[];
+  try {
+    await mkdir(directory, { recursive: true });
+    found = await readdir(directory);
+  } catch (cause) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Cannot write to ${directory}: ${(cause as Error).message}; name another folder.`,
+      {
+        cause,
+      },
+    );
+  }
+  if (found.length > 0) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `${directory} is not empty; name a new folder for the converted checkpoint.`,
+    );
+  }
+}
+
+/**
+ * Writes a checkpoint with other key/value heads to a new folder: weights in one model.safetensors, stored in the types they had, with
+ * config.json and the model card extended and all other files copied. Throws OneheadError INVALID_ARGUMENT, MODEL_NOT_FOUND, MODEL_INVALID;
+ * rejects with the signal's reason. The folder is empty again when it fails.
+ */
+export async function convertCheckpoint(from: string, to: string, options: ConvertOptions): Promise<ConvertResult> {
+  const checkpoint = await readCheckpoint(from);
+  const { config, tensors } = checkpoint;
+  const { signal } = options;
+  const complete = { parts: ['cross', 'self'] as const, method: 'mean' as const, ...options };
+  const { keyValueHeads, parts, method } = complete;
+  check(config, complete);
+  if (resolve(from) === resolve(to)) {
+    throw new OneheadError('INVALID_ARGUMENT', `${to} is the checkpoint itself; name a new folder.`);
+  }
+  await emptyFolder(to);
+  const converted = (name: string): ConvertiblePart | null => {
+    const part = partOf(name);
+    return part && parts.includes(part) ? part : null;
+  };
+  const random = randomInitializer();
+  try {
+    const text = await readFile(join(from, 'config.json'), 'utf8');
+    const wanted = parts.map((part): [string, number | null] => [
+      fields[part],
+      headsOf(config, part).heads === keyValueHeads ? null : keyValueHeads,
+    ]);
+    await writeSafetensors(
+      join(to, 'model.safetensors'),
+      tensors,
+      (name, { shape }) => {
+        const part = converted(name);
+        return part ? (shape[0] / headsOf(config, part).shared) * keyValueHeads : shape[0];
+      },
+      (name, data, { dtype }) => {
+        const part = converted(name);
+        if (!part) return data;
+        return convertHeads(
+          data,
+          dtype as keyof typeof codecs,
+          headsOf(config, part).shared,
+          keyValueHeads,
+          method,
+          random,
+        );
+      },
+      signal,
+    );
+    await writeFile(join(to, 'config.json'), withFields(text, wanted));
+    const readme = await readFile(join(from, 'README.md'), 'utf8').catch(() => '# Whisper');
+    await writeFile(join(to, 'README.md'), card(readme, config, complete));
+    for (const name of await readdir(from)) {
+      if (name.startsWith('.') || ['config.json', 'README.md'].includes(name) || weightFile.test(name)) continue;
+      if ((await stat(join(from, name))).isFile()) await copyFile(join(from, name), join(to, name));
+    }
+    const result = await readCheckpoint(to); // checked as any checkpoint is
+    const [before, after] = [config, result.config].map((one) => checkpointSizes(one, 2));
+    const caches = ({ selfCacheBytes, crossCacheBytes }: typeof before) => selfCacheBytes + crossCacheBytes;
+    return { parameters: [before.total, after.total], cacheBytes: [caches(before), caches(after)] };
+  } catch (error) {
+    for (const name of await readdir(to).catch(() => [])) await rm(join(to, name), { recursive: true, force: true });
+    throw error;
+  }
+}

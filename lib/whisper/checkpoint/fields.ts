@@ -1,0 +1,96 @@
+import { OneheadError } from '../../errors.js';
+
+/** Reads a JSON object's fields, each checked; what does not fit becomes OneheadError MODEL_INVALID naming file, field, expected and found. */
+export class Fields {
+  readonly #where: string;
+  readonly #object: Record<string, unknown>;
+
+  constructor(json: unknown, where: string) {
+    this.#where = where;
+    if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+      throw new OneheadError(
+        'MODEL_INVALID',
+        `${where}: expected a JSON object; the file is damaged or not a model's.`,
+      );
+    }
+    this.#object = json as Record<string, unknown>;
+  }
+
+  refuse(name: string, expected: string, found: unknown): never {
+    const shown = JSON.stringify(found) ?? 'nothing';
+    throw new OneheadError(
+      'MODEL_INVALID',
+      `${this.#where}: expected ${name} to be ${expected} but found ${shown.length > 80 ? `${shown.slice(0, 80)}...` : shown}.`,
+      { argument: name, expected, received: shown },
+    );
+  }
+
+  /** The field's own value; null counts as absent. */
+  #value(name: string): unknown {
+    return Object.hasOwn(this.#object, name) ? (this.#object[name] ?? undefined) : undefined;
+  }
+
+  has(name: string): boolean {
+    return Object.hasOwn(this.#object, name);
+  }
+
+  /** A whole number from 1 to `most`. */
+  count(name: string, most: number, otherwise?: number): number {
+    const value = this.#value(name) ?? otherwise;
+    if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > most) {
+      this.refuse(name, `a whole number from 1 to ${most}`, value);
+    }
+    return value as number;
+  }
+
+  text(name: string, otherwise: string): string {
+    const value = this.#value(name) ?? otherwise;
+    if (typeof value !== 'string') this.refuse(name, 'a string', value);
+    return value;
+  }
+
+  flag(name: string, otherwise: boolean): boolean {
+    const value = this.#value(name) ?? otherwise;
+    if (typeof value !== 'boolean') this.refuse(name, 'true or false', value);
+    return value;
+  }
+
+  #tokenOf(name: string, value: unknown, vocabulary: number): number {
+    if (!Number.isInteger(value) || (value as number) < 0 || (value as number) >= vocabulary) {
+      this.refuse(name, `token ids from 0 to ${vocabulary - 1}`, value);
+    }
+    return value as number;
+  }
+
+  /** A token id; a list gives its first, as eos_token_id may be one. */
+  token<T extends number | null>(name: string, vocabulary: number, otherwise: T): number | T {
+    let value = this.#value(name);
+    if (Array.isArray(value)) value = value[0];
+    return value === undefined ? otherwise : this.#tokenOf(name, value, vocabulary);
+  }
+
+  tokens(name: string, vocabulary: number): number[] {
+    const value = this.#value(name) ?? [];
+    if (!Array.isArray(value)) this.refuse(name, 'a list of token ids', value);
+    return value.map((id) => this.#tokenOf(name, id, vocabulary));
+  }
+
+  /** Pairs of a position, from `least` on, and a token or null. */
+  pairs(name: string, vocabulary: number, { least = 1, what = '[position, token]' } = {}): [number, number | null][] {
+    const value = this.#value(name) ?? [];
+    if (!Array.isArray(value)) this.refuse(name, `a list of ${what} pairs`, value);
+    return value.map((pair): [number, number | null] => {
+      if (!Array.isArray(pair) || pair.length !== 2 || !Number.isInteger(pair[0]) || pair[0] < least) {
+        this.refuse(name, `a list of ${what} pairs`, pair);
+      }
+      return [pair[0], pair[1] === null ? null : this.#tokenOf(name, pair[1], vocabulary)];
+    });
+  }
+
+  /** Text to token id. */
+  tokenMap(name: string, vocabulary: number): [string, number][] {
+    const value = this.#value(name) ?? {};
+    if (typeof value !== 'object' || Array.isArray(value)) this.refuse(name, 'an object of token ids', value);
+    return Object.entries(value).map(([text, id]) => [text, this.#tokenOf(name, id, vocabulary)]);
+  }
+}

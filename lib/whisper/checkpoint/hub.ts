@@ -1,0 +1,237 @@
+/** Where a model's files are: the bundled one, a folder, or the Hugging Face hub with its standard cache. */
+import { createWriteStream } from 'node:fs';
+import { access, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { ReadableStream } from 'node:stream/web';
+import type * as Hub from '@huggingface/hub';
+import { packageRoot } from '../../device/addon.js';
+import { OneheadError } from '../../errors.js';
+import type { LoadOptions } from '../transcription/types.js';
+
+/** Loaded when a hub name is first used: most processes never do, and it is large. */
+const hub = (): Promise<typeof Hub> => import('@huggingface/hub');
+
+type ResolveOptions = Pick<LoadOptions, 'onDownload' | 'signal'>;
+
+/** The folder of the model that comes with the package. */
+export function bundledModel(): string {
+  return join(packageRoot(), 'models', 'micro');
+}
+
+interface HubName {
+  repository: string;
+  revision: string;
+}
+
+/** 'openai/whisper-tiny' or 'openai/whisper-tiny@revision'; null for anything else. */
+function parseHubName(name: string): HubName | null {
+  const match = /^([A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?$/.exec(name);
+  if (!match || name.includes('..')) return null;
+  return { repository: match[1], revision: match[2] ?? 'main' };
+}
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+/**
+ * The folder of a model: the folder itself when `name` is one, else the hub model of that name from the cache or, when it is not there,
+ * downloaded. Honours HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE. What the cache holds
+ * is used as it is: name a revision ('org/name@revision') to get another.
+ */
+export async function resolveModel(name: string, options: ResolveOptions = {}): Promise<string> {
+  const status = await stat(name).catch(() => null);
+  if (status?.isDirectory()) return name;
+  if (status) {
+    throw new OneheadError(
+      'MODEL_NOT_FOUND',
+      `${name} is a file; name the folder of a Hugging Face Whisper checkpoint.`,
+    );
+  }
+  const hubName = parseHubName(name);
+  if (!hubName) {
+    throw new OneheadError(
+      'MODEL_NOT_FOUND',
+      `There is no folder '${name}', and it is not a hub name such as openai/whisper-tiny; give one of the two.`,
+    );
+  }
+  const { getHFHubCachePath, HubApiError } = await hub();
+  const folder = join(getHFHubCachePath(), `models--${hubName.repository.replace('/', '--')}`);
+  const cached = await cachedSnapshot(folder, hubName.revision);
+  if (cached) return cached;
+  if (
+    [process.env.HF_HUB_OFFLINE, process.env.TRANSFORMERS_OFFLINE].some((value) =>
+      /^(1|true|yes|on)$/i.test(value ?? ''),
+    )
+  ) {
+    throw new OneheadError(
+      'MODEL_NOT_FOUND',
+      `${name} is not in the cache (${folder}) and HF_HUB_OFFLINE forbids to download it; unset that, or copy the model there.`,
+    );
+  }
+  try {
+    return await download(hubName, folder, options);
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    throw explain(error, name, error instanceof HubApiError ? error.statusCode : null);
+  }
+}
+
+/** A snapshot that was downloaded whole; transformers' own downloads count when they hold what we need. */
+async function cachedSnapshot(folder: string, revision: string): Promise<string | null> {
+  const commit = /^[0-9a-f]{40}$/.test(revision)
+    ? revision
+    : (await readFile(join(folder, 'refs', revision), 'utf8').catch(() => '')).trim();
+  if (!/^[0-9a-f]{40}$/.test(commit)) return null;
+  const snapshot = join(folder, 'snapshots', commit);
+  if (!(await exists(join(snapshot, 'config.json')))) return null;
+  if (await exists(join(snapshot, 'model.safetensors'))) return snapshot;
+  const index = await readFile(join(snapshot, 'model.safetensors.index.json'), 'utf8').catch(() => null);
+  if (index === null) return null;
+  const shards = await shardsOf(index);
+  const held = await Promise.all(shards.map((shard) => exists(join(snapshot, shard))));
+  return held.every(Boolean) ? snapshot : null;
+}
+
+async function shardsOf(index: string): Promise<string[]> {
+  try {
+    const { weight_map: map } = JSON.parse(index) as { weight_map?: Record<string, unknown> };
+    return [...new Set(Object.values(map ?? {}))].filter((shard): shard is string => typeof shard === 'string');
+  } catch {
+    return [];
+  }
+}
+
+const small = [
+  'config.json',
+  'generation_config.json',
+  'preprocessor_config.json',
+  'processor_config.json',
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'added_tokens.json',
+];
+
+async function accessToken(): Promise<string | undefined> {
+  const given = process.env.HF_TOKEN ?? process.env.HUGGING_FACE_HUB_TOKEN;
+  if (given) return given;
+  const home = process.env.HF_HOME ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface');
+  const stored = await readFile(process.env.HF_TOKEN_PATH ?? join(home, 'token'), 'utf8').catch(() => '');
+  return stored.trim() || undefined;
+}
+
+async function download({ repository, revision }: HubName, folder: string, options: ResolveOptions): Promise<string> {
+  const { signal } = options;
+  const { modelInfo } = await hub();
+  const common = {
+    hubUrl: process.env.HF_ENDPOINT?.replace(/\/+$/, ''),
+    accessToken: await accessToken(),
+    fetch: ((input, init) => fetch(input, { ...init, signal })) as typeof fetch,
+  };
+  const info = await modelInfo({ ...common, name: repository, revision, additionalFields: ['sha', 'filePaths'] });
+  const { sha, filePaths } = info;
+  if (!/^[0-9a-f]{40}$/.test(sha)) throw new Error(`the hub gave no commit of revision '${revision}'`);
+  const listed = new Set(filePaths);
+  const snapshot = join(folder, 'snapshots', sha);
+  const fetchFile = (path: string) => downloadOne(path, { repository, sha, folder, snapshot, common, options });
+
+  for (const path of small) if (listed.has(path)) await fetchFile(path);
+  if (listed.has('model.safetensors')) {
+    await fetchFile('model.safetensors');
+  } else if (listed.has('model.safetensors.index.json')) {
+    await fetchFile('model.safetensors.index.json');
+    const index = await readFile(join(snapshot, 'model.safetensors.index.json'), 'utf8');
+    for (const shard of await shardsOf(index)) if (listed.has(shard)) await fetchFile(shard);
+  } else {
+    throw new OneheadError(
+      'MODEL_INVALID',
+      `${repository} has no model.safetensors on the hub; convert it with transformers' save_pretrained and use the folder.`,
+    );
+  }
+  // Last, so that a download cut short is not taken for a whole one.
+  await mkdir(dirname(join(folder, 'refs', revision)), { recursive: true });
+  await writeFile(join(folder, 'refs', revision), sha);
+  return snapshot;
+}
+
+interface FileDownload {
+  repository: string;
+  sha: string;
+  folder: string;
+  snapshot: string;
+  common: { hubUrl?: string; accessToken?: string; fetch: typeof fetch };
+  options: ResolveOptions;
+}
+
+/** One file into the cache: to a name of its own first, and under its final name only when all bytes are there. */
+async function downloadOne(
+  path: string,
+  { repository, sha, folder, snapshot, common, options }: FileDownload,
+): Promise<void> {
+  const pointer = join(snapshot, path);
+  if (path.split('/').includes('..')) throw new Error(`the hub lists a file outside the model: '${path}'`);
+  if (await exists(pointer)) return;
+  const { downloadFile, fileDownloadInfo } = await hub();
+  const from = { ...common, repo: repository, path, revision: sha };
+  const info = await fileDownloadInfo(from);
+  const blob = info && (await downloadFile({ ...from, downloadInfo: info }));
+  if (!info || !blob) throw new Error(`the hub lists ${path} but does not have it`);
+  const etag = info.etag.replace(/^W\//, '').replaceAll('"', '');
+  if (!/^[\w.-]+$/.test(etag)) throw new Error(`the hub gave ${path} an unusable ETag`);
+  const target = join(folder, 'blobs', etag);
+  await mkdir(dirname(target), { recursive: true });
+  await mkdir(dirname(pointer), { recursive: true });
+  if (!(await exists(target))) {
+    const partial = `${target}.${process.pid}.incomplete`;
+    let loaded = 0;
+    const count = new Transform({
+      transform(chunk: Buffer, _encoding, done) {
+        loaded += chunk.length;
+        options.onDownload?.({ file: path, loaded, total: info.size });
+        done(null, chunk);
+      },
+    });
+    try {
+      const stream = Readable.fromWeb(blob.stream() as ReadableStream);
+      await pipeline(stream, count, createWriteStream(partial), { signal: options.signal });
+      if (loaded !== info.size) throw new Error(`${path} ended after ${loaded} of ${info.size} bytes`);
+      await rename(partial, target);
+    } finally {
+      await rm(partial, { force: true });
+    }
+  }
+  await symlink(relative(dirname(pointer), target), pointer).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error; // another process was faster
+  });
+}
+
+/** One sentence with what to do, from whatever went wrong. */
+function explain(error: unknown, name: string, statusCode: number | null): OneheadError {
+  if (error instanceof OneheadError) return error;
+  const failed = (reason: string) =>
+    new OneheadError('DOWNLOAD_FAILED', `${name} could not be downloaded: ${reason}.`, { cause: error });
+  if (statusCode !== null) {
+    // The hub answers 401 for names that do not exist too, so as not to tell which private ones do.
+    if (statusCode === 401 || statusCode === 403) {
+      return failed(
+        'the hub does not know it, or it is private or gated; check the name, or set HF_TOKEN to a token that may read it',
+      );
+    }
+    if (statusCode === 404) {
+      return new OneheadError('MODEL_NOT_FOUND', `The hub has no model or revision '${name}'; check the name.`, {
+        cause: error,
+      });
+    }
+    return failed(`the hub answered with status ${statusCode}; try again later`);
+  }
+  const { code, message, cause } = error as NodeJS.ErrnoException;
+  if (code === 'ENOSPC') return failed('the disk of the cache is full; free some space or set HF_HOME to another disk');
+  if (code === 'EACCES') return failed('the cache folder cannot be written; set HF_HOME to one that can');
+  const reason = cause instanceof Error && cause.message ? cause.message : message;
+  return failed(`${reason}; check the network connection (and HF_ENDPOINT), or give the folder of a downloaded model`);
+}

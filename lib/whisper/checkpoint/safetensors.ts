@@ -1,0 +1,170 @@
+/** Safetensors headers: what tensors a checkpoint holds and where. The data itself is memory-mapped by the device. */
+import { open, readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { OneheadError } from '../../errors.js';
+
+/** One tensor's place. Offsets and sizes in bytes. */
+export interface TensorEntry {
+  file: string;
+  offset: number;
+  bytes: number;
+  /** 'float32', 'float16', 'bfloat16', or safetensors' own name of a type that is not loaded. */
+  dtype: string;
+  shape: number[];
+}
+
+export type TensorIndex = Map<string, TensorEntry>;
+
+const types: Record<string, { name: string; bytes: number }> = {
+  F32: { name: 'float32', bytes: 4 },
+  F16: { name: 'float16', bytes: 2 },
+  BF16: { name: 'bfloat16', bytes: 2 },
+  F64: { name: 'F64', bytes: 8 },
+  I64: { name: 'I64', bytes: 8 },
+  I32: { name: 'I32', bytes: 4 },
+  I16: { name: 'I16', bytes: 2 },
+  I8: { name: 'I8', bytes: 1 },
+  U8: { name: 'U8', bytes: 1 },
+  BOOL: { name: 'BOOL', bytes: 1 },
+};
+
+/** The format's own limit of a header. */
+const mostHeaderBytes = 100_000_000;
+
+const invalid = (file: string, problem: string): OneheadError =>
+  new OneheadError(
+    'MODEL_INVALID',
+    `${file} is not a sound safetensors file: ${problem}; download or export it again.`,
+  );
+
+const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+
+/** The tensors of one file. Throws OneheadError MODEL_INVALID on every disagreement between header and file. */
+export async function readHeader(file: string): Promise<TensorIndex> {
+  let header: Buffer;
+  let dataBytes: number;
+  const handle = await open(file).catch((cause) => {
+    throw new OneheadError('MODEL_INVALID', `Cannot open ${file}: ${(cause as Error).message}.`, { cause });
+  });
+  try {
+    const { size } = await handle.stat();
+    const prefix = Buffer.alloc(8);
+    if (size < 8) throw invalid(file, `it has ${size} bytes, fewer than a header's length takes`);
+    await handle.read(prefix, 0, 8, 0);
+    const length = prefix.readBigUInt64LE();
+    if (length > BigInt(mostHeaderBytes)) throw invalid(file, `its header claims ${length} bytes`);
+    dataBytes = size - 8 - Number(length);
+    if (dataBytes < 0) throw invalid(file, `its header claims ${length} bytes but the file has ${size}`);
+    header = Buffer.alloc(Number(length));
+    await handle.read(header, 0, header.length, 8);
+  } finally {
+    await handle.close();
+  }
+  return parseHeader(header, dataBytes, file);
+}
+
+function parseHeader(header: Buffer, dataBytes: number, file: string): TensorIndex {
+  let json: unknown;
+  try {
+    json = JSON.parse(header.toString('utf8'));
+  } catch {
+    throw invalid(file, 'its header is not JSON');
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw invalid(file, 'its header is not an object');
+  const index: TensorIndex = new Map();
+  const ranges: { begin: number; end: number; name: string }[] = [];
+  for (const [name, value] of Object.entries(json)) {
+    if (name === '__metadata__') continue;
+    const { dtype, shape, data_offsets: offsets } = (value ?? {}) as Record<string, unknown>;
+    const type = typeof dtype === 'string' && Object.hasOwn(types, dtype) ? types[dtype] : undefined;
+    if (!type) throw invalid(file, `tensor '${name}' has the unknown type ${JSON.stringify(dtype)}`);
+    if (!Array.isArray(shape) || !shape.every(isSize)) throw invalid(file, `tensor '${name}' has no proper shape`);
+    if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0] > offsets[1]) {
+      throw invalid(file, `tensor '${name}' has no proper data offsets`);
+    }
+    const [begin, end] = offsets as [number, number];
+    if (end > dataBytes) {
+      throw invalid(
+        file,
+        `tensor '${name}' ends at byte ${end} of its data, of which there are ${dataBytes} (truncated?)`,
+      );
+    }
+    const bytes = shape.reduce((product: number, size: number) => product * size, type.bytes);
+    if (bytes !== end - begin) {
+      throw invalid(file, `tensor '${name}' of shape [${shape}] needs ${bytes} bytes but has ${end - begin}`);
+    }
+    ranges.push({ begin, end, name });
+    index.set(name, { file, offset: 8 + header.length + begin, bytes, dtype: type.name, shape });
+  }
+  ranges.sort((a, b) => a.begin - b.begin || a.end - b.end);
+  let at = 0;
+  for (const { begin, end, name } of ranges) {
+    if (begin !== at) {
+      throw invalid(file, `tensor '${name}' ${begin < at ? 'overlaps the one before it' : 'leaves a gap before it'}`);
+    }
+    at = end;
+  }
+  if (at !== dataBytes) throw invalid(file, `${dataBytes - at} bytes at its end belong to no tensor`);
+  return index;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return open(path).then(
+    (handle) => handle.close().then(() => true),
+    () => false,
+  );
+}
+
+/** The tensors of a checkpoint's folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names. */
+export async function openSafetensors(directory: string): Promise<TensorIndex> {
+  const single = join(directory, 'model.safetensors');
+  if (await exists(single)) return readHeader(single);
+  const indexFile = join(directory, 'model.safetensors.index.json');
+  if (!(await exists(indexFile))) {
+    const old = await exists(join(directory, 'pytorch_model.bin'));
+    throw new OneheadError(
+      old ? 'MODEL_INVALID' : 'MODEL_NOT_FOUND',
+      old
+        ? `${directory} holds pytorch_model.bin only, which can run code when opened; save the model as safetensors (transformers' save_pretrained) and use that.`
+        : `${directory} holds neither model.safetensors nor model.safetensors.index.json; name the folder of a Hugging Face Whisper checkpoint.`,
+    );
+  }
+  return readShards(directory, indexFile);
+}
+
+async function readShards(directory: string, indexFile: string): Promise<TensorIndex> {
+  let map: unknown;
+  try {
+    map = (JSON.parse(await readFile(indexFile, 'utf8')) as { weight_map?: unknown } | null)?.weight_map;
+  } catch {
+    throw new OneheadError('MODEL_INVALID', `${indexFile} is not JSON; download it again.`);
+  }
+  if (typeof map !== 'object' || map === null || Array.isArray(map)) {
+    throw new OneheadError('MODEL_INVALID', `${indexFile} has no weight_map; download it again.`);
+  }
+  const shards = new Map<string, TensorIndex>();
+  const index: TensorIndex = new Map();
+  for (const [name, shard] of Object.entries(map)) {
+    if (typeof shard !== 'string' || basename(shard) !== shard || shard === '..') {
+      throw new OneheadError(
+        'MODEL_INVALID',
+        `${indexFile} places tensor '${name}' in ${JSON.stringify(shard)}, which is not a file beside it.`,
+      );
+    }
+    let tensors = shards.get(shard);
+    if (!tensors) {
+      tensors = await readHeader(join(directory, shard));
+      shards.set(shard, tensors);
+    }
+    const entry = tensors.get(name);
+    if (!entry) {
+      throw new OneheadError(
+        'MODEL_INVALID',
+        `${indexFile} places tensor '${name}' in ${shard}, which does not hold it.`,
+      );
+    }
+    index.set(name, entry);
+  }
+  return index;
+}

@@ -1,0 +1,127 @@
+/** The tensors that a Whisper checkpoint must hold, and how large it is. */
+import { OneheadError } from '../../errors.js';
+import type { WhisperConfig } from './config.js';
+import type { TensorEntry, TensorIndex } from './safetensors.js';
+
+export interface TensorSpecification {
+  name: string;
+  shape: number[];
+}
+
+function linear(name: string, outputs: number, inputs: number, bias = true): TensorSpecification[] {
+  const tensors = [{ name: `${name}.weight`, shape: [outputs, inputs] }];
+  return bias ? [...tensors, { name: `${name}.bias`, shape: [outputs] }] : tensors;
+}
+
+function norm(name: string, width: number): TensorSpecification[] {
+  return ['weight', 'bias'].map((part) => ({ name: `${name}.${part}`, shape: [width] }));
+}
+
+function attention(name: string, width: number, heads: number, keyValueHeads: number): TensorSpecification[] {
+  const shared = (width / heads) * keyValueHeads;
+  return [
+    ...linear(`${name}.q_proj`, width, width),
+    ...linear(`${name}.k_proj`, shared, width, false),
+    ...linear(`${name}.v_proj`, shared, width),
+    ...linear(`${name}.out_proj`, width, width),
+    ...norm(`${name}_layer_norm`, width),
+  ];
+}
+
+function feedForward(name: string, width: number, inner: number): TensorSpecification[] {
+  return [
+    ...linear(`${name}.fc1`, inner, width),
+    ...linear(`${name}.fc2`, width, inner),
+    ...norm(`${name}.final_layer_norm`, width),
+  ];
+}
+
+/** Every tensor by its name in transformers, without the leading `model.`. */
+export function checkpointTensors(config: WhisperConfig): TensorSpecification[] {
+  const { width, encoder, decoder } = config;
+  const tensors: TensorSpecification[] = [
+    { name: 'encoder.conv1.weight', shape: [width, config.mels, 3] },
+    { name: 'encoder.conv1.bias', shape: [width] },
+    { name: 'encoder.conv2.weight', shape: [width, width, 3] },
+    { name: 'encoder.conv2.bias', shape: [width] },
+    { name: 'encoder.embed_positions.weight', shape: [config.sourcePositions, width] },
+    ...norm('encoder.layer_norm', width),
+    { name: 'decoder.embed_tokens.weight', shape: [config.vocabulary, width] },
+    { name: 'decoder.embed_positions.weight', shape: [config.targetPositions, width] },
+    ...norm('decoder.layer_norm', width),
+  ];
+  for (let layer = 0; layer < encoder.layers; ++layer) {
+    const name = `encoder.layers.${layer}`;
+    tensors.push(...attention(`${name}.self_attn`, width, encoder.heads, encoder.keyValueHeads));
+    tensors.push(...feedForward(name, width, encoder.feedForward));
+  }
+  for (let layer = 0; layer < decoder.layers; ++layer) {
+    const name = `decoder.layers.${layer}`;
+    tensors.push(...attention(`${name}.self_attn`, width, decoder.heads, decoder.keyValueHeads));
+    tensors.push(...attention(`${name}.encoder_attn`, width, decoder.heads, decoder.crossKeyValueHeads));
+    tensors.push(...feedForward(name, width, decoder.feedForward));
+  }
+  if (!config.tiedEmbeddings) tensors.push({ name: 'proj_out.weight', shape: [config.vocabulary, width] });
+  return tensors;
+}
+
+/** A tensor by its name, with or without the leading `model.` that most checkpoints have. */
+export function findTensor(index: TensorIndex, name: string): TensorEntry | undefined {
+  return index.get(`model.${name}`) ?? index.get(name);
+}
+
+/** Throws OneheadError MODEL_INVALID when tensors are missing, of another shape or of a type that is not loaded. */
+export function checkCheckpoint(config: WhisperConfig, index: TensorIndex, directory: string): void {
+  const missing: string[] = [];
+  for (const { name, shape } of checkpointTensors(config)) {
+    const entry = findTensor(index, name);
+    if (!entry) {
+      missing.push(name);
+    } else if (entry.shape.length !== shape.length || entry.shape.some((size, i) => size !== shape[i])) {
+      throw new OneheadError(
+        'MODEL_INVALID',
+        `${directory}: expected tensor '${name}' to be [${shape}] as config.json says but found [${entry.shape}]; the files do not belong together.`,
+        { argument: name, expected: `[${shape}]`, received: `[${entry.shape}]` },
+      );
+    } else if (!['float32', 'float16', 'bfloat16'].includes(entry.dtype)) {
+      throw new OneheadError(
+        'MODEL_INVALID',
+        `${directory}: tensor '${name}' is stored as ${entry.dtype}; convert the checkpoint to float32, float16 or bfloat16.`,
+      );
+    }
+  }
+  if (missing.length > 0) {
+    const shown = missing.slice(0, 3).join(', ') + (missing.length > 3 ? ', ...' : '');
+    throw new OneheadError(
+      'MODEL_INVALID',
+      `${directory}: ${missing.length} tensors that config.json asks for are missing (${shown}); the checkpoint is incomplete or not a Whisper.`,
+    );
+  }
+}
+
+/** Parameter counts by part, and bytes of one window's caches. */
+export interface CheckpointSizes {
+  encoder: number;
+  decoder: number;
+  /** Token embedding, shared with the output product when tied; also counted in `decoder`. */
+  embedding: number;
+  total: number;
+  /** Bytes of the self-attention cache at full length, and of the cross-attention cache. */
+  selfCacheBytes: number;
+  crossCacheBytes: number;
+}
+
+export function checkpointSizes(config: WhisperConfig, bytesPerElement: number): CheckpointSizes {
+  const sizes = { encoder: 0, decoder: 0, embedding: config.vocabulary * config.width, total: 0 };
+  for (const { name, shape } of checkpointTensors(config)) {
+    const count = shape.reduce((product, size) => product * size, 1);
+    sizes[name.startsWith('encoder.') ? 'encoder' : 'decoder'] += count;
+    sizes.total += count;
+  }
+  const perHead = (2 * config.decoder.layers * config.width * bytesPerElement) / config.decoder.heads;
+  return {
+    ...sizes,
+    selfCacheBytes: perHead * config.decoder.keyValueHeads * config.targetPositions,
+    crossCacheBytes: perHead * config.decoder.crossKeyValueHeads * config.sourcePositions,
+  };
+}

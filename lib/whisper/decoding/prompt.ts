@@ -1,0 +1,137 @@
+/** The tokens that a window's decoding begins with, and the checks of the options that choose them. */
+import { OneheadError } from '../../errors.js';
+import type { GenerationConfig } from '../checkpoint/config.js';
+import { languageCode } from '../checkpoint/languages.js';
+import type { Task, TimestampMode } from '../transcription/types.js';
+
+export interface PromptOptions {
+  /** Code or name; null when the model knows no languages. */
+  language: string | null;
+  task: Task;
+  timestamps: TimestampMode;
+}
+
+/** The code of a language that this model can write. Throws OneheadError INVALID_ARGUMENT with what it can. */
+export function checkLanguage(language: string, generation: GenerationConfig): string {
+  const code = languageCode(language);
+  const known = [...generation.languages.keys()];
+  if (!generation.multilingual) {
+    if (code === 'en') return code;
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `This model writes English only, so language '${language}' cannot be used; leave it out or load a multilingual model.`,
+      { argument: 'language', expected: 'en', received: language },
+    );
+  }
+  if (code === null || !generation.languages.has(code)) {
+    const shown =
+      known.length > 12 ? `${known.slice(0, 12).join(', ')}, ... (${known.length} in all)` : known.join(', ');
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `This model does not know the language '${language}'; it knows ${shown}.`,
+      {
+        argument: 'language',
+        expected: shown,
+        received: language,
+      },
+    );
+  }
+  return code;
+}
+
+export function checkTask(task: string, generation: GenerationConfig): Task {
+  if (task !== 'transcribe' && task !== 'translate') {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Expected task to be 'transcribe' or 'translate' but received '${task}'.`,
+      {
+        argument: 'task',
+      },
+    );
+  }
+  if (task === 'translate' && !(generation.multilingual && generation.tasks.has('translate'))) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      "This model writes English only and cannot translate; use task 'transcribe' or load a multilingual model.",
+      { argument: 'task' },
+    );
+  }
+  return task;
+}
+
+export function checkTimestamps(timestamps: string, generation: GenerationConfig): TimestampMode {
+  if (timestamps !== 'none' && timestamps !== 'segment') {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Expected timestamps to be 'none' or 'segment' but received '${timestamps}'.`,
+      {
+        argument: 'timestamps',
+      },
+    );
+  }
+  if (timestamps === 'segment' && generation.noTimestampsToken === null) {
+    throw new OneheadError('INVALID_ARGUMENT', "This model has no timestamp tokens; use timestamps 'none'.", {
+      argument: 'timestamps',
+    });
+  }
+  return timestamps;
+}
+
+/** <|startoftranscript|>, language and task where the model has them, <|notimestamps|> where no times are wanted. */
+export function promptTokens(generation: GenerationConfig, { language, task, timestamps }: PromptOptions): number[] {
+  const prompt = [generation.startToken];
+  if (generation.multilingual && language !== null) {
+    prompt.push(generation.languages.get(language)!);
+    const id = generation.tasks.get(task);
+    if (id !== undefined) prompt.push(id);
+  } else if (generation.multilingual) {
+    // Old checkpoints fix their language and task as pairs of position and token.
+    for (const [, id] of generation.forcedDecoderIds) {
+      if (id !== null && id !== generation.noTimestampsToken) prompt.push(id);
+    }
+  }
+  if (timestamps === 'none' && generation.noTimestampsToken !== null) prompt.push(generation.noTimestampsToken);
+  return prompt;
+}
+
+/** What stands before a window's text. */
+export interface WindowPrompt {
+  prompt: number[];
+  prefix: number[];
+  /** Index in `prompt` of <|startoftranscript|>. */
+  startIndex: number;
+}
+
+/** Tokens that fit before <|startoftranscript|>, <|startofprev|> not counted: openai/whisper's half of the positions. */
+export function previousRoom(targetPositions: number): number {
+  return Math.floor(targetPositions / 2) - 1;
+}
+
+/**
+ * <|startofprev|> with the last of the `previous` text, the prompt of `promptTokens`, and the tokens that the text begins with: behind a
+ * timestamp of 0 where times are wanted.
+ */
+export function windowPrompt(
+  generation: GenerationConfig,
+  targetPositions: number,
+  options: PromptOptions,
+  { previous = [], prefix = [] }: { previous?: readonly number[]; prefix?: readonly number[] },
+): WindowPrompt {
+  const room = previousRoom(targetPositions);
+  const before = previous.length === 0 || room < 1 ? [] : previous.slice(-room);
+  const { previousToken, timestampBegin } = generation;
+  if (before.length > 0 && previousToken === null) {
+    throw new OneheadError(
+      'NOT_SUPPORTED',
+      'This model has no <|startofprev|> token, so it takes no prompt, hotwords or previous text; leave them out.',
+      { argument: 'prompt' },
+    );
+  }
+  const start = promptTokens(generation, options);
+  const first = options.timestamps === 'segment' && prefix.length > 0 ? [timestampBegin] : [];
+  return {
+    prompt: before.length > 0 ? [previousToken!, ...before, ...start] : start,
+    prefix: [...first, ...prefix.slice(0, room)],
+    startIndex: before.length > 0 ? before.length + 1 : 0,
+  };
+}

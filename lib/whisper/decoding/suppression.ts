@@ -1,0 +1,64 @@
+/** Tokens that must not be written: by number, or as a class of symbols. */
+import { OneheadError } from '../../errors.js';
+import type { GenerationConfig } from '../checkpoint/config.js';
+import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
+
+/**
+ * 'default': the checkpoint's list (generation_config.json's suppress_tokens). 'symbols': openai/whisper's list of speaker tags, brackets
+ * and music. 'numerals': digits, per cent and currencies, so that numbers are spelled out.
+ */
+export type SymbolClass = 'default' | 'symbols' | 'numerals';
+
+/** openai/whisper's tokenizer.py, non_speech_tokens. */
+const symbols = [
+  ...'"#()*+/:;<=>@[\\]^_`{|}~「」『』',
+  ...'<< >> <<< >>> -- --- -( -[ (\' (" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪'.split(' '),
+];
+/** Where these take several tokens the first is suppressed: other symbols of its kind begin with it too. */
+const music = [...'♩♪♫♬♭♮♯'];
+
+function symbolTokens(tokenizer: WhisperTokenizer): number[] {
+  // Hyphens and apostrophes are fine within words, but not at the beginning of one.
+  const found = new Set([tokenizer.encode(' -')[0], tokenizer.encode(" '")[0]]);
+  for (const symbol of [...symbols, ...music]) {
+    for (const tokens of [tokenizer.encode(symbol), tokenizer.encode(` ${symbol}`)]) {
+      if (tokens.length === 1 || music.includes(symbol)) found.add(tokens[0]);
+    }
+  }
+  return [...found];
+}
+
+function numeralTokens(tokenizer: WhisperTokenizer, firstSpecial: number): number[] {
+  return Array.from({ length: firstSpecial }, (_, id) => id).filter((id) => /[0-9%$£]/.test(tokenizer.decode([id])));
+}
+
+/** uint8 [vocabulary]: bit 0 for tokens never written, bit 1 for those never written first. Throws OneheadError INVALID_ARGUMENT. */
+export async function suppressionMask(
+  generation: GenerationConfig,
+  vocabulary: number,
+  wanted: readonly (number | SymbolClass)[],
+  suppressBlank: boolean,
+  tokenizer: () => Promise<WhisperTokenizer>,
+): Promise<Uint8Array> {
+  const mask = new Uint8Array(vocabulary);
+  const classes: Record<SymbolClass, () => Promise<readonly number[]>> = {
+    default: async () => generation.suppressTokens,
+    symbols: async () => symbolTokens(await tokenizer()),
+    numerals: async () =>
+      numeralTokens(await tokenizer(), Math.min(generation.startToken, generation.endToken, vocabulary)),
+  };
+  for (const one of wanted) {
+    if (
+      typeof one === 'string' ? !Object.hasOwn(classes, one) : !Number.isInteger(one) || one < 0 || one >= vocabulary
+    ) {
+      throw new OneheadError(
+        'INVALID_ARGUMENT',
+        `Expected suppressTokens to hold token ids from 0 to ${vocabulary - 1}, 'default', 'symbols' or 'numerals' but received ${one}.`,
+        { argument: 'suppressTokens' },
+      );
+    }
+    for (const id of typeof one === 'string' ? await classes[one]() : [one]) mask[id] |= 1;
+  }
+  if (suppressBlank) for (const id of generation.beginSuppressTokens) mask[id] |= 2;
+  return mask;
+}

@@ -1,0 +1,129 @@
+/** Long audio, many windows at once: cut at silences, and each decoded whole. */
+import { OneheadError } from '../../errors.js';
+import type { SpeechSource } from '../../vad/speech.js';
+import { TextContext } from './context.js';
+import { isSkipped } from '../decoding/fallback.js';
+import { type Job, type Outcome, round } from './job.js';
+import { detectFirst } from './language.js';
+import { PeakMeter } from './peak.js';
+import type { SampleWindow } from './samples.js';
+import { splitWhole, type WindowSegment } from './segments.js';
+
+/** A window's samples. */
+interface Range {
+  begin: number;
+  end: number;
+}
+
+/** Seconds over which the quietest place is looked for where speech must be cut. */
+const quietSeconds = 0.1;
+
+/** Cuts what is heard into windows: between pieces of speech where there are any in reach, else where it is quietest. */
+class Cutter {
+  readonly #samples: SampleWindow;
+  readonly #pieces: SpeechSource['pieces'];
+  readonly #longest: number;
+  readonly #hop: number;
+  readonly #quiet: number;
+  #at = 0;
+
+  constructor(job: Job, samples: SampleWindow, speech: SpeechSource | null) {
+    const { samples: longest, sampleRate, hop } = job.model.checkpoint.preprocessor;
+    this.#samples = samples;
+    this.#pieces = speech?.pieces ?? [];
+    this.#longest = longest;
+    this.#hop = hop;
+    this.#quiet = Math.round(quietSeconds * sampleRate);
+  }
+
+  /** The next windows, `count` at most; none when all was heard. */
+  async take(count: number): Promise<Range[]> {
+    const ranges: Range[] = [];
+    while (ranges.length < count) {
+      const begin = this.#at;
+      const reach = begin + this.#longest;
+      await this.#samples.readTo(reach + 1);
+      if (this.#samples.end <= begin) break;
+      const end = this.#samples.end <= reach ? this.#samples.end : this.#cut(begin, reach);
+      ranges.push({ begin, end });
+      this.#at = end;
+    }
+    return ranges;
+  }
+
+  #cut(begin: number, reach: number): number {
+    const least = begin + this.#longest / 2;
+    const between = this.#pieces.findLast(({ at }) => at > least && at <= reach);
+    const place = between?.at ?? this.#samples.quietest(least, reach, this.#quiet);
+    return Math.round(place / this.#hop) * this.#hop;
+  }
+}
+
+/** Yields what the windows gave that were decoded together. */
+export async function* batched(job: Job, samples: SampleWindow, speech: SpeechSource | null): AsyncGenerator<Outcome> {
+  const { model, options, settings } = job;
+  const { config, generation, preprocessor } = model.checkpoint;
+  const { sampleRate, hop, fftSize } = preprocessor;
+  const { signal } = options;
+  if (options.conditionOnPreviousText) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      'Windows that are decoded at once cannot be told the text before them; leave out conditionOnPreviousText, or set batched to false.',
+      { argument: 'conditionOnPreviousText' },
+    );
+  }
+  if (options.hallucinationSilenceThreshold !== undefined) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      'Windows that are decoded at once are cut at silences, and cannot skip more of them: leave out hallucinationSilenceThreshold, or set batched to false.',
+      { argument: 'hallucinationSilenceThreshold' },
+    );
+  }
+  const context = new TextContext(options, job.tokenizer, config.targetPositions, config.vocabulary);
+  const meter = new PeakMeter(model, samples);
+  const cutter = new Cutter(job, samples, speech);
+
+  await detectFirst(job, samples, meter);
+  const reading = performance.now();
+  let ranges = await cutter.take(model.batch);
+  job.spend({ audio: performance.now() - reading });
+  while (ranges.length > 0) {
+    signal?.throwIfAborted();
+    const measuring = performance.now();
+    await meter.measure(signal);
+    job.spend({ features: performance.now() - measuring });
+    const current = ranges;
+    const fill = (into: Float32Array, slot: number) => {
+      const range = current[slot];
+      if (range) samples.fill(into, range.begin - fftSize / 2, range.end);
+      else into.fill(0);
+    };
+    const requests = current.map(({ begin, end }) => ({
+      ...context.next(),
+      seed: Math.round(begin / hop),
+      frames: Math.floor((end - begin) / hop / 2),
+    }));
+    const peaks = current.map(() => meter.peak);
+    const begins = current.map(({ begin }) => begin);
+    // The next windows are read and cut while these are decoded.
+    const [{ generations, timings }, next] = await Promise.all([
+      model.transcribeWindows(fill, peaks, requests, settings, { signal, onTokens: job.partial(begins) }),
+      cutter.take(model.batch),
+    ]);
+    job.spend(timings);
+    job.settle(generations[0].language);
+    const segments = generations.flatMap((attempt, index) => {
+      const { begin, end } = current[index];
+      if (isSkipped(attempt, settings.decoding)) return [];
+      const frames = Math.max(1, Math.floor((end - begin) / hop));
+      const whole: WindowSegment = { start: 0, end: (end - begin) / sampleRate, tokens: attempt.tokens };
+      const split =
+        settings.timestamps === 'segment' ? splitWhole(attempt.tokens, frames, generation).segments : [whole];
+      return job.publish(job.draft(begin, split, attempt));
+    });
+    const done = current[current.length - 1].end;
+    samples.drop(done - fftSize);
+    yield { segments, processed: round(job.toRecording(done / sampleRate, true)) };
+    ranges = next;
+  }
+}

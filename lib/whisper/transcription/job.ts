@@ -1,0 +1,206 @@
+/** One transcription's checked options and what all its windows share. */
+
+import type { AudioSource } from '../../audio/index.js';
+import { Warnings } from '../../audio/warnings.js';
+import { OneheadError } from '../../errors.js';
+import { numberIn, resolveDecoding } from '../decoding/options.js';
+import type { WhisperModel } from '../decoding/whisper-model.js';
+import { checkLanguage, checkTask, checkTimestamps } from '../decoding/prompt.js';
+import type { WindowSegment } from './segments.js';
+import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
+import type { Segment, TranscribeOptions } from './types.js';
+import type { Attempt, WindowSettings } from '../decoding/windows.js';
+import { addWords, mergePunctuations, timeWords, usualPunctuations } from './words.js';
+
+/** Milliseconds that a transcription's stages took. */
+export interface Timings {
+  audio: number;
+  features: number;
+  encode: number;
+  decode: number;
+}
+
+/** What one window, or several decoded together, gave. */
+export interface Outcome {
+  segments: Segment[];
+  /** Seconds of audio that are done. */
+  processed: number;
+}
+
+/** A segment before it is given out. */
+export type Draft = Omit<Segment, 'id'>;
+
+function checkNumbers(options: TranscribeOptions): void {
+  const { hallucinationSilenceThreshold: silence, partialInterval, promptResetTemperature } = options;
+  if (partialInterval !== undefined) numberIn('partialInterval', partialInterval, 0, 3600, true);
+  if (promptResetTemperature !== undefined) numberIn('promptResetTemperature', promptResetTemperature, 0, 100);
+  if (silence === undefined) return;
+  numberIn('hallucinationSilenceThreshold', silence, 0, 3600, true);
+  if (options.wordTimestamps) return;
+  throw new OneheadError(
+    'INVALID_ARGUMENT',
+    'The guard against invented text goes by words: set wordTimestamps too, or leave out hallucinationSilenceThreshold.',
+    { argument: 'hallucinationSilenceThreshold' },
+  );
+}
+
+/** Seconds to the hundredth of a millisecond, without floating-point tails such as 2.9600000000000004. */
+export function round(seconds: number): number {
+  return Math.round(seconds * 1e5) / 1e5;
+}
+
+export class Job {
+  readonly model: WhisperModel;
+  readonly options: TranscribeOptions;
+  readonly settings: WindowSettings;
+  readonly tokenizer: WhisperTokenizer;
+  readonly timings: Timings = { audio: 0, features: 0, encode: 0, decode: 0 };
+  /** Seconds of audio read so far: the whole recording at the end. */
+  duration = 0;
+  /** The recording's time of a time in what is decoded: another one where silence was left out. */
+  toRecording: (seconds: number, isEnd: boolean) => number = (seconds) => seconds;
+  /** Seconds: where the last word ended. */
+  speechEnd = 0;
+  /** True where each window's language is found and told. */
+  readonly languages: boolean;
+  /** The recording's language, once it is known. */
+  language: string | null;
+  /** What was wrong with the recording. */
+  readonly warnings = new Warnings();
+  #told = 0;
+  #segments = 0;
+
+  private constructor(
+    model: WhisperModel,
+    options: TranscribeOptions,
+    settings: WindowSettings,
+    tokenizer: WhisperTokenizer,
+  ) {
+    this.model = model;
+    this.options = options;
+    this.settings = settings;
+    this.tokenizer = tokenizer;
+    this.language = settings.language;
+    this.languages = (options.languagePerSegment ?? false) && settings.language === null;
+  }
+
+  /** Takes a language that was detected; later windows go by it unless each has its own. */
+  settle(language: string | null): void {
+    this.language ??= language;
+    if (!this.languages) this.settings.language ??= language;
+  }
+
+  /** Checks the options. Throws OneheadError INVALID_ARGUMENT. */
+  static async open(model: WhisperModel, options: TranscribeOptions): Promise<Job> {
+    const { generation } = model.checkpoint;
+    checkNumbers(options);
+    const tokenizer = await model.checkpoint.tokenizer();
+    const settings: WindowSettings = {
+      task: checkTask(options.task ?? 'transcribe', generation),
+      timestamps: checkTimestamps(
+        options.timestamps ?? (generation.noTimestampsToken === null ? 'none' : 'segment'),
+        generation,
+      ),
+      language: options.language === undefined ? null : checkLanguage(options.language, generation),
+      maxNewTokens: options.maxNewTokens,
+      decoding: await resolveDecoding(options, model.checkpoint),
+      textOf: (tokens) => tokenizer.decode(tokens),
+    };
+    return new Job(model, options, settings, tokenizer);
+  }
+
+  /** Takes the warnings of the recording that are new, and tells them. */
+  hear({ warnings, incomplete }: AudioSource): void {
+    for (const sentence of warnings) this.warnings.warn(sentence, incomplete ? 'lost' : 'mended');
+    const { sentences } = this.warnings;
+    while (this.#told < sentences.length) {
+      this.options.onWarning?.(sentences[this.#told++], this.warnings.incomplete);
+    }
+  }
+
+  /** Adds up the milliseconds of stages. */
+  spend(stages: Partial<Timings>): void {
+    for (const [stage, milliseconds] of Object.entries(stages)) this.timings[stage as keyof Timings] += milliseconds;
+  }
+
+  /** Tells whoever wants to know of text that grows. `begins` are the windows' first samples. */
+  partial(begins: readonly number[]): ((tokens: number[][]) => void) | undefined {
+    const { onPartial } = this.options;
+    const { sampleRate } = this.model.checkpoint.preprocessor;
+    if (!onPartial) return undefined;
+    return (tokens) => {
+      tokens.forEach((written, window) => {
+        const text = this.tokenizer.decode(written);
+        // A character may be spread over tokens: what is not whole yet is left for the next time.
+        const whole = text.replace(/\ufffd+$/, '');
+        if (whole !== '')
+          onPartial({ start: round(this.toRecording(begins[window] / sampleRate, false)), text: whole });
+      });
+    };
+  }
+
+  /** Segments of a window that begins at sample `begin`, with words where they are wanted: their times are those of what is decoded. */
+  draft(begin: number, segments: readonly WindowSegment[], attempt: Attempt): Draft[] {
+    const { hop, sampleRate } = this.model.checkpoint.preprocessor;
+    const offset = begin / sampleRate;
+    const seek = Math.round((this.toRecording(offset, false) * sampleRate) / hop);
+    let place = 0;
+    const drafts = segments.map(({ start, end, tokens }): Draft => {
+      const top = attempt.top?.slice(place, place + tokens.length);
+      place += tokens.length;
+      return {
+        seek,
+        start: offset + start,
+        end: offset + end,
+        text: this.tokenizer.decode(tokens),
+        tokens,
+        temperature: attempt.temperature,
+        avg_logprob: attempt.averageLogProbability,
+        compression_ratio: attempt.compressionRatio,
+        no_speech_prob: attempt.noSpeechProbability,
+        ...(this.languages && { language: attempt.language ?? undefined }),
+        ...(top && { top_logprobs: top }),
+      };
+    });
+    if (attempt.times) this.#addWords(drafts, offset, attempt, attempt.times);
+    return drafts;
+  }
+
+  #addWords(drafts: Draft[], offset: number, attempt: Attempt, times: readonly number[]): void {
+    const { firstSpecial } = this.tokenizer;
+    const prefix = attempt.tokens.length - attempt.logProbabilities.length + Number(attempt.ended);
+    const tokens = attempt.tokens
+      .slice(
+        0,
+        drafts.reduce((count, draft) => count + draft.tokens.length, 0),
+      )
+      .map((id, i) => ({
+        id,
+        probability: i < prefix ? 1 : Math.exp(attempt.logProbabilities[i - prefix]),
+        start: times[i],
+        end: times[i + 1],
+      }))
+      .filter(({ id }) => id < firstSpecial);
+    const timed = timeWords(tokens, attempt.language ?? this.settings.language, this.tokenizer);
+    const { prependPunctuations = usualPunctuations.prepend, appendPunctuations = usualPunctuations.append } =
+      this.options;
+    mergePunctuations(timed.words, prependPunctuations, appendPunctuations);
+    this.speechEnd = addWords(drafts, timed, firstSpecial, offset, this.speechEnd);
+  }
+
+  /** Segments as they are given out: with the recording's times, numbered, and without those that have no length or no text. */
+  publish(drafts: readonly Draft[]): Segment[] {
+    const times = <T extends { start: number; end: number }>(one: T): T => ({
+      ...one,
+      start: round(this.toRecording(one.start, false)),
+      end: round(this.toRecording(one.end, true)),
+    });
+    return drafts
+      .filter(({ start, end, text }) => start !== end && text.trim() !== '')
+      .map((draft) => ({
+        id: this.#segments++,
+        ...times(draft),
+        ...(draft.words && { words: draft.words.map(times) }),
+      }));
+  }
+}

@@ -1,0 +1,39 @@
+/** The language of a recording, from its first windows. */
+import { integerIn, numberIn } from '../decoding/options.js';
+import type { Job } from './job.js';
+import { likeliestLanguage } from '../checkpoint/languages.js';
+import type { PeakMeter } from './peak.js';
+import type { SampleWindow } from './samples.js';
+
+/**
+ * Detects the language from the first windows, whose probabilities are averaged until one language is sure, and settles the job on it. Null
+ * where there is nothing to detect: the language was given, each window has its own, the model knows one alone, or nothing was heard.
+ */
+export async function detectFirst(
+  job: Job,
+  samples: SampleWindow,
+  meter: PeakMeter,
+): Promise<Map<string, number> | null> {
+  const { model, options, settings } = job;
+  const { generation, preprocessor } = model.checkpoint;
+  if (settings.language !== null || job.languages || !generation.multilingual || generation.languages.size === 0) {
+    return null;
+  }
+  const windows = integerIn('languageDetectionWindows', options.languageDetectionWindows ?? 1, 1, 1000);
+  const sure = numberIn('languageDetectionThreshold', options.languageDetectionThreshold ?? 0.5, 0, 1);
+  const { samples: length, fftSize } = preprocessor;
+  const average = new Map<string, number>();
+  for (let window = 0; window < windows; ++window) {
+    const begin = window * length;
+    await samples.readTo(begin + length + fftSize);
+    if (samples.end <= begin) break;
+    await meter.measure(options.signal);
+    const fill = (into: Float32Array) => samples.fill(into, begin - fftSize / 2);
+    const found = await model.windowLanguage(fill, meter.peak, options.signal);
+    for (const [code, one] of found) average.set(code, ((average.get(code) ?? 0) * window + one) / (window + 1));
+    if (likeliestLanguage(average)[1] > sure) break;
+  }
+  if (average.size === 0) return null;
+  job.settle(likeliestLanguage(average)[0]);
+  return average;
+}

@@ -1,0 +1,32 @@
+/** The loudest sound so far, which features are measured against. */
+import type { WhisperModel } from '../decoding/whisper-model.js';
+import type { SampleWindow } from './samples.js';
+
+export class PeakMeter {
+  readonly #model: WhisperModel;
+  readonly #samples: SampleWindow;
+  readonly #border: number;
+  readonly #length: number;
+  #measured = 0;
+  peak = Number.NEGATIVE_INFINITY;
+
+  constructor(model: WhisperModel, samples: SampleWindow) {
+    const { fftSize, samples: length } = model.checkpoint.preprocessor;
+    this.#model = model;
+    this.#samples = samples;
+    this.#border = fftSize / 2;
+    this.#length = length;
+  }
+
+  /** Measures what was read and not yet measured, in whole windows unless the recording has ended. */
+  async measure(signal?: AbortSignal): Promise<void> {
+    const samples = this.#samples;
+    for (;;) {
+      const whole = this.#measured + this.#length + this.#border <= samples.end;
+      if (!whole && !(samples.ended && this.#measured < samples.end)) return;
+      const begin = this.#measured - this.#border;
+      this.peak = await this.#model.measurePeak((into) => samples.fill(into, begin), this.peak, signal);
+      this.#measured += this.#length;
+    }
+  }
+}

@@ -1,0 +1,133 @@
+/** Long audio, one window after the other: they seek along the recording by the timestamps that the model writes, as openai/whisper does. */
+import { TextContext } from './context.js';
+import { isSkipped } from '../decoding/fallback.js';
+import { type GuardedWindow, guard } from './hallucination.js';
+import { type Draft, type Job, type Outcome, round } from './job.js';
+import { detectFirst } from './language.js';
+import { PeakMeter } from './peak.js';
+import type { SampleWindow } from './samples.js';
+import { splitWindow, type WindowSegment } from './segments.js';
+import type { Segment } from './types.js';
+
+/**
+ * Frames to go forward where words are known: where no timestamp says it better, from the last word on; and past silence beside text that
+ * looks invented, which is taken out of `drafts`. openai/whisper's transcribe, which goes on from the last word in any case: our words come
+ * from the pass that decoded them, and their ends are less exact than the timestamps that the model wrote.
+ */
+function goOn(
+  drafts: Draft[],
+  window: GuardedWindow,
+  { loneEnd, untimed }: { loneEnd: boolean; untimed: boolean },
+  threshold: number | undefined,
+  usual: number,
+  frames: number,
+  framesPerSecond: number,
+): number {
+  const framesTo = (seconds: number) => Math.round((seconds - window.begin) * framesPerSecond);
+  const lastWord = drafts.flatMap(({ words = [] }) => words).at(-1);
+  const end = lastWord?.end ?? drafts.at(-1)?.end;
+  let advance = usual;
+  if (!loneEnd && end !== undefined && end > window.begin && (untimed || threshold !== undefined)) {
+    const silent = threshold !== undefined && window.windowEnd - end <= threshold;
+    advance = silent ? frames : framesTo(end);
+  }
+  if (threshold !== undefined) {
+    const { kept, goOn: place } = guard(drafts, window, threshold);
+    drafts.length = kept;
+    if (place !== null) advance = framesTo(place);
+  }
+  return Math.max(1, Math.min(advance, frames));
+}
+
+/** Yields what each window gave. Timings of reading the audio include waiting for a stream. */
+export async function* sequential(job: Job, samples: SampleWindow, lookAheadSeconds: number): AsyncGenerator<Outcome> {
+  const { model, options, settings } = job;
+  const { config, generation, preprocessor } = model.checkpoint;
+  const { sampleRate, hop, fftSize, frames: windowFrames, samples: windowSamples } = preprocessor;
+  const { signal, partialInterval } = options;
+  const context = new TextContext(options, job.tokenizer, config.targetPositions, config.vocabulary);
+  const meter = new PeakMeter(model, samples);
+
+  /** Decodes the window from `begin` on, as far as it was heard. */
+  const decode = async (begin: number, request: ReturnType<TextContext['next']>, provisional: boolean) => {
+    const measuring = performance.now();
+    await meter.measure(signal);
+    job.spend({ features: performance.now() - measuring });
+    const fill = (into: Float32Array) => samples.fill(into, begin - fftSize / 2);
+    const { decoding } = settings;
+    const chosen = provisional
+      ? { ...settings, decoding: { ...decoding, beamSize: 1, temperatures: [0], words: false } }
+      : settings;
+    const call = { signal, onTokens: job.partial([begin]) };
+    const frames = Math.min(windowFrames, Math.floor((samples.end - begin) / hop));
+    const requests = [{ ...request, seed: begin / hop, frames: Math.floor(frames / 2) }];
+    const { generations, timings } = await model.transcribeWindows(fill, [meter.peak], requests, chosen, call);
+    job.spend(timings);
+    return generations[0];
+  };
+
+  if ((options.languageDetectionWindows ?? 1) > 1) await detectFirst(job, samples, meter);
+  for (let seek = 0; ; ) {
+    signal?.throwIfAborted();
+    const begin = seek * hop;
+    const request = context.next();
+    if (options.onPartial && partialInterval) {
+      const step = Math.max(hop, Math.round(partialInterval * sampleRate));
+      for (let heard = step; heard < windowSamples && !samples.ended; heard += step) {
+        if (samples.end >= begin + heard) continue;
+        await samples.readTo(begin + heard);
+        if (!samples.ended) await decode(begin, request, true);
+      }
+    }
+    const reading = performance.now();
+    await samples.readTo(begin + Math.max(lookAheadSeconds * sampleRate, windowSamples + fftSize));
+    job.spend({ audio: performance.now() - reading });
+    const frames = Math.min(windowFrames, Math.floor((samples.end - begin) / hop));
+    // The reference counts whole frames too, but a recording shorter than one frame still gets its window.
+    if (samples.end === 0 || (frames < 1 && seek > 0)) return;
+
+    const attempt = await decode(begin, request, false);
+    job.settle(attempt.language);
+    let segments: Segment[] = [];
+    let advance = Math.max(1, frames);
+    if (!isSkipped(attempt, settings.decoding)) {
+      const whole: WindowSegment = { start: 0, end: (frames * hop) / sampleRate, tokens: attempt.tokens };
+      const split =
+        settings.timestamps === 'segment'
+          ? splitWindow(attempt.tokens, Math.max(1, frames), generation)
+          : { segments: [whole], advance, loneEnd: false };
+      const lastEnd = job.speechEnd;
+      const drafts = job.draft(begin, split.segments, attempt);
+      advance = split.advance;
+      if (settings.decoding.words) {
+        const window = {
+          begin: begin / sampleRate,
+          duration: (frames * hop) / sampleRate,
+          windowEnd: (begin + windowSamples) / sampleRate,
+          audioEnd: samples.ended ? samples.end / sampleRate : Number.POSITIVE_INFINITY,
+          lastEnd,
+        };
+        advance = goOn(
+          drafts,
+          window,
+          { loneEnd: split.loneEnd, untimed: settings.timestamps === 'none' },
+          options.hallucinationSilenceThreshold,
+          advance,
+          frames,
+          sampleRate / hop,
+        );
+        job.speechEnd = drafts.at(-1)?.end ?? lastEnd;
+      }
+      segments = job.publish(drafts);
+      context.add(
+        segments.flatMap(({ tokens }) => tokens),
+        attempt.temperature,
+      );
+    }
+    seek += advance;
+    samples.drop(seek * hop - fftSize);
+    const done = Math.min(seek * hop, samples.end) / sampleRate;
+    yield { segments, processed: round(job.toRecording(done, true)) };
+    if (samples.ended && seek * hop + hop > samples.end) return;
+  }
+}

@@ -1,0 +1,133 @@
+/** A whole recording to segments: what is heard, in which order it is decoded, and when it is given up. */
+import type { AudioSource } from '../../audio/index.js';
+import { OneheadError } from '../../errors.js';
+import { SpeechSource } from '../../vad/speech.js';
+import { readAhead } from './ahead.js';
+import { batched } from './batched.js';
+import { Job, type Outcome, round, type Timings } from './job.js';
+import { detectFirst } from './language.js';
+import { likeliestLanguage } from '../checkpoint/languages.js';
+import type { WhisperModel } from '../decoding/whisper-model.js';
+import { PeakMeter } from './peak.js';
+import { SampleWindow } from './samples.js';
+import { sequential } from './sequential.js';
+import type { DetectedLanguage, Segment, TranscribeOptions, Transcription } from './types.js';
+
+/**
+ * Seconds that are read ahead of the window, to know the loudest sound that features are measured against: the reference knows the
+ * whole recording. Ten minutes are 38 MB; a longer recording is measured against what was heard up to ten minutes ahead.
+ */
+const lookAheadSeconds = 600;
+/** Seconds of audio that are decoded while the device works. */
+const readAheadSeconds = 60;
+
+/** The signal of a transcription that has a time limit; `end` forgets the timer. */
+export function limited({ signal, timeout }: TranscribeOptions): { signal?: AbortSignal; end: () => void } {
+  if (timeout === undefined) return { signal, end: () => {} };
+  if (!(Number.isFinite(timeout) && timeout > 0)) {
+    throw new OneheadError('INVALID_ARGUMENT', `Expected timeout to be milliseconds above 0 but received ${timeout}.`, {
+      argument: 'timeout',
+    });
+  }
+  const controller = new AbortController();
+  const late = () =>
+    controller.abort(
+      new OneheadError(
+        'TIMED_OUT',
+        `The transcription took longer than ${timeout} ms; allow more time or use a smaller model.`,
+      ),
+    );
+  const timer = setTimeout(late, Math.min(timeout, 2 ** 31 - 1));
+  return {
+    signal: signal ? AbortSignal.any([signal, controller.signal]) : controller.signal,
+    end: () => clearTimeout(timer),
+  };
+}
+
+const nothingHeard = () =>
+  new OneheadError('AUDIO_INVALID', 'The audio contains no samples; give a recording with sound in it.');
+
+/** Outcomes in order. `live`: nothing is waited for that is not needed, since the audio may come as it is spoken. */
+export async function* outcomes(job: Job, source: AudioSource, live: boolean): AsyncGenerator<Outcome> {
+  const { model, options } = job;
+  const { sampleRate } = model.checkpoint.preprocessor;
+  const inBatches = options.batched ?? model.batch > 1;
+  const wanted = options.vad ?? inBatches;
+  const vad = wanted === true ? {} : wanted || null;
+  const speech = vad ? await SpeechSource.open(source, sampleRate, vad, inBatches) : null;
+  if (speech) job.toRecording = (seconds, isEnd) => speech.toRecording(seconds, isEnd);
+  const chunks = readAhead((speech ?? source).chunks(), readAheadSeconds * sampleRate, ({ length }) => length);
+  try {
+    const samples = new SampleWindow(chunks);
+    const windows = inBatches ? batched(job, samples, speech) : sequential(job, samples, live ? 0 : lookAheadSeconds);
+    for await (const outcome of windows) {
+      job.duration = round((speech ? speech.heard : samples.end) / sampleRate);
+      job.hear(source);
+      yield outcome;
+    }
+    job.hear(source);
+    if (samples.end === 0 && !speech?.heard) {
+      throw nothingHeard();
+    }
+    job.duration = round((speech ? speech.heard : samples.end) / sampleRate);
+  } finally {
+    // The source first: a reading that waits for more ends with it.
+    await source.close();
+    await chunks.return(undefined).catch(() => {});
+    await speech?.release();
+  }
+}
+
+/** OpenAI's verbose_json of a recording. */
+export async function transcribe(
+  model: WhisperModel,
+  source: AudioSource,
+  options: TranscribeOptions = {},
+): Promise<Transcription & { timings: Timings }> {
+  const job = await Job.open(model, options);
+  const segments: Segment[] = [];
+  for await (const { segments: added, processed } of outcomes(job, source, false)) {
+    segments.push(...added);
+    options.onProgress?.({ processed, total: source.duration, segments: added });
+  }
+  return {
+    task: job.settings.task,
+    language: job.language ?? 'en',
+    duration: job.duration,
+    text: segments.map(({ text }) => text).join(''),
+    segments,
+    warnings: [...job.warnings.sentences],
+    incomplete: job.warnings.incomplete,
+    timings: job.timings,
+  };
+}
+
+/** The language of a recording's beginning. */
+export async function detectLanguage(
+  model: WhisperModel,
+  source: AudioSource,
+  options: TranscribeOptions = {},
+): Promise<DetectedLanguage> {
+  if (!model.checkpoint.generation.multilingual) {
+    throw new OneheadError('NOT_SUPPORTED', 'This model writes English only and cannot detect languages.');
+  }
+  const job = await Job.open(model, { languageDetectionWindows: 5, ...options, language: undefined });
+  const samples = new SampleWindow(source.chunks());
+  const probabilities = await detectFirst(job, samples, new PeakMeter(model, samples));
+  if (!probabilities) throw nothingHeard();
+  const [language, probability] = likeliestLanguage(probabilities);
+  return { language, probability, probabilities: Object.fromEntries(probabilities) };
+}
+
+/** The segments of a recording as they are ready. */
+export async function* stream(
+  model: WhisperModel,
+  source: AudioSource,
+  options: TranscribeOptions = {},
+): AsyncGenerator<Segment> {
+  const job = await Job.open(model, options);
+  for await (const { segments, processed } of outcomes(job, source, true)) {
+    options.onProgress?.({ processed, total: source.duration, segments });
+    yield* segments;
+  }
+}

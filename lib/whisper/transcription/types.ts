@@ -1,0 +1,153 @@
+/** The public shapes of a transcription: OpenAI's verbose_json. */
+import type { AttentionAlgorithm } from '../../device/operations.js';
+import type { VadOptions } from '../../vad/detector.js';
+import type { DecodingOptions } from '../decoding/options.js';
+import type { RankedTokens } from '../model/slots.js';
+
+/** A word, with the blank before it, and its times in seconds from the start of the audio. */
+export interface Word {
+  word: string;
+  start: number;
+  end: number;
+  /** Mean probability of its tokens. */
+  probability: number;
+}
+
+/** A stretch of speech with its times, in seconds from the start of the audio. */
+export interface Segment {
+  id: number;
+  /** Where the window that gave this segment begins, in frames of 10 ms. */
+  seek: number;
+  start: number;
+  end: number;
+  text: string;
+  tokens: number[];
+  temperature: number;
+  avg_logprob: number;
+  compression_ratio: number;
+  no_speech_prob: number;
+  /** Where it was found for each window. */
+  language?: string;
+  /** Where times of words were asked for. */
+  words?: Word[];
+  /** The likeliest tokens at each of `tokens`' places, where they were asked for. */
+  top_logprobs?: RankedTokens[];
+}
+
+/** What `Whisper.transcribe` gives. */
+export interface Transcription {
+  task: 'transcribe' | 'translate';
+  language: string;
+  /** Length of the audio in seconds. */
+  duration: number;
+  text: string;
+  segments: Segment[];
+  /** Sentences on what was wrong with the recording, or was left out; none for most. */
+  warnings: string[];
+  /** True when a part of the recording could not be read, so that its words are missing; `warnings` say where. */
+  incomplete: boolean;
+}
+
+/** Reported after each window. Seconds of audio; `total` is null while a stream's length is not known. */
+export interface TranscribeProgress {
+  processed: number;
+  total: number | null;
+  segments: Segment[];
+}
+
+export type Task = 'transcribe' | 'translate';
+export type TimestampMode = 'none' | 'segment';
+export type DataType = 'float32' | 'float16' | 'bfloat16';
+
+/** How attention is computed, for measurements; what is left out is chosen for the shape. */
+export interface AttentionChoice {
+  encoder?: AttentionAlgorithm;
+  /** The decoder's self-attention. */
+  self?: AttentionAlgorithm;
+  cross?: AttentionAlgorithm;
+  /** Where a decode step has the audio's keys and values from: the cache, a copy of it made in each step, or projected anew in each. */
+  crossKeyValues?: 'cached' | 'copied' | 'recomputed';
+}
+
+export interface LoadOptions {
+  /** 'cpu', 'cuda', 'cuda:N', or 'auto' (the default): a GPU that can be used, else the CPU. */
+  device?: string;
+  /** The storage type of weights and caches; by default the fastest that the device multiplies natively. */
+  dtype?: DataType | 'auto';
+  /** CPU threads; by default the number of physical cores available. */
+  threads?: number;
+  /** Windows that are worked on at once, 1 by default: what long recordings gain from, and what memory grows with. */
+  batch?: number;
+  /**
+   * [layer, head] of the cross-attention heads that words are timed by, for a fine-tuned checkpoint that does not name them; otherwise those of
+   * generation_config.json, or all heads of the later half of the layers.
+   */
+  alignmentHeads?: readonly (readonly [number, number])[];
+  /** Called while a hub model downloads. Bytes. */
+  onDownload?: (progress: { file: string; loaded: number; total: number | null }) => void;
+  signal?: AbortSignal;
+}
+
+export interface TranscribeOptions extends DecodingOptions {
+  /** A language code ('en') or name ('english'); detected when absent. */
+  language?: string;
+  /** Windows at the beginning that the language is detected from, fewer where one is sure; 1 by default. */
+  languageDetectionWindows?: number;
+  /** A language of this probability is sure; 0.5 by default. */
+  languageDetectionThreshold?: number;
+  /** True: each window's language is detected, and told with its segments. */
+  languagePerSegment?: boolean;
+  task?: Task;
+  timestamps?: TimestampMode;
+  /** Text (or token ids) that stands before the first window: names and a style to go by. */
+  prompt?: string | readonly number[];
+  /** True: the prompt stands before every window, not before the first alone. */
+  carryPrompt?: boolean;
+  /** Text (or token ids) that the first window begins with. */
+  prefix?: string | readonly number[];
+  /** Marks that are joined to the word after them, and to the one before; openai/whisper's unless given. */
+  prependPunctuations?: string;
+  appendPunctuations?: string;
+  /** Seconds: with words, silence longer than this is skipped where the text beside it looks invented. */
+  hallucinationSilenceThreshold?: number;
+  /** Words to expect, put before every window. */
+  hotwords?: string;
+  /** True: each window is told the text before it, which keeps names alike and lets errors spread. False by default. */
+  conditionOnPreviousText?: boolean;
+  /** Text found at a higher temperature than this is not told to the next window; 0.5 by default. */
+  promptResetTemperature?: number;
+  /** Upper limit of new tokens in each window. */
+  maxNewTokens?: number;
+  /** True, or how: silence is found and left out before anything is decoded. */
+  vad?: boolean | VadOptions;
+  /**
+   * True: windows are cut at silences and as many decoded at once as the model was loaded for (`batch`), which is what happens where that is
+   * more than one. False: one after the other, each seeking on the timestamps of the one before.
+   */
+  batched?: boolean;
+  onProgress?: (progress: TranscribeProgress) => void;
+  /** Each of `warnings` as it is found; `incomplete` is true as soon as a part of the recording was lost. */
+  onWarning?: (warning: string, incomplete: boolean) => void;
+  /** The text of the windows under way, as it grows. */
+  onPartial?: (partial: PartialText) => void;
+  /** Seconds: a window that is still being heard is decoded provisionally for `onPartial` whenever that much was added. */
+  partialInterval?: number;
+  signal?: AbortSignal;
+  /** Milliseconds, after which the transcription is rejected with code TIMED_OUT. */
+  timeout?: number;
+}
+
+/** What `Whisper.detectLanguage` gives. */
+export interface DetectedLanguage {
+  language: string;
+  probability: number;
+  /** Of every language that the model knows, by its code. */
+  probabilities: Record<string, number>;
+}
+
+/** What is known so far of a window; it may change. */
+export interface PartialText {
+  /** Seconds from the start of the audio. */
+  start: number;
+  text: string;
+}

@@ -1,0 +1,178 @@
+/** Tokens joined to words with times, as openai/whisper's timing.py and tokenizer.py do it. */
+import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
+import type { Segment, Word } from './types.js';
+
+/** Written without spaces: their words are what decodes to whole characters. */
+const spaceless = new Set(['zh', 'ja', 'th', 'lo', 'my', 'yue']);
+const punctuation = '!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}~';
+const sentenceEnds = '.。!！?？';
+const replacement = '\ufffd';
+
+/** openai/whisper's. */
+export const usualPunctuations = { prepend: '"\'“¿([{-', append: '"\'.。,，!！?？:：”)]}、' };
+
+export interface TokenWord {
+  text: string;
+  tokens: number[];
+}
+
+/** Cuts wherever the tokens so far are whole characters. */
+function splitCharacters(tokens: readonly number[], decode: (tokens: readonly number[]) => string): TokenWord[] {
+  const whole = decode(tokens);
+  const words: TokenWord[] = [];
+  let pending: number[] = [];
+  let place = 0;
+  for (const token of tokens) {
+    pending.push(token);
+    const text = decode(pending);
+    const broken = text.indexOf(replacement);
+    // A replacement character that the whole text has there too is really in it.
+    if (broken >= 0 && whole[place + broken] !== replacement) continue;
+    words.push({ text, tokens: pending });
+    place += text.length;
+    pending = [];
+  }
+  if (pending.length > 0) words.push({ text: decode(pending), tokens: pending });
+  return words;
+}
+
+/** Text tokens as words, a blank before each belonging to it; marks of punctuation are words of their own. */
+export function splitWords(
+  tokens: readonly number[],
+  language: string | null,
+  tokenizer: Pick<WhisperTokenizer, 'decode'>,
+): TokenWord[] {
+  const parts = splitCharacters(tokens, (some) => tokenizer.decode(some));
+  if (language !== null && spaceless.has(language)) return parts;
+  const words: TokenWord[] = [];
+  for (const { text, tokens: own } of parts) {
+    const last = words.at(-1);
+    if (!last || text.startsWith(' ') || punctuation.includes(text.trim())) words.push({ text, tokens: [...own] });
+    else {
+      last.text += text;
+      last.tokens.push(...own);
+    }
+  }
+  return words;
+}
+
+/** A word before its segment is known. */
+export interface TimedWord extends Word {
+  tokens: number[];
+}
+
+/** Joins marks to their neighbours; what was joined stays as an empty word. */
+export function mergePunctuations(words: readonly TimedWord[], prepend: string, append: string): void {
+  const join = (to: TimedWord, from: TimedWord, before: boolean) => {
+    to.word = before ? from.word + to.word : to.word + from.word;
+    to.tokens = before ? [...from.tokens, ...to.tokens] : [...to.tokens, ...from.tokens];
+    from.word = '';
+    from.tokens = [];
+  };
+  let following = words.length - 1;
+  for (let i = words.length - 2; i >= 0; --i) {
+    const { word } = words[i];
+    if (word.startsWith(' ') && prepend.includes(word.trim())) join(words[following], words[i], true);
+    else following = i;
+  }
+  let previous = 0;
+  for (let i = 1; i < words.length; ++i) {
+    const { word } = words[i];
+    if (!words[previous].word.endsWith(' ') && append.includes(word)) join(words[previous], words[i], false);
+    else previous = i;
+  }
+}
+
+/** A token of a window's segments: its probability, and the second at which it begins. */
+export interface TimedToken {
+  id: number;
+  probability: number;
+  start: number;
+  end: number;
+}
+
+/** Words of a window's text, in seconds of the window; long ones beside the ends of sentences are cut. */
+export function timeWords(
+  tokens: readonly TimedToken[],
+  language: string | null,
+  tokenizer: Pick<WhisperTokenizer, 'decode'>,
+): { words: TimedWord[]; median: number; longest: number } {
+  let place = 0;
+  const words = splitWords(
+    tokens.map(({ id }) => id),
+    language,
+    tokenizer,
+  ).map(({ text, tokens: own }): TimedWord => {
+    const parts = tokens.slice(place, place + own.length);
+    place += own.length;
+    return {
+      word: text,
+      tokens: own,
+      start: parts[0].start,
+      end: parts[parts.length - 1].end,
+      probability: parts.reduce((sum, { probability }) => sum + probability, 0) / parts.length,
+    };
+  });
+  const durations = words
+    .map(({ start, end }) => end - start)
+    .filter((duration) => duration !== 0)
+    .sort((a, b) => a - b);
+  const middle = durations.length / 2;
+  const between = (durations[Math.ceil(middle) - 1] + durations[Math.floor(middle)]) / 2;
+  const median = durations.length === 0 ? 0 : Math.min(0.7, between);
+  const longest = 2 * median;
+  for (let i = 1; i < words.length && durations.length > 0; ++i) {
+    const word = words[i];
+    if (word.end - word.start <= longest) continue;
+    if (sentenceEnds.includes(word.word)) word.end = word.start + longest;
+    else if (sentenceEnds.includes(words[i - 1].word)) word.start = word.end - longest;
+  }
+  return { words, median, longest };
+}
+
+/** Hundredths of a second. */
+const rounded = (seconds: number): number => Math.round(seconds * 100) / 100;
+
+/**
+ * Gives each segment its words, in seconds from the start of the audio (the window begins at `offset`), and lets segments begin and end with
+ * them unless a word is much too long. `lastEnd` is where speech ended before; where it ends now is given back.
+ */
+export function addWords(
+  segments: readonly Pick<Segment, 'start' | 'end' | 'tokens' | 'words'>[],
+  { words, median, longest }: ReturnType<typeof timeWords>,
+  firstSpecial: number,
+  offset: number,
+  lastEnd: number,
+): number {
+  let index = 0;
+  let last = lastEnd;
+  for (const segment of segments) {
+    const count = segment.tokens.filter((id) => id < firstSpecial).length;
+    const own: Word[] = [];
+    for (let saved = 0; index < words.length && saved < count; ++index) {
+      const { word, start, end, probability, tokens } = words[index];
+      if (word !== '') own.push({ word, start: rounded(offset + start), end: rounded(offset + end), probability });
+      saved += tokens.length;
+    }
+    segment.words = own;
+    if (own.length === 0) continue;
+    const [first, second] = own;
+    const final = own[own.length - 1];
+    const tooLong = first.end - first.start > longest || (second && second.end - first.start > 2 * longest);
+    if (first.end - last > 4 * median && tooLong) {
+      if (second && second.end - second.start > longest) {
+        first.end = second.start = Math.max(second.end / 2, second.end - longest);
+      }
+      first.start = Math.max(0, first.end - longest);
+    }
+    // The segment's own times are better where the word beside them is too long.
+    if (segment.start < first.end && segment.start - 0.5 > first.start) {
+      first.start = Math.max(0, Math.min(first.end - median, segment.start));
+    } else segment.start = first.start;
+    if (segment.end > final.start && segment.end + 0.5 < final.end) {
+      final.end = Math.max(final.start + median, segment.end);
+    } else segment.end = final.end;
+    last = segment.end;
+  }
+  return last;
+}
