@@ -1,7 +1,8 @@
 /** Every kernel of a decode step at large-v3-turbo's shapes, each replayed alone over enough copies of what it reads that no cache helps. */
 import { Device } from '../lib/device/device.js';
-import type { FloatingType, Norm, Operations } from '../lib/device/operations.js';
+import type { Norm, Operations } from '../lib/device/operations.js';
 import type { Tensor } from '../lib/device/tensor.js';
+import type { FloatingType } from '../lib/element-types.js';
 
 export interface KernelTime {
   kernel: string;

@@ -1,7 +1,7 @@
 /** Random Whisper checkpoints of true shapes, so that speed can be measured where no real weights can be had. */
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { whisperConfigJson } from '../lib/profiler/shapes.js';
+import { whisperConfigJson } from '../lib/profiler/measuring/shapes.js';
 import { parseConfig } from '../lib/whisper/checkpoint/config.js';
 import { checkpointTensors } from '../lib/whisper/checkpoint/weights.js';
 

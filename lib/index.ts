@@ -11,7 +11,7 @@ export {
 export type { AudioInput } from './audio/index.js';
 export type { Samples } from './audio/samples.js';
 export { Device, type DeviceOptions, MappedFile, type Part, type RecordOptions } from './device/device.js';
-export type { ElementType, Information, TensorData } from './device/native.js';
+export type { Information, TensorData } from './device/native.js';
 export type {
   Activation,
   AttentionAlgorithm,
@@ -20,7 +20,6 @@ export type {
   BeamState,
   ConvolutionOptions,
   DecodingState,
-  FloatingType,
   LinearOptions,
   NextTokenRules,
   Norm,
@@ -30,6 +29,7 @@ export type {
 } from './device/operations.js';
 export type { OperationTime, Program, RunOptions } from './device/program.js';
 export { Tensor } from './device/tensor.js';
+export type { ElementType, FloatingType } from './element-types.js';
 export { type ErrorCode, type ErrorDetails, errorCodes, OneheadError } from './errors.js';
 export { countErrors, type ErrorCounts, errorRate, type TextErrors, textErrors } from './evaluate/errors.js';
 export { normalizeBasic, normalizeEnglish } from './evaluate/normalize.js';
@@ -37,25 +37,23 @@ export { type Format, type FormatName, type FormatOptions, formats } from './for
 export type { VadOptions } from './vad/detector.js';
 export type { Checkpoint } from './whisper/checkpoint/checkpoint.js';
 export type { GenerationConfig, PreprocessorConfig, StackConfig, WhisperConfig } from './whisper/checkpoint/config.js';
-export type { DecodingOptions } from './whisper/decoding/options.js';
-export type { Timings } from './whisper/transcription/job.js';
-export { type GenerateOptions, type Generation, WhisperModel } from './whisper/decoding/whisper-model.js';
 export type { TensorEntry, TensorIndex } from './whisper/checkpoint/safetensors.js';
-export type { RankedTokens } from './whisper/model/slots.js';
-export type { SymbolClass } from './whisper/decoding/suppression.js';
 export type { WhisperTokenizer } from './whisper/checkpoint/tokenizer.js';
+export type { DecodingOptions } from './whisper/decoding/options.js';
+export type { Task, TimestampMode } from './whisper/decoding/prompt.js';
+export type { SymbolClass } from './whisper/decoding/suppression.js';
+export { type GenerateOptions, type Generation, WhisperModel } from './whisper/decoding/whisper-model.js';
+export type { Attempt } from './whisper/decoding/windows.js';
+export type { RankedTokens } from './whisper/model/slots.js';
+export type { DataType, LoadOptions } from './whisper/model/types.js';
+export type { Timings } from './whisper/transcription/job.js';
 export type {
-  DataType,
   DetectedLanguage,
-  LoadOptions,
   PartialText,
   Segment,
-  Task,
-  TimestampMode,
   TranscribeOptions,
   TranscribeProgress,
   Transcription,
   Word,
 } from './whisper/transcription/types.js';
 export { Whisper } from './whisper/whisper.js';
-export type { Attempt } from './whisper/decoding/windows.js';

@@ -1,5 +1,5 @@
 /** From what attention was asked for to the algorithm that computes it, or to the reasons why none does. */
-import type { ElementType } from '../device/native.js';
+import type { ElementType } from '../element-types.js';
 import { OneheadError } from '../errors.js';
 import {
   type AttentionCase,

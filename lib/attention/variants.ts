@@ -1,5 +1,5 @@
 /** The attention algorithms: what each is, what it costs, and which shapes it does not take, with the reasons. */
-import type { ElementType } from '../device/native.js';
+import type { ElementType } from '../element-types.js';
 
 export type AttentionVariantName = 'multi-head' | 'multi-query' | 'multi-query-1' | 'memory-efficient' | 'split-kv';
 

@@ -1,6 +1,11 @@
 /** `onehead convert`: a checkpoint with other key/value heads. */
 import { parseArgs } from 'node:util';
-import { type ConvertiblePart, convertCheckpoint, convertibleParts, poolingMethods } from '../whisper/checkpoint/convert.js';
+import {
+  type ConvertiblePart,
+  convertCheckpoint,
+  convertibleParts,
+  poolingMethods,
+} from '../whisper/checkpoint/convert.js';
 import { resolveModel } from '../whisper/checkpoint/hub.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
 

@@ -1,6 +1,7 @@
 /** The options of commands that load a model and transcribe with it. */
 import { languageCode } from '../whisper/checkpoint/languages.js';
-import type { LoadOptions, TranscribeOptions } from '../whisper/transcription/types.js';
+import type { LoadOptions } from '../whisper/model/types.js';
+import type { TranscribeOptions } from '../whisper/transcription/types.js';
 import { decodingFlags, decodingOptions, numeric } from './decoding-flags.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
 

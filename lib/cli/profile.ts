@@ -5,12 +5,12 @@ import { parseArgs } from 'node:util';
 import { OneheadError } from '../errors.js';
 import { compare, comparisonTable, differences } from '../profiler/compare.js';
 import { type ExperimentName, experimentNames, experiments } from '../profiler/experiments/index.js';
+import { type ExperimentResult, readResults, toCsv, writeResults } from '../profiler/measuring/result.js';
+import { TraceFile } from '../profiler/measuring/trace.js';
 import { describeRun, toText } from '../profiler/report/figures.js';
 import { ensureRenderer } from '../profiler/report/render.js';
-import { writeReport } from '../profiler/report/write.js';
-import { type ExperimentResult, readResults, toCsv, writeResults } from '../profiler/result.js';
 import { type ProfileOptions, profile, resolveSettings } from '../profiler/run.js';
-import { TraceFile } from '../profiler/trace.js';
+import { writeReport } from '../profiler/write-report.js';
 import { progressBar } from './progress.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
 

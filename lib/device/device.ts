@@ -1,6 +1,6 @@
+import type { ElementType } from '../element-types.js';
 import { OneheadError } from '../errors.js';
 import {
-  type ElementType,
   type Information,
   type NativeAddon,
   type NativeDevice,

@@ -1,10 +1,10 @@
 /** The addon's exports, as native/addon defines them. Everything public wraps these. */
+import type { ElementType } from '../element-types.js';
 import { OneheadError } from '../errors.js';
 import { loadAddon, loadEmulatedAddon } from './addon.js';
 
 /** Elements as JavaScript holds them; floating elements are read as float32. */
 export type TensorData = Float32Array | Int32Array | Uint8Array | Uint16Array;
-export type ElementType = 'float32' | 'float16' | 'bfloat16' | 'int32' | 'uint8';
 
 export interface NativeTensor {
   readonly dtype: ElementType;

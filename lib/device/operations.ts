@@ -1,9 +1,9 @@
 import { dispatch } from '../attention/dispatch.js';
 import type { AttentionVariantName } from '../attention/variants.js';
+import type { FloatingType } from '../element-types.js';
 import type { NativeRecorder, NativeTensor } from './native.js';
 import { Tensor } from './tensor.js';
 
-export type FloatingType = 'float32' | 'float16' | 'bfloat16';
 export type Activation = 'none' | 'gelu';
 /** How attention is computed; `attentionVariants` says what each is, and `chooseAttentionAlgorithm` which one 'auto' takes. */
 export type AttentionAlgorithm = 'auto' | AttentionVariantName;

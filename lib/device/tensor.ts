@@ -1,4 +1,5 @@
-import type { ElementType, NativeTensor, TensorData } from './native.js';
+import type { ElementType } from '../element-types.js';
+import type { NativeTensor, TensorData } from './native.js';
 
 /**
  * Typed, shaped memory of a device, or a place in a program while it is recorded. Rows are contiguous, the last dimension fastest.

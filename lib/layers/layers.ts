@@ -1,7 +1,8 @@
 /** Whisper's layers, recorded: each takes the residual stream x (float32) and gives it back with its own part added. */
-import type { AttentionAlgorithm, AttentionScores, FloatingType, Operations } from '../device/operations.js';
+import type { AttentionAlgorithm, AttentionScores, Operations } from '../device/operations.js';
 import type { Tensor } from '../device/tensor.js';
-import type { CrossAttentionParameters, FeedForwardParameters, SelfAttentionParameters } from '../whisper/model/parameters.js';
+import type { FloatingType } from '../element-types.js';
+import type { CrossAttentionParameters, FeedForwardParameters, SelfAttentionParameters } from './parameters.js';
 
 export interface AttentionShape {
   heads: number;

@@ -1,7 +1,8 @@
 /** Which rows of two results differ by more than their noise. */
+
+import { caseKey, type ExperimentResult } from './measuring/result.js';
+import type { Statistics } from './measuring/statistics.js';
 import { digits, duration, type Table } from './report/figures.js';
-import { caseKey, type ExperimentResult } from './result.js';
-import type { Statistics } from './statistics.js';
 
 export interface Comparison {
   experiment: string;

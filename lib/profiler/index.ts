@@ -3,15 +3,16 @@
  * what theory says.
  * @module profiler
  */
-export { type AttentionCall, type AttentionMeasurement, attention } from './attention.js';
+
 export { type CompareResult, type Comparison, compare } from './compare.js';
-export type { CommonSettings, OwnSettings } from './experiment.js';
+export type { CommonSettings, OwnSettings } from './experiments/experiment.js';
 export { type ExperimentName, experimentNames } from './experiments/index.js';
 export * as ioModel from './io-model/index.js';
-export type { Machine } from './machine.js';
-export { writeReport } from './report/write.js';
-export { type ExperimentResult, type ProfileRow, readResults, toCsv, writeResults } from './result.js';
+export { type AttentionCall, type AttentionMeasurement, attention } from './measuring/attention.js';
+export type { Machine } from './measuring/machine.js';
+export { type ExperimentResult, type ProfileRow, readResults, toCsv, writeResults } from './measuring/result.js';
+export { whisperConfig, whisperSizes, withKeyValueHeads } from './measuring/shapes.js';
+export { type Statistics, statistics } from './measuring/statistics.js';
+export { type TraceEvent, TraceFile } from './measuring/trace.js';
 export { type ProfileOptions, profile } from './run.js';
-export { whisperConfig, whisperSizes, withKeyValueHeads } from './shapes.js';
-export { type Statistics, statistics } from './statistics.js';
-export { type TraceEvent, TraceFile } from './trace.js';
+export { writeReport } from './write-report.js';

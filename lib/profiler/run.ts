@@ -7,13 +7,13 @@ import { readCheckpoint } from '../whisper/checkpoint/checkpoint.js';
 import type { WhisperConfig } from '../whisper/checkpoint/config.js';
 import { resolveModel } from '../whisper/checkpoint/hub.js';
 import { WhisperModel } from '../whisper/decoding/whisper-model.js';
-import type { CommonSettings, Context, OwnSettings } from './experiment.js';
+import type { CommonSettings, Context, OwnSettings } from './experiments/experiment.js';
 import { type ExperimentName, experiments } from './experiments/index.js';
-import { describeMachine, type Machine } from './machine.js';
-import { interleave } from './measure.js';
-import { randomModel } from './random-weights.js';
-import type { ExperimentResult } from './result.js';
-import { whisperConfig } from './shapes.js';
+import { describeMachine, type Machine } from './measuring/machine.js';
+import { interleave } from './measuring/measure.js';
+import { randomModel } from './measuring/random-weights.js';
+import type { ExperimentResult } from './measuring/result.js';
+import { whisperConfig } from './measuring/shapes.js';
 
 export interface ProfileOptions extends Partial<CommonSettings>, Partial<OwnSettings> {
   /** Settings that finish within a minute on a laptop's CPU; single ones given beside it still hold. */

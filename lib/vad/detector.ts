@@ -1,13 +1,7 @@
 /** Who tells speech from the rest, a frame at a time. */
-import { OneheadError } from '../errors.js';
 
-export interface VoiceDetector {
-  /** Samples of a frame, at 16 kHz. */
-  readonly frame: number;
-  /** How probable speech is in the next frame, 0 to 1. Frames are given in order. */
-  probability(frame: Float32Array): number | Promise<number>;
-  close(): void | Promise<void>;
-}
+import { OneheadError } from '../errors.js';
+import type { VoiceDetector } from './voice-detector.js';
 
 export interface VadOptions {
   /** 'webrtc' (the default) needs nothing; 'silero' needs the package onnxruntime-node and a `model`. */

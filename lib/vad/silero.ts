@@ -1,7 +1,7 @@
 /** Silero's voice activity detector on ONNX Runtime, both of which the user installs. */
 import { existsSync } from 'node:fs';
 import { OneheadError } from '../errors.js';
-import type { VoiceDetector } from './detector.js';
+import type { VoiceDetector } from './voice-detector.js';
 
 /** What is used of onnxruntime-node. */
 interface Tensor {

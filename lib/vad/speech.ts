@@ -1,8 +1,9 @@
 /** Audio with its silences taken out, and the way back to the times that it had. */
 import type { AudioSource } from '../audio/index.js';
+import { numberIn } from '../checks.js';
 import { OneheadError } from '../errors.js';
-import { numberIn } from '../whisper/decoding/options.js';
-import { openDetector, type VadOptions, type VoiceDetector } from './detector.js';
+import { openDetector, type VadOptions } from './detector.js';
+import type { VoiceDetector } from './voice-detector.js';
 
 /** Speech from sample `begin` of the recording; `at` is its place among all speech. */
 export interface Piece {

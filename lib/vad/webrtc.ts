@@ -2,7 +2,7 @@
 /** WebRTC's voice activity detector, compiled to WebAssembly. */
 import fvad from '@echogarden/fvad-wasm';
 import { OneheadError } from '../errors.js';
-import type { VoiceDetector } from './detector.js';
+import type { VoiceDetector } from './voice-detector.js';
 
 const sampleRate = 16000;
 /** 30 ms, the longest that it takes. */

@@ -1,8 +1,9 @@
 import { type AudioInput, type AudioSource, openAudio } from '../audio/index.js';
-import type { Timings } from './transcription/job.js';
 import { WhisperModel } from './decoding/whisper-model.js';
+import type { LoadOptions } from './model/types.js';
+import type { Timings } from './transcription/job.js';
 import { detectLanguage, limited, stream, transcribe } from './transcription/transcribe.js';
-import type { DetectedLanguage, LoadOptions, Segment, TranscribeOptions, Transcription } from './transcription/types.js';
+import type { DetectedLanguage, Segment, TranscribeOptions, Transcription } from './transcription/types.js';
 
 /** Speech to text: a loaded model with everything around it. */
 export class Whisper {

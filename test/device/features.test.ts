@@ -1,7 +1,7 @@
 /** What a window passes on its way into the model: log-mel features and convolutions; and the small operations of the decoder's start. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../lib/device/device.js';
-import type { FloatingType } from '../../lib/device/operations.js';
+import type { FloatingType } from '../../lib/element-types.js';
 import { devices } from './devices.js';
 import { gelu, random, relativeError, stored } from './reference.js';
 

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { experimentNames, experiments } from '../../lib/profiler/experiments/index.js';
+import { type ExperimentResult, readResults, toCsv, writeResults } from '../../lib/profiler/measuring/result.js';
 import { toMarkdown, toText } from '../../lib/profiler/report/figures.js';
 import { toSvg } from '../../lib/profiler/report/render.js';
-import { writeReport } from '../../lib/profiler/report/write.js';
-import { type ExperimentResult, readResults, toCsv, writeResults } from '../../lib/profiler/result.js';
 import { type ProfileOptions, profile } from '../../lib/profiler/run.js';
+import { writeReport } from '../../lib/profiler/write-report.js';
 import { cudaKind } from '../device/devices.js';
 
 /** Small enough for a test; two samples are enough to see that they are taken. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import * as ioModel from '../../lib/profiler/io-model/index.js';
-import { type AttentionPart, whisperConfig, withKeyValueHeads } from '../../lib/profiler/shapes.js';
+import { type AttentionPart, whisperConfig, withKeyValueHeads } from '../../lib/profiler/measuring/shapes.js';
 
 describe('an einsum', () => {
   it('reads its inputs, writes its output, and multiplies and adds over its distinct dimensions', () => {

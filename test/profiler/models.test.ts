@@ -1,10 +1,10 @@
 /** What is measured computes what it should: every way of attention, and of cross-attention's keys and values, computes the same. */
 import { describe, expect, it } from 'vitest';
 import { Device } from '../../lib/device/device.js';
-import { DecoderOnly, loadDecoderOnly } from '../../lib/profiler/decoder-only.js';
-import { randomModel } from '../../lib/profiler/random-weights.js';
-import { whisperConfig, withKeyValueHeads } from '../../lib/profiler/shapes.js';
-import type { AttentionChoice } from '../../lib/whisper/transcription/types.js';
+import { DecoderOnly, loadDecoderOnly } from '../../lib/profiler/measuring/decoder-only.js';
+import { randomModel } from '../../lib/profiler/measuring/random-weights.js';
+import { whisperConfig, withKeyValueHeads } from '../../lib/profiler/measuring/shapes.js';
+import type { AttentionChoice } from '../../lib/whisper/model/types.js';
 
 /** Random weights write much the same token again and again; its log-probabilities tell more. */
 function expectClose(found: readonly number[], expected: readonly number[]): void {

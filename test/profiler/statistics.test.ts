@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { interleave } from '../../lib/profiler/measure.js';
-import { statistics } from '../../lib/profiler/statistics.js';
+import { interleave } from '../../lib/profiler/measuring/measure.js';
+import { statistics } from '../../lib/profiler/measuring/statistics.js';
 
 describe('statistics', () => {
   it('of few samples: the median and the range', () => {

@@ -4,9 +4,14 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
 import { type ConvertOptions, convertCheckpoint } from '../../lib/whisper/checkpoint/convert.js';
-import { bfloat16ToNumber, float16ToNumber, numberToBfloat16, numberToFloat16 } from '../../lib/whisper/checkpoint/half.js';
-import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
+import {
+  bfloat16ToNumber,
+  float16ToNumber,
+  numberToBfloat16,
+  numberToFloat16,
+} from '../../lib/whisper/checkpoint/half.js';
 import type { TensorEntry } from '../../lib/whisper/checkpoint/safetensors.js';
+import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 
 const micro = 'models/micro';
 const sharded = 'test/fixtures/reference/half';

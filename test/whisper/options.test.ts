@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { TextContext } from '../../lib/whisper/transcription/context.js';
-import { isSkipped, needsFallback } from '../../lib/whisper/decoding/fallback.js';
-import { likeliest } from '../../lib/whisper/model/slots.js';
-import { suppressionMask } from '../../lib/whisper/decoding/suppression.js';
 import type { WhisperTokenizer } from '../../lib/whisper/checkpoint/tokenizer.js';
+import { isSkipped, needsFallback } from '../../lib/whisper/decoding/fallback.js';
+import { suppressionMask } from '../../lib/whisper/decoding/suppression.js';
+import { likeliest } from '../../lib/whisper/model/slots.js';
+import { TextContext } from '../../lib/whisper/transcription/context.js';
 import type { TranscribeOptions } from '../../lib/whisper/transcription/types.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { referenceFolder } from './stored.js';

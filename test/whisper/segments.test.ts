@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { GenerationConfig } from '../../lib/whisper/checkpoint/config.js';
+import { compressionRatio } from '../../lib/whisper/decoding/compression.js';
 import { checkLanguage, promptTokens } from '../../lib/whisper/decoding/prompt.js';
 import { SampleWindow } from '../../lib/whisper/transcription/samples.js';
-import { compressionRatio, splitWhole, splitWindow } from '../../lib/whisper/transcription/segments.js';
+import { splitWhole, splitWindow } from '../../lib/whisper/transcription/segments.js';
 
 const generation = { timestampBegin: 100 } as GenerationConfig;
 /** A timestamp token. */

@@ -2,11 +2,17 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
-import { guard, looksInvented } from '../../lib/whisper/transcription/hallucination.js';
 import type { WhisperTokenizer } from '../../lib/whisper/checkpoint/tokenizer.js';
+import { guard, looksInvented } from '../../lib/whisper/transcription/hallucination.js';
 import type { Word } from '../../lib/whisper/transcription/types.js';
+import {
+  addWords,
+  mergePunctuations,
+  splitWords,
+  timeWords,
+  usualPunctuations,
+} from '../../lib/whisper/transcription/words.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
-import { addWords, mergePunctuations, splitWords, timeWords, usualPunctuations } from '../../lib/whisper/transcription/words.js';
 import { referenceFolder } from './stored.js';
 
 interface OpenSegment {

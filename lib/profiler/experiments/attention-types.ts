@@ -1,8 +1,15 @@
 /** BigCode's comparison of attention types, stage by stage. */
 import { Device } from '../../device/device.js';
-import type { AttentionAlgorithm, FloatingType } from '../../device/operations.js';
+import type { AttentionAlgorithm } from '../../device/operations.js';
 import type { Program } from '../../device/program.js';
 import type { Tensor } from '../../device/tensor.js';
+import type { FloatingType } from '../../element-types.js';
+import { attention } from '../io-model/index.js';
+import type { Sampler } from '../measuring/measure.js';
+import { RandomWeights, randomNumbers } from '../measuring/random-weights.js';
+import type { ProfileRow } from '../measuring/result.js';
+import { v100Lengths } from '../measuring/v100.js';
+import { attentionTypesCharts, attentionTypesTables } from '../report/attention-types.js';
 import {
   buildSamplers,
   type CommonSettings,
@@ -10,13 +17,7 @@ import {
   defineExperiment,
   type OwnSettings,
   stageRows,
-} from '../experiment.js';
-import { attention } from '../io-model/index.js';
-import type { Sampler } from '../measure.js';
-import { RandomWeights, randomNumbers } from '../random-weights.js';
-import { attentionTypesCharts, attentionTypesTables } from '../report/attention-types.js';
-import type { ProfileRow } from '../result.js';
-import { v100Lengths } from './v100.js';
+} from './experiment.js';
 
 interface Variant {
   algorithm: AttentionAlgorithm;

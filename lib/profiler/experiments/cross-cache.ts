@@ -2,10 +2,10 @@
 
 import type { Tensor } from '../../device/tensor.js';
 import type { WhisperModel } from '../../whisper/decoding/whisper-model.js';
-import { type CommonSettings, type Context, defineExperiment, type OwnSettings, stageRows } from '../experiment.js';
 import { crossCache, decoderShape, decodeStep, memoryBytes } from '../io-model/index.js';
+import type { ProfileRow } from '../measuring/result.js';
 import { crossCacheCharts, crossCacheTables } from '../report/cross-cache.js';
-import type { ProfileRow } from '../result.js';
+import { type CommonSettings, type Context, defineExperiment, type OwnSettings, stageRows } from './experiment.js';
 import { promptLength, stepReplays, waited } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;

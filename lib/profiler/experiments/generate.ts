@@ -1,7 +1,10 @@
 /** BigCode's generation experiment: a GPT-2-shaped model, the three attention types, and our kernels. */
 import { Device } from '../../device/device.js';
 import type { AttentionAlgorithm } from '../../device/operations.js';
-import { DecoderOnly, type DecoderOnlyWeights, loadDecoderOnly } from '../decoder-only.js';
+import { decoderOnlyParameters } from '../io-model/index.js';
+import { DecoderOnly, type DecoderOnlyWeights, loadDecoderOnly } from '../measuring/decoder-only.js';
+import type { ProfileRow } from '../measuring/result.js';
+import { generateCharts, generateTables } from '../report/generate.js';
 import {
   buildSamplers,
   type CommonSettings,
@@ -9,10 +12,7 @@ import {
   defineExperiment,
   type OwnSettings,
   stageRows,
-} from '../experiment.js';
-import { decoderOnlyParameters } from '../io-model/index.js';
-import { generateCharts, generateTables } from '../report/generate.js';
-import type { ProfileRow } from '../result.js';
+} from './experiment.js';
 import { waited } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'layers' | 'heads' | 'headSize' | 'vocabulary' | 'batches' | 'prompt' | 'tokens'>;

@@ -1,7 +1,8 @@
 /** The experiments by name, in the order in which `all` runs them. */
-import type { Experiment } from '../experiment.js';
+
 import { experiment as attentionTypes } from './attention-types.js';
 import { experiment as crossCache } from './cross-cache.js';
+import type { Experiment } from './experiment.js';
 import { experiment as generate } from './generate.js';
 import { experiment as io } from './io.js';
 import { experiment as whisperFlash } from './whisper-flash.js';

@@ -4,12 +4,12 @@ import type { OperationTime } from '../../device/program.js';
 import { OneheadError } from '../../errors.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 import type { WhisperModel } from '../../whisper/decoding/whisper-model.js';
-import { measureCeilings } from '../ceilings.js';
-import { type CommonSettings, type Context, defineExperiment, type OwnSettings } from '../experiment.js';
 import { type Ceilings, decoderShape, decodeStep, floor, memoryBytes, type OperationCost } from '../io-model/index.js';
+import { measureCeilings } from '../measuring/ceilings.js';
+import type { ProfileRow } from '../measuring/result.js';
+import { withKeyValueHeads } from '../measuring/shapes.js';
 import { ioCharts, ioTables } from '../report/io.js';
-import type { ProfileRow } from '../result.js';
-import { withKeyValueHeads } from '../shapes.js';
+import { type CommonSettings, type Context, defineExperiment, type OwnSettings } from './experiment.js';
 import { promptLength, stepReplays } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;

@@ -1,6 +1,7 @@
 /** The whisper-flash-attention benchmark: the score matrix in memory against attention that never writes it. */
-import { type CommonSettings, defineExperiment, type OwnSettings } from '../experiment.js';
+
 import { whisperFlashCharts, whisperFlashTables } from '../report/whisper-flash.js';
+import { type CommonSettings, defineExperiment, type OwnSettings } from './experiment.js';
 import { depths, measureVariants, withDecoderLayers } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'decoderLayers' | 'batches'> & Partial<Pick<OwnSettings, 'tokens'>>;

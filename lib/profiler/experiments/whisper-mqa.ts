@@ -1,7 +1,8 @@
 /** The whisper-mqa benchmark: what sharing one key/value head does to a Whisper, part by part and decoder layer by decoder layer. */
-import { type CommonSettings, defineExperiment, type OwnSettings } from '../experiment.js';
+
+import { type AttentionPart, attentionParts, withKeyValueHeads } from '../measuring/shapes.js';
 import { whisperMqaCharts, whisperMqaTables } from '../report/whisper-mqa.js';
-import { type AttentionPart, attentionParts, withKeyValueHeads } from '../shapes.js';
+import { type CommonSettings, defineExperiment, type OwnSettings } from './experiment.js';
 import { depths, measureVariants, withDecoderLayers } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'decoderLayers' | 'batches' | 'tokens'>;

@@ -1,13 +1,13 @@
 /** What the experiments on whole Whispers share: models side by side, each timed from features to tokens. */
 import type { Tensor } from '../../device/tensor.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
-import type { WhisperModel } from '../../whisper/decoding/whisper-model.js';
 import { promptTokens } from '../../whisper/decoding/prompt.js';
-import type { AttentionChoice } from '../../whisper/transcription/types.js';
-import { buildSamplers, type CommonSettings, type Context, stageRows } from '../experiment.js';
+import type { WhisperModel } from '../../whisper/decoding/whisper-model.js';
+import type { AttentionChoice } from '../../whisper/model/types.js';
 import { caches, parameters } from '../io-model/index.js';
-import type { Sampler } from '../measure.js';
-import type { ProfileRow } from '../result.js';
+import type { Sampler } from '../measuring/measure.js';
+import type { ProfileRow } from '../measuring/result.js';
+import { buildSamplers, type CommonSettings, type Context, stageRows } from './experiment.js';
 
 export interface ModelVariant {
   name: string;

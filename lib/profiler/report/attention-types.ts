@@ -1,6 +1,7 @@
 /** How the comparison of attention types is shown, the source's own figures beside it. */
-import { v100Lengths, v100Microseconds, v100Stages } from '../experiments/v100.js';
-import type { ExperimentResult, ProfileRow } from '../result.js';
+
+import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
+import { v100Lengths, v100Microseconds, v100Stages } from '../measuring/v100.js';
 import { type Chart, duration, findRow, panels, pivot, spread, type Table, valuesOf } from './figures.js';
 
 const stages = ['query, key, value', 'split', 'scores', 'softmax', 'output', 'attention'];

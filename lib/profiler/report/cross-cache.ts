@@ -1,5 +1,5 @@
 /** How the experiment on the cross-attention cache is shown. */
-import type { ExperimentResult } from '../result.js';
+import type { ExperimentResult } from '../measuring/result.js';
 import { type Chart, digits, mebibytes, panels, pivot, spread, type Table } from './figures.js';
 
 export function crossCacheTables({ rows, settings }: ExperimentResult): Table[] {

@@ -1,6 +1,6 @@
 /** Tables and charts, before anything is drawn: what an experiment's result is shown as. */
-import type { ExperimentResult, ProfileRow } from '../result.js';
-import type { Statistics } from '../statistics.js';
+import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
+import type { Statistics } from '../measuring/statistics.js';
 
 export interface Table {
   title: string;

@@ -1,5 +1,5 @@
 /** How the generation experiment is shown, the source's own figures beside it. */
-import type { ExperimentResult } from '../result.js';
+import type { ExperimentResult } from '../measuring/result.js';
 import { type Chart, digits, duration, findRow, mebibytes, panels, spread, type Table } from './figures.js';
 
 /** Seconds on a Tesla V100-PCIE-16GB-LS, float32, from the source's log. */

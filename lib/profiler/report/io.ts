@@ -1,5 +1,5 @@
 /** How theory and measurement of a decode step are shown side by side. */
-import type { ExperimentResult, ProfileRow } from '../result.js';
+import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import { type Chart, digits, duration, mebibytes, panels, type Table, valuesOf } from './figures.js';
 
 const whole = 'whole step';

@@ -1,5 +1,5 @@
 /** How the experiment on memory-efficient Whispers is shown. */
-import type { ExperimentResult } from '../result.js';
+import type { ExperimentResult } from '../measuring/result.js';
 import { type Chart, mebibytes, panels, pivot, spread, type Table } from './figures.js';
 
 export function whisperFlashTables({ rows }: ExperimentResult): Table[] {

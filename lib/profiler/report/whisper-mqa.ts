@@ -1,5 +1,5 @@
 /** How the experiment on multi-query Whispers is shown. */
-import type { ExperimentResult, ProfileRow } from '../result.js';
+import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import { type Chart, digits, findRow, mebibytes, panels, pivot, spread, type Table } from './figures.js';
 
 const of = (rows: readonly ProfileRow[], stage: string) => rows.filter((row) => row.case.stage === stage);

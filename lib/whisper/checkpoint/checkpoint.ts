@@ -1,5 +1,6 @@
 /** A Hugging Face Whisper folder, read and checked; the weights themselves stay on disk until a device takes them. */
-import { readFile, stat } from 'node:fs/promises';
+
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OneheadError } from '../../errors.js';
 import {
@@ -10,6 +11,7 @@ import {
   parsePreprocessorConfig,
   type WhisperConfig,
 } from './config.js';
+import { readJson } from './json.js';
 import { openSafetensors, type TensorIndex } from './safetensors.js';
 import { readSpecialTokens, WhisperTokenizer } from './tokenizer.js';
 import { checkCheckpoint } from './weights.js';
@@ -22,22 +24,6 @@ export interface Checkpoint {
   tensors: TensorIndex;
   /** The tokenizer, parsed when first asked for: a vocabulary of 50,000 costs tens of megabytes. */
   tokenizer(): Promise<WhisperTokenizer>;
-}
-
-/** A JSON file's value, or null when there is no such file. */
-export async function readJson(file: string): Promise<unknown> {
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw new OneheadError('MODEL_INVALID', `Cannot read ${file}: ${(cause as Error).message}.`, { cause });
-  }
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new OneheadError('MODEL_INVALID', `${file} is not JSON; download it again.`);
-  }
 }
 
 /** Throws OneheadError MODEL_NOT_FOUND or MODEL_INVALID, with the file and what is wrong with it. */

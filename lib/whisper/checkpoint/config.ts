@@ -2,6 +2,9 @@
 import { OneheadError } from '../../errors.js';
 import { Fields } from './fields.js';
 
+/** Seconds of one timestamp step. */
+export const timestampSeconds = 0.02;
+
 /** One half of the model. */
 export interface StackConfig {
   layers: number;

@@ -2,8 +2,8 @@
 import { join } from 'node:path';
 import type { Tokenizer } from '@huggingface/tokenizers';
 import { OneheadError } from '../../errors.js';
-import { readJson } from './checkpoint.js';
 import type { GenerationConfig, SpecialTokens } from './config.js';
+import { readJson } from './json.js';
 
 interface TokenizerJson {
   added_tokens?: { id: number; content: string }[];

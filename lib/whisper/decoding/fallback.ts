@@ -1,8 +1,8 @@
 /** Temperature fallback: openai/whisper's decode_with_fallback, for many windows at once. */
 import type { DecodeCall, Decoder, SlotResult } from '../model/decoder.js';
-import type { Decoding } from './options.js';
-import { compressionRatio } from '../transcription/segments.js';
 import type { SlotRequest, SlotSearch } from '../model/slots.js';
+import { compressionRatio } from './compression.js';
+import type { Decoding } from './options.js';
 
 /** A window's text and how it was found. */
 export interface Attempt extends SlotResult {

@@ -1,5 +1,5 @@
 /** The options of decoding: their defaults, which are openai/whisper's, and their checks. */
-import { OneheadError } from '../../errors.js';
+import { integerIn, numberIn, refuse } from '../../checks.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { mostPatience } from '../model/slots.js';
 import { type SymbolClass, suppressionMask } from './suppression.js';
@@ -61,27 +61,6 @@ export interface Decoding {
 /** The temperatures of openai/whisper's transcribe. */
 export const usualTemperatures: readonly number[] = [0, 0.2, 0.4, 0.6, 0.8, 1];
 const mostSequences = 16;
-
-function refuse(argument: string, expected: string, received: unknown): never {
-  throw new OneheadError('INVALID_ARGUMENT', `Expected ${argument} to be ${expected} but received ${received}.`, {
-    argument,
-    expected,
-    received: String(received),
-  });
-}
-
-/** A number in a range, both ends included unless `above` is set: then the lower one is not. */
-export function numberIn(argument: string, value: unknown, low: number, high: number, above = false): number {
-  const fits = typeof value === 'number' && value <= high && (above ? value > low : value >= low);
-  if (!fits) refuse(argument, `a number ${above ? 'above' : 'from'} ${low}, ${high} at most`, value);
-  return value;
-}
-
-export function integerIn(argument: string, value: unknown, low: number, high: number): number {
-  const fits = Number.isInteger(value) && (value as number) >= low && (value as number) <= high;
-  if (!fits) refuse(argument, `a whole number from ${low} to ${high}`, value);
-  return value as number;
-}
 
 function threshold(argument: string, value: number | null | undefined, usual: number): number | null {
   if (value === undefined) return usual;

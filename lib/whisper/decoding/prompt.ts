@@ -2,7 +2,9 @@
 import { OneheadError } from '../../errors.js';
 import type { GenerationConfig } from '../checkpoint/config.js';
 import { languageCode } from '../checkpoint/languages.js';
-import type { Task, TimestampMode } from '../transcription/types.js';
+
+export type Task = 'transcribe' | 'translate';
+export type TimestampMode = 'none' | 'segment';
 
 export interface PromptOptions {
   /** Code or name; null when the model knows no languages. */

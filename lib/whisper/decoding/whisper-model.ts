@@ -5,15 +5,15 @@ import { Tensor } from '../../device/tensor.js';
 import { OneheadError } from '../../errors.js';
 import { type Checkpoint, readCheckpoint } from '../checkpoint/checkpoint.js';
 import type { WhisperConfig } from '../checkpoint/config.js';
-import type { DecodeCall } from '../model/decoder.js';
-import { type DecodingOptions, resolveDecoding } from './options.js';
-import { recordEncoder } from '../model/encoder.js';
-import { FeatureExtractor, type WindowFiller } from '../model/features.js';
 import { bundledModel, resolveModel } from '../checkpoint/hub.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
+import type { DecodeCall } from '../model/decoder.js';
+import { recordEncoder } from '../model/encoder.js';
+import { FeatureExtractor, type WindowFiller } from '../model/features.js';
 import { loadParameters, type Parameters } from '../model/parameters.js';
-import { checkLanguage, checkTask, checkTimestamps } from './prompt.js';
-import type { AttentionChoice, DataType, LoadOptions, Task, TimestampMode } from '../transcription/types.js';
+import type { AttentionChoice, DataType, LoadOptions } from '../model/types.js';
+import { type DecodingOptions, resolveDecoding } from './options.js';
+import { checkLanguage, checkTask, checkTimestamps, type Task, type TimestampMode } from './prompt.js';
 import { type Attempt, WindowDecoder, type WindowRequest, type WindowSettings } from './windows.js';
 
 export interface GenerateOptions extends DecodingOptions {

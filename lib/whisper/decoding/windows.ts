@@ -1,16 +1,18 @@
 /** Decoding of the windows whose encoder output is in the slots: language, prompt, search and fallback. */
+
+import { integerIn } from '../../checks.js';
 import type { Device } from '../../device/device.js';
 import type { Program } from '../../device/program.js';
 import type { Tensor } from '../../device/tensor.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { likeliestLanguage } from '../checkpoint/languages.js';
 import { CrossCache } from '../model/cross-cache.js';
 import { type DecodeCall, Decoder } from '../model/decoder.js';
-import { type Decoding, integerIn } from './options.js';
-import { decodeWithFallback, type Attempt as WindowAttempt } from './fallback.js';
-import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { Parameters } from '../model/parameters.js';
-import { windowPrompt } from './prompt.js';
-import type { AttentionChoice, DataType, Task, TimestampMode } from '../transcription/types.js';
+import type { AttentionChoice, DataType } from '../model/types.js';
+import { decodeWithFallback, type Attempt as WindowAttempt } from './fallback.js';
+import type { Decoding } from './options.js';
+import { type Task, type TimestampMode, windowPrompt } from './prompt.js';
 
 /** A window's text, how it was found, and its language. */
 export interface Attempt extends WindowAttempt {

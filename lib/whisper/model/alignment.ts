@@ -3,8 +3,7 @@ import type { Device } from '../../device/device.js';
 import type { AttentionScores } from '../../device/operations.js';
 import type { Program } from '../../device/program.js';
 import type { Tensor } from '../../device/tensor.js';
-import type { GenerationConfig, WhisperConfig } from '../checkpoint/config.js';
-import { timestampSeconds } from '../transcription/segments.js';
+import { type GenerationConfig, timestampSeconds, type WhisperConfig } from '../checkpoint/config.js';
 import type { Candidate, SlotRequest, Slots } from './slots.js';
 
 export class Alignment {

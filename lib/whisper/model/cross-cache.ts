@@ -3,10 +3,11 @@ import type { Device } from '../../device/device.js';
 import type { Operations } from '../../device/operations.js';
 import type { Program } from '../../device/program.js';
 import type { Tensor } from '../../device/tensor.js';
-import type { WhisperConfig } from '../checkpoint/config.js';
 import type { KeyValueCache } from '../../layers/layers.js';
-import type { DecoderLayer, Parameters } from './parameters.js';
-import type { AttentionChoice, DataType } from '../transcription/types.js';
+import type { DecoderLayer } from '../../layers/parameters.js';
+import type { WhisperConfig } from '../checkpoint/config.js';
+import type { Parameters } from './parameters.js';
+import type { AttentionChoice, DataType } from './types.js';
 
 export class CrossCache {
   /** Windows that it holds. */

@@ -3,13 +3,13 @@ import type { Device } from '../../device/device.js';
 import type { AttentionScores, Operations } from '../../device/operations.js';
 import type { Program } from '../../device/program.js';
 import type { Tensor } from '../../device/tensor.js';
-import { Alignment } from './alignment.js';
-import type { GenerationConfig, WhisperConfig } from '../checkpoint/config.js';
-import type { CrossCache } from './cross-cache.js';
 import { crossAttention, decoderSelfAttention, feedForward, type KeyValueCache } from '../../layers/layers.js';
+import type { GenerationConfig, WhisperConfig } from '../checkpoint/config.js';
+import { Alignment } from './alignment.js';
+import type { CrossCache } from './cross-cache.js';
 import type { Parameters } from './parameters.js';
 import { type Candidate, likeliest, type RankedTokens, type SlotRequest, type SlotSearch, Slots } from './slots.js';
-import type { AttentionChoice, DataType } from '../transcription/types.js';
+import type { AttentionChoice, DataType } from './types.js';
 
 /** What one window decoded. */
 export interface SlotResult extends Omit<Candidate, 'rows' | 'sum'> {

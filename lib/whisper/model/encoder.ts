@@ -3,10 +3,10 @@ import type { Device } from '../../device/device.js';
 import type { AttentionAlgorithm } from '../../device/operations.js';
 import type { Program } from '../../device/program.js';
 import type { Tensor } from '../../device/tensor.js';
-import type { WhisperConfig } from '../checkpoint/config.js';
 import { encoderSelfAttention, feedForward } from '../../layers/layers.js';
+import type { WhisperConfig } from '../checkpoint/config.js';
 import type { Parameters } from './parameters.js';
-import type { DataType } from '../transcription/types.js';
+import type { DataType } from './types.js';
 
 /** Records the encoder over `features` into `encoded`, which is in the model's dtype. */
 export function recordEncoder(

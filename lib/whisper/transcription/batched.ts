@@ -1,8 +1,8 @@
 /** Long audio, many windows at once: cut at silences, and each decoded whole. */
 import { OneheadError } from '../../errors.js';
 import type { SpeechSource } from '../../vad/speech.js';
-import { TextContext } from './context.js';
 import { isSkipped } from '../decoding/fallback.js';
+import { TextContext } from './context.js';
 import { type Job, type Outcome, round } from './job.js';
 import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';

@@ -1,7 +1,7 @@
 /** What a window is told of the text before it: openai/whisper's rules, and faster-whisper's for hotwords. */
 import { OneheadError } from '../../errors.js';
-import { previousRoom } from '../decoding/prompt.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
+import { previousRoom } from '../decoding/prompt.js';
 import type { TranscribeOptions } from './types.js';
 
 type ContextOptions = Pick<

@@ -2,14 +2,15 @@
 
 import type { AudioSource } from '../../audio/index.js';
 import { Warnings } from '../../audio/warnings.js';
+import { numberIn } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
-import { numberIn, resolveDecoding } from '../decoding/options.js';
-import type { WhisperModel } from '../decoding/whisper-model.js';
-import { checkLanguage, checkTask, checkTimestamps } from '../decoding/prompt.js';
-import type { WindowSegment } from './segments.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
-import type { Segment, TranscribeOptions } from './types.js';
+import { resolveDecoding } from '../decoding/options.js';
+import { checkLanguage, checkTask, checkTimestamps } from '../decoding/prompt.js';
+import type { WhisperModel } from '../decoding/whisper-model.js';
 import type { Attempt, WindowSettings } from '../decoding/windows.js';
+import type { WindowSegment } from './segments.js';
+import type { Segment, TranscribeOptions } from './types.js';
 import { addWords, mergePunctuations, timeWords, usualPunctuations } from './words.js';
 
 /** Milliseconds that a transcription's stages took. */

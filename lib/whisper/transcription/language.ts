@@ -1,7 +1,7 @@
 /** The language of a recording, from its first windows. */
-import { integerIn, numberIn } from '../decoding/options.js';
-import type { Job } from './job.js';
+import { integerIn, numberIn } from '../../checks.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
+import type { Job } from './job.js';
 import type { PeakMeter } from './peak.js';
 import type { SampleWindow } from './samples.js';
 

@@ -1,9 +1,7 @@
 /** From a window's tokens to segments with times, and to where the next window begins: openai/whisper's rules. */
-import { deflate } from 'pako';
-import type { GenerationConfig } from '../checkpoint/config.js';
 
-/** Seconds of one timestamp step. */
-export const timestampSeconds = 0.02;
+import { type GenerationConfig, timestampSeconds } from '../checkpoint/config.js';
+
 /** Frames (of 10 ms) of one timestamp step. */
 const timestampFrames = 2;
 
@@ -70,13 +68,4 @@ export function splitWhole(
   const end = (frames * timestampSeconds) / timestampFrames;
   const start = Math.min(times[0] ?? segments.at(-1)?.end ?? 0, end);
   return { segments: [...segments, { start, end: times.length > 1 ? times[times.length - 1] : end, tokens: rest }] };
-}
-
-/**
- * How much smaller the text is when zlib compresses it: high values tell of repetition. Node's own zlib is a variant that finds no matches of
- * three bytes, which is up to a tenth less than what openai/whisper's threshold was chosen for.
- */
-export function compressionRatio(text: string): number {
-  const bytes = Buffer.from(text, 'utf8');
-  return bytes.length === 0 ? 0 : bytes.length / deflate(bytes).length;
 }

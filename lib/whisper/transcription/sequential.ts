@@ -1,6 +1,7 @@
 /** Long audio, one window after the other: they seek along the recording by the timestamps that the model writes, as openai/whisper does. */
-import { TextContext } from './context.js';
+
 import { isSkipped } from '../decoding/fallback.js';
+import { TextContext } from './context.js';
 import { type GuardedWindow, guard } from './hallucination.js';
 import { type Draft, type Job, type Outcome, round } from './job.js';
 import { detectFirst } from './language.js';

@@ -2,12 +2,12 @@
 import type { AudioSource } from '../../audio/index.js';
 import { OneheadError } from '../../errors.js';
 import { SpeechSource } from '../../vad/speech.js';
+import { likeliestLanguage } from '../checkpoint/languages.js';
+import type { WhisperModel } from '../decoding/whisper-model.js';
 import { readAhead } from './ahead.js';
 import { batched } from './batched.js';
 import { Job, type Outcome, round, type Timings } from './job.js';
 import { detectFirst } from './language.js';
-import { likeliestLanguage } from '../checkpoint/languages.js';
-import type { WhisperModel } from '../decoding/whisper-model.js';
 import { PeakMeter } from './peak.js';
 import { SampleWindow } from './samples.js';
 import { sequential } from './sequential.js';

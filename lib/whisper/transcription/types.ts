@@ -1,7 +1,8 @@
 /** The public shapes of a transcription: OpenAI's verbose_json. */
-import type { AttentionAlgorithm } from '../../device/operations.js';
+
 import type { VadOptions } from '../../vad/detector.js';
 import type { DecodingOptions } from '../decoding/options.js';
+import type { Task, TimestampMode } from '../decoding/prompt.js';
 import type { RankedTokens } from '../model/slots.js';
 
 /** A word, with the blank before it, and its times in seconds from the start of the audio. */
@@ -53,39 +54,6 @@ export interface TranscribeProgress {
   processed: number;
   total: number | null;
   segments: Segment[];
-}
-
-export type Task = 'transcribe' | 'translate';
-export type TimestampMode = 'none' | 'segment';
-export type DataType = 'float32' | 'float16' | 'bfloat16';
-
-/** How attention is computed, for measurements; what is left out is chosen for the shape. */
-export interface AttentionChoice {
-  encoder?: AttentionAlgorithm;
-  /** The decoder's self-attention. */
-  self?: AttentionAlgorithm;
-  cross?: AttentionAlgorithm;
-  /** Where a decode step has the audio's keys and values from: the cache, a copy of it made in each step, or projected anew in each. */
-  crossKeyValues?: 'cached' | 'copied' | 'recomputed';
-}
-
-export interface LoadOptions {
-  /** 'cpu', 'cuda', 'cuda:N', or 'auto' (the default): a GPU that can be used, else the CPU. */
-  device?: string;
-  /** The storage type of weights and caches; by default the fastest that the device multiplies natively. */
-  dtype?: DataType | 'auto';
-  /** CPU threads; by default the number of physical cores available. */
-  threads?: number;
-  /** Windows that are worked on at once, 1 by default: what long recordings gain from, and what memory grows with. */
-  batch?: number;
-  /**
-   * [layer, head] of the cross-attention heads that words are timed by, for a fine-tuned checkpoint that does not name them; otherwise those of
-   * generation_config.json, or all heads of the later half of the layers.
-   */
-  alignmentHeads?: readonly (readonly [number, number])[];
-  /** Called while a hub model downloads. Bytes. */
-  onDownload?: (progress: { file: string; loaded: number; total: number | null }) => void;
-  signal?: AbortSignal;
 }
 
 export interface TranscribeOptions extends DecodingOptions {

@@ -1,6 +1,6 @@
 /** The shapes of OpenAI's Whisper checkpoints and of the bundled one, and variants of them. */
-import { OneheadError } from '../errors.js';
-import { parseConfig, type WhisperConfig } from '../whisper/checkpoint/config.js';
+import { OneheadError } from '../../errors.js';
+import { parseConfig, type WhisperConfig } from '../../whisper/checkpoint/config.js';
 
 interface Size {
   width: number;

@@ -1,8 +1,8 @@
 /** What a device can do at most, measured with its own operations: the roof of the roofline. */
-import type { Device } from '../device/device.js';
-import type { FloatingType } from '../device/operations.js';
-import type { Program } from '../device/program.js';
-import type { Ceilings } from './io-model/index.js';
+import type { Device } from '../../device/device.js';
+import type { Program } from '../../device/program.js';
+import type { FloatingType } from '../../element-types.js';
+import type { Ceilings } from '../io-model/index.js';
 import { RandomWeights } from './random-weights.js';
 
 /** Bytes to stream, beyond any cache; and the width of square products. An emulated device is for tests and gets crumbs. */

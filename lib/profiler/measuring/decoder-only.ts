@@ -1,10 +1,11 @@
 /** A GPT-2-shaped decoder: Whisper's decoder layers without cross-attention, random weights, each attention algorithm in its own order. */
-import type { Device } from '../device/device.js';
-import type { AttentionAlgorithm, DecodingState, FloatingType, Norm, Operations } from '../device/operations.js';
-import type { Program } from '../device/program.js';
-import type { Tensor } from '../device/tensor.js';
-import { decoderSelfAttention, feedForward, type KeyValueCache } from '../layers/layers.js';
-import type { EncoderLayer, LinearParameters } from '../whisper/model/parameters.js';
+import type { Device } from '../../device/device.js';
+import type { AttentionAlgorithm, DecodingState, Norm, Operations } from '../../device/operations.js';
+import type { Program } from '../../device/program.js';
+import type { Tensor } from '../../device/tensor.js';
+import type { FloatingType } from '../../element-types.js';
+import { decoderSelfAttention, feedForward, type KeyValueCache } from '../../layers/layers.js';
+import type { EncoderLayer, LinearParameters } from '../../layers/parameters.js';
 import { RandomWeights } from './random-weights.js';
 
 export interface DecoderOnlyShape {

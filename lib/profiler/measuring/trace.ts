@@ -1,7 +1,7 @@
 /** Traces that chrome://tracing and ui.perfetto.dev open: a track for each program, its operations one after another. */
 import { writeFile } from 'node:fs/promises';
-import type { OperationTime } from '../device/program.js';
-import { OneheadError } from '../errors.js';
+import type { OperationTime } from '../../device/program.js';
+import { OneheadError } from '../../errors.js';
 
 /** One event of the Trace Event Format. */
 export interface TraceEvent {

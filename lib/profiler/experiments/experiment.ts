@@ -1,14 +1,15 @@
 /** What an experiment is: its settings, its groups of cases, and how its result is shown. */
-import type { FloatingType } from '../device/operations.js';
-import type { OperationTime } from '../device/program.js';
-import { OneheadError } from '../errors.js';
-import type { WhisperConfig } from '../whisper/checkpoint/config.js';
-import type { WhisperModel } from '../whisper/decoding/whisper-model.js';
-import type { AttentionChoice } from '../whisper/transcription/types.js';
-import type { Sampler } from './measure.js';
-import type { Chart, Table } from './report/figures.js';
-import type { ExperimentResult, ProfileRow } from './result.js';
-import type { Statistics } from './statistics.js';
+
+import type { OperationTime } from '../../device/program.js';
+import type { FloatingType } from '../../element-types.js';
+import { OneheadError } from '../../errors.js';
+import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
+import type { WhisperModel } from '../../whisper/decoding/whisper-model.js';
+import type { AttentionChoice } from '../../whisper/model/types.js';
+import type { Sampler } from '../measuring/measure.js';
+import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
+import type { Statistics } from '../measuring/statistics.js';
+import type { Chart, Table } from '../report/figures.js';
 
 /** What every experiment takes. */
 export interface CommonSettings {

@@ -1,8 +1,9 @@
 /** One attention call on plain arrays: its output, and how long it takes. */
-import { Device } from '../device/device.js';
-import type { AttentionAlgorithm, FloatingType } from '../device/operations.js';
-import type { OperationTime } from '../device/program.js';
-import { OneheadError } from '../errors.js';
+import { Device } from '../../device/device.js';
+import type { AttentionAlgorithm } from '../../device/operations.js';
+import type { OperationTime } from '../../device/program.js';
+import type { FloatingType } from '../../element-types.js';
+import { OneheadError } from '../../errors.js';
 import { type Statistics, statistics } from './statistics.js';
 
 export interface AttentionCall {

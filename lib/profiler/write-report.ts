@@ -1,11 +1,11 @@
 /** A report as files: one HTML page that opens offline, Markdown, and each chart as an SVG. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { OneheadError } from '../../errors.js';
-import { type ExperimentName, experiments } from '../experiments/index.js';
-import type { ExperimentResult } from '../result.js';
-import { type Chart, describeRun, type Table, toMarkdown } from './figures.js';
-import { escaped, toSvg } from './render.js';
+import { OneheadError } from '../errors.js';
+import { type ExperimentName, experiments } from './experiments/index.js';
+import type { ExperimentResult } from './measuring/result.js';
+import { type Chart, describeRun, type Table, toMarkdown } from './report/figures.js';
+import { escaped, toSvg } from './report/render.js';
 
 interface Section {
   name: string;

@@ -1,6 +1,6 @@
 /** Results: their shape, and their files. */
 import { readFile, rename, writeFile } from 'node:fs/promises';
-import { OneheadError } from '../errors.js';
+import { OneheadError } from '../../errors.js';
 import type { Machine } from './machine.js';
 import type { Statistics } from './statistics.js';
 

@@ -2,14 +2,14 @@
 import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Device, MappedFile } from '../device/device.js';
-import type { Tensor } from '../device/tensor.js';
-import type { Checkpoint } from '../whisper/checkpoint/checkpoint.js';
-import { type GenerationConfig, parsePreprocessorConfig, type WhisperConfig } from '../whisper/checkpoint/config.js';
-import { WhisperModel } from '../whisper/decoding/whisper-model.js';
-import type { TensorIndex } from '../whisper/checkpoint/safetensors.js';
-import type { AttentionChoice, DataType } from '../whisper/transcription/types.js';
-import { checkpointTensors } from '../whisper/checkpoint/weights.js';
+import { type Device, MappedFile } from '../../device/device.js';
+import type { Tensor } from '../../device/tensor.js';
+import type { Checkpoint } from '../../whisper/checkpoint/checkpoint.js';
+import { type GenerationConfig, parsePreprocessorConfig, type WhisperConfig } from '../../whisper/checkpoint/config.js';
+import type { TensorIndex } from '../../whisper/checkpoint/safetensors.js';
+import { checkpointTensors } from '../../whisper/checkpoint/weights.js';
+import { WhisperModel } from '../../whisper/decoding/whisper-model.js';
+import type { AttentionChoice, DataType } from '../../whisper/model/types.js';
 
 const blockElements = 1 << 20;
 /** Ones come first in the file, for the weights of norms; as many as the widest has. */

@@ -1,0 +1,18 @@
+import { readFile } from 'node:fs/promises';
+import { OneheadError } from '../../errors.js';
+
+/** A JSON file's value, or null when there is no such file. */
+export async function readJson(file: string): Promise<unknown> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw new OneheadError('MODEL_INVALID', `Cannot read ${file}: ${(cause as Error).message}.`, { cause });
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new OneheadError('MODEL_INVALID', `${file} is not JSON; download it again.`);
+  }
+}
