@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import type { AudioSource } from '../../lib/audio/index.js';
 import { clock, Warnings } from '../../lib/audio/warnings.js';
-import { stream, transcribe } from '../../lib/whisper/transcribe.js';
+import { stream, transcribe } from '../../lib/whisper/transcription/transcribe.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { samplesOf } from '../audio/support.js';
 
