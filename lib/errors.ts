@@ -46,3 +46,9 @@ export class OneheadError extends Error {
     this.received = details.received;
   }
 }
+
+/** Text of the caller's or a file's, short enough for a sentence: no message quotes more than 200 characters of it. */
+export function shown(value: unknown): string {
+  const text = String(value);
+  return text.length <= 200 ? text : `${text.slice(0, 120)} ... ${text.slice(-60)}`;
+}

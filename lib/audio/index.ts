@@ -1,27 +1,20 @@
 /** Audio of any kind as mono samples at one rate, read as it is needed. */
-import { fileURLToPath } from 'node:url';
 import { OneheadError } from '../errors.js';
-import { abortable, type ByteSource, bufferBytes, fileBytes, peek, streamBytes } from './bytes.js';
+import { abortable, type ByteSource, peek } from './bytes.js';
 import { convert } from './convert.js';
 import { decodePacked } from './decode.js';
 import { decodeWithFfmpeg } from './ffmpeg.js';
 import { detectFormat, headBytes, headDuration, isText, otherMedia } from './format.js';
-import { checkRate, givenSamples, type Samples } from './samples.js';
+import { type AudioInput, byteSource } from './input.js';
+import { indexFirst } from './mp4.js';
+import { checkOptions, invalid, type OpenOptions, type Reading } from './options.js';
+import { givenSamples, type Samples } from './samples.js';
 import { type Warn, Warnings } from './warnings.js';
 import { type DecodedChunk, decodeWav } from './wav.js';
 
+export type { AudioInput } from './input.js';
+export type { AudioOptions, OpenOptions } from './options.js';
 export type { Samples } from './samples.js';
-
-/** A path or file: URL, encoded bytes, mono samples at the rate asked for, samples at another rate, or a stream of encoded bytes. */
-export type AudioInput =
-  | string
-  | URL
-  | Uint8Array
-  | ArrayBuffer
-  | Float32Array
-  | Samples
-  | AsyncIterable<Uint8Array>
-  | ReadableStream<Uint8Array>;
 
 export interface AudioSource {
   /** Seconds, where the input says so before it is read. */
@@ -36,27 +29,15 @@ export interface AudioSource {
   close(): Promise<void>;
 }
 
-export interface OpenOptions {
-  /** Hertz of the samples given; 16,000 unless set. */
-  sampleRate?: number;
-  /** Ends opening and reading with its reason. */
-  signal?: AbortSignal;
-}
-
 /**
  * Opens audio: wav, flac, mp3, ogg, opus, m4a, aac, webm, and whatever else an installed ffmpeg decodes. Channels are averaged. A file
  * that was cut short or damaged gives what is there, and `warnings`. Throws OneheadError, here or while it is read: AUDIO_NOT_FOUND for a file that cannot be
  * opened, AUDIO_INVALID for what is no audio or contains none, INVALID_ARGUMENT for anything else than an input; and the signal's reason.
  */
 export async function openAudio(input: AudioInput, options: OpenOptions = {}): Promise<AudioSource> {
-  if (typeof options !== 'object' || options === null) {
-    throw invalid('options', `Expected options to be an object but received ${kindOf(options)}.`);
-  }
-  const { sampleRate = 16000, signal } = options;
-  checkRate(sampleRate);
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw invalid('signal', `Expected signal to be an AbortSignal but received ${kindOf(signal)}.`);
-  }
+  const reading = checkOptions(options);
+  const { signal } = options;
+  const { sampleRate } = reading;
   signal?.throwIfAborted();
   if (typeof input === 'object' && input !== null && (input instanceof Float32Array || 'samples' in input)) {
     const { duration, decoded } = givenSamples(
@@ -68,50 +49,7 @@ export async function openAudio(input: AudioInput, options: OpenOptions = {}): P
       convert(decoded(), sampleRate, 'the given audio', ends),
     );
   }
-  return fromBytes(await byteSource(input), sampleRate, signal);
-}
-
-const invalid = (argument: string, sentence: string) => new OneheadError('INVALID_ARGUMENT', sentence, { argument });
-
-/** What a wrong argument is, for error sentences. */
-function kindOf(value: unknown): string {
-  if (value === null || typeof value !== 'object') return value === null ? 'null' : typeof value;
-  return value.constructor?.name ?? 'object';
-}
-
-async function byteSource(input: Exclude<AudioInput, Float32Array | Samples>): Promise<ByteSource> {
-  if (typeof input === 'string') {
-    if (input === '') throw invalid('audio', 'Expected a path but received an empty string; name an audio file.');
-    if (/^https?:\/\//i.test(input)) {
-      throw invalid(
-        'audio',
-        `Expected a path but received the address ${input}; fetch it and pass the response's body.`,
-      );
-    }
-    return fileBytes(/^file:\/\//i.test(input) ? filePath(input) : input);
-  }
-  if (input instanceof URL) return fileBytes(filePath(input));
-  if (input instanceof Uint8Array) return bufferBytes(input);
-  if (input instanceof ArrayBuffer) return bufferBytes(new Uint8Array(input));
-  if (typeof input === 'object' && input !== null && (Symbol.asyncIterator in input || 'getReader' in input)) {
-    return streamBytes(input);
-  }
-  throw invalid(
-    'audio',
-    `Expected audio to be a path, bytes, samples (Float32Array) or a stream but received ${kindOf(input)}.`,
-  );
-}
-
-function filePath(url: string | URL): string {
-  const { protocol } = typeof url === 'string' ? { protocol: 'file:' } : url;
-  if (protocol !== 'file:') {
-    throw invalid('audio', `Expected a file: URL but received ${protocol}; fetch it and pass the response's body.`);
-  }
-  try {
-    return fileURLToPath(url);
-  } catch (cause) {
-    throw invalid('audio', `Expected a file: URL of this computer but received ${url} (${(cause as Error).message}).`);
-  }
+  return fromBytes(await byteSource(input), reading, signal);
 }
 
 /** A source whose `read` is called once; closing it aborts the reading. */
@@ -143,7 +81,7 @@ function onceRead(
   };
 }
 
-async function fromBytes(source: ByteSource, sampleRate: number, signal?: AbortSignal): Promise<AudioSource> {
+async function fromBytes(source: ByteSource, reading: Reading, signal?: AbortSignal): Promise<AudioSource> {
   const controller = new AbortController();
   const warnings = new Warnings();
   const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
@@ -151,7 +89,8 @@ async function fromBytes(source: ByteSource, sampleRate: number, signal?: AbortS
   if (head.length === 0) throw new OneheadError('AUDIO_INVALID', `${source.name} is empty; it contains no audio.`);
   async function* read() {
     try {
-      yield* convert(decode(source, head, rest, ends, warnings.warn), sampleRate, source.name, ends);
+      const decoded = decode(source, head, rest, ends, warnings.warn, reading);
+      yield* convert(decoded, reading.sampleRate, source.name, ends);
     } finally {
       await close();
     }
@@ -165,6 +104,7 @@ async function* decode(
   rest: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
   warn: Warn,
+  { ffmpeg }: Reading,
 ): AsyncGenerator<DecodedChunk> {
   const format = detectFormat(head);
   if (format === 'wav') {
@@ -179,7 +119,15 @@ async function* decode(
       );
     }
     const kind = otherMedia(head) ?? 'of an unknown format';
-    yield* decodeWithFfmpeg(rest, source.name, kind, signal, source.path);
+    if (!ffmpeg) {
+      throw new OneheadError(
+        'AUDIO_INVALID',
+        `${source.name} is ${kind}, which needs ffmpeg to be read, and ffmpeg is switched off; convert it to wav, flac, mp3, ogg or m4a.`,
+      );
+    }
+    // An MP4 file without its first box: what comes through a pipe has to have its index first.
+    const bytes = kind === 'QuickTime' && !source.path ? indexFirst(rest, head, source, signal, 1 << 16) : rest;
+    yield* decodeWithFfmpeg(bytes, source.name, kind, signal, warn, { path: source.path });
     return;
   }
   let read = false;
@@ -192,8 +140,10 @@ async function* decode(
     // Containers hold many codecs; ffmpeg, where there is one, knows more of them.
     const again = source.again;
     const container = format === 'm4a' || format === 'webm';
-    if (read || !again || !container || signal.aborted) throw error;
-    const others = decodeWithFfmpeg(abortable(again(), signal), source.name, format, signal, source.path);
+    if (read || !ffmpeg || !again || !container || signal.aborted) throw error;
+    const whole = abortable(again(), signal);
+    const bytes = format === 'm4a' && !source.path ? indexFirst(whole, head, source, signal, 1 << 16) : whole;
+    const others = decodeWithFfmpeg(bytes, source.name, format, signal, warn, { path: source.path });
     const first = await others.next().catch(() => null);
     if (!first || first.done) throw error;
     yield first.value;

@@ -17,6 +17,7 @@ export const modelHelp = `  --model DIR|NAME       folder or hub name of a Whisp
   --max-new-tokens N     upper limit for each window
   --vad                  finds silence and leaves it out before anything is decoded
   --batch N              cuts at silences and decodes N windows at once (default: 1, one after the other)
+  --no-ffmpeg            refuses what is not read without ffmpeg, instead of giving it to an installed one
   --timeout SECONDS      gives up a recording that takes longer`;
 
 export const modelFlags = {
@@ -31,6 +32,7 @@ export const modelFlags = {
   'max-new-tokens': { type: 'string' },
   vad: { type: 'boolean' },
   batch: { type: 'string' },
+  'no-ffmpeg': { type: 'boolean' },
   timeout: { type: 'string' },
   ...decodingFlags,
 } as const;
@@ -71,6 +73,7 @@ export function modelChoice(values: Values): ModelChoice {
         text(values['language-detection-windows']),
       ),
       vad: values.vad === true ? true : undefined,
+      ffmpeg: values['no-ffmpeg'] === true ? false : undefined,
       timeout: values.timeout === undefined ? undefined : 1000 * numeric(values, 'timeout')!,
     },
   };

@@ -1,4 +1,4 @@
-import { type AudioInput, type AudioSource, openAudio } from '../audio/index.js';
+import { type AudioInput, type AudioOptions, type AudioSource, openAudio } from '../audio/index.js';
 import { WhisperModel } from './decoding/whisper-model.js';
 import type { LoadOptions } from './model/types.js';
 import type { Timings } from './transcription/job.js';
@@ -31,7 +31,7 @@ export class Whisper {
     const { signal, end } = limited(options);
     try {
       signal?.throwIfAborted();
-      const source = await this.#open(audio, signal);
+      const source = await this.#open(audio, options, signal);
       try {
         return await transcribe(this.model, source, { ...options, signal });
       } finally {
@@ -50,7 +50,7 @@ export class Whisper {
     const { signal, end } = limited(options);
     try {
       signal?.throwIfAborted();
-      const source = await this.#open(audio, signal);
+      const source = await this.#open(audio, options, signal);
       try {
         yield* stream(this.model, source, { ...options, signal });
       } finally {
@@ -64,15 +64,13 @@ export class Whisper {
   /** The language of a recording, from up to five windows of its beginning (`languageDetectionWindows`). NOT_SUPPORTED for an English-only model. */
   async detectLanguage(
     audio: AudioInput,
-    options: Pick<
-      TranscribeOptions,
-      'languageDetectionWindows' | 'languageDetectionThreshold' | 'signal' | 'timeout'
-    > = {},
+    options: AudioOptions &
+      Pick<TranscribeOptions, 'languageDetectionWindows' | 'languageDetectionThreshold' | 'signal' | 'timeout'> = {},
   ): Promise<DetectedLanguage> {
     const { signal, end } = limited(options);
     try {
       signal?.throwIfAborted();
-      const source = await this.#open(audio, signal);
+      const source = await this.#open(audio, options, signal);
       try {
         return await detectLanguage(this.model, source, { ...options, signal });
       } finally {
@@ -83,8 +81,8 @@ export class Whisper {
     }
   }
 
-  #open(audio: AudioInput, signal?: AbortSignal): Promise<AudioSource> {
-    return openAudio(audio, { sampleRate: this.model.checkpoint.preprocessor.sampleRate, signal });
+  #open(audio: AudioInput, { ffmpeg }: AudioOptions, signal?: AbortSignal): Promise<AudioSource> {
+    return openAudio(audio, { sampleRate: this.model.checkpoint.preprocessor.sampleRate, signal, ffmpeg });
   }
 
   /** Frees the model. Transcriptions under way are rejected. */

@@ -1,5 +1,6 @@
 /** The public shapes of a transcription: OpenAI's verbose_json. */
 
+import type { AudioOptions } from '../../audio/options.js';
 import type { VadOptions } from '../../vad/detector.js';
 import type { DecodingOptions } from '../decoding/options.js';
 import type { Task, TimestampMode } from '../decoding/prompt.js';
@@ -56,7 +57,7 @@ export interface TranscribeProgress {
   segments: Segment[];
 }
 
-export interface TranscribeOptions extends DecodingOptions {
+export interface TranscribeOptions extends DecodingOptions, AudioOptions {
   /** A language code ('en') or name ('english'); detected when absent. */
   language?: string;
   /** Windows at the beginning that the language is detected from, fewer where one is sure; 1 by default. */
