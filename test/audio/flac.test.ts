@@ -1,24 +1,78 @@
 import { readFileSync } from 'node:fs';
-import decode from 'audio-decode';
-import { expect, it } from 'vitest';
-import { blocks } from '../../lib/audio/bytes.js';
-import { flacCut } from '../../lib/audio/decode.js';
-import { folder } from './support.js';
+import { describe, expect, it } from 'vitest';
+import { crc16, flacHeader, placeCheck } from '../../lib/audio/flac-frames.js';
+import { firstDifference, folder, joined, readAll } from './support.js';
 
-/** Samples that the decoder gives for FLAC in blocks of a size. */
-async function decoded(size: number, cut?: (block: Uint8Array) => number): Promise<number> {
-  async function* whole() {
-    yield readFileSync(`${folder}tone.flac`) as Uint8Array;
-  }
-  let count = 0;
-  for await (const { channelData } of decode(blocks(whole(), size, cut), 'flac')) count += channelData[0].length;
-  return count;
+const speech = readFileSync(new URL('../../models/micro/sample.flac', import.meta.url));
+const tone = readFileSync(`${folder}tone.flac`);
+const whole = (await readAll(speech)).samples;
+
+/** Places of the frames. */
+function frames(bytes: Uint8Array): number[] {
+  const places: number[] = [];
+  for (let at = 0; at < bytes.length; ++at) if (flacHeader(bytes, at)) places.push(at);
+  return places;
 }
 
-it('loses no frame of FLAC, wherever the blocks end', async () => {
-  const sizes = [40, 64, 100, 333];
-  for (const size of sizes) expect(await decoded(size, flacCut), `${size}`).toBe(66_150);
-  // The decoder's fault that the cut is for; when this fails the decoder was repaired and the cut can go.
-  const without = await Promise.all(sizes.map((size) => decoded(size)));
-  expect(Math.min(...without)).toBeLessThan(66_150);
+/** Samples that are not those of the undamaged recording. */
+const different = (samples: Float32Array) => samples.reduce((sum, sample, i) => sum + Number(sample !== whole[i]), 0);
+
+describe('damage in FLAC costs its own frames, and no time:', () => {
+  const places = frames(speech);
+  const blockSize = flacHeader(speech, places[1])!.blockSize;
+
+  it('one flipped bit, in a frame or in its header', async () => {
+    for (const place of [places[1] + 1, places[2], places[3] + 4, places[4] + 100, places[6] - 1]) {
+      const bytes = Buffer.from(speech);
+      bytes[place] ^= 1;
+      const { samples, warnings, incomplete } = await readAll(bytes);
+      expect(samples.length, `${place}`).toBe(whole.length);
+      expect(different(samples)).toBeLessThanOrEqual(blockSize);
+      expect(incomplete).toBe(true);
+      expect(warnings).toEqual([expect.stringMatching(/damaged in one place at 0:0\d\.\d; 0\.\d+ s/)]);
+    }
+  });
+
+  it('a hole, cut out or filled with other bytes', async () => {
+    const [begin, length] = [Math.floor(speech.length * 0.4), Math.floor(speech.length * 0.05)];
+    const other = Buffer.from(speech);
+    for (let i = 0; i < length; ++i) other[begin + i] = Math.imul(i, 2654435761) >>> 24;
+    const cut = Buffer.concat([speech.subarray(0, begin), speech.subarray(begin + length)]);
+    for (const bytes of [cut, other, Buffer.from(speech).fill(0, begin, begin + length)]) {
+      const { samples, incomplete } = await readAll(bytes);
+      expect(samples.length).toBe(whole.length);
+      expect(different(samples)).toBeLessThan(whole.length * 0.05 + 3 * blockSize);
+      expect(incomplete).toBe(true);
+    }
+  });
+
+  it('an end that is missing is told', async () => {
+    const { samples, warnings, incomplete } = await readAll(speech.subarray(0, places[5] + 10));
+    expect(samples.length).toBe(5 * blockSize);
+    expect(firstDifference(samples, whole.subarray(0, samples.length))).toBe(-1);
+    expect(incomplete).toBe(true);
+    expect(warnings).toEqual([expect.stringMatching(/could not be read from 0:0\d\.\d on.*its end is missing/)]);
+  });
+
+  it('junk between frames and behind the last costs nothing', async () => {
+    const junk = Buffer.alloc(3000, 0x55);
+    const bytes = Buffer.concat([speech.subarray(0, places[3]), junk, speech.subarray(places[3]), junk]);
+    const { samples, incomplete } = await readAll(bytes);
+    expect(firstDifference(samples, whole)).toBe(-1);
+    expect(incomplete).toBe(false);
+  });
+});
+
+it('reads joined FLAC files of other rates and channels one after another', async () => {
+  const both = await readAll(Buffer.concat([speech, tone, speech]));
+  const [first, second] = [whole, (await readAll(tone)).samples];
+  expect(firstDifference(both.samples, joined([first, second, first]))).toBe(-1);
+  expect(both.warnings).toEqual([]);
+});
+
+it('finds bytes whose checksum is zero by the places at both ends', () => {
+  const [begin, end] = frames(speech);
+  expect(crc16(speech, begin, end)).toBe(0);
+  expect(placeCheck(crc16(speech, 0, begin), begin)).toBe(placeCheck(crc16(speech, 0, end), end));
+  expect(placeCheck(crc16(speech, 0, begin + 99), begin + 99)).not.toBe(placeCheck(crc16(speech, 0, begin), begin));
 });

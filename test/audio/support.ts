@@ -12,6 +12,8 @@ export async function readAll(input: AudioInput, options: OpenOptions = {}) {
   return {
     samples: joined(chunks),
     duration: source.duration,
+    warnings: source.warnings,
+    incomplete: source.incomplete,
     longest: Math.max(...chunks.map(({ length }) => length)),
   };
 }

@@ -106,6 +106,23 @@ describe('onehead transcribe', () => {
   });
 });
 
+describe('a damaged recording', () => {
+  it('gives what can be read, a line on standard error and status 3', async () => {
+    const bytes = await readFile(sample);
+    const file = join(await temporaryFolder(), 'damaged.flac');
+    // In the second sentence of three.
+    bytes[Math.floor(bytes.length / 2)] ^= 1;
+    await writeFile(file, bytes);
+    const { status, stdout, stderr } = await transcribe(file);
+    expect(status).toBe(3);
+    expect(stderr).toMatch(sentence);
+    expect(stderr).toMatch(/damaged.flac is damaged in one place at 0:0\d/);
+    expect(stdout.split('\n')).toEqual([sampleLines[0], expect.any(String), sampleLines[2], '']);
+    const json = await transcribe(file, '--format', 'verbose_json');
+    expect(JSON.parse(json.stdout).warnings).toHaveLength(1);
+  });
+});
+
 describe('several files', () => {
   it('follow one another in the order given', async () => {
     const { status, stdout } = await transcribe(

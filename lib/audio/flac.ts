@@ -1,0 +1,291 @@
+/** FLAC, frame by frame: what is damaged costs no more than its own frames, and files that were joined are read one after another. */
+import type { FLACDecoder } from '@wasm-audio-decoders/flac';
+import {
+  crc16,
+  type FlacHeader,
+  type FlacInfo,
+  flacHeader,
+  flacInfo,
+  longestHeader,
+  mostFrameBytes,
+  placeCheck,
+} from './flac-frames.js';
+import { quiet } from './quiet.js';
+import type { ByteReader } from './reader.js';
+import { longestGap, type Timeline } from './timeline.js';
+import type { DecodedChunk } from './wav.js';
+
+/** Decodes frames that were found and checked before. */
+export class FlacFrames {
+  #decoder: FLACDecoder | null = null;
+  #shape = '';
+  #next = 0;
+
+  /** Samples of a whole frame, or null when it cannot be decoded. */
+  async decode(frame: Uint8Array, header: FlacHeader): Promise<Float32Array[] | null> {
+    const shape = `${header.sampleRate} ${header.channels} ${header.bits}`;
+    // A frame that does not follow the last is an error to a decoder that knows the last.
+    if (!this.#decoder || shape !== this.#shape || header.number !== this.#next) {
+      this.free();
+      const { FLACDecoder: Decoder } = await import('@wasm-audio-decoders/flac');
+      this.#decoder = new Decoder();
+      this.#shape = shape;
+      await this.#decoder.ready;
+    }
+    this.#next = header.number + (header.variable ? header.blockSize : 1);
+    const decoder = this.#decoder;
+    const result = await quiet(() => decoder.decodeFrames([frame])).catch(() => null);
+    if (result && result.errors.length === 0 && result.samplesDecoded === header.blockSize) return result.channelData;
+    // What it makes of the next frame must not depend on this one.
+    this.free();
+    return null;
+  }
+
+  free(): void {
+    this.#decoder?.free();
+    this.#decoder = null;
+  }
+}
+
+/** A place where a frame may begin, or where something else begins and a frame may end. */
+interface Mark {
+  at: number;
+  check: number;
+  header: FlacHeader | null;
+}
+
+/** What is found in a stream: the head of one, or a frame. */
+type Found =
+  | { info: FlacInfo | null }
+  /** `ends`: where the frame may end, when nothing behind it shows which; null when all of the bytes are the frame. */
+  | { at: number; header: FlacHeader; bytes: Uint8Array; ends: number[] | null };
+
+const letters = (bytes: Uint8Array, at: number, count: number): string =>
+  String.fromCharCode(...bytes.subarray(at, at + count));
+
+/** 'fLaC' and the beginning of STREAMINFO. */
+function isHead(bytes: Uint8Array, at: number): boolean {
+  if (letters(bytes, at, 4) !== 'fLaC' || (bytes[at + 4] & 127) !== 0) return false;
+  return bytes[at + 5] === 0 && bytes[at + 6] === 0 && bytes[at + 7] === 34;
+}
+
+/** Tags that stand behind the last frame of a file. */
+const isTag = (bytes: Uint8Array, at: number): boolean =>
+  ['ID3', 'TAG'].includes(letters(bytes, at, 3)) || letters(bytes, at, 8) === 'APETAGEX';
+
+class FlacStream {
+  readonly #reader: ByteReader;
+  info: FlacInfo | null = null;
+  /** The next place to be looked at, from the first byte held, and the checksum of all before it. */
+  #scan = 0;
+  #crc = 0;
+  /** Places in order, the first of them the one whose end is looked for; and those of each check. */
+  #marks: Mark[] = [];
+  #byCheck = new Map<number, Mark[]>();
+  /** Where the frame before ended: what begins there is a frame, not bytes that look like one. */
+  #trusted = -1;
+
+  constructor(reader: ByteReader) {
+    this.#reader = reader;
+  }
+
+  async *found(): AsyncGenerator<Found> {
+    const reader = this.#reader;
+    for (;;) {
+      const head = this.#look();
+      const ended = reader.ended && this.#scan >= reader.held.length;
+      if (ended) this.#mark(null);
+      yield* this.#settle(ended || head);
+      if (head) {
+        this.#forget(reader.offset + this.#scan);
+        yield { info: await this.#head() };
+      } else if (ended) return;
+      else if (!(await reader.more())) reader.ended = true;
+    }
+  }
+
+  /** Looks at what is held, and marks. True where the head of a stream begins. */
+  #look(): boolean {
+    const { held, ended } = this.#reader;
+    const end = ended ? held.length : held.length - longestHeader;
+    let crc = this.#crc;
+    let at = this.#scan;
+    let head = false;
+    for (; at < end; ++at) {
+      const byte = held[at];
+      if (byte === 0xff) {
+        const header = flacHeader(held, at);
+        if (header) this.#mark(header, at, crc);
+      } else if (byte === 0x66 && isHead(held, at)) {
+        this.#mark(null, at, crc);
+        head = true;
+        break;
+      } else if ((byte === 0x49 || byte === 0x54 || byte === 0x41) && isTag(held, at)) this.#mark(null, at, crc);
+      crc = crc16(held, at, at + 1, crc);
+    }
+    this.#crc = crc;
+    this.#scan = Math.max(at, this.#scan);
+    return head;
+  }
+
+  #mark(header: FlacHeader | null, at = this.#scan, crc = this.#crc): void {
+    const place = this.#reader.offset + at;
+    const mark = { at: place, check: placeCheck(crc, place), header };
+    this.#marks.push(mark);
+    const alike = this.#byCheck.get(mark.check);
+    if (alike) alike.push(mark);
+    else this.#byCheck.set(mark.check, [mark]);
+  }
+
+  /** Gives the frames whose end is known, and gives up those that cannot end any more. `all`: nothing follows. */
+  *#settle(all: boolean): Generator<Found> {
+    const reader = this.#reader;
+    for (let passed = 0; ; ) {
+      const start = this.#marks[passed];
+      if (!start) {
+        this.#marks.splice(0, passed);
+        return;
+      }
+      const next = () => {
+        passed += 1;
+        const alike = this.#byCheck.get(start.check)!;
+        alike.shift();
+        if (alike.length === 0) this.#byCheck.delete(start.check);
+      };
+      if (!start.header) {
+        next();
+        continue;
+      }
+      const { header } = start;
+      const begin = start.at - reader.offset;
+      const most = mostFrameBytes(header, this.info);
+      const end = this.#byCheck.get(start.check)![1];
+      if (end && end.at - start.at <= most && end.at - start.at > header.length) {
+        yield { at: start.at, header, bytes: reader.held.subarray(begin, end.at - reader.offset), ends: null };
+        this.#trusted = end.at;
+        while (this.#marks[passed] && this.#marks[passed].at < end.at) {
+          const between = this.#marks[passed++];
+          const alike = this.#byCheck.get(between.check)!;
+          alike.shift();
+          if (alike.length === 0) this.#byCheck.delete(between.check);
+        }
+        this.#forgetBefore(end.at);
+        continue;
+      }
+      if (!all && this.#scan - begin <= most) {
+        this.#marks.splice(0, passed);
+        return;
+      }
+      // What follows this frame is damaged, or nothing does. Its end may be seen all the same.
+      if (start.at === this.#trusted) {
+        const bytes = reader.held.subarray(begin, Math.min(begin + most, this.#scan));
+        const ends: number[] = [];
+        let crc = crc16(bytes, 0, header.length);
+        for (let at = header.length; at < bytes.length; ++at) {
+          crc = crc16(bytes, at, at + 1, crc);
+          if (crc === 0 && ends.length < 64) ends.push(at + 1);
+        }
+        if (ends.length > 0) yield { at: start.at, header, bytes, ends };
+      }
+      next();
+      this.#forgetBefore(this.#marks[passed]?.at ?? reader.offset + this.#scan);
+    }
+  }
+
+  #forgetBefore(place: number): void {
+    const count = place - this.#reader.offset;
+    this.#reader.drop(count);
+    this.#scan -= count;
+  }
+
+  /** Forgets all before a place, where something else begins. */
+  #forget(place: number): void {
+    this.#forgetBefore(place);
+    this.#marks = [];
+    this.#byCheck.clear();
+  }
+
+  /** Passes over the head, pictures and all. */
+  async #head(): Promise<FlacInfo | null> {
+    const reader = this.#reader;
+    this.info = null;
+    reader.drop(4);
+    for (let last = false; !last && (await reader.need(4)); ) {
+      const { held } = reader;
+      last = held[0] >= 128;
+      const length = (held[1] << 16) | (held[2] << 8) | held[3];
+      // Where a length is damaged, frames stand in what it covers: what is no block ends the head.
+      if ((held[0] & 127) > 6 && (held[0] & 127) !== 127 && !last) break;
+      if ((held[0] & 127) === 0 && length === 34 && (await reader.need(38))) {
+        this.info = flacInfo(reader.held.subarray(4, 38));
+      }
+      await reader.pass(4 + length);
+    }
+    this.#scan = 0;
+    this.#crc = 0;
+    this.#trusted = reader.offset;
+    return this.info;
+  }
+}
+
+/** Decodes FLAC, from the first byte of its head. */
+export async function* decodeFlac(reader: ByteReader, timeline: Timeline): AsyncGenerator<DecodedChunk> {
+  const stream = new FlacStream(reader);
+  const frames = new FlacFrames();
+  let info: FlacInfo | null = null;
+  let rate = 0;
+  /** The sample that is expected next; null before a stream's first. */
+  let expected: number | null = null;
+  let nominal = 0;
+  /** Where the last frame or head ended. */
+  let end = reader.offset;
+  try {
+    for await (const found of stream.found()) {
+      if ('info' in found) {
+        if (info && expected !== null && info.samples > expected)
+          timeline.lost(missing(info.samples, expected, rate), rate);
+        info = found.info;
+        expected = null;
+        end = reader.offset;
+        continue;
+      }
+      const { header, at: begins } = found;
+      const { samples, length } = await decodeFound(frames, found);
+      if (!samples && found.ends) continue;
+      rate = header.sampleRate || info?.sampleRate || 44_100;
+      if (expected === null) nominal = info?.blockSize || header.blockSize;
+      const at = header.variable ? header.number : header.number * nominal;
+      // A recording of a running stream begins with any number.
+      expected ??= begins > end ? 0 : at;
+      const gap = missing(at, expected, rate);
+      if (gap > 0) timeline.lost(gap, rate);
+      else if (begins > end && at !== expected) timeline.lost(0, rate);
+      if (samples) timeline.add(samples, rate);
+      else timeline.lost(header.blockSize, rate);
+      expected = at + header.blockSize;
+      end = begins + length;
+      yield* timeline.drain();
+    }
+    yield* timeline.drain(true);
+    const rest = info && expected !== null ? missing(info.samples, expected, rate) / rate : 0;
+    timeline.report(rest > 0 ? timeline.seconds + rest : null, 0);
+  } finally {
+    frames.free();
+  }
+}
+
+/** Samples between what was expected and what came, where that can be believed. */
+function missing(at: number, expected: number, rate: number): number {
+  return at > expected && at - expected <= longestGap * rate ? at - expected : 0;
+}
+
+async function decodeFound(
+  frames: FlacFrames,
+  { header, bytes, ends }: Exclude<Found, { info: unknown }>,
+): Promise<{ samples: Float32Array[] | null; length: number }> {
+  for (const end of ends ?? [bytes.length]) {
+    const samples = await frames.decode(bytes.subarray(0, end), header);
+    if (samples) return { samples, length: end };
+  }
+  return { samples: null, length: bytes.length };
+}

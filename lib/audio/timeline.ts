@@ -1,0 +1,127 @@
+/** Decoded samples in order of time, with silence in the place of what could not be read. */
+import { clock, type Warn } from './warnings.js';
+import type { DecodedChunk } from './wav.js';
+
+/** Seconds of one gap that are believed: a longer one is taken for a damaged or restarted clock. */
+export const longestGap = 3600;
+
+interface Run {
+  sampleRate: number;
+  channels: number;
+  parts: Float32Array[][];
+  count: number;
+}
+
+export class Timeline {
+  readonly #name: string;
+  readonly #warn: Warn;
+  #run: Run | null = null;
+  #ready: (DecodedChunk | { silence: number; sampleRate: number; channels: number })[] = [];
+  /** Seconds of all runs before this one, and samples of this one that were already given. */
+  #before = 0;
+  #runSamples = 0;
+  #holes = 0;
+  #firstHole = 0;
+  #missing = 0;
+
+  constructor(name: string, warn: Warn) {
+    this.#name = name;
+    this.#warn = warn;
+  }
+
+  /** Seconds so far. */
+  get seconds(): number {
+    return this.#before + (this.#run ? this.#runSamples / this.#run.sampleRate : 0);
+  }
+
+  /** Samples of each channel, all of one length. */
+  add(channels: Float32Array[], sampleRate: number): void {
+    const count = channels[0]?.length ?? 0;
+    if (count === 0) return;
+    const run = this.#runOf(sampleRate, channels.length);
+    run.parts.push(channels);
+    run.count += count;
+    this.#runSamples += count;
+    if (run.count >= sampleRate) this.#close();
+  }
+
+  /** Silence that belongs to the sound: nothing was lost. */
+  silence(count: number, sampleRate: number): void {
+    if (count <= 0) return;
+    const channels = this.#run?.channels ?? 1;
+    this.#runOf(sampleRate, channels);
+    this.#close();
+    this.#ready.push({ silence: count, sampleRate, channels });
+    this.#runSamples += count;
+  }
+
+  /** Silence in the place of sound that could not be read. A part of unknown length has none. */
+  lost(count: number, sampleRate: number): void {
+    // What follows a hole directly belongs to it.
+    if (this.#holes === 0) this.#firstHole = this.seconds;
+    this.#holes += 1;
+    this.#missing += count / sampleRate;
+    this.silence(count, sampleRate);
+  }
+
+  #runOf(sampleRate: number, channels: number): Run {
+    const run = this.#run;
+    if (run && run.sampleRate === sampleRate && run.channels === channels) return run;
+    this.#close();
+    if (run && run.sampleRate !== sampleRate) {
+      this.#before += this.#runSamples / run.sampleRate;
+      this.#runSamples = 0;
+    }
+    this.#run = { sampleRate, channels, parts: [], count: 0 };
+    return this.#run;
+  }
+
+  #close(): void {
+    const run = this.#run;
+    if (!run || run.count === 0) return;
+    const { parts, count, sampleRate } = run;
+    const channels = parts[0].map((first, channel) => {
+      if (parts.length === 1) return first;
+      const samples = new Float32Array(count);
+      let at = 0;
+      for (const part of parts) {
+        samples.set(part[channel], at);
+        at += part[channel].length;
+      }
+      return samples;
+    });
+    this.#ready.push({ channels, sampleRate });
+    run.parts = [];
+    run.count = 0;
+  }
+
+  /** What is ready: pieces of a second, or all of it. */
+  *drain(all = false): Generator<DecodedChunk> {
+    if (all) this.#close();
+    const ready = this.#ready;
+    this.#ready = [];
+    for (const one of ready) {
+      if (!('silence' in one)) {
+        yield one;
+        continue;
+      }
+      for (let left = one.silence; left > 0; left -= one.sampleRate) {
+        const silence = new Float32Array(Math.min(left, one.sampleRate));
+        yield { channels: Array.from({ length: one.channels }, () => silence), sampleRate: one.sampleRate };
+      }
+    }
+  }
+
+  /** Tells of the holes. `declared`: the seconds that the recording says it lasts, where it does, to within `tolerance`. */
+  report(declared: number | null = null, tolerance = 0.5): void {
+    if (this.#holes > 0) {
+      const places = this.#holes === 1 ? 'in one place' : `in ${this.#holes} places, first`;
+      const sentence = `${this.#name} is damaged ${places} at ${clock(this.#firstHole)}; ${this.#missing.toFixed(2)} s of it could not be read, and silence stands in their place.`;
+      this.#warn(sentence, 'lost');
+    }
+    if (declared !== null && declared - this.seconds > tolerance) {
+      const sentence = `${this.#name} could not be read from ${clock(this.seconds)} on: it says that it lasts ${clock(declared)}; its end is missing.`;
+      this.#warn(sentence, 'lost');
+    }
+  }
+}
