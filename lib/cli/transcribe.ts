@@ -17,7 +17,7 @@ export const transcribeHelp = `onehead transcribe FILE... | -        speech to t
 ${modelHelp}
   --format FORMAT,...    text, json, verbose_json, srt, vtt, tsv, csv, lrc, ass (default: text)
   --max-line-width N     for srt, vtt, lrc and ass: characters of a line; --max-line-count N: lines at once
-  --max-words-per-line N
+  --max-words-per-line N; --count-wide counts wide characters, such as Chinese ones, as two of a line
   --highlight-words      marks each word while it is said
   --stream               print each segment as soon as it is ready, a microphone's for example: arecord -t wav | onehead transcribe - --stream
   --output-dir DIR       write NAME.EXTENSION files there instead of printing
@@ -53,6 +53,7 @@ function parse(args: string[]): Job {
       'max-line-count': { type: 'string' },
       'max-words-per-line': { type: 'string' },
       'highlight-words': { type: 'boolean' },
+      'count-wide': { type: 'boolean' },
     },
   });
   if (positionals.length === 0) throw new UsageError('Name at least one audio file, or - for standard input.');
@@ -80,6 +81,7 @@ function parse(args: string[]): Job {
       maxLineCount: positiveInteger('--max-line-count', values['max-line-count']),
       maxWordsPerLine: positiveInteger('--max-words-per-line', values['max-words-per-line']),
       highlightWords: values['highlight-words'],
+      countWide: values['count-wide'],
     },
     outputDirectory: values['output-dir'],
     stream: values.stream,

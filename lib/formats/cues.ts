@@ -1,17 +1,23 @@
 /** What is shown at a time: segments, or lines of limited length made of words. openai/whisper's SubtitlesWriter. */
+import { integerIn, refuse } from '../checks.js';
 import type { Segment, Transcription, Word } from '../whisper/transcription/types.js';
+import { columnsOf, unitsOf } from './columns.js';
 
 export interface FormatOptions {
-  /** Characters of a line at most. */
+  /** Characters of a line at most; languages without blanks are cut between characters. */
   maxLineWidth?: number;
   /** Lines shown at once at most; with a width, cues may then run over the ends of segments. */
   maxLineCount?: number;
   maxWordsPerLine?: number;
   /** Each word is marked while it is said; needs words. */
   highlightWords?: boolean;
+  /** True: wide characters, such as Chinese ones, count as two of `maxLineWidth`. */
+  countWide?: boolean;
+  /** The speakers' names from channel 0 on, where channels were transcribed apart; 'Channel N' where there is none, and nothing for ''. */
+  channelNames?: readonly string[];
 }
 
-/** A word as it is shown; one that begins a line has no blank before it. */
+/** A word as it is shown, with the blank before it, which is not shown where the word begins a line. */
 export interface CueWord {
   text: string;
   start: number;
@@ -21,59 +27,99 @@ export interface CueWord {
 export interface Cue {
   start: number;
   end: number;
-  /** Lines of words; a segment without words is one. */
+  /** Lines of words; a line of a segment that is shown whole is one. */
   lines: CueWord[][];
+  /** Who speaks, where channels were transcribed apart. */
+  speaker: string | null;
 }
 
 /** Seconds of silence that end a cue which may run over the ends of segments. */
 const longPause = 3;
+/** Seconds: shorter ones are written as no time at all in some format. */
+const shortest = 0.01;
 
-/** A segment's words; where they have no times, those that their lengths suggest. */
-function wordsOf({ words, text, start, end }: Segment): Pick<Word, 'word' | 'start' | 'end'>[] {
-  if (words) return words;
-  const found = text.match(/\s*\S+/g) ?? [];
-  const length = found.reduce((sum, word) => sum + word.length, 0);
+/** True where so much time is seen in every format. */
+export const lasts = (start: number, end: number): boolean => Math.round((end - start) * 1e4) >= shortest * 1e4;
+
+/** The name of a segment's channel; null where there is one channel alone. Throws OneheadError INVALID_ARGUMENT for names of other types. */
+export function speakerOf({ channel }: Pick<Segment, 'channel'>, { channelNames = [] }: FormatOptions): string | null {
+  if (channel === undefined) return null;
+  if (!Array.isArray(channelNames)) refuse('channelNames', 'a list of texts', typeof channelNames);
+  const name: unknown = channelNames[channel] ?? `Channel ${channel}`;
+  if (typeof name !== 'string') refuse(`channelNames[${channel}]`, 'a text', typeof name);
+  return name.replace(/\s+/g, ' ').trim() || null;
+}
+
+/** What a name becomes where it is shown before the text. */
+export const asPrefix = (speaker: string | null): string => (speaker === null ? '' : `${speaker}: `);
+
+type ShownWord = Pick<Word, 'word' | 'start' | 'end'>;
+
+/** Parts of a word or segment, at the times that their lengths suggest. */
+function shared(parts: readonly string[], start: number, end: number): ShownWord[] {
+  const lengths = parts.map((part) => part.length);
+  const whole = lengths.reduce((sum, length) => sum + length, 0);
   let before = 0;
-  return found.map((word) => {
-    const from = start + ((end - start) * before) / length;
-    before += word.length;
-    return { word, start: from, end: start + ((end - start) * before) / length };
+  return parts.map((word, index) => {
+    const from = start + ((end - start) * before) / whole;
+    before += lengths[index];
+    return { word, start: from, end: start + ((end - start) * before) / whole };
   });
 }
 
-function segmentCue({ text, start, end }: Segment): Cue {
-  return { start, end, lines: [[{ text: text.trim(), start, end }]] };
+const joinedLines = (text: string): string => text.replace(/\s*[\r\n]+\s*/g, ' ');
+
+/** A segment's words, where they have no times at those that their lengths suggest; one longer than a line in parts that fit. */
+function wordsOf({ words, text, start, end }: Segment, width: number, countWide: boolean): ShownWord[] {
+  if (!words) return shared(unitsOf(joinedLines(text)), start, end);
+  let blank = '';
+  return words.flatMap((given) => {
+    const word = blank + joinedLines(given.word);
+    blank = word.trim() === '' ? word : '';
+    if (blank !== '' || word === '') return [];
+    const one = { word, start: given.start, end: given.end };
+    return columnsOf(word.trim(), countWide) > width ? shared(unitsOf(word), given.start, given.end) : [one];
+  });
 }
 
-/** The transcription's cues under these limits. */
-export function cuesOf({ segments }: Transcription, options: FormatOptions = {}): Cue[] {
-  const { maxLineWidth, maxLineCount, maxWordsPerLine = Number.POSITIVE_INFINITY, highlightWords } = options;
-  const limited = maxLineWidth ?? maxLineCount ?? options.maxWordsPerLine;
-  if (limited === undefined && !highlightWords) return segments.map(segmentCue);
+/** A segment as one cue, with the lines that its text has; none where it has no text. */
+function segmentCue({ text, start, end }: Segment): Omit<Cue, 'speaker'>[] {
+  const lines = text
+    .split(/[\r\n]+/)
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+  const shown = lines.map((line, index) => [{ text: index > 0 ? ` ${line}` : line, start, end }]);
+  return lines.length === 0 ? [] : [{ start, end, lines: shown }];
+}
 
+/** Lines of words under the limits; `prefix` stands before the first of each cue. */
+function limitedCues(segments: readonly Segment[], options: FormatOptions, prefix: string): Omit<Cue, 'speaker'>[] {
+  const { maxLineWidth, maxLineCount, maxWordsPerLine = Number.POSITIVE_INFINITY, countWide = false } = options;
   const width = maxLineWidth ?? 1000;
+  const prefixColumns = columnsOf(prefix, countWide);
   const keepsSegments = maxLineCount === undefined || maxLineWidth === undefined;
   const cues: CueWord[][][] = [];
   let lines: CueWord[][] = [];
   let length = 0;
   let last = segments[0]?.start ?? 0;
   for (const segment of segments) {
-    wordsOf(segment).forEach(({ word, start, end }, index) => {
+    wordsOf(segment, width, countWide).forEach(({ word, start, end }, index) => {
+      const columns = columnsOf(word, countWide);
       const pause = !keepsSegments && start - last > longPause;
       const begins = index % maxWordsPerLine === 0;
       const newCue = begins && lines.length > 0 && keepsSegments;
-      const full = length + word.length > width || (index > 0 && begins);
+      const full = length + columns > width || (index > 0 && begins);
       if (length > 0 && !full && !pause && !newCue) {
         lines.at(-1)!.push({ text: word, start, end });
-        length += word.length;
+        length += columns;
       } else {
         const tooMany = maxLineCount !== undefined && (pause || lines.length >= maxLineCount);
         if (lines.length > 0 && (tooMany || newCue)) {
           cues.push(lines);
           lines = [];
         }
-        lines.push([{ text: word.trim(), start, end }]);
-        length = word.trim().length;
+        length = columnsOf(word.trimStart(), countWide) + (lines.length === 0 ? prefixColumns : 0);
+        lines.push([{ text: word, start, end }]);
       }
       last = start;
     });
@@ -82,18 +128,51 @@ export function cuesOf({ segments }: Transcription, options: FormatOptions = {})
   return cues.map((shown) => ({ start: shown[0][0].start, end: shown.at(-1)!.at(-1)!.end, lines: shown }));
 }
 
-/** A cue's text, lines joined by `lineBreak`, with word number `marked` wrapped by `mark`. */
-export function cueText(cue: Cue, lineBreak: string, marked = -1, mark = (text: string) => text): string {
+/** The same cues; one without length is shown until the next, a second at most. */
+function lasting(cues: readonly Cue[]): Cue[] {
+  return cues.map((cue, index) => {
+    if (lasts(cue.start, cue.end)) return cue;
+    const next = cues[index + 1]?.start ?? Number.POSITIVE_INFINITY;
+    return { ...cue, end: lasts(cue.start, next) ? Math.min(next, cue.start + 1) : cue.start + 0.1 };
+  });
+}
+
+/**
+ * The transcription's cues under these limits, in order of time; none is empty or without length. Speakers' cues are apart. `prefixOf` is what
+ * will be shown before a speaker's text. Throws OneheadError INVALID_ARGUMENT.
+ */
+export function cuesOf(
+  { segments }: Transcription,
+  options: FormatOptions = {},
+  prefixOf: (speaker: string | null) => string = () => '',
+): Cue[] {
+  for (const name of ['maxLineWidth', 'maxLineCount', 'maxWordsPerLine'] as const) {
+    if (options[name] !== undefined) integerIn(name, options[name], 1, Number.MAX_SAFE_INTEGER);
+  }
+  const limited = options.maxLineWidth ?? options.maxLineCount ?? options.maxWordsPerLine;
+  const plain = limited === undefined && !options.highlightWords;
+  const channels = [...new Set(segments.map(({ channel }) => channel))];
+  const cues = channels.flatMap((channel) => {
+    const own = channels.length === 1 ? segments : segments.filter((segment) => segment.channel === channel);
+    const speaker = speakerOf({ channel }, options);
+    const found = plain ? own.flatMap(segmentCue) : limitedCues(own, options, prefixOf(speaker));
+    return found.map((cue) => ({ ...cue, speaker }));
+  });
+  return lasting(channels.length > 1 ? cues.sort((a, b) => a.start - b.start) : cues);
+}
+
+/** A cue's text, lines joined by `lineBreak`, each word written by `write` from its text and number; blanks between words stay as they are. */
+export function cueText(cue: Cue, lineBreak: string, write = (text: string, _word: number) => text): string {
   let index = 0;
   return cue.lines
     .map((line) =>
       line
-        .map(({ text }) => {
-          if (index++ !== marked) return text;
+        .map(({ text }, place) => {
           const [, blank, word] = /^(\s*)(.*)$/s.exec(text)!;
-          return blank + mark(word);
+          return (place > 0 ? blank : '') + write(word, index++);
         })
-        .join(''),
+        .join('')
+        .trimEnd(),
     )
     .join(lineBreak);
 }

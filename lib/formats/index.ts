@@ -1,52 +1,80 @@
 /** A transcription as text of each output format, in openai/whisper's forms where it has them. */
+
+import { languageNames } from '../whisper/checkpoint/languages.js';
 import type { Segment, Transcription } from '../whisper/transcription/types.js';
-import type { FormatOptions } from './cues.js';
+import { asPrefix, type FormatOptions, speakerOf } from './cues.js';
 import { ass, lrc, srt, vtt } from './subtitles.js';
 
 export type { FormatOptions } from './cues.js';
 
-function text({ segments }: Transcription): string {
-  return segments.map((segment) => `${segment.text.trim()}\n`).join('');
+function text({ segments }: Transcription, options: FormatOptions = {}): string {
+  return segments.map((segment) => `${asPrefix(speakerOf(segment, options))}${segment.text.trim()}\n`).join('');
 }
 
-/** A table with times in whole milliseconds. */
-function table({ segments }: Transcription, separator: string, cell: (text: string) => string): string {
-  const lines = segments.map(({ start, end, text: words }) =>
-    [Math.round(start * 1000), Math.round(end * 1000), cell(words.trim())].join(separator),
-  );
-  return [['start', 'end', 'text'].join(separator), ...lines].map((line) => `${line}\n`).join('');
+/** A table with times in whole milliseconds, and who speaks where that is known. */
+function table(
+  { segments }: Transcription,
+  options: FormatOptions,
+  separator: string,
+  cell: (text: string) => string,
+): string {
+  const speakers = segments.some(({ channel }) => channel !== undefined);
+  const lines = segments.map((segment) => {
+    const times = [segment.start, segment.end].map((seconds) => Math.round(seconds * 1000));
+    return [...times, cell(segment.text.trim()), ...(speakers ? [cell(speakerOf(segment, options) ?? '')] : [])];
+  });
+  const head = ['start', 'end', 'text', ...(speakers ? ['channel'] : [])];
+  return [head, ...lines].map((line) => `${line.join(separator)}\n`).join('');
 }
 
-const tsv = (transcription: Transcription): string =>
-  table(transcription, '\t', (words) => words.replaceAll('\t', ' ').replaceAll('\n', ' '));
-const csv = (transcription: Transcription): string =>
-  table(transcription, ',', (words) => `"${words.replaceAll('"', '""')}"`);
+const tsv = (transcription: Transcription, options: FormatOptions = {}): string =>
+  table(transcription, options, '\t', (words) => words.replace(/[\t\r\n]/g, ' '));
+const csv = (transcription: Transcription, options: FormatOptions = {}): string =>
+  table(transcription, options, ',', (words) => `"${words.replaceAll('"', '""')}"`);
 
 /** Warnings, where there are any: a result without them is as other programs write it. */
 const warned = (warnings: string[]) => (warnings.length > 0 ? { warnings } : {});
 
 /** The text with each segment's times and token ids: what one compares with another implementation. */
 function json({ text: words, language, segments, warnings = [] }: Transcription): string {
-  const short = segments.map(({ id, start, end, text: part, tokens, words: timed, top_logprobs }: Segment) => ({
-    id,
-    start,
-    end,
-    text: part,
-    tokens,
-    words: timed,
-    top_logprobs,
-  }));
+  const short = segments.map(
+    ({ id, start, end, text: part, tokens, words: timed, top_logprobs, channel }: Segment) => ({
+      id,
+      start,
+      end,
+      text: part,
+      tokens,
+      words: timed,
+      top_logprobs,
+      channel,
+    }),
+  );
   return `${JSON.stringify({ text: words, language, segments: short, ...warned(warnings) })}\n`;
 }
 
-/** OpenAI's verbose_json; words stand beside the segments too, where they were asked for. */
-function verboseJson({ task, language, duration, text: words, segments, warnings = [] }: Transcription): string {
+const nameOf = (language: string): string => languageNames.get(language) ?? language;
+
+/**
+ * The answer of OpenAI's server: languages by name, the text without the blank that it begins with, and the seconds that are paid for. Words
+ * stand beside the segments too, where they were asked for.
+ */
+function verboseJson({ task, language, duration, text: whole, segments, warnings = [] }: Transcription): string {
   const timed = segments.some((segment) => segment.words)
-    ? segments.flatMap((segment) =>
-        (segment.words ?? []).map(({ word, start, end }) => ({ word: word.trim(), start, end })),
+    ? segments.flatMap(({ words = [] }) =>
+        words.map(({ word, start, end, channel }) => ({ word: word.trim(), start, end, channel })),
       )
     : undefined;
-  return `${JSON.stringify({ task, language, duration, text: words, segments, words: timed, ...warned(warnings) }, null, 2)}\n`;
+  const answer = {
+    task,
+    language: nameOf(language),
+    duration,
+    text: whole.trimStart(),
+    segments: segments.map((one) => (one.language === undefined ? one : { ...one, language: nameOf(one.language) })),
+    words: timed,
+    usage: { type: 'duration', seconds: Math.ceil(duration) },
+    ...warned(warnings),
+  };
+  return `${JSON.stringify(answer, null, 2)}\n`;
 }
 
 export interface Format {

@@ -1,21 +1,29 @@
 /** srt, vtt, lrc and ass. */
 import type { Transcription } from '../whisper/transcription/types.js';
-import { type Cue, cuesOf, cueText, type FormatOptions } from './cues.js';
+import { asPrefix, type Cue, cuesOf, cueText, type FormatOptions, lasts } from './cues.js';
 import { hourStamp, minuteStamp, timestamp } from './time.js';
 
-/** What would end a cue early must not stand in its text. */
-const safe = (text: string): string => text.replaceAll('-->', '->');
+interface Stretch {
+  start: number;
+  end: number;
+  /** The number of the word that is said meanwhile, or -1. */
+  word: number;
+}
 
-/** Stretches of a cue in order, each with the number of the word that is said in it, or -1. */
-function stretches(cue: Cue, highlightWords: boolean): { start: number; end: number; word: number }[] {
+/** A cue's stretches in order. A word without length is marked in none. */
+function stretches(cue: Cue, highlightWords: boolean): Stretch[] {
   if (!highlightWords) return [{ start: cue.start, end: cue.end, word: -1 }];
-  const found: { start: number; end: number; word: number }[] = [];
+  const found: Stretch[] = [];
   let last = cue.start;
   cue.lines.flat().forEach(({ start, end }, word) => {
-    if (last !== start) found.push({ start: last, end: start, word: -1 });
-    found.push({ start, end, word });
+    const pause = lasts(last, start);
+    const from = pause ? start : last;
+    if (!lasts(from, end)) return;
+    if (pause) found.push({ start: last, end: start, word: -1 });
+    found.push({ start: from, end, word });
     last = end;
   });
+  if (lasts(last, cue.end)) found.push({ start: last, end: cue.end, word: -1 });
   return found;
 }
 
@@ -25,41 +33,47 @@ interface TimedText {
   text: string;
 }
 
-function timedTexts(transcription: Transcription, options: FormatOptions): TimedText[] {
-  return cuesOf(transcription, options).flatMap((cue) =>
-    stretches(cue, options.highlightWords ?? false).map(({ start, end, word }) => ({
-      start,
-      end,
-      text: safe(cueText(cue, '\n', word, (text) => `<u>${text}</u>`)),
-    })),
+/** The texts of cues, each word written by `write`, and underlined while it is said where that is wanted. */
+function timedTexts(cues: readonly Cue[], { highlightWords = false }: FormatOptions, write: (text: string) => string) {
+  return cues.flatMap((cue) =>
+    stretches(cue, highlightWords).map(({ start, end, word }): TimedText & Pick<Cue, 'speaker'> => {
+      const mark = (text: string, index: number) => (index === word ? `<u>${write(text)}</u>` : write(text));
+      return { start, end, text: cueText(cue, '\n', mark), speaker: cue.speaker };
+    }),
   );
 }
 
 export function srt(transcription: Transcription, options: FormatOptions = {}): string {
   const times = (seconds: number) => timestamp(seconds, ',', true);
-  return timedTexts(transcription, options)
-    .map(({ start, end, text }, index) => `${index + 1}\n${times(start)} --> ${times(end)}\n${text}\n\n`)
+  // There is no way to write an arrow that does not look like times.
+  const safe = (text: string) => text.replaceAll('-->', '->');
+  return timedTexts(cuesOf(transcription, options, asPrefix), options, (text) => text)
+    .map(
+      ({ start, end, text, speaker }, index) =>
+        `${index + 1}\n${times(start)} --> ${times(end)}\n${safe(asPrefix(speaker) + text)}\n\n`,
+    )
     .join('');
 }
 
 export function vtt(transcription: Transcription, options: FormatOptions = {}): string {
   const times = (seconds: number) => timestamp(seconds, '.', false);
-  const cues = timedTexts(transcription, options).map(
-    ({ start, end, text }) => `${times(start)} --> ${times(end)}\n${text}\n\n`,
-  );
+  const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+  const cues = timedTexts(cuesOf(transcription, options), options, escaped).map(({ start, end, text, speaker }) => {
+    const voice = speaker === null ? '' : `<v ${escaped(speaker)}>`;
+    return `${times(start)} --> ${times(end)}\n${voice}${text}\n\n`;
+  });
   return `WEBVTT\n\n${cues.join('')}`;
 }
 
 /** A line for each cue; with highlighted words each word has its time (the enhanced form). */
 export function lrc(transcription: Transcription, options: FormatOptions = {}): string {
-  return cuesOf(transcription, options)
+  return cuesOf(transcription, options, asPrefix)
     .map((cue) => {
+      // Lines that were cut become one again, with the blanks that stood there.
       const words = cue.lines.flat();
-      const timed = words.map(
-        ({ text, start }, i) => `${i > 0 && !/^\s/.test(text) ? ' ' : ''}<${minuteStamp(start)}>${text}`,
-      );
-      const text = options.highlightWords ? timed.join('') : cueText(cue, ' ');
-      return `[${minuteStamp(cue.start)}]${text}\n`;
+      const timed = words.map(({ text, start }, i) => `<${minuteStamp(start)}>${i > 0 ? text : text.trimStart()}`);
+      const text = options.highlightWords ? timed.join('') : cueText({ ...cue, lines: [words] }, '');
+      return `[${minuteStamp(cue.start)}]${asPrefix(cue.speaker)}${text}\n`;
     })
     .join('');
 }
@@ -77,24 +91,27 @@ Style: Default,Arial,48,&H00FFFFFF,&H0000FFFF,&H00000000,&H80000000,0,0,0,0,100,
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 `;
 
-/** Advanced SubStation Alpha; highlighted words are karaoke (\\k, in hundredths). */
+/** Advanced SubStation Alpha; highlighted words are karaoke (\\k, in hundredths). Speakers' names stand in their own column. */
 export function ass(transcription: Transcription, options: FormatOptions = {}): string {
   // Braces hold commands and a backslash begins one; both have look-alikes without a meaning.
   const plain = (text: string) => text.replaceAll('\\', '＼').replaceAll('{', '｛').replaceAll('}', '｝');
+  const hundredths = (seconds: number) => Math.max(0, Math.round(seconds * 100));
   const events = cuesOf(transcription, options).map((cue) => {
     let last = cue.start;
     const lines = cue.lines.map((line) =>
       line
-        .map(({ text, start, end }) => {
-          if (!options.highlightWords) return plain(text);
-          const hundredths = (seconds: number) => Math.max(0, Math.round(seconds * 100));
+        .map(({ text, start, end }, place) => {
+          const word = plain(place > 0 ? text : text.trimStart());
+          if (!options.highlightWords) return word;
           const pause = start > last ? `{\\k${hundredths(start - last)}}` : '';
           last = end;
-          return `${pause}{\\k${hundredths(end - start)}}${plain(text)}`;
+          return `${pause}{\\k${hundredths(end - start)}}${word}`;
         })
         .join(''),
     );
-    return `Dialogue: 0,${hourStamp(cue.start)},${hourStamp(cue.end)},Default,,0,0,0,,${lines.join('\\N').replaceAll('\n', '\\N')}\n`;
+    // Commas part the columns.
+    const name = plain(cue.speaker ?? '').replaceAll(',', '，');
+    return `Dialogue: 0,${hourStamp(cue.start)},${hourStamp(cue.end)},Default,${name},0,0,0,,${lines.join('\\N')}\n`;
   });
   return assHead + events.join('');
 }

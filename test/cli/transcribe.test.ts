@@ -98,7 +98,7 @@ describe('onehead transcribe', () => {
     ['srt', /^1\n00:00:00,\d{3} --> 00:00:01,\d{3}\nWe will return on Thursday\.\n\n2\n/],
     ['vtt', /^WEBVTT\n\n00:00\.\d{3} --> 00:01\.\d{3}\nWe will return on Thursday\.\n\n00:/],
     ['tsv', /^start\tend\ttext\n\d+\t\d+\tWe will return on Thursday\.\n/],
-    ['verbose_json', /^\{\n {2}"task": "transcribe",\n {2}"language": "en",\n {2}"duration": 7\.4/],
+    ['verbose_json', /^\{\n {2}"task": "transcribe",\n {2}"language": "english",\n {2}"duration": 7\.4/],
   ])('--format %s', async (format, form) => {
     const { status, stdout } = await transcribe(sample, '--format', format);
     expect(status).toBe(0);

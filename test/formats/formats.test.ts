@@ -48,12 +48,13 @@ describe('srt', () => {
 describe('vtt', () => {
   it('writes hours where there are any', () => {
     expect(formats.vtt.write(two)).toBe(
-      'WEBVTT\n\n00:00.100 --> 00:01.780\nWe will return.\n\n59:59.999 --> 01:02:05.040\nGrüße, 東京 & <i>.\n\n',
+      'WEBVTT\n\n00:00.100 --> 00:01.780\nWe will return.\n\n59:59.999 --> 01:02:05.040\nGrüße, 東京 &amp; &lt;i&gt;.\n\n',
     );
   });
 
-  it('keeps the arrow for times', () => {
-    expect(formats.vtt.write(plain(' a --> b'))).toContain('\na -> b\n');
+  it('writes what would be times or marks as text', () => {
+    expect(formats.vtt.write(plain(' a --> b'))).toContain('\na --&gt; b\n');
+    expect(formats.vtt.write(plain(' &lt; <u>x</u>'))).toContain('\n&amp;lt; &lt;u&gt;x&lt;/u&gt;\n');
   });
 
   it('is a head alone without segments', () => {
@@ -109,10 +110,21 @@ describe('json', () => {
 });
 
 describe('verbose_json', () => {
-  it('has every public field and no others', () => {
+  it('has every public field as OpenAI’s server writes it, and no others', () => {
     const timed = { ...two, timings: { audio: 1, features: 1, encode: 1, decode: 1 } };
     const { warnings, incomplete, ...fields } = two;
-    expect(JSON.parse(formats.verbose_json.write(timed))).toEqual(fields);
+    expect(JSON.parse(formats.verbose_json.write(timed))).toEqual({
+      ...fields,
+      language: 'english',
+      text: 'We will return. Grüße, 東京 & <i>.',
+      usage: { type: 'duration', seconds: 3726 },
+    });
+  });
+
+  it('names the languages of segments too, and keeps a code that has no name', () => {
+    const segments = [{ ...segment(0, 0, 1, ' Ja.'), language: 'de' }];
+    const written = JSON.parse(formats.verbose_json.write({ ...two, language: 'xx', segments }));
+    expect(written).toMatchObject({ language: 'xx', segments: [{ language: 'german', text: ' Ja.' }] });
   });
 });
 

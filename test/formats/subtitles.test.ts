@@ -1,11 +1,19 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { type FormatOptions, formats } from '../../lib/formats/index.js';
-import type { Transcription } from '../../lib/whisper/transcription/types.js';
+import type { Segment, Transcription } from '../../lib/whisper/transcription/types.js';
 
-const { transcription, written }: { transcription: Transcription; written: Record<string, string> } = JSON.parse(
+const stored: { transcription: Pick<Transcription, 'segments'>; written: Record<string, string> } = JSON.parse(
   readFileSync(new URL('../fixtures/subtitles.json', import.meta.url), 'utf8'),
 );
+const { written } = stored;
+
+function transcriptionOf(segments: Segment[]): Transcription {
+  const text = segments.map((one) => one.text).join('');
+  return { task: 'transcribe', language: 'en', duration: 16, text, segments, warnings: [], incomplete: false };
+}
+
+const transcription = transcriptionOf(stored.transcription.segments);
 
 const options: Record<string, FormatOptions> = {
   plain: {},

@@ -13,6 +13,8 @@ export interface Word {
   end: number;
   /** Mean probability of its tokens. */
   probability: number;
+  /** The channel that it was said on, counted from 0, where channels were transcribed apart. */
+  channel?: number;
 }
 
 /** A stretch of speech with its times, in seconds from the start of the audio. */
@@ -30,18 +32,25 @@ export interface Segment {
   no_speech_prob: number;
   /** Where it was found for each window. */
   language?: string;
+  /** The channel that it was said on, counted from 0, where channels were transcribed apart. */
+  channel?: number;
   /** Where times of words were asked for. */
   words?: Word[];
   /** The likeliest tokens at each of `tokens`' places, where they were asked for. */
   top_logprobs?: RankedTokens[];
 }
 
-/** What `Whisper.transcribe` gives. */
+/**
+ * What `Whisper.transcribe` gives: the fields of OpenAI's verbose_json as openai/whisper has them. `formats.verbose_json` writes what OpenAI's
+ * server answers: there the language is a name, the text has no blank before it, and `usage` is added.
+ */
 export interface Transcription {
   task: 'transcribe' | 'translate';
+  /** A code, such as 'en'. */
   language: string;
   /** Length of the audio in seconds. */
   duration: number;
+  /** The segments' texts as they were decoded, with the blank before the first. */
   text: string;
   segments: Segment[];
   /** Sentences on what was wrong with the recording, or was left out; none for most. */

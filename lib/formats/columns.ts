@@ -1,0 +1,45 @@
+/** How long a text is where it is shown, and where it may be cut. */
+
+const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
+
+/** Scripts that put no blank between words, and those of their marks that are shared with no other script. */
+const unspaced =
+  /[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Bopomofo}\p{scx=Yi}\p{scx=Thai}\p{scx=Lao}\p{scx=Khmer}\p{scx=Myanmar}\p{scx=Tibetan}\uff00-\uffef]/u;
+/** East Asian wide characters and pictures: two columns of a terminal, or of a subtitle in a fixed-width face. */
+const wide =
+  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97c\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{1b000}-\u{1b2ff}\u{20000}-\u{3fffd}\p{Emoji_Presentation}]/u;
+const opening = /[\p{Ps}\p{Pi}]$/u;
+/** What no line may begin with: marks that close, and small or lengthening kana. */
+const closing = /^(?:(?![\p{Ps}\p{Pi}])\p{P}|[ーぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ々])/u;
+
+/** Characters as a reader counts them; with `countWide` those that are wide count twice. */
+export function columnsOf(text: string, countWide = false): number {
+  if (/^[\x20-\x7e]*$/.test(text)) return text.length;
+  let columns = 0;
+  for (const { segment } of graphemes.segment(text)) columns += countWide && wide.test(segment) ? 2 : 1;
+  return columns;
+}
+
+/**
+ * The parts that a line may be cut into, each with the blank before it: words, and in scripts without blanks characters with the marks that
+ * belong to them. Blanks at the end are left out.
+ */
+export function unitsOf(text: string): string[] {
+  if (!unspaced.test(text)) return text.match(/\s*\S+/g) ?? [];
+  const units: string[] = [];
+  let unit = '';
+  for (const { segment } of graphemes.segment(text)) {
+    const blank = segment.trim() === '';
+    const cut =
+      unit.trim() !== '' &&
+      (blank ||
+        (!opening.test(unit) && !closing.test(segment) && (unspaced.test(segment) || unspaced.test(unit.slice(-1)))));
+    if (cut) {
+      units.push(unit);
+      unit = '';
+    }
+    unit += segment;
+  }
+  if (unit.trim() !== '') units.push(unit);
+  return units;
+}
