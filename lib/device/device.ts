@@ -4,7 +4,7 @@ import {
   type Information,
   type NativeAddon,
   type NativeDevice,
-  type NativeMappedFile,
+  type NativeWeightsFile,
   type NativePart,
   native,
   nativeOf,
@@ -23,12 +23,14 @@ export interface DeviceOptions {
   cublasLt?: boolean;
 }
 
-/** A run of a constant's elements: from a mapped file at a byte offset, or zeros. */
+/** A run of a constant's elements: from a file at a byte offset, or zeros. */
 export interface Part {
   elements: number;
-  file?: MappedFile;
+  file?: WeightsFile;
   offset?: number;
   dtype?: ElementType;
+  /** What messages call it. */
+  name?: string;
 }
 
 export interface RecordOptions {
@@ -36,24 +38,24 @@ export interface RecordOptions {
   poison?: boolean;
 }
 
-/** A file mapped into memory, from which `Device.load` takes weights without a copy in JavaScript. */
-export class MappedFile {
+/** A file from which `Device.load` takes weights without a copy in JavaScript. */
+export class WeightsFile {
   readonly path: string;
-  readonly #native: NativeMappedFile;
+  readonly #native: NativeWeightsFile;
   /** Where another addon than the usual one asked for it. */
-  readonly #others = new Map<NativeAddon, NativeMappedFile>();
+  readonly #others = new Map<NativeAddon, NativeWeightsFile>();
 
   constructor(path: string) {
     this.path = path;
-    this.#native = new (native().MappedFile)(path);
+    this.#native = new (native().WeightsFile)(path);
   }
 
   /** @internal */
-  of(addon: NativeAddon): NativeMappedFile {
+  of(addon: NativeAddon): NativeWeightsFile {
     if (addon === native()) return this.#native;
     let file = this.#others.get(addon);
     if (!file) {
-      file = new addon.MappedFile(this.path);
+      file = new addon.WeightsFile(this.path);
       this.#others.set(addon, file);
     }
     return file;
@@ -125,7 +127,10 @@ export class Device {
     return tensor;
   }
 
-  /** A constant made of parts of mapped files and zeros, in order; the device lays it out as its programs want it. */
+  /**
+   * A constant made of parts of files and zeros, in order; the device lays it out as its programs want it. The files are read when a program
+   * that uses the constant is first prepared: that fails with code MODEL_INVALID where one was cut short, or an element is not finite.
+   */
   async load(dtype: ElementType, shape: readonly number[], parts: readonly Part[]): Promise<Tensor> {
     const nativeParts: NativePart[] = parts.map((part) => ({ ...part, file: part.file?.of(this.#addon) }));
     return new Tensor(await this.#native.load(dtype, shape, nativeParts));

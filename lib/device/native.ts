@@ -18,17 +18,18 @@ export interface NativeTensor {
   dispose(): void;
 }
 
-export interface NativeMappedFile {
+export interface NativeWeightsFile {
   readonly size: number;
   close(): void;
 }
 
-/** A run of a constant's elements: from a mapped file at a byte offset, or zeros. */
+/** A run of a constant's elements: from a file at a byte offset, or zeros. */
 export interface NativePart {
   elements: number;
-  file?: NativeMappedFile;
+  file?: NativeWeightsFile;
   offset?: number;
   dtype?: ElementType;
+  name?: string;
 }
 
 export interface NativeRunResult {
@@ -89,7 +90,7 @@ export interface NativeAddon {
   /** The CPU alone, without a look at any GPU. */
   multipliesBfloat16(): boolean;
   Device: new (kind: string, options: { threads?: number; kernels?: string; cublasLt?: boolean }) => NativeDevice;
-  MappedFile: new (path: string) => NativeMappedFile;
+  WeightsFile: new (path: string) => NativeWeightsFile;
 }
 
 function once(load: () => unknown): () => NativeAddon {

@@ -1,6 +1,5 @@
 #include "device_binding.h"
 
-#include "../core/mapped_file.h"
 #include "../cpu/cpu_backend.h"
 #include "../cuda/cuda_backend.h"
 #include "program_binding.h"
@@ -142,23 +141,26 @@ Napi::Value DeviceBinding::createTensor(const Napi::CallbackInfo& info) {
 
 namespace {
 
-/** {file, offset, dtype, elements} or {elements}: zeros. The range is checked here: nothing in JavaScript is trusted
- * with memory. */
+/** {file, offset, dtype, elements, name?} or {elements}: zeros. The range is checked here: nothing in JavaScript is
+ * trusted with memory. */
 Source::Part partOf(const Napi::Value& value, const Instance& instance) {
   Napi::Object object = objectOf(value, "part");
   Source::Part part;
   part.elements = sizeOf(object.Get("elements"), "part.elements");
   Napi::Value file = object.Get("file");
   if (file.IsUndefined()) return part;
-  part.file = instanceAs<FileBinding>(file, instance.fileClass, "part.file", "a mapped file").use();
+  part.file = instanceAs<FileBinding>(file, instance.fileClass, "part.file", "a WeightsFile").use();
   part.offset = size_t(sizeOf(object.Get("offset"), "part.offset"));
   part.dtype = dtypeOf(object.Get("dtype"), "part.dtype");
   if (!isFloating(part.dtype))
     throw Error("INVALID_DTYPE",
                 "load: expected a part of floating elements but received " + std::string(nameOf(part.dtype)) + ".");
+  if (Napi::Value name = object.Get("name"); !name.IsUndefined()) part.name = textOf(name, "part.name");
   size_t size = part.file->size(), element = bytesOf(part.dtype);
   if (part.offset > size || size_t(part.elements) > (size - part.offset) / element)
-    throw Error("MODEL_INVALID", "load: " + part.file->path + " ends before the elements asked of it.");
+    throw Error("MODEL_INVALID",
+                part.file->path +
+                    " ends before the weights that its header names: it was cut short; download or export it again.");
   return part;
 }
 

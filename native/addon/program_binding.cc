@@ -171,17 +171,17 @@ void ProgramBinding::dispose(const Napi::CallbackInfo&) { state_.reset(); }
 
 void FileBinding::define(Napi::Env env, Napi::Object exports) {
   Napi::Function constructor = DefineClass(
-      env, "MappedFile", {InstanceAccessor<&FileBinding::size>("size"), InstanceMethod<&FileBinding::close>("close")});
+      env, "WeightsFile", {InstanceAccessor<&FileBinding::size>("size"), InstanceMethod<&FileBinding::close>("close")});
   instanceOf(env).fileClass = Napi::Persistent(constructor);
-  exports.Set("MappedFile", constructor);
+  exports.Set("WeightsFile", constructor);
 }
 
 FileBinding::FileBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {
-  guarded(info.Env(), [&] { file_ = std::make_shared<MappedFile>(textOf(info[0], "path")); });
+  guarded(info.Env(), [&] { file_ = std::make_shared<WeightsFile>(textOf(info[0], "path")); });
 }
 
-const std::shared_ptr<MappedFile>& FileBinding::use() const {
-  if (!file_) throw Error("DISPOSED", "load: this mapped file has been closed; open it again.");
+const std::shared_ptr<WeightsFile>& FileBinding::use() const {
+  if (!file_) throw Error("DISPOSED", "load: this file has been closed; open it again.");
   return file_;
 }
 

@@ -1,4 +1,4 @@
-// Recorder, Program and MappedFile in JavaScript.
+// Recorder, Program and WeightsFile in JavaScript.
 #pragma once
 
 #include <memory>
@@ -53,13 +53,13 @@ class FileBinding final : public Napi::ObjectWrap<FileBinding> {
   static void define(Napi::Env env, Napi::Object exports);
   explicit FileBinding(const Napi::CallbackInfo& info);
   /** Throws Error DISPOSED after close(). */
-  const std::shared_ptr<MappedFile>& use() const;
+  const std::shared_ptr<WeightsFile>& use() const;
 
  private:
   Napi::Value size(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo&) { file_.reset(); }
 
-  std::shared_ptr<MappedFile> file_;
+  std::shared_ptr<WeightsFile> file_;
 };
 
 }  // namespace onehead::addon

@@ -7,21 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "mapped_file.h"
 #include "program.h"
+#include "source.h"
 
 namespace onehead {
-
-/** A constant's contents: runs of elements, in order, each from a mapped file or zeros. */
-struct Source {
-  struct Part {
-    std::shared_ptr<MappedFile> file;  // null: zeros
-    size_t offset = 0;                 // bytes into the file
-    DType dtype = DType::float32;
-    int64_t elements = 0;
-  };
-  std::vector<Part> parts;
-};
 
 struct RunOptions {
   int64_t times = 1;

@@ -32,7 +32,8 @@ dnnl::memory::data_type typeOf(const dnnl::memory::desc& description) {
 
 namespace {
 
-constexpr int64_t pieceElements = int64_t(1) << 20;
+/** What is read at once, small enough to be checked and converted while it is in the cache. */
+constexpr int64_t pieceElements = int64_t(1) << 17;
 
 SourceFormat sourceFormat(DType dtype) {
   switch (dtype) {
@@ -63,16 +64,17 @@ Buffer CpuStorage::assemble(DType dtype) {
   size_t elementBytes = bytesOf(dtype);
   Buffer buffer(bytes / bytesOf(dtype_) * elementBytes, counter_);
   std::byte* to = buffer.data();
+  std::vector<std::byte> piece;
   for (const Source::Part& part : source_.parts) {
-    if (part.file) {
-      // In pieces: the file's pages are given back before the next ones come, so that loading needs no second copy.
-      size_t element = bytesOf(part.dtype);
-      for (int64_t done = 0; done < part.elements; done += pieceElements) {
-        int64_t count = std::min(pieceElements, part.elements - done);
-        size_t offset = part.offset + size_t(done) * element;
-        kernels_->convert(part.file->data() + offset, sourceFormat(part.dtype), to + size_t(done) * elementBytes,
-                          format, count);
-        part.file->release(offset, size_t(count) * element);
+    for (int64_t done = 0; part.file && done < part.elements; done += pieceElements) {
+      const int64_t count = std::min(pieceElements, part.elements - done);
+      std::byte* place = to + size_t(done) * elementBytes;
+      if (part.dtype == dtype) {
+        part.read(done, count, place, dtype_);
+      } else {
+        piece.resize(size_t(pieceElements) * bytesOf(part.dtype));
+        part.read(done, count, piece.data(), dtype_);
+        kernels_->convert(piece.data(), sourceFormat(part.dtype), place, format, count);
       }
     }
     to += size_t(part.elements) * elementBytes;

@@ -61,14 +61,12 @@ void CudaStorage::assemble() {
     const int64_t most = int64_t(Context::pieceBytes / element);
     for (int64_t done = 0; part.file && done < part.elements; done += most) {
       const int64_t count = std::min(most, part.elements - done);
-      const size_t offset = part.offset + size_t(done) * element, size = size_t(count) * element;
       const auto& piece = pieces.next();
-      std::memcpy(piece.host, part.file->data() + offset, size);
-      part.file->release(offset, size);
+      part.read(done, count, piece.host, dtype_);
       std::byte* place = to + size_t(done) * stored;
-      context_->check(part.dtype == dtype_
-                          ? cudaMemcpyAsync(place, piece.host, size, cudaMemcpyHostToDevice, context_->stream())
-                          : convert(*context_, piece.device, part.dtype, place, dtype_, count),
+      context_->check(part.dtype == dtype_ ? cudaMemcpyAsync(place, piece.host, size_t(count) * element,
+                                                             cudaMemcpyHostToDevice, context_->stream())
+                                           : convert(*context_, piece.device, part.dtype, place, dtype_, count),
                       "uploading weights");
       pieces.sent();
     }

@@ -1,7 +1,10 @@
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Device, MappedFile } from '../../lib/device/device.js';
+import { Device, WeightsFile } from '../../lib/device/device.js';
 import { OneheadError } from '../../lib/errors.js';
 import { kinds } from './devices.js';
 
@@ -208,14 +211,72 @@ describe.each(kinds)('the device %s', (kind) => {
       expect((await failure(() => closing.tensor('float32', [1]))).code).toBe('DISPOSED');
     });
 
-    it('load constants from mapped files only within their bounds', async () => {
-      using file = new MappedFile(new URL('../../models/micro/model.safetensors', import.meta.url).pathname);
+    it('refuse constants that are not finite, in the type in which they are kept', async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'onehead-weights-'));
+      const path = join(folder, 'weights');
+      /** What is said of a million numbers of which one is this. */
+      const said = async (stored: 'float32' | 'float16' | 'bfloat16', bits: number, dtype: typeof stored) => {
+        const data = stored === 'float32' ? new Uint32Array(1e6) : new Uint16Array(1e6);
+        data[765_432] = bits;
+        writeFileSync(path, data);
+        using file = new WeightsFile(path);
+        const parts = [{ file, offset: 0, dtype: stored, elements: 1e6, name: 'encoder.weight' }];
+        const loaded = await device.load(dtype, [1e6], parts);
+        return loaded.toFloat32Array().then(
+          (values) => values[765_432],
+          ({ code, message }: OneheadError) => `${code} ${message.replace(path, '')}`,
+        );
+      };
+      const nan =
+        "MODEL_INVALID : element 765432 of tensor 'encoder.weight' is not a number, so no text can come of it;";
+      const infinite = nan.replace('not a number', 'infinite');
+      for (const kept of kind === 'cpu' ? (['float32', 'bfloat16'] as const) : (['float32', 'float16'] as const)) {
+        expect(await said('float32', 0x7fc00000, kept)).toContain(nan);
+        expect(await said('float32', 0xff800000, kept)).toContain(infinite);
+        expect(await said('float16', 0xfe00, kept)).toContain(nan);
+        expect(await said('float16', 0x7c00, kept)).toContain(infinite);
+        expect(await said('bfloat16', 0x7f81, kept)).toContain(nan);
+        expect(await said('bfloat16', 0x7f80, kept)).toContain(infinite);
+        expect(await said('float16', 0xfbff, kept)).toBe(kept === 'bfloat16' ? -65536 : -65504);
+      }
+      expect(await said('float32', 0x7f7fffff, 'float32')).toBeCloseTo(3.4028235e38, -32);
+      const [narrow, least, most] =
+        kind === 'cpu'
+          ? (['bfloat16', 0x7f7f8000, 0x7f7f7fff] as const)
+          : (['float16', 0x477ff000, 0x477fefff] as const);
+      expect(await said('float32', least, narrow)).toContain(
+        `more than ${narrow} can hold; load the model with dtype 'float32'`,
+      );
+      expect(await said('float32', most, narrow)).toBeGreaterThan(6e4);
+      rmSync(folder, { recursive: true });
+    });
+
+    it('say so where a file of weights is cut short after it was opened', async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'onehead-weights-'));
+      const path = join(folder, 'weights');
+      writeFileSync(path, new Float32Array(1e6));
+      using file = new WeightsFile(path);
+      const loaded = await device.load('float32', [1e6], [{ file, offset: 0, dtype: 'float32', elements: 1e6 }]);
+      truncateSync(path, 3_000_001);
+      const { code, message } = await failure(() => loaded.toFloat32Array());
+      expect(code).toBe('MODEL_INVALID');
+      expect(message).toBe(
+        `${path} ended at byte 3000001 while it was read: it was cut short; download or export it again.`,
+      );
+      rmSync(folder, { recursive: true });
+    });
+
+    it('load constants from files only within their bounds', async () => {
+      using file = new WeightsFile(new URL('../../models/micro/model.safetensors', import.meta.url).pathname);
       const part = { file, offset: file.size - 4, dtype: 'float16' as const };
       expect((await failure(() => device.load('float32', [3], [{ ...part, elements: 3 }]))).code).toBe('MODEL_INVALID');
       expect((await failure(() => device.load('float32', [3], [{ ...part, elements: 2 }]))).code).toBe('INVALID_SHAPE');
       const loaded = await device.load('float32', [3], [{ ...part, elements: 2 }, { elements: 1 }]);
       expect((await loaded.toFloat32Array())[2]).toBe(0);
-      expect((await failure(() => new MappedFile('/nowhere'))).code).toBe('MODEL_INVALID');
+      expect((await failure(() => new WeightsFile('/nowhere'))).code).toBe('MODEL_INVALID');
+      expect((await failure(() => device.load('float32', [3], [{ ...part, elements: 3 }]))).message).toContain(
+        file.path,
+      );
     });
   });
 });

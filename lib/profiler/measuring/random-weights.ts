@@ -2,7 +2,7 @@
 import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Device, MappedFile } from '../../device/device.js';
+import { type Device, WeightsFile } from '../../device/device.js';
 import type { Tensor } from '../../device/tensor.js';
 import type { Checkpoint } from '../../whisper/checkpoint/checkpoint.js';
 import { type GenerationConfig, parsePreprocessorConfig, type WhisperConfig } from '../../whisper/checkpoint/config.js';
@@ -75,7 +75,7 @@ export class RandomWeights {
   }
 
   async load(device: Device, dtype: DataType, shape: number[], { norm = false, number = 0 } = {}): Promise<Tensor> {
-    using file = new MappedFile(this.path);
+    using file = new WeightsFile(this.path);
     const offset = norm ? this.onesOffset : this.offset(number);
     return await device.load(dtype, shape, [{ file, offset, dtype: 'bfloat16', elements: elementsOf(shape) }]);
   }

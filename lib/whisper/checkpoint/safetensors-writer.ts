@@ -1,6 +1,6 @@
 /** Writes safetensors files from the tensors of others. */
 import { open } from 'node:fs/promises';
-import type { TensorEntry } from './safetensors.js';
+import { readExactly, type TensorEntry } from './safetensors.js';
 
 const storedTypes: Record<string, string> = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' };
 
@@ -48,7 +48,7 @@ export async function writeSafetensors(
         inputs.set(entry.file, input);
       }
       const data = Buffer.alloc(entry.bytes);
-      await input.read(data, 0, entry.bytes, entry.offset);
+      await readExactly(input, data, entry.offset, entry.file);
       await output.write(convert(name, data, entry));
     }
   } finally {

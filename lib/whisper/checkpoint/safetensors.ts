@@ -1,5 +1,5 @@
-/** Safetensors headers: what tensors a checkpoint holds and where. The data itself is memory-mapped by the device. */
-import { open, readFile } from 'node:fs/promises';
+/** Safetensors headers: what tensors a checkpoint holds and where. The device reads the data itself. */
+import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { OneheadError } from '../../errors.js';
 
@@ -39,6 +39,16 @@ const invalid = (file: string, problem: string): OneheadError =>
 
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
+/** Fills a buffer from a file's bytes at `offset`. Throws OneheadError MODEL_INVALID where the file ends before. */
+export async function readExactly(handle: FileHandle, into: Buffer, offset: number, file: string): Promise<void> {
+  for (let done = 0; done < into.length; ) {
+    // Node.js reads no more than 2 GiB at once.
+    const { bytesRead } = await handle.read(into, done, Math.min(into.length - done, 1 << 30), offset + done);
+    if (bytesRead === 0) throw invalid(file, `it ended at byte ${offset + done} while it was read`);
+    done += bytesRead;
+  }
+}
+
 /** The tensors of one file. Throws OneheadError MODEL_INVALID on every disagreement between header and file. */
 export async function readHeader(file: string): Promise<TensorIndex> {
   let header: Buffer;
@@ -50,13 +60,13 @@ export async function readHeader(file: string): Promise<TensorIndex> {
     const { size } = await handle.stat();
     const prefix = Buffer.alloc(8);
     if (size < 8) throw invalid(file, `it has ${size} bytes, fewer than a header's length takes`);
-    await handle.read(prefix, 0, 8, 0);
+    await readExactly(handle, prefix, 0, file);
     const length = prefix.readBigUInt64LE();
     if (length > BigInt(mostHeaderBytes)) throw invalid(file, `its header claims ${length} bytes`);
     dataBytes = size - 8 - Number(length);
     if (dataBytes < 0) throw invalid(file, `its header claims ${length} bytes but the file has ${size}`);
     header = Buffer.alloc(Number(length));
-    await handle.read(header, 0, header.length, 8);
+    await readExactly(handle, header, 8, file);
   } finally {
     await handle.close();
   }

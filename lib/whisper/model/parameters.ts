@@ -1,6 +1,6 @@
 /** A checkpoint's weights on a device, under the names that the model's code uses. */
 
-import { type Device, MappedFile, type Part } from '../../device/device.js';
+import { type Device, WeightsFile, type Part } from '../../device/device.js';
 import type { Norm } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
 import type {
@@ -35,20 +35,20 @@ export interface Parameters {
   all: Tensor[];
 }
 
-/** Loads a checkpoint's tensors from memory-mapped files; the device converts them to `dtype` and lays them out. */
+/** Loads a checkpoint's tensors from their files; the device converts them to `dtype` and lays them out. */
 export async function loadParameters(device: Device, checkpoint: Checkpoint, dtype: DataType): Promise<Parameters> {
   const { config, tensors } = checkpoint;
-  const files = new Map<string, MappedFile>();
+  const files = new Map<string, WeightsFile>();
   const all: Tensor[] = [];
   const entry = (name: string): TensorEntry => findTensor(tensors, name)!; // readCheckpoint has checked that each is there
   const part = (name: string): Part => {
     const { file, offset, shape, dtype: stored } = entry(name);
-    let mapped = files.get(file);
-    if (!mapped) {
-      mapped = new MappedFile(file);
-      files.set(file, mapped);
+    let opened = files.get(file);
+    if (!opened) {
+      opened = new WeightsFile(file);
+      files.set(file, opened);
     }
-    return { file: mapped, offset, dtype: stored as DataType, elements: shape.reduce((a, b) => a * b, 1) };
+    return { file: opened, offset, dtype: stored as DataType, elements: shape.reduce((a, b) => a * b, 1), name };
   };
   const load = async (type: DataType, shape: number[], parts: Part[]): Promise<Tensor> => {
     const tensor = await device.load(type, shape, parts);

@@ -1,0 +1,73 @@
+#include "source.h"
+
+#include <cmath>
+#include <cstdio>
+
+#include "error.h"
+
+namespace onehead {
+
+namespace {
+
+/** The least magnitude of `dtype`, as its bits, that is infinite or no number, or becomes so when rounded to `stored`.
+ */
+int32_t limitOf(DType dtype, DType stored) {
+  switch (dtype) {
+    case DType::float16:
+      return 0x7c00;
+    case DType::bfloat16:
+      return stored == DType::float16 ? 0x4780 : 0x7f80;  // 65536
+    default:
+      if (stored == DType::float16) return 0x477ff000;   // 65520, halfway to what would be the next
+      if (stored == DType::bfloat16) return 0x7f7f8000;  // the same for bfloat16
+      return 0x7f800000;
+  }
+}
+
+/** True when every magnitude is below the limit. Without a branch, so that it keeps pace with memory. */
+template <typename Bits>
+bool allBelow(const Bits* bits, int64_t count, int32_t limit) {
+  constexpr Bits magnitude = Bits(~Bits(0)) >> 1;
+  int32_t above = 0;
+  for (int64_t i = 0; i < count; ++i) above |= int32_t(bits[i] & magnitude) >= limit;
+  return above == 0;
+}
+
+float numberAt(const void* data, DType dtype, int64_t i) {
+  switch (dtype) {
+    case DType::float16:
+      return fromFloat16(static_cast<const uint16_t*>(data)[i]);
+    case DType::bfloat16:
+      return fromBfloat16(static_cast<const uint16_t*>(data)[i]);
+    default:
+      return static_cast<const float*>(data)[i];
+  }
+}
+
+bool fits(const void* data, DType dtype, int64_t count, int32_t limit) {
+  if (dtype == DType::float32) return allBelow(static_cast<const uint32_t*>(data), count, limit);
+  return allBelow(static_cast<const uint16_t*>(data), count, limit);
+}
+
+}  // namespace
+
+void Source::Part::read(int64_t first, int64_t count, void* to, DType stored) const {
+  const size_t element = bytesOf(dtype);
+  file->read(offset + size_t(first) * element, to, size_t(count) * element);
+  const int32_t limit = limitOf(dtype, stored);
+  if (fits(to, dtype, count, limit)) return;
+  int64_t i = 0;
+  while (fits(static_cast<std::byte*>(to) + size_t(i) * element, dtype, 1, limit)) ++i;
+  const float value = numberAt(to, dtype, i);
+  char number[32];
+  std::snprintf(number, sizeof number, "%.6g", double(value));
+  const std::string where =
+      file->path + ": element " + std::to_string(first + i) + " of tensor '" + (name.empty() ? "?" : name) + "' is ";
+  if (std::isfinite(value))
+    throw Error("MODEL_INVALID", where + number + ", more than " + std::string(nameOf(stored)) +
+                                     " can hold; load the model with dtype 'float32'.");
+  throw Error("MODEL_INVALID", where + (std::isnan(value) ? "not a number" : "infinite") +
+                                   ", so no text can come of it; download or export the checkpoint again.");
+}
+
+}  // namespace onehead

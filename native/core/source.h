@@ -1,0 +1,32 @@
+// What a constant is made of.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dtype.h"
+#include "weights_file.h"
+
+namespace onehead {
+
+/** A constant's contents: runs of elements, in order, each from a file or zeros. */
+struct Source {
+  struct Part {
+    std::shared_ptr<WeightsFile> file;  // null: zeros
+    size_t offset = 0;                  // bytes into the file
+    DType dtype = DType::float32;
+    int64_t elements = 0;
+    std::string name;  // the tensor's, for messages
+
+    /**
+     * Reads `count` elements from element `first` on, as the file stores them. Throws Error MODEL_INVALID where the
+     * file cannot be read, and where one of them is not a finite number in `stored`, the type in which it will be kept:
+     * no text can come of such weights, and they would look like silence.
+     */
+    void read(int64_t first, int64_t count, void* to, DType stored) const;
+  };
+  std::vector<Part> parts;
+};
+
+}  // namespace onehead
