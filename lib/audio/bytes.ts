@@ -20,7 +20,9 @@ export interface ByteSource {
   random?: RandomAccess;
   /** The file's path, for a process that reads it by itself. */
   path?: string;
-  /** Ends a stream even while it is waited for. */
+  /** Ends the reading of a stream even while it is waited for; the stream itself is left as it is. */
+  stop?: () => void;
+  /** Ends the stream itself. */
   destroy?: () => void;
 }
 
@@ -61,7 +63,7 @@ function reader(file: FileHandle) {
 }
 
 /** Read errors as one sentence. */
-async function* guarded(stream: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
+export async function* guarded(stream: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
   try {
     yield* stream;
   } catch (cause) {
@@ -81,50 +83,17 @@ export function bufferBytes(buffer: Uint8Array): ByteSource {
   return { name: 'the given bytes', bytes: again(), again, random };
 }
 
-/** A Node stream, web stream or any iterable of byte chunks. */
-export function streamBytes(stream: AsyncIterable<Uint8Array> | ReadableStream<Uint8Array>): ByteSource {
-  const name = 'the given stream';
-  let destroy = () => {};
-  let source: AsyncIterable<Uint8Array>;
-  if ('getReader' in stream) {
-    if (stream.locked)
-      throw new OneheadError('INVALID_ARGUMENT', 'The given stream is already being read; pass one that is not.');
-    // A reader, unlike the iterator, can be cancelled while it waits.
-    const from = stream.getReader();
-    destroy = () => void from.cancel().catch(() => {});
-    source = (async function* () {
-      for (let got = await from.read(); !got.done; got = await from.read()) yield got.value;
-    })();
-  } else {
-    const node = stream as { destroy?: unknown };
-    if (typeof node.destroy === 'function') destroy = () => (node.destroy as () => void).call(stream);
-    source = stream;
-  }
-  async function* checked() {
-    for await (const chunk of source) {
-      if (!(chunk instanceof Uint8Array)) {
-        throw new OneheadError(
-          'INVALID_ARGUMENT',
-          `Expected the stream to give bytes (Uint8Array) but received ${chunk === null ? 'null' : typeof chunk}; do not set an encoding on it.`,
-        );
-      }
-      yield chunk;
-    }
-  }
-  return { name, bytes: guarded(checked(), name), destroy };
-}
-
-/** The same bytes until `signal` aborts, even while a stream that gives nothing is waited for; `destroy` is called at any end. */
+/** The same bytes until `signal` aborts, even while a stream that gives nothing is waited for; `stop` is called at any end. */
 export async function* abortable(
   bytes: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
-  destroy: () => void = () => {},
+  stop: () => void = () => {},
 ): AsyncGenerator<Uint8Array> {
   const iterator = bytes[Symbol.asyncIterator]();
   // Not Promise.race with one promise for the abort: that would hold every chunk until the end.
   let fail: (reason: unknown) => void = () => {};
-  const stop = () => fail(signal.reason);
-  signal.addEventListener('abort', stop, { once: true });
+  const abort = () => fail(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
   try {
     for (;;) {
       signal.throwIfAborted();
@@ -140,8 +109,8 @@ export async function* abortable(
     signal.throwIfAborted();
     throw error;
   } finally {
-    signal.removeEventListener('abort', stop);
-    destroy();
+    signal.removeEventListener('abort', abort);
+    stop();
     // Not waited for after an abort: a stalled stream may never answer.
     const ended = iterator.return?.()?.catch(() => {});
     if (!signal.aborted) await ended;

@@ -32,9 +32,14 @@ export interface AudioSource {
 /**
  * Opens audio: wav, flac, mp3, ogg, opus, m4a, aac, webm, and whatever else an installed ffmpeg decodes. Channels are averaged. A file
  * that was cut short or damaged gives what is there, and `warnings`. Throws OneheadError, here or while it is read: AUDIO_NOT_FOUND for a file that cannot be
- * opened, AUDIO_INVALID for what is no audio or contains none, INVALID_ARGUMENT for anything else than an input; and the signal's reason.
+ * opened, AUDIO_INVALID for what is no audio or contains none, INVALID_ARGUMENT for anything else than an input; and the signal's reason. A stream
+ * is read as far as is needed and left as it is then; only an abort of `owner`, which is \`signal\` unless given, destroys it.
  */
-export async function openAudio(input: AudioInput, options: OpenOptions = {}): Promise<AudioSource> {
+export async function openAudio(
+  input: AudioInput,
+  options: OpenOptions = {},
+  owner: AbortSignal | null | undefined = options?.signal,
+): Promise<AudioSource> {
   const reading = checkOptions(options);
   const { signal } = options;
   const { sampleRate } = reading;
@@ -49,7 +54,7 @@ export async function openAudio(input: AudioInput, options: OpenOptions = {}): P
       convert(decoded(), sampleRate, 'the given audio', ends),
     );
   }
-  return fromBytes(await byteSource(input), reading, signal);
+  return fromBytes(await byteSource(input), reading, signal, owner);
 }
 
 /** A source whose `read` is called once; closing it aborts the reading. */
@@ -81,21 +86,39 @@ function onceRead(
   };
 }
 
-async function fromBytes(source: ByteSource, reading: Reading, signal?: AbortSignal): Promise<AudioSource> {
+async function fromBytes(
+  source: ByteSource,
+  reading: Reading,
+  signal?: AbortSignal,
+  owner?: AbortSignal | null,
+): Promise<AudioSource> {
   const controller = new AbortController();
   const warnings = new Warnings();
   const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
-  const { head, rest, close } = await peek(abortable(source.bytes, ends, source.destroy), headBytes);
-  if (head.length === 0) throw new OneheadError('AUDIO_INVALID', `${source.name} is empty; it contains no audio.`);
+  const destroy = () => source.destroy?.();
+  owner?.addEventListener('abort', destroy, { once: true });
+  const leave = () => owner?.removeEventListener('abort', destroy);
+  const { head, rest, close } = await peek(abortable(source.bytes, ends, source.stop), headBytes).catch((error) => {
+    leave();
+    throw error;
+  });
+  const release = async () => {
+    leave();
+    await close();
+  };
+  if (head.length === 0) {
+    await release();
+    throw new OneheadError('AUDIO_INVALID', `${source.name} is empty; it contains no audio.`);
+  }
   async function* read() {
     try {
       const decoded = decode(source, head, rest, ends, warnings.warn, reading);
       yield* convert(decoded, reading.sampleRate, source.name, ends);
     } finally {
-      await close();
+      await release();
     }
   }
-  return onceRead(headDuration(head, source.random?.size ?? null), controller, warnings, read, close);
+  return onceRead(headDuration(head, source.random?.size ?? null), controller, warnings, read, release);
 }
 
 async function* decode(

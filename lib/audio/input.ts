@@ -1,8 +1,9 @@
 /** What can be given as audio. */
 import { fileURLToPath } from 'node:url';
-import { type ByteSource, bufferBytes, fileBytes, streamBytes } from './bytes.js';
+import { type ByteSource, bufferBytes, fileBytes } from './bytes.js';
 import { invalid, kindOf } from './options.js';
 import type { Samples } from './samples.js';
+import { streamBytes } from './streams.js';
 
 /** A path or file: URL, encoded bytes, mono samples at the rate asked for, samples at another rate, or a stream of encoded bytes. */
 export type AudioInput =
@@ -13,6 +14,7 @@ export type AudioInput =
   | Float32Array
   | Samples
   | AsyncIterable<Uint8Array>
+  | NodeJS.ReadableStream
   | ReadableStream<Uint8Array>;
 
 /** Encoded bytes of an input. Throws OneheadError INVALID_ARGUMENT, AUDIO_NOT_FOUND or AUDIO_INVALID. */

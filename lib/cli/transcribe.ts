@@ -1,7 +1,6 @@
 /** `onehead transcribe`: files in, text in one or more formats out. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
-import { addAbortSignal } from 'node:stream';
 import { parseArgs } from 'node:util';
 import { OneheadError } from '../errors.js';
 import { type FormatName, type FormatOptions, formats } from '../formats/index.js';
@@ -174,8 +173,7 @@ export async function transcribeCommand(args: string[], signal: AbortSignal): Pr
           bar.stop();
           printer.onWarning(warning, incomplete);
         };
-        // A pipe that nothing comes from must not hold up an interrupt.
-        const audio = file === '-' ? addAbortSignal(signal, process.stdin) : file;
+        const audio = file === '-' ? process.stdin : file;
         if (job.stream) {
           for await (const { text } of whisper.stream(audio, { ...job.transcribe, signal, onWarning })) {
             process.stdout.write(`${text.trim()}\n`);
@@ -191,6 +189,9 @@ export async function transcribeCommand(args: string[], signal: AbortSignal): Pr
         if (!(error instanceof OneheadError) || job.files.length === 1) throw error;
         console.error(`onehead: ${error.message}`);
         failed = true;
+      } finally {
+        // A pipe that goes on must not keep the command waiting.
+        if (file === '-') process.stdin.destroy();
       }
     }
   } finally {

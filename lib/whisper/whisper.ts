@@ -25,7 +25,7 @@ export class Whisper {
   /**
    * Transcribes audio of any length and format: a path, encoded bytes, a stream of them, or samples. Gives OpenAI's verbose_json shape,
    * and the milliseconds of each stage. An aborted `signal` rejects with its reason within one decode step, a `timeout` with code
-   * TIMED_OUT.
+   * TIMED_OUT. A stream is read as far as is needed and left to its owner, who can still answer a request; only `signal` destroys it.
    */
   async transcribe(audio: AudioInput, options: TranscribeOptions = {}): Promise<Transcription & { timings: Timings }> {
     const { signal, end } = limited(options);
@@ -43,8 +43,8 @@ export class Whisper {
   }
 
   /**
-   * Yields segments as they are ready: from a file, a stream, or a microphone's pipe, of which no more is waited for than one window. What is
-   * not read further is closed: `break` ends it all.
+   * Yields segments as they are ready: from a file, a stream, or a microphone's pipe, of which no more is waited for than one window. After
+   * \`break\` nothing is read further, and a stream is its owner's again.
    */
   async *stream(audio: AudioInput, options: TranscribeOptions = {}): AsyncGenerator<Segment, void> {
     const { signal, end } = limited(options);
@@ -81,8 +81,14 @@ export class Whisper {
     }
   }
 
-  #open(audio: AudioInput, { ffmpeg }: AudioOptions, signal?: AbortSignal): Promise<AudioSource> {
-    return openAudio(audio, { sampleRate: this.model.checkpoint.preprocessor.sampleRate, signal, ffmpeg });
+  /** `signal` ends the reading, at the time limit too; only the caller's own destroys a stream. */
+  #open(
+    audio: AudioInput,
+    options: AudioOptions & { signal?: AbortSignal },
+    signal?: AbortSignal,
+  ): Promise<AudioSource> {
+    const { sampleRate } = this.model.checkpoint.preprocessor;
+    return openAudio(audio, { ...options, sampleRate, signal }, options.signal ?? null);
   }
 
   /** Frees the model. Transcriptions under way are rejected. */

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { type AudioInput, openAudio } from '../../lib/audio/index.js';
@@ -61,7 +62,7 @@ describe('nothing stays open', () => {
     await settled();
   });
 
-  it('after a stream is closed while it is waited for', async () => {
+  it('but the stream that was given, when it is closed while it is waited for', async () => {
     const stream = new Readable({ read() {} });
     stream.push(readFileSync(`${folder}tone.wav`).subarray(0, 8000));
     const source = await openAudio(stream);
@@ -70,7 +71,12 @@ describe('nothing stays open', () => {
     const waiting = chunks.next().catch((error: unknown) => error);
     await source.close();
     expect(await waiting).toMatchObject({ code: 'DISPOSED' });
-    expect(stream.destroyed).toBe(true);
+    // What comes now is its owner's.
+    expect(stream.destroyed).toBe(false);
+    expect(['readable', 'end', 'close', 'error'].map((event) => stream.listenerCount(event))).toEqual([0, 0, 0, 0]);
+    stream.push('more');
+    stream.push(null);
+    expect(await text(stream)).toBe('more');
   });
 
   it('of a web stream that stalls', async () => {
@@ -86,6 +92,54 @@ describe('nothing stays open', () => {
     setTimeout(() => controller.abort(new Error('enough')), 20);
     await expect(readAll(stream, { signal: controller.signal })).rejects.toThrow('enough');
     expect(cancelled).toBe(true);
+  });
+});
+
+describe("a stream is its owner's", () => {
+  const tone = readFileSync(`${folder}tone.wav`);
+  const padded = Buffer.concat([tone, Buffer.from('the rest')]);
+
+  it('after enough was read of it, or after it was refused', async () => {
+    for (const bytes of [padded, Buffer.alloc(100_000, 'no sound ')]) {
+      const chunks = Array.from({ length: Math.ceil(bytes.length / 4096) }, (_, i) =>
+        bytes.subarray(4096 * i, 4096 * (i + 1)),
+      );
+      const stream = Readable.from([...chunks, Buffer.from('the end')]);
+      await readAll(stream).catch(() => {});
+      expect(stream.destroyed).toBe(false);
+      expect(await text(stream)).toMatch(/the end$/);
+      let left = chunks.length + 1;
+      const web = new ReadableStream<Uint8Array>({
+        pull: (control) => {
+          if (left-- > 1) control.enqueue(chunks[chunks.length - left]);
+          else if (left === 0) control.enqueue(Buffer.from('the end'));
+          else control.close();
+        },
+      });
+      await readAll(web).catch(() => {});
+      expect(web.locked).toBe(false);
+      expect(await text(web as import('node:stream/web').ReadableStream)).toMatch(/the end$/);
+    }
+  });
+
+  it('until its owner aborts', async () => {
+    const controller = new AbortController();
+    const stream = new Readable({ read() {} });
+    stream.push(tone.subarray(0, 8000));
+    const reading = readAll(stream, { signal: controller.signal });
+    setTimeout(() => controller.abort(new Error('enough')), 10);
+    await expect(reading).rejects.toThrow('enough');
+    expect(stream.destroyed).toBe(true);
+  });
+
+  it('and fails with it', async () => {
+    const stream = new Readable({ read() {} });
+    stream.push(tone.subarray(0, 8000));
+    setTimeout(() => stream.destroy(), 10);
+    await expect(readAll(stream)).rejects.toMatchObject({
+      code: 'AUDIO_INVALID',
+      message: expect.stringContaining('closed before its end'),
+    });
   });
 });
 

@@ -60,3 +60,22 @@ export function firstDifference(got: Float32Array, wanted: Float32Array): number
   if (got.length !== wanted.length) return Math.min(got.length, wanted.length);
   return got.findIndex((sample, i) => sample !== wanted[i]);
 }
+
+/** A WAV file of 16-bit samples, mono at 16,000 Hz. */
+export function wavOf(samples: Float32Array): Buffer {
+  const data = Buffer.from(Int16Array.from(samples, (sample) => Math.round(sample * 32767)).buffer);
+  const header = Buffer.alloc(44);
+  header.write('RIFF', 0, 'latin1');
+  header.writeUInt32LE(36 + data.length, 4);
+  header.write('WAVEfmt ', 8, 'latin1');
+  header.writeUInt32LE(16, 16);
+  header.writeUInt16LE(1, 20);
+  header.writeUInt16LE(1, 22);
+  header.writeUInt32LE(16_000, 24);
+  header.writeUInt32LE(32_000, 28);
+  header.writeUInt16LE(2, 32);
+  header.writeUInt16LE(16, 34);
+  header.write('data', 36, 'latin1');
+  header.writeUInt32LE(data.length, 40);
+  return Buffer.concat([header, data]);
+}

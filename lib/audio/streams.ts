@@ -1,0 +1,124 @@
+/**
+ * Bytes of streams that belong to somebody else: an upload's request still has to be answered. Reading stops when enough was read, and
+ * the stream stays as it is then; only its owner's abort destroys it.
+ */
+import { OneheadError } from '../errors.js';
+import { type ByteSource, guarded } from './bytes.js';
+
+/** What a stream of Node.js has, whichever package made it. */
+interface NodeStream {
+  read(): unknown;
+  on(event: string, listener: (error?: unknown) => void): unknown;
+  removeListener(event: string, listener: (error?: unknown) => void): unknown;
+  destroy?(): unknown;
+  destroyed?: boolean;
+  readableEnded?: boolean;
+  errored?: Error | null;
+}
+
+interface Reader {
+  bytes: AsyncIterable<unknown>;
+  stop?: () => void;
+  destroy?: () => void;
+}
+
+function isNodeStream(stream: object): stream is NodeStream {
+  const { read, on, removeListener } = stream as Partial<NodeStream>;
+  return [read, on, removeListener].every((method) => typeof method === 'function');
+}
+
+/** Unlike the stream's own iterator this one destroys nothing, and can be stopped while it waits. */
+function readNode(stream: NodeStream): Reader {
+  let stopped = false;
+  let wake = () => {};
+  async function* bytes() {
+    if (stream.readableEnded) return;
+    let ended = false;
+    let closed = stream.destroyed ?? false;
+    let failure: { error: unknown } | null = stream.errored ? { error: stream.errored } : null;
+    const listeners: Record<string, (error?: unknown) => void> = {
+      readable: () => wake(),
+      end: () => {
+        ended = true;
+        wake();
+      },
+      close: () => {
+        closed = true;
+        wake();
+      },
+      error: (error) => {
+        failure ??= { error };
+        wake();
+      },
+    };
+    for (const [event, listener] of Object.entries(listeners)) stream.on(event, listener);
+    try {
+      while (!stopped) {
+        const chunk = failure || closed ? null : stream.read();
+        if (chunk !== null) {
+          yield chunk;
+          continue;
+        }
+        if (failure) throw (failure as { error: unknown }).error;
+        if (ended) return;
+        if (closed) throw new Error('it was closed before its end');
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    } finally {
+      for (const [event, listener] of Object.entries(listeners)) stream.removeListener(event, listener);
+    }
+  }
+  return {
+    bytes: bytes(),
+    stop: () => {
+      stopped = true;
+      wake();
+    },
+    destroy: () => void stream.destroy?.(),
+  };
+}
+
+function readWeb(stream: ReadableStream<Uint8Array>): Reader {
+  if (stream.locked) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      'The given stream is already being read, or was read before; pass one that is not.',
+      { argument: 'audio' },
+    );
+  }
+  let reader: ReadableStreamDefaultReader<Uint8Array> | null = null;
+  async function* bytes() {
+    reader = stream.getReader();
+    for (let got = await reader.read(); !got.done; got = await reader.read()) yield got.value;
+  }
+  const stop = () => {
+    reader?.releaseLock();
+    reader = null;
+  };
+  return { bytes: bytes(), stop, destroy: () => void (reader ?? stream).cancel().catch(() => {}) };
+}
+
+/** A Node stream, web stream or any iterable of byte chunks; `name` is for error sentences. */
+export function streamBytes(
+  stream: AsyncIterable<Uint8Array> | ReadableStream<Uint8Array> | NodeJS.ReadableStream,
+  name = 'the given stream',
+): ByteSource {
+  let reader: Reader;
+  if ('getReader' in stream) reader = readWeb(stream);
+  else if (isNodeStream(stream)) reader = readNode(stream);
+  else reader = { bytes: stream as AsyncIterable<unknown> };
+  async function* checked() {
+    for await (const chunk of reader.bytes) {
+      if (!(chunk instanceof Uint8Array)) {
+        throw new OneheadError(
+          'INVALID_ARGUMENT',
+          `Expected the stream to give bytes (Uint8Array) but received ${chunk === null ? 'null' : typeof chunk}; do not set an encoding on it.`,
+        );
+      }
+      yield chunk;
+    }
+  }
+  return { name, bytes: guarded(checked(), name), stop: reader.stop, destroy: reader.destroy };
+}
