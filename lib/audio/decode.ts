@@ -1,8 +1,10 @@
 /** flac, mp3, ogg, opus, m4a, aac and webm on WebAssembly decoders. */
 import { OneheadError } from '../errors.js';
+import { decodeAdts } from './aac.js';
 import { type ByteSource, blocks } from './bytes.js';
 import { decodeFlac } from './flac.js';
 import type { PackedFormat } from './format.js';
+import { decodeMp3 } from './mp3.js';
 import { indexFirst } from './mp4.js';
 import { ByteReader } from './reader.js';
 import { Timeline } from './timeline.js';
@@ -74,17 +76,11 @@ async function* decoded(
 ): AsyncGenerator<DecodedChunk> {
   const timeline = new Timeline(name, warn);
   if (format === 'flac' && head[0] === 0x66) yield* decodeFlac(reader, timeline);
+  else if (format === 'mp3') yield* decodeMp3(reader, timeline);
+  else if (format === 'aac') yield* decodeAdts(reader, timeline);
   else {
     const { default: decode } = await import('audio-decode');
-    async function* bytes() {
-      for (;;) {
-        if (reader.held.length === 0 && !(await reader.more())) return;
-        const block = reader.held.slice();
-        reader.drop(block.length);
-        yield block;
-      }
-    }
-    for await (const { channelData, sampleRate } of decode(bytes(), format))
+    for await (const { channelData, sampleRate } of decode(reader.rest(), format))
       yield { channels: channelData, sampleRate };
   }
 }

@@ -1,34 +1,24 @@
 /** What a file is, from its first bytes; names of files say too little. */
 
+import { adtsHeader, areFrames, frameHeaderBytes, type HeaderParser, mp3Header } from './mpeg.js';
 import { isWavCodec, wavHeader } from './wav.js';
 
 /** Formats decoded by audio-decode, by its names for them; other audio goes to ffmpeg. */
 export type PackedFormat = 'flac' | 'mp3' | 'oga' | 'opus' | 'm4a' | 'aac' | 'webm';
 
-/** Bytes that detection wants to see: an ID3 tag with a picture can be long, but what follows it is MP3 all the same. */
+/** Bytes that detection wants to see, behind tags: two frames of MP3 or AAC among them. */
 export const headBytes = 4096;
 
 const text = (head: Uint8Array, at: number, length: number): string =>
   String.fromCharCode(...head.subarray(at, Math.min(at + length, head.length)));
 
-/** Bits that every MPEG audio layer III frame begins with, reserved values excluded. */
-function isMp3Frame(head: Uint8Array, at: number): boolean {
-  if (head.length < at + 4) return false;
-  const [a, b, c] = head.subarray(at, at + 3);
-  return (
-    a === 0xff &&
-    (b & 0xe0) === 0xe0 &&
-    (b & 0x18) !== 0x08 &&
-    (b & 0x06) === 0x02 &&
-    c >> 4 !== 15 &&
-    (c & 0x0c) !== 0x0c
-  );
+/** Whether frames of a kind begin in the first bytes: those of a stream's piece begin anywhere. */
+function hasFrames(head: Uint8Array, parse: HeaderParser): boolean {
+  for (let at = 0; at + frameHeaderBytes <= head.length; ++at) if (areFrames(head, at, parse)) return true;
+  return false;
 }
 
-const isAdts = (head: Uint8Array, at: number): boolean =>
-  head.length > at + 6 && head[at] === 0xff && (head[at + 1] & 0xf6) === 0xf0;
-
-/** The format that this package decodes by itself, or null. A WAV file with a codec that is not PCM is null too. */
+/** The format that this package decodes by itself, from the first bytes behind its tags, or null. A WAV file with a codec that is not PCM is null too. */
 export function detectFormat(head: Uint8Array): 'wav' | PackedFormat | null {
   const magic = text(head, 0, 4);
   if (isWave(head)) {
@@ -42,15 +32,10 @@ export function detectFormat(head: Uint8Array): 'wav' | PackedFormat | null {
     if (page.includes('\x7fFLAC')) return 'flac';
     return page.includes('\x01vorbis') ? 'oga' : null;
   }
-  if (magic.startsWith('ID3')) {
-    const tag = 10 + (((head[6] & 127) << 21) | ((head[7] & 127) << 14) | ((head[8] & 127) << 7) | (head[9] & 127));
-    if (text(head, tag, 4) === 'fLaC') return null;
-    return isAdts(head, tag) ? 'aac' : 'mp3';
-  }
   if (text(head, 4, 4) === 'ftyp') return 'm4a';
   if (magic === '\x1aE\xdf\xa3') return 'webm';
-  if (isAdts(head, 0)) return 'aac';
-  return isMp3Frame(head, 0) ? 'mp3' : null;
+  if (otherMedia(head) !== null || isText(head)) return null;
+  return hasFrames(head, adtsHeader) ? 'aac' : hasFrames(head, mp3Header) ? 'mp3' : null;
 }
 
 const isWave = (head: Uint8Array): boolean =>
@@ -77,7 +62,6 @@ const otherMagics: readonly (readonly [at: number, magic: string, name: string])
   [4, 'moov', 'QuickTime'],
   [4, 'wide', 'QuickTime'],
   [4, 'mdat', 'QuickTime'],
-  [0, 'ID3', 'audio with an ID3 tag'],
 ];
 
 /** A name for what was seen, for the sentence that asks for ffmpeg; null when it does not look like media at all. */

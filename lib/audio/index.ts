@@ -1,6 +1,6 @@
 /** Audio of any kind as mono samples at one rate, read as it is needed. */
 import { OneheadError } from '../errors.js';
-import { abortable, type ByteSource, peek } from './bytes.js';
+import { abortable, type ByteSource } from './bytes.js';
 import { convert } from './convert.js';
 import { decodePacked } from './decode.js';
 import { decodeWithFfmpeg } from './ffmpeg.js';
@@ -9,6 +9,7 @@ import { type AudioInput, byteSource } from './input.js';
 import { indexFirst } from './mp4.js';
 import { checkOptions, invalid, type OpenOptions, type Reading } from './options.js';
 import { givenSamples, type Samples } from './samples.js';
+import { behind, peekBehindTags } from './tags.js';
 import { type Warn, Warnings } from './warnings.js';
 import { type DecodedChunk, decodeWav } from './wav.js';
 
@@ -87,7 +88,7 @@ function onceRead(
 }
 
 async function fromBytes(
-  source: ByteSource,
+  given: ByteSource,
   reading: Reading,
   signal?: AbortSignal,
   owner?: AbortSignal | null,
@@ -95,20 +96,25 @@ async function fromBytes(
   const controller = new AbortController();
   const warnings = new Warnings();
   const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
-  const destroy = () => source.destroy?.();
+  const destroy = () => given.destroy?.();
   owner?.addEventListener('abort', destroy, { once: true });
   const leave = () => owner?.removeEventListener('abort', destroy);
-  const { head, rest, close } = await peek(abortable(source.bytes, ends, source.stop), headBytes).catch((error) => {
+  const opened = abortable(given.bytes, ends, given.stop);
+  const { head, rest, close, skipped } = await peekBehindTags(opened, headBytes).catch((error) => {
     leave();
     throw error;
   });
+  const source = behind(given, skipped);
   const release = async () => {
     leave();
     await close();
   };
   if (head.length === 0) {
     await release();
-    throw new OneheadError('AUDIO_INVALID', `${source.name} is empty; it contains no audio.`);
+    throw new OneheadError(
+      'AUDIO_INVALID',
+      `${source.name} ${skipped > 0 ? 'ends after its tag' : 'is empty'}; it contains no audio.`,
+    );
   }
   async function* read() {
     try {

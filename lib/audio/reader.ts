@@ -74,6 +74,19 @@ export class ByteReader {
     return true;
   }
 
+  /** All that is left, in blocks; closes at the end. */
+  async *rest(): AsyncGenerator<Uint8Array> {
+    try {
+      do {
+        const block = this.held.slice();
+        this.drop(block.length);
+        if (block.length > 0) yield block;
+      } while (await this.more());
+    } finally {
+      await this.close();
+    }
+  }
+
   async close(): Promise<void> {
     this.ended = true;
     await this.#source.return?.();

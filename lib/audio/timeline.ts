@@ -23,6 +23,7 @@ export class Timeline {
   #holes = 0;
   #firstHole = 0;
   #missing = 0;
+  #cut = false;
 
   constructor(name: string, warn: Warn) {
     this.#name = name;
@@ -62,6 +63,11 @@ export class Timeline {
     this.#holes += 1;
     this.#missing += count / sampleRate;
     this.silence(count, sampleRate);
+  }
+
+  /** The recording ends in the middle of something. */
+  cut(): void {
+    this.#cut = true;
   }
 
   #runOf(sampleRate: number, channels: number): Run {
@@ -116,12 +122,18 @@ export class Timeline {
   report(declared: number | null = null, tolerance = 0.5): void {
     if (this.#holes > 0) {
       const places = this.#holes === 1 ? 'in one place' : `in ${this.#holes} places, first`;
-      const sentence = `${this.#name} is damaged ${places} at ${clock(this.#firstHole)}; ${this.#missing.toFixed(2)} s of it could not be read, and silence stands in their place.`;
+      const missing =
+        this.#missing > 0
+          ? `${this.#missing.toFixed(2)} s of it could not be read, and silence stands in their place`
+          : 'what stood there could not be read and is missing';
+      const sentence = `${this.#name} is damaged ${places} at ${clock(this.#firstHole)}; ${missing}.`;
       this.#warn(sentence, 'lost');
     }
     if (declared !== null && declared - this.seconds > tolerance) {
       const sentence = `${this.#name} could not be read from ${clock(this.seconds)} on: it says that it lasts ${clock(declared)}; its end is missing.`;
       this.#warn(sentence, 'lost');
+    } else if (this.#cut) {
+      this.#warn(`${this.#name} ends in the middle of a frame at ${clock(this.seconds)}: it was cut short.`, 'lost');
     }
   }
 }

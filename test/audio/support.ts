@@ -79,3 +79,10 @@ export function wavOf(samples: Float32Array): Buffer {
   header.writeUInt32LE(data.length, 40);
   return Buffer.concat([header, data]);
 }
+
+/** What openai/whisper's call of ffmpeg gives. */
+export function heardByFfmpeg(bytes: Uint8Array): Float32Array {
+  const args = ['-v', 'quiet', '-i', 'pipe:0', '-f', 's16le', '-ac', '1', '-ar', '16000', '-'];
+  const { stdout } = spawnSync('ffmpeg', args, { input: bytes, maxBuffer: 1 << 28 });
+  return Float32Array.from({ length: stdout.length >> 1 }, (_, i) => stdout.readInt16LE(2 * i) / 32768);
+}

@@ -1,0 +1,94 @@
+/** MP3, frame by frame: rates may change on the way, and what is damaged costs its own frames. */
+import { MPEGDecoder } from 'mpg123-decoder';
+import { type FrameHeader, framesOf, loseSkipped, mp3Header } from './mpeg.js';
+import { quiet } from './quiet.js';
+import type { ByteReader } from './reader.js';
+import type { Timeline } from './timeline.js';
+import type { DecodedChunk } from './wav.js';
+
+/** Samples by which every decoder is late. */
+const decoderDelay = 529;
+
+/** What the first frame may say instead of sound. */
+interface Summary {
+  /** Frames that follow, 0 where it does not say. */
+  frames: number;
+  /** Samples of the encoder's own, before and behind the recording. */
+  delay: number;
+  padding: number;
+}
+
+/** The summary in the first frame (Xing, Info or VBRI), or null when the frame is sound. */
+function summaryOf(frame: Uint8Array, { samples }: FrameHeader): Summary | null {
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
+  const text = (at: number, length = 4) => String.fromCharCode(...frame.subarray(at, at + length));
+  if (frame.length >= 54 && text(36) === 'VBRI') return { frames: view.getUint32(50), delay: 0, padding: 0 };
+  const mono = frame[3] >> 6 === 3;
+  const begin = 4 + (samples === 1152 ? (mono ? 17 : 32) : mono ? 9 : 17);
+  if (!['Xing', 'Info'].includes(text(begin)) || frame.length < begin + 12) return null;
+  const flags = view.getUint32(begin + 4);
+  const frames = flags & 1 ? view.getUint32(begin + 8) : 0;
+  const encoder = begin + 8 + (flags & 1 ? 4 : 0) + (flags & 2 ? 4 : 0) + (flags & 4 ? 100 : 0) + (flags & 8 ? 4 : 0);
+  if (frame.length < encoder + 24 || !['LAME', 'Lavf', 'Lavc'].includes(text(encoder))) {
+    return { frames, delay: 0, padding: 0 };
+  }
+  const delays = (frame[encoder + 21] << 16) | (frame[encoder + 22] << 8) | frame[encoder + 23];
+  return { frames, delay: (delays >> 12) + decoderDelay, padding: Math.max(0, (delays & 4095) - decoderDelay) };
+}
+
+/** Decodes the frames of a stream. */
+export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncGenerator<DecodedChunk> {
+  let decoder: MPEGDecoder | null = null;
+  let summary: Summary | null = null;
+  let kind = -1;
+  let count = 0;
+  let bytes = 0;
+  /** Samples still to be left out, and those that may still be given. */
+  let skip = 0;
+  let left = Number.POSITIVE_INFINITY;
+  let frameSeconds = 0;
+  try {
+    for await (const { header, bytes: frame, skipped } of framesOf(reader, mp3Header, () => timeline.cut())) {
+      const { samples, sampleRate } = header;
+      const said = summaryOf(frame, header);
+      if (said && !decoder) {
+        summary = said;
+        skip = summary.delay;
+        if (summary.frames > 0) left = summary.frames * samples - (summary.padding + skip);
+      }
+      if (header.kind !== kind || !decoder) {
+        decoder?.free();
+        decoder = new MPEGDecoder({ enableGapless: false });
+        await decoder.ready;
+        kind = header.kind;
+        frameSeconds = samples / sampleRate;
+      }
+      // A summary is no sound, that of a file which was joined to others neither.
+      if (said) continue;
+      loseSkipped(timeline, header, skipped, count > 0 ? bytes / count : frame.length, count > 0);
+      count += 1;
+      bytes += frame.length;
+      const current: MPEGDecoder = decoder;
+      const result = quiet(() => current.decode(frame));
+      const got = Math.min(result.samplesDecoded, samples);
+      // What a summary counts as padding is left out, unless more follows than it knows.
+      const wanted = summary?.frames && count > summary.frames ? got : Math.min(got, skip + Math.max(0, left));
+      if (got === 0) timeline.lost(samples, sampleRate);
+      else if (wanted > skip) timeline.add(same(result.channelData, skip, wanted), sampleRate);
+      left -= Math.max(0, wanted - skip);
+      skip = Math.max(0, skip - (got || samples));
+      yield* timeline.drain();
+    }
+    yield* timeline.drain(true);
+    const missing = summary?.frames ? summary.frames - count : 0;
+    timeline.report(missing > 0 ? timeline.seconds + missing * frameSeconds : null);
+  } finally {
+    decoder?.free();
+  }
+}
+
+/** The part of both channels, which are one where they are the same: the decoder makes two of any. */
+function same(channels: Float32Array[], begin: number, end: number): Float32Array[] {
+  const [left, right] = channels.map((channel) => channel.subarray(begin, end));
+  return left.every((sample, i) => sample === right[i]) ? [left] : [left, right];
+}
