@@ -9,7 +9,16 @@ import { fileURLToPath } from 'node:url';
 import { OneheadError, Whisper } from 'onehead';
 
 /** What is not in this list is no fault of the client's. */
-const statuses = { AUDIO_INVALID: 422, INVALID_ARGUMENT: 400, TIMED_OUT: 503 };
+const statuses = {
+  AUDIO_INVALID: 422,
+  AUDIO_TOO_LARGE: 413,
+  AUDIO_TOO_LONG: 413,
+  INVALID_ARGUMENT: 400,
+  TIMED_OUT: 503,
+};
+
+/** Whatever else a request may cost. */
+const limits = { maxBytes: 2 ** 30, maxDuration: 4 * 3600, timeout: 3_600_000 };
 
 /** Milliseconds for which the rest of an upload is taken from a client that has its answer already. */
 const patience = 30_000;
@@ -50,7 +59,7 @@ export function transcriptionServer(whisper, options = {}) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [model, port = '8080'] = process.argv.slice(2);
   const whisper = await Whisper.load(model);
-  transcriptionServer(whisper, { timeout: 3_600_000 }).listen(Number(port), () => {
+  transcriptionServer(whisper, limits).listen(Number(port), () => {
     console.log(`Listening on http://localhost:${port}`);
   });
 }

@@ -1,12 +1,16 @@
 /** Checks of arguments, each with one sentence. */
-import { OneheadError } from './errors.js';
+import { OneheadError, shown } from './errors.js';
 
 export function refuse(argument: string, expected: string, received: unknown): never {
-  throw new OneheadError('INVALID_ARGUMENT', `Expected ${argument} to be ${expected} but received ${received}.`, {
-    argument,
-    expected,
-    received: String(received),
-  });
+  throw new OneheadError(
+    'INVALID_ARGUMENT',
+    `Expected ${argument} to be ${expected} but received ${shown(received)}.`,
+    {
+      argument,
+      expected,
+      received: String(received),
+    },
+  );
 }
 
 /** A number in a range, both ends included unless `above` is set: then the lower one is not. */

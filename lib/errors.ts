@@ -13,6 +13,8 @@ export const errorCodes = [
   'MODEL_INVALID',
   'AUDIO_NOT_FOUND',
   'AUDIO_INVALID',
+  'AUDIO_TOO_LARGE',
+  'AUDIO_TOO_LONG',
   'DOWNLOAD_FAILED',
   'TIMED_OUT',
 ] as const;
@@ -47,8 +49,19 @@ export class OneheadError extends Error {
   }
 }
 
-/** Text of the caller's or a file's, short enough for a sentence: no message quotes more than 200 characters of it. */
-export function shown(value: unknown): string {
-  const text = String(value);
-  return text.length <= 200 ? text : `${text.slice(0, 120)} ... ${text.slice(-60)}`;
+/** Text of the caller's or a file's, in one line and short enough for a sentence: no message quotes more than 200 characters of it. */
+export function shown(value: unknown, most = 160): string {
+  const text = String(value)
+    .slice(0, 100_000)
+    .replace(/\p{Cc}+/gu, ' ');
+  if (text.length <= most) return text;
+  const end = Math.floor(most / 3);
+  return `${text.slice(0, most - end - 5)} ... ${text.slice(-end)}`;
+}
+
+/** Why something failed that is not ours, without a full stop. What the system says of a file names it again, which is left out. */
+export function reasonOf(cause: unknown): string {
+  const { message, syscall } = (cause instanceof Error ? cause : new Error(String(cause))) as NodeJS.ErrnoException;
+  const place = syscall ? message.indexOf(`, ${syscall}`) : -1;
+  return shown(place > 0 ? message.slice(0, place) : message, 120).replace(/\.$/, '');
 }

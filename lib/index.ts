@@ -10,7 +10,7 @@ export {
 } from './attention/variants.js';
 export type { AudioInput } from './audio/index.js';
 export type { Samples } from './audio/samples.js';
-export { Device, type DeviceOptions, WeightsFile, type Part, type RecordOptions } from './device/device.js';
+export { Device, type DeviceOptions, type Part, type RecordOptions, WeightsFile } from './device/device.js';
 export type { Information, TensorData } from './device/native.js';
 export type {
   Activation,

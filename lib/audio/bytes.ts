@@ -1,7 +1,8 @@
 /** Encoded bytes from whatever the caller has: a file, a buffer, a stream. */
 import { createReadStream } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
-import { OneheadError } from '../errors.js';
+import { OneheadError, reasonOf, shown } from '../errors.js';
+import { tooLarge } from './options.js';
 
 /** Bytes that can be read at any place, for formats whose index is at their end. */
 export interface RandomAccess {
@@ -28,27 +29,34 @@ export interface ByteSource {
 
 const chunkBytes = 1 << 18;
 
+/** Why a path leads to no file. */
+function notFound(path: string, cause: NodeJS.ErrnoException): string {
+  if (path.includes('\0')) return 'it holds a null byte, as bytes do; pass bytes as a Uint8Array';
+  // Encoded bytes in place of a path: long, and nothing but the letters of base64.
+  if (path.length >= 64 && /^[\w+/=\s-]+$/.test(path)) {
+    return "there is no such file; if this is base64, pass its bytes, as Buffer.from(text, 'base64')";
+  }
+  if (cause.code === 'ENOENT') return 'there is no such file; check the path';
+  return `${cause.code === 'EACCES' ? 'it may not be read' : reasonOf(cause)}; check the path`;
+}
+
 /** A file's bytes. Throws OneheadError AUDIO_NOT_FOUND for what cannot be opened, AUDIO_INVALID for an empty file. */
 export async function fileBytes(path: string): Promise<ByteSource> {
+  const name = shown(path);
   const status = await stat(path).catch((cause: NodeJS.ErrnoException) => {
-    const reason =
-      cause.code === 'ENOENT'
-        ? 'there is no such file'
-        : cause.code === 'EACCES'
-          ? 'it may not be read'
-          : cause.message;
-    throw new OneheadError('AUDIO_NOT_FOUND', `Cannot open ${path}: ${reason}; check the path.`, { cause });
+    const start = path.length >= 4096 ? shown(path, 40) : name;
+    throw new OneheadError('AUDIO_NOT_FOUND', `Cannot open ${start}: ${notFound(path, cause)}.`, { cause });
   });
-  if (status.isDirectory()) throw new OneheadError('AUDIO_NOT_FOUND', `${path} is a folder; name an audio file in it.`);
+  if (status.isDirectory()) throw new OneheadError('AUDIO_NOT_FOUND', `${name} is a folder; name an audio file in it.`);
   // Opened when the first bytes are wanted, so that a source never read leaves nothing open.
   async function* opened() {
     yield* createReadStream(path, { highWaterMark: chunkBytes }) as AsyncIterable<Uint8Array>;
   }
-  const again = () => guarded(opened(), path);
-  if (!status.isFile()) return { name: path, bytes: again() };
-  if (status.size === 0) throw new OneheadError('AUDIO_INVALID', `${path} is empty; it contains no audio.`);
+  const again = () => guarded(opened(), name);
+  if (!status.isFile()) return { name, bytes: again() };
+  if (status.size === 0) throw new OneheadError('AUDIO_INVALID', `${name} is empty; it contains no audio.`);
   const random = { size: status.size, open: async () => reader(await open(path)) };
-  return { name: path, bytes: again(), again, random, path };
+  return { name, bytes: again(), again, random, path };
 }
 
 function reader(file: FileHandle) {
@@ -68,9 +76,9 @@ export async function* guarded(stream: AsyncIterable<Uint8Array>, name: string):
     yield* stream;
   } catch (cause) {
     if (cause instanceof OneheadError) throw cause;
-    const { code, message } = (cause instanceof Error ? cause : new Error(String(cause))) as NodeJS.ErrnoException;
+    const code = (cause as NodeJS.ErrnoException | undefined)?.code;
     const kind = code === 'EACCES' || code === 'EPERM' ? 'AUDIO_NOT_FOUND' : 'AUDIO_INVALID';
-    throw new OneheadError(kind, `Cannot read ${name}: ${message}; check that it may be read.`, { cause });
+    throw new OneheadError(kind, `Cannot read ${name}: ${reasonOf(cause)}; check that it may be read.`, { cause });
   }
 }
 
@@ -81,6 +89,37 @@ export function bufferBytes(buffer: Uint8Array): ByteSource {
   const read = async (at: number, length: number) => buffer.subarray(at, at + length);
   const random = { size: buffer.length, open: async () => ({ read, close: async () => {} }) };
   return { name: 'the given bytes', bytes: again(), again, random };
+}
+
+/** A Blob or File, which may be larger than memory. */
+export function blobBytes(blob: Blob): ByteSource {
+  const name = 'name' in blob && typeof blob.name === 'string' ? shown(blob.name) : 'the given Blob';
+  if (blob.size === 0) throw new OneheadError('AUDIO_INVALID', `${name} is empty; it contains no audio.`);
+  const read = async (at: number, length: number) => new Uint8Array(await blob.slice(at, at + length).arrayBuffer());
+  async function* pieces() {
+    for (let at = 0; at < blob.size; at += chunkBytes) yield await read(at, chunkBytes);
+  }
+  const again = () => guarded(pieces(), name);
+  const random = { size: blob.size, open: async () => ({ read, close: async () => {} }) };
+  return { name, bytes: again(), again, random };
+}
+
+/** The same source with an end at `most` bytes. Throws OneheadError AUDIO_TOO_LARGE, for a stream while it is read. */
+export function atMost(source: ByteSource, most: number): ByteSource {
+  if (most === Number.POSITIVE_INFINITY) return source;
+  if (source.random) {
+    if (source.random.size > most) throw tooLarge(source.name, most);
+    return source;
+  }
+  async function* counted() {
+    let count = 0;
+    for await (const chunk of source.bytes) {
+      count += chunk.length;
+      if (count > most) throw tooLarge(source.name, most);
+      yield chunk;
+    }
+  }
+  return { ...source, bytes: counted() };
 }
 
 /** The same bytes until `signal` aborts, even while a stream that gives nothing is waited for; `stop` is called at any end. */

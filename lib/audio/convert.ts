@@ -1,22 +1,25 @@
 /** Decoded samples as mono chunks at the rate asked for. */
 import { setImmediate } from 'node:timers/promises';
 import { OneheadError } from '../errors.js';
+import { tooLong } from './options.js';
 import { Resampler } from './resample.js';
 import type { DecodedChunk } from './wav.js';
 
 /** Milliseconds after which other work of the program gets its turn, a timer that aborts among it. */
 const turn = 20;
 
-/** Mean of the channels, at another rate, in chunks of at most a second; no sample at all is an error. */
+/** Mean of the channels, at another rate, in chunks of at most a second; no sample at all is an error, and so are more seconds than `maxDuration`. */
 export async function* convert(
   decoded: AsyncGenerator<DecodedChunk>,
   sampleRate: number,
   name: string,
   signal: AbortSignal,
+  maxDuration = Number.POSITIVE_INFINITY,
 ): AsyncGenerator<Float32Array> {
   let resampler: Resampler | null = null;
   let rate = 0;
   let given = 0;
+  let decodedSeconds = 0;
   let since = performance.now();
   const seconds = function* (samples: Float32Array) {
     for (let at = 0; at < samples.length; at += sampleRate) yield samples.subarray(at, at + sampleRate);
@@ -27,6 +30,8 @@ export async function* convert(
       rate = from;
       resampler = from === sampleRate ? null : new Resampler(from, sampleRate);
     }
+    decodedSeconds += channels[0].length / from;
+    if (decodedSeconds > maxDuration) throw tooLong(name, maxDuration);
     // A second at a time, so that a decoder's large piece neither holds up the program nor doubles in memory.
     const length = channels[0].length;
     for (let at = 0; at < length; at += from) {

@@ -1,5 +1,5 @@
 /** flac, mp3, ogg, opus, m4a, aac and webm on WebAssembly decoders. */
-import { OneheadError } from '../errors.js';
+import { OneheadError, reasonOf } from '../errors.js';
 import { decodeAdts } from './aac.js';
 import { type ByteSource, blocks } from './bytes.js';
 import { decodeFlac } from './flac.js';
@@ -49,7 +49,7 @@ export async function* decodePacked(
     }
   } catch (cause) {
     if (unread) throw (unread as { error: unknown }).error;
-    const reason = (cause instanceof Error ? cause.message : String(cause)).replace(/\.$/, '');
+    const reason = reasonOf(cause);
     if (seconds > 0) {
       warn(
         `${source.name} could not be read from ${clock(seconds)} on (${reason}); what follows there is missing.`,

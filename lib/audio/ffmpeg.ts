@@ -5,7 +5,7 @@ import { access } from 'node:fs/promises';
 import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { OneheadError, shown } from '../errors.js';
+import { OneheadError, reasonOf } from '../errors.js';
 import type { Warn } from './warnings.js';
 import { type DecodedChunk, decodeWav } from './wav.js';
 
@@ -101,7 +101,7 @@ export async function* decodeWithFfmpeg(
   kind: string,
   signal: AbortSignal,
   warn: Warn,
-  { path, track = 0, maxDuration, limits = ffmpegLimits }: FfmpegOptions = {},
+  { path, track = 0, maxDuration = Number.POSITIVE_INFINITY, limits = ffmpegLimits }: FfmpegOptions = {},
 ): AsyncGenerator<DecodedChunk> {
   signal.throwIfAborted();
   const invalid = (sentence: string) => new OneheadError('AUDIO_INVALID', sentence);
@@ -115,7 +115,7 @@ export async function* decodeWithFfmpeg(
   const args = ['-v', 'error', '-nostdin', '-format_whitelist', formats];
   if (path === undefined) args.push('-protocol_whitelist', 'pipe', '-i', 'pipe:0');
   else args.push('-protocol_whitelist', 'file', '-i', `file:${resolve(path)}`);
-  if (maxDuration !== undefined) args.push('-t', String(maxDuration + 1));
+  if (Number.isFinite(maxDuration)) args.push('-t', String(maxDuration + 1));
   args.push('-map', `0:a:${track}`, '-c:a', 'pcm_f32le', '-f', 'wav', 'pipe:1');
   const child = spawn(...limited(program, args, limits), { stdio: ['pipe', 'pipe', 'pipe'] });
   const kill = () => void child.kill('SIGKILL');
@@ -155,7 +155,8 @@ export async function* decodeWithFfmpeg(
       throw invalid(`${name} (${kind}) cannot be decoded: ffmpeg ${limit}; convert it to wav, flac, mp3, ogg or m4a.`);
     }
     if (error || child.exitCode !== 0) {
-      const reason = shown((error?.message ?? complaint.trim().split('\n').at(-1) ?? '').replace(/\.$/, ''));
+      const said = error?.message ?? complaint.trim().split('\n').at(-1) ?? '';
+      const reason = reasonOf(path === undefined ? said : said.replaceAll(`file:${resolve(path)}`, 'it'));
       if (!read) {
         throw invalid(
           `${name} (${kind}) cannot be decoded: ffmpeg says "${reason}"; check that it is an audio file, and not a playlist.`,

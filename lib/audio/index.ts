@@ -1,13 +1,13 @@
 /** Audio of any kind as mono samples at one rate, read as it is needed. */
 import { OneheadError } from '../errors.js';
-import { abortable, type ByteSource } from './bytes.js';
+import { abortable, atMost, type ByteSource } from './bytes.js';
 import { convert } from './convert.js';
 import { decodePacked } from './decode.js';
 import { decodeWithFfmpeg } from './ffmpeg.js';
 import { detectFormat, headBytes, headDuration, isText, otherMedia } from './format.js';
 import { type AudioInput, byteSource } from './input.js';
 import { indexFirst } from './mp4.js';
-import { checkOptions, invalid, type OpenOptions, type Reading } from './options.js';
+import { checkOptions, invalid, type OpenOptions, type Reading, tooLong } from './options.js';
 import { givenSamples, type Samples } from './samples.js';
 import { behind, peekBehindTags } from './tags.js';
 import { type Warn, Warnings } from './warnings.js';
@@ -32,9 +32,10 @@ export interface AudioSource {
 
 /**
  * Opens audio: wav, flac, mp3, ogg, opus, m4a, aac, webm, and whatever else an installed ffmpeg decodes. Channels are averaged. A file
- * that was cut short or damaged gives what is there, and `warnings`. Throws OneheadError, here or while it is read: AUDIO_NOT_FOUND for a file that cannot be
- * opened, AUDIO_INVALID for what is no audio or contains none, INVALID_ARGUMENT for anything else than an input; and the signal's reason. A stream
- * is read as far as is needed and left as it is then; only an abort of `owner`, which is \`signal\` unless given, destroys it.
+ * that was cut short or damaged gives what is there, and `warnings`. A stream is read as far as is needed and left as it is then; only an
+ * abort of `owner`, which is `signal` unless given, destroys it. Throws OneheadError, here or while it is read: AUDIO_NOT_FOUND for a
+ * file that cannot be opened, AUDIO_INVALID for what is no audio or contains none, AUDIO_TOO_LONG and AUDIO_TOO_LARGE for what is more
+ * than was allowed, INVALID_ARGUMENT for anything else than an input; and the signal's reason.
  */
 export async function openAudio(
   input: AudioInput,
@@ -43,19 +44,20 @@ export async function openAudio(
 ): Promise<AudioSource> {
   const reading = checkOptions(options);
   const { signal } = options;
-  const { sampleRate } = reading;
+  const { sampleRate, maxDuration, maxBytes } = reading;
   signal?.throwIfAborted();
   if (typeof input === 'object' && input !== null && (input instanceof Float32Array || 'samples' in input)) {
     const { duration, decoded } = givenSamples(
       input instanceof Float32Array ? { samples: input, sampleRate } : (input as Samples),
     );
+    if (duration > maxDuration) throw tooLong('The given audio', maxDuration);
     const controller = new AbortController();
     const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
     return onceRead(duration, controller, new Warnings(), () =>
       convert(decoded(), sampleRate, 'the given audio', ends),
     );
   }
-  return fromBytes(await byteSource(input), reading, signal, owner);
+  return fromBytes(atMost(await byteSource(input), maxBytes), reading, signal, owner);
 }
 
 /** A source whose `read` is called once; closing it aborts the reading. */
@@ -119,12 +121,19 @@ async function fromBytes(
   async function* read() {
     try {
       const decoded = decode(source, head, rest, ends, warnings.warn, reading);
-      yield* convert(decoded, reading.sampleRate, source.name, ends);
+      yield* convert(decoded, reading.sampleRate, source.name, ends, reading.maxDuration);
     } finally {
       await release();
     }
   }
-  return onceRead(headDuration(head, source.random?.size ?? null), controller, warnings, read, release);
+  const size = source.random?.size ?? null;
+  const duration = headDuration(head, size);
+  // Only a WAV file of known size cannot say more than there is.
+  if (size !== null && detectFormat(head) === 'wav' && (duration ?? 0) > reading.maxDuration) {
+    await release();
+    throw tooLong(source.name, reading.maxDuration);
+  }
+  return onceRead(duration, controller, warnings, read, release);
 }
 
 async function* decode(
@@ -133,7 +142,7 @@ async function* decode(
   rest: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
   warn: Warn,
-  { ffmpeg }: Reading,
+  { ffmpeg, maxDuration }: Reading,
 ): AsyncGenerator<DecodedChunk> {
   const format = detectFormat(head);
   if (format === 'wav') {
@@ -156,7 +165,7 @@ async function* decode(
     }
     // An MP4 file without its first box: what comes through a pipe has to have its index first.
     const bytes = kind === 'QuickTime' && !source.path ? indexFirst(rest, head, source, signal, 1 << 16) : rest;
-    yield* decodeWithFfmpeg(bytes, source.name, kind, signal, warn, { path: source.path });
+    yield* decodeWithFfmpeg(bytes, source.name, kind, signal, warn, { path: source.path, maxDuration });
     return;
   }
   let read = false;
@@ -172,7 +181,7 @@ async function* decode(
     if (read || !ffmpeg || !again || !container || signal.aborted) throw error;
     const whole = abortable(again(), signal);
     const bytes = format === 'm4a' && !source.path ? indexFirst(whole, head, source, signal, 1 << 16) : whole;
-    const others = decodeWithFfmpeg(bytes, source.name, format, signal, warn, { path: source.path });
+    const others = decodeWithFfmpeg(bytes, source.name, format, signal, warn, { path: source.path, maxDuration });
     const first = await others.next().catch(() => null);
     if (!first || first.done) throw error;
     yield first.value;

@@ -1,54 +1,99 @@
 /** What can be given as audio. */
 import { fileURLToPath } from 'node:url';
-import { type ByteSource, bufferBytes, fileBytes } from './bytes.js';
+import { OneheadError, reasonOf, shown } from '../errors.js';
+import { type ByteSource, blobBytes, bufferBytes, fileBytes } from './bytes.js';
 import { invalid, kindOf } from './options.js';
 import type { Samples } from './samples.js';
 import { streamBytes } from './streams.js';
 
-/** A path or file: URL, encoded bytes, mono samples at the rate asked for, samples at another rate, or a stream of encoded bytes. */
+/**
+ * A path or file: URL, encoded bytes, a File or Blob, the body of a Response or Request, a stream of encoded bytes (of Node.js, of the web,
+ * or anything that can be iterated), mono samples at the rate asked for, or samples at another rate.
+ */
 export type AudioInput =
   | string
   | URL
   | Uint8Array
   | ArrayBuffer
-  | Float32Array
-  | Samples
+  | Blob
+  | Response
+  | Request
   | AsyncIterable<Uint8Array>
   | NodeJS.ReadableStream
-  | ReadableStream<Uint8Array>;
+  | ReadableStream<Uint8Array>
+  | Float32Array
+  | Samples;
+
+type Stream = Parameters<typeof streamBytes>[0];
+
+const isStream = (input: object): input is Stream => Symbol.asyncIterator in input || 'getReader' in input;
+
+/** By what they have: every runtime and polyfill has classes of its own. */
+function isBlob(input: object): input is Blob {
+  const { size, slice } = input as Partial<Blob>;
+  return typeof size === 'number' && typeof slice === 'function' && 'arrayBuffer' in input;
+}
+
+const hasBody = (input: object): input is Response | Request =>
+  'body' in input && 'bodyUsed' in input && 'arrayBuffer' in input;
+
+function bodyBytes(message: Response | Request): ByteSource {
+  const isResponse = 'status' in message;
+  const what = isResponse ? 'response' : 'request';
+  const name = message.url ? `the ${what} of ${shown(message.url)}` : `the given ${what}`;
+  if (isResponse && message.ok === false) {
+    const status = shown(`${message.status} ${message.statusText}`.trim());
+    throw new OneheadError('AUDIO_NOT_FOUND', `${name} says ${status} instead of giving audio; check the address.`);
+  }
+  if (message.bodyUsed) throw invalid('audio', `${name} was read before; fetch it again.`);
+  if (!message.body) throw new OneheadError('AUDIO_INVALID', `${name} has no body; it contains no audio.`);
+  return streamBytes(message.body as ReadableStream<Uint8Array>, name);
+}
+
+/** The file of a path, or of a URL's text: `expected` is for error sentences. */
+function pathBytes(path: string, expected = 'a path'): Promise<ByteSource> {
+  if (path === '') throw invalid('audio', 'Expected a path but received an empty string; name an audio file.');
+  if (/^data:/i.test(path)) {
+    throw invalid(
+      'audio',
+      `Expected ${expected} but received a data: URL; pass its bytes, such as Buffer.from(url.split(',')[1], 'base64').`,
+    );
+  }
+  if (/^file:\/\//i.test(path)) return fileBytes(filePath(path));
+  if (/^([a-z][a-z0-9+.-]*:\/\/|blob:)/i.test(path)) {
+    throw invalid(
+      'audio',
+      `Expected ${expected} but received the address ${shown(path)}; fetch it and pass the response's body.`,
+    );
+  }
+  return fileBytes(path);
+}
 
 /** Encoded bytes of an input. Throws OneheadError INVALID_ARGUMENT, AUDIO_NOT_FOUND or AUDIO_INVALID. */
 export async function byteSource(input: Exclude<AudioInput, Float32Array | Samples>): Promise<ByteSource> {
-  if (typeof input === 'string') {
-    if (input === '') throw invalid('audio', 'Expected a path but received an empty string; name an audio file.');
-    if (/^https?:\/\//i.test(input)) {
-      throw invalid(
-        'audio',
-        `Expected a path but received the address ${input}; fetch it and pass the response's body.`,
-      );
-    }
-    return fileBytes(/^file:\/\//i.test(input) ? filePath(input) : input);
-  }
-  if (input instanceof URL) return fileBytes(filePath(input));
+  if (typeof input === 'string') return pathBytes(input);
+  if (input instanceof URL)
+    return input.protocol === 'file:' ? fileBytes(filePath(input)) : pathBytes(input.href, 'a file: URL');
   if (input instanceof Uint8Array) return bufferBytes(input);
   if (input instanceof ArrayBuffer) return bufferBytes(new Uint8Array(input));
-  if (typeof input === 'object' && input !== null && (Symbol.asyncIterator in input || 'getReader' in input)) {
-    return streamBytes(input);
+  if (typeof input === 'object' && input !== null) {
+    if (isBlob(input)) return blobBytes(input);
+    if (hasBody(input)) return bodyBytes(input);
+    if (isStream(input)) return streamBytes(input);
   }
   throw invalid(
     'audio',
-    `Expected audio to be a path, bytes, samples (Float32Array) or a stream but received ${kindOf(input)}.`,
+    `Expected audio to be a path, bytes, a File, a Response, samples (Float32Array) or a stream but received ${kindOf(input)}.`,
   );
 }
 
 function filePath(url: string | URL): string {
-  const { protocol } = typeof url === 'string' ? { protocol: 'file:' } : url;
-  if (protocol !== 'file:') {
-    throw invalid('audio', `Expected a file: URL but received ${protocol}; fetch it and pass the response's body.`);
-  }
   try {
     return fileURLToPath(url);
   } catch (cause) {
-    throw invalid('audio', `Expected a file: URL of this computer but received ${url} (${(cause as Error).message}).`);
+    throw invalid(
+      'audio',
+      `Expected a file: URL of this computer but received ${shown(url)} (${reasonOf(cause)}); give its path.`,
+    );
   }
 }

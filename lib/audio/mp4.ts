@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { OneheadError } from '../errors.js';
+import { OneheadError, reasonOf } from '../errors.js';
 import { abortable, type ByteSource, blocks, fileBytes, type RandomAccess } from './bytes.js';
 
 interface Box {
@@ -128,7 +128,7 @@ export async function* indexFirst(
       await pipeline(rest, createWriteStream(path), { signal }).catch((cause: NodeJS.ErrnoException) => {
         signal.throwIfAborted();
         if (cause instanceof OneheadError) throw cause;
-        const sentence = `Cannot keep ${source.name} in ${folder}: ${cause.message}; make room there or give a file.`;
+        const sentence = `Cannot keep ${source.name} in ${folder}: ${reasonOf(cause)}; make room there or give a file.`;
         throw new OneheadError('AUDIO_INVALID', sentence, { cause });
       });
       const { random } = await fileBytes(path);

@@ -1,11 +1,19 @@
 /** The options of reading audio, and their checks. */
-import { OneheadError } from '../errors.js';
+import { OneheadError, shown } from '../errors.js';
 import { checkRate } from './samples.js';
+import { clock } from './warnings.js';
 
 /** How a recording is read: options of transcription too. */
 export interface AudioOptions {
   /** False: what this package does not decode by itself is refused instead of given to an installed ffmpeg. */
   ffmpeg?: boolean;
+  /**
+   * Seconds: a longer recording is refused with code AUDIO_TOO_LONG. They are counted as they are decoded, so that what a file says of
+   * itself does not matter.
+   */
+  maxDuration?: number;
+  /** More bytes of encoded audio than this are refused with code AUDIO_TOO_LARGE. */
+  maxBytes?: number;
 }
 
 export interface OpenOptions extends AudioOptions {
@@ -19,6 +27,8 @@ export interface OpenOptions extends AudioOptions {
 export interface Reading {
   sampleRate: number;
   ffmpeg: boolean;
+  maxDuration: number;
+  maxBytes: number;
 }
 
 export const invalid = (argument: string, sentence: string) =>
@@ -27,16 +37,22 @@ export const invalid = (argument: string, sentence: string) =>
 /** What a wrong argument is, for error sentences. */
 export function kindOf(value: unknown): string {
   if (value === null || typeof value !== 'object') return value === null ? 'null' : typeof value;
-  return value.constructor?.name ?? 'object';
+  return shown(value.constructor?.name ?? 'object');
 }
 
-/** A flag, null and undefined being absent. */
+/** A flag; null and undefined are absent. */
 function flag(argument: string, value: unknown, usual: boolean): boolean {
   if (value === undefined || value === null) return usual;
-  if (typeof value !== 'boolean') {
-    throw invalid(argument, `Expected ${argument} to be true or false but received ${kindOf(value)}.`);
-  }
-  return value;
+  if (typeof value === 'boolean') return value;
+  throw invalid(argument, `Expected ${argument} to be true or false but received ${kindOf(value)}.`);
+}
+
+/** A limit above 0; null and undefined are none. */
+function limit(argument: string, value: unknown, unit: string): number {
+  if (value === undefined || value === null) return Number.POSITIVE_INFINITY;
+  if (typeof value === 'number' && value > 0) return value;
+  const received = typeof value === 'number' ? String(value) : kindOf(value);
+  throw invalid(argument, `Expected ${argument} to be a number of ${unit} above 0 but received ${received}.`);
 }
 
 /** Throws OneheadError INVALID_ARGUMENT. */
@@ -44,10 +60,27 @@ export function checkOptions(options: OpenOptions): Reading {
   if (typeof options !== 'object' || options === null) {
     throw invalid('options', `Expected options to be an object but received ${kindOf(options)}.`);
   }
-  const { sampleRate = 16000, signal, ffmpeg } = options;
+  const { sampleRate = 16000, signal } = options;
   checkRate(sampleRate);
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw invalid('signal', `Expected signal to be an AbortSignal but received ${kindOf(signal)}.`);
   }
-  return { sampleRate, ffmpeg: flag('ffmpeg', ffmpeg, true) };
+  return {
+    sampleRate,
+    ffmpeg: flag('ffmpeg', options.ffmpeg, true),
+    maxDuration: limit('maxDuration', options.maxDuration, 'seconds'),
+    maxBytes: limit('maxBytes', options.maxBytes, 'bytes'),
+  };
 }
+
+export const tooLong = (name: string, seconds: number) =>
+  new OneheadError(
+    'AUDIO_TOO_LONG',
+    `${name} is longer than the ${clock(seconds)} that are allowed; give a shorter recording or set maxDuration.`,
+  );
+
+export const tooLarge = (name: string, bytes: number) =>
+  new OneheadError(
+    'AUDIO_TOO_LARGE',
+    `${name} has more than the ${bytes} bytes that are allowed; give a smaller recording or set maxBytes.`,
+  );

@@ -1,5 +1,5 @@
 /** Samples that the caller has already. */
-import { OneheadError } from '../errors.js';
+import { OneheadError, shown } from '../errors.js';
 import type { DecodedChunk } from './wav.js';
 
 /** Samples at a rate of their own; several channels are given one after another in an array. */
@@ -15,7 +15,7 @@ export function checkRate(sampleRate: unknown): asserts sampleRate is number {
   if (!Number.isInteger(sampleRate) || (sampleRate as number) < 1000 || (sampleRate as number) > 768_000) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      `Expected sampleRate to be a whole number of hertz from 1000 to 768000 but received ${String(sampleRate)}.`,
+      `Expected sampleRate to be a whole number of hertz from 1000 to 768000 but received ${shown(sampleRate)}.`,
       { argument: 'sampleRate' },
     );
   }

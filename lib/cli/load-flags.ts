@@ -18,6 +18,8 @@ export const modelHelp = `  --model DIR|NAME       folder or hub name of a Whisp
   --vad                  finds silence and leaves it out before anything is decoded
   --batch N              cuts at silences and decodes N windows at once (default: 1, one after the other)
   --no-ffmpeg            refuses what is not read without ffmpeg, instead of giving it to an installed one
+  --max-duration SECONDS, --max-bytes N
+                         refuses recordings that are longer or larger; seconds are counted as they are decoded
   --timeout SECONDS      gives up a recording that takes longer`;
 
 export const modelFlags = {
@@ -33,6 +35,8 @@ export const modelFlags = {
   vad: { type: 'boolean' },
   batch: { type: 'string' },
   'no-ffmpeg': { type: 'boolean' },
+  'max-duration': { type: 'string' },
+  'max-bytes': { type: 'string' },
   timeout: { type: 'string' },
   ...decodingFlags,
 } as const;
@@ -74,6 +78,8 @@ export function modelChoice(values: Values): ModelChoice {
       ),
       vad: values.vad === true ? true : undefined,
       ffmpeg: values['no-ffmpeg'] === true ? false : undefined,
+      maxDuration: numeric(values, 'max-duration'),
+      maxBytes: numeric(values, 'max-bytes'),
       timeout: values.timeout === undefined ? undefined : 1000 * numeric(values, 'timeout')!,
     },
   };

@@ -59,6 +59,23 @@ describe('onehead transcribe', () => {
     expect(stderr).toMatch(/ffmpeg/);
   });
 
+  it('gives nothing to ffmpeg with --no-ffmpeg', async () => {
+    const { status, stderr } = await transcribe(join(root, 'test/fixtures/audio/mono-8k.aiff'), '--no-ffmpeg');
+    expect(status).toBe(1);
+    expect(stderr).toMatch(sentence);
+    expect(stderr).toMatch(/switched off/);
+  });
+
+  it.each([
+    ['--max-duration', '3'],
+    ['--max-bytes', '5000'],
+  ])('refuses more than %s %s', async (...limit) => {
+    const { status, stdout, stderr } = await transcribe(sample, ...limit);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+    expect(stderr).toMatch(sentence);
+    expect(stderr).toMatch(/allowed/);
+  });
+
   it('takes a model folder, and any order of options and files', async () => {
     const file = join(heldout, '02_seen.flac');
     const { status, stdout } = await transcribe('--model', multiQuery, file, '--threads', '1', '--quiet');

@@ -38,7 +38,7 @@ beforeAll(async () => {
       }
     },
   };
-  server = transcriptionServer(seen) as Server;
+  server = transcriptionServer(seen, { maxBytes: 6 << 20, maxDuration: 60 }) as Server;
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
@@ -96,13 +96,24 @@ describe('the example server', () => {
   });
 
   it.each([
-    ['text', Buffer.alloc(8 << 20, 'no sound at all, but very much of it. ')],
-    ['unknown bytes', Buffer.alloc(8 << 20, Uint8Array.of(0x7f, 0x80, 0x00, 0x01))],
+    ['text', Buffer.alloc(5 << 20, 'no sound at all, but very much of it. ')],
+    ['unknown bytes', Buffer.alloc(5 << 20, Uint8Array.of(0x7f, 0x80, 0x00, 0x01))],
     ['a header alone', readFileSync(`${folder}tone.wav`).subarray(0, 44)],
     ['nothing', Buffer.alloc(0)],
   ])('says 422 to %s', async (_, junk) => {
     const { status, body } = await post(junk);
     expect({ status, error: body.error.length > 20 }).toEqual({ status: 422, error: true });
+  });
+
+  it('says 413 to what is too long or too large', async () => {
+    for (const bytes of [wavOf(new Float32Array(61 * 16_000)), Buffer.concat([speech, Buffer.alloc(16 << 20)])]) {
+      const { status, body } = await post(bytes);
+      // What follows the sound of a file is not read, and cannot be too much.
+      expect(status).toBe(bytes.length > 6 << 20 ? 200 : 413);
+      if (status === 413) expect(body.error).toContain('maxDuration');
+    }
+    const flac = Buffer.concat([readFileSync(sample), Buffer.alloc(16 << 20, 'FLAC')]);
+    expect(await post(flac)).toMatchObject({ status: 413, body: { error: expect.stringContaining('maxBytes') } });
   });
 
   it('says 400 to a language that there is not, and 405 to a GET', async () => {

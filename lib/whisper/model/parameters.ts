@@ -1,6 +1,6 @@
 /** A checkpoint's weights on a device, under the names that the model's code uses. */
 
-import { type Device, WeightsFile, type Part } from '../../device/device.js';
+import { type Device, type Part, WeightsFile } from '../../device/device.js';
 import type { Norm } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
 import type {
