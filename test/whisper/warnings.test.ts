@@ -38,6 +38,7 @@ it('tells what a recording warns of, each once, in the result and as it is found
   }
   for await (const _ of stream(model, await recording(), { onWarning }));
   expect(told).toEqual(wanted);
+  expect((await transcribe(model, await recording())).warnings).toEqual(wanted); // nobody listens
   model.dispose();
 });
 

@@ -114,9 +114,9 @@ export class Job {
   hear({ warnings, incomplete }: AudioSource): void {
     for (const sentence of warnings) this.warnings.warn(sentence, incomplete ? 'lost' : 'mended');
     const { sentences } = this.warnings;
-    while (this.#told < sentences.length) {
-      this.options.onWarning?.(sentences[this.#told++], this.warnings.incomplete);
-    }
+    const added = sentences.slice(this.#told);
+    this.#told = sentences.length;
+    for (const sentence of added) this.options.onWarning?.(sentence, this.warnings.incomplete);
   }
 
   /** Adds up the milliseconds of stages. */
@@ -189,12 +189,17 @@ export class Job {
     this.speechEnd = addWords(drafts, timed, firstSpecial, offset, this.speechEnd);
   }
 
-  /** Segments as they are given out: with the recording's times, numbered, and without those that have no length or no text. */
-  publish(drafts: readonly Draft[]): Segment[] {
+  /**
+   * Segments as they are given out: with the recording's times, numbered, and without those that have no length or no text. Their window ends
+   * at `limit`, in seconds of what is decoded: a time that the model wrote behind it is not one of what follows there.
+   */
+  publish(drafts: readonly Draft[], limit = Number.POSITIVE_INFINITY): Segment[] {
+    const back = (seconds: number, isEnd: boolean) =>
+      round(seconds <= limit ? this.toRecording(seconds, isEnd) : this.toRecording(limit, true) + (seconds - limit));
     const times = <T extends { start: number; end: number }>(one: T): T => ({
       ...one,
-      start: round(this.toRecording(one.start, false)),
-      end: round(this.toRecording(one.end, true)),
+      start: back(one.start, false),
+      end: back(one.end, true),
     });
     return drafts
       .filter(({ start, end, text }) => start !== end && text.trim() !== '')
