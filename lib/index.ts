@@ -48,6 +48,7 @@ export type { RankedTokens } from './whisper/model/slots.js';
 export type { DataType, LoadOptions } from './whisper/model/types.js';
 export type { Timings } from './whisper/transcription/job.js';
 export type {
+  Clip,
   DetectedLanguage,
   PartialText,
   Segment,

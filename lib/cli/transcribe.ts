@@ -4,7 +4,7 @@ import { basename, extname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { OneheadError } from '../errors.js';
 import { type FormatName, type FormatOptions, formats } from '../formats/index.js';
-import type { TranscribeProgress, Transcription } from '../whisper/transcription/types.js';
+import type { Clip, TranscribeProgress, Transcription } from '../whisper/transcription/types.js';
 import { Whisper } from '../whisper/whisper.js';
 import { decodingHelp } from './decoding-flags.js';
 import { type ModelChoice, modelChoice, modelFlags, modelHelp } from './load-flags.js';
@@ -18,6 +18,7 @@ ${modelHelp}
   --max-line-width N     for srt, vtt, lrc and ass: characters of a line; --max-line-count N: lines at once
   --max-words-per-line N; --count-wide counts wide characters, such as Chinese ones, as two of a line
   --highlight-words      marks each word while it is said
+  --clips FROM-TO,...    only these seconds of the recording are heard, 0-10.5,30- for example; times stay the recording's
   --stream               print each segment as soon as it is ready, a microphone's for example: arecord -t wav | onehead transcribe - --stream
   --output-dir DIR       write NAME.EXTENSION files there instead of printing
   --quiet                no progress bar
@@ -38,6 +39,17 @@ interface Job extends ModelChoice {
   quiet: boolean;
 }
 
+/** '0-10,30-' as clips; whether they make sense is checked where they are used. */
+function clipsOf(list: string | undefined): Clip[] | undefined {
+  return list?.split(',').map((clip) => {
+    const [, start, end] = /^\s*(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)?\s*$/.exec(clip) ?? [];
+    if (start === undefined) {
+      throw new UsageError(`Expected --clips to be seconds such as 0-10,30- but received '${clip.slice(0, 100)}'.`);
+    }
+    return { start: Number(start), end: end === undefined ? undefined : Number(end) };
+  });
+}
+
 function parse(args: string[]): Job {
   const { values, positionals } = parseArgs({
     args,
@@ -48,6 +60,7 @@ function parse(args: string[]): Job {
       'output-dir': { type: 'string' },
       stream: { type: 'boolean', default: false },
       quiet: { type: 'boolean', default: false },
+      clips: { type: 'string' },
       'max-line-width': { type: 'string' },
       'max-line-count': { type: 'string' },
       'max-words-per-line': { type: 'string' },
@@ -70,6 +83,7 @@ function parse(args: string[]): Job {
     throw new UsageError('Standard input (-) can be read only once; name it once.');
   }
   const choice = modelChoice(values);
+  choice.transcribe.clips = clipsOf(values.clips);
   // Only words can be marked, so that they are wanted goes without saying.
   if (values['highlight-words']) choice.transcribe.wordTimestamps = true;
   return {

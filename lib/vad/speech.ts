@@ -1,16 +1,10 @@
 /** Audio with its silences taken out, and the way back to the times that it had. */
 import type { AudioSource } from '../audio/index.js';
+import { type Piece, type PiecedSource, recordingPlace } from '../audio/pieces.js';
 import { numberIn } from '../checks.js';
 import { OneheadError } from '../errors.js';
 import { openDetector, type VadOptions } from './detector.js';
 import type { VoiceDetector } from './voice-detector.js';
-
-/** Speech from sample `begin` of the recording; `at` is its place among all speech. */
-export interface Piece {
-  begin: number;
-  at: number;
-  length: number;
-}
 
 interface Limits {
   threshold: number;
@@ -49,13 +43,20 @@ class Recent {
 
 export class SpeechSource {
   readonly pieces: Piece[] = [];
-  readonly #source: AudioSource;
+  /** Places in the speech where something new begins that no window may run into: the breaks of what it was found in. */
+  readonly breaks: number[] = [];
+  readonly #source: AudioSource & Partial<PiecedSource>;
   readonly #sampleRate: number;
   readonly #detector: VoiceDetector;
   readonly #limits: Limits;
   #heard = 0;
 
-  private constructor(source: AudioSource, sampleRate: number, detector: VoiceDetector, limits: Limits) {
+  private constructor(
+    source: AudioSource & Partial<PiecedSource>,
+    sampleRate: number,
+    detector: VoiceDetector,
+    limits: Limits,
+  ) {
     this.#source = source;
     this.#sampleRate = sampleRate;
     this.#detector = detector;
@@ -64,7 +65,7 @@ export class SpeechSource {
 
   /** Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED. */
   static async open(
-    source: AudioSource,
+    source: AudioSource & Partial<PiecedSource>,
     sampleRate: number,
     options: VadOptions,
     batched: boolean,
@@ -93,19 +94,7 @@ export class SpeechSource {
 
   /** The recording's time of a time in the speech, both in seconds; where two pieces meet, an end belongs to the first. */
   toRecording(seconds: number, isEnd: boolean): number {
-    const { pieces } = this;
-    if (pieces.length === 0) return seconds;
-    const place = seconds * this.#sampleRate;
-    let [low, high] = [0, pieces.length - 1];
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2);
-      // A thousandth of a sample: times are rounded, and must not fall into the piece before.
-      const before = isEnd ? pieces[middle].at < place - 1e-3 : pieces[middle].at <= place + 1e-3;
-      if (before) low = middle;
-      else high = middle - 1;
-    }
-    const { begin, at } = pieces[low];
-    return (begin + Math.max(0, place - at)) / this.#sampleRate;
+    return recordingPlace(this.pieces, seconds * this.#sampleRate, isEnd) / this.#sampleRate;
   }
 
   async *chunks(): AsyncGenerator<Float32Array> {
@@ -131,7 +120,28 @@ export class SpeechSource {
       return recent.slice(from, to);
     };
 
+    /** Ends the speech under way where what is heard ends; gives what of it was not given out. */
+    const finish = (): Float32Array | null => {
+      if (begin < 0) return null;
+      const last = end < 0 ? recent.end : end;
+      const speech = last - begin >= minSpeech ? give(Math.min(end < 0 ? last : last + padding, recent.end)) : null;
+      begin = -1;
+      end = -1;
+      return speech;
+    };
+
+    const { breaks = [] } = this.#source;
+    let passed = 0;
     for await (const chunk of this.#source.chunks()) {
+      for (; passed < breaks.length && breaks[passed] <= recent.end; ++passed) {
+        const speech = finish();
+        if (speech) yield speech;
+        // No speech, no padding and no frame is of both sides.
+        given = recent.end;
+        judged = recent.end;
+        const last = this.pieces.at(-1);
+        if (last) this.breaks.push(last.at + last.length);
+      }
       recent.add(chunk);
       this.#heard = recent.end;
       while (judged + frame <= recent.end) {
@@ -157,11 +167,8 @@ export class SpeechSource {
         recent.drop(given);
       }
     }
-    if (begin >= 0) {
-      const last = end < 0 ? recent.end : Math.min(end + padding, recent.end);
-      const speech = (end < 0 ? recent.end : end) - begin >= minSpeech ? give(last) : null;
-      if (speech) yield speech;
-    }
+    const speech = finish();
+    if (speech) yield speech;
   }
 
   /** Frees the detector. The recording itself is its opener's to close. */

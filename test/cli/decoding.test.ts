@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import type { Transcription } from '../../lib/whisper/transcription/types.js';
-import { onehead, sample, sampleText, sentence } from './command.js';
+import { onehead, sample, sampleLines, sampleText, sentence } from './command.js';
 
 const transcribe = (...args: string[]) => onehead(['transcribe', sample, '--language', 'en', ...args]);
 
@@ -58,6 +58,11 @@ describe('transcribe', () => {
     for (const line of lines) expect(line.length <= 14 || !line.includes(' ')).toBe(true);
   });
 
+  it('--clips hears these parts alone', async () => {
+    const { status, stdout } = await transcribe('--clips', '0-2.1,5.2-');
+    expect({ status, stdout }).toEqual({ status: 0, stdout: `${sampleLines[0]}\n${sampleLines[2]}\n` });
+  });
+
   it('--stream prints from a pipe', async () => {
     const { status, stdout } = await onehead(['transcribe', '-', '--stream', '--language', 'en'], {
       input: await readFile(sample),
@@ -69,6 +74,8 @@ describe('transcribe', () => {
     [['--beam-size', 'many'], 2, "Expected --beam-size to be a number but received 'many'"],
     [['--temperature', '0,hot'], 2, 'Expected --temperature to be a number'],
     [['--stream', '--format', 'srt'], 2, '--stream prints text'],
+    [['--clips', '1:00-2:00'], 2, "Expected --clips to be seconds such as 0-10,30- but received '1:00-2:00'"],
+    [['--clips', '3-2'], 1, 'Expected clips[0].end to be at least 0.01 s behind its start'],
     [['--beam-size', '99'], 1, 'Expected beamSize to be a whole number from 1 to 16'],
     [['--suppress-tokens', 'music'], 1, "'default', 'symbols' or 'numerals'"],
     [['--batch', '2', '--condition-on-previous-text'], 1, 'leave out conditionOnPreviousText'],

@@ -1,4 +1,5 @@
 /** Long audio, many windows at once: cut at silences, and each decoded whole. */
+import { nextBreak } from '../../audio/pieces.js';
 import { OneheadError } from '../../errors.js';
 import type { SpeechSource } from '../../vad/speech.js';
 import { isSkipped } from '../decoding/fallback.js';
@@ -22,15 +23,17 @@ const quietSeconds = 0.1;
 class Cutter {
   readonly #samples: SampleWindow;
   readonly #pieces: SpeechSource['pieces'];
+  readonly #breaks: readonly number[];
   readonly #longest: number;
   readonly #hop: number;
   readonly #quiet: number;
   #at = 0;
 
-  constructor(job: Job, samples: SampleWindow, speech: SpeechSource | null) {
+  constructor(job: Job, samples: SampleWindow, speech: SpeechSource | null, breaks: readonly number[]) {
     const { samples: longest, sampleRate, hop } = job.model.checkpoint.preprocessor;
     this.#samples = samples;
     this.#pieces = speech?.pieces ?? [];
+    this.#breaks = breaks;
     this.#longest = longest;
     this.#hop = hop;
     this.#quiet = Math.round(quietSeconds * sampleRate);
@@ -44,7 +47,8 @@ class Cutter {
       const reach = begin + this.#longest;
       await this.#samples.readTo(reach + 1);
       if (this.#samples.end <= begin) break;
-      const end = this.#samples.end <= reach ? this.#samples.end : this.#cut(begin, reach);
+      const limit = Math.min(this.#samples.end, nextBreak(this.#breaks, begin));
+      const end = limit <= reach ? limit : this.#cut(begin, reach);
       ranges.push({ begin, end });
       this.#at = end;
     }
@@ -59,8 +63,13 @@ class Cutter {
   }
 }
 
-/** Yields what the windows gave that were decoded together. */
-export async function* batched(job: Job, samples: SampleWindow, speech: SpeechSource | null): AsyncGenerator<Outcome> {
+/** Yields what the windows gave that were decoded together. No window runs over one of `breaks`. */
+export async function* batched(
+  job: Job,
+  samples: SampleWindow,
+  speech: SpeechSource | null,
+  breaks: readonly number[],
+): AsyncGenerator<Outcome> {
   const { model, options, settings } = job;
   const { config, generation, preprocessor } = model.checkpoint;
   const { sampleRate, hop, fftSize } = preprocessor;
@@ -81,7 +90,7 @@ export async function* batched(job: Job, samples: SampleWindow, speech: SpeechSo
   }
   const context = new TextContext(options, job.tokenizer, config.targetPositions, config.vocabulary);
   const meter = new PeakMeter(model, samples);
-  const cutter = new Cutter(job, samples, speech);
+  const cutter = new Cutter(job, samples, speech, breaks);
 
   await detectFirst(job, samples, meter);
   const reading = performance.now();
@@ -119,7 +128,7 @@ export async function* batched(job: Job, samples: SampleWindow, speech: SpeechSo
       const whole: WindowSegment = { start: 0, end: (end - begin) / sampleRate, tokens: attempt.tokens };
       const split =
         settings.timestamps === 'segment' ? splitWhole(attempt.tokens, frames, generation).segments : [whole];
-      return job.publish(job.draft(begin, split, attempt));
+      return job.publish(job.draft(begin, split, attempt), end / sampleRate);
     });
     const done = current[current.length - 1].end;
     samples.drop(done - fftSize);

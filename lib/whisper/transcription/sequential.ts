@@ -1,5 +1,5 @@
 /** Long audio, one window after the other: they seek along the recording by the timestamps that the model writes, as openai/whisper does. */
-
+import { nextBreak } from '../../audio/pieces.js';
 import { isSkipped } from '../decoding/fallback.js';
 import { TextContext } from './context.js';
 import { type GuardedWindow, guard } from './hallucination.js';
@@ -40,28 +40,35 @@ function goOn(
   return Math.max(1, Math.min(advance, frames));
 }
 
-/** Yields what each window gave. Timings of reading the audio include waiting for a stream. */
-export async function* sequential(job: Job, samples: SampleWindow, lookAheadSeconds: number): AsyncGenerator<Outcome> {
+/** Yields what each window gave. No window runs over one of `breaks`. Timings of reading the audio include waiting for a stream. */
+export async function* sequential(
+  job: Job,
+  samples: SampleWindow,
+  breaks: readonly number[],
+  lookAheadSeconds: number,
+): AsyncGenerator<Outcome> {
   const { model, options, settings } = job;
   const { config, generation, preprocessor } = model.checkpoint;
   const { sampleRate, hop, fftSize, frames: windowFrames, samples: windowSamples } = preprocessor;
   const { signal, partialInterval } = options;
   const context = new TextContext(options, job.tokenizer, config.targetPositions, config.vocabulary);
   const meter = new PeakMeter(model, samples);
+  /** Whole frames of the window that begins there, as far as it was heard. */
+  const framesFrom = (begin: number) =>
+    Math.min(windowFrames, Math.floor((Math.min(samples.end, nextBreak(breaks, begin)) - begin) / hop));
 
   /** Decodes the window from `begin` on, as far as it was heard. */
   const decode = async (begin: number, request: ReturnType<TextContext['next']>, provisional: boolean) => {
     const measuring = performance.now();
     await meter.measure(signal);
     job.spend({ features: performance.now() - measuring });
-    const fill = (into: Float32Array) => samples.fill(into, begin - fftSize / 2);
+    const fill = (into: Float32Array) => samples.fill(into, begin - fftSize / 2, nextBreak(breaks, begin));
     const { decoding } = settings;
     const chosen = provisional
       ? { ...settings, decoding: { ...decoding, beamSize: 1, temperatures: [0], words: false } }
       : settings;
     const call = { signal, onTokens: job.partial([begin]) };
-    const frames = Math.min(windowFrames, Math.floor((samples.end - begin) / hop));
-    const requests = [{ ...request, seed: begin / hop, frames: Math.floor(frames / 2) }];
+    const requests = [{ ...request, seed: begin / hop, frames: Math.floor(framesFrom(begin) / 2) }];
     const { generations, timings } = await model.transcribeWindows(fill, [meter.peak], requests, chosen, call);
     job.spend(timings);
     return generations[0];
@@ -76,6 +83,7 @@ export async function* sequential(job: Job, samples: SampleWindow, lookAheadSeco
       const step = Math.max(hop, Math.round(partialInterval * sampleRate));
       for (let heard = step; heard < windowSamples && !samples.ended; heard += step) {
         if (samples.end >= begin + heard) continue;
+        if (samples.end > nextBreak(breaks, begin)) break;
         await samples.readTo(begin + heard);
         if (!samples.ended) await decode(begin, request, true);
       }
@@ -83,7 +91,7 @@ export async function* sequential(job: Job, samples: SampleWindow, lookAheadSeco
     const reading = performance.now();
     await samples.readTo(begin + Math.max(lookAheadSeconds * sampleRate, windowSamples + fftSize));
     job.spend({ audio: performance.now() - reading });
-    const frames = Math.min(windowFrames, Math.floor((samples.end - begin) / hop));
+    const frames = framesFrom(begin);
     // The reference counts whole frames too, but a recording shorter than one frame still gets its window.
     if (samples.end === 0 || (frames < 1 && seek > 0)) return;
 
@@ -119,15 +127,17 @@ export async function* sequential(job: Job, samples: SampleWindow, lookAheadSeco
         );
         job.speechEnd = drafts.at(-1)?.end ?? lastEnd;
       }
-      segments = job.publish(drafts);
+      segments = job.publish(drafts, nextBreak(breaks, begin) / sampleRate);
       context.add(
         segments.flatMap(({ tokens }) => tokens),
         attempt.temperature,
       );
     }
+    const limit = nextBreak(breaks, begin);
+    const done = Math.min((seek + advance) * hop, samples.end, limit) / sampleRate;
     seek += advance;
+    if (limit < (seek + 1) * hop) seek = Math.ceil(limit / hop);
     samples.drop(seek * hop - fftSize);
-    const done = Math.min(seek * hop, samples.end) / sampleRate;
     yield { segments, processed: round(job.toRecording(done, true)) };
     if (samples.ended && seek * hop + hop > samples.end) return;
   }

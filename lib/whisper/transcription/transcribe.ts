@@ -1,11 +1,13 @@
 /** A whole recording to segments: what is heard, in which order it is decoded, and when it is given up. */
 import type { AudioSource } from '../../audio/index.js';
+import type { PiecedSource } from '../../audio/pieces.js';
 import { OneheadError } from '../../errors.js';
 import { SpeechSource } from '../../vad/speech.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import { readAhead } from './ahead.js';
 import { batched } from './batched.js';
+import { ClipSource } from './clips.js';
 import { Job, type Outcome, round, type Timings } from './job.js';
 import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
@@ -47,29 +49,42 @@ export function limited({ signal, timeout }: TranscribeOptions): { signal?: Abor
 const nothingHeard = () =>
   new OneheadError('AUDIO_INVALID', 'The audio contains no samples; give a recording with sound in it.');
 
+/** What of the recording is heard. */
+function heardOf(model: WhisperModel, source: AudioSource, { clips }: TranscribeOptions): Heard {
+  const { sampleRate, hop } = model.checkpoint.preprocessor;
+  return clips === undefined ? source : new ClipSource(source, clips, sampleRate, hop);
+}
+
+type Heard = AudioSource & Partial<PiecedSource>;
+
 /** Outcomes in order. `live`: nothing is waited for that is not needed, since the audio may come as it is spoken. */
-export async function* outcomes(job: Job, source: AudioSource, live: boolean): AsyncGenerator<Outcome> {
+export async function* outcomes(job: Job, source: Heard, live: boolean): AsyncGenerator<Outcome> {
   const { model, options } = job;
   const { sampleRate } = model.checkpoint.preprocessor;
   const inBatches = options.batched ?? model.batch > 1;
   const wanted = options.vad ?? inBatches;
   const vad = wanted === true ? {} : wanted || null;
   const speech = vad ? await SpeechSource.open(source, sampleRate, vad, inBatches) : null;
-  if (speech) job.toRecording = (seconds, isEnd) => speech.toRecording(seconds, isEnd);
+  job.toRecording = (seconds, isEnd) => {
+    const heard = speech ? speech.toRecording(seconds, isEnd) : seconds;
+    return source.toRecording?.(heard, isEnd) ?? heard;
+  };
   const chunks = readAhead((speech ?? source).chunks(), readAheadSeconds * sampleRate, ({ length }) => length);
   try {
     const samples = new SampleWindow(chunks);
-    const windows = inBatches ? batched(job, samples, speech) : sequential(job, samples, live ? 0 : lookAheadSeconds);
+    const heard = () => source.heard ?? speech?.heard ?? samples.end;
+    const breaks = (speech ?? source).breaks ?? [];
+    const windows = inBatches
+      ? batched(job, samples, speech, breaks)
+      : sequential(job, samples, breaks, live ? 0 : lookAheadSeconds);
     for await (const outcome of windows) {
-      job.duration = round((speech ? speech.heard : samples.end) / sampleRate);
+      job.duration = round(heard() / sampleRate);
       job.hear(source);
       yield outcome;
     }
     job.hear(source);
-    if (samples.end === 0 && !speech?.heard) {
-      throw nothingHeard();
-    }
-    job.duration = round((speech ? speech.heard : samples.end) / sampleRate);
+    if (heard() === 0) throw nothingHeard();
+    job.duration = round(heard() / sampleRate);
   } finally {
     // The source first: a reading that waits for more ends with it.
     await source.close();
@@ -85,10 +100,11 @@ export async function transcribe(
   options: TranscribeOptions = {},
 ): Promise<Transcription & { timings: Timings }> {
   const job = await Job.open(model, options);
+  const heard = heardOf(model, source, options);
   const segments: Segment[] = [];
-  for await (const { segments: added, processed } of outcomes(job, source, false)) {
+  for await (const { segments: added, processed } of outcomes(job, heard, false)) {
     segments.push(...added);
-    options.onProgress?.({ processed, total: source.duration, segments: added });
+    options.onProgress?.({ processed, total: heard.duration, segments: added });
   }
   return {
     task: job.settings.task,
@@ -126,8 +142,9 @@ export async function* stream(
   options: TranscribeOptions = {},
 ): AsyncGenerator<Segment> {
   const job = await Job.open(model, options);
-  for await (const { segments, processed } of outcomes(job, source, true)) {
-    options.onProgress?.({ processed, total: source.duration, segments });
+  const heard = heardOf(model, source, options);
+  for await (const { segments, processed } of outcomes(job, heard, true)) {
+    options.onProgress?.({ processed, total: heard.duration, segments });
     yield* segments;
   }
 }

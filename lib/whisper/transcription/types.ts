@@ -48,7 +48,7 @@ export interface Transcription {
   task: 'transcribe' | 'translate';
   /** A code, such as 'en'. */
   language: string;
-  /** Length of the audio in seconds. */
+  /** Length of the audio in seconds; with `clips` as far as it was read. */
   duration: number;
   /** The segments' texts as they were decoded, with the blank before the first. */
   text: string;
@@ -64,6 +64,12 @@ export interface TranscribeProgress {
   processed: number;
   total: number | null;
   segments: Segment[];
+}
+
+/** A part of a recording: seconds from its start. Without `end` it goes on to the recording's end. */
+export interface Clip {
+  start: number;
+  end?: number;
 }
 
 export interface TranscribeOptions extends DecodingOptions, AudioOptions {
@@ -96,6 +102,11 @@ export interface TranscribeOptions extends DecodingOptions, AudioOptions {
   promptResetTemperature?: number;
   /** Upper limit of new tokens in each window. */
   maxNewTokens?: number;
+  /**
+   * Only these parts are heard, in seconds of the recording and in its order; the last may lack its end. Times stay the recording's, each part
+   * begins a window, and what is behind the last is not read.
+   */
+  clips?: readonly Clip[];
   /** True, or how: silence is found and left out before anything is decoded. */
   vad?: boolean | VadOptions;
   /**

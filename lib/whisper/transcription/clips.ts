@@ -1,0 +1,115 @@
+/** Parts of a recording that alone are heard: openai/whisper's clip_timestamps. */
+import type { AudioSource } from '../../audio/index.js';
+import { type Piece, type PiecedSource, recordingPlace } from '../../audio/pieces.js';
+import { refuse } from '../../checks.js';
+import type { Clip } from './types.js';
+
+/** A clip's samples. */
+interface Range {
+  begin: number;
+  end: number;
+}
+
+/**
+ * The clips in samples, whole frames as in openai/whisper: `hop` samples each. Throws OneheadError INVALID_ARGUMENT unless they follow one
+ * another without overlapping, each at least a frame long.
+ */
+export function clipRanges(clips: readonly Clip[], sampleRate: number, hop: number): Range[] {
+  const some: unknown = clips;
+  if (!Array.isArray(some) || some.length === 0) {
+    refuse('clips', 'a list of at least one { start, end }', Array.isArray(some) ? 'an empty list' : typeof some);
+  }
+  const frame = (argument: string, seconds: unknown): number => {
+    const fits = typeof seconds === 'number' && Number.isFinite(seconds) && seconds >= 0;
+    if (!fits) refuse(argument, 'seconds from 0 on', typeof seconds === 'number' ? seconds : typeof seconds);
+    return Math.round((seconds * sampleRate) / hop) * hop;
+  };
+  let last = 0;
+  return some.map((clip: Partial<Clip> | null, index) => {
+    const name = `clips[${index}]`;
+    if (typeof clip !== 'object' || clip === null) refuse(name, 'an object { start, end }', typeof clip);
+    const begin = frame(`${name}.start`, clip.start);
+    if (begin < last) refuse(`${name}.start`, 'no earlier than the end of the clip before', clip.start);
+    const open = clip.end === undefined || clip.end === null;
+    if (open && index < some.length - 1) refuse(`${name}.end`, 'given, since only the last clip may lack it', clip.end);
+    const end = open ? Number.POSITIVE_INFINITY : frame(`${name}.end`, clip.end);
+    if (end <= begin) refuse(`${name}.end`, `at least ${hop / sampleRate} s behind its start`, clip.end);
+    last = end;
+    return { begin, end };
+  });
+}
+
+export class ClipSource implements PiecedSource {
+  readonly duration: number | null;
+  readonly breaks: number[] = [];
+  readonly #source: AudioSource;
+  readonly #sampleRate: number;
+  readonly #ranges: readonly Range[];
+  readonly #pieces: Piece[] = [];
+  readonly #missed: string[] = [];
+  #heard = 0;
+
+  /** `sampleRate` is the source's. Throws OneheadError INVALID_ARGUMENT. */
+  constructor(source: AudioSource, clips: readonly Clip[], sampleRate: number, hop: number) {
+    this.#source = source;
+    this.#sampleRate = sampleRate;
+    this.#ranges = clipRanges(clips, sampleRate, hop);
+    const end = this.#ranges[this.#ranges.length - 1].end / sampleRate;
+    this.duration = source.duration === null ? null : Math.min(source.duration, end);
+  }
+
+  get heard(): number {
+    return this.#heard;
+  }
+  get warnings(): readonly string[] {
+    return [...this.#source.warnings, ...this.#missed];
+  }
+  get incomplete(): boolean {
+    return this.#source.incomplete;
+  }
+
+  toRecording(seconds: number, isEnd: boolean): number {
+    return recordingPlace(this.#pieces, seconds * this.#sampleRate, isEnd) / this.#sampleRate;
+  }
+
+  /** The clips' samples, no chunk of two clips. What is behind the last clip is not read. */
+  async *chunks(): AsyncGenerator<Float32Array> {
+    const ranges = this.#ranges;
+    let index = 0;
+    for await (const chunk of this.#source.chunks()) {
+      const place = this.#heard;
+      const end = place + chunk.length;
+      this.#heard = Math.min(end, ranges[ranges.length - 1].end);
+      for (; index < ranges.length && ranges[index].begin < end; ++index) {
+        const from = Math.max(ranges[index].begin, place);
+        const to = Math.min(ranges[index].end, end);
+        this.#keep(from, to, from === ranges[index].begin);
+        yield chunk.subarray(from - place, to - place);
+        if (ranges[index].end > end) break;
+      }
+      if (index === ranges.length) return;
+    }
+    const missed = ranges.slice(index).filter(({ begin }) => begin >= this.#heard);
+    if (missed.length === 0) return;
+    const clock = (samples: number) => `${Number((samples / this.#sampleRate).toFixed(2))} s`;
+    const what = missed.length === 1 ? 'A clip begins' : `${missed.length} clips begin`;
+    this.#missed.push(
+      `${what} at ${clock(missed[0].begin)} or later, but the recording ends at ${clock(this.#heard)}; nothing was heard there.`,
+    );
+  }
+
+  #keep(begin: number, end: number, isNew: boolean): void {
+    const last = this.#pieces.at(-1);
+    if (last && !isNew) {
+      last.length += end - begin;
+      return;
+    }
+    const at = last ? last.at + last.length : 0;
+    if (last) this.breaks.push(at);
+    this.#pieces.push({ begin, at, length: end - begin });
+  }
+
+  close(): Promise<void> {
+    return this.#source.close();
+  }
+}
