@@ -6,6 +6,7 @@ import { decodeFlac } from './flac.js';
 import type { PackedFormat } from './format.js';
 import { decodeMp3 } from './mp3.js';
 import { indexFirst } from './mp4.js';
+import { decodeOgg } from './ogg.js';
 import { ByteReader } from './reader.js';
 import { Timeline } from './timeline.js';
 import { clock, type Warn } from './warnings.js';
@@ -76,6 +77,7 @@ async function* decoded(
 ): AsyncGenerator<DecodedChunk> {
   const timeline = new Timeline(name, warn);
   if (format === 'flac' && head[0] === 0x66) yield* decodeFlac(reader, timeline);
+  else if (head[0] === 0x4f) yield* decodeOgg(reader, timeline);
   else if (format === 'mp3') yield* decodeMp3(reader, timeline);
   else if (format === 'aac') yield* decodeAdts(reader, timeline);
   else {

@@ -1,0 +1,297 @@
+/** Ogg (RFC 3533) with Opus, Vorbis or FLAC: page by page, through damage, and through streams that follow one another. */
+import { flacInfo } from './flac-frames.js';
+import { openFlac, openOpus, openVorbis, type PacketDecoder } from './packets.js';
+import type { ByteReader } from './reader.js';
+import { longestGap, type Timeline } from './timeline.js';
+import type { DecodedChunk } from './wav.js';
+
+interface Page {
+  continued: boolean;
+  first: boolean;
+  last: boolean;
+  /** The sample that the last packet which ends here ends with; null where none ends. */
+  granule: number | null;
+  serial: number;
+  sequence: number;
+  /** Pieces of packets, in order; the last one goes on in the next page when `open`. */
+  pieces: Uint8Array[];
+  open: boolean;
+  /** Its checksum is wrong: some of its packets are damaged, or its header is. */
+  suspect: boolean;
+}
+
+/** Bytes of a packet that are kept: one of pictures needs not be. */
+const longestPacket = 1 << 20;
+
+const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte << 24;
+  for (let bit = 0; bit < 8; ++bit) crc = crc & 0x8000_0000 ? (crc << 1) ^ 0x04c1_1db7 : crc << 1;
+  return crc >>> 0;
+});
+
+/** The page's checksum, its own four bytes taken for zeros. */
+export function oggChecksum(page: Uint8Array): number {
+  let crc = 0;
+  for (let at = 0; at < page.length; ++at) {
+    const byte = at >= 22 && at < 26 ? 0 : page[at];
+    crc = (crc << 8) ^ crcTable[(crc >>> 24) ^ byte];
+  }
+  return crc >>> 0;
+}
+
+const isPage = (bytes: Uint8Array, at: number): boolean =>
+  bytes[at] === 0x4f &&
+  bytes[at + 1] === 0x67 &&
+  bytes[at + 2] === 0x67 &&
+  bytes[at + 3] === 0x53 &&
+  bytes[at + 4] === 0;
+
+function parsePage(bytes: Uint8Array, suspect: boolean): Page {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const segments = bytes.subarray(27, 27 + bytes[26]);
+  const pieces: Uint8Array[] = [];
+  let begin = 27 + segments.length;
+  let end = begin;
+  for (const length of segments) {
+    end += length;
+    if (length === 255) continue;
+    pieces.push(bytes.subarray(begin, end));
+    begin = end;
+  }
+  const open = segments.at(-1) === 255;
+  if (open) pieces.push(bytes.subarray(begin, end));
+  const granule = view.getBigInt64(6, true);
+  return {
+    continued: (bytes[5] & 1) !== 0,
+    first: (bytes[5] & 2) !== 0,
+    last: (bytes[5] & 4) !== 0,
+    granule: granule < 0n ? null : Number(granule),
+    serial: view.getUint32(14, true),
+    sequence: view.getUint32(18, true),
+    pieces,
+    open,
+    suspect,
+  };
+}
+
+/** The pages, copied. One whose checksum is wrong is given when another stands behind it and `isNext` takes it for the next. */
+async function* pagesOf(
+  reader: ByteReader,
+  isNext: (page: Page) => boolean,
+  onDamage: () => void,
+  onCut: () => void,
+): AsyncGenerator<Page> {
+  for (;;) {
+    if (!(await reader.need(27))) {
+      if (reader.held.length > 0 && isPage(reader.held, 0)) onCut();
+      return;
+    }
+    let { held } = reader;
+    if (isPage(held, 0)) {
+      await reader.need(27 + held[26]);
+      held = reader.held;
+      const length = held.subarray(27, 27 + held[26]).reduce((sum, size) => sum + size, 27 + held[26]);
+      const whole = await reader.need(length + 5);
+      held = reader.held;
+      if (held.length >= length) {
+        const bytes = held.slice(0, length);
+        const right = oggChecksum(bytes) === new DataView(bytes.buffer).getUint32(22, true);
+        const page = parsePage(bytes, !right);
+        if (right || ((!whole || isPage(held, length)) && isNext(page))) {
+          reader.drop(length);
+          yield page;
+          continue;
+        }
+      } else if (!findPage(held, 1)) {
+        onCut();
+        return;
+      }
+    }
+    onDamage();
+    const next = findPage(held, 1);
+    reader.drop(next || Math.max(1, held.length - 4));
+  }
+}
+
+function findPage(bytes: Uint8Array, from: number): number {
+  for (let at = from; at + 5 <= bytes.length; ++at) if (isPage(bytes, at)) return at;
+  return 0;
+}
+
+const starts = (packet: Uint8Array, magic: string): boolean =>
+  String.fromCharCode(...packet.subarray(0, magic.length)) === magic;
+
+/** One stream, from its first page on: packets to samples. */
+class Link {
+  readonly serial: number;
+  readonly #head: Uint8Array;
+  #decoder: PacketDecoder | null = null;
+  /** Samples that are left out at the beginning. */
+  #skip = 0;
+  #partial: Uint8Array[] | null = null;
+  #partialBytes = 0;
+  #sequence: number | null = null;
+  /** The sample that is expected next, null before the first. */
+  #position: number | null = null;
+  /** Something of the stream is missing since the last page. */
+  damaged = false;
+
+  constructor(serial: number, head: Uint8Array) {
+    this.serial = serial;
+    this.#head = head;
+  }
+
+  /** Whether a stream that begins with this packet can be decoded. */
+  static knows = (packet: Uint8Array): boolean =>
+    starts(packet, 'OpusHead') || starts(packet, '\x01vorbis') || starts(packet, '\x7fFLAC');
+
+  /** Whether a page is the one that follows, as far as its header tells. */
+  isNext = ({ serial, sequence, first }: Page): boolean =>
+    serial === this.serial && !first && this.#sequence !== null && sequence === this.#sequence + 1;
+
+  /** The stream's last page was read. */
+  ended = false;
+
+  /** Whole packets that end in the page. */
+  #packets(page: Page): Uint8Array[] {
+    if (this.#sequence !== null && page.sequence !== this.#sequence + 1) {
+      this.damaged = true;
+      this.#partial = null;
+    }
+    this.#sequence = page.sequence;
+    const packets: Uint8Array[] = [];
+    page.pieces.forEach((piece, i) => {
+      const goesOn = page.open && i === page.pieces.length - 1;
+      if (i === 0 && page.continued) {
+        // Its beginning was lost.
+        if (!this.#partial) return;
+      } else {
+        this.#partial = [];
+        this.#partialBytes = 0;
+      }
+      if (this.#partialBytes < longestPacket) this.#partial!.push(piece);
+      this.#partialBytes += piece.length;
+      if (goesOn) return;
+      packets.push(this.#partial!.length === 1 ? piece : Buffer.concat(this.#partial!));
+      this.#partial = null;
+    });
+    return packets;
+  }
+
+  /** Takes headers; gives the packets of sound. */
+  async #sound(packets: Uint8Array[]): Promise<Uint8Array[]> {
+    const sound: Uint8Array[] = [];
+    for (const packet of packets) {
+      if (starts(this.#head, 'OpusHead')) {
+        if (!this.#decoder) {
+          const decoder = await openOpus(this.#head);
+          this.#decoder = decoder;
+          this.#skip = decoder.head.preSkip;
+        }
+        if (!starts(packet, 'OpusHead') && !starts(packet, 'OpusTags')) sound.push(packet);
+      } else if (starts(this.#head, '\x01vorbis')) {
+        if (packet.length === 0 || (packet[0] & 1) === 0) {
+          if (this.#decoder) sound.push(packet);
+          else if (packet.length > 0) throw new Error('its Vorbis setup is missing');
+        } else if (starts(packet, '\x05vorbis') && !this.#decoder) {
+          this.#decoder = await openVorbis(this.#head, packet);
+        }
+      } else {
+        this.#decoder ??= openFlac(flacInfo(this.#head.subarray(17)).sampleRate);
+        if (packet[0] === 0xff) sound.push(packet);
+      }
+    }
+    return sound;
+  }
+
+  async read(page: Page, timeline: Timeline): Promise<void> {
+    this.ended = page.last;
+    if (page.suspect) timeline.lost(0, 48_000);
+    const packets = await this.#sound(this.#packets(page));
+    const decoder = this.#decoder;
+    if (!decoder || packets.length === 0) return;
+    const chunks: (DecodedChunk | { lost: number; sampleRate: number })[] = [];
+    let count = 0;
+    let rate = 48_000;
+    for (const packet of packets) {
+      const chunk = await decoder.decode(packet);
+      const { samples, sampleRate } = decoder.length(packet);
+      rate = sampleRate;
+      if (!chunk) chunks.push({ lost: samples, sampleRate });
+      else if (chunk.channels.length > 0) chunks.push(chunk);
+      count += chunk ? (chunk.channels[0]?.length ?? 0) : samples;
+    }
+    let behind = 0;
+    // A page that was lost says by the next one's granule how long it was, one at the beginning too.
+    const begin = this.#position ?? (this.damaged ? 0 : null);
+    if (page.suspect && begin !== null && Math.abs((page.granule ?? begin) - begin) > 60 * rate) page.granule = null;
+    if (page.granule !== null) {
+      const missing = begin === null ? 0 : page.granule - (begin + count);
+      // Seconds that nothing was decoded for are lost, whatever the reason.
+      if (missing > (this.damaged ? 0 : rate)) timeline.lost(missing <= longestGap * rate ? missing : 0, rate);
+      // The last page's granule says where in its packets the sound ends.
+      if (page.last || page.suspect) behind = Math.min(count, Math.max(0, (begin ?? 0) + count - page.granule));
+      this.#position = page.granule;
+      if (page.suspect && missing > 0 && missing <= rate) timeline.lost(missing, rate);
+    } else {
+      if (this.damaged) timeline.lost(0, rate);
+      if (begin !== null) this.#position = begin + count;
+    }
+    this.damaged = false;
+    let left = count - behind;
+    for (const chunk of chunks) {
+      const length = 'lost' in chunk ? chunk.lost : chunk.channels[0].length;
+      const [from, to] = [Math.min(this.#skip, length), Math.max(0, Math.min(length, left))];
+      this.#skip -= from;
+      left -= length;
+      if (to <= from) continue;
+      if ('lost' in chunk) timeline.lost(to - from, chunk.sampleRate);
+      else
+        timeline.add(
+          chunk.channels.map((channel) => channel.subarray(from, to)),
+          chunk.sampleRate,
+        );
+    }
+  }
+
+  free(): void {
+    this.#decoder?.free();
+    this.#decoder = null;
+  }
+}
+
+/** Decodes the first stream that is sound, of each group of streams that follow one another. */
+export async function* decodeOgg(reader: ByteReader, timeline: Timeline): AsyncGenerator<DecodedChunk> {
+  let link: Link | null = null;
+  /** Whether the last page began a stream: those that begin together belong together. */
+  let beginning = false;
+  let known = false;
+  const isNext = (page: Page) => (link ? link.isNext(page) : page.first && !known);
+  const damage = () => {
+    if (link) link.damaged = true;
+  };
+  try {
+    for await (const page of pagesOf(reader, isNext, damage, () => timeline.cut())) {
+      if (page.first) {
+        if (!beginning || !link) {
+          const found: boolean = Link.knows(page.pieces[0] ?? new Uint8Array());
+          if (!beginning) {
+            link?.free();
+            link = null;
+          }
+          if (found) link = new Link(page.serial, page.pieces[0]);
+          known ||= found;
+        }
+        beginning = true;
+      } else beginning = false;
+      if (page.serial === link?.serial) await link.read(page, timeline);
+      yield* timeline.drain();
+    }
+    if (link?.damaged && !link.ended) timeline.lost(0, 48_000);
+    if (!known) throw new Error('no stream in it is Opus, Vorbis or FLAC');
+    yield* timeline.drain(true);
+    timeline.report();
+  } finally {
+    link?.free();
+  }
+}

@@ -1,0 +1,173 @@
+/** Decoders of single packets, as containers hold them. */
+import { decoder as openAac } from '@audio/decode-aac';
+import { createOpusDecoder } from '@audio/decode-opus/core';
+import { crc16, flacHeader } from './flac-frames.js';
+import { FlacFrames } from './flac.js';
+import { quiet } from './quiet.js';
+import type { DecodedChunk } from './wav.js';
+
+export interface PacketDecoder {
+  /** Samples of a packet: none when they come with later ones, null when it cannot be decoded. */
+  decode(packet: Uint8Array): Promise<DecodedChunk | null>;
+  /** Samples that a packet lasts, and their rate, as far as the packet or those before it tell. */
+  length(packet: Uint8Array): { samples: number; sampleRate: number };
+  free(): void;
+}
+
+const none: DecodedChunk = { channels: [], sampleRate: 0 };
+
+/** A failure in a decoder is a packet that cannot be decoded. */
+function attempt<T>(work: () => T): T | null {
+  try {
+    return quiet(work);
+  } catch {
+    return null;
+  }
+}
+
+/** Samples of an Opus packet at 48,000 Hz (RFC 6716, section 3.1); 0 when it is none. */
+export function opusSamples(packet: Uint8Array): number {
+  if (packet.length === 0) return 0;
+  const [config, code] = [packet[0] >> 3, packet[0] & 3];
+  const frame =
+    config < 12 ? [480, 960, 1920, 2880][config & 3] : config < 16 ? [480, 960][config & 1] : 120 << (config & 3);
+  const count = code === 0 ? 1 : code < 3 ? 2 : (packet[1] ?? 0) & 63;
+  const samples = frame * count;
+  return samples <= 5760 ? samples : 0;
+}
+
+export interface OpusHead {
+  channels: number;
+  /** Samples at 48,000 Hz that are left out at the beginning. */
+  preSkip: number;
+}
+
+/** Opens an Opus decoder by an OpusHead (RFC 7845, section 5.1). Throws for one that is none. */
+export async function openOpus(head: Uint8Array): Promise<PacketDecoder & { head: OpusHead }> {
+  const magic = String.fromCharCode(...head.subarray(0, 8));
+  if (magic !== 'OpusHead' || head.length < 19) throw new Error('its OpusHead is damaged');
+  const view = new DataView(head.buffer, head.byteOffset, head.length);
+  const [channels, family] = [head[9], head[18]];
+  const layout =
+    family === 0
+      ? { channels }
+      : {
+          channels,
+          streamCount: head[19],
+          coupledStreamCount: head[20],
+          channelMappingTable: [...head.subarray(21, 21 + channels)],
+        };
+  const decoder = await createOpusDecoder();
+  // The parts to be left out at both ends are the container's matter.
+  decoder.configure({ ...layout, sampleRate: 48_000, preSkip: 0, outputGain: view.getInt16(16, true) });
+  return {
+    head: { channels, preSkip: view.getUint16(10, true) },
+    length: (packet) => ({ samples: opusSamples(packet), sampleRate: 48_000 }),
+    decode: async (packet) => {
+      const result = attempt(() => decoder.decodeFrames([packet]));
+      if (!result || result.errors.length > 0 || result.samplesDecoded === 0) return null;
+      return { channels: result.channelData, sampleRate: 48_000 };
+    },
+    free: () => decoder.free(),
+  };
+}
+
+/** What `@wasm-audio-decoders/ogg-vorbis` has inside: its face takes whole Ogg streams only. */
+interface VorbisCore {
+  sendSetupHeader(packet: Uint8Array): void;
+  initDsp(): void;
+  decodePackets(packets: Uint8Array[]): { channelData: Float32Array[]; samplesDecoded: number; sampleRate: number };
+}
+
+/** Opens a Vorbis decoder by its first and third header. */
+export async function openVorbis(identification: Uint8Array, setup: Uint8Array): Promise<PacketDecoder> {
+  const { OggVorbisDecoder } = await import('@wasm-audio-decoders/ogg-vorbis');
+  const decoder = new OggVorbisDecoder();
+  await decoder.ready;
+  const core = (decoder as unknown as { _decoder: VorbisCore })._decoder;
+  let last = 0;
+  const sampleRate = new DataView(identification.buffer, identification.byteOffset).getUint32(12, true);
+  const opened = attempt(() => {
+    core.sendSetupHeader(identification);
+    core.sendSetupHeader(setup);
+    core.initDsp();
+    return true;
+  });
+  if (!opened) throw new Error('its Vorbis headers are damaged');
+  return {
+    length: () => ({ samples: last, sampleRate }),
+    decode: async (packet) => {
+      const result = attempt(() => core.decodePackets([packet]));
+      if (!result) return null;
+      if (result.samplesDecoded === 0) return none;
+      last = result.samplesDecoded;
+      return { channels: result.channelData, sampleRate: result.sampleRate };
+    },
+    free: () => decoder.free(),
+  };
+}
+
+/** Opens a decoder of FLAC frames. */
+export function openFlac(sampleRate: number): PacketDecoder {
+  const frames = new FlacFrames();
+  let last = 0;
+  return {
+    length: (packet) => {
+      const header = flacHeader(packet, 0);
+      return { samples: header?.blockSize ?? last, sampleRate: header?.sampleRate || sampleRate };
+    },
+    decode: async (packet) => {
+      const header = flacHeader(packet, 0);
+      if (!header || crc16(packet, 0, packet.length) !== 0) return null;
+      last = header.blockSize;
+      const channels = await frames.decode(packet, header);
+      return channels && { channels, sampleRate: header.sampleRate || sampleRate };
+    },
+    free: () => frames.free(),
+  };
+}
+
+/** Samples by which the filters are late that double the rate. */
+const doublingDelay = 962;
+
+/**
+ * Opens a decoder of AAC or ALAC frames: `config` is the container's, or absent for frames in ADTS, which are of `frameSamples` at
+ * `sampleRate`.
+ */
+export async function openAacFrames(
+  config: { asc: Uint8Array } | { alac: Uint8Array } | undefined,
+  frameSamples: number,
+  sampleRate: number,
+): Promise<PacketDecoder & { tail(): { samples: number; sampleRate: number } }> {
+  const decoder = await openAac(config);
+  let [samples, rate, late, withheld] = [0, sampleRate, 0, 0];
+  return {
+    length: () => ({ samples: samples || frameSamples, sampleRate: rate }),
+    /** Silence that makes up for what the filters hold back. */
+    tail: () => ({ samples: late, sampleRate: rate }),
+    decode: async (packet) => {
+      const result = attempt(() => decoder.decode(config ? [packet] : packet));
+      const got = result?.channelData[0]?.length ?? 0;
+      if (!result || got === 0) {
+        if (samples > 0) return null;
+        withheld += 1;
+        return none;
+      }
+      if (samples > 0) return { channels: result.channelData, sampleRate: rate };
+      // The decoder keeps its first frame, which only fades in.
+      rate = result.sampleRate;
+      const alac = config && 'alac' in config;
+      late = rate > sampleRate && !alac ? doublingDelay : 0;
+      samples = alac ? got : Math.round((frameSamples * rate) / sampleRate);
+      const before = Math.max(0, (withheld + 1) * samples - got - late);
+      withheld = 0;
+      const channels = result.channelData.map((channel) => {
+        const padded = new Float32Array(before + got);
+        padded.set(channel, before);
+        return padded;
+      });
+      return { channels, sampleRate: rate };
+    },
+    free: () => decoder.free(),
+  };
+}
