@@ -10,14 +10,22 @@ export {
 } from './attention/variants.js';
 export type { AudioInput } from './audio/index.js';
 export type { Samples } from './audio/samples.js';
-export { Device, type DeviceOptions, type Part, type RecordOptions, WeightsFile } from './device/device.js';
-export type { Information, TensorData } from './device/native.js';
+export {
+  Device,
+  type DeviceOptions,
+  type Part,
+  type RecordOptions,
+  type TransferPieces,
+  WeightsFile,
+} from './device/device.js';
+export type { Information, MemoryFigures, TensorData } from './device/native.js';
 export type {
   Activation,
   AttentionAlgorithm,
   AttentionOptions,
   AttentionScores,
   BeamState,
+  ChoiceOptions,
   ConvolutionOptions,
   DecodingState,
   LinearOptions,
@@ -25,9 +33,10 @@ export type {
   Norm,
   Operations,
   OutputOptions,
+  RowsOptions,
   Sampling,
 } from './device/operations.js';
-export type { OperationTime, Program, RunOptions } from './device/program.js';
+export type { OperationTime, Program, RunCondition, RunOptions } from './device/program.js';
 export { Tensor } from './device/tensor.js';
 export type { ElementType, FloatingType } from './element-types.js';
 export { type ErrorCode, type ErrorDetails, errorCodes, OneheadError } from './errors.js';

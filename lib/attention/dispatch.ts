@@ -21,7 +21,9 @@ interface Wanted {
   causal?: boolean;
   append?: unknown;
   source?: unknown;
-  scores?: unknown;
+  scores?: { row?: unknown };
+  rows?: unknown;
+  keys?: unknown;
   algorithm?: 'auto' | AttentionVariantName;
 }
 
@@ -36,7 +38,17 @@ export function dispatch(
   device: string,
   query: Given,
   key: Given,
-  { heads, keyValueHeads = heads, causal, append, source, scores, algorithm: wanted = 'auto' }: Wanted,
+  {
+    heads,
+    keyValueHeads = heads,
+    causal,
+    append,
+    source,
+    scores,
+    rows,
+    keys: ranges,
+    algorithm: wanted = 'auto',
+  }: Wanted,
 ): AttentionVariantName {
   // Plain JavaScript may pass what is no tensor.
   const [queryShape, keyShape] = [query?.shape ?? [], key?.shape ?? []];
@@ -68,6 +80,7 @@ export function dispatch(
     append: append !== undefined,
     indexed: source !== undefined,
     scores: scores !== undefined,
+    pooled: rows !== undefined || ranges !== undefined || scores?.row !== undefined,
   };
   if (!floating.includes(given.dtype) || contradictions(given).length > 0) return algorithm;
   const reasons = notSupportedReasons(algorithm, given);

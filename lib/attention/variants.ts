@@ -113,6 +113,8 @@ export interface AttentionCase {
   indexed?: boolean;
   /** The scores of chosen heads are given out, as word times want them. */
   scores?: boolean;
+  /** Entries work on chosen rows of a pool, or on ranges of a pool of positions. */
+  pooled?: boolean;
 }
 
 interface Kind {
@@ -189,6 +191,9 @@ export function notSupportedReasons(algorithm: AttentionVariantName, given: Atte
   }
   if (given.indexed && algorithm !== 'split-kv') {
     reasons.push(`'${algorithm}' takes no cache that is reordered by index.`);
+  }
+  if (given.pooled && algorithm !== 'split-kv' && algorithm !== 'memory-efficient') {
+    reasons.push(`'${algorithm}' works on whole batches, not on chosen rows of a pool.`);
   }
   return reasons;
 }

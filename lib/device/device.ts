@@ -2,6 +2,7 @@ import type { ElementType } from '../element-types.js';
 import { OneheadError } from '../errors.js';
 import {
   type Information,
+  type MemoryFigures,
   type NativeAddon,
   type NativeDevice,
   type NativePart,
@@ -31,6 +32,12 @@ export interface Part {
   dtype?: ElementType;
   /** What messages call it. */
   name?: string;
+}
+
+/** What `Device.transfer` writes and reads: elements of a tensor from `at` on, all of them unless said otherwise. */
+export interface TransferPieces {
+  writes?: readonly (readonly [tensor: Tensor, data: TensorData, at?: number])[];
+  reads?: readonly (readonly [tensor: Tensor, at?: number, count?: number])[];
 }
 
 export interface RecordOptions {
@@ -153,8 +160,19 @@ export class Device {
     return this.#native.copy(from.native, fromElement, to.native, toElement, elements);
   }
 
-  /** Bytes that the device's tensors, programs and weights hold now, and at most so far. */
-  memory(): { inUse: number; peak: number } {
+  /**
+   * One piece of work for many small pieces of memory: all writes in order, then all reads, whose elements it gives in order, floating ones
+   * as float32. Arguments as those of `Tensor.write` and of its reads; an array may be changed as soon as this returns.
+   */
+  transfer({ writes = [], reads = [] }: TransferPieces): Promise<(Float32Array | Int32Array | Uint8Array)[]> {
+    return this.#native.transfer(
+      writes.map(([tensor, data, at = 0]) => [tensor.native, data, at]),
+      reads.map(([tensor, at = 0, count = tensor.size - at]) => [tensor.native, at, count]),
+    );
+  }
+
+  /** What the device's memory holds, and how often some was taken. */
+  memory(): MemoryFigures {
     return this.#native.memory();
   }
 

@@ -43,9 +43,10 @@ export interface NativeProgram {
   readonly operations: { name: string; label: string }[];
   readonly arenaBytes: number;
   prepare(): Promise<void>;
-  run(options: { times: number; until?: NativeTensor; trace: boolean }): {
+  run(options: { times: number; until?: NativeTensor; any?: boolean; trace: boolean }): {
     promise: Promise<NativeRunResult>;
     cancel(): void;
+    stop(): void;
   };
   dispose(): void;
 }
@@ -59,12 +60,26 @@ export interface NativeRecorder {
   finish(name: string, poison: boolean): NativeProgram;
 }
 
+/** What a device's memory holds. */
+export interface MemoryFigures {
+  /** Bytes that tensors, programs and weights hold now. */
+  inUse: number;
+  /** The most bytes so far. */
+  peak: number;
+  /** How often memory was taken since the device was opened: unchanged while nothing is allocated. */
+  allocations: number;
+}
+
 export interface NativeDevice {
   createTensor(dtype: ElementType, shape: readonly number[]): NativeTensor;
   load(dtype: ElementType, shape: readonly number[], parts: NativePart[]): Promise<NativeTensor>;
   createRecorder(): NativeRecorder;
   copy(from: NativeTensor, fromElement: number, to: NativeTensor, toElement: number, elements: number): Promise<void>;
-  memory(): { inUse: number; peak: number };
+  transfer(
+    writes: readonly (readonly [tensor: NativeTensor, data: TensorData, element: number])[],
+    reads: readonly (readonly [tensor: NativeTensor, element: number, elements: number])[],
+  ): Promise<(Float32Array | Int32Array | Uint8Array)[]>;
+  memory(): MemoryFigures;
   close(): void;
 }
 

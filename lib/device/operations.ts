@@ -53,6 +53,17 @@ export interface AttentionOptions extends OutputOptions {
   source?: Tensor;
   /** Gives out scores before the softmax, for all algorithms but the multi-query ones. */
   scores?: AttentionScores;
+  /**
+   * int32 [batch], for 'split-kv' and 'memory-efficient': the row of the pool that each entry works on; see `rows` of `RowsOptions`. `start` is
+   * [pool] then, `source` [pool, N] with rows of the pool, and key and value are caches [pool, N, keyValueHeads * size].
+   */
+  rows?: Tensor;
+  /**
+   * For the same algorithms, without append, causal, start and source: key and value are one pool of positions [1, N, keyValueHeads * size], of
+   * which an entry sees `count` from `begin` on. int32 [batch], or [pool] with `rows`; an entry that sees none gives zeros. Neighbours
+   * that see the same positions share one pass over them in 'split-kv'.
+   */
+  keys?: { begin: Tensor; count: Tensor };
 }
 
 /** Query i of sequence b writes scale * q . k of head h to to[r, position[r], heads[h]], r = b * M + i; nothing where a place is out of range. */
@@ -61,8 +72,23 @@ export interface AttentionScores {
   to: Tensor;
   /** int32 [heads]: each head's place among the chosen ones, -1 for the others. */
   heads: Tensor;
-  /** int32 [batch * M]. */
+  /** int32 [batch * M]; [pool] with `rows`, where M is 1. */
   position: Tensor;
+  /**
+   * int32 [batch], or [pool] with `rows`, M being 1: the row of `to` that an entry writes to, instead of its own index; none where it is out of
+   * range. `to` may then have any number of rows, and as with `keys` any last dimension: it counts the entry's own keys.
+   */
+  row?: Tensor;
+}
+
+/**
+ * Rows of a pool. Decoding state (tokens, positions, caches) may have more rows than a program works on: entry b of the program's batch then
+ * works on row rows[b]. An entry whose row is outside of the pool is idle: it gives zeros, and nothing is read or written for it. Two
+ * entries never name the same row. Absent: entry b works on row b.
+ */
+export interface RowsOptions {
+  /** int32 [batch]. */
+  rows?: Tensor;
 }
 
 export interface ConvolutionOptions extends OutputOptions {
@@ -74,7 +100,7 @@ export interface ConvolutionOptions extends OutputOptions {
   residual?: Tensor;
 }
 
-/** The tensors that decoding changes from step to step. All int32 [batch] unless said otherwise. */
+/** The tensors that decoding changes from step to step. All int32 [batch] unless said otherwise; with rows of a pool, [pool]. */
 export interface DecodingState {
   /** int32 [batch, capacity]: the prompt, then what was generated. */
   tokens: Tensor;
@@ -101,6 +127,8 @@ export interface DecodingState {
   /** int32 [batch, capacity, count] with topLogProbability float32 of that shape: the likeliest tokens of each place. */
   topTokens?: Tensor;
   topLogProbability?: Tensor;
+  /** How many of them are wanted; 0 ranks none and writes nothing. All where it is absent. */
+  topCount?: Tensor;
 }
 
 /** Drawing tokens: the same seed gives the same tokens on every device. */
@@ -134,13 +162,22 @@ export interface BeamState {
 }
 
 export interface NextTokenRules {
-  /** uint8 [vocabulary]: bit 0 suppresses always, bit 1 as the first generated token. */
+  /** uint8 [vocabulary], or [batch, vocabulary] for each sequence its own: bit 0 suppresses always, bit 1 as the first generated token. */
   suppressed: Tensor;
   endToken: number;
   timestampBegin?: number;
   noTimestampsToken?: number;
   /** Highest first timestamp, as an index from 0; -1 for any. */
   maxInitialTimestamp?: number;
+}
+
+/** Which entries of a batch a choice of tokens is for. */
+export interface ChoiceOptions extends RowsOptions {
+  /**
+   * int32 [batch]: 0 for an entry that goes alone, K for one that leads the K beams of a window (this entry and the next K - 1, on neighbouring
+   * rows), -1 for the other beams. `nextToken` leaves beams as they are, `nextBeams` the others.
+   */
+  beams?: Tensor;
 }
 
 type Value = Tensor | number | boolean | string | undefined;
@@ -224,7 +261,7 @@ export class Operations {
    * algorithm 'multi-query' has length before batch in all of them: [M, batch, heads * size], [N, batch, size]. Throws OneheadError
    * NOT_SUPPORTED, with every reason and the algorithms that would do, when the device cannot compute it so.
    */
-  attention(query: Tensor, key: Tensor, value: Tensor, { append, scores, ...options }: AttentionOptions): Tensor {
+  attention(query: Tensor, key: Tensor, value: Tensor, { append, scores, keys, ...options }: AttentionOptions): Tensor {
     return this.#record('attention', {
       query,
       key,
@@ -234,8 +271,11 @@ export class Operations {
       scores: scores?.to,
       scoreHeads: scores?.heads,
       scorePosition: scores?.position,
+      scoreRow: scores?.row,
+      keyBegin: keys?.begin,
+      keyCount: keys?.count,
       ...options,
-      algorithm: dispatch(this.#device, query, key, { append, scores, ...options }),
+      algorithm: dispatch(this.#device, query, key, { append, scores, keys, ...options }),
     });
   }
 
@@ -245,7 +285,7 @@ export class Operations {
     start: Tensor,
     tokenEmbedding: Tensor,
     positionEmbedding: Tensor,
-    options: { count?: number; scale?: number } & OutputOptions = {},
+    options: { count?: number; scale?: number } & RowsOptions & OutputOptions = {},
   ): Tensor {
     return this.#record('embed', { tokens, start, tokenEmbedding, positionEmbedding, ...options });
   }
@@ -253,6 +293,14 @@ export class Operations {
   /** y[i, b] = x[b, index[i, b]]: float32 x [batch, length, width], int32 index [count, batch] to [count, batch, width]. */
   gatherRows(x: Tensor, index: Tensor, options: OutputOptions = {}): Tensor {
     return this.#record('gatherRows', { x, index, ...options });
+  }
+
+  /**
+   * to[begin[b] + t] = x[b, t], as far as that is in `to`, and nothing where begin[b] is negative: x [batch, length, width] (a view of columns
+   * is fine), `to` [positions, width] or [1, positions, width] of its type, int32 begin [batch]. The ranges must not meet.
+   */
+  scatterRows(x: Tensor, to: Tensor, begin: Tensor): void {
+    this.#record('scatterRows', { x, to, begin });
   }
 
   /** softmax(logits)[token] of each row: float32 [batch, vocabulary] to [batch]. */
@@ -265,8 +313,14 @@ export class Operations {
    * drawn. Writes it and its log-probability to the state. Rules as in openai/whisper's decoding and transformers'
    * WhisperTimeStampLogitsProcessor.
    */
-  nextToken(logits: Tensor, rules: NextTokenRules, state: DecodingState, sampling?: Sampling): void {
-    this.#record('nextToken', { logits, ...rules, ...state, ...sampling });
+  nextToken(
+    logits: Tensor,
+    rules: NextTokenRules,
+    state: DecodingState,
+    sampling?: Sampling,
+    choice: ChoiceOptions = {},
+  ): void {
+    this.#record('nextToken', { logits, ...rules, ...state, ...sampling, ...choice });
   }
 
   /**
@@ -281,8 +335,18 @@ export class Operations {
     return this.#record('alignPositions', { scores, ...counted, ...options });
   }
 
-  /** One step of beam search under the same rules: openai/whisper's BeamSearchDecoder. All beams of a window are of one length. */
-  nextBeams(logits: Tensor, rules: NextTokenRules, state: DecodingState, beams: BeamState): void {
-    this.#record('nextBeams', { logits, ...rules, ...state, ...beams });
+  /**
+   * One step of beam search under the same rules: openai/whisper's BeamSearchDecoder. All beams of a window are of one length. With
+   * `choice.beams`, windows of different widths and other entries stand side by side: all of `beams` is [pool, ...] then, what is [windows]
+   * otherwise being that of each window's first row, and a window's finished candidates lie one after another over its rows.
+   */
+  nextBeams(
+    logits: Tensor,
+    rules: NextTokenRules,
+    state: DecodingState,
+    beams: BeamState,
+    choice: ChoiceOptions = {},
+  ): void {
+    this.#record('nextBeams', { logits, ...rules, ...state, ...beams, ...choice });
   }
 }

@@ -1,13 +1,27 @@
+import { OneheadError } from '../errors.js';
 import type { NativeProgram } from './native.js';
 import type { Tensor } from './tensor.js';
+
+/** Flags on the device that end a run. */
+export interface RunCondition {
+  /** int32; 0 is not set. */
+  flags: Tensor;
+  /** Whether every flag must be set, or one is enough. */
+  when: 'all' | 'any';
+}
 
 export interface RunOptions {
   /** How often to replay the program. */
   times?: number;
-  /** int32 flags: the run ends early once none of them is 0. A device may look only now and then. */
-  until?: Tensor;
-  /** Stops between two replays; the promise then rejects with the signal's reason. */
+  /**
+   * The run ends early once the condition holds; a tensor alone stands for all of its flags. Where it holds already, nothing is run. A device
+   * may look only now and then, and do up to two replays more.
+   */
+  until?: Tensor | RunCondition;
+  /** Ends the run at once, within a replay; the promise then rejects with the signal's reason. */
   signal?: AbortSignal;
+  /** Ends the run early behind the replay under way, those that a device has queued (two at most) done: the promise resolves as usual. */
+  stop?: AbortSignal;
 }
 
 /** Time that one recorded operation took. */
@@ -36,7 +50,7 @@ export class Program {
     return this.#native.operations;
   }
 
-  /** Bytes of the arena that holds this program's temporaries. */
+  /** Bytes that this program's temporaries need. All programs of a device have theirs in one arena, since they run one after another. */
   get arenaBytes(): number {
     return this.#native.arenaBytes;
   }
@@ -46,17 +60,33 @@ export class Program {
     return this.#native.prepare();
   }
 
-  /** Replays the program and gives the number of replays done. */
-  async run({ times = 1, until, signal }: RunOptions = {}): Promise<number> {
+  /** Replays the program and gives the number of replays done; with `until`, those that it took until all flags were set. */
+  async run({ times = 1, until, signal, stop: ending }: RunOptions = {}): Promise<number> {
     signal?.throwIfAborted();
-    const { promise, cancel } = this.#native.run({ times, until: until?.native, trace: false });
+    const condition = until && 'flags' in until ? until : { flags: until, when: 'all' };
+    if (condition.when !== 'all' && condition.when !== 'any') {
+      throw new OneheadError(
+        'INVALID_ARGUMENT',
+        `run: expected until.when to be 'all' or 'any' but received '${condition.when}'.`,
+        { operation: 'run', argument: 'until.when', expected: "'all' or 'any'", received: String(condition.when) },
+      );
+    }
+    const { promise, cancel, stop } = this.#native.run({
+      times,
+      until: condition.flags?.native,
+      any: condition.when === 'any',
+      trace: false,
+    });
+    if (ending?.aborted) stop();
     signal?.addEventListener('abort', cancel, { once: true });
+    ending?.addEventListener('abort', stop, { once: true });
     try {
       const { times: done } = await promise;
       signal?.throwIfAborted();
       return done;
     } finally {
       signal?.removeEventListener('abort', cancel);
+      ending?.removeEventListener('abort', stop);
     }
   }
 

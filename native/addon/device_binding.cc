@@ -89,7 +89,8 @@ void DeviceBinding::define(Napi::Env env, Napi::Object exports) {
       env, "Device",
       {InstanceMethod<&DeviceBinding::createTensor>("createTensor"), InstanceMethod<&DeviceBinding::load>("load"),
        InstanceMethod<&DeviceBinding::createRecorder>("createRecorder"), InstanceMethod<&DeviceBinding::copy>("copy"),
-       InstanceMethod<&DeviceBinding::memory>("memory"), InstanceMethod<&DeviceBinding::close>("close")});
+       InstanceMethod<&DeviceBinding::transfer>("transfer"), InstanceMethod<&DeviceBinding::memory>("memory"),
+       InstanceMethod<&DeviceBinding::close>("close")});
   instanceOf(env).deviceClass = Napi::Persistent(constructor);
   exports.Set("Device", constructor);
 }
@@ -225,11 +226,67 @@ Napi::Value DeviceBinding::copy(const Napi::CallbackInfo& info) {
   });
 }
 
+namespace {
+
+/** The elements of a list of calls, each an array of arguments. */
+template <class Take>
+void eachCall(const Napi::Value& value, const char* name, Take take) {
+  auto refuse = [&] { throw Error("INVALID_ARGUMENT", "transfer: expected " + std::string(name) + " to be arrays."); };
+  if (!value.IsArray()) refuse();
+  auto calls = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < calls.Length(); ++i) {
+    Napi::Value call = calls.Get(i);
+    if (!call.IsArray()) refuse();
+    take(call.As<Napi::Array>());
+  }
+}
+
+}  // namespace
+
+Napi::Value DeviceBinding::transfer(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    struct Both {
+      std::vector<Piece> writes, reads;
+      std::vector<DType> types;  // of what is read
+    };
+    auto both = std::make_shared<Both>();
+    auto tensorOf = [&](const Napi::Array& call) -> const Tensor& {
+      TensorBinding& tensor = TensorBinding::of(call.Get(0u), "transfer: tensor");
+      if (tensor.device() != shared_)
+        throw Error::argumentError("INVALID_ARGUMENT", "transfer", "tensor", "a tensor of this device",
+                                   "a tensor of another device");
+      return tensor.use("transfer", "tensor");
+    };
+    eachCall(info[0], "writes", [&](const Napi::Array& call) {
+      both->writes.push_back(pieceToWrite(tensorOf(call), call.Get(1), call.Get(2), "transfer"));
+    });
+    eachCall(info[1], "reads", [&](const Napi::Array& call) {
+      const Tensor& tensor = tensorOf(call);
+      both->reads.push_back(pieceToRead(tensor, call.Get(1), call.Get(2), "transfer"));
+      both->types.push_back(tensor.dtype);
+    });
+    return shared_->submit(
+        info.Env(),
+        [shared = shared_.get(), both](const std::atomic<bool>&) {
+          shared->backend().transfer(both->writes, both->reads);
+          both->writes.clear();
+          for (Piece& piece : both->reads) piece.storage.reset();  // with the work, not with its result
+        },
+        [both](Napi::Env env) -> Napi::Value {
+          Napi::Array arrays = Napi::Array::New(env, both->reads.size());
+          for (size_t i = 0; i < both->reads.size(); ++i)
+            arrays.Set(uint32_t(i), typedArrayOf(env, both->reads[i].bytes, both->types[i]));
+          return arrays;
+        });
+  });
+}
+
 Napi::Value DeviceBinding::memory(const Napi::CallbackInfo& info) {
   MemoryFigures figures = shared_->backend().memory();
   Napi::Object object = Napi::Object::New(info.Env());
   object.Set("inUse", double(figures.inUse));
   object.Set("peak", double(figures.peak));
+  object.Set("allocations", double(figures.allocations));
   return object;
 }
 

@@ -51,8 +51,9 @@ class DeviceBinding final : public Napi::ObjectWrap<DeviceBinding> {
   Napi::Value createTensor(const Napi::CallbackInfo& info);  // (dtype, shape): Tensor
   Napi::Value load(const Napi::CallbackInfo& info);          // (dtype, shape, parts): Promise<Tensor>
   Napi::Value createRecorder(const Napi::CallbackInfo& info);
-  Napi::Value copy(const Napi::CallbackInfo& info);    // (from, fromElement, to, toElement, elements): Promise<void>
-  Napi::Value memory(const Napi::CallbackInfo& info);  // (): {inUse, peak}
+  Napi::Value copy(const Napi::CallbackInfo& info);      // (from, fromElement, to, toElement, elements): Promise<void>
+  Napi::Value transfer(const Napi::CallbackInfo& info);  // ([tensor, array, element][], [tensor, element, elements][])
+  Napi::Value memory(const Napi::CallbackInfo& info);    // (): {inUse, peak, allocations}
   void close(const Napi::CallbackInfo& info);
 
   std::shared_ptr<SharedDevice> shared_;

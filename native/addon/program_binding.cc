@@ -114,7 +114,9 @@ Napi::Value ProgramBinding::run(const Napi::CallbackInfo& info) {
         throw Error::argumentError("INVALID_DTYPE", "run", "until", "an int32 tensor of the device",
                                    options.until.description());
     }
+    options.any = given.Get("any").ToBoolean().Value();
     options.trace = given.Get("trace").ToBoolean().Value();
+    options.stop = std::make_shared<std::atomic<bool>>(false);
     auto cancelled = std::make_shared<std::atomic<bool>>(false);
     auto result = std::make_shared<RunResult>();
     Napi::Value promise = device_->submit(
@@ -146,8 +148,11 @@ Napi::Value ProgramBinding::run(const Napi::CallbackInfo& info) {
         cancelled);
     Napi::Object handle = Napi::Object::New(info.Env());
     handle.Set("promise", promise);
-    handle.Set("cancel",
-               Napi::Function::New(info.Env(), [cancelled](const Napi::CallbackInfo&) { *cancelled = true; }));
+    auto setter = [&](std::shared_ptr<std::atomic<bool>> flag) {
+      return Napi::Function::New(info.Env(), [flag](const Napi::CallbackInfo&) { *flag = true; });
+    };
+    handle.Set("cancel", setter(cancelled));
+    handle.Set("stop", setter(options.stop));
     return handle;
   });
 }

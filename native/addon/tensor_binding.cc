@@ -83,43 +83,66 @@ Range rangeOf(const Tensor& tensor, const char* operation, int64_t begin, int64_
 
 }  // namespace
 
+Piece pieceToWrite(const Tensor& tensor, const Napi::Value& value, const Napi::Value& element, const char* operation) {
+  const std::string name = operation;
+  if (!value.IsTypedArray()) throw Error("INVALID_ARGUMENT", name + ": expected a typed array.");
+  auto array = value.As<Napi::TypedArray>();
+  DType from;
+  switch (array.TypedArrayType()) {
+    case napi_float32_array:
+      from = DType::float32;
+      break;
+    case napi_int32_array:
+      from = DType::int32;
+      break;
+    case napi_uint8_array:
+    case napi_uint8_clamped_array:
+      from = DType::uint8;
+      break;
+    case napi_uint16_array:  // the bits of a 16-bit float
+      from = bytesOf(tensor.dtype) == 2 ? tensor.dtype : DType::uint8;
+      break;
+    default:
+      throw Error("INVALID_DTYPE", name + ": expected a Float32Array, Int32Array, Uint16Array or Uint8Array.");
+  }
+  bool converts = isFloating(from) && isFloating(tensor.dtype);
+  if (from != tensor.dtype && !converts)
+    throw Error::argumentError("INVALID_DTYPE", name, "the array", std::string(nameOf(tensor.dtype)),
+                               std::string(nameOf(from)));
+  Range range = rangeOf(tensor, operation, sizeOf(element, "element"), int64_t(array.ElementLength()));
+  // The caller may change the array as soon as this returns, so its elements are taken now.
+  Piece piece{tensor.storage, size_t(tensor.offset + range.begin) * bytesOf(tensor.dtype),
+              std::vector<std::byte>(size_t(range.count) * bytesOf(tensor.dtype))};
+  const auto* data = static_cast<const std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset();
+  if (range.count > 0) convert(data, from, piece.bytes.data(), tensor.dtype, size_t(range.count));
+  return piece;
+}
+
+Piece pieceToRead(const Tensor& tensor, const Napi::Value& element, const Napi::Value& elements,
+                  const char* operation) {
+  Range range = rangeOf(tensor, operation, sizeOf(element, "element"), sizeOf(elements, "elements"));
+  return {tensor.storage, size_t(tensor.offset + range.begin) * bytesOf(tensor.dtype),
+          std::vector<std::byte>(size_t(range.count) * bytesOf(tensor.dtype))};
+}
+
+Napi::Value typedArrayOf(Napi::Env env, const std::vector<std::byte>& bytes, DType dtype) {
+  DType to = isFloating(dtype) ? DType::float32 : dtype;
+  const size_t count = bytes.size() / bytesOf(dtype);
+  Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, count * bytesOf(to));
+  if (count > 0) convert(bytes.data(), dtype, buffer.Data(), to, count);
+  if (to == DType::int32) return Napi::Int32Array::New(env, count, buffer, 0);
+  if (to == DType::uint8) return Napi::Uint8Array::New(env, count, buffer, 0);
+  return Napi::Float32Array::New(env, count, buffer, 0);
+}
+
 Napi::Value TensorBinding::write(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    Tensor tensor = use("write", "this tensor");
-    if (!info[0].IsTypedArray()) throw Error("INVALID_ARGUMENT", "write: expected a typed array.");
-    auto array = info[0].As<Napi::TypedArray>();
-    DType from;
-    switch (array.TypedArrayType()) {
-      case napi_float32_array:
-        from = DType::float32;
-        break;
-      case napi_int32_array:
-        from = DType::int32;
-        break;
-      case napi_uint8_array:
-      case napi_uint8_clamped_array:
-        from = DType::uint8;
-        break;
-      case napi_uint16_array:  // the bits of a 16-bit float
-        from = bytesOf(tensor.dtype) == 2 ? tensor.dtype : DType::uint8;
-        break;
-      default:
-        throw Error("INVALID_DTYPE", "write: expected a Float32Array, Int32Array, Uint16Array or Uint8Array.");
-    }
-    bool converts = isFloating(from) && isFloating(tensor.dtype);
-    if (from != tensor.dtype && !converts)
-      throw Error::argumentError("INVALID_DTYPE", "write", "the array", std::string(nameOf(tensor.dtype)),
-                                 std::string(nameOf(from)));
-    Range range = rangeOf(tensor, "write", sizeOf(info[1], "element"), int64_t(array.ElementLength()));
-    // The caller may change the array as soon as this returns, so its elements are taken now.
-    auto bytes = std::make_shared<std::vector<std::byte>>(size_t(range.count) * bytesOf(tensor.dtype));
-    const auto* data = static_cast<const std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset();
-    if (range.count > 0) convert(data, from, bytes->data(), tensor.dtype, size_t(range.count));
-    size_t offset = size_t(tensor.offset + range.begin) * bytesOf(tensor.dtype);
+    auto piece = std::make_shared<Piece>(pieceToWrite(use("write", "this tensor"), info[0], info[1], "write"));
     return device_->submit(
         info.Env(),
-        [device = device_.get(), storage = tensor.storage, bytes, offset](const std::atomic<bool>&) {
-          if (!bytes->empty()) device->backend().write(*storage, offset, bytes->data(), bytes->size());
+        [device = device_.get(), piece](const std::atomic<bool>&) {
+          if (!piece->bytes.empty())
+            device->backend().write(*piece->storage, piece->offset, piece->bytes.data(), piece->bytes.size());
         },
         [](Napi::Env env) { return env.Undefined(); });
   });
@@ -127,24 +150,16 @@ Napi::Value TensorBinding::write(const Napi::CallbackInfo& info) {
 
 Napi::Value TensorBinding::read(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    Tensor tensor = use("read", "this tensor");
-    Range range = rangeOf(tensor, "read", sizeOf(info[0], "element"), sizeOf(info[1], "elements"));
-    auto bytes = std::make_shared<std::vector<std::byte>>(size_t(range.count) * bytesOf(tensor.dtype));
-    size_t offset = size_t(tensor.offset + range.begin) * bytesOf(tensor.dtype);
+    const Tensor& tensor = use("read", "this tensor");
+    auto piece = std::make_shared<Piece>(pieceToRead(tensor, info[0], info[1], "read"));
     return device_->submit(
         info.Env(),
-        [device = device_.get(), storage = tensor.storage, bytes, offset](const std::atomic<bool>&) {
-          if (!bytes->empty()) device->backend().read(*storage, offset, bytes->data(), bytes->size());
+        [device = device_.get(), piece](const std::atomic<bool>&) {
+          if (!piece->bytes.empty())
+            device->backend().read(*piece->storage, piece->offset, piece->bytes.data(), piece->bytes.size());
+          piece->storage.reset();  // with the work, not with its result
         },
-        [bytes, dtype = tensor.dtype, count = size_t(range.count)](Napi::Env env) -> Napi::Value {
-          // Floating elements arrive as float32, whatever they are stored as.
-          DType to = isFloating(dtype) ? DType::float32 : dtype;
-          Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, count * bytesOf(to));
-          if (count > 0) convert(bytes->data(), dtype, buffer.Data(), to, count);
-          if (to == DType::int32) return Napi::Int32Array::New(env, count, buffer, 0);
-          if (to == DType::uint8) return Napi::Uint8Array::New(env, count, buffer, 0);
-          return Napi::Float32Array::New(env, count, buffer, 0);
-        });
+        [piece, dtype = tensor.dtype](Napi::Env env) { return typedArrayOf(env, piece->bytes, dtype); });
   });
 }
 

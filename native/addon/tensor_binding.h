@@ -7,6 +7,13 @@
 
 namespace onehead::addon {
 
+/** The elements of a typed array that a write takes, in the tensor's type. Throws Error when they do not fit. */
+Piece pieceToWrite(const Tensor& tensor, const Napi::Value& array, const Napi::Value& element, const char* operation);
+/** Room for the elements that a read wants. Throws Error when they are not in the tensor. */
+Piece pieceToRead(const Tensor& tensor, const Napi::Value& element, const Napi::Value& elements, const char* operation);
+/** What was read, as JavaScript has it: floating elements as float32, whatever they are stored as. */
+Napi::Value typedArrayOf(Napi::Env env, const std::vector<std::byte>& bytes, DType dtype);
+
 class TensorBinding final : public Napi::ObjectWrap<TensorBinding> {
  public:
   static void define(Napi::Env env, Napi::Object exports);

@@ -14,8 +14,13 @@ namespace onehead {
 
 struct RunOptions {
   int64_t times = 1;
-  /** int32 flags: the run ends early once every one is not zero. Null storage: never. */
+  /** int32 flags: the run ends early once every one of them, or any, is not zero. Null storage: never. */
   Tensor until;
+  bool any = false;
+  /** Set from another thread: the run ends early, behind a whole replay, and that is no failure. */
+  std::shared_ptr<std::atomic<bool>> stop;
+
+  bool stopped() const { return stop && *stop; }
   /** Sums each operation's time over the run. */
   bool trace = false;
 };
@@ -42,7 +47,15 @@ class Executable {
 };
 
 struct MemoryFigures {
-  size_t inUse = 0, peak = 0;
+  size_t inUse = 0, peak = 0;  // bytes
+  size_t allocations = 0;      // since the device was opened
+};
+
+/** A part of a tensor's memory that a transfer writes or reads, and its contents. */
+struct Piece {
+  std::shared_ptr<Storage> storage;
+  size_t offset = 0;  // bytes
+  std::vector<std::byte> bytes;
 };
 
 class Backend {
@@ -56,6 +69,13 @@ class Backend {
   virtual std::shared_ptr<Storage> load(Source source, DType dtype, const Shape& shape) = 0;
   virtual void write(Storage& to, size_t offset, const void* from, size_t bytes) = 0;
   virtual void read(Storage& from, size_t offset, void* to, size_t bytes) = 0;
+  /** Writes all pieces of the one list, in order, then reads those of the other. */
+  virtual void transfer(const std::vector<Piece>& writes, std::vector<Piece>& reads) {
+    for (const Piece& piece : writes)
+      if (!piece.bytes.empty()) write(*piece.storage, piece.offset, piece.bytes.data(), piece.bytes.size());
+    for (Piece& piece : reads)
+      if (!piece.bytes.empty()) read(*piece.storage, piece.offset, piece.bytes.data(), piece.bytes.size());
+  }
   virtual void copy(Storage& from, size_t fromOffset, Storage& to, size_t toOffset, size_t bytes) = 0;
   /** Throws Error NOT_SUPPORTED, with the reason, where it has no kernel for an operation. */
   virtual std::unique_ptr<Executable> prepare(Plan plan) = 0;

@@ -2,12 +2,51 @@
 
 namespace onehead {
 
+/** `rows` [entries], where it was given. */
+static std::optional<Tensor> rowsOf(const Arguments& arguments, int64_t entries) {
+  return arguments.maybe("rows", {entries}, DType::int32);
+}
+
+Embed embed(const Arguments& arguments) {
+  const Tensor& tokens = arguments.typed(arguments.tensor("tokens", 2), "tokens", DType::int32);
+  const Tensor& table = arguments.floating(arguments.tensor("tokenEmbedding", 2), "tokenEmbedding");
+  const Tensor& positions =
+      arguments.typed(arguments.tensor("positionEmbedding", 2), "positionEmbedding", DType::float32);
+  int64_t pool = tokens.shape[0], width = table.shape[1];
+  int64_t batch = arguments.has("rows") ? arguments.tensor("rows", 1).shape[0] : pool;
+  if (positions.shape[1] != width)
+    arguments.refuse("INVALID_SHAPE", "positionEmbedding", "[positions, " + std::to_string(width) + "]",
+                     toString(positions.shape));
+  int64_t count = arguments.integer("count", 1, std::min(tokens.shape[1], positions.shape[0]), 1);
+  return {.tokens = tokens,
+          .start = arguments.shaped("start", {pool}, DType::int32),
+          .tokenEmbedding = table,
+          .positionEmbedding = positions,
+          .count = count,
+          .scale = float(arguments.number("scale", 1)),
+          .y = arguments.output(DType::float32, {batch, count, width}),
+          .rows = rowsOf(arguments, batch)};
+}
+
 GatherRows gatherRows(const Arguments& arguments) {
   const Tensor& x = arguments.typed(arguments.tensor("x", 3), "x", DType::float32);
   const Tensor& index = arguments.tensor("index", 2);
   int64_t count = index.shape[0], batch = x.shape[0];
   return {x, arguments.shaped("index", {count, batch}, DType::int32),
           arguments.output(DType::float32, {count, batch, x.shape[2]})};
+}
+
+ScatterRows scatterRows(const Arguments& arguments) {
+  const Tensor& x = arguments.tensor("x", 3, true);
+  const Tensor& to = arguments.tensor("to");
+  const bool single = to.shape.size() == 3 && to.shape[0] == 1;
+  if ((to.shape.size() != 2 && !single) || to.elements() <= 0 || to.columns() != x.columns())
+    arguments.refuse("INVALID_SHAPE", "to",
+                     "[positions, " + std::to_string(x.columns()) + "], or that behind a dimension of 1",
+                     toString(to.shape));
+  if (!to.contiguous()) arguments.refuse("INVALID_ARGUMENT", "to", "a whole tensor", "a view of some of its columns");
+  return {
+      .x = x, .begin = arguments.shaped("begin", {x.shape[0]}, DType::int32), .y = arguments.typed(to, "to", x.dtype)};
 }
 
 TokenProbability tokenProbability(const Arguments& arguments) {
@@ -21,8 +60,10 @@ NextToken nextToken(const Arguments& arguments) {
   const Tensor& logits = arguments.typed(arguments.tensor("logits", 2), "logits", DType::float32);
   const Tensor& tokens = arguments.typed(arguments.tensor("tokens", 2), "tokens", DType::int32);
   int64_t batch = logits.shape[0], vocabulary = logits.shape[1];
-  arguments.shaped("tokens", {batch, tokens.shape[1]});
-  auto state = [&](const char* name) { return arguments.shaped(name, {batch}, DType::int32); };
+  int64_t pool = arguments.has("rows") ? tokens.shape[0] : batch;
+  arguments.shaped("tokens", {pool, tokens.shape[1]});
+  auto state = [&](const char* name) { return arguments.shaped(name, {pool}, DType::int32); };
+  auto maybe = [&](const char* name, DType dtype) { return arguments.maybe(name, {pool}, dtype); };
   auto together = [&](const char* one, const char* other) {
     if (arguments.has(one) != arguments.has(other))
       arguments.refuse("INVALID_ARGUMENT", other, std::string("given together with ") + one, "one of them alone");
@@ -34,30 +75,37 @@ NextToken nextToken(const Arguments& arguments) {
     topTokens = arguments.typed(arguments.tensor("topTokens", 3), "topTokens", DType::int32);
     int64_t top = topTokens->shape[2];
     if (top > mostTop) arguments.refuse("NOT_SUPPORTED", "topTokens", "64 tokens at most", std::to_string(top));
-    arguments.shaped("topTokens", {batch, tokens.shape[1], top});
+    arguments.shaped("topTokens", {pool, tokens.shape[1], top});
     topLogProbability = arguments.shaped("topLogProbability", topTokens->shape, DType::float32);
+  } else if (arguments.has("topCount")) {
+    arguments.refuse("INVALID_ARGUMENT", "topCount", "given together with topTokens", "topCount alone");
   }
-  return {logits,
-          arguments.shaped("suppressed", {vocabulary}, DType::uint8),
-          tokens,
-          arguments.shaped("logProbability", tokens.shape, DType::float32),
-          state("length"),
-          state("position"),
-          state("begin"),
-          state("minimum"),
-          state("maximum"),
-          state("timestamps"),
-          state("finished"),
-          arguments.integer("endToken", 0, vocabulary - 1),
-          arguments.integer("timestampBegin", 0, vocabulary, double(vocabulary)),
-          arguments.integer("noTimestampsToken", -1, vocabulary - 1, -1),
-          arguments.integer("maxInitialTimestamp", -1, vocabulary, -1),
-          arguments.maybe("temperature", {batch}, DType::float32),
-          arguments.maybe("seed", {batch}, DType::int32),
-          arguments.maybe("repetitionPenalty", {batch}, DType::float32),
-          arguments.maybe("noRepeat", {batch}, DType::int32),
-          topTokens,
-          topLogProbability};
+  const bool shared = arguments.tensor("suppressed").shape.size() == 1;
+  return {
+      .logits = logits,
+      .suppressed = arguments.shaped("suppressed", shared ? Shape{vocabulary} : Shape{pool, vocabulary}, DType::uint8),
+      .tokens = tokens,
+      .logProbability = arguments.shaped("logProbability", tokens.shape, DType::float32),
+      .length = state("length"),
+      .position = state("position"),
+      .begin = state("begin"),
+      .minimum = state("minimum"),
+      .maximum = state("maximum"),
+      .timestamps = state("timestamps"),
+      .finished = state("finished"),
+      .endToken = arguments.integer("endToken", 0, vocabulary - 1),
+      .timestampBegin = arguments.integer("timestampBegin", 0, vocabulary, double(vocabulary)),
+      .noTimestampsToken = arguments.integer("noTimestampsToken", -1, vocabulary - 1, -1),
+      .maxInitialTimestamp = arguments.integer("maxInitialTimestamp", -1, vocabulary, -1),
+      .temperature = maybe("temperature", DType::float32),
+      .seed = maybe("seed", DType::int32),
+      .repetitionPenalty = maybe("repetitionPenalty", DType::float32),
+      .noRepeat = maybe("noRepeat", DType::int32),
+      .topTokens = topTokens,
+      .topLogProbability = topLogProbability,
+      .topCount = maybe("topCount", DType::int32),
+      .rows = rowsOf(arguments, batch),
+      .beams = arguments.maybe("beams", {batch}, DType::int32)};
 }
 
 NextBeams nextBeams(const Arguments& arguments) {
@@ -65,24 +113,25 @@ NextBeams nextBeams(const Arguments& arguments) {
   NextToken step = nextToken(arguments);
   if (step.temperature)
     arguments.refuse("NOT_SUPPORTED", "temperature", "absent: beams are not drawn at random", "a tensor");
-  int64_t batch = step.tokens.shape[0], capacity = step.tokens.shape[1];
-  int64_t windows = arguments.tensor("wanted", 1).shape[0], beams = batch / windows;
-  if (batch % windows || beams > mostBeams)
+  if (step.rows && !step.beams) arguments.refuse("INVALID_ARGUMENT", "beams", "given together with rows", "nothing");
+  int64_t pool = step.tokens.shape[0], capacity = step.tokens.shape[1];
+  int64_t windows = step.beams ? pool : arguments.tensor("wanted", 1).shape[0];
+  if (pool % windows || pool / windows > mostBeams)
     arguments.refuse("INVALID_SHAPE", "wanted",
-                     "[windows], of at most 16 of the " + std::to_string(batch) + " sequences each",
+                     "[windows], of at most 16 of the " + std::to_string(pool) + " sequences each",
                      toString(arguments.tensor("wanted").shape));
   int64_t most = arguments.tensor("doneScore", 2).shape[1];
   Shape kept{windows, most, capacity};
-  return {step,
-          arguments.shaped("cumulative", {batch}, DType::float32),
-          arguments.shaped("source", step.tokens.shape, DType::int32),
-          arguments.shaped("wanted", {windows}, DType::int32),
-          arguments.shaped("doneCount", {windows}, DType::int32),
-          arguments.shaped("doneLength", {windows, most}, DType::int32),
-          arguments.shaped("doneScore", {windows, most}, DType::float32),
-          arguments.shaped("doneTokens", kept, DType::int32),
-          arguments.shaped("doneLogProbability", kept, DType::float32),
-          arguments.shaped("doneSource", kept, DType::int32)};
+  return {.step = step,
+          .cumulative = arguments.shaped("cumulative", {pool}, DType::float32),
+          .source = arguments.shaped("source", step.tokens.shape, DType::int32),
+          .wanted = arguments.shaped("wanted", {windows}, DType::int32),
+          .doneCount = arguments.shaped("doneCount", {windows}, DType::int32),
+          .doneLength = arguments.shaped("doneLength", {windows, most}, DType::int32),
+          .doneScore = arguments.shaped("doneScore", {windows, most}, DType::float32),
+          .doneTokens = arguments.shaped("doneTokens", kept, DType::int32),
+          .doneLogProbability = arguments.shaped("doneLogProbability", kept, DType::float32),
+          .doneSource = arguments.shaped("doneSource", kept, DType::int32)};
 }
 
 AlignPositions alignPositions(const Arguments& arguments) {

@@ -1,4 +1,4 @@
-// Bytes in use and their highest value, shared by all of a backend's buffers.
+// Bytes in use, their highest value and how often memory was taken, shared by all of a backend's buffers.
 #pragma once
 
 #include <atomic>
@@ -11,15 +11,16 @@ namespace onehead {
 class MemoryCounter {
  public:
   void add(size_t bytes) {
+    ++allocations_;
     size_t now = inUse_ += bytes, highest = peak_;
     while (now > highest && !peak_.compare_exchange_weak(highest, now)) {
     }
   }
   void subtract(size_t bytes) { inUse_ -= bytes; }
-  MemoryFigures figures() const { return {inUse_, peak_}; }
+  MemoryFigures figures() const { return {inUse_, peak_, allocations_}; }
 
  private:
-  std::atomic<size_t> inUse_ = 0, peak_ = 0;
+  std::atomic<size_t> inUse_ = 0, peak_ = 0, allocations_ = 0;
 };
 
 }  // namespace onehead

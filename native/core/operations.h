@@ -1,6 +1,12 @@
 // The operations that a program is made of: plain descriptions, checked when they are recorded.
 // Each lists its tensors through `tensors(visit)`. Shapes: B batch, T length, D width; H query heads, G key/value
 // heads, S head size. See lib/device/operations.ts for the typed face.
+//
+// Rows of a pool. A pool keeps R rows of decoding state (tokens, positions, caches), and a program works on B entries.
+// Operations that read or write such state take `rows` int32 [B], which says on which row each entry works: their state
+// has R rows then, and what is said below of "sequence b" is said of row rows[b]. An entry whose row is outside of
+// 0 ... R - 1 is idle: its output is zero unless said otherwise, and nothing of the pool is read or written. Two
+// entries never name the same row. Absent: entry b works on row b, and R = B.
 #pragma once
 
 #include <map>
@@ -74,6 +80,17 @@ struct Linear {
  * multi-query algorithms: query i of sequence b also writes scale * q . k (before the softmax; keys that it does not
  * see are left as they were) of each head h with 0 <= a = scoreHeads[h] < A to
  * scores[r, scorePosition[r], a, :], r = b * M + i. Where scorePosition[r] is outside 0 ... P - 1 nothing is written.
+ *
+ * For memoryEfficient and splitKeyValue only, and M = 1 where there are scores:
+ *  - `rows` int32 [B]: start and scorePosition are [R], source is [R, N] and names rows of the pool, and key and value
+ *    are [R, N, G * S], of which entry b has row rows[b].
+ *  - `keyBegin` and `keyCount` int32 [R], both or neither and without append, causal, start and source: key and value
+ *    are one pool of positions [1, P, G * S], of which entry b sees keyBegin ... keyBegin + keyCount - 1, as far as
+ *    they are in the pool; of none where keyBegin is negative, and its output is zero then. Neighbouring entries of one
+ *    range (the beams of a window) share one pass over its keys and values in splitKeyValue.
+ *  - `scoreRow` int32 [R]: the row of `scores` [any, P, A, any] that an entry writes to, none where it is out of range.
+ *    Absent: the entry's own index, of [B, P, A, any].
+ *    The last dimension is the entry's own keys, 0 ... keyCount - 1; those that it has no room for are not written.
  */
 struct Attention {
   Tensor query, key, value;
@@ -83,27 +100,31 @@ struct Attention {
   float scale;
   AttentionAlgorithm algorithm;
   Tensor y;
-  std::optional<Tensor> source, scores, scoreHeads, scorePosition;
+  std::optional<Tensor> source, scores, scoreHeads, scorePosition, rows, keyBegin, keyCount, scoreRow;
   void tensors(auto visit) const {
-    visit(query, key, value, newKey, newValue, start, y, source, scores, scoreHeads, scorePosition);
+    visit(query, key, value, newKey, newValue, start, y, source, scores, scoreHeads, scorePosition, rows, keyBegin,
+          keyCount, scoreRow);
   }
 
   bool lengthFirst() const { return algorithm == AttentionAlgorithm::multiQuery; }
   int64_t batch() const { return query.shape[lengthFirst() ? 1 : 0]; }
   int64_t queries() const { return query.shape[lengthFirst() ? 0 : 1]; }
   int64_t keys() const { return key.shape[lengthFirst() ? 0 : 1]; }
+  /** Rows of the state: R. */
+  int64_t pool() const { return !rows ? batch() : keyBegin ? keyBegin->shape[0] : key.shape[0]; }
   /** Elements from one sequence to the next, and from one position to the next. */
   int64_t batchStride(const Tensor& t) const { return lengthFirst() ? t.rowStride : t.shape[1] * t.rowStride; }
   int64_t lengthStride(const Tensor& t) const { return lengthFirst() ? t.shape[1] * t.rowStride : t.rowStride; }
 };
 
-/** tokens [B, capacity], start [B] -> y [B, count, D]: tokens start ... start + count - 1 and their positions. */
+/** tokens [R, capacity], start [R] -> y [B, count, D]: tokens start ... start + count - 1 and their positions. */
 struct Embed {
   Tensor tokens, start, tokenEmbedding, positionEmbedding;
   int64_t count;
   float scale;
   Tensor y;
-  void tensors(auto visit) const { visit(tokens, start, tokenEmbedding, positionEmbedding, y); }
+  std::optional<Tensor> rows;
+  void tensors(auto visit) const { visit(tokens, start, tokenEmbedding, positionEmbedding, y, rows); }
 };
 
 /** y[i, b] = x[b, index[i, b]]: x [B, T, D], index [I, B] -> y [I, B, D]. */
@@ -111,6 +132,15 @@ struct GatherRows {
   Tensor x, index;
   Tensor y;
   void tensors(auto visit) const { visit(x, index, y); }
+};
+
+/**
+ * y[begin[b] + t] = x[b, t], as far as that is in y: x [B, T, D], begin int32 [B], y [P, D] or [1, P, D] of x's type.
+ * Nothing where begin[b] is negative. Ranges do not meet.
+ */
+struct ScatterRows {
+  Tensor x, begin, y;
+  void tensors(auto visit) const { visit(x, begin, y); }
 };
 
 /** y[b] = softmax(logits[b])[token]: logits [B, V] -> y [B]. */
@@ -133,14 +163,19 @@ struct TokenProbability {
  *  - noRepeat int32 [B]: n > 0 forbids each text token that would complete an n-gram of generated tokens a second time.
  *  - topTokens int32 [B, capacity, T] and topLogProbability float32 [B, capacity, T], both or neither: the T likeliest
  *    tokens at the new token's place, likeliest first; (-1, -infinity) where fewer are allowed. T <= 64.
+ *  - topCount int32 [B], with them: how many of the T are wanted; none are ranked and nothing is written where it is 0.
+ *  - rows int32 [B]: logits [B, V] are the entries', and every other tensor that is [B, ...] here is [R, ...].
+ *  - beams int32 [B]: entries where it is not 0 are NextBeams's, and left as they are.
+ * `suppressed` is uint8 [V] for all, or [R, V], each row its own.
  */
 struct NextToken {
   Tensor logits, suppressed, tokens, logProbability, length, position, begin, minimum, maximum, timestamps, finished;
   int64_t endToken, timestampBegin, noTimestampsToken, maxInitialTimestamp;
-  std::optional<Tensor> temperature, seed, repetitionPenalty, noRepeat, topTokens, topLogProbability;
+  std::optional<Tensor> temperature, seed, repetitionPenalty, noRepeat, topTokens, topLogProbability, topCount, rows,
+      beams;
   void tensors(auto visit) const {
     visit(logits, suppressed, tokens, logProbability, length, position, begin, minimum, maximum, timestamps, finished,
-          temperature, seed, repetitionPenalty, noRepeat, topTokens, topLogProbability);
+          temperature, seed, repetitionPenalty, noRepeat, topTokens, topLogProbability, topCount, rows, beams);
   }
 };
 
@@ -161,6 +196,13 @@ struct NextToken {
  * the next beams until there are K. `finished` is set for all beams of a window at once: when doneCount reaches wanted,
  * when `maximum` or the capacity is reached, or when no beam goes on. topTokens, where given, are written to the
  * parent's row.
+ *
+ * With `beams` int32 [B], windows of different widths stand side by side, and beside other entries: an entry e with
+ * beams[e] = K > 0 (16 at most) leads the K beams of a window, entries e ... e + K - 1, whose rows are rows[e] + k; the
+ * others' beams are -1. Entries with 0, and windows that do not fit into the batch or the pool, are left as they are.
+ * All state is [R, ...] then; wanted and doneCount are the leader's row's, and the window's candidates 0 ... K * C - 1
+ * lie one after another from row rows[e] of doneLength [R, C], doneScore [R, C] and doneTokens ... [R, C, capacity] on.
+ * `source` names rows of the pool.
  */
 struct NextBeams {
   NextToken step;
@@ -189,8 +231,9 @@ struct AlignPositions {
   void tensors(auto visit) const { visit(scores, source, begin, end, frames, y); }
 };
 
-using OperationDescription = std::variant<LogMel, Copy, TransposeCast, Convolution, LayerNorm, Linear, Attention, Embed,
-                                          GatherRows, TokenProbability, NextToken, NextBeams, AlignPositions>;
+using OperationDescription =
+    std::variant<LogMel, Copy, TransposeCast, Convolution, LayerNorm, Linear, Attention, Embed, GatherRows, ScatterRows,
+                 TokenProbability, NextToken, NextBeams, AlignPositions>;
 
 struct Operation {
   std::string name;   // 'linear'

@@ -36,16 +36,16 @@ struct ForbiddenTokens {
   }
 };
 
-/** Of sequence b, from a NextToken's arguments: see native/cpu/kernels.h. */
+/** Of the sequence on this row of the state, from a NextToken's arguments: see native/cpu/kernels.h. */
 template <class Arguments>
-ONEHEAD_EVERYWHERE inline ForbiddenTokens forbiddenTokens(const Arguments& a, int64_t b) {
+ONEHEAD_EVERYWHERE inline ForbiddenTokens forbiddenTokens(const Arguments& a, int64_t row) {
   ForbiddenTokens forbidden;
   const int64_t vocabulary = a.vocabulary, timestampBegin = a.timestampBegin;
-  const int64_t generated = int64_t(a.length[b]) - a.begin[b];
-  const int32_t* tokens = a.tokens + b * a.capacity + a.begin[b];
+  const int64_t generated = int64_t(a.length[row]) - a.begin[row];
+  const int32_t* tokens = a.tokens + row * a.capacity + a.begin[row];
   if (generated <= 0) forbidden.suppressedBits |= 2;
-  if (generated < a.minimum[b]) forbidden.add(a.endToken, int64_t(a.endToken) + 1, vocabulary);
-  if (!a.timestamps[b]) return forbidden;
+  if (generated < a.minimum[row]) forbidden.add(a.endToken, int64_t(a.endToken) + 1, vocabulary);
+  if (!a.timestamps[row]) return forbidden;
 
   forbidden.timestamps = true;
   forbidden.add(a.noTimestampsToken, int64_t(a.noTimestampsToken) + 1, vocabulary);

@@ -42,7 +42,7 @@ class CpuBackend final : public Backend {
   }
   std::unique_ptr<Executable> prepare(Plan plan) override {
     try {
-      Buffer arena(plan.arenaBytes, counter_);
+      std::shared_ptr<Buffer> arena = arena_.atLeast(plan.arenaBytes);
       auto executable = std::make_unique<CpuExecutable>(std::move(plan), std::move(arena), scratch_);
       prepareOperations(*executable, kernels_, threads_, engine_, stream_);
       return executable;
@@ -60,6 +60,7 @@ class CpuBackend final : public Backend {
   int threads_;
   const Kernels& kernels_;
   std::shared_ptr<MemoryCounter> counter_ = std::make_shared<MemoryCounter>();
+  SharedBuffer arena_{counter_};
   std::shared_ptr<Scratch> scratch_ = std::make_shared<Scratch>(Scratch{{}, counter_});
   dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream_{engine_};

@@ -78,12 +78,15 @@ RunResult CpuExecutable::run(const RunOptions& options, const std::atomic<bool>&
     flags = reinterpret_cast<const int32_t*>(static_cast<CpuStorage&>(*options.until.storage).plain()) +
             options.until.offset;
   auto ended = [&] {
-    return flags && std::all_of(flags, flags + options.until.elements(), [](int32_t flag) { return flag != 0; });
+    if (!flags) return false;
+    auto set = [](int32_t flag) { return flag != 0; };
+    const int32_t* end = flags + options.until.elements();
+    return options.any ? std::any_of(flags, end, set) : std::all_of(flags, end, set);
   };
   Clock::time_point begin = Clock::now();
   try {
-    while (result.times < options.times && !cancelled && !ended()) {
-      if (plan_.poison && arena_) std::memset(arena_.data(), 0xff, arena_.bytes());
+    while (result.times < options.times && !cancelled && !options.stopped() && !ended()) {
+      if (plan_.poison && plan_.arenaBytes) std::memset(arena_->data(), 0xff, plan_.arenaBytes);
       replay(options.trace ? microseconds.data() : nullptr, cancelled);
       if (!cancelled) ++result.times;
     }

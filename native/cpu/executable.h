@@ -22,11 +22,11 @@ struct Scratch {
 
 class CpuExecutable final : public Executable {
  public:
-  CpuExecutable(Plan plan, Buffer arena, std::shared_ptr<Scratch> scratch)
+  CpuExecutable(Plan plan, std::shared_ptr<Buffer> arena, std::shared_ptr<Scratch> scratch)
       : plan_(std::move(plan)), arena_(std::move(arena)), scratch_(std::move(scratch)) {}
   /** Adds a step of the operation with this index. */
   void add(std::unique_ptr<Step> step, size_t operation);
-  std::byte* arena() const { return arena_.data(); }
+  std::byte* arena() const { return arena_->data(); }
   const Plan& plan() const { return plan_; }
 
   RunResult run(const RunOptions& options, const std::atomic<bool>& cancelled) override;
@@ -42,7 +42,7 @@ class CpuExecutable final : public Executable {
   void report(const std::vector<double>& microseconds, RunResult& result) const;
 
   Plan plan_;
-  Buffer arena_;
+  std::shared_ptr<Buffer> arena_;  // shared with other programs: temporaries live in one run
   std::shared_ptr<Scratch> scratch_;
   std::vector<Entry> entries_;
   Barrier barrier_;

@@ -66,6 +66,9 @@ struct LayerNorm {
   Format yFormat;
 };
 
+// Kernels that take `rows` and `pool` work on rows of a pool of state; see native/core/operations.h. `rows` [batch] is
+// null where entry b works on row b, and `pool` is the number of rows then too.
+
 /** Tensors of attention are [batch, length, heads, headSize] with contiguous heads; strides are in elements. */
 struct AttentionView {
   const void* data;
@@ -98,12 +101,19 @@ struct Attention {
   void* scratch;  // attentionScratch(...) bytes, 64-byte aligned, shared by the team
 
   // Optional; see Attention in native/core/operations.h.
-  const int32_t* source = nullptr;         // [batch, keys], splitKeyValue only
-  float* scores = nullptr;                 // [batch * queries, scoreRows, scoreWidth, keys]
+  const int32_t* source = nullptr;         // [pool, keys], splitKeyValue only
+  float* scores = nullptr;                 // [scoreSequences, scoreRows, scoreWidth, scoreKeys]
   const int32_t* scoreHeads = nullptr;     // [heads]
-  const int32_t* scorePosition = nullptr;  // [batch * queries]
+  const int32_t* scorePosition = nullptr;  // [pool * queries]
   int64_t scoreRows = 0, scoreWidth = 0;
   AttentionPass pass = AttentionPass::all;
+
+  // Rows of a pool, for memoryEfficient and splitKeyValue.
+  const int32_t* rows = nullptr;  // [batch]; start is [pool] then
+  int64_t pool = 0;
+  const int32_t *keyBegin = nullptr, *keyCount = nullptr;  // [pool]; k and v are one sequence of `keys` positions then
+  const int32_t* scoreRow = nullptr;                       // [pool]
+  int64_t scoreSequences = 0, scoreKeys = 0;
 };
 /** Bytes of scratch; for multiHead it holds the whole float32 score matrix [batch, heads, queries, keys]. */
 size_t attentionScratch(const Attention& arguments, AttentionAlgorithm algorithm, int threads);
@@ -159,6 +169,8 @@ struct Embed {
   const float* positionEmbedding;
   float scale;  // of the token embedding
   float* y;     // [batch, count, width]
+  const int32_t* rows = nullptr;
+  int64_t pool = 0;
 };
 
 /**
@@ -167,8 +179,9 @@ struct Embed {
  */
 struct NextToken {
   int64_t batch, vocabulary, capacity;
-  float* logits;              // [batch, vocabulary]; overwritten by the filtered logits
-  const uint8_t* suppressed;  // [vocabulary]: bit 0 always, bit 1 as the first generated token only
+  float* logits;  // [batch, vocabulary]; overwritten by the filtered logits
+  const uint8_t*
+      suppressed;  // [vocabulary] or [pool, vocabulary]: bit 0 always, bit 1 as the first generated token only
   int32_t endToken, timestampBegin, noTimestampsToken;  // timestampBegin = vocabulary when the model has none
   int32_t maxInitialTimestamp;                          // index, or -1
   int32_t* tokens;                                      // [batch, capacity]: prompt, then generated
@@ -189,13 +202,19 @@ struct NextToken {
   int32_t* topTokens = nullptr;              // [batch, capacity, top]
   float* topLogProbability = nullptr;        // [batch, capacity, top]
   int64_t top = 0;
+  const int32_t* topCount = nullptr;  // [batch]
+
+  const int32_t* rows = nullptr;  // [batch]; where there are rows, what is [batch ...] above but logits is [pool ...]
+  int64_t pool = 0;
+  const int32_t* beams = nullptr;  // [batch]
+  int64_t suppressedStride = 0;    // from one row's to the next; 0: one for all
 };
 size_t nextTokenScratch(int64_t batch, int threads);
 
 /** One step of beam search; see NextBeams in native/core/operations.h. */
 struct NextBeams {
   NextToken step;
-  int64_t beams, most;  // of each window; finished candidates that there is room for
+  int64_t beams, most;  // of each window, where step.beams is null; finished candidates that a row has room for
   int32_t* position;
   float* cumulative;
   int32_t* source;

@@ -34,4 +34,22 @@ class Buffer {
   std::shared_ptr<MemoryCounter> counter_;
 };
 
+/** Memory that programs of one device share, since they run one after another. What a program has taken stays where it
+ * is while that program lives; a program that needs more gets a larger one, which those after it take too. */
+class SharedBuffer {
+ public:
+  explicit SharedBuffer(std::shared_ptr<MemoryCounter> counter) : counter_(std::move(counter)) {}
+  std::shared_ptr<Buffer> atLeast(size_t bytes) {
+    if (!buffer_ || bytes > buffer_->bytes()) {
+      if (buffer_.use_count() == 1) buffer_.reset();  // before there is a second one
+      buffer_ = std::make_shared<Buffer>(bytes, counter_);
+    }
+    return buffer_;
+  }
+
+ private:
+  std::shared_ptr<MemoryCounter> counter_;
+  std::shared_ptr<Buffer> buffer_;
+};
+
 }  // namespace onehead::cpu

@@ -1,9 +1,8 @@
 #include "preparation.h"
 
-#include <cstring>
-
 #include "../core/error.h"
 #include "batched_attention.h"
+#include "plain_kernels.h"
 #include "products.h"
 #include "storage.h"
 
@@ -27,67 +26,6 @@ AttentionAlgorithm kernelAlgorithm(onehead::AttentionAlgorithm algorithm) {
     default:
       return AttentionAlgorithm::memoryEfficient;
   }
-}
-
-/** Rounds float32 rows to the weight's format at the start of the scratch memory. */
-struct CastRows {
-  int64_t rows, width;
-  const float* x;
-  Format yFormat;
-  void* scratch;
-  decltype(Kernels::convert) convert;
-};
-
-void castRows(const CastRows& cast, const Team& team) {
-  Share share(cast.rows, team);
-  size_t element = cast.yFormat == Format::float32 ? 4 : 2;
-  cast.convert(cast.x + share.begin * cast.width, SourceFormat::float32,
-               static_cast<std::byte*>(cast.scratch) + size_t(share.begin * cast.width) * element, cast.yFormat,
-               (share.end - share.begin) * cast.width);
-}
-
-/** A layer norm into the start of the scratch memory. */
-struct NormRows {
-  LayerNorm norm;
-  void* scratch;
-  decltype(Kernels::layerNorm) kernel;
-};
-
-void normRows(const NormRows& rows, const Team& team) {
-  LayerNorm norm = rows.norm;
-  norm.y = rows.scratch;
-  rows.kernel(norm, team);
-}
-
-/** The next token, and then the position to read it at. */
-struct Advance {
-  NextToken next;
-  int32_t* position;
-  void* scratch;
-  decltype(Kernels::nextToken) kernel;
-};
-
-void advance(const Advance& step, const Team& team) {
-  NextToken next = step.next;
-  next.scratch = step.scratch;
-  step.kernel(next, team);
-  team.barrier();
-  if (team.thread == 0)
-    for (int64_t b = 0; b < next.batch; ++b) step.position[b] = next.length[b] - 1;
-}
-
-/** Plain bytes from one tensor to another. */
-struct CopyBytes {
-  int64_t bytes;
-  const std::byte* from;
-  std::byte* to;
-};
-
-void copyBytes(const CopyBytes& copy, const Team& team) {
-  constexpr int64_t line = 64;
-  Share share((copy.bytes + line - 1) / line, team);
-  int64_t begin = share.begin * line, end = std::min(share.end * line, copy.bytes);
-  if (begin < end) std::memcpy(copy.to + begin, copy.from + begin, size_t(end - begin));
 }
 
 /** Makes the steps of one program. */
@@ -214,31 +152,38 @@ class Preparation final : public Resolve {
       for (auto& step : batchedAttention(o, kernels_, engine_, stream_, *this)) add(std::move(step));
       return;
     }
-    Attention arguments{o.batch(),
-                        o.queries(),
-                        o.keys(),
-                        o.heads,
-                        o.keyValueHeads,
-                        o.headSize,
-                        format(o.query),
-                        view(o.query),
-                        view(o.key),
-                        view(o.value),
-                        o.causal,
-                        at<int32_t>(o.start),
-                        at<void>(o.newKey),
-                        at<void>(o.newValue),
-                        o.newKey ? o.newKey->shape[1] * o.newKey->rowStride : 0,
-                        o.newKey ? o.newKey->rowStride : 0,
-                        o.scale,
-                        (*this)(o.y),
-                        nullptr,
-                        at<int32_t>(o.source),
-                        at<float>(o.scores),
-                        at<int32_t>(o.scoreHeads),
-                        at<int32_t>(o.scorePosition),
-                        o.scores ? o.scores->shape[1] : 0,
-                        o.scores ? o.scores->shape[2] : 0};
+    Attention arguments{.batch = o.batch(),
+                        .queries = o.queries(),
+                        .keys = o.keys(),
+                        .heads = o.heads,
+                        .keyValueHeads = o.keyValueHeads,
+                        .headSize = o.headSize,
+                        .format = format(o.query),
+                        .q = view(o.query),
+                        .k = view(o.key),
+                        .v = view(o.value),
+                        .causal = o.causal,
+                        .start = at<int32_t>(o.start),
+                        .newKey = at<void>(o.newKey),
+                        .newValue = at<void>(o.newValue),
+                        .newBatchStride = o.newKey ? o.newKey->shape[1] * o.newKey->rowStride : 0,
+                        .newRowStride = o.newKey ? o.newKey->rowStride : 0,
+                        .scale = o.scale,
+                        .y = (*this)(o.y),
+                        .scratch = nullptr,
+                        .source = at<int32_t>(o.source),
+                        .scores = at<float>(o.scores),
+                        .scoreHeads = at<int32_t>(o.scoreHeads),
+                        .scorePosition = at<int32_t>(o.scorePosition),
+                        .scoreRows = o.scores ? o.scores->shape[1] : 0,
+                        .scoreWidth = o.scores ? o.scores->shape[2] : 0,
+                        .rows = at<int32_t>(o.rows),
+                        .pool = o.pool(),
+                        .keyBegin = at<int32_t>(o.keyBegin),
+                        .keyCount = at<int32_t>(o.keyCount),
+                        .scoreRow = at<int32_t>(o.scoreRow),
+                        .scoreSequences = o.scores ? o.scores->shape[0] : 0,
+                        .scoreKeys = o.scores ? o.scores->shape[3] : 0};
     AttentionAlgorithm algorithm = kernelAlgorithm(o.algorithm);
     auto step = [&](AttentionPass pass, const char* part) {
       arguments.pass = pass;
@@ -271,19 +216,21 @@ class Preparation final : public Resolve {
 
   void make(const onehead::Copy& o) { kernel(CopyBytes{int64_t(o.x.bytes()), (*this)(o.x), (*this)(o.y)}, copyBytes); }
   void make(const onehead::Embed& o) {
-    Embed arguments{o.y.shape[0],
-                    o.count,
-                    o.y.shape[2],
-                    o.tokenEmbedding.shape[0],
-                    o.positionEmbedding.shape[0],
-                    at<int32_t>(o.tokens),
-                    o.tokens.shape[1],
-                    at<int32_t>(o.start),
-                    (*this)(o.tokenEmbedding),
-                    format(o.tokenEmbedding),
-                    at<float>(o.positionEmbedding),
-                    o.scale,
-                    at<float>(o.y)};
+    Embed arguments{.batch = o.y.shape[0],
+                    .count = o.count,
+                    .width = o.y.shape[2],
+                    .vocabulary = o.tokenEmbedding.shape[0],
+                    .positions = o.positionEmbedding.shape[0],
+                    .tokens = at<int32_t>(o.tokens),
+                    .tokenStride = o.tokens.shape[1],
+                    .start = at<int32_t>(o.start),
+                    .tokenEmbedding = (*this)(o.tokenEmbedding),
+                    .tokenFormat = format(o.tokenEmbedding),
+                    .positionEmbedding = at<float>(o.positionEmbedding),
+                    .scale = o.scale,
+                    .y = at<float>(o.y),
+                    .rows = at<int32_t>(o.rows),
+                    .pool = o.tokens.shape[0]};
     kernel(arguments, kernels_.embed);
   }
   void make(const onehead::GatherRows& o) {
@@ -300,37 +247,54 @@ class Preparation final : public Resolve {
       kernel(arguments, kernels_.gatherRows);
     }
   }
+  void make(const onehead::ScatterRows& o) {
+    const int64_t element = int64_t(bytesOf(o.x.dtype));
+    kernel(ScatterBytes{.batch = o.x.shape[0],
+                        .rows = o.x.shape[1],
+                        .positions = o.y.rows(),
+                        .rowBytes = o.x.columns() * element,
+                        .strideBytes = o.x.rowStride * element,
+                        .x = (*this)(o.x),
+                        .begin = at<int32_t>(o.begin),
+                        .y = (*this)(o.y)},
+           scatterBytes);
+  }
   void make(const onehead::TokenProbability& o) {
     TokenProbability arguments{o.logits.shape[0],   o.logits.shape[1], o.logits.shape[1],
                                at<float>(o.logits), int32_t(o.token),  at<float>(o.y)};
     kernel(arguments, kernels_.tokenProbability);
   }
   NextToken nextToken(const onehead::NextToken& o) {
-    return NextToken{o.logits.shape[0],
-                     o.logits.shape[1],
-                     o.tokens.shape[1],
-                     at<float>(o.logits),
-                     at<uint8_t>(o.suppressed),
-                     int32_t(o.endToken),
-                     int32_t(o.timestampBegin),
-                     int32_t(o.noTimestampsToken),
-                     int32_t(o.maxInitialTimestamp),
-                     at<int32_t>(o.tokens),
-                     at<float>(o.logProbability),
-                     at<int32_t>(o.length),
-                     at<int32_t>(o.begin),
-                     at<int32_t>(o.minimum),
-                     at<int32_t>(o.maximum),
-                     at<int32_t>(o.timestamps),
-                     at<int32_t>(o.finished),
-                     nullptr,
-                     at<float>(o.temperature),
-                     at<int32_t>(o.seed),
-                     at<float>(o.repetitionPenalty),
-                     at<int32_t>(o.noRepeat),
-                     at<int32_t>(o.topTokens),
-                     at<float>(o.topLogProbability),
-                     o.topTokens ? o.topTokens->shape[2] : 0};
+    return NextToken{.batch = o.logits.shape[0],
+                     .vocabulary = o.logits.shape[1],
+                     .capacity = o.tokens.shape[1],
+                     .logits = at<float>(o.logits),
+                     .suppressed = at<uint8_t>(o.suppressed),
+                     .endToken = int32_t(o.endToken),
+                     .timestampBegin = int32_t(o.timestampBegin),
+                     .noTimestampsToken = int32_t(o.noTimestampsToken),
+                     .maxInitialTimestamp = int32_t(o.maxInitialTimestamp),
+                     .tokens = at<int32_t>(o.tokens),
+                     .logProbability = at<float>(o.logProbability),
+                     .length = at<int32_t>(o.length),
+                     .begin = at<int32_t>(o.begin),
+                     .minimum = at<int32_t>(o.minimum),
+                     .maximum = at<int32_t>(o.maximum),
+                     .timestamps = at<int32_t>(o.timestamps),
+                     .finished = at<int32_t>(o.finished),
+                     .scratch = nullptr,
+                     .temperature = at<float>(o.temperature),
+                     .seed = at<int32_t>(o.seed),
+                     .repetitionPenalty = at<float>(o.repetitionPenalty),
+                     .noRepeat = at<int32_t>(o.noRepeat),
+                     .topTokens = at<int32_t>(o.topTokens),
+                     .topLogProbability = at<float>(o.topLogProbability),
+                     .top = o.topTokens ? o.topTokens->shape[2] : 0,
+                     .topCount = at<int32_t>(o.topCount),
+                     .rows = at<int32_t>(o.rows),
+                     .pool = o.tokens.shape[0],
+                     .beams = at<int32_t>(o.beams),
+                     .suppressedStride = o.suppressed.shape.size() == 2 ? o.suppressed.shape[1] : 0};
   }
   void make(const onehead::NextToken& o) {
     NextToken arguments = nextToken(o);
@@ -338,13 +302,20 @@ class Preparation final : public Resolve {
            nextTokenScratch(arguments.batch, threads_));
   }
   void make(const onehead::NextBeams& o) {
-    NextBeams arguments{nextToken(o.step),         o.step.tokens.shape[0] / o.wanted.shape[0],
-                        o.doneScore.shape[1],      at<int32_t>(o.step.position),
-                        at<float>(o.cumulative),   at<int32_t>(o.source),
-                        at<int32_t>(o.wanted),     at<int32_t>(o.doneCount),
-                        at<int32_t>(o.doneLength), at<float>(o.doneScore),
-                        at<int32_t>(o.doneTokens), at<float>(o.doneLogProbability),
-                        at<int32_t>(o.doneSource), nullptr};
+    NextBeams arguments{.step = nextToken(o.step),
+                        .beams = o.step.tokens.shape[0] / o.wanted.shape[0],
+                        .most = o.doneScore.shape[1],
+                        .position = at<int32_t>(o.step.position),
+                        .cumulative = at<float>(o.cumulative),
+                        .source = at<int32_t>(o.source),
+                        .wanted = at<int32_t>(o.wanted),
+                        .doneCount = at<int32_t>(o.doneCount),
+                        .doneLength = at<int32_t>(o.doneLength),
+                        .doneScore = at<float>(o.doneScore),
+                        .doneTokens = at<int32_t>(o.doneTokens),
+                        .doneLogProbability = at<float>(o.doneLogProbability),
+                        .doneSource = at<int32_t>(o.doneSource),
+                        .scratch = nullptr};
     kernel(arguments, kernels_.nextBeams, nextBeamsScratch(arguments, threads_));
   }
 

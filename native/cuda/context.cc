@@ -142,6 +142,14 @@ void Buffer::swap(Buffer& other) noexcept {
   std::swap(context_, other.context_);
 }
 
+std::shared_ptr<Buffer> SharedBuffer::atLeast(size_t bytes) {
+  if (!buffer_ || bytes > buffer_->bytes()) {
+    if (buffer_.use_count() == 1) buffer_.reset();  // before there is a second one
+    buffer_ = std::make_shared<Buffer>(bytes, context_);
+  }
+  return buffer_;
+}
+
 Events::Events(Context& context, size_t count, unsigned flags) {
   for (size_t i = 0; i < count; ++i) {
     cudaEvent_t event = nullptr;

@@ -92,6 +92,19 @@ class Buffer {
   std::shared_ptr<Context> context_;
 };
 
+/** Memory that programs of one device share, since they run one after another. What a program has taken stays where it
+ * is while that program lives; a program that needs more gets a larger one, which those after it take too. */
+class SharedBuffer {
+ public:
+  explicit SharedBuffer(std::shared_ptr<Context> context) : context_(std::move(context)) {}
+  /** Throws Error OUT_OF_MEMORY; what programs have taken stays. */
+  std::shared_ptr<Buffer> atLeast(size_t bytes);
+
+ private:
+  std::shared_ptr<Context> context_;
+  std::shared_ptr<Buffer> buffer_;
+};
+
 /** CUDA events that go with their owner. */
 class Events {
  public:

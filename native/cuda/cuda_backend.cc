@@ -19,6 +19,7 @@ class CudaBackend final : public Backend {
   explicit CudaBackend(const CudaOptions& options)
       : context_(std::make_shared<Context>(options)),
         workspace_(std::make_shared<Workspace>(context_)),
+        arena_(context_),
         cublasLt_(options.cublasLt ? CublasLt::open() : nullptr) {}
 
   void start() override { context_->use(); }
@@ -34,6 +35,9 @@ class CudaBackend final : public Backend {
   }
   void read(Storage& from, size_t offset, void* to, size_t bytes) override {
     download(*context_, to, plain(from) + offset, bytes);
+  }
+  void transfer(const std::vector<Piece>& writes, std::vector<Piece>& reads) override {
+    cuda::transfer(*context_, writes, reads);
   }
   void copy(Storage& from, size_t fromOffset, Storage& to, size_t toOffset, size_t bytes) override {
     // Ranges of one tensor may overlap, which a device copy must not: through the workspace then.
@@ -51,7 +55,8 @@ class CudaBackend final : public Backend {
     context_->synchronize("copying");
   }
   std::unique_ptr<Executable> prepare(Plan plan) override {
-    auto executable = std::make_unique<CudaExecutable>(std::move(plan), context_, workspace_);
+    std::shared_ptr<Buffer> arena = arena_.atLeast(plan.arenaBytes);
+    auto executable = std::make_unique<CudaExecutable>(std::move(plan), context_, workspace_, std::move(arena));
     prepareOperations(*executable, *context_, *workspace_, cublasLt_.get());
     return executable;
   }
@@ -62,6 +67,7 @@ class CudaBackend final : public Backend {
 
   std::shared_ptr<Context> context_;
   std::shared_ptr<Workspace> workspace_;
+  SharedBuffer arena_;
   std::shared_ptr<CublasLt> cublasLt_;
 };
 

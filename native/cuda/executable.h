@@ -50,13 +50,14 @@ class Graph {
 
 class CudaExecutable final : public Executable {
  public:
-  CudaExecutable(Plan plan, std::shared_ptr<Context> context, std::shared_ptr<Workspace> workspace);
+  CudaExecutable(Plan plan, std::shared_ptr<Context> context, std::shared_ptr<Workspace> workspace,
+                 std::shared_ptr<Buffer> arena);
 
   /** Adds launches of the operation with this index; `part` names a stage of it that traces tell apart, or is empty. */
   void add(Launch launch, size_t operation, const char* part) {
     steps_.push_back({std::move(launch), operation, part});
   }
-  std::byte* arena() const { return arena_.data(); }
+  std::byte* arena() const { return arena_->data(); }
   const Plan& plan() const { return plan_; }
 
   RunResult run(const RunOptions& options, const std::atomic<bool>& cancelled) override;
@@ -70,6 +71,7 @@ class CudaExecutable final : public Executable {
   struct Flags {
     const int32_t* data = nullptr;
     int64_t count = 0;
+    bool any = false;  // one is enough
     bool operator==(const Flags&) const = default;
   };
   /** One replay as a graph; with `marks`, an event before each step and one behind the last. */
@@ -79,7 +81,8 @@ class CudaExecutable final : public Executable {
   void report(const Events& marks, RunResult& result);
   /** Waits until so many replays are done. */
   void waitFor(int64_t replays);
-  bool allSet(const Flags& flags);
+  /** The flags say already that the run has ended. */
+  bool ended(const Flags& flags);
   /** Throws Error OUT_OF_MEMORY or DEVICE_FAILED, which says what was being done with this program. */
   void check(cudaError_t error, const char* doing) const {
     if (error != cudaSuccess) context_->check(error, std::string(doing) + " program '" + plan_.name + "'");
@@ -88,7 +91,7 @@ class CudaExecutable final : public Executable {
   Plan plan_;
   std::shared_ptr<Context> context_;
   std::shared_ptr<Workspace> workspace_;
-  Buffer arena_;
+  std::shared_ptr<Buffer> arena_;  // shared with other programs: temporaries live in one run
   std::vector<Step> steps_;
   Events ends_;   // of the latest replays, in turn
   Events clock_;  // before and behind a run

@@ -76,6 +76,9 @@ class Preparation {
   [[noreturn]] void unsupported(const std::string& reason) const {
     throw Error("NOT_SUPPORTED", name_ + ": " + reason);
   }
+  void onlyWhole(bool pooled) const {
+    if (pooled) unsupported("the CUDA device works on whole batches only, not on rows of a pool.");
+  }
   /** Adds a launch that needs so much scratch memory and so many counters. */
   void add(Launch launch, size_t scratchBytes = 0, size_t counters = 0, const char* part = "") {
     workspace_.atLeast(scratchBytes, counters);
@@ -257,6 +260,7 @@ class Preparation {
     return made;
   }
   void make(const onehead::Attention& o) {
+    onlyWhole(o.rows || o.keyBegin || o.scoreRow);
     if (o.headSize > 128 || o.headSize % 16)
       unsupported("the CUDA device takes head sizes from 16 to 128 in steps of 16, not " + std::to_string(o.headSize) +
                   ".");
@@ -300,6 +304,7 @@ class Preparation {
   }
 
   void make(const Embed& o) {
+    onlyWhole(o.rows.has_value());
     kernel({o.y.shape[0], o.count, o.y.shape[2], o.tokenEmbedding.shape[0], o.positionEmbedding.shape[0],
             at<int32_t>(o.tokens), o.tokens.shape[1], at<int32_t>(o.start), at(o.tokenEmbedding),
             o.tokenEmbedding.dtype, at<float>(o.positionEmbedding), o.scale, at<float>(o.y)},
@@ -310,11 +315,13 @@ class Preparation {
             at<float>(o.y)},
            gatherRows);
   }
+  void make(const ScatterRows&) { unsupported("there is no kernel for it yet; use 'cpu'."); }
   void make(const TokenProbability& o) {
     kernel({o.logits.shape[0], o.logits.shape[1], at<float>(o.logits), int32_t(o.token), at<float>(o.y)},
            tokenProbability);
   }
   NextTokenArguments arguments(const NextToken& o) {
+    onlyWhole(o.rows || o.beams || o.topCount || o.suppressed.shape.size() == 2);
     NextTokenArguments a{};
     a.batch = o.logits.shape[0];
     a.vocabulary = o.logits.shape[1];

@@ -129,4 +129,43 @@ void download(Context& context, void* to, const std::byte* from, size_t bytes) {
   }
 }
 
+void transfer(Context& context, const std::vector<Piece>& writes, std::vector<Piece>& reads) {
+  const auto& pinned = context.piece(0);
+  size_t used = 0;
+  /** What was read lies at `place` of the pinned memory until the device has been waited for. */
+  struct Arrival {
+    std::byte* to;
+    size_t place, bytes;
+  };
+  std::vector<Arrival> arrivals;
+  auto settle = [&] {
+    context.synchronize("transferring");
+    for (const Arrival& one : arrivals) std::memcpy(one.to, pinned.host + one.place, one.bytes);
+    arrivals.clear();
+    used = 0;
+  };
+  // `move` takes so many bytes of the piece, from `done` on, to or from the pinned memory at `place`.
+  auto each = [&](size_t bytes, auto move) {
+    for (size_t done = 0; done < bytes;) {
+      if (used == Context::pieceBytes) settle();
+      const size_t size = std::min(Context::pieceBytes - used, bytes - done);
+      context.check(move(used, done, size), "transferring");
+      used += size;
+      done += size;
+    }
+  };
+  auto memory = [](const Piece& piece) { return static_cast<CudaStorage&>(*piece.storage).plain() + piece.offset; };
+  for (const Piece& piece : writes)
+    each(piece.bytes.size(), [&](size_t place, size_t done, size_t size) {
+      std::memcpy(pinned.host + place, piece.bytes.data() + done, size);
+      return cudaMemcpyAsync(memory(piece) + done, pinned.host + place, size, cudaMemcpyHostToDevice, context.stream());
+    });
+  for (Piece& piece : reads)
+    each(piece.bytes.size(), [&](size_t place, size_t done, size_t size) {
+      arrivals.push_back({piece.bytes.data() + done, place, size});
+      return cudaMemcpyAsync(pinned.host + place, memory(piece) + done, size, cudaMemcpyDeviceToHost, context.stream());
+    });
+  settle();
+}
+
 }  // namespace onehead::cuda

@@ -35,6 +35,8 @@ class CudaStorage final : public Storage {
 
 /** Copies between host and device through pinned memory; return when all is done. */
 void upload(Context& context, std::byte* to, const void* from, size_t bytes);
+/** Many small pieces with one wait, where pinned memory holds them all. */
+void transfer(Context& context, const std::vector<Piece>& writes, std::vector<Piece>& reads);
 void download(Context& context, void* to, const std::byte* from, size_t bytes);
 
 }  // namespace onehead::cuda

@@ -62,11 +62,12 @@ describe('attention variants', () => {
     }
   });
 
-  it('say which give out scores, and which read a cache by index', () => {
+  it('say which give out scores, which read a cache by index, and which work on rows of a pool', () => {
     const able = (given: Partial<AttentionCase>) =>
       names.filter((name) => notSupportedReasons(name, { ...decodeStep, ...given }).length === 0);
     expect(able({ scores: true })).toEqual(['multi-head', 'memory-efficient', 'split-kv']);
     expect(able({ indexed: true })).toEqual(['split-kv']);
+    expect(able({ pooled: true })).toEqual(['memory-efficient', 'split-kv']);
   });
 
   it.each<[string, AttentionVariantName, Partial<AttentionCase>, string[]]>([

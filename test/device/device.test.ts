@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Device, WeightsFile } from '../../lib/device/device.js';
+import type { Tensor } from '../../lib/device/tensor.js';
 import { OneheadError } from '../../lib/errors.js';
 import { kinds } from './devices.js';
 
@@ -47,13 +48,53 @@ describe.each(kinds)('the device %s', (kind) => {
     });
 
     it('count in the device’s memory until they are disposed', () => {
-      const before = device.memory().inUse;
+      const { inUse: before, allocations } = device.memory();
       const tensor = device.tensor('float32', [1024]);
       expect(device.memory().inUse - before).toBe(4096);
+      expect(device.memory().allocations).toBe(allocations + 1);
       tensor.dispose();
       tensor.dispose();
       expect(device.memory().inUse).toBe(before);
       expect(tensor.disposed).toBe(true);
+    });
+
+    it('are written and read in many pieces at once, in order', async () => {
+      const floats = device.tensor('bfloat16', [2, 4]);
+      const numbers = device.tensor('int32', [6]);
+      const bytes = device.tensor('uint8', [3]);
+      const long = device.tensor('float32', [3 << 20]); // more than goes at once
+      const ramp = Float32Array.from({ length: 3 << 20 }, (_, i) => i % 1000);
+      const data = Int32Array.from([7, 8]);
+      const done = device.transfer({
+        writes: [
+          [numbers, Int32Array.from([1, 2, 3, 4, 5, 6])],
+          [numbers, data, 2],
+          [floats, Float32Array.from([0.5, -1]), 3],
+          [bytes, new Uint8Array(0), 3],
+          [long, ramp],
+          [bytes, Uint8Array.from([9])],
+        ],
+        reads: [[numbers], [numbers, 1, 2], [floats, 2, 3], [bytes], [bytes, 3], [long]],
+      });
+      data.fill(0);
+      const [all, some, half, small, none, far] = await done;
+      expect(all).toEqual(Int32Array.from([1, 2, 7, 8, 5, 6]));
+      expect(some).toEqual(Int32Array.from([2, 7]));
+      expect(half).toEqual(Float32Array.from([0, 0.5, -1]));
+      expect(small).toEqual(Uint8Array.from([9, 0, 0]));
+      expect(none).toEqual(new Uint8Array(0));
+      expect(Buffer.compare(Buffer.from(far.buffer), Buffer.from(ramp.buffer))).toBe(0);
+      expect(await device.transfer({})).toEqual([]);
+
+      const refused = (pieces: Parameters<Device['transfer']>[0]) => failure(() => device.transfer(pieces));
+      expect((await refused({ writes: [[numbers, new Int32Array(2), 5]] })).code).toBe('INVALID_SHAPE');
+      expect((await refused({ writes: [[numbers, new Float32Array(2)]] })).code).toBe('INVALID_DTYPE');
+      expect((await refused({ reads: [[numbers, 5, 2]] })).code).toBe('INVALID_SHAPE');
+      using other = new Device(kind, { threads: 1 });
+      const error = await refused({ writes: [[other.tensor('int32', [1]), new Int32Array(1)]] });
+      expect(error).toMatchObject({ operation: 'transfer', received: 'a tensor of another device' });
+      numbers.dispose();
+      expect((await refused({ reads: [[numbers, 0, 1]] })).code).toBe('DISPOSED');
     });
 
     it('refuse use after disposal, wrong ranges and wrong types, each in a sentence', async () => {
@@ -147,6 +188,108 @@ describe.each(kinds)('the device %s', (kind) => {
       setTimeout(() => controller.abort(new Error('enough')), 20);
       await expect(endless).rejects.toThrow('enough');
       expect(await program.run({ times: 1 })).toBe(1);
+    });
+
+    it('end early when any flag is set, and behind a whole replay when they are told to stop', async () => {
+      const flags = device.tensor('int32', [3]);
+      const x = device.tensor('float32', [1, 512]);
+      const weight = device.tensor('float32', [512, 512]);
+      using program = device.record('loop', (ops) => void ops.linear(x, weight));
+      const any = { flags, when: 'any' } as const;
+      expect(await program.run({ times: 5, until: any })).toBe(5);
+      await flags.write(Int32Array.from([0, 1, 0]));
+      expect(await program.run({ times: 5, until: any })).toBe(0);
+      expect(await program.run({ times: 5, until: { flags, when: 'all' } })).toBe(5);
+      expect((await failure(() => program.run({ until: { flags, when: 'some' as 'any' } }))).code).toBe(
+        'INVALID_ARGUMENT',
+      );
+
+      const controller = new AbortController();
+      const endless = program.run({ times: 1e12, stop: controller.signal });
+      setTimeout(() => controller.abort(), 20);
+      expect(await endless).toBeGreaterThan(0);
+      expect(await program.run({ times: 5, stop: AbortSignal.abort() })).toBe(0);
+    });
+
+    it('see a flag that they set themselves', async () => {
+      // Two sequences that end at different lengths: the flags are those of the search itself.
+      const each = (values: number[]) => device.tensor('int32', [2], Int32Array.from(values));
+      const finished = each([0, 0]);
+      const length = each([1, 1]);
+      const state = {
+        tokens: device.tensor('int32', [2, 16]),
+        logProbability: device.tensor('float32', [2, 16]),
+        length,
+        position: each([0, 0]),
+        begin: each([1, 1]),
+        minimum: each([0, 0]),
+        maximum: each([3, 7]),
+        timestamps: each([0, 0]),
+        finished,
+      };
+      const logits = device.tensor(
+        'float32',
+        [2, 8],
+        Float32Array.from({ length: 16 }, (_, i) => i % 8),
+      );
+      const suppressed = device.tensor('uint8', [8]);
+      using program = device.record('search', (ops) => ops.nextToken(logits, { suppressed, endToken: 0 }, state));
+      const done = await program.run({ times: 50, until: { flags: finished, when: 'any' } });
+      expect(done).toBeGreaterThanOrEqual(3);
+      expect(done).toBeLessThanOrEqual(5); // a device may look late
+      expect(Array.from(await length.toInt32Array())).toEqual([4, 1 + done]);
+      await program.run({ times: 50, until: finished });
+      expect(Array.from(await length.toInt32Array())).toEqual([4, 8]);
+    });
+
+    it('share one arena, and one that was prepared behind a larger one allocates nothing', async () => {
+      using fresh = new Device(kind, { threads: 2 });
+      const megabytes = 10;
+      const rows = (megabytes << 20) / 4 / 512;
+      const x = fresh.tensor('float32', [rows, 512], new Float32Array(rows * 512).fill(1));
+      const outputs = [0, 1, 2].map(() => fresh.tensor('float32', [rows, 512]));
+      const weight = fresh.tensor('float32', [512], new Float32Array(512).fill(1));
+      const bias = fresh.tensor('float32', [512], new Float32Array(512).fill(2));
+      const programs = outputs.map((output, i) =>
+        fresh.record(
+          'large',
+          (ops) => {
+            const part = (tensor: Tensor) => (i < 2 ? tensor : tensor.slice(0).reshape([1, 512]));
+            ops.layerNorm(ops.copy(part(x)), { weight, bias }, { output: part(output) });
+          },
+          { poison: true },
+        ),
+      );
+      const { inUse } = fresh.memory();
+      await programs[0].prepare();
+      const { allocations } = fresh.memory();
+      await Promise.all([programs[1].prepare(), programs[2].prepare()]);
+      for (const program of programs) await program.run({ times: 2 });
+      const memory = fresh.memory();
+      expect(memory.allocations).toBe(allocations);
+      expect(programs.map(({ arenaBytes }) => arenaBytes)).toEqual([megabytes << 20, megabytes << 20, 2048]);
+      expect(memory.inUse - inUse).toBe(megabytes << 20);
+      for (const output of outputs) expect((await output.toFloat32Array(0, 1))[0]).toBe(2);
+    });
+
+    it('keep the arena that they were prepared with when a later one takes a larger', async () => {
+      using fresh = new Device(kind, { threads: 1 });
+      const chain = (columns: number) => {
+        const x = fresh.tensor(
+          'float32',
+          [2, columns],
+          Float32Array.from({ length: 2 * columns }, (_, i) => i % 7),
+        );
+        const output = fresh.tensor('float32', [2, columns]);
+        const program = fresh.record('copies', (ops) => void ops.copy(ops.copy(ops.copy(x)), { output }), {
+          poison: true,
+        });
+        return { program, x, output };
+      };
+      const all = [20, 5000, 300].map(chain);
+      for (const { program } of all) await program.prepare();
+      for (const { program } of [...all, ...all]) await program.run();
+      for (const { x, output } of all) expect(await output.toFloat32Array()).toEqual(await x.toFloat32Array());
     });
 
     it('are traced operation by operation', async () => {

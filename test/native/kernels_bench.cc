@@ -182,6 +182,62 @@ void attention(ThreadTeam& team, Memory& pool, AttentionAlgorithm algorithm, int
   report(name, times, operations, element == 4 ? float32Peak : bfloat16Peak, "GFLOP/s");
 }
 
+/** Windows of `beams` entries, each window with its own range of a pool of positions, of 1500 and fewer in turn. */
+void ranges(ThreadTeam& team, Memory& pool, int64_t windows, int64_t beams, bool even, Format format) {
+  const int64_t heads = 8, headSize = 64, width = heads * headSize, batch = windows * beams;
+  const size_t element = format == Format::float32 ? 4 : 2;
+  const std::string name = std::string("splitKeyValue") + (element == 4 ? " f32 " : " bf16 ") +
+                           std::to_string(windows) + " windows of " + std::to_string(beams) + " in ranges" +
+                           (even ? "" : " of 1500 to 256");
+  if (skipped(name)) return;
+  std::vector<int32_t> begin, count;
+  int64_t positions = 0;
+  for (int64_t window = 0; window < windows; ++window) {
+    const int32_t counts[] = {1500, 256, 768, 512};
+    for (int64_t beam = 0; beam < beams; ++beam) {
+      begin.push_back(int32_t(positions));
+      count.push_back(even ? 1500 : counts[window % 4]);
+    }
+    positions += count.back();
+  }
+  const size_t size = size_t(positions * width) * element, copies = pool.bytes() / 2 / size;
+  Memory q(size_t(batch * width) * element), y(q.bytes());
+  Attention a = {.batch = batch,
+                 .queries = 1,
+                 .keys = positions,
+                 .heads = heads,
+                 .keyValueHeads = heads,
+                 .headSize = headSize,
+                 .format = format,
+                 .q = {q.at(), width, width},
+                 .k = {nullptr, positions * width, width},
+                 .v = {nullptr, positions * width, width},
+                 .causal = false,
+                 .start = nullptr,
+                 .newKey = nullptr,
+                 .newValue = nullptr,
+                 .newBatchStride = 0,
+                 .newRowStride = 0,
+                 .scale = 0.125f,
+                 .y = y.at(),
+                 .scratch = nullptr,
+                 .pool = batch,
+                 .keyBegin = begin.data(),
+                 .keyCount = count.data()};
+  Memory scratch(attentionScratch(a, AttentionAlgorithm::splitKeyValue, threads));
+  a.scratch = scratch.at();
+  const Times times = time(
+      team,
+      [&](int i, const Team& member) {
+        Attention mine = a;
+        mine.k.data = pool.at(size_t(i) % copies * 2 * size);
+        mine.v.data = pool.at((size_t(i) % copies * 2 + 1) * size);
+        chosen->attention(mine, AttentionAlgorithm::splitKeyValue, member);
+      },
+      &pool, 2 * size);
+  report(name, times, 2.0 * double(size), bandwidth, "GB/s");
+}
+
 void logMels(ThreadTeam& team, int64_t mels) {
   const std::string name = "logMel 3000 frames, " + std::to_string(mels) + " mels";
   if (skipped(name)) return;
@@ -301,6 +357,13 @@ int main(int argc, char** argv) {
     attention(team, pool, AttentionAlgorithm::splitKeyValue, 1, 1, 100, 8, 8, format, true);
     attention(team, pool, AttentionAlgorithm::splitKeyValue, 1, 1, 440, 8, 8, format, true);
     attention(team, pool, AttentionAlgorithm::splitKeyValue, 1, 4, 1500, 8, 8, format, false);
+    attention(team, pool, AttentionAlgorithm::splitKeyValue, 1, 5, 1500, 8, 8, format, false);
+    attention(team, pool, AttentionAlgorithm::splitKeyValue, 4, 5, 1500, 8, 8, format, false);
+    ranges(team, pool, 1, 1, true, format);
+    ranges(team, pool, 1, 5, true, format);
+    ranges(team, pool, 4, 5, true, format);
+    ranges(team, pool, 8, 1, true, format);
+    ranges(team, pool, 8, 1, false, format);
     for (int64_t heads : {6, 8, 12})
       attention(team, pool, AttentionAlgorithm::memoryEfficient, 1, 1500, 1500, heads, heads, format, false);
     attention(team, pool, AttentionAlgorithm::memoryEfficient, 1, 1500, 1500, 8, 1, format, false);

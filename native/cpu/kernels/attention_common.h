@@ -6,19 +6,35 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
+/** The row of state that entry b works on; -1 where it is idle. */
+static inline int64_t stateRow(const Attention& a, int64_t b) {
+  if (!a.rows) return b;
+  const int64_t row = a.rows[b];
+  return row >= 0 && row < a.pool ? row : -1;
+}
+static inline int64_t stateRow(const Softmax&, int64_t b) { return b; }
+
 // A is Attention or Softmax. Whatever the device's memory says, nothing outside of the cache is touched.
 template <typename A>
-static inline int64_t startOf(const A& a, int64_t b) {
-  return a.start ? least(most(int64_t(a.start[b]), 0), a.keys) : 0;
+static inline int64_t startOf(const A& a, int64_t row) {
+  return a.start ? least(most(int64_t(a.start[row]), 0), a.keys) : 0;
 }
 
-/** Keys that query i of sequence b sees. */
+/** Keys that query i of an entry on this row sees, the first of them being firstKey(). */
 template <typename A>
-static inline int64_t visibleKeys(const A& a, int64_t b, int64_t i) {
-  return a.causal ? least(startOf(a, b) + i + 1, a.keys) : a.keys;
+static inline int64_t visibleKeys(const A& a, int64_t row, int64_t i) {
+  if constexpr (requires { a.keyBegin; }) {
+    if (a.keyBegin) {
+      const int64_t begin = a.keyBegin[row];
+      return begin < 0 ? 0 : most(least(int64_t(a.keyCount[row]), a.keys - begin), 0);
+    }
+  }
+  return a.causal ? least(startOf(a, row) + i + 1, a.keys) : a.keys;
 }
-/** Keys that any query of sequence b sees; no key behind them is read. */
-static inline int64_t keysOf(const Attention& a, int64_t b) { return visibleKeys(a, b, a.queries - 1); }
+/** Keys that any query of an entry on this row sees; no key behind them is read. None where it is idle. */
+static inline int64_t keysOf(const Attention& a, int64_t row) {
+  return row < 0 ? 0 : visibleKeys(a, row, a.queries - 1);
+}
 
 static inline int64_t keyValueHead(const Attention& a, int64_t head) { return head * a.keyValueHeads / a.heads; }
 
@@ -27,29 +43,41 @@ static inline const T* rowOf(const AttentionView& view, int64_t b, int64_t row) 
   return static_cast<const T*>(view.data) + b * view.batchStride + row * view.rowStride;
 }
 
-/** The cache row that holds position `position` of sequence b. */
-static inline int64_t sourceOf(const Attention& a, int64_t b, int64_t position) {
-  if (!a.source || position >= startOf(a, b)) return b;
-  const int64_t row = a.source[b * a.keys + position];
-  return row >= 0 && row < a.batch ? row : b;
+/** The first key or value of an entry on this row. */
+template <typename T>
+static inline const T* firstKey(const Attention& a, const AttentionView& view, int64_t row) {
+  return a.keyBegin ? rowOf<T>(view, 0, a.keyBegin[row]) : rowOf<T>(view, row, 0);
 }
 
-/** Where the scores of a query of sequence b and a head are wanted, [keys]; null where they are not. */
+/** The cache row that holds position `position` of the sequence on this row. */
+static inline int64_t sourceOf(const Attention& a, int64_t row, int64_t position) {
+  if (!a.source || position >= startOf(a, row)) return row;
+  const int64_t from = a.source[row * a.keys + position];
+  return from >= 0 && from < a.pool ? from : row;
+}
+
+/** Where the scores of a query of entry b and a head are wanted, [scoreKeys]; null where they are not. */
 static inline float* scoresOf(const Attention& a, int64_t b, int64_t query, int64_t head) {
   if (!a.scores) return nullptr;
-  const int64_t row = b * a.queries + query, place = a.scorePosition[row], column = a.scoreHeads[head];
+  const int64_t row = stateRow(a, b);
+  if (row < 0) return nullptr;
+  const int64_t to = a.scoreRow ? a.scoreRow[row] : b * a.queries + query;
+  const int64_t place = a.scorePosition[row * a.queries + query], column = a.scoreHeads[head];
+  if (to < 0 || to >= a.scoreSequences) return nullptr;
   if (place < 0 || place >= a.scoreRows || column < 0 || column >= a.scoreWidth) return nullptr;
-  return a.scores + ((row * a.scoreRows + place) * a.scoreWidth + column) * a.keys;
+  return a.scores + ((to * a.scoreRows + place) * a.scoreWidth + column) * a.scoreKeys;
 }
 
-/** Copies channels [first, last) of new rows [begin, end) of sequence b into the cache, as far as they fit. */
+/** Copies channels [first, last) of new rows [begin, end) of entry b into its cache row, as far as they fit. */
 template <typename T>
 static inline void appendRows(const Attention& a, int64_t b, int64_t begin, int64_t end, int64_t first, int64_t last) {
-  const int64_t start = startOf(a, b);
+  const int64_t row = stateRow(a, b);
+  if (row < 0) return;
+  const int64_t start = startOf(a, row);
   for (int64_t i = begin; i < least(end, a.keys - start); ++i) {
     const int64_t from = b * a.newBatchStride + i * a.newRowStride + first;
-    T* key = const_cast<T*>(rowOf<T>(a.k, b, start + i)) + first;
-    T* value = const_cast<T*>(rowOf<T>(a.v, b, start + i)) + first;
+    T* key = const_cast<T*>(rowOf<T>(a.k, row, start + i)) + first;
+    T* value = const_cast<T*>(rowOf<T>(a.v, row, start + i)) + first;
     __builtin_memcpy(key, static_cast<const T*>(a.newKey) + from, size_t(last - first) * sizeof(T));
     __builtin_memcpy(value, static_cast<const T*>(a.newValue) + from, size_t(last - first) * sizeof(T));
   }

@@ -1,41 +1,38 @@
 // Decode attention: few queries over many keys, bound by reading K and V once (Flash-Decoding on a CPU).
 //
 // The positions of all sequences, one behind the other, are divided over the threads, so that each reads contiguous
-// rows of all heads. A thread goes by blocks of kBlock positions: scores of all heads (K), a streaming softmax, then
-// the weighted sum (V). The partial results (maximum, sum, values) of each sequence meet after a barrier.
+// rows of all heads, and threads have as much to do where some sequences are longer than others. Neighbours that see
+// one range of a pool of positions are one sequence here, whose keys are read once. A thread goes by blocks of kBlock
+// positions: scores of all heads (K), a streaming softmax, then the weighted sum (V). The partial results (maximum,
+// sum, values) of each query and head meet after a barrier.
 #include "attention_decode_block.h"
 #include "family.h"
 
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
+constexpr int64_t kMostEntries = 16;  // that one pass serves
+
 /** Where things lie in scratch; in floats. */
 struct Layout {
-  int64_t rows;           // queries x heads
-  int64_t padded;         // headSize in whole steps of any vector
-  int64_t partial;        // one sequence's partial result: rows x (maximum, sum), rows x padded
-  int64_t ownBegin, own;  // of each thread: prepared queries, scores
+  int64_t rows;                   // of an entry: queries x heads
+  int64_t padded;                 // headSize in whole steps of any vector
+  int64_t sums, values, partial;  // one thread's partial results: maxima at 0, all of every entry's rows
+  int64_t ownBegin, own;          // of each thread: passes, prepared queries, scores
+  int64_t queries, scores;        // in that
 
   Layout(const Attention& a, int threads) {
+    const int64_t together = a.keyBegin ? least(a.batch, kMostEntries) : 1;
     rows = a.queries * a.heads;
     padded = roundUp(a.headSize, 32);
-    partial = roundUp(2 * rows, 16) + rows * padded;
-    ownBegin = a.batch * threads * partial;
-    own = rows * padded + rows * kBlock;
+    sums = a.batch * rows;
+    values = roundUp(2 * sums, 16);
+    partial = values + sums * padded;
+    ownBegin = threads * partial;
+    queries = roundUp(a.batch * int64_t(sizeof(Pass) / sizeof(float)), 16);
+    scores = queries + together * rows * padded;
+    own = scores + together * rows * kBlock;
   }
-};
-
-/** The share of the concatenated positions of all sequences that a thread has. */
-struct Division {
-  int64_t begin, end;  // of the concatenated positions
-
-  Division(const Attention& a, int thread, int threads) {
-    int64_t total = 0;
-    for (int64_t b = 0; b < a.batch; ++b) total += keysOf(a, b);
-    begin = total * thread / threads;
-    end = total * (thread + 1) / threads;
-  }
-  Piece piece(int64_t before, int64_t keys) const { return {most(begin - before, 0), least(end - before, keys)}; }
 };
 
 /** Size is the head size where it is known, so that loops over it unroll; else 0. */
@@ -46,121 +43,162 @@ class Decoder {
       : a_(arguments),
         team_(team),
         layout_(arguments, team.threads),
-        q_(reinterpret_cast<Prepared*>(static_cast<float*>(a_.scratch) + layout_.ownBegin + team.thread * layout_.own)),
-        block_(a_, layout_.padded, q_, reinterpret_cast<float*>(q_) + layout_.rows * layout_.padded) {}
+        own_(static_cast<float*>(a_.scratch) + layout_.ownBegin + team.thread * layout_.own),
+        passes_(reinterpret_cast<Pass*>(own_)),
+        q_(reinterpret_cast<Prepared*>(own_ + layout_.queries)),
+        block_(a_, layout_.padded, q_, own_ + layout_.scores) {
+    findPasses();
+  }
 
   void run() {
+    clearIdle();
     // Whole heads for each thread need no combining, but reading all heads of a position follows the order of memory:
     // 92% of plain reads against 60%. So heads are divided only where sequences stay whole, or are short.
-    const int64_t units = a_.batch * a_.keyValueHeads;
+    const int64_t units = count_ * a_.keyValueHeads;
     if (units % team_.threads == 0 && splitsHeads()) return runByHeads(units);
-    const Division division(a_, team_.thread, team_.threads);
-    int64_t before = 0;
-    for (int64_t b = 0; b < a_.batch; ++b) {
-      const int64_t keys = keysOf(a_, b);
-      const Piece piece = division.piece(before, keys);
-      before += keys;
-      if (piece.begin < piece.end) attend(b, piece, {0, a_.keyValueHeads}, partial(b, team_.thread));
+    for (int64_t i = 0; i < count_; ++i) {
+      const Pass& pass = passes_[i];
+      const Piece piece = pieceOf(pass, team_.thread);
+      if (piece.begin < piece.end)
+        attend(pass, piece, {0, a_.keyValueHeads}, partial(team_.thread, pass.entry * layout_.rows));
     }
     team_.barrier();
-    const Share share(a_.batch * layout_.rows, team_);
-    for (int64_t unit = share.begin; unit < share.end; ++unit) combine(unit / layout_.rows, unit % layout_.rows);
+    const Share share(layout_.sums, team_);
+    int64_t next = 0;  // the pass of a row's entry, or the one behind it where the entry is idle
+    for (int64_t row = share.begin; row < share.end; ++row) {
+      const int64_t b = row / layout_.rows;
+      while (next < count_ && passes_[next].entry + passes_[next].entries <= b) ++next;
+      if (next < count_ && passes_[next].entry <= b) combine(passes_[next], row);
+    }
   }
 
  private:
   using Prepared = typename Dot<T>::Prepared;
 
+  /** Partial results from one row on. */
+  struct Partial {
+    float *maxima, *totals, *values;
+  };
+
+  /** Every thread finds the same. */
+  void findPasses() {
+    for (int64_t b = 0; b < a_.batch; ++b) {
+      const int64_t row = stateRow(a_, b), keys = keysOf(a_, row);
+      if (keys == 0) continue;
+      Pass* last = count_ > 0 ? &passes_[count_ - 1] : nullptr;
+      if (a_.keyBegin && last && last->entry + last->entries == b && last->entries < kMostEntries &&
+          last->keys == keys && a_.keyBegin[last->row] == a_.keyBegin[row]) {
+        ++last->entries;
+        continue;
+      }
+      passes_[count_++] = {b, 1, row, keys, total_};
+      total_ += keys;
+      longest_ = most(longest_, keys);
+    }
+  }
+
+  /** The positions of a pass that a thread has. */
+  Piece pieceOf(const Pass& pass, int thread) const {
+    const int64_t begin = total_ * thread / team_.threads, end = total_ * (thread + 1) / team_.threads;
+    return {most(begin - pass.before, 0), least(end - pass.before, pass.keys)};
+  }
+
   bool splitsHeads() const {
-    int64_t longest = 0;
-    for (int64_t b = 0; b < a_.batch; ++b) longest = most(longest, keysOf(a_, b));
-    return a_.batch % team_.threads == 0 || longest <= kBlock;
+    if (longest_ <= kBlock) return true;
+    // Rows of a pool come together at any length: where one is much longer than the others, positions are divided.
+    if ((a_.rows || a_.keyBegin) && longest_ * count_ * 7 > total_ * 8) return false;
+    return count_ % team_.threads == 0;
   }
 
   void runByHeads(int64_t units) {
     const Share share(units, team_);
-    for (int64_t b = 0; b < a_.batch; ++b) {
-      const Piece heads = {most(share.begin - b * a_.keyValueHeads, 0),
-                           least(share.end - b * a_.keyValueHeads, a_.keyValueHeads)};
+    for (int64_t i = 0; i < count_; ++i) {
+      const Piece heads = {most(share.begin - i * a_.keyValueHeads, 0),
+                           least(share.end - i * a_.keyValueHeads, a_.keyValueHeads)};
       if (heads.begin >= heads.end) continue;
-      float* result = partial(0, team_.thread);
-      attend(b, {0, keysOf(a_, b)}, heads, result);
-      block_.eachRow([&](int64_t, int64_t, int64_t row) {
-        const F scale = splat(1.0f / result[layout_.rows + row]);
-        float* values = result + roundUp(2 * layout_.rows, 16) + row * layout_.padded;
+      const Partial result = partial(team_.thread, 0);
+      attend(passes_[i], {0, passes_[i].keys}, heads, result);
+      block_.eachRow([&](int64_t, int64_t, int64_t, int64_t row) {
+        const F scale = splat(1.0f / result.totals[row]);
+        float* values = result.values + row * layout_.padded;
         for (int64_t d = 0; d < layout_.padded; d += kWidth) store(values + d, load(values + d) * scale);
-        write(b, row, values);
+        write(passes_[i].entry * layout_.rows + row, values);
       });
     }
   }
 
-  void write(int64_t b, int64_t row, const float* values) const {
-    T* y = static_cast<T*>(a_.y) + (b * layout_.rows + row) * a_.headSize;
+  /** Entries that see nothing give zeros. */
+  void clearIdle() const {
+    if (!a_.rows && !a_.keyBegin) return;
+    const int64_t size = layout_.rows * a_.headSize;
+    for (int64_t b = team_.thread; b < a_.batch; b += team_.threads)
+      if (keysOf(a_, stateRow(a_, b)) == 0)
+        __builtin_memset(static_cast<T*>(a_.y) + b * size, 0, size_t(size) * sizeof(T));
+  }
+
+  /** `row` counts all entries' queries and heads. */
+  void write(int64_t row, const float* values) const {
+    T* y = static_cast<T*>(a_.y) + row * a_.headSize;
     for (int64_t d = 0; d < a_.headSize; ++d) put(y + d, values[Wide<T>::place(d)]);
   }
 
-  float* partial(int64_t b, int thread) const {
-    return static_cast<float*>(a_.scratch) + (b * team_.threads + thread) * layout_.partial;
+  Partial partial(int thread, int64_t row) const {
+    float* base = static_cast<float*>(a_.scratch) + thread * layout_.partial;
+    return {base + row, base + layout_.sums + row, base + layout_.values + row * layout_.padded};
   }
 
-  /** The result of positions `piece` and key/value heads `heads` of one sequence. */
-  void attend(int64_t b, Piece piece, Piece heads, float* maxima) {
-    block_.setHeads(heads);
+  /** The result of positions `piece` and key/value heads `heads` of one pass. */
+  void attend(const Pass& pass, Piece piece, Piece heads, const Partial& result) {
+    block_.setPass(pass, heads);
     if (a_.newKey) {
-      const int64_t start = startOf(a_, b);  // new rows are written by the thread that reads them
-      appendRows<T>(a_, b, most(piece.begin - start, 0), least(piece.end - start, a_.queries),
+      const int64_t start = startOf(a_, pass.row);  // new rows are written by the thread that reads them
+      appendRows<T>(a_, pass.entry, most(piece.begin - start, 0), least(piece.end - start, a_.queries),
                     heads.begin * a_.headSize, heads.end * a_.headSize);
     }
-    float* totals = maxima + layout_.rows;
-    float* values = maxima + roundUp(2 * layout_.rows, 16);
-    block_.eachRow([&](int64_t query, int64_t head, int64_t row) {
-      maxima[row] = kLowest;
-      totals[row] = 0;
+    block_.eachRow([&](int64_t b, int64_t query, int64_t head, int64_t row) {
+      result.maxima[row] = kLowest;
+      result.totals[row] = 0;
       prepareRow<T>(q_ + row * layout_.padded, rowOf<T>(a_.q, b, query) + head * a_.headSize, a_.headSize);
-      __builtin_memset(values + row * layout_.padded, 0, size_t(layout_.padded) * sizeof(float));
+      __builtin_memset(result.values + row * layout_.padded, 0, size_t(layout_.padded) * sizeof(float));
     });
     for (int64_t first = piece.begin; first < piece.end; first += kBlock) {
       const int64_t count = least(kBlock, piece.end - first);
-      block_.score(b, first, count);
-      block_.giveScores(b, first, count);
-      block_.eachRow([&](int64_t query, int64_t, int64_t row) {
-        const int64_t seen = least(visibleKeys(a_, b, query) - first, count);
-        block_.soften(row, seen, maxima + row, totals + row, values + row * layout_.padded);
+      block_.score(first, count);
+      block_.giveScores(first, count);
+      block_.eachRow([&](int64_t, int64_t query, int64_t, int64_t row) {
+        const int64_t seen = least(visibleKeys(a_, pass.row, query) - first, count);
+        block_.soften(row, seen, result.maxima + row, result.totals + row, result.values + row * layout_.padded);
       });
-      block_.add(b, first, count, values);
+      block_.add(first, count, result.values);
     }
   }
 
-  /** Joins the threads' partial results of one query and head. */
-  void combine(int64_t b, int64_t row) const {
-    int64_t before = 0;
-    for (int64_t earlier = 0; earlier < b; ++earlier) before += keysOf(a_, earlier);
-    const int64_t keys = keysOf(a_, b);
+  /** Joins the threads' partial results of one row. */
+  void combine(const Pass& pass, int64_t row) const {
     float maximum = kLowest;
     bool has[kMostThreads];
     const int threads = team_.threads < kMostThreads ? team_.threads : kMostThreads;
     for (int thread = 0; thread < threads; ++thread) {
-      const Piece piece = Division(a_, thread, team_.threads).piece(before, keys);
+      const Piece piece = pieceOf(pass, thread);
       has[thread] = piece.begin < piece.end;
-      if (has[thread] && partial(b, thread)[row] > maximum) maximum = partial(b, thread)[row];
+      if (has[thread] && *partial(thread, row).maxima > maximum) maximum = *partial(thread, row).maxima;
     }
     float scale[kMostThreads];
     float total = 0;
     for (int thread = 0; thread < threads; ++thread) {
       if (!has[thread]) continue;
-      const float* one = partial(b, thread);
-      scale[thread] = exp2(splat(one[row] - maximum))[0];
-      total += scale[thread] * one[layout_.rows + row];
+      const Partial one = partial(thread, row);
+      scale[thread] = exp2(splat(*one.maxima - maximum))[0];
+      total += scale[thread] * *one.totals;
     }
     float joined[kMostHeadSize];
     for (int64_t d = 0; d < layout_.padded; d += kWidth) {
       F sums = {};
       for (int thread = 0; thread < threads; ++thread)
-        if (has[thread])
-          sums += splat(scale[thread]) *
-                  load(partial(b, thread) + roundUp(2 * layout_.rows, 16) + row * layout_.padded + d);
+        if (has[thread]) sums += splat(scale[thread]) * load(partial(thread, row).values + d);
       store(joined + d, sums * splat(1.0f / total));
     }
-    write(b, row, joined);
+    write(row, joined);
   }
 
   static constexpr int kMostThreads = 1024;
@@ -169,8 +207,11 @@ class Decoder {
   const Attention& a_;
   const Team& team_;
   const Layout layout_;
+  float* const own_;
+  Pass* const passes_;
   Prepared* const q_;
   DecodeBlock<T, Size> block_;
+  int64_t count_ = 0, total_ = 0, longest_ = 0;  // passes, their keys, and the most of one
 };
 
 }  // namespace

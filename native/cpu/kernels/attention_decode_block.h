@@ -22,6 +22,14 @@ struct Piece {
   int64_t begin, end;
 };
 
+/** Entries whose queries read the same keys and values together: one, or neighbours that see one range of a pool. */
+struct Pass {
+  int64_t entry, entries;  // the first of them, and how many
+  int64_t row;             // of the first one's state
+  int64_t keys;            // that any of their queries sees
+  int64_t before;          // keys of all passes before this one
+};
+
 /** A step of stored elements as float32, in the order that is cheapest to widen to. */
 template <typename T>
 struct Wide;
@@ -49,32 +57,36 @@ class DecodeBlock {
  public:
   using Prepared = typename Dot<T>::Prepared;
 
-  /** Prepared queries [rows][padded] and scores [rows][kBlock], a row being query * heads + head. */
+  /** Prepared queries [rows][padded] and scores [rows][kBlock], a row being a query and head of all of a pass. */
   DecodeBlock(const Attention& arguments, int64_t padded, Prepared* q, float* scores)
-      : a_(arguments),
-        padded_(padded),
-        group_(a_.heads / a_.keyValueHeads),
-        shared_(group_ * a_.queries),
-        inOrder_(shared_ < kRows || a_.source),
-        q_(q),
-        scores_(scores) {}
+      : a_(arguments), padded_(padded), group_(a_.heads / a_.keyValueHeads), q_(q), scores_(scores) {}
 
-  /** Key/value heads to work on. */
-  void setHeads(Piece heads) { heads_ = heads; }
-
-  template <typename Job>
-  void eachRow(Job job) const {
-    for (int64_t query = 0; query < a_.queries; ++query)
-      for (int64_t head = heads_.begin * group_; head < heads_.end * group_; ++head)
-        job(query, head, query * a_.heads + head);
+  /** The pass and the key/value heads to work on. */
+  void setPass(const Pass& pass, Piece heads) {
+    pass_ = pass;
+    heads_ = heads;
+    shared_ = group_ * pass.entries * a_.queries;
+    inOrder_ = shared_ < kRows || a_.source;
+    keys_ = firstKey<T>(a_, a_.k, pass.row);
+    values_ = firstKey<T>(a_, a_.v, pass.row);
   }
 
-  /** The scores of positions [first, first + count) of sequence b. */
-  void score(int64_t b, int64_t first, int64_t count) {
-    if (inOrder_) return scoreInOrder(b, first, count);
+  /** Calls job(entry, query, head, row). */
+  template <typename Job>
+  void eachRow(Job job) const {
+    int64_t first = 0;
+    for (int64_t b = pass_.entry; b < pass_.entry + pass_.entries; ++b)
+      for (int64_t query = 0; query < a_.queries; ++query, first += a_.heads)
+        for (int64_t head = heads_.begin * group_; head < heads_.end * group_; ++head)
+          job(b, query, head, first + head);
+  }
+
+  /** The scores of positions [first, first + count) of the pass. */
+  void score(int64_t first, int64_t count) {
+    if (inOrder_) return scoreInOrder(first, count);
     for (int64_t p = 0; p < count; p += kRows) {
-      const T* k = rowOf<T>(a_.k, b, first + p) + heads_.begin * headSize();
-      const T* v = rowOf<T>(a_.v, b, first + p) + heads_.begin * headSize();
+      const T* k = keys_ + (first + p) * a_.k.rowStride + heads_.begin * headSize();
+      const T* v = values_ + (first + p) * a_.v.rowStride + heads_.begin * headSize();
       const int64_t positions = least(kRows, count - p);
       for (int64_t g = heads_.begin; g < heads_.end; ++g, k += headSize(), v += headSize()) {
         for (int64_t i = 0; i < positions; ++i) {
@@ -92,21 +104,21 @@ class DecodeBlock {
   }
 
   /** Gives out the scores of those heads whose scores are wanted. */
-  void giveScores(int64_t b, int64_t first, int64_t count) const {
+  void giveScores(int64_t first, int64_t count) const {
     if (!a_.scores) return;
-    eachRow([&](int64_t query, int64_t head, int64_t row) {
+    eachRow([&](int64_t b, int64_t query, int64_t head, int64_t row) {
       float* to = scoresOf(a_, b, query, head);
       if (!to) return;
-      const int64_t seen = least(visibleKeys(a_, b, query) - first, count);
-      for (int64_t p = 0; p < seen; ++p) to[first + p] = scores_[row * kBlock + p] * a_.scale;
+      const int64_t seen = least(visibleKeys(a_, pass_.row, query), a_.scoreKeys) - first;
+      for (int64_t p = 0; p < least(seen, count); ++p) to[first + p] = scores_[row * kBlock + p] * a_.scale;
     });
   }
 
   /** values += weights . V of positions [first, first + count). */
-  void add(int64_t b, int64_t first, int64_t count, float* values) {
-    if (inOrder_) return addInOrder(b, first, count, values);
+  void add(int64_t first, int64_t count, float* values) {
+    if (inOrder_) return addInOrder(first, count, values);
     for (int64_t g = heads_.begin; g < heads_.end; ++g) {
-      const T* v = rowOf<T>(a_.v, b, first) + g * headSize();
+      const T* v = values_ + first * a_.v.rowStride + g * headSize();
       int64_t row = 0;
       for (; row + kRows <= shared_; row += kRows) addShared<kRows>(v, g, row, count, values);
       for (; row < shared_; ++row) addShared<1>(v, g, row, count, values);
@@ -141,6 +153,11 @@ class DecodeBlock {
   static constexpr int kRows = 4;
 
   int64_t headSize() const { return Size ? Size : a_.headSize; }
+
+  /** A position's keys or values, wherever the cache has them. */
+  const T* inCache(const AttentionView& view, const T* own, int64_t position) const {
+    return a_.source ? rowOf<T>(view, sourceOf(a_, pass_.row, position), position) : own + position * view.rowStride;
+  }
 
   /** Row `i` of those that read key/value head g. */
   int64_t rowAt(int64_t g, int64_t i) const { return i / group_ * a_.heads + g * group_ + i % group_; }
@@ -210,12 +227,12 @@ class DecodeBlock {
   }
 
   /** Lanes are summed kWidth scores at a time. */
-  void scoreInOrder(int64_t b, int64_t first, int64_t count) {
+  void scoreInOrder(int64_t first, int64_t count) {
     F pending[kWidth];
     float* places[kWidth];
     int waiting = 0;
     for (int64_t p = 0; p < count; ++p) {
-      const T* k = rowOf<T>(a_.k, sourceOf(a_, b, first + p), first + p) + heads_.begin * headSize();
+      const T* k = inCache(a_.k, keys_, first + p) + heads_.begin * headSize();
       for (int64_t g = heads_.begin; g < heads_.end; ++g, k += headSize()) {
         prefetchHead(k, kAhead);
         for (int64_t i = 0; i < shared_; ++i) {
@@ -239,11 +256,11 @@ class DecodeBlock {
   }
 
   /** One position after the other: 96% of plain reads, against 83% with two at once. */
-  void addInOrder(int64_t b, int64_t first, int64_t count, float* values) {
+  void addInOrder(int64_t first, int64_t count, float* values) {
     constexpr int kStep = Wide<T>::kStep;
     const int64_t size = headSize();
     for (int64_t p = 0; p < count; ++p) {
-      const T* v = rowOf<T>(a_.v, sourceOf(a_, b, first + p), first + p) + heads_.begin * size;
+      const T* v = inCache(a_.v, values_, first + p) + heads_.begin * size;
       for (int64_t g = heads_.begin; g < heads_.end; ++g, v += size) {
         prefetchHead(v, kAhead);
         for (int64_t i = 0; i < shared_; ++i) {
@@ -263,10 +280,12 @@ class DecodeBlock {
 
   const Attention& a_;
   const int64_t padded_;
-  const int64_t group_;   // query heads of a key/value head
-  const int64_t shared_;  // rows that read a key/value head
-  const bool inOrder_;
+  const int64_t group_;  // query heads of a key/value head
+  Pass pass_;
   Piece heads_;
+  int64_t shared_;  // rows that read a key/value head
+  bool inOrder_;
+  const T *keys_, *values_;
   Prepared* q_;
   float* scores_;
 };

@@ -43,43 +43,66 @@ class Streaming {
 
   void run() {
     appendTogether<T>(a_, team_);
-    const int64_t tiles = (a_.queries + kQueryTile - 1) / kQueryTile;
-    const Share share(a_.batch * a_.heads * tiles, team_);
-    int64_t packed = -1;
-    for (int64_t unit = share.begin; unit < share.end; ++unit) {
-      const int64_t b = unit / tiles / a_.heads, head = unit / tiles % a_.heads, tile = unit % tiles;
-      const int64_t source = b * a_.keyValueHeads + keyValueHead(a_, head);
-      if (source != packed) pack(b, keyValueHead(a_, head));
-      packed = source;
-      const int64_t left = a_.queries - tile * kQueryTile;
-      if (left > 2 * kWidth) {
-        attend<3>(b, head, tile * kQueryTile);
-      } else if (left > kWidth) {
-        attend<2>(b, head, tile * kQueryTile);
-      } else {
-        attend<1>(b, head, tile * kQueryTile);
+    const int64_t tiles = (a_.queries + kQueryTile - 1) / kQueryTile, units = a_.heads * tiles;
+    // A unit costs as much as its entry has keys, which rows of a pool have more or fewer of.
+    auto costOf = [&](int64_t b) { return most(keysOf(a_, stateRow(a_, b)), 1); };
+    int64_t cost = 0, before = 0;
+    for (int64_t b = 0; b < a_.batch; ++b) cost += costOf(b) * units;
+    const Share share(cost, team_);
+    for (int64_t b = 0; b < a_.batch; ++b) {
+      // Those of this entry's units that begin in the thread's share.
+      const int64_t each = costOf(b), row = stateRow(a_, b);
+      const int64_t begin = most(share.begin - before + each - 1, 0) / each;
+      const int64_t end = least(most(share.end - before + each - 1, 0) / each, units);
+      before += each * units;
+      if (keysOf(a_, row) == 0) {
+        for (int64_t unit = begin; unit < end; ++unit) clear(b, unit / tiles, unit % tiles * kQueryTile);
+        continue;
+      }
+      int64_t packed = -1;
+      for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t head = unit / tiles, first = unit % tiles * kQueryTile;
+        if (keyValueHead(a_, head) != packed) pack(row, packed = keyValueHead(a_, head));
+        const int64_t left = a_.queries - first;
+        if (left > 2 * kWidth) {
+          attend<3>(b, row, head, first);
+        } else if (left > kWidth) {
+          attend<2>(b, row, head, first);
+        } else {
+          attend<1>(b, row, head, first);
+        }
       }
     }
   }
 
  private:
-  void pack(int64_t b, int64_t head) {
-    const int64_t count = keysOf(a_, b);
+  /** An entry that sees nothing gives zeros. */
+  void clear(int64_t b, int64_t head, int64_t first) const {
+    for (int64_t i = first; i < least(first + kQueryTile, a_.queries); ++i)
+      __builtin_memset(output(b, head, i), 0, size_t(a_.headSize) * sizeof(T));
+  }
+
+  T* output(int64_t b, int64_t head, int64_t query) const {
+    return static_cast<T*>(a_.y) + ((b * a_.queries + query) * a_.heads + head) * a_.headSize;
+  }
+
+  void pack(int64_t row, int64_t head) {
+    const int64_t count = keysOf(a_, row), begin = head * a_.headSize;
     const PackedSize size(a_.headSize, count, Pairs);
-    packKeys<T, Pairs>(rowOf<T>(a_.k, b, 0) + head * a_.headSize, a_.k.rowStride, count, a_.headSize, size, keys_);
-    packValues<T, Pairs>(rowOf<T>(a_.v, b, 0) + head * a_.headSize, a_.v.rowStride, count, a_.headSize, size, values_);
+    packKeys<T, Pairs>(firstKey<T>(a_, a_.k, row) + begin, a_.k.rowStride, count, a_.headSize, size, keys_);
+    packValues<T, Pairs>(firstKey<T>(a_, a_.v, row) + begin, a_.v.rowStride, count, a_.headSize, size, values_);
   }
 
   template <int Vectors>
-  void attend(int64_t b, int64_t head, int64_t first) {
+  void attend(int64_t b, int64_t row, int64_t head, int64_t first) {
     const int64_t rows = least(Vectors * kWidth, a_.queries - first);
-    const PackedSize size(a_.headSize, keysOf(a_, b), Pairs);
+    const PackedSize size(a_.headSize, keysOf(a_, row), Pairs);
     const T* q = rowOf<T>(a_.q, b, first) + head * a_.headSize;
     packQueries<T, Pairs>(q, a_.q.rowStride, rows, a_.headSize, size, queries_);
     __builtin_memset(sums_, 0, size_t(size.columns * kQueryTile) * sizeof(float));
 
     alignas(64) int32_t seenKeys[kQueryTile];
-    for (int64_t i = 0; i < kQueryTile; ++i) seenKeys[i] = int32_t(visibleKeys(a_, b, first + least(i, rows - 1)));
+    for (int64_t i = 0; i < kQueryTile; ++i) seenKeys[i] = int32_t(visibleKeys(a_, row, first + least(i, rows - 1)));
     const int64_t fewest = seenKeys[0], end = seenKeys[rows - 1];
     I seen[Vectors];
     F maxima[Vectors], totals[Vectors];
@@ -101,8 +124,7 @@ class Streaming {
     float scale[kQueryTile];
     for (int c = 0; c < Vectors; ++c) store(scale + c * kWidth, splat(1.0f) / totals[c]);
     const int64_t stride = a_.heads * a_.headSize;
-    T* y = static_cast<T*>(a_.y) + (b * a_.queries + first) * stride + head * a_.headSize;
-    writeValues(sums_, scale, rows, a_.headSize, y, stride);
+    writeValues(sums_, scale, rows, a_.headSize, output(b, head, first), stride);
   }
 
   /** Scores of the tile become weights under the new maxima; `old` brings the earlier sums to them. */

@@ -161,8 +161,8 @@ static inline void giveTile(const Attention& a, int64_t b, int64_t head, int64_t
   for (int64_t i = 0; i < rows; ++i) {
     float* to = scoresOf(a, b, first + i, head);
     if (!to) continue;
-    const int64_t seen = least(visibleKeys(a, b, first + i) - key, kKeyTile);
-    for (int64_t j = 0; j < seen; ++j) to[key + j] = scores[j * kQueryTile + i] * a.scale;
+    const int64_t seen = least(visibleKeys(a, stateRow(a, b), first + i), a.scoreKeys) - key;
+    for (int64_t j = 0; j < least(seen, kKeyTile); ++j) to[key + j] = scores[j * kQueryTile + i] * a.scale;
   }
 }
 

@@ -1,6 +1,8 @@
 // One step of beam search, as openai/whisper's BeamSearchDecoder: the rules of core/token_rules.h on every beam, the
 // likeliest continuations of each, and of each window the best of them. Caches stay where they are: beams carry a table
 // of rows.
+//
+// Scratch memory goes by entries, state by rows.
 #include "family.h"
 #include "vocabulary.h"
 
@@ -12,6 +14,13 @@ constexpr int64_t kMostCandidates = kMostBeams * (kMostBeams + 1);
 struct Candidate {
   float score, logProbability;
   int32_t beam, token;
+};
+
+/** The beams of one window: neighbouring entries and rows. */
+struct Window {
+  int64_t entry, row, beams;  // the first beam's, and how many
+  int64_t state;              // its place in wanted and doneCount
+  int64_t done, room;         // where its candidates begin, and how many there may be
 };
 
 /** Where things lie in scratch, in bytes. */
@@ -44,43 +53,72 @@ class Beams {
 
   void run() {
     const Share share(s_.vocabulary, team_);
-    for (int64_t b = 0; b < s_.batch; ++b)
-      summaries_[b * team_.threads + team_.thread] = skipped(b) ? Summaries() : filterShare(s_, b, share);
-    team_.barrier();
-    for (int64_t b = 0; b < s_.batch; ++b) choice(b, share);
-    team_.barrier();
-    const int64_t count = most(a_.beams + 1, s_.top);
-    for (int64_t b = team_.thread; b < s_.batch; b += team_.threads) {
-      if (skipped(b)) continue;
-      logSums_[b] = choice(b, Share(0, team_)).logSum();
-      rank(s_.logits + b * s_.vocabulary, s_.vocabulary, count, ranked_ + b * kMostTop);
-      if (s_.top) writeTop(s_, b, s_.length[b], ranked_ + b * kMostTop, logSums_[b]);
+    for (int64_t b = 0; b < s_.batch; ++b) {
+      const int64_t row = beamRow(b);
+      summaries_[b * team_.threads + team_.thread] = row < 0 ? Summaries() : filterShare(s_, b, row, share);
     }
     team_.barrier();
-    const int64_t windows = s_.batch / a_.beams;
-    for (int64_t w = team_.thread; w < windows; w += team_.threads)
-      if (!s_.finished[w * a_.beams]) advance(w);
+    for (int64_t b = 0; b < s_.batch; ++b)
+      if (const int64_t row = beamRow(b); row >= 0) choice(b, row, share);
+    team_.barrier();
+    for (int64_t b = team_.thread; b < s_.batch; b += team_.threads) {
+      const int64_t row = beamRow(b);
+      if (row < 0) continue;
+      const int64_t count = most(windowOf(b).beams + 1, topOf(s_, row));
+      logSums_[b] = choice(b, row, Share(0, team_)).logSum();
+      rank(s_.logits + b * s_.vocabulary, s_.vocabulary, count, ranked_ + b * kMostTop);
+      writeTop(s_, row, s_.length[row], ranked_ + b * kMostTop, logSums_[b]);
+    }
+    team_.barrier();
+    int64_t number = 0;
+    for (int64_t b = 0; b < s_.batch; ++b) {
+      const Window window = windowOf(b);
+      if (window.entry != b || window.beams == 0) continue;
+      if (number++ % team_.threads == team_.thread && !s_.finished[window.row]) advance(window);
+    }
   }
 
  private:
-  /** Beams that need no logits: of a window that has ended, or not in use. */
-  bool skipped(int64_t b) const { return s_.finished[b] || a_.cumulative[b] == -kInfinity; }
+  /** The window that entry b is a beam of; without beams where there is none. */
+  Window windowOf(int64_t b) const {
+    if (!s_.beams) {
+      const int64_t w = b / a_.beams, first = w * a_.beams;
+      return {first, first, a_.beams, w, w * a_.most, a_.most};
+    }
+    for (int64_t first = b; first >= 0 && b - first < kMostBeams && s_.beams[first] != 0; --first) {
+      const int64_t beams = s_.beams[first];
+      if (beams < 0) continue;
+      const int64_t row = stateRow(s_, first);
+      const bool fits = beams <= kMostBeams && first + beams <= s_.batch && row >= 0 && row + beams <= s_.pool;
+      if (!fits || b >= first + beams) break;
+      return {first, row, beams, row, row * a_.most, beams * a_.most};
+    }
+    return {b, -1, 0, 0, 0, 0};
+  }
 
-  Summary choice(int64_t b, const Share& share) const {
-    return allowed(s_, b, s_.timestamps[b], summaries_ + b * team_.threads, team_, share);
+  /** The row of a beam that needs its logits; -1 where its window has ended or it is not in use. */
+  int64_t beamRow(int64_t b) const {
+    const Window window = windowOf(b);
+    if (window.beams == 0) return -1;
+    const int64_t row = window.row + b - window.entry;
+    return s_.finished[row] || a_.cumulative[row] == -kInfinity ? -1 : row;
+  }
+
+  Summary choice(int64_t b, int64_t row, const Share& share) const {
+    return allowed(s_, b, s_.timestamps[row], summaries_ + b * team_.threads, team_, share);
   }
 
   /** The window's candidates, best first. */
-  int64_t candidates(int64_t w, Candidate* found) const {
+  int64_t candidates(const Window& window, Candidate* found) const {
     int64_t count = 0;
-    for (int64_t k = 0; k < a_.beams; ++k) {
-      const int64_t b = w * a_.beams + k;
-      if (skipped(b)) continue;
-      for (int64_t i = 0; i <= a_.beams; ++i) {
+    for (int64_t k = 0; k < window.beams; ++k) {
+      const int64_t b = window.entry + k, row = beamRow(b);
+      if (row < 0) continue;
+      for (int64_t i = 0; i <= window.beams; ++i) {
         const Ranked& one = ranked_[b * kMostTop + i];
         if (one.token < 0) break;
         const float logProbability = one.logit - logSums_[b];
-        const Candidate candidate{a_.cumulative[b] + logProbability, logProbability, int32_t(k), one.token};
+        const Candidate candidate{a_.cumulative[row] + logProbability, logProbability, int32_t(k), one.token};
         int64_t place = count++;
         for (; place > 0 && found[place - 1].score < candidate.score; --place) found[place] = found[place - 1];
         found[place] = candidate;
@@ -89,31 +127,31 @@ class Beams {
     return count;
   }
 
-  void advance(int64_t w) const {
-    const int64_t first = w * a_.beams, capacity = s_.capacity, length = s_.length[first];
+  void advance(const Window& window) const {
+    const int64_t first = window.row, capacity = s_.capacity, length = s_.length[first];
     Candidate found[kMostCandidates];
-    const int64_t count = length < capacity ? candidates(w, found) : 0;
-    keepHistory(first, length);
+    const int64_t count = length < capacity ? candidates(window, found) : 0;
+    keepHistory(window, length);
     int64_t next = 0;
     float cumulative[kMostBeams];
-    for (int64_t i = 0; i < count && next < a_.beams; ++i) {
+    for (int64_t i = 0; i < count && next < window.beams; ++i) {
       const Candidate& candidate = found[i];
       if (candidate.token == s_.endToken) {
-        finish(w, first, length, candidate);
+        finish(window, length, candidate);
       } else {
-        continueBeam(first + next, first + candidate.beam, length, candidate);
+        continueBeam(window, next, length, candidate);
         cumulative[next++] = candidate.score;
       }
     }
     const bool alive = next > 0;
-    for (; next < a_.beams; ++next) {
+    for (; next < window.beams; ++next) {
       // A beam without a continuation keeps step with the others, but takes no further part.
-      continueBeam(first + next, first + next, length, {-kInfinity, -kInfinity, int32_t(next), s_.endToken});
+      continueBeam(window, next, length, {-kInfinity, -kInfinity, int32_t(next), s_.endToken});
       cumulative[next] = -kInfinity;
     }
     const bool full = length + 1 - s_.begin[first] >= s_.maximum[first] || length + 1 >= capacity;
-    const bool ended = !alive || full || a_.doneCount[w] >= a_.wanted[w];
-    for (int64_t k = 0; k < a_.beams; ++k) {
+    const bool ended = !alive || full || a_.doneCount[window.state] >= a_.wanted[window.state];
+    for (int64_t k = 0; k < window.beams; ++k) {
       a_.cumulative[first + k] = cumulative[k];
       s_.finished[first + k] = ended;
       if (length >= capacity) continue;
@@ -123,41 +161,39 @@ class Beams {
   }
 
   /** Copies what the window's beams have written, since parents are overwritten by children. */
-  void keepHistory(int64_t first, int64_t length) const {
-    for (int64_t b = first; b < first + a_.beams; ++b) {
-      copyRow(tokens_, s_.tokens, b, length);
-      copyRow(source_, a_.source, b, length);
-      copyRow(logProbability_, s_.logProbability, b, length);
-      if (length > 0) source_[b * s_.capacity + length - 1] = int32_t(b);  // the position just read lies in its own row
+  void keepHistory(const Window& window, int64_t length) const {
+    for (int64_t k = 0; k < window.beams; ++k) {
+      const int64_t to = (window.entry + k) * s_.capacity, from = (window.row + k) * s_.capacity;
+      __builtin_memcpy(tokens_ + to, s_.tokens + from, size_t(length) * sizeof(int32_t));
+      __builtin_memcpy(source_ + to, a_.source + from, size_t(length) * sizeof(int32_t));
+      __builtin_memcpy(logProbability_ + to, s_.logProbability + from, size_t(length) * sizeof(float));
+      if (length > 0) source_[to + length - 1] = int32_t(window.row + k);  // the position just read lies in its own row
     }
   }
-  template <typename T>
-  void copyRow(T* to, const T* from, int64_t b, int64_t length) const {
-    __builtin_memcpy(to + b * s_.capacity, from + b * s_.capacity, size_t(length) * sizeof(T));
-  }
 
-  /** The parent's history and one more token, to row `row` of three tables. */
-  void write(int64_t row, int64_t parent, int64_t length, const Candidate& candidate, int32_t* tokens,
+  /** The history of the candidate's beam and one more token, to row `row` of three tables. */
+  void write(const Window& window, int64_t row, int64_t length, const Candidate& candidate, int32_t* tokens,
              float* logProbability, int32_t* source) const {
-    const int64_t to = row * s_.capacity, from = parent * s_.capacity;
+    const int64_t to = row * s_.capacity, from = (window.entry + candidate.beam) * s_.capacity;
     __builtin_memcpy(tokens + to, tokens_ + from, size_t(length) * sizeof(int32_t));
     __builtin_memcpy(source + to, source_ + from, size_t(length) * sizeof(int32_t));
     __builtin_memcpy(logProbability + to, logProbability_ + from, size_t(length) * sizeof(float));
     tokens[to + length] = candidate.token;
     logProbability[to + length] = candidate.logProbability;
-    source[to + length] = int32_t(parent);
+    source[to + length] = int32_t(window.row + candidate.beam);
   }
-  void continueBeam(int64_t b, int64_t parent, int64_t length, const Candidate& candidate) const {
-    if (length < s_.capacity) write(b, parent, length, candidate, s_.tokens, s_.logProbability, a_.source);
+  void continueBeam(const Window& window, int64_t beam, int64_t length, const Candidate& candidate) const {
+    if (length < s_.capacity)
+      write(window, window.row + beam, length, candidate, s_.tokens, s_.logProbability, a_.source);
   }
-  void finish(int64_t w, int64_t first, int64_t length, const Candidate& candidate) const {
-    const int64_t slot = a_.doneCount[w];
-    if (slot >= least(a_.wanted[w], a_.most)) return;
-    const int64_t row = w * a_.most + slot;
-    write(row, first + candidate.beam, length, candidate, a_.doneTokens, a_.doneLogProbability, a_.doneSource);
+  void finish(const Window& window, int64_t length, const Candidate& candidate) const {
+    const int64_t slot = a_.doneCount[window.state];
+    if (slot >= least(a_.wanted[window.state], window.room)) return;
+    const int64_t row = window.done + slot;
+    write(window, row, length, candidate, a_.doneTokens, a_.doneLogProbability, a_.doneSource);
     a_.doneLength[row] = int32_t(length + 1);
     a_.doneScore[row] = candidate.score;
-    a_.doneCount[w] = int32_t(slot + 1);
+    a_.doneCount[window.state] = int32_t(slot + 1);
   }
 
   const NextBeams& a_;

@@ -10,13 +10,18 @@ void embedRows(const Embed& a, const Team& team) {
   const Share share(a.batch * a.count, team);
   const T* table = static_cast<const T*>(a.tokenEmbedding);
   for (int64_t row = share.begin; row < share.end; ++row) {
-    const int64_t b = row / a.count;
+    float* y = a.y + row * a.width;
+    int64_t b = row / a.count;
+    if (a.rows) b = a.rows[b] < a.pool ? a.rows[b] : -1;
+    if (b < 0) {
+      __builtin_memset(y, 0, size_t(a.width) * sizeof(float));
+      continue;
+    }
     const int64_t place = a.start[b] + row % a.count;
     int64_t token = a.tokens[b * a.tokenStride + least(most(place, 0), a.tokenStride - 1)];
     if (token < 0 || token >= a.vocabulary) token = 0;
     const T* word = table + token * a.width;
     const float* position = a.positionEmbedding + least(most(place, 0), a.positions - 1) * a.width;
-    float* y = a.y + row * a.width;
     int64_t i = 0;
     for (; i + kWidth <= a.width; i += kWidth) store(y + i, load(word + i) * splat(a.scale) + load(position + i));
     for (; i < a.width; ++i) y[i] = get(word + i) * a.scale + position[i];

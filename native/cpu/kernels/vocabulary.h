@@ -46,15 +46,22 @@ struct alignas(64) Summaries {
   Summary text, timestamps;
 };
 
+/** The row of state that entry b works on; -1 where it is idle. */
+inline int64_t stateRow(const NextToken& a, int64_t b) {
+  if (!a.rows) return b;
+  const int64_t row = a.rows[b];
+  return row >= 0 && row < a.pool ? row : -1;
+}
+
 /** A sequence's way of drawing; inverse 0: the likeliest token. */
 struct Draw {
   float inverse = 0;
   uint32_t key = 0;
 
-  Draw(const NextToken& a, int64_t b) {
-    if (!a.temperature || !(a.temperature[b] > 0)) return;
-    inverse = 1 / a.temperature[b];
-    key = noiseKey(a.seed[b], a.length[b] - a.begin[b]);
+  Draw(const NextToken& a, int64_t row) {
+    if (!a.temperature || !(a.temperature[row] > 0)) return;
+    inverse = 1 / a.temperature[row];
+    key = noiseKey(a.seed[row], a.length[row] - a.begin[row]);
   }
 
   /** Of logits [begin, end), of which summary.token is the highest. */
@@ -124,21 +131,21 @@ void forbid(float* logits, TokenRange range, const Share& share) {
   for (int64_t i = most(range.begin, share.begin); i < least(range.end, share.end); ++i) logits[i] = -kInfinity;
 }
 
-/** Repetition penalty and forbidden n-grams of sequence b, in this thread's share. */
-void discourage(const NextToken& a, int64_t b, float* logits, const Share& share) {
-  const int64_t generated = int64_t(a.length[b]) - a.begin[b];
-  const int32_t* tokens = a.tokens + b * a.capacity + a.begin[b];
+/** Repetition penalty and forbidden n-grams of the sequence on this row, in this thread's share. */
+void discourage(const NextToken& a, int64_t row, float* logits, const Share& share) {
+  const int64_t generated = int64_t(a.length[row]) - a.begin[row];
+  const int32_t* tokens = a.tokens + row * a.capacity + a.begin[row];
   auto mine = [&](int32_t token) { return token >= share.begin && token < share.end && token < a.timestampBegin; };
-  if (a.repetitionPenalty && a.repetitionPenalty[b] != 1) {
+  if (a.repetitionPenalty && a.repetitionPenalty[row] != 1) {
     for (int64_t i = 0; i < generated; ++i) {
       if (!mine(tokens[i])) continue;
       bool first = true;
       for (int64_t j = 0; j < i && first; ++j) first = tokens[j] != tokens[i];
       float& logit = logits[tokens[i]];
-      if (first) logit = logit > 0 ? logit / a.repetitionPenalty[b] : logit * a.repetitionPenalty[b];
+      if (first) logit = logit > 0 ? logit / a.repetitionPenalty[row] : logit * a.repetitionPenalty[row];
     }
   }
-  const int64_t size = a.noRepeat ? a.noRepeat[b] : 0;
+  const int64_t size = a.noRepeat ? a.noRepeat[row] : 0;
   if (size <= 0 || generated + 1 < size) return;
   const int32_t* last = tokens + generated - (size - 1);
   for (int64_t i = 0; i + size <= generated; ++i) {
@@ -148,18 +155,19 @@ void discourage(const NextToken& a, int64_t b, float* logits, const Share& share
   }
 }
 
-/** One thread's part: filters its share of sequence b. */
-Summaries filterShare(const NextToken& a, int64_t b, const Share& share) {
+/** One thread's part: filters its share of the logits of entry b, whose sequence is on this row. */
+Summaries filterShare(const NextToken& a, int64_t b, int64_t row, const Share& share) {
   Summaries mine;
   float* logits = a.logits + b * a.vocabulary;
-  discourage(a, b, logits, share);
-  const ForbiddenTokens forbidden = forbiddenTokens(a, b);
+  discourage(a, row, logits, share);
+  const ForbiddenTokens forbidden = forbiddenTokens(a, row);
   for (int i = 0; i < forbidden.count; ++i) forbid(logits, forbidden.ranges[i], share);
-  const Draw draw(a, b);
+  const Draw draw(a, row);
+  const uint8_t* suppressed = a.suppressed + row * a.suppressedStride;
   for (int64_t i = share.begin; i < share.end;) {
     const bool text = i < a.timestampBegin;
     const int64_t end = least(least(i + kBlock, share.end), text ? a.timestampBegin : a.vocabulary);
-    const Summary part = summarise(logits, a.suppressed, forbidden.suppressedBits, i, end, draw);
+    const Summary part = summarise(logits, suppressed, forbidden.suppressedBits, i, end, draw);
     (text ? mine.text : mine.timestamps).include(part);
     i = end;
   }
@@ -167,7 +175,7 @@ Summaries filterShare(const NextToken& a, int64_t b, const Share& share) {
 }
 
 /**
- * What may come after sequence b: all threads' shares (a row of `threads` summaries) joined, and text forbidden where
+ * What may come next in entry b: all threads' shares (a row of `threads` summaries) joined, and text forbidden where
  * timestamps are likelier. Every thread calls it and gets the same.
  */
 Summary allowed(const NextToken& a, int64_t b, bool timestamps, const Summaries* shares, const Team& team,
@@ -208,13 +216,20 @@ void rank(const float* logits, int64_t vocabulary, int64_t count, Ranked* found)
   for (; i < vocabulary; ++i) insert(i);
 }
 
-/** The likeliest tokens of sequence b to their place. */
-void writeTop(const NextToken& a, int64_t b, int64_t place, const Ranked* ranked, float logSum) {
-  if (place < 0 || place >= a.capacity) return;
-  const int64_t to = (b * a.capacity + place) * a.top;
+/** How many of the likeliest tokens are wanted of the sequence on this row. */
+int64_t topOf(const NextToken& a, int64_t row) {
+  return a.topCount ? least(most(int64_t(a.topCount[row]), 0), a.top) : a.top;
+}
+
+/** The likeliest tokens of the sequence on this row to their place; of those behind the ones wanted there are none. */
+void writeTop(const NextToken& a, int64_t row, int64_t place, const Ranked* ranked, float logSum) {
+  const int64_t wanted = topOf(a, row);
+  if (wanted == 0 || place < 0 || place >= a.capacity) return;
+  const int64_t to = (row * a.capacity + place) * a.top;
   for (int64_t i = 0; i < a.top; ++i) {
-    a.topTokens[to + i] = ranked[i].token;
-    a.topLogProbability[to + i] = ranked[i].token < 0 ? -kInfinity : ranked[i].logit - logSum;
+    const bool there = i < wanted && ranked[i].token >= 0;
+    a.topTokens[to + i] = there ? ranked[i].token : -1;
+    a.topLogProbability[to + i] = there ? ranked[i].logit - logSum : -kInfinity;
   }
 }
 

@@ -295,9 +295,9 @@ cudaError_t fillBytes(void* memory, size_t bytes, uint8_t value, const Launcher&
 /** What the host watches while programs replay: in memory that both sides see. */
 struct Progress {
   volatile int64_t replays;
-  volatile int64_t endedAt;  // replays when no flag was zero for the first time; 0: not yet, or no flags
+  volatile int64_t endedAt;  // replays when the flags said so for the first time; 0: not yet, or no flags
 };
-/** Counts a replay, and looks at the flags. */
-cudaError_t publish(Progress* progress, const int32_t* flags, int64_t count, const Launcher& launcher);
+/** Counts a replay, and looks whether all flags are set, or any. */
+cudaError_t publish(Progress* progress, const int32_t* flags, int64_t count, bool any, const Launcher& launcher);
 
 }  // namespace onehead::cuda

@@ -121,15 +121,15 @@ __global__ void activateKernel(T* y, int64_t elements, Activation activation) {
 }
 
 /** One warp: the flags are few, a sequence each. */
-__global__ void publishKernel(Progress* progress, const int32_t* flags, int64_t count) {
+__global__ void publishKernel(Progress* progress, const int32_t* flags, int64_t count, bool any) {
   letNextStart();
   waitForPrevious();
-  float open = 0;
-  for (int64_t i = threadIdx.x; i < count; i += 32) open += flags[i] == 0 ? 1.0f : 0.0f;
-  open = warpSum(open);
+  float set = 0;
+  for (int64_t i = threadIdx.x; i < count; i += 32) set += flags[i] == 0 ? 0.0f : 1.0f;
+  set = warpSum(set);
   if (threadIdx.x != 0) return;
   const int64_t replays = progress->replays + 1;
-  if (count > 0 && open == 0 && progress->endedAt == 0) progress->endedAt = replays;
+  if (count > 0 && (any ? set > 0 : set == float(count)) && progress->endedAt == 0) progress->endedAt = replays;
   __threadfence_system();  // whoever sees the new count sees this too
   progress->replays = replays;
   __threadfence_system();
@@ -181,8 +181,8 @@ cudaError_t activateInPlace(void* y, DType type, int64_t elements, Activation ac
   });
 }
 
-cudaError_t publish(Progress* progress, const int32_t* flags, int64_t count, const Launcher& launcher) {
-  return launch(launcher, publishKernel, dim3(1), dim3(32), 0, progress, flags, count);
+cudaError_t publish(Progress* progress, const int32_t* flags, int64_t count, bool any, const Launcher& launcher) {
+  return launch(launcher, publishKernel, dim3(1), dim3(32), 0, progress, flags, count, any);
 }
 
 }  // namespace onehead::cuda

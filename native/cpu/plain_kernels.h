@@ -1,0 +1,95 @@
+// Kernels that only move rows about or call another kernel: the same for every instruction set. Each is called by every
+// thread of a team, as those of kernels.h are.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels.h"
+
+namespace onehead::cpu {
+
+/** Rounds float32 rows to the weight's format at the start of the scratch memory. */
+struct CastRows {
+  int64_t rows, width;
+  const float* x;
+  Format yFormat;
+  void* scratch;
+  decltype(Kernels::convert) convert;
+};
+
+inline void castRows(const CastRows& cast, const Team& team) {
+  Share share(cast.rows, team);
+  size_t element = cast.yFormat == Format::float32 ? 4 : 2;
+  cast.convert(cast.x + share.begin * cast.width, SourceFormat::float32,
+               static_cast<std::byte*>(cast.scratch) + size_t(share.begin * cast.width) * element, cast.yFormat,
+               (share.end - share.begin) * cast.width);
+}
+
+/** A layer norm into the start of the scratch memory. */
+struct NormRows {
+  LayerNorm norm;
+  void* scratch;
+  decltype(Kernels::layerNorm) kernel;
+};
+
+inline void normRows(const NormRows& rows, const Team& team) {
+  LayerNorm norm = rows.norm;
+  norm.y = rows.scratch;
+  rows.kernel(norm, team);
+}
+
+/** The next token, and then the position to read it at. */
+struct Advance {
+  NextToken next;
+  int32_t* position;
+  void* scratch;
+  decltype(Kernels::nextToken) kernel;
+};
+
+inline void advance(const Advance& step, const Team& team) {
+  NextToken next = step.next;
+  next.scratch = step.scratch;
+  step.kernel(next, team);
+  team.barrier();
+  if (team.thread != 0) return;
+  for (int64_t b = 0; b < next.batch; ++b) {
+    const int64_t row = next.rows ? next.rows[b] : b;
+    if (row < 0 || row >= next.pool || (next.beams && next.beams[b] != 0)) continue;
+    step.position[row] = next.length[row] - 1;
+  }
+}
+
+/** Plain bytes from one tensor to another. */
+struct CopyBytes {
+  int64_t bytes;
+  const std::byte* from;
+  std::byte* to;
+};
+
+inline void copyBytes(const CopyBytes& copy, const Team& team) {
+  constexpr int64_t line = 64;
+  Share share((copy.bytes + line - 1) / line, team);
+  int64_t begin = share.begin * line, end = std::min(share.end * line, copy.bytes);
+  if (begin < end) std::memcpy(copy.to + begin, copy.from + begin, size_t(end - begin));
+}
+
+/** y[begin[b] + t] = x[b, t], as far as that is in y. */
+struct ScatterBytes {
+  int64_t batch, rows, positions;  // of x, of each of its sequences, of y
+  int64_t rowBytes, strideBytes;   // of a row of x, and from one to the next
+  const std::byte* x;
+  const int32_t* begin;
+  std::byte* y;
+};
+
+inline void scatterBytes(const ScatterBytes& scatter, const Team& team) {
+  Share share(scatter.batch * scatter.rows, team);
+  for (int64_t row = share.begin; row < share.end; ++row) {
+    const int64_t begin = scatter.begin[row / scatter.rows], to = begin + row % scatter.rows;
+    if (begin < 0 || to >= scatter.positions) continue;
+    std::memcpy(scatter.y + to * scatter.rowBytes, scatter.x + row * scatter.strideBytes, size_t(scatter.rowBytes));
+  }
+}
+
+}  // namespace onehead::cpu
