@@ -8,7 +8,7 @@ export {
   chooseAlgorithm as chooseAttentionAlgorithm,
   notSupportedReasons as attentionNotSupportedReasons,
 } from './attention/variants.js';
-export type { AudioInput } from './audio/index.js';
+export type { AudioInput, AudioOptions, AudioTrack } from './audio/index.js';
 export type { Samples } from './audio/samples.js';
 export {
   Device,

@@ -17,7 +17,7 @@ const blockBytes = 1 << 15;
 
 /**
  * Decodes what is there: silence stands in the place of what is damaged, and warnings tell of it. Throws OneheadError AUDIO_INVALID when
- * nothing can be decoded, and errors of reading as they are.
+ * nothing can be decoded, and errors of reading as they are. `choose` leaves one of a container's tracks in its bytes.
  */
 export async function* decodePacked(
   rest: AsyncIterable<Uint8Array>,
@@ -26,14 +26,14 @@ export async function* decodePacked(
   head: Uint8Array,
   signal: AbortSignal,
   warn: Warn,
+  choose: (bytes: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>,
 ): AsyncGenerator<DecodedChunk> {
   let seconds = 0;
   let unread: { error: unknown } | null = null;
   // Errors of reading are the caller's to see; errors of decoding are told in a sentence below.
   async function* bytes() {
     try {
-      if (format === 'm4a') yield* indexFirst(rest, head, source, signal, blockBytes);
-      else yield* blocks(rest, blockBytes);
+      yield* choose(format === 'm4a' ? indexFirst(rest, head, source, signal, blockBytes) : blocks(rest, blockBytes));
     } catch (error) {
       unread = { error };
       throw error;

@@ -6,6 +6,7 @@ import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { OneheadError, reasonOf } from '../errors.js';
+import { type AudioTrack, type Container, shortCode } from './tracks.js';
 import type { Warn } from './warnings.js';
 import { type DecodedChunk, decodeWav } from './wav.js';
 
@@ -35,8 +36,10 @@ export const ffmpegLimits = {
 export interface FfmpegOptions {
   /** The file, when it is one that ffmpeg can read by itself and go to places in. */
   path?: string;
-  /** The audio track, from 0. */
-  track?: number;
+  /** The audio track, from 0; ffmpeg's own choice where there is none. */
+  track?: number | null;
+  /** Takes the tracks that ffmpeg tells of. */
+  tell?: (container: Container) => void;
   /** Seconds after which more is not wanted. */
   maxDuration?: number;
   limits?: typeof ffmpegLimits;
@@ -90,6 +93,74 @@ async function* watched(
   }
 }
 
+/** What every use begins with: no protocol but the one that the recording comes by, and what is told marked by its kind. */
+const inputArguments = (path: string | undefined): string[] => [
+  ...['-v', 'level+info', '-hide_banner', '-nostats', '-nostdin', '-format_whitelist', formats],
+  ...(path === undefined
+    ? ['-protocol_whitelist', 'pipe', '-i', 'pipe:0']
+    : ['-protocol_whitelist', 'file', '-i', `file:${resolve(path)}`]),
+];
+
+const channelCounts: Record<string, number> = { mono: 1, stereo: 2, quad: 4, '5.0': 5, '5.1': 6, '7.1': 8 };
+
+/** The audio tracks of what ffmpeg tells of its input. */
+export function toldTracks(text: string): AudioTrack[] {
+  const [input] = text.split(/^\[info\] (?:Stream mapping|Output #0)/m);
+  const stream = /Stream #0:\d+(?:\[\w+\])?(?:\((\w+)\))?: Audio: (\w+)(.*)/g;
+  return [...input.matchAll(stream)].map(([, language, codec, rest], index) => {
+    const [, rate, layout] = /, (\d+) Hz, ([^,(]+)/.exec(rest) ?? [];
+    const counted = /^(\d+) channels/.exec(layout ?? '')?.[1];
+    return {
+      index,
+      codec,
+      language: language ? shortCode(language) : null,
+      title: null,
+      channels: counted ? Number(counted) : (channelCounts[layout?.trim()] ?? null),
+      sampleRate: rate ? Number(rate) : null,
+      default: rest.includes('(default)'),
+      chosen: false,
+    };
+  });
+}
+
+/** What ffmpeg tells while it decodes; without a `track` it says which one it takes. */
+function containerOf(text: string, track: number | null): Container {
+  const tracks = toldTracks(text);
+  const streams = [...text.matchAll(/Stream #0:(\d+)(?:\[\w+\])?(?:\(\w+\))?: Audio:/g)].map(([, number]) => number);
+  const mapped = /Stream mapping:\s+(?:\[info\]\s+)?Stream #0:(\d+) ->/.exec(text)?.[1];
+  const index = track ?? (mapped === undefined ? -1 : streams.indexOf(mapped));
+  return { tracks: tracks.map((one) => ({ ...one, chosen: one.index === index })), start: 0 };
+}
+
+/** The audio tracks of a recording that ffmpeg knows; none where it or the recording does not say. */
+export async function tracksWithFfmpeg(
+  bytes: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+  path?: string,
+): Promise<AudioTrack[]> {
+  const program = await findFfmpeg();
+  if (program === null) return [];
+  // Without an output it tells of the input and ends.
+  const child = spawn(...limited(program, inputArguments(path), ffmpegLimits), { stdio: ['pipe', 'ignore', 'pipe'] });
+  const kill = () => void child.kill('SIGKILL');
+  signal.addEventListener('abort', kill, { once: true });
+  const timer = setTimeout(kill, ffmpegLimits.stall * 1000);
+  try {
+    let text = '';
+    child.stderr.on('data', (chunk: Buffer) => {
+      if (text.length < 1 << 20) text += chunk.toString();
+    });
+    child.on('error', () => {});
+    if (path === undefined) pipeline(Readable.from(bytes), child.stdin).catch(() => {});
+    else child.stdin.end();
+    await new Promise((resolve) => child.once('close', resolve));
+    return toldTracks(text);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', kill);
+  }
+}
+
 /**
  * Decodes with ffmpeg: the file `path`, else `bytes` on its standard input. `kind` names what was seen, for error sentences. Throws
  * OneheadError AUDIO_INVALID when ffmpeg is missing, cannot decode it or takes more than its limits; the process ends with the
@@ -101,7 +172,7 @@ export async function* decodeWithFfmpeg(
   kind: string,
   signal: AbortSignal,
   warn: Warn,
-  { path, track = 0, maxDuration = Number.POSITIVE_INFINITY, limits = ffmpegLimits }: FfmpegOptions = {},
+  { path, track = null, tell, maxDuration = Number.POSITIVE_INFINITY, limits = ffmpegLimits }: FfmpegOptions = {},
 ): AsyncGenerator<DecodedChunk> {
   signal.throwIfAborted();
   const invalid = (sentence: string) => new OneheadError('AUDIO_INVALID', sentence);
@@ -111,20 +182,22 @@ export async function* decodeWithFfmpeg(
       `${name} is ${kind}, which needs ffmpeg to be read; install ffmpeg (such as \`apt-get install ffmpeg\`) or convert it to wav, flac, mp3, ogg or m4a.`,
     );
   }
-  // No protocol but the one that the recording comes by. WAV on the way out says rate and channels.
-  const args = ['-v', 'error', '-nostdin', '-format_whitelist', formats];
-  if (path === undefined) args.push('-protocol_whitelist', 'pipe', '-i', 'pipe:0');
-  else args.push('-protocol_whitelist', 'file', '-i', `file:${resolve(path)}`);
+  // WAV on the way out says rate and channels.
+  const args = inputArguments(path);
   if (Number.isFinite(maxDuration)) args.push('-t', String(maxDuration + 1));
-  args.push('-map', `0:a:${track}`, '-c:a', 'pcm_f32le', '-f', 'wav', 'pipe:1');
+  if (track !== null) args.push('-map', `0:a:${track}`);
+  args.push('-vn', '-sn', '-dn', '-c:a', 'pcm_f32le', '-f', 'wav', 'pipe:1');
   const child = spawn(...limited(program, args, limits), { stdio: ['pipe', 'pipe', 'pipe'] });
   const kill = () => void child.kill('SIGKILL');
   signal.addEventListener('abort', kill, { once: true });
+  let beginning = '';
   let complaint = '';
   let stalled = false;
   child.on('error', () => {}); // told below; a second one must not end the program
   child.stderr.on('data', (chunk: Buffer) => {
-    complaint = (complaint + chunk.toString()).slice(-2000);
+    const text = chunk.toString();
+    if (beginning.length < 1 << 16) beginning += text;
+    for (const line of text.split('\n')) if (/\[(error|fatal|panic)\]/.test(line)) complaint = line.slice(0, 2000);
   });
   const ended = new Promise<Error | null>((resolve) => {
     child.once('error', resolve);
@@ -143,6 +216,7 @@ export async function* decodeWithFfmpeg(
   let read = false;
   try {
     for await (const chunk of decodeWav(output, name)) {
+      if (!read) tell?.(containerOf(beginning, track));
       read = true;
       yield chunk;
     }
@@ -155,8 +229,13 @@ export async function* decodeWithFfmpeg(
       throw invalid(`${name} (${kind}) cannot be decoded: ffmpeg ${limit}; convert it to wav, flac, mp3, ogg or m4a.`);
     }
     if (error || child.exitCode !== 0) {
-      const said = error?.message ?? complaint.trim().split('\n').at(-1) ?? '';
+      const said = error?.message ?? complaint.replace(/^.*?\[(error|fatal|panic)\] */, '');
       const reason = reasonOf(path === undefined ? said : said.replaceAll(`file:${resolve(path)}`, 'it'));
+      if (track !== null && /matches no streams/.test(said)) {
+        throw new OneheadError('INVALID_ARGUMENT', `${name} has no audio track ${track}; give track a lower number.`, {
+          argument: 'track',
+        });
+      }
       if (!read) {
         throw invalid(
           `${name} (${kind}) cannot be decoded: ffmpeg says "${reason}"; check that it is an audio file, and not a playlist.`,

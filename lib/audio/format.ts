@@ -39,7 +39,7 @@ export function detectFormat(head: Uint8Array): 'wav' | PackedFormat | null {
 }
 
 const isWave = (head: Uint8Array): boolean =>
-  ['RIFF', 'RF64', 'BW64'].includes(text(head, 0, 4)) && text(head, 8, 4) === 'WAVE';
+  ['RIFF', 'RIFX', 'RF64', 'BW64'].includes(text(head, 0, 4)) && text(head, 8, 4) === 'WAVE';
 
 /** What other media begin with. */
 const otherMagics: readonly (readonly [at: number, magic: string, name: string])[] = [
@@ -59,15 +59,26 @@ const otherMagics: readonly (readonly [at: number, magic: string, name: string])
   [0, '\x0bw', 'AC-3'],
   [0, '\x7f\xfe\x80\x01', 'DTS'],
   [0, '\0\0\x01\xba', 'MPEG video'],
+  [0, '\x06\x0e\x2b\x34', 'MXF'],
+  [0, '.RMF', 'RealMedia'],
   [4, 'moov', 'QuickTime'],
   [4, 'wide', 'QuickTime'],
   [4, 'mdat', 'QuickTime'],
 ];
 
+/** Packets of an MPEG transport stream, each of which begins with the same byte; some recorders put four bytes before each. */
+function isTransportStream(head: Uint8Array): boolean {
+  return [188, 192].some((size) => {
+    const begin = size - 188;
+    return head.length > begin + 3 * size && [0, 1, 2, 3].every((packet) => head[begin + packet * size] === 0x47);
+  });
+}
+
 /** A name for what was seen, for the sentence that asks for ffmpeg; null when it does not look like media at all. */
 export function otherMedia(head: Uint8Array): string | null {
   if (isWave(head)) return `WAV with codec ${wavHeader(head, null).codec}`;
-  if (text(head, 0, 4) === 'RIFF') return `RIFF ${text(head, 8, 4)}`;
+  if (text(head, 0, 4) === 'RIFF') return `RIFF ${text(head, 8, 4).trim()}`;
+  if (isTransportStream(head)) return 'an MPEG transport stream';
   return otherMagics.find(([at, magic]) => text(head, at, magic.length) === magic)?.[2] ?? null;
 }
 

@@ -1,21 +1,25 @@
 /** Audio of any kind as mono samples at one rate, read as it is needed. */
-import { OneheadError } from '../errors.js';
+import { OneheadError, shown } from '../errors.js';
 import { abortable, atMost, type ByteSource } from './bytes.js';
 import { convert } from './convert.js';
 import { decodePacked } from './decode.js';
-import { decodeWithFfmpeg } from './ffmpeg.js';
+import { decodeWithFfmpeg, tracksWithFfmpeg } from './ffmpeg.js';
 import { detectFormat, headBytes, headDuration, isText, otherMedia } from './format.js';
 import { type AudioInput, byteSource } from './input.js';
 import { indexFirst } from './mp4.js';
+import { chooseMp4Track } from './mp4-tracks.js';
 import { checkOptions, invalid, type OpenOptions, type Reading, tooLong } from './options.js';
 import { givenSamples, type Samples } from './samples.js';
 import { behind, peekBehindTags } from './tags.js';
+import { type AudioTrack, type Container, chooseTrack } from './tracks.js';
 import { type Warn, Warnings } from './warnings.js';
 import { type DecodedChunk, decodeWav } from './wav.js';
+import { chooseWebmTrack } from './webm-tracks.js';
 
 export type { AudioInput } from './input.js';
 export type { AudioOptions, OpenOptions } from './options.js';
 export type { Samples } from './samples.js';
+export type { AudioTrack } from './tracks.js';
 
 export interface AudioSource {
   /** Seconds, where the input says so before it is read. */
@@ -24,6 +28,8 @@ export interface AudioSource {
   readonly warnings: readonly string[];
   /** True as soon as a part of the recording could not be read. */
   readonly incomplete: boolean;
+  /** The audio tracks of a container that names them, once the first chunk was read. */
+  readonly tracks?: readonly AudioTrack[];
   /** Mono samples at the rate asked for, in order, at most a second at a time. To be called once. */
   chunks(): AsyncIterable<Float32Array>;
   /** Frees files, streams and processes; harmless when all was read. */
@@ -53,7 +59,7 @@ export async function openAudio(
     if (duration > maxDuration) throw tooLong('The given audio', maxDuration);
     const controller = new AbortController();
     const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
-    return onceRead(duration, controller, new Warnings(), () =>
+    return onceRead(duration, controller, new Warnings(), { tracks: [], start: 0 }, () =>
       convert(decoded(), sampleRate, 'the given audio', ends),
     );
   }
@@ -65,6 +71,7 @@ function onceRead(
   duration: number | null,
   controller: AbortController,
   warnings: Warnings,
+  container: Container,
   read: () => AsyncGenerator<Float32Array>,
   release: () => Promise<void> = async () => {},
 ): AudioSource {
@@ -74,6 +81,9 @@ function onceRead(
     warnings: warnings.sentences,
     get incomplete() {
       return warnings.incomplete;
+    },
+    get tracks() {
+      return container.tracks;
     },
     chunks: () => {
       if (reading) throw invalid('chunks', 'Audio can be read once; open it again to read it again.');
@@ -97,6 +107,7 @@ async function fromBytes(
 ): Promise<AudioSource> {
   const controller = new AbortController();
   const warnings = new Warnings();
+  const container: Container = { tracks: [], start: 0 };
   const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
   const destroy = () => given.destroy?.();
   owner?.addEventListener('abort', destroy, { once: true });
@@ -120,7 +131,7 @@ async function fromBytes(
   }
   async function* read() {
     try {
-      const decoded = decode(source, head, rest, ends, warnings.warn, reading);
+      const decoded = decode(source, head, rest, ends, warnings.warn, reading, container);
       yield* convert(decoded, reading.sampleRate, source.name, ends, reading.maxDuration);
     } finally {
       await release();
@@ -133,7 +144,7 @@ async function fromBytes(
     await release();
     throw tooLong(source.name, reading.maxDuration);
   }
-  return onceRead(duration, controller, warnings, read, release);
+  return onceRead(duration, controller, warnings, container, read, release);
 }
 
 async function* decode(
@@ -142,9 +153,22 @@ async function* decode(
   rest: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
   warn: Warn,
-  { ffmpeg, maxDuration }: Reading,
+  { ffmpeg, maxDuration, track }: Reading,
+  container: Container,
 ): AsyncGenerator<DecodedChunk> {
   const format = detectFormat(head);
+  const tell = (known: Container) => void Object.assign(container, known);
+  const choose = (bytes: AsyncIterable<Uint8Array>) => {
+    if (format === 'm4a') return chooseMp4Track(bytes, track, source.name, tell);
+    if (format === 'webm') return chooseWebmTrack(bytes, track, source.name, tell);
+    return bytes;
+  };
+  if (track !== null && track !== 0 && format !== null && format !== 'm4a' && format !== 'webm') {
+    throw invalid(
+      'track',
+      `${source.name} has one audio track, of unknown language; leave out track ${shown(track, 40)}.`,
+    );
+  }
   if (format === 'wav') {
     yield* decodeWav(rest, source.name);
     return;
@@ -165,23 +189,38 @@ async function* decode(
     }
     // An MP4 file without its first box: what comes through a pipe has to have its index first.
     const bytes = kind === 'QuickTime' && !source.path ? indexFirst(rest, head, source, signal, 1 << 16) : rest;
-    yield* decodeWithFfmpeg(bytes, source.name, kind, signal, warn, { path: source.path, maxDuration });
+    const options = { path: source.path, maxDuration, tell };
+    let place = typeof track === 'number' ? track : null;
+    if (typeof track === 'string') {
+      if (!source.again) {
+        throw invalid(
+          'track',
+          `The languages of ${kind} are known of files only, not of streams; give track a number.`,
+        );
+      }
+      const tracks = await tracksWithFfmpeg(abortable(source.again(), signal), signal, source.path);
+      place = chooseTrack(tracks, track, source.name)?.index ?? null;
+    }
+    yield* decodeWithFfmpeg(bytes, source.name, kind, signal, warn, { ...options, track: place });
     return;
   }
   let read = false;
   try {
-    for await (const chunk of decodePacked(rest, format, source, head, signal, warn)) {
+    for await (const chunk of decodePacked(rest, format, source, head, signal, warn, choose)) {
       read = true;
       yield chunk;
     }
   } catch (error) {
     // Containers hold many codecs; ffmpeg, where there is one, knows more of them.
     const again = source.again;
-    const container = format === 'm4a' || format === 'webm';
-    if (read || !ffmpeg || !again || !container || signal.aborted) throw error;
+    const holdsMany = format === 'm4a' || format === 'webm';
+    if (error instanceof OneheadError && error.code !== 'AUDIO_INVALID') throw error;
+    if (read || !ffmpeg || !again || !holdsMany || signal.aborted) throw error;
     const whole = abortable(again(), signal);
     const bytes = format === 'm4a' && !source.path ? indexFirst(whole, head, source, signal, 1 << 16) : whole;
-    const others = decodeWithFfmpeg(bytes, source.name, format, signal, warn, { path: source.path, maxDuration });
+    const place = container.tracks.find(({ chosen }) => chosen)?.index ?? null;
+    const options = { path: source.path, maxDuration, track: place };
+    const others = decodeWithFfmpeg(bytes, source.name, format, signal, warn, options);
     const first = await others.next().catch(() => null);
     if (!first || first.done) throw error;
     yield first.value;

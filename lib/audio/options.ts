@@ -12,6 +12,11 @@ export interface AudioOptions {
    * itself does not matter.
    */
   maxDuration?: number;
+  /**
+   * The audio track of a file that has several: its place among them, from 0, or its language as a code or English name. Otherwise the one
+   * that the file marks as its default, as ffmpeg chooses it.
+   */
+  track?: number | string;
   /** More bytes of encoded audio than this are refused with code AUDIO_TOO_LARGE. */
   maxBytes?: number;
 }
@@ -29,6 +34,7 @@ export interface Reading {
   ffmpeg: boolean;
   maxDuration: number;
   maxBytes: number;
+  track: number | string | null;
 }
 
 export const invalid = (argument: string, sentence: string) =>
@@ -55,6 +61,14 @@ function limit(argument: string, value: unknown, unit: string): number {
   throw invalid(argument, `Expected ${argument} to be a number of ${unit} above 0 but received ${received}.`);
 }
 
+function trackOf(value: unknown): number | string | null {
+  if (value === undefined || value === null) return null;
+  if (Number.isInteger(value) && (value as number) >= 0) return value as number;
+  if (typeof value === 'string' && value.trim() !== '') return value;
+  const received = typeof value === 'number' ? String(value) : kindOf(value);
+  throw invalid('track', `Expected track to be a whole number from 0 or a language but received ${received}.`);
+}
+
 /** Throws OneheadError INVALID_ARGUMENT. */
 export function checkOptions(options: OpenOptions): Reading {
   if (typeof options !== 'object' || options === null) {
@@ -69,6 +83,7 @@ export function checkOptions(options: OpenOptions): Reading {
     sampleRate,
     ffmpeg: flag('ffmpeg', options.ffmpeg, true),
     maxDuration: limit('maxDuration', options.maxDuration, 'seconds'),
+    track: trackOf(options.track),
     maxBytes: limit('maxBytes', options.maxBytes, 'bytes'),
   };
 }

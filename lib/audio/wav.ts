@@ -13,6 +13,8 @@ interface WavFormat {
   bits: number;
   codec: number;
   blockBytes: number;
+  /** False for RIFX, whose numbers have their highest byte first. */
+  little: boolean;
 }
 
 const pcm = 1;
@@ -20,26 +22,37 @@ const ieeeFloat = 3;
 const aLaw = 6;
 const muLaw = 7;
 const extensible = 0xfffe;
-/** Bits of a sample that each codec can have. */
-const widths: Record<number, number[]> = { [pcm]: [8, 16, 24, 32], [ieeeFloat]: [32, 64], [aLaw]: [8], [muLaw]: [8] };
+/** The last letter of RIFX. */
+const bigEndian = 0x58;
+/** Bits of a sample that each codec can have; samples of PCM with others fill the upper bits of the next whole bytes. */
+const widths: Record<number, number[]> = {
+  [pcm]: Array.from({ length: 32 }, (_, i) => i + 1),
+  [ieeeFloat]: [32, 64],
+  [aLaw]: [8],
+  [muLaw]: [8],
+};
 
-function parseFormat(view: DataView, name: string): WavFormat {
+function parseFormat(view: DataView, name: string, little: boolean): WavFormat {
   const invalid = (problem: string) =>
     new OneheadError(
       'AUDIO_INVALID',
       `${name} is a WAV file that cannot be read: ${problem}; convert it to 16-bit PCM.`,
     );
   if (view.byteLength < 16) throw invalid('its format chunk is too short');
-  let tag = view.getUint16(0, true);
-  const channels = view.getUint16(2, true);
-  const sampleRate = view.getUint32(4, true);
-  const bits = view.getUint16(14, true);
-  if (tag === extensible && view.byteLength >= 26) tag = view.getUint16(24, true);
+  let tag = view.getUint16(0, little);
+  const channels = view.getUint16(2, little);
+  const sampleRate = view.getUint32(4, little);
+  const bits = view.getUint16(14, little);
+  if (tag === extensible && view.byteLength >= 26) tag = view.getUint16(24, little);
   if (!widths[tag]) throw invalid(`its codec (number ${tag}) is not PCM`);
   if (!widths[tag].includes(bits)) throw invalid(`its samples have ${bits} bits`);
   if (channels < 1 || channels > 64) throw invalid(`it says that it has ${channels} channels`);
   if (sampleRate < 1000 || sampleRate > 768_000) throw invalid(`it says that its sample rate is ${sampleRate} Hz`);
-  return { channels, sampleRate, bits, codec: tag, blockBytes: (channels * bits) / 8 };
+  // 20 bits are three bytes, or four where the block has room for them.
+  const stated = view.getUint16(12, little) / channels;
+  const least = Math.ceil(bits / 8);
+  const bytes = tag === pcm && Number.isInteger(stated) && stated > least && stated <= 4 ? stated : least;
+  return { channels, sampleRate, bits: 8 * bytes, codec: tag, blockBytes: channels * bytes, little };
 }
 
 /** Telephone samples (G.711): eight bits on a logarithmic scale. */
@@ -58,20 +71,24 @@ const logarithms: Record<number, Float32Array> = {
   }),
 };
 
-function reader(view: DataView, { bits, codec }: WavFormat): (at: number) => number {
+function reader(view: DataView, { bits, codec, little }: WavFormat): (at: number) => number {
   const table = logarithms[codec];
   if (table) return (at) => table[view.getUint8(at)];
-  if (codec === ieeeFloat) return bits === 64 ? (at) => view.getFloat64(at, true) : (at) => view.getFloat32(at, true);
+  if (codec === ieeeFloat) {
+    return bits === 64 ? (at) => view.getFloat64(at, little) : (at) => view.getFloat32(at, little);
+  }
   switch (bits) {
     case 8:
       return (at) => (view.getUint8(at) - 128) / 128;
     case 16:
-      return (at) => view.getInt16(at, true) / 32768;
-    case 24:
+      return (at) => view.getInt16(at, little) / 32768;
+    case 24: {
+      const [low, high] = little ? [0, 2] : [2, 0];
       return (at) =>
-        ((view.getUint8(at) | (view.getUint8(at + 1) << 8) | (view.getInt8(at + 2) << 16)) as number) / 8388608;
+        (view.getUint8(at + low) | (view.getUint8(at + 1) << 8) | (view.getInt8(at + high) << 16)) / 8388608;
+    }
     default:
-      return (at) => view.getInt32(at, true) / 2147483648;
+      return (at) => view.getInt32(at, little) / 2147483648;
   }
 }
 
@@ -99,16 +116,16 @@ export interface WavHeader {
 /** Looks at a header without judging it. `fileSize` in bytes, where known, corrects what it claims. */
 export function wavHeader(head: Uint8Array, fileSize: number | null): WavHeader {
   const view = new DataView(head.buffer, head.byteOffset, head.length);
+  const little = head[3] !== bigEndian;
   let [codec, bytesPerSecond, longSize]: [number | null, number, number] = [null, 0, 0];
   for (let at = 12; at + 8 <= head.length; ) {
     const id = String.fromCharCode(...head.subarray(at, at + 4));
-    const size = view.getUint32(at + 4, true);
-    if (id === 'ds64' && at + 24 <= head.length) longSize = Number(view.getBigUint64(at + 16, true));
+    const size = view.getUint32(at + 4, little);
+    if (id === 'ds64' && at + 24 <= head.length) longSize = Number(view.getBigUint64(at + 16, little));
     if (id === 'fmt ' && at + 24 <= head.length) {
-      codec = view.getUint16(at + 8, true);
-      if (codec === extensible && at + 34 <= head.length) codec = view.getUint16(at + 32, true);
-      bytesPerSecond =
-        (view.getUint16(at + 10, true) * view.getUint16(at + 22, true) * view.getUint32(at + 12, true)) / 8;
+      codec = view.getUint16(at + 8, little);
+      if (codec === extensible && at + 34 <= head.length) codec = view.getUint16(at + 32, little);
+      bytesPerSecond = view.getUint16(at + 20, little) * view.getUint32(at + 12, little);
     }
     if (id === 'data') {
       const claimed = dataBytes(size, longSize);
@@ -135,6 +152,7 @@ export async function* decodeWav(bytes: AsyncIterable<Uint8Array>, name: string)
   let held: Uint8Array = new Uint8Array();
   let format: WavFormat | null = null;
   let started = false;
+  let little = true;
   /** Bytes of a chunk still to be passed over, and, once it began, of sound still to come. */
   let skip = 0;
   let data: number | null = null;
@@ -144,6 +162,7 @@ export async function* decodeWav(bytes: AsyncIterable<Uint8Array>, name: string)
     for (;;) {
       if (!started) {
         if (held.length < 12) break;
+        little = held[3] !== bigEndian;
         held = held.subarray(12);
         started = true;
       } else if (skip > 0) {
@@ -163,7 +182,7 @@ export async function* decodeWav(bytes: AsyncIterable<Uint8Array>, name: string)
         if (held.length < 8) break;
         const view = new DataView(held.buffer, held.byteOffset, held.length);
         const id = String.fromCharCode(...held.subarray(0, 4));
-        const size = view.getUint32(4, true);
+        const size = view.getUint32(4, little);
         if (id === 'data') {
           if (!format) {
             const sentence = `${name} is a WAV file without a format; record or export it again.`;
@@ -177,8 +196,8 @@ export async function* decodeWav(bytes: AsyncIterable<Uint8Array>, name: string)
             throw new OneheadError('AUDIO_INVALID', sentence);
           }
           if (held.length < 8 + size) break;
-          if (id === 'fmt ') format = parseFormat(new DataView(held.buffer, held.byteOffset + 8, size), name);
-          else if (size >= 16) longSize = Number(view.getBigUint64(16, true));
+          if (id === 'fmt ') format = parseFormat(new DataView(held.buffer, held.byteOffset + 8, size), name, little);
+          else if (size >= 16) longSize = Number(view.getBigUint64(16, little));
           held = held.subarray(8 + size);
           skip = size & 1;
         } else {

@@ -1,13 +1,20 @@
-/** `onehead inspect`: what a checkpoint is and what it needs. */
+/** `onehead inspect`: what a checkpoint is and what it needs, or what a recording is. */
+import { stat } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { type AudioDescription, describeAudio } from '../audio/inspect.js';
+import { clock } from '../audio/warnings.js';
+import { shown } from '../errors.js';
 import { type Checkpoint, readCheckpoint } from '../whisper/checkpoint/checkpoint.js';
 import { bundledModel, resolveModel } from '../whisper/checkpoint/hub.js';
 import { checkpointSizes } from '../whisper/checkpoint/weights.js';
+import { trackChoice } from './load-flags.js';
 import { UsageError } from './usage.js';
 
-export const inspectHelp = `onehead inspect [MODEL]               sizes, heads and memory of a checkpoint (default: the bundled model)
+export const inspectHelp = `onehead inspect [MODEL|FILE]          sizes, heads and memory of a checkpoint (default: the bundled model); format and
+                                      audio tracks of a recording
 
   --json                 as JSON
+  --track N|LANGUAGE     of a recording: as transcribe would choose
 `;
 
 const bytesOf = { float32: 4, bfloat16: 2 };
@@ -69,9 +76,43 @@ function print(facts: ReturnType<typeof describe>): string {
   return rows.map(([name, value]) => `${name.padEnd(18)}${value}\n`).join('');
 }
 
+function printAudio(file: string, { format, duration, start, tracks }: AudioDescription): string {
+  const rows: [string, string][] = [
+    ['file', file],
+    ['format', format],
+  ];
+  if (duration !== null) rows.push(['duration', `${clock(duration)}`]);
+  if (start > 0) rows.push(['begins at', clock(start)]);
+  for (const track of tracks) {
+    const facts = [
+      track.codec,
+      track.channels === null ? null : `${track.channels} channel${track.channels === 1 ? '' : 's'}`,
+      track.sampleRate === null ? null : `${track.sampleRate} Hz`,
+      track.language,
+      track.title === null ? null : shown(track.title, 60),
+      track.default ? 'default' : null,
+    ].filter((fact) => fact !== null);
+    rows.push([`${track.chosen ? '* ' : ''}track ${track.index}`, facts.join(', ')]);
+  }
+  return rows.map(([name, value]) => `${name.padEnd(18)}${value}\n`).join('');
+}
+
 export async function inspectCommand(args: string[], signal: AbortSignal): Promise<number> {
-  const { values, positionals } = parseArgs({ args, allowPositionals: true, options: { json: { type: 'boolean' } } });
-  if (positionals.length > 1) throw new UsageError('Name one model.');
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: { json: { type: 'boolean' }, track: { type: 'string' } },
+  });
+  if (positionals.length > 1) throw new UsageError('Name one model or one recording.');
+  const [name] = positionals;
+  if (name !== undefined && (await stat(name).catch(() => null))?.isFile()) {
+    const audio = await describeAudio(name, signal, trackChoice(values.track) ?? null);
+    process.stdout.write(
+      values.json ? `${JSON.stringify({ file: name, ...audio }, null, 2)}\n` : printAudio(name, audio),
+    );
+    return 0;
+  }
+  if (values.track !== undefined) throw new UsageError('--track is for recordings; name a file.');
   const directory = positionals[0] === undefined ? bundledModel() : await resolveModel(positionals[0], { signal });
   const facts = describe(await readCheckpoint(directory));
   process.stdout.write(values.json ? `${JSON.stringify(facts, null, 2)}\n` : print(facts));

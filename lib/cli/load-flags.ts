@@ -17,6 +17,7 @@ export const modelHelp = `  --model DIR|NAME       folder or hub name of a Whisp
   --max-new-tokens N     upper limit for each window
   --vad                  finds silence and leaves it out before anything is decoded
   --batch N              cuts at silences and decodes N windows at once (default: 1, one after the other)
+  --track N|LANGUAGE     of a file with several audio tracks, the one of that place (from 0) or language
   --no-ffmpeg            refuses what is not read without ffmpeg, instead of giving it to an installed one
   --max-duration SECONDS, --max-bytes N
                          refuses recordings that are longer or larger; seconds are counted as they are decoded
@@ -34,6 +35,7 @@ export const modelFlags = {
   'max-new-tokens': { type: 'string' },
   vad: { type: 'boolean' },
   batch: { type: 'string' },
+  track: { type: 'string' },
   'no-ffmpeg': { type: 'boolean' },
   'max-duration': { type: 'string' },
   'max-bytes': { type: 'string' },
@@ -50,6 +52,10 @@ export interface ModelChoice {
 }
 
 const text = (value: string | boolean | undefined) => value as string | undefined;
+
+/** A place, or the name of a language. */
+export const trackChoice = (value: string | undefined): number | string | undefined =>
+  value !== undefined && /^\d+$/.test(value) ? Number(value) : value;
 
 export function modelChoice(values: Values): ModelChoice {
   const [task, timestamps, dtype, language] = [values.task, values.timestamps, values.dtype, values.language].map(text);
@@ -77,6 +83,7 @@ export function modelChoice(values: Values): ModelChoice {
         text(values['language-detection-windows']),
       ),
       vad: values.vad === true ? true : undefined,
+      track: trackChoice(text(values.track)),
       ffmpeg: values['no-ffmpeg'] === true ? false : undefined,
       maxDuration: numeric(values, 'max-duration'),
       maxBytes: numeric(values, 'max-bytes'),

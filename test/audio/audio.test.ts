@@ -121,6 +121,57 @@ describe('wav', () => {
     expect(await read(wav(bits, float, { extensible: true }))).toEqual(ramp);
   });
 
+  /** Samples of fewer bits, in the upper bits of `bytes` bytes; numbers with their highest byte first are RIFX. */
+  function packed(bits: number, bytes: number, big: boolean, float = false): Buffer {
+    const data = Buffer.alloc(64 * bytes);
+    ramp.forEach((sample, i) => {
+      const value = Math.round(sample * 2 ** (bits - 1)) * 2 ** (8 * bytes - bits);
+      if (float) big ? data.writeFloatBE(sample, i * 4) : data.writeFloatLE(sample, i * 4);
+      else if (bytes === 1) data.writeUInt8(value + 128, i);
+      else big ? data.writeIntBE(value, i * bytes, bytes) : data.writeIntLE(value, i * bytes, bytes);
+    });
+    const header = Buffer.alloc(44);
+    const numbers: [number, number, number][] = [
+      [4, 36 + data.length, 4],
+      [16, 16, 4],
+      [20, float ? 3 : 1, 2],
+      [22, 1, 2],
+      [24, 16_000, 4],
+      [28, 16_000 * bytes, 4],
+      [32, bytes, 2],
+      [34, bits, 2],
+      [40, data.length, 4],
+    ];
+    for (const [at, value, size] of numbers) {
+      big ? header.writeUIntBE(value, at, size) : header.writeUIntLE(value, at, size);
+    }
+    for (const [at, id] of [
+      [0, big ? 'RIFX' : 'RIFF'],
+      [8, 'WAVEfmt '],
+      [36, 'data'],
+    ] as const)
+      header.write(id, at);
+    return Buffer.concat([header, data]);
+  }
+
+  it.each([
+    [7, 1],
+    [8, 1],
+    [12, 2],
+    [16, 2],
+    [20, 3],
+    [20, 4],
+    [24, 3],
+    [24, 4],
+    [32, 4],
+  ])('of %i bits in %i bytes, whichever byte is first', async (bits, bytes) => {
+    for (const big of [false, true]) {
+      expect(await read(packed(bits, bytes, big))).toEqual(ramp);
+      expect((await openAudio(packed(bits, bytes, big))).duration).toBe(64 / 16_000);
+    }
+    expect(await read(packed(32, 4, true, true))).toEqual(ramp);
+  });
+
   it.each([0, 0xffffffff, 1_000_000])('whose header claims %i bytes gives what is there', async (dataSize) => {
     expect(await read(wav(16, false, { dataSize }))).toEqual(ramp);
   });

@@ -62,3 +62,25 @@ describe('onehead inspect', () => {
     }
   });
 });
+
+describe('onehead inspect FILE', () => {
+  const file = join(root, 'test/fixtures/audio/two.mp4');
+
+  it('names the tracks of a recording, and marks the one that is heard', async () => {
+    const { status, stdout } = await onehead(['inspect', file]);
+    expect(status).toBe(0);
+    expect(stdout).toContain('format            m4a\n');
+    expect(stdout).toContain('track 0           mp4a, 1 channel, 16000 Hz, en\n');
+    expect(stdout).toContain('* track 1         mp4a, 1 channel, 16000 Hz, de, Second, default\n');
+    const other = await onehead(['inspect', file, '--track', 'en', '--json']);
+    expect(JSON.parse(other.stdout)).toMatchObject({ format: 'm4a', tracks: [{ chosen: true }, { chosen: false }] });
+  });
+
+  it('says what is wrong in a sentence', async () => {
+    for (const args of [[file, '--track', '7'], [join(root, 'README.md')]]) {
+      const { status, stderr } = await onehead(['inspect', ...args]);
+      expect(status).toBe(1);
+      expect(stderr).toMatch(sentence);
+    }
+  });
+});

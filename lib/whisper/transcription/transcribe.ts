@@ -106,12 +106,14 @@ export async function transcribe(
     segments.push(...added);
     options.onProgress?.({ processed, total: heard.duration, segments: added });
   }
+  const { tracks = [] } = source;
   return {
     task: job.settings.task,
     language: job.language ?? 'en',
     duration: job.duration,
     text: segments.map(({ text }) => text).join(''),
     segments,
+    ...(tracks.length > 1 && { tracks: [...tracks] }),
     warnings: [...job.warnings.sentences],
     incomplete: job.warnings.incomplete,
     timings: job.timings,

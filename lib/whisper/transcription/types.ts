@@ -1,6 +1,7 @@
 /** The public shapes of a transcription: OpenAI's verbose_json. */
 
 import type { AudioOptions } from '../../audio/options.js';
+import type { AudioTrack } from '../../audio/tracks.js';
 import type { VadOptions } from '../../vad/detector.js';
 import type { DecodingOptions } from '../decoding/options.js';
 import type { Task, TimestampMode } from '../decoding/prompt.js';
@@ -53,6 +54,8 @@ export interface Transcription {
   /** The segments' texts as they were decoded, with the blank before the first. */
   text: string;
   segments: Segment[];
+  /** The audio tracks of a file that has several; the one that was heard is `chosen`. */
+  tracks?: AudioTrack[];
   /** Sentences on what was wrong with the recording, or was left out; none for most. */
   warnings: string[];
   /** True when a part of the recording could not be read, so that its words are missing; `warnings` say where. */

@@ -1,0 +1,190 @@
+/** The audio tracks of an MP4 file's index. */
+import type { AudioTrack, Container } from './tracks.js';
+import { chooseTrack, shortCode } from './tracks.js';
+
+interface Box {
+  type: string;
+  /** Place of the box, and of what it holds. */
+  at: number;
+  body: number;
+  end: number;
+}
+
+const letters = (bytes: Uint8Array, at: number, count: number): string =>
+  String.fromCharCode(...bytes.subarray(at, at + count));
+
+/** The boxes between two places, as far as they are whole. */
+function boxes(view: DataView, begin: number, end: number): Box[] {
+  const found: Box[] = [];
+  for (let at = begin; at + 8 <= end; ) {
+    let size = view.getUint32(at);
+    let body = at + 8;
+    if (size === 1 && at + 16 <= end) {
+      size = view.getUint32(at + 8) * 2 ** 32 + view.getUint32(at + 12);
+      body = at + 16;
+    } else if (size === 0) size = end - at;
+    if (size < body - at || at + size > end) break;
+    const type = letters(new Uint8Array(view.buffer, view.byteOffset), at + 4, 4);
+    found.push({ type, at, body, end: at + size });
+    at += size;
+  }
+  return found;
+}
+
+interface Mp4Track extends AudioTrack {
+  /** Place of its box. */
+  at: number;
+  start: number;
+  empty: boolean;
+}
+
+/** Seconds of the pause before the sound: edits without media, at the beginning of the list. */
+function emptyEdits(view: DataView, { body, end }: Box, timescale: number): number {
+  const long = view.getUint8(body) === 1;
+  const step = long ? 20 : 12;
+  let units = 0;
+  for (let at = body + 8; at + step <= end; at += step) {
+    const place = view.getInt32(long ? at + 8 : at + 4);
+    if (place !== -1) break;
+    units += long ? view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4) : view.getUint32(at);
+  }
+  return timescale > 0 ? units / timescale : 0;
+}
+
+/** QuickTime's numbers of languages, in their order. */
+const numberedLanguages = (
+  'en fr de it nl sv es da pt no he ja ar fi el is mt tr hr zh-Hant ur hi th ko lt pl hu et lv se fo fa ru zh-Hans nl ga sq ro cs sk sl yi sr mk ' +
+  'bg uk be uz kk az'
+).split(' ');
+
+/** The packed code of ISO 639-2, three letters of five bits; a lower number is QuickTime's. */
+function packedLanguage(code: number): string | null {
+  if (code < 0x400) return numberedLanguages[code] ?? null;
+  const letter = (shift: number) => String.fromCharCode(0x60 + ((code >> shift) & 31));
+  const text = letter(10) + letter(5) + letter(0);
+  return /^[a-z]{3}$/.test(text) ? shortCode(text) : null;
+}
+
+/** The channels of AAC by its own configuration: the field of the entry is always 2. Null where there is none. */
+function aacChannels(view: DataView, { body, end }: Box): number | null {
+  // Descriptors: a tag, a length in groups of seven bits, and what each kind has before those inside.
+  const inside: Record<number, number> = { 3: 3, 4: 13 };
+  for (let at = body + 4; at + 2 < end; ) {
+    const tag = view.getUint8(at++);
+    while (at < end && view.getUint8(at) & 0x80) ++at;
+    const length = view.getUint8(at++);
+    if (tag === 5) {
+      if (at + 2 > end) return null;
+      const bits = view.getUint16(at);
+      const rated = ((bits >> 7) & 15) !== 15;
+      const configuration = rated ? (bits >> 3) & 15 : 0;
+      return configuration === 7 ? 8 : configuration || null;
+    }
+    at += inside[tag] ?? length;
+  }
+  return null;
+}
+
+/** What a track's box says of it; null unless it is sound. */
+function readTrack(view: DataView, bytes: Uint8Array, track: Box, timescale: number): Omit<Mp4Track, 'index'> | null {
+  const child = (box: Box | undefined, ...path: string[]): Box | undefined =>
+    path.reduce<Box | undefined>((at, type) => {
+      return at && boxes(view, at.body, at.end).find((one) => one.type === type);
+    }, box);
+  const media = child(track, 'mdia');
+  const handler = child(media, 'hdlr');
+  if (!handler || handler.end - handler.body < 12 || letters(bytes, handler.body + 8, 4) !== 'soun') return null;
+  const table = child(media, 'minf', 'stbl');
+  const description = child(table, 'stsd');
+  // An entry of the description: size, name, six bytes, an index, then a version and sound's own fields.
+  const entry = description && description.end - description.body >= 44 ? description.body + 8 : null;
+  const header = child(track, 'tkhd');
+  const mediaHeader = child(media, 'mdhd');
+  const language = mediaHeader ? mediaHeader.body + (view.getUint8(mediaHeader.body) === 1 ? 32 : 20) : 0;
+  const extended = child(media, 'elng');
+  const named = extended ? letters(bytes, extended.body + 4, Math.min(40, extended.end - extended.body - 4)) : '';
+  const name = child(track, 'udta', 'name');
+  const sizes = child(table, 'stsz');
+  const edits = child(track, 'edts', 'elst');
+  const configuration = entry
+    ? boxes(view, entry + 36, description!.end).find(({ type }) => type === 'esds')
+    : undefined;
+  const rate = entry ? view.getUint16(entry + 32) : 0;
+  return {
+    at: track.at,
+    codec: entry ? letters(bytes, entry + 4, 4) : 'unknown',
+    language:
+      shortCode(named.replace(/\0.*$/s, '') || 'und') ??
+      (mediaHeader && language + 2 <= mediaHeader.end ? packedLanguage(view.getUint16(language)) : null),
+    title: name ? new TextDecoder().decode(bytes.subarray(name.body, name.end)).replace(/\0/g, '').slice(0, 200) : null,
+    channels: (configuration && aacChannels(view, configuration)) ?? ((entry && view.getUint16(entry + 24)) || null),
+    sampleRate: rate || null,
+    default: header ? (view.getUint8(header.body + 3) & 1) === 1 : true,
+    chosen: false,
+    start: edits && edits.end - edits.body >= 8 ? emptyEdits(view, edits, timescale) : 0,
+    empty: sizes ? sizes.end - sizes.body >= 12 && view.getUint32(sizes.body + 8) === 0 : false,
+  };
+}
+
+/** The audio tracks of `index`, a whole moov box; all but the one that is chosen are hidden in it. */
+function chooseIn(index: Uint8Array, wanted: number | string | null, name: string): Container {
+  const view = new DataView(index.buffer, index.byteOffset, index.length);
+  const [movie] = boxes(view, 0, index.length);
+  const inside = boxes(view, movie.body, movie.end);
+  const header = inside.find(({ type, body, end }) => type === 'mvhd' && end - body >= 32);
+  const timescale = header ? view.getUint32(header.body + (view.getUint8(header.body) === 1 ? 20 : 12)) : 0;
+  const fragmented = inside.some(({ type }) => type === 'mvex');
+  const tracks: Mp4Track[] = [];
+  for (const box of inside) {
+    if (box.type !== 'trak') continue;
+    const track = readTrack(view, index, box, timescale);
+    if (track) tracks.push({ ...track, index: tracks.length, empty: track.empty && !fragmented });
+  }
+  const chosen = chooseTrack(tracks, wanted, name);
+  for (const { at, chosen } of tracks) if (!chosen) index.set([0x66, 0x72, 0x65, 0x65], at + 4); // 'free'
+  return { tracks: tracks.map(({ at, start, empty, ...track }) => track), start: chosen?.start ?? 0 };
+}
+
+/** An index of 20 hours is about 20 MB. */
+const longestIndex = 1 << 28;
+
+/**
+ * The bytes of an MP4 file whose index comes before its sound, with one audio track: the one that is chosen. `tell` is called before the
+ * first sound with what the index says.
+ */
+export async function* chooseMp4Track(
+  bytes: AsyncIterable<Uint8Array>,
+  wanted: number | string | null,
+  name: string,
+  tell: (container: Container) => void,
+): AsyncGenerator<Uint8Array> {
+  let held: Uint8Array = new Uint8Array();
+  /** Whether the index was passed, or will not come. */
+  let done = false;
+  for await (const chunk of bytes) {
+    if (done) {
+      yield chunk;
+      continue;
+    }
+    held = held.length > 0 ? Buffer.concat([held, chunk]) : chunk;
+    const view = new DataView(held.buffer, held.byteOffset, held.length);
+    for (let at = 0; !done && at + 8 <= held.length; ) {
+      const type = letters(held, at + 4, 4);
+      const size = view.getUint32(at);
+      if (type === 'moov' && at + size <= held.length && size >= 8) {
+        // A copy: the bytes may be the caller's.
+        held = Uint8Array.from(held);
+        tell(chooseIn(held.subarray(at, at + size), wanted, name));
+        done = true;
+      }
+      // An index with a long size, sound before the index, or a whole file that is none.
+      done ||= size < 8 || type === 'mdat' || held.length > longestIndex;
+      if (type === 'moov') break;
+      at += size;
+    }
+    if (!done) continue;
+    yield held;
+    held = new Uint8Array();
+  }
+  if (held.length > 0) yield held;
+}

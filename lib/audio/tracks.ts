@@ -1,0 +1,76 @@
+/** The audio tracks of a container, and which of them is heard. */
+import { shown } from '../errors.js';
+import { invalid } from './options.js';
+
+/** An audio track of an MP4 or Matroska file, as the container describes it. */
+export interface AudioTrack {
+  /** Its place among the audio tracks, from 0: what the option `track` takes. */
+  index: number;
+  /** The container's name of the codec, such as 'mp4a' or 'A_OPUS'. */
+  codec: string;
+  /** A code, such as 'en'; null where the container does not say. */
+  language: string | null;
+  title: string | null;
+  channels: number | null;
+  /** Hertz. */
+  sampleRate: number | null;
+  /** True when the container marks it to be played unless another one is chosen. */
+  default: boolean;
+  /** True for the one that is heard. */
+  chosen: boolean;
+}
+
+/** What is known of a recording's container once its beginning was read. */
+export interface Container {
+  tracks: AudioTrack[];
+  /** Seconds after the container's own start at which the chosen track's sound begins. */
+  start: number;
+}
+
+/** The shortest code of a language, such as 'de' for 'ger', 'deu' or 'de'; null for what is none. */
+export function shortCode(language: string): string | null {
+  try {
+    const [code] = Intl.getCanonicalLocales(language.trim().replace(/_/g, '-'));
+    return code === undefined || ['und', 'mul', 'zxx', 'mis'].includes(code) ? null : code;
+  } catch {
+    return null;
+  }
+}
+
+const base = (code: string): string => code.split('-')[0];
+
+/** Whether a track's language is the one asked for, by code or English name. */
+function speaks(language: string | null, wanted: string): boolean {
+  if (language === null) return false;
+  const code = shortCode(wanted);
+  // 'pt-BR' asks for that, 'pt' for any.
+  if (code !== null && (code === language || code === base(language))) return true;
+  const name = new Intl.DisplayNames(['en'], { type: 'language' }).of(base(language));
+  return name?.toLowerCase() === wanted.trim().toLowerCase();
+}
+
+const described = ({ index, language, title }: AudioTrack): string =>
+  `${index}${language ? ` (${language})` : ''}${title ? ` ${shown(title, 30)}` : ''}`;
+
+/**
+ * The track to hear: the one of that place or language, else the container's default. Of several the one with the most channels is taken,
+ * then the first, as ffmpeg does. Throws OneheadError INVALID_ARGUMENT when there is none like that.
+ */
+export function chooseTrack<T extends AudioTrack & { empty?: boolean }>(
+  tracks: readonly T[],
+  wanted: number | string | null,
+  name: string,
+): T | null {
+  let candidates = tracks;
+  if (typeof wanted === 'number') candidates = tracks.filter(({ index }) => index === wanted);
+  else if (wanted !== null) candidates = tracks.filter(({ language }) => speaks(language, wanted));
+  if (candidates.length === 0) {
+    if (wanted === null) return null;
+    const list = shown(tracks.map(described).join(', ') || 'none', 100);
+    throw invalid('track', `${name} has no audio track ${shown(wanted, 40)}; there are: ${list}.`);
+  }
+  const score = (track: T) => (track.empty ? 0 : 1e6) + (track.default ? 1e3 : 0) + Math.min(track.channels ?? 0, 64);
+  const best = candidates.reduce((one, other) => (score(other) > score(one) ? other : one));
+  for (const track of tracks) track.chosen = track === best;
+  return best;
+}

@@ -1,0 +1,128 @@
+/** Files of several audio tracks: which one is heard, and how they are named. */
+import { spawnSync } from 'node:child_process';
+import { createReadStream, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { toldTracks } from '../../lib/audio/ffmpeg.js';
+import { openAudio } from '../../lib/audio/index.js';
+import { describeAudio } from '../../lib/audio/inspect.js';
+import { type AudioTrack, chooseTrack } from '../../lib/audio/tracks.js';
+import { amplitude, folder, hasFfmpeg, readAll } from './support.js';
+
+/** The first track is English, a tone of 440 Hz and a second long; the second is German, 880 Hz, longer, and the default. */
+const files = ['two.mp4', 'two-fragmented.mp4', 'two.webm'];
+
+function heard(samples: Float32Array): number {
+  const sound = samples.subarray(2000, 14_000);
+  return [440, 880].reduce((one, other) => (amplitude(sound, other) > amplitude(sound, one) ? other : one));
+}
+
+describe.each(files)('%s', (file) => {
+  const inputs = () => [folder + file, readFileSync(folder + file), createReadStream(folder + file)];
+
+  it('is heard by its default track', async () => {
+    for (const input of inputs()) {
+      const { samples } = await readAll(input);
+      expect([heard(samples), Math.round(samples.length / 1600)]).toEqual([880, 15]);
+    }
+  });
+
+  it.each<[number | string, number]>([
+    [0, 440],
+    [1, 880],
+    ['en', 440],
+    ['eng', 440],
+    ['English', 440],
+    ['de', 880],
+    ['deu', 880],
+    ['ger', 880],
+    ['german', 880],
+  ])('is heard by track %s', async (track, hertz) => {
+    for (const input of inputs()) expect(heard((await readAll(input, { track })).samples)).toBe(hertz);
+  });
+
+  it.each([2, 'fr', 'no language'])('has no track %s, and says which there are', async (track) => {
+    for (const input of inputs()) {
+      await expect(readAll(input, { track })).rejects.toMatchObject({
+        code: 'INVALID_ARGUMENT',
+        message: expect.stringMatching(/has no audio track .*0 \(en\), 1 \(de\)/),
+      });
+    }
+  });
+
+  it('names its tracks', async () => {
+    const source = await openAudio(folder + file, { track: 'en' });
+    for await (const _ of source.chunks());
+    const wanted = [
+      { index: 0, language: 'en', default: false, chosen: true, channels: 1, sampleRate: 16_000 },
+      { index: 1, language: 'de', default: true, chosen: false, channels: 1, sampleRate: 16_000 },
+    ];
+    expect(source.tracks).toMatchObject(wanted);
+    const { tracks } = await describeAudio(folder + file, new AbortController().signal, 'en');
+    expect(tracks).toEqual(source.tracks);
+  });
+});
+
+describe.each([-1, 1.5, Number.NaN, '', true, {}])('track %s', (track) => {
+  it('is refused', async () => {
+    const options = { track: track as number };
+    await expect(readAll(`${folder}two.mp4`, options)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  });
+});
+
+it('of a format that has one track only the first can be asked for', async () => {
+  expect((await readAll(`${folder}tone.mp3`, { track: 0 })).samples.length).toBeGreaterThan(20_000);
+  await expect(readAll(`${folder}tone.mp3`, { track: 1 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+});
+
+it('takes of several the default, then the one with the most channels, then the first, and none without sound', () => {
+  const track = (index: number, values: Partial<AudioTrack & { empty: boolean }>) => ({
+    ...{ index, codec: '', language: null, title: null, channels: 2, sampleRate: null, default: true, chosen: false },
+    ...values,
+  });
+  const choice = (...tracks: ReturnType<typeof track>[]) => chooseTrack(tracks, null, '')?.index;
+  expect(choice(track(0, {}), track(1, {}))).toBe(0);
+  expect(choice(track(0, {}), track(1, { channels: 6 }))).toBe(1);
+  expect(choice(track(0, { default: false, channels: 6 }), track(1, {}))).toBe(1);
+  expect(choice(track(0, { empty: true }), track(1, { default: false }))).toBe(1);
+  expect(choice()).toBeUndefined();
+});
+
+it('understands what ffmpeg tells of tracks', () => {
+  const text = `[info] Input #0, matroska,webm, from 'pipe:0':
+[info]   Stream #0:0: Video: h264 (High), yuv420p(progressive), 1920x1080, 25 fps (default)
+[info]   Stream #0:1(eng): Audio: truehd, 48000 Hz, 5.1(side), s32 (24 bit) (default)
+[info]   Stream #0:2[0x101](ger): Audio: aac (LC) (mp4a / 0x6134706D), 44100 Hz, stereo, fltp, 88 kb/s
+[info]   Stream #0:3(und): Audio: pcm_s16le, 8000 Hz, 3 channels, s16
+[info] Stream mapping:
+[info]   Stream #0:1 -> #0:0 (truehd (native) -> pcm_f32le (native))
+[info] Output #0, wav, to 'pipe:':
+[info]   Stream #0:0(eng): Audio: pcm_f32le, 48000 Hz, 5.1, flt`;
+  expect(toldTracks(text)).toMatchObject([
+    { index: 0, codec: 'truehd', language: 'en', channels: 6, sampleRate: 48_000, default: true },
+    { index: 1, codec: 'aac', language: 'de', channels: 2, sampleRate: 44_100, default: false },
+    { index: 2, codec: 'pcm_s16le', language: null, channels: 3, sampleRate: 8000 },
+  ]);
+});
+
+describe.skipIf(!hasFfmpeg)('what only ffmpeg reads (skipped where it is not installed)', () => {
+  const scratch = mkdtempSync(join(tmpdir(), 'onehead-tracks-'));
+  afterAll(() => rmSync(scratch, { recursive: true }));
+  it.each([
+    ['two.ts', ['-c:a', 'mp2']],
+    ['two.mkv', ['-c:a', 'wavpack']],
+    ['two.mov', ['-c:a', 'adpcm_ima_qt']],
+  ])('%s', async (name, args) => {
+    const file = join(scratch, name);
+    spawnSync('ffmpeg', ['-v', 'error', '-i', `${folder}two.mp4`, '-map', '0:a', ...args, file]);
+    expect(heard((await readAll(file, { track: 0 })).samples)).toBe(440);
+    expect(heard((await readAll(file, { track: 1 })).samples)).toBe(880);
+    expect(heard((await readAll(file, { track: 'german' })).samples)).toBe(880);
+    expect(heard((await readAll(readFileSync(file), { track: 'english' })).samples)).toBe(440);
+    await expect(readAll(file, { track: 2 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    const { tracks } = await describeAudio(file, new AbortController().signal);
+    expect(tracks.map(({ language }) => language)).toEqual(['en', 'de']);
+    expect(tracks.filter(({ chosen }) => chosen).length).toBe(1);
+  });
+});
