@@ -1,6 +1,7 @@
 /** Audio of any kind as mono samples at one rate, read as it is needed. */
 import { OneheadError, shown } from '../errors.js';
 import { abortable, atMost, type ByteSource } from './bytes.js';
+import { apart, mixed, type Way } from './channels.js';
 import { convert } from './convert.js';
 import { decodePacked } from './decode.js';
 import { decodeWithFfmpeg, tracksWithFfmpeg } from './ffmpeg.js';
@@ -21,7 +22,8 @@ export type { AudioOptions, OpenOptions } from './options.js';
 export type { Samples } from './samples.js';
 export type { AudioTrack } from './tracks.js';
 
-export interface AudioSource {
+/** A recording that is read chunk by chunk. */
+export interface Source<T> {
   /** Seconds, where the input says so before it is read. */
   duration: number | null;
   /** Sentences on what was wrong with the recording; more are added while it is read. */
@@ -30,24 +32,46 @@ export interface AudioSource {
   readonly incomplete: boolean;
   /** The audio tracks of a container that names them, once the first chunk was read. */
   readonly tracks?: readonly AudioTrack[];
-  /** Mono samples at the rate asked for, in order, at most a second at a time. To be called once. */
-  chunks(): AsyncIterable<Float32Array>;
+  /** Samples at the rate asked for, in order, at most a second at a time. To be called once. */
+  chunks(): AsyncIterable<T>;
   /** Frees files, streams and processes; harmless when all was read. */
   close(): Promise<void>;
 }
 
+/** Mono samples. */
+export interface AudioSource extends Source<Float32Array> {}
+
 /**
- * Opens audio: wav, flac, mp3, ogg, opus, m4a, aac, webm, and whatever else an installed ffmpeg decodes. Channels are averaged. A file
+ * Opens audio: wav, flac, mp3, ogg, opus, m4a, aac, webm, and whatever else an installed ffmpeg decodes. Channels are averaged
+ * unless `channels` names some. A file
  * that was cut short or damaged gives what is there, and `warnings`. A stream is read as far as is needed and left as it is then; only an
  * abort of `owner`, which is `signal` unless given, destroys it. Throws OneheadError, here or while it is read: AUDIO_NOT_FOUND for a
  * file that cannot be opened, AUDIO_INVALID for what is no audio or contains none, AUDIO_TOO_LONG and AUDIO_TOO_LARGE for what is more
  * than was allowed, INVALID_ARGUMENT for anything else than an input; and the signal's reason.
  */
-export async function openAudio(
+export function openAudio(
   input: AudioInput,
   options: OpenOptions = {},
   owner: AbortSignal | null | undefined = options?.signal,
 ): Promise<AudioSource> {
+  return open(input, options, owner, mixed);
+}
+
+/** As `openAudio`, each channel by itself. */
+export function openChannels(
+  input: AudioInput,
+  options: OpenOptions = {},
+  owner: AbortSignal | null | undefined = options?.signal,
+): Promise<Source<Float32Array[]>> {
+  return open(input, options, owner, apart);
+}
+
+async function open<T>(
+  input: AudioInput,
+  options: OpenOptions,
+  owner: AbortSignal | null | undefined,
+  way: Way<T>,
+): Promise<Source<T>> {
   const reading = checkOptions(options);
   const { signal } = options;
   const { sampleRate, maxDuration, maxBytes } = reading;
@@ -59,23 +83,26 @@ export async function openAudio(
     if (duration > maxDuration) throw tooLong('The given audio', maxDuration);
     const controller = new AbortController();
     const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
-    return onceRead(duration, controller, new Warnings(), { tracks: [], start: 0 }, () =>
-      convert(decoded(), sampleRate, 'the given audio', ends),
+    const warnings = new Warnings();
+    const name = 'the given audio';
+    const pick = way.pick(reading.channels, name, warnings.warn);
+    return onceRead(duration, controller, warnings, { tracks: [], start: 0 }, () =>
+      way.shape(convert(decoded(), pick, sampleRate, name, ends)),
     );
   }
-  return fromBytes(atMost(await byteSource(input), maxBytes), reading, signal, owner);
+  return fromBytes(atMost(await byteSource(input), maxBytes), reading, way, signal, owner);
 }
 
 /** A source whose `read` is called once; closing it aborts the reading. */
-function onceRead(
+function onceRead<T>(
   duration: number | null,
   controller: AbortController,
   warnings: Warnings,
   container: Container,
-  read: () => AsyncGenerator<Float32Array>,
+  read: () => AsyncGenerator<T>,
   release: () => Promise<void> = async () => {},
-): AudioSource {
-  let reading: AsyncGenerator<Float32Array> | null = null;
+): Source<T> {
+  let reading: AsyncGenerator<T> | null = null;
   return {
     duration,
     warnings: warnings.sentences,
@@ -99,12 +126,13 @@ function onceRead(
   };
 }
 
-async function fromBytes(
+async function fromBytes<T>(
   given: ByteSource,
   reading: Reading,
+  way: Way<T>,
   signal?: AbortSignal,
   owner?: AbortSignal | null,
-): Promise<AudioSource> {
+): Promise<Source<T>> {
   const controller = new AbortController();
   const warnings = new Warnings();
   const container: Container = { tracks: [], start: 0 };
@@ -132,7 +160,8 @@ async function fromBytes(
   async function* read() {
     try {
       const decoded = decode(source, head, rest, ends, warnings.warn, reading, container);
-      yield* convert(decoded, reading.sampleRate, source.name, ends, reading.maxDuration);
+      const pick = way.pick(reading.channels, source.name, warnings.warn);
+      yield* way.shape(convert(decoded, pick, reading.sampleRate, source.name, ends, reading.maxDuration));
     } finally {
       await release();
     }

@@ -1,5 +1,6 @@
 /** The options of reading audio, and their checks. */
 import { OneheadError, shown } from '../errors.js';
+import { type Channels, checkChannels } from './channels.js';
 import { checkRate } from './samples.js';
 import { clock } from './warnings.js';
 
@@ -17,6 +18,11 @@ export interface AudioOptions {
    * that the file marks as its default, as ffmpeg chooses it.
    */
   track?: number | string;
+  /**
+   * 'mix', the default, hears the mean of all channels, a list that of the channels with these numbers, from 0 on. 'separate' hears each by
+   * itself: a telephone call, which has a speaker on each.
+   */
+  channels?: Channels;
   /** More bytes of encoded audio than this are refused with code AUDIO_TOO_LARGE. */
   maxBytes?: number;
 }
@@ -35,6 +41,7 @@ export interface Reading {
   maxDuration: number;
   maxBytes: number;
   track: number | string | null;
+  channels: Channels;
 }
 
 export const invalid = (argument: string, sentence: string) =>
@@ -85,6 +92,7 @@ export function checkOptions(options: OpenOptions): Reading {
     maxDuration: limit('maxDuration', options.maxDuration, 'seconds'),
     track: trackOf(options.track),
     maxBytes: limit('maxBytes', options.maxBytes, 'bytes'),
+    channels: checkChannels(options.channels),
   };
 }
 

@@ -1,8 +1,8 @@
 /** Decoders of single packets, as containers hold them. */
 import { decoder as openAac } from '@audio/decode-aac';
 import { createOpusDecoder } from '@audio/decode-opus/core';
-import { crc16, flacHeader } from './flac-frames.js';
 import { FlacFrames } from './flac.js';
+import { crc16, flacHeader } from './flac-frames.js';
 import { quiet } from './quiet.js';
 import type { DecodedChunk } from './wav.js';
 

@@ -1,0 +1,147 @@
+/** Which channels of a recording are heard, and channels that are heard apart. */
+import { integerIn, refuse } from '../checks.js';
+import { mix } from './convert.js';
+import type { AudioSource, Source } from './index.js';
+import type { Warn } from './warnings.js';
+
+/** 'mix' is the mean of all, a list that of those named, counted from 0; 'separate' is each by itself. */
+export type Channels = 'mix' | 'separate' | readonly number[];
+
+/** Channels of a recording at most: what WAV files may have. */
+const mostChannels = 64;
+
+/** Throws OneheadError INVALID_ARGUMENT. */
+export function checkChannels(channels: unknown): Channels {
+  if (channels === undefined || channels === null) return 'mix';
+  if (channels === 'mix' || channels === 'separate') return channels;
+  if (!Array.isArray(channels) || channels.length === 0) {
+    const received = typeof channels === 'string' ? `'${channels.slice(0, 40)}'` : typeof channels;
+    refuse('channels', "'mix', 'separate' or a list of numbers", Array.isArray(channels) ? 'an empty list' : received);
+  }
+  return [...new Set(channels.map((one, index) => integerIn(`channels[${index}]`, one, 0, mostChannels - 1)))];
+}
+
+/** Samples of decoded channels, from `begin` up to `end`, as one or more. */
+export type Pick = (channels: readonly Float32Array[], begin: number, end: number) => Float32Array[];
+
+/** What is made of a recording's channels. */
+export interface Way<T> {
+  pick(channels: Channels, name: string, warn: Warn): Pick;
+  shape(chunks: AsyncGenerator<Float32Array[]>): AsyncGenerator<T>;
+}
+
+/** The mean of the channels that are named, or of all. Its `pick` throws OneheadError INVALID_ARGUMENT where there are none such. */
+export const mixed: Way<Float32Array> = {
+  pick(channels, name, warn) {
+    if (typeof channels === 'string') return (all, begin, end) => [mix(all, begin, end)];
+    let begun = false;
+    return (all, begin, end) => {
+      const chosen = channels.filter((channel) => channel < all.length).map((channel) => all[channel]);
+      if (chosen.length < channels.length && !begun) {
+        const missing = channels.filter((channel) => channel >= all.length).join(', ');
+        const numbers = all.length === 1 ? 'channel 0 alone' : `channels 0 to ${all.length - 1}`;
+        refuse('channels', `numbers of channels that ${name} has, which are ${numbers},`, missing);
+      }
+      begun = true;
+      if (chosen.length > 0) return [mix(chosen, begin, end)];
+      warn(`${name} has fewer channels further on; what was asked for ends there.`, 'lost');
+      return [new Float32Array(end - begin)];
+    };
+  },
+  async *shape(chunks) {
+    for await (const [mono] of chunks) yield mono;
+  },
+};
+
+/** Each channel by itself: as many as there are at the beginning. */
+export const apart: Way<Float32Array[]> = {
+  pick(_, name, warn) {
+    let count = 0;
+    return (all, begin, end) => {
+      if (count === 0) count = all.length;
+      if (all.length > count) {
+        warn(`${name} has more channels further on; those from number ${count} on were not heard.`, 'lost');
+      }
+      if (all.length < count) {
+        warn(`${name} has fewer channels further on; those from number ${all.length} on are silent there.`, 'mended');
+      }
+      return Array.from({ length: count }, (_, channel) =>
+        channel < all.length ? mix([all[channel]], begin, end) : new Float32Array(end - begin),
+      );
+    };
+  },
+  shape: (chunks) => chunks,
+};
+
+/** Samples of one channel that were read and not yet taken. */
+interface Queue {
+  chunks: Float32Array[];
+  held: number;
+  open: boolean;
+}
+
+/**
+ * The channels of a recording as recordings of their own, which are to be read side by side: none gets farther ahead of the slowest than `most`
+ * samples, unless that one is closed. The recording is closed with the last of them, and its warnings are its own. Throws what reading throws.
+ */
+export async function splitChannels(source: Source<Float32Array[]>, most: number): Promise<AudioSource[]> {
+  const chunks = source.chunks()[Symbol.asyncIterator]();
+  const first = await chunks.next();
+  const queues: Queue[] = (first.done ? [] : first.value).map(() => ({ chunks: [], held: 0, open: true }));
+  let ended = first.done === true;
+  let failure: { error: unknown } | null = null;
+  let reading: Promise<void> | null = null;
+  let waiting: (() => void)[] = [];
+  const changed = () => {
+    const woken = waiting;
+    waiting = [];
+    for (const wake of woken) wake();
+  };
+  const give = (parts: readonly Float32Array[]) => {
+    queues.forEach((queue, channel) => {
+      if (!queue.open) return;
+      queue.chunks.push(parts[channel]);
+      queue.held += parts[channel].length;
+    });
+  };
+  const read = async () => {
+    try {
+      const { value, done } = await chunks.next();
+      if (done) ended = true;
+      else give(value);
+    } catch (error) {
+      failure = { error };
+    }
+    reading = null;
+    changed();
+  };
+  const leave = async (queue: Queue) => {
+    if (!queue.open) return;
+    Object.assign(queue, { chunks: [], held: 0, open: false });
+    changed();
+    if (queues.every(({ open }) => !open)) await source.close();
+  };
+  if (!first.done) give(first.value);
+  return queues.map((queue) => {
+    async function* own() {
+      try {
+        while (queue.open) {
+          const chunk = queue.chunks.shift();
+          if (chunk) {
+            queue.held -= chunk.length;
+            changed();
+            yield chunk;
+          } else if (failure) throw (failure as { error: unknown }).error;
+          else if (ended) return;
+          else if (queues.every(({ held }) => held < most)) {
+            reading = reading ?? read();
+            await reading;
+          } else await new Promise<void>((resolve) => waiting.push(resolve));
+        }
+      } finally {
+        await leave(queue);
+      }
+    }
+    return { duration: source.duration, warnings: [], incomplete: false, chunks: own, close: () => leave(queue) };
+  });
+}

@@ -1,0 +1,201 @@
+/** Channels of a recording: chosen ones, and each by itself. */
+import { setTimeout } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { apart, mixed, splitChannels } from '../../lib/audio/channels.js';
+import { type AudioInput, type AudioSource, type OpenOptions, openChannels } from '../../lib/audio/index.js';
+import { amplitude, firstDifference, folder, joined, readAll, sine } from './support.js';
+
+const rate = 16000;
+const tones = [440, 880, 1320];
+/** A tone on each channel. */
+const chord = (sampleRate = rate, count = tones.length) => ({
+  samples: tones.slice(0, count).map((hertz) => sine(hertz, sampleRate)),
+  sampleRate,
+});
+const heard = (samples: Float32Array) =>
+  tones.filter((hertz) => amplitude(samples.subarray(1000, 15000), hertz) > 0.05);
+
+/** A 16-bit WAV file. */
+function wav({ samples, sampleRate }: ReturnType<typeof chord>): Buffer {
+  const channels = samples.length;
+  const bytes = Buffer.alloc(44 + samples[0].length * channels * 2);
+  bytes.write('RIFF    WAVEfmt ', 0, 'latin1');
+  bytes.writeUInt32LE(bytes.length - 8, 4);
+  bytes.writeUInt32LE(16, 16);
+  bytes.writeUInt16LE(1, 20);
+  bytes.writeUInt16LE(channels, 22);
+  bytes.writeUInt32LE(sampleRate, 24);
+  bytes.writeUInt32LE(sampleRate * channels * 2, 28);
+  bytes.writeUInt16LE(channels * 2, 32);
+  bytes.writeUInt16LE(16, 34);
+  bytes.write('data', 36, 'latin1');
+  bytes.writeUInt32LE(bytes.length - 44, 40);
+  samples.forEach((channel, c) => {
+    channel.forEach((sample, i) => {
+      bytes.writeInt16LE(Math.round(sample * 32767), 44 + 2 * (i * channels + c));
+    });
+  });
+  return bytes;
+}
+
+describe('chosen channels', () => {
+  it.each<[OpenOptions['channels'], number[]]>([
+    [undefined, tones],
+    ['mix', tones],
+    [[1], [880]],
+    [
+      [0, 2],
+      [440, 1320],
+    ],
+    [[2, 2], [1320]],
+  ])('%j', async (channels, wanted) => {
+    for (const input of [chord(), chord(48000), wav(chord()), wav(chord(8000))] as AudioInput[]) {
+      const { samples } = await readAll(input, { channels });
+      expect(heard(samples)).toEqual(wanted);
+      expect(amplitude(samples.subarray(1000, 15000), wanted[0])).toBeCloseTo(1 / wanted.length, 1);
+    }
+  });
+
+  it.each<[unknown, string]>([
+    ['both', "Expected channels to be 'mix', 'separate' or a list of numbers but received 'both'."],
+    [[], 'but received an empty list.'],
+    [7, 'but received number.'],
+    [[-1], 'Expected channels[0] to be a whole number from 0 to 63 but received -1.'],
+    [[0, 3, 4], 'numbers of channels that the given audio has, which are channels 0 to 2, but received 3, 4.'],
+  ])('%j is refused', async (channels, message) => {
+    const reading = readAll(chord(), { channels: channels as 'mix' });
+    await expect(reading).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining(message),
+    });
+  });
+
+  it('say that a mono recording has one', async () => {
+    await expect(readAll(`${folder}mono-8k.mp3`, { channels: [1] })).rejects.toThrow('which are channel 0 alone');
+  });
+});
+
+/** What each channel gives. */
+async function separated(input: AudioInput, most = 60 * rate): Promise<Float32Array[]> {
+  const channels = await splitChannels(await openChannels(input), most);
+  return Promise.all(channels.map(all));
+}
+
+async function all(source: AudioSource): Promise<Float32Array> {
+  const chunks: Float32Array[] = [];
+  for await (const chunk of source.chunks()) chunks.push(chunk);
+  return joined(chunks);
+}
+
+describe('channels by themselves', () => {
+  it.each([8000, 16000, 44100])('have what was on each, at %i Hz', async (sampleRate) => {
+    for (const input of [chord(sampleRate), wav(chord(sampleRate))]) {
+      const parts = await separated(input);
+      expect(parts.map(heard)).toEqual(tones.map((hertz) => [hertz]));
+      for (const part of parts) expect(part.length).toBe(rate);
+    }
+  });
+
+  it('are what each is as a recording of its own', async () => {
+    const { samples, sampleRate } = chord(44100);
+    const parts = await separated({ samples, sampleRate });
+    for (const [channel, part] of parts.entries()) {
+      const alone = await readAll({ samples: samples[channel], sampleRate });
+      expect(firstDifference(part, alone.samples)).toBe(-1);
+    }
+  });
+
+  /** A recording of many seconds, and how far it was read. */
+  function long(seconds: number, channels = 2) {
+    const state = { read: 0, closed: false };
+    const source = {
+      duration: seconds,
+      warnings: [],
+      incomplete: false,
+      close: async () => {
+        state.closed = true;
+      },
+      async *chunks() {
+        for (; state.read < seconds; ) {
+          ++state.read;
+          yield Array.from({ length: channels }, (_, channel) => new Float32Array(rate).fill(channel));
+        }
+      },
+    };
+    return { source, state };
+  }
+
+  it('are read no farther ahead of the slowest than allowed', async () => {
+    const { source, state } = long(600);
+    const [fast, slow] = await splitChannels(source, 5 * rate);
+    let taken = 0;
+    const reading = (async () => {
+      for await (const chunk of fast.chunks()) taken += chunk.length / rate;
+    })();
+    const slowly = slow.chunks()[Symbol.asyncIterator]();
+    for (let i = 1; i <= 20; ++i) {
+      await setTimeout(1);
+      expect(state.read).toBeLessThanOrEqual(i + 5);
+      expect((await slowly.next()).value[0]).toBe(1);
+    }
+    await setTimeout(1);
+    expect(taken).toBe(state.read);
+    // Who ends no longer holds up the rest.
+    await slow.close();
+    await reading;
+    expect(taken).toBe(600);
+    expect(state.closed).toBe(true);
+  });
+
+  it('close the recording with the last of them, and pass its errors on to all', async () => {
+    const { source, state } = long(10, 3);
+    const [first, second, third] = await splitChannels(source, 5 * rate);
+    await first.close();
+    for await (const _ of second.chunks()) break;
+    expect(state.closed).toBe(false);
+    await third.close();
+    expect(state).toEqual({ read: 1, closed: true });
+
+    const failing = {
+      ...long(10).source,
+      async *chunks() {
+        yield [new Float32Array(rate), new Float32Array(rate)];
+        throw new Error('broken');
+      },
+    };
+    const results = await Promise.allSettled((await splitChannels(failing, 5 * rate)).map(all));
+    for (const result of results) expect(result).toMatchObject({ status: 'rejected', reason: { message: 'broken' } });
+  });
+
+  it('are as many as the recording has', async () => {
+    expect(await separated(wav(chord(rate, 2)))).toHaveLength(2);
+    expect(await separated(`${folder}mono-8k.mp3`)).toHaveLength(1);
+  });
+});
+
+describe('a recording whose channels change on its way', () => {
+  const block = (value: number, count: number) =>
+    Array.from({ length: count }, (_, channel) => new Float32Array(10).fill(value + channel));
+
+  it('has silence where one is missing, and says what was not heard', () => {
+    const told: [string, string][] = [];
+    const pick = apart.pick('separate', 'a.ogg', (...warning) => told.push(warning));
+    expect(pick(block(1, 2), 0, 10).map(([value]) => value)).toEqual([1, 2]);
+    expect(pick(block(1, 1), 0, 10).map(([value]) => value)).toEqual([1, 0]);
+    expect(pick(block(1, 3), 0, 10).map(([value]) => value)).toEqual([1, 2]);
+    expect(told).toEqual([
+      ['a.ogg has fewer channels further on; those from number 1 on are silent there.', 'mended'],
+      ['a.ogg has more channels further on; those from number 2 on were not heard.', 'lost'],
+    ]);
+  });
+
+  it('gives those of the chosen that are there', () => {
+    const told: [string, string][] = [];
+    const pick = mixed.pick([1, 2], 'a.ogg', (...warning) => told.push(warning));
+    expect(pick(block(1, 3), 0, 10)[0][0]).toBe(2.5);
+    expect(pick(block(1, 2), 0, 10)[0][0]).toBe(2);
+    expect(told).toEqual([]);
+    expect(pick(block(1, 1), 0, 10)[0][0]).toBe(0);
+    expect(told).toEqual([['a.ogg has fewer channels further on; what was asked for ends there.', 'lost']]);
+  });
+});
