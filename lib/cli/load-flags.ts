@@ -9,7 +9,7 @@ export const modelHelp = `  --model DIR|NAME       folder or hub name of a Whisp
   --device DEVICE        cpu, cuda, cuda:N or auto (default: auto, a GPU that can be used, else the CPU)
   --dtype TYPE           auto, float32, float16 (GPU) or bfloat16 (default: auto)
   --threads N            CPU threads (default: the cores that may be used)
-  --language LANGUAGE    code or English name (default: detected)
+  --language LANGUAGE    code or English name, or auto (default: the checkpoint's, else detected)
   --language-detection-windows N
                          windows at the beginning that the language is detected from (default: 1)
   --task TASK            transcribe or translate (to English)
@@ -59,7 +59,7 @@ export const trackChoice = (value: string | undefined): number | string | undefi
 
 export function modelChoice(values: Values): ModelChoice {
   const [task, timestamps, dtype, language] = [values.task, values.timestamps, values.dtype, values.language].map(text);
-  if (language !== undefined && languageCode(language) === null) {
+  if (language !== undefined && language !== 'auto' && languageCode(language) === null) {
     throw new UsageError(
       `Whisper knows no language '${language}'; give --language a code such as en or an English name such as english.`,
     );

@@ -19,7 +19,14 @@ export class Whisper {
    * trying and testing: it knows 1,241 words of synthesized English.
    */
   static async load(nameOrDirectory?: string, options: LoadOptions = {}): Promise<Whisper> {
-    return new Whisper(await WhisperModel.load(nameOrDirectory, options));
+    const model = await WhisperModel.load(nameOrDirectory, options);
+    try {
+      await model.checkpoint.tokenizer(); // what is wrong with it is said now, not at the first request
+      return new Whisper(model);
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
   }
 
   /**

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseConfig, parseGenerationConfig, parsePreprocessorConfig } from '../../lib/whisper/checkpoint/config.js';
+import { languageAndTask } from '../../lib/whisper/decoding/prompt.js';
 
 /** openai/whisper-tiny's, as far as it is read. */
 const tiny = {
@@ -39,7 +40,18 @@ describe('alignment heads', () => {
     expect(usual.at(-1)).toEqual([3, 5]);
   });
 
-  it.each([[[[4, 0]]], [[[0, 6]]], [[[0]]], [[[-1, 0]]], ['all']])('%j are refused', (alignment_heads) => {
+  it.each([[[4, 0]], [[0, 6]], [[0, null]]])(
+    '%j, which the decoder does not have, are the usual ones, with a warning',
+    (alien) => {
+      const json = { alignment_heads: [[0, 2], alien] };
+      const generation = parseGenerationConfig(json, 'generation_config.json', config, new Map());
+      expect(generation.alignmentHeads).toEqual(of({}));
+      expect(generation.alignmentWarning).toContain('attention heads that it does not have');
+      expect(parseGenerationConfig({}, 'g.json', config, new Map()).alignmentWarning).toBeNull();
+    },
+  );
+
+  it.each([[[[0]]], [[[-1, 0]]], ['all']])('%j are refused', (alignment_heads) => {
     expect(() => of({ alignment_heads })).toThrow('expected alignment_heads');
   });
 
@@ -92,6 +104,7 @@ describe('config.json', () => {
     [{ eos_token_id: 51865 }, 'expected eos_token_id to be token ids from 0 to 51864'],
     [{ suppress_tokens: [1, -1] }, 'expected suppress_tokens'],
     [{ forced_decoder_ids: [[0]] }, 'expected forced_decoder_ids'],
+    [{ max_target_positions: 4 }, 'expected max_target_positions to be at least 8 but found 4'],
     [{ tie_word_embeddings: 'yes' }, 'expected tie_word_embeddings to be true or false'],
   ])('refuses %o', (change, message) => {
     expect(() => parseConfig({ ...tiny, ...change }, 'config.json')).toThrow(message);
@@ -153,6 +166,69 @@ describe('generation_config.json', () => {
     expect([...generation.tasks.keys()].sort()).toEqual(['transcribe', 'translate']);
   });
 
+  const whole = {
+    no_timestamps_token_id: 50363,
+    lang_to_id: { '<|en|>': 50259, '<|de|>': 50261 },
+    task_to_id: { transcribe: 50359, translate: 50358 },
+    is_multilingual: true,
+  };
+  const parse = (json: object) => parseGenerationConfig({ ...whole, ...json }, 'g.json', config, new Map());
+
+  it('ends the timestamps with the end of a window: what was added behind them is none', () => {
+    expect(parse({})).toMatchObject({ timestampBegin: 50364, timestampEnd: 51865 });
+    const larger = parseConfig({ ...tiny, vocab_size: 51900 }, 'config.json');
+    expect(parseGenerationConfig(whole, 'g.json', larger, new Map()).timestampEnd).toBe(51865);
+  });
+
+  // What is written by default is what the checkpoint is for, as in transformers.
+  const german = {
+    forced_decoder_ids: [
+      [1, 50261],
+      [2, 50358],
+    ],
+  };
+  it.each<[string, object, { language?: string; task?: string }, { language: string | null; task: string }]>([
+    ['nothing: config.json forces English', {}, {}, { language: 'en', task: 'transcribe' }],
+    ['no tokens', { forced_decoder_ids: null }, {}, { language: 'en', task: 'transcribe' }],
+    [
+      'any language',
+      {
+        forced_decoder_ids: [
+          [1, null],
+          [2, 50358],
+        ],
+      },
+      {},
+      { language: null, task: 'translate' },
+    ],
+    ['German', german, {}, { language: 'de', task: 'translate' }],
+    ['German', german, { task: 'transcribe' }, { language: null, task: 'transcribe' }],
+    ['German', german, { language: 'en' }, { language: 'en', task: 'transcribe' }],
+  ])('forcing %s: %j, called with %j, writes %j', (_, json, call, expected) => {
+    expect(languageAndTask(call, parse(json))).toEqual(expected);
+  });
+  it.each<[object, { language?: string; task?: string }, { language: string | null; task: string }]>([
+    [{ language: '<|de|>' }, {}, { language: 'de', task: 'transcribe' }],
+    [{ language: 'german', task: 'translate' }, {}, { language: 'de', task: 'translate' }],
+    [{ language: 'de', task: 'translate' }, { language: 'English' }, { language: 'en', task: 'translate' }],
+    [{ language: 'de', task: 'translate' }, { task: 'transcribe' }, { language: 'de', task: 'transcribe' }],
+    [{ language: 'de' }, { language: 'auto' }, { language: null, task: 'transcribe' }],
+    [{ is_multilingual: false, language: 'de', task: 'translate' }, {}, { language: null, task: 'transcribe' }],
+  ])('%j, called with %j, writes %j', (json, call, expected) => {
+    expect(languageAndTask(call, parse(json))).toEqual(expected);
+  });
+
+  it.each([
+    [{ language: 'klingon' }, 'expected language to be a language of lang_to_id but found "klingon"'],
+    [{ language: 'fr' }, 'expected language to be a language of lang_to_id'],
+    [{ task: 'sing' }, "expected task to be 'transcribe' or 'translate'"],
+    [{ lang_to_id: { '<|de|>': 50261 } }, "expected lang_to_id to be Whisper's languages, '<|en|>' among them"],
+    [{ lang_to_id: { '<|en|>': 5 } }, "expected the token of 'en' to be a special token but found 5"],
+    [{ task_to_id: { transcribe: 220 } }, "expected the token of 'transcribe' to be a special token"],
+  ])('%j is refused', (json, message) => {
+    expect(() => parse(json)).toThrow(message);
+  });
+
   it('refuses ids outside of the vocabulary', () => {
     expect(() => parseGenerationConfig({ no_timestamps_token_id: 60000 }, 'g.json', config, new Map())).toThrow(
       'g.json: expected no_timestamps_token_id',
@@ -176,6 +252,8 @@ describe('preprocessor_config.json', () => {
   it.each([
     [{ feature_size: 128 }, "p.json: expected feature_size to be config.json's num_mel_bins (80) but found 128."],
     [{ nb_max_frames: 1000 }, 'the two files do not belong together'],
+    [{ sampling_rate: 3 }, 'expected sampling_rate to be hertz from 1000 to 768000 but found 3'],
+    [{ sampling_rate: 8000 }, 'expected hop_length to be a hundredth of sampling_rate (8000) but found 160'],
     [{ n_fft: 401 }, 'expected n_fft to be an even number'],
   ])('refuses %o', (json, message) => {
     expect(() => parsePreprocessorConfig(json, 'p.json', config)).toThrow(message);

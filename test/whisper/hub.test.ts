@@ -15,6 +15,7 @@ const files = readdirSync(micro).filter((name) => /\.(json|safetensors)$/.test(n
 class Hub {
   requests: string[] = [];
   authorization: string | undefined;
+  files = files;
   /** Answers instead of the files: a status, or a connection that is cut after so many bytes. */
   status = 200;
   cutAfter = Number.POSITIVE_INFINITY;
@@ -41,7 +42,7 @@ class Hub {
     if (this.status !== 200) {
       response.writeHead(this.status, { 'content-type': 'application/json' }).end('{"error":"no"}');
     } else if (path.startsWith('/api/models/acme/micro')) {
-      const siblings = [...files, 'README.md', 'pytorch_model.bin'].map((rfilename) => ({ rfilename }));
+      const siblings = [...this.files, 'README.md', 'pytorch_model.bin'].map((rfilename) => ({ rfilename }));
       const body = {
         _id: '1',
         id: 'acme/micro',
@@ -56,7 +57,7 @@ class Hub {
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     } else {
       const name = /^\/acme\/micro\/resolve\/[0-9a-f]{40}\/([\w.-]+)$/.exec(path)?.[1];
-      if (!name || !files.includes(name)) {
+      if (!name || !this.files.includes(name)) {
         response.writeHead(404).end();
         return;
       }
@@ -142,6 +143,52 @@ describe('a hub name', () => {
     hub.requests = [];
     await resolveModel('acme/micro');
     expect(hub.requests.some((path) => path.endsWith('/config.json'))).toBe(false);
+  });
+
+  it('whose cache lacks small files, as other programs leave it, fetches them', async () => {
+    const folder = await resolveModel('acme/micro');
+    const gone = ['tokenizer.json', 'generation_config.json'];
+    for (const name of gone) rmSync(join(folder, name));
+    hub.requests = [];
+    expect(await resolveModel('acme/micro')).toBe(folder);
+    for (const name of gone) expect(readFileSync(join(folder, name))).toEqual(readFileSync(`${micro}${name}`));
+    expect(hub.requests.some((path) => path.endsWith('.safetensors'))).toBe(false);
+    hub.requests = [];
+    await resolveModel('acme/micro');
+    expect(hub.requests).toEqual([]);
+
+    // Without the hub the tokenizer alone matters.
+    hub.stop();
+    rmSync(join(folder, 'generation_config.json'));
+    expect(await resolveModel('acme/micro')).toBe(folder);
+    rmSync(join(folder, 'tokenizer.json'));
+    await expect(resolveModel('acme/micro')).rejects.toMatchObject({ code: 'DOWNLOAD_FAILED' });
+    vi.stubEnv('HF_HUB_OFFLINE', '1');
+    expect(await resolveModel('acme/micro')).toBe(folder);
+    await expect(Whisper.load('acme/micro')).rejects.toThrow('holds neither tokenizer.json nor vocab.json');
+  });
+
+  it('without some of the small files is not asked for them again', async () => {
+    hub.files = files
+      .filter((name) => !/^(generation_config|preprocessor_config|processor_config|tokenizer)\.json/.test(name))
+      .concat('merges.txt');
+    await resolveModel('acme/micro');
+    hub.requests = [];
+    await resolveModel('acme/micro');
+    expect(hub.requests).toEqual([]);
+  });
+
+  it.each([
+    [['adapter_config.json', 'adapter_model.safetensors'], 'acme/micro is a PEFT adapter without its base model'],
+    [['model.bin', 'vocabulary.json', 'config.json'], 'acme/micro is a CTranslate2 model of faster-whisper'],
+    [['config.json'], 'acme/micro is a checkpoint in pytorch_model.bin'],
+  ])('of %j is refused before anything is downloaded', async (names, message) => {
+    hub.files = names;
+    await expect(resolveModel('acme/micro')).rejects.toMatchObject({
+      code: 'MODEL_INVALID',
+      message: expect.stringContaining(message),
+    });
+    expect(hub.requests.every((path) => path.startsWith('/api/'))).toBe(true);
   });
 
   it('can be given up', async () => {

@@ -5,7 +5,7 @@ import { checkLanguage, promptTokens } from '../../lib/whisper/decoding/prompt.j
 import { SampleWindow } from '../../lib/whisper/transcription/samples.js';
 import { splitWhole, splitWindow } from '../../lib/whisper/transcription/segments.js';
 
-const generation = { timestampBegin: 100 } as GenerationConfig;
+const generation = { timestampBegin: 100, timestampEnd: 1601 } as GenerationConfig;
 /** A timestamp token. */
 const at = (seconds: number) => 100 + Math.round(seconds / 0.02);
 
@@ -52,6 +52,21 @@ describe('a window', () => {
     expect(splitWhole(closed, 1000, generation).segments).toEqual(splitWindow(closed, 1000, generation).segments);
   });
 
+  it('takes what was added behind the timestamps for text', () => {
+    const added = 1601;
+    expect(splitWindow([at(0), added, 2, at(9)], 3000, generation)).toMatchObject({
+      segments: [{ start: 0, end: 9, tokens: [at(0), added, 2, at(9)] }],
+      loneEnd: true,
+    });
+    expect(splitWindow([at(0), 1, added], 300, generation).segments).toEqual([
+      { start: 0, end: 3, tokens: [at(0), 1, added] },
+    ]);
+    expect(splitWhole([at(0), 1, at(2), at(2), added], 300, generation).segments[1]).toMatchObject({
+      start: 2,
+      end: 3,
+    });
+  });
+
   it('always goes forward, and never past its sound', () => {
     expect(splitWindow([1, at(0), at(0), 2], 700, generation).advance).toBe(700);
     expect(splitWindow([at(0), 1, at(9), at(9), 2], 300, generation).advance).toBe(300);
@@ -70,6 +85,10 @@ describe('the prompt', () => {
     endToken: 0,
     noTimestampsToken: 9,
     timestampBegin: 10,
+    timestampEnd: 14,
+    usual: { language: null, task: null },
+    forced: { language: null, task: null },
+    alignmentWarning: null,
     noSpeechToken: 8,
     previousToken: 7,
     multilingual: true,

@@ -94,6 +94,7 @@ function generationConfig(config: WhisperConfig): GenerationConfig {
     endToken,
     noTimestampsToken: startToken + 3,
     timestampBegin: vocabulary,
+    timestampEnd: vocabulary,
     noSpeechToken: null,
     previousToken: null,
     multilingual: true,
@@ -102,9 +103,12 @@ function generationConfig(config: WhisperConfig): GenerationConfig {
     suppressTokens: [],
     beginSuppressTokens: [],
     forcedDecoderIds: [],
+    usual: { language: null, task: null },
+    forced: { language: null, task: null },
     maxInitialTimestamp: null,
     maxLength: targetPositions,
     alignmentHeads: [[decoder.layers - 1, 0]],
+    alignmentWarning: null,
   };
 }
 

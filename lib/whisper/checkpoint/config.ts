@@ -1,6 +1,7 @@
 /** A Whisper checkpoint's config.json, generation_config.json and preprocessor_config.json: read field by field, refused in one sentence. */
 import { OneheadError } from '../../errors.js';
 import { Fields } from './fields.js';
+import { languageCode } from './languages.js';
 
 /** Seconds of one timestamp step. */
 export const timestampSeconds = 0.02;
@@ -71,7 +72,7 @@ export function parseConfig(json: unknown, where: string): WhisperConfig {
     },
     mels: fields.count('num_mel_bins', 1024, 80),
     sourcePositions: fields.count('max_source_positions', 1 << 20, 1500),
-    targetPositions: fields.count('max_target_positions', 1 << 20, 448),
+    targetPositions: positions(fields),
     vocabulary,
     medianFilterWidth: oddWidth(fields),
     tiedEmbeddings: fields.flag('tie_word_embeddings', true),
@@ -81,6 +82,12 @@ export function parseConfig(json: unknown, where: string): WhisperConfig {
     beginSuppressTokens: fields.tokens('begin_suppress_tokens', vocabulary),
     forcedDecoderIds: fields.pairs('forced_decoder_ids', vocabulary),
   };
+}
+
+/** A prompt takes four of them. */
+function positions(fields: Fields): number {
+  const count = fields.count('max_target_positions', 1 << 20, 448);
+  return count >= 8 ? count : fields.refuse('max_target_positions', 'at least 8', count);
 }
 
 function oddWidth(fields: Fields): number {
@@ -95,6 +102,8 @@ export interface GenerationConfig {
   noTimestampsToken: number | null;
   /** Ids from here on are timestamps of 20 ms steps; the vocabulary's size when the model has none. */
   timestampBegin: number;
+  /** Ids from here on are no timestamps any more, but what was added to the vocabulary: a window has one for each step, and for its end. */
+  timestampEnd: number;
   noSpeechToken: number | null;
   previousToken: number | null;
   multilingual: boolean;
@@ -104,13 +113,22 @@ export interface GenerationConfig {
   suppressTokens: number[];
   beginSuppressTokens: number[];
   forcedDecoderIds: [number, number | null][];
+  /** What is written unless a call says otherwise: a language's code (null: it is detected), and a task. */
+  usual: { language: string | null; task: Task | null };
+  /** The same of an old checkpoint's forced tokens, which count where neither `usual` nor a call has anything to say. */
+  forced: { language: string | null; task: Task | null };
   /** Highest first timestamp as an index of 20 ms steps, or null for any. */
   maxInitialTimestamp: number | null;
   /** Most tokens of a window, the prompt counted. */
   maxLength: number;
   /** [layer, head] of the cross-attention heads that follow the audio word for word. */
   alignmentHeads: [number, number][];
+  /** A sentence on why these are not those that the checkpoint names, for whoever wants words. */
+  alignmentWarning: string | null;
 }
+
+/** What is written: the language that is heard, or English. */
+export type Task = 'transcribe' | 'translate';
 
 /** Ids of special tokens by their text, such as '<|notimestamps|>'. */
 export type SpecialTokens = ReadonlyMap<string, number>;
@@ -132,6 +150,7 @@ export function parseGenerationConfig(
     return null;
   };
   const noTimestampsToken = fields.token('no_timestamps_token_id', vocabulary, named('<|notimestamps|>'));
+  const timestampBegin = noTimestampsToken === null ? vocabulary : noTimestampsToken + 1;
   const languages = new Map<string, number>();
   for (const [text, id] of fields.tokenMap('lang_to_id', vocabulary)) languages.set(text.replace(/^<\||\|>$/g, ''), id);
   if (languages.size === 0) {
@@ -148,11 +167,24 @@ export function parseGenerationConfig(
     if (!tasks.has(task) && id !== null) tasks.set(task, id);
   }
   const multilingual = fields.flag('is_multilingual', languages.size > 0 && vocabulary >= 51865);
+  if (multilingual && !languages.has('en')) {
+    fields.refuse('lang_to_id', "Whisper's languages, '<|en|>' among them", [...languages.keys()]);
+  }
+  const startToken = fields.token('decoder_start_token_id', vocabulary, config.startToken);
+  const endToken = fields.token('eos_token_id', vocabulary, config.endToken);
+  const text = [...languages, ...tasks].find(([, id]) => id < Math.min(startToken, endToken));
+  if (text) fields.refuse(`the token of '${text[0]}'`, 'a special token', text[1]);
+  const forcedDecoderIds = fields.present('forced_decoder_ids')
+    ? fields.pairs('forced_decoder_ids', vocabulary)
+    : config.forcedDecoderIds;
+  const forcedOf = (table: ReadonlyMap<string, number>) =>
+    [...table].find(([, id]) => forcedDecoderIds.some(([, forced]) => forced === id))?.[0] ?? null;
   return {
-    startToken: fields.token('decoder_start_token_id', vocabulary, config.startToken),
-    endToken: fields.token('eos_token_id', vocabulary, config.endToken),
+    startToken,
+    endToken,
     noTimestampsToken,
-    timestampBegin: noTimestampsToken === null ? vocabulary : noTimestampsToken + 1,
+    timestampBegin,
+    timestampEnd: Math.min(vocabulary, timestampBegin + config.sourcePositions + 1),
     // Stock vocabularies: <|nospeech|> (once <|nocaptions|>) stands just before <|notimestamps|>.
     noSpeechToken: named('<|nospeech|>', '<|nocaptions|>') ?? (noTimestampsToken ? noTimestampsToken - 1 : null),
     previousToken: fields.token('prev_sot_token_id', vocabulary, named('<|startofprev|>')),
@@ -165,25 +197,50 @@ export function parseGenerationConfig(
     beginSuppressTokens: fields.has('begin_suppress_tokens')
       ? fields.tokens('begin_suppress_tokens', vocabulary)
       : config.beginSuppressTokens,
-    forcedDecoderIds: fields.has('forced_decoder_ids')
-      ? fields.pairs('forced_decoder_ids', vocabulary)
-      : config.forcedDecoderIds,
+    forcedDecoderIds,
+    usual: multilingual ? usual(fields, languages) : { language: null, task: null },
+    forced: multilingual
+      ? { language: forcedOf(languages), task: forcedOf(tasks) as Task | null }
+      : { language: null, task: null },
     maxInitialTimestamp: fields.token('max_initial_timestamp_index', vocabulary, null),
-    alignmentHeads: alignmentHeads(fields, config),
+    ...alignmentHeads(fields, config),
     maxLength: Math.min(fields.count('max_length', 1 << 20, config.targetPositions), config.targetPositions),
   };
 }
 
-/** The heads that the checkpoint names; where it names none, all of the later half of the layers, as in openai/whisper. */
-function alignmentHeads(fields: Fields, { decoder }: WhisperConfig): [number, number][] {
-  const named = fields.pairs('alignment_heads', 1 << 20, { least: 0, what: '[layer, head]' });
-  for (const [layer, head] of named) {
-    if (layer < decoder.layers && head !== null && head < decoder.heads) continue;
-    fields.refuse('alignment_heads', `layers below ${decoder.layers} and heads below ${decoder.heads}`, [layer, head]);
+/** The language, by token, code or English name, and the task that a fine-tuned checkpoint is for. */
+function usual(fields: Fields, languages: ReadonlyMap<string, number>): GenerationConfig['usual'] {
+  const language = fields.text('language', '');
+  const task = fields.text('task', '');
+  const plain = language.replace(/^<\||\|>$/g, '');
+  const code = languages.has(plain) ? plain : languageCode(plain);
+  if (language !== '' && (code === null || !languages.has(code))) {
+    fields.refuse('language', 'a language of lang_to_id', language);
   }
-  if (named.length > 0) return named as [number, number][];
+  if (!['', 'transcribe', 'translate'].includes(task)) fields.refuse('task', "'transcribe' or 'translate'", task);
+  return { language: language === '' ? null : code, task: task === '' ? null : (task as Task) };
+}
+
+/**
+ * The heads that the checkpoint names; where it names none, or some that the decoder does not have (distilled models keep their teacher's),
+ * all of the later half of the layers, as in openai/whisper.
+ */
+function alignmentHeads(
+  fields: Fields,
+  { decoder }: WhisperConfig,
+): Pick<GenerationConfig, 'alignmentHeads' | 'alignmentWarning'> {
+  const named = fields.pairs('alignment_heads', 1 << 20, { least: 0, what: '[layer, head]' });
+  const alien = named.find(([layer, head]) => layer >= decoder.layers || head === null || head >= decoder.heads);
+  if (named.length > 0 && !alien) return { alignmentHeads: named as [number, number][], alignmentWarning: null };
   const layers = Array.from({ length: decoder.layers }, (_, layer) => layer).slice(Math.floor(decoder.layers / 2));
-  return layers.flatMap((layer) => Array.from({ length: decoder.heads }, (_, head): [number, number] => [layer, head]));
+  return {
+    alignmentHeads: layers.flatMap((layer) =>
+      Array.from({ length: decoder.heads }, (_, head): [number, number] => [layer, head]),
+    ),
+    alignmentWarning: alien
+      ? `The checkpoint times words by attention heads that it does not have (${alien.join('/')} of ${decoder.layers} layers of ${decoder.heads} heads), so all heads of the later half of its layers time them; give alignmentHeads where better ones are known.`
+      : null,
+  };
 }
 
 export interface PreprocessorConfig {
@@ -215,8 +272,12 @@ export function parsePreprocessorConfig(json: unknown, where: string, config: Wh
       `${where}: expected nb_max_frames to be twice config.json's max_source_positions (${frames}) but found ${stated}; the two files do not belong together.`,
     );
   }
+  const sampleRate = fields.count('sampling_rate', 768_000, 16000);
+  if (sampleRate < 1000) fields.refuse('sampling_rate', 'hertz from 1000 to 768000', sampleRate);
+  // Timestamps, and every other time, count frames of 10 ms.
+  if (hop * 100 !== sampleRate) fields.refuse('hop_length', `a hundredth of sampling_rate (${sampleRate})`, hop);
   return {
-    sampleRate: fields.count('sampling_rate', 1 << 20, 16000),
+    sampleRate,
     hop,
     fftSize,
     mels,

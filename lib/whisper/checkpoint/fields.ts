@@ -30,6 +30,11 @@ export class Fields {
     return Object.hasOwn(this.#object, name) ? (this.#object[name] ?? undefined) : undefined;
   }
 
+  /** True unless the field is absent or null. */
+  present(name: string): boolean {
+    return this.#value(name) !== undefined;
+  }
+
   has(name: string): boolean {
     return Object.hasOwn(this.#object, name);
   }

@@ -2,13 +2,14 @@
 import { createWriteStream } from 'node:fs';
 import { access, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
 import type * as Hub from '@huggingface/hub';
 import { packageRoot } from '../../device/addon.js';
 import { OneheadError } from '../../errors.js';
+import { foreignFile, foreignFolder } from './foreign.js';
 import type { LoadOptions } from '../model/types.js';
 
 /** Loaded when a hub name is first used: most processes never do, and it is large. */
@@ -41,16 +42,17 @@ const exists = (path: string): Promise<boolean> =>
 
 /**
  * The folder of a model: the folder itself when `name` is one, else the hub model of that name from the cache or, when it is not there,
- * downloaded. Honours HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE. What the cache holds
+ * downloaded; small files that the cache lacks are fetched. Honours HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE. What the cache holds
  * is used as it is: name a revision ('org/name@revision') to get another.
  */
 export async function resolveModel(name: string, options: ResolveOptions = {}): Promise<string> {
   const status = await stat(name).catch(() => null);
   if (status?.isDirectory()) return name;
   if (status) {
+    const foreign = await foreignFile(name);
     throw new OneheadError(
-      'MODEL_NOT_FOUND',
-      `${name} is a file; name the folder of a Hugging Face Whisper checkpoint.`,
+      foreign ? 'MODEL_INVALID' : 'MODEL_NOT_FOUND',
+      foreign ? `${name} is ${foreign}.` : `${name} is a file; name the folder of a Hugging Face Whisper checkpoint.`,
     );
   }
   const hubName = parseHubName(name);
@@ -63,21 +65,25 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
   const { getHFHubCachePath, HubApiError } = await hub();
   const folder = join(getHFHubCachePath(), `models--${hubName.repository.replace('/', '--')}`);
   const cached = await cachedSnapshot(folder, hubName.revision);
-  if (cached) return cached;
+  const absent = cached === null ? [] : await absentFiles(folder, cached);
+  if (cached !== null && absent.length === 0) return cached;
   if (
     [process.env.HF_HUB_OFFLINE, process.env.TRANSFORMERS_OFFLINE].some((value) =>
       /^(1|true|yes|on)$/i.test(value ?? ''),
     )
   ) {
+    if (cached !== null) return cached;
     throw new OneheadError(
       'MODEL_NOT_FOUND',
       `${name} is not in the cache (${folder}) and HF_HUB_OFFLINE forbids to download it; unset that, or copy the model there.`,
     );
   }
   try {
-    return await download(hubName, folder, options);
+    return await download(cached === null ? hubName : { ...hubName, revision: basename(cached) }, folder, options);
   } catch (error) {
     options.signal?.throwIfAborted();
+    // A tokenizer cannot be done without; the other small files can.
+    if (cached !== null && !absent.includes('tokenizer.json')) return cached;
     throw explain(error, name, error instanceof HubApiError ? error.statusCode : null);
   }
 }
@@ -107,15 +113,35 @@ async function shardsOf(index: string): Promise<string[]> {
   }
 }
 
-const small = [
-  'config.json',
-  'generation_config.json',
-  'preprocessor_config.json',
-  'processor_config.json',
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'added_tokens.json',
+/** Files that are wanted beside config.json and the weights: of each line one will do. */
+const wanted = [
+  [['generation_config.json']],
+  [['preprocessor_config.json'], ['processor_config.json']],
+  [['tokenizer.json'], ['vocab.json', 'merges.txt']],
 ];
+/** The parts of a tokenizer without tokenizer.json. */
+const tokenizerParts = ['vocab.json', 'merges.txt', 'added_tokens.json', 'special_tokens_map.json'];
+const small = ['config.json', ...wanted.slice(0, 2).flat(2), 'tokenizer.json', 'tokenizer_config.json'];
+
+/** Where the cache notes, as Python's huggingface_hub does, that a revision has no file of this name. */
+const absenceNote = (folder: string, commit: string, name: string) => join(folder, '.no_exist', commit, name);
+
+/**
+ * Small files that a cached snapshot lacks, the first of each line of `wanted`: other programs fetch only what they need. Those that are noted
+ * as absent from the hub too do not count.
+ */
+async function absentFiles(folder: string, snapshot: string): Promise<string[]> {
+  const commit = basename(snapshot);
+  const all = async (names: string[], place: (name: string) => string) =>
+    (await Promise.all(names.map((name) => exists(place(name))))).every(Boolean);
+  const absent: string[] = [];
+  for (const choices of wanted) {
+    const held = await Promise.all(choices.map((names) => all(names, (name) => join(snapshot, name))));
+    const known = await all(choices.flat(), (name) => absenceNote(folder, commit, name));
+    if (!held.includes(true) && !known) absent.push(choices[0][0]);
+  }
+  return absent;
+}
 
 async function accessToken(): Promise<string | undefined> {
   const given = process.env.HF_TOKEN ?? process.env.HUGGING_FACE_HUB_TOKEN;
@@ -140,19 +166,29 @@ async function download({ repository, revision }: HubName, folder: string, optio
   const snapshot = join(folder, 'snapshots', sha);
   const fetchFile = (path: string) => downloadOne(path, { repository, sha, folder, snapshot, common, options });
 
-  for (const path of small) if (listed.has(path)) await fetchFile(path);
-  if (listed.has('model.safetensors')) {
-    await fetchFile('model.safetensors');
-  } else if (listed.has('model.safetensors.index.json')) {
-    await fetchFile('model.safetensors.index.json');
-    const index = await readFile(join(snapshot, 'model.safetensors.index.json'), 'utf8');
-    for (const shard of await shardsOf(index)) if (listed.has(shard)) await fetchFile(shard);
-  } else {
-    throw new OneheadError(
-      'MODEL_INVALID',
-      `${repository} has no model.safetensors on the hub; convert it with transformers' save_pretrained and use the folder.`,
-    );
+  const [whole, index] = ['model.safetensors', 'model.safetensors.index.json'];
+  if (!listed.has(whole) && !listed.has(index)) {
+    const foreign =
+      foreignFolder(filePaths) ?? 'a repository without model.safetensors: export it with save_pretrained';
+    throw new OneheadError('MODEL_INVALID', `${repository} is ${foreign}.`);
   }
+  for (const path of listed.has('tokenizer.json') ? small : [...small, ...tokenizerParts]) {
+    if (listed.has(path)) {
+      await fetchFile(path);
+    } else {
+      const note = absenceNote(folder, sha, path);
+      await mkdir(dirname(note), { recursive: true });
+      await writeFile(note, '');
+    }
+  }
+  if (listed.has(whole)) {
+    await fetchFile(whole);
+  } else {
+    await fetchFile(index);
+    const shards = await shardsOf(await readFile(join(snapshot, index), 'utf8'));
+    for (const shard of shards) if (listed.has(shard)) await fetchFile(shard);
+  }
+  if (revision === sha) return snapshot;
   // Last, so that a download cut short is not taken for a whole one.
   await mkdir(dirname(join(folder, 'refs', revision)), { recursive: true });
   await writeFile(join(folder, 'refs', revision), sha);

@@ -1,7 +1,9 @@
 /** Safetensors headers: what tensors a checkpoint holds and where. The device reads the data itself. */
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { OneheadError } from '../../errors.js';
+import { foreignFile } from './foreign.js';
+import { readJson } from './json.js';
 
 /** One tensor's place. Offsets and sizes in bytes. */
 export interface TensorEntry {
@@ -57,6 +59,8 @@ export async function readHeader(file: string): Promise<TensorIndex> {
     throw new OneheadError('MODEL_INVALID', `Cannot open ${file}: ${(cause as Error).message}.`, { cause });
   });
   try {
+    const foreign = await foreignFile(file);
+    if (foreign) throw new OneheadError('MODEL_INVALID', `${file} is ${foreign}.`);
     const { size } = await handle.stat();
     const prefix = Buffer.alloc(8);
     if (size < 8) throw invalid(file, `it has ${size} bytes, fewer than a header's length takes`);
@@ -132,24 +136,16 @@ export async function openSafetensors(directory: string): Promise<TensorIndex> {
   if (await exists(single)) return readHeader(single);
   const indexFile = join(directory, 'model.safetensors.index.json');
   if (!(await exists(indexFile))) {
-    const old = await exists(join(directory, 'pytorch_model.bin'));
     throw new OneheadError(
-      old ? 'MODEL_INVALID' : 'MODEL_NOT_FOUND',
-      old
-        ? `${directory} holds pytorch_model.bin only, which can run code when opened; save the model as safetensors (transformers' save_pretrained) and use that.`
-        : `${directory} holds neither model.safetensors nor model.safetensors.index.json; name the folder of a Hugging Face Whisper checkpoint.`,
+      'MODEL_NOT_FOUND',
+      `${directory} holds neither model.safetensors nor model.safetensors.index.json; name the folder of a Hugging Face Whisper checkpoint.`,
     );
   }
   return readShards(directory, indexFile);
 }
 
 async function readShards(directory: string, indexFile: string): Promise<TensorIndex> {
-  let map: unknown;
-  try {
-    map = (JSON.parse(await readFile(indexFile, 'utf8')) as { weight_map?: unknown } | null)?.weight_map;
-  } catch {
-    throw new OneheadError('MODEL_INVALID', `${indexFile} is not JSON; download it again.`);
-  }
+  const map = ((await readJson(indexFile)) as { weight_map?: unknown } | null)?.weight_map;
   if (typeof map !== 'object' || map === null || Array.isArray(map)) {
     throw new OneheadError('MODEL_INVALID', `${indexFile} has no weight_map; download it again.`);
   }

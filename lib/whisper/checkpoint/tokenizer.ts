@@ -1,73 +1,76 @@
 /** Text to tokens and back, on @huggingface/tokenizers. */
-import { join } from 'node:path';
 import type { Tokenizer } from '@huggingface/tokenizers';
 import { OneheadError } from '../../errors.js';
-import type { GenerationConfig, SpecialTokens } from './config.js';
-import { readJson } from './json.js';
+import type { GenerationConfig } from './config.js';
+import { specialTokens, type TokenizerFiles } from './tokenizer-files.js';
 
-interface TokenizerJson {
-  added_tokens?: { id: number; content: string }[];
-}
-
-async function readTokenizerJson(directory: string): Promise<TokenizerJson | null> {
-  const json = await readJson(join(directory, 'tokenizer.json'));
-  if (json !== null && (typeof json !== 'object' || Array.isArray(json))) {
-    throw new OneheadError(
-      'MODEL_INVALID',
-      `${join(directory, 'tokenizer.json')} is not a tokenizer; download it again.`,
-    );
+/** Throws OneheadError MODEL_INVALID where the tokens are not those that the model writes. */
+function checkTokens(files: TokenizerFiles, generation: GenerationConfig, firstSpecial: number): void {
+  const { file, json } = files;
+  const apart = (problem: string) =>
+    new OneheadError('MODEL_INVALID', `${file} ${problem}; the files of this folder do not belong together.`);
+  const known = new Uint8Array(firstSpecial);
+  for (const id of Object.values(json.model.vocab)) if (id < firstSpecial) known[id] = 1;
+  for (const { id } of json.added_tokens) if (id < firstSpecial) known[id] = 1;
+  const unknown = known.indexOf(0);
+  if (unknown >= 0)
+    throw apart(`has no token ${unknown}, which the model can write (ids below ${firstSpecial} are text)`);
+  const special = specialTokens(files);
+  const expected: [string, number | null][] = [
+    ['<|endoftext|>', generation.endToken],
+    ['<|startoftranscript|>', generation.startToken],
+    ['<|notimestamps|>', generation.noTimestampsToken],
+    ...Array.from(generation.languages, ([code, id]): [string, number] => [`<|${code}|>`, id]),
+  ];
+  for (const [text, id] of expected) {
+    const found = special.get(text);
+    if (id !== null && found !== undefined && found !== id)
+      throw apart(`gives ${text} the id ${found}, the model ${id}`);
   }
-  return json as TokenizerJson | null;
-}
-
-/** Special tokens' ids by their text, as far as the folder tells. */
-export async function readSpecialTokens(directory: string): Promise<SpecialTokens> {
-  const special = new Map<string, number>();
-  const added = (await readJson(join(directory, 'added_tokens.json'))) as Record<string, unknown> | null;
-  for (const [text, id] of Object.entries(added ?? {})) if (Number.isInteger(id)) special.set(text, id as number);
-  const json = await readTokenizerJson(directory);
-  for (const token of Array.isArray(json?.added_tokens) ? json.added_tokens : []) {
-    if (typeof token?.content === 'string' && Number.isInteger(token.id)) special.set(token.content, token.id);
-  }
-  return special;
 }
 
 export class WhisperTokenizer {
   readonly #tokenizer: Tokenizer;
-  /** Ids from here on are not text: the end token, tasks, languages and timestamps. */
-  readonly firstSpecial: number;
+  /** Ids from here on are the end token, tasks, languages and timestamps, up to `#behind`, from which on text may have been added. */
+  readonly #firstSpecial: number;
+  readonly #behind: number;
+  readonly #special: ReadonlySet<number>;
 
-  private constructor(tokenizer: Tokenizer, firstSpecial: number) {
+  private constructor(tokenizer: Tokenizer, { json }: TokenizerFiles, firstSpecial: number, behind: number) {
     this.#tokenizer = tokenizer;
-    this.firstSpecial = firstSpecial;
+    this.#firstSpecial = firstSpecial;
+    this.#behind = behind;
+    this.#special = new Set(json.added_tokens.filter(({ special }) => special).map(({ id }) => id));
   }
 
-  /** Throws OneheadError MODEL_NOT_FOUND or MODEL_INVALID. */
-  static async read(directory: string, generation: GenerationConfig): Promise<WhisperTokenizer> {
-    const json = await readTokenizerJson(directory);
-    if (json === null) {
-      throw new OneheadError(
-        'MODEL_NOT_FOUND',
-        `${directory} holds no tokenizer.json; make one with transformers: AutoTokenizer.from_pretrained(...).save_pretrained(...).`,
-      );
-    }
-    const config = (await readJson(join(directory, 'tokenizer_config.json'))) ?? {};
+  /** Throws OneheadError MODEL_INVALID. */
+  static async of(files: TokenizerFiles, generation: GenerationConfig): Promise<WhisperTokenizer> {
+    const firstSpecial = Math.min(generation.endToken, generation.startToken);
+    checkTokens(files, generation, firstSpecial);
     try {
       const { Tokenizer } = await import('@huggingface/tokenizers');
-      const tokenizer = new Tokenizer(json, config as object);
-      return new WhisperTokenizer(tokenizer, Math.min(generation.endToken, generation.startToken));
+      const tokenizer = new Tokenizer(files.json, files.config);
+      const made = new WhisperTokenizer(tokenizer, files, firstSpecial, generation.timestampEnd);
+      if (made.encode(' a').length === 0) throw new Error('it makes no tokens of text');
+      made.decode([0]);
+      return made;
     } catch (cause) {
       throw new OneheadError(
         'MODEL_INVALID',
-        `${join(directory, 'tokenizer.json')} cannot be used: ${(cause as Error).message}; download it again.`,
+        `${files.file} cannot be used: ${(cause as Error).message.slice(0, 200)}; download it again.`,
         { cause },
       );
     }
   }
 
+  /** True for a token of text: not the end token, a task, a language or a timestamp. Text may have been added behind the timestamps. */
+  isText(id: number): boolean {
+    return id < this.#firstSpecial || (id >= this.#behind && !this.#special.has(id));
+  }
+
   /** The text of these tokens; special tokens and timestamps are left out. Bytes of one character may be spread over tokens. */
   decode(tokens: readonly number[]): string {
-    const text = tokens.filter((id) => id < this.firstSpecial);
+    const text = tokens.filter((id) => this.isText(id));
     if (text.length === 0) return '';
     return this.#tokenizer.decode(text, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
   }

@@ -1,9 +1,9 @@
 /** The tokens that a window's decoding begins with, and the checks of the options that choose them. */
 import { OneheadError } from '../../errors.js';
-import type { GenerationConfig } from '../checkpoint/config.js';
+import type { GenerationConfig, Task } from '../checkpoint/config.js';
 import { languageCode } from '../checkpoint/languages.js';
 
-export type Task = 'transcribe' | 'translate';
+export type { Task };
 export type TimestampMode = 'none' | 'segment';
 
 export interface PromptOptions {
@@ -39,6 +39,28 @@ export function checkLanguage(language: string, generation: GenerationConfig): s
     );
   }
   return code;
+}
+
+/**
+ * The language and the task of a call: what it names, else the checkpoint's own defaults, else what it forces, as in transformers. The language
+ * is null where it is to be detected: by default, and for 'auto' whatever the checkpoint says. Throws OneheadError INVALID_ARGUMENT.
+ */
+export function languageAndTask(
+  { language, task }: { language?: string; task?: string },
+  generation: GenerationConfig,
+): { language: string | null; task: Task } {
+  const { usual, forced } = generation;
+  const silent = [language, task].every((one) => one === undefined) && usual.language === null && usual.task === null;
+  const defaults = silent ? forced : usual;
+  return {
+    language:
+      language === undefined
+        ? defaults.language
+        : language.trim().toLowerCase() === 'auto'
+          ? null
+          : checkLanguage(language, generation),
+    task: checkTask(task ?? defaults.task ?? 'transcribe', generation),
+  };
 }
 
 export function checkTask(task: string, generation: GenerationConfig): Task {

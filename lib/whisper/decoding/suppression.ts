@@ -28,8 +28,8 @@ function symbolTokens(tokenizer: WhisperTokenizer): number[] {
   return [...found];
 }
 
-function numeralTokens(tokenizer: WhisperTokenizer, firstSpecial: number): number[] {
-  return Array.from({ length: firstSpecial }, (_, id) => id).filter((id) => /[0-9%$£]/.test(tokenizer.decode([id])));
+function numeralTokens(tokenizer: WhisperTokenizer, vocabulary: number): number[] {
+  return Array.from({ length: vocabulary }, (_, id) => id).filter((id) => /[0-9%$£]/.test(tokenizer.decode([id])));
 }
 
 /** uint8 [vocabulary]: bit 0 for tokens never written, bit 1 for those never written first. Throws OneheadError INVALID_ARGUMENT. */
@@ -44,8 +44,7 @@ export async function suppressionMask(
   const classes: Record<SymbolClass, () => Promise<readonly number[]>> = {
     default: async () => generation.suppressTokens,
     symbols: async () => symbolTokens(await tokenizer()),
-    numerals: async () =>
-      numeralTokens(await tokenizer(), Math.min(generation.startToken, generation.endToken, vocabulary)),
+    numerals: async () => numeralTokens(await tokenizer(), vocabulary),
   };
   for (const one of wanted) {
     if (

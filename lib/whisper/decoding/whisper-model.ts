@@ -4,7 +4,7 @@ import type { Program } from '../../device/program.js';
 import { Tensor } from '../../device/tensor.js';
 import { OneheadError } from '../../errors.js';
 import { type Checkpoint, readCheckpoint } from '../checkpoint/checkpoint.js';
-import type { WhisperConfig } from '../checkpoint/config.js';
+import type { Task, WhisperConfig } from '../checkpoint/config.js';
 import { bundledModel, resolveModel } from '../checkpoint/hub.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { DecodeCall } from '../model/decoder.js';
@@ -13,12 +13,13 @@ import { FeatureExtractor, type WindowFiller } from '../model/features.js';
 import { loadParameters, type Parameters } from '../model/parameters.js';
 import type { AttentionChoice, DataType, LoadOptions } from '../model/types.js';
 import { type DecodingOptions, resolveDecoding } from './options.js';
-import { checkLanguage, checkTask, checkTimestamps, type Task, type TimestampMode } from './prompt.js';
+import { checkTimestamps, languageAndTask, type TimestampMode } from './prompt.js';
 import { type Attempt, WindowDecoder, type WindowRequest, type WindowSettings } from './windows.js';
 
 export interface GenerateOptions extends DecodingOptions {
-  /** Code or name; detected for each window when absent and the model is multilingual. */
+  /** Code or name, or 'auto'; by default the checkpoint's own, else detected for each window where the model is multilingual. */
   language?: string;
+  /** By default the checkpoint's own, else 'transcribe'. */
   task?: Task;
   timestamps?: TimestampMode;
   /** Text before the windows, as token ids. */
@@ -129,7 +130,10 @@ export class WhisperModel {
     }: LoadOptions & { attention?: AttentionChoice } = {},
   ): Promise<WhisperModel> {
     checkLoading(dtype, batch);
-    if (alignmentHeads) checkpoint.generation.alignmentHeads = checkedHeads(alignmentHeads, checkpoint.config);
+    if (alignmentHeads) {
+      checkpoint.generation.alignmentHeads = checkedHeads(alignmentHeads, checkpoint.config);
+      checkpoint.generation.alignmentWarning = null;
+    }
     const device = new Device(kind, { threads });
     try {
       const type = dtype === 'auto' ? device.defaultDtype : dtype;
@@ -256,10 +260,9 @@ export class WhisperModel {
   /** As `generate`, with probabilities. The temperature is 0 unless given; with a list of them, text that fails the thresholds falls back. */
   async decode(encoded: Tensor, options: GenerateOptions = {}): Promise<Generation[]> {
     const { generation } = this.checkpoint;
-    const { language, minNewTokens, maxNewTokens, previous, prefix, signal } = options;
+    const { minNewTokens, maxNewTokens, previous, prefix, signal } = options;
     const settings: WindowSettings = {
-      language: language === undefined ? null : checkLanguage(language, generation),
-      task: checkTask(options.task ?? 'transcribe', generation),
+      ...languageAndTask(options, generation),
       timestamps: checkTimestamps(options.timestamps ?? 'none', generation),
       minNewTokens,
       maxNewTokens,

@@ -6,7 +6,7 @@ import { numberIn } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import { resolveDecoding } from '../decoding/options.js';
-import { checkLanguage, checkTask, checkTimestamps } from '../decoding/prompt.js';
+import { checkTimestamps, languageAndTask } from '../decoding/prompt.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import type { Attempt, WindowSettings } from '../decoding/windows.js';
 import type { WindowSegment } from './segments.js';
@@ -97,17 +97,23 @@ export class Job {
     checkNumbers(options);
     const tokenizer = await model.checkpoint.tokenizer();
     const settings: WindowSettings = {
-      task: checkTask(options.task ?? 'transcribe', generation),
+      // Where each window's language is asked for, the checkpoint's own does not stand in the way.
+      ...languageAndTask(
+        options.languagePerSegment ? { ...options, language: options.language ?? 'auto' } : options,
+        generation,
+      ),
       timestamps: checkTimestamps(
         options.timestamps ?? (generation.noTimestampsToken === null ? 'none' : 'segment'),
         generation,
       ),
-      language: options.language === undefined ? null : checkLanguage(options.language, generation),
       maxNewTokens: options.maxNewTokens,
       decoding: await resolveDecoding(options, model.checkpoint),
       textOf: (tokens) => tokenizer.decode(tokens),
     };
-    return new Job(model, options, settings, tokenizer);
+    const job = new Job(model, options, settings, tokenizer);
+    if (settings.decoding.words && generation.alignmentWarning)
+      job.warnings.warn(generation.alignmentWarning, 'mended');
+    return job;
   }
 
   /** Takes the warnings of the recording that are new, and tells them. */
@@ -168,7 +174,7 @@ export class Job {
   }
 
   #addWords(drafts: Draft[], offset: number, attempt: Attempt, times: readonly number[]): void {
-    const { firstSpecial } = this.tokenizer;
+    const isText = (id: number) => this.tokenizer.isText(id);
     const prefix = attempt.tokens.length - attempt.logProbabilities.length + Number(attempt.ended);
     const tokens = attempt.tokens
       .slice(
@@ -181,12 +187,12 @@ export class Job {
         start: times[i],
         end: times[i + 1],
       }))
-      .filter(({ id }) => id < firstSpecial);
+      .filter(({ id }) => isText(id));
     const timed = timeWords(tokens, attempt.language ?? this.settings.language, this.tokenizer);
     const { prependPunctuations = usualPunctuations.prepend, appendPunctuations = usualPunctuations.append } =
       this.options;
     mergePunctuations(timed.words, prependPunctuations, appendPunctuations);
-    this.speechEnd = addWords(drafts, timed, firstSpecial, offset, this.speechEnd);
+    this.speechEnd = addWords(drafts, timed, isText, offset, this.speechEnd);
   }
 
   /**

@@ -25,9 +25,9 @@ export interface WindowResult {
  * a lone timestamp, or has no pairs, was used up. `frames` are the window's frames of sound, its padding not counted.
  */
 export function splitWindow(tokens: readonly number[], frames: number, generation: GenerationConfig): WindowResult {
-  const { timestampBegin } = generation;
-  const isTimestamp = (index: number): boolean =>
-    index >= 0 && index < tokens.length && tokens[index] >= timestampBegin;
+  const { timestampBegin, timestampEnd } = generation;
+  const isTime = (id: number): boolean => id >= timestampBegin && id < timestampEnd;
+  const isTimestamp = (index: number): boolean => index >= 0 && index < tokens.length && isTime(tokens[index]);
   const seconds = (index: number): number => (tokens[index] - timestampBegin) * timestampSeconds;
   const last = tokens.length - 1;
   const loneEnd = isTimestamp(last) && !isTimestamp(last - 1);
@@ -35,7 +35,7 @@ export function splitWindow(tokens: readonly number[], frames: number, generatio
   for (let i = 1; i <= last; ++i) if (isTimestamp(i - 1) && isTimestamp(i)) cuts.push(i);
   if (cuts.length === 0) {
     let end = (frames * timestampSeconds) / timestampFrames;
-    const lastTimestamp = tokens.findLastIndex((id) => id >= timestampBegin);
+    const lastTimestamp = tokens.findLastIndex(isTime);
     if (lastTimestamp >= 0 && tokens[lastTimestamp] !== timestampBegin) end = seconds(lastTimestamp);
     // The reference lets such a segment begin with its window even where the model wrote when it begins; that is the better time.
     const start = isTimestamp(0) && lastTimestamp > 0 ? seconds(0) : 0;
@@ -61,10 +61,9 @@ export function splitWhole(
 ): Pick<WindowResult, 'segments'> {
   const { segments } = splitWindow(tokens, frames, generation);
   const rest = tokens.slice(segments.reduce((count, segment) => count + segment.tokens.length, 0));
-  if (!rest.some((id) => id < generation.timestampBegin)) return { segments };
-  const times = rest
-    .filter((id) => id >= generation.timestampBegin)
-    .map((id) => (id - generation.timestampBegin) * timestampSeconds);
+  const isTime = (id: number) => id >= generation.timestampBegin && id < generation.timestampEnd;
+  if (rest.every(isTime)) return { segments };
+  const times = rest.filter(isTime).map((id) => (id - generation.timestampBegin) * timestampSeconds);
   const end = (frames * timestampSeconds) / timestampFrames;
   const start = Math.min(times[0] ?? segments.at(-1)?.end ?? 0, end);
   return { segments: [...segments, { start, end: times.length > 1 ? times[times.length - 1] : end, tokens: rest }] };

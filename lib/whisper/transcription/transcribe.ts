@@ -129,7 +129,7 @@ export async function detectLanguage(
   if (!model.checkpoint.generation.multilingual) {
     throw new OneheadError('NOT_SUPPORTED', 'This model writes English only and cannot detect languages.');
   }
-  const job = await Job.open(model, { languageDetectionWindows: 5, ...options, language: undefined });
+  const job = await Job.open(model, { languageDetectionWindows: 5, ...options, language: 'auto' });
   const samples = new SampleWindow(source.chunks());
   const probabilities = await detectFirst(job, samples, new PeakMeter(model, samples));
   if (!probabilities) throw nothingHeard();

@@ -76,7 +76,7 @@ export interface Clip {
 }
 
 export interface TranscribeOptions extends DecodingOptions, AudioOptions {
-  /** A language code ('en') or name ('english'); detected when absent. */
+  /** A language code ('en') or name ('english'), or 'auto': detected. By default the checkpoint's own where it names one, else detected. */
   language?: string;
   /** Windows at the beginning that the language is detected from, fewer where one is sure; 1 by default. */
   languageDetectionWindows?: number;

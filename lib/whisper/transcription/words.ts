@@ -140,14 +140,14 @@ const rounded = (seconds: number): number => Math.round(seconds * 100) / 100;
 export function addWords(
   segments: readonly Pick<Segment, 'start' | 'end' | 'tokens' | 'words'>[],
   { words, median, longest }: ReturnType<typeof timeWords>,
-  firstSpecial: number,
+  isText: (id: number) => boolean,
   offset: number,
   lastEnd: number,
 ): number {
   let index = 0;
   let last = lastEnd;
   for (const segment of segments) {
-    const count = segment.tokens.filter((id) => id < firstSpecial).length;
+    const count = segment.tokens.filter(isText).length;
     const own: Word[] = [];
     for (let saved = 0; index < words.length && saved < count; ++index) {
       const { word, start, end, probability, tokens } = words[index];

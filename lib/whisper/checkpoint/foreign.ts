@@ -1,0 +1,106 @@
+/** What people have in place of a Hugging Face Whisper checkpoint, told by its first bytes or its files, and what to do with it. */
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** Each completes "<file> is ...". */
+const contents: { begins: string; at?: number; is: string }[] = [
+  {
+    begins: 'version https://git-lfs',
+    is: 'a Git LFS pointer that stands for the file itself: run `git lfs pull` in its folder, or download the file from the hub',
+  },
+  { begins: '<!doctype html', is: 'a web page: download the file itself, not the page that shows it' },
+  { begins: '<html', is: 'a web page: download the file itself, not the page that shows it' },
+  {
+    begins: 'lmgg',
+    is: "a ggml file of whisper.cpp: name the Hugging Face checkpoint that it was made of, such as 'openai/whisper-small'",
+  },
+  {
+    begins: 'GGUF',
+    is: "a GGUF file: name the Hugging Face checkpoint that it was made of, such as 'openai/whisper-small'",
+  },
+  {
+    begins: 'PK\u0003\u0004',
+    is:
+      'a PyTorch file, which can run code when opened: save the model as safetensors with transformers (save_pretrained), or, where it is a .pt of ' +
+      "openai/whisper's, name the same model on the hub, such as 'openai/whisper-small'",
+  },
+  {
+    begins: '\u0080\u0002',
+    is: 'a Python pickle, which can run code when opened: save the model as safetensors with transformers (save_pretrained)',
+  },
+  {
+    begins: 'HDF',
+    at: 1,
+    is: 'an HDF5 file of TensorFlow weights: save the model as safetensors with transformers (save_pretrained)',
+  },
+];
+
+/** Bytes that tell what a file is. */
+export const tellingBytes = 64;
+
+/** "a Git LFS pointer that stands for ...: run ...", or null where a file with these first bytes is none of what is known here. */
+export function foreignContent(begin: Uint8Array): string | null {
+  const text = Buffer.from(begin.subarray(0, tellingBytes)).toString('latin1');
+  const web = text.replace(/^\u00ef\u00bb\u00bf|^\s+/, '').toLowerCase();
+  for (const { begins, at = 0, is } of contents) {
+    if (begins.startsWith('<') ? web.startsWith(begins) : text.startsWith(begins, at)) return is;
+  }
+  return null;
+}
+
+/** The same of a file; null too where it cannot be read. */
+export async function foreignFile(path: string): Promise<string | null> {
+  const handle = await open(path).catch(() => null);
+  if (!handle) return null;
+  try {
+    const begin = Buffer.alloc(tellingBytes);
+    const { bytesRead } = await handle.read(begin, 0, begin.length, 0);
+    return foreignContent(begin.subarray(0, bytesRead));
+  } catch {
+    return null;
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * The same of a folder without model.safetensors, from the names in it (of the hub: paths). `base` is the model that an adapter belongs to,
+ * where it is known.
+ */
+export function foreignFolder(names: readonly string[], base?: string): string | null {
+  const has = (pattern: RegExp) => names.some((name) => pattern.test(name));
+  if (has(/^adapter_(config\.json|model\.(safetensors|bin))$/)) {
+    return `a PEFT adapter without its base model${base ? ` (${base})` : ''}: load both in Python, merge them with merge_and_unload(), and save the result with save_pretrained()`;
+  }
+  const original = "name the Hugging Face checkpoint that it was made of, such as 'openai/whisper-small'";
+  if (has(/^model\.bin$/) && has(/^vocabulary\.(json|txt)$/))
+    return `a CTranslate2 model of faster-whisper: ${original}`;
+  if (has(/^(.*\/)?ggml-.*\.bin$|\.gguf$/)) return `a model of whisper.cpp: ${original}`;
+  if (has(/^weights(\.\d+)?\.(npz|safetensors)$/)) return `an MLX model: ${original}`;
+  if (has(/^snapshots(\/|$)/) && has(/^(refs|blobs)(\/|$)/)) {
+    return 'a model of the hub cache: name the folder of a revision in its `snapshots`, or the model by its hub name';
+  }
+  const save = 'save the model as safetensors with transformers (save_pretrained)';
+  if (has(/^pytorch_model(-\d+-of-\d+)?\.bin(\.index\.json)?$/)) {
+    return `a checkpoint in pytorch_model.bin, which can run code when opened: ${save}`;
+  }
+  if (has(/^tf_model.*\.h5|^flax_model.*\.msgpack/)) return `a checkpoint of TensorFlow or Flax: ${save}`;
+  if (has(/\.onnx$/) || has(/^onnx(\/|$)/)) return `an ONNX export: ${original}`;
+  if (has(/^[^/]+\.(pt|pth|ckpt)$/)) {
+    return `a checkpoint in PyTorch's own form (.pt), which can run code when opened: ${save}, or, where it is openai/whisper's, name the same model on the hub, such as 'openai/whisper-small'`;
+  }
+  const step = names.findLast((name) => /^checkpoint-\d+$/.test(name));
+  if (step) return `a folder of training checkpoints: name one of them, such as ${step}`;
+  return null;
+}
+
+/** The base model that a PEFT adapter names, if any. */
+export async function adapterBase(directory: string): Promise<string | undefined> {
+  const text = await readFile(join(directory, 'adapter_config.json'), 'utf8').catch(() => '{}');
+  try {
+    const base = (JSON.parse(text) as { base_model_name_or_path?: unknown }).base_model_name_or_path;
+    return typeof base === 'string' && base.length <= 100 ? base : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,177 @@
+/** What a folder says of its tokenizer: tokenizer.json, or what transformers' slow tokenizers save in its place. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { OneheadError } from '../../errors.js';
+import type { SpecialTokens } from './config.js';
+import { readJson } from './json.js';
+
+export interface AddedToken {
+  id: number;
+  content: string;
+  special: boolean;
+  single_word: boolean;
+  lstrip: boolean;
+  rstrip: boolean;
+  normalized: boolean;
+}
+
+/** As tokenizer.json has it, as far as it is looked at here. */
+export interface TokenizerJson {
+  added_tokens: AddedToken[];
+  model: { vocab: Record<string, number> };
+}
+
+export interface TokenizerFiles {
+  /** The file that messages name. */
+  file: string;
+  json: TokenizerJson;
+  /** tokenizer_config.json. */
+  config: Record<string, unknown>;
+}
+
+type Json = Record<string, unknown>;
+
+const invalid = (file: string, problem: string) =>
+  new OneheadError('MODEL_INVALID', `${file} ${problem}; download or export it again.`);
+
+/** A JSON object; null where there is no such file. */
+async function readObject(file: string): Promise<Json | null> {
+  const json = await readJson(file);
+  if (json !== null && (typeof json !== 'object' || Array.isArray(json))) throw invalid(file, 'is not a JSON object');
+  return json as Json | null;
+}
+
+function isToken(value: unknown): value is { content: string; id?: unknown; special?: unknown } {
+  return typeof value === 'object' && value !== null && typeof (value as Json).content === 'string';
+}
+
+/** Texts in special_tokens_map.json and its like: strings, objects with a `content`, or lists of either. */
+function textsOf(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  if (Array.isArray(value)) return value.flatMap(textsOf);
+  return isToken(value) ? [value.content] : [];
+}
+
+const specialFields = [
+  'bos_token',
+  'eos_token',
+  'unk_token',
+  'pad_token',
+  'sep_token',
+  'cls_token',
+  'mask_token',
+  'additional_special_tokens',
+  'extra_special_tokens',
+];
+
+/** The tokens that added_tokens.json, special_tokens_map.json and tokenizer_config.json add to a vocabulary. */
+async function addedTokens(directory: string, config: Json, vocabulary: Json): Promise<AddedToken[]> {
+  const file = join(directory, 'added_tokens.json');
+  const added = (await readObject(file)) ?? {};
+  const map = (await readObject(join(directory, 'special_tokens_map.json'))) ?? {};
+  const special = new Set(specialFields.flatMap((field) => [...textsOf(map[field]), ...textsOf(config[field])]));
+  const tokens = new Map<number, AddedToken>();
+  const add = (id: unknown, content: string, flags: Json = {}) => {
+    if (!Number.isSafeInteger(id) || (id as number) < 0)
+      throw invalid(file, `has no proper id of '${content.slice(0, 40)}'`);
+    const isSpecial = flags.special === true || special.has(content);
+    tokens.set(id as number, {
+      id: id as number,
+      content,
+      special: isSpecial,
+      single_word: flags.single_word === true,
+      lstrip: flags.lstrip === true,
+      rstrip: flags.rstrip === true,
+      normalized: typeof flags.normalized === 'boolean' ? flags.normalized : !isSpecial,
+    });
+  };
+  // Special tokens may be of the vocabulary itself, as <|endoftext|> is.
+  for (const content of special) if (Object.hasOwn(vocabulary, content)) add(vocabulary[content], content);
+  for (const [content, id] of Object.entries(added)) add(id, content);
+  const decoder = config.added_tokens_decoder;
+  if (typeof decoder === 'object' && decoder !== null) {
+    for (const [id, token] of Object.entries(decoder))
+      if (isToken(token)) add(Number(id), token.content, token as Json);
+  }
+  return [...tokens.values()].sort((a, b) => a.id - b.id);
+}
+
+/** Pairs of merges.txt, in order. */
+function mergesOf(text: string, file: string): [string, string][] {
+  return text
+    .split('\n')
+    .map((line) => line.replace(/\r$/, ''))
+    .filter((line, index) => line !== '' && !(index === 0 && line.startsWith('#version')))
+    .map((line) => {
+      const pair = line.split(' ');
+      if (pair.length !== 2) throw invalid(file, `has the line '${line.slice(0, 40)}', which is not a pair of tokens`);
+      return pair as [string, string];
+    });
+}
+
+/** The byte-level BPE that transformers' fast tokenizer makes of vocab.json and merges.txt; null where there is no vocab.json. */
+async function fromVocabulary(directory: string, config: Json): Promise<Omit<TokenizerFiles, 'config'> | null> {
+  const file = join(directory, 'vocab.json');
+  const vocabulary = await readObject(file);
+  if (vocabulary === null) return null;
+  if (!Object.values(vocabulary).every((id) => Number.isSafeInteger(id)))
+    throw invalid(file, 'does not map texts to ids');
+  const mergesFile = join(directory, 'merges.txt');
+  const text = await readFile(mergesFile, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    const problem = cause.code === 'ENOENT' ? `${directory} holds vocab.json but no merges.txt` : cause.message;
+    throw new OneheadError('MODEL_INVALID', `${problem}; copy the tokenizer of the model again.`, { cause });
+  });
+  const bytes = { type: 'ByteLevel', trim_offsets: true, use_regex: true };
+  const json = {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: await addedTokens(directory, config, vocabulary),
+    normalizer: null,
+    pre_tokenizer: { ...bytes, add_prefix_space: config.add_prefix_space === true },
+    post_processor: null, // tokens around a text are the prompt's affair
+    decoder: { ...bytes, add_prefix_space: true },
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: '',
+      end_of_word_suffix: '',
+      fuse_unk: false,
+      byte_fallback: false,
+      vocab: vocabulary as Record<string, number>,
+      merges: mergesOf(text, mergesFile),
+    },
+  };
+  return { file, json };
+}
+
+/** Null where the folder has neither tokenizer.json nor vocab.json. Throws OneheadError MODEL_INVALID. */
+export async function readTokenizerFiles(directory: string): Promise<TokenizerFiles | null> {
+  const config = (await readObject(join(directory, 'tokenizer_config.json'))) ?? {};
+  const file = join(directory, 'tokenizer.json');
+  const json = await readObject(file);
+  if (json === null) {
+    const built = await fromVocabulary(directory, config);
+    return built && { ...built, config };
+  }
+  const { added_tokens: added = [], model } = json;
+  const { vocab, type = 'BPE' } = (model ?? {}) as Json;
+  const sound =
+    type === 'BPE' &&
+    Array.isArray(added) &&
+    added.every((token) => isToken(token) && Number.isSafeInteger(token.id)) &&
+    typeof vocab === 'object' &&
+    vocab !== null &&
+    !Array.isArray(vocab);
+  if (!sound) throw invalid(file, 'is not a tokenizer that a Whisper has');
+  return { file, json: { ...json, added_tokens: added } as unknown as TokenizerJson, config };
+}
+
+/** Special tokens' ids by their text, as far as the folder tells. */
+export function specialTokens({ json }: TokenizerFiles): SpecialTokens {
+  const special = new Map<string, number>();
+  for (const [text, id] of Object.entries(json.model.vocab)) if (/^<\|.*\|>$/.test(text)) special.set(text, id);
+  for (const { content, id } of json.added_tokens) special.set(content, id);
+  return special;
+}

@@ -1,0 +1,120 @@
+/** What people name in place of a Hugging Face Whisper checkpoint: one sentence says what it is and what to do. */
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { Whisper } from '../../lib/whisper/whisper.js';
+
+const micro = new URL('../../models/micro', import.meta.url).pathname;
+const root = mkdtempSync(join(tmpdir(), 'onehead-foreign-'));
+afterAll(() => rmSync(root, { recursive: true }));
+
+let count = 0;
+function folder(files: Record<string, string | Buffer>, from?: string): string {
+  const directory = join(root, String(++count));
+  if (from) cpSync(from, directory, { recursive: true });
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(directory, name)), { recursive: true });
+    writeFileSync(join(directory, name), content);
+  }
+  return directory;
+}
+
+const pointer =
+  'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1\nsize 290403936\n';
+const zip = Buffer.from('PK\u0003\u0004\u0000\u0000whisper-small/data.pkl');
+
+describe('a folder of', () => {
+  it.each<[string, Record<string, string | Buffer>, string]>([
+    [
+      'a PEFT adapter',
+      {
+        'adapter_config.json': '{"base_model_name_or_path": "openai/whisper-small"}',
+        'adapter_model.safetensors': '',
+        'tokenizer.json': '{}',
+      },
+      'is a PEFT adapter without its base model (openai/whisper-small): load both in Python, merge them with merge_and_unload()',
+    ],
+    [
+      'a PEFT adapter whose settings are damaged',
+      { 'adapter_config.json': '{' },
+      'is a PEFT adapter without its base model:',
+    ],
+    [
+      'CTranslate2',
+      { 'model.bin': '', 'vocabulary.json': '[]', 'config.json': '{"alignment_heads": [], "lang_ids": []}' },
+      'is a CTranslate2 model of faster-whisper: name the Hugging Face checkpoint',
+    ],
+    ['whisper.cpp', { 'ggml-base.en.bin': '', 'README.md': '' }, 'is a model of whisper.cpp'],
+    ['MLX', { 'weights.npz': '', 'config.json': '{"n_mels": 80}' }, 'is an MLX model'],
+    ['ONNX', { 'config.json': '{}', 'onnx/encoder_model.onnx': '' }, 'is an ONNX export'],
+    [
+      "openai/whisper's",
+      { 'small.pt': zip },
+      "is a checkpoint in PyTorch's own form (.pt), which can run code when opened",
+    ],
+    [
+      'pickled weights',
+      { 'config.json': '{}', 'pytorch_model-00001-of-00002.bin': zip },
+      'is a checkpoint in pytorch_model.bin',
+    ],
+    ['TensorFlow', { 'config.json': '{}', 'tf_model.h5': '' }, 'is a checkpoint of TensorFlow or Flax'],
+    [
+      'training',
+      { 'checkpoint-500/a': '', 'checkpoint-1000/a': '' },
+      'is a folder of training checkpoints: name one of them, such as checkpoint-',
+    ],
+    [
+      'the hub cache',
+      { 'refs/main': '', 'snapshots/0123/config.json': '', 'blobs/1': '' },
+      'is a model of the hub cache: name the folder of a revision in its `snapshots`',
+    ],
+  ])('%s', async (_, files, message) => {
+    const directory = folder(files);
+    await expect(Whisper.load(directory)).rejects.toMatchObject({
+      code: 'MODEL_INVALID',
+      message: expect.stringContaining(`${directory} ${message}`),
+    });
+  });
+
+  it.each<[string, string, string | Buffer, string]>([
+    ['Git LFS’s pointer for its weights', 'model.safetensors', pointer, 'is a Git LFS pointer'],
+    ['Git LFS’s pointer for its tokenizer', 'tokenizer.json', pointer, 'run `git lfs pull` in its folder'],
+    ['a web page for its config', 'config.json', '\n<!DOCTYPE html><html>', 'is a web page: download the file itself'],
+    [
+      'a PyTorch file under another name',
+      'model.safetensors',
+      zip,
+      'is a PyTorch file, which can run code when opened',
+    ],
+  ])('a checkpoint with %s', async (_, name, content, message) => {
+    const directory = folder({ [name]: content }, micro);
+    await expect(Whisper.load(directory)).rejects.toMatchObject({
+      code: 'MODEL_INVALID',
+      message: expect.stringMatching(new RegExp(`^${join(directory, name)} .*${message}`)),
+    });
+  });
+});
+
+describe('a file', () => {
+  it.each<[string, string | Buffer, string, string]>([
+    [
+      'small.pt',
+      zip,
+      'MODEL_INVALID',
+      'is a PyTorch file, which can run code when opened: save the model as safetensors',
+    ],
+    ['ggml-small.bin', 'lmgg\u0000', 'MODEL_INVALID', 'is a ggml file of whisper.cpp'],
+    ['small.gguf', 'GGUF\u0003', 'MODEL_INVALID', 'is a GGUF file'],
+    ['tf_model.h5', Buffer.from('\u0089HDF\r\n', 'latin1'), 'MODEL_INVALID', 'is an HDF5 file'],
+    ['pytorch_model.bin', Buffer.from('\u0080\u0002\u008a', 'latin1'), 'MODEL_INVALID', 'is a Python pickle'],
+    ['model.safetensors', pointer, 'MODEL_INVALID', 'is a Git LFS pointer'],
+    ['config.json', '{}', 'MODEL_NOT_FOUND', 'is a file; name the folder'],
+  ])('%s', async (name, content, code, message) => {
+    const file = join(folder({ [name]: content }), name);
+    await expect(Whisper.load(file)).rejects.toMatchObject({
+      code,
+      message: expect.stringContaining(`${file} ${message}`),
+    });
+  });
+});

@@ -1,0 +1,224 @@
+/** The tokenizer, from tokenizer.json or from what fine-tuning scripts save in its place. */
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
+import { readTokenizerFiles, specialTokens } from '../../lib/whisper/checkpoint/tokenizer-files.js';
+import { Whisper } from '../../lib/whisper/whisper.js';
+
+const micro = new URL('../../models/micro', import.meta.url).pathname;
+const sample = join(micro, 'sample.flac');
+const root = mkdtempSync(join(tmpdir(), 'onehead-tokenizer-'));
+afterAll(() => rmSync(root, { recursive: true }));
+
+interface Added {
+  id: number;
+  content: string;
+  special: boolean;
+}
+const stored = JSON.parse(readFileSync(join(micro, 'tokenizer.json'), 'utf8')) as {
+  added_tokens: Added[];
+  model: { vocab: Record<string, number>; merges: [string, string][] };
+};
+const json = (name: string) => JSON.parse(readFileSync(join(micro, name), 'utf8')) as Record<string, unknown>;
+
+let folders = 0;
+/** micro with other files; null leaves one out. */
+function changed(files: Record<string, unknown>): string {
+  const directory = join(root, String(++folders));
+  cpSync(micro, directory, { recursive: true });
+  for (const [name, content] of Object.entries(files)) {
+    rmSync(join(directory, name), { force: true });
+    if (content !== null)
+      writeFileSync(join(directory, name), typeof content === 'string' ? content : JSON.stringify(content));
+  }
+  return directory;
+}
+
+const { '<|endoftext|>': end, ...text } = stored.model.vocab;
+const merges = `#version: 0.2\r\n${stored.model.merges.map((pair) => pair.join(' ')).join('\r\n')}\r\n`;
+const special = stored.added_tokens.filter((token) => token.special).map(({ content }) => content);
+/** As transformers saves a slow tokenizer: in 4.0 to 4.33, and since, where tokenizer_config.json names the added tokens too. */
+const saved = {
+  'with added_tokens.json': {
+    'tokenizer.json': null,
+    'vocab.json': text,
+    'merges.txt': merges,
+    'added_tokens.json': Object.fromEntries(stored.added_tokens.map(({ content, id }) => [content, id])),
+    'special_tokens_map.json': {
+      bos_token: { content: '<|endoftext|>', lstrip: false },
+      additional_special_tokens: special.slice(0, 5).map((content) => ({ content })),
+      extra_special_tokens: special.slice(5),
+    },
+    'tokenizer_config.json': { add_prefix_space: false },
+  },
+  'with added_tokens_decoder': {
+    'tokenizer.json': null,
+    'vocab.json': { ...text, '<|endoftext|>': 2756 },
+    'merges.txt': merges,
+    'tokenizer_config.json': {
+      ...json('tokenizer_config.json'),
+      added_tokens_decoder: Object.fromEntries(stored.added_tokens.map(({ id, ...token }) => [id, token])),
+    },
+  },
+};
+
+describe.each(Object.entries(saved))('vocab.json and merges.txt %s', (_, files) => {
+  const directory = changed(files);
+
+  it('make the tokenizer that tokenizer.json holds', async () => {
+    expect(end === undefined || end === 2756).toBe(true);
+    const [expected, made] = await Promise.all(
+      [micro, directory].map(async (one) => (await readCheckpoint(one)).tokenizer()),
+    );
+    const texts = [
+      ' Add the honey, and a pound of butter.',
+      "It's they'll 1234567 – naïve café",
+      '  two  spaces\n\ttab ',
+      '東京は日本の首都です。Привет! مرحبا 🙂👨‍👩‍👧',
+      'e\u0301 \u00a0 ﬁ ½',
+      '',
+      ' before<|notimestamps|> between<|0.02|><|en|>',
+    ];
+    for (const one of texts) {
+      const tokens = made.encode(one);
+      expect(tokens, one).toEqual(expected.encode(one));
+      expect(made.decode(tokens)).toBe(expected.decode(tokens));
+    }
+    for (let id = 0; id < 3266; ++id) expect(made.decode([id])).toBe(expected.decode([id]));
+    const [was, is] = [await readTokenizerFiles(micro), await readTokenizerFiles(directory)];
+    expect(new Map([...specialTokens(is!)].sort())).toEqual(new Map([...specialTokens(was!)].sort()));
+  });
+
+  it('are enough to transcribe with', async () => {
+    const [expected, made] = await Promise.all(
+      [micro, directory].map(async (one) => {
+        using whisper = await Whisper.load(one, { device: 'cpu', threads: 1 });
+        return await whisper.transcribe(sample, { wordTimestamps: true });
+      }),
+    );
+    expect(made.segments).toEqual(expected.segments);
+  });
+});
+
+describe('tokens behind the timestamps', () => {
+  it('are text, unless they are special', async () => {
+    const added = [
+      { id: 3266, content: '[laughs]', special: false },
+      { id: 3267, content: '<|speaker|>', special: true },
+    ].map((token) => ({ ...token, single_word: false, lstrip: false, rstrip: false, normalized: false }));
+    const directory = changed({ 'tokenizer.json': { ...stored, added_tokens: [...stored.added_tokens, ...added] } });
+    const tokenizer = await (await readCheckpoint(directory)).tokenizer();
+    expect(tokenizer.decode([2765, 843, 3266, 1628, 3267, 2766])).toBe(' Add[laughs] honey');
+    expect([2755, 2756, 2765, 3265, 3266, 3267].map((id) => tokenizer.isText(id))).toEqual([
+      true,
+      false,
+      false,
+      false,
+      true,
+      false,
+    ]);
+  });
+});
+
+describe('load refuses', () => {
+  it.each<[string, Record<string, unknown>, string]>([
+    [
+      'no tokenizer at all',
+      { 'tokenizer.json': null, 'vocab.json': null },
+      'holds neither tokenizer.json nor vocab.json',
+    ],
+    ['no merges', { 'tokenizer.json': null, 'merges.txt': null }, 'holds vocab.json but no merges.txt'],
+    ['broken merges', { 'tokenizer.json': null, 'merges.txt': 'a b c\n' }, "merges.txt has the line 'a b c'"],
+    [
+      'a vocabulary that is none',
+      { 'tokenizer.json': null, 'vocab.json': { a: 'b' } },
+      'vocab.json does not map texts to ids',
+    ],
+    ['a list', { 'tokenizer.json': [] }, 'tokenizer.json is not a JSON object'],
+    ['no model', { 'tokenizer.json': {} }, 'tokenizer.json is not a tokenizer that a Whisper has'],
+    [
+      'a model without merges',
+      { 'tokenizer.json': { ...stored, model: { ...stored.model, merges: null } } },
+      'tokenizer.json cannot be used',
+    ],
+    [
+      'another kind of model',
+      { 'tokenizer.json': { ...stored, model: { ...stored.model, type: 'WordPiece' } } },
+      'tokenizer.json is not a tokenizer that a Whisper has',
+    ],
+    [
+      'words that are missing',
+      { 'tokenizer.json': { ...stored, model: { ...stored.model, vocab: { a: 0, b: 1 } } } },
+      'has no token 2, which the model can write',
+    ],
+    [
+      'a tokenizer of other special tokens',
+      {
+        'tokenizer.json': {
+          ...stored,
+          added_tokens: stored.added_tokens.map((token) =>
+            token.content === '<|notimestamps|>' ? { ...token, id: 2763 } : token,
+          ),
+        },
+      },
+      'gives <|notimestamps|> the id 2763, the model 2764; the files of this folder do not belong together',
+    ],
+    [
+      'a rate that no recording has',
+      { 'preprocessor_config.json': { ...json('preprocessor_config.json'), sampling_rate: 3 } },
+      'expected sampling_rate to be hertz',
+    ],
+    [
+      'languages without English',
+      {
+        'generation_config.json': { ...json('generation_config.json'), lang_to_id: { '<|de|>': 2758 }, language: null },
+      },
+      "expected lang_to_id to be Whisper's languages",
+    ],
+  ])('%s', async (_, files, message) => {
+    await expect(Whisper.load(changed(files), { device: 'cpu' })).rejects.toThrow(message);
+  });
+});
+
+describe('alignment heads that the decoder does not have', () => {
+  const alien = { ...json('generation_config.json'), alignment_heads: [[11, 3]] };
+
+  it('leave words to the later half of the layers, and say so', async () => {
+    const [expected, made] = await Promise.all(
+      [{ ...alien, alignment_heads: null }, alien].map(async (generation) => {
+        using whisper = await Whisper.load(changed({ 'generation_config.json': generation }), {
+          device: 'cpu',
+          threads: 1,
+        });
+        const heard: string[] = [];
+        const words = await whisper.transcribe(sample, {
+          wordTimestamps: true,
+          onWarning: (warning) => heard.push(warning),
+        });
+        expect(heard).toEqual(words.warnings);
+        expect((await whisper.transcribe(sample)).warnings).toEqual([]);
+        return words;
+      }),
+    );
+    expect(expected.warnings).toEqual([]);
+    expect(made.warnings).toEqual([
+      'The checkpoint times words by attention heads that it does not have (11/3 of 3 layers of 4 heads), so all heads of the later half of its layers time them; give alignmentHeads where better ones are known.',
+    ]);
+    expect(made.incomplete).toBe(false);
+    expect(made.segments).toEqual(expected.segments);
+  });
+
+  it('do not matter where alignmentHeads names some', async () => {
+    const directory = changed({ 'generation_config.json': alien });
+    using whisper = await Whisper.load(directory, { device: 'cpu', threads: 1, alignmentHeads: [[2, 1]] });
+    const { warnings, segments } = await whisper.transcribe(sample, { wordTimestamps: true });
+    expect(warnings).toEqual([]);
+    using named = await Whisper.load(changed({ 'generation_config.json': { ...alien, alignment_heads: [[2, 1]] } }), {
+      device: 'cpu',
+      threads: 1,
+    });
+    expect(segments).toEqual((await named.transcribe(sample, { wordTimestamps: true })).segments);
+  });
+});
