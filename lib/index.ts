@@ -8,6 +8,7 @@ export {
   chooseAlgorithm as chooseAttentionAlgorithm,
   notSupportedReasons as attentionNotSupportedReasons,
 } from './attention/variants.js';
+export type { Channels } from './audio/channels.js';
 export type { AudioInput, AudioOptions, AudioTrack } from './audio/index.js';
 export type { Samples } from './audio/samples.js';
 export {

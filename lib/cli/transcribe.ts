@@ -2,8 +2,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import type { Channels } from '../audio/channels.js';
 import { OneheadError } from '../errors.js';
-import { type FormatName, type FormatOptions, formats } from '../formats/index.js';
+import { type FormatName, type FormatOptions, formats, textLine } from '../formats/index.js';
 import type { Clip, TranscribeProgress, Transcription } from '../whisper/transcription/types.js';
 import { Whisper } from '../whisper/whisper.js';
 import { decodingHelp } from './decoding-flags.js';
@@ -19,6 +20,9 @@ ${modelHelp}
   --max-words-per-line N; --count-wide counts wide characters, such as Chinese ones, as two of a line
   --highlight-words      marks each word while it is said
   --clips FROM-TO,...    only these seconds of the recording are heard, 0-10.5,30- for example; times stay the recording's
+  --channels LIST        mix (the default), numbers such as 0,2 from 0 on, or separate: each by itself, as a call has a speaker on each
+  --channel-names NAME,...
+                         the speakers of separate channels, from channel 0 on
   --stream               print each segment as soon as it is ready, a microphone's for example: arecord -t wav | onehead transcribe - --stream
   --output-dir DIR       write NAME.EXTENSION files there instead of printing
   --quiet                no progress bar
@@ -50,6 +54,16 @@ function clipsOf(list: string | undefined): Clip[] | undefined {
   });
 }
 
+function channelsOf(list: string | undefined): Channels | undefined {
+  if (list === undefined || list === 'mix' || list === 'separate') return list;
+  if (!/^\d+(,\d+)*$/.test(list)) {
+    throw new UsageError(
+      `Expected --channels to be mix, separate or numbers such as 0,2 but received '${list.slice(0, 100)}'.`,
+    );
+  }
+  return list.split(',').map(Number);
+}
+
 function parse(args: string[]): Job {
   const { values, positionals } = parseArgs({
     args,
@@ -61,6 +75,8 @@ function parse(args: string[]): Job {
       stream: { type: 'boolean', default: false },
       quiet: { type: 'boolean', default: false },
       clips: { type: 'string' },
+      channels: { type: 'string' },
+      'channel-names': { type: 'string' },
       'max-line-width': { type: 'string' },
       'max-line-count': { type: 'string' },
       'max-words-per-line': { type: 'string' },
@@ -84,6 +100,7 @@ function parse(args: string[]): Job {
   }
   const choice = modelChoice(values);
   choice.transcribe.clips = clipsOf(values.clips);
+  choice.transcribe.channels = channelsOf(values.channels);
   // Only words can be marked, so that they are wanted goes without saying.
   if (values['highlight-words']) choice.transcribe.wordTimestamps = true;
   return {
@@ -95,6 +112,7 @@ function parse(args: string[]): Job {
       maxWordsPerLine: positiveInteger('--max-words-per-line', values['max-words-per-line']),
       highlightWords: values['highlight-words'],
       countWide: values['count-wide'],
+      channelNames: values['channel-names']?.split(','),
     },
     outputDirectory: values['output-dir'],
     stream: values.stream,
@@ -189,8 +207,8 @@ export async function transcribeCommand(args: string[], signal: AbortSignal): Pr
         };
         const audio = file === '-' ? process.stdin : file;
         if (job.stream) {
-          for await (const { text } of whisper.stream(audio, { ...job.transcribe, signal, onWarning })) {
-            process.stdout.write(`${text.trim()}\n`);
+          for await (const segment of whisper.stream(audio, { ...job.transcribe, signal, onWarning })) {
+            process.stdout.write(textLine(segment, job.formatOptions));
           }
           continue;
         }

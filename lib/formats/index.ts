@@ -7,9 +7,13 @@ import { ass, lrc, srt, vtt } from './subtitles.js';
 
 export type { FormatOptions } from './cues.js';
 
-function text({ segments }: Transcription, options: FormatOptions = {}): string {
-  return segments.map((segment) => `${asPrefix(speakerOf(segment, options))}${segment.text.trim()}\n`).join('');
+/** A segment as the text format has it. @internal */
+export function textLine(segment: Segment, options: FormatOptions = {}): string {
+  return `${asPrefix(speakerOf(segment, options))}${segment.text.trim()}\n`;
 }
+
+const text = ({ segments }: Transcription, options: FormatOptions = {}): string =>
+  segments.map((segment) => textLine(segment, options)).join('');
 
 /** A table with times in whole milliseconds, and who speaks where that is known. */
 function table(

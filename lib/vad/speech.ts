@@ -50,6 +50,7 @@ export class SpeechSource {
   readonly #detector: VoiceDetector;
   readonly #limits: Limits;
   #heard = 0;
+  #settled = 0;
 
   private constructor(
     source: AudioSource & Partial<PiecedSource>,
@@ -90,6 +91,11 @@ export class SpeechSource {
   /** Samples of the recording read so far. */
   get heard(): number {
     return this.#heard;
+  }
+
+  /** The sample of what was read before which all speech was given out. */
+  get settled(): number {
+    return this.#settled;
   }
 
   /** The recording's time of a time in the speech, both in seconds; where two pieces meet, an end belongs to the first. */
@@ -166,9 +172,11 @@ export class SpeechSource {
         if (speech) yield speech;
         recent.drop(given);
       }
+      this.#settled = Math.max(given, (begin < 0 ? judged : begin) - padding);
     }
     const speech = finish();
     if (speech) yield speech;
+    this.#settled = recent.end;
   }
 
   /** Frees the detector. The recording itself is its opener's to close. */

@@ -1,8 +1,8 @@
-import { type AudioInput, type AudioOptions, type AudioSource, openAudio } from '../audio/index.js';
+import { type AudioInput, type AudioOptions, type AudioSource, openAudio, openChannels } from '../audio/index.js';
 import { WhisperModel } from './decoding/whisper-model.js';
 import type { LoadOptions } from './model/types.js';
 import type { Timings } from './transcription/job.js';
-import { detectLanguage, limited, stream, transcribe } from './transcription/transcribe.js';
+import { detectLanguage, limited, type Recording, stream, transcribe } from './transcription/transcribe.js';
 import type { DetectedLanguage, Segment, TranscribeOptions, Transcription } from './transcription/types.js';
 
 /** Speech to text: a loaded model with everything around it. */
@@ -38,7 +38,7 @@ export class Whisper {
     const { signal, end } = limited(options);
     try {
       signal?.throwIfAborted();
-      const source = await this.#open(audio, options, signal);
+      const source = await this.#record(audio, options, signal);
       try {
         return await transcribe(this.model, source, { ...options, signal });
       } finally {
@@ -57,7 +57,7 @@ export class Whisper {
     const { signal, end } = limited(options);
     try {
       signal?.throwIfAborted();
-      const source = await this.#open(audio, options, signal);
+      const source = await this.#record(audio, options, signal);
       try {
         yield* stream(this.model, source, { ...options, signal });
       } finally {
@@ -96,6 +96,13 @@ export class Whisper {
   ): Promise<AudioSource> {
     const { sampleRate } = this.model.checkpoint.preprocessor;
     return openAudio(audio, { ...options, sampleRate, signal }, options.signal ?? null);
+  }
+
+  /** The same; each channel by itself where that is asked for. */
+  #record(audio: AudioInput, options: TranscribeOptions, signal?: AbortSignal): Promise<Recording> {
+    if (options.channels !== 'separate') return this.#open(audio, options, signal);
+    const { sampleRate } = this.model.checkpoint.preprocessor;
+    return openChannels(audio, { ...options, sampleRate, signal }, options.signal ?? null);
   }
 
   /** Frees the model. Transcriptions under way are rejected. */

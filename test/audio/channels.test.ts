@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { apart, mixed, splitChannels } from '../../lib/audio/channels.js';
 import { type AudioInput, type AudioSource, type OpenOptions, openChannels } from '../../lib/audio/index.js';
-import { amplitude, firstDifference, folder, joined, readAll, sine } from './support.js';
+import { amplitude, firstDifference, folder, joined, readAll, sine, wavOf } from './support.js';
 
 const rate = 16000;
 const tones = [440, 880, 1320];
@@ -12,31 +12,9 @@ const chord = (sampleRate = rate, count = tones.length) => ({
   samples: tones.slice(0, count).map((hertz) => sine(hertz, sampleRate)),
   sampleRate,
 });
+const wav = ({ samples, sampleRate }: ReturnType<typeof chord>) => wavOf(samples, sampleRate);
 const heard = (samples: Float32Array) =>
   tones.filter((hertz) => amplitude(samples.subarray(1000, 15000), hertz) > 0.05);
-
-/** A 16-bit WAV file. */
-function wav({ samples, sampleRate }: ReturnType<typeof chord>): Buffer {
-  const channels = samples.length;
-  const bytes = Buffer.alloc(44 + samples[0].length * channels * 2);
-  bytes.write('RIFF    WAVEfmt ', 0, 'latin1');
-  bytes.writeUInt32LE(bytes.length - 8, 4);
-  bytes.writeUInt32LE(16, 16);
-  bytes.writeUInt16LE(1, 20);
-  bytes.writeUInt16LE(channels, 22);
-  bytes.writeUInt32LE(sampleRate, 24);
-  bytes.writeUInt32LE(sampleRate * channels * 2, 28);
-  bytes.writeUInt16LE(channels * 2, 32);
-  bytes.writeUInt16LE(16, 34);
-  bytes.write('data', 36, 'latin1');
-  bytes.writeUInt32LE(bytes.length - 44, 40);
-  samples.forEach((channel, c) => {
-    channel.forEach((sample, i) => {
-      bytes.writeInt16LE(Math.round(sample * 32767), 44 + 2 * (i * channels + c));
-    });
-  });
-  return bytes;
-}
 
 describe('chosen channels', () => {
   it.each<[OpenOptions['channels'], number[]]>([

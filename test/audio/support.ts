@@ -61,28 +61,33 @@ export function firstDifference(got: Float32Array, wanted: Float32Array): number
   return got.findIndex((sample, i) => sample !== wanted[i]);
 }
 
-/** A WAV file of 16-bit samples, mono at 16,000 Hz. */
-export function wavOf(samples: Float32Array): Buffer {
-  const data = Buffer.from(Int16Array.from(samples, (sample) => Math.round(sample * 32767)).buffer);
-  const header = Buffer.alloc(44);
-  header.write('RIFF', 0, 'latin1');
-  header.writeUInt32LE(36 + data.length, 4);
-  header.write('WAVEfmt ', 8, 'latin1');
-  header.writeUInt32LE(16, 16);
-  header.writeUInt16LE(1, 20);
-  header.writeUInt16LE(1, 22);
-  header.writeUInt32LE(16_000, 24);
-  header.writeUInt32LE(32_000, 28);
-  header.writeUInt16LE(2, 32);
-  header.writeUInt16LE(16, 34);
-  header.write('data', 36, 'latin1');
-  header.writeUInt32LE(data.length, 40);
-  return Buffer.concat([header, data]);
-}
-
 /** What openai/whisper's call of ffmpeg gives. */
 export function heardByFfmpeg(bytes: Uint8Array): Float32Array {
   const args = ['-v', 'quiet', '-i', 'pipe:0', '-f', 's16le', '-ac', '1', '-ar', '16000', '-'];
   const { stdout } = spawnSync('ffmpeg', args, { input: bytes, maxBuffer: 1 << 28 });
   return Float32Array.from({ length: stdout.length >> 1 }, (_, i) => stdout.readInt16LE(2 * i) / 32768);
+}
+
+/** A WAV file of 16-bit samples, of one channel or of several. */
+export function wavOf(given: Float32Array | readonly Float32Array[], sampleRate = 16000): Buffer {
+  const samples = given instanceof Float32Array ? [given] : given;
+  const channels = samples.length;
+  const bytes = Buffer.alloc(44 + samples[0].length * channels * 2);
+  bytes.write('RIFF    WAVEfmt ', 0, 'latin1');
+  bytes.writeUInt32LE(bytes.length - 8, 4);
+  bytes.writeUInt32LE(16, 16);
+  bytes.writeUInt16LE(1, 20);
+  bytes.writeUInt16LE(channels, 22);
+  bytes.writeUInt32LE(sampleRate, 24);
+  bytes.writeUInt32LE(sampleRate * channels * 2, 28);
+  bytes.writeUInt16LE(channels * 2, 32);
+  bytes.writeUInt16LE(16, 34);
+  bytes.write('data', 36, 'latin1');
+  bytes.writeUInt32LE(bytes.length - 44, 40);
+  samples.forEach((channel, c) => {
+    channel.forEach((sample, i) => {
+      bytes.writeInt16LE(Math.round(sample * 32767), 44 + 2 * (i * channels + c));
+    });
+  });
+  return bytes;
 }

@@ -1,8 +1,10 @@
 /** The command's options of search, words, long audio and lines. */
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Transcription } from '../../lib/whisper/transcription/types.js';
-import { onehead, sample, sampleLines, sampleText, sentence } from './command.js';
+import { samplesOf, wavOf } from '../audio/support.js';
+import { onehead, sample, sampleLines, sampleText, sentence, temporaryFolder } from './command.js';
 
 const transcribe = (...args: string[]) => onehead(['transcribe', sample, '--language', 'en', ...args]);
 
@@ -63,6 +65,30 @@ describe('transcribe', () => {
     expect({ status, stdout }).toEqual({ status: 0, stdout: `${sampleLines[0]}\n${sampleLines[2]}\n` });
   });
 
+  it('--channels separate says who speaks, in every way of printing', async () => {
+    const folder = await temporaryFolder();
+    const call = join(folder, 'call.wav');
+    const samples = await samplesOf('../../../models/micro/sample.flac');
+    await writeFile(call, wavOf([new Float32Array(samples.length), samples]));
+    const args = [
+      'transcribe',
+      call,
+      '--language',
+      'en',
+      '--channels',
+      'separate',
+      '--channel-names',
+      'Agent,Customer',
+    ];
+    const wanted = sampleLines.map((line) => `Customer: ${line}\n`).join('');
+    expect(await onehead(args)).toEqual({ status: 0, stdout: wanted, stderr: '' });
+    expect(await onehead([...args, '--stream'])).toEqual({ status: 0, stdout: wanted, stderr: '' });
+    expect((await onehead([...args, '--format', 'vtt'])).stdout).toContain(`<v Customer>${sampleLines[0]}`);
+    const one = await onehead(['transcribe', call, '--language', 'en', '--channels', '1']);
+    expect(one.stdout).toBe(sampleText);
+    expect((await onehead(['transcribe', call, '--channels', '0,2'])).stderr).toContain('channels 0 to 1');
+  });
+
   it('--stream prints from a pipe', async () => {
     const { status, stdout } = await onehead(['transcribe', '-', '--stream', '--language', 'en'], {
       input: await readFile(sample),
@@ -75,6 +101,7 @@ describe('transcribe', () => {
     [['--temperature', '0,hot'], 2, 'Expected --temperature to be a number'],
     [['--stream', '--format', 'srt'], 2, '--stream prints text'],
     [['--clips', '1:00-2:00'], 2, "Expected --clips to be seconds such as 0-10,30- but received '1:00-2:00'"],
+    [['--channels', 'left'], 2, "Expected --channels to be mix, separate or numbers such as 0,2 but received 'left'"],
     [['--clips', '3-2'], 1, 'Expected clips[0].end to be at least 0.01 s behind its start'],
     [['--beam-size', '99'], 1, 'Expected beamSize to be a whole number from 1 to 16'],
     [['--suppress-tokens', 'music'], 1, "'default', 'symbols' or 'numerals'"],

@@ -58,6 +58,10 @@ export class Job {
   readonly timings: Timings = { audio: 0, features: 0, encode: 0, decode: 0 };
   /** Seconds of audio read so far: the whole recording at the end. */
   duration = 0;
+  /** Seconds that will have been heard at the end, where the input says so before it is read. */
+  total: number | null = null;
+  /** Seconds of the recording of which all that was said is given out, once what was `processed` is. */
+  known: (processed: number) => number = (processed) => processed;
   /** The recording's time of a time in what is decoded: another one where silence was left out. */
   toRecording: (seconds: number, isEnd: boolean) => number = (seconds) => seconds;
   /** Seconds: where the last word ended. */
@@ -117,7 +121,7 @@ export class Job {
   }
 
   /** Takes the warnings of the recording that are new, and tells them. */
-  hear({ warnings, incomplete }: AudioSource): void {
+  hear({ warnings, incomplete }: Pick<AudioSource, 'warnings' | 'incomplete'>): void {
     for (const sentence of warnings) this.warnings.warn(sentence, incomplete ? 'lost' : 'mended');
     const { sentences } = this.warnings;
     const added = sentences.slice(this.#told);

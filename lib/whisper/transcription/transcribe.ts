@@ -1,5 +1,5 @@
 /** A whole recording to segments: what is heard, in which order it is decoded, and when it is given up. */
-import type { AudioSource } from '../../audio/index.js';
+import type { AudioSource, Source } from '../../audio/index.js';
 import type { PiecedSource } from '../../audio/pieces.js';
 import { OneheadError } from '../../errors.js';
 import { SpeechSource } from '../../vad/speech.js';
@@ -7,6 +7,7 @@ import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import { readAhead } from './ahead.js';
 import { batched } from './batched.js';
+import { channelOutcomes } from './channels.js';
 import { ClipSource } from './clips.js';
 import { Job, type Outcome, round, type Timings } from './job.js';
 import { detectFirst } from './language.js';
@@ -22,6 +23,8 @@ import type { DetectedLanguage, Segment, TranscribeOptions, Transcription } from
 const lookAheadSeconds = 600;
 /** Seconds of audio that are decoded while the device works. */
 const readAheadSeconds = 60;
+/** Seconds at the end of speech that may be too short for a window of their own. */
+const restSeconds = 0.02;
 
 /** The signal of a transcription that has a time limit; `end` forgets the timer. */
 export function limited({ signal, timeout }: TranscribeOptions): { signal?: AbortSignal; end: () => void } {
@@ -50,24 +53,38 @@ const nothingHeard = () =>
   new OneheadError('AUDIO_INVALID', 'The audio contains no samples; give a recording with sound in it.');
 
 /** What of the recording is heard. */
-function heardOf(model: WhisperModel, source: AudioSource, { clips }: TranscribeOptions): Heard {
+function heardOf({ model, options: { clips } }: Job, source: AudioSource): AudioSource & Partial<PiecedSource> {
   const { sampleRate, hop } = model.checkpoint.preprocessor;
   return clips === undefined ? source : new ClipSource(source, clips, sampleRate, hop);
 }
 
-type Heard = AudioSource & Partial<PiecedSource>;
+/** A recording as it was opened: its channels mixed, or each by itself. */
+export type Recording = AudioSource | Source<Float32Array[]>;
+
+/** Outcomes of a recording, which was opened as the options say. */
+function outcomesOf(job: Job, source: Recording, live: boolean): AsyncGenerator<Outcome> {
+  if (job.options.channels !== 'separate') return outcomes(job, source as AudioSource, live);
+  return channelOutcomes(job, source as Source<Float32Array[]>, (own, channel) => outcomes(own, channel, live));
+}
 
 /** Outcomes in order. `live`: nothing is waited for that is not needed, since the audio may come as it is spoken. */
-export async function* outcomes(job: Job, source: Heard, live: boolean): AsyncGenerator<Outcome> {
+async function* outcomes(job: Job, recording: AudioSource, live: boolean): AsyncGenerator<Outcome> {
   const { model, options } = job;
+  const source = heardOf(job, recording);
+  job.total = source.duration;
   const { sampleRate } = model.checkpoint.preprocessor;
   const inBatches = options.batched ?? model.batch > 1;
   const wanted = options.vad ?? inBatches;
   const vad = wanted === true ? {} : wanted || null;
   const speech = vad ? await SpeechSource.open(source, sampleRate, vad, inBatches) : null;
-  job.toRecording = (seconds, isEnd) => {
-    const heard = speech ? speech.toRecording(seconds, isEnd) : seconds;
-    return source.toRecording?.(heard, isEnd) ?? heard;
+  const back = (seconds: number, isEnd: boolean) => source.toRecording?.(seconds, isEnd) ?? seconds;
+  job.toRecording = (seconds, isEnd) => back(speech ? speech.toRecording(seconds, isEnd) : seconds, isEnd);
+  job.known = (processed) => {
+    if (!speech) return processed;
+    // Where nothing that was said waits to be decoded, all is known up to where silence was heard.
+    const last = speech.pieces.at(-1);
+    const waits = last !== undefined && back((last.begin + last.length) / sampleRate, true) > processed + restSeconds;
+    return waits ? processed : Math.max(processed, back(speech.settled / sampleRate, true));
   };
   const chunks = readAhead((speech ?? source).chunks(), readAheadSeconds * sampleRate, ({ length }) => length);
   try {
@@ -96,15 +113,14 @@ export async function* outcomes(job: Job, source: Heard, live: boolean): AsyncGe
 /** OpenAI's verbose_json of a recording. */
 export async function transcribe(
   model: WhisperModel,
-  source: AudioSource,
+  source: Recording,
   options: TranscribeOptions = {},
 ): Promise<Transcription & { timings: Timings }> {
   const job = await Job.open(model, options);
-  const heard = heardOf(model, source, options);
   const segments: Segment[] = [];
-  for await (const { segments: added, processed } of outcomes(job, heard, false)) {
+  for await (const { segments: added, processed } of outcomesOf(job, source, false)) {
     segments.push(...added);
-    options.onProgress?.({ processed, total: heard.duration, segments: added });
+    options.onProgress?.({ processed, total: job.total, segments: added });
   }
   const { tracks = [] } = source;
   return {
@@ -140,13 +156,12 @@ export async function detectLanguage(
 /** The segments of a recording as they are ready. */
 export async function* stream(
   model: WhisperModel,
-  source: AudioSource,
+  source: Recording,
   options: TranscribeOptions = {},
 ): AsyncGenerator<Segment> {
   const job = await Job.open(model, options);
-  const heard = heardOf(model, source, options);
-  for await (const { segments, processed } of outcomes(job, heard, true)) {
-    options.onProgress?.({ processed, total: heard.duration, segments });
+  for await (const { segments, processed } of outcomesOf(job, source, true)) {
+    options.onProgress?.({ processed, total: job.total, segments });
     yield* segments;
   }
 }

@@ -31,7 +31,7 @@ export interface Segment {
   avg_logprob: number;
   compression_ratio: number;
   no_speech_prob: number;
-  /** Where it was found for each window. */
+  /** Where it was found for each window, or for each of the channels that were transcribed apart. */
   language?: string;
   /** The channel that it was said on, counted from 0, where channels were transcribed apart. */
   channel?: number;
@@ -142,4 +142,6 @@ export interface PartialText {
   /** Seconds from the start of the audio. */
   start: number;
   text: string;
+  /** Where channels are transcribed apart. */
+  channel?: number;
 }

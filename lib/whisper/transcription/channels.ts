@@ -1,0 +1,178 @@
+/** A recording's channels side by side, as one transcription in order of time: a telephone call has a speaker on each. */
+import { splitChannels } from '../../audio/channels.js';
+import type { AudioSource, Source } from '../../audio/index.js';
+import { OneheadError } from '../../errors.js';
+import { Job, type Outcome, type Timings } from './job.js';
+import type { Segment } from './types.js';
+
+/** Seconds of sound that a channel may be read ahead of the slowest one. */
+const aheadSeconds = 30;
+/** Segments that wait for their consumer before the channels do. */
+const mostWaiting = 64;
+/** No sample of a silent channel is louder: 80 dB below the loudest that there can be. */
+const silence = 1e-4;
+/** Seconds by which a word may begin before its window, since times of words are rounded. */
+const slack = 0.01;
+
+/** One channel's transcription. */
+interface Run {
+  job: Job;
+  source: AudioSource;
+  channel: number;
+  /** Segments whose order is not known yet. */
+  waiting: Segment[];
+  /** Characters that it gave. */
+  length: number;
+  loudest: number;
+  processed: number;
+  done: boolean;
+}
+
+/** The same source; `run` knows the loudest sample so far. */
+function measured(source: AudioSource, run: Run): AudioSource {
+  async function* chunks() {
+    for await (const chunk of source.chunks()) {
+      for (const sample of chunk) run.loudest = Math.max(run.loudest, Math.abs(sample));
+      yield chunk;
+    }
+  }
+  return { ...source, chunks };
+}
+
+/** A channel's job: silence is left out unless the caller wants it heard, and what is told goes through `job`. */
+async function openRun(job: Job, source: AudioSource, channel: number, signal: AbortSignal): Promise<Run> {
+  const { onPartial, vad = true } = job.options;
+  const own = await Job.open(job.model, {
+    ...job.options,
+    vad,
+    signal,
+    onProgress: undefined,
+    onWarning: undefined,
+    onPartial: onPartial && ((partial) => onPartial({ ...partial, channel })),
+  });
+  const run: Run = {
+    job: own,
+    source,
+    channel,
+    waiting: [],
+    length: 0,
+    loudest: 0,
+    processed: 0,
+    done: false,
+  };
+  run.source = measured(source, run);
+  return run;
+}
+
+/** Takes what a window of the channel gave. */
+function take(run: Run, { segments, processed }: Outcome): void {
+  const { job, channel } = run;
+  run.processed = processed;
+  // Models write words where nothing is to be heard.
+  if (run.loudest < silence) return;
+  const detected = job.options.language === undefined ? job.language : null;
+  for (const segment of segments) {
+    const language = segment.language ?? detected;
+    run.length += segment.text.length;
+    run.waiting.push({
+      ...segment,
+      channel,
+      ...(language !== null && { language }),
+      ...(segment.words && { words: segment.words.map((word) => ({ ...word, channel })) }),
+    });
+  }
+}
+
+/** Segments that no channel can give an earlier one than, in order; `take` true takes them away. */
+function ordered(runs: readonly Run[], takeAway: boolean): Segment[] {
+  const known = Math.min(
+    ...runs.map(({ done, job, processed }) => (done ? Number.POSITIVE_INFINITY : job.known(processed) - slack)),
+  );
+  return runs
+    .flatMap(({ waiting }) => {
+      const later = waiting.findIndex(({ start }) => start > known);
+      const count = later < 0 ? waiting.length : later;
+      return takeAway ? waiting.splice(0, count) : waiting.slice(0, count);
+    })
+    .sort((a, b) => a.start - b.start);
+}
+
+/** What of the channels' jobs is the whole's: the language of who says most, the longest duration, all warnings. */
+function sumUp(job: Job, runs: readonly Run[], source: Source<unknown>): void {
+  job.total = runs[0].job.total;
+  job.duration = Math.max(...runs.map((run) => run.job.duration));
+  job.language = runs.reduce((most, run) => (run.length > most.length ? run : most)).job.language ?? job.language;
+  for (const stage of Object.keys(job.timings) as (keyof Timings)[]) {
+    job.timings[stage] = runs.reduce((sum, run) => sum + run.job.timings[stage], 0);
+  }
+  const found = runs.flatMap((run) => run.job.warnings.sentences);
+  job.hear({ warnings: [...source.warnings, ...found], incomplete: source.incomplete });
+}
+
+/**
+ * Outcomes of all channels, whose segments are in order of time and say their channel. Each channel is transcribed by `outcomesOf`, all at the same
+ * time from one decoding of `source`, of which no more is held than what the slowest has still to hear.
+ */
+export async function* channelOutcomes(
+  job: Job,
+  source: Source<Float32Array[]>,
+  outcomesOf: (job: Job, source: AudioSource) => AsyncGenerator<Outcome>,
+): AsyncGenerator<Outcome> {
+  const { sampleRate } = job.model.checkpoint.preprocessor;
+  const stop = new AbortController();
+  const { signal: given } = job.options;
+  const signal = given ? AbortSignal.any([given, stop.signal]) : stop.signal;
+  const sources = await splitChannels(source, aheadSeconds * sampleRate);
+  const runs: Run[] = [];
+  let waiting: (() => void)[] = [];
+  const change = () => new Promise<void>((resolve) => waiting.push(resolve));
+  const changed = () => {
+    const woken = waiting;
+    waiting = [];
+    for (const wake of woken) wake();
+  };
+  let failure: { error: unknown } | null = null;
+  const transcribe = async (run: Run) => {
+    try {
+      for await (const outcome of outcomesOf(run.job, run.source)) {
+        take(run, outcome);
+        changed();
+        while (!signal.aborted && ordered(runs, false).length > mostWaiting) await change();
+      }
+      run.done = true;
+    } catch (error) {
+      failure ??= { error };
+      stop.abort(error);
+    }
+    changed();
+  };
+  let work: Promise<void>[] = [];
+  try {
+    for (const [channel, one] of sources.entries()) runs.push(await openRun(job, one, channel, signal));
+    work = runs.map(transcribe);
+    let id = 0;
+    let processed = 0;
+    for (;;) {
+      const next = change();
+      const ended = failure !== null || runs.every(({ done }) => done);
+      const segments = ordered(runs, true).map((segment) => ({ ...segment, id: id++ }));
+      sumUp(job, runs, source);
+      const far = Math.min(...runs.map((run) => (run.done ? job.duration : run.processed)));
+      if (segments.length > 0 || far > processed) {
+        processed = Math.max(processed, far);
+        changed();
+        yield { segments, processed };
+      }
+      if (failure) throw (failure as { error: unknown }).error;
+      if (ended) return;
+      await next;
+    }
+  } finally {
+    stop.abort(new OneheadError('DISPOSED', 'The transcription has ended.'));
+    changed();
+    // The recording first: a reading that waits for more ends with it.
+    await source.close();
+    await Promise.all(sources.map((one) => one.close()));
+    await Promise.all(work);
+  }
+}
