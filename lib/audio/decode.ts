@@ -4,6 +4,7 @@ import { decodeAdts } from './aac.js';
 import { type ByteSource, blocks } from './bytes.js';
 import { decodeFlac } from './flac.js';
 import type { PackedFormat } from './format.js';
+import { decodeMatroska } from './matroska.js';
 import { decodeMp3 } from './mp3.js';
 import { indexFirst } from './mp4.js';
 import { decodeOgg } from './ogg.js';
@@ -80,9 +81,12 @@ async function* decoded(
   else if (head[0] === 0x4f) yield* decodeOgg(reader, timeline);
   else if (format === 'mp3') yield* decodeMp3(reader, timeline);
   else if (format === 'aac') yield* decodeAdts(reader, timeline);
-  else {
-    const { default: decode } = await import('audio-decode');
-    for await (const { channelData, sampleRate } of decode(reader.rest(), format))
-      yield { channels: channelData, sampleRate };
-  }
+  else if (format === 'webm') yield* decodeMatroska(reader, timeline, (bytes) => withLibrary(bytes, format));
+  else yield* withLibrary(reader.rest(), format);
+}
+
+/** Decodes with audio-decode, which ends at the first damage. */
+async function* withLibrary(bytes: AsyncIterable<Uint8Array>, format: PackedFormat): AsyncGenerator<DecodedChunk> {
+  const { default: decode } = await import('audio-decode');
+  for await (const { channelData, sampleRate } of decode(bytes, format)) yield { channels: channelData, sampleRate };
 }

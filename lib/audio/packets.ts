@@ -1,8 +1,10 @@
 /** Decoders of single packets, as containers hold them. */
 import { decoder as openAac } from '@audio/decode-aac';
 import { createOpusDecoder } from '@audio/decode-opus/core';
+import { MPEGDecoder } from 'mpg123-decoder';
 import { FlacFrames } from './flac.js';
 import { crc16, flacHeader } from './flac-frames.js';
+import { mp3Header } from './mpeg.js';
 import { quiet } from './quiet.js';
 import type { DecodedChunk } from './wav.js';
 
@@ -169,5 +171,59 @@ export async function openAacFrames(
       return { channels, sampleRate: rate };
     },
     free: () => decoder.free(),
+  };
+}
+
+/** Opens a decoder of MP3 frames. */
+export async function openMp3(): Promise<PacketDecoder> {
+  const decoder = new MPEGDecoder({ enableGapless: false });
+  await decoder.ready;
+  const facts = (packet: Uint8Array) => mp3Header(packet, 0);
+  let last = { samples: 1152, sampleRate: 44_100 };
+  return {
+    length: (packet) => facts(packet) ?? last,
+    decode: async (packet) => {
+      const result = facts(packet) && attempt(() => decoder.decode(packet));
+      if (!result || result.samplesDecoded === 0) return null;
+      last = { samples: result.samplesDecoded, sampleRate: result.sampleRate };
+      return { channels: result.channelData, sampleRate: result.sampleRate };
+    },
+    free: () => decoder.free(),
+  };
+}
+
+/** A decoder of samples as they are; null for widths that nobody writes. */
+export function openPcm(
+  kind: 'little' | 'big' | 'float',
+  bits: number,
+): ((channels: number, sampleRate: number) => PacketDecoder) | null {
+  const little = kind !== 'big';
+  const readers: Record<string, (view: DataView, at: number) => number> = {
+    float32: (view, at) => view.getFloat32(at, true),
+    float64: (view, at) => view.getFloat64(at, true),
+    int8: (view, at) => (view.getUint8(at) - 128) / 128,
+    int16: (view, at) => view.getInt16(at, little) / 2 ** 15,
+    int24: (view, at) =>
+      ((view.getInt8(little ? at + 2 : at) << 16) |
+        (view.getUint8(at + 1) << 8) |
+        view.getUint8(little ? at : at + 2)) /
+      2 ** 23,
+    int32: (view, at) => view.getInt32(at, little) / 2 ** 31,
+  };
+  const read = readers[`${kind === 'float' ? 'float' : 'int'}${bits}`];
+  if (!read) return null;
+  return (channels, sampleRate) => {
+    const count = (packet: Uint8Array) => Math.floor(packet.length / ((channels * bits) / 8));
+    return {
+      length: (packet) => ({ samples: count(packet), sampleRate }),
+      decode: async (packet) => {
+        const view = new DataView(packet.buffer, packet.byteOffset, packet.length);
+        const all = Array.from({ length: channels }, (_, channel) =>
+          Float32Array.from({ length: count(packet) }, (_, i) => read(view, ((i * channels + channel) * bits) / 8)),
+        );
+        return { channels: all, sampleRate };
+      },
+      free: () => {},
+    };
   };
 }

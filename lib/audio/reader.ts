@@ -10,6 +10,7 @@ export class ByteReader {
   #begin = 0;
   #end = 0;
   #sinceTurn = 0;
+  #kept: Uint8Array[] | null = null;
   /** Place in the stream of the first byte held. */
   offset = 0;
   /** True when the source has no more. */
@@ -59,6 +60,7 @@ export class ByteReader {
 
   /** Forgets held bytes. */
   drop(count: number): void {
+    this.#kept?.push(this.held.slice(0, count));
     this.#begin += count;
     this.offset += count;
   }
@@ -72,6 +74,22 @@ export class ByteReader {
       if (left > 0 && !(await this.more())) return false;
     }
     return true;
+  }
+
+  /** Keeps what is dropped from now on, for `again`, until it is forgotten. */
+  record(): void {
+    this.#kept = [];
+  }
+  forget(): void {
+    this.#kept = null;
+  }
+
+  /** All since `record`, and all that is left. */
+  async *again(): AsyncGenerator<Uint8Array> {
+    const kept = this.#kept ?? [];
+    this.#kept = null;
+    yield* kept;
+    yield* this.rest();
   }
 
   /** All that is left, in blocks; closes at the end. */
