@@ -8,8 +8,8 @@ export {
   chooseAlgorithm as chooseAttentionAlgorithm,
   notSupportedReasons as attentionNotSupportedReasons,
 } from './attention/variants.js';
-export type { Channels } from './audio/channels.js';
 export type { AudioInput, AudioOptions, AudioTrack } from './audio/index.js';
+export type { Channels } from './audio/options.js';
 export type { Samples } from './audio/samples.js';
 export {
   Device,
@@ -44,25 +44,26 @@ export { type ErrorCode, type ErrorDetails, errorCodes, OneheadError } from './e
 export { countErrors, type ErrorCounts, errorRate, type TextErrors, textErrors } from './evaluate/errors.js';
 export { normalizeBasic, normalizeEnglish } from './evaluate/normalize.js';
 export { type Format, type FormatName, type FormatOptions, formats } from './formats/index.js';
-export type { VadOptions } from './vad/detector.js';
+export type { VadOptions } from './vad/options.js';
 export type { Checkpoint } from './whisper/checkpoint/checkpoint.js';
 export type { GenerationConfig, PreprocessorConfig, StackConfig, WhisperConfig } from './whisper/checkpoint/config.js';
 export type { TensorEntry, TensorIndex } from './whisper/checkpoint/safetensors.js';
 export type { WhisperTokenizer } from './whisper/checkpoint/tokenizer.js';
-export type { DecodingOptions } from './whisper/decoding/options.js';
+export type { DecodingOptions, GenerateOptions } from './whisper/decoding/options.js';
 export type { Task, TimestampMode } from './whisper/decoding/prompt.js';
 export type { SymbolClass } from './whisper/decoding/suppression.js';
-export { type GenerateOptions, type Generation, WhisperModel } from './whisper/decoding/whisper-model.js';
+export { type Generation, WhisperModel } from './whisper/decoding/whisper-model.js';
 export type { Attempt } from './whisper/decoding/windows.js';
 export type { RankedTokens } from './whisper/model/slots.js';
-export type { DataType, LoadOptions } from './whisper/model/types.js';
+export type { DataType, DownloadProgress, LoadOptions } from './whisper/model/types.js';
+export { TranscriptionError } from './whisper/transcription/failure.js';
 export type { Timings } from './whisper/transcription/job.js';
+export type { DetectLanguageOptions, TranscribeOptions } from './whisper/transcription/options.js';
 export type {
   Clip,
   DetectedLanguage,
   PartialText,
   Segment,
-  TranscribeOptions,
   TranscribeProgress,
   Transcription,
   Word,

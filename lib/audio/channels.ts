@@ -1,25 +1,9 @@
 /** Which channels of a recording are heard, and channels that are heard apart. */
-import { integerIn, refuse } from '../checks.js';
+import { refuse } from '../checks.js';
 import { mix } from './convert.js';
 import type { AudioSource, Source } from './index.js';
+import type { Channels } from './options.js';
 import type { Warn } from './warnings.js';
-
-/** 'mix' is the mean of all, a list that of those named, counted from 0; 'separate' is each by itself. */
-export type Channels = 'mix' | 'separate' | readonly number[];
-
-/** Channels of a recording at most: what WAV files may have. */
-const mostChannels = 64;
-
-/** Throws OneheadError INVALID_ARGUMENT. */
-export function checkChannels(channels: unknown): Channels {
-  if (channels === undefined || channels === null) return 'mix';
-  if (channels === 'mix' || channels === 'separate') return channels;
-  if (!Array.isArray(channels) || channels.length === 0) {
-    const received = typeof channels === 'string' ? `'${channels.slice(0, 40)}'` : typeof channels;
-    refuse('channels', "'mix', 'separate' or a list of numbers", Array.isArray(channels) ? 'an empty list' : received);
-  }
-  return [...new Set(channels.map((one, index) => integerIn(`channels[${index}]`, one, 0, mostChannels - 1)))];
-}
 
 /** Samples of decoded channels, from `begin` up to `end`, as one or more. */
 export type Pick = (channels: readonly Float32Array[], begin: number, end: number) => Float32Array[];
@@ -38,7 +22,7 @@ export const mixed: Way<Float32Array> = {
     return (all, begin, end) => {
       const chosen = channels.filter((channel) => channel < all.length).map((channel) => all[channel]);
       if (chosen.length < channels.length && !begun) {
-        const missing = channels.filter((channel) => channel >= all.length).join(', ');
+        const missing = channels.filter((channel) => channel >= all.length);
         const numbers = all.length === 1 ? 'channel 0 alone' : `channels 0 to ${all.length - 1}`;
         refuse('channels', `numbers of channels that ${name} has, which are ${numbers},`, missing);
       }

@@ -9,7 +9,7 @@ import { detectFormat, headBytes, headDuration, isText, otherMedia } from './for
 import { type AudioInput, byteSource } from './input.js';
 import { indexFirst } from './mp4.js';
 import { chooseMp4Track } from './mp4-tracks.js';
-import { checkOptions, invalid, type OpenOptions, type Reading, tooLong } from './options.js';
+import { invalid, type OpenOptions, type Reading, readingOf, tooLong } from './options.js';
 import { givenSamples, type Samples } from './samples.js';
 import { behind, peekBehindTags } from './tags.js';
 import { type AudioTrack, type Container, chooseTrack } from './tracks.js';
@@ -72,9 +72,8 @@ async function open<T>(
   owner: AbortSignal | null | undefined,
   way: Way<T>,
 ): Promise<Source<T>> {
-  const reading = checkOptions(options);
-  const { signal } = options;
-  const { sampleRate, maxDuration, maxBytes } = reading;
+  const reading = readingOf(options);
+  const { sampleRate, signal, maxDuration, maxBytes } = reading;
   signal?.throwIfAborted();
   if (typeof input === 'object' && input !== null && (input instanceof Float32Array || 'samples' in input)) {
     const { duration, decoded } = givenSamples(

@@ -1,47 +1,80 @@
-/** The options of reading audio, and their checks. */
+/** The options of reading audio. */
 import { OneheadError, shown } from '../errors.js';
-import { type Channels, checkChannels } from './channels.js';
-import { checkRate } from './samples.js';
+import { either, flag, integer, list, number, oneOf, signal, text } from '../options/kinds.js';
+import { type Checked, check, type Given, option, options } from '../options/options.js';
 import { clock } from './warnings.js';
 
-/** How a recording is read: options of transcription too. */
-export interface AudioOptions {
-  /** False: what this package does not decode by itself is refused instead of given to an installed ffmpeg. */
-  ffmpeg?: boolean;
+/** 'mix' is the mean of all, a list that of those named, counted from 0; 'separate' is each by itself. */
+export type Channels = 'mix' | 'separate' | readonly number[];
+
+/** Channels of a recording at most: what WAV files may have. */
+const mostChannels = 64;
+
+export const audioOptions = options('reading audio', {
+  /** What this package does not decode by itself is given to an installed ffmpeg; without it, such audio is refused. @default true */
+  ffmpeg: option(flag(), { default: true }),
   /**
    * Seconds: a longer recording is refused with code AUDIO_TOO_LONG. They are counted as they are decoded, so that what a file says of
    * itself does not matter.
+   * @default Infinity
    */
-  maxDuration?: number;
+  maxDuration: option(number(0, Number.POSITIVE_INFINITY, { above: true, placeholder: 'SECONDS' }), {
+    default: Number.POSITIVE_INFINITY,
+  }),
   /**
-   * The audio track of a file that has several: its place among them, from 0, or its language as a code or English name. Otherwise the one
-   * that the file marks as its default, as ffmpeg chooses it.
+   * The audio track of a file that has several: its place among them, from 0, or its language as a code or English name.
+   * @default the one that the file marks as its default, as ffmpeg chooses it
    */
-  track?: number | string;
+  track: option(
+    either(text('LANGUAGE', 'a language', { filled: true }), integer(0), 'a whole number from 0 or a language'),
+    {
+      placeholder: 'N|LANGUAGE',
+    },
+  ),
   /**
-   * 'mix', the default, hears the mean of all channels, a list that of the channels with these numbers, from 0 on. 'separate' hears each by
-   * itself: a telephone call, which has a speaker on each.
+   * 'mix' hears the mean of all channels, a list that of the channels with these numbers, from 0 on. 'separate' hears each by itself: a
+   * telephone call, which has a speaker on each.
+   * @default 'mix'
    */
-  channels?: Channels;
-  /** More bytes of encoded audio than this are refused with code AUDIO_TOO_LARGE. */
-  maxBytes?: number;
-}
+  channels: option<Channels>(
+    either(
+      list(integer(0, mostChannels - 1), 'a list of numbers', 1),
+      oneOf(['mix', 'separate']),
+      `'mix', 'separate' or a list of numbers from 0 to ${mostChannels - 1}`,
+    ),
+    {
+      default: 'mix',
+      placeholder: 'mix|separate|N,...',
+      expectedText: 'mix, separate or numbers such as 0,2',
+      others: { cpp: '-di, --diarize' },
+    },
+  ),
+  /** More bytes of encoded audio than this are refused with code AUDIO_TOO_LARGE. @default Infinity */
+  maxBytes: option(number(0, Number.POSITIVE_INFINITY, { above: true, placeholder: 'N' }), {
+    default: Number.POSITIVE_INFINITY,
+  }),
+});
 
-export interface OpenOptions extends AudioOptions {
-  /** Hertz of the samples given; 16,000 unless set. */
-  sampleRate?: number;
+/** How a recording is read: options of transcription too. */
+export interface AudioOptions extends Given<typeof audioOptions> {}
+
+export const openOptions = options('openAudio', {
+  ...audioOptions.entries,
+  /** Hertz of the samples given. @default 16000 */
+  sampleRate: option(integer(1000, 768_000), { default: 16_000 }),
   /** Ends opening and reading with its reason, and destroys a stream that is read. */
-  signal?: AbortSignal;
-}
+  signal: option(signal()),
+});
+
+export interface OpenOptions extends Given<typeof openOptions> {}
 
 /** The options with their defaults. */
-export interface Reading {
-  sampleRate: number;
-  ffmpeg: boolean;
-  maxDuration: number;
-  maxBytes: number;
-  track: number | string | null;
-  channels: Channels;
+export type Reading = Omit<Checked<typeof openOptions>, 'track'> & { track: number | string | null };
+
+/** Throws OneheadError INVALID_ARGUMENT. */
+export function readingOf(options: OpenOptions): Reading {
+  const { track = null, channels, ...rest } = check(openOptions, options);
+  return { ...rest, track, channels: typeof channels === 'string' ? channels : [...new Set(channels)] };
 }
 
 export const invalid = (argument: string, sentence: string) =>
@@ -51,49 +84,6 @@ export const invalid = (argument: string, sentence: string) =>
 export function kindOf(value: unknown): string {
   if (value === null || typeof value !== 'object') return value === null ? 'null' : typeof value;
   return shown(value.constructor?.name ?? 'object');
-}
-
-/** A flag; null and undefined are absent. */
-function flag(argument: string, value: unknown, usual: boolean): boolean {
-  if (value === undefined || value === null) return usual;
-  if (typeof value === 'boolean') return value;
-  throw invalid(argument, `Expected ${argument} to be true or false but received ${kindOf(value)}.`);
-}
-
-/** A limit above 0; null and undefined are none. */
-function limit(argument: string, value: unknown, unit: string): number {
-  if (value === undefined || value === null) return Number.POSITIVE_INFINITY;
-  if (typeof value === 'number' && value > 0) return value;
-  const received = typeof value === 'number' ? String(value) : kindOf(value);
-  throw invalid(argument, `Expected ${argument} to be a number of ${unit} above 0 but received ${received}.`);
-}
-
-function trackOf(value: unknown): number | string | null {
-  if (value === undefined || value === null) return null;
-  if (Number.isInteger(value) && (value as number) >= 0) return value as number;
-  if (typeof value === 'string' && value.trim() !== '') return value;
-  const received = typeof value === 'number' ? String(value) : kindOf(value);
-  throw invalid('track', `Expected track to be a whole number from 0 or a language but received ${received}.`);
-}
-
-/** Throws OneheadError INVALID_ARGUMENT. */
-export function checkOptions(options: OpenOptions): Reading {
-  if (typeof options !== 'object' || options === null) {
-    throw invalid('options', `Expected options to be an object but received ${kindOf(options)}.`);
-  }
-  const { sampleRate = 16000, signal } = options;
-  checkRate(sampleRate);
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw invalid('signal', `Expected signal to be an AbortSignal but received ${kindOf(signal)}.`);
-  }
-  return {
-    sampleRate,
-    ffmpeg: flag('ffmpeg', options.ffmpeg, true),
-    maxDuration: limit('maxDuration', options.maxDuration, 'seconds'),
-    track: trackOf(options.track),
-    maxBytes: limit('maxBytes', options.maxBytes, 'bytes'),
-    channels: checkChannels(options.channels),
-  };
 }
 
 export const tooLong = (name: string, seconds: number) =>

@@ -7,6 +7,7 @@ import {
   poolingMethods,
 } from '../whisper/checkpoint/convert.js';
 import { resolveModel } from '../whisper/checkpoint/hub.js';
+import { strictly } from './arguments.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
 
 export const convertHelp = `onehead convert --kv-heads N IN OUT   a checkpoint with N key/value heads, in a new folder
@@ -22,14 +23,15 @@ const millions = (count: number) => `${(count / 1e6).toFixed(2)} M`;
 const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(2)} MiB`;
 
 export async function convertCommand(args: string[], signal: AbortSignal): Promise<number> {
+  const config = {
+    'kv-heads': { type: 'string' },
+    parts: { type: 'string', default: 'cross,self' },
+    method: { type: 'string', default: 'mean' },
+  } as const;
   const { values, positionals } = parseArgs({
-    args,
+    args: strictly('convert', args, config),
     allowPositionals: true,
-    options: {
-      'kv-heads': { type: 'string' },
-      parts: { type: 'string', default: 'cross,self' },
-      method: { type: 'string', default: 'mean' },
-    },
+    options: config,
   });
   if (positionals.length !== 2) throw new UsageError('Name a checkpoint to read and a new folder to write.');
   const keyValueHeads = positiveInteger('--kv-heads', values['kv-heads']);

@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { packageRoot } from '../device/addon.js';
 import { Device } from '../device/device.js';
 import type { Information } from '../device/native.js';
+import { strictly } from './arguments.js';
 
 export const doctorHelp = `onehead doctor                        what this machine has, what that means, what to do
 
@@ -133,7 +134,8 @@ function examine(): { findings: Finding[]; information: Information | null } {
 }
 
 export async function doctorCommand(args: string[]): Promise<number> {
-  const { values } = parseArgs({ args, options: { json: { type: 'boolean' } } });
+  const config = { json: { type: 'boolean' } } as const;
+  const { values } = parseArgs({ args: strictly('doctor', args, config), options: config });
   const { findings, information } = examine();
   if (values.json) {
     process.stdout.write(`${JSON.stringify({ findings, information }, null, 2)}\n`);

@@ -1,18 +1,21 @@
 /** `onehead evaluate`: word and character error rates of recordings whose text is known. */
 import { basename } from 'node:path';
-import { parseArgs } from 'node:util';
 import { evaluate, findRecordings, type Rates } from '../evaluate/evaluate.js';
-import { type NormalizerName, normalizers } from '../evaluate/normalize.js';
+import { check } from '../options/options.js';
 import { Whisper } from '../whisper/whisper.js';
-import { modelChoice, modelFlags } from './load-flags.js';
-import { oneOf, UsageError, warningPrinter } from './usage.js';
+import { readArguments } from './arguments.js';
+import { evaluateOptions } from './command-options.js';
+import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
+import { modelChoice, modelFlags } from './model-choice.js';
+import { UsageError, warningPrinter } from './usage.js';
 
-export const evaluateHelp = `onehead evaluate DIR|LIST              error rates of recordings whose text is known
+const ownFlags = flagsOf(evaluateOptions);
+
+export const evaluateHelp = () => `onehead evaluate DIR|LIST              error rates of recordings whose text is known
 
   DIR holds NAME.flac (or wav, mp3, ...) with NAME.txt beside it; LIST has lines of a path, a tab and the text, or JSON lines
   {"audio": PATH, "text": TEXT}
-  --normalizer NAME      english, basic or none: openai/whisper's rules for what counts as the same (default: english)
-  --format FORMAT        text or json (default: text)
+${flagsHelp(ownFlags)}
   and transcribe's options of models and decoding; the exit status is 3 where a part of a recording could not be read
 `;
 
@@ -27,19 +30,13 @@ function line({ wordErrorRate, characterErrorRate, words }: Rates, name: string)
 
 /** Gives the exit status. */
 export async function evaluateCommand(args: string[], signal: AbortSignal): Promise<number> {
-  const { values, positionals } = parseArgs({
-    args,
-    allowPositionals: true,
-    options: { ...modelFlags, normalizer: { type: 'string' }, format: { type: 'string' } },
-  });
+  const { values, positionals } = readArguments('evaluate', args, [...ownFlags, ...modelFlags]);
   if (positionals.length !== 1) throw new UsageError('Name one folder of recordings, or one list.');
-  const names = Object.keys(normalizers) as NormalizerName[];
-  const normalizer = oneOf('--normalizer', values.normalizer ?? 'english', names);
-  const format = oneOf('--format', values.format ?? 'text', ['text', 'json']);
+  const { model, normalizer, format } = check(evaluateOptions, optionsFrom(evaluateOptions, ownFlags, values));
   const choice = modelChoice(values);
   const recordings = await findRecordings(positionals[0]);
   const { onWarning, exitStatus } = warningPrinter();
-  const whisper = await Whisper.load(choice.model, { ...choice.load, signal });
+  const whisper = await Whisper.load(model, { ...choice.load, signal });
   try {
     const text = format === 'text';
     if (text) process.stdout.write('      WER      CER  words   subs   dels    ins  file\n');

@@ -2,13 +2,17 @@
 import { stat } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { type AudioDescription, describeAudio } from '../audio/inspect.js';
+import { audioOptions } from '../audio/options.js';
 import { clock } from '../audio/warnings.js';
 import { shown } from '../errors.js';
 import { type Checkpoint, readCheckpoint } from '../whisper/checkpoint/checkpoint.js';
 import { bundledModel, resolveModel } from '../whisper/checkpoint/hub.js';
 import { checkpointSizes } from '../whisper/checkpoint/weights.js';
-import { trackChoice } from './load-flags.js';
+import { strictly } from './arguments.js';
+import { flagsOf, optionsFrom } from './flags.js';
 import { UsageError } from './usage.js';
+
+const trackFlag = flagsOf(audioOptions).filter(({ option }) => option === 'track');
 
 export const inspectHelp = `onehead inspect [MODEL|FILE]          sizes, heads and memory of a checkpoint (default: the bundled model); format and
                                       audio tracks of a recording
@@ -98,15 +102,17 @@ function printAudio(file: string, { format, duration, start, tracks }: AudioDesc
 }
 
 export async function inspectCommand(args: string[], signal: AbortSignal): Promise<number> {
+  const config = { json: { type: 'boolean' }, track: { type: 'string' } } as const;
   const { values, positionals } = parseArgs({
-    args,
+    args: strictly('inspect', args, config),
     allowPositionals: true,
-    options: { json: { type: 'boolean' }, track: { type: 'string' } },
+    options: config,
   });
   if (positionals.length > 1) throw new UsageError('Name one model or one recording.');
   const [name] = positionals;
   if (name !== undefined && (await stat(name).catch(() => null))?.isFile()) {
-    const audio = await describeAudio(name, signal, trackChoice(values.track) ?? null);
+    const { track } = optionsFrom(audioOptions, trackFlag, values);
+    const audio = await describeAudio(name, signal, track ?? null);
     process.stdout.write(
       values.json ? `${JSON.stringify({ file: name, ...audio }, null, 2)}\n` : printAudio(name, audio),
     );

@@ -21,11 +21,12 @@ const commands = {
   doctor: { run: doctorCommand, help: doctorHelp },
 };
 
-const help = `onehead: Whisper speech-to-text on its own attention kernels
+/** Made when it is asked for. */
+const helpOf = ({ help }: { help: string | (() => string) }) => (typeof help === 'string' ? help : help());
 
-${Object.values(commands)
-  .map((command) => command.help)
-  .join('\n')}
+const help = () => `onehead: Whisper speech-to-text on its own attention kernels
+
+${Object.values(commands).map(helpOf).join('\n')}
 onehead --version                     the version
 `;
 
@@ -42,7 +43,7 @@ const names = Object.keys(commands).join(', ');
 async function main([name, ...args]: string[]): Promise<number> {
   if (name === undefined) throw new UsageError(`Name a command: ${names} (see onehead --help).`);
   if (name === '--help' || name === '-h' || name === 'help') {
-    process.stdout.write(help);
+    process.stdout.write(help());
     return 0;
   }
   if (name === '--version') {
@@ -55,7 +56,7 @@ async function main([name, ...args]: string[]): Promise<number> {
   }
   const command = commands[name as keyof typeof commands];
   if (args.includes('--help') || args.includes('-h')) {
-    process.stdout.write(command.help);
+    process.stdout.write(helpOf(command));
     return 0;
   }
   const interrupt = new AbortController();

@@ -11,6 +11,7 @@ import { describeRun, toText } from '../profiler/report/figures.js';
 import { ensureRenderer } from '../profiler/report/render.js';
 import { type ProfileOptions, profile, resolveSettings } from '../profiler/run.js';
 import { writeReport } from '../profiler/write-report.js';
+import { strictly } from './arguments.js';
 import { progressBar } from './progress.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
 
@@ -56,25 +57,26 @@ const numbers = (option: string, value: string | undefined): number[] | undefine
 
 function parse(args: string[]): Job {
   const text = { type: 'string' } as const;
-  const { values, positionals } = parseArgs({
-    args,
-    allowPositionals: true,
-    options: {
-      quick: { type: 'boolean' },
-      resume: { type: 'boolean', default: false },
-      quiet: { type: 'boolean', default: false },
-      ...{
-        device: text,
-        dtype: text,
-        threads: text,
-        models: text,
-        model: text,
-        batch: text,
-        tokens: text,
-        lengths: text,
-      },
-      ...{ 'decoder-layers': text, repeats: text, seconds: text, json: text, csv: text, report: text, trace: text },
+  const config = {
+    quick: { type: 'boolean' },
+    resume: { type: 'boolean', default: false },
+    quiet: { type: 'boolean', default: false },
+    ...{
+      device: text,
+      dtype: text,
+      threads: text,
+      models: text,
+      model: text,
+      batch: text,
+      tokens: text,
+      lengths: text,
     },
+    ...{ 'decoder-layers': text, repeats: text, seconds: text, json: text, csv: text, report: text, trace: text },
+  } as const;
+  const { values, positionals } = parseArgs({
+    args: strictly('profile', args, config),
+    allowPositionals: true,
+    options: config,
   });
   const known = [...experimentNames, 'all'];
   if (positionals.length !== 1) throw new UsageError(`Name one experiment: ${known.join(', ')}; or compare, report.`);

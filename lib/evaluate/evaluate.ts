@@ -1,7 +1,9 @@
 /** Recordings with reference texts, and how many errors transcription makes on them. */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, extname, join, resolve } from 'node:path';
+import { refuse } from '../checks.js';
 import { OneheadError } from '../errors.js';
+import { quoted } from '../options/kinds.js';
 import type { Transcription } from '../whisper/transcription/types.js';
 import { addCounts, type ErrorCounts, errorRate, noCounts, textErrors } from './errors.js';
 import { type NormalizerName, normalizers } from './normalize.js';
@@ -97,13 +99,15 @@ function rates(words: ErrorCounts, characters: ErrorCounts): Rates {
   return { words, characters, wordErrorRate: errorRate(words), characterErrorRate: errorRate(characters) };
 }
 
-/** Transcribes each recording and counts; `onResult` is told of each. */
+/** Transcribes each recording and counts; `onResult` is told of each. Throws OneheadError INVALID_ARGUMENT. */
 export async function evaluate(
   recordings: readonly Recording[],
   transcribe: (file: string) => Promise<Transcription>,
   normalizer: NormalizerName = 'english',
   onResult: (result: RecordingResult) => void = () => {},
 ): Promise<Evaluation> {
+  const names = Object.keys(normalizers);
+  if (!names.includes(normalizer)) refuse('normalizer', quoted(names), normalizer);
   const normalize = normalizers[normalizer];
   const files: RecordingResult[] = [];
   for (const { file, reference } of recordings) {

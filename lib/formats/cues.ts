@@ -1,21 +1,7 @@
 /** What is shown at a time: segments, or lines of limited length made of words. openai/whisper's SubtitlesWriter. */
-import { integerIn, refuse } from '../checks.js';
 import type { Segment, Transcription, Word } from '../whisper/transcription/types.js';
 import { columnsOf, unitsOf } from './columns.js';
-
-export interface FormatOptions {
-  /** Characters of a line at most; languages without blanks are cut between characters. */
-  maxLineWidth?: number;
-  /** Lines shown at once at most; with a width, cues may then run over the ends of segments. */
-  maxLineCount?: number;
-  maxWordsPerLine?: number;
-  /** Each word is marked while it is said; needs words. */
-  highlightWords?: boolean;
-  /** True: wide characters, such as Chinese ones, count as two of `maxLineWidth`. */
-  countWide?: boolean;
-  /** The speakers' names from channel 0 on, where channels were transcribed apart; 'Channel N' where there is none, and nothing for ''. */
-  channelNames?: readonly string[];
-}
+import type { CheckedFormatOptions } from './options.js';
 
 /** A word as it is shown, with the blank before it, which is not shown where the word begins a line. */
 export interface CueWord {
@@ -41,12 +27,13 @@ const shortest = 0.01;
 /** True where so much time is seen in every format. */
 export const lasts = (start: number, end: number): boolean => Math.round((end - start) * 1e4) >= shortest * 1e4;
 
-/** The name of a segment's channel; null where there is one channel alone. Throws OneheadError INVALID_ARGUMENT for names of other types. */
-export function speakerOf({ channel }: Pick<Segment, 'channel'>, { channelNames = [] }: FormatOptions): string | null {
+/** The name of a segment's channel; null where there is one channel alone. */
+export function speakerOf(
+  { channel }: Pick<Segment, 'channel'>,
+  { channelNames }: CheckedFormatOptions,
+): string | null {
   if (channel === undefined) return null;
-  if (!Array.isArray(channelNames)) refuse('channelNames', 'a list of texts', typeof channelNames);
-  const name: unknown = channelNames[channel] ?? `Channel ${channel}`;
-  if (typeof name !== 'string') refuse(`channelNames[${channel}]`, 'a text', typeof name);
+  const name = channelNames?.[channel] ?? `Channel ${channel}`;
   return name.replace(/\s+/g, ' ').trim() || null;
 }
 
@@ -93,7 +80,11 @@ function segmentCue({ text, start, end }: Segment): Omit<Cue, 'speaker'>[] {
 }
 
 /** Lines of words under the limits; `prefix` stands before the first of each cue. */
-function limitedCues(segments: readonly Segment[], options: FormatOptions, prefix: string): Omit<Cue, 'speaker'>[] {
+function limitedCues(
+  segments: readonly Segment[],
+  options: CheckedFormatOptions,
+  prefix: string,
+): Omit<Cue, 'speaker'>[] {
   const { maxLineWidth, maxLineCount, maxWordsPerLine = Number.POSITIVE_INFINITY, countWide = false } = options;
   const width = maxLineWidth ?? 1000;
   const prefixColumns = columnsOf(prefix, countWide);
@@ -139,16 +130,13 @@ function lasting(cues: readonly Cue[]): Cue[] {
 
 /**
  * The transcription's cues under these limits, in order of time; none is empty or without length. Speakers' cues are apart. `prefixOf` is what
- * will be shown before a speaker's text. Throws OneheadError INVALID_ARGUMENT.
+ * will be shown before a speaker's text.
  */
 export function cuesOf(
   { segments }: Transcription,
-  options: FormatOptions = {},
+  options: CheckedFormatOptions = {},
   prefixOf: (speaker: string | null) => string = () => '',
 ): Cue[] {
-  for (const name of ['maxLineWidth', 'maxLineCount', 'maxWordsPerLine'] as const) {
-    if (options[name] !== undefined) integerIn(name, options[name], 1, Number.MAX_SAFE_INTEGER);
-  }
   const limited = options.maxLineWidth ?? options.maxLineCount ?? options.maxWordsPerLine;
   const plain = limited === undefined && !options.highlightWords;
   const channels = [...new Set(segments.map(({ channel }) => channel))];

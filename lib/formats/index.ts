@@ -1,24 +1,26 @@
 /** A transcription as text of each output format, in openai/whisper's forms where it has them. */
 
+import { check } from '../options/options.js';
 import { languageNames } from '../whisper/checkpoint/languages.js';
 import type { Segment, Transcription } from '../whisper/transcription/types.js';
-import { asPrefix, type FormatOptions, speakerOf } from './cues.js';
+import { asPrefix, speakerOf } from './cues.js';
+import { type CheckedFormatOptions, type FormatOptions, formatOptions } from './options.js';
 import { ass, lrc, srt, vtt } from './subtitles.js';
 
-export type { FormatOptions } from './cues.js';
+export type { FormatOptions } from './options.js';
 
 /** A segment as the text format has it. @internal */
 export function textLine(segment: Segment, options: FormatOptions = {}): string {
-  return `${asPrefix(speakerOf(segment, options))}${segment.text.trim()}\n`;
+  return `${asPrefix(speakerOf(segment, check(formatOptions, options)))}${segment.text.trim()}\n`;
 }
 
-const text = ({ segments }: Transcription, options: FormatOptions = {}): string =>
+const text = ({ segments }: Transcription, options: CheckedFormatOptions = {}): string =>
   segments.map((segment) => textLine(segment, options)).join('');
 
 /** A table with times in whole milliseconds, and who speaks where that is known. */
 function table(
   { segments }: Transcription,
-  options: FormatOptions,
+  options: CheckedFormatOptions,
   separator: string,
   cell: (text: string) => string,
 ): string {
@@ -31,9 +33,9 @@ function table(
   return [head, ...lines].map((line) => `${line.join(separator)}\n`).join('');
 }
 
-const tsv = (transcription: Transcription, options: FormatOptions = {}): string =>
+const tsv = (transcription: Transcription, options: CheckedFormatOptions = {}): string =>
   table(transcription, options, '\t', (words) => words.replace(/[\t\r\n]/g, ' '));
-const csv = (transcription: Transcription, options: FormatOptions = {}): string =>
+const csv = (transcription: Transcription, options: CheckedFormatOptions = {}): string =>
   table(transcription, options, ',', (words) => `"${words.replaceAll('"', '""')}"`);
 
 /** Warnings, where there are any: a result without them is as other programs write it. */
@@ -83,19 +85,27 @@ function verboseJson({ task, language, duration, text: whole, segments, warnings
 
 export interface Format {
   extension: string;
-  write(transcription: Transcription, options?: FormatOptions): string;
+  /** Throws OneheadError INVALID_ARGUMENT for options that do not exist or have wrong values. */
+  write(transcription: Transcription, options?: FormatOptions | null): string;
+}
+
+type Write = (transcription: Transcription, options: CheckedFormatOptions) => string;
+
+/** A format whose options are checked. */
+function format(extension: string, write: Write): Format {
+  return { extension, write: (transcription, options) => write(transcription, check(formatOptions, options)) };
 }
 
 export const formats = {
-  text: { extension: 'txt', write: text },
-  json: { extension: 'json', write: json },
-  verbose_json: { extension: 'verbose.json', write: verboseJson },
-  srt: { extension: 'srt', write: srt },
-  vtt: { extension: 'vtt', write: vtt },
-  tsv: { extension: 'tsv', write: tsv },
-  csv: { extension: 'csv', write: csv },
-  lrc: { extension: 'lrc', write: lrc },
-  ass: { extension: 'ass', write: ass },
+  text: format('txt', text),
+  json: format('json', json),
+  verbose_json: format('verbose.json', verboseJson),
+  srt: format('srt', srt),
+  vtt: format('vtt', vtt),
+  tsv: format('tsv', tsv),
+  csv: format('csv', csv),
+  lrc: format('lrc', lrc),
+  ass: format('ass', ass),
 } as const satisfies Record<string, Format>;
 
 export type FormatName = keyof typeof formats;

@@ -1,6 +1,7 @@
 /** srt, vtt, lrc and ass. */
 import type { Transcription } from '../whisper/transcription/types.js';
-import { asPrefix, type Cue, cuesOf, cueText, type FormatOptions, lasts } from './cues.js';
+import { asPrefix, type Cue, cuesOf, cueText, lasts } from './cues.js';
+import type { CheckedFormatOptions } from './options.js';
 import { hourStamp, minuteStamp, timestamp } from './time.js';
 
 interface Stretch {
@@ -34,7 +35,11 @@ interface TimedText {
 }
 
 /** The texts of cues, each word written by `write`, and underlined while it is said where that is wanted. */
-function timedTexts(cues: readonly Cue[], { highlightWords = false }: FormatOptions, write: (text: string) => string) {
+function timedTexts(
+  cues: readonly Cue[],
+  { highlightWords = false }: CheckedFormatOptions,
+  write: (text: string) => string,
+) {
   return cues.flatMap((cue) =>
     stretches(cue, highlightWords).map(({ start, end, word }): TimedText & Pick<Cue, 'speaker'> => {
       const mark = (text: string, index: number) => (index === word ? `<u>${write(text)}</u>` : write(text));
@@ -43,7 +48,7 @@ function timedTexts(cues: readonly Cue[], { highlightWords = false }: FormatOpti
   );
 }
 
-export function srt(transcription: Transcription, options: FormatOptions = {}): string {
+export function srt(transcription: Transcription, options: CheckedFormatOptions = {}): string {
   const times = (seconds: number) => timestamp(seconds, ',', true);
   // There is no way to write an arrow that does not look like times.
   const safe = (text: string) => text.replaceAll('-->', '->');
@@ -55,7 +60,7 @@ export function srt(transcription: Transcription, options: FormatOptions = {}): 
     .join('');
 }
 
-export function vtt(transcription: Transcription, options: FormatOptions = {}): string {
+export function vtt(transcription: Transcription, options: CheckedFormatOptions = {}): string {
   const times = (seconds: number) => timestamp(seconds, '.', false);
   const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
   const cues = timedTexts(cuesOf(transcription, options), options, escaped).map(({ start, end, text, speaker }) => {
@@ -66,7 +71,7 @@ export function vtt(transcription: Transcription, options: FormatOptions = {}): 
 }
 
 /** A line for each cue; with highlighted words each word has its time (the enhanced form). */
-export function lrc(transcription: Transcription, options: FormatOptions = {}): string {
+export function lrc(transcription: Transcription, options: CheckedFormatOptions = {}): string {
   return cuesOf(transcription, options, asPrefix)
     .map((cue) => {
       // Lines that were cut become one again, with the blanks that stood there.
@@ -92,7 +97,7 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 `;
 
 /** Advanced SubStation Alpha; highlighted words are karaoke (\\k, in hundredths). Speakers' names stand in their own column. */
-export function ass(transcription: Transcription, options: FormatOptions = {}): string {
+export function ass(transcription: Transcription, options: CheckedFormatOptions = {}): string {
   // Braces hold commands and a backslash begins one; both have look-alikes without a meaning.
   const plain = (text: string) => text.replaceAll('\\', '＼').replaceAll('{', '｛').replaceAll('}', '｝');
   const hundredths = (seconds: number) => Math.max(0, Math.round(seconds * 100));

@@ -1,9 +1,10 @@
 /** Audio with its silences taken out, and the way back to the times that it had. */
 import type { AudioSource } from '../audio/index.js';
 import { type Piece, type PiecedSource, recordingPlace } from '../audio/pieces.js';
-import { numberIn } from '../checks.js';
 import { OneheadError } from '../errors.js';
-import { openDetector, type VadOptions } from './detector.js';
+import { check } from '../options/options.js';
+import { openDetector } from './detector.js';
+import { type VadOptions, vadOptions } from './options.js';
 import type { VoiceDetector } from './voice-detector.js';
 
 interface Limits {
@@ -78,14 +79,16 @@ export class SpeechSource {
         { argument: 'vad' },
       );
     }
-    const seconds = (name: string, value: number) => Math.round(numberIn(`vad.${name}`, value, 0, 3600) * sampleRate);
+    const checked = check(vadOptions, options, { within: 'vad.' });
+    const { threshold, minSpeech, minSilence = batched ? 0.5 : 2, padding } = checked;
+    const samples = (seconds: number) => Math.round(seconds * sampleRate);
     const limits = {
-      threshold: numberIn('vad.threshold', options.threshold ?? 0.5, 0, 1),
-      minSpeech: seconds('minSpeech', options.minSpeech ?? 0.25),
-      minSilence: seconds('minSilence', options.minSilence ?? (batched ? 0.5 : 2)),
-      padding: seconds('padding', options.padding ?? 0.4),
+      threshold,
+      minSpeech: samples(minSpeech),
+      minSilence: samples(minSilence),
+      padding: samples(padding),
     };
-    return new SpeechSource(source, sampleRate, await openDetector(options), limits);
+    return new SpeechSource(source, sampleRate, await openDetector(checked), limits);
   }
 
   /** Samples of the recording read so far. */

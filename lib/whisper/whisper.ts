@@ -1,11 +1,31 @@
-import { type AudioInput, type AudioOptions, type AudioSource, openAudio, openChannels } from '../audio/index.js';
+import { type AudioInput, type AudioSource, openAudio, openChannels } from '../audio/index.js';
+import { audioOptions } from '../audio/options.js';
+import { OneheadError } from '../errors.js';
+import { check, pick } from '../options/options.js';
 import { WhisperModel } from './decoding/whisper-model.js';
 import type { LoadOptions } from './model/types.js';
-import type { Timings } from './transcription/job.js';
-import { detectLanguage, limited, type Recording, stream, transcribe } from './transcription/transcribe.js';
-import type { DetectedLanguage, Segment, TranscribeOptions, Transcription } from './transcription/types.js';
+import { TranscriptionError } from './transcription/failure.js';
+import { Job, type Timings } from './transcription/job.js';
+import {
+  type DetectLanguageOptions,
+  detectLanguageOptions,
+  type TranscribeOptions,
+  transcribeOptions,
+} from './transcription/options.js';
+import { detectLanguage, limited, type Recording, resultOf, stream, transcribe } from './transcription/transcribe.js';
+import type { DetectedLanguage, Segment, Transcription } from './transcription/types.js';
 
-/** Speech to text: a loaded model with everything around it. */
+/** A call under way. */
+interface Call {
+  job: Job;
+  source: Recording;
+  close(): Promise<void>;
+}
+
+/**
+ * Speech to text: a loaded model with everything around it. Options that do not exist or have wrong values are refused with INVALID_ARGUMENT
+ * before anything is read; null counts as left out. Every call is rejected with DISPOSED when the model is disposed before it has ended.
+ */
 export class Whisper {
   /** The model underneath, for those who want features, encoder output, logits or token ids. */
   readonly model: WhisperModel;
@@ -18,7 +38,7 @@ export class Whisper {
    * Loads a checkpoint: a folder, a hub name ('openai/whisper-tiny'), or the bundled model when none is named. The bundled one is for
    * trying and testing: it knows 1,241 words of synthesized English.
    */
-  static async load(nameOrDirectory?: string, options: LoadOptions = {}): Promise<Whisper> {
+  static async load(nameOrDirectory?: string | null, options: LoadOptions | null = {}): Promise<Whisper> {
     const model = await WhisperModel.load(nameOrDirectory, options);
     try {
       await model.checkpoint.tokenizer(); // what is wrong with it is said now, not at the first request
@@ -32,80 +52,75 @@ export class Whisper {
   /**
    * Transcribes audio of any length and format: a path, encoded bytes, a stream of them, or samples. Gives OpenAI's verbose_json shape,
    * and the milliseconds of each stage. An aborted `signal` rejects with its reason within one decode step, a `timeout` with code
-   * TIMED_OUT. A stream is read as far as is needed and left to its owner, who can still answer a request; only `signal` destroys it.
+   * TIMED_OUT. Any other error in the middle of a recording is a TranscriptionError, whose `partial` has the segments that were finished.
+   * A stream is read as far as is needed and left to its owner, who can still answer a request; only `signal` destroys it.
    */
-  async transcribe(audio: AudioInput, options: TranscribeOptions = {}): Promise<Transcription & { timings: Timings }> {
-    const { signal, end } = limited(options);
+  async transcribe(
+    audio: AudioInput,
+    options: TranscribeOptions | null = {},
+  ): Promise<Transcription & { timings: Timings }> {
+    const checked = check(transcribeOptions, options);
+    const { job, source, close } = await this.#begin(audio, checked);
     try {
-      signal?.throwIfAborted();
-      const source = await this.#record(audio, options, signal);
-      try {
-        return await transcribe(this.model, source, { ...options, signal });
-      } finally {
-        await source.close();
-      }
+      return await transcribe(job, source);
+    } catch (error) {
+      const aborted = checked.signal?.aborted && error === checked.signal.reason;
+      if (!(error instanceof OneheadError) || aborted || job.finished.length === 0) throw error;
+      throw new TranscriptionError(error, resultOf(job, source));
     } finally {
-      end();
+      await close();
     }
   }
 
   /**
    * Yields segments as they are ready: from a file, a stream, or a microphone's pipe, of which no more is waited for than one window. After
-   * \`break\` nothing is read further, and a stream is its owner's again.
+   * `break` nothing is read further, and a stream is its owner's again.
    */
-  async *stream(audio: AudioInput, options: TranscribeOptions = {}): AsyncGenerator<Segment, void> {
-    const { signal, end } = limited(options);
+  async *stream(audio: AudioInput, options: TranscribeOptions | null = {}): AsyncGenerator<Segment, void> {
+    const { job, source, close } = await this.#begin(audio, check(transcribeOptions, options));
     try {
-      signal?.throwIfAborted();
-      const source = await this.#record(audio, options, signal);
-      try {
-        yield* stream(this.model, source, { ...options, signal });
-      } finally {
-        await source.close();
-      }
+      yield* stream(job, source);
     } finally {
-      end();
+      await close();
     }
   }
 
   /** The language of a recording, from up to five windows of its beginning (`languageDetectionWindows`). NOT_SUPPORTED for an English-only model. */
-  async detectLanguage(
-    audio: AudioInput,
-    options: AudioOptions &
-      Pick<TranscribeOptions, 'languageDetectionWindows' | 'languageDetectionThreshold' | 'signal' | 'timeout'> = {},
-  ): Promise<DetectedLanguage> {
-    const { signal, end } = limited(options);
+  async detectLanguage(audio: AudioInput, options: DetectLanguageOptions | null = {}): Promise<DetectedLanguage> {
+    const checked = check(detectLanguageOptions, options);
+    // Channels that are heard apart have a language together all the same.
+    const channels = checked.channels === 'separate' ? 'mix' : checked.channels;
+    const { job, source, close } = await this.#begin(audio, { ...checked, channels, language: 'auto' });
     try {
-      signal?.throwIfAborted();
-      const source = await this.#open(audio, options, signal);
-      try {
-        return await detectLanguage(this.model, source, { ...options, signal });
-      } finally {
-        await source.close();
-      }
+      return await detectLanguage(job, source as AudioSource);
     } finally {
-      end();
+      await close();
     }
   }
 
-  /** `signal` ends the reading, at the time limit too; only the caller's own destroys a stream. */
-  #open(
-    audio: AudioInput,
-    options: AudioOptions & { signal?: AbortSignal },
-    signal?: AbortSignal,
-  ): Promise<AudioSource> {
-    const { sampleRate } = this.model.checkpoint.preprocessor;
-    return openAudio(audio, { ...options, sampleRate, signal }, options.signal ?? null);
+  /** Checks the options against the model and opens the audio. Reading ends by the caller's signal, the time limit or with the model; only the first destroys a stream. */
+  async #begin(audio: AudioInput, options: TranscribeOptions): Promise<Call> {
+    const { signal, end } = limited(options, this.model.disposal);
+    try {
+      signal.throwIfAborted();
+      const job = await Job.open(this.model, { ...options, signal });
+      const { sampleRate } = this.model.checkpoint.preprocessor;
+      const reading = { ...pick(audioOptions, job.options), sampleRate, signal };
+      const open: typeof openAudio | typeof openChannels =
+        job.options.channels === 'separate' ? openChannels : openAudio;
+      const source: Recording = await open(audio, reading, options.signal ?? null);
+      const close = async () => {
+        end();
+        await source.close();
+      };
+      return { job, source, close };
+    } catch (error) {
+      end();
+      throw error;
+    }
   }
 
-  /** The same; each channel by itself where that is asked for. */
-  #record(audio: AudioInput, options: TranscribeOptions, signal?: AbortSignal): Promise<Recording> {
-    if (options.channels !== 'separate') return this.#open(audio, options, signal);
-    const { sampleRate } = this.model.checkpoint.preprocessor;
-    return openChannels(audio, { ...options, sampleRate, signal }, options.signal ?? null);
-  }
-
-  /** Frees the model. Transcriptions under way are rejected. */
+  /** Frees the model. Calls under way are rejected with code DISPOSED. */
   dispose(): void {
     this.model.dispose();
   }

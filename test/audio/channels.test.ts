@@ -35,11 +35,11 @@ describe('chosen channels', () => {
   });
 
   it.each<[unknown, string]>([
-    ['both', "Expected channels to be 'mix', 'separate' or a list of numbers but received 'both'."],
+    ['both', "Expected channels to be 'mix', 'separate' or a list of numbers from 0 to 63 but received 'both'."],
     [[], 'but received an empty list.'],
-    [7, 'but received number.'],
-    [[-1], 'Expected channels[0] to be a whole number from 0 to 63 but received -1.'],
-    [[0, 3, 4], 'numbers of channels that the given audio has, which are channels 0 to 2, but received 3, 4.'],
+    [7, 'but received 7.'],
+    [[-1], 'a list of numbers from 0 to 63 but received [-1].'],
+    [[0, 3, 4], 'numbers of channels that the given audio has, which are channels 0 to 2, but received [3, 4].'],
   ])('%j is refused', async (channels, message) => {
     const reading = readAll(chord(), { channels: channels as 'mix' });
     await expect(reading).rejects.toMatchObject({

@@ -97,14 +97,14 @@ describe('transcribe', () => {
   });
 
   it.each([
-    [['--beam-size', 'many'], 2, "Expected --beam-size to be a number but received 'many'"],
+    [['--beam-size', 'many'], 2, "Expected --beam-size to be a whole number from 1 to 16 but received 'many'"],
     [['--temperature', '0,hot'], 2, 'Expected --temperature to be a number'],
     [['--stream', '--format', 'srt'], 2, '--stream prints text'],
     [['--clips', '1:00-2:00'], 2, "Expected --clips to be seconds such as 0-10,30- but received '1:00-2:00'"],
     [['--channels', 'left'], 2, "Expected --channels to be mix, separate or numbers such as 0,2 but received 'left'"],
     [['--clips', '3-2'], 1, 'Expected clips[0].end to be at least 0.01 s behind its start'],
-    [['--beam-size', '99'], 1, 'Expected beamSize to be a whole number from 1 to 16'],
-    [['--suppress-tokens', 'music'], 1, "'default', 'symbols' or 'numerals'"],
+    [['--beam-size', '99'], 2, 'Expected --beam-size to be a whole number from 1 to 16'],
+    [['--suppress-tokens', 'music'], 2, "'default', 'symbols' or 'numerals'"],
     [['--batch', '2', '--condition-on-previous-text'], 1, 'leave out conditionOnPreviousText'],
     [['--timeout', '0.001'], 1, 'took longer than 1 ms'],
   ])('%j is refused', async (args, status, message) => {

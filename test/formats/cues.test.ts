@@ -247,7 +247,7 @@ describe('speakers', () => {
 
   it('have names that are texts', () => {
     expect(() => formats.srt.write(call, { channelNames: [7] as unknown as string[] })).toThrow(
-      'Expected channelNames[0] to be a text but received number.',
+      'Expected channelNames to be a list of texts but received [7].',
     );
     expect(() => formats.srt.write(call, { channelNames: 'Agent' as unknown as string[] })).toThrow(
       'Expected channelNames to be a list of texts',

@@ -71,7 +71,7 @@ describe('speech', () => {
 
   it.each([
     [{ detector: 'klingon' }, "Expected vad.detector to be 'webrtc' or 'silero'"],
-    [{ mode: 7 }, 'Expected vad.mode to be 0, 1, 2 or 3'],
+    [{ mode: 7 }, 'Expected vad.mode to be a whole number from 0 to 3 but received 7.'],
     [{ minSilence: -1 }, 'Expected vad.minSilence to be a number from 0'],
     [{ detector: 'silero' }, "Silero's model file is needed as vad.model, but none was given"],
     [{ detector: 'silero', model: '/no/such.onnx' }, 'there is no /no/such.onnx'],

@@ -2,7 +2,8 @@
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formats } from '../../lib/formats/index.js';
-import type { PartialText, Segment, TranscribeOptions } from '../../lib/whisper/transcription/types.js';
+import type { TranscribeOptions } from '../../lib/whisper/transcription/options.js';
+import type { PartialText, Segment } from '../../lib/whisper/transcription/types.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { joined, samplesOf } from '../audio/support.js';
 

@@ -4,7 +4,8 @@ import type { AudioSource } from '../../lib/audio/index.js';
 import { nextBreak } from '../../lib/audio/pieces.js';
 import { SpeechSource } from '../../lib/vad/speech.js';
 import { ClipSource } from '../../lib/whisper/transcription/clips.js';
-import type { Clip, TranscribeOptions } from '../../lib/whisper/transcription/types.js';
+import type { TranscribeOptions } from '../../lib/whisper/transcription/options.js';
+import type { Clip } from '../../lib/whisper/transcription/types.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { joined, samplesOf } from '../audio/support.js';
 
@@ -90,8 +91,8 @@ describe('clips of a recording', () => {
 
   it.each<[unknown, string]>([
     [[], 'Expected clips to be a list of at least one { start, end } but received an empty list.'],
-    ['0,10', 'Expected clips to be a list of at least one { start, end } but received string.'],
-    [[7], 'Expected clips[0] to be an object { start, end } but received number.'],
+    ['0,10', "Expected clips to be a list of at least one { start, end } but received '0,10'."],
+    [[7], 'Expected clips[0] to be an object { start, end } but received 7.'],
     [[{ end: 3 }], 'Expected clips[0].start to be seconds from 0 on but received undefined.'],
     [[{ start: -1 }], 'Expected clips[0].start to be seconds from 0 on but received -1.'],
     [[{ start: 0, end: Number.NaN }], 'Expected clips[0].end to be seconds from 0 on but received NaN.'],

@@ -2,8 +2,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Tensor } from '../../lib/device/tensor.js';
-import { type GenerateOptions, WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
-import type { TranscribeOptions } from '../../lib/whisper/transcription/types.js';
+import type { GenerateOptions } from '../../lib/whisper/decoding/options.js';
+import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
+import type { TranscribeOptions } from '../../lib/whisper/transcription/options.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { readTensors, referenceFolder, storedWindows } from './stored.js';
 
@@ -55,7 +56,7 @@ const windowOptions: Record<string, GenerateOptions> = {
 const cold = 1e-6;
 const recordingOptions: Record<string, TranscribeOptions> = {
   defaults: { temperature: [0, cold] },
-  'without thresholds': { compressionRatioThreshold: null, logProbabilityThreshold: null },
+  'without thresholds': { compressionRatioThreshold: 'none', logProbabilityThreshold: 'none' },
   'beams, then greedy': { beamSize: 5, temperature: [0, cold], logProbabilityThreshold: -2.6 },
   'improbable is repeated': { temperature: [0, cold, 2 * cold], logProbabilityThreshold: -2.8 },
   'previous text': { conditionOnPreviousText: true, temperature: 0 },
@@ -146,7 +147,7 @@ describe.each(cases)('%s, as openai/whisper decodes it', (name) => {
       const { segments } = await whisper.transcribe(samples, {
         language: 'en',
         maxNewTokens: 40,
-        noSpeechThreshold: null,
+        noSpeechThreshold: 'none',
         ...recordingOptions[kind],
       });
       const wanted = recordings[kind].filter(({ tokens }) => tokens.length > 0);

@@ -21,7 +21,13 @@ describe('language', () => {
   });
   const unsure = { languageDetectionThreshold: 1 };
   /** A random model is sure of nothing, and skips what it takes for silence. */
-  const options = { ...unsure, noSpeechThreshold: null, temperature: 0, maxNewTokens: 8, timestamps: 'none' } as const;
+  const options = {
+    ...unsure,
+    noSpeechThreshold: 'none',
+    temperature: 0,
+    maxNewTokens: 8,
+    timestamps: 'none',
+  } as const;
 
   it('is the most probable one of a window, with the probabilities of all', async () => {
     const { language, probability, probabilities } = await whisper.detectLanguage(windows[0]);

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import type { AudioSource } from '../../lib/audio/index.js';
 import { clock, Warnings } from '../../lib/audio/warnings.js';
+import { Job } from '../../lib/whisper/transcription/job.js';
 import { stream, transcribe } from '../../lib/whisper/transcription/transcribe.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { samplesOf } from '../audio/support.js';
@@ -31,14 +32,17 @@ it('tells what a recording warns of, each once, in the result and as it is found
   const told: string[] = [];
   const onWarning = (warning: string) => void told.push(warning);
   for (const vad of [false, true]) {
-    const { warnings, incomplete, text } = await transcribe(model, await recording(), { vad, onWarning });
+    const { warnings, incomplete, text } = await transcribe(
+      await Job.open(model, { vad, onWarning }),
+      await recording(),
+    );
     expect({ warnings, incomplete }).toEqual({ warnings: wanted, incomplete: true });
     expect(told.splice(0)).toEqual(wanted);
     expect(text).not.toBe('');
   }
-  for await (const _ of stream(model, await recording(), { onWarning }));
+  for await (const _ of stream(await Job.open(model, { onWarning }), await recording()));
   expect(told).toEqual(wanted);
-  expect((await transcribe(model, await recording())).warnings).toEqual(wanted); // nobody listens
+  expect((await transcribe(await Job.open(model, {}), await recording())).warnings).toEqual(wanted); // nobody listens
   model.dispose();
 });
 

@@ -234,7 +234,7 @@ async function downloadOne(
     });
     try {
       const stream = Readable.fromWeb(blob.stream() as ReadableStream);
-      await pipeline(stream, count, createWriteStream(partial), { signal: options.signal });
+      await pipeline(stream, count, createWriteStream(partial), { signal: options.signal ?? undefined });
       if (loaded !== info.size) throw new Error(`${path} ended after ${loaded} of ${info.size} bytes`);
       await rename(partial, target);
     } finally {

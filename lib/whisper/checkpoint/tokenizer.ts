@@ -75,8 +75,13 @@ export class WhisperTokenizer {
     return this.#tokenizer.decode(text, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
   }
 
-  /** The tokens of a text, without special tokens around them. */
-  encode(text: string): number[] {
-    return this.#tokenizer.encode(text, { add_special_tokens: false }).ids;
+  /**
+   * The tokens of a text, without special tokens around them. What looks like a special token, such as <|endoftext|>, is plain characters
+   * unless `special` is true.
+   */
+  encode(text: string, { special = false } = {}): number[] {
+    // Behind <| the pattern divides words anyway, and no part then holds the whole of a special token.
+    const parts = special ? [text] : text.split(/(?<=<\|)(?=[\p{L}\p{N}])/u);
+    return parts.flatMap((part) => this.#tokenizer.encode(part, { add_special_tokens: false }).ids);
   }
 }

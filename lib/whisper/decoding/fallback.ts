@@ -2,7 +2,7 @@
 import type { DecodeCall, Decoder, SlotResult } from '../model/decoder.js';
 import type { SlotRequest, SlotSearch } from '../model/slots.js';
 import { compressionRatio } from './compression.js';
-import type { Decoding } from './options.js';
+import type { Decoding } from './resolve.js';
 
 /** A window's text and how it was found. */
 export interface Attempt extends SlotResult {

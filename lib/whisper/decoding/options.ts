@@ -1,106 +1,124 @@
-/** The options of decoding: their defaults, which are openai/whisper's, and their checks. */
-import { integerIn, numberIn, refuse } from '../../checks.js';
-import type { Checkpoint } from '../checkpoint/checkpoint.js';
+/** The options of decoding. Defaults are openai/whisper's. */
+import { either, flag, integer, list, number, oneOf, signal, text, tokens } from '../../options/kinds.js';
+import { type Given, option, options } from '../../options/options.js';
 import { mostPatience } from '../model/slots.js';
-import { type SymbolClass, suppressionMask } from './suppression.js';
-
-export interface DecodingOptions {
-  /** Beams of the search at temperature 0, 1 to 16; 1 (the default) takes the likeliest token each time. */
-  beamSize?: number;
-  /** Finished candidates that end a beam search, as a multiple of the beams: above 0, 2 at most; 1 by default. */
-  patience?: number;
-  /** Candidates are ranked by log-probability / ((5 + length) / 6) ^ this; by log-probability / length when absent. */
-  lengthPenalty?: number;
-  /** Sequences drawn at temperatures above 0, of which the likeliest is taken: 1 to 16; 5 by default. */
-  bestOf?: number;
-  /**
-   * One temperature, or several that are tried in turn until the text passes the thresholds below. 0 means no chance. By default 0, 0.2,
-   * 0.4, 0.6, 0.8, 1.
-   */
-  temperature?: number | readonly number[];
-  /** Draws are repeated by the same seed, on every device: a whole number, 0 by default. */
-  seed?: number;
-  /** Text that compresses better than this repeats itself, and the next temperature is tried; 2.4 by default, null for never. */
-  compressionRatioThreshold?: number | null;
-  /** Text with a mean log-probability below this is tried again; -1 by default, null for never. */
-  logProbabilityThreshold?: number | null;
-  /** Windows with a higher probability of silence and a mean log-probability below the threshold are silent; 0.6 by default, null for never. */
-  noSpeechThreshold?: number | null;
-  /** Divides the logits of text tokens written before in the window; 1, the default, for none. */
-  repetitionPenalty?: number;
-  /** No sequence of this many text tokens comes twice in a window; 0, the default, for no such rule. */
-  noRepeatNgramSize?: number;
-  /** Tokens never written, by number or as a class; ['default'] unless set. */
-  suppressTokens?: readonly (number | SymbolClass)[];
-  /** True (the default): a window does not begin with a blank or end at once. */
-  suppressBlank?: boolean;
-  /** True: words with their times, from the attention to the audio, in the same pass. */
-  wordTimestamps?: boolean;
-  /** Log-probabilities of that many of the likeliest tokens at each place, 64 at most; 0 by default. */
-  topLogProbabilities?: number;
-}
-
-/** The options with their defaults. */
-export interface Decoding {
-  beamSize: number;
-  patience: number;
-  lengthPenalty: number | null;
-  bestOf: number;
-  temperatures: readonly number[];
-  seed: number;
-  compressionRatioThreshold: number | null;
-  logProbabilityThreshold: number | null;
-  noSpeechThreshold: number | null;
-  repetitionPenalty: number;
-  noRepeatNgramSize: number;
-  top: number;
-  words: boolean;
-  suppressed: Uint8Array;
-}
+import type { SymbolClass } from './suppression.js';
 
 /** The temperatures of openai/whisper's transcribe. */
 export const usualTemperatures: readonly number[] = [0, 0.2, 0.4, 0.6, 0.8, 1];
 const mostSequences = 16;
 
-function threshold(argument: string, value: number | null | undefined, usual: number): number | null {
-  if (value === undefined) return usual;
-  return value === null ? null : numberIn(argument, value, -1e6, 1e6);
-}
+const threshold = () => either(number(-1e6, 1e6), oneOf(['none']), "a number, or 'none' for never");
+const temperature = number(0, 100, { placeholder: 'T' });
+const symbolClasses = oneOf<SymbolClass>(['default', 'symbols', 'numerals']);
 
-/** Checks the options. Throws OneheadError INVALID_ARGUMENT. */
-export async function resolveDecoding(
-  options: DecodingOptions,
-  { config, generation, tokenizer }: Checkpoint,
-  temperaturesByDefault: readonly number[] = usualTemperatures,
-): Promise<Decoding> {
-  const { temperature = temperaturesByDefault } = options;
-  const temperatures = typeof temperature === 'number' ? [temperature] : [...temperature];
-  if (temperatures.length === 0) refuse('temperature', 'a number or a list of some', 'an empty list');
-  for (const one of temperatures) numberIn('temperature', one, 0, 100);
-  if (options.suppressTokens !== undefined && !Array.isArray(options.suppressTokens)) {
-    refuse('suppressTokens', 'a list of token ids and classes', typeof options.suppressTokens);
-  }
-  return {
-    beamSize: integerIn('beamSize', options.beamSize ?? 1, 1, mostSequences),
-    patience: numberIn('patience', options.patience ?? 1, 0, mostPatience, true),
-    lengthPenalty:
-      options.lengthPenalty === undefined ? null : numberIn('lengthPenalty', options.lengthPenalty, -100, 100),
-    bestOf: integerIn('bestOf', options.bestOf ?? 5, 1, mostSequences),
-    temperatures,
-    seed: integerIn('seed', options.seed ?? 0, 0, 2 ** 31 - 1),
-    compressionRatioThreshold: threshold('compressionRatioThreshold', options.compressionRatioThreshold, 2.4),
-    logProbabilityThreshold: threshold('logProbabilityThreshold', options.logProbabilityThreshold, -1),
-    noSpeechThreshold: threshold('noSpeechThreshold', options.noSpeechThreshold, 0.6),
-    repetitionPenalty: numberIn('repetitionPenalty', options.repetitionPenalty ?? 1, 0, 100, true),
-    noRepeatNgramSize: integerIn('noRepeatNgramSize', options.noRepeatNgramSize ?? 0, 0, config.targetPositions),
-    top: integerIn('topLogProbabilities', options.topLogProbabilities ?? 0, 0, Math.min(64, config.vocabulary)),
-    words: options.wordTimestamps ?? false,
-    suppressed: await suppressionMask(
-      generation,
-      config.vocabulary,
-      options.suppressTokens ?? ['default'],
-      options.suppressBlank ?? true,
-      tokenizer,
+export const decodingOptions = options('decode', {
+  /** Beams of the search at temperature 0, 1 to 16; 1 takes the likeliest token each time. @default 1 */
+  beamSize: option(integer(1, mostSequences), {
+    default: 1,
+    others: { openai: 'beam_size', faster: 'beam_size', cpp: '-bs, --beam-size' },
+  }),
+  /** Finished candidates that end a beam search, as a multiple of the beams: above 0, 2 at most. @default 1 */
+  patience: option(number(0, mostPatience, { above: true }), {
+    default: 1,
+    others: { openai: 'patience', faster: 'patience' },
+  }),
+  /**
+   * Candidates are ranked by log-probability / ((5 + length) / 6) ^ this.
+   * @default log-probability / length
+   */
+  lengthPenalty: option(number(-100, 100), { others: { openai: 'length_penalty', faster: 'length_penalty' } }),
+  /** Sequences drawn at temperatures above 0, of which the likeliest is taken: 1 to 16. @default 5 */
+  bestOf: option(integer(1, mostSequences), {
+    default: 5,
+    others: { openai: 'best_of', faster: 'best_of', cpp: '-bo, --best-of' },
+  }),
+  /**
+   * One temperature, or several that are tried in turn until the text passes the three thresholds below. 0 means no chance.
+   * @default 0, 0.2, 0.4, 0.6, 0.8, 1
+   */
+  temperature: option(
+    either(
+      list(temperature, 'a list of numbers from 0, 100 at most', 1),
+      temperature,
+      'a number from 0, 100 at most, or a list of some',
     ),
-  };
-}
+    { placeholder: 'T,...', others: { openai: 'temperature', faster: 'temperature', cpp: '-tp, --temperature' } },
+  ),
+  /** Draws are repeated by the same seed, on every device. @default 0 */
+  seed: option(integer(0, 2 ** 31 - 1), { default: 0 }),
+  /** Text that compresses better than this repeats itself, and the next temperature is tried; 'none' for never. @default 2.4 */
+  compressionRatioThreshold: option(threshold(), {
+    default: 2.4,
+    others: {
+      openai: 'compression_ratio_threshold',
+      faster: 'compression_ratio_threshold',
+      cpp: '-et, --entropy-thold',
+    },
+  }),
+  /** Text with a mean log-probability below this is tried again at the next temperature; 'none' for never. @default -1 */
+  logProbabilityThreshold: option(threshold(), {
+    default: -1,
+    others: { openai: 'logprob_threshold', faster: 'log_prob_threshold', cpp: '-lpt, --logprob-thold' },
+  }),
+  /**
+   * Windows with a higher probability of silence than this, and a mean log-probability below `logProbabilityThreshold`, are silent; 'none' for never.
+   * @default 0.6
+   */
+  noSpeechThreshold: option(threshold(), {
+    default: 0.6,
+    others: { openai: 'no_speech_threshold', faster: 'no_speech_threshold', cpp: '-nth, --no-speech-thold' },
+  }),
+  /** Divides the logits of text tokens written before in the window; 1 for none. @default 1 */
+  repetitionPenalty: option(number(0, 100, { above: true }), { default: 1, others: { faster: 'repetition_penalty' } }),
+  /** No sequence of this many text tokens comes twice in a window; 0 for no such rule. @default 0 */
+  noRepeatNgramSize: option(integer(0, 1_000_000), { default: 0, others: { faster: 'no_repeat_ngram_size' } }),
+  /** Tokens never written: ids, and the classes 'default' (generation_config.json's), 'symbols' and 'numerals'. @default 'default' */
+  suppressTokens: option(
+    list(either(symbolClasses, integer(0, 10_000_000)), "a list of token ids, 'default', 'symbols' or 'numerals'"),
+    { default: ['default'], placeholder: 'LIST', others: { openai: 'suppress_tokens', faster: 'suppress_tokens' } },
+  ),
+  /** A window does not begin with a blank or end at once. @default true */
+  suppressBlank: option(flag(), { default: true, others: { openai: 'suppress_blank', faster: 'suppress_blank' } }),
+  /** Words with their times, from the attention to the audio, in the same pass. @default false */
+  wordTimestamps: option(flag(), {
+    default: false,
+    flag: 'words',
+    others: { openai: 'word_timestamps', faster: 'word_timestamps' },
+  }),
+  /** Log-probabilities of that many of the likeliest tokens at each place, 64 at most. @default 0 */
+  topLogProbabilities: option(integer(0, 64), { default: 0 }),
+});
+
+export interface DecodingOptions extends Given<typeof decodingOptions> {}
+
+/** What is said of the text, too, where windows are decoded. */
+export const languageOptions = options('language', {
+  /** A language code ('en') or English name ('english'), or 'auto' to have it detected. @default the checkpoint's own, else detected */
+  language: option(text('LANGUAGE', "a language's code, its English name, or 'auto'"), {
+    others: { openai: 'language', faster: 'language', cpp: '-l, --language' },
+  }),
+  /** 'translate' writes English whatever is spoken. @default the checkpoint's own, else 'transcribe' */
+  task: option(oneOf(['transcribe', 'translate'], 'TASK'), {
+    others: { openai: 'task', faster: 'task' },
+  }),
+  /** Upper limit of new tokens in each window. @default what the model has room for */
+  maxNewTokens: option(integer(0, 1_000_000), { others: { openai: 'sample_len', faster: 'max_new_tokens' } }),
+});
+
+export const generateOptions = options('generate', {
+  ...decodingOptions.entries,
+  ...languageOptions.entries,
+  /** 'segment': timestamp tokens are written. @default 'none' */
+  timestamps: option(oneOf(['none', 'segment'], 'MODE'), { default: 'none' }),
+  /** Text before the windows, as token ids. */
+  previous: option(tokens()),
+  /** Tokens that the text begins with. */
+  prefix: option(tokens()),
+  /** The end token is suppressed until this many tokens are written; the same as `maxNewTokens` forces a length. @default 0 */
+  minNewTokens: option(integer(0, 1_000_000), { default: 0 }),
+  /** Ends the decoding with its reason. */
+  signal: option(signal()),
+});
+
+export interface GenerateOptions extends Given<typeof generateOptions> {}

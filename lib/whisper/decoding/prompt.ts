@@ -118,12 +118,30 @@ export function promptTokens(generation: GenerationConfig, { language, task, tim
   return prompt;
 }
 
+export const noPreviousToken = () =>
+  new OneheadError(
+    'NOT_SUPPORTED',
+    'This model has no <|startofprev|> token, so it takes no prompt, hotwords or previous text; leave them out.',
+    { argument: 'prompt' },
+  );
+
 /** What stands before a window's text. */
 export interface WindowPrompt {
   prompt: number[];
   prefix: number[];
   /** Index in `prompt` of <|startoftranscript|>. */
   startIndex: number;
+}
+
+/** The last `count` of a list; none where `count` is 0 or less. */
+export function lastOf<T>(list: readonly T[], count: number): T[] {
+  return count > 0 ? list.slice(-count) : [];
+}
+
+/** New tokens of a window. */
+export interface LengthLimits {
+  minNewTokens?: number;
+  maxNewTokens?: number;
 }
 
 /** Tokens that fit before <|startoftranscript|>, <|startofprev|> not counted: openai/whisper's half of the positions. */
@@ -140,22 +158,24 @@ export function windowPrompt(
   targetPositions: number,
   options: PromptOptions,
   { previous = [], prefix = [] }: { previous?: readonly number[]; prefix?: readonly number[] },
+  { minNewTokens = 0, maxNewTokens }: LengthLimits = {},
 ): WindowPrompt {
-  const room = previousRoom(targetPositions);
-  const before = previous.length === 0 || room < 1 ? [] : previous.slice(-room);
   const { previousToken, timestampBegin } = generation;
-  if (before.length > 0 && previousToken === null) {
-    throw new OneheadError(
-      'NOT_SUPPORTED',
-      'This model has no <|startofprev|> token, so it takes no prompt, hotwords or previous text; leave them out.',
-      { argument: 'prompt' },
-    );
-  }
   const start = promptTokens(generation, options);
+  const half = previousRoom(targetPositions);
   const first = options.timestamps === 'segment' && prefix.length > 0 ? [timestampBegin] : [];
+  const left = targetPositions - start.length - first.length;
+  const begun = prefix.slice(0, Math.max(0, Math.min(half, left - Math.max(1, minNewTokens))));
+  const quarter = Math.floor(targetPositions / 4);
+  // New text keeps a quarter of the positions at least; the text before it is cut for that, as for a length that is forced.
+  const wanted = Math.max(minNewTokens, Math.min(maxNewTokens ?? quarter, quarter));
+  const before = lastOf(previous, Math.min(half, left - begun.length - wanted - 1));
+  if (before.length > 0 && previousToken === null) {
+    throw noPreviousToken();
+  }
   return {
     prompt: before.length > 0 ? [previousToken!, ...before, ...start] : start,
-    prefix: [...first, ...prefix.slice(0, room)],
+    prefix: [...first, ...begun],
     startIndex: before.length > 0 ? before.length + 1 : 0,
   };
 }

@@ -1,71 +1,34 @@
 /** The model underneath transcription: features, encoder, logits and decoding on windows. */
+import { checkSignal, refuse } from '../../checks.js';
 import { Device } from '../../device/device.js';
 import type { Program } from '../../device/program.js';
 import { Tensor } from '../../device/tensor.js';
 import { OneheadError } from '../../errors.js';
+import { check } from '../../options/options.js';
 import { type Checkpoint, readCheckpoint } from '../checkpoint/checkpoint.js';
-import type { Task, WhisperConfig } from '../checkpoint/config.js';
+import type { WhisperConfig } from '../checkpoint/config.js';
 import { bundledModel, resolveModel } from '../checkpoint/hub.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { DecodeCall } from '../model/decoder.js';
 import { recordEncoder } from '../model/encoder.js';
 import { FeatureExtractor, type WindowFiller } from '../model/features.js';
 import { loadParameters, type Parameters } from '../model/parameters.js';
-import type { AttentionChoice, DataType, LoadOptions } from '../model/types.js';
-import { type DecodingOptions, resolveDecoding } from './options.js';
-import { checkTimestamps, languageAndTask, type TimestampMode } from './prompt.js';
+import { type AttentionChoice, type DataType, type LoadOptions, loadOptions } from '../model/types.js';
+import { type GenerateOptions, generateOptions } from './options.js';
+import { checkTimestamps, languageAndTask } from './prompt.js';
+import { checkLengths, checkTokens, resolveDecoding } from './resolve.js';
 import { type Attempt, WindowDecoder, type WindowRequest, type WindowSettings } from './windows.js';
-
-export interface GenerateOptions extends DecodingOptions {
-  /** Code or name, or 'auto'; by default the checkpoint's own, else detected for each window where the model is multilingual. */
-  language?: string;
-  /** By default the checkpoint's own, else 'transcribe'. */
-  task?: Task;
-  timestamps?: TimestampMode;
-  /** Text before the windows, as token ids. */
-  previous?: readonly number[];
-  /** Tokens that the text begins with. */
-  prefix?: readonly number[];
-  /** The end token is suppressed until this many tokens are written; the same as `maxNewTokens` forces a length. */
-  minNewTokens?: number;
-  /** By default what generation_config's max_length leaves after the prompt. */
-  maxNewTokens?: number;
-  signal?: AbortSignal;
-}
 
 /** What `decode` gives for one window. */
 export type Generation = Omit<Attempt, 'compressionRatio'>;
 
+/** Throws OneheadError INVALID_ARGUMENT for heads that this model has not. */
 function checkedHeads(given: readonly (readonly [number, number])[], { decoder }: WhisperConfig): [number, number][] {
-  const within = (value: number, limit: number) => Number.isInteger(value) && value >= 0 && value < limit;
-  const fits = (pair: unknown) =>
-    Array.isArray(pair) && pair.length === 2 && within(pair[0], decoder.layers) && within(pair[1], decoder.heads);
-  if (!Array.isArray(given) || given.length === 0 || !given.every(fits)) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected alignmentHeads to be [layer, head] pairs with layers below ${decoder.layers} and heads below ${decoder.heads}.`,
-      { argument: 'alignmentHeads' },
-    );
+  if (given.some(([layer, head]) => layer >= decoder.layers || head >= decoder.heads)) {
+    const expected = `[layer, head] pairs with layers below ${decoder.layers} and heads below ${decoder.heads}`;
+    refuse('alignmentHeads', expected, given);
   }
   return given.map(([layer, head]): [number, number] => [layer, head]);
-}
-
-/** Throws OneheadError INVALID_ARGUMENT. */
-function checkLoading(dtype = 'auto', batch = 1): void {
-  if (!Number.isInteger(batch) || batch < 1) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected batch to be a whole number of at least 1 but received ${batch}.`,
-    );
-  }
-  const types = ['auto', 'float32', 'float16', 'bfloat16'];
-  if (!types.includes(dtype)) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected dtype to be 'auto', 'float32', 'float16' or 'bfloat16' but received '${dtype}'.`,
-      { argument: 'dtype' },
-    );
-  }
 }
 
 export class WhisperModel {
@@ -81,7 +44,7 @@ export class WhisperModel {
   readonly #windows: WindowDecoder;
   /** Calls run one after another: they share the slots. */
   #queue: Promise<unknown> = Promise.resolve();
-  #disposed = false;
+  readonly #disposal = new AbortController();
 
   private constructor(
     checkpoint: Checkpoint,
@@ -108,28 +71,23 @@ export class WhisperModel {
    * Loads a folder, a hub name such as 'openai/whisper-tiny', or the bundled model when no name is given. Throws OneheadError:
    * MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED, DEVICE_UNAVAILABLE, NOT_SUPPORTED, OUT_OF_MEMORY.
    */
-  static async load(nameOrDirectory?: string, options: LoadOptions = {}): Promise<WhisperModel> {
-    const { onDownload, signal } = options;
-    checkLoading(options.dtype, options.batch);
-    const directory =
-      nameOrDirectory === undefined ? bundledModel() : await resolveModel(nameOrDirectory, { onDownload, signal });
-    return WhisperModel.open(await readCheckpoint(directory), options);
+  static async load(nameOrDirectory?: string | null, options: LoadOptions | null = {}): Promise<WhisperModel> {
+    const name: unknown = nameOrDirectory ?? undefined;
+    if (name !== undefined && (typeof name !== 'string' || name === '')) {
+      refuse('the model', 'a folder or a hub name, with options behind it (undefined for the bundled model)', name);
+    }
+    const { onDownload, signal } = check(loadOptions, options);
+    signal?.throwIfAborted();
+    const directory = name === undefined ? bundledModel() : await resolveModel(name, { onDownload, signal });
+    return WhisperModel.open(await readCheckpoint(directory), options ?? {});
   }
 
   /** As `load`, of a checkpoint that was read or made up. @internal */
   static async open(
     checkpoint: Checkpoint,
-    {
-      device: kind = 'auto',
-      dtype = 'auto',
-      threads,
-      signal,
-      batch = 1,
-      alignmentHeads,
-      attention = {},
-    }: LoadOptions & { attention?: AttentionChoice } = {},
+    { attention = {}, ...options }: LoadOptions & { attention?: AttentionChoice } = {},
   ): Promise<WhisperModel> {
-    checkLoading(dtype, batch);
+    const { device: kind, dtype, threads, signal, batch, alignmentHeads } = check(loadOptions, options);
     if (alignmentHeads) {
       checkpoint.generation.alignmentHeads = checkedHeads(alignmentHeads, checkpoint.config);
       checkpoint.generation.alignmentWarning = null;
@@ -149,14 +107,26 @@ export class WhisperModel {
     }
   }
 
+  /** Aborted with an error of code DISPOSED when the model is disposed. @internal */
+  get disposal(): AbortSignal {
+    return this.#disposal.signal;
+  }
+
   /** Runs one call at a time. */
-  #exclusive<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#disposed) {
-      return Promise.reject(new OneheadError('DISPOSED', 'This model has been disposed; load it again.'));
-    }
-    const result = this.#queue.then(work);
+  async #exclusive<T>(work: () => Promise<T>): Promise<T> {
+    this.disposal.throwIfAborted();
+    const result = this.#queue.then(() => {
+      this.disposal.throwIfAborted();
+      return work();
+    });
     this.#queue = result.catch(() => {});
-    return result;
+    try {
+      return await result;
+    } catch (error) {
+      // What a device or tensor says that was freed under the call is no use to whoever called.
+      this.disposal.throwIfAborted();
+      throw error;
+    }
   }
 
   #checkBatch(count: number, what: string): void {
@@ -198,24 +168,29 @@ export class WhisperModel {
    * The log-mel features of one window, or of several: float32 [windows, mels, frames]. Samples are mono at the model's rate (16 kHz), from
    * -1 to 1; a window is padded with silence, and cut where it is too long.
    */
-  features(samples: Float32Array | readonly Float32Array[], signal?: AbortSignal): Promise<Tensor> {
+  async features(samples: Float32Array | readonly Float32Array[], signal?: AbortSignal | null): Promise<Tensor> {
     const windows = samples instanceof Float32Array ? [samples] : samples;
+    if (!Array.isArray(windows) || !windows.every((one) => one instanceof Float32Array)) {
+      refuse('samples', 'a Float32Array, or a list of one for each window', samples);
+    }
+    const ends = checkSignal(signal);
     return this.#exclusive(async () => {
       this.#checkBatch(windows.length, 'windows of samples');
       await this.#extractor.run(
         (into, slot) => this.#extractor.fillAlone(windows[slot] ?? new Float32Array(), into),
         Array.from({ length: this.batch }, () => Number.NEGATIVE_INFINITY),
-        signal,
+        ends,
       );
       return this.#keep(this.#extractor.features, windows.length);
     });
   }
 
   /** The encoder's output for features [windows, mels, frames]: [windows, positions, width] in the model's dtype. */
-  encode(features: Tensor, signal?: AbortSignal): Promise<Tensor> {
+  async encode(features: Tensor, signal?: AbortSignal | null): Promise<Tensor> {
+    const ends = checkSignal(signal);
     return this.#exclusive(async () => {
       const count = await this.#take(features, this.#extractor.features, 'features');
-      await this.#encode.run({ signal });
+      await this.#encode.run({ signal: ends });
       return this.#keep(this.#encoded, count);
     });
   }
@@ -253,21 +228,25 @@ export class WhisperModel {
   }
 
   /** Token ids of each window, without the prompt and the end token. */
-  async generate(encoded: Tensor, options: GenerateOptions = {}): Promise<number[][]> {
+  async generate(encoded: Tensor, options: GenerateOptions | null = {}): Promise<number[][]> {
     return (await this.decode(encoded, options)).map(({ tokens }) => tokens);
   }
 
   /** As `generate`, with probabilities. The temperature is 0 unless given; with a list of them, text that fails the thresholds falls back. */
-  async decode(encoded: Tensor, options: GenerateOptions = {}): Promise<Generation[]> {
+  async decode(encoded: Tensor, options: GenerateOptions | null = {}): Promise<Generation[]> {
     const { generation } = this.checkpoint;
-    const { minNewTokens, maxNewTokens, previous, prefix, signal } = options;
+    const checked = check(generateOptions, options);
+    const { minNewTokens, maxNewTokens, previous, prefix, signal } = checked;
     const settings: WindowSettings = {
-      ...languageAndTask(options, generation),
-      timestamps: checkTimestamps(options.timestamps ?? 'none', generation),
+      ...languageAndTask(checked, generation),
+      timestamps: checkTimestamps(checked.timestamps, generation),
       minNewTokens,
       maxNewTokens,
-      decoding: await resolveDecoding(options, this.checkpoint, [0]),
+      decoding: await resolveDecoding(checked, this.checkpoint, [0]),
     };
+    checkLengths(settings, settings, this.checkpoint);
+    checkTokens('previous', previous, this.checkpoint.config.vocabulary);
+    checkTokens('prefix', prefix, this.checkpoint.config.vocabulary);
     if (settings.decoding.temperatures.length > 1) {
       const tokenizer = await this.checkpoint.tokenizer();
       settings.textOf = (tokens) => tokenizer.decode(tokens);
@@ -318,17 +297,18 @@ export class WhisperModel {
   }
 
   /** The most probable language of each window of encoder output: its code. Throws OneheadError for an English-only model. */
-  async detectLanguage(encoded: Tensor, signal?: AbortSignal): Promise<string[]> {
+  async detectLanguage(encoded: Tensor, signal?: AbortSignal | null): Promise<string[]> {
     const all = await this.languageProbabilities(encoded, signal);
     return all.map((probabilities) => likeliestLanguage(probabilities)[0]);
   }
 
   /** How probable each language is, by its code, for each window of encoder output. Throws OneheadError for an English-only model. */
-  languageProbabilities(encoded: Tensor, signal?: AbortSignal): Promise<Map<string, number>[]> {
+  async languageProbabilities(encoded: Tensor, signal?: AbortSignal | null): Promise<Map<string, number>[]> {
+    const ends = checkSignal(signal);
     return this.#exclusive(async () => {
       this.#checkMultilingual();
       const count = await this.#take(encoded, this.#encoded, 'encoded');
-      return this.#windows.languages(count, signal);
+      return this.#windows.languages(count, ends);
     });
   }
 
@@ -359,8 +339,8 @@ export class WhisperModel {
 
   /** Frees everything and ends the device's thread. Work under way is cancelled. */
   dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
+    if (this.disposal.aborted) return;
+    this.#disposal.abort(new OneheadError('DISPOSED', 'This model has been disposed; load it again.'));
     this.device.close();
     this.#extractor.dispose();
     this.#encode.dispose();

@@ -1,6 +1,5 @@
 /** Decoding of the windows whose encoder output is in the slots: language, prompt, search and fallback. */
 
-import { integerIn } from '../../checks.js';
 import type { Device } from '../../device/device.js';
 import type { Program } from '../../device/program.js';
 import type { Tensor } from '../../device/tensor.js';
@@ -11,8 +10,8 @@ import { type DecodeCall, Decoder } from '../model/decoder.js';
 import type { Parameters } from '../model/parameters.js';
 import type { AttentionChoice, DataType } from '../model/types.js';
 import { decodeWithFallback, type Attempt as WindowAttempt } from './fallback.js';
-import type { Decoding } from './options.js';
 import { type Task, type TimestampMode, windowPrompt } from './prompt.js';
+import type { Decoding } from './resolve.js';
 
 /** A window's text, how it was found, and its language. */
 export interface Attempt extends WindowAttempt {
@@ -123,12 +122,12 @@ export class WindowDecoder {
       : windows.map(() => settings.language ?? (generation.multilingual ? null : 'en'));
     const requests = windows.map((window, index) => {
       const options = { language: languages[index], task, timestamps };
-      const begin = windowPrompt(generation, config.targetPositions, options, window);
+      const begin = windowPrompt(generation, config.targetPositions, options, window, settings);
       const room = config.targetPositions - begin.prompt.length - begin.prefix.length;
       // What max_length counts besides the text is the prompt proper, not the text before it.
       const usual = generation.maxLength - (begin.prompt.length - begin.startIndex) - begin.prefix.length;
-      const maximum = integerIn('maxNewTokens', settings.maxNewTokens ?? Math.min(room, Math.max(1, usual)), 0, room);
-      const minimum = integerIn('minNewTokens', settings.minNewTokens ?? 0, 0, maximum);
+      const maximum = Math.min(settings.maxNewTokens ?? Math.max(1, usual), room);
+      const minimum = Math.min(settings.minNewTokens ?? 0, maximum);
       return {
         ...begin,
         minimum,

@@ -1,6 +1,5 @@
 /** Long audio, many windows at once: cut at silences, and each decoded whole. */
 import { nextBreak } from '../../audio/pieces.js';
-import { OneheadError } from '../../errors.js';
 import type { SpeechSource } from '../../vad/speech.js';
 import { isSkipped } from '../decoding/fallback.js';
 import { TextContext } from './context.js';
@@ -74,21 +73,7 @@ export async function* batched(
   const { config, generation, preprocessor } = model.checkpoint;
   const { sampleRate, hop, fftSize } = preprocessor;
   const { signal } = options;
-  if (options.conditionOnPreviousText) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      'Windows that are decoded at once cannot be told the text before them; leave out conditionOnPreviousText, or set batched to false.',
-      { argument: 'conditionOnPreviousText' },
-    );
-  }
-  if (options.hallucinationSilenceThreshold !== undefined) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      'Windows that are decoded at once are cut at silences, and cannot skip more of them: leave out hallucinationSilenceThreshold, or set batched to false.',
-      { argument: 'hallucinationSilenceThreshold' },
-    );
-  }
-  const context = new TextContext(options, job.tokenizer, config.targetPositions, config.vocabulary);
+  const context = new TextContext(options, job.tokenizer, config.targetPositions);
   const meter = new PeakMeter(model, samples);
   const cutter = new Cutter(job, samples, speech, breaks);
 

@@ -17,17 +17,17 @@ interface Range {
 export function clipRanges(clips: readonly Clip[], sampleRate: number, hop: number): Range[] {
   const some: unknown = clips;
   if (!Array.isArray(some) || some.length === 0) {
-    refuse('clips', 'a list of at least one { start, end }', Array.isArray(some) ? 'an empty list' : typeof some);
+    refuse('clips', 'a list of at least one { start, end }', some);
   }
   const frame = (argument: string, seconds: unknown): number => {
     const fits = typeof seconds === 'number' && Number.isFinite(seconds) && seconds >= 0;
-    if (!fits) refuse(argument, 'seconds from 0 on', typeof seconds === 'number' ? seconds : typeof seconds);
+    if (!fits) refuse(argument, 'seconds from 0 on', seconds);
     return Math.round((seconds * sampleRate) / hop) * hop;
   };
   let last = 0;
   return some.map((clip: Partial<Clip> | null, index) => {
     const name = `clips[${index}]`;
-    if (typeof clip !== 'object' || clip === null) refuse(name, 'an object { start, end }', typeof clip);
+    if (typeof clip !== 'object' || clip === null) refuse(name, 'an object { start, end }', clip);
     const begin = frame(`${name}.start`, clip.start);
     if (begin < last) refuse(`${name}.start`, 'no earlier than the end of the clip before', clip.start);
     const open = clip.end === undefined || clip.end === null;

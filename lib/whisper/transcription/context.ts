@@ -1,32 +1,19 @@
 /** What a window is told of the text before it: openai/whisper's rules, and faster-whisper's for hotwords. */
-import { OneheadError } from '../../errors.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
-import { previousRoom } from '../decoding/prompt.js';
-import type { TranscribeOptions } from './types.js';
+import { lastOf, previousRoom } from '../decoding/prompt.js';
+import { firstTokens, lastTokens } from './given-text.js';
+import type { TranscribeOptions } from './options.js';
 
 type ContextOptions = Pick<
   TranscribeOptions,
-  'prompt' | 'carryPrompt' | 'prefix' | 'hotwords' | 'conditionOnPreviousText' | 'promptResetTemperature'
+  | 'prompt'
+  | 'carryPrompt'
+  | 'prefix'
+  | 'hotwords'
+  | 'allowSpecialTokens'
+  | 'conditionOnPreviousText'
+  | 'promptResetTemperature'
 >;
-
-function tokensOf(
-  argument: string,
-  value: string | readonly number[] | undefined,
-  tokenizer: WhisperTokenizer,
-  vocabulary: number,
-): number[] {
-  if (value === undefined) return [];
-  if (typeof value === 'string') return value.trim() === '' ? [] : tokenizer.encode(` ${value.trim()}`);
-  const fits = Array.isArray(value) && value.every((id) => Number.isInteger(id) && id >= 0 && id < vocabulary);
-  if (!fits) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected ${argument} to be a text or a list of token ids from 0 to ${vocabulary - 1}.`,
-      { argument },
-    );
-  }
-  return [...value];
-}
 
 export class TextContext {
   readonly #options: ContextOptions;
@@ -38,13 +25,15 @@ export class TextContext {
   #tokens: number[];
   #first = true;
 
-  constructor(options: ContextOptions, tokenizer: WhisperTokenizer, targetPositions: number, vocabulary: number) {
+  constructor(options: ContextOptions, tokenizer: WhisperTokenizer, targetPositions: number) {
+    const { prompt, hotwords, prefix, carryPrompt, allowSpecialTokens } = options;
     this.#options = options;
     this.#room = previousRoom(targetPositions);
-    this.#initial = tokensOf('prompt', options.prompt, tokenizer, vocabulary);
-    this.#hotwords = tokensOf('hotwords', options.hotwords, tokenizer, vocabulary).slice(0, this.#room);
-    this.#prefix = tokensOf('prefix', options.prefix, tokenizer, vocabulary);
-    this.#tokens = options.carryPrompt ? [] : [...this.#initial];
+    const encode = (text: string) => tokenizer.encode(text, { special: allowSpecialTokens ?? false });
+    this.#initial = lastTokens(prompt ?? '', this.#room, encode);
+    this.#hotwords = firstTokens(hotwords ?? '', this.#room, encode);
+    this.#prefix = firstTokens(prefix ?? '', this.#room, encode);
+    this.#tokens = carryPrompt ? [] : [...this.#initial];
   }
 
   /** What the next window is given. */
@@ -52,15 +41,15 @@ export class TextContext {
     const prefix = this.#first ? this.#prefix : [];
     this.#first = false;
     const hotwords = prefix.length > 0 ? [] : this.#hotwords;
-    const carried = this.#options.carryPrompt ? this.#initial.slice(-(this.#room - hotwords.length)) : [];
+    const carried = this.#options.carryPrompt ? lastOf(this.#initial, this.#room - hotwords.length) : [];
     const left = this.#room - hotwords.length - carried.length;
-    return { previous: [...hotwords, ...carried, ...(left > 0 ? this.#tokens.slice(-left) : [])], prefix };
+    return { previous: [...hotwords, ...carried, ...lastOf(this.#tokens, left)], prefix };
   }
 
   /** Takes what a window wrote. */
   add(tokens: readonly number[], temperature: number): void {
-    const { conditionOnPreviousText = false, promptResetTemperature = 0.5 } = this.#options;
-    if (!conditionOnPreviousText || temperature > promptResetTemperature) this.#tokens = [];
+    const { conditionOnPreviousText, promptResetTemperature } = this.#options;
+    if (!conditionOnPreviousText || temperature > (promptResetTemperature ?? 0.5)) this.#tokens = [];
     else this.#tokens = [...this.#tokens, ...tokens].slice(-this.#room);
   }
 }

@@ -2,15 +2,17 @@
 
 import type { AudioSource } from '../../audio/index.js';
 import { Warnings } from '../../audio/warnings.js';
-import { numberIn } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
+import { check } from '../../options/options.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
-import { resolveDecoding } from '../decoding/options.js';
-import { checkTimestamps, languageAndTask } from '../decoding/prompt.js';
+import { checkTimestamps, languageAndTask, noPreviousToken } from '../decoding/prompt.js';
+import { checkLengths, checkTokens, resolveDecoding } from '../decoding/resolve.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import type { Attempt, WindowSettings } from '../decoding/windows.js';
+import { clipRanges } from './clips.js';
+import { type CheckedTranscribeOptions, type TranscribeOptions, transcribeOptions } from './options.js';
 import type { WindowSegment } from './segments.js';
-import type { Segment, TranscribeOptions } from './types.js';
+import type { Segment } from './types.js';
 import { addWords, mergePunctuations, timeWords, usualPunctuations } from './words.js';
 
 /** Milliseconds that a transcription's stages took. */
@@ -31,18 +33,40 @@ export interface Outcome {
 /** A segment before it is given out. */
 export type Draft = Omit<Segment, 'id'>;
 
-function checkNumbers(options: TranscribeOptions): void {
-  const { hallucinationSilenceThreshold: silence, partialInterval, promptResetTemperature } = options;
-  if (partialInterval !== undefined) numberIn('partialInterval', partialInterval, 0, 3600, true);
-  if (promptResetTemperature !== undefined) numberIn('promptResetTemperature', promptResetTemperature, 0, 100);
-  if (silence === undefined) return;
-  numberIn('hallucinationSilenceThreshold', silence, 0, 3600, true);
-  if (options.wordTimestamps) return;
-  throw new OneheadError(
-    'INVALID_ARGUMENT',
-    'The guard against invented text goes by words: set wordTimestamps too, or leave out hallucinationSilenceThreshold.',
-    { argument: 'hallucinationSilenceThreshold' },
-  );
+/** Refuses options that cannot be honoured together, or not by this model. Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED. */
+function checkTogether(options: CheckedTranscribeOptions, { checkpoint, batch }: WhisperModel): void {
+  const refuseOption = (argument: string, sentence: string) => {
+    throw new OneheadError('INVALID_ARGUMENT', sentence, { argument });
+  };
+  const { hallucinationSilenceThreshold: silence, conditionOnPreviousText, prompt, hotwords } = options;
+  if (silence !== undefined && !options.wordTimestamps) {
+    refuseOption(
+      'hallucinationSilenceThreshold',
+      'The guard against invented text goes by words: set wordTimestamps too, or leave out hallucinationSilenceThreshold.',
+    );
+  }
+  if (options.batched ?? batch > 1) {
+    if (conditionOnPreviousText) {
+      refuseOption(
+        'conditionOnPreviousText',
+        'Windows that are decoded at once cannot be told the text before them; leave out conditionOnPreviousText, or set batched to false.',
+      );
+    }
+    if (silence !== undefined) {
+      refuseOption(
+        'hallucinationSilenceThreshold',
+        'Windows that are decoded at once are cut at silences, and cannot skip more of them: leave out hallucinationSilenceThreshold, or set batched to false.',
+      );
+    }
+  }
+  const { sampleRate, hop } = checkpoint.preprocessor;
+  if (options.clips) clipRanges(options.clips, sampleRate, hop);
+  const told = conditionOnPreviousText || hotwords !== undefined || (prompt !== undefined && prompt.length > 0);
+  if (told && checkpoint.generation.previousToken === null) throw noPreviousToken();
+  for (const name of ['prompt', 'prefix'] as const) {
+    const given = options[name];
+    if (typeof given !== 'string') checkTokens(name, given, checkpoint.config.vocabulary);
+  }
 }
 
 /** Seconds to the hundredth of a millisecond, without floating-point tails such as 2.9600000000000004. */
@@ -52,7 +76,7 @@ export function round(seconds: number): number {
 
 export class Job {
   readonly model: WhisperModel;
-  readonly options: TranscribeOptions;
+  readonly options: CheckedTranscribeOptions;
   readonly settings: WindowSettings;
   readonly tokenizer: WhisperTokenizer;
   readonly timings: Timings = { audio: 0, features: 0, encode: 0, decode: 0 };
@@ -70,6 +94,8 @@ export class Job {
   readonly languages: boolean;
   /** The recording's language, once it is known. */
   language: string | null;
+  /** Segments of what is done, where they are gathered. */
+  readonly finished: Segment[] = [];
   /** What was wrong with the recording. */
   readonly warnings = new Warnings();
   #told = 0;
@@ -77,7 +103,7 @@ export class Job {
 
   private constructor(
     model: WhisperModel,
-    options: TranscribeOptions,
+    options: CheckedTranscribeOptions,
     settings: WindowSettings,
     tokenizer: WhisperTokenizer,
   ) {
@@ -86,7 +112,7 @@ export class Job {
     this.settings = settings;
     this.tokenizer = tokenizer;
     this.language = settings.language;
-    this.languages = (options.languagePerSegment ?? false) && settings.language === null;
+    this.languages = options.languagePerSegment && settings.language === null;
   }
 
   /** Takes a language that was detected; later windows go by it unless each has its own. */
@@ -95,10 +121,11 @@ export class Job {
     if (!this.languages) this.settings.language ??= language;
   }
 
-  /** Checks the options. Throws OneheadError INVALID_ARGUMENT. */
-  static async open(model: WhisperModel, options: TranscribeOptions): Promise<Job> {
+  /** Checks the options, so that no window fails for them. Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED. */
+  static async open(model: WhisperModel, given: TranscribeOptions): Promise<Job> {
     const { generation } = model.checkpoint;
-    checkNumbers(options);
+    const options = check(transcribeOptions, given);
+    checkTogether(options, model);
     const tokenizer = await model.checkpoint.tokenizer();
     const settings: WindowSettings = {
       // Where each window's language is asked for, the checkpoint's own does not stand in the way.
@@ -114,9 +141,11 @@ export class Job {
       decoding: await resolveDecoding(options, model.checkpoint),
       textOf: (tokens) => tokenizer.decode(tokens),
     };
+    checkLengths(settings, settings, model.checkpoint);
     const job = new Job(model, options, settings, tokenizer);
-    if (settings.decoding.words && generation.alignmentWarning)
+    if (settings.decoding.words && generation.alignmentWarning) {
       job.warnings.warn(generation.alignmentWarning, 'mended');
+    }
     return job;
   }
 

@@ -1,5 +1,4 @@
 /** The language of a recording, from its first windows. */
-import { integerIn, numberIn } from '../../checks.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { Job } from './job.js';
 import type { PeakMeter } from './peak.js';
@@ -19,8 +18,7 @@ export async function detectFirst(
   if (settings.language !== null || job.languages || !generation.multilingual || generation.languages.size === 0) {
     return null;
   }
-  const windows = integerIn('languageDetectionWindows', options.languageDetectionWindows ?? 1, 1, 1000);
-  const sure = numberIn('languageDetectionThreshold', options.languageDetectionThreshold ?? 0.5, 0, 1);
+  const { languageDetectionWindows: windows, languageDetectionThreshold: sure } = options;
   const { samples: length, fftSize } = preprocessor;
   const average = new Map<string, number>();
   for (let window = 0; window < windows; ++window) {

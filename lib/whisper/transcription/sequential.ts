@@ -51,7 +51,7 @@ export async function* sequential(
   const { config, generation, preprocessor } = model.checkpoint;
   const { sampleRate, hop, fftSize, frames: windowFrames, samples: windowSamples } = preprocessor;
   const { signal, partialInterval } = options;
-  const context = new TextContext(options, job.tokenizer, config.targetPositions, config.vocabulary);
+  const context = new TextContext(options, job.tokenizer, config.targetPositions);
   const meter = new PeakMeter(model, samples);
   /** Whole frames of the window that begins there, as far as it was heard. */
   const framesFrom = (begin: number) =>
@@ -74,7 +74,7 @@ export async function* sequential(
     return generations[0];
   };
 
-  if ((options.languageDetectionWindows ?? 1) > 1) await detectFirst(job, samples, meter);
+  if (options.languageDetectionWindows > 1) await detectFirst(job, samples, meter);
   for (let seek = 0; ; ) {
     signal?.throwIfAborted();
     const begin = seek * hop;

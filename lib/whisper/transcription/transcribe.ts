@@ -4,17 +4,17 @@ import type { PiecedSource } from '../../audio/pieces.js';
 import { OneheadError } from '../../errors.js';
 import { SpeechSource } from '../../vad/speech.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
-import type { WhisperModel } from '../decoding/whisper-model.js';
 import { readAhead } from './ahead.js';
 import { batched } from './batched.js';
 import { channelOutcomes } from './channels.js';
 import { ClipSource } from './clips.js';
-import { Job, type Outcome, round, type Timings } from './job.js';
+import { type Job, type Outcome, round, type Timings } from './job.js';
 import { detectFirst } from './language.js';
+import type { TranscribeOptions } from './options.js';
 import { PeakMeter } from './peak.js';
 import { SampleWindow } from './samples.js';
 import { sequential } from './sequential.js';
-import type { DetectedLanguage, Segment, TranscribeOptions, Transcription } from './types.js';
+import type { DetectedLanguage, Segment, Transcription } from './types.js';
 
 /**
  * Seconds that are read ahead of the window, to know the loudest sound that features are measured against: the reference knows the
@@ -26,15 +26,21 @@ const readAheadSeconds = 60;
 /** Seconds at the end of speech that may be too short for a window of their own. */
 const restSeconds = 0.02;
 
-/** The signal of a transcription that has a time limit; `end` forgets the timer. */
-export function limited({ signal, timeout }: TranscribeOptions): { signal?: AbortSignal; end: () => void } {
-  if (timeout === undefined) return { signal, end: () => {} };
-  if (!(Number.isFinite(timeout) && timeout > 0)) {
-    throw new OneheadError('INVALID_ARGUMENT', `Expected timeout to be milliseconds above 0 but received ${timeout}.`, {
-      argument: 'timeout',
-    });
-  }
+/**
+ * One signal for all that can end a call: its own, the time limit, and `disposal` of the model. `end` forgets the timer and the listeners:
+ * the model's signal lives on, and AbortSignal.any would gather one more for each call.
+ */
+export function limited(
+  { signal, timeout }: Pick<TranscribeOptions, 'signal' | 'timeout'>,
+  disposal: AbortSignal,
+): { signal: AbortSignal; end: () => void } {
   const controller = new AbortController();
+  const sources = signal ? [signal, disposal] : [disposal];
+  const stop = ({ target }: Event) => controller.abort((target as AbortSignal).reason);
+  for (const source of sources) {
+    if (source.aborted) controller.abort(source.reason);
+    source.addEventListener('abort', stop);
+  }
   const late = () =>
     controller.abort(
       new OneheadError(
@@ -42,11 +48,12 @@ export function limited({ signal, timeout }: TranscribeOptions): { signal?: Abor
         `The transcription took longer than ${timeout} ms; allow more time or use a smaller model.`,
       ),
     );
-  const timer = setTimeout(late, Math.min(timeout, 2 ** 31 - 1));
-  return {
-    signal: signal ? AbortSignal.any([signal, controller.signal]) : controller.signal,
-    end: () => clearTimeout(timer),
+  const timer = typeof timeout === 'number' ? setTimeout(late, Math.min(timeout, 2 ** 31 - 1)) : undefined;
+  const end = () => {
+    clearTimeout(timer);
+    for (const source of sources) source.removeEventListener('abort', stop);
   };
+  return { signal: controller.signal, end };
 }
 
 const nothingHeard = () =>
@@ -111,41 +118,34 @@ async function* outcomes(job: Job, recording: AudioSource, live: boolean): Async
 }
 
 /** OpenAI's verbose_json of a recording. */
-export async function transcribe(
-  model: WhisperModel,
-  source: Recording,
-  options: TranscribeOptions = {},
-): Promise<Transcription & { timings: Timings }> {
-  const job = await Job.open(model, options);
-  const segments: Segment[] = [];
-  for await (const { segments: added, processed } of outcomesOf(job, source, false)) {
-    segments.push(...added);
-    options.onProgress?.({ processed, total: job.total, segments: added });
+export async function transcribe(job: Job, source: Recording): Promise<Transcription & { timings: Timings }> {
+  for await (const { segments, processed } of outcomesOf(job, source, false)) {
+    job.finished.push(...segments);
+    job.options.onProgress?.({ processed, total: job.total, segments });
   }
-  const { tracks = [] } = source;
+  return { ...resultOf(job, source), timings: job.timings };
+}
+
+/** What a job has finished so far. */
+export function resultOf(job: Job, { tracks = [] }: Recording): Transcription {
   return {
     task: job.settings.task,
     language: job.language ?? 'en',
     duration: job.duration,
-    text: segments.map(({ text }) => text).join(''),
-    segments,
+    text: job.finished.map(({ text }) => text).join(''),
+    segments: job.finished,
     ...(tracks.length > 1 && { tracks: [...tracks] }),
     warnings: [...job.warnings.sentences],
     incomplete: job.warnings.incomplete,
-    timings: job.timings,
   };
 }
 
 /** The language of a recording's beginning. */
-export async function detectLanguage(
-  model: WhisperModel,
-  source: AudioSource,
-  options: TranscribeOptions = {},
-): Promise<DetectedLanguage> {
+export async function detectLanguage(job: Job, source: AudioSource): Promise<DetectedLanguage> {
+  const { model } = job;
   if (!model.checkpoint.generation.multilingual) {
     throw new OneheadError('NOT_SUPPORTED', 'This model writes English only and cannot detect languages.');
   }
-  const job = await Job.open(model, { languageDetectionWindows: 5, ...options, language: 'auto' });
   const samples = new SampleWindow(source.chunks());
   const probabilities = await detectFirst(job, samples, new PeakMeter(model, samples));
   if (!probabilities) throw nothingHeard();
@@ -154,14 +154,9 @@ export async function detectLanguage(
 }
 
 /** The segments of a recording as they are ready. */
-export async function* stream(
-  model: WhisperModel,
-  source: Recording,
-  options: TranscribeOptions = {},
-): AsyncGenerator<Segment> {
-  const job = await Job.open(model, options);
+export async function* stream(job: Job, source: Recording): AsyncGenerator<Segment> {
   for await (const { segments, processed } of outcomesOf(job, source, true)) {
-    options.onProgress?.({ processed, total: job.total, segments });
+    job.options.onProgress?.({ processed, total: job.total, segments });
     yield* segments;
   }
 }

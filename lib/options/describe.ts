@@ -1,0 +1,19 @@
+/** What the comments before options say, for the command line's help and the page of options. */
+import { documentation } from './documentation.js';
+import { type Option, type OptionGroup, optionGroups } from './options.js';
+
+export interface Description {
+  about: string;
+  /** What counts where nothing is given; '' where nothing does. */
+  usual: string;
+}
+
+/** The group that declares an option, which others may hold too. */
+export function declaredIn(name: string, entry: Option<unknown, unknown>): OptionGroup {
+  return optionGroups.find((group) => group.entries[name] === entry)!;
+}
+
+export function describe(name: string, entry: Option<unknown, unknown>): Description {
+  const all: Record<string, Record<string, Description>> = documentation;
+  return all[declaredIn(name, entry).name][name];
+}

@@ -1,0 +1,377 @@
+/** The comments before options, by group: written by `npm run options`, and not to be edited. */
+export const documentation = {
+  'reading audio': {
+    ffmpeg: {
+      about:
+        'What this package does not decode by itself is given to an installed ffmpeg; without it, such audio is refused.',
+      usual: 'true',
+    },
+    maxDuration: {
+      about:
+        'Seconds: a longer recording is refused with code AUDIO_TOO_LONG. They are counted as they are decoded, so that what a file says of itself does not matter.',
+      usual: 'Infinity',
+    },
+    track: {
+      about:
+        'The audio track of a file that has several: its place among them, from 0, or its language as a code or English name.',
+      usual: 'the one that the file marks as its default, as ffmpeg chooses it',
+    },
+    channels: {
+      about:
+        "'mix' hears the mean of all channels, a list that of the channels with these numbers, from 0 on. 'separate' hears each by itself: a telephone call, which has a speaker on each.",
+      usual: "'mix'",
+    },
+    maxBytes: {
+      about: 'More bytes of encoded audio than this are refused with code AUDIO_TOO_LARGE.',
+      usual: 'Infinity',
+    },
+  },
+  openAudio: {
+    sampleRate: {
+      about: 'Hertz of the samples given.',
+      usual: '16000',
+    },
+    signal: {
+      about: 'Ends opening and reading with its reason, and destroys a stream that is read.',
+      usual: '',
+    },
+  },
+  'the model': {
+    model: {
+      about: 'Folder or hub name of a Whisper checkpoint.',
+      usual: 'the small bundled one, for trying',
+    },
+  },
+  'the command': {
+    format: {
+      about:
+        'What is printed or written: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass; several go to `outputDir`.',
+      usual: "'text'",
+    },
+    outputDir: {
+      about: 'Folder that NAME.EXTENSION files are written to, instead of printing.',
+      usual: '',
+    },
+    stream: {
+      about:
+        "Each segment is printed as soon as it is ready, a microphone's for example: arecord -t wav | onehead transcribe - --stream.",
+      usual: 'false',
+    },
+    quiet: {
+      about: 'No progress bar.',
+      usual: 'false',
+    },
+  },
+  evaluate: {
+    normalizer: {
+      about: "openai/whisper's rules for what counts as the same: english, basic or none.",
+      usual: "'english'",
+    },
+    format: {
+      about: 'What is printed: text or json.',
+      usual: "'text'",
+    },
+  },
+  formats: {
+    maxLineWidth: {
+      about:
+        'Characters of a line of srt, vtt, lrc and ass at most; languages without blanks are cut between characters.',
+      usual: 'no limit',
+    },
+    maxLineCount: {
+      about: 'Lines shown at once at most; with `maxLineWidth`, cues may then run over the ends of segments.',
+      usual: 'no limit',
+    },
+    maxWordsPerLine: {
+      about: 'Words of a line at most.',
+      usual: 'no limit',
+    },
+    highlightWords: {
+      about: 'Each word is marked while it is said; needs words.',
+      usual: 'false',
+    },
+    countWide: {
+      about: 'Wide characters, such as Chinese ones, count as two of `maxLineWidth`.',
+      usual: 'false',
+    },
+    channelNames: {
+      about: "The speakers' names from channel 0 on, where channels were transcribed apart; nothing is written for ''.",
+      usual: "'Channel N'",
+    },
+  },
+  vad: {
+    detector: {
+      about: "Who detects speech: 'webrtc' needs nothing; 'silero' needs the package onnxruntime-node and a `model`.",
+      usual: "'webrtc'",
+    },
+    model: {
+      about: "Silero's model, an .onnx file of version 5 or later.",
+      usual: '',
+    },
+    mode: {
+      about: "WebRTC's aggressiveness: how surely a frame must be speech, 0 to 3.",
+      usual: '3',
+    },
+    threshold: {
+      about: 'Probability from which on speech begins; it ends 0.15 below.',
+      usual: '0.5',
+    },
+    minSpeech: {
+      about: 'Seconds: shorter speech is taken for noise.',
+      usual: '0.25',
+    },
+    minSilence: {
+      about: 'Seconds: shorter silence does not end speech.',
+      usual: '2, or 0.5 where windows are decoded at once',
+    },
+    padding: {
+      about: 'Seconds kept before and after speech.',
+      usual: '0.4',
+    },
+  },
+  decode: {
+    beamSize: {
+      about: 'Beams of the search at temperature 0, 1 to 16; 1 takes the likeliest token each time.',
+      usual: '1',
+    },
+    patience: {
+      about: 'Finished candidates that end a beam search, as a multiple of the beams: above 0, 2 at most.',
+      usual: '1',
+    },
+    lengthPenalty: {
+      about: 'Candidates are ranked by log-probability / ((5 + length) / 6) ^ this.',
+      usual: 'log-probability / length',
+    },
+    bestOf: {
+      about: 'Sequences drawn at temperatures above 0, of which the likeliest is taken: 1 to 16.',
+      usual: '5',
+    },
+    temperature: {
+      about:
+        'One temperature, or several that are tried in turn until the text passes the three thresholds below. 0 means no chance.',
+      usual: '0, 0.2, 0.4, 0.6, 0.8, 1',
+    },
+    seed: {
+      about: 'Draws are repeated by the same seed, on every device.',
+      usual: '0',
+    },
+    compressionRatioThreshold: {
+      about:
+        "Text that compresses better than this repeats itself, and the next temperature is tried; 'none' for never.",
+      usual: '2.4',
+    },
+    logProbabilityThreshold: {
+      about: "Text with a mean log-probability below this is tried again at the next temperature; 'none' for never.",
+      usual: '-1',
+    },
+    noSpeechThreshold: {
+      about:
+        "Windows with a higher probability of silence than this, and a mean log-probability below `logProbabilityThreshold`, are silent; 'none' for never.",
+      usual: '0.6',
+    },
+    repetitionPenalty: {
+      about: 'Divides the logits of text tokens written before in the window; 1 for none.',
+      usual: '1',
+    },
+    noRepeatNgramSize: {
+      about: 'No sequence of this many text tokens comes twice in a window; 0 for no such rule.',
+      usual: '0',
+    },
+    suppressTokens: {
+      about:
+        "Tokens never written: ids, and the classes 'default' (generation_config.json's), 'symbols' and 'numerals'.",
+      usual: "'default'",
+    },
+    suppressBlank: {
+      about: 'A window does not begin with a blank or end at once.',
+      usual: 'true',
+    },
+    wordTimestamps: {
+      about: 'Words with their times, from the attention to the audio, in the same pass.',
+      usual: 'false',
+    },
+    topLogProbabilities: {
+      about: 'Log-probabilities of that many of the likeliest tokens at each place, 64 at most.',
+      usual: '0',
+    },
+  },
+  language: {
+    language: {
+      about: "A language code ('en') or English name ('english'), or 'auto' to have it detected.",
+      usual: "the checkpoint's own, else detected",
+    },
+    task: {
+      about: "'translate' writes English whatever is spoken.",
+      usual: "the checkpoint's own, else 'transcribe'",
+    },
+    maxNewTokens: {
+      about: 'Upper limit of new tokens in each window.',
+      usual: 'what the model has room for',
+    },
+  },
+  generate: {
+    timestamps: {
+      about: "'segment': timestamp tokens are written.",
+      usual: "'none'",
+    },
+    previous: {
+      about: 'Text before the windows, as token ids.',
+      usual: '',
+    },
+    prefix: {
+      about: 'Tokens that the text begins with.',
+      usual: '',
+    },
+    minNewTokens: {
+      about:
+        'The end token is suppressed until this many tokens are written; the same as `maxNewTokens` forces a length.',
+      usual: '0',
+    },
+    signal: {
+      about: 'Ends the decoding with its reason.',
+      usual: '',
+    },
+  },
+  load: {
+    device: {
+      about: "'cpu', 'cuda' (the first GPU), 'cuda:N', or 'auto': a GPU that can be used, else the CPU.",
+      usual: "'auto'",
+    },
+    dtype: {
+      about: "The storage type of weights and caches; 'auto' is the fastest that the device multiplies natively.",
+      usual: "'auto'",
+    },
+    threads: {
+      about: 'CPU threads.',
+      usual: 'the cores that this process may use',
+    },
+    batch: {
+      about: 'Windows that are worked on at once: what long recordings gain from, and what memory grows with.',
+      usual: '1',
+    },
+    alignmentHeads: {
+      about:
+        '[layer, head] of the cross-attention heads that words are timed by, for a fine-tuned checkpoint that does not name them.',
+      usual: 'those of generation_config.json, or all heads of the later half of the layers',
+    },
+    onDownload: {
+      about: 'Called while a hub model downloads.',
+      usual: '',
+    },
+    signal: {
+      about: 'Ends the loading with its reason.',
+      usual: '',
+    },
+  },
+  'language detection': {
+    languageDetectionThreshold: {
+      about: 'A language of this probability is sure.',
+      usual: '0.5',
+    },
+  },
+  'every call': {
+    signal: {
+      about: 'Ends the work with its reason, within one decode step.',
+      usual: '',
+    },
+    timeout: {
+      about: 'Milliseconds (seconds on the command line), after which the call is rejected with code TIMED_OUT.',
+      usual: 'no limit',
+    },
+  },
+  transcribe: {
+    languageDetectionWindows: {
+      about: 'Windows at the beginning that the language is detected from, fewer where one is sure.',
+      usual: '1',
+    },
+    languagePerSegment: {
+      about: "Each window's language is detected, and told with its segments.",
+      usual: 'false',
+    },
+    timestamps: {
+      about: "'segment': text is cut at the timestamps that the model writes.",
+      usual: "'segment', or 'none' for a model without timestamps",
+    },
+    prompt: {
+      about:
+        'Text (or token ids) that stands before the first window: names and a style to go by. Its last tokens count.',
+      usual: '',
+    },
+    carryPrompt: {
+      about: 'The prompt stands before every window, not before the first alone.',
+      usual: 'false',
+    },
+    prefix: {
+      about: 'Text (or token ids) that the first window begins with.',
+      usual: '',
+    },
+    hotwords: {
+      about: 'Words to expect, put before every window.',
+      usual: '',
+    },
+    allowSpecialTokens: {
+      about:
+        'Special tokens such as <|endoftext|> count as such in `prompt`, `prefix` and `hotwords`; otherwise they are plain characters.',
+      usual: 'false',
+    },
+    conditionOnPreviousText: {
+      about: 'Each window is told the text before it, which keeps names alike and lets errors spread.',
+      usual: 'false',
+    },
+    promptResetTemperature: {
+      about: 'Text found at a higher temperature than this is not told to the next window.',
+      usual: '0.5',
+    },
+    prependPunctuations: {
+      about: 'Marks that are joined to the word after them.',
+      usual: "openai/whisper's",
+    },
+    appendPunctuations: {
+      about: 'Marks that are joined to the word before them.',
+      usual: "openai/whisper's",
+    },
+    hallucinationSilenceThreshold: {
+      about:
+        'Seconds: with `wordTimestamps`, silence longer than this is skipped where the text beside it looks invented.',
+      usual: 'no such rule',
+    },
+    clips: {
+      about:
+        "Only these parts are heard, in seconds of the recording and in its order; the last may lack its end. Times stay the recording's, each part begins a window, and what is behind the last is not read.",
+      usual: '',
+    },
+    vad: {
+      about: 'Silence is found and left out before anything is decoded: true, or how.',
+      usual: 'false, or true where windows are decoded at once',
+    },
+    batched: {
+      about:
+        'True: windows are cut at silences and as many decoded at once as the model was loaded for. False: one after the other, each seeking on the timestamps of the one before.',
+      usual: 'true where the model was loaded with a `batch` above 1',
+    },
+    onProgress: {
+      about: 'Called after each window.',
+      usual: '',
+    },
+    onWarning: {
+      about:
+        "Called with each of the result's `warnings` as it is found; `incomplete` is true as soon as a part of the recording was lost.",
+      usual: '',
+    },
+    onPartial: {
+      about: 'Called with the text of the windows under way, as it grows.',
+      usual: '',
+    },
+    partialInterval: {
+      about:
+        'Seconds: a window that is still being heard is decoded provisionally for `onPartial` whenever that much was added.',
+      usual: '',
+    },
+  },
+  detectLanguage: {
+    languageDetectionWindows: {
+      about: 'Windows at the beginning that the language is detected from, fewer where one is sure.',
+      usual: '5',
+    },
+  },
+};

@@ -1,0 +1,89 @@
+/** What other programs' options are here where no option of ours has just their meaning. Backticks hold names of ours. */
+import type { OtherNames } from './names.js';
+
+export interface Elsewhere {
+  others: OtherNames;
+  answer: string;
+}
+
+export const elsewhere: readonly Elsewhere[] = [
+  {
+    others: { cpp: '-ot, --offset-t, -on, --offset-n, -d, --duration' },
+    answer: 'give `clips` the seconds that are to be heard',
+  },
+  { others: { openai: 'fp16', faster: 'compute_type' }, answer: 'set `dtype` when the model is loaded' },
+  {
+    others: { openai: 'without_timestamps', faster: 'without_timestamps', cpp: '-nt, --no-timestamps' },
+    answer: "set `timestamps` to 'none'",
+  },
+  {
+    others: { openai: 'temperature_increment_on_fallback', cpp: '-tpi, --temperature-inc' },
+    answer: 'give `temperature` a list, which is tried in turn',
+  },
+  { others: { cpp: '-nf, --no-fallback' }, answer: 'set `temperature` to 0 alone' },
+  {
+    others: { openai: 'max_initial_timestamp', faster: 'max_initial_timestamp' },
+    answer: 'max_initial_timestamp_index of generation_config.json counts',
+  },
+  {
+    others: { openai: 'verbose', faster: 'log_progress', cpp: '-pp, --print-progress' },
+    answer: 'give a function as `onProgress`; the command shows a bar',
+  },
+  {
+    others: { cpp: '-np, --no-prints' },
+    answer: 'the command prints nothing but the text and warnings; --quiet leaves out its progress bar',
+  },
+  {
+    others: { openai: 'model_dir, download_root', faster: 'download_root' },
+    answer: "downloads are kept in the hub's standard cache; the environment variable HF_HOME moves it",
+  },
+  {
+    others: { faster: 'local_files_only' },
+    answer: 'what is in the cache is not downloaded again; the environment variable HF_HUB_OFFLINE=1 forbids it',
+  },
+  { others: { openai: 'in_memory' }, answer: 'weights are always in memory once the model is loaded' },
+  { others: { faster: 'device_index' }, answer: "set `device` to 'cuda:N'" },
+  { others: { cpp: '-ng, --no-gpu' }, answer: "set `device` to 'cpu'" },
+  {
+    others: { cpp: '-fa, --flash-attn, -nfa, --no-flash-attn' },
+    answer: 'attention is always computed without the score matrix in memory',
+  },
+  {
+    others: { faster: 'num_workers', cpp: '-p, --processors' },
+    answer: 'set `batch`, the windows that are decoded at once',
+  },
+  { others: { faster: 'chunk_length', cpp: '-ac, --audio-ctx' }, answer: "the length of a window is the model's" },
+  {
+    others: { faster: 'max_speech_duration_s', cpp: '-vmsd, --vad-max-speech-duration-s, -vo, --vad-samples-overlap' },
+    answer: 'speech of any length is cut at its quietest places, without overlap',
+  },
+  { others: { faster: 'neg_threshold' }, answer: 'speech ends 0.15 below `threshold`' },
+  { others: { cpp: '-mc, --max-context' }, answer: 'set `conditionOnPreviousText`, or leave it out for no context' },
+  { others: { cpp: '-tr, --translate' }, answer: "set `task` to 'translate'" },
+  { others: { cpp: '-dl, --detect-language' }, answer: 'call `detectLanguage`' },
+  { others: { cpp: '-wt, --word-thold' }, answer: 'set `wordTimestamps`; each word has its probability' },
+  { others: { cpp: '-dtw, --dtw' }, answer: 'set `wordTimestamps`, and `alignmentHeads` when the model is loaded' },
+  {
+    others: { cpp: '-ls, --log-score, --print-confidence, -ojf, --output-json-full' },
+    answer: 'set `topLogProbabilities`; segments and words have their probabilities anyway',
+  },
+  { others: { cpp: '-sow, --split-on-word' }, answer: 'lines are always cut between words' },
+  { others: { cpp: '-otxt, --output-txt' }, answer: "the format is 'text' (--format text)" },
+  { others: { cpp: '-ovtt, --output-vtt' }, answer: "the format is 'vtt' (--format vtt)" },
+  { others: { cpp: '-osrt, --output-srt' }, answer: "the format is 'srt' (--format srt)" },
+  { others: { cpp: '-olrc, --output-lrc' }, answer: "the format is 'lrc' (--format lrc)" },
+  { others: { cpp: '-ocsv, --output-csv' }, answer: "the format is 'csv' (--format csv)" },
+  { others: { cpp: '-oj, --output-json' }, answer: "the format is 'json' (--format json)" },
+  {
+    others: { cpp: '-of, --output-file' },
+    answer: 'files are named after the recordings, in the folder that --output-dir names',
+  },
+  { others: { cpp: '-f, --file' }, answer: 'the audio is named without a flag' },
+  { others: { cpp: '-ps, --print-special' }, answer: 'each segment has its `tokens`, special ones too' },
+  {
+    others: { cpp: '--grammar, --grammar-rule, --grammar-penalty, --suppress-regex' },
+    answer: 'there are no grammars here; `suppressTokens` forbids tokens and `hotwords` suggests words',
+  },
+  { others: { cpp: '-sns, --suppress-nst' }, answer: "set `suppressTokens` to 'symbols'" },
+  { others: { cpp: '-tdrz, --tinydiarize' }, answer: 'speakers are not told apart within a channel' },
+];

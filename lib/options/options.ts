@@ -1,0 +1,133 @@
+/**
+ * Options are declared once: a name, its documentation (the comment before it), its kind, its default, and its names in other programs.
+ * Types, checks, the command line's flags and the page of all options are made of that.
+ */
+import * as v from 'valibot';
+import { described, refuse } from '../checks.js';
+import { OneheadError } from '../errors.js';
+import { factsOf, type Kind, type KindFacts } from './kinds.js';
+import { adviceOn, type NamedOptions, type OtherNames, plainSpeech, type Speech } from './names.js';
+
+export interface OptionSettings<T> {
+  /** What counts where nothing is given. Its comment says it too, behind @default. */
+  default?: T;
+  /** The command line's name where it is another one; null where it has none. */
+  flag?: string | null;
+  /** On the command line the unit is so many times larger. */
+  flagScale?: number;
+  /** What stands for the value in the command line's help, and how its sentences say what is expected. */
+  placeholder?: string;
+  expectedText?: string;
+  others?: OtherNames;
+}
+
+export interface Option<T, Checked = T | undefined> extends v.GenericSchema<T | null | undefined, Checked> {
+  readonly facts: KindFacts & OptionSettings<T>;
+  /** Where it holds options of its own. */
+  readonly group?: OptionGroup;
+}
+
+export type Entries = Record<string, Option<unknown, unknown>>;
+
+export interface OptionGroup<E extends Entries = Entries> {
+  /** What the options are of, for sentences: 'transcribe'. */
+  readonly name: string;
+  readonly entries: E;
+}
+
+/** The options as they are given: all may be left out, and null counts as left out. */
+export type Given<G extends OptionGroup> = {
+  -readonly [Name in keyof G['entries']]?: v.InferInput<G['entries'][Name]>;
+};
+/** The options after their check: null is gone, and defaults are there. */
+export type Checked<G extends OptionGroup> = {
+  -readonly [Name in keyof G['entries']]: v.InferOutput<G['entries'][Name]>;
+};
+
+export function option<T>(kind: Kind<T>, settings: OptionSettings<NoInfer<T>> & { default: NoInfer<T> }): Option<T, T>;
+export function option<T>(kind: Kind<T>, settings?: OptionSettings<NoInfer<T>>): Option<T>;
+export function option<T>(kind: Kind<T>, settings: OptionSettings<NoInfer<T>> = {}): Option<T> {
+  const schema = v.nullish(kind, () => settings.default as never);
+  return Object.assign(schema, { facts: { ...factsOf(kind), ...settings } }) as unknown as Option<T>;
+}
+
+/** Options within an option, or true for all their defaults, or false. */
+export function nested<G extends OptionGroup>(
+  group: G,
+  settings: OptionSettings<boolean> = {},
+): Option<boolean | Given<G>, boolean | Checked<G> | undefined> {
+  const inner = v.pipe(
+    v.custom<boolean | Given<G>>((value) => typeof value === 'boolean' || isRecord(value)),
+    v.transform((value) => (typeof value === 'boolean' ? value : check(group, value, { within: `${group.name}.` }))),
+  );
+  const facts = { expected: `true, false or an object of options of ${group.name}`, placeholder: '', ...settings };
+  return Object.assign(
+    v.nullish(inner, () => undefined as never),
+    { facts, group },
+  ) as unknown as Option<boolean | Given<G>, boolean | Checked<G> | undefined>;
+}
+
+/** Every group that was declared. */
+export const optionGroups: OptionGroup[] = [];
+
+/** Declares options; the comment before each is its documentation. */
+export function options<const E extends Entries>(name: string, entries: E): OptionGroup<E> {
+  const group = { name, entries };
+  optionGroups.push(group);
+  return group;
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  Object.prototype.toString.call(value) === '[object Object]';
+
+export interface CheckSettings {
+  /** Stands before the names in sentences. */
+  within?: string;
+  /** How sentences call an option that has a wrong value. */
+  call?: (name: string) => string;
+}
+
+/** The options, checked and with their defaults. Throws OneheadError INVALID_ARGUMENT with the name that is wrong. */
+export function check<G extends OptionGroup>(
+  group: G,
+  given: unknown,
+  { within = '', call = (name) => `${within}${name}` }: CheckSettings = {},
+): Checked<G> {
+  const absent = given === undefined || given === null;
+  if (!absent && !isRecord(given)) refuse('options', `an object of options of ${group.name}`, given);
+  const values = absent ? {} : (given as Record<string, unknown>);
+  for (const name in values) if (!Object.hasOwn(group.entries, name)) refuseName(group, name);
+  const checked: Record<string, unknown> = {};
+  for (const [name, entry] of Object.entries(group.entries)) {
+    const result = v.safeParse(entry, values[name], { abortEarly: true });
+    if (!result.success) refuse(call(name), entry.facts.expected, values[name]);
+    checked[name] = result.output;
+  }
+  return checked as Checked<G>;
+}
+
+/** Those of the values that are options of a group. */
+export function pick<G extends OptionGroup>(group: G, values: Given<G>): Given<G> {
+  const names = Object.keys(group.entries).filter((name) => Object.hasOwn(values, name));
+  return Object.fromEntries(names.map((name) => [name, values[name as keyof Given<G>]])) as Given<G>;
+}
+
+/** The sentence on a name that is none of the group's options. */
+export function noSuchOption(
+  given: string,
+  said: string,
+  group: NamedOptions,
+  groups: readonly NamedOptions[],
+  speech: Speech,
+): string {
+  const advice = adviceOn(given, group, groups, speech);
+  return `There is no option ${said} of ${group.name}${advice}.`;
+}
+
+function refuseName(group: OptionGroup, name: string): never {
+  throw new OneheadError('INVALID_ARGUMENT', noSuchOption(name, described(name), group, optionGroups, plainSpeech), {
+    argument: name.slice(0, 100),
+    expected: 'an option',
+    received: described(name),
+  });
+}

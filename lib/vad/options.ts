@@ -1,0 +1,32 @@
+/** The options of voice activity detection. */
+import { integer, number, oneOf, text } from '../options/kinds.js';
+import { type Checked, type Given, option, options } from '../options/options.js';
+
+export const vadOptions = options('vad', {
+  /** Who detects speech: 'webrtc' needs nothing; 'silero' needs the package onnxruntime-node and a `model`. @default 'webrtc' */
+  detector: option(oneOf(['webrtc', 'silero']), { default: 'webrtc' }),
+  /** Silero's model, an .onnx file of version 5 or later. */
+  model: option(text('FILE', 'a path'), { others: { cpp: '-vm, --vad-model' } }),
+  /** WebRTC's aggressiveness: how surely a frame must be speech, 0 to 3. @default 3 */
+  mode: option(integer(0, 3), { default: 3 }),
+  /** Probability from which on speech begins; it ends 0.15 below. @default 0.5 */
+  threshold: option(number(0, 1), { default: 0.5, others: { faster: 'threshold', cpp: '-vt, --vad-threshold' } }),
+  /** Seconds: shorter speech is taken for noise. @default 0.25 */
+  minSpeech: option(number(0, 3600, { placeholder: 'SECONDS' }), {
+    default: 0.25,
+    others: { faster: 'min_speech_duration_ms', cpp: '-vspd, --vad-min-speech-duration-ms' },
+  }),
+  /** Seconds: shorter silence does not end speech. @default 2, or 0.5 where windows are decoded at once */
+  minSilence: option(number(0, 3600, { placeholder: 'SECONDS' }), {
+    others: { faster: 'min_silence_duration_ms', cpp: '-vsd, --vad-min-silence-duration-ms' },
+  }),
+  /** Seconds kept before and after speech. @default 0.4 */
+  padding: option(number(0, 3600, { placeholder: 'SECONDS' }), {
+    default: 0.4,
+    others: { faster: 'speech_pad_ms', cpp: '-vp, --vad-speech-pad-ms' },
+  }),
+});
+
+/** How silence is found; what is left out has its default. */
+export interface VadOptions extends Given<typeof vadOptions> {}
+export type CheckedVadOptions = Checked<typeof vadOptions>;

@@ -1,0 +1,77 @@
+/** Checked options of decoding, as one model understands them. */
+import { integerIn, refuse } from '../../checks.js';
+import type { Checked } from '../../options/options.js';
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { type decodingOptions, usualTemperatures } from './options.js';
+import { type LengthLimits, type PromptOptions, promptTokens } from './prompt.js';
+import { suppressionMask } from './suppression.js';
+
+/** What windows are searched with. */
+export interface Decoding {
+  beamSize: number;
+  patience: number;
+  lengthPenalty: number | null;
+  bestOf: number;
+  temperatures: readonly number[];
+  seed: number;
+  compressionRatioThreshold: number | null;
+  logProbabilityThreshold: number | null;
+  noSpeechThreshold: number | null;
+  repetitionPenalty: number;
+  noRepeatNgramSize: number;
+  top: number;
+  words: boolean;
+  suppressed: Uint8Array;
+}
+
+const orNull = (threshold: number | 'none'): number | null => (threshold === 'none' ? null : threshold);
+
+/** Throws OneheadError INVALID_ARGUMENT for what this model has not. */
+export async function resolveDecoding(
+  options: Checked<typeof decodingOptions>,
+  { config, generation, tokenizer }: Checkpoint,
+  temperaturesByDefault: readonly number[] = usualTemperatures,
+): Promise<Decoding> {
+  const { temperature = temperaturesByDefault } = options;
+  return {
+    beamSize: options.beamSize,
+    patience: options.patience,
+    lengthPenalty: options.lengthPenalty ?? null,
+    bestOf: options.bestOf,
+    temperatures: typeof temperature === 'number' ? [temperature] : [...temperature],
+    seed: options.seed,
+    compressionRatioThreshold: orNull(options.compressionRatioThreshold),
+    logProbabilityThreshold: orNull(options.logProbabilityThreshold),
+    noSpeechThreshold: orNull(options.noSpeechThreshold),
+    repetitionPenalty: options.repetitionPenalty,
+    noRepeatNgramSize: integerIn('noRepeatNgramSize', options.noRepeatNgramSize, 0, config.targetPositions),
+    top: integerIn('topLogProbabilities', options.topLogProbabilities, 0, Math.min(64, config.vocabulary)),
+    words: options.wordTimestamps,
+    suppressed: await suppressionMask(
+      generation,
+      config.vocabulary,
+      options.suppressTokens,
+      options.suppressBlank,
+      tokenizer,
+    ),
+  };
+}
+
+/** Refuses lengths that no window has room for, whatever stands before it. Throws OneheadError INVALID_ARGUMENT. */
+export function checkLengths(
+  { minNewTokens = 0, maxNewTokens }: LengthLimits,
+  prompt: PromptOptions,
+  { config, generation }: Checkpoint,
+): void {
+  const [first = null] = generation.languages.keys();
+  const begin = promptTokens(generation, { ...prompt, language: prompt.language ?? first });
+  const room = config.targetPositions - begin.length;
+  if (maxNewTokens !== undefined) integerIn('maxNewTokens', maxNewTokens, 0, room);
+  integerIn('minNewTokens', minNewTokens, 0, maxNewTokens ?? room);
+}
+
+/** Refuses ids that the model has not. Throws OneheadError INVALID_ARGUMENT. */
+export function checkTokens(argument: string, tokens: readonly number[] | undefined, vocabulary: number): void {
+  const wrong = tokens?.find((id) => id >= vocabulary);
+  if (wrong !== undefined) refuse(argument, `a list of token ids from 0 to ${vocabulary - 1}`, [wrong]);
+}

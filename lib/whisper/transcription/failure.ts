@@ -1,0 +1,15 @@
+/** What is left of a transcription that failed on its way. */
+import { OneheadError } from '../../errors.js';
+import type { Transcription } from './types.js';
+
+/** An error in the middle of a recording, with what was finished until then. Its code and sentence are those of `cause`, which it came from. */
+export class TranscriptionError extends OneheadError {
+  /** The finished segments, their text and the seconds that were read; `incomplete` is true, and `warnings` end with the error's sentence. */
+  readonly partial: Transcription;
+
+  constructor(cause: OneheadError, finished: Transcription) {
+    const { code, message, operation, argument, expected, received } = cause;
+    super(code, message, { operation, argument, expected, received, cause });
+    this.partial = { ...finished, warnings: [...finished.warnings, message], incomplete: true };
+  }
+}

@@ -1,0 +1,68 @@
+/** Tokens of text that the caller gives, however long it is: only what counts of it is encoded. */
+
+/** Characters encoded at first for each token that is wanted, and at most. */
+const [usual, most] = [16, 256];
+/** Characters within which a place to cut is looked for. */
+const reach = 4096;
+
+/**
+ * Places that the tokenizer's pattern always divides words at, so that the tokens on both sides are those of the whole text: before a blank,
+ * and between a letter or digit and a mark that is no apostrophe.
+ */
+const divides = /[^\s](?=\s)|[\p{L}\p{N}](?=[^\s\p{L}\p{N}'])/gu;
+
+/** Where in `text` to cut at or before `at`. */
+function cutBefore(text: string, at: number): number {
+  if (at <= 0) return 0;
+  const begin = Math.max(0, at - reach);
+  // One character more on each side, so that what is next to the ends is seen.
+  const last = [...text.slice(begin, at + 1).matchAll(divides)].at(-1);
+  if (last) return begin + last.index + last[0].length;
+  return begin === 0 ? 0 : whole(text, at);
+}
+
+/** Where in `text` to cut at or behind `at`. */
+function cutAfter(text: string, at: number): number {
+  if (at >= text.length) return text.length;
+  const [first] = text.slice(at - 1, at + reach).matchAll(divides);
+  if (first) return at - 1 + first.index + first[0].length;
+  return at + reach >= text.length ? text.length : whole(text, at);
+}
+
+/** The place, or the one before where a character of two code units would be cut in two. */
+function whole(text: string, at: number): number {
+  return /[\ud800-\udbff]/.test(text[at - 1]) ? at - 1 : at;
+}
+
+type Encode = (text: string) => number[];
+
+/** How Whisper's prompts are written: with one blank before. */
+function prepared(given: string | readonly number[]): string | readonly number[] {
+  if (typeof given !== 'string') return given;
+  const trimmed = given.trim();
+  return trimmed === '' ? [] : ` ${trimmed}`;
+}
+
+/** The last `count` tokens of a text, or of tokens that were given. */
+export function lastTokens(given: string | readonly number[], count: number, encode: Encode): number[] {
+  const text = prepared(given);
+  if (count < 1) return [];
+  if (typeof text !== 'string') return text.slice(-count);
+  for (let each = usual; ; each *= 2) {
+    const begin = cutBefore(text, text.length - each * count);
+    const tokens = encode(text.slice(begin));
+    if (begin === 0 || tokens.length >= count || each >= most) return tokens.slice(-count);
+  }
+}
+
+/** The first `count` tokens of a text, or of tokens that were given. */
+export function firstTokens(given: string | readonly number[], count: number, encode: Encode): number[] {
+  const text = prepared(given);
+  if (count < 1) return [];
+  if (typeof text !== 'string') return text.slice(0, count);
+  for (let each = usual; ; each *= 2) {
+    const end = cutAfter(text, each * count);
+    const tokens = encode(text.slice(0, end));
+    if (end === text.length || tokens.length >= count || each >= most) return tokens.slice(0, count);
+  }
+}

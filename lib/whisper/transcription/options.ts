@@ -1,0 +1,125 @@
+/** The options of transcription. */
+import { audioOptions } from '../../audio/options.js';
+import { callback, custom, flag, integer, number, oneOf, signal, text, textOrTokens } from '../../options/kinds.js';
+import { type Checked, type Given, nested, option, options } from '../../options/options.js';
+import { vadOptions } from '../../vad/options.js';
+import { decodingOptions, languageOptions } from '../decoding/options.js';
+import type { Clip, PartialText, TranscribeProgress } from './types.js';
+
+/** '0-10,30-' as clips. */
+function readClips(given: string): unknown {
+  const clips = given.split(',').map((clip) => {
+    const [, start, end] = /^\s*(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)?\s*$/.exec(clip) ?? [];
+    return start === undefined ? null : { start: Number(start), end: end === undefined ? undefined : Number(end) };
+  });
+  return clips.includes(null) ? given : clips;
+}
+
+/** Whether they make sense together is checked with the model, which says how long a frame is. */
+const clips = custom<readonly Clip[]>((value) => Array.isArray(value) && value.length > 0, {
+  expected: 'a list of at least one { start, end }',
+  expectedText: 'seconds such as 0-10,30-',
+  placeholder: 'FROM-TO,...',
+  read: readClips,
+});
+
+const detectionOptions = options('language detection', {
+  /** A language of this probability is sure. @default 0.5 */
+  languageDetectionThreshold: option(number(0, 1), {
+    default: 0.5,
+    others: { faster: 'language_detection_threshold' },
+  }),
+});
+
+const callOptions = options('every call', {
+  /** Ends the work with its reason, within one decode step. */
+  signal: option(signal()),
+  /** Milliseconds (seconds on the command line), after which the call is rejected with code TIMED_OUT. @default no limit */
+  timeout: option(number(0, 1e12, { above: true, placeholder: 'SECONDS' }), { flagScale: 1000 }),
+});
+
+export const transcribeOptions = options('transcribe', {
+  ...languageOptions.entries,
+  ...decodingOptions.entries,
+  ...audioOptions.entries,
+  ...callOptions.entries,
+  /** Windows at the beginning that the language is detected from, fewer where one is sure. @default 1 */
+  languageDetectionWindows: option(integer(1, 1000), { default: 1, others: { faster: 'language_detection_segments' } }),
+  ...detectionOptions.entries,
+  /** Each window's language is detected, and told with its segments. @default false */
+  languagePerSegment: option(flag(), { default: false, others: { faster: 'multilingual' } }),
+  /** 'segment': text is cut at the timestamps that the model writes. @default 'segment', or 'none' for a model without timestamps */
+  timestamps: option(oneOf(['none', 'segment'], 'MODE')),
+  /** Text (or token ids) that stands before the first window: names and a style to go by. Its last tokens count. */
+  prompt: option(textOrTokens(), {
+    others: { openai: 'initial_prompt, prompt', faster: 'initial_prompt', cpp: '--prompt' },
+  }),
+  /** The prompt stands before every window, not before the first alone. @default false */
+  carryPrompt: option(flag(), {
+    default: false,
+    others: { openai: 'carry_initial_prompt', cpp: '--carry-initial-prompt' },
+  }),
+  /** Text (or token ids) that the first window begins with. */
+  prefix: option(textOrTokens(), { others: { openai: 'prefix', faster: 'prefix' } }),
+  /** Words to expect, put before every window. */
+  hotwords: option(text(), { others: { faster: 'hotwords' } }),
+  /** Special tokens such as <|endoftext|> count as such in `prompt`, `prefix` and `hotwords`; otherwise they are plain characters. @default false */
+  allowSpecialTokens: option(flag(), { default: false }),
+  /** Each window is told the text before it, which keeps names alike and lets errors spread. @default false */
+  conditionOnPreviousText: option(flag(), {
+    default: false,
+    others: { openai: 'condition_on_previous_text', faster: 'condition_on_previous_text' },
+  }),
+  /** Text found at a higher temperature than this is not told to the next window. @default 0.5 */
+  promptResetTemperature: option(number(0, 100), {
+    default: 0.5,
+    others: { faster: 'prompt_reset_on_temperature' },
+  }),
+  /** Marks that are joined to the word after them. @default openai/whisper's */
+  prependPunctuations: option(text(), {
+    others: { openai: 'prepend_punctuations', faster: 'prepend_punctuations' },
+  }),
+  /** Marks that are joined to the word before them. @default openai/whisper's */
+  appendPunctuations: option(text(), {
+    others: { openai: 'append_punctuations', faster: 'append_punctuations' },
+  }),
+  /** Seconds: with `wordTimestamps`, silence longer than this is skipped where the text beside it looks invented. @default no such rule */
+  hallucinationSilenceThreshold: option(number(0, 3600, { above: true, placeholder: 'SECONDS' }), {
+    others: { openai: 'hallucination_silence_threshold', faster: 'hallucination_silence_threshold' },
+  }),
+  /**
+   * Only these parts are heard, in seconds of the recording and in its order; the last may lack its end. Times stay the recording's, each part
+   * begins a window, and what is behind the last is not read.
+   */
+  clips: option(clips, { others: { openai: 'clip_timestamps', faster: 'clip_timestamps' } }),
+  /** Silence is found and left out before anything is decoded: true, or how. @default false, or true where windows are decoded at once */
+  vad: nested(vadOptions, { others: { faster: 'vad_filter, vad_parameters', cpp: '--vad' } }),
+  /**
+   * True: windows are cut at silences and as many decoded at once as the model was loaded for. False: one after the other, each seeking on
+   * the timestamps of the one before.
+   * @default true where the model was loaded with a `batch` above 1
+   */
+  batched: option(flag(), { flag: null }),
+  /** Called after each window. */
+  onProgress: option(callback<(progress: TranscribeProgress) => void>()),
+  /** Called with each of the result's `warnings` as it is found; `incomplete` is true as soon as a part of the recording was lost. */
+  onWarning: option(callback<(warning: string, incomplete: boolean) => void>()),
+  /** Called with the text of the windows under way, as it grows. */
+  onPartial: option(callback<(partial: PartialText) => void>()),
+  /** Seconds: a window that is still being heard is decoded provisionally for `onPartial` whenever that much was added. */
+  partialInterval: option(number(0, 3600, { above: true }), { flag: null }),
+});
+
+export interface TranscribeOptions extends Given<typeof transcribeOptions> {}
+/** As they are used. */
+export type CheckedTranscribeOptions = Checked<typeof transcribeOptions>;
+
+export const detectLanguageOptions = options('detectLanguage', {
+  ...audioOptions.entries,
+  ...callOptions.entries,
+  /** Windows at the beginning that the language is detected from, fewer where one is sure. @default 5 */
+  languageDetectionWindows: option(integer(1, 1000), { default: 5 }),
+  ...detectionOptions.entries,
+});
+
+export interface DetectLanguageOptions extends Given<typeof detectLanguageOptions> {}

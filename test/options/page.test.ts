@@ -1,0 +1,32 @@
+/** What is made of the declarations of options is what they say now. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { documentation } from '../../lib/options/documentation.js';
+import { optionGroups } from '../../lib/options/options.js';
+import { readComments } from '../../tools/options/comments.js';
+import { optionsPage } from '../../tools/options/page.js';
+import { root } from '../cli/command.js';
+import '../../lib/index.js';
+
+const hint = 'run `npm run options`';
+
+it('the comments that the command line shows', () => {
+  expect(documentation, hint).toEqual(readComments());
+});
+
+it('docs/options.md', async () => {
+  expect(await readFile(join(root, 'docs/options.md'), 'utf8'), hint).toBe(optionsPage());
+});
+
+it('every default that a comment names', () => {
+  const comments: Record<string, Record<string, { usual: string }>> = documentation;
+  for (const group of optionGroups) {
+    for (const [name, { usual }] of Object.entries(comments[group.name])) {
+      const { default: value } = group.entries[name].facts as { default?: unknown };
+      if (value === undefined) continue;
+      const [one] = [value].flat();
+      expect(usual, `${group.name}: ${name}`).toBe(typeof one === 'string' ? `'${one}'` : String(one));
+    }
+  }
+});
