@@ -7,6 +7,7 @@ import type { PackedFormat } from './format.js';
 import { decodeMatroska } from './matroska.js';
 import { decodeMp3 } from './mp3.js';
 import { indexFirst } from './mp4.js';
+import { decodeMp4 } from './mp4-sound.js';
 import { decodeOgg } from './ogg.js';
 import { ByteReader } from './reader.js';
 import { Timeline } from './timeline.js';
@@ -82,6 +83,7 @@ async function* decoded(
   else if (format === 'mp3') yield* decodeMp3(reader, timeline);
   else if (format === 'aac') yield* decodeAdts(reader, timeline);
   else if (format === 'webm') yield* decodeMatroska(reader, timeline, (bytes) => withLibrary(bytes, format));
+  else if (format === 'm4a') yield* decodeMp4(reader.rest(), timeline);
   else yield* withLibrary(reader.rest(), format);
 }
 

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it, vi } from 'vitest';
 import { adtsHeader, mp3Header } from '../../lib/audio/mpeg.js';
-import { amplitude, firstDifference, folder, hasFfmpeg, heardByFfmpeg, readAll } from './support.js';
+import { amplitude, firstDifference, folder, hasFfmpeg, heardByFfmpeg, ratio, readAll } from './support.js';
 
 const fixture = (name: string) => readFileSync(folder + name);
 
@@ -96,6 +96,21 @@ describe('damage costs its own frames', () => {
     const cut = await readAll(bytes.subarray(0, found[30] + 20));
     expect(cut.incomplete).toBe(true);
   });
+});
+
+it('damage in an MP4 file costs its own frames, and no time', async () => {
+  const bytes = fixture('first.m4a');
+  const whole = (await readAll(bytes)).samples;
+  const begin = bytes.indexOf('mdat') + 1500;
+  const { samples, incomplete, warnings } = await readAll(Buffer.from(bytes).fill(0xff, begin, begin + 400));
+  expect(Math.abs(samples.length - whole.length)).toBeLessThan(800);
+  expect(incomplete).toBe(true);
+  expect(warnings).toEqual([expect.stringMatching(/damaged .* at 0:00\.\d; 0\.\d+ s/)]);
+  expect(firstDifference(samples.subarray(0, 4000), whole.subarray(0, 4000))).toBe(-1);
+  expect(ratio(samples.subarray(14_000, 23_000), whole.subarray(14_000, 23_000))).toBeGreaterThan(20);
+  const cut = await readAll(bytes.subarray(0, begin + 1000));
+  expect(cut.incomplete).toBe(true);
+  expect(cut.warnings).toEqual([expect.stringMatching(/could not be read from .* its end is missing/)]);
 });
 
 describe('streams that change on their way', () => {

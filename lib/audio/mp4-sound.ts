@@ -1,0 +1,116 @@
+/** The sound of an MP4 file, frame by frame, with silence in the place of frames that cannot be decoded. */
+import { decoder as openMp4 } from '@audio/decode-mp4';
+import { quiet } from './quiet.js';
+import type { Timeline } from './timeline.js';
+import type { DecodedChunk } from './wav.js';
+
+interface Decoded {
+  channelData: Float32Array[];
+  sampleRate: number;
+}
+
+/** The decoder of the track's codec, which the library keeps in `codec`. */
+interface Codec {
+  feed(frames: Uint8Array[]): Decoded;
+}
+
+/** What the library keeps, as far as it is read here: `st` says which of the frames comes next. */
+interface Mp4Decoder {
+  codec: Codec | null;
+  st?: { idx: number; sizes: number[] } | null;
+  decode(bytes: Uint8Array): Decoded | Promise<Decoded>;
+  flush(): Decoded | Promise<Decoded>;
+  free(): void;
+}
+
+/** Frames without sound that the end of a recording may have: what the encoder added is left out. */
+const mostPadding = 4;
+
+/** Gives frames one at a time to a codec, and counts those that nothing comes of. */
+class Frames {
+  readonly #timeline: Timeline;
+  readonly #codec: Codec;
+  /** Samples of a frame and their rate; 0 before the first. */
+  samples = 0;
+  sampleRate = 0;
+  /** Frames since the last that gave something. */
+  #empty = 0;
+
+  constructor(codec: Codec, timeline: Timeline) {
+    // A copy: the library's own `feed` is replaced.
+    this.#codec = { feed: codec.feed.bind(codec) };
+    this.#timeline = timeline;
+  }
+
+  feed(frames: Uint8Array[]): void {
+    // Uncompressed samples are frames of some bytes each, thousands at once.
+    const tiny = frames[0].length <= 32 && frames.every(({ length }) => length === frames[0].length);
+    if (tiny) this.#one(frames);
+    else for (const frame of frames) this.#one([frame]);
+  }
+
+  #one(frames: Uint8Array[]): void {
+    let decoded: Decoded | null = null;
+    try {
+      decoded = quiet(() => this.#codec.feed(frames));
+    } catch {
+      // Counted below, as one that gives nothing.
+    }
+    const count = decoded?.channelData[0]?.length ?? 0;
+    if (!decoded || count === 0) {
+      this.#empty += frames.length;
+      return;
+    }
+    // The beginning has frames of the encoder's own.
+    if (this.samples > 0) this.#lose();
+    this.#empty = 0;
+    this.samples = Math.max(this.samples, Math.round(count / frames.length));
+    this.sampleRate = decoded.sampleRate;
+    this.#timeline.add(decoded.channelData, decoded.sampleRate);
+  }
+
+  #lose(): void {
+    if (this.#empty > 0) this.#timeline.lost(this.#empty * this.samples, this.sampleRate);
+    this.#empty = 0;
+  }
+
+  end(): void {
+    if (this.samples > 0 && this.#empty > mostPadding) this.#lose();
+  }
+}
+
+/** Decodes an MP4 file whose index comes first. */
+export async function* decodeMp4(bytes: AsyncIterable<Uint8Array>, timeline: Timeline): AsyncGenerator<DecodedChunk> {
+  const decoder = (await openMp4()) as unknown as Mp4Decoder;
+  let frames: Frames | null = null;
+  let codec: Codec | null = null;
+  Object.defineProperty(decoder, 'codec', {
+    get: () => codec,
+    set: (given: Codec | null) => {
+      codec = given;
+      if (!given) return;
+      const own = new Frames(given, timeline);
+      frames = own;
+      given.feed = (all) => {
+        own.feed(all);
+        return { channelData: [], sampleRate: 0 };
+      };
+    },
+  });
+  const add = ({ channelData, sampleRate }: Decoded) => timeline.add(channelData, sampleRate);
+  let unread = 0;
+  try {
+    for await (const block of bytes) {
+      add(await decoder.decode(block));
+      yield* timeline.drain();
+    }
+    unread = decoder.st ? decoder.st.sizes.length - decoder.st.idx : 0;
+    add(await decoder.flush());
+    const { samples, sampleRate } = (frames as Frames | null) ?? { samples: 0, sampleRate: 1 };
+    (frames as Frames | null)?.end();
+    yield* timeline.drain(true);
+    timeline.report(unread > 0 ? timeline.seconds + (unread * samples) / sampleRate : null, 0);
+  } finally {
+    decoder.free();
+  }
+}
