@@ -1,12 +1,17 @@
 /** Which channels of a recording are heard, and channels that are heard apart. */
 import { refuse } from '../checks.js';
-import { mix } from './convert.js';
 import type { AudioSource, Source } from './index.js';
+import { clean, Mixer } from './mix.js';
 import type { Channels } from './options.js';
 import type { Warn } from './warnings.js';
 
-/** Samples of decoded channels, from `begin` up to `end`, as one or more. */
-export type Pick = (channels: readonly Float32Array[], begin: number, end: number) => Float32Array[];
+/** What is taken of decoded channels: one or more, of the same length each time. */
+export interface Pick {
+  /** Samples from `begin` up to `end`, at `rate`. Some may be held back. */
+  push(channels: readonly Float32Array[], begin: number, end: number, rate: number): Iterable<Float32Array[]>;
+  /** What was held back, at the end or before another rate. */
+  finish(): Iterable<Float32Array[]>;
+}
 
 /** What is made of a recording's channels. */
 export interface Way<T> {
@@ -14,12 +19,13 @@ export interface Way<T> {
   shape(chunks: AsyncGenerator<Float32Array[]>): AsyncGenerator<T>;
 }
 
-/** The mean of the channels that are named, or of all. Its `pick` throws OneheadError INVALID_ARGUMENT where there are none such. */
+/** The mean of the channels that are named, or of all. Its `push` throws OneheadError INVALID_ARGUMENT where there are none such. */
 export const mixed: Way<Float32Array> = {
   pick(channels, name, warn) {
-    if (typeof channels === 'string') return (all, begin, end) => [mix(all, begin, end)];
+    const mixer = new Mixer(name, warn);
     let begun = false;
-    return (all, begin, end) => {
+    const chosenOf = (all: readonly Float32Array[]) => {
+      if (typeof channels === 'string') return all;
       const chosen = channels.filter((channel) => channel < all.length).map((channel) => all[channel]);
       if (chosen.length < channels.length && !begun) {
         const missing = channels.filter((channel) => channel >= all.length);
@@ -27,9 +33,19 @@ export const mixed: Way<Float32Array> = {
         refuse('channels', `numbers of channels that ${name} has, which are ${numbers},`, missing);
       }
       begun = true;
-      if (chosen.length > 0) return [mix(chosen, begin, end)];
-      warn(`${name} has fewer channels further on; what was asked for ends there.`, 'lost');
-      return [new Float32Array(end - begin)];
+      return chosen;
+    };
+    const alone = function* (parts: Iterable<Float32Array>) {
+      for (const mono of parts) yield [mono];
+    };
+    return {
+      push(all, begin, end, rate) {
+        const chosen = chosenOf(all);
+        if (chosen.length > 0) return alone(mixer.push(chosen, begin, end, rate));
+        warn(`${name} has fewer channels further on; what was asked for ends there.`, 'lost');
+        return alone(mixer.push([new Float32Array(end - begin)], 0, end - begin, rate));
+      },
+      finish: () => alone(mixer.finish()),
     };
   },
   async *shape(chunks) {
@@ -41,7 +57,7 @@ export const mixed: Way<Float32Array> = {
 export const apart: Way<Float32Array[]> = {
   pick(_, name, warn) {
     let count = 0;
-    return (all, begin, end) => {
+    const push = (all: readonly Float32Array[], begin: number, end: number) => {
       if (count === 0) count = all.length;
       if (all.length > count) {
         warn(`${name} has more channels further on; those from number ${count} on were not heard.`, 'lost');
@@ -49,10 +65,13 @@ export const apart: Way<Float32Array[]> = {
       if (all.length < count) {
         warn(`${name} has fewer channels further on; those from number ${all.length} on are silent there.`, 'mended');
       }
-      return Array.from({ length: count }, (_, channel) =>
-        channel < all.length ? mix([all[channel]], begin, end) : new Float32Array(end - begin),
-      );
+      return [
+        Array.from({ length: count }, (_, channel) =>
+          channel < all.length ? clean(all[channel].slice(begin, end)) : new Float32Array(end - begin),
+        ),
+      ];
     };
+    return { push, finish: () => [] };
   },
   shape: (chunks) => chunks,
 };
@@ -126,6 +145,7 @@ export async function splitChannels(source: Source<Float32Array[]>, most: number
         await leave(queue);
       }
     }
-    return { duration: source.duration, warnings: [], incomplete: false, chunks: own, close: () => leave(queue) };
+    const { duration, startTime } = source;
+    return { duration, startTime, warnings: [], incomplete: false, chunks: own, close: () => leave(queue) };
   });
 }

@@ -2,6 +2,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { OneheadError } from '../errors.js';
 import type { Pick } from './channels.js';
+import { LevelCheck } from './level.js';
 import { tooLong } from './options.js';
 import { Resampler } from './resample.js';
 import type { DecodedChunk } from './wav.js';
@@ -10,8 +11,8 @@ import type { DecodedChunk } from './wav.js';
 const turn = 20;
 
 /**
- * What `pick` makes of the channels, one or more, at another rate, in chunks of at most a second; no sample at all is an error, and so are more
- * seconds than `maxDuration`.
+ * What `pick` makes of the channels, one or more, at another rate, in chunks of at most a second. Throws OneheadError: AUDIO_INVALID for no
+ * sample at all and for samples that are no sound, AUDIO_TOO_LONG for more seconds than `maxDuration`.
  */
 export async function* convert(
   decoded: AsyncGenerator<DecodedChunk>,
@@ -21,7 +22,8 @@ export async function* convert(
   signal: AbortSignal,
   maxDuration = Number.POSITIVE_INFINITY,
 ): AsyncGenerator<Float32Array[]> {
-  let resamplers: Resampler[] | null = null;
+  const level = new LevelCheck(name);
+  let resamplers = null as Resampler[] | null;
   let rate = 0;
   let given = 0;
   let decodedSeconds = 0;
@@ -31,8 +33,15 @@ export async function* convert(
       yield picked.map((samples) => samples.subarray(at, at + sampleRate));
     }
   };
+  const resampled = function* (parts: Iterable<Float32Array[]>) {
+    for (const picked of parts) {
+      if (rate !== sampleRate) resamplers ??= picked.map(() => new Resampler(rate, sampleRate));
+      yield* seconds(resamplers?.map((one, i) => one.push(picked[i])) ?? picked);
+    }
+  };
   for await (const { channels, sampleRate: from } of decoded) {
     if (from !== rate) {
+      yield* resampled(pick.finish());
       if (resamplers) yield* seconds(resamplers.map((one) => one.finish()));
       rate = from;
       resamplers = null;
@@ -43,10 +52,10 @@ export async function* convert(
     const length = channels[0].length;
     for (let at = 0; at < length; at += from) {
       signal.throwIfAborted();
-      const picked = pick(channels, at, Math.min(at + from, length));
-      given += picked[0].length;
-      if (from !== sampleRate) resamplers ??= picked.map(() => new Resampler(from, sampleRate));
-      yield* seconds(resamplers?.map((one, i) => one.push(picked[i])) ?? picked);
+      const end = Math.min(at + from, length);
+      for (const channel of channels) level.check(channel, at, end, from);
+      given += end - at;
+      yield* resampled(pick.push(channels, at, end, from));
       if (performance.now() - since > turn) {
         await setImmediate();
         since = performance.now();
@@ -57,20 +66,7 @@ export async function* convert(
   if (given === 0) {
     throw new OneheadError('AUDIO_INVALID', `${name} contains no audio; record or export it again.`);
   }
+  level.finish();
+  yield* resampled(pick.finish());
   if (resamplers) yield* seconds(resamplers.map((one) => one.finish()));
-}
-
-/** Their mean. Float files can hold NaN and infinities; one of them would silence a whole window, so they become silence. */
-export function mix(channels: readonly Float32Array[], begin: number, end: number): Float32Array {
-  const mono = channels[0].slice(begin, end);
-  for (let channel = 1; channel < channels.length; ++channel) {
-    const samples = channels[channel];
-    for (let i = 0; i < mono.length; ++i) mono[i] += samples[begin + i];
-  }
-  const share = 1 / channels.length;
-  for (let i = 0; i < mono.length; ++i) {
-    const sample = mono[i] * share;
-    mono[i] = sample - sample === 0 ? sample : 0;
-  }
-  return mono;
 }

@@ -32,6 +32,8 @@ export interface Source<T> {
   readonly incomplete: boolean;
   /** The audio tracks of a container that names them, once the first chunk was read. */
   readonly tracks?: readonly AudioTrack[];
+  /** Seconds after its container's start at which the sound begins, once the first chunk was read; 0 unless they are to be added. */
+  readonly startTime?: number;
   /** Samples at the rate asked for, in order, at most a second at a time. To be called once. */
   chunks(): AsyncIterable<T>;
   /** Frees files, streams and processes; harmless when all was read. */
@@ -43,7 +45,7 @@ export interface AudioSource extends Source<Float32Array> {}
 
 /**
  * Opens audio: wav, flac, mp3, ogg, opus, m4a, aac, webm, and whatever else an installed ffmpeg decodes. Channels are averaged
- * unless `channels` names some. A file
+ * unless they cancel one another or `channels` names some. A file
  * that was cut short or damaged gives what is there, and `warnings`. A stream is read as far as is needed and left as it is then; only an
  * abort of `owner`, which is `signal` unless given, destroys it. Throws OneheadError, here or while it is read: AUDIO_NOT_FOUND for a
  * file that cannot be opened, AUDIO_INVALID for what is no audio or contains none, AUDIO_TOO_LONG and AUDIO_TOO_LARGE for what is more
@@ -110,6 +112,9 @@ function onceRead<T>(
     },
     get tracks() {
       return container.tracks;
+    },
+    get startTime() {
+      return container.start;
     },
     chunks: () => {
       if (reading) throw invalid('chunks', 'Audio can be read once; open it again to read it again.');
@@ -181,11 +186,12 @@ async function* decode(
   rest: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
   warn: Warn,
-  { ffmpeg, maxDuration, track }: Reading,
+  { ffmpeg, maxDuration, track, addStartTime }: Reading,
   container: Container,
 ): AsyncGenerator<DecodedChunk> {
   const format = detectFormat(head);
-  const tell = (known: Container) => void Object.assign(container, known);
+  const tell = ({ tracks, start }: Container) =>
+    void Object.assign(container, { tracks, start: addStartTime ? start : 0 });
   const choose = (bytes: AsyncIterable<Uint8Array>) => {
     if (format === 'm4a') return chooseMp4Track(bytes, track, source.name, tell);
     if (format === 'webm') return chooseWebmTrack(bytes, track, source.name, tell);

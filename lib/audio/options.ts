@@ -49,6 +49,11 @@ export const audioOptions = options('reading audio', {
       others: { cpp: '-di, --diarize' },
     },
   ),
+  /**
+   * Times are those of an MP4 or Matroska file, whose sound may begin later than its picture; without it, they count from the first sound.
+   * @default true
+   */
+  addStartTime: option(flag(), { default: true }),
   /** More bytes of encoded audio than this are refused with code AUDIO_TOO_LARGE. @default Infinity */
   maxBytes: option(number(0, Number.POSITIVE_INFINITY, { above: true, placeholder: 'N' }), {
     default: Number.POSITIVE_INFINITY,

@@ -1,5 +1,6 @@
 /** Samples that the caller has already. */
 import { OneheadError, shown } from '../errors.js';
+import { checkSamples } from './level.js';
 import type { DecodedChunk } from './wav.js';
 
 /** Samples at a rate of their own; several channels are given one after another in an array. */
@@ -38,16 +39,7 @@ export function givenSamples({ samples, sampleRate }: Samples): {
     );
   }
   if (length === 0) throw new OneheadError('AUDIO_INVALID', 'The given samples are empty; they contain no audio.');
-  for (const channel of channels as Float32Array[]) {
-    for (let i = 0; i < length; ++i) {
-      if (Number.isFinite(channel[i])) continue;
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `Expected finite samples from -1 to 1 but sample ${i} is ${channel[i]}; repair what made them.`,
-        { argument: 'samples' },
-      );
-    }
-  }
+  for (const channel of channels as Float32Array[]) checkSamples(channel);
   async function* decoded(): AsyncGenerator<DecodedChunk> {
     yield { channels: [...channels], sampleRate };
   }

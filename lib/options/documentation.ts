@@ -21,6 +21,11 @@ export const documentation = {
         "'mix' hears the mean of all channels, a list that of the channels with these numbers, from 0 on. 'separate' hears each by itself: a telephone call, which has a speaker on each.",
       usual: "'mix'",
     },
+    addStartTime: {
+      about:
+        'Times are those of an MP4 or Matroska file, whose sound may begin later than its picture; without it, they count from the first sound.',
+      usual: 'true',
+    },
     maxBytes: {
       about: 'More bytes of encoded audio than this are refused with code AUDIO_TOO_LARGE.',
       usual: 'Infinity',

@@ -1,7 +1,7 @@
 /** Channels of a recording: chosen ones, and each by itself. */
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { apart, mixed, splitChannels } from '../../lib/audio/channels.js';
+import { apart, mixed, type Pick, splitChannels } from '../../lib/audio/channels.js';
 import { type AudioInput, type AudioSource, type OpenOptions, openChannels } from '../../lib/audio/index.js';
 import { amplitude, firstDifference, folder, joined, readAll, sine, wavOf } from './support.js';
 
@@ -154,13 +154,14 @@ describe('channels by themselves', () => {
 describe('a recording whose channels change on its way', () => {
   const block = (value: number, count: number) =>
     Array.from({ length: count }, (_, channel) => new Float32Array(10).fill(value + channel));
+  const taken = (pick: Pick, channels: Float32Array[]) => [...pick.push(channels, 0, 10, rate), ...pick.finish()][0];
 
   it('has silence where one is missing, and says what was not heard', () => {
     const told: [string, string][] = [];
     const pick = apart.pick('separate', 'a.ogg', (...warning) => told.push(warning));
-    expect(pick(block(1, 2), 0, 10).map(([value]) => value)).toEqual([1, 2]);
-    expect(pick(block(1, 1), 0, 10).map(([value]) => value)).toEqual([1, 0]);
-    expect(pick(block(1, 3), 0, 10).map(([value]) => value)).toEqual([1, 2]);
+    expect(taken(pick, block(1, 2)).map(([value]) => value)).toEqual([1, 2]);
+    expect(taken(pick, block(1, 1)).map(([value]) => value)).toEqual([1, 0]);
+    expect(taken(pick, block(1, 3)).map(([value]) => value)).toEqual([1, 2]);
     expect(told).toEqual([
       ['a.ogg has fewer channels further on; those from number 1 on are silent there.', 'mended'],
       ['a.ogg has more channels further on; those from number 2 on were not heard.', 'lost'],
@@ -170,10 +171,10 @@ describe('a recording whose channels change on its way', () => {
   it('gives those of the chosen that are there', () => {
     const told: [string, string][] = [];
     const pick = mixed.pick([1, 2], 'a.ogg', (...warning) => told.push(warning));
-    expect(pick(block(1, 3), 0, 10)[0][0]).toBe(2.5);
-    expect(pick(block(1, 2), 0, 10)[0][0]).toBe(2);
+    expect(taken(pick, block(1, 3))[0][0]).toBe(2.5);
+    expect(taken(pick, block(1, 2))[0][0]).toBe(2);
     expect(told).toEqual([]);
-    expect(pick(block(1, 1), 0, 10)[0][0]).toBe(0);
+    expect(taken(pick, block(1, 1))[0][0]).toBe(0);
     expect(told).toEqual([['a.ogg has fewer channels further on; what was asked for ends there.', 'lost']]);
   });
 });

@@ -1,4 +1,5 @@
 /** The model underneath transcription: features, encoder, logits and decoding on windows. */
+import { checkSamples } from '../../audio/level.js';
 import { checkSignal, refuse } from '../../checks.js';
 import { Device } from '../../device/device.js';
 import type { Program } from '../../device/program.js';
@@ -176,6 +177,7 @@ export class WhisperModel {
     const ends = checkSignal(signal);
     return this.#exclusive(async () => {
       this.#checkBatch(windows.length, 'windows of samples');
+      for (const window of windows) checkSamples(window);
       await this.#extractor.run(
         (into, slot) => this.#extractor.fillAlone(windows[slot] ?? new Float32Array(), into),
         Array.from({ length: this.batch }, () => Number.NEGATIVE_INFINITY),

@@ -76,7 +76,11 @@ export class ClipSource implements PiecedSource {
   async *chunks(): AsyncGenerator<Float32Array> {
     const ranges = this.#ranges;
     let index = 0;
+    let begun = false;
     for await (const chunk of this.#source.chunks()) {
+      // Clips are those of the file, whose sound may begin late.
+      if (!begun) this.#heard = Math.round((this.#source.startTime ?? 0) * this.#sampleRate);
+      begun = true;
       const place = this.#heard;
       const end = place + chunk.length;
       this.#heard = Math.min(end, ranges[ranges.length - 1].end);

@@ -84,7 +84,8 @@ async function* outcomes(job: Job, recording: AudioSource, live: boolean): Async
   const wanted = options.vad ?? inBatches;
   const vad = wanted === true ? {} : wanted || null;
   const speech = vad ? await SpeechSource.open(source, sampleRate, vad, inBatches) : null;
-  const back = (seconds: number, isEnd: boolean) => source.toRecording?.(seconds, isEnd) ?? seconds;
+  const back = (seconds: number, isEnd: boolean) =>
+    source.toRecording?.(seconds, isEnd) ?? seconds + (source.startTime ?? 0);
   job.toRecording = (seconds, isEnd) => back(speech ? speech.toRecording(seconds, isEnd) : seconds, isEnd);
   job.known = (processed) => {
     if (!speech) return processed;
@@ -97,18 +98,19 @@ async function* outcomes(job: Job, recording: AudioSource, live: boolean): Async
   try {
     const samples = new SampleWindow(chunks);
     const heard = () => source.heard ?? speech?.heard ?? samples.end;
+    const lasted = () => round(heard() / sampleRate + (source.startTime ?? 0));
     const breaks = (speech ?? source).breaks ?? [];
     const windows = inBatches
       ? batched(job, samples, speech, breaks)
       : sequential(job, samples, breaks, live ? 0 : lookAheadSeconds);
     for await (const outcome of windows) {
-      job.duration = round(heard() / sampleRate);
+      job.duration = lasted();
       job.hear(source);
       yield outcome;
     }
     job.hear(source);
     if (heard() === 0) throw nothingHeard();
-    job.duration = round(heard() / sampleRate);
+    job.duration = lasted();
   } finally {
     // The source first: a reading that waits for more ends with it.
     await source.close();

@@ -45,7 +45,7 @@ export interface Transcription {
   task: 'transcribe' | 'translate';
   /** A code, such as 'en'. */
   language: string;
-  /** Length of the audio in seconds; with `clips` as far as it was read. */
+  /** Where the audio ends, in seconds: its length, and what it began late by; with `clips` as far as it was read. */
   duration: number;
   /** The segments' texts as they were decoded, with the blank before the first. */
   text: string;

@@ -1,0 +1,118 @@
+/**
+ * One channel of several. It is their mean, as ffmpeg makes it, but where they cancel one another: a microphone wired the wrong way round
+ * leaves nothing of a voice in the mean. That is judged half a second at a time, which is all that is held back.
+ */
+import { clock, type Warn } from './warnings.js';
+
+/** The mean's share of the loudest channel's power below which the channels cancel, 20 dB; above 10 dB they no longer do. */
+const cancelled = 1e-2;
+const recovered = 1e-1;
+/** Mean power below which nothing can be judged: -80 dB. */
+const silent = 1e-8;
+/** Another channel takes over when it has twice the power. */
+const louder = 2;
+/** Seconds that are judged at once, and of the change from one to the other. */
+const blockSeconds = 0.5;
+const fadeSeconds = 0.01;
+
+/** Float files can hold NaN and infinities; one of them would silence a whole window, so they become silence. */
+export function clean(samples: Float32Array): Float32Array {
+  for (let i = 0; i < samples.length; ++i) if (samples[i] - samples[i] !== 0) samples[i] = 0;
+  return samples;
+}
+
+function power(samples: Float32Array): number {
+  let sum = 0;
+  for (let i = 0; i < samples.length; ++i) sum += samples[i] ** 2;
+  return sum / Math.max(1, samples.length);
+}
+
+function meanOf(channels: readonly Float32Array[]): Float32Array {
+  const mean = channels[0].slice();
+  for (const samples of channels.slice(1)) for (let i = 0; i < mean.length; ++i) mean[i] += samples[i];
+  const share = 1 / channels.length;
+  for (let i = 0; i < mean.length; ++i) mean[i] *= share;
+  return mean;
+}
+
+export class Mixer {
+  readonly #name: string;
+  readonly #warn: Warn;
+  /** Samples of each channel that are not judged yet. */
+  #held: Float32Array[] = [];
+  #count = 0;
+  #rate = 0;
+  /** The channel that is taken; -1 for the mean. */
+  #taken = -1;
+  #seconds = 0;
+
+  constructor(name: string, warn: Warn) {
+    this.#name = name;
+    this.#warn = warn;
+  }
+
+  /** Samples `begin` to `end` of the channels, at `rate`; yields what can be given out, all of it at that rate. */
+  *push(channels: readonly Float32Array[], begin: number, end: number, rate: number): Generator<Float32Array> {
+    if (channels.length !== this.#held.length || rate !== this.#rate) {
+      yield* this.finish();
+      this.#taken = -1;
+      this.#rate = rate;
+      const block = channels.length > 1 ? Math.round(blockSeconds * rate) : 0;
+      this.#held = channels.map(() => new Float32Array(block));
+    }
+    const pieces = channels.map((channel) => clean(channel.slice(begin, end)));
+    if (channels.length === 1) {
+      this.#seconds += pieces[0].length / rate;
+      yield pieces[0];
+      return;
+    }
+    const block = this.#held[0].length;
+    for (let at = 0; at < end - begin; ) {
+      const taken = Math.min(block - this.#count, end - begin - at);
+      for (const [channel, piece] of pieces.entries()) {
+        this.#held[channel].set(piece.subarray(at, at + taken), this.#count);
+      }
+      at += taken;
+      this.#count += taken;
+      if (this.#count === block) yield this.#judge();
+    }
+  }
+
+  /** What is held, at the end or before another rate or number of channels. */
+  *finish(): Generator<Float32Array> {
+    if (this.#count > 0) yield this.#judge();
+  }
+
+  #judge(): Float32Array {
+    const channels = this.#held.map((samples) => samples.subarray(0, this.#count));
+    const mean = meanOf(channels);
+    const before = this.#taken;
+    const taken = this.#choose(power(mean), channels.map(power));
+    const of = (channel: number) => (channel < 0 ? mean : channels[channel]);
+    const mono = of(taken).slice();
+    if (taken !== before) {
+      const old = of(before);
+      const fade = Math.min(mono.length, Math.round(fadeSeconds * this.#rate));
+      for (let i = 0; i < fade; ++i) mono[i] = old[i] + (mono[i] - old[i]) * (i / fade);
+    }
+    this.#taken = taken;
+    this.#seconds += this.#count / this.#rate;
+    this.#count = 0;
+    return mono;
+  }
+
+  #choose(mean: number, powers: readonly number[]): number {
+    const loudest = powers.reduce((one, value, channel) => (value > powers[one] ? channel : one), 0);
+    if (powers[loudest] < silent) return this.#taken;
+    if (mean > powers[loudest] * (this.#taken < 0 ? cancelled : recovered)) return -1;
+    if (this.#taken < 0) {
+      this.#warn(
+        `The channels of ${this.#name} cancel one another, first at ${clock(this.#seconds)}; the louder one was heard there instead of their mean.`,
+        'mended',
+      );
+      return loudest;
+    }
+    // Channels that are equally loud take no turns.
+    return powers[loudest] > louder * powers[this.#taken] ? loudest : this.#taken;
+  }
+}
