@@ -118,6 +118,8 @@ export function outerAt(bytes: Uint8Array, at: number, tracks: ReadonlySet<numbe
       const owner = variable(bytes, one.body, true);
       return length <= longestBlock && length > 4 && owner && tracks.has(owner.value) ? one : null;
     }
+    case ids.group:
+      return length >= 8 && length <= longestBlock ? one : null;
     case ids.checksum:
       return length === 4 ? one : null;
     case ids.file:
