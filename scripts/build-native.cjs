@@ -5,6 +5,7 @@
 const { spawnSync } = require('node:child_process');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
+const { withCudaToolkit } = require('./cuda-toolkit.cjs');
 
 const { values } = parseArgs({
   options: {
@@ -23,7 +24,8 @@ if (!['auto', 'on', 'off'].includes(values.cuda.toLowerCase())) {
 
 const root = path.join(__dirname, '..');
 const cmakeJs = require.resolve('cmake-js/bin/cmake-js');
-const environment = { ...process.env };
+const environment =
+  values.emulated || values.cuda.toLowerCase() === 'off' ? { ...process.env } : { ...withCudaToolkit(process.env) };
 // node-gyp's make exports these to its children; Ninja does not want them.
 for (const name of ['MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKE_TERMERR', 'MAKE_TERMOUT']) delete environment[name];
 

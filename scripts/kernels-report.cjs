@@ -8,6 +8,7 @@ const { readdirSync, readFileSync } = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { parseArgs, promisify } = require('node:util');
+const { withCudaToolkit } = require('./cuda-toolkit.cjs');
 
 const root = path.join(__dirname, '..');
 const shipped = /set\(CMAKE_CUDA_ARCHITECTURES ([^)]*-real)/
@@ -25,6 +26,7 @@ const { values } = parseArgs({
 const folder = path.join(root, 'native', 'cuda', 'kernels');
 const files = readdirSync(folder).filter((name) => name.endsWith('.cu'));
 const run = promisify(execFile);
+const compiler = withCudaToolkit(process.env).CUDACXX ?? 'nvcc';
 
 /** 'decodeKernel<half, 64>' for a mangled name. */
 function readable(mangled) {
@@ -40,13 +42,9 @@ function readable(mangled) {
 
 async function compile(file, architecture) {
   const options = ['-std=c++20', '-O3', '--expt-relaxed-constexpr', `-arch=sm_${architecture}`, '-Xptxas', '-v'];
-  const { stderr } = await run(
-    process.env.CUDACXX ?? 'nvcc',
-    [...options, '-cubin', '-o', '/dev/null', path.join(folder, file)],
-    {
-      maxBuffer: 1 << 26,
-    },
-  );
+  const { stderr } = await run(compiler, [...options, '-cubin', '-o', '/dev/null', path.join(folder, file)], {
+    maxBuffer: 1 << 26,
+  });
   const found = [];
   for (const block of stderr.split('Compiling entry function ').slice(1)) {
     const number = (pattern) => Number(pattern.exec(block)?.[1] ?? 0);
@@ -96,7 +94,9 @@ async function main() {
 
 main().catch((error) => {
   console.error(
-    error.code === 'ENOENT' ? 'nvcc was not found: put it on PATH or name it in CUDACXX.' : (error.stderr ?? error),
+    error.code === 'ENOENT'
+      ? 'nvcc was not found: put it on PATH, name it in CUDACXX, or run `sh scripts/setup.sh cuda`.'
+      : (error.stderr ?? error),
   );
   process.exitCode = 1;
 });

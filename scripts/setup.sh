@@ -1,17 +1,44 @@
 #!/bin/sh
 # Installs what building onehead needs on Debian or Ubuntu; quick when it is there already.
-#   sh scripts/setup.sh [more packages]
+#   sh scripts/setup.sh [cuda] [more packages]
+# `cuda`: NVIDIA's CUDA compiler too, where there is none: from NVIDIA's packages on PyPI, into a folder of its own where the build looks for it.
 set -eu
 
-packages="g++ cmake ninja-build libdnnl-dev $*"
+cuda=""
+packages="g++ cmake ninja-build libdnnl-dev"
+for word in "$@"; do
+  if [ "$word" = cuda ]; then cuda=yes; else packages="$packages $word"; fi
+done
+if [ "$cuda" ] && { [ "${CUDACXX:-}" ] || command -v nvcc >/dev/null || [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; }; then
+  cuda=""
+fi
+if [ "$cuda" ]; then packages="$packages python3-venv"; fi
+
 missing=""
 for package in $packages; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
 done
-[ -n "$missing" ] || exit 0
+if [ -n "$missing" ]; then
+  if [ "$(id -u)" = 0 ]; then sudo=""; else sudo="sudo"; fi
+  export DEBIAN_FRONTEND=noninteractive
+  $sudo apt-get update -q
+  # shellcheck disable=SC2086 # a list of words
+  $sudo apt-get install -y -q --no-install-recommends $missing
+fi
+[ "$cuda" ] || exit 0
 
-if [ "$(id -u)" = 0 ]; then sudo=""; else sudo="sudo"; fi
-export DEBIAN_FRONTEND=noninteractive
-$sudo apt-get update -q
-# shellcheck disable=SC2086 # a list of words
-$sudo apt-get install -y -q --no-install-recommends $missing
+# scripts/cuda-toolkit.cjs looks here too.
+folder="${ONEHEAD_CUDA_TOOLKIT:-${XDG_CACHE_HOME:-$HOME/.cache}/onehead/cuda-13.0}"
+if [ -x "$folder/toolkit/bin/nvcc" ]; then exit 0; fi
+echo "Installing NVIDIA's CUDA compiler into $folder (300 MB); remove the folder to be rid of it."
+python3 -m venv "$folder"
+"$folder/bin/pip" install -q --disable-pip-version-check 'nvidia-cuda-nvcc==13.0.*' 'nvidia-cuda-crt==13.0.*' 'nvidia-nvvm==13.0.*' \
+  'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cccl==13.0.*'
+for toolkit in "$folder"/lib/python3*/site-packages/nvidia/cu13; do
+  # What NVIDIA's own installer lays out and these packages do not: lib64, a library without a version in its name, stubs.
+  ln -sfn lib "$toolkit/lib64"
+  ln -sfn libcudart.so.13 "$toolkit/lib/libcudart.so"
+  mkdir -p "$toolkit/lib/stubs"
+  # Last, so that an installation cut short is not taken for a whole one.
+  ln -sfn "$toolkit" "$folder/toolkit"
+done
