@@ -6,6 +6,7 @@ import type { TranscribeOptions } from '../../lib/whisper/transcription/options.
 import type { PartialText, Segment } from '../../lib/whisper/transcription/types.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { joined, samplesOf } from '../audio/support.js';
+import { referenceFolder } from './stored.js';
 
 const rate = 16000;
 const english = { language: 'en' } as const;
@@ -170,4 +171,24 @@ describe('a call', () => {
     for await (const _ of whisper.stream(call, { ...english, channels: 'separate' })) break;
     expect((await whisper.transcribe(honey, english)).text.trim()).toBe(texts[0]);
   });
+});
+
+it('each channel tells its language where that is detected', async () => {
+  const whisper = await Whisper.load(`${referenceFolder}suppress`, { threads: 2 });
+  const noise = (step: number) => Float32Array.from({ length: 2 * rate }, (_, i) => 0.5 * Math.sin(i * i * step));
+  const audio = { samples: [noise(1e-6), noise(3e-6)], sampleRate: rate };
+  const options: TranscribeOptions = {
+    channels: 'separate',
+    vad: false,
+    temperature: 0,
+    noSpeechThreshold: null,
+    timestamps: 'none',
+  };
+  const detected = await whisper.transcribe(audio, options);
+  expect(new Set(detected.segments.map(({ channel }) => channel))).toEqual(new Set([0, 1]));
+  for (const { language } of detected.segments) expect(language).toMatch(/^[a-z]{2,3}$/);
+  expect(detected.segments.map(({ language }) => language)).toContain(detected.language);
+  const given = await whisper.transcribe(audio, { ...options, language: 'en' });
+  for (const { language } of given.segments) expect(language).toBeUndefined();
+  whisper.dispose();
 });

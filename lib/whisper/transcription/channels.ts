@@ -19,6 +19,8 @@ interface Run {
   job: Job;
   source: AudioSource;
   channel: number;
+  /** True where the channel's language is not given. */
+  detects: boolean;
   /** Segments whose order is not known yet. */
   waiting: Segment[];
   /** Characters that it gave. */
@@ -54,6 +56,7 @@ async function openRun(job: Job, source: AudioSource, channel: number, signal: A
     job: own,
     source,
     channel,
+    detects: own.language === null,
     waiting: [],
     length: 0,
     loudest: 0,
@@ -70,7 +73,7 @@ function take(run: Run, { segments, processed }: Outcome): void {
   run.processed = processed;
   // Models write words where nothing is to be heard.
   if (run.loudest < silence) return;
-  const detected = job.options.language === undefined ? job.language : null;
+  const detected = run.detects ? job.language : null;
   for (const segment of segments) {
     const language = segment.language ?? detected;
     run.length += segment.text.length;
