@@ -89,6 +89,18 @@ describe('transcribe', () => {
     expect((await onehead(['transcribe', call, '--channels', '0,2'])).stderr).toContain('channels 0 to 1');
   });
 
+  it('prints what was finished before an error, and says so by its status', async () => {
+    const samples = await samplesOf('12_long_seen.flac');
+    const input = wavOf([samples]);
+    input.fill(0xff, 40, 44); // a length that is not known, as pipes write it: the limit is found on the way
+    const args = ['transcribe', '-', '--language', 'en', '--stream', '--max-duration', '25'];
+    const { status, stdout, stderr } = await onehead(args, { input });
+    expect(status).toBe(3);
+    expect(stdout.split('\n').length).toBeGreaterThan(2);
+    expect(stderr).toMatch(sentence);
+    expect(stderr).toContain('longer than');
+  });
+
   it('--stream prints from a pipe', async () => {
     const { status, stdout } = await onehead(['transcribe', '-', '--stream', '--language', 'en'], {
       input: await readFile(sample),

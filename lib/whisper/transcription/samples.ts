@@ -1,4 +1,5 @@
 /** A sliding stretch of a long recording: read as it is needed, dropped when it is behind. */
+import { OneheadError } from '../../errors.js';
 
 /** Samples by their place in the whole recording, of which only a bounded stretch is held. */
 export class SampleWindow {
@@ -8,6 +9,8 @@ export class SampleWindow {
   #begin = 0;
   #end = 0;
   #ended = false;
+  /** Why the recording could not be read further, where it could not: what was read before is heard first. */
+  failure: OneheadError | null = null;
 
   constructor(chunks: AsyncIterable<Float32Array>) {
     this.#chunks = chunks[Symbol.asyncIterator]();
@@ -26,7 +29,7 @@ export class SampleWindow {
   /** Reads until the sample before `end` is held, or the recording ends. */
   async readTo(end: number): Promise<void> {
     while (!this.#ended && this.#end < end) {
-      const { value, done } = await this.#chunks.next();
+      const { value, done } = await this.#next();
       if (done) {
         this.#ended = true;
         return;
@@ -39,6 +42,16 @@ export class SampleWindow {
       }
       this.#held.set(value, used);
       this.#end += value.length;
+    }
+  }
+
+  async #next(): Promise<IteratorResult<Float32Array>> {
+    try {
+      return await this.#chunks.next();
+    } catch (error) {
+      if (this.#end === 0 || !(error instanceof OneheadError) || error.code !== 'AUDIO_INVALID') throw error;
+      this.failure = error;
+      return { value: undefined, done: true };
     }
   }
 

@@ -111,6 +111,7 @@ async function* outcomes(job: Job, recording: AudioSource, live: boolean): Async
     job.hear(source);
     if (heard() === 0) throw nothingHeard();
     job.duration = lasted();
+    if (samples.failure) throw samples.failure;
   } finally {
     // The source first: a reading that waits for more ends with it.
     await source.close();
