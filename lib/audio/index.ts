@@ -4,7 +4,7 @@ import { abortable, atMost, type ByteSource } from './bytes.js';
 import { apart, mixed, type Way } from './channels.js';
 import { convert } from './convert.js';
 import { decodePacked } from './decode.js';
-import { decodeWithFfmpeg, tracksWithFfmpeg } from './ffmpeg.js';
+import { decodeWithFfmpeg, findFfmpeg, tracksWithFfmpeg } from './ffmpeg.js';
 import { detectFormat, headBytes, headDuration, isText, otherMedia } from './format.js';
 import { type AudioInput, byteSource } from './input.js';
 import { indexFirst } from './mp4.js';
@@ -249,7 +249,8 @@ async function* decode(
     const again = source.again;
     const holdsMany = format === 'm4a' || format === 'webm';
     if (error instanceof OneheadError && error.code !== 'AUDIO_INVALID') throw error;
-    if (read || !ffmpeg || !again || !holdsMany || signal.aborted) throw error;
+    if (read || !holdsMany || signal.aborted) throw error;
+    if (!ffmpeg || !again || (await findFfmpeg()) === null) throw withAdvice(error, ffmpeg, again !== undefined);
     const whole = abortable(again(), signal);
     const bytes = format === 'm4a' && !source.path ? indexFirst(whole, head, source, signal, 1 << 16) : whole;
     const place = container.tracks.find(({ chosen }) => chosen)?.index ?? null;
@@ -260,4 +261,16 @@ async function* decode(
     yield first.value;
     yield* others;
   }
+}
+
+/** A container's error with what would let ffmpeg read it. */
+function withAdvice(error: unknown, allowed: boolean, file: boolean): unknown {
+  if (!(error instanceof OneheadError) || !/Unsupported|cannot be decoded/.test(error.message)) return error;
+  const advice = !allowed
+    ? 'ffmpeg, which is switched off, may be able to read it'
+    : file
+      ? 'ffmpeg may be able to read it: install it (such as `apt-get install ffmpeg`)'
+      : 'ffmpeg may be able to read it: give it as a file or bytes';
+  const sentence = `${error.message.replace(/; export it again\.$/, '')}; ${advice}, or export it again.`;
+  return new OneheadError('AUDIO_INVALID', sentence, { cause: error });
 }

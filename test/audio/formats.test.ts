@@ -47,6 +47,18 @@ describe('decodes without ffmpeg', () => {
   });
 });
 
+it('decodes HE-AAC v2, whose two channels at the whole rate are made of one at half of it', async () => {
+  // Two channels of the tone; what the encoder put before and behind it is told by the MP4 file alone.
+  for (const [file, most] of [
+    ['he-v2.m4a', 0.05],
+    ['he-v2.aac', 0.2],
+  ] as const) {
+    const { samples } = await readAll(folder + file, { ffmpeg: false });
+    expect(Math.abs(samples.length / 16000 - 1.5)).toBeLessThan(most);
+    expect(amplitude(samples.subarray(4000, 14_000), 440)).toBeCloseTo(0.354, 1);
+  }
+});
+
 describe.skipIf(!hasFfmpeg)('decodes with ffmpeg (skipped where it is not installed)', () => {
   it.each(['mono-8k.aiff', 'mono.wv', 'adpcm-8k.wav'])('%s, from a path, bytes and a stream', async (file) => {
     for (const input of [folder + file, readFileSync(folder + file), createReadStream(folder + file)]) {

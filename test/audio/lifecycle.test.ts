@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { type AudioInput, openAudio } from '../../lib/audio/index.js';
 import { OneheadError } from '../../lib/errors.js';
 import { folder, hasFfmpeg, readAll } from './support.js';
@@ -200,7 +200,8 @@ describe('refuses', () => {
     throw new Error('lost the line');
   }
 
-  it('random bytes, or takes them for sound, but never fails otherwise', async () => {
+  it('random bytes, or takes them for sound, but never fails otherwise, and prints nothing', async () => {
+    const printed = (['log', 'warn', 'error'] as const).map((name) => vi.spyOn(console, name));
     let state = 3;
     const next = () => {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -223,6 +224,10 @@ describe('refuses', () => {
         const result = await readAll(bytes).catch((error: unknown) => error);
         if (result instanceof Error) expect(result, `${magic} ${result.stack}`).toBeInstanceOf(OneheadError);
       }
+    }
+    for (const spy of printed) {
+      expect(spy).not.toHaveBeenCalled();
+      spy.mockRestore();
     }
   });
 });
