@@ -9,6 +9,7 @@ import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
 import { openSafetensors } from '../../lib/whisper/checkpoint/safetensors.js';
 import { writeSafetensors } from '../../lib/whisper/checkpoint/safetensors-writer.js';
 import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
+import { Whisper } from '../../lib/whisper/whisper.js';
 import { cudaKind, gpu, hasCuda } from '../device/devices.js';
 
 const micro = new URL('../../models/micro', import.meta.url).pathname;
@@ -54,6 +55,27 @@ describe('a weight that is not a number', () => {
     );
   });
 });
+
+it.each([{}, { temperature: 0.5 }, { temperature: 0, beamSize: 3 }])(
+  'numbers that overflow as they are computed end in an error, not in an empty text: %j',
+  async (options) => {
+    const length = Number(sound.readBigUInt64LE());
+    const header = JSON.parse(sound.toString('utf8', 8, 8 + length));
+    const data = Buffer.from(sound.subarray(8 + length));
+    const norm = header['model.decoder.layer_norm.weight'];
+    norm.dtype = 'BF16';
+    for (let at = norm.data_offsets[0]; at < norm.data_offsets[1]; at += 2) data.writeUInt16LE(0x7f00, at); // 1.7e38
+    const text = Buffer.from(JSON.stringify(header));
+    const prefix = Buffer.alloc(8);
+    prefix.writeBigUInt64LE(BigInt(text.length));
+    writeFileSync(file, Buffer.concat([prefix, text, data]));
+    using whisper = await Whisper.load(directory, { device: 'cpu', dtype: 'float32', threads: 1 });
+    await expect(whisper.transcribe(join(micro, 'sample.flac'), options)).rejects.toMatchObject({
+      code: 'MODEL_INVALID',
+      message: expect.stringContaining("The model's numbers overflow"),
+    });
+  },
+);
 
 describe('a file that is cut short', () => {
   it('after its header was read', async () => {

@@ -1,4 +1,5 @@
 /** Temperature fallback: openai/whisper's decode_with_fallback, for many windows at once. */
+import { OneheadError } from '../../errors.js';
 import type { DecodeCall, Decoder, SlotResult } from '../model/decoder.js';
 import type { SlotRequest, SlotSearch } from '../model/slots.js';
 import { compressionRatio } from './compression.js';
@@ -63,6 +64,13 @@ export function searchAt(temperature: number, decoding: Decoding): SlotSearch & 
   };
 }
 
+/** Probabilities that are not numbers: without this their text would be empty, as that of silence is. */
+const overflown = () =>
+  new OneheadError(
+    'MODEL_INVALID',
+    "The model's numbers overflow, so no text can come of them; load it with dtype 'float32', or, where that does not help, export it again.",
+  );
+
 /** Decodes all windows, and those whose text fails the thresholds again at the next temperature. `seeds` are the windows' own. */
 export async function decodeWithFallback(
   decoderOf: (group: number) => Decoder,
@@ -86,6 +94,7 @@ export async function decodeWithFallback(
       const { tokens, logProbabilities } = result;
       const generated = tokens.length - (requests[window].prefix?.length ?? 0);
       const sum = logProbabilities.reduce((a, b) => a + b, 0);
+      if (!Number.isFinite(sum) || !Number.isFinite(result.noSpeechProbability)) throw overflown();
       attempts[window] = {
         ...result,
         temperature,
