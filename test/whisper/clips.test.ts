@@ -218,8 +218,11 @@ describe('transcribing clips', () => {
     const { text, warnings } = await whisper.transcribe(recording, { ...english, clips: [{ start: 900 }] });
     expect(text).toBe('');
     expect(warnings[0]).toContain('A clip begins at 900 s or later, but the recording ends at');
-    await expect(whisper.transcribe(recording, { ...english, clips: [] })).rejects.toMatchObject({
-      code: 'INVALID_ARGUMENT',
-    });
+    for (const clips of [[], [{ start: 3, end: 2 }]]) {
+      // Before anything is read: there is no such file.
+      await expect(whisper.transcribe('/no/such/file.wav', { ...english, clips })).rejects.toMatchObject({
+        code: 'INVALID_ARGUMENT',
+      });
+    }
   });
 });

@@ -123,9 +123,10 @@ export class Job {
 
   /** Checks the options, so that no window fails for them. Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED. */
   static async open(model: WhisperModel, given: TranscribeOptions): Promise<Job> {
-    const { generation } = model.checkpoint;
+    const { generation, preprocessor } = model.checkpoint;
     const options = check(transcribeOptions, given);
     checkTogether(options, model);
+    if (options.clips) clipRanges(options.clips, preprocessor.sampleRate, preprocessor.hop);
     const tokenizer = await model.checkpoint.tokenizer();
     const settings: WindowSettings = {
       // Where each window's language is asked for, the checkpoint's own does not stand in the way.
