@@ -51,11 +51,11 @@ export function option<T>(kind: Kind<T>, settings: OptionSettings<NoInfer<T>> = 
   return Object.assign(schema, { facts: { ...factsOf(kind), ...settings } }) as unknown as Option<T>;
 }
 
-/** Options within an option, or true for all their defaults, or false. */
-export function nested<G extends OptionGroup>(
+/** Options within an option (whose type is `Named` in documentation), or true for all their defaults, or false. */
+export function nested<G extends OptionGroup, Named = Given<G>>(
   group: G,
   settings: OptionSettings<boolean> = {},
-): Option<boolean | Given<G>, boolean | Checked<G> | undefined> {
+): Option<boolean | Named, boolean | Checked<G> | undefined> {
   const inner = v.pipe(
     v.custom<boolean | Given<G>>((value) => typeof value === 'boolean' || isRecord(value)),
     v.transform((value) => (typeof value === 'boolean' ? value : check(group, value, { within: `${group.name}.` }))),
@@ -64,7 +64,7 @@ export function nested<G extends OptionGroup>(
   return Object.assign(
     v.nullish(inner, () => undefined as never),
     { facts, group },
-  ) as unknown as Option<boolean | Given<G>, boolean | Checked<G> | undefined>;
+  ) as unknown as Option<boolean | Named, boolean | Checked<G> | undefined>;
 }
 
 /** Every group that was declared. */

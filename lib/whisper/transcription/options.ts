@@ -2,7 +2,7 @@
 import { audioOptions } from '../../audio/options.js';
 import { callback, custom, flag, integer, number, oneOf, signal, text, textOrTokens } from '../../options/kinds.js';
 import { type Checked, type Given, nested, option, options } from '../../options/options.js';
-import { vadOptions } from '../../vad/options.js';
+import { type VadOptions, vadOptions } from '../../vad/options.js';
 import { decodingOptions, languageOptions } from '../decoding/options.js';
 import type { Clip, PartialText, TranscribeProgress } from './types.js';
 
@@ -93,7 +93,9 @@ export const transcribeOptions = options('transcribe', {
    */
   clips: option(clips, { others: { openai: 'clip_timestamps', faster: 'clip_timestamps' } }),
   /** Silence is found and left out before anything is decoded: true, or how. @default false, or true where windows are decoded at once */
-  vad: nested(vadOptions, { others: { faster: 'vad_filter, vad_parameters', cpp: '--vad' } }),
+  vad: nested<typeof vadOptions, VadOptions>(vadOptions, {
+    others: { faster: 'vad_filter, vad_parameters', cpp: '--vad' },
+  }),
   /**
    * True: windows are cut at silences and as many decoded at once as the model was loaded for. False: one after the other, each seeking on
    * the timestamps of the one before.
