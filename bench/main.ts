@@ -3,6 +3,7 @@ const benchmarks: Record<string, () => Promise<unknown>> = {
   cpu: () => import('./cpu.js'),
   decode: () => import('./decode.js'),
   cuda: () => import('./cuda.js'),
+  neighbours: () => import('./neighbours.js'),
 };
 
 const name = process.argv[2];

@@ -1,6 +1,5 @@
 #include "cpu_backend.h"
 
-#include <omp.h>
 #include <sched.h>
 
 #include <cstring>
@@ -10,6 +9,7 @@
 
 #include "../core/error.h"
 #include "executable.h"
+#include "openmp.h"
 #include "preparation.h"
 #include "storage.h"
 
@@ -22,9 +22,8 @@ class CpuBackend final : public Backend {
   CpuBackend(int threads, const Kernels& kernels) : threads_(threads), kernels_(kernels) {}
 
   void start() override {
-    // Both settings belong to the calling thread: this device's own team of threads.
-    omp_set_dynamic(0);
-    omp_set_num_threads(threads_);
+    const bool ours = openmp::takesOver(engine_);
+    team_ = std::make_unique<ThreadTeam>(threads_, ours ? ThreadTeam::Threads::own : ThreadTeam::Threads::openmp);
   }
   std::shared_ptr<Storage> allocate(size_t bytes) override { return std::make_shared<CpuStorage>(bytes, counter_); }
   std::shared_ptr<Storage> load(Source source, DType dtype, const Shape& shape) override {
@@ -43,7 +42,7 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Executable> prepare(Plan plan) override {
     try {
       std::shared_ptr<Buffer> arena = arena_.atLeast(plan.arenaBytes);
-      auto executable = std::make_unique<CpuExecutable>(std::move(plan), std::move(arena), scratch_);
+      auto executable = std::make_unique<CpuExecutable>(std::move(plan), std::move(arena), scratch_, *team_);
       prepareOperations(*executable, kernels_, threads_, engine_, stream_);
       return executable;
     } catch (const dnnl::error& error) {
@@ -59,6 +58,7 @@ class CpuBackend final : public Backend {
 
   int threads_;
   const Kernels& kernels_;
+  std::unique_ptr<ThreadTeam> team_;  // that the device's thread leads
   std::shared_ptr<MemoryCounter> counter_ = std::make_shared<MemoryCounter>();
   SharedBuffer arena_{counter_};
   std::shared_ptr<Scratch> scratch_ = std::make_shared<Scratch>(Scratch{{}, counter_});

@@ -1,7 +1,5 @@
 #include "executable.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -23,6 +21,11 @@ double microsecondsSince(Clock::time_point& last) {
   return elapsed;
 }
 
+/** The thread that leads the team, between rounds. */
+struct LeaderAlone final : Team {
+  void barrier() const override {}
+};
+
 }  // namespace
 
 void CpuExecutable::add(std::unique_ptr<Step> step, size_t operation) {
@@ -31,28 +34,14 @@ void CpuExecutable::add(std::unique_ptr<Step> step, size_t operation) {
 }
 
 void CpuExecutable::replay(double* microseconds, const std::atomic<bool>& cancelled) {
-  for (size_t begin = 0; begin < entries_.size() && !cancelled;) {
-    Clock::time_point last = Clock::now();
-    if (!entries_[begin].step->collective()) {
-      ParallelTeam alone(0, 1, barrier_);
-      entries_[begin].step->run(alone);
-      if (microseconds) microseconds[begin] += microsecondsSince(last);
-      ++begin;
-      continue;
-    }
-    // Neighbouring kernels of ours run in one parallel region: a barrier costs less than starting the threads anew.
-    size_t end = begin;
-    while (end < entries_.size() && entries_[end].step->collective()) ++end;
-#pragma omp parallel
-    {
-      ParallelTeam team(omp_get_thread_num(), omp_get_num_threads(), barrier_);
-      for (size_t i = begin; i < end; ++i) {
-        entries_[i].step->run(team);
-        team.barrier();
-        if (microseconds && team.thread == 0) microseconds[i] += microsecondsSince(last);
-      }
-    }
-    begin = end;
+  Clock::time_point last = Clock::now();
+  for (size_t i = 0; i < entries_.size() && !cancelled; ++i) {
+    Step& step = *entries_[i].step;
+    if (step.collective())
+      team_.run([&](const Team& part) { step.run(part); });
+    else
+      step.run(LeaderAlone());
+    if (microseconds) microseconds[i] += microsecondsSince(last);
   }
 }
 

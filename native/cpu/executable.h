@@ -6,6 +6,7 @@
 
 #include "memory.h"
 #include "step.h"
+#include "team.h"
 
 namespace onehead::cpu {
 
@@ -22,8 +23,8 @@ struct Scratch {
 
 class CpuExecutable final : public Executable {
  public:
-  CpuExecutable(Plan plan, std::shared_ptr<Buffer> arena, std::shared_ptr<Scratch> scratch)
-      : plan_(std::move(plan)), arena_(std::move(arena)), scratch_(std::move(scratch)) {}
+  CpuExecutable(Plan plan, std::shared_ptr<Buffer> arena, std::shared_ptr<Scratch> scratch, ThreadTeam& team)
+      : plan_(std::move(plan)), arena_(std::move(arena)), scratch_(std::move(scratch)), team_(team) {}
   /** Adds a step of the operation with this index. */
   void add(std::unique_ptr<Step> step, size_t operation);
   std::byte* arena() const { return arena_->data(); }
@@ -45,7 +46,7 @@ class CpuExecutable final : public Executable {
   std::shared_ptr<Buffer> arena_;  // shared with other programs: temporaries live in one run
   std::shared_ptr<Scratch> scratch_;
   std::vector<Entry> entries_;
-  Barrier barrier_;
+  ThreadTeam& team_;
 };
 
 }  // namespace onehead::cpu

@@ -4,6 +4,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "team.h"
+
 namespace onehead::cpu {
 
 namespace {
@@ -52,7 +54,7 @@ memory::desc computed(const memory::desc& plain, const dnnl::engine& engine) {
   return {plain.dims(), computedType(typeOf(plain), engine), stridesOf(plain)};
 }
 
-/** A primitive with its arguments; runs on oneDNN's own threads. Operands that it cannot take as they are are widened
+/** A primitive with its arguments; oneDNN divides it over the team. Operands that it cannot take as they are are widened
  * to float32 in the scratch memory, and the result is narrowed. */
 class ProductStep final : public Step {
  public:
@@ -126,10 +128,13 @@ class ProductStep final : public Step {
   static void convert(const std::byte* from, SourceFormat fromFormat, std::byte* to, Format toFormat, int64_t count) {
     constexpr int64_t piece = 1 << 14;
     const size_t fromBytes = fromFormat == SourceFormat::float32 ? 4 : 2, toBytes = 6 - fromBytes;
-#pragma omp parallel for
-    for (int64_t begin = 0; begin < count; begin += piece)
-      kernels()->convert(from + size_t(begin) * fromBytes, fromFormat, to + size_t(begin) * toBytes, toFormat,
-                         std::min(piece, count - begin));
+    ThreadTeam::led()->run([&](const Team& team) {
+      const Share pieces((count + piece - 1) / piece, team);
+      const int64_t begin = pieces.begin * piece, end = std::min(pieces.end * piece, count);
+      if (begin < end)
+        kernels()->convert(from + size_t(begin) * fromBytes, fromFormat, to + size_t(begin) * toBytes, toFormat,
+                           end - begin);
+    });
   }
 
   dnnl::primitive primitive_;

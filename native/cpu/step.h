@@ -1,7 +1,6 @@
-// One prepared operation of a CPU program, and the team of threads that runs the steps.
+// One prepared operation of a CPU program.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <vector>
@@ -17,8 +16,7 @@ class Step {
   virtual size_t scratchBytes() const { return 0; }
   /** Called before a replay: the scratch memory may have moved. */
   virtual void bind(std::byte* /*scratch*/) {}
-  /** True when every thread of the team calls `run`; false when one thread does and the step starts threads of its own
-   * (oneDNN). */
+  /** True when every thread of the team calls `run`; false when the one that leads it does, and the step opens rounds of its own (oneDNN). */
   virtual bool collective() const = 0;
   virtual void run(const Team& team) = 0;
   /** The stage of its operation that this step is, for traces; empty when there are no stages. */
@@ -49,28 +47,5 @@ template <class Arguments>
 KernelStep(Arguments, void (*)(const Arguments&, const Team&)) -> KernelStep<Arguments>;
 template <class Arguments>
 KernelStep(Arguments, void (*)(const Arguments&, const Team&), size_t) -> KernelStep<Arguments>;
-
-/** A meeting point for the threads of a parallel region; they spin, since the others are a microsecond away. */
-class Barrier {
- public:
-  void wait(int threads);
-
- private:
-  alignas(64) std::atomic<int> arrived_ = 0;
-  alignas(64) std::atomic<int> generation_ = 0;
-};
-
-/** A thread of an OpenMP parallel region as a Team. */
-class ParallelTeam final : public Team {
- public:
-  ParallelTeam(int threadIndex, int threadCount, Barrier& meeting) : meeting_(meeting) {
-    thread = threadIndex;
-    threads = threadCount;
-  }
-  void barrier() const override { meeting_.wait(threads); }
-
- private:
-  Barrier& meeting_;
-};
 
 }  // namespace onehead::cpu

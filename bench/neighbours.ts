@@ -1,0 +1,88 @@
+/**
+ * `npm run bench -- neighbours`: processes side by side on the same cores, each transcribing one recording again and again, as services in
+ * one container or machine do. Prints milliseconds a clip for 1, 2 and 4 processes and what that is of one's; stores JSON with --output.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
+import { Device } from '../lib/device/device.js';
+
+const root = new URL('..', import.meta.url).pathname;
+const { values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    model: { type: 'string', default: join(root, 'models/micro') },
+    audio: { type: 'string', default: join(root, 'models/micro/sample.flac') },
+    dtype: { type: 'string', default: 'auto' },
+    processes: { type: 'string', default: '1,2,4' },
+    /** Threads of each device; the cores that may be used by default. */
+    threads: { type: 'string' },
+    /** Devices in each process that work at once. */
+    devices: { type: 'string', default: '1' },
+    seconds: { type: 'string', default: '5' },
+    /** Cores to pin to, as taskset takes them. */
+    cores: { type: 'string' },
+    output: { type: 'string' },
+  },
+});
+
+interface Measured {
+  clips: number;
+  elapsed: number;
+  times: number[];
+  cpuMilliseconds: number;
+}
+
+async function start(): Promise<{ go: () => Promise<Measured> }> {
+  const given = ['model', 'audio', 'dtype', 'threads', 'devices', 'seconds'] as const;
+  const options = given.flatMap((name) => (values[name] === undefined ? [] : [`--${name}`, values[name]]));
+  const command = [process.execPath, join(root, 'bench/measure-neighbours.mjs'), ...options];
+  if (values.cores) command.unshift('taskset', '-c', values.cores);
+  const child = spawn(command[0], command.slice(1), { stdio: ['pipe', 'pipe', 'inherit'] });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const line = async () => {
+    const { value, done } = await lines.next();
+    if (done) throw new Error('a process ended before its time; what it said is above');
+    return String(value);
+  };
+  await line();
+  return {
+    go: async () => {
+      child.stdin.write('go\n');
+      const measured = JSON.parse(await line()) as Measured;
+      if (child.exitCode === null) await once(child, 'exit');
+      return measured;
+    },
+  };
+}
+
+const results: Record<string, number>[] = [];
+console.log('processes   ms a clip   of one     p95   clips a second   CPU ms a clip');
+for (const processes of values.processes.split(',').map(Number)) {
+  const started = await Promise.all(Array.from({ length: processes }, start));
+  const measured = await Promise.all(started.map(({ go }) => go()));
+  const times = measured.flatMap((one) => one.times).sort((a, b) => a - b);
+  const mean = times.reduce((sum, time) => sum + time, 0) / times.length;
+  const p95 = times[Math.floor(times.length * 0.95)];
+  const rate = measured.reduce((sum, { clips, elapsed }) => sum + (1000 * clips) / elapsed, 0);
+  const cpu = measured.reduce((sum, { cpuMilliseconds }) => sum + cpuMilliseconds, 0) / times.length;
+  results.push({ processes, millisecondsPerClip: mean, p95, clipsPerSecond: rate, cpuMillisecondsPerClip: cpu });
+  const cells = [mean.toFixed(1), (mean / results[0].millisecondsPerClip).toFixed(2), p95.toFixed(1), rate.toFixed(1)];
+  const widths = [12, 9, 8, 17];
+  console.log(
+    `${String(processes).padStart(9)}${cells.map((cell, i) => cell.padStart(widths[i])).join('')}${cpu.toFixed(1).padStart(16)}`,
+  );
+}
+
+if (values.output) {
+  const { cpu, onednn, threads } = Device.information();
+  const machine = { cpu: cpus()[0].model, cores: threads, kernels: cpu.kernels, onednn: onednn.version };
+  const { output, ...settings } = values;
+  const relative = { ...settings, model: settings.model.replace(root, ''), audio: settings.audio.replace(root, '') };
+  const stored = { date: new Date().toISOString(), machine, settings: relative, results };
+  writeFileSync(output, `${JSON.stringify(stored, null, 2)}\n`);
+}
