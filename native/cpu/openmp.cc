@@ -89,7 +89,8 @@ using onehead::cpu::ThreadTeam;
 
 ONEHEAD_FOR_ONEDNN void GOMP_parallel(void (*body)(void*), void* data, unsigned threads, unsigned flags) {
   if (ThreadTeam::part()) return ThreadTeam::runAlone([&] { body(data); });  // a region in a region
-  if (ThreadTeam* ours = team()) return ours->run([&](const Team&) { body(data); }, threads ? int(threads) : ours->threads());
+  if (ThreadTeam* ours = team())
+    return ours->run([&](const Team&) { body(data); }, threads ? int(threads) : ours->threads());
   if (runtime().parallel) return runtime().parallel(body, data, threads, flags);
   ThreadTeam::runAlone([&] { body(data); });
 }

@@ -1,13 +1,14 @@
 // oneDNN on a team of ours.
 //
-// oneDNN is built to run on OpenMP's threads, and OpenMP's runtime has one pool for each thread that computes, which spins for milliseconds
-// after each parallel region: beside another process on the same cores, everything takes twenty times as long. So the addon defines the few
-// functions of the runtime that oneDNN calls. The dynamic linker finds them before the runtime's, since the addon is what Node.js loads and
-// oneDNN comes as its dependency; nothing else in the process sees them. On a thread that leads a ThreadTeam or works in one they run on
-// that team, and on every other thread they hand on to the runtime.
+// oneDNN is built to run on OpenMP's threads, and OpenMP's runtime has one pool for each thread that computes, which
+// spins for milliseconds after each parallel region: beside another process on the same cores, everything takes twenty
+// times as long. So the addon defines the few functions of the runtime that oneDNN calls. The dynamic linker finds them
+// before the runtime's, since the addon is what Node.js loads and oneDNN comes as its dependency; nothing else in the
+// process sees them. On a thread that leads a ThreadTeam or works in one they run on that team, and on every other
+// thread they hand on to the runtime.
 //
-// Where oneDNN was in the process before this addon (another addon's, or preloaded), it keeps the runtime. Then our kernels run on the
-// runtime's threads as well, since two pools would take the cores from one another.
+// Where oneDNN was in the process before this addon (another addon's, or preloaded), it keeps the runtime. Then our
+// kernels run on the runtime's threads as well, since two pools would take the cores from one another.
 #pragma once
 
 #include <dnnl.hpp>

@@ -54,8 +54,8 @@ memory::desc computed(const memory::desc& plain, const dnnl::engine& engine) {
   return {plain.dims(), computedType(typeOf(plain), engine), stridesOf(plain)};
 }
 
-/** A primitive with its arguments; oneDNN divides it over the team. Operands that it cannot take as they are are widened
- * to float32 in the scratch memory, and the result is narrowed. */
+/** A primitive with its arguments; oneDNN divides it over the team. Operands that it cannot take as they are are
+ * widened to float32 in the scratch memory, and the result is narrowed. */
 class ProductStep final : public Step {
  public:
   ProductStep(dnnl::primitive primitive, const memory::desc& scratchpad, const dnnl::engine& engine,

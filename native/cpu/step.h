@@ -16,7 +16,8 @@ class Step {
   virtual size_t scratchBytes() const { return 0; }
   /** Called before a replay: the scratch memory may have moved. */
   virtual void bind(std::byte* /*scratch*/) {}
-  /** True when every thread of the team calls `run`; false when the one that leads it does, and the step opens rounds of its own (oneDNN). */
+  /** True when every thread of the team calls `run`; false when the one that leads it does, and the step opens rounds
+   * of its own (oneDNN). */
   virtual bool collective() const = 0;
   virtual void run(const Team& team) = 0;
   /** The stage of its operation that this step is, for traces; empty when there are no stages. */

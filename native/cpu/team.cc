@@ -80,7 +80,8 @@ ThreadTeam::ThreadTeam(int threads, Threads whose) : threads_(threads), whose_(w
     } catch (const std::system_error&) {
       const size_t started = workers_.size() + 1;
       close();
-      throw Error("DEVICE_FAILED", "The system gave the CPU device " + std::to_string(started) + " of " + std::to_string(threads_) +
+      throw Error("DEVICE_FAILED", "The system gave the CPU device " + std::to_string(started) + " of " +
+                                       std::to_string(threads_) +
                                        " threads; pass fewer `threads`, or raise the limit of processes.");
     }
   } else {

@@ -1,9 +1,10 @@
 // The threads that one CPU device computes with: one team for our kernels and for oneDNN (openmp.cc).
 //
-// Work is done in rounds. The thread that leads the team opens a round of `slots` parts; every thread takes the next part that nobody has
-// taken, and the leader returns when all are done. A thread that does not run at the moment (asleep, or kept from its core by another
-// process) holds nobody up: the others take its part. Threads without work spin for some microseconds, since the next round is near, and
-// then sleep, so that other processes get the core.
+// Work is done in rounds. The thread that leads the team opens a round of several parts; every thread takes the next
+// part that nobody has taken, and the leader returns when all are done. A thread that does not run at the moment
+// (asleep, or kept from its core by another process) holds nobody up: the others take its part. (Where a
+// kernel has a barrier inside, its parts run side by side, and those that wait there sleep.) Threads without work
+// spin for some microseconds, since the next round is near, and then sleep, so that other processes get the core.
 #pragma once
 
 #include <atomic>
@@ -22,7 +23,8 @@ void pauseSpinning();
 /** Where threads wait for a condition: they spin, then sleep. */
 class WaitingPlace {
  public:
-  /** Returns once `ready()` is true. It reads what others write before they call `wake`, with sequential consistency on both sides. */
+  /** Returns once `ready()` is true. It reads what others write before they call `wake`, with sequential consistency on
+   * both sides. */
   template <class Ready>
   void wait(const Ready& ready) {
     if (spins(ready)) return;
@@ -41,7 +43,8 @@ class WaitingPlace {
 
  private:
   using Clock = std::chrono::steady_clock;
-  /** About what it takes to put a thread to sleep and to wake it: so neither spinning nor sleeping costs more than twice the better choice. */
+  /** About what it takes to put a thread to sleep and to wake it: so neither spinning nor sleeping costs more than
+   * twice the better choice. */
   static constexpr std::chrono::microseconds spinning{50};
 
   template <class Ready>
@@ -78,7 +81,8 @@ class ThreadTeam {
   /** Whose threads they are: our own, or those of OpenMP's runtime, where oneDNN's cannot be led to ours (openmp.h). */
   enum class Threads { own, openmp };
 
-  /** The calling thread leads: it alone calls `run`. Throws Error DEVICE_FAILED where the system gives too few threads. */
+  /** The calling thread leads: it alone calls `run`. Throws Error DEVICE_FAILED where the system gives too few threads.
+   */
   ThreadTeam(int threads, Threads whose);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
@@ -92,8 +96,8 @@ class ThreadTeam {
   /** The part of a round that the calling thread runs now; null outside of rounds. */
   static const Team* part();
 
-  /** Calls work(const Team&) for each part of 0 to parts - 1, `threads()` of them unless fewer are given, and returns when all have returned.
-   * `work` throws nothing and opens no round itself. */
+  /** Calls work(const Team&) for each part of 0 to parts - 1, `threads()` of them unless fewer are given, and returns
+   * when all have returned. `work` throws nothing and opens no round itself. */
   template <class Work>
   void run(const Work& work, int parts) {
     open([](const void* data, const Team& team) { (*static_cast<const Work*>(data))(team); }, &work, parts);
@@ -128,7 +132,8 @@ class ThreadTeam {
   const void* data_ = nullptr;
   uint32_t round_ = 0;
   Barrier barrier_;
-  /** The open round: its number (32 bits), its parts (16), and the next to be taken (16), which may go beyond the parts. */
+  /** The open round: its number (32 bits), its parts (16), and the next to be taken (16), which may go beyond the
+   * parts. */
   alignas(64) std::atomic<uint64_t> ticket_ = 0;
   alignas(64) std::atomic<int> done_ = 0;
   std::atomic<bool> closing_ = false;
