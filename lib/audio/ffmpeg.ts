@@ -197,7 +197,10 @@ export async function* decodeWithFfmpeg(
   child.stderr.on('data', (chunk: Buffer) => {
     const text = chunk.toString();
     if (beginning.length < 1 << 16) beginning += text;
-    for (const line of text.split('\n')) if (/\[(error|fatal|panic)\]/.test(line)) complaint = line.slice(0, 2000);
+    // A line without a mark is not ffmpeg's: the system could not load it, or a shell could not run it.
+    for (const line of text.split('\n')) {
+      if (/\[(error|fatal|panic)\]/.test(line) || /^[^\s[]/.test(line)) complaint = line.slice(0, 2000);
+    }
   });
   const ended = new Promise<Error | null>((resolve) => {
     child.once('error', resolve);
