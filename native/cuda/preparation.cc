@@ -76,9 +76,6 @@ class Preparation {
   [[noreturn]] void unsupported(const std::string& reason) const {
     throw Error("NOT_SUPPORTED", name_ + ": " + reason);
   }
-  void onlyWhole(bool pooled) const {
-    if (pooled) unsupported("the CUDA device works on whole batches only, not on rows of a pool.");
-  }
   /** Adds a launch that needs so much scratch memory and so many counters. */
   void add(Launch launch, size_t scratchBytes = 0, size_t counters = 0, const char* part = "") {
     workspace_.atLeast(scratchBytes, counters);
@@ -260,7 +257,6 @@ class Preparation {
     return made;
   }
   void make(const onehead::Attention& o) {
-    onlyWhole(o.rows || o.keyBegin || o.scoreRow);
     if (o.headSize > 128 || o.headSize % 16)
       unsupported("the CUDA device takes head sizes from 16 to 128 in steps of 16, not " + std::to_string(o.headSize) +
                   ".");
@@ -290,7 +286,14 @@ class Preparation {
       arguments.scorePosition = at<int32_t>(o.scorePosition);
       arguments.scoreRows = o.scores->shape[1];
       arguments.scoreWidth = o.scores->shape[2];
+      arguments.scoreSequences = o.scores->shape[0];
+      arguments.scoreKeys = o.scores->shape[3];
+      arguments.scoreRow = at<int32_t>(o.scoreRow);
     }
+    arguments.rows = at<int32_t>(o.rows);
+    arguments.pool = o.pool();
+    arguments.keyBegin = at<int32_t>(o.keyBegin);
+    arguments.keyCount = at<int32_t>(o.keyCount);
     const AttentionNeeds needs = attentionNeeds(arguments, o.algorithm, context_.launcher());
     for (AttentionStage stage : attentionStages(arguments, o.algorithm))
       add(
@@ -304,10 +307,21 @@ class Preparation {
   }
 
   void make(const Embed& o) {
-    onlyWhole(o.rows.has_value());
-    kernel({o.y.shape[0], o.count, o.y.shape[2], o.tokenEmbedding.shape[0], o.positionEmbedding.shape[0],
-            at<int32_t>(o.tokens), o.tokens.shape[1], at<int32_t>(o.start), at(o.tokenEmbedding),
-            o.tokenEmbedding.dtype, at<float>(o.positionEmbedding), o.scale, at<float>(o.y)},
+    kernel({.batch = o.y.shape[0],
+            .count = o.count,
+            .width = o.y.shape[2],
+            .vocabulary = o.tokenEmbedding.shape[0],
+            .positions = o.positionEmbedding.shape[0],
+            .tokens = at<int32_t>(o.tokens),
+            .tokenStride = o.tokens.shape[1],
+            .start = at<int32_t>(o.start),
+            .tokenEmbedding = at(o.tokenEmbedding),
+            .tokenType = o.tokenEmbedding.dtype,
+            .positionEmbedding = at<float>(o.positionEmbedding),
+            .scale = o.scale,
+            .y = at<float>(o.y),
+            .rows = at<int32_t>(o.rows),
+            .pool = o.tokens.shape[0]},
            embed);
   }
   void make(const GatherRows& o) {
@@ -315,13 +329,23 @@ class Preparation {
             at<float>(o.y)},
            gatherRows);
   }
-  void make(const ScatterRows&) { unsupported("there is no kernel for it yet; use 'cpu'."); }
+  void make(const ScatterRows& o) {
+    const int64_t element = int64_t(bytesOf(o.x.dtype));
+    kernel({.batch = o.x.shape[0],
+            .rows = o.x.shape[1],
+            .positions = o.y.rows(),
+            .rowBytes = o.x.columns() * element,
+            .strideBytes = o.x.rowStride * element,
+            .x = at(o.x),
+            .begin = at<int32_t>(o.begin),
+            .y = at(o.y)},
+           scatterRows);
+  }
   void make(const TokenProbability& o) {
     kernel({o.logits.shape[0], o.logits.shape[1], at<float>(o.logits), int32_t(o.token), at<float>(o.y)},
            tokenProbability);
   }
   NextTokenArguments arguments(const NextToken& o) {
-    onlyWhole(o.rows || o.beams || o.topCount || o.suppressed.shape.size() == 2);
     NextTokenArguments a{};
     a.batch = o.logits.shape[0];
     a.vocabulary = o.logits.shape[1];
@@ -348,6 +372,11 @@ class Preparation {
     a.topTokens = at<int32_t>(o.topTokens);
     a.topLogProbability = at<float>(o.topLogProbability);
     a.top = o.topTokens ? o.topTokens->shape[2] : 0;
+    a.topCount = at<int32_t>(o.topCount);
+    a.rows = at<int32_t>(o.rows);
+    a.pool = o.tokens.shape[0];
+    a.beams = at<int32_t>(o.beams);
+    a.suppressedStride = o.suppressed.shape.size() == 2 ? o.suppressed.shape[1] : 0;
     return a;
   }
   void make(const NextToken& o) {
@@ -361,7 +390,7 @@ class Preparation {
   void make(const NextBeams& o) {
     NextBeamsArguments a{};
     a.step = arguments(o.step);
-    a.beams = a.step.batch / o.wanted.shape[0];
+    a.beams = o.step.tokens.shape[0] / o.wanted.shape[0];
     a.most = o.doneScore.shape[1];
     a.cumulative = at<float>(o.cumulative);
     a.source = at<int32_t>(o.source);

@@ -24,7 +24,7 @@ interface Member {
   beams: number;
 }
 
-describe.each(devices.filter(({ kind }) => kind === 'cpu'))('a mixed batch on $name', ({ open }) => {
+describe.each(devices)('a mixed batch on $name', ({ open }) => {
   let device: Device;
   beforeAll(() => {
     device = open();

@@ -20,7 +20,7 @@ function shuffled(count: number, seed: number): number[] {
 const firstDifference = (got: Float32Array, wanted: Float32Array) =>
   got.findIndex((value, i) => !Object.is(value, wanted[i]) && value !== wanted[i]);
 
-describe.each(devices.filter(({ kind }) => kind === 'cpu'))('rows of a pool on $name', ({ open, dtypes }) => {
+describe.each(devices)('rows of a pool on $name', ({ open, dtypes }) => {
   let device: Device;
   beforeAll(() => {
     device = open();
@@ -236,6 +236,39 @@ describe.each(devices.filter(({ kind }) => kind === 'cpu'))('rows of a pool on $
       },
     );
 
+    it.each(shapes)('serves many neighbours of one range: $heads heads on $keyValueHeads', async (shape) => {
+      const { heads, keyValueHeads, headSize } = shape;
+      const [batch, positions] = [70, 90];
+      const [width, shared] = [heads * headSize, keyValueHeads * headSize];
+      // More than go together, across whatever boundary there is between neighbours; then others alone.
+      const ranges = Array.from({ length: batch }, (_, b) => (b < 5 || b > 60 ? [b % 7, 40 + b] : [11, 70]));
+      const [q, k, v] = [
+        [batch, 1, width],
+        [1, positions, shared],
+        [1, positions, shared],
+      ].map(given);
+      const output = device.tensor(dtype, [batch, 1, width]);
+      await run((ops) => {
+        ops.attention(q.tensor, k.tensor, v.tensor, {
+          ...shape,
+          algorithm: 'split-kv',
+          keys: { begin: integers(ranges.map(([begin]) => begin)), count: integers(ranges.map(([, count]) => count)) },
+          output,
+        });
+      });
+      const seen = ranges.map(([begin, count]) => Math.min(count, positions - begin));
+      const own = ({ values }: { values: Float32Array }) => {
+        const entries = new Float32Array(batch * positions * shared);
+        ranges.forEach(([begin], b) => {
+          entries.set(values.subarray(begin * shared), b * positions * shared);
+        });
+        return entries;
+      };
+      const size = { batch, queries: 1, keys: positions, heads, keyValueHeads, headSize };
+      const wanted = attention(q.values, own(k), own(v), size, (b) => seen[b]);
+      expect(relativeError(await output.toFloat32Array(), wanted)).toBeLessThan(tolerance);
+    });
+
     it('reads positions that were scattered into the pool, each entry its own', async () => {
       const [batch, length, width, positions] = [4, 6, 16, 20];
       const x = given([batch, length, 3 * width], 1);
@@ -271,6 +304,33 @@ describe.each(devices.filter(({ kind }) => kind === 'cpu'))('rows of a pool on $
         : Array.from(each.subarray(row * 2 * width, (row + 1) * 2 * width)),
     );
     expect(Array.from(await chosen.toFloat32Array())).toEqual(wanted);
+  });
+
+  it('follows the rows that device memory names from run to run', async () => {
+    const [pool, capacity, width] = [4, 3, 16];
+    const table = device.tensor('float32', [9, width], random(9 * width, 1));
+    const positions = device.tensor('float32', [capacity, width]);
+    const tokens = integers(below(pool * capacity, 9, 3), [pool, capacity]);
+    const rows = integers([0, 1]);
+    const output = device.tensor('float32', [2, 1, width]);
+    using program = device.record('embed', (ops) => {
+      ops.embed(tokens, integers([0, 0, 0, 0]), table, positions, { rows, output });
+    });
+    const values = await table.toFloat32Array();
+    const ids = await tokens.toInt32Array();
+    for (const chosen of [
+      [0, 1],
+      [3, -1],
+      [2, 0],
+    ]) {
+      await rows.write(Int32Array.from(chosen));
+      await program.run();
+      const wanted = chosen.flatMap((row) => {
+        const at = ids[row * capacity] * width;
+        return row < 0 ? Array(width).fill(0) : Array.from(values.subarray(at, at + width));
+      });
+      expect(Array.from(await output.toFloat32Array())).toEqual(wanted);
+    }
   });
 
   it('refuses what does not fit together', () => {

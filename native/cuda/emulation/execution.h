@@ -188,6 +188,17 @@ T __shfl_sync(unsigned, T value, int from) {
   return onehead::emulation::exchange(value, from & 31);
 }
 
+inline unsigned __ballot_sync(unsigned, int predicate) {
+  onehead::emulation::Slot slot;
+  slot.words[0] = predicate != 0;
+  const onehead::emulation::Slot* slots = onehead::emulation::executor().collective(slot, [](auto*) {});
+  unsigned ballot = 0;
+  for (int lane = 0; lane < 32; ++lane) ballot |= unsigned(slots[lane].words[0] & 1) << lane;
+  return ballot;
+}
+inline int __clz(int value) { return value == 0 ? 32 : __builtin_clz(unsigned(value)); }
+inline int __ffs(int value) { return __builtin_ffs(value); }
+
 template <class T>
 T atomicAdd(T* address, T value) {
   return std::atomic_ref<T>(*address).fetch_add(value);

@@ -9,6 +9,14 @@ bool keepsScores(AttentionAlgorithm algorithm) {
   return algorithm != AttentionAlgorithm::memoryEfficient && algorithm != AttentionAlgorithm::splitKeyValue;
 }
 
+/** What split-kv with one row a head and a range of positions leaves to the other kernel: neighbours that share theirs.
+ */
+constexpr Together neighbours{2, mostTogether};
+
+Together togetherIn(const AttentionArguments& a, bool split) {
+  return split && a.keyBegin ? Together{1, mostTogether} : Together{};
+}
+
 }  // namespace
 
 std::vector<AttentionStage> attentionStages(const AttentionArguments& a, AttentionAlgorithm algorithm) {
@@ -19,14 +27,21 @@ std::vector<AttentionStage> attentionStages(const AttentionArguments& a, Attenti
 AttentionNeeds attentionNeeds(const AttentionArguments& a, AttentionAlgorithm algorithm, const Launcher& launcher) {
   if (keepsScores(algorithm)) return baselineNeeds(a, algorithm);
   const bool split = algorithm == AttentionAlgorithm::splitKeyValue;
-  return split && decodeFits(a) ? decodeNeeds(a, launcher) : streamingNeeds(a, split, launcher);
+  if (!split || !decodeFits(a)) return streamingNeeds(a, split, togetherIn(a, split), launcher);
+  const AttentionNeeds needs = decodeNeeds(a, launcher);
+  if (!a.keyBegin) return needs;
+  const AttentionNeeds shared = streamingNeeds(a, true, neighbours, launcher);
+  return {most(needs.scratchBytes, shared.scratchBytes), most(needs.counters, shared.counters)};
 }
 
 cudaError_t attention(const AttentionArguments& a, AttentionAlgorithm algorithm, AttentionStage stage,
                       const Launcher& launcher) {
   if (keepsScores(algorithm)) return baselineAttention(a, algorithm, stage, launcher);
   const bool split = algorithm == AttentionAlgorithm::splitKeyValue;
-  return split && decodeFits(a) ? decodeAttention(a, launcher) : streamingAttention(a, split, launcher);
+  if (!split || !decodeFits(a)) return streamingAttention(a, split, togetherIn(a, split), launcher);
+  const cudaError_t error = decodeAttention(a, launcher);
+  if (error != cudaSuccess || !a.keyBegin || a.batch == 1) return error;
+  return streamingAttention(a, true, neighbours, launcher);
 }
 
 }  // namespace onehead::cuda

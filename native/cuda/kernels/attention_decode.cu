@@ -50,8 +50,19 @@ __device__ inline void combineGroups(Running<Width>& running) {
   }
 }
 
-template <class T, int P>
-__global__ void __launch_bounds__(threads) decodeKernel(const __grid_constant__ AttentionArguments a) {
+/** A key or value of an entry. Registers decide how many blocks run at once (80 of them leave room for six): ranges of
+ * a pool and rows of a cache each have a kernel that knows nothing of the other. */
+template <class T, bool Ranges>
+__device__ inline const T* placeOf(const AttentionArguments& a, const AttentionView& all, const AttentionView& appended,
+                                   int64_t b, int key, const Entry& entry) {
+  if constexpr (Ranges)
+    return static_cast<const T*>(all.data) + int64_t(entry.first + key) * all.rowStride;
+  else
+    return keyRow<T>(a, all, appended, b, key, entry);
+}
+
+template <class T, int P, bool Ranges>
+__global__ void __launch_bounds__(threads, 6) decodeKernel(const __grid_constant__ AttentionArguments a) {
   constexpr int vector = vectorSize<T>, lanes = P / vector, rowsAtOnce = 32 / lanes, step = rowsAtOnce * warps;
   ONEHEAD_SHARED(float, shared);  // [warps][size + 2], then a flag
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
@@ -59,7 +70,14 @@ __global__ void __launch_bounds__(threads) decodeKernel(const __grid_constant__ 
   const int size = int(a.headSize), part = int(partialSize(size)), chunk = lane % lanes * vector;
   letNextStart();
   waitForPrevious();
-  const int start = startOf(a, b), limit = visibleKeys(a, start, 0);
+  const Entry entry = Ranges ? entryOfRange(a, b) : entryOfRow(a, b);
+  const int start = entry.start, limit = entry.keys;
+  auto output = [&] { return static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + head * size; };
+  if (limit == 0) {  // an entry that sees nothing gives zeros
+    if (split == 0 && thread < size) output()[thread] = fromFloat<T>(0.0f);
+    return;
+  }
+  if (Ranges && entriesTogether(a, b) != 1) return;
   const int perSplit = int(divideUp<int64_t>(divideUp<int64_t>(limit, gridDim.x), leastKeys) * leastKeys);
   const int splits = int(divideUp(limit, perSplit));
   if (split >= splits) return;
@@ -83,8 +101,8 @@ __global__ void __launch_bounds__(threads) decodeKernel(const __grid_constant__ 
       const int key = key0 + u * step;
       if (!inside || key >= end) continue;
       const int64_t at = head * size + chunk;
-      k[u] = loadStream16(keyRow<T>(a, a.k, a.newKey, b, key, start) + at);
-      v[u] = loadStream16(keyRow<T>(a, a.v, a.newValue, b, key, start) + at);
+      k[u] = loadStream16(placeOf<T, Ranges>(a, a.k, a.newKey, b, key, entry) + at);
+      v[u] = loadStream16(placeOf<T, Ranges>(a, a.v, a.newValue, b, key, entry) + at);
     }
     float scores[ahead], above = running.highest;
 #pragma unroll
@@ -98,7 +116,7 @@ __global__ void __launch_bounds__(threads) decodeKernel(const __grid_constant__ 
       score = warpSum<lanes>(score);
       scores[u] = key0 + u * step < end ? score : -infinity;
       above = fmaxf(above, scores[u]);
-      if (wantedScores && lane % lanes == 0 && key0 + u * step < end)
+      if (wantedScores && lane % lanes == 0 && key0 + u * step < least(end, int(a.scoreKeys)))
         wantedScores[key0 + u * step] = score * naturalLog2;
     }
     if (above == -infinity) continue;
@@ -116,12 +134,12 @@ __global__ void __launch_bounds__(threads) decodeKernel(const __grid_constant__ 
   }
 
   // The new row joins the cache.
-  if (a.newKey.data && warp == 0 && lane < lanes && inside && start >= 0 && start < a.keys &&
+  if (!Ranges && a.newKey.data && warp == 0 && lane < lanes && inside && start >= 0 && start < a.keys &&
       (start >= begin && (start < begin + perSplit || split == splits - 1))) {
     const int64_t at = head * size + chunk;
     for (int which = 0; which < 2; ++which) {
       const AttentionView &from = which ? a.newValue : a.newKey, &to = which ? a.v : a.k;
-      T* row = static_cast<T*>(const_cast<void*>(to.data)) + b * to.batchStride + start * to.rowStride + at;
+      T* row = static_cast<T*>(const_cast<void*>(to.data)) + entry.keyRow * to.batchStride + start * to.rowStride + at;
       *reinterpret_cast<uint4*>(row) =
           *reinterpret_cast<const uint4*>(static_cast<const T*>(from.data) + b * from.batchStride + at);
     }
@@ -139,7 +157,7 @@ __global__ void __launch_bounds__(threads) decodeKernel(const __grid_constant__ 
   __syncthreads();
 
   const int64_t row = b * a.heads + head;
-  T* y = static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + head * size;
+  T* y = output();
   const JoinedParts block = joinParts(shared, part, warps, size, thread, [](const float* x) { return *x; });
   if (splits == 1) {
     if (thread < size) y[thread] = fromFloat<T>(block.value / block.sum);
@@ -176,8 +194,9 @@ cudaError_t decodeAttention(const AttentionArguments& a, const Launcher& launche
   const size_t bytes = size_t(warps) * size_t(partialSize(a.headSize)) * sizeof(float);
   return withType(a.type, [&](auto element) {
     using T = decltype(element);
-    return a.headSize <= 64 ? launch(launcher, decodeKernel<T, 64>, grid, dim3(threads), bytes, a)
-                            : launch(launcher, decodeKernel<T, 128>, grid, dim3(threads), bytes, a);
+    auto start = [&](auto kernel) { return launch(launcher, kernel, grid, dim3(threads), bytes, a); };
+    if (a.headSize <= 64) return start(a.keyBegin ? decodeKernel<T, 64, true> : decodeKernel<T, 64, false>);
+    return start(a.keyBegin ? decodeKernel<T, 128, true> : decodeKernel<T, 128, false>);
   });
 }
 

@@ -8,6 +8,8 @@
 //          unit, the running maximum and sum over the four lanes that share a row, the weights straight from the result
 //          registers into the operand registers of the second product (FlashAttention 2). Where there are few rows, the
 //          keys are split over blocks and the block that comes last combines (Flash-Decoding).
+// Ranges   of a pool of positions: neighbouring entries that see the same one are rows of the first one's blocks
+//          (split-kv only), and the blocks of the others have nothing to do.
 // Append   new rows are read from where they were computed, and written to the cache by the blocks of the first rows.
 #include "attention.h"
 #include "tensor_core.h"
@@ -29,14 +31,15 @@ struct Shape {
  */
 template <int MTiles, int KeyTiles>
 __device__ inline void emitScores(const AttentionArguments& a, int64_t b, const float (&scores)[MTiles][KeyTiles][4],
-                                  const int (&seen)[MTiles][2], int firstRow, int firstKey) {
+                                  const int (&seen)[MTiles][2], int rows, int firstRow, int firstKey) {
   const int lane = int(threadIdx.x) % 32, sharing = int(a.heads / a.keyValueHeads);
+  const int scoreKeys = int(a.scoreKeys);
 #pragma unroll
   for (int m = 0; m < MTiles; ++m)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = firstRow + m * 16 + half * 8 + lane / 4;
-      if (row >= int(a.queries) * sharing) continue;
+      if (row >= rows) continue;
       float* to = scoresOf(a, b, row / sharing, int64_t(blockIdx.y) * sharing + row % sharing);
       if (!to) continue;
 #pragma unroll
@@ -44,25 +47,42 @@ __device__ inline void emitScores(const AttentionArguments& a, int64_t b, const 
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           const int key = firstKey + n * 8 + lane % 4 * 2 + i;
-          if (key < seen[m][half]) to[key] = scores[m][n][half * 2 + i] * a.scale;
+          if (key < least(seen[m][half], scoreKeys)) to[key] = scores[m][n][half * 2 + i] * a.scale;
         }
     }
 }
 
+template <class T>
+__device__ inline void clearRows(const AttentionArguments& a, int64_t b, int64_t keyHead) {
+  const int64_t width = a.heads / a.keyValueHeads * a.headSize;
+  for (int64_t i = threadIdx.x; i < a.queries * width; i += blockDim.x) {
+    const int64_t at = b * a.y.batchStride + i / width * a.y.rowStride + keyHead * width + i % width;
+    static_cast<T*>(const_cast<void*>(a.y.data))[at] = fromFloat<T>(0.0f);
+  }
+}
+
 template <class T, int P, int Warps, int MTiles, bool Emits>
 __global__ void __launch_bounds__(Warps * 32, 1)
-    streamingKernel(const __grid_constant__ AttentionArguments a, int splitsOfGrid) {
+    streamingKernel(const __grid_constant__ AttentionArguments a, int splitsOfGrid, Together wanted) {
   using S = Shape<T, P, Warps, MTiles>;
   constexpr int vector = vectorSize<T>, chunks = P / vector, depthTiles = P / 16, keyTiles = S::keys / 8;
   ONEHEAD_SHARED(T, shared);
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, group = lane / 4, quad = lane % 4;
   const int64_t b = blockIdx.z, keyHead = blockIdx.y;
   const int rowTile = int(blockIdx.x) / splitsOfGrid, split = int(blockIdx.x) % splitsOfGrid;
-  const int sharing = int(a.heads / a.keyValueHeads), rows = int(a.queries) * sharing, size = int(a.headSize);
-  const int row0 = rowTile * S::rows, lastRow = least(row0 + S::rows, rows) - 1;
+  const int sharing = int(a.heads / a.keyValueHeads), rowsOfEntry = int(a.queries) * sharing, size = int(a.headSize);
   letNextStart();
   waitForPrevious();
-  const int start = startOf(a, b);
+  const Entry entry = entryOf(a, b);
+  const int start = entry.start;
+  if (entry.keys == 0) {  // an entry that sees nothing gives zeros
+    if (wanted.least == 1 && int(blockIdx.x) == 0) clearRows<T>(a, b, keyHead);
+    return;
+  }
+  const int together = wanted.most > 1 ? entriesTogether(a, b) : 1;
+  // Rows go on through the entries that are served together, which lie one after another.
+  const int rows = rowsOfEntry * together, row0 = rowTile * S::rows, lastRow = least(row0 + S::rows, rows) - 1;
+  if (together < wanted.least || row0 >= rows) return;
 
   // New rows join the cache; each split has its share of them.
   if (a.newKey.data && rowTile == 0) {
@@ -72,13 +92,14 @@ __global__ void __launch_bounds__(Warps * 32, 1)
       const int64_t at = keyHead * size + i / 2 % sizeChunks * vector;
       if (start < 0 || start + row >= a.keys) continue;
       const AttentionView &from = i % 2 ? a.newValue : a.newKey, &to = i % 2 ? a.v : a.k;
-      T* cache = static_cast<T*>(const_cast<void*>(to.data)) + b * to.batchStride + (start + row) * to.rowStride + at;
+      T* cache = static_cast<T*>(const_cast<void*>(to.data)) + entry.keyRow * to.batchStride +
+                 (start + row) * to.rowStride + at;
       *reinterpret_cast<uint4*>(cache) = *reinterpret_cast<const uint4*>(
           static_cast<const T*>(from.data) + b * from.batchStride + row * from.rowStride + at);
     }
   }
 
-  const int limit = visibleKeys(a, start, lastRow / sharing);  // of the block: its last row sees most
+  const int limit = visibleKeys(a, entry, lastRow / sharing);  // of the block: its last row sees most
   const int tiles = divideUp(limit, S::keys), perSplit = divideUp(tiles, splitsOfGrid);
   const int splits = divideUp(tiles, perSplit), firstTile = split * perSplit;
   if (split >= splits) return;
@@ -90,8 +111,8 @@ __global__ void __launch_bounds__(Warps * 32, 1)
       const int row = place / chunks, column = place % chunks * vector, key = tile * S::keys + row;
       const bool there = key < limit && column < size;
       const int64_t at = keyHead * size + column;
-      const T* k = there ? keyRow<T>(a, a.k, a.newKey, b, key, start) + at : static_cast<const T*>(a.k.data);
-      const T* v = there ? keyRow<T>(a, a.v, a.newValue, b, key, start) + at : static_cast<const T*>(a.v.data);
+      const T* k = there ? keyRow<T>(a, a.k, a.newKey, b, key, entry) + at : static_cast<const T*>(a.k.data);
+      const T* v = there ? keyRow<T>(a, a.v, a.newValue, b, key, entry) + at : static_cast<const T*>(a.v.data);
       copyAsync16(keyTile + row * S::stride + column, k, there ? 16 : 0);
       copyAsync16(keyTile + S::tile + row * S::stride + column, v, there ? 16 : 0);
     }
@@ -108,7 +129,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
     for (int half = 0; half < 2; ++half) {
       const int row = row0 + (warp * MTiles + m) * 16 + half * 8 + group;
       const int i = least(row, rows - 1) / sharing, head = int(keyHead) * sharing + least(row, rows - 1) % sharing;
-      seen[m][half] = row < rows ? visibleKeys(a, start, i) : 0;
+      seen[m][half] = row < rows ? visibleKeys(a, entry, i) : 0;
       const T* q = static_cast<const T*>(a.q.data) + b * a.q.batchStride + i * a.q.rowStride + head * size;
 #pragma unroll
       for (int k = 0; k < depthTiles; ++k)
@@ -148,7 +169,8 @@ __global__ void __launch_bounds__(Warps * 32, 1)
         }
       }
 
-    if constexpr (Emits) emitScores<MTiles, keyTiles>(a, b, scores, seen, row0 + warp * MTiles * 16, tile * S::keys);
+    if constexpr (Emits)
+      emitScores<MTiles, keyTiles>(a, b, scores, seen, rows, row0 + warp * MTiles * 16, tile * S::keys);
 
 #pragma unroll
     for (int m = 0; m < MTiles; ++m)
@@ -209,7 +231,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
     __syncthreads();  // before the next load writes over this stage
   }
 
-  const int64_t place = (b * a.keyValueHeads + keyHead) * rows;  // of this head's first row among all
+  const int64_t place = (keyHead * a.batch + b) * rowsOfEntry;  // of this head's first row among all
   const int64_t part = partialSize(size);
 #pragma unroll
   for (int m = 0; m < MTiles; ++m)
@@ -246,7 +268,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
     }
   if (splits == 1) return;
 
-  const int rowTiles = divideUp(rows, S::rows);
+  const int rowTiles = int(gridDim.x) / splitsOfGrid;
   int32_t* counter = a.counters + (b * a.keyValueHeads + keyHead) * rowTiles + rowTile;
   // Shared memory is free: all have passed the loop's last barrier.
   if (!arrivesLast(counter, splits, reinterpret_cast<int*>(shared))) return;
@@ -265,25 +287,30 @@ __global__ void __launch_bounds__(Warps * 32, 1)
 
 int64_t rowsOf(const AttentionArguments& a) { return a.queries * (a.heads / a.keyValueHeads); }
 
-/** Rows of a block, which splitting depends on. */
-int64_t blockRows(const AttentionArguments& a) {
-  if (a.type != DType::float32 && a.headSize <= 64 && rowsOf(a) > 64 && !a.scores) return 128;
-  return rowsOf(a) > 32 ? 64 : 32;
+/** Rows of a block, which splitting depends on. Of entries that may go together, a few beams' are thought of. */
+int64_t blockRows(const AttentionArguments& a, Together together) {
+  constexpr int beams = 5;
+  const int64_t rows = rowsOf(a) * least(together.most, beams);
+  if (together.most == 1 && a.type != DType::float32 && a.headSize <= 64 && rows > 64 && !a.scores) return 128;
+  return rows > 32 ? 64 : 32;
 }
 
-int64_t splitsOf(const AttentionArguments& a, bool split, const Launcher& launcher) {
+/** Tiles of rows that one entry's blocks may have to serve. */
+int64_t rowTilesOf(const AttentionArguments& a, Together together) {
+  return divideUp(rowsOf(a) * least<int64_t>(together.most, a.batch), blockRows(a, together));
+}
+
+int64_t splitsOf(const AttentionArguments& a, bool split, Together together, const Launcher& launcher) {
   if (!split) return 1;
-  const int64_t blocks = divideUp(rowsOf(a), blockRows(a)) * a.keyValueHeads * a.batch;
-  return splitsFor(a.keys, 64, blocks, 4, launcher);
+  return splitsFor(a.keys, 64, divideUp(rowsOf(a), blockRows(a, together)) * a.keyValueHeads * a.batch, 4, launcher);
 }
 
 template <class T, int P, int Warps, int MTiles>
-cudaError_t run(const AttentionArguments& a, int64_t splits, const Launcher& launcher) {
+cudaError_t run(const AttentionArguments& a, int64_t splits, Together together, const Launcher& launcher) {
   using S = Shape<T, P, Warps, MTiles>;
-  const dim3 grid(unsigned(divideUp<int64_t>(rowsOf(a), S::rows) * splits), unsigned(a.keyValueHeads),
-                  unsigned(a.batch));
+  const dim3 grid(unsigned(rowTilesOf(a, together) * splits), unsigned(a.keyValueHeads), unsigned(a.batch));
   auto start = [&](auto kernel) {
-    return launch(launcher, kernel, grid, dim3(S::threads), S::sharedBytes, a, int(splits));
+    return launch(launcher, kernel, grid, dim3(S::threads), S::sharedBytes, a, int(splits), together);
   };
   if constexpr (MTiles == 1)
     if (a.scores) return start(streamingKernel<T, P, Warps, MTiles, true>);
@@ -292,23 +319,25 @@ cudaError_t run(const AttentionArguments& a, int64_t splits, const Launcher& lau
 
 }  // namespace
 
-AttentionNeeds streamingNeeds(const AttentionArguments& a, bool split, const Launcher& launcher) {
-  const int64_t splits = splitsOf(a, split, launcher);
+AttentionNeeds streamingNeeds(const AttentionArguments& a, bool split, Together together, const Launcher& launcher) {
+  const int64_t splits = splitsOf(a, split, together, launcher);
   if (splits == 1) return {};
   const int64_t sequences = a.batch * a.keyValueHeads;
   return {size_t(sequences * rowsOf(a) * splits * partialSize(a.headSize)) * sizeof(float),
-          size_t(sequences * divideUp(rowsOf(a), blockRows(a)))};
+          size_t(sequences * rowTilesOf(a, together))};
 }
 
-cudaError_t streamingAttention(const AttentionArguments& a, bool split, const Launcher& launcher) {
-  const int64_t splits = splitsOf(a, split, launcher), rows = blockRows(a);
+cudaError_t streamingAttention(const AttentionArguments& a, bool split, Together together, const Launcher& launcher) {
+  const int64_t splits = splitsOf(a, split, together, launcher), rows = blockRows(a, together);
   return withType(a.type, [&](auto element) {
     using T = decltype(element);
     if constexpr (!std::is_same_v<T, float>)
-      if (rows == 128) return run<T, 64, 4, 2>(a, splits, launcher);
+      if (rows == 128) return run<T, 64, 4, 2>(a, splits, together, launcher);
     if (a.headSize <= 64)
-      return rows == 64 ? run<T, 64, 4, 1>(a, splits, launcher) : run<T, 64, 2, 1>(a, splits, launcher);
-    return rows == 64 ? run<T, 128, 4, 1>(a, splits, launcher) : run<T, 128, 2, 1>(a, splits, launcher);
+      return rows == 64 ? run<T, 64, 4, 1>(a, splits, together, launcher)
+                        : run<T, 64, 2, 1>(a, splits, together, launcher);
+    return rows == 64 ? run<T, 128, 4, 1>(a, splits, together, launcher)
+                      : run<T, 128, 2, 1>(a, splits, together, launcher);
   });
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "../../core/dtype.h"
+#include "../../core/everywhere.h"
 #include "../../core/kinds.h"
 
 namespace onehead::cuda {
@@ -116,6 +117,18 @@ cudaError_t product(const ProductArguments& arguments, const Launcher& launcher)
 /** y = activation(y) in place, behind a product that could not do it itself. */
 cudaError_t activateInPlace(void* y, DType type, int64_t elements, Activation activation, const Launcher& launcher);
 
+// Kernels that take `rows` and `pool` work on rows of a pool of state; see native/core/operations.h. `rows` [batch] is
+// null where entry b works on row b, and `pool` is the number of rows then too. They are read on the device, so that a
+// captured graph serves whichever rows there are.
+
+/** The row of state that entry b works on; negative where it is idle. */
+template <class Arguments>
+ONEHEAD_EVERYWHERE int64_t stateRow(const Arguments& a, int64_t b) {
+  if (!a.rows) return b;
+  const int64_t row = a.rows[b];
+  return row < a.pool ? row : -1;
+}
+
 /** An attention tensor: [batch, length, heads, headSize] with contiguous heads. */
 struct AttentionView {
   const void* data;
@@ -136,11 +149,18 @@ struct AttentionArguments {
   int32_t* counters;
 
   // Optional; see Attention in native/core/operations.h.
-  const int32_t* source = nullptr;         // [batch, keys], splitKeyValue only
-  float* scores = nullptr;                 // [batch * queries, scoreRows, scoreWidth, keys]
+  const int32_t* source = nullptr;         // [pool, keys], splitKeyValue only
+  float* scores = nullptr;                 // [scoreSequences, scoreRows, scoreWidth, scoreKeys]
   const int32_t* scoreHeads = nullptr;     // [heads]
-  const int32_t* scorePosition = nullptr;  // [batch * queries]
+  const int32_t* scorePosition = nullptr;  // [pool * queries]
   int64_t scoreRows = 0, scoreWidth = 0;
+
+  // Rows of a pool, for memoryEfficient and splitKeyValue.
+  const int32_t* rows = nullptr;  // [batch]; start is [pool] then
+  int64_t pool = 0;
+  const int32_t *keyBegin = nullptr, *keyCount = nullptr;  // [pool]; k and v are one sequence of `keys` positions then
+  const int32_t* scoreRow = nullptr;                       // [pool]
+  int64_t scoreSequences = 0, scoreKeys = 0;
 };
 /** What an algorithm with the scores in memory does one after another; the others do all at once. */
 enum class AttentionStage { all, append, reshape, scores, softmax, values };
@@ -211,6 +231,8 @@ struct EmbedArguments {
   const float* positionEmbedding;
   float scale;
   float* y;
+  const int32_t* rows = nullptr;
+  int64_t pool = 0;
 };
 cudaError_t embed(const EmbedArguments& arguments, const Launcher& launcher);
 
@@ -222,6 +244,16 @@ struct GatherRowsArguments {
   float* y;
 };
 cudaError_t gatherRows(const GatherRowsArguments& arguments, const Launcher& launcher);
+
+/** y[begin[b] + t] = x[b, t], as far as that is among the positions of y; nothing where begin[b] is negative. */
+struct ScatterRowsArguments {
+  int64_t batch, rows, positions;  // of x, of each of its sequences, of y
+  int64_t rowBytes, strideBytes;   // of a row of x, and from one to the next
+  const void* x;
+  const int32_t* begin;
+  void* y;
+};
+cudaError_t scatterRows(const ScatterRowsArguments& arguments, const Launcher& launcher);
 
 /** As cpu::TokenProbability. */
 struct TokenProbabilityArguments {
@@ -236,7 +268,7 @@ cudaError_t tokenProbability(const TokenProbabilityArguments& arguments, const L
 struct NextTokenArguments {
   int64_t batch, vocabulary, capacity;
   const float* logits;
-  const uint8_t* suppressed;
+  const uint8_t* suppressed;  // [vocabulary] or [pool, vocabulary]
   int32_t endToken, timestampBegin, noTimestampsToken, maxInitialTimestamp;
   int32_t* tokens;
   float* logProbability;
@@ -254,6 +286,12 @@ struct NextTokenArguments {
   int32_t* topTokens = nullptr;              // [batch, capacity, top]
   float* topLogProbability = nullptr;        // [batch, capacity, top]
   int64_t top = 0;
+  const int32_t* topCount = nullptr;  // [batch]
+
+  const int32_t* rows = nullptr;  // [batch]; where there are rows, what is [batch ...] above but logits is [pool ...]
+  int64_t pool = 0;
+  const int32_t* beams = nullptr;  // [batch]
+  int64_t suppressedStride = 0;    // from one row's to the next; 0: one for all
 };
 size_t nextTokenScratch(const NextTokenArguments& arguments);
 cudaError_t nextToken(const NextTokenArguments& arguments, const Launcher& launcher);
@@ -261,7 +299,7 @@ cudaError_t nextToken(const NextTokenArguments& arguments, const Launcher& launc
 /** One step of beam search; see NextBeams in native/core/operations.h. */
 struct NextBeamsArguments {
   NextTokenArguments step;
-  int64_t beams, most;  // of each window; finished candidates that there is room for
+  int64_t beams, most;  // of each window, where step.beams is null; finished candidates that a row has room for
   float* cumulative;
   int32_t* source;
   const int32_t* wanted;

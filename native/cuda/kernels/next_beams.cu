@@ -16,23 +16,56 @@ namespace {
 
 constexpr int mostBeams = 16, mostCandidates = mostBeams * (mostBeams + 1);
 
-__host__ __device__ int64_t rankCount(const NextBeamsArguments& a) { return most<int64_t>(a.beams + 1, a.step.top); }
+/** Tokens that are ranked of a beam, at most. */
+__host__ __device__ int64_t rankCount(const NextBeamsArguments& a) {
+  return most<int64_t>((a.step.beams ? mostBeams : a.beams) + 1, a.step.top);
+}
+
+/** The beams of one window: neighbouring entries and rows. */
+struct Window {
+  int entry, row, beams;  // the first beam's, and how many; none: there is no window
+  int state;              // its place in wanted and doneCount
+  int done, room;         // where its candidates begin, and how many there may be
+};
+
+/** The window that entry b is a beam of. */
+__device__ Window windowOf(const NextBeamsArguments& a, int b) {
+  const NextTokenArguments& s = a.step;
+  const int most = int(a.most);
+  if (!s.beams) {
+    const int w = b / int(a.beams), first = w * int(a.beams);
+    return {first, first, int(a.beams), w, w * most, most};
+  }
+  for (int first = b; first >= 0 && b - first < mostBeams && s.beams[first] != 0; --first) {
+    const int beams = s.beams[first];
+    if (beams < 0) continue;
+    const int row = int(stateRow(s, first));
+    const bool fits = beams <= mostBeams && first + beams <= s.batch && row >= 0 && row + beams <= s.pool;
+    if (!fits || b >= first + beams) break;
+    return {first, row, beams, row, row * most, beams * most};
+  }
+  return {b, -1, 0, 0, 0, 0};
+}
 
 /** Beams that need no logits: of a window that has ended, or not in use. */
-__device__ bool skipped(const NextBeamsArguments& a, int64_t b) {
-  return a.step.finished[b] || a.cumulative[b] == -infinity;
+__device__ bool skipped(const NextBeamsArguments& a, int64_t row) {
+  return a.step.finished[row] || a.cumulative[row] == -infinity;
 }
 
 __global__ void __launch_bounds__(choiceThreads) rankBeamsKernel(const __grid_constant__ NextBeamsArguments a) {
   ONEHEAD_SHARED(ChoiceShared, shared);
   letNextStart();
   waitForPrevious();
-  const int64_t b = blockIdx.y, count = rankCount(a);
-  if (skipped(a, b)) return;
-  const ChoiceScratch scratch(a.step.scratch, b, gridDim.x, count);
+  const int b = int(blockIdx.y);
+  const Window window = windowOf(a, b);
+  if (window.beams == 0) return;
+  const int row = window.row + b - window.entry;
+  if (skipped(a, row)) return;
+  const ChoiceScratch scratch(a.step.scratch, b, gridDim.x, rankCount(a));
   Summary choice;
-  if (summariseVocabulary(a.step, b, count, scratch, *shared, choice) && a.step.top)
-    writeTop(a.step, b, scratch, choice.logSum());
+  if (summariseVocabulary(a.step, b, row, most<int64_t>(window.beams + 1, topOf(a.step, row)), scratch, *shared,
+                          choice))
+    writeTop(a.step, row, scratch, choice.logSum());
 }
 
 struct Candidate {
@@ -53,17 +86,18 @@ struct BeamsShared {
 };
 
 /** The window's candidates, best first; of equals the lower beam's, then the lower token. Called by the block. */
-__device__ void sortCandidates(const NextBeamsArguments& a, int64_t first, BeamsShared& shared) {
-  const int wide = int(a.beams) + 1, places = int(a.beams) * wide;
+__device__ void sortCandidates(const NextBeamsArguments& a, const Window& window, BeamsShared& shared) {
+  const int wide = int(window.beams) + 1, places = int(window.beams) * wide;
   for (int i = int(threadIdx.x); i < places; i += choiceThreads) {
-    const int64_t b = first + i / wide;
+    const int64_t row = window.row + i / wide;
     Candidate candidate{-infinity, -infinity, i / wide, -1};
-    if (!skipped(a, b)) {
-      const ChoiceScratch scratch(a.step.scratch, b, choiceBlocks(a.step.vocabulary), rankCount(a));
+    if (!skipped(a, row)) {
+      const int64_t blocks = choiceBlocks(a.step.vocabulary);
+      const ChoiceScratch scratch(a.step.scratch, window.entry + i / wide, blocks, rankCount(a));
       const Ranked one = scratch.ranked[i % wide];
       candidate.token = one.token;
       candidate.logProbability = one.logit - *scratch.logSum;
-      candidate.score = a.cumulative[b] + candidate.logProbability;
+      candidate.score = a.cumulative[row] + candidate.logProbability;
     }
     shared.all[i] = candidate;
   }
@@ -84,21 +118,22 @@ __device__ void sortCandidates(const NextBeamsArguments& a, int64_t first, Beams
 }
 
 /** Which candidates finish and which go on. Called by one thread; gives the number of beams that go on. */
-__device__ int decide(const NextBeamsArguments& a, int64_t w, int64_t length, BeamsShared& shared) {
-  const int64_t first = w * a.beams;
+__device__ int decide(const NextBeamsArguments& a, const Window& window, int64_t length, BeamsShared& shared) {
   int next = 0, finishing = 0;
   const int count = length < a.step.capacity ? shared.count : 0;
-  for (int i = 0; i < count && next < a.beams; ++i) {
+  for (int i = 0; i < count && next < window.beams; ++i) {
     const Candidate& candidate = shared.sorted[i];
     if (candidate.token != a.step.endToken) {
-      shared.children[next] = {candidate, first + next};
+      shared.children[next] = {candidate, window.row + next};
       ++next;
-    } else if (const int64_t slot = a.doneCount[w] + finishing; slot < least<int64_t>(a.wanted[w], a.most)) {
-      shared.done[finishing++] = {candidate, w * a.most + slot};
+    } else if (const int64_t slot = a.doneCount[window.state] + finishing;
+               slot < least<int64_t>(a.wanted[window.state], window.room)) {
+      shared.done[finishing++] = {candidate, window.done + slot};
     }
   }
   // A beam without a continuation keeps step with the others, but takes no further part.
-  for (int k = next; k < a.beams; ++k) shared.children[k] = {{-infinity, -infinity, k, a.step.endToken}, first + k};
+  for (int k = next; k < window.beams; ++k)
+    shared.children[k] = {{-infinity, -infinity, k, a.step.endToken}, window.row + k};
   shared.doneCount = finishing;
   return next;
 }
@@ -109,56 +144,60 @@ struct Histories {
   float* logProbability;
 };
 
-__device__ void write(const Histories& to, const Histories& from, const Continuation& one, int64_t parent,
+/** `old` holds the histories by entries, the others by rows. */
+__device__ void write(const Histories& to, const Histories& old, const Continuation& one, const Window& window,
                       int64_t capacity, int64_t length) {
+  const int64_t parent = one.candidate.beam;
   for (int64_t i = threadIdx.x; i <= length; i += choiceThreads) {
-    const int64_t at = one.row * capacity + i, old = parent * capacity + i;
+    const int64_t at = one.row * capacity + i, from = (window.entry + parent) * capacity + i;
     const bool fresh = i == length;
-    to.tokens[at] = fresh ? one.candidate.token : from.tokens[old];
-    to.source[at] = fresh ? int32_t(parent) : from.source[old];
-    to.logProbability[at] = fresh ? one.candidate.logProbability : from.logProbability[old];
+    to.tokens[at] = fresh ? one.candidate.token : old.tokens[from];
+    to.source[at] = fresh ? int32_t(window.row + parent) : old.source[from];
+    to.logProbability[at] = fresh ? one.candidate.logProbability : old.logProbability[from];
   }
 }
 
-__global__ void __launch_bounds__(choiceThreads) advanceBeamsKernel(const __grid_constant__ NextBeamsArguments a) {
+__global__ void __launch_bounds__(choiceThreads, 1) advanceBeamsKernel(const __grid_constant__ NextBeamsArguments a) {
   ONEHEAD_SHARED(BeamsShared, shared);
   letNextStart();
   waitForPrevious();
   const NextTokenArguments& s = a.step;
-  const int64_t w = blockIdx.x, first = w * a.beams, capacity = s.capacity, length = s.length[first];
+  const int b = int(blockIdx.x) * (s.beams ? 1 : int(a.beams));
+  const Window window = windowOf(a, b);
+  if (window.beams == 0 || window.entry != b) return;
+  const int64_t first = window.row, capacity = s.capacity, length = s.length[first];
   if (s.finished[first]) return;
-  sortCandidates(a, first, *shared);
+  sortCandidates(a, window, *shared);
 
   auto* kept = static_cast<unsigned char*>(s.scratch) +
                size_t(s.batch) * ChoiceScratch::bytes(choiceBlocks(s.vocabulary), rankCount(a));
   const size_t table = size_t(s.batch * capacity) * 4;
   const Histories old{reinterpret_cast<int32_t*>(kept), reinterpret_cast<int32_t*>(kept + table),
                       reinterpret_cast<float*>(kept + 2 * table)};
-  for (int64_t i = threadIdx.x; i < a.beams * least(length, capacity); i += choiceThreads) {
-    const int64_t b = first + i / length, place = i % length, at = b * capacity + place;
-    old.tokens[at] = s.tokens[at];
-    old.source[at] = place == length - 1 ? int32_t(b) : a.source[at];  // the position just read lies in its own row
-    old.logProbability[at] = s.logProbability[at];
+  for (int64_t i = threadIdx.x; i < window.beams * least<int64_t>(length, capacity); i += choiceThreads) {
+    const int64_t beam = i / length, place = i % length, row = first + beam;
+    const int64_t to = (window.entry + beam) * capacity + place, from = row * capacity + place;
+    old.tokens[to] = s.tokens[from];
+    old.source[to] = place == length - 1 ? int32_t(row) : a.source[from];  // the position just read lies in its own row
+    old.logProbability[to] = s.logProbability[from];
   }
-  if (threadIdx.x == 0) shared->next = decide(a, w, length, *shared);
+  if (threadIdx.x == 0) shared->next = decide(a, window, length, *shared);
   __syncthreads();
 
   if (length < capacity) {
     const Histories beams{s.tokens, a.source, s.logProbability}, done{a.doneTokens, a.doneSource, a.doneLogProbability};
-    for (int k = 0; k < a.beams; ++k)
-      write(beams, old, shared->children[k], first + shared->children[k].candidate.beam, capacity, length);
-    for (int i = 0; i < shared->doneCount; ++i)
-      write(done, old, shared->done[i], first + shared->done[i].candidate.beam, capacity, length);
+    for (int k = 0; k < window.beams; ++k) write(beams, old, shared->children[k], window, capacity, length);
+    for (int i = 0; i < shared->doneCount; ++i) write(done, old, shared->done[i], window, capacity, length);
   }
   if (threadIdx.x != 0) return;
   for (int i = 0; i < shared->doneCount; ++i) {
     a.doneLength[shared->done[i].row] = int32_t(length + 1);
     a.doneScore[shared->done[i].row] = shared->done[i].candidate.score;
   }
-  a.doneCount[w] += shared->doneCount;
+  a.doneCount[window.state] += shared->doneCount;
   const bool full = length + 1 - s.begin[first] >= s.maximum[first] || length + 1 >= capacity;
-  const bool ended = shared->next == 0 || full || a.doneCount[w] >= a.wanted[w];
-  for (int k = 0; k < a.beams; ++k) {
+  const bool ended = shared->next == 0 || full || a.doneCount[window.state] >= a.wanted[window.state];
+  for (int k = 0; k < window.beams; ++k) {
     a.cumulative[first + k] = shared->children[k].candidate.score;
     s.finished[first + k] = ended;
     if (length >= capacity) continue;
@@ -178,8 +217,8 @@ cudaError_t nextBeams(const NextBeamsArguments& a, const Launcher& launcher) {
   const dim3 grid(unsigned(choiceBlocks(a.step.vocabulary)), unsigned(a.step.batch));
   const cudaError_t error = launch(launcher, rankBeamsKernel, grid, dim3(choiceThreads), sizeof(ChoiceShared), a);
   if (error != cudaSuccess) return error;
-  return launch(launcher, advanceBeamsKernel, dim3(unsigned(a.step.batch / a.beams)), dim3(choiceThreads),
-                sizeof(BeamsShared), a);
+  return launch(launcher, advanceBeamsKernel, dim3(unsigned(a.step.beams ? a.step.batch : a.step.batch / a.beams)),
+                dim3(choiceThreads), sizeof(BeamsShared), a);
 }
 
 }  // namespace onehead::cuda

@@ -14,41 +14,43 @@ namespace onehead::cuda {
 
 namespace {
 
-__device__ void append(const NextTokenArguments& n, int64_t b, const Summary& chosen, float logSum) {
-  const int place = n.length[b];
+__device__ void append(const NextTokenArguments& n, int64_t row, const Summary& chosen, float logSum) {
+  const int place = n.length[row];
   if (place >= n.capacity) {
-    n.finished[b] = 1;
+    n.finished[row] = 1;
     return;
   }
   const bool none = chosen.drawn < 0;
   const int token = none ? n.endToken : chosen.drawn;
-  n.tokens[b * n.capacity + place] = token;
-  n.logProbability[b * n.capacity + place] = none ? -infinity : chosen.drawnLogit - logSum;
-  n.length[b] = place + 1;
-  const bool full = place + 1 - n.begin[b] >= n.maximum[b] || place + 1 >= n.capacity;
-  if (token == n.endToken || full) n.finished[b] = 1;
+  n.tokens[row * n.capacity + place] = token;
+  n.logProbability[row * n.capacity + place] = none ? -infinity : chosen.drawnLogit - logSum;
+  n.length[row] = place + 1;
+  const bool full = place + 1 - n.begin[row] >= n.maximum[row] || place + 1 >= n.capacity;
+  if (token == n.endToken || full) n.finished[row] = 1;
 }
 
 __global__ void __launch_bounds__(choiceThreads) nextTokenKernel(const __grid_constant__ NextTokenArguments n) {
   ONEHEAD_SHARED(ChoiceShared, shared);
   letNextStart();
   waitForPrevious();
-  const int64_t b = blockIdx.y;
-  if (n.finished[b]) {  // nobody changes it before all blocks of the sequence have come
-    if (blockIdx.x == 0 && threadIdx.x == 0) n.position[b] = n.length[b] - 1;
+  const int64_t b = blockIdx.y, row = n.beams && n.beams[b] != 0 ? -1 : stateRow(n, b);
+  if (row < 0) return;
+  if (n.finished[row]) {  // nobody changes it before all blocks of the sequence have come
+    if (blockIdx.x == 0 && threadIdx.x == 0) n.position[row] = n.length[row] - 1;
     return;
   }
   const ChoiceScratch scratch(n.scratch, b, gridDim.x, n.top);
   Summary choice;
-  if (!summariseVocabulary(n, b, n.top, scratch, *shared, choice)) return;
+  const int64_t count = topOf(n, row);
+  if (!summariseVocabulary(n, b, row, count, scratch, *shared, choice)) return;
   const float logSum = choice.logSum();
-  if (n.top) {
-    writeTop(n, b, scratch, logSum);
+  if (count) {
+    writeTop(n, row, scratch, logSum);
     __syncthreads();  // before the length moves on
   }
   if (threadIdx.x != 0) return;
-  append(n, b, choice, logSum);
-  n.position[b] = n.length[b] - 1;
+  append(n, row, choice, logSum);
+  n.position[row] = n.length[row] - 1;
 }
 
 __global__ void __launch_bounds__(choiceThreads)

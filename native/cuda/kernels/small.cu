@@ -1,6 +1,6 @@
-// Kernels that only move elements, each bound by the bytes it reads and writes once: embed, gatherRows, transposeCast,
-// copyRows, copyBytes, permute, fillBytes, activateInPlace, and publish, which tells the host how far a program has
-// come.
+// Kernels that only move elements, each bound by the bytes it reads and writes once: embed, gatherRows, scatterRows,
+// transposeCast, copyRows, copyBytes, permute, fillBytes, activateInPlace, and publish, which tells the host how far a
+// program has come.
 #include "numeric.h"
 
 namespace onehead::cuda {
@@ -20,7 +20,11 @@ __global__ void embedKernel(const __grid_constant__ EmbedArguments e) {
   letNextStart();
   waitForPrevious();
   for (int64_t at = firstElement(); at < e.batch * e.count * e.width; at += elementStep()) {
-    const int64_t row = at / e.width, column = at % e.width, b = row / e.count;
+    const int64_t row = at / e.width, column = at % e.width, b = stateRow(e, row / e.count);
+    if (b < 0) {
+      e.y[at] = 0;
+      continue;
+    }
     const int64_t place = e.start[b] + row % e.count;
     int64_t token = e.tokens[b * e.tokenStride + least(most<int64_t>(place, 0), e.tokenStride - 1)];
     if (token < 0 || token >= e.vocabulary) token = 0;
@@ -37,6 +41,18 @@ __global__ void gatherRowsKernel(const __grid_constant__ GatherRowsArguments g) 
     const int64_t row = at / g.width, b = row % g.batch;
     const int64_t from = least(most<int64_t>(g.index[row], 0), g.length - 1);
     g.y[at] = g.x[(b * g.length + from) * g.width + at % g.width];
+  }
+}
+
+template <class Element>
+__global__ void scatterRowsKernel(const __grid_constant__ ScatterRowsArguments s) {
+  letNextStart();
+  waitForPrevious();
+  const int64_t width = s.rowBytes / int64_t(sizeof(Element)), stride = s.strideBytes / int64_t(sizeof(Element));
+  for (int64_t at = firstElement(); at < s.batch * s.rows * width; at += elementStep()) {
+    const int64_t row = at / width, column = at % width, begin = s.begin[row / s.rows], to = begin + row % s.rows;
+    if (begin < 0 || to >= s.positions) continue;
+    static_cast<Element*>(s.y)[to * width + column] = static_cast<const Element*>(s.x)[row * stride + column];
   }
 }
 
@@ -144,6 +160,16 @@ cudaError_t embed(const EmbedArguments& e, const Launcher& launcher) {
 cudaError_t gatherRows(const GatherRowsArguments& g, const Launcher& launcher) {
   return launch(launcher, gatherRowsKernel, dim3(blocksFor(g.count * g.batch * g.width, launcher)), dim3(threads), 0,
                 g);
+}
+
+cudaError_t scatterRows(const ScatterRowsArguments& s, const Launcher& launcher) {
+  auto start = [&](auto element) {
+    using Element = decltype(element);
+    const int64_t elements = s.batch * s.rows * s.rowBytes / int64_t(sizeof(Element));
+    return launch(launcher, scatterRowsKernel<Element>, dim3(blocksFor(elements, launcher)), dim3(threads), 0, s);
+  };
+  if (aligned16(s.x) && aligned16(s.y) && s.rowBytes % 16 == 0 && s.strideBytes % 16 == 0) return start(uint4{});
+  return s.rowBytes % 2 == 0 && s.strideBytes % 2 == 0 ? start(uint16_t{}) : start(uint8_t{});
 }
 
 cudaError_t transposeCast(const TransposeCastArguments& t, const Launcher& launcher) {

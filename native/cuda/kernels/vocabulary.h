@@ -53,7 +53,7 @@ struct ChoiceShared {
   int last, timestamp;
 };
 
-/** One sequence's part of the scratch memory. */
+/** One entry's part of the scratch memory. */
 struct ChoiceScratch {
   Summary* parts;  // [blocks][2]: of text and of timestamps
   Ranked* lists;   // [blocks][2][count]
@@ -83,10 +83,10 @@ struct Draw {
   float inverse = 0;
   uint32_t key = 0;
 
-  __device__ Draw(const NextTokenArguments& n, int64_t b) {
-    if (!n.temperature || !(n.temperature[b] > 0)) return;
-    inverse = 1 / n.temperature[b];
-    key = noiseKey(n.seed[b], int64_t(n.length[b]) - n.begin[b]);
+  __device__ Draw(const NextTokenArguments& n, int64_t row) {
+    if (!n.temperature || !(n.temperature[row] > 0)) return;
+    inverse = 1 / n.temperature[row];
+    key = noiseKey(n.seed[row], int64_t(n.length[row]) - n.begin[row]);
   }
   __device__ void include(Summary& summary, float logit, int token) const {
     Summary one;
@@ -163,14 +163,14 @@ __device__ inline void rankInto(Ranked* list, int64_t count, ChoiceShared& share
   }
 }
 
-/** Repetition penalty and forbidden n-grams of sequence b, among the block's logits [begin, end). Called by the block.
- */
-__device__ inline void discourage(const NextTokenArguments& n, int64_t b, int64_t begin, int64_t end) {
-  const int64_t generated = int64_t(n.length[b]) - n.begin[b];
-  const int32_t* tokens = n.tokens + b * n.capacity + n.begin[b];
+/** Repetition penalty and forbidden n-grams of entry b, whose sequence is on this row, among the block's logits [begin,
+ * end). Called by the block. */
+__device__ inline void discourage(const NextTokenArguments& n, int64_t b, int64_t row, int64_t begin, int64_t end) {
+  const int64_t generated = int64_t(n.length[row]) - n.begin[row];
+  const int32_t* tokens = n.tokens + row * n.capacity + n.begin[row];
   float* logits = const_cast<float*>(n.logits) + b * n.vocabulary;
   auto mine = [&](int64_t token) { return token >= begin && token < end && token < n.timestampBegin; };
-  const float penalty = n.repetitionPenalty ? n.repetitionPenalty[b] : 1;
+  const float penalty = n.repetitionPenalty ? n.repetitionPenalty[row] : 1;
   if (penalty != 1) {
     for (int64_t i = threadIdx.x; i < generated; i += choiceThreads) {
       if (!mine(tokens[i])) continue;
@@ -181,7 +181,7 @@ __device__ inline void discourage(const NextTokenArguments& n, int64_t b, int64_
     }
     __syncthreads();
   }
-  const int64_t size = n.noRepeat ? n.noRepeat[b] : 0;
+  const int64_t size = n.noRepeat ? n.noRepeat[row] : 0;
   if (size <= 0 || generated + 1 < size) return;
   const int32_t* last = tokens + generated - (size - 1);
   for (int64_t i = threadIdx.x; i + size <= generated; i += choiceThreads) {
@@ -193,15 +193,17 @@ __device__ inline void discourage(const NextTokenArguments& n, int64_t b, int64_
 }
 
 /**
- * A block's part of sequence b, `count` tokens ranked. True in the block that comes last: there `choice` is what may
- * come, text forbidden where timestamps are likelier, and the scratch memory holds the ranked tokens and logSum.
+ * A block's part of entry b, whose sequence is on this row, `count` tokens ranked. True in the block that comes last:
+ * there `choice` is what may come, text forbidden where timestamps are likelier, and the scratch memory holds the
+ * ranked tokens and logSum.
  */
-__device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t b, int64_t count,
+__device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t b, int64_t row, int64_t count,
                                            const ChoiceScratch& scratch, ChoiceShared& shared, Summary& choice) {
   const int64_t begin = blockIdx.x * logitsOfBlock, end = least<int64_t>(n.vocabulary, begin + logitsOfBlock);
-  discourage(n, b, begin, end);
-  const ForbiddenTokens forbidden = forbiddenTokens(n, b);
-  const Draw draw(n, b);
+  discourage(n, b, row, begin, end);
+  const ForbiddenTokens forbidden = forbiddenTokens(n, row);
+  const Draw draw(n, row);
+  const uint8_t* suppressed = n.suppressed + row * n.suppressedStride;
   float logits[logitsOfThread];
   Summary text, timestamps;
 #pragma unroll
@@ -210,7 +212,7 @@ __device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t 
     logits[i] = -infinity;
     if (token >= end) continue;
     const float logit = n.logits[b * n.vocabulary + token];
-    bool allowed = (n.suppressed[token] & forbidden.suppressedBits) == 0 && logit > -infinity;  // NaN neither
+    bool allowed = (suppressed[token] & forbidden.suppressedBits) == 0 && logit > -infinity;  // NaN neither
     for (int range = 0; range < forbidden.count; ++range)
       allowed &= token < forbidden.ranges[range].begin || token >= forbidden.ranges[range].end;
     if (!allowed) continue;
@@ -252,7 +254,7 @@ __device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t 
   }
   text = joinSummaries(text, shared);
   timestamps = joinSummaries(timestamps, shared);
-  const bool timestamp = n.timestamps[b] && timestamps.logSum() > text.highest;
+  const bool timestamp = n.timestamps[row] && timestamps.logSum() > text.highest;
   choice = timestamps;
   if (!timestamp) {
     choice = text;
@@ -274,13 +276,19 @@ __device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t 
   return true;
 }
 
-/** The likeliest tokens of sequence b to their place. Called by the block. */
-__device__ inline void writeTop(const NextTokenArguments& n, int64_t b, const ChoiceScratch& scratch, float logSum) {
-  const int64_t place = n.length[b];
-  if (place < 0 || place >= n.capacity) return;
+/** How many of the likeliest tokens are wanted of the sequence on this row. */
+__device__ inline int64_t topOf(const NextTokenArguments& n, int64_t row) {
+  return n.topCount ? least<int64_t>(most(n.topCount[row], 0), n.top) : n.top;
+}
+
+/** The likeliest tokens of the sequence on this row to their place; of those behind the ones wanted there are none.
+ * Called by the block. */
+__device__ inline void writeTop(const NextTokenArguments& n, int64_t row, const ChoiceScratch& scratch, float logSum) {
+  const int64_t place = n.length[row], wanted = topOf(n, row);
+  if (wanted == 0 || place < 0 || place >= n.capacity) return;
   for (int64_t i = threadIdx.x; i < n.top; i += choiceThreads) {
-    const Ranked one = scratch.ranked[i];
-    const int64_t to = (b * n.capacity + place) * n.top + i;
+    const Ranked one = i < wanted ? scratch.ranked[i] : Ranked{-infinity, -1};
+    const int64_t to = (row * n.capacity + place) * n.top + i;
     n.topTokens[to] = one.token;
     n.topLogProbability[to] = one.token < 0 ? -infinity : one.logit - logSum;
   }
