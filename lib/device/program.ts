@@ -72,12 +72,11 @@ export class Program {
       );
     }
     const { promise, cancel, stop } = this.#native.run({
-      times,
+      times: ending?.aborted ? 0 : times,
       until: condition.flags?.native,
       any: condition.when === 'any',
       trace: false,
     });
-    if (ending?.aborted) stop();
     signal?.addEventListener('abort', cancel, { once: true });
     ending?.addEventListener('abort', stop, { once: true });
     try {
