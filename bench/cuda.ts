@@ -109,7 +109,7 @@ async function measureStep(name: string, attention: string, batch: number) {
   const model = await randomModel(config, { device: kind, dtype, batch });
   try {
     using encoded = model.device.tensor(dtype, [batch, config.sourcePositions, config.width]);
-    await model.generate(encoded, { language: 'en', minNewTokens: position - 4, maxNewTokens: position - 4 });
+    await model.generate(encoded, position - model.prompt.length);
     const samples: number[] = [];
     for (let i = 0; i < 7; ++i) samples.push(await model.step.time(20));
     const bytes = decodeStep(decoderShape(config), { batch, position }).reduce(
@@ -172,7 +172,7 @@ async function measureStreaming(batch: number) {
 
 /** Milliseconds from features to so many forced tokens, and of the encoder alone. */
 async function measureOurs(checkpoint: string, batch: number) {
-  const model = await WhisperModel.load(checkpoint, { device: kind, dtype, batch });
+  const model = await WhisperModel.load(checkpoint, { device: kind, dtype, windows: batch, rows: batch });
   try {
     using features = await model.features(
       Array.from({ length: batch }, () =>
@@ -190,7 +190,7 @@ async function measureOurs(checkpoint: string, batch: number) {
       return median(samples);
     };
     const milliseconds: Record<string, number> = {};
-    milliseconds.encoder = await time(() => model.encoder.run());
+    milliseconds.encoder = await time(async () => (await model.encode(features)).dispose());
     let tokens: number[][] = [];
     for (const count of [25, 256]) {
       milliseconds[count] = await time(async () => {

@@ -4,6 +4,7 @@ const benchmarks: Record<string, () => Promise<unknown>> = {
   decode: () => import('./decode.js'),
   cuda: () => import('./cuda.js'),
   neighbours: () => import('./neighbours.js'),
+  serving: () => import('./serving.js'),
 };
 
 const name = process.argv[2];

@@ -35,7 +35,7 @@ const ways = {
 };
 const result = {};
 for (const windows of [1, batch]) {
-  const load = { device: 'cpu', dtype: values.dtype, threads: Number(values.threads), batch: windows };
+  const load = { device: 'cpu', dtype: values.dtype, threads: Number(values.threads), windows };
   const model = await WhisperModel.load(values.model, load);
   const samples = Float32Array.from(
     { length: model.checkpoint.preprocessor.samples },

@@ -1,5 +1,6 @@
 /** Measures one model in a process of its own, compiled, so that peak memory is its own and that of no tool. Prints one JSON object. */
 import { parseArgs } from 'node:util';
+import { MeasuredWhisper } from '../dist/profiler/measuring/measured-whisper.js';
 import { WhisperModel } from '../dist/whisper/decoding/whisper-model.js';
 
 const { values } = parseArgs({
@@ -32,7 +33,9 @@ async function time(work) {
 }
 
 const loading = performance.now();
-const model = await WhisperModel.load(values.model, { dtype: values.dtype, threads: Number(values.threads) });
+// One window, as the peers have it.
+const options = { device: 'cpu', dtype: values.dtype, threads: Number(values.threads) };
+const model = await WhisperModel.load(values.model, { ...options, windows: 1, rows: 1 });
 const load = performance.now() - loading;
 const samples = Float32Array.from(
   { length: model.checkpoint.preprocessor.samples },
@@ -40,7 +43,7 @@ const samples = Float32Array.from(
 );
 const features = await model.features(samples);
 const logMel = await time(async () => (await model.features(samples)).dispose());
-const encoder = await time(() => model.encoder.run());
+const encoder = await time(async () => (await model.encode(features)).dispose());
 const encoded = await model.encode(features);
 const decode = {};
 for (const tokens of [25, 256]) {
@@ -57,8 +60,11 @@ const result = {
   peakMemoryMiB: process.resourceUsage().maxRSS / 1024,
 };
 console.log(JSON.stringify(result));
+const { checkpoint } = model;
+model.dispose();
 if (values.trace) {
-  for (const [name, program] of Object.entries({ encoder: model.encoder, step: model.step })) {
+  const measured = await MeasuredWhisper.open(checkpoint, { ...options, batch: 1 });
+  for (const [name, program] of Object.entries({ encoder: measured.encoder, step: measured.step })) {
     const sums = new Map();
     for (const { name: operation, label, microseconds } of await program.trace(10)) {
       const key = `${operation} ${label.replace(/^\w+\.\d+/, '')}`;
@@ -66,5 +72,5 @@ if (values.trace) {
     }
     console.error(name, Object.fromEntries([...sums].map(([key, sum]) => [key, Math.round(sum)])));
   }
+  measured.dispose();
 }
-model.dispose();

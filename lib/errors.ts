@@ -17,6 +17,7 @@ export const errorCodes = [
   'AUDIO_TOO_LONG',
   'DOWNLOAD_FAILED',
   'TIMED_OUT',
+  'BUSY',
 ] as const;
 export type ErrorCode = (typeof errorCodes)[number];
 
@@ -27,6 +28,8 @@ export interface ErrorDetails {
   argument?: string;
   expected?: string;
   received?: string;
+  /** Seconds after which it may go better: with code BUSY. */
+  retryAfter?: number;
   cause?: unknown;
 }
 
@@ -38,6 +41,7 @@ export class OneheadError extends Error {
   readonly argument?: string;
   readonly expected?: string;
   readonly received?: string;
+  readonly retryAfter?: number;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -46,6 +50,7 @@ export class OneheadError extends Error {
     this.argument = details.argument;
     this.expected = details.expected;
     this.received = details.received;
+    this.retryAfter = details.retryAfter;
   }
 }
 

@@ -54,7 +54,7 @@ export type { Task, TimestampMode } from './whisper/decoding/prompt.js';
 export type { SymbolClass } from './whisper/decoding/suppression.js';
 export { type Generation, WhisperModel } from './whisper/decoding/whisper-model.js';
 export type { Attempt } from './whisper/decoding/windows.js';
-export type { RankedTokens } from './whisper/model/slots.js';
+export type { RankedTokens } from './whisper/model/search.js';
 export type { DataType, DownloadProgress, LoadOptions } from './whisper/model/types.js';
 export { TranscriptionError } from './whisper/transcription/failure.js';
 export type { Timings } from './whisper/transcription/job.js';

@@ -1,8 +1,8 @@
 /** Which channels of a recording are heard, and channels that are heard apart. */
 import { refuse } from '../checks.js';
-import type { AudioSource, Source } from './index.js';
 import { clean, Mixer } from './mix.js';
 import type { Channels } from './options.js';
+import type { AudioSource, Source } from './source.js';
 import type { Warn } from './warnings.js';
 
 /** What is taken of decoded channels: one or more, of the same length each time. */

@@ -11,8 +11,9 @@ import { indexFirst } from './mp4.js';
 import { chooseMp4Track } from './mp4-tracks.js';
 import { invalid, type OpenOptions, type Reading, readingOf, tooLong } from './options.js';
 import { givenSamples, type Samples } from './samples.js';
+import type { AudioSource, Source } from './source.js';
 import { behind, peekBehindTags } from './tags.js';
-import { type AudioTrack, type Container, chooseTrack } from './tracks.js';
+import { type Container, chooseTrack } from './tracks.js';
 import { type Warn, Warnings } from './warnings.js';
 import { type DecodedChunk, decodeWav } from './wav.js';
 import { chooseWebmTrack } from './webm-tracks.js';
@@ -20,28 +21,8 @@ import { chooseWebmTrack } from './webm-tracks.js';
 export type { AudioInput } from './input.js';
 export type { AudioOptions, OpenOptions } from './options.js';
 export type { Samples } from './samples.js';
+export type { AudioSource, Source } from './source.js';
 export type { AudioTrack } from './tracks.js';
-
-/** A recording that is read chunk by chunk. */
-export interface Source<T> {
-  /** Seconds, where the input says so before it is read. */
-  duration: number | null;
-  /** Sentences on what was wrong with the recording; more are added while it is read. */
-  readonly warnings: readonly string[];
-  /** True as soon as a part of the recording could not be read. */
-  readonly incomplete: boolean;
-  /** The audio tracks of a container that names them, once the first chunk was read. */
-  readonly tracks?: readonly AudioTrack[];
-  /** Seconds after its container's start at which the sound begins, once the first chunk was read; 0 unless they are to be added. */
-  readonly startTime?: number;
-  /** Samples at the rate asked for, in order, at most a second at a time. To be called once. */
-  chunks(): AsyncIterable<T>;
-  /** Frees files, streams and processes; harmless when all was read. */
-  close(): Promise<void>;
-}
-
-/** Mono samples. */
-export interface AudioSource extends Source<Float32Array> {}
 
 /**
  * Opens audio: wav, flac, mp3, ogg, opus, m4a, aac, webm, and whatever else an installed ffmpeg decodes. Channels are averaged

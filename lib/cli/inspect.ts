@@ -8,26 +8,34 @@ import { shown } from '../errors.js';
 import { type Checkpoint, readCheckpoint } from '../whisper/checkpoint/checkpoint.js';
 import { bundledModel, resolveModel } from '../whisper/checkpoint/hub.js';
 import { checkpointSizes } from '../whisper/checkpoint/weights.js';
+import { bytesOf, type Capacity, cpuCapacityFor, type MemoryPlan, memoryPlan } from '../whisper/model/plan.js';
+import { type DataType, loadOptions } from '../whisper/model/types.js';
 import { strictly } from './arguments.js';
 import { flagsOf, optionsFrom } from './flags.js';
 import { UsageError } from './usage.js';
 
 const trackFlag = flagsOf(audioOptions).filter(({ option }) => option === 'track');
+const planFlags = flagsOf(loadOptions).filter(({ option }) => ['windows', 'rows', 'dtype'].includes(option));
 
 export const inspectHelp = `onehead inspect [MODEL|FILE]          sizes, heads and memory of a checkpoint (default: the bundled model); format and
                                       audio tracks of a recording
 
   --json                 as JSON
+  --windows N, --rows N  plan the memory of so many windows and rows (default: as a CPU is given)
+  --dtype TYPE           plan it for this type alone: float32, float16 or bfloat16
   --track N|LANGUAGE     of a recording: as transcribe would choose
 `;
 
-const bytesOf = { float32: 4, bfloat16: 2 };
+type Planned = Partial<Capacity> & { dtype?: DataType | 'auto' | null };
 
-function describe({ directory, config, generation, preprocessor, tensors }: Checkpoint) {
+function describe({ directory, config, generation, preprocessor, tensors }: Checkpoint, { dtype, ...counts }: Planned) {
   const memory = (bytes: number) => {
     const sizes = checkpointSizes(config, bytes);
     return { weights: sizes.total * bytes, selfCache: sizes.selfCacheBytes, crossCache: sizes.crossCacheBytes };
   };
+  const capacity = cpuCapacityFor(counts);
+  const types = dtype && dtype !== 'auto' ? [dtype] : (['float32', 'bfloat16'] as const);
+  const plan = Object.fromEntries(types.map((type) => [type, memoryPlan(config, generation, type, capacity)]));
   const { encoder, decoder, embedding, total } = checkpointSizes(config, 2);
   return {
     directory,
@@ -42,6 +50,8 @@ function describe({ directory, config, generation, preprocessor, tensors }: Chec
     parameters: { encoder, decoder, embedding, total },
     /** Bytes of the weights, and of the caches of one window. */
     memory: { float32: memory(bytesOf.float32), bfloat16: memory(bytesOf.bfloat16) },
+    /** Bytes that loading takes, by the type of weights and caches; the temporaries of programs come on top. */
+    plan: { ...capacity, ...plan } as Capacity & Record<DataType, MemoryPlan | undefined>,
   };
 }
 
@@ -50,6 +60,7 @@ const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} Mi
 
 function print(facts: ReturnType<typeof describe>): string {
   const { encoder, decoder, parameters, memory } = facts;
+  const { windows, rows: rowCount, ...plans } = facts.plan;
   const heads = (count: number, shared: number) =>
     shared === count ? `${count} heads` : `${count} heads on ${shared} key/value heads`;
   const languages = facts.languages.length > 8 ? `${facts.languages.length} languages` : facts.languages.join(', ');
@@ -75,6 +86,12 @@ function print(facts: ReturnType<typeof describe>): string {
     ...Object.entries(memory).map(([dtype, { weights, selfCache, crossCache }]): [string, string] => [
       `memory, ${dtype}`,
       `weights ${mebibytes(weights)}; a window's caches: self ${mebibytes(selfCache)}, cross ${mebibytes(crossCache)}`,
+    ]),
+    ...Object.entries(plans).map(([dtype, plan]): [string, string] => [
+      `plan, ${dtype}`,
+      `${mebibytes(plan!.total)} for ${windows} windows and ${rowCount} rows: weights ${mebibytes(plan!.weights)}, cross ` +
+        `caches ${mebibytes(plan!.crossCache)}, self caches ${mebibytes(plan!.selfCache)}, word alignment ` +
+        `${mebibytes(plan!.alignment)}, state ${mebibytes(plan!.state)}`,
     ]),
   ];
   return rows.map(([name, value]) => `${name.padEnd(18)}${value}\n`).join('');
@@ -102,7 +119,13 @@ function printAudio(file: string, { format, duration, start, tracks }: AudioDesc
 }
 
 export async function inspectCommand(args: string[], signal: AbortSignal): Promise<number> {
-  const config = { json: { type: 'boolean' }, track: { type: 'string' } } as const;
+  const config = {
+    json: { type: 'boolean' },
+    track: { type: 'string' },
+    windows: { type: 'string' },
+    rows: { type: 'string' },
+    dtype: { type: 'string' },
+  } as const;
   const { values, positionals } = parseArgs({
     args: strictly('inspect', args, config),
     allowPositionals: true,
@@ -120,7 +143,9 @@ export async function inspectCommand(args: string[], signal: AbortSignal): Promi
   }
   if (values.track !== undefined) throw new UsageError('--track is for recordings; name a file.');
   const directory = positionals[0] === undefined ? bundledModel() : await resolveModel(positionals[0], { signal });
-  const facts = describe(await readCheckpoint(directory));
+  const { windows, rows, dtype } = optionsFrom(loadOptions, planFlags, values);
+  const counts = { ...(windows && { windows }), ...(rows && { rows }) };
+  const facts = describe(await readCheckpoint(directory), { ...counts, dtype });
   process.stdout.write(values.json ? `${JSON.stringify(facts, null, 2)}\n` : print(facts));
   return 0;
 }

@@ -14,6 +14,7 @@ export interface NativeTensor {
   read(element: number, elements: number): Promise<Float32Array | Int32Array | Uint8Array>;
   columns(begin: number, count: number): NativeTensor;
   slice(index: number): NativeTensor;
+  part(at: number, shape: readonly number[]): NativeTensor;
   reshape(shape: readonly number[]): NativeTensor;
   dispose(): void;
 }
@@ -66,6 +67,8 @@ export interface MemoryFigures {
   inUse: number;
   /** The most bytes so far. */
   peak: number;
+  /** Bytes of a GPU's memory that were free when the device was opened, less those in use. Absent for a CPU. */
+  available?: number;
   /** How often memory was taken since the device was opened: unchanged while nothing is allocated. */
   allocations: number;
 }

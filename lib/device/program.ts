@@ -61,7 +61,17 @@ export class Program {
   }
 
   /** Replays the program and gives the number of replays done; with `until`, those that it took until all flags were set. */
-  async run({ times = 1, until, signal, stop: ending }: RunOptions = {}): Promise<number> {
+  async run(options: RunOptions = {}): Promise<number> {
+    return (await this.replay(options)).times;
+  }
+
+  /** As `run`; gives the milliseconds of all replays on the device's own clock too. */
+  async replay({
+    times = 1,
+    until,
+    signal,
+    stop: ending,
+  }: RunOptions = {}): Promise<{ times: number; elapsed: number }> {
     signal?.throwIfAborted();
     const condition = until && 'flags' in until ? until : { flags: until, when: 'all' };
     if (condition.when !== 'all' && condition.when !== 'any') {
@@ -80,9 +90,9 @@ export class Program {
     signal?.addEventListener('abort', cancel, { once: true });
     ending?.addEventListener('abort', stop, { once: true });
     try {
-      const { times: done } = await promise;
+      const { times: done, elapsed } = await promise;
       signal?.throwIfAborted();
-      return done;
+      return { times: done, elapsed: elapsed / 1000 };
     } finally {
       signal?.removeEventListener('abort', cancel);
       ending?.removeEventListener('abort', stop);

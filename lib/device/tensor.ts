@@ -57,6 +57,11 @@ export class Tensor {
     return new Tensor(this.native.slice(index));
   }
 
+  /** A view of neighbouring elements, from element `at` on, under a shape of their own. It shares this tensor's memory. */
+  part(at: number, shape: readonly number[]): Tensor {
+    return new Tensor(this.native.part(at, shape));
+  }
+
   /** A view of the same elements under another shape. */
   reshape(shape: readonly number[]): Tensor {
     return new Tensor(this.native.reshape(shape));

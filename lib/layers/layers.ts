@@ -1,5 +1,5 @@
 /** Whisper's layers, recorded: each takes the residual stream x (float32) and gives it back with its own part added. */
-import type { AttentionAlgorithm, AttentionScores, Operations } from '../device/operations.js';
+import type { AttentionAlgorithm, AttentionOptions, AttentionScores, Operations } from '../device/operations.js';
 import type { Tensor } from '../device/tensor.js';
 import type { FloatingType } from '../element-types.js';
 import type { CrossAttentionParameters, FeedForwardParameters, SelfAttentionParameters } from './parameters.js';
@@ -10,6 +10,9 @@ export interface AttentionShape {
   algorithm?: AttentionAlgorithm;
   /** Of a cache that is reordered by index. */
   source?: Tensor;
+  /** The rows of a pool that the entries are, and the positions of a pool that they see; see AttentionOptions. */
+  rows?: AttentionOptions['rows'];
+  keys?: AttentionOptions['keys'];
   scores?: AttentionScores;
 }
 
@@ -57,7 +60,8 @@ export function decoderSelfAttention(
 }
 
 /**
- * Attention to the audio, whose keys and values were projected once for the window. x may hold several sequences a window, [windows *
+ * Attention to the audio, whose keys and values were projected once for the window. With `keys` the cache is one pool of
+ * positions, [1, positions, ...]. Without them it has a sequence for each window, and x may hold several sequences a window, [windows *
  * sequences, 1, width]: one pass over the window's keys and values serves them all.
  */
 export function crossAttention(
@@ -69,7 +73,7 @@ export function crossAttention(
 ): Tensor {
   const { bias } = parameters.query;
   const query = ops.linear(x, parameters.query.weight, { bias, norm: parameters.norm });
-  const [windows] = cache.key.shape;
+  const [windows] = shape.keys ? x.shape : cache.key.shape;
   const together = query.reshape([windows, (x.shape[0] * x.shape[1]) / windows, x.shape[2]]);
   const mixed = ops.attention(together, cache.key, cache.value, shape).reshape(x.shape);
   return ops.linear(mixed, parameters.out.weight, { bias: parameters.out.bias, residual: x });

@@ -239,7 +239,8 @@ export const documentation = {
   },
   load: {
     device: {
-      about: "'cpu', 'cuda' (the first GPU), 'cuda:N', or 'auto': a GPU that can be used, else the CPU.",
+      about:
+        "'cpu', 'cuda' (the first GPU), 'cuda:N', 'cuda:all', or 'auto': a GPU that can be used, else the CPU. A list, such as ['cuda:0', 'cuda:1'] or ['cpu', 'cpu'], loads the model once on each; every window goes to the one that has the least to do.",
       usual: "'auto'",
     },
     dtype: {
@@ -247,12 +248,26 @@ export const documentation = {
       usual: "'auto'",
     },
     threads: {
-      about: 'CPU threads.',
-      usual: 'the cores that this process may use',
+      about: 'CPU threads of each device.',
+      usual: 'the cores that this process may use, divided among the CPU devices',
+    },
+    windows: {
+      about:
+        'Windows whose keys and values a device holds at once: what limits how many are decoded together, and what memory grows with. Given, and above 1, long recordings are cut at silences unless `batched` is false.',
+      usual: '8 on a CPU, what the free memory allows on a GPU',
     },
     batch: {
-      about: 'Windows that are worked on at once: what long recordings gain from, and what memory grows with.',
-      usual: '1',
+      about: 'Another name for `windows`.',
+      usual: '',
+    },
+    rows: {
+      about:
+        'Sequences that a device decodes at once: one for each window, one for each beam of a beam search. Never fewer than `windows`.',
+      usual: '16 on a CPU, twice `windows` on a GPU',
+    },
+    maximumRequests: {
+      about: 'Transcriptions that are open at once, the waiting ones counted; one more is refused with code BUSY.',
+      usual: '1024',
     },
     alignmentHeads: {
       about:
@@ -275,6 +290,16 @@ export const documentation = {
     },
   },
   'every call': {
+    priority: {
+      about:
+        "'live' goes before 'interactive', which goes before 'batch'. Waiting raises a call to the class above it.",
+      usual: "'interactive'",
+    },
+    deadline: {
+      about:
+        'Milliseconds from the call: among equals an earlier deadline goes first, and what still waits when it has passed is rejected with TIMED_OUT.',
+      usual: 'no deadline',
+    },
     signal: {
       about: 'Ends the work with its reason, within one decode step.',
       usual: '',
@@ -352,7 +377,7 @@ export const documentation = {
     batched: {
       about:
         'True: windows are cut at silences and as many decoded at once as the model was loaded for. False: one after the other, each seeking on the timestamps of the one before.',
-      usual: 'true where the model was loaded with a `batch` above 1',
+      usual: 'true where the model was loaded with `windows` above 1',
     },
     onProgress: {
       about: 'Called after each window.',

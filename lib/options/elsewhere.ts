@@ -1,5 +1,14 @@
 /** What other programs' options are here where no option of ours has just their meaning. Backticks hold names of ours. */
-import type { OtherNames } from './names.js';
+
+/** An option's names in other programs; several are separated by commas. */
+export interface OtherNames {
+  /** openai/whisper, in Python; its command line has the same names. */
+  openai?: string;
+  /** faster-whisper, in Python. */
+  faster?: string;
+  /** whisper.cpp's command line. */
+  cpp?: string;
+}
 
 export interface Elsewhere {
   others: OtherNames;

@@ -1,15 +1,5 @@
 /** What is meant by a name that is no option: the same option in other programs, another spelling, another place. */
-import { elsewhere } from './elsewhere.js';
-
-/** An option's names in other programs; several are separated by commas. */
-export interface OtherNames {
-  /** openai/whisper, in Python; its command line has the same names. */
-  openai?: string;
-  /** faster-whisper, in Python. */
-  faster?: string;
-  /** whisper.cpp's command line. */
-  cpp?: string;
-}
+import { elsewhere, type OtherNames } from './elsewhere.js';
 
 export interface NamedOptions {
   name: string;

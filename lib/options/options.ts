@@ -5,8 +5,9 @@
 import * as v from 'valibot';
 import { described, refuse } from '../checks.js';
 import { OneheadError } from '../errors.js';
+import type { OtherNames } from './elsewhere.js';
 import { factsOf, type Kind, type KindFacts } from './kinds.js';
-import { adviceOn, type NamedOptions, type OtherNames, plainSpeech, type Speech } from './names.js';
+import { adviceOn, type NamedOptions, plainSpeech, type Speech } from './names.js';
 
 export interface OptionSettings<T> {
   /** What counts where nothing is given. Its comment says it too, behind @default. */

@@ -6,11 +6,11 @@ import { OneheadError } from '../errors.js';
 import { readCheckpoint } from '../whisper/checkpoint/checkpoint.js';
 import type { WhisperConfig } from '../whisper/checkpoint/config.js';
 import { resolveModel } from '../whisper/checkpoint/hub.js';
-import { WhisperModel } from '../whisper/decoding/whisper-model.js';
 import type { CommonSettings, Context, OwnSettings } from './experiments/experiment.js';
 import { type ExperimentName, experiments } from './experiments/index.js';
 import { describeMachine, type Machine } from './measuring/machine.js';
 import { interleave } from './measuring/measure.js';
+import { MeasuredWhisper } from './measuring/measured-whisper.js';
 import { randomModel } from './measuring/random-weights.js';
 import type { ExperimentResult } from './measuring/result.js';
 import { whisperConfig } from './measuring/shapes.js';
@@ -161,7 +161,7 @@ export async function profile(name: ExperimentName, options: ProfileOptions = {}
         const { device, dtype, threads } = settings;
         const chosen = { device, dtype, threads, signal, ...given };
         const real = checkpoint && sameHeads(checkpoint.config, config);
-        return real ? WhisperModel.open({ ...checkpoint, config }, chosen) : randomModel(config, chosen);
+        return real ? MeasuredWhisper.open({ ...checkpoint, config }, chosen) : randomModel(config, chosen);
       },
       facts: result.facts,
       measure: (samplers, { repeats = settings.repeats } = {}) =>

@@ -101,9 +101,11 @@ export class Whisper {
   /** Checks the options against the model and opens the audio. Reading ends by the caller's signal, the time limit or with the model; only the first destroys a stream. */
   async #begin(audio: AudioInput, options: TranscribeOptions): Promise<Call> {
     const { signal, end } = limited(options, this.model.disposal);
+    let job: Job | undefined;
     try {
       signal.throwIfAborted();
-      const job = await Job.open(this.model, { ...options, signal });
+      job = await Job.open(this.model, { ...options, signal });
+      const { request } = job;
       const { sampleRate } = this.model.checkpoint.preprocessor;
       const reading = { ...pick(audioOptions, job.options), sampleRate, signal };
       const open: typeof openAudio | typeof openChannels =
@@ -111,13 +113,20 @@ export class Whisper {
       const source: Recording = await open(audio, reading, options.signal ?? null);
       const close = async () => {
         end();
+        request.close();
         await source.close();
       };
       return { job, source, close };
     } catch (error) {
       end();
+      job?.request.close();
       throw error;
     }
+  }
+
+  /** What the engines do and have done: what waits, rows in use, tokens, the device's time and the host's. */
+  figures(): ReturnType<WhisperModel['figures']> {
+    return this.model.figures();
   }
 
   /** Frees the model. Calls under way are rejected with code DISPOSED. */

@@ -287,6 +287,7 @@ Napi::Value DeviceBinding::memory(const Napi::CallbackInfo& info) {
   object.Set("inUse", double(figures.inUse));
   object.Set("peak", double(figures.peak));
   object.Set("allocations", double(figures.allocations));
+  if (figures.available) object.Set("available", double(*figures.available));
   return object;
 }
 

@@ -9,9 +9,9 @@ void TensorBinding::define(Napi::Env env, Napi::Object exports) {
       env, "Tensor",
       {InstanceMethod<&TensorBinding::write>("write"), InstanceMethod<&TensorBinding::read>("read"),
        InstanceMethod<&TensorBinding::columns>("columns"), InstanceMethod<&TensorBinding::slice>("slice"),
-       InstanceMethod<&TensorBinding::reshape>("reshape"), InstanceMethod<&TensorBinding::dispose>("dispose"),
-       InstanceAccessor<&TensorBinding::disposed>("disposed"), InstanceAccessor<&TensorBinding::dtype>("dtype"),
-       InstanceAccessor<&TensorBinding::shape>("shape")});
+       InstanceMethod<&TensorBinding::part>("part"), InstanceMethod<&TensorBinding::reshape>("reshape"),
+       InstanceMethod<&TensorBinding::dispose>("dispose"), InstanceAccessor<&TensorBinding::disposed>("disposed"),
+       InstanceAccessor<&TensorBinding::dtype>("dtype"), InstanceAccessor<&TensorBinding::shape>("shape")});
   instanceOf(env).tensorClass = Napi::Persistent(constructor);
   exports.Set("Tensor", constructor);
 }
@@ -196,6 +196,22 @@ Napi::Value TensorBinding::reshape(const Napi::CallbackInfo& info) {
     if (!view.contiguous() || elementsOf(shape) != view.elements())
       throw Error("INVALID_SHAPE",
                   "reshape: " + toString(view.shape) + " does not have the elements of " + toString(shape) + ".");
+    view.rowStride = shape.empty() ? 1 : shape.back();
+    view.shape = std::move(shape);
+    return this->view(info.Env(), std::move(view));
+  });
+}
+
+Napi::Value TensorBinding::part(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Tensor view = use("part", "this tensor");
+    int64_t at = sizeOf(info[0], "at");
+    Shape shape = shapeOf(info[1], "shape");
+    const int64_t elements = elementsOf(shape);
+    if (!view.contiguous() || at > view.elements() || elements > view.elements() - at)
+      throw Error("INVALID_SHAPE", "part: " + toString(shape) + " from element " + std::to_string(at) +
+                                       " on is not all in " + toString(view.shape) + ".");
+    view.offset += at;
     view.rowStride = shape.empty() ? 1 : shape.back();
     view.shape = std::move(shape);
     return this->view(info.Env(), std::move(view));

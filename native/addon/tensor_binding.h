@@ -31,6 +31,7 @@ class TensorBinding final : public Napi::ObjectWrap<TensorBinding> {
   Napi::Value read(const Napi::CallbackInfo& info);     // (element, elements): Promise<typed array>
   Napi::Value columns(const Napi::CallbackInfo& info);  // (begin, count): Tensor
   Napi::Value slice(const Napi::CallbackInfo& info);    // (index): Tensor
+  Napi::Value part(const Napi::CallbackInfo& info);     // (at, shape): Tensor
   Napi::Value reshape(const Napi::CallbackInfo& info);  // (shape): Tensor
   Napi::Value view(Napi::Env env, Tensor tensor) const;
   void dispose(const Napi::CallbackInfo& info);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,9 @@ class Executable {
 struct MemoryFigures {
   size_t inUse = 0, peak = 0;  // bytes
   size_t allocations = 0;      // since the device was opened
+  /** Bytes of the device's own memory that were free when it was opened, less those in use; none where its memory is
+   * the host's. */
+  std::optional<size_t> available;
 };
 
 /** A part of a tensor's memory that a transfer writes or reads, and its contents. */

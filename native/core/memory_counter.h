@@ -17,7 +17,7 @@ class MemoryCounter {
     }
   }
   void subtract(size_t bytes) { inUse_ -= bytes; }
-  MemoryFigures figures() const { return {inUse_, peak_, allocations_}; }
+  MemoryFigures figures() const { return {inUse_, peak_, allocations_, std::nullopt}; }
 
  private:
   std::atomic<size_t> inUse_ = 0, peak_ = 0, allocations_ = 0;

@@ -33,6 +33,8 @@ Context::Context(const CudaOptions& options) : Context(options.index) {
                                           ") cannot run this addon's kernels: " + problem +
                                           "; see `onehead doctor`, or use 'cpu'.");
   use();
+  size_t total = 0;
+  check(cudaMemGetInfo(&freeAtFirst_, &total), "asking for its memory");
   launcher_.programmatic = properties.major >= 9;
   launcher_.multiprocessors = properties.multiProcessorCount;
   launcher_.sharedMemory = properties.sharedMemPerBlockOptin;

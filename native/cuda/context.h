@@ -28,6 +28,8 @@ class Context {
   const Launcher& launcher() const { return launcher_; }
   cudaStream_t stream() const { return launcher_.stream; }
   MemoryCounter& counter() { return counter_; }
+  /** Bytes of the GPU that nobody had taken when the device was opened. */
+  size_t freeAtFirst() const { return freeAtFirst_; }
 
   /** Throws Error OUT_OF_MEMORY or DEVICE_FAILED unless the call succeeded. */
   void check(cudaError_t error, const std::string& doing) const;
@@ -65,6 +67,7 @@ class Context {
   Mapped<Progress> progress_;
   mutable std::mutex mutex_;
   MemoryCounter counter_;
+  size_t freeAtFirst_ = 0;
 };
 
 /** Device memory of zeros. */

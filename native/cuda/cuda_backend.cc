@@ -60,7 +60,12 @@ class CudaBackend final : public Backend {
     prepareOperations(*executable, *context_, *workspace_, cublasLt_.get());
     return executable;
   }
-  MemoryFigures memory() const override { return context_->counter().figures(); }
+  MemoryFigures memory() const override {
+    MemoryFigures figures = context_->counter().figures();
+    const size_t free = context_->freeAtFirst();
+    figures.available = free > figures.inUse ? free - figures.inUse : 0;
+    return figures;
+  }
 
  private:
   static std::byte* plain(Storage& storage) { return static_cast<CudaStorage&>(storage).plain(); }

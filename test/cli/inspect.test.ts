@@ -44,6 +44,29 @@ describe('onehead inspect', () => {
     });
   });
 
+  it('plans the memory of so many windows and rows', async () => {
+    const { plan, memory } = await facts(
+      join(root, 'models/micro'),
+      '--windows',
+      '4',
+      '--rows',
+      '6',
+      '--dtype',
+      'float32',
+    );
+    const { windows, rows, float32, bfloat16 } = plan;
+    expect({ windows, rows, bfloat16 }).toEqual({ windows: 4, rows: 6, bfloat16: undefined });
+    expect(float32).toMatchObject({
+      weights: memory.float32.weights,
+      crossCache: 4 * memory.float32.crossCache,
+      selfCache: 6 * memory.float32.selfCache,
+    });
+    const { total, ...parts } = float32 as Record<string, number>;
+    expect(Object.values(parts).reduce((sum, bytes) => sum + bytes, 0)).toBe(total);
+    const { windows: usual } = (await facts()).plan;
+    expect(usual).toBe(8);
+  });
+
   it('prints a line for each fact', async () => {
     const { status, stdout } = await onehead(['inspect', join(root, 'models/micro-mqa')]);
     expect(status).toBe(0);

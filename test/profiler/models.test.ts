@@ -2,9 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { Device } from '../../lib/device/device.js';
 import { DecoderOnly, loadDecoderOnly } from '../../lib/profiler/measuring/decoder-only.js';
+import type { AttentionChoice } from '../../lib/profiler/measuring/measured-whisper.js';
 import { randomModel } from '../../lib/profiler/measuring/random-weights.js';
 import { whisperConfig, withKeyValueHeads } from '../../lib/profiler/measuring/shapes.js';
-import type { AttentionChoice } from '../../lib/whisper/model/types.js';
 
 /** Random weights write much the same token again and again; its log-probabilities tell more. */
 function expectClose(found: readonly number[], expected: readonly number[]): void {
@@ -58,10 +58,14 @@ describe('a random Whisper', () => {
   const config = whisperConfig('micro');
   const decode = async (shape: typeof config, attention: AttentionChoice) => {
     using model = await randomModel(shape, { device: 'cpu', dtype: 'float32', threads: 2, batch: 2, attention });
-    const length = config.sourcePositions * 320;
-    const windows = [0.2, 0.5].map((size) => Float32Array.from({ length }, (_, i) => size * Math.sin(i * i * 1e-6)));
-    const encoded = await model.encode(await model.features(windows));
-    return await model.decode(encoded, { language: 'en', minNewTokens: 30, maxNewTokens: 30 });
+    const { mels, sourcePositions } = config;
+    const window = mels * 2 * sourcePositions;
+    const numbers = Float32Array.from(
+      { length: 2 * window },
+      (_, i) => (i < window ? 0.2 : 1) * Math.sin(i * i * 1e-6),
+    );
+    const features = model.device.tensor('float32', [2, mels, 2 * sourcePositions], numbers);
+    return await model.generate(await model.encode(features), 30);
   };
   const everywhere = (algorithm: 'multi-head' | 'memory-efficient') => ({
     encoder: algorithm,

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { WhisperTokenizer } from '../../lib/whisper/checkpoint/tokenizer.js';
 import { isSkipped, needsFallback } from '../../lib/whisper/decoding/fallback.js';
 import { suppressionMask } from '../../lib/whisper/decoding/suppression.js';
-import { likeliest } from '../../lib/whisper/model/slots.js';
+import { likeliest } from '../../lib/whisper/model/search.js';
 import { TextContext } from '../../lib/whisper/transcription/context.js';
 import type { TranscribeOptions } from '../../lib/whisper/transcription/options.js';
 import { Whisper } from '../../lib/whisper/whisper.js';

@@ -4,7 +4,7 @@ import { type Flag, flagsOf } from '../../lib/cli/flags.js';
 import { formatOptions } from '../../lib/formats/options.js';
 import { describe } from '../../lib/options/describe.js';
 import { elsewhere } from '../../lib/options/elsewhere.js';
-import type { OtherNames } from '../../lib/options/names.js';
+import type { OtherNames } from '../../lib/options/elsewhere.js';
 import type { OptionGroup } from '../../lib/options/options.js';
 import { vadOptions } from '../../lib/vad/options.js';
 import { generateOptions } from '../../lib/whisper/decoding/options.js';

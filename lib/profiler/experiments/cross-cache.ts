@@ -1,12 +1,12 @@
 /** What keeping the audio's keys and values is worth, and what copying them in every step costs. */
 
 import type { Tensor } from '../../device/tensor.js';
-import type { WhisperModel } from '../../whisper/decoding/whisper-model.js';
 import { crossCache, decoderShape, decodeStep, memoryBytes } from '../io-model/index.js';
+import type { MeasuredWhisper } from '../measuring/measured-whisper.js';
 import type { ProfileRow } from '../measuring/result.js';
 import { crossCacheCharts, crossCacheTables } from '../report/cross-cache.js';
 import { type CommonSettings, type Context, defineExperiment, type OwnSettings, stageRows } from './experiment.js';
-import { promptLength, stepReplays, waited } from './whisper.js';
+import { stepReplays, waited } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
 
@@ -16,7 +16,7 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
   const full = context.shape(model);
   // Only the decoder is measured.
   const config = { ...full, encoder: { ...full.encoder, layers: 0 } };
-  const loaded: WhisperModel[] = [];
+  const loaded: MeasuredWhisper[] = [];
   const owned: Tensor[] = [];
   try {
     const samplers = [];
@@ -26,11 +26,10 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
       loaded.push(whisper);
       const encoded = whisper.device.tensor(whisper.dtype, [batch, config.sourcePositions, config.width]);
       owned.push(encoded);
-      const forced = { language: 'en', minNewTokens: tokens, maxNewTokens: tokens, signal: context.signal };
       samplers.push({
         name,
         sample: async () => {
-          const window = await waited(() => whisper.generate(encoded, forced));
+          const window = await waited(() => whisper.generate(encoded, tokens, context.signal));
           // All sequences are finished: the step does all of its work and stays where it is.
           return { window, step: await whisper.step.time(stepReplays) };
         },
@@ -44,7 +43,7 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
     const sum = (costs: ReturnType<typeof decodeStep>, of: (cost: (typeof costs)[number]) => number) =>
       costs.reduce((total, cost) => total + of(cost), 0);
     const shape = decoderShape(config);
-    const step = decodeStep(shape, { ...storage, position: promptLength(loaded[0]) + tokens - 1 });
+    const step = decodeStep(shape, { ...storage, position: loaded[0].prompt.length + tokens - 1 });
     const projection = crossCache(shape, storage);
     const cacheBytes = sum(projection, (cost) => cost.cacheBytesWritten);
     const extra = {

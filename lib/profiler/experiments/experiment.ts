@@ -4,9 +4,8 @@ import type { OperationTime } from '../../device/program.js';
 import type { FloatingType } from '../../element-types.js';
 import { OneheadError } from '../../errors.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
-import type { WhisperModel } from '../../whisper/decoding/whisper-model.js';
-import type { AttentionChoice } from '../../whisper/model/types.js';
 import type { Sampler } from '../measuring/measure.js';
+import type { AttentionChoice, MeasuredWhisper } from '../measuring/measured-whisper.js';
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import type { Statistics } from '../measuring/statistics.js';
 import type { Chart, Table } from '../report/figures.js';
@@ -56,7 +55,7 @@ export interface Context<Settings> {
   /** A Whisper's shape by its name. */
   shape(model: string): WhisperConfig;
   /** A Whisper on the settings' device. Its weights are the run's checkpoint's where there is one with these key/value heads, else random. */
-  open(config: WhisperConfig, options: { batch: number; attention?: AttentionChoice }): Promise<WhisperModel>;
+  open(config: WhisperConfig, options: { batch: number; attention?: AttentionChoice }): Promise<MeasuredWhisper>;
   /** Keeps an operation-by-operation trace under a track's name, when one is wanted. */
   trace(track: string, operations: () => Promise<readonly OperationTime[]>): Promise<void>;
   /** Figures of the whole run. */

@@ -3,19 +3,19 @@ import { Device } from '../../device/device.js';
 import type { OperationTime } from '../../device/program.js';
 import { OneheadError } from '../../errors.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
-import type { WhisperModel } from '../../whisper/decoding/whisper-model.js';
 import { type Ceilings, decoderShape, decodeStep, floor, memoryBytes, type OperationCost } from '../io-model/index.js';
 import { measureCeilings } from '../measuring/ceilings.js';
+import type { MeasuredWhisper } from '../measuring/measured-whisper.js';
 import type { ProfileRow } from '../measuring/result.js';
 import { withKeyValueHeads } from '../measuring/shapes.js';
 import { ioCharts, ioTables } from '../report/io.js';
 import { type CommonSettings, type Context, defineExperiment, type OwnSettings } from './experiment.js';
-import { promptLength, stepReplays } from './whisper.js';
+import { stepReplays } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
 
 /** The I/O model's operations must be the program's, one for one. */
-function checkMatch(costs: readonly OperationCost[], { step }: WhisperModel): void {
+function checkMatch(costs: readonly OperationCost[], { step }: MeasuredWhisper): void {
   const found = step.operations.map(({ name, label }) => `${name} ${label}`).join('\n');
   const expected = costs.map(({ name, label }) => `${name} ${label}`).join('\n');
   if (found !== expected) {
@@ -66,7 +66,7 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
     'multi-head': decoderOnly,
     'multi-query': withKeyValueHeads(decoderOnly, ['self', 'cross'], 1),
   };
-  const loaded: WhisperModel[] = [];
+  const loaded: MeasuredWhisper[] = [];
   try {
     const costs: Record<string, OperationCost[]> = {};
     const samplers = [];
@@ -74,11 +74,11 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
       const whisper = await context.open(config, { batch });
       loaded.push(whisper);
       const storage = { batch, bytesPerElement: dtype === 'float32' ? 4 : 2 };
-      costs[name] = decodeStep(decoderShape(config), { ...storage, position: promptLength(whisper) + tokens - 1 });
+      costs[name] = decodeStep(decoderShape(config), { ...storage, position: whisper.prompt.length + tokens - 1 });
       checkMatch(costs[name], whisper);
       using encoded = whisper.device.tensor(whisper.dtype, [batch, config.sourcePositions, config.width]);
       // Fills the caches up to the position that is measured; the step then stays there, all sequences being finished.
-      await whisper.generate(encoded, { language: 'en', minNewTokens: tokens, maxNewTokens: tokens });
+      await whisper.generate(encoded, tokens);
       samplers.push({
         name,
         sample: async () => {

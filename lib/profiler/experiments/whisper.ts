@@ -1,11 +1,9 @@
 /** What the experiments on whole Whispers share: models side by side, each timed from features to tokens. */
 import type { Tensor } from '../../device/tensor.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
-import { promptTokens } from '../../whisper/decoding/prompt.js';
-import type { WhisperModel } from '../../whisper/decoding/whisper-model.js';
-import type { AttentionChoice } from '../../whisper/model/types.js';
 import { caches, parameters } from '../io-model/index.js';
 import type { Sampler } from '../measuring/measure.js';
+import type { AttentionChoice, MeasuredWhisper } from '../measuring/measured-whisper.js';
 import type { ProfileRow } from '../measuring/result.js';
 import { buildSamplers, type CommonSettings, type Context, stageRows } from './experiment.js';
 
@@ -17,7 +15,7 @@ export interface ModelVariant {
 
 /** A loaded variant, and its sampler. */
 interface LoadedVariant extends Sampler {
-  model: WhisperModel;
+  model: MeasuredWhisper;
   features: Tensor;
 }
 
@@ -40,11 +38,6 @@ export const withDecoderLayers = (config: WhisperConfig, layers: number): Whispe
 /** Replays of a decode step in one sample, as decoding itself runs several at once: the threads are awake after the first. */
 export const stepReplays = 8;
 
-/** Tokens of the prompt that a forced decode begins with. */
-export function promptLength({ checkpoint }: WhisperModel): number {
-  return promptTokens(checkpoint.generation, { language: 'en', task: 'transcribe', timestamps: 'none' }).length;
-}
-
 /** Microseconds of `work`, on the event loop's clock: what a caller waits. */
 export async function waited(work: () => Promise<unknown>): Promise<number> {
   const started = performance.now();
@@ -53,14 +46,13 @@ export async function waited(work: () => Promise<unknown>): Promise<number> {
 }
 
 /** Encodes a batch of windows and decodes exactly `tokens` tokens of each. */
-async function transcribe(model: WhisperModel, features: Tensor, tokens: number, signal?: AbortSignal) {
+async function transcribe(model: MeasuredWhisper, features: Tensor, tokens: number, signal?: AbortSignal) {
   let encoded: Tensor | undefined;
   try {
     const encode = await waited(async () => {
       encoded = await model.encode(features, signal);
     });
-    const forced = { language: 'en', minNewTokens: tokens, maxNewTokens: tokens, signal };
-    const decode = await waited(() => model.generate(encoded!, forced));
+    const decode = await waited(() => model.generate(encoded!, tokens, signal));
     return { encode, decode, total: encode + decode };
   } finally {
     encoded?.dispose();

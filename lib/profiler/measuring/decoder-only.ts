@@ -1,11 +1,12 @@
 /** A GPT-2-shaped decoder: Whisper's decoder layers without cross-attention, random weights, each attention algorithm in its own order. */
 import type { Device } from '../../device/device.js';
-import type { AttentionAlgorithm, DecodingState, Norm, Operations } from '../../device/operations.js';
+import type { AttentionAlgorithm, Norm, Operations } from '../../device/operations.js';
 import type { Program } from '../../device/program.js';
 import type { Tensor } from '../../device/tensor.js';
 import type { FloatingType } from '../../element-types.js';
 import { decoderSelfAttention, feedForward, type KeyValueCache } from '../../layers/layers.js';
 import type { EncoderLayer, LinearParameters } from '../../layers/parameters.js';
+import { ForcedTokens, type ForcedTokensResult } from './forced-tokens.js';
 import { RandomWeights } from './random-weights.js';
 
 export interface DecoderOnlyShape {
@@ -86,7 +87,7 @@ export class DecoderOnly {
   readonly #options: DecoderOnlyOptions;
   readonly #weights: DecoderOnlyWeights;
   readonly #caches: KeyValueCache[];
-  readonly #state: DecodingState;
+  readonly #sequences: ForcedTokens;
   readonly #owned: Tensor[] = [];
   readonly step: Program;
   readonly #read: Program;
@@ -104,20 +105,8 @@ export class DecoderOnly {
     };
     const cache = () => own(dtype, [...this.#order(positions), keyValueHeads * headSize]);
     this.#caches = weights.layers.map(() => ({ key: cache(), value: cache() }));
-    const perSequence = () => own('int32', [batch]);
-    this.#state = {
-      tokens: own('int32', [batch, positions]),
-      logProbability: own('float32', [batch, positions]),
-      length: perSequence(),
-      position: perSequence(),
-      begin: perSequence(),
-      minimum: perSequence(),
-      maximum: perSequence(),
-      timestamps: perSequence(),
-      finished: perSequence(),
-    };
-    const suppressed = own('uint8', [vocabulary]);
-    const zero = perSequence();
+    this.#sequences = new ForcedTokens(device, batch, positions, new Uint8Array(vocabulary));
+    const { state, zero } = this.#sequences;
     const last = own('int32', [1, batch], new Int32Array(batch).fill(prompt - 1));
     // Row i of every sequence, which turns [batch, length] around.
     const turned = own(
@@ -128,10 +117,10 @@ export class DecoderOnly {
     const next = (ops: Operations, x: Tensor) => {
       const { norm, tokens } = weights;
       const logits = ops.scope('logits', () => ops.linear(x, tokens, { norm, dtype: 'float32' }));
-      ops.nextToken(logits.reshape([batch, vocabulary]), { suppressed, endToken: vocabulary - 1 }, this.#state);
+      this.#sequences.next(ops, logits, { endToken: vocabulary - 1 });
     };
     const embed = (ops: Operations, start: Tensor, count: number) =>
-      ops.embed(this.#state.tokens, start, weights.tokens, weights.positions, { count });
+      ops.embed(state.tokens, start, weights.tokens, weights.positions, { count });
     this.#read = device.record('prompt', (ops) => {
       const x = embed(ops, zero, prompt);
       if (this.#lengthFirst) {
@@ -141,10 +130,9 @@ export class DecoderOnly {
         next(ops, ops.gatherRows(this.#layers(ops, x, zero), last));
       }
     });
-    const { position } = this.#state;
     this.step = device.record('step', (ops) => {
-      const x = embed(ops, position, 1).reshape([...this.#order(1), shape.heads * headSize]);
-      next(ops, this.#layers(ops, x, position));
+      const x = embed(ops, state.position, 1).reshape([...this.#order(1), shape.heads * headSize]);
+      next(ops, this.#layers(ops, x, state.position));
     });
   }
 
@@ -175,36 +163,23 @@ export class DecoderOnly {
     prompts: readonly (readonly number[])[],
     count: number,
     signal?: AbortSignal,
-  ): Promise<{ tokens: number[]; logProbabilities: number[] }[]> {
-    const { batch, prompt } = this.#options;
-    const { positions } = this.#shape;
-    const tokens = new Int32Array(batch * positions);
-    prompts.forEach((ids, row) => {
-      tokens.set(ids.slice(0, prompt), row * positions);
-    });
-    const all = (value: number) => new Int32Array(batch).fill(value);
-    const state = this.#state;
+  ): Promise<ForcedTokensResult[]> {
+    const { prompt } = this.#options;
     await Promise.all([
-      state.tokens.write(tokens),
-      state.length.write(all(prompt)),
-      state.begin.write(all(prompt)),
-      state.position.write(all(prompt - 1)),
-      state.minimum.write(all(count)),
-      state.maximum.write(all(count)),
-      state.finished.write(all(0)),
+      this.#sequences.write(
+        prompts.map((ids) => ids.slice(0, prompt)),
+        count,
+      ),
       this.#read.run({ signal }),
       ...(count > 1 ? [this.step.run({ times: count - 1, signal })] : []),
     ]);
-    const [ids, logs] = await Promise.all([state.tokens.toInt32Array(), state.logProbability.toFloat32Array()]);
-    return Array.from({ length: batch }, (_, row) => {
-      const [from, to] = [row * positions + prompt, row * positions + prompt + count];
-      return { tokens: Array.from(ids.subarray(from, to)), logProbabilities: Array.from(logs.subarray(from, to)) };
-    });
+    return this.#sequences.read(prompt, count);
   }
 
   dispose(): void {
     this.step.dispose();
     this.#read.dispose();
+    this.#sequences.dispose();
     for (const tensor of this.#owned) tensor.dispose();
   }
 }

@@ -8,8 +8,8 @@ import type { Checkpoint } from '../../whisper/checkpoint/checkpoint.js';
 import { type GenerationConfig, parsePreprocessorConfig, type WhisperConfig } from '../../whisper/checkpoint/config.js';
 import type { TensorIndex } from '../../whisper/checkpoint/safetensors.js';
 import { checkpointTensors } from '../../whisper/checkpoint/weights.js';
-import { WhisperModel } from '../../whisper/decoding/whisper-model.js';
-import type { AttentionChoice, DataType } from '../../whisper/model/types.js';
+import type { DataType } from '../../whisper/model/types.js';
+import { type MeasuredOptions, MeasuredWhisper } from './measured-whisper.js';
 
 const blockElements = 1 << 20;
 /** Ones come first in the file, for the weights of norms; as many as the widest has. */
@@ -112,17 +112,8 @@ function generationConfig(config: WhisperConfig): GenerationConfig {
   };
 }
 
-export interface ModelOptions {
-  device: string;
-  dtype: DataType;
-  threads?: number;
-  batch: number;
-  attention?: AttentionChoice;
-  signal?: AbortSignal;
-}
-
 /** A Whisper of this shape with random weights. */
-export async function randomModel(config: WhisperConfig, options: ModelOptions): Promise<WhisperModel> {
+export async function randomModel(config: WhisperConfig, options: MeasuredOptions): Promise<MeasuredWhisper> {
   const specifications = checkpointTensors(config);
   const weights = await RandomWeights.create(Math.max(...specifications.map(({ shape }) => elementsOf(shape))));
   try {
@@ -140,7 +131,7 @@ export async function randomModel(config: WhisperConfig, options: ModelOptions):
       tensors,
       tokenizer: () => Promise.reject(new Error('Random weights have no tokenizer.')),
     };
-    return await WhisperModel.open(checkpoint, options);
+    return await MeasuredWhisper.open(checkpoint, options);
   } finally {
     await weights.dispose();
   }

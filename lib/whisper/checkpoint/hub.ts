@@ -9,13 +9,15 @@ import type { ReadableStream } from 'node:stream/web';
 import type * as Hub from '@huggingface/hub';
 import { packageRoot } from '../../device/addon.js';
 import { OneheadError } from '../../errors.js';
-import type { LoadOptions } from '../model/types.js';
 import { foreignFile, foreignFolder } from './foreign.js';
 
 /** Loaded when a hub name is first used: most processes never do, and it is large. */
 const hub = (): Promise<typeof Hub> => import('@huggingface/hub');
 
-type ResolveOptions = Pick<LoadOptions, 'onDownload' | 'signal'>;
+interface ResolveOptions {
+  onDownload?: (progress: { file: string; loaded: number; total: number | null }) => void;
+  signal?: AbortSignal;
+}
 
 /** The folder of the model that comes with the package. */
 export function bundledModel(): string {

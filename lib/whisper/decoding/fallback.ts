@@ -1,12 +1,12 @@
-/** Temperature fallback: openai/whisper's decode_with_fallback, for many windows at once. */
+/** Temperature fallback: openai/whisper's decode_with_fallback. */
+import type { EncodedWindow } from '../../engine/engine.js';
 import { OneheadError } from '../../errors.js';
-import type { DecodeCall, Decoder, SlotResult } from '../model/decoder.js';
-import type { SlotRequest, SlotSearch } from '../model/slots.js';
+import { type Found, likeliest, type Search } from '../model/search.js';
 import { compressionRatio } from './compression.js';
 import type { Decoding } from './resolve.js';
 
 /** A window's text and how it was found. */
-export interface Attempt extends SlotResult {
+export interface Attempt extends Found {
   temperature: number;
   /** Mean log-probability of the tokens and the end token, as openai/whisper counts it. */
   averageLogProbability: number;
@@ -47,21 +47,32 @@ export function isSkipped(
   return logProbabilityThreshold === null || averageLogProbability <= logProbabilityThreshold;
 }
 
-/** How windows are searched at one temperature. */
-export function searchAt(temperature: number, decoding: Decoding): SlotSearch & { group: number } {
-  const beams = temperature === 0 && decoding.beamSize > 1;
-  return {
-    method: beams ? 'beams' : 'tokens',
-    group: temperature === 0 ? decoding.beamSize : decoding.bestOf,
+/** What is searched for at one temperature: the beams of one search, or as many sequences as are drawn. */
+export function searchesAt(
+  temperature: number,
+  turn: number,
+  begin: WindowBegin,
+  seed: number,
+  decoding: Decoding,
+): Search[] {
+  const { beamSize, bestOf, patience, lengthPenalty, repetitionPenalty, noRepeatNgramSize, top, words, suppressed } =
+    decoding;
+  const sequences = temperature === 0 ? 1 : bestOf;
+  // Neighbouring seeds, since the noise mixes their bits anyway.
+  const first = (decoding.seed + 7919 * turn + 104729 * seed) * bestOf;
+  return Array.from({ length: sequences }, (_, sequence) => ({
+    ...begin,
+    beams: temperature === 0 ? beamSize : 1,
     temperature,
-    patience: decoding.patience,
-    lengthPenalty: decoding.lengthPenalty,
-    repetitionPenalty: decoding.repetitionPenalty,
-    noRepeatNgramSize: decoding.noRepeatNgramSize,
-    top: decoding.top,
-    words: decoding.words,
-    suppressed: decoding.suppressed,
-  };
+    seed: (first + sequence) | 0,
+    patience,
+    lengthPenalty,
+    repetitionPenalty,
+    noRepeatNgramSize,
+    suppressed,
+    top,
+    words,
+  }));
 }
 
 /** Probabilities that are not numbers: without this their text would be empty, as that of silence is. */
@@ -71,39 +82,42 @@ const overflown = () =>
     "The model's numbers overflow, so no text can come of them; load it with dtype 'float32', or, where that does not help, export it again.",
   );
 
-/** Decodes all windows, and those whose text fails the thresholds again at the next temperature. `seeds` are the windows' own. */
+/** What a window's searches begin with, whatever the temperature. */
+export type WindowBegin = Pick<
+  Search,
+  'prompt' | 'prefix' | 'startIndex' | 'minimum' | 'maximum' | 'timestamps' | 'frames'
+>;
+
+/** Searches a window, and again at the next temperature while the text fails the thresholds. `seed` is the window's own. */
 export async function decodeWithFallback(
-  decoderOf: (group: number) => Decoder,
-  requests: readonly SlotRequest[],
+  window: EncodedWindow<Search, Found>,
+  begin: WindowBegin,
+  seed: number,
   decoding: Decoding,
   textOf: (tokens: readonly number[]) => string,
-  call: DecodeCall = {},
-): Promise<Attempt[]> {
-  const attempts: Attempt[] = [];
-  let pending = requests.map((_, window) => window);
+  { onTokens, onFallback }: { onTokens?: (tokens: number[]) => void; onFallback?: () => void } = {},
+): Promise<Attempt> {
   for (const [turn, temperature] of decoding.temperatures.entries()) {
-    const search = searchAt(temperature, decoding);
-    const asked = requests.map((request, window) =>
-      pending.includes(window)
-        ? { ...request, seed: decoding.seed + 7919 * turn + 104729 * (request.seed ?? 0) }
-        : null,
+    const searches = searchesAt(temperature, turn, begin, seed, decoding);
+    // Each takes rows as they come free; the text that grows is the first one's.
+    const found = await Promise.all(
+      searches.map((search, index) => window.search(search, index === 0 ? { onTokens } : {})),
     );
-    const results = await decoderOf(search.group).decode(asked, search, call);
-    for (const window of pending) {
-      const result = results[window]!;
-      const { tokens, logProbabilities } = result;
-      const generated = tokens.length - (requests[window].prefix?.length ?? 0);
-      const sum = logProbabilities.reduce((a, b) => a + b, 0);
-      if (!Number.isFinite(sum) || !Number.isFinite(result.noSpeechProbability)) throw overflown();
-      attempts[window] = {
-        ...result,
-        temperature,
-        averageLogProbability: sum / (generated + 1),
-        compressionRatio: compressionRatio(textOf(tokens).trim()),
-      };
+    for (const { logProbabilities, noSpeechProbability } of found) {
+      if (![...logProbabilities, noSpeechProbability].every(Number.isFinite)) throw overflown();
     }
-    pending = pending.filter((window) => needsFallback(attempts[window], decoding));
-    if (pending.length === 0) break;
+    const best = likeliest(found, decoding.lengthPenalty);
+    const generated = best.tokens.length - (begin.prefix?.length ?? 0);
+    const sum = best.logProbabilities.reduce((a, b) => a + b, 0);
+    const attempt = {
+      ...best,
+      temperature,
+      averageLogProbability: sum / (generated + 1),
+      compressionRatio: compressionRatio(textOf(best.tokens).trim()),
+    };
+    const last = turn === decoding.temperatures.length - 1;
+    if (last || !needsFallback(attempt, decoding)) return attempt;
+    onFallback?.();
   }
-  return attempts;
+  throw new Error('There are no temperatures.');
 }

@@ -1,12 +1,11 @@
 /** The options of decoding. Defaults are openai/whisper's. */
 import { either, flag, integer, list, number, oneOf, signal, text, tokens } from '../../options/kinds.js';
 import { type Given, option, options } from '../../options/options.js';
-import { mostPatience } from '../model/slots.js';
+import { mostBeams, mostPatience, mostTop } from '../model/search.js';
 import type { SymbolClass } from './suppression.js';
 
 /** The temperatures of openai/whisper's transcribe. */
 export const usualTemperatures: readonly number[] = [0, 0.2, 0.4, 0.6, 0.8, 1];
-const mostSequences = 16;
 
 const threshold = () => either(number(-1e6, 1e6), oneOf(['none']), "a number, or 'none' for never");
 const temperature = number(0, 100, { placeholder: 'T' });
@@ -14,7 +13,7 @@ const symbolClasses = oneOf<SymbolClass>(['default', 'symbols', 'numerals']);
 
 export const decodingOptions = options('decode', {
   /** Beams of the search at temperature 0, 1 to 16; 1 takes the likeliest token each time. @default 1 */
-  beamSize: option(integer(1, mostSequences), {
+  beamSize: option(integer(1, mostBeams), {
     default: 1,
     others: { openai: 'beam_size', faster: 'beam_size', cpp: '-bs, --beam-size' },
   }),
@@ -29,7 +28,7 @@ export const decodingOptions = options('decode', {
    */
   lengthPenalty: option(number(-100, 100), { others: { openai: 'length_penalty', faster: 'length_penalty' } }),
   /** Sequences drawn at temperatures above 0, of which the likeliest is taken: 1 to 16. @default 5 */
-  bestOf: option(integer(1, mostSequences), {
+  bestOf: option(integer(1, mostBeams), {
     default: 5,
     others: { openai: 'best_of', faster: 'best_of', cpp: '-bo, --best-of' },
   }),
@@ -87,7 +86,7 @@ export const decodingOptions = options('decode', {
     others: { openai: 'word_timestamps', faster: 'word_timestamps' },
   }),
   /** Log-probabilities of that many of the likeliest tokens at each place, 64 at most. @default 0 */
-  topLogProbabilities: option(integer(0, 64), { default: 0 }),
+  topLogProbabilities: option(integer(0, mostTop), { default: 0 }),
 });
 
 export interface DecodingOptions extends Given<typeof decodingOptions> {}

@@ -2,6 +2,7 @@
 import { integerIn, refuse } from '../../checks.js';
 import type { Checked } from '../../options/options.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { mostTop } from '../model/search.js';
 import { type decodingOptions, usualTemperatures } from './options.js';
 import { type LengthLimits, type PromptOptions, promptTokens } from './prompt.js';
 import { suppressionMask } from './suppression.js';
@@ -45,7 +46,7 @@ export async function resolveDecoding(
     noSpeechThreshold: orNull(options.noSpeechThreshold),
     repetitionPenalty: options.repetitionPenalty,
     noRepeatNgramSize: integerIn('noRepeatNgramSize', options.noRepeatNgramSize, 0, config.targetPositions),
-    top: integerIn('topLogProbabilities', options.topLogProbabilities, 0, Math.min(64, config.vocabulary)),
+    top: integerIn('topLogProbabilities', options.topLogProbabilities, 0, Math.min(mostTop, config.vocabulary)),
     words: options.wordTimestamps,
     suppressed: await suppressionMask(
       generation,

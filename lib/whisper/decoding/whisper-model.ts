@@ -1,24 +1,34 @@
-/** The model underneath transcription: features, encoder, logits and decoding on windows. */
+/** A loaded model: its devices with an engine each, and what can be asked of it besides transcriptions. */
 import { checkSamples } from '../../audio/level.js';
 import { checkSignal, refuse } from '../../checks.js';
-import { Device } from '../../device/device.js';
-import type { Program } from '../../device/program.js';
+import type { Device } from '../../device/device.js';
 import { Tensor } from '../../device/tensor.js';
+import type { EngineFigures } from '../../engine/figures.js';
+import { Pool } from '../../engine/pool.js';
+import type { EngineRequest, RequestOptions } from '../../engine/request.js';
 import { OneheadError } from '../../errors.js';
-import { check } from '../../options/options.js';
+import { type Checked, check } from '../../options/options.js';
 import { type Checkpoint, readCheckpoint } from '../checkpoint/checkpoint.js';
 import type { WhisperConfig } from '../checkpoint/config.js';
 import { bundledModel, resolveModel } from '../checkpoint/hub.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
-import type { DecodeCall } from '../model/decoder.js';
-import { recordEncoder } from '../model/encoder.js';
-import { FeatureExtractor, type WindowFiller } from '../model/features.js';
-import { loadParameters, type Parameters } from '../model/parameters.js';
-import { type AttentionChoice, type DataType, type LoadOptions, loadOptions } from '../model/types.js';
+import { deviceNames, openDevices } from '../model/devices.js';
+import { aloneWindow } from '../model/features.js';
+import type { Capacity } from '../model/plan.js';
+import type { Found, ModelWindow, Search } from '../model/search.js';
+import { type DataType, type LoadOptions, loadOptions } from '../model/types.js';
+import { ModelDevice } from './model-device.js';
 import { type GenerateOptions, generateOptions } from './options.js';
 import { checkTimestamps, languageAndTask } from './prompt.js';
 import { checkLengths, checkTokens, resolveDecoding } from './resolve.js';
-import { type Attempt, WindowDecoder, type WindowRequest, type WindowSettings } from './windows.js';
+import {
+  type Attempt,
+  decodeWindow,
+  type WindowOptions,
+  type WindowSettings,
+  type WindowTimings,
+  windowLanguages,
+} from './windows.js';
 
 /** What `decode` gives for one window. */
 export type Generation = Omit<Attempt, 'compressionRatio'>;
@@ -32,40 +42,39 @@ function checkedHeads(given: readonly (readonly [number, number])[], { decoder }
   return given.map(([layer, head]): [number, number] => [layer, head]);
 }
 
+/** The counts that were asked for. Throws OneheadError INVALID_ARGUMENT. */
+function wantedCapacity({ windows, batch, rows }: Checked<typeof loadOptions>): Partial<Capacity> {
+  if (windows !== undefined && batch !== undefined && windows !== batch) {
+    refuse('batch', `the same as windows (${windows}), whose other name it is`, batch);
+  }
+  const given = windows ?? batch;
+  if (rows !== undefined && given !== undefined && rows < given) {
+    refuse('rows', `at least windows (${given}), since each window is decoded in one row or more,`, rows);
+  }
+  return { ...(given !== undefined && { windows: given }), ...(rows !== undefined && { rows }) };
+}
+
 export class WhisperModel {
   readonly checkpoint: Checkpoint;
-  readonly device: Device;
-  readonly dtype: DataType;
-  /** Windows that are worked on at once. */
-  readonly batch: number;
-  readonly #parameters: Parameters;
-  readonly #extractor: FeatureExtractor;
-  readonly #encoded: Tensor;
-  readonly #encode: Program;
-  readonly #windows: WindowDecoder;
-  /** Calls run one after another: they share the slots. */
-  #queue: Promise<unknown> = Promise.resolve();
+  /** Whether `windows` (or `batch`) was asked for and is more than one: long recordings are then cut at silences. */
+  readonly batched: boolean;
+  readonly #members: readonly ModelDevice[];
+  readonly #pool: Pool<ModelWindow, Search, Found>;
   readonly #disposal = new AbortController();
 
   private constructor(
     checkpoint: Checkpoint,
-    device: Device,
-    dtype: DataType,
-    parameters: Parameters,
-    batch: number,
-    attention: AttentionChoice,
+    members: readonly ModelDevice[],
+    batched: boolean,
+    maximumRequests: number,
   ) {
     this.checkpoint = checkpoint;
-    this.device = device;
-    this.dtype = dtype;
-    this.batch = batch;
-    this.#parameters = parameters;
-    const { config, preprocessor } = checkpoint;
-    this.#extractor = new FeatureExtractor(device, preprocessor, batch);
-    this.#encoded = device.tensor(dtype, [batch, config.sourcePositions, config.width]);
-    this.#windows = new WindowDecoder(device, checkpoint, parameters, dtype, this.#encoded, attention);
-    const { features } = this.#extractor;
-    this.#encode = recordEncoder(device, config, parameters, dtype, features, this.#encoded, attention.encoder);
+    this.batched = batched;
+    this.#members = members;
+    this.#pool = new Pool(
+      members.map(({ engine }) => engine),
+      { maximumRequests },
+    );
   }
 
   /**
@@ -77,35 +86,55 @@ export class WhisperModel {
     if (name !== undefined && (typeof name !== 'string' || name === '')) {
       refuse('the model', 'a folder or a hub name, with options behind it (undefined for the bundled model)', name);
     }
-    const { onDownload, signal } = check(loadOptions, options);
+    const checked = check(loadOptions, options);
+    wantedCapacity(checked);
+    const { onDownload, signal } = checked;
     signal?.throwIfAborted();
     const directory = name === undefined ? bundledModel() : await resolveModel(name, { onDownload, signal });
     return WhisperModel.open(await readCheckpoint(directory), options ?? {});
   }
 
   /** As `load`, of a checkpoint that was read or made up. @internal */
-  static async open(
-    checkpoint: Checkpoint,
-    { attention = {}, ...options }: LoadOptions & { attention?: AttentionChoice } = {},
-  ): Promise<WhisperModel> {
-    const { device: kind, dtype, threads, signal, batch, alignmentHeads } = check(loadOptions, options);
+  static async open(checkpoint: Checkpoint, options: LoadOptions = {}): Promise<WhisperModel> {
+    const checked = check(loadOptions, options);
+    const { dtype, signal, alignmentHeads, maximumRequests } = checked;
+    const wanted = wantedCapacity(checked);
     if (alignmentHeads) {
       checkpoint.generation.alignmentHeads = checkedHeads(alignmentHeads, checkpoint.config);
       checkpoint.generation.alignmentWarning = null;
     }
-    const device = new Device(kind, { threads });
+    const devices = openDevices(deviceNames(checked.device), checked.threads);
+    const members: ModelDevice[] = [];
     try {
-      const type = dtype === 'auto' ? device.defaultDtype : dtype;
-      const parameters = await loadParameters(device, checkpoint, type);
-      const model = new WhisperModel(checkpoint, device, type, parameters, batch, attention);
-      await model.#windows.prepare();
-      await model.#encode.prepare();
-      signal?.throwIfAborted();
-      return model;
+      for (const device of devices) {
+        members.push(await ModelDevice.open(device, checkpoint, dtype, wanted));
+        signal?.throwIfAborted();
+      }
+      return new WhisperModel(checkpoint, members, (wanted.windows ?? 1) > 1, maximumRequests);
     } catch (error) {
-      device.close();
+      for (const member of members) member.dispose();
+      for (const device of devices) device.close();
       throw error;
     }
+  }
+
+  /** The device, the first where there are several: tensors that are given to the model's methods are on it. */
+  get device(): Device {
+    return this.#members[0].device;
+  }
+
+  get dtype(): DataType {
+    return this.#members[0].dtype;
+  }
+
+  /** Windows whose keys and values all devices together hold at once. */
+  get windows(): number {
+    return this.#members.reduce((sum, { capacity }) => sum + capacity.windows, 0);
+  }
+
+  /** Another name for `windows`. */
+  get batch(): number {
+    return this.windows;
   }
 
   /** Aborted with an error of code DISPOSED when the model is disposed. @internal */
@@ -113,56 +142,75 @@ export class WhisperModel {
     return this.#disposal.signal;
   }
 
-  /** Runs one call at a time. */
-  async #exclusive<T>(work: () => Promise<T>): Promise<T> {
+  /** What the engines do and have done. */
+  figures(): EngineFigures & { requests: number; engines: EngineFigures[] } {
+    return this.#pool.figures();
+  }
+
+  /** Opens a request, whose windows take turns with those of others; its opener closes it. @internal */
+  request(options: RequestOptions): EngineRequest {
     this.disposal.throwIfAborted();
-    const result = this.#queue.then(() => {
-      this.disposal.throwIfAborted();
-      return work();
-    });
-    this.#queue = result.catch(() => {});
+    return this.#pool.request(options);
+  }
+
+  #member(): ModelDevice {
+    const engine = this.#pool.leastLoaded();
+    return this.#members.find((member) => member.engine === engine)!;
+  }
+
+  /** One window from samples (`windowSamples` of them) to tokens, on the device that has the least to do. @internal */
+  decodeWindow(
+    request: EngineRequest,
+    window: ModelWindow,
+    options: WindowOptions,
+    settings: WindowSettings,
+  ): Promise<{ attempt: Attempt; timings: WindowTimings }> {
+    return decodeWindow(this.#member().engine, request, this.checkpoint, window, options, settings);
+  }
+
+  /** How probable each language is in one window, by its code. @internal */
+  async windowLanguages(request: EngineRequest, window: ModelWindow): Promise<Map<string, number>> {
+    this.#checkMultilingual();
+    const encoded = await this.#member().engine.encode(request, window);
     try {
-      return await result;
-    } catch (error) {
-      // What a device or tensor says that was freed under the call is no use to whoever called.
-      this.disposal.throwIfAborted();
-      throw error;
+      return await windowLanguages(encoded, this.checkpoint);
+    } finally {
+      encoded.close();
     }
   }
 
-  #checkBatch(count: number, what: string): void {
-    if (count < 1 || count > this.batch) {
-      throw new OneheadError(
-        'INVALID_SHAPE',
-        `Expected 1 to ${this.batch} ${what} but received ${count}; load the model with a larger \`batch\`.`,
-      );
-    }
+  /** The highest log10 power of one window's samples, and of what came before. @internal */
+  measurePeak(samples: Float32Array, peak: number): Promise<number> {
+    const { engine, runtime } = this.#member();
+    return engine.alone(() => runtime.measurePeak(samples, peak));
   }
 
-  /** A copy of the first `count` items of a batch tensor, for the caller to keep. */
-  async #keep(from: Tensor, count: number): Promise<Tensor> {
-    const kept = this.device.tensor(from.dtype, [count, ...from.shape.slice(1)]);
-    await this.device.copy(from, kept, { count: kept.size });
-    return kept;
+  /** Runs what a caller asks of the first device between the steps of the transcriptions on it. */
+  async #alone<T>(work: (member: ModelDevice) => Promise<T>): Promise<T> {
+    this.disposal.throwIfAborted();
+    const [first] = this.#members;
+    return first.engine.alone(() => work(first));
   }
 
-  /** Copies a caller's tensor into the slots. */
-  async #take(given: Tensor, to: Tensor, name: string): Promise<number> {
-    const expected = [`1 to ${this.batch}`, ...to.shape.slice(1)].join(', ');
+  #checkTensor(given: Tensor, shape: readonly number[], name: string): number {
     const fits =
       given instanceof Tensor &&
-      given.shape.length === to.shape.length &&
-      to.shape.slice(1).every((size, i) => size === given.shape[i + 1]);
-    if (!fits || given.shape[0] > this.batch) {
-      const received = given instanceof Tensor ? `[${given.shape.join(', ')}]` : typeof given;
-      throw new OneheadError('INVALID_SHAPE', `Expected ${name} to be [${expected}] but received ${received}.`, {
-        argument: name,
-        expected: `[${expected}]`,
-        received,
-      });
-    }
-    await this.device.copy(given, to);
-    return given.shape[0];
+      given.shape.length === shape.length + 1 &&
+      given.shape[0] >= 1 &&
+      shape.every((size, i) => size === given.shape[i + 1]);
+    if (fits) return given.shape[0];
+    const expected = `[windows, ${shape.join(', ')}]`;
+    const received = given instanceof Tensor ? `[${given.shape.join(', ')}]` : typeof given;
+    throw new OneheadError('INVALID_SHAPE', `Expected ${name} to be ${expected} but received ${received}.`, {
+      argument: name,
+      expected,
+      received,
+    });
+  }
+
+  #checkEncoded(encoded: Tensor): number {
+    const { sourcePositions, width } = this.checkpoint.config;
+    return this.#checkTensor(encoded, [sourcePositions, width], 'encoded');
   }
 
   /**
@@ -174,59 +222,81 @@ export class WhisperModel {
     if (!Array.isArray(windows) || !windows.every((one) => one instanceof Float32Array)) {
       refuse('samples', 'a Float32Array, or a list of one for each window', samples);
     }
+    if (windows.length === 0) {
+      throw new OneheadError('INVALID_SHAPE', 'Expected samples of at least one window but received an empty list.', {
+        argument: 'samples',
+      });
+    }
     const ends = checkSignal(signal);
-    return this.#exclusive(async () => {
-      this.#checkBatch(windows.length, 'windows of samples');
-      for (const window of windows) checkSamples(window);
-      await this.#extractor.run(
-        (into, slot) => this.#extractor.fillAlone(windows[slot] ?? new Float32Array(), into),
-        Array.from({ length: this.batch }, () => Number.NEGATIVE_INFINITY),
-        ends,
-      );
-      return this.#keep(this.#extractor.features, windows.length);
-    });
+    for (const window of windows) checkSamples(window);
+    const filled = windows.map((one) => aloneWindow(this.checkpoint.preprocessor, one));
+    return this.#alone(({ runtime }) => runtime.features(filled, ends));
   }
 
   /** The encoder's output for features [windows, mels, frames]: [windows, positions, width] in the model's dtype. */
   async encode(features: Tensor, signal?: AbortSignal | null): Promise<Tensor> {
     const ends = checkSignal(signal);
-    return this.#exclusive(async () => {
-      const count = await this.#take(features, this.#extractor.features, 'features');
-      await this.#encode.run({ signal: ends });
-      return this.#keep(this.#encoded, count);
-    });
+    const { mels, sourcePositions } = this.checkpoint.config;
+    this.#checkTensor(features, [mels, 2 * sourcePositions], 'features');
+    return this.#alone(({ runtime }) => runtime.encodeFeatures(features, ends));
+  }
+
+  /** Runs `work` for each window of encoder output, side by side. */
+  async #each<T>(
+    encoded: Tensor,
+    signal: AbortSignal | undefined,
+    work: (member: ModelDevice, request: EngineRequest, window: ModelWindow, index: number) => Promise<T>,
+  ): Promise<T[]> {
+    const count = this.#checkEncoded(encoded);
+    const request = this.request({ signal });
+    try {
+      const [first] = this.#members;
+      return await Promise.all(
+        Array.from({ length: count }, (_, index) => work(first, request, { encoded, index }, index)),
+      );
+    } finally {
+      request.close();
+    }
   }
 
   /** Logits of every position of given tokens (a row a window, all of one length): float32 [windows, length, vocabulary]. */
-  logits(encoded: Tensor, tokens: readonly number[] | readonly (readonly number[])[]): Promise<Tensor> {
-    const rows = (Array.isArray(tokens[0]) ? tokens : [tokens]) as readonly (readonly number[])[];
-    return this.#exclusive(async () => {
-      const { vocabulary, targetPositions } = this.checkpoint.config;
-      const length = rows[0]?.length ?? 0;
-      if (length < 1 || length > targetPositions || rows.some((row) => row.length !== length)) {
-        throw new OneheadError(
-          'INVALID_SHAPE',
-          `Expected tokens to be rows of one length from 1 to ${targetPositions}, one for each window.`,
-        );
-      }
-      if (!rows.flat().every((id) => Number.isInteger(id) && id >= 0 && id < vocabulary)) {
-        throw new OneheadError('INVALID_ARGUMENT', `Expected tokens to be ids from 0 to ${vocabulary - 1}.`);
-      }
-      const count = await this.#take(encoded, this.#encoded, 'encoded');
-      if (rows.length !== count) {
-        throw new OneheadError(
-          'INVALID_SHAPE',
-          `Expected ${count} rows of tokens, one for each window, but received ${rows.length}.`,
-        );
-      }
-      const all = await this.#windows.logits(rows);
-      if (count === this.batch) return all;
-      try {
-        return await this.#keep(all, count);
-      } finally {
-        all.dispose();
-      }
-    });
+  async logits(encoded: Tensor, tokens: readonly number[] | readonly (readonly number[])[]): Promise<Tensor> {
+    const given = (Array.isArray(tokens[0]) ? tokens : [tokens]) as readonly (readonly number[])[];
+    const { vocabulary, targetPositions } = this.checkpoint.config;
+    const length = given[0]?.length ?? 0;
+    if (length < 1 || length > targetPositions || given.some((row) => row.length !== length)) {
+      throw new OneheadError(
+        'INVALID_SHAPE',
+        `Expected tokens to be rows of one length from 1 to ${targetPositions}, one for each window.`,
+      );
+    }
+    if (!given.flat().every((id) => Number.isInteger(id) && id >= 0 && id < vocabulary)) {
+      throw new OneheadError('INVALID_ARGUMENT', `Expected tokens to be ids from 0 to ${vocabulary - 1}.`);
+    }
+    const count = this.#checkEncoded(encoded);
+    if (given.length !== count) {
+      throw new OneheadError(
+        'INVALID_SHAPE',
+        `Expected ${count} rows of tokens, one for each window, but received ${given.length}.`,
+      );
+    }
+    this.disposal.throwIfAborted();
+    const result = this.device.tensor('float32', [count, length, vocabulary]);
+    try {
+      await this.#each(encoded, undefined, async ({ engine, runtime }, request, window, index) => {
+        const slot = await engine.encode(request, window);
+        try {
+          const output = result.part(index * length * vocabulary, [1, length, vocabulary]);
+          await slot.withRows(1, (rows, place) => runtime.logits(rows, place, given[index], output));
+        } finally {
+          slot.close();
+        }
+      });
+      return result;
+    } catch (error) {
+      result.dispose();
+      throw error;
+    }
   }
 
   /** Token ids of each window, without the prompt and the end token. */
@@ -253,49 +323,12 @@ export class WhisperModel {
       const tokenizer = await this.checkpoint.tokenizer();
       settings.textOf = (tokens) => tokenizer.decode(tokens);
     }
-    return this.#exclusive(async () => {
-      const count = await this.#take(encoded, this.#encoded, 'encoded');
-      const requests = Array.from({ length: count }, (_, seed) => ({ previous, prefix, seed }));
-      const generations = await this.#windows.decode(requests, settings, { signal });
-      return generations.map(({ compressionRatio, ...rest }) => rest);
+    return this.#each(encoded, signal, async ({ engine }, request, window, seed) => {
+      const own = { previous, prefix, seed };
+      const { attempt } = await decodeWindow(engine, request, this.checkpoint, window, own, settings);
+      const { compressionRatio, ...rest } = attempt;
+      return rest;
     });
-  }
-
-  /**
-   * One window a slot from samples to tokens, nothing of it leaving the device between. `fill` and `peaks` as FeatureExtractor.run takes them.
-   * Gives the milliseconds of each stage too.
-   * @internal
-   */
-  transcribeWindows(
-    fill: WindowFiller,
-    peaks: readonly number[],
-    requests: readonly WindowRequest[],
-    settings: WindowSettings,
-    call: DecodeCall,
-  ) {
-    return this.#exclusive(async () => {
-      this.#checkBatch(peaks.length, 'windows of samples');
-      const { signal } = call;
-      const started = performance.now();
-      await this.#extractor.run(fill, this.#padded(peaks), signal);
-      const featured = performance.now();
-      await this.#encode.run({ signal });
-      const encoded = performance.now();
-      const generations = await this.#windows.decode(requests, settings, call);
-      const decoded = performance.now();
-      const timings = { features: featured - started, encode: encoded - featured, decode: decoded - encoded };
-      return { generations, timings };
-    });
-  }
-
-  /** The highest log10 power of one window, filled as FeatureExtractor.run wants it, and of what came before. @internal */
-  measurePeak(fill: (into: Float32Array) => void, peak: number, signal?: AbortSignal): Promise<number> {
-    return this.#exclusive(async () => (await this.#extractor.run(fill, this.#padded([peak]), signal))[0]);
-  }
-
-  /** Peaks for all slots: those without a window hear silence. */
-  #padded(peaks: readonly number[]): number[] {
-    return Array.from({ length: this.batch }, (_, slot) => peaks[slot] ?? Number.NEGATIVE_INFINITY);
   }
 
   /** The most probable language of each window of encoder output: its code. Throws OneheadError for an English-only model. */
@@ -307,20 +340,14 @@ export class WhisperModel {
   /** How probable each language is, by its code, for each window of encoder output. Throws OneheadError for an English-only model. */
   async languageProbabilities(encoded: Tensor, signal?: AbortSignal | null): Promise<Map<string, number>[]> {
     const ends = checkSignal(signal);
-    return this.#exclusive(async () => {
-      this.#checkMultilingual();
-      const count = await this.#take(encoded, this.#encoded, 'encoded');
-      return this.#windows.languages(count, ends);
-    });
-  }
-
-  /** The same from samples, one window; as `transcribeWindows` takes them. @internal */
-  windowLanguage(fill: (into: Float32Array) => void, peak: number, signal?: AbortSignal): Promise<Map<string, number>> {
-    return this.#exclusive(async () => {
-      this.#checkMultilingual();
-      await this.#extractor.run(fill, this.#padded([peak]), signal);
-      await this.#encode.run({ signal });
-      return (await this.#windows.languages(1, signal))[0];
+    this.#checkMultilingual();
+    return this.#each(encoded, ends, async ({ engine }, request, window) => {
+      const slot = await engine.encode(request, window);
+      try {
+        return await windowLanguages(slot, this.checkpoint);
+      } finally {
+        slot.close();
+      }
     });
   }
 
@@ -329,26 +356,11 @@ export class WhisperModel {
     throw new OneheadError('NOT_SUPPORTED', 'This model writes English only and cannot detect languages.');
   }
 
-  /** The decode step's program, for measurements. @internal */
-  get step(): Program {
-    return this.#windows.step;
-  }
-
-  /** The encoder's program, for measurements. @internal */
-  get encoder(): Program {
-    return this.#encode;
-  }
-
-  /** Frees everything and ends the device's thread. Work under way is cancelled. */
+  /** Frees everything and ends the devices' threads. What is under way is rejected with code DISPOSED. */
   dispose(): void {
     if (this.disposal.aborted) return;
     this.#disposal.abort(new OneheadError('DISPOSED', 'This model has been disposed; load it again.'));
-    this.device.close();
-    this.#extractor.dispose();
-    this.#encode.dispose();
-    this.#windows.dispose();
-    this.#encoded.dispose();
-    for (const tensor of this.#parameters.all) tensor.dispose();
+    for (const member of this.#members) member.dispose();
   }
 
   [Symbol.dispose](): void {

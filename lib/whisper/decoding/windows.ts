@@ -1,24 +1,21 @@
-/** Decoding of the windows whose encoder output is in the slots: language, prompt, search and fallback. */
-
-import type { Device } from '../../device/device.js';
-import type { Program } from '../../device/program.js';
-import type { Tensor } from '../../device/tensor.js';
+/** Decoding of one window: language, prompt, search and fallback. */
+import type { EncodedWindow, Engine } from '../../engine/engine.js';
+import type { EngineRequest } from '../../engine/request.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
-import { CrossCache } from '../model/cross-cache.js';
-import { type DecodeCall, Decoder } from '../model/decoder.js';
-import type { Parameters } from '../model/parameters.js';
-import type { AttentionChoice, DataType } from '../model/types.js';
-import { decodeWithFallback, type Attempt as WindowAttempt } from './fallback.js';
+import type { Found, ModelWindow, Search } from '../model/search.js';
+import { decodeWithFallback, type Attempt as WindowAttempt, type WindowBegin } from './fallback.js';
 import { type Task, type TimestampMode, windowPrompt } from './prompt.js';
 import type { Decoding } from './resolve.js';
+
+export type WhisperEngine = Engine<ModelWindow, Search, Found>;
 
 /** A window's text, how it was found, and its language. */
 export interface Attempt extends WindowAttempt {
   language: string | null;
 }
 
-/** What is the same for all windows that are decoded together. */
+/** What is the same for all windows of a transcription. */
 export interface WindowSettings {
   /** A code, or null: detected for each window. */
   language: string | null;
@@ -32,123 +29,96 @@ export interface WindowSettings {
 }
 
 /** What is a window's own. */
-export interface WindowRequest {
+export interface WindowOptions {
   previous?: readonly number[];
   prefix?: readonly number[];
   seed?: number;
   /** Audio positions with sound; all unless given. */
   frames?: number;
+  /** Called now and then with the tokens so far. */
+  onTokens?: (tokens: number[]) => void;
 }
 
-export class WindowDecoder {
-  readonly #device: Device;
-  readonly #checkpoint: Checkpoint;
-  readonly #parameters: Parameters;
-  readonly #dtype: DataType;
-  readonly #attention: AttentionChoice;
-  readonly #cross: CrossCache;
-  /** By the sequences of each window; made when first needed, since each has caches of its own. */
-  readonly #decoders = new Map<number, Decoder>();
+/** Milliseconds of a window: it waited, was encoded, was decoded. */
+export interface WindowTimings {
+  queue: number;
+  encode: number;
+  decode: number;
+}
 
-  /** `encoded` [windows, positions, width] in `dtype` is what all windows are decoded from. */
-  constructor(
-    device: Device,
-    checkpoint: Checkpoint,
-    parameters: Parameters,
-    dtype: DataType,
-    encoded: Tensor,
-    attention: AttentionChoice,
-  ) {
-    this.#device = device;
-    this.#checkpoint = checkpoint;
-    this.#parameters = parameters;
-    this.#dtype = dtype;
-    this.#attention = attention;
-    this.#cross = new CrossCache(device, checkpoint.config, parameters, dtype, encoded, attention.crossKeyValues);
-  }
+const nothing = new Uint8Array();
 
-  /** Lays out the weights for the usual programs, so that the first window is not slower than the next. */
-  async prepare(): Promise<void> {
-    await this.#decoder().prepare();
-    await this.#cross.prepare();
-  }
+/** How probable each language is, by its code. */
+export async function windowLanguages(
+  window: EncodedWindow<Search, Found>,
+  { generation }: Checkpoint,
+): Promise<Map<string, number>> {
+  const { startLogits } = await window.search({
+    prompt: [generation.startToken],
+    startIndex: 0,
+    minimum: 0,
+    maximum: 0,
+    timestamps: false,
+    beams: 1,
+    temperature: 0,
+    seed: 0,
+    patience: 1,
+    lengthPenalty: null,
+    repetitionPenalty: 1,
+    noRepeatNgramSize: 0,
+    suppressed: nothing,
+    top: 0,
+    words: false,
+    startLogits: true,
+  });
+  const scores = Array.from(generation.languages, ([code, id]): [string, number] => [code, startLogits![id]]);
+  const highest = Math.max(...scores.map(([, score]) => score));
+  const total = scores.reduce((sum, [, score]) => sum + Math.exp(score - highest), 0);
+  return new Map(scores.map(([code, score]) => [code, Math.exp(score - highest) / total]));
+}
 
-  #decoder(group = 1): Decoder {
-    let decoder = this.#decoders.get(group);
-    if (!decoder) {
-      const { config, generation } = this.#checkpoint;
-      const [device, parameters, dtype] = [this.#device, this.#parameters, this.#dtype];
-      const parts = { device, config, generation, parameters, dtype, cross: this.#cross, attention: this.#attention };
-      decoder = new Decoder(parts, group);
-      this.#decoders.set(group, decoder);
-    }
-    return decoder;
-  }
+/** What a window's searches begin with; the context is cut where it leaves too little room. */
+function windowBegin(
+  { generation, config }: Checkpoint,
+  language: string | null,
+  settings: WindowSettings,
+  window: WindowOptions,
+): WindowBegin {
+  const { task, timestamps, minNewTokens, maxNewTokens } = settings;
+  const begin = windowPrompt(generation, config.targetPositions, { language, task, timestamps }, window, settings);
+  const room = config.targetPositions - begin.prompt.length - begin.prefix.length;
+  // What max_length counts besides the text is the prompt proper, not the text before it.
+  const usual = generation.maxLength - (begin.prompt.length - begin.startIndex) - begin.prefix.length;
+  const maximum = Math.min(maxNewTokens ?? Math.max(1, usual), room);
+  const minimum = Math.min(minNewTokens ?? 0, maximum);
+  return { ...begin, minimum, maximum, timestamps: timestamps === 'segment', frames: window.frames };
+}
 
-  /** Logits of every position of given tokens, a row a window: float32 [windows, length, vocabulary]. */
-  async logits(tokens: readonly (readonly number[])[]): Promise<Tensor> {
-    await this.#cross.project();
-    return this.#decoder().logits(tokens);
-  }
-
-  /** How probable each language is, by its code, for each of the first `count` windows. */
-  async languages(count: number, signal?: AbortSignal): Promise<Map<string, number>[]> {
-    await this.#cross.project(signal);
-    return this.#languages(count, signal);
-  }
-
-  async #languages(count: number, signal?: AbortSignal): Promise<Map<string, number>[]> {
-    const { generation, config } = this.#checkpoint;
-    const logits = await this.#decoder().startLogits(generation.startToken, signal);
-    return Array.from({ length: count }, (_, slot) => {
-      const scores = Array.from(generation.languages, ([code, id]): [string, number] => [
-        code,
-        logits[slot * config.vocabulary + id],
-      ]);
-      const highest = Math.max(...scores.map(([, score]) => score));
-      const total = scores.reduce((sum, [, score]) => sum + Math.exp(score - highest), 0);
-      return new Map(scores.map(([code, score]) => [code, Math.exp(score - highest) / total]));
-    });
-  }
-
-  /** Decodes the windows whose encoder output is in the slots. */
-  async decode(windows: readonly WindowRequest[], settings: WindowSettings, call: DecodeCall): Promise<Attempt[]> {
-    const { generation, config } = this.#checkpoint;
-    const { task, timestamps, decoding } = settings;
-    await this.#cross.project(call.signal);
-    const detect = settings.language === null && generation.multilingual && generation.languages.size > 0;
-    const languages = detect
-      ? (await this.#languages(windows.length, call.signal)).map((all) => likeliestLanguage(all)[0])
-      : windows.map(() => settings.language ?? (generation.multilingual ? null : 'en'));
-    const requests = windows.map((window, index) => {
-      const options = { language: languages[index], task, timestamps };
-      const begin = windowPrompt(generation, config.targetPositions, options, window, settings);
-      const room = config.targetPositions - begin.prompt.length - begin.prefix.length;
-      // What max_length counts besides the text is the prompt proper, not the text before it.
-      const usual = generation.maxLength - (begin.prompt.length - begin.startIndex) - begin.prefix.length;
-      const maximum = Math.min(settings.maxNewTokens ?? Math.max(1, usual), room);
-      const minimum = Math.min(settings.minNewTokens ?? 0, maximum);
-      return {
-        ...begin,
-        minimum,
-        maximum,
-        timestamps: timestamps === 'segment',
-        seed: window.seed,
-        frames: window.frames,
-      };
-    });
+/** Encodes a window on an engine and decodes it. */
+export async function decodeWindow(
+  engine: WhisperEngine,
+  request: EngineRequest,
+  checkpoint: Checkpoint,
+  samples: ModelWindow,
+  options: WindowOptions,
+  settings: WindowSettings,
+): Promise<{ attempt: Attempt; timings: WindowTimings }> {
+  const { generation } = checkpoint;
+  const started = performance.now();
+  const window = await engine.encode(request, samples);
+  try {
+    let { language } = settings;
+    if (language === null && generation.multilingual && generation.languages.size > 0) {
+      [language] = likeliestLanguage(await windowLanguages(window, checkpoint));
+    } else if (!generation.multilingual) language ??= 'en';
+    const begin = windowBegin(checkpoint, language, settings, options);
     const textOf = settings.textOf ?? (() => '');
-    const attempts = await decodeWithFallback((group) => this.#decoder(group), requests, decoding, textOf, call);
-    return attempts.map((attempt, index) => ({ ...attempt, language: languages[index] }));
-  }
-
-  /** The step of greedy decoding, for measurements. */
-  get step(): Program {
-    return this.#decoder().step();
-  }
-
-  dispose(): void {
-    for (const decoder of this.#decoders.values()) decoder.dispose();
-    this.#cross.dispose();
+    const calls = { onTokens: options.onTokens, onFallback: () => engine.countFallback() };
+    const attempt = await decodeWithFallback(window, begin, options.seed ?? 0, settings.decoding, textOf, calls);
+    const { waited: queue, encodeTime: encode } = window;
+    const decode = Math.max(0, performance.now() - started - queue - encode);
+    return { attempt: { ...attempt, language }, timings: { queue, encode, decode } };
+  } finally {
+    window.close();
   }
 }

@@ -4,87 +4,85 @@ import type { AttentionScores } from '../../device/operations.js';
 import type { Program } from '../../device/program.js';
 import type { Tensor } from '../../device/tensor.js';
 import { type GenerationConfig, timestampSeconds, type WhisperConfig } from '../checkpoint/config.js';
-import type { Candidate, SlotRequest, Slots } from './slots.js';
+import type { RowPool } from './rows.js';
+import type { Candidate, Search } from './search.js';
 
 export class Alignment {
   /** Of each layer; undefined for one without alignment heads. */
   readonly scores: readonly (AttentionScores | undefined)[];
-  readonly #slots: Slots;
-  readonly #positions: number;
+  readonly #device: Device;
+  readonly #capacity: number;
   readonly #counted: { source: Tensor; begin: Tensor; end: Tensor; frames: Tensor };
   readonly #times: Tensor;
   readonly #program: Program;
   readonly #owned: Tensor[] = [];
 
-  constructor(device: Device, config: WhisperConfig, generation: GenerationConfig, slots: Slots) {
-    const { windows, group, capacity } = slots;
+  constructor(device: Device, config: WhisperConfig, generation: GenerationConfig, pool: RowPool) {
     const { decoder, sourcePositions, medianFilterWidth } = config;
+    const { capacity } = pool;
     const chosen = generation.alignmentHeads;
     const own = (type: 'int32' | 'float32', shape: number[], data?: Int32Array): Tensor => {
       const tensor = device.tensor(type, shape, data);
       this.#owned.push(tensor);
       return tensor;
     };
-    const to = own('float32', [windows * group, capacity, chosen.length, sourcePositions]);
-    this.#slots = slots;
-    this.#positions = sourcePositions;
+    this.#device = device;
+    this.#capacity = capacity;
+    const to = own('float32', [pool.count, capacity, chosen.length, sourcePositions]);
     this.scores = Array.from({ length: decoder.layers }, (_, layer) => {
       const places = Int32Array.from({ length: decoder.heads }, (_, head) =>
         chosen.findIndex((one) => one[0] === layer && one[1] === head),
       );
       if (places.every((place) => place < 0)) return undefined;
-      return { to, heads: own('int32', [decoder.heads], places), position: slots.state.position };
+      const heads = own('int32', [decoder.heads], places);
+      return { to, heads, position: pool.state.position, row: pool.scoreRow };
     });
     this.#counted = {
-      source: own('int32', [windows, capacity]),
-      begin: own('int32', [windows]),
-      end: own('int32', [windows]),
-      frames: own('int32', [windows]),
+      source: own('int32', [1, capacity]),
+      begin: own('int32', [1]),
+      end: own('int32', [1]),
+      frames: own('int32', [1]),
     };
-    this.#times = own('int32', [windows, capacity]);
+    this.#times = own('int32', [1, capacity]);
     this.#program = device.record('align', (ops) => {
       ops.alignPositions(to, this.#counted, { medianWidth: medianFilterWidth, output: this.#times });
     });
   }
 
+  prepare(): Promise<void> {
+    return this.#program.prepare();
+  }
+
   /**
-   * Of each window's candidate the second at which each token begins, and, one more, at which the last one ends; from the start of the
-   * window. Tokens of a prefix were not decoded, so they begin with the first that was.
+   * The second at which each of a candidate's tokens begins, and, one more, at which the last one ends; from the start of the window.
+   * Tokens of a prefix were not decoded, so they begin with the first that was. `positions` are the window's.
    */
-  async run(
-    requests: readonly (SlotRequest | null)[],
-    candidates: readonly (Candidate | null)[],
-    signal?: AbortSignal,
-  ): Promise<(number[] | null)[]> {
-    const { windows, capacity } = this.#slots;
-    const source = new Int32Array(windows * capacity);
-    const [begin, end, frames] = [0, 1, 2].map(() => new Int32Array(windows));
-    requests.forEach((request, window) => {
-      const candidate = candidates[window];
-      if (!request || !candidate) return;
-      source.set(candidate.rows, window * capacity);
-      // A position's row tells of the token after it; the last token was not read, so it has no row.
-      begin[window] = request.prompt.length + (request.prefix?.length ?? 0) - 1;
-      end[window] = candidate.rows.length - 1;
-      frames[window] = Math.max(1, Math.min(request.frames ?? this.#positions, this.#positions));
-    });
-    await Promise.all([
-      this.#counted.source.write(source),
-      this.#counted.begin.write(begin),
-      this.#counted.end.write(end),
-      this.#counted.frames.write(frames),
-      this.#program.run({ signal }),
+  async run(search: Search, candidate: Candidate, positions: number): Promise<number[]> {
+    const { prompt, prefix = [] } = search;
+    const source = new Int32Array(this.#capacity);
+    source.set(candidate.rows);
+    // A position's row tells of the token after it; the last token was not read, so it has no row.
+    const begin = prompt.length + prefix.length - 1;
+    const end = candidate.rows.length - 1;
+    const frames = Math.max(1, Math.min(search.frames ?? positions, positions));
+    const one = (value: number) => Int32Array.of(value);
+    const counted = this.#counted;
+    const [, , [places]] = await Promise.all([
+      this.#device.transfer({
+        writes: [
+          [counted.source, source],
+          [counted.begin, one(begin)],
+          [counted.end, one(end)],
+          [counted.frames, one(frames)],
+        ],
+      }),
+      this.#program.run(),
+      this.#device.transfer({ reads: [[this.#times]] }),
     ]);
-    const places = await this.#times.toInt32Array();
-    return requests.map((request, window) => {
-      const candidate = candidates[window];
-      if (!request || !candidate) return null;
-      const first = begin[window];
-      return Array.from({ length: candidate.tokens.length + 1 }, (_, index) => {
-        const position = Math.max(first, request.prompt.length - 1 + index);
-        const place = position < end[window] ? places[window * capacity + position] : frames[window];
-        return place * timestampSeconds;
-      });
+    return Array.from({ length: candidate.tokens.length + 1 }, (_, index) => {
+      const position = Math.max(begin, prompt.length - 1 + index);
+      const place = position < end ? places[position] : frames;
+      return place * timestampSeconds;
     });
   }
 

@@ -1,6 +1,6 @@
 /** The log-mel front end: Whisper's filters and window, and the program that makes a window's features on the device. */
 import type { Device } from '../../device/device.js';
-import type { Program } from '../../device/program.js';
+import type { Operations } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
 import type { PreprocessorConfig } from '../checkpoint/config.js';
 
@@ -45,67 +45,52 @@ export function hannWindow(size: number): Float32Array {
   return Float32Array.from({ length: size }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / size));
 }
 
-/** Writes one slot's samples, all of them. */
-export type WindowFiller = (into: Float32Array, slot: number) => void;
+/** Samples that the features of `positions` audio positions are made of: half a Fourier transform more than the window at both ends. */
+export function windowSamples(
+  { hop, fftSize }: Pick<PreprocessorConfig, 'hop' | 'fftSize'>,
+  positions: number,
+): number {
+  return (2 * positions - 1) * hop + fftSize;
+}
 
-/** The features program of `batch` slots with its buffers. */
-export class FeatureExtractor {
-  readonly #config: PreprocessorConfig;
-  readonly #program: Program;
-  readonly #samples: Tensor;
-  readonly #peak: Tensor;
-  readonly #owned: Tensor[];
-  /** Reused for every window: two megabytes of garbage a window would be collected late. */
-  readonly #staging: Float32Array;
-  /** float32 [batch, mels, frames]. */
-  readonly features: Tensor;
+/**
+ * The samples of a window that stands alone: padded with silence to its whole length, then mirrored at both ends, as torch.stft's centre
+ * padding does.
+ */
+export function aloneWindow(config: PreprocessorConfig, samples: Float32Array): Float32Array {
+  const { samples: length, fftSize, frames } = config;
+  const border = fftSize / 2;
+  const window = samples.subarray(0, length);
+  const into = new Float32Array(windowSamples(config, frames / 2));
+  into.set(window.subarray(0, into.length - border), border);
+  for (let i = 1; i <= border; ++i) into[border - i] = window[i] ?? 0;
+  for (let i = border + length; i < into.length; ++i) into[i] = window[2 * length - 2 - (i - border)] ?? 0;
+  return into;
+}
 
-  constructor(device: Device, config: PreprocessorConfig, batch: number) {
-    this.#config = config;
-    const { mels, frames, hop, fftSize } = config;
-    this.#samples = device.tensor('float32', [batch, (frames - 1) * hop + fftSize]);
-    this.#staging = new Float32Array(this.#samples.size);
-    this.#peak = device.tensor('float32', [batch]);
-    this.features = device.tensor('float32', [batch, mels, frames]);
-    const window = device.tensor('float32', [fftSize], hannWindow(fftSize));
-    const filters = device.tensor('float32', [mels, fftSize / 2 + 1], melFilters(config));
-    this.#owned = [this.#samples, this.#peak, this.features, window, filters];
-    this.#program = device.record('features', (ops) => {
-      ops.logMel(this.#samples, window, filters, this.#peak, { hop, output: this.features });
-    });
+/** The log-mel front end's constants on a device. */
+export class Features {
+  readonly #hop: number;
+  readonly #window: Tensor;
+  readonly #filters: Tensor;
+
+  constructor(device: Device, config: PreprocessorConfig) {
+    const { mels, hop, fftSize } = config;
+    this.#hop = hop;
+    this.#window = device.tensor('float32', [fftSize], hannWindow(fftSize));
+    this.#filters = device.tensor('float32', [mels, fftSize / 2 + 1], melFilters(config));
   }
 
   /**
-   * Features of one window a slot, which `fill` writes: samples from fftSize / 2 before the window, for the frames at its border, to as far
-   * behind it. `peaks` are the highest log10 powers so far (-infinity: this window alone counts); the new ones are given back.
+   * samples [batch, windowSamples] to float32 [batch, mels, frames]. `peak` [batch] is the highest log10 power so far (-infinity: the window
+   * alone counts); it is read and updated.
    */
-  async run(fill: WindowFiller, peaks: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
-    const [, length] = this.#samples.shape;
-    for (let slot = 0; slot < peaks.length; ++slot)
-      fill(this.#staging.subarray(slot * length, (slot + 1) * length), slot);
-    const writes = [this.#samples.write(this.#staging), this.#peak.write(Float32Array.from(peaks))];
-    await Promise.all([...writes, this.#program.run({ signal })]);
-    return this.#peak.toFloat32Array();
-  }
-
-  /**
-   * Fills a window that stands alone: padded with silence to its whole length, then mirrored at both ends, as torch.stft's centre
-   * padding does.
-   */
-  fillAlone(samples: Float32Array, into: Float32Array): void {
-    const { samples: windowSamples, fftSize } = this.#config;
-    const border = fftSize / 2;
-    const window = samples.subarray(0, windowSamples);
-    into.fill(0);
-    into.set(window.subarray(0, into.length - border), border);
-    for (let i = 1; i <= border; ++i) into[border - i] = window[i] ?? 0;
-    for (let i = border + windowSamples; i < into.length; ++i) {
-      into[i] = window[2 * windowSamples - 2 - (i - border)] ?? 0;
-    }
+  record(ops: Operations, samples: Tensor, peak: Tensor, output?: Tensor): Tensor {
+    return ops.logMel(samples, this.#window, this.#filters, peak, { hop: this.#hop, output });
   }
 
   dispose(): void {
-    this.#program.dispose();
-    for (const tensor of this.#owned) tensor.dispose();
+    this.#window.dispose();
+    this.#filters.dispose();
   }
 }

@@ -1,19 +1,8 @@
 /** How a model is loaded, and how it computes. */
-import type { AttentionAlgorithm } from '../../device/operations.js';
-import { callback, custom, integer, oneOf, signal, text } from '../../options/kinds.js';
+import { callback, custom, either, integer, list, oneOf, signal, text } from '../../options/kinds.js';
 import { type Given, option, options } from '../../options/options.js';
 
 export type DataType = 'float32' | 'float16' | 'bfloat16';
-
-/** How attention is computed, for measurements; what is left out is chosen for the shape. */
-export interface AttentionChoice {
-  encoder?: AttentionAlgorithm;
-  /** The decoder's self-attention. */
-  self?: AttentionAlgorithm;
-  cross?: AttentionAlgorithm;
-  /** Where a decode step has the audio's keys and values from: the cache, a copy of it made in each step, or projected anew in each. */
-  crossKeyValues?: 'cached' | 'copied' | 'recomputed';
-}
 
 export interface DownloadProgress {
   file: string;
@@ -30,18 +19,39 @@ const isPairs = (value: unknown): boolean =>
     (pair) => Array.isArray(pair) && pair.length === 2 && pair.every((one) => Number.isInteger(one) && one >= 0),
   );
 
+const devices = "'cpu', 'cuda', 'cuda:N', 'cuda:all' or 'auto', or a list of such names";
+const deviceName = text('DEVICE', devices);
+
 export const loadOptions = options('load', {
-  /** 'cpu', 'cuda' (the first GPU), 'cuda:N', or 'auto': a GPU that can be used, else the CPU. @default 'auto' */
-  device: option(text('DEVICE', "'cpu', 'cuda', 'cuda:N' or 'auto'"), {
+  /**
+   * 'cpu', 'cuda' (the first GPU), 'cuda:N', 'cuda:all', or 'auto': a GPU that can be used, else the CPU. A list, such as ['cuda:0', 'cuda:1'] or
+   * ['cpu', 'cpu'], loads the model once on each; every window goes to the one that has the least to do.
+   * @default 'auto'
+   */
+  device: option(either(list(deviceName, devices, 1), deviceName, devices), {
     default: 'auto',
+    placeholder: 'DEVICE,...',
     others: { openai: 'device', faster: 'device', cpp: '-dev, --device' },
   }),
   /** The storage type of weights and caches; 'auto' is the fastest that the device multiplies natively. @default 'auto' */
   dtype: option(oneOf(['auto', 'float32', 'float16', 'bfloat16'], 'TYPE'), { default: 'auto' }),
-  /** CPU threads. @default the cores that this process may use */
+  /** CPU threads of each device. @default the cores that this process may use, divided among the CPU devices */
   threads: option(integer(1, 4096), { others: { openai: 'threads', faster: 'cpu_threads', cpp: '-t, --threads' } }),
-  /** Windows that are worked on at once: what long recordings gain from, and what memory grows with. @default 1 */
-  batch: option(integer(1, 65_536), { default: 1, others: { faster: 'batch_size' } }),
+  /**
+   * Windows whose keys and values a device holds at once: what limits how many are decoded together, and what memory grows with. Given, and
+   * above 1, long recordings are cut at silences unless `batched` is false.
+   * @default 8 on a CPU, what the free memory allows on a GPU
+   */
+  windows: option(integer(1, 65_536)),
+  /** Another name for `windows`. */
+  batch: option(integer(1, 65_536), { others: { faster: 'batch_size' } }),
+  /**
+   * Sequences that a device decodes at once: one for each window, one for each beam of a beam search. Never fewer than `windows`.
+   * @default 16 on a CPU, twice `windows` on a GPU
+   */
+  rows: option(integer(1, 65_536)),
+  /** Transcriptions that are open at once, the waiting ones counted; one more is refused with code BUSY. @default 1024 */
+  maximumRequests: option(integer(1), { default: 1024, flag: null }),
   /**
    * [layer, head] of the cross-attention heads that words are timed by, for a fine-tuned checkpoint that does not name them.
    * @default those of generation_config.json, or all heads of the later half of the layers

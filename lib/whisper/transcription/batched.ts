@@ -2,12 +2,14 @@
 import { nextBreak } from '../../audio/pieces.js';
 import type { SpeechSource } from '../../vad/speech.js';
 import { isSkipped } from '../decoding/fallback.js';
+import { windowSamples } from '../model/features.js';
 import { TextContext } from './context.js';
 import { type Job, type Outcome, round } from './job.js';
 import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
 import type { SampleWindow } from './samples.js';
 import { splitWhole, type WindowSegment } from './segments.js';
+import type { Segment } from './types.js';
 
 /** A window's samples. */
 interface Range {
@@ -62,7 +64,7 @@ class Cutter {
   }
 }
 
-/** Yields what the windows gave that were decoded together. No window runs over one of `breaks`. */
+/** Yields what each window gave, in order; as many as the model holds are under way. No window runs over one of `breaks`. */
 export async function* batched(
   job: Job,
   samples: SampleWindow,
@@ -78,46 +80,51 @@ export async function* batched(
   const cutter = new Cutter(job, samples, speech, breaks);
 
   await detectFirst(job, samples, meter);
-  const reading = performance.now();
-  let ranges = await cutter.take(model.batch);
-  job.spend({ audio: performance.now() - reading });
-  while (ranges.length > 0) {
-    signal?.throwIfAborted();
+  const length = windowSamples(preprocessor, config.sourcePositions);
+  /** Windows that are under way, in their order. */
+  const pending: { range: Range; result: ReturnType<typeof model.decodeWindow> }[] = [];
+  const submit = async (range: Range) => {
     const measuring = performance.now();
     await meter.measure(signal);
     job.spend({ features: performance.now() - measuring });
-    const current = ranges;
-    const fill = (into: Float32Array, slot: number) => {
-      const range = current[slot];
-      if (range) samples.fill(into, range.begin - fftSize / 2, range.end);
-      else into.fill(0);
-    };
-    const requests = current.map(({ begin, end }) => ({
+    const { begin, end } = range;
+    const window = { samples: new Float32Array(length), peak: meter.peak };
+    samples.fill(window.samples, begin - fftSize / 2, end);
+    const own = {
       ...context.next(),
       seed: Math.round(begin / hop),
       frames: Math.floor((end - begin) / hop / 2),
-    }));
-    const peaks = current.map(() => meter.peak);
-    const begins = current.map(({ begin }) => begin);
-    // The next windows are read and cut while these are decoded.
-    const [{ generations, timings }, next] = await Promise.all([
-      model.transcribeWindows(fill, peaks, requests, settings, { signal, onTokens: job.partial(begins) }),
-      cutter.take(model.batch),
-    ]);
+      onTokens: job.partial(begin),
+    };
+    const result = model.decodeWindow(job.request, window, own, settings);
+    result.catch(() => {}); // told when its turn comes
+    pending.push({ range, result });
+  };
+  for (let ended = false; ; ) {
+    signal?.throwIfAborted();
+    // One more than fits, so that the device never waits for the next to be read and cut.
+    while (!ended && pending.length <= model.windows) {
+      const reading = performance.now();
+      const [range] = await cutter.take(1);
+      job.spend({ audio: performance.now() - reading });
+      if (range) await submit(range);
+      else ended = true;
+    }
+    const next = pending.shift();
+    if (!next) return;
+    const { attempt, timings } = await next.result;
     job.spend(timings);
-    job.settle(generations[0].language);
-    const segments = generations.flatMap((attempt, index) => {
-      const { begin, end } = current[index];
-      if (isSkipped(attempt, settings.decoding)) return [];
+    job.settle(attempt.language);
+    const { begin, end } = next.range;
+    let segments: Segment[] = [];
+    if (!isSkipped(attempt, settings.decoding)) {
       const frames = Math.max(1, Math.floor((end - begin) / hop));
       const whole: WindowSegment = { start: 0, end: (end - begin) / sampleRate, tokens: attempt.tokens };
       const split =
         settings.timestamps === 'segment' ? splitWhole(attempt.tokens, frames, generation).segments : [whole];
-      return job.publish(job.draft(begin, split, attempt), end / sampleRate);
-    });
-    const done = current[current.length - 1].end;
-    samples.drop(done - fftSize);
-    yield { segments, processed: round(job.toRecording(done / sampleRate, true)) };
-    ranges = next;
+      segments = job.publish(job.draft(begin, split, attempt), end / sampleRate);
+    }
+    samples.drop(end - fftSize);
+    yield { segments, processed: round(job.toRecording(end / sampleRate, true)) };
   }
 }

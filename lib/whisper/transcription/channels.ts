@@ -3,7 +3,7 @@ import { splitChannels } from '../../audio/channels.js';
 import type { AudioSource, Source } from '../../audio/index.js';
 import { OneheadError } from '../../errors.js';
 import { Job, type Outcome, type Timings } from './job.js';
-import type { Segment } from './types.js';
+import type { PartialText, Segment } from './types.js';
 
 /** Seconds of sound that a channel may be read ahead of the slowest one. */
 const aheadSeconds = 30;
@@ -44,14 +44,15 @@ function measured(source: AudioSource, run: Run): AudioSource {
 /** A channel's job: silence is left out unless the caller wants it heard, and what is told goes through `job`. */
 async function openRun(job: Job, source: AudioSource, channel: number, signal: AbortSignal): Promise<Run> {
   const { onPartial, vad = true } = job.options;
-  const own = await Job.open(job.model, {
+  const options = {
     ...job.options,
     vad,
     signal,
     onProgress: undefined,
     onWarning: undefined,
-    onPartial: onPartial && ((partial) => onPartial({ ...partial, channel })),
-  });
+    onPartial: onPartial && ((partial: PartialText) => onPartial({ ...partial, channel })),
+  };
+  const own = await Job.open(job.model, options, job.request.part(signal));
   const run: Run = {
     job: own,
     source,

@@ -2,6 +2,7 @@
 
 import type { AudioSource } from '../../audio/index.js';
 import { Warnings } from '../../audio/warnings.js';
+import type { EngineRequest } from '../../engine/request.js';
 import { OneheadError } from '../../errors.js';
 import { check } from '../../options/options.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
@@ -18,6 +19,8 @@ import { addWords, mergePunctuations, timeWords, usualPunctuations } from './wor
 /** Milliseconds that a transcription's stages took. */
 export interface Timings {
   audio: number;
+  /** Waiting for a slot or for rows, since others were served. */
+  queue: number;
   features: number;
   encode: number;
   decode: number;
@@ -34,7 +37,7 @@ export interface Outcome {
 export type Draft = Omit<Segment, 'id'>;
 
 /** Refuses options that cannot be honoured together, or not by this model. Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED. */
-function checkTogether(options: CheckedTranscribeOptions, { checkpoint, batch }: WhisperModel): void {
+function checkTogether(options: CheckedTranscribeOptions, { checkpoint, batched }: WhisperModel): void {
   const refuseOption = (argument: string, sentence: string) => {
     throw new OneheadError('INVALID_ARGUMENT', sentence, { argument });
   };
@@ -45,7 +48,7 @@ function checkTogether(options: CheckedTranscribeOptions, { checkpoint, batch }:
       'The guard against invented text goes by words: set wordTimestamps too, or leave out hallucinationSilenceThreshold.',
     );
   }
-  if (options.batched ?? batch > 1) {
+  if (options.batched ?? batched) {
     if (conditionOnPreviousText) {
       refuseOption(
         'conditionOnPreviousText',
@@ -79,7 +82,9 @@ export class Job {
   readonly options: CheckedTranscribeOptions;
   readonly settings: WindowSettings;
   readonly tokenizer: WhisperTokenizer;
-  readonly timings: Timings = { audio: 0, features: 0, encode: 0, decode: 0 };
+  /** Whose windows take turns with those of others. */
+  readonly request: EngineRequest;
+  readonly timings: Timings = { audio: 0, queue: 0, features: 0, encode: 0, decode: 0 };
   /** Seconds of audio read so far: the whole recording at the end. */
   duration = 0;
   /** Seconds that will have been heard at the end, where the input says so before it is read. */
@@ -106,11 +111,13 @@ export class Job {
     options: CheckedTranscribeOptions,
     settings: WindowSettings,
     tokenizer: WhisperTokenizer,
+    request: EngineRequest,
   ) {
     this.model = model;
     this.options = options;
     this.settings = settings;
     this.tokenizer = tokenizer;
+    this.request = request;
     this.language = settings.language;
     this.languages = options.languagePerSegment && settings.language === null;
   }
@@ -121,8 +128,11 @@ export class Job {
     if (!this.languages) this.settings.language ??= language;
   }
 
-  /** Checks the options, so that no window fails for them. Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED. */
-  static async open(model: WhisperModel, given: TranscribeOptions): Promise<Job> {
+  /**
+   * Checks the options, so that no window fails for them. The request, which is opened where none is given, is the caller's to close. Throws
+   * OneheadError INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
+   */
+  static async open(model: WhisperModel, given: TranscribeOptions, request?: EngineRequest): Promise<Job> {
     const { generation, preprocessor } = model.checkpoint;
     const options = check(transcribeOptions, given);
     checkTogether(options, model);
@@ -143,7 +153,7 @@ export class Job {
       textOf: (tokens) => tokenizer.decode(tokens),
     };
     checkLengths(settings, settings, model.checkpoint);
-    const job = new Job(model, options, settings, tokenizer);
+    const job = new Job(model, options, settings, tokenizer, request ?? model.request(options));
     if (settings.decoding.words && generation.alignmentWarning) {
       job.warnings.warn(generation.alignmentWarning, 'mended');
     }
@@ -164,19 +174,16 @@ export class Job {
     for (const [stage, milliseconds] of Object.entries(stages)) this.timings[stage as keyof Timings] += milliseconds;
   }
 
-  /** Tells whoever wants to know of text that grows. `begins` are the windows' first samples. */
-  partial(begins: readonly number[]): ((tokens: number[][]) => void) | undefined {
+  /** Tells whoever wants to know of text that grows in the window that begins at sample `begin`. */
+  partial(begin: number): ((tokens: number[]) => void) | undefined {
     const { onPartial } = this.options;
     const { sampleRate } = this.model.checkpoint.preprocessor;
     if (!onPartial) return undefined;
     return (tokens) => {
-      tokens.forEach((written, window) => {
-        const text = this.tokenizer.decode(written);
-        // A character may be spread over tokens: what is not whole yet is left for the next time.
-        const whole = text.replace(/\ufffd+$/, '');
-        if (whole !== '')
-          onPartial({ start: round(this.toRecording(begins[window] / sampleRate, false)), text: whole });
-      });
+      const text = this.tokenizer.decode(tokens);
+      // A character may be spread over tokens: what is not whole yet is left for the next time.
+      const whole = text.replace(/\ufffd+$/, '');
+      if (whole !== '') onPartial({ start: round(this.toRecording(begin / sampleRate, false)), text: whole });
     };
   }
 

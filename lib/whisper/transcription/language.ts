@@ -1,5 +1,6 @@
 /** The language of a recording, from its first windows. */
 import { likeliestLanguage } from '../checkpoint/languages.js';
+import { windowSamples } from '../model/features.js';
 import type { Job } from './job.js';
 import type { PeakMeter } from './peak.js';
 import type { SampleWindow } from './samples.js';
@@ -14,21 +15,22 @@ export async function detectFirst(
   meter: PeakMeter,
 ): Promise<Map<string, number> | null> {
   const { model, options, settings } = job;
-  const { generation, preprocessor } = model.checkpoint;
+  const { config, generation, preprocessor } = model.checkpoint;
   if (settings.language !== null || job.languages || !generation.multilingual || generation.languages.size === 0) {
     return null;
   }
   const { languageDetectionWindows: windows, languageDetectionThreshold: sure } = options;
   const { samples: length, fftSize } = preprocessor;
   const average = new Map<string, number>();
-  for (let window = 0; window < windows; ++window) {
-    const begin = window * length;
+  for (let index = 0; index < windows; ++index) {
+    const begin = index * length;
     await samples.readTo(begin + length + fftSize);
     if (samples.end <= begin) break;
     await meter.measure(options.signal);
-    const fill = (into: Float32Array) => samples.fill(into, begin - fftSize / 2);
-    const found = await model.windowLanguage(fill, meter.peak, options.signal);
-    for (const [code, one] of found) average.set(code, ((average.get(code) ?? 0) * window + one) / (window + 1));
+    const window = { samples: new Float32Array(windowSamples(preprocessor, config.sourcePositions)), peak: meter.peak };
+    samples.fill(window.samples, begin - fftSize / 2);
+    const found = await model.windowLanguages(job.request, window);
+    for (const [code, one] of found) average.set(code, ((average.get(code) ?? 0) * index + one) / (index + 1));
     if (likeliestLanguage(average)[1] > sure) break;
   }
   if (average.size === 0) return null;

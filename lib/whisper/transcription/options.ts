@@ -1,5 +1,6 @@
 /** The options of transcription. */
 import { audioOptions } from '../../audio/options.js';
+import { priorities } from '../../engine/request.js';
 import { callback, custom, flag, integer, number, oneOf, signal, text, textOrTokens } from '../../options/kinds.js';
 import { type Checked, type Given, nested, option, options } from '../../options/options.js';
 import { type VadOptions, vadOptions } from '../../vad/options.js';
@@ -32,6 +33,13 @@ const detectionOptions = options('language detection', {
 });
 
 const callOptions = options('every call', {
+  /** 'live' goes before 'interactive', which goes before 'batch'. Waiting raises a call to the class above it. @default 'interactive' */
+  priority: option(oneOf(priorities, 'CLASS'), { default: 'interactive', flag: null }),
+  /**
+   * Milliseconds from the call: among equals an earlier deadline goes first, and what still waits when it has passed is rejected with TIMED_OUT.
+   * @default no deadline
+   */
+  deadline: option(number(0, 1e12, { above: true }), { flag: null }),
   /** Ends the work with its reason, within one decode step. */
   signal: option(signal()),
   /** Milliseconds (seconds on the command line), after which the call is rejected with code TIMED_OUT. @default no limit */
@@ -99,7 +107,7 @@ export const transcribeOptions = options('transcribe', {
   /**
    * True: windows are cut at silences and as many decoded at once as the model was loaded for. False: one after the other, each seeking on
    * the timestamps of the one before.
-   * @default true where the model was loaded with a `batch` above 1
+   * @default true where the model was loaded with `windows` above 1
    */
   batched: option(flag(), { flag: null }),
   /** Called after each window. */

@@ -1,6 +1,7 @@
 /** Long audio, one window after the other: they seek along the recording by the timestamps that the model writes, as openai/whisper does. */
 import { nextBreak } from '../../audio/pieces.js';
 import { isSkipped } from '../decoding/fallback.js';
+import { windowSamples as sampleCount } from '../model/features.js';
 import { TextContext } from './context.js';
 import { type GuardedWindow, guard } from './hallucination.js';
 import { type Draft, type Job, type Outcome, round } from './job.js';
@@ -53,25 +54,30 @@ export async function* sequential(
   const { signal, partialInterval } = options;
   const context = new TextContext(options, job.tokenizer, config.targetPositions);
   const meter = new PeakMeter(model, samples);
+  /** Reused for every window: two megabytes of garbage a window would be collected late. */
+  const staging = new Float32Array(sampleCount(preprocessor, config.sourcePositions));
   /** Whole frames of the window that begins there, as far as it was heard. */
   const framesFrom = (begin: number) =>
     Math.min(windowFrames, Math.floor((Math.min(samples.end, nextBreak(breaks, begin)) - begin) / hop));
 
   /** Decodes the window from `begin` on, as far as it was heard. */
   const decode = async (begin: number, request: ReturnType<TextContext['next']>, provisional: boolean) => {
+    // A recording that is one window is measured with its features.
+    const alone = begin === 0 && breaks.length === 0 && samples.ended && samples.end <= windowSamples;
     const measuring = performance.now();
-    await meter.measure(signal);
+    if (!alone) await meter.measure(signal);
     job.spend({ features: performance.now() - measuring });
-    const fill = (into: Float32Array) => samples.fill(into, begin - fftSize / 2, nextBreak(breaks, begin));
     const { decoding } = settings;
     const chosen = provisional
       ? { ...settings, decoding: { ...decoding, beamSize: 1, temperatures: [0], words: false } }
       : settings;
-    const call = { signal, onTokens: job.partial([begin]) };
-    const requests = [{ ...request, seed: begin / hop, frames: Math.floor(framesFrom(begin) / 2) }];
-    const { generations, timings } = await model.transcribeWindows(fill, [meter.peak], requests, chosen, call);
+    samples.fill(staging, begin - fftSize / 2, nextBreak(breaks, begin));
+    const frames = Math.floor(framesFrom(begin) / 2);
+    const own = { ...request, seed: begin / hop, frames, onTokens: job.partial(begin) };
+    const window = { samples: staging, peak: meter.peak };
+    const { attempt, timings } = await model.decodeWindow(job.request, window, own, chosen);
     job.spend(timings);
-    return generations[0];
+    return attempt;
   };
 
   if (options.languageDetectionWindows > 1) await detectFirst(job, samples, meter);

@@ -23,6 +23,8 @@ import type { DetectedLanguage, Segment, Transcription } from './types.js';
 const lookAheadSeconds = 600;
 /** Seconds of audio that are decoded while the device works. */
 const readAheadSeconds = 60;
+/** The same of what comes as it is spoken, or goes to a reader who may stop at any time. */
+const readAheadLiveSeconds = 30;
 /** Seconds at the end of speech that may be too short for a window of their own. */
 const restSeconds = 0.02;
 
@@ -80,7 +82,7 @@ async function* outcomes(job: Job, recording: AudioSource, live: boolean): Async
   const source = heardOf(job, recording);
   job.total = source.duration;
   const { sampleRate } = model.checkpoint.preprocessor;
-  const inBatches = options.batched ?? model.batch > 1;
+  const inBatches = options.batched ?? model.batched;
   const wanted = options.vad ?? inBatches;
   const vad = wanted === true ? {} : wanted || null;
   const speech = vad ? await SpeechSource.open(source, sampleRate, vad, inBatches) : null;
@@ -94,7 +96,8 @@ async function* outcomes(job: Job, recording: AudioSource, live: boolean): Async
     const waits = last !== undefined && back((last.begin + last.length) / sampleRate, true) > processed + restSeconds;
     return waits ? processed : Math.max(processed, back(speech.settled / sampleRate, true));
   };
-  const chunks = readAhead((speech ?? source).chunks(), readAheadSeconds * sampleRate, ({ length }) => length);
+  const ahead = live ? readAheadLiveSeconds : readAheadSeconds;
+  const chunks = readAhead((speech ?? source).chunks(), ahead * sampleRate, ({ length }) => length);
   try {
     const samples = new SampleWindow(chunks);
     const heard = () => source.heard ?? speech?.heard ?? samples.end;

@@ -1,7 +1,7 @@
 /** The public shapes of a transcription: OpenAI's verbose_json. */
 
 import type { AudioTrack } from '../../audio/tracks.js';
-import type { RankedTokens } from '../model/slots.js';
+import type { RankedTokens } from '../model/search.js';
 
 /** A word, with the blank before it, and its times in seconds from the start of the audio. */
 export interface Word {

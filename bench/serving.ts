@@ -1,0 +1,163 @@
+/**
+ * `npm run bench -- serving`: many callers on one model. Closed loops (each caller sends the next clip when it has the last one's text) and
+ * arrivals at random times (Poisson, at shares of the capacity that the closed loop showed), of short clips, of mixed ones, and with a long
+ * recording running beside them. Prints a table, stores JSON.
+ *   --model DIR          a checkpoint (the bundled model unless given)
+ *   --audio DIR          recordings to cut clips from (those of the tests unless given); wav, flac, mp3, ...
+ *   --before DIR         another build of the package, measured beside this one in the same way: `batch` instead of `windows`
+ *   --windows 8          or a list: each is a row
+ *   --callers 1,8,32,64  --seconds 10 (of each measurement)  --device cpu  --threads N  --dtype TYPE  --only NAME  --output FILE
+ */
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { openAudio } from '../lib/audio/index.js';
+import type * as Onehead from '../lib/index.js';
+import { type Arrivals, closedLoop, type Measured, poisson } from './serving/load.js';
+
+const { values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    model: { type: 'string' },
+    audio: { type: 'string' },
+    before: { type: 'string' },
+    windows: { type: 'string', default: '8' },
+    callers: { type: 'string', default: '1,8,32,64' },
+    shares: { type: 'string', default: '0.5,0.8,0.95' },
+    seconds: { type: 'string', default: '10' },
+    device: { type: 'string', default: 'cpu' },
+    threads: { type: 'string' },
+    dtype: { type: 'string' },
+    only: { type: 'string' },
+    output: { type: 'string' },
+  },
+});
+
+const sampleRate = 16000;
+const root = new URL('..', import.meta.url).pathname;
+const milliseconds = 1000 * Number(values.seconds);
+const list = (text: string) => text.split(',').map(Number);
+
+/** All recordings as one long one, from which clips are cut. */
+async function recordings(): Promise<Float32Array> {
+  const folder = values.audio ?? join(root, 'test/fixtures/heldout');
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((file) => /\.(wav|flac|mp3|ogg|opus|m4a)$/.test(file))
+    .sort();
+  const parts: Float32Array[] = [];
+  for (const file of files) {
+    const source = await openAudio(join(folder, file), { sampleRate });
+    for await (const chunk of source.chunks()) parts.push(chunk.slice());
+    await source.close();
+  }
+  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  if (all.length < 60 * sampleRate) throw new Error(`${folder} holds less than a minute of audio.`);
+  return all;
+}
+
+/** Clips of random lengths from random places, the same ones each time. */
+function clips(all: Float32Array, shortest: number, longest: number): Float32Array[] {
+  let bits = 1;
+  const random = () => {
+    bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
+    return bits / 2 ** 32;
+  };
+  return Array.from({ length: 200 }, () => {
+    const length = Math.round((shortest + random() * (longest - shortest)) * sampleRate);
+    const begin = Math.floor(random() * Math.max(1, all.length - length));
+    return all.subarray(begin, begin + length);
+  });
+}
+
+interface Row extends Measured {
+  system: string;
+  windows: number;
+  load: string;
+  arrivals: string;
+}
+
+const rows: Row[] = [];
+const whole = await recordings();
+const kinds = {
+  '2-4 s': clips(whole, 2, 4),
+  '5 s': clips(whole, 5, 5),
+  '1-30 s': clips(whole, 1, 30),
+};
+
+function print(row: Row): void {
+  const cells = [
+    row.system.padEnd(8),
+    String(row.windows).padStart(3),
+    row.load.padEnd(26),
+    row.arrivals.padEnd(18),
+    row.requestsPerSecond.toFixed(1).padStart(8),
+    row.audioSecondsPerSecond.toFixed(1).padStart(8),
+    ...[row.p50, row.p95, row.p99].map((time) => time.toFixed(0).padStart(7)),
+    (row.meanRows?.toFixed(1) ?? '-').padStart(6),
+    (row.hostShare === undefined ? '-' : `${(100 * row.hostShare).toFixed(1)}%`).padStart(7),
+    row.loopDelay.toFixed(1).padStart(7),
+  ];
+  console.log(cells.join(' '));
+}
+
+console.log(
+  'system   win load                       arrivals                req/s  audio/s    p50     p95     p99   rows    host   loop',
+);
+
+const systems: [string, string][] = [['onehead', join(root, 'dist/index.js')]];
+if (values.before) systems.push(['before', join(values.before, 'dist/index.js')]);
+for (const [system, path] of systems) {
+  const { Whisper } = (await import(pathToFileURL(path).href)) as typeof Onehead;
+  for (const windows of list(values.windows)) {
+    const threads = values.threads === undefined ? undefined : Number(values.threads);
+    const counts = system === 'before' ? { batch: windows } : { windows, rows: Math.max(16, windows) };
+    const load = { device: values.device, threads, dtype: values.dtype as 'auto' | undefined, ...counts };
+    const whisper = await Whisper.load(values.model, load);
+    const add = async (name: string, arrivals: string, measure: () => Promise<Measured>) => {
+      if (values.only !== undefined && !`${name} ${arrivals}`.includes(values.only)) return null;
+      const row = { system, windows, load: name, arrivals, ...(await measure()) };
+      rows.push(row);
+      print(row);
+      return row;
+    };
+    const send = (samples: Float32Array, options: object = {}) =>
+      whisper.transcribe({ samples, sampleRate }, { language: 'en', batched: false, ...options });
+    const figures = () => (whisper.model as { figures?: typeof whisper.model.figures }).figures?.();
+    const arrivals: Arrivals = { milliseconds, sampleRate, send, figures };
+    await send(kinds['5 s'][0]);
+    try {
+      let capacity = 0;
+      for (const [name, chosen] of Object.entries(kinds)) {
+        for (const callers of list(values.callers)) {
+          const row = await add(name, `${callers} callers`, () => closedLoop(chosen, callers, arrivals));
+          if (name === '5 s' && row) capacity = Math.max(capacity, row.requestsPerSecond);
+        }
+      }
+      for (const share of list(values.shares)) {
+        if (capacity === 0) break;
+        const rate = share * capacity;
+        const text = `${100 * share}% of capacity`;
+        await add('5 s', text, () => poisson(kinds['5 s'], rate, arrivals));
+        const long = whole.subarray(0, 600 * sampleRate);
+        await add('5 s beside a long one', text, () => poisson(kinds['5 s'], rate, arrivals, long));
+      }
+      await add('a long recording', 'alone', () => closedLoop([whole.subarray(0, 600 * sampleRate)], 1, arrivals));
+    } finally {
+      whisper.dispose();
+    }
+  }
+}
+
+if (values.output) {
+  mkdirSync(dirname(values.output), { recursive: true });
+  const machine = { cpu: cpus()[0].model, cores: cpus().length, node: process.version };
+  const about = { date: new Date().toISOString().slice(0, 10), machine, model: values.model ?? 'bundled', ...values };
+  writeFileSync(values.output, `${JSON.stringify({ ...about, rows }, null, 1)}\n`);
+}

@@ -1,0 +1,69 @@
+/** Who asks: one transcription, whose windows take turns with those of others. */
+import { OneheadError } from '../errors.js';
+
+/** 'live' goes before 'interactive' (the default), which goes before 'batch'. Waiting raises a request to the class above it. */
+export type Priority = 'live' | 'interactive' | 'batch';
+
+export const priorities = ['live', 'interactive', 'batch'] as const satisfies readonly Priority[];
+
+export interface RequestOptions {
+  priority?: Priority;
+  /** Milliseconds from now. Among equals an earlier deadline goes first; what still waits when it has passed is given up. */
+  deadline?: number;
+  signal?: AbortSignal;
+}
+
+/** What the engine knows of a request. */
+export interface RequestFields {
+  readonly priority: Priority;
+  /** On the engine's clock, in milliseconds. */
+  readonly deadline: number;
+  readonly signal?: AbortSignal;
+  /** Audio positions that were encoded for it, less what others had been given when it came: who has had least is next. */
+  served: number;
+}
+
+export class EngineRequest implements RequestFields {
+  readonly priority: Priority;
+  readonly deadline: number;
+  readonly signal?: AbortSignal;
+  served: number;
+  readonly #close: () => void;
+
+  /** @internal */
+  constructor({ priority, deadline, signal, served }: RequestFields, close: () => void = () => {}) {
+    this.priority = priority;
+    this.deadline = deadline;
+    this.signal = signal;
+    this.served = served;
+    this.#close = close;
+  }
+
+  /** A part of this request that may be given up by itself. It is not counted, and need not be closed. */
+  part(signal: AbortSignal): EngineRequest {
+    return new EngineRequest({ priority: this.priority, deadline: this.deadline, served: this.served, signal });
+  }
+
+  /** Tells the engine that nothing more is asked. */
+  close(): void {
+    this.#close();
+  }
+}
+
+/** Throws OneheadError INVALID_ARGUMENT. */
+export function checkRequest({ priority, deadline }: RequestOptions): void {
+  if (priority !== undefined && !priorities.includes(priority)) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Expected priority to be 'live', 'interactive' or 'batch' but received ${JSON.stringify(priority)}.`,
+      { argument: 'priority' },
+    );
+  }
+  if (deadline !== undefined && !(typeof deadline === 'number' && deadline > 0)) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Expected deadline to be milliseconds above 0 but received ${deadline}.`,
+      { argument: 'deadline' },
+    );
+  }
+}

@@ -1,0 +1,216 @@
+/**
+ * A Whisper to measure: a batch of whole windows in lock-step, each step of all of them, with any attention algorithm. The layers are those of the
+ * model that transcribes, recorded by the same functions; what it shares rows, queues and schedules with is left out.
+ */
+import { integerIn } from '../../checks.js';
+import { Device } from '../../device/device.js';
+import type { AttentionAlgorithm, Operations } from '../../device/operations.js';
+import type { Program } from '../../device/program.js';
+import type { Tensor } from '../../device/tensor.js';
+import type { KeyValueCache } from '../../layers/layers.js';
+import type { Checkpoint } from '../../whisper/checkpoint/checkpoint.js';
+import type { GenerationConfig } from '../../whisper/checkpoint/config.js';
+import { promptTokens } from '../../whisper/decoding/prompt.js';
+import { suppressionMask } from '../../whisper/decoding/suppression.js';
+import { recordAudioKeyValues, recordDecoder, recordLogits } from '../../whisper/model/decoder.js';
+import { recordEncoder } from '../../whisper/model/encoder.js';
+import { loadParameters, type Parameters } from '../../whisper/model/parameters.js';
+import type { DataType } from '../../whisper/model/types.js';
+import { ForcedTokens, type ForcedTokensResult } from './forced-tokens.js';
+
+/** How attention is computed; what is left out is chosen for the shape. */
+export interface AttentionChoice {
+  encoder?: AttentionAlgorithm;
+  /** The decoder's self-attention. */
+  self?: AttentionAlgorithm;
+  cross?: AttentionAlgorithm;
+  /** Where a decode step has the audio's keys and values from: the cache, a copy of it made in each step, or projected anew in each. */
+  crossKeyValues?: 'cached' | 'copied' | 'recomputed';
+}
+
+export interface MeasuredOptions {
+  device: string;
+  dtype: DataType;
+  threads?: number;
+  /** Windows. */
+  batch: number;
+  attention?: AttentionChoice;
+  signal?: AbortSignal;
+}
+
+interface Parts {
+  checkpoint: Checkpoint;
+  device: Device;
+  dtype: DataType;
+  batch: number;
+  attention: AttentionChoice;
+  parameters: Parameters;
+  suppressed: Uint8Array;
+  /** Whatever is made is added, to be disposed of. */
+  owned: { dispose(): void }[];
+}
+
+/** English without timestamps, where the model knows languages. */
+function usualPrompt(generation: GenerationConfig): number[] {
+  const language = generation.languages.has('en') ? 'en' : null;
+  return promptTokens(generation, { language, task: 'transcribe', timestamps: 'none' });
+}
+
+export class MeasuredWhisper {
+  readonly checkpoint: Checkpoint;
+  readonly device: Device;
+  readonly dtype: DataType;
+  /** What every window's text stands behind. */
+  readonly prompt: readonly number[];
+  /** From the features of the batch to its encoder output. */
+  readonly encoder: Program;
+  /** The step of greedy decoding. A sequence that has ended stays where it is, and its step does the same work. */
+  readonly step: Program;
+  readonly #parts: Parts;
+  readonly #features: Tensor;
+  readonly #encoded: Tensor;
+  readonly #sequences: ForcedTokens;
+  readonly #self: readonly KeyValueCache[];
+  readonly #cross: readonly KeyValueCache[];
+  /** Fills the cache of the audio's keys and values; null where no step reads it. */
+  readonly #project: Program | null;
+  /** Reads the prompt but for its last token, which the first step reads. */
+  readonly #prefill: Program;
+
+  private constructor(parts: Parts) {
+    const { checkpoint, device, dtype, batch, attention, parameters, suppressed, owned } = parts;
+    const { config, generation } = checkpoint;
+    const { decoder, sourcePositions, targetPositions, width, mels } = config;
+    this.checkpoint = checkpoint;
+    this.device = device;
+    this.dtype = dtype;
+    this.#parts = parts;
+    const own = <T extends { dispose(): void }>(one: T): T => {
+      owned.push(one);
+      return one;
+    };
+    this.prompt = usualPrompt(generation);
+    this.#features = own(device.tensor('float32', [batch, mels, 2 * sourcePositions]));
+    this.#encoded = own(device.tensor(dtype, [batch, sourcePositions, width]));
+    this.#sequences = own(new ForcedTokens(device, batch, targetPositions, suppressed));
+    const caches = (positions: number, heads: number): KeyValueCache[] => {
+      const tensor = () => own(device.tensor(dtype, [batch, positions, heads * (width / decoder.heads)]));
+      return Array.from({ length: decoder.layers }, () => ({ key: tensor(), value: tensor() }));
+    };
+    this.#self = caches(targetPositions, decoder.keyValueHeads);
+    this.#cross = caches(sourcePositions, decoder.crossKeyValueHeads);
+
+    const { state, zero } = this.#sequences;
+    const record = (name: string, body: (ops: Operations) => void) => own(device.record(name, body));
+    this.encoder = record('encode', (ops) => {
+      const options = { algorithm: attention.encoder, output: this.#encoded };
+      recordEncoder(ops, config, parameters, dtype, this.#features, options);
+    });
+    this.#project =
+      attention.crossKeyValues === 'recomputed'
+        ? null
+        : record('cross-cache', (ops) => {
+            parameters.decoder.layers.forEach(({ cross }, layer) => {
+              ops.scope(`decoder.${layer}/cross`, () => {
+                recordAudioKeyValues(ops, cross, this.#encoded, this.#cross[layer]);
+              });
+            });
+          });
+    this.#prefill = record('prefill', (ops) => {
+      const x = this.#layers(ops, zero, Math.max(1, this.prompt.length - 1));
+      // As in a transcription, which reads there how probable silence is.
+      recordLogits(ops, parameters, ops.gatherRows(x, zero.reshape([1, batch])));
+    });
+    const { endToken, timestampBegin, noTimestampsToken, maxInitialTimestamp } = generation;
+    this.step = record('step', (ops) => {
+      this.#sequences.next(ops, recordLogits(ops, parameters, this.#layers(ops, state.position, 1)), {
+        endToken,
+        timestampBegin,
+        noTimestampsToken: noTimestampsToken ?? -1,
+        maxInitialTimestamp: maxInitialTimestamp ?? -1,
+      });
+    });
+  }
+
+  /** Throws OneheadError DEVICE_UNAVAILABLE, NOT_SUPPORTED, OUT_OF_MEMORY, MODEL_INVALID; rejects with the signal's reason. */
+  static async open(checkpoint: Checkpoint, options: MeasuredOptions): Promise<MeasuredWhisper> {
+    const { device: kind, dtype, threads, batch, attention = {}, signal } = options;
+    const { generation, config, tokenizer } = checkpoint;
+    const suppressed = await suppressionMask(generation, config.vocabulary, ['default'], true, tokenizer);
+    const device = new Device(kind, { threads });
+    const owned: Parts['owned'] = [];
+    try {
+      const parameters = await loadParameters(device, checkpoint, dtype);
+      owned.push(...parameters.all);
+      const parts = { checkpoint, device, dtype, batch, attention, parameters, suppressed, owned };
+      const model = new MeasuredWhisper(parts);
+      // The step first: it wants the weights row by row, and the others then take them as they are.
+      for (const program of [model.step, model.#prefill, model.#project, model.encoder]) await program?.prepare();
+      signal?.throwIfAborted();
+      return model;
+    } catch (error) {
+      device.close();
+      for (const one of owned) one.dispose();
+      throw error;
+    }
+  }
+
+  #layers(ops: Operations, start: Tensor, count: number): Tensor {
+    const { checkpoint, parameters, attention } = this.#parts;
+    return recordDecoder(ops, checkpoint.config, parameters, {
+      tokens: this.#sequences.state.tokens,
+      start,
+      count,
+      self: this.#self,
+      cross: (_, layer) => this.#audio(ops, layer),
+      algorithms: { self: attention.self, cross: attention.cross },
+    });
+  }
+
+  /** What cross-attention of this layer reads. */
+  #audio(ops: Operations, layer: number): KeyValueCache {
+    const { attention, parameters } = this.#parts;
+    const cache = this.#cross[layer];
+    switch (attention.crossKeyValues) {
+      case 'copied':
+        return { key: ops.copy(cache.key), value: ops.copy(cache.value) };
+      case 'recomputed':
+        return recordAudioKeyValues(ops, parameters.decoder.layers[layer].cross, this.#encoded);
+      default:
+        return cache;
+    }
+  }
+
+  /** From float32 [batch, mels, frames] to [batch, positions, width] in the model's dtype, the caller's own. One call at a time. */
+  async encode(features: Tensor, signal?: AbortSignal): Promise<Tensor> {
+    await Promise.all([this.device.copy(features, this.#features), this.encoder.run({ signal })]);
+    const encoded = this.device.tensor(this.dtype, this.#encoded.shape);
+    await this.device.copy(this.#encoded, encoded);
+    return encoded;
+  }
+
+  /** Writes exactly `tokens` tokens of each window of encoder output behind the usual prompt. One call at a time. Throws OneheadError INVALID_ARGUMENT. */
+  async generate(encoded: Tensor, tokens: number, signal?: AbortSignal): Promise<ForcedTokensResult[]> {
+    const { batch, capacity } = this.#sequences;
+    const { length } = this.prompt;
+    integerIn('tokens', tokens, 1, capacity - length);
+    await Promise.all([
+      this.device.copy(encoded, this.#encoded),
+      this.#project?.run({ signal }),
+      this.#sequences.write(Array(batch).fill(this.prompt), tokens),
+      this.#prefill.run({ signal }),
+      this.step.run({ times: tokens, signal }),
+    ]);
+    return this.#sequences.read(length, tokens);
+  }
+
+  /** Frees everything and ends the device's thread. Work under way is cancelled. */
+  dispose(): void {
+    this.device.close();
+    for (const one of this.#parts.owned) one.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

@@ -1,0 +1,82 @@
+/** How much memory a model takes on a device, and how many windows and rows it is given. */
+import type { Device } from '../../device/device.js';
+import type { GenerationConfig, WhisperConfig } from '../checkpoint/config.js';
+import { checkpointSizes } from '../checkpoint/weights.js';
+import { mostPatience, mostTop } from './search.js';
+import type { DataType } from './types.js';
+
+export interface Capacity {
+  windows: number;
+  rows: number;
+}
+
+/** Bytes of each part of a model's memory. */
+export interface MemoryPlan {
+  weights: number;
+  /** Keys and values of the audio. */
+  crossCache: number;
+  selfCache: number;
+  /** Attention to the audio that words are timed by. */
+  alignment: number;
+  /** Tokens, masks, beams and their like. */
+  state: number;
+  total: number;
+}
+
+export const bytesOf: Record<DataType, number> = { float32: 4, float16: 2, bfloat16: 2 };
+
+/** Windows that a GPU is given at most unless told otherwise: more hardly add speed, since then the cross-attention caches are what is read. */
+const mostWindows = 64;
+/** The share of a GPU's free memory that is taken at most: temporaries, cuBLASLt and others need some. */
+const shareTaken = 0.7;
+const cpuCapacity: Capacity = { windows: 8, rows: 16 };
+/** The emulated GPU is for tests, and clears all memory that it gives. */
+const emulatedCapacity: Capacity = { windows: 2, rows: 5 };
+
+/** What the model's own memory will be; the temporaries of its programs come on top. */
+export function memoryPlan(
+  config: WhisperConfig,
+  { alignmentHeads }: Pick<GenerationConfig, 'alignmentHeads'>,
+  dtype: DataType,
+  { windows, rows }: Capacity,
+): MemoryPlan {
+  const { targetPositions, sourcePositions, vocabulary } = config;
+  const sizes = checkpointSizes(config, bytesOf[dtype]);
+  const tops = 8 * Math.min(mostTop, vocabulary) * targetPositions;
+  const beams = targetPositions * 4 * (3 + 3 * mostPatience);
+  const plan = {
+    weights: sizes.total * bytesOf[dtype],
+    crossCache: windows * sizes.crossCacheBytes,
+    selfCache: rows * sizes.selfCacheBytes,
+    alignment: rows * targetPositions * alignmentHeads.length * sourcePositions * 4,
+    state: rows * (tops + beams + 5 * vocabulary),
+  };
+  return { ...plan, total: Object.values(plan).reduce((sum, bytes) => sum + bytes, 0) };
+}
+
+/** The counts that were asked for, or else those that a CPU is given. */
+export function cpuCapacityFor(wanted: Partial<Capacity>, usual = cpuCapacity): Capacity {
+  const windows = wanted.windows ?? Math.min(usual.windows, wanted.rows ?? usual.windows);
+  return { windows, rows: wanted.rows ?? Math.max(usual.rows, windows) };
+}
+
+/** The counts that were asked for, or else what fits into a GPU's free memory. */
+export function chooseCapacity(
+  config: WhisperConfig,
+  generation: Pick<GenerationConfig, 'alignmentHeads'>,
+  dtype: DataType,
+  wanted: Partial<Capacity>,
+  device: Device,
+): Capacity {
+  const free = device.memory().available;
+  if (free === undefined || device.kind.startsWith('cuda-emulated')) {
+    return cpuCapacityFor(wanted, free === undefined ? cpuCapacity : emulatedCapacity);
+  }
+  const fits = (windows: number) => {
+    const rows = wanted.rows ?? 2 * windows;
+    return memoryPlan(config, generation, dtype, { windows, rows }).total <= shareTaken * free;
+  };
+  let windows = wanted.windows ?? mostWindows;
+  while (wanted.windows === undefined && windows > 1 && !fits(windows)) windows -= 1;
+  return { windows, rows: wanted.rows ?? 2 * windows };
+}

@@ -1,0 +1,241 @@
+/** The programs of a runtime: one for each size, recorded when it is first wanted. */
+import type { Device } from '../../device/device.js';
+import type { Operations } from '../../device/operations.js';
+import type { Program } from '../../device/program.js';
+import type { Tensor } from '../../device/tensor.js';
+import type { KeyValueCache } from '../../layers/layers.js';
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { Alignment } from './alignment.js';
+import { type DecoderRun, recordAudioKeyValues, recordDecoder, recordLogits } from './decoder.js';
+import { recordEncoder } from './encoder.js';
+import { Features, windowSamples } from './features.js';
+import type { Parameters } from './parameters.js';
+import { RowPool } from './rows.js';
+import type { DataType } from './types.js';
+
+/** What a step program does besides taking likeliest tokens or drawing. */
+export interface StepParts {
+  beams: boolean;
+  words: boolean;
+  top: boolean;
+}
+
+export interface RuntimeParts {
+  device: Device;
+  checkpoint: Checkpoint;
+  parameters: Parameters;
+  dtype: DataType;
+  /** Full windows that the pool of audio positions holds. */
+  windows: number;
+  rows: number;
+  /** Windows that are encoded at once, at most. */
+  encodeBatch: number;
+}
+
+/** The smallest size of 1, 2, 4, ... and `most` that holds `count`. */
+export function sizeFor(count: number, most: number): number {
+  return Math.min(most, 2 ** Math.ceil(Math.log2(count)));
+}
+
+/** The lengths that prompts are padded to, so that few programs serve all. */
+export function prefillLength(length: number, capacity: number): number {
+  return length <= 8 ? length : Math.min(Math.ceil(length / 32) * 32, capacity);
+}
+
+export class RuntimePrograms {
+  readonly pool: RowPool;
+  /** Each decoder layer's keys and values of the audio: [1, positions, key/value heads * head size]. */
+  readonly audio: readonly KeyValueCache[];
+  readonly #parts: RuntimeParts;
+  readonly #front: Features;
+  /** float32 [1, mels, frames]: of the window that `features` was asked for. */
+  readonly #features: Tensor;
+  readonly #self: readonly KeyValueCache[];
+  readonly #samples: Tensor;
+  readonly #peaks: Tensor;
+  readonly #begins: Tensor;
+  readonly #entries: Tensor;
+  readonly #beams: Tensor;
+  readonly #startRows: Tensor;
+  readonly #startLogits: Tensor;
+  readonly #noSpeech: Tensor;
+  readonly #owned: Tensor[] = [];
+  readonly #programs = new Map<string, Program>();
+  #alignment: Alignment | null = null;
+
+  /** Takes all memory that serving needs. Throws OneheadError OUT_OF_MEMORY. */
+  constructor(parts: RuntimeParts) {
+    const { device, checkpoint, dtype, windows, rows, encodeBatch } = parts;
+    const { config, preprocessor } = checkpoint;
+    const { decoder, width, sourcePositions, targetPositions, vocabulary } = config;
+    this.#parts = parts;
+    this.#front = new Features(device, preprocessor);
+    const own = (type: DataType | 'int32', shape: number[]): Tensor => {
+      const tensor = device.tensor(type, shape);
+      this.#owned.push(tensor);
+      return tensor;
+    };
+    const caches = (first: number, positions: number, heads: number): KeyValueCache[] => {
+      const shape = [first, positions, heads * (width / decoder.heads)];
+      return Array.from({ length: decoder.layers }, () => ({ key: own(dtype, shape), value: own(dtype, shape) }));
+    };
+    this.pool = new RowPool(device, rows, targetPositions, vocabulary);
+    this.audio = caches(1, windows * sourcePositions, decoder.crossKeyValueHeads);
+    this.#self = caches(rows, targetPositions, decoder.keyValueHeads);
+    this.#samples = own('float32', [encodeBatch * windowSamples(preprocessor, sourcePositions)]);
+    this.#features = own('float32', [1, config.mels, 2 * sourcePositions]);
+    this.#peaks = own('float32', [encodeBatch]);
+    this.#begins = own('int32', [encodeBatch]);
+    this.#entries = own('int32', [rows]);
+    this.#beams = own('int32', [rows]);
+    this.#startRows = own('int32', [rows]);
+    this.#startLogits = own('float32', [rows * vocabulary]);
+    this.#noSpeech = own('float32', [rows]);
+  }
+
+  #program(key: string, record: (ops: Operations) => void): Program {
+    let program = this.#programs.get(key);
+    if (!program) {
+      program = this.#parts.device.record(key, record);
+      this.#programs.set(key, program);
+    }
+    return program;
+  }
+
+  /** Log-mel features of one window's samples, float32 [1, mels, frames], and the highest power of them and before. */
+  features() {
+    const { sourcePositions } = this.#parts.checkpoint.config;
+    const { samples, peaks } = this.#windows(1, sourcePositions);
+    const program = this.#program('features', (ops) => {
+      this.#front.record(ops, samples, peaks, this.#features);
+    });
+    return { samples, peaks, features: this.#features, program };
+  }
+
+  #windows(batch: number, positions: number) {
+    const length = windowSamples(this.#parts.checkpoint.preprocessor, positions);
+    return { samples: this.#samples.part(0, [batch, length]), peaks: this.#peaks.part(0, [batch]) };
+  }
+
+  /** From samples to the cross-attention cache of the slots that begin at `begins`. */
+  encode(batch: number, positions: number) {
+    const { checkpoint, parameters, dtype } = this.#parts;
+    const { samples, peaks } = this.#windows(batch, positions);
+    const begins = this.#begins.part(0, [batch]);
+    const program = this.#program(`encode ${batch} x ${positions}`, (ops) => {
+      const features = this.#front.record(ops, samples, peaks);
+      this.#recordAudio(ops, recordEncoder(ops, checkpoint.config, parameters, dtype, features), begins);
+    });
+    return { samples, peaks, begins, program };
+  }
+
+  /** From the encoder's output [1, positions, width] to the cross-attention cache of the slot that begins at `begins`. */
+  project(encoded: Tensor) {
+    const begins = this.#begins.part(0, [1]);
+    return { begins, program: this.#program('project', (ops) => this.#recordAudio(ops, encoded, begins)) };
+  }
+
+  #recordAudio(ops: Operations, encoded: Tensor, begins: Tensor): void {
+    this.#parts.parameters.decoder.layers.forEach(({ cross }, index) => {
+      ops.scope(`decoder.${index}/cross`, () => {
+        const { key, value } = recordAudioKeyValues(ops, cross, encoded);
+        ops.scatterRows(key, this.audio[index].key, begins);
+        ops.scatterRows(value, this.audio[index].value, begins);
+      });
+    });
+  }
+
+  /**
+   * Reads `count` tokens of each entry's row from the beginning; shorter prompts are followed by anything, which the next steps overwrite.
+   * Gives the logits behind <|startoftranscript|>, and the probability of silence there.
+   */
+  prefill(batch: number, count: number) {
+    const { vocabulary } = this.#parts.checkpoint.config;
+    const rows = this.#entries.part(0, [batch]);
+    const startRows = this.#startRows.part(0, [1, batch]);
+    const logits = this.#startLogits.part(0, [batch, vocabulary]);
+    const noSpeech = this.#noSpeech.part(0, [batch]);
+    const program = this.#program(`prefill ${batch} x ${count}`, (ops) => {
+      const x = this.#layers(ops, { rows, start: this.pool.zero, count });
+      recordLogits(ops, this.#parts.parameters, ops.gatherRows(x, startRows), logits.reshape([1, batch, vocabulary]));
+      const { noSpeechToken } = this.#parts.checkpoint.generation;
+      if (noSpeechToken !== null) ops.tokenProbability(logits, noSpeechToken, { output: noSpeech });
+    });
+    return { rows, startRows, logits, noSpeech, program };
+  }
+
+  /** One step of every entry: reads the token at its row's position and chooses the next. */
+  step(batch: number, { beams, words, top }: StepParts) {
+    const { checkpoint, parameters } = this.#parts;
+    const { endToken, timestampBegin, noTimestampsToken, maxInitialTimestamp } = checkpoint.generation;
+    const rows = this.#entries.part(0, [batch]);
+    const leaders = this.#beams.part(0, [batch]);
+    const name = ['step', batch, beams && 'beams', words && 'words', top && 'top'].filter(Boolean).join(' ');
+    const program = this.#program(name, (ops) => {
+      const { pool } = this;
+      const x = this.#layers(ops, {
+        rows,
+        start: pool.state.position,
+        count: 1,
+        source: beams ? pool.beams.source : undefined,
+        scores: words ? this.alignment.scores : undefined,
+      });
+      const logits = recordLogits(ops, parameters, x).reshape([batch, checkpoint.config.vocabulary]);
+      const rules = {
+        suppressed: pool.suppressed,
+        endToken,
+        timestampBegin,
+        noTimestampsToken: noTimestampsToken ?? -1,
+        maxInitialTimestamp: maxInitialTimestamp ?? -1,
+      };
+      const { topTokens, topLogProbability, topCount, ...plain } = pool.state;
+      const state = top ? pool.state : plain;
+      ops.nextToken(logits, rules, state, pool.sampling, { rows, beams: leaders });
+      if (beams) ops.nextBeams(logits, rules, state, pool.beams, { rows, beams: leaders });
+    });
+    return { rows, leaders, program };
+  }
+
+  /** Records the logits of every one of `count` tokens of one row. The caller disposes of the program. */
+  logits(count: number, output: Tensor) {
+    const rows = this.#entries.part(0, [1]);
+    const program = this.#parts.device.record('logits', (ops) => {
+      const x = this.#layers(ops, { rows, start: this.pool.zero, count });
+      recordLogits(ops, this.#parts.parameters, x, output);
+    });
+    return { rows, program };
+  }
+
+  /** The encoder alone: `features` to `output` [1, positions, width] in the model's dtype. */
+  encoder(output: Tensor): Program {
+    const { checkpoint, parameters, dtype } = this.#parts;
+    return this.#program('encoder', (ops) => {
+      recordEncoder(ops, checkpoint.config, parameters, dtype, this.#features, { output });
+    });
+  }
+
+  #layers(ops: Operations, run: Pick<DecoderRun, 'rows' | 'start' | 'count' | 'source' | 'scores'>): Tensor {
+    const { checkpoint, parameters } = this.#parts;
+    return recordDecoder(ops, checkpoint.config, parameters, {
+      ...run,
+      tokens: this.pool.state.tokens,
+      self: this.#self,
+      cross: (_, layer) => this.audio[layer],
+      audio: this.pool.audio,
+    });
+  }
+
+  get alignment(): Alignment {
+    const { device, checkpoint } = this.#parts;
+    this.#alignment ??= new Alignment(device, checkpoint.config, checkpoint.generation, this.pool);
+    return this.#alignment;
+  }
+
+  dispose(): void {
+    for (const program of this.#programs.values()) program.dispose();
+    this.#alignment?.dispose();
+    this.pool.dispose();
+    this.#front.dispose();
+    for (const tensor of this.#owned) tensor.dispose();
+  }
+}

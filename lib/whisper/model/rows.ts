@@ -1,0 +1,213 @@
+/** The pool of decoding state: what is written of a row before a search, and what is read of it afterwards. */
+
+import type { Device, TransferPieces } from '../../device/device.js';
+import type { BeamState, DecodingState, Sampling } from '../../device/operations.js';
+import type { Tensor } from '../../device/tensor.js';
+import type { Rows, Sequence } from '../../engine/runtime.js';
+import { type Candidate, mostPatience, mostTop, type RankedTokens, type Search } from './search.js';
+
+type Write = NonNullable<TransferPieces['writes']>[number];
+type Read = NonNullable<TransferPieces['reads']>[number];
+type Data = Float32Array | Int32Array | Uint8Array;
+
+export class RowPool {
+  readonly count: number;
+  /** Tokens of a row. */
+  readonly capacity: number;
+  readonly state: Required<DecodingState>;
+  readonly sampling: Sampling;
+  readonly beams: BeamState;
+  /** uint8 [rows, vocabulary]. */
+  readonly suppressed: Tensor;
+  /** int32 [rows]: the audio positions that each row attends to. */
+  readonly audio: { begin: Tensor; count: Tensor };
+  /** int32 [rows]: where the scores of a row go; itself, or -1 where its words are not wanted. */
+  readonly scoreRow: Tensor;
+  /** int32 [rows] of zeros: where a prompt begins. */
+  readonly zero: Tensor;
+  /** Log-probabilities of each place that there is room for. */
+  readonly top: number;
+  readonly #owned: Tensor[] = [];
+  /** The mask that each row has. */
+  readonly #masks: (Uint8Array | undefined)[];
+
+  constructor(device: Device, count: number, capacity: number, vocabulary: number) {
+    this.count = count;
+    this.capacity = capacity;
+    this.top = Math.min(mostTop, vocabulary);
+    this.#masks = new Array(count);
+    const own = (type: 'int32' | 'float32' | 'uint8', ...shape: number[]): Tensor => {
+      const tensor = device.tensor(type, [count, ...shape]);
+      this.#owned.push(tensor);
+      return tensor;
+    };
+    this.state = {
+      tokens: own('int32', capacity),
+      logProbability: own('float32', capacity),
+      length: own('int32'),
+      position: own('int32'),
+      begin: own('int32'),
+      minimum: own('int32'),
+      maximum: own('int32'),
+      timestamps: own('int32'),
+      finished: own('int32'),
+      repetitionPenalty: own('float32'),
+      noRepeat: own('int32'),
+      topTokens: own('int32', capacity, this.top),
+      topLogProbability: own('float32', capacity, this.top),
+      topCount: own('int32'),
+    };
+    this.sampling = { temperature: own('float32'), seed: own('int32') };
+    this.beams = {
+      cumulative: own('float32'),
+      source: own('int32', capacity),
+      wanted: own('int32'),
+      doneCount: own('int32'),
+      doneLength: own('int32', mostPatience),
+      doneScore: own('float32', mostPatience),
+      doneTokens: own('int32', mostPatience, capacity),
+      doneLogProbability: own('float32', mostPatience, capacity),
+      doneSource: own('int32', mostPatience, capacity),
+    };
+    this.suppressed = own('uint8', vocabulary);
+    this.audio = { begin: own('int32'), count: own('int32') };
+    this.scoreRow = own('int32');
+    this.zero = own('int32');
+  }
+
+  /** What a sequence's rows are given before it starts. */
+  writes({ rows, slot, search }: Sequence<Search>): Write[] {
+    const { state, sampling, beams, capacity } = this;
+    const { first, count } = rows;
+    const { prompt, prefix = [] } = search;
+    const length = prompt.length + prefix.length;
+    const text = Int32Array.from([...prompt, ...prefix]);
+    const each = (value: number | ((beam: number) => number)) =>
+      Int32Array.from({ length: count }, (_, beam) => (typeof value === 'number' ? value : value(beam)));
+    const eachFloat = (value: number) => new Float32Array(count).fill(value);
+    const source = new Int32Array(count * capacity);
+    for (let beam = 0; beam < count; ++beam) {
+      // What was prefilled lies in the first row; what each beam reads itself, in its own.
+      source.fill(first, beam * capacity, beam * capacity + length - 1);
+      source.fill(first + beam, beam * capacity + length - 1, (beam + 1) * capacity);
+    }
+    const writes: Write[] = [
+      [state.length, each(length), first],
+      [state.position, each(length - 1), first],
+      [state.begin, each(prompt.length), first],
+      [state.minimum, each(search.minimum + prefix.length), first],
+      [state.maximum, each(search.maximum + prefix.length), first],
+      [state.timestamps, each(Number(search.timestamps)), first],
+      [state.finished, each(Number(search.maximum === 0)), first],
+      [state.repetitionPenalty, eachFloat(search.repetitionPenalty), first],
+      [state.noRepeat, each(search.noRepeatNgramSize), first],
+      [state.topCount, each(search.top), first],
+      [sampling.temperature, eachFloat(search.temperature), first],
+      [sampling.seed, each(search.seed), first],
+      [beams.source, source, first * capacity],
+      [this.audio.begin, each(slot.begin), first],
+      [this.audio.count, each(slot.positions), first],
+      [this.scoreRow, each((beam) => (search.words ? first + beam : -1)), first],
+    ];
+    for (let beam = 0; beam < count; ++beam) {
+      const row = first + beam;
+      writes.push([state.tokens, text, row * capacity]);
+      if (this.#masks[row] === search.suppressed) continue;
+      this.#masks[row] = search.suppressed;
+      writes.push([this.suppressed, search.suppressed, row * search.suppressed.length]);
+    }
+    if (count > 1) {
+      const cumulative = eachFloat(Number.NEGATIVE_INFINITY);
+      cumulative[0] = 0;
+      const wanted = Math.min(Math.max(1, Math.round(count * search.patience)), count * mostPatience);
+      writes.push([beams.cumulative, cumulative, first]);
+      writes.push([beams.wanted, Int32Array.of(wanted), first]);
+      writes.push([beams.doneCount, Int32Array.of(0), first]);
+    }
+    return writes;
+  }
+
+  /** Rows that are not in use must not look ended, since a run of steps ends when any row has. */
+  clears({ first, count }: Rows): Write {
+    return [this.state.finished, new Int32Array(count), first];
+  }
+
+  /** What `candidates` wants to see, in its order. */
+  reads({ first, count }: Rows): Read[] {
+    const { state, beams, capacity } = this;
+    const rows = (tensor: Tensor, width = 1): Read => [tensor, first * width, count * width];
+    const reads = [
+      rows(state.tokens, capacity),
+      rows(state.logProbability, capacity),
+      rows(state.length),
+      rows(beams.source, capacity),
+    ];
+    if (count === 1) return reads;
+    const done = mostPatience;
+    return [
+      ...reads,
+      rows(beams.cumulative),
+      [beams.doneCount, first, 1],
+      rows(beams.doneLength, done),
+      rows(beams.doneScore, done),
+      rows(beams.doneTokens, done * capacity),
+      rows(beams.doneLogProbability, done * capacity),
+      rows(beams.doneSource, done * capacity),
+    ];
+  }
+
+  /** What a sequence found: one candidate, or those of a beam search. `data` is what `reads` gave. */
+  candidates({ rows: { count }, search }: Sequence<Search>, data: readonly Data[], endToken: number): Candidate[] {
+    const { prompt, prefix = [] } = search;
+    const { capacity } = this;
+    const candidate = (from: readonly Data[], row: number, length: number, score?: number): Candidate => {
+      const at = row * capacity;
+      const [tokens, logs, table] = from;
+      const written = Array.from(tokens.subarray(at + prompt.length, at + length));
+      const ended = written.length > prefix.length && written.at(-1) === endToken;
+      const logProbabilities = Array.from(logs.subarray(at + prompt.length + prefix.length, at + length));
+      return {
+        tokens: ended ? written.slice(0, -1) : written,
+        logProbabilities,
+        sum: score ?? logProbabilities.reduce((a, b) => a + b, 0),
+        ended,
+        rows: (table as Int32Array).slice(at, at + length),
+      };
+    };
+    const [tokens, logs, lengths, source, cumulative, doneCount, doneLengths, doneScores, ...done] = data;
+    const own = [tokens, logs, source];
+    const beams = Array.from({ length: count }, (_, beam) => beam);
+    if (count === 1) return [candidate(own, 0, lengths[0])];
+    const found = Array.from({ length: doneCount[0] }, (_, i) => candidate(done, i, doneLengths[i], doneScores[i]));
+    // As openai/whisper: where too few have ended, the best of the others stand in.
+    const others = beams.filter((beam) => cumulative[beam] !== Number.NEGATIVE_INFINITY);
+    others.sort((a, b) => cumulative[b] - cumulative[a]);
+    for (const beam of others.slice(0, Math.max(0, count - found.length))) {
+      found.push(candidate(own, beam, lengths[beam], cumulative[beam]));
+    }
+    // Where every token was forbidden no beam is left, but there is a text all the same: what came before.
+    return found.length > 0 ? found : [candidate(own, 0, lengths[0])];
+  }
+
+  /** What the likeliest tokens of a candidate's generated places are read from; `ranked` makes them of it. */
+  topReads({ prompt, prefix = [] }: Search, { rows }: Candidate): Read[] {
+    const { topTokens, topLogProbability } = this.state;
+    const begin = prompt.length + prefix.length;
+    return Array.from({ length: rows.length - begin }, (_, i) => {
+      // The row that chose a token is the one that read the token before it.
+      const at = (rows[begin + i - 1] * this.capacity + begin + i) * this.top;
+      return [topTokens, topLogProbability].map((tensor): Read => [tensor, at, this.top]);
+    }).flat();
+  }
+
+  ranked(data: readonly Data[]): RankedTokens[] {
+    return Array.from({ length: data.length / 2 }, (_, place) => {
+      const [ids, logs] = data.slice(2 * place, 2 * place + 2);
+      return Array.from(ids, (token, i) => ({ token, logProbability: logs[i] })).filter(({ token }) => token >= 0);
+    });
+  }
+
+  dispose(): void {
+    for (const tensor of this.#owned) tensor.dispose();
+  }
+}

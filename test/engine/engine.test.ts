@@ -1,0 +1,352 @@
+/** The scheduler on a simulated clock: who is served, when, and what becomes of those who give up. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { describe, expect, it } from 'vitest';
+import { Engine } from '../../lib/engine/engine.js';
+import type { EngineEvent } from '../../lib/engine/figures.js';
+import { Pool } from '../../lib/engine/pool.js';
+import type { RequestOptions } from '../../lib/engine/request.js';
+import { ageing } from '../../lib/engine/waiting.js';
+import type { OneheadError } from '../../lib/errors.js';
+import { SimulatedRuntime, type SimulatedSearch } from './simulated.js';
+
+function simulated(options: ConstructorParameters<typeof SimulatedRuntime>[0] = {}, maximumRequests = 1000) {
+  const runtime = new SimulatedRuntime(options);
+  const engine = new Engine(runtime, { now: runtime.now });
+  const pool = new Pool([engine], { maximumRequests, now: runtime.now });
+  /** When each window was done. */
+  const done: Record<string, number> = {};
+  /** A request of some windows, one after the other. */
+  const ask = async (
+    name: string,
+    { count = 1, search = { steps: 10 }, positions = 1500, ...options }: Asked = {},
+  ): Promise<void> => {
+    const request = pool.request(options);
+    try {
+      for (let index = 0; index < count; ++index) {
+        const window = await pool.encode(request, { name: count > 1 ? `${name}${index}` : name, positions });
+        try {
+          await window.search(search);
+          done[name] = runtime.time;
+        } finally {
+          window.close();
+        }
+      }
+    } finally {
+      request.close();
+    }
+  };
+  return { runtime, engine, pool, ask, done };
+}
+
+interface Asked extends RequestOptions {
+  count?: number;
+  positions?: number;
+  search?: SimulatedSearch;
+}
+
+const idle = (engine: Engine<never, never, never>) => {
+  const { positions, rows, waiting } = engine.figures();
+  return [positions.used, rows.used, waiting.windows, waiting.searches];
+};
+
+describe('the batch', () => {
+  it('costs a lone request nothing that is not its own', async () => {
+    const { runtime, ask } = simulated();
+    await ask('a');
+    expect(runtime.time).toBe(100 + 10 * 2);
+    expect(runtime.log).toEqual(['encode a', 'start a', 'steps 10: a', 'collect a']);
+  });
+
+  it('takes in what comes at any step, and lets go of what has ended', async () => {
+    const { runtime, ask, engine } = simulated();
+    let second: Promise<void> | undefined;
+    runtime.onTime = (time) => {
+      if (time >= 140) second ??= ask('b', { search: { steps: 3 } });
+    };
+    await ask('a', { search: { steps: 60 } });
+    await second;
+    // b came while a was at its 20th step; both were decoded together, b left first.
+    expect(runtime.log).toContain('steps 3: a b');
+    expect(runtime.log.indexOf('collect b')).toBeLessThan(runtime.log.indexOf('collect a'));
+    expect(idle(engine as never)).toEqual([0, 0, 0, 0]);
+  });
+
+  it('encodes windows of one length together, as many as the runtime takes', async () => {
+    const { runtime, ask } = simulated({ windows: 8, rows: 8, encodeBatch: 4 });
+    await Promise.all(['a', 'b', 'c', 'd', 'e'].map((name) => ask(name)));
+    expect(runtime.log.filter((entry) => entry.startsWith('encode'))).toEqual(['encode a b c d', 'encode e']);
+  });
+
+  it('holds more short windows than long ones', async () => {
+    const { runtime, ask, engine } = simulated({ windows: 1, rows: 8 });
+    let most = 0;
+    runtime.onTime = () => {
+      most = Math.max(most, engine.figures().rows.used);
+    };
+    await Promise.all(Array.from({ length: 5 }, (_, i) => ask(`w${i}`, { positions: 500, search: { steps: 200 } })));
+    expect(most).toBe(3);
+  });
+
+  it('never encodes a window that has no rows to go to', async () => {
+    const { runtime, ask } = simulated({ windows: 8, rows: 2 });
+    await Promise.all(['a', 'b', 'c'].map((name) => ask(name, { search: { steps: 5 } })));
+    const third = runtime.log.indexOf('encode c');
+    expect(third).toBeGreaterThan(Math.min(runtime.log.indexOf('collect a'), runtime.log.indexOf('collect b')));
+  });
+
+  it('gives the beams of a search neighbouring rows, and waits for them', async () => {
+    const { ask, engine } = simulated({ windows: 4, rows: 6 });
+    await Promise.all([
+      ask('a', { search: { steps: 30 } }),
+      ask('b', { search: { steps: 5, rows: 5 } }),
+      ask('c', { search: { steps: 5, rows: 5 } }),
+    ]);
+    expect(idle(engine as never)).toEqual([0, 0, 0, 0]);
+  });
+
+  it('refuses a search that has more beams than there are rows', async () => {
+    const { ask, engine } = simulated({ rows: 4 });
+    await expect(ask('a', { search: { steps: 5, rows: 5 } })).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining('rows: 5'),
+    });
+    expect(idle(engine as never)).toEqual([0, 0, 0, 0]);
+  });
+
+  it('runs several searches of a window as rows come free', async () => {
+    const { runtime, pool, engine } = simulated({ windows: 2, rows: 2 });
+    const request = pool.request();
+    const window = await pool.encode(request, { name: 'a', positions: 1500 });
+    const found = await Promise.all(Array.from({ length: 5 }, (_, i) => window.search({ steps: 3 + i })));
+    window.close();
+    request.close();
+    expect(found.map(({ steps }) => steps)).toEqual([3, 4, 5, 6, 7]);
+    expect(runtime.log.filter((entry) => entry === 'encode a')).toHaveLength(1);
+    expect(idle(engine as never)).toEqual([0, 0, 0, 0]);
+  });
+
+  it('tells what grows, and how long was waited', async () => {
+    const { pool } = simulated({ windows: 1, rows: 1 });
+    const request = pool.request();
+    const first = await pool.encode(request, { name: 'a', positions: 1500 });
+    const second = pool.encode(request, { name: 'b', positions: 1500 });
+    const seen: number[] = [];
+    await first.search({ steps: 30 }, { onTokens: (tokens) => seen.push(tokens.length) });
+    expect(seen).toEqual([8, 16, 24, 30]);
+    expect(first.waited).toBe(0);
+    first.close();
+    const late = await second;
+    expect(late.waited).toBe(30 * 2);
+    await late.search({ steps: 1 });
+    late.close();
+    request.close();
+  });
+});
+
+describe('turns', () => {
+  it('do not let a long recording keep a short one waiting', async () => {
+    const { ask, done } = simulated({ windows: 1, rows: 1 });
+    const long = ask('long', { count: 50 });
+    const short = ask('short');
+    await Promise.all([long, short]);
+    // One window of the long one, then the short one.
+    expect(done.short).toBeLessThanOrEqual(2 * 120);
+  });
+
+  it('share the device evenly among long recordings, whenever they came', async () => {
+    const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
+    let late: Promise<void> | undefined;
+    runtime.onTime = (time) => {
+      if (time >= 1000) late ??= ask('c', { count: 10 });
+    };
+    await Promise.all([ask('a', { count: 20 }), ask('b', { count: 20 })]);
+    await late;
+    // From 1,000 ms on c has a third of the windows: 10 of 30.
+    expect(done.c).toBeGreaterThan(1000 + 10 * 120 * 2.5);
+    expect(done.c).toBeLessThan(1000 + 10 * 120 * 3.5);
+  });
+
+  it('go by class: live before interactive before batch', async () => {
+    const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
+    let others: Promise<void>[] = [];
+    runtime.onTime = () => {
+      if (others.length > 0) return;
+      others = [ask('batch', { priority: 'batch' }), ask('interactive'), ask('live', { priority: 'live' })];
+    };
+    await ask('first');
+    await Promise.all(others);
+    expect(
+      Object.entries(done)
+        .sort((a, b) => a[1] - b[1])
+        .map(([name]) => name),
+    ).toEqual(['first', 'live', 'interactive', 'batch']);
+  });
+
+  it('come to everybody in the end, however many live requests there are', async () => {
+    const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
+    let number = 0;
+    const live: Promise<void>[] = [];
+    runtime.onTime = (time) => {
+      // More than can be served.
+      if (time < 6 * ageing && time > number * 100) live.push(ask(`live${number++}`, { priority: 'live' }));
+    };
+    await Promise.all([ask('first'), ask('batch', { priority: 'batch' })]);
+    expect(done.batch).toBeLessThan(2 * ageing + 500);
+    await Promise.all(live);
+  });
+
+  it('go by deadline among equals, and what comes too late is not begun', async () => {
+    const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
+    let others: Promise<PromiseSettledResult<void>[]> | undefined;
+    runtime.onTime = () => {
+      others ??= Promise.allSettled([
+        ask('patient', { deadline: 10_000 }),
+        ask('urgent', { deadline: 400 }),
+        ask('hopeless', { deadline: 10 }),
+      ]);
+    };
+    await ask('first');
+    const results = await others!;
+    expect(done.urgent).toBeLessThan(done.patient);
+    expect(results[2]).toMatchObject({ status: 'rejected', reason: { code: 'TIMED_OUT' } });
+    expect(runtime.log).not.toContain('encode hopeless');
+  });
+
+  it('never let rows that are being decoded wait longer than the limit and one encoding', async () => {
+    const { ask, runtime } = simulated({ windows: 64, rows: 64 });
+    const first = ask('first', { search: { steps: 100 } });
+    await Promise.all([first, ...Array.from({ length: 60 }, (_, i) => ask(`w${i}`, { search: { steps: 20 } }))]);
+    expect(runtime.longestPause).toBeLessThanOrEqual(250 + 100 + 2);
+  });
+});
+
+describe('giving up', () => {
+  it('frees the rows of a request within a step, and disturbs nobody', async () => {
+    const { ask, runtime, engine } = simulated();
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    runtime.onTime = (time) => {
+      if (time >= 260) controller.abort(reason);
+    };
+    const cancelled = ask('a', { search: { steps: 1000 }, signal: controller.signal });
+    const other = ask('b', { search: { steps: 50 } });
+    await expect(cancelled).rejects.toBe(reason);
+    const used = engine.figures().rows.used;
+    await other;
+    expect(used).toBeLessThanOrEqual(2);
+    expect(runtime.log.find((entry) => entry.startsWith('release'))).toBe('release a');
+    // The step under way when the signal came, and no more.
+    expect(runtime.log.filter((entry) => entry.includes(': a')).at(-1)).toBeDefined();
+    expect(runtime.left).toBe(0);
+    expect(idle(engine as never)).toEqual([0, 0, 0, 0]);
+    expect(engine.figures().cancelled).toBe(1);
+  });
+
+  it('takes a waiting window out of the queue', async () => {
+    const { ask, runtime, engine } = simulated({ windows: 1, rows: 1 });
+    const controller = new AbortController();
+    const first = ask('a');
+    const waiting = ask('b', { signal: controller.signal });
+    controller.abort();
+    await expect(waiting).rejects.toMatchObject({ name: 'AbortError' });
+    await first;
+    expect(runtime.log).not.toContain('encode b');
+    expect(idle(engine as never)).toEqual([0, 0, 0, 0]);
+  });
+
+  it('rejects everything with the error of a device that failed, and what comes later too', async () => {
+    const { ask, runtime } = simulated();
+    const failure = Object.assign(new Error('the cable was pulled'), { code: 'DEVICE_FAILED' });
+    runtime.onTime = (time) => {
+      if (time >= 210) runtime.failure = failure;
+    };
+    const results = await Promise.allSettled([
+      ask('a', { search: { steps: 1000 } }),
+      ask('b', { search: { steps: 1000 } }),
+    ]);
+    for (const result of results) expect(result).toMatchObject({ status: 'rejected', reason: failure });
+    await expect(ask('c')).rejects.toBe(failure);
+  });
+
+  it('rejects with DISPOSED when the engine is closed, running and waiting', async () => {
+    const { ask, runtime, pool } = simulated({ windows: 1, rows: 1 });
+    runtime.onTime = (time) => {
+      if (time >= 120) pool.close();
+    };
+    const results = await Promise.allSettled([ask('a', { search: { steps: 1000 } }), ask('b'), ask('c')]);
+    for (const result of results) expect(result).toMatchObject({ status: 'rejected', reason: { code: 'DISPOSED' } });
+  });
+
+  it('refuses more requests than may be open, and says when to come back', async () => {
+    const { ask, pool } = simulated({ windows: 1, rows: 1 }, 4);
+    const open = ['a', 'b', 'c', 'd'].map((name) => ask(name, { count: 4 }));
+    expect(() => pool.request()).toThrowError(
+      expect.objectContaining({ code: 'BUSY', retryAfter: expect.any(Number) }),
+    );
+    await Promise.all(open);
+    await ask('e');
+    await Promise.all(['f', 'g', 'h', 'i'].map((name) => ask(name, { count: 20 }))).catch(() => {});
+    const again = ['a', 'b', 'c', 'd'].map((name) => ask(name, { count: 20 }));
+    let refusal: OneheadError | undefined;
+    try {
+      pool.request();
+    } catch (error) {
+      refusal = error as OneheadError;
+    }
+    // Requests of about two seconds each were served one after another.
+    expect(refusal!.retryAfter).toBeGreaterThanOrEqual(2);
+    expect(refusal!.retryAfter).toBeLessThanOrEqual(60);
+    await Promise.all(again);
+  });
+
+  it.each([[{ priority: 'high' }], [{ deadline: -1 }], [{ deadline: 'soon' }]])('refuses %j', (options) => {
+    const { pool } = simulated();
+    expect(() => pool.request(options as unknown as RequestOptions)).toThrowError(
+      expect.objectContaining({ code: 'INVALID_ARGUMENT' }),
+    );
+    expect(pool.requests).toBe(0);
+  });
+});
+
+describe('several devices', () => {
+  it('share the windows: the least loaded takes the next', async () => {
+    const runtimes = [new SimulatedRuntime(), new SimulatedRuntime()];
+    const engines = runtimes.map((runtime) => new Engine(runtime, { now: runtime.now }));
+    const pool = new Pool(engines, { maximumRequests: 100 });
+    await Promise.all(
+      Array.from({ length: 20 }, async (_, i) => {
+        const request = pool.request();
+        const window = await pool.encode(request, { name: `w${i}`, positions: 1500 });
+        await window.search({ steps: 20 });
+        window.close();
+        request.close();
+      }),
+    );
+    const [first, second] = pool.figures().engines.map(({ windows }) => windows);
+    expect(first + second).toBe(20);
+    expect(Math.abs(first - second)).toBeLessThanOrEqual(2);
+  });
+});
+
+describe('what an engine tells of itself', () => {
+  it('adds up', async () => {
+    const { ask, engine, runtime } = simulated();
+    const seen: EngineEvent[] = [];
+    const listen = (event: unknown) => seen.push(event as EngineEvent);
+    subscribe('onehead.engine', listen);
+    await Promise.all([ask('a', { search: { steps: 10 } }), ask('b', { search: { steps: 20 } })]);
+    unsubscribe('onehead.engine', listen);
+    const { windows, searches, steps, rowSteps, audioPositions, time } = engine.figures();
+    expect({ windows, searches, rowSteps, audioPositions }).toEqual({
+      windows: 2,
+      searches: 2,
+      rowSteps: 30,
+      audioPositions: 3000,
+    });
+    expect(time.encode + time.decode + time.host).toBeCloseTo(runtime.time);
+    const told = (name: EngineEvent['event']) => seen.filter(({ event }) => event === name);
+    expect(told('encode')).toHaveLength(2);
+    expect(told('window')).toHaveLength(2);
+    expect(told('steps').reduce((sum, event) => sum + (event.event === 'steps' ? event.steps : 0), 0)).toBe(steps);
+  });
+});

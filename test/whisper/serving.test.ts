@@ -1,0 +1,182 @@
+/**
+ * Many transcriptions at once share one model, and each result is that of its own lone run: whoever runs beside it, in whatever order they
+ * come, whoever gives up. ONEHEAD_ROUNDS says how many rounds are run (2 unless set), ONEHEAD_SEED where the random numbers begin.
+ */
+import { readdirSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { LoadOptions } from '../../lib/whisper/model/types.js';
+import type { TranscribeOptions } from '../../lib/whisper/transcription/options.js';
+import type { Transcription } from '../../lib/whisper/transcription/types.js';
+import { Whisper } from '../../lib/whisper/whisper.js';
+import { heldout as folder, samplesOf } from '../audio/support.js';
+import { hasCuda } from '../device/devices.js';
+
+const rounds = Number(process.env.ONEHEAD_ROUNDS ?? 2);
+const firstSeed = Number(process.env.ONEHEAD_SEED ?? 1);
+
+function randomNumbers(seed: number): () => number {
+  let bits = seed >>> 0;
+  return () => {
+    bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
+    return bits / 2 ** 32;
+  };
+}
+
+/** What is asked in many ways: greedy, drawn, beams, words, candidates, rules. */
+const variants: TranscribeOptions[] = [
+  {},
+  { wordTimestamps: true },
+  { timestamps: 'none' },
+  { beamSize: 5 },
+  { beamSize: 2, wordTimestamps: true, patience: 2 },
+  // Text that is never good enough falls back through draws, five at a time.
+  { temperature: [0, 0.7], logProbabilityThreshold: -0.001, compressionRatioThreshold: null, seed: 7 },
+  { temperature: 1, bestOf: 3, seed: 3, wordTimestamps: true, noSpeechThreshold: null },
+  { topLogProbabilities: 3 },
+  { maxNewTokens: 6 },
+  { prompt: 'The doctor and the teacher.' },
+  { repetitionPenalty: 1.3, noRepeatNgramSize: 3 },
+  { suppressTokens: ['default', 'numerals'] },
+  { batched: true, wordTimestamps: true },
+  { conditionOnPreviousText: true },
+];
+
+/** A model of several windows would cut recordings at silences, the reference's would not. */
+const usual: TranscribeOptions = { language: 'en', batched: false };
+
+interface Case {
+  name: string;
+  samples: Float32Array;
+  options: TranscribeOptions;
+  alone?: Transcription;
+}
+
+/** What must be the same: everything but probabilities, which other kernels may round otherwise. */
+function essence({ text, segments, duration }: Transcription) {
+  return {
+    text,
+    duration,
+    segments: segments.map(({ start, end, tokens, temperature, words, top_logprobs: top }) => ({
+      start,
+      end,
+      tokens,
+      temperature,
+      words: words?.map((word) => [word.word, word.start, word.end]),
+      likeliest: top?.map(([first]) => first.token),
+    })),
+  };
+}
+
+function expectSame(found: Transcription, { name, alone }: Case): void {
+  expect(essence(found), name).toEqual(essence(alone!));
+  found.segments.forEach((segment, i) => {
+    expect(segment.avg_logprob, name).toBeCloseTo(alone!.segments[i].avg_logprob, 3);
+    expect(segment.no_speech_prob, name).toBeCloseTo(alone!.segments[i].no_speech_prob, 3);
+  });
+}
+
+const places: { name: string; load: LoadOptions; files: number; rounds: number }[] = [
+  { name: 'a CPU', load: { device: 'cpu', windows: 4, rows: 8 }, files: 99, rounds },
+  { name: 'two CPU devices', load: { device: ['cpu', 'cpu'], threads: 1, windows: 2, rows: 6 }, files: 99, rounds: 1 },
+  // The emulation takes its time.
+  ...(hasCuda
+    ? [{ name: 'an emulated GPU', load: { device: 'cuda-emulated', windows: 2, rows: 6 }, files: 0, rounds: 1 }]
+    : []),
+];
+
+describe.each(places)('many at once on $name', ({ load, files, rounds: times }) => {
+  let whisper: Whisper;
+  const cases: Case[] = [];
+
+  beforeAll(async () => {
+    const common: LoadOptions = { dtype: 'float32', threads: 2 };
+    whisper = await Whisper.load(undefined, { ...common, ...load });
+    const recordings = readdirSync(folder)
+      .filter((file) => file.endsWith('.flac'))
+      .slice(0, files);
+    for (const file of recordings) {
+      const samples = await samplesOf(file);
+      const options = variants[cases.length % variants.length];
+      cases.push({ name: `${file} ${JSON.stringify(options)}`, samples, options });
+    }
+    const short = (await samplesOf('00_seen.flac')).subarray(0, 24000);
+    // Few tokens of every kind, for devices that take their time.
+    const few = files === 0 ? variants.filter((_, i) => [0, 1, 3, 6, 8].includes(i)) : variants;
+    for (const variant of few) {
+      const options = files === 0 ? { ...variant, maxNewTokens: 4 } : variant;
+      cases.push({ name: `short ${JSON.stringify(options)}`, samples: short, options });
+    }
+    // Each alone, on a model of its own that holds one window: the reference is not served by what is tested here.
+    const device = Array.isArray(load.device) ? load.device[0] : load.device;
+    using alone = await Whisper.load(undefined, { ...common, device, windows: 1, rows: 5 });
+    for (const one of cases) one.alone = await alone.transcribe(one.samples, { ...usual, ...one.options });
+  }, 600_000);
+  afterAll(() => whisper?.dispose());
+
+  it('gives each its own result, in any order, with any neighbours, whoever gives up', {
+    timeout: 3_600_000,
+  }, async () => {
+    const allocations = whisper.model.device.memory().allocations;
+    for (let round = 0; round < times; ++round) {
+      const seed = firstSeed + round;
+      const random = randomNumbers(seed);
+      const order = cases.map((one) => ({ one, at: random() })).sort((a, b) => a.at - b.at);
+      await Promise.all(
+        order.map(async ({ one, at }) => {
+          const controller = new AbortController();
+          const gaveUp = new Error('not wanted any more');
+          const isCancelled = random() < 0.2;
+          const patience = random() * 400;
+          const priority = (['live', 'interactive', 'batch'] as const)[Math.floor(random() * 3)];
+          await new Promise((resolve) => setTimeout(resolve, at * 300));
+          if (isCancelled) setTimeout(() => controller.abort(gaveUp), patience);
+          const options = { ...usual, ...one.options, priority, signal: controller.signal };
+          try {
+            expectSame(await whisper.transcribe(one.samples, options), one);
+          } catch (error) {
+            if (error !== gaveUp) throw new Error(`In the round of seed ${seed}: ${one.name}`, { cause: error });
+          }
+        }),
+      );
+      const { requests, positions, rows, waiting } = whisper.model.figures();
+      expect([requests, positions.used, rows.used, waiting.windows, waiting.searches], `seed ${seed}`).toEqual([
+        0, 0, 0, 0, 0,
+      ]);
+    }
+    expect(whisper.model.device.memory().allocations).toBe(allocations);
+  });
+
+  it('refuses a beam search that is wider than its rows', async () => {
+    await expect(
+      whisper.transcribe(cases[0].samples.subarray(0, 16000), { language: 'en', beamSize: 16 }),
+    ).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringContaining('rows: 16') });
+  });
+});
+
+describe('a model that is full', () => {
+  it('refuses with BUSY and says when to come back, before anything is read', async () => {
+    using whisper = await Whisper.load(undefined, { threads: 1, windows: 1, maximumRequests: 2 });
+    const samples = await samplesOf('12_long_seen.flac');
+    const under = [whisper.transcribe(samples, { language: 'en' }), whisper.transcribe(samples, { language: 'en' })];
+    let read = false;
+    async function* stream() {
+      read = true;
+      yield new Uint8Array(1);
+    }
+    await expect(whisper.transcribe(stream())).rejects.toMatchObject({ code: 'BUSY', retryAfter: expect.any(Number) });
+    expect(read).toBe(false);
+    await Promise.all(under);
+    await whisper.transcribe(samples.subarray(0, 16000), { language: 'en' });
+  });
+
+  it('gives up a transcription whose deadline passes while it waits', async () => {
+    using whisper = await Whisper.load(undefined, { threads: 1, windows: 1, rows: 1 });
+    const samples = await samplesOf('12_long_seen.flac');
+    const first = whisper.transcribe(samples, { language: 'en' });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await expect(whisper.transcribe(samples, { language: 'en', deadline: 1 })).rejects.toMatchObject({
+      code: 'TIMED_OUT',
+    });
+    expect((await first).text).not.toBe('');
+  });
+});
