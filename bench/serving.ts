@@ -40,39 +40,50 @@ const root = new URL('..', import.meta.url).pathname;
 const milliseconds = 1000 * Number(values.seconds);
 const list = (text: string) => text.split(',').map(Number);
 
-/** All recordings as one long one, from which clips are cut. */
-async function recordings(): Promise<Float32Array> {
+/** The recordings, each whole. */
+async function recordings(): Promise<Float32Array[]> {
   const folder = values.audio ?? join(root, 'test/fixtures/heldout');
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((file) => /\.(wav|flac|mp3|ogg|opus|m4a)$/.test(file))
     .sort();
-  const parts: Float32Array[] = [];
+  const all: Float32Array[] = [];
   for (const file of files) {
     const source = await openAudio(join(folder, file), { sampleRate });
+    const parts: Float32Array[] = [];
     for await (const chunk of source.chunks()) parts.push(chunk.slice());
     await source.close();
+    all.push(joined(parts));
   }
+  if (all.length === 0) throw new Error(`${folder} holds no recordings.`);
+  return all;
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
   const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const part of parts) {
     all.set(part, at);
     at += part.length;
   }
-  if (all.length < 60 * sampleRate) throw new Error(`${folder} holds less than a minute of audio.`);
   return all;
 }
 
-/** Clips of random lengths from random places, the same ones each time. */
-function clips(all: Float32Array, shortest: number, longest: number): Float32Array[] {
+/** Clips of random lengths, the same ones each time: whole recordings one after the other, so that no word is cut, and the last one's beginning. */
+function clips(all: readonly Float32Array[], shortest: number, longest: number): Float32Array[] {
   let bits = 1;
   const random = () => {
     bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
     return bits / 2 ** 32;
   };
-  return Array.from({ length: 200 }, () => {
-    const length = Math.round((shortest + random() * (longest - shortest)) * sampleRate);
-    const begin = Math.floor(random() * Math.max(1, all.length - length));
-    return all.subarray(begin, begin + length);
+  const fitting = all.filter(({ length }) => length >= shortest * sampleRate && length <= longest * sampleRate);
+  return Array.from({ length: 200 }, (_, index) => {
+    if (fitting.length > 3 && longest < 2 * shortest + 1) return fitting[index % fitting.length];
+    const wanted = (shortest + random() * (longest - shortest)) * sampleRate;
+    const parts: Float32Array[] = [];
+    for (let length = 0; length < wanted; length += parts.at(-1)!.length) {
+      parts.push(all[Math.floor(random() * all.length)]);
+    }
+    return joined(parts).subarray(0, longest * sampleRate);
   });
 }
 
@@ -84,11 +95,12 @@ interface Row extends Measured {
 }
 
 const rows: Row[] = [];
-const whole = await recordings();
+const all = await recordings();
+const minutes = joined(clips(all, 20, 30)).subarray(0, 600 * sampleRate);
 const kinds = {
-  '2-4 s': clips(whole, 2, 4),
-  '5 s': clips(whole, 5, 5),
-  '1-30 s': clips(whole, 1, 30),
+  '2-4 s': clips(all, 2, 4),
+  '5 s': clips(all, 5, 5.5),
+  '1-30 s': clips(all, 1, 30),
 };
 
 function print(row: Row): void {
@@ -145,10 +157,9 @@ for (const [system, path] of systems) {
         const rate = share * capacity;
         const text = `${100 * share}% of capacity`;
         await add('5 s', text, () => poisson(kinds['5 s'], rate, arrivals));
-        const long = whole.subarray(0, 600 * sampleRate);
-        await add('5 s beside a long one', text, () => poisson(kinds['5 s'], rate, arrivals, long));
+        await add('5 s beside a long one', text, () => poisson(kinds['5 s'], rate, arrivals, minutes));
       }
-      await add('a long recording', 'alone', () => closedLoop([whole.subarray(0, 600 * sampleRate)], 1, arrivals));
+      await add('a long recording', 'alone', () => closedLoop([minutes], 1, arrivals));
     } finally {
       whisper.dispose();
     }

@@ -30,7 +30,7 @@ class Watch {
   readonly #arrivals: Arrivals;
   readonly #started = performance.now();
   readonly #before: EngineFigures | undefined;
-  readonly #delay = monitorEventLoopDelay({ resolution: 5 });
+  readonly #delay = monitorEventLoopDelay({ resolution: 1 });
   readonly #times: number[] = [];
   #samples = 0;
 

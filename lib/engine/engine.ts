@@ -113,6 +113,8 @@ export class Engine<Window, Search, Found> {
   #stop: AbortController | null = null;
   #stepsSinceEncode = 0;
   #active = false;
+  /** When the loop began, while it is active. */
+  #began = 0;
   #ended: unknown = null;
   /** What the request that was served last had been given: where a new one begins. */
   #served = 0;
@@ -172,7 +174,8 @@ export class Engine<Window, Search, Found> {
   figures(): EngineFigures {
     const now = this.#now();
     const waiting = [...this.#windows.items, ...this.#searches.items];
-    const { encode, decode, busy } = this.#time;
+    const { encode, decode } = this.#time;
+    const busy = this.#time.busy + (this.#active ? now - this.#began : 0);
     return {
       waiting: {
         windows: this.#windows.length,
@@ -245,7 +248,7 @@ export class Engine<Window, Search, Found> {
   }
 
   async #loop(): Promise<void> {
-    const started = this.#now();
+    this.#began = this.#now();
     try {
       for (;;) {
         await turn();
@@ -261,7 +264,7 @@ export class Engine<Window, Search, Found> {
       publish({ event: 'failed', error });
       this.close(error);
     } finally {
-      this.#time.busy += this.#now() - started;
+      this.#time.busy += this.#now() - this.#began;
       this.#active = false;
       // What came while the loop was ending.
       if (!this.#ended && (this.#hasOther() || this.#running.length > 0)) this.#wake();

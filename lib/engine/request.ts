@@ -1,4 +1,5 @@
 /** Who asks: one transcription, whose windows take turns with those of others. */
+import { setMaxListeners } from 'node:events';
 import { OneheadError } from '../errors.js';
 
 /** 'live' goes before 'interactive' (the default), which goes before 'batch'. Waiting raises a request to the class above it. */
@@ -35,6 +36,8 @@ export class EngineRequest implements RequestFields {
     this.priority = priority;
     this.deadline = deadline;
     this.signal = signal;
+    // One for each window and search that is under way.
+    if (signal) setMaxListeners(0, signal);
     this.served = served;
     this.#close = close;
   }

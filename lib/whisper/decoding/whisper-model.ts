@@ -1,4 +1,5 @@
 /** A loaded model: its devices with an engine each, and what can be asked of it besides transcriptions. */
+import { setMaxListeners } from 'node:events';
 import { checkSamples } from '../../audio/level.js';
 import { checkSignal, refuse } from '../../checks.js';
 import type { Device } from '../../device/device.js';
@@ -68,6 +69,8 @@ export class WhisperModel {
     batched: boolean,
     maximumRequests: number,
   ) {
+    // One listener for each call that is under way.
+    setMaxListeners(0, this.disposal);
     this.checkpoint = checkpoint;
     this.batched = batched;
     this.#members = members;
