@@ -5,7 +5,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { mostTop } from '../model/search.js';
 import { type decodingOptions, usualTemperatures } from './options.js';
 import { type LengthLimits, type PromptOptions, promptTokens } from './prompt.js';
-import { suppressionMask } from './suppression.js';
+import { sharedMask } from './suppression.js';
 
 /** What windows are searched with. */
 export interface Decoding {
@@ -48,7 +48,7 @@ export async function resolveDecoding(
     noRepeatNgramSize: integerIn('noRepeatNgramSize', options.noRepeatNgramSize, 0, config.targetPositions),
     top: integerIn('topLogProbabilities', options.topLogProbabilities, 0, Math.min(mostTop, config.vocabulary)),
     words: options.wordTimestamps,
-    suppressed: await suppressionMask(
+    suppressed: await sharedMask(
       generation,
       config.vocabulary,
       options.suppressTokens,

@@ -32,6 +32,31 @@ function numeralTokens(tokenizer: WhisperTokenizer, vocabulary: number): number[
   return Array.from({ length: vocabulary }, (_, id) => id).filter((id) => /[0-9%$£]/.test(tokenizer.decode([id])));
 }
 
+/** Masks that were made, by the checkpoint and what was asked: a row on a device that has the same array already is not written again. */
+const masks = new WeakMap<GenerationConfig, Map<string, Promise<Uint8Array>>>();
+const mostMasks = 16;
+
+/** As `suppressionMask`; the same array for the same tokens. It must not be changed. */
+export function sharedMask(
+  generation: GenerationConfig,
+  vocabulary: number,
+  wanted: readonly (number | SymbolClass)[],
+  suppressBlank: boolean,
+  tokenizer: () => Promise<WhisperTokenizer>,
+): Promise<Uint8Array> {
+  const known = masks.get(generation) ?? new Map<string, Promise<Uint8Array>>();
+  masks.set(generation, known);
+  const key = `${suppressBlank} ${wanted.join(' ')}`;
+  let mask = known.get(key);
+  if (!mask) {
+    mask = suppressionMask(generation, vocabulary, wanted, suppressBlank, tokenizer);
+    mask.catch(() => known.delete(key));
+    if (known.size >= mostMasks) known.delete(known.keys().next().value!);
+    known.set(key, mask);
+  }
+  return mask;
+}
+
 /** uint8 [vocabulary]: bit 0 for tokens never written, bit 1 for those never written first. Throws OneheadError INVALID_ARGUMENT. */
 export async function suppressionMask(
   generation: GenerationConfig,

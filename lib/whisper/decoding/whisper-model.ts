@@ -14,10 +14,11 @@ import type { WhisperConfig } from '../checkpoint/config.js';
 import { bundledModel, resolveModel } from '../checkpoint/hub.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import { deviceNames, openDevices } from '../model/devices.js';
-import { aloneWindow } from '../model/features.js';
+import { aloneWindow, windowSamples } from '../model/features.js';
 import type { Capacity } from '../model/plan.js';
 import type { Found, ModelWindow, Search } from '../model/search.js';
 import { type DataType, type LoadOptions, loadOptions } from '../model/types.js';
+import { WindowBuffers } from '../model/window-buffers.js';
 import { ModelDevice } from './model-device.js';
 import { type GenerateOptions, generateOptions } from './options.js';
 import { checkTimestamps, languageAndTask } from './prompt.js';
@@ -59,6 +60,8 @@ export class WhisperModel {
   readonly checkpoint: Checkpoint;
   /** Whether `windows` (or `batch`) was asked for and is more than one: long recordings are then cut at silences. */
   readonly batched: boolean;
+  /** For the samples of windows, each of `windowSamples`. @internal */
+  readonly buffers: WindowBuffers;
   readonly #members: readonly ModelDevice[];
   readonly #pool: Pool<ModelWindow, Search, Found>;
   readonly #disposal = new AbortController();
@@ -74,6 +77,8 @@ export class WhisperModel {
     this.checkpoint = checkpoint;
     this.batched = batched;
     this.#members = members;
+    const { preprocessor, config } = checkpoint;
+    this.buffers = new WindowBuffers(windowSamples(preprocessor, config.sourcePositions), this.windows + 2);
     this.#pool = new Pool(
       members.map(({ engine }) => engine),
       { maximumRequests },

@@ -2,7 +2,6 @@
 import { nextBreak } from '../../audio/pieces.js';
 import type { SpeechSource } from '../../vad/speech.js';
 import { isSkipped } from '../decoding/fallback.js';
-import { windowSamples } from '../model/features.js';
 import { TextContext } from './context.js';
 import { type Job, type Outcome, round } from './job.js';
 import { detectFirst } from './language.js';
@@ -80,7 +79,6 @@ export async function* batched(
   const cutter = new Cutter(job, samples, speech, breaks);
 
   await detectFirst(job, samples, meter);
-  const length = windowSamples(preprocessor, config.sourcePositions);
   /** Windows that are under way, in their order. */
   const pending: { range: Range; result: ReturnType<typeof model.decodeWindow> }[] = [];
   const submit = async (range: Range) => {
@@ -88,15 +86,16 @@ export async function* batched(
     await meter.measure(signal);
     job.spend({ features: performance.now() - measuring });
     const { begin, end } = range;
-    const window = { samples: new Float32Array(length), peak: meter.peak };
-    samples.fill(window.samples, begin - fftSize / 2, end);
     const own = {
       ...context.next(),
       seed: Math.round(begin / hop),
       frames: Math.floor((end - begin) / hop / 2),
       onTokens: job.partial(begin),
     };
-    const result = model.decodeWindow(job.request, window, own, settings);
+    const result = model.buffers.use((window) => {
+      samples.fill(window, begin - fftSize / 2, end);
+      return model.decodeWindow(job.request, { samples: window, peak: meter.peak }, own, settings);
+    });
     result.catch(() => {}); // told when its turn comes
     pending.push({ range, result });
   };

@@ -1,6 +1,5 @@
 /** The language of a recording, from its first windows. */
 import { likeliestLanguage } from '../checkpoint/languages.js';
-import { windowSamples } from '../model/features.js';
 import type { Job } from './job.js';
 import type { PeakMeter } from './peak.js';
 import type { SampleWindow } from './samples.js';
@@ -15,7 +14,7 @@ export async function detectFirst(
   meter: PeakMeter,
 ): Promise<Map<string, number> | null> {
   const { model, options, settings } = job;
-  const { config, generation, preprocessor } = model.checkpoint;
+  const { generation, preprocessor } = model.checkpoint;
   if (settings.language !== null || job.languages || !generation.multilingual || generation.languages.size === 0) {
     return null;
   }
@@ -27,9 +26,10 @@ export async function detectFirst(
     await samples.readTo(begin + length + fftSize);
     if (samples.end <= begin) break;
     await meter.measure(options.signal);
-    const window = { samples: new Float32Array(windowSamples(preprocessor, config.sourcePositions)), peak: meter.peak };
-    samples.fill(window.samples, begin - fftSize / 2);
-    const found = await model.windowLanguages(job.request, window);
+    const found = await model.buffers.use((window) => {
+      samples.fill(window, begin - fftSize / 2);
+      return model.windowLanguages(job.request, { samples: window, peak: meter.peak });
+    });
     for (const [code, one] of found) average.set(code, ((average.get(code) ?? 0) * index + one) / (index + 1));
     if (likeliestLanguage(average)[1] > sure) break;
   }

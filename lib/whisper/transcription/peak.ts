@@ -1,6 +1,5 @@
 /** The loudest sound so far, which features are measured against. */
 import type { WhisperModel } from '../decoding/whisper-model.js';
-import { windowSamples } from '../model/features.js';
 import type { SampleWindow } from './samples.js';
 
 export class PeakMeter {
@@ -8,18 +7,15 @@ export class PeakMeter {
   readonly #samples: SampleWindow;
   readonly #border: number;
   readonly #length: number;
-  readonly #staging: Float32Array;
   #measured = 0;
   peak = Number.NEGATIVE_INFINITY;
 
   constructor(model: WhisperModel, samples: SampleWindow) {
-    const { preprocessor, config } = model.checkpoint;
-    const { fftSize, samples: length } = preprocessor;
+    const { fftSize, samples: length } = model.checkpoint.preprocessor;
     this.#model = model;
     this.#samples = samples;
     this.#border = fftSize / 2;
     this.#length = length;
-    this.#staging = new Float32Array(windowSamples(preprocessor, config.sourcePositions));
   }
 
   /** Measures what was read and not yet measured, in whole windows unless the recording has ended. */
@@ -29,9 +25,11 @@ export class PeakMeter {
       const whole = this.#measured + this.#length + this.#border <= samples.end;
       if (!whole && !(samples.ended && this.#measured < samples.end)) return;
       const begin = this.#measured - this.#border;
-      samples.fill(this.#staging, begin);
       signal?.throwIfAborted();
-      this.peak = await this.#model.measurePeak(this.#staging, this.peak);
+      this.peak = await this.#model.buffers.use((window) => {
+        samples.fill(window, begin);
+        return this.#model.measurePeak(window, this.peak);
+      });
       this.#measured += this.#length;
     }
   }

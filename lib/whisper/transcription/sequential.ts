@@ -1,7 +1,6 @@
 /** Long audio, one window after the other: they seek along the recording by the timestamps that the model writes, as openai/whisper does. */
 import { nextBreak } from '../../audio/pieces.js';
 import { isSkipped } from '../decoding/fallback.js';
-import { windowSamples as sampleCount } from '../model/features.js';
 import { TextContext } from './context.js';
 import { type GuardedWindow, guard } from './hallucination.js';
 import { type Draft, type Job, type Outcome, round } from './job.js';
@@ -54,8 +53,6 @@ export async function* sequential(
   const { signal, partialInterval } = options;
   const context = new TextContext(options, job.tokenizer, config.targetPositions);
   const meter = new PeakMeter(model, samples);
-  /** Reused for every window: two megabytes of garbage a window would be collected late. */
-  const staging = new Float32Array(sampleCount(preprocessor, config.sourcePositions));
   /** Whole frames of the window that begins there, as far as it was heard. */
   const framesFrom = (begin: number) =>
     Math.min(windowFrames, Math.floor((Math.min(samples.end, nextBreak(breaks, begin)) - begin) / hop));
@@ -71,11 +68,12 @@ export async function* sequential(
     const chosen = provisional
       ? { ...settings, decoding: { ...decoding, beamSize: 1, temperatures: [0], words: false } }
       : settings;
-    samples.fill(staging, begin - fftSize / 2, nextBreak(breaks, begin));
     const frames = Math.floor(framesFrom(begin) / 2);
     const own = { ...request, seed: begin / hop, frames, onTokens: job.partial(begin) };
-    const window = { samples: staging, peak: meter.peak };
-    const { attempt, timings } = await model.decodeWindow(job.request, window, own, chosen);
+    const { attempt, timings } = await model.buffers.use((window) => {
+      samples.fill(window, begin - fftSize / 2, nextBreak(breaks, begin));
+      return model.decodeWindow(job.request, { samples: window, peak: meter.peak }, own, chosen);
+    });
     job.spend(timings);
     return attempt;
   };

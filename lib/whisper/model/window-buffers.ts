@@ -1,0 +1,22 @@
+/** Buffers for the samples of windows, used again and again: megabytes of garbage a window would be collected late. */
+export class WindowBuffers {
+  readonly #length: number;
+  readonly #most: number;
+  readonly #free: Float32Array[] = [];
+
+  /** @param length Samples of a buffer. @param most Buffers that are kept while nobody uses them. */
+  constructor(length: number, most: number) {
+    this.#length = length;
+    this.#most = most;
+  }
+
+  /** Runs `work` with a buffer, which is somebody else's as soon as the promise settles. Its contents are those of an earlier use. */
+  async use<T>(work: (samples: Float32Array) => Promise<T>): Promise<T> {
+    const samples = this.#free.pop() ?? new Float32Array(this.#length);
+    try {
+      return await work(samples);
+    } finally {
+      if (this.#free.length < this.#most) this.#free.push(samples);
+    }
+  }
+}
