@@ -5,6 +5,9 @@ import type { Rows, Runtime, Sequence, Slot } from '../../engine/runtime.js';
 import { prefillLength, type RuntimeParts, RuntimePrograms, type StepParts, sizeFor } from './programs.js';
 import { type Candidate, type Found, likeliest, type ModelWindow, type Search } from './search.js';
 
+/** Rows of a product that the CPU's kernels of a step take (native/cpu/preparation.cc, `fewRows`). */
+const cpuPrefillTokens = 16;
+
 type Running = Sequence<Search>;
 
 /** What the prefill of a sequence tells. */
@@ -135,11 +138,14 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     return { elapsed, ended: sequences.filter(({ search }) => search.maximum === 0) };
   }
 
-  /** Prompts that are read at once: no more tokens in all than an encoder's window has positions, which bounds the memory. */
+  /**
+   * Prompts that are read at once. On a CPU no more tokens than the kernels of a step take, which compute each row as if it were alone; on a
+   * GPU no more than an encoder's window has positions, which bounds the memory.
+   */
   #prefillBatch(length: number): number {
     const { sourcePositions, targetPositions } = this.#parts.checkpoint.config;
-    const most = Math.max(1, Math.floor(Math.max(sourcePositions, targetPositions) / length));
-    return Math.min(this.rows, 2 ** Math.floor(Math.log2(most)));
+    const tokens = this.#device.kind === 'cpu' ? cpuPrefillTokens : Math.max(sourcePositions, targetPositions);
+    return Math.min(this.rows, 2 ** Math.floor(Math.log2(Math.max(1, tokens / length))));
   }
 
   async #prefill(sequences: readonly Running[], length: number): Promise<number> {

@@ -27,7 +27,8 @@ struct Pass {
   int64_t entry, entries;  // the first of them, and how many
   int64_t row;             // of the first one's state
   int64_t keys;            // that any of their queries sees
-  int64_t before;          // keys of all passes before this one
+  int64_t before;          // blocks of all passes before this one
+  int64_t place;           // of the partial results of its first block, in rows
 };
 
 /** A step of stored elements as float32, in the order that is cheapest to widen to. */
@@ -125,15 +126,15 @@ class DecodeBlock {
     }
   }
 
-  /** Turns one row's scores into weights under the new maximum, and brings the old sums to it. */
-  void soften(int64_t row, int64_t seen, float* maximum, float* total, float* values) {
+  /** Turns one row's scores into weights under their maximum, of which it gives the maximum and the sum. */
+  void soften(int64_t row, int64_t seen, float* maximum, float* total) {
     float* scores = scores_ + row * kBlock;
     for (int64_t p = most(seen, 0); p < kBlock; ++p) scores[p] = -kInfinity;
     F top = splat(kLowest);
     for (int p = 0; p < kBlock; p += kWidth) top = larger(top, load(scores + p));
     const float c = a_.scale * kLog2E;
     float highest = largest(top) * c;
-    if (highest < *maximum) highest = *maximum;
+    if (highest < kLowest) highest = kLowest;
     F sums = {};
     for (int p = 0; p < kBlock; p += kWidth) {
       const F raw = load(scores + p);
@@ -142,10 +143,7 @@ class DecodeBlock {
       store(scores + p, seenWeight);
       sums += seenWeight;
     }
-    const float old = exp2(splat(*maximum - highest))[0];
-    *total = *total * old + sum(sums);
-    if (*maximum != highest)
-      for (int64_t d = 0; d < padded_; d += kWidth) store(values + d, load(values + d) * splat(old));
+    *total = sum(sums);
     *maximum = highest;
   }
 
