@@ -57,8 +57,8 @@ export type { Attempt } from './whisper/decoding/windows.js';
 export type { RankedTokens } from './whisper/model/search.js';
 export type { DataType, DownloadProgress, LoadOptions } from './whisper/model/types.js';
 export { TranscriptionError } from './whisper/transcription/failure.js';
-export type { Timings } from './whisper/transcription/job.js';
 export type { DetectLanguageOptions, TranscribeOptions } from './whisper/transcription/options.js';
+export type { Timings } from './whisper/transcription/timings.js';
 export type {
   Clip,
   DetectedLanguage,

@@ -5,13 +5,14 @@ import { check, pick } from '../options/options.js';
 import { WhisperModel } from './decoding/whisper-model.js';
 import type { LoadOptions } from './model/types.js';
 import { TranscriptionError } from './transcription/failure.js';
-import { Job, type Timings } from './transcription/job.js';
+import { Job } from './transcription/job.js';
 import {
   type DetectLanguageOptions,
   detectLanguageOptions,
   type TranscribeOptions,
   transcribeOptions,
 } from './transcription/options.js';
+import type { Timings } from './transcription/timings.js';
 import { detectLanguage, limited, type Recording, resultOf, stream, transcribe } from './transcription/transcribe.js';
 import type { DetectedLanguage, Segment, Transcription } from './transcription/types.js';
 

@@ -3,10 +3,11 @@ import { nextBreak } from '../../audio/pieces.js';
 import type { SpeechSource } from '../../vad/speech.js';
 import { isSkipped } from '../decoding/fallback.js';
 import { TextContext } from './context.js';
-import { type Job, type Outcome, round } from './job.js';
+import type { Job, Outcome } from './job.js';
 import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
 import type { SampleWindow } from './samples.js';
+import { round } from './segment-builder.js';
 import { splitWhole, type WindowSegment } from './segments.js';
 import type { Segment } from './types.js';
 
@@ -82,9 +83,7 @@ export async function* batched(
   /** Windows that are under way, in their order. */
   const pending: { range: Range; result: ReturnType<typeof model.decodeWindow> }[] = [];
   const submit = async (range: Range) => {
-    const measuring = performance.now();
-    await meter.measure(signal);
-    job.spend({ features: performance.now() - measuring });
+    await job.times.during('features', () => meter.measure(signal));
     const { begin, end } = range;
     const own = {
       ...context.next(),
@@ -103,16 +102,14 @@ export async function* batched(
     signal?.throwIfAborted();
     // One more than fits, so that the device never waits for the next to be read and cut.
     while (!ended && pending.length <= model.windows) {
-      const reading = performance.now();
-      const [range] = await cutter.take(1);
-      job.spend({ audio: performance.now() - reading });
+      const [range] = await job.times.during('audio', () => cutter.take(1));
       if (range) await submit(range);
       else ended = true;
     }
     const next = pending.shift();
     if (!next) return;
     const { attempt, timings } = await next.result;
-    job.spend(timings);
+    job.times.add(timings);
     job.settle(attempt.language);
     const { begin, end } = next.range;
     let segments: Segment[] = [];
@@ -121,9 +118,9 @@ export async function* batched(
       const whole: WindowSegment = { start: 0, end: (end - begin) / sampleRate, tokens: attempt.tokens };
       const split =
         settings.timestamps === 'segment' ? splitWhole(attempt.tokens, frames, generation).segments : [whole];
-      segments = job.publish(job.draft(begin, split, attempt), end / sampleRate);
+      segments = job.builder.publish(job.builder.draft(begin, split, attempt), end / sampleRate);
     }
     samples.drop(end - fftSize);
-    yield { segments, processed: round(job.toRecording(end / sampleRate, true)) };
+    yield { segments, processed: round(job.builder.toRecording(end / sampleRate, true)) };
   }
 }

@@ -2,7 +2,8 @@
 import { splitChannels } from '../../audio/channels.js';
 import type { AudioSource, Source } from '../../audio/index.js';
 import { OneheadError } from '../../errors.js';
-import { Job, type Outcome, type Timings } from './job.js';
+import { Job, type Outcome } from './job.js';
+import type { Timings } from './timings.js';
 import type { PartialText, Segment } from './types.js';
 
 /** Seconds of sound that a channel may be read ahead of the slowest one. */
@@ -106,8 +107,8 @@ function sumUp(job: Job, runs: readonly Run[], source: Source<unknown>): void {
   job.total = runs[0].job.total;
   job.duration = Math.max(...runs.map((run) => run.job.duration));
   job.language = runs.reduce((most, run) => (run.length > most.length ? run : most)).job.language ?? job.language;
-  for (const stage of Object.keys(job.timings) as (keyof Timings)[]) {
-    job.timings[stage] = runs.reduce((sum, run) => sum + run.job.timings[stage], 0);
+  for (const stage of Object.keys(job.times.total) as (keyof Timings)[]) {
+    job.times.total[stage] = runs.reduce((sum, run) => sum + run.job.times.total[stage], 0);
   }
   const found = runs.flatMap((run) => run.job.warnings.sentences);
   job.hear({ warnings: [...source.warnings, ...found], incomplete: source.incomplete });

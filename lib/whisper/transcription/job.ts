@@ -1,4 +1,4 @@
-/** One transcription's checked options and what all its windows share. */
+/** One transcription under way: its checked options, and what its windows add to. */
 
 import type { AudioSource } from '../../audio/index.js';
 import { Warnings } from '../../audio/warnings.js';
@@ -9,22 +9,12 @@ import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import { checkTimestamps, languageAndTask, noPreviousToken } from '../decoding/prompt.js';
 import { checkLengths, checkTokens, resolveDecoding } from '../decoding/resolve.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
-import type { Attempt, WindowSettings } from '../decoding/windows.js';
+import type { WindowSettings } from '../decoding/windows.js';
 import { clipRanges } from './clips.js';
 import { type CheckedTranscribeOptions, type TranscribeOptions, transcribeOptions } from './options.js';
-import type { WindowSegment } from './segments.js';
+import { round, SegmentBuilder } from './segment-builder.js';
+import { StageTimes } from './timings.js';
 import type { Segment } from './types.js';
-import { addWords, mergePunctuations, timeWords, usualPunctuations } from './words.js';
-
-/** Milliseconds that a transcription's stages took. */
-export interface Timings {
-  audio: number;
-  /** Waiting for a slot or for rows, since others were served. */
-  queue: number;
-  features: number;
-  encode: number;
-  decode: number;
-}
 
 /** What one window, or several decoded together, gave. */
 export interface Outcome {
@@ -32,9 +22,6 @@ export interface Outcome {
   /** Seconds of audio that are done. */
   processed: number;
 }
-
-/** A segment before it is given out. */
-export type Draft = Omit<Segment, 'id'>;
 
 /** Refuses options that cannot be honoured together, or not by this model. Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED. */
 function checkTogether(options: CheckedTranscribeOptions, { checkpoint, batched }: WhisperModel): void {
@@ -72,11 +59,6 @@ function checkTogether(options: CheckedTranscribeOptions, { checkpoint, batched 
   }
 }
 
-/** Seconds to the hundredth of a millisecond, without floating-point tails such as 2.9600000000000004. */
-export function round(seconds: number): number {
-  return Math.round(seconds * 1e5) / 1e5;
-}
-
 export class Job {
   readonly model: WhisperModel;
   readonly options: CheckedTranscribeOptions;
@@ -84,17 +66,14 @@ export class Job {
   readonly tokenizer: WhisperTokenizer;
   /** Whose windows take turns with those of others. */
   readonly request: EngineRequest;
-  readonly timings: Timings = { audio: 0, queue: 0, features: 0, encode: 0, decode: 0 };
+  readonly times = new StageTimes();
+  readonly builder: SegmentBuilder;
   /** Seconds of audio read so far: the whole recording at the end. */
   duration = 0;
   /** Seconds that will have been heard at the end, where the input says so before it is read. */
   total: number | null = null;
   /** Seconds of the recording of which all that was said is given out, once what was `processed` is. */
   known: (processed: number) => number = (processed) => processed;
-  /** The recording's time of a time in what is decoded: another one where silence was left out. */
-  toRecording: (seconds: number, isEnd: boolean) => number = (seconds) => seconds;
-  /** Seconds: where the last word ended. */
-  speechEnd = 0;
   /** True where each window's language is found and told. */
   readonly languages: boolean;
   /** The recording's language, once it is known. */
@@ -104,7 +83,6 @@ export class Job {
   /** What was wrong with the recording. */
   readonly warnings = new Warnings();
   #told = 0;
-  #segments = 0;
 
   private constructor(
     model: WhisperModel,
@@ -120,6 +98,9 @@ export class Job {
     this.request = request;
     this.language = settings.language;
     this.languages = options.languagePerSegment && settings.language === null;
+    const { preprocessor } = model.checkpoint;
+    const language = () => settings.language;
+    this.builder = new SegmentBuilder({ preprocessor, tokenizer, options, languages: this.languages, language });
   }
 
   /** Takes a language that was detected; later windows go by it unless each has its own. */
@@ -169,11 +150,6 @@ export class Job {
     for (const sentence of added) this.options.onWarning?.(sentence, this.warnings.incomplete);
   }
 
-  /** Adds up the milliseconds of stages. */
-  spend(stages: Partial<Timings>): void {
-    for (const [stage, milliseconds] of Object.entries(stages)) this.timings[stage as keyof Timings] += milliseconds;
-  }
-
   /** Tells whoever wants to know of text that grows in the window that begins at sample `begin`. */
   partial(begin: number): ((tokens: number[]) => void) | undefined {
     const { onPartial } = this.options;
@@ -183,77 +159,7 @@ export class Job {
       const text = this.tokenizer.decode(tokens);
       // A character may be spread over tokens: what is not whole yet is left for the next time.
       const whole = text.replace(/\ufffd+$/, '');
-      if (whole !== '') onPartial({ start: round(this.toRecording(begin / sampleRate, false)), text: whole });
+      if (whole !== '') onPartial({ start: round(this.builder.toRecording(begin / sampleRate, false)), text: whole });
     };
-  }
-
-  /** Segments of a window that begins at sample `begin`, with words where they are wanted: their times are those of what is decoded. */
-  draft(begin: number, segments: readonly WindowSegment[], attempt: Attempt): Draft[] {
-    const { hop, sampleRate } = this.model.checkpoint.preprocessor;
-    const offset = begin / sampleRate;
-    const seek = Math.round((this.toRecording(offset, false) * sampleRate) / hop);
-    let place = 0;
-    const drafts = segments.map(({ start, end, tokens }): Draft => {
-      const top = attempt.top?.slice(place, place + tokens.length);
-      place += tokens.length;
-      return {
-        seek,
-        start: offset + start,
-        end: offset + end,
-        text: this.tokenizer.decode(tokens),
-        tokens,
-        temperature: attempt.temperature,
-        avg_logprob: attempt.averageLogProbability,
-        compression_ratio: attempt.compressionRatio,
-        no_speech_prob: attempt.noSpeechProbability,
-        ...(this.languages && { language: attempt.language ?? undefined }),
-        ...(top && { top_logprobs: top }),
-      };
-    });
-    if (attempt.times) this.#addWords(drafts, offset, attempt, attempt.times);
-    return drafts;
-  }
-
-  #addWords(drafts: Draft[], offset: number, attempt: Attempt, times: readonly number[]): void {
-    const isText = (id: number) => this.tokenizer.isText(id);
-    const prefix = attempt.tokens.length - attempt.logProbabilities.length + Number(attempt.ended);
-    const tokens = attempt.tokens
-      .slice(
-        0,
-        drafts.reduce((count, draft) => count + draft.tokens.length, 0),
-      )
-      .map((id, i) => ({
-        id,
-        probability: i < prefix ? 1 : Math.exp(attempt.logProbabilities[i - prefix]),
-        start: times[i],
-        end: times[i + 1],
-      }))
-      .filter(({ id }) => isText(id));
-    const timed = timeWords(tokens, attempt.language ?? this.settings.language, this.tokenizer);
-    const { prependPunctuations = usualPunctuations.prepend, appendPunctuations = usualPunctuations.append } =
-      this.options;
-    mergePunctuations(timed.words, prependPunctuations, appendPunctuations);
-    this.speechEnd = addWords(drafts, timed, isText, offset, this.speechEnd);
-  }
-
-  /**
-   * Segments as they are given out: with the recording's times, numbered, and without those that have no length or no text. Their window ends
-   * at `limit`, in seconds of what is decoded: a time that the model wrote behind it is not one of what follows there.
-   */
-  publish(drafts: readonly Draft[], limit = Number.POSITIVE_INFINITY): Segment[] {
-    const back = (seconds: number, isEnd: boolean) =>
-      round(seconds <= limit ? this.toRecording(seconds, isEnd) : this.toRecording(limit, true) + (seconds - limit));
-    const times = <T extends { start: number; end: number }>(one: T): T => ({
-      ...one,
-      start: back(one.start, false),
-      end: back(one.end, true),
-    });
-    return drafts
-      .filter(({ start, end, text }) => start !== end && text.trim() !== '')
-      .map((draft) => ({
-        id: this.#segments++,
-        ...times(draft),
-        ...(draft.words && { words: draft.words.map(times) }),
-      }));
   }
 }

@@ -3,10 +3,11 @@ import { nextBreak } from '../../audio/pieces.js';
 import { isSkipped } from '../decoding/fallback.js';
 import { TextContext } from './context.js';
 import { type GuardedWindow, guard } from './hallucination.js';
-import { type Draft, type Job, type Outcome, round } from './job.js';
+import type { Job, Outcome } from './job.js';
 import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
 import type { SampleWindow } from './samples.js';
+import { type Draft, round } from './segment-builder.js';
 import { splitWindow, type WindowSegment } from './segments.js';
 import type { Segment } from './types.js';
 
@@ -61,9 +62,7 @@ export async function* sequential(
   const decode = async (begin: number, request: ReturnType<TextContext['next']>, provisional: boolean) => {
     // A recording that is one window is measured with its features.
     const alone = begin === 0 && breaks.length === 0 && samples.ended && samples.end <= windowSamples;
-    const measuring = performance.now();
-    if (!alone) await meter.measure(signal);
-    job.spend({ features: performance.now() - measuring });
+    if (!alone) await job.times.during('features', () => meter.measure(signal));
     const { decoding } = settings;
     const chosen = provisional
       ? { ...settings, decoding: { ...decoding, beamSize: 1, temperatures: [0], words: false } }
@@ -74,7 +73,7 @@ export async function* sequential(
       samples.fill(window, begin - fftSize / 2, nextBreak(breaks, begin));
       return model.decodeWindow(job.request, { samples: window, peak: meter.peak }, own, chosen);
     });
-    job.spend(timings);
+    job.times.add(timings);
     return attempt;
   };
 
@@ -92,9 +91,8 @@ export async function* sequential(
         if (!samples.ended) await decode(begin, request, true);
       }
     }
-    const reading = performance.now();
-    await samples.readTo(begin + Math.max(lookAheadSeconds * sampleRate, windowSamples + fftSize));
-    job.spend({ audio: performance.now() - reading });
+    const wanted = begin + Math.max(lookAheadSeconds * sampleRate, windowSamples + fftSize);
+    await job.times.during('audio', () => samples.readTo(wanted));
     const frames = framesFrom(begin);
     // The reference counts whole frames too, but a recording shorter than one frame still gets its window.
     if (samples.end === 0 || (frames < 1 && seek > 0)) return;
@@ -109,8 +107,8 @@ export async function* sequential(
         settings.timestamps === 'segment'
           ? splitWindow(attempt.tokens, Math.max(1, frames), generation)
           : { segments: [whole], advance, loneEnd: false };
-      const lastEnd = job.speechEnd;
-      const drafts = job.draft(begin, split.segments, attempt);
+      const lastEnd = job.builder.speechEnd;
+      const drafts = job.builder.draft(begin, split.segments, attempt);
       advance = split.advance;
       if (settings.decoding.words) {
         const window = {
@@ -129,9 +127,9 @@ export async function* sequential(
           frames,
           sampleRate / hop,
         );
-        job.speechEnd = drafts.at(-1)?.end ?? lastEnd;
+        job.builder.speechEnd = drafts.at(-1)?.end ?? lastEnd;
       }
-      segments = job.publish(drafts, nextBreak(breaks, begin) / sampleRate);
+      segments = job.builder.publish(drafts, nextBreak(breaks, begin) / sampleRate);
       context.add(
         segments.flatMap(({ tokens }) => tokens),
         attempt.temperature,
@@ -142,7 +140,7 @@ export async function* sequential(
     seek += advance;
     if (limit < (seek + 1) * hop) seek = Math.ceil(limit / hop);
     samples.drop(seek * hop - fftSize);
-    yield { segments, processed: round(job.toRecording(done, true)) };
+    yield { segments, processed: round(job.builder.toRecording(done, true)) };
     if (samples.ended && seek * hop + hop > samples.end) return;
   }
 }

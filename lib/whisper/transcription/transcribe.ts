@@ -8,12 +8,14 @@ import { readAhead } from './ahead.js';
 import { batched } from './batched.js';
 import { channelOutcomes } from './channels.js';
 import { ClipSource } from './clips.js';
-import { type Job, type Outcome, round, type Timings } from './job.js';
+import type { Job, Outcome } from './job.js';
 import { detectFirst } from './language.js';
 import type { TranscribeOptions } from './options.js';
 import { PeakMeter } from './peak.js';
 import { SampleWindow } from './samples.js';
+import { round } from './segment-builder.js';
 import { sequential } from './sequential.js';
+import type { Timings } from './timings.js';
 import type { DetectedLanguage, Segment, Transcription } from './types.js';
 
 /**
@@ -88,7 +90,7 @@ async function* outcomes(job: Job, recording: AudioSource, live: boolean): Async
   const speech = vad ? await SpeechSource.open(source, sampleRate, vad, inBatches) : null;
   const back = (seconds: number, isEnd: boolean) =>
     source.toRecording?.(seconds, isEnd) ?? seconds + (source.startTime ?? 0);
-  job.toRecording = (seconds, isEnd) => back(speech ? speech.toRecording(seconds, isEnd) : seconds, isEnd);
+  job.builder.toRecording = (seconds, isEnd) => back(speech ? speech.toRecording(seconds, isEnd) : seconds, isEnd);
   job.known = (processed) => {
     if (!speech) return processed;
     // Where nothing that was said waits to be decoded, all is known up to where silence was heard.
@@ -129,7 +131,7 @@ export async function transcribe(job: Job, source: Recording): Promise<Transcrip
     job.finished.push(...segments);
     job.options.onProgress?.({ processed, total: job.total, segments });
   }
-  return { ...resultOf(job, source), timings: job.timings };
+  return { ...resultOf(job, source), timings: job.times.total };
 }
 
 /** What a job has finished so far. */

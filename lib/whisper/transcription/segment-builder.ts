@@ -1,0 +1,110 @@
+/** From a window's text to segments: drafts in times of what is decoded, then segments in times of the recording. */
+import type { PreprocessorConfig } from '../checkpoint/config.js';
+import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
+import type { Attempt } from '../decoding/windows.js';
+import type { CheckedTranscribeOptions } from './options.js';
+import type { WindowSegment } from './segments.js';
+import type { Segment } from './types.js';
+import { addWords, mergePunctuations, timeWords, usualPunctuations } from './words.js';
+
+/** A segment before it is given out. */
+export type Draft = Omit<Segment, 'id'>;
+
+/** Seconds to the hundredth of a millisecond, without floating-point tails such as 2.9600000000000004. */
+export function round(seconds: number): number {
+  return Math.round(seconds * 1e5) / 1e5;
+}
+
+/** What does not change while a transcription goes on. */
+export interface SegmentFacts {
+  preprocessor: PreprocessorConfig;
+  tokenizer: WhisperTokenizer;
+  options: Pick<CheckedTranscribeOptions, 'prependPunctuations' | 'appendPunctuations'>;
+  /** True where each window's language is told. */
+  languages: boolean;
+  /** The recording's language, as far as it is known. */
+  language(): string | null;
+}
+
+export class SegmentBuilder {
+  /** The recording's time of a time in what is decoded: another one where silence was left out. */
+  toRecording: (seconds: number, isEnd: boolean) => number = (seconds) => seconds;
+  /** Seconds: where the last word ended. */
+  speechEnd = 0;
+  readonly #about: SegmentFacts;
+  #count = 0;
+
+  constructor(about: SegmentFacts) {
+    this.#about = about;
+  }
+
+  /** Segments of a window that begins at sample `begin`, with words where they are wanted: their times are those of what is decoded. */
+  draft(begin: number, segments: readonly WindowSegment[], attempt: Attempt): Draft[] {
+    const { hop, sampleRate } = this.#about.preprocessor;
+    const offset = begin / sampleRate;
+    const seek = Math.round((this.toRecording(offset, false) * sampleRate) / hop);
+    let place = 0;
+    const drafts = segments.map(({ start, end, tokens }): Draft => {
+      const top = attempt.top?.slice(place, place + tokens.length);
+      place += tokens.length;
+      return {
+        seek,
+        start: offset + start,
+        end: offset + end,
+        text: this.#about.tokenizer.decode(tokens),
+        tokens,
+        temperature: attempt.temperature,
+        avg_logprob: attempt.averageLogProbability,
+        compression_ratio: attempt.compressionRatio,
+        no_speech_prob: attempt.noSpeechProbability,
+        ...(this.#about.languages && { language: attempt.language ?? undefined }),
+        ...(top && { top_logprobs: top }),
+      };
+    });
+    if (attempt.times) this.#addWords(drafts, offset, attempt, attempt.times);
+    return drafts;
+  }
+
+  #addWords(drafts: Draft[], offset: number, attempt: Attempt, times: readonly number[]): void {
+    const isText = (id: number) => this.#about.tokenizer.isText(id);
+    const prefix = attempt.tokens.length - attempt.logProbabilities.length + Number(attempt.ended);
+    const tokens = attempt.tokens
+      .slice(
+        0,
+        drafts.reduce((count, draft) => count + draft.tokens.length, 0),
+      )
+      .map((id, i) => ({
+        id,
+        probability: i < prefix ? 1 : Math.exp(attempt.logProbabilities[i - prefix]),
+        start: times[i],
+        end: times[i + 1],
+      }))
+      .filter(({ id }) => isText(id));
+    const timed = timeWords(tokens, attempt.language ?? this.#about.language(), this.#about.tokenizer);
+    const { prependPunctuations = usualPunctuations.prepend, appendPunctuations = usualPunctuations.append } =
+      this.#about.options;
+    mergePunctuations(timed.words, prependPunctuations, appendPunctuations);
+    this.speechEnd = addWords(drafts, timed, isText, offset, this.speechEnd);
+  }
+
+  /**
+   * Segments as they are given out: with the recording's times, numbered, and without those that have no length or no text. Their window ends
+   * at `limit`, in seconds of what is decoded: a time that the model wrote behind it is not one of what follows there.
+   */
+  publish(drafts: readonly Draft[], limit = Number.POSITIVE_INFINITY): Segment[] {
+    const back = (seconds: number, isEnd: boolean) =>
+      round(seconds <= limit ? this.toRecording(seconds, isEnd) : this.toRecording(limit, true) + (seconds - limit));
+    const times = <T extends { start: number; end: number }>(one: T): T => ({
+      ...one,
+      start: back(one.start, false),
+      end: back(one.end, true),
+    });
+    return drafts
+      .filter(({ start, end, text }) => start !== end && text.trim() !== '')
+      .map((draft) => ({
+        id: this.#count++,
+        ...times(draft),
+        ...(draft.words && { words: draft.words.map(times) }),
+      }));
+  }
+}
