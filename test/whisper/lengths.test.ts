@@ -1,0 +1,90 @@
+/** Windows of fewer audio positions than the model has: what they give, and that more of them fit. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { check } from '../../lib/options/options.js';
+import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
+import { bundledModel } from '../../lib/whisper/checkpoint/hub.js';
+import { decodingOptions } from '../../lib/whisper/decoding/options.js';
+import { resolveDecoding } from '../../lib/whisper/decoding/resolve.js';
+import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
+import type { WindowSettings } from '../../lib/whisper/decoding/windows.js';
+import { windowSamples } from '../../lib/whisper/model/features.js';
+import { samplesOf } from '../audio/support.js';
+
+const lengths = [160, 256, 384];
+
+/** A model that has only so many positions: what a shorter window must give is what it gives of a full one. */
+async function shortened(positions: number): Promise<WhisperModel> {
+  const checkpoint = await readCheckpoint(bundledModel());
+  const { config, preprocessor, tensors } = checkpoint;
+  config.sourcePositions = positions;
+  Object.assign(preprocessor, { frames: 2 * positions, samples: 2 * positions * preprocessor.hop });
+  const name = [...tensors.keys()].find((one) => one.endsWith('encoder.embed_positions.weight'))!;
+  const entry = tensors.get(name)!;
+  const [all, width] = entry.shape;
+  tensors.set(name, { ...entry, shape: [positions, width], bytes: (entry.bytes / all) * positions });
+  return WhisperModel.open(checkpoint, { device: 'cpu', dtype: 'float32', threads: 2, windows: 1 });
+}
+
+describe('windows of their own lengths', () => {
+  let model: WhisperModel;
+  let speech: Float32Array;
+  let settings: WindowSettings;
+
+  beforeAll(async () => {
+    model = await WhisperModel.load(undefined, { device: 'cpu', dtype: 'float32', threads: 2, windows: 2, rows: 8 });
+    speech = await samplesOf('00_seen.flac');
+    const decoding = await resolveDecoding(check(decodingOptions, { wordTimestamps: true }), model.checkpoint, [0]);
+    settings = { language: 'en', task: 'transcribe', timestamps: 'segment', decoding };
+  });
+  afterAll(() => model?.dispose());
+
+  /** The beginning of the recording as a window of so many positions. */
+  function window(positions: number) {
+    const samples = new Float32Array(windowSamples(model.checkpoint.preprocessor, positions));
+    samples.set(speech.subarray(0, samples.length - 200), 200);
+    return { samples, peak: Number.NEGATIVE_INFINITY };
+  }
+
+  async function decode(by: WhisperModel, positions: number) {
+    const request = by.request({});
+    try {
+      return (await by.decodeWindow(request, window(positions), {}, settings)).attempt;
+    } finally {
+      request.close();
+    }
+  }
+
+  it('give what a model of that length gives, beside windows of other lengths', async () => {
+    const expected: Awaited<ReturnType<typeof decode>>[] = [];
+    for (const length of lengths) {
+      using short = await shortened(length);
+      expected.push(await decode(short, length));
+    }
+    const allocations = model.device.memory().allocations;
+    await Promise.all(lengths.map((length) => decode(model, length)));
+    const found = await Promise.all(lengths.flatMap((length) => [decode(model, length), decode(model, 500)]));
+    lengths.forEach((_, i) => {
+      const { tokens, logProbabilities, times } = found[2 * i];
+      expect(tokens).toEqual(expected[i].tokens);
+      expect(times).toEqual(expected[i].times);
+      logProbabilities.forEach((one, k) => {
+        expect(one).toBeCloseTo(expected[i].logProbabilities[k], 3);
+      });
+      expect(found[2 * i + 1].tokens).toEqual(found[1].tokens);
+    });
+    // The programs of other lengths are recorded when they are first wanted, and take no memory of the device.
+    expect(model.device.memory().allocations).toBe(allocations);
+  });
+
+  it('take less of the memory, so that more are decoded at once', async () => {
+    let most = 0;
+    const seen = setInterval(() => {
+      most = Math.max(most, model.figures().rows.used);
+    }, 0);
+    await Promise.all(Array.from({ length: 12 }, () => decode(model, 160)));
+    clearInterval(seen);
+    // Two full windows are six of these.
+    expect(most).toBeGreaterThan(2);
+    expect(model.figures().positions.used).toBe(0);
+  });
+});
