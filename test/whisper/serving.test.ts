@@ -80,7 +80,14 @@ const places: { name: string; load: LoadOptions; files: number; rounds: number }
   { name: 'two CPU devices', load: { device: ['cpu', 'cpu'], threads: 1, windows: 2, rows: 6 }, files: 99, rounds: 1 },
   // The emulation takes its time.
   ...(hasCuda
-    ? [{ name: 'an emulated GPU', load: { device: 'cuda-emulated', windows: 2, rows: 6 }, files: 0, rounds: 1 }]
+    ? [
+        {
+          name: 'two emulated GPUs',
+          load: { device: ['cuda-emulated', 'cuda-emulated'], windows: 2, rows: 6 },
+          files: 0,
+          rounds: 1,
+        },
+      ]
     : []),
 ];
 
