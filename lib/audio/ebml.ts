@@ -10,7 +10,12 @@ export const ids = {
   entry: 0xae,
   number: 0xd7,
   type: 0x83,
+  default: 0x88,
+  enabled: 0xb9,
   codec: 0x86,
+  language: 0x22b59c,
+  languageTag: 0x22b59d,
+  title: 0x536e,
   private: 0x63a2,
   delay: 0x56aa,
   audio: 0xe1,
@@ -129,6 +134,18 @@ export function outerAt(bytes: Uint8Array, at: number, tracks: ReadonlySet<numbe
   }
 }
 
+/** Text of at most 200 bytes. */
+export const textOf = (bytes: Uint8Array, { body, end }: Element): string =>
+  new TextDecoder().decode(bytes.subarray(body, Math.min(end, body + 200))).replace(/\0.*$/s, '');
+
+/** Whose a block is and its time, from its content's beginning; null when that is broken or not whole. */
+export function blockHead(bytes: Uint8Array, body: number): { track: number; time: number; next: number } | null {
+  const owner = variable(bytes, body, true);
+  if (!owner || owner.next + 2 > bytes.length) return null;
+  const time = new DataView(bytes.buffer, bytes.byteOffset).getInt16(owner.next);
+  return { track: owner.value, time, next: owner.next + 2 };
+}
+
 export interface Block {
   track: number;
   /** In the segment's units, from the cluster's time. */
@@ -138,12 +155,12 @@ export interface Block {
 
 /** The content of a block, its frames parted; null when it is broken. */
 export function blockOf(bytes: Uint8Array): Block | null {
-  const owner = variable(bytes, 0, true);
-  if (!owner || owner.next + 3 > bytes.length) return null;
-  const time = new DataView(bytes.buffer, bytes.byteOffset).getInt16(owner.next);
-  const lacing = (bytes[owner.next + 2] >> 1) & 3;
-  let at = owner.next + 3;
-  if (lacing === 0) return { track: owner.value, time, frames: [bytes.subarray(at)] };
+  const head = blockHead(bytes, 0);
+  if (!head || head.next >= bytes.length) return null;
+  const { track, time } = head;
+  const lacing = (bytes[head.next] >> 1) & 3;
+  let at = head.next + 1;
+  if (lacing === 0) return { track, time, frames: [bytes.subarray(at)] };
   const count = (bytes[at++] ?? 0) + 1;
   const sizes: number[] = [];
   if (lacing === 2) for (let i = 1; i < count; ++i) sizes.push(Math.floor((bytes.length - at) / count));
@@ -171,5 +188,5 @@ export function blockOf(bytes: Uint8Array): Block | null {
     at += size;
   }
   frames.push(bytes.subarray(at));
-  return { track: owner.value, time, frames };
+  return { track, time, frames };
 }

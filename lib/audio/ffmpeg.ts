@@ -123,11 +123,52 @@ export function toldTracks(text: string): AudioTrack[] {
   });
 }
 
+interface Told {
+  /** What it tells of its input, and more. */
+  beginning: string;
+  /** Resolves when the input and what is taken of it are told, or nothing more will be. */
+  input: Promise<void>;
+  /** The last sentence on what is wrong. */
+  complaint: string;
+  noSuchTrack: boolean;
+}
+
+const mapping = /Stream mapping:\s+(?:\[info\]\s+)?Stream #0:(\d+) ->/;
+
+/** Takes what ffmpeg tells, line by line, however it is cut into pieces on its way. */
+function listen(stderr: Readable): Told {
+  let resolve = () => {};
+  const input = new Promise<void>((done) => {
+    resolve = done;
+  });
+  const told: Told = { beginning: '', input, complaint: '', noSuchTrack: false };
+  let rest = '';
+  const take = (line: string) => {
+    if (told.beginning.length < 1 << 16) told.beginning += `${line}\n`;
+    if (mapping.test(told.beginning) || told.beginning.length >= 1 << 16) resolve();
+    const [, , complaint] = /\[(error|fatal|panic)\] *(.*)/.exec(line) ?? [];
+    told.noSuchTrack ||= /matches no streams/.test(complaint ?? '');
+    // A line without a mark goes on with one before, or is not ffmpeg's: the system could not load it, or a shell could not run it.
+    if (complaint !== undefined) told.complaint = complaint;
+    else if (/^[^\s[]/.test(line)) told.complaint ||= line;
+  };
+  stderr.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = (lines.pop() ?? '').slice(0, 2000);
+    for (const line of lines) take(line.slice(0, 2000));
+  });
+  stderr.once('close', () => {
+    if (rest !== '') take(rest);
+    resolve();
+  });
+  return told;
+}
+
 /** What ffmpeg tells while it decodes; without a `track` it says which one it takes. */
 function containerOf(text: string, track: number | null): Container {
   const tracks = toldTracks(text);
   const streams = [...text.matchAll(/Stream #0:(\d+)(?:\[\w+\])?(?:\(\w+\))?: Audio:/g)].map(([, number]) => number);
-  const mapped = /Stream mapping:\s+(?:\[info\]\s+)?Stream #0:(\d+) ->/.exec(text)?.[1];
+  const mapped = mapping.exec(text)?.[1];
   const index = track ?? (mapped === undefined ? -1 : streams.indexOf(mapped));
   return { tracks: tracks.map((one) => ({ ...one, chosen: one.index === index })), start: 0 };
 }
@@ -190,18 +231,9 @@ export async function* decodeWithFfmpeg(
   const child = spawn(...limited(program, args, limits), { stdio: ['pipe', 'pipe', 'pipe'] });
   const kill = () => void child.kill('SIGKILL');
   signal.addEventListener('abort', kill, { once: true });
-  let beginning = '';
-  let complaint = '';
   let stalled = false;
   child.on('error', () => {}); // told below; a second one must not end the program
-  child.stderr.on('data', (chunk: Buffer) => {
-    const text = chunk.toString();
-    if (beginning.length < 1 << 16) beginning += text;
-    // A line without a mark is not ffmpeg's: the system could not load it, or a shell could not run it.
-    for (const line of text.split('\n')) {
-      if (/\[(error|fatal|panic)\]/.test(line) || /^[^\s[]/.test(line)) complaint = line.slice(0, 2000);
-    }
-  });
+  const told = listen(child.stderr);
   const ended = new Promise<Error | null>((resolve) => {
     child.once('error', resolve);
     child.once('close', () => resolve(null));
@@ -219,7 +251,10 @@ export async function* decodeWithFfmpeg(
   let read = false;
   try {
     for await (const chunk of decodeWav(output, name)) {
-      if (!read) tell?.(containerOf(beginning, track));
+      if (!read && tell) {
+        await told.input;
+        tell(containerOf(told.beginning, track));
+      }
       read = true;
       yield chunk;
     }
@@ -232,9 +267,9 @@ export async function* decodeWithFfmpeg(
       throw invalid(`${name} (${kind}) cannot be decoded: ffmpeg ${limit}; convert it to wav, flac, mp3, ogg or m4a.`);
     }
     if (error || child.exitCode !== 0) {
-      const said = error?.message ?? complaint.replace(/^.*?\[(error|fatal|panic)\] */, '');
+      const said = error?.message ?? told.complaint;
       const reason = reasonOf(path === undefined ? said : said.replaceAll(`file:${resolve(path)}`, 'it'));
-      if (track !== null && /matches no streams/.test(said)) {
+      if (track !== null && told.noSuchTrack) {
         throw new OneheadError('INVALID_ARGUMENT', `${name} has no audio track ${track}; give track a lower number.`, {
           argument: 'track',
         });

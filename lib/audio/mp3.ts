@@ -47,6 +47,8 @@ export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncG
   let skip = 0;
   let left = Number.POSITIVE_INFINITY;
   let frameSeconds = 0;
+  /** Seconds for which silence stands because their frames could not be found. */
+  let absent = 0;
   try {
     for await (const { header, bytes: frame, skipped } of framesOf(reader, mp3Header, () => timeline.cut())) {
       const { samples, sampleRate } = header;
@@ -65,7 +67,9 @@ export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncG
       }
       // A summary is no sound, that of a file which was joined to others neither.
       if (said) continue;
+      const before = timeline.seconds;
       loseSkipped(timeline, header, skipped, count > 0 ? bytes / count : frame.length, count > 0);
+      absent += timeline.seconds - before;
       count += 1;
       bytes += frame.length;
       const current: MPEGDecoder = decoder;
@@ -80,8 +84,8 @@ export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncG
       yield* timeline.drain();
     }
     yield* timeline.drain(true);
-    const missing = summary?.frames ? summary.frames - count : 0;
-    timeline.report(missing > 0 ? timeline.seconds + missing * frameSeconds : null);
+    const missing = summary?.frames ? (summary.frames - count) * frameSeconds - absent : 0;
+    timeline.report(missing > 0 ? timeline.seconds + missing : null);
   } finally {
     decoder?.free();
   }

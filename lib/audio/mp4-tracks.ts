@@ -1,6 +1,6 @@
 /** The audio tracks of an MP4 file's index. */
-import type { AudioTrack, Container } from './tracks.js';
-import { chooseTrack, shortCode } from './tracks.js';
+import { throughHead } from './head.js';
+import { type AudioTrack, type Container, chooseTrack, shortCode } from './tracks.js';
 
 interface Box {
   type: string;
@@ -148,43 +148,40 @@ function chooseIn(index: Uint8Array, wanted: number | string | null, name: strin
 /** An index of 20 hours is about 20 MB. */
 const longestIndex = 1 << 28;
 
+/** The index where it is whole in the bytes, the bytes that have to be there to say, or null where none comes before the sound. */
+function findIndex(bytes: Uint8Array): { at: number; end: number } | number | null {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  for (let at = 0; ; ) {
+    if (at > longestIndex) return null;
+    if (at + 8 > bytes.length) return at + 8;
+    const type = letters(bytes, at + 4, 4);
+    const size = view.getUint32(at);
+    // A size of 0 or 1 is that of the rest or a long one: no index that is read here.
+    if (size < 8 || type === 'mdat') return null;
+    if (type === 'moov') {
+      if (at + size > longestIndex) return null;
+      return at + size <= bytes.length ? { at, end: at + size } : at + size;
+    }
+    at += size;
+  }
+}
+
 /**
  * The bytes of an MP4 file whose index comes before its sound, with one audio track: the one that is chosen. `tell` is called before the
  * first sound with what the index says.
  */
-export async function* chooseMp4Track(
+export function chooseMp4Track(
   bytes: AsyncIterable<Uint8Array>,
   wanted: number | string | null,
   name: string,
   tell: (container: Container) => void,
 ): AsyncGenerator<Uint8Array> {
-  let held: Uint8Array = new Uint8Array();
-  /** Whether the index was passed, or will not come. */
-  let done = false;
-  for await (const chunk of bytes) {
-    if (done) {
-      yield chunk;
-      continue;
-    }
-    held = held.length > 0 ? Buffer.concat([held, chunk]) : chunk;
-    const view = new DataView(held.buffer, held.byteOffset, held.length);
-    for (let at = 0; !done && at + 8 <= held.length; ) {
-      const type = letters(held, at + 4, 4);
-      const size = view.getUint32(at);
-      if (type === 'moov' && at + size <= held.length && size >= 8) {
-        // A copy: the bytes may be the caller's.
-        held = Uint8Array.from(held);
-        tell(chooseIn(held.subarray(at, at + size), wanted, name));
-        done = true;
-      }
-      // An index with a long size, sound before the index, or a whole file that is none.
-      done ||= size < 8 || type === 'mdat' || held.length > longestIndex;
-      if (type === 'moov') break;
-      at += size;
-    }
-    if (!done) continue;
-    yield held;
-    held = new Uint8Array();
-  }
-  if (held.length > 0) yield held;
+  return throughHead(bytes, (held) => {
+    const index = findIndex(held);
+    if (typeof index === 'number') return index;
+    if (!index) return held;
+    const changed = Uint8Array.from(held); // the bytes may be the caller's
+    tell(chooseIn(changed.subarray(index.at, index.end), wanted, name));
+    return changed;
+  });
 }

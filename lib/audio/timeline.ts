@@ -130,7 +130,11 @@ export class Timeline {
       this.#warn(sentence, 'lost');
     }
     if (declared !== null && declared - this.seconds > tolerance) {
-      const sentence = `${this.#name} could not be read from ${clock(this.seconds)} on: it says that it lasts ${clock(declared)}; its end is missing.`;
+      const lasts = `it says that it lasts ${clock(declared)}`;
+      const sentence =
+        this.#holes > 0
+          ? `${this.#name} has ${clock(this.seconds)} of sound, and ${lasts}; the rest stood where it is damaged, or at its end.`
+          : `${this.#name} could not be read from ${clock(this.seconds)} on: ${lasts}; its end is missing.`;
       this.#warn(sentence, 'lost');
     } else if (this.#cut) {
       this.#warn(`${this.#name} ends in the middle of a frame at ${clock(this.seconds)}: it was cut short.`, 'lost');

@@ -165,7 +165,10 @@ export interface NextTokenRules {
   /** uint8 [vocabulary], or [batch, vocabulary] for each sequence its own: bit 0 suppresses always, bit 1 as the first generated token. */
   suppressed: Tensor;
   endToken: number;
+  /** The first token that is a time; the vocabulary's size, which is also the default, where there is none. */
   timestampBegin?: number;
+  /** The first behind the times, which is text again; the vocabulary's size unless given. */
+  timestampEnd?: number;
   noTimestampsToken?: number;
   /** Highest first timestamp, as an index from 0; -1 for any. */
   maxInitialTimestamp?: number;

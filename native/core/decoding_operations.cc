@@ -80,6 +80,7 @@ NextToken nextToken(const Arguments& arguments) {
   } else if (arguments.has("topCount")) {
     arguments.refuse("INVALID_ARGUMENT", "topCount", "given together with topTokens", "topCount alone");
   }
+  const int64_t timestampBegin = arguments.integer("timestampBegin", 0, vocabulary, double(vocabulary));
   const bool shared = arguments.tensor("suppressed").shape.size() == 1;
   return {
       .logits = logits,
@@ -94,7 +95,8 @@ NextToken nextToken(const Arguments& arguments) {
       .timestamps = state("timestamps"),
       .finished = state("finished"),
       .endToken = arguments.integer("endToken", 0, vocabulary - 1),
-      .timestampBegin = arguments.integer("timestampBegin", 0, vocabulary, double(vocabulary)),
+      .timestampBegin = timestampBegin,
+      .timestampEnd = arguments.integer("timestampEnd", timestampBegin, vocabulary, double(vocabulary)),
       .noTimestampsToken = arguments.integer("noTimestampsToken", -1, vocabulary - 1, -1),
       .maxInitialTimestamp = arguments.integer("maxInitialTimestamp", -1, vocabulary, -1),
       .temperature = maybe("temperature", DType::float32),

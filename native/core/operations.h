@@ -158,7 +158,7 @@ struct TokenProbability {
  *    softmax(logits / temperature) instead of being the likeliest, as argmax over t of
  *    logits[t] / temperature + noise(seed[b], length[b] - begin[b], t); `noise` is in native/core/noise.h and is
  *    the same on every device. Log-probabilities are those of the untempered distribution, as in openai/whisper.
- *  - repetitionPenalty float32 [B]: before all other rules, the logit of every text token (below timestampBegin) that
+ *  - repetitionPenalty float32 [B]: before all other rules, the logit of every text token (outside the timestamps) that
  *    the sequence has generated is divided by it where positive and multiplied where negative; 1 changes nothing.
  *  - noRepeat int32 [B]: n > 0 forbids each text token that would complete an n-gram of generated tokens a second time.
  *  - topTokens int32 [B, capacity, T] and topLogProbability float32 [B, capacity, T], both or neither: the T likeliest
@@ -170,7 +170,7 @@ struct TokenProbability {
  */
 struct NextToken {
   Tensor logits, suppressed, tokens, logProbability, length, position, begin, minimum, maximum, timestamps, finished;
-  int64_t endToken, timestampBegin, noTimestampsToken, maxInitialTimestamp;
+  int64_t endToken, timestampBegin, timestampEnd, noTimestampsToken, maxInitialTimestamp;
   std::optional<Tensor> temperature, seed, repetitionPenalty, noRepeat, topTokens, topLogProbability, topCount, rows,
       beams;
   void tensors(auto visit) const {

@@ -7,6 +7,8 @@
 //    segment is not empty; the first token is a timestamp, and at most the highest initial one;
 //  - when all timestamps together are likelier than the likeliest other token, the token is a timestamp.
 //
+// Timestamps are the tokens from timestampBegin to before timestampEnd; those that fine-tuning adds behind them are text.
+//
 // All but the last are ranges of tokens, which this header works out for every backend; the kernels apply them.
 #pragma once
 
@@ -20,6 +22,12 @@ namespace {
 struct TokenRange {
   int64_t begin, end;
 };
+
+/** Of a NextToken's arguments: see native/cpu/kernels.h. */
+template <class Arguments>
+ONEHEAD_EVERYWHERE inline bool isTimestamp(const Arguments& a, int64_t token) {
+  return token >= a.timestampBegin && token < a.timestampEnd;
+}
 
 /** The ranges that must not come now, at most kMostRanges. */
 struct ForbiddenTokens {
@@ -40,7 +48,7 @@ struct ForbiddenTokens {
 template <class Arguments>
 ONEHEAD_EVERYWHERE inline ForbiddenTokens forbiddenTokens(const Arguments& a, int64_t row) {
   ForbiddenTokens forbidden;
-  const int64_t vocabulary = a.vocabulary, timestampBegin = a.timestampBegin;
+  const int64_t vocabulary = a.vocabulary, timestampBegin = a.timestampBegin, timestampEnd = a.timestampEnd;
   const int64_t generated = int64_t(a.length[row]) - a.begin[row];
   const int32_t* tokens = a.tokens + row * a.capacity + a.begin[row];
   if (generated <= 0) forbidden.suppressedBits |= 2;
@@ -49,24 +57,27 @@ ONEHEAD_EVERYWHERE inline ForbiddenTokens forbiddenTokens(const Arguments& a, in
 
   forbidden.timestamps = true;
   forbidden.add(a.noTimestampsToken, int64_t(a.noTimestampsToken) + 1, vocabulary);
-  const bool lastWasTimestamp = generated >= 1 && tokens[generated - 1] >= timestampBegin;
-  const bool penultimateWasTimestamp = generated < 2 || tokens[generated - 2] >= timestampBegin;
+  const bool lastWasTimestamp = generated >= 1 && isTimestamp(a, tokens[generated - 1]);
+  const bool penultimateWasTimestamp = generated < 2 || isTimestamp(a, tokens[generated - 2]);
   if (lastWasTimestamp) {
     if (penultimateWasTimestamp) {
-      forbidden.add(timestampBegin, vocabulary, vocabulary);
+      forbidden.add(timestampBegin, timestampEnd, vocabulary);
     } else {
       forbidden.add(0, a.endToken, vocabulary);
+      forbidden.add(timestampEnd, vocabulary, vocabulary);
     }
   }
   for (int64_t i = generated - 1; i >= 0; --i) {
-    if (tokens[i] < timestampBegin) continue;
+    if (!isTimestamp(a, tokens[i])) continue;
     const bool openSegment = lastWasTimestamp && !penultimateWasTimestamp;
     forbidden.add(timestampBegin, openSegment ? tokens[i] : int64_t(tokens[i]) + 1, vocabulary);
     break;
   }
   if (generated <= 0) {
     forbidden.add(0, timestampBegin, vocabulary);
-    if (a.maxInitialTimestamp >= 0) forbidden.add(timestampBegin + a.maxInitialTimestamp + 1, vocabulary, vocabulary);
+    forbidden.add(timestampEnd, vocabulary, vocabulary);
+    if (a.maxInitialTimestamp >= 0)
+      forbidden.add(timestampBegin + a.maxInitialTimestamp + 1, timestampEnd, vocabulary);
   }
   return forbidden;
 }

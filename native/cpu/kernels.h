@@ -182,8 +182,10 @@ struct NextToken {
   float* logits;  // [batch, vocabulary]; overwritten by the filtered logits
   const uint8_t*
       suppressed;  // [vocabulary] or [pool, vocabulary]: bit 0 always, bit 1 as the first generated token only
-  int32_t endToken, timestampBegin, noTimestampsToken;  // timestampBegin = vocabulary when the model has none
-  int32_t maxInitialTimestamp;                          // index, or -1
+  int32_t endToken;
+  int32_t timestampBegin, timestampEnd;  // both the vocabulary when the model has none
+  int32_t noTimestampsToken;             // or -1
+  int32_t maxInitialTimestamp;           // index, or -1
   int32_t* tokens;                                      // [batch, capacity]: prompt, then generated
   float* logProbability;                                // [batch, capacity]: of each generated token, at its place
   int32_t* length;                                      // [batch]: tokens so far

@@ -272,6 +272,7 @@ class Preparation final : public Resolve {
                      .suppressed = at<uint8_t>(o.suppressed),
                      .endToken = int32_t(o.endToken),
                      .timestampBegin = int32_t(o.timestampBegin),
+                     .timestampEnd = int32_t(o.timestampEnd),
                      .noTimestampsToken = int32_t(o.noTimestampsToken),
                      .maxInitialTimestamp = int32_t(o.maxInitialTimestamp),
                      .tokens = at<int32_t>(o.tokens),

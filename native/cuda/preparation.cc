@@ -354,6 +354,7 @@ class Preparation {
     a.suppressed = at<uint8_t>(o.suppressed);
     a.endToken = int32_t(o.endToken);
     a.timestampBegin = int32_t(o.timestampBegin);
+    a.timestampEnd = int32_t(o.timestampEnd);
     a.noTimestampsToken = int32_t(o.noTimestampsToken);
     a.maxInitialTimestamp = int32_t(o.maxInitialTimestamp);
     a.tokens = at<int32_t>(o.tokens);

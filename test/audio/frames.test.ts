@@ -113,6 +113,29 @@ it('damage in an MP4 file costs its own frames, and no time', async () => {
   expect(cut.warnings).toEqual([expect.stringMatching(/could not be read from .* its end is missing/)]);
 });
 
+it('counts frames of mp3 that silence stands for as frames', async () => {
+  // A summary that says how many frames follow.
+  const first = fixture('tone.mp3');
+  const frames = places(first, mp3Header);
+  const summary = Buffer.alloc(frames[1] - frames[0]);
+  first.copy(summary, 0, frames[0], frames[0] + 4);
+  const sound = first.subarray(frames[1]);
+  const copies = 4;
+  const at = first[frames[0] + 3] >> 6 === 3 ? 21 : 36;
+  summary.write('Xing', at);
+  summary.writeUInt32BE(1, at + 4);
+  summary.writeUInt32BE(copies * (frames.length - 1), at + 8);
+  const whole = Buffer.concat([summary, ...Array.from({ length: copies }, () => sound)]);
+  expect((await readAll(Buffer.from(whole))).warnings).toEqual([]);
+  const begin = frames[20];
+  const end = begin + 40 * (frames[21] - begin);
+  const { warnings } = await readAll(Buffer.from(whole).fill(0x55, begin, end));
+  expect(warnings).toEqual([expect.stringMatching(/damaged in one place .* silence stands/)]);
+  // What was taken out is missed, without a word of the end.
+  const hole = await readAll(Buffer.concat([whole.subarray(0, begin), whole.subarray(end)]));
+  expect(hole.warnings.at(-1)).toMatch(/says that it lasts/);
+});
+
 describe('streams that change on their way', () => {
   const stereo = adtsOf(fixture('tone.m4a'), 4, 2);
   const mono = fixture('mono-48k.aac');

@@ -1,9 +1,9 @@
 /** Files of several audio tracks: which one is heard, and how they are named. */
 import { spawnSync } from 'node:child_process';
-import { createReadStream, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createReadStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { toldTracks } from '../../lib/audio/ffmpeg.js';
 import { openAudio } from '../../lib/audio/index.js';
 import { describeAudio } from '../../lib/audio/inspect.js';
@@ -104,6 +104,63 @@ it('understands what ffmpeg tells of tracks', () => {
     { index: 1, codec: 'aac', language: 'de', channels: 2, sampleRate: 44_100, default: false },
     { index: 2, codec: 'pcm_s16le', language: null, channels: 3, sampleRate: 8000 },
   ]);
+});
+
+describe('what ffmpeg tells, in pieces and late', () => {
+  const scratch = mkdtempSync(join(tmpdir(), 'onehead-told-'));
+  afterAll(() => {
+    vi.unstubAllEnvs();
+    rmSync(scratch, { recursive: true });
+  });
+  /** A program in ffmpeg's place, and a recording that is given to it. */
+  function instead(...lines: string[]): Uint8Array {
+    writeFileSync(join(scratch, 'ffmpeg'), ['#!/bin/sh', 'cat >/dev/null', ...lines].join('\n'), { mode: 0o755 });
+    vi.stubEnv('PATH', `${scratch}:${process.env.PATH}`);
+    return Buffer.from('FORM\0\0\0\x12AIFFCOMM');
+  }
+  const pause = 'sleep 0.1';
+
+  it('names a track that there is not', async () => {
+    const input = instead(
+      `printf "[fatal] Stream map '0:a:2' matches no str" >&2; ${pause}`,
+      `printf "eams.\\nTo ign" >&2; ${pause}; echo "ore this, add a question mark." >&2; exit 1`,
+    );
+    await expect(readAll(input, { track: 2 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', argument: 'track' });
+  });
+
+  it('gives what it said was wrong, whole', async () => {
+    const input = instead(`printf "[aiff @ 0x55] [error] could not f" >&2; ${pause}; echo "ind it" >&2; exit 1`);
+    await expect(readAll(input)).rejects.toMatchObject({
+      code: 'AUDIO_INVALID',
+      message: expect.stringContaining('"could not find it"'),
+    });
+  });
+
+  it('knows the tracks before the first sound', async () => {
+    const source = await openAudio(
+      instead(
+        `cat ${folder}tone.wav; ${pause}; echo "[info]   Stream #0:1(eng): Audio: mp2, 44100 Hz, stereo, s16p" >&2`,
+        'echo "[info] Stream mapping:" >&2; echo "[info]   Stream #0:1 -> #0:0 (mp2 (native) -> pcm_f32le (native))" >&2',
+      ),
+    );
+    for await (const _ of source.chunks()) break;
+    expect(source.tracks).toMatchObject([{ index: 0, language: 'en', chosen: true }]);
+    await source.close();
+  });
+});
+
+it('finds the tracks of a file with much before its first sound', async () => {
+  const whole = readFileSync(`${folder}two.webm`);
+  const cluster = whole.indexOf(Buffer.from([0x1f, 0x43, 0xb6, 0x75]));
+  const nothing = Buffer.alloc(5 << 20);
+  nothing.set([
+    0xec,
+    0x10 | ((nothing.length - 5) >> 24),
+    ...[16, 8, 0].map((bit) => ((nothing.length - 5) >> bit) & 255),
+  ]);
+  const file = Buffer.concat([whole.subarray(0, cluster), nothing, whole.subarray(cluster)]);
+  expect(heard((await readAll(file)).samples)).toBe(880);
+  expect(heard((await readAll(file, { track: 0 })).samples)).toBe(440);
 });
 
 describe.skipIf(!hasFfmpeg)('what only ffmpeg reads (skipped where it is not installed)', () => {

@@ -7,7 +7,7 @@ import { devices } from './devices.js';
 import { random } from './reference.js';
 
 const [vocabulary, capacity, top, pool, patience] = [120, 12, 4, 20, 2];
-const rules = { endToken: 90, noTimestampsToken: 94, timestampBegin: 95, maxInitialTimestamp: 9 };
+const rules = { endToken: 90, noTimestampsToken: 94, timestampBegin: 95, timestampEnd: 117, maxInitialTimestamp: 9 };
 const steps = 4;
 
 type Values = Int32Array | Float32Array | Uint8Array;

@@ -29,7 +29,8 @@ describe.each(devices)('next token on $name', ({ open }) => {
     {
       suppressed = {},
       maxInitialTimestamp = -1,
-    }: { suppressed?: Record<number, number>; maxInitialTimestamp?: number } = {},
+      timestampEnd = vocabulary,
+    }: { suppressed?: Record<number, number>; maxInitialTimestamp?: number; timestampEnd?: number } = {},
   ) {
     const batch = slots.length;
     const capacity = 12;
@@ -58,7 +59,7 @@ describe.each(devices)('next token on $name', ({ open }) => {
       const logits = device.tensor('float32', [batch, vocabulary], scores);
       ops.nextToken(
         logits,
-        { ...rules, maxInitialTimestamp, suppressed: device.tensor('uint8', [vocabulary], mask) },
+        { ...rules, maxInitialTimestamp, timestampEnd, suppressed: device.tensor('uint8', [vocabulary], mask) },
         state,
       );
     });
@@ -130,6 +131,31 @@ describe.each(devices)('next token on $name', ({ open }) => {
     ]);
     expect(together.token).toBe(32);
     expect(text.token).toBe(3);
+  });
+
+  it('takes what is behind the timestamps for text', async () => {
+    const spread = Object.fromEntries(Array.from({ length: 6 }, (_, i) => [32 + i, 1]));
+    const slots = await choose(
+      [
+        { logits: { 39: 9, 31: 1 }, timestamps: true }, // no first token
+        { written: [31], logits: { 39: 9, 33: 1 }, timestamps: true },
+        { written: [31, 39], logits: { 32: 1, 39: 9 }, timestamps: true }, // not a second time after which text must follow
+        { written: [31, 39], logits: { 32: 9, 39: 1 }, timestamps: true }, // nor a later time than 32
+        { written: [31, 7, 33], logits: { 39: 9, 34: 1 }, timestamps: true }, // no text after one closing timestamp
+        { written: [31, 7], logits: { ...spread, 39: 2 }, timestamps: true }, // where all timestamps together are likelier
+        { written: [31, 7], logits: { ...spread, 39: 4 }, timestamps: true },
+        { written: [31, 7], logits: { 34: 5, 38: 6, 39: 6 }, timestamps: true }, // the lowest of equals
+      ],
+      { timestampEnd: 38 },
+    );
+    expect(slots.map(({ token }) => token)).toEqual([31, 39, 39, 32, 34, 32, 39, 38]);
+  });
+
+  it('refuses an end of the timestamps before their beginning', async () => {
+    await expect(choose([{ logits: { 3: 1 } }], { timestampEnd: 29 })).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      argument: 'timestampEnd',
+    });
   });
 
   it('survives NaN and gives the lowest of equal tokens', async () => {

@@ -7,6 +7,8 @@ using onehead::cpu::NextToken;
 
 namespace {
 
+bool isTime(const NextToken& a, int64_t token) { return token >= a.timestampBegin && token < a.timestampEnd; }
+
 struct Choice {
   int32_t token;
   double logProbability;
@@ -25,25 +27,26 @@ Choice choose(const NextToken& a, int64_t b, std::vector<double>& logits) {
   }
   if (a.timestamps[b]) {
     forbid(a.noTimestampsToken);
-    const bool last = n >= 1 && s[size_t(n - 1)] >= a.timestampBegin;
-    const bool penultimate = n < 2 || s[size_t(n - 2)] >= a.timestampBegin;
+    const bool last = n >= 1 && isTime(a, s[size_t(n - 1)]);
+    const bool penultimate = n < 2 || isTime(a, s[size_t(n - 2)]);
     std::vector<int32_t> times;
     for (int32_t token : s)
-      if (token >= a.timestampBegin) times.push_back(token);
+      if (isTime(a, token)) times.push_back(token);
     for (int64_t i = 0; i < a.vocabulary; ++i) {
-      if (last && penultimate && i >= a.timestampBegin) forbid(i);
-      if (last && !penultimate && i < a.endToken) forbid(i);
-      if (!times.empty() && i >= a.timestampBegin && i < times.back() + (last && !penultimate ? 0 : 1)) forbid(i);
-      if (n == 0 && i < a.timestampBegin) forbid(i);
+      if (last && penultimate && isTime(a, i)) forbid(i);
+      if (last && !penultimate && (i < a.endToken || i >= a.timestampEnd)) forbid(i);
+      if (!times.empty() && isTime(a, i) && i < times.back() + (last && !penultimate ? 0 : 1)) forbid(i);
+      if (n == 0 && !isTime(a, i)) forbid(i);
       if (n == 0 && a.maxInitialTimestamp >= 0 && i > a.timestampBegin + a.maxInitialTimestamp) forbid(i);
     }
     double sum = 0, text = -INFINITY;
     for (int64_t i = 0; i < a.vocabulary; ++i) {
-      if (i >= a.timestampBegin) sum += std::exp(logits[size_t(i)]);
-      if (i < a.timestampBegin) text = std::max(text, logits[size_t(i)]);
+      if (isTime(a, i)) sum += std::exp(logits[size_t(i)]);
+      if (!isTime(a, i)) text = std::max(text, logits[size_t(i)]);
     }
     if (std::log(sum) > text)
-      for (int64_t i = 0; i < a.timestampBegin; ++i) forbid(i);
+      for (int64_t i = 0; i < a.vocabulary; ++i)
+        if (!isTime(a, i)) forbid(i);
   }
   const auto best = std::max_element(logits.begin(), logits.end());
   if (*best == -INFINITY) return {a.endToken, -INFINITY};
@@ -58,6 +61,7 @@ void check(const Kernels& kernels, ThreadTeam& team, int threads, int64_t batch,
   std::vector<uint8_t> suppressed(static_cast<size_t>(vocabulary));
   for (uint8_t& flags : suppressed) flags = uint8_t(random.below(8) ? 0 : random.below(4));
   const int32_t timestampBegin = int32_t(vocabulary - random.below(vocabulary / 2));
+  const int32_t timestampEnd = int32_t(vocabulary - (random.below(2) ? random.below(vocabulary - timestampBegin + 1) : 0));
   const int32_t endToken = timestampBegin * 3 / 4, noTimestamps = std::max(timestampBegin - 1, endToken + 1);
   std::vector<int32_t> tokens(size_t(batch * capacity)), length, begin, minimum, maximum, timestamps, finished;
   for (int64_t b = 0; b < batch; ++b) {
@@ -85,6 +89,7 @@ void check(const Kernels& kernels, ThreadTeam& team, int threads, int64_t batch,
                  suppressed.data(),
                  endToken,
                  timestampBegin,
+                 timestampEnd,
                  noTimestamps,
                  random.below(2) ? int32_t(random.below(9)) : -1,
                  tokens.data(),

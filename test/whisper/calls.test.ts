@@ -52,6 +52,17 @@ describe('calls', () => {
     },
   );
 
+  it('that are too long carry the windows that were under way', async () => {
+    const { duration } = await whisper.transcribe(long, english);
+    const options = { ...english, batched: true, vad: false, maxDuration: 0.75 * duration };
+    const error = await whisper.transcribe(long, options).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(TranscriptionError);
+    const { code, partial } = error as TranscriptionError;
+    expect({ code, incomplete: partial.incomplete }).toEqual({ code: 'AUDIO_TOO_LONG', incomplete: true });
+    expect(partial.segments.length).toBeGreaterThan(0);
+    expect(partial.text.length).toBeGreaterThan(20);
+  });
+
   it('that fail before anything was finished reject as they are', async () => {
     const reason = new OneheadError('TIMED_OUT', 'Enough.');
     const options = { ...english, signal: AbortSignal.abort(reason) };

@@ -12,7 +12,7 @@ import type { Checkpoint } from '../../whisper/checkpoint/checkpoint.js';
 import type { GenerationConfig } from '../../whisper/checkpoint/config.js';
 import { promptTokens } from '../../whisper/decoding/prompt.js';
 import { suppressionMask } from '../../whisper/decoding/suppression.js';
-import { recordAudioKeyValues, recordDecoder, recordLogits } from '../../whisper/model/decoder.js';
+import { recordAudioKeyValues, recordDecoder, recordLogits, tokenRules } from '../../whisper/model/decoder.js';
 import { recordEncoder } from '../../whisper/model/encoder.js';
 import { loadParameters, type Parameters } from '../../whisper/model/parameters.js';
 import type { DataType } from '../../whisper/model/types.js';
@@ -121,14 +121,12 @@ export class MeasuredWhisper {
       // As in a transcription, which reads there how probable silence is.
       recordLogits(ops, parameters, ops.gatherRows(x, zero.reshape([1, batch])));
     });
-    const { endToken, timestampBegin, noTimestampsToken, maxInitialTimestamp } = generation;
     this.step = record('step', (ops) => {
-      this.#sequences.next(ops, recordLogits(ops, parameters, this.#layers(ops, state.position, 1)), {
-        endToken,
-        timestampBegin,
-        noTimestampsToken: noTimestampsToken ?? -1,
-        maxInitialTimestamp: maxInitialTimestamp ?? -1,
-      });
+      this.#sequences.next(
+        ops,
+        recordLogits(ops, parameters, this.#layers(ops, state.position, 1)),
+        tokenRules(generation),
+      );
     });
   }
 

@@ -1,9 +1,9 @@
 /** The decoder, recorded: its layers over chosen rows of a pool of state, the logits, and the audio's keys and values. */
-import type { AttentionAlgorithm, AttentionScores, Operations } from '../../device/operations.js';
+import type { AttentionAlgorithm, AttentionScores, NextTokenRules, Operations } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
 import { crossAttention, decoderSelfAttention, feedForward, type KeyValueCache } from '../../layers/layers.js';
 import type { CrossAttentionParameters } from '../../layers/parameters.js';
-import type { WhisperConfig } from '../checkpoint/config.js';
+import type { GenerationConfig, WhisperConfig } from '../checkpoint/config.js';
 import type { Parameters } from './parameters.js';
 
 /** What the layers read and write. R rows of state, of which `rows` says which each of the batch's entries is; absent: all in order. */
@@ -64,6 +64,15 @@ export function recordDecoder(
 export function recordLogits(ops: Operations, { decoder }: Parameters, x: Tensor, output?: Tensor): Tensor {
   return ops.scope('logits', () => ops.linear(x, decoder.output, { norm: decoder.norm, dtype: 'float32', output }));
 }
+
+/** The checkpoint's part of the rules by which the device chooses tokens. */
+export const tokenRules = (generation: GenerationConfig): Omit<NextTokenRules, 'suppressed'> => ({
+  endToken: generation.endToken,
+  timestampBegin: generation.timestampBegin,
+  timestampEnd: generation.timestampEnd,
+  noTimestampsToken: generation.noTimestampsToken ?? -1,
+  maxInitialTimestamp: generation.maxInitialTimestamp ?? -1,
+});
 
 /** A layer's keys and values of encoded audio [batch, positions, width]. */
 export function recordAudioKeyValues(

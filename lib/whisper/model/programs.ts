@@ -6,7 +6,7 @@ import type { Tensor } from '../../device/tensor.js';
 import type { KeyValueCache } from '../../layers/layers.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { Alignment } from './alignment.js';
-import { type DecoderRun, recordAudioKeyValues, recordDecoder, recordLogits } from './decoder.js';
+import { type DecoderRun, recordAudioKeyValues, recordDecoder, recordLogits, tokenRules } from './decoder.js';
 import { recordEncoder } from './encoder.js';
 import { Features, windowSamples } from './features.js';
 import type { Parameters } from './parameters.js';
@@ -167,7 +167,6 @@ export class RuntimePrograms {
   /** One step of every entry: reads the token at its row's position and chooses the next. */
   step(batch: number, { beams, words, top }: StepParts) {
     const { checkpoint, parameters } = this.#parts;
-    const { endToken, timestampBegin, noTimestampsToken, maxInitialTimestamp } = checkpoint.generation;
     const rows = this.#entries.part(0, [batch]);
     const leaders = this.#beams.part(0, [batch]);
     const name = ['step', batch, beams && 'beams', words && 'words', top && 'top'].filter(Boolean).join(' ');
@@ -183,10 +182,7 @@ export class RuntimePrograms {
       const logits = recordLogits(ops, parameters, x).reshape([batch, checkpoint.config.vocabulary]);
       const rules = {
         suppressed: pool.suppressed,
-        endToken,
-        timestampBegin,
-        noTimestampsToken: noTimestampsToken ?? -1,
-        maxInitialTimestamp: maxInitialTimestamp ?? -1,
+        ...tokenRules(checkpoint.generation),
       };
       const { topTokens, topLogProbability, topCount, ...plain } = pool.state;
       const state = top ? pool.state : plain;

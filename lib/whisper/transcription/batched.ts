@@ -98,16 +98,25 @@ export async function* batched(
     result.catch(() => {}); // told when its turn comes
     pending.push({ range, result });
   };
+  /** Why no more could be read: what was read before is heard first. */
+  let failure: { error: unknown } | null = null;
   for (let ended = false; ; ) {
     signal?.throwIfAborted();
     // One more than fits, so that the device never waits for the next to be read and cut.
     while (!ended && pending.length <= model.windows) {
-      const [range] = await job.times.during('audio', () => cutter.take(1));
+      const reading = job.times.during('audio', () => cutter.take(1));
+      const [range] = await reading.catch((error: unknown) => {
+        failure = { error };
+        return [];
+      });
       if (range) await submit(range);
       else ended = true;
     }
     const next = pending.shift();
-    if (!next) return;
+    if (!next) {
+      if (failure) throw (failure as { error: unknown }).error;
+      return;
+    }
     const { attempt, timings } = await next.result;
     job.times.add(timings);
     job.settle(attempt.language);

@@ -26,14 +26,14 @@ struct Summary {
 
   void include(const Summary& other) {
     if (other.token < 0) return;
-    if (token < 0 || other.highest > highest) {
+    if (token < 0 || other.highest > highest || (other.highest == highest && other.token < token)) {
       sum = other.sum + (token < 0 ? 0.0f : sum * expNegative(highest - other.highest));
       highest = other.highest;
       token = other.token;
     } else {
       sum += other.sum * expNegative(other.highest - highest);
     }
-    if (drawn < 0 || other.drawnScore > drawnScore) {
+    if (drawn < 0 || other.drawnScore > drawnScore || (other.drawnScore == drawnScore && other.drawn < drawn)) {
       drawnScore = other.drawnScore;
       drawnLogit = other.drawnLogit;
       drawn = other.drawn;
@@ -135,7 +135,7 @@ void forbid(float* logits, TokenRange range, const Share& share) {
 void discourage(const NextToken& a, int64_t row, float* logits, const Share& share) {
   const int64_t generated = int64_t(a.length[row]) - a.begin[row];
   const int32_t* tokens = a.tokens + row * a.capacity + a.begin[row];
-  auto mine = [&](int32_t token) { return token >= share.begin && token < share.end && token < a.timestampBegin; };
+  auto mine = [&](int32_t token) { return token >= share.begin && token < share.end && !isTimestamp(a, token); };
   if (a.repetitionPenalty && a.repetitionPenalty[row] != 1) {
     for (int64_t i = 0; i < generated; ++i) {
       if (!mine(tokens[i])) continue;
@@ -165,8 +165,9 @@ Summaries filterShare(const NextToken& a, int64_t b, int64_t row, const Share& s
   const Draw draw(a, row);
   const uint8_t* suppressed = a.suppressed + row * a.suppressedStride;
   for (int64_t i = share.begin; i < share.end;) {
-    const bool text = i < a.timestampBegin;
-    const int64_t end = least(least(i + kBlock, share.end), text ? a.timestampBegin : a.vocabulary);
+    const bool text = !isTimestamp(a, i);
+    const int64_t kindEnd = i < a.timestampBegin ? a.timestampBegin : text ? a.vocabulary : a.timestampEnd;
+    const int64_t end = least(least(i + kBlock, share.end), kindEnd);
     const Summary part = summarise(logits, suppressed, forbidden.suppressedBits, i, end, draw);
     (text ? mine.text : mine.timestamps).include(part);
     i = end;
@@ -187,9 +188,10 @@ Summary allowed(const NextToken& a, int64_t b, bool timestamps, const Summaries*
   }
   if (timestamps && total.timestamps.logSum() > total.text.highest) {
     forbid(a.logits + b * a.vocabulary, {0, a.timestampBegin}, share);
+    forbid(a.logits + b * a.vocabulary, {a.timestampEnd, a.vocabulary}, share);
     return total.timestamps;
   }
-  total.text.include(total.timestamps);  // of equals the text, whose tokens are lower, stays
+  total.text.include(total.timestamps);
   return total.text;
 }
 

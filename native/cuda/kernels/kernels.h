@@ -269,7 +269,7 @@ struct NextTokenArguments {
   int64_t batch, vocabulary, capacity;
   const float* logits;
   const uint8_t* suppressed;  // [vocabulary] or [pool, vocabulary]
-  int32_t endToken, timestampBegin, noTimestampsToken, maxInitialTimestamp;
+  int32_t endToken, timestampBegin, timestampEnd, noTimestampsToken, maxInitialTimestamp;
   int32_t* tokens;
   float* logProbability;
   int32_t *length, *position;

@@ -169,7 +169,7 @@ __device__ inline void discourage(const NextTokenArguments& n, int64_t b, int64_
   const int64_t generated = int64_t(n.length[row]) - n.begin[row];
   const int32_t* tokens = n.tokens + row * n.capacity + n.begin[row];
   float* logits = const_cast<float*>(n.logits) + b * n.vocabulary;
-  auto mine = [&](int64_t token) { return token >= begin && token < end && token < n.timestampBegin; };
+  auto mine = [&](int64_t token) { return token >= begin && token < end && !isTimestamp(n, token); };
   const float penalty = n.repetitionPenalty ? n.repetitionPenalty[row] : 1;
   if (penalty != 1) {
     for (int64_t i = threadIdx.x; i < generated; i += choiceThreads) {
@@ -217,7 +217,7 @@ __device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t 
       allowed &= token < forbidden.ranges[range].begin || token >= forbidden.ranges[range].end;
     if (!allowed) continue;
     logits[i] = logit;
-    draw.include(token < n.timestampBegin ? text : timestamps, logit, int(token));
+    draw.include(isTimestamp(n, token) ? timestamps : text, logit, int(token));
   }
   text = joinSummaries(text, shared);
   timestamps = joinSummaries(timestamps, shared);
@@ -226,7 +226,7 @@ __device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t 
 #pragma unroll
       for (int i = 0; i < logitsOfThread; ++i) {
         const int64_t token = begin + i * choiceThreads + threadIdx.x;
-        if ((token >= n.timestampBegin) == (kind == 1)) consider(Ranked{logits[i], int(token)});
+        if (isTimestamp(n, token) == (kind == 1)) consider(Ranked{logits[i], int(token)});
       }
     });
 
@@ -258,7 +258,7 @@ __device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t 
   choice = timestamps;
   if (!timestamp) {
     choice = text;
-    choice.include(timestamps);  // of equals the text, whose tokens are lower, stays
+    choice.include(timestamps);
   }
   if (count > 0)
     rankInto(scratch.ranked, count, shared, [&](auto consider) {
