@@ -8,6 +8,7 @@ import { decodeMatroska } from './matroska.js';
 import { decodeMp3 } from './mp3.js';
 import { indexFirst } from './mp4.js';
 import { decodeMp4 } from './mp4-sound.js';
+import { Damage } from './mp4-tables.js';
 import { decodeOgg } from './ogg.js';
 import { ByteReader } from './reader.js';
 import { Timeline } from './timeline.js';
@@ -37,7 +38,7 @@ export async function* decodePacked(
     try {
       yield* choose(format === 'm4a' ? indexFirst(rest, head, source, signal, blockBytes) : blocks(rest, blockBytes));
     } catch (error) {
-      unread = { error };
+      if (!(error instanceof Damage)) unread = { error };
       throw error;
     }
   }

@@ -1,9 +1,10 @@
 /** What a recording is, as far as its container says: nothing is decoded. */
-import { OneheadError } from '../errors.js';
+import { OneheadError, reasonOf } from '../errors.js';
 import { abortable, blocks, fileBytes } from './bytes.js';
 import { tracksWithFfmpeg } from './ffmpeg.js';
 import { detectFormat, headBytes, headDuration, isText, otherMedia } from './format.js';
 import { indexFirst } from './mp4.js';
+import { Damage } from './mp4-tables.js';
 import { chooseMp4Track } from './mp4-tracks.js';
 import { behind, peekBehindTags } from './tags.js';
 import { type AudioTrack, type Container, chooseTrack } from './tracks.js';
@@ -45,7 +46,11 @@ export async function describeAudio(
         format === 'm4a'
           ? chooseMp4Track(indexFirst(rest, head, source, signal, 1 << 16), track, file.name, tell)
           : chooseWebmTrack(blocks(rest, 1 << 16), track, file.name, tell);
-      await bytes.next();
+      await bytes.next().catch((cause: unknown) => {
+        if (!(cause instanceof Damage)) throw cause;
+        const sentence = `${file.name} looks like m4a but cannot be read (${reasonOf(cause)}); export it again.`;
+        throw new OneheadError('AUDIO_INVALID', sentence, { cause });
+      });
       await bytes.return(undefined);
     } else if (format === null) {
       known.tracks = await tracksWithFfmpeg(source.bytes, signal, source.path);

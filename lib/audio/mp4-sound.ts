@@ -1,5 +1,6 @@
 /** The sound of an MP4 file, frame by frame, with silence in the place of frames that cannot be decoded. */
 import { decoder as openMp4 } from '@audio/decode-mp4';
+import { Damage } from './mp4-tables.js';
 import { quiet } from './quiet.js';
 import type { Timeline } from './timeline.js';
 import type { DecodedChunk } from './wav.js';
@@ -99,10 +100,16 @@ export async function* decodeMp4(bytes: AsyncIterable<Uint8Array>, timeline: Tim
   });
   const add = ({ channelData, sampleRate }: Decoded) => timeline.add(channelData, sampleRate);
   let unread = 0;
+  let damage: Damage | null = null;
   try {
-    for await (const block of bytes) {
-      add(await decoder.decode(block));
-      yield* timeline.drain();
+    try {
+      for await (const block of bytes) {
+        add(await decoder.decode(block));
+        yield* timeline.drain();
+      }
+    } catch (error) {
+      if (!(error instanceof Damage) || !frames) throw error;
+      damage = error;
     }
     unread = decoder.st ? decoder.st.sizes.length - decoder.st.idx : 0;
     add(await decoder.flush());
@@ -110,6 +117,7 @@ export async function* decodeMp4(bytes: AsyncIterable<Uint8Array>, timeline: Tim
     (frames as Frames | null)?.end();
     yield* timeline.drain(true);
     timeline.report(unread > 0 ? timeline.seconds + (unread * samples) / sampleRate : null, 0);
+    if (damage) throw damage;
   } finally {
     decoder.free();
   }

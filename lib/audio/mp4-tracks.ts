@@ -1,5 +1,6 @@
 /** The audio tracks of an MP4 file's index. */
 import { throughHead } from './head.js';
+import { boundTables } from './mp4-tables.js';
 import { type AudioTrack, type Container, chooseTrack, shortCode } from './tracks.js';
 
 interface Box {
@@ -168,7 +169,7 @@ function findIndex(bytes: Uint8Array): { at: number; end: number } | number | nu
 
 /**
  * The bytes of an MP4 file whose index comes before its sound, with one audio track: the one that is chosen. `tell` is called before the
- * first sound with what the index says.
+ * first sound with what the index says. Throws Damage.
  */
 export function chooseMp4Track(
   bytes: AsyncIterable<Uint8Array>,
@@ -176,7 +177,7 @@ export function chooseMp4Track(
   name: string,
   tell: (container: Container) => void,
 ): AsyncGenerator<Uint8Array> {
-  return throughHead(bytes, (held) => {
+  return throughHead(boundTables(bytes), (held) => {
     const index = findIndex(held);
     if (typeof index === 'number') return index;
     if (!index) return held;

@@ -7,7 +7,8 @@
 //    segment is not empty; the first token is a timestamp, and at most the highest initial one;
 //  - when all timestamps together are likelier than the likeliest other token, the token is a timestamp.
 //
-// Timestamps are the tokens from timestampBegin to before timestampEnd; those that fine-tuning adds behind them are text.
+// Timestamps are the tokens from timestampBegin to before timestampEnd; those that fine-tuning adds behind them are
+// text.
 //
 // All but the last are ranges of tokens, which this header works out for every backend; the kernels apply them.
 #pragma once
@@ -76,8 +77,7 @@ ONEHEAD_EVERYWHERE inline ForbiddenTokens forbiddenTokens(const Arguments& a, in
   if (generated <= 0) {
     forbidden.add(0, timestampBegin, vocabulary);
     forbidden.add(timestampEnd, vocabulary, vocabulary);
-    if (a.maxInitialTimestamp >= 0)
-      forbidden.add(timestampBegin + a.maxInitialTimestamp + 1, timestampEnd, vocabulary);
+    if (a.maxInitialTimestamp >= 0) forbidden.add(timestampBegin + a.maxInitialTimestamp + 1, timestampEnd, vocabulary);
   }
   return forbidden;
 }

@@ -186,15 +186,15 @@ struct NextToken {
   int32_t timestampBegin, timestampEnd;  // both the vocabulary when the model has none
   int32_t noTimestampsToken;             // or -1
   int32_t maxInitialTimestamp;           // index, or -1
-  int32_t* tokens;                                      // [batch, capacity]: prompt, then generated
-  float* logProbability;                                // [batch, capacity]: of each generated token, at its place
-  int32_t* length;                                      // [batch]: tokens so far
-  const int32_t* begin;                                 // [batch]: where the generated tokens begin
-  const int32_t* minimum;                               // [batch]: new tokens before the end token may come
-  const int32_t* maximum;                               // [batch]: new tokens, the end token counted
-  const int32_t* timestamps;                            // [batch]: 1 applies the timestamp rules
-  int32_t* finished;                                    // [batch]; a finished sequence is left as it is
-  void* scratch;                                        // nextTokenScratch bytes
+  int32_t* tokens;                       // [batch, capacity]: prompt, then generated
+  float* logProbability;                 // [batch, capacity]: of each generated token, at its place
+  int32_t* length;                       // [batch]: tokens so far
+  const int32_t* begin;                  // [batch]: where the generated tokens begin
+  const int32_t* minimum;                // [batch]: new tokens before the end token may come
+  const int32_t* maximum;                // [batch]: new tokens, the end token counted
+  const int32_t* timestamps;             // [batch]: 1 applies the timestamp rules
+  int32_t* finished;                     // [batch]; a finished sequence is left as it is
+  void* scratch;                         // nextTokenScratch bytes
 
   // Optional; see NextToken in native/core/operations.h.
   const float* temperature = nullptr;        // [batch]

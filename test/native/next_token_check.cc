@@ -61,7 +61,8 @@ void check(const Kernels& kernels, ThreadTeam& team, int threads, int64_t batch,
   std::vector<uint8_t> suppressed(static_cast<size_t>(vocabulary));
   for (uint8_t& flags : suppressed) flags = uint8_t(random.below(8) ? 0 : random.below(4));
   const int32_t timestampBegin = int32_t(vocabulary - random.below(vocabulary / 2));
-  const int32_t timestampEnd = int32_t(vocabulary - (random.below(2) ? random.below(vocabulary - timestampBegin + 1) : 0));
+  const int32_t timestampEnd =
+      int32_t(vocabulary - (random.below(2) ? random.below(vocabulary - timestampBegin + 1) : 0));
   const int32_t endToken = timestampBegin * 3 / 4, noTimestamps = std::max(timestampBegin - 1, endToken + 1);
   std::vector<int32_t> tokens(size_t(batch * capacity)), length, begin, minimum, maximum, timestamps, finished;
   for (int64_t b = 0; b < batch; ++b) {

@@ -1,0 +1,141 @@
+/** Checks the tables of MP4 files before a decoder reads them: their counts are claims, by which it would take memory without end. */
+import { ByteReader } from './reader.js';
+
+/** Bytes of one box that is held: an index of 20 hours is about 20 MB. */
+const longestBox = 1 << 28;
+/** Frames of one size that an index may claim without listing them: 12 minutes of samples at 44.1 kHz, each a frame. */
+const mostEqualFrames = 1 << 25;
+/** The same of a fragment. */
+const mostInFragment = 1 << 20;
+/** Bytes of one frame that are believed; a decoder would wait for them. */
+const longestFrame = 1 << 24;
+
+/** Where a table's count stands in its box's content, where the entries begin, and their bytes. */
+const tables: readonly (readonly [name: string, count: number, entries: number, bytes: (version: number) => number])[] =
+  [
+    ['stsz', 8, 12, () => 4],
+    ['stco', 4, 8, () => 4],
+    ['co64', 4, 8, () => 8],
+    ['stsc', 4, 8, () => 12],
+    ['stts', 4, 8, () => 8],
+    ['ctts', 4, 8, () => 8],
+    ['elst', 4, 8, (version) => (version === 1 ? 20 : 12)],
+  ];
+
+/** Contents of boxes of that name, wherever they stand: not every reader looks at the same places. */
+function* named(box: Buffer, name: string): Generator<Buffer> {
+  for (let at = box.indexOf(name); at >= 0; at = box.indexOf(name, at + 4)) {
+    const size = at >= 4 ? box.readUInt32BE(at - 4) : 0;
+    if (size >= 16) yield box.subarray(at + 4, at - 4 + size);
+  }
+}
+
+/** Why an MP4 file cannot be read, or not further. */
+export class Damage extends Error {}
+
+/** Cuts the counts in a box to what it holds, in place. */
+function boundCounts(box: Buffer): void {
+  for (const [table, count, entries, bytes] of tables) {
+    for (const content of named(box, table)) {
+      if (content.length < entries) continue;
+      const claimed = content.readUInt32BE(count);
+      if (table === 'stsz' && content.readUInt32BE(4) > 0) {
+        if (claimed > mostEqualFrames || content.readUInt32BE(4) > longestFrame)
+          throw new Damage('its index claims more frames than can be');
+        continue;
+      }
+      const held = Math.floor((content.length - entries) / bytes(content[0]));
+      if (claimed > held) content.writeUInt32BE(held, count);
+      if (table !== 'stsz') continue;
+      for (let at = entries; at + 4 <= content.length; at += 4) {
+        if (content[at] > 0) content.fill(0, at, at + 4); // 16 MB and more
+      }
+    }
+  }
+  for (const content of named(box, 'trex')) {
+    if (content.length >= 20 && content[16] > 0) content.fill(0, 16, 20);
+  }
+}
+
+/** The same of a fragment. */
+function boundFragment(box: Buffer): void {
+  for (const content of named(box, 'tfhd')) {
+    const flags = content.readUInt32BE(0);
+    const at = 8 + (flags & 1 ? 8 : 0) + (flags & 2 ? 4 : 0) + (flags & 8 ? 4 : 0);
+    if (flags & 16 && at < content.length && content[at] > 0) content.fill(0, at, at + 4);
+  }
+  let left = mostInFragment;
+  for (const content of named(box, 'trun')) {
+    const flags = content.readUInt32BE(0);
+    const fields = [0x100, 0x200, 0x400, 0x800].filter((flag) => flags & flag).length;
+    const begin = 8 + (flags & 1 ? 4 : 0) + (flags & 4 ? 4 : 0);
+    const held = fields > 0 ? Math.floor(Math.max(0, content.length - begin) / (4 * fields)) : left;
+    const count = Math.min(content.readUInt32BE(4), held);
+    content.writeUInt32BE(count, 4);
+    if (fields === 0) left -= count;
+    if (!(flags & 0x200)) continue;
+    const size = begin + (flags & 0x100 ? 4 : 0);
+    for (let i = 0, at = size; i < count; ++i, at += 4 * fields) {
+      if (content[at] > 0) content.fill(0, at, at + 4);
+    }
+  }
+}
+
+/** What stands between fragments; where a box is something else, those before it were damaged. */
+const betweenFragments = new Set(
+  'moof mdat mfra sidx ssix styp ftyp free skip wide emsg prft uuid pdin meta moov'.split(' '),
+);
+
+/** The bytes of an MP4 file, box by box, with tables whose counts can be believed. Throws Damage where there are no boxes. */
+export async function* boundTables(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const reader = new ByteReader(bytes);
+  let indexed = false;
+  let fragmented = false;
+  try {
+    while (await reader.need(8)) {
+      await reader.need(16);
+      const head = Buffer.from(reader.held.subarray(0, 16));
+      const type = head.toString('latin1', 4, 8);
+      let size = head.readUInt32BE(0);
+      const long = size === 1;
+      if (long) size = head.length < 16 ? 0 : head.readUInt32BE(8) * 2 ** 32 + head.readUInt32BE(12);
+      else if (size === 0) size = Number.POSITIVE_INFINITY;
+      const sound = type === 'mdat';
+      const held = (!indexed && !sound) || type === 'moof';
+      // Nothing before the index may be of a kind that readers take differently.
+      const doubtful = !indexed && (sound ? long && size >= 2 ** 32 : long);
+      const broken = size < (long ? 16 : 8) || (held && size > longestBox) || doubtful;
+      const strange = fragmented && (!betweenFragments.has(type) || (!sound && !Number.isFinite(size)));
+      if (indexed && !fragmented && broken) {
+        // What follows the sound is not looked at.
+        yield* reader.rest();
+        return;
+      }
+      if (broken || strange) throw new Damage(`no box begins at byte ${reader.offset}, where one should`);
+      if (held) {
+        await reader.need(size);
+        const box = Buffer.from(reader.held.subarray(0, size));
+        if (box.length === size) {
+          boundCounts(box);
+          if (type === 'moof') boundFragment(box);
+          else if (type === 'moov') {
+            indexed = true;
+            fragmented = box.includes('mvex');
+          }
+        }
+        reader.drop(box.length);
+        yield box;
+        continue;
+      }
+      for (let left = size; left > 0 && (await reader.need(1)); ) {
+        const part = Buffer.from(reader.held.subarray(0, Math.min(left, reader.held.length)));
+        left -= part.length;
+        reader.drop(part.length);
+        yield part;
+      }
+    }
+    if (reader.held.length > 0) yield Buffer.from(reader.held);
+  } finally {
+    await reader.close();
+  }
+}

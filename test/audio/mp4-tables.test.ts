@@ -1,0 +1,95 @@
+/** MP4 files whose tables claim more than they hold: a decoder that believes them takes all memory. */
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { firstDifference, folder, readAll } from './support.js';
+
+const fixture = (name: string) => readFileSync(folder + name);
+const whole = fixture('first.m4a');
+const most = 0xffffffff;
+
+/** A copy with a number of 32 bits written at a place behind a box's name. */
+function claimed(bytes: Buffer, name: string, offset: number, value: number): Buffer {
+  const copy = Buffer.from(bytes);
+  const at = copy.indexOf(name);
+  expect(at).toBeGreaterThan(0);
+  copy.writeUInt32BE(value, at + 4 + offset);
+  return copy;
+}
+
+async function* pieces(bytes: Buffer) {
+  for (let at = 0; at < bytes.length; at += 1000) yield bytes.subarray(at, at + 1000);
+}
+
+describe('a count that is forged', () => {
+  it.each([
+    ['stsz', 8],
+    ['stco', 4],
+    ['stsc', 4],
+    ['stts', 4],
+    ['elst', 4],
+  ])('in %s is cut to what is there', async (name, offset) => {
+    const { samples } = await readAll(whole);
+    for (const count of [most, 1 << 28]) {
+      const bytes = claimed(whole, name, offset, count);
+      for (const input of [bytes, pieces(bytes)]) {
+        const got = await readAll(input, { ffmpeg: false });
+        expect(Math.abs(got.samples.length - samples.length)).toBeLessThan(2500);
+        expect(firstDifference(got.samples.subarray(0, 16_000), samples.subarray(0, 16_000))).toBe(-1);
+      }
+    }
+  });
+
+  it('of frames of one size is refused', async () => {
+    const bytes = claimed(claimed(whole, 'stsz', 4, 300), 'stsz', 8, most);
+    await expect(readAll(bytes, { ffmpeg: false })).rejects.toMatchObject({
+      code: 'AUDIO_INVALID',
+      message: expect.stringContaining('claims more frames'),
+    });
+  });
+
+  it.each([0x000301, 0x000001, 0x000f05])('in a fragment is cut too, with flags %s', async (flags) => {
+    let bytes: Buffer = fixture('two-fragmented.mp4');
+    for (let at = bytes.indexOf('trun'); at >= 0; at = bytes.indexOf('trun', at + 4)) {
+      bytes = Buffer.from(bytes);
+      bytes.writeUInt32BE(flags, at + 4);
+      bytes.writeUInt32BE(most, at + 8);
+    }
+    const got = await readAll(bytes, { ffmpeg: false }).catch((error: unknown) => error);
+    if (got instanceof Error) expect(got).toMatchObject({ code: 'AUDIO_INVALID' });
+  });
+
+  it('of bytes in a frame does not hold the rest of the file', async () => {
+    const { samples } = await readAll(whole);
+    const got = await readAll(claimed(whole, 'stsz', 12 + 4 * 20, 0x7fffffff), { ffmpeg: false });
+    expect(got.samples.length).toBeGreaterThan(0.3 * samples.length);
+    expect(got.incomplete).toBe(true);
+  });
+});
+
+it('tells where a fragmented file cannot be read on', async () => {
+  const first = fixture('two-fragmented.mp4');
+  const last = first.length + 4;
+  const bytes = Buffer.concat([first, first.subarray(first.indexOf('moof') - 4)]);
+  const { samples } = await readAll(bytes, { track: 0 });
+  // The second fragment's head is lost.
+  for (const fill of [0, 0x55]) {
+    const got = await readAll(Buffer.from(bytes).fill(fill, last - 4, last + 8), { track: 0, ffmpeg: false });
+    expect(got.samples.length).toBeGreaterThan(0);
+    expect(got.samples.length).toBeLessThan(samples.length);
+    expect(got.incomplete).toBe(true);
+    expect(got.warnings).toEqual([expect.stringMatching(/could not be read from .* on \(no box begins at byte/)]);
+  }
+});
+
+it('reads on where something that is no box follows the sound', async () => {
+  const { samples } = await readAll(whole);
+  const got = await readAll(Buffer.concat([whole, Buffer.from('\0\0\0\x05no box at all')]), { ffmpeg: false });
+  expect(firstDifference(got.samples, samples)).toBe(-1);
+  expect(got.incomplete).toBe(false);
+});
+
+it.each([2, 7])('refuses boxes of %s bytes before the index', async (size) => {
+  const bytes = Buffer.from(whole);
+  bytes.writeUInt32BE(size, bytes.indexOf('moov') - 4);
+  await expect(readAll(pieces(bytes), { ffmpeg: false })).rejects.toMatchObject({ code: 'AUDIO_INVALID' });
+});
