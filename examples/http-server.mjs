@@ -14,6 +14,7 @@ const statuses = {
   AUDIO_TOO_LARGE: 413,
   AUDIO_TOO_LONG: 413,
   INVALID_ARGUMENT: 400,
+  BUSY: 503,
   TIMED_OUT: 503,
 };
 
@@ -51,6 +52,7 @@ export function transcriptionServer(whisper, options = {}) {
       if (!(error instanceof OneheadError)) console.error(error);
       const status = statuses[error.code] ?? 500;
       const message = error instanceof OneheadError ? error.message : 'The transcription failed.';
+      if (error.retryAfter) response.setHeader('retry-after', Math.ceil(error.retryAfter));
       answer(request, response, status, { error: message });
     }
   });

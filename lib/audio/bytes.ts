@@ -88,7 +88,7 @@ export function bufferBytes(buffer: Uint8Array): ByteSource {
   }
   const read = async (at: number, length: number) => buffer.subarray(at, at + length);
   const random = { size: buffer.length, open: async () => ({ read, close: async () => {} }) };
-  return { name: 'the given bytes', bytes: again(), again, random };
+  return { name: 'the given data', bytes: again(), again, random };
 }
 
 /** A Blob or File, which may be larger than memory. */

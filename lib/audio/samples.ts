@@ -1,5 +1,6 @@
 /** Samples that the caller has already. */
-import { OneheadError, shown } from '../errors.js';
+import { refuse } from '../checks.js';
+import { OneheadError } from '../errors.js';
 import { checkSamples } from './level.js';
 import type { DecodedChunk } from './wav.js';
 
@@ -14,11 +15,7 @@ export interface Samples {
 /** Throws OneheadError INVALID_ARGUMENT unless `sampleRate` is a rate in hertz. */
 export function checkRate(sampleRate: unknown): asserts sampleRate is number {
   if (!Number.isInteger(sampleRate) || (sampleRate as number) < 1000 || (sampleRate as number) > 768_000) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected sampleRate to be a whole number of hertz from 1000 to 768000 but received ${shown(sampleRate)}.`,
-      { argument: 'sampleRate' },
-    );
+    refuse('sampleRate', 'a whole number of hertz from 1000 to 768000', sampleRate);
   }
 }
 

@@ -227,7 +227,7 @@ describe('refuses, in one sentence,', () => {
       'a broken flac',
       () => Buffer.concat([flac.subarray(0, 42), Buffer.alloc(5000, 0x55)]),
       'AUDIO_INVALID',
-      'the given bytes',
+      'the given data',
     ],
     ['an empty stream', () => Readable.from([]), 'AUDIO_INVALID', 'is empty'],
     ['no samples', () => new Float32Array(), 'AUDIO_INVALID', 'contain no audio'],
