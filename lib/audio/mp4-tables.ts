@@ -22,11 +22,16 @@ const tables: readonly (readonly [name: string, count: number, entries: number, 
     ['elst', 4, 8, (version) => (version === 1 ? 20 : 12)],
   ];
 
-/** Contents of boxes of that name, wherever they stand: not every reader looks at the same places. */
+/** Contents of boxes of that name, wherever they stand: not every reader looks at the same places. None may hold another. */
 function* named(box: Buffer, name: string): Generator<Buffer> {
+  let left = box.length;
   for (let at = box.indexOf(name); at >= 0; at = box.indexOf(name, at + 4)) {
     const size = at >= 4 ? box.readUInt32BE(at - 4) : 0;
-    if (size >= 16) yield box.subarray(at + 4, at - 4 + size);
+    if (size < 16) continue;
+    const content = box.subarray(at + 4, at - 4 + size);
+    left -= content.length;
+    if (left < 0) throw new Damage(`its tables '${name}' overlap`);
+    yield content;
   }
 }
 

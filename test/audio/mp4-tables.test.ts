@@ -58,6 +58,19 @@ describe('a count that is forged', () => {
     if (got instanceof Error) expect(got).toMatchObject({ code: 'AUDIO_INVALID' });
   });
 
+  it('is looked for once, however many tables claim the same bytes', async () => {
+    const claims = Buffer.alloc(1 << 20);
+    for (let at = 0; at < claims.length; at += 8) {
+      claims.writeUInt32BE(claims.length - at, at);
+      claims.write('stco', at + 4);
+    }
+    const head = Buffer.from('\0\0\0\0moov');
+    head.writeUInt32BE(head.length + claims.length);
+    const bytes = Buffer.concat([whole.subarray(0, whole.readUInt32BE(0)), head, claims, Buffer.alloc(99)]);
+    const error = await readAll(bytes, { ffmpeg: false }).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'AUDIO_INVALID', message: expect.stringContaining('overlap') });
+  });
+
   it('of bytes in a frame does not hold the rest of the file', async () => {
     const { samples } = await readAll(whole);
     const got = await readAll(claimed(whole, 'stsz', 12 + 4 * 20, 0x7fffffff), { ffmpeg: false });
