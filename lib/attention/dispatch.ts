@@ -1,4 +1,6 @@
 /** From what attention was asked for to the algorithm that computes it, or to the reasons why none does. */
+
+import { described } from '../checks.js';
 import type { ElementType } from '../element-types.js';
 import { OneheadError } from '../errors.js';
 import {
@@ -58,7 +60,7 @@ export function dispatch(
     const expected = listed(['auto', ...attentionVariants.map(({ name }) => name)]);
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      `attention: expected algorithm to be one of ${expected} but received '${wanted}'.`,
+      `attention: expected algorithm to be one of ${expected} but received ${described(wanted)}.`,
       {
         operation: 'attention',
         argument: 'algorithm',

@@ -114,6 +114,22 @@ describe('calls', () => {
     await expect(Whisper.load(undefined, { compute_type: 'int8' } as object)).rejects.toThrow("set 'dtype'");
   });
 
+  it('quote little of what was given', async () => {
+    const much = 'x'.repeat(100_000);
+    const wrong: object[] = [
+      { [much]: 1 },
+      ...['language', 'task', 'timestamps', 'suppressTokens', 'temperature', 'channels', 'vad'].map((name) => ({
+        [name]: much,
+      })),
+    ];
+    for (const options of wrong) {
+      const error = await whisper.transcribe(long, options).catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ code: 'INVALID_ARGUMENT' });
+      expect((error as OneheadError).message).not.toContain('x'.repeat(200));
+      expect((error as OneheadError).received ?? '').not.toContain('x'.repeat(200));
+    }
+  });
+
   it('take null for what is left out', async () => {
     const usual = await whisper.transcribe(`${heldout}02_seen.flac`, english);
     const options = { ...english, beamSize: null, noSpeechThreshold: null, prompt: null, vad: null, timeout: null };

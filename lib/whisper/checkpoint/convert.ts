@@ -1,6 +1,7 @@
 /** Checkpoints with other key/value heads: multi-head to grouped or multi-query, and back. */
 import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { described } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
 import { readCheckpoint } from './checkpoint.js';
 import type { WhisperConfig } from './config.js';
@@ -62,14 +63,14 @@ function check(
     throw new OneheadError('INVALID_ARGUMENT', message);
   };
   if (!Number.isSafeInteger(keyValueHeads) || keyValueHeads < 1) {
-    refuse(`Expected the key/value heads to be a whole number of at least 1 but received ${keyValueHeads}.`);
+    refuse(`Expected the key/value heads to be a whole number of at least 1 but received ${described(keyValueHeads)}.`);
   }
   if (!poolingMethods.includes(method))
-    refuse(`Expected method to be ${poolingMethods.join(', ')} but received '${method}'.`);
+    refuse(`Expected method to be ${poolingMethods.join(', ')} but received ${described(method)}.`);
   if (parts.length === 0) refuse(`Name at least one part to convert: ${convertibleParts.join(', ')}.`);
   for (const part of parts) {
     if (!convertibleParts.includes(part))
-      refuse(`Expected parts among ${convertibleParts.join(', ')} but received '${part}'.`);
+      refuse(`Expected parts among ${convertibleParts.join(', ')} but received ${described(part)}.`);
     const { heads, shared } = headsOf(config, part);
     if (heads % keyValueHeads || (shared % keyValueHeads && keyValueHeads % shared)) {
       refuse(

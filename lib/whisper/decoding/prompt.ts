@@ -1,4 +1,5 @@
 /** The tokens that a window's decoding begins with, and the checks of the options that choose them. */
+import { described, refuse } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
 import type { GenerationConfig, Task } from '../checkpoint/config.js';
 import { languageCode } from '../checkpoint/languages.js';
@@ -21,8 +22,8 @@ export function checkLanguage(language: string, generation: GenerationConfig): s
     if (code === 'en') return code;
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      `This model writes English only, so language '${language}' cannot be used; leave it out or load a multilingual model.`,
-      { argument: 'language', expected: 'en', received: language },
+      `This model writes English only, so language ${described(language)} cannot be used; leave it out or load a multilingual model.`,
+      { argument: 'language', expected: 'en', received: described(language) },
     );
   }
   if (code === null || !generation.languages.has(code)) {
@@ -30,11 +31,11 @@ export function checkLanguage(language: string, generation: GenerationConfig): s
       known.length > 12 ? `${known.slice(0, 12).join(', ')}, ... (${known.length} in all)` : known.join(', ');
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      `This model does not know the language '${language}'; it knows ${shown}.`,
+      `This model does not know the language ${described(language)}; it knows ${shown}.`,
       {
         argument: 'language',
         expected: shown,
-        received: language,
+        received: described(language),
       },
     );
   }
@@ -65,13 +66,7 @@ export function languageAndTask(
 
 export function checkTask(task: string, generation: GenerationConfig): Task {
   if (task !== 'transcribe' && task !== 'translate') {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected task to be 'transcribe' or 'translate' but received '${task}'.`,
-      {
-        argument: 'task',
-      },
-    );
+    refuse('task', "'transcribe' or 'translate'", task);
   }
   if (task === 'translate' && !(generation.multilingual && generation.tasks.has('translate'))) {
     throw new OneheadError(
@@ -85,13 +80,7 @@ export function checkTask(task: string, generation: GenerationConfig): Task {
 
 export function checkTimestamps(timestamps: string, generation: GenerationConfig): TimestampMode {
   if (timestamps !== 'none' && timestamps !== 'segment') {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected timestamps to be 'none' or 'segment' but received '${timestamps}'.`,
-      {
-        argument: 'timestamps',
-      },
-    );
+    refuse('timestamps', "'none' or 'segment'", timestamps);
   }
   if (timestamps === 'segment' && generation.noTimestampsToken === null) {
     throw new OneheadError('INVALID_ARGUMENT', "This model has no timestamp tokens; use timestamps 'none'.", {

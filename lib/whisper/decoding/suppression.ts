@@ -1,4 +1,5 @@
 /** Tokens that must not be written: by number, or as a class of symbols. */
+import { described } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
 import type { GenerationConfig } from '../checkpoint/config.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
@@ -77,7 +78,7 @@ export async function suppressionMask(
     ) {
       throw new OneheadError(
         'INVALID_ARGUMENT',
-        `Expected suppressTokens to hold token ids from 0 to ${vocabulary - 1}, 'default', 'symbols' or 'numerals' but received ${one}.`,
+        `Expected suppressTokens to hold token ids from 0 to ${vocabulary - 1}, 'default', 'symbols' or 'numerals' but received ${described(one)}.`,
         { argument: 'suppressTokens' },
       );
     }

@@ -161,6 +161,16 @@ export class WhisperModel {
     return this.#pool.request(options);
   }
 
+  /** What a device says of its end is told of the model, which is what the caller knows. */
+  async #told<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      const ended = this.disposal.aborted && error instanceof OneheadError && error.code === 'DISPOSED';
+      throw ended ? this.disposal.reason : error;
+    }
+  }
+
   #member(): ModelDevice {
     const engine = this.#pool.leastLoaded();
     return this.#members.find((member) => member.engine === engine)!;
@@ -173,15 +183,15 @@ export class WhisperModel {
     options: WindowOptions,
     settings: WindowSettings,
   ): Promise<{ attempt: Attempt; timings: WindowTimings }> {
-    return decodeWindow(this.#member().engine, request, this.checkpoint, window, options, settings);
+    return this.#told(decodeWindow(this.#member().engine, request, this.checkpoint, window, options, settings));
   }
 
   /** How probable each language is in one window, by its code. @internal */
   async windowLanguages(request: EngineRequest, window: ModelWindow): Promise<Map<string, number>> {
     this.#checkMultilingual();
-    const encoded = await this.#member().engine.encode(request, window);
+    const encoded = await this.#told(this.#member().engine.encode(request, window));
     try {
-      return await windowLanguages(encoded, this.checkpoint);
+      return await this.#told(windowLanguages(encoded, this.checkpoint));
     } finally {
       encoded.close();
     }
@@ -190,14 +200,14 @@ export class WhisperModel {
   /** The highest log10 power of one window's samples, and of what came before. @internal */
   measurePeak(samples: Float32Array, peak: number): Promise<number> {
     const { engine, runtime } = this.#member();
-    return engine.alone(() => runtime.measurePeak(samples, peak));
+    return this.#told(engine.alone(() => runtime.measurePeak(samples, peak)));
   }
 
   /** Runs what a caller asks of the first device between the steps of the transcriptions on it. */
   async #alone<T>(work: (member: ModelDevice) => Promise<T>): Promise<T> {
     this.disposal.throwIfAborted();
     const [first] = this.#members;
-    return first.engine.alone(() => work(first));
+    return this.#told(first.engine.alone(() => work(first)));
   }
 
   #checkTensor(given: Tensor, shape: readonly number[], name: string): number {
@@ -259,8 +269,8 @@ export class WhisperModel {
     const request = this.request({ signal });
     try {
       const [first] = this.#members;
-      return await Promise.all(
-        Array.from({ length: count }, (_, index) => work(first, request, { encoded, index }, index)),
+      return await this.#told(
+        Promise.all(Array.from({ length: count }, (_, index) => work(first, request, { encoded, index }, index))),
       );
     } finally {
       request.close();
