@@ -18,6 +18,7 @@ export const errorCodes = [
   'DOWNLOAD_FAILED',
   'TIMED_OUT',
   'BUSY',
+  'WORKER_FAILED',
 ] as const;
 export type ErrorCode = (typeof errorCodes)[number];
 

@@ -48,14 +48,20 @@ export async function fileBytes(path: string): Promise<ByteSource> {
     throw new OneheadError('AUDIO_NOT_FOUND', `Cannot open ${start}: ${notFound(path, cause)}.`, { cause });
   });
   if (status.isDirectory()) throw new OneheadError('AUDIO_NOT_FOUND', `${name} is a folder; name an audio file in it.`);
-  // Opened when the first bytes are wanted, so that a source never read leaves nothing open.
-  async function* opened() {
-    yield* createReadStream(path, { highWaterMark: chunkBytes }) as AsyncIterable<Uint8Array>;
-  }
-  const again = () => guarded(opened(), name);
-  if (!status.isFile()) return { name, bytes: again() };
+  if (!status.isFile()) return { name, bytes: guarded(opened(path), name) };
   if (status.size === 0) throw new OneheadError('AUDIO_INVALID', `${name} is empty; it contains no audio.`);
-  const random = { size: status.size, open: async () => reader(await open(path)) };
+  return regularFile(path, name, status.size);
+}
+
+/** Opened when the first bytes are wanted, so that a source never read leaves nothing open. */
+async function* opened(path: string): AsyncGenerator<Uint8Array> {
+  yield* createReadStream(path, { highWaterMark: chunkBytes }) as AsyncIterable<Uint8Array>;
+}
+
+/** A file of which it is known that there is one, of `size` bytes. */
+export function regularFile(path: string, name: string, size: number): ByteSource & { random: RandomAccess } {
+  const again = () => guarded(opened(path), name);
+  const random = { size, open: async () => reader(await open(path)) };
   return { name, bytes: again(), again, random, path };
 }
 

@@ -1,14 +1,11 @@
 /** Decoded samples as chunks at the rate asked for. */
-import { setImmediate } from 'node:timers/promises';
 import { OneheadError } from '../errors.js';
+import { turn } from '../workers/turns.js';
 import type { Pick } from './channels.js';
 import { LevelCheck } from './level.js';
 import { tooLong } from './options.js';
 import { Resampler } from './resample.js';
 import type { DecodedChunk } from './wav.js';
-
-/** Milliseconds after which other work of the program gets its turn, a timer that aborts among it. */
-const turn = 20;
 
 /**
  * What `pick` makes of the channels, one or more, at another rate, in chunks of at most a second. Throws OneheadError: AUDIO_INVALID for no
@@ -27,7 +24,6 @@ export async function* convert(
   let rate = 0;
   let given = 0;
   let decodedSeconds = 0;
-  let since = performance.now();
   const seconds = function* (picked: readonly Float32Array[]) {
     for (let at = 0; at < picked[0].length; at += sampleRate) {
       yield picked.map((samples) => samples.subarray(at, at + sampleRate));
@@ -56,10 +52,8 @@ export async function* convert(
       for (const channel of channels) level.check(channel, at, end, from);
       given += end - at;
       yield* resampled(pick.push(channels, at, end, from));
-      if (performance.now() - since > turn) {
-        await setImmediate();
-        since = performance.now();
-      }
+      // Other work of the program gets its turn, a timer that aborts among it.
+      await turn();
     }
   }
   signal.throwIfAborted();

@@ -1,22 +1,16 @@
 /** Audio of any kind as mono samples at one rate, read as it is needed. */
-import { OneheadError, shown } from '../errors.js';
-import { abortable, atMost, type ByteSource } from './bytes.js';
+import { workers } from '../workers/pool.js';
+import { atMost } from './bytes.js';
 import { apart, mixed, type Way } from './channels.js';
 import { convert } from './convert.js';
-import { decodePacked } from './decode.js';
-import { decodeWithFfmpeg, findFfmpeg, tracksWithFfmpeg } from './ffmpeg.js';
-import { detectFormat, headBytes, headDuration, isText, otherMedia } from './format.js';
 import { type AudioInput, byteSource } from './input.js';
-import { indexFirst } from './mp4.js';
-import { chooseMp4Track } from './mp4-tracks.js';
-import { invalid, type OpenOptions, type Reading, readingOf, tooLong } from './options.js';
+import { onceRead } from './once.js';
+import { type OpenOptions, type Reading, readingOf, tooLong } from './options.js';
+import { fromBytes } from './read.js';
+import { fromWorker, givenBytes, smallBytes } from './remote.js';
 import { givenSamples, type Samples } from './samples.js';
 import type { AudioSource, Source } from './source.js';
-import { behind, peekBehindTags } from './tags.js';
-import { type Container, chooseTrack } from './tracks.js';
-import { type Warn, Warnings } from './warnings.js';
-import { type DecodedChunk, decodeWav } from './wav.js';
-import { chooseWebmTrack } from './webm-tracks.js';
+import { Warnings } from './warnings.js';
 
 export type { AudioInput } from './input.js';
 export type { AudioOptions, OpenOptions } from './options.js';
@@ -56,202 +50,54 @@ async function open<T>(
   way: Way<T>,
 ): Promise<Source<T>> {
   const reading = readingOf(options);
-  const { sampleRate, signal, maxDuration, maxBytes } = reading;
+  const { sampleRate, signal, maxBytes } = reading;
   signal?.throwIfAborted();
   if (typeof input === 'object' && input !== null && (input instanceof Float32Array || 'samples' in input)) {
-    const { duration, decoded } = givenSamples(
+    return fromSamples(
       input instanceof Float32Array ? { samples: input, sampleRate } : (input as Samples),
-    );
-    if (duration > maxDuration) throw tooLong('The given audio', maxDuration);
-    const controller = new AbortController();
-    const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
-    const warnings = new Warnings();
-    const name = 'the given audio';
-    const pick = way.pick(reading.channels, name, warnings.warn);
-    return onceRead(duration, controller, warnings, { tracks: [], start: 0 }, () =>
-      way.shape(convert(decoded(), pick, sampleRate, name, ends)),
+      reading,
+      way,
     );
   }
-  return fromBytes(atMost(await byteSource(input), maxBytes), reading, way, signal, owner);
-}
-
-/** A source whose `read` is called once; closing it aborts the reading. */
-function onceRead<T>(
-  duration: number | null,
-  controller: AbortController,
-  warnings: Warnings,
-  container: Container,
-  read: () => AsyncGenerator<T>,
-  release: () => Promise<void> = async () => {},
-): Source<T> {
-  let reading: AsyncGenerator<T> | null = null;
-  return {
-    duration,
-    warnings: warnings.sentences,
-    get incomplete() {
-      return warnings.incomplete;
-    },
-    get tracks() {
-      return container.tracks;
-    },
-    get startTime() {
-      return container.start;
-    },
-    chunks: () => {
-      if (reading) throw invalid('chunks', 'Audio can be read once; open it again to read it again.');
-      reading = read();
-      return reading;
-    },
-    close: async () => {
-      controller.abort(new OneheadError('DISPOSED', 'The audio was closed while it was read; close it afterwards.'));
-      // A reading under way ends with the error above; one that waits for its consumer ends here.
-      await reading?.return(undefined).catch(() => {});
-      await release().catch(() => {});
-    },
-  };
-}
-
-async function fromBytes<T>(
-  given: ByteSource,
-  reading: Reading,
-  way: Way<T>,
-  signal?: AbortSignal,
-  owner?: AbortSignal | null,
-): Promise<Source<T>> {
-  const controller = new AbortController();
-  const warnings = new Warnings();
-  const container: Container = { tracks: [], start: 0 };
-  const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
-  const destroy = () => given.destroy?.();
-  owner?.addEventListener('abort', destroy, { once: true });
+  const bytes = atMost(await byteSource(input), maxBytes);
+  const given = await givenBytes(bytes);
+  const destroy = () => bytes.destroy?.();
   const leave = () => owner?.removeEventListener('abort', destroy);
-  const opened = abortable(given.bytes, ends, given.stop);
-  const { head, rest, close, skipped } = await peekBehindTags(opened, headBytes).catch((error) => {
-    leave();
-    throw error;
-  });
-  const source = behind(given, skipped);
-  const release = async () => {
-    leave();
-    await close();
-  };
-  if (head.length === 0) {
-    await release();
-    throw new OneheadError(
-      'AUDIO_INVALID',
-      `${source.name} ${skipped > 0 ? 'ends after its tag' : 'is empty'}; it contains no audio.`,
-    );
-  }
-  async function* read() {
-    try {
-      const decoded = decode(source, head, rest, ends, warnings.warn, reading, container);
-      const pick = way.pick(reading.channels, source.name, warnings.warn);
-      yield* way.shape(convert(decoded, pick, reading.sampleRate, source.name, ends, reading.maxDuration));
-    } finally {
-      await release();
-    }
-  }
-  const size = source.random?.size ?? null;
-  const duration = headDuration(head, size);
-  // Only a WAV file of known size cannot say more than there is.
-  if (size !== null && detectFormat(head) === 'wav' && (duration ?? 0) > reading.maxDuration) {
-    await release();
-    throw tooLong(source.name, reading.maxDuration);
-  }
-  return onceRead(duration, controller, warnings, container, read, release);
+  owner?.addEventListener('abort', destroy, { once: true });
+  const size = bytes.random?.size ?? Number.POSITIVE_INFINITY;
+  const source = await fromWorker<T>(workers, given, openingOf(reading, way), signal, size > smallBytes, leave);
+  if (source) return source;
+  leave();
+  return fromBytes(bytes, reading, way, signal, owner);
 }
 
-async function* decode(
-  source: ByteSource,
-  head: Uint8Array,
-  rest: AsyncIterable<Uint8Array>,
-  signal: AbortSignal,
-  warn: Warn,
-  { ffmpeg, maxDuration, track, addStartTime }: Reading,
-  container: Container,
-): AsyncGenerator<DecodedChunk> {
-  const format = detectFormat(head);
-  const tell = ({ tracks, start }: Container) =>
-    void Object.assign(container, { tracks, start: addStartTime ? start : 0 });
-  const choose = (bytes: AsyncIterable<Uint8Array>) => {
-    if (format === 'm4a') return chooseMp4Track(bytes, track, source.name, tell);
-    if (format === 'webm') return chooseWebmTrack(bytes, track, source.name, tell);
-    return bytes;
-  };
-  if (track !== null && track !== 0 && format !== null && format !== 'm4a' && format !== 'webm') {
-    throw invalid(
-      'track',
-      `${source.name} has one audio track, of unknown language; leave out track ${shown(track, 40)}.`,
-    );
-  }
-  if (format === 'wav') {
-    yield* decodeWav(rest, source.name);
-    return;
-  }
-  if (format === null) {
-    if (isText(head)) {
-      throw new OneheadError(
-        'AUDIO_INVALID',
-        `${source.name} is text and does not look like audio; give a wav, flac, mp3, ogg, opus, m4a or other sound file.`,
-      );
-    }
-    const kind = otherMedia(head) ?? 'of an unknown format';
-    if (!ffmpeg) {
-      throw new OneheadError(
-        'AUDIO_INVALID',
-        `${source.name} is ${kind}, which needs ffmpeg to be read, and ffmpeg is switched off; convert it to wav, flac, mp3, ogg or m4a.`,
-      );
-    }
-    // An MP4 file without its first box: what comes through a pipe has to have its index first.
-    const bytes = kind === 'QuickTime' && !source.path ? indexFirst(rest, head, source, signal, 1 << 16) : rest;
-    const options = { path: source.path, maxDuration, tell };
-    let place = typeof track === 'number' ? track : null;
-    if (typeof track === 'string') {
-      if (!source.again) {
-        throw invalid(
-          'track',
-          `The languages of ${kind} are known of files only, not of streams; give track a number.`,
-        );
-      }
-      const tracks = await tracksWithFfmpeg(abortable(source.again(), signal), signal, source.path);
-      place = chooseTrack(tracks, track, source.name)?.index ?? null;
-    }
-    yield* decodeWithFfmpeg(bytes, source.name, kind, signal, warn, { ...options, track: place });
-    return;
-  }
-  let read = false;
-  try {
-    for await (const chunk of decodePacked(rest, format, source, head, signal, warn, choose)) {
-      read = true;
-      yield chunk;
-    }
-  } catch (error) {
-    // Containers hold many codecs; ffmpeg, where there is one, knows more of them.
-    const again = source.again;
-    const holdsMany = format === 'm4a' || format === 'webm';
-    if (error instanceof OneheadError && error.code !== 'AUDIO_INVALID') throw error;
-    if (read || !holdsMany || signal.aborted) throw error;
-    if (!ffmpeg || !again || (await findFfmpeg()) === null) throw withAdvice(error, ffmpeg, again !== undefined);
-    const whole = abortable(again(), signal);
-    const bytes = format === 'm4a' && !source.path ? indexFirst(whole, head, source, signal, 1 << 16) : whole;
-    const place = container.tracks.find(({ chosen }) => chosen)?.index ?? null;
-    const options = { path: source.path, maxDuration, track: place };
-    const others = decodeWithFfmpeg(bytes, source.name, format, signal, warn, options);
-    const first = await others.next().catch(() => null);
-    if (!first || first.done) throw error;
-    yield first.value;
-    yield* others;
-  }
-}
+const openingOf = ({ signal, maxBytes, ...reading }: Reading, way: unknown) => ({
+  reading,
+  apart: way === apart,
+});
 
-/** A container's error with what would let ffmpeg read it. */
-function withAdvice(error: unknown, allowed: boolean, file: boolean): unknown {
-  if (!(error instanceof OneheadError) || !/Unsupported|cannot be decoded/.test(error.message)) return error;
-  const advice = !allowed
-    ? 'ffmpeg, which is switched off, may be able to read it'
-    : file
-      ? 'ffmpeg may be able to read it: install it (such as `apt-get install ffmpeg`)'
-      : 'ffmpeg may be able to read it: give it as a file or bytes';
-  const sentence = `${error.message.replace(/; export it again\.$/, '')}; ${advice}, or export it again.`;
-  return new OneheadError('AUDIO_INVALID', sentence, { cause: error });
+/** Seconds of given samples that are converted where they are while no worker has started. */
+const shortSeconds = 5;
+
+async function fromSamples<T>(input: Samples, reading: Reading, way: Way<T>): Promise<Source<T>> {
+  const { sampleRate, signal, maxDuration } = reading;
+  const { duration, channels, decoded } = await givenSamples(input);
+  const name = 'the given audio';
+  if (duration > maxDuration) throw tooLong('The given audio', maxDuration);
+  // Samples of one channel at the right rate are handed on as they are.
+  if (input.sampleRate !== sampleRate || channels.length > 1) {
+    async function* open() {
+      for await (const chunk of decoded()) yield chunk.channels;
+    }
+    const given = { origin: { sampleRate: input.sampleRate, duration, name }, open };
+    const source = await fromWorker<T>(workers, given, openingOf(reading, way), signal, duration > shortSeconds);
+    if (source) return source;
+  }
+  const controller = new AbortController();
+  const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
+  const warnings = new Warnings();
+  const pick = way.pick(reading.channels, name, warnings.warn);
+  return onceRead(duration, controller, warnings, { tracks: [], start: 0 }, () =>
+    way.shape(convert(decoded(), pick, sampleRate, name, ends)),
+  );
 }

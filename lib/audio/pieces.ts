@@ -1,5 +1,5 @@
 /** Audio of which parts were left out, and the way back to the times that the rest had. */
-import type { AudioSource } from './index.js';
+import type { AudioSource } from './source.js';
 
 /** A part that was kept, in samples: from `begin` of the recording on; `at` is its place among all that was kept. */
 export interface Piece {

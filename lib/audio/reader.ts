@@ -1,5 +1,5 @@
 /** A stream of bytes, held as far back as a parser still needs it. */
-import { setImmediate } from 'node:timers/promises';
+import { turn } from '../workers/turns.js';
 
 /** Bytes after whose parsing other work of the program gets its turn. */
 const turnBytes = 1 << 20;
@@ -47,7 +47,7 @@ export class ByteReader {
     this.#sinceTurn += value.length;
     if (this.#sinceTurn >= turnBytes) {
       this.#sinceTurn = 0;
-      await setImmediate();
+      await turn();
     }
     return true;
   }

@@ -1,6 +1,7 @@
 /** Samples that the caller has already. */
 import { refuse } from '../checks.js';
 import { OneheadError } from '../errors.js';
+import { turn } from '../workers/turns.js';
 import { checkSamples } from './level.js';
 import type { DecodedChunk } from './wav.js';
 
@@ -19,11 +20,18 @@ export function checkRate(sampleRate: unknown): asserts sampleRate is number {
   }
 }
 
-/** The samples and their duration in seconds. Throws OneheadError INVALID_ARGUMENT, or AUDIO_INVALID when there are none. */
-export function givenSamples({ samples, sampleRate }: Samples): {
+/** Samples that are checked before other work gets its turn. */
+const stepSamples = 1 << 18;
+
+/**
+ * The samples, a second at a time, and their duration in seconds. Throws OneheadError INVALID_ARGUMENT, or AUDIO_INVALID when there are
+ * none.
+ */
+export async function givenSamples({ samples, sampleRate }: Samples): Promise<{
   duration: number;
+  channels: readonly Float32Array[];
   decoded: () => AsyncGenerator<DecodedChunk>;
-} {
+}> {
   checkRate(sampleRate);
   const channels: readonly Float32Array[] = samples instanceof Float32Array ? [samples] : samples;
   const length = Array.isArray(channels) ? (channels[0]?.length ?? 0) : 0;
@@ -36,9 +44,16 @@ export function givenSamples({ samples, sampleRate }: Samples): {
     );
   }
   if (length === 0) throw new OneheadError('AUDIO_INVALID', 'The given samples are empty; they contain no audio.');
-  for (const channel of channels as Float32Array[]) checkSamples(channel);
-  async function* decoded(): AsyncGenerator<DecodedChunk> {
-    yield { channels: [...channels], sampleRate };
+  for (const channel of channels) {
+    for (let at = 0; at < length; at += stepSamples) {
+      checkSamples(channel, at, Math.min(at + stepSamples, length));
+      await turn();
+    }
   }
-  return { duration: length / sampleRate, decoded };
+  async function* decoded(): AsyncGenerator<DecodedChunk> {
+    for (let at = 0; at < length; at += sampleRate) {
+      yield { channels: channels.map((channel) => channel.subarray(at, at + sampleRate)), sampleRate };
+    }
+  }
+  return { duration: length / sampleRate, channels, decoded };
 }

@@ -58,13 +58,17 @@ export async function openSilero(model: string | undefined): Promise<VoiceDetect
   const given = new Float32Array(context + frame);
   return {
     frame,
-    async probability(samples) {
-      given.copyWithin(0, frame);
-      given.set(samples, context);
-      const input = new runtime.Tensor('float32', given, [1, given.length]);
-      const { output, stateN } = await session.run({ input, state, sr: rate });
-      state = stateN;
-      return output.data[0];
+    async probabilities(samples) {
+      const found: number[] = [];
+      for (let at = 0; at < samples.length; at += frame) {
+        given.copyWithin(0, frame);
+        given.set(samples.subarray(at, at + frame), context);
+        const input = new runtime.Tensor('float32', given, [1, given.length]);
+        const { output, stateN } = await session.run({ input, state, sr: rate });
+        state = stateN;
+        found.push(output.data[0]);
+      }
+      return found;
     },
     close: () => session.release(),
   };

@@ -153,8 +153,10 @@ export class SpeechSource {
       }
       recent.add(chunk);
       this.#heard = recent.end;
-      while (judged + frame <= recent.end) {
-        const probability = await this.#detector.probability(recent.slice(judged, judged + frame));
+      const frames = Math.floor((recent.end - judged) / frame);
+      const found = frames > 0 ? await this.#detector.probabilities(recent.slice(judged, judged + frames * frame)) : [];
+      for (let index = 0; index < frames; ++index) {
+        const probability = found[index];
         if (probability >= threshold) {
           end = -1;
           if (begin < 0) begin = judged;

@@ -1,11 +1,9 @@
 /// <reference path="./fvad.d.ts" />
 /** WebRTC's voice activity detector, compiled to WebAssembly. */
 import fvad from '@echogarden/fvad-wasm';
-import type { VoiceDetector } from './voice-detector.js';
+import { type VoiceDetector, webRtcFrame as frame } from './voice-detector.js';
 
 const sampleRate = 16000;
-/** 30 ms, the longest that it takes. */
-const frame = 480;
 /** It says yes or no to each frame; the share of yes among this many (0.3 s) is steadier. */
 const steadyFrames = 10;
 
@@ -20,13 +18,16 @@ export async function openWebRtc(mode: number): Promise<VoiceDetector> {
   let count = 0;
   return {
     frame,
-    probability(samples) {
+    probabilities(samples) {
       const at = buffer / 2;
-      for (let i = 0; i < frame; ++i) {
-        library.HEAP16[at + i] = Math.max(-32768, Math.min(32767, Math.round(samples[i] * 32768)));
-      }
-      recent[count++ % steadyFrames] = library._fvad_process(handle, buffer, frame) === 1 ? 1 : 0;
-      return recent.reduce((sum, voiced) => sum + voiced, 0) / Math.min(count, steadyFrames);
+      return Float64Array.from({ length: samples.length / frame }, (_, index) => {
+        for (let i = 0; i < frame; ++i) {
+          const sample = Math.round(samples[index * frame + i] * 32768);
+          library.HEAP16[at + i] = Math.max(-32768, Math.min(32767, sample));
+        }
+        recent[count++ % steadyFrames] = library._fvad_process(handle, buffer, frame) === 1 ? 1 : 0;
+        return recent.reduce((sum, voiced) => sum + voiced, 0) / Math.min(count, steadyFrames);
+      });
     },
     close() {
       library._free(buffer);

@@ -2,6 +2,7 @@ import { type AudioInput, type AudioSource, openAudio, openChannels } from '../a
 import { audioOptions } from '../audio/options.js';
 import { OneheadError } from '../errors.js';
 import { check, pick } from '../options/options.js';
+import { workers } from '../workers/pool.js';
 import { WhisperModel } from './decoding/whisper-model.js';
 import type { LoadOptions } from './model/types.js';
 import { TranscriptionError } from './transcription/failure.js';
@@ -40,6 +41,8 @@ export class Whisper {
    * trying and testing: it knows 1,241 words of synthesized English.
    */
   static async load(nameOrDirectory?: string | null, options: LoadOptions | null = {}): Promise<Whisper> {
+    // Started beside the loading, so that the first recording is decoded as fast as the tenth.
+    workers.warm();
     const model = await WhisperModel.load(nameOrDirectory, options);
     try {
       await model.checkpoint.tokenizer(); // what is wrong with it is said now, not at the first request

@@ -1,0 +1,42 @@
+/** A source of what is read once. */
+import { OneheadError } from '../errors.js';
+import { invalid } from './options.js';
+import type { Source } from './source.js';
+import type { Container } from './tracks.js';
+import type { Warnings } from './warnings.js';
+
+/** A source whose `read` is called once; closing it aborts the reading. */
+export function onceRead<T>(
+  duration: number | null,
+  controller: AbortController,
+  warnings: Warnings,
+  container: Container,
+  read: () => AsyncGenerator<T>,
+  release: () => Promise<void> = async () => {},
+): Source<T> {
+  let reading: AsyncGenerator<T> | null = null;
+  return {
+    duration,
+    warnings: warnings.sentences,
+    get incomplete() {
+      return warnings.incomplete;
+    },
+    get tracks() {
+      return container.tracks;
+    },
+    get startTime() {
+      return container.start;
+    },
+    chunks: () => {
+      if (reading) throw invalid('chunks', 'Audio can be read once; open it again to read it again.');
+      reading = read();
+      return reading;
+    },
+    close: async () => {
+      controller.abort(new OneheadError('DISPOSED', 'The audio was closed while it was read; close it afterwards.'));
+      // A reading under way ends with the error above; one that waits for its consumer ends here.
+      await reading?.return(undefined).catch(() => {});
+      await release().catch(() => {});
+    },
+  };
+}

@@ -1,0 +1,307 @@
+/** Recordings that a worker thread decodes: the main thread hands on what it alone can read, and gives out what comes back. */
+import type { OneheadError } from '../errors.js';
+import { revive, tell } from '../workers/errors.js';
+import type { Session, WorkerPool } from '../workers/pool.js';
+import { turn } from '../workers/turns.js';
+import { abortable, type ByteSource, type RandomAccess } from './bytes.js';
+import type { FromWorker, Item, Opening, Origin, ToWorker } from './messages.js';
+import { onceRead } from './once.js';
+import type { Source } from './source.js';
+import type { Container } from './tracks.js';
+import { Warnings } from './warnings.js';
+
+/** Bytes up to which a recording goes to the worker whole, and is decoded where it is while no worker has started: some milliseconds of work. */
+export const smallBytes = 1 << 18;
+/** Chunks of a second that a worker decodes ahead. A stream is read no further than is asked for. */
+const ahead = 8;
+
+type Pulled = Uint8Array | Float32Array[];
+
+/** Anything that is read for the worker. */
+export interface Given {
+  origin: Origin;
+  /** The bytes or samples from the start; a second call begins anew. */
+  open(): AsyncIterable<Pulled>;
+  random?: RandomAccess;
+  stop?: () => void;
+}
+
+/** How a source of bytes is given to a worker. */
+export async function givenBytes(source: ByteSource): Promise<Given> {
+  const { name, path, random } = source;
+  let first = true;
+  const open = () => {
+    const bytes = first ? source.bytes : source.again!();
+    first = false;
+    return bytes;
+  };
+  const origin = async (): Promise<Origin> => {
+    if (!random) return { remote: true, name, size: null };
+    if (path !== undefined) return { path, name, size: random.size };
+    if (random.size > smallBytes) return { remote: true, name, size: random.size };
+    const file = await random.open();
+    try {
+      return { whole: await file.read(0, random.size), name };
+    } finally {
+      await file.close();
+    }
+  };
+  return { origin: await origin(), open, random, stop: source.stop };
+}
+
+/** Bytes of less than this are handed on together with those that are there already. */
+const fewBytes = 4096;
+
+/** One reading of an input from its start. */
+class Supplied {
+  readonly #iterator: AsyncGenerator<Pulled>;
+  /** A reading that was begun and is not answered yet. */
+  #begun: Promise<IteratorResult<Pulled>> | null = null;
+
+  constructor(iterator: AsyncGenerator<Pulled>) {
+    this.#iterator = iterator;
+  }
+
+  /** Null at the end. */
+  async next(): Promise<Pulled | null> {
+    const { value, done } = await this.#read();
+    if (done) return null;
+    if (!(value instanceof Uint8Array) || value.length >= fewBytes) return value;
+    const parts = [value];
+    for (let length = value.length; length < fewBytes; ) {
+      // What fails is told when it is its turn.
+      const more = this.#read();
+      this.#begun = more;
+      const there = await Promise.race([
+        more.catch(() => null),
+        new Promise<null>((resolve) => setImmediate(resolve, null)),
+      ]);
+      if (!there || there.done || !(there.value instanceof Uint8Array)) break;
+      this.#begun = null;
+      parts.push(there.value);
+      length += there.value.length;
+    }
+    return parts.length === 1 ? value : Buffer.concat(parts);
+  }
+
+  #read(): Promise<IteratorResult<Pulled>> {
+    const begun = this.#begun ?? this.#iterator.next();
+    this.#begun = null;
+    return begun;
+  }
+
+  /** Ends the reading; a stream that stalls may never answer. */
+  async leave(signal: AbortSignal): Promise<void> {
+    const left = this.#iterator.return(undefined).catch(() => {});
+    if (!signal.aborted && !this.#begun) await left;
+  }
+}
+
+/** The main thread's side of a session. */
+class Remote<T> {
+  readonly opened: Promise<number | null>;
+  readonly #given: Given;
+  readonly #signal: AbortSignal;
+  readonly #session: Session;
+  readonly #ahead: number;
+  readonly #streams = new Map<number, Supplied>();
+  #file: ReturnType<RandomAccess['open']> | null = null;
+  readonly #items: Item<T>[] = [];
+  #failure: OneheadError | null = null;
+  #settle: { resolve(duration: number | null): void; reject(error: unknown): void } | null = null;
+  /** Chunks that were asked for and have not come; answers that the worker waits for. */
+  #due: number;
+  #answers = 0;
+  #waits = true;
+  #wake = () => {};
+  /** Errors of reading, which the caller is to see as they are. */
+  readonly #errors: unknown[] = [];
+
+  private constructor(session: Session, given: Given, signal: AbortSignal, most: number) {
+    this.#given = given;
+    this.#signal = signal;
+    this.#ahead = most;
+    this.#due = most;
+    this.opened = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    this.opened.catch(() => {});
+    this.#session = session;
+    signal.addEventListener('abort', this.#abort);
+  }
+
+  /** Null where no thread is to be had. */
+  static open<T>(
+    pool: WorkerPool,
+    given: Given,
+    opening: Omit<Opening, 'origin' | 'ahead'>,
+    signal: AbortSignal,
+    patient: boolean,
+  ): Remote<T> | null {
+    const { origin } = given;
+    const most = 'remote' in origin && origin.size === null ? 0 : ahead;
+    let remote: Remote<T> | null = null;
+    const data: Opening = { ...opening, origin, ahead: most };
+    const events = {
+      message: (message: unknown) => remote!.#take(message as FromWorker<T>),
+      failed: (error: OneheadError) => remote!.#fail(error),
+    };
+    const session = pool.open('audio', data, events, patient);
+    if (!session) return null;
+    remote = new Remote<T>(session, given, signal, most);
+    return remote;
+  }
+
+  readonly #abort = () => {
+    this.#settle?.reject(this.#signal.reason);
+    this.#wake();
+  };
+
+  #take(message: FromWorker<T>): void {
+    if ('opened' in message) {
+      this.#waits = false;
+      this.#settle?.resolve(message.opened);
+    } else if ('item' in message) {
+      const { item } = message;
+      this.#due -= 1;
+      this.#items.push(item);
+      if ('error' in item) this.#settle?.reject(this.#revive(item));
+      this.#wake();
+    } else if ('leave' in message) void this.#streams.get(message.leave)?.leave(this.#signal);
+    else if ('pull' in message) void this.#answer(message.answer, () => this.#pull(message.pull));
+    else void this.#answer(message.answer, () => this.#read(message.at, message.length));
+    this.#tell();
+  }
+
+  #fail(error: OneheadError): void {
+    this.#failure = error;
+    this.#settle?.reject(error);
+    this.#wake();
+  }
+
+  /** Says what the thread has to do, and whether that is waited for. */
+  #tell(): void {
+    this.#session.state(this.#answers === 0 && (this.#waits || this.#due > 0), this.#waits);
+  }
+
+  async #answer(answer: number, work: () => Promise<Pulled | null>): Promise<void> {
+    this.#answers += 1;
+    this.#tell();
+    let message: ToWorker;
+    try {
+      message = { answer, given: await work() };
+    } catch (error) {
+      message = { answer, error: tell(error, (one) => this.#errors.push(one) - 1) };
+    }
+    this.#answers -= 1;
+    this.#tell();
+    // Copied by the message: the bytes are their owner's.
+    this.#session.post(message);
+  }
+
+  async #pull(stream: number): Promise<Pulled | null> {
+    let supply = this.#streams.get(stream);
+    if (!supply) {
+      const { stop } = this.#given;
+      const bytes = this.#given.open() as AsyncIterable<Uint8Array>;
+      supply = new Supplied(abortable(bytes, this.#signal, stream === 0 ? stop : undefined));
+      this.#streams.set(stream, supply);
+    }
+    return supply.next();
+  }
+
+  async #read(at: number, length: number): Promise<Uint8Array> {
+    this.#file ??= this.#given.random!.open();
+    return (await this.#file).read(at, length);
+  }
+
+  #more(count: number): void {
+    this.#due += count;
+    this.#session.post({ more: count } satisfies ToWorker);
+  }
+
+  #revive(item: { error: Parameters<typeof revive>[0] }): unknown {
+    return revive(item.error, this.#errors);
+  }
+
+  /** The next chunk with what is known then, null at the end. Throws what reading throws. */
+  async next(learn: (item: Item<T>) => void): Promise<T | null> {
+    if (this.#ahead === 0) this.#more(1);
+    for (;;) {
+      this.#signal.throwIfAborted();
+      const item = this.#items.shift();
+      if (item) {
+        learn(item);
+        if ('error' in item) throw this.#revive(item);
+        if ('end' in item) return null;
+        if (this.#ahead > 0 && this.#due <= this.#ahead / 2) this.#more(this.#ahead - this.#due - this.#items.length);
+        return item.chunk;
+      }
+      if (this.#failure) throw this.#failure;
+      this.#waits = true;
+      this.#tell();
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      this.#waits = false;
+      this.#tell();
+    }
+  }
+
+  /** Leaves the input to its owner, and waits until the worker has closed what it opened. */
+  async close(): Promise<void> {
+    this.#signal.removeEventListener('abort', this.#abort);
+    this.#given.stop?.();
+    const closed = this.#session.close();
+    for (const stream of this.#streams.values()) await stream.leave(this.#signal);
+    await (await this.#file)?.close();
+    await closed;
+  }
+}
+
+/** The source that a worker makes of what is given; null where no thread is to be had. Throws as `openAudio`. */
+export async function fromWorker<T>(
+  pool: WorkerPool,
+  given: Given,
+  opening: Omit<Opening, 'origin' | 'ahead'>,
+  signal: AbortSignal | undefined,
+  patient: boolean,
+  leave: () => void = () => {},
+): Promise<Source<T> | null> {
+  const controller = new AbortController();
+  const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
+  const remote = Remote.open<T>(pool, given, opening, ends, patient);
+  if (!remote) return null;
+  const warnings = new Warnings();
+  const container: Container = { tracks: [], start: 0 };
+  const learn = ({ state }: Item<T>) => {
+    const { warnings: sentences, incomplete, tracks, start } = state;
+    warnings.sentences.push(...sentences);
+    warnings.incomplete = incomplete;
+    Object.assign(container, { tracks, start });
+  };
+  const release = async () => {
+    leave();
+    await remote.close();
+  };
+  async function* read() {
+    try {
+      for (;;) {
+        const chunk = await remote!.next(learn);
+        if (chunk === null) return;
+        // Many recordings' chunks come at once; what is done with them takes turns.
+        await turn();
+        yield chunk;
+      }
+    } finally {
+      await release();
+    }
+  }
+  try {
+    const duration = await remote.opened;
+    return onceRead(duration, controller, warnings, container, read, release);
+  } catch (error) {
+    await release();
+    throw error;
+  }
+}

@@ -1,0 +1,39 @@
+/** WebRTC's detector on a worker thread. */
+import { revive, type ToldError } from '../workers/errors.js';
+import type { WorkerPool } from '../workers/pool.js';
+import { type VoiceDetector, webRtcFrame } from './voice-detector.js';
+
+/** What a worker says of the frames that it was given. */
+export type FromVoice = { found: ArrayLike<number> } | { error: ToldError };
+
+/** Null where no thread is ready. `mode` as `openWebRtc` takes it. */
+export function openVoice(pool: WorkerPool, mode: number): VoiceDetector | null {
+  let waiting: { resolve(found: ArrayLike<number>): void; reject(error: unknown): void } | null = null;
+  let failure: unknown = null;
+  const events = {
+    message: (message: unknown) => {
+      const told = message as FromVoice;
+      session?.state(false, false);
+      if ('found' in told) waiting?.resolve(told.found);
+      else waiting?.reject(revive(told.error));
+    },
+    failed: (error: unknown) => {
+      failure = error;
+      waiting?.reject(error);
+    },
+  };
+  const session = pool.open('voice', mode, events, false);
+  if (!session) return null;
+  session.state(false, false);
+  return {
+    frame: webRtcFrame,
+    probabilities: (samples) =>
+      new Promise((resolve, reject) => {
+        if (failure) return reject(failure);
+        waiting = { resolve, reject };
+        session.state(true, true);
+        session.post(samples, [samples.buffer as ArrayBuffer]);
+      }),
+    close: () => session.close(),
+  };
+}
