@@ -3,6 +3,7 @@ const benchmarks: Record<string, () => Promise<unknown>> = {
   cpu: () => import('./cpu.js'),
   decode: () => import('./decode.js'),
   cuda: () => import('./cuda.js'),
+  'event-loop': () => import('./event-loop.js'),
   neighbours: () => import('./neighbours.js'),
   serving: () => import('./serving.js'),
 };

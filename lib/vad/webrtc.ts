@@ -1,7 +1,7 @@
 /// <reference path="./fvad.d.ts" />
 /** WebRTC's voice activity detector, compiled to WebAssembly. */
 import fvad from '@echogarden/fvad-wasm';
-import { type VoiceDetector, webRtcFrame as frame } from './voice-detector.js';
+import { webRtcFrame as frame, type VoiceDetector } from './voice-detector.js';
 
 const sampleRate = 16000;
 /** It says yes or no to each frame; the share of yes among this many (0.3 s) is steadier. */

@@ -1,8 +1,11 @@
+import { join } from 'node:path';
 import { type AudioInput, type AudioSource, openAudio, openChannels } from '../audio/index.js';
 import { audioOptions } from '../audio/options.js';
+import { warmUp } from '../audio/warm.js';
 import { OneheadError } from '../errors.js';
 import { check, pick } from '../options/options.js';
 import { workers } from '../workers/pool.js';
+import { bundledModel } from './checkpoint/hub.js';
 import { WhisperModel } from './decoding/whisper-model.js';
 import type { LoadOptions } from './model/types.js';
 import { TranscriptionError } from './transcription/failure.js';
@@ -42,7 +45,7 @@ export class Whisper {
    */
   static async load(nameOrDirectory?: string | null, options: LoadOptions | null = {}): Promise<Whisper> {
     // Started beside the loading, so that the first recording is decoded as fast as the tenth.
-    workers.warm();
+    void warmUp(workers, join(bundledModel(), 'sample.flac'));
     const model = await WhisperModel.load(nameOrDirectory, options);
     try {
       await model.checkpoint.tokenizer(); // what is wrong with it is said now, not at the first request

@@ -24,8 +24,8 @@ export function tell(error: unknown, keep?: (error: unknown) => number): ToldErr
   const { code } = error as NodeJS.ErrnoException;
   const told: ToldError = { own, name, message, stack, code };
   if (error instanceof OneheadError) {
-    const { operation, argument, expected, received } = error;
-    told.details = { operation, argument, expected, received };
+    const { operation, argument, expected, received, retryAfter } = error;
+    told.details = { operation, argument, expected, received, retryAfter };
   }
   if (cause !== undefined) told.cause = tell(cause);
   return told;

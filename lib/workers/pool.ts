@@ -45,6 +45,8 @@ interface Thread {
 export interface PoolOptions {
   /** Threads at most. */
   size?: number;
+  /** Megabytes of JavaScript objects that a thread may hold; Node's own limit unless given. */
+  memory?: number;
   /** Milliseconds after which a thread that has nothing to do ends. */
   idle?: number;
 }
@@ -55,15 +57,17 @@ const usualSize = Math.max(2, Math.min(16, Math.floor(availableParallelism() / 2
 export class WorkerPool {
   readonly #file: URL;
   readonly #size: number;
+  readonly #memory: number | undefined;
   readonly #idle: number;
   readonly #threads = new Set<Thread>();
   #next = 0;
   #usable: boolean;
 
   /** `file` is what each thread runs: it calls `serve`. */
-  constructor(file: URL, { size = usualSize, idle = 30_000 }: PoolOptions = {}) {
+  constructor(file: URL, { size = usualSize, memory, idle = 30_000 }: PoolOptions = {}) {
     this.#file = file;
     this.#size = size;
+    this.#memory = memory;
     this.#idle = idle;
     // Bundlers that pack this file may have left the other behind.
     this.#usable = file.protocol === 'file:' && existsSync(fileURLToPath(file));
@@ -147,7 +151,12 @@ export class WorkerPool {
     let worker: Worker;
     try {
       // The environment is the process's own, as it is on the main thread: PATH says where ffmpeg is.
-      worker = new Worker(this.#file, { env: SHARE_ENV, execArgv: [], name: 'onehead' });
+      worker = new Worker(this.#file, {
+        env: SHARE_ENV,
+        execArgv: [],
+        resourceLimits: { maxOldGenerationSizeMb: this.#memory },
+        name: 'onehead',
+      });
     } catch {
       // Not allowed here (the permission model), or out of resources: the work is done where it is.
       this.#usable = false;
