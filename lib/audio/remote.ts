@@ -49,8 +49,8 @@ export async function givenBytes(source: ByteSource): Promise<Given> {
   return { origin: await origin(), open, random, stop: source.stop };
 }
 
-/** Bytes of less than this are handed on together with those that are there already. */
-const fewBytes = 4096;
+/** Fewer bytes than this are handed on together with those that are there already; more would be read of a stream than was asked for. */
+const fewBytes = 256;
 
 /** One reading of an input from its start. */
 class Supplied {
