@@ -1,8 +1,9 @@
 /** Several devices with one model: each window goes to the one with the least to do. */
 import { OneheadError } from '../errors.js';
-import type { EncodedWindow, Engine } from './engine.js';
+import type { Engine } from './engine.js';
 import { type EngineFigures, publish, sumFigures } from './figures.js';
 import { checkRequest, EngineRequest, type RequestOptions } from './request.js';
+import type { EncodedWindow } from './tasks.js';
 
 export interface PoolOptions {
   /** Requests at once, those that are served included; one more is refused with code BUSY. */

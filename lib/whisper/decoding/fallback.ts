@@ -1,5 +1,5 @@
 /** Temperature fallback: openai/whisper's decode_with_fallback. */
-import type { EncodedWindow } from '../../engine/engine.js';
+import type { EncodedWindow } from '../../engine/tasks.js';
 import { OneheadError } from '../../errors.js';
 import { type Found, likeliest, type Search } from '../model/search.js';
 import { compressionRatio } from './compression.js';

@@ -1,6 +1,7 @@
 /** Decoding of one window: language, prompt, search and fallback. */
-import type { EncodedWindow, Engine } from '../../engine/engine.js';
+import type { Engine } from '../../engine/engine.js';
 import type { EngineRequest } from '../../engine/request.js';
+import type { EncodedWindow } from '../../engine/tasks.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { Found, ModelWindow, Search } from '../model/search.js';
