@@ -234,7 +234,7 @@ export class WorkerPool {
 }
 
 /** Compiled beside this file; where TypeScript runs as it is, in the package's dist. */
-const entry = import.meta.url.endsWith('.ts') ? '../../dist/workers/entry.js' : './entry.js';
+const entry = import.meta.url.endsWith('.ts') ? '../../dist/worker.js' : '../worker.js';
 
 /** The process's pool. */
 export const workers = new WorkerPool(new URL(entry, import.meta.url));

@@ -1,6 +1,6 @@
 /** A thread of the pool that ends when it is told to open a recording called 'exit' or 'memory'. */
 import { parentPort } from 'node:worker_threads';
-import '../../dist/workers/entry.js';
+import '../../dist/worker.js';
 
 parentPort.on('message', ({ data }) => {
   const name = data?.origin?.name;

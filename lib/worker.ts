@@ -1,0 +1,6 @@
+/** What a worker thread runs. */
+import { audioService } from './audio/service.js';
+import { voiceService } from './vad/service.js';
+import { serve } from './workers/serve.js';
+
+serve({ audio: audioService, voice: voiceService });

@@ -1,6 +1,0 @@
-/** What a worker thread runs. */
-import { audioService } from '../audio/service.js';
-import { voiceService } from '../vad/service.js';
-import { serve } from './serve.js';
-
-serve({ audio: audioService, voice: voiceService });
