@@ -22,7 +22,7 @@ export interface EngineLimits {
   stepsPerLook: number;
 }
 
-const usualLimits: EngineLimits = { encodeTime: 250, stepsBetweenEncodes: 8, stepsPerRun: 64, stepsPerLook: 8 };
+const usualLimits: EngineLimits = { encodeTime: 250, stepsBetweenEncodes: 16, stepsPerRun: 64, stepsPerLook: 8 };
 
 /** Lets everything that is ready on the event loop happen: callers go on with what they got, signals abort. */
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
@@ -44,8 +44,13 @@ export class Engine<Window, Search, Found> {
   /** When the loop began, while it is active. */
   #began = 0;
   #ended: unknown = null;
-  /** What the request that was served last had been given: where a new one begins. */
+  /**
+   * Positions that each of the requests under way was given on average: where a new one begins. It grows with every window, so that a
+   * request's second window is not kept waiting by ever new requests.
+   */
   #served = 0;
+  /** Encoded windows that are not closed. */
+  #open = 0;
   readonly #counts = { windows: 0, searches: 0, steps: 0, rowSteps: 0, audioPositions: 0, cancelled: 0, fallbacks: 0 };
   readonly #time = { encode: 0, decode: 0, busy: 0 };
 
@@ -263,7 +268,8 @@ export class Engine<Window, Search, Found> {
       if (begin === null) break;
       this.#windows.remove(task);
       tasks.push({ task, slot: { begin, positions: task.positions } });
-      this.#served = Math.max(this.#served, task.request.served);
+      const requests = this.#windows.length + this.#open + tasks.length;
+      this.#served = Math.max(this.#served + task.positions / requests, task.request.served);
       task.request.served += task.positions;
       if (tasks.length >= this.#runtime.encodeBatch || tasks.length >= this.#rows.free - claimed) break;
       const next = this.#windows.next(this.#now());
@@ -274,6 +280,7 @@ export class Engine<Window, Search, Found> {
 
   #encoded(request: EngineRequest, slot: Slot, encodeTime: number, waits: Waits): EncodedWindow<Search, Found> {
     let open = true;
+    this.#open += 1;
     return {
       slot,
       encodeTime,
@@ -286,6 +293,7 @@ export class Engine<Window, Search, Found> {
       close: () => {
         if (!open) return;
         open = false;
+        this.#open -= 1;
         this.#positions.give(slot.begin);
         this.#wake();
       },

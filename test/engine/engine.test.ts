@@ -166,6 +166,19 @@ describe('turns', () => {
     expect(done.c).toBeLessThan(1000 + 10 * 120 * 3.5);
   });
 
+  it('come to the second window of a recording too, however many new ones there are', async () => {
+    const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
+    let number = 0;
+    const others: Promise<void>[] = [];
+    runtime.onTime = (time) => {
+      // As many as can be served, so that one is always waiting.
+      if (time < 4000 && time >= number * 110) others.push(ask(`new${number++}`));
+    };
+    await ask('two', { count: 2 });
+    expect(done.two).toBeLessThan(1500);
+    await Promise.all(others);
+  });
+
   it('go by class: live before interactive before batch', async () => {
     const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
     let others: Promise<void>[] = [];
