@@ -169,6 +169,16 @@ for (const [system, path] of systems) {
 if (values.output) {
   mkdirSync(dirname(values.output), { recursive: true });
   const machine = { cpu: cpus()[0].model, cores: cpus().length, node: process.version };
-  const about = { date: new Date().toISOString().slice(0, 10), machine, model: values.model ?? 'bundled', ...values };
+  const { windows, callers, seconds, device, threads, dtype } = values;
+  const about = {
+    date: new Date().toISOString().slice(0, 10),
+    machine,
+    windows,
+    callers,
+    seconds,
+    device,
+    threads,
+    dtype,
+  };
   writeFileSync(values.output, `${JSON.stringify({ ...about, rows }, null, 1)}\n`);
 }
