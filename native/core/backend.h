@@ -84,6 +84,9 @@ class Backend {
   /** Throws Error NOT_SUPPORTED, with the reason, where it has no kernel for an operation. */
   virtual std::unique_ptr<Executable> prepare(Plan plan) = 0;
   virtual MemoryFigures memory() const = 0;
+  /** Called once on the device's thread behind everything else: frees what the device holds, whatever tensors and
+   * programs are left; they are never used again. */
+  virtual void close() noexcept {}
 };
 
 }  // namespace onehead

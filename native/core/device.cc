@@ -49,7 +49,7 @@ void Device::run() {
     {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [&] { return closing_ || !jobs_.empty(); });
-      if (jobs_.empty()) return;
+      if (jobs_.empty()) break;
       closing = closing_;
       job = std::move(jobs_.front());
       jobs_.pop_front();
@@ -73,6 +73,7 @@ void Device::run() {
     job.work = nullptr;
     job.done(failure);
   }
+  backend_->close();
 }
 
 }  // namespace onehead

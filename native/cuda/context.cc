@@ -18,6 +18,7 @@ std::string mebibytes(size_t bytes) { return std::to_string(bytes >> 20) + " MiB
 }  // namespace
 
 Context::Context(const CudaOptions& options) : Context(options.index) {
+  const DriverLock lock;
   const CudaDriver driver = findDriver();
   const std::string asked = std::string(deviceName) + ":" + std::to_string(index_);
   if (driver.devices == 0)
@@ -48,8 +49,21 @@ Context::Context(const CudaOptions& options) : Context(options.index) {
   check(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &kept), "making a memory pool");
 }
 
-Context::~Context() {
+Context::~Context() { close(); }
+
+void Context::close() noexcept {
+  const DriverLock lock;
+  if (closed_) return;
+  closed_ = true;
   use();
+  if (launcher_.stream) cudaStreamSynchronize(launcher_.stream);
+  for (Owned* owned : owned_) owned->release();
+  owned_.clear();
+  for (const auto& [memory, bytes] : allocated_) {
+    cudaFreeAsync(memory, allocations_);
+    counter_.subtract(bytes);
+  }
+  allocated_.clear();
   for (const Mapped<std::byte>& piece : pieces_)
     if (piece.host) cudaFreeHost(piece.host);
   if (progress_.host) cudaFreeHost(progress_.host);
@@ -62,13 +76,27 @@ Context::~Context() {
   cudaGetLastError();  // a device that has failed says so again here, to nobody
 }
 
+void Context::own(Owned* owned) {
+  const DriverLock lock;
+  owned_.insert(owned);
+}
+
+void Context::disown(Owned* owned) noexcept {
+  const DriverLock lock;
+  owned_.erase(owned);
+}
+
 void Context::check(cudaError_t error, const std::string& doing) const {
   if (error == cudaSuccess) return;
   cudaGetLastError();  // so that the next call starts clean, where the failure was not the context's end
   if (error == cudaErrorMemoryAllocation)
     throw Error("OUT_OF_MEMORY", "The GPU ran out of memory while " + doing +
                                      "; use a smaller model or batch, or end what else uses the GPU.");
-  throw Error("DEVICE_FAILED", "The GPU failed while " + doing + ": " + cudaGetErrorString(error) +
+  fail(doing, cudaGetErrorString(error));
+}
+
+void Context::fail(const std::string& doing, const std::string& reason) const {
+  throw Error("DEVICE_FAILED", "The GPU failed while " + doing + ": " + reason +
                                    ". Close this device; if a new one fails too, start the process again.");
 }
 
@@ -82,7 +110,8 @@ void Context::outOfMemory(size_t bytes) const {
 }
 
 void* Context::allocate(size_t bytes) {
-  std::lock_guard lock(mutex_);
+  const DriverLock lock;
+  if (closed_) throw Error("DISPOSED", "This device has been closed; open a new one.");
   use();
   void* memory = nullptr;
   cudaError_t error = cudaMallocFromPoolAsync(&memory, bytes, pool_, allocations_);
@@ -103,20 +132,25 @@ void* Context::allocate(size_t bytes) {
   if (error != cudaSuccess) cudaFreeAsync(memory, allocations_);
   check(error, "clearing memory");
   counter_.add(bytes);
+  allocated_[memory] = bytes;
   return memory;
 }
 
-void Context::free(void* memory, size_t bytes) noexcept {
-  std::lock_guard lock(mutex_);
+void Context::free(void* memory) noexcept {
+  const DriverLock lock;
+  const auto found = allocated_.find(memory);
+  if (found == allocated_.end()) return;  // it went with the device
   use();
   cudaFreeAsync(memory, allocations_);
   cudaGetLastError();
-  counter_.subtract(bytes);
+  counter_.subtract(found->second);
+  allocated_.erase(found);
 }
 
 template <class T>
 const Context::Mapped<T>& Context::map(Mapped<T>& mapped, size_t bytes) {
   if (mapped.host) return mapped;
+  const DriverLock lock;
   void *host = nullptr, *device = nullptr;
   check(cudaHostAlloc(&host, bytes, cudaHostAllocMapped), "pinning host memory");
   cudaError_t error = cudaHostGetDevicePointer(&device, host, 0);
@@ -133,7 +167,7 @@ Buffer::Buffer(size_t bytes, std::shared_ptr<Context> context) : bytes_(bytes), 
 }
 
 void Buffer::reset() {
-  if (data_) context_->free(data_, bytes_);
+  if (data_) context_->free(data_);
   data_ = nullptr;
   bytes_ = 0;
 }
@@ -153,6 +187,7 @@ std::shared_ptr<Buffer> SharedBuffer::atLeast(size_t bytes) {
 }
 
 Events::Events(Context& context, size_t count, unsigned flags) {
+  const DriverLock lock;
   for (size_t i = 0; i < count; ++i) {
     cudaEvent_t event = nullptr;
     const cudaError_t error = cudaEventCreateWithFlags(&event, flags);
@@ -165,8 +200,11 @@ Events::Events(Context& context, size_t count, unsigned flags) {
   }
 }
 
-Events::~Events() {
+void Events::release() noexcept {
+  if (handles_.empty()) return;
+  const DriverLock lock;
   for (cudaEvent_t event : handles_) cudaEventDestroy(event);
+  handles_.clear();
 }
 
 }  // namespace onehead::cuda

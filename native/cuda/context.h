@@ -5,15 +5,27 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <string>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "../core/memory_counter.h"
 #include "cuda_backend.h"
+#include "driver_lock.h"
 #include "kernels/kernels.h"
 
 namespace onehead::cuda {
+
+/** What goes with its device at the latest. */
+class Owned {
+ public:
+  /** Called at most once, when the device is closed, with the driver's lock held. */
+  virtual void release() noexcept = 0;
+
+ protected:
+  ~Owned() = default;
+};
 
 class Context {
  public:
@@ -33,12 +45,20 @@ class Context {
 
   /** Throws Error OUT_OF_MEMORY or DEVICE_FAILED unless the call succeeded. */
   void check(cudaError_t error, const std::string& doing) const;
+  /** Throws Error DEVICE_FAILED with a reason in words. */
+  [[noreturn]] void fail(const std::string& doing, const std::string& reason) const;
   /** Waits until the stream is idle. */
   void synchronize(const std::string& doing) const { check(cudaStreamSynchronize(stream()), doing); }
 
   /** Memory of zeros, from any thread. Throws Error OUT_OF_MEMORY. */
   void* allocate(size_t bytes);
-  void free(void* memory, size_t bytes) noexcept;
+  void free(void* memory) noexcept;
+
+  void own(Owned* owned);
+  void disown(Owned* owned) noexcept;
+  /** Frees everything: streams, pool, pinned memory, what is owned, and the memory of tensors that are still there,
+   * which are never used again. Idempotent. */
+  void close() noexcept;
 
   /** Host memory that the device reads and writes too. */
   template <class T>
@@ -65,7 +85,9 @@ class Context {
   cudaMemPool_t pool_ = nullptr;
   Mapped<std::byte> pieces_[2];
   Mapped<Progress> progress_;
-  mutable std::mutex mutex_;
+  std::unordered_map<void*, size_t> allocated_;  // bytes of each
+  std::unordered_set<Owned*> owned_;
+  bool closed_ = false;
   MemoryCounter counter_;
   size_t freeAtFirst_ = 0;
 };
@@ -113,11 +135,12 @@ class Events {
  public:
   /** Throws Error DEVICE_FAILED. */
   Events(Context& context, size_t count, unsigned flags);
-  ~Events();
+  ~Events() { release(); }
   Events(const Events&) = delete;
   Events& operator=(const Events&) = delete;
   cudaEvent_t operator[](size_t i) const { return handles_[i]; }
   size_t size() const { return handles_.size(); }
+  void release() noexcept;
 
  private:
   std::vector<cudaEvent_t> handles_;

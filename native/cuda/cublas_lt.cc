@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cublas_lt_library.h"
+#include "driver_lock.h"
 
 namespace onehead::cuda {
 
@@ -25,7 +26,13 @@ using Owned = std::shared_ptr<std::remove_pointer_t<Handle>>;
 class Products final : public CublasLt, public std::enable_shared_from_this<Products> {
  public:
   Products(const Library& library, Handle handle) : library_(library), handle_(handle) {}
-  ~Products() override { library_.destroy(handle_); }
+  ~Products() override { close(); }
+
+  void close() noexcept override {
+    const DriverLock lock;
+    if (handle_) library_.destroy(handle_);
+    handle_ = nullptr;
+  }
 
   // The library counts columns first: to it, our row-major y [rows, columns] is [columns, rows], and the weight, which
   // lies as [depth, columns], is transposed.
@@ -53,10 +60,8 @@ class Products final : public CublasLt, public std::enable_shared_from_this<Prod
     return [self = shared_from_this(), p, description, weight, x, y, c, algorithm = found.algorithm](
                const void* data, void* scratch, cudaStream_t stream) {
       const float one = 1, beta = p.residual ? 1 : 0;
-      const int status =
-          self->library_.matmul(self->handle_, description.get(), &one, p.weight, weight.get(), data, x.get(), &beta, c,
-                                y.get(), p.y, y.get(), &algorithm, scratch, workspaceBytes, stream);
-      return status == 0 ? cudaSuccess : cudaErrorLaunchFailure;
+      return self->library_.matmul(self->handle_, description.get(), &one, p.weight, weight.get(), data, x.get(), &beta,
+                                   c, y.get(), p.y, y.get(), &algorithm, scratch, workspaceBytes, stream);
     };
   }
 
@@ -88,7 +93,34 @@ class Products final : public CublasLt, public std::enable_shared_from_this<Prod
 
 std::string CublasLt::find() { return library() ? library()->name : ""; }
 
+std::string CublasLt::describe(int status) {
+  auto name = [&] {
+    switch (status) {
+      case 1:
+        return "not initialized";
+      case 3:
+        return "allocation failed";
+      case 7:
+        return "invalid value";
+      case 8:
+        return "architecture mismatch";
+      case 11:
+        return "mapping error";
+      case 13:
+        return "execution failed";
+      case 14:
+        return "internal error";
+      case 15:
+        return "not supported";
+      default:
+        return "unknown";
+    }
+  };
+  return "cuBLASLt's status " + std::to_string(status) + " (" + name() + ")";
+}
+
 std::shared_ptr<CublasLt> CublasLt::open() {
+  const DriverLock lock;
   const Library* found = library();
   Handle handle = nullptr;
   if (!found || found->create(&handle) != 0) return nullptr;

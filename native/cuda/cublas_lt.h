@@ -35,9 +35,14 @@ class CublasLt {
   static std::shared_ptr<CublasLt> open();
   virtual ~CublasLt() = default;
 
-  using Run = std::function<cudaError_t(const void* x, void* workspace, cudaStream_t stream)>;
+  /** Gives the library's status: 0 is success. */
+  using Run = std::function<int(const void* x, void* workspace, cudaStream_t stream)>;
+  /** A status in words. */
+  static std::string describe(int status);
   /** Chooses an algorithm for x at an address that is a multiple of `xAlignment` bytes; empty where there is none. */
   virtual Run prepare(const LargeProduct& product, size_t xAlignment) = 0;
+  /** Frees what the library holds of the device. What was prepared is never run again. */
+  virtual void close() noexcept = 0;
 };
 
 }  // namespace onehead::cuda

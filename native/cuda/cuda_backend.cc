@@ -66,6 +66,10 @@ class CudaBackend final : public Backend {
     figures.available = free > figures.inUse ? free - figures.inUse : 0;
     return figures;
   }
+  void close() noexcept override {
+    if (cublasLt_) cublasLt_->close();
+    context_->close();
+  }
 
  private:
   static std::byte* plain(Storage& storage) { return static_cast<CudaStorage&>(storage).plain(); }

@@ -15,6 +15,9 @@ namespace {
 constexpr int64_t ahead = 2;
 /** Looks at the progress before the thread sleeps until an event: a short step ends sooner than a thread wakes up. */
 constexpr int spins = 20000;
+/** Captures that somebody else's calls to the driver may spoil before a run does without: onehead's own hold its lock,
+ * other libraries in the process do not. */
+constexpr int captureTries = 3;
 
 }  // namespace
 
@@ -36,7 +39,20 @@ CudaExecutable::CudaExecutable(Plan plan, std::shared_ptr<Context> context, std:
       workspace_(std::move(workspace)),
       arena_(std::move(arena)),
       ends_(*context_, ahead + 1, cudaEventBlockingSync | cudaEventDisableTiming),
-      clock_(*context_, 2, cudaEventDefault) {}
+      clock_(*context_, 2, cudaEventDefault) {
+  context_->own(this);
+}
+
+void CudaExecutable::release() noexcept {
+  graph_.release();
+  ends_.release();
+  clock_.release();
+}
+
+std::string CudaExecutable::title(size_t operation) const {
+  const Operation& named = plan_.operations[operation];
+  return named.name + (named.label.empty() ? "" : " of " + named.label);
+}
 
 void CudaExecutable::record(const Flags& flags, const Events* marks) {
   Launcher launcher = context_->launcher();
@@ -44,37 +60,72 @@ void CudaExecutable::record(const Flags& flags, const Events* marks) {
   auto mark = [&](size_t i) {
     if (marks) check(cudaEventRecordWithFlags((*marks)[i], launcher.stream, cudaEventRecordExternal), "recording");
   };
-  if (plan_.poison && plan_.arenaBytes) check(fillBytes(arena_->data(), plan_.arenaBytes, 0xff, launcher), "recording");
+  if (plan_.poison && plan_.arenaBytes) {
+    const DriverLock lock;
+    check(fillBytes(arena_->data(), plan_.arenaBytes, 0xff, launcher), "recording");
+  }
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = steps_[i];
+    const DriverLock lock;  // the kernel's code may be loaded
     mark(i);
     const cudaError_t error = step.launch(launcher, *workspace_);
-    if (error == cudaSuccess) continue;
-    const Operation& operation = plan_.operations[step.operation];
-    context_->check(error, "starting " + operation.name + (operation.label.empty() ? "" : " of " + operation.label));
+    if (error != cudaSuccess) context_->check(error, "starting " + title(step.operation));
   }
+  const DriverLock lock;
   mark(steps_.size());
   check(publish(context_->progress().device, flags.data, flags.count, flags.any, launcher), "recording");
 }
 
-Graph CudaExecutable::capture(const Flags& flags, const Events* marks) {
-  context_->progress();  // allocates, which a capture must not
-  // Relaxed, because a kernel's code may be loaded when it is first captured, ours or the library's.
-  check(cudaStreamBeginCapture(context_->stream(), cudaStreamCaptureModeRelaxed), "recording");
-  cudaGraph_t graph = nullptr;
+void CudaExecutable::start(const Flags& flags) {
   try {
-    record(flags, marks);
+    record(flags, nullptr);
   } catch (...) {
-    if (cudaStreamEndCapture(context_->stream(), &graph) == cudaSuccess) cudaGraphDestroy(graph);
+    cudaStreamSynchronize(context_->stream());  // what has been started ends before its memory may go
     cudaGetLastError();
     throw;
   }
-  check(cudaStreamEndCapture(context_->stream(), &graph), "recording");
-  cudaGraphExec_t executable = nullptr;
-  const cudaError_t error = cudaGraphInstantiate(&executable, graph, 0);
-  cudaGraphDestroy(graph);
-  check(error, "recording");
-  return Graph(executable);
+}
+
+Graph CudaExecutable::capture(const Flags& flags, const Events* marks) {
+  context_->progress();  // allocates, which a capture must not
+  for (int i = 0; i < captureTries; ++i) {
+    const DriverLock lock;
+    // Relaxed, because a traced replay may be the first: then kernels' code is loaded meanwhile.
+    check(cudaStreamBeginCapture(context_->stream(), cudaStreamCaptureModeRelaxed), "recording");
+    cudaGraph_t graph = nullptr;
+    std::exception_ptr failure;
+    try {
+      record(flags, marks);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    const cudaError_t ended = cudaStreamEndCapture(context_->stream(), &graph);
+    if (ended == cudaErrorStreamCaptureInvalidated) {
+      cudaGetLastError();
+      continue;
+    }
+    if (failure) {
+      if (ended == cudaSuccess) cudaGraphDestroy(graph);
+      cudaGetLastError();
+      std::rethrow_exception(failure);
+    }
+    check(ended, "recording");
+    cudaGraphExec_t executable = nullptr;
+    const cudaError_t error = cudaGraphInstantiate(&executable, graph, 0);
+    cudaGraphDestroy(graph);
+    check(error, "recording");
+    Graph made(executable);
+    check(cudaGraphUpload(executable, context_->stream()), "recording");  // else its first launch takes memory
+    return made;
+  }
+  return {};
+}
+
+void CudaExecutable::refresh(const Flags& flags) {
+  if (graph_.get() && captured_ == flags && capturedGeneration_ == workspace_->generation()) return;
+  graph_ = capture(flags, nullptr);
+  captured_ = flags;
+  capturedGeneration_ = workspace_->generation();
 }
 
 void CudaExecutable::waitFor(int64_t replays) {
@@ -121,24 +172,37 @@ RunResult CudaExecutable::run(const RunOptions& options, const std::atomic<bool>
   Graph traced;
   if (options.trace) {
     traced = capture(flags, &marks);
-  } else if (!graph_.get() || captured_ != flags || capturedGeneration_ != workspace_->generation()) {
-    graph_ = capture(flags, nullptr);
-    captured_ = flags;
-    capturedGeneration_ = workspace_->generation();
+    if (!traced.get())
+      context_->fail(
+          "recording program '" + plan_.name + "'",
+          "each capture of its graph was disturbed; another library in this process may be calling the driver");
+  } else if (loaded_) {
+    refresh(flags);
   }
   Progress* progress = context_->progress().host;
   progress->replays = 0;
   progress->endedAt = 0;
-  int64_t launched = 0;
+  int64_t launched = 0, untimed = 0;
   check(cudaEventRecord(clock_[0], context_->stream()), "running");
   while (launched < options.times && !cancelled && !options.stopped() && progress->endedAt == 0) {
-    check(cudaGraphLaunch(options.trace ? traced.get() : graph_.get(), context_->stream()), "running");
+    // The first replay is no graph: it loads what it needs, which no capture should have to wait for.
+    const cudaGraphExec_t graph = options.trace ? traced.get() : loaded_ ? graph_.get() : nullptr;
+    if (graph)
+      check(cudaGraphLaunch(graph, context_->stream()), "running");
+    else
+      start(flags);
     ++launched;
     if (options.trace) {
       check(cudaStreamSynchronize(context_->stream()), "running");
       report(marks, result);
     } else {
       check(cudaEventRecord(ends_[size_t(launched % (ahead + 1))], context_->stream()), "running");
+      if (!loaded_ && launched < options.times) {
+        refresh(flags);
+        check(cudaEventRecord(clock_[0], context_->stream()), "running");
+        untimed = launched;
+      }
+      loaded_ = true;
       waitFor(launched - ahead);
     }
   }
@@ -146,7 +210,9 @@ RunResult CudaExecutable::run(const RunOptions& options, const std::atomic<bool>
   check(cudaStreamSynchronize(context_->stream()), "running");
   float milliseconds = 0;
   check(cudaEventElapsedTime(&milliseconds, clock_[0], clock_[1]), "running");
-  result.elapsed = double(milliseconds) * 1000;
+  // A first replay that loaded kernels counts as those behind it, where there are any.
+  const int64_t timed = launched - untimed;
+  result.elapsed = double(milliseconds) * 1000 * (timed > 0 ? double(launched) / double(timed) : 1);
   // Replays behind the end changed nothing where every flag was set, and count where one was.
   result.times = progress->endedAt && !flags.any ? int64_t(progress->endedAt) : launched;
   return result;

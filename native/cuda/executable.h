@@ -34,24 +34,29 @@ class Graph {
  public:
   Graph() = default;
   explicit Graph(cudaGraphExec_t handle) : handle_(handle) {}
-  ~Graph() {
-    if (handle_) cudaGraphExecDestroy(handle_);
-  }
+  ~Graph() { release(); }
   Graph(Graph&& other) noexcept { std::swap(handle_, other.handle_); }
   Graph& operator=(Graph&& other) noexcept {
     std::swap(handle_, other.handle_);
     return *this;
   }
   cudaGraphExec_t get() const { return handle_; }
+  void release() noexcept {
+    if (!handle_) return;
+    const DriverLock lock;
+    cudaGraphExecDestroy(handle_);
+    handle_ = nullptr;
+  }
 
  private:
   cudaGraphExec_t handle_ = nullptr;
 };
 
-class CudaExecutable final : public Executable {
+class CudaExecutable final : public Executable, private Owned {
  public:
   CudaExecutable(Plan plan, std::shared_ptr<Context> context, std::shared_ptr<Workspace> workspace,
                  std::shared_ptr<Buffer> arena);
+  ~CudaExecutable() override { context_->disown(this); }
 
   /** Adds launches of the operation with this index; `part` names a stage of it that traces tell apart, or is empty. */
   void add(Launch launch, size_t operation, const char* part) {
@@ -59,6 +64,8 @@ class CudaExecutable final : public Executable {
   }
   std::byte* arena() const { return arena_->data(); }
   const Plan& plan() const { return plan_; }
+  /** The operation with this index and where it was recorded: 'linear of decoder.0/cross'. */
+  std::string title(size_t operation) const;
 
   RunResult run(const RunOptions& options, const std::atomic<bool>& cancelled) override;
 
@@ -74,8 +81,15 @@ class CudaExecutable final : public Executable {
     bool any = false;  // one is enough
     bool operator==(const Flags&) const = default;
   };
-  /** One replay as a graph; with `marks`, an event before each step and one behind the last. */
+  void release() noexcept override;
+  /** One replay as a graph; with `marks`, an event before each step and one behind the last. None where others kept
+   * disturbing the capture. */
   Graph capture(const Flags& flags, const Events* marks);
+  /** Makes `graph_` one replay with these flags, unless it is. */
+  void refresh(const Flags& flags);
+  /** Starts one replay without a graph. */
+  void start(const Flags& flags);
+  /** Gives the stream one replay, launch by launch. */
   void record(const Flags& flags, const Events* marks);
   /** Adds a traced replay's times. */
   void report(const Events& marks, RunResult& result);
@@ -93,8 +107,9 @@ class CudaExecutable final : public Executable {
   std::shared_ptr<Workspace> workspace_;
   std::shared_ptr<Buffer> arena_;  // shared with other programs: temporaries live in one run
   std::vector<Step> steps_;
-  Events ends_;   // of the latest replays, in turn
-  Events clock_;  // before and behind a run
+  Events ends_;          // of the latest replays, in turn
+  Events clock_;         // before and behind a run
+  bool loaded_ = false;  // the code of all kernels, by a replay that was not captured
   Graph graph_;
   Flags captured_;
   int64_t capturedGeneration_ = -1;

@@ -216,8 +216,11 @@ class Preparation {
     CublasLt::Run run = cublasLt_->prepare(arguments, alignment);
     if (!run) return false;
     add(
-        [run = std::move(run), x, begin](const Launcher& launcher, const Workspace& workspace) {
-          return run(x ? x : workspace.scratch(), workspace.scratch() + begin, launcher.stream);
+        [run = std::move(run), x, begin, context = &context_, doing = "starting " + executable_.title(index_)](
+            const Launcher& launcher, const Workspace& workspace) {
+          const int status = run(x ? x : workspace.scratch(), workspace.scratch() + begin, launcher.stream);
+          if (status != 0) context->fail(doing, CublasLt::describe(status));
+          return cudaSuccess;
         },
         begin + CublasLt::workspaceBytes);
     if (o.activation != Activation::none) {

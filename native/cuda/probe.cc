@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include "cublas_lt.h"
+#include "driver_lock.h"
 #include "kernels/kernels.h"
 
 namespace onehead::cuda {
@@ -27,6 +28,7 @@ std::string inWords(cudaError_t error) {
 }  // namespace
 
 std::string deviceProblem(int device) {
+  const DriverLock lock;
   uint32_t answer = 0;
   void* memory = nullptr;
   Launcher launcher;
@@ -62,6 +64,7 @@ CudaDriver findDriver() {
 namespace {
 
 void probe(CudaProbe& found) {
+  const DriverLock lock;
   found.compiled = true;
   const CudaDriver driver = findDriver();
   found.driverVersion = driver.version;

@@ -29,6 +29,7 @@ class Pieces {
 
 /** Converts on the device: it reads the pinned piece itself. */
 cudaError_t convert(Context& context, const void* from, DType fromType, void* to, DType toType, int64_t elements) {
+  const DriverLock lock;  // the kernel's code may be loaded
   CopyRowsArguments copy{};
   copy.rows = 1;
   copy.width = elements;
@@ -87,7 +88,10 @@ const std::byte* CudaStorage::channelsLast() {
   if (channelsLast_) return channelsLast_.data();
   Buffer buffer(bytes, context_);
   PermuteArguments permuted{shape_[0], shape_[1], shape_[2], plain(), buffer.data(), bytesOf(dtype_)};
-  context_->check(permute(permuted, context_->launcher()), "arranging weights");
+  {
+    const DriverLock lock;  // the kernel's code may be loaded
+    context_->check(permute(permuted, context_->launcher()), "arranging weights");
+  }
   context_->synchronize("arranging weights");
   channelsLast_ = std::move(buffer);
   return channelsLast_.data();

@@ -138,6 +138,42 @@ describe.runIf(hasCuda && !gpu)('a GPU that runs out of memory', () => {
   });
 });
 
+describe.runIf(hasCuda && !gpu)('a GPU that others in the process use too', () => {
+  it('runs programs launch by launch where each capture of a graph is disturbed, and refuses to trace them', () => {
+    const result = inProcess(
+      { ONEHEAD_EMULATED_FAULT: 'disturbed captures' },
+      `
+      const device = new Device('cuda-emulated');
+      const x = device.tensor('float32', [1, 4]), one = device.tensor('float32', [1, 4], new Float32Array(4).fill(1));
+      const identity = device.tensor('float32', [4, 4], Float32Array.from({ length: 16 }, (_, i) => Number(i % 5 === 0)));
+      const program = device.record('count', (ops) => ops.linear(x, identity, { residual: one, output: x }));
+      const times = [await program.run({ times: 3 }), await program.run({ times: 4 })];
+      const traced = await program.trace().catch(({ code, message }) => ({ code, message }));
+      console.log(JSON.stringify({ times, x: [...(await x.toFloat32Array())], traced }));
+      device.close();
+      `,
+    );
+    expect(result).toMatchObject({ times: [3, 4], x: [7, 7, 7, 7], traced: { code: 'DEVICE_FAILED' } });
+    expect(result.traced.message).toContain("recording program 'count': each capture of its graph was disturbed");
+  });
+
+  it('gives back what a closed device had, though its tensors are still there', () => {
+    const result = inProcess(
+      { ONEHEAD_EMULATED_MEMORY: String(1 << 20) },
+      `
+      const left = [];
+      for (let i = 0; i < 3; ++i) {
+        const device = new Device('cuda-emulated');
+        left.push(device.tensor('float32', [200_000]));
+        device.close();
+      }
+      console.log(JSON.stringify(left.length));
+      `,
+    );
+    expect(result).toBe(3);
+  });
+});
+
 describe.runIf(hasCuda && !gpu)('a GPU that cannot be used', () => {
   it.each([
     ['no driver', 'no NVIDIA driver was found'],

@@ -2,6 +2,7 @@
 // and the emulation has to see it. The first ones are right, so that it does not cry wolf.
 #include <cmath>
 #include <cstdio>
+#include <thread>
 #include <vector>
 
 #include "../../native/cuda/kernels/numeric.h"
@@ -90,6 +91,44 @@ bool anyNaN(const std::vector<float>& values) {
   return false;
 }
 
+/** How a capture ends during which another thread calls this. */
+template <class Call>
+cudaError_t captureBeside(Call call) {
+  cudaStream_t stream = nullptr;
+  cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed);
+  std::thread(call).join();
+  cudaGraph_t graph = nullptr;
+  const cudaError_t error = cudaStreamEndCapture(stream, &graph);
+  if (graph) cudaGraphDestroy(graph);
+  cudaStreamDestroy(stream);
+  return error;
+}
+
+void checkCaptures() {
+  cudaStream_t other = nullptr, gone = nullptr;
+  cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking);
+  cudaStreamCreateWithFlags(&gone, cudaStreamNonBlocking);
+  void *host = nullptr, *memory = nullptr;
+  cudaHostAlloc(&host, 64, cudaHostAllocMapped);
+  cudaMalloc(&memory, 64);
+  cudaMemPoolProps properties{};
+  cudaMemPool_t pool = nullptr;
+  cudaMemPoolCreate(&pool, &properties);
+  expect(captureBeside([&] { cudaStreamSynchronize(other); }) == cudaSuccess,
+         "a wait for one stream spoils no capture");
+  auto spoils = [](const char* what, auto call) {
+    expect(captureBeside(call) == cudaErrorStreamCaptureInvalidated, what);
+  };
+  spoils("freeing pinned memory spoils captures of other threads", [&] { cudaFreeHost(host); });
+  spoils("freeing device memory spoils captures", [&] { cudaFree(memory); });
+  spoils("destroying a pool spoils captures", [&] { cudaMemPoolDestroy(pool); });
+  spoils("destroying a stream spoils captures", [&] { cudaStreamDestroy(gone); });
+  spoils("waiting for the device spoils captures", [] { cudaDeviceSynchronize(); });
+  expect(captureBeside([] {}) == cudaSuccess, "and the next capture is whole again");
+  cudaStreamDestroy(other);
+}
+
 }  // namespace
 
 int main() {
@@ -110,5 +149,6 @@ int main() {
   expect(run(writeBehindShared, shared).failed, "a write behind shared memory is a failure");
   expect(run(loadGlobalFromShared, shared).failed, "an instruction for global memory on shared memory is a failure");
   expect(run(loadMisaligned, 0).failed, "16 bytes from an address that is no multiple of 16 are a failure");
+  checkCaptures();
   return failures > 0;
 }

@@ -22,7 +22,8 @@ struct PreferenceOpaque {};
 
 namespace {
 
-constexpr int invalid = 7;  // CUBLAS_STATUS_INVALID_VALUE
+constexpr int invalid = 7;           // CUBLAS_STATUS_INVALID_VALUE
+constexpr int executionFailed = 13;  // CUBLAS_STATUS_EXECUTION_FAILED
 
 DType dtypeOf(int type) { return type == real32 ? DType::float32 : type == real16 ? DType::float16 : DType::bfloat16; }
 
@@ -64,7 +65,7 @@ int matmul(Handle, Description o, const void* alpha, const void* a, Layout aLayo
   const float times = *static_cast<const float*>(alpha), kept = *static_cast<const float*>(beta);
   const DescriptionOpaque description = *o;
   const LayoutOpaque left = *aLayout, right = *bLayout, result = *dLayout;
-  return emulation::enqueue(stream, [=] {
+  const cudaError_t error = emulation::enqueue(stream, [=] {
     std::vector<float> w(left.rows * left.columns), x(right.rows);
     for (uint64_t n = 0; n < left.columns; ++n)
       for (uint64_t k = 0; k < left.rows; ++k)
@@ -83,6 +84,7 @@ int matmul(Handle, Description o, const void* alpha, const void* a, Layout aLayo
     }
     return cudaSuccess;
   });
+  return error == cudaSuccess ? 0 : executionFailed;
 }
 
 }  // namespace
@@ -91,7 +93,10 @@ const Library* library() {
   static const Library emulated{
       "emulated",
       [](Handle* made) { return *made = new HandleOpaque, 0; },
-      destroy<HandleOpaque>,
+      [](Handle handle) {
+        emulation::disturbCaptures();  // it frees device memory
+        return destroy(handle);
+      },
       [](Description* made, int computeType, int) {
         return *made = new DescriptionOpaque, int(computeType != compute32);
       },

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <set>
+#include <utility>
 #include <vector>
 
 using Work = std::function<cudaError_t()>;
@@ -15,6 +17,7 @@ struct EmulatedGraph {
 };
 struct EmulatedStream {
   EmulatedGraph* capturing = nullptr;
+  bool spoilt = false;                // the capture; guarded by `capturesMutex`
   cudaError_t failure = cudaSuccess;  // sticks, as a kernel's failure does
 };
 struct EmulatedEvent {
@@ -33,6 +36,10 @@ std::map<void*, size_t> allocations;
 size_t allocated = 0;
 thread_local cudaError_t lastError = cudaSuccess;
 
+/** Streams that are being captured, by any thread. */
+std::mutex capturesMutex;
+std::set<EmulatedStream*> captured;
+
 cudaError_t remember(cudaError_t error) {
   if (error != cudaSuccess && error != cudaErrorNotReady) lastError = error;
   return error;
@@ -45,8 +52,8 @@ size_t deviceMemory() {
   return given ? std::strtoull(given, nullptr, 10) : size_t(8) << 30;
 }
 
-/** Whether ONEHEAD_EMULATED_FAULT asks for this: 'no driver', 'old driver', 'no device', 'other architecture' or
- * 'kernel failure'. */
+/** Whether ONEHEAD_EMULATED_FAULT asks for this: 'no driver', 'old driver', 'no device', 'other architecture',
+ * 'kernel failure' or 'disturbed captures'. */
 bool faulty(std::string_view what) {
   const char* given = std::getenv("ONEHEAD_EMULATED_FAULT");
   return given && what == given;
@@ -70,8 +77,15 @@ cudaError_t checkCanaries() {
 
 }  // namespace
 
+void onehead::emulation::disturbCaptures() {
+  std::lock_guard lock(capturesMutex);
+  for (EmulatedStream* stream : captured) stream->spoilt = true;
+}
+
 cudaError_t onehead::emulation::enqueue(cudaStream_t stream, Work work) {
   if (stream->capturing) {
+    std::lock_guard lock(capturesMutex);
+    if (stream->spoilt) return remember(cudaErrorStreamCaptureInvalidated);
     stream->capturing->work.push_back(std::move(work));
     return cudaSuccess;
   }
@@ -79,6 +93,7 @@ cudaError_t onehead::emulation::enqueue(cudaStream_t stream, Work work) {
   return remember(stream->failure);
 }
 
+using onehead::emulation::disturbCaptures;
 using onehead::emulation::enqueue;
 
 const char* cudaGetErrorString(cudaError_t error) {
@@ -94,6 +109,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "invalid device ordinal";
     case cudaErrorIllegalAddress:
       return "an illegal memory access was encountered";
+    case cudaErrorStreamCaptureInvalidated:
+      return "operation failed due to a previous error during capture";
     default:
       return "unspecified launch failure";
   }
@@ -122,16 +139,22 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  disturbCaptures();
   *stream = new EmulatedStream;
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  disturbCaptures();
   delete stream;
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (stream->failure == cudaSuccess) stream->failure = checkCanaries();
   return remember(stream->failure);
+}
+cudaError_t cudaDeviceSynchronize() {
+  disturbCaptures();
+  return remember(checkCanaries());
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
@@ -158,17 +181,23 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
 }
 
 cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps*) {
+  disturbCaptures();
   *pool = new EmulatedPool;
   return cudaSuccess;
 }
 cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool) {
+  disturbCaptures();
   delete pool;
   return cudaSuccess;
 }
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
-cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) {
+  disturbCaptures();
+  return cudaSuccess;
+}
 
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
+  disturbCaptures();
   std::lock_guard lock(mutex);
   if (bytes > deviceMemory() || allocated + bytes > deviceMemory()) return remember(cudaErrorMemoryAllocation);
   size_t whole = (bytes + 2 * canaryBytes + 255) / 256 * 256;
@@ -181,6 +210,7 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* memory) {
+  disturbCaptures();
   std::lock_guard lock(mutex);
   auto found = allocations.find(memory);
   if (found == allocations.end()) return remember(cudaErrorInvalidValue);
@@ -205,10 +235,12 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   return cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned) {
+  disturbCaptures();
   *memory = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
   return *memory ? cudaSuccess : remember(cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFreeHost(void* memory) {
+  disturbCaptures();
   std::free(memory);
   return cudaSuccess;
 }
@@ -230,14 +262,23 @@ cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t 
   });
 }
 
+// As on a GPU, a call that makes the driver wait for the whole context spoils whatever any thread is capturing there.
+// We are stricter than drivers are known to be: memory that is made does so too.
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  std::lock_guard lock(capturesMutex);
   stream->capturing = new EmulatedGraph;
+  stream->spoilt = faulty("disturbed captures");
+  captured.insert(stream);
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-  *graph = stream->capturing;
-  stream->capturing = nullptr;
-  return cudaSuccess;
+  std::lock_guard lock(capturesMutex);
+  captured.erase(stream);
+  *graph = std::exchange(stream->capturing, nullptr);
+  if (!stream->spoilt) return cudaSuccess;
+  if (!faulty("disturbed captures")) std::fprintf(stderr, "emulation: a capture was disturbed\n");
+  delete std::exchange(*graph, nullptr);
+  return remember(cudaErrorStreamCaptureInvalidated);
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
   *executable = new EmulatedGraph(*graph);
@@ -248,9 +289,11 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   return cudaSuccess;
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  disturbCaptures();
   delete executable;
   return cudaSuccess;
 }
+cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t stream) { return remember(stream->failure); }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   for (const Work& work : executable->work)
     if (cudaError_t error = enqueue(stream, work); error != cudaSuccess) return error;

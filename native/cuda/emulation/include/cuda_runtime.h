@@ -19,6 +19,7 @@ enum cudaError_t {
   cudaErrorNotReady = 600,
   cudaErrorIllegalAddress = 700,
   cudaErrorLaunchFailure = 719,
+  cudaErrorStreamCaptureInvalidated = 901,
 };
 
 const char* cudaGetErrorString(cudaError_t error);
@@ -40,6 +41,7 @@ constexpr unsigned cudaStreamNonBlocking = 1;
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaDeviceSynchronize();
 
 using cudaEvent_t = struct EmulatedEvent*;
 constexpr unsigned cudaEventDefault = 0, cudaEventBlockingSync = 1, cudaEventDisableTiming = 2;
@@ -95,9 +97,12 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long flags);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
+cudaError_t cudaGraphUpload(cudaGraphExec_t executable, cudaStream_t stream);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream);
 
 namespace onehead::emulation {
+/** For calls that make a real driver wait for the whole context: spoils every capture under way. */
+void disturbCaptures();
 /** Runs work in the stream's order, or keeps it where the stream is being captured. */
 cudaError_t enqueue(cudaStream_t stream, std::function<cudaError_t()> work);
 /** Runs a grid on the stream, or keeps it where the stream is being captured. */
