@@ -86,8 +86,14 @@ describe.each(devices)('$name', ({ kind, open, dtypes }) => {
       expect(relativeError(got, product(x.values, weight.values, depth))).toBeLessThan(tolerance);
     });
 
-    it.each([1, 7])('layer norm of %i rows', async (rows) => {
-      const width = 130;
+    it.each([
+      [1, 130],
+      [7, 130],
+      [5, 72],
+      [3, 516],
+      [2, 1280],
+      [2, 1284],
+    ])('layer norm of %i rows of %i', async (rows, width) => {
       const x = given([rows, width], 1, 'float32');
       const weight = given([width], 2, 'float32');
       const bias = given([width], 3, 'float32');
@@ -134,6 +140,15 @@ describe.each(devices)('$name', ({ kind, open, dtypes }) => {
         { batch: 1, queries: 3, keys: 70, heads: 2, keyValueHeads: 1, headSize: 128 },
         { batch: 1, queries: 1, keys: 140, heads: 2, keyValueHeads: 2, headSize: 112 },
         { batch: 1, queries: 140, keys: 65, heads: 1, keyValueHeads: 1, headSize: 64 },
+        // Keys that are split over blocks, whose parts are joined: a few, many, and the most that there may be.
+        { batch: 1, queries: 1, keys: 700, heads: 3, keyValueHeads: 3, headSize: 64 },
+        { batch: 1, queries: 1, keys: 300, heads: 2, keyValueHeads: 2, headSize: 128 },
+        { batch: 2, queries: 1, keys: 450, heads: 2, keyValueHeads: 2, headSize: 48 },
+        { batch: 1, queries: 1, keys: 2600, heads: 1, keyValueHeads: 1, headSize: 16 },
+        { batch: 1, queries: 1, keys: 700, heads: 20, keyValueHeads: 1, headSize: 64 },
+        { batch: 2, queries: 3, keys: 450, heads: 6, keyValueHeads: 1, headSize: 48 },
+        { batch: 1, queries: 1, keys: 300, heads: 4, keyValueHeads: 1, headSize: 128 },
+        { batch: 1, queries: 1, keys: 2600, heads: 3, keyValueHeads: 1, headSize: 16 },
       ]),
     )(
       '$algorithm attention: $batch x $queries queries, $keys keys, $heads heads on $keyValueHeads of $headSize',

@@ -61,7 +61,7 @@ describe.each(devices)('rows of a pool on $name', ({ open, dtypes }) => {
     )(
       '$algorithm: $queries positions append to caches of their rows, indexed $indexed, $heads heads on $keyValueHeads',
       async ({ algorithm, queries, indexed, heads, keyValueHeads, headSize }) => {
-        const [pool, keys] = [9, 150];
+        const [pool, keys] = [9, 330];
         const [width, shared] = [heads * headSize, keyValueHeads * headSize];
         const rows = [...shuffled(pool, queries).slice(0, 5), -1, pool, -7];
         rows.splice(2, 0, -1);
@@ -69,10 +69,10 @@ describe.each(devices)('rows of a pool on $name', ({ open, dtypes }) => {
         const active = rows.filter((row) => row >= 0 && row < pool);
         // Those that share rows have one start, as the beams of a window have.
         const starts = Array.from({ length: pool }, (_, row) =>
-          indexed ? 140 : below(pool, keys - queries + 1, 7)[row],
+          indexed ? 320 : below(pool, keys - queries + 1, 7)[row],
         );
-        starts[active[0]] = indexed ? 140 : 0;
-        starts[active[1]] = indexed ? 140 : keys - queries;
+        starts[active[0]] = indexed ? 320 : 0;
+        starts[active[1]] = indexed ? 320 : keys - queries;
         const all = given([batch, queries, width + 2 * shared], 1);
         const row = (part: number, b: number, i: number) => {
           const at = (b * queries + i) * (width + 2 * shared) + width + part * shared;
@@ -146,18 +146,18 @@ describe.each(devices)('rows of a pool on $name', ({ open, dtypes }) => {
     )(
       '$algorithm: $queries positions see ranges of a pool of positions, $heads heads on $keyValueHeads',
       async ({ algorithm, queries, heads, keyValueHeads, headSize }) => {
-        const [pool, positions, most] = [12, 200, 70];
+        const [pool, positions, most] = [12, 400, 70];
         const [width, shared] = [heads * headSize, keyValueHeads * headSize];
         // Three beams, two, one that sees a single position, one that sees all, one cut off at the end, and some that see none.
         const rows = [4, 5, 6, -1, 9, 10, 0, 1, 2, 3, 7, 8];
         const begin = Array(pool).fill(0);
         const count = Array(pool).fill(0);
         const set = (row: number, ...range: [number, number]) => ([begin[row], count[row]] = range);
-        for (const row of [4, 5, 6]) set(row, 33, 130);
+        for (const row of [4, 5, 6]) set(row, 33, 330);
         for (const row of [9, 10]) set(row, 90, 77);
-        set(0, 199, 1);
+        set(0, 399, 1);
         set(1, 0, positions);
-        set(2, 190, 60);
+        set(2, 390, 60);
         set(3, -1, 50);
         set(7, 20, 0);
         set(8, positions + 5, 9);

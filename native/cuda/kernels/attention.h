@@ -95,35 +95,37 @@ __device__ inline float* scoresOf(const AttentionArguments& a, int64_t b, int64_
 
 constexpr float naturalLog2 = 0.69314718055994531f;  // scores are kept in base 2
 
-/** Elements of a partial result: weighted values, then the highest score (base 2) and the sum of weights. */
-__host__ __device__ inline int64_t partialSize(int64_t headSize) { return headSize + 2; }
+/** Elements of a partial result: weighted values, then the highest score (base 2) and the sum of weights; the rest
+ * keeps what follows aligned to 16 bytes. */
+__host__ __device__ inline int64_t partialSize(int64_t headSize) { return headSize + 4; }
 
-/** Partial results joined; `value` is one element of the weighted values, not yet divided by the sum. */
-struct JoinedParts {
-  float highest = -infinity, sum = 0, value = 0;
-};
+/** Most partial results of a row: a lane of a warp takes one each. */
+constexpr int mostParts = 32;
+/** Keys up to which one block takes all of a row: by the H200's figures a split costs about 2 us, its blocks having to
+ * meet (a fence, a count, and two reads of the second-level cache, one after another), a further step over 64 keys
+ * about 0.7. Inferred, not measured by itself. */
+constexpr int aloneKeys = 192;
 
-/** Joins `count` partial results, `stride` elements apart, for element `c`. `load` reads where they are: the block's
- * shared memory, or what other blocks wrote. */
-template <class Load>
-__device__ inline JoinedParts joinParts(const float* parts, int64_t stride, int64_t count, int64_t size, int64_t c,
-                                        Load load) {
-  JoinedParts joined;
-  for (int64_t i = 0; i < count; ++i) joined.highest = fmaxf(joined.highest, load(parts + i * stride + size));
-  for (int64_t i = 0; i < count; ++i) {
-    const float* part = parts + i * stride;
-    const float factor = exp2Fast(load(part + size) - joined.highest);
-    joined.sum += load(part + size + 1) * factor;
-    if (c < size) joined.value += load(part + c) * factor;
-  }
-  return joined;
+/** What a warp's lanes know of one row's partial results, one each, as the factor that their weighted values count
+ * with: these add up to the result. Lanes without one have the highest score -infinity. */
+__device__ inline float shareOfPart(float highest, float sum) {
+  const float above = warpMax(highest);
+  const float factor = highest == -infinity ? 0.0f : exp2Fast(highest - above);
+  return factor / warpSum(sum * factor);
+}
+
+/** Lane's share of a row whose `count` partial results, `part` elements apart, other blocks of this launch wrote. */
+__device__ inline float loadShare(const float* parts, int64_t part, int count, int size, int lane) {
+  float2 state = make_float2(-infinity, 0.0f);
+  if (lane < count) state = loadFresh(reinterpret_cast<const float2*>(parts + lane * part + size));
+  return shareOfPart(state.x, state.y);
 }
 
 /** Splits of the keys, in steps of a tile, that fill the device when `blocks` blocks do not. */
 inline int64_t splitsFor(int64_t keys, int64_t tile, int64_t blocks, int64_t blocksPerMultiprocessor,
                          const Launcher& launcher) {
   const int64_t wanted = divideUp<int64_t>(launcher.multiprocessors * blocksPerMultiprocessor, blocks);
-  return most<int64_t>(1, least(wanted, divideUp(keys, tile)));
+  return most<int64_t>(1, least<int64_t>(least(wanted, divideUp(keys, tile)), mostParts));
 }
 
 /** One file each: attention_decode.cu, attention_streaming.cu, attention_baselines.cu. */

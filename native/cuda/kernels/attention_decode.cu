@@ -7,10 +7,22 @@
 // Method   the keys of a head are split over enough blocks to fill the device (Flash-Decoding). A row of 64 halves is
 //          8 lanes of 16 bytes, so a warp reads 4 rows at once, keys and values of 16 rows before it uses the first.
 //          Each lane group keeps its own running maximum, sum and weighted values; they are combined over the warp by
-//          shuffles, over the block in shared memory, and over blocks by the one that comes last.
+//          shuffles, over the block in shared memory, and over blocks by the one that comes last: all of its threads,
+//          over columns and parts. A head that sees few keys has one block, and nothing to join.
 // Append   the new row is read from where it was computed, never from the cache: so the block whose share it lies in
 // can
 //          write it there in the same launch, with nobody waiting.
+//
+// History
+//   H200, commit 1dabc91, 20 heads of 64, float16, microseconds at batch 1 / 8 / 32: cross-attention of 1,500 keys
+//   9.3 / 27.2 / 72.5 (87% of bandwidth at 32), self-attention at 65 positions 5.7 / 6.7 / 12.5. A head had two blocks
+//   from 65 keys on, and each thread of the last block joined its column alone: up to 24 parts, a chain of loads from
+//   the second-level cache. A program of its own took 4.55 for the first with a cluster of 8 blocks a head, joined
+//   over distributed shared memory, and 4.2 with keys fetched before the wait: not tried here yet.
+//   Now columns x parts are loaded at once, and up to `aloneKeys` keys have one block.
+//   Prediction, not measured: cross-attention about 7.5 at batch 1 (two dependent loads in place of some 24) and as
+//   before from 8 on; self-attention at 65 positions about 4 at batch 1.
+//   Registers on 90a: 72 to 80, as before, of the 80 that six blocks leave; no spills.
 #include "attention.h"
 
 namespace onehead::cuda {
@@ -19,7 +31,7 @@ namespace {
 
 constexpr int threads = 128, warps = threads / 32;
 constexpr int ahead = 4;
-constexpr int64_t leastKeys = 64;  // of a split: fewer, and combining costs more than it saves
+constexpr int leastKeys = 64;  // of a split: what the block has on its way at once, 4 warps x 4 rows x `ahead`
 
 /** Highest score, sum of weights and this lane's part of the weighted values. */
 template <int Width>
@@ -61,10 +73,48 @@ __device__ inline const T* placeOf(const AttentionArguments& a, const AttentionV
     return keyRow<T>(a, all, appended, b, key, entry);
 }
 
+/** Floats of shared memory: what the warps have, or two columns of each thread; behind it a flag. */
+__host__ __device__ inline int flagPlace(int size) { return most(warps * int(partialSize(size)), threads * 2); }
+
+/** Joins what the blocks of a head wrote: threads take pairs of columns and shares of the parts. */
+template <class T>
+__device__ inline void joinSplits(T* y, const float* parts, int splits, int size, float* shared) {
+  constexpr int atOnce = 8;
+  const int thread = int(threadIdx.x), lane = thread % 32, pairs = size / 2, groups = threads / pairs;
+  const int pair = thread % pairs, group = thread / pairs;
+  const int64_t part = partialSize(size);
+  const float share = loadShare(parts, part, splits, size, lane);
+  float2 sum = make_float2(0.0f, 0.0f);
+  for (int first = group; first - group < splits; first += atOnce * groups) {
+    float2 values[atOnce];
+#pragma unroll
+    for (int u = 0; u < atOnce; ++u) {
+      const int i = first + u * groups;
+      values[u] = group < groups && i < splits ? loadFresh(reinterpret_cast<const float2*>(parts + i * part + 2 * pair))
+                                               : make_float2(0.0f, 0.0f);
+    }
+#pragma unroll
+    for (int u = 0; u < atOnce; ++u) {
+      const float of = __shfl_sync(wholeWarp, share, (first + u * groups) % 32);
+      sum.x = fmaf(values[u].x, of, sum.x);
+      sum.y = fmaf(values[u].y, of, sum.y);
+    }
+  }
+  if (group < groups) {
+    shared[group * size + 2 * pair] = sum.x;
+    shared[group * size + 2 * pair + 1] = sum.y;
+  }
+  __syncthreads();
+  if (thread >= size) return;
+  float whole = 0;
+  for (int g = 0; g < groups; ++g) whole += shared[g * size + thread];
+  y[thread] = fromFloat<T>(whole);
+}
+
 template <class T, int P, bool Ranges>
 __global__ void __launch_bounds__(threads, 6) decodeKernel(const __grid_constant__ AttentionArguments a) {
   constexpr int vector = vectorSize<T>, lanes = P / vector, rowsAtOnce = 32 / lanes, step = rowsAtOnce * warps;
-  ONEHEAD_SHARED(float, shared);  // [warps][size + 2], then a flag
+  ONEHEAD_SHARED(float, shared);  // sharedFloats
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int64_t b = blockIdx.z, head = blockIdx.y, split = blockIdx.x;
   const int size = int(a.headSize), part = int(partialSize(size)), chunk = lane % lanes * vector;
@@ -78,7 +128,8 @@ __global__ void __launch_bounds__(threads, 6) decodeKernel(const __grid_constant
     return;
   }
   if (Ranges && entriesTogether(a, b) != 1) return;
-  const int perSplit = int(divideUp<int64_t>(divideUp<int64_t>(limit, gridDim.x), leastKeys) * leastKeys);
+  const int perSplit =
+      limit <= aloneKeys ? aloneKeys : divideUp(divideUp(limit, int(gridDim.x)), leastKeys) * leastKeys;
   const int splits = int(divideUp(limit, perSplit));
   if (split >= splits) return;
   const int begin = int(split) * perSplit, end = least(limit, begin + perSplit);
@@ -158,20 +209,29 @@ __global__ void __launch_bounds__(threads, 6) decodeKernel(const __grid_constant
 
   const int64_t row = b * a.heads + head;
   T* y = output();
-  const JoinedParts block = joinParts(shared, part, warps, size, thread, [](const float* x) { return *x; });
+  // Each warp's part counts as much as its share, which every warp finds for itself.
+  const float* state = shared + lane * part + size;
+  const float share = lane < warps ? state[0] : -infinity, weights = lane < warps ? state[1] : 0.0f;
+  const float highest = warpMax(share);
+  const float factor = share == -infinity ? 0.0f : exp2Fast(share - highest), sum = warpSum(weights * factor);
+  float value = 0;
+#pragma unroll
+  for (int w = 0; w < warps; ++w) {
+    const float of = __shfl_sync(wholeWarp, factor, w);
+    if (thread < size) value = fmaf(shared[w * part + thread], of, value);
+  }
   if (splits == 1) {
-    if (thread < size) y[thread] = fromFloat<T>(block.value / block.sum);
+    if (thread < size) y[thread] = fromFloat<T>(value / sum);
     return;
   }
   float* parts = static_cast<float*>(a.scratch) + row * gridDim.x * part;
-  if (thread < size) parts[split * part + thread] = block.value;
+  if (thread < size) parts[split * part + thread] = value;
   if (thread == 0) {
-    parts[split * part + size] = block.highest;
-    parts[split * part + size + 1] = block.sum;
+    parts[split * part + size] = highest;
+    parts[split * part + size + 1] = sum;
   }
-  if (!arrivesLast(a.counters + row, splits, reinterpret_cast<int*>(shared))) return;
-  const JoinedParts all = joinParts(parts, part, splits, size, thread, [](const float* x) { return loadFresh(x); });
-  if (thread < size) y[thread] = fromFloat<T>(all.value / all.sum);
+  if (!arrivesLast(a.counters + row, splits, reinterpret_cast<int*>(shared + flagPlace(size)))) return;
+  joinSplits(y, parts, splits, size, shared);
   if (thread == 0) a.counters[row] = 0;
 }
 
@@ -191,7 +251,7 @@ AttentionNeeds decodeNeeds(const AttentionArguments& a, const Launcher& launcher
 
 cudaError_t decodeAttention(const AttentionArguments& a, const Launcher& launcher) {
   const dim3 grid(unsigned(splitsOf(a, launcher)), unsigned(a.heads), unsigned(a.batch));
-  const size_t bytes = size_t(warps) * size_t(partialSize(a.headSize)) * sizeof(float);
+  const size_t bytes = size_t(flagPlace(int(a.headSize)) + 1) * sizeof(float);
   return withType(a.type, [&](auto element) {
     using T = decltype(element);
     auto start = [&](auto kernel) { return launch(launcher, kernel, grid, dim3(threads), bytes, a); };

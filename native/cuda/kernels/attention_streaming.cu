@@ -7,16 +7,35 @@
 // Method   tiles of keys come into shared memory two deep with cp.async. A warp has 16 or 32 rows: scores on the matrix
 //          unit, the running maximum and sum over the four lanes that share a row, the weights straight from the result
 //          registers into the operand registers of the second product (FlashAttention 2). Where there are few rows, the
-//          keys are split over blocks and the block that comes last combines (Flash-Decoding).
+//          keys are split over blocks and the block that comes last combines (Flash-Decoding): first each row's shares
+//          of its parts, a lane a part, then every four columns of every row, their parts loaded at once.
 // Ranges   of a pool of positions: neighbouring entries that see the same one are rows of the first one's blocks
 //          (split-kv only), and the blocks of the others have nothing to do.
 // Append   new rows are read from where they were computed, and written to the cache by the blocks of the first rows.
+//
+// History
+//   H200, commit 1dabc91, 20 heads of 64 on one key/value head, float16, microseconds at batch 1 / 8 / 32:
+//   cross-attention of 1,500 keys 67.5 / 72.9 / 46.8, where 20 key/value heads (attention_decode.cu) took 9.3 / 27.2 /
+//   72.5; self-attention at 65 positions 23.7 / 25.3 / 26.3. The last block joined 24 parts of 20 rows, a row and a
+//   column after another, each a chain of loads from the second-level cache: some 60 of the 67.
+//   Now the loads of a row's parts are independent, parts have two tiles at least, and up to `aloneKeys` keys have one
+//   block.
+//   Prediction, not measured: launch 0.5, first tile 1.2, a tile's work 0.7 each, meeting 0.9, the join 2 (61 KB
+//   through one multiprocessor): cross-attention about 6 at batch 1, 6 to 7 at 8, 8 to 9 at 32; self-attention about
+//   3, 3 and 4. A cluster that joins over distributed shared memory would save the meeting and most of the join: not
+//   tried yet.
+//   The encoder's attention (1,500 positions, 20 heads): 74.5, torch's sdpa 37.7; untouched by this.
+//   Registers on 90a for half types: 153 to 158 with heads up to 64 and 16 rows a warp (153 to 157 before), 215 to 217
+//   with larger heads (217), 255 with 32 rows a warp (253); no spills.
 #include "attention.h"
 #include "tensor_core.h"
 
 namespace onehead::cuda {
 
 namespace {
+
+/** Tiles of a split at least: half the parts to join cost less than the second tile's work. */
+constexpr int leastTiles = 2;
 
 template <class T, int P, int Warps, int MTiles>
 struct Shape {
@@ -25,6 +44,7 @@ struct Shape {
   static constexpr int stride = P + vectorSize<T>;  // between rows in shared memory: banks differ
   static constexpr int tile = keys * stride;
   static constexpr size_t sharedBytes = size_t(4) * tile * sizeof(T);  // keys and values, two of each
+  static_assert(sharedBytes >= size_t(rows) * mostParts * sizeof(float));
 };
 
 /** Writes the scores of a warp's rows, from `firstRow` on, and of the keys from `firstKey` on, where they are wanted.
@@ -58,6 +78,56 @@ __device__ inline void clearRows(const AttentionArguments& a, int64_t b, int64_t
   for (int64_t i = threadIdx.x; i < a.queries * width; i += blockDim.x) {
     const int64_t at = b * a.y.batchStride + i / width * a.y.rowStride + keyHead * width + i % width;
     static_cast<T*>(const_cast<void*>(a.y.data))[at] = fromFloat<T>(0.0f);
+  }
+}
+
+/** Joins what the blocks of a tile of rows wrote; `outputOf(row)` is where a row's result goes. `shares` is shared
+ * memory of `mostParts` floats a row. */
+template <class T, int Threads, class OutputOf>
+__device__ inline void joinSplits(const float* parts, int splitsOfGrid, int splits, int size, int rows, float* shares,
+                                  OutputOf outputOf) {
+  constexpr int warps = Threads / 32, rowsAtOnce = 4, partsAtOnce = 16;
+  const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  const int64_t part = partialSize(size), rowParts = splitsOfGrid * part;
+  for (int first = warp; first < rows; first += warps * rowsAtOnce) {
+    float2 state[rowsAtOnce];
+#pragma unroll
+    for (int u = 0; u < rowsAtOnce; ++u) {
+      const int row = first + u * warps;
+      state[u] = make_float2(-infinity, 0.0f);
+      if (row < rows && lane < splits)
+        state[u] = loadFresh(reinterpret_cast<const float2*>(parts + row * rowParts + lane * part + size));
+    }
+#pragma unroll
+    for (int u = 0; u < rowsAtOnce; ++u) {
+      const float share = shareOfPart(state[u].x, state[u].y);
+      if (first + u * warps < rows) shares[(first + u * warps) * mostParts + lane] = share;
+    }
+  }
+  __syncthreads();
+  const int quads = size / 4;
+  for (int place = thread; place < rows * quads; place += Threads) {
+    const int row = place / quads, column = place % quads * 4;
+    const float* from = parts + row * rowParts + column;
+    float sum[4] = {};
+    for (int first = 0; first < splits; first += partsAtOnce) {
+      float4 values[partsAtOnce];
+#pragma unroll
+      for (int u = 0; u < partsAtOnce; ++u)
+        values[u] = first + u < splits ? loadFresh(reinterpret_cast<const float4*>(from + (first + u) * part))
+                                       : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll
+      for (int u = 0; u < partsAtOnce; ++u) {
+        const float share = shares[row * mostParts + first + u];  // 0 behind the last part
+        sum[0] = fmaf(values[u].x, share, sum[0]);
+        sum[1] = fmaf(values[u].y, share, sum[1]);
+        sum[2] = fmaf(values[u].z, share, sum[2]);
+        sum[3] = fmaf(values[u].w, share, sum[3]);
+      }
+    }
+    auto* y = reinterpret_cast<Pair<T>*>(outputOf(row) + column);
+    y[0] = makePair<T>(sum[0], sum[1]);
+    y[1] = makePair<T>(sum[2], sum[3]);
   }
 }
 
@@ -100,7 +170,8 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   }
 
   const int limit = visibleKeys(a, entry, lastRow / sharing);  // of the block: its last row sees most
-  const int tiles = divideUp(limit, S::keys), perSplit = divideUp(tiles, splitsOfGrid);
+  const int tiles = divideUp(limit, S::keys);
+  const int perSplit = limit <= aloneKeys ? tiles : most(divideUp(tiles, splitsOfGrid), leastTiles);
   const int splits = divideUp(tiles, perSplit), firstTile = split * perSplit;
   if (split >= splits) return;
   const int endTile = least(tiles, firstTile + perSplit);
@@ -272,16 +343,14 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   int32_t* counter = a.counters + (b * a.keyValueHeads + keyHead) * rowTiles + rowTile;
   // Shared memory is free: all have passed the loop's last barrier.
   if (!arrivesLast(counter, splits, reinterpret_cast<int*>(shared))) return;
-  for (int row = row0 + warp; row <= lastRow; row += Warps) {
-    const float* parts = static_cast<const float*>(a.scratch) + (place + row) * splitsOfGrid * part;
-    const int head = int(keyHead) * sharing + row % sharing;
-    T* y = static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + row / sharing * a.y.rowStride +
-           head * size;
-    for (int c = lane; c < size; c += 32) {
-      const JoinedParts all = joinParts(parts, part, splits, size, c, [](const float* x) { return loadFresh(x); });
-      y[c] = fromFloat<T>(all.value / all.sum);
-    }
-  }
+  __syncthreads();  // all have read the flag
+  const float* parts = static_cast<const float*>(a.scratch) + (place + row0) * splitsOfGrid * part;
+  joinSplits<T, S::threads>(parts, splitsOfGrid, splits, size, lastRow - row0 + 1, reinterpret_cast<float*>(shared),
+                            [&](int row) {
+                              const int whole = row0 + row, head = int(keyHead) * sharing + whole % sharing;
+                              return static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride +
+                                     whole / sharing * a.y.rowStride + head * size;
+                            });
   if (thread == 0) *counter = 0;
 }
 
@@ -302,7 +371,8 @@ int64_t rowTilesOf(const AttentionArguments& a, Together together) {
 
 int64_t splitsOf(const AttentionArguments& a, bool split, Together together, const Launcher& launcher) {
   if (!split) return 1;
-  return splitsFor(a.keys, 64, divideUp(rowsOf(a), blockRows(a, together)) * a.keyValueHeads * a.batch, 4, launcher);
+  return splitsFor(a.keys, 64 * leastTiles, divideUp(rowsOf(a), blockRows(a, together)) * a.keyValueHeads * a.batch, 4,
+                   launcher);
 }
 
 template <class T, int P, int Warps, int MTiles>
