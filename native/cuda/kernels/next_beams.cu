@@ -52,19 +52,21 @@ __device__ bool skipped(const NextBeamsArguments& a, int64_t row) {
   return a.step.finished[row] || a.cumulative[row] == -infinity;
 }
 
-__global__ void __launch_bounds__(choiceThreads) rankBeamsKernel(const __grid_constant__ NextBeamsArguments a) {
+__global__ void __launch_bounds__(choiceThreads, 2) rankBeamsKernel(const __grid_constant__ NextBeamsArguments a) {
   ONEHEAD_SHARED(ChoiceShared, shared);
   letNextStart();
   waitForPrevious();
   const int b = int(blockIdx.y);
+  const ThreadLogits logits(a.step, b);
   const Window window = windowOf(a, b);
   if (window.beams == 0) return;
   const int row = window.row + b - window.entry;
   if (skipped(a, row)) return;
+  const RowState state(a.step, row);
   const ChoiceScratch scratch(a.step.scratch, b, gridDim.x, rankCount(a));
   Summary choice;
-  if (summariseVocabulary(a.step, b, row, most<int64_t>(window.beams + 1, topOf(a.step, row)), scratch, *shared,
-                          choice))
+  if (summariseVocabulary(a.step, b, row, most<int64_t>(window.beams + 1, topOf(a.step, row)), state, logits, scratch,
+                          *shared, choice))
     writeTop(a.step, row, scratch, choice.logSum());
 }
 

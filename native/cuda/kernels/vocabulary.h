@@ -1,5 +1,7 @@
 // What choosing one token and choosing beams share: one pass over the vocabulary by many blocks, which applies the
 // rules of core/token_rules.h and summarises what is left; the block of a sequence that comes last joins the summaries.
+// What depends on memory is asked for at once, logits first; sums are made about a maximum that is known, so that no
+// exponential waits for another.
 #pragma once
 
 #include "../../core/noise.h"
@@ -8,8 +10,11 @@
 
 namespace onehead::cuda {
 
+// 13 blocks for 51,866 tokens: at 32 sequences 416 blocks, about what 132 multiprocessors hold at once. Of half the
+// logits they were 832 there; a program that did no more than a maximum and a sum took 3.7 us in 26 blocks of 1,024
+// threads.
 constexpr int choiceThreads = 256, choiceWarps = choiceThreads / 32;
-constexpr int logitsOfThread = 8;
+constexpr int logitsOfThread = 16;
 constexpr int64_t logitsOfBlock = choiceThreads * logitsOfThread;
 
 /** The highest logit, the lowest token that has it, and the sum of e^(logit - highest); and the drawn token. None: -1.
@@ -20,20 +25,32 @@ struct Summary {
   float drawnScore = -infinity, drawnLogit = -infinity;  // logit / temperature + noise
   int drawn = -1;
 
+  /** Of two without their sums; of equals the lower token. */
+  __device__ void raise(float otherHighest, int otherToken) {
+    if (otherToken < 0 || (token >= 0 && (highest > otherHighest || (highest == otherHighest && token < otherToken))))
+      return;
+    highest = otherHighest;
+    token = otherToken;
+  }
+  __device__ void draw(float otherScore, float otherLogit, int otherDrawn) {
+    if (otherDrawn < 0 || (drawn >= 0 && (drawnScore > otherScore || (drawnScore == otherScore && drawn < otherDrawn))))
+      return;
+    drawnScore = otherScore;
+    drawnLogit = otherLogit;
+    drawn = otherDrawn;
+  }
+  /** Where nothing is drawn it is the likeliest. */
+  __device__ void drawLikeliest() {
+    drawnScore = drawnLogit = highest;
+    drawn = token;
+  }
+  /** What the sum counts about a maximum that is at least as high. */
+  __device__ float sumAbout(float above) const { return token < 0 ? 0.0f : sum * expf(highest - above); }
   __device__ void include(const Summary& other) {
-    if (other.token < 0) return;
-    if (token < 0 || other.highest > highest || (other.highest == highest && other.token < token)) {
-      sum = other.sum + (token < 0 ? 0.0f : sum * expf(highest - other.highest));
-      highest = other.highest;
-      token = other.token;
-    } else {
-      sum += other.sum * expf(other.highest - highest);
-    }
-    if (drawn < 0 || other.drawnScore > drawnScore || (other.drawnScore == drawnScore && other.drawn < drawn)) {
-      drawnScore = other.drawnScore;
-      drawnLogit = other.drawnLogit;
-      drawn = other.drawn;
-    }
+    const Summary mine = *this;
+    raise(other.highest, other.token);
+    sum = mine.sumAbout(highest) + other.sumAbout(highest);
+    draw(other.drawnScore, other.drawnLogit, other.drawn);
   }
   __device__ float logSum() const { return token < 0 ? -infinity : highest + logf(sum); }
 };
@@ -88,57 +105,63 @@ struct Draw {
     inverse = 1 / n.temperature[row];
     key = noiseKey(n.seed[row], int64_t(n.length[row]) - n.begin[row]);
   }
-  __device__ void include(Summary& summary, float logit, int token) const {
-    Summary one;
-    one.highest = one.drawnScore = one.drawnLogit = logit;
-    one.sum = 1;
-    one.token = one.drawn = token;
-    if (inverse != 0) {
-      // Two logarithms are spent only on those that the noise can lift.
-      one.drawnScore = logit * inverse + kMostNoise;
-      if (!(one.drawnScore < summary.drawnScore))
-        one.drawnScore = logit * inverse + gumbelNoise(key, token);
-      else
-        one.drawnScore = -infinity;
-    }
-    summary.include(one);
+  /** Offers a token to the summary, which is one of a thread. */
+  __device__ void offer(Summary& summary, float logit, int token) const {
+    summary.raise(logit, token);
+    if (inverse == 0) return;
+    // Two logarithms are spent only on those that the noise can lift.
+    if (logit * inverse + kMostNoise < summary.drawnScore) return;
+    summary.draw(logit * inverse + gumbelNoise(key, token), logit, token);
   }
 };
 
-/** Over the block; every thread has the result. */
-__device__ inline Summary joinSummaries(Summary mine, ChoiceShared& shared) {
+/** Over the warp; every lane has the result. */
+__device__ inline Summary joinWarp(const Summary& mine, bool drawing) {
+  Summary all = mine;
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) {
-    Summary other;
-    other.highest = __shfl_xor_sync(wholeWarp, mine.highest, mask);
-    other.sum = __shfl_xor_sync(wholeWarp, mine.sum, mask);
-    other.token = __shfl_xor_sync(wholeWarp, mine.token, mask);
-    other.drawnScore = __shfl_xor_sync(wholeWarp, mine.drawnScore, mask);
-    other.drawnLogit = __shfl_xor_sync(wholeWarp, mine.drawnLogit, mask);
-    other.drawn = __shfl_xor_sync(wholeWarp, mine.drawn, mask);
-    mine.include(other);
+    const float highest = __shfl_xor_sync(wholeWarp, all.highest, mask);
+    all.raise(highest, __shfl_xor_sync(wholeWarp, all.token, mask));
   }
-  __syncthreads();
-  if (threadIdx.x % 32 == 0) shared.summaries[threadIdx.x / 32] = mine;
-  __syncthreads();
-  Summary all;
-  for (int w = 0; w < choiceWarps; ++w) all.include(shared.summaries[w]);
+  all.sum = warpSum(mine.sumAbout(all.highest));
+  if (!drawing) {
+    all.drawLikeliest();
+    return all;
+  }
+#pragma unroll
+  for (int mask = 16; mask > 0; mask /= 2) {
+    const float score = __shfl_xor_sync(wholeWarp, all.drawnScore, mask);
+    const float logit = __shfl_xor_sync(wholeWarp, all.drawnLogit, mask);
+    all.draw(score, logit, __shfl_xor_sync(wholeWarp, all.drawn, mask));
+  }
   return all;
 }
 
+/** Over the block; every thread has the result. */
+__device__ inline Summary joinSummaries(const Summary& mine, bool drawing, ChoiceShared& shared) {
+  const Summary warp = joinWarp(mine, drawing);
+  const int lane = int(threadIdx.x) % 32;
+  __syncthreads();
+  if (lane == 0) shared.summaries[threadIdx.x / 32] = warp;
+  __syncthreads();
+  return joinWarp(lane < choiceWarps ? shared.summaries[lane] : Summary(), drawing);
+}
+
 __device__ inline Ranked joinRanked(Ranked mine, ChoiceShared& shared) {
+  auto join = [&] {
 #pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) {
-    const Ranked other{__shfl_xor_sync(wholeWarp, mine.logit, mask), __shfl_xor_sync(wholeWarp, mine.token, mask)};
-    if (other.token >= 0 && (mine.token < 0 || other.before(mine))) mine = other;
-  }
+    for (int mask = 16; mask > 0; mask /= 2) {
+      const Ranked other{__shfl_xor_sync(wholeWarp, mine.logit, mask), __shfl_xor_sync(wholeWarp, mine.token, mask)};
+      if (other.token >= 0 && (mine.token < 0 || other.before(mine))) mine = other;
+    }
+  };
+  join();
+  const int lane = int(threadIdx.x) % 32;
   __syncthreads();
-  if (threadIdx.x % 32 == 0) shared.ranked[threadIdx.x / 32] = mine;
+  if (lane == 0) shared.ranked[threadIdx.x / 32] = mine;
   __syncthreads();
-  for (int w = 0; w < choiceWarps; ++w) {
-    const Ranked other = shared.ranked[w];
-    if (other.token >= 0 && (mine.token < 0 || other.before(mine))) mine = other;
-  }
+  mine = lane < choiceWarps ? shared.ranked[lane] : Ranked{-infinity, -1};
+  join();
   return mine;
 }
 
@@ -164,8 +187,8 @@ __device__ inline void rankInto(Ranked* list, int64_t count, ChoiceShared& share
 }
 
 /** Repetition penalty and forbidden n-grams of entry b, whose sequence is on this row, among the block's logits [begin,
- * end). Called by the block. */
-__device__ inline void discourage(const NextTokenArguments& n, int64_t b, int64_t row, int64_t begin, int64_t end) {
+ * end). Called by the block; true where logits may have changed. */
+__device__ inline bool discourage(const NextTokenArguments& n, int64_t b, int64_t row, int64_t begin, int64_t end) {
   const int64_t generated = int64_t(n.length[row]) - n.begin[row];
   const int32_t* tokens = n.tokens + row * n.capacity + n.begin[row];
   float* logits = const_cast<float*>(n.logits) + b * n.vocabulary;
@@ -182,7 +205,7 @@ __device__ inline void discourage(const NextTokenArguments& n, int64_t b, int64_
     __syncthreads();
   }
   const int64_t size = n.noRepeat ? n.noRepeat[row] : 0;
-  if (size <= 0 || generated + 1 < size) return;
+  if (size <= 0 || generated + 1 < size) return penalty != 1;
   const int32_t* last = tokens + generated - (size - 1);
   for (int64_t i = threadIdx.x; i + size <= generated; i += choiceThreads) {
     bool same = true;
@@ -190,7 +213,50 @@ __device__ inline void discourage(const NextTokenArguments& n, int64_t b, int64_
     if (same && mine(tokens[i + size - 1])) logits[tokens[i + size - 1]] = -infinity;
   }
   __syncthreads();
+  return true;
 }
+
+/** A thread's part of an entry's logits. */
+struct ThreadLogits {
+  float values[logitsOfThread];
+
+  __device__ static int tokenOf(int i) {
+    return int(blockIdx.x * logitsOfBlock) + i * choiceThreads + int(threadIdx.x);
+  }
+  /** Begun before anything else of the entry is known. */
+  __device__ ThreadLogits(const NextTokenArguments& n, int64_t b) {
+#pragma unroll
+    for (int i = 0; i < logitsOfThread; ++i)
+      values[i] = tokenOf(i) < int(n.vocabulary) ? n.logits[b * n.vocabulary + tokenOf(i)] : -infinity;
+  }
+};
+
+/** What a sequence's row of the state says, read at once; core/token_rules.h takes it for the arguments. */
+struct RowState {
+  struct Value {
+    int32_t value;
+    __device__ int32_t operator[](int64_t) const { return value; }
+  };
+  int64_t vocabulary, capacity;
+  int32_t endToken, timestampBegin, timestampEnd, noTimestampsToken, maxInitialTimestamp;
+  const int32_t* tokens;
+  Value length, begin, minimum, maximum, timestamps;
+
+  __device__ RowState(const NextTokenArguments& n, int64_t row)
+      : vocabulary(n.vocabulary),
+        capacity(n.capacity),
+        endToken(n.endToken),
+        timestampBegin(n.timestampBegin),
+        timestampEnd(n.timestampEnd),
+        noTimestampsToken(n.noTimestampsToken),
+        maxInitialTimestamp(n.maxInitialTimestamp),
+        tokens(n.tokens),
+        length{n.length[row]},
+        begin{n.begin[row]},
+        minimum{n.minimum[row]},
+        maximum{n.maximum[row]},
+        timestamps{n.timestamps[row]} {}
+};
 
 /**
  * A block's part of entry b, whose sequence is on this row, `count` tokens ranked. True in the block that comes last:
@@ -198,35 +264,53 @@ __device__ inline void discourage(const NextTokenArguments& n, int64_t b, int64_
  * ranked tokens and logSum.
  */
 __device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t b, int64_t row, int64_t count,
-                                           const ChoiceScratch& scratch, ChoiceShared& shared, Summary& choice) {
-  const int64_t begin = blockIdx.x * logitsOfBlock, end = least<int64_t>(n.vocabulary, begin + logitsOfBlock);
-  discourage(n, b, row, begin, end);
-  const ForbiddenTokens forbidden = forbiddenTokens(n, row);
-  const Draw draw(n, row);
+                                           const RowState& state, ThreadLogits logits, const ChoiceScratch& scratch,
+                                           ChoiceShared& shared, Summary& choice) {
+  const int begin = int(blockIdx.x * logitsOfBlock), end = least(int(n.vocabulary), begin + int(logitsOfBlock));
   const uint8_t* suppressed = n.suppressed + row * n.suppressedStride;
-  float logits[logitsOfThread];
-  Summary text, timestamps;
+  uint32_t marks = 0;  // the two bits of each of the thread's tokens
+#pragma unroll
+  for (int i = 0; i < logitsOfThread; ++i)
+    if (ThreadLogits::tokenOf(i) < end) marks |= uint32_t(suppressed[ThreadLogits::tokenOf(i)] & 3) << (2 * i);
+  const Draw draw(n, row);
+  const bool drawing = draw.inverse != 0;
+  const ForbiddenTokens forbidden = forbiddenTokens(state, row);
+  if (discourage(n, b, row, begin, end)) logits = ThreadLogits(n, b);
+  uint32_t barred = 0;  // a bit of each of the thread's tokens
+  for (int range = 0; range < forbidden.count; ++range) {
+    const int from = int(forbidden.ranges[range].begin), to = int(forbidden.ranges[range].end);
+#pragma unroll
+    for (int i = 0; i < logitsOfThread; ++i)
+      barred |= uint32_t(ThreadLogits::tokenOf(i) >= from && ThreadLogits::tokenOf(i) < to) << i;
+  }
 #pragma unroll
   for (int i = 0; i < logitsOfThread; ++i) {
-    const int64_t token = begin + i * choiceThreads + threadIdx.x;
-    logits[i] = -infinity;
-    if (token >= end) continue;
-    const float logit = n.logits[b * n.vocabulary + token];
-    bool allowed = (suppressed[token] & forbidden.suppressedBits) == 0 && logit > -infinity;  // NaN neither
-    for (int range = 0; range < forbidden.count; ++range)
-      allowed &= token < forbidden.ranges[range].begin || token >= forbidden.ranges[range].end;
-    if (!allowed) continue;
-    logits[i] = logit;
-    draw.include(isTimestamp(n, token) ? timestamps : text, logit, int(token));
+    const bool allowed = (marks >> (2 * i) & forbidden.suppressedBits) == 0 && (barred >> i & 1) == 0;
+    if (!allowed || !(logits.values[i] > -infinity)) logits.values[i] = -infinity;  // NaN is not chosen either
   }
-  text = joinSummaries(text, shared);
-  timestamps = joinSummaries(timestamps, shared);
+  auto summarise = [&](bool ofTimestamps) {
+    Summary mine;
+    auto counts = [&](int i) {
+      return logits.values[i] > -infinity && isTimestamp(n, ThreadLogits::tokenOf(i)) == ofTimestamps;
+    };
+#pragma unroll
+    for (int i = 0; i < logitsOfThread; ++i)
+      if (counts(i)) draw.offer(mine, logits.values[i], ThreadLogits::tokenOf(i));
+#pragma unroll
+    for (int i = 0; i < logitsOfThread; ++i)
+      if (counts(i)) mine.sum += expf(logits.values[i] - mine.highest);
+    return joinSummaries(mine, drawing, shared);
+  };
+  // Most blocks hold one kind only.
+  Summary text, timestamps;
+  if (begin < n.timestampBegin || end > n.timestampEnd) text = summarise(false);
+  if (begin < n.timestampEnd && end > n.timestampBegin) timestamps = summarise(true);
   for (int kind = 0; kind < 2 && count > 0; ++kind)
     rankInto(scratch.lists + (int64_t(blockIdx.x) * 2 + kind) * count, count, shared, [&](auto consider) {
 #pragma unroll
       for (int i = 0; i < logitsOfThread; ++i) {
-        const int64_t token = begin + i * choiceThreads + threadIdx.x;
-        if (isTimestamp(n, token) == (kind == 1)) consider(Ranked{logits[i], int(token)});
+        const int token = ThreadLogits::tokenOf(i);
+        if (isTimestamp(n, token) == (kind == 1)) consider(Ranked{logits.values[i], token});
       }
     });
 
@@ -247,14 +331,16 @@ __device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t 
     loaded.drawn = loadFresh(&from->drawn);
     return loaded;
   };
+  // Every warp finds the result for itself.
   text = timestamps = Summary();
-  for (int i = int(threadIdx.x); i < int(gridDim.x); i += choiceThreads) {
-    text.include(part(i * 2));
-    timestamps.include(part(i * 2 + 1));
+  for (int i = int(threadIdx.x) % 32; i < int(gridDim.x); i += 32) {
+    const Summary first = part(i * 2), second = part(i * 2 + 1);
+    text.include(first);
+    timestamps.include(second);
   }
-  text = joinSummaries(text, shared);
-  timestamps = joinSummaries(timestamps, shared);
-  const bool timestamp = n.timestamps[row] && timestamps.logSum() > text.highest;
+  text = joinWarp(text, drawing);
+  timestamps = joinWarp(timestamps, drawing);
+  const bool timestamp = state.timestamps.value && timestamps.logSum() > text.highest;
   choice = timestamps;
   if (!timestamp) {
     choice = text;
