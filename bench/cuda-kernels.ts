@@ -1,6 +1,7 @@
 /** Every kernel of a decode step at large-v3-turbo's shapes, each replayed alone over enough copies of what it reads that no cache helps. */
 import { Device } from '../lib/device/device.js';
 import type { Norm, Operations } from '../lib/device/operations.js';
+import type { Program } from '../lib/device/program.js';
 import type { Tensor } from '../lib/device/tensor.js';
 import type { FloatingType } from '../lib/element-types.js';
 
@@ -31,29 +32,54 @@ interface Case {
 
 const median = (samples: number[]): number => samples.sort((a, b) => a - b)[Math.floor(samples.length / 2)];
 
-/** Microseconds of each kernel: many launches in one graph, a copy each in turn. */
-export async function measureKernels(
-  kind: string,
-  dtype: FloatingType,
-  batches: readonly number[],
-): Promise<KernelTime[]> {
-  const results: KernelTime[] = [];
-  for (const batch of batches) {
-    for (const { kernel, attention = 'any', bytes, prepare } of casesOf(batch)) {
-      using device = new Device(kind);
-      current = { device, dtype };
-      const copies = Math.max(1, Math.min(mostCopies, Math.ceil(rotated / bytes)));
-      const launches = Array.from({ length: copies }, prepare);
-      const total = Math.max(copies, 16);
-      using program = device.record(kernel, (ops) => {
-        for (let i = 0; i < total; ++i) launches[i % copies](ops);
-      });
-      const samples: number[] = [];
-      for (let i = 0; i < 7; ++i) samples.push(await program.time(kind === 'cpu' ? 1 : 5));
-      results.push({ kernel, attention, batch, microseconds: median(samples) / total, bytes });
-    }
-  }
-  return results;
+/** A kernel at a batch size; `named` is its name in tables and messages. */
+export interface KernelCase {
+  named: string;
+  measure(kind: string, dtype: FloatingType): Promise<KernelTime>;
+  /** One launch, for a profiler to watch. */
+  launch(kind: string, dtype: FloatingType): Promise<void>;
+}
+
+/** The kernels of a step at a batch size whose names have one of `parts` in them; none given: all. */
+export function kernelCases(batch: number, parts: readonly string[] = []): KernelCase[] {
+  const wanted = ({ kernel }: Case) => parts.length === 0 || parts.some((part) => kernel.includes(part));
+  return casesOf(batch)
+    .filter(wanted)
+    .map(({ kernel, attention = 'any', bytes, prepare }) => {
+      /** Its device, and with it all that it took, is closed behind each. */
+      async function on<Result>(
+        kind: string,
+        dtype: FloatingType,
+        copies: number,
+        launches: number,
+        use: (program: Program) => Promise<Result>,
+      ): Promise<Result> {
+        using device = new Device(kind);
+        current = { device, dtype };
+        const prepared = Array.from({ length: copies }, prepare);
+        using program = device.record(kernel, (ops) => {
+          for (let i = 0; i < launches; ++i) prepared[i % copies](ops);
+        });
+        return await use(program);
+      }
+      return {
+        named: `${kernel}, ${attention}, batch ${batch}`,
+        /** Many launches in one graph, a copy of what they read each in turn. */
+        async measure(kind, dtype) {
+          const copies = Math.max(1, Math.min(mostCopies, Math.ceil(rotated / bytes)));
+          const launches = Math.max(copies, 16);
+          const microseconds = await on(kind, dtype, copies, launches, async (program) => {
+            const samples: number[] = [];
+            for (let i = 0; i < 7; ++i) samples.push(await program.time(kind === 'cpu' ? 1 : 5));
+            return median(samples) / launches;
+          });
+          return { kernel, attention, batch, microseconds, bytes };
+        },
+        async launch(kind, dtype) {
+          await on(kind, dtype, 1, 1, (program) => program.run());
+        },
+      };
+    });
 }
 
 let current: { device: Device; dtype: FloatingType };
@@ -142,9 +168,23 @@ function casesOf(batch: number): Case[] {
     linear('norm, feed-forward up, GELU', [width, 4 * width], { normed: true, gelu: true }),
     linear('feed-forward down, residual', [4 * width, width], { residual: true }),
     linear('norm, logits', [width, vocabulary], { normed: true, logits: true }),
+    layerNorm(batch === 1 ? 1500 : batch), // of an encoder, or of a decoder's sequences
     nextToken(batch),
     embed(batch),
   ];
+}
+
+function layerNorm(rows: number): Case {
+  return {
+    kernel: `layer norm of ${rows} rows`,
+    bytes: rows * width * 6,
+    prepare() {
+      const x = filled('float32', [rows, width]);
+      const norm = { weight: filled('float32', [width]), bias: filled('float32', [width]) };
+      const output = current.device.tensor(current.dtype, [rows, width]);
+      return (ops) => void ops.layerNorm(x, norm, { dtype: current.dtype, output });
+    },
+  };
 }
 
 function embed(batch: number): Case {

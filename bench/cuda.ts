@@ -1,7 +1,10 @@
 /**
- * `npm run bench -- cuda`: what the CUDA backend reaches of its GPU's limits, both measured in the same run. Prints tables, stores JSON.
+ * `npm run bench -- cuda`: what the CUDA backend reaches of its GPU's limits, both measured in the same run. Prints tables, stores JSON after
+ * each case: what fails is told, kept under `failures`, and ends nothing else; the exit code is 1 then.
  *
- *   --only PART,...     ceilings and any of: kernels, steps, encoder, peers (default: all)
+ *   --only PART,...     ceilings and any of: kernels, steps, encoder, peers (default: all); other words choose the kernels with
+ *                       them in their names: --only cross-attention,"next token"
+ *   --ncu               Nsight Compute's counters of each kernel, too (`ncu` on PATH or in ONEHEAD_NCU), each in a process of its own
  *   --models NAME,...   of steps and encoder (default: tiny,small,large-v3,turbo)
  *   --peers NAME,...    models that transformers runs beside onehead (default: tiny,small,turbo)
  *   --batches N,...     of kernels and steps (default: 1,8,32,64)
@@ -10,7 +13,7 @@
  *   --output FILE
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -21,7 +24,8 @@ import { describeMachine } from '../lib/profiler/measuring/machine.js';
 import { randomModel } from '../lib/profiler/measuring/random-weights.js';
 import { type AttentionPart, whisperConfig, withKeyValueHeads } from '../lib/profiler/measuring/shapes.js';
 import { WhisperModel } from '../lib/whisper/decoding/whisper-model.js';
-import { type KernelTime, measureKernels } from './cuda-kernels.js';
+import { type KernelTime, kernelCases } from './cuda-kernels.js';
+import { type Counters, profileKernel } from './cuda-ncu.js';
 import { writeRandomCheckpoint } from './random-checkpoint.js';
 
 const { values } = parseArgs({
@@ -33,13 +37,17 @@ const { values } = parseArgs({
     batches: { type: 'string', default: '1,8,32,64' },
     python: { type: 'string', default: process.env.ONEHEAD_PYTHON ?? 'python3' },
     device: { type: 'string', default: 'cuda' },
+    ncu: { type: 'boolean', default: false },
     output: { type: 'string' },
   },
 });
 const root = new URL('..', import.meta.url).pathname;
 const kind = values.device;
 const dtype: FloatingType = kind === 'cpu' ? 'bfloat16' : 'float16';
-const parts = values.only.split(',');
+const knownParts = ['ceilings', 'kernels', 'steps', 'encoder', 'peers'];
+const asked = values.only.split(',').map((word) => word.trim());
+const kernelNames = asked.filter((word) => !knownParts.includes(word));
+const parts = kernelNames.length > 0 ? [...asked, 'kernels'] : asked;
 const models = values.models.split(',');
 const batches = values.batches.split(',').map(Number);
 /** Positions in the self-attention's cache while steps are timed: the middle of 128 tokens. */
@@ -86,14 +94,11 @@ async function measureCeilings(): Promise<Ceilings> {
   };
 }
 
-function printKernels(kernels: KernelTime[]): void {
-  console.log(`\n${cells(['kernel', 34], ['heads', 12], ['batch', 6])}        us       MB  % of bandwidth`);
-  for (const { kernel, attention, batch, microseconds, bytes } of kernels) {
-    const percent = (100 * bytes) / (microseconds * 1e-6) / ceilings.bytesPerSecond;
-    console.log(
-      cells([kernel, 34], [attention, 12], [String(batch), 6], [microseconds, 9], [bytes / 1e6, 8], [percent, 8]),
-    );
-  }
+function printKernel({ kernel, attention, batch, microseconds, bytes }: KernelTime): void {
+  const percent = (100 * bytes) / (microseconds * 1e-6) / ceilings.bytesPerSecond;
+  console.log(
+    cells([kernel, 34], [attention, 12], [String(batch), 6], [microseconds, 9], [bytes / 1e6, 8], [percent, 8]),
+  );
 }
 
 const attentions: Record<string, AttentionPart[]> = {
@@ -248,90 +253,11 @@ console.log(
   `${cuda.devices[0]?.name ?? kind}: copies ${(ceilings.bytesPerSecond / 1e9).toFixed(0)} GB/s, multiplies ${(ceilings.operationsPerSecond / 1e12).toFixed(1)} TFLOP/s in ${dtype}${cuda.cublasLt ? ` by ${cuda.cublasLt}` : ''}`,
 );
 
-const kernels = parts.includes('kernels')
-  ? await measureKernels(
-      kind,
-      dtype,
-      batches.filter((batch) => batch <= 32),
-    )
-  : [];
-if (kernels.length > 0) printKernels(kernels);
-
-const steps = [];
-if (parts.includes('steps')) {
-  console.log(`\n${cells(['decode step', 10], ['attention', 11], ['batch', 6])}        us     floor  % of floor`);
-  for (const model of models) {
-    for (const attention of Object.keys(attentions)) {
-      for (const batch of batches) {
-        const row = await measureStep(model, attention, batch);
-        steps.push(row);
-        const { microseconds, floor, percentOfFloor } = row;
-        console.log(
-          cells([model, 11], [attention, 11], [String(batch), 6], [microseconds, 9], [floor, 9], [percentOfFloor, 9]),
-        );
-      }
-    }
-  }
-}
-
-const encoders = [];
-if (parts.includes('encoder')) {
-  console.log(`\n${cells(['encoder', 11], ['batch', 6])}        ms  % of the product ceiling`);
-  for (const model of models.filter((name) => name !== 'turbo')) {
-    for (const batch of kind === 'cpu' ? [1] : [1, 8]) {
-      const row = await measureEncoder(model, batch);
-      encoders.push(row);
-      console.log(cells([model, 11], [String(batch), 6], [row.milliseconds, 9], [row.percentOfCeiling, 9]));
-    }
-  }
-}
-
-const attention = [];
-if (parts.includes('encoder')) {
-  console.log(`\n${cells(['streaming attention', 20], ['batch', 6])}        us  torch sdpa  % of the product ceiling`);
-  for (const batch of kind === 'cpu' ? [1] : [1, 8]) {
-    const row = await measureStreaming(batch);
-    attention.push(row);
-    const { microseconds, torch, percentOfCeiling } = row;
-    console.log(
-      cells(
-        ['20 heads, 1500', 20],
-        [String(batch), 6],
-        [microseconds, 9],
-        [torch ?? Number.NaN, 11],
-        [percentOfCeiling, 9],
-      ),
-    );
-  }
-}
-
-const peers = [];
-if (parts.includes('peers')) {
-  console.log(
-    `\n${cells(['side by side', 12], ['batch', 6], ['system', 32])}   encoder  25 tokens 256 tokens (ms)  equal`,
-  );
-  for (const model of values.peers.split(',')) {
-    for (const row of await measurePeers(model)) {
-      peers.push(row);
-      const { milliseconds, system, mode, batch, equalTokens, tokens } = row;
-      console.log(
-        cells(
-          [model, 12],
-          [String(batch), 6],
-          [`${system} ${mode}`, 32],
-          [milliseconds.encoder, 9],
-          [milliseconds[25], 10],
-          [milliseconds[256], 10],
-          [`     ${equalTokens}/${tokens}`, 8],
-        ),
-      );
-    }
-  }
-}
-
 const smi = spawnSync('nvidia-smi', ['--query-gpu=driver_version', '--format=csv,noheader'], { encoding: 'utf8' });
 const result = {
   date: new Date().toISOString(),
+  /** Whether the run came to its end; `failures` tells which cases have no figures. */
+  complete: false,
   commit:
     process.env.ONEHEAD_COMMIT ?? execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim(),
   machine: describeMachine(),
@@ -340,14 +266,175 @@ const result = {
   cublasLt: cuda.cublasLt,
   settings: { dtype, position, weights: 'random', device: kind },
   ceilings,
-  kernels,
-  steps,
-  encoders,
-  attention,
-  peers,
+  kernels: [] as KernelTime[],
+  counters: [] as ({ kernel: string } & Counters)[],
+  steps: [] as Awaited<ReturnType<typeof measureStep>>[],
+  encoders: [] as Awaited<ReturnType<typeof measureEncoder>>[],
+  attention: [] as Awaited<ReturnType<typeof measureStreaming>>[],
+  peers: [] as Awaited<ReturnType<typeof measurePeers>>,
+  failures: [] as { case: string; message: string }[],
 };
 const name = (cuda.devices[0]?.name ?? kind).toLowerCase().replace(/[^a-z0-9]+/g, '-');
 const output = values.output ?? join(root, 'bench', 'results', `${name}-${result.date.slice(0, 10)}.json`);
 mkdirSync(join(output, '..'), { recursive: true });
-writeFileSync(output, `${JSON.stringify(result, null, 1)}\n`);
+
+/** A half-written file never takes the place of a whole one. */
+function store(): void {
+  writeFileSync(`${output}.part`, `${JSON.stringify(result, null, 1)}\n`);
+  renameSync(`${output}.part`, output);
+}
+
+/** Keeps and prints what a case gives, or says that it failed and goes on. */
+async function attempt<Row>(named: string, measure: () => Promise<Row>, keep: (row: Row) => void): Promise<void> {
+  try {
+    keep(await measure());
+  } catch (error) {
+    const message = (error as Error).message.slice(0, 500);
+    result.failures.push({ case: named, message });
+    console.log(`FAILED ${named}: ${message}`);
+  }
+  store();
+}
+store();
+
+if (parts.includes('kernels')) {
+  console.log(`\n${cells(['kernel', 34], ['heads', 12], ['batch', 6])}        us       MB  % of bandwidth`);
+  for (const batch of batches.filter((batch) => batch <= 32)) {
+    for (const one of kernelCases(batch, kernelNames)) {
+      await attempt(
+        one.named,
+        () => one.measure(kind, dtype),
+        (row) => {
+          result.kernels.push(row);
+          printKernel(row);
+        },
+      );
+    }
+  }
+}
+
+if (values.ncu) {
+  console.log(`\n${cells(['counters of Nsight Compute', 50])}        us  % of memory  % warps  registers  blocks`);
+  for (const batch of batches.filter((batch) => batch <= 32)) {
+    for (const { named } of kernelCases(batch, kernelNames)) {
+      await attempt(
+        named,
+        async () => profileKernel(named, batch, kind, dtype),
+        (rows) => {
+          for (const row of rows) {
+            result.counters.push({ kernel: named, ...row });
+            console.log(
+              cells(
+                [`${named}: ${row.function}`.slice(0, 76), 76],
+                [row.microseconds, 9],
+                [row.memoryPercent, 8],
+                [row.warpsPercent, 8],
+                [row.registers, 8],
+                [row.blocks, 8],
+              ),
+            );
+          }
+        },
+      );
+    }
+  }
+}
+
+if (parts.includes('steps')) {
+  console.log(`\n${cells(['decode step', 10], ['attention', 11], ['batch', 6])}        us     floor  % of floor`);
+  for (const model of models) {
+    for (const attention of Object.keys(attentions)) {
+      for (const batch of batches) {
+        await attempt(
+          `step of ${model}, ${attention}, batch ${batch}`,
+          () => measureStep(model, attention, batch),
+          (row) => {
+            result.steps.push(row);
+            const { microseconds, floor, percentOfFloor } = row;
+            console.log(
+              cells(
+                [model, 11],
+                [attention, 11],
+                [String(batch), 6],
+                [microseconds, 9],
+                [floor, 9],
+                [percentOfFloor, 9],
+              ),
+            );
+          },
+        );
+      }
+    }
+  }
+}
+
+if (parts.includes('encoder')) {
+  console.log(`\n${cells(['encoder', 11], ['batch', 6])}        ms  % of the product ceiling`);
+  for (const model of models.filter((name) => name !== 'turbo')) {
+    for (const batch of kind === 'cpu' ? [1] : [1, 8]) {
+      await attempt(
+        `encoder of ${model}, batch ${batch}`,
+        () => measureEncoder(model, batch),
+        (row) => {
+          result.encoders.push(row);
+          console.log(cells([model, 11], [String(batch), 6], [row.milliseconds, 9], [row.percentOfCeiling, 9]));
+        },
+      );
+    }
+  }
+  console.log(`\n${cells(['streaming attention', 20], ['batch', 6])}        us  torch sdpa  % of the product ceiling`);
+  for (const batch of kind === 'cpu' ? [1] : [1, 8]) {
+    await attempt(
+      `streaming attention, batch ${batch}`,
+      () => measureStreaming(batch),
+      (row) => {
+        result.attention.push(row);
+        const { microseconds, torch, percentOfCeiling } = row;
+        console.log(
+          cells(
+            ['20 heads, 1500', 20],
+            [String(batch), 6],
+            [microseconds, 9],
+            [torch ?? Number.NaN, 11],
+            [percentOfCeiling, 9],
+          ),
+        );
+      },
+    );
+  }
+}
+
+if (parts.includes('peers')) {
+  console.log(
+    `\n${cells(['side by side', 12], ['batch', 6], ['system', 32])}   encoder  25 tokens 256 tokens (ms)  equal`,
+  );
+  for (const model of values.peers.split(',')) {
+    await attempt(
+      `side by side, ${model}`,
+      () => measurePeers(model),
+      (rows) => {
+        for (const row of rows) {
+          result.peers.push(row);
+          const { milliseconds, system, mode, batch, equalTokens, tokens } = row;
+          console.log(
+            cells(
+              [model, 12],
+              [String(batch), 6],
+              [`${system} ${mode}`, 32],
+              [milliseconds.encoder, 9],
+              [milliseconds[25], 10],
+              [milliseconds[256], 10],
+              [`     ${equalTokens}/${tokens}`, 8],
+            ),
+          );
+        }
+      },
+    );
+  }
+}
+
+result.complete = true;
+store();
 console.log(`\nstored in ${output}`);
+for (const { case: failed, message } of result.failures) console.error(`failed: ${failed}: ${message}`);
+if (result.failures.length > 0) process.exitCode = 1;

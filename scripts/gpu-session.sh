@@ -1,0 +1,35 @@
+#!/bin/sh
+# All that a machine with a GPU should be asked, the most telling first, in one go: `npm run gpu:session [-- FOLDER]`.
+# Everything is kept in FOLDER (default: gpu-session) as it comes; what fails is told and ends nothing else. The addon has been built
+# (ONEHEAD_CUDA_ARCHITECTURES=90a-real npm run build:native for a Hopper GPU), and nothing is fetched.
+#   ONEHEAD_SESSION_SECONDS   for each step at most (default 240)
+set -u
+folder=${1:-gpu-session}
+seconds=${ONEHEAD_SESSION_SECONDS:-240}
+failed=0
+mkdir -p "$folder"
+step() {
+  name=$1
+  shift
+  echo "== $name"
+  if timeout "$seconds" "$@" >"$folder/$name.log" 2>&1; then
+    tail -n 40 "$folder/$name.log"
+  else
+    echo "FAILED with $?: the end of $folder/$name.log:"
+    tail -n 15 "$folder/$name.log"
+    failed=1
+  fi
+}
+bench="npm run --silent bench -- cuda"
+step doctor node dist/cli/main.js doctor
+# Devices that come and go while others record; then every operation.
+step lifetimes env ONEHEAD_TEST_GPU=1 npx vitest run test/device/lifetimes.test.ts
+step tests npm run --silent test:gpu
+# What was changed since the last figures: predictions are under "History" at the top of each kernel's file.
+step changed $bench --only "self-attention,cross-attention,next token,layer norm" --batches 1,8,32 --output "$folder/changed.json"
+command -v "${ONEHEAD_NCU:-ncu}" >/dev/null 2>&1 &&
+  step counters $bench --only "self-attention,cross-attention,next token,layer norm" --ncu --batches 1 --output "$folder/counters.json"
+step steps $bench --only steps --models turbo,large-v3,tiny --batches 1,8,32 --output "$folder/steps.json"
+step encoder $bench --only encoder --models tiny,large-v3 --output "$folder/encoder.json"
+step kernels $bench --only kernels --batches 1,8,32 --output "$folder/kernels.json"
+exit $failed
