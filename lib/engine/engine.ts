@@ -73,8 +73,14 @@ export class Engine<Window, Search, Found> {
   /** Work that is under way or waits, as a share of what fits at once: the least loaded of several engines takes the next window. */
   get load(): number {
     const waiting = this.#windows.items.reduce((sum, { positions }) => sum + positions, 0);
-    const searches = this.#searches.items.reduce((sum, { count }) => sum + count, 0);
-    return (waiting + this.#positions.used) / this.#positions.size + (searches + this.#rows.used) / this.#rows.size;
+    return (
+      (waiting + this.#positions.used) / this.#positions.size + (this.#claimed + this.#rows.used) / this.#rows.size
+    );
+  }
+
+  /** Rows that searches wait for. */
+  get #claimed(): number {
+    return this.#searches.items.reduce((sum, { count }) => sum + count, 0);
   }
 
   /**
@@ -220,8 +226,7 @@ export class Engine<Window, Search, Found> {
 
   /** The window that is encoded next; undefined while it does not fit or there are no rows for it: nobody overtakes it then. */
   #nextWindow(): EncodeTask<Window, Search, Found> | undefined {
-    const claimed = this.#searches.items.reduce((sum, { count }) => sum + count, 0);
-    if (this.#rows.free <= claimed) return undefined;
+    if (this.#rows.free <= this.#claimed) return undefined;
     const next = this.#windows.next(this.#now());
     return next && this.#positions.fits(next.positions) ? next : undefined;
   }
@@ -262,7 +267,6 @@ export class Engine<Window, Search, Found> {
   /** The window and others of the same length that fit beside it, in the order in which they would be next, each with its slot. */
   #takeTogether(first: EncodeTask<Window, Search, Found>) {
     const tasks: { task: EncodeTask<Window, Search, Found>; slot: Slot }[] = [];
-    const claimed = this.#searches.items.reduce((sum, { count }) => sum + count, 0);
     for (let task: typeof first | undefined = first; task; ) {
       const begin = this.#positions.take(task.positions);
       if (begin === null) break;
@@ -271,7 +275,7 @@ export class Engine<Window, Search, Found> {
       const requests = this.#windows.length + this.#open + tasks.length;
       this.#served = Math.max(this.#served + task.positions / requests, task.request.served);
       task.request.served += task.positions;
-      if (tasks.length >= this.#runtime.encodeBatch || tasks.length >= this.#rows.free - claimed) break;
+      if (tasks.length >= this.#runtime.encodeBatch || tasks.length >= this.#rows.free - this.#claimed) break;
       const next = this.#windows.next(this.#now());
       task = next?.positions === first.positions ? next : undefined;
     }

@@ -131,7 +131,7 @@ export class Whisper {
     }
   }
 
-  /** What the engines do and have done: what waits, rows in use, tokens, the device's time and the host's. */
+  /** What the engines do and have done: what waits, rows in use, steps, the device's time and the host's. */
   figures(): ReturnType<WhisperModel['figures']> {
     return this.model.figures();
   }

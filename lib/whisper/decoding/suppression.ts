@@ -38,19 +38,14 @@ const masks = new WeakMap<GenerationConfig, Map<string, Promise<Uint8Array>>>();
 const mostMasks = 16;
 
 /** As `suppressionMask`; the same array for the same tokens. It must not be changed. */
-export function sharedMask(
-  generation: GenerationConfig,
-  vocabulary: number,
-  wanted: readonly (number | SymbolClass)[],
-  suppressBlank: boolean,
-  tokenizer: () => Promise<WhisperTokenizer>,
-): Promise<Uint8Array> {
+export function sharedMask(...asked: Parameters<typeof suppressionMask>): Promise<Uint8Array> {
+  const [generation, , wanted, suppressBlank] = asked;
   const known = masks.get(generation) ?? new Map<string, Promise<Uint8Array>>();
   masks.set(generation, known);
   const key = `${suppressBlank} ${wanted.join(' ')}`;
   let mask = known.get(key);
   if (!mask) {
-    mask = suppressionMask(generation, vocabulary, wanted, suppressBlank, tokenizer);
+    mask = suppressionMask(...asked);
     mask.catch(() => known.delete(key));
     if (known.size >= mostMasks) known.delete(known.keys().next().value!);
     known.set(key, mask);
