@@ -49,6 +49,7 @@ export type { Checkpoint } from './whisper/checkpoint/checkpoint.js';
 export type { GenerationConfig, PreprocessorConfig, StackConfig, WhisperConfig } from './whisper/checkpoint/config.js';
 export type { TensorEntry, TensorIndex } from './whisper/checkpoint/safetensors.js';
 export type { WhisperTokenizer } from './whisper/checkpoint/tokenizer.js';
+export type { Journal } from './whisper/decoding/journal.js';
 export type { DecodingOptions, GenerateOptions } from './whisper/decoding/options.js';
 export type { Task, TimestampMode } from './whisper/decoding/prompt.js';
 export type { SymbolClass } from './whisper/decoding/suppression.js';

@@ -379,6 +379,11 @@ export const documentation = {
         'True: windows are cut at silences and as many decoded at once as the model was loaded for. False: one after the other, each seeking on the timestamps of the one before.',
       usual: 'true where the model was loaded with `windows` above 1',
     },
+    journal: {
+      about:
+        'Keeps what windows gave, by their names, and is asked for it first: a transcription that was broken off goes on where it was, when it is begun again with the same audio, model and options.',
+      usual: '',
+    },
     onProgress: {
       about: 'Called after each window.',
       usual: '',

@@ -6,6 +6,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { Found, ModelWindow, Search } from '../model/search.js';
 import { decodeWithFallback, type Attempt as WindowAttempt, type WindowBegin } from './fallback.js';
+import { type Journal, journalName, readEntry, writeEntry } from './journal.js';
 import { type Task, type TimestampMode, windowPrompt } from './prompt.js';
 import type { Decoding } from './resolve.js';
 
@@ -27,6 +28,8 @@ export interface WindowSettings {
   decoding: Decoding;
   /** For the compression ratio; without it no text counts as repetitive. */
   textOf?: (tokens: readonly number[]) => string;
+  /** Where results are kept and found again. */
+  journal?: Journal;
 }
 
 /** What is a window's own. */
@@ -105,6 +108,12 @@ export async function decodeWindow(
   settings: WindowSettings,
 ): Promise<{ attempt: Attempt; timings: WindowTimings }> {
   const { generation } = checkpoint;
+  const { journal } = settings;
+  const { seed = 0, frames, previous, prefix } = options;
+  const name = journal && journalName(seed, frames, settings.language, previous, prefix);
+  const kept = name === undefined ? undefined : journal?.find(name);
+  const known = kept === undefined ? undefined : readEntry<Attempt>(kept);
+  if (known) return { attempt: known, timings: { queue: 0, encode: 0, decode: 0 } };
   const started = performance.now();
   const window = await engine.encode(request, samples);
   try {
@@ -115,10 +124,12 @@ export async function decodeWindow(
     const begin = windowBegin(checkpoint, language, settings, options);
     const textOf = settings.textOf ?? (() => '');
     const calls = { onTokens: options.onTokens, onFallback: () => engine.countFallback() };
-    const attempt = await decodeWithFallback(window, begin, options.seed ?? 0, settings.decoding, textOf, calls);
+    const found = await decodeWithFallback(window, begin, seed, settings.decoding, textOf, calls);
     const { waited: queue, encodeTime: encode } = window;
     const decode = Math.max(0, performance.now() - started - queue - encode);
-    return { attempt: { ...attempt, language }, timings: { queue, encode, decode } };
+    const attempt = { ...found, language };
+    if (name !== undefined) journal?.keep(name, writeEntry(attempt));
+    return { attempt, timings: { queue, encode, decode } };
   } finally {
     window.close();
   }

@@ -2,6 +2,7 @@
 import { splitChannels } from '../../audio/channels.js';
 import type { AudioSource, Source } from '../../audio/index.js';
 import { OneheadError } from '../../errors.js';
+import { journalWithin } from '../decoding/journal.js';
 import { Job, type Outcome } from './job.js';
 import type { Timings } from './timings.js';
 import type { PartialText, Segment } from './types.js';
@@ -44,7 +45,7 @@ function measured(source: AudioSource, run: Run): AudioSource {
 
 /** A channel's job: silence is left out unless the caller wants it heard, and what is told goes through `job`. */
 async function openRun(job: Job, source: AudioSource, channel: number, signal: AbortSignal): Promise<Run> {
-  const { onPartial, vad = true } = job.options;
+  const { onPartial, journal, vad = true } = job.options;
   const options = {
     ...job.options,
     vad,
@@ -52,6 +53,7 @@ async function openRun(job: Job, source: AudioSource, channel: number, signal: A
     onProgress: undefined,
     onWarning: undefined,
     onPartial: onPartial && ((partial: PartialText) => onPartial({ ...partial, channel })),
+    journal: journal && journalWithin(journal, `channel ${channel}`),
   };
   const own = await Job.open(job.model, options, job.request.part(signal));
   const run: Run = {

@@ -132,6 +132,7 @@ export class Job {
       maxNewTokens: options.maxNewTokens,
       decoding: await resolveDecoding(options, model.checkpoint),
       textOf: (tokens) => tokenizer.decode(tokens),
+      journal: options.journal,
     };
     checkLengths(settings, settings, model.checkpoint);
     const job = new Job(model, options, settings, tokenizer, request ?? model.request(options));

@@ -4,6 +4,7 @@ import { priorities } from '../../engine/request.js';
 import { callback, custom, flag, integer, number, oneOf, signal, text, textOrTokens } from '../../options/kinds.js';
 import { type Checked, type Given, nested, option, options } from '../../options/options.js';
 import { type VadOptions, vadOptions } from '../../vad/options.js';
+import type { Journal } from '../decoding/journal.js';
 import { decodingOptions, languageOptions } from '../decoding/options.js';
 import type { Clip, PartialText, TranscribeProgress } from './types.js';
 
@@ -110,6 +111,17 @@ export const transcribeOptions = options('transcribe', {
    * @default true where the model was loaded with `windows` above 1
    */
   batched: option(flag(), { flag: null }),
+  /**
+   * Keeps what windows gave, by their names, and is asked for it first: a transcription that was broken off goes on where it was, when it is begun
+   * again with the same audio, model and options.
+   */
+  journal: option(
+    custom<Journal>(
+      (value) =>
+        typeof (value as Journal | null)?.find === 'function' && typeof (value as Journal | null)?.keep === 'function',
+      { expected: 'an object with the functions find and keep' },
+    ),
+  ),
   /** Called after each window. */
   onProgress: option(callback<(progress: TranscribeProgress) => void>()),
   /** Called with each of the result's `warnings` as it is found; `incomplete` is true as soon as a part of the recording was lost. */

@@ -65,7 +65,7 @@ export async function* sequential(
     if (!alone) await job.times.during('features', () => meter.measure(signal));
     const { decoding } = settings;
     const chosen = provisional
-      ? { ...settings, decoding: { ...decoding, beamSize: 1, temperatures: [0], words: false } }
+      ? { ...settings, journal: undefined, decoding: { ...decoding, beamSize: 1, temperatures: [0], words: false } }
       : settings;
     const frames = Math.floor(framesFrom(begin) / 2);
     const own = { ...request, seed: begin / hop, frames, onTokens: job.partial(begin) };
