@@ -9,11 +9,13 @@ import { doctorCommand, doctorHelp } from './doctor.js';
 import { evaluateCommand, evaluateHelp } from './evaluate.js';
 import { inspectCommand, inspectHelp } from './inspect.js';
 import { profileCommand, profileHelp } from './profile.js';
+import { serveCommand, serveHelp } from './serve.js';
 import { transcribeCommand, transcribeHelp } from './transcribe.js';
 import { UsageError } from './usage.js';
 
 const commands = {
   transcribe: { run: transcribeCommand, help: transcribeHelp },
+  serve: { run: serveCommand, help: serveHelp },
   evaluate: { run: evaluateCommand, help: evaluateHelp },
   profile: { run: profileCommand, help: profileHelp },
   convert: { run: convertCommand, help: convertHelp },

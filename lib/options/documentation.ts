@@ -104,6 +104,105 @@ export const documentation = {
       usual: "'Channel N'",
     },
   },
+  listen: {
+    host: {
+      about: "The address that is listened on; 0.0.0.0 for all of the machine's.",
+      usual: "'127.0.0.1'",
+    },
+    port: {
+      about: 'The port; 0 for any free one.',
+      usual: '8000',
+    },
+    tlsCertificate: {
+      about: 'A certificate (PEM) for https, with `tlsKey`.',
+      usual: '',
+    },
+    tlsKey: {
+      about: "The certificate's private key (PEM).",
+      usual: '',
+    },
+    logLevel: {
+      about: 'What is logged, as lines of JSON: fatal, error, warn, info, debug, trace or silent. Never audio or text.',
+      usual: "'info'",
+    },
+    shutdownTimeout: {
+      about: 'Seconds in which requests under way may end when the server is stopped.',
+      usual: '30',
+    },
+  },
+  'the server': {
+    models: {
+      about: 'Folders and hub names of the models that clients may ask for, and no others; the first is the usual one.',
+      usual: 'the bundled one',
+    },
+    alias: {
+      about: 'Other names that clients may use for a model.',
+      usual: 'whisper-1 for the first model',
+    },
+    load: {
+      about: 'How models are loaded.',
+      usual: '',
+    },
+    transcribe: {
+      about: 'Options of transcribe that every request begins with.',
+      usual: '',
+    },
+    keys: {
+      about:
+        'A file of keys, one a line: KEY, and behind it name=NAME, rate=REQUESTS_A_MINUTE and concurrency=N as wanted. It is read again when it changes.',
+      usual: 'no keys: everybody may ask',
+    },
+    unloadAfter: {
+      about: 'Seconds after which a model that nobody uses is unloaded; 0 for never.',
+      usual: '900',
+    },
+    maximumLoaded: {
+      about: 'Models that are loaded at once at most; the one that was not used for longest makes room.',
+      usual: 'as many as there are',
+    },
+    preload: {
+      about: 'The first model is loaded when the server starts, and not when it is first asked for.',
+      usual: 'true',
+    },
+    maxBytes: {
+      about: 'Bytes of an upload at most; more is answered with 413.',
+      usual: '536870912',
+    },
+    maxDuration: {
+      about: 'Seconds of a recording at most, counted as they are decoded.',
+      usual: '14400',
+    },
+    timeout: {
+      about: 'Seconds that a request may take; what takes longer is answered with 504.',
+      usual: '3600',
+    },
+    uploadTimeout: {
+      about: 'Seconds for which an upload may stand still; then it is answered with 408.',
+      usual: '30',
+    },
+    maximumRequests: {
+      about:
+        'Requests of a model that are open at once at most, the waiting ones counted; one more is answered with 503.',
+      usual: '256',
+    },
+    maximumWait: {
+      about: 'Seconds: while something has waited longer than this for its turn, new requests are answered with 503.',
+      usual: '60',
+    },
+    uploadMemory: {
+      about:
+        'Bytes of an upload that are held in memory; what is more goes to a temporary file until the answer is given.',
+      usual: '4194304',
+    },
+    temporaryFolder: {
+      about: 'Folder of these temporary files.',
+      usual: "the system's",
+    },
+    ignoreUnknownFields: {
+      about: 'Fields that the server does not know are left alone, and not answered with 400.',
+      usual: 'false',
+    },
+  },
   vad: {
     detector: {
       about: "Who detects speech: 'webrtc' needs nothing; 'silero' needs the package onnxruntime-node and a `model`.",

@@ -1,0 +1,72 @@
+/** `onehead serve`: models over HTTP, as OpenAI's audio API has them. */
+import { check } from '../options/options.js';
+import { serve } from '../server/index.js';
+import { listenOptions } from '../server/listen-options.js';
+import { run } from '../server/run.js';
+import { serverOptions } from '../server/service/options.js';
+import { loadOptions } from '../whisper/model/types.js';
+import { transcribeOptions } from '../whisper/transcription/options.js';
+import { readArguments } from './arguments.js';
+import { type Flag, flagsHelp, flagsOf, optionsFrom, type Values } from './flags.js';
+import { modelChoice } from './model-choice.js';
+import { UsageError } from './usage.js';
+
+/** Options of transcribe that a request decides, or the server has a limit of its own for. */
+const others = [
+  ...['language', 'task', 'prompt', 'prefix', 'hotwords', 'wordTimestamps', 'temperature', 'timeout', 'maxBytes'],
+  ...['maxDuration', 'channels', 'track', 'clips', 'timestamps', 'topLogProbabilities', 'vad', 'carryPrompt'],
+];
+
+const flags: readonly Flag[] = [
+  ...flagsOf(listenOptions),
+  ...flagsOf(serverOptions),
+  ...flagsOf(loadOptions),
+  ...flagsOf(transcribeOptions).filter(({ option, within }) => !others.includes(within ?? option)),
+];
+
+export const serveHelp =
+  () => `onehead serve [MODEL...]                  a server that OpenAI's clients can use: /v1/audio/transcriptions and more
+
+${flagsHelp(flags)}
+
+MODEL is a folder or a hub name; clients may ask for these and no others, the first being the usual one. Every flag can be
+given as an environment variable, too: ONEHEAD_PORT=9000 for --port 9000, ONEHEAD_IGNORE_UNKNOWN_FIELDS=true, and
+ONEHEAD_MODELS=MODEL,... for the models; a flag goes before its variable.
+`;
+
+const variableOf = (name: string) => `ONEHEAD_${name.replaceAll('-', '_').toUpperCase()}`;
+
+/** What variables say of flags that were not given. Throws UsageError. */
+function fromEnvironment(given: Values, environment: NodeJS.ProcessEnv): Values {
+  const values: Values = {};
+  for (const flag of flags) {
+    const variable = variableOf(flag.name);
+    const text = environment[variable];
+    if (given[flag.name] !== undefined || text === undefined || text === '') continue;
+    if (flag.placeholder !== '') values[flag.name] = text;
+    else if (/^(true|1)$/i.test(text)) values[flag.name] = true;
+    else if (!/^(false|0)$/i.test(text)) {
+      throw new UsageError(`Expected ${variable} to be true or false but received '${text.slice(0, 100)}'.`);
+    }
+    try {
+      for (const group of [listenOptions, serverOptions, loadOptions, transcribeOptions]) {
+        optionsFrom(group, [flag], values);
+      }
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      throw new UsageError(error.message.replace(`--${flag.name}`, variable));
+    }
+  }
+  return values;
+}
+
+/** Runs until the process is told to stop, which ends it. */
+export async function serveCommand(args: string[]): Promise<never> {
+  const { values: given, positionals } = readArguments('serve', args, flags);
+  const values = { ...fromEnvironment(given, process.env), ...given };
+  const named = positionals.length > 0 ? positionals : (process.env.ONEHEAD_MODELS ?? '').split(',').filter(Boolean);
+  const { load, transcribe } = modelChoice(values);
+  const server = { ...optionsFrom(serverOptions, flags, values), models: named, load, transcribe };
+  const listen = check(listenOptions, optionsFrom(listenOptions, flags, values));
+  return run(() => serve(server, listen), listen.shutdownTimeout);
+}

@@ -1,0 +1,20 @@
+/** Where and how the server of its own listens. */
+import { integer, number, oneOf, text } from '../options/kinds.js';
+import { type Given, option, options } from '../options/options.js';
+
+export const listenOptions = options('listen', {
+  /** The address that is listened on; 0.0.0.0 for all of the machine's. @default '127.0.0.1' */
+  host: option(text('ADDRESS'), { default: '127.0.0.1' }),
+  /** The port; 0 for any free one. @default 8000 */
+  port: option(integer(0, 65_535), { default: 8000 }),
+  /** A certificate (PEM) for https, with `tlsKey`. */
+  tlsCertificate: option(text('FILE')),
+  /** The certificate's private key (PEM). */
+  tlsKey: option(text('FILE')),
+  /** What is logged, as lines of JSON: fatal, error, warn, info, debug, trace or silent. Never audio or text. @default 'info' */
+  logLevel: option(oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'LEVEL'), { default: 'info' }),
+  /** Seconds in which requests under way may end when the server is stopped. @default 30 */
+  shutdownTimeout: option(number(0, 3600, { placeholder: 'SECONDS' }), { default: 30 }),
+});
+
+export interface ListenOptions extends Given<typeof listenOptions> {}

@@ -1,0 +1,112 @@
+/** Errors as OpenAI's API answers them. */
+import { OneheadError, shown } from '../../errors.js';
+
+export interface ErrorBody {
+  error: { message: string; type: string; param: string | null; code: string | null };
+}
+
+export interface ApiErrorDetails {
+  type?: string;
+  param?: string | null;
+  code?: string | null;
+  /** Seconds after which it may go better. */
+  retryAfter?: number;
+  /** False tells OpenAI's clients not to try again by themselves. */
+  retry?: boolean;
+  cause?: unknown;
+}
+
+/** An answer other than the one that was asked for. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
+  readonly status: number;
+  readonly type: string;
+  readonly param: string | null;
+  readonly code: string | null;
+  readonly retryAfter?: number;
+  readonly retry?: boolean;
+
+  constructor(status: number, message: string, details: ApiErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.status = status;
+    this.type = details.type ?? (status >= 500 ? 'server_error' : 'invalid_request_error');
+    this.param = details.param ?? null;
+    this.code = details.code ?? null;
+    this.retryAfter = details.retryAfter;
+    this.retry = details.retry;
+  }
+
+  get body(): ErrorBody {
+    const { message, type, param, code } = this;
+    return { error: { message, type, param, code } };
+  }
+
+  /** Headers that go with it. */
+  get headers(): Record<string, string> {
+    const seconds = this.retryAfter === undefined ? null : Math.max(1, Math.ceil(this.retryAfter));
+    return {
+      ...(seconds !== null && { 'retry-after': String(seconds) }),
+      ...(this.retry !== undefined && { 'x-should-retry': String(this.retry) }),
+    };
+  }
+}
+
+/** A field that is missing or wrong. */
+export function badField(param: string, message: string, code = 'invalid_value'): ApiError {
+  return new ApiError(400, message, { param, code });
+}
+
+export function modelNotFound(name: string): ApiError {
+  return new ApiError(404, `The model '${shown(name, 100)}' does not exist or you do not have access to it.`, {
+    param: 'model',
+    code: 'model_not_found',
+  });
+}
+
+/** Options of ours that fields of OpenAI's decide. */
+const fieldOf: Record<string, string> = {
+  language: 'language',
+  prompt: 'prompt',
+  hotwords: 'keywords',
+  temperature: 'temperature',
+  task: 'model',
+  track: 'file',
+  audio: 'file',
+};
+
+/** What a client is told of an error: everything that is its own doing, and little of all else. */
+export function asApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  if (error instanceof OneheadError) {
+    const { code, message, argument, retryAfter } = error;
+    const param = fieldOf[argument ?? ''] ?? null;
+    switch (code) {
+      case 'INVALID_ARGUMENT':
+      case 'NOT_SUPPORTED':
+        return new ApiError(400, message, { param, code: 'invalid_value', cause: error });
+      case 'AUDIO_INVALID':
+        return new ApiError(400, message, { param: 'file', code: 'invalid_audio', cause: error });
+      case 'AUDIO_TOO_LONG':
+        return new ApiError(400, message, { param: 'file', code: 'audio_too_long', cause: error });
+      case 'AUDIO_TOO_LARGE':
+        return new ApiError(413, message, { param: 'file', code: 'file_too_large', cause: error });
+      case 'BUSY':
+        return overloaded(retryAfter ?? 1, error);
+      case 'TIMED_OUT':
+        return new ApiError(504, message, { code: 'timeout', retry: false, cause: error });
+      case 'DISPOSED':
+        return new ApiError(503, 'The model was unloaded; try again.', {
+          code: 'unloaded',
+          retryAfter: 1,
+          cause: error,
+        });
+    }
+  }
+  return new ApiError(500, 'The server had an error while processing your request; see its log by the request id.', {
+    cause: error,
+  });
+}
+
+export function overloaded(retryAfter: number, cause?: unknown): ApiError {
+  return new ApiError(503, 'The server is overloaded; try again later.', { code: 'overloaded', retryAfter, cause });
+}

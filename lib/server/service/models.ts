@@ -1,0 +1,261 @@
+/** The models that are served: loaded when they are wanted, unloaded when nobody has used them for a while. */
+import { existsSync } from 'node:fs';
+import { basename, resolve } from 'node:path';
+import { OneheadError } from '../../errors.js';
+import type { LoadOptions } from '../../whisper/model/types.js';
+import { Whisper } from '../../whisper/whisper.js';
+import { ApiError, modelNotFound, overloaded } from './api-error.js';
+import type { CheckedServerOptions, ServedModel } from './options.js';
+
+/** A model that is held, so that it stays loaded. */
+export interface Lease {
+  readonly id: string;
+  readonly whisper: Whisper;
+  /** Gives it back; a second call does nothing. */
+  release(): void;
+}
+
+export interface ModelInformation {
+  id: string;
+  /** Seconds since 1970 at which the server began to offer it. */
+  created: number;
+  loaded: boolean;
+  /** Requests that hold it. */
+  used: number;
+}
+
+/** What is told of loading and unloading. */
+export interface ModelEvents {
+  onLoad?: (id: string, milliseconds: number) => void;
+  onUnload?: (id: string) => void;
+  onFailure?: (id: string, error: unknown) => void;
+}
+
+class Entry {
+  readonly served: ServedModel;
+  readonly created = Math.floor(Date.now() / 1000);
+  loading: Promise<Whisper> | null = null;
+  whisper: Whisper | null = null;
+  used = 0;
+  /** When it was given back last, on the clock of `performance`. */
+  since = 0;
+  timer: NodeJS.Timeout | undefined;
+
+  constructor(served: ServedModel) {
+    this.served = served;
+    this.whisper = served.whisper ?? null;
+  }
+
+  /** Loaded by us, and not by whoever made the server. */
+  get ours(): boolean {
+    return this.served.whisper === undefined;
+  }
+}
+
+/** A hub name, or the last part of a folder's. */
+const idOf = (name: string): string => (existsSync(name) ? basename(resolve(name)) : name);
+
+/** The models as they are called. Throws OneheadError INVALID_ARGUMENT for two of one name. */
+function entriesOf({ models = [], alias }: Pick<CheckedServerOptions, 'models' | 'alias'>): Map<string, Entry> {
+  const served = (models.length > 0 ? models : [{ id: 'onehead-micro' }]).map((model) =>
+    typeof model === 'string' ? { id: idOf(model), model } : model,
+  );
+  const names = new Map<string, Entry>();
+  const add = (name: string, entry: Entry) => {
+    const other = names.get(name);
+    if (other && other !== entry) {
+      throw new OneheadError(
+        'INVALID_ARGUMENT',
+        `Two models are called ${name}; give one of them another alias or id.`,
+        {
+          argument: 'models',
+        },
+      );
+    }
+    names.set(name, entry);
+  };
+  for (const one of served) {
+    const entry = new Entry(one);
+    add(one.id, entry);
+    if (one.model !== undefined) add(one.model, entry);
+  }
+  for (const [name, target] of Object.entries(alias ?? {})) {
+    const entry = names.get(target);
+    if (!entry) {
+      const known = [...names.keys()].join(', ');
+      throw new OneheadError(
+        'INVALID_ARGUMENT',
+        `The alias ${name} is for ${target}, which is not served; there is ${known}.`,
+        {
+          argument: 'alias',
+        },
+      );
+    }
+    add(name, entry);
+  }
+  if (!names.has('whisper-1')) names.set('whisper-1', names.values().next().value!);
+  return names;
+}
+
+export class Models {
+  /** By everything that they are called. */
+  readonly #names: Map<string, Entry>;
+  readonly #load: LoadOptions;
+  readonly #unloadAfter: number;
+  readonly #maximumLoaded: number;
+  readonly #events: ModelEvents;
+  readonly #end = new AbortController();
+
+  /** Throws OneheadError INVALID_ARGUMENT. */
+  constructor(options: CheckedServerOptions, events: ModelEvents = {}) {
+    this.#names = entriesOf(options);
+    this.#load = { maximumRequests: options.maximumRequests, ...options.load };
+    this.#unloadAfter = options.unloadAfter * 1000;
+    this.#maximumLoaded = options.maximumLoaded ?? Number.POSITIVE_INFINITY;
+    this.#events = events;
+  }
+
+  get #entries(): Set<Entry> {
+    return new Set(this.#names.values());
+  }
+
+  /** What clients may ask for, by its own name. */
+  list(): ModelInformation[] {
+    return [...this.#entries].map(({ served, created, whisper, used }) => ({
+      id: served.id,
+      created,
+      loaded: whisper !== null,
+      used,
+    }));
+  }
+
+  /** The own name of a model that is called by any of its names; null where there is none. */
+  find(name: string): ModelInformation | null {
+    const id = this.#names.get(name)?.served.id;
+    return this.list().find((one) => one.id === id) ?? null;
+  }
+
+  /** The name of the model that is meant where none is named. */
+  get usual(): string {
+    return this.#names.values().next().value!.served.id;
+  }
+
+  /** Each model that is loaded. */
+  loaded(): { id: string; whisper: Whisper }[] {
+    return [...this.#entries].flatMap(({ served, whisper }) => (whisper ? [{ id: served.id, whisper }] : []));
+  }
+
+  /** Holds a model, which is loaded first where it is not. Rejects with ApiError 404 or 500, or the reason of `signal`. */
+  async acquire(name: string, signal?: AbortSignal): Promise<Lease> {
+    const entry = this.#names.get(name);
+    if (!entry) throw modelNotFound(name);
+    signal?.throwIfAborted();
+    this.#end.signal.throwIfAborted();
+    clearTimeout(entry.timer);
+    entry.used += 1;
+    let held = true;
+    const release = () => {
+      if (!held) return;
+      held = false;
+      this.#release(entry);
+    };
+    try {
+      const whisper = entry.whisper ?? (await unlessAborted(this.#loading(entry), signal));
+      return { id: entry.served.id, whisper, release };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  #release(entry: Entry): void {
+    entry.used -= 1;
+    entry.since = performance.now();
+    this.#rest(entry);
+  }
+
+  /** Unloads a model that nobody uses, when its time has come. */
+  #rest(entry: Entry): void {
+    clearTimeout(entry.timer);
+    if (entry.used > 0 || !entry.ours || this.#unloadAfter === 0) return;
+    entry.timer = setTimeout(() => this.#unload(entry), this.#unloadAfter).unref();
+  }
+
+  #unload(entry: Entry): void {
+    if (entry.used > 0 || !entry.ours || !entry.whisper) return;
+    clearTimeout(entry.timer);
+    entry.whisper.dispose();
+    entry.whisper = null;
+    this.#events.onUnload?.(entry.served.id);
+  }
+
+  /** One loading of a model for all who wait for it. */
+  #loading(entry: Entry): Promise<Whisper> {
+    entry.loading ??= this.#loadNow(entry).finally(() => {
+      entry.loading = null;
+    });
+    return entry.loading;
+  }
+
+  async #loadNow(entry: Entry): Promise<Whisper> {
+    const { id, model, load } = entry.served;
+    const started = performance.now();
+    const options = { ...this.#load, ...load, signal: this.#end.signal };
+    while (this.loaded().length >= this.#maximumLoaded) if (!this.#makeRoom()) throw overloaded(10);
+    try {
+      for (;;) {
+        try {
+          entry.whisper = await Whisper.load(model, options);
+          this.#events.onLoad?.(id, performance.now() - started);
+          entry.since = performance.now();
+          this.#rest(entry); // those who waited for it may have gone
+          return entry.whisper;
+        } catch (error) {
+          // A model that nobody uses makes room for one that somebody wants.
+          if (!(error instanceof OneheadError && error.code === 'OUT_OF_MEMORY' && this.#makeRoom())) throw error;
+        }
+      }
+    } catch (cause) {
+      if (this.#end.signal.aborted) throw this.#end.signal.reason;
+      this.#events.onFailure?.(id, cause);
+      throw new ApiError(500, `The model '${id}' could not be loaded; the server's log says why.`, {
+        code: 'model_not_loaded',
+        retry: false,
+        cause,
+      });
+    }
+  }
+
+  /** Unloads the model that was not used for longest; false where all are in use. */
+  #makeRoom(): boolean {
+    const idle = [...this.#entries].filter(({ used, ours, whisper }) => used === 0 && ours && whisper);
+    if (idle.length === 0) return false;
+    this.#unload(idle.reduce((oldest, one) => (one.since < oldest.since ? one : oldest)));
+    return true;
+  }
+
+  /** Unloads all; requests under way are rejected with DISPOSED. */
+  dispose(): void {
+    this.#end.abort(
+      new ApiError(503, 'The server is shutting down; try another or try again later.', {
+        code: 'shutting_down',
+        retryAfter: 5,
+      }),
+    );
+    for (const entry of this.#entries) {
+      clearTimeout(entry.timer);
+      if (entry.ours) entry.whisper?.dispose();
+      entry.whisper = null;
+    }
+  }
+}
+
+/** Gives up waiting, not the work: others may wait for it too. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return work;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}

@@ -1,0 +1,62 @@
+/** A transcription as OpenAI's server answers it, in each response_format. */
+import { formats } from '../../formats/index.js';
+import { languageNames } from '../../whisper/checkpoint/languages.js';
+import type { Segment, Transcription } from '../../whisper/transcription/types.js';
+import type { AudioRequest, Endpoint } from './fields.js';
+
+export interface Answer {
+  type: string;
+  body: string | object;
+}
+
+/** What has been paid for: whole seconds that were begun. */
+export const durationUsage = (duration: number) => ({ type: 'duration', seconds: Math.ceil(duration) });
+
+function segmentOf({ id, seek, start, end, text, ...rest }: Segment) {
+  const { tokens, temperature, avg_logprob, compression_ratio, no_speech_prob } = rest;
+  return { id, seek, start, end, text, tokens, temperature, avg_logprob, compression_ratio, no_speech_prob };
+}
+
+export const segmentsOf = (segments: readonly Segment[]) => segments.map(segmentOf);
+
+export const wordsOf = (segments: readonly Segment[]) =>
+  segments.flatMap(({ words = [] }) => words.map(({ word, start, end }) => ({ word: word.trim(), start, end })));
+
+/** Warnings, where there are any: what was lost of a recording must not look like success. */
+export const warned = ({ warnings }: Transcription) => (warnings.length > 0 ? { warnings } : {});
+
+/** The members of verbose_json besides text and usage, as they were asked for. */
+export function verbose(result: Transcription, asked: AudioRequest, endpoint: Endpoint) {
+  const { language, duration, segments } = result;
+  return {
+    task: endpoint === 'translations' ? 'translate' : 'transcribe',
+    // A translation is English, whatever was spoken.
+    language: endpoint === 'translations' ? 'english' : (languageNames.get(language) ?? language),
+    duration,
+    ...(asked.segments && { segments: segmentsOf(segments) }),
+    ...(asked.words && { words: wordsOf(segments) }),
+  };
+}
+
+export function answerOf(result: Transcription, asked: AudioRequest, endpoint: Endpoint): Answer {
+  const text = result.text.trim();
+  const usage = durationUsage(result.duration);
+  switch (asked.format) {
+    case 'text':
+      return { type: 'text/plain; charset=utf-8', body: `${text}\n` };
+    case 'srt':
+      return { type: 'text/plain; charset=utf-8', body: formats.srt.write(result) };
+    case 'vtt':
+      return { type: 'text/vtt; charset=utf-8', body: formats.vtt.write(result) };
+    case 'verbose_json': {
+      const { task, language, duration, ...rest } = verbose(result, asked, endpoint);
+      return json({ task, language, duration, text, ...rest, usage, ...warned(result) });
+    }
+    case 'json': {
+      const languages = endpoint === 'transcriptions' ? { languages: [{ code: result.language }] } : {};
+      return json({ text, ...languages, usage, ...warned(result) });
+    }
+  }
+}
+
+const json = (body: object): Answer => ({ type: 'application/json; charset=utf-8', body });

@@ -1,0 +1,224 @@
+/** The fields of a request as OpenAI's API has them, and what they mean to a transcription. */
+import { shown } from '../../errors.js';
+import type { TranscribeOptions } from '../../whisper/transcription/options.js';
+import { type ApiError, badField } from '../service/api-error.js';
+
+export const responseFormats = ['json', 'text', 'srt', 'verbose_json', 'vtt'] as const;
+export type ResponseFormat = (typeof responseFormats)[number];
+
+export type Endpoint = 'transcriptions' | 'translations';
+
+/** What is asked for. */
+export interface AudioRequest {
+  model: string;
+  /** What decides the text. */
+  options: TranscribeOptions;
+  format: ResponseFormat;
+  words: boolean;
+  segments: boolean;
+  logprobs: boolean;
+  stream: boolean;
+}
+
+/** Characters of a prompt at most, and of all keywords: Whisper hears some 224 tokens of them. */
+const mostCharacters = 20_000;
+const mostKeywords = 1000;
+
+type Fields = ReadonlyMap<string, string[]>;
+
+const translationFields = ['file', 'model', 'prompt', 'response_format', 'temperature'];
+const transcriptionFields = [
+  ...translationFields,
+  ...['language', 'languages', 'keywords', 'timestamp_granularities', 'include', 'stream', 'chunking_strategy'],
+  ...['known_speaker_names', 'known_speaker_references'],
+];
+
+function unknownField(name: string, known: readonly string[]): ApiError {
+  return badField(
+    name.slice(0, 100),
+    `Unknown parameter: '${shown(name, 60)}'; there are ${known.join(', ')}.`,
+    'unknown_parameter',
+  );
+}
+
+/** The only value of a field; null where it was left out, is empty or 'null'. */
+function single(fields: Fields, name: string): string | null {
+  const values = fields.get(name) ?? [];
+  if (values.length > 1) throw badField(name, `Expected one value for ${name} but received ${values.length}.`);
+  const [value = ''] = values;
+  return value === '' || value === 'null' ? null : value;
+}
+
+function oneOf<const T extends string>(name: string, value: string, allowed: readonly T[]): T {
+  const found = allowed.find((one) => one === value);
+  if (found !== undefined) return found;
+  throw badField(
+    name,
+    `Invalid value: '${shown(value, 60)}'. Supported values of ${name} are: ${allowed.map((one) => `'${one}'`).join(', ')}.`,
+  );
+}
+
+function flag(fields: Fields, name: string): boolean {
+  const value = single(fields, name);
+  if (value === null) return false;
+  return ['true', '1'].includes(oneOf(name, value.toLowerCase(), ['true', 'false', '1', '0']));
+}
+
+function numberIn(name: string, value: unknown, low: number, high: number): number {
+  const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
+  if (typeof number === 'number' && number >= low && number <= high) return number;
+  throw badField(name, `Expected ${name} to be a number from ${low} to ${high} but received '${shown(value, 60)}'.`);
+}
+
+function list(fields: Fields, name: string): string[] {
+  return (fields.get(name) ?? []).filter((value) => value !== '');
+}
+
+const vadNumbers = { prefix_padding_ms: 300, silence_duration_ms: 200, threshold: 0.5 };
+
+/** 'auto', JSON of an object, or its members as fields of their own: windows are cut at silences and decoded at once. */
+function chunking(fields: Fields): TranscribeOptions {
+  const name = 'chunking_strategy';
+  const members = [...fields].flatMap(([field, values]) => {
+    const [, member] = /^chunking_strategy\[(\w+)\]$/.exec(field) ?? [];
+    return member === undefined ? [] : [[member, values.at(-1)] as const];
+  });
+  const text = single(fields, name);
+  if (text === null && members.length === 0) return { batched: false };
+  if (text === 'auto' && members.length === 0) return { batched: true };
+  let given: unknown = Object.fromEntries(members);
+  if (text !== null) {
+    try {
+      given = JSON.parse(text);
+    } catch {
+      given = text;
+    }
+  }
+  if (given === 'auto') return { batched: true };
+  if (given === null) return { batched: false };
+  const wrong = `Expected ${name} to be 'auto' or an object of type 'server_vad'`;
+  if (typeof given !== 'object' || Array.isArray(given)) {
+    throw badField(name, `${wrong} but received '${shown(text, 60)}'.`);
+  }
+  const { type, ...rest } = given as Record<string, unknown>;
+  if (type !== 'server_vad') throw badField(`${name}[type]`, `${wrong} but its type is '${shown(type, 60)}'.`);
+  const numbers: Record<string, number> = { ...vadNumbers };
+  for (const [member, value] of Object.entries(rest)) {
+    if (value === null) continue;
+    if (!Object.hasOwn(vadNumbers, member)) throw unknownField(`${name}[${member}]`, Object.keys(vadNumbers));
+    numbers[member] = numberIn(`${name}[${member}]`, value, 0, member === 'threshold' ? 1 : 60_000);
+  }
+  return {
+    batched: true,
+    vad: {
+      threshold: numbers.threshold,
+      padding: numbers.prefix_padding_ms / 1000,
+      minSilence: numbers.silence_duration_ms / 1000,
+    },
+  };
+}
+
+function context(fields: Fields): TranscribeOptions {
+  const prompt = single(fields, 'prompt');
+  const keywords = list(fields, 'keywords');
+  for (const [name, length] of [
+    ['prompt', prompt?.length ?? 0],
+    ['keywords', keywords.join(', ').length],
+  ] as const) {
+    if (length > mostCharacters)
+      throw badField(name, `${name} has more than ${mostCharacters} characters; shorten it.`);
+  }
+  if (keywords.length > mostKeywords) throw badField('keywords', `Expected at most ${mostKeywords} keywords.`);
+  return { ...(prompt !== null && { prompt }), ...(keywords.length > 0 && { hotwords: keywords.join(', ') }) };
+}
+
+/** What this server does not do, in OpenAI's shape. */
+function refuseSpeakers(fields: Fields, format: string | null): void {
+  const asked = ['known_speaker_names', 'known_speaker_references'].find((name) => list(fields, name).length > 0);
+  if (format !== 'diarized_json' && asked === undefined) return;
+  throw badField(
+    format === 'diarized_json' ? 'response_format' : asked!,
+    'This model does not tell speakers apart, so diarized_json and known speakers cannot be had; leave them out.',
+    'unsupported_value',
+  );
+}
+
+/** Throws ApiError 400 with the field that is wrong. */
+export function readFields(
+  fields: Fields,
+  endpoint: Endpoint,
+  { ignoreUnknownFields = false }: { ignoreUnknownFields?: boolean } = {},
+): AudioRequest {
+  const known = endpoint === 'translations' ? translationFields : transcriptionFields;
+  for (const name of fields.keys()) {
+    const isKnown = known.includes(name) || (endpoint === 'transcriptions' && name.startsWith('chunking_strategy['));
+    if (!isKnown && !ignoreUnknownFields) throw unknownField(name, known);
+  }
+  if (fields.has('file'))
+    throw badField('file', "The field 'file' is a text; send the recording as a file, with a file name.");
+  const model = single(fields, 'model');
+  if (model === null) throw badField('model', 'you must provide a model parameter', 'missing_required_parameter');
+  const wanted = single(fields, 'response_format');
+  if (endpoint === 'transcriptions') refuseSpeakers(fields, wanted);
+  const format = oneOf('response_format', wanted ?? 'json', responseFormats);
+  const temperature = single(fields, 'temperature');
+  const degrees = temperature === null ? 0 : numberIn('temperature', temperature, 0, 1);
+  const shared = {
+    ...context(fields),
+    // 0 is OpenAI's word for the ladder of temperatures, which is our default.
+    ...(degrees > 0 && { temperature: degrees }),
+  };
+  if (endpoint === 'translations') {
+    const options: TranscribeOptions = { ...shared, task: 'translate', batched: false };
+    return { model, options, format, words: false, segments: true, logprobs: false, stream: false };
+  }
+  return { model, format, ...transcription(fields, format, shared) };
+}
+
+function transcription(
+  fields: Fields,
+  format: ResponseFormat,
+  shared: TranscribeOptions,
+): Omit<AudioRequest, 'model' | 'format'> {
+  const language = single(fields, 'language');
+  const languages = list(fields, 'languages');
+  if (language !== null && languages.length > 0) {
+    throw badField('languages', 'Give either language or languages, not both.');
+  }
+  const granularities = list(fields, 'timestamp_granularities').map((one) =>
+    oneOf('timestamp_granularities', one, ['word', 'segment']),
+  );
+  const words = granularities.includes('word');
+  if (words && format !== 'verbose_json') {
+    throw badField(
+      'timestamp_granularities',
+      "Words need response_format 'verbose_json'; set it, or leave the words out.",
+    );
+  }
+  const include = list(fields, 'include').map((one) => oneOf('include', one, ['logprobs']));
+  if (include.length > 0 && format !== 'json') {
+    throw badField('include', "logprobs need response_format 'json'; set it, or leave them out.");
+  }
+  const stream = flag(fields, 'stream');
+  if (stream && (format === 'srt' || format === 'vtt')) {
+    throw badField(
+      'stream',
+      `A stream of events cannot be ${format}; set response_format to json, or stream to false.`,
+    );
+  }
+  const options: TranscribeOptions = {
+    ...shared,
+    ...chunking(fields),
+    task: 'transcribe',
+    ...(language !== null && { language }),
+    ...(languages.length === 1 && { language: languages[0] }),
+    ...(words && { wordTimestamps: true }),
+  };
+  return {
+    options,
+    words,
+    segments: granularities.length === 0 || granularities.includes('segment'),
+    logprobs: include.length > 0,
+    stream,
+  };
+}

@@ -1,0 +1,146 @@
+/** A multipart form as it comes: its fields in any order, its file into a spool while the rest is still on the way. */
+import type { FastifyRequest } from 'fastify';
+import { shown } from '../../errors.js';
+import { ApiError, badField } from '../service/api-error.js';
+import type { Service } from '../service/service.js';
+import { Spool, tooLarge } from './spool.js';
+
+/** What busboy is told: nobody needs more, and each is a bound on memory. */
+const limits = {
+  fieldNameSize: 100,
+  fieldSize: 1 << 20,
+  fields: 64,
+  files: 8,
+  parts: 72,
+  headerPairs: 32,
+  // Counted by the spool, which says what was too much.
+  fileSize: Number.POSITIVE_INFINITY,
+};
+
+export interface Form {
+  /** Values by the field's name, arrays without their brackets. */
+  readonly fields: ReadonlyMap<string, string[]>;
+  readonly file: Spool | null;
+  /** Settled when the file began, or the form ended without one. */
+  readonly begun: Promise<void>;
+  /** Settled when all of the form is there. Rejects with ApiError 400, 408 or 413. */
+  readonly ended: Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What is wrong with a form, in words of ours. */
+function formError(error: unknown): unknown {
+  if (error instanceof ApiError) return error;
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'ENOSPC') {
+    return new ApiError(503, 'The server has no room for the upload; try again later.', {
+      code: 'overloaded',
+      retryAfter: 30,
+    });
+  }
+  if (code === 'FST_PARTS_LIMIT' || code === 'FST_FIELDS_LIMIT' || code === 'FST_FILES_LIMIT') {
+    return new ApiError(
+      400,
+      `The form has more than ${limits.fields} fields or ${limits.files} files; send what the API knows.`,
+    );
+  }
+  if (code === 'ERR_STREAM_PREMATURE_CLOSE' || code === 'FST_MP_PREMATURE_CLOSE' || code === 'ECONNRESET') {
+    return new ApiError(400, 'The upload ended before the form did.');
+  }
+  if (code?.startsWith('E')) return error;
+  return new ApiError(
+    400,
+    `The form cannot be read: ${shown(message, 120).replace(/\.$/, '')}; send multipart/form-data as RFC 7578 says.`,
+    {
+      cause: error,
+    },
+  );
+}
+
+export function readForm(request: FastifyRequest, { options }: Service): Form {
+  if (!request.isMultipart()) {
+    throw new ApiError(
+      400,
+      `Invalid Content-Type (${shown(request.headers['content-type'] ?? 'none', 60)}); expected multipart/form-data.`,
+    );
+  }
+  const fields = new Map<string, string[]>();
+  let file: Spool | null = null;
+  let begin = () => {};
+  const begun = new Promise<void>((resolve) => {
+    begin = resolve;
+  });
+  const { promise: stalled, progress, stop } = stallWatch(options.uploadTimeout);
+
+  const read = async () => {
+    for await (const part of request.parts({ limits })) {
+      progress();
+      if (part.type === 'field') {
+        const { fieldname, value, fieldnameTruncated, valueTruncated } = part;
+        if (fieldnameTruncated)
+          throw new ApiError(400, `The name of a field is longer than ${limits.fieldNameSize} bytes.`);
+        if (valueTruncated)
+          throw badField(fieldname, `The field ${shown(fieldname, 60)} is longer than ${limits.fieldSize} bytes.`);
+        const name = fieldname.endsWith('[]') ? fieldname.slice(0, -2) : fieldname;
+        fields.set(name, [...(fields.get(name) ?? []), String(value)]);
+        continue;
+      }
+      if (part.fieldname !== 'file') {
+        throw badField(
+          part.fieldname,
+          `Expected one file, in the field 'file', but ${shown(part.fieldname, 60)} is a file too.`,
+        );
+      }
+      if (file) throw badField('file', 'Expected one file but received two; send a request for each.');
+      const spool = new Spool({
+        memory: options.uploadMemory,
+        most: options.maxBytes,
+        folder: options.temporaryFolder,
+      });
+      file = spool;
+      begin();
+      for await (const chunk of part.file) {
+        progress();
+        await spool.write(chunk as Uint8Array);
+      }
+      spool.end();
+    }
+  };
+
+  const length = Number(request.headers['content-length'] ?? 0);
+  const allowed = options.maxBytes + limits.fields * limits.fieldSize;
+  const ended = (length > allowed ? Promise.reject(tooLarge(options.maxBytes)) : Promise.race([read(), stalled]))
+    .catch((error) => {
+      const told = formError(error);
+      file?.fail(told);
+      throw told;
+    })
+    .finally(() => {
+      stop();
+      begin();
+    });
+  ended.catch(() => {}); // told to whoever waits for it
+  return {
+    fields,
+    get file() {
+      return file;
+    },
+    begun,
+    ended,
+    close: async () => file?.close(),
+  };
+}
+
+/** Rejects with ApiError 408 when `progress` was not called for so many seconds. */
+function stallWatch(seconds: number) {
+  let timer: NodeJS.Timeout;
+  const promise = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(
+        new ApiError(408, `The upload stood still for ${seconds} seconds; send it again.`, { code: 'upload_timeout' }),
+      );
+    }, seconds * 1000);
+  });
+  promise.catch(() => {});
+  return { promise, progress: () => void timer.refresh(), stop: () => clearTimeout(timer) };
+}

@@ -1,0 +1,90 @@
+/** One request's work: its model, its recording, its text; begun as soon as the fields are known, and again where they change. */
+import { isDeepStrictEqual } from 'node:util';
+import type { Segment, Transcription } from '../../whisper/transcription/types.js';
+import { badField } from '../service/api-error.js';
+import type { Service } from '../service/service.js';
+import type { AudioRequest } from './fields.js';
+import type { Form } from './form.js';
+
+export interface Work {
+  asked: AudioRequest;
+  result: Transcription;
+}
+
+export interface WorkEvents {
+  /** Called when a model begins to work on the recording. */
+  onBegin?: (asked: AudioRequest) => void;
+  /** Segments, in order, as they are finished. */
+  onSegments?: (segments: readonly Segment[]) => void;
+  /** Whether something was sent that cannot be taken back. */
+  sent?: () => boolean;
+}
+
+/** What decides the text. */
+const decisive = ({ model, options, stream }: AudioRequest) => ({ model, options, stream });
+
+/**
+ * Transcribes a form's file. Where the file came last, it is decoded while it comes; fields behind it that change what was asked for begin
+ * the work again from what was kept of it. Rejects with ApiError and OneheadError.
+ */
+export async function transcribeForm(
+  service: Service,
+  form: Form,
+  read: () => AudioRequest,
+  signal: AbortSignal,
+  events: WorkEvents = {},
+): Promise<Work> {
+  await form.begun;
+  const early = form.file && form.fields.has('model') ? read() : null;
+  if (early) {
+    const given = new AbortController();
+    const work = transcribeOnce(service, form, early, AbortSignal.any([signal, given.signal]), events);
+    work.catch(() => {}); // told below, or given up
+    try {
+      // What goes wrong is told before the rest has come.
+      await Promise.race([form.ended, work.then(() => form.ended)]);
+      const asked = read();
+      if (isDeepStrictEqual(decisive(asked), decisive(early))) return { asked, result: await work };
+      if (events.sent?.()) {
+        throw badField(
+          'file',
+          'Fields that change the text came behind the file, when some of it had been sent; send the file last.',
+        );
+      }
+    } finally {
+      given.abort();
+      await work.catch(() => {});
+    }
+  }
+  await form.ended;
+  const asked = read();
+  if (!form.file)
+    throw badField('file', 'Expected a recording in the field file, but there is none.', 'missing_required_parameter');
+  return { asked, result: await transcribeOnce(service, form, asked, signal, events) };
+}
+
+async function transcribeOnce(
+  service: Service,
+  { file }: Form,
+  asked: AudioRequest,
+  signal: AbortSignal,
+  { onBegin, onSegments }: WorkEvents,
+): Promise<Transcription> {
+  const { options } = service;
+  const { whisper, release } = await service.models.acquire(asked.model, signal);
+  try {
+    service.admit(whisper);
+    onBegin?.(asked);
+    return await whisper.transcribe(file!.input(), {
+      ...options.transcribe,
+      maxBytes: options.maxBytes,
+      maxDuration: options.maxDuration,
+      timeout: options.timeout * 1000,
+      ...asked.options,
+      signal,
+      onProgress: ({ segments }) => onSegments?.(segments),
+    });
+  } finally {
+    release();
+  }
+}

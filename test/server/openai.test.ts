@@ -1,0 +1,123 @@
+/** OpenAI's own client against the server. */
+import { createReadStream, readFileSync } from 'node:fs';
+import OpenAI, { toFile } from 'openai';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { RunningServer } from '../../lib/server/index.js';
+import { clientOf, sample, sampleText, startServer } from './support.js';
+
+let server: RunningServer;
+let client: OpenAI;
+beforeAll(async () => {
+  server = await startServer();
+  client = clientOf(server);
+});
+afterAll(() => server?.close());
+
+const file = () => createReadStream(sample);
+const model = 'whisper-1';
+const { transcriptions, translations } = {
+  transcriptions: () => client.audio.transcriptions,
+  translations: () => client.audio.translations,
+};
+
+describe('the npm client', () => {
+  it('gets json, with the request id', async () => {
+    const result = await transcriptions().create({ file: file(), model });
+    expect(result).toMatchObject({
+      text: sampleText,
+      languages: [{ code: 'en' }],
+      usage: { type: 'duration', seconds: 8 },
+    });
+    expect((result as unknown as { _request_id: string })._request_id).toMatch(/^req_[0-9a-f]{32}$/);
+  });
+
+  it.each(['text', 'srt', 'vtt'] as const)('gets %s as a text', async (response_format) => {
+    const result: string = await transcriptions().create({ file: file(), model, response_format });
+    if (response_format === 'text') expect(result).toBe(`${sampleText}\n`);
+    else expect(result).toMatch(/00:00[,.]100 --> (00:)?00:01[,.]780\nWe will return on Thursday\.\n/);
+    expect(result.startsWith('WEBVTT\n')).toBe(response_format === 'vtt');
+  });
+
+  it('gets segments and words as they were asked for', async () => {
+    const ask = (timestamp_granularities?: ('word' | 'segment')[]) =>
+      transcriptions().create({ file: file(), model, response_format: 'verbose_json', timestamp_granularities });
+    const [usual, words, both] = await Promise.all([ask(), ask(['word']), ask(['word', 'segment'])]);
+    expect(usual).toMatchObject({ task: 'transcribe', language: 'english', text: sampleText, usage: { seconds: 8 } });
+    expect(usual.duration).toBeCloseTo(7.467, 2);
+    expect(usual.segments!.map(({ id, text }) => [id, text.trim()])).toEqual([
+      [0, 'We will return on Thursday.'],
+      [1, 'Add honey and chicken to the shopping list.'],
+      [2, 'Move left forty five meters.'],
+    ]);
+    expect(Object.keys(usual.segments![0]).sort()).toEqual([
+      'avg_logprob',
+      'compression_ratio',
+      'end',
+      'id',
+      'no_speech_prob',
+      'seek',
+      'start',
+      'temperature',
+      'text',
+      'tokens',
+    ]);
+    expect([usual.words, words.segments]).toEqual([undefined, undefined]);
+    expect(words.words!.map(({ word }) => word).join(' ')).toBe(sampleText);
+    expect(both.segments).toHaveLength(3);
+    expect(both.words).toEqual(words.words);
+  });
+
+  it('gets a stream of deltas that join to the text', async () => {
+    const stream = await transcriptions().create({ file: file(), model, stream: true });
+    const events = [];
+    for await (const event of stream) events.push(event);
+    const deltas = events.flatMap((event) => (event.type === 'transcript.text.delta' ? [event.delta] : []));
+    const done = events.filter((event) => event.type === 'transcript.text.done');
+    expect(deltas.length).toBeGreaterThan(1);
+    expect([done.length, done[0].text, deltas.join('')]).toEqual([1, sampleText, sampleText]);
+  });
+
+  it('sends the file first, last, as bytes or as a stream', async () => {
+    const bytes = readFileSync(sample);
+    const texts = [
+      await transcriptions().create({ file: await toFile(bytes, 'unknown_file'), model, language: 'en' }),
+      await transcriptions().create({ model, language: 'en', file: await toFile(bytes, 'a.flac') }),
+      await transcriptions().create({
+        model,
+        file: await toFile(bytes, 'a.flac'),
+        temperature: 0,
+        prompt: 'On Thursday',
+      }),
+    ].map(({ text }) => text);
+    expect(texts).toEqual([sampleText, sampleText, sampleText]);
+  });
+
+  it('lists models', async () => {
+    const all = await client.models.list();
+    expect(all.data.map(({ id, object }) => [id, object])).toEqual([['micro', 'model']]);
+    expect((await client.models.retrieve('whisper-1')).id).toBe('micro');
+    await expect(client.models.retrieve('nobody/nothing')).rejects.toThrow(OpenAI.NotFoundError);
+  });
+
+  it('is told of a model that there is not', async () => {
+    const error = await transcriptions()
+      .create({ file: file(), model: 'nothing' })
+      .catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(OpenAI.NotFoundError);
+    expect(error).toMatchObject({
+      status: 404,
+      code: 'model_not_found',
+      param: 'model',
+      type: 'invalid_request_error',
+    });
+  });
+
+  it('gets a translation', async () => {
+    const result = await translations().create({ file: file(), model, response_format: 'verbose_json' });
+    expect(result).toMatchObject({
+      language: 'english',
+      text: sampleText,
+      segments: [{ id: 0 }, { id: 1 }, { id: 2 }],
+    });
+  });
+});
