@@ -6,6 +6,7 @@
  *   --audio DIR          recordings to cut clips from (those of the tests unless given); wav, flac, mp3, ...
  *   --before DIR         another build of the package, measured beside this one in the same way: `batch` instead of `windows`
  *   --windows 8          or a list: each is a row
+ *   --context full,fit   whole windows, or as much of each as is heard; a list: each is a row
  *   --callers 1,8,32,64  --seconds 10 (of each measurement)  --device cpu  --threads N  --dtype TYPE  --only NAME  --output FILE
  */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
@@ -24,6 +25,7 @@ const { values } = parseArgs({
     audio: { type: 'string' },
     before: { type: 'string' },
     windows: { type: 'string', default: '8' },
+    context: { type: 'string', default: 'full' },
     callers: { type: 'string', default: '1,8,32,64' },
     shares: { type: 'string', default: '0.5,0.8,0.95' },
     seconds: { type: 'string', default: '10' },
@@ -38,6 +40,7 @@ const { values } = parseArgs({
 const sampleRate = 16000;
 const root = new URL('..', import.meta.url).pathname;
 const milliseconds = 1000 * Number(values.seconds);
+const contexts = values.context.split(',') as ('full' | 'fit')[];
 const list = (text: string) => text.split(',').map(Number);
 
 /** The recordings, each whole. */
@@ -90,6 +93,7 @@ function clips(all: readonly Float32Array[], shortest: number, longest: number):
 interface Row extends Measured {
   system: string;
   windows: number;
+  context: 'full' | 'fit';
   load: string;
   arrivals: string;
 }
@@ -107,20 +111,56 @@ function print(row: Row): void {
   const cells = [
     row.system.padEnd(8),
     String(row.windows).padStart(3),
+    row.context.padEnd(7),
     row.load.padEnd(26),
     row.arrivals.padEnd(18),
     row.requestsPerSecond.toFixed(1).padStart(8),
     row.audioSecondsPerSecond.toFixed(1).padStart(8),
     ...[row.p50, row.p95, row.p99].map((time) => time.toFixed(0).padStart(7)),
     (row.meanRows?.toFixed(1) ?? '-').padStart(6),
+    (row.meanPositions?.toFixed(0) ?? '-').padStart(7),
     (row.hostShare === undefined ? '-' : `${(100 * row.hostShare).toFixed(1)}%`).padStart(7),
     row.loopDelay.toFixed(1).padStart(7),
   ];
   console.log(cells.join(' '));
 }
 
+/** All kinds of callers on one model. */
+async function measure(whisper: Onehead.Whisper, about: Pick<Row, 'system' | 'windows' | 'context'>): Promise<void> {
+  const add = async (name: string, arrivals: string, run: () => Promise<Measured>) => {
+    if (values.only !== undefined && !`${name} ${arrivals}`.includes(values.only)) return null;
+    const row = { ...about, load: name, arrivals, ...(await run()) };
+    rows.push(row);
+    print(row);
+    return row;
+  };
+  // Another build may not know the option.
+  const context = about.context === 'full' ? {} : { audioContext: about.context };
+  const send = (samples: Float32Array, options: object = {}) =>
+    whisper.transcribe({ samples, sampleRate }, { language: 'en', batched: false, ...context, ...options });
+  const figures = () => (whisper.model as { figures?: typeof whisper.model.figures }).figures?.();
+  const arrivals: Arrivals = { milliseconds, sampleRate, send, figures };
+  // Programs are recorded when they are first wanted.
+  for (const chosen of Object.values(kinds)) for (const clip of chosen.slice(0, 12)) await send(clip);
+  let capacity = 0;
+  for (const [name, chosen] of Object.entries(kinds)) {
+    for (const callers of list(values.callers)) {
+      const row = await add(name, `${callers} callers`, () => closedLoop(chosen, callers, arrivals));
+      if (name === '5 s' && row) capacity = Math.max(capacity, row.requestsPerSecond);
+    }
+  }
+  for (const share of list(values.shares)) {
+    if (capacity === 0) break;
+    const rate = share * capacity;
+    const text = `${100 * share}% of capacity`;
+    await add('5 s', text, () => poisson(kinds['5 s'], rate, arrivals));
+    await add('5 s beside a long one', text, () => poisson(kinds['5 s'], rate, arrivals, minutes));
+  }
+  await add('a long recording', 'alone', () => closedLoop([minutes], 1, arrivals));
+}
+
 console.log(
-  'system   win load                       arrivals                req/s  audio/s    p50     p95     p99   rows    host   loop',
+  'system   win context load                       arrivals                req/s  audio/s    p50     p95     p99   rows  pos/win  host   loop',
 );
 
 const systems: [string, string][] = [['onehead', join(root, 'dist/index.js')]];
@@ -132,34 +172,10 @@ for (const [system, path] of systems) {
     const counts = system === 'before' ? { batch: windows } : { windows, rows: Math.max(16, windows) };
     const load = { device: values.device, threads, dtype: values.dtype as 'auto' | undefined, ...counts };
     const whisper = await Whisper.load(values.model, load);
-    const add = async (name: string, arrivals: string, measure: () => Promise<Measured>) => {
-      if (values.only !== undefined && !`${name} ${arrivals}`.includes(values.only)) return null;
-      const row = { system, windows, load: name, arrivals, ...(await measure()) };
-      rows.push(row);
-      print(row);
-      return row;
-    };
-    const send = (samples: Float32Array, options: object = {}) =>
-      whisper.transcribe({ samples, sampleRate }, { language: 'en', batched: false, ...options });
-    const figures = () => (whisper.model as { figures?: typeof whisper.model.figures }).figures?.();
-    const arrivals: Arrivals = { milliseconds, sampleRate, send, figures };
-    await send(kinds['5 s'][0]);
     try {
-      let capacity = 0;
-      for (const [name, chosen] of Object.entries(kinds)) {
-        for (const callers of list(values.callers)) {
-          const row = await add(name, `${callers} callers`, () => closedLoop(chosen, callers, arrivals));
-          if (name === '5 s' && row) capacity = Math.max(capacity, row.requestsPerSecond);
-        }
+      for (const context of system === 'before' ? contexts.slice(0, 1) : contexts) {
+        await measure(whisper, { system, windows, context });
       }
-      for (const share of list(values.shares)) {
-        if (capacity === 0) break;
-        const rate = share * capacity;
-        const text = `${100 * share}% of capacity`;
-        await add('5 s', text, () => poisson(kinds['5 s'], rate, arrivals));
-        await add('5 s beside a long one', text, () => poisson(kinds['5 s'], rate, arrivals, minutes));
-      }
-      await add('a long recording', 'alone', () => closedLoop([minutes], 1, arrivals));
     } finally {
       whisper.dispose();
     }
@@ -169,11 +185,12 @@ for (const [system, path] of systems) {
 if (values.output) {
   mkdirSync(dirname(values.output), { recursive: true });
   const machine = { cpu: cpus()[0].model, cores: cpus().length, node: process.version };
-  const { windows, callers, seconds, device, threads, dtype } = values;
+  const { windows, context, callers, seconds, device, threads, dtype } = values;
   const about = {
     date: new Date().toISOString().slice(0, 10),
     machine,
     windows,
+    context,
     callers,
     seconds,
     device,

@@ -20,6 +20,8 @@ export interface Measured {
   p99: number;
   /** Rows that were decoded at once, on average. */
   meanRows?: number;
+  /** Audio positions that a window took, of the cache and of the encoder's work. */
+  meanPositions?: number;
   /** The host's share of the time while anything was under way, by the device's own clock. */
   hostShare?: number;
   /** The event loop's delay at the 99th percentile. */
@@ -61,14 +63,17 @@ class Watch {
     const engine = (() => {
       if (!before || !after) return {};
       const part = (of: (figures: EngineFigures) => number) => of(after) - of(before);
+      const each = (of: (figures: EngineFigures) => number, count: number) => part(of) / Math.max(1, count);
       const busy = part(({ time }) => time.encode + time.decode + time.host);
       return {
-        meanRows:
-          part(({ rowSteps }) => rowSteps) /
-          Math.max(
-            1,
-            part(({ steps }) => steps),
-          ),
+        meanRows: each(
+          ({ rowSteps }) => rowSteps,
+          part(({ steps }) => steps),
+        ),
+        meanPositions: each(
+          ({ audioPositions }) => audioPositions,
+          part(({ windows }) => windows),
+        ),
         hostShare: part(({ time }) => time.host) / busy,
       };
     })();

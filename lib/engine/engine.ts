@@ -51,7 +51,16 @@ export class Engine<Window, Search, Found> {
   #served = 0;
   /** Encoded windows that are not closed. */
   #open = 0;
-  readonly #counts = { windows: 0, searches: 0, steps: 0, rowSteps: 0, audioPositions: 0, cancelled: 0, fallbacks: 0 };
+  readonly #counts = {
+    windows: 0,
+    searches: 0,
+    steps: 0,
+    rowSteps: 0,
+    audioPositions: 0,
+    cancelled: 0,
+    fallbacks: 0,
+    encodedAgain: 0,
+  };
   readonly #time = { encode: 0, decode: 0, busy: 0 };
 
   constructor(
@@ -108,6 +117,11 @@ export class Engine<Window, Search, Found> {
   /** Counts a window that is searched again at a higher temperature. */
   countFallback(): void {
     this.#counts.fallbacks += 1;
+  }
+
+  /** Counts a window that is encoded again, whole. */
+  countEncodedAgain(): void {
+    this.#counts.encodedAgain += 1;
   }
 
   figures(): EngineFigures {

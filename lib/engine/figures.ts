@@ -17,6 +17,8 @@ export interface EngineFigures {
   cancelled: number;
   /** Windows that were searched again at a higher temperature. */
   fallbacks: number;
+  /** Windows that were encoded as far as their sound goes, and then whole, since the text looked wrong. */
+  encodedAgain: number;
   /** Milliseconds while anything was under way: on the device's clock in encoders and in decoder steps, and the rest, the host's. */
   time: { encode: number; decode: number; host: number };
 }
@@ -54,6 +56,7 @@ export function sumFigures(all: readonly EngineFigures[]): EngineFigures {
     audioPositions: sum(({ audioPositions }) => audioPositions),
     cancelled: sum(({ cancelled }) => cancelled),
     fallbacks: sum(({ fallbacks }) => fallbacks),
+    encodedAgain: sum(({ encodedAgain }) => encodedAgain),
     time: {
       encode: sum(({ time }) => time.encode),
       decode: sum(({ time }) => time.decode),

@@ -408,6 +408,17 @@ export const documentation = {
       usual: 'no limit',
     },
   },
+  'audio context': {
+    audioContext: {
+      about:
+        "'fit': a window with less than 30 s of sound is encoded as far as its sound goes and `audioContextMargin` further, which takes a fraction of the time and of the memory; where the text does not pass the thresholds, the whole window is encoded and decoded. 'full': whole windows always.",
+      usual: "'full'",
+    },
+    audioContextMargin: {
+      about: 'Seconds of silence that are encoded behind the sound of a shorter window.',
+      usual: '4',
+    },
+  },
   transcribe: {
     languageDetectionWindows: {
       about: 'Windows at the beginning that the language is detected from, fewer where one is sure.',

@@ -13,16 +13,25 @@ export interface Attempt extends Found {
   compressionRatio: number;
 }
 
+/** True when a text repeats itself, or is not likely enough. */
+export function isDoubtful(
+  { compressionRatio, averageLogProbability }: Pick<Attempt, 'compressionRatio' | 'averageLogProbability'>,
+  {
+    compressionRatioThreshold,
+    logProbabilityThreshold,
+  }: Pick<Decoding, 'compressionRatioThreshold' | 'logProbabilityThreshold'>,
+): boolean {
+  const repetitive = compressionRatioThreshold !== null && compressionRatio > compressionRatioThreshold;
+  const improbable = logProbabilityThreshold !== null && averageLogProbability < logProbabilityThreshold;
+  return repetitive || improbable;
+}
+
 /** True when the next temperature is to be tried. */
 export function needsFallback(
   attempt: Pick<Attempt, 'compressionRatio' | 'averageLogProbability' | 'noSpeechProbability'>,
   limits: Pick<Decoding, 'compressionRatioThreshold' | 'logProbabilityThreshold' | 'noSpeechThreshold'>,
 ): boolean {
-  const { compressionRatioThreshold, logProbabilityThreshold } = limits;
-  if (isSilent(attempt, limits)) return false;
-  const repetitive = compressionRatioThreshold !== null && attempt.compressionRatio > compressionRatioThreshold;
-  const improbable = logProbabilityThreshold !== null && attempt.averageLogProbability < logProbabilityThreshold;
-  return repetitive || improbable;
+  return !isSilent(attempt, limits) && isDoubtful(attempt, limits);
 }
 
 /** True when silence is probable and the text is not: it is not decoded again. */

@@ -26,6 +26,7 @@ import { checkLengths, checkTokens, resolveDecoding } from './resolve.js';
 import {
   type Attempt,
   decodeWindow,
+  encodedLanguages,
   type WindowOptions,
   type WindowSettings,
   type WindowTimings,
@@ -187,14 +188,13 @@ export class WhisperModel {
   }
 
   /** How probable each language is in one window, by its code. @internal */
-  async windowLanguages(request: EngineRequest, window: ModelWindow): Promise<Map<string, number>> {
+  async windowLanguages(
+    request: EngineRequest,
+    window: ModelWindow,
+    heard: Pick<WindowOptions, 'frames'> & Pick<WindowSettings, 'margin'> = {},
+  ): Promise<Map<string, number>> {
     this.#checkMultilingual();
-    const encoded = await this.#told(this.#member().engine.encode(request, window));
-    try {
-      return await this.#told(windowLanguages(encoded, this.checkpoint));
-    } finally {
-      encoded.close();
-    }
+    return this.#told(encodedLanguages(this.#member().engine, request, this.checkpoint, window, heard));
   }
 
   /** The highest log10 power of one window's samples, and of what came before. @internal */

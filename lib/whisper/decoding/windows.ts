@@ -5,6 +5,7 @@ import type { EncodedWindow } from '../../engine/tasks.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { Found, ModelWindow, Search } from '../model/search.js';
+import { isTrusted, shortWindow } from './audio-context.js';
 import { decodeWithFallback, type Attempt as WindowAttempt, type WindowBegin } from './fallback.js';
 import { type Journal, journalName, readEntry, writeEntry } from './journal.js';
 import { type Task, type TimestampMode, windowPrompt } from './prompt.js';
@@ -26,6 +27,8 @@ export interface WindowSettings {
   minNewTokens?: number;
   maxNewTokens?: number;
   decoding: Decoding;
+  /** Seconds of silence that a window is encoded with behind its sound, where it is not full of it; null: windows are encoded whole. */
+  margin?: number | null;
   /** For the compression ratio; without it no text counts as repetitive. */
   textOf?: (tokens: readonly number[]) => string;
   /** Where results are kept and found again. */
@@ -81,6 +84,31 @@ export async function windowLanguages(
   return new Map(scores.map(([code, score]) => [code, Math.exp(score - highest) / total]));
 }
 
+/** A probability above which a language that was found in a short window is believed. */
+const sureLanguage = 0.5;
+
+/** Encodes a window and gives how probable each language is; where only its beginning was encoded and none is probable, of the whole of it. */
+export async function encodedLanguages(
+  engine: WhisperEngine,
+  request: EngineRequest,
+  checkpoint: Checkpoint,
+  window: ModelWindow,
+  { frames, margin = null }: Pick<WindowOptions, 'frames'> & Pick<WindowSettings, 'margin'>,
+): Promise<Map<string, number>> {
+  const short = margin === null ? null : shortWindow(checkpoint, window, frames, margin);
+  for (const one of short ? [short.window, window] : [window]) {
+    const encoded = await engine.encode(request, one);
+    try {
+      const found = await windowLanguages(encoded, checkpoint);
+      if (one === window || likeliestLanguage(found)[1] > sureLanguage) return found;
+      engine.countEncodedAgain();
+    } finally {
+      encoded.close();
+    }
+  }
+  throw new Error('There is no window.');
+}
+
 /** What a window's searches begin with; the context is cut where it leaves too little room. */
 function windowBegin(
   { generation, config }: Checkpoint,
@@ -98,38 +126,85 @@ function windowBegin(
   return { ...begin, minimum, maximum, timestamps: timestamps === 'segment', frames: window.frames };
 }
 
-/** Encodes a window on an engine and decodes it. */
+/** Encodes a window on an engine and decodes it, unless the journal knows what it gives. */
 export async function decodeWindow(
   engine: WhisperEngine,
   request: EngineRequest,
   checkpoint: Checkpoint,
-  samples: ModelWindow,
+  window: ModelWindow,
   options: WindowOptions,
   settings: WindowSettings,
 ): Promise<{ attempt: Attempt; timings: WindowTimings }> {
-  const { generation } = checkpoint;
   const { journal } = settings;
   const { seed = 0, frames, previous, prefix } = options;
+  const timings = { queue: 0, encode: 0, decode: 0 };
   const name = journal && journalName(seed, frames, settings.language, previous, prefix);
   const kept = name === undefined ? undefined : journal?.find(name);
   const known = kept === undefined ? undefined : readEntry<Attempt>(kept);
-  if (known) return { attempt: known, timings: { queue: 0, encode: 0, decode: 0 } };
+  if (known) return { attempt: known, timings };
+  const attempt = await decodeFitted({ engine, request, checkpoint, window, options, settings, timings });
+  if (name !== undefined) journal?.keep(name, writeEntry(attempt));
+  return { attempt, timings };
+}
+
+/** Decodes a window; where only its beginning was encoded and the text is not to be trusted, the whole of it. */
+async function decodeFitted(work: WindowWork): Promise<Attempt> {
+  const { engine, checkpoint, window, options, settings } = work;
+  const { margin = null, decoding } = settings;
+  const short = margin === null ? null : shortWindow(checkpoint, window, options.frames, margin);
+  if (short) {
+    const [first] = decoding.temperatures;
+    const chosen = { ...settings, decoding: { ...decoding, temperatures: [first] } };
+    const { attempt, bounded } = await decodeOnce({ ...work, ...short, settings: chosen });
+    if (isTrusted(attempt, bounded, decoding)) return attempt;
+    engine.countEncodedAgain();
+  }
+  return (await decodeOnce(work)).attempt;
+}
+
+/** A window to encode and decode, with what of its text is bounded, and where its times are added up. */
+interface WindowWork {
+  engine: WhisperEngine;
+  request: EngineRequest;
+  checkpoint: Checkpoint;
+  window: ModelWindow;
+  options: WindowOptions;
+  settings: WindowSettings;
+  timings: WindowTimings;
+  /** Tokens at most, besides what the settings say. */
+  longest?: number;
+}
+
+/** `bounded`: whether `longest` left the text less room than it has otherwise. */
+async function decodeOnce({
+  engine,
+  request,
+  checkpoint,
+  options,
+  settings,
+  timings,
+  longest = Number.POSITIVE_INFINITY,
+  ...work
+}: WindowWork): Promise<{ attempt: Attempt; bounded: boolean }> {
+  const { generation } = checkpoint;
   const started = performance.now();
-  const window = await engine.encode(request, samples);
+  const window = await engine.encode(request, work.window);
   try {
     let { language } = settings;
     if (language === null && generation.multilingual && generation.languages.size > 0) {
       [language] = likeliestLanguage(await windowLanguages(window, checkpoint));
     } else if (!generation.multilingual) language ??= 'en';
-    const begin = windowBegin(checkpoint, language, settings, options);
+    const usual = windowBegin(checkpoint, language, settings, options);
+    const maximum = Math.max(usual.minimum, Math.min(usual.maximum, longest));
+    const begin = { ...usual, maximum };
     const textOf = settings.textOf ?? (() => '');
     const calls = { onTokens: options.onTokens, onFallback: () => engine.countFallback() };
-    const found = await decodeWithFallback(window, begin, seed, settings.decoding, textOf, calls);
-    const { waited: queue, encodeTime: encode } = window;
-    const decode = Math.max(0, performance.now() - started - queue - encode);
-    const attempt = { ...found, language };
-    if (name !== undefined) journal?.keep(name, writeEntry(attempt));
-    return { attempt, timings: { queue, encode, decode } };
+    const attempt = await decodeWithFallback(window, begin, options.seed ?? 0, settings.decoding, textOf, calls);
+    const { waited, encodeTime } = window;
+    timings.queue += waited;
+    timings.encode += encodeTime;
+    timings.decode += Math.max(0, performance.now() - started - waited - encodeTime);
+    return { attempt: { ...attempt, language }, bounded: maximum < usual.maximum };
   } finally {
     window.close();
   }

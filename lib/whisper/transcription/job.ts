@@ -131,6 +131,7 @@ export class Job {
       ),
       maxNewTokens: options.maxNewTokens,
       decoding: await resolveDecoding(options, model.checkpoint),
+      margin: options.audioContext === 'fit' ? options.audioContextMargin : null,
       textOf: (tokens) => tokenizer.decode(tokens),
       journal: options.journal,
     };

@@ -19,7 +19,7 @@ export async function detectFirst(
     return null;
   }
   const { languageDetectionWindows: windows, languageDetectionThreshold: sure } = options;
-  const { samples: length, fftSize } = preprocessor;
+  const { samples: length, fftSize, hop } = preprocessor;
   const average = new Map<string, number>();
   for (let index = 0; index < windows; ++index) {
     const begin = index * length;
@@ -28,7 +28,8 @@ export async function detectFirst(
     await meter.measure(options.signal);
     const found = await model.buffers.use((window) => {
       samples.fill(window, begin - fftSize / 2);
-      return model.windowLanguages(job.request, { samples: window, peak: meter.peak });
+      const frames = Math.floor(Math.min(length, samples.end - begin) / hop / 2);
+      return model.windowLanguages(job.request, { samples: window, peak: meter.peak }, { ...settings, frames });
     });
     for (const [code, one] of found) average.set(code, ((average.get(code) ?? 0) * index + one) / (index + 1));
     if (likeliestLanguage(average)[1] > sure) break;

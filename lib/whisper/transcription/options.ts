@@ -47,6 +47,18 @@ const callOptions = options('every call', {
   timeout: option(number(0, 1e12, { above: true, placeholder: 'SECONDS' }), { flagScale: 1000 }),
 });
 
+const audioContextOptions = options('audio context', {
+  /**
+   * 'fit': a window with less than 30 s of sound is encoded as far as its sound goes and `audioContextMargin` further, which takes a fraction of
+   * the time and of the memory; where the text does not pass the thresholds, the whole window is encoded and decoded. 'full': whole windows
+   * always.
+   * @default 'full'
+   */
+  audioContext: option(oneOf(['full', 'fit'], 'HOW'), { default: 'full', others: { cpp: '-ac, --audio-ctx' } }),
+  /** Seconds of silence that are encoded behind the sound of a shorter window. @default 4 */
+  audioContextMargin: option(number(0, 3600, { placeholder: 'SECONDS' }), { default: 4 }),
+});
+
 export const transcribeOptions = options('transcribe', {
   ...languageOptions.entries,
   ...decodingOptions.entries,
@@ -55,6 +67,7 @@ export const transcribeOptions = options('transcribe', {
   /** Windows at the beginning that the language is detected from, fewer where one is sure. @default 1 */
   languageDetectionWindows: option(integer(1, 1000), { default: 1, others: { faster: 'language_detection_segments' } }),
   ...detectionOptions.entries,
+  ...audioContextOptions.entries,
   /** Each window's language is detected, and told with its segments. @default false */
   languagePerSegment: option(flag(), { default: false, others: { faster: 'multilingual' } }),
   /** 'segment': text is cut at the timestamps that the model writes. @default 'segment', or 'none' for a model without timestamps */
@@ -142,6 +155,7 @@ export const detectLanguageOptions = options('detectLanguage', {
   /** Windows at the beginning that the language is detected from, fewer where one is sure. @default 5 */
   languageDetectionWindows: option(integer(1, 1000), { default: 5 }),
   ...detectionOptions.entries,
+  ...audioContextOptions.entries,
 });
 
 export interface DetectLanguageOptions extends Given<typeof detectLanguageOptions> {}
