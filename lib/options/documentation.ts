@@ -144,7 +144,8 @@ export const documentation = {
       usual: '',
     },
     transcribe: {
-      about: 'Options of transcribe that every request begins with.',
+      about:
+        "Options of transcribe that every request begins with; short clips are encoded as far as they go (`audioContext: 'fit'`) unless they say otherwise.",
       usual: '',
     },
     keys: {

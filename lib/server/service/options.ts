@@ -54,7 +54,7 @@ export const serverOptions = options('the server', {
   alias: option(aliases),
   /** How models are loaded. */
   load: option(custom<LoadOptions>(isObject, { expected: 'an object of options of load' })),
-  /** Options of transcribe that every request begins with. */
+  /** Options of transcribe that every request begins with; short clips are encoded as far as they go (`audioContext: 'fit'`) unless they say otherwise. */
   transcribe: option(custom<TranscribeOptions>(isObject, { expected: 'an object of options of transcribe' })),
   /** A file of keys, one a line: KEY, and behind it name=NAME, rate=REQUESTS_A_MINUTE and concurrency=N as wanted. It is read again when it changes. @default no keys: everybody may ask */
   keys: option(text('FILE', 'a path')),

@@ -76,6 +76,8 @@ async function transcribeOnce(
     service.admit(whisper);
     onBegin?.(asked);
     return await whisper.transcribe(file!.input(), {
+      // Most of what a server is sent is short.
+      audioContext: 'fit',
       ...options.transcribe,
       maxBytes: options.maxBytes,
       maxDuration: options.maxDuration,
