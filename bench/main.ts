@@ -5,6 +5,7 @@ const benchmarks: Record<string, () => Promise<unknown>> = {
   cuda: () => import('./cuda.js'),
   'event-loop': () => import('./event-loop.js'),
   neighbours: () => import('./neighbours.js'),
+  real: () => import('./real.js'),
   serving: () => import('./serving.js'),
 };
 

@@ -1,0 +1,170 @@
+/** The page of `npm run bench -- real`: what was measured, tables and plots. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { basename, dirname, extname, join } from 'node:path';
+import { type Chart, toMarkdown } from '../../lib/profiler/report/figures.js';
+import { toSvg } from '../../lib/profiler/report/render.js';
+import { columns, type Row } from './rows.js';
+
+export interface RealResult {
+  date: string;
+  commit: string;
+  machine: { cpu: string; cores: number; kernels: string; onednn: string };
+  settings: { threads: number; repeats: number; giveLanguage: boolean };
+  set: { name: string; language: string | null; kind: string; seconds: number; words: number; timedWords: number }[];
+  rows: Row[];
+}
+
+type Measured = Extract<Row, { figures: unknown }>;
+
+/** Bars side by side for each system. */
+function bars(
+  name: string,
+  title: string,
+  caption: string,
+  unit: string,
+  values: { system: string; what: string; value: number }[],
+): Chart {
+  const systems = [...new Set(values.map(({ system }) => system))];
+  const what = [...new Set(values.map((value) => value.what))];
+  const position = {
+    y: { field: 'system', type: 'nominal', sort: systems, title: null },
+    yOffset: { field: 'what', sort: what },
+    x: { field: 'value', type: 'quantitative', title: unit },
+  };
+  const color = { field: 'what', type: 'nominal', sort: what, title: null };
+  const layer = [
+    { mark: 'bar', encoding: { ...position, color } },
+    {
+      mark: { type: 'text', align: 'left', dx: 3, fontSize: 10 },
+      encoding: { ...position, text: { field: 'value', type: 'quantitative', format: '.3~r' } },
+    },
+  ];
+  return { name, title, caption, spec: { width: 460, height: { step: 13 }, data: { values }, layer } };
+}
+
+function charts(measured: readonly Measured[]): Chart[] {
+  const each = (pick: (row: Measured) => [string, number | null | undefined][]) =>
+    measured.flatMap((row) =>
+      pick(row).flatMap(([what, value]) =>
+        typeof value === 'number' && Number.isFinite(value) ? [{ system: row.name, what, value }] : [],
+      ),
+    );
+  return [
+    bars(
+      'errors',
+      'Word error rate',
+      'Less is better. Characters count as words in Chinese and Japanese.',
+      '%',
+      each(({ figures: { languages } }) => [
+        ['English', 100 * languages.en?.wordErrorRate],
+        ['other languages', 100 * languages.others.wordErrorRate],
+      ]),
+    ),
+    bars(
+      'speed',
+      'Speed',
+      'More is better: seconds of audio transcribed in a second.',
+      'seconds of audio a second',
+      each(({ figures: { speed } }) => [
+        ['clips under 20 s', speed.under20s],
+        ['recordings over 45 s', speed.over45s],
+      ]),
+    ),
+    bars(
+      'words',
+      "Words' times",
+      'Less is better: mean distance from those of forced alignments.',
+      'ms',
+      each(({ figures: { wordTimes } }) => [
+        ['starts', wordTimes && 1000 * wordTimes.starts.mean],
+        ['ends', wordTimes && 1000 * wordTimes.ends.mean],
+      ]),
+    ),
+    bars(
+      'memory',
+      'Memory',
+      'The most that the process held.',
+      'MiB',
+      each(({ figures: { memory } }) => [['peak', memory / 2 ** 20]]),
+    ),
+  ];
+}
+
+function byLanguage(measured: readonly Measured[], set: RealResult['set']) {
+  const languages = Object.keys(measured[0].figures.languages).filter((name) => name !== 'others' && name !== 'all');
+  return {
+    title: 'Errors by language',
+    columns: ['language', 'recordings', 'words', ...measured.map(({ name }) => name)],
+    rows: languages.map((language) => [
+      language,
+      String(set.filter((one) => one.language === language && one.words > 0).length),
+      String(set.filter((one) => one.language === language).reduce((sum, { words }) => sum + words, 0)),
+      ...measured.map(({ figures }) => `${(100 * figures.languages[language].wordErrorRate).toFixed(1)}`),
+    ]),
+    note: 'Word error rates in percent, of characters in Chinese and Japanese.',
+  };
+}
+
+function inventions(measured: readonly Measured[], set: RealResult['set']) {
+  const silent = set.filter(({ words }) => words === 0);
+  return {
+    title: 'Text where nobody speaks',
+    columns: ['recording', ...measured.map(({ name }) => name)],
+    rows: silent.map(({ name, seconds }) => [
+      name.startsWith('made') ? name : `${name}, ${seconds.toFixed(0)} s`,
+      ...measured.map(({ figures }) => {
+        const text = figures.noSpeech.texts.find((one) => one.name === name)?.text ?? '';
+        const short = text.length > 40 ? `${text.slice(0, 40)}…` : text;
+        return short.replaceAll('|', '\\|').replaceAll('\n', ' ');
+      }),
+    ]),
+  };
+}
+
+function about({ date, commit, machine, settings, set }: RealResult): string {
+  const spoken = set.filter(({ words }) => words > 0);
+  const minutes = spoken.reduce((sum, { seconds }) => sum + seconds, 0) / 60;
+  const languages = new Set(spoken.map(({ language }) => language));
+  const timed = set.reduce((sum, { timedWords }) => sum + timedWords, 0);
+  const made = set.filter(({ kind }) => kind === 'made').length;
+  return `${spoken.length} recordings of people speaking (${minutes.toFixed(1)} minutes, ${languages.size} languages), ${set.length - spoken.length} in which nobody speaks (${made} of them made by code),
+${timed} words whose times are known from forced alignments. Measured on ${date.slice(0, 10)} at ${commit.slice(0, 10)} on ${machine.cpu} (kernels: ${machine.kernels}; oneDNN ${machine.onednn}),
+${settings.threads} pinned cores, ${settings.threads} threads, one system after the other${settings.repeats > 1 ? `, ${settings.repeats} times in turns, of which the shortest time of each recording counts` : ''}. Each hears the same 16 kHz WAV files and ${settings.giveLanguage ? "is told the recording's language" : 'finds the language itself'}.`;
+}
+
+const method = `All search greedily at temperature 0 and fall back as they do by themselves; text of before is not carried over, since it
+spreads errors. onehead runs with its defaults, whose search that is. openai/whisper and whisper.cpp hear each window whole; faster-whisper's batched form leaves silence out before it decodes, as it
+does by default. whisper.cpp loads its model for each recording, which is not counted. Errors are counted by openai/whisper's normalizers.
+Words' times come from a second pass over the recordings that have an alignment; openai/whisper takes all heads of the decoder's upper half for them, as it does where a file names no others. "Again" is
+the share of windows whose text came of a temperature above 0.`;
+
+/** Writes the page, and its plots to a folder of the page's name. */
+export async function writePage(page: string, result: RealResult): Promise<void> {
+  const measured = result.rows.filter((row): row is Measured => 'figures' in row);
+  const missing = result.rows.flatMap((row) => ('missing' in row ? [`- ${row.name} was not run: ${row.missing}`] : []));
+  const folder = basename(page, extname(page));
+  mkdirSync(join(dirname(page), folder), { recursive: true });
+  const drawn: string[] = [];
+  for (const chart of charts(measured)) {
+    writeFileSync(join(dirname(page), folder, `${chart.name}.svg`), await toSvg(chart));
+    drawn.push(`![${chart.title}](${folder}/${chart.name}.svg)\n\n${chart.caption}`);
+  }
+  const table = {
+    title: 'All figures',
+    columns: ['', ...measured.map(({ name }) => name)],
+    rows: columns.map(([heading, cell]) => [heading, ...measured.map(({ figures }) => cell(figures))]),
+  };
+  const parts = [
+    '# Real speech',
+    'Written by `npm run bench -- real`; [bench/real.ts](../bench/real.ts) says at its top how to run it on your own recordings.',
+    about(result),
+    method,
+    toMarkdown(table),
+    ...(missing.length > 0 ? [missing.join('\n')] : []),
+    ...drawn,
+    toMarkdown(byLanguage(measured, result.set)),
+    toMarkdown(inventions(measured, result.set)),
+  ];
+  writeFileSync(page, `${parts.join('\n\n').trim()}\n`);
+  console.log(`wrote ${page}`);
+}

@@ -1,0 +1,140 @@
+/** The recordings of `npm run bench -- real`: with their texts, as 16 kHz WAV files that every system hears alike. */
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { openAudio } from '../../lib/audio/index.js';
+import { readAlignment, type TimedWord } from '../../lib/evaluate/alignments.js';
+import { findRecordings } from '../../lib/evaluate/evaluate.js';
+
+export interface RealRecording {
+  name: string;
+  file: string;
+  /** A code; null where nobody speaks, or it is not known. */
+  language: string | null;
+  /** What is said; null where nobody speaks. */
+  text: string | null;
+  /** What is heard: read, noisy, music, silence, ... */
+  kind: string;
+  seconds: number;
+  /** When its words are said, where that is known. */
+  words: TimedWord[];
+}
+
+/** An entry of manifest.json; paths are relative to it. `alignment` is a TextGrid, CTM or JSON. */
+interface Entry {
+  file: string;
+  language?: string | null;
+  text: string | null;
+  kind?: string;
+  alignment?: string;
+}
+
+const sampleRate = 16000;
+
+/** A 16-bit WAV file of mono samples. */
+function wav(samples: Float32Array): Buffer {
+  const bytes = Buffer.alloc(44 + 2 * samples.length);
+  bytes.write('RIFF', 0);
+  bytes.writeUInt32LE(36 + 2 * samples.length, 4);
+  bytes.write('WAVEfmt ', 8);
+  bytes.writeUInt32LE(16, 16);
+  bytes.writeUInt16LE(1, 20);
+  bytes.writeUInt16LE(1, 22);
+  bytes.writeUInt32LE(sampleRate, 24);
+  bytes.writeUInt32LE(2 * sampleRate, 28);
+  bytes.writeUInt16LE(2, 32);
+  bytes.writeUInt16LE(16, 34);
+  bytes.write('data', 36);
+  bytes.writeUInt32LE(2 * samples.length, 40);
+  samples.forEach((sample, i) => {
+    bytes.writeInt16LE(Math.max(-32768, Math.min(32767, Math.round(32768 * sample))), 44 + 2 * i);
+  });
+  return bytes;
+}
+
+async function decode(file: string): Promise<Float32Array> {
+  const source = await openAudio(file, { sampleRate });
+  const parts: Float32Array[] = [];
+  for await (const chunk of source.chunks()) parts.push(chunk.slice());
+  await source.close();
+  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/** Sounds without speech that are made by code: the same ones each time. */
+function madeSounds(): Record<string, Float32Array> {
+  const make = (seconds: number, sample: (i: number) => number) =>
+    Float32Array.from({ length: seconds * sampleRate }, (_, i) => sample(i));
+  const noise = (seed: number) => {
+    let bits = seed;
+    return () => {
+      bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
+      return bits / 2 ** 31 - 1;
+    };
+  };
+  const [white, low, faint] = [noise(1), noise(2), noise(3)];
+  let level = 0;
+  const tone = (i: number, hertz: number) => Math.sin((2 * Math.PI * hertz * i) / sampleRate);
+  return {
+    'made: digital silence, 10 s': make(10, () => 0),
+    'made: faint noise, 60 s': make(60, () => 0.001 * faint()),
+    'made: white noise, 10 s': make(10, () => 0.1 * white()),
+    'made: rumble, 10 s': make(10, () => {
+      level = 0.995 * level + 0.02 * low();
+      return level;
+    }),
+    'made: mains hum, 10 s': make(10, (i) => 0.05 * (tone(i, 50) + 0.5 * tone(i, 100) + 0.25 * tone(i, 150))),
+    'made: beeps, 10 s': make(10, (i) => (i % sampleRate < 0.2 * sampleRate ? 0.2 * tone(i, 1000) : 0)),
+  };
+}
+
+async function entries(path: string, language: string | null): Promise<{ base: string; all: Entry[] }> {
+  const manifest = path.endsWith('.json') ? path : join(path, 'manifest.json');
+  if (existsSync(manifest)) {
+    const all = JSON.parse(readFileSync(manifest, 'utf8')) as Entry[];
+    return { base: dirname(resolve(manifest)), all };
+  }
+  const found = await findRecordings(path);
+  const all = found.map(({ file, reference }) => {
+    const text = reference.trim() === '' ? null : reference;
+    return { file: resolve(file), language: text === null ? null : language, text };
+  });
+  return { base: '/', all };
+}
+
+/**
+ * The recordings of a manifest, or of a folder with NAME.txt beside NAME.wav (an empty one where nobody speaks, all others in `language`),
+ * and the sounds made by code. The WAV files are kept in `cache`.
+ */
+export async function realRecordings(path: string, cache: string, language: string | null): Promise<RealRecording[]> {
+  const { base, all } = await entries(path, language);
+  mkdirSync(cache, { recursive: true });
+  const recordings: RealRecording[] = [];
+  const add = async (entry: Entry, key: string, samples: () => Promise<Float32Array>) => {
+    const file = join(cache, `${createHash('sha256').update(key).digest('hex').slice(0, 16)}.wav`);
+    if (!existsSync(file)) writeFileSync(file, wav(await samples()));
+    recordings.push({
+      name: basename(entry.file),
+      file,
+      language: entry.language ?? null,
+      text: entry.text,
+      kind: entry.kind ?? (entry.text === null ? 'no speech' : 'speech'),
+      seconds: (statSync(file).size - 44) / 2 / sampleRate,
+      words: entry.alignment ? await readAlignment(resolve(base, entry.alignment)) : [],
+    });
+  };
+  for (const entry of all) {
+    const file = resolve(base, entry.file);
+    const { size, mtimeMs } = statSync(file);
+    await add(entry, `${file} ${size} ${mtimeMs}`, () => decode(file));
+  }
+  for (const [name, samples] of Object.entries(madeSounds())) {
+    await add({ file: name, text: null, kind: 'made' }, `${name} 1`, async () => samples);
+  }
+  return recordings;
+}

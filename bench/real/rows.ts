@@ -1,0 +1,58 @@
+/** The table of `npm run bench -- real`: a row for each system. */
+import type { Errors, Figures, RecordingScore } from './score.js';
+
+export type Row =
+  | { name: string; figures: Figures; recordings: RecordingScore[] }
+  /** Why it could not run. */
+  | { name: string; missing: string };
+
+const percent = (rate: number | undefined): string => (Number.isFinite(rate) ? (100 * rate!).toFixed(1) : '-');
+const errors = (group: Errors | undefined): string => (group?.recordings ? percent(group.wordErrorRate) : '-');
+const number = (value: number | null | undefined, digits = 1): string =>
+  Number.isFinite(value) ? value!.toFixed(digits) : '-';
+const milliseconds = (seconds: number): string => (1000 * seconds).toFixed(0);
+
+/** Heading and what stands below it. */
+export const columns: [string, (figures: Figures) => string][] = [
+  ['WER English, %', ({ languages }) => errors(languages.en)],
+  ['others, %', ({ languages }) => errors(languages.others)],
+  ['CER English, %', ({ languages }) => percent(languages.en?.characterErrorRate)],
+  ['language found', ({ languageFound: { right, of } }) => `${right}/${of}`],
+  ['no text for speech', ({ lost }) => String(lost.length)],
+  ['text without speech', ({ noSpeech }) => `${noSpeech.texts.length}/${noSpeech.recordings}`],
+  ['audio s/s, under 20 s', ({ speed }) => number(speed.under20s)],
+  ['over 45 s', ({ speed }) => number(speed.over45s)],
+  ['no speech: of real time', ({ noSpeech }) => number(noSpeech.realTimeFactor, 3)],
+  ['a faint minute, s', ({ faintMinute }) => number(faintMinute)],
+  ['again, %', ({ fallback }) => percent(fallback?.share)],
+  ['words: starts, ms', ({ wordTimes }) => (wordTimes ? milliseconds(wordTimes.starts.mean) : '-')],
+  ['bias', ({ wordTimes }) => (wordTimes ? milliseconds(wordTimes.starts.bias) : '-')],
+  ['within 100 ms, %', ({ wordTimes }) => percent(wordTimes?.starts.within)],
+  ['ends, ms', ({ wordTimes }) => (wordTimes ? milliseconds(wordTimes.ends.mean) : '-')],
+  ['bias', ({ wordTimes }) => (wordTimes ? milliseconds(wordTimes.ends.bias) : '-')],
+  ['within 100 ms, %', ({ wordTimes }) => percent(wordTimes?.ends.within)],
+  ['memory, MiB', ({ memory }) => number(memory / 2 ** 20, 0)],
+];
+
+/** Aligned for a terminal: systems across, so that it fits. */
+export function tableOf(rows: readonly Row[]): string {
+  const measured = rows.filter((row) => 'figures' in row);
+  const lines = [
+    ['', ...measured.map(({ name }) => name)],
+    ...columns.map(([heading, cell]) => [heading, ...measured.map(({ figures }) => cell(figures))]),
+  ];
+  const widths = lines[0].map((_, i) => Math.max(...lines.map((line) => line[i].length)));
+  const text = lines.map((line) =>
+    line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))),
+  );
+  const invented = measured.flatMap(({ name, figures }) =>
+    figures.noSpeech.texts.map((one) => `  ${name}: ${one.name}: ${one.text.slice(0, 100)}`),
+  );
+  const lost = measured.flatMap(({ name, figures }) => figures.lost.map((one) => `  ${name}: ${one}`));
+  return [
+    ...text.map((line) => line.join('  ')),
+    ...rows.flatMap((row) => ('missing' in row ? [`${row.name}: not run: ${row.missing}`] : [])),
+    ...(invented.length > 0 ? ['text without speech:', ...invented] : []),
+    ...(lost.length > 0 ? ['no text for speech:', ...lost] : []),
+  ].join('\n');
+}
