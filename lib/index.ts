@@ -41,8 +41,16 @@ export type { OperationTime, Program, RunCondition, RunOptions } from './device/
 export { Tensor } from './device/tensor.js';
 export type { ElementType, FloatingType } from './element-types.js';
 export { type ErrorCode, type ErrorDetails, errorCodes, OneheadError } from './errors.js';
+export { type AlignmentOptions, parseAlignment, readAlignment, type TimedWord } from './evaluate/alignments.js';
 export { countErrors, type ErrorCounts, errorRate, type TextErrors, textErrors } from './evaluate/errors.js';
 export { normalizeBasic, normalizeEnglish } from './evaluate/normalize.js';
+export {
+  summarizeWordTimes,
+  type TimeErrors,
+  type WordTimeError,
+  type WordTimes,
+  wordTimeErrors,
+} from './evaluate/word-times.js';
 export { type Format, type FormatName, type FormatOptions, formats } from './formats/index.js';
 export type { VadOptions } from './vad/options.js';
 export type { Checkpoint } from './whisper/checkpoint/checkpoint.js';

@@ -34,6 +34,13 @@ export const evaluateOptions = options('evaluate', {
   ...modelOptions.entries,
   /** openai/whisper's rules for what counts as the same: english, basic or none. @default 'english' */
   normalizer: option(oneOf(['english', 'basic', 'none']), { default: 'english' }),
+  /**
+   * Compares words' times, not texts, with a reference: a file (Praat's TextGrid, CTM, JSON of gentle, pocketsphinx or of {word, start, end}),
+   * or a folder that has one for each recording.
+   */
+  words: option(text('REFERENCE')),
+  /** The tier of a TextGrid that holds the words. @default the one named words, or the only one */
+  tier: option(text('NAME')),
   /** What is printed: text or json. @default 'text' */
   format: option(oneOf(errorRateFormats, 'FORMAT'), { default: 'text' }),
 });

@@ -1,6 +1,8 @@
-/** `onehead evaluate`: word and character error rates of recordings whose text is known. */
+/** `onehead evaluate`: error rates of recordings whose text is known, and errors of words' times where those are. */
 import { basename } from 'node:path';
 import { evaluate, findRecordings, type Rates } from '../evaluate/evaluate.js';
+import { evaluateWords, findTimedRecordings } from '../evaluate/timed-recordings.js';
+import type { TimeErrors, WordTimes } from '../evaluate/word-times.js';
 import { check } from '../options/options.js';
 import { Whisper } from '../whisper/whisper.js';
 import { readArguments } from './arguments.js';
@@ -10,8 +12,11 @@ import { modelChoice, modelFlags } from './model-choice.js';
 import { UsageError, warningPrinter } from './usage.js';
 
 const ownFlags = flagsOf(evaluateOptions);
+/** Whether words have times is no choice here: --words names the reference. */
+const otherFlags = modelFlags.filter(({ name }) => ownFlags.every((own) => own.name !== name));
 
 export const evaluateHelp = () => `onehead evaluate DIR|LIST              error rates of recordings whose text is known
+onehead evaluate FILE|DIR --words REF  errors of words' times
 
   DIR holds NAME.flac (or wav, mp3, ...) with NAME.txt beside it; LIST has lines of a path, a tab and the text, or JSON lines
   {"audio": PATH, "text": TEXT}
@@ -28,25 +33,59 @@ function line({ wordErrorRate, characterErrorRate, words }: Rates, name: string)
   return `${percent(wordErrorRate)}${percent(characterErrorRate)}${columns}  ${name}\n`;
 }
 
+const milliseconds = (seconds: number): string => (Number.isFinite(seconds) ? (1000 * seconds).toFixed(0) : '-');
+const share = (part: number): string => (Number.isFinite(part) ? `${(100 * part).toFixed(0)} %` : '-');
+
+function timeColumns({ mean, bias, within50, within, within200 }: TimeErrors): string {
+  return [milliseconds(mean), milliseconds(bias), ...[within50, within, within200].map(share)]
+    .map((column) => column.padStart(7))
+    .join('');
+}
+
+const timesHead = `   words  found |   start   bias    50ms  100ms  200ms |     end   bias   50ms  100ms  200ms   file (errors in ms)\n`;
+
+function timesLine({ words, matched, starts, ends }: WordTimes, name: string): string {
+  const counts = [words, matched].map((count) => String(count).padStart(7)).join('');
+  return `${counts} |${timeColumns(starts)} |${timeColumns(ends)}   ${name}\n`;
+}
+
 /** Gives the exit status. */
 export async function evaluateCommand(args: string[], signal: AbortSignal): Promise<number> {
-  const { values, positionals } = readArguments('evaluate', args, [...ownFlags, ...modelFlags]);
+  const { values, positionals } = readArguments('evaluate', args, [...ownFlags, ...otherFlags]);
   if (positionals.length !== 1) throw new UsageError('Name one folder of recordings, or one list.');
-  const { model, normalizer, format } = check(evaluateOptions, optionsFrom(evaluateOptions, ownFlags, values));
-  const choice = modelChoice(values);
-  const recordings = await findRecordings(positionals[0]);
+  const own = check(evaluateOptions, optionsFrom(evaluateOptions, ownFlags, values));
+  const { model, normalizer, words, tier } = own;
+  if (tier !== undefined && words === undefined) {
+    throw new UsageError('--tier names a tier of the reference of --words; give that too.');
+  }
+  const ownNames = new Set(ownFlags.map(({ name }) => name));
+  const choice = modelChoice(Object.fromEntries(Object.entries(values).filter(([name]) => !ownNames.has(name))));
+  const [path] = positionals;
+  const timed = words === undefined ? null : await findTimedRecordings(path, words, tier);
+  const recordings = timed ? [] : await findRecordings(path);
   const { onWarning, exitStatus } = warningPrinter();
   const whisper = await Whisper.load(model, { ...choice.load, signal });
+  const transcribe = (file: string) =>
+    whisper.transcribe(file, { ...choice.transcribe, ...(timed && { wordTimestamps: true }), signal, onWarning });
+  const print = (text: string) => own.format === 'text' && process.stdout.write(text);
   try {
-    const text = format === 'text';
-    if (text) process.stdout.write('      WER      CER  words   subs   dels    ins  file\n');
-    const result = await evaluate(
-      recordings,
-      (file) => whisper.transcribe(file, { ...choice.transcribe, signal, onWarning }),
-      normalizer,
-      (one) => text && process.stdout.write(line(one, basename(one.file))),
-    );
-    process.stdout.write(text ? line(result, `total of ${recordings.length}`) : `${JSON.stringify(result, null, 2)}\n`);
+    let result: object;
+    if (timed) {
+      print(timesHead);
+      const found = await evaluateWords(timed, transcribe, normalizer, (one) => {
+        print(timesLine(one, basename(one.file)));
+      });
+      print(timesLine(found, `total of ${timed.length}`));
+      result = found;
+    } else {
+      print('      WER      CER  words   subs   dels    ins  file\n');
+      const found = await evaluate(recordings, transcribe, normalizer, (one) => {
+        print(line(one, basename(one.file)));
+      });
+      print(line(found, `total of ${recordings.length}`));
+      result = found;
+    }
+    if (own.format === 'json') process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
   } finally {
     whisper.dispose();
   }

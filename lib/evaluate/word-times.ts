@@ -1,22 +1,25 @@
-/** How far words' times are from those of an alignment. */
+/** How far words' times lie from those of a reference. */
 import type { TimedWord } from './alignments.js';
-import { normalizeBasic } from './normalize.js';
+import { type NormalizerName, normalizers } from './normalize.js';
 
-/** Seconds by which a word that both have begins and ends too late; negative: too early. */
+/** Seconds by which a word that both have begins and ends too late; negative: too early; null where it is a part of another's word. */
 export interface WordTimeError {
   word: string;
-  start: number;
-  end: number;
+  start: number | null;
+  end: number | null;
 }
 
-/** Of starts, or of ends. */
+/** Of starts, or of ends; without any the means are not a number. */
 export interface TimeErrors {
+  count: number;
   /** Mean of the signed errors, seconds. */
   bias: number;
   /** Mean of their sizes, seconds. */
   mean: number;
-  /** Share that is at most 100 ms off. */
+  /** Shares that are at most 50, 100 and 200 ms off. */
+  within50: number;
   within: number;
+  within200: number;
 }
 
 export interface WordTimes {
@@ -27,45 +30,104 @@ export interface WordTimes {
   ends: TimeErrors;
 }
 
-/** Pairs of places of the longest common subsequence, in order. */
-export function matchWords(reference: readonly string[], hypothesis: readonly string[]): [number, number][] {
-  const width = hypothesis.length + 1;
-  const lengths = Array.from({ length: reference.length + 1 }, () => new Uint32Array(width));
-  for (let i = reference.length - 1; i >= 0; --i) {
-    for (let j = hypothesis.length - 1; j >= 0; --j) {
-      const same = reference[i] === hypothesis[j];
-      lengths[i][j] = same ? lengths[i + 1][j + 1] + 1 : Math.max(lengths[i + 1][j], lengths[i][j + 1]);
+/** A part of a word that is compared: words are spelled apart and together ('cold-hearted', 'don't', Japanese). */
+interface Token {
+  text: string;
+  word: number;
+  first: boolean;
+  last: boolean;
+}
+
+const spaceless =
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Myanmar}]/u;
+
+function tokensOf(words: readonly TimedWord[], normalize: (text: string) => string): Token[] {
+  return words.flatMap(({ word }, index) => {
+    const parts = normalize(word)
+      .split(/\s+/)
+      .flatMap((part) => (spaceless.test(part) ? [...part] : [part]))
+      .filter((part) => part !== '');
+    return parts.map((text, i) => ({ text, word: index, first: i === 0, last: i === parts.length - 1 }));
+  });
+}
+
+/**
+ * Pairs of equal tokens on a cheapest way from one text to the other; among ways of equal cost, that whose pairs lie closest in time.
+ * Takes a byte for each pair that is possible: 100 MB for texts of an hour.
+ */
+function matches(
+  reference: readonly Token[],
+  heard: readonly Token[],
+  distance: (a: Token, b: Token) => number,
+): [Token, Token][] {
+  const width = heard.length + 1;
+  const ways = new Uint8Array((reference.length + 1) * width); // 0 both, 1 the reference's alone, 2 the heard alone
+  let before = Float64Array.from({ length: width }, (_, i) => i);
+  ways.fill(2, 1, width);
+  let now = new Float64Array(width);
+  reference.forEach((token, i) => {
+    const row = (i + 1) * width;
+    now[0] = i + 1;
+    ways[row] = 1;
+    for (let j = 1; j < width; ++j) {
+      const other = heard[j - 1];
+      // Seconds count far less than one word of a very long text.
+      const both = before[j - 1] + (token.text === other.text ? 1e-7 * Math.min(distance(token, other), 10) : 1);
+      const [one, two] = [before[j] + 1, now[j - 1] + 1];
+      const best = Math.min(both, one, two);
+      now[j] = best;
+      ways[row + j] = best === both ? 0 : best === one ? 1 : 2;
     }
+    [before, now] = [now, before];
+  });
+  const pairs: [Token, Token][] = [];
+  for (let i = reference.length, j = heard.length; i > 0 || j > 0; ) {
+    const way = ways[i * width + j];
+    if (way === 0 && reference[i - 1].text === heard[j - 1].text) pairs.push([reference[i - 1], heard[j - 1]]);
+    if (way !== 2) --i;
+    if (way !== 1) --j;
   }
-  const pairs: [number, number][] = [];
-  for (let i = 0, j = 0; i < reference.length && j < hypothesis.length; ) {
-    if (reference[i] === hypothesis[j]) pairs.push([i++, j++]);
-    else if (lengths[i + 1][j] >= lengths[i][j + 1]) ++i;
-    else ++j;
-  }
-  return pairs;
+  return pairs.reverse();
 }
 
-const letters = ({ word }: { word: string }): string => normalizeBasic(word).replace(/\s+/g, '');
-
-/** The errors of each word that stands in both, compared without case and punctuation. */
-export function wordTimeErrors(reference: readonly TimedWord[], words: readonly TimedWord[]): WordTimeError[] {
-  const said = words.filter((word) => letters(word) !== '');
-  return matchWords(reference.map(letters), said.map(letters)).map(([i, j]) => ({
-    word: reference[i].word,
-    start: said[j].start - reference[i].start,
-    end: said[j].end - reference[i].end,
-  }));
+/** The errors of each word that stands in both texts, compared as the normalizer says. */
+export function wordTimeErrors(
+  reference: readonly TimedWord[],
+  words: readonly TimedWord[],
+  normalizer: NormalizerName = 'basic',
+): WordTimeError[] {
+  const normalize = normalizers[normalizer];
+  const middle = ({ start, end }: TimedWord) => (start + end) / 2;
+  const pairs = matches(tokensOf(reference, normalize), tokensOf(words, normalize), (a, b) =>
+    Math.abs(middle(reference[a.word]) - middle(words[b.word])),
+  );
+  const errors = new Map<number, WordTimeError>();
+  for (const [a, b] of pairs) {
+    const [wanted, got] = [reference[a.word], words[b.word]];
+    const error = errors.get(a.word) ?? { word: wanted.word, start: null, end: null };
+    errors.set(a.word, error);
+    if (a.first && b.first) error.start = got.start - wanted.start;
+    if (a.last && b.last) error.end = got.end - wanted.end;
+  }
+  return [...errors.values()];
 }
 
-function summary(errors: readonly number[]): TimeErrors {
-  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const sizes = errors.map(Math.abs);
+function summary(errors: readonly (number | null)[]): TimeErrors {
+  const known = errors.filter((error) => error !== null);
+  const mean = (value: (error: number) => number) => known.reduce((sum, error) => sum + value(error), 0) / known.length;
   // Times are written in hundredths: what is 100 ms off to the digit counts as within.
-  return { bias: mean(errors), mean: mean(sizes), within: mean(sizes.map((size) => Number(size <= 0.1 + 1e-9))) };
+  const within = (limit: number) => mean((error) => Number(Math.abs(error) <= limit + 1e-9));
+  return {
+    count: known.length,
+    bias: mean((error) => error),
+    mean: mean(Math.abs),
+    within50: within(0.05),
+    within: within(0.1),
+    within200: within(0.2),
+  };
 }
 
-/** `words`: of the alignments, found or not. Without any errors the means are not a number. */
+/** `words`: of the alignments, found or not. */
 export function summarizeWordTimes(errors: readonly WordTimeError[], words: number): WordTimes {
   return {
     words,

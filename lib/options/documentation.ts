@@ -72,6 +72,15 @@ export const documentation = {
       about: "openai/whisper's rules for what counts as the same: english, basic or none.",
       usual: "'english'",
     },
+    words: {
+      about:
+        "Compares words' times, not texts, with a reference: a file (Praat's TextGrid, CTM, JSON of gentle, pocketsphinx or of {word, start, end}), or a folder that has one for each recording.",
+      usual: '',
+    },
+    tier: {
+      about: 'The tier of a TextGrid that holds the words.',
+      usual: 'the one named words, or the only one',
+    },
     format: {
       about: 'What is printed: text or json.',
       usual: "'text'",

@@ -55,8 +55,34 @@ describe('evaluate', () => {
     expect(result.words.hits).toBe(result.files[0].words.hits + result.files[1].words.hits);
   });
 
+  it("compares words' times with a reference", async () => {
+    const folder = await folderWith({ a: sampleText });
+    const spoken = sampleText.trim().split(/\s+/);
+    const words = spoken.map((word, i) => ({ word, start: i / 2, end: i / 2 + 0.5 }));
+    await writeFile(join(folder, 'a.json'), JSON.stringify(words));
+    const flags = ['--words', folder, '--dtype', 'float32'];
+    const { status, stdout, stderr } = await onehead(['evaluate', folder, ...flags]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    const [head, a, total] = stdout.split('\n');
+    expect(head).toMatch(/words +found .* start +bias/);
+    expect(a).toMatch(new RegExp(`^ +${words.length} +${words.length} .* a\\.flac$`));
+    expect(total).toMatch(/total of 1$/);
+    const lines = words.map(({ word, start }) => `a A ${start} 0.5 ${word}`);
+    await writeFile(join(folder, 'all.ctm'), lines.join('\n'));
+    const other = ['--words', join(folder, 'all.ctm'), '--dtype', 'float32', '--format', 'json'];
+    const result = JSON.parse((await onehead(['evaluate', folder, ...other])).stdout);
+    expect(result).toMatchObject({ words: words.length, matched: words.length, files: [{ words: words.length }] });
+    expect(result.starts.count).toBe(words.length);
+  });
+
   it.each([
     [['evaluate'], 2, 'Name one folder'],
+    [['evaluate', heldout, '--tier', 'words'], 2, '--words'],
+    [['evaluate', heldout, '--words', '/no/such'], 1, 'There is no /no/such'],
+    [['evaluate', '/no/such', '--words', heldout], 1, 'There is no /no/such'],
+    [['evaluate', heldout, '--words', sample], 1, 'is a folder; name a folder'],
+    [['evaluate', sample, '--words', sample], 1, 'give a .TextGrid, .ctm or .json file'],
+    [['evaluate', sample, '--words', heldout], 1, 'the words of no recording'],
     [['evaluate', '/no/such/folder'], 1, 'There is no /no/such/folder'],
     [['evaluate', heldout, '--normalizer', 'klingon'], 2, '--normalizer'],
   ])('%o is refused', async (args, status, message) => {

@@ -1,148 +1,236 @@
-import { describe, expect, it } from 'vitest';
-import { parseAlignment } from '../../lib/evaluate/alignments.js';
-import { summarizeWordTimes, wordTimeErrors } from '../../lib/evaluate/word-times.js';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { parseAlignment, readAlignment } from '../../lib/evaluate/alignments.js';
 
-const wanted = [
-  { word: 'good', start: 0.2, end: 0.5 },
-  { word: 'morning', start: 0.5, end: 1 },
+const bytes = (text: string) => new TextEncoder().encode(text);
+const words = [
+  { word: 'say', start: 0.25, end: 0.5 },
+  { word: '"hi"', start: 0.75, end: 1 },
 ];
-const parse = (name: string, text: string) => parseAlignment(name, Buffer.from(text));
 
-const long = `File type = "ooTextFile"
-Object class = "TextGrid"
-
-xmin = 0
-xmax = 1.2
-tiers? <exists>
-size = 2
-item []:
-    item [1]:
-        class = "IntervalTier"
-        name = "Anna 2 - phones"
-        xmin = 0
-        xmax = 1.2
-        intervals: size = 1
-        intervals [1]:
-            xmin = 0
-            xmax = 1.2
-            text = "G"
-    item [2]:
-        class = "IntervalTier"
-        name = "Anna 2 - words"
-        xmin = 0
-        xmax = 1.2
-        intervals: size = 4
-        intervals [1]:
-            xmin = 0
-            xmax = 0.2
-            text = ""
-        intervals [2]:
-            xmin = 0.2
-            xmax = 0.5
-            text = "good"
-        intervals [3]:
-            xmin = 0.5
-            xmax = 1.0
-            text = "morning"
-        intervals [4]:
-            xmin = 1.0
-            xmax = 1.2
-            text = "sp"
-`;
 const short = `File type = "ooTextFile"
 Object class = "TextGrid"
 
 0
-1.2
+1.25
 <exists>
-2
-"TextTier"
-"clicks"
-0
-1.2
-1
-0.7
-"say ""7"" 3"
-"IntervalTier"
-"words"
-0
-1.2
 3
+"IntervalTier"
+"phones"
 0
-0.2
-""
-0.2
-0.5
-"good"
-0.5
+1.25
 1
-"morning"
+0
+1.25
+"x"
+"IntervalTier"
+"Ann - words"
+0
+1.25
+5
+0
+0.25
+""
+0.25
+0.5
+"say"
+0.5
+0.75
+"<sil>"
+0.75
+1
+"""hi"""
+1
+1.25
+"sp"
+"TextTier"
+"points"
+0
+1.25
+1
+0.5
+"a point"
 `;
 
-describe("files of words' times", () => {
-  it.each([
-    ['a.TextGrid', long],
-    ['a.TextGrid', short],
-    ['a.ctm', ';; made by hand\na 1 0.2 0.3 good 0.99\na 1 0.5 0.5 morning\n\n'],
-    [
-      'gentle.json',
-      '{"transcript":"good morning","words":[{"word":"good","case":"success","start":0.2,"end":0.5},{"word":"all","case":"not-found-in-audio"},{"word":"morning","case":"success","start":0.5,"end":1}]}',
-    ],
-    [
-      'sphinx.json',
-      '{"b":0,"d":1.2,"t":"good morning","w":[{"b":0,"d":0.2,"t":"<sil>"},{"b":0.2,"d":0.3,"t":"good(2)"},{"b":0.5,"d":0.5,"t":"morning"}]}',
-    ],
-    [
-      'whisper.json',
-      '{"segments":[{"words":[{"word":" good","start":0.2,"end":0.5}]},{"words":[{"word":" morning","start":0.5,"end":1}]}]}',
-    ],
-    ['list.json', '[{"text":"morning","start":0.5,"end":1},{"text":"good","start":0.2,"end":0.5}]'],
-  ])('%s', (name, text) => expect(parse(name, text)).toEqual(wanted));
+const long = `File type = "ooTextFile"
+Object class = "TextGrid"
 
-  it('in UTF-16, as Praat writes what is not ASCII', () => {
-    const text = short.replace('good', 'schön');
-    const little = Buffer.from(`\ufeff${text}`, 'utf16le');
-    const big = Buffer.from(little).swap16();
-    for (const bytes of [little, big]) {
-      expect(parseAlignment('a.TextGrid', bytes).map(({ word }) => word)).toEqual(['schön', 'morning']);
-    }
+xmin = 0 
+xmax = 1.25 
+tiers? <exists> 
+size = 1 
+item []: 
+    item [1]:
+        class = "IntervalTier" 
+        name = "Ann" 
+        xmin = 0 
+        xmax = 1.25 
+        intervals: size = 2 
+        intervals [1]:
+            xmin = 0.25 
+            xmax = 0.5 
+            text = "say" 
+        intervals [2]:
+            xmin = 0.75 
+            xmax = 1 
+            text = """hi""" ! 3 "not this"
+`;
+
+function utf16(text: string, bigEndian: boolean, mark: boolean): Uint8Array {
+  const encoded = new Uint8Array(Buffer.from((mark ? '\ufeff' : '') + text, 'utf16le'));
+  if (bigEndian) for (let i = 0; i < encoded.length; i += 2) encoded.subarray(i, i + 2).reverse();
+  return encoded;
+}
+
+describe('words of a TextGrid', () => {
+  it('are read from both forms of the text', () => {
+    expect(parseAlignment('a.TextGrid', bytes(short))).toEqual(words);
+    expect(parseAlignment('a.TextGrid', bytes(long))).toEqual(words);
+    expect(parseAlignment('a.textgrid', bytes(`\ufeff${long.replaceAll('\n', '\r\n')}`))).toEqual(words);
   });
 
-  it('hold no words where whole sentences were labelled', () => {
-    expect(parse('a.TextGrid', short.replaceAll(/"(good|morning)"/g, '"good morning"'))).toEqual([]);
+  it.each([
+    [false, true],
+    [true, true],
+    [false, false],
+    [true, false],
+  ])('are read from UTF-16 (big endian: %o, marked: %o)', (bigEndian, mark) => {
+    const text = long.replace('say', 'späť');
+    const [first] = parseAlignment('a.TextGrid', utf16(text, bigEndian, mark));
+    expect(first.word).toBe('späť');
+  });
+
+  it('are those of the tier that was named', () => {
+    expect(parseAlignment('a.TextGrid', bytes(short), { tier: 'phones' })).toEqual([
+      { word: 'x', start: 0, end: 1.25 },
+    ]);
   });
 
   it.each([
-    ['a.json', '{', /^a\.json is not JSON/],
-    ['a.lab', '0 1 good', /no file of words' times/],
-  ])('%s that cannot be read is refused', (name, text, message) => {
-    expect(() => parse(name, text)).toThrow(
-      expect.objectContaining({ code: 'INVALID_ARGUMENT', message: expect.stringMatching(message) }),
+    [short, { tier: 'Bob' }, "no tier 'Bob'.*'phones', 'Ann - words'"],
+    [short.replace('Ann - words', 'Ann'), {}, 'no tier words; name one'],
+    [short.slice(0, 250), {}, 'cut short'],
+    [long.replace('0.25 \n', '"0.25" \n'), {}, "expected a time but found '0.25'"],
+    [long.replace('size = 2', 'size = 2.5'), {}, "expected a tier's size but found '2.5'"],
+    [long.replace('xmax = 0.5', 'xmax = 0.1'), {}, "'say' lasts from 0.25 to 0.1 s"],
+    ['ooBinaryFile\bTextGrid', {}, 'binary'],
+    ['hello', {}, 'TextGrid'],
+    ['', {}, 'cut short'],
+  ])('are refused where the file is wrong: %#', (text, options, message) => {
+    expect(() => parseAlignment('a.TextGrid', bytes(text), options)).toThrow(new RegExp(message));
+  });
+
+  it('take no time to be refused where a count is absurd', () => {
+    expect(() => parseAlignment('a.TextGrid', bytes(long.replace('size = 2', 'size = 9007199254740991')))).toThrow(
+      'cut short',
     );
   });
-
-  it.each([
-    ['a.TextGrid', '"IntervalTier" "x" 0 1 99999999 1 2'],
-    ['a.ctm', 'a 1 soon 0.3 good\na 1 0.2 -1 good\na 1 0.2'],
-    ['a.json', '{"words":[1,null,{"word":{}},{"word":{},"start":0,"end":1}],"segments":7}'],
-  ])('%s of rubbish holds no words', (name, text) => expect(parse(name, text)).toEqual([]));
 });
 
-describe("errors of words' times", () => {
-  it('are those of the words that both have', () => {
-    const errors = wordTimeErrors(wanted, [
-      { word: ' Good', start: 0.1, end: 0.55 },
-      { word: ' and', start: 0.55, end: 0.6 },
-      { word: ' MORNING!', start: 0.6, end: 1.3 },
-      { word: ' …', start: 1.3, end: 1.4 },
-    ]);
-    expect(errors.map(({ word }) => word)).toEqual(['good', 'morning']);
-    const { words, matched, starts, ends } = summarizeWordTimes(errors, 3);
-    expect([words, matched]).toEqual([3, 2]);
-    expect(starts.bias).toBeCloseTo(0);
-    expect(starts.mean).toBeCloseTo(0.1);
-    expect(starts.within).toBe(1);
-    expect(ends.bias).toBeCloseTo(0.175);
-    expect(ends.within).toBe(0.5);
+describe('words of a CTM file', () => {
+  const ctm = `;; a comment\none A 0.25 0.25 say 0.9\none A 0.5 0.25 <eps>\none A 0.75 0.25 "hi"\n\ntwo A 0 1 other\n`;
+
+  it('are those of the recording', () => {
+    expect(parseAlignment('all.ctm', bytes(ctm), { recording: 'one' })).toEqual(words);
+    expect(parseAlignment('all.ctm', bytes(ctm), { recording: 'two' })).toHaveLength(1);
+    expect(parseAlignment('a.ctm', bytes('x 1 0 1 alone'), { recording: 'other' })).toHaveLength(1);
+  });
+
+  it.each([
+    [ctm, 'words of 2 recordings \\(one, two\\)'],
+    ['one A 0.25 0.25', "line 1: expected .* but found 'one A 0.25 0.25'"],
+    ['one A x 0.25 say', 'line 1'],
+    ['one A 0 Infinity say', 'lasts from 0 to Infinity'],
+    ['one A 1 -0.5 say', 'lasts from 1 to 0.5'],
+  ])('are refused where the file is wrong: %#', (text, message) => {
+    expect(() => parseAlignment('a.ctm', bytes(text), { recording: 'three' })).toThrow(new RegExp(message));
+  });
+});
+
+describe('words of JSON', () => {
+  const list = [...words].reverse();
+  it.each([
+    ['a list', list],
+    ['an object', { words: list }],
+    ['a transcription', { segments: [{ words: [words[0]] }, { words: [words[1]] }] }],
+    [
+      'gentle',
+      {
+        words: [
+          { case: 'success', alignedWord: 'say', ...words[0] },
+          { case: 'not-found-in-audio', word: 'well' },
+          { case: 'success', ...words[1] },
+        ],
+      },
+    ],
+    [
+      'pocketsphinx',
+      {
+        b: 0,
+        d: 1,
+        t: 'say hi',
+        w: [
+          { b: 0, d: 0.25, p: 1, t: '<sil>' },
+          { b: 0.25, d: 0.25, p: 1, t: 'say(2)' },
+          { b: 0.75, d: 0.25, p: 1, t: '"hi"' },
+        ],
+      },
+    ],
+    [
+      'the Montreal Forced Aligner',
+      {
+        tiers: {
+          'Ann - words': { type: 'interval', entries: words.map(({ word, start, end }) => [start, end, word]) },
+          'Ann - phones': { type: 'interval', entries: [[0, 1, 's']] },
+        },
+      },
+    ],
+  ])('as %s', (_, value) => {
+    expect(parseAlignment('a.json', bytes(JSON.stringify(value)))).toEqual(words);
+  });
+
+  it('as lines', () => {
+    const lines = words.map(({ word, start, end }) => JSON.stringify({ w: [{ t: word, b: start, d: end - start }] }));
+    expect(parseAlignment('a.json', bytes(lines.join('\n')))).toEqual(words);
+  });
+
+  it.each([
+    ['{', 'is no JSON'],
+    ['[{"word": "say", "start": 1}]', 'word 1: expected .* but found .*say'],
+    ['[{"word": "say", "start": 1, "end": null}]', 'word 1'],
+    ['[1]', 'word 1'],
+    [`[{"word": "${'x'.repeat(9999)}", "start": 2, "end": 1}]`, 'lasts from 2 to 1'],
+  ])('are refused where the file is wrong: %s', (text, message) => {
+    let sentence = '';
+    try {
+      parseAlignment('a.json', bytes(text));
+    } catch (error) {
+      sentence = (error as Error).message;
+    }
+    expect(sentence).toMatch(new RegExp(message));
+    expect(sentence.length).toBeLessThan(400);
+  });
+});
+
+it('has no words where whole lines were labelled, or nothing was said', () => {
+  expect(parseAlignment('a.TextGrid', bytes(long.replace('"say"', '"say it"').replace('"""hi"""', '"sil"')))).toEqual(
+    [],
+  );
+  expect(parseAlignment('a.json', bytes('{"text": "say"}'))).toEqual([]);
+  expect(parseAlignment('a.json', bytes('[]'))).toEqual([]);
+  expect(parseAlignment('a.ctm', bytes(';; nothing'))).toEqual([]);
+});
+
+describe('files of words', () => {
+  it('say what is wrong with them', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'onehead-words-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    await expect(readAlignment(join(folder, 'none.ctm'))).rejects.toThrow('cannot be read: ENOENT');
+    await writeFile(join(folder, 'a.json'), Uint8Array.of(0x22, 0xff, 0xfe));
+    await expect(readAlignment(join(folder, 'a.json'))).rejects.toThrow('no text in UTF-8 or UTF-16');
+    await writeFile(join(folder, 'a.srt'), '1');
+    await expect(readAlignment(join(folder, 'a.srt'))).rejects.toThrow('give a .TextGrid, .ctm or .json');
   });
 });
