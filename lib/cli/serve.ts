@@ -67,6 +67,6 @@ export async function serveCommand(args: string[]): Promise<never> {
   const named = positionals.length > 0 ? positionals : (process.env.ONEHEAD_MODELS ?? '').split(',').filter(Boolean);
   const { load, transcribe } = modelChoice(values);
   const server = { ...optionsFrom(serverOptions, flags, values), models: named, load, transcribe };
-  const listen = check(listenOptions, optionsFrom(listenOptions, flags, values));
-  return run(() => serve(server, listen), listen.shutdownTimeout);
+  const listen = optionsFrom(listenOptions, flags, values);
+  return run(() => serve(server, listen), check(serverOptions, server).shutdownTimeout);
 }

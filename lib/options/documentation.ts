@@ -134,10 +134,6 @@ export const documentation = {
       about: 'What is logged, as lines of JSON: fatal, error, warn, info, debug, trace or silent. Never audio or text.',
       usual: "'info'",
     },
-    shutdownTimeout: {
-      about: 'Seconds in which requests under way may end when the server is stopped.',
-      usual: '30',
-    },
   },
   'the server': {
     models: {
@@ -192,7 +188,7 @@ export const documentation = {
     },
     maximumRequests: {
       about:
-        'Requests of a model that are open at once at most, the waiting ones counted; one more is answered with 503.',
+        'Requests that are open at once at most, the waiting ones and sockets counted; one more is answered with 503.',
       usual: '256',
     },
     maximumWait: {
@@ -207,6 +203,18 @@ export const documentation = {
     temporaryFolder: {
       about: 'Folder of these temporary files.',
       usual: "the system's",
+    },
+    shutdownTimeout: {
+      about: 'Seconds in which requests under way may end when the server is stopped.',
+      usual: '30',
+    },
+    maximumEventLoopDelay: {
+      about: 'Seconds: while the event loop is late by more than this, new requests are answered with 503.',
+      usual: '1',
+    },
+    protectMetrics: {
+      about: '/metrics needs a key, too.',
+      usual: 'false',
     },
     ignoreUnknownFields: {
       about: 'Fields that the server does not know are left alone, and not answered with 400.',

@@ -1,5 +1,5 @@
 /** Where and how the server of its own listens. */
-import { integer, number, oneOf, text } from '../options/kinds.js';
+import { integer, oneOf, text } from '../options/kinds.js';
 import { type Given, option, options } from '../options/options.js';
 
 export const listenOptions = options('listen', {
@@ -13,8 +13,6 @@ export const listenOptions = options('listen', {
   tlsKey: option(text('FILE')),
   /** What is logged, as lines of JSON: fatal, error, warn, info, debug, trace or silent. Never audio or text. @default 'info' */
   logLevel: option(oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'LEVEL'), { default: 'info' }),
-  /** Seconds in which requests under way may end when the server is stopped. @default 30 */
-  shutdownTimeout: option(number(0, 3600, { placeholder: 'SECONDS' }), { default: 30 }),
 });
 
 export interface ListenOptions extends Given<typeof listenOptions> {}

@@ -1,20 +1,20 @@
 /** The server as a plugin of fastify: every route of OpenAI's audio API, and what those who run it look at. */
-import { randomUUID } from 'node:crypto';
 import type { FastifyError, FastifyInstance } from 'fastify';
 import { shown } from '../errors.js';
 import { ApiError, asApiError } from './service/api-error.js';
 import type { ServerOptions } from './service/options.js';
 import { type Routes, Service } from './service/service.js';
+import { documentation } from './status/documentation.js';
 import { statusRoutes } from './status/routes.js';
 import { audioRoutes } from './transcription/routes.js';
 
-/** What the plugin is made of; each has its own routes, and knows the others by the service alone. */
+/** What the plugin is made of: each has its own routes, and knows the others by the service alone. */
 const rooms: readonly Routes[] = [statusRoutes, audioRoutes];
 
 /** Milliseconds for which the rest of an upload is taken from a client that has its answer already. */
 const patience = 10_000;
 
-/** Errors of fastify's own, such as of a body that is too large. */
+/** What anything that went wrong is answered with; fastify's own errors too, such as of a body that is too large. */
 function apiErrorOf(error: FastifyError | Error): ApiError {
   const { statusCode, code, message } = error as FastifyError;
   const own = asApiError(error);
@@ -23,41 +23,48 @@ function apiErrorOf(error: FastifyError | Error): ApiError {
 }
 
 /**
- * Registers the server's routes. `service` is what they share; it is made here where none is given, and ends with fastify. Throws
+ * Registers the server's routes. `service` is what they share; it is made of the options where none is given, and ends with fastify. Throws
  * OneheadError INVALID_ARGUMENT for wrong options, NOT_SUPPORTED where a library is missing.
  */
 export async function onehead(
   app: FastifyInstance,
-  { service: given, ...options }: ServerOptions & { service?: Service; prefix?: string } = {},
+  { service: given, prefix: _, ...options }: ServerOptions & { service?: Service; prefix?: string } = {},
 ): Promise<void> {
-  const { prefix: _, ...own } = options;
-  const service = given ?? new Service(own, app.log);
+  const service = given ?? (await Service.open(options, app.log));
+  app.addHook('preClose', () => service.drain());
+  app.addHook('onClose', async () => service.close());
   // Requests and answers are checked by ourselves; schemas are for /openapi.json.
   app.setValidatorCompiler(() => () => true);
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
-  app.addHook('onRequest', async (_request, reply) => {
-    reply.header('x-request-id', `req_${randomUUID().replaceAll('-', '')}`);
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id);
   });
   app.addHook('onSend', async (request, reply, payload) => {
     reply.header('openai-processing-ms', String(Math.round(reply.elapsedTime)));
     // A client that is still sending would take a closed connection for a failure: what comes is read for a while, and forgotten.
     const { raw } = request;
     if (!raw.complete && reply.statusCode >= 400) {
+      raw.unpipe(); // a parser that has given up would hold it back
       raw.resume();
       setTimeout(() => raw.complete || raw.destroy(), patience).unref();
     }
     return payload;
   });
+  app.addHook('onResponse', async (request, reply) => {
+    service.metrics.answered(request.routeOptions.url ?? 'none', reply.statusCode);
+  });
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const told = apiErrorOf(error);
     if (told.status >= 500 && told.cause !== undefined) request.log.error({ err: told.cause }, 'request failed');
+    else request.log.info({ status: told.status, code: told.code, param: told.param }, 'request refused');
+    service.metrics.refused(told.code ?? told.type);
     return reply.code(told.status).headers(told.headers).type('application/json; charset=utf-8').send(told.body);
   });
   app.setNotFoundHandler((request, reply) => {
     const told = new ApiError(404, `Invalid URL (${request.method} ${shown(request.url.split('?')[0], 100)})`);
     return reply.code(404).type('application/json; charset=utf-8').send(told.body);
   });
-  app.addHook('onClose', async () => service.close());
+  await documentation(app);
   for (const routes of rooms) await app.register(async (scope) => routes(scope, service));
   // In the background, since it may take longer than fastify waits; what goes wrong is logged, and /ready says so.
   app.addHook('onReady', async () => void service.preload().catch(() => {}));

@@ -1,4 +1,5 @@
 /** A server of its own: fastify with the plugin, which listens, logs, and ends in order. */
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { FastifyInstance } from 'fastify';
 import { OneheadError, reasonOf, shown } from '../errors.js';
@@ -31,52 +32,51 @@ function pem(path: string, argument: string): Buffer {
   }
 }
 
-/** Milliseconds for the headers of a request. */
+/** Milliseconds for the headers of a request, and between looks at who is late. */
 const headersTimeout = 20_000;
+const connectionsCheckingInterval = 5000;
+/** Milliseconds after the server's own limit for connections that take their answers slowly. */
+const slack = 1000;
 
 /** Starts a server. Throws OneheadError. */
 export async function serve(server: ServerOptions = {}, listen: ListenOptions = {}): Promise<RunningServer> {
-  const { host, port, tlsCertificate, tlsKey, logLevel, shutdownTimeout } = check(listenOptions, listen);
+  const { host, port, tlsCertificate, tlsKey, logLevel } = check(listenOptions, listen);
   if ((tlsCertificate === undefined) !== (tlsKey === undefined)) {
     throw new OneheadError('INVALID_ARGUMENT', 'https needs both tlsCertificate and tlsKey.', { argument: 'tlsKey' });
   }
   const { default: fastify } = await library(() => import('fastify'));
   const { default: pino } = await library(() => import('pino'));
-  const logger = pino({ level: logLevel, redact: ['req.headers.authorization', 'headers.authorization'] });
-  const service = new Service(server, logger);
+  const logger = pino({ level: logLevel });
+  const service = await Service.open(server, logger);
+  const timeouts = { headersTimeout, connectionsCheckingInterval };
   const tls =
-    tlsCertificate === undefined ? null : { cert: pem(tlsCertificate, 'tlsCertificate'), key: pem(tlsKey!, 'tlsKey') };
+    tlsCertificate === undefined
+      ? { http: timeouts }
+      : { https: { cert: pem(tlsCertificate, 'tlsCertificate'), key: pem(tlsKey!, 'tlsKey'), ...timeouts } };
   const app = fastify({
     loggerInstance: logger,
+    genReqId: () => `req_${randomUUID().replaceAll('-', '')}`,
     forceCloseConnections: 'idle',
+    // Refused in words of the API.
     return503OnClosing: false,
-    // An upload may take as long as its work: it is watched by ourselves.
+    // An upload may take as long as its work; one that stands still is found out by ourselves.
     requestTimeout: service.options.timeout * 1000,
-    ...(tls ? { https: tls } : {}),
+    ...tls,
   } as object) as unknown as FastifyInstance;
-  app.server.headersTimeout = headersTimeout;
+  let closing: Promise<void> | null = null;
+  const close = async () => {
+    const late = setTimeout(() => app.server.closeAllConnections(), service.options.shutdownTimeout * 1000 + slack);
+    await app.close().finally(() => clearTimeout(late));
+  };
   try {
     await app.register(onehead, { service });
     const url = await app.listen({ host, port });
-    await service.preload().catch((error) => {
-      throw error.cause ?? error;
-    });
     if (!service.keys.needed && !['127.0.0.1', '::1', 'localhost'].includes(host)) {
       logger.warn('everybody who reaches this address may use the server: give it a file of keys with --keys');
     }
-    let closing: Promise<void> | null = null;
-    const close = async () => {
-      service.drain();
-      const late = setTimeout(() => {
-        service.close();
-        app.server.closeAllConnections();
-      }, shutdownTimeout * 1000);
-      try {
-        await app.close();
-      } finally {
-        clearTimeout(late);
-      }
-    };
+    await service.preload().catch((error) => {
+      throw error.cause ?? error;
+    });
     return {
       url,
       app,

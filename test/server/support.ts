@@ -13,8 +13,8 @@ export const sampleText =
 /** On any free port, and silent; the caller closes it. */
 export function startServer(options: ServerOptions = {}, listen: ListenOptions = {}): Promise<RunningServer> {
   return serve(
-    { models: [micro], load: { device: 'cpu', threads: 2 }, ...options },
-    { port: 0, logLevel: 'silent', shutdownTimeout: 5, ...listen },
+    { models: [micro], load: { device: 'cpu', threads: 2 }, shutdownTimeout: 5, ...options },
+    { port: 0, logLevel: 'silent', ...listen },
   );
 }
 

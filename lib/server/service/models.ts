@@ -27,7 +27,8 @@ export interface ModelInformation {
 /** What is told of loading and unloading. */
 export interface ModelEvents {
   onLoad?: (id: string, milliseconds: number) => void;
-  onUnload?: (id: string) => void;
+  /** Called before a model is unloaded. */
+  onUnload?: (id: string, whisper: Whisper) => void;
   onFailure?: (id: string, error: unknown) => void;
 }
 
@@ -184,9 +185,9 @@ export class Models {
   #unload(entry: Entry): void {
     if (entry.used > 0 || !entry.ours || !entry.whisper) return;
     clearTimeout(entry.timer);
+    this.#events.onUnload?.(entry.served.id, entry.whisper);
     entry.whisper.dispose();
     entry.whisper = null;
-    this.#events.onUnload?.(entry.served.id);
   }
 
   /** One loading of a model for all who wait for it. */

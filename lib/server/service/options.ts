@@ -74,7 +74,7 @@ export const serverOptions = options('the server', {
   timeout: option(number(0, 1e9, { above: true, placeholder: 'SECONDS' }), { default: 3600 }),
   /** Seconds for which an upload may stand still; then it is answered with 408. @default 30 */
   uploadTimeout: option(number(0, 1e9, { above: true, placeholder: 'SECONDS' }), { default: 30 }),
-  /** Requests of a model that are open at once at most, the waiting ones counted; one more is answered with 503. @default 256 */
+  /** Requests that are open at once at most, the waiting ones and sockets counted; one more is answered with 503. @default 256 */
   maximumRequests: option(integer(1), { default: 256 }),
   /** Seconds: while something has waited longer than this for its turn, new requests are answered with 503. @default 60 */
   maximumWait: option(number(0, 1e9, { above: true, placeholder: 'SECONDS' }), { default: 60 }),
@@ -82,6 +82,12 @@ export const serverOptions = options('the server', {
   uploadMemory: option(number(0, Number.POSITIVE_INFINITY, { placeholder: 'N' }), { default: 4 * 2 ** 20 }),
   /** Folder of these temporary files. @default the system's */
   temporaryFolder: option(text('DIR', 'a path')),
+  /** Seconds in which requests under way may end when the server is stopped. @default 30 */
+  shutdownTimeout: option(number(0, 3600, { placeholder: 'SECONDS' }), { default: 30 }),
+  /** Seconds: while the event loop is late by more than this, new requests are answered with 503. @default 1 */
+  maximumEventLoopDelay: option(number(0, 3600, { above: true, placeholder: 'SECONDS' }), { default: 1 }),
+  /** /metrics needs a key, too. @default false */
+  protectMetrics: option(flag(), { default: false }),
   /** Fields that the server does not know are left alone, and not answered with 400. @default false */
   ignoreUnknownFields: option(flag(), { default: false }),
 });

@@ -1,14 +1,30 @@
-/** What all routes of a server share: its options, models and keys, and whether it is still taking requests. */
+/** What all routes of a server share: its options, models, keys and figures, and whether it is still taking requests. */
+import { setMaxListeners } from 'node:events';
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify';
 import { check } from '../../options/options.js';
 import type { Whisper } from '../../whisper/whisper.js';
 import { ApiError, overloaded } from './api-error.js';
 import { type Client, Keys } from './keys.js';
+import { Metrics } from './metrics.js';
 import { Models } from './models.js';
 import { type CheckedServerOptions, type ServerOptions, serverOptions } from './options.js';
 
 /** Routes of a server, registered within it: fastify's plugin with the service besides. */
 export type Routes = (app: FastifyInstance, service: Service) => void | Promise<void>;
+
+/** What is under way for a client. */
+export interface OpenRequest {
+  /** Of a key that has a rate: how much of it is left. */
+  readonly headers: Record<string, string>;
+  /** Says that it has ended; a second call does nothing. */
+  close(): void;
+}
+
+const shuttingDown = () =>
+  new ApiError(503, 'The server is shutting down; try another, or try again later.', {
+    code: 'shutting_down',
+    retryAfter: 5,
+  });
 
 export class Service {
   readonly options: CheckedServerOptions;
@@ -16,26 +32,51 @@ export class Service {
   readonly keys: Keys;
   readonly log: FastifyBaseLogger;
   readonly #clients = new WeakMap<FastifyRequest, Client>();
-  #draining = false;
+  readonly #ending = new AbortController();
+  readonly #ended = new AbortController();
+  #metrics: Metrics | null = null;
+  #open = 0;
+  #settled = () => {};
   #preloading: Promise<void> | null = null;
   #preloaded = false;
 
-  /** Throws OneheadError INVALID_ARGUMENT. */
-  constructor(given: ServerOptions, log: FastifyBaseLogger) {
-    this.options = check(serverOptions, given);
+  private constructor(options: CheckedServerOptions, log: FastifyBaseLogger) {
+    this.options = options;
     this.log = log;
-    this.models = new Models(this.options, {
+    this.models = new Models(options, {
       onLoad: (model, milliseconds) => log.info({ model, milliseconds: Math.round(milliseconds) }, 'model loaded'),
-      onUnload: (model) => log.info({ model }, 'model unloaded'),
+      onUnload: (model, whisper) => {
+        this.metrics.unloading(model, whisper);
+        log.info({ model }, 'model unloaded');
+      },
       onFailure: (model, error) => log.error({ model, err: error }, 'model not loaded'),
     });
-    this.keys = new Keys(this.options.keys, (error) => log.error({ err: error }, 'keys not read again'));
+    this.keys = new Keys(options.keys, (error) => log.error({ err: error }, 'keys not read again'));
+    // One listener for each request that is under way.
+    setMaxListeners(0, this.ending, this.ended);
+  }
+
+  /** Throws OneheadError INVALID_ARGUMENT for wrong options, NOT_SUPPORTED where a library is missing. */
+  static async open(given: ServerOptions, log: FastifyBaseLogger): Promise<Service> {
+    const service = new Service(check(serverOptions, given), log);
+    try {
+      const ids = service.models.list().map(({ id }) => id);
+      service.#metrics = await Metrics.create(ids, () => service.models.loaded());
+      return service;
+    } catch (error) {
+      service.keys.close();
+      throw error;
+    }
+  }
+
+  get metrics(): Metrics {
+    return this.#metrics!;
   }
 
   /** A hook for routes that need a key: finds out who asks. Throws ApiError 401, or 503 where the server is about to end. */
   readonly authenticate = async (request: FastifyRequest): Promise<void> => {
     this.#clients.set(request, this.keys.authenticate(request.headers.authorization));
-    this.throwIfDraining();
+    this.throwIfEnding();
   };
 
   /** Who sends a request that went through `authenticate`. */
@@ -43,9 +84,35 @@ export class Service {
     return this.#clients.get(request)!;
   }
 
-  /** True when no new requests are taken, since the server is about to end. */
-  get draining(): boolean {
-    return this.#draining;
+  /**
+   * Counts a client's request, or its socket, until it is closed: the server waits for it when it ends. Throws ApiError 429 where the key has
+   * no more, 503 where the server has too much to do or is about to end.
+   */
+  open(client: Client): OpenRequest {
+    this.throwIfEnding();
+    if (this.#open >= this.options.maximumRequests) throw overloaded(2);
+    const counted = client.open();
+    this.#open += 1;
+    let open = true;
+    const close = () => {
+      if (!open) return;
+      open = false;
+      counted.close();
+      this.#open -= 1;
+      if (this.#open === 0) this.#settled();
+    };
+    return { headers: counted.headers, close };
+  }
+
+  /** Requests and sockets that are open. */
+  get openRequests(): number {
+    return this.#open;
+  }
+
+  /** Throws ApiError 503 where what waits for this model has waited too long already. */
+  admit(whisper: Whisper): void {
+    const { oldestMilliseconds } = whisper.figures().waiting;
+    if (oldestMilliseconds > this.options.maximumWait * 1000) throw overloaded(Math.min(60, oldestMilliseconds / 2000));
   }
 
   /** Loads the first model, where that is wanted. Rejects with ApiError, whose cause is why it cannot be loaded. */
@@ -64,8 +131,9 @@ export class Service {
 
   /** Why requests should go elsewhere for now; null where they need not. */
   notReady(): string | null {
-    if (this.#draining) return 'shutting down';
+    if (this.ending.aborted) return 'shutting down';
     if (!this.#preloaded) return 'loading';
+    if (this.#open >= this.options.maximumRequests) return 'too many requests';
     for (const { whisper } of this.models.loaded()) {
       const { requests, waiting } = whisper.figures();
       if (requests >= this.options.maximumRequests) return 'too many requests';
@@ -74,29 +142,40 @@ export class Service {
     return null;
   }
 
-  /** Throws ApiError 503. */
-  throwIfDraining(): void {
-    if (!this.#draining) return;
-    throw new ApiError(503, 'The server is shutting down; try another, or try again later.', {
-      code: 'shutting_down',
-      retryAfter: 5,
-    });
+  /** Aborted when the server takes no new requests any more: sockets say goodbye, requests go on. */
+  get ending(): AbortSignal {
+    return this.#ending.signal;
   }
 
-  /** Takes no new requests from now on. */
-  drain(): void {
-    this.#draining = true;
+  /** Aborted, with an ApiError 503, when what is still under way has to stop. */
+  get ended(): AbortSignal {
+    return this.#ended.signal;
   }
 
-  /** Throws ApiError 503 where what waits has waited too long already. */
-  admit(whisper: Whisper): void {
-    const { oldestMilliseconds } = whisper.figures().waiting;
-    if (oldestMilliseconds > this.options.maximumWait * 1000) throw overloaded(Math.min(60, oldestMilliseconds / 2000));
+  /** Throws ApiError 503 when the server is about to end. */
+  throwIfEnding(): void {
+    if (this.ending.aborted) throw shuttingDown();
+  }
+
+  /** Takes no new requests, and waits for those under way: until `shutdownTimeout`, then they are given up. */
+  async drain(): Promise<void> {
+    this.#ending.abort(shuttingDown());
+    if (this.#open > 0) {
+      await new Promise<void>((resolve) => {
+        const late = setTimeout(resolve, this.options.shutdownTimeout * 1000);
+        this.#settled = () => {
+          clearTimeout(late);
+          resolve();
+        };
+      });
+    }
+    this.#ended.abort(shuttingDown());
   }
 
   /** Ends all: models are unloaded, and what is under way is rejected. */
   close(): void {
-    this.drain();
+    this.#ending.abort(shuttingDown());
+    this.#ended.abort(shuttingDown());
     this.keys.close();
     this.models.dispose();
   }

@@ -35,6 +35,7 @@ export class EventStream {
   #begin = () => {};
   /** Settled with the first event: until then an error can still be an answer of its own. */
   readonly begun: Promise<void>;
+  #open = false;
   #count = 0;
 
   constructor() {
@@ -45,6 +46,11 @@ export class EventStream {
     this.#timer = setInterval(() => this.#write(': still at work\n\n'), keepAlive).unref();
   }
 
+  /** True when the answer has begun. */
+  get open(): boolean {
+    return this.#open;
+  }
+
   /** Events so far. */
   get count(): number {
     return this.#count;
@@ -52,6 +58,7 @@ export class EventStream {
 
   #write(text: string): void {
     if (!this.#stream.writable) return;
+    this.#open = true;
     this.#stream.write(text);
     this.#begin();
   }

@@ -82,7 +82,7 @@ export function readForm(request: FastifyRequest, { options }: Service): Form {
         if (valueTruncated)
           throw badField(fieldname, `The field ${shown(fieldname, 60)} is longer than ${limits.fieldSize} bytes.`);
         const name = fieldname.endsWith('[]') ? fieldname.slice(0, -2) : fieldname;
-        fields.set(name, [...(fields.get(name) ?? []), String(value)]);
+        fields.set(name, [...(fields.get(name) ?? []), typeof value === 'string' ? value : JSON.stringify(value)]);
         continue;
       }
       if (part.fieldname !== 'file') {

@@ -1,97 +1,164 @@
 /** POST /v1/audio/transcriptions and /v1/audio/translations. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { ApiError } from '../service/api-error.js';
+import { ApiError, overloaded } from '../service/api-error.js';
 import { library } from '../service/libraries.js';
 import type { Service } from '../service/service.js';
 import { answerOf, verbose, warned } from './answer.js';
 import { Deltas, EventStream } from './events.js';
 import { type AudioRequest, type Endpoint, readFields } from './fields.js';
 import { type Form, readForm } from './form.js';
-import { transcribeForm, type Work } from './work.js';
+import { audioSchema } from './schema.js';
+import { transcribeForm, type Work, type WorkEvents } from './work.js';
 
-/** Aborted when the client goes away before it has its answer. */
-function untilGone(reply: FastifyReply): AbortSignal {
-  const gone = new AbortController();
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) gone.abort(new ApiError(499, 'The client went away.'));
-  });
-  return gone.signal;
-}
+/** One request: what was asked, and when it is given up. */
+class Handling {
+  readonly #service: Service;
+  readonly #endpoint: Endpoint;
+  readonly #request: FastifyRequest;
+  readonly #reply: FastifyReply;
+  readonly #abort = new AbortController();
+  #form: Form | null = null;
+  #firstText: number | null = null;
+  #ends: (() => void)[] = [];
 
-/** Events of a transcription. The answer begins with the first, so that what fails before it has a status of its own. */
-async function stream(
-  reply: FastifyReply,
-  transcribe: (events: EventStream, deltas: Deltas) => Promise<Work>,
-): Promise<FastifyReply> {
-  const events = new EventStream();
-  const deltas = new Deltas();
-  const work = transcribe(events, deltas).then(
-    ({ asked, result }) => {
-      events.send({
-        type: 'transcript.text.done',
-        text: deltas.text,
-        languages: [{ code: result.language }],
-        ...(asked.format === 'verbose_json' && verbose(result, asked, 'transcriptions')),
-        ...warned(result),
-      });
-      events.end();
-    },
-    (error) => {
-      if (events.count === 0) throw error;
-      events.fail(error);
-    },
-  );
-  await Promise.race([events.begun, work]);
-  reply.header('cache-control', 'no-cache').header('x-accel-buffering', 'no').type('text/event-stream; charset=utf-8');
-  return reply.send(events.readable);
-}
+  constructor(service: Service, endpoint: Endpoint, request: FastifyRequest, reply: FastifyReply) {
+    this.#service = service;
+    this.#endpoint = endpoint;
+    this.#request = request;
+    this.#reply = reply;
+  }
 
-async function handle(service: Service, endpoint: Endpoint, request: FastifyRequest, reply: FastifyReply) {
-  const { close, headers } = service.clientOf(request).open();
-  reply.headers(headers);
-  const signal = untilGone(reply);
-  let form: Form | null = null;
-  const ended = async () => {
-    close();
-    await form?.close();
-  };
-  try {
-    form = readForm(request, service);
-    const whole = form;
-    const read = (): AudioRequest => readFields(whole.fields, endpoint, service.options);
-    await form.begun;
-    if (!form.file || !form.fields.has('model')) await form.ended;
-    if (read().stream) {
-      return await stream(reply, (events, deltas) => {
-        const work = transcribeForm(service, whole, read, signal, {
-          sent: () => events.count > 0,
-          onSegments: (segments) => {
-            for (const segment of segments) {
-              const delta = deltas.add(segment.text);
-              if (delta !== '') events.send({ type: 'transcript.text.delta', delta });
-            }
-          },
-        });
-        return work.finally(ended);
-      });
+  /** Aborts when the client goes away before it has its answer, and when the server has to end. */
+  #watch(): void {
+    const { raw } = this.#reply;
+    const { ended, metrics } = this.#service;
+    const gone = () => {
+      if (raw.writableFinished) return;
+      metrics.gone(this.#endpoint);
+      this.#abort.abort(new ApiError(499, 'The client went away.'));
+    };
+    const late = () => this.#abort.abort(ended.reason);
+    raw.once('close', gone);
+    ended.addEventListener('abort', late);
+    this.#ends.push(() => ended.removeEventListener('abort', late));
+  }
+
+  async #end(): Promise<void> {
+    for (const end of this.#ends.splice(0)) end();
+    if (this.#form?.file) this.#service.metrics.uploaded(this.#form.file.size);
+    await this.#form?.close();
+  }
+
+  #asked(): AudioRequest {
+    return readFields(this.#form!.fields, this.#endpoint, this.#service.options);
+  }
+
+  async #work(events: WorkEvents = {}): Promise<Work> {
+    const started = performance.now();
+    const noted: WorkEvents = {
+      ...events,
+      onSegments: (segments) => {
+        if (segments.length > 0) this.#firstText ??= performance.now() - started;
+        events.onSegments?.(segments);
+      },
+    };
+    const work = await transcribeForm(this.#service, this.#form!, () => this.#asked(), this.#abort.signal, noted);
+    const { metrics } = this.#service;
+    const { id, asked, result } = work;
+    const elapsed = performance.now() - started;
+    metrics.transcribed(this.#endpoint, id, elapsed / 1000, result.duration);
+    if (this.#firstText !== null) metrics.firstText(id, this.#firstText / 1000);
+    const { format, stream } = asked;
+    this.#request.log.info(
+      { model: id, format, stream, audioSeconds: result.duration, milliseconds: Math.round(elapsed) },
+      'transcribed',
+    );
+    return work;
+  }
+
+  async answer(): Promise<FastifyReply> {
+    const { headers, close } = this.#service.open(this.#service.clientOf(this.#request));
+    this.#ends.push(close);
+    this.#reply.headers(headers);
+    this.#watch();
+    try {
+      const form = readForm(this.#request, this.#service);
+      this.#form = form;
+      await form.begun;
+      if (!form.file || !form.fields.has('model')) await form.ended;
+      if (this.#asked().stream) return await this.#stream();
+      const { asked, result } = await this.#work();
+      await this.#end();
+      if (result.incomplete) this.#reply.header('x-onehead-incomplete', 'true');
+      const { type, body } = answerOf(result, asked, this.#endpoint);
+      return this.#reply.type(type).send(body);
+    } catch (error) {
+      await this.#end();
+      throw error;
     }
-    const { asked, result } = await transcribeForm(service, whole, read, signal);
-    await ended();
-    if (result.incomplete) reply.header('x-onehead-incomplete', 'true');
-    const { type, body } = answerOf(result, asked, endpoint);
-    return reply.type(type).send(body);
-  } catch (error) {
-    await ended();
-    throw error;
+  }
+
+  /** Events of a transcription. The answer begins with the first, so that what fails before it has a status of its own. */
+  async #stream(): Promise<FastifyReply> {
+    const events = new EventStream();
+    const deltas = new Deltas();
+    const onSegments: WorkEvents['onSegments'] = (segments) => {
+      for (const { text } of segments) {
+        const delta = deltas.add(text);
+        if (delta !== '') events.send({ type: 'transcript.text.delta', delta });
+      }
+    };
+    const work = this.#work({ onSegments, sent: () => events.count > 0 })
+      .finally(() => this.#end())
+      .then(
+        ({ asked, result }) => {
+          events.send({
+            type: 'transcript.text.done',
+            text: deltas.text,
+            languages: [{ code: result.language }],
+            ...(asked.format === 'verbose_json' && verbose(result, asked, this.#endpoint)),
+            ...warned(result),
+          });
+          events.end();
+        },
+        (error) => {
+          if (!events.open) throw error;
+          this.#request.log.info({ err: error }, 'ended in the middle');
+          events.fail(error);
+        },
+      );
+    await Promise.race([events.begun, work]);
+    return this.#reply
+      .header('cache-control', 'no-cache')
+      .header('x-accel-buffering', 'no')
+      .type('text/event-stream; charset=utf-8')
+      .send(events.readable);
   }
 }
 
 export async function audioRoutes(app: FastifyInstance, service: Service): Promise<void> {
   const { default: multipart } = await library(() => import('@fastify/multipart'));
-  await app.register(multipart);
+  const { default: underPressure } = await library(() => import('@fastify/under-pressure'));
+  if (!app.hasContentTypeParser('multipart/form-data')) await app.register(multipart);
+  await app.register(underPressure, {
+    maxEventLoopDelay: service.options.maximumEventLoopDelay * 1000,
+    pressureHandler: () => {
+      throw overloaded(5);
+    },
+  });
   for (const endpoint of ['transcriptions', 'translations'] as const) {
-    app.post(`/v1/audio/${endpoint}`, { onRequest: service.authenticate }, (request, reply) =>
-      handle(service, endpoint, request, reply),
+    const url = `/v1/audio/${endpoint}`;
+    app.post(url, { onRequest: service.authenticate, schema: audioSchema(endpoint) as object }, (request, reply) =>
+      new Handling(service, endpoint, request, reply).answer(),
     );
+    app.route({
+      url,
+      method: ['GET', 'PUT', 'PATCH', 'DELETE'],
+      schema: { hide: true } as object,
+      handler: async (request, reply) => {
+        reply.header('allow', 'POST');
+        throw new ApiError(405, `Not allowed to ${request.method} on ${url}; send a POST.`);
+      },
+    });
   }
 }

@@ -7,6 +7,8 @@ import type { AudioRequest } from './fields.js';
 import type { Form } from './form.js';
 
 export interface Work {
+  /** The model's own name. */
+  id: string;
   asked: AudioRequest;
   result: Transcription;
 }
@@ -44,7 +46,7 @@ export async function transcribeForm(
       // What goes wrong is told before the rest has come.
       await Promise.race([form.ended, work.then(() => form.ended)]);
       const asked = read();
-      if (isDeepStrictEqual(decisive(asked), decisive(early))) return { asked, result: await work };
+      if (isDeepStrictEqual(decisive(asked), decisive(early))) return { asked, ...(await work) };
       if (events.sent?.()) {
         throw badField(
           'file',
@@ -60,7 +62,7 @@ export async function transcribeForm(
   const asked = read();
   if (!form.file)
     throw badField('file', 'Expected a recording in the field file, but there is none.', 'missing_required_parameter');
-  return { asked, result: await transcribeOnce(service, form, asked, signal, events) };
+  return { asked, ...(await transcribeOnce(service, form, asked, signal, events)) };
 }
 
 async function transcribeOnce(
@@ -69,13 +71,13 @@ async function transcribeOnce(
   asked: AudioRequest,
   signal: AbortSignal,
   { onBegin, onSegments }: WorkEvents,
-): Promise<Transcription> {
+): Promise<Omit<Work, 'asked'>> {
   const { options } = service;
-  const { whisper, release } = await service.models.acquire(asked.model, signal);
+  const { id, whisper, release } = await service.models.acquire(asked.model, signal);
   try {
     service.admit(whisper);
     onBegin?.(asked);
-    return await whisper.transcribe(file!.input(), {
+    const result = await whisper.transcribe(file!.input(), {
       // Most of what a server is sent is short.
       audioContext: 'fit',
       ...options.transcribe,
@@ -86,6 +88,7 @@ async function transcribeOnce(
       signal,
       onProgress: ({ segments }) => onSegments?.(segments),
     });
+    return { id, result };
   } finally {
     release();
   }

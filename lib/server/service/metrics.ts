@@ -1,0 +1,225 @@
+/** What Prometheus is told. Labels are models that are served, endpoints and statuses: no client decides how many there are. */
+import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { EngineFigures } from '../../engine/figures.js';
+import type { Whisper } from '../../whisper/whisper.js';
+import { library } from './libraries.js';
+
+/** Seconds, from a short clip's to those of a recording of hours. */
+const buckets = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
+
+type Figures = EngineFigures & { requests: number };
+
+/** What only grows, by its name and labels. */
+const totals: {
+  name: string;
+  help: string;
+  of: (figures: Figures) => [labels: Record<string, string>, value: number][];
+}[] = [
+  {
+    name: 'onehead_windows_total',
+    help: 'Windows that were encoded.',
+    of: ({ windows }) => [[{}, windows]],
+  },
+  { name: 'onehead_steps_total', help: 'Decoder steps.', of: ({ steps }) => [[{}, steps]] },
+  {
+    name: 'onehead_row_steps_total',
+    help: 'Rows that were decoded in all steps together: divided by the steps, the mean batch.',
+    of: ({ rowSteps }) => [[{}, rowSteps]],
+  },
+  {
+    name: 'onehead_fallbacks_total',
+    help: 'Windows that were searched again at a higher temperature.',
+    of: ({ fallbacks }) => [[{}, fallbacks]],
+  },
+  {
+    name: 'onehead_cancelled_total',
+    help: 'Windows and searches that were given up.',
+    of: ({ cancelled }) => [[{}, cancelled]],
+  },
+  {
+    name: 'onehead_engine_seconds_total',
+    help: "Seconds while anything was under way: on the device's clock in encoders and decoder steps, and the host's share.",
+    of: ({ time }) => Object.entries(time).map(([stage, milliseconds]) => [{ stage }, milliseconds / 1000]),
+  },
+];
+
+/** What goes up and down. */
+const levels: { name: string; help: string; of: (figures: Figures, whisper: Whisper) => number }[] = [
+  {
+    name: 'onehead_open_requests',
+    help: 'Requests that are open, the waiting ones counted.',
+    of: ({ requests }) => requests,
+  },
+  { name: 'onehead_waiting_windows', help: 'Windows that wait for a slot.', of: ({ waiting }) => waiting.windows },
+  { name: 'onehead_waiting_searches', help: 'Searches that wait for rows.', of: ({ waiting }) => waiting.searches },
+  {
+    name: 'onehead_oldest_wait_seconds',
+    help: 'Seconds that the oldest of them has waited.',
+    of: ({ waiting }) => waiting.oldestMilliseconds / 1000,
+  },
+  { name: 'onehead_slot_positions_used', help: 'Audio positions in use.', of: ({ positions }) => positions.used },
+  { name: 'onehead_slot_positions', help: 'Audio positions that there are.', of: ({ positions }) => positions.total },
+  { name: 'onehead_rows_used', help: 'Decoder rows in use.', of: ({ rows }) => rows.used },
+  { name: 'onehead_rows', help: 'Decoder rows that there are.', of: ({ rows }) => rows.total },
+  {
+    name: 'onehead_device_memory_bytes',
+    help: "Bytes that weights, programs and tensors hold on the model's first device.",
+    of: (_, { model }) => model.device.memory().inUse,
+  },
+];
+
+/** Gives the models that are loaded now. */
+export type LoadedModels = () => readonly { id: string; whisper: Whisper }[];
+
+export class Metrics {
+  readonly registry: Registry;
+  readonly #requests: Counter<'endpoint' | 'status'>;
+  readonly #seconds: Histogram<'endpoint' | 'model'>;
+  readonly #firstText: Histogram<'model'>;
+  readonly #audio: Counter<'model'>;
+  readonly #uploaded: Counter<string>;
+  readonly #gone: Counter<'endpoint'>;
+  readonly #refused: Counter<'reason'>;
+  /** What models had done before they were unloaded, by metric, model and labels. */
+  readonly #before = new Map<string, number>();
+
+  private constructor(client: typeof import('prom-client'), ids: readonly string[], loaded: LoadedModels) {
+    const { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } = client;
+    this.registry = new Registry();
+    const registers = [this.registry];
+    collectDefaultMetrics({ register: this.registry });
+    this.#requests = new Counter({
+      name: 'onehead_requests_total',
+      help: 'Answers, by endpoint and status.',
+      labelNames: ['endpoint', 'status'],
+      registers,
+    });
+    this.#seconds = new Histogram({
+      name: 'onehead_request_seconds',
+      help: 'Seconds from the first byte of a request to the last of its answer, where a recording was transcribed.',
+      labelNames: ['endpoint', 'model'],
+      buckets,
+      registers,
+    });
+    this.#firstText = new Histogram({
+      name: 'onehead_first_text_seconds',
+      help: 'Seconds from the first byte of a request to the first text of its recording.',
+      labelNames: ['model'],
+      buckets,
+      registers,
+    });
+    this.#audio = new Counter({
+      name: 'onehead_audio_seconds_total',
+      help: 'Seconds of audio that were transcribed.',
+      labelNames: ['model'],
+      registers,
+    });
+    this.#uploaded = new Counter({
+      name: 'onehead_uploaded_bytes_total',
+      help: 'Bytes of recordings that came.',
+      registers,
+    });
+    this.#gone = new Counter({
+      name: 'onehead_clients_gone_total',
+      help: 'Clients that went away before they had their answer.',
+      labelNames: ['endpoint'],
+      registers,
+    });
+    this.#refused = new Counter({
+      name: 'onehead_refused_total',
+      help: 'Requests that were refused, by the code of the error.',
+      labelNames: ['reason'],
+      registers,
+    });
+    for (const id of ids) this.#audio.inc({ model: id }, 0);
+    const isLoaded = new Gauge({
+      name: 'onehead_model_loaded',
+      help: 'Whether a model is loaded.',
+      labelNames: ['model'],
+      registers,
+      collect() {
+        const now = new Set(loaded().map(({ id }) => id));
+        for (const id of ids) this.set({ model: id }, Number(now.has(id)));
+      },
+    });
+    isLoaded.reset();
+    for (const { name, help, of } of levels) {
+      new Gauge({
+        name,
+        help,
+        labelNames: ['model'],
+        registers,
+        collect(this: Gauge<'model'>) {
+          this.reset();
+          for (const { id, whisper } of loaded()) this.set({ model: id }, of(whisper.figures(), whisper));
+        },
+      });
+    }
+    const before = this.#before;
+    for (const { name, help, of } of totals) {
+      new Counter({
+        name,
+        help,
+        labelNames: ['model', 'stage'],
+        registers,
+        collect(this: Counter<'model' | 'stage'>) {
+          this.reset();
+          for (const [key, value] of before) {
+            const [metric, model, labels] = JSON.parse(key) as [string, string, Record<string, string>];
+            if (metric === name) this.inc({ model, ...labels }, value);
+          }
+          for (const { id, whisper } of loaded()) {
+            for (const [labels, value] of of(whisper.figures())) this.inc({ model: id, ...labels }, value);
+          }
+        },
+      });
+    }
+  }
+
+  /** `ids` are the models that are served. Throws OneheadError NOT_SUPPORTED without prom-client. */
+  static async create(ids: readonly string[], loaded: LoadedModels): Promise<Metrics> {
+    const client = await library(() => import('prom-client'));
+    return new Metrics(client.default ?? client, ids, loaded);
+  }
+
+  answered(endpoint: string, status: number): void {
+    this.#requests.inc({ endpoint, status: String(status) });
+  }
+
+  refused(reason: string): void {
+    this.#refused.inc({ reason });
+  }
+
+  transcribed(endpoint: string, model: string, elapsed: number, audio: number): void {
+    this.#seconds.observe({ endpoint, model }, elapsed);
+    this.#audio.inc({ model }, audio);
+  }
+
+  firstText(model: string, elapsed: number): void {
+    this.#firstText.observe({ model }, elapsed);
+  }
+
+  uploaded(bytes: number): void {
+    this.#uploaded.inc(bytes);
+  }
+
+  gone(endpoint: string): void {
+    this.#gone.inc({ endpoint });
+  }
+
+  /** Keeps what a model has done that is about to be unloaded, so that no counter goes back. */
+  unloading(id: string, whisper: Whisper): void {
+    const figures = whisper.figures();
+    for (const { name, of } of totals) {
+      for (const [labels, value] of of(figures)) {
+        const key = JSON.stringify([name, id, labels]);
+        this.#before.set(key, (this.#before.get(key) ?? 0) + value);
+      }
+    }
+  }
+
+  /** Prometheus' text. */
+  render(): Promise<string> {
+    return this.registry.metrics();
+  }
+}

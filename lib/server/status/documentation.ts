@@ -1,0 +1,21 @@
+/** GET /openapi.json, made of the routes' schemas. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import { packageRoot } from '../../device/addon.js';
+import { library } from '../service/libraries.js';
+
+/** Registers what gathers schemas: before the routes. A service that documents itself already is left to do so. */
+export async function documentation(app: FastifyInstance): Promise<void> {
+  if (app.hasDecorator('swagger')) return;
+  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
+  const { default: swagger } = await library(() => import('@fastify/swagger'));
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.0.3',
+      info: { title: 'onehead', description: "Speech to text, as OpenAI's audio API has it.", version },
+      components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
+    },
+  });
+  app.get('/openapi.json', { schema: { hide: true } as object }, async () => app.swagger());
+}

@@ -1,0 +1,128 @@
+/** What /openapi.json says of the audio routes. */
+import type { Endpoint } from './fields.js';
+import { responseFormats } from './fields.js';
+
+const text = { type: 'string' } as const;
+const texts = { type: 'array', items: text } as const;
+const number = { type: 'number' } as const;
+
+const usage = {
+  type: 'object',
+  properties: { type: { type: 'string', enum: ['duration'] }, seconds: number },
+  required: ['type', 'seconds'],
+} as const;
+
+const segment = {
+  type: 'object',
+  properties: {
+    id: { type: 'integer' },
+    seek: { type: 'integer' },
+    start: number,
+    end: number,
+    text,
+    tokens: { type: 'array', items: { type: 'integer' } },
+    temperature: number,
+    avg_logprob: number,
+    compression_ratio: number,
+    no_speech_prob: number,
+  },
+} as const;
+
+const word = { type: 'object', properties: { word: text, start: number, end: number } } as const;
+
+const logprob = {
+  type: 'object',
+  properties: { token: text, bytes: { type: 'array', items: { type: 'integer' } }, logprob: number },
+} as const;
+
+const shared = {
+  file: {
+    type: 'string',
+    format: 'binary',
+    description: 'The recording: flac, mp3, mp4, m4a, ogg, wav, webm and others.',
+  },
+  model: { type: 'string', description: 'A model of /v1/models, or another of its names.' },
+  prompt: { type: 'string', description: 'Text to go by: names, and a style.' },
+  response_format: { type: 'string', enum: responseFormats, default: 'json' },
+  temperature: { type: 'number', minimum: 0, maximum: 1, default: 0 },
+} as const;
+
+const ofTranscriptions = {
+  language: { type: 'string', description: "The language's code." },
+  languages: { ...texts, description: 'Languages that are looked for, where it is not known which.' },
+  keywords: { ...texts, description: 'Words to expect.' },
+  timestamp_granularities: {
+    type: 'array',
+    items: { type: 'string', enum: ['word', 'segment'] },
+    default: ['segment'],
+  },
+  include: { type: 'array', items: { type: 'string', enum: ['logprobs'] } },
+  stream: { type: 'boolean', default: false },
+  chunking_strategy: {
+    description: 'auto, or an object: the recording is cut at silences, and the pieces are decoded at once.',
+    oneOf: [
+      { type: 'string', enum: ['auto'] },
+      {
+        type: 'object',
+        properties: {
+          type: { type: 'string', enum: ['server_vad'] },
+          threshold: { ...number, default: 0.5 },
+          prefix_padding_ms: { ...number, default: 300 },
+          silence_duration_ms: { ...number, default: 200 },
+        },
+        required: ['type'],
+      },
+    ],
+  },
+} as const;
+
+export const errorSchema = {
+  type: 'object',
+  properties: {
+    error: {
+      type: 'object',
+      properties: {
+        message: text,
+        type: text,
+        param: { type: 'string', nullable: true },
+        code: { type: 'string', nullable: true },
+      },
+      required: ['message', 'type', 'param', 'code'],
+    },
+  },
+  required: ['error'],
+} as const;
+
+export const errorAnswers = {
+  '4xx': { description: 'What is wrong with the request', ...errorSchema },
+  '5xx': { description: 'Why it cannot be answered now', ...errorSchema },
+};
+
+export function audioSchema(endpoint: Endpoint) {
+  const ofEndpoint = endpoint === 'transcriptions' ? ofTranscriptions : {};
+  const answer = {
+    description: 'The text. text, srt and vtt are plain text; with stream true, server-sent events.',
+    type: 'object',
+    properties: {
+      text,
+      task: text,
+      language: text,
+      duration: number,
+      segments: { type: 'array', items: segment },
+      words: { type: 'array', items: word },
+      logprobs: { type: 'array', items: logprob },
+      languages: { type: 'array', items: { type: 'object', properties: { code: text } } },
+      usage,
+      warnings: texts,
+    },
+    required: ['text'],
+  };
+  return {
+    tags: ['audio'],
+    summary: endpoint === 'transcriptions' ? 'Speech to text in its own language' : 'Speech to English text',
+    security: [{ key: [] }],
+    consumes: ['multipart/form-data'],
+    body: { type: 'object', properties: { ...shared, ...ofEndpoint }, required: ['file', 'model'] },
+    response: { 200: answer, ...errorAnswers },
+  };
+}

@@ -1,0 +1,301 @@
+/** Keys, limits, figures, and how a server ends. */
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import OpenAI, { toFile } from 'openai';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { RunningServer } from '../../lib/server/index.js';
+import { chunk, chunkedHead, form, get, open, part, post, until } from './raw.js';
+import { clientOf, micro, sample, sampleText, testServer } from './support.js';
+
+const speech = readFileSync(sample);
+const body = form(part('model', 'whisper-1'), part('file', speech, 'a.flac'));
+
+async function keysFile(text: string) {
+  const folder = await mkdtemp(join(tmpdir(), 'onehead-test-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const path = join(folder, 'keys');
+  await writeFile(path, text);
+  return path;
+}
+
+const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
+
+/** An upload that stays open until it is destroyed. */
+async function half(server: RunningServer, key = 'none') {
+  const socket = await open(server);
+  socket.write(chunkedHead().replace('\r\n\r\n', `\r\nauthorization: Bearer ${key}\r\n\r\n`));
+  const before = server.service.openRequests;
+  socket.write(chunk(body.subarray(0, 5000)));
+  await until(() => server.service.openRequests > before);
+  return socket;
+}
+
+describe('keys', () => {
+  it('are needed where there is a file of them', async () => {
+    const server = await testServer({ keys: await keysFile('# who may ask\none name=anna\n\ntwo # the other\n') });
+    for (const path of ['/v1/models', '/v1/models/micro']) {
+      const without = await get(server, path);
+      expect([without.status, without.json.error.code]).toEqual([401, null]);
+      const wrong = await get(server, path, bearer('three'));
+      expect([wrong.status, wrong.json.error.code]).toEqual([401, 'invalid_api_key']);
+      expect(wrong.text).not.toContain('three');
+      expect((await get(server, path, bearer('two'))).status).toBe(200);
+    }
+    const client = clientOf(server, { apiKey: 'three' });
+    const refused = client.audio.transcriptions.create({ model: 'whisper-1', file: await toFile(speech, 'a') });
+    await expect(refused).rejects.toThrow(OpenAI.AuthenticationError);
+    const answers = await Promise.all(
+      ['/health', '/ready', '/metrics', '/openapi.json'].map((path) => get(server, path)),
+    );
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+  });
+
+  it('are read again when the file changes, and kept where it is broken', async () => {
+    const path = await keysFile('one\n');
+    const server = await testServer({ keys: path, protectMetrics: true });
+    const status = async (key: string) => (await get(server, '/metrics', bearer(key))).status;
+    expect([await status('one'), await status('two')]).toEqual([200, 401]);
+    await writeFile(`${path}.new`, 'two\n');
+    await rename(`${path}.new`, path);
+    await server.service.keys.look();
+    expect([await status('one'), await status('two')]).toEqual([401, 200]);
+    await writeFile(path, 'three rate=often\n');
+    await server.service.keys.look();
+    expect([await status('two'), await status('three')]).toEqual([200, 401]);
+  });
+
+  it.each([
+    ['nobody.txt', null, /cannot be read/],
+    ['empty', '# nobody\n', /has no key/],
+    ['wrong', 'secret-key rate=0\n', /Line 1 .* cannot be read/],
+  ])('are refused where the file is %s, without a word of it', async (_, text, message) => {
+    const path = text === null ? '/nowhere/keys' : await keysFile(text);
+    const error = await testServer({ keys: path }).catch((caught: Error) => caught);
+    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringMatching(message) });
+    expect(String(error)).not.toContain('secret-key');
+  });
+
+  it('have a rate of their own', async () => {
+    const server = await testServer({ keys: await keysFile('slow rate=2\nfast\n') });
+    const answers = [];
+    for (let i = 0; i < 3; ++i) answers.push(await post(server, body, { headers: bearer('slow') }));
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 429]);
+    expect(answers[0].headers.get('x-ratelimit-remaining-requests')).toBe('1');
+    expect(answers[2].json.error).toMatchObject({ type: 'requests', code: 'rate_limit_exceeded', param: null });
+    const wait = Number(answers[2].headers.get('retry-after'));
+    expect(wait).toBeGreaterThan(1);
+    expect(wait).toBeLessThanOrEqual(30);
+    expect((await post(server, body, { headers: bearer('fast') })).status).toBe(200);
+  });
+
+  it('have so many requests at once', async () => {
+    const server = await testServer({ keys: await keysFile('narrow concurrency=1\nwide\n') });
+    const socket = await half(server, 'narrow');
+    const answer = await post(server, body, { headers: bearer('narrow') });
+    expect([answer.status, answer.json.error.code, answer.headers.get('retry-after')]).toEqual([
+      429,
+      'rate_limit_exceeded',
+      '1',
+    ]);
+    expect((await post(server, body, { headers: bearer('wide') })).status).toBe(200);
+    socket.destroy();
+    await until(() => server.service.openRequests === 0);
+    // OpenAI's client waits and tries again by itself.
+    const other = await half(server, 'narrow');
+    setTimeout(() => other.destroy(), 300);
+    const client = clientOf(server, { apiKey: 'narrow', maxRetries: 2 });
+    const { text } = await client.audio.transcriptions.create({ model: 'whisper-1', file: await toFile(speech, 'a') });
+    expect(text).toBe(sampleText);
+  });
+});
+
+describe('limits', () => {
+  it('refuse more requests than there may be', async () => {
+    const server = await testServer({ maximumRequests: 1 });
+    const socket = await half(server);
+    const answer = await post(server, body);
+    expect([answer.status, answer.json.error.code, Number(answer.headers.get('retry-after')) > 0]).toEqual([
+      503,
+      'overloaded',
+      true,
+    ]);
+    expect((await get(server, '/ready')).json).toEqual({ status: 'not ready', reason: 'too many requests' });
+    expect((await get(server, '/health')).status).toBe(200);
+    socket.destroy();
+    await until(() => server.service.openRequests === 0);
+    expect((await post(server, body)).status).toBe(200);
+  });
+
+  it('refuse recordings that are longer than is allowed, whatever they say of themselves', async () => {
+    const server = await testServer({ maxDuration: 5 });
+    const answer = await post(server, body);
+    expect([answer.status, answer.json.error.param, answer.json.error.code]).toEqual([400, 'file', 'audio_too_long']);
+  });
+
+  it('end what takes too long, and tell clients not to try again', async () => {
+    const server = await testServer({ timeout: 0.001 });
+    const answer = await post(server, body);
+    expect([answer.status, answer.json.error.code, answer.headers.get('x-should-retry')]).toEqual([
+      504,
+      'timeout',
+      'false',
+    ]);
+  });
+
+  it('hold large uploads in a file that nobody else sees', async () => {
+    const server = await testServer({ uploadMemory: 10_000 });
+    const texts = await Promise.all(
+      [body, form(part('file', speech, 'a.flac'), part('model', 'micro')), body].map((one) => post(server, one)),
+    );
+    expect(texts.map(({ json }) => json.text)).toEqual([sampleText, sampleText, sampleText]);
+    const full = await testServer({ uploadMemory: 10, temporaryFolder: '/nowhere' });
+    expect((await post(full, body)).status).toBe(500);
+  });
+});
+
+describe('models', () => {
+  it('are called by their names and aliases, and by nothing else', async () => {
+    const server = await testServer({
+      models: [
+        { id: 'first', model: micro },
+        { id: 'second', model: `${micro}-mqa` },
+      ],
+      alias: { 'gpt-4o-transcribe': 'second' },
+      preload: false,
+    });
+    const { models } = server.service;
+    const ids = ['first', 'second', 'whisper-1', 'gpt-4o-transcribe', `${micro}-mqa`].map(
+      (name) => models.find(name)?.id,
+    );
+    expect(ids).toEqual(['first', 'second', 'first', 'second', 'second']);
+    expect([models.find('micro'), models.find('__proto__')]).toEqual([null, null]);
+    expect(models.list().map(({ loaded }) => loaded)).toEqual([false, false]);
+    expect((await post(server, form(part('model', 'gpt-4o-transcribe'), part('file', speech, 'a')))).status).toBe(200);
+    expect(models.list().map(({ loaded }) => loaded)).toEqual([false, true]);
+  });
+
+  it.each([
+    [{ models: [micro, micro.replace('micro', '../models/micro')] }, /Two models are called micro/],
+    [{ alias: { other: 'nothing' } }, /alias other is for nothing, which is not served; there is/],
+  ])('are refused where names do not tell them apart: %j', async (options, message) => {
+    await expect(testServer(options)).rejects.toThrow(message);
+  });
+
+  it('make room for one another, and are unloaded when nobody uses them', async () => {
+    const server = await testServer({
+      models: [
+        { id: 'first', model: micro },
+        { id: 'second', model: `${micro}-mqa` },
+      ],
+      maximumLoaded: 1,
+      unloadAfter: 0.2,
+    });
+    const { models, metrics } = server.service;
+    const [{ whisper }] = models.loaded();
+    const held = whisper.model.device.memory().inUse;
+    expect(held).toBeGreaterThan(4e6);
+    const ask = (model: string) => post(server, form(part('model', model), part('file', speech, 'a')));
+    expect((await ask('second')).json.text).toBe(sampleText);
+    expect(models.loaded().map(({ id }) => id)).toEqual(['second']);
+    const socket = await half(server); // the first is loaded again for it, and held
+    await until(() => models.loaded().some(({ id }) => id === 'first'));
+    const refused = await ask('second');
+    expect([refused.status, refused.json.error.code]).toEqual([503, 'overloaded']);
+    socket.destroy();
+    await until(() => models.loaded().length === 0);
+    // What was done before is still counted.
+    expect(await metrics.render()).toMatch(/onehead_windows_total\{model="second"\} [1-9]/);
+    expect((await ask('first')).json.text).toBe(sampleText);
+  });
+
+  it('give their memory back, however often they come and go', async () => {
+    const server = await testServer({ unloadAfter: 0.001, preload: false });
+    const { models } = server.service;
+    const sizes: number[] = [];
+    for (let i = 0; i < 12; ++i) {
+      const { whisper, release } = await models.acquire('micro');
+      const { device } = whisper.model;
+      expect((await post(server, body)).status).toBe(200);
+      const held = device.memory().inUse;
+      release();
+      await until(() => models.loaded().length === 0);
+      // What is left goes with the last of JavaScript's references.
+      expect([held > 50e6, device.memory().inUse < held / 4]).toEqual([true, true]);
+      sizes.push(process.memoryUsage().rss);
+    }
+    // The first times warm things up. Of what a model takes, less than a tenth may stay each time.
+    expect((sizes[11] - sizes[3]) / 8).toBeLessThan(7e6);
+  });
+
+  it('that cannot be loaded are no secret of the machine', async () => {
+    const server = await testServer({ models: [{ id: 'broken', model: '/nowhere/secret' }], preload: false });
+    const answer = await post(server, form(part('model', 'broken'), part('file', speech, 'a')));
+    expect([answer.status, answer.json.error.code, answer.text.includes('secret')]).toEqual([
+      500,
+      'model_not_loaded',
+      false,
+    ]);
+    const error = await testServer({ models: ['/nowhere/secret'] }).catch((caught: unknown) => caught);
+    expect(error).toMatchObject({ code: 'MODEL_NOT_FOUND' });
+  });
+});
+
+describe('figures', () => {
+  it('are told to Prometheus, with few labels', async () => {
+    const server = await testServer();
+    await post(server, body);
+    await post(server, form(part('model', `${Math.random()}`), part('file', speech, 'a')));
+    await get(server, `/${Math.random()}`);
+    const { text, headers } = await get(server, '/metrics');
+    expect(headers.get('content-type')).toContain('text/plain');
+    expect(text).toContain('onehead_requests_total{endpoint="/v1/audio/transcriptions",status="200"} 1');
+    expect(text).toContain('onehead_requests_total{endpoint="/v1/audio/transcriptions",status="404"} 1');
+    expect(text).toContain('onehead_refused_total{reason="model_not_found"} 1');
+    expect(text).toContain('onehead_model_loaded{model="micro"} 1');
+    expect(text).toMatch(/onehead_audio_seconds_total\{model="micro"\} 7\.4/);
+    expect(text).toMatch(/onehead_first_text_seconds_count\{model="micro"\} 1/);
+    expect(text).toMatch(/onehead_device_memory_bytes\{model="micro"\} [1-9]/);
+    expect(text).toMatch(/onehead_engine_seconds_total\{model="micro",stage="decode"\} 0\./);
+    expect(text).toMatch(/nodejs_eventloop_lag_p99_seconds /);
+    expect(text).not.toMatch(/0\.\d{10,}"/);
+  });
+
+  it('are described for programs', async () => {
+    const server = await testServer();
+    const { json } = await get(server, '/openapi.json');
+    expect(Object.keys(json.paths)).toEqual(
+      expect.arrayContaining(['/v1/audio/transcriptions', '/v1/audio/translations', '/v1/models', '/health', '/ready']),
+    );
+    const { schema } = json.paths['/v1/audio/transcriptions'].post.requestBody.content['multipart/form-data'];
+    expect([schema.required, Object.keys(schema.properties).includes('chunking_strategy')]).toEqual([
+      ['file', 'model'],
+      true,
+    ]);
+  });
+});
+
+describe('the end', () => {
+  it('waits for what is under way, and takes nothing new', async () => {
+    const server = await testServer();
+    const socket = await half(server);
+    const closed = server.close();
+    await until(() => server.service.ending.aborted);
+    expect((await get(server, '/ready')).json).toEqual({ status: 'not ready', reason: 'shutting down' });
+    const refused = await post(server, body);
+    expect([refused.status, refused.json.error.code]).toEqual([503, 'shutting_down']);
+    socket.write(chunk(body.subarray(5000)));
+    socket.write('0\r\n\r\n');
+    expect(await socket.answer).toMatch(/^HTTP\/1\.1 200 .*We will return/s);
+    await closed;
+    await expect(get(server, '/health')).rejects.toThrow();
+  });
+
+  it('comes after a while in any case', async () => {
+    const server = await testServer({ shutdownTimeout: 0.2 });
+    const socket = await half(server);
+    await server.close();
+    expect(await socket.answer).toMatch(/^HTTP\/1\.1 503 .*shutting_down/s);
+  });
+});
