@@ -19,6 +19,8 @@ export const errorCodes = [
   'TIMED_OUT',
   'BUSY',
   'WORKER_FAILED',
+  'QUEUE_UNAVAILABLE',
+  'STORE_FAILED',
 ] as const;
 export type ErrorCode = (typeof errorCodes)[number];
 

@@ -10,12 +10,20 @@ import { evaluateCommand, evaluateHelp } from './evaluate.js';
 import { inspectCommand, inspectHelp } from './inspect.js';
 import { profileCommand, profileHelp } from './profile.js';
 import { serveCommand, serveHelp } from './serve.js';
+import { cancelCommand, cancelHelp, retryCommand, retryHelp, statusCommand, statusHelp } from './status.js';
+import { submitCommand, submitHelp } from './submit.js';
 import { transcribeCommand, transcribeHelp } from './transcribe.js';
 import { UsageError } from './usage.js';
+import { workerCommand, workerHelp } from './worker.js';
 
 const commands = {
   transcribe: { run: transcribeCommand, help: transcribeHelp },
   serve: { run: serveCommand, help: serveHelp },
+  submit: { run: submitCommand, help: submitHelp },
+  worker: { run: workerCommand, help: workerHelp },
+  status: { run: statusCommand, help: statusHelp },
+  retry: { run: retryCommand, help: retryHelp },
+  cancel: { run: cancelCommand, help: cancelHelp },
   evaluate: { run: evaluateCommand, help: evaluateHelp },
   profile: { run: profileCommand, help: profileHelp },
   convert: { run: convertCommand, help: convertHelp },

@@ -41,6 +41,91 @@ export const documentation = {
       usual: '',
     },
   },
+  'the queue': {
+    redis: {
+      about: 'Address of Redis, such as redis://host:6379.',
+      usual: "the environment's ONEHEAD_REDIS",
+    },
+    queue: {
+      about: "The queue's name; several may live on one server.",
+      usual: "'onehead'",
+    },
+  },
+  submit: {
+    watch: {
+      about:
+        'A folder: what comes into it later is submitted too, once it has stopped growing, until the command is ended.',
+      usual: '',
+    },
+    attempts: {
+      about: 'Failures after which a recording is set aside.',
+      usual: '5',
+    },
+  },
+  worker: {
+    results: {
+      about: 'Where results go: a folder, or s3://bucket/prefix.',
+      usual: '',
+    },
+    format: {
+      about:
+        'What is written for each recording: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass, or several.',
+      usual: "'json'",
+    },
+    concurrency: {
+      about: 'Recordings under way at once.',
+      usual: 'two more than the model has windows',
+    },
+    lock: {
+      about: 'Seconds after which a worker that is not heard of loses what it has.',
+      usual: '30',
+    },
+    journalInterval: {
+      about: "Seconds between two pieces of a long recording's journal, from which another worker goes on.",
+      usual: '20',
+    },
+    drain: {
+      about:
+        'Seconds that what is under way is given to end, after SIGTERM or SIGINT. What has not ended is given back.',
+      usual: '60',
+    },
+    untilEmpty: {
+      about: 'Ends when nothing is left.',
+      usual: 'false, or true for recordings that are named here',
+    },
+    attempts: {
+      about: 'Failures after which a recording is set aside.',
+      usual: '5',
+    },
+    log: {
+      about: 'One line of JSON for each event, on standard output.',
+      usual: 'false',
+    },
+    quiet: {
+      about: 'No progress.',
+      usual: 'false',
+    },
+  },
+  status: {
+    json: {
+      about: 'As JSON.',
+      usual: 'false',
+    },
+    watch: {
+      about: 'Shown again every two seconds, until all is done.',
+      usual: 'false',
+    },
+    failures: {
+      about: 'Failures that are shown at most.',
+      usual: '20',
+    },
+  },
+  'retry and cancel': {
+    all: {
+      about: 'All recordings are meant.',
+      usual: 'false',
+    },
+  },
   'the model': {
     model: {
       about: 'Folder or hub name of a Whisper checkpoint.',

@@ -1,0 +1,158 @@
+/** Results in a bucket of S3, or of a server that speaks its language. */
+import type { S3Client } from '@aws-sdk/client-s3';
+import { OneheadError } from '../errors.js';
+import { optional } from './optional.js';
+import { type BucketAddress, type Store, storeFailed } from './store.js';
+
+type Sdk = typeof import('@aws-sdk/client-s3');
+
+/** Where it is tried whether the server honours conditions. */
+const trial = '.onehead/trial';
+
+export interface Bucket {
+  sdk: Sdk;
+  client: S3Client;
+}
+
+/**
+ * A client with the credentials and the region that the environment gives (AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL_S3, profiles, roles).
+ * Throws OneheadError NOT_SUPPORTED where the package is missing.
+ */
+export async function openBucket(): Promise<Bucket> {
+  const sdk = await optional(() => import('@aws-sdk/client-s3'), 'Reading or writing s3://', '@aws-sdk/client-s3');
+  const endpoint = process.env.AWS_ENDPOINT_URL_S3 ?? process.env.AWS_ENDPOINT_URL;
+  const client = new sdk.S3Client({
+    ...(process.env.AWS_REGION === undefined && endpoint !== undefined && { region: 'us-east-1' }),
+    // Servers of one's own have no name for each bucket.
+    ...(endpoint !== undefined && { endpoint, forcePathStyle: true }),
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+  });
+  return { sdk, client };
+}
+
+export const statusOf = (error: unknown): number | undefined =>
+  (error as { $metadata?: { httpStatusCode?: number } } | null)?.$metadata?.httpStatusCode;
+
+const isMissing = (error: unknown) => statusOf(error) === 404 && (error as { name?: string }).name !== 'NoSuchBucket';
+
+export class BucketStore implements Store {
+  readonly name: string;
+  readonly #sdk: Sdk;
+  readonly #client: S3Client;
+  readonly #bucket: string;
+  readonly #prefix: string;
+  /** False where the server writes over what is there, although it was told not to. */
+  #conditions = true;
+
+  private constructor(name: string, { sdk, client }: Bucket, { bucket, prefix }: BucketAddress) {
+    this.name = name;
+    this.#sdk = sdk;
+    this.#client = client;
+    this.#bucket = bucket;
+    this.#prefix = prefix === '' ? '' : `${prefix}/`;
+  }
+
+  /** Throws OneheadError STORE_FAILED where the bucket cannot be written. */
+  static async open(name: string, address: BucketAddress): Promise<BucketStore> {
+    const store = new BucketStore(name, await openBucket(), address);
+    const one = new Uint8Array([49]);
+    await store.write(trial, one);
+    store.#conditions = !(await store.create(trial, one));
+    await store.remove(trial);
+    return store;
+  }
+
+  #place(key: string): { Bucket: string; Key: string } {
+    return { Bucket: this.#bucket, Key: `${this.#prefix}${key}` };
+  }
+
+  async read(key: string): Promise<Buffer | null> {
+    try {
+      const { Body } = await this.#client.send(new this.#sdk.GetObjectCommand(this.#place(key)));
+      return Buffer.from(await Body!.transformToByteArray());
+    } catch (cause) {
+      if (isMissing(cause)) return null;
+      throw storeFailed(`read ${this.name}/${key}`, cause);
+    }
+  }
+
+  async write(key: string, bytes: Uint8Array): Promise<void> {
+    try {
+      await this.#client.send(new this.#sdk.PutObjectCommand({ ...this.#place(key), Body: bytes }));
+    } catch (cause) {
+      throw storeFailed(`write ${this.name}/${key}`, cause);
+    }
+  }
+
+  async create(key: string, bytes: Uint8Array): Promise<boolean> {
+    if (!this.#conditions && (await this.#exists(key))) return false;
+    try {
+      await this.#client.send(new this.#sdk.PutObjectCommand({ ...this.#place(key), Body: bytes, IfNoneMatch: '*' }));
+      return true;
+    } catch (cause) {
+      // 412: there is one. 409: another is being written at this moment.
+      if (statusOf(cause) === 412 || statusOf(cause) === 409) return false;
+      if (statusOf(cause) !== 501) throw storeFailed(`write ${this.name}/${key}`, cause);
+    }
+    // A server that knows no conditions and says so.
+    this.#conditions = false;
+    if (await this.#exists(key)) return false;
+    await this.write(key, bytes);
+    return true;
+  }
+
+  async #exists(key: string): Promise<boolean> {
+    try {
+      await this.#client.send(new this.#sdk.HeadObjectCommand(this.#place(key)));
+      return true;
+    } catch (cause) {
+      if (isMissing(cause)) return false;
+      throw storeFailed(`read ${this.name}/${key}`, cause);
+    }
+  }
+
+  async list(prefix: string): Promise<string[]> {
+    const keys: string[] = [];
+    for await (const { key } of listBucket(
+      { sdk: this.#sdk, client: this.#client },
+      { bucket: this.#bucket, prefix: `${this.#prefix}${prefix}/` },
+    )) {
+      keys.push(key.slice(this.#prefix.length));
+    }
+    return keys.sort();
+  }
+
+  async remove(key: string): Promise<void> {
+    try {
+      await this.#client.send(new this.#sdk.DeleteObjectCommand(this.#place(key)));
+    } catch (cause) {
+      throw storeFailed(`remove ${this.name}/${key}`, cause);
+    }
+  }
+
+  close(): void {
+    this.#client.destroy();
+  }
+}
+
+/** All objects whose keys begin with `prefix`. Throws OneheadError AUDIO_NOT_FOUND where there is no such bucket, STORE_FAILED. */
+export async function* listBucket(
+  { sdk, client }: Bucket,
+  { bucket, prefix }: BucketAddress,
+): AsyncGenerator<{ key: string; bytes: number; version: string }> {
+  try {
+    for await (const page of sdk.paginateListObjectsV2({ client }, { Bucket: bucket, Prefix: prefix })) {
+      for (const { Key, Size = 0, ETag = '' } of page.Contents ?? []) {
+        if (Key !== undefined) yield { key: Key, bytes: Size, version: ETag };
+      }
+    }
+  } catch (cause) {
+    if (cause instanceof OneheadError) throw cause;
+    const what = `list s3://${bucket}/${prefix}`;
+    if (statusOf(cause) === 404) {
+      throw new OneheadError('AUDIO_NOT_FOUND', `Cannot ${what}: there is no such bucket.`, { cause });
+    }
+    throw storeFailed(what, cause);
+  }
+}

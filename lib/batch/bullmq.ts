@@ -1,0 +1,358 @@
+/** A queue on Redis for many machines, by BullMQ: claims are its locks, which are extended; a worker that dies loses its own. */
+import type { ConnectionOptions, Job, Queue as Bull, Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { OneheadError, reasonOf, shown } from '../errors.js';
+import { optional } from './optional.js';
+import {
+  type BatchProgress,
+  type Chosen,
+  type Claim,
+  type Counts,
+  type Done,
+  type Failure,
+  isChosen,
+  pauseAfter,
+  type Queue,
+  type Recording,
+  type Summary,
+} from './queue.js';
+
+type RecordingJob = Job<Recording, Summary, string>;
+export interface RedisQueueOptions {
+  /** redis://user:password@host:port/database, or rediss:// for TLS. */
+  url: string;
+  /** The queue's name: several may live on one server. */
+  name?: string;
+  /** Milliseconds after which a worker that is not heard of loses what it claimed. */
+  lock?: number;
+  /** Failures after which a recording is set aside. */
+  attempts?: number;
+  /** Recordings that are done and still known, the latest ones. */
+  keep?: number;
+  /** Called when the server cannot be reached, and when it can again. */
+  onConnection?: (message: string) => void;
+}
+
+/** BullMQ's priorities: 1 goes first. */
+const lowestPriority = 2 ** 21;
+/** Recordings in one call: an answer of Redis is not held up for long. */
+const batchSize = 500;
+/** Milliseconds in which the server must be reached at first. */
+const patience = 5000;
+
+/** The longer, the earlier. Bytes are told apart by 1/64 of their size, up to a terabyte. */
+function priorityOf(bytes: number): number {
+  return lowestPriority - Math.min(lowestPriority - 1, Math.round(Math.log2(1 + bytes) * 64));
+}
+
+/** A queue's key for what is ours and not BullMQ's. */
+const keyOf = (name: string, what: string) => `onehead:${name}:${what}`;
+
+/** The address without its password. */
+function addressOf(url: string): string {
+  try {
+    const { protocol, host } = new URL(url);
+    return `${protocol}//${host}`;
+  } catch {
+    return shown(url.replace(/\/\/[^@/]*@/, '//'));
+  }
+}
+
+const packages = 'bullmq ioredis';
+const purpose = 'A queue on Redis';
+
+async function connect(url: string): Promise<Redis> {
+  const { Redis: Connection } = await optional(() => import('ioredis'), purpose, packages);
+  if (!/^rediss?:\/\//.test(url)) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Expected the address of Redis to be like redis://host:6379 but received '${addressOf(url)}'.`,
+      { argument: 'redis' },
+    );
+  }
+  // Commands wait for a server that is away, instead of failing: workers outlive its restart.
+  const client = new Connection(url, { maxRetriesPerRequest: null, lazyConnect: true, retryStrategy: () => null });
+  let last: unknown = new Error('no answer');
+  client.on('error', (error) => {
+    last = error;
+  });
+  const late = new Promise<never>((_, reject) => setTimeout(reject, patience, last).unref());
+  try {
+    await Promise.race([client.connect().then(() => client.ping()), late]);
+  } catch (cause) {
+    client.disconnect();
+    const reason = reasonOf(last instanceof Error && last.message ? last : cause);
+    throw new OneheadError('QUEUE_UNAVAILABLE', `Cannot reach Redis at ${addressOf(url)}: ${reason}.`, { cause });
+  }
+  client.options.retryStrategy = (times) => Math.min(2000, 50 * 2 ** Math.min(times, 6));
+  return client;
+}
+
+export class RedisQueue implements Queue {
+  readonly #client: Redis;
+  readonly #queue: Bull<Recording, Summary, string>;
+  readonly #makeWorker: () => Worker<Recording, Summary, string>;
+  readonly #name: string;
+  readonly #lock: number;
+  readonly #attempts: number;
+  readonly #keep: number;
+  readonly #id = crypto.randomUUID();
+  readonly #unrecoverable: new (
+    reason: string,
+  ) => Error;
+  #worker: Worker<Recording, Summary, string> | null = null;
+  #claims = 0;
+  #closing = false;
+
+  private constructor(
+    client: Redis,
+    bull: typeof import('bullmq'),
+    { name = 'onehead', lock = 30_000, attempts = 5, keep = 100_000, onConnection }: RedisQueueOptions,
+  ) {
+    this.#client = client;
+    this.#name = name;
+    this.#lock = lock;
+    this.#attempts = attempts;
+    this.#keep = keep;
+    this.#unrecoverable = bull.UnrecoverableError;
+    const connection = client as unknown as ConnectionOptions;
+    const calm = (emitter: { on(event: 'error', listener: (error: Error) => void): unknown }) =>
+      emitter.on('error', () => {}); // told by the client's own events
+    this.#queue = new bull.Queue(name, { connection });
+    calm(this.#queue);
+    this.#makeWorker = () => {
+      const worker = new bull.Worker<Recording, Summary, string>(name, null, {
+        connection,
+        autorun: false,
+        lockDuration: lock,
+        stalledInterval: Math.max(1000, lock / 2),
+        // Each end of a process that had it counts as a failure.
+        maxStalledCount: attempts - 1,
+        drainDelay: 2,
+      });
+      calm(worker);
+      return worker;
+    };
+    let away = false;
+    client.on('close', () => {
+      if (this.#closing) return;
+      if (!away) onConnection?.('Redis cannot be reached; waiting for it.');
+      away = true;
+    });
+    client.on('ready', () => {
+      if (away) onConnection?.('Redis is there again.');
+      away = false;
+    });
+  }
+
+  /** Throws OneheadError QUEUE_UNAVAILABLE, NOT_SUPPORTED where packages are missing, or INVALID_ARGUMENT. */
+  static async open(options: RedisQueueOptions): Promise<RedisQueue> {
+    if (!/^[\w.-]{1,100}$/.test(options.name ?? 'onehead')) {
+      throw new OneheadError(
+        'INVALID_ARGUMENT',
+        `Expected a queue's name to be letters, digits, dots and dashes but received '${shown(options.name)}'.`,
+        { argument: 'queue' },
+      );
+    }
+    const bull = await optional(() => import('bullmq'), purpose, packages);
+    return new RedisQueue(await connect(options.url), bull, options);
+  }
+
+  /** What of the server's settings could lose recordings: sentences. */
+  async risks(): Promise<string[]> {
+    const setting = async (name: string) => {
+      const answer = (await this.#client.config('GET', name).catch(() => null)) as string[] | null;
+      return answer?.[1] ?? null;
+    };
+    const [policy, log] = [await setting('maxmemory-policy'), await setting('appendonly')];
+    const risks: string[] = [];
+    if (policy !== null && policy !== 'noeviction') {
+      risks.push(
+        `Redis may drop recordings when its memory is full: set maxmemory-policy to noeviction (it is ${policy}).`,
+      );
+    }
+    if (log === 'no') {
+      risks.push('Redis forgets the queue when its machine fails: set appendonly to yes.');
+    }
+    return risks;
+  }
+
+  async add(recordings: readonly Recording[]): Promise<{ added: number; known: number; setAside: number }> {
+    let [known, setAside] = [0, 0];
+    for (let start = 0; start < recordings.length; start += batchSize) {
+      const some = recordings.slice(start, start + batchSize);
+      const there = await Promise.all(some.map(({ id }) => this.#queue.getJobState(id)));
+      known += there.filter((state) => state !== 'unknown').length;
+      setAside += there.filter((state) => state === 'failed').length;
+      const missing = some.filter((_, index) => there[index] === 'unknown');
+      if (missing.length === 0) continue;
+      await this.#client.srem(keyOf(this.#name, 'cancelled'), ...missing.map(({ id }) => id));
+      await this.#queue.addBulk(
+        missing.map((recording) => ({
+          name: 'transcribe',
+          data: recording,
+          opts: {
+            jobId: recording.id,
+            priority: priorityOf(recording.bytes),
+            attempts: this.#attempts,
+            backoff: { type: 'exponential', delay: pauseAfter(1) },
+            removeOnComplete: { count: this.#keep },
+            removeOnFail: false,
+            stackTraceLimit: 0,
+          },
+        })),
+      );
+    }
+    return { added: recordings.length - known, known, setAside };
+  }
+
+  async claim(): Promise<Claim | null> {
+    if (this.#worker === null) {
+      this.#worker = this.#makeWorker();
+      await this.#worker.waitUntilReady();
+      // Puts back what workers had that died, theirs and our own before a restart.
+      void this.#worker.startStalledCheckTimer();
+    }
+    const token = `${this.#id}:${++this.#claims}`;
+    const job = await this.#worker.getNextJob(token);
+    if (!job) return null;
+    const claim = this.#claimOf(job, token);
+    if (!job.deferredFailure) return claim;
+    // Each process that had it ended: it ends here, before it does so to one more.
+    await claim.setAside(
+      'Every worker that had it died or fell silent; look at it by itself before it is tried again.',
+    );
+    return null;
+  }
+
+  #claimOf(job: RecordingJob, token: string): Claim {
+    const id = job.id!;
+    /** False where the lock is another's by now, or the recording was taken out. */
+    const locked = async (change: () => Promise<unknown>): Promise<boolean> => {
+      try {
+        await change();
+        return true;
+      } catch (error) {
+        if (isGone(error)) return false;
+        throw error;
+      }
+    };
+    const cancelled = keyOf(this.#name, 'cancelled');
+    return {
+      recording: job.data,
+      attempt: job.attemptsStarted,
+      lock: this.#lock,
+      extend: async (progress) => {
+        if ((await this.#client.sismember(cancelled, id)) === 1) {
+          await locked(() => this.#takeOut(job, token));
+          return 'cancelled';
+        }
+        const held = await locked(async () => {
+          if ((await job.extendLock(token, this.#lock)) !== 1) throw Object.assign(new Error('no lock'), { code: -2 });
+        });
+        if (held && progress) await locked(() => job.updateProgress({ ...progress }));
+        return held ? 'held' : 'lost';
+      },
+      acknowledge: (summary) => locked(() => job.moveToCompleted(summary, token, false)),
+      fail: (reason) => locked(() => job.moveToFailed(new Error(reason), token, false)),
+      setAside: (reason) => locked(() => job.moveToFailed(new this.#unrecoverable(reason), token, false)),
+      release: () => locked(() => job.moveToWait(token)),
+    };
+  }
+
+  /** Ends a recording that is under way and was cancelled. */
+  async #takeOut(job: RecordingJob, token: string): Promise<void> {
+    await job.moveToFailed(new this.#unrecoverable('cancelled'), token, false);
+    await job.remove();
+    await this.#client.srem(keyOf(this.#name, 'cancelled'), job.id!);
+  }
+
+  async counts(): Promise<Counts> {
+    const counts = await this.#queue.getJobCounts('wait', 'prioritized', 'delayed', 'active', 'completed', 'failed');
+    const { wait = 0, waiting = 0, prioritized = 0, delayed = 0, active = 0, completed = 0, failed = 0 } = counts;
+    return { waiting: wait + waiting + prioritized, delayed, active, done: completed, failed };
+  }
+
+  async failures(most = 1000): Promise<Failure[]> {
+    const jobs = (await this.#queue.getFailed(0, most - 1)) as RecordingJob[];
+    return jobs.map((job) => ({
+      id: job.id!,
+      source: job.data.source,
+      name: job.data.name,
+      reason: job.failedReason ?? '',
+      attempts: job.attemptsMade + (job.stalledCounter ?? 0),
+    }));
+  }
+
+  async done(most = 1000): Promise<Done[]> {
+    const jobs = (await this.#queue.getCompleted(0, most - 1)) as RecordingJob[];
+    return jobs.map(({ finishedOn = 0, returnvalue }) => ({ at: finishedOn, summary: returnvalue }));
+  }
+
+  async active(): Promise<{ recording: Recording; progress: BatchProgress | null }[]> {
+    const jobs = (await this.#queue.getActive()) as RecordingJob[];
+    return jobs.map(({ data, progress }) => ({
+      recording: data,
+      progress: typeof progress === 'object' ? (progress as unknown as BatchProgress) : null,
+    }));
+  }
+
+  /** Jobs of some states that are meant, a page after the other. */
+  async *#jobs(states: ('failed' | 'wait' | 'prioritized' | 'delayed' | 'active')[], chosen: Chosen) {
+    for (const state of states) {
+      const jobs: RecordingJob[] = [];
+      for (let start = 0; ; start += batchSize) {
+        const page = (await this.#queue.getJobs([state], start, start + batchSize - 1)) as RecordingJob[];
+        jobs.push(...page.filter((job) => job && isChosen(chosen, job.data)));
+        if (page.length < batchSize) break;
+      }
+      yield* jobs.map((job) => ({ job, state }));
+    }
+  }
+
+  async retry(chosen: Chosen): Promise<number> {
+    let count = 0;
+    for await (const { job } of this.#jobs(['failed'], chosen)) {
+      await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: false });
+      count += 1;
+    }
+    return count;
+  }
+
+  async cancel(chosen: Chosen): Promise<number> {
+    let count = 0;
+    for await (const { job, state } of this.#jobs(['wait', 'prioritized', 'delayed', 'active'], chosen)) {
+      const removed =
+        state !== 'active' &&
+        (await job.remove().then(
+          () => true,
+          () => false, // a worker has just taken it
+        ));
+      // Whoever has it ends it when its claim is extended next.
+      if (!removed) await this.#client.sadd(keyOf(this.#name, 'cancelled'), job.id!);
+      count += 1;
+    }
+    return count;
+  }
+
+  async agree(name: string, value: string): Promise<string> {
+    const key = keyOf(this.#name, name);
+    await this.#client.setnx(key, value);
+    return (await this.#client.get(key)) ?? value;
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    // What is under way has ended by now; a blocking call must not keep the process.
+    await this.#worker?.close(true);
+    await this.#queue.close();
+    this.#client.disconnect();
+  }
+}
+
+/** BullMQ's codes for a recording that is no longer ours: taken out, its lock gone, not under way, or another's. */
+const goneCodes = new Set([-1, -2, -3, -6]);
+
+function isGone(error: unknown): boolean {
+  return goneCodes.has((error as { code?: number } | null)?.code ?? 0);
+}

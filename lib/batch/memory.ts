@@ -1,0 +1,216 @@
+/** A queue in this process, for one machine: what is done is known by its results, so one that ends early is simply begun again. */
+import {
+  type BatchProgress,
+  type Chosen,
+  type Claim,
+  type Counts,
+  type Done,
+  type Failure,
+  isChosen,
+  pauseAfter,
+  type Queue,
+  type Recording,
+  type Summary,
+} from './queue.js';
+
+type State = 'waiting' | 'delayed' | 'active' | 'done' | 'failed' | 'cancelled';
+
+interface Entry {
+  recording: Recording;
+  state: State;
+  failures: number;
+  attempt: number;
+  reason: string;
+  progress: BatchProgress | null;
+  done: Done | null;
+  /** Milliseconds since 1970. */
+  readyAt: number;
+}
+
+export interface MemoryQueueOptions {
+  /** Failures after which a recording is set aside. */
+  attempts?: number;
+  /** Milliseconds before the next attempt, by the number of failures. */
+  pause?: (failures: number) => number;
+  /** Milliseconds that a claim waits for work. */
+  wait?: number;
+}
+
+export class MemoryQueue implements Queue {
+  readonly #entries = new Map<string, Entry>();
+  /** Those that wait, the longest last; some may have been cancelled since. */
+  #waiting: Entry[] = [];
+  #sorted = true;
+  /** Those that failed and wait. */
+  readonly #delayed = new Set<Entry>();
+  readonly #agreed = new Map<string, string>();
+  readonly #attempts: number;
+  readonly #pause: (failures: number) => number;
+  readonly #wait: number;
+  #wake: (() => void) | null = null;
+
+  constructor({ attempts = 5, pause = pauseAfter, wait = 1000 }: MemoryQueueOptions = {}) {
+    this.#attempts = attempts;
+    this.#pause = pause;
+    this.#wait = wait;
+  }
+
+  async add(recordings: readonly Recording[]): Promise<{ added: number; known: number; setAside: number }> {
+    let added = 0;
+    let setAside = 0;
+    for (const recording of recordings) {
+      const there = this.#entries.get(recording.id);
+      if (there && there.state !== 'cancelled') {
+        if (there.state === 'failed') setAside += 1;
+        continue;
+      }
+      const fresh = { failures: 0, attempt: 0, reason: '', progress: null, done: null, readyAt: 0 };
+      const entry: Entry = { recording, state: 'waiting', ...fresh };
+      this.#entries.set(recording.id, entry);
+      this.#put(entry);
+      added += 1;
+    }
+    this.#wake?.();
+    return { added, known: recordings.length - added, setAside };
+  }
+
+  #put(entry: Entry): void {
+    entry.state = 'waiting';
+    this.#waiting.push(entry);
+    this.#sorted = false;
+  }
+
+  /** The longest of those that may be taken now. */
+  #next(): Entry | null {
+    const now = Date.now();
+    for (const entry of this.#delayed) {
+      if (entry.state !== 'delayed' || entry.readyAt <= now) this.#delayed.delete(entry);
+      if (entry.state === 'delayed' && entry.readyAt <= now) this.#put(entry);
+    }
+    if (!this.#sorted) this.#waiting.sort((a, b) => a.recording.bytes - b.recording.bytes);
+    this.#sorted = true;
+    for (;;) {
+      const entry = this.#waiting.pop();
+      if (entry === undefined) return null;
+      if (entry.state === 'waiting') return entry;
+    }
+  }
+
+  async claim(): Promise<Claim | null> {
+    const until = Date.now() + this.#wait;
+    for (;;) {
+      const entry = this.#next();
+      if (entry) return this.#take(entry);
+      const left = until - Date.now();
+      if (left <= 0) return null;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        setTimeout(resolve, Math.min(left, 200));
+      });
+    }
+  }
+
+  #take(entry: Entry): Claim {
+    entry.state = 'active';
+    entry.attempt += 1;
+    entry.progress = null;
+    const { attempt } = entry;
+    /** Nobody else takes what is active here; it may have been cancelled. */
+    const ends = async (change: () => void) => {
+      if (entry.state !== 'active' || entry.attempt !== attempt) return false;
+      change();
+      this.#wake?.();
+      return true;
+    };
+    const aside = (reason: string) => Object.assign(entry, { state: 'failed', reason });
+    return {
+      recording: entry.recording,
+      attempt,
+      lock: 30_000,
+      extend: async (progress) => {
+        if (entry.state === 'cancelled') return 'cancelled';
+        entry.progress = progress ?? entry.progress;
+        return 'held';
+      },
+      acknowledge: (summary: Summary) =>
+        ends(() => Object.assign(entry, { state: 'done', done: { at: Date.now(), summary } })),
+      fail: (reason) =>
+        ends(() => {
+          entry.failures += 1;
+          if (entry.failures >= this.#attempts) aside(reason);
+          else {
+            Object.assign(entry, { state: 'delayed', reason, readyAt: Date.now() + this.#pause(entry.failures) });
+            this.#delayed.add(entry);
+          }
+        }),
+      setAside: (reason) =>
+        ends(() => {
+          entry.failures += 1;
+          aside(reason);
+        }),
+      release: () => ends(() => this.#put(entry)),
+    };
+  }
+
+  #in(state: State): Entry[] {
+    return [...this.#entries.values()].filter((entry) => entry.state === state);
+  }
+
+  async counts(): Promise<Counts> {
+    const of = (state: State) => this.#in(state).length;
+    return {
+      waiting: of('waiting'),
+      delayed: of('delayed'),
+      active: of('active'),
+      done: of('done'),
+      failed: of('failed'),
+    };
+  }
+
+  async failures(most = 1000): Promise<Failure[]> {
+    return this.#in('failed')
+      .slice(-most)
+      .reverse()
+      .map(({ recording: { id, source, name }, reason, failures }) => ({
+        id,
+        source,
+        name,
+        reason,
+        attempts: failures,
+      }));
+  }
+
+  async done(most = 1000): Promise<Done[]> {
+    const done = this.#in('done').map((entry) => entry.done!);
+    return done.sort((a, b) => b.at - a.at).slice(0, most);
+  }
+
+  async active(): Promise<{ recording: Recording; progress: BatchProgress | null }[]> {
+    return this.#in('active').map(({ recording, progress }) => ({ recording, progress }));
+  }
+
+  async retry(chosen: Chosen): Promise<number> {
+    const meant = this.#in('failed').filter(({ recording }) => isChosen(chosen, recording));
+    for (const entry of meant) {
+      entry.failures = 0;
+      this.#put(entry);
+    }
+    this.#wake?.();
+    return meant.length;
+  }
+
+  async cancel(chosen: Chosen): Promise<number> {
+    const meant = [...this.#in('waiting'), ...this.#in('delayed'), ...this.#in('active')].filter(({ recording }) =>
+      isChosen(chosen, recording),
+    );
+    for (const entry of meant) entry.state = 'cancelled';
+    return meant.length;
+  }
+
+  async agree(name: string, value: string): Promise<string> {
+    if (!this.#agreed.has(name)) this.#agreed.set(name, value);
+    return this.#agreed.get(name)!;
+  }
+
+  async close(): Promise<void> {}
+}

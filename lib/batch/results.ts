@@ -1,0 +1,136 @@
+/** Results: one record for each audio, model and options, and from it the formats that are wanted, under the recording's name. */
+import type { FormatName, FormatOptions } from '../formats/index.js';
+import { formats } from '../formats/index.js';
+import type { Journal } from '../whisper/decoding/journal.js';
+import type { Transcription } from '../whisper/transcription/types.js';
+import type { Store } from './store.js';
+
+/** A result as it is kept. Times are not in it, so that the same work gives the same bytes. */
+export interface ResultRecord {
+  transcription: Transcription;
+}
+
+/** Two letters of the key are a folder: a hundred thousand files in one are slow to look through. */
+const under = (what: string, key: string) => `.onehead/${what}/${key.slice(0, 2)}/${key.slice(2)}`;
+
+export class Results {
+  readonly #store: Store;
+  readonly #formats: readonly FormatName[];
+  readonly #formatOptions: FormatOptions;
+
+  constructor(store: Store, wanted: readonly FormatName[], formatOptions: FormatOptions = {}) {
+    this.#store = store;
+    this.#formats = wanted;
+    this.#formatOptions = formatOptions;
+  }
+
+  /** The result, if there is one already; one that cannot be read counts as none. */
+  async find(key: string): Promise<ResultRecord | null> {
+    const bytes = await this.#store.read(`${under('results', key)}.json`);
+    if (bytes === null) return null;
+    try {
+      const record = JSON.parse(bytes.toString('utf8')) as ResultRecord;
+      return Array.isArray(record.transcription.segments) ? record : null;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Keeps a result unless there is one: whoever comes second, a worker that lost its claim, changes nothing. Gives the one that counts. */
+  async keep(key: string, record: ResultRecord): Promise<ResultRecord> {
+    const name = `${under('results', key)}.json`;
+    const bytes = Buffer.from(`${JSON.stringify(record)}\n`);
+    if (await this.#store.create(name, bytes)) return record;
+    const there = await this.find(key);
+    // What is there was damaged by others.
+    if (there === null) await this.#store.write(name, bytes);
+    return there ?? record;
+  }
+
+  /** Writes the formats that are wanted. To do it again writes the same. */
+  async write(name: string, { transcription }: ResultRecord): Promise<void> {
+    for (const format of this.#formats) {
+      const text = formats[format].write(transcription, this.#formatOptions);
+      await this.#store.write(`${name}.${formats[format].extension}`, Buffer.from(text));
+    }
+  }
+
+  /** What was finished of a recording that was set aside in its middle, so that it is not lost. */
+  async writePartial(name: string, transcription: Transcription): Promise<void> {
+    const text = formats.verbose_json.write(transcription, this.#formatOptions);
+    await this.#store.write(`.onehead/partial/${name}.json`, Buffer.from(text));
+  }
+
+  journal(key: string, attempt: number): StoredJournal {
+    return new StoredJournal(this.#store, under('journals', key), attempt);
+  }
+}
+
+/** What windows gave so far, kept in pieces of the store: another worker finds it there. */
+export class StoredJournal implements Journal {
+  readonly #store: Store;
+  readonly #folder: string;
+  readonly #attempt: number;
+  readonly #entries = new Map<string, string>();
+  /** Those that are not in the store yet. */
+  #fresh = new Map<string, string>();
+  #pieces = 0;
+  /** True where the store has pieces of it. */
+  #stored = false;
+
+  constructor(store: Store, folder: string, attempt: number) {
+    this.#store = store;
+    this.#folder = folder;
+    this.#attempt = attempt;
+  }
+
+  /** Reads what earlier attempts kept. A piece that is damaged is passed over: its windows are decoded again. */
+  async load(): Promise<void> {
+    for (const key of await this.#store.list(this.#folder)) {
+      this.#stored = true;
+      const bytes = await this.#store.read(key);
+      try {
+        for (const [window, found] of JSON.parse(bytes?.toString('utf8') ?? '[]') as [string, string][]) {
+          this.#entries.set(window, found);
+        }
+      } catch {}
+    }
+  }
+
+  /** Windows that are known. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  find(window: string): string | undefined {
+    return this.#entries.get(window);
+  }
+
+  keep(window: string, found: string): void {
+    this.#entries.set(window, found);
+    this.#fresh.set(window, found);
+  }
+
+  /** Puts what is new into the store. */
+  async flush(): Promise<void> {
+    if (this.#fresh.size === 0) return;
+    const fresh = this.#fresh;
+    this.#fresh = new Map();
+    const number = (value: number) => String(value).padStart(6, '0');
+    const name = `${this.#folder}/${number(this.#attempt)}-${number(this.#pieces)}.json`;
+    this.#pieces += 1;
+    this.#stored = true;
+    try {
+      await this.#store.write(name, Buffer.from(JSON.stringify([...fresh])));
+    } catch (error) {
+      for (const [window, found] of fresh) this.#fresh.set(window, found);
+      throw error;
+    }
+  }
+
+  /** Forgets it: there is a result. */
+  async remove(): Promise<void> {
+    if (!this.#stored) return;
+    for (const key of await this.#store.list(this.#folder)) await this.#store.remove(key);
+  }
+}

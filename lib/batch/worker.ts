@@ -1,0 +1,278 @@
+/** A worker: takes recordings from a queue, transcribes many at once, and keeps their results. */
+import { createWriteStream } from 'node:fs';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { OneheadError, reasonOf, shown } from '../errors.js';
+import { TranscriptionError } from '../whisper/transcription/failure.js';
+import type { Whisper } from '../whisper/whisper.js';
+import { type Bucket, openBucket, statusOf } from './bucket-store.js';
+import { fileDigest, resultKey } from './digest.js';
+import { isLasting } from './failures.js';
+import type { BatchProgress, Claim, Queue, Recording, Summary } from './queue.js';
+import type { ResultRecord, Results, StoredJournal } from './results.js';
+import { bucketAddress } from './store.js';
+
+export interface WorkerOptions {
+  /** Recordings under way at once: as many as keep the device's rows busy, and two that are being read. */
+  concurrency?: number;
+  /** Milliseconds between two pieces of a long recording's journal. A recording that takes less has none. */
+  journalInterval?: number;
+  /** Milliseconds that recordings under way are given to end, once the worker is told to stop. */
+  drain?: number;
+  /** Ends when nothing is left, instead of waiting for more. */
+  untilEmpty?: boolean;
+  /** Told of each recording, and of what is wrong with the queue or the store. */
+  onEvent?: (event: WorkerEvent) => void;
+}
+
+export type WorkerEvent =
+  | { event: 'started'; recording: Recording; attempt: number; known: number }
+  | { event: 'done'; recording: Recording; summary: Summary; warnings: readonly string[] }
+  | { event: 'failed'; recording: Recording; attempt: number; reason: string; setAside: boolean }
+  /** Another worker has it, or it was cancelled: nothing was written. */
+  | { event: 'left'; recording: Recording; reason: 'lost' | 'cancelled' | 'stopped' }
+  | { event: 'trouble'; message: string };
+
+/** Milliseconds between two tries to reach a queue that is away. */
+const patience = 1000;
+
+/** Why work on a recording ends before its time. */
+class Left extends Error {
+  readonly reason: 'lost' | 'cancelled' | 'stopped';
+
+  constructor(reason: Left['reason']) {
+    super(reason);
+    this.reason = reason;
+  }
+}
+
+/** A recording's work while it is under way. */
+interface Work {
+  claim: Claim;
+  stop: AbortController;
+  progress: BatchProgress | undefined;
+}
+
+export class BatchWorker {
+  readonly #queue: Queue;
+  readonly #whisper: Whisper;
+  /** The model's digest and what it was loaded with. */
+  readonly #model: string;
+  readonly #results: Results;
+  readonly #options: Required<Omit<WorkerOptions, 'onEvent'>>;
+  readonly #tell: (event: WorkerEvent) => void;
+  readonly #works = new Set<Work>();
+  #bucket: Promise<Bucket> | null = null;
+
+  constructor(queue: Queue, whisper: Whisper, model: string, results: Results, options: WorkerOptions = {}) {
+    const { onEvent = () => {}, concurrency = whisper.model.windows + 2 } = options;
+    this.#queue = queue;
+    this.#whisper = whisper;
+    this.#model = model;
+    this.#results = results;
+    this.#tell = onEvent;
+    this.#options = { journalInterval: 20_000, drain: 60_000, untilEmpty: false, ...options, concurrency };
+  }
+
+  /**
+   * Works until `signal`, or, with `untilEmpty`, until nothing is left. Then nothing more is taken; what is under way has `drain` milliseconds
+   * to end and is given back otherwise, with what its windows gave.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const all = new Set<Promise<void>>();
+    const stopped = new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    while (!signal.aborted) {
+      if (all.size >= this.#options.concurrency) {
+        await Promise.race([...all, stopped]);
+        continue;
+      }
+      const claim = await this.#claim(signal);
+      if (claim) {
+        const work = this.#work(claim);
+        all.add(work);
+        void work.then(() => all.delete(work));
+      } else if (this.#options.untilEmpty && all.size === 0 && (await this.#isEmpty())) break;
+    }
+    const timer = setTimeout(() => {
+      for (const { stop } of this.#works) stop.abort(new Left('stopped'));
+    }, this.#options.drain);
+    await Promise.all(all);
+    clearTimeout(timer);
+    (await this.#bucket)?.client.destroy();
+    this.#bucket = null;
+  }
+
+  /** The next recording; null where there is none, or the queue is away. */
+  async #claim(signal: AbortSignal): Promise<Claim | null> {
+    try {
+      const claim = await this.#queue.claim();
+      if (!claim || !signal.aborted) return claim;
+      await claim.release();
+    } catch (error) {
+      this.#tell({ event: 'trouble', message: `The queue did not answer: ${reasonOf(error)}.` });
+      await sleep(patience, undefined, { signal }).catch(() => {});
+    }
+    return null;
+  }
+
+  async #isEmpty(): Promise<boolean> {
+    const counts = await this.#queue.counts().catch(() => null);
+    return counts !== null && counts.waiting + counts.delayed + counts.active === 0;
+  }
+
+  /** One recording from its claim to its end. Never rejects. */
+  async #work(claim: Claim): Promise<void> {
+    const work: Work = { claim, stop: new AbortController(), progress: undefined };
+    this.#works.add(work);
+    const timer = setInterval(() => void this.#extend(work), claim.lock / 3);
+    const { recording, attempt } = claim;
+    try {
+      await this.#transcribe(work);
+    } catch (error) {
+      const left = work.stop.signal.aborted ? work.stop.signal.reason : error;
+      if (left instanceof Left) {
+        if (left.reason === 'stopped') await this.#insist(() => claim.release());
+        this.#tell({ event: 'left', recording, reason: left.reason });
+        return;
+      }
+      const reason = error instanceof OneheadError ? error.message : reasonOf(error);
+      const setAside = isLasting(error);
+      this.#tell({ event: 'failed', recording, attempt, reason, setAside });
+      await this.#insist(() => (setAside ? claim.setAside(reason) : claim.fail(reason)));
+    } finally {
+      clearInterval(timer);
+      this.#works.delete(work);
+    }
+  }
+
+  /** Asks the queue until it answers. */
+  async #insist<T>(ask: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await ask();
+      } catch (error) {
+        this.#tell({ event: 'trouble', message: `The queue did not answer: ${reasonOf(error)}.` });
+        await sleep(patience);
+      }
+    }
+  }
+
+  async #extend({ claim, stop, progress }: Work): Promise<void> {
+    try {
+      const state = await claim.extend(progress);
+      if (state !== 'held') stop.abort(new Left(state));
+    } catch {
+      // The queue is away. Others may take the recording meanwhile: one of the two results will count.
+    }
+  }
+
+  async #transcribe(work: Work): Promise<void> {
+    const { claim, stop } = work;
+    const { recording, attempt } = claim;
+    const started = performance.now();
+    const { file, clean } = await this.#fetch(recording, stop.signal);
+    try {
+      const key = resultKey(await fileDigest(file, stop.signal), this.#model, recording.options);
+      const journal = this.#results.journal(key, attempt);
+      const summary = await this.#finish(work, file, key, journal).catch(async (error: unknown) => {
+        await this.#breakOff(work, journal, error);
+        throw error;
+      });
+      const elapsed = Math.round(performance.now() - started);
+      if (!(await this.#insist(() => claim.acknowledge({ ...summary, elapsed })))) throw new Left('lost');
+      this.#tell({ event: 'done', recording, summary: { ...summary, elapsed }, warnings: summary.warnings });
+    } finally {
+      await clean();
+    }
+  }
+
+  /** From the file to its result and formats; what they tell. */
+  async #finish(work: Work, file: string, key: string, journal: StoredJournal) {
+    const { claim } = work;
+    const { recording, attempt } = claim;
+    const there = await this.#results.find(key);
+    const record = there ?? (await this.#decode(work, file, journal));
+    // An attempt whose claim is another's writes nothing.
+    const state = await this.#insist(() => claim.extend());
+    if (state !== 'held') throw new Left(state);
+    const counts = there ?? (await this.#results.keep(key, record));
+    await this.#results.write(recording.name, counts);
+    await journal.remove();
+    const { duration, incomplete, warnings } = counts.transcription;
+    return { duration, key, repeated: there !== null, incomplete, attempt, warnings };
+  }
+
+  /** Keeps what an attempt that failed has found, for whoever tries again, here or elsewhere. */
+  async #breakOff({ claim, stop }: Work, journal: StoredJournal, error: unknown): Promise<void> {
+    const left = stop.signal.aborted ? stop.signal.reason : error;
+    try {
+      if (!(left instanceof Left) || left.reason === 'stopped') await journal.flush();
+      else if (left.reason === 'cancelled') await journal.remove();
+      if (error instanceof TranscriptionError && isLasting(error)) {
+        await this.#results.writePartial(claim.recording.name, error.partial);
+      }
+    } catch (trouble) {
+      this.#tell({ event: 'trouble', message: (trouble as Error).message });
+    }
+  }
+
+  async #decode(work: Work, file: string, journal: StoredJournal): Promise<ResultRecord> {
+    const { claim, stop } = work;
+    const { recording, attempt } = claim;
+    if (attempt > 1) await journal.load();
+    this.#tell({ event: 'started', recording, attempt, known: journal.size });
+    const timer = setInterval(() => {
+      journal.flush().catch((error: Error) => this.#tell({ event: 'trouble', message: error.message }));
+    }, this.#options.journalInterval);
+    try {
+      const { timings, ...transcription } = await this.#whisper.transcribe(file, {
+        ...recording.options,
+        priority: 'batch',
+        journal,
+        signal: stop.signal,
+        onProgress: ({ processed, total }) => {
+          work.progress = { processed, total };
+        },
+      });
+      return { transcription };
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
+  /** The recording as a file of this machine. */
+  async #fetch({ source }: Recording, signal: AbortSignal): Promise<{ file: string; clean: () => Promise<void> }> {
+    const place = bucketAddress(source);
+    if (place === null) {
+      const status = await stat(source).catch((error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return null;
+        throw error;
+      });
+      if (!status) throw new OneheadError('AUDIO_NOT_FOUND', `There is no file ${shown(source)} on this machine.`);
+      return { file: source, clean: async () => {} };
+    }
+    this.#bucket ??= openBucket();
+    const { sdk, client } = await this.#bucket;
+    const folder = await mkdtemp(join(tmpdir(), 'onehead-'));
+    const clean = () => rm(folder, { recursive: true, force: true });
+    // Its own name, since warnings may tell it.
+    const file = join(folder, basename(place.prefix));
+    try {
+      const command = new sdk.GetObjectCommand({ Bucket: place.bucket, Key: place.prefix });
+      const { Body } = await client.send(command, { abortSignal: signal });
+      await pipeline(Body as Readable, createWriteStream(file), { signal });
+      return { file, clean };
+    } catch (error) {
+      await clean();
+      if (statusOf(error) !== 404) throw error;
+      throw new OneheadError('AUDIO_NOT_FOUND', `There is no ${shown(source)}.`, { cause: error });
+    }
+  }
+}

@@ -1,0 +1,99 @@
+/** `onehead status`, `retry` and `cancel`: what a queue holds, and what is to become of it. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { chooseOptions, statusOptions } from '../batch/options.js';
+import { type Status, statusOf } from '../batch/status.js';
+import { check } from '../options/options.js';
+import { readArguments } from './arguments.js';
+import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
+import { openQueue, plural, queueChoice, queueFlags } from './queue.js';
+import { UsageError } from './usage.js';
+
+const statusFlags = flagsOf(statusOptions);
+const chooseFlags = flagsOf(chooseOptions);
+
+export const statusHelp = () => `onehead status                         how far a queue is, how fast, and what failed
+
+${flagsHelp([...queueFlags, ...statusFlags])}
+  the exit status is 1 where recordings are set aside
+`;
+
+export const retryHelp = () => `onehead retry [RECORDING...]           tries recordings again that were set aside
+
+${flagsHelp([...queueFlags, ...chooseFlags])}
+  a RECORDING is its source, its name or its id, as status shows them
+`;
+
+export const cancelHelp =
+  () => `onehead cancel [RECORDING...]          takes recordings out that wait, and ends those under way
+
+${flagsHelp([...queueFlags, ...chooseFlags])}
+`;
+
+/** 3725 as '1 h 2 min'. */
+function span(seconds: number): string {
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
+  if (hours >= 48) return `${Math.round(hours / 24)} days`;
+  if (hours > 0) return `${hours} h ${minutes} min`;
+  return minutes > 0 ? `${minutes} min` : `${Math.ceil(seconds)} s`;
+}
+
+function statusText({ counts, rate, remaining, active, failures, incomplete }: Status): string {
+  const { waiting, delayed, done, failed } = counts;
+  const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const lines = [
+    `${done} of ${plural(total, 'recording')} done, ${counts.active} under way, ${waiting} waiting` +
+      `${delayed > 0 ? `, ${delayed} to be tried again` : ''}${failed > 0 ? `, ${failed} set aside` : ''}`,
+  ];
+  if (rate) {
+    lines.push(
+      `${rate.recordingsPerHour.toFixed(0)} recordings an hour, ${rate.realTime.toFixed(1)} times real time` +
+        (remaining !== null && remaining > 0 ? `; done in about ${span(remaining)}` : ''),
+    );
+  }
+  if (incomplete > 0) lines.push(`${incomplete} of the latest could not be read whole: their results have warnings`);
+  for (const { source, processed, total: seconds } of active) {
+    lines.push(`  ${source}: ${processed.toFixed(0)}${seconds === null ? '' : ` of ${seconds.toFixed(0)}`} s`);
+  }
+  if (failures.length > 0) lines.push('set aside:');
+  for (const { id, source, reason, attempts } of failures) {
+    lines.push(`  ${source} (${id.slice(0, 12)}, ${plural(attempts, 'attempt')}): ${reason}`);
+  }
+  return lines.join('\n');
+}
+
+/** Gives the exit status. */
+export async function statusCommand(args: string[], signal: AbortSignal): Promise<number> {
+  const { values, positionals } = readArguments('status', args, [...queueFlags, ...statusFlags]);
+  if (positionals.length > 0) throw new UsageError('status takes no recordings.');
+  const { json, watch, failures } = check(statusOptions, optionsFrom(statusOptions, statusFlags, values));
+  const queue = await openQueue(queueChoice(values));
+  try {
+    for (;;) {
+      const status = await statusOf(queue, failures);
+      console.log(json ? JSON.stringify(status) : statusText(status));
+      const { waiting, delayed, active, failed } = status.counts;
+      if (!watch || waiting + delayed + active === 0) return failed > 0 ? 1 : 0;
+      await sleep(2000, undefined, { signal });
+    }
+  } finally {
+    await queue.close();
+  }
+}
+
+async function change(command: 'retry' | 'cancel', args: string[]): Promise<number> {
+  const { values, positionals } = readArguments(command, args, [...queueFlags, ...chooseFlags]);
+  const { all } = check(chooseOptions, optionsFrom(chooseOptions, chooseFlags, values));
+  if (all === positionals.length > 0) throw new UsageError('Name recordings, or say --all.');
+  const queue = await openQueue(queueChoice(values));
+  try {
+    const count = await queue[command](all ? 'all' : positionals);
+    const said = command === 'retry' ? 'to be tried again' : 'taken out; those under way end within some seconds';
+    console.log(`${plural(count, 'recording')} ${said}`);
+    return count > 0 || all ? 0 : 1;
+  } finally {
+    await queue.close();
+  }
+}
+
+export const retryCommand = (args: string[]) => change('retry', args);
+export const cancelCommand = (args: string[]) => change('cancel', args);

@@ -1,0 +1,65 @@
+/** `onehead submit`: recordings into a queue, for workers on any machine. */
+import { resolve } from 'node:path';
+import { submitOptions } from '../batch/options.js';
+import type { StoredOptions } from '../batch/queue.js';
+import { recordingsOf, watchFolder } from '../batch/sources.js';
+import { check } from '../options/options.js';
+import { transcribeOptions } from '../whisper/transcription/options.js';
+import { readArguments } from './arguments.js';
+import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
+import { modelChoice } from './model-choice.js';
+import { endedBy, openQueue, plural, queueChoice, queueFlags } from './queue.js';
+import { UsageError } from './usage.js';
+
+const ownFlags = flagsOf(submitOptions);
+// A recording in a queue has no caller who waits for it.
+const transcribeFlags = flagsOf(transcribeOptions);
+const flags = [...queueFlags, ...ownFlags, ...transcribeFlags];
+
+export const submitHelp =
+  () => `onehead submit SOURCE...               recordings into a queue, for workers on any machine
+
+  SOURCE is a file, a folder, a pattern ('talks/**/*.mp3'), a list (@FILE with a source a line), or s3://BUCKET/PREFIX.
+  What is there already, the same file with the same options, is not added again.
+${flagsHelp([...queueFlags, ...ownFlags])}
+  and transcribe's options of decoding
+`;
+
+/** Gives the exit status. */
+export async function submitCommand(args: string[], signal: AbortSignal): Promise<number> {
+  const { values, positionals } = readArguments('submit', args, flags);
+  const { watch, attempts } = check(submitOptions, optionsFrom(submitOptions, ownFlags, values));
+  if (positionals.length === 0 && watch === undefined) {
+    throw new UsageError(
+      'Name at least one recording, folder, pattern, @LIST or s3:// address, or a folder with --watch.',
+    );
+  }
+  const options = modelChoice(values).transcribe as StoredOptions;
+  const choice = queueChoice(values);
+  const queue = await openQueue(choice, { attempts });
+  try {
+    const recordings = await recordingsOf(positionals, options);
+    if (positionals.length > 0) {
+      const { added, known, setAside } = await queue.add(recordings);
+      const there = known > 0 ? `, ${known} were there already` : '';
+      const aside = setAside > 0 ? ` (${setAside} of them set aside: onehead retry --all tries them again)` : '';
+      console.log(`${plural(added, 'recording')} added to ${choice.queue}${there}${aside}`);
+    }
+    if (watch !== undefined) {
+      console.log(`watching ${resolve(watch)}`);
+      await watchFolder(
+        watch,
+        options,
+        async (recording) => {
+          if ((await queue.add([recording])).added > 0) console.log(`added ${recording.source}`);
+        },
+        endedBy(signal),
+      );
+    } else if (recordings.length === 0) {
+      throw new UsageError('There are no recordings there.');
+    }
+    return 0;
+  } finally {
+    await queue.close();
+  }
+}

@@ -1,0 +1,140 @@
+/** `onehead worker`: transcribes what is in a queue, or what is named, and keeps the results. */
+import { modelDigest } from '../batch/digest.js';
+import { MemoryQueue } from '../batch/memory.js';
+import { workerOptions } from '../batch/options.js';
+import type { Queue, StoredOptions } from '../batch/queue.js';
+import { Results } from '../batch/results.js';
+import { recordingsOf } from '../batch/sources.js';
+import { openStore } from '../batch/store.js';
+import { BatchWorker, type WorkerEvent } from '../batch/worker.js';
+import { OneheadError } from '../errors.js';
+import { formatOptions } from '../formats/options.js';
+import { check } from '../options/options.js';
+import { Whisper } from '../whisper/whisper.js';
+import { readArguments } from './arguments.js';
+import { modelOptions } from './command-options.js';
+import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
+import { modelChoice, modelFlags } from './model-choice.js';
+import { progressBar } from './progress.js';
+import { endedBy, openQueue, plural, queueChoice, queueFlags } from './queue.js';
+import { UsageError } from './usage.js';
+
+const ownFlags = [...flagsOf(modelOptions), ...flagsOf(workerOptions)];
+const formatFlags = flagsOf(formatOptions);
+const flags = [...queueFlags, ...ownFlags, ...formatFlags, ...modelFlags];
+
+export const workerHelp =
+  () => `onehead worker [SOURCE...]             transcribes what is in a queue, many recordings at once
+
+  With SOURCEs, as submit takes them, and no --redis: these alone, on this machine. A worker that was ended, in any way, may be
+  started again: what has a result is passed over, and long recordings go on where they were.
+${flagsHelp([...queueFlags, ...ownFlags])}
+  and transcribe's options of models and formats; with SOURCEs, those of decoding too. The exit status is 1 where recordings
+  were set aside
+`;
+
+/** Prints what happens: lines of JSON where they are wanted, else sentences on what went wrong, and a progress bar. */
+function reporter(queue: Queue, { log, quiet }: { log: boolean; quiet: boolean }) {
+  const bar = progressBar('recordings', !quiet && !log);
+  const count = { done: 0, setAside: 0, seconds: 0 };
+  const show = async () => {
+    const counts = await queue.counts().catch(() => null);
+    if (counts)
+      bar.update(
+        'done',
+        counts.done,
+        Object.values(counts).reduce((a, b) => a + b, 0),
+      );
+  };
+  const say = (sentence: string) => {
+    bar.stop();
+    console.error(`onehead: ${sentence}`);
+  };
+  const onEvent = (event: WorkerEvent) => {
+    if (log) console.log(JSON.stringify({ time: new Date().toISOString(), pid: process.pid, ...event }));
+    if (event.event === 'done') {
+      count.done += 1;
+      count.seconds += event.summary.repeated ? 0 : event.summary.duration;
+      if (!log) for (const warning of event.warnings) say(`${event.recording.source}: ${warning}`);
+      void show();
+    } else if (event.event === 'failed') {
+      if (event.setAside) count.setAside += 1;
+      if (!log) say(`${event.recording.source}: ${event.reason}${event.setAside ? ' It is set aside.' : ''}`);
+    } else if (event.event === 'trouble' && !log) say(event.message);
+  };
+  return { onEvent, count, stop: () => bar.stop() };
+}
+
+/** Refuses to mix results of two models in one queue. */
+async function agreeOnModel(queue: Queue, name: string, digest: string): Promise<void> {
+  const agreed = await queue.agree('model', digest);
+  if (agreed === digest) return;
+  throw new OneheadError(
+    'INVALID_ARGUMENT',
+    `The queue ${name} is transcribed with another model; give this one a queue of its own with --queue.`,
+    { argument: 'model' },
+  );
+}
+
+/** Gives the exit status. */
+export async function workerCommand(args: string[], signal: AbortSignal): Promise<number> {
+  const { values, positionals } = readArguments('worker', args, flags);
+  const { model } = check(modelOptions, optionsFrom(modelOptions, flagsOf(modelOptions), values));
+  const own = check(workerOptions, optionsFrom(workerOptions, flagsOf(workerOptions), values));
+  const shown = optionsFrom(formatOptions, formatFlags, values);
+  const { load, transcribe } = modelChoice(values);
+  const { redis, queue: name } = queueChoice(values);
+  if (own.results === undefined) throw new UsageError('Say where results go: --results DIR, or s3://BUCKET/PREFIX.');
+  if (positionals.length > 0 && redis !== null) {
+    throw new UsageError('Recordings for a queue on Redis are given to it by onehead submit; leave them out here.');
+  }
+  if (positionals.length === 0 && redis === null) {
+    throw new UsageError('Name recordings to transcribe here, or a queue with --redis redis://HOST:6379.');
+  }
+  if (redis !== null && Object.keys(transcribe).length > 0) {
+    throw new UsageError('How recordings of a queue are decoded is said to onehead submit; leave it out here.');
+  }
+  const store = await openStore(own.results);
+  const lock = Math.round(own.lock * 1000);
+  const queue: Queue =
+    redis === null
+      ? new MemoryQueue({ attempts: own.attempts })
+      : await openQueue({ redis, queue: name }, { lock, attempts: own.attempts });
+  const { onEvent, count, stop } = reporter(queue, own);
+  let whisper: Whisper | null = null;
+  const ended = endedBy(signal);
+  try {
+    if (positionals.length > 0) {
+      const recordings = await recordingsOf(positionals, transcribe as StoredOptions);
+      if (recordings.length === 0) throw new UsageError('There are no recordings there.');
+      await queue.add(recordings);
+    }
+    whisper = await Whisper.load(model, { ...load, signal: ended });
+    const digest = await modelDigest(whisper.model.checkpoint.directory);
+    await agreeOnModel(queue, name, digest);
+    const loaded = JSON.stringify([digest, load.dtype ?? null, load.alignmentHeads ?? null]);
+    const results = new Results(store, [...new Set(own.format)], shown);
+    const worker = new BatchWorker(queue, whisper, loaded, results, {
+      concurrency: own.concurrency,
+      journalInterval: own.journalInterval * 1000,
+      drain: own.drain * 1000,
+      untilEmpty: own.untilEmpty ?? redis === null,
+      onEvent,
+    });
+    const started = performance.now();
+    await worker.run(ended);
+    stop();
+    if (!own.quiet && !own.log) {
+      const seconds = (performance.now() - started) / 1000;
+      console.error(
+        `onehead: ${plural(count.done, 'recording')} in ${seconds.toFixed(1)} s, ${(count.seconds / seconds).toFixed(1)} times real time`,
+      );
+    }
+    return (redis === null ? (await queue.counts()).failed : count.setAside) > 0 ? 1 : 0;
+  } finally {
+    stop();
+    whisper?.dispose();
+    await queue.close();
+    store.close();
+  }
+}

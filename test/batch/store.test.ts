@@ -1,0 +1,132 @@
+/** Where results are kept: whole or not at all, and once. */
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import S3rver from 's3rver';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { recordingsOf } from '../../lib/batch/sources.js';
+import { openStore, type Store } from '../../lib/batch/store.js';
+import { freePort, temporaryFolder } from './support.js';
+
+const { folder, remove } = temporaryFolder();
+let server: S3rver;
+
+beforeAll(async () => {
+  const port = await freePort();
+  mkdirSync(join(folder, 's3'));
+  server = new S3rver({
+    port,
+    address: '127.0.0.1',
+    silent: true,
+    directory: join(folder, 's3'),
+    configureBuckets: [{ name: 'talks' }],
+  });
+  await server.run();
+  process.env.AWS_ENDPOINT_URL_S3 = `http://127.0.0.1:${port}`;
+  process.env.AWS_ACCESS_KEY_ID = 'S3RVER';
+  process.env.AWS_SECRET_ACCESS_KEY = 'S3RVER';
+});
+afterAll(async () => {
+  await server.close();
+  remove();
+});
+
+describe.each([
+  ['a folder', () => openStore(join(folder, 'results'))],
+  ['a bucket', () => openStore('s3://talks/results')],
+])('%s', (kind, open) => {
+  let store: Store;
+  beforeAll(async () => {
+    store = await open();
+  });
+  afterAll(() => store.close());
+  const text = async (key: string) => (await store.read(key))?.toString() ?? null;
+
+  it('keeps and gives', async () => {
+    expect(await store.read('a/b/c.json')).toBeNull();
+    await store.write('a/b/c.json', Buffer.from('one'));
+    expect(await text('a/b/c.json')).toBe('one');
+    await store.write('a/b/c.json', Buffer.from('two'));
+    expect(await text('a/b/c.json')).toBe('two');
+    await store.write('a/d.json', Buffer.from('three'));
+    expect(await store.list('a')).toEqual(['a/b/c.json', 'a/d.json']);
+    expect(await store.list('nothing')).toEqual([]);
+    await store.remove('a/d.json');
+    await store.remove('a/d.json');
+    expect(await store.list('a')).toEqual(['a/b/c.json']);
+  });
+
+  it('creates only what is not there', async () => {
+    expect(await store.create('once', Buffer.from('first'))).toBe(true);
+    expect(await store.create('once', Buffer.from('second'))).toBe(false);
+    expect(await text('once')).toBe('first');
+  });
+
+  it.runIf(kind === 'a folder')('lets one of many win', async () => {
+    const tries = Array.from({ length: 100 }, (_, index) => store.create('race', Buffer.from(`${index}`.repeat(5000))));
+    const won = (await Promise.all(tries)).flatMap((created, index) => (created ? [index] : []));
+    expect(won).toHaveLength(1);
+    expect(await text('race')).toBe(`${won[0]}`.repeat(5000));
+    expect(readdirSync(join(folder, 'results/.onehead/unfinished'))).toEqual([]);
+  });
+
+  it.runIf(kind === 'a folder')('writes nowhere else', async () => {
+    await expect(store.write('../outside', Buffer.from('x'))).rejects.toMatchObject({ code: 'STORE_FAILED' });
+  });
+});
+
+describe('a store', () => {
+  it('says what is wrong', async () => {
+    writeFileSync(join(folder, 'file'), '');
+    await expect(openStore(join(folder, 'file'))).rejects.toMatchObject({ code: 'STORE_FAILED' });
+    await expect(openStore('s3://absent/x')).rejects.toMatchObject({ code: 'STORE_FAILED' });
+    await expect(openStore('s3://')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  });
+});
+
+describe('sources', () => {
+  const options = { language: 'en' };
+  const names = async (...sources: string[]) => (await recordingsOf(sources, options)).map(({ name }) => name).sort();
+  const place = (path: string) => join(folder, 'in', path);
+
+  beforeAll(async () => {
+    for (const path of [
+      'a/one.wav',
+      'a/two.mp3',
+      'a/two.flac',
+      'a/notes.txt',
+      'b/c/three.opus',
+      'b/.hidden/four.wav',
+    ]) {
+      mkdirSync(place(path).replace(/\/[^/]*$/, ''), { recursive: true });
+      writeFileSync(place(path), path);
+    }
+    writeFileSync(place('list.txt'), '# talks\n\na/one.wav\nb\n');
+    const store = await openStore('s3://talks/in');
+    for (const key of ['x/five.wav', 'x/six.ogg', 'x/readme.md', 'seven.mp3']) await store.write(key, Buffer.from(key));
+    store.close();
+  });
+
+  it('are files, folders, patterns, lists and buckets', async () => {
+    expect(await names(place('a/notes.txt'))).toEqual(['notes']);
+    expect(await names(place(''))).toEqual(['a/one', 'a/two.flac', 'a/two.mp3', 'b/c/three']);
+    expect(await names(place('**/*.{mp3,opus}'))).toEqual(['a/two', 'b/c/three']);
+    expect(await names(`@${place('list.txt')}`)).toEqual(['c/three', 'one']);
+    expect(await names('s3://talks/in')).toEqual(['seven', 'x/five', 'x/six']);
+    expect(await names('s3://talks/in/x/five.wav')).toEqual(['five']);
+  });
+
+  it('name a recording the same until it or its options change', async () => {
+    const id = async (given: object) => (await recordingsOf([place('a/one.wav')], given))[0].id;
+    const first = await id({ language: 'en', beamSize: 2 });
+    expect(await id({ beamSize: 2, language: 'en', prompt: undefined })).toBe(first);
+    expect(await id({ language: 'en', beamSize: 3 })).not.toBe(first);
+    writeFileSync(place('a/one.wav'), 'another');
+    expect(await id({ language: 'en', beamSize: 2 })).not.toBe(first);
+  });
+
+  it('are missed by name', async () => {
+    await expect(names(place('nothing.wav'))).rejects.toMatchObject({ code: 'AUDIO_NOT_FOUND' });
+    await expect(names(`@${place('nothing.txt')}`)).rejects.toMatchObject({ code: 'AUDIO_NOT_FOUND' });
+    await expect(names('s3://absent/x')).rejects.toMatchObject({ code: 'AUDIO_NOT_FOUND' });
+  });
+});

@@ -1,0 +1,173 @@
+/** A worker in this process: results once and whole, failures told apart, work that goes on where it was. */
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { MemoryQueue } from '../../lib/batch/memory.js';
+import type { StoredOptions } from '../../lib/batch/queue.js';
+import { Results } from '../../lib/batch/results.js';
+import { recordingsOf } from '../../lib/batch/sources.js';
+import { openStore, type Store } from '../../lib/batch/store.js';
+import { BatchWorker, type WorkerEvent, type WorkerOptions } from '../../lib/batch/worker.js';
+import { OneheadError } from '../../lib/errors.js';
+import { Whisper } from '../../lib/whisper/whisper.js';
+import { clips, essence, longRecording, shortRecording, temporaryFolder } from './support.js';
+
+const { folder, remove } = temporaryFolder();
+const input = join(folder, 'in');
+const output = join(folder, 'out');
+let whisper: Whisper;
+let all: Float32Array[];
+let store: Store;
+let queue: MemoryQueue;
+let events: WorkerEvent[];
+
+beforeAll(async () => {
+  whisper = await Whisper.load();
+  all = await clips();
+}, 60_000);
+afterAll(() => {
+  whisper.dispose();
+  remove();
+});
+beforeEach(async () => {
+  rmSync(input, { recursive: true, force: true });
+  rmSync(output, { recursive: true, force: true });
+  mkdirSync(input, { recursive: true });
+  store = await openStore(output);
+  queue = new MemoryQueue({ attempts: 3, pause: () => 20, wait: 50 });
+  events = [];
+});
+
+const submit = async (options: StoredOptions = {}) => queue.add(await recordingsOf([input], options));
+const never = new AbortController().signal;
+
+async function work(options: WorkerOptions & { store?: Store; signal?: AbortSignal } = {}) {
+  const { store: other = store, signal = never, ...rest } = options;
+  const worker = new BatchWorker(queue, whisper, 'model', new Results(other, ['json', 'srt']), {
+    untilEmpty: true,
+    journalInterval: 50,
+    onEvent: (event) => events.push(event),
+    ...rest,
+  });
+  await worker.run(signal);
+}
+const put = (name: string, bytes: Buffer | string) => writeFileSync(join(input, name), bytes);
+const result = (name: string) => JSON.parse(readFileSync(join(output, `${name}.json`), 'utf8'));
+const of = <E extends WorkerEvent['event']>(kind: E) =>
+  events.filter((event): event is Extract<WorkerEvent, { event: E }> => event.event === kind);
+
+/** A store in which some things fail. */
+function failing(broken: Partial<Store>): Store {
+  return new Proxy(store, {
+    get: (target, name) => (broken as Record<PropertyKey, unknown>)[name] ?? Reflect.get(target, name).bind(target),
+  });
+}
+
+describe('a worker', () => {
+  it('writes each result in the formats that are wanted, as transcribe gives it', async () => {
+    for (let i = 0; i < 6; ++i) put(`talk${i}.wav`, shortRecording(all, i));
+    await submit({ wordTimestamps: true });
+    await work();
+    expect(await queue.counts()).toEqual({ waiting: 0, delayed: 0, active: 0, done: 6, failed: 0 });
+    for (let i = 0; i < 6; ++i) {
+      const alone = await whisper.transcribe(join(input, `talk${i}.wav`), { wordTimestamps: true });
+      expect(result(`talk${i}`).text).toBe(alone.text);
+      expect(result(`talk${i}`).segments.map(({ words }: { words: unknown }) => words)).toEqual(
+        alone.segments.map(({ words }) => words),
+      );
+      expect(readFileSync(join(output, `talk${i}.srt`), 'utf8')).toContain(alone.segments[0].text.trim());
+    }
+  });
+
+  it('transcribes once what it has seen, under whatever name', async () => {
+    put('one.wav', shortRecording(all, 1));
+    await submit();
+    await work();
+    put('copy.wav', shortRecording(all, 1));
+    queue = new MemoryQueue({ wait: 50 });
+    const { windows } = whisper.figures();
+    await submit();
+    await work();
+    expect(whisper.figures().windows).toBe(windows);
+    expect(result('copy')).toEqual(result('one'));
+    expect(of('done').map(({ summary }) => summary.repeated)).toEqual([false, true, true]);
+    // Other options are another result.
+    await submit({ timestamps: 'none' });
+    await work();
+    expect(whisper.figures().windows).toBeGreaterThan(windows);
+  });
+
+  it('sets aside at once what cannot be transcribed, with its reason', async () => {
+    put('talk.wav', shortRecording(all, 2));
+    put('notes.wav', 'These are notes.');
+    put('gone.wav', shortRecording(all, 3));
+    await submit();
+    rmSync(join(input, 'gone.wav'));
+    await work();
+    const failures = await queue.failures();
+    expect(failures.map(({ name, attempts }) => [name, attempts]).sort()).toEqual([
+      ['gone', 1],
+      ['notes', 1],
+    ]);
+    expect(failures.find(({ name }) => name === 'notes')?.reason).toMatch(/text and does not look like audio/);
+    expect(failures.find(({ name }) => name === 'gone')?.reason).toMatch(/no file .*gone\.wav/);
+    expect(existsSync(join(output, 'notes.json'))).toBe(false);
+    expect(result('talk').text).not.toBe('');
+  });
+
+  it('tries again what may go better, without decoding it again', async () => {
+    put('talk.wav', shortRecording(all, 4));
+    await submit();
+    let left = 2;
+    const { windows } = whisper.figures();
+    const full = failing({
+      create: async (key, bytes) => {
+        if (left-- > 0) throw new OneheadError('STORE_FAILED', 'Cannot write: no space left on device.');
+        return store.create(key, bytes);
+      },
+    });
+    await work({ store: full });
+    expect(of('failed').map(({ setAside }) => setAside)).toEqual([false, false]);
+    expect(of('done').map(({ summary }) => summary.attempt)).toEqual([3]);
+    expect(whisper.figures().windows).toBe(windows + 1);
+  });
+
+  it('gives back what has not ended in time, and whoever takes it next goes on there', async () => {
+    put('long.wav', longRecording(all, 60, 1));
+    const whole = await whisper.transcribe(join(input, 'long.wav'));
+    await submit();
+    const { windows: before } = whisper.figures();
+    const stop = new AbortController();
+    const running = work({ drain: 0, journalInterval: 100_000, signal: stop.signal });
+    while (whisper.figures().windows < before + 3) await new Promise((resolve) => setTimeout(resolve, 5));
+    stop.abort();
+    await running;
+    expect(of('left').map(({ reason }) => reason)).toEqual(['stopped']);
+    expect(await queue.counts()).toMatchObject({ waiting: 1, active: 0, failed: 0 });
+    expect(existsSync(join(output, 'long.json'))).toBe(false);
+    const { windows: halfway } = whisper.figures();
+    await work();
+    expect(of('started')[1].known).toBeGreaterThan(1);
+    // All windows together are those of one run, but for those that were under way.
+    const alone = new Set(whole.segments.map(({ seek }) => seek)).size;
+    expect(whisper.figures().windows - halfway).toBeLessThan(alone);
+    const kept = await store.list('.onehead/results');
+    expect(kept).toHaveLength(1);
+    const { transcription } = JSON.parse(String(await store.read(kept[0])));
+    expect(essence(transcription)).toEqual(essence(whole));
+    expect(await store.list('.onehead/journals')).toEqual([]);
+  });
+
+  it('leaves what was cancelled', async () => {
+    put('long.wav', longRecording(all, 60, 2));
+    await submit();
+    const stop = new AbortController();
+    const running = work({ untilEmpty: false, signal: stop.signal });
+    while (of('started').length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(await queue.cancel(['long'])).toBe(1);
+    stop.abort();
+    await running;
+    expect(of('left').map(({ reason }) => reason)).toEqual(['cancelled']);
+    expect(await store.list('.onehead/results')).toEqual([]);
+  });
+});
