@@ -20,7 +20,10 @@ describe('the package', () => {
   const { exports, bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
   it('holds what its package.json points to, and the command can be run', () => {
-    const entries = ['.', './profiler', './server'].flatMap((name) => [exports[name].types, exports[name].default]);
+    const entries = ['.', './batch', './profiler', './server'].flatMap((name) => [
+      exports[name].types,
+      exports[name].default,
+    ]);
     for (const target of [...entries, bin.onehead]) expect(files).toContain(target.replace(/^\.\//, ''));
     expect(readFileSync(join(root, bin.onehead), 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
   });
