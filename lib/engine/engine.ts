@@ -7,7 +7,15 @@ import { type EngineFigures, publish } from './figures.js';
 import { Ranges } from './ranges.js';
 import type { EngineRequest } from './request.js';
 import type { Rows, Runtime, Sequence, Slot } from './runtime.js';
-import { type EncodedWindow, type EncodeTask, type RowTask, type Running, type Task, Waits } from './tasks.js';
+import {
+  type EncodedWindow,
+  type EncodeTask,
+  type RowTask,
+  type Running,
+  type SearchOptions,
+  type Task,
+  Waits,
+} from './tasks.js';
 import { type Waiting, WaitingList } from './waiting.js';
 
 /** How the device's time is shared. */
@@ -332,7 +340,7 @@ export class Engine<Window, Search, Found> {
     slot: Slot,
     waits: Waits,
     search: Search,
-    onTokens?: (tokens: number[]) => void,
+    onTokens?: SearchOptions['onTokens'],
   ): Promise<Found> {
     const count = this.#runtime.rowsOf(search);
     this.#checkRows(count);
@@ -444,11 +452,11 @@ export class Engine<Window, Search, Found> {
   async #show(running: readonly Running<Search, Found>[]): Promise<void> {
     const watched = running.filter(({ onTokens }) => onTokens);
     if (watched.length === 0 || this.#ended) return;
-    const tokens = await this.#runtime.written(watched.map(({ sequence }) => sequence));
+    const written = await this.#runtime.written(watched.map(({ sequence }) => sequence));
     watched.forEach(({ onTokens, reject, request }, index) => {
       if (request.signal?.aborted) return;
       try {
-        onTokens!(tokens[index]);
+        onTokens!(written[index].tokens, written[index]);
       } catch (error) {
         reject(error);
       }

@@ -19,6 +19,15 @@ export interface Sequence<Search> {
   readonly search: Search;
 }
 
+/** What a sequence has written so far; of beams, the best one. */
+export interface Written {
+  /** Behind the prompt. */
+  tokens: number[];
+  /** Of those that were generated. */
+  logProbabilities: number[];
+  noSpeechProbability: number;
+}
+
 /** Milliseconds on the device's own clock. */
 export interface Work {
   readonly elapsed: number;
@@ -46,8 +55,8 @@ export interface Runtime<Window, Search, Found> {
     sequences: readonly Sequence<Search>[],
     options: { times: number; stop: AbortSignal },
   ): Promise<Work & { steps: number; ended: Sequence<Search>[] }>;
-  /** The tokens that each sequence has so far; of beams, the best one's. */
-  written(sequences: readonly Sequence<Search>[]): Promise<number[][]>;
+  /** What each sequence has so far. */
+  written(sequences: readonly Sequence<Search>[]): Promise<Written[]>;
   /** What ended sequences found. Their rows are free afterwards. */
   collect(sequences: readonly Sequence<Search>[]): Promise<Found[]>;
   /** Frees the rows of sequences that were given up. */

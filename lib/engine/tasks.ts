@@ -1,11 +1,11 @@
 /** What an engine is asked for, and what it keeps of it. */
 import type { EngineRequest } from './request.js';
-import type { Rows, Sequence, Slot } from './runtime.js';
+import type { Rows, Sequence, Slot, Written } from './runtime.js';
 import type { Waiting } from './waiting.js';
 
 export interface SearchOptions {
   /** Called now and then with the tokens so far. */
-  onTokens?: (tokens: number[]) => void;
+  onTokens?: (tokens: number[], written: Written) => void;
 }
 
 /** A window whose keys and values are in a slot, to be searched as often as wanted. It holds the slot until it is closed. */
@@ -71,7 +71,7 @@ export interface Running<Search, Found> {
   readonly request: EngineRequest;
   readonly waits: Waits;
   readonly sequence: Sequence<Search>;
-  readonly onTokens?: (tokens: number[]) => void;
+  readonly onTokens?: SearchOptions['onTokens'];
   resolve(found: Found): void;
   reject(error: unknown): void;
 }

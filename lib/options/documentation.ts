@@ -527,6 +527,10 @@ export const documentation = {
       about: 'Windows at the beginning that the language is detected from, fewer where one is sure.',
       usual: '1',
     },
+    languages: {
+      about: 'Codes or English names of the languages that come into question where it is detected.',
+      usual: 'all that the model knows',
+    },
     languagePerSegment: {
       about: "Each window's language is detected, and told with its segments.",
       usual: 'false',
@@ -597,6 +601,15 @@ export const documentation = {
         'Keeps what windows gave, by their names, and is asked for it first: a transcription that was broken off goes on where it was, when it is begun again with the same audio, model and options.',
       usual: '',
     },
+    lookAhead: {
+      about:
+        'Seconds that are read ahead of the first window, to know the loudest sound, which features are measured against; 0 begins as soon as a window is there.',
+      usual: '600, or 0 for `stream`',
+    },
+    tokenLogProbabilities: {
+      about: 'Segments have the log-probability of each of their `tokens`, as `logprobs`.',
+      usual: 'false',
+    },
     onProgress: {
       about: 'Called after each window.',
       usual: '',
@@ -604,6 +617,11 @@ export const documentation = {
     onWarning: {
       about:
         "Called with each of the result's `warnings` as it is found; `incomplete` is true as soon as a part of the recording was lost.",
+      usual: '',
+    },
+    onText: {
+      about:
+        "Called with each piece of the text as soon as it is sure to stay: all pieces join to the result's `text`. A window that is searched again, since its text fails the thresholds, goes on behind what was given out of it. With beams, or above temperature 0, a window's text comes as a whole.",
       usual: '',
     },
     onPartial: {

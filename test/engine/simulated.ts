@@ -142,7 +142,10 @@ export class SimulatedRuntime implements Runtime<SimulatedWindow, SimulatedSearc
 
   written(sequences: readonly Sequence<SimulatedSearch>[]) {
     return this.#alone(async () =>
-      sequences.map((sequence) => Array.from({ length: this.#done.get(sequence)! }, (_, i) => i)),
+      sequences.map((sequence) => {
+        const tokens = Array.from({ length: this.#done.get(sequence)! }, (_, i) => i);
+        return { tokens, logProbabilities: tokens.map(() => 0), noSpeechProbability: 0 };
+      }),
     );
   }
 

@@ -3,6 +3,7 @@ import { createReadStream, readFileSync } from 'node:fs';
 import OpenAI, { toFile } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunningServer } from '../../lib/server/index.js';
+import { until } from './raw.js';
 import { clientOf, sample, sampleText, startServer } from './support.js';
 
 let server: RunningServer;
@@ -67,14 +68,64 @@ describe('the npm client', () => {
     expect(both.words).toEqual(words.words);
   });
 
-  it('gets a stream of deltas that join to the text', async () => {
-    const stream = await transcriptions().create({ file: file(), model, stream: true });
-    const events = [];
+  async function streamed(asked: Partial<OpenAI.Audio.TranscriptionCreateParamsStreaming> = {}) {
+    const stream = await transcriptions().create({ file: file(), model, ...asked, stream: true });
+    const events: OpenAI.Audio.TranscriptionStreamEvent[] = [];
     for await (const event of stream) events.push(event);
     const deltas = events.flatMap((event) => (event.type === 'transcript.text.delta' ? [event.delta] : []));
-    const done = events.filter((event) => event.type === 'transcript.text.done');
-    expect(deltas.length).toBeGreaterThan(1);
-    expect([done.length, done[0].text, deltas.join('')]).toEqual([1, sampleText, sampleText]);
+    const done = events.flatMap((event) => (event.type === 'transcript.text.done' ? [event] : []));
+    expect([done.length, events.at(-1), deltas.join('')]).toEqual([1, done[0], done[0].text]);
+    return { deltas, done: done[0] };
+  }
+
+  it('gets a stream of deltas, more than there are segments, that join to the text', async () => {
+    const { deltas, done } = await streamed();
+    expect(done.text).toBe(sampleText);
+    expect(deltas.length).toBeGreaterThan(3);
+    expect(done.usage).toMatchObject({ type: 'tokens', input_token_details: { audio_tokens: 374, text_tokens: 0 } });
+    expect(done.usage!.total_tokens).toBe(done.usage!.input_tokens + done.usage!.output_tokens);
+    expect(done.logprobs).toBeUndefined();
+  });
+
+  it('gets a stream of what is cut at silences, with words at its end', async () => {
+    const { done } = await streamed({ chunking_strategy: 'auto', prompt: 'Thursday' });
+    expect(done.text).toBe(sampleText);
+    const vad = { type: 'server_vad', silence_duration_ms: 300 } as const;
+    const spoken = await streamed({
+      chunking_strategy: vad,
+      response_format: 'verbose_json',
+      timestamp_granularities: ['word'],
+    });
+    expect(spoken.done).toMatchObject({ text: sampleText, language: 'english', words: { length: 18 } });
+  });
+
+  it('gets log-probabilities of each token, as json and as a stream', async () => {
+    const result = await transcriptions().create({ file: file(), model, include: ['logprobs'] });
+    const { logprobs = [] } = result;
+    expect(Buffer.from(logprobs.flatMap(({ bytes = [] }) => bytes)).toString()).toBe(` ${sampleText}`);
+    expect(logprobs.map(({ token }) => token).join('')).toBe(` ${sampleText}`);
+    expect(logprobs.every(({ logprob }) => logprob! <= 0 && logprob! > -3)).toBe(true);
+    const { done } = await streamed({ include: ['logprobs'] });
+    expect(done.logprobs).toEqual(logprobs);
+  });
+
+  it('hears what the fields say: a language of some, keywords, a temperature', async () => {
+    const asked = { file: file(), model, languages: ['en'], keywords: ['Thursday', 'honey'], temperature: 0.2 };
+    expect((await transcriptions().create(asked as never)).text).toContain('Thursday');
+    const wrong = { ...asked, file: file(), languages: ['en', 'klingon'] };
+    await expect(transcriptions().create(wrong as never)).rejects.toMatchObject({ status: 400, param: 'languages' });
+  });
+
+  it('gives up, and is answered again', async () => {
+    const gone = new AbortController();
+    const asked = transcriptions().create({ file: file(), model }, { signal: gone.signal });
+    setTimeout(() => gone.abort(), 30);
+    await expect(asked).rejects.toThrow(OpenAI.APIUserAbortError);
+    const stream = await transcriptions().create({ file: file(), model, stream: true });
+    for await (const event of stream) if (event.type === 'transcript.text.delta') break; // which ends the connection
+    const [{ whisper }] = server.service.models.loaded();
+    await until(() => whisper.figures().rows.used === 0 && server.service.openRequests === 0);
+    expect((await transcriptions().create({ file: file(), model })).text).toBe(sampleText);
   });
 
   it('sends the file first, last, as bytes or as a stream', async () => {

@@ -56,6 +56,21 @@ describe('language', () => {
     expect((await batching.transcribe(both, { ...chosen, vad: false })).language).toBe(language);
   });
 
+  it('is one of those that come into question', async () => {
+    const { probabilities } = await whisper.detectLanguage(windows[0], unsure);
+    const others = ['de', 'en', 'zh'].filter((code) => code !== expected.languages[0]);
+    const likelier = others.reduce((a, b) => (probabilities[a] > probabilities[b] ? a : b));
+    for (const one of [whisper, batching]) {
+      const found = await one.transcribe(both, { ...options, languages: others, vad: false });
+      expect(found.language).toBe(likelier);
+      expect((await one.transcribe(both, { ...options, languages: ['german'], vad: false })).language).toBe('de');
+    }
+    const wrong = (given: object) => expect(whisper.transcribe(both, { ...options, ...given })).rejects;
+    await wrong({ languages: ['en', 'xx'] }).toMatchObject({ code: 'INVALID_ARGUMENT', argument: 'languages' });
+    await wrong({ languages: ['en'], language: 'de' }).toMatchObject({ argument: 'languages' });
+    await wrong({ languages: [] }).toMatchObject({ argument: 'languages' });
+  });
+
   it('is told for each window on request', async () => {
     for (const one of [whisper, batching]) {
       const { segments } = await one.transcribe(both, { ...options, languagePerSegment: true, vad: false });

@@ -222,3 +222,16 @@ describe('alignment heads that the decoder does not have', () => {
     expect(segments).toEqual((await named.transcribe(sample, { wordTimestamps: true })).segments);
   });
 });
+
+describe('bytes of tokens', () => {
+  it('join to the text, whatever characters are spread over them', async () => {
+    const tokenizer = await (await readCheckpoint(micro)).tokenizer();
+    for (const words of [' Add honey.', ' naïve 日本語 🦄', '\n\t\u00ad\u0000']) {
+      const tokens = tokenizer.encode(words);
+      expect(Buffer.concat(tokens.map((id) => tokenizer.bytes(id))).toString()).toBe(words);
+    }
+    const all = Object.values(stored.model.vocab).filter((id) => tokenizer.isText(id));
+    expect(all.every((id) => tokenizer.bytes(id).length > 0)).toBe(true);
+    expect(tokenizer.bytes(stored.added_tokens[0].id)).toHaveLength(0);
+  });
+});

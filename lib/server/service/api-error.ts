@@ -66,6 +66,7 @@ export function modelNotFound(name: string): ApiError {
 /** Options of ours that fields of OpenAI's decide. */
 const fieldOf: Record<string, string> = {
   language: 'language',
+  languages: 'languages',
   prompt: 'prompt',
   hotwords: 'keywords',
   temperature: 'temperature',

@@ -3,6 +3,7 @@ import { formats } from '../../formats/index.js';
 import { languageNames } from '../../whisper/checkpoint/languages.js';
 import type { Segment, Transcription } from '../../whisper/transcription/types.js';
 import type { AudioRequest, Endpoint } from './fields.js';
+import type { Work } from './work.js';
 
 export interface Answer {
   type: string;
@@ -38,7 +39,7 @@ export function verbose(result: Transcription, asked: AudioRequest, endpoint: En
   };
 }
 
-export function answerOf(result: Transcription, asked: AudioRequest, endpoint: Endpoint): Answer {
+export function answerOf({ result, asked, logprobs }: Work, endpoint: Endpoint): Answer {
   const text = result.text.trim();
   const usage = durationUsage(result.duration);
   switch (asked.format) {
@@ -54,7 +55,7 @@ export function answerOf(result: Transcription, asked: AudioRequest, endpoint: E
     }
     case 'json': {
       const languages = endpoint === 'transcriptions' ? { languages: [{ code: result.language }] } : {};
-      return json({ text, ...languages, usage, ...warned(result) });
+      return json({ text, ...(logprobs && { logprobs }), ...languages, usage, ...warned(result) });
     }
   }
 }

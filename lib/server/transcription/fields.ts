@@ -211,7 +211,8 @@ function transcription(
     ...chunking(fields),
     task: 'transcribe',
     ...(language !== null && { language }),
-    ...(languages.length === 1 && { language: languages[0] }),
+    ...(languages.length > 0 && { languages }),
+    ...(include.length > 0 && { tokenLogProbabilities: true }),
     ...(words && { wordTimestamps: true }),
   };
   return {

@@ -57,9 +57,12 @@ class Handling {
     const started = performance.now();
     const noted: WorkEvents = {
       ...events,
-      onSegments: (segments) => {
-        if (segments.length > 0) this.#firstText ??= performance.now() - started;
-        events.onSegments?.(segments);
+      onText: (text) => {
+        this.#firstText ??= performance.now() - started;
+        events.onText?.(text);
+      },
+      onWindow: ({ length }) => {
+        if (length > 0) this.#firstText ??= performance.now() - started;
       },
     };
     const work = await transcribeForm(this.#service, this.#form!, () => this.#asked(), this.#abort.signal, noted);
@@ -87,10 +90,10 @@ class Handling {
       await form.begun;
       if (!form.file || !form.fields.has('model')) await form.ended;
       if (this.#asked().stream) return await this.#stream();
-      const { asked, result } = await this.#work();
+      const work = await this.#work();
       await this.#end();
-      if (result.incomplete) this.#reply.header('x-onehead-incomplete', 'true');
-      const { type, body } = answerOf(result, asked, this.#endpoint);
+      if (work.result.incomplete) this.#reply.header('x-onehead-incomplete', 'true');
+      const { type, body } = answerOf(work, this.#endpoint);
       return this.#reply.type(type).send(body);
     } catch (error) {
       await this.#end();
@@ -102,20 +105,20 @@ class Handling {
   async #stream(): Promise<FastifyReply> {
     const events = new EventStream();
     const deltas = new Deltas();
-    const onSegments: WorkEvents['onSegments'] = (segments) => {
-      for (const { text } of segments) {
-        const delta = deltas.add(text);
-        if (delta !== '') events.send({ type: 'transcript.text.delta', delta });
-      }
+    const onText = (text: string) => {
+      const delta = deltas.add(text);
+      if (delta !== '') events.send({ type: 'transcript.text.delta', delta });
     };
-    const work = this.#work({ onSegments, sent: () => events.count > 0 })
+    const work = this.#work({ onText, sent: () => events.count > 0 })
       .finally(() => this.#end())
       .then(
-        ({ asked, result }) => {
+        ({ asked, result, logprobs, usage }) => {
           events.send({
             type: 'transcript.text.done',
             text: deltas.text,
+            ...(logprobs && { logprobs }),
             languages: [{ code: result.language }],
+            usage,
             ...(asked.format === 'verbose_json' && verbose(result, asked, this.#endpoint)),
             ...warned(result),
           });

@@ -5,19 +5,26 @@ import { badField } from '../service/api-error.js';
 import type { Service } from '../service/service.js';
 import type { AudioRequest } from './fields.js';
 import type { Form } from './form.js';
+import { logprobsOf, type TokenLogprob, tokenUsage } from './tokens.js';
 
 export interface Work {
   /** The model's own name. */
   id: string;
   asked: AudioRequest;
   result: Transcription;
+  /** Where they were asked for. */
+  logprobs?: TokenLogprob[];
+  /** Of a stream: what was read and written. */
+  usage?: object;
 }
 
 export interface WorkEvents {
   /** Called when a model begins to work on the recording. */
   onBegin?: (asked: AudioRequest) => void;
-  /** Segments, in order, as they are finished. */
-  onSegments?: (segments: readonly Segment[]) => void;
+  /** Of a stream: text as it is found; all pieces join to the result's. */
+  onText?: (text: string) => void;
+  /** Of what is no stream: called when a window is done. */
+  onWindow?: (segments: readonly Segment[]) => void;
   /** Whether something was sent that cannot be taken back. */
   sent?: () => boolean;
 }
@@ -70,7 +77,7 @@ async function transcribeOnce(
   { file }: Form,
   asked: AudioRequest,
   signal: AbortSignal,
-  { onBegin, onSegments }: WorkEvents,
+  { onBegin, onText, onWindow }: WorkEvents,
 ): Promise<Omit<Work, 'asked'>> {
   const { options } = service;
   const { id, whisper, release } = await service.models.acquire(asked.model, signal);
@@ -86,9 +93,17 @@ async function transcribeOnce(
       timeout: options.timeout * 1000,
       ...asked.options,
       signal,
-      onProgress: ({ segments }) => onSegments?.(segments),
+      // The first window is decoded as soon as it is there, whatever comes behind it.
+      lookAhead: 0,
+      // Text that is given out must stay, which a window that is searched again may have to make the best of.
+      ...(asked.stream ? { onText } : { onProgress: ({ segments }) => onWindow?.(segments) }),
     });
-    return { id, result };
+    return {
+      id,
+      result,
+      ...(asked.logprobs && { logprobs: await logprobsOf(result, whisper) }),
+      ...(asked.stream && { usage: await tokenUsage(result, asked, whisper) }),
+    };
   } finally {
     release();
   }

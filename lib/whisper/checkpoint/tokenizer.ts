@@ -29,17 +29,32 @@ function checkTokens(files: TokenizerFiles, generation: GenerationConfig, firstS
   }
 }
 
+/** The letters that stand for bytes in a vocabulary of GPT-2's kind: printable ones for themselves, those from 256 on for the others in order. */
+const byteOf: ReadonlyMap<string, number> = new Map(
+  (() => {
+    const isPrinted = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
+    let next = 256;
+    return Array.from({ length: 256 }, (_, byte): [string, number] => [
+      String.fromCodePoint(isPrinted(byte) ? byte : next++),
+      byte,
+    ]);
+  })(),
+);
+
 export class WhisperTokenizer {
   readonly #tokenizer: Tokenizer;
   /** Ids from here on are the end token, tasks, languages and timestamps, up to `#behind`, from which on text may have been added. */
   readonly #firstSpecial: number;
   readonly #behind: number;
   readonly #special: ReadonlySet<number>;
+  readonly #vocabulary: Record<string, number>;
+  #byId: Map<number, string> | null = null;
 
   private constructor(tokenizer: Tokenizer, { json }: TokenizerFiles, firstSpecial: number, behind: number) {
     this.#tokenizer = tokenizer;
     this.#firstSpecial = firstSpecial;
     this.#behind = behind;
+    this.#vocabulary = json.model.vocab;
     this.#special = new Set(json.added_tokens.filter(({ special }) => special).map(({ id }) => id));
   }
 
@@ -73,6 +88,22 @@ export class WhisperTokenizer {
     const text = tokens.filter((id) => this.isText(id));
     if (text.length === 0) return '';
     return this.#tokenizer.decode(text, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+  }
+
+  /** The bytes of a token of text, which may be a part of a character's; none of any other token. */
+  bytes(id: number): Uint8Array {
+    if (!this.isText(id)) return new Uint8Array();
+    const piece = this.#pieces.get(id);
+    // Tokens that were added to the vocabulary are written as they are.
+    if (piece === undefined || [...piece].some((letter) => !byteOf.has(letter))) {
+      return new TextEncoder().encode(this.decode([id]));
+    }
+    return Uint8Array.from([...piece], (letter) => byteOf.get(letter)!);
+  }
+
+  get #pieces(): ReadonlyMap<number, string> {
+    this.#byId ??= new Map(Object.entries(this.#vocabulary).map(([piece, id]) => [id, piece]));
+    return this.#byId;
   }
 
   /**

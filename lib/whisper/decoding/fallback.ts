@@ -1,8 +1,9 @@
 /** Temperature fallback: openai/whisper's decode_with_fallback. */
-import type { EncodedWindow } from '../../engine/tasks.js';
+import type { EncodedWindow, SearchOptions } from '../../engine/tasks.js';
 import { OneheadError } from '../../errors.js';
 import { type Found, likeliest, type Search } from '../model/search.js';
 import { compressionRatio } from './compression.js';
+import { behindGiven, type GivenTokens, withGiven } from './given-tokens.js';
 import type { Decoding } from './resolve.js';
 
 /** A window's text and how it was found. */
@@ -97,6 +98,13 @@ export type WindowBegin = Pick<
   'prompt' | 'prefix' | 'startIndex' | 'minimum' | 'maximum' | 'timestamps' | 'frames'
 >;
 
+export interface FallbackCalls {
+  onTokens?: (tokens: number[]) => void;
+  onFallback?: () => void;
+  /** What of the text is given out as it is found. */
+  given?: GivenTokens;
+}
+
 /** Searches a window, and again at the next temperature while the text fails the thresholds. `seed` is the window's own. */
 export async function decodeWithFallback(
   window: EncodedWindow<Search, Found>,
@@ -104,19 +112,28 @@ export async function decodeWithFallback(
   seed: number,
   decoding: Decoding,
   textOf: (tokens: readonly number[]) => string,
-  { onTokens, onFallback }: { onTokens?: (tokens: number[]) => void; onFallback?: () => void } = {},
+  { onTokens, onFallback, given }: FallbackCalls = {},
 ): Promise<Attempt> {
   for (const [turn, temperature] of decoding.temperatures.entries()) {
-    const searches = searchesAt(temperature, turn, begin, seed, decoding);
+    const prefix = begin.prefix?.length ?? 0;
+    const own = behindGiven(begin, given);
+    const before = own === begin ? [] : [...given!.logProbabilities];
+    const searches = searchesAt(temperature, turn, own, seed, decoding);
+    // Of several candidates nobody knows which it will be.
+    const alone = searches.length === 1 && searches[0].beams === 1;
+    const watch: SearchOptions['onTokens'] = (tokens, written) => {
+      onTokens?.(tokens);
+      if (alone) given?.show({ ...written, logProbabilities: [...before, ...written.logProbabilities] });
+    };
     // Each takes rows as they come free; the text that grows is the first one's.
-    const found = await Promise.all(
-      searches.map((search, index) => window.search(search, index === 0 ? { onTokens } : {})),
-    );
+    const watched = onTokens || (given && alone) ? { onTokens: watch } : {};
+    const all = await Promise.all(searches.map((search, index) => window.search(search, index === 0 ? watched : {})));
+    const found = all.map((one) => withGiven(one, prefix, own.prefix ?? [], before));
     for (const { logProbabilities, noSpeechProbability } of found) {
       if (![...logProbabilities, noSpeechProbability].every(Number.isFinite)) throw overflown();
     }
     const best = likeliest(found, decoding.lengthPenalty);
-    const generated = best.tokens.length - (begin.prefix?.length ?? 0);
+    const generated = best.tokens.length - prefix;
     const sum = best.logProbabilities.reduce((a, b) => a + b, 0);
     const attempt = {
       ...best,

@@ -15,7 +15,7 @@ export interface PromptOptions {
 }
 
 /** The code of a language that this model can write. Throws OneheadError INVALID_ARGUMENT with what it can. */
-export function checkLanguage(language: string, generation: GenerationConfig): string {
+export function checkLanguage(language: string, generation: GenerationConfig, argument = 'language'): string {
   const code = languageCode(language);
   const known = [...generation.languages.keys()];
   if (!generation.multilingual) {
@@ -23,7 +23,7 @@ export function checkLanguage(language: string, generation: GenerationConfig): s
     throw new OneheadError(
       'INVALID_ARGUMENT',
       `This model writes English only, so language ${described(language)} cannot be used; leave it out or load a multilingual model.`,
-      { argument: 'language', expected: 'en', received: described(language) },
+      { argument, expected: 'en', received: described(language) },
     );
   }
   if (code === null || !generation.languages.has(code)) {
@@ -33,7 +33,7 @@ export function checkLanguage(language: string, generation: GenerationConfig): s
       'INVALID_ARGUMENT',
       `This model does not know the language ${described(language)}; it knows ${shown}.`,
       {
-        argument: 'language',
+        argument,
         expected: shown,
         received: described(language),
       },

@@ -191,7 +191,7 @@ export class WhisperModel {
   async windowLanguages(
     request: EngineRequest,
     window: ModelWindow,
-    heard: Pick<WindowOptions, 'frames'> & Pick<WindowSettings, 'margin'> = {},
+    heard: Pick<WindowOptions, 'frames'> & Pick<WindowSettings, 'margin' | 'among'> = {},
   ): Promise<Map<string, number>> {
     this.#checkMultilingual();
     return this.#told(encodedLanguages(this.#member().engine, request, this.checkpoint, window, heard));

@@ -7,6 +7,7 @@ import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { Found, ModelWindow, Search } from '../model/search.js';
 import { isTrusted, shortWindow } from './audio-context.js';
 import { decodeWithFallback, type Attempt as WindowAttempt, type WindowBegin } from './fallback.js';
+import type { GivenTokens } from './given-tokens.js';
 import { type Journal, journalName, readEntry, writeEntry } from './journal.js';
 import { type Task, type TimestampMode, windowPrompt } from './prompt.js';
 import type { Decoding } from './resolve.js';
@@ -22,6 +23,8 @@ export interface Attempt extends WindowAttempt {
 export interface WindowSettings {
   /** A code, or null: detected for each window. */
   language: string | null;
+  /** The languages among which it is detected; all unless given. */
+  among?: readonly string[];
   task: Task;
   timestamps: TimestampMode;
   minNewTokens?: number;
@@ -44,6 +47,8 @@ export interface WindowOptions {
   frames?: number;
   /** Called now and then with the tokens so far. */
   onTokens?: (tokens: number[]) => void;
+  /** What of the text is given out as it is found. */
+  given?: GivenTokens;
 }
 
 /** Milliseconds of a window: it waited, was encoded, was decoded. */
@@ -55,10 +60,11 @@ export interface WindowTimings {
 
 const nothing = new Uint8Array();
 
-/** How probable each language is, by its code. */
+/** How probable each language is, by its code; of those that come into question, where they are named. */
 export async function windowLanguages(
   window: EncodedWindow<Search, Found>,
   { generation }: Checkpoint,
+  among?: readonly string[],
 ): Promise<Map<string, number>> {
   const { startLogits } = await window.search({
     prompt: [generation.startToken],
@@ -78,7 +84,9 @@ export async function windowLanguages(
     words: false,
     startLogits: true,
   });
-  const scores = Array.from(generation.languages, ([code, id]): [string, number] => [code, startLogits![id]]);
+  const scores = Array.from(generation.languages, ([code, id]): [string, number] => [code, startLogits![id]]).filter(
+    ([code]) => among === undefined || among.includes(code),
+  );
   const highest = Math.max(...scores.map(([, score]) => score));
   const total = scores.reduce((sum, [, score]) => sum + Math.exp(score - highest), 0);
   return new Map(scores.map(([code, score]) => [code, Math.exp(score - highest) / total]));
@@ -93,13 +101,13 @@ export async function encodedLanguages(
   request: EngineRequest,
   checkpoint: Checkpoint,
   window: ModelWindow,
-  { frames, margin = null }: Pick<WindowOptions, 'frames'> & Pick<WindowSettings, 'margin'>,
+  { frames, margin = null, among }: Pick<WindowOptions, 'frames'> & Pick<WindowSettings, 'margin' | 'among'>,
 ): Promise<Map<string, number>> {
   const short = margin === null ? null : shortWindow(checkpoint, window, frames, margin);
   for (const one of short ? [short.window, window] : [window]) {
     const encoded = await engine.encode(request, one);
     try {
-      const found = await windowLanguages(encoded, checkpoint);
+      const found = await windowLanguages(encoded, checkpoint, among);
       if (one === window || likeliestLanguage(found)[1] > sureLanguage) return found;
       engine.countEncodedAgain();
     } finally {
@@ -190,15 +198,17 @@ async function decodeOnce({
   const started = performance.now();
   const window = await engine.encode(request, work.window);
   try {
-    let { language } = settings;
+    const { given } = options;
+    let language = settings.language ?? (given?.tokens.length ? given.language : null);
     if (language === null && generation.multilingual && generation.languages.size > 0) {
-      [language] = likeliestLanguage(await windowLanguages(window, checkpoint));
+      [language] = likeliestLanguage(await windowLanguages(window, checkpoint, settings.among));
     } else if (!generation.multilingual) language ??= 'en';
+    if (given) given.language = language;
     const usual = windowBegin(checkpoint, language, settings, options);
     const maximum = Math.max(usual.minimum, Math.min(usual.maximum, longest));
     const begin = { ...usual, maximum };
     const textOf = settings.textOf ?? (() => '');
-    const calls = { onTokens: options.onTokens, onFallback: () => engine.countFallback() };
+    const calls = { onTokens: options.onTokens, onFallback: () => engine.countFallback(), given };
     const attempt = await decodeWithFallback(window, begin, options.seed ?? 0, settings.decoding, textOf, calls);
     const { waited, encodeTime } = window;
     timings.queue += waited;

@@ -1,7 +1,7 @@
 /** A model on a device: its tensors and programs. It has no queue and makes no choices; the engine does. */
 import type { Device } from '../../device/device.js';
 import type { Tensor } from '../../device/tensor.js';
-import type { Rows, Runtime, Sequence, Slot } from '../../engine/runtime.js';
+import type { Rows, Runtime, Sequence, Slot, Written } from '../../engine/runtime.js';
 import { prefillLength, type RuntimeParts, RuntimePrograms, type StepParts, sizeFor } from './programs.js';
 import { type Candidate, type Found, likeliest, type ModelWindow, type Search } from './search.js';
 
@@ -222,17 +222,24 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     });
   }
 
-  async written(sequences: readonly Running[]): Promise<number[][]> {
+  async written(sequences: readonly Running[]): Promise<Written[]> {
     const { state, capacity } = this.#programs.pool;
     const data = await this.#device.transfer({
       reads: sequences.flatMap(({ rows: { first } }) => [
         [state.tokens, first * capacity, capacity] as const,
+        [state.logProbability, first * capacity, capacity] as const,
         [state.length, first, 1] as const,
       ]),
     });
-    return sequences.map(({ search: { prompt } }, i) =>
-      Array.from(data[2 * i].subarray(prompt.length, data[2 * i + 1][0])),
-    );
+    return sequences.map((sequence, i) => {
+      const [tokens, logs, [length]] = data.slice(3 * i, 3 * i + 3);
+      const { prompt, prefix = [] } = sequence.search;
+      return {
+        tokens: Array.from(tokens.subarray(prompt.length, length)),
+        logProbabilities: Array.from(logs.subarray(prompt.length + prefix.length, length)),
+        noSpeechProbability: this.#starts.get(sequence)!.noSpeechProbability,
+      };
+    });
   }
 
   async collect(sequences: readonly Running[]): Promise<Found[]> {

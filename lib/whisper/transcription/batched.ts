@@ -6,6 +6,7 @@ import { TextContext } from './context.js';
 import type { Job, Outcome } from './job.js';
 import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
+import type { WindowText } from './running-text.js';
 import type { SampleWindow } from './samples.js';
 import { round } from './segment-builder.js';
 import { splitWhole, type WindowSegment } from './segments.js';
@@ -81,22 +82,25 @@ export async function* batched(
 
   await detectFirst(job, samples, meter);
   /** Windows that are under way, in their order. */
-  const pending: { range: Range; result: ReturnType<typeof model.decodeWindow> }[] = [];
+  const pending: { range: Range; given?: WindowText; result: ReturnType<typeof model.decodeWindow> }[] = [];
   const submit = async (range: Range) => {
     await job.times.during('features', () => meter.measure(signal));
     const { begin, end } = range;
+    const given = job.running?.window();
+    if (pending.length === 0) given?.activate();
     const own = {
       ...context.next(),
       seed: Math.round(begin / hop),
       frames: Math.floor((end - begin) / hop / 2),
       onTokens: job.partial(begin),
+      given,
     };
     const result = model.buffers.use((window) => {
       samples.fill(window, begin - fftSize / 2, end);
       return model.decodeWindow(job.request, { samples: window, peak: meter.peak }, own, settings);
     });
     result.catch(() => {}); // told when its turn comes
-    pending.push({ range, result });
+    pending.push({ range, given, result });
   };
   /** Why no more could be read: what was read before is heard first. */
   let failure: { error: unknown } | null = null;
@@ -113,6 +117,8 @@ export async function* batched(
       else ended = true;
     }
     const next = pending.shift();
+    // The others wait for it to give out their text.
+    next?.given?.activate();
     if (!next) {
       if (failure) throw (failure as { error: unknown }).error;
       return;
@@ -122,12 +128,15 @@ export async function* batched(
     job.settle(attempt.language);
     const { begin, end } = next.range;
     let segments: Segment[] = [];
-    if (!isSkipped(attempt, settings.decoding)) {
+    const skipped = isSkipped(attempt, settings.decoding);
+    if (!skipped || next.given?.text) {
+      // Of silence there is what was given out, and no more.
+      const tokens = skipped ? attempt.tokens.slice(0, next.given!.tokens.length) : attempt.tokens;
       const frames = Math.max(1, Math.floor((end - begin) / hop));
-      const whole: WindowSegment = { start: 0, end: (end - begin) / sampleRate, tokens: attempt.tokens };
-      const split =
-        settings.timestamps === 'segment' ? splitWhole(attempt.tokens, frames, generation).segments : [whole];
+      const whole: WindowSegment = { start: 0, end: (end - begin) / sampleRate, tokens };
+      const split = settings.timestamps === 'segment' ? splitWhole(tokens, frames, generation).segments : [whole];
       segments = job.builder.publish(job.builder.draft(begin, split, attempt), end / sampleRate);
+      if (next.given) job.running!.finish(next.given, segments.map(({ text }) => text).join(''));
     }
     samples.drop(end - fftSize);
     yield { segments, processed: round(job.builder.toRecording(end / sampleRate, true)) };

@@ -5,13 +5,15 @@ import { Warnings } from '../../audio/warnings.js';
 import type { EngineRequest } from '../../engine/request.js';
 import { OneheadError } from '../../errors.js';
 import { check } from '../../options/options.js';
+import type { GenerationConfig } from '../checkpoint/config.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
-import { checkTimestamps, languageAndTask, noPreviousToken } from '../decoding/prompt.js';
+import { checkLanguage, checkTimestamps, languageAndTask, noPreviousToken } from '../decoding/prompt.js';
 import { checkLengths, checkTokens, resolveDecoding } from '../decoding/resolve.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import type { WindowSettings } from '../decoding/windows.js';
 import { clipRanges } from './clips.js';
 import { type CheckedTranscribeOptions, type TranscribeOptions, transcribeOptions } from './options.js';
+import { RunningText } from './running-text.js';
 import { round, SegmentBuilder } from './segment-builder.js';
 import { StageTimes } from './timings.js';
 import type { Segment } from './types.js';
@@ -33,6 +35,12 @@ function checkTogether(options: CheckedTranscribeOptions, { checkpoint, batched 
     refuseOption(
       'hallucinationSilenceThreshold',
       'The guard against invented text goes by words: set wordTimestamps too, or leave out hallucinationSilenceThreshold.',
+    );
+  }
+  if (options.onText && options.channels === 'separate') {
+    refuseOption(
+      'onText',
+      'Channels that are heard apart have no text in one piece: leave out onText, or use onPartial.',
     );
   }
   if (options.batched ?? batched) {
@@ -59,6 +67,22 @@ function checkTogether(options: CheckedTranscribeOptions, { checkpoint, batched 
   }
 }
 
+/** The codes of languages among which it is detected. Throws OneheadError INVALID_ARGUMENT. */
+function languagesAmong(
+  { language, languages }: CheckedTranscribeOptions,
+  generation: GenerationConfig,
+): string[] | undefined {
+  if (languages === undefined) return undefined;
+  if (language !== undefined && language !== 'auto') {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      'The language is given, so none is looked for among languages; leave out one of the two options.',
+      { argument: 'languages' },
+    );
+  }
+  return languages.map((one) => checkLanguage(one, generation, 'languages'));
+}
+
 export class Job {
   readonly model: WhisperModel;
   readonly options: CheckedTranscribeOptions;
@@ -68,6 +92,8 @@ export class Job {
   readonly request: EngineRequest;
   readonly times = new StageTimes();
   readonly builder: SegmentBuilder;
+  /** Text that is given out while it is found, where somebody wants it. */
+  readonly running: RunningText | null;
   /** Seconds of audio read so far: the whole recording at the end. */
   duration = 0;
   /** Seconds that will have been heard at the end, where the input says so before it is read. */
@@ -100,7 +126,14 @@ export class Job {
     this.languages = options.languagePerSegment && settings.language === null;
     const { preprocessor } = model.checkpoint;
     const language = () => settings.language;
-    this.builder = new SegmentBuilder({ preprocessor, tokenizer, options, languages: this.languages, language });
+    const { onText } = options;
+    const everything = onText !== undefined;
+    const { languages } = this;
+    this.builder = new SegmentBuilder({ preprocessor, tokenizer, options, languages, language, everything });
+    const { endToken } = model.checkpoint.generation;
+    const { decoding } = settings;
+    const whole = options.hallucinationSilenceThreshold !== undefined;
+    this.running = onText ? new RunningText({ tokenizer, decoding, endToken, whole, onText }) : null;
   }
 
   /** Takes a language that was detected; later windows go by it unless each has its own. */
@@ -120,9 +153,11 @@ export class Job {
     if (options.clips) clipRanges(options.clips, preprocessor.sampleRate, preprocessor.hop);
     const tokenizer = await model.checkpoint.tokenizer();
     const settings: WindowSettings = {
-      // Where each window's language is asked for, the checkpoint's own does not stand in the way.
+      // Where each window's language is asked for, or one of some, the checkpoint's own does not stand in the way.
       ...languageAndTask(
-        options.languagePerSegment ? { ...options, language: options.language ?? 'auto' } : options,
+        options.languagePerSegment || options.languages
+          ? { ...options, language: options.language ?? 'auto' }
+          : options,
         generation,
       ),
       timestamps: checkTimestamps(
@@ -131,6 +166,7 @@ export class Job {
       ),
       maxNewTokens: options.maxNewTokens,
       decoding: await resolveDecoding(options, model.checkpoint),
+      among: languagesAmong(options, generation),
       margin: options.audioContext === 'fit' ? options.audioContextMargin : null,
       textOf: (tokens) => tokenizer.decode(tokens),
       journal: options.journal,

@@ -1,7 +1,18 @@
 /** The options of transcription. */
 import { audioOptions } from '../../audio/options.js';
 import { priorities } from '../../engine/request.js';
-import { callback, custom, flag, integer, number, oneOf, signal, text, textOrTokens } from '../../options/kinds.js';
+import {
+  callback,
+  custom,
+  flag,
+  integer,
+  list,
+  number,
+  oneOf,
+  signal,
+  text,
+  textOrTokens,
+} from '../../options/kinds.js';
 import { type Checked, type Given, nested, option, options } from '../../options/options.js';
 import { type VadOptions, vadOptions } from '../../vad/options.js';
 import type { Journal } from '../decoding/journal.js';
@@ -68,6 +79,8 @@ export const transcribeOptions = options('transcribe', {
   languageDetectionWindows: option(integer(1, 1000), { default: 1, others: { faster: 'language_detection_segments' } }),
   ...detectionOptions.entries,
   ...audioContextOptions.entries,
+  /** Codes or English names of the languages that come into question where it is detected. @default all that the model knows */
+  languages: option(list(text('LANGUAGE'), 'a list of codes or English names of languages', 1)),
   /** Each window's language is detected, and told with its segments. @default false */
   languagePerSegment: option(flag(), { default: false, others: { faster: 'multilingual' } }),
   /** 'segment': text is cut at the timestamps that the model writes. @default 'segment', or 'none' for a model without timestamps */
@@ -135,10 +148,23 @@ export const transcribeOptions = options('transcribe', {
       { expected: 'an object with the functions find and keep' },
     ),
   ),
+  /**
+   * Seconds that are read ahead of the first window, to know the loudest sound, which features are measured against; 0 begins as soon as a
+   * window is there.
+   * @default 600, or 0 for `stream`
+   */
+  lookAhead: option(number(0, 3600, { placeholder: 'SECONDS' }), { flag: null }),
+  /** Segments have the log-probability of each of their `tokens`, as `logprobs`. @default false */
+  tokenLogProbabilities: option(flag(), { default: false }),
   /** Called after each window. */
   onProgress: option(callback<(progress: TranscribeProgress) => void>()),
   /** Called with each of the result's `warnings` as it is found; `incomplete` is true as soon as a part of the recording was lost. */
   onWarning: option(callback<(warning: string, incomplete: boolean) => void>()),
+  /**
+   * Called with each piece of the text as soon as it is sure to stay: all pieces join to the result's `text`. A window that is searched again,
+   * since its text fails the thresholds, goes on behind what was given out of it. With beams, or above temperature 0, a window's text comes as a whole.
+   */
+  onText: option(callback<(text: string) => void>()),
   /** Called with the text of the windows under way, as it grows. */
   onPartial: option(callback<(partial: PartialText) => void>()),
   /** Seconds: a window that is still being heard is decoded provisionally for `onPartial` whenever that much was added. */

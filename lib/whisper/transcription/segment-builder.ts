@@ -2,6 +2,7 @@
 import type { PreprocessorConfig } from '../checkpoint/config.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import type { Attempt } from '../decoding/windows.js';
+import type { RankedTokens } from '../model/search.js';
 import type { CheckedTranscribeOptions } from './options.js';
 import type { WindowSegment } from './segments.js';
 import type { Segment } from './types.js';
@@ -19,9 +20,11 @@ export function round(seconds: number): number {
 export interface SegmentFacts {
   preprocessor: PreprocessorConfig;
   tokenizer: WhisperTokenizer;
-  options: Pick<CheckedTranscribeOptions, 'prependPunctuations' | 'appendPunctuations'>;
+  options: Pick<CheckedTranscribeOptions, 'prependPunctuations' | 'appendPunctuations' | 'tokenLogProbabilities'>;
   /** True where each window's language is told. */
   languages: boolean;
+  /** True where text may have been given out before it is known what segments it makes: none is left out then. */
+  everything: boolean;
   /** The recording's language, as far as it is known. */
   language(): string | null;
 }
@@ -43,10 +46,16 @@ export class SegmentBuilder {
     const { hop, sampleRate } = this.#about.preprocessor;
     const offset = begin / sampleRate;
     const seek = Math.round((this.toRecording(offset, false) * sampleRate) / hop);
+    // Tokens that the text was given to begin with have no probabilities.
+    const given = attempt.tokens.length - attempt.logProbabilities.length + Number(attempt.ended);
+    const logs = [...new Array<number>(given).fill(0), ...attempt.logProbabilities];
+    const ranked = attempt.top && [...new Array<RankedTokens>(given).fill([]), ...attempt.top];
     let place = 0;
     const drafts = segments.map(({ start, end, tokens }): Draft => {
-      const top = attempt.top?.slice(place, place + tokens.length);
-      place += tokens.length;
+      const behind = place + tokens.length;
+      const top = ranked?.slice(place, behind);
+      const logprobs = this.#about.options.tokenLogProbabilities ? logs.slice(place, behind) : undefined;
+      place = behind;
       return {
         seek,
         start: offset + start,
@@ -58,6 +67,7 @@ export class SegmentBuilder {
         compression_ratio: attempt.compressionRatio,
         no_speech_prob: attempt.noSpeechProbability,
         ...(this.#about.languages && { language: attempt.language ?? undefined }),
+        ...(logprobs && { logprobs }),
         ...(top && { top_logprobs: top }),
       };
     });
@@ -100,7 +110,7 @@ export class SegmentBuilder {
       end: back(one.end, true),
     });
     return drafts
-      .filter(({ start, end, text }) => start !== end && text.trim() !== '')
+      .filter(({ start, end, text }) => (start !== end || this.#about.everything) && text.trim() !== '')
       .map((draft) => ({
         id: this.#count++,
         ...times(draft),

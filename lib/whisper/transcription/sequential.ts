@@ -6,9 +6,10 @@ import { type GuardedWindow, guard } from './hallucination.js';
 import type { Job, Outcome } from './job.js';
 import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
+import type { WindowText } from './running-text.js';
 import type { SampleWindow } from './samples.js';
 import { type Draft, round } from './segment-builder.js';
-import { splitWindow, type WindowSegment } from './segments.js';
+import { splitWhole, splitWindow, type WindowSegment } from './segments.js';
 import type { Segment } from './types.js';
 
 /**
@@ -59,7 +60,12 @@ export async function* sequential(
     Math.min(windowFrames, Math.floor((Math.min(samples.end, nextBreak(breaks, begin)) - begin) / hop));
 
   /** Decodes the window from `begin` on, as far as it was heard. */
-  const decode = async (begin: number, request: ReturnType<TextContext['next']>, provisional: boolean) => {
+  const decode = async (
+    begin: number,
+    request: ReturnType<TextContext['next']>,
+    provisional: boolean,
+    given?: WindowText,
+  ) => {
     // A recording that is one window is measured with its features.
     const alone = begin === 0 && breaks.length === 0 && samples.ended && samples.end <= windowSamples;
     if (!alone) await job.times.during('features', () => meter.measure(signal));
@@ -68,7 +74,7 @@ export async function* sequential(
       ? { ...settings, journal: undefined, decoding: { ...decoding, beamSize: 1, temperatures: [0], words: false } }
       : settings;
     const frames = Math.floor(framesFrom(begin) / 2);
-    const own = { ...request, seed: begin / hop, frames, onTokens: job.partial(begin) };
+    const own = { ...request, seed: begin / hop, frames, onTokens: job.partial(begin), given };
     const { attempt, timings } = await model.buffers.use((window) => {
       samples.fill(window, begin - fftSize / 2, nextBreak(breaks, begin));
       return model.decodeWindow(job.request, { samples: window, peak: meter.peak }, own, chosen);
@@ -78,10 +84,13 @@ export async function* sequential(
   };
 
   if (options.languageDetectionWindows > 1) await detectFirst(job, samples, meter);
+  /** Text that the window before gave out, and that lies in the next one. */
+  let carried: readonly number[] = [];
   for (let seek = 0; ; ) {
     signal?.throwIfAborted();
     const begin = seek * hop;
     const request = context.next();
+    if (carried.length > 0) request.prefix = carried;
     if (options.onPartial && partialInterval) {
       const step = Math.max(hop, Math.round(partialInterval * sampleRate));
       for (let heard = step; heard < windowSamples && !samples.ended; heard += step) {
@@ -97,16 +106,27 @@ export async function* sequential(
     // The reference counts whole frames too, but a recording shorter than one frame still gets its window.
     if (samples.end === 0 || (frames < 1 && seek > 0)) return;
 
-    const attempt = await decode(begin, request, false);
+    const given = job.running?.window(carried);
+    given?.activate();
+    const attempt = await decode(begin, request, false, given);
     job.settle(attempt.language);
     let segments: Segment[] = [];
     let advance = Math.max(1, frames);
-    if (!isSkipped(attempt, settings.decoding)) {
-      const whole: WindowSegment = { start: 0, end: (frames * hop) / sampleRate, tokens: attempt.tokens };
+    const skipped = isSkipped(attempt, settings.decoding);
+    if (!skipped || given?.text) {
+      // Of silence there is what was given out, and no more.
+      const tokens = skipped ? attempt.tokens.slice(0, given!.tokens.length || carried.length + 1) : attempt.tokens;
+      const whole: WindowSegment = { start: 0, end: (frames * hop) / sampleRate, tokens };
       const split =
         settings.timestamps === 'segment'
-          ? splitWindow(attempt.tokens, Math.max(1, frames), generation)
+          ? splitWindow(tokens, advance, generation)
           : { segments: [whole], advance, loneEnd: false };
+      carried = given ? job.running!.behind(given, split.segments.flatMap((one) => one.tokens).length) : [];
+      if (carried.length > config.targetPositions / 4 || (carried.length > 0 && split.advance >= frames)) {
+        // There is no room for it in the next window, or no next window.
+        Object.assign(split, splitWhole(tokens, advance, generation), { advance });
+        carried = [];
+      }
       const lastEnd = job.builder.speechEnd;
       const drafts = job.builder.draft(begin, split.segments, attempt);
       advance = split.advance;
@@ -130,6 +150,7 @@ export async function* sequential(
         job.builder.speechEnd = drafts.at(-1)?.end ?? lastEnd;
       }
       segments = job.builder.publish(drafts, nextBreak(breaks, begin) / sampleRate);
+      if (given) job.running!.finish(given, segments.map(({ text }) => text).join(''));
       context.add(
         segments.flatMap(({ tokens }) => tokens),
         attempt.temperature,

@@ -107,7 +107,7 @@ async function* outcomes(job: Job, recording: AudioSource, live: boolean): Async
     const breaks = (speech ?? source).breaks ?? [];
     const windows = inBatches
       ? batched(job, samples, speech, breaks)
-      : sequential(job, samples, breaks, live ? 0 : lookAheadSeconds);
+      : sequential(job, samples, breaks, options.lookAhead ?? (live ? 0 : lookAheadSeconds));
     for await (const outcome of windows) {
       job.duration = lasted();
       job.hear(source);

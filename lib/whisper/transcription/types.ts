@@ -33,6 +33,8 @@ export interface Segment {
   channel?: number;
   /** Where times of words were asked for. */
   words?: Word[];
+  /** Of each of `tokens`, where they were asked for; 0 of those that were given. */
+  logprobs?: number[];
   /** The likeliest tokens at each of `tokens`' places, where they were asked for. */
   top_logprobs?: RankedTokens[];
 }

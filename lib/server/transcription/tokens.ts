@@ -1,0 +1,42 @@
+/** Answers that are counted in tokens. */
+import { previousRoom } from '../../whisper/decoding/prompt.js';
+import type { Transcription } from '../../whisper/transcription/types.js';
+import type { Whisper } from '../../whisper/whisper.js';
+import type { AudioRequest } from './fields.js';
+
+export interface TokenLogprob {
+  token: string;
+  bytes: number[];
+  logprob: number;
+}
+
+/** The log-probability of each token of text. */
+export async function logprobsOf({ segments }: Transcription, { model }: Whisper): Promise<TokenLogprob[]> {
+  const tokenizer = await model.checkpoint.tokenizer();
+  return segments.flatMap(({ tokens, logprobs = [] }) =>
+    tokens.flatMap((id, i) => {
+      if (!tokenizer.isText(id)) return [];
+      return [{ token: tokenizer.decode([id]), bytes: [...tokenizer.bytes(id)], logprob: logprobs[i] }];
+    }),
+  );
+}
+
+/** What was read and written, counted in tokens: of audio, positions of the encoder; of text, those of prompt and keywords that count. */
+export async function tokenUsage(result: Transcription, asked: AudioRequest, { model }: Whisper) {
+  const { preprocessor, config } = model.checkpoint;
+  const tokenizer = await model.checkpoint.tokenizer();
+  const { prompt, hotwords } = asked.options;
+  const given = [hotwords, prompt].filter((text) => typeof text === 'string').join(' ');
+  const room = previousRoom(config.targetPositions);
+  const text_tokens = Math.min(room, tokenizer.encode(given.slice(-20 * room)).length);
+  const audio_tokens = Math.ceil((result.duration * preprocessor.sampleRate) / preprocessor.hop / 2);
+  const input_tokens = audio_tokens + text_tokens;
+  const output_tokens = result.segments.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  return {
+    type: 'tokens',
+    input_tokens,
+    input_token_details: { audio_tokens, text_tokens },
+    output_tokens,
+    total_tokens: input_tokens + output_tokens,
+  };
+}
