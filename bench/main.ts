@@ -7,6 +7,7 @@ const benchmarks: Record<string, () => Promise<unknown>> = {
   neighbours: () => import('./neighbours.js'),
   real: () => import('./real.js'),
   serving: () => import('./serving.js'),
+  voice: () => import('./voice.js'),
 };
 
 const name = process.argv[2];

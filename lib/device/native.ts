@@ -86,6 +86,14 @@ export interface NativeDevice {
   close(): void;
 }
 
+/** Silero's voice detector. */
+export interface NativeVoiceModel {
+  /** States and whole frames of recordings; the states behind them, and a probability for each frame. */
+  run(
+    streams: readonly (readonly [state: Float32Array, samples: Float32Array])[],
+  ): Promise<[state: Float32Array<ArrayBuffer>, probabilities: Float32Array<ArrayBuffer>][]>;
+}
+
 /** What the addon found on this machine. */
 export interface Information {
   cpu: { kernels: string; available: string[]; multipliesBfloat16: boolean };
@@ -109,6 +117,7 @@ export interface NativeAddon {
   multipliesBfloat16(): boolean;
   Device: new (kind: string, options: { threads?: number; kernels?: string; cublasLt?: boolean }) => NativeDevice;
   WeightsFile: new (path: string) => NativeWeightsFile;
+  VoiceModel: new (weights: Float32Array, kernels?: string) => NativeVoiceModel;
 }
 
 function once(load: () => unknown): () => NativeAddon {

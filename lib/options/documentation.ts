@@ -308,11 +308,11 @@ export const documentation = {
   },
   vad: {
     detector: {
-      about: "Who detects speech: 'webrtc' needs nothing; 'silero' needs the package onnxruntime-node and a `model`.",
-      usual: "'webrtc'",
+      about: "Who detects speech: Silero's network, which is part of the package, or WebRTC's detector of 2011.",
+      usual: "'silero'",
     },
     model: {
-      about: "Silero's model, an .onnx file of version 5 or later.",
+      about: "No longer an option: Silero's model is part of the package.",
       usual: '',
     },
     mode: {
@@ -320,8 +320,12 @@ export const documentation = {
       usual: '3',
     },
     threshold: {
-      about: 'Probability from which on speech begins; it ends 0.15 below.',
+      about: 'Probability from which on speech begins.',
       usual: '0.5',
+    },
+    negativeThreshold: {
+      about: 'Probability below which speech ends.',
+      usual: '0.15 below `threshold`, 0.01 at least',
     },
     minSpeech: {
       about: 'Seconds: shorter speech is taken for noise.',

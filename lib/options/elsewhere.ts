@@ -66,7 +66,6 @@ export const elsewhere: readonly Elsewhere[] = [
     others: { faster: 'max_speech_duration_s', cpp: '-vmsd, --vad-max-speech-duration-s, -vo, --vad-samples-overlap' },
     answer: 'speech of any length is cut at its quietest places, without overlap',
   },
-  { others: { faster: 'neg_threshold' }, answer: 'speech ends 0.15 below `threshold`' },
   { others: { cpp: '-mc, --max-context' }, answer: 'set `conditionOnPreviousText`, or leave it out for no context' },
   { others: { cpp: '-tr, --translate' }, answer: "set `task` to 'translate'" },
   { others: { cpp: '-dl, --detect-language' }, answer: 'call `detectLanguage`' },

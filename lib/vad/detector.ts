@@ -2,13 +2,11 @@
 
 import { workers } from '../workers/pool.js';
 import type { CheckedVadOptions } from './options.js';
+import { openSilero } from './silero.js';
 import type { VoiceDetector } from './voice-detector.js';
 
-/** Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED. */
-export async function openDetector({ detector, model, mode }: CheckedVadOptions): Promise<VoiceDetector> {
-  if (detector === 'webrtc') {
-    const { openVoice } = await import('./remote.js');
-    return openVoice(workers, mode) ?? (await import('./webrtc.js')).openWebRtc(mode);
-  }
-  return (await import('./silero.js')).openSilero(model);
+export async function openDetector({ detector, mode }: CheckedVadOptions): Promise<VoiceDetector> {
+  if (detector === 'silero') return openSilero();
+  const { openVoice } = await import('./remote.js');
+  return openVoice(workers, mode) ?? (await import('./webrtc.js')).openWebRtc(mode);
 }

@@ -1,16 +1,24 @@
 /** The options of voice activity detection. */
-import { integer, number, oneOf, text } from '../options/kinds.js';
+import { custom, integer, number, oneOf } from '../options/kinds.js';
 import { type Checked, type Given, option, options } from '../options/options.js';
 
 export const vadOptions = options('vad', {
-  /** Who detects speech: 'webrtc' needs nothing; 'silero' needs the package onnxruntime-node and a `model`. @default 'webrtc' */
-  detector: option(oneOf(['webrtc', 'silero']), { default: 'webrtc' }),
-  /** Silero's model, an .onnx file of version 5 or later. */
-  model: option(text('FILE', 'a path'), { others: { cpp: '-vm, --vad-model' } }),
+  /** Who detects speech: Silero's network, which is part of the package, or WebRTC's detector of 2011. @default 'silero' */
+  detector: option(oneOf(['silero', 'webrtc']), { default: 'silero' }),
+  /** No longer an option: Silero's model is part of the package. */
+  model: option(
+    custom<never>(() => false, {
+      expected: "left out, since Silero's model is part of the package,",
+      placeholder: 'FILE',
+    }),
+    { others: { cpp: '-vm, --vad-model' } },
+  ),
   /** WebRTC's aggressiveness: how surely a frame must be speech, 0 to 3. @default 3 */
   mode: option(integer(0, 3), { default: 3 }),
-  /** Probability from which on speech begins; it ends 0.15 below. @default 0.5 */
+  /** Probability from which on speech begins. @default 0.5 */
   threshold: option(number(0, 1), { default: 0.5, others: { faster: 'threshold', cpp: '-vt, --vad-threshold' } }),
+  /** Probability below which speech ends. @default 0.15 below `threshold`, 0.01 at least */
+  negativeThreshold: option(number(0, 1), { others: { faster: 'neg_threshold' } }),
   /** Seconds: shorter speech is taken for noise. @default 0.25 */
   minSpeech: option(number(0, 3600, { placeholder: 'SECONDS' }), {
     default: 0.25,

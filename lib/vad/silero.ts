@@ -1,75 +1,102 @@
-/** Silero's voice activity detector on ONNX Runtime, both of which the user installs. */
-import { existsSync } from 'node:fs';
-import { OneheadError } from '../errors.js';
+/** Silero's voice detector, computed by the addon on the threads that Node.js has for such work, never on the event loop. */
+import { type NativeVoiceModel, native } from '../device/native.js';
+import { readSileroWeights } from './silero-weights.js';
 import type { VoiceDetector } from './voice-detector.js';
 
-/** What is used of onnxruntime-node. */
-interface Tensor {
-  data: Float32Array;
-}
-interface Session {
-  inputNames: readonly string[];
-  run(feeds: Record<string, Tensor>): Promise<Record<string, Tensor>>;
-  release(): Promise<void>;
-}
-interface Runtime {
-  InferenceSession: { create(path: string, options: object): Promise<Session> };
-  Tensor: new (type: string, data: Float32Array | BigInt64Array, shape: readonly number[]) => Tensor;
+/** Samples of a frame, at 16 kHz. */
+export const sileroFrame = 512;
+/** Numbers that are kept between a recording's frames. */
+const stateSize = 320;
+/** Of a run, so that a long recording holds up no other for more than some milliseconds: 4 s of each of so many. */
+const mostFrames = 128;
+const mostStreams = 32;
+
+interface Stream {
+  state: Float32Array;
 }
 
-const frame = 512;
-/** Samples of the frame before that each frame is given with. */
-const context = 64;
-const stateShape = [2, 1, 128];
+interface Job {
+  stream: Stream;
+  samples: Float32Array;
+  found: Float32Array;
+  /** Frames that are done. */
+  done: number;
+  resolve(found: Float32Array): void;
+  reject(error: unknown): void;
+}
 
-export async function openSilero(model: string | undefined): Promise<VoiceDetector> {
-  if (model === undefined || !existsSync(model)) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Silero's model file is needed as vad.model, but ${model === undefined ? 'none was given' : `there is no ${model}`}; download silero_vad.onnx from its makers, or use the detector 'webrtc'.`,
-      { argument: 'vad' },
-    );
+/** Runs of all recordings of the process: those that wait at the same time are computed side by side. */
+class Runner {
+  #model: Promise<NativeVoiceModel> | null = null;
+  readonly #waiting: Job[] = [];
+  #running = false;
+
+  run(stream: Stream, samples: Float32Array): Promise<Float32Array> {
+    const found = new Float32Array(samples.length / sileroFrame);
+    if (found.length === 0) return Promise.resolve(found);
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ stream, samples, found, done: 0, resolve, reject });
+      if (!this.#running) void this.#work();
+    });
   }
-  const name = 'onnxruntime-node';
-  const runtime: Runtime = await import(name).catch((cause: unknown) => {
-    throw new OneheadError(
-      'NOT_SUPPORTED',
-      "The detector 'silero' runs on the package onnxruntime-node, which is not installed: `npm install onnxruntime-node`, or use the detector 'webrtc'.",
-      { argument: 'vad', cause },
-    );
-  });
-  const unusable = (cause?: unknown) =>
-    new OneheadError(
-      'INVALID_ARGUMENT',
-      `${model} is not Silero's model of version 5 or later; download silero_vad.onnx from its makers, or use the detector 'webrtc'.`,
-      { argument: 'vad', cause },
-    );
-  const session = await runtime.InferenceSession.create(model, { intraOpNumThreads: 1, interOpNumThreads: 1 }).catch(
-    (cause: unknown) => {
-      throw unusable(cause);
-    },
-  );
-  if (!['input', 'state', 'sr'].every((input) => session.inputNames.includes(input))) {
-    await session.release();
-    throw unusable();
+
+  async #open(): Promise<NativeVoiceModel> {
+    const weights = await readSileroWeights();
+    return new (native().VoiceModel)(weights);
   }
-  const rate = new runtime.Tensor('int64', BigInt64Array.of(16000n), []);
-  let state = new runtime.Tensor('float32', new Float32Array(256), stateShape);
-  const given = new Float32Array(context + frame);
-  return {
-    frame,
-    async probabilities(samples) {
-      const found: number[] = [];
-      for (let at = 0; at < samples.length; at += frame) {
-        given.copyWithin(0, frame);
-        given.set(samples.subarray(at, at + frame), context);
-        const input = new runtime.Tensor('float32', given, [1, given.length]);
-        const { output, stateN } = await session.run({ input, state, sr: rate });
-        state = stateN;
-        found.push(output.data[0]);
+
+  async #work(): Promise<void> {
+    this.#running = true;
+    // What is asked for in the same turn goes together.
+    await undefined;
+    while (this.#waiting.length > 0) {
+      const jobs = this.#waiting.splice(0, mostStreams);
+      try {
+        this.#model ??= this.#open();
+        const model = await this.#model;
+        const results = await model.run(
+          jobs.map(({ stream, samples, done }) => [
+            stream.state,
+            samples.subarray(done * sileroFrame, (done + mostFrames) * sileroFrame),
+          ]),
+        );
+        for (const [index, [state, probabilities]] of results.entries()) {
+          const job = jobs[index];
+          job.stream.state = state;
+          job.found.set(probabilities, job.done);
+          job.done += probabilities.length;
+          if (job.done < job.found.length) this.#waiting.push(job);
+          else job.resolve(job.found);
+        }
+      } catch (error) {
+        // What could not be opened is tried again by the next.
+        this.#model = null;
+        for (const job of jobs) job.reject(error);
       }
-      return found;
-    },
-    close: () => session.release(),
+    }
+    this.#running = false;
+  }
+}
+
+const runner = new Runner();
+
+/** A detector for one recording. Its `probabilities` throw OneheadError: ADDON_UNAVAILABLE, MODEL_INVALID, OUT_OF_MEMORY. */
+export function openSilero(): VoiceDetector {
+  const stream: Stream = { state: new Float32Array(stateSize) };
+  return {
+    frame: sileroFrame,
+    probabilities: (samples) => runner.run(stream, samples),
+    close() {},
   };
+}
+
+/**
+ * How probable speech is in each frame of 512 samples (32 ms at 16 kHz) of a piece of audio by itself; the last may be a part of one, which
+ * silence fills. Takes about 5 µs of another thread a frame.
+ */
+export function speechProbabilities(samples: Float32Array): Promise<Float32Array> {
+  const frames = Math.ceil(samples.length / sileroFrame);
+  const whole = new Float32Array(frames * sileroFrame);
+  whole.set(samples);
+  return runner.run({ state: new Float32Array(stateSize) }, whole);
 }

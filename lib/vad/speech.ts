@@ -9,6 +9,7 @@ import type { VoiceDetector } from './voice-detector.js';
 
 interface Limits {
   threshold: number;
+  negativeThreshold: number;
   minSpeech: number;
   minSilence: number;
   padding: number;
@@ -81,9 +82,11 @@ export class SpeechSource {
     }
     const checked = check(vadOptions, options, { within: 'vad.' });
     const { threshold, minSpeech, minSilence = batched ? 0.5 : 2, padding } = checked;
+    const { negativeThreshold = Math.max(threshold - 0.15, 0.01) } = checked;
     const samples = (seconds: number) => Math.round(seconds * sampleRate);
     const limits = {
       threshold,
+      negativeThreshold,
       minSpeech: samples(minSpeech),
       minSilence: samples(minSilence),
       padding: samples(padding),
@@ -107,7 +110,7 @@ export class SpeechSource {
   }
 
   async *chunks(): AsyncGenerator<Float32Array> {
-    const { threshold, minSpeech, minSilence, padding } = this.#limits;
+    const { threshold, negativeThreshold, minSpeech, minSilence, padding } = this.#limits;
     const { frame } = this.#detector;
     const recent = new Recent();
     let judged = 0;
@@ -160,7 +163,7 @@ export class SpeechSource {
         if (probability >= threshold) {
           end = -1;
           if (begin < 0) begin = judged;
-        } else if (begin >= 0 && probability < threshold - 0.15) {
+        } else if (begin >= 0 && probability < negativeThreshold) {
           if (end < 0) end = judged;
           if (judged + frame - end >= minSilence) {
             const speech = end - begin >= minSpeech ? give(Math.min(end + padding, judged + frame)) : null;

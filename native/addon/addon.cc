@@ -9,6 +9,7 @@
 #include "device_binding.h"
 #include "program_binding.h"
 #include "tensor_binding.h"
+#include "voice_binding.h"
 
 namespace onehead::addon {
 
@@ -77,6 +78,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   RecorderBinding::define(env, exports);
   ProgramBinding::define(env, exports);
   FileBinding::define(env, exports);
+  VoiceBinding::define(env, exports);
   exports.Set("initialize", Napi::Function::New(env, initialize));
   exports.Set("information", Napi::Function::New(env, information));
   exports.Set("multipliesBfloat16", Napi::Function::New(env, multipliesBfloat16));

@@ -261,10 +261,40 @@ struct GatherRows {
   int64_t yStride;
 };
 
+/**
+ * The weights of Silero's voice detector as its kernel reads them. Products are in panels of 64 columns:
+ * [columns / 64, depth, 64], the depth of a convolution being [3 positions, channels].
+ */
+struct VoiceWeights {
+  static constexpr int64_t panel = 64;
+  const float *window, *cosines, *sines;   // [256]: Hann's window; cos and -sin of 2 pi i / 256
+  const float *convolution[4], *bias[4];   // 129 to 128 channels, 128 to 64, 64 to 64, 64 to 128
+  const float *input, *hidden, *gateBias;  // 128 to 512: the input, forget, cell and output gates of an LSTM
+  const float* output;                     // [128]
+  float outputBias;
+};
+
+/** The probability of speech in the next frames of several recordings, whose state is kept. Called by one thread. */
+struct VoiceActivity {
+  static constexpr int64_t context = 64, frame = 512, cells = 128, block = 24, spectrum = 144;
+  const VoiceWeights* weights;
+  int64_t sequences;
+  const float* const* samples;  // of each recording: `context` samples before its frames, and its frames
+  const int64_t* frames;        // of each, 1 at least and no more than of the one before
+  float *hidden, *cell;         // [sequences, cells]: the state, zeros at first; overwritten
+  float* const* probabilities;  // of each: one for each frame
+  void* scratch;                // scratchFloats(sequences) floats
+
+  static constexpr int64_t scratchFloats(int64_t sequences) {
+    return block * (sequences * 4 * cells + 4 * spectrum + 4 * 128 + 2 * 64 + 64 + 128) + 4 * 256 + 144 * 16 +
+           2 * 256 * 16 + 16;
+  }
+};
+
 /** Elements of another storage format (also IEEE float16, which checkpoints have and kernels have not). */
 enum class SourceFormat : int32_t { float32, float16, bfloat16 };
 
-/** One instruction set's kernels. All but `convert` are called by every thread of the team. */
+/** One instruction set's kernels. All but `convert` and `voiceActivity` are called by every thread of the team. */
 struct Kernels {
   const char* name;  // 'portable', 'avx2', 'avx512', 'avx512-bf16'
   void (*linearRows)(const LinearRows&, const Team&);
@@ -280,6 +310,7 @@ struct Kernels {
   void (*tokenProbability)(const TokenProbability&, const Team&);
   void (*gatherRows)(const GatherRows&, const Team&);
   void (*convert)(const void* from, SourceFormat fromFormat, void* to, Format toFormat, int64_t count);
+  void (*voiceActivity)(const VoiceActivity&);
 };
 
 /** The best kernels that this CPU can run, or those named (null when this CPU or this build cannot). */

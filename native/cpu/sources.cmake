@@ -6,7 +6,7 @@ include(CheckCXXCompilerFlag)
 set(ONEHEAD_CPU_DIRECTORY ${CMAKE_CURRENT_LIST_DIR})
 set(ONEHEAD_CPU_FAMILIES
   align_positions attention_baseline attention_decode attention_streaming convert layer_norm linear_rows log_mel next_beams next_token small
-  softmax table)
+  softmax voice_activity table)
 list(TRANSFORM ONEHEAD_CPU_FAMILIES PREPEND ${ONEHEAD_CPU_DIRECTORY}/kernels/)
 list(TRANSFORM ONEHEAD_CPU_FAMILIES APPEND .cc)
 

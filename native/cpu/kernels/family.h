@@ -20,6 +20,7 @@ void alignPositions(const AlignPositions&, const Team&);
 void tokenProbability(const TokenProbability&, const Team&);
 void gatherRows(const GatherRows&, const Team&);
 void convert(const void* from, SourceFormat fromFormat, void* to, Format toFormat, int64_t count);
+void voiceActivity(const VoiceActivity&);
 
 size_t linearRowsBytes(int64_t rows, int64_t depth);
 size_t attentionStreamingBytes(const Attention&, int threads);

@@ -29,7 +29,7 @@ struct Roots {
   }
 };
 
-static void fillRoots(int64_t count, float* cosines, float* sines) {
+[[maybe_unused]] static void fillRoots(int64_t count, float* cosines, float* sines) {
   for (int64_t i = 0; i < count; ++i) {
     const double angle = 6.283185307179586476925 * double(i) / double(count);
     cosines[i] = float(__builtin_cos(angle));

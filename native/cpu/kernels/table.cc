@@ -37,7 +37,7 @@ const Variant ONEHEAD_VARIANT = {
     {ONEHEAD_NAME, ONEHEAD_ISA::linearRows, ONEHEAD_ISA::layerNorm, ONEHEAD_ISA::attention, ONEHEAD_ISA::softmax,
      ONEHEAD_ISA::logMel, ONEHEAD_ISA::transposeCast, ONEHEAD_ISA::embed, ONEHEAD_ISA::nextToken,
      ONEHEAD_ISA::nextBeams, ONEHEAD_ISA::alignPositions, ONEHEAD_ISA::tokenProbability, ONEHEAD_ISA::gatherRows,
-     ONEHEAD_ISA::convert},
+     ONEHEAD_ISA::convert, ONEHEAD_ISA::voiceActivity},
     ONEHEAD_ISA::linearRowsBytes,
     ONEHEAD_ISA::attentionBytes,
     ONEHEAD_ISA::logMelBytes,
