@@ -1,5 +1,6 @@
 /** Silero's voice detector, computed by the addon on the threads that Node.js has for such work, never on the event loop. */
 import { type NativeVoiceModel, native } from '../device/native.js';
+import { OneheadError } from '../errors.js';
 import { readSileroWeights } from './silero-weights.js';
 import type { VoiceDetector } from './voice-detector.js';
 
@@ -42,7 +43,12 @@ class Runner {
 
   async #open(): Promise<NativeVoiceModel> {
     const weights = await readSileroWeights();
-    return new (native().VoiceModel)(weights);
+    const { VoiceModel } = native();
+    if (VoiceModel) return new VoiceModel(weights);
+    throw new OneheadError(
+      'ADDON_UNAVAILABLE',
+      "onehead's native addon is older than the package and has no voice detector; build it again with `npm run build:native`.",
+    );
   }
 
   async #work(): Promise<void> {
