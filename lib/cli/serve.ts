@@ -14,7 +14,18 @@ import { UsageError } from './usage.js';
 /** Options of transcribe that a request decides, or the server has a limit of its own for. */
 const others = [
   ...['language', 'task', 'prompt', 'prefix', 'hotwords', 'wordTimestamps', 'temperature', 'timeout', 'maxBytes'],
-  ...['maxDuration', 'channels', 'track', 'clips', 'timestamps', 'topLogProbabilities', 'vad', 'carryPrompt'],
+  ...[
+    'maxDuration',
+    'channels',
+    'track',
+    'clips',
+    'timestamps',
+    'topLogProbabilities',
+    'tokenLogProbabilities',
+    'languages',
+    'carryPrompt',
+    'hallucinationSilenceThreshold',
+  ],
 ];
 
 const flags: readonly Flag[] = [

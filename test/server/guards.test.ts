@@ -178,8 +178,10 @@ describe('models', () => {
 
   it.each([
     [{ models: [micro, micro.replace('micro', '../models/micro')] }, /Two models are called micro/],
+    [{ transcribe: { beamSize: 99 } }, /transcribe\.beamSize to be/],
+    [{ load: { device: 7 as never } }, /load\.device to be/],
     [{ alias: { other: 'nothing' } }, /alias other is for nothing, which is not served; there is/],
-  ])('are refused where names do not tell them apart: %j', async (options, message) => {
+  ])('are refused where options are wrong: %j', async (options, message) => {
     await expect(testServer(options)).rejects.toThrow(message);
   });
 

@@ -87,6 +87,19 @@ describe('the npm client', () => {
     expect(done.logprobs).toBeUndefined();
   });
 
+  it('gets a stream, too, where it asks for it behind the file', async () => {
+    const small = await toFile(readFileSync(sample), 'a.flac');
+    const order = ['model', 'file', 'stream', 'response_format'] as const;
+    const fields = { model, file: small, stream: true, response_format: 'json' } as const;
+    for (const first of order) {
+      const asked = Object.fromEntries([first, ...order].map((name) => [name, fields[name]]));
+      const stream = await transcriptions().create(asked as unknown as typeof fields);
+      let text = '';
+      for await (const event of stream) if (event.type === 'transcript.text.delta') text += event.delta;
+      expect(text, first).toBe(sampleText);
+    }
+  });
+
   it('gets a stream of what is cut at silences, with words at its end', async () => {
     const { done } = await streamed({ chunking_strategy: 'auto', prompt: 'Thursday' });
     expect(done.text).toBe(sampleText);

@@ -3,9 +3,11 @@ import { commandOptions } from '../../lib/cli/command-options.js';
 import { type Flag, flagsOf } from '../../lib/cli/flags.js';
 import { formatOptions } from '../../lib/formats/options.js';
 import { describe } from '../../lib/options/describe.js';
-import { elsewhere } from '../../lib/options/elsewhere.js';
 import type { OtherNames } from '../../lib/options/elsewhere.js';
+import { elsewhere } from '../../lib/options/elsewhere.js';
 import type { OptionGroup } from '../../lib/options/options.js';
+import { listenOptions } from '../../lib/server/listen-options.js';
+import { serverOptions } from '../../lib/server/service/options.js';
 import { vadOptions } from '../../lib/vad/options.js';
 import { generateOptions } from '../../lib/whisper/decoding/options.js';
 import { loadOptions } from '../../lib/whisper/model/types.js';
@@ -55,6 +57,7 @@ function groupTable(group: OptionGroup, flags: readonly Flag[], hidden: Readonly
 
 export function optionsPage(): string {
   const flags = [loadOptions, transcribeOptions, formatOptions, commandOptions].flatMap((group) => flagsOf(group));
+  const serverFlags = [serverOptions, listenOptions].flatMap((group) => flagsOf(group));
   const known = new Set(Object.keys(transcribeOptions.entries));
   const generateOnly = new Set(
     Object.keys(generateOptions.entries).filter(
@@ -72,6 +75,10 @@ export function optionsPage(): string {
     ],
     ['`formats[name].write(transcription, options)`', groupTable(formatOptions, flags)],
     ['The command `onehead transcribe` alone', groupTable(commandOptions, flags)],
+    [
+      'The server',
+      `Options of \`onehead serve\`, and of the plugin \`onehead\` of \`onehead/server\` ([server.md](server.md)):\n\n${groupTable(serverOptions, serverFlags)}\n\nWhere the server of its own listens:\n\n${groupTable(listenOptions, serverFlags)}`,
+    ],
     [
       'Options of other programs that have no counterpart of the same meaning',
       table(

@@ -2,6 +2,8 @@
 import { setMaxListeners } from 'node:events';
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify';
 import { check } from '../../options/options.js';
+import { loadOptions } from '../../whisper/model/types.js';
+import { transcribeOptions } from '../../whisper/transcription/options.js';
 import type { Whisper } from '../../whisper/whisper.js';
 import { ApiError, overloaded } from './api-error.js';
 import { type Client, Keys } from './keys.js';
@@ -58,7 +60,10 @@ export class Service {
 
   /** Throws OneheadError INVALID_ARGUMENT for wrong options, NOT_SUPPORTED where a library is missing. */
   static async open(given: ServerOptions, log: FastifyBaseLogger): Promise<Service> {
-    const service = new Service(check(serverOptions, given), log);
+    const options = check(serverOptions, given);
+    check(loadOptions, options.load, { within: 'load.' });
+    check(transcribeOptions, options.transcribe, { within: 'transcribe.' });
+    const service = new Service(options, log);
     try {
       const ids = service.models.list().map(({ id }) => id);
       service.#metrics = await Metrics.create(ids, () => service.models.loaded());

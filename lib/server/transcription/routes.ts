@@ -53,7 +53,8 @@ class Handling {
     return readFields(this.#form!.fields, this.#endpoint, this.#service.options);
   }
 
-  async #work(events: WorkEvents = {}): Promise<Work> {
+  /** Null where fields behind the file turn out to ask for a stream. */
+  async #work(events: WorkEvents = {}): Promise<Work | null> {
     const started = performance.now();
     const noted: WorkEvents = {
       ...events,
@@ -66,6 +67,7 @@ class Handling {
       },
     };
     const work = await transcribeForm(this.#service, this.#form!, () => this.#asked(), this.#abort.signal, noted);
+    if (!work) return null;
     const { metrics } = this.#service;
     const { id, asked, result } = work;
     const elapsed = performance.now() - started;
@@ -89,8 +91,8 @@ class Handling {
       this.#form = form;
       await form.begun;
       if (!form.file || !form.fields.has('model')) await form.ended;
-      if (this.#asked().stream) return await this.#stream();
-      const work = await this.#work();
+      const work = this.#asked().stream ? null : await this.#work();
+      if (!work) return await this.#stream();
       await this.#end();
       if (work.result.incomplete) this.#reply.header('x-onehead-incomplete', 'true');
       const { type, body } = answerOf(work, this.#endpoint);
@@ -112,7 +114,8 @@ class Handling {
     const work = this.#work({ onText, sent: () => events.count > 0 })
       .finally(() => this.#end())
       .then(
-        ({ asked, result, logprobs, usage }) => {
+        (work) => {
+          const { asked, result, logprobs, usage } = work!;
           events.send({
             type: 'transcript.text.done',
             text: deltas.text,

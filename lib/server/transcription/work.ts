@@ -34,7 +34,7 @@ const decisive = ({ model, options, stream }: AudioRequest) => ({ model, options
 
 /**
  * Transcribes a form's file. Where the file came last, it is decoded while it comes; fields behind it that change what was asked for begin
- * the work again from what was kept of it. Rejects with ApiError and OneheadError.
+ * the work again from what was kept of it. Null where they turn out to ask for a stream. Rejects with ApiError and OneheadError.
  */
 export async function transcribeForm(
   service: Service,
@@ -42,7 +42,7 @@ export async function transcribeForm(
   read: () => AudioRequest,
   signal: AbortSignal,
   events: WorkEvents = {},
-): Promise<Work> {
+): Promise<Work | null> {
   await form.begun;
   const early = form.file && form.fields.has('model') ? read() : null;
   if (early) {
@@ -54,6 +54,7 @@ export async function transcribeForm(
       await Promise.race([form.ended, work.then(() => form.ended)]);
       const asked = read();
       if (isDeepStrictEqual(decisive(asked), decisive(early))) return { asked, ...(await work) };
+      if (asked.stream && !early.stream) return null;
       if (events.sent?.()) {
         throw badField(
           'file',
@@ -92,6 +93,8 @@ async function transcribeOnce(
       maxDuration: options.maxDuration,
       timeout: options.timeout * 1000,
       ...asked.options,
+      // Windows that are decoded at once cannot be told what comes before them.
+      ...(asked.options.batched && { conditionOnPreviousText: false }),
       signal,
       // The first window is decoded as soon as it is there, whatever comes behind it.
       lookAhead: 0,

@@ -1,0 +1,110 @@
+/** `onehead serve` as its users run it. */
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { onehead, root, start, temporaryFolder } from './command.js';
+
+const micro = join(root, 'models/micro');
+
+/** A server that has begun to listen. */
+async function serving(args: string[], env: Record<string, string> = {}) {
+  const child = start(['serve', ...args], { env: { ONEHEAD_DEVICE: 'cpu', ONEHEAD_THREADS: '2', ...env } });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  const lines: { msg: string }[] = [];
+  const url = await new Promise<string>((resolve, reject) => {
+    child.once('exit', () => reject(new Error(`It ended: ${JSON.stringify(lines)}`)));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => lines.push({ msg: text }));
+    createInterface(child.stdout).on('line', (line) => {
+      const told = JSON.parse(line) as { msg: string };
+      lines.push(told);
+      const [, address] = /^Server listening at (\S+)$/.exec(told.msg) ?? [];
+      if (address) resolve(address);
+    });
+  });
+  return { child, url, lines };
+}
+
+const ready = async (url: string) => {
+  for (;;) {
+    const answer = await fetch(`${url}/ready`);
+    if (answer.ok) return;
+    await answer.arrayBuffer();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+};
+
+describe('onehead serve', () => {
+  it('serves what its flags and variables say, and ends in order', async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, 'keys'), 'one\n');
+    const { child, url, lines } = await serving(['--port', '0', '--alias', 'own=micro'], {
+      ONEHEAD_MODELS: micro,
+      ONEHEAD_PORT: '1', // the flag goes before
+      ONEHEAD_KEYS: join(folder, 'keys'),
+      ONEHEAD_PROTECT_METRICS: 'true',
+    });
+    await ready(url);
+    const ask = (path: string, key?: string) =>
+      fetch(url + path, { headers: key === undefined ? {} : { authorization: `Bearer ${key}` } });
+    expect((await ask('/v1/models')).status).toBe(401);
+    expect((await ask('/metrics')).status).toBe(401);
+    expect(await (await ask('/v1/models/own', 'one')).json()).toMatchObject({ id: 'micro', object: 'model' });
+    const ended = once(child, 'exit');
+    child.kill('SIGTERM');
+    expect(await ended).toEqual([0, null]);
+    expect(lines.map(({ msg }) => msg)).toContain('shutting down');
+  });
+
+  it('says what is wrong before it listens', async () => {
+    const cases: [string[], Record<string, string>, number, RegExp][] = [
+      [['--port', 'high'], {}, 2, /Expected --port to be a whole number from 0 to 65535 but received 'high'/],
+      [
+        [],
+        { ONEHEAD_PORT: '99999' },
+        2,
+        /Expected ONEHEAD_PORT to be a whole number from 0 to 65535 but received '99999'/,
+      ],
+      [[], { ONEHEAD_PROTECT_METRICS: 'perhaps' }, 2, /Expected ONEHEAD_PROTECT_METRICS to be true or false/],
+      [['--langauge', 'en'], {}, 2, /There is no option/],
+      [['--keys', '/nowhere/keys'], {}, 1, /The file of keys \/nowhere\/keys cannot be read/],
+      [['/nowhere/model'], {}, 1, /onehead: .*\/nowhere\/model/],
+      [['--tls-certificate', '/nowhere/a.pem'], {}, 1, /needs both tlsCertificate and tlsKey/],
+      [['--alias', 'own=nothing'], {}, 1, /alias own is for nothing, which is not served/],
+    ];
+    const results = await Promise.all(
+      cases.map(([args, env]) =>
+        onehead(
+          [
+            'serve',
+            ...args,
+            ...(args.includes('--port') ? [] : ['--port', env.ONEHEAD_PORT ?? '0'].slice(env.ONEHEAD_PORT ? 2 : 0)),
+          ],
+          { env },
+        ),
+      ),
+    );
+    for (const [index, { status, stderr }] of results.entries()) {
+      expect(stderr).toMatch(cases[index][3]);
+      expect(status).toBe(cases[index][2]);
+    }
+  });
+
+  it('explains its flags', async () => {
+    const { status, stdout } = await onehead(['serve', '--help']);
+    expect(status).toBe(0);
+    for (const flag of [
+      '--port N',
+      '--keys FILE',
+      '--max-bytes N',
+      '--unload-after SECONDS',
+      '--device DEVICE,...',
+      '--beam-size N',
+    ]) {
+      expect(stdout).toContain(flag);
+    }
+    expect(stdout).toContain('ONEHEAD_PORT');
+    expect(stdout).not.toMatch(/--language |--words|--max-duration.*\n.*Infinity/);
+  });
+});
