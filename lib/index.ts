@@ -63,6 +63,18 @@ export type { Task, TimestampMode } from './whisper/decoding/prompt.js';
 export type { SymbolClass } from './whisper/decoding/suppression.js';
 export { type Generation, WhisperModel } from './whisper/decoding/whisper-model.js';
 export type { Attempt } from './whisper/decoding/windows.js';
+export { LiveTranscription } from './whisper/live/live.js';
+export type { LiveOptions, LivePolicy } from './whisper/live/options.js';
+export type {
+  Confirmed,
+  Failed,
+  Final,
+  Hypothesis,
+  LiveEvent,
+  Lost,
+  SpeechStarted,
+  SpeechStopped,
+} from './whisper/live/types.js';
 export type { RankedTokens } from './whisper/model/search.js';
 export type { DataType, DownloadProgress, LoadOptions } from './whisper/model/types.js';
 export { TranscriptionError } from './whisper/transcription/failure.js';

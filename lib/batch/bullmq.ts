@@ -1,5 +1,5 @@
 /** A queue on Redis for many machines, by BullMQ: claims are its locks, which are extended; a worker that dies loses its own. */
-import type { ConnectionOptions, Job, Queue as Bull, Worker } from 'bullmq';
+import type { Queue as Bull, ConnectionOptions, Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { OneheadError, reasonOf, shown } from '../errors.js';
 import { optional } from './optional.js';

@@ -1,5 +1,5 @@
 /** What may go better later, and what never will. */
-import { OneheadError, type ErrorCode } from '../errors.js';
+import { type ErrorCode, OneheadError } from '../errors.js';
 
 /** Errors of the recording or of what is asked of it: nobody can transcribe that. */
 const lasting = new Set<ErrorCode>([

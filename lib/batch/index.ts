@@ -1,6 +1,8 @@
 /** Recordings by the thousand: queues, workers, results. */
-export { type MemoryQueueOptions, MemoryQueue } from './memory.js';
+
 export { RedisQueue, type RedisQueueOptions } from './bullmq.js';
+export { modelDigest } from './digest.js';
+export { MemoryQueue, type MemoryQueueOptions } from './memory.js';
 export type {
   BatchProgress,
   Chosen,
@@ -13,8 +15,7 @@ export type {
   StoredOptions,
   Summary,
 } from './queue.js';
-export { modelDigest } from './digest.js';
-export { Results, type ResultRecord } from './results.js';
+export { type ResultRecord, Results } from './results.js';
 export { recordingsOf, watchFolder } from './sources.js';
 export { type Status, statusOf } from './status.js';
 export { openStore, type Store } from './store.js';

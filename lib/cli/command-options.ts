@@ -1,7 +1,8 @@
 /** What only the command line takes. */
 import { formats } from '../formats/index.js';
-import { flag, list, oneOf, text } from '../options/kinds.js';
+import { flag, list, number, oneOf, text } from '../options/kinds.js';
 import { option, options } from '../options/options.js';
+import { policies } from '../whisper/live/options.js';
 
 const formatNames = Object.keys(formats) as (keyof typeof formats)[];
 
@@ -43,4 +44,19 @@ export const evaluateOptions = options('evaluate', {
   tier: option(text('NAME')),
   /** What is printed: text or json. @default 'text' */
   format: option(oneOf(errorRateFormats, 'FORMAT'), { default: 'text' }),
+  /**
+   * Each recording is heard as it was spoken, on a simulated clock, and delays stand beside the error rate: a line for each combination of
+   * `policy`, `threshold`, `interval` and `window`. Of decoding only `language` counts then. @default false
+   */
+  live: option(flag(), { default: false }),
+  /** With `live`: when text is confirmed, 'attention', 'agreement' or 'both'; several are compared. @default the model's own */
+  policy: option(
+    list(oneOf(policies, 'POLICY'), "'attention', 'agreement' or 'both', or several of them with commas between", 1),
+  ),
+  /** With `live`: seconds before the end of what was heard in which attention confirms nothing. @default 0.5 */
+  threshold: option(list(number(0, 10, { placeholder: 'SECONDS' }), 'numbers from 0 to 10 with commas between', 1)),
+  /** With `live`: seconds of new audio after which it is decoded. @default 0.5 */
+  interval: option(list(number(0.1, 10, { placeholder: 'SECONDS' }), 'numbers from 0.1 to 10 with commas between', 1)),
+  /** With `live`: seconds of audio that are decoded together. @default 15 */
+  window: option(list(number(4, 30, { placeholder: 'SECONDS' }), 'numbers from 4 to 30 with commas between', 1)),
 });

@@ -7,6 +7,7 @@ import { check } from '../options/options.js';
 import { Whisper } from '../whisper/whisper.js';
 import { readArguments } from './arguments.js';
 import { evaluateOptions } from './command-options.js';
+import { evaluateLive } from './evaluate-live.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { modelChoice, modelFlags } from './model-choice.js';
 import { UsageError, warningPrinter } from './usage.js';
@@ -54,10 +55,14 @@ export async function evaluateCommand(args: string[], signal: AbortSignal): Prom
   const { values, positionals } = readArguments('evaluate', args, [...ownFlags, ...otherFlags]);
   if (positionals.length !== 1) throw new UsageError('Name one folder of recordings, or one list.');
   const own = check(evaluateOptions, optionsFrom(evaluateOptions, ownFlags, values));
-  const { model, normalizer, words, tier } = own;
+  const { model, normalizer, words, tier, live } = own;
   if (tier !== undefined && words === undefined) {
     throw new UsageError('--tier names a tier of the reference of --words; give that too.');
   }
+  const lone = (['policy', 'threshold', 'interval', 'window'] as const).find((name) => own[name]);
+  if (lone && !live) throw new UsageError(`--${lone} is for live transcription; add --live, or leave it out.`);
+  if (live && words !== undefined)
+    throw new UsageError('--live measures no times of words; leave out --live or --words.');
   const ownNames = new Set(ownFlags.map(({ name }) => name));
   const choice = modelChoice(Object.fromEntries(Object.entries(values).filter(([name]) => !ownNames.has(name))));
   const [path] = positionals;
@@ -69,6 +74,10 @@ export async function evaluateCommand(args: string[], signal: AbortSignal): Prom
     whisper.transcribe(file, { ...choice.transcribe, ...(timed && { wordTimestamps: true }), signal, onWarning });
   const print = (text: string) => own.format === 'text' && process.stdout.write(text);
   try {
+    if (live) {
+      await evaluateLive(whisper, recordings, own, choice.transcribe.language, signal);
+      return exitStatus();
+    }
     let result: object;
     if (timed) {
       print(timesHead);

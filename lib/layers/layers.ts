@@ -61,8 +61,8 @@ export function decoderSelfAttention(
 
 /**
  * Attention to the audio, whose keys and values were projected once for the window. With `keys` the cache is one pool of
- * positions, [1, positions, ...]. Without them it has a sequence for each window, and x may hold several sequences a window, [windows *
- * sequences, 1, width]: one pass over the window's keys and values serves them all.
+ * positions, [1, positions, ...]; without `rows` their tensors may name a range for each token of x. Without them it has a sequence for each
+ * window, and x may hold several sequences a window, [windows * sequences, 1, width]: one pass over the window's keys and values serves them all.
  */
 export function crossAttention(
   ops: Operations,
@@ -73,7 +73,7 @@ export function crossAttention(
 ): Tensor {
   const { bias } = parameters.query;
   const query = ops.linear(x, parameters.query.weight, { bias, norm: parameters.norm });
-  const [windows] = shape.keys ? x.shape : cache.key.shape;
+  const windows = shape.keys && !shape.rows ? shape.keys.begin.shape[0] : (shape.keys ? x : cache.key).shape[0];
   const together = query.reshape([windows, (x.shape[0] * x.shape[1]) / windows, x.shape[2]]);
   const mixed = ops.attention(together, cache.key, cache.value, shape).reshape(x.shape);
   return ops.linear(mixed, parameters.out.weight, { bias: parameters.out.bias, residual: x });

@@ -170,6 +170,27 @@ export const documentation = {
       about: 'What is printed: text or json.',
       usual: "'text'",
     },
+    live: {
+      about:
+        'Each recording is heard as it was spoken, on a simulated clock, and delays stand beside the error rate: a line for each combination of `policy`, `threshold`, `interval` and `window`. Of decoding only `language` counts then.',
+      usual: 'false',
+    },
+    policy: {
+      about: "With `live`: when text is confirmed, 'attention', 'agreement' or 'both'; several are compared.",
+      usual: "the model's own",
+    },
+    threshold: {
+      about: 'With `live`: seconds before the end of what was heard in which attention confirms nothing.',
+      usual: '0.5',
+    },
+    interval: {
+      about: 'With `live`: seconds of new audio after which it is decoded.',
+      usual: '0.5',
+    },
+    window: {
+      about: 'With `live`: seconds of audio that are decoded together.',
+      usual: '15',
+    },
   },
   formats: {
     maxLineWidth: {
@@ -440,6 +461,54 @@ export const documentation = {
     },
     signal: {
       about: 'Ends the decoding with its reason.',
+      usual: '',
+    },
+  },
+  'live policy': {
+    policy: {
+      about:
+        "When a word is confirmed. 'attention': when the alignment heads look at audio that lies `threshold` before the end of what was heard. 'agreement': when two hypotheses after one another have it. 'both': when both hold.",
+      usual: 'what was measured to be best for such a checkpoint',
+    },
+    threshold: {
+      about:
+        "Seconds before the end of what was heard in which 'attention' confirms no word: smaller is earlier, larger is surer.",
+      usual: '0.5',
+    },
+    interval: {
+      about: 'Seconds of new audio after which it is decoded. A device that is slower decodes less often.',
+      usual: '0.5',
+    },
+    window: {
+      about:
+        'Seconds of audio that are decoded together at most, as far as the model has room for them; what lies before is told as text.',
+      usual: '15',
+    },
+  },
+  live: {
+    sampleRate: {
+      about: 'Hertz of the samples that are pushed.',
+      usual: "the model's own, 16000",
+    },
+    prompt: {
+      about: 'Text (or token ids) that stands before each turn: names and a style to go by.',
+      usual: '',
+    },
+    vad: {
+      about:
+        'How turns are found. What is left out has its default, but `minSilence` is 0.5 s, `minSpeech` 0.1 s and `padding` 0.3 s here. False: all audio is one turn, until `flush`.',
+      usual: 'true',
+    },
+    partials: {
+      about: 'Hypotheses beyond the confirmed text are told, too.',
+      usual: 'true',
+    },
+    maximumLag: {
+      about: 'Seconds of audio that wait to be decoded at most; what is older is given up, and an event tells so.',
+      usual: '120',
+    },
+    signal: {
+      about: 'Ends the stream with its reason.',
       usual: '',
     },
   },

@@ -7,6 +7,8 @@ import { check, pick } from '../options/options.js';
 import { workers } from '../workers/pool.js';
 import { bundledModel } from './checkpoint/hub.js';
 import { WhisperModel } from './decoding/whisper-model.js';
+import { LiveTranscription } from './live/live.js';
+import type { LiveOptions } from './live/options.js';
 import type { LoadOptions } from './model/types.js';
 import { TranscriptionError } from './transcription/failure.js';
 import { Job } from './transcription/job.js';
@@ -90,6 +92,14 @@ export class Whisper {
     } finally {
       await close();
     }
+  }
+
+  /**
+   * Opens a live stream: samples are pushed as they are spoken, and events tell the text as it becomes sure. It is of class 'live', before
+   * all other requests. Throws INVALID_ARGUMENT, NOT_SUPPORTED or BUSY before any audio comes.
+   */
+  live(options: LiveOptions | null = {}): Promise<LiveTranscription> {
+    return LiveTranscription.open(this.model, options);
   }
 
   /** The language of a recording, from up to five windows of its beginning (`languageDetectionWindows`). NOT_SUPPORTED for an English-only model. */

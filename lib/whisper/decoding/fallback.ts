@@ -68,11 +68,13 @@ export function searchesAt(
   const { beamSize, bestOf, patience, lengthPenalty, repetitionPenalty, noRepeatNgramSize, top, words, suppressed } =
     decoding;
   const sequences = temperature === 0 ? 1 : bestOf;
+  const beams = temperature === 0 ? beamSize : 1;
+  const { draft, ...plain } = begin;
   // Neighbouring seeds, since the noise mixes their bits anyway.
   const first = (decoding.seed + 7919 * turn + 104729 * seed) * bestOf;
   return Array.from({ length: sequences }, (_, sequence) => ({
-    ...begin,
-    beams: temperature === 0 ? beamSize : 1,
+    ...(beams === 1 ? begin : plain),
+    beams,
     temperature,
     seed: (first + sequence) | 0,
     patience,
@@ -95,7 +97,7 @@ const overflown = () =>
 /** What a window's searches begin with, whatever the temperature. */
 export type WindowBegin = Pick<
   Search,
-  'prompt' | 'prefix' | 'startIndex' | 'minimum' | 'maximum' | 'timestamps' | 'frames'
+  'prompt' | 'prefix' | 'draft' | 'startIndex' | 'minimum' | 'maximum' | 'timestamps' | 'frames'
 >;
 
 export interface FallbackCalls {

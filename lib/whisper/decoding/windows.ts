@@ -17,6 +17,8 @@ export type WhisperEngine = Engine<ModelWindow, Search, Found>;
 /** A window's text, how it was found, and its language. */
 export interface Attempt extends WindowAttempt {
   language: string | null;
+  /** Of the language, where it was detected for this window. */
+  languageProbability?: number;
 }
 
 /** What is the same for all windows of a transcription. */
@@ -42,6 +44,8 @@ export interface WindowSettings {
 export interface WindowOptions {
   previous?: readonly number[];
   prefix?: readonly number[];
+  /** How the text is guessed to go on; see `Search.draft`. */
+  draft?: readonly number[];
   seed?: number;
   /** Audio positions with sound; all unless given. */
   frames?: number;
@@ -131,7 +135,8 @@ function windowBegin(
   const usual = generation.maxLength - (begin.prompt.length - begin.startIndex) - begin.prefix.length;
   const maximum = Math.min(maxNewTokens ?? Math.max(1, usual), room);
   const minimum = Math.min(minNewTokens ?? 0, maximum);
-  return { ...begin, minimum, maximum, timestamps: timestamps === 'segment', frames: window.frames };
+  const { draft, frames } = window;
+  return { ...begin, ...(draft && { draft }), minimum, maximum, timestamps: timestamps === 'segment', frames };
 }
 
 /** Encodes a window on an engine and decodes it, unless the journal knows what it gives. */
@@ -200,8 +205,10 @@ async function decodeOnce({
   try {
     const { given } = options;
     let language = settings.language ?? (given?.tokens.length ? given.language : null);
+    let languageProbability: number | undefined;
     if (language === null && generation.multilingual && generation.languages.size > 0) {
-      [language] = likeliestLanguage(await windowLanguages(window, checkpoint, settings.among));
+      const found = await windowLanguages(window, checkpoint, settings.among);
+      [language, languageProbability] = likeliestLanguage(found);
     } else if (!generation.multilingual) language ??= 'en';
     if (given) given.language = language;
     const usual = windowBegin(checkpoint, language, settings, options);
@@ -214,7 +221,8 @@ async function decodeOnce({
     timings.queue += waited;
     timings.encode += encodeTime;
     timings.decode += Math.max(0, performance.now() - started - waited - encodeTime);
-    return { attempt: { ...attempt, language }, bounded: maximum < usual.maximum };
+    const detected = languageProbability === undefined ? {} : { languageProbability };
+    return { attempt: { ...attempt, language, ...detected }, bounded: maximum < usual.maximum };
   } finally {
     window.close();
   }

@@ -55,14 +55,14 @@ export class Alignment {
 
   /**
    * The second at which each of a candidate's tokens begins, and, one more, at which the last one ends; from the start of the window.
-   * Tokens of a prefix were not decoded, so they begin with the first that was. `positions` are the window's.
+   * Tokens of a prefix were not decoded, so they begin with the first that was, unless there is a draft. `positions` are the window's.
    */
   async run(search: Search, candidate: Candidate, positions: number): Promise<number[]> {
-    const { prompt, prefix = [] } = search;
+    const { prompt, prefix = [], draft } = search;
     const source = new Int32Array(this.#capacity);
     source.set(candidate.rows);
     // A position's row tells of the token after it; the last token was not read, so it has no row.
-    const begin = prompt.length + prefix.length - 1;
+    const begin = prompt.length + (draft ? 0 : prefix.length) - 1;
     const end = candidate.rows.length - 1;
     const frames = Math.max(1, Math.min(search.frames ?? positions, positions));
     const one = (value: number) => Int32Array.of(value);

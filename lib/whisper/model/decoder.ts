@@ -24,6 +24,8 @@ export interface DecoderRun {
   cross(ops: Operations, layer: number): KeyValueCache;
   /** int32 [R]: which of the audio positions a row attends to; absent where cross-attention's caches have a sequence for each window. */
   audio?: { begin: Tensor; count: Tensor };
+  /** True where `audio` and the rows and positions of `scores` are given for each token that is read, int32 [batch * count], in their order. */
+  tokenwise?: boolean;
   /** Each layer's scores that are given out. */
   scores?: readonly (AttentionScores | undefined)[];
   algorithms?: { self?: AttentionAlgorithm; cross?: AttentionAlgorithm };
@@ -37,9 +39,9 @@ export function recordDecoder(
   run: DecoderRun,
 ): Tensor {
   const { heads, keyValueHeads, crossKeyValueHeads } = config.decoder;
-  const { start, rows, count, source, audio, algorithms = {} } = run;
+  const { start, rows, count, source, audio, tokenwise = false, algorithms = {} } = run;
   // In a step a window's sequences are few rows over many keys, however many they are.
-  const crossAlgorithm = algorithms.cross ?? (count === 1 ? 'split-kv' : undefined);
+  const crossAlgorithm = algorithms.cross ?? (count === 1 || tokenwise ? 'split-kv' : undefined);
   let x = ops.embed(run.tokens, start, decoder.tokens, decoder.positions, { count, rows });
   decoder.layers.forEach((layer, index) => {
     ops.scope(`decoder.${index}`, () => {
@@ -49,7 +51,7 @@ export function recordDecoder(
         heads,
         keyValueHeads: crossKeyValueHeads,
         algorithm: crossAlgorithm,
-        rows: audio && rows,
+        rows: audio && !tokenwise ? rows : undefined,
         keys: audio,
         scores: run.scores?.[index],
       };

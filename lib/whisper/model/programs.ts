@@ -42,6 +42,15 @@ export function prefillLength(length: number, capacity: number): number {
   return length <= 8 ? length : Math.min(Math.ceil(length / 32) * 32, capacity);
 }
 
+/** Tokens that one pass chooses at most, and sequences that it reads. */
+export const mostChoices = 16;
+export const verifyBatch = 4;
+
+/** Tokens that one pass reads at most, of all its sequences. */
+export function verifyTokens(targetPositions: number): number {
+  return Math.max(targetPositions, verifyBatch * 128);
+}
+
 export class RuntimePrograms {
   readonly pool: RowPool;
   /** Each decoder layer's keys and values of the audio: [1, positions, key/value heads * head size]. */
@@ -59,6 +68,7 @@ export class RuntimePrograms {
   readonly #startRows: Tensor;
   readonly #startLogits: Tensor;
   readonly #noSpeech: Tensor;
+  readonly #verification: { places: Tensor; tokens: readonly [Tensor, Tensor, Tensor, Tensor] };
   readonly #owned: Tensor[] = [];
   readonly #programs = new Map<string, Program>();
   #alignment: Alignment | null = null;
@@ -91,6 +101,15 @@ export class RuntimePrograms {
     this.#startRows = own('int32', [rows]);
     this.#startLogits = own('float32', [rows * vocabulary]);
     this.#noSpeech = own('float32', [rows]);
+    const verified = () => own('int32', [verifyTokens(targetPositions)]);
+    this.#verification = {
+      places: own('int32', [(mostChoices + 1) * verifyBatch]),
+      tokens: [verified(), verified(), verified(), verified()],
+    };
+  }
+
+  get endToken(): number {
+    return this.#parts.checkpoint.generation.endToken;
   }
 
   #program(key: string, record: (ops: Operations) => void): Program {
@@ -164,6 +183,46 @@ export class RuntimePrograms {
     return { rows, startRows, logits, noSpeech, program };
   }
 
+  /**
+   * Reads `count` tokens of each entry's row from the beginning, and chooses `choices` tokens one after the other, each as if those before it
+   * were what was read: they are right up to the first that is another. `places` int32 [choices + 1, batch] say behind which token each is chosen; the
+   * last is <|startoftranscript|>, as in `prefill`. The scores of every token go where `tokens` says.
+   */
+  verify(batch: number, count: number, choices: number) {
+    const { checkpoint, parameters } = this.#parts;
+    const { pool } = this;
+    const { vocabulary, width } = checkpoint.config;
+    const rows = this.#entries.part(0, [batch]);
+    const logits = this.#startLogits.part(0, [batch, vocabulary]);
+    const noSpeech = this.#noSpeech.part(0, [batch]);
+    const { places: allPlaces, tokens: allTokens } = this.#verification;
+    const places = allPlaces.part(0, [choices + 1, batch]);
+    const [begin, number, row, position] = allTokens.map((one) => one.part(0, [batch * count]));
+    const tokens = { begin, count: number, row, position };
+    const program = this.#program(`verify ${batch} x ${count}, ${choices} choices`, (ops) => {
+      const x = this.#layers(ops, {
+        rows,
+        start: pool.zero,
+        count,
+        tokenwise: true,
+        audio: { begin, count: number },
+        scores: this.alignment.scores.map((one) => one && { ...one, row, position }),
+      });
+      const chosen = ops.gatherRows(x, places);
+      const from = (place: number, places: number) => chosen.part(place * batch * width, [places, batch, width]);
+      recordLogits(ops, parameters, from(choices, 1), logits.reshape([1, batch, vocabulary]));
+      const { noSpeechToken } = checkpoint.generation;
+      if (noSpeechToken !== null) ops.tokenProbability(logits, noSpeechToken, { output: noSpeech });
+      const all = recordLogits(ops, parameters, from(0, choices));
+      const rules = { suppressed: pool.suppressed, ...tokenRules(checkpoint.generation) };
+      for (let choice = 0; choice < choices; ++choice) {
+        const own = all.part(choice * batch * vocabulary, [batch, vocabulary]);
+        ops.nextToken(own, rules, pool.state, pool.sampling, { rows });
+      }
+    });
+    return { rows, places, tokens, logits, noSpeech, program };
+  }
+
   /** One step of every entry: reads the token at its row's position and chooses the next. */
   step(batch: number, { beams, words, top }: StepParts) {
     const { checkpoint, parameters } = this.#parts;
@@ -210,14 +269,17 @@ export class RuntimePrograms {
     });
   }
 
-  #layers(ops: Operations, run: Pick<DecoderRun, 'rows' | 'start' | 'count' | 'source' | 'scores'>): Tensor {
+  #layers(
+    ops: Operations,
+    run: Pick<DecoderRun, 'rows' | 'start' | 'count' | 'source' | 'scores' | 'audio' | 'tokenwise'>,
+  ): Tensor {
     const { checkpoint, parameters } = this.#parts;
     return recordDecoder(ops, checkpoint.config, parameters, {
+      audio: this.pool.audio,
       ...run,
       tokens: this.pool.state.tokens,
       self: this.#self,
       cross: (_, layer) => this.audio[layer],
-      audio: this.pool.audio,
     });
   }
 

@@ -79,9 +79,9 @@ export class RowPool {
   writes({ rows, slot, search }: Sequence<Search>): Write[] {
     const { state, sampling, beams, capacity } = this;
     const { first, count } = rows;
-    const { prompt, prefix = [] } = search;
+    const { prompt, prefix = [], draft = [] } = search;
     const length = prompt.length + prefix.length;
-    const text = Int32Array.from([...prompt, ...prefix]);
+    const text = Int32Array.from([...prompt, ...prefix, ...draft]);
     const each = (value: number | ((beam: number) => number)) =>
       Int32Array.from({ length: count }, (_, beam) => (typeof value === 'number' ? value : value(beam)));
     const eachFloat = (value: number) => new Float32Array(count).fill(value);

@@ -4,6 +4,7 @@ import type { Tensor } from '../../device/tensor.js';
 import type { Rows, Runtime, Sequence, Slot, Written } from '../../engine/runtime.js';
 import { prefillLength, type RuntimeParts, RuntimePrograms, type StepParts, sizeFor } from './programs.js';
 import { type Candidate, type Found, likeliest, type ModelWindow, type Search } from './search.js';
+import { verify } from './verify.js';
 
 /** Rows of a product that the CPU's kernels of a step take (native/cpu/preparation.cc, `fewRows`). */
 const cpuPrefillTokens = 16;
@@ -11,10 +12,7 @@ const cpuPrefillTokens = 16;
 type Running = Sequence<Search>;
 
 /** What the prefill of a sequence tells. */
-interface Start {
-  noSpeechProbability: number;
-  startLogits?: Float32Array;
-}
+type Start = Pick<Found, 'noSpeechProbability' | 'startLogits' | 'accepted'>;
 
 export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
   readonly positions: number;
@@ -117,7 +115,9 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     const writes = sequences.flatMap((sequence) => this.#programs.pool.writes(sequence));
     const waiting: Promise<unknown>[] = [this.#device.transfer({ writes })];
     const byLength = new Map<number, Running[]>();
+    const drafted = sequences.filter(({ search }) => search.draft);
     for (const sequence of sequences) {
+      if (sequence.search.draft) continue;
       const { prompt, prefix = [], startIndex } = sequence.search;
       const length = prefillLength(Math.max(prompt.length + prefix.length - 1, startIndex + 1), capacity);
       byLength.set(length, [...(byLength.get(length) ?? []), sequence]);
@@ -135,7 +135,17 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
       }
     }
     await Promise.all(waiting);
-    return { elapsed, ended: sequences.filter(({ search }) => search.maximum === 0) };
+    const ended = new Set(sequences.filter(({ search }) => search.maximum === 0));
+    if (drafted.length > 0) {
+      this.#entries = null;
+      const found = await verify(this.#device, this.#programs, drafted);
+      elapsed += found.elapsed;
+      for (const { sequence, ended: done, ...start } of found.verified) {
+        this.#starts.set(sequence, start);
+        if (done) ended.add(sequence);
+      }
+    }
+    return { elapsed, ended: [...ended] };
   }
 
   /**

@@ -21,6 +21,12 @@ export interface Search {
   prompt: readonly number[];
   /** Tokens that the text begins with; they count as generated, but were not. */
   prefix?: readonly number[];
+  /**
+   * How the text is guessed to go on behind the prefix, such as what was found in the same audio before more of it came. It is read in one
+   * pass, and kept as far as it is what would have been chosen. Of one sequence only (`beams` 1). Where it is given, though it be empty,
+   * `times` are those of the prefix too.
+   */
+  draft?: readonly number[];
   /** Index in the prompt of <|startoftranscript|>, where the probability of silence and the language are read. */
   startIndex: number;
   /** New tokens before the end token may come, and at most; the prefix not counted. */
@@ -72,6 +78,8 @@ export interface Found extends Omit<Candidate, 'rows'> {
   times?: number[];
   /** float32 [vocabulary], where they were asked for. */
   startLogits?: Float32Array;
+  /** Tokens of the draft that were kept, where one was given. */
+  accepted?: number;
 }
 
 /** Most beams of a window. */

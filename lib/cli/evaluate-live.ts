@@ -1,0 +1,104 @@
+/** `onehead evaluate --live`: error rates beside delays, for policies and their thresholds. */
+import { openAudio } from '../audio/index.js';
+import { addCounts, type ErrorCounts, errorRate, noCounts, textErrors } from '../evaluate/errors.js';
+import type { Recording } from '../evaluate/evaluate.js';
+import { type LiveLags, quantile, simulateLive } from '../evaluate/live.js';
+import { type NormalizerName, normalizers } from '../evaluate/normalize.js';
+import type { Checked } from '../options/options.js';
+import type { LiveOptions } from '../whisper/live/options.js';
+import type { Whisper } from '../whisper/whisper.js';
+import type { evaluateOptions } from './command-options.js';
+
+/** One way to confirm text, and what came of it. */
+export interface LiveRates extends LiveOptions {
+  words: ErrorCounts;
+  wordErrorRate: number;
+  /** Seconds, half and 95 of 100 are below. */
+  lag: Record<keyof LiveLags, { p50: number; p95: number }>;
+  /** Seconds of computing a second of audio. */
+  load: number;
+}
+
+type Choice = Pick<
+  Checked<typeof evaluateOptions>,
+  'policy' | 'threshold' | 'interval' | 'window' | 'normalizer' | 'format'
+>;
+
+/** Every combination of what was listed; what was not is left to its default. */
+function combinations({ policy, threshold, interval, window }: Choice): LiveOptions[] {
+  let all: LiveOptions[] = [{}];
+  for (const [name, values] of Object.entries({ policy, window, interval, threshold })) {
+    // Agreement knows no threshold.
+    const takes = (one: LiveOptions) => name !== 'threshold' || one.policy !== 'agreement';
+    if (values) all = all.flatMap((one) => (takes(one) ? values.map((value) => ({ ...one, [name]: value })) : [one]));
+  }
+  return all;
+}
+
+async function samplesOf(file: string, sampleRate: number, signal: AbortSignal): Promise<Float32Array> {
+  const source = await openAudio(file, { sampleRate, signal });
+  const chunks: Float32Array[] = [];
+  try {
+    for await (const chunk of source.chunks()) chunks.push(chunk);
+  } finally {
+    await source.close();
+  }
+  const samples = new Float32Array(chunks.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    samples.set(chunk, at);
+    at += chunk.length;
+  }
+  return samples;
+}
+
+const head = [
+  'policy    window interval threshold      WER   first text (s)       words (s)       final (s)    load',
+  '                                                p50    p95     p50    p95     p50    p95',
+].join('\n');
+
+const number = (value: number | null | undefined, width: number): string =>
+  (Number.isFinite(value) ? (value as number).toFixed(2) : '-').padStart(width);
+
+function line({ policy, window, interval, threshold, wordErrorRate, lag, load }: LiveRates): string {
+  const lags = (['first', 'words', 'final'] as const).map(
+    (kind) => number(lag[kind].p50, 8) + number(lag[kind].p95, 7),
+  );
+  const own = [(policy ?? 'usual').padEnd(9), number(window, 7), number(interval, 9), number(threshold, 10)].join('');
+  return `${own}${`${(100 * wordErrorRate).toFixed(2)} %`.padStart(9)} ${lags.join(' ')}${number(load, 8)}\n`;
+}
+
+/** Prints a line, or gives an object, for each combination. */
+export async function evaluateLive(
+  whisper: Whisper,
+  recordings: readonly Recording[],
+  choice: Choice,
+  language: string | null | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const { model } = whisper;
+  const normalize = normalizers[choice.normalizer as NormalizerName];
+  const text = choice.format === 'text';
+  if (text) process.stdout.write(`${head}\n`);
+  const all: LiveRates[] = [];
+  for (const options of combinations(choice)) {
+    let words = noCounts;
+    let [duration, computed] = [0, 0];
+    const lags: LiveLags = { first: [], words: [], final: [] };
+    for (const { file, reference } of recordings) {
+      signal.throwIfAborted();
+      const samples = await samplesOf(file, model.checkpoint.preprocessor.sampleRate, signal);
+      const run = await simulateLive(model, samples, { ...options, language, signal });
+      words = addCounts(words, textErrors(normalize(reference), normalize(run.text)).words);
+      for (const kind of ['first', 'words', 'final'] as const) lags[kind].push(...run[kind]);
+      duration += run.duration;
+      computed += run.computed;
+    }
+    const both = (values: readonly number[]) => ({ p50: quantile(values, 0.5), p95: quantile(values, 0.95) });
+    const lag = { first: both(lags.first), words: both(lags.words), final: both(lags.final) };
+    const rates = { ...options, words, wordErrorRate: errorRate(words), lag, load: computed / duration };
+    all.push(rates);
+    if (text) process.stdout.write(line(rates));
+  }
+  if (!text) process.stdout.write(`${JSON.stringify(all, null, 2)}\n`);
+}

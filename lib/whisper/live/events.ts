@@ -1,0 +1,48 @@
+/** Events between the work and whoever reads them: a reader who is late finds them joined, so that they do not pile up. */
+import type { LiveEvent } from './types.js';
+
+export class EventQueue {
+  #events: LiveEvent[] = [];
+  #ended = false;
+  #error: unknown = null;
+  #wake: (() => void) | null = null;
+
+  push(event: LiveEvent): void {
+    if (this.#ended) return;
+    let last = this.#events.at(-1);
+    // A hypothesis that nobody saw is out of date.
+    if (last?.type === 'partial' && last.turn === (event as { turn?: number }).turn) {
+      this.#events.pop();
+      last = this.#events.at(-1);
+    }
+    if (event.type === 'confirmed' && last?.type === 'confirmed' && last.turn === event.turn) {
+      const { text, words } = last;
+      this.#events[this.#events.length - 1] = { ...event, text: text + event.text, words: [...words, ...event.words] };
+    } else this.#events.push(event);
+    this.#wake?.();
+  }
+
+  /** No more events; `error` is given to the reader behind the last one. */
+  end(error: unknown = null): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#error = error;
+    this.#wake?.();
+  }
+
+  /** The events in order, for one reader. */
+  async *read(): AsyncGenerator<LiveEvent, void> {
+    for (;;) {
+      const event = this.#events.shift();
+      if (event) yield event;
+      else if (this.#error) throw this.#error;
+      else if (this.#ended) return;
+      else {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+        this.#wake = null;
+      }
+    }
+  }
+}

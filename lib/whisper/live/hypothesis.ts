@@ -1,0 +1,83 @@
+/** What is heard in a stretch of a stream: one window, encoded no longer than it must be and decoded behind what is sure. */
+import type { EngineRequest } from '../../engine/request.js';
+import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
+import { shortWindow } from '../decoding/audio-context.js';
+import type { WhisperModel } from '../decoding/whisper-model.js';
+import type { Attempt, WindowSettings } from '../decoding/windows.js';
+import { mergePunctuations, type TimedWord, timeWords, usualPunctuations } from '../transcription/words.js';
+import type { HeldAudio } from './held-audio.js';
+import { repetitionBegin } from './repetition.js';
+
+/** A stretch of the stream, and what is known of its text. Places are samples. */
+export interface Stretch {
+  begin: number;
+  end: number;
+  /** Text before it. */
+  previous: readonly number[];
+  /** The text that it begins with. */
+  prefix: readonly number[];
+  /** How it may go on. */
+  draft: readonly number[];
+  /** New tokens at most. */
+  most: number;
+}
+
+export interface Heard {
+  /** Behind the prefix. Times are seconds from the beginning of the stretch. */
+  words: TimedWord[];
+  attempt: Attempt;
+  /** True where text was cut off that went round in circles. */
+  repeats: boolean;
+}
+
+/** Seconds of silence behind the audio without which Whisper invents text in windows that are not full. */
+const marginSeconds = 4;
+
+export class Listener {
+  readonly #model: WhisperModel;
+  readonly #request: EngineRequest;
+  readonly #audio: HeldAudio;
+  readonly #tokenizer: WhisperTokenizer;
+
+  constructor(model: WhisperModel, request: EngineRequest, audio: HeldAudio, tokenizer: WhisperTokenizer) {
+    this.#model = model;
+    this.#request = request;
+    this.#audio = audio;
+    this.#tokenizer = tokenizer;
+  }
+
+  async hear(stretch: Stretch, settings: WindowSettings): Promise<Heard> {
+    const { begin, end, previous, prefix, draft, most } = stretch;
+    const { checkpoint } = this.#model;
+    const { hop, fftSize } = checkpoint.preprocessor;
+    const frames = Math.max(1, Math.floor((end - begin) / (2 * hop)));
+    const { attempt } = await this.#model.buffers.use((samples) => {
+      this.#audio.fill(samples, begin - fftSize / 2, end);
+      const whole = { samples, peak: Number.NEGATIVE_INFINITY };
+      const { window } = shortWindow(checkpoint, whole, frames, marginSeconds) ?? { window: whole };
+      const own = { previous, prefix, draft, frames };
+      return this.#model.decodeWindow(this.#request, window, own, { ...settings, maxNewTokens: most });
+    });
+    return this.#heard(stretch, attempt);
+  }
+
+  #heard({ prefix }: Stretch, attempt: Attempt): Heard {
+    const { tokens, times, logProbabilities, language } = attempt;
+    const circle = repetitionBegin(tokens);
+    const end = circle === null ? tokens.length : Math.max(prefix.length, circle);
+    const timed = tokens
+      .slice(prefix.length, end)
+      .map((id, i) => ({
+        id,
+        probability: Math.exp(logProbabilities[i]),
+        start: times![prefix.length + i],
+        end: times![prefix.length + i + 1],
+      }))
+      .filter(({ id }) => this.#tokenizer.isText(id));
+    const { words } = timeWords(timed, language, this.#tokenizer);
+    // Whether a mark stands behind the last word is known when the next one comes, so it is not confirmed with it.
+    const marks = words.length - 1 - words.findLastIndex(({ word }) => !usualPunctuations.append.includes(word));
+    mergePunctuations(words.slice(0, words.length - marks), usualPunctuations.prepend, usualPunctuations.append);
+    return { words: words.filter(({ word }) => word !== ''), attempt, repeats: circle !== null };
+  }
+}

@@ -1,0 +1,70 @@
+/** From options to a transcriber: what is wrong with them is said before any audio comes. */
+import { OneheadError } from '../../errors.js';
+import { check } from '../../options/options.js';
+import { decodingOptions } from '../decoding/options.js';
+import { languageAndTask, noPreviousToken, previousRoom } from '../decoding/prompt.js';
+import { checkTokens, resolveDecoding } from '../decoding/resolve.js';
+import type { WhisperModel } from '../decoding/whisper-model.js';
+import { lastTokens } from '../transcription/given-text.js';
+import type { CheckedLiveOptions, LiveOptions } from './options.js';
+import { usualPolicy } from './policy.js';
+import { Transcriber } from './transcriber.js';
+import { TurnDetector } from './turn-detector.js';
+import type { LiveEvent } from './types.js';
+
+/**
+ * Opens a request of class 'live', which `end` closes. `given` are the options before their defaults came. Throws OneheadError
+ * INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
+ */
+export async function openTranscriber(
+  model: WhisperModel,
+  options: CheckedLiveOptions,
+  given: LiveOptions,
+  signal: AbortSignal,
+  emit: (event: LiveEvent) => void,
+): Promise<{ transcriber: Transcriber; end(): Promise<void> }> {
+  const { checkpoint } = model;
+  const { generation, config, preprocessor } = checkpoint;
+  const tokenizer = await checkpoint.tokenizer();
+  const { vad, prompt = [] } = options;
+  if (typeof prompt !== 'string') checkTokens('prompt', prompt, config.vocabulary);
+  const told = lastTokens(prompt, previousRoom(config.targetPositions), (text) => tokenizer.encode(text));
+  if (told.length > 0 && generation.previousToken === null) throw noPreviousToken();
+  if (vad !== false && preprocessor.sampleRate !== 16_000) {
+    throw new OneheadError(
+      'NOT_SUPPORTED',
+      `Voice activity is detected at 16,000 Hz, but this model hears ${preprocessor.sampleRate} Hz; set vad to false.`,
+      { argument: 'vad' },
+    );
+  }
+  const settings = {
+    ...languageAndTask(options, generation),
+    timestamps: 'none' as const,
+    decoding: await resolveDecoding(check(decodingOptions, { wordTimestamps: true }), checkpoint),
+    textOf: (tokens: readonly number[]) => tokenizer.decode(tokens),
+  };
+  const givenVad = typeof given.vad === 'object' && given.vad !== null ? given.vad : {};
+  const detector = vad === false ? null : await TurnDetector.open(givenVad);
+  try {
+    const request = model.request({ priority: 'live', signal });
+    const transcriber = new Transcriber({
+      model,
+      request,
+      tokenizer,
+      options,
+      policy: options.policy ?? usualPolicy(checkpoint),
+      settings,
+      prompt: told,
+      detector,
+      emit,
+    });
+    const end = async () => {
+      request.close();
+      await transcriber.close();
+    };
+    return { transcriber, end };
+  } catch (error) {
+    await detector?.close();
+    throw error;
+  }
+}

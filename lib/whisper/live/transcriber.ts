@@ -1,0 +1,360 @@
+/**
+ * A stream of samples to events, without a clock of its own: `add` takes audio, `work` does what is due and says whether anything was. So
+ * the same code runs as fast as somebody speaks, and on a simulated clock.
+ */
+import type { EngineRequest } from '../../engine/request.js';
+import { OneheadError } from '../../errors.js';
+import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
+import { usualTemperatures } from '../decoding/options.js';
+import type { WhisperModel } from '../decoding/whisper-model.js';
+import type { WindowSettings } from '../decoding/windows.js';
+import { HeldAudio } from './held-audio.js';
+import { type Heard, Listener } from './hypothesis.js';
+import type { CheckedLiveOptions, LivePolicy } from './options.js';
+import { sureWords } from './policy.js';
+import { Turn } from './turn.js';
+import type { TurnChange, TurnDetector } from './turn-detector.js';
+import type { LiveEvent } from './types.js';
+
+/** Shares of the window: where it is cut at the earliest, what is kept behind a cut, and how full it is when it is cut. */
+const [earliestCut, keptBehind, fullFrom] = [0.2, 0.35, 0.8];
+/** New tokens of a window: so many, and so many more a second that is not confirmed. What writes more goes round in circles. */
+const [fewestTokens, tokensPerSecond] = [16, 20];
+/** Seconds after which text is confirmed even though the language is not sure. */
+const languageSeconds = 3;
+const languageSure = 0.5;
+/** Seconds before the end of a window that is not the end of what was heard. */
+const cutThreshold = 1;
+/** Seconds of audio of which nothing is written, though nobody is silent, after which the text before them is forgotten. */
+const stallSeconds = 2;
+/** Seconds of a turn in which nothing is confirmed: of the beginning of a word alone Whisper makes short sentences. */
+const firstSeconds = 1;
+
+export interface TranscriberParts {
+  model: WhisperModel;
+  request: EngineRequest;
+  tokenizer: WhisperTokenizer;
+  options: CheckedLiveOptions;
+  policy: LivePolicy;
+  /** Of final text; hypotheses are decoded without fallback. */
+  settings: WindowSettings;
+  prompt: readonly number[];
+  /** Null: all is one turn. */
+  detector: TurnDetector | null;
+  emit(event: LiveEvent): void;
+}
+
+export class Transcriber {
+  readonly #parts: TranscriberParts;
+  readonly #audio = new HeldAudio();
+  readonly #listener: Listener;
+  readonly #provisional: WindowSettings;
+  readonly #sampleRate: number;
+  /** Samples that are decoded together at most. */
+  readonly #limit: number;
+  readonly #border: number;
+  /** The first is decoded; the others wait. */
+  #turns: Turn[] = [];
+  #count = 0;
+  /** Places where the turn under way ends, because somebody said so. */
+  #marks: number[] = [];
+  /** Where the first turn begins whose audio was not looked at, without a detector. */
+  #from = 0;
+  #lastPartial = '';
+
+  constructor(parts: TranscriberParts) {
+    const { model, request, tokenizer, options, settings } = parts;
+    const { sampleRate, samples, fftSize } = model.checkpoint.preprocessor;
+    this.#parts = parts;
+    this.#sampleRate = sampleRate;
+    this.#limit = Math.min(Math.round(options.window * sampleRate), samples);
+    this.#border = fftSize;
+    this.#listener = new Listener(model, request, this.#audio, tokenizer);
+    this.#provisional = { ...settings, decoding: { ...settings.decoding, temperatures: [0] } };
+  }
+
+  /** Samples so far. */
+  get end(): number {
+    return this.#audio.end;
+  }
+
+  /** Seconds of audio that are held. */
+  get held(): number {
+    return (this.#audio.end - this.#audio.begin) / this.#sampleRate;
+  }
+
+  /** Seconds of audio that wait to be heard. */
+  get lag(): number {
+    return Math.max(0, this.#audio.end - this.#covered) / this.#sampleRate;
+  }
+
+  /** Everything before was heard. */
+  get #covered(): number {
+    const { detector } = this.#parts;
+    const [turn] = this.#turns;
+    if (!turn) return detector?.judged ?? this.#from;
+    const done = turn.paused !== null && turn.decodedTo >= turn.paused;
+    return done && detector ? detector.judged : Math.max(turn.decodedTo, turn.windowBegin);
+  }
+
+  /** Takes samples at the model's rate. */
+  add(samples: Float32Array): void {
+    this.#audio.add(samples);
+    const most = this.#parts.options.maximumLag * this.#sampleRate;
+    // What is given up is half of it, so that there is one gap and not a thousand.
+    if (this.#audio.end - this.#covered > most) this.#audio.drop(this.#audio.end - most / 2, true);
+  }
+
+  /** Ends the turn under way with what was added so far. */
+  flush(): void {
+    this.#marks.push(this.#audio.end);
+  }
+
+  /** Whether all that was added before the last `flush` has been told. */
+  get flushed(): boolean {
+    return this.#marks.length === 0 && this.#turns.every(({ end }) => end === null);
+  }
+
+  /** Gives up what was added and not yet confirmed: the turn under way is forgotten. */
+  clear(): void {
+    this.#turns = [];
+    this.#marks = [];
+    this.#from = this.#audio.end;
+    this.#parts.detector?.skipTo(this.#audio.end);
+    this.#audio.drop(this.#audio.end, true);
+  }
+
+  close(): void | Promise<void> {
+    return this.#parts.detector?.close();
+  }
+
+  /** Does the next piece of work; false where nothing is due. Rejects where the stream cannot go on. */
+  async work(): Promise<boolean> {
+    const marked = this.#marks.length;
+    this.#passGap();
+    await this.#findTurns();
+    const [turn] = this.#turns;
+    if (!turn) {
+      this.#audio.drop((this.#parts.detector?.wanted ?? this.#from) - this.#border);
+      return this.#marks.length < marked;
+    }
+    this.#audio.drop(turn.windowBegin - this.#border);
+    try {
+      if (turn.end !== null) await this.#finish(turn, turn.end);
+      else if (!this.#isDue(turn)) return false;
+      else await this.#step(turn, this.#reach, false);
+    } catch (error) {
+      this.#fail(turn, error);
+    }
+    return true;
+  }
+
+  /** Audio that was given up before it was heard is passed over. */
+  #passGap(): void {
+    const { begin } = this.#audio;
+    const { detector, emit } = this.#parts;
+    const [turn] = this.#turns;
+    const heard = turn ? turn.windowBegin : (detector?.wanted ?? this.#from);
+    if (heard >= begin) return;
+    const lost = turn ? Math.max(turn.windowBegin, turn.decodedTo) : heard;
+    if (lost < begin) emit({ type: 'lost', start: lost / this.#sampleRate, end: begin / this.#sampleRate });
+    detector?.skipTo(begin);
+    this.#from = Math.max(this.#from, begin);
+    this.#marks = this.#marks.map((mark) => Math.max(mark, begin));
+    for (const one of this.#turns) {
+      if (one.windowBegin < begin) one.skipTo((begin - one.windowBegin) / this.#sampleRate);
+      if (one.end !== null) one.end = Math.max(one.end, begin);
+    }
+  }
+
+  /** What may be heard by now: nothing behind the place where a turn is to end. */
+  get #reach(): number {
+    return this.#marks[0] ?? this.#audio.end;
+  }
+
+  async #findTurns(): Promise<void> {
+    const { detector } = this.#parts;
+    for (;;) {
+      const [mark] = this.#marks;
+      if (detector) {
+        this.#apply(await detector.hear(this.#audio, this.#reach));
+        // An end that came meanwhile is no end of what was heard before.
+        if (mark === undefined) return;
+        this.#apply(detector.finish(mark));
+      } else {
+        const open = this.#turns.at(-1);
+        if (this.#reach > this.#from && (!open || open.end !== null)) {
+          this.#apply([{ change: 'started', place: this.#from, audio: this.#from }]);
+        }
+        if (mark === undefined) return;
+        this.#from = mark;
+        this.#apply([{ change: 'stopped', place: mark, audio: mark }]);
+      }
+      this.#marks.shift();
+    }
+  }
+
+  #apply(changes: readonly TurnChange[]): void {
+    const { emit, prompt, detector } = this.#parts;
+    for (const change of changes) {
+      const { place } = change;
+      if (change.change === 'started') {
+        const turn = new Turn(this.#count++, { start: place, audio: change.audio }, prompt, this.#sampleRate);
+        this.#turns.push(turn);
+        if (detector) emit({ type: 'speech-started', turn: turn.id, start: place / this.#sampleRate });
+        continue;
+      }
+      // Of a turn that failed nothing more is told.
+      const turn = this.#turns.at(-1);
+      if (!turn || turn.end !== null) continue;
+      if (change.change === 'paused') turn.paused = place;
+      else if (change.change === 'resumed') turn.paused = null;
+      else {
+        turn.stopped = place;
+        turn.end = change.audio;
+        if (detector) emit({ type: 'speech-stopped', turn: turn.id, end: place / this.#sampleRate });
+      }
+    }
+  }
+
+  #isDue({ paused, decodedTo, windowBegin }: Turn): boolean {
+    const fresh = this.#reach - Math.max(decodedTo, windowBegin);
+    // When a voice falls silent all that it said is decoded at once: the text is then ready when the turn ends. Silence is not decoded again.
+    if (paused !== null) return decodedTo < paused;
+    return fresh >= this.#parts.options.interval * this.#sampleRate;
+  }
+
+  async #finish(turn: Turn, end: number): Promise<void> {
+    const { emit } = this.#parts;
+    while (!(turn.sound && turn.decodedTo >= Math.min(turn.stopped!, end))) {
+      if (await this.#step(turn, end, true)) break;
+    }
+    this.#confirm(turn, turn.hypothesis.length, turn.decodedTo);
+    this.#turns.shift();
+    this.#lastPartial = '';
+    const { id, text, words, start, stopped } = turn;
+    const seconds = { start: start / this.#sampleRate, end: stopped! / this.#sampleRate };
+    const language = this.#parts.settings.language ?? turn.language;
+    emit({ type: 'final', turn: id, ...seconds, text, words, language, lag: this.#lagOf(turn.decodedTo) });
+  }
+
+  /** Decodes what was heard up to `to`, as far as it fits, and confirms what is sure. True where that was all of it. */
+  async #step(turn: Turn, to: number, final: boolean): Promise<boolean> {
+    const { policy, options, model } = this.#parts;
+    const end = Math.min(to, turn.windowBegin + this.#limit);
+    const complete = end === to;
+    const seconds = (end - turn.windowBegin) / this.#sampleRate;
+    const before = turn.hypothesis;
+    let heard = await this.#hear(turn, end, final && complete);
+    // A text that was complete, or one that goes before, can make Whisper end at once.
+    if (heard.words.length === 0 && seconds - turn.sureTo >= stallSeconds && turn.restart()) {
+      if (final && complete) heard = await this.#hear(turn, end, true);
+    }
+    turn.decodedTo = end;
+    turn.hypothesis = heard.words;
+    if (final && complete) {
+      turn.sound = true;
+      return true;
+    }
+    const frontier = seconds - (complete ? options.threshold : cutThreshold);
+    const early = turn.words.length === 0 && seconds < firstSeconds;
+    const unsure = early || heard.repeats || !this.#knowsLanguage(turn, seconds);
+    const sure = unsure ? 0 : sureWords(policy, heard.words, before, frontier);
+    this.#confirm(turn, sure, end);
+    const crowded = turn.prefix.length > model.checkpoint.config.targetPositions / 4;
+    if (seconds >= (fullFrom * this.#limit) / this.#sampleRate || crowded) this.#advance(turn, seconds, complete);
+    this.#partial(turn, end);
+    return false;
+  }
+
+  async #hear(turn: Turn, end: number, final: boolean): Promise<Heard> {
+    const { settings, options, model } = this.#parts;
+    const seconds = (end - turn.windowBegin) / this.#sampleRate - turn.sureTo;
+    const draft = turn.sound ? turn.hypothesis.flatMap(({ tokens }) => tokens) : [];
+    const { prefix } = turn;
+    const stretch = {
+      begin: turn.windowBegin,
+      end,
+      previous: model.checkpoint.generation.previousToken === null ? [] : turn.context,
+      prefix,
+      draft,
+      most: Math.min(
+        options.maxNewTokens ?? Number.POSITIVE_INFINITY,
+        Math.ceil(fewestTokens + tokensPerSecond * seconds),
+      ),
+    };
+    const first = await this.#listener.hear(stretch, this.#provisional);
+    const { noSpeechProbability, averageLogProbability, compressionRatio, language, languageProbability } =
+      first.attempt;
+    if (languageProbability !== undefined) {
+      turn.language = language;
+      // A language that is sure stays: later ticks need not look again.
+      if (languageProbability >= languageSure && seconds >= 1) this.#settle(language);
+    }
+    const { decoding } = settings;
+    const repetitive =
+      first.repeats || compressionRatio > (decoding.compressionRatioThreshold ?? Number.POSITIVE_INFINITY);
+    const improbable =
+      prefix.length === 0 && averageLogProbability < (decoding.logProbabilityThreshold ?? Number.NEGATIVE_INFINITY);
+    // Behind a text that is sure the window is not silent, whatever the rest is.
+    const silent = prefix.length === 0 && noSpeechProbability > (decoding.noSpeechThreshold ?? 1);
+    if (silent) return { ...first, words: [] };
+    turn.sound = !repetitive && !improbable;
+    if (turn.sound || !final) return turn.sound ? first : { ...first, repeats: true };
+    const again = { ...decoding, temperatures: usualTemperatures.slice(1) };
+    if (prefix.length > 0) again.logProbabilityThreshold = null;
+    return this.#listener.hear({ ...stretch, draft: [] }, { ...settings, decoding: again });
+  }
+
+  #settle(language: string | null): void {
+    const { settings } = this.#parts;
+    settings.language ??= language;
+    this.#provisional.language ??= language;
+  }
+
+  /** Whether the text is in a language that is known well enough, or that there is nothing to know. */
+  #knowsLanguage(turn: Turn, seconds: number): boolean {
+    return this.#parts.settings.language !== null || turn.language === null || seconds >= languageSeconds;
+  }
+
+  /** Makes room in the window. */
+  #advance(turn: Turn, seconds: number, complete: boolean): void {
+    const limit = this.#limit / this.#sampleRate;
+    const latest = seconds - keptBehind * limit;
+    if (turn.advance(earliestCut * limit, latest) || (complete && seconds < limit)) return;
+    // The window is full: what is supposed to be said in its beginning will not become surer.
+    this.#confirm(turn, turn.hypothesis.filter(({ end }) => end <= latest).length, turn.decodedTo);
+    if (!turn.advance(0, latest)) turn.skipTo(latest);
+  }
+
+  #lagOf(end: number): number {
+    return Math.max(0, this.#audio.end - end) / this.#sampleRate;
+  }
+
+  #confirm(turn: Turn, count: number, end: number): void {
+    if (count === 0) return;
+    const words = turn.confirm(count);
+    const text = words.map(({ word }) => word).join('');
+    this.#parts.emit({ type: 'confirmed', turn: turn.id, text, words, lag: this.#lagOf(end) });
+  }
+
+  #partial(turn: Turn, end: number): void {
+    const { options, emit } = this.#parts;
+    if (!options.partials) return;
+    const words = turn.hypothesis.map((word) => turn.inStream(word));
+    const text = words.map(({ word }) => word).join('');
+    // The same again tells nothing, unless text was confirmed before it.
+    const told = `${turn.text.length} ${text}`;
+    if (told === this.#lastPartial) return;
+    this.#lastPartial = told;
+    emit({ type: 'partial', turn: turn.id, text, words, lag: this.#lagOf(end) });
+  }
+
+  /** Ends a turn that cannot be decoded; what is the model's or the caller's end is the stream's. */
+  #fail(turn: Turn, error: unknown): void {
+    const { request, model, emit } = this.#parts;
+    if (request.signal?.aborted || model.disposal.aborted || !(error instanceof OneheadError)) throw error;
+    this.#turns.shift();
+    emit({ type: 'failed', turn: turn.id, text: turn.text, error });
+  }
+}

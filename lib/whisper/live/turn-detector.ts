@@ -1,0 +1,150 @@
+/** Who speaks from when to when: turns, as a detector of voices hears them. */
+import { check } from '../../options/options.js';
+import { openDetector } from '../../vad/detector.js';
+import { type VadOptions, vadOptions } from '../../vad/options.js';
+import type { VoiceDetector } from '../../vad/voice-detector.js';
+import type { HeldAudio } from './held-audio.js';
+
+/** Places are samples of the stream at 16 kHz. */
+export type TurnChange =
+  /** Speech was heard from `place` on; the turn's audio begins at `audio`. */
+  | { change: 'started'; place: number; audio: number }
+  /** No voice is heard from `place` on, which may be a pause or the turn's end. */
+  | { change: 'paused'; place: number }
+  /** It was a pause. */
+  | { change: 'resumed'; place: number }
+  /** The speech ended at `place`; the turn's audio ends at `audio`. */
+  | { change: 'stopped'; place: number; audio: number };
+
+/** Speech ends at probabilities this much below that which it begins at. */
+const hysteresis = 0.15;
+const sampleRate = 16_000;
+/** Seconds; see LiveOptions.vad. */
+const usual = { minSilence: 0.5, minSpeech: 0.1, padding: 0.3 };
+
+/** A probability, and seconds. */
+export interface TurnLimits {
+  threshold: number;
+  minSpeech: number;
+  minSilence: number;
+  padding: number;
+}
+
+export class TurnDetector {
+  readonly #detector: VoiceDetector;
+  readonly #limits: TurnLimits;
+  #judged = 0;
+  /** Where speech began and seemed to end; -1 where neither is. */
+  #begin = -1;
+  #end = -1;
+  #told = false;
+  /** Where the last turn's audio ended: nothing is heard in two turns. */
+  #given = 0;
+
+  constructor(detector: VoiceDetector, { threshold, minSpeech, minSilence, padding }: TurnLimits) {
+    const samples = (seconds: number) => Math.round(seconds * sampleRate);
+    this.#detector = detector;
+    this.#limits = {
+      threshold,
+      minSpeech: samples(minSpeech),
+      minSilence: samples(minSilence),
+      padding: samples(padding),
+    };
+  }
+
+  /** Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED. */
+  static async open(given: VadOptions): Promise<TurnDetector> {
+    const checked = check(vadOptions, given, { within: 'vad.' });
+    const { minSilence, minSpeech, padding } = given;
+    const limits = {
+      threshold: checked.threshold,
+      minSilence: minSilence ?? usual.minSilence,
+      minSpeech: minSpeech ?? usual.minSpeech,
+      padding: padding ?? usual.padding,
+    };
+    return new TurnDetector(await openDetector(checked), limits);
+  }
+
+  /** What was heard up to here. */
+  get judged(): number {
+    return this.#judged;
+  }
+
+  /** The first sample that a turn may still want. */
+  get wanted(): number {
+    const { padding } = this.#limits;
+    return Math.max(this.#given, (this.#begin < 0 ? this.#judged : this.#begin) - padding);
+  }
+
+  /** Hears what was added before `to`. */
+  async hear(audio: HeldAudio, to: number): Promise<TurnChange[]> {
+    const { frame } = this.#detector;
+    const count = Math.floor((to - this.#judged) / frame);
+    if (count <= 0) return [];
+    const found = await this.#detector.probabilities(audio.slice(this.#judged, this.#judged + count * frame));
+    return Array.from({ length: count }, (_, index) => this.#take(found[index], frame)).flat();
+  }
+
+  #take(probability: number, frame: number): TurnChange[] {
+    const { threshold, minSpeech, minSilence, padding } = this.#limits;
+    const changes: TurnChange[] = [];
+    const place = this.#judged;
+    this.#judged += frame;
+    if (probability >= threshold) {
+      if (this.#end >= 0 && this.#told) changes.push({ change: 'resumed', place });
+      this.#end = -1;
+      if (this.#begin < 0) this.#begin = place;
+      if (!this.#told && this.#judged - this.#begin >= minSpeech) {
+        this.#told = true;
+        const audio = Math.max(this.#given, this.#begin - padding);
+        changes.push({ change: 'started', place: this.#begin, audio });
+      }
+    } else if (this.#begin >= 0 && probability < threshold - hysteresis) {
+      if (this.#end < 0) {
+        this.#end = place;
+        if (this.#told) changes.push({ change: 'paused', place });
+      }
+      if (this.#judged - this.#end >= minSilence) changes.push(...this.#stop(this.#end));
+    }
+    return changes;
+  }
+
+  #stop(place: number): TurnChange[] {
+    const told = this.#told;
+    this.#begin = -1;
+    this.#end = -1;
+    this.#told = false;
+    if (!told) return [];
+    this.#given = Math.min(place + this.#limits.padding, this.#judged);
+    return [{ change: 'stopped', place, audio: this.#given }];
+  }
+
+  /** Goes on at `place`, what is before being lost. */
+  skipTo(place: number): void {
+    this.#judged = Math.max(this.#judged, place);
+    this.#given = Math.max(this.#given, place);
+    if (this.#begin >= 0) this.#begin = Math.max(this.#begin, place);
+    if (this.#end >= 0) this.#end = Math.max(this.#end, place);
+  }
+
+  /** Ends the turn under way, if there is one, at `end`, up to where all was heard. */
+  finish(end: number): TurnChange[] {
+    this.#judged = Math.max(this.#judged, end);
+    if (this.#begin < 0) return [];
+    const changes: TurnChange[] = [];
+    if (!this.#told) {
+      this.#told = true;
+      changes.push({
+        change: 'started',
+        place: this.#begin,
+        audio: Math.max(this.#given, this.#begin - this.#limits.padding),
+      });
+    }
+    const stopped = this.#stop(this.#end < 0 ? end : this.#end);
+    return [...changes, ...stopped];
+  }
+
+  close(): void | Promise<void> {
+    return this.#detector.close();
+  }
+}

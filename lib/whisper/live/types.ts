@@ -1,0 +1,65 @@
+/** What a live stream tells. Times are seconds from the first sample that was pushed. */
+import type { OneheadError } from '../../errors.js';
+import type { Word } from '../transcription/types.js';
+
+interface OfTurn {
+  /** Turns are numbered from 0. */
+  turn: number;
+}
+
+/** Somebody begins to speak. */
+export interface SpeechStarted extends OfTurn {
+  type: 'speech-started';
+  start: number;
+}
+
+/** The speech of a turn has ended; its `final` follows. */
+export interface SpeechStopped extends OfTurn {
+  type: 'speech-stopped';
+  end: number;
+}
+
+/** Text that is sure: it follows what was confirmed of the turn before, and is never taken back. */
+export interface Confirmed extends OfTurn {
+  type: 'confirmed';
+  text: string;
+  words: Word[];
+  /** Seconds of audio that had been pushed behind what this was found in. */
+  lag: number;
+}
+
+/** What is supposed to follow the confirmed text; the next one takes its place. */
+export interface Hypothesis extends OfTurn {
+  type: 'partial';
+  text: string;
+  words: Word[];
+  lag: number;
+}
+
+/** A whole turn. Its text is all that was confirmed of it. */
+export interface Final extends OfTurn {
+  type: 'final';
+  start: number;
+  end: number;
+  text: string;
+  words: Word[];
+  /** A code, such as 'en'; null where the model knows no languages. */
+  language: string | null;
+  lag: number;
+}
+
+/** A turn that could not be decoded further. `text` is what was confirmed of it. */
+export interface Failed extends OfTurn {
+  type: 'failed';
+  text: string;
+  error: OneheadError;
+}
+
+/** Audio that was given up, since the device was too slow for it. */
+export interface Lost {
+  type: 'lost';
+  start: number;
+  end: number;
+}
+
+export type LiveEvent = SpeechStarted | SpeechStopped | Confirmed | Hypothesis | Final | Failed | Lost;

@@ -1,0 +1,267 @@
+/** Live streams of the bundled model. */
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { Resampler } from '../../lib/audio/resample.js';
+import { OneheadError } from '../../lib/errors.js';
+import type { LiveTranscription } from '../../lib/whisper/live/live.js';
+import type { LiveOptions } from '../../lib/whisper/live/options.js';
+import type { Final, LiveEvent } from '../../lib/whisper/live/types.js';
+import { Whisper } from '../../lib/whisper/whisper.js';
+import { samplesOf } from '../audio/support.js';
+
+let whisper: Whisper;
+let samples: Float32Array;
+beforeAll(async () => {
+  whisper = await Whisper.load(undefined, { device: 'cpu', dtype: 'float32' });
+  samples = await samplesOf('../../../models/micro/sample.flac');
+});
+afterAll(() => whisper?.dispose());
+
+async function read(live: LiveTranscription): Promise<LiveEvent[]> {
+  const events: LiveEvent[] = [];
+  for await (const event of live) events.push(event);
+  return events;
+}
+
+const finals = (events: readonly LiveEvent[]) => events.filter((one): one is Final => one.type === 'final');
+const textOf = (events: readonly LiveEvent[]) =>
+  finals(events)
+    .map(({ text }) => text)
+    .join('');
+const sentences =
+  /^ We will return on Thursday\. Add honey and chicken to the shopping list\. Move left forty five (meters|feet)\.$/;
+
+/** Pushes a fifth of a second at a time, each when what came before was heard. */
+async function speak(live: LiveTranscription, spoken: Float32Array = samples, piece = 3200): Promise<void> {
+  for (let at = 0; at < spoken.length; at += piece) {
+    live.push(spoken.subarray(at, at + piece));
+    await live.drained();
+  }
+  await live.close();
+}
+
+/** What every stream keeps to. */
+function checkOrder(events: readonly LiveEvent[]): void {
+  const texts = new Map<number, string>();
+  const ended = new Set<number>();
+  for (const event of events) {
+    if (event.type === 'lost') continue;
+    expect(ended.has(event.turn)).toBe(false);
+    if (event.type === 'confirmed') texts.set(event.turn, (texts.get(event.turn) ?? '') + event.text);
+    if (event.type === 'final') {
+      ended.add(event.turn);
+      expect(event.text).toBe(texts.get(event.turn) ?? '');
+      expect(event.words.map(({ word }) => word).join('')).toBe(event.text);
+      event.words.forEach(({ start, end }, i) => {
+        expect(end).toBeGreaterThanOrEqual(start);
+        expect(start).toBeGreaterThanOrEqual(event.words[i - 1]?.start ?? 0);
+      });
+    }
+  }
+}
+
+describe('a live stream', () => {
+  it('tells turns as they are spoken: hypotheses, text that is sure, and the whole', async () => {
+    const live = await whisper.live();
+    const reading = read(live);
+    await speak(live);
+    const events = await reading;
+    checkOrder(events);
+    expect(textOf(events)).toMatch(sentences);
+    const turns = finals(events);
+    expect(turns).toHaveLength(3);
+    expect(turns.map(({ language }) => language)).toEqual(['en', 'en', 'en']);
+    expect(turns[1].start).toBeGreaterThan(turns[0].end);
+    const types = events.map(({ type }) => type);
+    expect(types[0]).toBe('speech-started');
+    // Text comes before the turn has ended, and before it is sure.
+    expect(types.indexOf('partial')).toBeLessThan(types.indexOf('confirmed'));
+    expect(types.indexOf('confirmed')).toBeLessThan(types.indexOf('speech-stopped'));
+    expect(whisper.figures()).toMatchObject({ requests: 0, rows: { used: 0 }, positions: { used: 0 } });
+  });
+
+  it.each<LiveOptions>([
+    { policy: 'agreement' },
+    { policy: 'both', threshold: 0.3 },
+    { threshold: 1, interval: 1, partials: false },
+    { window: 4, language: 'en', task: 'transcribe' },
+    { vad: { minSilence: 0.3, padding: 0.2 } },
+  ])('finds the same with %o', async (options) => {
+    const live = await whisper.live(options);
+    const reading = read(live);
+    await speak(live);
+    const events = await reading;
+    checkOrder(events);
+    expect(textOf(events)).toMatch(sentences);
+    if (options.partials === false) expect(events.some(({ type }) => type === 'partial')).toBe(false);
+  });
+
+  it('takes 16-bit samples at another rate', async () => {
+    const resampler = new Resampler(16_000, 24_000);
+    const resampled = [...resampler.push(samples), ...resampler.finish()];
+    const spoken = Int16Array.from(resampled, (sample) => Math.round(Math.max(-1, Math.min(1, sample)) * 32_767));
+    const live = await whisper.live({ sampleRate: 24_000 });
+    const reading = read(live);
+    for (let at = 0; at < spoken.length; at += 4800) {
+      live.push(spoken.subarray(at, at + 4800));
+      await live.drained();
+    }
+    await live.close();
+    expect(textOf(await reading)).toMatch(sentences);
+  });
+
+  it('is one turn until it is flushed, without a detector of voices', async () => {
+    const live = await whisper.live({ vad: false });
+    const reading = read(live);
+    const middle = Math.round(2.2 * 16_000);
+    live.push(samples.subarray(0, middle));
+    await live.flush();
+    live.push(samples.subarray(middle));
+    await live.close();
+    const events = await reading;
+    checkOrder(events);
+    const turns = finals(events);
+    expect(turns.map(({ turn }) => turn)).toEqual([0, 1]);
+    expect(turns[0]).toMatchObject({ text: ' We will return on Thursday.', start: 0, end: 2.2 });
+    expect(turns[1].text.trim()).toMatch(/^Add honey and .* meters\.$/);
+    expect(turns[1].words[0].start).toBeGreaterThan(2.1);
+    expect(events.some(({ type }) => type === 'speech-started')).toBe(false);
+  });
+
+  it('hears nothing in silence, and ends at once', async () => {
+    const live = await whisper.live();
+    const reading = read(live);
+    live.push(new Float32Array(32_000));
+    await live.flush();
+    await live.close();
+    expect(await reading).toEqual([]);
+  });
+
+  it('goes on for as long as somebody speaks: the window moves on, and little is held', async () => {
+    const live = await whisper.live({ vad: false, window: 6 });
+    const reading = read(live);
+    const speech = samples.subarray(0, Math.round(4.9 * 16_000));
+    for (let round = 0; round < 5; ++round) {
+      for (let at = 0; at < speech.length; at += 8000) {
+        live.push(speech.subarray(at, at + 8000));
+        await live.drained();
+        expect(live.held).toBeLessThan(16);
+      }
+    }
+    await live.close();
+    const events = await reading;
+    checkOrder(events);
+    const [turn] = finals(events);
+    expect(turn.text.match(/Thursday/g)).toHaveLength(5);
+    expect(turn.text.match(/shopping list/g)).toHaveLength(5);
+    expect(turn.words.at(-1)!.end).toBeGreaterThan(20);
+  });
+
+  it('gives up the oldest audio where it comes much too fast, and says so', async () => {
+    const live = await whisper.live({ vad: false, maximumLag: 30 });
+    const reading = read(live);
+    live.push(new Float32Array(31 * 16_000));
+    live.push(samples);
+    await live.close();
+    const events = await reading;
+    const [lost] = events.filter(({ type }) => type === 'lost') as { start: number; end: number }[];
+    expect(lost.start).toBe(0);
+    expect(lost.end).toBeGreaterThan(15);
+    expect(textOf(events)).toContain('shopping list');
+  });
+
+  it('tells how far behind it is', async () => {
+    const live = await whisper.live();
+    const reading = read(live);
+    live.push(samples);
+    expect(live.lag).toBeCloseTo(samples.length / 16_000, 2);
+    await live.drained();
+    expect(live.lag).toBeLessThanOrEqual(0.6);
+    await live.close();
+    await reading;
+  });
+});
+
+describe('the end of a live stream', () => {
+  it('comes with the reason of its signal', async () => {
+    const stop = new AbortController();
+    const live = await whisper.live({ signal: stop.signal });
+    const reading = read(live);
+    live.push(samples);
+    const reason = new Error('enough');
+    stop.abort(reason);
+    await expect(reading).rejects.toBe(reason);
+    await expect(live.close()).resolves.toBeUndefined();
+    expect(() => live.push(samples)).toThrow('enough');
+    expect(whisper.figures()).toMatchObject({ requests: 0, rows: { used: 0 }, positions: { used: 0 } });
+  });
+
+  it('comes when nobody reads on', async () => {
+    const live = await whisper.live();
+    live.push(samples);
+    for await (const event of live) if (event.type === 'partial') break;
+    expect(() => live.push(samples)).toThrow(/has been closed/);
+    expect(whisper.figures()).toMatchObject({ requests: 0, rows: { used: 0 }, positions: { used: 0 } });
+  });
+
+  it('comes with its model', async () => {
+    const own = await Whisper.load(undefined, { device: 'cpu' });
+    const live = await own.live();
+    const reading = read(live);
+    live.push(samples);
+    own.dispose();
+    await expect(reading).rejects.toMatchObject({ code: 'DISPOSED' });
+    await expect(own.live()).rejects.toMatchObject({ code: 'DISPOSED' });
+  });
+
+  it('does not come with a turn that fails: an event tells of it, and the next turn is heard', async () => {
+    const decode = whisper.model.decodeWindow.bind(whisper.model);
+    const spy = vi.spyOn(whisper.model, 'decodeWindow').mockImplementation(decode);
+    spy.mockRejectedValueOnce(new OneheadError('MODEL_INVALID', 'The numbers overflow.'));
+    const live = await whisper.live();
+    const reading = read(live);
+    await speak(live);
+    spy.mockRestore();
+    const events = await reading;
+    expect(events.find(({ type }) => type === 'failed')).toMatchObject({
+      turn: 0,
+      text: '',
+      error: { code: 'MODEL_INVALID' },
+    });
+    expect(finals(events).map(({ turn }) => turn)).toEqual([1, 2]);
+  });
+
+  it('refuses what cannot be meant', async () => {
+    await expect(whisper.live({ threshold: -1 })).rejects.toThrow(
+      'Expected threshold to be a number from 0, 10 at most',
+    );
+    await expect(whisper.live({ polcy: 'both' } as LiveOptions)).rejects.toThrow("There is no option 'polcy' of live");
+    await expect(whisper.live({ language: 'klingon' })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    await expect(whisper.live({ vad: { detector: 'silero', model: '/no/such' } })).rejects.toMatchObject({
+      argument: 'vad',
+    });
+    expect(whisper.figures().requests).toBe(0);
+    const live = await whisper.live();
+    expect(() => live.push([0, 1] as never)).toThrow('Expected samples to be a Float32Array or an Int16Array');
+    expect(() => live.push(Float32Array.of(Number.NaN))).toThrow('Expected finite samples');
+    await live.close();
+    await expect(live.flush()).rejects.toThrow(/has been closed/);
+    await expect(live.drained()).rejects.toThrow(/has been closed/);
+  });
+});
+
+it('shares the rows with all other requests', async () => {
+  const lives = await Promise.all([
+    whisper.live(),
+    whisper.live({ policy: 'agreement' }),
+    whisper.live({ vad: false }),
+  ]);
+  const reading = lives.map(read);
+  const [all, whole] = await Promise.all([
+    Promise.all(lives.map((live) => speak(live))).then(() => Promise.all(reading)),
+    whisper.transcribe({ samples, sampleRate: 16_000 }, { language: 'en' }),
+  ]);
+  expect(whole.text).toMatch(sentences);
+  expect(textOf(all[0])).toMatch(sentences);
+  expect(textOf(all[1])).toMatch(sentences);
+  expect(textOf(all[2])).toContain('shopping list');
+});

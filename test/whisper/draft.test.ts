@@ -1,0 +1,111 @@
+/** A draft is read in one pass, and what comes of it is what would have been written without it. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { check } from '../../lib/options/options.js';
+import { decodingOptions } from '../../lib/whisper/decoding/options.js';
+import { resolveDecoding } from '../../lib/whisper/decoding/resolve.js';
+import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
+import type { Attempt, WindowSettings } from '../../lib/whisper/decoding/windows.js';
+import { aloneWindow, windowSamples } from '../../lib/whisper/model/features.js';
+import { samplesOf } from '../audio/support.js';
+import { gpu, kinds } from '../device/devices.js';
+
+// The emulated GPU takes a second for a step: it gets fewer of them.
+const cases = kinds.map((device) => ({ device, quick: device === 'cpu' || gpu }));
+
+describe.each(cases)('drafts on $device', ({ device, quick }) => {
+  let model: WhisperModel;
+  let samples: Float32Array;
+  let settings: WindowSettings;
+  let alone: Attempt;
+
+  const decode = async (own: { prefix?: number[]; draft?: number[]; previous?: number[] } = {}) => {
+    const request = model.request({});
+    try {
+      const { preprocessor } = model.checkpoint;
+      const positions = quick ? preprocessor.frames / 2 : 128;
+      const whole = aloneWindow(preprocessor, samples).subarray(0, windowSamples(preprocessor, positions));
+      const window = { samples: whole, peak: Number.NEGATIVE_INFINITY };
+      return (await model.decodeWindow(request, window, own, settings)).attempt;
+    } finally {
+      request.close();
+    }
+  };
+
+  beforeAll(async () => {
+    model = await WhisperModel.load(undefined, { device, dtype: 'float32', windows: 2 });
+    samples = (await samplesOf('../../../models/micro/sample.flac')).subarray(0, (quick ? 4 : 2) * 16000);
+    const decoding = check(decodingOptions, { temperature: 0, wordTimestamps: true });
+    settings = {
+      language: 'en',
+      task: 'transcribe',
+      timestamps: 'none',
+      ...(!quick && { maxNewTokens: 6 }),
+      decoding: await resolveDecoding(decoding, model.checkpoint),
+    };
+    alone = await decode();
+  });
+  afterAll(() => model?.dispose());
+
+  const same = (found: Attempt) => {
+    expect(found.tokens).toEqual(alone.tokens);
+    expect(found.ended).toBe(alone.ended);
+    const kept = alone.logProbabilities.slice(-found.logProbabilities.length);
+    found.logProbabilities.forEach((one, i) => {
+      expect(one).toBeCloseTo(kept[i], 3);
+    });
+    expect(found.noSpeechProbability).toBeCloseTo(alone.noSpeechProbability, 4);
+  };
+
+  it('keeps what is right of a draft that is wrong at its third token', async () => {
+    const found = await decode({ prefix: alone.tokens.slice(0, 1), draft: [...alone.tokens.slice(1, 3), 300, 301] });
+    const count = Math.min(found.tokens.length, alone.tokens.length);
+    expect(found.tokens.slice(0, count)).toEqual(alone.tokens.slice(0, count));
+    expect(found.accepted).toBe(2);
+    expect(found.times![1]).toBeCloseTo(alone.times![1], 1);
+  });
+
+  if (!quick) return;
+
+  it('keeps all of a draft that is right, as far as one pass chooses', async () => {
+    expect(alone.tokens.length).toBeGreaterThan(6);
+    const found = await decode({ draft: alone.tokens });
+    same(found);
+    expect(found.accepted).toBe(Math.min(15, alone.tokens.length));
+    found.times!.forEach((time, i) => {
+      expect(time).toBeCloseTo(alone.times![i], 1);
+    });
+  });
+
+  it.each([0, 1, 3, 4])('keeps %i tokens of a draft that is wrong from there on', async (right) => {
+    const wrong = alone.tokens.map((id, i) => (i < right ? id : i === right ? (id === 300 ? 301 : 300) : id));
+    const found = await decode({ draft: wrong });
+    same(found);
+    expect(found.accepted).toBe(right);
+  });
+
+  it('ends where a draft goes on behind the end', async () => {
+    const begun = alone.tokens.slice(0, -3);
+    const found = await decode({ prefix: begun, draft: [...alone.tokens.slice(-3), 300, 301, 302] });
+    same(found);
+    expect(found.accepted).toBe(3);
+  });
+
+  it('times the words of a prefix too, with an empty draft', async () => {
+    const found = await decode({ prefix: alone.tokens.slice(0, 4), draft: [] });
+    same(found);
+    expect(found.accepted).toBe(0);
+    found.times!.forEach((time, i) => {
+      expect(time).toBeCloseTo(alone.times![i], 1);
+    });
+  });
+
+  it('stands beside sequences without drafts', async () => {
+    const [first, second, third] = await Promise.all([
+      decode({ draft: alone.tokens }),
+      decode(),
+      decode({ draft: [], prefix: alone.tokens.slice(0, 2) }),
+    ]);
+    for (const found of [first, second, third]) same(found);
+    expect(second.accepted).toBeUndefined();
+  });
+});
