@@ -93,7 +93,7 @@ describe('who speaks when', () => {
     probabilities: (samples) => Array.from({ length: samples.length / 160 }, (_, i) => samples[160 * i]),
     close: () => {},
   };
-  const limits = { threshold: 0.5, minSpeech: 0.05, minSilence: 0.1, padding: 0.03 };
+  const limits = { threshold: 0.5, negativeThreshold: 0.35, minSpeech: 0.05, minSilence: 0.1, padding: 0.03 };
   const stream = (...parts: [value: number, hundredths: number][]) =>
     Float32Array.from(parts.flatMap(([value, hundredths]) => new Array(160 * hundredths).fill(value)));
   const heard = async (samples: Float32Array, piece: number, finish = false): Promise<TurnChange[]> => {

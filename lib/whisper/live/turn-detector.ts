@@ -16,15 +16,17 @@ export type TurnChange =
   /** The speech ended at `place`; the turn's audio ends at `audio`. */
   | { change: 'stopped'; place: number; audio: number };
 
-/** Speech ends at probabilities this much below that which it begins at. */
-const hysteresis = 0.15;
 const sampleRate = 16_000;
 /** Seconds; see LiveOptions.vad. */
 const usual = { minSilence: 0.5, minSpeech: 0.1, padding: 0.3 };
 
-/** A probability, and seconds. */
+/** Speech ends at probabilities this much below that which it begins at. */
+const hysteresis = 0.15;
+
+/** Probabilities from which on speech begins and below which it ends, and seconds. */
 export interface TurnLimits {
   threshold: number;
+  negativeThreshold: number;
   minSpeech: number;
   minSilence: number;
   padding: number;
@@ -41,11 +43,12 @@ export class TurnDetector {
   /** Where the last turn's audio ended: nothing is heard in two turns. */
   #given = 0;
 
-  constructor(detector: VoiceDetector, { threshold, minSpeech, minSilence, padding }: TurnLimits) {
+  constructor(detector: VoiceDetector, { threshold, negativeThreshold, minSpeech, minSilence, padding }: TurnLimits) {
     const samples = (seconds: number) => Math.round(seconds * sampleRate);
     this.#detector = detector;
     this.#limits = {
       threshold,
+      negativeThreshold,
       minSpeech: samples(minSpeech),
       minSilence: samples(minSilence),
       padding: samples(padding),
@@ -56,8 +59,10 @@ export class TurnDetector {
   static async open(given: VadOptions): Promise<TurnDetector> {
     const checked = check(vadOptions, given, { within: 'vad.' });
     const { minSilence, minSpeech, padding } = given;
+    const { threshold } = checked;
     const limits = {
-      threshold: checked.threshold,
+      threshold,
+      negativeThreshold: checked.negativeThreshold ?? Math.max(threshold - hysteresis, 0.01),
       minSilence: minSilence ?? usual.minSilence,
       minSpeech: minSpeech ?? usual.minSpeech,
       padding: padding ?? usual.padding,
@@ -86,7 +91,7 @@ export class TurnDetector {
   }
 
   #take(probability: number, frame: number): TurnChange[] {
-    const { threshold, minSpeech, minSilence, padding } = this.#limits;
+    const { threshold, negativeThreshold, minSpeech, minSilence } = this.#limits;
     const changes: TurnChange[] = [];
     const place = this.#judged;
     this.#judged += frame;
@@ -96,10 +101,9 @@ export class TurnDetector {
       if (this.#begin < 0) this.#begin = place;
       if (!this.#told && this.#judged - this.#begin >= minSpeech) {
         this.#told = true;
-        const audio = Math.max(this.#given, this.#begin - padding);
-        changes.push({ change: 'started', place: this.#begin, audio });
+        changes.push(this.#started());
       }
-    } else if (this.#begin >= 0 && probability < threshold - hysteresis) {
+    } else if (this.#begin >= 0 && probability < negativeThreshold) {
       if (this.#end < 0) {
         this.#end = place;
         if (this.#told) changes.push({ change: 'paused', place });
@@ -107,6 +111,11 @@ export class TurnDetector {
       if (this.#judged - this.#end >= minSilence) changes.push(...this.#stop(this.#end));
     }
     return changes;
+  }
+
+  #started(): TurnChange {
+    const audio = Math.max(this.#given, this.#begin - this.#limits.padding);
+    return { change: 'started', place: this.#begin, audio };
   }
 
   #stop(place: number): TurnChange[] {
@@ -134,11 +143,7 @@ export class TurnDetector {
     const changes: TurnChange[] = [];
     if (!this.#told) {
       this.#told = true;
-      changes.push({
-        change: 'started',
-        place: this.#begin,
-        audio: Math.max(this.#given, this.#begin - this.#limits.padding),
-      });
+      changes.push(this.#started());
     }
     const stopped = this.#stop(this.#end < 0 ? end : this.#end);
     return [...changes, ...stopped];
