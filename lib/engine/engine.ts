@@ -313,7 +313,10 @@ export class Engine<Window, Search, Found> {
       get waited() {
         return waits.total;
       },
-      search: (search, { onTokens } = {}) => this.#search(request, slot, waits, search, onTokens),
+      search: (search, { onTokens, part } = {}) => {
+        const place = part ? { begin: slot.begin + part.begin, positions: part.positions } : slot;
+        return this.#search(request, place, waits, search, onTokens);
+      },
       withRows: <T>(count: number, work: (rows: Rows, slot: Slot) => Promise<T>) =>
         this.#withRows(request, count, (rows) => work(rows, slot)),
       close: () => {

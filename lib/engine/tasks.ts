@@ -6,6 +6,8 @@ import type { Waiting } from './waiting.js';
 export interface SearchOptions {
   /** Called now and then with the tokens so far. */
   onTokens?: (tokens: number[], written: Written) => void;
+  /** The part of the window's audio positions that is attended to; all unless given. */
+  part?: { begin: number; positions: number };
 }
 
 /** A window whose keys and values are in a slot, to be searched as often as wanted. It holds the slot until it is closed. */

@@ -604,6 +604,11 @@ export const documentation = {
       about: 'Codes or English names of the languages that come into question where it is detected.',
       usual: 'all that the model knows',
     },
+    followLanguage: {
+      about:
+        "Where the language is found and not given: text that is clearly in another language than the recording's beginning is decoded in its own, and told with its segments.",
+      usual: 'true',
+    },
     languagePerSegment: {
       about: "Each window's language is detected, and told with its segments.",
       usual: 'false',

@@ -97,12 +97,15 @@ const overflown = () =>
 /** What a window's searches begin with, whatever the temperature. */
 export type WindowBegin = Pick<
   Search,
-  'prompt' | 'prefix' | 'draft' | 'startIndex' | 'minimum' | 'maximum' | 'timestamps' | 'frames'
+  'prompt' | 'prefix' | 'draft' | 'startIndex' | 'minimum' | 'maximum' | 'timestamps' | 'frames' | 'startLogits'
 >;
 
+/** What is called while a window is searched. */
 export interface FallbackCalls {
   onTokens?: (tokens: number[]) => void;
   onFallback?: () => void;
+  /** Whether the next temperature is to be tried where a text fails; it is unless this says no. */
+  goesOn?: (attempt: Attempt) => boolean;
   /** What of the text is given out as it is found. */
   given?: GivenTokens;
 }
@@ -114,7 +117,7 @@ export async function decodeWithFallback(
   seed: number,
   decoding: Decoding,
   textOf: (tokens: readonly number[]) => string,
-  { onTokens, onFallback, given }: FallbackCalls = {},
+  { onTokens, onFallback, goesOn, given }: FallbackCalls = {},
 ): Promise<Attempt> {
   for (const [turn, temperature] of decoding.temperatures.entries()) {
     const prefix = begin.prefix?.length ?? 0;
@@ -144,7 +147,7 @@ export async function decodeWithFallback(
       compressionRatio: compressionRatio(textOf(best.tokens).trim()),
     };
     const last = turn === decoding.temperatures.length - 1;
-    if (last || !needsFallback(attempt, decoding)) return attempt;
+    if (last || !needsFallback(attempt, decoding) || goesOn?.(attempt) === false) return attempt;
     onFallback?.();
   }
   throw new Error('There are no temperatures.');

@@ -6,7 +6,7 @@ import { loadParameters, type Parameters } from '../model/parameters.js';
 import { type Capacity, chooseCapacity } from '../model/plan.js';
 import { WhisperRuntime } from '../model/runtime.js';
 import type { DataType } from '../model/types.js';
-import type { WhisperEngine } from './windows.js';
+import type { WhisperEngine } from './window-languages.js';
 
 /** Windows that are encoded at once: a GPU is filled by several, a CPU by one. */
 const gpuEncodeBatch = 8;

@@ -23,15 +23,8 @@ import { ModelDevice } from './model-device.js';
 import { type GenerateOptions, generateOptions } from './options.js';
 import { checkTimestamps, languageAndTask } from './prompt.js';
 import { checkLengths, checkTokens, resolveDecoding } from './resolve.js';
-import {
-  type Attempt,
-  decodeWindow,
-  encodedLanguages,
-  type WindowOptions,
-  type WindowSettings,
-  type WindowTimings,
-  windowLanguages,
-} from './windows.js';
+import { encodedLanguages, windowLanguages } from './window-languages.js';
+import { type Attempt, decodeWindow, type WindowOptions, type WindowSettings, type WindowTimings } from './windows.js';
 
 /** What `decode` gives for one window. */
 export type Generation = Omit<Attempt, 'compressionRatio'>;

@@ -1,24 +1,31 @@
 /** Decoding of one window: language, prompt, search and fallback. */
-import type { Engine } from '../../engine/engine.js';
 import type { EngineRequest } from '../../engine/request.js';
 import type { EncodedWindow } from '../../engine/tasks.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { Found, ModelWindow, Search } from '../model/search.js';
 import { isTrusted, shortWindow } from './audio-context.js';
-import { decodeWithFallback, type Attempt as WindowAttempt, type WindowBegin } from './fallback.js';
+import {
+  decodeWithFallback,
+  type FallbackCalls,
+  needsFallback,
+  type Attempt as WindowAttempt,
+  type WindowBegin,
+} from './fallback.js';
 import type { GivenTokens } from './given-tokens.js';
 import { type Journal, journalName, readEntry, writeEntry } from './journal.js';
+import { before, type LanguageChange, languageChange, otherLanguage, type TextPart } from './language-change.js';
 import { type Task, type TimestampMode, windowPrompt } from './prompt.js';
 import type { Decoding } from './resolve.js';
-
-export type WhisperEngine = Engine<ModelWindow, Search, Found>;
+import { languageProbabilities, type WhisperEngine, windowLanguages } from './window-languages.js';
 
 /** A window's text, how it was found, and its language. */
 export interface Attempt extends WindowAttempt {
   language: string | null;
   /** Of the language, where it was detected for this window. */
   languageProbability?: number;
+  /** Where another language begins: the text ends before it. */
+  change?: LanguageChange;
 }
 
 /** What is the same for all windows of a transcription. */
@@ -34,6 +41,10 @@ export interface WindowSettings {
   decoding: Decoding;
   /** Seconds of silence that a window is encoded with behind its sound, where it is not full of it; null: windows are encoded whole. */
   margin?: number | null;
+  /** Whether a language that was found may change within the recording. */
+  follow?: boolean;
+  /** Cuts a window's text where its timestamps do; `frames` are its audio positions with sound. Without it only whole windows change their language. */
+  partsOf?: (tokens: readonly number[], frames?: number) => readonly TextPart[];
   /** For the compression ratio; without it no text counts as repetitive. */
   textOf?: (tokens: readonly number[]) => string;
   /** Where results are kept and found again. */
@@ -60,65 +71,6 @@ export interface WindowTimings {
   queue: number;
   encode: number;
   decode: number;
-}
-
-const nothing = new Uint8Array();
-
-/** How probable each language is, by its code; of those that come into question, where they are named. */
-export async function windowLanguages(
-  window: EncodedWindow<Search, Found>,
-  { generation }: Checkpoint,
-  among?: readonly string[],
-): Promise<Map<string, number>> {
-  const { startLogits } = await window.search({
-    prompt: [generation.startToken],
-    startIndex: 0,
-    minimum: 0,
-    maximum: 0,
-    timestamps: false,
-    beams: 1,
-    temperature: 0,
-    seed: 0,
-    patience: 1,
-    lengthPenalty: null,
-    repetitionPenalty: 1,
-    noRepeatNgramSize: 0,
-    suppressed: nothing,
-    top: 0,
-    words: false,
-    startLogits: true,
-  });
-  const scores = Array.from(generation.languages, ([code, id]): [string, number] => [code, startLogits![id]]).filter(
-    ([code]) => among === undefined || among.includes(code),
-  );
-  const highest = Math.max(...scores.map(([, score]) => score));
-  const total = scores.reduce((sum, [, score]) => sum + Math.exp(score - highest), 0);
-  return new Map(scores.map(([code, score]) => [code, Math.exp(score - highest) / total]));
-}
-
-/** A probability above which a language that was found in a short window is believed. */
-const sureLanguage = 0.5;
-
-/** Encodes a window and gives how probable each language is; where only its beginning was encoded and none is probable, of the whole of it. */
-export async function encodedLanguages(
-  engine: WhisperEngine,
-  request: EngineRequest,
-  checkpoint: Checkpoint,
-  window: ModelWindow,
-  { frames, margin = null, among }: Pick<WindowOptions, 'frames'> & Pick<WindowSettings, 'margin' | 'among'>,
-): Promise<Map<string, number>> {
-  const short = margin === null ? null : shortWindow(checkpoint, window, frames, margin);
-  for (const one of short ? [short.window, window] : [window]) {
-    const encoded = await engine.encode(request, one);
-    try {
-      const found = await windowLanguages(encoded, checkpoint, among);
-      if (one === window || likeliestLanguage(found)[1] > sureLanguage) return found;
-      engine.countEncodedAgain();
-    } finally {
-      encoded.close();
-    }
-  }
-  throw new Error('There is no window.');
 }
 
 /** What a window's searches begin with; the context is cut where it leaves too little room. */
@@ -189,41 +141,91 @@ interface WindowWork {
 }
 
 /** `bounded`: whether `longest` left the text less room than it has otherwise. */
-async function decodeOnce({
-  engine,
-  request,
-  checkpoint,
-  options,
-  settings,
-  timings,
-  longest = Number.POSITIVE_INFINITY,
-  ...work
-}: WindowWork): Promise<{ attempt: Attempt; bounded: boolean }> {
+async function decodeOnce(work: WindowWork): Promise<{ attempt: Attempt; bounded: boolean }> {
+  const { engine, request, checkpoint, options, settings, timings, longest = Number.POSITIVE_INFINITY } = work;
   const { generation } = checkpoint;
   const started = performance.now();
   const window = await engine.encode(request, work.window);
   try {
     const { given } = options;
     let language = settings.language ?? (given?.tokens.length ? given.language : null);
-    let languageProbability: number | undefined;
+    let probabilities: Map<string, number> | null = null;
     if (language === null && generation.multilingual && generation.languages.size > 0) {
-      const found = await windowLanguages(window, checkpoint, settings.among);
-      [language, languageProbability] = likeliestLanguage(found);
+      probabilities = await windowLanguages(window, checkpoint, settings);
+      [language] = likeliestLanguage(probabilities);
     } else if (!generation.multilingual) language ??= 'en';
-    if (given) given.language = language;
-    const usual = windowBegin(checkpoint, language, settings, options);
-    const maximum = Math.max(usual.minimum, Math.min(usual.maximum, longest));
-    const begin = { ...usual, maximum };
-    const textOf = settings.textOf ?? (() => '');
-    const calls = { onTokens: options.onTokens, onFallback: () => engine.countFallback(), given };
-    const attempt = await decodeWithFallback(window, begin, options.seed ?? 0, settings.decoding, textOf, calls);
+    let bounded = false;
+    const decode = async (code: string | null, calls: FallbackCalls = {}) => {
+      const usual = windowBegin(checkpoint, code, settings, options);
+      const maximum = Math.max(usual.minimum, Math.min(usual.maximum, longest));
+      bounded = maximum < usual.maximum;
+      const begin = { ...usual, maximum, startLogits: settings.follow };
+      if (given) given.language = code;
+      const textOf = settings.textOf ?? (() => '');
+      const all = { onTokens: options.onTokens, onFallback: () => engine.countFallback(), given, ...calls };
+      const found = await decodeWithFallback(window, begin, options.seed ?? 0, settings.decoding, textOf, all);
+      return { ...found, language: code };
+    };
+    const follows = settings.follow && language !== null;
+    const { startLogits, ...attempt } = follows
+      ? await decodeFollowing({ window, checkpoint, options, settings, probabilities, language: language!, decode })
+      : await decode(language);
     const { waited, encodeTime } = window;
     timings.queue += waited;
     timings.encode += encodeTime;
     timings.decode += Math.max(0, performance.now() - started - waited - encodeTime);
-    const detected = languageProbability === undefined ? {} : { languageProbability };
-    return { attempt: { ...attempt, language, ...detected }, bounded: maximum < usual.maximum };
+    const probability = probabilities?.get(attempt.language ?? '');
+    const detected = probability === undefined ? {} : { languageProbability: probability };
+    return { attempt: { ...attempt, ...detected }, bounded };
   } finally {
     window.close();
+  }
+}
+
+/** A window of a recording whose language was found and may change. */
+interface FollowedWindow extends Pick<WindowWork, 'checkpoint' | 'options' | 'settings'> {
+  window: EncodedWindow<Search, Found>;
+  /** Of the whole window, where they were asked for. */
+  probabilities: Map<string, number> | null;
+  language: string;
+  decode(language: string, calls?: FallbackCalls): Promise<Attempt>;
+}
+
+/** Decodes a window in the language that is expected, or, where that is clearly not its own, in its own; up to where another one begins. */
+async function decodeFollowing(followed: FollowedWindow): Promise<Attempt> {
+  const { window, checkpoint, options, settings, decode } = followed;
+  const { decoding, partsOf, among } = settings;
+  const { generation } = checkpoint;
+  let { language, probabilities } = followed;
+  const told = options.previous?.length ?? 0;
+  const shown = () => options.given?.tokens.length ?? 0;
+  const ask = async ({ startLogits }: Pick<Attempt, 'startLogits'>) => {
+    // The text before a window is no evidence of its language.
+    probabilities ??=
+      told > 0 || !startLogits
+        ? await windowLanguages(window, checkpoint, settings)
+        : languageProbabilities(startLogits, generation, among);
+    return probabilities;
+  };
+  // Text that is given out while it is found must be in the right language from the first word on.
+  if (options.given && shown() === 0) language = otherLanguage(await ask({}), language) ?? language;
+  /** Other temperatures do not help where the language is wrong. */
+  const goesOn = ({ startLogits }: WindowAttempt) =>
+    told > 0 ||
+    shown() > 0 ||
+    !startLogits ||
+    otherLanguage(languageProbabilities(startLogits, generation, among), language) === null;
+  let attempt = await decode(language, { goesOn });
+  for (let turn = 0; ; ++turn) {
+    const failed = needsFallback(attempt, decoding);
+    const parts = attempt.tokens.length === 0 ? [] : (partsOf?.(attempt.tokens, options.frames) ?? []);
+    const asked = { window, checkpoint, probabilities: await ask(attempt), expected: language, among };
+    const change = await languageChange(asked, parts, failed || partsOf === undefined);
+    if (!change || change.tokens < shown()) return attempt;
+    if (change.tokens > 0) return { ...before(attempt, change, options.prefix?.length ?? 0), change };
+    // Once: what is in neither language is left as it is.
+    if (turn > 0) return attempt;
+    ({ language } = change);
+    attempt = await decode(language);
   }
 }

@@ -16,6 +16,8 @@ import type { Segment } from './types.js';
 interface Range {
   begin: number;
   end: number;
+  /** Where it is not the recording's: the language that the window before said begins here. */
+  language?: string;
 }
 
 /** Seconds over which the quietest place is looked for where speech must be cut. */
@@ -83,7 +85,7 @@ export async function* batched(
   await detectFirst(job, samples, meter);
   /** Windows that are under way, in their order. */
   const pending: { range: Range; given?: WindowText; result: ReturnType<typeof model.decodeWindow> }[] = [];
-  const submit = async (range: Range) => {
+  const submit = async (range: Range): Promise<(typeof pending)[number]> => {
     await job.times.during('features', () => meter.measure(signal));
     const { begin, end } = range;
     const given = job.running?.window();
@@ -97,10 +99,11 @@ export async function* batched(
     };
     const result = model.buffers.use((window) => {
       samples.fill(window, begin - fftSize / 2, end);
-      return model.decodeWindow(job.request, { samples: window, peak: meter.peak }, own, settings);
+      const chosen = { ...settings, language: range.language ?? settings.language };
+      return model.decodeWindow(job.request, { samples: window, peak: meter.peak }, own, chosen);
     });
     result.catch(() => {}); // told when its turn comes
-    pending.push({ range, given, result });
+    return { range, given, result };
   };
   /** Why no more could be read: what was read before is heard first. */
   let failure: { error: unknown } | null = null;
@@ -113,7 +116,7 @@ export async function* batched(
         failure = { error };
         return [];
       });
-      if (range) await submit(range);
+      if (range) pending.push(await submit(range));
       else ended = true;
     }
     const next = pending.shift();
@@ -126,7 +129,15 @@ export async function* batched(
     const { attempt, timings } = await next.result;
     job.times.add(timings);
     job.settle(attempt.language);
-    const { begin, end } = next.range;
+    const { begin } = next.range;
+    let { end } = next.range;
+    if (attempt.change) {
+      // What is in another language is a window of its own, and the next one.
+      const { at, language } = attempt.change;
+      const rest = { begin: begin + Math.max(1, Math.round((at * sampleRate) / hop)) * hop, end, language };
+      if (rest.begin < end) pending.unshift(await submit(rest));
+      end = Math.min(rest.begin, end);
+    }
     let segments: Segment[] = [];
     const skipped = isSkipped(attempt, settings.decoding);
     if (!skipped || next.given?.text) {
@@ -138,6 +149,7 @@ export async function* batched(
       segments = job.builder.publish(job.builder.draft(begin, split, attempt), end / sampleRate);
       if (next.given) job.running!.finish(next.given, segments.map(({ text }) => text).join(''));
     }
+    if (settings.follow && segments.length > 0) job.meet(attempt.language, begin);
     samples.drop(end - fftSize);
     yield { segments, processed: round(job.builder.toRecording(end / sampleRate, true)) };
   }

@@ -1,11 +1,12 @@
 /** One transcription under way: its checked options, and what its windows add to. */
 
 import type { AudioSource } from '../../audio/index.js';
-import { Warnings } from '../../audio/warnings.js';
+import { clock, Warnings } from '../../audio/warnings.js';
 import type { EngineRequest } from '../../engine/request.js';
 import { OneheadError } from '../../errors.js';
 import { check } from '../../options/options.js';
 import type { GenerationConfig } from '../checkpoint/config.js';
+import { languageNames } from '../checkpoint/languages.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import { checkLanguage, checkTimestamps, languageAndTask, noPreviousToken } from '../decoding/prompt.js';
 import { checkLengths, checkTokens, resolveDecoding } from '../decoding/resolve.js';
@@ -15,6 +16,7 @@ import { clipRanges } from './clips.js';
 import { type CheckedTranscribeOptions, type TranscribeOptions, transcribeOptions } from './options.js';
 import { RunningText } from './running-text.js';
 import { round, SegmentBuilder } from './segment-builder.js';
+import { splitWhole } from './segments.js';
 import { StageTimes } from './timings.js';
 import type { Segment } from './types.js';
 
@@ -102,12 +104,14 @@ export class Job {
   known: (processed: number) => number = (processed) => processed;
   /** True where each window's language is found and told. */
   readonly languages: boolean;
-  /** The recording's language, once it is known. */
+  /** The recording's language, once it is known: that of its beginning. */
   language: string | null;
   /** Segments of what is done, where they are gathered. */
   readonly finished: Segment[] = [];
   /** What was wrong with the recording. */
   readonly warnings = new Warnings();
+  /** Other languages than the recording's own. */
+  readonly #met = new Set<string>();
   #told = 0;
 
   private constructor(
@@ -124,13 +128,16 @@ export class Job {
     this.request = request;
     this.language = settings.language;
     this.languages = options.languagePerSegment && settings.language === null;
+    const { generation } = model.checkpoint;
+    const several = generation.multilingual && (settings.among?.length ?? generation.languages.size) > 1;
+    settings.follow = options.followLanguage && settings.language === null && !this.languages && several;
     const { preprocessor } = model.checkpoint;
     const language = () => settings.language;
     const { onText } = options;
     const everything = onText !== undefined;
     const { languages } = this;
     this.builder = new SegmentBuilder({ preprocessor, tokenizer, options, languages, language, everything });
-    const { endToken } = model.checkpoint.generation;
+    const { endToken } = generation;
     const { decoding } = settings;
     const whole = options.hallucinationSilenceThreshold !== undefined;
     this.running = onText ? new RunningText({ tokenizer, decoding, endToken, whole, onText }) : null;
@@ -140,6 +147,19 @@ export class Job {
   settle(language: string | null): void {
     this.language ??= language;
     if (!this.languages) this.settings.language ??= language;
+  }
+
+  /** Tells of text in another language than the recording's, which begins at sample `begin` of what is decoded. */
+  meet(language: string | null, begin: number): void {
+    if (language === null || language === this.language || this.#met.has(language)) return;
+    this.#met.add(language);
+    const from = clock(this.builder.toRecording(begin / this.model.checkpoint.preprocessor.sampleRate, false));
+    const name = (code: string) =>
+      `${(languageNames.get(code) ?? code).replace(/\b[a-z]/g, (letter) => letter.toUpperCase())} (${code})`;
+    this.warnings.warn(
+      `The recording begins in ${name(this.language!)} and goes on in ${name(language)} at ${from}; name its language, or set followLanguage to false, where that is wrong.`,
+      'mended',
+    );
   }
 
   /**
@@ -152,6 +172,10 @@ export class Job {
     checkTogether(options, model);
     if (options.clips) clipRanges(options.clips, preprocessor.sampleRate, preprocessor.hop);
     const tokenizer = await model.checkpoint.tokenizer();
+    const timestamps = checkTimestamps(
+      options.timestamps ?? (generation.noTimestampsToken === null ? 'none' : 'segment'),
+      generation,
+    );
     const settings: WindowSettings = {
       // Where each window's language is asked for, or one of some, the checkpoint's own does not stand in the way.
       ...languageAndTask(
@@ -160,15 +184,17 @@ export class Job {
           : options,
         generation,
       ),
-      timestamps: checkTimestamps(
-        options.timestamps ?? (generation.noTimestampsToken === null ? 'none' : 'segment'),
-        generation,
-      ),
+      timestamps,
       maxNewTokens: options.maxNewTokens,
       decoding: await resolveDecoding(options, model.checkpoint),
       among: languagesAmong(options, generation),
       margin: options.audioContext === 'fit' ? options.audioContextMargin : null,
       textOf: (tokens) => tokenizer.decode(tokens),
+      partsOf:
+        timestamps === 'segment'
+          ? (tokens, frames) =>
+              splitWhole(tokens, frames === undefined ? preprocessor.frames : 2 * frames, generation).segments
+          : undefined,
       journal: options.journal,
     };
     checkLengths(settings, settings, model.checkpoint);

@@ -81,6 +81,11 @@ export const transcribeOptions = options('transcribe', {
   ...audioContextOptions.entries,
   /** Codes or English names of the languages that come into question where it is detected. @default all that the model knows */
   languages: option(list(text('LANGUAGE'), 'a list of codes or English names of languages', 1)),
+  /**
+   * Where the language is found and not given: text that is clearly in another language than the recording's beginning is decoded in its own, and
+   * told with its segments. @default true
+   */
+  followLanguage: option(flag(), { default: true }),
   /** Each window's language is detected, and told with its segments. @default false */
   languagePerSegment: option(flag(), { default: false, others: { faster: 'multilingual' } }),
   /** 'segment': text is cut at the timestamps that the model writes. @default 'segment', or 'none' for a model without timestamps */

@@ -66,7 +66,9 @@ export class SegmentBuilder {
         avg_logprob: attempt.averageLogProbability,
         compression_ratio: attempt.compressionRatio,
         no_speech_prob: attempt.noSpeechProbability,
-        ...(this.#about.languages && { language: attempt.language ?? undefined }),
+        ...((this.#about.languages || attempt.language !== this.#about.language()) && {
+          language: attempt.language ?? undefined,
+        }),
         ...(logprobs && { logprobs }),
         ...(top && { top_logprobs: top }),
       };

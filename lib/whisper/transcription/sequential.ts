@@ -55,6 +55,8 @@ export async function* sequential(
   const { signal, partialInterval } = options;
   const context = new TextContext(options, job.tokenizer, config.targetPositions);
   const meter = new PeakMeter(model, samples);
+  /** The language of the window before, or the one that it said comes next. */
+  let language: string | null = null;
   /** Whole frames of the window that begins there, as far as it was heard. */
   const framesFrom = (begin: number) =>
     Math.min(windowFrames, Math.floor((Math.min(samples.end, nextBreak(breaks, begin)) - begin) / hop));
@@ -70,9 +72,15 @@ export async function* sequential(
     const alone = begin === 0 && breaks.length === 0 && samples.ended && samples.end <= windowSamples;
     if (!alone) await job.times.during('features', () => meter.measure(signal));
     const { decoding } = settings;
+    const expected = { ...settings, language: language ?? settings.language };
     const chosen = provisional
-      ? { ...settings, journal: undefined, decoding: { ...decoding, beamSize: 1, temperatures: [0], words: false } }
-      : settings;
+      ? {
+          ...expected,
+          follow: false,
+          journal: undefined,
+          decoding: { ...decoding, beamSize: 1, temperatures: [0], words: false },
+        }
+      : expected;
     const frames = Math.floor(framesFrom(begin) / 2);
     const own = { ...request, seed: begin / hop, frames, onTokens: job.partial(begin), given };
     const { attempt, timings } = await model.buffers.use((window) => {
@@ -156,6 +164,13 @@ export async function* sequential(
         attempt.temperature,
       );
     }
+    // Noise has no language: what gave no text says nothing of what follows.
+    if (settings.follow && segments.length > 0) {
+      job.meet(attempt.language, begin);
+      language = attempt.language;
+    }
+    language = attempt.change?.language ?? language;
+    if (attempt.change) advance = Math.max(1, Math.round((attempt.change.at * sampleRate) / hop));
     const limit = nextBreak(breaks, begin);
     const done = Math.min((seek + advance) * hop, samples.end, limit) / sampleRate;
     seek += advance;

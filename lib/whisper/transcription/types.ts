@@ -27,7 +27,7 @@ export interface Segment {
   avg_logprob: number;
   compression_ratio: number;
   no_speech_prob: number;
-  /** Where it was found for each window, or for each of the channels that were transcribed apart. */
+  /** Where it is not the recording's, or was found for each window or for each of the channels that were transcribed apart. */
   language?: string;
   /** The channel that it was said on, counted from 0, where channels were transcribed apart. */
   channel?: number;
@@ -45,7 +45,7 @@ export interface Segment {
  */
 export interface Transcription {
   task: 'transcribe' | 'translate';
-  /** A code, such as 'en'. */
+  /** A code, such as 'en': the language of the recording's beginning. */
   language: string;
   /** Where the audio ends, in seconds: its length, and what it began late by; with `clips` as far as it was read. */
   duration: number;

@@ -1,0 +1,85 @@
+/** The language of a window, and of a part of one. */
+import type { Engine } from '../../engine/engine.js';
+import type { EngineRequest } from '../../engine/request.js';
+import type { EncodedWindow } from '../../engine/tasks.js';
+import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { likeliestLanguage } from '../checkpoint/languages.js';
+import type { Found, ModelWindow, Search } from '../model/search.js';
+import { shortWindow } from './audio-context.js';
+
+export type WhisperEngine = Engine<ModelWindow, Search, Found>;
+
+const nothing = new Uint8Array();
+
+/** Which languages come into question, all unless named, and the part of a window's audio positions that is heard. */
+interface LanguageQuestion {
+  among?: readonly string[];
+  part?: { begin: number; positions: number };
+}
+
+/** How probable each language is in a window, or in a part of it, by its code. */
+export async function windowLanguages(
+  window: EncodedWindow<Search, Found>,
+  { generation }: Checkpoint,
+  { among, part }: LanguageQuestion = {},
+): Promise<Map<string, number>> {
+  const search: Search = {
+    prompt: [generation.startToken],
+    startIndex: 0,
+    minimum: 0,
+    maximum: 0,
+    timestamps: false,
+    beams: 1,
+    temperature: 0,
+    seed: 0,
+    patience: 1,
+    lengthPenalty: null,
+    repetitionPenalty: 1,
+    noRepeatNgramSize: 0,
+    suppressed: nothing,
+    top: 0,
+    words: false,
+    startLogits: true,
+  };
+  const { startLogits } = await window.search(search, { part });
+  return languageProbabilities(startLogits!, generation, among);
+}
+
+/** The same of the logits behind <|startoftranscript|>. */
+export function languageProbabilities(
+  startLogits: Float32Array,
+  { languages }: Checkpoint['generation'],
+  among?: readonly string[],
+): Map<string, number> {
+  const scores = Array.from(languages, ([code, id]): [string, number] => [code, startLogits[id]]).filter(
+    ([code]) => among === undefined || among.includes(code),
+  );
+  const highest = Math.max(...scores.map(([, score]) => score));
+  const total = scores.reduce((sum, [, score]) => sum + Math.exp(score - highest), 0);
+  return new Map(scores.map(([code, score]) => [code, Math.exp(score - highest) / total]));
+}
+
+/** A probability above which a language that was found in a short window is believed. */
+const sureLanguage = 0.5;
+
+/** Encodes a window and gives how probable each language is; where only its beginning was encoded and none is probable, of the whole of it. */
+export async function encodedLanguages(
+  engine: WhisperEngine,
+  request: EngineRequest,
+  checkpoint: Checkpoint,
+  window: ModelWindow,
+  { frames, margin = null, among }: { frames?: number; margin?: number | null; among?: readonly string[] },
+): Promise<Map<string, number>> {
+  const short = margin === null ? null : shortWindow(checkpoint, window, frames, margin);
+  for (const one of short ? [short.window, window] : [window]) {
+    const encoded = await engine.encode(request, one);
+    try {
+      const found = await windowLanguages(encoded, checkpoint, { among });
+      if (one === window || likeliestLanguage(found)[1] > sureLanguage) return found;
+      engine.countEncodedAgain();
+    } finally {
+      encoded.close();
+    }
+  }
+  throw new Error('There is no window.');
+}
