@@ -1,5 +1,6 @@
 /** `npm run bench -- NAME [options]`: each benchmark is a file of its own, which says at its top what it measures and takes. */
 const benchmarks: Record<string, () => Promise<unknown>> = {
+  batch: () => import('./batch.js'),
   cpu: () => import('./cpu.js'),
   decode: () => import('./decode.js'),
   cuda: () => import('./cuda.js'),

@@ -107,5 +107,10 @@ export const essence = ({ text, duration, segments, language }: Transcription) =
   text,
   duration,
   language,
-  segments: segments.map(({ start, end, tokens, words }) => ({ start, end, tokens, words })),
+  segments: segments.map(({ start, end, tokens, words = [] }) => ({
+    start,
+    end,
+    tokens,
+    words: words.map(({ word, start: from, end: to }) => ({ word, from, to })),
+  })),
 });
