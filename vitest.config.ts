@@ -1,8 +1,10 @@
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    // A real checkpoint and real recordings are not the project's own: `npm run test:real` says where they are.
+    exclude: [...configDefaults.exclude, ...(process.env.ONEHEAD_REAL_CHECKPOINT ? [] : ['test/real/**'])],
     globalSetup: 'test/global-setup.ts',
     pool: 'forks',
     testTimeout: 60_000,

@@ -19,12 +19,15 @@ const run = ({ file, language, words }) =>
 await run({ ...job.recordings[0], words: false }); // to warm up
 for (const recording of job.recordings) {
   const start = performance.now();
+  const before = process.cpuUsage();
   const { text, language, segments, warnings } = await run(recording);
   const seconds = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(before);
   print({
     name: recording.name,
     words: recording.words,
     seconds,
+    cpuSeconds: (user + system) / 1e6,
     text,
     language,
     warnings,

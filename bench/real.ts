@@ -5,11 +5,12 @@
  *   PATH                 a folder or manifest.json: [{file, language, text (null: nobody speaks), kind, alignment}]; or a folder with NAME.txt
  *                        beside NAME.wav (flac, mp3, ...), an empty one where nobody speaks, in --language
  *   --model DIR          a folder of safetensors, as Hugging Face has it; peers' files are made of it
- *   --only LIST          systems whose names begin so: onehead, 'onehead float32', faster-whisper, openai, transformers, whisper.cpp
+ *   --only LIST          systems by name, or all whose names begin so: onehead, 'onehead float32', faster-whisper, openai, transformers, whisper.cpp
  *   --variant NAME=JSON  another way to run onehead, beside the others: {package (a folder with dist), model, load, transcribe}; may be repeated
  *   --python DIR         a venv that holds the peers of bench/peers/requirements.txt; made in the cache unless named
  *   --whisper-cpp DIR    its folder, built; without it it is a row that says so
  *   --threads 2  --cores LIST  --repeats 1 (the shortest time counts)  --give-language  --filter TEXT (in recordings' names)
+ *   --add                keeps the rows that --output has of other systems
  *   --cache DIR  --output FILE  --page FILE  --from FILE (draws the page of stored results, and measures nothing)
  */
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -18,8 +19,8 @@ import { cpus, homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Device } from '../lib/device/device.js';
-import { writePage } from './real/page.js';
-import { type RealRecording, realRecordings } from './real/recordings.js';
+import { type RealResult, writePage } from './real/page.js';
+import { realRecordings } from './real/recordings.js';
 import { type Row, tableOf } from './real/rows.js';
 import { score } from './real/score.js';
 import {
@@ -47,6 +48,7 @@ const { values, positionals } = parseArgs({
     'give-language': { type: 'boolean', default: false },
     filter: { type: 'string', default: '' },
     cache: { type: 'string', default: join(homedir(), '.cache/onehead/real') },
+    add: { type: 'boolean', default: false },
     output: { type: 'string' },
     page: { type: 'string' },
     from: { type: 'string' },
@@ -69,7 +71,6 @@ const cores = values.cores ?? Array.from({ length: threads }, (_, i) => cpus().l
 const setting: Setting = { cores, threads, giveLanguage: values['give-language'] };
 
 const wanted = values.only?.split(',') ?? [];
-const chosen = (name: string) => wanted.length === 0 || wanted.some((begin) => name.startsWith(begin));
 
 /** The systems in the table's order; one that cannot run is a sentence. */
 function systems(): (System | { name: string; missing: string })[] {
@@ -126,10 +127,11 @@ function systems(): (System | { name: string; missing: string })[] {
       },
     });
   }
+  const names = all.map(({ name }) => name);
+  const asked = (name: string) => (one: string) => name === one || (!names.includes(one) && name.startsWith(one));
+  const variants = values.variant.map((one) => one.slice(0, one.indexOf('=')));
   return all
-    .filter(
-      ({ name }) => chosen(name) || (name !== 'onehead' && values.variant.some((one) => one.startsWith(`${name}=`))),
-    )
+    .filter(({ name }) => wanted.length === 0 || variants.includes(name) || wanted.some(asked(name)))
     .map(({ name, make }) => {
       try {
         return make();
@@ -142,40 +144,18 @@ function systems(): (System | { name: string; missing: string })[] {
 /** The same recordings of another pass: of each the shorter time. */
 function merged(before: SystemRun | undefined, now: SystemRun): SystemRun {
   if (!before) return now;
-  const runs = before.runs.map((run, i) => ({ ...run, seconds: Math.min(run.seconds, now.runs[i].seconds) }));
+  const runs = before.runs.map((run, i) => ({
+    ...run,
+    seconds: Math.min(run.seconds, now.runs[i].seconds),
+    cpuSeconds: Math.min(run.cpuSeconds, now.runs[i].cpuSeconds),
+  }));
   return { runs, memory: Math.max(before.memory, now.memory), load: Math.min(before.load, now.load) };
-}
-
-async function measure(recordings: readonly RealRecording[]): Promise<Row[]> {
-  const all = systems();
-  const results = new Map<string, SystemRun>();
-  const missing = new Map<string, string>();
-  // All in turns, so that a busy moment of the machine falls on each.
-  for (let pass = 0; pass < Number(values.repeats); ++pass) {
-    for (const system of all) {
-      if ('missing' in system) missing.set(system.name, system.missing);
-      if ('missing' in system || missing.has(system.name)) continue;
-      const start = performance.now();
-      try {
-        results.set(system.name, merged(results.get(system.name), await system.run(recordings)));
-        console.log(`${system.name}: ${((performance.now() - start) / 1000).toFixed(0)} s`);
-      } catch (error) {
-        missing.set(system.name, (error as Error).message);
-      }
-    }
-  }
-  return all.map(({ name }): Row => {
-    const sentence = missing.get(name);
-    return sentence === undefined ? { name, ...score(recordings, results.get(name)!) } : { name, missing: sentence };
-  });
 }
 
 execFileSync('npm', ['run', '-s', 'build:types'], { cwd: root, stdio: 'inherit' });
 const found = await realRecordings(path, join(values.cache, 'wav'), values.language ?? null);
 const recordings = found.filter(({ name }) => name.includes(values.filter));
 if (recordings.length === 0) throw new Error(`There are no such recordings in ${path}.`);
-const rows = await measure(recordings);
-console.log(tableOf(rows));
 
 const commit = execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim();
 const { cpu, onednn } = Device.information();
@@ -185,9 +165,45 @@ const settings = { threads, repeats: Number(values.repeats), giveLanguage: setti
 const set = recordings.map(({ name, language, kind, seconds, text, words }) => {
   return { name, language, kind, seconds, words: text?.split(/\s+/).length ?? 0, timedWords: words.length };
 });
-const stored = { date, commit, machine, settings, set, rows };
 const output = values.output ?? join(root, 'bench', 'results', `real-${date.slice(0, 10)}.json`);
-mkdirSync(dirname(output), { recursive: true });
-writeFileSync(output, `${JSON.stringify(stored, null, 1)}\n`);
+const about = { date, commit, machine, settings, set };
+/** Rows of a run that was broken off, or that lacked systems: they stay unless they are measured anew. */
+const rows = new Map<string, Row>();
+if (values.add && existsSync(output)) {
+  const before = JSON.parse(readFileSync(output, 'utf8')) as RealResult;
+  if (JSON.stringify([before.set, before.settings]) !== JSON.stringify([set, settings])) {
+    throw new Error(`${output} was measured with other recordings or settings; name another --output.`);
+  }
+  for (const row of before.rows) rows.set(row.name, row);
+}
+
+function store(row: Row): void {
+  rows.set(row.name, row);
+  mkdirSync(dirname(output), { recursive: true });
+  writeFileSync(output, `${JSON.stringify({ ...about, rows: [...rows.values()] }, null, 1)}\n`);
+}
+
+const all = systems();
+const results = new Map<string, SystemRun>();
+const missing = new Set<string>();
+// All in turns, so that a busy moment of the machine falls on each.
+for (let pass = 0; pass < settings.repeats; ++pass) {
+  for (const system of all) {
+    const { name } = system;
+    if (missing.has(name)) continue;
+    const start = performance.now();
+    try {
+      if ('missing' in system) throw new Error(system.missing);
+      const run = merged(results.get(name), await system.run(recordings));
+      results.set(name, run);
+      store({ name, commit, ...score(recordings, run) });
+      console.log(`${name}: ${((performance.now() - start) / 1000).toFixed(0)} s`);
+    } catch (error) {
+      missing.add(name);
+      store({ name, missing: (error as Error).message });
+    }
+  }
+}
+console.log(tableOf([...rows.values()]));
 console.log(`stored in ${output}`);
-if (values.page) await writePage(values.page, stored);
+if (values.page) await writePage(values.page, { ...about, rows: [...rows.values()] });

@@ -114,10 +114,10 @@ def main():
     recordings = [one for one in job["recordings"] if not one["words"] or peer != "transformers"]
     run(samples(recordings[0]["file"]), recordings[0]["language"], False)  # to warm up
     for one in recordings:
-        start = time.perf_counter()
+        start, before = time.perf_counter(), time.process_time()
         text, language, segments = run(samples(one["file"]), one["language"], one["words"])
-        seconds = time.perf_counter() - start
-        write({"name": one["name"], "words": one["words"], "seconds": seconds, "text": text, "language": language, "segments": segments})
+        seconds, cpu = time.perf_counter() - start, time.process_time() - before
+        write({"name": one["name"], "words": one["words"], "seconds": seconds, "cpuSeconds": cpu, "text": text, "language": language, "segments": segments})
     write({"memory": memory()})
 
 

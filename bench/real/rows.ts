@@ -2,7 +2,7 @@
 import type { Errors, Figures, RecordingScore } from './score.js';
 
 export type Row =
-  | { name: string; figures: Figures; recordings: RecordingScore[] }
+  | { name: string; commit?: string; figures: Figures; recordings: RecordingScore[] }
   /** Why it could not run. */
   | { name: string; missing: string };
 
@@ -22,6 +22,8 @@ export const columns: [string, (figures: Figures) => string][] = [
   ['text without speech', ({ noSpeech }) => `${noSpeech.texts.length}/${noSpeech.recordings}`],
   ['audio s/s, under 20 s', ({ speed }) => number(speed.under20s)],
   ['over 45 s', ({ speed }) => number(speed.over45s)],
+  ['audio s a CPU second, under 20 s', ({ cpuSpeed }) => number(cpuSpeed.under20s)],
+  ['over 45 s', ({ cpuSpeed }) => number(cpuSpeed.over45s)],
   ['no speech: of real time', ({ noSpeech }) => number(noSpeech.realTimeFactor, 3)],
   ['a faint minute, s', ({ faintMinute }) => number(faintMinute)],
   ['again, %', ({ fallback }) => percent(fallback?.share)],

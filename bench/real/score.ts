@@ -36,6 +36,8 @@ export interface RecordingScore {
   seconds: number;
   /** Seconds that it took: the shortest of the repeats. */
   took: number;
+  /** Seconds that its threads computed. */
+  computed: number;
   text: string;
   words?: ErrorCounts;
 }
@@ -51,6 +53,8 @@ export interface Figures {
   lost: string[];
   /** Seconds of audio a second; null where there are no such recordings. */
   speed: { under20s: number | null; over45s: number | null; all: number };
+  /** The same by the time that threads computed, which neighbours on the machine change little. */
+  cpuSpeed: { under20s: number | null; over45s: number | null };
   /** Seconds for the minute of faint noise. */
   faintMinute: number | null;
   /** Share of decoded windows that were decoded again at a temperature above 0, and their number; null where the system does not tell. */
@@ -106,10 +110,15 @@ export function score(
   const kinds: Record<string, Errors> = {};
   for (const [kind, group] of grouped(spoken, ({ recording }) => recording.kind)) kinds[kind] = sum(group);
 
-  const speed = (chosen: readonly { heard: Heard; recording: RealRecording }[]): number | null => {
-    const took = chosen.reduce((total, { heard }) => total + heard.seconds, 0);
+  const speed = (
+    chosen: readonly { heard: Heard; recording: RealRecording }[],
+    clock: 'seconds' | 'cpuSeconds' = 'seconds',
+  ): number | null => {
+    const took = chosen.reduce((total, { heard }) => total + heard[clock], 0);
     return took === 0 ? null : chosen.reduce((total, { recording }) => total + recording.seconds, 0) / took;
   };
+  const short = spoken.filter(({ recording }) => recording.seconds < 20);
+  const long = spoken.filter(({ recording }) => recording.seconds > 45);
   const known = spoken.filter(({ recording }) => recording.language !== null);
   const timed: { errors: WordTimeError[]; of: number }[] = runs
     .filter((run) => run.words)
@@ -142,10 +151,11 @@ export function score(
       },
       lost: spoken.filter(({ heard }) => !isText(heard.text)).map(({ heard }) => heard.name),
       speed: {
-        under20s: speed(spoken.filter(({ recording }) => recording.seconds < 20)),
-        over45s: speed(spoken.filter(({ recording }) => recording.seconds > 45)),
+        under20s: speed(short),
+        over45s: speed(long),
         all: speed(spoken) ?? Number.NaN,
       },
+      cpuSpeed: { under20s: speed(short, 'cpuSeconds'), over45s: speed(long, 'cpuSeconds') },
       faintMinute: plain.find(({ heard }) => heard.name === 'made: faint noise, 60 s')?.heard.seconds ?? null,
       fallback: fallback(plain.map(({ heard }) => heard)),
       wordTimes:
@@ -169,6 +179,7 @@ export function score(
         found: heard.language,
         seconds,
         took: heard.seconds,
+        computed: heard.cpuSeconds,
         text,
         words: found,
       };

@@ -14,6 +14,8 @@ export interface Heard {
   words: boolean;
   /** Seconds that it took. */
   seconds: number;
+  /** Seconds that its threads computed, together. */
+  cpuSeconds: number;
   text: string;
   language: string | null;
   segments: {
@@ -172,7 +174,7 @@ export function whisperCpp(name: string, folder: string, model: string, setting:
             '--output-json',
           ];
           const about = ['--language', piece.language ?? 'auto', '--output-file', output, '--file', piece.file];
-          const { peak, printed } = await watched([
+          const { peak, cpuSeconds, printed } = await watched([
             'taskset',
             '-c',
             setting.cores,
@@ -196,6 +198,7 @@ export function whisperCpp(name: string, folder: string, model: string, setting:
             name: piece.name,
             words: piece.words,
             seconds: time('total') - time('load'),
+            cpuSeconds: cpuSeconds - time('load'),
             text: timed.map(({ word }) => word).join(''),
             language: result.language,
             segments: [{ seek: 0, start: 0, end: 0, temperature: null, words: piece.words ? timed : undefined }],
@@ -209,11 +212,12 @@ export function whisperCpp(name: string, folder: string, model: string, setting:
   };
 }
 
-/** Runs a command, and looks again and again at the most memory that it held so far. */
-async function watched(command: readonly string[]): Promise<{ peak: number; printed: string }> {
+/** Runs a command, and looks again and again at the most memory that it held so far, and what it computed. */
+async function watched(command: readonly string[]): Promise<{ peak: number; cpuSeconds: number; printed: string }> {
   const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'ignore', 'pipe'] });
   let printed = '';
   let peak = 0;
+  let cpuSeconds = 0;
   child.stderr.on('data', (data) => {
     printed += data;
   });
@@ -221,12 +225,15 @@ async function watched(command: readonly string[]): Promise<{ peak: number; prin
     try {
       const status = readFileSync(`/proc/${child.pid}/status`, 'utf8');
       peak = Math.max(peak, 1024 * Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0));
+      // Hundredths of a second, behind the name in brackets: the 12th and 13th.
+      const [user, system] = readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(') ')[1].split(' ').slice(11, 13);
+      cpuSeconds = (Number(user) + Number(system)) / 100;
     } catch {} // it has just ended
   }, 20);
   try {
     const status = await new Promise((resolve, reject) => child.on('error', reject).on('close', resolve));
     if (status !== 0) throw new Error(printed.trim().split('\n').at(-1) || `it ended with status ${status}`);
-    return { peak, printed };
+    return { peak, cpuSeconds, printed };
   } finally {
     clearInterval(timer);
   }

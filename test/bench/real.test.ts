@@ -18,7 +18,7 @@ const recording = (name: string, about: Partial<RealRecording>): RealRecording =
   return { name, file: '', language: 'en', text: 'red house', kind: 'read', seconds: 10, words: [], ...about };
 };
 const heard = (name: string, text: string, about: Partial<Heard> = {}): Heard => {
-  return { name, words: false, seconds: 2, text, language: 'en', segments: [], ...about };
+  return { name, words: false, seconds: 2, cpuSeconds: 4, text, language: 'en', segments: [], ...about };
 };
 const segment = (seek: number, temperature: number | null, words?: Heard['segments'][0]['words']) => {
   return { seek, start: 0, end: 1, temperature, words };
@@ -71,6 +71,7 @@ describe('figures', () => {
   it('tell speeds of short and long recordings, and windows that were decoded again', () => {
     expect(figures.speed.under20s).toBeCloseTo(6);
     expect(figures.speed.over45s).toBeCloseTo(20);
+    expect(figures.cpuSpeed.over45s).toBeCloseTo(15);
     expect(figures.fallback).toEqual({ windows: 3, share: 1 / 3 });
   });
   it("measure words' times in the pass that asked for them", () => {
