@@ -261,7 +261,7 @@ export const documentation = {
     },
     keys: {
       about:
-        'A file of keys, one a line: KEY, and behind it name=NAME, rate=REQUESTS_A_MINUTE and concurrency=N as wanted. It is read again when it changes.',
+        'A file of keys, one a line: KEY, and behind it name=NAME, rate=REQUESTS_A_MINUTE, concurrency=N and priority=CLASS as wanted. It is read again when it changes.',
       usual: 'no keys: everybody may ask',
     },
     unloadAfter: {

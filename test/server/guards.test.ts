@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import OpenAI, { toFile } from 'openai';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { RunningServer } from '../../lib/server/index.js';
+import { library } from '../../lib/server/service/libraries.js';
+import { readAll, wavOf } from '../audio/support.js';
 import { chunk, chunkedHead, form, get, open, part, post, until } from './raw.js';
 import { clientOf, micro, sample, sampleText, testServer } from './support.js';
 
@@ -90,6 +92,11 @@ describe('keys', () => {
     expect((await post(server, body, { headers: bearer('fast') })).status).toBe(200);
   });
 
+  it('have a class of requests', async () => {
+    const { service } = await testServer({ keys: await keysFile('one priority=live\ntwo\n'), preload: false });
+    expect(['one', 'two'].map((key) => service.keys.authenticateKey(key).priority)).toEqual(['live', undefined]);
+  });
+
   it('have so many requests at once', async () => {
     const server = await testServer({ keys: await keysFile('narrow concurrency=1\nwide\n') });
     const socket = await half(server, 'narrow');
@@ -132,6 +139,44 @@ describe('limits', () => {
     const server = await testServer({ maxDuration: 5 });
     const answer = await post(server, body);
     expect([answer.status, answer.json.error.param, answer.json.error.code]).toEqual([400, 'file', 'audio_too_long']);
+  });
+
+  it('are told in the middle of a stream, behind the text that was found', async () => {
+    const server = await testServer({ maxDuration: 25 });
+    const pcm = Buffer.concat(Array(4).fill(wavOf((await readAll(sample)).samples).subarray(44)));
+    const wav = Buffer.concat([wavOf(new Float32Array(0)).subarray(0, 40), Buffer.from([0, 0, 0, 0x7f]), pcm]);
+    const fields = [part('model', 'micro'), part('stream', 'true')];
+    const { status, text } = await post(server, form(...fields, part('file', wav, 'a.wav')));
+    expect(status).toBe(200);
+    expect(text).toMatch(/^data: \{"type":"transcript\.text\.delta","delta":"We will/);
+    expect(text).toMatch(/\n\nevent: error\ndata: \{"error":\{[^\n]*"code":"audio_too_long"\}\}\n\n$/);
+    const stream = await clientOf(server).audio.transcriptions.create({
+      model: 'micro',
+      stream: true,
+      file: await toFile(wav, 'a.wav'),
+    });
+    const read = async () => {
+      for await (const event of stream) expect(event.type).toBe('transcript.text.delta');
+    };
+    await expect(read()).rejects.toMatchObject({ code: 'audio_too_long', param: 'file' });
+  });
+
+  it('refuse requests while the event loop is late', async () => {
+    const server = await testServer({ maximumEventLoopDelay: 0.05 });
+    for (let i = 0; i < 16; ++i) {
+      const began = performance.now();
+      while (performance.now() - began < 90);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const answer = await post(server, body);
+    expect([answer.status, answer.json.error.code, answer.headers.get('retry-after')]).toEqual([
+      503,
+      'overloaded',
+      '5',
+    ]);
+    expect((await get(server, '/health')).status).toBe(200);
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect((await post(server, body)).status).toBe(200);
   });
 
   it('end what takes too long, and tell clients not to try again', async () => {
@@ -275,6 +320,15 @@ describe('figures', () => {
       ['file', 'model'],
       true,
     ]);
+  });
+});
+
+it('says what to install where a library is missing', async () => {
+  const name = 'fastify-that-nobody-has';
+  const error = await library(() => import(/* @vite-ignore */ name)).catch((caught: unknown) => caught);
+  expect(error).toMatchObject({
+    code: 'NOT_SUPPORTED',
+    message: expect.stringMatching(/`npm install fastify .*prom-client`/),
   });
 });
 

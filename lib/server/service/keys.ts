@@ -2,6 +2,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { type Priority, priorities } from '../../engine/request.js';
 import { OneheadError, reasonOf, shown } from '../../errors.js';
 import { ApiError } from './api-error.js';
 
@@ -12,6 +13,8 @@ const lookEvery = 1000;
 export interface Client {
   /** The name beside the key, or 'anonymous' where there are no keys. Never the key. */
   readonly name: string;
+  /** The class of its requests, where the file says so. */
+  readonly priority?: Priority;
   /** Counts a request. Throws ApiError 429 where the key has used up its rate or has too many open; else the request is closed by what it gives. */
   open(): { close(): void; headers: Record<string, string> };
 }
@@ -72,6 +75,8 @@ function tooMany(message: string, retryAfter: number): ApiError {
   return new ApiError(429, message, { type: 'requests', code: 'rate_limit_exceeded', retryAfter });
 }
 
+const isPriority = (value: string): value is Priority => (priorities as readonly string[]).includes(value);
+
 /** Keys are kept and compared as digests: equally long, and nothing to read in a memory dump. */
 const digest = (key: string): Buffer => createHash('sha256').update(key).digest();
 
@@ -82,6 +87,7 @@ interface Entry extends Client {
 interface Line extends Limits {
   digest: Buffer;
   name: string;
+  priority?: Priority;
 }
 
 /** Throws OneheadError INVALID_ARGUMENT that names the line, and quotes nothing of it. */
@@ -93,14 +99,15 @@ function readLine(text: string, number: number): Line | null {
   if (key === '') return null;
   const line: Line = { digest: digest(key), name: `key-${number}` };
   for (const setting of settings) {
-    const [, name, value] = /^(name|rate|concurrency)=(.+)$/.exec(setting) ?? [];
+    const [, name, value] = /^(name|rate|concurrency|priority)=(.+)$/.exec(setting) ?? [];
     const count = /^[1-9]\d{0,8}$/.test(value ?? '') ? Number(value) : null;
     if (name === 'name' && /^[\w.@-]{1,64}$/.test(value)) line.name = value;
+    else if (name === 'priority' && isPriority(value)) line.priority = value;
     else if ((name === 'rate' || name === 'concurrency') && count !== null) line[name] = count;
     else {
       throw new OneheadError(
         'INVALID_ARGUMENT',
-        `Line ${number} of the file of keys cannot be read; write KEY name=NAME rate=REQUESTS_A_MINUTE concurrency=N, with blanks between and none within.`,
+        `Line ${number} of the file of keys cannot be read; write KEY name=NAME rate=REQUESTS_A_MINUTE concurrency=N priority=CLASS, with blanks between and none within.`,
         { argument: 'keys' },
       );
     }
@@ -174,11 +181,11 @@ export class Keys {
         },
       );
     }
-    const entries = lines.map(({ digest: own, name, rate, concurrency }): Entry => {
+    const entries = lines.map(({ digest: own, name, rate, concurrency, priority }): Entry => {
       const counter = this.#counters.get(name) ?? new Counter({ rate, concurrency });
       counter.limits = { rate, concurrency };
       this.#counters.set(name, counter);
-      return { name, digest: own, open: () => counter.open() };
+      return { name, digest: own, ...(priority && { priority }), open: () => counter.open() };
     });
     this.#entries = entries;
   }

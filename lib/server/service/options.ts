@@ -56,7 +56,7 @@ export const serverOptions = options('the server', {
   load: option(custom<LoadOptions>(isObject, { expected: 'an object of options of load' })),
   /** Options of transcribe that every request begins with; short clips are encoded as far as they go (`audioContext: 'fit'`) unless they say otherwise. */
   transcribe: option(custom<TranscribeOptions>(isObject, { expected: 'an object of options of transcribe' })),
-  /** A file of keys, one a line: KEY, and behind it name=NAME, rate=REQUESTS_A_MINUTE and concurrency=N as wanted. It is read again when it changes. @default no keys: everybody may ask */
+  /** A file of keys, one a line: KEY, and behind it name=NAME, rate=REQUESTS_A_MINUTE, concurrency=N and priority=CLASS as wanted. It is read again when it changes. @default no keys: everybody may ask */
   keys: option(text('FILE', 'a path')),
   /** Seconds after which a model that nobody uses is unloaded; 0 for never. @default 900 */
   unloadAfter: option(number(0, 1e9, { placeholder: 'SECONDS' }), { default: 900 }),

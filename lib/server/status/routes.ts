@@ -38,15 +38,17 @@ export function statusRoutes(app: FastifyInstance, service: Service): void {
   });
 
   const status = { type: 'object', properties: { status: text, reason: text } };
-  app.get('/health', { schema: about('status', 'Whether the server is alive', status) }, async () => ({
+  // Those who look every few seconds fill no log.
+  const quiet = { logLevel: 'warn' } as const;
+  app.get('/health', { ...quiet, schema: about('status', 'Whether the server is alive', status) }, async () => ({
     status: 'ok',
   }));
-  app.get('/ready', { schema: about('status', 'Whether to send requests', status) }, async (_, reply) => {
+  app.get('/ready', { ...quiet, schema: about('status', 'Whether to send requests', status) }, async (_, reply) => {
     const reason = service.notReady();
     if (reason === null) return { status: 'ready' };
     return reply.code(503).header('retry-after', '5').send({ status: 'not ready', reason });
   });
-  const figures = { schema: about('status', "Figures as Prometheus' text", text) };
+  const figures = { ...quiet, schema: about('status', "Figures as Prometheus' text", text) };
   app.get('/metrics', service.options.protectMetrics ? { ...figures, onRequest } : figures, async (_, reply) =>
     reply.type(service.metrics.registry.contentType).send(await service.metrics.render()),
   );

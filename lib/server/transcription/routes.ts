@@ -35,10 +35,11 @@ class Handling {
     const gone = () => {
       if (raw.writableFinished) return;
       metrics.gone(this.#endpoint);
-      this.#abort.abort(new ApiError(499, 'The client went away.'));
+      this.#abort.abort(new ApiError(499, 'The client went away.', { code: 'client_gone' }));
     };
     const late = () => this.#abort.abort(ended.reason);
-    raw.once('close', gone);
+    if (raw.destroyed) gone();
+    else raw.once('close', gone);
     ended.addEventListener('abort', late);
     this.#ends.push(() => ended.removeEventListener('abort', late));
   }
@@ -66,7 +67,9 @@ class Handling {
         if (length > 0) this.#firstText ??= performance.now() - started;
       },
     };
-    const work = await transcribeForm(this.#service, this.#form!, () => this.#asked(), this.#abort.signal, noted);
+    const { priority } = this.#service.clientOf(this.#request);
+    const how = { signal: this.#abort.signal, priority };
+    const work = await transcribeForm(this.#service, this.#form!, () => this.#asked(), how, noted);
     if (!work) return null;
     const { metrics } = this.#service;
     const { id, asked, result } = work;

@@ -1,5 +1,6 @@
 /** One request's work: its model, its recording, its text; begun as soon as the fields are known, and again where they change. */
 import { isDeepStrictEqual } from 'node:util';
+import type { TranscribeOptions } from '../../whisper/transcription/options.js';
 import type { Segment, Transcription } from '../../whisper/transcription/types.js';
 import { badField } from '../service/api-error.js';
 import type { Service } from '../service/service.js';
@@ -40,14 +41,15 @@ export async function transcribeForm(
   service: Service,
   form: Form,
   read: () => AudioRequest,
-  signal: AbortSignal,
+  { signal, priority }: Pick<TranscribeOptions, 'priority'> & { signal: AbortSignal },
   events: WorkEvents = {},
 ): Promise<Work | null> {
   await form.begun;
   const early = form.file && form.fields.has('model') ? read() : null;
   if (early) {
     const given = new AbortController();
-    const work = transcribeOnce(service, form, early, AbortSignal.any([signal, given.signal]), events);
+    const both = AbortSignal.any([signal, given.signal]);
+    const work = transcribeOnce(service, form, early, { signal: both, priority }, events);
     work.catch(() => {}); // told below, or given up
     try {
       // What goes wrong is told before the rest has come.
@@ -70,14 +72,14 @@ export async function transcribeForm(
   const asked = read();
   if (!form.file)
     throw badField('file', 'Expected a recording in the field file, but there is none.', 'missing_required_parameter');
-  return { asked, ...(await transcribeOnce(service, form, asked, signal, events)) };
+  return { asked, ...(await transcribeOnce(service, form, asked, { signal, priority }, events)) };
 }
 
 async function transcribeOnce(
   service: Service,
   { file }: Form,
   asked: AudioRequest,
-  signal: AbortSignal,
+  { signal, priority }: Pick<TranscribeOptions, 'priority'> & { signal: AbortSignal },
   { onBegin, onText, onWindow }: WorkEvents,
 ): Promise<Omit<Work, 'asked'>> {
   const { options } = service;
@@ -96,6 +98,7 @@ async function transcribeOnce(
       // Windows that are decoded at once cannot be told what comes before them.
       ...(asked.options.batched && { conditionOnPreviousText: false }),
       signal,
+      ...(priority && { priority }),
       // The first window is decoded as soon as it is there, whatever comes behind it.
       lookAhead: 0,
       // Text that is given out must stay, which a window that is searched again may have to make the best of.
