@@ -30,7 +30,7 @@ export async function onehead(
   app: FastifyInstance,
   { service: given, prefix: _, ...options }: ServerOptions & { service?: Service; prefix?: string } = {},
 ): Promise<void> {
-  const service = given ?? (await Service.open(options, app.log));
+  const service = given ?? (await Service.create(options, app.log));
   app.addHook('preClose', () => service.drain());
   app.addHook('onClose', async () => service.close());
   // Requests and answers are checked by ourselves; schemas are for /openapi.json.

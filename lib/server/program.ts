@@ -47,7 +47,7 @@ export async function serve(server: ServerOptions = {}, listen: ListenOptions = 
   const { default: fastify } = await library(() => import('fastify'));
   const { default: pino } = await library(() => import('pino'));
   const logger = pino({ level: logLevel });
-  const service = await Service.open(server, logger);
+  const service = await Service.create(server, logger);
   const timeouts = { headersTimeout, connectionsCheckingInterval };
   const tls =
     tlsCertificate === undefined

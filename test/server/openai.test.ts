@@ -3,7 +3,8 @@ import { createReadStream, readFileSync } from 'node:fs';
 import OpenAI, { toFile } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunningServer } from '../../lib/server/index.js';
-import { until } from './raw.js';
+import { heldout, readAll, wavOf } from '../audio/support.js';
+import { chunk, chunkedHead, form, open, part, until } from './raw.js';
 import { clientOf, sample, sampleText, startServer } from './support.js';
 
 let server: RunningServer;
@@ -154,6 +155,28 @@ describe('the npm client', () => {
       }),
     ].map(({ text }) => text);
     expect(texts).toEqual([sampleText, sampleText, sampleText]);
+  });
+
+  it('decodes the first window while the rest is still on the way', async () => {
+    const wav = wavOf((await readAll(`${heldout}12_long_seen.flac`)).samples);
+    const half = Math.floor(wav.length / 2);
+    const [{ whisper }] = server.service.models.loaded();
+    for (const stream of [false, true]) {
+      const before = whisper.figures().windows;
+      const socket = await open(server);
+      socket.write(chunkedHead());
+      socket.write(chunk(Buffer.concat([part('model', model), part('stream', String(stream))])));
+      const whole = form(part('file', wav, 'a.wav'));
+      socket.write(chunk(whole.subarray(0, half)));
+      let begun = false;
+      socket.once('data', () => {
+        begun = true;
+      });
+      await until(() => whisper.figures().windows > before && (begun || !stream));
+      socket.write(chunk(whole.subarray(half)));
+      socket.write('0\r\n\r\n');
+      expect(await socket.answer).toMatch(/^HTTP\/1\.1 200 .*India echo kilo romeo hotel\..*the hotel\./s);
+    }
   });
 
   it('lists models', async () => {

@@ -32,6 +32,11 @@ const totals: {
     of: ({ fallbacks }) => [[{}, fallbacks]],
   },
   {
+    name: 'onehead_encoded_again_total',
+    help: 'Windows that were encoded as far as their sound goes, and then whole, since the text looked wrong.',
+    of: ({ encodedAgain }) => [[{}, encodedAgain]],
+  },
+  {
     name: 'onehead_cancelled_total',
     help: 'Windows and searches that were given up.',
     of: ({ cancelled }) => [[{}, cancelled]],

@@ -206,11 +206,14 @@ export class Models {
     try {
       for (;;) {
         try {
-          entry.whisper = await Whisper.load(model, options);
+          const whisper = await Whisper.load(model, options);
+          if (this.#end.signal.aborted) whisper.dispose();
+          this.#end.signal.throwIfAborted();
+          entry.whisper = whisper;
           this.#events.onLoad?.(id, performance.now() - started);
           entry.since = performance.now();
           this.#rest(entry); // those who waited for it may have gone
-          return entry.whisper;
+          return whisper;
         } catch (error) {
           // A model that nobody uses makes room for one that somebody wants.
           if (!(error instanceof OneheadError && error.code === 'OUT_OF_MEMORY' && this.#makeRoom())) throw error;

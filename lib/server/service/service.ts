@@ -1,6 +1,10 @@
 /** What all routes of a server share: its options, models, keys and figures, and whether it is still taking requests. */
 import { setMaxListeners } from 'node:events';
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify';
+import { OneheadError, reasonOf, shown } from '../../errors.js';
 import { check } from '../../options/options.js';
 import { loadOptions } from '../../whisper/model/types.js';
 import { transcribeOptions } from '../../whisper/transcription/options.js';
@@ -27,6 +31,19 @@ const shuttingDown = () =>
     code: 'shutting_down',
     retryAfter: 5,
   });
+
+/** Throws OneheadError INVALID_ARGUMENT where no files can be made in it. */
+async function checkFolder(path: string): Promise<void> {
+  try {
+    await access(join(path, '.'), constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Uploads cannot be held in ${shown(path)}: ${reasonOf(cause)}; give temporaryFolder a folder that can be written.`,
+      { argument: 'temporaryFolder', cause },
+    );
+  }
+}
 
 export class Service {
   readonly options: CheckedServerOptions;
@@ -59,10 +76,11 @@ export class Service {
   }
 
   /** Throws OneheadError INVALID_ARGUMENT for wrong options, NOT_SUPPORTED where a library is missing. */
-  static async open(given: ServerOptions, log: FastifyBaseLogger): Promise<Service> {
+  static async create(given: ServerOptions, log: FastifyBaseLogger): Promise<Service> {
     const options = check(serverOptions, given);
     check(loadOptions, options.load, { within: 'load.' });
     check(transcribeOptions, options.transcribe, { within: 'transcribe.' });
+    if (options.temporaryFolder !== undefined) await checkFolder(options.temporaryFolder);
     const service = new Service(options, log);
     try {
       const ids = service.models.list().map(({ id }) => id);
