@@ -609,6 +609,11 @@ export const documentation = {
         "Where the language is found and not given: text that is clearly in another language than the recording's beginning is decoded in its own, and told with its segments.",
       usual: 'true',
     },
+    recoverSpeech: {
+      about:
+        'Speech of over a second that the voice detector hears and no segment covers is decoded again from where it begins, once; `warnings` say where it gives no text. Not with `hallucinationSilenceThreshold`, which skips such places.',
+      usual: 'true',
+    },
     languagePerSegment: {
       about: "Each window's language is detected, and told with its segments.",
       usual: 'false',

@@ -6,11 +6,11 @@ import { TextContext } from './context.js';
 import type { Job, Outcome } from './job.js';
 import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
+import { SpeechRecovery } from './recovery.js';
 import type { WindowText } from './running-text.js';
 import type { SampleWindow } from './samples.js';
-import { round } from './segment-builder.js';
+import { type Draft, round } from './segment-builder.js';
 import { splitWhole, type WindowSegment } from './segments.js';
-import type { Segment } from './types.js';
 
 /** A window's samples. */
 interface Range {
@@ -80,6 +80,7 @@ export async function* batched(
   const { signal } = options;
   const context = new TextContext(options, job.tokenizer, config.targetPositions);
   const meter = new PeakMeter(model, samples);
+  const recovery = SpeechRecovery.of(job, samples, meter);
   const cutter = new Cutter(job, samples, speech, breaks);
 
   await detectFirst(job, samples, meter);
@@ -138,7 +139,7 @@ export async function* batched(
       if (rest.begin < end) pending.unshift(await submit(rest));
       end = Math.min(rest.begin, end);
     }
-    let segments: Segment[] = [];
+    let drafts: Draft[] = [];
     const skipped = isSkipped(attempt, settings.decoding);
     if (!skipped || next.given?.text) {
       // Of silence there is what was given out, and no more.
@@ -146,8 +147,16 @@ export async function* batched(
       const frames = Math.max(1, Math.floor((end - begin) / hop));
       const whole: WindowSegment = { start: 0, end: (end - begin) / sampleRate, tokens };
       const split = settings.timestamps === 'segment' ? splitWhole(tokens, frames, generation).segments : [whole];
-      segments = job.builder.publish(job.builder.draft(begin, split, attempt), end / sampleRate);
-      if (next.given) job.running!.finish(next.given, segments.map(({ text }) => text).join(''));
+      drafts = job.builder.draft(begin, split, attempt);
+    }
+    if (recovery) {
+      const stretches = await recovery.uncovered(drafts, begin, end);
+      if (next.given) for (const stretch of stretches) recovery.missed(stretch);
+      else await recovery.fill(drafts, stretches, attempt.language);
+    }
+    const segments = job.builder.publish(drafts, end / sampleRate);
+    if (next.given && (!skipped || next.given.text)) {
+      job.running!.finish(next.given, segments.map(({ text }) => text).join(''));
     }
     if (settings.follow && segments.length > 0) job.meet(attempt.language, begin);
     samples.drop(end - fftSize);

@@ -86,6 +86,11 @@ export const transcribeOptions = options('transcribe', {
    * told with its segments. @default true
    */
   followLanguage: option(flag(), { default: true }),
+  /**
+   * Speech of over a second that the voice detector hears and no segment covers is decoded again from where it begins, once; `warnings` say where it
+   * gives no text. Not with `hallucinationSilenceThreshold`, which skips such places. @default true
+   */
+  recoverSpeech: option(flag(), { default: true }),
   /** Each window's language is detected, and told with its segments. @default false */
   languagePerSegment: option(flag(), { default: false, others: { faster: 'multilingual' } }),
   /** 'segment': text is cut at the timestamps that the model writes. @default 'segment', or 'none' for a model without timestamps */

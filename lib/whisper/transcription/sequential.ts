@@ -6,11 +6,11 @@ import { type GuardedWindow, guard } from './hallucination.js';
 import type { Job, Outcome } from './job.js';
 import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
+import { repeats, SpeechRecovery } from './recovery.js';
 import type { WindowText } from './running-text.js';
 import type { SampleWindow } from './samples.js';
 import { type Draft, round } from './segment-builder.js';
 import { splitWhole, splitWindow, type WindowSegment } from './segments.js';
-import type { Segment } from './types.js';
 
 /**
  * Frames to go forward where words are known: where no timestamp says it better, from the last word on; and past silence beside text that
@@ -41,6 +41,9 @@ function goOn(
   }
   return Math.max(1, Math.min(advance, frames));
 }
+
+/** Times that a part of one window is decoded again. */
+const mostAgain = 3;
 
 /** Yields what each window gave. No window runs over one of `breaks`. Timings of reading the audio include waiting for a stream. */
 export async function* sequential(
@@ -91,6 +94,12 @@ export async function* sequential(
     return attempt;
   };
 
+  const recovery = SpeechRecovery.of(job, samples, meter);
+  /** Where the window ended of which a part is decoded again, and how often that was so since it began. */
+  let again = { until: 0, times: 0 };
+  /** The text that was found last. */
+  let lastText = '';
+
   if (options.languageDetectionWindows > 1) await detectFirst(job, samples, meter);
   /** Text that the window before gave out, and that lies in the next one. */
   let carried: readonly number[] = [];
@@ -118,7 +127,8 @@ export async function* sequential(
     given?.activate();
     const attempt = await decode(begin, request, false, given);
     job.settle(attempt.language);
-    let segments: Segment[] = [];
+    const limit = nextBreak(breaks, begin);
+    let drafts: Draft[] = [];
     let advance = Math.max(1, frames);
     const skipped = isSkipped(attempt, settings.decoding);
     if (!skipped || given?.text) {
@@ -136,7 +146,7 @@ export async function* sequential(
         carried = [];
       }
       const lastEnd = job.builder.speechEnd;
-      const drafts = job.builder.draft(begin, split.segments, attempt);
+      drafts = job.builder.draft(begin, split.segments, attempt);
       advance = split.advance;
       if (settings.decoding.words) {
         const window = {
@@ -157,21 +167,44 @@ export async function* sequential(
         );
         job.builder.speechEnd = drafts.at(-1)?.end ?? lastEnd;
       }
-      segments = job.builder.publish(drafts, nextBreak(breaks, begin) / sampleRate);
-      if (given) job.running!.finish(given, segments.map(({ text }) => text).join(''));
+    }
+    if (attempt.change) advance = Math.max(1, Math.round((attempt.change.at * sampleRate) / hop));
+    if (recovery) {
+      const reached = Math.min(begin + advance * hop, samples.end, limit);
+      const isAgain = begin < again.until;
+      if (!isAgain) again = { until: 0, times: 0 };
+      // Where a window holds nothing but what is decoded again, its text is believed only where it is sure.
+      if (isAgain && !given && reached <= again.until && !recovery.believes(attempt)) drafts = [];
+      if (isAgain && !given && drafts.length > 0 && repeats(drafts[0].text, lastText)) drafts.shift();
+      const stretches = await recovery.uncovered(drafts, begin, reached);
+      const behind = drafts.length > 0 ? drafts[drafts.length - 1].end * sampleRate : begin;
+      const tail = stretches.find((one) => one.begin >= behind && one.begin - begin >= sampleRate);
+      if (tail && again.times < mostAgain) {
+        // The next window begins there, and hears what is behind it, too.
+        stretches.splice(stretches.indexOf(tail));
+        again = { until: Math.max(again.until, reached), times: again.times + 1 };
+        advance = Math.floor((recovery.beginOf(tail, Math.max(begin + hop, behind)) - begin) / hop);
+      }
+      if (given) for (const stretch of stretches) recovery.missed(stretch);
+      else await recovery.fill(drafts, stretches, language);
+    }
+    const segments = job.builder.publish(drafts, limit / sampleRate);
+    if (given && (!skipped || given.text)) job.running!.finish(given, segments.map(({ text }) => text).join(''));
+    if (!skipped || given?.text) {
       context.add(
         segments.flatMap(({ tokens }) => tokens),
         attempt.temperature,
       );
     }
-    // Noise has no language: what gave no text says nothing of what follows.
-    if (settings.follow && segments.length > 0) {
-      job.meet(attempt.language, begin);
-      language = attempt.language;
+    if (segments.length > 0) {
+      lastText = segments[segments.length - 1].text;
+      // Noise has no language: what gave no text says nothing of what follows.
+      if (settings.follow) {
+        job.meet(attempt.language, begin);
+        language = attempt.language;
+      }
     }
     language = attempt.change?.language ?? language;
-    if (attempt.change) advance = Math.max(1, Math.round((attempt.change.at * sampleRate) / hop));
-    const limit = nextBreak(breaks, begin);
     const done = Math.min((seek + advance) * hop, samples.end, limit) / sampleRate;
     seek += advance;
     if (limit < (seek + 1) * hop) seek = Math.ceil(limit / hop);

@@ -1,0 +1,184 @@
+/** Speech that no segment covers: the voice detector finds it, and it is decoded again from where it begins. */
+import { clock } from '../../audio/warnings.js';
+import { check } from '../../options/options.js';
+import { openDetector } from '../../vad/detector.js';
+import { type CheckedVadOptions, vadOptions } from '../../vad/options.js';
+import { isTrusted } from '../decoding/audio-context.js';
+import type { Attempt } from '../decoding/windows.js';
+import type { Job } from './job.js';
+import type { PeakMeter } from './peak.js';
+import type { SampleWindow } from './samples.js';
+import type { Draft } from './segment-builder.js';
+import { splitWhole } from './segments.js';
+
+/** A stretch of what is decoded, in samples. */
+export interface Stretch {
+  begin: number;
+  end: number;
+}
+
+/** Seconds of speech beyond which a stretch is missed. */
+const leastSpeech = 1;
+/** Seconds by which a segment's times may be wrong: speech so near to one is its own. */
+const border = 0.5;
+/** Seconds that the detector hears before a stretch, to know the voices. */
+const before = 1;
+/** Seconds: a shorter pause does not end speech. */
+const pause = 0.3;
+/** Seconds before speech that are decoded with it. */
+const padding = 0.3;
+/** Stretches within one window that are decoded by themselves. */
+const mostStretches = 3;
+/** The margin of short windows that hold one stretch. */
+const usualMargin = 4;
+/** Segments more probably silent than this are not believed where the caller has no threshold. */
+const usualNoSpeech = 0.6;
+
+/** Words alone, to compare texts by. */
+const wordsOf = (text: string) => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
+
+/** Whether a text is a part of its neighbour's beginning or end. */
+export function repeats(text: string, neighbour: string): boolean {
+  const [words, others] = [wordsOf(text), wordsOf(neighbour)];
+  if (words.length === 0) return true;
+  const same = (from: number) => words.every((word, i) => word === others[from + i]);
+  return words.length <= others.length && (same(0) || same(others.length - words.length));
+}
+
+export class SpeechRecovery {
+  readonly #job: Job;
+  readonly #samples: SampleWindow;
+  readonly #vad: CheckedVadOptions;
+  readonly #sampleRate: number;
+  readonly #meter: PeakMeter;
+
+  private constructor(job: Job, samples: SampleWindow, meter: PeakMeter, vad: CheckedVadOptions) {
+    this.#job = job;
+    this.#samples = samples;
+    this.#meter = meter;
+    this.#vad = vad;
+    this.#sampleRate = job.model.checkpoint.preprocessor.sampleRate;
+  }
+
+  /** Null where nothing is to be recovered: by the caller's wish, and where silence is skipped because its text looked invented. */
+  static of(job: Job, samples: SampleWindow, meter: PeakMeter): SpeechRecovery | null {
+    const { recoverSpeech, hallucinationSilenceThreshold, vad } = job.options;
+    const { sampleRate } = job.model.checkpoint.preprocessor;
+    if (!recoverSpeech || hallucinationSilenceThreshold !== undefined || sampleRate !== 16000) return null;
+    const checked = check(vadOptions, typeof vad === 'object' && vad !== null ? vad : {}, { within: 'vad.' });
+    return new SpeechRecovery(job, samples, meter, checked);
+  }
+
+  /** Speech of over a second between `begin` and `end` that no segment covers, in order. Times of segments are seconds. */
+  async uncovered(drafts: readonly Draft[], begin: number, end: number): Promise<Stretch[]> {
+    const samples = (seconds: number) => Math.round(seconds * this.#sampleRate);
+    const gaps: Stretch[] = [];
+    let at = begin === 0 ? 0 : begin + samples(border);
+    for (const segment of drafts.filter(({ text }) => text.trim() !== '')) {
+      gaps.push({ begin: at, end: samples(segment.start - border) });
+      at = Math.max(at, samples(segment.end + border));
+    }
+    gaps.push({ begin: at, end });
+    const found: Stretch[] = [];
+    for (const gap of gaps) {
+      if (gap.end - gap.begin > samples(leastSpeech)) found.push(...(await this.#speech(gap)));
+    }
+    return found;
+  }
+
+  async #speech({ begin, end }: Stretch): Promise<Stretch[]> {
+    const { threshold } = this.#vad;
+    const seconds = this.#sampleRate;
+    const detector = await openDetector(this.#vad);
+    try {
+      const { frame } = detector;
+      const from = Math.max(0, begin - before * seconds);
+      const heard = new Float32Array(Math.floor((end - from) / frame) * frame);
+      this.#samples.fill(heard, from);
+      const probabilities = await detector.probabilities(heard);
+      const found: Stretch[] = [];
+      for (let index = 0; index < probabilities.length; ++index) {
+        const place = from + index * frame;
+        if (place < begin || probabilities[index] < threshold) continue;
+        const last = found.at(-1);
+        if (last && place - last.end <= pause * seconds) last.end = place + frame;
+        else found.push({ begin: place, end: place + frame });
+      }
+      return found.filter((one) => one.end - one.begin > leastSpeech * seconds);
+    } finally {
+      await detector.close();
+    }
+  }
+
+  /** Where to decode from, so that a stretch is heard whole; not before `least`. */
+  beginOf({ begin }: Stretch, least: number): number {
+    return Math.max(least, begin - padding * this.#sampleRate);
+  }
+
+  /** Whether a text that was asked for again is to be believed. */
+  believes(attempt: Attempt): boolean {
+    const { decoding } = this.#job.settings;
+    return (
+      isTrusted(attempt, false, decoding) &&
+      attempt.noSpeechProbability <= (decoding.noSpeechThreshold ?? usualNoSpeech)
+    );
+  }
+
+  /** Decodes stretches between the segments of a window, and puts their text among them. */
+  async fill(drafts: Draft[], stretches: readonly Stretch[], language: string | null): Promise<void> {
+    const { builder, model } = this.#job;
+    const { generation, preprocessor } = model.checkpoint;
+    const { hop, sampleRate } = preprocessor;
+    for (const [index, stretch] of stretches.entries()) {
+      const at = drafts.filter(({ start }) => start * sampleRate < stretch.begin).length;
+      const begin = Math.floor(this.beginOf(stretch, (drafts[at - 1]?.end ?? 0) * sampleRate) / hop) * hop;
+      const end = Math.min(
+        stretch.end + padding * sampleRate,
+        (drafts[at]?.start ?? Number.POSITIVE_INFINITY) * sampleRate,
+      );
+      const attempt = index < mostStretches ? await this.#decode({ begin, end }, language) : null;
+      let found: Draft[] = [];
+      if (attempt && this.believes(attempt)) {
+        const frames = Math.max(1, Math.floor((end - begin) / hop));
+        const speechEnd = builder.speechEnd;
+        builder.speechEnd = drafts[at - 1]?.end ?? 0;
+        found = builder.draft(begin, splitWhole(attempt.tokens, frames, generation).segments, attempt);
+        builder.speechEnd = speechEnd;
+        const neighbours = [drafts[at - 1], drafts[at]].flatMap((one) => one?.text ?? []);
+        found = found.filter(({ text }) => !neighbours.some((neighbour) => repeats(text, neighbour)));
+      }
+      if (found.length > 0) drafts.splice(at, 0, ...found);
+      else this.missed(stretch);
+    }
+  }
+
+  /** Once, at the first temperature: what does not pass then is not believed anyway. */
+  async #decode({ begin, end }: Stretch, language: string | null): Promise<Attempt> {
+    const { model, settings, request, times } = this.#job;
+    const { hop, fftSize } = model.checkpoint.preprocessor;
+    const { decoding, margin } = settings;
+    const chosen = {
+      ...settings,
+      language: language ?? settings.language,
+      margin: margin ?? usualMargin,
+      decoding: { ...decoding, temperatures: decoding.temperatures.slice(0, 1) },
+    };
+    const own = { seed: Math.round(begin / hop), frames: Math.floor((end - begin) / hop / 2) };
+    const { attempt, timings } = await model.buffers.use((window) => {
+      this.#samples.fill(window, begin - fftSize / 2, end);
+      return model.decodeWindow(request, { samples: window, peak: this.#meter.peak }, own, chosen);
+    });
+    times.add(timings);
+    return attempt;
+  }
+
+  /** Says that speech gave no text. */
+  missed({ begin, end }: Stretch): void {
+    const { builder, warnings } = this.#job;
+    const place = (samples: number, isEnd: boolean) => clock(builder.toRecording(samples / this.#sampleRate, isEnd));
+    warnings.warn(
+      `Somebody seems to speak from ${place(begin, false)} to ${place(end, true)}, but no text came of it.`,
+      'mended',
+    );
+  }
+}
