@@ -69,11 +69,11 @@ export class SpeechRecovery {
     return new SpeechRecovery(job, samples, meter, checked);
   }
 
-  /** Speech of over a second between `begin` and `end` that no segment covers, in order. Times of segments are seconds. */
-  async uncovered(drafts: readonly Draft[], begin: number, end: number): Promise<Stretch[]> {
+  /** Speech of over a second between `begin` and `end` that no segment covers, in order. `fresh`: no segment may reach over `begin`. */
+  async uncovered(drafts: readonly Draft[], begin: number, end: number, fresh = begin === 0): Promise<Stretch[]> {
     const samples = (seconds: number) => Math.round(seconds * this.#sampleRate);
     const gaps: Stretch[] = [];
-    let at = begin === 0 ? 0 : begin + samples(border);
+    let at = fresh ? begin : begin + samples(border);
     for (const segment of drafts.filter(({ text }) => text.trim() !== '')) {
       gaps.push({ begin: at, end: samples(segment.start - border) });
       at = Math.max(at, samples(segment.end + border));

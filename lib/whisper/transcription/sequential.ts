@@ -6,7 +6,7 @@ import { type GuardedWindow, guard } from './hallucination.js';
 import type { Job, Outcome } from './job.js';
 import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
-import { repeats, SpeechRecovery } from './recovery.js';
+import { repeats, SpeechRecovery, type Stretch } from './recovery.js';
 import type { WindowText } from './running-text.js';
 import type { SampleWindow } from './samples.js';
 import { type Draft, round } from './segment-builder.js';
@@ -176,7 +176,7 @@ export async function* sequential(
       // Where a window holds nothing but what is decoded again, its text is believed only where it is sure.
       if (isAgain && !given && reached <= again.until && !recovery.believes(attempt)) drafts = [];
       if (isAgain && !given && drafts.length > 0 && repeats(drafts[0].text, lastText)) drafts.shift();
-      const stretches = await recovery.uncovered(drafts, begin, reached);
+      const stretches = await recovery.uncovered(drafts, begin, reached, isAgain || begin === 0);
       const behind = drafts.length > 0 ? drafts[drafts.length - 1].end * sampleRate : begin;
       const tail = stretches.find((one) => one.begin >= behind && one.begin - begin >= sampleRate);
       if (tail && again.times < mostAgain) {
@@ -185,8 +185,11 @@ export async function* sequential(
         again = { until: Math.max(again.until, reached), times: again.times + 1 };
         advance = Math.floor((recovery.beginOf(tail, Math.max(begin + hop, behind)) - begin) / hop);
       }
-      if (given) for (const stretch of stretches) recovery.missed(stretch);
-      else await recovery.fill(drafts, stretches, language);
+      // What this window was begun for was decoded again already.
+      const done = (one: Stretch) => given !== undefined || (isAgain && one.begin - begin < sampleRate);
+      for (const one of stretches.filter(done)) recovery.missed(one);
+      const others = stretches.filter((one) => !done(one));
+      await recovery.fill(drafts, others, language);
     }
     const segments = job.builder.publish(drafts, limit / sampleRate);
     if (given && (!skipped || given.text)) job.running!.finish(given, segments.map(({ text }) => text).join(''));
