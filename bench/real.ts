@@ -15,7 +15,7 @@
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, homedir } from 'node:os';
+import { cpus, homedir, loadavg } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Device } from '../lib/device/device.js';
@@ -192,11 +192,12 @@ for (let pass = 0; pass < settings.repeats; ++pass) {
     const { name } = system;
     if (missing.has(name)) continue;
     const start = performance.now();
+    const load = Number(loadavg()[0].toFixed(1));
     try {
       if ('missing' in system) throw new Error(system.missing);
       const run = merged(results.get(name), await system.run(recordings));
       results.set(name, run);
-      store({ name, commit, ...score(recordings, run) });
+      store({ name, commit, load, ...score(recordings, run) });
       console.log(`${name}: ${((performance.now() - start) / 1000).toFixed(0)} s`);
     } catch (error) {
       missing.add(name);

@@ -1,5 +1,5 @@
 /** The page of `npm run bench -- real`: what was measured, tables and plots. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, extname, join } from 'node:path';
 import { type Chart, toMarkdown } from '../../lib/profiler/report/figures.js';
 import { toSvg } from '../../lib/profiler/report/render.js';
@@ -71,6 +71,16 @@ function charts(measured: readonly Measured[]): Chart[] {
       ]),
     ),
     bars(
+      'computing',
+      'Computing time',
+      'More is better: seconds of audio transcribed in a second of one core, which other programs on the machine change little.',
+      'seconds of audio a CPU second',
+      each(({ figures: { cpuSpeed } }) => [
+        ['clips under 20 s', cpuSpeed.under20s],
+        ['recordings over 45 s', cpuSpeed.over45s],
+      ]),
+    ),
+    bars(
       'words',
       "Words' times",
       'Less is better: mean distance from those of forced alignments.',
@@ -115,30 +125,43 @@ function inventions(measured: readonly Measured[], set: RealResult['set']) {
       ...measured.map(({ figures }) => {
         const text = figures.noSpeech.texts.find((one) => one.name === name)?.text ?? '';
         const short = text.length > 40 ? `${text.slice(0, 40)}…` : text;
-        return short.replaceAll('|', '\\|').replaceAll('\n', ' ');
+        return short.replaceAll('\n', ' ');
       }),
     ]),
   };
 }
 
-function about({ date, commit, machine, settings, set }: RealResult): string {
+function about({ date, commit, machine, settings, set, rows }: RealResult): string {
   const spoken = set.filter(({ words }) => words > 0);
   const minutes = spoken.reduce((sum, { seconds }) => sum + seconds, 0) / 60;
   const languages = new Set(spoken.map(({ language }) => language));
   const timed = set.reduce((sum, { timedWords }) => sum + timedWords, 0);
   const made = set.filter(({ kind }) => kind === 'made').length;
+  const load = Math.max(...rows.map((row) => ('load' in row ? (row.load ?? 0) : 0)));
+  const busy = `Other programs were running beside it (a load of up to ${load.toFixed(0)} on ${machine.cores} cores), so times by the clock say little: those by computing time tell more.`;
   return `${spoken.length} recordings of people speaking (${minutes.toFixed(1)} minutes, ${languages.size} languages), ${set.length - spoken.length} in which nobody speaks (${made} of them made by code),
 ${timed} words whose times are known from forced alignments. Measured on ${date.slice(0, 10)} at ${commit.slice(0, 10)} on ${machine.cpu} (kernels: ${machine.kernels}; oneDNN ${machine.onednn}),
-${settings.threads} pinned cores, ${settings.threads} threads, one system after the other${settings.repeats > 1 ? `, ${settings.repeats} times in turns, of which the shortest time of each recording counts` : ''}. Each hears the same 16 kHz WAV files and ${settings.giveLanguage ? "is told the recording's language" : 'finds the language itself'}.`;
+${settings.threads} pinned cores, ${settings.threads} threads, one system after the other${settings.repeats > 1 ? `, ${settings.repeats} times in turns, of which the shortest time of each recording counts` : ''}. Each hears the same 16 kHz WAV files and ${settings.giveLanguage ? "is told the recording's language" : 'finds the language itself'}.${load > machine.cores ? `\n${busy}` : ''}`;
 }
 
 const method = `All search greedily at temperature 0 and fall back as they do by themselves; text of before is not carried over, since it
 spreads errors. onehead runs with its defaults, whose search that is. openai/whisper and whisper.cpp hear each window whole; faster-whisper's batched form leaves silence out before it decodes, as it
 does by default. whisper.cpp loads its model for each recording, which is not counted. Errors are counted by openai/whisper's normalizers.
 Words' times come from a second pass over the recordings that have an alignment; openai/whisper takes all heads of the decoder's upper half for them, as it does where a file names no others. "Again" is
-the share of windows whose text came of a temperature above 0.`;
+the share of windows whose text came of a temperature above 0; a CPU second is a second of one core. transformers falls back in recordings of over 30 s alone.`;
 
-/** Writes the page, and its plots to a folder of the page's name. */
+const begin = '<!-- written by npm run bench -- real -->';
+const end = '<!-- end of what the benchmark wrote -->';
+
+/** What stands on a page around the part that is written here: what people wrote stays. */
+function surroundings(page: string): [string, string] {
+  const text = existsSync(page) ? readFileSync(page, 'utf8') : '';
+  const [from, to] = [text.indexOf(begin), text.indexOf(end)];
+  if (from >= 0 && to > from) return [text.slice(0, from), text.slice(to + end.length)];
+  return ['# Real speech\n\n', '\n'];
+}
+
+/** Writes the page, or its measured part where it exists, and its plots to a folder of the page's name. */
 export async function writePage(page: string, result: RealResult): Promise<void> {
   const measured = result.rows.filter((row): row is Measured => 'figures' in row);
   const missing = result.rows.flatMap((row) => ('missing' in row ? [`- ${row.name} was not run: ${row.missing}`] : []));
@@ -155,8 +178,6 @@ export async function writePage(page: string, result: RealResult): Promise<void>
     rows: columns.map(([heading, cell]) => [heading, ...measured.map(({ figures }) => cell(figures))]),
   };
   const parts = [
-    '# Real speech',
-    'Written by `npm run bench -- real`; [bench/real.ts](../bench/real.ts) says at its top how to run it on your own recordings.',
     about(result),
     method,
     toMarkdown(table),
@@ -165,6 +186,7 @@ export async function writePage(page: string, result: RealResult): Promise<void>
     toMarkdown(byLanguage(measured, result.set)),
     toMarkdown(inventions(measured, result.set)),
   ];
-  writeFileSync(page, `${parts.join('\n\n').trim()}\n`);
+  const [before, after] = surroundings(page);
+  writeFileSync(page, `${before}${begin}\n\n${parts.map((part) => part.trim()).join('\n\n')}\n\n${end}${after}`);
   console.log(`wrote ${page}`);
 }

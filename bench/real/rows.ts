@@ -2,7 +2,14 @@
 import type { Errors, Figures, RecordingScore } from './score.js';
 
 export type Row =
-  | { name: string; commit?: string; figures: Figures; recordings: RecordingScore[] }
+  | {
+      name: string;
+      commit?: string;
+      /** What else ran on the machine when it began: the mean number of programs that wanted a core in the minute before. */
+      load?: number;
+      figures: Figures;
+      recordings: RecordingScore[];
+    }
   /** Why it could not run. */
   | { name: string; missing: string };
 

@@ -91,11 +91,18 @@ describe('figures', () => {
     const machine = { cpu: 'a CPU', cores: 2, kernels: 'avx2', onednn: '3' };
     const settings = { threads: 2, repeats: 1, giveLanguage: false };
     const page = join(folder, 'page.md');
-    await writePage(page, { date: '2026-01-01T00:00:00Z', commit: 'abcdef0123456', machine, settings, set, rows });
+    const result = { date: '2026-01-01T00:00:00Z', commit: 'abcdef0123456', machine, settings, set, rows };
+    await writePage(page, result);
     expect(readFileSync(page, 'utf8')).toMatch(
       /absent was not run: it is not there[\s\S]*\| de \| 1 \| 2 \| 100\.0 \|/,
     );
     expect(readFileSync(join(folder, 'page/errors.svg'), 'utf8')).toMatch(/^<svg/);
+    // What people wrote around it stays.
+    const first = readFileSync(page, 'utf8');
+    writeFileSync(page, `Before.\n\n${first.slice(first.indexOf('<!--'))}\nAfter.\n`);
+    await writePage(page, { ...result, rows: rows.slice(0, 1) });
+    expect(readFileSync(page, 'utf8')).toMatch(/^Before\.\n\n<!--[\s\S]*-->\n\nAfter\.\n$/);
+    expect(readFileSync(page, 'utf8')).not.toContain('absent');
   });
 });
 
