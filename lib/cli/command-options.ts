@@ -7,7 +7,7 @@ import { policies } from '../whisper/live/options.js';
 const formatNames = Object.keys(formats) as (keyof typeof formats)[];
 
 export const modelOptions = options('the model', {
-  /** Folder or hub name of a Whisper checkpoint. @default the small bundled one, for trying */
+  /** Folder, file or hub name of a Whisper checkpoint; docs/models.md lists the forms. @default the small bundled one, for trying */
   model: option(text('DIR|NAME'), { others: { openai: 'model', faster: 'model_size_or_path', cpp: '-m, --model' } }),
 });
 

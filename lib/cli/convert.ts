@@ -1,4 +1,4 @@
-/** `onehead convert`: a checkpoint with other key/value heads. */
+/** `onehead convert`: a checkpoint of any form as a Hugging Face folder, with other key/value heads where they are given. */
 import { parseArgs } from 'node:util';
 import {
   type ConvertiblePart,
@@ -6,17 +6,20 @@ import {
   convertibleParts,
   poolingMethods,
 } from '../whisper/checkpoint/convert.js';
+import { formatNames } from '../whisper/checkpoint/description.js';
 import { resolveModel } from '../whisper/checkpoint/hub.js';
 import { strictly } from './arguments.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
 
-export const convertHelp = `onehead convert --kv-heads N IN OUT   a checkpoint with N key/value heads, in a new folder
+export const convertHelp = `onehead convert IN OUT                 a checkpoint of any form (a folder, a file or a hub name) as a new Hugging Face folder
+                                      with safetensors
 
-  --kv-heads N           1 is multi-query; as many as query heads makes an ordinary multi-head checkpoint again
-  --parts PART,...       cross, self, encoder (default: cross,self)
+  --kv-heads N           with N key/value heads: 1 is multi-query; as many as query heads makes an ordinary multi-head
+                         checkpoint again
+  --parts PART,...       whose heads: cross, self, encoder (default: cross,self)
   --method METHOD        how heads become one: mean, first, or random for a new one (default: mean)
 
-The result needs training before it is of use, unless heads were only repeated.
+The result computes the same. Only one whose heads were pooled needs training before it is of use.
 `;
 
 const millions = (count: number) => `${(count / 1e6).toFixed(2)} M`;
@@ -35,12 +38,19 @@ export async function convertCommand(args: string[], signal: AbortSignal): Promi
   });
   if (positionals.length !== 2) throw new UsageError('Name a checkpoint to read and a new folder to write.');
   const keyValueHeads = positiveInteger('--kv-heads', values['kv-heads']);
-  if (keyValueHeads === undefined) throw new UsageError('Say how many key/value heads there are to be: --kv-heads 1.');
+  if (keyValueHeads === undefined && args.some((flag) => /^--(parts|method)\b/.test(flag))) {
+    throw new UsageError('Say how many key/value heads there are to be: --kv-heads 1.');
+  }
   const parts = values.parts.split(',').map((part): ConvertiblePart => oneOf('--parts', part, convertibleParts));
   const method = oneOf('--method', values.method, poolingMethods);
   const [from, to] = positionals;
-  const options = { keyValueHeads, parts: [...new Set(parts)], method, signal };
-  const { parameters, cacheBytes } = await convertCheckpoint(await resolveModel(from, { signal }), to, options);
+  const options =
+    keyValueHeads === undefined ? { signal } : { keyValueHeads, parts: [...new Set(parts)], method, signal };
+  const { format, parameters, cacheBytes } = await convertCheckpoint(await resolveModel(from, { signal }), to, options);
+  if (keyValueHeads === undefined) {
+    process.stdout.write(`${to}: ${millions(parameters[1])} parameters, from ${formatNames[format]}\n`);
+    return 0;
+  }
   process.stdout.write(
     `${to}: parameters ${parameters.map(millions).join(' to ')}, caches of a window ${cacheBytes.map(mebibytes).join(' to ')} in 16 bits\n`,
   );

@@ -6,7 +6,9 @@ import { audioOptions } from '../audio/options.js';
 import { clock } from '../audio/warnings.js';
 import { shown } from '../errors.js';
 import { type Checkpoint, readCheckpoint } from '../whisper/checkpoint/checkpoint.js';
+import { formatNames } from '../whisper/checkpoint/description.js';
 import { bundledModel, resolveModel } from '../whisper/checkpoint/hub.js';
+import { isModelFile } from '../whisper/checkpoint/sources.js';
 import { checkpointSizes } from '../whisper/checkpoint/weights.js';
 import { bytesOf, type Capacity, cpuCapacityFor, type MemoryPlan, memoryPlan } from '../whisper/model/plan.js';
 import { type DataType, loadOptions } from '../whisper/model/types.js';
@@ -28,7 +30,10 @@ export const inspectHelp = `onehead inspect [MODEL|FILE]          sizes, heads a
 
 type Planned = Partial<Capacity> & { dtype?: DataType | 'auto' | null };
 
-function describe({ directory, config, generation, preprocessor, tensors }: Checkpoint, { dtype, ...counts }: Planned) {
+function describe(
+  { directory, format, config, generation, preprocessor, tensors }: Checkpoint,
+  { dtype, ...counts }: Planned,
+) {
   const memory = (bytes: number) => {
     const sizes = checkpointSizes(config, bytes);
     return { weights: sizes.total * bytes, selfCache: sizes.selfCacheBytes, crossCache: sizes.crossCacheBytes };
@@ -39,6 +44,7 @@ function describe({ directory, config, generation, preprocessor, tensors }: Chec
   const { encoder, decoder, embedding, total } = checkpointSizes(config, 2);
   return {
     directory,
+    format,
     width: config.width,
     encoder: config.encoder,
     decoder: config.decoder,
@@ -66,6 +72,7 @@ function print(facts: ReturnType<typeof describe>): string {
   const languages = facts.languages.length > 8 ? `${facts.languages.length} languages` : facts.languages.join(', ');
   const rows: [string, string][] = [
     ['model', facts.directory],
+    ['form', formatNames[facts.format]],
     ['width', String(facts.width)],
     [
       'encoder',
@@ -133,7 +140,7 @@ export async function inspectCommand(args: string[], signal: AbortSignal): Promi
   });
   if (positionals.length > 1) throw new UsageError('Name one model or one recording.');
   const [name] = positionals;
-  if (name !== undefined && (await stat(name).catch(() => null))?.isFile()) {
+  if (name !== undefined && (await stat(name).catch(() => null))?.isFile() && !(await isModelFile(name))) {
     const { track } = optionsFrom(audioOptions, trackFlag, values);
     const audio = await describeAudio(name, signal, track ?? null);
     process.stdout.write(

@@ -30,6 +30,10 @@ export interface NativePart {
   file?: NativeWeightsFile;
   offset?: number;
   dtype?: ElementType;
+  /** In place of a dtype: fewer bits by the name that native/core/encoding.cc has for them, such as 'q5_0'. */
+  encoding?: string;
+  /** Of int8 and int16: floating numbers from a byte offset on, each the divisor of `each` elements. */
+  scales?: { offset: number; dtype: string; each: number };
   name?: string;
 }
 

@@ -128,7 +128,7 @@ export const documentation = {
   },
   'the model': {
     model: {
-      about: 'Folder or hub name of a Whisper checkpoint.',
+      about: 'Folder, file or hub name of a Whisper checkpoint; docs/models.md lists the forms.',
       usual: 'the small bundled one, for trying',
     },
   },

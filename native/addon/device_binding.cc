@@ -142,8 +142,23 @@ Napi::Value DeviceBinding::createTensor(const Napi::CallbackInfo& info) {
 
 namespace {
 
-/** {file, offset, dtype, elements, name?} or {elements}: zeros. The range is checked here: nothing in JavaScript is
- * trusted with memory. */
+/** True when so many bytes from an offset on lie in a file of this size. */
+bool lies(size_t offset, size_t bytes, size_t size) { return offset <= size && bytes <= size - offset; }
+
+/** {offset, dtype, each}. */
+Source::Part::Scales scalesOf(const Napi::Value& value) {
+  Napi::Object object = objectOf(value, "part.scales");
+  Source::Part::Scales scales;
+  scales.offset = size_t(sizeOf(object.Get("offset"), "part.scales.offset"));
+  scales.dtype = dtypeOf(object.Get("dtype"), "part.scales.dtype");
+  scales.each = sizeOf(object.Get("each"), "part.scales.each");
+  if (!isFloating(scales.dtype) || scales.each == 0)
+    throw Error("INVALID_ARGUMENT", "load: expected scales to be floating numbers for one or more elements each.");
+  return scales;
+}
+
+/** {file, offset, dtype or encoding, elements, scales?, name?} or {elements}: zeros. The ranges are checked here: nothing
+ * in JavaScript is trusted with memory. */
 Source::Part partOf(const Napi::Value& value, const Instance& instance) {
   Napi::Object object = objectOf(value, "part");
   Source::Part part;
@@ -152,13 +167,27 @@ Source::Part partOf(const Napi::Value& value, const Instance& instance) {
   if (file.IsUndefined()) return part;
   part.file = instanceAs<FileBinding>(file, instance.fileClass, "part.file", "a WeightsFile").use();
   part.offset = size_t(sizeOf(object.Get("offset"), "part.offset"));
-  part.dtype = dtypeOf(object.Get("dtype"), "part.dtype");
+  if (Napi::Value name = object.Get("name"); !name.IsUndefined()) part.name = textOf(name, "part.name");
+  if (Napi::Value encoding = object.Get("encoding"); !encoding.IsUndefined()) {
+    const std::string called = textOf(encoding, "part.encoding");
+    const auto known = encodingNamed(called);
+    if (!known)
+      throw Error("INVALID_DTYPE",
+                  "load: expected a part's encoding to be one that is known but received '" + called.substr(0, 100) + "'.");
+    part.encoding = *known;
+    if (Napi::Value scales = object.Get("scales"); !scales.IsUndefined()) part.scales = scalesOf(scales);
+    if (const int64_t block = blockOf(part.encoding).elements; part.elements % block)
+      throw Error("INVALID_SHAPE", "load: expected a part of " + called + " to be of whole blocks of " +
+                                       std::to_string(block) + " elements but received " +
+                                       std::to_string(part.elements) + ".");
+  } else {
+    part.dtype = dtypeOf(object.Get("dtype"), "part.dtype");
+  }
   if (!isFloating(part.dtype))
     throw Error("INVALID_DTYPE",
                 "load: expected a part of floating elements but received " + std::string(nameOf(part.dtype)) + ".");
-  if (Napi::Value name = object.Get("name"); !name.IsUndefined()) part.name = textOf(name, "part.name");
-  size_t size = part.file->size(), element = bytesOf(part.dtype);
-  if (part.offset > size || size_t(part.elements) > (size - part.offset) / element)
+  const size_t size = part.file->size();
+  if (!lies(part.offset, part.bytes(), size) || !lies(part.scales.offset, part.scaleBytes(), size))
     throw Error("MODEL_INVALID",
                 part.file->path +
                     " ends before the weights that its header names: it was cut short; download or export it again.");

@@ -1,5 +1,6 @@
 #include "source.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -51,9 +52,44 @@ bool fits(const void* data, DType dtype, int64_t count, int32_t limit) {
 
 }  // namespace
 
+size_t Source::Part::bytes() const {
+  if (encoding == Encoding::plain) return size_t(elements) * bytesOf(dtype);
+  const Block block = blockOf(encoding);
+  return size_t(elements / block.elements) * block.bytes;
+}
+
+size_t Source::Part::scaleBytes() const {
+  return scales.each == 0 ? 0 : size_t((elements + scales.each - 1) / scales.each) * bytesOf(scales.dtype);
+}
+
+void Source::Part::decode(int64_t first, int64_t count, float* to) const {
+  constexpr int64_t most = int64_t(1) << 15;  // elements at once, so that what is read is decoded from the cache
+  const Block block = blockOf(encoding);
+  std::vector<std::byte> blocks(size_t(std::min(count, most) / block.elements) * block.bytes);
+  for (int64_t done = 0; done < count; done += most) {
+    const int64_t now = std::min(most, count - done);
+    file->read(offset + size_t((first + done) / block.elements) * block.bytes, blocks.data(),
+               size_t(now / block.elements) * block.bytes);
+    onehead::decode(encoding, blocks.data(), now, to + done);
+  }
+  if (scales.each == 0 || count == 0) return;
+  const size_t size = bytesOf(scales.dtype);
+  const int64_t firstRun = first / scales.each, endRun = (first + count - 1) / scales.each + 1;
+  std::vector<std::byte> divisors(size_t(endRun - firstRun) * size);
+  file->read(scales.offset + size_t(firstRun) * size, divisors.data(), divisors.size());
+  for (int64_t run = firstRun; run < endRun; ++run) {
+    const float scale = numberAt(divisors.data(), scales.dtype, run - firstRun);
+    const int64_t begin = std::max(first, run * scales.each), end = std::min(first + count, (run + 1) * scales.each);
+    for (int64_t i = begin - first; i < end - first; ++i) to[i] /= scale;
+  }
+}
+
 void Source::Part::read(int64_t first, int64_t count, void* to, DType stored) const {
   const size_t element = bytesOf(dtype);
-  file->read(offset + size_t(first) * element, to, size_t(count) * element);
+  if (encoding == Encoding::plain)
+    file->read(offset + size_t(first) * element, to, size_t(count) * element);
+  else
+    decode(first, count, static_cast<float*>(to));
   const int32_t limit = limitOf(dtype, stored);
   if (fits(to, dtype, count, limit)) return;
   int64_t i = 0;

@@ -38,6 +38,8 @@ describe('the package', () => {
     'models/micro/preprocessor_config.json',
     'models/micro/sample.flac',
     'models/micro/tokenizer.json',
+    'models/vocabularies/english.br',
+    'models/vocabularies/multilingual.br',
   ])('holds %s', (file) => {
     expect(files).toContain(file);
   });

@@ -40,24 +40,9 @@ describe('a folder of', () => {
       { 'adapter_config.json': '{' },
       'is a PEFT adapter without its base model:',
     ],
-    [
-      'CTranslate2',
-      { 'model.bin': '', 'vocabulary.json': '[]', 'config.json': '{"alignment_heads": [], "lang_ids": []}' },
-      'is a CTranslate2 model of faster-whisper: name the Hugging Face checkpoint',
-    ],
-    ['whisper.cpp', { 'ggml-base.en.bin': '', 'README.md': '' }, 'is a model of whisper.cpp'],
+    ['whisper.cpp', { 'ggml-base.en.bin': '', 'README.md': '' }, 'is a place of ggml files'],
     ['MLX', { 'weights.npz': '', 'config.json': '{"n_mels": 80}' }, 'is an MLX model'],
     ['ONNX', { 'config.json': '{}', 'onnx/encoder_model.onnx': '' }, 'is an ONNX export'],
-    [
-      "openai/whisper's",
-      { 'small.pt': zip },
-      "is a checkpoint in PyTorch's own form (.pt), which can run code when opened",
-    ],
-    [
-      'pickled weights',
-      { 'config.json': '{}', 'pytorch_model-00001-of-00002.bin': zip },
-      'is a checkpoint in pytorch_model.bin',
-    ],
     ['TensorFlow', { 'config.json': '{}', 'tf_model.h5': '' }, 'is a checkpoint of TensorFlow or Flax'],
     [
       'training',
@@ -85,7 +70,7 @@ describe('a folder of', () => {
       'a PyTorch file under another name',
       'model.safetensors',
       zip,
-      'is a PyTorch file, which can run code when opened',
+      'is a PyTorch file under the name of another: rename it',
     ],
   ])('a checkpoint with %s', async (_, name, content, message) => {
     const directory = folder({ [name]: content }, micro);
@@ -98,18 +83,19 @@ describe('a folder of', () => {
 
 describe('a file', () => {
   it.each<[string, string | Buffer, string, string]>([
-    [
-      'small.pt',
-      zip,
-      'MODEL_INVALID',
-      'is a PyTorch file, which can run code when opened: save the model as safetensors',
-    ],
-    ['ggml-small.bin', 'lmgg\u0000', 'MODEL_INVALID', 'is a ggml file of whisper.cpp'],
+    ['small.pt', zip, 'MODEL_INVALID', 'is not a sound PyTorch file'],
+    ['ggml-small.bin', 'lmgg\u0000\u0000\u0000\u0000', 'MODEL_INVALID', 'is not a sound ggml file'],
+    ['a-pointer.pt', pointer, 'MODEL_INVALID', 'is a Git LFS pointer'],
     ['small.gguf', 'GGUF\u0003', 'MODEL_INVALID', 'is a GGUF file'],
     ['tf_model.h5', Buffer.from('\u0089HDF\r\n', 'latin1'), 'MODEL_INVALID', 'is an HDF5 file'],
-    ['pytorch_model.bin', Buffer.from('\u0080\u0002\u008a', 'latin1'), 'MODEL_INVALID', 'is a Python pickle'],
+    [
+      'pytorch_model.bin',
+      Buffer.from('\u0080\u0002\u008a', 'latin1'),
+      'MODEL_INVALID',
+      'is a PyTorch file of before 2020',
+    ],
     ['model.safetensors', pointer, 'MODEL_INVALID', 'is a Git LFS pointer'],
-    ['config.json', '{}', 'MODEL_NOT_FOUND', 'is a file; name the folder'],
+    ['config.json', '{}', 'MODEL_NOT_FOUND', 'is a file, and none of a model; name a folder or file'],
   ])('%s', async (name, content, code, message) => {
     const file = join(folder({ [name]: content }), name);
     await expect(Whisper.load(file)).rejects.toMatchObject({

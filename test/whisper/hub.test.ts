@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
 import { resolveModel } from '../../lib/whisper/checkpoint/hub.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 
@@ -17,6 +18,8 @@ class Hub {
   authorization: string | undefined;
   files = files;
   /** Answers instead of the files: a status, or a connection that is cut after so many bytes. */
+  /** Where its files are. */
+  folder = micro;
   status = 200;
   cutAfter = Number.POSITIVE_INFINITY;
   readonly #server: Server;
@@ -42,7 +45,7 @@ class Hub {
     if (this.status !== 200) {
       response.writeHead(this.status, { 'content-type': 'application/json' }).end('{"error":"no"}');
     } else if (path.startsWith('/api/models/acme/micro')) {
-      const siblings = [...this.files, 'README.md', 'pytorch_model.bin'].map((rfilename) => ({ rfilename }));
+      const siblings = [...this.files, 'README.md', 'tf_model.h5'].map((rfilename) => ({ rfilename }));
       const body = {
         _id: '1',
         id: 'acme/micro',
@@ -61,7 +64,7 @@ class Hub {
         response.writeHead(404).end();
         return;
       }
-      this.#sendFile(readFileSync(micro + name), name, request, response);
+      this.#sendFile(readFileSync(this.folder + name), name, request, response);
     }
   }
 
@@ -119,7 +122,7 @@ describe('a hub name', () => {
     expect(readFileSync(join(home, 'hub', 'models--acme--micro', 'refs', 'main'), 'utf8')).toBe(commit);
     expect(readFileSync(join(folder, 'model.safetensors'))).toEqual(readFileSync(`${micro}model.safetensors`));
     expect(progress).toContain('model.safetensors');
-    expect(existsSync(join(folder, 'pytorch_model.bin'))).toBe(false);
+    expect(existsSync(join(folder, 'tf_model.h5'))).toBe(false);
     hub.stop();
     const whisper = await Whisper.load('acme/micro', { threads: 1 });
     expect((await whisper.transcribe(`${micro}sample.flac`)).segments).toHaveLength(3);
@@ -180,8 +183,8 @@ describe('a hub name', () => {
 
   it.each([
     [['adapter_config.json', 'adapter_model.safetensors'], 'acme/micro is a PEFT adapter without its base model'],
-    [['model.bin', 'vocabulary.json', 'config.json'], 'acme/micro is a CTranslate2 model of faster-whisper'],
-    [['config.json'], 'acme/micro is a checkpoint in pytorch_model.bin'],
+    [['config.json'], 'acme/micro is a checkpoint of TensorFlow or Flax'],
+    [['ggml-base.bin', 'ggml-tiny.bin'], 'acme/micro is a place of ggml files'],
   ])('of %j is refused before anything is downloaded', async (names, message) => {
     hub.files = names;
     await expect(resolveModel('acme/micro')).rejects.toMatchObject({
@@ -189,6 +192,28 @@ describe('a hub name', () => {
       message: expect.stringContaining(message),
     });
     expect(hub.requests.every((path) => path.startsWith('/api/'))).toBe(true);
+  });
+
+  it.each([
+    ['ctranslate2-float16', ['model.bin', 'vocabulary.json', 'config.json', 'tokenizer.json']],
+    ['ctranslate2-int8', ['model.bin', 'vocabulary.json', 'config.json']],
+    [
+      'pytorch',
+      ['pytorch_model.bin.index.json', 'pytorch_model-00001-of-00002.bin', 'pytorch_model-00002-of-00002.bin'].concat([
+        'config.json',
+        'generation_config.json',
+        'preprocessor_config.json',
+        'tokenizer.json',
+      ]),
+    ],
+  ])('of %s is downloaded whole, and found again', async (kind, names) => {
+    hub.folder = new URL(`../fixtures/checkpoints/${kind}/`, import.meta.url).pathname;
+    hub.files = names;
+    const folder = await resolveModel('acme/micro');
+    expect((await readCheckpoint(folder)).format).toBe(kind.replace(/-.*/, ''));
+    expect(names.every((name) => existsSync(join(folder, name)))).toBe(true);
+    hub.stop();
+    expect(await resolveModel('acme/micro')).toBe(folder);
   });
 
   it('can be given up', async () => {

@@ -125,6 +125,7 @@ export async function randomModel(config: WhisperConfig, options: MeasuredOption
     );
     const checkpoint: Checkpoint = {
       directory: weights.path,
+      format: 'safetensors',
       config,
       generation: generationConfig(config),
       preprocessor: parsePreprocessorConfig(null, 'preprocessor_config.json', config),

@@ -1,8 +1,9 @@
-/** A Hugging Face Whisper folder, read and checked; the weights themselves stay on disk until a device takes them. */
+/** A Whisper checkpoint, read and checked; the weights themselves stay on disk until a device takes them. */
 
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OneheadError } from '../../errors.js';
+import type { TensorIndex } from '../files/tensors.js';
 import {
   type GenerationConfig,
   type PreprocessorConfig,
@@ -11,15 +12,20 @@ import {
   parsePreprocessorConfig,
   type WhisperConfig,
 } from './config.js';
+import type { CheckpointFormat, Description } from './description.js';
 import { adapterBase, foreignFolder } from './foreign.js';
 import { readJson } from './json.js';
-import { openSafetensors, type TensorIndex } from './safetensors.js';
+import { openWeights } from './sources.js';
 import { WhisperTokenizer } from './tokenizer.js';
 import { readTokenizerFiles, specialTokens } from './tokenizer-files.js';
 import { checkCheckpoint } from './weights.js';
 
 export interface Checkpoint {
+  /** The folder, or the file of a checkpoint that is one. */
   directory: string;
+  format: CheckpointFormat;
+  /** Of other forms than Hugging Face's: what its files would say. */
+  description?: Description;
   config: WhisperConfig;
   generation: GenerationConfig;
   preprocessor: PreprocessorConfig;
@@ -51,28 +57,62 @@ async function readTokenizer(directory: string, generation: GenerationConfig): P
   return WhisperTokenizer.of(files, generation);
 }
 
-/** Throws OneheadError MODEL_NOT_FOUND or MODEL_INVALID, with the file and what is wrong with it. */
-export async function readCheckpoint(directory: string): Promise<Checkpoint> {
-  const status = await stat(directory).catch(() => null);
-  if (!status?.isDirectory()) {
+/** Lazy: a vocabulary of 50,000 takes tens of megabytes and some time. */
+function once<Value>(make: () => Promise<Value>): () => Promise<Value> {
+  let made: Promise<Value> | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}
+
+/** A checkpoint that says by itself what others have in files beside the weights. */
+function fromDescription(directory: string, format: CheckpointFormat, description: Description): Checkpoint {
+  const { file, tensors } = description;
+  const config = parseConfig(description.config, file);
+  const generation = parseGenerationConfig(description.generation, file, config, new Map());
+  const preprocessor = parsePreprocessorConfig(description.preprocessor, file, config);
+  checkCheckpoint(config, tensors, directory);
+  const tokenizer = once(async () => WhisperTokenizer.of(await description.tokenizer(), generation));
+  return { directory, format, description, config, generation, preprocessor, tensors, tokenizer };
+}
+
+/** Throws OneheadError MODEL_NOT_FOUND or MODEL_INVALID, with the file and what is wrong with it. `path` is a folder or a file. */
+export async function readCheckpoint(path: string): Promise<Checkpoint> {
+  const status = await stat(path).catch(() => null);
+  if (!status) {
+    throw new OneheadError('MODEL_NOT_FOUND', `There is no folder or file ${path}; name a Whisper checkpoint.`);
+  }
+  const weights = await openWeights(path);
+  if (weights && 'description' in weights) return fromDescription(path, weights.format, weights.description);
+  if (!weights && status.isDirectory()) {
+    const foreign = foreignFolder(await readdir(path), await adapterBase(path));
+    if (foreign) throw new OneheadError('MODEL_INVALID', `${path} is ${foreign}.`);
+  }
+  if (!weights) {
+    await readConfig(path);
     throw new OneheadError(
       'MODEL_NOT_FOUND',
-      `There is no folder ${directory}; name the folder of a Hugging Face Whisper checkpoint.`,
+      `${path} holds neither model.safetensors nor model.safetensors.index.json; name the folder of a Hugging Face Whisper checkpoint, or another that docs/models.md lists.`,
     );
   }
-  const names = await readdir(directory);
-  if (!names.some((name) => /^model\.safetensors(\.index\.json)?$/.test(name))) {
-    const foreign = foreignFolder(names, await adapterBase(directory));
-    if (foreign) throw new OneheadError('MODEL_INVALID', `${directory} is ${foreign}.`);
-  }
+  return { ...(await readFolder(weights.directory, weights.tensors)), format: weights.format };
+}
+
+/** config.json of a Hugging Face folder. */
+async function readConfig(directory: string): Promise<unknown> {
+  const json = await readJson(join(directory, 'config.json'));
+  if (json !== null) return json;
+  throw new OneheadError(
+    'MODEL_NOT_FOUND',
+    `${directory} holds no config.json; name the folder of a Hugging Face Whisper checkpoint, or another that docs/models.md lists.`,
+  );
+}
+
+/** A Hugging Face folder, whatever file its tensors came from. */
+async function readFolder(directory: string, tensors: TensorIndex): Promise<Omit<Checkpoint, 'format'>> {
   const file = (name: string) => join(directory, name);
-  const configJson = await readJson(file('config.json'));
-  if (configJson === null) {
-    throw new OneheadError(
-      'MODEL_NOT_FOUND',
-      `${directory} holds no config.json; name the folder of a Hugging Face Whisper checkpoint.`,
-    );
-  }
+  const configJson = await readConfig(directory);
   const config = parseConfig(configJson, file('config.json'));
   const generationJson = await readJson(file('generation_config.json'));
   // Only old or home-made checkpoints leave out what the vocabulary tells too; a large one takes time to read.
@@ -86,18 +126,7 @@ export async function readCheckpoint(directory: string): Promise<Checkpoint> {
     preprocessorJson = ((await readJson(where)) as { feature_extractor?: unknown } | null)?.feature_extractor ?? null;
   }
   const preprocessor = parsePreprocessorConfig(preprocessorJson, where, config);
-  const tensors = await openSafetensors(directory);
   checkCheckpoint(config, tensors, directory);
-  let tokenizer: Promise<WhisperTokenizer> | undefined;
-  return {
-    directory,
-    config,
-    generation,
-    preprocessor,
-    tensors,
-    tokenizer: () => {
-      tokenizer ??= readTokenizer(directory, generation);
-      return tokenizer;
-    },
-  };
+  const tokenizer = once(() => readTokenizer(directory, generation));
+  return { directory, config, generation, preprocessor, tensors, tokenizer };
 }

@@ -1,10 +1,12 @@
-/** Checkpoints with other key/value heads: multi-head to grouped or multi-query, and back. */
+/** Checkpoints as Hugging Face folders with safetensors, of whatever form, and with other key/value heads: multi-head to multi-query, and back. */
 import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { described } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
-import { readCheckpoint } from './checkpoint.js';
+import type { TensorIndex } from '../files/tensors.js';
+import { type Checkpoint, readCheckpoint } from './checkpoint.js';
 import type { WhisperConfig } from './config.js';
+import { type CheckpointFormat, formatNames } from './description.js';
 import { bfloat16ToNumber, float16ToNumber, numberToBfloat16, numberToFloat16 } from './half.js';
 import { writeSafetensors } from './safetensors-writer.js';
 import { checkpointSizes } from './weights.js';
@@ -19,15 +21,23 @@ export const poolingMethods = ['mean', 'first', 'random'] as const;
 export type PoolingMethod = (typeof poolingMethods)[number];
 
 export interface ConvertOptions {
-  /** Key/value heads of the result: 1 is multi-query. As many as query heads repeats them, for programs that know multi-head only. */
-  keyValueHeads: number;
+  /**
+   * Key/value heads of the result: 1 is multi-query. As many as query heads repeats them, for programs that know multi-head only. As they are
+   * unless it is given.
+   */
+  keyValueHeads?: number;
   /** The decoder's cross- and self-attention by default. */
   parts?: readonly ConvertiblePart[];
   method?: PoolingMethod;
   signal?: AbortSignal;
 }
 
+/** What is done to heads. */
+type Heads = Required<Omit<ConvertOptions, 'signal'>>;
+
 export interface ConvertResult {
+  /** How the weights were found. */
+  format: CheckpointFormat;
   /** Of the model before and after. */
   parameters: [number, number];
   /** Bytes of one window's caches in 16 bits, before and after. */
@@ -55,10 +65,7 @@ function partOf(name: string): ConvertiblePart | null {
   return match[2] === 'encoder_attn' ? 'cross' : match[1] === 'encoder' ? 'encoder' : 'self';
 }
 
-function check(
-  config: WhisperConfig,
-  { keyValueHeads, parts, method }: Required<Omit<ConvertOptions, 'signal'>>,
-): void {
+function check(config: WhisperConfig, { keyValueHeads, parts, method }: Heads): void {
   const refuse = (message: string): never => {
     throw new OneheadError('INVALID_ARGUMENT', message);
   };
@@ -144,11 +151,7 @@ function convertHeads(
 
 const weightFile = /\.(safetensors|bin|pt|pth|ckpt|msgpack|h5|onnx)$|\.index\.json$/;
 
-function card(
-  original: string,
-  config: WhisperConfig,
-  { keyValueHeads, parts, method }: Required<Omit<ConvertOptions, 'signal'>>,
-): string {
+function card(original: string, config: WhisperConfig, { keyValueHeads, parts, method }: Heads): string {
   const lines = parts.map(
     (part) => `- \`${fields[part]}\`: ${keyValueHeads} (query heads: ${headsOf(config, part).heads})`,
   );
@@ -201,65 +204,99 @@ async function emptyFolder(directory: string): Promise<void> {
   }
 }
 
+/** Tensors by the names that transformers gives them, each once. */
+function namedTensors({ config, tensors, description }: Checkpoint): TensorIndex {
+  if (description) return new Map([...tensors].map(([name, entry]) => [`model.${name}`, entry]));
+  if (!config.tiedEmbeddings || !tensors.has('proj_out.weight')) return tensors;
+  return new Map([...tensors].filter(([name]) => name !== 'proj_out.weight')); // pytorch_model.bin has the embedding under both names
+}
+
+/** The small files: those of the folder, or what a checkpoint of another form says in their place. */
+async function writeFiles({ directory, format, description }: Checkpoint, to: string): Promise<void> {
+  if (!description) {
+    for (const name of await readdir(directory)) {
+      if (name.startsWith('.') || weightFile.test(name)) continue;
+      if ((await stat(join(directory, name))).isFile()) await copyFile(join(directory, name), join(to, name));
+    }
+    return;
+  }
+  const { json } = await description.tokenizer();
+  const files = {
+    'config.json': description.config,
+    'generation_config.json': description.generation,
+    'preprocessor_config.json': description.preprocessor,
+    'tokenizer.json': json,
+    'tokenizer_config.json': { tokenizer_class: 'WhisperTokenizer' },
+  };
+  for (const [name, value] of Object.entries(files)) {
+    await writeFile(join(to, name), `${JSON.stringify(value, null, name === 'tokenizer.json' ? 0 : 2)}\n`);
+  }
+  await writeFile(
+    join(to, 'README.md'),
+    `# ${basename(directory)}\n\nConverted from ${formatNames[format]} by \`onehead convert\`.\n`,
+  );
+}
+
 /**
- * Writes a checkpoint with other key/value heads to a new folder: weights in one model.safetensors, stored in the types they had, with
- * config.json and the model card extended and all other files copied. Throws OneheadError INVALID_ARGUMENT, MODEL_NOT_FOUND, MODEL_INVALID;
- * rejects with the signal's reason. The folder is empty again when it fails.
+ * Writes a checkpoint to a new folder as Hugging Face has it: weights in one model.safetensors, stored in the types they had (whole numbers and
+ * ggml's blocks as the numbers that they stand for, in float32), and with other key/value heads where these are given; config.json and the model
+ * card say so. Throws OneheadError INVALID_ARGUMENT, MODEL_NOT_FOUND, MODEL_INVALID; rejects with the signal's reason. The folder is empty
+ * again when it fails.
  */
-export async function convertCheckpoint(from: string, to: string, options: ConvertOptions): Promise<ConvertResult> {
+export async function convertCheckpoint(
+  from: string,
+  to: string,
+  options: ConvertOptions = {},
+): Promise<ConvertResult> {
   const checkpoint = await readCheckpoint(from);
-  const { config, tensors } = checkpoint;
-  const { signal } = options;
-  const complete = { parts: ['cross', 'self'] as const, method: 'mean' as const, ...options };
-  const { keyValueHeads, parts, method } = complete;
-  check(config, complete);
+  const { config } = checkpoint;
+  const { signal, keyValueHeads } = options;
+  const heads: Heads | null =
+    keyValueHeads === undefined ? null : { parts: ['cross', 'self'], method: 'mean', ...options, keyValueHeads };
+  if (heads) check(config, heads);
   if (resolve(from) === resolve(to)) {
     throw new OneheadError('INVALID_ARGUMENT', `${to} is the checkpoint itself; name a new folder.`);
   }
   await emptyFolder(to);
   const converted = (name: string): ConvertiblePart | null => {
     const part = partOf(name);
-    return part && parts.includes(part) ? part : null;
+    return part && heads?.parts.includes(part) ? part : null;
   };
   const random = randomInitializer();
   try {
-    const text = await readFile(join(from, 'config.json'), 'utf8');
-    const wanted = parts.map((part): [string, number | null] => [
-      fields[part],
-      headsOf(config, part).heads === keyValueHeads ? null : keyValueHeads,
-    ]);
     await writeSafetensors(
       join(to, 'model.safetensors'),
-      tensors,
+      namedTensors(checkpoint),
       (name, { shape }) => {
         const part = converted(name);
-        return part ? (shape[0] / headsOf(config, part).shared) * keyValueHeads : shape[0];
+        return part && heads ? (shape[0] / headsOf(config, part).shared) * heads.keyValueHeads : shape[0];
       },
       (name, data, { dtype }) => {
         const part = converted(name);
-        if (!part) return data;
-        return convertHeads(
-          data,
-          dtype as keyof typeof codecs,
-          headsOf(config, part).shared,
-          keyValueHeads,
-          method,
-          random,
-        );
+        if (!part || !heads) return data;
+        const { shared } = headsOf(config, part);
+        return convertHeads(data, dtype as keyof typeof codecs, shared, heads.keyValueHeads, heads.method, random);
       },
       signal,
     );
-    await writeFile(join(to, 'config.json'), withFields(text, wanted));
-    const readme = await readFile(join(from, 'README.md'), 'utf8').catch(() => '# Whisper');
-    await writeFile(join(to, 'README.md'), card(readme, config, complete));
-    for (const name of await readdir(from)) {
-      if (name.startsWith('.') || ['config.json', 'README.md'].includes(name) || weightFile.test(name)) continue;
-      if ((await stat(join(from, name))).isFile()) await copyFile(join(from, name), join(to, name));
+    await writeFiles(checkpoint, to);
+    if (heads) {
+      const wanted = heads.parts.map((part): [string, number | null] => [
+        fields[part],
+        headsOf(config, part).heads === heads.keyValueHeads ? null : heads.keyValueHeads,
+      ]);
+      await writeFile(join(to, 'config.json'), withFields(await readFile(join(to, 'config.json'), 'utf8'), wanted));
+      const readme = await readFile(join(to, 'README.md'), 'utf8').catch(() => '# Whisper');
+      await writeFile(join(to, 'README.md'), card(readme, config, heads));
     }
     const result = await readCheckpoint(to); // checked as any checkpoint is
     const [before, after] = [config, result.config].map((one) => checkpointSizes(one, 2));
     const caches = ({ selfCacheBytes, crossCacheBytes }: typeof before) => selfCacheBytes + crossCacheBytes;
-    return { parameters: [before.total, after.total], cacheBytes: [caches(before), caches(after)] };
+    return {
+      format: checkpoint.format,
+      parameters: [before.total, after.total],
+      cacheBytes: [caches(before), caches(after)],
+    };
   } catch (error) {
     for (const name of await readdir(to).catch(() => [])) await rm(join(to, name), { recursive: true, force: true });
     throw error;

@@ -12,7 +12,7 @@ const contents: { begins: string; at?: number; is: string }[] = [
   { begins: '<html', is: 'a web page: download the file itself, not the page that shows it' },
   {
     begins: 'lmgg',
-    is: "a ggml file of whisper.cpp: name the Hugging Face checkpoint that it was made of, such as 'openai/whisper-small'",
+    is: 'a ggml file of whisper.cpp under the name of another: name the file itself as the model',
   },
   {
     begins: 'GGUF',
@@ -20,13 +20,11 @@ const contents: { begins: string; at?: number; is: string }[] = [
   },
   {
     begins: 'PK\u0003\u0004',
-    is:
-      'a PyTorch file, which can run code when opened: save the model as safetensors with transformers (save_pretrained), or, where it is a .pt of ' +
-      "openai/whisper's, name the same model on the hub, such as 'openai/whisper-small'",
+    is: 'a PyTorch file under the name of another: rename it to pytorch_model.bin',
   },
   {
     begins: '\u0080\u0002',
-    is: 'a Python pickle, which can run code when opened: save the model as safetensors with transformers (save_pretrained)',
+    is: 'a PyTorch file of before 2020: open it in Python and save it again, as safetensors (save_pretrained) or with torch.save',
   },
   {
     begins: 'HDF',
@@ -73,22 +71,17 @@ export function foreignFolder(names: readonly string[], base?: string): string |
     return `a PEFT adapter without its base model${base ? ` (${base})` : ''}: load both in Python, merge them with merge_and_unload(), and save the result with save_pretrained()`;
   }
   const original = "name the Hugging Face checkpoint that it was made of, such as 'openai/whisper-small'";
-  if (has(/^model\.bin$/) && has(/^vocabulary\.(json|txt)$/))
-    return `a CTranslate2 model of faster-whisper: ${original}`;
-  if (has(/^(.*\/)?ggml-.*\.bin$|\.gguf$/)) return `a model of whisper.cpp: ${original}`;
+  if (has(/^(.*\/)?ggml-.*\.bin$/))
+    return 'a place of ggml files, which are models by themselves: download the one that is meant, and name that file';
+  if (has(/\.gguf$/)) return `a GGUF model: ${original}`;
   if (has(/^weights(\.\d+)?\.(npz|safetensors)$/)) return `an MLX model: ${original}`;
   if (has(/^snapshots(\/|$)/) && has(/^(refs|blobs)(\/|$)/)) {
     return 'a model of the hub cache: name the folder of a revision in its `snapshots`, or the model by its hub name';
   }
   const save = 'save the model as safetensors with transformers (save_pretrained)';
-  if (has(/^pytorch_model(-\d+-of-\d+)?\.bin(\.index\.json)?$/)) {
-    return `a checkpoint in pytorch_model.bin, which can run code when opened: ${save}`;
-  }
   if (has(/^tf_model.*\.h5|^flax_model.*\.msgpack/)) return `a checkpoint of TensorFlow or Flax: ${save}`;
   if (has(/\.onnx$/) || has(/^onnx(\/|$)/)) return `an ONNX export: ${original}`;
-  if (has(/^[^/]+\.(pt|pth|ckpt)$/)) {
-    return `a checkpoint in PyTorch's own form (.pt), which can run code when opened: ${save}, or, where it is openai/whisper's, name the same model on the hub, such as 'openai/whisper-small'`;
-  }
+  if (has(/^[^/]+\.(pt|pth|ckpt)$/)) return `a checkpoint in a form of PyTorch's that is not read: ${save}`;
   const step = names.findLast((name) => /^checkpoint-\d+$/.test(name));
   if (step) return `a folder of training checkpoints: name one of them, such as ${step}`;
   return null;

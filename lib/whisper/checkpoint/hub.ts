@@ -10,6 +10,7 @@ import type * as Hub from '@huggingface/hub';
 import { packageRoot } from '../../device/addon.js';
 import { OneheadError } from '../../errors.js';
 import { foreignFile, foreignFolder } from './foreign.js';
+import { isModelFile } from './sources.js';
 
 /** Loaded when a hub name is first used: most processes never do, and it is large. */
 const hub = (): Promise<typeof Hub> => import('@huggingface/hub');
@@ -43,25 +44,28 @@ const exists = (path: string): Promise<boolean> =>
   );
 
 /**
- * The folder of a model: the folder itself when `name` is one, else the hub model of that name from the cache or, when it is not there,
+ * The folder of a model, or its file: the folder or file itself when `name` is one, else the hub model of that name from the cache or, when it is not there,
  * downloaded; small files that the cache lacks are fetched. Honours HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE. What the cache holds
  * is used as it is: name a revision ('org/name@revision') to get another.
  */
 export async function resolveModel(name: string, options: ResolveOptions = {}): Promise<string> {
   const status = await stat(name).catch(() => null);
   if (status?.isDirectory()) return name;
+  if (status && (await isModelFile(name))) return name;
   if (status) {
     const foreign = await foreignFile(name);
     throw new OneheadError(
       foreign ? 'MODEL_INVALID' : 'MODEL_NOT_FOUND',
-      foreign ? `${name} is ${foreign}.` : `${name} is a file; name the folder of a Hugging Face Whisper checkpoint.`,
+      foreign
+        ? `${name} is ${foreign}.`
+        : `${name} is a file, and none of a model; name a folder or file of a Whisper checkpoint.`,
     );
   }
   const hubName = parseHubName(name);
   if (!hubName) {
     throw new OneheadError(
       'MODEL_NOT_FOUND',
-      `There is no folder '${name}', and it is not a hub name such as openai/whisper-tiny; give one of the two.`,
+      `There is no folder or file '${name}', and it is not a hub name such as openai/whisper-tiny; give one of the two.`,
     );
   }
   const { getHFHubCachePath, HubApiError } = await hub();
@@ -98,12 +102,28 @@ async function cachedSnapshot(folder: string, revision: string): Promise<string 
   if (!/^[0-9a-f]{40}$/.test(commit)) return null;
   const snapshot = join(folder, 'snapshots', commit);
   if (!(await exists(join(snapshot, 'config.json')))) return null;
-  if (await exists(join(snapshot, 'model.safetensors'))) return snapshot;
-  const index = await readFile(join(snapshot, 'model.safetensors.index.json'), 'utf8').catch(() => null);
-  if (index === null) return null;
-  const shards = await shardsOf(index);
-  const held = await Promise.all(shards.map((shard) => exists(join(snapshot, shard))));
-  return held.every(Boolean) ? snapshot : null;
+  for (const { whole, index, beside } of weightFiles) {
+    if ((await exists(join(snapshot, whole))) && (await anyOf(beside, (name) => exists(join(snapshot, name))))) {
+      return snapshot;
+    }
+    const text = index === null ? null : await readFile(join(snapshot, index), 'utf8').catch(() => null);
+    if (text === null) continue;
+    const held = await Promise.all((await shardsOf(text)).map((shard) => exists(join(snapshot, shard))));
+    if (held.every(Boolean)) return snapshot;
+  }
+  return null;
+}
+
+/** Weights as repositories have them, the best first: one file, or an index of several; where `beside` has names, with one of these. */
+const weightFiles: { whole: string; index: string | null; beside: string[] }[] = [
+  { whole: 'model.safetensors', index: 'model.safetensors.index.json', beside: [] },
+  { whole: 'model.bin', index: null, beside: ['vocabulary.json', 'vocabulary.txt'] }, // CTranslate2's
+  { whole: 'pytorch_model.bin', index: 'pytorch_model.bin.index.json', beside: [] },
+];
+
+/** True where one of the names passes, or there are none. */
+async function anyOf(names: readonly string[], passes: (name: string) => boolean | Promise<boolean>): Promise<boolean> {
+  return names.length === 0 || (await Promise.all(names.map(passes))).includes(true);
 }
 
 async function shardsOf(index: string): Promise<string[]> {
@@ -168,8 +188,14 @@ async function download({ repository, revision }: HubName, folder: string, optio
   const snapshot = join(folder, 'snapshots', sha);
   const fetchFile = (path: string) => downloadOne(path, { repository, sha, folder, snapshot, common, options });
 
-  const [whole, index] = ['model.safetensors', 'model.safetensors.index.json'];
-  if (!listed.has(whole) && !listed.has(index)) {
+  let weights: (typeof weightFiles)[number] | undefined;
+  for (const one of weightFiles) {
+    const has = listed.has(one.whole)
+      ? anyOf(one.beside, (name) => listed.has(name))
+      : one.index && listed.has(one.index);
+    if (!weights && (await has)) weights = one;
+  }
+  if (!weights) {
     const foreign =
       foreignFolder(filePaths) ?? 'a repository without model.safetensors: export it with save_pretrained';
     throw new OneheadError('MODEL_INVALID', `${repository} is ${foreign}.`);
@@ -183,7 +209,9 @@ async function download({ repository, revision }: HubName, folder: string, optio
       await writeFile(note, '');
     }
   }
-  if (listed.has(whole)) {
+  const { whole, index, beside } = weights;
+  for (const name of beside) if (listed.has(name)) await fetchFile(name);
+  if (index === null || listed.has(whole)) {
     await fetchFile(whole);
   } else {
     await fetchFile(index);

@@ -2,20 +2,11 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { OneheadError } from '../../errors.js';
+import type { TensorIndex } from '../files/tensors.js';
 import { foreignFile } from './foreign.js';
 import { readJson } from './json.js';
 
-/** One tensor's place. Offsets and sizes in bytes. */
-export interface TensorEntry {
-  file: string;
-  offset: number;
-  bytes: number;
-  /** 'float32', 'float16', 'bfloat16', or safetensors' own name of a type that is not loaded. */
-  dtype: string;
-  shape: number[];
-}
-
-export type TensorIndex = Map<string, TensorEntry>;
+export type { TensorEntry, TensorIndex } from '../files/tensors.js';
 
 const types: Record<string, { name: string; bytes: number }> = {
   F32: { name: 'float32', bytes: 4 },
@@ -144,7 +135,14 @@ export async function openSafetensors(directory: string): Promise<TensorIndex> {
   return readShards(directory, indexFile);
 }
 
-async function readShards(directory: string, indexFile: string): Promise<TensorIndex> {
+const readShards = (directory: string, indexFile: string) => openShards(directory, indexFile, readHeader);
+
+/** The tensors of a checkpoint in several files, where a .index.json tells which file holds each; `read` reads one of them. */
+export async function openShards(
+  directory: string,
+  indexFile: string,
+  read: (file: string) => Promise<TensorIndex>,
+): Promise<TensorIndex> {
   const map = ((await readJson(indexFile)) as { weight_map?: unknown } | null)?.weight_map;
   if (typeof map !== 'object' || map === null || Array.isArray(map)) {
     throw new OneheadError('MODEL_INVALID', `${indexFile} has no weight_map; download it again.`);
@@ -160,7 +158,7 @@ async function readShards(directory: string, indexFile: string): Promise<TensorI
     }
     let tensors = shards.get(shard);
     if (!tensors) {
-      tensors = await readHeader(join(directory, shard));
+      tensors = await read(join(directory, shard));
       shards.set(shard, tensors);
     }
     const entry = tensors.get(name);

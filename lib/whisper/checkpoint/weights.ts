@@ -1,7 +1,7 @@
 /** The tensors that a Whisper checkpoint must hold, and how large it is. */
 import { OneheadError } from '../../errors.js';
 import type { WhisperConfig } from './config.js';
-import type { TensorEntry, TensorIndex } from './safetensors.js';
+import { isLoaded, type TensorEntry, type TensorIndex } from '../files/tensors.js';
 
 export interface TensorSpecification {
   name: string;
@@ -83,7 +83,7 @@ export function checkCheckpoint(config: WhisperConfig, index: TensorIndex, direc
         `${directory}: expected tensor '${name}' to be [${shape}] as config.json says but found [${entry.shape}]; the files do not belong together.`,
         { argument: name, expected: `[${shape}]`, received: `[${entry.shape}]` },
       );
-    } else if (!['float32', 'float16', 'bfloat16'].includes(entry.dtype)) {
+    } else if (!isLoaded(entry.dtype)) {
       throw new OneheadError(
         'MODEL_INVALID',
         `${directory}: tensor '${name}' is stored as ${entry.dtype}; convert the checkpoint to float32, float16 or bfloat16.`,

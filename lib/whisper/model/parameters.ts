@@ -1,6 +1,6 @@
 /** A checkpoint's weights on a device, under the names that the model's code uses. */
 
-import { type Device, type Part, WeightsFile } from '../../device/device.js';
+import type { Device, Part } from '../../device/device.js';
 import type { Norm } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
 import type {
@@ -12,8 +12,9 @@ import type {
   SelfAttentionParameters,
 } from '../../layers/parameters.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
-import type { TensorEntry } from '../checkpoint/safetensors.js';
+import { WeightFiles } from '../checkpoint/weight-files.js';
 import { findTensor } from '../checkpoint/weights.js';
+import type { TensorEntry } from '../files/tensors.js';
 import type { DataType } from './types.js';
 
 export interface Parameters {
@@ -38,18 +39,10 @@ export interface Parameters {
 /** Loads a checkpoint's tensors from their files; the device converts them to `dtype` and lays them out. */
 export async function loadParameters(device: Device, checkpoint: Checkpoint, dtype: DataType): Promise<Parameters> {
   const { config, tensors } = checkpoint;
-  const files = new Map<string, WeightsFile>();
+  const files = new WeightFiles();
   const all: Tensor[] = [];
   const entry = (name: string): TensorEntry => findTensor(tensors, name)!; // readCheckpoint has checked that each is there
-  const part = (name: string): Part => {
-    const { file, offset, shape, dtype: stored } = entry(name);
-    let opened = files.get(file);
-    if (!opened) {
-      opened = new WeightsFile(file);
-      files.set(file, opened);
-    }
-    return { file: opened, offset, dtype: stored as DataType, elements: shape.reduce((a, b) => a * b, 1), name };
-  };
+  const part = (name: string): Part => files.part(name, entry(name));
   const load = async (type: DataType, shape: number[], parts: Part[]): Promise<Tensor> => {
     const tensor = await device.load(type, shape, parts);
     all.push(tensor);
@@ -132,6 +125,6 @@ export async function loadParameters(device: Device, checkpoint: Checkpoint, dty
     for (const tensor of all) tensor.dispose();
     throw error;
   } finally {
-    for (const file of files.values()) file.close();
+    files.close();
   }
 }

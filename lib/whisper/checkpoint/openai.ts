@@ -1,0 +1,209 @@
+/** openai/whisper's models: its own .pt files, and the ggml files that whisper.cpp makes of them, whose tensors have the same names. */
+import { basename, dirname } from 'node:path';
+import { OneheadError } from '../../errors.js';
+import type { BinaryFile } from '../files/bytes.js';
+import { readGgml } from '../files/ggml.js';
+import type { TensorEntry, TensorIndex } from '../files/tensors.js';
+import type { TorchFile } from '../files/torch.js';
+import { textOf } from './byte-pairs.js';
+import type { SpecialTokens } from './config.js';
+import {
+  alignmentHeadsOf,
+  configJson,
+  type Description,
+  type Dimensions,
+  generationJson,
+  preprocessorJson,
+} from './description.js';
+import { languageNames } from './languages.js';
+import { readTokenizerFiles, specialTokens } from './tokenizer-files.js';
+import {
+  specialTokensBehind,
+  stockTokens,
+  stockVocabulary,
+  suppressedTokens,
+  tokenizerOf,
+  type Vocabulary,
+  vocabularyOf,
+} from './vocabulary.js';
+
+/** Parts of openai/whisper's names, and what transformers calls them, in the order in which they are replaced. */
+const renamed: [RegExp, string][] = [
+  [/^(encoder|decoder)\.positional_embedding$/, '$1.embed_positions.weight'],
+  [/^decoder\.token_embedding\./, 'decoder.embed_tokens.'],
+  [/^encoder\.ln_post\./, 'encoder.layer_norm.'],
+  [/^decoder\.ln\./, 'decoder.layer_norm.'],
+  [/\.blocks\./, '.layers.'],
+  [/\.cross_attn_ln\./, '.encoder_attn_layer_norm.'],
+  [/\.attn_ln\./, '.self_attn_layer_norm.'],
+  [/\.mlp_ln\./, '.final_layer_norm.'],
+  [/\.cross_attn\./, '.encoder_attn.'],
+  [/\.attn\./, '.self_attn.'],
+  [/\.query\./, '.q_proj.'],
+  [/\.key\./, '.k_proj.'],
+  [/\.value\./, '.v_proj.'],
+  [/\.out\./, '.out_proj.'],
+  [/\.mlp\.0\./, '.fc1.'],
+  [/\.mlp\.2\./, '.fc2.'],
+];
+
+/** The convolutions' biases are columns in ggml files. */
+function withoutOnes(entry: TensorEntry): TensorEntry {
+  const { shape } = entry;
+  return shape.length === 2 && shape[1] === 1 ? { ...entry, shape: [shape[0]] } : entry;
+}
+
+function renameAll(tensors: TensorIndex): TensorIndex {
+  return new Map(
+    [...tensors].map(([name, entry]): [string, TensorEntry] => {
+      const own = renamed.reduce((text, [from, to]) => text.replace(from, to), name);
+      return [own, own.endsWith('.bias') ? withoutOnes(entry) : entry];
+    }),
+  );
+}
+
+const feedForward = (tensors: TensorIndex, side: string, width: number): number =>
+  tensors.get(`${side}.layers.0.fc1.weight`)?.shape[0] ?? 4 * width;
+
+interface Sizes {
+  vocabulary: number;
+  audioContext: number;
+  audioWidth: number;
+  audioHeads: number;
+  audioLayers: number;
+  textContext: number;
+  textWidth: number;
+  textHeads: number;
+  textLayers: number;
+  mels: number;
+}
+
+function dimensionsOf(sizes: Sizes, tensors: TensorIndex, file: BinaryFile): Dimensions {
+  const { audioWidth, textWidth, ...rest } = sizes;
+  if (audioWidth !== textWidth) file.refuse(`its encoder is ${audioWidth} wide and its decoder ${textWidth}`);
+  return {
+    ...rest,
+    width: textWidth,
+    audioFeedForward: feedForward(tensors, 'encoder', textWidth),
+    textFeedForward: feedForward(tensors, 'decoder', textWidth),
+  };
+}
+
+/** How many languages stand among the special tokens behind so many of text. */
+function languagesAmong({ vocabulary, audioContext }: Dimensions, text: number, file: BinaryFile): number {
+  // Eight names besides, and a timestamp for each position of the audio and for its end.
+  const languages = vocabulary - text - 8 - (audioContext + 1);
+  if (languages < 0 || languages > languageNames.size) {
+    file.refuse(
+      `its vocabulary of ${vocabulary} has ${text} tokens of text, which leaves none of Whisper's for the others`,
+    );
+  }
+  return languages;
+}
+
+interface Parts {
+  file: BinaryFile;
+  dimensions: Dimensions;
+  tensors: TensorIndex;
+  vocabulary: Vocabulary;
+  special: SpecialTokens;
+}
+
+function describe({ file: { path: file }, dimensions, tensors, vocabulary, special }: Parts): Description {
+  const space = vocabulary.tokens.indexOf(textOf(Buffer.from(' ')));
+  return {
+    file,
+    config: configJson(dimensions, special),
+    generation: generationJson(dimensions, special, {
+      alignment_heads: alignmentHeadsOf(dimensions, basename(file)),
+      suppress_tokens: suppressedTokens(vocabulary, special),
+      begin_suppress_tokens: [space, special.get('<|endoftext|>')].filter((id) => id !== undefined && id >= 0),
+    }),
+    preprocessor: preprocessorJson(dimensions),
+    tensors,
+    tokenizer: async () => tokenizerOf(vocabulary, special, file),
+  };
+}
+
+/** Throws OneheadError MODEL_INVALID. */
+export async function describeGgml(file: BinaryFile): Promise<Description> {
+  const { tokens: bytes, tensors: stored, filters, ...sizes } = await readGgml(file);
+  const tensors = renameAll(stored);
+  const dimensions = dimensionsOf(sizes, tensors, file);
+  if (filters.shape[0] !== dimensions.mels) {
+    file.refuse(`it has filters of ${filters.shape[0]} mels and a model of ${dimensions.mels}`);
+  }
+  const all = bytes.map(textOf);
+  // Converted from a Hugging Face folder, the list may go on with the special tokens.
+  const end = all.indexOf('<|endoftext|>');
+  const vocabulary = await vocabularyOf(end < 0 ? all : all.slice(0, end));
+  const text = vocabulary.tokens.length;
+  const special = specialTokensBehind(text, languagesAmong(dimensions, text, file), dimensions.audioContext + 1);
+  return describe({ file, dimensions, tensors, vocabulary, special });
+}
+
+const dimensionNames: Record<keyof Sizes, string> = {
+  mels: 'n_mels',
+  vocabulary: 'n_vocab',
+  audioContext: 'n_audio_ctx',
+  audioWidth: 'n_audio_state',
+  audioHeads: 'n_audio_head',
+  audioLayers: 'n_audio_layer',
+  textContext: 'n_text_ctx',
+  textWidth: 'n_text_state',
+  textHeads: 'n_text_head',
+  textLayers: 'n_text_layer',
+};
+
+/** True of what whisper.save or openai's own files hold: sizes and tensors. */
+export function isOpenai(value: unknown): value is Map<string, Map<string, unknown>> {
+  return value instanceof Map && value.get('dims') instanceof Map && value.get('model_state_dict') instanceof Map;
+}
+
+/** Throws OneheadError MODEL_INVALID. */
+export async function describeOpenai(
+  file: BinaryFile,
+  value: Map<string, Map<string, unknown>>,
+  torch: TorchFile,
+): Promise<Description> {
+  const dims = value.get('dims')!;
+  const size = (name: string): number => {
+    const found = dims.get(name);
+    if (!Number.isSafeInteger(found) || (found as number) < 1 || (found as number) > 1 << 20) {
+      file.refuse(`it gives ${name} as ${typeof found === 'number' ? found : 'no number'}`);
+    }
+    return found as number;
+  };
+  const sizes = Object.fromEntries(
+    Object.entries(dimensionNames).map(([ours, theirs]) => [ours, size(theirs)]),
+  ) as unknown as Sizes;
+  const tensors = renameAll(await torch.places(value.get('model_state_dict')!));
+  const dimensions = dimensionsOf(sizes, tensors, file);
+  const { audioContext, vocabulary: tokens } = dimensions;
+  for (const stock of ['multilingual', 'english'] as const) {
+    const languages = tokens - stockTokens[stock] - 8 - (audioContext + 1);
+    if (![99, 100].includes(languages) || (stock === 'english' && languages !== 99)) continue;
+    const special = specialTokensBehind(stockTokens[stock], languages, audioContext + 1);
+    return describe({ file, dimensions, tensors, vocabulary: await stockVocabulary(stock), special });
+  }
+  // The file has no tokens: of a vocabulary of its own they have to lie beside it.
+  const files = await readTokenizerFiles(dirname(file.path));
+  if (!files) {
+    throw new OneheadError(
+      'MODEL_INVALID',
+      `${file.path} is a model of openai/whisper's with a vocabulary of its own (${tokens} tokens), which the file does not hold; put its tokenizer.json beside it.`,
+    );
+  }
+  const special = specialTokens(files);
+  const text = special.get('<|endoftext|>') ?? 0;
+  if (text > tokens) {
+    throw new OneheadError(
+      'MODEL_INVALID',
+      `${files.file} has more tokens than ${file.path}; the two do not belong together.`,
+    );
+  }
+  const known: string[] = [];
+  for (const [token, id] of Object.entries(files.json.model.vocab)) if (id >= 0 && id < text) known[id] = token;
+  const vocabulary = { tokens: Array.from(known, (token) => token ?? '') };
+  return { ...describe({ file, dimensions, tensors, vocabulary, special }), tokenizer: async () => files };
+}

@@ -1,0 +1,129 @@
+/** What lies at a path: which kind of checkpoint, told by what its files begin with and not by their names. */
+import { open, readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { OneheadError } from '../../errors.js';
+import { BinaryFile } from '../files/bytes.js';
+import { ctranslate2Model } from '../files/ctranslate2.js';
+import { ggmlMagic } from '../files/ggml.js';
+import type { TensorIndex } from '../files/tensors.js';
+import { readTorch } from '../files/torch.js';
+import { describeCTranslate2 } from './ctranslate2.js';
+import type { CheckpointFormat, Description } from './description.js';
+import { describeGgml, describeOpenai, isOpenai } from './openai.js';
+import { openSafetensors, openShards } from './safetensors.js';
+
+/** Weights that were found: described by themselves, or tensors of which config.json beside them tells the rest. */
+export type Weights =
+  | { format: CheckpointFormat; description: Description }
+  | { format: CheckpointFormat; directory: string; tensors: TensorIndex };
+
+type Kind = 'ggml' | 'zip' | 'ctranslate2';
+
+const tellingBytes = 64;
+
+/** By its first bytes; null for anything else, and for what cannot be read. */
+export async function kindOf(path: string): Promise<Kind | null> {
+  const handle = await open(path).catch(() => null);
+  if (!handle) return null;
+  try {
+    if (!(await handle.stat()).isFile()) return null;
+    const begin = Buffer.alloc(tellingBytes);
+    const { bytesRead } = await handle.read(begin, 0, tellingBytes, 0);
+    if (bytesRead < 8) return null;
+    if (begin.readUInt32LE() === ggmlMagic) return 'ggml';
+    if (begin.readUInt32LE() === 0x0403_4b50) return 'zip';
+    return ctranslate2Model(begin.subarray(0, bytesRead)) === null ? null : 'ctranslate2';
+  } catch {
+    return null;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** A state dict's tensors, as transformers saves pytorch_model.bin. */
+function readState(path: string): Promise<TensorIndex> {
+  return BinaryFile.with(path, 'PyTorch', (file: BinaryFile) =>
+    readTorch(file, async ({ value, places }) => {
+      if (!(value instanceof Map)) file.refuse('it holds no tensors by their names');
+      return places(value);
+    }),
+  );
+}
+
+/** One file's weights. */
+async function openFile(path: string, kind: Kind): Promise<Weights> {
+  if (kind === 'ggml') {
+    return { format: 'ggml', description: await BinaryFile.with(path, 'ggml', describeGgml) };
+  }
+  const directory = dirname(path);
+  if (kind === 'ctranslate2') {
+    const description = await BinaryFile.with(path, 'CTranslate2', (file) => describeCTranslate2(file, directory));
+    return { format: 'ctranslate2', description };
+  }
+  return BinaryFile.with(path, 'PyTorch', (file: BinaryFile) =>
+    readTorch(file, async (torch): Promise<Weights> => {
+      const { value } = torch;
+      if (isOpenai(value)) return { format: 'openai', description: await describeOpenai(file, value, torch) };
+      if (!(value instanceof Map)) file.refuse('it holds no tensors by their names');
+      if (!(await isFile(join(directory, 'config.json')))) {
+        throw new OneheadError(
+          'MODEL_INVALID',
+          `${path} holds tensors, and neither the sizes that openai/whisper's files have nor a config.json beside it; name the folder of a checkpoint.`,
+        );
+      }
+      return { format: 'pytorch', directory, tensors: await torch.places(value) };
+    }),
+  );
+}
+
+const isFile = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (status) => status.isFile(),
+    () => false,
+  );
+
+/** Files that are no weights, and need not be opened. */
+const text = /\.(json|txt|md|py|flac|wav|mp3|svg|png)$|^\./;
+const mostFiles = 1000;
+
+const preferred = 'pytorch_model.bin';
+
+/** A folder's weights where they are none in safetensors; null where there are none. */
+async function openFolder(directory: string, names: readonly string[]): Promise<Weights | null> {
+  const index = names.find((name) => name === `${preferred}.index.json`);
+  if (index)
+    return { format: 'pytorch', directory, tensors: await openShards(directory, join(directory, index), readState) };
+  const found: { name: string; kind: Kind }[] = [];
+  for (const name of names.slice(0, mostFiles)) {
+    if (text.test(name)) continue;
+    const kind = await kindOf(join(directory, name));
+    if (kind) found.push({ name, kind });
+  }
+  // Beside the weights, training leaves its optimizer's and other states, of the same kind.
+  const chosen = found.find(({ name }) => name === preferred) ?? found[0];
+  if (!chosen) return null;
+  if (found.length > 1 && chosen.name !== preferred) {
+    const some = found.slice(0, 3).map(({ name }) => basename(name).slice(0, 50));
+    throw new OneheadError(
+      'MODEL_INVALID',
+      `${directory} holds several files of weights (${some.join(', ')}${found.length > 3 ? ', ...' : ''}); name one of them.`,
+    );
+  }
+  return openFile(join(directory, chosen.name), chosen.kind);
+}
+
+/** True for a file that is a model by itself, or stands for the folder that it is in. */
+export async function isModelFile(path: string): Promise<boolean> {
+  return (await kindOf(path)) !== null;
+}
+
+/** The weights of a folder or file; null where there are none that are read. Throws OneheadError MODEL_INVALID, MODEL_NOT_FOUND. */
+export async function openWeights(path: string): Promise<Weights | null> {
+  const kind = await kindOf(path);
+  if (kind) return openFile(path, kind);
+  const names = await readdir(path).catch(() => []);
+  if (names.some((name) => /^model\.safetensors(\.index\.json)?$/.test(name))) {
+    return { format: 'safetensors', directory: path, tensors: await openSafetensors(path) };
+  }
+  return openFolder(path, names.sort());
+}

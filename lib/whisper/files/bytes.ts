@@ -1,0 +1,116 @@
+/** Reading binary files of weights: what they claim is checked against what is there before anything is allocated. */
+import { type FileHandle, open } from 'node:fs/promises';
+import { OneheadError, shown } from '../../errors.js';
+
+/** A file that is open, and what its kind is called in messages. */
+export class BinaryFile {
+  readonly path: string;
+  /** Bytes when it was opened. */
+  readonly size: number;
+  readonly #kind: string;
+  readonly #handle: FileHandle;
+
+  private constructor(path: string, kind: string, handle: FileHandle, size: number) {
+    this.path = path;
+    this.size = size;
+    this.#kind = kind;
+    this.#handle = handle;
+  }
+
+  /** Runs `read` on the opened file and closes it. Throws OneheadError MODEL_INVALID where it cannot be opened. */
+  static async with<Result>(path: string, kind: string, read: (file: BinaryFile) => Promise<Result>): Promise<Result> {
+    const handle = await open(path).catch((cause: Error) => {
+      throw new OneheadError('MODEL_INVALID', `Cannot open ${path}: ${cause.message}.`, { cause });
+    });
+    try {
+      return await read(new BinaryFile(path, kind, handle, (await handle.stat()).size));
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** Throws OneheadError MODEL_INVALID. */
+  refuse(problem: string): never {
+    throw new OneheadError(
+      'MODEL_INVALID',
+      `${this.path} is not a sound ${this.#kind} file: ${problem}; download or export it again.`,
+    );
+  }
+
+  /** Throws unless `bytes` from `offset` on lie in the file. `what` completes "... is cut short". */
+  require(offset: number, bytes: number, what: string): void {
+    if (!(offset >= 0 && bytes >= 0 && offset + bytes <= this.size)) {
+      this.refuse(`${what} would end at byte ${offset + bytes}, and the file has ${this.size} (cut short?)`);
+    }
+  }
+
+  /** Exactly these bytes. */
+  async read(offset: number, bytes: number, what: string): Promise<Buffer> {
+    this.require(offset, bytes, what);
+    const buffer = Buffer.allocUnsafe(bytes);
+    for (let done = 0; done < bytes; ) {
+      const { bytesRead } = await this.#handle.read(buffer, done, bytes - done, offset + done);
+      if (bytesRead === 0) this.refuse(`it ended at byte ${offset + done} while it was read`);
+      done += bytesRead;
+    }
+    return buffer;
+  }
+}
+
+/** What is read ahead: between tensors a reader leaps over their data. */
+const windowBytes = 1 << 12;
+
+/** Reads a file's fields one after another, little-endian. What is read is named, for messages. */
+export class Cursor {
+  readonly #file: BinaryFile;
+  #buffer: Buffer = Buffer.alloc(0);
+  #begin = 0;
+  /** The place of the next field, in bytes. */
+  offset: number;
+
+  constructor(file: BinaryFile, offset = 0) {
+    this.#file = file;
+    this.offset = offset;
+  }
+
+  get atEnd(): boolean {
+    return this.offset >= this.#file.size;
+  }
+
+  async bytes(count: number, what: string): Promise<Buffer> {
+    const { offset } = this;
+    if (offset < this.#begin || offset + count > this.#begin + this.#buffer.length) {
+      this.#file.require(offset, count, what);
+      this.#buffer = await this.#file.read(
+        offset,
+        Math.max(count, Math.min(windowBytes, this.#file.size - offset)),
+        what,
+      );
+      this.#begin = offset;
+    }
+    this.offset += count;
+    return this.#buffer.subarray(offset - this.#begin, offset - this.#begin + count);
+  }
+
+  async uint8(what: string): Promise<number> {
+    return (await this.bytes(1, what)).readUInt8();
+  }
+
+  async uint16(what: string): Promise<number> {
+    return (await this.bytes(2, what)).readUInt16LE();
+  }
+
+  async uint32(what: string): Promise<number> {
+    return (await this.bytes(4, what)).readUInt32LE();
+  }
+
+  /** A number of things, from `least` to `most`. */
+  async count(what: string, least: number, most: number): Promise<number> {
+    const value = (await this.bytes(4, what)).readInt32LE();
+    if (value < least || value > most) this.#file.refuse(`it gives ${what} as ${value}, not from ${least} to ${most}`);
+    return value;
+  }
+}
+
+/** A name out of a file, for a message. */
+export const quoted = (name: string): string => `'${shown(name, 100)}'`;

@@ -1,0 +1,52 @@
+/** Where a checkpoint's tensors are, whatever file holds them. */
+
+/** One tensor's place. Offsets and sizes in bytes. */
+export interface TensorEntry {
+  file: string;
+  offset: number;
+  bytes: number;
+  /** A type that is loaded (`isLoaded`), or the file's own name of one that is not. */
+  dtype: string;
+  shape: number[];
+  /** Of int8 and int16: the numbers that the whole ones are divided by, each for `each` elements in a row. */
+  scales?: { offset: number; dtype: string; each: number };
+}
+
+export type TensorIndex = Map<string, TensorEntry>;
+
+export const plainTypes = ['float32', 'float16', 'bfloat16'] as const;
+export type PlainType = (typeof plainTypes)[number];
+
+/** Types of fewer bits by their name in native code: elements and bytes of a block. */
+export const encodings: ReadonlyMap<string, { elements: number; bytes: number }> = new Map([
+  ['int8', { elements: 1, bytes: 1 }],
+  ['int16', { elements: 1, bytes: 2 }],
+  ['q4_0', { elements: 32, bytes: 18 }],
+  ['q4_1', { elements: 32, bytes: 20 }],
+  ['q5_0', { elements: 32, bytes: 22 }],
+  ['q5_1', { elements: 32, bytes: 24 }],
+  ['q8_0', { elements: 32, bytes: 34 }],
+  ['q2_k', { elements: 256, bytes: 84 }],
+  ['q3_k', { elements: 256, bytes: 110 }],
+  ['q4_k', { elements: 256, bytes: 144 }],
+  ['q5_k', { elements: 256, bytes: 176 }],
+  ['q6_k', { elements: 256, bytes: 210 }],
+]);
+
+export function isPlain(dtype: string): dtype is PlainType {
+  return (plainTypes as readonly string[]).includes(dtype);
+}
+
+/** True for types that a device makes numbers of. */
+export function isLoaded(dtype: string): boolean {
+  return isPlain(dtype) || encodings.has(dtype);
+}
+
+/** More tensors than any model has. */
+export const mostTensors = 1 << 16;
+
+/** The elements of a shape, or null where there are more than a file can hold. */
+export function elementsOf(shape: readonly number[]): number | null {
+  const count = shape.reduce((product, size) => product * size, 1);
+  return Number.isSafeInteger(count) && count <= 2 ** 40 ? count : null;
+}

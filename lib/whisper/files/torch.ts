@@ -1,0 +1,171 @@
+/** Files of torch.save: a zip file with a pickle that tells of tensors, and a file of elements for each storage. */
+import { type BinaryFile, quoted } from './bytes.js';
+import { type Callable, Named, readPickle } from './pickle.js';
+import { elementsOf, mostTensors, type TensorEntry, type TensorIndex } from './tensors.js';
+import { ZipFile } from './zip.js';
+
+/** A run of elements that tensors are views of. */
+interface Storage {
+  key: string;
+  type: string;
+  elements: number;
+}
+
+/** A view of a storage: `offset` and strides in elements. A class, so that nothing else in a pickle passes for one. */
+export class TorchTensor {
+  readonly storage: Storage;
+  readonly offset: number;
+  readonly shape: number[];
+  readonly strides: number[];
+
+  constructor(storage: Storage, offset: number, shape: readonly number[], strides: readonly number[]) {
+    this.storage = storage;
+    this.offset = offset;
+    this.shape = [...shape];
+    this.strides = [...strides];
+  }
+}
+
+/** What a storage's id became. */
+class Stored {
+  readonly storage: Storage;
+
+  constructor(storage: Storage) {
+    this.storage = storage;
+  }
+}
+
+/** Elements' types by the class that the pickle names: ours where it is loaded, and bytes. */
+const types = new Map<string, { name: string; bytes: number }>([
+  ['FloatStorage', { name: 'float32', bytes: 4 }],
+  ['HalfStorage', { name: 'float16', bytes: 2 }],
+  ['BFloat16Storage', { name: 'bfloat16', bytes: 2 }],
+  ['DoubleStorage', { name: 'float64', bytes: 8 }],
+  ['LongStorage', { name: 'int64', bytes: 8 }],
+  ['IntStorage', { name: 'int32', bytes: 4 }],
+  // Whole numbers without scales are no weights.
+  ['ShortStorage', { name: 'torch.int16', bytes: 2 }],
+  ['CharStorage', { name: 'torch.int8', bytes: 1 }],
+  ['ByteStorage', { name: 'uint8', bytes: 1 }],
+  ['BoolStorage', { name: 'bool', bytes: 1 }],
+]);
+
+const mostPickle = 1 << 26;
+
+const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+const areSizes = (value: unknown): value is number[] =>
+  Array.isArray(value) && value.length <= 8 && value.every(isSize);
+
+type Refuse = (problem: string) => never;
+
+/** What a pickle of weights calls, by its full name. */
+function callables(refuse: Refuse): Map<string, Callable> {
+  const tensor: Callable = (stored, offset, shape, strides) => {
+    if (!(stored instanceof Stored) || !isSize(offset) || !areSizes(shape) || !areSizes(strides)) {
+      refuse('its pickle makes a tensor of what is no storage, or of sizes that are none');
+    }
+    if (shape.length !== strides.length) refuse('its pickle makes a tensor with other strides than dimensions');
+    return new TorchTensor(stored.storage, offset, shape, strides);
+  };
+  const same: Callable = (value) => value;
+  // Its items are set afterwards.
+  const dict: Callable = (...items) =>
+    items.length === 0 ? new Map() : refuse('its pickle makes a dict of what is none');
+  return new Map<string, Callable>([
+    ['torch._utils._rebuild_tensor_v2', tensor],
+    ['torch._utils._rebuild_tensor', tensor],
+    ['torch._utils._rebuild_parameter', same],
+    ['collections.OrderedDict', dict],
+    ['torch.Size', same],
+    // A storage's class only stands in the id of one.
+    ...[...types.keys()].map((type): [string, Callable] => [
+      `torch.${type}`,
+      () => refuse(`its pickle makes a ${type}`),
+    ]),
+  ]);
+}
+
+/** ('storage', class, key, device, elements). */
+function storageOf(id: unknown, refuse: Refuse): Stored {
+  const [what, type, key, , elements] = Array.isArray(id) ? id : [];
+  const name = type instanceof Named ? type.name.slice('torch.'.length) : '';
+  if (what !== 'storage' || !types.has(name) || typeof key !== 'string' || !isSize(elements)) {
+    refuse('its pickle refers to something other than a storage of numbers');
+  }
+  return new Stored({ key, type: name, elements });
+}
+
+export interface TorchFile {
+  /** What was saved: dicts as Map, with tensors as TorchTensor. */
+  value: unknown;
+  /** The places of tensors, by their names. Throws OneheadError MODEL_INVALID. */
+  places(tensors: ReadonlyMap<unknown, unknown>): Promise<TensorIndex>;
+}
+
+/** `use` may ask for places until it returns. Throws OneheadError MODEL_INVALID. */
+export async function readTorch<Result>(file: BinaryFile, use: (torch: TorchFile) => Promise<Result>): Promise<Result> {
+  const refuse: Refuse = (problem) => file.refuse(problem);
+  const zip = await ZipFile.open(file);
+  const pickles = zip.names.filter((name) => /^[^/]+\/data\.pkl$/.test(name));
+  if (pickles.length !== 1) refuse('it holds no data.pkl, so it is no file of torch.save');
+  const folder = pickles[0].slice(0, -'data.pkl'.length);
+  const order = await zip.find(`${folder}byteorder`);
+  if (
+    order &&
+    order.bytes < 100 &&
+    (await file.read(order.offset, order.bytes, 'its byte order')).toString().trim() !== 'little'
+  ) {
+    refuse('its numbers are not little-endian');
+  }
+  const place = (await zip.find(pickles[0]))!;
+  if (place.bytes > mostPickle) refuse(`its pickle has ${place.bytes} bytes, and that of weights far fewer`);
+  const known = callables(refuse);
+  const value = readPickle(await file.read(place.offset, place.bytes, 'its pickle'), {
+    resolve: (name) => known.get(name),
+    persistent: (id) => storageOf(id, refuse),
+    refuse,
+  });
+  return use({ value, places: (tensors) => placesOf(tensors, zip, folder) });
+}
+
+/** One tensor's place, which must be a row of elements as they follow one another. */
+async function placeOf(name: string, tensor: TorchTensor, zip: ZipFile, folder: string): Promise<TensorEntry> {
+  const file: BinaryFile = zip.file;
+  const { storage, shape, strides, offset } = tensor;
+  const type = types.get(storage.type)!;
+  const elements = elementsOf(shape);
+  let expected = 1;
+  for (let i = shape.length - 1; i >= 0; --i) {
+    if (shape[i] > 1 && strides[i] !== expected) {
+      file.refuse(`its tensor ${quoted(name)} is a view with strides [${strides}]; save it with .contiguous()`);
+    }
+    expected *= shape[i];
+  }
+  if (elements === null || offset + elements > storage.elements) {
+    file.refuse(`its tensor ${quoted(name)} of shape [${shape}] is larger than its storage`);
+  }
+  const found = await zip.find(`${folder}data/${storage.key}`);
+  if (!found || found.bytes !== storage.elements * type.bytes) {
+    file.refuse(
+      `the storage of tensor ${quoted(name)} has ${found ? found.bytes : 'no'} bytes, and its ${storage.elements} elements take ${storage.elements * type.bytes}`,
+    );
+  }
+  return {
+    file: file.path,
+    offset: found.offset + offset * type.bytes,
+    bytes: elements * type.bytes,
+    dtype: type.name,
+    shape,
+  };
+}
+
+async function placesOf(tensors: ReadonlyMap<unknown, unknown>, zip: ZipFile, folder: string): Promise<TensorIndex> {
+  if (tensors.size > mostTensors) zip.file.refuse(`it names ${tensors.size} tensors`);
+  const index: TensorIndex = new Map();
+  for (const [name, tensor] of tensors) {
+    if (typeof name === 'string' && tensor instanceof TorchTensor) {
+      index.set(name, await placeOf(name, tensor, zip, folder));
+    }
+  }
+  return index;
+}
