@@ -23,6 +23,18 @@ describe('onehead inspect', () => {
     });
   });
 
+  it('tells the form and types of other checkpoints', async () => {
+    const of = (name: string) => facts(join(root, 'test/fixtures/checkpoints', name));
+    expect(await of('ggml/q5_0.bin')).toMatchObject({
+      format: 'ggml',
+      width: 32,
+      storedAs: ['float16', 'float32', 'q5_0'],
+      languages: ['en', 'zh', 'de'],
+    });
+    expect(await of('ctranslate2-int8')).toMatchObject({ format: 'ctranslate2', storedAs: ['int8', 'float16'] });
+    expect(await of('openai/model.pt')).toMatchObject({ format: 'openai', storedAs: ['float16'] });
+  });
+
   it('counts parameters and bytes of shared key/value heads', async () => {
     const many = await facts(join(root, 'models/micro'));
     const one = await facts(join(root, 'models/micro-mqa'));

@@ -180,8 +180,24 @@ describe('onehead convert', () => {
     expect((await onehead(['transcribe', '--model', to, join(micro, 'sample.flac')])).status).toBe(0);
   });
 
+  it('writes a Hugging Face folder of a checkpoint of another form', async () => {
+    const to = join(await temporaryFolder(), 'written');
+    const from = join(root, 'test/fixtures/checkpoints/openai/model.pt');
+    const { status, stdout, stderr } = await onehead(['convert', from, to]);
+    expect({ status, stdout, stderr }).toEqual({
+      status: 0,
+      stdout: `${to}: 0.05 M parameters, from openai/whisper's .pt\n`,
+      stderr: '',
+    });
+    expect(JSON.parse((await onehead(['inspect', to, '--json'])).stdout)).toMatchObject({
+      format: 'safetensors',
+      storedAs: ['float16'],
+    });
+  });
+
   it.each<[string[], number, RegExp]>([
-    [['in', 'out'], 2, /--kv-heads 1/],
+    [['--parts', 'cross', 'in', 'out'], 2, /--kv-heads 1/],
+    [['in'], 2, /Name a checkpoint to read and a new folder/],
     [['--kv-heads', '1', 'in'], 2, /Name a checkpoint to read and a new folder/],
     [['--kv-heads', '0', 'in', 'out'], 2, /--kv-heads to be a whole number/],
     [['--kv-heads', '1', '--parts', 'decoder', 'in', 'out'], 2, /--parts to be cross, self, encoder/],
