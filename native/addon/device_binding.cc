@@ -157,8 +157,8 @@ Source::Part::Scales scalesOf(const Napi::Value& value) {
   return scales;
 }
 
-/** {file, offset, dtype or encoding, elements, scales?, name?} or {elements}: zeros. The ranges are checked here: nothing
- * in JavaScript is trusted with memory. */
+/** {file, offset, dtype or encoding, elements, scales?, name?} or {elements}: zeros. The ranges are checked here:
+ * nothing in JavaScript is trusted with memory. */
 Source::Part partOf(const Napi::Value& value, const Instance& instance) {
   Napi::Object object = objectOf(value, "part");
   Source::Part part;
@@ -172,8 +172,8 @@ Source::Part partOf(const Napi::Value& value, const Instance& instance) {
     const std::string called = textOf(encoding, "part.encoding");
     const auto known = encodingNamed(called);
     if (!known)
-      throw Error("INVALID_DTYPE",
-                  "load: expected a part's encoding to be one that is known but received '" + called.substr(0, 100) + "'.");
+      throw Error("INVALID_DTYPE", "load: expected a part's encoding to be one that is known but received '" +
+                                       called.substr(0, 100) + "'.");
     part.encoding = *known;
     if (Napi::Value scales = object.Get("scales"); !scales.IsUndefined()) part.scales = scalesOf(scales);
     if (const int64_t block = blockOf(part.encoding).elements; part.elements % block)

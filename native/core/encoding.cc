@@ -1,5 +1,5 @@
-// ggml's blocks as ggml/src/ggml-quants.c lays them out. Numbers are little-endian; d and m are float16; of the 4-bit halves of a byte
-// the low one comes first in the block and the high one half a block later.
+// ggml's blocks as ggml/src/ggml-quants.c lays them out. Numbers are little-endian; d and m are float16; of the 4-bit
+// halves of a byte the low one comes first in the block and the high one half a block later.
 #include "encoding.h"
 
 #include <array>
@@ -90,7 +90,8 @@ std::array<uint8_t, 2> sixBits(const uint8_t* packed, int run) {
           uint8_t(packed[run + 4] >> 4 | packed[run] >> 6 << 4)};
 }
 
-/** 8 runs of 32 elements of 4 bits, or of 5 with the fifth apart: 6 bits of scale and 6 of minimum each, times d and dmin. */
+/** 8 runs of 32 elements of 4 bits, or of 5 with the fifth apart: 6 bits of scale and 6 of minimum each, times d and
+ * dmin. */
 template <bool hasFifth>
 void decodeQ45K(const uint8_t* block, float* to) {
   const float d = half(block), minimum = half(block + 2);

@@ -9,8 +9,8 @@
 namespace onehead {
 
 /**
- * `plain` is numbers of a DType. `int8` and `int16` are whole numbers of which each run has a scale that they are divided
- * by (CTranslate2). The others are ggml's blocks of 32 or 256 elements, which hold their scales.
+ * `plain` is numbers of a DType. `int8` and `int16` are whole numbers of which each run has a scale that they are
+ * divided by (CTranslate2). The others are ggml's blocks of 32 or 256 elements, which hold their scales.
  */
 enum class Encoding : uint8_t { plain, int8, int16, q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k };
 

@@ -35,8 +35,8 @@ struct Source {
 
     /**
      * Reads `count` elements from element `first` on, a multiple of `decodingStep`, as numbers of `dtype`. Throws Error
-     * MODEL_INVALID where the file cannot be read, and where one of them is not a finite number in `stored`, the type in
-     * which it will be kept: no text can come of such weights, and they would look like silence.
+     * MODEL_INVALID where the file cannot be read, and where one of them is not a finite number in `stored`, the type
+     * in which it will be kept: no text can come of such weights, and they would look like silence.
      */
     void read(int64_t first, int64_t count, void* to, DType stored) const;
 

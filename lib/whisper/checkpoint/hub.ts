@@ -44,7 +44,7 @@ const exists = (path: string): Promise<boolean> =>
   );
 
 /**
- * The folder of a model, or its file: the folder or file itself when `name` is one, else the hub model of that name from the cache or, when it is not there,
+ * The folder of a model, or its file: that itself when `name` is one, else the hub model of that name from the cache or, when it is not there,
  * downloaded; small files that the cache lacks are fetched. Honours HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE. What the cache holds
  * is used as it is: name a revision ('org/name@revision') to get another.
  */
@@ -139,10 +139,13 @@ async function shardsOf(index: string): Promise<string[]> {
 const wanted = [
   [['generation_config.json']],
   [['preprocessor_config.json'], ['processor_config.json']],
-  [['tokenizer.json'], ['vocab.json', 'merges.txt']],
+  [['tokenizer.json'], ['vocab.json', 'merges.txt'], ['vocabulary.json'], ['vocabulary.txt']],
 ];
 /** The parts of a tokenizer without tokenizer.json. */
-const tokenizerParts = ['vocab.json', 'merges.txt', 'added_tokens.json', 'special_tokens_map.json'];
+const tokenizerParts = [
+  ...['vocab.json', 'merges.txt', 'added_tokens.json', 'special_tokens_map.json'],
+  ...['vocabulary.json', 'vocabulary.txt'], // CTranslate2's
+];
 const small = ['config.json', ...wanted.slice(0, 2).flat(2), 'tokenizer.json', 'tokenizer_config.json'];
 
 /** Where the cache notes, as Python's huggingface_hub does, that a revision has no file of this name. */
