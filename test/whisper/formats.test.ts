@@ -13,6 +13,7 @@ import { derivedMerges } from '../../lib/whisper/checkpoint/byte-pairs.js';
 import { decoded } from '../../lib/whisper/checkpoint/weight-files.js';
 import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 import { cudaKind, gpu, hasCuda } from '../device/devices.js';
+import { relativeError } from '../device/reference.js';
 
 const root = new URL('../fixtures/checkpoints/', import.meta.url).pathname;
 const scratch = mkdtempSync(join(tmpdir(), 'onehead-formats-'));
@@ -87,7 +88,7 @@ describe('the same weights', async () => {
   it.runIf(gpu || hasCuda)('on a GPU', async () => {
     for (const name of ['ggml/q5_1.bin', 'ctranslate2-int8']) {
       const [ours, cpu] = [await logitsOf(root + name, cudaKind), await logitsOf(root + name)];
-      expect(Math.max(...ours.map((value, i) => Math.abs(value - cpu[i])))).toBeLessThan(1e-3);
+      expect(relativeError(ours, cpu)).toBeLessThan(1e-3);
     }
   });
 });
