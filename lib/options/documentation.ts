@@ -322,6 +322,10 @@ export const documentation = {
       about: '/metrics needs a key, too.',
       usual: 'false',
     },
+    page: {
+      about: 'A page at `/`, to drop recordings on and to speak to.',
+      usual: 'true',
+    },
     ignoreUnknownFields: {
       about: 'Fields that the server does not know are left alone, and not answered with 400.',
       usual: 'false',

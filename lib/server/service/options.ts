@@ -88,6 +88,8 @@ export const serverOptions = options('the server', {
   maximumEventLoopDelay: option(number(0, 3600, { above: true, placeholder: 'SECONDS' }), { default: 1 }),
   /** /metrics needs a key, too. @default false */
   protectMetrics: option(flag(), { default: false }),
+  /** A page at `/`, to drop recordings on and to speak to. @default true */
+  page: option(flag(), { default: true }),
   /** Fields that the server does not know are left alone, and not answered with 400. @default false */
   ignoreUnknownFields: option(flag(), { default: false }),
 });

@@ -1,0 +1,6 @@
+export function focused(): string | undefined;
+export function pageWidth(): number;
+export function playedTo(): number;
+export function droppedFile(encoded: string): unknown;
+export function nameless(): string[];
+export function contrasts(): number[];
