@@ -123,8 +123,10 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     }
     expect(order).toEqual(['files', 'speak', 'model', 'language', 'task', 'A']);
     await page.focus('#files');
-    const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.keyboard.press('Enter')]);
-    await chooser.setFiles(sample);
+    const chooser = page.waitForEvent('filechooser');
+    await page.waitForTimeout(200); // the browser is told first that the choice is ours
+    await page.keyboard.press('Enter');
+    await (await chooser).setFiles(sample);
     await done(page);
     await page.focus('[data-action="remove"]');
     await page.keyboard.press('Enter');
