@@ -101,6 +101,17 @@ describe('the npm client', () => {
     }
   });
 
+  it('gets words, wherever it says that they are wanted', async () => {
+    const asked = {
+      model,
+      timestamp_granularities: ['word' as const],
+      file: await toFile(readFileSync(sample), 'a.flac'),
+      response_format: 'verbose_json' as const,
+    };
+    const { words } = await transcriptions().create(asked);
+    expect(words).toHaveLength(18);
+  });
+
   it('gets a stream of what is cut at silences, with words at its end', async () => {
     const { done } = await streamed({ chunking_strategy: 'auto', prompt: 'Thursday' });
     expect(done.text).toBe(sampleText);

@@ -143,11 +143,17 @@ function refuseSpeakers(fields: Fields, format: string | null): void {
   );
 }
 
+export interface FieldRules {
+  ignoreUnknownFields: boolean;
+  /** False while more fields may come: what only these can make right is not wrong yet. */
+  complete: boolean;
+}
+
 /** Throws ApiError 400 with the field that is wrong. */
 export function readFields(
   fields: Fields,
   endpoint: Endpoint,
-  { ignoreUnknownFields = false }: { ignoreUnknownFields?: boolean } = {},
+  { ignoreUnknownFields, complete }: FieldRules,
 ): AudioRequest {
   const known = endpoint === 'translations' ? translationFields : transcriptionFields;
   for (const name of fields.keys()) {
@@ -172,12 +178,14 @@ export function readFields(
     const options: TranscribeOptions = { ...shared, task: 'translate', batched: false };
     return { model, options, format, words: false, segments: true, logprobs: false, stream: false };
   }
-  return { model, format, ...transcription(fields, format, shared) };
+  const settled = complete || wanted !== null;
+  return { model, format, ...transcription(fields, settled ? format : null, shared) };
 }
 
 function transcription(
   fields: Fields,
-  format: ResponseFormat,
+  /** Null where it may still come. */
+  format: ResponseFormat | null,
   shared: TranscribeOptions,
 ): Omit<AudioRequest, 'model' | 'format'> {
   const language = single(fields, 'language');
@@ -189,14 +197,14 @@ function transcription(
     oneOf('timestamp_granularities', one, ['word', 'segment']),
   );
   const words = granularities.includes('word');
-  if (words && format !== 'verbose_json') {
+  if (words && format !== null && format !== 'verbose_json') {
     throw badField(
       'timestamp_granularities',
       "Words need response_format 'verbose_json'; set it, or leave the words out.",
     );
   }
   const include = list(fields, 'include').map((one) => oneOf('include', one, ['logprobs']));
-  if (include.length > 0 && format !== 'json') {
+  if (include.length > 0 && format !== null && format !== 'json') {
     throw badField('include', "logprobs need response_format 'json'; set it, or leave them out.");
   }
   const stream = flag(fields, 'stream');

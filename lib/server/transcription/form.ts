@@ -21,6 +21,8 @@ export interface Form {
   /** Values by the field's name, arrays without their brackets. */
   readonly fields: ReadonlyMap<string, string[]>;
   readonly file: Spool | null;
+  /** Whether all of the form is there. */
+  readonly complete: boolean;
   /** Settled when the file began, or the form ended without one. */
   readonly begun: Promise<void>;
   /** Settled when all of the form is there. Rejects with ApiError 400, 408 or 413. */
@@ -107,9 +109,13 @@ export function readForm(request: FastifyRequest, { options }: Service): Form {
     }
   };
 
+  let complete = false;
   const length = Number(request.headers['content-length'] ?? 0);
   const allowed = options.maxBytes + limits.fields * limits.fieldSize;
   const ended = (length > allowed ? Promise.reject(tooLarge(options.maxBytes)) : Promise.race([read(), stalled]))
+    .then(() => {
+      complete = true;
+    })
     .catch((error) => {
       const told = formError(error);
       file?.fail(told);
@@ -124,6 +130,9 @@ export function readForm(request: FastifyRequest, { options }: Service): Form {
     fields,
     get file() {
       return file;
+    },
+    get complete() {
+      return complete;
     },
     begun,
     ended,

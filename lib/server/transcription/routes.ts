@@ -46,12 +46,13 @@ class Handling {
 
   async #end(): Promise<void> {
     for (const end of this.#ends.splice(0)) end();
-    if (this.#form?.file) this.#service.metrics.uploaded(this.#form.file.size);
     await this.#form?.close();
   }
 
   #asked(): AudioRequest {
-    return readFields(this.#form!.fields, this.#endpoint, this.#service.options);
+    const { ignoreUnknownFields } = this.#service.options;
+    const { fields, complete } = this.#form!;
+    return readFields(fields, this.#endpoint, { ignoreUnknownFields, complete });
   }
 
   /** Null where fields behind the file turn out to ask for a stream. */
@@ -92,6 +93,7 @@ class Handling {
     try {
       const form = readForm(this.#request, this.#service);
       this.#form = form;
+      this.#ends.push(() => this.#service.metrics.uploaded(form.file?.size ?? 0));
       await form.begun;
       if (!form.file || !form.fields.has('model')) await form.ended;
       const work = this.#asked().stream ? null : await this.#work();

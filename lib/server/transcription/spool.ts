@@ -14,11 +14,12 @@ export interface SpoolLimits {
   folder?: string;
 }
 
+const blockBytes = 1 << 16;
 const pieceBytes = 1 << 18;
 
 export class Spool {
   readonly #limits: SpoolLimits;
-  readonly #chunks: Uint8Array[] = [];
+  readonly #blocks: Uint8Array[] = [];
   #inMemory = 0;
   #size = 0;
   #file: FileHandle | null = null;
@@ -44,10 +45,7 @@ export class Spool {
     const { memory, most } = this.#limits;
     if (this.#size + chunk.length > most) throw tooLarge(most);
     const fits = this.#file ? 0 : Math.min(chunk.length, memory - this.#inMemory);
-    if (fits > 0) {
-      this.#chunks.push(fits === chunk.length ? chunk : chunk.slice(0, fits));
-      this.#inMemory += fits;
-    }
+    if (fits > 0) this.#keep(chunk.subarray(0, fits));
     if (fits < chunk.length) {
       const file = this.#file ?? (await this.#create());
       const rest = chunk.subarray(fits);
@@ -58,6 +56,18 @@ export class Spool {
     }
     this.#size += chunk.length;
     this.#tell();
+  }
+
+  /** In blocks of our own: a client that sends byte by byte would otherwise take a buffer for each. */
+  #keep(bytes: Uint8Array): void {
+    for (let done = 0; done < bytes.length; ) {
+      const place = this.#inMemory % blockBytes;
+      if (place === 0) this.#blocks.push(new Uint8Array(blockBytes));
+      const piece = bytes.subarray(done, done + blockBytes - place);
+      this.#blocks[this.#blocks.length - 1].set(piece, place);
+      this.#inMemory += piece.length;
+      done += piece.length;
+    }
   }
 
   async #create(): Promise<FileHandle> {
@@ -88,10 +98,10 @@ export class Spool {
   }
 
   async #readAt(at: number, length: number): Promise<Uint8Array> {
-    let start = 0;
-    for (const chunk of at < this.#inMemory ? this.#chunks : []) {
-      if (at < start + chunk.length) return chunk.subarray(at - start, at - start + length);
-      start += chunk.length;
+    if (at < this.#inMemory) {
+      const place = at % blockBytes;
+      const end = Math.min(blockBytes, place + Math.min(length, this.#inMemory - at));
+      return this.#blocks[Math.floor(at / blockBytes)].subarray(place, end);
     }
     const into = new Uint8Array(length);
     const { bytesRead } = await this.#file!.read(into, 0, length, at - this.#inMemory);
@@ -100,16 +110,12 @@ export class Spool {
 
   /** From the start on, and further as more comes. */
   async *bytes(): AsyncGenerator<Uint8Array, void> {
-    let chunk = 0;
     let at = 0;
     this.#reading += 1;
     try {
       for (;;) {
         if (this.#failure) throw this.#failure.error;
-        if (chunk < this.#chunks.length) {
-          at += this.#chunks[chunk].length;
-          yield this.#chunks[chunk++];
-        } else if (at < this.#size) {
+        if (at < this.#size) {
           const piece = await this.#readAt(at, Math.min(pieceBytes, this.#size - at));
           at += piece.length;
           yield piece;
@@ -125,7 +131,7 @@ export class Spool {
   /** What a recording is read from: any place of it where all is there. */
   input(): AudioInput {
     if (!this.#ended) return this.bytes();
-    if (!this.#file) return Buffer.concat(this.#chunks);
+    if (!this.#file) return Buffer.concat(this.#blocks).subarray(0, this.#size);
     const slice = (from: number, to: number) => ({ arrayBuffer: () => this.#slice(from, to) });
     const blob = { name: 'the file', size: this.#size, slice, arrayBuffer: () => this.#slice(0, this.#size) };
     return blob as unknown as Blob;
@@ -146,7 +152,7 @@ export class Spool {
   async close(): Promise<void> {
     this.#closed = true;
     this.fail(new ApiError(499, 'The upload is over.'));
-    this.#chunks.length = 0;
+    this.#blocks.length = 0;
     if (this.#reading === 0) await this.#remove();
   }
 

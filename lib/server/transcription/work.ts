@@ -20,8 +20,6 @@ export interface Work {
 }
 
 export interface WorkEvents {
-  /** Called when a model begins to work on the recording. */
-  onBegin?: (asked: AudioRequest) => void;
   /** Of a stream: text as it is found; all pieces join to the result's. */
   onText?: (text: string) => void;
   /** Of what is no stream: called when a window is done. */
@@ -80,13 +78,12 @@ async function transcribeOnce(
   { file }: Form,
   asked: AudioRequest,
   { signal, priority }: Pick<TranscribeOptions, 'priority'> & { signal: AbortSignal },
-  { onBegin, onText, onWindow }: WorkEvents,
+  { onText, onWindow }: WorkEvents,
 ): Promise<Omit<Work, 'asked'>> {
   const { options } = service;
   const { id, whisper, release } = await service.models.acquire(asked.model, signal);
   try {
     service.admit(whisper);
-    onBegin?.(asked);
     const result = await whisper.transcribe(file!.input(), {
       // Most of what a server is sent is short.
       audioContext: 'fit',

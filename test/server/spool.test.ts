@@ -1,0 +1,49 @@
+/** Uploads as they come: what is read is what was written, however it came and wherever it is held. */
+import { describe, expect, it } from 'vitest';
+import { Spool } from '../../lib/server/transcription/spool.js';
+
+const bytes = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7919) >> 3);
+
+async function read(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of source) chunks.push(chunk.slice());
+  return Buffer.concat(chunks);
+}
+
+describe.each([0, 1, 100_000, 65_536, 300_000, 1e9])('a spool with %i bytes of memory', (memory) => {
+  it.each([1, 999, 65_536, 300_000])('gives what it took in pieces of %i, to each reader', async (size) => {
+    const some = bytes.subarray(0, size === 1 ? 3000 : bytes.length);
+    const spool = new Spool({ memory, most: bytes.length });
+    const early = read(spool.bytes());
+    for (let at = 0; at < some.length; at += size) {
+      await spool.write(some.slice(at, at + size));
+      if (at === size * 2) await new Promise((resolve) => setImmediate(resolve));
+    }
+    const late = read(spool.bytes());
+    spool.end();
+    expect(spool.size).toBe(some.length);
+    for (const one of [await early, await late, await read(spool.bytes())]) expect(one.equals(some)).toBe(true);
+    const input = spool.input();
+    if (Buffer.isBuffer(input)) expect(input.equals(some)).toBe(true);
+    else {
+      const blob = input as Blob;
+      expect(Buffer.from(await blob.arrayBuffer()).equals(some)).toBe(true);
+      const from = 70_000 % some.length;
+      expect(Buffer.from(await blob.slice(from, 200_000).arrayBuffer()).equals(some.subarray(from, 200_000))).toBe(
+        true,
+      );
+    }
+    await spool.close();
+  });
+
+  it('refuses what is too much, and tells its readers what went wrong', async () => {
+    const spool = new Spool({ memory, most: 10 });
+    await spool.write(bytes.slice(0, 10));
+    await expect(spool.write(bytes.slice(0, 1))).rejects.toMatchObject({ status: 413 });
+    const reading = read(spool.bytes());
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    spool.fail(new Error('gone'));
+    await expect(reading).rejects.toThrow('gone');
+    await spool.close();
+  });
+});
