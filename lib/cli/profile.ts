@@ -31,6 +31,8 @@ onehead profile report FILE DIR       the report of a --json file
   --tokens N             new tokens of each sequence
   --lengths N,...        positions (attention-types)
   --decoder-layers N,... depths to cut Whispers to
+  --margins S,...        seconds of silence behind a clip (audio-context)
+  --audio DIR|LIST       recordings with their texts, as evaluate reads them (audio-context)
   --repeats N            measurements of each variant at most
   --seconds S            and no longer than this for each, once there are three
   --json FILE            results, written after each group of cases
@@ -55,6 +57,13 @@ interface Job {
 const numbers = (option: string, value: string | undefined): number[] | undefined =>
   value?.split(',').map((text) => positiveInteger(option, text)!);
 
+/** A list of seconds from 0. */
+function secondsOf(option: string, value: string | undefined): number[] | undefined {
+  const found = value?.split(',').map((text) => (text.trim() === '' ? Number.NaN : Number(text)));
+  if (found?.every((one) => one >= 0) ?? true) return found;
+  throw new UsageError(`Expected ${option} to be seconds from 0, with commas between, but received '${value}'.`);
+}
+
 function parse(args: string[]): Job {
   const text = { type: 'string' } as const;
   const config = {
@@ -70,6 +79,8 @@ function parse(args: string[]): Job {
       batch: text,
       tokens: text,
       lengths: text,
+      margins: text,
+      audio: text,
     },
     ...{ 'decoder-layers': text, repeats: text, seconds: text, json: text, csv: text, report: text, trace: text },
   } as const;
@@ -104,6 +115,8 @@ function parse(args: string[]): Job {
       batches: numbers('--batch', values.batch),
       tokens: positiveInteger('--tokens', values.tokens),
       lengths: numbers('--lengths', values.lengths),
+      margins: secondsOf('--margins', values.margins),
+      audio: values.audio,
       decoderLayers: numbers('--decoder-layers', values['decoder-layers']),
       repeats: positiveInteger('--repeats', values.repeats),
       seconds,
@@ -116,7 +129,7 @@ function parse(args: string[]): Job {
 /** Settings that an experiment does not take are left out when all are run, and refused when it is run alone. */
 function optionsOf(name: ExperimentName, { names, options }: Job): ProfileOptions {
   if (names.length === 1) return options;
-  const own = ['models', 'model', 'batches', 'tokens', 'lengths', 'decoderLayers'] as const;
+  const own = ['models', 'model', 'batches', 'tokens', 'lengths', 'decoderLayers', 'margins', 'audio'] as const;
   const taken = { ...options };
   for (const key of own)
     if (!Object.hasOwn(experiments[name].full, key === 'model' ? 'models' : key)) delete taken[key];

@@ -60,6 +60,12 @@ function check(settings: Settings, models: readonly string[]): void {
       refuse(name, 'a list of whole numbers of at least 1', value);
     }
   }
+  const isMargin = (value: unknown) => typeof value === 'number' && value >= 0;
+  const { margins, audio } = settings;
+  if (margins !== undefined && !(Array.isArray(margins) && margins.length > 0 && margins.every(isMargin))) {
+    refuse('margins', 'a list of seconds from 0', margins);
+  }
+  if (audio !== undefined && typeof audio !== 'string') refuse('audio', 'a folder or a list of recordings', audio);
   if (!(settings.seconds > 0)) refuse('seconds', 'a positive number', settings.seconds);
   if (!dtypes.includes(settings.dtype)) refuse('dtype', dtypes.join(', '), settings.dtype);
   for (const model of models) if (typeof model !== 'string') refuse('models', 'a list of names', models);
@@ -70,7 +76,7 @@ export function resolveSettings(name: ExperimentName, options: ProfileOptions): 
   const experiment = experiments[name];
   const defaults = options.quick ? experiment.quick : experiment.full;
   const settings: Record<string, unknown> = { device: 'auto', ...defaults };
-  const known = [...wholeNumbers, ...lists, 'models', 'model', ...common];
+  const known = [...wholeNumbers, ...lists, 'models', 'model', 'margins', 'audio', ...common];
   for (const key of known) {
     const value = options[key as keyof ProfileOptions];
     if (value === undefined) continue;
@@ -157,6 +163,7 @@ export async function profile(name: ExperimentName, options: ProfileOptions = {}
       settings,
       signal,
       shape,
+      model: checkpoint?.directory,
       open: (config, given) => {
         const { device, dtype, threads } = settings;
         const chosen = { device, dtype, threads, signal, ...given };

@@ -18,6 +18,7 @@ const shapes: Record<(typeof experimentNames)[number], ProfileOptions> = {
   'whisper-mqa': { models: ['micro'], decoderLayers: [1], batches: [1, 2], tokens: 3 },
   'whisper-flash': { models: ['micro'], decoderLayers: [1], batches: [1], tokens: 3 },
   'cross-cache': { models: ['micro'], batches: [1, 2], tokens: 3 },
+  'audio-context': { margins: [0, 2] },
   io: { models: ['micro'], batches: [1, 2], tokens: 3 },
 };
 const run = (name: (typeof experimentNames)[number], options: ProfileOptions = {}) =>
@@ -43,7 +44,9 @@ describe.each(experimentNames)('%s', (name) => {
       expect(time?.median).toBeGreaterThanOrEqual(0);
     }
     expect(new Set(result.rows.map((row) => JSON.stringify(row.case))).size).toBe(result.rows.length);
-    expect(traced.length).toBeGreaterThanOrEqual(cases(result, 'variant').length);
+    // Whole transcriptions have no one program to trace.
+    const programs = name === 'audio-context' ? 0 : cases(result, 'variant').length;
+    expect(traced.length).toBeGreaterThanOrEqual(programs);
     expect(JSON.parse(JSON.stringify(result))).toEqual(result);
 
     const { tables, charts } = experiments[name];
@@ -57,6 +60,36 @@ describe.each(experimentNames)('%s', (name) => {
       expect(svg).toMatch(/^<svg [^>]*><title>[^<]+<\/title>[\s\S]*<\/svg>\s*$/);
       expect(svg).not.toMatch(/undefined|NaN/);
     }
+  });
+});
+
+describe('audio-context', () => {
+  it('counts errors, positions and second encodings by margin', async () => {
+    const { rows } = await run('audio-context', { margins: [0, 2] });
+    expect(rows.map((row) => row.case.variant)).toEqual(['full', '0 s', '2 s']);
+    const [full, none, two] = rows.map(({ figures }) => figures);
+    expect(full).toMatchObject({ wordErrorRate: 0, positions: 500, encodedAgain: 0 });
+    expect(none.positions).toBeLessThan(two.positions);
+    expect(two.positions).toBeLessThan(500);
+  });
+
+  it('takes recordings with their texts', async () => {
+    const folder = await temporaryFolder();
+    const models = new URL('../../models/', import.meta.url).pathname;
+    await writeFile(join(folder, 'a.flac'), await readFile(`${models}micro/sample.flac`));
+    await writeFile(join(folder, 'a.txt'), 'We will return on Thursday.');
+    const { rows } = await run('audio-context', { margins: [2], audio: folder, model: `${models}micro-mqa` });
+    expect(rows[0].case.model).toBe('micro-mqa');
+    // Thirteen words more than the text has.
+    expect(rows[0].figures.wordErrorRate).toBeGreaterThan(2);
+  });
+
+  it('refuses what it cannot measure', async () => {
+    const refused = { code: 'INVALID_ARGUMENT' };
+    await expect(run('audio-context', { models: ['tiny'] })).rejects.toMatchObject(refused);
+    await expect(run('audio-context', { margins: [-1] })).rejects.toMatchObject(refused);
+    await expect(run('audio-context', { margins: [] })).rejects.toMatchObject(refused);
+    await expect(run('io', { margins: [1] })).rejects.toMatchObject(refused);
   });
 });
 

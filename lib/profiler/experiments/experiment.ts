@@ -41,6 +41,10 @@ export interface OwnSettings {
   /** Tokens before the first new one. */
   prompt: number;
   vocabulary: number;
+  /** Seconds of silence behind a clip. */
+  margins: number[];
+  /** A folder or a list of recordings with their texts, as `onehead evaluate` reads them; '': the bundled recording's sentences. */
+  audio: string;
 }
 
 /** What a group of cases measures with. */
@@ -54,6 +58,8 @@ export interface Context<Settings> {
   ): Promise<Map<string, Record<string, Statistics>>>;
   /** A Whisper's shape by its name. */
   shape(model: string): WhisperConfig;
+  /** The folder of the run's checkpoint; absent where there is none. */
+  model?: string;
   /** A Whisper on the settings' device. Its weights are the run's checkpoint's where there is one with these key/value heads, else random. */
   open(config: WhisperConfig, options: { batch: number; attention?: AttentionChoice }): Promise<MeasuredWhisper>;
   /** Keeps an operation-by-operation trace under a track's name, when one is wanted. */

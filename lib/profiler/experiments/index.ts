@@ -1,6 +1,7 @@
 /** The experiments by name, in the order in which `all` runs them. */
 
 import { experiment as attentionTypes } from './attention-types.js';
+import { experiment as audioContext } from './audio-context.js';
 import { experiment as crossCache } from './cross-cache.js';
 import type { Experiment } from './experiment.js';
 import { experiment as generate } from './generate.js';
@@ -14,6 +15,7 @@ export const experimentNames = [
   'whisper-mqa',
   'whisper-flash',
   'cross-cache',
+  'audio-context',
   'io',
 ] as const;
 export type ExperimentName = (typeof experimentNames)[number];
@@ -24,5 +26,6 @@ export const experiments: Record<ExperimentName, Experiment> = {
   'whisper-mqa': whisperMqa,
   'whisper-flash': whisperFlash,
   'cross-cache': crossCache,
+  'audio-context': audioContext,
   io,
 };

@@ -1,0 +1,120 @@
+/** What encoding a clip's sound alone saves, and what it costs in errors, by the margin of silence behind it. */
+import { join } from 'node:path';
+import { openAudio } from '../../audio/index.js';
+import { addCounts, errorRate, noCounts, textErrors } from '../../evaluate/errors.js';
+import { findRecordings } from '../../evaluate/evaluate.js';
+import { normalizeEnglish } from '../../evaluate/normalize.js';
+import { OneheadError } from '../../errors.js';
+import { bundledModel } from '../../whisper/checkpoint/hub.js';
+import { Whisper } from '../../whisper/whisper.js';
+import type { ProfileRow } from '../measuring/result.js';
+import { audioContextCharts, audioContextTables } from '../report/audio-context.js';
+import { type CommonSettings, type Context, defineExperiment, type OwnSettings, stageRows } from './experiment.js';
+import { waited } from './whisper.js';
+
+type Own = Pick<OwnSettings, 'models' | 'margins' | 'audio'>;
+
+/** A recording with its text. */
+interface Clip {
+  samples: Float32Array;
+  text: string;
+}
+
+/** The sentences of the bundled recording: from where to where, in seconds. */
+const sentences: [number, number, string][] = [
+  [0, 2, 'We will return on Thursday.'],
+  [2, 4.9, 'Add honey and chicken to the shopping list.'],
+  [4.9, 8, 'Move left forty five meters.'],
+];
+
+async function samplesOf(file: string, sampleRate: number): Promise<Float32Array> {
+  const source = await openAudio(file, { sampleRate });
+  try {
+    const chunks: Float32Array[] = [];
+    for await (const chunk of source.chunks()) chunks.push(chunk.slice());
+    const all = new Float32Array(chunks.reduce((count, { length }) => count + length, 0));
+    let at = 0;
+    for (const chunk of chunks) {
+      all.set(chunk, at);
+      at += chunk.length;
+    }
+    return all;
+  } finally {
+    await source.close();
+  }
+}
+
+async function clipsOf(audio: string, sampleRate: number): Promise<Clip[]> {
+  if (audio === '') {
+    const all = await samplesOf(join(bundledModel(), 'sample.flac'), sampleRate);
+    return sentences.map(([from, to, text]) => ({ samples: all.slice(from * sampleRate, to * sampleRate), text }));
+  }
+  const recordings = await findRecordings(audio);
+  return Promise.all(
+    recordings.map(async ({ file, reference }) => ({ samples: await samplesOf(file, sampleRate), text: reference })),
+  );
+}
+
+async function measure(context: Context<CommonSettings & Own>): Promise<ProfileRow[]> {
+  const { device, dtype, threads, margins, audio, models } = context.settings;
+  if (context.model === undefined && models.join() !== experiment.full.models?.join()) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      'Random weights write no text that errors could be counted in: name a trained checkpoint as the model.',
+      { argument: 'models' },
+    );
+  }
+  using whisper = await Whisper.load(context.model, { device, dtype, threads });
+  const { sampleRate } = whisper.model.checkpoint.preprocessor;
+  const clips = await clipsOf(audio, sampleRate);
+  const seconds = clips.reduce((sum, { samples }) => sum + samples.length / sampleRate, 0);
+  const counted = new Map<string, Record<string, number>>();
+  const variants = [null, ...margins].map((margin) => {
+    const name = margin === null ? 'full' : `${margin} s`;
+    const options =
+      margin === null
+        ? ({ audioContext: 'full' } as const)
+        : ({ audioContext: 'fit', audioContextMargin: margin } as const);
+    return {
+      name,
+      sample: async () => {
+        const before = whisper.figures();
+        const texts: string[] = [];
+        const total = await waited(async () => {
+          for (const { samples } of clips) {
+            texts.push(
+              (await whisper.transcribe({ samples, sampleRate }, { ...options, signal: context.signal })).text,
+            );
+          }
+        });
+        const after = whisper.figures();
+        const errors = clips.map(({ text }, i) => textErrors(normalizeEnglish(text), normalizeEnglish(texts[i])));
+        counted.set(name, {
+          wordErrorRate: errorRate(errors.reduce((sum, { words }) => addCounts(sum, words), noCounts)),
+          positions: (after.audioPositions - before.audioPositions) / clips.length,
+          encodedAgain: (after.encodedAgain - before.encodedAgain) / clips.length,
+        });
+        return { total };
+      },
+    };
+  });
+  const measured = await context.measure(variants);
+  return stageRows({ model: models[0] }, measured, (name, _, time) => ({
+    ...counted.get(name)!,
+    clipsPerSecond: (1e6 * clips.length) / time.median,
+    audioSecondsPerSecond: (1e6 * seconds) / time.median,
+  }));
+}
+
+export const experiment = defineExperiment<Own>({
+  name: 'audio-context',
+  title: 'Short clips: error and cost by the margin of silence',
+  about:
+    'Clips one after the other, each encoded as a whole window, and as far as its sound goes with a margin of silence behind it; where the text ' +
+    'does not pass the thresholds then, the whole window as well. Error rates of words after openai/whisper’s English normalization.',
+  full: { models: ['micro'], margins: [0, 1, 2, 4, 8], audio: '', repeats: 5, seconds: 600 },
+  quick: { models: ['micro'], margins: [0, 1, 2, 4], audio: '', repeats: 3, seconds: 10 },
+  groups: () => [{ name: 'margins', run: measure }],
+  tables: audioContextTables,
+  charts: audioContextCharts,
+});

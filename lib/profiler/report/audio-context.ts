@@ -1,0 +1,76 @@
+/** How the experiment on short audio contexts is shown. */
+import type { ExperimentResult } from '../measuring/result.js';
+import { type Chart, digits, panels, spread, type Table } from './figures.js';
+
+const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
+
+export function audioContextTables({ rows }: ExperimentResult): Table[] {
+  const full = rows.find((row) => row.case.variant === 'full');
+  return [
+    {
+      title: 'Clips one after the other, by the margin of silence',
+      columns: [
+        'model',
+        'margin',
+        'word errors',
+        'clips a second',
+        'beside full',
+        'all clips',
+        'positions a clip',
+        'encoded again',
+      ],
+      rows: rows.map(({ case: { model, variant }, time, figures }) => [
+        String(model),
+        String(variant),
+        percent(figures.wordErrorRate),
+        digits(figures.clipsPerSecond),
+        full ? `${digits(figures.clipsPerSecond / full.figures.clipsPerSecond)}x` : '',
+        spread(time!),
+        figures.positions.toFixed(0),
+        percent(figures.encodedAgain),
+      ]),
+      note: 'Positions count what was encoded again, too; a window has 1,500 of a whole Whisper.',
+    },
+  ];
+}
+
+export function audioContextCharts({ rows }: ExperimentResult): Chart[] {
+  const shown = [
+    ['word errors, %', (figures: Record<string, number>) => 100 * figures.wordErrorRate],
+    ['clips a second', (figures: Record<string, number>) => figures.clipsPerSecond],
+    ['audio positions a clip', (figures: Record<string, number>) => figures.positions],
+    ['encoded again, %', (figures: Record<string, number>) => 100 * figures.encodedAgain],
+  ] as const;
+  const margin = { field: 'margin', type: 'nominal', sort: null };
+  const values = shown.flatMap(([panel, of]) =>
+    rows.map(({ case: { variant }, figures }) => ({
+      panel,
+      margin: variant,
+      value: of(figures),
+      label: digits(of(figures)),
+    })),
+  );
+  return [
+    {
+      name: 'audio-context',
+      title: 'Error and cost by the margin of silence behind a clip',
+      caption: 'Full: whole windows. Too small a margin costs errors and second encodings, too large a one time.',
+      spec: panels(
+        values,
+        {
+          width: 260,
+          height: 180,
+          encoding: {
+            x: { ...margin, title: null, axis: { labelAngle: 0 } },
+            y: { field: 'value', type: 'quantitative', title: null, scale: { domainMin: 0 } },
+          },
+          layer: [
+            { mark: 'bar', encoding: { y2: { datum: 0 }, color: { ...margin, legend: null } } },
+            { mark: { type: 'text', dy: -8 }, encoding: { text: { field: 'label' } } },
+          ],
+        },
+        { independent: ['y'] },
+      ),
+    },
+  ];
+}
