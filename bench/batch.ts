@@ -18,7 +18,7 @@ import { Redis } from 'ioredis';
 import { RedisQueue } from '../lib/batch/bullmq.js';
 import { Results } from '../lib/batch/results.js';
 import { recordingsOf } from '../lib/batch/sources.js';
-import { openStore } from '../lib/batch/store.js';
+import { openStore } from '../lib/batch/open-store.js';
 import { BatchWorker, type WorkerEvent } from '../lib/batch/worker.js';
 import type { Whisper } from '../lib/whisper/whisper.js';
 import { clips, RedisServer, shortRecording, temporaryFolder } from '../test/batch/support.js';

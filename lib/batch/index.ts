@@ -18,5 +18,6 @@ export type {
 export { type ResultRecord, Results } from './results.js';
 export { recordingsOf, watchFolder } from './sources.js';
 export { type Status, statusOf } from './status.js';
-export { openStore, type Store } from './store.js';
+export { openStore } from './open-store.js';
+export type { Store } from './store.js';
 export { BatchWorker, type WorkerEvent, type WorkerOptions } from './worker.js';

@@ -39,14 +39,3 @@ export function bucketAddress(address: string): BucketAddress | null {
   }
   return { bucket, prefix: rest.join('/').replace(/\/+$/, '') };
 }
-
-/** Opens a folder, which is made where there is none, or s3://bucket/prefix. */
-export async function openStore(address: string): Promise<Store> {
-  const bucket = bucketAddress(address);
-  if (bucket) {
-    const { BucketStore } = await import('./bucket-store.js');
-    return BucketStore.open(address, bucket);
-  }
-  const { FolderStore } = await import('./folder-store.js');
-  return FolderStore.open(address);
-}

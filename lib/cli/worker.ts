@@ -5,7 +5,7 @@ import { workerOptions } from '../batch/options.js';
 import type { Queue, StoredOptions } from '../batch/queue.js';
 import { Results } from '../batch/results.js';
 import { recordingsOf } from '../batch/sources.js';
-import { openStore } from '../batch/store.js';
+import { openStore } from '../batch/open-store.js';
 import { BatchWorker, type WorkerEvent } from '../batch/worker.js';
 import { OneheadError } from '../errors.js';
 import { formatOptions } from '../formats/options.js';

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import S3rver from 's3rver';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { recordingsOf } from '../../lib/batch/sources.js';
-import { openStore, type Store } from '../../lib/batch/store.js';
+import { openStore } from '../../lib/batch/open-store.js';
+import type { Store } from '../../lib/batch/store.js';
 import { freePort, temporaryFolder } from './support.js';
 
 const { folder, remove } = temporaryFolder();
