@@ -27,6 +27,8 @@ const languageSure = 0.5;
 const cutThreshold = 1;
 /** Seconds of audio of which nothing is written, though nobody is silent, after which the text before them is forgotten. */
 const stallSeconds = 2;
+/** Seconds between two turns over which the second goes on in the window of the first. */
+const followSeconds = 3;
 /** Seconds of a turn in which nothing is confirmed: of the beginning of a word alone Whisper makes short sentences. */
 const firstSeconds = 1;
 
@@ -60,6 +62,8 @@ export class Transcriber {
   #marks: number[] = [];
   /** Where the first turn begins whose audio was not looked at, without a detector. */
   #from = 0;
+  /** The last turn that was told whole. */
+  #last: Turn | null = null;
   #lastPartial = '';
 
   constructor(parts: TranscriberParts) {
@@ -119,6 +123,7 @@ export class Transcriber {
   clear(): void {
     this.#turns = [];
     this.#marks = [];
+    this.#last = null;
     this.#from = this.#audio.end;
     this.#parts.detector?.skipTo(this.#audio.end);
     this.#audio.drop(this.#audio.end, true);
@@ -135,9 +140,12 @@ export class Transcriber {
     await this.#findTurns();
     const [turn] = this.#turns;
     if (!turn) {
-      this.#audio.drop((this.#parts.detector?.wanted ?? this.#from) - this.#border);
+      const wanted = this.#parts.detector?.wanted ?? this.#from;
+      const last = this.#lately(wanted);
+      this.#audio.drop(Math.min(wanted, last?.windowBegin ?? wanted) - this.#border);
       return this.#marks.length < marked;
     }
+    if (turn.decodedTo < 0 && this.#last) this.#follow(turn);
     this.#audio.drop(turn.windowBegin - this.#border);
     try {
       if (turn.end !== null) await this.#finish(turn, turn.end);
@@ -147,6 +155,21 @@ export class Transcriber {
       this.#fail(turn, error);
     }
     return true;
+  }
+
+  /** The last turn, where no more than a breath lies between its end and `place`. */
+  #lately(place: number): Turn | null {
+    const last = this.#last;
+    return last && place - last.end! <= followSeconds * this.#sampleRate ? last : null;
+  }
+
+  /** Lets a turn go on in the window of the one before it, as far as there is room. */
+  #follow(turn: Turn): void {
+    const last = this.#lately(turn.windowBegin);
+    this.#last = null;
+    if (!last) return;
+    const seconds = (turn.windowBegin - last.windowBegin) / this.#sampleRate;
+    turn.follow(last, seconds - (keptBehind * this.#limit) / this.#sampleRate);
   }
 
   /** Audio that was given up before it was heard is passed over. */
@@ -231,6 +254,7 @@ export class Transcriber {
     }
     this.#confirm(turn, turn.hypothesis.length, turn.decodedTo);
     this.#turns.shift();
+    this.#last = turn;
     this.#lastPartial = '';
     const { id, text, words, start, stopped } = turn;
     const seconds = { start: start / this.#sampleRate, end: stopped! / this.#sampleRate };
@@ -257,7 +281,7 @@ export class Transcriber {
       return true;
     }
     const frontier = seconds - (complete ? options.threshold : cutThreshold);
-    const early = turn.words.length === 0 && seconds < firstSeconds;
+    const early = turn.words.length === 0 && end - turn.start < firstSeconds * this.#sampleRate;
     const unsure = early || heard.repeats || !this.#knowsLanguage(turn, seconds);
     const sure = unsure ? 0 : sureWords(policy, heard.words, before, frontier);
     this.#confirm(turn, sure, end);
@@ -355,6 +379,7 @@ export class Transcriber {
     const { request, model, emit } = this.#parts;
     if (request.signal?.aborted || model.disposal.aborted || !(error instanceof OneheadError)) throw error;
     this.#turns.shift();
+    this.#last = null;
     emit({ type: 'failed', turn: turn.id, text: turn.text, error });
   }
 }

@@ -53,6 +53,18 @@ export class Turn {
     this.#sampleRate = sampleRate;
   }
 
+  /**
+   * Goes on in the window of the turn before, whose text it begins with: of a few words alone Whisper understands less. `latest` is the second of
+   * that window before which it may be cut. The text of this turn is what follows.
+   */
+  follow(before: Turn, latest: number): void {
+    this.windowBegin = before.windowBegin;
+    this.#prefix = before.#prefix.map((word) => ({ ...word }));
+    this.#context = before.#context;
+    this.language = before.language;
+    if (latest > 0) this.advance(0, latest);
+  }
+
   get prefix(): readonly number[] {
     return this.#prefix.flatMap(({ tokens }) => tokens);
   }
