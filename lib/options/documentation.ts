@@ -310,6 +310,14 @@ export const documentation = {
       about: 'Folder of these temporary files.',
       usual: "the system's",
     },
+    realtimeIdle: {
+      about: 'Seconds after which a realtime session that sends nothing is closed.',
+      usual: '300',
+    },
+    realtimeDuration: {
+      about: 'Seconds that a realtime session may last.',
+      usual: '7200',
+    },
     shutdownTimeout: {
       about: 'Seconds in which requests under way may end when the server is stopped.',
       usual: '30',

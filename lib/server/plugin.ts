@@ -2,6 +2,7 @@
 import type { FastifyError, FastifyInstance } from 'fastify';
 import { shown } from '../errors.js';
 import { pageRoutes } from './page/routes.js';
+import { realtimeRoutes } from './realtime/routes.js';
 import { ApiError, asApiError } from './service/api-error.js';
 import type { ServerOptions } from './service/options.js';
 import { type Routes, Service } from './service/service.js';
@@ -10,7 +11,7 @@ import { statusRoutes } from './status/routes.js';
 import { audioRoutes } from './transcription/routes.js';
 
 /** What the plugin is made of: each has its own routes, and knows the others by the service alone. */
-const rooms: readonly Routes[] = [statusRoutes, audioRoutes, pageRoutes];
+const rooms: readonly Routes[] = [statusRoutes, audioRoutes, realtimeRoutes, pageRoutes];
 
 /** Milliseconds for which the rest of an upload is taken from a client that has its answer already. */
 const patience = 10_000;

@@ -52,6 +52,8 @@ function checkOrder(events: readonly LiveEvent[]): void {
       expect(event.text).toBe(texts.get(event.turn) ?? '');
       expect(event.words.map(({ word }) => word).join('')).toBe(event.text);
       event.words.forEach(({ start, end }, i) => {
+        // A turn's words were said in it, and in none of those that follow.
+        expect(end).toBeLessThan(event.end + 0.5);
         expect(end).toBeGreaterThanOrEqual(start);
         expect(start).toBeGreaterThanOrEqual(event.words[i - 1]?.start ?? 0);
       });

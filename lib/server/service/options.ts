@@ -82,6 +82,10 @@ export const serverOptions = options('the server', {
   uploadMemory: option(number(0, Number.POSITIVE_INFINITY, { placeholder: 'N' }), { default: 4 * 2 ** 20 }),
   /** Folder of these temporary files. @default the system's */
   temporaryFolder: option(text('DIR', 'a path')),
+  /** Seconds after which a realtime session that sends nothing is closed. @default 300 */
+  realtimeIdle: option(number(1, 1e6, { placeholder: 'SECONDS' }), { default: 300 }),
+  /** Seconds that a realtime session may last. @default 7200 */
+  realtimeDuration: option(number(1, 2e6, { placeholder: 'SECONDS' }), { default: 7200 }),
   /** Seconds in which requests under way may end when the server is stopped. @default 30 */
   shutdownTimeout: option(number(0, 3600, { placeholder: 'SECONDS' }), { default: 30 }),
   /** Seconds: while the event loop is late by more than this, new requests are answered with 503. @default 1 */

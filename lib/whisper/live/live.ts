@@ -133,7 +133,7 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
     await this.#until(() => this.#idle);
   }
 
-  /** Forgets what was pushed and has not been confirmed, and the turn under way. */
+  /** Forgets what was pushed behind the last `flush`, and the turn that is under way there; what was confirmed of it stays told. */
   clear(): void {
     this.#checkOpen();
     this.#transcriber.clear();

@@ -60,6 +60,8 @@ export class Transcriber {
   #count = 0;
   /** Places where the turn under way ends, because somebody said so. */
   #marks: number[] = [];
+  /** Where what is to be forgotten ends; it begins at the last mark. */
+  #cleared: number | null = null;
   /** Where the first turn begins whose audio was not looked at, without a detector. */
   #from = 0;
   /** The last turn that was told whole. */
@@ -119,14 +121,19 @@ export class Transcriber {
     return this.#marks.length === 0 && this.#turns.every(({ end }) => end === null);
   }
 
-  /** Gives up what was added and not yet confirmed: the turn under way is forgotten. */
+  /** Forgets what was added behind the last `flush`, and the turn that is under way there. */
   clear(): void {
-    this.#turns = [];
-    this.#marks = [];
+    this.#cleared = this.#audio.end;
+    if (this.#marks.length === 0) this.#forget();
+  }
+
+  #forget(): void {
+    const place = this.#cleared!;
+    this.#cleared = null;
+    this.#turns = this.#turns.filter(({ end }) => end !== null);
     this.#last = null;
-    this.#from = this.#audio.end;
-    this.#parts.detector?.skipTo(this.#audio.end);
-    this.#audio.drop(this.#audio.end, true);
+    this.#from = place;
+    this.#parts.detector?.forget(place);
   }
 
   close(): void | Promise<void> {
@@ -150,7 +157,7 @@ export class Transcriber {
     try {
       if (turn.end !== null) await this.#finish(turn, turn.end);
       else if (!this.#isDue(turn)) return false;
-      else await this.#step(turn, this.#reach, false);
+      else await this.#step(turn, this.#known, false);
     } catch (error) {
       this.#fail(turn, error);
     }
@@ -195,10 +202,16 @@ export class Transcriber {
     return this.#marks[0] ?? this.#audio.end;
   }
 
+  /** What a turn that goes on may have of it: nothing of which it is not known yet whose it is. */
+  get #known(): number {
+    return Math.min(this.#reach, this.#parts.detector?.judged ?? this.#reach);
+  }
+
   async #findTurns(): Promise<void> {
     const { detector } = this.#parts;
     for (;;) {
       const [mark] = this.#marks;
+      if (mark === undefined && this.#cleared !== null) this.#forget();
       if (detector) {
         this.#apply(await detector.hear(this.#audio, this.#reach));
         // An end that came meanwhile is no end of what was heard before.
@@ -241,7 +254,7 @@ export class Transcriber {
   }
 
   #isDue({ paused, decodedTo, windowBegin }: Turn): boolean {
-    const fresh = this.#reach - Math.max(decodedTo, windowBegin);
+    const fresh = this.#known - Math.max(decodedTo, windowBegin);
     // When a voice falls silent all that it said is decoded at once: the text is then ready when the turn ends. Silence is not decoded again.
     if (paused !== null) return decodedTo < paused;
     return fresh >= this.#parts.options.interval * this.#sampleRate;
@@ -253,6 +266,7 @@ export class Transcriber {
       if (await this.#step(turn, end, true)) break;
     }
     this.#confirm(turn, turn.hypothesis.length, turn.decodedTo);
+    if (this.#turns[0] !== turn) return;
     this.#turns.shift();
     this.#last = turn;
     this.#lastPartial = '';
@@ -358,13 +372,14 @@ export class Transcriber {
   #confirm(turn: Turn, count: number, end: number): void {
     if (count === 0) return;
     const words = turn.confirm(count);
+    if (!this.#turns.includes(turn)) return; // given up meanwhile
     const text = words.map(({ word }) => word).join('');
     this.#parts.emit({ type: 'confirmed', turn: turn.id, text, words, lag: this.#lagOf(end) });
   }
 
   #partial(turn: Turn, end: number): void {
     const { options, emit } = this.#parts;
-    if (!options.partials) return;
+    if (!options.partials || !this.#turns.includes(turn)) return;
     const words = turn.hypothesis.map((word) => turn.inStream(word));
     const text = words.map(({ word }) => word).join('');
     // The same again tells nothing, unless text was confirmed before it.
@@ -378,6 +393,7 @@ export class Transcriber {
   #fail(turn: Turn, error: unknown): void {
     const { request, model, emit } = this.#parts;
     if (request.signal?.aborted || model.disposal.aborted || !(error instanceof OneheadError)) throw error;
+    if (this.#turns[0] !== turn) return;
     this.#turns.shift();
     this.#last = null;
     emit({ type: 'failed', turn: turn.id, text: turn.text, error });

@@ -136,6 +136,15 @@ export class TurnDetector {
     if (this.#end >= 0) this.#end = Math.max(this.#end, place);
   }
 
+  /** Goes on at `place` as if nothing had been said before. */
+  forget(place: number): void {
+    this.#judged = place;
+    this.#given = place;
+    this.#begin = -1;
+    this.#end = -1;
+    this.#told = false;
+  }
+
   /** Ends the turn under way, if there is one, at `end`, up to where all was heard. */
   finish(end: number): TurnChange[] {
     this.#judged = Math.max(this.#judged, end);

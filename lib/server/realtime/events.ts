@@ -1,0 +1,52 @@
+/** Events that a server sends, in OpenAI's names and fields. */
+import { randomUUID } from 'node:crypto';
+import { asApiError } from '../service/api-error.js';
+
+export type ServerEvent = { type: string } & Record<string, unknown>;
+export type Send = (event: ServerEvent) => void;
+
+/** Such as 'item_' and 32 digits of chance. */
+export const identifier = (kind: 'event' | 'item' | 'sess'): string => `${kind}_${randomUUID().replaceAll('-', '')}`;
+
+/** `cause` is the id of the client's event that this answers. */
+export function errorEvent(error: unknown, cause: string | null = null): ServerEvent {
+  const { type, code, message, param } = asApiError(error);
+  return { type: 'error', error: { type, code, message, param, event_id: cause } };
+}
+
+/** A turn's audio has become an item of the conversation. */
+export function committedEvents(item: string, previous: string | null): ServerEvent[] {
+  const content = [{ type: 'input_audio', transcript: null }];
+  const added = { id: item, object: 'realtime.item', type: 'message', status: 'completed', role: 'user', content };
+  return [
+    { type: 'input_audio_buffer.committed', item_id: item, previous_item_id: previous },
+    { type: 'conversation.item.added', previous_item_id: previous, item: added },
+    { type: 'conversation.item.done', previous_item_id: previous, item: added },
+  ];
+}
+
+const transcription = (kind: string, item: string, rest: object): ServerEvent => ({
+  type: `conversation.item.input_audio_transcription.${kind}`,
+  item_id: item,
+  content_index: 0,
+  ...rest,
+});
+
+export const deltaEvent = (item: string, delta: string): ServerEvent => transcription('delta', item, { delta });
+
+/** OpenAI counts the seconds of whisper-1 in whole ones. */
+export function completedEvent(
+  item: string,
+  transcript: string,
+  seconds: number,
+  language: string | null,
+): ServerEvent {
+  const usage = { type: 'duration', seconds: Math.ceil(seconds) };
+  const languages = language === null ? {} : { languages: [{ code: language }] };
+  return transcription('completed', item, { transcript, usage, ...languages });
+}
+
+export function failedEvent(item: string, error: unknown): ServerEvent {
+  const { type, code, message, param } = asApiError(error);
+  return transcription('failed', item, { error: { type, code, message, param } });
+}

@@ -1,0 +1,186 @@
+/** One stream of a session's audio: samples in, events of the API out. A session that is told to hear otherwise gets another one. */
+import type { LiveTranscription } from '../../whisper/live/live.js';
+import type { LiveEvent } from '../../whisper/live/types.js';
+import { ApiError } from '../service/api-error.js';
+import {
+  committedEvents,
+  completedEvent,
+  deltaEvent,
+  errorEvent,
+  failedEvent,
+  identifier,
+  type Send,
+} from './events.js';
+
+/** Seconds of audio that wait to be heard, from which on no more is taken; and until which none is. */
+const [mostWaiting, fewWaiting] = [30, 10];
+/** Milliseconds of audio that can be committed at least. */
+const leastCommitted = 100;
+
+/** What the streams of a session have in common. */
+export interface Conversation {
+  send: Send;
+  /** The last item. */
+  last: string | null;
+}
+
+export interface SpeechParts {
+  live: LiveTranscription;
+  conversation: Conversation;
+  /** True where the client ends turns. */
+  manual: boolean;
+  /** Hertz of the samples. */
+  rate: number;
+  /** Milliseconds of the session's audio before this stream's. */
+  offset: number;
+  /** Milliseconds before speech that belong to its turn. */
+  padding: number;
+}
+
+export class Speech {
+  readonly #parts: SpeechParts;
+  /** Items of turns that are under way. */
+  readonly #items = new Map<number, string>();
+  /** Items that were committed before anything was heard of their turns, in order. */
+  readonly #committed: string[] = [];
+  /** Items of which text was told, as their deltas begin without a blank. */
+  readonly #begun = new Set<string>();
+  /** The item of what is in the buffer, where the client ends turns. */
+  #current: string | null = null;
+  /** Samples since the last turn's end that the client said. */
+  #buffered = 0;
+  #samples = 0;
+  /** Resolves when all events were sent; rejects where the stream cannot go on. */
+  readonly ended: Promise<void>;
+
+  constructor(parts: SpeechParts) {
+    this.#parts = parts;
+    this.ended = this.#pump();
+    this.ended.catch(() => {});
+  }
+
+  /** Milliseconds of audio that were taken. */
+  get milliseconds(): number {
+    return (1000 * this.#samples) / this.#parts.rate;
+  }
+
+  /** Milliseconds that the client has not committed or cleared. */
+  get buffered(): number {
+    return (1000 * this.#buffered) / this.#parts.rate;
+  }
+
+  /** Takes samples; while too much waits to be heard, so does the caller. */
+  async push(samples: Int16Array): Promise<void> {
+    const { live } = this.#parts;
+    live.push(samples);
+    this.#samples += samples.length;
+    this.#buffered += samples.length;
+    if (live.lag > mostWaiting) while (live.lag > fewWaiting) await live.drained();
+  }
+
+  /** Ends the turn under way. Throws ApiError where there is none. */
+  commit(): void {
+    const { live, conversation, manual } = this.#parts;
+    if (this.buffered < leastCommitted) {
+      throw new ApiError(
+        400,
+        `Error committing input audio buffer: buffer too small. Expected at least ${leastCommitted}ms of audio, but buffer only has ${this.buffered.toFixed(2)}ms of audio.`,
+        { code: 'input_audio_buffer_commit_empty' },
+      );
+    }
+    this.#buffered = 0;
+    if (manual) {
+      const item = this.#current ?? identifier('item');
+      // Its turn may have been heard of already.
+      if (this.#current === null) this.#committed.push(item);
+      this.#current = null;
+      this.#commit(item, conversation);
+    }
+    live.flush().catch(() => {}); // what ends the stream is told where its events end
+  }
+
+  clear(): void {
+    this.#parts.live.clear();
+    this.#buffered = 0;
+    this.#current = null;
+    this.#parts.conversation.send({ type: 'input_audio_buffer.cleared' });
+  }
+
+  /** Takes no more; resolves when all was told. */
+  async finish(): Promise<void> {
+    await this.#parts.live.close();
+    await this.ended;
+  }
+
+  #commit(item: string, conversation: Conversation): void {
+    for (const event of committedEvents(item, conversation.last)) conversation.send(event);
+    conversation.last = item;
+  }
+
+  async #pump(): Promise<void> {
+    for await (const event of this.#parts.live) this.#tell(event);
+  }
+
+  #itemOf(turn: number): string {
+    const known = this.#items.get(turn);
+    if (known !== undefined) return known;
+    const committed = this.#committed.shift();
+    const item = committed ?? identifier('item');
+    this.#items.set(turn, item);
+    // What is heard before it is committed will be committed under this name.
+    if (this.#parts.manual && committed === undefined) this.#current = item;
+    return item;
+  }
+
+  #milliseconds(seconds: number): number {
+    return Math.max(0, Math.round(this.#parts.offset + 1000 * seconds));
+  }
+
+  #tell(event: LiveEvent): void {
+    const { conversation, padding } = this.#parts;
+    const { send } = conversation;
+    if (event.type === 'lost') {
+      const range = `${event.start.toFixed(1)} to ${event.end.toFixed(1)} s`;
+      send(
+        errorEvent(
+          new ApiError(503, `Audio from ${range} was lost, since the server is too slow for it.`, {
+            code: 'audio_lost',
+          }),
+        ),
+      );
+      return;
+    }
+    const item = this.#itemOf(event.turn);
+    switch (event.type) {
+      case 'speech-started':
+        send({
+          type: 'input_audio_buffer.speech_started',
+          audio_start_ms: Math.max(0, this.#milliseconds(event.start) - padding),
+          item_id: item,
+        });
+        break;
+      case 'speech-stopped':
+        send({ type: 'input_audio_buffer.speech_stopped', audio_end_ms: this.#milliseconds(event.end), item_id: item });
+        this.#commit(item, conversation);
+        break;
+      case 'confirmed': {
+        const delta = this.#begun.has(item) ? event.text : event.text.trimStart();
+        this.#begun.add(item);
+        send(deltaEvent(item, delta));
+        break;
+      }
+      case 'final':
+        send(completedEvent(item, event.text.trim(), event.end - event.start, event.language));
+        this.#forget(event.turn, item);
+        break;
+      case 'failed':
+        send(failedEvent(item, event.error));
+        this.#forget(event.turn, item);
+    }
+  }
+
+  #forget(turn: number, item: string): void {
+    this.#items.delete(turn);
+    this.#begun.delete(item);
+  }
+}

@@ -1,0 +1,375 @@
+/** /v1/realtime with OpenAI's own client over TLS, with a bare WebSocket, and with messages that mean harm. */
+import { writeFileSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import OpenAI from 'openai';
+import { OpenAIRealtimeWS } from 'openai/realtime/ws';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import WebSocket from 'ws';
+import { openAudio } from '../../lib/audio/index.js';
+import type { RunningServer } from '../../lib/server/index.js';
+import { samplesOf as decoded } from '../../lib/server/realtime/audio.js';
+import { selfSigned } from './certificate.js';
+import { sample, startServer, testServer } from './support.js';
+
+// biome-ignore lint/suspicious/noExplicitAny: events of every kind
+type Event = { type: string } & Record<string, any>;
+
+/** The sample as 16-bit PCM at a rate. */
+async function spoken(sampleRate: number): Promise<Int16Array> {
+  const source = await openAudio(sample, { sampleRate });
+  const parts: number[] = [];
+  for await (const chunk of source.chunks()) for (const one of chunk) parts.push(Math.round(one * 32_767));
+  return Int16Array.from(parts);
+}
+
+const bytes = (samples: Int16Array) => Buffer.from(samples.buffer, samples.byteOffset, samples.byteLength);
+const sentences =
+  /^We will return on Thursday\. Add honey and chicken to the shopping list\. Move left forty five (meters|feet)\.$/;
+const transcriptOf = (events: readonly Event[]) =>
+  events
+    .filter(({ type }) => type.endsWith('transcription.completed'))
+    .map(({ transcript }) => transcript)
+    .join(' ');
+
+/** Deltas of each item, joined, are its transcript; items follow one another. */
+function checkItems(events: readonly Event[]): void {
+  const completed = events.filter(({ type }) => type.endsWith('transcription.completed'));
+  expect(completed.length).toBeGreaterThan(0);
+  for (const { item_id: item, transcript, content_index: index, usage } of completed) {
+    const own = events.filter((one) => one.item_id === item);
+    const deltas = own.filter(({ type }) => type.endsWith('transcription.delta'));
+    expect(deltas.map(({ delta }) => delta).join('')).toBe(transcript);
+    expect(index).toBe(0);
+    expect(usage).toEqual({ type: 'duration', seconds: expect.any(Number) });
+    expect(own.some(({ type }) => type === 'input_audio_buffer.committed')).toBe(true);
+  }
+  const committed = events.filter(({ type }) => type === 'input_audio_buffer.committed');
+  committed.forEach(({ previous_item_id: previous }, i) => {
+    expect(previous).toBe(i === 0 ? null : committed[i - 1].item_id);
+  });
+  expect(new Set(events.map(({ event_id: id }) => id)).size).toBe(events.length);
+}
+
+let server: RunningServer;
+let pcm: Int16Array;
+beforeAll(async () => {
+  server = await startServer();
+  pcm = await spoken(24_000);
+});
+afterAll(() => server?.close());
+
+/** A bare client: its events, and what waits for one of them. */
+async function connect(url: string, options: WebSocket.ClientOptions = {}, protocols: string[] = []) {
+  const socket = new WebSocket(url.replace('http', 'ws'), protocols, options);
+  onTestFinished(() => socket.terminate());
+  const events: Event[] = [];
+  const waiting: { fits(event: Event): boolean; resolve(event: Event): void }[] = [];
+  socket.on('message', (data) => {
+    const event = JSON.parse(String(data));
+    events.push(event);
+    for (const one of [...waiting]) {
+      if (!one.fits(event)) continue;
+      waiting.splice(waiting.indexOf(one), 1);
+      one.resolve(event);
+    }
+  });
+  const closed = new Promise<number>((resolve) => socket.on('close', resolve));
+  await new Promise((resolve, reject) => {
+    socket.on('open', resolve);
+    socket.on('error', reject);
+  });
+  const next = (type: string) =>
+    new Promise<Event>((resolve) => waiting.push({ fits: (event) => event.type === type, resolve }));
+  const send = (event: object) => socket.send(JSON.stringify(event));
+  const ask = (event: object, answer: string) => {
+    const answered = next(answer);
+    send(event);
+    return answered;
+  };
+  const append = (data: Buffer, piece = 9600) => {
+    for (let at = 0; at < data.length; at += piece) {
+      send({ type: 'input_audio_buffer.append', audio: data.subarray(at, at + piece).toString('base64') });
+    }
+  };
+  return { socket, events, closed, next, send, ask, append };
+}
+
+const realtime = (query = '?intent=transcription') => `${server.url}/v1/realtime${query}`;
+const manual = { type: 'transcription', audio: { input: { turn_detection: null } } };
+
+describe("OpenAI's client", () => {
+  it('transcribes over TLS: turns by voice, deltas, transcripts', async () => {
+    const tls = await testServer({}, selfSigned());
+    const client = new OpenAI({ apiKey: 'none', baseURL: `${tls.url}/v1` });
+    const ws = new OpenAIRealtimeWS({ model: 'whisper-1', options: { rejectUnauthorized: false } }, client);
+    const events: Event[] = [];
+    const done = new Promise<void>((resolve, reject) => {
+      ws.on('error', reject);
+      ws.on('event', (event) => {
+        events.push(event as Event);
+        const ended = events.filter(({ type }) => type.endsWith('transcription.completed'));
+        if (ended.length === 3) resolve();
+      });
+    });
+    ws.on('session.created', () => {
+      ws.send({
+        type: 'session.update',
+        session: {
+          type: 'transcription',
+          audio: {
+            input: {
+              format: { type: 'audio/pcm', rate: 24_000 },
+              transcription: { model: 'whisper-1', language: 'en' },
+              turn_detection: { type: 'server_vad', threshold: 0.5, prefix_padding_ms: 300, silence_duration_ms: 400 },
+            },
+          },
+        },
+      });
+      const data = Buffer.concat([bytes(pcm), Buffer.alloc(48_000)]);
+      for (let at = 0; at < data.length; at += 4800) {
+        ws.send({ type: 'input_audio_buffer.append', audio: data.subarray(at, at + 4800).toString('base64') });
+      }
+    });
+    await done;
+    ws.close();
+    checkItems(events);
+    expect(transcriptOf(events)).toMatch(sentences);
+    const types = events.map(({ type }) => type);
+    expect(types.slice(0, 2)).toEqual(['session.created', 'session.updated']);
+    const [, { session }] = events;
+    expect(session).toMatchObject({
+      type: 'transcription',
+      object: 'realtime.transcription_session',
+      audio: { input: { turn_detection: { silence_duration_ms: 400 }, transcription: { language: 'en' } } },
+    });
+    const ofFirst = events.filter(({ item_id: item }) => item === events.find(({ item_id: one }) => one)!.item_id);
+    expect(ofFirst[0]).toMatchObject({ type: 'input_audio_buffer.speech_started', audio_start_ms: expect.any(Number) });
+    expect(ofFirst.at(-1)!.type).toBe('conversation.item.input_audio_transcription.completed');
+    const stopped = events.findIndex(({ type }) => type === 'input_audio_buffer.speech_stopped');
+    expect(types.slice(stopped, stopped + 4)).toEqual([
+      'input_audio_buffer.speech_stopped',
+      'input_audio_buffer.committed',
+      'conversation.item.added',
+      'conversation.item.done',
+    ]);
+  });
+
+  it('is refused without a key, and let in with one', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'onehead-keys-'));
+    writeFileSync(join(folder, 'keys'), 'secret name=tester\n');
+    const guarded = await testServer({ keys: join(folder, 'keys') });
+    const url = `${guarded.url}/v1/realtime?intent=transcription`;
+    await expect(connect(url)).rejects.toThrow('401');
+    await expect(connect(url, { headers: { authorization: 'Bearer wrong' } })).rejects.toThrow('401');
+    const open = await connect(url, { headers: { authorization: 'Bearer secret' } });
+    open.socket.close();
+    // A browser names its key as a protocol.
+    const browser = await connect(url, {}, ['realtime', 'openai-insecure-api-key.secret']);
+    expect(browser.socket.protocol).toBe('realtime');
+    browser.socket.close();
+    const client = new OpenAI({ apiKey: 'secret', baseURL: `${guarded.url}/v1`, maxRetries: 0 });
+    const secret = await client.realtime.clientSecrets.create({
+      expires_after: { anchor: 'created_at', seconds: 60 },
+      session: { type: 'transcription', audio: { input: { transcription: { model: 'whisper-1', language: 'en' } } } },
+    });
+    expect(secret.value).toMatch(/^ek_/);
+    const short = await connect(url, { headers: { authorization: `Bearer ${secret.value}` } });
+    const created = short.events[0] ?? (await short.next('session.created'));
+    expect(created.session.audio.input.transcription).toMatchObject({ language: 'en' });
+    await expect(connect(url, { headers: { authorization: 'Bearer ek_00' } })).rejects.toThrow('401');
+    await expect(
+      client.realtime.clientSecrets.create({ expires_after: { anchor: 'created_at', seconds: 5 } }),
+    ).rejects.toThrow(/seconds from 10 to 7200/);
+  });
+});
+
+describe('a bare client', () => {
+  it('commits by itself, and gets text before', async () => {
+    const { ask, append, next, events, socket } = await connect(realtime());
+    await ask({ type: 'session.update', session: manual }, 'session.updated');
+    const early = next('conversation.item.input_audio_transcription.delta');
+    append(bytes(pcm));
+    await early;
+    const completed = next('conversation.item.input_audio_transcription.completed');
+    await ask({ type: 'input_audio_buffer.commit' }, 'input_audio_buffer.committed');
+    await completed;
+    socket.close();
+    checkItems(events);
+    expect(transcriptOf(events)).toContain('shopping list');
+    expect(events.some(({ type }) => type === 'input_audio_buffer.speech_started')).toBe(false);
+  });
+
+  it('forgets what is cleared, and tells what is committed in order', async () => {
+    const { ask, append, send, events, next } = await connect(realtime());
+    await ask({ type: 'session.update', session: manual }, 'session.updated');
+    const [first, second] = [pcm.subarray(0, 2.2 * 24_000), pcm.subarray(2.2 * 24_000, 5 * 24_000)];
+    append(bytes(second));
+    await ask({ type: 'input_audio_buffer.clear' }, 'input_audio_buffer.cleared');
+    append(bytes(first));
+    send({ type: 'input_audio_buffer.commit' });
+    append(bytes(second));
+    send({ type: 'input_audio_buffer.commit' });
+    append(bytes(first));
+    await ask({ type: 'input_audio_buffer.clear' }, 'input_audio_buffer.cleared');
+    const ended = () => events.filter(({ type }) => type.endsWith('transcription.completed'));
+    while (ended().length < 2) await next('conversation.item.input_audio_transcription.completed');
+    checkItems(events.filter((one) => ended().some(({ item_id: item }) => item === one.item_id)));
+    expect(ended()[0].transcript).toBe('We will return on Thursday.');
+    expect(ended()[1].transcript).toMatch(/^Add honey/);
+    const failed = await ask({ type: 'input_audio_buffer.commit', event_id: 'mine' }, 'error');
+    expect(failed.error).toMatchObject({ code: 'input_audio_buffer_commit_empty', event_id: 'mine' });
+  });
+
+  it.each([
+    ['audio/pcmu', (one: number) => decoded(Buffer.from([one]), { type: 'audio/pcmu' })[0]],
+    ['audio/pcma', (one: number) => decoded(Buffer.from([one]), { type: 'audio/pcma' })[0]],
+  ] as const)('speaks %s, as telephones do', async (type, value) => {
+    const levels = Array.from({ length: 256 }, (_, byte) => value(byte));
+    // What ITU-T G.711 says of the loudest and the quietest values.
+    expect(Math.max(...levels)).toBe(type === 'audio/pcmu' ? 32_124 : 32_256);
+    expect(Math.min(...levels.map(Math.abs))).toBe(type === 'audio/pcmu' ? 0 : 8);
+    const slow = await spoken(8000);
+    const companded = Buffer.from(
+      slow.map((one) =>
+        levels.reduce((best, level, byte) => (Math.abs(level - one) < Math.abs(levels[best] - one) ? byte : best), 0),
+      ),
+    );
+    const { ask, append, next, events } = await connect(realtime());
+    await ask(
+      {
+        type: 'session.update',
+        session: { type: 'transcription', audio: { input: { format: { type }, turn_detection: null } } },
+      },
+      'session.updated',
+    );
+    append(companded, 1601);
+    const completed = next('conversation.item.input_audio_transcription.completed');
+    await ask({ type: 'input_audio_buffer.commit' }, 'input_audio_buffer.committed');
+    await completed;
+    expect(transcriptOf(events)).toContain('honey and chicken');
+  });
+
+  it('may use the older names', async () => {
+    const { ask } = await connect(realtime('?model=whisper-1&language=en'));
+    const { session } = await ask(
+      {
+        type: 'transcription_session.update',
+        session: {
+          input_audio_format: 'g711_ulaw',
+          input_audio_transcription: { model: 'whisper-1', language: 'en', prompt: 'Honey.' },
+          turn_detection: { type: 'server_vad', silence_duration_ms: 300 },
+        },
+      },
+      'transcription_session.updated',
+    );
+    expect(session).toMatchObject({
+      input_audio_format: 'g711_ulaw',
+      input_audio_transcription: { language: 'en', prompt: 'Honey.' },
+      turn_detection: { type: 'server_vad', silence_duration_ms: 300, threshold: 0.5, prefix_padding_ms: 300 },
+    });
+  });
+
+  it('that vanishes leaves nothing behind', async () => {
+    const { ask, append, socket, next, closed } = await connect(realtime());
+    await ask({ type: 'session.update', session: manual }, 'session.updated');
+    const delta = next('conversation.item.input_audio_transcription.delta');
+    append(bytes(pcm));
+    await delta;
+    socket.terminate();
+    await closed;
+    const [{ whisper }] = server.service.models.loaded();
+    await expect
+      .poll(() => whisper.figures())
+      .toMatchObject({ requests: 0, rows: { used: 0 }, positions: { used: 0 } });
+    await expect.poll(() => server.service.openRequests).toBe(0);
+  });
+
+  it('is told goodbye when the server ends, after what it said', async () => {
+    const own = await startServer();
+    const { ask, append, events, closed } = await connect(`${own.url}/v1/realtime?intent=transcription`);
+    await ask({ type: 'session.update', session: { type: 'transcription' } }, 'session.updated');
+    append(bytes(pcm.subarray(0, 2.2 * 24_000)));
+    // The messages arrive before the end does.
+    await ask({ type: 'session.update', session: { type: 'transcription' } }, 'session.updated');
+    await own.close();
+    expect(await closed).toBe(1001);
+    expect(transcriptOf(events)).toBe('We will return on Thursday.');
+  });
+
+  it('that is silent for too long, or stays for too long, is sent away', async () => {
+    const own = await testServer({ realtimeIdle: 1, realtimeDuration: 60 });
+    const idle = await connect(`${own.url}/v1/realtime?intent=transcription`);
+    expect(await idle.closed).toBe(1000);
+    const short = await testServer({ realtimeDuration: 1 });
+    const { closed } = await connect(`${short.url}/v1/realtime?intent=transcription`);
+    expect(await closed).toBe(1000);
+  });
+});
+
+describe('messages that mean harm', () => {
+  it.each([
+    ['rubbish', 'not JSON', 'invalid_json'],
+    ['[1]', 'no event', 'invalid_event'],
+    ['{"type":5}', 'no event', 'invalid_event'],
+    ['{"type":"__proto__"}', 'Expected type to be one of', 'invalid_value'],
+    ['{"type":"input_audio_buffer.append"}', 'base64', 'invalid_value'],
+    ['{"type":"input_audio_buffer.append","audio":"*"}', 'base64', 'invalid_value'],
+    ['{"type":"session.update","session":7}', 'Expected session to be an object', 'invalid_value'],
+    ['{"type":"session.update","session":{"type":"realtime"}}', 'transcribes only', 'invalid_value'],
+    [
+      '{"type":"session.update","session":{"nonsense":1}}',
+      "Unknown parameter: 'session.nonsense'",
+      'unknown_parameter',
+    ],
+    ['{"type":"session.update","session":{"audio":{"input":{"format":{"type":"mp3"}}}}}', 'audio/pcm', 'invalid_value'],
+    [
+      '{"type":"session.update","session":{"audio":{"input":{"turn_detection":{"type":"semantic_vad"}}}}}',
+      "'server_vad'",
+      'invalid_value',
+    ],
+    [
+      '{"type":"session.update","session":{"audio":{"input":{"turn_detection":{"threshold":7}}}}}',
+      'a number from 0 to 1',
+      'invalid_value',
+    ],
+    [
+      '{"type":"session.update","session":{"audio":{"input":{"transcription":{"model":"no"}}}}}',
+      'not served',
+      'model_not_found',
+    ],
+    ['{"type":"session.update","session":{"include":["all"]}}', 'an empty list', 'invalid_value'],
+  ])('%s is answered with an error, and the session goes on', async (message, sentence, code) => {
+    const { socket, next, ask } = await connect(realtime());
+    const answered = next('error');
+    socket.send(message);
+    const { error } = await answered;
+    expect(error).toMatchObject({ code, type: 'invalid_request_error' });
+    expect(error.message).toContain(sentence);
+    await ask({ type: 'session.update', session: { type: 'transcription' } }, 'session.updated');
+  });
+
+  it('are heard a hundred times, and no more', async () => {
+    const { socket, closed, events } = await connect(realtime());
+    for (let i = 0; i < 200; ++i) socket.send(i % 2 ? 'x' : Buffer.from([i]));
+    expect(await closed).toBe(1008);
+    expect(events.filter(({ type }) => type === 'error')).toHaveLength(100);
+  });
+
+  it('may not be larger than 16 MiB', async () => {
+    const { socket, closed } = await connect(realtime());
+    socket.on('error', () => {});
+    socket.send('x'.repeat(17 * 2 ** 20));
+    expect([1009, 1006]).toContain(await closed);
+    await expect.poll(() => server.service.openRequests).toBe(0);
+  });
+
+  it('at a door that is none', async () => {
+    await expect(connect(realtime('?intent=conversation'))).rejects.toThrow('400');
+    await expect(connect(realtime('?model=nobody'))).rejects.toThrow('404');
+    const answer = await fetch(realtime());
+    expect(answer.status).toBe(426);
+    expect(((await answer.json()) as { error: { message: string } }).error.message).toContain('WebSocket');
+  });
+});
