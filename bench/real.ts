@@ -72,6 +72,22 @@ const setting: Setting = { cores, threads, giveLanguage: values['give-language']
 
 const wanted = values.only?.split(',') ?? [];
 
+/** What `make` gave or threw the first time. */
+function once<T>(make: () => T): () => T {
+  let outcome: { value: T } | { error: unknown } | undefined;
+  return () => {
+    if (!outcome) {
+      try {
+        outcome = { value: make() };
+      } catch (error) {
+        outcome = { error };
+      }
+    }
+    if ('error' in outcome) throw outcome.error;
+    return outcome.value;
+  };
+}
+
 /** The systems in the table's order; one that cannot run is a sentence. */
 function systems(): (System | { name: string; missing: string })[] {
   const all: { name: string; make: () => System }[] = [
@@ -85,18 +101,15 @@ function systems(): (System | { name: string; missing: string })[] {
     const [name, json] = [given.slice(0, given.indexOf('=')), given.slice(given.indexOf('=') + 1)];
     all.push({ name, make: () => onehead(name, model, JSON.parse(json), setting) });
   }
-  let made: { python: string; folder: string } | undefined;
-  /** The peers' Python, and their files of the same weights. */
-  const peers = () => {
-    if (made) return made;
+  /** The peers' Python, and their files of the same weights: made once, for the first that wants them. */
+  const peers = once(() => {
     const python = peersPython(values.python, values.cache);
     const folder = join(values.cache, 'checkpoints', model.replaceAll(/[^\w.-]+/g, '_'));
     const convert = [join(root, 'bench/peers/checkpoints.py'), model, folder];
     const { status, stderr } = spawnSync(python, convert, { encoding: 'utf8' });
     if (status !== 0) throw new Error(stderr.trim().split('\n').at(-1));
-    made = { python, folder };
-    return made;
-  };
+    return { python, folder };
+  });
   const python = (name: string, peer: string, file: string, compute: string) => ({
     name,
     make: () => pythonPeer(name, peers().python, peer, join(peers().folder, file), compute, setting),

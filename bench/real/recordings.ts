@@ -119,7 +119,8 @@ export async function realRecordings(path: string, cache: string, language: stri
     const file = join(cache, `${createHash('sha256').update(key).digest('hex').slice(0, 16)}.wav`);
     if (!existsSync(file)) writeFileSync(file, wav(await samples()));
     recordings.push({
-      name: basename(entry.file),
+      // Files of one name in different folders are told apart.
+      name: recordings.some(({ name }) => name === basename(entry.file)) ? entry.file : basename(entry.file),
       file,
       language: entry.language ?? null,
       text: entry.text,

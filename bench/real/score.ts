@@ -66,8 +66,6 @@ export interface Figures {
   load: number;
 }
 
-const words = ({ hits, substitutions, deletions }: ErrorCounts): number => hits + substitutions + deletions;
-
 function sum(scores: readonly { words: ErrorCounts; characters: ErrorCounts }[]): Errors {
   const total = scores.map((one) => one.words).reduce(addCounts, noCounts);
   const characters = scores.map((one) => one.characters).reduce(addCounts, noCounts);
@@ -196,5 +194,3 @@ function fallback(heard: readonly Heard[]): Figures['fallback'] {
   if (told.length === 0) return null;
   return { windows: told.length, share: told.filter((temperature) => temperature > 0).length / told.length };
 }
-
-export { words as wordCount };
