@@ -59,7 +59,7 @@ export function tableOf(rows: readonly Row[]): string {
   );
   const lost = measured.flatMap(({ name, figures }) => figures.lost.map((one) => `  ${name}: ${one}`));
   return [
-    ...text.map((line) => line.join('  ')),
+    ...(measured.length > 0 ? text.map((line) => line.join('  ')) : []),
     ...rows.flatMap((row) => ('missing' in row ? [`${row.name}: not run: ${row.missing}`] : [])),
     ...(invented.length > 0 ? ['text without speech:', ...invented] : []),
     ...(lost.length > 0 ? ['no text for speech:', ...lost] : []),
