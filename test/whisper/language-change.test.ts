@@ -145,6 +145,17 @@ describe('a window', () => {
     ]);
   });
 
+  it('in two languages is tried at other temperatures where what is in its own fails', async () => {
+    const { decode, written } = scripted({ texts: { en: text(5, 6) }, likely: { en: -3 }, heard: ['en', 'zh'] });
+    expect(await decode()).toMatchObject({
+      tokens: [time(0), 5, time(1)],
+      temperature: 0.5,
+      change: { language: 'zh' },
+    });
+    expect(written[0]).toBe('en 0');
+    expect(written.at(-1)).toBe('en 0.5');
+  });
+
   it('in two languages, the first of which is not the expected one, gives the first in its own', async () => {
     const { decode } = scripted({ texts: { en: text(5, 6), de: text(7, 8) }, heard: ['de', 'en'] });
     expect(await decode()).toMatchObject({

@@ -3,6 +3,7 @@ import type { EncodedWindow } from '../../engine/tasks.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { Found, Search } from '../model/search.js';
+import { compressionRatio } from './compression.js';
 import type { Attempt } from './fallback.js';
 import { windowLanguages } from './window-languages.js';
 
@@ -103,18 +104,27 @@ export async function languageChange(
   return { at: first === 0 ? 0 : parts[first].start, tokens, language };
 }
 
-/** What of an attempt comes before a change of language. `prefix`: tokens that it was told to begin with. */
-export function before<T extends Attempt>(attempt: T, { tokens: count }: LanguageChange, prefix: number): T {
-  const logProbabilities = attempt.logProbabilities.slice(0, Math.max(0, count - prefix));
+/** What of an attempt comes before a change of language. */
+export function before<T extends Attempt>(
+  attempt: T,
+  { tokens: count }: LanguageChange,
+  textOf: (tokens: readonly number[]) => string,
+): T {
+  // Tokens that the text was told to begin with have no probabilities.
+  const given = attempt.tokens.length - attempt.logProbabilities.length + Number(attempt.ended);
+  const generated = Math.max(0, count - given);
+  const tokens = attempt.tokens.slice(0, count);
+  const logProbabilities = attempt.logProbabilities.slice(0, generated);
   const sum = logProbabilities.reduce((a, b) => a + b, 0);
   return {
     ...attempt,
-    tokens: attempt.tokens.slice(0, count),
+    tokens,
     logProbabilities,
     sum,
     ended: false,
-    averageLogProbability: sum / (logProbabilities.length + 1),
-    ...(attempt.top && { top: attempt.top.slice(0, logProbabilities.length) }),
+    averageLogProbability: sum / (generated + 1),
+    compressionRatio: compressionRatio(textOf(tokens).trim()),
+    ...(attempt.top && { top: attempt.top.slice(0, generated) }),
     ...(attempt.times && { times: attempt.times.slice(0, count + 1) }),
   };
 }

@@ -121,7 +121,8 @@ async function decodeFitted(work: WindowWork): Promise<Attempt> {
     const [first] = decoding.temperatures;
     const chosen = { ...settings, decoding: { ...decoding, temperatures: [first] } };
     const { attempt, bounded } = await decodeOnce({ ...work, ...short, settings: chosen });
-    if (isTrusted(attempt, bounded, decoding)) return attempt;
+    // A text that ends where another language begins did not end by itself, and need not.
+    if (isTrusted(attempt, bounded && !attempt.change, decoding)) return attempt;
     engine.countEncodedAgain();
   }
   return (await decodeOnce(work)).attempt;
@@ -136,7 +137,7 @@ interface WindowWork {
   options: WindowOptions;
   settings: WindowSettings;
   timings: WindowTimings;
-  /** Tokens at most, besides what the settings say. */
+  /** Tokens of the text at most, where the settings say no less. */
   longest?: number;
 }
 
@@ -222,10 +223,11 @@ async function decodeFollowing(followed: FollowedWindow): Promise<Attempt> {
     const asked = { window, checkpoint, probabilities: await ask(attempt), expected: language, among };
     const change = await languageChange(asked, parts, failed || partsOf === undefined);
     if (!change || change.tokens < shown()) return attempt;
-    if (change.tokens > 0) return { ...before(attempt, change, options.prefix?.length ?? 0), change };
-    // Once: what is in neither language is left as it is.
+    const own = change.tokens > 0 ? before(attempt, change, settings.textOf ?? (() => '')) : null;
+    if (own && (turn > 0 || !needsFallback(own, decoding))) return { ...own, change };
+    // Once: what is in neither language, or fails in its own at every temperature, is left as it is.
     if (turn > 0) return attempt;
-    ({ language } = change);
+    if (!own) ({ language } = change);
     attempt = await decode(language);
   }
 }
