@@ -21,6 +21,7 @@ app.get('/', async () => ({ hello: 'Send recordings to /v1/audio/transcriptions.
 await app.register(onehead, {
   models: [{ id: 'speech', model }], // and no others; the bundled one where none is named
   alias: { 'gpt-4o-transcribe': 'speech' },
+  page: false, // a page at / to try it with, where the service has none of its own
   maxBytes: 2 ** 30,
   maxDuration: 2 * 3600,
   // Options of transcribe that every request begins with.

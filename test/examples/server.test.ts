@@ -22,7 +22,8 @@ beforeAll(async () => {
   server = spawn(process.execPath, [`${root}examples/server.mjs`, `${root}models/micro`, '0'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  url = await new Promise<string>((resolve) => {
+  url = await new Promise<string>((resolve, reject) => {
+    server.once('exit', () => reject(new Error(`It ended: ${log.join(' ')}`)));
     createInterface(server.stdout!).on('line', (line) => {
       log.push(line);
       const { msg = '' } = JSON.parse(line) as { msg?: string };
