@@ -7,6 +7,7 @@ const benchmarks: Record<string, () => Promise<unknown>> = {
   'event-loop': () => import('./event-loop.js'),
   neighbours: () => import('./neighbours.js'),
   real: () => import('./real.js'),
+  server: () => import('./server.js'),
   serving: () => import('./serving.js'),
   voice: () => import('./voice.js'),
 };
