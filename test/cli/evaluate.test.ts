@@ -27,6 +27,34 @@ describe('evaluate', () => {
     expect(total).toMatch(/total of 2$/);
   });
 
+  it('hears recordings as they were spoken, and tells delays beside the error rate', async () => {
+    const folder = await folderWith({ a: sampleText });
+    const live = ['evaluate', folder, '--live', '--policy', 'attention,agreement', '--threshold', '0.5,0.8'];
+    const { status, stdout } = await onehead([...live, '--format', 'json']);
+    expect(status).toBe(0);
+    const rates = JSON.parse(stdout);
+    expect(rates.map(({ policy, threshold }: Record<string, unknown>) => [policy, threshold])).toEqual([
+      ['attention', 0.5],
+      ['attention', 0.8],
+      ['agreement', undefined],
+    ]);
+    for (const { wordErrorRate, lag, load } of rates) {
+      expect(wordErrorRate).toBeLessThan(0.2);
+      expect(load).toBeGreaterThan(0);
+      // A word is confirmed after it was spoken, and a turn told after silence has lasted.
+      expect(lag.words.p50).toBeGreaterThan(0);
+      expect(lag.final.p50).toBeGreaterThan(0);
+      expect(lag.first.p95).toBeGreaterThanOrEqual(lag.first.p50);
+    }
+    expect(rates[1].lag.words.p50).toBeGreaterThan(0.5);
+    const text = await onehead(['evaluate', folder, '--live']);
+    expect(text.stdout).toMatch(/^policy +window.*WER/);
+    expect(text.stdout).toMatch(/usual .* \d+\.\d\d %( +\d+\.\d\d){7}\n$/);
+    expect((await onehead(['evaluate', folder, '--policy', 'both'])).stderr).toContain(
+      '--policy is for live transcription',
+    );
+  });
+
   it('takes a list, and gives json', async () => {
     const folder = await temporaryFolder();
     const list = join(folder, 'list.tsv');
