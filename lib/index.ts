@@ -83,6 +83,7 @@ export type { Timings } from './whisper/transcription/timings.js';
 export type {
   Clip,
   DetectedLanguage,
+  Omission,
   PartialText,
   Segment,
   TranscribeProgress,

@@ -672,6 +672,16 @@ export const documentation = {
       about: 'Marks that are joined to the word before them.',
       usual: "openai/whisper's",
     },
+    noSpeechRule: {
+      about:
+        "Who says that nobody speaks in a window, so that its text is left out (the result's `omitted` tells it). 'voice': where the voice detector hears nobody, the model must be nearly certain that somebody speaks, and is asked once; elsewhere openai/whisper's rule counts. 'openai': its rule alone, as `noSpeechThreshold` says.",
+      usual: "'voice'",
+    },
+    dropInventions: {
+      about:
+        'Segments such as "Thank you." and "Thanks for watching!", which Whisper invents, are left out where the voice detector hears nobody. Needs `noSpeechRule` \'voice\'.',
+      usual: 'true',
+    },
     hallucinationSilenceThreshold: {
       about:
         'Seconds: with `wordTimestamps`, silence longer than this is skipped where the text beside it looks invented.',

@@ -182,6 +182,7 @@ it('each channel tells its language where that is detected', async () => {
     vad: false,
     temperature: 0,
     noSpeechThreshold: null,
+    noSpeechRule: 'openai',
     timestamps: 'none',
   };
   const detected = await whisper.transcribe(audio, options);

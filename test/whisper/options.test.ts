@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { WhisperTokenizer } from '../../lib/whisper/checkpoint/tokenizer.js';
-import { isSkipped, needsFallback } from '../../lib/whisper/decoding/fallback.js';
+import { needsFallback } from '../../lib/whisper/decoding/fallback.js';
+import { isSkipped } from '../../lib/whisper/decoding/silence.js';
 import { suppressionMask } from '../../lib/whisper/decoding/suppression.js';
 import { likeliest } from '../../lib/whisper/model/search.js';
 import { TextContext } from '../../lib/whisper/transcription/context.js';

@@ -1,7 +1,7 @@
 /** The tensors that a Whisper checkpoint must hold, and how large it is. */
 import { OneheadError } from '../../errors.js';
-import type { WhisperConfig } from './config.js';
 import { isLoaded, type TensorEntry, type TensorIndex } from '../files/tensors.js';
+import type { WhisperConfig } from './config.js';
 
 export interface TensorSpecification {
   name: string;

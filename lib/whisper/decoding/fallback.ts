@@ -12,6 +12,8 @@ export interface Attempt extends Found {
   /** Mean log-probability of the tokens and the end token, as openai/whisper counts it. */
   averageLogProbability: number;
   compressionRatio: number;
+  /** True where the voice detector hears nobody, and the model is not certain enough of the opposite. */
+  silent?: boolean;
 }
 
 /** True when a text repeats itself, or is not likely enough. */
@@ -48,15 +50,6 @@ function isSilent(
   );
 }
 
-/** True when a window's text is to be left out as silence: openai/whisper's transcribe. */
-export function isSkipped(
-  { noSpeechProbability, averageLogProbability }: Pick<Attempt, 'averageLogProbability' | 'noSpeechProbability'>,
-  { logProbabilityThreshold, noSpeechThreshold }: Pick<Decoding, 'logProbabilityThreshold' | 'noSpeechThreshold'>,
-): boolean {
-  if (noSpeechThreshold === null || noSpeechProbability <= noSpeechThreshold) return false;
-  return logProbabilityThreshold === null || averageLogProbability <= logProbabilityThreshold;
-}
-
 /** What is searched for at one temperature: the beams of one search, or as many sequences as are drawn. */
 export function searchesAt(
   temperature: number,
@@ -87,12 +80,14 @@ export function searchesAt(
   }));
 }
 
-/** Probabilities that are not numbers: without this their text would be empty, as that of silence is. */
-const overflown = () =>
-  new OneheadError(
+/** Refuses probabilities that are not numbers: without this their text would be empty, as that of silence is. Throws OneheadError MODEL_INVALID. */
+export function checkFinite({ logProbabilities, noSpeechProbability }: Found): void {
+  if ([...logProbabilities, noSpeechProbability].every(Number.isFinite)) return;
+  throw new OneheadError(
     'MODEL_INVALID',
     "The model's numbers overflow, so no text can come of them; load it with dtype 'float32', or, where that does not help, export it again.",
   );
+}
 
 /** What a window's searches begin with, whatever the temperature. */
 export type WindowBegin = Pick<
@@ -134,9 +129,7 @@ export async function decodeWithFallback(
     const watched = onTokens || (given && alone) ? { onTokens: watch } : {};
     const all = await Promise.all(searches.map((search, index) => window.search(search, index === 0 ? watched : {})));
     const found = all.map((one) => withGiven(one, prefix, own.prefix ?? [], before));
-    for (const { logProbabilities, noSpeechProbability } of found) {
-      if (![...logProbabilities, noSpeechProbability].every(Number.isFinite)) throw overflown();
-    }
+    for (const one of found) checkFinite(one);
     const best = likeliest(found, decoding.lengthPenalty);
     const generated = best.tokens.length - prefix;
     const sum = best.logProbabilities.reduce((a, b) => a + b, 0);

@@ -11,6 +11,25 @@ export type WhisperEngine = Engine<ModelWindow, Search, Found>;
 
 const nothing = new Uint8Array();
 
+/** What is known behind <|startoftranscript|>, before any text: how probable silence is, and each language. */
+export const startSearch = ({ startToken }: Checkpoint['generation']): Search => ({
+  prompt: [startToken],
+  startIndex: 0,
+  minimum: 0,
+  maximum: 0,
+  timestamps: false,
+  beams: 1,
+  temperature: 0,
+  seed: 0,
+  patience: 1,
+  lengthPenalty: null,
+  repetitionPenalty: 1,
+  noRepeatNgramSize: 0,
+  suppressed: nothing,
+  top: 0,
+  words: false,
+});
+
 /** Which languages come into question, all unless named, and the part of a window's audio positions that is heard. */
 interface LanguageQuestion {
   among?: readonly string[];
@@ -23,25 +42,7 @@ export async function windowLanguages(
   { generation }: Checkpoint,
   { among, part }: LanguageQuestion = {},
 ): Promise<Map<string, number>> {
-  const search: Search = {
-    prompt: [generation.startToken],
-    startIndex: 0,
-    minimum: 0,
-    maximum: 0,
-    timestamps: false,
-    beams: 1,
-    temperature: 0,
-    seed: 0,
-    patience: 1,
-    lengthPenalty: null,
-    repetitionPenalty: 1,
-    noRepeatNgramSize: 0,
-    suppressed: nothing,
-    top: 0,
-    words: false,
-    startLogits: true,
-  };
-  const { startLogits } = await window.search(search, { part });
+  const { startLogits } = await window.search({ ...startSearch(generation), startLogits: true }, { part });
   return languageProbabilities(startLogits!, generation, among);
 }
 

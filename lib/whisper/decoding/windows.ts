@@ -1,11 +1,13 @@
 /** Decoding of one window: language, prompt, search and fallback. */
 import type { EngineRequest } from '../../engine/request.js';
 import type { EncodedWindow } from '../../engine/tasks.js';
+import type { Voice } from '../../vad/voice.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { Found, ModelWindow, Search } from '../model/search.js';
 import { isTrusted, shortWindow } from './audio-context.js';
 import {
+  checkFinite,
   decodeWithFallback,
   type FallbackCalls,
   needsFallback,
@@ -17,7 +19,8 @@ import { type Journal, journalName, readEntry, writeEntry } from './journal.js';
 import { before, type LanguageChange, languageChange, otherLanguage, type TextPart } from './language-change.js';
 import { type Task, type TimestampMode, windowPrompt } from './prompt.js';
 import type { Decoding } from './resolve.js';
-import { languageProbabilities, type WhisperEngine, windowLanguages } from './window-languages.js';
+import { isUnbelievable, isUnheard, surelyHeard } from './silence.js';
+import { languageProbabilities, startSearch, type WhisperEngine, windowLanguages } from './window-languages.js';
 
 /** A window's text, how it was found, and its language. */
 export interface Attempt extends WindowAttempt {
@@ -64,6 +67,8 @@ export interface WindowOptions {
   onTokens?: (tokens: number[]) => void;
   /** What of the text is given out as it is found. */
   given?: GivenTokens;
+  /** What a voice detector hears in it, where that is to count. */
+  voice?: Promise<Voice>;
 }
 
 /** Milliseconds of a window: it waited, was encoded, was decoded. */
@@ -122,7 +127,7 @@ async function decodeFitted(work: WindowWork): Promise<Attempt> {
     const chosen = { ...settings, decoding: { ...decoding, temperatures: [first] } };
     const { attempt, bounded } = await decodeOnce({ ...work, ...short, settings: chosen });
     // A text that ends where another language begins did not end by itself, and need not.
-    if (isTrusted(attempt, bounded && !attempt.change, decoding)) return attempt;
+    if (attempt.silent || isTrusted(attempt, bounded && !attempt.change, decoding)) return attempt;
     engine.countEncodedAgain();
   }
   return (await decodeOnce(work)).attempt;
@@ -141,14 +146,29 @@ interface WindowWork {
   longest?: number;
 }
 
+/** The attempt of a window that was not decoded, since nobody speaks in it. */
+function silence({ noSpeechProbability }: Found, { temperatures }: Decoding): Attempt {
+  const none = { tokens: [], logProbabilities: [], sum: 0, ended: true, averageLogProbability: 0, compressionRatio: 0 };
+  return { ...none, noSpeechProbability, temperature: temperatures[0], silent: true, language: null };
+}
+
 /** `bounded`: whether `longest` left the text less room than it has otherwise. */
 async function decodeOnce(work: WindowWork): Promise<{ attempt: Attempt; bounded: boolean }> {
   const { engine, request, checkpoint, options, settings, timings, longest = Number.POSITIVE_INFINITY } = work;
   const { generation } = checkpoint;
+  const { decoding } = settings;
   const started = performance.now();
   const window = await engine.encode(request, work.window);
   try {
-    const { given } = options;
+    const { given, prefix = [] } = options;
+    const voice = await options.voice;
+    // A window whose text begins with what was given out before is decoded in any case.
+    const unheard = voice !== undefined && prefix.length === 0 && isUnheard(voice);
+    if (unheard) {
+      const found = await window.search(startSearch(generation));
+      checkFinite(found);
+      if (found.noSpeechProbability > surelyHeard) return { attempt: silence(found, decoding), bounded: false };
+    }
     let language = settings.language ?? (given?.tokens.length ? given.language : null);
     let probabilities: Map<string, number> | null = null;
     if (language === null && generation.multilingual && generation.languages.size > 0) {
@@ -156,7 +176,7 @@ async function decodeOnce(work: WindowWork): Promise<{ attempt: Attempt; bounded
       [language] = likeliestLanguage(probabilities);
     } else if (!generation.multilingual) language ??= 'en';
     let bounded = false;
-    const decode = async (code: string | null, calls: FallbackCalls = {}) => {
+    const decode = async (code: string | null, calls: FallbackCalls = {}, chosen = decoding) => {
       const usual = windowBegin(checkpoint, code, settings, options);
       const maximum = Math.max(usual.minimum, Math.min(usual.maximum, longest));
       bounded = maximum < usual.maximum;
@@ -164,21 +184,29 @@ async function decodeOnce(work: WindowWork): Promise<{ attempt: Attempt; bounded
       if (given) given.language = code;
       const textOf = settings.textOf ?? (() => '');
       const all = { onTokens: options.onTokens, onFallback: () => engine.countFallback(), given, ...calls };
-      const found = await decodeWithFallback(window, begin, options.seed ?? 0, settings.decoding, textOf, all);
+      const found = await decodeWithFallback(window, begin, options.seed ?? 0, chosen, textOf, all);
       return { ...found, language: code };
     };
+    /** One try, of which nothing is given out before it is judged. */
+    const decodeUnheard = async () => {
+      const nobody = { given: undefined, onTokens: undefined };
+      const found = await decode(language, nobody, { ...decoding, temperatures: decoding.temperatures.slice(0, 1) });
+      return { ...found, silent: isUnbelievable(found, decoding) };
+    };
     const follows = settings.follow && language !== null;
-    const { startLogits, ...attempt } = follows
-      ? await decodeFollowing({ window, checkpoint, options, settings, probabilities, language: language!, decode })
-      : await decode(language);
-    const { waited, encodeTime } = window;
-    timings.queue += waited;
-    timings.encode += encodeTime;
-    timings.decode += Math.max(0, performance.now() - started - waited - encodeTime);
+    const { startLogits, ...attempt } = unheard
+      ? await decodeUnheard()
+      : follows
+        ? await decodeFollowing({ window, checkpoint, options, settings, probabilities, language: language!, decode })
+        : await decode(language);
     const probability = probabilities?.get(attempt.language ?? '');
     const detected = probability === undefined ? {} : { languageProbability: probability };
     return { attempt: { ...attempt, ...detected }, bounded };
   } finally {
+    const { waited, encodeTime } = window;
+    timings.queue += waited;
+    timings.encode += encodeTime;
+    timings.decode += Math.max(0, performance.now() - started - waited - encodeTime);
     window.close();
   }
 }

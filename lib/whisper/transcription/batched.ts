@@ -1,7 +1,9 @@
 /** Long audio, many windows at once: cut at silences, and each decoded whole. */
 import { nextBreak } from '../../audio/pieces.js';
 import type { SpeechSource } from '../../vad/speech.js';
-import { isSkipped } from '../decoding/fallback.js';
+import type { Voice } from '../../vad/voice.js';
+import { isSkipped } from '../decoding/silence.js';
+import type { WhisperModel } from '../decoding/whisper-model.js';
 import { TextContext } from './context.js';
 import type { Job, Outcome } from './job.js';
 import { detectFirst } from './language.js';
@@ -11,6 +13,9 @@ import type { WindowText } from './running-text.js';
 import type { SampleWindow } from './samples.js';
 import { type Draft, round } from './segment-builder.js';
 import { splitWhole, type WindowSegment } from './segments.js';
+
+/** A window's text, and what the voice detector heard in it, where that counts. */
+type Decoded = Awaited<ReturnType<WhisperModel['decodeWindow']>> & { voice?: Voice };
 
 /** A window's samples. */
 interface Range {
@@ -85,7 +90,7 @@ export async function* batched(
 
   await detectFirst(job, samples, meter);
   /** Windows that are under way, in their order. */
-  const pending: { range: Range; given?: WindowText; result: ReturnType<typeof model.decodeWindow> }[] = [];
+  const pending: { range: Range; given?: WindowText; result: Promise<Decoded> }[] = [];
   const submit = async (range: Range): Promise<(typeof pending)[number]> => {
     await job.times.during('features', () => meter.measure(signal));
     const { begin, end } = range;
@@ -98,10 +103,13 @@ export async function* batched(
       onTokens: job.partial(begin),
       given,
     };
-    const result = model.buffers.use((window) => {
+    const result = model.buffers.use(async (window) => {
       samples.fill(window, begin - fftSize / 2, end);
+      const voice = job.listen(window.subarray(fftSize / 2, fftSize / 2 + end - begin));
+      const signal = { samples: window, peak: meter.peak };
       const chosen = { ...settings, language: range.language ?? settings.language };
-      return model.decodeWindow(job.request, { samples: window, peak: meter.peak }, own, chosen);
+      const decoded = await model.decodeWindow(job.request, signal, { ...own, voice }, chosen);
+      return { ...decoded, voice: await voice };
     });
     result.catch(() => {}); // told when its turn comes
     return { range, given, result };
@@ -127,9 +135,8 @@ export async function* batched(
       if (failure) throw (failure as { error: unknown }).error;
       return;
     }
-    const { attempt, timings } = await next.result;
+    const { attempt, timings, voice } = await next.result;
     job.times.add(timings);
-    job.settle(attempt.language);
     const { begin } = next.range;
     let { end } = next.range;
     if (attempt.change) {
@@ -142,14 +149,16 @@ export async function* batched(
     let drafts: Draft[] = [];
     const skipped = isSkipped(attempt, settings.decoding);
     if (!skipped || next.given?.text) {
+      job.settle(attempt.language);
       // Of silence there is what was given out, and no more.
       const tokens = skipped ? attempt.tokens.slice(0, next.given!.tokens.length) : attempt.tokens;
       const frames = Math.max(1, Math.floor((end - begin) / hop));
       const whole: WindowSegment = { start: 0, end: (end - begin) / sampleRate, tokens };
       const split = settings.timestamps === 'segment' ? splitWhole(tokens, frames, generation).segments : [whole];
       drafts = job.builder.draft(begin, split, attempt);
+      if (!next.given?.text) job.dropInventions(drafts, begin / sampleRate, voice);
     }
-    if (recovery) {
+    if (recovery && !attempt.silent) {
       const stretches = await recovery.uncovered(drafts, begin, end);
       if (next.given) for (const stretch of stretches) recovery.missed(stretch);
       else await recovery.fill(drafts, stretches, attempt.language);
@@ -157,6 +166,9 @@ export async function* batched(
     const segments = job.builder.publish(drafts, end / sampleRate);
     if (next.given && (!skipped || next.given.text)) {
       job.running!.finish(next.given, segments.map(({ text }) => text).join(''));
+    }
+    if (skipped && segments.length === 0) {
+      job.omit(begin / sampleRate, end / sampleRate, 'no speech', attempt.tokens);
     }
     if (settings.follow && segments.length > 0) job.meet(attempt.language, begin);
     samples.drop(end - fftSize);

@@ -112,6 +112,8 @@ function sumUp(job: Job, runs: readonly Run[], source: Source<unknown>): void {
   for (const stage of Object.keys(job.times.total) as (keyof Timings)[]) {
     job.times.total[stage] = runs.reduce((sum, run) => sum + run.job.times.total[stage], 0);
   }
+  const omitted = runs.flatMap((run) => run.job.omitted.map((one) => ({ ...one, channel: run.channel })));
+  job.omitted.splice(0, job.omitted.length, ...omitted.sort((a, b) => a.start - b.start));
   const found = runs.flatMap((run) => run.job.warnings.sentences);
   job.hear({ warnings: [...source.warnings, ...found], incomplete: source.incomplete });
 }

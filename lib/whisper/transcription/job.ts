@@ -5,6 +5,7 @@ import { clock, Warnings } from '../../audio/warnings.js';
 import type { EngineRequest } from '../../engine/request.js';
 import { OneheadError } from '../../errors.js';
 import { check } from '../../options/options.js';
+import { listen, type Voice } from '../../vad/voice.js';
 import type { GenerationConfig } from '../checkpoint/config.js';
 import { languageNames } from '../checkpoint/languages.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
@@ -13,12 +14,13 @@ import { checkLengths, checkTokens, resolveDecoding } from '../decoding/resolve.
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import type { WindowSettings } from '../decoding/windows.js';
 import { clipRanges } from './clips.js';
+import { isKnownInvention } from './inventions.js';
 import { type CheckedTranscribeOptions, type TranscribeOptions, transcribeOptions } from './options.js';
 import { RunningText } from './running-text.js';
-import { round, SegmentBuilder } from './segment-builder.js';
+import { type Draft, round, SegmentBuilder } from './segment-builder.js';
 import { splitWhole } from './segments.js';
 import { StageTimes } from './timings.js';
-import type { Segment } from './types.js';
+import type { Omission, Segment } from './types.js';
 
 /** What one window, or several decoded together, gave. */
 export interface Outcome {
@@ -108,6 +110,8 @@ export class Job {
   language: string | null;
   /** Segments of what is done, where they are gathered. */
   readonly finished: Segment[] = [];
+  /** Where no text was given out since nobody seems to speak. */
+  readonly omitted: Omission[] = [];
   /** What was wrong with the recording. */
   readonly warnings = new Warnings();
   /** Other languages than the recording's own. */
@@ -203,6 +207,38 @@ export class Job {
       job.warnings.warn(generation.alignmentWarning, 'mended');
     }
     return job;
+  }
+
+  /** What the voice detector hears in samples, where that is to count: begins at once, so that they may be overwritten. */
+  listen(samples: Float32Array): Promise<Voice> | undefined {
+    const { sampleRate } = this.model.checkpoint.preprocessor;
+    const { noSpeechThreshold } = this.settings.decoding;
+    if (this.options.noSpeechRule !== 'voice' || noSpeechThreshold === null || sampleRate !== 16000) return undefined;
+    const heard = listen(samples);
+    heard.catch(() => {}); // told to who waits for it
+    return heard;
+  }
+
+  /** Notes that nothing was given out of a part, in seconds of what is decoded. */
+  omit(start: number, end: number, reason: Omission['reason'], tokens: readonly number[]): void {
+    const text = this.tokenizer.decode(tokens);
+    const begin = round(this.builder.toRecording(start, false));
+    const last = this.omitted.at(-1);
+    const goesOn = last && text === '' && last.text === '' && last.reason === reason && begin - last.end < 0.1;
+    if (goesOn) last.end = round(this.builder.toRecording(end, true));
+    else this.omitted.push({ start: begin, end: round(this.builder.toRecording(end, true)), reason, text });
+  }
+
+  /** Takes out of a window's segments what is known to be invented where the detector hears nobody. `begin` is the window's, in seconds. */
+  dropInventions(drafts: Draft[], begin: number, voice: Voice | undefined): void {
+    if (!voice || !this.options.dropInventions) return;
+    const invented = drafts.filter(
+      ({ text, start, end }) => isKnownInvention(text) && voice.longest(start - begin - 0.3, end - begin + 0.3) === 0,
+    );
+    for (const one of invented) {
+      drafts.splice(drafts.indexOf(one), 1);
+      this.omit(one.start, one.end, 'known invention', one.tokens);
+    }
   }
 
   /** Takes the warnings of the recording that are new, and tells them. */

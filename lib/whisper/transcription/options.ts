@@ -128,6 +128,15 @@ export const transcribeOptions = options('transcribe', {
   appendPunctuations: option(text(), {
     others: { openai: 'append_punctuations', faster: 'append_punctuations' },
   }),
+  /**
+   * Who says that nobody speaks in a window, so that its text is left out (the result's `omitted` tells it). 'voice': where the voice detector hears
+   * nobody, the model must be nearly certain that somebody speaks, and is asked once; elsewhere openai/whisper's rule counts. 'openai': its rule
+   * alone, as `noSpeechThreshold` says.
+   * @default 'voice'
+   */
+  noSpeechRule: option(oneOf(['voice', 'openai']), { default: 'voice' }),
+  /** Segments such as "Thank you." and "Thanks for watching!", which Whisper invents, are left out where the voice detector hears nobody. Needs `noSpeechRule` 'voice'. @default true */
+  dropInventions: option(flag(), { default: true }),
   /** Seconds: with `wordTimestamps`, silence longer than this is skipped where the text beside it looks invented. @default no such rule */
   hallucinationSilenceThreshold: option(number(0, 3600, { above: true, placeholder: 'SECONDS' }), {
     others: { openai: 'hallucination_silence_threshold', faster: 'hallucination_silence_threshold' },

@@ -1,6 +1,6 @@
 /** Long audio, one window after the other: they seek along the recording by the timestamps that the model writes, as openai/whisper does. */
 import { nextBreak } from '../../audio/pieces.js';
-import { isSkipped } from '../decoding/fallback.js';
+import { isSkipped } from '../decoding/silence.js';
 import { TextContext } from './context.js';
 import { type GuardedWindow, guard } from './hallucination.js';
 import type { Job, Outcome } from './job.js';
@@ -85,13 +85,15 @@ export async function* sequential(
         }
       : expected;
     const frames = Math.floor(framesFrom(begin) / 2);
-    const own = { ...request, seed: begin / hop, frames, onTokens: job.partial(begin), given };
-    const { attempt, timings } = await model.buffers.use((window) => {
+    const { attempt, timings, voice } = await model.buffers.use(async (window) => {
       samples.fill(window, begin - fftSize / 2, nextBreak(breaks, begin));
-      return model.decodeWindow(job.request, { samples: window, peak: meter.peak }, own, chosen);
+      const voice = job.listen(window.subarray(fftSize / 2, fftSize / 2 + Math.max(1, framesFrom(begin)) * hop));
+      const own = { ...request, seed: begin / hop, frames, onTokens: job.partial(begin), given, voice };
+      const decoded = await model.decodeWindow(job.request, { samples: window, peak: meter.peak }, own, chosen);
+      return { ...decoded, voice: await voice };
     });
     job.times.add(timings);
-    return attempt;
+    return { attempt, voice };
   };
 
   const recovery = SpeechRecovery.of(job, samples, meter);
@@ -125,13 +127,13 @@ export async function* sequential(
 
     const given = job.running?.window(carried);
     given?.activate();
-    const attempt = await decode(begin, request, false, given);
-    job.settle(attempt.language);
+    const { attempt, voice } = await decode(begin, request, false, given);
     const limit = nextBreak(breaks, begin);
     let drafts: Draft[] = [];
     let advance = Math.max(1, frames);
     const skipped = isSkipped(attempt, settings.decoding);
     if (!skipped || given?.text) {
+      job.settle(attempt.language);
       // Of silence there is what was given out, and no more.
       const tokens = skipped ? attempt.tokens.slice(0, given!.tokens.length || carried.length + 1) : attempt.tokens;
       const whole: WindowSegment = { start: 0, end: (frames * hop) / sampleRate, tokens };
@@ -167,9 +169,10 @@ export async function* sequential(
         );
         job.builder.speechEnd = drafts.at(-1)?.end ?? lastEnd;
       }
+      if (!given?.text) job.dropInventions(drafts, begin / sampleRate, voice);
     }
     if (attempt.change) advance = Math.max(1, Math.round((attempt.change.at * sampleRate) / hop));
-    if (recovery) {
+    if (recovery && !attempt.silent) {
       const reached = Math.min(begin + advance * hop, samples.end, limit);
       const isAgain = begin < again.until;
       if (!isAgain) again = { until: 0, times: 0 };
@@ -209,6 +212,7 @@ export async function* sequential(
     }
     language = attempt.change?.language ?? language;
     const done = Math.min((seek + advance) * hop, samples.end, limit) / sampleRate;
+    if (skipped && segments.length === 0) job.omit(begin / sampleRate, done, 'no speech', attempt.tokens);
     seek += advance;
     if (limit < (seek + 1) * hop) seek = Math.ceil(limit / hop);
     samples.drop(seek * hop - fftSize);

@@ -143,6 +143,7 @@ export function resultOf(job: Job, { tracks = [] }: Recording): Transcription {
     text: job.finished.map(({ text }) => text).join(''),
     segments: job.finished,
     ...(tracks.length > 1 && { tracks: [...tracks] }),
+    ...(job.omitted.length > 0 && { omitted: [...job.omitted] }),
     warnings: [...job.warnings.sentences],
     incomplete: job.warnings.incomplete,
   };

@@ -39,6 +39,18 @@ export interface Segment {
   top_logprobs?: RankedTokens[];
 }
 
+/** A part of the recording of which no text was given out: seconds from the start of the audio. */
+export interface Omission {
+  start: number;
+  end: number;
+  /** 'no speech': nobody speaks there, by `noSpeechRule`. 'known invention': what the option `dropInventions` leaves out. */
+  reason: 'no speech' | 'known invention';
+  /** What the model wrote there; empty where it was not asked, or wrote nothing. */
+  text: string;
+  /** Where channels were transcribed apart. */
+  channel?: number;
+}
+
 /**
  * What `Whisper.transcribe` gives: the fields of OpenAI's verbose_json as openai/whisper has them. `formats.verbose_json` writes what OpenAI's
  * server answers: there the language is a name, the text has no blank before it, and `usage` is added.
@@ -54,6 +66,8 @@ export interface Transcription {
   segments: Segment[];
   /** The audio tracks of a file that has several; the one that was heard is `chosen`. */
   tracks?: AudioTrack[];
+  /** Where nothing was given out since nobody seems to speak, and what was written there; absent where there is no such part. */
+  omitted?: Omission[];
   /** Sentences on what was wrong with the recording, or was left out; none for most. */
   warnings: string[];
   /** True when a part of the recording could not be read, so that its words are missing; `warnings` say where. */
