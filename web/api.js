@@ -11,7 +11,8 @@ export const currentKey = () => key;
 
 /** Kept until the window is closed. */
 export function useKey(value) {
-  key = value.trim();
+  // A header takes these letters alone; others are a slip of the fingers.
+  key = value.replace(/[^\x21-\x7e]/g, '');
   try {
     sessionStorage.setItem('onehead-key', key);
   } catch {}
@@ -27,6 +28,17 @@ export class Refused extends Error {
   }
 }
 
+const unreachable = 'The server cannot be reached; try again.';
+
+/** What the server says. A proxy before it may answer with a page of its own. */
+function parsed(body) {
+  try {
+    return JSON.parse(body);
+  } catch {
+    throw new Refused(0, 'What answered was not this server, or it stopped in the middle; try again.');
+  }
+}
+
 function refusal(status, body) {
   let message = '';
   try {
@@ -37,10 +49,12 @@ function refusal(status, body) {
 
 /** The names of the models that are served. */
 export async function models() {
-  const response = await fetch('v1/models', { headers: authorization() });
+  const response = await fetch('v1/models', { headers: authorization() }).catch(() => {
+    throw new Refused(0, unreachable);
+  });
   const body = await response.text();
   if (!response.ok) throw refusal(response.status, body);
-  return JSON.parse(body).data.map(({ id }) => id);
+  return parsed(body).data.map(({ id }) => id);
 }
 
 /** The server's figures: a map from a name to the sum over all models; null where they are not shown. */
@@ -64,7 +78,7 @@ function readEvents(text, from, onEvent) {
       .split('\n')
       .find((line) => line.startsWith('data: '));
     start = end + 2;
-    if (data !== undefined && data !== 'data: [DONE]') onEvent(JSON.parse(data.slice('data: '.length)));
+    if (data !== undefined && data !== 'data: [DONE]') onEvent(parsed(data.slice('data: '.length)));
   }
   return start;
 }
@@ -100,16 +114,28 @@ export function transcribe(file, { task, model, language, signal, onUpload, onTe
       });
     };
     request.upload.onprogress = ({ loaded, total }) => onUpload(total > 0 ? loaded / total : 0);
-    request.onprogress = take;
-    request.onload = () => {
-      take();
-      if (request.status !== 200) reject(refusal(request.status, request.responseText));
-      else if (failure) reject(failure);
-      else if (last) resolve(last);
-      else if (task === 'translations') resolve(JSON.parse(request.responseText));
-      else reject(new Refused(0, 'The server stopped in the middle; try again.'));
+    request.onprogress = () => {
+      try {
+        take();
+      } catch (error) {
+        failure = error; // told at the end
+      }
     };
-    request.onerror = () => reject(new Refused(0, 'The server cannot be reached; try again.'));
+    const result = () => {
+      take();
+      if (request.status !== 200) throw refusal(request.status, request.responseText);
+      if (failure) throw failure;
+      if (!last && task !== 'translations') throw new Refused(0, 'The server stopped in the middle; try again.');
+      return last ?? parsed(request.responseText);
+    };
+    request.onload = () => {
+      try {
+        resolve(result());
+      } catch (error) {
+        reject(error);
+      }
+    };
+    request.onerror = () => reject(new Refused(0, unreachable));
     request.onabort = () => reject(signal.reason);
     signal.addEventListener('abort', () => request.abort(), { once: true });
     request.open('POST', `v1/audio/${task}`);

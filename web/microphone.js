@@ -88,8 +88,16 @@ function openSocket({ model, language }, { onText, onError }) {
     if (event.type === 'error' || event.type.endsWith('.failed')) onError(event.error.message);
     else if (turns.take(event)) onText(turns.text);
   };
-  socket.onerror = () => onError('Text while you speak is not to be had here; it comes when you stop.');
-  return { send, close: () => socket.close() };
+  let open = true;
+  // The server has no such socket, refused, or went away: what is spoken is still recorded.
+  socket.onclose = () => {
+    if (open) onError('There is no more text while you speak; all of it comes when you stop.');
+  };
+  const close = () => {
+    open = false;
+    socket.close();
+  };
+  return { send, close };
 }
 
 /**
@@ -100,16 +108,28 @@ export async function listen(options, { onText, onLevel, onError }) {
   if (!navigator.mediaDevices)
     throw new Error('A browser gives the microphone to pages over https and on localhost alone.');
   const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, noiseSuppression: true } });
-  const context = new AudioContext({ sampleRate: rate });
-  try {
-    await context.audioWorklet.addModule(new URL('page/capture.js', document.baseURI));
-  } catch (error) {
+  const release = () => {
     for (const track of stream.getTracks()) track.stop();
+  };
+  let context;
+  let source;
+  let capture;
+  let socket;
+  try {
+    context = new AudioContext({ sampleRate: rate });
+    await context.audioWorklet.addModule(new URL('page/capture.js', document.baseURI));
+    source = context.createMediaStreamSource(stream);
+    capture = new AudioWorkletNode(context, 'capture', { numberOfOutputs: 0 });
+    socket = openSocket(options, { onText, onError });
+  } catch (error) {
+    release();
+    void context?.close();
     throw error;
   }
-  const source = context.createMediaStreamSource(stream);
-  const capture = new AudioWorkletNode(context, 'capture', { numberOfOutputs: 0 });
-  const socket = openSocket(options, { onText, onError });
+  // Pulled out, or its use was taken back.
+  for (const track of stream.getTracks()) {
+    track.onended = () => onError('The microphone went away; stop to keep what was said.');
+  }
   const pieces = [];
   capture.port.onmessage = ({ data }) => {
     const bytes = pcm16(data);
@@ -121,7 +141,7 @@ export async function listen(options, { onText, onLevel, onError }) {
   return {
     async stop() {
       source.disconnect();
-      for (const track of stream.getTracks()) track.stop();
+      release();
       await context.close();
       socket.close();
       return wavOf(pieces);

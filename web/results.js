@@ -23,7 +23,29 @@ function next() {
   }
 }
 
-const minutes = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.round(seconds % 60)).padStart(2, '0')}`;
+// Who leaves the page loses what is under way: the browser asks first.
+addEventListener('beforeunload', (event) => {
+  if (running > 0) event.preventDefault();
+});
+
+/** 3725.2 as '1:02:05'. */
+function clock(seconds) {
+  const whole = Math.round(seconds);
+  const part = (value) => String(value % 60).padStart(2, '0');
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60)];
+  return hours > 0 ? `${hours}:${part(minutes)}:${part(whole)}` : `${minutes}:${part(whole)}`;
+}
+
+/** Over http a browser gives no clipboard, but for localhost: there the text is selected and copied as it was of old. */
+async function copied(text, place) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    getSelection().selectAllChildren(place);
+    return document.execCommand('copy');
+  }
+}
 
 /** Adds a recording. `options` gives what is chosen at the moment; `onKey` is called where the server wants a key. */
 export function addRecording(file, options, onKey) {
@@ -52,7 +74,7 @@ export function addRecording(file, options, onKey) {
     const speed =
       duration > 0 && elapsed > 0 ? `, ${(duration / elapsed).toFixed(1)} times as fast as it was spoken` : '';
     const spoken = language ? `${language[0].toUpperCase()}${language.slice(1)}, ` : '';
-    state.textContent = `${spoken}${minutes(duration)}, done in ${elapsed.toFixed(1)} s${speed}`;
+    state.textContent = `${spoken}${clock(duration)}, done in ${elapsed.toFixed(1)} s${speed}`;
     if (!result.text.trim()) text.textContent = 'Nothing was said.';
     else forget = showWords(text, audio, result);
     find('.warning').textContent = warnings.join(' ');
@@ -67,15 +89,17 @@ export function addRecording(file, options, onKey) {
     find('.downloads').hidden = false;
     button('copy').hidden = false;
     button('copy').onclick = async () => {
-      await navigator.clipboard.writeText(result.text.trim());
-      button('copy').textContent = 'Copied';
+      button('copy').textContent = (await copied(result.text.trim(), text)) ? 'Copied' : 'Selected: press Ctrl+C';
     };
   }
 
   function failed(error) {
+    const focused = document.activeElement === button('cancel');
     progress.hidden = true;
     button('cancel').hidden = true;
     button('again').hidden = false;
+    // Whoever works by keyboard stays where he was.
+    if (focused) button('again').focus();
     state.textContent = stop.signal.aborted ? 'Stopped.' : error.message;
     if (error instanceof Refused && error.status === 401) onKey();
   }

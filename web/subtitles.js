@@ -6,8 +6,12 @@ function clock(seconds, separator) {
   return `${part(3_600_000, 1e9, 2)}:${part(60_000, 60, 2)}:${part(1000, 60, 2)}${separator}${part(1, 1000, 3)}`;
 }
 
-// A line that looks like the sign between two times would end the cue.
-const cueText = (text) => text.trim().replaceAll('-->', '->');
+// An empty line, or one that looks like the sign between two times, would end the cue.
+const cueText = (text) =>
+  text
+    .trim()
+    .replace(/\s*\n\s*/g, '\n')
+    .replaceAll('-->', '->');
 
 const escaped = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 

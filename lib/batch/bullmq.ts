@@ -1,7 +1,7 @@
 /** A queue on Redis for many machines, by BullMQ: claims are its locks, which are extended; a worker that dies loses its own. */
 import type { Queue as Bull, ConnectionOptions, Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { OneheadError, reasonOf, shown } from '../errors.js';
+import { OneheadError, shown } from '../errors.js';
 import { optional } from './optional.js';
 import {
   type BatchProgress,
@@ -16,6 +16,7 @@ import {
   type Recording,
   type Summary,
 } from './queue.js';
+import { answered, connect, packages, purpose } from './redis.js';
 
 type RecordingJob = Job<Recording, Summary, string>;
 export interface RedisQueueOptions {
@@ -34,11 +35,9 @@ export interface RedisQueueOptions {
 }
 
 /** BullMQ's priorities: 1 goes first. */
-const lowestPriority = 2 ** 21;
+const lowestPriority = 2 ** 21 - 1;
 /** Recordings in one call: an answer of Redis is not held up for long. */
 const batchSize = 500;
-/** Milliseconds in which the server must be reached at first. */
-const patience = 5000;
 
 /** The longer, the earlier. Bytes are told apart by 1/64 of their size, up to a terabyte. */
 function priorityOf(bytes: number): number {
@@ -47,46 +46,6 @@ function priorityOf(bytes: number): number {
 
 /** A queue's key for what is ours and not BullMQ's. */
 const keyOf = (name: string, what: string) => `onehead:${name}:${what}`;
-
-/** The address without its password. */
-function addressOf(url: string): string {
-  try {
-    const { protocol, host } = new URL(url);
-    return `${protocol}//${host}`;
-  } catch {
-    return shown(url.replace(/\/\/[^@/]*@/, '//'));
-  }
-}
-
-const packages = 'bullmq ioredis';
-const purpose = 'A queue on Redis';
-
-async function connect(url: string): Promise<Redis> {
-  const { Redis: Connection } = await optional(() => import('ioredis'), purpose, packages);
-  if (!/^rediss?:\/\//.test(url)) {
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `Expected the address of Redis to be like redis://host:6379 but received '${addressOf(url)}'.`,
-      { argument: 'redis' },
-    );
-  }
-  // Commands wait for a server that is away, instead of failing: workers outlive its restart.
-  const client = new Connection(url, { maxRetriesPerRequest: null, lazyConnect: true, retryStrategy: () => null });
-  let last: unknown = new Error('no answer');
-  client.on('error', (error) => {
-    last = error;
-  });
-  const late = new Promise<never>((_, reject) => setTimeout(reject, patience, last).unref());
-  try {
-    await Promise.race([client.connect().then(() => client.ping()), late]);
-  } catch (cause) {
-    client.disconnect();
-    const reason = reasonOf(last instanceof Error && last.message ? last : cause);
-    throw new OneheadError('QUEUE_UNAVAILABLE', `Cannot reach Redis at ${addressOf(url)}: ${reason}.`, { cause });
-  }
-  client.options.retryStrategy = (times) => Math.min(2000, 50 * 2 ** Math.min(times, 6));
-  return client;
-}
 
 export class RedisQueue implements Queue {
   readonly #client: Redis;
@@ -177,33 +136,36 @@ export class RedisQueue implements Queue {
     return risks;
   }
 
-  async add(recordings: readonly Recording[]): Promise<{ added: number; known: number; setAside: number }> {
-    let [known, setAside] = [0, 0];
-    for (let start = 0; start < recordings.length; start += batchSize) {
-      const some = recordings.slice(start, start + batchSize);
-      const there = await Promise.all(some.map(({ id }) => this.#queue.getJobState(id)));
-      known += there.filter((state) => state !== 'unknown').length;
-      setAside += there.filter((state) => state === 'failed').length;
-      const missing = some.filter((_, index) => there[index] === 'unknown');
-      if (missing.length === 0) continue;
-      await this.#client.srem(keyOf(this.#name, 'cancelled'), ...missing.map(({ id }) => id));
-      await this.#queue.addBulk(
-        missing.map((recording) => ({
-          name: 'transcribe',
-          data: recording,
-          opts: {
-            jobId: recording.id,
-            priority: priorityOf(recording.bytes),
-            attempts: this.#attempts,
-            backoff: { type: 'exponential', delay: pauseAfter(1) },
-            removeOnComplete: { count: this.#keep },
-            removeOnFail: false,
-            stackTraceLimit: 0,
-          },
-        })),
-      );
-    }
-    return { added: recordings.length - known, known, setAside };
+  add(recordings: readonly Recording[]): Promise<{ added: number; known: number; setAside: number }> {
+    return answered(async () => {
+      let [known, setAside] = [0, 0];
+      for (let start = 0; start < recordings.length; start += batchSize) {
+        const some = recordings.slice(start, start + batchSize);
+        const there = await Promise.all(some.map(({ id }) => this.#queue.getJobState(id)));
+        known += there.filter((state) => state !== 'unknown').length;
+        setAside += there.filter((state) => state === 'failed').length;
+        // What is under way and was cancelled is wanted again.
+        await this.#client.srem(keyOf(this.#name, 'cancelled'), ...some.map(({ id }) => id));
+        const missing = some.filter((_, index) => there[index] === 'unknown');
+        if (missing.length === 0) continue;
+        await this.#queue.addBulk(
+          missing.map((recording) => ({
+            name: 'transcribe',
+            data: recording,
+            opts: {
+              jobId: recording.id,
+              priority: priorityOf(recording.bytes),
+              attempts: this.#attempts,
+              backoff: { type: 'exponential', delay: pauseAfter(1) },
+              removeOnComplete: { count: this.#keep },
+              removeOnFail: false,
+              stackTraceLimit: 0,
+            },
+          })),
+        );
+      }
+      return { added: recordings.length - known, known, setAside };
+    });
   }
 
   async claim(): Promise<Claim | null> {
@@ -267,34 +229,42 @@ export class RedisQueue implements Queue {
     await this.#client.srem(keyOf(this.#name, 'cancelled'), job.id!);
   }
 
-  async counts(): Promise<Counts> {
-    const counts = await this.#queue.getJobCounts('wait', 'prioritized', 'delayed', 'active', 'completed', 'failed');
-    const { wait = 0, waiting = 0, prioritized = 0, delayed = 0, active = 0, completed = 0, failed = 0 } = counts;
-    return { waiting: wait + waiting + prioritized, delayed, active, done: completed, failed };
+  counts(): Promise<Counts> {
+    return answered(async () => {
+      const counts = await this.#queue.getJobCounts('wait', 'prioritized', 'delayed', 'active', 'completed', 'failed');
+      const { wait = 0, waiting = 0, prioritized = 0, delayed = 0, active = 0, completed = 0, failed = 0 } = counts;
+      return { waiting: wait + waiting + prioritized, delayed, active, done: completed, failed };
+    });
   }
 
-  async failures(most = 1000): Promise<Failure[]> {
-    const jobs = (await this.#queue.getFailed(0, most - 1)) as RecordingJob[];
-    return jobs.map((job) => ({
-      id: job.id!,
-      source: job.data.source,
-      name: job.data.name,
-      reason: job.failedReason ?? '',
-      attempts: job.attemptsMade + (job.stalledCounter ?? 0),
-    }));
+  failures(most = 1000): Promise<Failure[]> {
+    return answered(async () => {
+      const jobs = (await this.#queue.getFailed(0, most - 1)) as RecordingJob[];
+      return jobs.map((job) => ({
+        id: job.id!,
+        source: job.data.source,
+        name: job.data.name,
+        reason: job.failedReason ?? '',
+        attempts: job.attemptsMade + (job.stalledCounter ?? 0),
+      }));
+    });
   }
 
-  async done(most = 1000): Promise<Done[]> {
-    const jobs = (await this.#queue.getCompleted(0, most - 1)) as RecordingJob[];
-    return jobs.map(({ finishedOn = 0, returnvalue }) => ({ at: finishedOn, summary: returnvalue }));
+  done(most = 1000): Promise<Done[]> {
+    return answered(async () => {
+      const jobs = (await this.#queue.getCompleted(0, most - 1)) as RecordingJob[];
+      return jobs.map(({ finishedOn = 0, returnvalue }) => ({ at: finishedOn, summary: returnvalue }));
+    });
   }
 
-  async active(): Promise<{ recording: Recording; progress: BatchProgress | null }[]> {
-    const jobs = (await this.#queue.getActive()) as RecordingJob[];
-    return jobs.map(({ data, progress }) => ({
-      recording: data,
-      progress: typeof progress === 'object' ? (progress as unknown as BatchProgress) : null,
-    }));
+  active(): Promise<{ recording: Recording; progress: BatchProgress | null }[]> {
+    return answered(async () => {
+      const jobs = (await this.#queue.getActive()) as RecordingJob[];
+      return jobs.map(({ data, progress }) => ({
+        recording: data,
+        progress: typeof progress === 'object' ? (progress as unknown as BatchProgress) : null,
+      }));
+    });
   }
 
   /** Jobs of some states that are meant, a page after the other. */
@@ -310,35 +280,41 @@ export class RedisQueue implements Queue {
     }
   }
 
-  async retry(chosen: Chosen): Promise<number> {
-    let count = 0;
-    for await (const { job } of this.#jobs(['failed'], chosen)) {
-      await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: false });
-      count += 1;
-    }
-    return count;
+  retry(chosen: Chosen): Promise<number> {
+    return answered(async () => {
+      let count = 0;
+      for await (const { job } of this.#jobs(['failed'], chosen)) {
+        await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: false });
+        count += 1;
+      }
+      return count;
+    });
   }
 
-  async cancel(chosen: Chosen): Promise<number> {
-    let count = 0;
-    for await (const { job, state } of this.#jobs(['wait', 'prioritized', 'delayed', 'active'], chosen)) {
-      const removed =
-        state !== 'active' &&
-        (await job.remove().then(
-          () => true,
-          () => false, // a worker has just taken it
-        ));
-      // Whoever has it ends it when its claim is extended next.
-      if (!removed) await this.#client.sadd(keyOf(this.#name, 'cancelled'), job.id!);
-      count += 1;
-    }
-    return count;
+  cancel(chosen: Chosen): Promise<number> {
+    return answered(async () => {
+      let count = 0;
+      for await (const { job, state } of this.#jobs(['wait', 'prioritized', 'delayed', 'active'], chosen)) {
+        const removed =
+          state !== 'active' &&
+          (await job.remove().then(
+            () => true,
+            () => false, // a worker has just taken it
+          ));
+        // Whoever has it ends it when its claim is extended next.
+        if (!removed) await this.#client.sadd(keyOf(this.#name, 'cancelled'), job.id!);
+        count += 1;
+      }
+      return count;
+    });
   }
 
-  async agree(name: string, value: string): Promise<string> {
-    const key = keyOf(this.#name, name);
-    await this.#client.setnx(key, value);
-    return (await this.#client.get(key)) ?? value;
+  agree(name: string, value: string): Promise<string> {
+    return answered(async () => {
+      const key = keyOf(this.#name, name);
+      await this.#client.setnx(key, value);
+      return (await this.#client.get(key)) ?? value;
+    });
   }
 
   async close(): Promise<void> {

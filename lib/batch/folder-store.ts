@@ -29,6 +29,10 @@ export class FolderStore implements Store {
     try {
       await mkdir(join(store.#folder, unfinished), { recursive: true });
       await store.#clean();
+      // Whoever may not write here learns it now, and not when the first recording is done.
+      const trial = join(store.#folder, unfinished, randomUUID());
+      await (await open(trial, 'wx')).close();
+      await rm(trial, { force: true });
     } catch (cause) {
       throw storeFailed(`write to ${folder}`, cause);
     }

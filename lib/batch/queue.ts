@@ -87,7 +87,7 @@ export interface Done {
   summary: Summary;
 }
 
-/** Which of them are meant: ids or names of recordings, or all. */
+/** Which of them are meant: sources, names or ids of recordings, of which the first eight letters suffice; or all. */
 export type Chosen = readonly string[] | 'all';
 
 export interface Queue {
@@ -115,7 +115,8 @@ export interface Queue {
 
 /** True where one of the recordings is meant. */
 export function isChosen(chosen: Chosen, { id, name, source }: Pick<Recording, 'id' | 'name' | 'source'>): boolean {
-  return chosen === 'all' || chosen.includes(id) || chosen.includes(name) || chosen.includes(source);
+  if (chosen === 'all') return true;
+  return chosen.some((one) => one === name || one === source || (one.length >= 8 && id.startsWith(one)) || one === id);
 }
 
 /** Milliseconds before the next attempt: 5 s, then twice as long each time, at most ten minutes. */

@@ -3,6 +3,7 @@ import type { FormatName, FormatOptions } from '../formats/index.js';
 import { formats } from '../formats/index.js';
 import type { Journal } from '../whisper/decoding/journal.js';
 import type { Transcription } from '../whisper/transcription/types.js';
+import type { Recording } from './queue.js';
 import type { Store } from './store.js';
 
 /** A result as it is kept. Times are not in it, so that the same work gives the same bytes. */
@@ -12,6 +13,35 @@ export interface ResultRecord {
 
 /** Two letters of the key are a folder: a hundred thousand files in one are slow to look through. */
 const under = (what: string, key: string) => `.onehead/${what}/${key.slice(0, 2)}/${key.slice(2)}`;
+
+type NamedRecording = Pick<Recording, 'id' | 'name' | 'source'>;
+
+/** Bytes of one part of a path, with room for '.verbose.json' and a part of an id: file systems take 255. */
+const longestPart = 220;
+
+/** A name whose parts every file system takes; one that is shortened has a part of the id, which tells it from others like it. */
+function storable(name: string, id: string): string {
+  const short = (part: string) => {
+    if (Buffer.byteLength(part) <= longestPart) return part;
+    let kept = '';
+    for (const letter of part) {
+      if (Buffer.byteLength(kept + letter) > longestPart - 10) break;
+      kept += letter;
+    }
+    return `${kept} ${id.slice(0, 8)}`;
+  };
+  return name.split('/').map(short).join('/');
+}
+
+/** Whose name it is; null where that was damaged. */
+function ownerOf(bytes: Buffer | null): { source: unknown; key: unknown } | null {
+  try {
+    const { source, key } = JSON.parse(bytes?.toString('utf8') ?? '');
+    return { source, key };
+  } catch {
+    return null;
+  }
+}
 
 export class Results {
   readonly #store: Store;
@@ -47,18 +77,34 @@ export class Results {
     return there ?? record;
   }
 
-  /** Writes the formats that are wanted. To do it again writes the same. */
-  async write(name: string, { transcription }: ResultRecord): Promise<void> {
+  /**
+   * Writes the formats that are wanted under the recording's name. To do it again writes the same. Where another recording has that name
+   * already, /monday/talk.wav and /tuesday/talk.wav, a part of the id stands behind it: neither takes the other's place.
+   */
+  async write(recording: NamedRecording, key: string, { transcription }: ResultRecord): Promise<void> {
+    const name = await this.#nameOf(recording, key);
     for (const format of this.#formats) {
       const text = formats[format].write(transcription, this.#formatOptions);
       await this.#store.write(`${name}.${formats[format].extension}`, Buffer.from(text));
     }
   }
 
+  async #nameOf({ id, name: wanted, source }: NamedRecording, key: string): Promise<string> {
+    const name = storable(wanted, id);
+    const place = `.onehead/names/${name}.json`;
+    const owner = Buffer.from(`${JSON.stringify({ source, key })}\n`);
+    if (await this.#store.create(place, owner)) return name;
+    const there = ownerOf(await this.#store.read(place));
+    if (there === null) await this.#store.write(place, owner);
+    // The same recording with other options or a new version of it, or the same audio from another place.
+    if (there === null || there.source === source || there.key === key) return name;
+    return `${name} (${id.slice(0, 8)})`;
+  }
+
   /** What was finished of a recording that was set aside in its middle, so that it is not lost. */
-  async writePartial(name: string, transcription: Transcription): Promise<void> {
+  async writePartial({ id, name }: NamedRecording, transcription: Transcription): Promise<void> {
     const text = formats.verbose_json.write(transcription, this.#formatOptions);
-    await this.#store.write(`.onehead/partial/${name}.json`, Buffer.from(text));
+    await this.#store.write(`.onehead/partial/${storable(name, id)}.json`, Buffer.from(text));
   }
 
   journal(key: string, attempt: number): StoredJournal {

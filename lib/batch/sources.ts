@@ -1,8 +1,7 @@
 /** Where recordings come from: files, folders, patterns, lists, buckets, and a folder that is watched. */
-import { createReadStream, existsSync } from 'node:fs';
-import { opendir, stat } from 'node:fs/promises';
+import { existsSync, type Stats } from 'node:fs';
+import { type FileHandle, open, opendir, stat } from 'node:fs/promises';
 import { basename, dirname, join, posix, relative, resolve, sep } from 'node:path';
-import { createInterface } from 'node:readline';
 import picomatch from 'picomatch';
 import { OneheadError, reasonOf, shown } from '../errors.js';
 import { listBucket, openBucket } from './bucket-store.js';
@@ -29,32 +28,33 @@ const withoutExtension = (path: string) => path.replace(/(?<=[^/])\.[^./]{1,8}$/
 const notFound = (what: string, cause: unknown) =>
   new OneheadError('AUDIO_NOT_FOUND', `Cannot read ${shown(what)}: ${reasonOf(cause)}.`, { cause });
 
-async function fileOf(file: string, base: string): Promise<Found | null> {
-  const status = await stat(file).catch((cause: unknown) => {
-    throw notFound(file, cause);
-  });
-  if (!status.isFile()) return null;
+function foundFile(file: string, base: string, status: Stats): Found {
   const path = relative(base, file).split(sep).join('/');
   return { source: file, path, bytes: status.size, version: String(status.mtimeMs) };
 }
 
+/** Null for what is no file: it went away meanwhile, or is a link to a folder, which is not followed. */
+async function fileOf(file: string, base: string): Promise<Found | null> {
+  const status = await stat(file).catch(() => null);
+  return status?.isFile() ? foundFile(file, base, status) : null;
+}
+
 /** All files below a folder that `wanted` takes, by their paths from it. Folders that begin with a dot are passed over: results' own. */
 async function* filesIn(folder: string, wanted: (path: string) => boolean): AsyncGenerator<Found> {
-  const open: string[] = [folder];
-  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+  const left: string[] = [folder];
+  for (let next = left.pop(); next !== undefined; next = left.pop()) {
     const entries = await opendir(next).catch((cause: unknown) => {
       throw notFound(next!, cause);
     });
     for await (const entry of entries) {
       const file = join(next, entry.name);
       if (entry.isDirectory()) {
-        if (!entry.name.startsWith('.')) open.push(file);
+        if (!entry.name.startsWith('.')) left.push(file);
         continue;
       }
       const path = relative(folder, file).split(sep).join('/');
       if (!(entry.isFile() || entry.isSymbolicLink()) || !wanted(path)) continue;
-      // A file that went away meanwhile is no recording; a link to a folder is not followed.
-      const found = await fileOf(file, folder).catch(() => null);
+      const found = await fileOf(file, folder);
       if (found) yield found;
     }
   }
@@ -90,28 +90,44 @@ async function* inBucket(address: string): AsyncGenerator<Found> {
 
 /** Lines of a list, which name sources; empty ones and those that begin with # are passed over. */
 async function* linesOf(list: string): AsyncGenerator<string> {
-  const lines = createInterface({ input: createReadStream(list), crlfDelay: Number.POSITIVE_INFINITY });
+  let file: FileHandle | null = null;
   try {
-    for await (const line of lines) if (line.trim() !== '' && !line.startsWith('#')) yield line.trim();
+    file = await open(list);
+    for await (const text of file.readLines()) {
+      const line = text.replace(/^\uFEFF/, '').trim();
+      if (line.includes('\0')) throw new Error('it is no list of recordings, a source a line');
+      if (line !== '' && !line.startsWith('#')) yield line;
+    }
   } catch (cause) {
-    throw notFound(list, cause);
+    throw cause instanceof OneheadError ? cause : notFound(`the list ${list}`, cause);
+  } finally {
+    await file?.close().catch(() => {}); // reading to the end has closed it
   }
 }
 
-async function* found(source: string): AsyncGenerator<Found> {
+/** What a source means. `within`: the lists in which it was named. */
+async function* found(source: string, within: readonly string[] = []): AsyncGenerator<Found> {
   if (source.startsWith('s3://')) yield* inBucket(source);
   else if (source.startsWith('@')) {
-    const folder = dirname(source.slice(1));
+    const list = resolve(source.slice(1));
+    if (within.includes(list)) {
+      throw new OneheadError('INVALID_ARGUMENT', `The list ${shown(list)} names itself; take that line out.`);
+    }
     // Paths in a list are its own folder's.
-    for await (const line of linesOf(source.slice(1))) {
-      yield* found(line.startsWith('s3://') || line.startsWith('@') ? line : resolve(folder, line));
+    for await (const line of linesOf(list)) {
+      const bucket = line.startsWith('s3://');
+      const inner = line.startsWith('@') ? `@${resolve(dirname(list), line.slice(1))}` : resolve(dirname(list), line);
+      yield* found(bucket ? line : inner, [...within, list]);
     }
   } else if (isPattern(source)) yield* matching(source);
   else {
     const file = resolve(source);
-    const one = await fileOf(file, dirname(file));
-    if (one) yield one;
-    else yield* filesIn(file, (path) => audioNames.test(path));
+    const status = await stat(file).catch((cause: unknown) => {
+      throw notFound(file, cause);
+    });
+    if (status.isDirectory()) yield* filesIn(file, (path) => audioNames.test(path));
+    else if (status.isFile()) yield foundFile(file, dirname(file), status);
+    else throw notFound(file, new Error('it is neither a file nor a folder'));
   }
 }
 
@@ -130,7 +146,7 @@ function recordingOf({ source, path, bytes, version }: Found, name: string, opti
 /**
  * The recordings that sources mean: files, folders, patterns, lists (@FILE: a source a line) and s3://bucket/prefix. Results are called by the
  * path below what was named, without its extension; where two would be called the same, both keep theirs. Throws OneheadError
- * AUDIO_NOT_FOUND, or what opening a bucket throws.
+ * AUDIO_NOT_FOUND, INVALID_ARGUMENT for a list that names itself, or what opening a bucket throws.
  */
 export async function recordingsOf(sources: readonly string[], options: StoredOptions): Promise<Recording[]> {
   const all = new Map<string, Found>();
@@ -170,12 +186,13 @@ export async function watchFolder(
   await new Promise<void>((settle, fail) => {
     const take = (path: string) => {
       work = work.then(async () => {
-        const one = await fileOf(path, root).catch(() => null);
+        const one = await fileOf(path, root);
         if (one) await onRecording(recordingOf(one, withoutExtension(one.path), options));
       });
       work.catch(fail);
     };
-    watcher.on('add', take).on('change', take).on('error', fail);
+    watcher.on('add', take).on('change', take);
+    watcher.on('error', (cause) => fail(notFound(root, cause)));
     if (signal.aborted) settle();
     signal.addEventListener('abort', () => settle(), { once: true });
   }).finally(() => watcher.close());

@@ -39,6 +39,8 @@ export type WorkerEvent =
 
 /** Milliseconds between two tries to reach a queue that is away. */
 const patience = 1000;
+/** Milliseconds that the queue is given to answer, once the worker was told to stop. */
+const lastWords = 5000;
 
 /** Why work on a recording ends before its time. */
 class Left extends Error {
@@ -67,6 +69,7 @@ export class BatchWorker {
   readonly #tell: (event: WorkerEvent) => void;
   readonly #works = new Set<Work>();
   #bucket: Promise<Bucket> | null = null;
+  #ended = false;
 
   constructor(queue: Queue, whisper: Whisper, model: string, results: Results, options: WorkerOptions = {}) {
     const { onEvent = () => {}, concurrency = whisper.model.windows + 2 } = options;
@@ -83,6 +86,7 @@ export class BatchWorker {
    * to end and is given back otherwise, with what its windows gave.
    */
   async run(signal: AbortSignal): Promise<void> {
+    this.#ended = false;
     const all = new Set<Promise<void>>();
     const stopped = new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
@@ -93,9 +97,9 @@ export class BatchWorker {
         await Promise.race([...all, stopped]);
         continue;
       }
-      const claim = await this.#claim(signal);
+      const claim = await this.#claim(signal, stopped);
       if (claim) {
-        const work = this.#work(claim);
+        const work = this.#work(claim).catch(() => {}); // only where the queue was given up
         all.add(work);
         void work.then(() => all.delete(work));
       } else if (this.#options.untilEmpty && all.size === 0 && (await this.#isEmpty())) break;
@@ -103,18 +107,31 @@ export class BatchWorker {
     const timer = setTimeout(() => {
       for (const { stop } of this.#works) stop.abort(new Left('stopped'));
     }, this.#options.drain);
-    await Promise.all(all);
+    // A queue that is away does not keep the process: what was not given back comes back to others by itself.
+    const waited = new AbortController();
+    const late = sleep(this.#options.drain + lastWords, 'late', { signal: waited.signal }).catch(() => {});
+    if ((await Promise.race([Promise.all(all), late])) === 'late') {
+      this.#tell({ event: 'trouble', message: 'The queue did not answer: what was under way comes back by itself.' });
+    }
+    this.#ended = true;
+    waited.abort();
     clearTimeout(timer);
-    (await this.#bucket)?.client.destroy();
+    // Where it could not be opened, recordings have told so.
+    (await this.#bucket?.catch(() => null))?.client.destroy();
     this.#bucket = null;
   }
 
   /** The next recording; null where there is none, or the queue is away. */
-  async #claim(signal: AbortSignal): Promise<Claim | null> {
+  async #claim(signal: AbortSignal, stopped: Promise<void>): Promise<Claim | null> {
     try {
-      const claim = await this.#queue.claim();
-      if (!claim || !signal.aborted) return claim;
-      await claim.release();
+      const asked = this.#queue.claim();
+      const waited = new AbortController();
+      const late = stopped.then(() => sleep(lastWords, null, { signal: waited.signal })).catch(() => null);
+      const claim = await Promise.race([asked, late]).finally(() => waited.abort());
+      if (!signal.aborted) return claim;
+      // An answer after that is nobody's: its lock ends by itself.
+      asked.catch(() => {});
+      await Promise.race([claim?.release(), sleep(lastWords, null, { ref: false })]);
     } catch (error) {
       this.#tell({ event: 'trouble', message: `The queue did not answer: ${reasonOf(error)}.` });
       await sleep(patience, undefined, { signal }).catch(() => {});
@@ -127,7 +144,7 @@ export class BatchWorker {
     return counts !== null && counts.waiting + counts.delayed + counts.active === 0;
   }
 
-  /** One recording from its claim to its end. Never rejects. */
+  /** One recording from its claim to its end. Rejects only where the queue was away until the worker had ended. */
   async #work(claim: Claim): Promise<void> {
     const work: Work = { claim, stop: new AbortController(), progress: undefined };
     this.#works.add(work);
@@ -152,12 +169,13 @@ export class BatchWorker {
     }
   }
 
-  /** Asks the queue until it answers. */
+  /** Asks the queue until it answers, or the worker has ended. */
   async #insist<T>(ask: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
         return await ask();
       } catch (error) {
+        if (this.#ended) throw error;
         this.#tell({ event: 'trouble', message: `The queue did not answer: ${reasonOf(error)}.` });
         await sleep(patience);
       }
@@ -203,7 +221,7 @@ export class BatchWorker {
     const state = await this.#insist(() => claim.extend());
     if (state !== 'held') throw new Left(state);
     const counts = there ?? (await this.#results.keep(key, record));
-    await this.#results.write(recording.name, counts);
+    await this.#results.write(recording, key, counts);
     await journal.remove();
     const { duration, incomplete, warnings } = counts.transcription;
     return { duration, key, repeated: there !== null, incomplete, attempt, warnings };
@@ -216,7 +234,7 @@ export class BatchWorker {
       if (!(left instanceof Left) || left.reason === 'stopped') await journal.flush();
       else if (left.reason === 'cancelled') await journal.remove();
       if (error instanceof TranscriptionError && isLasting(error)) {
-        await this.#results.writePartial(claim.recording.name, error.partial);
+        await this.#results.writePartial(claim.recording, error.partial);
       }
     } catch (trouble) {
       this.#tell({ event: 'trouble', message: (trouble as Error).message });
@@ -255,7 +273,10 @@ export class BatchWorker {
         if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return null;
         throw error;
       });
-      if (!status) throw new OneheadError('AUDIO_NOT_FOUND', `There is no file ${shown(source)} on this machine.`);
+      // A pipe or a folder that took its place is none either.
+      if (!status?.isFile()) {
+        throw new OneheadError('AUDIO_NOT_FOUND', `There is no file ${shown(source)} on this machine.`);
+      }
       return { file: source, clean: async () => {} };
     }
     this.#bucket ??= openBucket();

@@ -1,6 +1,7 @@
 /** What the commands of the queue have in common. */
 import { RedisQueue } from '../batch/bullmq.js';
 import { queueOptions } from '../batch/options.js';
+import { shown } from '../errors.js';
 import { check } from '../options/options.js';
 import { flagsOf, optionsFrom, type Values } from './flags.js';
 import { UsageError } from './usage.js';
@@ -14,7 +15,7 @@ export interface QueueChoice {
 
 export function queueChoice(values: Values): QueueChoice {
   const { redis, queue } = check(queueOptions, optionsFrom(queueOptions, queueFlags, values));
-  return { redis: redis ?? process.env.ONEHEAD_REDIS ?? null, queue };
+  return { redis: redis ?? (process.env.ONEHEAD_REDIS || null), queue };
 }
 
 /** Opens the queue on Redis that is named, and says what there could lose recordings. Throws UsageError where none is named. */
@@ -38,9 +39,23 @@ export async function openQueue(
 
 export const plural = (count: number, one: string): string => `${count} ${one}${count === 1 ? '' : 's'}`;
 
+/** A source as a terminal may have it: without control characters, and whole where it can be. */
+export const sourceShown = (source: string): string => shown(source, 4096);
+
 /** The command's signal, which SIGTERM ends too: process managers stop workers by it. */
 export function endedBy(signal: AbortSignal): AbortSignal {
   const terminated = new AbortController();
   process.once('SIGTERM', () => terminated.abort());
   return AbortSignal.any([signal, terminated.signal]);
+}
+
+/** What `work` gives, unless `signal` ends the wait for it: a server that is away must not keep who wants to leave. Rejects with the signal's reason. */
+export async function unlessEnded<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let end = () => {};
+  const ended = new Promise<never>((_, reject) => {
+    end = () => reject(signal.reason);
+    if (signal.aborted) end();
+    signal.addEventListener('abort', end, { once: true });
+  });
+  return Promise.race([work, ended]).finally(() => signal.removeEventListener('abort', end));
 }

@@ -5,7 +5,7 @@ import { type Status, statusOf } from '../batch/status.js';
 import { check } from '../options/options.js';
 import { readArguments } from './arguments.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
-import { openQueue, plural, queueChoice, queueFlags } from './queue.js';
+import { openQueue, plural, queueChoice, queueFlags, sourceShown, unlessEnded } from './queue.js';
 import { UsageError } from './usage.js';
 
 const statusFlags = flagsOf(statusOptions);
@@ -20,13 +20,14 @@ ${flagsHelp([...queueFlags, ...statusFlags])}
 export const retryHelp = () => `onehead retry [RECORDING...]           tries recordings again that were set aside
 
 ${flagsHelp([...queueFlags, ...chooseFlags])}
-  a RECORDING is its source, its name or its id, as status shows them
+  a RECORDING is its source, its name or its id, as status shows them; the exit status is 1 where none of them was set aside
 `;
 
 export const cancelHelp =
   () => `onehead cancel [RECORDING...]          takes recordings out that wait, and ends those under way
 
 ${flagsHelp([...queueFlags, ...chooseFlags])}
+  a RECORDING is named as for retry; the exit status is 1 where none of them waits or is under way
 `;
 
 /** 3725 as '1 h 2 min'. */
@@ -52,11 +53,13 @@ function statusText({ counts, rate, remaining, active, failures, incomplete }: S
   }
   if (incomplete > 0) lines.push(`${incomplete} of the latest could not be read whole: their results have warnings`);
   for (const { source, processed, total: seconds } of active) {
-    lines.push(`  ${source}: ${processed.toFixed(0)}${seconds === null ? '' : ` of ${seconds.toFixed(0)}`} s`);
+    lines.push(
+      `  ${sourceShown(source)}: ${processed.toFixed(0)}${seconds === null ? '' : ` of ${seconds.toFixed(0)}`} s`,
+    );
   }
   if (failures.length > 0) lines.push('set aside:');
   for (const { id, source, reason, attempts } of failures) {
-    lines.push(`  ${source} (${id.slice(0, 12)}, ${plural(attempts, 'attempt')}): ${reason}`);
+    lines.push(`  ${sourceShown(source)} (${id.slice(0, 12)}, ${plural(attempts, 'attempt')}): ${reason}`);
   }
   return lines.join('\n');
 }
@@ -66,10 +69,10 @@ export async function statusCommand(args: string[], signal: AbortSignal): Promis
   const { values, positionals } = readArguments('status', args, [...queueFlags, ...statusFlags]);
   if (positionals.length > 0) throw new UsageError('status takes no recordings.');
   const { json, watch, failures } = check(statusOptions, optionsFrom(statusOptions, statusFlags, values));
-  const queue = await openQueue(queueChoice(values));
+  const queue = await unlessEnded(openQueue(queueChoice(values)), signal);
   try {
     for (;;) {
-      const status = await statusOf(queue, failures);
+      const status = await unlessEnded(statusOf(queue, failures), signal);
       console.log(json ? JSON.stringify(status) : statusText(status));
       const { waiting, delayed, active, failed } = status.counts;
       if (!watch || waiting + delayed + active === 0) return failed > 0 ? 1 : 0;
@@ -80,20 +83,22 @@ export async function statusCommand(args: string[], signal: AbortSignal): Promis
   }
 }
 
-async function change(command: 'retry' | 'cancel', args: string[]): Promise<number> {
+async function change(command: 'retry' | 'cancel', args: string[], signal: AbortSignal): Promise<number> {
   const { values, positionals } = readArguments(command, args, [...queueFlags, ...chooseFlags]);
   const { all } = check(chooseOptions, optionsFrom(chooseOptions, chooseFlags, values));
   if (all === positionals.length > 0) throw new UsageError('Name recordings, or say --all.');
-  const queue = await openQueue(queueChoice(values));
+  const queue = await unlessEnded(openQueue(queueChoice(values)), signal);
   try {
-    const count = await queue[command](all ? 'all' : positionals);
+    const count = await unlessEnded(queue[command](all ? 'all' : positionals), signal);
     const said = command === 'retry' ? 'to be tried again' : 'taken out; those under way end within some seconds';
-    console.log(`${plural(count, 'recording')} ${said}`);
+    const none = command === 'retry' ? 'None of these is set aside.' : 'None of these waits or is under way.';
+    if (count === 0 && !all) console.error(`onehead: ${none} onehead status shows what there is.`);
+    else console.log(`${plural(count, 'recording')} ${said}`);
     return count > 0 || all ? 0 : 1;
   } finally {
     await queue.close();
   }
 }
 
-export const retryCommand = (args: string[]) => change('retry', args);
-export const cancelCommand = (args: string[]) => change('cancel', args);
+export const retryCommand = (args: string[], signal: AbortSignal) => change('retry', args, signal);
+export const cancelCommand = (args: string[], signal: AbortSignal) => change('cancel', args, signal);

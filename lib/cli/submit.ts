@@ -8,7 +8,7 @@ import { transcribeOptions } from '../whisper/transcription/options.js';
 import { readArguments } from './arguments.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { modelChoice } from './model-choice.js';
-import { endedBy, openQueue, plural, queueChoice, queueFlags } from './queue.js';
+import { endedBy, openQueue, plural, queueChoice, queueFlags, sourceShown, unlessEnded } from './queue.js';
 import { UsageError } from './usage.js';
 
 const ownFlags = flagsOf(submitOptions);
@@ -36,24 +36,26 @@ export async function submitCommand(args: string[], signal: AbortSignal): Promis
   }
   const options = modelChoice(values).transcribe as StoredOptions;
   const choice = queueChoice(values);
-  const queue = await openQueue(choice, { attempts });
+  const queue = await unlessEnded(openQueue(choice, { attempts }), signal);
   try {
-    const recordings = await recordingsOf(positionals, options);
+    const recordings = await unlessEnded(recordingsOf(positionals, options), signal);
     if (positionals.length > 0) {
-      const { added, known, setAside } = await queue.add(recordings);
+      const { added, known, setAside } = await unlessEnded(queue.add(recordings), signal);
       const there = known > 0 ? `, ${known} were there already` : '';
       const aside = setAside > 0 ? ` (${setAside} of them set aside: onehead retry --all tries them again)` : '';
       console.log(`${plural(added, 'recording')} added to ${choice.queue}${there}${aside}`);
     }
     if (watch !== undefined) {
       console.log(`watching ${resolve(watch)}`);
+      const ended = endedBy(signal);
       await watchFolder(
         watch,
         options,
         async (recording) => {
-          if ((await queue.add([recording])).added > 0) console.log(`added ${recording.source}`);
+          const { added } = await unlessEnded(queue.add([recording]), ended);
+          if (added > 0) console.log(`added ${sourceShown(recording.source)}`);
         },
-        endedBy(signal),
+        ended,
       );
     } else if (recordings.length === 0) {
       throw new UsageError('There are no recordings there.');

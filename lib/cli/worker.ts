@@ -1,11 +1,11 @@
 /** `onehead worker`: transcribes what is in a queue, or what is named, and keeps the results. */
 import { modelDigest } from '../batch/digest.js';
 import { MemoryQueue } from '../batch/memory.js';
+import { openStore } from '../batch/open-store.js';
 import { workerOptions } from '../batch/options.js';
 import type { Queue, StoredOptions } from '../batch/queue.js';
 import { Results } from '../batch/results.js';
 import { recordingsOf } from '../batch/sources.js';
-import { openStore } from '../batch/open-store.js';
 import { BatchWorker, type WorkerEvent } from '../batch/worker.js';
 import { OneheadError } from '../errors.js';
 import { formatOptions } from '../formats/options.js';
@@ -16,7 +16,7 @@ import { modelOptions } from './command-options.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { modelChoice, modelFlags } from './model-choice.js';
 import { progressBar } from './progress.js';
-import { endedBy, openQueue, plural, queueChoice, queueFlags } from './queue.js';
+import { endedBy, openQueue, plural, queueChoice, queueFlags, sourceShown, unlessEnded } from './queue.js';
 import { UsageError } from './usage.js';
 
 const ownFlags = [...flagsOf(modelOptions), ...flagsOf(workerOptions)];
@@ -30,7 +30,7 @@ export const workerHelp =
   started again: what has a result is passed over, and long recordings go on where they were.
 ${flagsHelp([...queueFlags, ...ownFlags])}
   and transcribe's options of models and formats; with SOURCEs, those of decoding too. The exit status is 1 where recordings
-  were set aside
+  were set aside, and 0 after SIGTERM or SIGINT where none was
 `;
 
 /** Prints what happens: lines of JSON where they are wanted, else sentences on what went wrong, and a progress bar. */
@@ -55,11 +55,12 @@ function reporter(queue: Queue, { log, quiet }: { log: boolean; quiet: boolean }
     if (event.event === 'done') {
       count.done += 1;
       count.seconds += event.summary.repeated ? 0 : event.summary.duration;
-      if (!log) for (const warning of event.warnings) say(`${event.recording.source}: ${warning}`);
+      if (!log) for (const warning of event.warnings) say(`${sourceShown(event.recording.source)}: ${warning}`);
       void show();
     } else if (event.event === 'failed') {
       if (event.setAside) count.setAside += 1;
-      if (!log) say(`${event.recording.source}: ${event.reason}${event.setAside ? ' It is set aside.' : ''}`);
+      if (!log)
+        say(`${sourceShown(event.recording.source)}: ${event.reason}${event.setAside ? ' It is set aside.' : ''}`);
     } else if (event.event === 'trouble' && !log) say(event.message);
   };
   return { onEvent, count, stop: () => bar.stop() };
@@ -86,7 +87,10 @@ export async function workerCommand(args: string[], signal: AbortSignal): Promis
   const { redis, queue: name } = queueChoice(values);
   if (own.results === undefined) throw new UsageError('Say where results go: --results DIR, or s3://BUCKET/PREFIX.');
   if (positionals.length > 0 && redis !== null) {
-    throw new UsageError('Recordings for a queue on Redis are given to it by onehead submit; leave them out here.');
+    const unset = values.redis === undefined ? ', or unset ONEHEAD_REDIS to transcribe them without a queue' : '';
+    throw new UsageError(
+      `Recordings for a queue on Redis are given to it by onehead submit; leave them out here${unset}.`,
+    );
   }
   if (positionals.length === 0 && redis === null) {
     throw new UsageError('Name recordings to transcribe here, or a queue with --redis redis://HOST:6379.');
@@ -94,24 +98,24 @@ export async function workerCommand(args: string[], signal: AbortSignal): Promis
   if (redis !== null && Object.keys(transcribe).length > 0) {
     throw new UsageError('How recordings of a queue are decoded is said to onehead submit; leave it out here.');
   }
-  const store = await openStore(own.results);
+  const ended = endedBy(signal);
+  const store = await unlessEnded(openStore(own.results), ended);
   const lock = Math.round(own.lock * 1000);
   const queue: Queue =
     redis === null
       ? new MemoryQueue({ attempts: own.attempts })
-      : await openQueue({ redis, queue: name }, { lock, attempts: own.attempts });
+      : await unlessEnded(openQueue({ redis, queue: name }, { lock, attempts: own.attempts }), ended);
   const { onEvent, count, stop } = reporter(queue, own);
   let whisper: Whisper | null = null;
-  const ended = endedBy(signal);
   try {
     if (positionals.length > 0) {
-      const recordings = await recordingsOf(positionals, transcribe as StoredOptions);
+      const recordings = await unlessEnded(recordingsOf(positionals, transcribe as StoredOptions), ended);
       if (recordings.length === 0) throw new UsageError('There are no recordings there.');
       await queue.add(recordings);
     }
     whisper = await Whisper.load(model, { ...load, signal: ended });
-    const digest = await modelDigest(whisper.model.checkpoint.directory);
-    await agreeOnModel(queue, name, digest);
+    const digest = await unlessEnded(modelDigest(whisper.model.checkpoint.directory), ended);
+    await unlessEnded(agreeOnModel(queue, name, digest), ended);
     const loaded = JSON.stringify([digest, load.dtype ?? null, load.alignmentHeads ?? null]);
     const results = new Results(store, [...new Set(own.format)], shown);
     const worker = new BatchWorker(queue, whisper, loaded, results, {
@@ -131,6 +135,10 @@ export async function workerCommand(args: string[], signal: AbortSignal): Promis
       );
     }
     return (redis === null ? (await queue.counts()).failed : count.setAside) > 0 ? 1 : 0;
+  } catch (error) {
+    // Told to end before it had begun: nothing was taken, and nothing is wrong.
+    if (ended.aborted && error === ended.reason) return signal.aborted ? 130 : 0;
+    throw error;
   } finally {
     stop();
     whisper?.dispose();

@@ -6,7 +6,7 @@
  * build/batch-proof/. Where this machine does not allow a disk or a network of its own (that takes root), another thing happens in its place.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { createWriteStream, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createWriteStream, mkdirSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -67,6 +67,8 @@ function openDisk(folder: string, size: number) {
 
 interface WorkerProcess {
   child: ChildProcess;
+  /** True once it was told to end: by itself none may. */
+  told: boolean;
   /** In the network that can be taken away. */
   apart: boolean;
   stopped: boolean;
@@ -83,10 +85,15 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
   const started = Date.now();
   const note = (text: string) => log.write(`${((Date.now() - started) / 1000).toFixed(2)} ${text}\n`);
   const workers: WorkerProcess[] = [];
+  /** Ends of workers that nobody brought about. */
+  const unexpected: string[] = [];
   let server: RedisServer | undefined;
 
   afterAll(async () => {
-    for (const { child } of workers) child.kill('SIGKILL');
+    for (const one of workers) {
+      one.told = true;
+      one.child.kill('SIGKILL');
+    }
     await server?.remove();
     network?.close();
     disk?.close();
@@ -115,7 +122,10 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
         ...[process.execPath, command, 'worker', ...settings, ...limits],
       ];
       const child = spawn(name, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-      const one = { child, apart, stopped: false };
+      const one = { child, apart, stopped: false, told: false };
+      child.once('exit', (status, signal) => {
+        if (!one.told) unexpected.push(`worker ${child.pid} ended by itself: ${status ?? signal}`);
+      });
       for (const stream of [child.stdout, child.stderr]) {
         stream.setEncoding('utf8').on('data', (text: string) => log.write(text));
       }
@@ -132,7 +142,8 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
       if (!one) return;
       note(`kill -9 ${one.child.pid}`);
       workers.splice(workers.indexOf(one), 1);
-      one.child.kill('SIGKILL');
+      one.told = true;
+      expect(one.child.kill('SIGKILL')).toBe(true);
       await sleep(100);
       startWorker(one.apart);
     };
@@ -146,7 +157,7 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
           if (!one) return;
           one.stopped = true;
           note(`SIGSTOP ${one.child.pid}`);
-          one.child.kill('SIGSTOP');
+          expect(one.child.kill('SIGSTOP')).toBe(true);
           await sleep(3500);
           one.child.kill('SIGCONT');
           one.stopped = false;
@@ -167,12 +178,15 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
             const one = anyWorker();
             if (!one) return;
             workers.splice(workers.indexOf(one), 1);
-            one.child.kill('SIGTERM');
+            one.told = true;
+            expect(one.child.kill('SIGTERM')).toBe(true);
             startWorker(one.apart);
             return;
           }
           const filler = join(output, 'filler');
           spawnSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=64k'], { stdio: 'ignore' });
+          const { bavail } = statfsSync(output);
+          expect(bavail).toBe(0);
           await sleep(2000);
           rmSync(filler, { force: true });
         },
@@ -181,9 +195,9 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
         network ? 'the network is away' : 'a worker is killed',
         async () => {
           if (!network) return kill();
-          network.pull();
+          expect(network.pull()).toBe(true);
           await sleep(3000);
-          network.plug();
+          expect(network.plug()).toBe(true);
         },
       ],
     ];
@@ -221,6 +235,10 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
         `${count('done')} done, ${count('left')} left, ${count('failed')} failed, ${count('trouble')} times trouble`,
     );
 
+    expect(unexpected).toEqual([]);
+    // Each kind happened, where there is work for long enough.
+    if (shortOnes >= 1000)
+      expect([...happened.keys()].sort()).toEqual([...new Set(happenings.map(([name]) => name))].sort());
     // Nothing lost: all are done, but for what is no recording.
     expect(await queue.counts()).toEqual({ waiting: 0, delayed: 0, active: 0, done: shortOnes + 5, failed: 1 });
     expect(await queue.failures()).toMatchObject([
@@ -229,6 +247,8 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
     // Nothing twice: one result for each, and each is told to the queue once.
     const summaries = (await queue.done(shortOnes + 100)).map(({ summary }) => summary);
     expect(new Set(summaries.map(({ key }) => key)).size).toBe(shortOnes + 5);
+    const told = events.flatMap((event) => (event.event === 'done' ? [event.recording.id] : []));
+    expect(new Set(told).size).toBe(told.length);
     const results = join(output, '.onehead/results');
     const kept = readdirSync(results, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.json'));
     expect(kept).toHaveLength(shortOnes + 5);
@@ -247,11 +267,13 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
     const names = recordings.map(({ name }) => name).filter((name) => name !== 'notes');
     const lanes = Array.from({ length: 2 * availableParallelism() }, async () => {
       for (let name = names.pop(); name !== undefined; name = names.pop()) {
+        const lone = await alone(name);
+        expect(JSON.parse(readFileSync(join(output, `${name}.json`), 'utf8')).text, name).toBe(lone.text);
         const key = keys.get(name);
         if (key === undefined) continue; // told to the queue by a worker that was killed before it said so
         const text = readFileSync(join(results, key.slice(0, 2), `${key.slice(2)}.json`), 'utf8');
         const { transcription } = JSON.parse(text) as ResultRecord;
-        expect(essence(transcription), name).toEqual(essence(await alone(name)));
+        expect(essence(transcription), name).toEqual(essence(lone));
       }
     });
     await Promise.all(lanes);

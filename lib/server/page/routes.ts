@@ -28,7 +28,7 @@ const policy = [
   "style-src 'self'",
   "img-src 'self'",
   "media-src 'self' blob:",
-  "connect-src 'self' ws: wss:",
+  "connect-src 'self'",
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'none'",

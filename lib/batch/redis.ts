@@ -1,0 +1,61 @@
+/** The connection to Redis, and what its errors mean. */
+import type { Redis } from 'ioredis';
+import { OneheadError, reasonOf, shown } from '../errors.js';
+import { optional } from './optional.js';
+
+/** Milliseconds in which the server must be reached at first. */
+const patience = 5000;
+
+/** The address without its password. */
+function addressOf(url: string): string {
+  try {
+    const { protocol, host } = new URL(url);
+    if (host !== '') return `${protocol}//${host}`;
+  } catch {}
+  return shown(url.replace(/\/\/[^@/]*@/, '//'));
+}
+
+export const packages = 'bullmq ioredis';
+export const purpose = 'A queue on Redis';
+
+/**
+ * A connection whose commands wait for a server that is away, so that workers outlive its restart. Throws OneheadError INVALID_ARGUMENT for what is
+ * no address, QUEUE_UNAVAILABLE where no server answers within some seconds.
+ */
+export async function connect(url: string): Promise<Redis> {
+  const { Redis: Connection } = await optional(() => import('ioredis'), purpose, packages);
+  if (!/^rediss?:\/\/[^/]/.test(url) || !URL.canParse(url)) {
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      `Expected the address of Redis to be like redis://host:6379 but received '${addressOf(url)}'.`,
+      { argument: 'redis' },
+    );
+  }
+  const client = new Connection(url, { maxRetriesPerRequest: null, lazyConnect: true, retryStrategy: () => null });
+  let last: unknown = new Error('no answer');
+  client.on('error', (error) => {
+    last = error;
+  });
+  const late = new Promise<never>((_, reject) => setTimeout(reject, patience, last).unref());
+  try {
+    await Promise.race([client.connect().then(() => client.ping()), late]);
+  } catch (cause) {
+    client.disconnect();
+    const reason = reasonOf(last instanceof Error && last.message ? last : cause);
+    throw new OneheadError('QUEUE_UNAVAILABLE', `Cannot reach Redis at ${addressOf(url)}: ${reason}.`, { cause });
+  }
+  client.options.retryStrategy = (times) => Math.min(2000, 50 * 2 ** Math.min(times, 6));
+  return client;
+}
+
+/** What `ask` gives. An error of the server, such as one whose memory is full, becomes a OneheadError QUEUE_UNAVAILABLE. */
+export async function answered<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (cause) {
+    if (cause instanceof OneheadError) throw cause;
+    // Where in a script it was is nobody's business but the developers'.
+    const reason = reasonOf(cause).replace(/\.? *script: .*$/, '');
+    throw new OneheadError('QUEUE_UNAVAILABLE', `Redis refused: ${reason}.`, { cause });
+  }
+}

@@ -1,0 +1,160 @@
+/** Recordings by the thousand, through the command: on one machine, and with Redis where it is installed. */
+import { copyFile, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { hasRedis, RedisServer } from '../batch/support.js';
+import { finished, onehead, sample, sampleLines, start, temporaryFolder } from './command.js';
+
+const spoken = sampleLines.join(' ');
+const textOf = async (file: string) => JSON.parse(await readFile(file, 'utf8')).text.trim();
+const shownIn = async (folder: string) => (await readdir(folder)).filter((name) => name !== '.onehead').sort();
+
+describe('a worker without Redis', () => {
+  it('gives each recording a result of its own, whatever it is called', async () => {
+    const folder = await temporaryFolder();
+    const long = 'x'.repeat(250);
+    const names = ['monday/talk.flac', 'tuesday/talk.flac', `monday/${long}.flac`, 'monday/ünï 中文\n2.flac'];
+    for (const day of ['monday', 'tuesday']) await mkdir(join(folder, day));
+    for (const [index, name] of names.entries()) {
+      await copyFile(sample, join(folder, name));
+      // Other bytes, so that it is a recording of its own.
+      await writeFile(join(folder, name), Buffer.alloc(index), { flag: 'a' });
+    }
+    await writeFile(join(folder, 'monday/empty.wav'), '');
+    await symlink('../monday', join(folder, 'monday/loop'));
+    const out = join(folder, 'out');
+    const args = ['worker', join(folder, 'monday'), join(folder, 'tuesday'), '--results', out, '--threads', '1'];
+    const { status, stderr } = await onehead(args);
+    expect(stderr).toMatch(/monday\/empty\.wav: .* contains no audio\. It is set aside\.\n/);
+    expect(stderr).not.toMatch(/ at .*\.js/);
+    expect(status).toBe(1);
+    const results = await shownIn(out);
+    expect(results).toHaveLength(4);
+    for (const name of results) {
+      expect(await textOf(join(out, name))).toBe(spoken);
+      expect(Buffer.byteLength(name)).toBeLessThan(255);
+    }
+    // Once more: the same places, and nothing beside.
+    expect((await onehead(args)).status).toBe(1);
+    expect(await shownIn(out)).toEqual(results);
+  });
+
+  it('says in one sentence what it cannot take', async () => {
+    const folder = await temporaryFolder();
+    const file = (name: string) => join(folder, name);
+    await writeFile(file('itself.txt'), '@itself.txt\n');
+    await writeFile(file('bytes.txt'), Buffer.from([1, 0, 2, 0]));
+    await symlink('loop.wav', file('loop.wav'));
+    const cases: [string[], number, RegExp][] = [
+      [[`@${file('itself.txt')}`], 1, /The list .* names itself; take that line out\./],
+      [[`@${file('bytes.txt')}`], 1, /it is no list of recordings/],
+      [[`@${file('missing.txt')}`], 1, /Cannot read the list .*no such file/],
+      [[file('missing.wav')], 1, /Cannot read .*no such file/],
+      [[file('loop.wav')], 1, /Cannot read .*symbolic links/],
+      [['/dev/null'], 1, /neither a file nor a folder/],
+      [[folder, '--results', file('bytes.txt')], 1, /Cannot write to .*bytes\.txt/],
+      [[], 2, /Name recordings/],
+    ];
+    await Promise.all(
+      cases.map(async ([args, status, sentence]) => {
+        const results = args.includes('--results') ? [] : ['--results', file('out')];
+        const result = await onehead(['worker', ...args, ...results], { env: { ONEHEAD_REDIS: '' } });
+        expect(result).toMatchObject({ status, stdout: '', stderr: expect.stringMatching(sentence) });
+        expect(result.stderr.trim().split('\n')).toHaveLength(1);
+      }),
+    );
+  });
+
+  it('ends at once when it is told to before it has begun', async () => {
+    const folder = await temporaryFolder();
+    const child = start(['worker', sample, '--results', join(folder, 'out')]);
+    const result = finished(child);
+    while (!(await readdir(folder)).includes('out')) await sleep(5);
+    child.kill('SIGTERM');
+    const { status, stderr } = await result;
+    expect(stderr).not.toMatch(/Error| at .*\.js/);
+    expect(status).toBe(0);
+  });
+});
+
+describe.skipIf(!hasRedis)('the commands of a queue', () => {
+  let redis: RedisServer;
+  beforeAll(async () => {
+    redis = await RedisServer.start();
+  });
+  afterAll(() => redis.remove());
+  const run = (...args: string[]) => onehead([...args, '--redis', redis.url]);
+
+  it('submit, work, tell, try again and take out', async () => {
+    const folder = await temporaryFolder();
+    await mkdir(join(folder, 'in'));
+    await copyFile(sample, join(folder, 'in/talk.flac'));
+    await writeFile(join(folder, 'in/notes.wav'), 'This is no recording.');
+    await writeFile(join(folder, 'in/empty.wav'), '');
+    expect(await run('submit', join(folder, 'in'))).toEqual({
+      status: 0,
+      stdout: '3 recordings added to onehead\n',
+      stderr: '',
+    });
+    expect((await run('submit', join(folder, 'in'))).stdout).toMatch(/^0 recordings added .*3 were there already/);
+    const worked = await run('worker', '--results', join(folder, 'out'), '--until-empty', '--threads', '1');
+    expect(worked.status).toBe(1);
+    expect(worked.stderr).toMatch(/notes\.wav: .*It is set aside\./);
+    expect(await textOf(join(folder, 'out/talk.json'))).toBe(spoken);
+
+    const { status, stdout } = await run('status');
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/^1 of 3 recordings done, 0 under way, 0 waiting, 2 set aside\n/);
+    const [, id] = /notes\.wav \((\w{12}), 1 attempt\)/.exec(stdout)!;
+    expect(JSON.parse((await run('status', '--json')).stdout)).toMatchObject({ counts: { done: 1, failed: 2 } });
+    expect(await run('retry', 'nothing')).toMatchObject({
+      status: 1,
+      stdout: '',
+      stderr: expect.stringMatching(/None of these is set aside/),
+    });
+    // By the id as status shows it.
+    expect(await run('retry', id)).toMatchObject({ status: 0, stdout: '1 recording to be tried again\n' });
+    expect(await run('cancel', 'notes')).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/^1 recording taken out/),
+    });
+    expect(await run('cancel', 'notes')).toMatchObject({ status: 1, stdout: '' });
+    expect((await run('status')).stdout).toMatch(/^1 of 2 recordings done/);
+  }, 180_000);
+
+  it('say what is wrong with an address or a name', async () => {
+    for (const [address, sentence] of [
+      ['localhost:6379', /Expected the address of Redis .* received 'localhost:6379'/],
+      ['redis://127.0.0.1:99999', /Expected the address of Redis/],
+      ['redis://', /Expected the address of Redis/],
+      ['redis://127.0.0.1:1', /Cannot reach Redis at redis:\/\/127\.0\.0\.1:1: .*ECONNREFUSED/],
+    ] as const) {
+      const { status, stderr } = await onehead(['status', '--redis', address]);
+      expect(stderr).toMatch(sentence);
+      expect([status, stderr.trim().split('\n').length]).toEqual([1, 1]);
+    }
+    expect(await run('status', '--queue', 'a b')).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/a queue's name/),
+    });
+  });
+
+  it('can be ended while Redis is away', async () => {
+    const away = await RedisServer.start();
+    const folder = await temporaryFolder();
+    const worker = start(['worker', '--redis', away.url, '--results', join(folder, 'out'), '--drain', '1', '--quiet']);
+    const submit = start(['submit', '--watch', folder, '--redis', away.url]);
+    const results = [worker, submit].map(finished);
+    await Promise.race([new Promise((resolve) => submit.stdout.once('data', resolve)), sleep(20_000)]);
+    await sleep(2000);
+    await away.kill();
+    await sleep(1000);
+    worker.kill('SIGTERM');
+    submit.kill('SIGTERM');
+    const [worked, submitted] = await Promise.all(results);
+    expect(worked).toMatchObject({ status: 0, stderr: expect.not.stringMatching(/ at .*\.js/) });
+    expect(submitted).toMatchObject({ status: 0, stderr: expect.not.stringMatching(/ at .*\.js/) });
+    await away.remove();
+  });
+});
