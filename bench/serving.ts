@@ -5,6 +5,7 @@
  *   --model DIR          a checkpoint (the bundled model unless given)
  *   --audio DIR          recordings to cut clips from (those of the tests unless given); wav, flac, mp3, ...
  *   --before DIR         another build of the package, measured beside this one in the same way: `batch` instead of `windows`
+ *   --peer DIR           a checkpoint in CTranslate2's form: faster-whisper's callers beside ours, by --python (python3 unless given)
  *   --windows 8          or a list: each is a row
  *   --context full,fit   whole windows, or as much of each as is heard; a list: each is a row
  *   --callers 1,8,32,64  --seconds 10 (of each measurement)  --device cpu  --threads N  --dtype TYPE  --only NAME  --output FILE
@@ -17,6 +18,7 @@ import { parseArgs } from 'node:util';
 import { openAudio } from '../lib/audio/index.js';
 import type * as Onehead from '../lib/index.js';
 import { type Arrivals, closedLoop, type Measured, poisson } from './serving/load.js';
+import { measurePeer } from './serving/peer.js';
 
 const { values } = parseArgs({
   allowPositionals: true,
@@ -24,6 +26,8 @@ const { values } = parseArgs({
     model: { type: 'string' },
     audio: { type: 'string' },
     before: { type: 'string' },
+    peer: { type: 'string' },
+    python: { type: 'string', default: 'python3' },
     windows: { type: 'string', default: '8' },
     context: { type: 'string', default: 'full' },
     callers: { type: 'string', default: '1,8,32,64' },
@@ -99,12 +103,16 @@ interface Row extends Measured {
 }
 
 const rows: Row[] = [];
+/** Peers that could not be had, and why. */
+const missing: { system: string; load: string; missing: string }[] = [];
 const all = await recordings();
 const minutes = joined(clips(all, 20, 30)).subarray(0, 600 * sampleRate);
 const kinds = {
   '2-4 s': clips(all, 2, 4),
   '5 s': clips(all, 5, 5.5),
   '1-30 s': clips(all, 1, 30),
+  // What decoding gives where no row waits for another: the mixed ones should give nearly as many tokens a second.
+  'all alike': clips(all, 20, 20.5).slice(0, 1),
 };
 
 function print(row: Row): void {
@@ -118,6 +126,7 @@ function print(row: Row): void {
     row.audioSecondsPerSecond.toFixed(1).padStart(8),
     ...[row.p50, row.p95, row.p99].map((time) => time.toFixed(0).padStart(7)),
     (row.meanRows?.toFixed(1) ?? '-').padStart(6),
+    (row.tokensPerSecond?.toFixed(0) ?? '-').padStart(9),
     (row.meanPositions?.toFixed(0) ?? '-').padStart(7),
     (row.hostShare === undefined ? '-' : `${(100 * row.hostShare).toFixed(1)}%`).padStart(7),
     row.loopDelay.toFixed(1).padStart(7),
@@ -160,7 +169,7 @@ async function measure(whisper: Onehead.Whisper, about: Pick<Row, 'system' | 'wi
 }
 
 console.log(
-  'system   win context load                       arrivals                req/s  audio/s    p50     p95     p99   rows  pos/win  host   loop',
+  'system   win context load                       arrivals                req/s  audio/s    p50     p95     p99   rows  tokens/s  pos/win  host   loop',
 );
 
 const systems: [string, string][] = [['onehead', join(root, 'dist/index.js')]];
@@ -182,6 +191,31 @@ for (const [system, path] of systems) {
   }
 }
 
+if (values.peer) {
+  const settings = {
+    python: values.python,
+    model: values.peer,
+    threads: Number(values.threads ?? cpus().length),
+    seconds: Number(values.seconds),
+    callers: list(values.callers),
+  };
+  for (const [load, chosen] of Object.entries(kinds)) {
+    if (values.only !== undefined && !load.includes(values.only)) continue;
+    const found = measurePeer(chosen.slice(0, 50), settings);
+    if ('missing' in found) {
+      missing.push({ system: 'faster-whisper int8', load, missing: found.missing });
+      console.log(`faster-whisper could not be measured: ${found.missing}`);
+      break;
+    }
+    for (const { callers, ...measured } of found) {
+      const about = { system: 'faster-whisper int8', windows: 1, context: 'full' as const, loopDelay: 0 };
+      const row = { ...about, load, arrivals: `${callers} callers`, ...measured };
+      rows.push(row);
+      print(row);
+    }
+  }
+}
+
 if (values.output) {
   mkdirSync(dirname(values.output), { recursive: true });
   const machine = { cpu: cpus()[0].model, cores: cpus().length, node: process.version };
@@ -197,5 +231,5 @@ if (values.output) {
     threads,
     dtype,
   };
-  writeFileSync(values.output, `${JSON.stringify({ ...about, rows }, null, 1)}\n`);
+  writeFileSync(values.output, `${JSON.stringify({ ...about, rows, missing }, null, 1)}\n`);
 }

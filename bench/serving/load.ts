@@ -20,6 +20,11 @@ export interface Measured {
   p99: number;
   /** Rows that were decoded at once, on average. */
   meanRows?: number;
+  /** Tokens of all rows together in a second of the device's decoding. */
+  tokensPerSecond?: number;
+  /** The device's milliseconds for a window: encoding, and all of its steps. */
+  encodeMilliseconds?: number;
+  decodeMilliseconds?: number;
   /** Audio positions that a window took, of the cache and of the encoder's work. */
   meanPositions?: number;
   /** The host's share of the time while anything was under way, by the device's own clock. */
@@ -74,6 +79,9 @@ class Watch {
           ({ audioPositions }) => audioPositions,
           part(({ windows }) => windows),
         ),
+        tokensPerSecond: (1000 * part(({ rowSteps }) => rowSteps)) / part(({ time }) => time.decode),
+        encodeMilliseconds: part(({ time }) => time.encode) / part(({ windows }) => windows),
+        decodeMilliseconds: part(({ time }) => time.decode) / part(({ windows }) => windows),
         hostShare: part(({ time }) => time.host) / busy,
       };
     })();
