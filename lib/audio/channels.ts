@@ -8,7 +8,13 @@ import type { Warn } from './warnings.js';
 /** What is taken of decoded channels: one or more, of the same length each time. */
 export interface Pick {
   /** Samples from `begin` up to `end`, at `rate`. Some may be held back. */
-  push(channels: readonly Float32Array[], begin: number, end: number, rate: number): Iterable<Float32Array[]>;
+  push(
+    channels: readonly Float32Array[],
+    begin: number,
+    end: number,
+    rate: number,
+    checked?: boolean,
+  ): Iterable<Float32Array[]>;
   /** What was held back, at the end or before another rate. */
   finish(): Iterable<Float32Array[]>;
 }
@@ -39,9 +45,9 @@ export const mixed: Way<Float32Array> = {
       for (const mono of parts) yield [mono];
     };
     return {
-      push(all, begin, end, rate) {
+      push(all, begin, end, rate, checked) {
         const chosen = chosenOf(all);
-        if (chosen.length > 0) return alone(mixer.push(chosen, begin, end, rate));
+        if (chosen.length > 0) return alone(mixer.push(chosen, begin, end, rate, checked));
         warn(`${name} has fewer channels further on; what was asked for ends there.`, 'lost');
         return alone(mixer.push([new Float32Array(end - begin)], 0, end - begin, rate));
       },

@@ -35,7 +35,7 @@ export async function* convert(
       yield* seconds(resamplers?.map((one, i) => one.push(picked[i])) ?? picked);
     }
   };
-  for await (const { channels, sampleRate: from } of decoded) {
+  for await (const { channels, sampleRate: from, checked } of decoded) {
     if (from !== rate) {
       yield* resampled(pick.finish());
       if (resamplers) yield* seconds(resamplers.map((one) => one.finish()));
@@ -49,9 +49,9 @@ export async function* convert(
     for (let at = 0; at < length; at += from) {
       signal.throwIfAborted();
       const end = Math.min(at + from, length);
-      for (const channel of channels) level.check(channel, at, end, from);
+      if (!checked) for (const channel of channels) level.check(channel, at, end, from);
       given += end - at;
-      yield* resampled(pick.push(channels, at, end, from));
+      yield* resampled(pick.push(channels, at, end, from, checked));
       // Other work of the program gets its turn, a timer that aborts among it.
       await turn();
     }

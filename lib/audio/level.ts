@@ -51,7 +51,8 @@ export class LevelCheck {
 /** Throws OneheadError INVALID_ARGUMENT for samples of the caller's that are not finite or far beyond 1. */
 export function checkSamples(samples: Float32Array, begin = 0, end = samples.length): void {
   for (let i = begin; i < end; ++i) {
-    if (samples[i] >= -loudest && samples[i] <= loudest) continue;
+    // False for what is not a number too.
+    if (Math.abs(samples[i]) <= loudest) continue;
     const advice = Number.isFinite(samples[i]) ? divisor(peakOf(samples)) : 'repair what made them';
     throw new OneheadError(
       'INVALID_ARGUMENT',

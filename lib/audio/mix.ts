@@ -51,8 +51,14 @@ export class Mixer {
     this.#warn = warn;
   }
 
-  /** Samples `begin` to `end` of the channels, at `rate`; yields what can be given out, all of it at that rate. */
-  *push(channels: readonly Float32Array[], begin: number, end: number, rate: number): Generator<Float32Array> {
+  /** Samples `begin` to `end` of the channels, at `rate`; yields what can be given out, all of it at that rate. `checked`: all are finite. */
+  *push(
+    channels: readonly Float32Array[],
+    begin: number,
+    end: number,
+    rate: number,
+    checked = false,
+  ): Generator<Float32Array> {
     if (channels.length !== this.#held.length || rate !== this.#rate) {
       yield* this.finish();
       this.#taken = -1;
@@ -60,7 +66,8 @@ export class Mixer {
       const block = channels.length > 1 ? Math.round(blockSeconds * rate) : 0;
       this.#held = channels.map(() => new Float32Array(block));
     }
-    const pieces = channels.map((channel) => clean(channel.slice(begin, end)));
+    const pieces = channels.map((channel) => channel.slice(begin, end));
+    if (!checked) pieces.forEach(clean);
     if (channels.length === 1) {
       this.#seconds += pieces[0].length / rate;
       yield pieces[0];

@@ -52,7 +52,7 @@ export async function givenSamples({ samples, sampleRate }: Samples): Promise<{
   }
   async function* decoded(): AsyncGenerator<DecodedChunk> {
     for (let at = 0; at < length; at += sampleRate) {
-      yield { channels: channels.map((channel) => channel.subarray(at, at + sampleRate)), sampleRate };
+      yield { channels: channels.map((channel) => channel.subarray(at, at + sampleRate)), sampleRate, checked: true };
     }
   }
   return { duration: length / sampleRate, channels, decoded };

@@ -3,6 +3,8 @@ import { OneheadError } from '../errors.js';
 
 /** Interleaved samples of all channels become one Float32Array a channel. */
 export interface DecodedChunk {
+  /** True where the samples are known to be finite and no louder than sound is. */
+  checked?: boolean;
   channels: Float32Array[];
   sampleRate: number;
 }

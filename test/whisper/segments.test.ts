@@ -1,3 +1,4 @@
+import { deflate } from 'pako';
 import { describe, expect, it } from 'vitest';
 import type { GenerationConfig } from '../../lib/whisper/checkpoint/config.js';
 import { compressionRatio } from '../../lib/whisper/decoding/compression.js';
@@ -77,6 +78,17 @@ it('compression tells repetition', () => {
   expect(compressionRatio('one two three four five six seven')).toBeLessThan(1.2);
   expect(compressionRatio('again and '.repeat(40))).toBeGreaterThan(2.4);
   expect(compressionRatio('')).toBe(0);
+  // As zlib itself, whatever was compressed before.
+  for (const text of [
+    'a',
+    'the doctor and the teacher '.repeat(50),
+    'ö',
+    'one and one and two and one',
+    'x'.repeat(60_000),
+  ]) {
+    const bytes = Buffer.from(text);
+    expect(compressionRatio(text)).toBe(bytes.length / deflate(bytes).length);
+  }
 });
 
 describe('the prompt', () => {

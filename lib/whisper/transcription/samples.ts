@@ -1,10 +1,16 @@
 /** A sliding stretch of a long recording: read as it is needed, dropped when it is behind. */
 import { OneheadError } from '../../errors.js';
 
+/** Samples that are held at first: four seconds. */
+const firstLength = 1 << 16;
+/** Arrays of that length that nobody uses: one for each clip would be collected late, and in long pauses. */
+const unused: Float32Array[] = [];
+const mostUnused = 64;
+
 /** Samples by their place in the whole recording, of which only a bounded stretch is held. */
 export class SampleWindow {
   readonly #chunks: AsyncIterator<Float32Array>;
-  #held = new Float32Array(1 << 16);
+  #held = unused.pop() ?? new Float32Array(firstLength);
   /** Place of the first held sample, and of the one behind the last. */
   #begin = 0;
   #end = 0;
@@ -38,6 +44,7 @@ export class SampleWindow {
       if (used + value.length > this.#held.length) {
         const grown = new Float32Array(Math.max(2 * this.#held.length, used + value.length));
         grown.set(this.#held.subarray(0, used));
+        if (this.#held.length === firstLength && unused.length < mostUnused) unused.push(this.#held);
         this.#held = grown;
       }
       this.#held.set(value, used);
@@ -53,6 +60,14 @@ export class SampleWindow {
       this.failure = error;
       return { value: undefined, done: true };
     }
+  }
+
+  /** To be called when nothing is read any more, and nothing is wanted of what was. */
+  release(): void {
+    this.#ended = true;
+    this.#begin = this.#end;
+    if (this.#held.length === firstLength && unused.length < mostUnused) unused.push(this.#held);
+    this.#held = new Float32Array(0);
   }
 
   /** The place of the quietest `width` samples between two places, by its middle: where a cut hurts least. */

@@ -100,8 +100,8 @@ async function* outcomes(job: Job, recording: AudioSource, live: boolean): Async
   };
   const ahead = live ? readAheadLiveSeconds : readAheadSeconds;
   const chunks = readAhead((speech ?? source).chunks(), ahead * sampleRate, ({ length }) => length);
+  const samples = new SampleWindow(chunks);
   try {
-    const samples = new SampleWindow(chunks);
     const heard = () => source.heard ?? speech?.heard ?? samples.end;
     const lasted = () => round(heard() / sampleRate + (source.startTime ?? 0));
     const breaks = (speech ?? source).breaks ?? [];
@@ -121,6 +121,7 @@ async function* outcomes(job: Job, recording: AudioSource, live: boolean): Async
     // The source first: a reading that waits for more ends with it.
     await source.close();
     await chunks.return(undefined).catch(() => {});
+    samples.release();
     await speech?.release();
   }
 }
@@ -156,7 +157,7 @@ export async function detectLanguage(job: Job, source: AudioSource): Promise<Det
     throw new OneheadError('NOT_SUPPORTED', 'This model writes English only and cannot detect languages.');
   }
   const samples = new SampleWindow(source.chunks());
-  const probabilities = await detectFirst(job, samples, new PeakMeter(model, samples));
+  const probabilities = await detectFirst(job, samples, new PeakMeter(model, samples)).finally(() => samples.release());
   if (!probabilities) throw nothingHeard();
   const [language, probability] = likeliestLanguage(probabilities);
   return { language, probability, probabilities: Object.fromEntries(probabilities) };
