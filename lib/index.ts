@@ -16,7 +16,6 @@ export {
   type DeviceOptions,
   type Part,
   type RecordOptions,
-  type TransferPieces,
   WeightsFile,
 } from './device/device.js';
 export type { Information, MemoryFigures, TensorData } from './device/native.js';
@@ -37,8 +36,17 @@ export type {
   RowsOptions,
   Sampling,
 } from './device/operations.js';
-export type { OperationTime, Program, RunCondition, RunOptions } from './device/program.js';
+export type {
+  OperationTime,
+  Program,
+  Replays,
+  Run,
+  RunCondition,
+  RunOptions,
+  RunPieces,
+} from './device/program.js';
 export { Tensor } from './device/tensor.js';
+export type { ReadData, TransferPieces } from './device/transfer.js';
 export type { ElementType, FloatingType } from './element-types.js';
 export { type ErrorCode, type ErrorDetails, errorCodes, OneheadError } from './errors.js';
 export { type AlignmentOptions, parseAlignment, readAlignment, type TimedWord } from './evaluate/alignments.js';

@@ -14,6 +14,7 @@ import {
 import { Operations } from './operations.js';
 import { Program } from './program.js';
 import { Tensor } from './tensor.js';
+import { nativePieces, type ReadData, type TransferPieces } from './transfer.js';
 
 export interface DeviceOptions {
   /** CPU threads; by default the cores that this process may use. */
@@ -36,12 +37,6 @@ export interface Part {
   scales?: { offset: number; dtype: string; each: number };
   /** What messages call it. */
   name?: string;
-}
-
-/** What `Device.transfer` writes and reads: elements of a tensor from `at` on, all of them unless said otherwise. */
-export interface TransferPieces {
-  writes?: readonly (readonly [tensor: Tensor, data: TensorData, at?: number])[];
-  reads?: readonly (readonly [tensor: Tensor, at?: number, count?: number])[];
 }
 
 export interface RecordOptions {
@@ -168,11 +163,9 @@ export class Device {
    * One piece of work for many small pieces of memory: all writes in order, then all reads, whose elements it gives in order, floating ones
    * as float32. Arguments as those of `Tensor.write` and of its reads; an array may be changed as soon as this returns.
    */
-  transfer({ writes = [], reads = [] }: TransferPieces): Promise<(Float32Array | Int32Array | Uint8Array)[]> {
-    return this.#native.transfer(
-      writes.map(([tensor, data, at = 0]) => [tensor.native, data, at]),
-      reads.map(([tensor, at = 0, count = tensor.size - at]) => [tensor.native, at, count]),
-    );
+  transfer(pieces: TransferPieces): Promise<ReadData[]> {
+    const { writes, reads } = nativePieces(pieces);
+    return this.#native.transfer(writes, reads);
   }
 
   /** What the device's memory holds, and how often some was taken. */

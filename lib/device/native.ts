@@ -37,9 +37,26 @@ export interface NativePart {
   name?: string;
 }
 
+export type NativeWrite = readonly [tensor: NativeTensor, data: TensorData, element: number];
+export type NativeRead = readonly [tensor: NativeTensor, element: number, elements: number];
+
+export interface NativeRunOptions {
+  times: number;
+  until?: NativeTensor;
+  when?: string;
+  most?: number;
+  trace: boolean;
+  writes?: readonly NativeWrite[];
+  reads?: readonly NativeRead[];
+  rows?: readonly NativeTensor[];
+}
+
 export interface NativeRunResult {
   times: number;
   elapsed: number;
+  reads: (Float32Array | Int32Array | Uint8Array)[];
+  /** A row, and what was read of it. */
+  rows?: (readonly [row: number, ...data: (Float32Array | Int32Array | Uint8Array)[]])[];
   microseconds?: Float64Array;
   parts?: { operation: number; name: string; microseconds: number }[];
 }
@@ -48,7 +65,7 @@ export interface NativeProgram {
   readonly operations: { name: string; label: string }[];
   readonly arenaBytes: number;
   prepare(): Promise<void>;
-  run(options: { times: number; until?: NativeTensor; any?: boolean; trace: boolean }): {
+  run(options: NativeRunOptions): {
     promise: Promise<NativeRunResult>;
     cancel(): void;
     stop(): void;
@@ -83,8 +100,8 @@ export interface NativeDevice {
   createRecorder(): NativeRecorder;
   copy(from: NativeTensor, fromElement: number, to: NativeTensor, toElement: number, elements: number): Promise<void>;
   transfer(
-    writes: readonly (readonly [tensor: NativeTensor, data: TensorData, element: number])[],
-    reads: readonly (readonly [tensor: NativeTensor, element: number, elements: number])[],
+    writes: readonly NativeWrite[],
+    reads: readonly NativeRead[],
   ): Promise<(Float32Array | Int32Array | Uint8Array)[]>;
   memory(): MemoryFigures;
   close(): void;

@@ -1,13 +1,16 @@
 import { OneheadError } from '../errors.js';
-import type { NativeProgram } from './native.js';
+import type { NativeProgram, NativeRunResult } from './native.js';
 import type { Tensor } from './tensor.js';
+import { nativePieces, type ReadData, type TransferPieces } from './transfer.js';
 
 /** Flags on the device that end a run. */
 export interface RunCondition {
   /** int32; 0 is not set. */
   flags: Tensor;
-  /** Whether every flag must be set, or one is enough. */
-  when: 'all' | 'any';
+  /** Whether every flag must be set, one is enough, or one more than were set when the run began. */
+  when: 'all' | 'any' | 'another';
+  /** With 'another': nothing is run where so many are set already; all of them unless given. */
+  most?: number;
 }
 
 export interface RunOptions {
@@ -24,6 +27,32 @@ export interface RunOptions {
   stop?: AbortSignal;
 }
 
+/** What goes with a run in the same piece of work. */
+export interface RunPieces extends TransferPieces {
+  /** Tensors with a row for each flag of `until`: of the rows whose flag is set when the run has ended, all of these are read. */
+  rows?: readonly Tensor[];
+}
+
+/** What a run did. */
+export interface Replays {
+  times: number;
+  /** Milliseconds of all replays on the device's own clock. */
+  elapsed: number;
+  /** What `reads` asked for, behind the run. */
+  reads: ReadData[];
+  /** What `rows` asked for. */
+  rows: NonNullable<NativeRunResult['rows']>;
+}
+
+/** A run that was submitted. */
+export interface Run {
+  done: Promise<Replays>;
+  /** Ends the run early, as `RunOptions.stop` does; one that has not begun does nothing but its writes and reads. */
+  stop(): void;
+  /** Ends the run at once, within a replay: what it would have given is undefined. */
+  cancel(): void;
+}
+
 /** Time that one recorded operation took. */
 export interface OperationTime {
   name: string;
@@ -32,6 +61,16 @@ export interface OperationTime {
   microseconds: number;
   /** The operation's stages, where the device can tell them apart: 'scores', 'softmax' and 'values' of multi-head attention. */
   parts?: { name: string; microseconds: number }[];
+}
+
+function replays({ times, elapsed, reads, rows = [] }: NativeRunResult): Replays {
+  if (!reads) {
+    throw new OneheadError(
+      'ADDON_UNAVAILABLE',
+      "onehead's native addon is older than the package; build it again with `npm run build:native`.",
+    );
+  }
+  return { times, elapsed: elapsed / 1000, reads, rows };
 }
 
 /** A recorded list of operations that the device replays on its own thread. */
@@ -66,37 +105,35 @@ export class Program {
   }
 
   /** As `run`; gives the milliseconds of all replays on the device's own clock too. */
-  async replay({
-    times = 1,
-    until,
-    signal,
-    stop: ending,
-  }: RunOptions = {}): Promise<{ times: number; elapsed: number }> {
+  async replay({ signal, stop, ...options }: RunOptions = {}): Promise<Pick<Replays, 'times' | 'elapsed'>> {
     signal?.throwIfAborted();
-    const condition = until && 'flags' in until ? until : { flags: until, when: 'all' };
-    if (condition.when !== 'all' && condition.when !== 'any') {
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `run: expected until.when to be 'all' or 'any' but received '${condition.when}'.`,
-        { operation: 'run', argument: 'until.when', expected: "'all' or 'any'", received: String(condition.when) },
-      );
-    }
-    const { promise, cancel, stop } = this.#native.run({
-      times: ending?.aborted ? 0 : times,
-      until: condition.flags?.native,
-      any: condition.when === 'any',
-      trace: false,
-    });
-    signal?.addEventListener('abort', cancel, { once: true });
-    ending?.addEventListener('abort', stop, { once: true });
+    const run = this.submit({ ...options, ...(stop?.aborted && { times: 0 }) });
+    signal?.addEventListener('abort', run.cancel, { once: true });
+    stop?.addEventListener('abort', run.stop, { once: true });
     try {
-      const { times: done, elapsed } = await promise;
+      const { times, elapsed } = await run.done;
       signal?.throwIfAborted();
-      return { times: done, elapsed: elapsed / 1000 };
+      return { times, elapsed };
     } finally {
-      signal?.removeEventListener('abort', cancel);
-      ending?.removeEventListener('abort', stop);
+      signal?.removeEventListener('abort', run.cancel);
+      stop?.removeEventListener('abort', run.stop);
     }
+  }
+
+  /** Writes, replays the program, and reads, in one piece of work. */
+  submit({ times = 1, until, rows, ...pieces }: Omit<RunOptions, 'signal' | 'stop'> & RunPieces = {}): Run {
+    const { flags, when, most }: RunCondition | { flags?: undefined; when?: undefined; most?: undefined } =
+      until && 'flags' in until ? until : until ? { flags: until, when: 'all' } : {};
+    const { promise, cancel, stop } = this.#native.run({
+      times,
+      until: flags?.native,
+      when,
+      most,
+      trace: false,
+      ...nativePieces(pieces),
+      rows: rows?.map(({ native }) => native),
+    });
+    return { done: promise.then(replays), stop, cancel };
   }
 
   /** Replays the program and gives the microseconds of one replay on the device's own clock. */

@@ -1,74 +1,75 @@
 /**
  * The queue of one device: many requests share one model. Windows are encoded as slots come free, searches join the running batch at any
- * step and leave it at theirs.
+ * step and leave at theirs. The device has its next work before the last has ended, so that it does not wait for the host.
  */
 import { OneheadError } from '../errors.js';
+import { Admission, type Admitted } from './admission.js';
+import { Batch } from './batch.js';
+import { Costs } from './costs.js';
 import { type EngineFigures, publish } from './figures.js';
-import { Ranges } from './ranges.js';
 import type { EngineRequest } from './request.js';
-import type { Rows, Runtime, Sequence, Slot } from './runtime.js';
-import {
-  type EncodedWindow,
-  type EncodeTask,
-  type RowTask,
-  type Running,
-  type SearchOptions,
-  type Task,
-  Waits,
-} from './tasks.js';
-import { type Waiting, WaitingList } from './waiting.js';
+import type { Rows, Runtime, Slot } from './runtime.js';
+import { type EncodedWindow, type Running, type SearchOptions, type Task, Waits } from './tasks.js';
 
 /** How the device's time is shared. */
 export interface EngineLimits {
-  /** Milliseconds of encoding between two runs of steps, after which rows that are being decoded have their turn. */
+  /** Milliseconds of encoding after which rows that are being decoded have their turn. */
   encodeTime: number;
-  /** Steps that those rows are given before the next encoding. */
+  /** Steps that those rows are given then. */
   stepsBetweenEncodes: number;
-  /** Steps before the host looks what has come, at most: a new request or a cancellation ends a run early. */
+  /** Steps of a run at most: a new request or a cancellation ends it early. */
   stepsPerRun: number;
   /** The same where somebody wants to see the text grow. */
   stepsPerLook: number;
+  /** How much decoding many together counts against ending those soon that are being decoded. */
+  batching: number;
 }
 
-const usualLimits: EngineLimits = { encodeTime: 250, stepsBetweenEncodes: 16, stepsPerRun: 64, stepsPerLook: 8 };
+const usualLimits: EngineLimits = {
+  encodeTime: 250,
+  stepsBetweenEncodes: 16,
+  stepsPerRun: 256,
+  stepsPerLook: 8,
+  batching: 4,
+};
 
 /** Lets everything that is ready on the event loop happen: callers go on with what they got, signals abort. */
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** Calls `work` and tells of its end. */
+async function settle<T>(work: () => Promise<T>, resolve: (value: T) => void, reject: (error: unknown) => void) {
+  try {
+    resolve(await work());
+  } catch (error) {
+    reject(error);
+  }
+}
 
 export class Engine<Window, Search, Found> {
   readonly #runtime: Runtime<Window, Search, Found>;
   readonly #now: () => number;
   readonly #limits: EngineLimits;
-  readonly #positions: Ranges;
-  readonly #rows: Ranges;
-  readonly #windows = new WaitingList<EncodeTask<Window, Search, Found>>();
-  readonly #searches = new WaitingList<RowTask>();
+  readonly #admission: Admission<Window, Search, Found>;
+  readonly #batch: Batch<Search, Found>;
+  readonly #costs = new Costs();
   readonly #alone: { work: () => Promise<void>; reject: (error: unknown) => void }[] = [];
   #starting: Running<Search, Found>[] = [];
-  #running: Running<Search, Found>[] = [];
-  #stop: AbortController | null = null;
+  /** Whether the device encodes, or will when it comes to it: one encoding is chosen when the last has ended. */
+  #encoding = false;
+  /** Other work that the device has not done yet. */
+  #others = 0;
+  /** Milliseconds of encoding since the batch had its last turn, and the steps that it was given since the last encoding. */
+  #encoded = 0;
   #stepsSinceEncode = 0;
+  /** Whether a window waited for the batch's turn to end when the loop last looked. */
+  #isNext = false;
   #active = false;
   /** When the loop began, while it is active. */
   #began = 0;
+  #changed = false;
+  #goOn: (() => void) | null = null;
   #ended: unknown = null;
-  /**
-   * Positions that each of the requests under way was given on average: where a new one begins. It grows with every window, so that a
-   * request's second window is not kept waiting by ever new requests.
-   */
-  #served = 0;
-  /** Encoded windows that are not closed. */
-  #open = 0;
-  readonly #counts = {
-    windows: 0,
-    searches: 0,
-    steps: 0,
-    rowSteps: 0,
-    audioPositions: 0,
-    cancelled: 0,
-    fallbacks: 0,
-    encodedAgain: 0,
-  };
+  readonly #counts = { windows: 0, audioPositions: 0, cancelled: 0, fallbacks: 0, encodedAgain: 0 };
   readonly #time = { encode: 0, decode: 0, busy: 0 };
 
   constructor(
@@ -78,46 +79,49 @@ export class Engine<Window, Search, Found> {
     this.#runtime = runtime;
     this.#now = now;
     this.#limits = { ...usualLimits, ...limits };
-    this.#positions = new Ranges(runtime.positions);
-    this.#rows = new Ranges(runtime.rows);
+    this.#admission = new Admission(runtime.positions, runtime.rows, now);
+    this.#batch = new Batch(runtime, this.#admission.rows, {
+      now,
+      worked: (milliseconds, steps, rows) => {
+        this.#time.decode += milliseconds;
+        if (steps > 0) this.#costs.stepped(milliseconds, steps, rows);
+        this.#stepsSinceEncode += steps;
+        if (this.#stepsSinceEncode >= this.#limits.stepsBetweenEncodes) this.#encoded = 0;
+      },
+      ended: (steps) => this.#costs.ended(steps),
+      changed: () => this.#wake(),
+      failed: (error) => this.#fail(error),
+    });
   }
 
   /** What `EngineRequest.served` begins at. */
   get served(): number {
-    return this.#served;
+    return this.#admission.served;
   }
 
   /** Work that is under way or waits, as a share of what fits at once: the least loaded of several engines takes the next window. */
   get load(): number {
-    const waiting = this.#windows.items.reduce((sum, { positions }) => sum + positions, 0);
-    return (
-      (waiting + this.#positions.used) / this.#positions.size + (this.#claimed + this.#rows.used) / this.#rows.size
-    );
-  }
-
-  /** Rows that searches wait for. */
-  get #claimed(): number {
-    return this.#searches.items.reduce((sum, { count }) => sum + count, 0);
+    return this.#admission.load;
   }
 
   /**
-   * Encodes a window when a slot is free. Rejects with the reason of the request's signal, with TIMED_OUT when its deadline passes
-   * first, with DISPOSED or the device's error when the engine has ended.
+   * Gives a window a slot when one is free, and has it encoded: its searches may be asked for at once. Rejects with the reason of the
+   * request's signal, with TIMED_OUT when its deadline passes first, with DISPOSED or the device's error when the engine has ended.
    */
   encode(request: EngineRequest, window: Window): Promise<EncodedWindow<Search, Found>> {
     const positions = this.#runtime.positionsOf(window);
     return this.#wait(request, (task) => {
       const waiting = { ...task, window, positions };
-      this.#windows.add(waiting);
-      return () => this.#windows.remove(waiting);
+      this.#admission.windows.add(waiting);
+      return () => this.#admission.windows.remove(waiting);
     });
   }
 
-  /** Runs `work` between two runs of steps, with the device to itself. */
+  /** Runs `work` before any other that waits. All that it asks of the device it must ask at once, or nothing stays between. */
   alone<T>(work: () => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#ended) return reject(this.#ended);
-      this.#alone.push({ work: () => work().then(resolve, reject), reject });
+      this.#alone.push({ work: () => settle(work, resolve, reject), reject });
       this.#wake();
     });
   }
@@ -133,19 +137,15 @@ export class Engine<Window, Search, Found> {
   }
 
   figures(): EngineFigures {
-    const now = this.#now();
-    const waiting = [...this.#windows.items, ...this.#searches.items];
+    const { positions, rows, waiting } = this.#admission;
     const { encode, decode } = this.#time;
-    const busy = this.#time.busy + (this.#active ? now - this.#began : 0);
+    const busy = this.#time.busy + (this.#active ? this.#now() - this.#began : 0);
     return {
-      waiting: {
-        windows: this.#windows.length,
-        searches: this.#searches.length,
-        oldestMilliseconds: waiting.reduce((oldest, { since }) => Math.max(oldest, now - since), 0),
-      },
-      positions: { used: this.#positions.used, total: this.#positions.size },
-      rows: { used: this.#rows.used, total: this.#rows.size },
+      waiting,
+      positions: { used: positions.used, total: positions.size },
+      rows: { used: rows.used, total: rows.size },
       ...this.#counts,
+      ...this.#batch.counts,
       time: { encode, decode, host: Math.max(0, busy - encode - decode) },
     };
   }
@@ -154,14 +154,18 @@ export class Engine<Window, Search, Found> {
   close(error: unknown = new OneheadError('DISPOSED', 'This model has been disposed; load it again.')): void {
     if (this.#ended) return;
     this.#ended = error;
-    this.#stop?.abort();
     for (const { reject } of this.#alone.splice(0)) reject(error);
-    for (const task of [...this.#windows.takeWhere(() => true), ...this.#searches.takeWhere(() => true)]) {
-      task.reject(error);
-    }
-    for (const { reject } of [...this.#running, ...this.#starting]) reject(error);
-    this.#running = [];
+    this.#admission.close(error);
+    this.#batch.close(error);
+    for (const { reject } of this.#starting) reject(error);
     this.#starting = [];
+    this.#wake();
+  }
+
+  #fail(error: unknown): void {
+    if (this.#ended) return;
+    publish({ event: 'failed', error });
+    this.close(error);
   }
 
   /** A promise of what waits: `enter` adds it to its list and gives what takes it out again. */
@@ -188,128 +192,125 @@ export class Engine<Window, Search, Found> {
         this.#counts.cancelled += 1;
         publish({ event: 'cancelled' });
         reject(signal!.reason);
+        this.#wake();
       };
       signal?.addEventListener('abort', abort, { once: true });
       this.#wake();
     });
   }
 
-  /** Starts the loop, or ends the run of steps under way where there is something else to do. */
+  /** Lets the loop look at what has changed. */
   #wake(): void {
+    this.#changed = true;
     if (this.#active) {
-      if (this.#stop && this.#hasOther()) this.#stop.abort();
-      return;
+      this.#goOn?.();
+      this.#goOn = null;
+    } else if (!this.#ended) {
+      this.#active = true;
+      this.#began = this.#now();
+      void this.#loop();
     }
-    this.#active = true;
-    void this.#loop();
-  }
-
-  #hasOther(): boolean {
-    return this.#alone.length > 0 || this.#nextSearch() !== undefined || this.#nextWindow() !== undefined;
   }
 
   async #loop(): Promise<void> {
-    this.#began = this.#now();
-    try {
-      for (;;) {
-        await turn();
-        if (this.#ended) return;
-        this.#giveUpLate();
-        for (let next = this.#alone.shift(); next; next = this.#alone.shift()) await next.work();
-        await this.#encode();
-        await this.#start();
-        if (this.#running.length > 0) await this.#step();
-        else if (!this.#hasOther()) return;
-      }
-    } catch (error) {
-      publish({ event: 'failed', error });
-      this.close(error);
-    } finally {
-      this.#time.busy += this.#now() - this.#began;
-      this.#active = false;
-      // What came while the loop was ending.
-      if (!this.#ended && (this.#hasOther() || this.#running.length > 0)) this.#wake();
-    }
-  }
-
-  /** Rejects what waited longer than it may. */
-  #giveUpLate(): void {
-    const now = this.#now();
-    const late = ({ request }: Waiting) => request.deadline <= now;
-    for (const task of [...this.#windows.takeWhere(late), ...this.#searches.takeWhere(late)]) {
-      task.reject(
-        new OneheadError(
-          'TIMED_OUT',
-          'The deadline passed while the request waited; allow more time or send fewer at once.',
-        ),
-      );
-    }
-  }
-
-  /** The window that is encoded next; undefined while it does not fit or there are no rows for it: nobody overtakes it then. */
-  #nextWindow(): EncodeTask<Window, Search, Found> | undefined {
-    if (this.#rows.free <= this.#claimed) return undefined;
-    const next = this.#windows.next(this.#now());
-    return next && this.#positions.fits(next.positions) ? next : undefined;
-  }
-
-  async #encode(): Promise<void> {
-    const begun = this.#now();
-    const { encodeTime, stepsBetweenEncodes } = this.#limits;
-    if (this.#running.length > 0 && this.#stepsSinceEncode < stepsBetweenEncodes) return;
-    for (let first = this.#nextWindow(); first; first = this.#nextWindow()) {
-      const tasks = this.#takeTogether(first);
-      const started = this.#now();
-      const { elapsed } = await this.#runtime.encode(tasks.map(({ task, slot }) => ({ window: task.window, slot })));
-      this.#stepsSinceEncode = 0;
-      const encodeMilliseconds = this.#now() - started;
-      this.#time.encode += elapsed;
-      this.#counts.windows += tasks.length;
-      const positions = tasks.reduce((sum, { slot }) => sum + slot.positions, 0);
-      this.#counts.audioPositions += positions;
-      publish({ event: 'encode', windows: tasks.length, positions, elapsed });
-      for (const { task, slot } of tasks) {
-        const { request, since } = task;
-        if (this.#ended || request.signal?.aborted) {
-          this.#positions.give(slot.begin);
-          task.reject(this.#ended ?? request.signal?.reason);
-          continue;
-        }
-        publish({ event: 'window', waited: started - since, priority: request.priority });
-        task.resolve(this.#encoded(request, slot, encodeMilliseconds, new Waits(started - since)));
-      }
-      // Their searches come before the next window is chosen.
+    while (!this.#ended) {
       await turn();
-      if (this.#ended) return;
-      await this.#start();
-      if (this.#running.length > 0 && this.#now() - begun >= encodeTime) return;
+      if (this.#ended) break;
+      this.#changed = false;
+      try {
+        this.#admit();
+      } catch (error) {
+        this.#fail(error);
+      }
+      if (this.#changed || this.#ended) continue;
+      if (!this.#encoding && this.#others === 0 && this.#batch.idle && this.#batch.empty) break;
+      await new Promise<void>((resolve) => {
+        this.#goOn = resolve;
+      });
     }
+    this.#time.busy += this.#now() - this.#began;
+    this.#active = false;
   }
 
-  /** The window and others of the same length that fit beside it, in the order in which they would be next, each with its slot. */
-  #takeTogether(first: EncodeTask<Window, Search, Found>) {
-    const tasks: { task: EncodeTask<Window, Search, Found>; slot: Slot }[] = [];
-    for (let task: typeof first | undefined = first; task; ) {
-      const begin = this.#positions.take(task.positions);
-      if (begin === null) break;
-      this.#windows.remove(task);
-      tasks.push({ task, slot: { begin, positions: task.positions } });
-      const requests = this.#windows.length + this.#open + tasks.length;
-      this.#served = Math.max(this.#served + task.positions / requests, task.request.served);
-      task.request.served += task.positions;
-      if (tasks.length >= this.#runtime.encodeBatch || tasks.length >= this.#rows.free - this.#claimed) break;
-      const next = this.#windows.next(this.#now());
-      task = next?.positions === first.positions ? next : undefined;
+  /** Gives the device what it can do now. */
+  #admit(): void {
+    this.#admission.rejectLate();
+    this.#batch.dropAbandoned();
+    for (const { work } of this.#alone.splice(0)) {
+      this.#batch.pause();
+      this.#during(work());
     }
-    return tasks;
+    this.#start();
+    // The searches of what is encoded now are here in the next turn, before the steps are asked for.
+    if (this.#encode()) return;
+    const { stepsBetweenEncodes, stepsPerRun, stepsPerLook } = this.#limits;
+    const longest = this.#batch.isWatched ? stepsPerLook : stepsPerRun;
+    const least = Math.max(1, stepsBetweenEncodes - this.#stepsSinceEncode);
+    const isNext = !this.#encoding && this.#admission.nextWindow() !== undefined;
+    // A run that was begun when nothing waited is longer than the batch's turn.
+    if (isNext && !this.#isNext) this.#batch.pause();
+    this.#isNext = isNext;
+    this.#batch.refill(isNext ? Math.min(least, longest) : longest, longest);
   }
 
-  #encoded(request: EngineRequest, slot: Slot, encodeTime: number, waits: Waits): EncodedWindow<Search, Found> {
+  /** Work that is a caller's own: he is told of its errors. */
+  #during(work: Promise<void>): void {
+    this.#others += 1;
+    void work.then(() => {
+      this.#others -= 1;
+      this.#wake();
+    });
+  }
+
+  /** Has the next windows encoded, unless the batch must have its turn first. True where it did. */
+  #encode(): boolean {
+    if (this.#encoding) return false;
+    const { encodeTime, stepsBetweenEncodes, batching } = this.#limits;
+    const hasTurn = this.#encoded >= encodeTime && this.#stepsSinceEncode < stepsBetweenEncodes;
+    if (!this.#batch.empty && hasTurn) return false;
+    const first = this.#admission.nextWindow();
+    if (!first || !this.#costs.encodesFirst(this.#batch.size, this.#admission.windows.length, batching)) return false;
+    const admitted = this.#admission.takeTogether(first, this.#runtime.encodeBatch);
+    this.#batch.pause();
+    this.#encoding = true;
+    const begun = this.#now();
+    const work = { time: 0 };
+    const encoded = this.#runtime.encode(admitted.map(({ task, slot }) => ({ window: task.window, slot })));
+    encoded
+      .then(({ elapsed }) => {
+        work.time = elapsed;
+        this.#encoding = false;
+        this.#time.encode += elapsed;
+        this.#encoded += elapsed;
+        this.#costs.encoded(elapsed);
+        this.#stepsSinceEncode = 0;
+        const positions = admitted.reduce((sum, { slot }) => sum + slot.positions, 0);
+        this.#counts.windows += admitted.length;
+        this.#counts.audioPositions += positions;
+        publish({ event: 'encode', windows: admitted.length, positions, elapsed });
+        this.#wake();
+      })
+      .catch((error: unknown) => this.#fail(error));
+    for (const { task, slot } of admitted) {
+      const waited = begun - task.since;
+      publish({ event: 'window', waited, priority: task.request.priority });
+      task.resolve(this.#window({ task, slot }, work, new Waits(waited)));
+    }
+    this.#changed = true;
+    return true;
+  }
+
+  #window(
+    { task: { request }, slot }: Admitted<Window, Search, Found>,
+    work: { time: number },
+    waits: Waits,
+  ): EncodedWindow<Search, Found> {
     let open = true;
-    this.#open += 1;
     return {
       slot,
-      encodeTime,
+      get encodeTime() {
+        return work.time;
+      },
       get waited() {
         return waits.total;
       },
@@ -322,20 +323,10 @@ export class Engine<Window, Search, Found> {
       close: () => {
         if (!open) return;
         open = false;
-        this.#open -= 1;
-        this.#positions.give(slot.begin);
+        this.#admission.giveBack(slot);
         this.#wake();
       },
     };
-  }
-
-  #checkRows(count: number): void {
-    if (count <= this.#rows.size) return;
-    throw new OneheadError(
-      'INVALID_ARGUMENT',
-      `This search takes ${count} rows, but the model was loaded with ${this.#rows.size}; load it with \`rows: ${count}\`.`,
-      { argument: 'rows' },
-    );
   }
 
   async #search(
@@ -346,123 +337,45 @@ export class Engine<Window, Search, Found> {
     onTokens?: SearchOptions['onTokens'],
   ): Promise<Found> {
     const count = this.#runtime.rowsOf(search);
-    this.#checkRows(count);
+    this.#admission.checkRows(count);
     waits.enter(this.#now());
     return this.#wait<Found>(request, ({ resolve, reject, ...task }) => {
-      let place: Running<Search, Found> | null = null;
-      const waiting: RowTask = {
-        ...task,
-        reject,
-        count,
-        begin: async (rows) => {
-          waits.begin(this.#now());
-          place = { request, waits, sequence: { rows, slot, search }, onTokens, resolve, reject };
-          this.#starting.push(place);
-        },
+      const begin = (rows: Rows) => {
+        waits.begin(this.#now());
+        this.#starting.push({ request, waits, sequence: { rows, slot, search }, onTokens, steps: 0, resolve, reject });
       };
-      this.#searches.add(waiting);
-      // An abort of what runs already ends the run of steps; the rows are freed behind it.
-      return () => (place ? this.#stop?.abort() : this.#searches.remove(waiting));
+      const waiting = { ...task, reject, count, begin };
+      this.#admission.searches.add(waiting);
+      // What runs already is taken out of the batch when the loop comes to it.
+      return () => this.#admission.searches.remove(waiting);
     });
   }
 
   async #withRows<T>(request: EngineRequest, count: number, work: (rows: Rows) => Promise<T>): Promise<T> {
-    this.#checkRows(count);
+    this.#admission.checkRows(count);
     return this.#wait<T>(request, ({ resolve, reject, ...task }) => {
-      const waiting: RowTask = {
-        ...task,
-        reject,
-        count,
-        begin: async (rows) => {
-          await work(rows).then(resolve, reject);
-          this.#rows.give(rows.first);
-        },
+      const begin = (rows: Rows) => {
+        this.#batch.pause();
+        this.#during(settle(() => work(rows), resolve, reject));
+        this.#admission.rows.give(rows.first);
       };
-      this.#searches.add(waiting);
-      return () => this.#searches.remove(waiting);
+      const waiting = { ...task, reject, count, begin };
+      this.#admission.searches.add(waiting);
+      return () => this.#admission.searches.remove(waiting);
     });
-  }
-
-  #nextSearch(): RowTask | undefined {
-    const next = this.#searches.next(this.#now());
-    return next && this.#rows.fits(next.count) ? next : undefined;
   }
 
   /** Gives free rows to searches that wait, and starts these. */
-  async #start(): Promise<void> {
-    for (let next = this.#nextSearch(); next; next = this.#nextSearch()) {
-      const first = this.#rows.take(next.count)!;
-      this.#searches.remove(next);
-      await next.begin({ first, count: next.count });
+  #start(): void {
+    if (this.#batch.isStarting) return;
+    const { rows, searches } = this.#admission;
+    for (let next = this.#admission.nextSearch(); next; next = this.#admission.nextSearch()) {
+      const first = rows.take(next.count)!;
+      searches.remove(next);
+      next.begin({ first, count: next.count });
     }
-    const started = this.#starting;
+    if (this.#starting.length === 0) return;
+    this.#batch.join(this.#starting);
     this.#starting = [];
-    if (started.length === 0) return;
-    this.#running.push(...started);
-    const { elapsed, ended } = await this.#runtime.start(started.map(({ sequence }) => sequence));
-    this.#time.decode += elapsed;
-    await this.#finish(ended);
-  }
-
-  async #step(): Promise<void> {
-    const { stepsBetweenEncodes, stepsPerRun, stepsPerLook } = this.#limits;
-    const watched = this.#running.filter(({ onTokens }) => onTokens);
-    const longest = watched.length > 0 ? stepsPerLook : stepsPerRun;
-    const least = Math.max(1, stepsBetweenEncodes - this.#stepsSinceEncode);
-    const times = this.#nextWindow() ? Math.min(least, longest) : longest;
-    const stop = new AbortController();
-    this.#stop = stop;
-    const sequences = this.#running.map(({ sequence }) => sequence);
-    try {
-      const { elapsed, steps, ended } = await this.#runtime.step(sequences, { times, stop: stop.signal });
-      this.#stepsSinceEncode += steps;
-      this.#time.decode += elapsed;
-      this.#counts.steps += steps;
-      const rows = sequences.reduce((sum, sequence) => sum + sequence.rows.count, 0);
-      this.#counts.rowSteps += steps * rows;
-      publish({ event: 'steps', steps, rows, elapsed });
-      await this.#finish(ended);
-    } finally {
-      this.#stop = null;
-    }
-    await this.#releaseCancelled();
-    await this.#show(this.#running);
-  }
-
-  async #finish(ended: readonly Sequence<Search>[]): Promise<void> {
-    if (ended.length === 0 || this.#ended) return;
-    await this.#show(this.#running.filter(({ sequence }) => ended.includes(sequence)));
-    const found = await this.#runtime.collect(ended);
-    ended.forEach((sequence, index) => {
-      this.#rows.give(sequence.rows.first);
-      this.#counts.searches += 1;
-      const place = this.#running.findIndex((one) => one.sequence === sequence);
-      const [running] = place < 0 ? [] : this.#running.splice(place, 1);
-      running?.waits.end(this.#now());
-      running?.resolve(found[index]);
-    });
-  }
-
-  async #releaseCancelled(): Promise<void> {
-    const cancelled = this.#running.filter(({ request }) => request.signal?.aborted);
-    if (cancelled.length === 0) return;
-    this.#running = this.#running.filter((running) => !cancelled.includes(running));
-    await this.#runtime.release(cancelled.map(({ sequence }) => sequence));
-    for (const { sequence } of cancelled) this.#rows.give(sequence.rows.first);
-  }
-
-  /** Tells those who want to see it of the text so far. */
-  async #show(running: readonly Running<Search, Found>[]): Promise<void> {
-    const watched = running.filter(({ onTokens }) => onTokens);
-    if (watched.length === 0 || this.#ended) return;
-    const written = await this.#runtime.written(watched.map(({ sequence }) => sequence));
-    watched.forEach(({ onTokens, reject, request }, index) => {
-      if (request.signal?.aborted) return;
-      try {
-        onTokens!(written[index].tokens, written[index]);
-      } catch (error) {
-        reject(error);
-      }
-    });
   }
 }

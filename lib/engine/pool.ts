@@ -3,7 +3,6 @@ import { OneheadError } from '../errors.js';
 import type { Engine } from './engine.js';
 import { type EngineFigures, publish, sumFigures } from './figures.js';
 import { checkRequest, EngineRequest, type RequestOptions } from './request.js';
-import type { EncodedWindow } from './tasks.js';
 
 export interface PoolOptions {
   /** Requests at once, those that are served included; one more is refused with code BUSY. */
@@ -72,11 +71,7 @@ export class Pool<Window, Search, Found> {
     );
   }
 
-  /** Encodes a window on the device that has the least to do; its searches run there too. */
-  encode(request: EngineRequest, window: Window): Promise<EncodedWindow<Search, Found>> {
-    return this.leastLoaded().encode(request, window);
-  }
-
+  /** The device that has the least to do, which takes the next window and its searches. */
   leastLoaded(): Engine<Window, Search, Found> {
     return this.#engines.reduce((least, engine) => (engine.load < least.load ? engine : least));
   }

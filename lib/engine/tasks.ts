@@ -10,16 +10,16 @@ export interface SearchOptions {
   part?: { begin: number; positions: number };
 }
 
-/** A window whose keys and values are in a slot, to be searched as often as wanted. It holds the slot until it is closed. */
+/** A window whose keys and values are in a slot, or will be before its searches begin. It holds the slot until it is closed. */
 export interface EncodedWindow<Search, Found> {
   readonly slot: Slot;
-  /** Milliseconds that encoding took. */
+  /** Milliseconds that encoding took on the device, once it has been done. */
   readonly encodeTime: number;
   /** Milliseconds so far in which nothing was done for the window, since it waited for a slot or for rows. */
   readonly waited: number;
   /** Decodes the window. Rejects with the reason of the request's signal within one step of its abort. */
   search(search: Search, options?: SearchOptions): Promise<Found>;
-  /** Runs `work` with `count` free rows while nothing else runs on the device. */
+  /** Runs `work` with `count` free rows. All that it asks of the device it must ask at once. */
   withRows<T>(count: number, work: (rows: Rows, slot: Slot) => Promise<T>): Promise<T>;
   close(): void;
 }
@@ -37,8 +37,8 @@ export interface EncodeTask<Window, Search, Found> extends Task {
 
 export interface RowTask extends Task {
   readonly count: number;
-  /** Runs alone with the rows, or joins the batch. */
-  begin(rows: Rows): Promise<void>;
+  /** Takes the rows to work. */
+  begin(rows: Rows): void;
 }
 
 /** How long a window waits: from when nothing of it runs until something does. */
@@ -74,6 +74,10 @@ export interface Running<Search, Found> {
   readonly waits: Waits;
   readonly sequence: Sequence<Search>;
   readonly onTokens?: SearchOptions['onTokens'];
+  /** Set where it has been rejected, though its request goes on. */
+  abandoned?: boolean;
+  /** Steps that it has been given. */
+  steps: number;
   resolve(found: Found): void;
   reject(error: unknown): void;
 }

@@ -13,6 +13,7 @@ import type { LoadOptions } from './model/types.js';
 import { TranscriptionError } from './transcription/failure.js';
 import { Job } from './transcription/job.js';
 import {
+  type CheckedTranscribeOptions,
   type DetectLanguageOptions,
   detectLanguageOptions,
   type TranscribeOptions,
@@ -107,7 +108,8 @@ export class Whisper {
     const checked = check(detectLanguageOptions, options);
     // Channels that are heard apart have a language together all the same.
     const channels = checked.channels === 'separate' ? 'mix' : checked.channels;
-    const { job, source, close } = await this.#begin(audio, { ...checked, channels, language: 'auto' });
+    const all = check(transcribeOptions, { ...checked, channels, language: 'auto' });
+    const { job, source, close } = await this.#begin(audio, all);
     try {
       return await detectLanguage(job, source as AudioSource);
     } finally {
@@ -116,7 +118,7 @@ export class Whisper {
   }
 
   /** Checks the options against the model and opens the audio. Reading ends by the caller's signal, the time limit or with the model; only the first destroys a stream. */
-  async #begin(audio: AudioInput, options: TranscribeOptions): Promise<Call> {
+  async #begin(audio: AudioInput, options: CheckedTranscribeOptions): Promise<Call> {
     const { signal, end } = limited(options, this.model.disposal);
     let job: Job | undefined;
     try {

@@ -4,6 +4,7 @@
 #include "../cuda/cuda_backend.h"
 #include "program_binding.h"
 #include "tensor_binding.h"
+#include "transfer.h"
 
 namespace onehead::addon {
 
@@ -255,45 +256,9 @@ Napi::Value DeviceBinding::copy(const Napi::CallbackInfo& info) {
   });
 }
 
-namespace {
-
-/** The elements of a list of calls, each an array of arguments. */
-template <class Take>
-void eachCall(const Napi::Value& value, const char* name, Take take) {
-  auto refuse = [&] { throw Error("INVALID_ARGUMENT", "transfer: expected " + std::string(name) + " to be arrays."); };
-  if (!value.IsArray()) refuse();
-  auto calls = value.As<Napi::Array>();
-  for (uint32_t i = 0; i < calls.Length(); ++i) {
-    Napi::Value call = calls.Get(i);
-    if (!call.IsArray()) refuse();
-    take(call.As<Napi::Array>());
-  }
-}
-
-}  // namespace
-
 Napi::Value DeviceBinding::transfer(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    struct Both {
-      std::vector<Piece> writes, reads;
-      std::vector<DType> types;  // of what is read
-    };
-    auto both = std::make_shared<Both>();
-    auto tensorOf = [&](const Napi::Array& call) -> const Tensor& {
-      TensorBinding& tensor = TensorBinding::of(call.Get(0u), "transfer: tensor");
-      if (tensor.device() != shared_)
-        throw Error::argumentError("INVALID_ARGUMENT", "transfer", "tensor", "a tensor of this device",
-                                   "a tensor of another device");
-      return tensor.use("transfer", "tensor");
-    };
-    eachCall(info[0], "writes", [&](const Napi::Array& call) {
-      both->writes.push_back(pieceToWrite(tensorOf(call), call.Get(1), call.Get(2), "transfer"));
-    });
-    eachCall(info[1], "reads", [&](const Napi::Array& call) {
-      const Tensor& tensor = tensorOf(call);
-      both->reads.push_back(pieceToRead(tensor, call.Get(1), call.Get(2), "transfer"));
-      both->types.push_back(tensor.dtype);
-    });
+    std::shared_ptr<Transfer> both = Transfer::of(info[0], info[1], shared_, "transfer");
     return shared_->submit(
         info.Env(),
         [shared = shared_.get(), both](const std::atomic<bool>&) {
@@ -301,12 +266,7 @@ Napi::Value DeviceBinding::transfer(const Napi::CallbackInfo& info) {
           both->writes.clear();
           for (Piece& piece : both->reads) piece.storage.reset();  // with the work, not with its result
         },
-        [both](Napi::Env env) -> Napi::Value {
-          Napi::Array arrays = Napi::Array::New(env, both->reads.size());
-          for (size_t i = 0; i < both->reads.size(); ++i)
-            arrays.Set(uint32_t(i), typedArrayOf(env, both->reads[i].bytes, both->types[i]));
-          return arrays;
-        });
+        [both](Napi::Env env) -> Napi::Value { return both->arrays(env); });
   });
 }
 

@@ -1,6 +1,7 @@
 #include "program_binding.h"
 
 #include "tensor_binding.h"
+#include "transfer.h"
 
 namespace onehead::addon {
 
@@ -103,6 +104,19 @@ Napi::Value ProgramBinding::prepare(const Napi::CallbackInfo& info) {
   });
 }
 
+namespace {
+
+Until untilOf(const Napi::Value& value) {
+  if (value.IsUndefined()) return Until::all;
+  const std::string when = textOf(value, "when");
+  if (when == "all") return Until::all;
+  if (when == "any") return Until::any;
+  if (when == "another") return Until::another;
+  throw Error::argumentError("INVALID_ARGUMENT", "run", "until.when", "'all', 'any' or 'another'", "'" + when + "'");
+}
+
+}  // namespace
+
 Napi::Value ProgramBinding::run(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     Napi::Object given = objectOf(info[0], "options");
@@ -114,21 +128,32 @@ Napi::Value ProgramBinding::run(const Napi::CallbackInfo& info) {
         throw Error::argumentError("INVALID_DTYPE", "run", "until", "an int32 tensor of the device",
                                    options.until.description());
     }
-    options.any = given.Get("any").ToBoolean().Value();
+    options.when = untilOf(given.Get("when"));
+    if (Napi::Value most = given.Get("most"); !most.IsUndefined())
+      options.most = sizeOf(most, "most");
+    else
+      options.most = options.until.storage ? options.until.elements() : 0;
     options.trace = given.Get("trace").ToBoolean().Value();
     options.stop = std::make_shared<std::atomic<bool>>(false);
     auto cancelled = std::make_shared<std::atomic<bool>>(false);
     auto result = std::make_shared<RunResult>();
+    std::shared_ptr<Transfer> around = Transfer::of(given.Get("writes"), given.Get("reads"), device_, "run");
+    std::shared_ptr<RowReads> rows = RowReads::of(given.Get("rows"), options.until, device_, "run");
     Napi::Value promise = device_->submit(
         info.Env(),
-        [state = use(), device = device_.get(), options, result](const std::atomic<bool>& stop) {
+        [state = use(), device = device_.get(), options, result, around, rows](const std::atomic<bool>& stop) {
           ensurePrepared(*state, *device);
+          around->write(device->backend());
           *result = state->executable->run(options, stop);
+          around->read(device->backend());
+          if (rows) rows->read(device->backend());
         },
-        [result](Napi::Env env) -> Napi::Value {
+        [result, around, rows](Napi::Env env) -> Napi::Value {
           Napi::Object object = Napi::Object::New(env);
           object.Set("times", double(result->times));
           object.Set("elapsed", result->elapsed);
+          object.Set("reads", around->arrays(env));
+          if (rows) object.Set("rows", rows->arrays(env));
           if (!result->microseconds.empty()) {
             auto times = Napi::Float64Array::New(env, result->microseconds.size());
             std::copy(result->microseconds.begin(), result->microseconds.end(), times.Data());

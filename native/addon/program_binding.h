@@ -35,7 +35,7 @@ class ProgramBinding final : public Napi::ObjectWrap<ProgramBinding> {
     std::exception_ptr failure;
   };
   Napi::Value prepare(const Napi::CallbackInfo& info);     // (): Promise<void>
-  Napi::Value run(const Napi::CallbackInfo& info);         // ({times, until, any, trace}): {promise, cancel, stop}
+  Napi::Value run(const Napi::CallbackInfo& info);         // (options): {promise, cancel, stop}
   Napi::Value operations(const Napi::CallbackInfo& info);  // {name, label}[]
   Napi::Value arenaBytes(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info);

@@ -13,15 +13,25 @@
 
 namespace onehead {
 
+/** Which of a run's flags end it: every one; one at least; or one more than were set when the run began. */
+enum class Until { all, any, another };
+
 struct RunOptions {
   int64_t times = 1;
-  /** int32 flags: the run ends early once every one of them, or any, is not zero. Null storage: never. */
+  /** int32 flags that end the run early. Null storage: never. */
   Tensor until;
-  bool any = false;
+  Until when = Until::all;
+  /** With `another`: nothing is run where so many are set already. */
+  int64_t most = 0;
   /** Set from another thread: the run ends early, behind a whole replay, and that is no failure. */
   std::shared_ptr<std::atomic<bool>> stop;
 
   bool stopped() const { return stop && *stop; }
+  /** Whether the run ends where `set` of `flags` are set, and `before` were when it began. */
+  bool ends(int64_t set, int64_t before, int64_t flags) const {
+    if (when == Until::all) return set == flags;
+    return when == Until::any ? set > 0 : set > before || set >= most;
+  }
   /** Sums each operation's time over the run. */
   bool trace = false;
 };

@@ -66,12 +66,10 @@ RunResult CpuExecutable::run(const RunOptions& options, const std::atomic<bool>&
   if (options.until.storage)
     flags = reinterpret_cast<const int32_t*>(static_cast<CpuStorage&>(*options.until.storage).plain()) +
             options.until.offset;
-  auto ended = [&] {
-    if (!flags) return false;
-    auto set = [](int32_t flag) { return flag != 0; };
-    const int32_t* end = flags + options.until.elements();
-    return options.any ? std::any_of(flags, end, set) : std::all_of(flags, end, set);
-  };
+  const int64_t count = flags ? options.until.elements() : 0;
+  auto set = [&] { return count - std::count(flags, flags + count, 0); };
+  const int64_t before = set();
+  auto ended = [&] { return flags && options.ends(set(), before, count); };
   Clock::time_point begin = Clock::now();
   try {
     while (result.times < options.times && !cancelled && !options.stopped() && !ended()) {

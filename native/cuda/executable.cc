@@ -151,11 +151,10 @@ void CudaExecutable::report(const Events& marks, RunResult& result) {
   }
 }
 
-bool CudaExecutable::ended(const Flags& flags) {
+int64_t CudaExecutable::set(const Flags& flags) {
   std::vector<int32_t> values(static_cast<size_t>(flags.count));
   download(*context_, values.data(), reinterpret_cast<const std::byte*>(flags.data), values.size() * sizeof(int32_t));
-  auto set = [](int32_t flag) { return flag != 0; };
-  return flags.any ? std::any_of(values.begin(), values.end(), set) : std::all_of(values.begin(), values.end(), set);
+  return flags.count - std::count(values.begin(), values.end(), 0);
 }
 
 RunResult CudaExecutable::run(const RunOptions& options, const std::atomic<bool>& cancelled) {
@@ -165,8 +164,10 @@ RunResult CudaExecutable::run(const RunOptions& options, const std::atomic<bool>
   if (options.until.storage)
     flags = {reinterpret_cast<const int32_t*>(static_cast<CudaStorage&>(*options.until.storage).plain()) +
                  options.until.offset,
-             options.until.elements(), options.any};
-  if (options.stopped() || (flags.data && ended(flags))) return result;
+             options.until.elements(), options.when != Until::all};
+  if (options.stopped()) return result;
+  const int64_t before = flags.data ? set(flags) : 0;
+  if (flags.data && options.ends(before, before, flags.count)) return result;
 
   const Events marks(*context_, options.trace ? steps_.size() + 1 : 0, cudaEventDefault);
   Graph traced;
@@ -181,10 +182,10 @@ RunResult CudaExecutable::run(const RunOptions& options, const std::atomic<bool>
   }
   Progress* progress = context_->progress().host;
   progress->replays = 0;
-  progress->endedAt = 0;
+  progress->endedAt = options.when == Until::another ? -before : 0;
   int64_t launched = 0, untimed = 0;
   check(cudaEventRecord(clock_[0], context_->stream()), "running");
-  while (launched < options.times && !cancelled && !options.stopped() && progress->endedAt == 0) {
+  while (launched < options.times && !cancelled && !options.stopped() && progress->endedAt <= 0) {
     // The first replay is no graph: it loads what it needs, which no capture should have to wait for.
     const cudaGraphExec_t graph = options.trace ? traced.get() : loaded_ ? graph_.get() : nullptr;
     if (graph)
@@ -214,7 +215,7 @@ RunResult CudaExecutable::run(const RunOptions& options, const std::atomic<bool>
   const int64_t timed = launched - untimed;
   result.elapsed = double(milliseconds) * 1000 * (timed > 0 ? double(launched) / double(timed) : 1);
   // Replays behind the end changed nothing where every flag was set, and count where one was.
-  result.times = progress->endedAt && !flags.any ? int64_t(progress->endedAt) : launched;
+  result.times = progress->endedAt > 0 && options.when == Until::all ? int64_t(progress->endedAt) : launched;
   return result;
 }
 

@@ -95,8 +95,8 @@ class CudaExecutable final : public Executable, private Owned {
   void report(const Events& marks, RunResult& result);
   /** Waits until so many replays are done. */
   void waitFor(int64_t replays);
-  /** The flags say already that the run has ended. */
-  bool ended(const Flags& flags);
+  /** How many are set. */
+  int64_t set(const Flags& flags);
   /** Throws Error OUT_OF_MEMORY or DEVICE_FAILED, which says what was being done with this program. */
   void check(cudaError_t error, const char* doing) const {
     if (error != cudaSuccess) context_->check(error, std::string(doing) + " program '" + plan_.name + "'");

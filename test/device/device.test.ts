@@ -238,8 +238,50 @@ describe.each(kinds)('the device %s', (kind) => {
       expect(done).toBeGreaterThanOrEqual(3);
       expect(done).toBeLessThanOrEqual(5); // a device may look late
       expect(Array.from(await length.toInt32Array())).toEqual([4, 1 + done]);
-      await program.run({ times: 50, until: finished });
+      // One has ended already: another one is waited for, and nothing is done where no more than one is wanted.
+      const another = { flags: finished, when: 'another' } as const;
+      expect(await program.run({ times: 50, until: { ...another, most: 1 } })).toBe(0);
+      expect(await program.run({ times: 50, until: another })).toBeGreaterThanOrEqual(7 - done);
       expect(Array.from(await length.toInt32Array())).toEqual([4, 8]);
+      expect(await program.run({ times: 50, until: another })).toBe(0);
+    });
+
+    it('write before, read behind, and read the rows whose flag is set, in one piece of work', async () => {
+      const flags = device.tensor('int32', [3], Int32Array.from([0, 1, 1]));
+      const x = device.tensor('float32', [3, 2]);
+      const y = device.tensor('float32', [3, 2]);
+      const names = device.tensor('int32', [3, 1], Int32Array.from([10, 11, 12]));
+      using program = device.record('copy', (ops) => void ops.copy(x, { output: y }));
+      const given = Float32Array.from([1, 2, 3, 4, 5, 6]);
+      const run = program.submit({
+        until: { flags, when: 'another' },
+        writes: [[x, given]],
+        reads: [[y, 1, 2]],
+        rows: [y, names],
+      });
+      given.fill(0);
+      const { times, reads, rows } = await run.done;
+      expect(times).toBe(1);
+      expect(Array.from(reads[0])).toEqual([2, 3]);
+      expect(rows.map(([row, ...data]) => [row, ...data.map((one) => Array.from(one))])).toEqual([
+        [1, [3, 4], [11]],
+        [2, [5, 6], [12]],
+      ]);
+      // One that is stopped before it began does its writes and reads all the same.
+      await program.run({ times: 1 });
+      const stopped = program.submit({ times: 1e9, writes: [[x, given]], reads: [[x]] });
+      stopped.stop();
+      expect(Array.from((await stopped.done).reads[0])).toEqual(Array(6).fill(0));
+      const wrong = device.tensor('int32', [2]);
+      expect((await failure(() => program.run({ until: { flags, when: 'another', most: -1 } }))).code).toBe(
+        'INVALID_ARGUMENT',
+      );
+      expect(() => program.submit({ until: flags, rows: [wrong] })).toThrowError(
+        expect.objectContaining({ code: 'INVALID_SHAPE' }),
+      );
+      expect(() => program.submit({ rows: [wrong] })).toThrowError(
+        expect.objectContaining({ code: 'INVALID_ARGUMENT' }),
+      );
     });
 
     it('share one arena, and one that was prepared behind a larger one allocates nothing', async () => {

@@ -23,7 +23,9 @@ function simulated(options: ConstructorParameters<typeof SimulatedRuntime>[0] = 
     const request = pool.request(options);
     try {
       for (let index = 0; index < count; ++index) {
-        const window = await pool.encode(request, { name: count > 1 ? `${name}${index}` : name, positions });
+        const window = await pool
+          .leastLoaded()
+          .encode(request, { name: count > 1 ? `${name}${index}` : name, positions });
         try {
           await window.search(search);
           done[name] = runtime.time;
@@ -94,6 +96,16 @@ describe('the batch', () => {
     expect(third).toBeGreaterThan(Math.min(runtime.log.indexOf('collect a'), runtime.log.indexOf('collect b')));
   });
 
+  it('has the next steps behind those under way, and the prompt and steps of a window behind its encoding', async () => {
+    const { runtime, ask } = simulated({ windows: 8, rows: 8 });
+    const lengths = [30, 3, 50, 17, 4, 20, 41, 8, 12, 33];
+    await Promise.all(lengths.map((steps, i) => ask(`w${i}`, { search: { steps } })));
+    expect(runtime.gaps).toBe(0);
+    // Who is encoded next is not chosen before the last one is done: whoever comes by then may be more urgent.
+    expect(runtime.mostEncodes).toBe(1);
+    expect(runtime.left).toBe(0);
+  });
+
   it('gives the beams of a search neighbouring rows, and waits for them', async () => {
     const { ask, engine } = simulated({ windows: 4, rows: 6 });
     await Promise.all([
@@ -116,7 +128,7 @@ describe('the batch', () => {
   it('runs several searches of a window as rows come free', async () => {
     const { runtime, pool, engine } = simulated({ windows: 2, rows: 2 });
     const request = pool.request();
-    const window = await pool.encode(request, { name: 'a', positions: 1500 });
+    const window = await pool.leastLoaded().encode(request, { name: 'a', positions: 1500 });
     const found = await Promise.all(Array.from({ length: 5 }, (_, i) => window.search({ steps: 3 + i })));
     window.close();
     request.close();
@@ -128,8 +140,8 @@ describe('the batch', () => {
   it('tells what grows, and how long was waited', async () => {
     const { pool } = simulated({ windows: 1, rows: 1 });
     const request = pool.request();
-    const first = await pool.encode(request, { name: 'a', positions: 1500 });
-    const second = pool.encode(request, { name: 'b', positions: 1500 });
+    const first = await pool.leastLoaded().encode(request, { name: 'a', positions: 1500 });
+    const second = pool.leastLoaded().encode(request, { name: 'b', positions: 1500 });
     const seen: number[] = [];
     await first.search({ steps: 30 }, { onTokens: (tokens) => seen.push(tokens.length) });
     expect(seen).toEqual([8, 16, 24, 30]);
@@ -255,6 +267,31 @@ describe('giving up', () => {
     expect(engine.figures().cancelled).toBe(1);
   });
 
+  it('frees the rows of a search whose caller throws, within a step', async () => {
+    const { runtime, pool, ask, engine } = simulated({ windows: 2, rows: 2 });
+    const other = ask('b', { search: { steps: 60 } });
+    const request = pool.request();
+    const window = await pool.leastLoaded().encode(request, { name: 'a', positions: 1500 });
+    const failure = new Error('the page was left');
+    const search = window.search(
+      { steps: 1000 },
+      {
+        onTokens: () => {
+          throw failure;
+        },
+      },
+    );
+    await expect(search).rejects.toBe(failure);
+    const rejected = runtime.time;
+    await new Promise((resolve) => setTimeout(resolve));
+    window.close();
+    request.close();
+    await other;
+    expect(runtime.log.filter((entry) => entry === 'release a')).toHaveLength(1);
+    expect(runtime.time).toBeLessThanOrEqual(rejected + 2 * 60);
+    expect(idle(engine as never)).toEqual([0, 0, 0, 0]);
+  });
+
   it('takes a waiting window out of the queue', async () => {
     const { ask, runtime, engine } = simulated({ windows: 1, rows: 1 });
     const controller = new AbortController();
@@ -329,7 +366,7 @@ describe('several devices', () => {
     await Promise.all(
       Array.from({ length: 20 }, async (_, i) => {
         const request = pool.request();
-        const window = await pool.encode(request, { name: `w${i}`, positions: 1500 });
+        const window = await pool.leastLoaded().encode(request, { name: `w${i}`, positions: 1500 });
         await window.search({ steps: 20 });
         window.close();
         request.close();
@@ -350,12 +387,10 @@ describe('what an engine tells of itself', () => {
     await Promise.all([ask('a', { search: { steps: 10 } }), ask('b', { search: { steps: 20 } })]);
     unsubscribe('onehead.engine', listen);
     const { windows, searches, steps, rowSteps, audioPositions, time } = engine.figures();
-    expect({ windows, searches, rowSteps, audioPositions }).toEqual({
-      windows: 2,
-      searches: 2,
-      rowSteps: 30,
-      audioPositions: 3000,
-    });
+    expect({ windows, searches, audioPositions }).toEqual({ windows: 2, searches: 2, audioPositions: 3000 });
+    // A row that has ended is in the steps that were under way when that was seen.
+    expect(rowSteps).toBeGreaterThanOrEqual(30);
+    expect(rowSteps).toBeLessThanOrEqual(32);
     expect(time.encode + time.decode + time.host).toBeCloseTo(runtime.time);
     const told = (name: EngineEvent['event']) => seen.filter(({ event }) => event === name);
     expect(told('encode')).toHaveLength(2);

@@ -1,5 +1,5 @@
-/** A runtime without a device: its work takes simulated time, and everything that it is asked to do is checked and kept. */
-import type { Runtime, Sequence, Slot } from '../../lib/engine/runtime.js';
+/** A runtime without a device: its work takes simulated time, is done in the order in which it is asked for, and is checked and kept. */
+import type { Runtime, Sequence, Slot, StepRun, Steps } from '../../lib/engine/runtime.js';
 
 export interface SimulatedWindow {
   name: string;
@@ -10,6 +10,8 @@ export interface SimulatedSearch {
   /** Steps until it ends; 0: at once. */
   steps: number;
   rows?: number;
+  /** The host has a part in its start. */
+  waits?: boolean;
 }
 
 export interface SimulatedFound {
@@ -34,14 +36,22 @@ export class SimulatedRuntime implements Runtime<SimulatedWindow, SimulatedSearc
   readonly log: string[] = [];
   /** Called after each step, with what the clock says: where a test sends requests as time goes on. */
   onTime: (time: number) => void = () => {};
-  /** Thrown by the next call, where set. */
+  /** Thrown by the next work, where set. */
   failure: Error | null = null;
   /** The longest time between two steps of a row that is being decoded. */
   longestPause = 0;
+  /** How often work ended with none behind it, though there was somebody to decode. */
+  gaps = 0;
+  /** The most encodings that waited behind what was being done. */
+  mostEncodes = 0;
   #last = 0;
+  #waiting = 0;
+  #encodes = 0;
+  #work: Promise<unknown> = Promise.resolve();
   readonly #windows = new Map<number, SimulatedWindow>();
   readonly #done = new Map<Sequence<SimulatedSearch>, number>();
-  #busy = false;
+  /** Those that have ended and are not collected. */
+  readonly #ended = new Set<Sequence<SimulatedSearch>>();
 
   constructor({
     windows = 4,
@@ -69,15 +79,18 @@ export class SimulatedRuntime implements Runtime<SimulatedWindow, SimulatedSearc
     await new Promise((resolve) => setImmediate(resolve));
   }
 
-  async #alone<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#busy) throw new Error('The runtime was called while it was at work.');
-    this.#busy = true;
-    try {
+  /** Behind all that was asked for before. */
+  #next<T>(work: () => Promise<T>): Promise<T> {
+    this.#waiting += 1;
+    const done = this.#work.then(async () => {
+      this.#waiting -= 1;
       if (this.failure) throw this.failure;
-      return await work();
-    } finally {
-      this.#busy = false;
-    }
+      const result = await work();
+      if (this.#waiting === 0 && this.#done.size > this.#ended.size) this.gaps += 1;
+      return result;
+    });
+    this.#work = done.catch(() => {});
+    return done;
   }
 
   positionsOf(window: SimulatedWindow): number {
@@ -88,24 +101,31 @@ export class SimulatedRuntime implements Runtime<SimulatedWindow, SimulatedSearc
     return rows;
   }
 
+  waitsForStart({ waits = false }: SimulatedSearch): boolean {
+    return waits;
+  }
+
   #name({ slot }: Sequence<SimulatedSearch>): string {
     return this.#windows.get(slot.begin)!.name;
   }
 
   encode(windows: readonly { window: SimulatedWindow; slot: Slot }[]) {
-    return this.#alone(async () => {
+    this.mostEncodes = Math.max(this.mostEncodes, ++this.#encodes);
+    return this.#next(async () => {
       this.log.push(`encode ${windows.map(({ window }) => window.name).join(' ')}`);
       for (const { window, slot } of windows) {
         if (slot.begin < 0 || slot.begin + slot.positions > this.positions) throw new Error('A slot is outside.');
         this.#windows.set(slot.begin, window);
       }
       await this.#passes(this.costs.encode * windows.length);
+      this.#encodes -= 1;
       return { elapsed: this.costs.encode * windows.length };
     });
   }
 
   start(sequences: readonly Sequence<SimulatedSearch>[]) {
-    return this.#alone(async () => {
+    return this.#next(async () => {
+      if (this.#done.size === 0) this.#last = this.time;
       for (const sequence of sequences) {
         this.log.push(`start ${this.#name(sequence)}`);
         for (const other of this.#done.keys()) {
@@ -117,56 +137,64 @@ export class SimulatedRuntime implements Runtime<SimulatedWindow, SimulatedSearc
         if (sequence.rows.first + sequence.rows.count > this.rows) throw new Error('A row is outside.');
         this.#done.set(sequence, 0);
       }
-      if (this.#done.size === sequences.length) this.#last = this.time;
-      return { elapsed: 0, ended: sequences.filter(({ search }) => search.steps === 0) };
+      const ended = sequences.filter(({ search }) => search.steps === 0);
+      for (const sequence of ended) this.#ended.add(sequence);
+      return { elapsed: 0, ended };
     });
   }
 
-  step(sequences: readonly Sequence<SimulatedSearch>[], { times, stop }: { times: number; stop: AbortSignal }) {
-    return this.#alone(async () => {
-      const names = sequences.map((sequence) => this.#name(sequence)).join(' ');
+  step(
+    sequences: readonly Sequence<SimulatedSearch>[],
+    { times, shown }: { times: number; shown: readonly Sequence<SimulatedSearch>[] },
+  ): StepRun<SimulatedSearch> {
+    let stopped = false;
+    const done = this.#next(async (): Promise<Steps<SimulatedSearch>> => {
+      const hasEnded = (sequence: Sequence<SimulatedSearch>) => this.#done.get(sequence)! >= sequence.search.steps;
+      const decoded = () => sequences.filter((sequence) => this.#done.has(sequence) && !hasEnded(sequence));
+      const names = decoded().map((sequence) => this.#name(sequence));
+      const before = names.length;
       let steps = 0;
-      let ended: Sequence<SimulatedSearch>[] = [];
-      while (steps < times && ended.length === 0 && !(steps > 0 && stop.aborted)) {
+      while (steps < times && !stopped && decoded().length === before && before > 0) {
+        for (const sequence of decoded()) this.#done.set(sequence, this.#done.get(sequence)! + 1);
         await this.#passes(this.costs.step);
         this.longestPause = Math.max(this.longestPause, this.time - this.#last);
         this.#last = this.time;
         steps += 1;
-        for (const sequence of sequences) this.#done.set(sequence, this.#done.get(sequence)! + 1);
-        ended = sequences.filter((sequence) => this.#done.get(sequence)! >= sequence.search.steps);
       }
-      this.log.push(`steps ${steps}: ${names}`);
-      return { elapsed: steps * this.costs.step, steps, ended };
-    });
-  }
-
-  written(sequences: readonly Sequence<SimulatedSearch>[]) {
-    return this.#alone(async () =>
-      sequences.map((sequence) => {
-        const tokens = Array.from({ length: this.#done.get(sequence)! }, (_, i) => i);
+      if (steps > 0) this.log.push(`steps ${steps}: ${names.join(' ')}`);
+      const ended = sequences.filter(
+        (sequence) => this.#done.has(sequence) && hasEnded(sequence) && !this.#ended.has(sequence),
+      );
+      for (const sequence of ended) this.#ended.add(sequence);
+      const written = shown.map((sequence) => {
+        const tokens = Array.from({ length: this.#done.get(sequence) ?? 0 }, (_, i) => i);
         return { tokens, logProbabilities: tokens.map(() => 0), noSpeechProbability: 0 };
-      }),
-    );
-  }
-
-  collect(sequences: readonly Sequence<SimulatedSearch>[]) {
-    return this.#alone(async () =>
-      sequences.map((sequence) => {
-        this.log.push(`collect ${this.#name(sequence)}`);
-        const steps = this.#done.get(sequence)!;
-        this.#done.delete(sequence);
-        return { window: this.#name(sequence), steps };
-      }),
-    );
-  }
-
-  release(sequences: readonly Sequence<SimulatedSearch>[]) {
-    return this.#alone(async () => {
-      for (const sequence of sequences) {
-        this.log.push(`release ${this.#name(sequence)}`);
-        this.#done.delete(sequence);
-      }
+      });
+      return { elapsed: steps * this.costs.step, steps, ended, written };
     });
+    return {
+      done,
+      stop: () => {
+        stopped = true;
+      },
+    };
+  }
+
+  async collect(sequence: Sequence<SimulatedSearch>) {
+    if (!this.#ended.has(sequence)) throw new Error('What is collected has not ended.');
+    this.log.push(`collect ${this.#name(sequence)}`);
+    const found = { window: this.#name(sequence), steps: this.#done.get(sequence)! };
+    this.#done.delete(sequence);
+    this.#ended.delete(sequence);
+    return found;
+  }
+
+  /** At once, though the device may be at work on them: what it does there is nobody's. */
+  release(sequences: readonly Sequence<SimulatedSearch>[]): void {
+    for (const sequence of sequences) {
+      this.log.push(`release ${this.#name(sequence)}`);
+      this.#done.delete(sequence);
+    }
   }
 
   /** Sequences whose rows were neither collected nor released. */

@@ -10,7 +10,7 @@ import { readAhead } from '../../lib/whisper/transcription/ahead.js';
 import type { TranscribeOptions } from '../../lib/whisper/transcription/options.js';
 import type { PartialText, Segment } from '../../lib/whisper/transcription/types.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
-import { heldout as folder, samplesOf } from '../audio/support.js';
+import { heldout as folder, joined, samplesOf, wavOf } from '../audio/support.js';
 
 const { files } = JSON.parse(readFileSync(`${folder}expected.json`, 'utf8')) as {
   files: { file: string; timestamps: { text: string } }[];
@@ -19,6 +19,30 @@ const { files } = JSON.parse(readFileSync(`${folder}expected.json`, 'utf8')) as 
 const textOf = (name: string): string => files.find(({ file }) => file.startsWith(name))!.timestamps.text.trim();
 const long = `${folder}12_long_seen.flac`;
 const english = { language: 'en' } as const;
+
+it('gives out a window of many at once while the next is still being spoken', { timeout: 20_000 }, async () => {
+  using whisper = await Whisper.load(undefined, { windows: 4, threads: 2 });
+  const clip = await samplesOf('12_long_seen.flac');
+  const wav = wavOf(joined([clip, clip]));
+  const { samples: length } = whisper.model.checkpoint.preprocessor;
+  const enough = 44 + 2 * Math.round(1.5 * length);
+  let heard: () => void = () => {};
+  const first = new Promise<void>((resolve) => {
+    heard = resolve;
+  });
+  async function* speaker() {
+    yield wav.subarray(0, enough);
+    await first;
+    yield wav.subarray(enough);
+  }
+  const texts: string[] = [];
+  for await (const { text } of whisper.stream(speaker(), { ...english, batched: true, vad: false })) {
+    heard();
+    texts.push(text);
+  }
+  const whole = await whisper.transcribe(wav, { ...english, batched: true, vad: false });
+  expect(texts.join('')).toBe(whole.text);
+});
 
 describe('long recordings', () => {
   let whisper: Whisper;

@@ -9,7 +9,7 @@ import type { TranscribeOptions } from '../../lib/whisper/transcription/options.
 import type { Transcription } from '../../lib/whisper/transcription/types.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { heldout as folder, samplesOf } from '../audio/support.js';
-import { hasCuda } from '../device/devices.js';
+import { gpu, hasCuda } from '../device/devices.js';
 
 const rounds = Number(process.env.ONEHEAD_ROUNDS ?? 2);
 const firstSeed = Number(process.env.ONEHEAD_SEED ?? 1);
@@ -185,5 +185,42 @@ describe('a model that is full', () => {
       code: 'TIMED_OUT',
     });
     expect((await first).text).not.toBe('');
+  });
+});
+
+describe('a device that fails', () => {
+  /** Each of these calls, and one that comes later, is rejected with the device's error, and nothing is left. */
+  async function failing(whisper: Whisper, calls: Promise<unknown>[], code: string): Promise<void> {
+    const results = await Promise.allSettled(calls);
+    for (const result of results) expect(result).toMatchObject({ status: 'rejected', reason: { code } });
+    const samples = (await samplesOf('00_seen.flac')).subarray(0, 8000);
+    await expect(whisper.transcribe(samples, { language: 'en' })).rejects.toMatchObject({ code });
+    const { requests, waiting } = whisper.model.figures();
+    expect([requests, waiting.windows, waiting.searches]).toEqual([0, 0, 0]);
+  }
+
+  it('rejects what is under way and what waits, on a CPU', async () => {
+    using whisper = await Whisper.load(undefined, { threads: 1, windows: 2, rows: 2 });
+    const samples = await samplesOf('12_long_seen.flac');
+    const calls = Array.from({ length: 5 }, () => whisper.transcribe(samples, { language: 'en' }));
+    // While they are decoded.
+    while (whisper.figures().steps === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    whisper.model.device.close();
+    await failing(whisper, calls, 'DISPOSED');
+  });
+
+  it.runIf(hasCuda && !gpu)('rejects them on an emulated GPU whose kernels fail', async () => {
+    using whisper = await Whisper.load(undefined, { device: 'cuda-emulated', dtype: 'float32', windows: 1, rows: 2 });
+    const samples = (await samplesOf('00_seen.flac')).subarray(0, 8000);
+    process.env.ONEHEAD_EMULATED_FAULT = 'kernel failure';
+    try {
+      await failing(
+        whisper,
+        Array.from({ length: 3 }, () => whisper.transcribe(samples, { language: 'en' })),
+        'DEVICE_FAILED',
+      );
+    } finally {
+      delete process.env.ONEHEAD_EMULATED_FAULT;
+    }
   });
 });

@@ -1,8 +1,10 @@
 /** Sound that begins later than its container: times are the file's. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type AudioSource, openAudio } from '../../lib/audio/index.js';
+import { check } from '../../lib/options/options.js';
 import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 import { Job } from '../../lib/whisper/transcription/job.js';
+import { type TranscribeOptions, transcribeOptions } from '../../lib/whisper/transcription/options.js';
 import { stream, transcribe } from '../../lib/whisper/transcription/transcribe.js';
 import type { Segment } from '../../lib/whisper/transcription/types.js';
 
@@ -30,12 +32,14 @@ const places = (segments: readonly Segment[], by = 0) =>
     [start, end, ...words.flatMap((word) => [word.start, word.end])].map((time) => Math.round((time + by) * 1e4) / 1e4),
   );
 
-it.each<[string, Parameters<typeof Job.open>[1]]>([
+const opened = (model: WhisperModel, options: TranscribeOptions) => Job.open(model, check(transcribeOptions, options));
+
+it.each<[string, TranscribeOptions]>([
   ['one after the other', { wordTimestamps: true }],
   ['without silence, at once', { vad: true, batched: true }],
 ])('windows decoded %s', async (_, options) => {
-  const usual = await transcribe(await Job.open(model, options), await late(0));
-  const shifted = await transcribe(await Job.open(model, options), await late(2));
+  const usual = await transcribe(await opened(model, options), await late(0));
+  const shifted = await transcribe(await opened(model, options), await late(2));
   expect(shifted.text).toBe(usual.text);
   expect(places(shifted.segments)).toEqual(places(usual.segments, 2));
   expect(shifted.duration).toBeCloseTo(usual.duration + 2, 4);
@@ -44,12 +48,12 @@ it.each<[string, Parameters<typeof Job.open>[1]]>([
 });
 
 it('streams and clips', async () => {
-  const [{ segments }, streamed] = [await transcribe(await Job.open(model, {}), await late(0)), [] as Segment[]];
-  for await (const segment of stream(await Job.open(model, {}), await late(5))) streamed.push(segment);
+  const [{ segments }, streamed] = [await transcribe(await opened(model, {}), await late(0)), [] as Segment[]];
+  for await (const segment of stream(await opened(model, {}), await late(5))) streamed.push(segment);
   expect(places(streamed)).toEqual(places(segments, 5));
   // The clip is one of the file: five seconds later in it is the same sound.
-  const clip = await transcribe(await Job.open(model, { clips: [{ start: 0, end: 2.4 }] }), await late(0));
-  const later = await transcribe(await Job.open(model, { clips: [{ start: 5, end: 7.4 }] }), await late(5));
+  const clip = await transcribe(await opened(model, { clips: [{ start: 0, end: 2.4 }] }), await late(0));
+  const later = await transcribe(await opened(model, { clips: [{ start: 5, end: 7.4 }] }), await late(5));
   expect([later.text, places(later.segments)]).toEqual([clip.text, places(clip.segments, 5)]);
   expect(clip.text.trim()).not.toBe('');
 });

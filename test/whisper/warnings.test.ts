@@ -1,7 +1,10 @@
 import { expect, it } from 'vitest';
 import type { AudioSource } from '../../lib/audio/index.js';
 import { clock, Warnings } from '../../lib/audio/warnings.js';
+import { check } from '../../lib/options/options.js';
+import type { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 import { Job } from '../../lib/whisper/transcription/job.js';
+import { type TranscribeOptions, transcribeOptions } from '../../lib/whisper/transcription/options.js';
 import { stream, transcribe } from '../../lib/whisper/transcription/transcribe.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { samplesOf } from '../audio/support.js';
@@ -26,23 +29,22 @@ async function recording(): Promise<AudioSource> {
   };
 }
 
+const opened = (model: WhisperModel, options: TranscribeOptions) => Job.open(model, check(transcribeOptions, options));
+
 it('tells what a recording warns of, each once, in the result and as it is found', async () => {
   const { model } = await Whisper.load();
   const wanted = ['A tag was passed over.', 'The end is missing.'];
   const told: string[] = [];
   const onWarning = (warning: string) => void told.push(warning);
   for (const vad of [false, true]) {
-    const { warnings, incomplete, text } = await transcribe(
-      await Job.open(model, { vad, onWarning }),
-      await recording(),
-    );
+    const { warnings, incomplete, text } = await transcribe(await opened(model, { vad, onWarning }), await recording());
     expect({ warnings, incomplete }).toEqual({ warnings: wanted, incomplete: true });
     expect(told.splice(0)).toEqual(wanted);
     expect(text).not.toBe('');
   }
-  for await (const _ of stream(await Job.open(model, { onWarning }), await recording()));
+  for await (const _ of stream(await opened(model, { onWarning }), await recording()));
   expect(told).toEqual(wanted);
-  expect((await transcribe(await Job.open(model, {}), await recording())).warnings).toEqual(wanted); // nobody listens
+  expect((await transcribe(await opened(model, {}), await recording())).warnings).toEqual(wanted); // nobody listens
   model.dispose();
 });
 

@@ -69,6 +69,8 @@ export class RuntimePrograms {
   readonly #startLogits: Tensor;
   readonly #noSpeech: Tensor;
   readonly #verification: { places: Tensor; tokens: readonly [Tensor, Tensor, Tensor, Tensor] };
+  /** Of the encoder alone, by its batch. */
+  readonly #loose = new Map<number, { features: Tensor; encoded: Tensor }>();
   readonly #owned: Tensor[] = [];
   readonly #programs = new Map<string, Program>();
   #alignment: Alignment | null = null;
@@ -261,12 +263,22 @@ export class RuntimePrograms {
     return { rows, program };
   }
 
-  /** The encoder alone: `features` to `output` [1, positions, width] in the model's dtype. */
-  encoder(output: Tensor): Program {
-    const { checkpoint, parameters, dtype } = this.#parts;
-    return this.#program('encoder', (ops) => {
-      recordEncoder(ops, checkpoint.config, parameters, dtype, this.#features, { output });
+  /** The encoder alone: features [batch, mels, frames] to [batch, positions, width] in the model's dtype. Its tensors are made when first wanted. */
+  encoder(batch: number) {
+    const { checkpoint, parameters, dtype, device } = this.#parts;
+    const { mels, sourcePositions, width } = checkpoint.config;
+    let tensors = this.#loose.get(batch);
+    if (!tensors) {
+      const features = device.tensor('float32', [batch, mels, 2 * sourcePositions]);
+      tensors = { features, encoded: device.tensor(dtype, [batch, sourcePositions, width]) };
+      this.#owned.push(features, tensors.encoded);
+      this.#loose.set(batch, tensors);
+    }
+    const { features, encoded } = tensors;
+    const program = this.#program(`encoder ${batch}`, (ops) => {
+      recordEncoder(ops, checkpoint.config, parameters, dtype, features, { output: encoded });
     });
+    return { features, encoded, program };
   }
 
   #layers(

@@ -1,14 +1,14 @@
 /** The pool of decoding state: what is written of a row before a search, and what is read of it afterwards. */
 
-import type { Device, TransferPieces } from '../../device/device.js';
+import type { Device } from '../../device/device.js';
 import type { BeamState, DecodingState, Sampling } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
+import type { ReadData, TransferPieces } from '../../device/transfer.js';
 import type { Rows, Sequence } from '../../engine/runtime.js';
 import { type Candidate, mostPatience, mostTop, type RankedTokens, type Search } from './search.js';
 
-type Write = NonNullable<TransferPieces['writes']>[number];
+export type Write = NonNullable<TransferPieces['writes']>[number];
 type Read = NonNullable<TransferPieces['reads']>[number];
-type Data = Float32Array | Int32Array | Uint8Array;
 
 export class RowPool {
   readonly count: number;
@@ -127,40 +127,66 @@ export class RowPool {
     return writes;
   }
 
-  /** Rows that are not in use must not look ended, since a run of steps ends when any row has. */
+  /** Takes back what says that rows have ended. */
   clears({ first, count }: Rows): Write {
     return [this.state.finished, new Int32Array(count), first];
   }
 
-  /** What `candidates` wants to see, in its order. */
+  /** What `candidates` wants to see of a sequence's rows, in its order; of beams, more. */
+  get results(): Tensor[] {
+    const { state, beams } = this;
+    return [state.tokens, state.logProbability, state.length, beams.source];
+  }
+
+  get beamResults(): Tensor[] {
+    const { beams } = this;
+    const { cumulative, doneCount, doneLength, doneScore, doneTokens, doneLogProbability, doneSource } = beams;
+    const done = [doneLength, doneScore, doneTokens, doneLogProbability, doneSource];
+    return [...this.results, cumulative, doneCount, ...done];
+  }
+
+  /** The same of rows that did not end in a run of steps. */
   reads({ first, count }: Rows): Read[] {
-    const { state, beams, capacity } = this;
-    const rows = (tensor: Tensor, width = 1): Read => [tensor, first * width, count * width];
-    const reads = [
-      rows(state.tokens, capacity),
-      rows(state.logProbability, capacity),
-      rows(state.length),
-      rows(beams.source, capacity),
-    ];
-    if (count === 1) return reads;
-    const done = mostPatience;
+    return (count === 1 ? this.results : this.beamResults).map((tensor) => {
+      const width = tensor.size / this.count;
+      return [tensor, first * width, count * width];
+    });
+  }
+
+  /** What was read of each of a sequence's rows, as one. */
+  joined(rows: readonly (readonly ReadData[])[]): ReadData[] {
+    if (rows.length === 1) return [...rows[0]];
+    return rows[0].map((first, index) => {
+      const all = new (first.constructor as Int32ArrayConstructor)(rows.length * first.length);
+      rows.forEach((row, beam) => {
+        all.set(row[index], beam * first.length);
+      });
+      return all;
+    });
+  }
+
+  /** What `written` wants to see of a sequence's first row. */
+  writtenReads({ rows: { first } }: Sequence<Search>): Read[] {
+    const { state, capacity } = this;
     return [
-      ...reads,
-      rows(beams.cumulative),
-      [beams.doneCount, first, 1],
-      rows(beams.doneLength, done),
-      rows(beams.doneScore, done),
-      rows(beams.doneTokens, done * capacity),
-      rows(beams.doneLogProbability, done * capacity),
-      rows(beams.doneSource, done * capacity),
+      [state.tokens, first * capacity, capacity],
+      [state.logProbability, first * capacity, capacity],
+      [state.length, first, 1],
     ];
   }
 
-  /** What a sequence found: one candidate, or those of a beam search. `data` is what `reads` gave. */
-  candidates({ rows: { count }, search }: Sequence<Search>, data: readonly Data[], endToken: number): Candidate[] {
+  written({ search: { prompt, prefix = [] } }: Sequence<Search>, [tokens, logs, [length]]: ReadData[]) {
+    return {
+      tokens: Array.from(tokens.subarray(prompt.length, length)),
+      logProbabilities: Array.from(logs.subarray(prompt.length + prefix.length, length)),
+    };
+  }
+
+  /** What a sequence found: one candidate, or those of a beam search. `data` is what `reads` gives. */
+  candidates({ rows: { count }, search }: Sequence<Search>, data: readonly ReadData[], endToken: number): Candidate[] {
     const { prompt, prefix = [] } = search;
     const { capacity } = this;
-    const candidate = (from: readonly Data[], row: number, length: number, score?: number): Candidate => {
+    const candidate = (from: readonly ReadData[], row: number, length: number, score?: number): Candidate => {
       const at = row * capacity;
       const [tokens, logs, table] = from;
       const written = Array.from(tokens.subarray(at + prompt.length, at + length));
@@ -200,7 +226,7 @@ export class RowPool {
     }).flat();
   }
 
-  ranked(data: readonly Data[]): RankedTokens[] {
+  ranked(data: readonly ReadData[]): RankedTokens[] {
     return Array.from({ length: data.length / 2 }, (_, place) => {
       const [ids, logs] = data.slice(2 * place, 2 * place + 2);
       return Array.from(ids, (token, i) => ({ token, logProbability: logs[i] })).filter(({ token }) => token >= 0);

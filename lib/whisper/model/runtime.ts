@@ -1,9 +1,11 @@
 /** A model on a device: its tensors and programs. It has no queue and makes no choices; the engine does. */
 import type { Device } from '../../device/device.js';
 import type { Tensor } from '../../device/tensor.js';
-import type { Rows, Runtime, Sequence, Slot, Written } from '../../engine/runtime.js';
+import type { ReadData } from '../../device/transfer.js';
+import type { Rows, Runtime, Sequence, Slot, StepRun } from '../../engine/runtime.js';
 import { prefillLength, type RuntimeParts, RuntimePrograms, type StepParts, sizeFor } from './programs.js';
-import { type Candidate, type Found, likeliest, type ModelWindow, type Search } from './search.js';
+import type { Write } from './rows.js';
+import { type Found, likeliest, type ModelWindow, type Search } from './search.js';
 import { verify } from './verify.js';
 
 /** Rows of a product that the CPU's kernels of a step take (native/cpu/preparation.cc, `fewRows`). */
@@ -14,6 +16,8 @@ type Running = Sequence<Search>;
 /** What the prefill of a sequence tells. */
 type Start = Pick<Found, 'noSpeechProbability' | 'startLogits' | 'accepted'>;
 
+const total = (all: readonly { elapsed: number }[]): number => all.reduce((sum, { elapsed }) => sum + elapsed, 0);
+
 export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
   readonly positions: number;
   readonly rows: number;
@@ -22,9 +26,12 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
   readonly #device: Device;
   readonly #programs: RuntimePrograms;
   readonly #starts = new WeakMap<Running, Start>();
+  /** What was read of sequences that have ended. */
+  readonly #results = new WeakMap<Running, ReadData[]>();
+  /** Rows whose flags say that they have ended, or may, and that are no longer decoded. */
+  readonly #ended: Rows[] = [];
   /** What the entries' tensors hold, so that they are written only when the batch changes. */
   #entries: Int32Array | null = null;
-  #encoded: Tensor | null = null;
 
   constructor(parts: RuntimeParts) {
     this.#parts = parts;
@@ -63,12 +70,17 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     return Math.max(1, beams);
   }
 
+  /** What of a draft is right is found by the host. */
+  waitsForStart({ draft }: Search): boolean {
+    return draft !== undefined;
+  }
+
   async encode(windows: readonly { window: ModelWindow; slot: Slot }[]): Promise<{ elapsed: number }> {
-    let elapsed = 0;
+    const done: Promise<{ elapsed: number }>[] = [];
     for (let at = 0; at < windows.length; ) {
       const { window, slot } = windows[at];
       if ('encoded' in window) {
-        elapsed += await this.#project(window, slot);
+        done.push(this.#project(window, slot));
         at += 1;
         continue;
       }
@@ -76,76 +88,77 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
       const left = windows.slice(at).findIndex((one) => 'encoded' in one.window);
       const together = left < 0 ? windows.length - at : left;
       const size = 2 ** Math.floor(Math.log2(Math.min(together, this.encodeBatch)));
-      elapsed += await this.#encodeSamples(windows.slice(at, at + size), slot.positions);
+      done.push(this.#encodeSamples(windows.slice(at, at + size), slot.positions));
       at += size;
     }
-    return { elapsed };
+    return { elapsed: total(await Promise.all(done)) };
   }
 
-  async #encodeSamples(windows: readonly { window: ModelWindow; slot: Slot }[], positions: number): Promise<number> {
+  #encodeSamples(
+    windows: readonly { window: ModelWindow; slot: Slot }[],
+    positions: number,
+  ): Promise<{ elapsed: number }> {
     const { samples, peaks, begins, program } = this.#programs.encode(windows.length, positions);
     const length = samples.shape[1];
     const given = windows.map(({ window }) => window as Extract<ModelWindow, { samples: unknown }>);
-    const [, { elapsed }] = await Promise.all([
-      this.#device.transfer({
-        writes: [
-          ...given.map((window, i) => [samples, window.samples, i * length] as const),
-          [peaks, Float32Array.from(given, ({ peak }) => peak)],
-          [begins, Int32Array.from(windows, ({ slot }) => slot.begin)],
-        ],
-      }),
-      program.replay(),
-    ]);
-    return elapsed;
+    const { done } = program.submit({
+      writes: [
+        ...given.map((window, i) => [samples, window.samples, i * length] as const),
+        [peaks, Float32Array.from(given, ({ peak }) => peak)],
+        [begins, Int32Array.from(windows, ({ slot }) => slot.begin)],
+      ],
+    });
+    return done;
   }
 
-  async #project({ encoded, index }: Extract<ModelWindow, { encoded: unknown }>, slot: Slot): Promise<number> {
-    const loose = this.#encodedTensor();
+  async #project({ encoded, index }: Extract<ModelWindow, { encoded: unknown }>, slot: Slot) {
+    const { encoded: loose } = this.#programs.encoder(1);
     const { begins, program } = this.#programs.project(loose);
-    const [, , { elapsed }] = await Promise.all([
+    const [, done] = await Promise.all([
       this.#device.copy(encoded, loose, { fromElement: index * loose.size, count: loose.size }),
-      begins.write(Int32Array.of(slot.begin)),
-      program.replay(),
+      program.submit({ writes: [[begins, Int32Array.of(slot.begin)]] }).done,
     ]);
-    return elapsed;
+    return done;
   }
 
   async start(sequences: readonly Running[]): Promise<{ elapsed: number; ended: Running[] }> {
-    const { capacity } = this.#programs.pool;
-    const writes = sequences.flatMap((sequence) => this.#programs.pool.writes(sequence));
-    const waiting: Promise<unknown>[] = [this.#device.transfer({ writes })];
+    const { pool } = this.#programs;
+    // They go with the first prefill.
+    let writes = [...this.#clears(), ...sequences.flatMap((sequence) => pool.writes(sequence))];
+    const done: Promise<{ elapsed: number }>[] = [];
     const byLength = new Map<number, Running[]>();
     const drafted = sequences.filter(({ search }) => search.draft);
     for (const sequence of sequences) {
       if (sequence.search.draft) continue;
       const { prompt, prefix = [], startIndex } = sequence.search;
-      const length = prefillLength(Math.max(prompt.length + prefix.length - 1, startIndex + 1), capacity);
+      const length = prefillLength(Math.max(prompt.length + prefix.length - 1, startIndex + 1), pool.capacity);
       byLength.set(length, [...(byLength.get(length) ?? []), sequence]);
     }
-    let elapsed = 0;
     for (const [length, group] of byLength) {
       const most = this.#prefillBatch(length);
       for (let at = 0; at < group.length; at += most) {
-        const prefilled = this.#prefill(group.slice(at, at + most), length);
-        waiting.push(
-          prefilled.then((one) => {
-            elapsed += one;
-          }),
-        );
+        done.push(this.#prefill(group.slice(at, at + most), length, writes));
+        writes = [];
       }
     }
-    await Promise.all(waiting);
     const ended = new Set(sequences.filter(({ search }) => search.maximum === 0));
     if (drafted.length > 0) {
+      if (writes.length > 0) done.push(this.#device.transfer({ writes }).then(() => ({ elapsed: 0 })));
       this.#entries = null;
-      const found = await verify(this.#device, this.#programs, drafted);
-      elapsed += found.elapsed;
-      for (const { sequence, ended: done, ...start } of found.verified) {
-        this.#starts.set(sequence, start);
-        if (done) ended.add(sequence);
-      }
+      done.push(this.#verify(drafted, ended));
     }
+    const elapsed = total(await Promise.all(done));
     return { elapsed, ended: [...ended] };
+  }
+
+  /** Adds those that the draft ends to `ended`. */
+  async #verify(drafted: readonly Running[], ended: Set<Running>): Promise<{ elapsed: number }> {
+    const { elapsed, verified } = await verify(this.#device, this.#programs, drafted);
+    for (const { sequence, ended: done, ...start } of verified) {
+      this.#starts.set(sequence, start);
+      if (done) ended.add(sequence);
+    }
+    return { elapsed };
   }
 
   /**
@@ -158,7 +171,12 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     return Math.min(this.rows, 2 ** Math.floor(Math.log2(Math.max(1, tokens / length))));
   }
 
-  async #prefill(sequences: readonly Running[], length: number): Promise<number> {
+  /** `writes` go before it. */
+  async #prefill(
+    sequences: readonly Running[],
+    length: number,
+    writes: readonly Write[],
+  ): Promise<{ elapsed: number }> {
     const size = sizeFor(sequences.length, this.rows);
     const { rows, startRows, logits, noSpeech, program } = this.#programs.prefill(size, length);
     const entries = new Int32Array(size).fill(-1);
@@ -170,29 +188,20 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     this.#entries = null;
     const vocabulary = logits.shape[1];
     const wanting = sequences.flatMap((sequence, i) => (sequence.search.startLogits ? [i] : []));
-    const [, { elapsed }, [silences, ...all]] = await Promise.all([
-      this.#device.transfer({
-        writes: [
-          [rows, entries],
-          [startRows, starts],
-        ],
-      }),
-      program.replay(),
-      this.#device.transfer({
-        reads: [[noSpeech], ...wanting.map((i) => [logits, i * vocabulary, vocabulary] as const)],
-      }),
-    ]);
+    const { elapsed, reads } = await program.submit({
+      writes: [...writes, [rows, entries], [startRows, starts]],
+      reads: [[noSpeech], ...wanting.map((i) => [logits, i * vocabulary, vocabulary] as const)],
+    }).done;
+    const [silences, ...all] = reads;
     sequences.forEach((sequence, i) => {
       const startLogits = all[wanting.indexOf(i)] as Float32Array | undefined;
       this.#starts.set(sequence, { noSpeechProbability: silences[i], startLogits });
     });
-    return elapsed;
+    return { elapsed };
   }
 
-  async step(
-    sequences: readonly Running[],
-    { times, stop }: { times: number; stop: AbortSignal },
-  ): Promise<{ elapsed: number; steps: number; ended: Running[] }> {
+  step(sequences: readonly Running[], { times, shown }: { times: number; shown: readonly Running[] }): StepRun<Search> {
+    const { pool } = this.#programs;
     const count = sequences.reduce((sum, { rows }) => sum + rows.count, 0);
     const some = (wanted: (search: Search) => boolean) => sequences.some(({ search }) => wanted(search));
     const parts: StepParts = {
@@ -202,17 +211,44 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     };
     const size = sizeFor(count, this.rows);
     const { rows, leaders, program } = this.#programs.step(size, parts);
-    const { finished } = this.#programs.pool.state;
-    const [, { times: steps, elapsed }, [flags]] = await Promise.all([
-      this.#writeEntries(sequences, size, rows, leaders),
-      program.replay({ times, until: { flags: finished, when: 'any' }, stop }),
-      this.#device.transfer({ reads: [[finished]] }),
-    ]);
-    return { elapsed, steps, ended: sequences.filter((sequence) => flags[sequence.rows.first] !== 0) };
+    const run = program.submit({
+      times,
+      // All rows of a sequence end at once. Those that ended in the run before are cleared only when that was seen.
+      until: { flags: pool.state.finished, when: 'another', most: count },
+      writes: [...this.#clears(), ...this.#entryWrites(sequences, size, rows, leaders)],
+      reads: shown.flatMap((sequence) => pool.writtenReads(sequence)),
+      rows: parts.beams ? pool.beamResults : pool.results,
+    });
+    const done = run.done.then(({ elapsed, times: steps, reads, rows: found }) => {
+      const ended = this.#keepEnded(sequences, new Map(found.map(([row, ...data]) => [row, data])));
+      const written = shown.map((sequence, i) => ({
+        ...pool.written(sequence, reads.slice(3 * i, 3 * i + 3)),
+        noSpeechProbability: this.#starts.get(sequence)!.noSpeechProbability,
+      }));
+      return { elapsed, steps, ended, written };
+    });
+    return { done, stop: run.stop };
+  }
+
+  /** Keeps what was read of the sequences that have ended, and gives those that are new among them. */
+  #keepEnded(sequences: readonly Running[], found: ReadonlyMap<number, ReadData[]>): Running[] {
+    return sequences.filter((sequence) => {
+      const { first, count } = sequence.rows;
+      if (!found.has(first) || this.#results.has(sequence)) return false;
+      const rows = Array.from({ length: count }, (_, beam) => found.get(first + beam)!);
+      this.#results.set(sequence, this.#programs.pool.joined(rows));
+      this.#ended.push(sequence.rows);
+      return true;
+    });
+  }
+
+  /** Rows that are not decoded must not look ended, since a run of steps ends when one more has. */
+  #clears(): Write[] {
+    return this.#ended.splice(0).map((rows) => this.#programs.pool.clears(rows));
   }
 
   /** Says which rows the entries of a step are, where that has changed. */
-  async #writeEntries(sequences: readonly Running[], size: number, rows: Tensor, leaders: Tensor): Promise<void> {
+  #entryWrites(sequences: readonly Running[], size: number, rows: Tensor, leaders: Tensor): Write[] {
     const entries = new Int32Array(2 * size).fill(-1, 0, size);
     let at = 0;
     for (const { rows: own } of sequences) {
@@ -222,72 +258,41 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
       }
     }
     const last = this.#entries;
-    if (last?.length === entries.length && last.every((entry, i) => entry === entries[i])) return;
+    if (last?.length === entries.length && last.every((entry, i) => entry === entries[i])) return [];
     this.#entries = entries;
-    await this.#device.transfer({
-      writes: [
-        [rows, entries.subarray(0, size)],
-        [leaders, entries.subarray(size)],
-      ],
-    });
+    return [
+      [rows, entries.subarray(0, size)],
+      [leaders, entries.subarray(size)],
+    ];
   }
 
-  async written(sequences: readonly Running[]): Promise<Written[]> {
-    const { state, capacity } = this.#programs.pool;
-    const data = await this.#device.transfer({
-      reads: sequences.flatMap(({ rows: { first } }) => [
-        [state.tokens, first * capacity, capacity] as const,
-        [state.logProbability, first * capacity, capacity] as const,
-        [state.length, first, 1] as const,
-      ]),
-    });
-    return sequences.map((sequence, i) => {
-      const [tokens, logs, [length]] = data.slice(3 * i, 3 * i + 3);
-      const { prompt, prefix = [] } = sequence.search;
-      return {
-        tokens: Array.from(tokens.subarray(prompt.length, length)),
-        logProbabilities: Array.from(logs.subarray(prompt.length + prefix.length, length)),
-        noSpeechProbability: this.#starts.get(sequence)!.noSpeechProbability,
-      };
-    });
-  }
-
-  async collect(sequences: readonly Running[]): Promise<Found[]> {
-    const { pool } = this.#programs;
-    const reads = sequences.map(({ rows }) => pool.reads(rows));
-    const data = await this.#device.transfer({
-      writes: sequences.map(({ rows }) => pool.clears(rows)),
-      reads: reads.flat(),
-    });
+  async collect(sequence: Running): Promise<Found> {
+    const { pool, alignment } = this.#programs;
+    const { search, slot, rows } = sequence;
+    let data = this.#results.get(sequence);
+    if (!data) {
+      // It ended before the first step.
+      this.#ended.push(rows);
+      data = await this.#device.transfer({ reads: pool.reads(rows) });
+    }
     const { endToken } = this.#parts.checkpoint.generation;
-    const found: Found[] = [];
-    let at = 0;
-    for (const [index, sequence] of sequences.entries()) {
-      const own = data.slice(at, at + reads[index].length);
-      at += own.length;
-      const { search } = sequence;
-      found.push(
-        await this.#found(sequence, likeliest(pool.candidates(sequence, own, endToken), search.lengthPenalty)),
-      );
-    }
-    return found;
+    const candidate = likeliest(pool.candidates(sequence, data, endToken), search.lengthPenalty);
+    // Asked for at once: the rows may be others' by the time that it is known.
+    const [ranked, times] = await Promise.all([
+      search.top > 0 ? this.#device.transfer({ reads: pool.topReads(search, candidate) }) : undefined,
+      search.words ? alignment.run(search, candidate, slot.positions) : undefined,
+    ]);
+    const { rows: _, ...rest } = candidate;
+    return {
+      ...rest,
+      ...this.#starts.get(sequence)!,
+      ...(ranked && { top: pool.ranked(ranked) }),
+      ...(times && { times }),
+    };
   }
 
-  async #found(sequence: Running, candidate: Candidate): Promise<Found> {
-    const { pool } = this.#programs;
-    const { search, slot } = sequence;
-    const { rows, ...rest } = candidate;
-    const start = this.#starts.get(sequence)!;
-    const found: Found = { ...rest, ...start };
-    if (search.top > 0) {
-      found.top = pool.ranked(await this.#device.transfer({ reads: pool.topReads(search, candidate) }));
-    }
-    if (search.words) found.times = await this.#programs.alignment.run(search, candidate, slot.positions);
-    return found;
-  }
-
-  async release(sequences: readonly Running[]): Promise<void> {
-    await this.#device.transfer({ writes: sequences.map(({ rows }) => this.#programs.pool.clears(rows)) });
+  release(sequences: readonly Running[]): void {
+    this.#ended.push(...sequences.map(({ rows }) => rows));
   }
 
   /** Logits of every position of given tokens: writes them to `output`, float32 [1, length, vocabulary]. */
@@ -296,18 +301,15 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     const { rows, program } = this.#programs.logits(tokens.length, output);
     this.#entries = null;
     try {
-      await Promise.all([
-        this.#device.transfer({
-          writes: [
-            [pool.state.tokens, Int32Array.from(tokens), first * pool.capacity],
-            [pool.audio.begin, Int32Array.of(slot.begin), first],
-            [pool.audio.count, Int32Array.of(slot.positions), first],
-            [pool.scoreRow, Int32Array.of(-1), first],
-            [rows, Int32Array.of(first)],
-          ],
-        }),
-        program.run(),
-      ]);
+      await program.submit({
+        writes: [
+          [pool.state.tokens, Int32Array.from(tokens), first * pool.capacity],
+          [pool.audio.begin, Int32Array.of(slot.begin), first],
+          [pool.audio.count, Int32Array.of(slot.positions), first],
+          [pool.scoreRow, Int32Array.of(-1), first],
+          [rows, Int32Array.of(first)],
+        ],
+      }).done;
     } finally {
       program.dispose();
     }
@@ -316,24 +318,14 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
   /** The highest log10 power of one window's samples, and of what came before. */
   async measurePeak(samples: Float32Array, peak: number): Promise<number> {
     const { samples: into, peaks, program } = this.#programs.features();
-    const [, , [found]] = await Promise.all([
-      this.#device.transfer({
-        writes: [
-          [into, samples],
-          [peaks, Float32Array.of(peak)],
-        ],
-      }),
-      program.run(),
-      this.#device.transfer({ reads: [[peaks, 0, 1]] }),
-    ]);
-    return found[0];
-  }
-
-  /** For one window that does not come from samples; made when it is first wanted. */
-  #encodedTensor(): Tensor {
-    const { sourcePositions, width } = this.#parts.checkpoint.config;
-    this.#encoded ??= this.#device.tensor(this.#parts.dtype, [1, sourcePositions, width]);
-    return this.#encoded;
+    const { reads } = await program.submit({
+      writes: [
+        [into, samples],
+        [peaks, Float32Array.of(peak)],
+      ],
+      reads: [[peaks, 0, 1]],
+    }).done;
+    return reads[0][0];
   }
 
   /** Features of windows, each of `windowSamples`: float32 [windows, mels, frames], the caller's own. */
@@ -354,15 +346,25 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
 
   /** The encoder's output for features [windows, mels, frames]: [windows, positions, width] in the model's dtype, the caller's own. */
   async encodeFeatures(given: Tensor, signal?: AbortSignal): Promise<Tensor> {
-    const { features } = this.#programs.features();
-    const encoded = this.#encodedTensor();
-    const program = this.#programs.encoder(encoded);
-    const result = this.#device.tensor(encoded.dtype, [given.shape[0], ...encoded.shape.slice(1)]);
-    return this.#filled(result, given.shape[0], (index) => [
-      this.#device.copy(given, features, { fromElement: index * features.size, count: features.size }),
-      program.run({ signal }),
-      this.#device.copy(encoded, result, { toElement: index * encoded.size, count: encoded.size }),
-    ]);
+    const [count, ...shape] = given.shape;
+    const { sourcePositions, width } = this.#parts.checkpoint.config;
+    const result = this.#device.tensor(this.#parts.dtype, [count, sourcePositions, width]);
+    const featuresOfOne = shape.reduce((product, size) => product * size, 1);
+    const encodedOfOne = sourcePositions * width;
+    // As many at once as samples are, in sizes that there are programs for.
+    const begins: { at: number; size: number }[] = [];
+    for (let at = 0; at < count; at += begins.at(-1)!.size) {
+      begins.push({ at, size: 2 ** Math.floor(Math.log2(Math.min(this.encodeBatch, count - at))) });
+    }
+    return this.#filled(result, begins.length, (index) => {
+      const { at, size } = begins[index];
+      const { features, encoded, program } = this.#programs.encoder(size);
+      return [
+        this.#device.copy(given, features, { fromElement: at * featuresOfOne, count: features.size }),
+        program.run({ signal }),
+        this.#device.copy(encoded, result, { toElement: at * encodedOfOne, count: encoded.size }),
+      ];
+    });
   }
 
   async #filled(result: Tensor, count: number, work: (index: number) => Promise<unknown>[]): Promise<Tensor> {
@@ -377,6 +379,5 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
 
   dispose(): void {
     this.#programs.dispose();
-    this.#encoded?.dispose();
   }
 }

@@ -90,9 +90,8 @@ export async function* batched(
 
   await detectFirst(job, samples, meter);
   /** Windows that are under way, in their order. */
-  const pending: { range: Range; given?: WindowText; result: Promise<Decoded> }[] = [];
-  const submit = async (range: Range): Promise<(typeof pending)[number]> => {
-    await job.times.during('features', () => meter.measure(signal));
+  const pending: { range: Range; peak: number; given?: WindowText; result: Promise<Decoded> }[] = [];
+  const submit = (range: Range, peak: number): (typeof pending)[number] => {
     const { begin, end } = range;
     const given = job.running?.window();
     if (pending.length === 0) given?.activate();
@@ -106,35 +105,55 @@ export async function* batched(
     const result = model.buffers.use(async (window) => {
       samples.fill(window, begin - fftSize / 2, end);
       const voice = job.listen(window.subarray(fftSize / 2, fftSize / 2 + end - begin));
-      const signal = { samples: window, peak: meter.peak };
+      const signal = { samples: window, peak };
       const chosen = { ...settings, language: range.language ?? settings.language };
       const decoded = await model.decodeWindow(job.request, signal, { ...own, voice }, chosen);
       return { ...decoded, voice: await voice };
     });
     result.catch(() => {}); // told when its turn comes
-    return { range, given, result };
+    return { range, peak, given, result };
   };
   /** Why no more could be read: what was read before is heard first. */
   let failure: { error: unknown } | null = null;
-  for (let ended = false; ; ) {
+  let ended = false;
+  /** Reads, measures and submits the next window. */
+  const read = async (): Promise<void> => {
+    try {
+      const [range] = await job.times.during('audio', () => cutter.take(1));
+      if (!range) {
+        ended = true;
+        return;
+      }
+      await job.times.during('features', () => meter.measure(signal));
+      pending.push(submit(range, meter.peak));
+    } catch (error) {
+      failure = { error };
+      ended = true;
+    }
+  };
+  let reading: Promise<void> | null = null;
+  for (;;) {
     signal?.throwIfAborted();
     // One more than fits, so that the device never waits for the next to be read and cut.
-    while (!ended && pending.length <= model.windows) {
-      const reading = job.times.during('audio', () => cutter.take(1));
-      const [range] = await reading.catch((error: unknown) => {
-        failure = { error };
-        return [];
+    if (!ended && pending.length <= model.windows) {
+      reading ??= read().finally(() => {
+        reading = null;
       });
-      if (range) pending.push(await submit(range));
-      else ended = true;
     }
-    const next = pending.shift();
+    const [next] = pending;
     // The others wait for it to give out their text.
     next?.given?.activate();
-    if (!next) {
+    if (!next && !reading) {
       if (failure) throw (failure as { error: unknown }).error;
       return;
     }
+    // A window that is done is given out though the next is still being spoken.
+    const isDone = next?.result.then(
+      () => true,
+      () => true,
+    );
+    if (reading && !(await Promise.race([reading.then(() => false), ...(isDone ? [isDone] : [])]))) continue;
+    pending.shift();
     const { attempt, timings, voice } = await next.result;
     job.times.add(timings);
     const { begin } = next.range;
@@ -143,7 +162,7 @@ export async function* batched(
       // What is in another language is a window of its own, and the next one.
       const { at, language } = attempt.change;
       const rest = { begin: begin + Math.max(1, Math.round((at * sampleRate) / hop)) * hop, end, language };
-      if (rest.begin < end) pending.unshift(await submit(rest));
+      if (rest.begin < end) pending.unshift(submit(rest, next.peak));
       end = Math.min(rest.begin, end);
     }
     let drafts: Draft[] = [];
@@ -161,7 +180,7 @@ export async function* batched(
     if (recovery && !attempt.silent) {
       const stretches = await recovery.uncovered(drafts, begin, end);
       if (next.given) for (const stretch of stretches) recovery.missed(stretch);
-      else await recovery.fill(drafts, stretches, attempt.language);
+      else await recovery.fill(drafts, stretches, attempt.language, next.peak);
     }
     const segments = job.builder.publish(drafts, end / sampleRate);
     if (next.given && (!skipped || next.given.text)) {
@@ -171,7 +190,8 @@ export async function* batched(
       job.omit(begin / sampleRate, end / sampleRate, 'no speech', attempt.tokens);
     }
     if (settings.follow && segments.length > 0) job.meet(attempt.language, begin);
-    samples.drop(end - fftSize);
+    // What has not been measured is wanted for that.
+    samples.drop(Math.min(end, meter.measured) - fftSize);
     yield { segments, processed: round(job.builder.toRecording(end / sampleRate, true)) };
   }
 }

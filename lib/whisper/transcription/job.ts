@@ -4,7 +4,6 @@ import type { AudioSource } from '../../audio/index.js';
 import { clock, Warnings } from '../../audio/warnings.js';
 import type { EngineRequest } from '../../engine/request.js';
 import { OneheadError } from '../../errors.js';
-import { check } from '../../options/options.js';
 import { listen, type Voice } from '../../vad/voice.js';
 import type { GenerationConfig } from '../checkpoint/config.js';
 import { languageNames } from '../checkpoint/languages.js';
@@ -15,7 +14,7 @@ import type { WhisperModel } from '../decoding/whisper-model.js';
 import type { WindowSettings } from '../decoding/windows.js';
 import { clipRanges } from './clips.js';
 import { isKnownInvention } from './inventions.js';
-import { type CheckedTranscribeOptions, type TranscribeOptions, transcribeOptions } from './options.js';
+import type { CheckedTranscribeOptions } from './options.js';
 import { RunningText } from './running-text.js';
 import { type Draft, round, SegmentBuilder } from './segment-builder.js';
 import { splitWhole } from './segments.js';
@@ -167,12 +166,11 @@ export class Job {
   }
 
   /**
-   * Checks the options, so that no window fails for them. The request, which is opened where none is given, is the caller's to close. Throws
+   * Checks what the options mean together and to the model, so that no window fails for them. The request, which is opened where none is given, is the caller's to close. Throws
    * OneheadError INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
    */
-  static async open(model: WhisperModel, given: TranscribeOptions, request?: EngineRequest): Promise<Job> {
+  static async open(model: WhisperModel, options: CheckedTranscribeOptions, request?: EngineRequest): Promise<Job> {
     const { generation, preprocessor } = model.checkpoint;
-    const options = check(transcribeOptions, given);
     checkTogether(options, model);
     if (options.clips) clipRanges(options.clips, preprocessor.sampleRate, preprocessor.hop);
     const tokenizer = await model.checkpoint.tokenizer();

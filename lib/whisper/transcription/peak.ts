@@ -8,6 +8,7 @@ export class PeakMeter {
   readonly #border: number;
   readonly #length: number;
   #measured = 0;
+  /** The highest log10 power so far. */
   peak = Number.NEGATIVE_INFINITY;
 
   constructor(model: WhisperModel, samples: SampleWindow) {
@@ -16,6 +17,11 @@ export class PeakMeter {
     this.#samples = samples;
     this.#border = fftSize / 2;
     this.#length = length;
+  }
+
+  /** Samples that have been measured, from the beginning. */
+  get measured(): number {
+    return this.#measured;
   }
 
   /** Measures what was read and not yet measured, in whole windows unless the recording has ended. */

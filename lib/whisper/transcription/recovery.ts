@@ -124,8 +124,13 @@ export class SpeechRecovery {
     );
   }
 
-  /** Decodes stretches between the segments of a window, and puts their text among them. */
-  async fill(drafts: Draft[], stretches: readonly Stretch[], language: string | null): Promise<void> {
+  /** Decodes stretches between the segments of a window, and puts their text among them. `peak` is what the window was measured against. */
+  async fill(
+    drafts: Draft[],
+    stretches: readonly Stretch[],
+    language: string | null,
+    peak = this.#meter.peak,
+  ): Promise<void> {
     const { builder, model } = this.#job;
     const { generation, preprocessor } = model.checkpoint;
     const { hop, sampleRate } = preprocessor;
@@ -136,7 +141,7 @@ export class SpeechRecovery {
         stretch.end + padding * sampleRate,
         (drafts[at]?.start ?? Number.POSITIVE_INFINITY) * sampleRate,
       );
-      const attempt = index < mostStretches ? await this.#decode({ begin, end }, language) : null;
+      const attempt = index < mostStretches ? await this.#decode({ begin, end }, language, peak) : null;
       let found: Draft[] = [];
       if (attempt && this.believes(attempt)) {
         const frames = Math.max(1, Math.floor((end - begin) / hop));
@@ -153,7 +158,7 @@ export class SpeechRecovery {
   }
 
   /** Once, at the first temperature: what does not pass then is not believed anyway. */
-  async #decode({ begin, end }: Stretch, language: string | null): Promise<Attempt> {
+  async #decode({ begin, end }: Stretch, language: string | null, peak: number): Promise<Attempt> {
     const { model, settings, request, times } = this.#job;
     const { hop, fftSize } = model.checkpoint.preprocessor;
     const { decoding, margin } = settings;
@@ -166,7 +171,7 @@ export class SpeechRecovery {
     const own = { seed: Math.round(begin / hop), frames: Math.floor((end - begin) / hop / 2) };
     const { attempt, timings } = await model.buffers.use((window) => {
       this.#samples.fill(window, begin - fftSize / 2, end);
-      return model.decodeWindow(request, { samples: window, peak: this.#meter.peak }, own, chosen);
+      return model.decodeWindow(request, { samples: window, peak }, own, chosen);
     });
     times.add(timings);
     return attempt;

@@ -333,9 +333,9 @@ cudaError_t fillBytes(void* memory, size_t bytes, uint8_t value, const Launcher&
 /** What the host watches while programs replay: in memory that both sides see. */
 struct Progress {
   volatile int64_t replays;
-  volatile int64_t endedAt;  // replays when the flags said so for the first time; 0: not yet, or no flags
+  volatile int64_t endedAt;  // replays when the flags said so; until then 0, or less by those that were set at first
 };
-/** Counts a replay, and looks whether all flags are set, or any. */
+/** Counts a replay, and looks whether all flags are set, or any besides the first. */
 cudaError_t publish(Progress* progress, const int32_t* flags, int64_t count, bool any, const Launcher& launcher);
 
 }  // namespace onehead::cuda

@@ -145,7 +145,8 @@ __global__ void publishKernel(Progress* progress, const int32_t* flags, int64_t 
   set = warpSum(set);
   if (threadIdx.x != 0) return;
   const int64_t replays = progress->replays + 1;
-  if (count > 0 && (any ? set > 0 : set == float(count)) && progress->endedAt == 0) progress->endedAt = replays;
+  const int64_t ended = progress->endedAt;
+  if (count > 0 && ended <= 0 && set >= float(any ? 1 - ended : count)) progress->endedAt = replays;
   __threadfence_system();  // whoever sees the new count sees this too
   progress->replays = replays;
   __threadfence_system();
