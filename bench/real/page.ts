@@ -145,8 +145,8 @@ ${settings.threads} pinned cores, ${settings.threads} threads, one system after 
 }
 
 const method = `All search greedily at temperature 0 and fall back as they do by themselves; text of before is not carried over, since it
-spreads errors. onehead runs with its defaults, whose search that is. openai/whisper and whisper.cpp hear each window whole; faster-whisper's batched form leaves silence out before it decodes, as it
-does by default. whisper.cpp loads its model for each recording, which is not counted. Errors are counted by openai/whisper's normalizers.
+spreads errors. onehead runs with its defaults, whose search that is. openai/whisper and whisper.cpp hear each window whole; faster-whisper's batched form leaves silence out before it decodes,
+and lets the model write no timestamps, as it does by default. whisper.cpp loads its model for each recording, which is not counted. Errors are counted by openai/whisper's normalizers.
 Words' times come from a second pass over the recordings that have an alignment; openai/whisper takes all heads of the decoder's upper half for them, as it does where a file names no others. "Again" is
 the share of windows whose text came of a temperature above 0; a CPU second is a second of one core. transformers falls back in recordings of over 30 s alone.`;
 
