@@ -90,6 +90,30 @@ describe.each(kinds)('a queue %s', (kind, open) => {
     }),
   );
 
+  each('takes recordings of no bytes at all, and finds them by the begin of their ids', () =>
+    using(async (queue) => {
+      const id = '0123456789abcdef';
+      await queue.add([recording(id, 0)]);
+      await (await claimed(queue)).setAside('It is empty.');
+      expect(await queue.retry(['0123456'])).toBe(0);
+      expect(await queue.retry(['01234567'])).toBe(1);
+      expect((await queue.counts()).waiting).toBe(1);
+    }),
+  );
+
+  each('goes on with what was cancelled and is wanted again', () =>
+    using(async (queue) => {
+      await queue.add([recording('a')]);
+      const claim = await claimed(queue);
+      expect(await queue.cancel(['a'])).toBe(1);
+      await queue.add([recording('a')]);
+      // Either whoever has it goes on, or it waits for another.
+      const state = await claim.extend();
+      const { waiting, active } = await queue.counts();
+      expect([state, waiting, active]).toEqual(kind === 'on Redis' ? ['held', 0, 1] : ['cancelled', 1, 0]);
+    }),
+  );
+
   each('gives back what was let go of, and that is no failure', () =>
     using(async (queue) => {
       await queue.add([recording('a')]);
