@@ -35,6 +35,7 @@ export type {
   OutputOptions,
   RowsOptions,
   Sampling,
+  WeightPlaces,
 } from './device/operations.js';
 export type {
   OperationTime,

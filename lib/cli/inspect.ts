@@ -12,6 +12,7 @@ import { isModelFile } from '../whisper/checkpoint/sources.js';
 import { checkpointSizes } from '../whisper/checkpoint/weights.js';
 import { bytesOf, type Capacity, cpuCapacityFor, type MemoryPlan, memoryPlan } from '../whisper/model/plan.js';
 import { type DataType, loadOptions } from '../whisper/model/types.js';
+import { wordHeads } from '../whisper/model/word-heads.js';
 import { strictly } from './arguments.js';
 import { flagsOf, optionsFrom } from './flags.js';
 import { UsageError } from './usage.js';
@@ -40,7 +41,9 @@ function describe(
   };
   const capacity = cpuCapacityFor(counts);
   const types = dtype && dtype !== 'auto' ? [dtype] : (['float32', 'bfloat16'] as const);
-  const plan = Object.fromEntries(types.map((type) => [type, memoryPlan(config, generation, type, capacity)]));
+  const plan = Object.fromEntries(
+    types.map((type) => [type, memoryPlan(config, wordHeads(config, generation), type, capacity)]),
+  );
   const { encoder, decoder, embedding, total } = checkpointSizes(config, 2);
   return {
     directory,

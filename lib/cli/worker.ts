@@ -116,7 +116,7 @@ export async function workerCommand(args: string[], signal: AbortSignal): Promis
     whisper = await Whisper.load(model, { ...load, signal: ended });
     const digest = await unlessEnded(modelDigest(whisper.model.checkpoint.directory), ended);
     await unlessEnded(agreeOnModel(queue, name, digest), ended);
-    const loaded = JSON.stringify([digest, load.dtype ?? null, load.alignmentHeads ?? null]);
+    const loaded = JSON.stringify([digest, load.dtype ?? null, load.wordTimes ?? null, load.alignmentHeads ?? null]);
     const results = new Results(store, [...new Set(own.format)], shown);
     const worker = new BatchWorker(queue, whisper, loaded, results, {
       concurrency: own.concurrency,

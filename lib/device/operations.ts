@@ -66,6 +66,19 @@ export interface AttentionOptions extends OutputOptions {
   keys?: { begin: Tensor; count: Tensor };
 }
 
+/** Whose weights `addWeights` adds, and to what. All int32 [entries]; all but `rows` are [pool] where that is given. */
+export interface WeightPlaces {
+  /** Which rows of the pool the entries are; those below 0 are idle. */
+  rows?: Tensor;
+  /** Rows of the scores. */
+  from: Tensor;
+  /** Rows of the sum, and positions in them; nothing where they are below 0. */
+  to: Tensor;
+  position: Tensor;
+  /** Keys that count. */
+  keys: Tensor;
+}
+
 /** Query i of sequence b writes scale * q . k of head h to to[r, position[r], heads[h]], r = b * M + i; nothing where a place is out of range. */
 export interface AttentionScores {
   /** float32 [batch * M, positions, chosen heads, N]. */
@@ -336,6 +349,19 @@ export class Operations {
     options: { medianWidth?: number; output?: Tensor } = {},
   ): Tensor {
     return this.#record('alignPositions', { scores, ...counted, ...options });
+  }
+
+  /**
+   * Adds one layer's attention weights, summed over its heads, to `sum` float32 [rows, positions, keys]. `scores` float32 [entries, 1, heads,
+   * keys] are those that attention gave out; see AddWeights in native/core/operations.h.
+   */
+  addWeights(
+    scores: Tensor,
+    sum: Tensor,
+    places: WeightPlaces,
+    { factor = 1, fresh = false }: { factor?: number; fresh?: boolean } = {},
+  ): void {
+    this.#record('addWeights', { scores, sum, ...places, factor, fresh: Number(fresh) });
   }
 
   /**

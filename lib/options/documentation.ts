@@ -556,10 +556,15 @@ export const documentation = {
       about: 'Transcriptions that are open at once, the waiting ones counted; one more is refused with code BUSY.',
       usual: '1024',
     },
-    alignmentHeads: {
+    wordTimes: {
       about:
-        '[layer, head] of the cross-attention heads that words are timed by, for a fine-tuned checkpoint that does not name them.',
-      usual: 'those of generation_config.json, or all heads of the later half of the layers',
+        "How words are timed: 'speech' by the attention of all heads of the later half of the layers and by how loud it is, with pauses between words; 'attention' by openai/whisper's method and the checkpoint's own alignment heads.",
+      usual: "'speech'",
+    },
+    alignmentHeads: {
+      about: '[layer, head] of the cross-attention heads that words are timed by.',
+      usual:
+        "all heads of the later half of the layers; with `wordTimes` 'attention' those of generation_config.json, where it names some",
     },
     onDownload: {
       about: 'Called while a hub model downloads.',

@@ -155,4 +155,22 @@ AlignPositions alignPositions(const Arguments& arguments) {
           arguments.output(DType::int32, source.shape)};
 }
 
+AddWeights addWeights(const Arguments& arguments) {
+  const Tensor& scores = arguments.typed(arguments.tensor("scores", 4), "scores", DType::float32);
+  const Tensor& y = arguments.typed(arguments.tensor("sum", 3), "sum", DType::float32);
+  const Tensor& to = arguments.typed(arguments.tensor("to", 1), "to", DType::int32);
+  arguments.shaped("scores", {scores.shape[0], 1, scores.shape[2], y.shape[2]});
+  const int64_t entries = arguments.has("rows") ? arguments.tensor("rows", 1).shape[0] : to.shape[0];
+  auto state = [&](const char* name) { return arguments.shaped(name, to.shape, DType::int32); };
+  return {.scores = scores,
+          .from = state("from"),
+          .to = to,
+          .position = state("position"),
+          .keys = state("keys"),
+          .rows = rowsOf(arguments, entries),
+          .factor = float(arguments.number("factor", 1)),
+          .fresh = arguments.integer("fresh", 0, 1, 0) != 0,
+          .y = y};
+}
+
 }  // namespace onehead

@@ -12,5 +12,6 @@ TokenProbability tokenProbability(const Arguments& arguments);
 NextToken nextToken(const Arguments& arguments);
 NextBeams nextBeams(const Arguments& arguments);
 AlignPositions alignPositions(const Arguments& arguments);
+AddWeights addWeights(const Arguments& arguments);
 
 }  // namespace onehead

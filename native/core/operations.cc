@@ -253,6 +253,7 @@ Operation describe(const Request& request, Recorder& recorder, Tensor& output) {
       {"nextToken", [](auto& a, auto& y) { return run(nextToken, a, y); }},
       {"nextBeams", [](auto& a, auto& y) { return run(nextBeams, a, y); }},
       {"alignPositions", [](auto& a, auto& y) { return run(alignPositions, a, y); }},
+      {"addWeights", [](auto& a, auto& y) { return run(addWeights, a, y); }},
   };
   auto maker = makers.find(request.operation);
   if (maker == makers.end()) {

@@ -231,9 +231,25 @@ struct AlignPositions {
   void tensors(auto visit) const { visit(scores, source, begin, end, frames, y); }
 };
 
+/**
+ * Adds up attention's weights over layers and heads. scores float32 [S, 1, H, N] are one layer's, as Attention gives
+ * them out. Of each entry, int32 [B]: from is its row of scores, to its row of y, position where in that it writes, and
+ * keys how many of its keys count. With rows int32 [B] these are [pool], and rows says which row of the pool an entry
+ * is. Nothing where anything lies outside. y float32 [R, P, N]: y[r, p] = (y[r, p] or, where `fresh`, 0) + factor * the
+ * sum over the heads of the softmax over the counted keys; 0 is added to the others.
+ */
+struct AddWeights {
+  Tensor scores, from, to, position, keys;
+  std::optional<Tensor> rows;
+  float factor;
+  bool fresh;
+  Tensor y;
+  void tensors(auto visit) const { visit(scores, from, to, position, keys, rows, y); }
+};
+
 using OperationDescription =
     std::variant<LogMel, Copy, TransposeCast, Convolution, LayerNorm, Linear, Attention, Embed, GatherRows, ScatterRows,
-                 TokenProbability, NextToken, NextBeams, AlignPositions>;
+                 TokenProbability, NextToken, NextBeams, AlignPositions, AddWeights>;
 
 struct Operation {
   std::string name;   // 'linear'

@@ -243,6 +243,17 @@ struct AlignPositions {
 };
 size_t alignPositionsScratch(const AlignPositions& arguments, int threads);
 
+/** Adds up attention's weights; see AddWeights in native/core/operations.h. */
+struct AddWeights {
+  int64_t batch, pool, sources, sequences, positions, heads, keys;
+  const float* scores;                            // [sources, heads, keys]
+  const int32_t* rows;                            // [batch], or null: the entries are the pool
+  const int32_t *from, *to, *position, *counted;  // [pool]
+  float factor;
+  bool fresh;
+  float* y;  // [sequences, positions, keys]
+};
+
 /** probability[b] = softmax(logits[b])[token]. */
 struct TokenProbability {
   int64_t batch, vocabulary, logitsStride;
@@ -307,6 +318,7 @@ struct Kernels {
   void (*nextToken)(const NextToken&, const Team&);
   void (*nextBeams)(const NextBeams&, const Team&);
   void (*alignPositions)(const AlignPositions&, const Team&);
+  void (*addWeights)(const AddWeights&, const Team&);
   void (*tokenProbability)(const TokenProbability&, const Team&);
   void (*gatherRows)(const GatherRows&, const Team&);
   void (*convert)(const void* from, SourceFormat fromFormat, void* to, Format toFormat, int64_t count);

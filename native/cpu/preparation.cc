@@ -337,6 +337,26 @@ class Preparation final : public Resolve {
     kernel(arguments, kernels_.alignPositions, alignPositionsScratch(arguments, threads_));
   }
 
+  void make(const onehead::AddWeights& o) {
+    AddWeights arguments{.batch = o.rows ? o.rows->shape[0] : o.to.shape[0],
+                         .pool = o.to.shape[0],
+                         .sources = o.scores.shape[0],
+                         .sequences = o.y.shape[0],
+                         .positions = o.y.shape[1],
+                         .heads = o.scores.shape[2],
+                         .keys = o.y.shape[2],
+                         .scores = at<float>(o.scores),
+                         .rows = at<int32_t>(o.rows),
+                         .from = at<int32_t>(o.from),
+                         .to = at<int32_t>(o.to),
+                         .position = at<int32_t>(o.position),
+                         .counted = at<int32_t>(o.keys),
+                         .factor = o.factor,
+                         .fresh = o.fresh,
+                         .y = at<float>(o.y)};
+    kernel(arguments, kernels_.addWeights);
+  }
+
   CpuExecutable& executable_;
   const Kernels& kernels_;
   int threads_;

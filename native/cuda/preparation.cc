@@ -431,6 +431,28 @@ class Preparation {
            [](AlignPositionsArguments& here, const Workspace& workspace) { here.scratch = workspace.scratch(); });
   }
 
+  void make(const AddWeights& o) {
+    const AddWeightsArguments a{.batch = o.rows ? o.rows->shape[0] : o.to.shape[0],
+                                .pool = o.to.shape[0],
+                                .sources = o.scores.shape[0],
+                                .sequences = o.y.shape[0],
+                                .positions = o.y.shape[1],
+                                .heads = o.scores.shape[2],
+                                .keys = o.y.shape[2],
+                                .scores = at<float>(o.scores),
+                                .rows = at<int32_t>(o.rows),
+                                .from = at<int32_t>(o.from),
+                                .to = at<int32_t>(o.to),
+                                .position = at<int32_t>(o.position),
+                                .counted = at<int32_t>(o.keys),
+                                .factor = o.factor,
+                                .fresh = o.fresh,
+                                .y = at<float>(o.y)};
+    if (!addWeightsFits(a, context_.launcher()))
+      unsupported(std::to_string(a.heads) + " heads need more shared memory than this GPU has.");
+    kernel(a, addWeights);
+  }
+
   CudaExecutable& executable_;
   Context& context_;
   Workspace& workspace_;

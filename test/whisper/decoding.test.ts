@@ -110,7 +110,12 @@ describe.each(cases)('%s, as openai/whisper decodes it', (name) => {
   describe('times of tokens', () => {
     let whisper: Whisper;
     beforeAll(async () => {
-      whisper = await Whisper.load(referenceFolder + name, { dtype: 'float32', threads: 2, batch: 2 });
+      whisper = await Whisper.load(referenceFolder + name, {
+        dtype: 'float32',
+        threads: 2,
+        batch: 2,
+        wordTimes: 'attention',
+      });
       suppressBlank(whisper.model);
     });
     afterAll(() => whisper.dispose());

@@ -191,6 +191,7 @@ describe('alignment heads that the decoder does not have', () => {
         using whisper = await Whisper.load(changed({ 'generation_config.json': generation }), {
           device: 'cpu',
           threads: 1,
+          wordTimes: 'attention',
         });
         const heard: string[] = [];
         const words = await whisper.transcribe(sample, {
@@ -212,12 +213,18 @@ describe('alignment heads that the decoder does not have', () => {
 
   it('do not matter where alignmentHeads names some', async () => {
     const directory = changed({ 'generation_config.json': alien });
-    using whisper = await Whisper.load(directory, { device: 'cpu', threads: 1, alignmentHeads: [[2, 1]] });
+    using whisper = await Whisper.load(directory, {
+      device: 'cpu',
+      threads: 1,
+      wordTimes: 'attention',
+      alignmentHeads: [[2, 1]],
+    });
     const { warnings, segments } = await whisper.transcribe(sample, { wordTimestamps: true });
     expect(warnings).toEqual([]);
     using named = await Whisper.load(changed({ 'generation_config.json': { ...alien, alignment_heads: [[2, 1]] } }), {
       device: 'cpu',
       threads: 1,
+      wordTimes: 'attention',
     });
     expect(segments).toEqual((await named.transcribe(sample, { wordTimestamps: true })).segments);
   });

@@ -3,13 +3,14 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
 import type { WhisperTokenizer } from '../../lib/whisper/checkpoint/tokenizer.js';
+import { splitWords } from '../../lib/whisper/decoding/split-words.js';
 import { guard, looksInvented } from '../../lib/whisper/transcription/hallucination.js';
 import type { Word } from '../../lib/whisper/transcription/types.js';
 import {
   addWords,
+  cutLong,
+  joinTokens,
   mergePunctuations,
-  splitWords,
-  timeWords,
   usualPunctuations,
 } from '../../lib/whisper/transcription/words.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
@@ -54,9 +55,10 @@ describe('words', () => {
       const tokens = alignment.flatMap(([, own, start, end, probability]) =>
         own.map((id, i) => ({ id, probability, start: i === 0 ? start : end, end })),
       );
-      const timed = timeWords(tokens, 'en', tokenizer);
-      mergePunctuations(timed.words, usualPunctuations.prepend, usualPunctuations.append);
-      addWords(segments, timed, (id) => id < 256, 7, last);
+      const words = joinTokens(tokens, 'en', tokenizer);
+      const lengths = cutLong(words);
+      mergePunctuations(words, usualPunctuations.prepend, usualPunctuations.append);
+      addWords(segments, { words, ...lengths }, (id) => id < 256, 7, last);
       expected.forEach((wanted, i) => {
         expect(segments[i].start).toBeCloseTo(wanted.start, 5);
         expect(segments[i].end).toBeCloseTo(wanted.end, 5);
@@ -107,10 +109,10 @@ describe('text that looks invented', () => {
   });
 });
 
-describe('words of the bundled model', () => {
+describe.each(['speech', 'attention'] as const)("words of the bundled model, timed by '%s'", (wordTimes) => {
   let whisper: Whisper;
   beforeAll(async () => {
-    whisper = await Whisper.load(undefined, { dtype: 'float32', threads: 2, batch: 3 });
+    whisper = await Whisper.load(undefined, { dtype: 'float32', threads: 2, batch: 3, wordTimes });
   });
   afterAll(() => whisper.dispose());
 
@@ -133,12 +135,13 @@ describe('words of the bundled model', () => {
       expect(Math.abs(words![0].start - start)).toBeLessThan(0.6);
       expect(Math.abs(words!.at(-1)!.end - end)).toBeLessThan(0.6);
       for (const word of words!) {
-        expect(word.start).toBeGreaterThanOrEqual(last - 0.021);
-        expect(word.end).toBeGreaterThanOrEqual(word.start);
+        expect(word.start).toBeGreaterThanOrEqual(wordTimes === 'speech' ? last : last - 0.021);
+        if (wordTimes === 'speech') expect(word.end).toBeGreaterThan(word.start);
+        else expect(word.end).toBeGreaterThanOrEqual(word.start);
         expect(word.end).toBeLessThanOrEqual(duration + 0.02);
         expect(word.probability).toBeGreaterThan(0);
         expect(word.probability).toBeLessThanOrEqual(1.0001);
-        last = word.start;
+        last = wordTimes === 'speech' ? word.end : word.start;
       }
     }
   });
@@ -146,7 +149,7 @@ describe('words of the bundled model', () => {
   it('come from the heads that are named', async () => {
     const file = `${heldout}02_seen.flac`;
     const times = async (alignmentHeads: [number, number][]) => {
-      using one = await Whisper.load(undefined, { dtype: 'float32', threads: 2, alignmentHeads });
+      using one = await Whisper.load(undefined, { dtype: 'float32', threads: 2, wordTimes, alignmentHeads });
       const { segments } = await one.transcribe(file, { language: 'en', wordTimestamps: true });
       return segments.flatMap(({ words }) => words!.map(({ start }) => start));
     };

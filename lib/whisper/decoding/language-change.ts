@@ -126,5 +126,6 @@ export function before<T extends Attempt>(
     compressionRatio: compressionRatio(textOf(tokens).trim()),
     ...(attempt.top && { top: attempt.top.slice(0, generated) }),
     ...(attempt.times && { times: attempt.times.slice(0, count + 1) }),
+    ...(attempt.ends && { ends: attempt.ends.slice(0, count) }),
   };
 }

@@ -6,6 +6,7 @@ import { loadParameters, type Parameters } from '../model/parameters.js';
 import { type Capacity, chooseCapacity } from '../model/plan.js';
 import { WhisperRuntime } from '../model/runtime.js';
 import type { DataType } from '../model/types.js';
+import type { WordHeads } from '../model/word-heads.js';
 import type { WhisperEngine } from './window-languages.js';
 
 /** Windows that are encoded at once: a GPU is filled by several, a CPU by one. */
@@ -25,6 +26,7 @@ export class ModelDevice {
     capacity: Capacity,
     parameters: Parameters,
     checkpoint: Checkpoint,
+    words: WordHeads,
   ) {
     const { windows } = capacity;
     const encodeBatch = device.kind === 'cpu' ? 1 : Math.min(gpuEncodeBatch, 2 ** Math.floor(Math.log2(windows)));
@@ -32,7 +34,7 @@ export class ModelDevice {
     this.dtype = dtype;
     this.capacity = capacity;
     this.#parameters = parameters;
-    this.runtime = new WhisperRuntime({ device, checkpoint, parameters, dtype, ...capacity, encodeBatch });
+    this.runtime = new WhisperRuntime({ device, checkpoint, parameters, dtype, words, ...capacity, encodeBatch });
     this.engine = new Engine(this.runtime);
   }
 
@@ -42,12 +44,13 @@ export class ModelDevice {
     checkpoint: Checkpoint,
     type: DataType | 'auto',
     wanted: Partial<Capacity>,
+    words: WordHeads,
   ): Promise<ModelDevice> {
-    const { config, generation } = checkpoint;
+    const { config } = checkpoint;
     const dtype = type === 'auto' ? device.defaultDtype : type;
-    const capacity = chooseCapacity(config, generation, dtype, wanted, device);
+    const capacity = chooseCapacity(config, words, dtype, wanted, device);
     const parameters = await loadParameters(device, checkpoint, dtype);
-    const opened = new ModelDevice(device, dtype, capacity, parameters, checkpoint);
+    const opened = new ModelDevice(device, dtype, capacity, parameters, checkpoint, words);
     await opened.runtime.prepare();
     return opened;
   }

@@ -19,6 +19,7 @@ import type { Capacity } from '../model/plan.js';
 import type { Found, ModelWindow, Search } from '../model/search.js';
 import { type DataType, type LoadOptions, loadOptions } from '../model/types.js';
 import { WindowBuffers } from '../model/window-buffers.js';
+import { type WordTimes, wordHeads } from '../model/word-heads.js';
 import { ModelDevice } from './model-device.js';
 import { type GenerateOptions, generateOptions } from './options.js';
 import { checkTimestamps, languageAndTask } from './prompt.js';
@@ -54,6 +55,8 @@ export class WhisperModel {
   readonly checkpoint: Checkpoint;
   /** Whether `windows` (or `batch`) was asked for and is more than one: long recordings are then cut at silences. */
   readonly batched: boolean;
+  /** How words are timed. */
+  readonly wordTimes: WordTimes;
   /** For the samples of windows, each of `windowSamples`. @internal */
   readonly buffers: WindowBuffers;
   readonly #members: readonly ModelDevice[];
@@ -65,11 +68,13 @@ export class WhisperModel {
     members: readonly ModelDevice[],
     batched: boolean,
     maximumRequests: number,
+    wordTimes: WordTimes,
   ) {
     // One listener for each call that is under way.
     setMaxListeners(0, this.disposal);
     this.checkpoint = checkpoint;
     this.batched = batched;
+    this.wordTimes = wordTimes;
     this.#members = members;
     const { preprocessor, config } = checkpoint;
     this.buffers = new WindowBuffers(windowSamples(preprocessor, config.sourcePositions), this.windows + 2);
@@ -99,20 +104,20 @@ export class WhisperModel {
   /** As `load`, of a checkpoint that was read or made up. @internal */
   static async open(checkpoint: Checkpoint, options: LoadOptions = {}): Promise<WhisperModel> {
     const checked = check(loadOptions, options);
-    const { dtype, signal, alignmentHeads, maximumRequests } = checked;
+    const { dtype, signal, wordTimes, alignmentHeads, maximumRequests } = checked;
     const wanted = wantedCapacity(checked);
-    if (alignmentHeads) {
-      checkpoint.generation.alignmentHeads = checkedHeads(alignmentHeads, checkpoint.config);
-      checkpoint.generation.alignmentWarning = null;
-    }
+    const { config, generation } = checkpoint;
+    const given = alignmentHeads && checkedHeads(alignmentHeads, config);
+    const words = wordHeads(config, generation, wordTimes, given);
+    if (given) generation.alignmentWarning = null;
     const devices = openDevices(deviceNames(checked.device), checked.threads);
     const members: ModelDevice[] = [];
     try {
       for (const device of devices) {
-        members.push(await ModelDevice.open(device, checkpoint, dtype, wanted));
+        members.push(await ModelDevice.open(device, checkpoint, dtype, wanted, words));
         signal?.throwIfAborted();
       }
-      return new WhisperModel(checkpoint, members, (wanted.windows ?? 1) > 1, maximumRequests);
+      return new WhisperModel(checkpoint, members, (wanted.windows ?? 1) > 1, maximumRequests, wordTimes);
     } catch (error) {
       for (const member of members) member.dispose();
       for (const device of devices) device.close();
@@ -330,9 +335,10 @@ export class WhisperModel {
     checkLengths(settings, settings, this.checkpoint);
     checkTokens('previous', previous, this.checkpoint.config.vocabulary);
     checkTokens('prefix', prefix, this.checkpoint.config.vocabulary);
-    if (settings.decoding.temperatures.length > 1) {
+    if (settings.decoding.temperatures.length > 1 || settings.decoding.words) {
       const tokenizer = await this.checkpoint.tokenizer();
       settings.textOf = (tokens) => tokenizer.decode(tokens);
+      settings.tokenizer = tokenizer;
     }
     return this.#each(encoded, signal, async ({ engine }, request, window, seed) => {
       const own = { previous, prefix, seed };

@@ -4,7 +4,8 @@ import type { EncodedWindow } from '../../engine/tasks.js';
 import type { Voice } from '../../vad/voice.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
-import type { Found, ModelWindow, Search } from '../model/search.js';
+import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
+import type { Found, ModelWindow, Search, TextAttention } from '../model/search.js';
 import { isTrusted, shortWindow } from './audio-context.js';
 import {
   checkFinite,
@@ -17,13 +18,15 @@ import {
 import type { GivenTokens } from './given-tokens.js';
 import { type Journal, journalName, readEntry, writeEntry } from './journal.js';
 import { before, type LanguageChange, languageChange, otherLanguage, type TextPart } from './language-change.js';
+import { loudness, unknown } from './loudness.js';
 import { type Task, type TimestampMode, windowPrompt } from './prompt.js';
 import type { Decoding } from './resolve.js';
 import { isUnbelievable, isUnheard, surelyHeard } from './silence.js';
 import { languageProbabilities, startSearch, type WhisperEngine, windowLanguages } from './window-languages.js';
+import { type TokenTimes, timeTokens } from './word-times.js';
 
 /** A window's text, how it was found, and its language. */
-export interface Attempt extends WindowAttempt {
+export interface Attempt extends Omit<WindowAttempt, 'attention'> {
   language: string | null;
   /** Of the language, where it was detected for this window. */
   languageProbability?: number;
@@ -50,6 +53,8 @@ export interface WindowSettings {
   partsOf?: (tokens: readonly number[], frames?: number) => readonly TextPart[];
   /** For the compression ratio; without it no text counts as repetitive. */
   textOf?: (tokens: readonly number[]) => string;
+  /** For times of words. */
+  tokenizer?: WhisperTokenizer;
   /** Where results are kept and found again. */
   journal?: Journal;
 }
@@ -152,6 +157,22 @@ function silence({ noSpeechProbability }: Found, { temperatures }: Decoding): At
   return { ...none, noSpeechProbability, temperature: temperatures[0], silent: true, language: null };
 }
 
+/** Times of a window's tokens; where its samples are not known, it counts as equally loud everywhere. */
+function tokenTimes(
+  tokens: readonly number[],
+  attention: TextAttention,
+  language: string | null,
+  { window, checkpoint, settings: { tokenizer } }: WindowWork,
+): TokenTimes | null {
+  if (!tokenizer) return null;
+  const { frames } = attention;
+  const loud =
+    'samples' in window
+      ? loudness(window.samples, frames, checkpoint.preprocessor)
+      : new Float64Array(frames).fill(unknown);
+  return timeTokens(tokens, attention, loud, language, tokenizer);
+}
+
 /** `bounded`: whether `longest` left the text less room than it has otherwise. */
 async function decodeOnce(work: WindowWork): Promise<{ attempt: Attempt; bounded: boolean }> {
   const { engine, request, checkpoint, options, settings, timings, longest = Number.POSITIVE_INFINITY } = work;
@@ -184,8 +205,10 @@ async function decodeOnce(work: WindowWork): Promise<{ attempt: Attempt; bounded
       if (given) given.language = code;
       const textOf = settings.textOf ?? (() => '');
       const all = { onTokens: options.onTokens, onFallback: () => engine.countFallback(), given, ...calls };
-      const found = await decodeWithFallback(window, begin, options.seed ?? 0, chosen, textOf, all);
-      return { ...found, language: code };
+      const seed = options.seed ?? 0;
+      const { attention, ...found } = await decodeWithFallback(window, begin, seed, chosen, textOf, all);
+      const times = attention && tokenTimes(found.tokens, attention, code, work);
+      return { ...found, ...times, language: code };
     };
     /** One try, of which nothing is given out before it is judged. */
     const decodeUnheard = async () => {

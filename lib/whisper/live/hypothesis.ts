@@ -4,7 +4,7 @@ import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import { shortWindow } from '../decoding/audio-context.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import type { Attempt, WindowSettings } from '../decoding/windows.js';
-import { mergePunctuations, type TimedWord, timeWords, usualPunctuations } from '../transcription/words.js';
+import { cutLong, joinTokens, mergePunctuations, type TimedWord, usualPunctuations } from '../transcription/words.js';
 import type { HeldAudio } from './held-audio.js';
 import { repetitionBegin } from './repetition.js';
 
@@ -62,7 +62,7 @@ export class Listener {
   }
 
   #heard({ prefix }: Stretch, attempt: Attempt): Heard {
-    const { tokens, times, logProbabilities, language } = attempt;
+    const { tokens, times, ends, logProbabilities, language } = attempt;
     const circle = repetitionBegin(tokens);
     const end = circle === null ? tokens.length : Math.max(prefix.length, circle);
     const timed = tokens
@@ -71,10 +71,11 @@ export class Listener {
         id,
         probability: Math.exp(logProbabilities[i]),
         start: times![prefix.length + i],
-        end: times![prefix.length + i + 1],
+        end: ends?.[prefix.length + i] ?? times![prefix.length + i + 1],
       }))
       .filter(({ id }) => this.#tokenizer.isText(id));
-    const { words } = timeWords(timed, language, this.#tokenizer);
+    const words = joinTokens(timed, language, this.#tokenizer);
+    if (!ends) cutLong(words);
     // Whether a mark stands behind the last word is known when the next one comes, so it is not confirmed with it.
     const marks = words.length - 1 - words.findLastIndex(({ word }) => !usualPunctuations.append.includes(word));
     mergePunctuations(words.slice(0, words.length - marks), usualPunctuations.prepend, usualPunctuations.append);

@@ -42,6 +42,7 @@ export async function openTranscriber(
     timestamps: 'none' as const,
     decoding: await resolveDecoding(check(decodingOptions, { wordTimestamps: true }), checkpoint),
     textOf: (tokens: readonly number[]) => tokenizer.decode(tokens),
+    tokenizer,
   };
   const givenVad = typeof given.vad === 'object' && given.vad !== null ? given.vad : {};
   const detector = vad === false ? null : await TurnDetector.open(givenVad);

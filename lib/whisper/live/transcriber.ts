@@ -289,7 +289,7 @@ export class Transcriber {
       if (final && complete) heard = await this.#hear(turn, end, true);
     }
     turn.decodedTo = end;
-    turn.hypothesis = heard.words;
+    turn.hear(heard.words);
     if (final && complete) {
       turn.sound = true;
       return true;

@@ -84,6 +84,15 @@ export class Turn {
     return { word, start: rounded(begin + start), end: rounded(begin + end), probability };
   }
 
+  /** Takes what was heard behind the words that are sure: none of it begins before these have ended. */
+  hear(words: TimedWord[]): void {
+    for (const word of words) {
+      word.start = Math.max(word.start, this.sureTo);
+      word.end = Math.max(word.end, word.start);
+    }
+    this.hypothesis = words;
+  }
+
   /** The first `count` words of the hypothesis are sure. Gives them as they are told. */
   confirm(count: number): Word[] {
     const sure = this.hypothesis.slice(0, count);

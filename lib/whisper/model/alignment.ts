@@ -1,15 +1,15 @@
-/** Times of tokens from cross-attention, whose scores the decoding steps give out as they go. */
+/** Times of tokens by openai/whisper's method, from cross-attention's scores, which the decoding steps give out as they go. */
 import type { Device } from '../../device/device.js';
-import type { AttentionScores } from '../../device/operations.js';
 import type { Program } from '../../device/program.js';
 import type { Tensor } from '../../device/tensor.js';
-import { type GenerationConfig, timestampSeconds, type WhisperConfig } from '../checkpoint/config.js';
+import { timestampSeconds, type WhisperConfig } from '../checkpoint/config.js';
+import type { LayerScores } from './decoder.js';
 import type { RowPool } from './rows.js';
 import type { Candidate, Search } from './search.js';
+import type { WordHeads } from './word-heads.js';
 
 export class Alignment {
-  /** Of each layer; undefined for one without alignment heads. */
-  readonly scores: readonly (AttentionScores | undefined)[];
+  readonly #scores: LayerScores;
   readonly #device: Device;
   readonly #capacity: number;
   readonly #counted: { source: Tensor; begin: Tensor; end: Tensor; frames: Tensor };
@@ -17,10 +17,9 @@ export class Alignment {
   readonly #program: Program;
   readonly #owned: Tensor[] = [];
 
-  constructor(device: Device, config: WhisperConfig, generation: GenerationConfig, pool: RowPool) {
+  constructor(device: Device, config: WhisperConfig, { heads: chosen }: WordHeads, pool: RowPool) {
     const { decoder, sourcePositions, medianFilterWidth } = config;
     const { capacity } = pool;
-    const chosen = generation.alignmentHeads;
     const own = (type: 'int32' | 'float32', shape: number[], data?: Int32Array): Tensor => {
       const tensor = device.tensor(type, shape, data);
       this.#owned.push(tensor);
@@ -29,7 +28,7 @@ export class Alignment {
     this.#device = device;
     this.#capacity = capacity;
     const to = own('float32', [pool.count, capacity, chosen.length, sourcePositions]);
-    this.scores = Array.from({ length: decoder.layers }, (_, layer) => {
+    this.#scores = Array.from({ length: decoder.layers }, (_, layer) => {
       const places = Int32Array.from({ length: decoder.heads }, (_, head) =>
         chosen.findIndex((one) => one[0] === layer && one[1] === head),
       );
@@ -47,6 +46,16 @@ export class Alignment {
     this.#program = device.record('align', (ops) => {
       ops.alignPositions(to, this.#counted, { medianWidth: medianFilterWidth, output: this.#times });
     });
+  }
+
+  /** Where the scores of a step's entries go. */
+  stepScores(): { scores: LayerScores } {
+    return { scores: this.#scores };
+  }
+
+  /** Where the scores of tokens go whose rows and positions are given one by one, int32 [tokens]. */
+  tokenScores(row: Tensor, position: Tensor): { scores: LayerScores } {
+    return { scores: this.#scores.map((one) => one && { ...one, row, position }) };
   }
 
   prepare(): Promise<void> {

@@ -6,6 +6,9 @@ import type { CrossAttentionParameters } from '../../layers/parameters.js';
 import type { GenerationConfig, WhisperConfig } from '../checkpoint/config.js';
 import type { Parameters } from './parameters.js';
 
+/** Of each layer; undefined for one whose scores are not wanted. */
+export type LayerScores = readonly (AttentionScores | undefined)[];
+
 /** What the layers read and write. R rows of state, of which `rows` says which each of the batch's entries is; absent: all in order. */
 export interface DecoderRun {
   /** int32 [R, capacity]. */
@@ -27,7 +30,9 @@ export interface DecoderRun {
   /** True where `audio` and the rows and positions of `scores` are given for each token that is read, int32 [batch * count], in their order. */
   tokenwise?: boolean;
   /** Each layer's scores that are given out. */
-  scores?: readonly (AttentionScores | undefined)[];
+  scores?: LayerScores;
+  /** Records what is done with a layer's scores before the next layer's come. */
+  onScores?: (ops: Operations, layer: number) => void;
   algorithms?: { self?: AttentionAlgorithm; cross?: AttentionAlgorithm };
 }
 
@@ -56,6 +61,7 @@ export function recordDecoder(
         scores: run.scores?.[index],
       };
       x = ops.scope('cross', () => crossAttention(ops, x, layer.cross, run.cross(ops, index), crossShape));
+      run.onScores?.(ops, index);
       x = ops.scope('feed-forward', () => feedForward(ops, x, layer.feedForward));
     });
   });

@@ -1,9 +1,10 @@
 /** How much memory a model takes on a device, and how many windows and rows it is given. */
 import type { Device } from '../../device/device.js';
-import type { GenerationConfig, WhisperConfig } from '../checkpoint/config.js';
+import type { WhisperConfig } from '../checkpoint/config.js';
 import { checkpointSizes } from '../checkpoint/weights.js';
 import { mostPatience, mostTop } from './search.js';
 import type { DataType } from './types.js';
+import { attentionBytes, type WordHeads } from './word-heads.js';
 
 export interface Capacity {
   windows: number;
@@ -36,11 +37,11 @@ const emulatedCapacity: Capacity = { windows: 2, rows: 5 };
 /** What the model's own memory will be; the temporaries of its programs come on top. */
 export function memoryPlan(
   config: WhisperConfig,
-  { alignmentHeads }: Pick<GenerationConfig, 'alignmentHeads'>,
+  words: WordHeads,
   dtype: DataType,
   { windows, rows }: Capacity,
 ): MemoryPlan {
-  const { targetPositions, sourcePositions, vocabulary } = config;
+  const { targetPositions, vocabulary } = config;
   const sizes = checkpointSizes(config, bytesOf[dtype]);
   const tops = 8 * Math.min(mostTop, vocabulary) * targetPositions;
   const beams = targetPositions * 4 * (3 + 3 * mostPatience);
@@ -48,7 +49,7 @@ export function memoryPlan(
     weights: sizes.total * bytesOf[dtype],
     crossCache: windows * sizes.crossCacheBytes,
     selfCache: rows * sizes.selfCacheBytes,
-    alignment: rows * targetPositions * alignmentHeads.length * sourcePositions * 4,
+    alignment: rows * attentionBytes(config, words),
     state: rows * (tops + beams + 5 * vocabulary),
   };
   return { ...plan, total: Object.values(plan).reduce((sum, bytes) => sum + bytes, 0) };
@@ -63,7 +64,7 @@ export function cpuCapacityFor(wanted: Partial<Capacity>, usual = cpuCapacity): 
 /** The counts that were asked for, or else what fits into a GPU's free memory. */
 export function chooseCapacity(
   config: WhisperConfig,
-  generation: Pick<GenerationConfig, 'alignmentHeads'>,
+  words: WordHeads,
   dtype: DataType,
   wanted: Partial<Capacity>,
   device: Device,
@@ -74,7 +75,7 @@ export function chooseCapacity(
   }
   const fits = (windows: number) => {
     const rows = wanted.rows ?? 2 * windows;
-    return memoryPlan(config, generation, dtype, { windows, rows }).total <= shareTaken * free;
+    return memoryPlan(config, words, dtype, { windows, rows }).total <= shareTaken * free;
   };
   let windows = wanted.windows ?? mostWindows;
   while (wanted.windows === undefined && windows > 1 && !fits(windows)) windows -= 1;

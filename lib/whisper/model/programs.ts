@@ -6,12 +6,14 @@ import type { Tensor } from '../../device/tensor.js';
 import type { KeyValueCache } from '../../layers/layers.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { Alignment } from './alignment.js';
+import { AttentionSum } from './attention-sum.js';
 import { type DecoderRun, recordAudioKeyValues, recordDecoder, recordLogits, tokenRules } from './decoder.js';
 import { recordEncoder } from './encoder.js';
 import { Features, windowSamples } from './features.js';
 import type { Parameters } from './parameters.js';
 import { RowPool } from './rows.js';
 import type { DataType } from './types.js';
+import type { WordHeads } from './word-heads.js';
 
 /** What a step program does besides taking likeliest tokens or drawing. */
 export interface StepParts {
@@ -25,6 +27,8 @@ export interface RuntimeParts {
   checkpoint: Checkpoint;
   parameters: Parameters;
   dtype: DataType;
+  /** How words are timed. */
+  words: WordHeads;
   /** Full windows that the pool of audio positions holds. */
   windows: number;
   rows: number;
@@ -73,7 +77,9 @@ export class RuntimePrograms {
   readonly #loose = new Map<number, { features: Tensor; encoded: Tensor }>();
   readonly #owned: Tensor[] = [];
   readonly #programs = new Map<string, Program>();
-  #alignment: Alignment | null = null;
+  /** What words are timed by: the one or the other. */
+  readonly alignment: Alignment | null;
+  readonly attention: AttentionSum | null;
 
   /** Takes all memory that serving needs. Throws OneheadError OUT_OF_MEMORY. */
   constructor(parts: RuntimeParts) {
@@ -108,6 +114,10 @@ export class RuntimePrograms {
       places: own('int32', [(mostChoices + 1) * verifyBatch]),
       tokens: [verified(), verified(), verified(), verified()],
     };
+    const byAttention = parts.words.method === 'attention';
+    const most = Math.max(rows, verifyTokens(targetPositions));
+    this.alignment = byAttention ? new Alignment(device, config, parts.words, this.pool) : null;
+    this.attention = byAttention ? null : new AttentionSum(device, config, parts.words, this.pool, most);
   }
 
   get endToken(): number {
@@ -208,7 +218,7 @@ export class RuntimePrograms {
         count,
         tokenwise: true,
         audio: { begin, count: number },
-        scores: this.alignment.scores.map((one) => one && { ...one, row, position }),
+        ...(this.alignment?.tokenScores(row, position) ?? this.attention?.tokenScores(row, position, number)),
       });
       const chosen = ops.gatherRows(x, places);
       const from = (place: number, places: number) => chosen.part(place * batch * width, [places, batch, width]);
@@ -238,7 +248,7 @@ export class RuntimePrograms {
         start: pool.state.position,
         count: 1,
         source: beams ? pool.beams.source : undefined,
-        scores: words ? this.alignment.scores : undefined,
+        ...(words && (this.alignment?.stepScores() ?? this.attention?.stepScores(rows))),
       });
       const logits = recordLogits(ops, parameters, x).reshape([batch, checkpoint.config.vocabulary]);
       const rules = {
@@ -283,7 +293,7 @@ export class RuntimePrograms {
 
   #layers(
     ops: Operations,
-    run: Pick<DecoderRun, 'rows' | 'start' | 'count' | 'source' | 'scores' | 'audio' | 'tokenwise'>,
+    run: Pick<DecoderRun, 'rows' | 'start' | 'count' | 'source' | 'scores' | 'onScores' | 'audio' | 'tokenwise'>,
   ): Tensor {
     const { checkpoint, parameters } = this.#parts;
     return recordDecoder(ops, checkpoint.config, parameters, {
@@ -295,15 +305,10 @@ export class RuntimePrograms {
     });
   }
 
-  get alignment(): Alignment {
-    const { device, checkpoint } = this.#parts;
-    this.#alignment ??= new Alignment(device, checkpoint.config, checkpoint.generation, this.pool);
-    return this.#alignment;
-  }
-
   dispose(): void {
     for (const program of this.#programs.values()) program.dispose();
-    this.#alignment?.dispose();
+    this.alignment?.dispose();
+    this.attention?.dispose();
     this.pool.dispose();
     this.#front.dispose();
     for (const tensor of this.#owned) tensor.dispose();

@@ -52,7 +52,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     for (let size = 1; size < 2 * this.rows; size *= 2) {
       await this.#programs.step(sizeFor(size, this.rows), plain).program.prepare();
     }
-    await this.#programs.alignment.prepare();
+    await this.#programs.alignment?.prepare();
     for (let size = this.encodeBatch; size >= 1; size >>= 1) {
       await this.#programs.encode(size, sourcePositions).program.prepare();
     }
@@ -267,7 +267,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
   }
 
   async collect(sequence: Running): Promise<Found> {
-    const { pool, alignment } = this.#programs;
+    const { pool, alignment, attention } = this.#programs;
     const { search, slot, rows } = sequence;
     let data = this.#results.get(sequence);
     if (!data) {
@@ -278,9 +278,10 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     const { endToken } = this.#parts.checkpoint.generation;
     const candidate = likeliest(pool.candidates(sequence, data, endToken), search.lengthPenalty);
     // Asked for at once: the rows may be others' by the time that it is known.
-    const [ranked, times] = await Promise.all([
+    const [ranked, times, attended] = await Promise.all([
       search.top > 0 ? this.#device.transfer({ reads: pool.topReads(search, candidate) }) : undefined,
-      search.words ? alignment.run(search, candidate, slot.positions) : undefined,
+      search.words ? alignment?.run(search, candidate, slot.positions) : undefined,
+      search.words ? attention?.read(search, candidate, slot.positions) : undefined,
     ]);
     const { rows: _, ...rest } = candidate;
     return {
@@ -288,6 +289,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
       ...this.#starts.get(sequence)!,
       ...(ranked && { top: pool.ranked(ranked) }),
       ...(times && { times }),
+      ...(attended && { attention: attended }),
     };
   }
 

@@ -70,12 +70,27 @@ export interface Candidate {
   rows: Int32Array;
 }
 
+/** Attention weights of a text's tokens, summed over heads. */
+export interface TextAttention {
+  /** float32 [rows, frames]: a row for each token that was generated, and perhaps one more for the end token. */
+  weights: Float32Array;
+  rows: number;
+  /** Audio positions with sound. */
+  frames: number;
+  /** Tokens before the first row's: those of a prefix. */
+  before: number;
+}
+
 export interface Found extends Omit<Candidate, 'rows'> {
   noSpeechProbability: number;
   /** The likeliest tokens of each place, likeliest first, where they were asked for. */
   top?: RankedTokens[];
   /** Where they were asked for: the second at which each token begins and, one more, at which the last one ends. */
   times?: number[];
+  /** The second at which each token ends, where that may be before the next begins. */
+  ends?: number[];
+  /** What the tokens attended to, where words are timed by that and by how loud it is. */
+  attention?: TextAttention;
   /** float32 [vocabulary], where they were asked for. */
   startLogits?: Float32Array;
   /** Tokens of the draft that were kept, where one was given. */

@@ -53,8 +53,14 @@ export const loadOptions = options('load', {
   /** Transcriptions that are open at once, the waiting ones counted; one more is refused with code BUSY. @default 1024 */
   maximumRequests: option(integer(1), { default: 1024, flag: null }),
   /**
-   * [layer, head] of the cross-attention heads that words are timed by, for a fine-tuned checkpoint that does not name them.
-   * @default those of generation_config.json, or all heads of the later half of the layers
+   * How words are timed: 'speech' by the attention of all heads of the later half of the layers and by how loud it is, with pauses between words;
+   * 'attention' by openai/whisper's method and the checkpoint's own alignment heads.
+   * @default 'speech'
+   */
+  wordTimes: option(oneOf(['speech', 'attention']), { default: 'speech' }),
+  /**
+   * [layer, head] of the cross-attention heads that words are timed by.
+   * @default all heads of the later half of the layers; with `wordTimes` 'attention' those of generation_config.json, where it names some
    */
   alignmentHeads: option(
     custom<readonly (readonly [number, number])[]>(isPairs, {

@@ -192,6 +192,7 @@ export class Job {
       among: languagesAmong(options, generation),
       margin: options.audioContext === 'fit' ? options.audioContextMargin : null,
       textOf: (tokens) => tokenizer.decode(tokens),
+      tokenizer,
       partsOf:
         timestamps === 'segment'
           ? (tokens, frames) =>
@@ -201,7 +202,7 @@ export class Job {
     };
     checkLengths(settings, settings, model.checkpoint);
     const job = new Job(model, options, settings, tokenizer, request ?? model.request(options));
-    if (settings.decoding.words && generation.alignmentWarning) {
+    if (settings.decoding.words && model.wordTimes === 'attention' && generation.alignmentWarning) {
       job.warnings.warn(generation.alignmentWarning, 'mended');
     }
     return job;

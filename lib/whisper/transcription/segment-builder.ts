@@ -6,7 +6,7 @@ import type { RankedTokens } from '../model/search.js';
 import type { CheckedTranscribeOptions } from './options.js';
 import type { WindowSegment } from './segments.js';
 import type { Segment } from './types.js';
-import { addWords, mergePunctuations, timeWords, usualPunctuations } from './words.js';
+import { addTimedWords, addWords, cutLong, joinTokens, mergePunctuations, usualPunctuations } from './words.js';
 
 /** A segment before it is given out. */
 export type Draft = Omit<Segment, 'id'>;
@@ -89,14 +89,18 @@ export class SegmentBuilder {
         id,
         probability: i < prefix ? 1 : Math.exp(attempt.logProbabilities[i - prefix]),
         start: times[i],
-        end: times[i + 1],
+        end: attempt.ends?.[i] ?? times[i + 1],
       }))
       .filter(({ id }) => isText(id));
-    const timed = timeWords(tokens, attempt.language ?? this.#about.language(), this.#about.tokenizer);
+    const words = joinTokens(tokens, attempt.language ?? this.#about.language(), this.#about.tokenizer);
+    // What ends before the next begins was timed with its pauses; words of the other method are mended as openai/whisper does it.
+    const lengths = attempt.ends ? null : cutLong(words);
     const { prependPunctuations = usualPunctuations.prepend, appendPunctuations = usualPunctuations.append } =
       this.#about.options;
-    mergePunctuations(timed.words, prependPunctuations, appendPunctuations);
-    this.speechEnd = addWords(drafts, timed, isText, offset, this.speechEnd);
+    mergePunctuations(words, prependPunctuations, appendPunctuations);
+    this.speechEnd = lengths
+      ? addWords(drafts, { words, ...lengths }, isText, offset, this.speechEnd)
+      : addTimedWords(drafts, words, isText, offset, this.speechEnd);
   }
 
   /**

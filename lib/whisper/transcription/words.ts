@@ -1,60 +1,11 @@
 /** Tokens joined to words with times, as openai/whisper's timing.py and tokenizer.py do it. */
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
+import { splitWords } from '../decoding/split-words.js';
 import type { Segment, Word } from './types.js';
 
-/** Written without spaces: their words are what decodes to whole characters. */
-const spaceless = new Set(['zh', 'ja', 'th', 'lo', 'my', 'yue']);
-const punctuation = '!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}~';
 const sentenceEnds = '.。!！?？';
-const replacement = '\ufffd';
-
 /** openai/whisper's. */
 export const usualPunctuations = { prepend: '"\'“¿([{-', append: '"\'.。,，!！?？:：”)]}、' };
-
-export interface TokenWord {
-  text: string;
-  tokens: number[];
-}
-
-/** Cuts wherever the tokens so far are whole characters. */
-function splitCharacters(tokens: readonly number[], decode: (tokens: readonly number[]) => string): TokenWord[] {
-  const whole = decode(tokens);
-  const words: TokenWord[] = [];
-  let pending: number[] = [];
-  let place = 0;
-  for (const token of tokens) {
-    pending.push(token);
-    const text = decode(pending);
-    const broken = text.indexOf(replacement);
-    // A replacement character that the whole text has there too is really in it.
-    if (broken >= 0 && whole[place + broken] !== replacement) continue;
-    words.push({ text, tokens: pending });
-    place += text.length;
-    pending = [];
-  }
-  if (pending.length > 0) words.push({ text: decode(pending), tokens: pending });
-  return words;
-}
-
-/** Text tokens as words, a blank before each belonging to it; marks of punctuation are words of their own. */
-export function splitWords(
-  tokens: readonly number[],
-  language: string | null,
-  tokenizer: Pick<WhisperTokenizer, 'decode'>,
-): TokenWord[] {
-  const parts = splitCharacters(tokens, (some) => tokenizer.decode(some));
-  if (language !== null && spaceless.has(language)) return parts;
-  const words: TokenWord[] = [];
-  for (const { text, tokens: own } of parts) {
-    const last = words.at(-1);
-    if (!last || text.startsWith(' ') || punctuation.includes(text.trim())) words.push({ text, tokens: [...own] });
-    else {
-      last.text += text;
-      last.tokens.push(...own);
-    }
-  }
-  return words;
-}
 
 /** A word before its segment is known. */
 export interface TimedWord extends Word {
@@ -91,14 +42,14 @@ export interface TimedToken {
   end: number;
 }
 
-/** Words of a window's text, in seconds of the window; long ones beside the ends of sentences are cut. */
-export function timeWords(
+/** Words of a window's text, in seconds of the window. */
+export function joinTokens(
   tokens: readonly TimedToken[],
   language: string | null,
   tokenizer: Pick<WhisperTokenizer, 'decode'>,
-): { words: TimedWord[]; median: number; longest: number } {
+): TimedWord[] {
   let place = 0;
-  const words = splitWords(
+  return splitWords(
     tokens.map(({ id }) => id),
     language,
     tokenizer,
@@ -113,6 +64,16 @@ export function timeWords(
       probability: parts.reduce((sum, { probability }) => sum + probability, 0) / parts.length,
     };
   });
+}
+
+/** What usual words last, and long ones at most, in seconds. */
+export interface WordLengths {
+  median: number;
+  longest: number;
+}
+
+/** Cuts long words beside the ends of sentences: pauses are in them. */
+export function cutLong(words: readonly TimedWord[]): WordLengths {
   const durations = words
     .map(({ start, end }) => end - start)
     .filter((duration) => duration !== 0)
@@ -127,25 +88,22 @@ export function timeWords(
     if (sentenceEnds.includes(word.word)) word.end = word.start + longest;
     else if (sentenceEnds.includes(words[i - 1].word)) word.start = word.end - longest;
   }
-  return { words, median, longest };
+  return { median, longest };
 }
 
 /** Hundredths of a second. */
 const rounded = (seconds: number): number => Math.round(seconds * 100) / 100;
 
-/**
- * Gives each segment its words, in seconds from the start of the audio (the window begins at `offset`), and lets segments begin and end with
- * them unless a word is much too long. `lastEnd` is where speech ended before; where it ends now is given back.
- */
-export function addWords(
-  segments: readonly Pick<Segment, 'start' | 'end' | 'tokens' | 'words'>[],
-  { words, median, longest }: ReturnType<typeof timeWords>,
+type OpenSegment = Pick<Segment, 'start' | 'end' | 'tokens' | 'words'>;
+
+/** Each segment with its words, in seconds from the start of the audio. */
+function* distributed(
+  segments: readonly OpenSegment[],
+  words: readonly TimedWord[],
   isText: (id: number) => boolean,
   offset: number,
-  lastEnd: number,
-): number {
+): Generator<[OpenSegment, Word[]]> {
   let index = 0;
-  let last = lastEnd;
   for (const segment of segments) {
     const count = segment.tokens.filter(isText).length;
     const own: Word[] = [];
@@ -154,6 +112,23 @@ export function addWords(
       if (word !== '') own.push({ word, start: rounded(offset + start), end: rounded(offset + end), probability });
       saved += tokens.length;
     }
+    yield [segment, own];
+  }
+}
+
+/**
+ * Gives each segment its words, in seconds from the start of the audio (the window begins at `offset`), and lets segments begin and end with
+ * them unless a word is much too long. `lastEnd` is where speech ended before; where it ends now is given back.
+ */
+export function addWords(
+  segments: readonly OpenSegment[],
+  { words, median, longest }: { words: readonly TimedWord[] } & WordLengths,
+  isText: (id: number) => boolean,
+  offset: number,
+  lastEnd: number,
+): number {
+  let last = lastEnd;
+  for (const [segment, own] of distributed(segments, words, isText, offset)) {
     segment.words = own;
     if (own.length === 0) continue;
     const [first, second] = own;
@@ -173,6 +148,38 @@ export function addWords(
       final.end = Math.max(final.start + median, segment.end);
     } else segment.end = final.end;
     last = segment.end;
+  }
+  return last;
+}
+
+/** A mark that stands alone takes so many seconds, where there are any. */
+const markSeconds = 0.02;
+
+/**
+ * As `addWords`, for words whose pauses are known: a segment lasts from its first word to its last, and no word begins before the one before it
+ * has ended.
+ */
+export function addTimedWords(
+  segments: readonly OpenSegment[],
+  words: readonly TimedWord[],
+  isText: (id: number) => boolean,
+  offset: number,
+  lastEnd: number,
+): number {
+  const all = [...distributed(segments, words, isText, offset)];
+  const placed = all.flatMap(([, own]) => own);
+  let last = lastEnd;
+  placed.forEach((word, i) => {
+    word.start = Math.max(word.start, last);
+    const least = Math.min(word.start + markSeconds, placed[i + 1]?.start ?? Number.POSITIVE_INFINITY);
+    word.end = Math.max(word.end, rounded(least), word.start);
+    last = word.end;
+  });
+  for (const [segment, own] of all) {
+    segment.words = own;
+    if (own.length === 0) continue;
+    segment.start = own[0].start;
+    segment.end = own[own.length - 1].end;
   }
   return last;
 }

@@ -17,6 +17,7 @@ void embed(const Embed&, const Team&);
 void nextToken(const NextToken&, const Team&);
 void nextBeams(const NextBeams&, const Team&);
 void alignPositions(const AlignPositions&, const Team&);
+void addWeights(const AddWeights&, const Team&);
 void tokenProbability(const TokenProbability&, const Team&);
 void gatherRows(const GatherRows&, const Team&);
 void convert(const void* from, SourceFormat fromFormat, void* to, Format toFormat, int64_t count);

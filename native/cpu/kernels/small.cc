@@ -1,4 +1,5 @@
-// Kernels too small for a file of their own: embed, gatherRows, transposeCast and tokenProbability.
+// Kernels too small for a file of their own: embed, gatherRows, transposeCast, tokenProbability and
+// addWeights.
 #include "family.h"
 #include "math.h"
 
@@ -89,6 +90,35 @@ void tokenProbability(const TokenProbability& a, const Team& team) {
     float total = sum(sums);
     for (; i < a.vocabulary; ++i) total += expNegative(logits[i] - top);
     a.probability[b] = expNegative(logits[a.token] - top) / total;
+  }
+}
+
+void addWeights(const AddWeights& a, const Team& team) {
+  const Share share(a.batch, team);
+  for (int64_t b = share.begin; b < share.end; ++b) {
+    const int64_t row = a.rows ? a.rows[b] : b;
+    if (row < 0 || row >= a.pool) continue;
+    const int64_t from = a.from[row], to = a.to[row], place = a.position[row];
+    const int64_t keys = most(least(int64_t(a.counted[row]), a.keys), 0);
+    if (from < 0 || from >= a.sources || to < 0 || to >= a.sequences || place < 0 || place >= a.positions) continue;
+    float* y = a.y + (to * a.positions + place) * a.keys;
+    if (a.fresh) __builtin_memset(y, 0, size_t(a.keys) * sizeof(float));
+    for (int64_t head = 0; head < a.heads; ++head) {
+      const float* scores = a.scores + (from * a.heads + head) * a.keys;
+      F highest = splat(-kInfinity);
+      int64_t n = 0;
+      for (; n + kWidth <= keys; n += kWidth) highest = larger(load(scores + n), highest);
+      float top = largest(highest);
+      for (; n < keys; ++n) top = scores[n] > top ? scores[n] : top;
+      F sums = {};
+      for (n = 0; n + kWidth <= keys; n += kWidth) sums += expNegative(load(scores + n) - splat(top));
+      float total = sum(sums);
+      for (; n < keys; ++n) total += expNegative(scores[n] - top);
+      const float factor = a.factor / total;
+      for (n = 0; n + kWidth <= keys; n += kWidth)
+        store(y + n, load(y + n) + splat(factor) * expNegative(load(scores + n) - splat(top)));
+      for (; n < keys; ++n) y[n] += factor * expNegative(scores[n] - top);
+    }
   }
 }
 

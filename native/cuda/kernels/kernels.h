@@ -324,6 +324,18 @@ bool alignPositionsFits(const AlignPositionsArguments& arguments, const Launcher
 size_t alignPositionsScratch(const AlignPositionsArguments& arguments);
 cudaError_t alignPositions(const AlignPositionsArguments& arguments, const Launcher& launcher);
 
+/** As cpu::AddWeights. */
+struct AddWeightsArguments {
+  int64_t batch, pool, sources, sequences, positions, heads, keys;
+  const float* scores;
+  const int32_t *rows, *from, *to, *position, *counted;
+  float factor;
+  bool fresh;
+  float* y;
+};
+bool addWeightsFits(const AddWeightsArguments& arguments, const Launcher& launcher);
+cudaError_t addWeights(const AddWeightsArguments& arguments, const Launcher& launcher);
+
 /** Copies between places that do not overlap. */
 cudaError_t copyBytes(void* to, const void* from, size_t bytes, const Launcher& launcher);
 

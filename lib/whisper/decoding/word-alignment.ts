@@ -1,0 +1,150 @@
+/**
+ * When words were said, from the attention of their tokens and how loud it was: each frame of a window belongs to a word or to a pause between
+ * two words, and the likeliest way through the window in order is taken (a hidden Markov model's, by Viterbi's algorithm).
+ *
+ * A frame's attention is shared out among the tokens: what of it is a token's is the probability that the token is said there. A word is as
+ * probable as its most probable token, the more so the louder it is; a pause as it is quiet. Marks of punctuation and timestamps are said by
+ * nobody: what looks at them may be a pause too. Numbers were chosen on recordings that the figures of docs/design.md are not from.
+ */
+import type { TextAttention } from '../model/search.js';
+
+/** Where something begins and ends, in frames. */
+export interface Span {
+  start: number;
+  end: number;
+}
+
+/** Of a frame's attention, what is nobody's: this share of the usual frame's sum. */
+const nobody = 0.2;
+/** Added to a token's share, so that no frame forbids a word. */
+const floor = 0.03;
+/** How much loudness counts beside attention. */
+const loudnessWeight = 0.7;
+/** The probability of a pause in full silence, beside a word's; and what a pause costs. */
+const pauseShare = Math.log(0.2);
+const pauseCost = 0.5;
+/** How much less than to a word attention to a mark counts for a pause. */
+const markCost = 0.3;
+/** Frames: attention is early by so much, and words fade so long into pauses. */
+const early = 1.5;
+const fade = 2;
+
+/** Each frame's sum of weights, and the middle one of those. */
+function frameSums({ weights, rows, frames }: TextAttention): { sums: Float64Array; middle: number } {
+  const sums = new Float64Array(frames);
+  for (let row = 0; row < rows; ++row) {
+    for (let frame = 0; frame < frames; ++frame) sums[frame] += weights[row * frames + frame];
+  }
+  return { sums, middle: Float64Array.from(sums).sort()[frames >> 1] };
+}
+
+/** The logarithm of what of each frame's attention is nobody's, where the tokens at hand are some of those that were said. */
+function nobodys(sums: Float64Array): Float64Array {
+  const mean = sums.reduce((a, b) => a + b, 0) / sums.length;
+  return sums.map((sum) => Math.log(Math.max(mean / (sum + mean), 1e-12)));
+}
+
+/** The greatest weight of rows `from` to `to` in each frame; null for no rows. */
+function greatest({ weights, frames }: TextAttention, from: number, to: number): Float32Array | null {
+  if (from >= to) return null;
+  const most = weights.slice(from * frames, (from + 1) * frames);
+  for (let row = from + 1; row < to; ++row) {
+    for (let frame = 0; frame < frames; ++frame) {
+      const weight = weights[row * frames + frame];
+      if (weight > most[frame]) most[frame] = weight;
+    }
+  }
+  return most;
+}
+
+/** Ways into a frame of a pause, of a word's first frame, and of its others. */
+const [pauseBegins, fromPause, wordGoesOn] = [1, 2, 4];
+
+/** `words`: each one's rows, in order. `loudness`: the probability that each frame is no pause, between 0 and 1, as far as loudness tells. */
+export function alignWords(attention: TextAttention, words: readonly Span[], loudness: ArrayLike<number>): Span[] {
+  const { rows, frames } = attention;
+  const count = words.length;
+  if (count === 0) return [];
+  // Each word takes two frames at least.
+  if (frames < 2 * count)
+    return words.map((_, i) => ({ start: (i * frames) / count, end: ((i + 1) * frames) / count }));
+  const { sums, middle } = frameSums(attention);
+  const shared = sums.map((sum) => Math.max(sum + nobody * middle, 1e-12));
+  const loud = Float64Array.from({ length: frames }, (_, i) => loudnessWeight * Math.log(loudness[i]));
+  const quiet = Float64Array.from(
+    { length: frames },
+    (_, i) => loudnessWeight * Math.log(1 - loudness[i]) + pauseShare,
+  );
+  const ends = [...words.map(({ start }) => start), rows];
+  const ways = new Uint8Array(frames * (count + 1));
+  // The best sums of logarithms so far: in the pause before a word, in a word's first frame, and further in it.
+  const pause = new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
+  const first = new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
+  const further = new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
+  // Before the first word there may be others that these tokens are not of.
+  const others = attention.before === 0 ? null : nobodys(sums);
+  const marks = ends.map((end, i) => greatest(attention, i === 0 ? 0 : words[i - 1].end, end));
+  const spoken = words.map(({ start, end }) => greatest(attention, start, end)!);
+  for (let frame = 0; frame < frames; ++frame) {
+    // From the last word to the first, since each looks at what the one before it was in the frame before.
+    for (let word = count; word >= 0; --word) {
+      const before = word === 0 ? (frame === 0 ? 0 : Number.NEGATIVE_INFINITY) : further[word - 1];
+      let way = 0;
+      const waited = pause[word];
+      if (word < count) {
+        const said = Math.log(spoken[word][frame] / shared[frame] + floor) + loud[frame];
+        if (first[word] < further[word]) way |= wordGoesOn;
+        further[word] = Math.max(first[word], further[word]) + said;
+        if (waited > before) way |= fromPause;
+        first[word] = Math.max(waited, before) + said;
+      }
+      const mark = marks[word];
+      const silent = quiet[frame];
+      const none = mark ? Math.max(silent, Math.log(mark[frame] / shared[frame] + floor) - markCost) : silent;
+      const begun = before - (word === 0 ? 0 : pauseCost);
+      if (begun > waited) way |= pauseBegins;
+      pause[word] =
+        Math.max(begun, waited) + (word === 0 && others ? Math.max(none, others[frame] + loud[frame]) : none);
+      ways[frame * (count + 1) + word] = way;
+    }
+  }
+  return shifted(walkBack(ways, frames, count, pause[count] > further[count - 1]), frames);
+}
+
+/** The words' frames on the best way. */
+function walkBack(ways: Uint8Array, frames: number, count: number, endsInPause: boolean): Span[] {
+  const spans = Array.from({ length: count }, (): Span => ({ start: 0, end: frames }));
+  let word = endsInPause ? count : count - 1;
+  let inPause = endsInPause;
+  let inFirst = false;
+  for (let frame = frames - 1; frame >= 0; --frame) {
+    const way = ways[frame * (count + 1) + word];
+    if (inPause) {
+      if ((way & pauseBegins) === 0 || word === 0) continue;
+      word -= 1;
+      inPause = false;
+      spans[word].end = frame;
+    } else if (inFirst) {
+      spans[word].start = frame;
+      inFirst = false;
+      if (way & fromPause) inPause = true;
+      else if (word > 0) {
+        word -= 1;
+        spans[word].end = frame;
+      }
+    } else if ((way & wordGoesOn) === 0) inFirst = true;
+  }
+  return spans;
+}
+
+/** Attention's haste made good, and what fades into pauses. */
+function shifted(spans: readonly Span[], frames: number): Span[] {
+  return spans.map(({ start, end }, i) => {
+    const from = i === 0 ? 0 : spans[i - 1].end;
+    const to = i === spans.length - 1 ? frames : spans[i + 1].start;
+    return {
+      start: start > from || i === 0 ? start : Math.min(start + early, frames),
+      end: end < to ? end + Math.min(fade, (to - end) / 2) : Math.min(end + early, frames),
+    };
+  });
+}
