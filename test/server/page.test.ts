@@ -163,6 +163,9 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await page.click('#speak');
     await page.waitForSelector('#live:not([hidden])');
     await page.waitForTimeout(4500);
+    // The text comes while it is spoken, over the realtime socket.
+    await expect.poll(() => text(page, '#live-text'), { timeout: 20_000 }).toMatch(/book two days ago/);
+    expect(await page.locator('#notice').isVisible()).toBe(false);
     await page.click('#speak');
     await done(page);
     expect(await text(page, 'h3')).toMatch(/^Microphone .*\.wav$/);
