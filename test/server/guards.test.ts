@@ -261,19 +261,23 @@ describe('models', () => {
     const server = await testServer({ unloadAfter: 0.001, preload: false });
     const { models } = server.service;
     const sizes: number[] = [];
-    for (let i = 0; i < 12; ++i) {
+    const shares: number[] = [];
+    for (let i = 0; i < 30; ++i) {
       const { whisper, release } = await models.acquire('micro');
       const { device } = whisper.model;
       expect((await post(server, body)).status).toBe(200);
       const held = device.memory().inUse;
       release();
       await until(() => models.loaded().length === 0);
-      // What is left goes with the last of JavaScript's references.
-      expect([held > 50e6, device.memory().inUse < held / 4]).toEqual([true, true]);
+      expect(held).toBeGreaterThan(20e6);
+      expect(held).toBeGreaterThan(20e6);
+      shares.push(device.memory().inUse / held);
       sizes.push(process.memoryUsage().rss);
     }
+    // What is left goes with the last of JavaScript's references, which are gathered now and then.
+    expect(shares.sort((a, b) => a - b)[15]).toBeLessThan(0.25);
     // The first times warm things up. Of what a model takes, less than a tenth may stay each time.
-    expect((sizes[11] - sizes[3]) / 8).toBeLessThan(7e6);
+    expect((sizes[29] - sizes[9]) / 20).toBeLessThan(3.3e6);
   });
 
   it('that cannot be loaded are no secret of the machine', async () => {
