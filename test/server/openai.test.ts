@@ -143,7 +143,9 @@ describe('the npm client', () => {
 
   it('gives up, and is answered again', async () => {
     const gone = new AbortController();
-    const asked = transcriptions().create({ file: file(), model }, { signal: gone.signal });
+    // A recording that takes longer than that.
+    const long = createReadStream(`${heldout}voices.ogg`);
+    const asked = transcriptions().create({ file: long, model }, { signal: gone.signal });
     setTimeout(() => gone.abort(), 30);
     await expect(asked).rejects.toThrow(OpenAI.APIUserAbortError);
     const stream = await transcriptions().create({ file: file(), model, stream: true });
