@@ -79,6 +79,17 @@ async function agreeOnModel(queue: Queue, name: string, digest: string): Promise
 
 /** Gives the exit status. */
 export async function workerCommand(args: string[], signal: AbortSignal): Promise<number> {
+  const ended = endedBy(signal);
+  try {
+    return await work(args, ended);
+  } catch (error) {
+    // Told to end before it had begun: nothing was taken, and nothing is wrong.
+    if (ended.aborted && error === ended.reason) return signal.aborted ? 130 : 0;
+    throw error;
+  }
+}
+
+async function work(args: string[], ended: AbortSignal): Promise<number> {
   const { values, positionals } = readArguments('worker', args, flags);
   const { model } = check(modelOptions, optionsFrom(modelOptions, flagsOf(modelOptions), values));
   const own = check(workerOptions, optionsFrom(workerOptions, flagsOf(workerOptions), values));
@@ -98,7 +109,6 @@ export async function workerCommand(args: string[], signal: AbortSignal): Promis
   if (redis !== null && Object.keys(transcribe).length > 0) {
     throw new UsageError('How recordings of a queue are decoded is said to onehead submit; leave it out here.');
   }
-  const ended = endedBy(signal);
   const store = await unlessEnded(openStore(own.results), ended);
   const lock = Math.round(own.lock * 1000);
   const queue: Queue =
@@ -135,10 +145,6 @@ export async function workerCommand(args: string[], signal: AbortSignal): Promis
       );
     }
     return (redis === null ? (await queue.counts()).failed : count.setAside) > 0 ? 1 : 0;
-  } catch (error) {
-    // Told to end before it had begun: nothing was taken, and nothing is wrong.
-    if (ended.aborted && error === ended.reason) return signal.aborted ? 130 : 0;
-    throw error;
   } finally {
     stop();
     whisper?.dispose();
