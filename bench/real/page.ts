@@ -141,7 +141,7 @@ function about({ date, commit, machine, settings, set, rows }: RealResult): stri
   const busy = `Other programs were running beside it (a load of up to ${load.toFixed(0)} on ${machine.cores} cores), so times by the clock say little: those by computing time tell more.`;
   return `${spoken.length} recordings of people speaking (${minutes.toFixed(1)} minutes, ${languages.size} languages), ${set.length - spoken.length} in which nobody speaks (${made} of them made by code),
 ${timed} words whose times are known from forced alignments. Measured on ${date.slice(0, 10)} at ${commit.slice(0, 10)} on ${machine.cpu} (kernels: ${machine.kernels}; oneDNN ${machine.onednn}),
-${settings.threads} pinned cores, ${settings.threads} threads, one system after the other${settings.repeats > 1 ? `, ${settings.repeats} times in turns, of which the shortest time of each recording counts` : ''}. Each hears the same 16 kHz WAV files and ${settings.giveLanguage ? "is told the recording's language" : 'finds the language itself'}.${load > machine.cores ? `\n${busy}` : ''}`;
+${settings.threads} pinned cores, ${settings.threads} threads, one system after the other${settings.repeats > 1 ? `, ${settings.repeats} times in turns, of which the shortest time of each recording counts` : ''}. Each hears the same 16 kHz WAV files and ${settings.giveLanguage ? "is told the recording's language" : 'finds the language itself'}.${load > 1.5 * machine.cores ? `\n${busy}` : ''}`;
 }
 
 const method = `All search greedily at temperature 0 and fall back as they do by themselves; text of before is not carried over, since it
