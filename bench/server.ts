@@ -15,7 +15,7 @@ import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { Agent } from 'node:http';
 import { availableParallelism, cpus } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -239,7 +239,7 @@ try {
   if (values.output !== undefined) {
     mkdirSync(dirname(values.output), { recursive: true });
     const machine = { cpu: cpus()[0]?.model, cores: availableParallelism() };
-    writeFileSync(values.output, `${JSON.stringify({ machine, model: values.model, results }, null, 2)}\n`);
+    writeFileSync(values.output, `${JSON.stringify({ machine, model: relative(root, values.model), results }, null, 2)}\n`);
   }
 } finally {
   if (server.exitCode === null) server.kill('SIGKILL');
