@@ -15,8 +15,9 @@ import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { openAudio } from '../lib/audio/index.js';
+import { joinSamples, readSamples } from '../lib/audio/join.js';
 import type * as Onehead from '../lib/index.js';
+import { randomNumbers } from '../test/random.js';
 import { type Arrivals, closedLoop, type Measured, poisson } from './serving/load.js';
 import { measurePeer } from './serving/peer.js';
 
@@ -54,34 +55,14 @@ async function recordings(): Promise<Float32Array[]> {
     .filter((file) => /\.(wav|flac|mp3|ogg|opus|m4a)$/.test(file))
     .sort();
   const all: Float32Array[] = [];
-  for (const file of files) {
-    const source = await openAudio(join(folder, file), { sampleRate });
-    const parts: Float32Array[] = [];
-    for await (const chunk of source.chunks()) parts.push(chunk.slice());
-    await source.close();
-    all.push(joined(parts));
-  }
+  for (const file of files) all.push(await readSamples(join(folder, file), { sampleRate }));
   if (all.length === 0) throw new Error(`${folder} holds no recordings.`);
-  return all;
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
   return all;
 }
 
 /** Clips of random lengths, the same ones each time: whole recordings one after the other, so that no word is cut, and the last one's beginning. */
 function clips(all: readonly Float32Array[], shortest: number, longest: number): Float32Array[] {
-  let bits = 1;
-  const random = () => {
-    bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
-    return bits / 2 ** 32;
-  };
+  const random = randomNumbers(1);
   const fitting = all.filter(({ length }) => length >= shortest * sampleRate && length <= longest * sampleRate);
   return Array.from({ length: 200 }, (_, index) => {
     if (fitting.length > 3 && longest < 2 * shortest + 1) return fitting[index % fitting.length];
@@ -90,7 +71,7 @@ function clips(all: readonly Float32Array[], shortest: number, longest: number):
     for (let length = 0; length < wanted; length += parts.at(-1)!.length) {
       parts.push(all[Math.floor(random() * all.length)]);
     }
-    return joined(parts).subarray(0, longest * sampleRate);
+    return joinSamples(parts).subarray(0, longest * sampleRate);
   });
 }
 
@@ -106,7 +87,7 @@ const rows: Row[] = [];
 /** Peers that could not be had, and why. */
 const missing: { system: string; load: string; missing: string }[] = [];
 const all = await recordings();
-const minutes = joined(clips(all, 20, 30)).subarray(0, 600 * sampleRate);
+const minutes = joinSamples(clips(all, 20, 30)).subarray(0, 600 * sampleRate);
 const kinds = {
   '2-4 s': clips(all, 2, 4),
   '5 s': clips(all, 5, 5.5),

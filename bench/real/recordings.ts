@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { openAudio } from '../../lib/audio/index.js';
+import { readSamples } from '../../lib/audio/join.js';
 import { readAlignment, type TimedWord } from '../../lib/evaluate/alignments.js';
 import { findRecordings } from '../../lib/evaluate/evaluate.js';
 
@@ -50,20 +50,6 @@ function wav(samples: Float32Array): Buffer {
     bytes.writeInt16LE(Math.max(-32768, Math.min(32767, Math.round(32768 * sample))), 44 + 2 * i);
   });
   return bytes;
-}
-
-async function decode(file: string): Promise<Float32Array> {
-  const source = await openAudio(file, { sampleRate });
-  const parts: Float32Array[] = [];
-  for await (const chunk of source.chunks()) parts.push(chunk.slice());
-  await source.close();
-  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }
 
 /** Sounds without speech that are made by code: the same ones each time. */
@@ -132,7 +118,7 @@ export async function realRecordings(path: string, cache: string, language: stri
   for (const entry of all) {
     const file = resolve(base, entry.file);
     const { size, mtimeMs } = statSync(file);
-    await add(entry, `${file} ${size} ${mtimeMs}`, () => decode(file));
+    await add(entry, `${file} ${size} ${mtimeMs}`, () => readSamples(file, { sampleRate }));
   }
   for (const [name, samples] of Object.entries(madeSounds())) {
     await add({ file: name, text: null, kind: 'made' }, `${name} 1`, async () => samples);

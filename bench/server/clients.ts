@@ -1,6 +1,7 @@
 /** HTTP clients as there are: most wait for their answer, some go away, some send rubbish, one is slow. */
 import { Agent, type ClientRequest, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { randomNumbers } from '../../test/random.js';
 
 export interface Clip {
   bytes: Buffer;
@@ -66,15 +67,6 @@ export interface Counted {
   /** Milliseconds of each that was answered. */
   times: number[];
   elapsed: number;
-}
-
-/** Numbers from 0 to 1, the same each time. */
-function randomNumbers(seed: number): () => number {
-  let bits = seed;
-  return () => {
-    bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
-    return bits / 2 ** 32;
-  };
 }
 
 export interface Load {

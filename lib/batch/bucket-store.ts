@@ -1,4 +1,5 @@
 /** Results in a bucket of S3, or of a server that speaks its language. */
+import { randomUUID } from 'node:crypto';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { OneheadError } from '../errors.js';
 import { optional } from './optional.js';
@@ -7,7 +8,7 @@ import { type BucketAddress, type Store, storeFailed } from './store.js';
 type Sdk = typeof import('@aws-sdk/client-s3');
 
 /** Where it is tried whether the server honours conditions. */
-const trial = '.onehead/trial';
+const trials = '.onehead/trials';
 
 export interface Bucket {
   sdk: Sdk;
@@ -57,6 +58,8 @@ export class BucketStore implements Store {
   static async open(name: string, address: BucketAddress): Promise<BucketStore> {
     const store = new BucketStore(name, await openBucket(), address);
     const one = new Uint8Array([49]);
+    // Its own, since workers start at once.
+    const trial = `${trials}/${randomUUID()}`;
     await store.write(trial, one);
     store.#conditions = !(await store.create(trial, one));
     await store.remove(trial);

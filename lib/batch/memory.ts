@@ -157,14 +157,9 @@ export class MemoryQueue implements Queue {
   }
 
   async counts(): Promise<Counts> {
-    const of = (state: State) => this.#in(state).length;
-    return {
-      waiting: of('waiting'),
-      delayed: of('delayed'),
-      active: of('active'),
-      done: of('done'),
-      failed: of('failed'),
-    };
+    const counts = { waiting: 0, delayed: 0, active: 0, done: 0, failed: 0 };
+    for (const { state } of this.#entries.values()) if (state !== 'cancelled') counts[state] += 1;
+    return counts;
   }
 
   async failures(most = 1000): Promise<Failure[]> {

@@ -1,5 +1,5 @@
 /** `onehead evaluate --live`: error rates beside delays, for policies and their thresholds. */
-import { openAudio } from '../audio/index.js';
+import { readSamples } from '../audio/join.js';
 import { addCounts, type ErrorCounts, errorRate, noCounts, textErrors } from '../evaluate/errors.js';
 import type { Recording } from '../evaluate/evaluate.js';
 import { type LiveLags, quantile, simulateLive } from '../evaluate/live.js';
@@ -33,23 +33,6 @@ function combinations({ policy, threshold, interval, window }: Choice): LiveOpti
     if (values) all = all.flatMap((one) => (takes(one) ? values.map((value) => ({ ...one, [name]: value })) : [one]));
   }
   return all;
-}
-
-async function samplesOf(file: string, sampleRate: number, signal: AbortSignal): Promise<Float32Array> {
-  const source = await openAudio(file, { sampleRate, signal });
-  const chunks: Float32Array[] = [];
-  try {
-    for await (const chunk of source.chunks()) chunks.push(chunk);
-  } finally {
-    await source.close();
-  }
-  const samples = new Float32Array(chunks.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    samples.set(chunk, at);
-    at += chunk.length;
-  }
-  return samples;
 }
 
 const head = [
@@ -87,7 +70,8 @@ export async function evaluateLive(
     const lags: LiveLags = { first: [], words: [], final: [] };
     for (const { file, reference } of recordings) {
       signal.throwIfAborted();
-      const samples = await samplesOf(file, model.checkpoint.preprocessor.sampleRate, signal);
+      const { sampleRate } = model.checkpoint.preprocessor;
+      const samples = await readSamples(file, { sampleRate, signal });
       const run = await simulateLive(model, samples, { ...options, language, signal });
       words = addCounts(words, textErrors(normalize(reference), normalize(run.text)).words);
       for (const kind of ['first', 'words', 'final'] as const) lags[kind].push(...run[kind]);

@@ -2,18 +2,21 @@
 import { SingleBar } from 'cli-progress';
 
 export interface Progress {
+  /** False where nobody sees it. */
+  readonly visible: boolean;
   /** `total` null: not known. */
   update(title: string, done: number, total: number | null): void;
   stop(): void;
 }
 
-const silent: Progress = { update: () => {}, stop: () => {} };
+const silent: Progress = { visible: false, update: () => {}, stop: () => {} };
 
 /** `unit` stands behind the numbers, such as 's'. Silent unless standard error is a terminal. */
 export function progressBar(unit: string, wanted: boolean): Progress {
   if (!wanted || !process.stderr.isTTY) return silent;
   let bar: SingleBar | null = null;
   return {
+    visible: true,
     update(title, done, total) {
       const value = Math.round(done);
       const all = Math.max(value, Math.round(total ?? 0));

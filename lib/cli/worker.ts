@@ -37,14 +37,16 @@ ${flagsHelp([...queueFlags, ...ownFlags])}
 function reporter(queue: Queue, { log, quiet }: { log: boolean; quiet: boolean }) {
   const bar = progressBar('recordings', !quiet && !log);
   const count = { done: 0, setAside: 0, seconds: 0 };
+  let asking = false;
   const show = async () => {
+    // The queue is asked for what somebody sees, and once at a time: recordings may end by the hundred.
+    if (!bar.visible || asking) return;
+    asking = true;
     const counts = await queue.counts().catch(() => null);
-    if (counts)
-      bar.update(
-        'done',
-        counts.done,
-        Object.values(counts).reduce((a, b) => a + b, 0),
-      );
+    asking = false;
+    if (!counts) return;
+    const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+    bar.update('done', counts.done, total);
   };
   const say = (sentence: string) => {
     bar.stop();

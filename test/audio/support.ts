@@ -1,5 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { type AudioInput, type OpenOptions, openAudio } from '../../lib/audio/index.js';
+import { joinSamples } from '../../lib/audio/join.js';
+
+export { joinSamples as joined };
 
 export const folder = new URL('../fixtures/audio/', import.meta.url).pathname;
 export const hasFfmpeg = spawnSync('ffmpeg', ['-version']).status === 0;
@@ -10,22 +13,12 @@ export async function readAll(input: AudioInput, options: OpenOptions = {}) {
   const chunks: Float32Array[] = [];
   for await (const chunk of source.chunks()) chunks.push(chunk);
   return {
-    samples: joined(chunks),
+    samples: joinSamples(chunks),
     duration: source.duration,
     warnings: source.warnings,
     incomplete: source.incomplete,
     longest: Math.max(...chunks.map(({ length }) => length)),
   };
-}
-
-export function joined(chunks: readonly Float32Array[]): Float32Array {
-  const samples = new Float32Array(chunks.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    samples.set(chunk, at);
-    at += chunk.length;
-  }
-  return samples;
 }
 
 /** Recordings that the bundled models were never trained on. */

@@ -17,21 +17,13 @@ import { recordingsOf } from '../../lib/batch/sources.js';
 import type { WorkerEvent } from '../../lib/batch/worker.js';
 import type { Transcription } from '../../lib/whisper/transcription/types.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
+import { randomNumbers } from '../random.js';
 import { clips, essence, hasRedis, longRecording, RedisServer, shortRecording, temporaryFolder } from './support.js';
 
 const seed = Number(process.env.ONEHEAD_BATCH_SEED ?? 1);
 const shortOnes = Number(process.env.ONEHEAD_BATCH_RECORDINGS ?? 1000);
 const root = new URL('../..', import.meta.url).pathname;
 const command = join(root, 'dist/cli/main.js');
-
-/** Numbers from 0 to 1, the same for the same seed. */
-function randomNumbers(first: number): () => number {
-  let bits = first >>> 0;
-  return () => {
-    bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
-    return bits / 2 ** 32;
-  };
-}
 
 const succeeds = (name: string, ...args: string[]) => spawnSync(name, args, { stdio: 'ignore' }).status === 0;
 

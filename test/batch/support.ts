@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Transcription } from '../../lib/whisper/transcription/types.js';
-import { heldout, samplesOf, wavOf } from '../audio/support.js';
+import { heldout, joined, samplesOf, wavOf } from '../audio/support.js';
 
 export const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
 
@@ -93,13 +93,7 @@ export function shortRecording(all: readonly Float32Array[], index: number): Buf
 /** A recording of `count` clips, one after another. */
 export function longRecording(all: readonly Float32Array[], count: number, first: number): Buffer {
   const chosen = Array.from({ length: count }, (_, index) => all[(first + index * (first + 3)) % all.length]);
-  const samples = new Float32Array(chosen.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const clip of chosen) {
-    samples.set(clip, at);
-    at += clip.length;
-  }
-  return wavOf(samples);
+  return wavOf(joined(chosen));
 }
 
 /** What must be the same whoever ran beside it: all but probabilities, which other kernels may round otherwise. */

@@ -5,7 +5,7 @@ import type { Journal } from '../../lib/whisper/decoding/journal.js';
 import type { TranscribeOptions } from '../../lib/whisper/transcription/options.js';
 import type { Transcription } from '../../lib/whisper/transcription/types.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
-import { heldout as folder, samplesOf } from '../audio/support.js';
+import { heldout as folder, joined, samplesOf } from '../audio/support.js';
 
 class Entries implements Journal {
   readonly all = new Map<string, string>();
@@ -28,13 +28,7 @@ let long: Float32Array;
 beforeAll(async () => {
   whisper = await Whisper.load(undefined, { windows: 2 });
   const names = readdirSync(folder).filter((name) => name.endsWith('.flac'));
-  const clips = await Promise.all(names.slice(0, 30).map((name) => samplesOf(name)));
-  long = new Float32Array(clips.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const clip of clips) {
-    long.set(clip, at);
-    at += clip.length;
-  }
+  long = joined(await Promise.all(names.slice(0, 30).map((name) => samplesOf(name))));
 }, 120_000);
 afterAll(() => whisper.dispose());
 

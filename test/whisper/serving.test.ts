@@ -10,17 +10,10 @@ import type { Transcription } from '../../lib/whisper/transcription/types.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { heldout as folder, samplesOf } from '../audio/support.js';
 import { gpu, hasCuda } from '../device/devices.js';
+import { randomNumbers } from '../random.js';
 
 const rounds = Number(process.env.ONEHEAD_ROUNDS ?? 2);
 const firstSeed = Number(process.env.ONEHEAD_SEED ?? 1);
-
-function randomNumbers(seed: number): () => number {
-  let bits = seed >>> 0;
-  return () => {
-    bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
-    return bits / 2 ** 32;
-  };
-}
 
 /** What is asked in many ways: greedy, drawn, beams, words, candidates, rules. */
 const variants: TranscribeOptions[] = [

@@ -1,10 +1,10 @@
 /** What encoding a clip's sound alone saves, and what it costs in errors, by the margin of silence behind it. */
 import { join } from 'node:path';
-import { openAudio } from '../../audio/index.js';
+import { readSamples } from '../../audio/join.js';
+import { OneheadError } from '../../errors.js';
 import { addCounts, errorRate, noCounts, textErrors } from '../../evaluate/errors.js';
 import { findRecordings } from '../../evaluate/evaluate.js';
 import { normalizeEnglish } from '../../evaluate/normalize.js';
-import { OneheadError } from '../../errors.js';
 import { bundledModel } from '../../whisper/checkpoint/hub.js';
 import { Whisper } from '../../whisper/whisper.js';
 import type { ProfileRow } from '../measuring/result.js';
@@ -27,31 +27,17 @@ const sentences: [number, number, string][] = [
   [4.9, 8, 'Move left forty five meters.'],
 ];
 
-async function samplesOf(file: string, sampleRate: number): Promise<Float32Array> {
-  const source = await openAudio(file, { sampleRate });
-  try {
-    const chunks: Float32Array[] = [];
-    for await (const chunk of source.chunks()) chunks.push(chunk.slice());
-    const all = new Float32Array(chunks.reduce((count, { length }) => count + length, 0));
-    let at = 0;
-    for (const chunk of chunks) {
-      all.set(chunk, at);
-      at += chunk.length;
-    }
-    return all;
-  } finally {
-    await source.close();
-  }
-}
-
 async function clipsOf(audio: string, sampleRate: number): Promise<Clip[]> {
   if (audio === '') {
-    const all = await samplesOf(join(bundledModel(), 'sample.flac'), sampleRate);
+    const all = await readSamples(join(bundledModel(), 'sample.flac'), { sampleRate });
     return sentences.map(([from, to, text]) => ({ samples: all.slice(from * sampleRate, to * sampleRate), text }));
   }
   const recordings = await findRecordings(audio);
   return Promise.all(
-    recordings.map(async ({ file, reference }) => ({ samples: await samplesOf(file, sampleRate), text: reference })),
+    recordings.map(async ({ file, reference }) => ({
+      samples: await readSamples(file, { sampleRate }),
+      text: reference,
+    })),
   );
 }
 

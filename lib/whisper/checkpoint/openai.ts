@@ -2,7 +2,7 @@
 import { basename, dirname } from 'node:path';
 import { OneheadError } from '../../errors.js';
 import type { BinaryFile } from '../files/bytes.js';
-import { readGgml } from '../files/ggml.js';
+import { readGgml, type Sizes } from '../files/ggml.js';
 import type { TensorEntry, TensorIndex } from '../files/tensors.js';
 import type { TorchFile } from '../files/torch.js';
 import { textOf } from './byte-pairs.js';
@@ -64,19 +64,6 @@ function renameAll(tensors: TensorIndex): TensorIndex {
 
 const feedForward = (tensors: TensorIndex, side: string, width: number): number =>
   tensors.get(`${side}.layers.0.fc1.weight`)?.shape[0] ?? 4 * width;
-
-interface Sizes {
-  vocabulary: number;
-  audioContext: number;
-  audioWidth: number;
-  audioHeads: number;
-  audioLayers: number;
-  textContext: number;
-  textWidth: number;
-  textHeads: number;
-  textLayers: number;
-  mels: number;
-}
 
 function dimensionsOf(sizes: Sizes, tensors: TensorIndex, file: BinaryFile): Dimensions {
   const { audioWidth, textWidth, ...rest } = sizes;

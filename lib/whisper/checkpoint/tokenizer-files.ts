@@ -109,6 +109,38 @@ function mergesOf(text: string, file: string): [string, string][] {
     });
 }
 
+/** tokenizer.json of a byte-level BPE, as transformers' fast tokenizers have it. `spaceBefore`, `spaceDecoded`: add_prefix_space of both ways. */
+export function bytePairJson(parts: {
+  addedTokens: AddedToken[];
+  spaceBefore: boolean;
+  spaceDecoded: boolean;
+  vocabulary: Record<string, number>;
+  merges: readonly (readonly [string, string])[];
+}) {
+  const bytes = { type: 'ByteLevel', trim_offsets: true, use_regex: true };
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: parts.addedTokens,
+    normalizer: null,
+    pre_tokenizer: { ...bytes, add_prefix_space: parts.spaceBefore },
+    post_processor: null, // tokens around a text are the prompt's affair
+    decoder: { ...bytes, add_prefix_space: parts.spaceDecoded },
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: '',
+      end_of_word_suffix: '',
+      fuse_unk: false,
+      byte_fallback: false,
+      vocab: parts.vocabulary,
+      merges: parts.merges,
+    },
+  };
+}
+
 /** The byte-level BPE that transformers' fast tokenizer makes of vocab.json and merges.txt; null where there is no vocab.json. */
 async function fromVocabulary(directory: string, config: Json): Promise<Omit<TokenizerFiles, 'config'> | null> {
   const file = join(directory, 'vocab.json');
@@ -121,28 +153,13 @@ async function fromVocabulary(directory: string, config: Json): Promise<Omit<Tok
     const problem = cause.code === 'ENOENT' ? `${directory} holds vocab.json but no merges.txt` : cause.message;
     throw new OneheadError('MODEL_INVALID', `${problem}; copy the tokenizer of the model again.`, { cause });
   });
-  const bytes = { type: 'ByteLevel', trim_offsets: true, use_regex: true };
-  const json = {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: await addedTokens(directory, config, vocabulary),
-    normalizer: null,
-    pre_tokenizer: { ...bytes, add_prefix_space: config.add_prefix_space === true },
-    post_processor: null, // tokens around a text are the prompt's affair
-    decoder: { ...bytes, add_prefix_space: true },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: '',
-      end_of_word_suffix: '',
-      fuse_unk: false,
-      byte_fallback: false,
-      vocab: vocabulary as Record<string, number>,
-      merges: mergesOf(text, mergesFile),
-    },
-  };
+  const json = bytePairJson({
+    addedTokens: await addedTokens(directory, config, vocabulary),
+    spaceBefore: config.add_prefix_space === true,
+    spaceDecoded: true,
+    vocabulary: vocabulary as Record<string, number>,
+    merges: mergesOf(text, mergesFile),
+  });
   return { file, json };
 }
 

@@ -8,7 +8,7 @@ import { OneheadError } from '../../errors.js';
 import { bytePairs, derivedMerges, rankOf, singleBytes, textOf } from './byte-pairs.js';
 import type { SpecialTokens } from './config.js';
 import { languageNames } from './languages.js';
-import type { AddedToken, TokenizerFiles } from './tokenizer-files.js';
+import { type AddedToken, bytePairJson, type TokenizerFiles } from './tokenizer-files.js';
 
 export interface Vocabulary {
   /** Tokens of text by their ids, in the characters of `textOf`. */
@@ -67,12 +67,8 @@ export function tokenizerOf({ tokens, merges }: Vocabulary, special: SpecialToke
   if (!merges && tokens.reduce((work, { length }) => work + length * length, 0) > mostWork) {
     throw new OneheadError('MODEL_INVALID', `The tokens of ${file} are too long for a vocabulary; download it again.`);
   }
-  const bytes = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
-  const json = {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: [...special].map(
+  const json = bytePairJson({
+    addedTokens: [...special].map(
       ([content, id]): AddedToken => ({
         id,
         content,
@@ -83,22 +79,11 @@ export function tokenizerOf({ tokens, merges }: Vocabulary, special: SpecialToke
         special: !/^<\|\d/.test(content),
       }),
     ),
-    normalizer: null,
-    pre_tokenizer: bytes,
-    post_processor: null, // tokens around a text are the prompt's affair
-    decoder: bytes,
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: '',
-      end_of_word_suffix: '',
-      fuse_unk: false,
-      byte_fallback: false,
-      vocab: Object.fromEntries(rankOf(tokens)),
-      merges: merges ?? derivedMerges(tokens),
-    },
-  };
+    spaceBefore: false,
+    spaceDecoded: false,
+    vocabulary: Object.fromEntries(rankOf(tokens)),
+    merges: merges ?? derivedMerges(tokens),
+  });
   return { file, json, config: {} };
 }
 

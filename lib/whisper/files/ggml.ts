@@ -2,7 +2,8 @@
 import { type BinaryFile, Cursor, quoted } from './bytes.js';
 import { elementsOf, encodings, isPlain, mostTensors, type TensorEntry, type TensorIndex } from './tensors.js';
 
-export interface GgmlFile {
+/** openai/whisper's sizes of a model. */
+export interface Sizes {
   vocabulary: number;
   audioContext: number;
   audioWidth: number;
@@ -13,6 +14,9 @@ export interface GgmlFile {
   textHeads: number;
   textLayers: number;
   mels: number;
+}
+
+export interface GgmlFile extends Sizes {
   /** [mels, bins of the spectrum], row by row. */
   filters: { shape: [number, number]; values: Float32Array };
   /** Bytes of the tokens of text, by their ids. */
