@@ -110,10 +110,10 @@ export async function decodeWindow(
   options: WindowOptions,
   settings: WindowSettings,
 ): Promise<{ attempt: Attempt; timings: WindowTimings }> {
-  const { journal } = settings;
+  const { journal, language, margin, decoding } = settings;
   const { seed = 0, frames, previous, prefix } = options;
   const timings = { queue: 0, encode: 0, decode: 0 };
-  const name = journal && journalName(seed, frames, settings.language, previous, prefix);
+  const name = journal && journalName(seed, frames, language, previous, prefix, margin, decoding.temperatures);
   const kept = name === undefined ? undefined : journal?.find(name);
   const known = kept === undefined ? undefined : readEntry<Attempt>(kept);
   if (known) return { attempt: known, timings };
