@@ -239,7 +239,10 @@ try {
   if (values.output !== undefined) {
     mkdirSync(dirname(values.output), { recursive: true });
     const machine = { cpu: cpus()[0]?.model, cores: availableParallelism() };
-    writeFileSync(values.output, `${JSON.stringify({ machine, model: relative(root, values.model), results }, null, 2)}\n`);
+    writeFileSync(
+      values.output,
+      `${JSON.stringify({ machine, model: relative(root, values.model), results }, null, 2)}\n`,
+    );
   }
 } finally {
   if (server.exitCode === null) server.kill('SIGKILL');
