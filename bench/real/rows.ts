@@ -19,6 +19,9 @@ const number = (value: number | null | undefined, digits = 1): string =>
   Number.isFinite(value) ? value!.toFixed(digits) : '-';
 const milliseconds = (seconds: number): string => (1000 * seconds).toFixed(0);
 
+/** [MUSIC] or (silence): says that nobody speaks, and is no invention. */
+export const isMark = (text: string): boolean => /^(?:\s*(?:\[[^\]]*\]|\([^)]*\)))+\s*$/.test(text);
+
 /** Heading and what stands below it. */
 export const columns: [string, (figures: Figures) => string][] = [
   ['WER English, %', ({ languages }) => errors(languages.en)],
@@ -26,7 +29,11 @@ export const columns: [string, (figures: Figures) => string][] = [
   ['CER English, %', ({ languages }) => percent(languages.en?.characterErrorRate)],
   ['language found', ({ languageFound: { right, of } }) => `${right}/${of}`],
   ['no text for speech', ({ lost }) => String(lost.length)],
-  ['text without speech', ({ noSpeech }) => `${noSpeech.texts.length}/${noSpeech.recordings}`],
+  [
+    'text without speech',
+    ({ noSpeech: { texts, recordings } }) => `${texts.filter(({ text }) => !isMark(text)).length}/${recordings}`,
+  ],
+  ['only a mark, as [MUSIC]', ({ noSpeech }) => String(noSpeech.texts.filter(({ text }) => isMark(text)).length)],
   ['audio s/s, under 20 s', ({ speed }) => number(speed.under20s)],
   ['over 45 s', ({ speed }) => number(speed.over45s)],
   ['audio s a CPU second, under 20 s', ({ cpuSpeed }) => number(cpuSpeed.under20s)],

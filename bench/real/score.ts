@@ -83,7 +83,7 @@ function grouped<T>(items: readonly T[], key: (item: T) => string): Map<string, 
   return groups;
 }
 
-/** Letters or digits: marks such as [BLANK_AUDIO] count as text too, since a reader sees them. */
+/** Letters or digits: marks such as [BLANK_AUDIO] too, which the table counts apart. */
 const isText = (text: string): boolean => /[\p{L}\p{N}]/u.test(text);
 
 export function score(
