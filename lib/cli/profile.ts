@@ -7,10 +7,11 @@ import { compare, comparisonTable, differences } from '../profiler/compare.js';
 import { type ExperimentName, experimentNames, experiments } from '../profiler/experiments/index.js';
 import { type ExperimentResult, readResults, toCsv, writeResults } from '../profiler/measuring/result.js';
 import { TraceFile } from '../profiler/measuring/trace.js';
-import { describeRun, toText } from '../profiler/report/figures.js';
+import { describeRun, duration, toText } from '../profiler/report/figures.js';
+import { warningsOf } from '../profiler/report/findings.js';
 import { ensureRenderer } from '../profiler/report/render.js';
 import { type ProfileOptions, profile, resolveSettings } from '../profiler/run.js';
-import { writeReport } from '../profiler/write-report.js';
+import { tablesOf, writeReport } from '../profiler/write-report.js';
 import { strictly } from './arguments.js';
 import { progressBar } from './progress.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
@@ -21,7 +22,7 @@ ${experimentNames.map((name) => `    ${name.padEnd(19)}${experiments[name].title
 onehead profile compare A B           which rows of two --json files changed beyond the noise
 onehead profile report FILE DIR       the report of a --json file
 
-  --quick                settings that finish within a minute on a laptop's CPU
+  --quick                small settings: all experiments in about two minutes on two idle cores
   --device DEVICE        cpu, cuda, cuda:N (default: auto, a GPU that can be used, else the CPU)
   --dtype TYPE           float32, float16 or bfloat16 (default: the source's, or the device's fastest)
   --threads N            CPU threads
@@ -137,8 +138,10 @@ function optionsOf(name: ExperimentName, { names, options }: Job): ProfileOption
 }
 
 function print(result: ExperimentResult): void {
-  const { title, tables } = experiments[result.experiment as ExperimentName];
-  process.stdout.write(`${title}\n${describeRun(result)}\n\n${tables(result).map(toText).join('\n')}\n`);
+  const { title } = experiments[result.experiment as ExperimentName];
+  const warnings = warningsOf(result).map((text) => `Warning: ${text}\n`);
+  const head = [title, describeRun(result), ...warnings].join('\n');
+  process.stdout.write(`${head}\n\n${tablesOf(result).map(toText).join('\n')}\n`);
 }
 
 async function run(job: Job, signal: AbortSignal): Promise<number> {
@@ -158,6 +161,7 @@ async function run(job: Job, signal: AbortSignal): Promise<number> {
     if (job.report !== undefined) await writeReport(job.report, all);
   };
   const bar = progressBar('%', !job.quiet);
+  const started = performance.now();
   try {
     for (const name of job.names) {
       const result = await profile(name, {
@@ -175,6 +179,7 @@ async function run(job: Job, signal: AbortSignal): Promise<number> {
       print(result);
     }
     await finish();
+    process.stdout.write(`It took ${duration(1000 * (performance.now() - started))}.\n`);
     return 0;
   } catch (error) {
     bar.stop();

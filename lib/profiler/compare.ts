@@ -54,7 +54,7 @@ export function differences(a: readonly ExperimentResult[], b: readonly Experime
     for (const part of ['machine', 'settings'] as const) {
       const [x, y] = [first[part] as Record<string, unknown>, second[part] as Record<string, unknown>];
       for (const name of new Set([...Object.keys(x), ...Object.keys(y)])) {
-        if (['commit', 'onehead'].includes(name)) continue;
+        if (['commit', 'onehead', 'load'].includes(name)) continue;
         const [one, other] = [JSON.stringify(x[name]) ?? 'none', JSON.stringify(y[name]) ?? 'none'];
         if (one !== other) found.add(`${name}: ${one} against ${other}`);
       }

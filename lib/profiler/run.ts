@@ -16,7 +16,7 @@ import type { ExperimentResult } from './measuring/result.js';
 import { whisperConfig } from './measuring/shapes.js';
 
 export interface ProfileOptions extends Partial<CommonSettings>, Partial<OwnSettings> {
-  /** Settings that finish within a minute on a laptop's CPU; single ones given beside it still hold. */
+  /** Small settings: all experiments take about two minutes on two idle cores. Single settings given beside it still hold. */
   quick?: boolean;
   /** Shapes of one's own, to name in `models`. */
   shapes?: Record<string, WhisperConfig>;
@@ -95,6 +95,8 @@ export function resolveSettings(name: ExperimentName, options: ProfileOptions): 
     settings.device = device.kind;
     settings.dtype ??= device.defaultDtype;
   }
+  // What is recorded must say how many threads measured, also where nobody chose.
+  if (settings.device === 'cpu') settings.threads ??= Device.information().threads;
   const resolved = settings as unknown as Settings;
   check(resolved, resolved.models ?? []);
   return resolved;
@@ -172,7 +174,7 @@ export async function profile(name: ExperimentName, options: ProfileOptions = {}
       },
       facts: result.facts,
       measure: (samplers, { repeats = settings.repeats } = {}) =>
-        interleave(samplers, { repeats, seconds: settings.seconds }, { signal, onProgress }),
+        interleave(samplers, { repeats, seconds: settings.seconds, bounded: options.quick }, { signal, onProgress }),
       trace: async (track, operations) => options.onTrace?.(`${name}: ${track}`, await operations()),
     };
     if (!options.onTrace) context.trace = async () => {};

@@ -5,6 +5,8 @@ import { OneheadError } from '../errors.js';
 import { type ExperimentName, experiments } from './experiments/index.js';
 import type { ExperimentResult } from './measuring/result.js';
 import { type Chart, describeRun, type Table, toMarkdown } from './report/figures.js';
+import { comparisonWithBase, warningsOf } from './report/findings.js';
+import { namesTable } from './report/names.js';
 import { escaped, toSvg } from './report/render.js';
 
 interface Section {
@@ -13,6 +15,7 @@ interface Section {
   about: string;
   run: string;
   settings: string;
+  warnings: string[];
   tables: Table[];
   charts: (Chart & { svg: string })[];
 }
@@ -24,6 +27,13 @@ function settingsLine(settings: Record<string, unknown>): string {
     .filter(([name]) => name !== 'shapes')
     .map(([name, value]) => `${name}: ${write(value)}`)
     .join('; ');
+}
+
+/** Every table of a result: how its variants stand beside one another, then the experiment's own. */
+export function tablesOf(result: ExperimentResult): Table[] {
+  const { compared, tables } = experiments[result.experiment as ExperimentName];
+  const comparison = comparisonWithBase(result.rows, compared);
+  return [...(comparison ? [comparison] : []), ...tables(result)];
 }
 
 async function section(result: ExperimentResult): Promise<Section> {
@@ -42,13 +52,14 @@ async function section(result: ExperimentResult): Promise<Section> {
     about: experiment.about,
     run: describeRun(result),
     settings: settingsLine(result.settings),
-    tables: experiment.tables(result),
+    warnings: warningsOf(result),
+    tables: tablesOf(result),
     charts,
   };
 }
 
 function htmlTable({ title, columns, rows, note }: Table): string {
-  const numeric = columns.map((_, i) => rows.every((row) => /^([\d<>±-]|$)/.test(row[i])));
+  const numeric = columns.map((_, i) => rows.every((row) => /^([\d<>±~-]|$)/.test(row[i])));
   const cell = (tag: string) => (text: string, i: number) =>
     `<${tag}${numeric[i] ? ' class="number"' : ''}>${escaped(text)}</${tag}>`;
   const line = (tag: string, cells: string[]) => `<tr>${cells.map(cell(tag)).join('')}</tr>`;
@@ -66,44 +77,59 @@ h1{font-size:1.7rem}h2{margin-top:3rem;border-top:1px solid #ccc;padding-top:1.5
 table{border-collapse:collapse;font-size:.85rem}th,td{padding:.25rem .7rem;border-bottom:1px solid #e6e6e6;text-align:left;white-space:nowrap}
 th{border-bottom:2px solid #999}.number{text-align:right;font-variant-numeric:tabular-nums}.wide{overflow-x:auto}
 figure{margin:1.5rem 0}figure svg{max-width:100%;height:auto}figcaption,.note{color:#555;font-size:.9rem}.run{color:#555}
-nav a{margin-right:1rem}`;
+.warning{border-left:4px solid #d55e00;background:#fdf1e7;padding:.5rem .8rem}nav a{margin-right:1rem}`;
 
-function toHtml(sections: readonly Section[]): string {
+function toHtml(sections: readonly Section[], names: Table): string {
   const body = sections.map(
-    ({ name, title, about, run, settings, tables, charts }) => `<section id="${name}"><h2>${escaped(title)}</h2>
+    ({
+      name,
+      title,
+      about,
+      run,
+      settings,
+      warnings,
+      tables,
+      charts,
+    }) => `<section id="${name}"><h2>${escaped(title)}</h2>
 <p>${escaped(about)}</p><p class="run">${escaped(run)}<br>${escaped(settings)}</p>
+${warnings.map((text) => `<p class="warning">${escaped(text)}</p>`).join('\n')}
 ${charts.map(({ name: chart, svg, caption }) => `<figure>${ownIds(svg, chart)}<figcaption>${escaped(caption)}</figcaption></figure>`).join('\n')}
 ${tables.map(htmlTable).join('\n')}</section>`,
   );
-  const links = sections.map(({ name, title }) => `<a href="#${name}">${escaped(title)}</a>`);
+  const links = [...sections, { name: 'names', title: 'Names' }].map(
+    ({ name, title }) => `<a href="#${name}">${escaped(title)}</a>`,
+  );
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>onehead profile</title><style>${style}</style></head>
 <body><h1>onehead profile</h1><nav>${links.join('')}</nav>
-${body.join('\n')}</body></html>
+${body.join('\n')}
+<section id="names"><h2>Names</h2>${htmlTable({ ...names, title: 'Variants, stages and operations' })}</section></body></html>
 `;
 }
 
-function toMarkdownReport(sections: readonly Section[]): string {
-  const parts = sections.map(({ title, about, run, settings, tables, charts }) =>
+function toMarkdownReport(sections: readonly Section[], names: Table): string {
+  const parts = sections.map(({ title, about, run, settings, warnings, tables, charts }) =>
     [
       `## ${title}`,
       about,
       `${run}  \n${settings}`,
+      ...warnings.map((text) => `> **Warning:** ${text}`),
       ...charts.map(({ name, title: alt, caption }) => `![${alt}](${name}.svg)\n\n${caption}`),
       ...tables.map(toMarkdown),
     ].join('\n\n'),
   );
-  return `# onehead profile\n\n${parts.join('\n')}`;
+  return `# onehead profile\n\n${[...parts, `## Names\n\n${toMarkdown(names)}`].join('\n')}`;
 }
 
 /** Writes report.html, report.md and the charts to a folder, and gives their paths. Throws OneheadError where that cannot be. */
 export async function writeReport(directory: string, results: readonly ExperimentResult[]): Promise<string[]> {
   const sections: Section[] = [];
   for (const result of results) if (result.rows.length > 0) sections.push(await section(result));
+  const names = namesTable(results);
   const files = new Map<string, string>([
-    ['report.html', toHtml(sections)],
-    ['report.md', toMarkdownReport(sections)],
+    ['report.html', toHtml(sections, names)],
+    ['report.md', toMarkdownReport(sections, names)],
     ...sections.flatMap(({ charts }) => charts.map(({ name, svg }): [string, string] => [`${name}.svg`, svg])),
   ]);
   try {

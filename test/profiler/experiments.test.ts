@@ -7,7 +7,8 @@ import { type ExperimentResult, readResults, toCsv, writeResults } from '../../l
 import { toMarkdown, toText } from '../../lib/profiler/report/figures.js';
 import { toSvg } from '../../lib/profiler/report/render.js';
 import { type ProfileOptions, profile } from '../../lib/profiler/run.js';
-import { writeReport } from '../../lib/profiler/write-report.js';
+import { namesTable } from '../../lib/profiler/report/names.js';
+import { tablesOf, writeReport } from '../../lib/profiler/write-report.js';
 import { cudaKind } from '../device/devices.js';
 
 /** Small enough for a test; two samples are enough to see that they are taken. */
@@ -49,8 +50,14 @@ describe.each(experimentNames)('%s', (name) => {
     expect(traced.length).toBeGreaterThanOrEqual(programs);
     expect(JSON.parse(JSON.stringify(result))).toEqual(result);
 
-    const { tables, charts } = experiments[name];
-    for (const table of tables(result)) {
+    const { charts } = experiments[name];
+    const tables = tablesOf(result);
+    expect(tables[0].title).toMatch(/^Beside .*: in how many cases a variant was faster, slower, or not told apart$/);
+    // Every name that tables and plots use is explained on the page.
+    const explained = namesTable([result]).rows.map(([one]) => one);
+    for (const one of cases(result, 'variant')) if (!/^\d+ s$/.test(String(one))) expect(explained).toContain(one);
+    for (const one of cases(result, 'stage')) if (one !== undefined) expect(explained).toContain(one);
+    for (const table of tables) {
       expect(table.rows.length).toBeGreaterThan(0);
       for (const row of table.rows) expect(row.length).toBe(table.columns.length);
       expect(toText(table) + toMarkdown(table)).not.toMatch(/undefined|NaN|Infinity/);
@@ -102,14 +109,14 @@ describe(`on ${cudaKind}`, () => {
     expect(result.rows.filter(({ note }) => note)).toEqual([]);
     const of = (variant: string) =>
       result.rows.filter((row) => row.case.variant === variant).map((row) => row.case.stage);
-    expect(of('multi-head')).toEqual(['query, key, value', 'scores', 'softmax', 'output', 'total']);
+    expect(of('multi-head')).toEqual(['query, key, value', 'scores', 'softmax', 'values', 'total']);
     expect(of('multi-query-1').toSorted()).toEqual([
-      'output',
       'query, key, value',
       'scores',
       'softmax',
       'split',
       'total',
+      'values',
     ]);
   });
 
@@ -135,8 +142,8 @@ describe('what the experiments compare', () => {
       result.rows
         .filter((row) => row.case.variant === variant && row.case.length === 16 && row.case.batch === 2)
         .map((row) => row.case.stage);
-    expect(stages('multi-head')).toEqual(['query, key, value', 'scores', 'softmax', 'output', 'total']);
-    expect(stages('multi-query-1')).toEqual(['query, key, value', 'split', 'scores', 'softmax', 'output', 'total']);
+    expect(stages('multi-head')).toEqual(['query, key, value', 'scores', 'softmax', 'values', 'total']);
+    expect(stages('multi-query-1')).toEqual(['query, key, value', 'split', 'scores', 'softmax', 'values', 'total']);
     expect(stages('memory-efficient')).toEqual(['query, key, value', 'attention', 'total']);
     const total = result.rows.find((row) => row.case.stage === 'total' && row.case.length === 16)!;
     // Projections of 96 columns from 32, and two products of 16 x 16 x 32.
@@ -152,10 +159,10 @@ describe('what the experiments compare', () => {
     const saved = 2 * 96 * 128 + 96;
     const parameters = (variant: string) => figure('multi-head', 'parameters') - figure(variant, 'parameters');
     expect(parameters('multi-query encoder')).toBe(6 * saved);
-    expect(parameters('multi-query self')).toBe(3 * saved);
-    expect(parameters('multi-query all')).toBe(12 * saved);
-    expect(figure('multi-query cross', 'crossCacheBytes')).toBe(figure('multi-head', 'crossCacheBytes') / 4);
-    expect(figure('multi-query all', 'memoryBytes')).toBeLessThan(figure('multi-head', 'memoryBytes'));
+    expect(parameters('multi-query self-attention')).toBe(3 * saved);
+    expect(parameters('multi-query everywhere')).toBe(12 * saved);
+    expect(figure('multi-query cross-attention', 'crossCacheBytes')).toBe(figure('multi-head', 'crossCacheBytes') / 4);
+    expect(figure('multi-query everywhere', 'memoryBytes')).toBeLessThan(figure('multi-head', 'memoryBytes'));
     expect(figure('multi-head', 'compression')).toBe(1);
   });
 
@@ -164,7 +171,7 @@ describe('what the experiments compare', () => {
     const memory = (variant: string) =>
       rows.find((row) => row.case.variant === variant && row.case.stage === 'total')!.figures.memoryBytes;
     // Four heads of 500 x 500 float32 scores.
-    expect(memory('original') - memory('memory-efficient')).toBeGreaterThan(4 * 500 * 500 * 4 * 0.8);
+    expect(memory('multi-head') - memory('memory-efficient')).toBeGreaterThan(4 * 500 * 500 * 4 * 0.8);
   });
 
   it('cross-cache: a copy is one read and one write of the cache more', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { interleave } from '../../lib/profiler/measuring/measure.js';
-import { statistics } from '../../lib/profiler/measuring/statistics.js';
+import { isNoisy, relativeSpread, statistics } from '../../lib/profiler/measuring/statistics.js';
 
 describe('statistics', () => {
   it('of few samples: the median and the range', () => {
@@ -18,6 +18,14 @@ describe('statistics', () => {
   ])('of %d samples: the median between ranks %d and %d', (count, low, high) => {
     const samples = Array.from({ length: count }, (_, i) => count - i);
     expect(statistics(samples)).toMatchObject({ low, high, count });
+  });
+
+  it('beyond half of the median make a figure noisy', () => {
+    expect(relativeSpread(statistics([10, 10, 10, 10, 10, 14]))).toBeCloseTo(0.4);
+    expect(isNoisy(statistics([10, 10, 10, 10, 10, 14]))).toBe(false);
+    expect(isNoisy(statistics([10, 10, 10, 10, 10, 16]))).toBe(true);
+    expect(isNoisy(statistics([10, 10, 10, 10, 10, 4]))).toBe(true);
+    expect(isNoisy(statistics([10]))).toBe(false);
   });
 
   it('of very many samples stays within them and narrows', () => {

@@ -101,6 +101,7 @@ export const experiment = defineExperiment<Own>({
   full: { models: ['micro'], margins: [0, 1, 2, 4, 8], audio: '', repeats: 5, seconds: 600 },
   quick: { models: ['micro'], margins: [0, 1, 2, 4], audio: '', repeats: 3, seconds: 10 },
   groups: () => [{ name: 'margins', run: measure }],
+  compared: { base: 'full', field: 'stage', values: ['total'] },
   tables: audioContextTables,
   charts: audioContextCharts,
 });

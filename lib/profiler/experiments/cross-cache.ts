@@ -81,6 +81,7 @@ export const experiment = defineExperiment<Own>({
     models.flatMap((model) =>
       batches.map((batch) => ({ name: `${model}, batch ${batch}`, run: (context) => measure(context, model, batch) })),
     ),
+  compared: { base: 'cached', field: 'stage', values: ['step'] },
   tables: crossCacheTables,
   charts: crossCacheCharts,
 });

@@ -9,6 +9,7 @@ import type { AttentionChoice, MeasuredWhisper } from '../measuring/measured-whi
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import type { Statistics } from '../measuring/statistics.js';
 import type { Chart, Table } from '../report/figures.js';
+import type { Compared } from '../report/findings.js';
 
 /** What every experiment takes. */
 export interface CommonSettings {
@@ -79,10 +80,12 @@ export interface Experiment<Own extends Partial<OwnSettings> = Partial<OwnSettin
   title: string;
   /** What is measured, and whose experiment it repeats. */
   about: string;
-  /** As the source has it, and small enough for a laptop's CPU to finish in a minute. */
+  /** As the source has it; and small enough for all experiments to take two minutes on two cores. */
   full: Own & Partial<CommonSettings>;
   quick: Own & Partial<CommonSettings>;
   groups(settings: CommonSettings & Own, shape: (model: string) => WhisperConfig): Group<CommonSettings & Own>[];
+  /** The variant that the others stand beside, and in which rows. */
+  compared: Compared;
   tables(result: ExperimentResult): Table[];
   charts(result: ExperimentResult): Chart[];
 }

@@ -76,7 +76,7 @@ export const experiment = defineExperiment<Own>({
   title: 'Generation with a GPT-2-shaped model',
   about:
     'BigCode’s generation experiment: 24 layers, 16 heads of 64, 50257 tokens, batch 8, a prompt of 16, to 1024 tokens, ' +
-    'greedy. The three types are the algorithms of that name in prompt and steps; “auto” is what onehead takes by itself.',
+    'greedy. The three variants are the algorithms of that name in prompt and steps; auto is what onehead takes by itself.',
   full: {
     layers: 24,
     heads: 16,
@@ -103,6 +103,7 @@ export const experiment = defineExperiment<Own>({
   },
   groups: ({ batches }) =>
     batches.map((batch) => ({ name: `batch ${batch}`, run: (context) => measure(context, batch) })),
+  compared: { base: 'multi-head', field: 'stage', values: ['total'] },
   tables: generateTables,
   charts: generateCharts,
 });

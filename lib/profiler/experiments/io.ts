@@ -122,6 +122,7 @@ export const experiment = defineExperiment<Own>({
     models.flatMap((model) =>
       batches.map((batch) => ({ name: `${model}, batch ${batch}`, run: (context) => measure(context, model, batch) })),
     ),
+  compared: { base: 'multi-head', field: 'operation', values: ['whole step'] },
   tables: ioTables,
   charts: ioCharts,
 });

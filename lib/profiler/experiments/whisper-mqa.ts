@@ -11,9 +11,9 @@ type Own = Pick<OwnSettings, 'models' | 'decoderLayers' | 'batches' | 'tokens'>;
 const variants: Record<string, readonly AttentionPart[]> = {
   'multi-head': [],
   'multi-query encoder': ['encoder'],
-  'multi-query self': ['self'],
-  'multi-query cross': ['cross'],
-  'multi-query all': attentionParts,
+  'multi-query self-attention': ['self'],
+  'multi-query cross-attention': ['cross'],
+  'multi-query everywhere': attentionParts,
 };
 
 export const experiment = defineExperiment<Own>({
@@ -47,6 +47,7 @@ export const experiment = defineExperiment<Own>({
         })),
       ),
     ),
+  compared: { base: 'multi-head', field: 'stage', values: ['total', 'decode'] },
   tables: whisperMqaTables,
   charts: whisperMqaCharts,
 });

@@ -1,7 +1,7 @@
 /** What a result was measured on. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../../device/addon.js';
 import { Device } from '../../device/device.js';
@@ -15,6 +15,8 @@ export interface Machine {
   onednn: string;
   node: string;
   onehead: string;
+  /** Load average of the minute before the process's first run: how many cores were kept busy. Absent in older results. */
+  load?: number;
   /** Of a checkout; null for an installed package. */
   commit: string | null;
 }
@@ -28,7 +30,11 @@ function commit(root: string): string | null {
   }
 }
 
+/** Of the first run of the process: later ones would find the work of those before. */
+let firstLoad: number | undefined;
+
 export function describeMachine(): Machine {
+  firstLoad ??= loadavg()[0];
   const root = packageRoot();
   const { cpu, onednn, cuda } = Device.information();
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
@@ -40,6 +46,7 @@ export function describeMachine(): Machine {
     onednn: onednn.version,
     node: process.version,
     onehead: version,
+    load: firstLoad,
     commit: commit(root),
   };
 }

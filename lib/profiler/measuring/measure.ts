@@ -12,9 +12,12 @@ export interface Effort {
   repeats: number;
   /** Measuring ends after this long for each variant, once it has three samples. */
   seconds: number;
+  /** Ends after three times as long even with fewer samples, so that a slow machine does not make a quick run a long one. */
+  bounded?: boolean;
 }
 
 const leastSamples = 3;
+const mostTimes = 3;
 
 /**
  * One round after another, each variant once a round and first in turn; one sample of each before that to warm up. Gives each variant's
@@ -22,7 +25,7 @@ const leastSamples = 3;
  */
 export async function interleave(
   samplers: readonly Sampler[],
-  { repeats, seconds }: Effort,
+  { repeats, seconds, bounded = false }: Effort,
   { signal, onProgress }: { signal?: AbortSignal; onProgress?: (share: number) => void } = {},
 ): Promise<Map<string, Record<string, Statistics>>> {
   const samples = samplers.map((): Record<string, number[]> => ({}));
@@ -44,6 +47,7 @@ export async function interleave(
     const elapsed = performance.now() - started;
     onProgress?.(Math.min(1, Math.max((round + 1) / repeats, elapsed / allowed)));
     if (elapsed > allowed && round + 1 >= leastSamples) break;
+    if (bounded && elapsed > mostTimes * allowed) break;
   }
   return new Map(
     samplers.map(({ name }, i) => [

@@ -13,6 +13,16 @@ export interface Statistics {
   count: number;
 }
 
+/** A median whose interval reaches farther from it than this share of it says too little to be compared. */
+export const noisyShare = 0.5;
+
+/** How far the farther end of the interval lies from the median, as a share of it. A single sample has no interval: 0. */
+export function relativeSpread({ median, low, high, count }: Statistics): number {
+  return count === 1 || median === 0 ? 0 : Math.max(high - median, median - low) / median;
+}
+
+export const isNoisy = (time: Statistics): boolean => relativeSpread(time) > noisyShare;
+
 /** The largest k such that fewer than k of n samples lie below the median with a probability of at most 2.5%. */
 function rank(n: number): number {
   let probability = 0.5 ** n;

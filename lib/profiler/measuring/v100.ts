@@ -1,10 +1,11 @@
 /**
  * BigCode's measurements of its three attention types on a Tesla V100-PCIE-16GB in float32: 16 heads of 64, batch 8 and 16. Microseconds of
- * GPU time of query, key and value; split; scores; output. They are shown for the shape of their curves, and never as a speed to compare with.
+ * GPU time of query, key and value; split; scores; values. They are shown for the shape of their curves, and never as a speed to compare with.
  */
 export const v100Lengths: readonly number[] = Array.from({ length: 16 }, (_, i) => 64 + 128 * i);
 
-export const v100Stages = ['query, key, value', 'split', 'scores', 'output'] as const;
+/** Under the device's names for them: the source calls values output. */
+export const v100Stages = ['query, key, value', 'split', 'scores', 'values'] as const;
 
 /** By type and batch: a row for each length. */
 export const v100Microseconds: Record<string, Record<number, readonly (readonly number[])[]>> = {

@@ -2,28 +2,30 @@
 
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import { v100Lengths, v100Microseconds, v100Stages } from '../measuring/v100.js';
-import { type Chart, duration, findRow, panels, pivot, spread, type Table, valuesOf } from './figures.js';
+import { type Chart, duration, findRow, marked, panels, pivot, spread, type Table, valuesOf } from './figures.js';
+import { intervalLayers, intervalNote, type Plotted, plotted, plottedRatio } from './intervals.js';
 
-const stages = ['query, key, value', 'split', 'scores', 'softmax', 'output', 'attention'];
+const stages = ['query, key, value', 'split', 'scores', 'softmax', 'values', 'attention'];
 
 const totals = (rows: readonly ProfileRow[]) => rows.filter((row) => row.case.stage === 'total');
 
 /** Each type's time as a share of multi-head's, here and on the source's GPU. */
 function shares({ rows }: ExperimentResult) {
-  const data: { panel: string; variant: string; length: number; share: number }[] = [];
+  const data: ({ panel: string; variant: string; length: number } & Plotted)[] = [];
   for (const row of totals(rows)) {
     const { batch, length, variant } = row.case as { batch: number; length: number; variant: string };
     const base = findRow(rows, { batch, length, variant: 'multi-head', stage: 'total' });
     if (row.time && base?.time) {
-      data.push({ panel: `here, batch ${batch}`, variant, length, share: row.time.median / base.time.median });
+      data.push({ panel: `here, batch ${batch}`, variant, length, ...plottedRatio(row.time, base.time) });
     }
   }
   const sum = (times: readonly number[]) => times.reduce((a, b) => a + b, 0);
   for (const [variant, batches] of Object.entries(v100Microseconds)) {
     for (const [batch, lengths] of Object.entries(batches)) {
       lengths.forEach((times, i) => {
-        const share = sum(times) / sum(v100Microseconds['multi-head'][Number(batch)][i]);
-        data.push({ panel: `the source’s V100, batch ${batch}`, variant, length: v100Lengths[i], share });
+        const value = sum(times) / sum(v100Microseconds['multi-head'][Number(batch)][i]);
+        const single = { value, low: value, high: value, noisy: false };
+        data.push({ panel: `the source’s V100, batch ${batch}`, variant, length: v100Lengths[i], ...single });
       });
     }
   }
@@ -44,10 +46,12 @@ export function attentionTypesTables(result: ExperimentResult): Table[] {
   const longest = rows.filter((row) => row.case.length === last).sort((a, b) => order(a) - order(b));
   return [
     pivot('Time of a call', totals(rows), ['batch', 'length'], 'variant', ({ time }) => spread(time!)),
-    pivot(`Stages at length ${last}`, longest, ['batch', 'stage'], 'variant', ({ time }) => duration(time!.median)),
+    pivot(`Stages at length ${last}`, longest, ['batch', 'stage'], 'variant', ({ time }) =>
+      marked(time!, duration(time!.median)),
+    ),
     {
       title: "The source's figures: Tesla V100, float32, microseconds of GPU time",
-      columns: ['type', 'batch', 'length', ...v100Stages, 'total'],
+      columns: ['variant', 'batch', 'length', ...v100Stages, 'total'],
       rows: Object.entries(v100Microseconds).flatMap(([type, batches]) =>
         Object.entries(batches).flatMap(([batch, lengths]) =>
           lengths.flatMap((times, i) =>
@@ -65,9 +69,9 @@ export function attentionTypesTables(result: ExperimentResult): Table[] {
 export function attentionTypesCharts(result: ExperimentResult): Chart[] {
   const { rows } = result;
   const data = rows.flatMap(({ case: { batch, length, variant, stage }, time }) =>
-    time ? [{ batch, length, variant, stage, milliseconds: time.median / 1000 }] : [],
+    time ? [{ batch, length, variant, stage, ...plotted(time) }] : [],
   );
-  const color = { field: 'variant', type: 'nominal', title: 'attention type', sort: null };
+  const color = { field: 'variant', type: 'nominal', title: 'variant', sort: null };
   const line = { type: 'line', point: true };
   const kept = someLengths(rows);
   const shared = shares(result);
@@ -75,18 +79,21 @@ export function attentionTypesCharts(result: ExperimentResult): Chart[] {
     {
       name: 'attention-types-time',
       title: 'Time by length',
-      caption: 'Whole calls: projection of queries, keys and values, and attention. Both axes are logarithmic.',
+      caption: `Whole calls: projection of queries, keys and values, and attention. Both axes are logarithmic. ${intervalNote}`,
       spec: panels(
         data.filter(({ stage }) => stage === 'total').map((row) => ({ ...row, panel: `batch ${row.batch}` })),
         {
           width: 380,
           height: 280,
-          mark: line,
           encoding: {
             x: { field: 'length', type: 'quantitative', scale: { type: 'log', nice: false }, title: 'positions' },
-            y: { field: 'milliseconds', type: 'quantitative', scale: { type: 'log', nice: false }, title: 'time (ms)' },
             color,
           },
+          layer: intervalLayers(
+            'y',
+            { type: 'quantitative', scale: { type: 'log', nice: false }, title: 'time (ms)' },
+            line,
+          ),
         },
       ),
     },
@@ -94,7 +101,7 @@ export function attentionTypesCharts(result: ExperimentResult): Chart[] {
       name: 'attention-types-stages',
       title: 'Where the time goes',
       caption:
-        'Stages stacked. “Attention” is the streaming kernel’s one pass, which has no stages; the other types keep the scores in memory between theirs.',
+        'Stages stacked. “Attention” is the streaming kernel’s one pass, which has no stages; the other variants keep the scores in memory between theirs. Medians only: the spread of whole calls is in the plot before.',
       spec: panels(
         data
           .filter(({ stage, length }) => stage !== 'total' && kept.includes(length))
@@ -108,7 +115,7 @@ export function attentionTypesCharts(result: ExperimentResult): Chart[] {
           mark: 'bar',
           encoding: {
             y: { field: 'variant', type: 'nominal', title: null, sort: null },
-            x: { field: 'milliseconds', type: 'quantitative', title: 'time (ms)', stack: 'zero' },
+            x: { field: 'value', type: 'quantitative', title: 'time (ms)', stack: 'zero' },
             color: { field: 'stage', type: 'nominal', title: 'stage', scale: { domain: stages } },
             order: { field: 'order', type: 'quantitative' },
           },
@@ -120,18 +127,15 @@ export function attentionTypesCharts(result: ExperimentResult): Chart[] {
       name: 'attention-types-shape',
       title: 'Time as a share of multi-head’s',
       caption:
-        'On this machine and on the source’s V100, each against multi-head on the same machine. Only the curves can be compared, never the speeds: the source’s types have no softmax.',
+        'On this machine and on the source’s V100, each against multi-head on the same machine. Only the curves can be compared, never the speeds: ' +
+        `the source’s variants have no softmax. ${intervalNote}`,
       spec: panels(
         shared,
         {
           width: 280,
           height: 200,
-          mark: line,
-          encoding: {
-            x: { field: 'length', type: 'quantitative', title: 'positions' },
-            y: { field: 'share', type: 'quantitative', title: 'time / multi-head' },
-            color,
-          },
+          encoding: { x: { field: 'length', type: 'quantitative', title: 'positions' }, color },
+          layer: intervalLayers('y', { type: 'quantitative', title: 'time / multi-head' }, line),
         },
         // One batch here and the source's two stand side by side.
         { columns: new Set(shared.map(({ panel }) => panel)).size === 3 ? 3 : 2 },

@@ -1,6 +1,7 @@
 /** How the experiment on short audio contexts is shown. */
 import type { ExperimentResult } from '../measuring/result.js';
-import { type Chart, digits, panels, spread, type Table } from './figures.js';
+import { type Chart, digits, marked, panels, spread, type Table } from './figures.js';
+import { intervalLayers, intervalNote, plottedRate } from './intervals.js';
 
 const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
 
@@ -23,8 +24,8 @@ export function audioContextTables({ rows }: ExperimentResult): Table[] {
         String(model),
         String(variant),
         percent(figures.wordErrorRate),
-        digits(figures.clipsPerSecond),
-        full ? `${digits(figures.clipsPerSecond / full.figures.clipsPerSecond)}x` : '',
+        marked(time!, digits(figures.clipsPerSecond)),
+        full ? marked(time!, `${digits(figures.clipsPerSecond / full.figures.clipsPerSecond)}x`) : '',
         spread(time!),
         figures.positions.toFixed(0),
         percent(figures.encodedAgain),
@@ -43,30 +44,39 @@ export function audioContextCharts({ rows }: ExperimentResult): Chart[] {
   ] as const;
   const margin = { field: 'margin', type: 'nominal', sort: null };
   const values = shown.flatMap(([panel, of]) =>
-    rows.map(({ case: { variant }, figures }) => ({
-      panel,
-      margin: variant,
-      value: of(figures),
-      label: digits(of(figures)),
-    })),
+    rows.map(({ case: { variant }, time, figures }) => {
+      const value = of(figures);
+      const timed = panel === 'clips a second';
+      const single = { value, low: value, high: value, noisy: false };
+      return {
+        ...{ panel, margin: variant },
+        ...(timed ? plottedRate(value * time!.median, time!) : single),
+        label: timed ? marked(time!, digits(value)) : digits(value),
+      };
+    }),
   );
   return [
     {
       name: 'audio-context',
       title: 'Error and cost by the margin of silence behind a clip',
-      caption: 'Full: whole windows. Too small a margin costs errors and second encodings, too large a one time.',
+      caption: `Full: whole windows. Errors, positions and second encodings are counted, not timed. ${intervalNote}`,
       spec: panels(
         values,
         {
           width: 260,
           height: 180,
-          encoding: {
-            x: { ...margin, title: null, axis: { labelAngle: 0 } },
-            y: { field: 'value', type: 'quantitative', title: null, scale: { domainMin: 0 } },
-          },
+          encoding: { x: { ...margin, title: null, axis: { labelAngle: 0 } } },
           layer: [
-            { mark: 'bar', encoding: { y2: { datum: 0 }, color: { ...margin, legend: null } } },
-            { mark: { type: 'text', dy: -8 }, encoding: { text: { field: 'label' } } },
+            ...intervalLayers(
+              'y',
+              { type: 'quantitative', title: null, scale: { domainMin: 0 } },
+              { type: 'bar' },
+              { y2: { datum: 0 }, color: { ...margin, legend: null } },
+            ),
+            {
+              mark: { type: 'text', dy: -8 },
+              encoding: { y: { field: 'high', type: 'quantitative' }, text: { field: 'label' } },
+            },
           ],
         },
         { independent: ['y'] },

@@ -1,13 +1,14 @@
 /** How the experiment on the cross-attention cache is shown. */
 import type { ExperimentResult } from '../measuring/result.js';
-import { type Chart, digits, mebibytes, panels, pivot, spread, type Table } from './figures.js';
+import { type Chart, digits, marked, mebibytes, panels, pivot, spread, type Table } from './figures.js';
+import { intervalLayers, intervalNote, plottedRate } from './intervals.js';
 
 export function crossCacheTables({ rows, settings }: ExperimentResult): Table[] {
   const of = (stage: string) => rows.filter((row) => row.case.stage === stage);
   const down = ['model', 'batch'];
   return [
-    pivot('Tokens a second, step after step', of('step'), down, 'variant', ({ figures }) =>
-      digits(figures.tokensPerSecond),
+    pivot('Tokens a second, step after step', of('step'), down, 'variant', ({ time, figures }) =>
+      marked(time!, digits(figures.tokensPerSecond)),
     ),
     pivot('Time of a step', of('step'), down, 'variant', ({ time }) => spread(time!)),
     pivot(
@@ -34,24 +35,30 @@ export function crossCacheCharts({ rows }: ExperimentResult): Chart[] {
       name: 'cross-cache',
       title: 'Tokens a second by where the audio’s keys and values come from',
       caption:
-        'Logarithmic. Cached: read where they lie. Copied: cloned first in each step. Recomputed: projected anew in each step.',
+        'Logarithmic. Cached: read where they lie. Copied: cloned first in each step. Recomputed: projected anew in each step. ' +
+        intervalNote,
       spec: panels(
-        steps.map(({ case: { model, batch, variant }, figures: { tokensPerSecond } }) => ({
+        steps.map(({ case: { model, batch, variant }, time, figures: { tokensPerSecond } }) => ({
           panel: `${model}, batch ${batch}`,
           variant,
-          rate: tokensPerSecond,
-          label: digits(tokensPerSecond),
+          ...plottedRate(tokensPerSecond * time!.median, time!),
+          label: marked(time!, digits(tokensPerSecond)),
         })),
         {
           width: 260,
           height: 240,
-          encoding: {
-            x: { ...variant, title: null, axis: { labelAngle: 0 } },
-            y: { field: 'rate', type: 'quantitative', title: 'tokens a second', scale: { type: 'log', domainMin: 1 } },
-          },
+          encoding: { x: { ...variant, title: null, axis: { labelAngle: 0 } } },
           layer: [
-            { mark: 'bar', encoding: { y2: { datum: 1 }, color: { ...variant, legend: null } } },
-            { mark: { type: 'text', dy: -8 }, encoding: { text: { field: 'label' } } },
+            ...intervalLayers(
+              'y',
+              { type: 'quantitative', title: 'tokens a second', scale: { type: 'log', domainMin: 1 } },
+              { type: 'bar' },
+              { y2: { datum: 1 }, color: { ...variant, legend: null } },
+            ),
+            {
+              mark: { type: 'text', dy: -8 },
+              encoding: { y: { field: 'high', type: 'quantitative' }, text: { field: 'label' } },
+            },
           ],
         },
       ),

@@ -1,6 +1,6 @@
 /** Tables and charts, before anything is drawn: what an experiment's result is shown as. */
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
-import type { Statistics } from '../measuring/statistics.js';
+import { isNoisy, relativeSpread, type Statistics } from '../measuring/statistics.js';
 
 export interface Table {
   title: string;
@@ -58,10 +58,18 @@ export function digits(value: number): string {
   return size === 0 ? '0' : value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2);
 }
 
-/** The median, and how far the end of its interval is that lies farther away; a single sample has none. */
-export function spread({ median, low, high, count }: Statistics): string {
+/** A figure made of a time, with the mark of those that are too noisy to be compared. */
+export const marked = (time: Statistics, text: string): string => (isNoisy(time) ? `~${text}` : text);
+
+/**
+ * The median, and how far the end of its interval is that lies farther away; a single sample has none. Where that is more than `noisyShare`,
+ * a percentage would say nothing: the mark, and the interval itself.
+ */
+export function spread(time: Statistics): string {
+  const { median, low, high, count } = time;
   if (count === 1) return duration(median);
-  return `${duration(median)} ±${(100 * (Math.max(high - median, median - low) / median)).toFixed(0)}%`;
+  if (isNoisy(time)) return `~${duration(median)} (${duration(low)} to ${duration(high)})`;
+  return `${duration(median)} ±${(100 * relativeSpread(time)).toFixed(0)}%`;
 }
 
 export const mebibytes = (bytes: number): string => digits(bytes / 2 ** 20);
@@ -110,7 +118,7 @@ export const spaced = (name: string): string => name.replace(/[A-Z]/g, (letter) 
 export function toText({ title, columns, rows, note }: Table): string {
   const cells = [columns, ...rows];
   const widths = columns.map((_, i) => Math.max(...cells.map((line) => line[i].length)));
-  const left = columns.map((_, i) => rows.some((line) => /^[^\d<>±-]/.test(line[i])));
+  const left = columns.map((_, i) => rows.some((line) => /^[^\d<>±~-]/.test(line[i])));
   const write = (line: string[]) =>
     line
       .map((cell, i) => (left[i] ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
@@ -123,7 +131,7 @@ export function toText({ title, columns, rows, note }: Table): string {
 /** As GitHub reads it. */
 export function toMarkdown({ title, columns, rows, note }: Table): string {
   const write = (line: string[]) => `| ${line.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
-  const ruler = columns.map((_, i) => (rows.some((line) => /^[^\d<>±-]/.test(line[i])) ? '---' : '---:'));
+  const ruler = columns.map((_, i) => (rows.some((line) => /^[^\d<>±~-]/.test(line[i])) ? '---' : '---:'));
   return `${[`**${title}**`, '', write(columns), write(ruler), ...rows.map(write), ...(note ? ['', note] : [])].join('\n')}\n`;
 }
 
@@ -132,11 +140,7 @@ export function describeRun({ machine, settings, date }: ExperimentResult): stri
   const { device, dtype, threads } = settings as { device: string; dtype: string; threads?: number };
   const gpu = /^cuda(?::(\d+))?$/.exec(device);
   const where = gpu ? (machine.gpus[Number(gpu[1] ?? 0)] ?? device) : machine.cpu;
-  const details = [
-    device,
-    dtype,
-    ...(threads ? [`${threads} ${threads === 1 ? 'thread' : 'threads'}`] : []),
-    `onehead ${machine.onehead}`,
-  ];
+  const team = threads ? `${threads} ${threads === 1 ? 'thread' : 'threads'}` : 'threads not recorded';
+  const details = [device, dtype, ...(gpu ? [] : [team]), `onehead ${machine.onehead}`];
   return `${where}: ${details.join(', ')}${machine.commit ? ` (${machine.commit.slice(0, 7)})` : ''}, ${date.slice(0, 10)}`;
 }

@@ -1,6 +1,7 @@
 /** How the generation experiment is shown, the source's own figures beside it. */
 import type { ExperimentResult } from '../measuring/result.js';
-import { type Chart, digits, duration, findRow, mebibytes, panels, spread, type Table } from './figures.js';
+import { type Chart, digits, duration, findRow, marked, mebibytes, panels, spread, type Table } from './figures.js';
+import { intervalLayers, intervalNote, plotted } from './intervals.js';
 
 /** Seconds on a Tesla V100-PCIE-16GB-LS, float32, from the source's log. */
 const v100Seconds: Record<string, number> = { 'multi-query': 18.45, 'multi-query-1': 15.19, 'multi-head': 19.78 };
@@ -10,7 +11,7 @@ export function generateTables({ rows, settings }: ExperimentResult): Table[] {
     {
       title: `${settings.layers} layers, a prompt of ${settings.prompt} and ${settings.tokens} new tokens`,
       columns: [
-        'type',
+        'variant',
         'batch',
         'time',
         'tokens a second',
@@ -28,8 +29,8 @@ export function generateTables({ rows, settings }: ExperimentResult): Table[] {
           String(variant),
           String(batch),
           spread(row.time),
-          digits(row.figures.tokensPerSecond),
-          base ? digits(row.time.median / base.median) : '',
+          marked(row.time, digits(row.figures.tokensPerSecond)),
+          base ? marked(row.time, digits(row.time.median / base.median)) : '',
           mebibytes(row.figures.cacheBytes),
           digits(row.figures.parameters / 1e6),
           source ? digits(source / v100Seconds['multi-head']) : '',
@@ -48,23 +49,30 @@ export function generateCharts({ rows, settings }: ExperimentResult): Chart[] {
     {
       name: 'generate',
       title: 'Time to generate',
-      caption: `${settings.tokens} tokens after a prompt of ${settings.prompt}, ${settings.layers} layers.`,
+      caption: `${settings.tokens} tokens after a prompt of ${settings.prompt}, ${settings.layers} layers. ${intervalNote}`,
       spec: panels(
         timed.map(({ case: { variant, batch }, time }) => ({
           panel: `batch ${batch}`,
           variant,
-          seconds: time!.median / 1e6,
-          label: duration(time!.median),
+          ...plotted(time!, 1e6),
+          label: marked(time!, duration(time!.median)),
         })),
         {
           width: 420,
-          encoding: {
-            y: { field: 'variant', type: 'nominal', title: null, sort: null },
-            x: { field: 'seconds', type: 'quantitative', title: 'time (s)' },
-          },
+          encoding: { y: { field: 'variant', type: 'nominal', title: null, sort: null } },
           layer: [
-            { mark: 'bar', encoding: { color: { field: 'variant', type: 'nominal', sort: null, legend: null } } },
-            { mark: { type: 'text', align: 'left', dx: 4 }, encoding: { text: { field: 'label' } } },
+            ...intervalLayers(
+              'x',
+              { type: 'quantitative', title: 'time (s)' },
+              { type: 'bar' },
+              {
+                color: { field: 'variant', type: 'nominal', sort: null, legend: null },
+              },
+            ),
+            {
+              mark: { type: 'text', align: 'left', dx: 4 },
+              encoding: { x: { field: 'high', type: 'quantitative' }, text: { field: 'label' } },
+            },
           ],
         },
         { columns: 1 },

@@ -1,6 +1,8 @@
 /** How theory and measurement of a decode step are shown side by side. */
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
-import { type Chart, digits, duration, mebibytes, panels, type Table, valuesOf } from './figures.js';
+import { isNoisy } from '../measuring/statistics.js';
+import { type Chart, digits, duration, marked, mebibytes, panels, spread, type Table, valuesOf } from './figures.js';
+import { intervalLayers, intervalNote, plotted } from './intervals.js';
 
 const whole = 'whole step';
 const percent = (share: number) => `${(100 * share).toFixed(0)}%`;
@@ -17,9 +19,9 @@ function stepTable(rows: readonly ProfileRow[], model: string | number, batch: s
         mebibytes(figures.bytes),
         digits(figures.operations / 1e6),
         duration(figures.floorMicroseconds),
-        duration(time!.median),
-        percent(figures.shareOfFloor),
-        digits(figures.gigabytesPerSecond),
+        spread(time!),
+        marked(time!, percent(figures.shareOfFloor)),
+        marked(time!, digits(figures.gigabytesPerSecond)),
       ]),
   };
 }
@@ -58,21 +60,23 @@ export function ioCharts({ rows, facts }: ExperimentResult): Chart[] {
   const timed = rows.filter((row) => row.time);
   const points = timed
     .filter((row) => row.case.operation !== whole && row.figures.operations > 0 && row.figures.bytes > 0)
-    .map(({ case: { model, batch, variant, operation }, figures }) => ({
+    .map(({ case: { model, batch, variant, operation }, time, figures }) => ({
       panel: `${model}, batch ${batch}`,
-      ...{ variant, operation },
+      ...{ variant: isNoisy(time!) ? 'too noisy' : variant, operation },
       intensity: figures.operations / figures.bytes,
       rate: figures.gigaoperationsPerSecond,
     }));
+  const shapes = ['multi-head', 'multi-query', 'too noisy'];
   const intensities = points.map(({ intensity }) => intensity);
   const operations = [...new Set(points.map(({ operation }) => operation))];
   const steps = timed
     .filter((row) => row.case.operation === whole)
     .flatMap(({ case: { model, batch, variant }, time, figures }) => {
       const common = { panel: `${model}, batch ${batch}`, variant };
+      const floor = figures.floorMicroseconds / 1000;
       return [
-        { ...common, what: 'floor', milliseconds: figures.floorMicroseconds / 1000 },
-        { ...common, what: 'measured', milliseconds: time!.median / 1000 },
+        { ...common, what: 'floor', value: floor, low: floor, high: floor, noisy: false },
+        { ...common, what: 'measured', ...plotted(time!) },
       ];
     });
   return [
@@ -80,7 +84,7 @@ export function ioCharts({ rows, facts }: ExperimentResult): Chart[] {
       name: 'io-roofline',
       title: 'Roofline: every operation of a decode step',
       caption:
-        'Each point is one operation, summed over the layers; the line is this device’s measured bandwidth and matmul rate. Points above the slope read from the processor’s caches.',
+        'Each point is one operation, summed over the layers; the line is this device’s measured bandwidth and matmul rate. Points above the slope read from the processor’s caches. Crosses: too noisy to be compared.',
       spec: panels(
         [...new Set(points.map(({ panel }) => panel))].flatMap((panel) => [
           ...roof(facts, intensities).map((point) => ({ panel, roof: true, ...point })),
@@ -111,8 +115,8 @@ export function ioCharts({ rows, facts }: ExperimentResult): Chart[] {
               encoding: {
                 color: { field: 'operation', type: 'nominal', title: 'operation', sort: operations },
                 shape: {
-                  ...{ field: 'variant', type: 'nominal', title: 'attention', sort: null },
-                  scale: { range: ['circle', 'triangle-up'] },
+                  ...{ field: 'variant', type: 'nominal', title: 'variant', sort: null },
+                  scale: { domain: shapes, range: ['circle', 'triangle-up', 'cross'] },
                 },
               },
             },
@@ -124,19 +128,25 @@ export function ioCharts({ rows, facts }: ExperimentResult): Chart[] {
       name: 'io-steps',
       title: 'A decode step: floor and measured',
       caption:
-        'The floor is what the bytes of weights and caches take at the measured bandwidth, or the arithmetic at the matmul rate.',
+        'The floor is what the bytes of weights and caches take at the measured bandwidth, or the arithmetic at the matmul rate. ' +
+        intervalNote,
       spec: panels(
         steps,
         {
           width: 220,
           height: 160,
-          mark: 'bar',
           encoding: {
             x: { field: 'variant', type: 'nominal', title: null, sort: null, axis: { labelAngle: 0 } },
             xOffset: { field: 'what', sort: null },
-            y: { field: 'milliseconds', type: 'quantitative', title: 'time (ms)' },
-            color: { field: 'what', type: 'nominal', title: null, sort: null },
           },
+          layer: intervalLayers(
+            'y',
+            { type: 'quantitative', title: 'time (ms)' },
+            { type: 'bar' },
+            {
+              color: { field: 'what', type: 'nominal', title: null, sort: null },
+            },
+          ),
         },
         { columns: 4, independent: ['y'] },
       ),

@@ -1,6 +1,7 @@
 /** How the experiment on memory-efficient Whispers is shown. */
 import type { ExperimentResult } from '../measuring/result.js';
 import { type Chart, mebibytes, panels, pivot, spread, type Table } from './figures.js';
+import { intervalLayers, intervalNote, plotted } from './intervals.js';
 
 export function whisperFlashTables({ rows }: ExperimentResult): Table[] {
   const of = (stage: string) => rows.filter((row) => row.case.stage === stage);
@@ -19,49 +20,49 @@ export function whisperFlashCharts({ rows }: ExperimentResult): Chart[] {
   const data = rows.flatMap(({ case: { model, decoderLayers, batch, tokens, variant, stage }, time, figures }) => {
     if (!time) return [];
     const [label, panel] = [`${model} (${decoderLayers})`, `batch ${batch}, ${tokens} tokens`];
-    const figure = { milliseconds: time.median / 1000, memory: (figures.memoryBytes ?? 0) / 2 ** 20 };
+    const figure = { ...plotted(time), memory: (figures.memoryBytes ?? 0) / 2 ** 20 };
     return [{ label, panel, variant, stage, ...figure }];
   });
-  const bars = (y: Record<string, unknown>, of: string) =>
+  const color = { field: 'variant', type: 'nominal', title: 'variant', sort: null };
+  const bars = (drawn: Record<string, unknown>, of: string) =>
     panels(
       data.filter(({ stage }) => stage === of),
       {
         width: { step: 26 },
         height: 240,
-        mark: 'bar',
+        ...drawn,
         encoding: {
           x: {
             ...{ field: 'label', type: 'nominal', title: 'model (decoder layers)', sort: null },
             axis: { labelAngle: 0 },
           },
           xOffset: { field: 'variant', sort: null },
-          y,
-          color: { field: 'variant', type: 'nominal', title: 'attention', sort: null },
+          ...(drawn.encoding as Record<string, unknown>),
         },
       },
       { columns: 1, independent: ['y'] },
     );
-  const time = { field: 'milliseconds', type: 'quantitative', title: 'time (ms)' };
+  const time = { layer: intervalLayers('y', { type: 'quantitative', title: 'time (ms)' }, { type: 'bar' }, { color }) };
+  const memory = { field: 'memory', type: 'quantitative', title: 'memory (MiB)' };
   return [
     {
       name: 'whisper-flash-time',
       title: 'Time of a batch',
-      caption: 'Encoder and forced tokens, the source’s two settings side by side.',
+      caption: `Encoder and forced tokens, the source’s two settings side by side. ${intervalNote}`,
       spec: bars(time, 'total'),
     },
     {
       name: 'whisper-flash-decode',
       title: 'Decoding alone',
-      caption:
-        'One query row a sequence: a kernel made for many rows has no scores to save there; “auto” splits the keys instead.',
+      caption: `One query row a sequence: memory-efficient is a kernel for many rows; auto takes split-kv there. ${intervalNote}`,
       spec: bars(time, 'decode'),
     },
     {
       name: 'whisper-flash-memory',
       title: 'Memory',
       caption:
-        'Peak of the device’s memory. The original keeps a score of every pair of positions for a layer at a time.',
-      spec: bars({ field: 'memory', type: 'quantitative', title: 'memory (MiB)' }, 'total'),
+        'Peak of the device’s memory. Multi-head keeps a score of every pair of positions for a layer at a time.',
+      spec: bars({ mark: 'bar', encoding: { y: memory, color } }, 'total'),
     },
   ];
 }

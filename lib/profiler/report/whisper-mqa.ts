@@ -1,6 +1,7 @@
 /** How the experiment on multi-query Whispers is shown. */
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import { type Chart, digits, findRow, mebibytes, panels, pivot, spread, type Table } from './figures.js';
+import { intervalLayers, intervalNote, plotted, plottedRatio } from './intervals.js';
 
 const of = (rows: readonly ProfileRow[], stage: string) => rows.filter((row) => row.case.stage === stage);
 const down = ['model', 'decoderLayers', 'batch'];
@@ -27,8 +28,8 @@ export function whisperMqaCharts({ rows }: ExperimentResult): Chart[] {
   const timed = rows.filter((row) => row.time);
   const named = timed.map(({ case: { model, decoderLayers, batch, variant, stage }, time, figures }) => ({
     ...{ model, decoderLayers: Number(decoderLayers), batch, variant, stage },
-    microseconds: time!.median,
-    milliseconds: time!.median / 1000,
+    time: time!,
+    ...plotted(time!),
     memory: (figures.memoryBytes ?? 0) / 2 ** 20,
     panel: `${model}, batch ${batch}`,
   }));
@@ -42,44 +43,42 @@ export function whisperMqaCharts({ rows }: ExperimentResult): Chart[] {
       const { model, decoderLayers, batch } = row;
       const base = findRow(timed, { model, decoderLayers, batch, variant: 'multi-head', stage: 'decode' });
       const panel = `${model}, ${decoderLayers} decoder layers`;
-      return base?.time ? [{ ...row, panel, speedup: base.time.median / row.microseconds }] : [];
+      return base?.time ? [{ ...row, panel, ...plottedRatio(base.time, row.time) }] : [];
     });
-  const color = { field: 'variant', type: 'nominal', title: 'key/value heads', sort: null };
+  const color = { field: 'variant', type: 'nominal', title: 'variant', sort: null };
   const line = { type: 'line', point: true };
   return [
     {
       name: 'whisper-mqa-time',
       title: 'Time by decoder layers',
-      caption: 'Encoder and forced tokens of a batch, as the source measures it.',
+      caption: `Encoder and forced tokens of a batch, as the source measures it. ${intervalNote}`,
       spec: panels(
         total,
         {
           width: 300,
           height: 200,
-          mark: line,
           encoding: {
             x: { field: 'decoderLayers', type: 'ordinal', title: 'decoder layers', axis: { labelAngle: 0 } },
-            y: { field: 'milliseconds', type: 'quantitative', title: 'time (ms)', scale: { zero: true } },
             color,
           },
+          layer: intervalLayers('y', { type: 'quantitative', title: 'time (ms)', scale: { zero: true } }, line),
         },
         { independent: ['x', 'y'] },
       ),
     },
     {
       name: 'whisper-mqa-batch',
-      title: 'Where multi-query attention wins: decoding, by batch',
-      caption:
-        'Multi-head’s time over each variant’s, with all decoder layers: above 1 is faster. The more sequences share the weights, the more of a step’s bytes are keys and values of the audio.',
+      title: 'Decoding beside multi-head, by batch',
+      caption: `Multi-head’s time over each variant’s, with all decoder layers: above 1 is faster. ${intervalNote}`,
       spec: panels(speedups, {
         width: 300,
         height: 220,
-        mark: line,
-        encoding: {
-          x: { field: 'batch', type: 'ordinal', title: 'batch', axis: { labelAngle: 0 } },
-          y: { field: 'speedup', type: 'quantitative', title: 'times as fast as multi-head', scale: { zero: false } },
-          color,
-        },
+        encoding: { x: { field: 'batch', type: 'ordinal', title: 'batch', axis: { labelAngle: 0 } }, color },
+        layer: intervalLayers(
+          'y',
+          { type: 'quantitative', title: 'times as fast as multi-head', scale: { zero: false } },
+          line,
+        ),
       }),
     },
     {

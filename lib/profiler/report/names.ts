@@ -1,0 +1,49 @@
+/** What the names of variants and stages mean: one set for all experiments, tables and plots. */
+import type { ExperimentResult } from '../measuring/result.js';
+import type { Table } from './figures.js';
+
+const meanings: Record<string, string> = {
+  'multi-head': 'every query head has its own key/value head; the score matrix lies in memory',
+  'multi-query':
+    'one key/value head for all query heads; in attention-types and generate the algorithm in length-first order',
+  'multi-query-1': 'one key/value head, batch-first order, queries reshaped to one matrix',
+  'memory-efficient': 'streaming softmax over tiles of keys: no score matrix (FlashAttention)',
+  'memory-efficient, shared': 'the same with one key/value head',
+  auto: 'the algorithm that onehead takes by itself for the shape: memory-efficient for many query rows, split-kv for few',
+  'auto, multi-head': 'auto, every query head with its own key/value head',
+  'auto, multi-query': 'auto, one key/value head',
+  'multi-query encoder': 'one key/value head in the encoder’s self-attention',
+  'multi-query self-attention': 'one key/value head in the decoder’s self-attention',
+  'multi-query cross-attention': 'one key/value head in the decoder’s cross-attention',
+  'multi-query everywhere': 'one key/value head in all three',
+  cached: 'the audio’s keys and values are projected once a window and read where they lie',
+  copied: 'the same cache, cloned first in each decode step',
+  recomputed: 'the audio’s keys and values are projected anew in each decode step',
+  full: 'whole windows are encoded, however short the clip',
+  'query, key, value': 'the fused projection of queries, keys and values',
+  split: 'copies that bring queries, keys or values into the order that the products want',
+  scores: 'the product of queries and keys',
+  softmax: 'the softmax over the scores',
+  values: 'the product of the weights with the values (BigCode: output)',
+  attention: 'one kernel for scores, softmax and values, which cannot be told apart',
+  encode: 'the encoder, a whole window',
+  decode: 'the prompt and all new tokens, without the encoder',
+  step: 'one decode step: one token of every sequence',
+  window: 'projection of the audio’s keys and values, the prompt and all tokens',
+  total: 'the whole case',
+  'whole step': 'a decode step replayed as one program, not operation by operation',
+};
+
+/** The names that these results use, with their meanings. */
+export function namesTable(results: readonly ExperimentResult[]): Table {
+  const used = new Set(
+    results.flatMap(({ rows }) =>
+      rows.flatMap(({ case: { variant, stage, operation } }) => [variant, stage, operation]),
+    ),
+  );
+  return {
+    title: 'Names',
+    columns: ['name', 'meaning'],
+    rows: Object.entries(meanings).filter(([name]) => used.has(name)),
+  };
+}

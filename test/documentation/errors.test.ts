@@ -1,0 +1,24 @@
+/** docs/errors.md has every code that lib/errors.ts has, in its order, and the status that the server answers with. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { errorCodes, OneheadError } from '../../lib/errors.js';
+import { asApiError } from '../../lib/server/service/api-error.js';
+import { root } from '../cli/command.js';
+
+const page = readFileSync(join(root, 'docs/errors.md'), 'utf8');
+const rows = [...page.matchAll(/^\| `([A-Z_]+)` \| (.+) \| (.+) \| (\d+) \|$/gm)].map(
+  ([, code, means, advice, status]) => ({
+    ...{ code, means, advice },
+    status: Number(status),
+  }),
+);
+
+it('docs/errors.md has every code of lib/errors.ts', () => {
+  expect(rows.map(({ code }) => code)).toEqual(errorCodes);
+});
+
+it.each(rows)('$code is explained, with the status of the server', ({ code, means, advice, status }) => {
+  for (const text of [means, advice]) expect(text).toMatch(/^[A-Z].*\.$/);
+  expect(asApiError(new OneheadError(code as (typeof errorCodes)[number], 'x')).status).toBe(status);
+});
