@@ -73,16 +73,22 @@ async function costOfQueue() {
   const queue = await open('cost');
   await queue.add(await recordingsOf([input], {}));
   const store = await openStore(join(folder, 'cost'));
-  const worker = new BatchWorker(queue, nothing, 'none', new Results(store, ['json']), { untilEmpty: true });
+  let ended = 0;
+  const onEvent = () => {
+    ended = performance.now();
+  };
+  const settings = { untilEmpty: true, onEvent };
+  const worker = new BatchWorker(queue, nothing, 'none', new Results(store, ['json']), settings);
   const [cpu, redis, started] = [process.cpuUsage(), await redisSeconds(), performance.now()];
   await worker.run(new AbortController().signal);
   const used = process.cpuUsage(cpu);
   const result = {
     cpuMilliseconds: (used.user + used.system) / 1000 / count,
     redisMilliseconds: (1000 * ((await redisSeconds()) - redis)) / count,
-    recordingsPerSecond: (1000 * count) / (performance.now() - started),
+    recordingsPerSecond: (1000 * count) / (ended - started),
   };
   await queue.close();
+  store.close();
   return result;
 }
 

@@ -205,13 +205,18 @@ export class RedisQueue implements Queue {
       attempt: job.attemptsStarted,
       lock: this.#lock,
       extend: async (progress) => {
-        if ((await this.#client.sismember(cancelled, id)) === 1) {
+        // Both on one way there and back.
+        const [isCancelled, held] = await Promise.all([
+          this.#client.sismember(cancelled, id),
+          locked(async () => {
+            if ((await job.extendLock(token, this.#lock)) !== 1)
+              throw Object.assign(new Error('no lock'), { code: -2 });
+          }),
+        ]);
+        if (isCancelled === 1) {
           await locked(() => this.#takeOut(job, token));
           return 'cancelled';
         }
-        const held = await locked(async () => {
-          if ((await job.extendLock(token, this.#lock)) !== 1) throw Object.assign(new Error('no lock'), { code: -2 });
-        });
         if (held && progress) await locked(() => job.updateProgress({ ...progress }));
         return held ? 'held' : 'lost';
       },

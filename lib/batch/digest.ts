@@ -1,15 +1,30 @@
 /** What makes a result the result of a recording: the digest of its audio, the model and the options. */
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StoredOptions } from './queue.js';
 
-/** SHA-256 of a file's bytes. Rejects with the reason of an aborted signal. */
-export async function fileDigest(file: string, signal?: AbortSignal): Promise<string> {
+const chunkBytes = 1 << 18;
+
+/** SHA-256 of an open file's bytes, `size` or so. Rejects with the reason of an aborted signal. */
+export async function digestOf(file: FileHandle, size: number, signal?: AbortSignal): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 18, signal })) hash.update(chunk as Buffer);
-  return hash.digest('hex');
+  const chunk = Buffer.allocUnsafe(Math.min(chunkBytes, size + 1));
+  for (;;) {
+    signal?.throwIfAborted();
+    const { bytesRead } = await file.read(chunk, 0, chunk.length, null);
+    if (bytesRead === 0) return hash.digest('hex');
+    hash.update(chunk.subarray(0, bytesRead));
+  }
+}
+
+async function fileDigest(path: string): Promise<string> {
+  const file = await open(path);
+  try {
+    return await digestOf(file, (await file.stat()).size);
+  } finally {
+    await file.close();
+  }
 }
 
 /** What a checkpoint's results depend on. */

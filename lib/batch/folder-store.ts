@@ -1,7 +1,9 @@
 /** Results in a folder: a file is written beside its place, to the disk, and then put there at once. */
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve, sep } from 'node:path';
+import { makeFolder } from '../make-folder.js';
+import { FolderWriter } from './folder-writer.js';
 import { type Store, storeFailed } from './store.js';
 
 /** Files that are being written; on the same file system, so that they can be renamed. */
@@ -9,15 +11,24 @@ const unfinished = '.onehead/unfinished';
 /** Milliseconds after which an unfinished file is nobody's: its worker was killed. */
 const abandoned = 24 * 3600 * 1000;
 
-/** What file systems without hard links say to one. */
-const noLinks = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
+/** What the system shows of itself as files; a part of /dev is memory for everybody. */
+const systems = /^\/(proc|sys|dev(?!\/shm(\/|$)))(\/|$)/;
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
+
+/** Where a folder really is, or is going to be. */
+async function realPlace(folder: string): Promise<string> {
+  for (let place = folder; ; place = dirname(place)) {
+    const real = await realpath(place).catch(() => null);
+    if (real !== null) return join(real, relative(place, folder));
+    if (dirname(place) === place) return folder;
+  }
+}
 
 export class FolderStore implements Store {
   readonly name: string;
   readonly #folder: string;
-  readonly #made = new Set<string>();
+  readonly #writer = new FolderWriter();
 
   private constructor(name: string) {
     this.name = name;
@@ -27,11 +38,14 @@ export class FolderStore implements Store {
   static async open(folder: string): Promise<FolderStore> {
     const store = new FolderStore(folder);
     try {
-      await mkdir(join(store.#folder, unfinished), { recursive: true });
+      const system = systems.exec(await realPlace(store.#folder));
+      if (system) throw new Error(`/${system[1]} is the system's and keeps no files; name an ordinary folder`);
+      makeFolder(store.#folder);
+      makeFolder(join(store.#folder, unfinished));
       await store.#clean();
       // Whoever may not write here learns it now, and not when the first recording is done.
       const trial = join(store.#folder, unfinished, randomUUID());
-      await (await open(trial, 'wx')).close();
+      await writeFile(trial, '', { flag: 'wx' });
       await rm(trial, { force: true });
     } catch (cause) {
       throw storeFailed(`write to ${folder}`, cause);
@@ -55,32 +69,11 @@ export class FolderStore implements Store {
     return path;
   }
 
-  async #makeFolder(folder: string): Promise<void> {
-    if (this.#made.has(folder)) return;
-    await mkdir(folder, { recursive: true });
-    if (this.#made.size > 10_000) this.#made.clear();
-    this.#made.add(folder);
-  }
-
-  /** Writes the bytes beside, gives the file to `place`, and leaves nothing behind. */
-  async #beside<T>(path: string, bytes: Uint8Array, place: (file: string) => Promise<T>): Promise<T> {
-    const file = join(this.#folder, unfinished, randomUUID());
+  async #place(path: string, bytes: Uint8Array, once: boolean): Promise<boolean> {
     try {
-      await this.#makeFolder(dirname(path));
-      const handle = await open(file, 'wx');
-      try {
-        await handle.writeFile(bytes);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-      return await place(file);
+      return await this.#writer.place({ path, bytes, once, beside: join(this.#folder, unfinished, randomUUID()) });
     } catch (cause) {
-      // Somebody may have tidied the folders away.
-      this.#made.clear();
       throw storeFailed(`write ${path}`, cause);
-    } finally {
-      await rm(file, { force: true }).catch(() => {});
     }
   }
 
@@ -95,25 +88,11 @@ export class FolderStore implements Store {
   }
 
   async write(key: string, bytes: Uint8Array): Promise<void> {
-    const path = this.#path(key);
-    await this.#beside(path, bytes, (file) => rename(file, path));
+    await this.#place(this.#path(key), bytes, false);
   }
 
-  create(key: string, bytes: Uint8Array): Promise<boolean> {
-    const path = this.#path(key);
-    return this.#beside(path, bytes, async (file) => {
-      try {
-        await link(file, path);
-        return true;
-      } catch (error) {
-        if (codeOf(error) === 'EEXIST') return false;
-        if (!noLinks.has(codeOf(error) ?? '')) throw error;
-      }
-      // Without hard links two at the very same moment may both write; what they write is the same.
-      if (await stat(path).catch(() => null)) return false;
-      await rename(file, path);
-      return true;
-    });
+  async create(key: string, bytes: Uint8Array): Promise<boolean> {
+    return this.#place(this.#path(key), bytes, true);
   }
 
   async list(prefix: string): Promise<string[]> {
@@ -137,5 +116,7 @@ export class FolderStore implements Store {
     });
   }
 
-  close(): void {}
+  close(): void {
+    this.#writer.close();
+  }
 }

@@ -1,20 +1,13 @@
 /** A worker: takes recordings from a queue, transcribes many at once, and keeps their results. */
-import { createWriteStream } from 'node:fs';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { OneheadError, reasonOf, shown } from '../errors.js';
+import { OneheadError, reasonOf } from '../errors.js';
 import { TranscriptionError } from '../whisper/transcription/failure.js';
 import type { Whisper } from '../whisper/whisper.js';
-import { type Bucket, openBucket, statusOf } from './bucket-store.js';
-import { fileDigest, resultKey } from './digest.js';
+import { resultKey } from './digest.js';
 import { isLasting } from './failures.js';
+import { type LocalFile, LocalFiles } from './local.js';
 import type { BatchProgress, Claim, Queue, Recording, Summary } from './queue.js';
 import type { ResultRecord, Results, StoredJournal } from './results.js';
-import { bucketAddress } from './store.js';
 
 export interface WorkerOptions {
   /** Recordings under way at once: as many as keep the device's rows busy, and two that are being read. */
@@ -68,7 +61,7 @@ export class BatchWorker {
   readonly #options: Required<Omit<WorkerOptions, 'onEvent'>>;
   readonly #tell: (event: WorkerEvent) => void;
   readonly #works = new Set<Work>();
-  #bucket: Promise<Bucket> | null = null;
+  readonly #files = new LocalFiles();
   #ended = false;
 
   constructor(queue: Queue, whisper: Whisper, model: string, results: Results, options: WorkerOptions = {}) {
@@ -88,22 +81,27 @@ export class BatchWorker {
   async run(signal: AbortSignal): Promise<void> {
     this.#ended = false;
     const all = new Set<Promise<void>>();
-    const stopped = new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      signal.addEventListener('abort', () => resolve(), { once: true });
-    });
+    let wake = () => {};
+    const stopped = () => wake();
+    signal.addEventListener('abort', stopped, { once: true });
     while (!signal.aborted) {
       if (all.size >= this.#options.concurrency) {
-        await Promise.race([...all, stopped]);
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
         continue;
       }
-      const claim = await this.#claim(signal, stopped);
+      const claim = await this.#claim(signal);
       if (claim) {
         const work = this.#work(claim).catch(() => {}); // only where the queue was given up
         all.add(work);
-        void work.then(() => all.delete(work));
+        void work.then(() => {
+          all.delete(work);
+          wake();
+        });
       } else if (this.#options.untilEmpty && all.size === 0 && (await this.#isEmpty())) break;
     }
+    signal.removeEventListener('abort', stopped);
     const timer = setTimeout(() => {
       for (const { stop } of this.#works) stop.abort(new Left('stopped'));
     }, this.#options.drain);
@@ -116,18 +114,22 @@ export class BatchWorker {
     this.#ended = true;
     waited.abort();
     clearTimeout(timer);
-    // Where it could not be opened, recordings have told so.
-    (await this.#bucket?.catch(() => null))?.client.destroy();
-    this.#bucket = null;
+    await this.#files.close();
   }
 
   /** The next recording; null where there is none, or the queue is away. */
-  async #claim(signal: AbortSignal, stopped: Promise<void>): Promise<Claim | null> {
+  async #claim(signal: AbortSignal): Promise<Claim | null> {
+    let stopped = () => {};
+    let timer: NodeJS.Timeout | undefined;
     try {
       const asked = this.#queue.claim();
-      const waited = new AbortController();
-      const late = stopped.then(() => sleep(lastWords, null, { signal: waited.signal })).catch(() => null);
-      const claim = await Promise.race([asked, late]).finally(() => waited.abort());
+      const late = new Promise<null>((resolve) => {
+        stopped = () => {
+          timer = setTimeout(resolve, lastWords, null);
+        };
+        signal.addEventListener('abort', stopped, { once: true });
+      });
+      const claim = await Promise.race([asked, late]);
       if (!signal.aborted) return claim;
       // An answer after that is nobody's: its lock ends by itself.
       asked.catch(() => {});
@@ -135,6 +137,9 @@ export class BatchWorker {
     } catch (error) {
       this.#tell({ event: 'trouble', message: `The queue did not answer: ${reasonOf(error)}.` });
       await sleep(patience, undefined, { signal }).catch(() => {});
+    } finally {
+      signal.removeEventListener('abort', stopped);
+      clearTimeout(timer);
     }
     return null;
   }
@@ -195,9 +200,9 @@ export class BatchWorker {
     const { claim, stop } = work;
     const { recording, attempt } = claim;
     const started = performance.now();
-    const { file, clean } = await this.#fetch(recording, stop.signal);
+    const file = await this.#files.fetch(recording.source, stop.signal);
     try {
-      const key = resultKey(await fileDigest(file, stop.signal), this.#model, recording.options);
+      const key = resultKey(file.digest, this.#model, recording.options);
       const journal = this.#results.journal(key, attempt);
       const summary = await this.#finish(work, file, key, journal).catch(async (error: unknown) => {
         await this.#breakOff(work, journal, error);
@@ -207,12 +212,12 @@ export class BatchWorker {
       if (!(await this.#insist(() => claim.acknowledge({ ...summary, elapsed })))) throw new Left('lost');
       this.#tell({ event: 'done', recording, summary: { ...summary, elapsed }, warnings: summary.warnings });
     } finally {
-      await clean();
+      await file.clean();
     }
   }
 
   /** From the file to its result and formats; what they tell. */
-  async #finish(work: Work, file: string, key: string, journal: StoredJournal) {
+  async #finish(work: Work, file: LocalFile, key: string, journal: StoredJournal) {
     const { claim } = work;
     const { recording, attempt } = claim;
     const there = await this.#results.find(key);
@@ -241,7 +246,7 @@ export class BatchWorker {
     }
   }
 
-  async #decode(work: Work, file: string, journal: StoredJournal): Promise<ResultRecord> {
+  async #decode(work: Work, file: LocalFile, journal: StoredJournal): Promise<ResultRecord> {
     const { claim, stop } = work;
     const { recording, attempt } = claim;
     if (attempt > 1) await journal.load();
@@ -250,7 +255,7 @@ export class BatchWorker {
       journal.flush().catch((error: Error) => this.#tell({ event: 'trouble', message: error.message }));
     }, this.#options.journalInterval);
     try {
-      const { timings, ...transcription } = await this.#whisper.transcribe(file, {
+      const { timings, ...transcription } = await this.#whisper.transcribe(file.path, {
         ...recording.options,
         priority: 'batch',
         journal,
@@ -259,41 +264,11 @@ export class BatchWorker {
           work.progress = { processed, total };
         },
       });
+      // What was put in its place meanwhile must not be kept under the digest of what was there before.
+      await file.check();
       return { transcription };
     } finally {
       clearInterval(timer);
-    }
-  }
-
-  /** The recording as a file of this machine. */
-  async #fetch({ source }: Recording, signal: AbortSignal): Promise<{ file: string; clean: () => Promise<void> }> {
-    const place = bucketAddress(source);
-    if (place === null) {
-      const status = await stat(source).catch((error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return null;
-        throw error;
-      });
-      // A pipe or a folder that took its place is none either.
-      if (!status?.isFile()) {
-        throw new OneheadError('AUDIO_NOT_FOUND', `There is no file ${shown(source)} on this machine.`);
-      }
-      return { file: source, clean: async () => {} };
-    }
-    this.#bucket ??= openBucket();
-    const { sdk, client } = await this.#bucket;
-    const folder = await mkdtemp(join(tmpdir(), 'onehead-'));
-    const clean = () => rm(folder, { recursive: true, force: true });
-    // Its own name, since warnings may tell it.
-    const file = join(folder, basename(place.prefix));
-    try {
-      const command = new sdk.GetObjectCommand({ Bucket: place.bucket, Key: place.prefix });
-      const { Body } = await client.send(command, { abortSignal: signal });
-      await pipeline(Body as Readable, createWriteStream(file), { signal });
-      return { file, clean };
-    } catch (error) {
-      await clean();
-      if (statusOf(error) !== 404) throw error;
-      throw new OneheadError('AUDIO_NOT_FOUND', `There is no ${shown(source)}.`, { cause: error });
     }
   }
 }

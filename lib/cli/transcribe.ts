@@ -1,7 +1,8 @@
 /** `onehead transcribe`: files in, text in one or more formats out. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { OneheadError } from '../errors.js';
+import { makeFolder } from '../make-folder.js';
 import { type FormatName, type FormatOptions, formats, textLine } from '../formats/index.js';
 import { formatOptions } from '../formats/options.js';
 import { check } from '../options/options.js';
@@ -132,7 +133,7 @@ export async function transcribeCommand(args: string[], signal: AbortSignal): Pr
   }
   const { outputDirectory } = job;
   // Before the work, so that hours of it are not lost to a wrong folder.
-  if (outputDirectory !== undefined) await writing(outputDirectory, () => mkdir(outputDirectory, { recursive: true }));
+  if (outputDirectory !== undefined) await writing(outputDirectory, async () => makeFolder(outputDirectory));
   const mebibytes = (bytes: number) => bytes / 2 ** 20;
   let bar: Progress = progressBar('MiB', !job.quiet);
   const whisper = await Whisper.load(job.model, {

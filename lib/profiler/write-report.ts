@@ -1,7 +1,8 @@
 /** A report as files: one HTML page that opens offline, Markdown, and each chart as an SVG. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OneheadError } from '../errors.js';
+import { makeFolder } from '../make-folder.js';
 import { type ExperimentName, experiments } from './experiments/index.js';
 import type { ExperimentResult } from './measuring/result.js';
 import { type Chart, describeRun, type Table, toMarkdown } from './report/figures.js';
@@ -133,7 +134,7 @@ export async function writeReport(directory: string, results: readonly Experimen
     ...sections.flatMap(({ charts }) => charts.map(({ name, svg }): [string, string] => [`${name}.svg`, svg])),
   ]);
   try {
-    await mkdir(directory, { recursive: true });
+    makeFolder(directory);
     for (const [name, text] of files) await writeFile(join(directory, name), text);
   } catch (cause) {
     throw new OneheadError(

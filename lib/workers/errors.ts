@@ -9,6 +9,8 @@ export interface ToldError {
   message: string;
   stack?: string;
   code?: string;
+  /** Of the system's errors: what failed, by which sentences know where their paths begin. */
+  syscall?: string;
   details?: Omit<ErrorDetails, 'cause'>;
   cause?: ToldError;
 }
@@ -21,8 +23,8 @@ export function tell(error: unknown, keep?: (error: unknown) => number): ToldErr
   const own = keep?.(error) ?? (error instanceof Error ? known.get(error) : undefined);
   if (!(error instanceof Error)) return { own, name: 'Error', message: String(error) };
   const { name, message, stack, cause } = error;
-  const { code } = error as NodeJS.ErrnoException;
-  const told: ToldError = { own, name, message, stack, code };
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  const told: ToldError = { own, name, message, stack, code, syscall };
   if (error instanceof OneheadError) {
     const { operation, argument, expected, received, retryAfter } = error;
     told.details = { operation, argument, expected, received, retryAfter };
@@ -33,7 +35,7 @@ export function tell(error: unknown, keep?: (error: unknown) => number): ToldErr
 
 /** The error again: the same one where it is among `kept`, else one like it. */
 export function revive(
-  { own, name, message, stack, code, details, cause }: ToldError,
+  { own, name, message, stack, code, syscall, details, cause }: ToldError,
   kept?: readonly unknown[],
 ): unknown {
   if (own !== undefined && kept) return kept[own];
@@ -44,6 +46,7 @@ export function revive(
         new Error(message, because === undefined ? undefined : { cause: because }),
         { name, stack },
         code !== undefined && { code },
+        syscall !== undefined && { syscall },
       );
   if (own !== undefined) known.set(error, own);
   return error;

@@ -1,5 +1,5 @@
 /** Where results are kept: whole or not at all, and once. */
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import S3rver from 's3rver';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -70,6 +70,23 @@ describe.each([
     expect(readdirSync(join(folder, 'results/.onehead/unfinished'))).toEqual([]);
   });
 
+  it.runIf(kind === 'a folder')('says of each whether it was written, and goes on', async () => {
+    writeFileSync(join(folder, 'results/plain'), 'a file');
+    const tries = [store.write('well/1', Buffer.from('1')), store.write('plain/2', Buffer.from('2'))];
+    const results = await Promise.allSettled([...tries, store.write('well/3', Buffer.from('3'))]);
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    await expect(tries[1]).rejects.toMatchObject({
+      code: 'STORE_FAILED',
+      message: expect.stringMatching(/plain\/2: .*not a/),
+    });
+    expect(readdirSync(join(folder, 'results/.onehead/unfinished'))).toEqual([]);
+    // Folders that somebody tidied away are made again.
+    rmSync(join(folder, 'results'), { recursive: true });
+    await expect(store.write('well/4', Buffer.from('4'))).rejects.toMatchObject({ code: 'STORE_FAILED' });
+    await store.write('well/4', Buffer.from('4'));
+    expect(await text('well/4')).toBe('4');
+  });
+
   it.runIf(kind === 'a folder')('writes nowhere else', async () => {
     await expect(store.write('../outside', Buffer.from('x'))).rejects.toMatchObject({ code: 'STORE_FAILED' });
   });
@@ -79,6 +96,19 @@ describe('a store', () => {
   it('says what is wrong', async () => {
     writeFileSync(join(folder, 'file'), '');
     await expect(openStore(join(folder, 'file'))).rejects.toMatchObject({ code: 'STORE_FAILED' });
+    const places: [string, RegExp][] = [
+      ['/proc', /^Cannot write to \/proc: \/proc is the system's and keeps no files; name an ordinary folder\.$/],
+      ['/proc/onehead', /\/proc is the system's/],
+      ['/sys/onehead/deep', /\/sys is the system's/],
+      ['/dev/onehead', /\/dev is the system's/],
+      [join(folder, 'file'), /it is a file, not a folder/],
+      [join(folder, 'file/below'), /not a directory/],
+      [join(folder, 'link'), /\/proc is the system's/],
+    ];
+    symlinkSync('/proc/onehead', join(folder, 'nowhere'));
+    symlinkSync('/proc', join(folder, 'link'));
+    for (const [place, sentence] of places) await expect(openStore(place), place).rejects.toThrow(sentence);
+    await expect(openStore(join(folder, 'nowhere'))).rejects.toThrow(/^Cannot write to [^\n]*nowhere: [^\n]+\.$/);
     await expect(openStore('s3://absent/x')).rejects.toMatchObject({ code: 'STORE_FAILED' });
     await expect(openStore('s3://')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
   });

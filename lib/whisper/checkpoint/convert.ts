@@ -1,8 +1,9 @@
 /** Checkpoints as Hugging Face folders with safetensors, of whatever form, and with other key/value heads: multi-head to multi-query, and back. */
-import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { described } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
+import { makeFolder } from '../../make-folder.js';
 import type { TensorIndex } from '../files/tensors.js';
 import { type Checkpoint, readCheckpoint } from './checkpoint.js';
 import type { WhisperConfig } from './config.js';
@@ -185,7 +186,7 @@ function withFields(text: string, changes: readonly [string, number | null][]): 
 async function emptyFolder(directory: string): Promise<void> {
   let found: string[];
   try {
-    await mkdir(directory, { recursive: true });
+    makeFolder(directory);
     found = await readdir(directory);
   } catch (cause) {
     throw new OneheadError(

@@ -1,6 +1,6 @@
 /** Where a model's files are: the bundled one, a folder, or the Hugging Face hub with its standard cache. */
 import { createWriteStream } from 'node:fs';
-import { access, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { access, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
 import { Readable, Transform } from 'node:stream';
@@ -9,6 +9,7 @@ import type { ReadableStream } from 'node:stream/web';
 import type * as Hub from '@huggingface/hub';
 import { packageRoot } from '../../device/addon.js';
 import { OneheadError } from '../../errors.js';
+import { makeFolder } from '../../make-folder.js';
 import { foreignFile, foreignFolder } from './foreign.js';
 import { isModelFile } from './sources.js';
 
@@ -208,7 +209,7 @@ async function download({ repository, revision }: HubName, folder: string, optio
       await fetchFile(path);
     } else {
       const note = absenceNote(folder, sha, path);
-      await mkdir(dirname(note), { recursive: true });
+      makeFolder(dirname(note));
       await writeFile(note, '');
     }
   }
@@ -223,7 +224,7 @@ async function download({ repository, revision }: HubName, folder: string, optio
   }
   if (revision === sha) return snapshot;
   // Last, so that a download cut short is not taken for a whole one.
-  await mkdir(dirname(join(folder, 'refs', revision)), { recursive: true });
+  makeFolder(dirname(join(folder, 'refs', revision)));
   await writeFile(join(folder, 'refs', revision), sha);
   return snapshot;
 }
@@ -253,8 +254,8 @@ async function downloadOne(
   const etag = info.etag.replace(/^W\//, '').replaceAll('"', '');
   if (!/^[\w.-]+$/.test(etag)) throw new Error(`the hub gave ${path} an unusable ETag`);
   const target = join(folder, 'blobs', etag);
-  await mkdir(dirname(target), { recursive: true });
-  await mkdir(dirname(pointer), { recursive: true });
+  makeFolder(dirname(target));
+  makeFolder(dirname(pointer));
   if (!(await exists(target))) {
     const partial = `${target}.${process.pid}.incomplete`;
     let loaded = 0;

@@ -1,0 +1,118 @@
+/**
+ * Files that are put into their places whole, and outlive a failure of power once that is said: each is written beside, to the disk, and then
+ * linked or renamed; the folder's entry is written to the disk too. Many at once share what they can. Waits for the disk: for a thread of its own.
+ */
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { makeFolder } from '../make-folder.js';
+import { type ToldError, tell } from '../workers/errors.js';
+
+export interface Placement {
+  path: string;
+  /** Where it is written first: on the same file system, its own. */
+  beside: string;
+  bytes: Uint8Array;
+  /** Only where nothing is yet. */
+  once: boolean;
+}
+
+/** True where it was put there, false where something was there already and is kept. */
+export type Placed = boolean | ToldError;
+
+const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? '';
+
+/** What file systems without hard links say to one. */
+const noLinks = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
+/** What systems and servers say that do not write folders to the disk on demand: theirs are as safe as they make them. */
+const unable = new Set(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EPERM', 'EACCES', 'EISDIR', 'EBADF']);
+
+function syncFolder(folder: string): void {
+  try {
+    const file = openSync(folder, 'r');
+    try {
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    if (!unable.has(codeOf(error))) throw error;
+  }
+}
+
+/** From beside to its place. */
+function moved({ path, beside, once }: Placement): boolean {
+  if (once) {
+    try {
+      linkSync(beside, path);
+      unlinkSync(beside);
+      return true;
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST' && !noLinks.has(codeOf(error))) throw error;
+    }
+    // Without hard links two at the very same moment may both write; what they write is the same.
+    if (existsSync(path)) {
+      unlinkSync(beside);
+      return false;
+    }
+  }
+  renameSync(beside, path);
+  return true;
+}
+
+/** `made`: folders that are known to be there. */
+export function place(placements: readonly Placement[], made: Set<string>): Placed[] {
+  const results: Placed[] = new Array(placements.length).fill(true);
+  const unsettled = new Set<string>();
+  /** Does its part for each that has not failed. */
+  const each = (part: (one: Placement, index: number) => void) => {
+    placements.forEach((one, index) => {
+      if (typeof results[index] === 'object') return;
+      try {
+        part(one, index);
+      } catch (error) {
+        results[index] = tell(error);
+        // Somebody may have tidied the folders away.
+        made.clear();
+        rmSync(one.beside, { force: true });
+      }
+    });
+  };
+  each(({ path, beside, bytes }) => {
+    if (made.size > 10_000) made.clear();
+    for (const folder of [dirname(beside), dirname(path)]) {
+      if (made.has(folder)) continue;
+      for (const fresh of makeFolder(folder)) unsettled.add(dirname(fresh));
+      made.add(folder);
+    }
+    writeFileSync(beside, bytes, { flag: 'wx', flush: true });
+  });
+  each((one, index) => {
+    results[index] = moved(one);
+    unsettled.add(dirname(one.path));
+  });
+  const failures = new Map<string, unknown>();
+  for (const folder of unsettled) {
+    try {
+      syncFolder(folder);
+    } catch (error) {
+      failures.set(folder, error);
+    }
+  }
+  if (failures.size > 0) {
+    each(({ path }) => {
+      const failure = failures.get(dirname(path));
+      if (failure !== undefined) throw failure;
+    });
+  }
+  return results;
+}
