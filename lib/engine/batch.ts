@@ -22,8 +22,10 @@ export interface BatchEvents {
   worked(milliseconds: number, steps: number, rows: number): void;
   /** A search has ended, that took so many steps. */
   ended(steps: number): void;
-  /** Something changed: rows are free, a run has ended. */
+  /** Something changed: rows are free, work has ended. */
   changed(): void;
+  /** A run of steps has ended, and nobody has been told yet of what it found: the device may have nothing to do. */
+  ran(): void;
   failed(error: unknown): void;
 }
 
@@ -159,7 +161,7 @@ export class Batch<Search, Found> {
       this.#runs.splice(this.#runs.indexOf(submitted), 1);
       for (const one of members) one.steps += steps.steps;
       this.#stepped(steps, rows, shown);
-      this.#events.changed();
+      this.#events.ran();
     };
     run.done.then(done).catch((error: unknown) => this.#events.failed(error));
   }

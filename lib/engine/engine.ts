@@ -90,6 +90,7 @@ export class Engine<Window, Search, Found> {
       },
       ended: (steps) => this.#costs.ended(steps),
       changed: () => this.#wake(),
+      ran: () => this.#goOnAtOnce(),
       failed: (error) => this.#fail(error),
     });
   }
@@ -217,11 +218,7 @@ export class Engine<Window, Search, Found> {
       await turn();
       if (this.#ended) break;
       this.#changed = false;
-      try {
-        this.#admit();
-      } catch (error) {
-        this.#fail(error);
-      }
+      this.#tryToAdmit();
       if (this.#changed || this.#ended) continue;
       if (!this.#encoding && this.#others === 0 && this.#batch.idle && this.#batch.empty) break;
       await new Promise<void>((resolve) => {
@@ -230,6 +227,20 @@ export class Engine<Window, Search, Found> {
     }
     this.#time.busy += this.#now() - this.#began;
     this.#active = false;
+  }
+
+  /** Gives the device its next work before those whose searches have ended make something of them, and looks again when they have. */
+  #goOnAtOnce(): void {
+    if (!this.#ended) this.#tryToAdmit();
+    this.#wake();
+  }
+
+  #tryToAdmit(): void {
+    try {
+      this.#admit();
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   /** Gives the device what it can do now. */

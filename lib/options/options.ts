@@ -88,6 +88,9 @@ export interface CheckSettings {
   call?: (name: string) => string;
 }
 
+/** What options are that nobody gives, as far as these are no objects: most are not given, and each request has dozens. */
+const usual = new Map<Option<unknown, unknown>, unknown>();
+
 /** The options, checked and with their defaults. Throws OneheadError INVALID_ARGUMENT with the name that is wrong. */
 export function check<G extends OptionGroup>(
   group: G,
@@ -99,10 +102,16 @@ export function check<G extends OptionGroup>(
   const values = absent ? {} : (given as Record<string, unknown>);
   for (const name in values) if (!Object.hasOwn(group.entries, name)) refuseName(group, name);
   const checked: Record<string, unknown> = {};
-  for (const [name, entry] of Object.entries(group.entries)) {
+  for (const name in group.entries) {
+    const entry = group.entries[name];
+    if (values[name] === undefined && usual.has(entry)) {
+      checked[name] = usual.get(entry);
+      continue;
+    }
     const result = v.safeParse(entry, values[name], { abortEarly: true });
     if (!result.success) refuse(call(name), entry.facts.expected, values[name]);
     checked[name] = result.output;
+    if (values[name] === undefined && typeof result.output !== 'object') usual.set(entry, result.output);
   }
   return checked as Checked<G>;
 }

@@ -31,9 +31,11 @@ class Runner {
   #model: Promise<NativeVoiceModel> | null = null;
   readonly #waiting: Job[] = [];
   #running = false;
+  /** Where the last frames of recordings are filled up: the addon copies what it is given. */
+  readonly #filledUp: Float32Array[] = [];
 
   run(stream: Stream, samples: Float32Array): Promise<Float32Array> {
-    const found = new Float32Array(samples.length / sileroFrame);
+    const found = new Float32Array(Math.ceil(samples.length / sileroFrame));
     if (found.length === 0) return Promise.resolve(found);
     return new Promise((resolve, reject) => {
       this.#waiting.push({ stream, samples, found, done: 0, resolve, reject });
@@ -61,9 +63,9 @@ class Runner {
         this.#model ??= this.#open();
         const model = await this.#model;
         const results = await model.run(
-          jobs.map(({ stream, samples, done }) => [
+          jobs.map(({ stream, samples, done }, index) => [
             stream.state,
-            samples.subarray(done * sileroFrame, (done + mostFrames) * sileroFrame),
+            this.#whole(samples.subarray(done * sileroFrame, (done + mostFrames) * sileroFrame), index),
           ]),
         );
         for (const [index, [state, probabilities]] of results.entries()) {
@@ -82,6 +84,16 @@ class Runner {
     }
     this.#running = false;
   }
+
+  /** The samples, with silence up to a whole frame. */
+  #whole(samples: Float32Array, index: number): Float32Array {
+    const length = Math.ceil(samples.length / sileroFrame) * sileroFrame;
+    if (length === samples.length) return samples;
+    this.#filledUp[index] ??= new Float32Array(mostFrames * sileroFrame);
+    const whole = this.#filledUp[index].subarray(0, length);
+    whole.set(samples);
+    return whole.fill(0, samples.length);
+  }
 }
 
 const runner = new Runner();
@@ -98,11 +110,8 @@ export function openSilero(): VoiceDetector {
 
 /**
  * How probable speech is in each frame of 512 samples (32 ms at 16 kHz) of a piece of audio by itself; the last may be a part of one, which
- * silence fills. Takes about 5 µs of another thread a frame.
+ * silence fills. Takes about 5 µs of another thread a frame. The samples must stay as they are until it is known.
  */
 export function speechProbabilities(samples: Float32Array): Promise<Float32Array> {
-  const frames = Math.ceil(samples.length / sileroFrame);
-  const whole = new Float32Array(frames * sileroFrame);
-  whole.set(samples);
-  return runner.run({ state: new Float32Array(stateSize) }, whole);
+  return runner.run({ state: new Float32Array(stateSize) }, samples);
 }

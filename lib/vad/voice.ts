@@ -43,14 +43,19 @@ export class Voice {
 /** Root mean square of a frame that a twentieth of all are louder than. */
 function levelOf(samples: Float32Array): number {
   const frames = Math.max(1, Math.floor(samples.length / sileroFrame));
-  const energies = Float64Array.from({ length: frames }, (_, frame) =>
-    samples.subarray(frame * sileroFrame, (frame + 1) * sileroFrame).reduce((sum, sample) => sum + sample ** 2, 0),
-  ).sort();
+  const energies = new Float64Array(frames);
+  for (let frame = 0, at = 0; frame < frames; ++frame) {
+    const end = Math.min(at + sileroFrame, samples.length);
+    let energy = 0;
+    for (; at < end; ++at) energy += samples[at] * samples[at];
+    energies[frame] = energy;
+  }
+  energies.sort();
   return Math.sqrt(energies[Math.floor(0.95 * frames)] / sileroFrame);
 }
 
 /**
- * Listens to a piece of audio at 16 kHz, by itself. The samples may be overwritten once this has returned. Takes a few milliseconds of another
+ * Listens to a piece of audio at 16 kHz, by itself. The samples must stay as they are until it has. Takes a few milliseconds of another
  * thread for 30 s.
  */
 export async function listen(samples: Float32Array): Promise<Voice> {

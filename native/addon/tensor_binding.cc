@@ -112,7 +112,7 @@ Piece pieceToWrite(const Tensor& tensor, const Napi::Value& value, const Napi::V
   Range range = rangeOf(tensor, operation, sizeOf(element, "element"), int64_t(array.ElementLength()));
   // The caller may change the array as soon as this returns, so its elements are taken now.
   Piece piece{tensor.storage, size_t(tensor.offset + range.begin) * bytesOf(tensor.dtype),
-              std::vector<std::byte>(size_t(range.count) * bytesOf(tensor.dtype))};
+              Bytes(size_t(range.count) * bytesOf(tensor.dtype))};
   const auto* data = static_cast<const std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset();
   if (range.count > 0) convert(data, from, piece.bytes.data(), tensor.dtype, size_t(range.count));
   return piece;
@@ -122,10 +122,10 @@ Piece pieceToRead(const Tensor& tensor, const Napi::Value& element, const Napi::
                   const char* operation) {
   Range range = rangeOf(tensor, operation, sizeOf(element, "element"), sizeOf(elements, "elements"));
   return {tensor.storage, size_t(tensor.offset + range.begin) * bytesOf(tensor.dtype),
-          std::vector<std::byte>(size_t(range.count) * bytesOf(tensor.dtype))};
+          Bytes(size_t(range.count) * bytesOf(tensor.dtype))};
 }
 
-Napi::Value typedArrayOf(Napi::Env env, const std::vector<std::byte>& bytes, DType dtype) {
+Napi::Value typedArrayOf(Napi::Env env, const Bytes& bytes, DType dtype) {
   DType to = isFloating(dtype) ? DType::float32 : dtype;
   const size_t count = bytes.size() / bytesOf(dtype);
   Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, count * bytesOf(to));

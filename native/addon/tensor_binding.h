@@ -12,7 +12,7 @@ Piece pieceToWrite(const Tensor& tensor, const Napi::Value& array, const Napi::V
 /** Room for the elements that a read wants. Throws Error when they are not in the tensor. */
 Piece pieceToRead(const Tensor& tensor, const Napi::Value& element, const Napi::Value& elements, const char* operation);
 /** What was read, as JavaScript has it: floating elements as float32, whatever they are stored as. */
-Napi::Value typedArrayOf(Napi::Env env, const std::vector<std::byte>& bytes, DType dtype);
+Napi::Value typedArrayOf(Napi::Env env, const Bytes& bytes, DType dtype);
 
 class TensorBinding final : public Napi::ObjectWrap<TensorBinding> {
  public:

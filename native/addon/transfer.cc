@@ -34,7 +34,7 @@ const Tensor& tensorOf(const Napi::Value& value, const std::shared_ptr<SharedDev
 
 Piece pieceOf(const Tensor& tensor, int64_t element, int64_t elements) {
   const size_t bytes = bytesOf(tensor.dtype);
-  return {tensor.storage, size_t(tensor.offset + element) * bytes, std::vector<std::byte>(size_t(elements) * bytes)};
+  return {tensor.storage, size_t(tensor.offset + element) * bytes, Bytes(size_t(elements) * bytes)};
 }
 
 /** With the work, not with its result. */

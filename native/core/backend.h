@@ -65,11 +65,25 @@ struct MemoryFigures {
   std::optional<size_t> available;
 };
 
+/** Leaves elements as they are found where none are given: what is written over at once need not be zeros first. */
+template <class T>
+struct UnfilledAllocator : std::allocator<T> {
+  template <class Other>
+  struct rebind {
+    using other = UnfilledAllocator<Other>;
+  };
+  template <class U>
+  void construct(U* place) noexcept {
+    ::new (static_cast<void*>(place)) U;
+  }
+};
+using Bytes = std::vector<std::byte, UnfilledAllocator<std::byte>>;
+
 /** A part of a tensor's memory that a transfer writes or reads, and its contents. */
 struct Piece {
   std::shared_ptr<Storage> storage;
   size_t offset = 0;  // bytes
-  std::vector<std::byte> bytes;
+  Bytes bytes;
 };
 
 class Backend {

@@ -106,6 +106,25 @@ describe('the batch', () => {
     expect(runtime.left).toBe(0);
   });
 
+  it('asks for the next encoding before whoever has a result makes something of it', async () => {
+    const { runtime, engine, pool } = simulated({ windows: 2, rows: 1 });
+    const order: string[] = [];
+    const encode = runtime.encode.bind(runtime);
+    runtime.encode = (windows) => {
+      order.push(`encode ${windows[0].window.name}`);
+      return encode(windows);
+    };
+    const request = pool.request();
+    const serve = async (name: string) => {
+      const window = await engine.encode(request, { name, positions: 1500 });
+      await window.search({ steps: 5 });
+      order.push(`told ${name}`);
+      window.close();
+    };
+    await Promise.all([serve('a'), serve('b')]);
+    expect(order).toEqual(['encode a', 'encode b', 'told a', 'told b']);
+  });
+
   it('gives the beams of a search neighbouring rows, and waits for them', async () => {
     const { ask, engine } = simulated({ windows: 4, rows: 6 });
     await Promise.all([

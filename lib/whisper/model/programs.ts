@@ -77,6 +77,8 @@ export class RuntimePrograms {
   readonly #loose = new Map<number, { features: Tensor; encoded: Tensor }>();
   readonly #owned: Tensor[] = [];
   readonly #programs = new Map<string, Program>();
+  /** Programs with their tensors. */
+  readonly #made = new Map<string, unknown>();
   /** What words are timed by: the one or the other. */
   readonly alignment: Alignment | null;
   readonly attention: AttentionSum | null;
@@ -124,6 +126,16 @@ export class RuntimePrograms {
     return this.#parts.checkpoint.generation.endToken;
   }
 
+  /** What `make` gave first: views of tensors are objects of the addon's, which are dear to make for every run. */
+  #once<T>(key: string, make: () => T): T {
+    let made = this.#made.get(key) as T | undefined;
+    if (!made) {
+      made = make();
+      this.#made.set(key, made);
+    }
+    return made;
+  }
+
   #program(key: string, record: (ops: Operations) => void): Program {
     let program = this.#programs.get(key);
     if (!program) {
@@ -150,6 +162,10 @@ export class RuntimePrograms {
 
   /** From samples to the cross-attention cache of the slots that begin at `begins`. */
   encode(batch: number, positions: number) {
+    return this.#once(`encode ${batch} x ${positions}`, () => this.#makeEncode(batch, positions));
+  }
+
+  #makeEncode(batch: number, positions: number) {
     const { checkpoint, parameters, dtype } = this.#parts;
     const { samples, peaks } = this.#windows(batch, positions);
     const begins = this.#begins.part(0, [batch]);
@@ -181,6 +197,10 @@ export class RuntimePrograms {
    * Gives the logits behind <|startoftranscript|>, and the probability of silence there.
    */
   prefill(batch: number, count: number) {
+    return this.#once(`prefill ${batch} x ${count}`, () => this.#makePrefill(batch, count));
+  }
+
+  #makePrefill(batch: number, count: number) {
     const { vocabulary } = this.#parts.checkpoint.config;
     const rows = this.#entries.part(0, [batch]);
     const startRows = this.#startRows.part(0, [1, batch]);
@@ -236,11 +256,16 @@ export class RuntimePrograms {
   }
 
   /** One step of every entry: reads the token at its row's position and chooses the next. */
-  step(batch: number, { beams, words, top }: StepParts) {
+  step(batch: number, parts: StepParts) {
+    const { beams, words, top } = parts;
+    const name = `step ${batch}${beams ? ' beams' : ''}${words ? ' words' : ''}${top ? ' top' : ''}`;
+    return this.#once(name, () => this.#makeStep(name, batch, parts));
+  }
+
+  #makeStep(name: string, batch: number, { beams, words, top }: StepParts) {
     const { checkpoint, parameters } = this.#parts;
     const rows = this.#entries.part(0, [batch]);
     const leaders = this.#beams.part(0, [batch]);
-    const name = ['step', batch, beams && 'beams', words && 'words', top && 'top'].filter(Boolean).join(' ');
     const program = this.#program(name, (ops) => {
       const { pool } = this;
       const x = this.#layers(ops, {

@@ -7,6 +7,7 @@ import { prefillLength, type RuntimeParts, RuntimePrograms, type StepParts, size
 import type { Write } from './rows.js';
 import { type Found, likeliest, type ModelWindow, type Search } from './search.js';
 import { verify } from './verify.js';
+import { WrittenSamples } from './written-samples.js';
 
 /** Rows of a product that the CPU's kernels of a step take (native/cpu/preparation.cc, `fewRows`). */
 const cpuPrefillTokens = 16;
@@ -32,6 +33,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
   readonly #ended: Rows[] = [];
   /** What the entries' tensors hold, so that they are written only when the batch changes. */
   #entries: Int32Array | null = null;
+  readonly #samples = new WrittenSamples();
 
   constructor(parts: RuntimeParts) {
     this.#parts = parts;
@@ -101,9 +103,10 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     const { samples, peaks, begins, program } = this.#programs.encode(windows.length, positions);
     const length = samples.shape[1];
     const given = windows.map(({ window }) => window as Extract<ModelWindow, { samples: unknown }>);
+    const written = this.#samples.needed(given, length);
     const { done } = program.submit({
       writes: [
-        ...given.map((window, i) => [samples, window.samples, i * length] as const),
+        ...given.map((_, i) => [samples, written[i], i * length] as const),
         [peaks, Float32Array.from(given, ({ peak }) => peak)],
         [begins, Int32Array.from(windows, ({ slot }) => slot.begin)],
       ],
@@ -320,6 +323,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
   /** The highest log10 power of one window's samples, and of what came before. */
   async measurePeak(samples: Float32Array, peak: number): Promise<number> {
     const { samples: into, peaks, program } = this.#programs.features();
+    this.#samples.filled(samples.length);
     const { reads } = await program.submit({
       writes: [
         [into, samples],
@@ -333,6 +337,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
   /** Features of windows, each of `windowSamples`: float32 [windows, mels, frames], the caller's own. */
   async features(windows: readonly Float32Array[], signal?: AbortSignal): Promise<Tensor> {
     const { samples, peaks, features, program } = this.#programs.features();
+    this.#samples.filled(samples.size);
     const result = this.#device.tensor('float32', [windows.length, ...features.shape.slice(1)]);
     return this.#filled(result, windows.length, (index) => [
       this.#device.transfer({

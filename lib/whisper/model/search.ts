@@ -6,6 +6,8 @@ export type ModelWindow =
   | {
       /** `windowSamples` of them for its positions. */
       samples: Float32Array;
+      /** Samples from there on are zeros, and need not be copied; unknown unless given. */
+      end?: number;
       /** The highest log10 power that features are measured against; -infinity: the window's own. */
       peak: number;
     }

@@ -103,9 +103,9 @@ export async function* batched(
       given,
     };
     const result = model.buffers.use(async (window) => {
-      samples.fill(window, begin - fftSize / 2, end);
+      const soundEnd = samples.fill(window, begin - fftSize / 2, end);
       const voice = job.listen(window.subarray(fftSize / 2, fftSize / 2 + end - begin));
-      const signal = { samples: window, peak };
+      const signal = { samples: window, end: soundEnd, peak };
       const chosen = { ...settings, language: range.language ?? settings.language };
       const decoded = await model.decodeWindow(job.request, signal, { ...own, voice }, chosen);
       return { ...decoded, voice: await voice };

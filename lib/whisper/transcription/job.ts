@@ -213,7 +213,11 @@ export class Job {
     const { sampleRate } = this.model.checkpoint.preprocessor;
     const { noSpeechThreshold } = this.settings.decoding;
     if (this.options.noSpeechRule !== 'voice' || noSpeechThreshold === null || sampleRate !== 16000) return undefined;
-    const heard = listen(samples);
+    const heard = (async () => {
+      // The device gets the window in the first of these turns: the detector's work is done beside the encoder's.
+      for (let turn = 0; turn < 2; ++turn) await new Promise<void>((resolve) => setImmediate(resolve));
+      return listen(samples);
+    })();
     heard.catch(() => {}); // told to who waits for it
     return heard;
   }

@@ -98,9 +98,9 @@ export class SampleWindow {
 
   /**
    * Fills `into` with the samples from place `begin` on. Before the recording it is mirrored at its first sample, as the reference's
-   * padding does; after its end, or from `limit` on, there is silence.
+   * padding does; after its end, or from `limit` on, there is silence. Gives the place in `into` where that begins.
    */
-  fill(into: Float32Array, begin: number, limit = this.#end): void {
+  fill(into: Float32Array, begin: number, limit = this.#end): number {
     into.fill(0);
     const end = begin + into.length;
     const from = Math.max(begin, this.#begin);
@@ -110,5 +110,6 @@ export class SampleWindow {
       const mirrored = -place - this.#begin;
       if (mirrored >= 0 && -place < this.#end) into[place - begin] = this.#held[mirrored];
     }
+    return Math.max(0, Math.min(0, end) - begin, to - begin);
   }
 }

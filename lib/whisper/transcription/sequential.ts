@@ -86,10 +86,10 @@ export async function* sequential(
       : expected;
     const frames = Math.floor(framesFrom(begin) / 2);
     const { attempt, timings, voice } = await model.buffers.use(async (window) => {
-      samples.fill(window, begin - fftSize / 2, nextBreak(breaks, begin));
+      const end = samples.fill(window, begin - fftSize / 2, nextBreak(breaks, begin));
       const voice = job.listen(window.subarray(fftSize / 2, fftSize / 2 + Math.max(1, framesFrom(begin)) * hop));
       const own = { ...request, seed: begin / hop, frames, onTokens: job.partial(begin), given, voice };
-      const decoded = await model.decodeWindow(job.request, { samples: window, peak: meter.peak }, own, chosen);
+      const decoded = await model.decodeWindow(job.request, { samples: window, end, peak: meter.peak }, own, chosen);
       return { ...decoded, voice: await voice };
     });
     job.times.add(timings);
