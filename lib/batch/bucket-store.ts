@@ -1,5 +1,6 @@
 /** Results in a bucket of S3, or of a server that speaks its language. */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { OneheadError } from '../errors.js';
 import { optional } from './optional.js';
@@ -7,6 +8,8 @@ import { type BucketAddress, type Store, storeFailed } from './store.js';
 
 type Sdk = typeof import('@aws-sdk/client-s3');
 
+/** Tries to create what others write at the same moment: some seconds in all. */
+const conflicts = 7;
 /** Where it is tried whether the server honours conditions. */
 const trials = '.onehead/trials';
 
@@ -90,13 +93,18 @@ export class BucketStore implements Store {
 
   async create(key: string, bytes: Uint8Array): Promise<boolean> {
     if (!this.#conditions && (await this.#exists(key))) return false;
-    try {
-      await this.#client.send(new this.#sdk.PutObjectCommand({ ...this.#place(key), Body: bytes, IfNoneMatch: '*' }));
-      return true;
-    } catch (cause) {
-      // 412: there is one. 409: another is being written at this moment.
-      if (statusOf(cause) === 412 || statusOf(cause) === 409) return false;
-      if (statusOf(cause) !== 501) throw storeFailed(`write ${this.name}/${key}`, cause);
+    for (let tries = 1; ; ++tries) {
+      try {
+        await this.#client.send(new this.#sdk.PutObjectCommand({ ...this.#place(key), Body: bytes, IfNoneMatch: '*' }));
+        return true;
+      } catch (cause) {
+        const status = statusOf(cause);
+        if (status === 412) return false; // there is one
+        if (status === 501) break;
+        // 409: another is being written or removed at this moment. Whether there is one then, the next try tells.
+        if (status !== 409 || tries === conflicts) throw storeFailed(`write ${this.name}/${key}`, cause);
+        await sleep(50 * 2 ** tries * Math.random());
+      }
     }
     // A server that knows no conditions and says so.
     this.#conditions = false;

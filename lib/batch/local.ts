@@ -9,7 +9,7 @@ import { shown } from '../errors.js';
 import { type Bucket, openBucket } from './bucket-store.js';
 import { digestOf } from './digest.js';
 import { fileError, noFile, objectError } from './failures.js';
-import { bucketAddress, type BucketAddress } from './store.js';
+import { type BucketAddress, bucketAddress } from './store.js';
 
 export interface LocalFile {
   path: string;

@@ -1,64 +1,13 @@
-/** Where recordings come from: files, folders, patterns, lists, buckets, and a folder that is watched. */
-import { existsSync, type Stats } from 'node:fs';
-import { type FileHandle, open, opendir, stat } from 'node:fs/promises';
-import { basename, dirname, join, posix, relative, resolve, sep } from 'node:path';
+/** Where recordings come from: files, folders, patterns, lists and buckets. */
+import { existsSync } from 'node:fs';
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { dirname, posix, resolve } from 'node:path';
 import picomatch from 'picomatch';
-import { OneheadError, reasonOf, shown } from '../errors.js';
+import { OneheadError, shown } from '../errors.js';
 import { listBucket, openBucket } from './bucket-store.js';
-import { recordingId } from './digest.js';
-import { optional } from './optional.js';
+import { type Found, filesIn, foundFile, hasAudioName, notFound, recordingOf, withoutExtension } from './files.js';
 import type { Recording, StoredOptions } from './queue.js';
 import { bucketAddress } from './store.js';
-
-/** What is taken from folders and buckets, by its name; a file that is named itself may be called anything. */
-const audioNames =
-  /\.(aac|ac3|aif|aiff|alac|amr|ape|asf|au|avi|caf|dts|flac|flv|m4a|m4b|m4v|mka|mkv|mov|mp2|mp3|mp4|mpeg|mpg|mpga|oga|ogg|ogv|opus|spx|ts|wav|wave|webm|wma|wmv|wv|3gp)$/i;
-
-/** A recording before it has its place in the queue. */
-interface Found {
-  source: string;
-  /** Its path below what was named, with slashes. */
-  path: string;
-  bytes: number;
-  version: string;
-}
-
-const withoutExtension = (path: string) => path.replace(/(?<=[^/])\.[^./]{1,8}$/, '');
-
-const notFound = (what: string, cause: unknown) =>
-  new OneheadError('AUDIO_NOT_FOUND', `Cannot read ${shown(what)}: ${reasonOf(cause)}.`, { cause });
-
-function foundFile(file: string, base: string, status: Stats): Found {
-  const path = relative(base, file).split(sep).join('/');
-  return { source: file, path, bytes: status.size, version: String(status.mtimeMs) };
-}
-
-/** Null for what is no file: it went away meanwhile, or is a link to a folder, which is not followed. */
-async function fileOf(file: string, base: string): Promise<Found | null> {
-  const status = await stat(file).catch(() => null);
-  return status?.isFile() ? foundFile(file, base, status) : null;
-}
-
-/** All files below a folder that `wanted` takes, by their paths from it. Folders that begin with a dot are passed over: results' own. */
-async function* filesIn(folder: string, wanted: (path: string) => boolean): AsyncGenerator<Found> {
-  const left: string[] = [folder];
-  for (let next = left.pop(); next !== undefined; next = left.pop()) {
-    const entries = await opendir(next).catch((cause: unknown) => {
-      throw notFound(next!, cause);
-    });
-    for await (const entry of entries) {
-      const file = join(next, entry.name);
-      if (entry.isDirectory()) {
-        if (!entry.name.startsWith('.')) left.push(file);
-        continue;
-      }
-      const path = relative(folder, file).split(sep).join('/');
-      if (!(entry.isFile() || entry.isSymbolicLink()) || !wanted(path)) continue;
-      const found = await fileOf(file, folder);
-      if (found) yield found;
-    }
-  }
-}
 
 const isPattern = (source: string) => /[*?[{]/.test(source) && !existsSync(source);
 
@@ -78,7 +27,7 @@ async function* inBucket(address: string): AsyncGenerator<Found> {
     for await (const { key, bytes, version } of listBucket(opened, place)) {
       const whole = key === prefix;
       const below = prefix === '' || key.startsWith(`${prefix}/`);
-      if (!whole && !(below && audioNames.test(key))) continue;
+      if (!whole && !(below && hasAudioName(key))) continue;
       const path = whole ? posix.basename(key) : key.slice(prefix === '' ? 0 : prefix.length + 1);
       if (path.split('/').some((part) => part.startsWith('.'))) continue;
       yield { source: `s3://${bucket}/${key}`, path, bytes, version };
@@ -125,22 +74,10 @@ async function* found(source: string, within: readonly string[] = []): AsyncGene
     const status = await stat(file).catch((cause: unknown) => {
       throw notFound(file, cause);
     });
-    if (status.isDirectory()) yield* filesIn(file, (path) => audioNames.test(path));
+    if (status.isDirectory()) yield* filesIn(file, hasAudioName);
     else if (status.isFile()) yield foundFile(file, dirname(file), status);
     else throw notFound(file, new Error('it is neither a file nor a folder'));
   }
-}
-
-function recordingOf({ source, path, bytes, version }: Found, name: string, options: StoredOptions): Recording {
-  // A name from a bucket must not lead out of the folder of results.
-  const safe = name.split('/').filter((part) => part !== '' && part !== '.' && part !== '..');
-  return {
-    id: recordingId(source, bytes, version, options),
-    source,
-    name: safe.join('/') || basename(path) || 'recording',
-    bytes,
-    options,
-  };
 }
 
 /**
@@ -160,41 +97,4 @@ export async function recordingsOf(sources: readonly string[], options: StoredOp
     const name = withoutExtension(one.path);
     return recordingOf(one, named.get(name)! > 1 ? one.path : name, options);
   });
-}
-
-/**
- * Gives each recording in a folder and below, those that are there and those that come, once it has stopped growing; until `signal`, by which
- * it ends without an error. Where two would be called the same, results of the later replace those of the earlier.
- */
-export async function watchFolder(
-  folder: string,
-  options: StoredOptions,
-  onRecording: (recording: Recording) => Promise<void>,
-  signal: AbortSignal,
-): Promise<void> {
-  const root = resolve(folder);
-  if (!(await stat(root).catch(() => null))?.isDirectory()) {
-    throw new OneheadError('AUDIO_NOT_FOUND', `There is no folder ${shown(folder)} to watch.`);
-  }
-  const { watch } = await optional(() => import('chokidar'), 'Watching a folder', 'chokidar');
-  const watcher = watch(root, {
-    awaitWriteFinish: { stabilityThreshold: 2000, pollInterval: 200 },
-    ignored: (path, status) =>
-      (path !== root && basename(path).startsWith('.')) || (status?.isFile() === true && !audioNames.test(path)),
-  });
-  let work: Promise<void> = Promise.resolve();
-  await new Promise<void>((settle, fail) => {
-    const take = (path: string) => {
-      work = work.then(async () => {
-        const one = await fileOf(path, root);
-        if (one) await onRecording(recordingOf(one, withoutExtension(one.path), options));
-      });
-      work.catch(fail);
-    };
-    watcher.on('add', take).on('change', take);
-    watcher.on('error', (cause) => fail(notFound(root, cause)));
-    if (signal.aborted) settle();
-    signal.addEventListener('abort', () => settle(), { once: true });
-  }).finally(() => watcher.close());
-  await work;
 }

@@ -2,7 +2,8 @@
 import { resolve } from 'node:path';
 import { submitOptions } from '../batch/options.js';
 import type { StoredOptions } from '../batch/queue.js';
-import { recordingsOf, watchFolder } from '../batch/sources.js';
+import { recordingsOf } from '../batch/sources.js';
+import { watchFolder } from '../batch/watch.js';
 import { check } from '../options/options.js';
 import { transcribeOptions } from '../whisper/transcription/options.js';
 import { readArguments } from './arguments.js';
@@ -51,11 +52,14 @@ export async function submitCommand(args: string[], signal: AbortSignal): Promis
       await watchFolder(
         watch,
         options,
-        async (recording) => {
-          const { added } = await unlessEnded(queue.add([recording]), ended);
-          if (added > 0) console.log(`added ${sourceShown(recording.source)}`);
+        async (recordings) => {
+          const { added } = await unlessEnded(queue.add(recordings), ended);
+          if (added === 0) return;
+          if (added < recordings.length || added > 20) console.log(`added ${plural(added, 'recording')}`);
+          else for (const { source } of recordings) console.log(`added ${sourceShown(source)}`);
         },
         ended,
+        { onTrouble: (message) => console.error(`onehead: ${message}`) },
       );
     } else if (recordings.length === 0) {
       throw new UsageError('There are no recordings there.');

@@ -2,9 +2,9 @@
 import { writeFile } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { OneheadError } from '../errors.js';
-import { makeFolder } from '../make-folder.js';
 import { type FormatName, type FormatOptions, formats, textLine } from '../formats/index.js';
 import { formatOptions } from '../formats/options.js';
+import { makeFolder } from '../make-folder.js';
 import { check } from '../options/options.js';
 import { TranscriptionError } from '../whisper/transcription/failure.js';
 import type { TranscribeProgress, Transcription } from '../whisper/transcription/types.js';

@@ -6,10 +6,18 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { recordingsOf } from '../../lib/batch/sources.js';
 import { openStore } from '../../lib/batch/open-store.js';
 import type { Store } from '../../lib/batch/store.js';
+import { ConditionalServer } from './conditions.js';
 import { freePort, temporaryFolder } from './support.js';
 
 const { folder, remove } = temporaryFolder();
 let server: S3rver;
+let conditional: ConditionalServer;
+const endpoints = { plain: '', conditional: '' };
+/** Opens a bucket behind one of the two servers. */
+function bucket(kind: keyof typeof endpoints, address: string): Promise<Store> {
+  process.env.AWS_ENDPOINT_URL_S3 = endpoints[kind];
+  return openStore(address);
+}
 
 beforeAll(async () => {
   const port = await freePort();
@@ -22,18 +30,23 @@ beforeAll(async () => {
     configureBuckets: [{ name: 'talks' }],
   });
   await server.run();
-  process.env.AWS_ENDPOINT_URL_S3 = `http://127.0.0.1:${port}`;
+  conditional = new ConditionalServer(port);
+  endpoints.plain = `http://127.0.0.1:${port}`;
+  endpoints.conditional = await conditional.start();
+  process.env.AWS_ENDPOINT_URL_S3 = endpoints.plain;
   process.env.AWS_ACCESS_KEY_ID = 'S3RVER';
   process.env.AWS_SECRET_ACCESS_KEY = 'S3RVER';
 });
 afterAll(async () => {
+  await conditional.close();
   await server.close();
   remove();
 });
 
 describe.each([
   ['a folder', () => openStore(join(folder, 'results'))],
-  ['a bucket', () => openStore('s3://talks/results')],
+  ['a bucket of a server without conditions', () => bucket('plain', 's3://talks/results')],
+  ['a bucket', () => bucket('conditional', 's3://talks/conditional')],
 ])('%s', (kind, open) => {
   let store: Store;
   beforeAll(async () => {
@@ -62,12 +75,26 @@ describe.each([
     expect(await text('once')).toBe('first');
   });
 
-  it.runIf(kind === 'a folder')('lets one of many win', async () => {
-    const tries = Array.from({ length: 100 }, (_, index) => store.create('race', Buffer.from(`${index}`.repeat(5000))));
+  it.runIf(kind !== 'a bucket of a server without conditions')('lets one of many win', async () => {
+    const length = kind === 'a folder' ? 100 : 10;
+    const tries = Array.from({ length }, (_, index) => store.create('race', Buffer.from(`${index}`.repeat(5000))));
     const won = (await Promise.all(tries)).flatMap((created, index) => (created ? [index] : []));
     expect(won).toHaveLength(1);
     expect(await text('race')).toBe(`${won[0]}`.repeat(5000));
-    expect(readdirSync(join(folder, 'results/.onehead/unfinished'))).toEqual([]);
+    if (kind === 'a folder') expect(readdirSync(join(folder, 'results/.onehead/unfinished'))).toEqual([]);
+  });
+
+  it.runIf(kind === 'a bucket')('tries again while another is being written', async () => {
+    conditional.answers.length = 0;
+    conditional.conflicts = 2;
+    expect(await store.create('conflict', Buffer.from('first'))).toBe(true);
+    conditional.conflicts = 1;
+    expect(await store.create('conflict', Buffer.from('second'))).toBe(false);
+    expect(await text('conflict')).toBe('first');
+    expect(conditional.answers).toEqual([409, 409, 200, 409, 412]);
+    conditional.conflicts = 100;
+    await expect(store.create('conflict', Buffer.from('third'))).rejects.toMatchObject({ code: 'STORE_FAILED' });
+    conditional.conflicts = 0;
   });
 
   it.runIf(kind === 'a folder')('says of each whether it was written, and goes on', async () => {

@@ -1,0 +1,93 @@
+/** A folder that is watched. */
+import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { OneheadError, reasonOf, shown } from '../errors.js';
+import { type Found, filesIn, hasAudioName, recordingOf, withoutExtension } from './files.js';
+import type { Recording, StoredOptions } from './queue.js';
+
+export interface WatchOptions {
+  /** Milliseconds for which a file must have stayed as it is. */
+  settled?: number;
+  /** Milliseconds between two looks; after one that takes long it is ten times as long, at most a minute. */
+  interval?: number;
+  /** Told of what cannot be read or submitted; it is tried again. */
+  onTrouble?: (message: string) => void;
+}
+
+interface Seen {
+  bytes: number;
+  version: string;
+  /** Milliseconds, of performance.now(). */
+  since: number;
+  given: boolean;
+  /** The look that saw it last. */
+  look: number;
+}
+
+/** Recordings that are given at once. */
+const most = 500;
+
+/**
+ * Gives each recording in a folder and below, those that are there and those that come, are renamed into it or replaced, once they have stopped
+ * growing; until `signal`, by which it ends without an error. What `onRecordings` rejects is given again. The folder may go away and come back.
+ *
+ * It looks again and again, since systems tell of no changes that other machines make on a disk that all have mounted, and lose some of many.
+ * Throws OneheadError AUDIO_NOT_FOUND where there is no such folder at first.
+ */
+export async function watchFolder(
+  folder: string,
+  options: StoredOptions,
+  onRecordings: (recordings: Recording[]) => Promise<void>,
+  signal: AbortSignal,
+  { settled = 2000, interval = 500, onTrouble = () => {} }: WatchOptions = {},
+): Promise<void> {
+  const root = resolve(folder);
+  if (!(await stat(root).catch(() => null))?.isDirectory()) {
+    throw new OneheadError('AUDIO_NOT_FOUND', `There is no folder ${shown(folder)} to watch.`);
+  }
+  const seen = new Map<string, Seen>();
+  /** Told already, by the last look or by this one. */
+  let [told, telling] = [new Set<string>(), new Set<string>()];
+  const trouble = (error: unknown) => {
+    const message = error instanceof OneheadError ? error.message : `${reasonOf(error)}.`;
+    if (!told.has(message) && !telling.has(message)) onTrouble(message);
+    telling.add(message);
+  };
+  const give = async (ready: Found[]) => {
+    try {
+      await onRecordings(ready.map((one) => recordingOf(one, withoutExtension(one.path), options)));
+      for (const { source } of ready) seen.get(source)!.given = true;
+    } catch (error) {
+      if (!signal.aborted) trouble(error);
+    }
+  };
+  for (let look = 1; !signal.aborted; ++look) {
+    const started = performance.now();
+    let ready: Found[] = [];
+    try {
+      for await (const one of filesIn(root, hasAudioName, trouble)) {
+        if (signal.aborted) return;
+        const now = performance.now();
+        const { bytes, version } = one;
+        let known = seen.get(one.source);
+        if (known?.bytes !== bytes || known.version !== version)
+          known = { bytes, version, since: now, given: false, look };
+        known.look = look;
+        seen.set(one.source, known);
+        if (known.given || now - known.since < settled) continue;
+        ready.push(one);
+        if (ready.length < most) continue;
+        await give(ready);
+        ready = [];
+      }
+    } catch (error) {
+      trouble(error); // a folder that went away while it was read
+    }
+    if (ready.length > 0 && !signal.aborted) await give(ready);
+    for (const [source, known] of seen) if (known.look !== look) seen.delete(source);
+    [told, telling] = [telling, new Set()];
+    const pause = Math.min(60_000, 10 * (performance.now() - started));
+    await sleep(Math.max(interval, pause), undefined, { signal }).catch(() => {});
+  }
+}
