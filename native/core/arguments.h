@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <initializer_list>
+#include <set>
 
 #include "error.h"
 #include "operations.h"
@@ -19,10 +20,14 @@ class Arguments {
                            const std::string& received) const {
     throw Error::argumentError(code, request_.operation, argument, expected, received);
   }
-  bool has(const std::string& name) const { return request_.tensors.contains(name); }
+  bool has(const std::string& name) const {
+    read_.insert(name);
+    return request_.tensors.contains(name);
+  }
 
   const Tensor& tensor(const std::string& name) const {
     auto found = request_.tensors.find(name);
+    read_.insert(name);
     if (found == request_.tensors.end()) refuse("INVALID_ARGUMENT", name, "a tensor", "nothing");
     return found->second;
   }
@@ -61,6 +66,7 @@ class Arguments {
 
   double number(const std::string& name, std::optional<double> otherwise = {}) const {
     auto found = request_.numbers.find(name);
+    read_.insert(name);
     if (found != request_.numbers.end()) return found->second;
     if (!otherwise) refuse("INVALID_ARGUMENT", name, "a number", "nothing");
     return *otherwise;
@@ -76,6 +82,7 @@ class Arguments {
   T choice(const std::string& name, std::initializer_list<std::pair<const char*, T>> choices,
            const char* otherwise) const {
     auto found = request_.strings.find(name);
+    read_.insert(name);
     std::string value = found == request_.strings.end() ? otherwise : found->second, expected;
     for (const auto& [text, result] : choices) {
       if (value == text) return result;
@@ -98,9 +105,21 @@ class Arguments {
     return typed(shaped("output", shape), "output", dtype);
   }
 
+  /** Refuses what was given and never read: an option of another name, or of another kind, would be without effect. */
+  void refuseUnread() const {
+    auto check = [&](const auto& given, const char* kind) {
+      for (const auto& [name, value] : given)
+        if (!read_.contains(name)) refuse("INVALID_ARGUMENT", name, "absent: nothing here reads it", kind);
+    };
+    check(request_.tensors, "a tensor");
+    check(request_.numbers, "a number");
+    check(request_.strings, "a string");
+  }
+
  private:
   const Request& request_;
   Recorder& recorder_;
+  mutable std::set<std::string> read_;
 };
 
 }  // namespace onehead

@@ -263,7 +263,9 @@ Operation describe(const Request& request, Recorder& recorder, Tensor& output) {
                 "record: there is no operation '" + request.operation + "'; there are " + names + ".");
   }
   Arguments arguments(request, recorder);
-  return {request.operation, request.label, maker->second(arguments, output)};
+  OperationDescription description = maker->second(arguments, output);
+  arguments.refuseUnread();
+  return {request.operation, request.label, std::move(description)};
 }
 
 std::vector<const Tensor*> tensorsOf(const Operation& operation) {

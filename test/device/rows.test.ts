@@ -250,7 +250,8 @@ describe.each(devices)('rows of a pool on $name', ({ open, dtypes }) => {
       const output = device.tensor(dtype, [batch, 1, width]);
       await run((ops) => {
         ops.attention(q.tensor, k.tensor, v.tensor, {
-          ...shape,
+          heads,
+          keyValueHeads,
           algorithm: 'split-kv',
           keys: { begin: integers(ranges.map(([begin]) => begin)), count: integers(ranges.map(([, count]) => count)) },
           output,
