@@ -1,6 +1,7 @@
 /** MP3, frame by frame: rates may change on the way, and what is damaged costs its own frames. */
-import { MPEGDecoder } from 'mpg123-decoder';
+import type { MPEGDecoder } from 'mpg123-decoder';
 import { type FrameHeader, framesOf, loseSkipped, mp3Header } from './mpeg.js';
+import { mpegDecoder } from './packets.js';
 import { quiet } from './quiet.js';
 import type { ByteReader } from './reader.js';
 import type { Timeline } from './timeline.js';
@@ -60,8 +61,7 @@ export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncG
       }
       if (header.kind !== kind || !decoder) {
         decoder?.free();
-        decoder = new MPEGDecoder({ enableGapless: false });
-        await decoder.ready;
+        decoder = await mpegDecoder();
         kind = header.kind;
         frameSeconds = samples / sampleRate;
       }

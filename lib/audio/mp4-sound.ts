@@ -1,5 +1,4 @@
 /** The sound of an MP4 file, frame by frame, with silence in the place of frames that cannot be decoded. */
-import { decoder as openMp4 } from '@audio/decode-mp4';
 import { Damage } from './mp4-tables.js';
 import { quiet } from './quiet.js';
 import type { Timeline } from './timeline.js';
@@ -82,7 +81,8 @@ class Frames {
 
 /** Decodes an MP4 file whose index comes first. */
 export async function* decodeMp4(bytes: AsyncIterable<Uint8Array>, timeline: Timeline): AsyncGenerator<DecodedChunk> {
-  const decoder = (await openMp4()) as unknown as Mp4Decoder;
+  const { decoder: open } = await import('@audio/decode-mp4');
+  const decoder = (await open()) as unknown as Mp4Decoder;
   let frames: Frames | null = null;
   let codec: Codec | null = null;
   Object.defineProperty(decoder, 'codec', {

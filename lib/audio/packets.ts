@@ -1,7 +1,5 @@
-/** Decoders of single packets, as containers hold them. */
-import { decoder as openAac } from '@audio/decode-aac';
-import { createOpusDecoder } from '@audio/decode-opus/core';
-import { MPEGDecoder } from 'mpg123-decoder';
+/** Decoders of single packets, as containers hold them. Their libraries are imported when they are wanted, since they cannot be required. */
+import type { MPEGDecoder } from 'mpg123-decoder';
 import { FlacFrames } from './flac.js';
 import { crc16, flacHeader } from './flac-frames.js';
 import { mp3Header } from './mpeg.js';
@@ -59,6 +57,7 @@ export async function openOpus(head: Uint8Array): Promise<PacketDecoder & { head
           coupledStreamCount: head[20],
           channelMappingTable: [...head.subarray(21, 21 + channels)],
         };
+  const { createOpusDecoder } = await import('@audio/decode-opus/core');
   const decoder = await createOpusDecoder();
   // The parts to be left out at both ends are the container's matter.
   decoder.configure({ ...layout, sampleRate: 48_000, preSkip: 0, outputGain: view.getInt16(16, true) });
@@ -141,7 +140,8 @@ export async function openAacFrames(
   frameSamples: number,
   sampleRate: number,
 ): Promise<PacketDecoder & { tail(): { samples: number; sampleRate: number } }> {
-  const decoder = await openAac(config);
+  const { decoder: open } = await import('@audio/decode-aac');
+  const decoder = await open(config);
   let [samples, rate, late, withheld] = [0, sampleRate, 0, 0];
   return {
     length: () => ({ samples: samples || frameSamples, sampleRate: rate }),
@@ -174,10 +174,17 @@ export async function openAacFrames(
   };
 }
 
+/** The library's decoder of MP3, without its own search for gaps. */
+export async function mpegDecoder(): Promise<MPEGDecoder> {
+  const { MPEGDecoder: Decoder } = await import('mpg123-decoder');
+  const decoder = new Decoder({ enableGapless: false });
+  await decoder.ready;
+  return decoder;
+}
+
 /** Opens a decoder of MP3 frames. */
 export async function openMp3(): Promise<PacketDecoder> {
-  const decoder = new MPEGDecoder({ enableGapless: false });
-  await decoder.ready;
+  const decoder = await mpegDecoder();
   const facts = (packet: Uint8Array) => mp3Header(packet, 0);
   let last = { samples: 1152, sampleRate: 44_100 };
   return {

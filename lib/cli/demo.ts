@@ -1,6 +1,6 @@
 /** `npm run demo`: the bundled sample through the bundled model, with the time of each stage. */
 import { join } from 'node:path';
-import { packageRoot } from '../device/addon.js';
+import { packageRoot } from '../package-root.js';
 import { Whisper } from '../whisper/whisper.js';
 
 const sample = join(packageRoot(), 'models', 'micro', 'sample.flac');

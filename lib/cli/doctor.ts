@@ -1,10 +1,9 @@
 /** `onehead doctor`: what this machine has, what that means, and what to do. */
 import { spawnSync } from 'node:child_process';
-import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { packageRoot } from '../device/addon.js';
+import { packageRoot, requireFromPackage } from '../package-root.js';
 import { Device } from '../device/device.js';
 import type { Information } from '../device/native.js';
 import { strictly } from './arguments.js';
@@ -30,7 +29,7 @@ function ffmpegVersion(): string | null {
 /** The addon's file, or null when there is none. */
 function addonFile(): string | null {
   try {
-    return createRequire(import.meta.url)('node-gyp-build').resolve(packageRoot());
+    return requireFromPackage('node-gyp-build').resolve(packageRoot());
   } catch {
     return null;
   }

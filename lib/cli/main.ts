@@ -2,7 +2,7 @@
 /** The command `onehead`. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { packageRoot } from '../device/addon.js';
+import { packageRoot } from '../package-root.js';
 import { OneheadError } from '../errors.js';
 import { convertCommand, convertHelp } from './convert.js';
 import { doctorCommand, doctorHelp } from './doctor.js';

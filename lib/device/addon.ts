@@ -1,23 +1,13 @@
 /** Finds and loads the native addon: the one built here, or the one that the package carries. */
 import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { OneheadError } from '../errors.js';
-
-const require = createRequire(import.meta.url);
-
-/** The package's folder, from lib/ and from dist/ alike. */
-export function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder);
-  return folder;
-}
+import { packageRoot, requireFromPackage } from '../package-root.js';
 
 /** The addon whose CUDA backend runs on the CPU, for tests. Throws OneheadError DEVICE_UNAVAILABLE when it was not built. */
 export function loadEmulatedAddon(): unknown {
   const file = join(packageRoot(), 'build', 'emulated', 'Release', 'onehead.node');
-  if (existsSync(file)) return require(file);
+  if (existsSync(file)) return requireFromPackage(file);
   throw new OneheadError(
     'DEVICE_UNAVAILABLE',
     `The emulated CUDA device is for onehead's own tests and is not part of the package; build ${file} with \`npm run build:emulated\`, or use 'cpu'.`,
@@ -29,7 +19,7 @@ export function loadAddon(): unknown {
   const root = packageRoot();
   let file: string;
   try {
-    file = require('node-gyp-build').resolve(root);
+    file = requireFromPackage('node-gyp-build').resolve(root);
   } catch (cause) {
     throw new OneheadError(
       'ADDON_UNAVAILABLE',
@@ -39,7 +29,7 @@ export function loadAddon(): unknown {
     );
   }
   try {
-    return require(file);
+    return requireFromPackage(file);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new OneheadError(

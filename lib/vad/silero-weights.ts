@@ -1,7 +1,7 @@
 /** The weights of Silero's voice detector, which are part of the package (models/silero-vad). */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { packageRoot } from '../device/addon.js';
+import { packageRoot } from '../package-root.js';
 import { OneheadError, reasonOf } from '../errors.js';
 
 /** The tensors in the order in which the addon takes them: see native/cpu/voice_model.h. */

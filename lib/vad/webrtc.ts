@@ -1,6 +1,5 @@
 /// <reference path="./fvad.d.ts" />
 /** WebRTC's voice activity detector, compiled to WebAssembly. */
-import fvad from '@echogarden/fvad-wasm';
 import { webRtcFrame as frame, type VoiceDetector } from './voice-detector.js';
 
 const sampleRate = 16000;
@@ -9,6 +8,7 @@ const steadyFrames = 10;
 
 /** `mode` is its aggressiveness, 0 to 3. */
 export async function openWebRtc(mode: number): Promise<VoiceDetector> {
+  const { default: fvad } = await import('@echogarden/fvad-wasm');
   const library = await fvad();
   const handle = library._fvad_new();
   const buffer = library._malloc(frame * 2);

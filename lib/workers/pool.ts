@@ -1,9 +1,11 @@
 /** The process's pool of worker threads, for work of the host that would hold up the event loop. */
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { SHARE_ENV, type Transferable, Worker } from 'node:worker_threads';
 import { OneheadError, reasonOf } from '../errors.js';
+import { packageRoot } from '../package-root.js';
 
 /** Main thread to worker. */
 export type Request =
@@ -233,8 +235,5 @@ export class WorkerPool {
   }
 }
 
-/** Compiled beside this file; where TypeScript runs as it is, in the package's dist. */
-const entry = import.meta.url.endsWith('.ts') ? '../../dist/worker.js' : '../worker.js';
-
 /** The process's pool. */
-export const workers = new WorkerPool(new URL(entry, import.meta.url));
+export const workers = new WorkerPool(pathToFileURL(join(packageRoot(), 'dist', 'worker.js')));

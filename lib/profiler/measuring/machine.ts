@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
-import { packageRoot } from '../../device/addon.js';
+import { packageRoot } from '../../package-root.js';
 import { Device } from '../../device/device.js';
 
 export interface Machine {

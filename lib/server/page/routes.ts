@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance, FastifyReply, FastifySchema } from 'fastify';
-import { packageRoot } from '../../device/addon.js';
+import { packageRoot } from '../../package-root.js';
 import { languageNames } from '../../whisper/checkpoint/languages.js';
 import type { Service } from '../service/service.js';
 

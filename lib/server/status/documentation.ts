@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
-import { packageRoot } from '../../device/addon.js';
+import { packageRoot } from '../../package-root.js';
 import { library } from '../service/libraries.js';
 
 /** Registers what gathers schemas: before the routes. A service that documents itself already is left to do so. */

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { brotliDecompress } from 'node:zlib';
-import { packageRoot } from '../../device/addon.js';
+import { packageRoot } from '../../package-root.js';
 import { OneheadError } from '../../errors.js';
 import { bytePairs, derivedMerges, rankOf, singleBytes, textOf } from './byte-pairs.js';
 import type { SpecialTokens } from './config.js';

@@ -1,0 +1,77 @@
+'use strict';
+// Makes dist/commonjs of dist: the same modules for `require`, each a file, so that the package's entries share their classes.
+//   npm run build:types
+const { build } = require('esbuild');
+const { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
+const path = require('node:path');
+
+const from = path.join(__dirname, '..', 'dist');
+const to = path.join(from, 'commonjs');
+
+/** The command and the threads' entry are started by path, as modules. */
+const isLibrary = (file) => /\.(js|d\.ts)$/.test(file) && !/^(cli|commonjs)\b|^worker\./.test(file);
+
+/** Relative modules lie beside their importer, data where they are; packages are required or imported as the source says. */
+const resolution = {
+  name: 'resolution',
+  setup({ onResolve }) {
+    onResolve({ filter: /.*/ }, ({ path: name, kind, importer }) => {
+      if (kind === 'entry-point') return undefined;
+      if (!name.endsWith('.json'))
+        return { path: name.startsWith('.') ? name.replace(/\.js$/, '.cjs') : name, external: true };
+      const target = path.join(to, path.relative(from, importer));
+      return { path: path.relative(path.dirname(target), path.join(path.dirname(importer), name)), external: true };
+    });
+  },
+};
+
+/**
+ * Decoders have no CommonJS form, and Jest lets nobody import without a flag (--experimental-vm-modules): there they come by the loader of the
+ * process.
+ */
+const loader = `'use strict';
+const vm = require('node:vm');
+const { pathToFileURL } = require('node:url');
+
+exports.moduleUrl = (file) => pathToFileURL(file).href;
+exports.imported = (attempt, name) =>
+  attempt().catch((error) => {
+    if (error.code !== 'ERR_VM_DYNAMIC_IMPORT_CALLBACK_MISSING_FLAG') throw error;
+    const importModuleDynamically = vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
+    return vm.runInThisContext('(name) => import(name)', { filename: __filename, importModuleDynamically })(name);
+  });
+`;
+
+async function main() {
+  rmSync(to, { recursive: true, force: true });
+  const files = readdirSync(from, { recursive: true }).filter(isLibrary);
+  const { outputFiles } = await build({
+    entryPoints: files.filter((file) => file.endsWith('.js')).map((file) => path.join(from, file)),
+    ...{ outbase: from, outdir: to, outExtension: { '.js': '.cjs' }, write: false, logLevel: 'warning' },
+    ...{ platform: 'node', format: 'cjs', target: 'node20', bundle: true, charset: 'utf8' },
+    define: { 'import.meta.url': 'importMetaUrl' },
+    plugins: [resolution],
+  });
+  for (const { path: file, text } of outputFiles) {
+    mkdirSync(path.dirname(file), { recursive: true });
+    const name = JSON.stringify(`./${path.relative(path.dirname(file), path.join(to, 'loader.cjs'))}`);
+    let code = text
+      .replace(/\bimport\(("\.[^"]+")\)/g, 'Promise.resolve().then(() => require($1))')
+      .replace(/\bimport\(("[^".][^"]*")\)/g, 'imported(() => import($1), $1)');
+    if (code.includes('imported(() =>')) code = `const { imported } = require(${name});\n${code}`;
+    if (code.includes('importMetaUrl')) code = `const importMetaUrl = require(${name}).moduleUrl(__filename);\n${code}`;
+    writeFileSync(file, code);
+  }
+  writeFileSync(path.join(to, 'loader.cjs'), loader);
+  for (const file of files.filter((one) => one.endsWith('.d.ts'))) {
+    const target = path.join(to, file.replace(/\.d\.ts$/, '.d.cts'));
+    mkdirSync(path.dirname(target), { recursive: true });
+    const text = readFileSync(path.join(from, file), 'utf8');
+    writeFileSync(target, text.replace(/(['"])(\.{1,2}\/[^'"]+)\.js\1/g, '$1$2.cjs$1'));
+  }
+}
+
+main().catch((error) => {
+  console.error(error);
+  process.exit(1);
+});
