@@ -3,9 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { packageRoot, requireFromPackage } from '../package-root.js';
 import { Device } from '../device/device.js';
 import type { Information } from '../device/native.js';
+import { packageRoot, requireFromPackage } from '../package-root.js';
 import { strictly } from './arguments.js';
 
 export const doctorHelp = `onehead doctor                        what this machine has, what that means, what to do

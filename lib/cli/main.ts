@@ -2,8 +2,8 @@
 /** The command `onehead`. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { packageRoot } from '../package-root.js';
 import { OneheadError } from '../errors.js';
+import { packageRoot } from '../package-root.js';
 import { convertCommand, convertHelp } from './convert.js';
 import { doctorCommand, doctorHelp } from './doctor.js';
 import { evaluateCommand, evaluateHelp } from './evaluate.js';

@@ -1,8 +1,8 @@
 /** The weights of Silero's voice detector, which are part of the package (models/silero-vad). */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { packageRoot } from '../package-root.js';
 import { OneheadError, reasonOf } from '../errors.js';
+import { packageRoot } from '../package-root.js';
 
 /** The tensors in the order in which the addon takes them: see native/cpu/voice_model.h. */
 const names = [

@@ -3,8 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
-import { packageRoot } from '../../package-root.js';
 import { Device } from '../../device/device.js';
+import { packageRoot } from '../../package-root.js';
 
 export interface Machine {
   cpu: string;

@@ -7,9 +7,9 @@ import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
 import type * as Hub from '@huggingface/hub';
-import { packageRoot } from '../../package-root.js';
 import { OneheadError } from '../../errors.js';
 import { makeFolder } from '../../make-folder.js';
+import { packageRoot } from '../../package-root.js';
 import { foreignFile, foreignFolder } from './foreign.js';
 import { isModelFile } from './sources.js';
 
