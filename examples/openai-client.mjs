@@ -18,7 +18,7 @@ const { language, duration, words } = await client.audio.transcriptions.create({
   timestamp_granularities: ['word'],
 });
 console.log(`${language}, ${duration.toFixed(1)} s`);
-for (const { start, end, word } of words) console.log(`${start.toFixed(2)}-${end.toFixed(2)} ${word}`);
+for (const { start, end, word } of words ?? []) console.log(`${start.toFixed(2)}-${end.toFixed(2)} ${word}`);
 
 const events = await client.audio.transcriptions.create({
   model: 'whisper-1',

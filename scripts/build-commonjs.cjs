@@ -36,7 +36,7 @@ const { pathToFileURL } = require('node:url');
 exports.moduleUrl = (file) => pathToFileURL(file).href;
 exports.imported = (attempt, name) =>
   attempt().catch((error) => {
-    if (error.code !== 'ERR_VM_DYNAMIC_IMPORT_CALLBACK_MISSING_FLAG') throw error;
+    if (!/^ERR_VM_DYNAMIC_IMPORT_CALLBACK_MISSING/.test(error.code)) throw error;
     const importModuleDynamically = vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
     return vm.runInThisContext('(name) => import(name)', { filename: __filename, importModuleDynamically })(name);
   });

@@ -3,8 +3,8 @@ import { mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import S3rver from 's3rver';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { recordingsOf } from '../../lib/batch/sources.js';
 import { openStore } from '../../lib/batch/open-store.js';
+import { recordingsOf } from '../../lib/batch/sources.js';
 import type { Store } from '../../lib/batch/store.js';
 import { ConditionalServer } from './conditions.js';
 import { freePort, temporaryFolder } from './support.js';

@@ -3,10 +3,10 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { MemoryQueue } from '../../lib/batch/memory.js';
+import { openStore } from '../../lib/batch/open-store.js';
 import type { StoredOptions } from '../../lib/batch/queue.js';
 import { Results } from '../../lib/batch/results.js';
 import { recordingsOf } from '../../lib/batch/sources.js';
-import { openStore } from '../../lib/batch/open-store.js';
 import type { Store } from '../../lib/batch/store.js';
 import { BatchWorker, type WorkerEvent, type WorkerOptions } from '../../lib/batch/worker.js';
 import { OneheadError } from '../../lib/errors.js';

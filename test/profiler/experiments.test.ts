@@ -5,9 +5,9 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { experimentNames, experiments } from '../../lib/profiler/experiments/index.js';
 import { type ExperimentResult, readResults, toCsv, writeResults } from '../../lib/profiler/measuring/result.js';
 import { toMarkdown, toText } from '../../lib/profiler/report/figures.js';
+import { namesTable } from '../../lib/profiler/report/names.js';
 import { toSvg } from '../../lib/profiler/report/render.js';
 import { type ProfileOptions, profile } from '../../lib/profiler/run.js';
-import { namesTable } from '../../lib/profiler/report/names.js';
 import { tablesOf, writeReport } from '../../lib/profiler/write-report.js';
 import { cudaKind } from '../device/devices.js';
 

@@ -1,4 +1,4 @@
-/** The library's face: one attention call, and every example of it in the documentation as it stands there. */
+/** The library's face: one attention call, and every example of its page as it stands there (test/documentation checks their types). */
 import { execFile } from 'node:child_process';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -99,10 +99,9 @@ describe('a trace file', () => {
   });
 });
 
-describe('the examples of README.md and docs/profiler.md', async () => {
-  const texts = await Promise.all(['README.md', 'docs/profiler.md'].map((name) => readFile(join(root, name), 'utf8')));
-  const blocks = [...texts.join('\n').matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code);
-  const examples = blocks.filter((code) => code.includes("'onehead/profiler'"));
+describe('the examples of docs/profiler.md', async () => {
+  const text = await readFile(join(root, 'docs/profiler.md'), 'utf8');
+  const examples = [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code);
   // Inside the package, so that 'onehead/profiler' is this one.
   const folder = join(root, 'build', 'examples');
   const file = (index: number) => join(folder, `example-${index}.mts`);
@@ -112,18 +111,7 @@ describe('the examples of README.md and docs/profiler.md', async () => {
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  it('are there, and have the types that they claim', async () => {
-    expect(examples.length).toBeGreaterThanOrEqual(5);
-    const options = ['--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext', '--target', 'es2022'];
-    const libraries = ['--lib', 'es2023,esnext.disposable', '--types', 'node'];
-    const tsc = join(root, 'node_modules/typescript/bin/tsc');
-    const checked = run(
-      process.execPath,
-      [tsc, ...options, ...libraries, '--ignoreConfig', ...examples.map((_, i) => file(i))],
-      { cwd: folder },
-    );
-    await expect(checked).resolves.toMatchObject({ stdout: '' });
-  });
+  it('are there', () => expect(examples.length).toBeGreaterThanOrEqual(4));
 
   it.each(examples.map((code, index) => [code.split('\n')[0], index] as const))('%s (%d) runs', async (_, index) => {
     const { stdout } = await run(process.execPath, ['--import', 'tsx', file(index)], { cwd: folder });

@@ -1,0 +1,86 @@
+/** The types that the package gives, as projects of each kind see them: under `strict`, in modules and in CommonJS, declarations checked too. */
+import { execFile } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, expect, it } from 'vitest';
+import { root } from '../cli/command.js';
+
+const run = promisify(execFile);
+
+const folder = mkdtempSync(join(tmpdir(), 'onehead-types-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+mkdirSync(join(folder, 'node_modules/@types'), { recursive: true });
+symlinkSync(root, join(folder, 'node_modules/onehead'));
+for (const name of ['@types/node', 'undici-types', 'openai', 'fastify', 'ws', '@types/ws']) {
+  symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
+}
+
+/** Examples of the documentation, those of one page in a file each. */
+const blocks = ['errors', 'profiler'].flatMap((page) =>
+  [...readFileSync(join(root, `docs/${page}.md`), 'utf8').matchAll(/```ts\n([\s\S]*?)```/g)].map(
+    ([, code], index) => [`${page}-${index}.mts`, code] as const,
+  ),
+);
+for (const [name, code] of blocks) writeFileSync(join(folder, name), code);
+writeFileSync(
+  join(folder, 'common.cts'),
+  `import { type Transcription, Whisper } from 'onehead';
+import onehead = require('onehead');
+import { MemoryQueue } from 'onehead/batch';
+import { profile } from 'onehead/profiler';
+import { serve } from 'onehead/server';
+
+export async function text(file: string): Promise<string> {
+  const whisper = await Whisper.load(undefined, { device: 'cpu' });
+  const result: Transcription = await whisper.transcribe(file, { beamSize: 5 });
+  whisper.dispose();
+  return onehead.formats.srt.write(result);
+}
+export const all = [MemoryQueue, profile, serve];
+`,
+);
+writeFileSync(
+  join(folder, 'wrong.mts'),
+  `import { Whisper } from 'onehead';
+const whisper = await Whisper.load();
+// @ts-expect-error there is no such option
+await whisper.transcribe('talk.mp3', { beam_size: 5 });
+`,
+);
+/** Plain JavaScript is checked as well as it goes without annotations. */
+const javascript = readdirSync(join(root, 'examples')).filter((name) => /^(?!realtime).*\.[cm]js$/.test(name));
+for (const name of javascript) cpSync(join(root, 'examples', name), join(folder, name));
+
+async function checked(options: string[], files: string[]): Promise<string> {
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  const common = ['--noEmit', '--target', 'es2022', '--types', 'node', '--ignoreConfig'];
+  const result = run(process.execPath, [tsc, ...common, ...options, ...files], { cwd: folder }).catch((error) => error);
+  return (await result).stdout;
+}
+
+it.each([
+  ['node16', ['--module', 'node16']],
+  ['nodenext', ['--module', 'nodenext']],
+  ['bundler', ['--module', 'esnext', '--moduleResolution', 'bundler']],
+])('hold under strict and %s', async (kind, options) => {
+  // A CommonJS file is no part of a project of modules for bundlers.
+  const common = kind === 'bundler' ? [] : ['common.cts'];
+  const files = [...blocks.map(([name]) => name), 'wrong.mts', ...common];
+  expect(await checked(['--strict', ...options], files)).toBe('');
+});
+
+it('hold for the examples in JavaScript', async () => {
+  const options = [
+    '--strict',
+    '--allowJs',
+    '--checkJs',
+    '--noImplicitAny',
+    'false',
+    '--skipLibCheck',
+    '--module',
+    'nodenext',
+  ];
+  expect(await checked(options, javascript)).toBe('');
+});
