@@ -515,6 +515,11 @@ export const documentation = {
       about: 'Hypotheses beyond the confirmed text are told, too.',
       usual: 'true',
     },
+    tokenLogProbabilities: {
+      about:
+        '`confirmed` and `final` have the ids of their tokens and the log-probability of each, as `tokens` and `logprobs`.',
+      usual: 'false',
+    },
     maximumLag: {
       about: 'Seconds of audio that wait to be decoded at most; what is older is given up, and an event tells so.',
       usual: '120',

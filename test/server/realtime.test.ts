@@ -222,6 +222,27 @@ describe('a bare client', () => {
     expect(failed.error).toMatchObject({ code: 'input_audio_buffer_commit_empty', event_id: 'mine' });
   });
 
+  it('is told how probable each token is, where it asks for that', async () => {
+    const { ask, append, next, events } = await connect(realtime());
+    const include = ['item.input_audio_transcription.logprobs'];
+    const { session } = await ask({ type: 'session.update', session: { ...manual, include } }, 'session.updated');
+    expect(session.include).toEqual(include);
+    append(bytes(pcm));
+    const completed = next('conversation.item.input_audio_transcription.completed');
+    await ask({ type: 'input_audio_buffer.commit' }, 'input_audio_buffer.committed');
+    const { transcript, logprobs } = await completed;
+    for (const { logprob } of logprobs) expect(logprob).toBeLessThanOrEqual(0);
+    const spelled = Buffer.from(logprobs.flatMap((one: { bytes: number[] }) => one.bytes)).toString();
+    expect(spelled.trim()).toBe(transcript);
+    const deltas = events.filter(({ type }) => type.endsWith('transcription.delta'));
+    expect(deltas.flatMap((one) => one.logprobs)).toEqual(logprobs);
+    // What is left out stays; null takes it away.
+    const kept = await ask({ type: 'session.update', session: { type: 'transcription' } }, 'session.updated');
+    expect(kept.session.include).toEqual(include);
+    const without = await ask({ type: 'session.update', session: { include: null } }, 'session.updated');
+    expect(without.session.include).toBeNull();
+  });
+
   it.each([
     ['audio/pcmu', (one: number) => decoded(Buffer.from([one]), { type: 'audio/pcmu' })[0]],
     ['audio/pcma', (one: number) => decoded(Buffer.from([one]), { type: 'audio/pcma' })[0]],
@@ -339,7 +360,8 @@ describe('messages that mean harm', () => {
       'not served',
       'model_not_found',
     ],
-    ['{"type":"session.update","session":{"include":["all"]}}', 'an empty list', 'invalid_value'],
+    ['{"type":"session.update","session":{"include":["all"]}}', 'transcription.logprobs', 'invalid_value'],
+    ['{"type":"session.update","session":{"include":"all"}}', 'a list', 'invalid_value'],
   ])('%s is answered with an error, and the session goes on', async (message, sentence, code) => {
     const { socket, next, ask } = await connect(realtime());
     const answered = next('error');

@@ -1,6 +1,7 @@
 /** Events that a server sends, in OpenAI's names and fields. */
 import { randomUUID } from 'node:crypto';
 import { asApiError } from '../service/api-error.js';
+import type { TokenLogprob } from '../service/token-logprobs.js';
 
 export type ServerEvent = { type: string } & Record<string, unknown>;
 export type Send = (event: ServerEvent) => void;
@@ -32,7 +33,11 @@ const transcription = (kind: string, item: string, rest: object): ServerEvent =>
   ...rest,
 });
 
-export const deltaEvent = (item: string, delta: string): ServerEvent => transcription('delta', item, { delta });
+/** Of a text, where they were asked for. */
+export type Logprobs = readonly TokenLogprob[] | null;
+
+export const deltaEvent = (item: string, delta: string, logprobs: Logprobs): ServerEvent =>
+  transcription('delta', item, { delta, ...(logprobs && { logprobs }) });
 
 /** OpenAI counts the seconds of whisper-1 in whole ones. */
 export function completedEvent(
@@ -40,10 +45,11 @@ export function completedEvent(
   transcript: string,
   seconds: number,
   language: string | null,
+  logprobs: Logprobs,
 ): ServerEvent {
   const usage = { type: 'duration', seconds: Math.ceil(seconds) };
   const languages = language === null ? {} : { languages: [{ code: language }] };
-  return transcription('completed', item, { transcript, usage, ...languages });
+  return transcription('completed', item, { transcript, usage, ...languages, ...(logprobs && { logprobs }) });
 }
 
 export function failedEvent(item: string, error: unknown): ServerEvent {

@@ -44,6 +44,7 @@ export async function realtimeRoutes(app: FastifyInstance, service: Service): Pr
     format: { type: 'audio/pcm', rate: 24_000 },
     transcription: { model: service.models.usual },
     turnDetection: usualVad,
+    logprobs: false,
   });
 
   const admit = async (request: FastifyRequest) => {

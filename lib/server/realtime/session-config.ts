@@ -28,7 +28,12 @@ export interface SessionConfig {
   transcription: Transcription;
   /** Null: turns end when the client says so. */
   turnDetection: ServerVad | null;
+  /** Deltas and transcripts have the log-probability of each token. */
+  logprobs: boolean;
 }
+
+/** The only thing that can be included. */
+const included = 'item.input_audio_transcription.logprobs';
 
 export const usualVad: ServerVad = {
   type: 'server_vad',
@@ -94,7 +99,9 @@ function detectionOf(value: unknown, param: string): ServerVad | null {
   const known = ['type', 'threshold', 'prefix_padding_ms', 'silence_duration_ms'];
   const others = ['create_response', 'interrupt_response', 'idle_timeout_ms', 'eagerness'];
   const given = fieldsOf(value, param, [...known, ...others]) ?? {};
-  if (given.type !== undefined && given.type !== 'server_vad') bad(`${param}.type`, "'server_vad'", given.type);
+  if (given.type !== undefined && given.type !== 'server_vad') {
+    bad(`${param}.type`, "'server_vad', since turns are not found by their meaning here,", given.type);
+  }
   const milliseconds = (name: 'prefix_padding_ms' | 'silence_duration_ms') =>
     numberIn(given[name], `${param}.${name}`, 0, 10_000, usualVad[name]);
   return {
@@ -136,10 +143,14 @@ function transcriptionOf(value: unknown, param: string, before: Transcription): 
   };
 }
 
-function refuseIncluded(value: unknown, param: string): void {
-  if (value === undefined || value === null) return;
+/** Whether log-probabilities are asked for; what was left out stays as it was. */
+function logprobsOf(value: unknown, param: string, before: boolean): boolean {
+  if (value === undefined) return before;
+  if (value === null) return false;
   if (!Array.isArray(value)) bad(param, 'a list', value);
-  if (value.length > 0) bad(param, 'an empty list, since log-probabilities are not told here,', value);
+  const wrong = value.find((one) => one !== included);
+  if (wrong !== undefined) bad(param, `a list of '${included}' or nothing`, wrong);
+  return value.length > 0;
 }
 
 /** The session that an update makes of the one before. Throws ApiError that names the field. */
@@ -149,7 +160,6 @@ export function updated(before: SessionConfig, given: unknown): SessionConfig {
   if (session.type !== undefined && session.type !== 'transcription') {
     bad('session.type', "'transcription', since this server transcribes only,", session.type);
   }
-  refuseIncluded(session.include, 'session.include');
   const { input: value } = fieldsOf(session.audio, 'session.audio', ['input']) ?? {};
   const param = 'session.audio.input';
   const input = fieldsOf(value, param, ['format', 'noise_reduction', 'transcription', 'turn_detection']) ?? {};
@@ -161,6 +171,7 @@ export function updated(before: SessionConfig, given: unknown): SessionConfig {
         ? before.transcription
         : transcriptionOf(transcription, `${param}.transcription`, before.transcription),
     turnDetection: detection === undefined ? before.turnDetection : detectionOf(detection, `${param}.turn_detection`),
+    logprobs: logprobsOf(session.include, 'session.include', before.logprobs),
   };
 }
 
@@ -177,7 +188,6 @@ export function updatedOld(before: SessionConfig, given: unknown): SessionConfig
   ];
   const session = fieldsOf(given, 'session', known) ?? {};
   const { input_audio_format: format, input_audio_transcription: transcription, turn_detection: detection } = session;
-  refuseIncluded(session.include, 'session.include');
   if (format !== undefined && !Object.hasOwn(oldFormats, String(format))) {
     bad('session.input_audio_format', "'pcm16', 'g711_ulaw' or 'g711_alaw'", format);
   }
@@ -188,22 +198,27 @@ export function updatedOld(before: SessionConfig, given: unknown): SessionConfig
         ? before.transcription
         : transcriptionOf(transcription, 'session.input_audio_transcription', before.transcription),
     turnDetection: detection === undefined ? before.turnDetection : detectionOf(detection, 'session.turn_detection'),
+    logprobs: logprobsOf(session.include, 'session.include', before.logprobs),
   };
 }
 
 /** A session as clients are told of it. What is not done, such as noise reduction, is null. */
-export function told({ format, transcription, turnDetection }: SessionConfig, id: string, expiresAt: number) {
+export function told({ format, transcription, turnDetection, logprobs }: SessionConfig, id: string, expiresAt: number) {
   return {
     id,
     object: 'realtime.transcription_session',
     type: 'transcription',
     audio: { input: { format, noise_reduction: null, transcription, turn_detection: turnDetection } },
-    include: null,
+    include: logprobs ? [included] : null,
     expires_at: expiresAt,
   };
 }
 
-export function toldOld({ format, transcription, turnDetection }: SessionConfig, id: string, expiresAt: number) {
+export function toldOld(
+  { format, transcription, turnDetection, logprobs }: SessionConfig,
+  id: string,
+  expiresAt: number,
+) {
   const name = Object.keys(oldFormats).find((one) => oldFormats[one].type === format.type);
   return {
     id,
@@ -212,18 +227,19 @@ export function toldOld({ format, transcription, turnDetection }: SessionConfig,
     input_audio_transcription: transcription,
     input_audio_noise_reduction: null,
     turn_detection: turnDetection,
-    include: null,
+    include: logprobs ? [included] : null,
     expires_at: expiresAt,
   };
 }
 
 /** How a stream of such a session is opened. */
-export function liveOptionsOf({ format, transcription, turnDetection }: SessionConfig): LiveOptions {
+export function liveOptionsOf({ format, transcription, turnDetection, logprobs }: SessionConfig): LiveOptions {
   const { language, prompt, keywords = [], delay } = transcription;
   const before = [prompt ?? '', keywords.join(', ')].filter((one) => one !== '').join(' ');
   return {
     sampleRate: rateOf(format),
     partials: false,
+    tokenLogProbabilities: logprobs,
     ...(language !== undefined && { language }),
     ...(before !== '' && { prompt: before }),
     ...(delay !== undefined && delayOptions[delay]),

@@ -168,6 +168,7 @@ export class Session {
     const lease = await this.#service.models.acquire(config.transcription.model, signal);
     try {
       this.#service.admit(lease.whisper);
+      const tokenizer = config.logprobs ? await lease.whisper.model.checkpoint.tokenizer() : null;
       const live = await lease.whisper.live({ ...liveOptionsOf(config), signal });
       const speech = new Speech({
         live,
@@ -176,6 +177,7 @@ export class Session {
         rate: rateOf(config.format),
         offset: this.#offset,
         padding: config.turnDetection?.prefix_padding_ms ?? 0,
+        tokenizer,
       });
       this.#speech = speech;
       speech.ended.then(lease.release, (error) => {

@@ -1,7 +1,9 @@
 /** One stream of a session's audio: samples in, events of the API out. A session that is told to hear otherwise gets another one. */
+import type { WhisperTokenizer } from '../../whisper/checkpoint/tokenizer.js';
 import type { LiveTranscription } from '../../whisper/live/live.js';
-import type { LiveEvent } from '../../whisper/live/types.js';
+import type { LiveEvent, TokenScores } from '../../whisper/live/types.js';
 import { ApiError } from '../service/api-error.js';
+import { type TokenLogprob, tokenLogprobs } from '../service/token-logprobs.js';
 import {
   committedEvents,
   completedEvent,
@@ -35,6 +37,8 @@ export interface SpeechParts {
   offset: number;
   /** Milliseconds before speech that belong to its turn. */
   padding: number;
+  /** What makes log-probabilities of tokens; null where they were not asked for. */
+  tokenizer: WhisperTokenizer | null;
 }
 
 export class Speech {
@@ -166,17 +170,22 @@ export class Speech {
       case 'confirmed': {
         const delta = this.#begun.has(item) ? event.text : event.text.trimStart();
         this.#begun.add(item);
-        send(deltaEvent(item, delta));
+        send(deltaEvent(item, delta, this.#logprobs(event)));
         break;
       }
       case 'final':
-        send(completedEvent(item, event.text.trim(), event.end - event.start, event.language));
+        send(completedEvent(item, event.text.trim(), event.end - event.start, event.language, this.#logprobs(event)));
         this.#forget(event.turn, item);
         break;
       case 'failed':
         send(failedEvent(item, event.error));
         this.#forget(event.turn, item);
     }
+  }
+
+  #logprobs(scores: TokenScores): TokenLogprob[] | null {
+    const { tokenizer } = this.#parts;
+    return tokenizer && tokenLogprobs(tokenizer, scores);
   }
 
   #forget(turn: number, item: string): void {

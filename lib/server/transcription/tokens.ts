@@ -2,23 +2,13 @@
 import { previousRoom } from '../../whisper/decoding/prompt.js';
 import type { Transcription } from '../../whisper/transcription/types.js';
 import type { Whisper } from '../../whisper/whisper.js';
+import { type TokenLogprob, tokenLogprobs } from '../service/token-logprobs.js';
 import type { AudioRequest } from './fields.js';
-
-export interface TokenLogprob {
-  token: string;
-  bytes: number[];
-  logprob: number;
-}
 
 /** The log-probability of each token of text. */
 export async function logprobsOf({ segments }: Transcription, { model }: Whisper): Promise<TokenLogprob[]> {
   const tokenizer = await model.checkpoint.tokenizer();
-  return segments.flatMap(({ tokens, logprobs = [] }) =>
-    tokens.flatMap((id, i) => {
-      if (!tokenizer.isText(id)) return [];
-      return [{ token: tokenizer.decode([id]), bytes: [...tokenizer.bytes(id)], logprob: logprobs[i] }];
-    }),
-  );
+  return segments.flatMap((segment) => tokenLogprobs(tokenizer, segment));
 }
 
 /** What was read and written, counted in tokens: of audio, positions of the encoder; of text, those of prompt and keywords that count. */

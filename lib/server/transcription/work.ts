@@ -1,12 +1,14 @@
 /** One request's work: its model, its recording, its text; begun as soon as the fields are known, and again where they change. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { TranscribeOptions } from '../../whisper/transcription/options.js';
 import type { Segment, Transcription } from '../../whisper/transcription/types.js';
 import { badField } from '../service/api-error.js';
 import type { Service } from '../service/service.js';
+import type { TokenLogprob } from '../service/token-logprobs.js';
 import type { AudioRequest } from './fields.js';
 import type { Form } from './form.js';
-import { logprobsOf, type TokenLogprob, tokenUsage } from './tokens.js';
+import { logprobsOf, tokenUsage } from './tokens.js';
 
 export interface Work {
   /** The model's own name. */
@@ -28,6 +30,12 @@ export interface WorkEvents {
   sent?: () => boolean;
 }
 
+/**
+ * Milliseconds for which the end of a form is waited for before its file is decoded as it comes: most forms are there by then, and what is whole is
+ * handed to a thread at once and not piece by piece.
+ */
+const patience = 20;
+
 /** What decides the text. */
 const decisive = ({ model, options, stream }: AudioRequest) => ({ model, options, stream });
 
@@ -43,7 +51,8 @@ export async function transcribeForm(
   events: WorkEvents = {},
 ): Promise<Work | null> {
   await form.begun;
-  const early = form.file && form.fields.has('model') ? read() : null;
+  if (!form.complete) await Promise.race([form.ended, sleep(patience, undefined, { ref: false })]);
+  const early = !form.complete && form.file && form.fields.has('model') ? read() : null;
   if (early) {
     const given = new AbortController();
     const both = AbortSignal.any([signal, given.signal]);

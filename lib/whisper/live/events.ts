@@ -1,5 +1,13 @@
 /** Events between the work and whoever reads them: a reader who is late finds them joined, so that they do not pile up. */
-import type { LiveEvent } from './types.js';
+import type { Confirmed, LiveEvent } from './types.js';
+
+const joined = (first: Confirmed, second: Confirmed): Confirmed => ({
+  ...second,
+  text: first.text + second.text,
+  words: [...first.words, ...second.words],
+  ...(first.tokens && second.tokens && { tokens: [...first.tokens, ...second.tokens] }),
+  ...(first.logprobs && second.logprobs && { logprobs: [...first.logprobs, ...second.logprobs] }),
+});
 
 export class EventQueue {
   #events: LiveEvent[] = [];
@@ -16,8 +24,7 @@ export class EventQueue {
       last = this.#events.at(-1);
     }
     if (event.type === 'confirmed' && last?.type === 'confirmed' && last.turn === event.turn) {
-      const { text, words } = last;
-      this.#events[this.#events.length - 1] = { ...event, text: text + event.text, words: [...words, ...event.words] };
+      this.#events[this.#events.length - 1] = joined(last, event);
     } else this.#events.push(event);
     this.#wake?.();
   }

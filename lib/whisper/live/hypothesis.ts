@@ -69,6 +69,7 @@ export class Listener {
       .slice(prefix.length, end)
       .map((id, i) => ({
         id,
+        logprob: logProbabilities[i],
         probability: Math.exp(logProbabilities[i]),
         start: times![prefix.length + i],
         end: ends?.[prefix.length + i] ?? times![prefix.length + i + 1],
@@ -79,6 +80,13 @@ export class Listener {
     // Whether a mark stands behind the last word is known when the next one comes, so it is not confirmed with it.
     const marks = words.length - 1 - words.findLastIndex(({ word }) => !usualPunctuations.append.includes(word));
     mergePunctuations(words.slice(0, words.length - marks), usualPunctuations.prepend, usualPunctuations.append);
+    // Words have the tokens in their order, whatever was joined.
+    let place = 0;
+    for (const word of words) {
+      const own = timed.slice(place, place + word.tokens.length);
+      word.logprobs = own.map(({ logprob }) => logprob);
+      place += own.length;
+    }
     return { words: words.filter(({ word }) => word !== ''), attempt, repeats: circle !== null };
   }
 }

@@ -38,6 +38,8 @@ export const liveOptions = options('live', {
   vad: nested<typeof vadOptions, VadOptions>(vadOptions),
   /** Hypotheses beyond the confirmed text are told, too. @default true */
   partials: option(flag(), { default: true }),
+  /** `confirmed` and `final` have the ids of their tokens and the log-probability of each, as `tokens` and `logprobs`. @default false */
+  tokenLogProbabilities: option(flag(), { default: false }),
   /** Seconds of audio that wait to be decoded at most; what is older is given up, and an event tells so. @default 120 */
   maximumLag: option(number(30, 3600, { placeholder: 'SECONDS' }), { default: 120 }),
   /** Ends the stream with its reason. */

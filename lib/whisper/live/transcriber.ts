@@ -273,7 +273,8 @@ export class Transcriber {
     const { id, text, words, start, stopped } = turn;
     const seconds = { start: start / this.#sampleRate, end: stopped! / this.#sampleRate };
     const language = this.#parts.settings.language ?? turn.language;
-    emit({ type: 'final', turn: id, ...seconds, text, words, language, lag: this.#lagOf(turn.decodedTo) });
+    const scores = turn.scores(this.#parts.options);
+    emit({ type: 'final', turn: id, ...seconds, text, words, language, ...scores, lag: this.#lagOf(turn.decodedTo) });
   }
 
   /** Decodes what was heard up to `to`, as far as it fits, and confirms what is sure. True where that was all of it. */
@@ -371,10 +372,12 @@ export class Transcriber {
 
   #confirm(turn: Turn, count: number, end: number): void {
     if (count === 0) return;
+    const place = turn.tokens.length;
     const words = turn.confirm(count);
     if (!this.#turns.includes(turn)) return; // given up meanwhile
     const text = words.map(({ word }) => word).join('');
-    this.#parts.emit({ type: 'confirmed', turn: turn.id, text, words, lag: this.#lagOf(end) });
+    const scores = turn.scores(this.#parts.options, place);
+    this.#parts.emit({ type: 'confirmed', turn: turn.id, text, words, ...scores, lag: this.#lagOf(end) });
   }
 
   #partial(turn: Turn, end: number): void {

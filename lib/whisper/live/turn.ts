@@ -2,6 +2,8 @@
 import { lastOf } from '../decoding/prompt.js';
 import type { Word } from '../transcription/types.js';
 import { type TimedWord, usualPunctuations } from '../transcription/words.js';
+import type { CheckedLiveOptions } from './options.js';
+import type { TokenScores } from './types.js';
 
 /** Tokens of the text before the window that it is told. */
 const contextTokens = 64;
@@ -16,6 +18,9 @@ export class Turn {
   /** All that was confirmed, in the stream's seconds. */
   readonly words: Word[] = [];
   text = '';
+  /** Of all that was confirmed. */
+  readonly tokens: number[] = [];
+  readonly logprobs: number[] = [];
   /** Where its audio ends; null while it goes on. */
   end: number | null = null;
   /** Where its speech ended. */
@@ -65,6 +70,12 @@ export class Turn {
     if (latest > 0) this.advance(0, latest);
   }
 
+  /** The tokens that were confirmed from a place on, where they are wanted. */
+  scores({ tokenLogProbabilities }: Pick<CheckedLiveOptions, 'tokenLogProbabilities'>, from = 0): TokenScores {
+    if (!tokenLogProbabilities) return {};
+    return { tokens: this.tokens.slice(from), logprobs: this.logprobs.slice(from) };
+  }
+
   get prefix(): readonly number[] {
     return this.#prefix.flatMap(({ tokens }) => tokens);
   }
@@ -106,6 +117,10 @@ export class Turn {
       else this.words.push({ ...word });
     }
     this.text += told.map(({ word }) => word).join('');
+    for (const { tokens, logprobs = [] } of sure) {
+      this.tokens.push(...tokens);
+      this.logprobs.push(...logprobs);
+    }
     return told;
   }
 

@@ -19,8 +19,14 @@ export interface SpeechStopped extends OfTurn {
   end: number;
 }
 
+/** Tokens of a text and the log-probability of each, where `tokenLogProbabilities` asks for them. */
+export interface TokenScores {
+  tokens?: number[];
+  logprobs?: number[];
+}
+
 /** Text that is sure: it follows what was confirmed of the turn before, and is never taken back. */
-export interface Confirmed extends OfTurn {
+export interface Confirmed extends OfTurn, TokenScores {
   type: 'confirmed';
   text: string;
   words: Word[];
@@ -37,7 +43,7 @@ export interface Hypothesis extends OfTurn {
 }
 
 /** A whole turn. Its text is all that was confirmed of it. */
-export interface Final extends OfTurn {
+export interface Final extends OfTurn, TokenScores {
   type: 'final';
   start: number;
   end: number;

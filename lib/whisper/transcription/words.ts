@@ -10,6 +10,8 @@ export const usualPunctuations = { prepend: '"\'“¿([{-', append: '"\'.。,，
 /** A word before its segment is known. */
 export interface TimedWord extends Word {
   tokens: number[];
+  /** Log-probability of each token, where they are kept. */
+  logprobs?: number[];
 }
 
 /** Joins marks to their neighbours; what was joined stays as an empty word. */

@@ -1,0 +1,19 @@
+/** Log-probabilities of tokens as OpenAI's API has them. */
+import type { WhisperTokenizer } from '../../whisper/checkpoint/tokenizer.js';
+
+export interface TokenLogprob {
+  token: string;
+  bytes: number[];
+  logprob: number;
+}
+
+/** Of each token of text; timestamps and the like are left out. */
+export function tokenLogprobs(
+  tokenizer: WhisperTokenizer,
+  { tokens = [], logprobs = [] }: { tokens?: readonly number[]; logprobs?: readonly number[] },
+): TokenLogprob[] {
+  return tokens.flatMap((id, i) => {
+    if (!tokenizer.isText(id)) return [];
+    return [{ token: tokenizer.decode([id]), bytes: [...tokenizer.bytes(id)], logprob: logprobs[i] }];
+  });
+}
