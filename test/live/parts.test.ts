@@ -5,7 +5,7 @@ import type { Checkpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
 import { EventQueue } from '../../lib/whisper/live/events.js';
 import { HeldAudio } from '../../lib/whisper/live/held-audio.js';
 import { sureWords, usualPolicy } from '../../lib/whisper/live/policy.js';
-import { repetitionBegin } from '../../lib/whisper/live/repetition.js';
+import { hurryBegin, repetitionBegin } from '../../lib/whisper/live/repetition.js';
 import { Turn } from '../../lib/whisper/live/turn.js';
 import { type TurnChange, TurnDetector } from '../../lib/whisper/live/turn-detector.js';
 import type { LiveEvent } from '../../lib/whisper/live/types.js';
@@ -54,6 +54,21 @@ describe('text that goes round in circles', () => {
     expect(repetitionBegin([5, 5, 5])).toBeNull();
     expect(repetitionBegin([1, 2, 1, 2, 1, 2])).toBeNull();
     expect(repetitionBegin([])).toBeNull();
+  });
+});
+
+describe('text that is faster than anybody speaks', () => {
+  const at = (...times: number[]) => times.slice(1).map((end, i) => ({ start: times[i], end }));
+
+  it('begins where four words in a row lie on next to no audio', () => {
+    expect(hurryBegin(at(0, 0.3, 0.34, 0.38, 0.4, 0.44, 0.8), 1)).toBe(1);
+    expect(hurryBegin(at(0, 0.04, 0.08, 0.08, 0.1), 1)).toBe(0);
+  });
+
+  it('is none in speech, and none before its words are old enough to be judged', () => {
+    expect(hurryBegin(at(0, 0.2, 0.24, 0.28, 0.3, 0.5), 1)).toBeNull();
+    expect(hurryBegin(at(0, 0.3, 0.34, 0.38, 0.4, 0.44), 0.42)).toBeNull();
+    expect(hurryBegin([], 1)).toBeNull();
   });
 });
 

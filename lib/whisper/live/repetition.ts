@@ -1,4 +1,4 @@
-/** Text that goes round in circles. */
+/** Text that nobody says: that goes round in circles, or faster than anybody speaks. */
 
 /** Tokens of the longest circle. */
 const longest = 16;
@@ -16,6 +16,21 @@ export function repetitionBegin(tokens: readonly number[]): number | null {
     while (begin > 0 && tokens[begin - 1] === tokens[begin - 1 + period]) begin -= 1;
     const length = tokens.length - begin;
     if (length >= rounds * period && length >= least) return begin + period;
+  }
+  return null;
+}
+
+/** Seconds that no word lasts when so many follow one another: text that was invented lies on next to no audio. */
+const shortest = 0.06;
+const hurried = 4;
+
+/** Where words begin, all before the second `until`, that follow one another faster than anybody speaks; null where none do. */
+export function hurryBegin(words: readonly { start: number; end: number }[], until: number): number | null {
+  let begin = 0;
+  for (const [index, { start, end }] of words.entries()) {
+    if (end > until) return null;
+    if (end - start > shortest) begin = index + 1;
+    else if (index + 1 - begin >= hurried) return begin;
   }
   return null;
 }

@@ -12,6 +12,7 @@ import { HeldAudio } from './held-audio.js';
 import { type Heard, Listener } from './hypothesis.js';
 import type { CheckedLiveOptions, LivePolicy } from './options.js';
 import { sureWords } from './policy.js';
+import { hurryBegin } from './repetition.js';
 import { Turn } from './turn.js';
 import type { TurnChange, TurnDetector } from './turn-detector.js';
 import type { LiveEvent } from './types.js';
@@ -282,23 +283,27 @@ export class Transcriber {
     const { policy, options, model } = this.#parts;
     const end = Math.min(to, turn.windowBegin + this.#limit);
     const complete = end === to;
-    const seconds = (end - turn.windowBegin) / this.#sampleRate;
+    const last = final && complete;
+    const span = () => (end - turn.windowBegin) / this.#sampleRate;
+    const frontierOf = (seconds: number) => (last ? seconds : seconds - (complete ? options.threshold : cutThreshold));
     const before = turn.hypothesis;
-    let heard = await this.#hear(turn, end, final && complete);
-    // A text that was complete, or one that goes before, can make Whisper end at once.
-    if (heard.words.length === 0 && seconds - turn.sureTo >= stallSeconds && turn.restart()) {
-      if (final && complete) heard = await this.#hear(turn, end, true);
-    }
+    let heard = await this.#hear(turn, end, last);
+    // A text that was complete, or one that goes before, can make Whisper end at once, or lead it astray.
+    const astray = heard.words.length === 0 || heard.repeats || hurryBegin(heard.words, frontierOf(span())) !== null;
+    if (astray && span() - turn.sureTo >= stallSeconds && turn.restart()) heard = await this.#hear(turn, end, last);
+    const seconds = span();
     turn.decodedTo = end;
     turn.hear(heard.words);
-    if (final && complete) {
+    if (last) {
       turn.sound = true;
       return true;
     }
-    const frontier = seconds - (complete ? options.threshold : cutThreshold);
+    const frontier = frontierOf(seconds);
+    const hurried = hurryBegin(heard.words, frontier);
+    if (hurried !== null) turn.sound = false;
     const early = turn.words.length === 0 && end - turn.start < firstSeconds * this.#sampleRate;
     const unsure = early || heard.repeats || !this.#knowsLanguage(turn, seconds);
-    const sure = unsure ? 0 : sureWords(policy, heard.words, before, frontier);
+    const sure = unsure ? 0 : Math.min(sureWords(policy, heard.words, before, frontier), hurried ?? heard.words.length);
     this.#confirm(turn, sure, end);
     const crowded = turn.prefix.length > model.checkpoint.config.targetPositions / 4;
     if (seconds >= (fullFrom * this.#limit) / this.#sampleRate || crowded) this.#advance(turn, seconds, complete);
