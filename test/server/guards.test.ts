@@ -8,7 +8,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import type { RunningServer } from '../../lib/server/index.js';
 import { library } from '../../lib/server/service/libraries.js';
 import { readAll, wavOf } from '../audio/support.js';
-import { chunk, chunkedHead, form, get, open, part, post, until } from './raw.js';
+import { boundary, chunk, chunkedHead, form, get, open, part, post, until } from './raw.js';
 import { clientOf, micro, sample, sampleText, testServer } from './support.js';
 
 const speech = readFileSync(sample);
@@ -146,11 +146,31 @@ describe('limits', () => {
     const pcm = Buffer.concat(Array(4).fill(wavOf((await readAll(sample)).samples).subarray(44)));
     const wav = Buffer.concat([wavOf(new Float32Array(0)).subarray(0, 40), Buffer.from([0, 0, 0, 0x7f]), pcm]);
     const fields = [part('model', 'micro'), part('stream', 'true')];
-    const { status, text } = await post(server, form(...fields, part('file', wav, 'a.wav')));
-    expect(status).toBe(200);
+    // What is there whole is refused before anything is said of it.
+    const whole = await post(server, form(...fields, part('file', wav, 'a.wav')));
+    expect([whole.status, whole.json.error.code]).toEqual([400, 'audio_too_long']);
+    /** Sends the end of the form when the work has begun. */
+    const slowly = async (address: string | URL | Request, init: RequestInit = {}) => {
+      const sent = new Request(address, init);
+      const bytes = new Uint8Array(await sent.arrayBuffer());
+      const pieces = async function* () {
+        yield bytes.subarray(0, -100);
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        yield bytes.subarray(-100);
+      };
+      const body = ReadableStream.from(pieces()) as ReadableStream;
+      return fetch(sent.url, { method: 'POST', headers: sent.headers, body, duplex: 'half' } as RequestInit);
+    };
+    const answer = await slowly(`${server.url}/v1/audio/transcriptions`, {
+      method: 'POST',
+      headers: { 'content-type': `multipart/form-data; boundary=${boundary}` },
+      body: form(...fields, part('file', wav, 'a.wav')) as Uint8Array<ArrayBuffer>,
+    });
+    expect(answer.status).toBe(200);
+    const text = await answer.text();
     expect(text).toMatch(/^data: \{"type":"transcript\.text\.delta","delta":"We will/);
     expect(text).toMatch(/\n\nevent: error\ndata: \{"error":\{[^\n]*"code":"audio_too_long"\}\}\n\n$/);
-    const stream = await clientOf(server).audio.transcriptions.create({
+    const stream = await clientOf(server, { fetch: slowly }).audio.transcriptions.create({
       model: 'micro',
       stream: true,
       file: await toFile(wav, 'a.wav'),

@@ -1,4 +1,5 @@
 /** POST /v1/audio/transcriptions and /v1/audio/translations. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ApiError, overloaded } from '../service/api-error.js';
 import { library } from '../service/libraries.js';
@@ -9,6 +10,12 @@ import { type AudioRequest, type Endpoint, readFields } from './fields.js';
 import { type Form, readForm } from './form.js';
 import { audioSchema } from './schema.js';
 import { transcribeForm, type Work, type WorkEvents } from './work.js';
+
+/**
+ * Milliseconds for which the end of a form is waited for before its file is decoded as it comes: most forms are there by then, and what is whole is
+ * handed to a thread at once and not piece by piece.
+ */
+const patience = 20;
 
 /** One request: what was asked, and when it is given up. */
 class Handling {
@@ -95,6 +102,7 @@ class Handling {
       this.#form = form;
       this.#ends.push(() => this.#service.metrics.uploaded(form.file?.size ?? 0));
       await form.begun;
+      if (!form.complete) await Promise.race([form.ended, sleep(patience, undefined, { ref: false })]);
       if (!form.file || !form.fields.has('model')) await form.ended;
       const work = this.#asked().stream ? null : await this.#work();
       if (!work) return await this.#stream();

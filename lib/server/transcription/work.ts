@@ -1,5 +1,4 @@
 /** One request's work: its model, its recording, its text; begun as soon as the fields are known, and again where they change. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { TranscribeOptions } from '../../whisper/transcription/options.js';
 import type { Segment, Transcription } from '../../whisper/transcription/types.js';
@@ -26,15 +25,9 @@ export interface WorkEvents {
   onText?: (text: string) => void;
   /** Of what is no stream: called when a window is done. */
   onWindow?: (segments: readonly Segment[]) => void;
-  /** Whether something was sent that cannot be taken back. */
+  /** Of a stream: whether something was sent that cannot be taken back. */
   sent?: () => boolean;
 }
-
-/**
- * Milliseconds for which the end of a form is waited for before its file is decoded as it comes: most forms are there by then, and what is whole is
- * handed to a thread at once and not piece by piece.
- */
-const patience = 20;
 
 /** What decides the text. */
 const decisive = ({ model, options, stream }: AudioRequest) => ({ model, options, stream });
@@ -51,7 +44,6 @@ export async function transcribeForm(
   events: WorkEvents = {},
 ): Promise<Work | null> {
   await form.begun;
-  if (!form.complete) await Promise.race([form.ended, sleep(patience, undefined, { ref: false })]);
   const early = !form.complete && form.file && form.fields.has('model') ? read() : null;
   if (early) {
     const given = new AbortController();
@@ -77,6 +69,7 @@ export async function transcribeForm(
   }
   await form.ended;
   const asked = read();
+  if (asked.stream && !events.sent) return null;
   if (!form.file)
     throw badField('file', 'Expected a recording in the field file, but there is none.', 'missing_required_parameter');
   return { asked, ...(await transcribeOnce(service, form, asked, { signal, priority }, events)) };
