@@ -91,7 +91,7 @@ export class Admission<Window, Search, Found> {
       taken.push({ task, slot: { begin, positions: task.positions } });
       const requests = this.windows.length + this.#open + taken.length;
       this.#served = Math.max(this.#served + task.positions / requests, task.request.served);
-      task.request.served += task.positions;
+      task.request.charge(task.positions);
       if (taken.length >= most || taken.length >= this.rows.free - this.#claimed) break;
       const next = this.windows.next(this.#now());
       task = next?.positions === first.positions ? next : undefined;

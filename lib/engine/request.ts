@@ -20,15 +20,23 @@ export interface RequestFields {
   /** On the engine's clock, in milliseconds. */
   readonly deadline: number;
   readonly signal?: AbortSignal;
-  /** Audio positions that were encoded for it, less what others had been given when it came: who has had least is next. */
+  /** Audio positions that it was charged for, from what others had been charged when it came on: who has least is next. */
   served: number;
 }
+
+/**
+ * A window is charged more for, the more windows a request has had: one time for the first, two times for the ninth, four times at most. Beside
+ * clips that come all the time a long recording so gets what these leave rather than an equal share, which would make them a queue.
+ */
+const windowsForOneMore = 8;
+const mostCharged = 4;
 
 export class EngineRequest implements RequestFields {
   readonly priority: Priority;
   readonly deadline: number;
   readonly signal?: AbortSignal;
   served: number;
+  #windows = 0;
   readonly #close: () => void;
 
   /** @internal */
@@ -45,6 +53,12 @@ export class EngineRequest implements RequestFields {
   /** A part of this request that may be given up by itself. It is not counted, and need not be closed. */
   part(signal: AbortSignal): EngineRequest {
     return new EngineRequest({ priority: this.priority, deadline: this.deadline, served: this.served, signal });
+  }
+
+  /** Counts a window of so many audio positions. */
+  charge(positions: number): void {
+    this.served += positions * Math.min(mostCharged, 1 + this.#windows / windowsForOneMore);
+    this.#windows += 1;
   }
 
   /** Tells the engine that nothing more is asked. */

@@ -5,6 +5,7 @@ import { warmUp } from '../audio/warm.js';
 import { OneheadError } from '../errors.js';
 import { check, pick } from '../options/options.js';
 import { workers } from '../workers/pool.js';
+import { turn } from '../workers/turns.js';
 import { bundledModel } from './checkpoint/hub.js';
 import { WhisperModel } from './decoding/whisper-model.js';
 import { LiveTranscription } from './live/live.js';
@@ -122,6 +123,8 @@ export class Whisper {
     const { signal, end } = limited(options, this.model.disposal);
     let job: Job | undefined;
     try {
+      // Calls that come all at once take turns from their beginning on.
+      await turn();
       signal.throwIfAborted();
       job = await Job.open(this.model, { ...options, signal });
       const { request } = job;
