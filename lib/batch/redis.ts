@@ -24,7 +24,7 @@ export const purpose = 'A queue on Redis';
  */
 export async function connect(url: string): Promise<Redis> {
   const { Redis: Connection } = await optional(() => import('ioredis'), purpose, packages);
-  if (!/^rediss?:\/\/[^/]/.test(url) || !URL.canParse(url)) {
+  if (!/^rediss?:\/\/[^/]/.test(url) || !URL.canParse(url) || !/^\/?\d*$/.test(new URL(url).pathname)) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
       `Expected the address of Redis to be like redis://host:6379 but received '${addressOf(url)}'.`,
@@ -38,7 +38,9 @@ export async function connect(url: string): Promise<Redis> {
   });
   const late = new Promise<never>((_, reject) => setTimeout(reject, patience, last).unref());
   try {
-    await Promise.race([client.connect().then(() => client.ping()), late]);
+    // What it selected by itself and did not get, it passes over, and goes on in another database.
+    const asked = client.connect().then(() => client.select(client.options.db ?? 0));
+    await Promise.race([asked, late]);
   } catch (cause) {
     client.disconnect();
     const reason = reasonOf(last instanceof Error && last.message ? last : cause);

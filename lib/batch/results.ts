@@ -3,6 +3,7 @@ import type { FormatName, FormatOptions } from '../formats/index.js';
 import { formats } from '../formats/index.js';
 import type { Journal } from '../whisper/decoding/journal.js';
 import type { Transcription } from '../whisper/transcription/types.js';
+import { optionsDigest } from './digest.js';
 import type { Recording } from './queue.js';
 import type { Store } from './store.js';
 
@@ -14,7 +15,7 @@ export interface ResultRecord {
 /** Two letters of the key are a folder: a hundred thousand files in one are slow to look through. */
 const under = (what: string, key: string) => `.onehead/${what}/${key.slice(0, 2)}/${key.slice(2)}`;
 
-type NamedRecording = Pick<Recording, 'id' | 'name' | 'source'>;
+type NamedRecording = Pick<Recording, 'id' | 'name' | 'source' | 'options'>;
 
 /** Bytes of one part of a path, with room for '.verbose.json' and a part of an id: file systems take 255. */
 const longestPart = 220;
@@ -34,10 +35,10 @@ function storable(name: string, id: string): string {
 }
 
 /** Whose name it is; null where that was damaged. */
-function ownerOf(bytes: Buffer | null): { source: unknown; key: unknown } | null {
+function ownerOf(bytes: Buffer | null): Record<'source' | 'options' | 'key', unknown> | null {
   try {
-    const { source, key } = JSON.parse(bytes?.toString('utf8') ?? '');
-    return { source, key };
+    const { source, options, key } = JSON.parse(bytes?.toString('utf8') ?? '');
+    return { source, options, key };
   } catch {
     return null;
   }
@@ -79,7 +80,8 @@ export class Results {
 
   /**
    * Writes the formats that are wanted under the recording's name. To do it again writes the same. Where another recording has that name
-   * already, /monday/talk.wav and /tuesday/talk.wav, a part of the id stands behind it: neither takes the other's place.
+   * already, /monday/talk.wav and /tuesday/talk.wav, or the same one with other options, a part of the id stands behind it: neither takes the
+   * other's place.
    */
   async write(recording: NamedRecording, key: string, { transcription }: ResultRecord): Promise<void> {
     const name = await this.#nameOf(recording, key);
@@ -89,15 +91,17 @@ export class Results {
     }
   }
 
-  async #nameOf({ id, name: wanted, source }: NamedRecording, key: string): Promise<string> {
+  async #nameOf({ id, name: wanted, source, options }: NamedRecording, key: string): Promise<string> {
     const name = storable(wanted, id);
     const place = `.onehead/names/${name}.json`;
-    const owner = Buffer.from(`${JSON.stringify({ source, key })}\n`);
+    const digest = optionsDigest(options);
+    const owner = Buffer.from(`${JSON.stringify({ source, options: digest, key })}\n`);
     if (await this.#store.create(place, owner)) return name;
     const there = ownerOf(await this.#store.read(place));
     if (there === null) await this.#store.write(place, owner);
-    // The same recording with other options or a new version of it, or the same audio from another place.
-    if (there === null || there.source === source || there.key === key) return name;
+    if (there === null || there.key === key) return name; // the same audio, from another place perhaps
+    // A new version of the same recording takes the old one's place.
+    if (there.source === source && there.options === digest) return name;
     return `${name} (${id.slice(0, 8)})`;
   }
 

@@ -37,15 +37,19 @@ async function* inBucket(address: string): AsyncGenerator<Found> {
   }
 }
 
-/** Lines of a list, which name sources; empty ones and those that begin with # are passed over. */
-async function* linesOf(list: string): AsyncGenerator<string> {
+type Missed = (error: OneheadError) => void;
+
+/** Lines of a list, which name sources, with their numbers; empty ones and those that begin with # are passed over. */
+async function* linesOf(list: string): AsyncGenerator<[string, number]> {
+  let number = 0;
   let file: FileHandle | null = null;
   try {
     file = await open(list);
     for await (const text of file.readLines()) {
+      number += 1;
       const line = text.replace(/^\uFEFF/, '').trim();
       if (line.includes('\0')) throw new Error('it is no list of recordings, a source a line');
-      if (line !== '' && !line.startsWith('#')) yield line;
+      if (line !== '' && !line.startsWith('#')) yield [line, number];
     }
   } catch (cause) {
     throw cause instanceof OneheadError ? cause : notFound(`the list ${list}`, cause);
@@ -54,8 +58,8 @@ async function* linesOf(list: string): AsyncGenerator<string> {
   }
 }
 
-/** What a source means. `within`: the lists in which it was named. */
-async function* found(source: string, within: readonly string[] = []): AsyncGenerator<Found> {
+/** What a source means. `missed`: told of lines that name nothing. `within`: the lists in which it was named. */
+async function* found(source: string, missed: Missed, within: readonly string[] = []): AsyncGenerator<Found> {
   if (source.startsWith('s3://')) yield* inBucket(source);
   else if (source.startsWith('@')) {
     const list = resolve(source.slice(1));
@@ -63,10 +67,15 @@ async function* found(source: string, within: readonly string[] = []): AsyncGene
       throw new OneheadError('INVALID_ARGUMENT', `The list ${shown(list)} names itself; take that line out.`);
     }
     // Paths in a list are its own folder's.
-    for await (const line of linesOf(list)) {
+    for await (const [line, number] of linesOf(list)) {
       const bucket = line.startsWith('s3://');
       const inner = line.startsWith('@') ? `@${resolve(dirname(list), line.slice(1))}` : resolve(dirname(list), line);
-      yield* found(bucket ? line : inner, [...within, list]);
+      try {
+        yield* found(bucket ? line : inner, missed, [...within, list]);
+      } catch (cause) {
+        if (!(cause instanceof OneheadError) || cause.code !== 'AUDIO_NOT_FOUND') throw cause;
+        missed(new OneheadError(cause.code, `Line ${number} of ${shown(list, 80)}: ${cause.message}`, { cause }));
+      }
     }
   } else if (isPattern(source)) yield* matching(source);
   else {
@@ -82,12 +91,19 @@ async function* found(source: string, within: readonly string[] = []): AsyncGene
 
 /**
  * The recordings that sources mean: files, folders, patterns, lists (@FILE: a source a line) and s3://bucket/prefix. Results are called by the
- * path below what was named, without its extension; where two would be called the same, both keep theirs. Throws OneheadError
- * AUDIO_NOT_FOUND, INVALID_ARGUMENT for a list that names itself, or what opening a bucket throws.
+ * path below what was named, without its extension; where two would be called the same, both keep theirs. `missed` is told of each line of a list
+ * that names nothing, and the others count; it throws unless it is given. Throws OneheadError AUDIO_NOT_FOUND, INVALID_ARGUMENT for a list
+ * that names itself, or what opening a bucket throws.
  */
-export async function recordingsOf(sources: readonly string[], options: StoredOptions): Promise<Recording[]> {
+export async function recordingsOf(
+  sources: readonly string[],
+  options: StoredOptions,
+  missed: Missed = (error) => {
+    throw error;
+  },
+): Promise<Recording[]> {
   const all = new Map<string, Found>();
-  for (const source of sources) for await (const one of found(source)) all.set(one.source, one);
+  for (const source of sources) for await (const one of found(source, missed)) all.set(one.source, one);
   const named = new Map<string, number>();
   for (const { path } of all.values()) {
     const name = withoutExtension(path);

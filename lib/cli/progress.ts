@@ -23,7 +23,14 @@ export function progressBar(unit: string, wanted: boolean): Progress {
       const names = { title: title.replace(/\p{Cc}/gu, '?'), unit };
       if (!bar) {
         const format = total === null ? '{title} {value} {unit}' : '{title} {bar} {percentage}% {value}/{total} {unit}';
-        bar = new SingleBar({ format, stream: process.stderr, clearOnComplete: true, hideCursor: true });
+        bar = new SingleBar({
+          format,
+          stream: process.stderr,
+          clearOnComplete: true,
+          hideCursor: true,
+          // On a narrow terminal the numbers matter more than the bar.
+          barsize: Math.max(1, Math.min(40, (process.stderr.columns || 80) - title.length - 32)),
+        });
         bar.start(all, value, names);
       }
       bar.setTotal(all);

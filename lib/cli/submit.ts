@@ -21,7 +21,8 @@ export const submitHelp =
   () => `onehead submit SOURCE...               recordings into a queue, for workers on any machine
 
   SOURCE is a file, a folder, a pattern ('talks/**/*.mp3'), a list (@FILE with a source a line), or s3://BUCKET/PREFIX.
-  What is there already, the same file with the same options, is not added again.
+  What is there already, the same file with the same options, is not added again. The exit status is 1 where a line of a list names
+  nothing; the other lines are added.
 ${flagsHelp([...queueFlags, ...ownFlags])}
   and transcribe's options of decoding
 `;
@@ -39,7 +40,12 @@ export async function submitCommand(args: string[], signal: AbortSignal): Promis
   const choice = queueChoice(values);
   const queue = await unlessEnded(openQueue(choice, { attempts }), signal);
   try {
-    const recordings = await unlessEnded(recordingsOf(positionals, options), signal);
+    let missing = 0;
+    const missed = ({ message }: Error) => {
+      missing += 1;
+      console.error(`onehead: ${message}`);
+    };
+    const recordings = await unlessEnded(recordingsOf(positionals, options, missed), signal);
     if (positionals.length > 0) {
       const { added, known, setAside } = await unlessEnded(queue.add(recordings), signal);
       const there = known > 0 ? `, ${known} were there already` : '';
@@ -64,7 +70,7 @@ export async function submitCommand(args: string[], signal: AbortSignal): Promis
     } else if (recordings.length === 0) {
       throw new UsageError('There are no recordings there.');
     }
-    return 0;
+    return missing > 0 ? 1 : 0;
   } finally {
     await queue.close();
   }

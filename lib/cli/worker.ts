@@ -119,9 +119,14 @@ async function work(args: string[], ended: AbortSignal): Promise<number> {
       : await unlessEnded(openQueue({ redis, queue: name }, { lock, attempts: own.attempts }), ended);
   const { onEvent, count, stop } = reporter(queue, own);
   let whisper: Whisper | null = null;
+  let missing = 0;
   try {
     if (positionals.length > 0) {
-      const recordings = await unlessEnded(recordingsOf(positionals, transcribe as StoredOptions), ended);
+      const missed = ({ message }: Error) => {
+        missing += 1;
+        console.error(`onehead: ${message}`);
+      };
+      const recordings = await unlessEnded(recordingsOf(positionals, transcribe as StoredOptions, missed), ended);
       if (recordings.length === 0) throw new UsageError('There are no recordings there.');
       await queue.add(recordings);
     }
@@ -146,7 +151,8 @@ async function work(args: string[], ended: AbortSignal): Promise<number> {
         `onehead: ${plural(count.done, 'recording')} in ${seconds.toFixed(1)} s, ${(count.seconds / seconds).toFixed(1)} times real time`,
       );
     }
-    return (redis === null ? (await queue.counts()).failed : count.setAside) > 0 ? 1 : 0;
+    const setAside = redis === null ? (await queue.counts()).failed : count.setAside;
+    return setAside + missing > 0 ? 1 : 0;
   } finally {
     stop();
     whisper?.dispose();

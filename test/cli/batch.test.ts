@@ -123,11 +123,47 @@ describe.skipIf(!hasRedis)('the commands of a queue', () => {
     expect((await run('status')).stdout).toMatch(/^1 of 2 recordings done/);
   }, 180_000);
 
+  it('add what a list names, and say which of its lines name nothing', async () => {
+    const folder = await temporaryFolder();
+    const list = join(folder, 'list.txt');
+    await copyFile(sample, join(folder, 'talk.flac'));
+    await writeFile(list, 'missing.wav\n\n# talks\ntalk.flac\nmissing/folder\n\u0007\n');
+    const { status, stdout, stderr } = await run('submit', `@${list}`, '--queue', 'list');
+    expect([status, stdout]).toEqual([1, '1 recording added to list\n']);
+    const lines = stderr.trim().split('\n');
+    expect(lines).toHaveLength(3);
+    for (const [index, number] of [1, 5, 6].entries()) {
+      expect(lines[index]).toMatch(new RegExp(`Line ${number} of .*list\\.txt: Cannot read .*: ENOENT`));
+    }
+  });
+
+  it('keep a result for each set of options, and one for two ways to the same file', async () => {
+    const folder = await temporaryFolder();
+    const file = join(folder, 'talk.flac');
+    await copyFile(sample, file);
+    await mkdir(join(folder, 'sub'));
+    const queue = ['--queue', 'options'];
+    await run('submit', file, join(folder, 'sub/../talk.flac'), ...queue);
+    expect((await run('submit', file, ...queue)).stdout).toMatch(/^0 recordings added .*1 were there already/);
+    expect((await run('submit', file, '--words', ...queue)).stdout).toMatch(/^1 recording added/);
+    const out = join(folder, 'out');
+    const work = ['worker', '--results', out, '--until-empty', '--threads', '1', '--quiet', ...queue];
+    expect((await run(...work)).status).toBe(0);
+    const results = await shownIn(out);
+    expect(results).toEqual([expect.stringMatching(/^talk \(\w{8}\)\.json$/), 'talk.json']);
+    const words = await Promise.all(
+      results.map(async (name) => JSON.parse(await readFile(join(out, name), 'utf8')).segments[0].words !== undefined),
+    );
+    expect(words.sort()).toEqual([false, true]);
+  });
+
   it('say what is wrong with an address or a name', async () => {
     for (const [address, sentence] of [
       ['localhost:6379', /Expected the address of Redis .* received 'localhost:6379'/],
       ['redis://127.0.0.1:99999', /Expected the address of Redis/],
       ['redis://', /Expected the address of Redis/],
+      ['redis://127.0.0.1:6379/first', /Expected the address of Redis/],
+      [`${redis.url}/99`, /Cannot reach Redis at .*: ERR DB index is out of range\.$/m],
       ['redis://127.0.0.1:1', /Cannot reach Redis at redis:\/\/127\.0\.0\.1:1: .*ECONNREFUSED/],
     ] as const) {
       const { status, stderr } = await onehead(['status', '--redis', address]);
