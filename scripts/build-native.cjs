@@ -5,7 +5,7 @@
 const { spawnSync } = require('node:child_process');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
-const { withCudaToolkit } = require('./cuda-toolkit.cjs');
+const { architecturesHere, hasCompiler, withCudaToolkit } = require('./cuda-toolkit.cjs');
 
 const { values } = parseArgs({
   options: {
@@ -28,6 +28,16 @@ const environment =
   values.emulated || values.cuda.toLowerCase() === 'off' ? { ...process.env } : { ...withCudaToolkit(process.env) };
 // node-gyp's make exports these to its children; Ninja does not want them.
 for (const name of ['MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKE_TERMERR', 'MAKE_TERMOUT']) delete environment[name];
+
+// Releases compile for all architectures (ONEHEAD_CUDA_ARCHITECTURES=all), which takes several minutes; a build for oneself needs those that are here.
+if (!values.emulated && values.cuda.toLowerCase() !== 'off' && !environment.ONEHEAD_CUDA_ARCHITECTURES) {
+  environment.ONEHEAD_CUDA_ARCHITECTURES = architecturesHere();
+  if (!values.quiet && hasCompiler(environment)) {
+    console.log(
+      `CUDA kernels are compiled for ${environment.ONEHEAD_CUDA_ARCHITECTURES}; ONEHEAD_CUDA_ARCHITECTURES names others, or all.`,
+    );
+  }
+}
 
 function available(program) {
   return spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0;

@@ -9,6 +9,7 @@ const root = path.join(__dirname, '..');
 const folder = path.join(root, 'prebuilds', `${process.platform}-${process.arch}`);
 rmSync(path.join(root, 'prebuilds'), { recursive: true, force: true });
 
+process.env.ONEHEAD_CUDA_ARCHITECTURES ??= 'all'; // whoever installs it has some GPU or other
 const shim = path.join(__dirname, 'gyp-shim.cjs');
 const built = spawnSync(
   path.join(root, 'node_modules', '.bin', 'prebuildify'),
