@@ -42,9 +42,9 @@ beforeEach(async () => {
 const submit = async (options: StoredOptions = {}) => queue.add(await recordingsOf([input], options));
 const never = new AbortController().signal;
 
-async function work(options: WorkerOptions & { store?: Store; signal?: AbortSignal } = {}) {
-  const { store: other = store, signal = never, ...rest } = options;
-  const worker = new BatchWorker(queue, whisper, 'model', new Results(other, ['json', 'srt']), {
+async function work(options: WorkerOptions & { store?: Store; whisper?: Whisper; signal?: AbortSignal } = {}) {
+  const { store: other = store, whisper: model = whisper, signal = never, ...rest } = options;
+  const worker = new BatchWorker(queue, model, 'model', new Results(other, ['json', 'srt']), {
     untilEmpty: true,
     journalInterval: 50,
     onEvent: (event) => events.push(event),
@@ -157,6 +157,22 @@ describe('a worker', () => {
     const { transcription } = JSON.parse(String(await store.read(kept[0])));
     expect(essence(transcription)).toEqual(essence(whole));
     expect(await store.list('.onehead/journals')).toEqual([]);
+  });
+
+  it('works on several devices at once', async () => {
+    for (let i = 0; i < 12; ++i) put(`talk${i}.wav`, shortRecording(all, i));
+    await submit();
+    const several = await Whisper.load(undefined, { device: ['cpu', 'cpu'], threads: 1, windows: 2 });
+    try {
+      expect(several.model.windows).toBe(4); // two on each
+      await work({ whisper: several });
+      expect(several.figures().windows).toBe(12);
+    } finally {
+      several.dispose();
+    }
+    expect(await queue.counts()).toMatchObject({ done: 12, failed: 0 });
+    const alone = await whisper.transcribe(join(input, 'talk7.wav'));
+    expect(result('talk7').text).toBe(alone.text);
   });
 
   it('leaves what was cancelled', async () => {
