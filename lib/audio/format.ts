@@ -1,6 +1,7 @@
 /** What a file is, from its first bytes; names of files say too little. */
 
 import { adtsHeader, areFrames, frameHeaderBytes, type HeaderParser, mp3Header } from './mpeg.js';
+import { sphereHeader } from './sphere.js';
 import { isWavCodec, wavHeader } from './wav.js';
 
 /** Formats decoded by audio-decode, by its names for them; other audio goes to ffmpeg. */
@@ -18,13 +19,14 @@ function hasFrames(head: Uint8Array, parse: HeaderParser): boolean {
   return false;
 }
 
-/** The format that this package decodes by itself, from the first bytes behind its tags, or null. A WAV file with a codec that is not PCM is null too. */
-export function detectFormat(head: Uint8Array): 'wav' | PackedFormat | null {
+/** The format that this package decodes by itself, from the first bytes behind its tags, or null. A WAV or SPHERE file with a codec that is not PCM is null too. */
+export function detectFormat(head: Uint8Array): 'wav' | 'sphere' | PackedFormat | null {
   const magic = text(head, 0, 4);
   if (isWave(head)) {
     const { codec } = wavHeader(head, null);
     return codec === null || isWavCodec(codec) || codec === 0 ? 'wav' : null;
   }
+  if (magic === 'NIST') return typeof sphereHeader(head)?.codec === 'number' ? 'sphere' : null;
   if (magic === 'fLaC') return 'flac';
   if (magic === 'OggS') {
     const page = text(head, 0, 300);
@@ -44,6 +46,7 @@ const isWave = (head: Uint8Array): boolean =>
 /** What other media begin with. */
 const otherMagics: readonly (readonly [at: number, magic: string, name: string])[] = [
   [0, 'FORM', 'AIFF'],
+  [0, 'NIST_1A', 'NIST SPHERE'],
   [0, 'caff', 'CAF'],
   [0, 'OggS', 'Ogg with another codec'],
   [0, '#!AMR', 'AMR'],
@@ -85,6 +88,8 @@ export function otherMedia(head: Uint8Array): string | null {
 /** Seconds, where the first bytes say so. `fileSize` in bytes, null when unknown. */
 export function headDuration(head: Uint8Array, fileSize: number | null): number | null {
   if (isWave(head)) return wavHeader(head, fileSize).duration;
+  const sphere = sphereHeader(head);
+  if (sphere) return sphere.size === null ? null : sphere.size / (sphere.sampleRate * sphere.channels * sphere.bytes);
   if (text(head, 0, 4) !== 'fLaC' || head.length < 26 || (head[4] & 127) !== 0) return null;
   const rate = (head[18] << 12) | (head[19] << 4) | (head[20] >> 4);
   const samples = (head[21] & 15) * 2 ** 32 + head[22] * 2 ** 24 + ((head[23] << 16) | (head[24] << 8) | head[25]);

@@ -11,6 +11,7 @@ import { chooseMp4Track } from './mp4-tracks.js';
 import { onceRead } from './once.js';
 import { invalid, type Reading, tooLong } from './options.js';
 import type { Source } from './source.js';
+import { sphereAsWav, sphereHeader } from './sphere.js';
 import { behind, peekBehindTags } from './tags.js';
 import { type Container, chooseTrack } from './tracks.js';
 import { type Warn, Warnings } from './warnings.js';
@@ -98,8 +99,12 @@ async function* decode(
     yield* decodeWav(rest, source.name);
     return;
   }
+  if (format === 'sphere') {
+    yield* decodeWav(sphereAsWav(rest, sphereHeader(head)!), source.name);
+    return;
+  }
   if (format === null) {
-    if (isText(head)) {
+    if (otherMedia(head) === null && isText(head)) {
       throw new OneheadError(
         'AUDIO_INVALID',
         `${source.name} is text and does not look like audio; give a wav, flac, mp3, ogg, opus, m4a or other sound file.`,

@@ -28,30 +28,30 @@ export const noCounts: ErrorCounts = { hits: 0, substitutions: 0, deletions: 0, 
 
 /** A cheapest way, every error costing 1; among equally cheap ways that with the fewest insertions and deletions. */
 export function countErrors(reference: readonly string[], hypothesis: readonly string[]): ErrorCounts {
-  // Costs of one row of the table at a time, each an edit distance with the counts that led there.
-  const width = hypothesis.length + 1;
-  let row = Array.from({ length: width }, (_, insertions): ErrorCounts => ({ ...noCounts, insertions }));
-  const cost = ({ substitutions, deletions, insertions }: ErrorCounts) =>
-    (substitutions + deletions + insertions) * (reference.length + width + 1) + deletions + insertions;
-  for (const word of reference) {
-    const next: ErrorCounts[] = [{ ...row[0], deletions: row[0].deletions + 1 }];
-    for (let i = 1; i < width; ++i) {
-      const same = word === hypothesis[i - 1];
-      const diagonal = row[i - 1];
-      if (same) {
-        next.push({ ...diagonal, hits: diagonal.hits + 1 });
-        continue;
-      }
-      const ways = [
-        { ...diagonal, substitutions: diagonal.substitutions + 1 },
-        { ...row[i], deletions: row[i].deletions + 1 },
-        { ...next[i - 1], insertions: next[i - 1].insertions + 1 },
-      ];
-      next.push(ways.reduce((best, way) => (cost(way) < cost(best) ? way : best)));
+  const [height, width] = [reference.length, hypothesis.length];
+  // Numbers compare faster than words, and one row of the table at a time is all that is wanted of it. A cost is errors and, counted far less,
+  // those of them that are insertions or deletions: the two tell all four counts at the end, since their lengths are known.
+  const numbers = new Map<string, number>();
+  const number = (word: string) => numbers.get(word) ?? (numbers.set(word, numbers.size), numbers.size - 1);
+  const wanted = Int32Array.from(reference, number);
+  const got = Int32Array.from(hypothesis, number);
+  const error = height + width + 1;
+  const row = Float64Array.from({ length: width + 1 }, (_, insertions) => insertions * (error + 1));
+  for (const word of wanted) {
+    let diagonal = row[0];
+    row[0] += error + 1;
+    for (let i = 1; i <= width; ++i) {
+      const above = row[i];
+      row[i] =
+        word === got[i - 1] ? diagonal : Math.min(diagonal + error, Math.min(above, row[i - 1]) + error + 1);
+      diagonal = above;
     }
-    row = next;
   }
-  return row[width - 1];
+  const errors = Math.floor(row[width] / error);
+  const gaps = row[width] % error;
+  const substitutions = errors - gaps;
+  const deletions = (gaps + height - width) / 2;
+  return { hits: height - substitutions - deletions, substitutions, deletions, insertions: gaps - deletions };
 }
 
 export interface TextErrors {

@@ -1,0 +1,65 @@
+/** NIST SPHERE, the form in which many speech corpora come (TIMIT, Switchboard, TEDLIUM), often under names such as .wav: a text of 1,024 bytes, then sound. */
+
+const magic = 'NIST_1A\n';
+/** WAV's numbers of the codings that are the same there. */
+const codings: Record<string, number> = { pcm: 1, alaw: 6, ulaw: 7, 'mu-law': 7 };
+
+export interface SphereHeader {
+  /** Bytes before the sound. */
+  length: number;
+  channels: number;
+  sampleRate: number;
+  /** Bytes of a sample. */
+  bytes: number;
+  /** WAV's number of the coding; null for one that only other programs decode (shorten, wavpack). */
+  codec: number | null;
+  little: boolean;
+  /** Bytes of sound, null where the header does not say. */
+  size: number | null;
+}
+
+/** The header at a file's beginning; null where there is none, or it lacks what one must know. */
+export function sphereHeader(head: Uint8Array): SphereHeader | null {
+  const text = String.fromCharCode(...head.subarray(0, 4096));
+  const [, stated] = /^NIST_1A\n *(\d{1,5})\n/.exec(text) ?? [];
+  const length = Number(stated);
+  if (!text.startsWith(magic) || !(length >= 16) || length > head.length) return null;
+  const field = (name: string) => new RegExp(`^${name} -\\w+ (\\S+)`, 'm').exec(text.slice(0, length))?.[1];
+  const number = (name: string, usual: number) => Number(field(name) ?? usual);
+  const [channels, sampleRate] = [number('channel_count', 1), number('sample_rate', Number.NaN)];
+  const coding = field('sample_coding') ?? 'pcm';
+  const bytes = number('sample_n_bytes', /law/.test(coding) ? 1 : 2);
+  const known = [channels, sampleRate, bytes].every((one) => Number.isInteger(one) && one > 0);
+  if (!known || channels > 64 || sampleRate > 768_000 || bytes > 4) return null;
+  // One byte of PCM is signed in some programs' files and not in others'; longer samples than laws have are none.
+  const fits = coding === 'pcm' ? bytes > 1 : bytes === 1;
+  const codec = fits && Object.hasOwn(codings, coding) ? codings[coding] : null;
+  const count = number('sample_count', Number.NaN);
+  const size = Number.isSafeInteger(count) && count > 0 ? count * channels * bytes : null;
+  const order = field('sample_byte_format') ?? '01';
+  return { length, channels, sampleRate, bytes, codec, little: order[0] <= order[order.length - 1], size };
+}
+
+/** The same sound as WAV: RIFX where numbers have their highest byte first. */
+export async function* sphereAsWav(given: AsyncIterable<Uint8Array>, header: SphereHeader): AsyncGenerator<Uint8Array> {
+  const { channels, sampleRate, bytes, codec, little, size } = header;
+  const wav = new DataView(new ArrayBuffer(44));
+  const tag = (at: number, text: string) => [...text].forEach((c, i) => wav.setUint8(at + i, c.charCodeAt(0)));
+  tag(0, little ? 'RIFF' : 'RIFX');
+  tag(8, 'WAVEfmt ');
+  wav.setUint32(16, 16, little);
+  wav.setUint16(20, codec!, little);
+  wav.setUint16(22, channels, little);
+  wav.setUint32(24, sampleRate, little);
+  wav.setUint32(28, sampleRate * channels * bytes, little);
+  wav.setUint16(32, channels * bytes, little);
+  wav.setUint16(34, 8 * bytes, little);
+  tag(36, 'data');
+  wav.setUint32(40, Math.min(size ?? 0, 0xffffffff), little);
+  yield new Uint8Array(wav.buffer);
+  let skip = header.length;
+  for await (const chunk of given) {
+    if (chunk.length > skip) yield chunk.subarray(skip);
+    skip = Math.max(0, skip - chunk.length);
+  }
+}
