@@ -32,7 +32,11 @@ export function countErrors(reference: readonly string[], hypothesis: readonly s
   // Numbers compare faster than words, and one row of the table at a time is all that is wanted of it. A cost is errors and, counted far less,
   // those of them that are insertions or deletions: the two tell all four counts at the end, since their lengths are known.
   const numbers = new Map<string, number>();
-  const number = (word: string) => numbers.get(word) ?? (numbers.set(word, numbers.size), numbers.size - 1);
+  const number = (word: string) => {
+    const known = numbers.get(word) ?? numbers.size;
+    numbers.set(word, known);
+    return known;
+  };
   const wanted = Int32Array.from(reference, number);
   const got = Int32Array.from(hypothesis, number);
   const error = height + width + 1;
@@ -42,8 +46,7 @@ export function countErrors(reference: readonly string[], hypothesis: readonly s
     row[0] += error + 1;
     for (let i = 1; i <= width; ++i) {
       const above = row[i];
-      row[i] =
-        word === got[i - 1] ? diagonal : Math.min(diagonal + error, Math.min(above, row[i - 1]) + error + 1);
+      row[i] = word === got[i - 1] ? diagonal : Math.min(diagonal + error, Math.min(above, row[i - 1]) + error + 1);
       diagonal = above;
     }
   }

@@ -104,12 +104,12 @@ export class SegmentBuilder {
   }
 
   /**
-   * Segments as they are given out: with the recording's times, numbered, and without those that have no length or no text. Their window ends
-   * at `limit`, in seconds of what is decoded: a time that the model wrote behind it is not one of what follows there.
+   * Segments as they are given out: with the recording's times, numbered, and without those that have no length or no text. What their window heard
+   * ends at `limit`, in seconds of what is decoded: the model may write times behind it, but nobody speaks there.
    */
   publish(drafts: readonly Draft[], limit = Number.POSITIVE_INFINITY): Segment[] {
     const back = (seconds: number, isEnd: boolean) =>
-      round(seconds <= limit ? this.toRecording(seconds, isEnd) : this.toRecording(limit, true) + (seconds - limit));
+      round(this.toRecording(Math.min(seconds, limit), isEnd || seconds >= limit));
     const times = <T extends { start: number; end: number }>(one: T): T => ({
       ...one,
       start: back(one.start, false),

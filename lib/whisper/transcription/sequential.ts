@@ -11,6 +11,7 @@ import type { WindowText } from './running-text.js';
 import type { SampleWindow } from './samples.js';
 import { type Draft, round } from './segment-builder.js';
 import { splitWhole, splitWindow, type WindowSegment } from './segments.js';
+import { advanceToPause } from './window-begin.js';
 
 /**
  * Frames to go forward where words are known: where no timestamp says it better, from the last word on; and past silence beside text that
@@ -150,6 +151,7 @@ export async function* sequential(
       const lastEnd = job.builder.speechEnd;
       drafts = job.builder.draft(begin, split.segments, attempt);
       advance = split.advance;
+      if (advance < frames) advance = await advanceToPause(model, samples, begin, advance, limit);
       if (settings.decoding.words) {
         const window = {
           begin: begin / sampleRate,
@@ -194,7 +196,7 @@ export async function* sequential(
       const others = stretches.filter((one) => !done(one));
       await recovery.fill(drafts, others, language);
     }
-    const segments = job.builder.publish(drafts, limit / sampleRate);
+    const segments = job.builder.publish(drafts, Math.min(limit, samples.ended ? samples.end : limit) / sampleRate);
     if (given && (!skipped || given.text)) job.running!.finish(given, segments.map(({ text }) => text).join(''));
     if (!skipped || given?.text) {
       context.add(

@@ -1,0 +1,45 @@
+/** Where windows begin and end: never within a word where a pause is near, and no segment ends behind the recording. */
+import { describe, expect, it } from 'vitest';
+import type { WhisperTokenizer } from '../../lib/whisper/checkpoint/tokenizer.js';
+import { type Draft, SegmentBuilder } from '../../lib/whisper/transcription/segment-builder.js';
+import { beginInPause } from '../../lib/whisper/transcription/window-begin.js';
+
+/** Frames of 20 ms, '#' loud and '.' quiet. */
+const frames = (text: string) => Float64Array.from(text, (one) => (one === '#' ? 0.9 : 0.1));
+const begin = (text: string, place: number) => beginInPause(frames(text), place, 50);
+
+describe('a window begins', () => {
+  const words = `${'#'.repeat(20)}${'.'.repeat(12)}${'#'.repeat(30)}`;
+  it('where it was told to, in a pause', () => {
+    expect(begin(words, 20)).toBe(20);
+    expect(begin(words, 31)).toBe(31);
+  });
+  it('before a word that it was told to begin in, with a tenth of a second of the pause', () => {
+    for (const place of [32, 40, 50]) expect(begin(words, place)).toBe(27);
+  });
+  it('behind the word before where that one has nearly ended, and no pause is before', () => {
+    expect(begin(words, 17)).toBe(20);
+  });
+  it('where it was told to, where no pause is near', () => {
+    expect(begin(words, 10)).toBe(10);
+    expect(begin(words, 60)).toBe(60);
+    expect(begin('#'.repeat(60), 30)).toBe(30);
+    expect(begin(`${'#'.repeat(26)}...${'#'.repeat(30)}`, 40)).toBe(40); // what a plosive takes
+  });
+});
+
+it('a segment ends with what was heard, whatever time the model wrote', () => {
+  const tokenizer = { decode: () => '' } as unknown as WhisperTokenizer;
+  const preprocessor = { sampleRate: 16000, hop: 160 } as ConstructorParameters<
+    typeof SegmentBuilder
+  >[0]['preprocessor'];
+  const about = { preprocessor, tokenizer, options: {}, languages: false, everything: false, language: () => 'en' };
+  const builder = new SegmentBuilder(about as ConstructorParameters<typeof SegmentBuilder>[0]);
+  // Ten seconds were left out before what is decoded.
+  builder.toRecording = (seconds) => seconds + 10;
+  const draft = (start: number, end: number, text: string) =>
+    ({ start, end, text, words: [{ word: text, start, end, probability: 1 }] }) as Draft;
+  const [first, last] = builder.publish([draft(1, 2, ' a'), draft(2, 4.06, ' b')], 3.4);
+  expect([first.start, first.end, last.start, last.end]).toEqual([11, 12, 12, 13.4]);
+  expect(last.words![0].end).toBe(13.4);
+});
