@@ -44,7 +44,7 @@ export function sphereHeader(head: Uint8Array): SphereHeader | null {
 export async function* sphereAsWav(given: AsyncIterable<Uint8Array>, header: SphereHeader): AsyncGenerator<Uint8Array> {
   const { channels, sampleRate, bytes, codec, little, size } = header;
   const wav = new DataView(new ArrayBuffer(44));
-  const tag = (at: number, text: string) => [...text].forEach((c, i) => wav.setUint8(at + i, c.charCodeAt(0)));
+  const tag = (at: number, text: string) => new Uint8Array(wav.buffer).set(Buffer.from(text), at);
   tag(0, little ? 'RIFF' : 'RIFX');
   tag(8, 'WAVEfmt ');
   wav.setUint32(16, 16, little);

@@ -1,7 +1,8 @@
 /** `onehead transcribe`: files in, text in one or more formats out. */
 import { writeFile } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
-import { OneheadError } from '../errors.js';
+import { clock } from '../audio/warnings.js';
+import { OneheadError, shown } from '../errors.js';
 import { type FormatName, type FormatOptions, formats, textLine } from '../formats/index.js';
 import { formatOptions } from '../formats/options.js';
 import { makeFolder } from '../make-folder.js';
@@ -23,7 +24,8 @@ export const transcribeHelp = () => `onehead transcribe FILE... | -        speec
 ${flagsHelp(flags)}
 
 With several files the results follow one another in the order given, without their names: use --output-dir to keep them
-apart. A file that fails is reported and the others go on; the exit status is then 1. Warnings are lines on standard error; where
+apart. A file that fails is reported and the others go on; the exit status is then 1. Warnings, and text that was left out since
+nobody seems to speak there, are lines on standard error; where
 a part of a recording could not be read, or an error came in its middle, its other words are printed all the same and the exit
 status is 3.
 `;
@@ -122,6 +124,15 @@ async function deliver(job: Job, file: string, transcription: Transcription): Pr
   }
 }
 
+/** Text that the model wrote where nobody seems to speak. It is no loss, but who reads the rest alone should know of it. */
+const leftOut = ({ omitted = [] }: Transcription): string[] =>
+  omitted
+    .filter(({ text }) => text.trim() !== '')
+    .map(
+      ({ start, end, text }) =>
+        `Nobody seems to speak from ${clock(start)} to ${clock(end)}, so "${shown(text.trim(), 100)}" was left out; --no-speech-rule openai and --no-drop-inventions keep it.`,
+    );
+
 /** Gives the exit status. */
 export async function transcribeCommand(args: string[], signal: AbortSignal): Promise<number> {
   const job = parse(args);
@@ -166,6 +177,7 @@ export async function transcribeCommand(args: string[], signal: AbortSignal): Pr
           .transcribe(audio, { ...job.transcribe, signal, onProgress, onWarning })
           .finally(() => bar.stop());
         await deliver(job, file, transcription);
+        for (const sentence of leftOut(transcription)) console.error(`onehead: ${sentence}`);
       } catch (error) {
         if (!(error instanceof OneheadError)) throw error;
         if (error instanceof TranscriptionError) await deliver(job, file, error.partial);

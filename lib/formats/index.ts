@@ -38,11 +38,14 @@ const tsv = (transcription: Transcription, options: CheckedFormatOptions = {}): 
 const csv = (transcription: Transcription, options: CheckedFormatOptions = {}): string =>
   table(transcription, options, ',', (words) => `"${words.replaceAll('"', '""')}"`);
 
-/** Warnings, where there are any: a result without them is as other programs write it. */
-const warned = (warnings: string[]) => (warnings.length > 0 ? { warnings } : {});
+/** Warnings, and what was left out since nobody seems to speak there, where there are any: a result without them is as other programs write it. */
+const told = ({ warnings = [], omitted = [] }: Partial<Pick<Transcription, 'warnings' | 'omitted'>>) => ({
+  ...(warnings.length > 0 && { warnings }),
+  ...(omitted.length > 0 && { omitted }),
+});
 
 /** The text with each segment's times and token ids: what one compares with another implementation. */
-function json({ text: words, language, segments, warnings = [] }: Transcription): string {
+function json({ text: words, language, segments, ...rest }: Transcription): string {
   const short = segments.map(
     ({ id, start, end, text: part, tokens, words: timed, top_logprobs, channel }: Segment) => ({
       id,
@@ -55,7 +58,7 @@ function json({ text: words, language, segments, warnings = [] }: Transcription)
       channel,
     }),
   );
-  return `${JSON.stringify({ text: words, language, segments: short, ...warned(warnings) })}\n`;
+  return `${JSON.stringify({ text: words, language, segments: short, ...told(rest) })}\n`;
 }
 
 const nameOf = (language: string): string => languageNames.get(language) ?? language;
@@ -64,7 +67,7 @@ const nameOf = (language: string): string => languageNames.get(language) ?? lang
  * The answer of OpenAI's server: languages by name, the text without the blank that it begins with, and the seconds that are paid for. Words
  * stand beside the segments too, where they were asked for.
  */
-function verboseJson({ task, language, duration, text: whole, segments, warnings = [] }: Transcription): string {
+function verboseJson({ task, language, duration, text: whole, segments, ...rest }: Transcription): string {
   const timed = segments.some((segment) => segment.words)
     ? segments.flatMap(({ words = [] }) =>
         words.map(({ word, start, end, channel }) => ({ word: word.trim(), start, end, channel })),
@@ -78,7 +81,7 @@ function verboseJson({ task, language, duration, text: whole, segments, warnings
     segments: segments.map((one) => (one.language === undefined ? one : { ...one, language: nameOf(one.language) })),
     words: timed,
     usage: { type: 'duration', seconds: Math.ceil(duration) },
-    ...warned(warnings),
+    ...told(rest),
   };
   return `${JSON.stringify(answer, null, 2)}\n`;
 }

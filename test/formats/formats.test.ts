@@ -128,6 +128,15 @@ describe('verbose_json', () => {
   });
 });
 
+it('what was left out since nobody seems to speak stands in the forms that have room for it', () => {
+  const omitted = [{ start: 4, end: 6.5, reason: 'known invention' as const, text: ' Thank you.' }];
+  for (const name of ['json', 'verbose_json'] as const) {
+    expect(JSON.parse(formats[name].write({ ...two, omitted })).omitted).toEqual(omitted);
+    expect(JSON.parse(formats[name].write(two))).not.toHaveProperty('omitted');
+  }
+  expect(formats.srt.write({ ...two, omitted })).toBe(formats.srt.write(two));
+});
+
 describe('warnings', () => {
   it('stand in JSON where there are any', () => {
     const warned = { ...two, warnings: ['The end is missing.'], incomplete: true };

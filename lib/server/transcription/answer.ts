@@ -36,6 +36,8 @@ export function verbose(result: Transcription, asked: AudioRequest, endpoint: En
     duration,
     ...(asked.segments && { segments: segmentsOf(segments) }),
     ...(asked.words && { words: wordsOf(segments) }),
+    // What was left out since nobody seems to speak there.
+    ...(result.omitted && { omitted: result.omitted }),
   };
 }
 

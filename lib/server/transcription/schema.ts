@@ -30,6 +30,8 @@ const segment = {
 
 const word = { type: 'object', properties: { word: text, start: number, end: number } } as const;
 
+const omission = { type: 'object', properties: { start: number, end: number, reason: text, text } } as const;
+
 const logprob = {
   type: 'object',
   properties: { token: text, bytes: { type: 'array', items: { type: 'integer' } }, logprob: number },
@@ -113,6 +115,7 @@ export function audioSchema(endpoint: Endpoint) {
       logprobs: { type: 'array', items: logprob },
       languages: { type: 'array', items: { type: 'object', properties: { code: text } } },
       usage,
+      omitted: { type: 'array', items: omission },
       warnings: texts,
     },
     required: ['text'],
