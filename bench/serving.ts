@@ -83,6 +83,12 @@ interface Row extends Measured {
   arrivals: string;
 }
 
+/** Whether `--only` asks for it. */
+const wanted = (load: string, arrivals: string) =>
+  values.only === undefined || `${load} ${arrivals}`.includes(values.only);
+/** The numbers of callers that are asked for of a kind of clips. */
+const callersOf = (load: string) => list(values.callers).filter((callers) => wanted(load, `${callers} callers`));
+
 const rows: Row[] = [];
 /** Peers that could not be had, and why. */
 const missing: { system: string; load: string; missing: string }[] = [];
@@ -98,7 +104,7 @@ const kinds = {
 
 function print(row: Row): void {
   const cells = [
-    row.system.padEnd(8),
+    row.system.padEnd(19),
     String(row.windows).padStart(3),
     row.context.padEnd(7),
     row.load.padEnd(26),
@@ -118,7 +124,7 @@ function print(row: Row): void {
 /** All kinds of callers on one model. */
 async function measure(whisper: Onehead.Whisper, about: Pick<Row, 'system' | 'windows' | 'context'>): Promise<void> {
   const add = async (name: string, arrivals: string, run: () => Promise<Measured>) => {
-    if (values.only !== undefined && !`${name} ${arrivals}`.includes(values.only)) return null;
+    if (!wanted(name, arrivals)) return null;
     const row = { ...about, load: name, arrivals, ...(await run()) };
     rows.push(row);
     print(row);
@@ -131,7 +137,9 @@ async function measure(whisper: Onehead.Whisper, about: Pick<Row, 'system' | 'wi
   const figures = () => (whisper.model as { figures?: typeof whisper.model.figures }).figures?.();
   const arrivals: Arrivals = { milliseconds, sampleRate, send, figures };
   // Programs are recorded when they are first wanted.
-  for (const chosen of Object.values(kinds)) for (const clip of chosen.slice(0, 12)) await send(clip);
+  for (const [name, chosen] of Object.entries(kinds)) {
+    if (callersOf(name).length > 0) for (const clip of chosen.slice(0, 12)) await send(clip);
+  }
   let capacity = 0;
   for (const [name, chosen] of Object.entries(kinds)) {
     for (const callers of list(values.callers)) {
@@ -150,7 +158,7 @@ async function measure(whisper: Onehead.Whisper, about: Pick<Row, 'system' | 'wi
 }
 
 console.log(
-  'system   win context load                       arrivals                req/s  audio/s    p50     p95     p99   rows  tokens/s  pos/win  host   loop',
+  'system              win context load                       arrivals                req/s  audio/s    p50     p95     p99   rows  tokens/s  pos/win  host   loop',
 );
 
 const systems: [string, string][] = [['onehead', join(root, 'dist/index.js')]];
@@ -178,11 +186,11 @@ if (values.peer) {
     model: values.peer,
     threads: Number(values.threads ?? cpus().length),
     seconds: Number(values.seconds),
-    callers: list(values.callers),
   };
   for (const [load, chosen] of Object.entries(kinds)) {
-    if (values.only !== undefined && !load.includes(values.only)) continue;
-    const found = measurePeer(chosen.slice(0, 50), settings);
+    const callers = callersOf(load);
+    if (callers.length === 0) continue;
+    const found = measurePeer(chosen.slice(0, 50), { ...settings, callers });
     if ('missing' in found) {
       missing.push({ system: 'faster-whisper int8', load, missing: found.missing });
       console.log(`faster-whisper could not be measured: ${found.missing}`);
