@@ -1,6 +1,7 @@
 /** What the tests of the page run in the browser. */
 
 export const focused = () => document.activeElement?.id || document.activeElement?.tagName;
+export const focusedName = () => document.activeElement?.ariaLabel ?? document.activeElement?.textContent.trim();
 export const pageWidth = () => document.documentElement.scrollWidth;
 export const playedTo = () => document.querySelector('audio').currentTime;
 

@@ -93,6 +93,35 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     expect(await page.evaluate(inPage.playedTo)).toBeGreaterThan(1);
   });
 
+  it('leads from word to word by keys, and plays from there', async () => {
+    const page = await open();
+    await page.setInputFiles('#files', sample);
+    await done(page);
+    const words = page.locator('.word');
+    const many = await words.count();
+    // One stop of the tab key, from which arrows go on.
+    expect(await page.locator('.word[tabindex="0"]').count()).toBe(1);
+    await words.first().focus();
+    const at = () => page.evaluate(inPage.focusedName);
+    expect(await at()).toBe('We, play from 0:00');
+    for (const key of ['ArrowRight', 'ArrowRight', 'ArrowLeft']) await page.keyboard.press(key);
+    expect(await at()).toMatch(/^will, play from 0:0\d$/);
+    await page.keyboard.press('End');
+    expect(await at()).toMatch(/^meters\., play from 0:0\d$/);
+    await page.keyboard.press('ArrowDown');
+    expect(await at()).toMatch(/^meters\./);
+    await page.keyboard.press('Enter');
+    await expect.poll(() => page.evaluate(inPage.playedTo)).toBeGreaterThan(4);
+    await page.keyboard.press('Home');
+    await page.keyboard.press('Tab');
+    expect(await at()).toBe('Copy text');
+    await page.keyboard.press('Shift+Tab');
+    expect(await at()).toBe('We, play from 0:00');
+    // As a screen reader finds them: buttons with names, in a group that says how it is worked.
+    expect(await page.getByRole('button', { name: /play from/ }).count()).toBe(many);
+    expect(await page.getByRole('group', { name: /arrow keys/ }).count()).toBe(1);
+  });
+
   it('says what is wrong, and goes on with the others', async () => {
     const page = await open();
     await page.setInputFiles('#files', [join(root, 'package.json'), sample]);
