@@ -4,7 +4,8 @@
  * - closed loops of 1, 16, 64 and 256 clients; a tenth of the requests are given up in their middle, a tenth are rubbish, and one client uploads at
  *   1 kB/s all the time. Every request must have exactly one right answer;
  * - memory over many requests, from the first thousand on;
- * - the server's own cost: its CPU time a request beside that of the same clips on the engine alone;
+ * - the server's own cost: CPU time a request of its process beside that of the same clips on the engine alone, in turns; the clients are a process of
+ *   their own and are not counted;
  * - whisper.cpp's server on the same clips, where its folder is given.
  *
  *   --model DIR  --clips DIR (flac)  --clients 1,16,64,256  --seconds 10  --requests 10000 (0: none)  --threads N  --output FILE
@@ -16,12 +17,12 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { Agent } from 'node:http';
 import { availableParallelism, cpus } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { openAudio } from '../lib/audio/index.js';
 import { freePort } from '../test/batch/support.js';
 import { type Clip, type Counted, closedLoop, form, percentile, post, trickle } from './server/clients.js';
+import { measureCost } from './server/cost.js';
 
 const root = new URL('..', import.meta.url).pathname;
 const { values } = parseArgs({
@@ -164,49 +165,35 @@ try {
       mischief: 0.1,
       until: { requests },
       onAnswer: (answered) => {
-        if (answered % Math.max(1, Math.round(requests / 10)) !== 0) return;
+        if (answered % Math.min(1000, Math.max(1, Math.round(requests / 10))) !== 0) return;
         void figures(url).then((now) => memory.push(now.get('process_resident_memory_bytes')! / 2 ** 20));
       },
     });
     await sleep(500);
     wrong.push(...counted.wrong);
     console.log(line(`${requests} requests`, counted));
-    console.log(`  memory by tenths: ${memory.map((one) => one.toFixed(0)).join(', ')} MiB`);
+    console.log(`  memory, one after the other: ${memory.map((one) => one.toFixed(0)).join(', ')} MiB`);
     results.memory = { ...shown(counted), requests, mebibytes: memory.map((one) => round(one, 0)) };
   }
 
   // The server's own cost: without mischief, and beside the same work without a server.
   const cpuOf = async () => 1000 * (await figures(url)).get('process_cpu_seconds_total')!;
-  const load = { url: address, fields, clips, clients: 64, mischief: 0 };
-  await closedLoop({ ...load, until: { milliseconds: 1000 } });
-  const before = await cpuOf();
-  const counted = await closedLoop({ ...load, until: { milliseconds } });
-  const served = (await cpuOf()) - before;
-  const engine = {
+  const cost = await measureCost({
+    load: { url: address, fields, clips, clients: 64 },
+    cpuOf,
+    script: join(root, 'bench/server/measure-engine.mjs'),
     model: values.model,
-    load: { device: 'cpu', threads: Number(values.threads) },
-    clips: clips.map(({ file }) => file),
-    callers: 64,
-    milliseconds,
-  };
-  await end(server);
-  const alone = spawn(process.execPath, [join(root, 'bench/server/measure-engine.mjs'), JSON.stringify(engine)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    threads: Number(values.threads),
+    milliseconds: 3 * milliseconds,
   });
-  const [text] = (await once(createInterface({ input: alone.stdout }), 'line')) as [string];
-  const without = JSON.parse(text) as { requests: number; elapsed: number; cpu: number };
-  const [own, bare] = [served / counted.answered, without.cpu / without.requests];
-  const rates = [(1000 * counted.answered) / counted.elapsed, (1000 * without.requests) / without.elapsed];
+  await end(server);
+  const more = (100 * (cost.cpu / cost.engineCpu - 1)).toFixed(1);
   console.log(
-    `64 clients: ${own.toFixed(2)} ms of CPU a request, the engine alone ${bare.toFixed(2)} (${(100 * (own / bare - 1)).toFixed(1)}% more); ` +
-      `${rates[0].toFixed(1)} requests/s beside ${rates[1].toFixed(1)} (the clients take their share of the cores)`,
+    `64 clients: ${cost.cpu.toFixed(2)} ms of CPU a request, the engine alone ${cost.engineCpu.toFixed(2)} (${more}% more); ` +
+      `the clients themselves ${cost.clientCpu.toFixed(2)}; ` +
+      `${cost.requestsPerSecond.toFixed(1)} requests/s beside ${cost.engineRequestsPerSecond.toFixed(1)}`,
   );
-  results.cost = {
-    cpu: round(own, 2),
-    engineCpu: round(bare, 2),
-    requestsPerSecond: round(rates[0]),
-    engineRequestsPerSecond: round(rates[1]),
-  };
+  results.cost = Object.fromEntries(Object.entries(cost).map(([name, value]) => [name, round(value, 2)]));
 
   const peer = values['whisper-cpp'];
   if (peer !== undefined && values.ggml !== undefined) {
@@ -216,7 +203,7 @@ try {
     const inference = `http://127.0.0.1:${other}/inference`;
     try {
       await until(`http://127.0.0.1:${other}/`, child);
-      for (const clients of [1, 16, 64]) {
+      for (const clients of values.clients.split(',').map(Number)) {
         const unread = clips.map((clip) => ({ ...clip, text: '' }));
         const measured = await closedLoop({
           url: inference,

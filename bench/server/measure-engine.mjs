@@ -1,8 +1,12 @@
-/** The engine without a server: so many callers of the same clips, for so long. Prints requests, elapsed and CPU milliseconds as JSON. */
+/**
+ * The engine without a server: so many callers of the same clips. For each line of standard input, which is a number of milliseconds, it works that
+ * long, and prints requests, elapsed and CPU milliseconds as JSON; between lines it rests.
+ */
 import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { Whisper } from '../../dist/index.js';
 
-const { model, load, clips, callers, milliseconds } = JSON.parse(process.argv[2]);
+const { model, load, clips, callers } = JSON.parse(process.argv[2]);
 const whisper = await Whisper.load(model, load);
 const recordings = clips.map((file) => readFileSync(file));
 const options = { audioContext: 'fit', batched: false };
@@ -22,6 +26,7 @@ const run = async (duration) => {
   const used = process.cpuUsage(cpu);
   return { requests, elapsed: performance.now() - started, cpu: (used.user + used.system) / 1000 };
 };
-await run(1000);
-console.log(JSON.stringify(await run(milliseconds)));
+for await (const line of createInterface({ input: process.stdin })) {
+  console.log(JSON.stringify(await run(Number(line))));
+}
 whisper.dispose();

@@ -334,6 +334,10 @@ export const documentation = {
       about: 'A page at `/`, to drop recordings on and to speak to.',
       usual: 'true',
     },
+    allowOrigin: {
+      about: "Origins whose pages may ask from a browser, such as https://example.org; '*' for all.",
+      usual: "none but the server's own page",
+    },
     ignoreUnknownFields: {
       about: 'Fields that the server does not know are left alone, and not answered with 400.',
       usual: 'false',

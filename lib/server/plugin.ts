@@ -4,6 +4,7 @@ import { shown } from '../errors.js';
 import { pageRoutes } from './page/routes.js';
 import { realtimeRoutes } from './realtime/routes.js';
 import { ApiError, asApiError } from './service/api-error.js';
+import { crossOrigin } from './service/cross-origin.js';
 import type { ServerOptions } from './service/options.js';
 import { type Routes, Service } from './service/service.js';
 import { documentation } from './status/documentation.js';
@@ -41,6 +42,7 @@ export async function onehead(
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
   });
+  crossOrigin(app, service.options);
   app.addHook('onSend', async (request, reply, payload) => {
     reply.header('openai-processing-ms', String(Math.round(reply.elapsedTime)));
     // A client that is still sending would take a closed connection for a failure: what comes is read for a while, and forgotten.

@@ -1,6 +1,7 @@
 /** A server of its own: fastify with the plugin, which listens, logs, and ends in order. */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import { OneheadError, reasonOf, shown } from '../errors.js';
 import { check } from '../options/options.js';
@@ -32,6 +33,36 @@ function pem(path: string, argument: string): Buffer {
   }
 }
 
+/** A certificate and its key, which fit. Throws OneheadError INVALID_ARGUMENT. */
+function certificate(tlsCertificate: string, tlsKey: string): { cert: Buffer; key: Buffer } {
+  const [cert, key] = [pem(tlsCertificate, 'tlsCertificate'), pem(tlsKey, 'tlsKey')];
+  const usable = (argument: string, path: string, parts: SecureContextOptions) => {
+    try {
+      createSecureContext(parts);
+    } catch (cause) {
+      const wanted = argument === 'tlsKey' ? "the certificate's private key" : 'a certificate';
+      throw new OneheadError('INVALID_ARGUMENT', `${shown(path)} does not hold ${wanted} in PEM that can be used.`, {
+        argument,
+        cause,
+      });
+    }
+  };
+  usable('tlsCertificate', tlsCertificate, { cert });
+  usable('tlsKey', tlsKey, { cert, key });
+  return { cert, key };
+}
+
+/** What went wrong with an address, in a sentence; all else as it is. */
+function listenError(cause: NodeJS.ErrnoException, host: string, port: number): Error {
+  if (cause.syscall !== 'listen' && cause.syscall !== 'getaddrinfo') return cause;
+  const argument = ['EADDRINUSE', 'EACCES'].includes(cause.code ?? '') ? 'port' : 'host';
+  return new OneheadError(
+    'INVALID_ARGUMENT',
+    `The server cannot listen on ${shown(host, 100)}, port ${port}: ${reasonOf(cause)}; give another ${argument}.`,
+    { argument, cause },
+  );
+}
+
 /** Milliseconds for the headers of a request, and between looks at who is late. */
 const headersTimeout = 20_000;
 const connectionsCheckingInterval = 5000;
@@ -44,15 +75,13 @@ export async function serve(server: ServerOptions = {}, listen: ListenOptions = 
   if ((tlsCertificate === undefined) !== (tlsKey === undefined)) {
     throw new OneheadError('INVALID_ARGUMENT', 'https needs both tlsCertificate and tlsKey.', { argument: 'tlsKey' });
   }
+  const given = tlsCertificate === undefined ? null : certificate(tlsCertificate, tlsKey!);
   const { default: fastify } = await library(() => import('fastify'));
   const { default: pino } = await library(() => import('pino'));
   const logger = pino({ level: logLevel });
   const service = await Service.create(server, logger);
   const timeouts = { headersTimeout, connectionsCheckingInterval };
-  const tls =
-    tlsCertificate === undefined
-      ? { http: timeouts }
-      : { https: { cert: pem(tlsCertificate, 'tlsCertificate'), key: pem(tlsKey!, 'tlsKey'), ...timeouts } };
+  const tls = given ? { https: { ...given, ...timeouts } } : { http: timeouts };
   const app = fastify({
     loggerInstance: logger,
     genReqId: () => `req_${randomUUID().replaceAll('-', '')}`,
@@ -70,7 +99,9 @@ export async function serve(server: ServerOptions = {}, listen: ListenOptions = 
   };
   try {
     await app.register(onehead, { service });
-    const url = await app.listen({ host, port });
+    const url = await app.listen({ host, port }).catch((error) => {
+      throw listenError(error, host, port);
+    });
     if (!service.keys.needed && !['127.0.0.1', '::1', 'localhost'].includes(host)) {
       logger.warn('everybody who reaches this address may use the server: give it a file of keys with --keys');
     }

@@ -45,6 +45,18 @@ const aliases = custom<Readonly<Record<string, string>>>(isAliases, {
     ),
 });
 
+/** '*', or what browsers send as Origin: a scheme, a host and maybe a port, with nothing behind. */
+const isOrigin = (value: unknown): boolean =>
+  value === '*' || (typeof value === 'string' && URL.canParse(value) && new URL(value).origin === value);
+
+const origins = custom<readonly string[]>((value) => Array.isArray(value) && value.every(isOrigin), {
+  expected: "a list of origins, such as https://example.org, or '*'",
+  expectedText: "origins, such as https://example.org, or '*'",
+  placeholder: 'ORIGIN,...',
+  repeats: true,
+  read: (given) => given.split(',').filter(Boolean),
+});
+
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 export const serverOptions = options('the server', {
@@ -94,6 +106,8 @@ export const serverOptions = options('the server', {
   protectMetrics: option(flag(), { default: false }),
   /** A page at `/`, to drop recordings on and to speak to. @default true */
   page: option(flag(), { default: true }),
+  /** Origins whose pages may ask from a browser, such as https://example.org; '*' for all. @default none but the server's own page */
+  allowOrigin: option(origins),
   /** Fields that the server does not know are left alone, and not answered with 400. @default false */
   ignoreUnknownFields: option(flag(), { default: false }),
 });

@@ -1,0 +1,101 @@
+/** How the server is reached: over https, and by pages of other origins. */
+import { readFileSync } from 'node:fs';
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { request } from 'node:https';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { selfSigned } from './certificate.js';
+import { boundary, form, get, part, post } from './raw.js';
+import { sample, sampleText, startServer, testServer } from './support.js';
+
+const body = form(
+  part('model', 'whisper-1'),
+  part('response_format', 'text'),
+  part('file', readFileSync(sample), 'a.flac'),
+);
+
+it('says in a sentence where it cannot listen', async () => {
+  const { url } = await testServer({ preload: false });
+  const port = Number(new URL(url).port);
+  const refused = (listen: object) => expect(startServer({ preload: false }, listen)).rejects;
+  await refused({ port }).toMatchObject({ code: 'INVALID_ARGUMENT', argument: 'port' });
+  await refused({ port }).toThrow(/cannot listen on 127\.0\.0\.1, port \d+: .*; give another port\.$/);
+  await refused({ host: '192.0.2.1' }).toMatchObject({ code: 'INVALID_ARGUMENT', argument: 'host' });
+});
+
+describe('https', () => {
+  it('answers with the certificate that it was given', async () => {
+    const files = selfSigned();
+    const { url } = await testServer({}, files);
+    expect(url).toMatch(/^https:/);
+    const text = await new Promise<string>((resolve, reject) => {
+      const headers = { 'content-type': `multipart/form-data; boundary=${boundary}` };
+      const options = { method: 'POST', headers, ca: readFileSync(files.tlsCertificate) };
+      const sent = request(`${url}/v1/audio/transcriptions`, options, async (answer) => {
+        let all = '';
+        for await (const piece of answer.setEncoding('utf8')) all += piece;
+        resolve(all);
+      });
+      sent.on('error', reject);
+      sent.end(body);
+    });
+    expect(text.trim()).toBe(sampleText);
+    // Who does not trust it is told so, and plain http is no way in.
+    await expect(fetch(`${url}/health`)).rejects.toThrow();
+    await expect(fetch(`${url.replace('https', 'http')}/health`)).rejects.toThrow();
+  });
+
+  it('says what is wrong with a certificate', async () => {
+    const { tlsCertificate, tlsKey } = selfSigned();
+    const path = join(await mkdtemp(join(tmpdir(), 'onehead-test-')), 'rubbish.pem');
+    await writeFile(path, 'rubbish');
+    const refused = (listen: object) => expect(startServer({}, listen)).rejects;
+    await refused({ tlsCertificate }).toThrow(/both tlsCertificate and tlsKey/);
+    await refused({ tlsCertificate: '/nowhere.pem', tlsKey }).toMatchObject({ argument: 'tlsCertificate' });
+    await refused({ tlsCertificate, tlsKey: path }).toMatchObject({ code: 'INVALID_ARGUMENT', argument: 'tlsKey' });
+    await refused({ tlsCertificate: path, tlsKey }).toMatchObject({ argument: 'tlsCertificate' });
+    await refused({ tlsCertificate, tlsKey: selfSigned().tlsKey }).toMatchObject({ argument: 'tlsKey' });
+  });
+});
+
+describe('pages of other origins', () => {
+  const origin = 'https://example.org';
+  const preflight = {
+    origin,
+    'access-control-request-method': 'POST',
+    'access-control-request-headers': 'authorization',
+  };
+  const ask = (url: string, headers: Record<string, string>) =>
+    fetch(`${url}/v1/audio/transcriptions`, { method: 'OPTIONS', headers });
+  const allowed = ({ headers }: { headers: Headers }) => headers.get('access-control-allow-origin');
+
+  it('may not ask, unless they are named', async () => {
+    const { url } = await testServer();
+    const answer = await ask(url, preflight);
+    expect([answer.status, allowed(answer)]).toEqual([404, null]);
+  });
+
+  it('may ask where they are named, and read errors too', async () => {
+    const server = await testServer({ allowOrigin: [origin] });
+    const answer = await ask(server.url, preflight);
+    expect([answer.status, allowed(answer), answer.headers.get('vary')]).toEqual([204, origin, 'Origin']);
+    expect(answer.headers.get('access-control-allow-headers')).toBe('authorization');
+    expect(answer.headers.get('access-control-allow-methods')).toContain('POST');
+    const spoken = await post(server, body, { headers: { origin } });
+    expect([spoken.text.trim(), allowed(spoken)]).toEqual([sampleText, origin]);
+    expect(spoken.headers.get('access-control-expose-headers')).toContain('x-request-id');
+    const wrong = await post(server, form(part('model', 'none'), part('file', 'x', 'x')), { headers: { origin } });
+    expect([wrong.status, allowed(wrong)]).toEqual([404, origin]);
+    const other = await get(server, '/v1/models', { origin: 'https://example.com' });
+    expect([other.status, allowed(other)]).toEqual([200, null]);
+  });
+
+  it('may all ask where the star is named; what is no origin is refused', async () => {
+    const { url } = await testServer({ allowOrigin: ['*'], preload: false });
+    expect(allowed(await ask(url, preflight))).toBe('*');
+    for (const wrong of ['example.org', 'https://example.org/', 'null', '']) {
+      await expect(startServer({ allowOrigin: [wrong] })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    }
+  });
+});
