@@ -19,10 +19,10 @@ const patience = 10_000;
 
 /** What anything that went wrong is answered with; fastify's own errors too, such as of a body that is too large. */
 function apiErrorOf(error: FastifyError | Error): ApiError {
-  const { statusCode, code, message } = error as FastifyError;
+  const { statusCode, message } = error as FastifyError;
   const own = asApiError(error);
   if (own.status !== 500 || statusCode === undefined || statusCode < 400 || statusCode >= 500) return own;
-  return new ApiError(statusCode, shown(message), { code: code?.toLowerCase() ?? null, cause: error });
+  return new ApiError(statusCode, shown(message), { cause: error });
 }
 
 /**

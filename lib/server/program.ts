@@ -1,12 +1,14 @@
 /** A server of its own: fastify with the plugin, which listens, logs, and ends in order. */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import { OneheadError, reasonOf, shown } from '../errors.js';
 import { check } from '../options/options.js';
 import { type ListenOptions, listenOptions } from './listen-options.js';
 import { onehead } from './plugin.js';
+import { ApiError } from './service/api-error.js';
 import { library } from './service/libraries.js';
 import type { ServerOptions } from './service/options.js';
 import { Service } from './service/service.js';
@@ -63,6 +65,20 @@ function listenError(cause: NodeJS.ErrnoException, host: string, port: number): 
   );
 }
 
+/** Answers what cannot be read as HTTP, or not in time, in the API's shape. */
+function answerUnread(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy();
+  const [status, reason, message] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? [431, 'Request Header Fields Too Large', 'The headers of the request are too large.']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? [408, 'Request Timeout', 'The request did not come in time; send it again.']
+        : [400, 'Bad Request', 'The request cannot be read as HTTP.'];
+  const body = JSON.stringify(new ApiError(status as number, message as string).body);
+  const head = `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8`;
+  socket.end(`${head}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+}
+
 /** Milliseconds for the headers of a request, and between looks at who is late. */
 const headersTimeout = 20_000;
 const connectionsCheckingInterval = 5000;
@@ -90,6 +106,7 @@ export async function serve(server: ServerOptions = {}, listen: ListenOptions = 
     return503OnClosing: false,
     // An upload may take as long as its work; one that stands still is found out by ourselves.
     requestTimeout: service.options.timeout * 1000,
+    clientErrorHandler: answerUnread,
     ...tls,
   } as object) as unknown as FastifyInstance;
   let closing: Promise<void> | null = null;

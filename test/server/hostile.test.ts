@@ -224,10 +224,26 @@ describe('a client that is slow or goes away', () => {
     socket.write('POST /v1/audio/transcriptions HTTP/1.1\r\n');
     const dripping = setInterval(() => socket.write('x: y\r\n'), 50);
     try {
-      expect(await socket.answer).toMatch(/^HTTP\/1\.1 408 /);
+      expect(await socket.answer).toMatch(
+        /^HTTP\/1\.1 408 .*\r\n\r\n\{"error":\{"message":"The request did not come in time/s,
+      );
     } finally {
       clearInterval(dripping);
     }
+  });
+});
+
+it.each([
+  ['no HTTP', 'rubbish\r\n\r\n', 400],
+  ['headers without end', `GET /health HTTP/1.1\r\nx: ${'y'.repeat(30_000)}\r\n\r\n`, 431],
+])('answers %s in the shape of the API, too', async (_, text, status) => {
+  const socket = await open(server);
+  socket.write(text);
+  const answer = await socket.answer;
+  expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+  expect(JSON.parse(answer.slice(answer.indexOf('{'))).error).toMatchObject({
+    type: 'invalid_request_error',
+    code: null,
   });
 });
 

@@ -182,6 +182,19 @@ describe("OpenAI's client", () => {
     await expect(
       client.realtime.clientSecrets.create({ expires_after: { anchor: 'created_at', seconds: 5 } }),
     ).rejects.toThrow(/seconds from 10 to 7200/);
+    const ask = (body: string) =>
+      fetch(`${guarded.url}/v1/realtime/client_secrets`, {
+        method: 'POST',
+        headers: { authorization: 'Bearer secret', 'content-type': 'application/json' },
+        body,
+      });
+    for (const wrong of ['[]', '7', '{"expires_after":7}', '{"expires":60}', '{"session":[]}', '{']) {
+      const answer = await ask(wrong);
+      expect([wrong, answer.status]).toEqual([wrong, 400]);
+      const { error } = (await answer.json()) as { error: { type: string; code: string | null } };
+      expect(error.type).toBe('invalid_request_error');
+      expect(error.code ?? '').not.toMatch(/fst/i);
+    }
   });
 });
 

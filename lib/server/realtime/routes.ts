@@ -7,7 +7,7 @@ import { library } from '../service/libraries.js';
 import type { Service } from '../service/service.js';
 import { errorEvent, identifier } from './events.js';
 import { Secrets } from './secrets.js';
-import { type SessionConfig, told, updated, usualVad } from './session-config.js';
+import { type SessionConfig, secretFields, told, updated, usualVad } from './session-config.js';
 import { type Socket, serveSocket } from './socket.js';
 
 /** Bytes of a message, as OpenAI allows them for audio, with the text around it. */
@@ -98,11 +98,10 @@ export async function realtimeRoutes(app: FastifyInstance, service: Service): Pr
       schema: { tags: ['realtime'], summary: 'A secret for a browser', security: [{ key: [] }] } as object,
     },
     async (request) => {
-      const body = (request.body ?? {}) as { expires_after?: unknown; session?: unknown };
-      if (typeof body !== 'object') throw new ApiError(400, 'Expected a JSON object.');
-      const config = updated(usual(), body.session);
+      const { expiresAfter, session } = secretFields(request.body);
+      const config = updated(usual(), session);
       if (!service.models.find(config.transcription.model)) throw modelNotFound(config.transcription.model);
-      const secret = secrets.create(service.clientOf(request), config, body.expires_after);
+      const secret = secrets.create(service.clientOf(request), config, expiresAfter);
       return { ...secret, session: told(config, identifier('sess'), secret.expires_at) };
     },
   );

@@ -22,8 +22,11 @@ export class Secrets {
   readonly #entries = new Map<string, Entry>();
 
   /** Makes a secret. Throws ApiError. */
-  create(client: Client, config: SessionConfig, given: unknown): { value: string; expires_at: number } {
-    const { anchor = 'created_at', seconds = usual } = (given ?? {}) as { anchor?: unknown; seconds?: unknown };
+  create(
+    client: Client,
+    config: SessionConfig,
+    { anchor = 'created_at', seconds = usual }: { anchor?: unknown; seconds?: unknown },
+  ): { value: string; expires_at: number } {
     const fits = typeof seconds === 'number' && seconds >= least && seconds <= longest;
     if (anchor !== 'created_at' || !fits) {
       throw new ApiError(

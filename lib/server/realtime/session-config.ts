@@ -60,6 +60,12 @@ function bad(param: string, expected: string, received: unknown): never {
   });
 }
 
+/** What a client secret is asked for with. Throws ApiError. */
+export function secretFields(body: unknown): { expiresAfter: Fields; session: unknown } {
+  const { expires_after: after, session } = fieldsOf(body ?? undefined, 'body', ['expires_after', 'session']) ?? {};
+  return { expiresAfter: fieldsOf(after, 'expires_after', ['anchor', 'seconds']) ?? {}, session };
+}
+
 /** An object of known fields; undefined where it was left out. */
 function fieldsOf(value: unknown, param: string, known: readonly string[]): Fields | undefined {
   if (value === undefined) return undefined;
