@@ -7,6 +7,7 @@ export default defineConfig({
     exclude: [...configDefaults.exclude, ...(process.env.ONEHEAD_REAL_CHECKPOINT ? [] : ['test/real/**'])],
     globalSetup: 'test/global-setup.ts',
     pool: 'forks',
+    coverage: { provider: 'v8', include: ['lib/**/*.ts'], reporter: ['text-summary', 'html'] },
     testTimeout: 60_000,
     hookTimeout: 120_000,
   },

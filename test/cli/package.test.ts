@@ -20,10 +20,9 @@ describe('the package', () => {
   const { exports, bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
   it('holds what its package.json points to, and the command can be run', () => {
-    const entries = ['.', './batch', './profiler', './server'].flatMap((name) => [
-      exports[name].types,
-      exports[name].default,
-    ]);
+    const targets = (value: unknown): string[] =>
+      typeof value === 'string' ? [value] : Object.values(value as object).flatMap(targets);
+    const entries = ['.', './batch', './profiler', './server'].flatMap((name) => targets(exports[name]));
     for (const target of [...entries, bin.onehead]) expect(files).toContain(target.replace(/^\.\//, ''));
     expect(readFileSync(join(root, bin.onehead), 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
   });
@@ -44,6 +43,16 @@ describe('the package', () => {
     expect(files).toContain(file);
   });
 
+  it('holds what README.md links to', () => {
+    const readme = readFileSync(join(root, 'README.md'), 'utf8');
+    for (const [, link] of readme.matchAll(/\]\((?![a-z]+:|#)([^)\s#]+)/g)) {
+      expect(
+        files.some((file) => file === link || file.startsWith(`${link}/`)),
+        link,
+      ).toBe(true);
+    }
+  });
+
   it('holds all that a build from source takes', () => {
     for (const file of ['CMakeLists.txt', 'binding.gyp', 'native/cpu/sources.cmake', 'native/cuda/absent.cc']) {
       expect(files).toContain(file);
@@ -56,7 +65,7 @@ describe('the package', () => {
 
   it('holds nothing of the workshop', () => {
     const workshop =
-      /^(lib|test|tools|bench|build|coverage|docs|node_modules|\.ci)\/|^models\/(?!(micro|silero-vad|vocabularies)\/)|\.tgz$|\.env/;
+      /^(lib|test|tools|bench|build|coverage|site|node_modules|\.ci|\.github)\/|^docs\/(?!profile\/|[^/]+\.md$)|\.map$|\.map$|^models\/(?!(micro|silero-vad|vocabularies)\/)|\.tgz$|\.env/;
     expect(files.filter((file) => workshop.test(file))).toEqual([]);
   });
 });

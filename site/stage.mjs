@@ -1,0 +1,84 @@
+/**
+ * Lays out what VitePress reads in site/content: the pages of docs/ and the others that they link to. Links to files that are no pages lead to
+ * the repository where package.json names one, else to copies of the files.
+ */
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join, posix } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../', import.meta.url));
+const content = join(root, 'site', 'content');
+const { repository } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const base = repository && `${(repository.url ?? repository).replace(/^git\+|\.git$/g, '')}/blob/main/`;
+
+/** Pages by their place in the repository, and in the site. */
+const pages = new Map([
+  ['README.md', 'readme.md'],
+  ['CONTRIBUTING.md', 'contributing.md'],
+  ['SECURITY.md', 'security.md'],
+  ['CHANGELOG.md', 'changelog.md'],
+  ...readdirSync(join(root, 'docs'))
+    .filter((name) => name.endsWith('.md') && name !== 'index.md')
+    .map((name) => [`docs/${name}`, name]),
+  ...['micro', 'micro-mqa', 'silero-vad'].map((name) => [`models/${name}/README.md`, `models/${name}.md`]),
+  ['tools/train-micro/README.md', 'models/training.md'],
+  ['docs/index.md', 'contents.md'],
+]);
+
+/** A link of a page, as the site has it. */
+function link(from, target) {
+  if (/^([a-z]+:|#|\/)/.test(target)) return target;
+  const [path, anchor] = target.split('#');
+  const file = posix.normalize(posix.join(posix.dirname(from), path)).replace(/\/$/, '');
+  if (!existsSync(join(root, file))) throw new Error(`${from} links to ${target}, which is not there.`);
+  const page = pages.get(file);
+  if (page) return `/${page.replace(/\.md$/, '')}${anchor ? `#${anchor}` : ''}`;
+  if (/\.(svg|png)$/.test(file)) {
+    copy(file);
+    return `/files/${file}`;
+  }
+  if (base) return base + file;
+  if (statSync(join(root, file)).isDirectory()) return list(file);
+  copy(file);
+  return `/files/${file}`;
+}
+
+function copy(file) {
+  const to = join(content, 'public', 'files', file);
+  mkdirSync(dirname(to), { recursive: true });
+  cpSync(join(root, file), to);
+}
+
+/** A page with the programs of a folder. */
+function list(folder) {
+  const sections = readdirSync(join(root, folder))
+    .filter((name) => /\.(m?js|cjs|sh)$/.test(name))
+    .map(
+      (name) =>
+        `## ${name}\n\n\`\`\`${name.endsWith('sh') ? 'sh' : 'js'}\n${readFileSync(join(root, folder, name), 'utf8')}\`\`\`\n`,
+    );
+  writeFileSync(join(content, `${folder}.md`), `# ${folder}\n\n${sections.join('\n')}`);
+  return `/${folder}`;
+}
+
+/** Markdown without its code, where brackets mean something else. */
+const outsideCode = (text, change) =>
+  text
+    .split(/(^```[\s\S]*?^```$|`[^`\n]+`)/m)
+    .map((part, i) => (i % 2 ? part : change(part)))
+    .join('');
+
+rmSync(content, { recursive: true, force: true });
+mkdirSync(content, { recursive: true });
+for (const [from, to] of pages) {
+  const text = outsideCode(readFileSync(join(root, from), 'utf8'), (part) =>
+    part
+      .replace(/\]\(([^)\s]+)\)/g, (_, target) => `](${link(from, target)})`)
+      // What stands between angle brackets is a placeholder here, and a tag to VitePress.
+      .replace(/<(?=[a-zA-Z|])(?![^>]*:\/\/)/g, '&lt;')
+      .replaceAll('{{', '{&#8203;{'),
+  );
+  mkdirSync(dirname(join(content, to)), { recursive: true });
+  writeFileSync(join(content, to), text);
+}
+cpSync(join(root, 'site', 'index.md'), join(content, 'index.md'));
