@@ -8,7 +8,7 @@
  *   --peer DIR           a checkpoint in CTranslate2's form: faster-whisper's callers beside ours, by --python (python3 unless given)
  *   --windows 8          or a list: each is a row
  *   --context full,fit   whole windows, or as much of each as is heard; a list: each is a row
- *   --callers 1,8,32,64  --seconds 10 (of each measurement)  --device cpu  --threads N  --dtype TYPE  --only NAME  --output FILE
+ *   --callers 1,8,32,64  --seconds 10 (of each measurement)  --device cpu (or cpu,cpu)  --threads N (of each)  --dtype TYPE  --only NAME  --output FILE
  */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -168,7 +168,12 @@ for (const [system, path] of systems) {
   for (const windows of list(values.windows)) {
     const threads = values.threads === undefined ? undefined : Number(values.threads);
     const counts = system === 'before' ? { batch: windows } : { windows, rows: Math.max(16, windows) };
-    const load = { device: values.device, threads, dtype: values.dtype as 'auto' | undefined, ...counts };
+    const load = {
+      device: values.device.includes(',') ? values.device.split(',') : values.device,
+      threads,
+      dtype: values.dtype as 'auto' | undefined,
+      ...counts,
+    };
     const whisper = await Whisper.load(values.model, load);
     try {
       for (const context of system === 'before' ? contexts.slice(0, 1) : contexts) {
