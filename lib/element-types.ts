@@ -1,3 +1,8 @@
 /** Types of a tensor's elements. */
 export type FloatingType = 'float32' | 'float16' | 'bfloat16';
-export type ElementType = FloatingType | 'int32' | 'uint8';
+export type ElementType = FloatingType | 'int32' | 'uint8' | 'int8';
+/** What weights, rows that are multiplied, and caches are stored in. */
+export type ComputeType = FloatingType | 'int8';
+
+/** Bytes of an element. */
+export const elementBytes: Readonly<Record<ComputeType, number>> = { float32: 4, float16: 2, bfloat16: 2, int8: 1 };

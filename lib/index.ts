@@ -84,8 +84,9 @@ export type {
   SpeechStarted,
   SpeechStopped,
 } from './whisper/live/types.js';
+export type { DataType, PartPrecision, Precision, PrecisionOptions } from './whisper/model/precision.js';
 export type { RankedTokens } from './whisper/model/search.js';
-export type { DataType, DownloadProgress, LoadOptions } from './whisper/model/types.js';
+export type { DownloadProgress, LoadOptions } from './whisper/model/types.js';
 export { TranscriptionError } from './whisper/transcription/failure.js';
 export type { DetectLanguageOptions, TranscribeOptions } from './whisper/transcription/options.js';
 export type { Timings } from './whisper/transcription/timings.js';

@@ -1,8 +1,9 @@
 /** What only the command line takes. */
 import { formats } from '../formats/index.js';
-import { flag, list, number, oneOf, text } from '../options/kinds.js';
+import { flag, list, number, oneOf, quoted, text } from '../options/kinds.js';
 import { option, options } from '../options/options.js';
 import { policies } from '../whisper/live/options.js';
+import { dataTypes } from '../whisper/model/precision.js';
 
 const formatNames = Object.keys(formats) as (keyof typeof formats)[];
 
@@ -44,6 +45,11 @@ export const evaluateOptions = options('evaluate', {
   tier: option(text('NAME')),
   /** What is printed: text or json. @default 'text' */
   format: option(oneOf(errorRateFormats, 'FORMAT'), { default: 'text' }),
+  /**
+   * Transcribes in several types one after the other, such as float32,bfloat16,int8: error rates, how far words move from where the first type
+   * has them, and whether silence stays silent.
+   */
+  compare: option(list(oneOf(dataTypes, 'TYPE'), `types (${quoted(dataTypes)}) with commas between`, 1)),
   /**
    * Each recording is heard as it was spoken, on a simulated clock, and delays stand beside the error rate: a line for each combination of
    * `policy`, `threshold`, `interval` and `window`. Of decoding only `language` counts then. @default false

@@ -1,5 +1,6 @@
 /** `onehead convert`: a checkpoint of any form as a Hugging Face folder, with other key/value heads where they are given. */
 import { parseArgs } from 'node:util';
+import { shown } from '../errors.js';
 import {
   type ConvertiblePart,
   convertCheckpoint,
@@ -18,6 +19,8 @@ export const convertHelp = `onehead convert IN OUT                 a checkpoint 
                          checkpoint again
   --parts PART,...       whose heads: cross, self, encoder (default: cross,self)
   --method METHOD        how heads become one: mean, first, or random for a new one (default: mean)
+  --quantize TYPE        weights in 8 bits: int8, as \`--dtype int8\` makes them when a model is loaded. Loading is quicker then and the file
+                         smaller; weights that would lose too much stay as they are
 
 The result computes the same. Only one whose heads were pooled needs training before it is of use.
 `;
@@ -30,6 +33,7 @@ export async function convertCommand(args: string[], signal: AbortSignal): Promi
     'kv-heads': { type: 'string' },
     parts: { type: 'string', default: 'cross,self' },
     method: { type: 'string', default: 'mean' },
+    quantize: { type: 'string' },
   } as const;
   const { values, positionals } = parseArgs({
     args: strictly('convert', args, config),
@@ -44,11 +48,26 @@ export async function convertCommand(args: string[], signal: AbortSignal): Promi
   const parts = values.parts.split(',').map((part): ConvertiblePart => oneOf('--parts', part, convertibleParts));
   const method = oneOf('--method', values.method, poolingMethods);
   const [from, to] = positionals;
+  const quantize = values.quantize === undefined ? undefined : oneOf('--quantize', values.quantize, ['int8'] as const);
+  if (quantize && keyValueHeads !== undefined) {
+    throw new UsageError('Convert key/value heads first, and give --quantize for the result.');
+  }
   const options =
-    keyValueHeads === undefined ? { signal } : { keyValueHeads, parts: [...new Set(parts)], method, signal };
-  const { format, parameters, cacheBytes } = await convertCheckpoint(await resolveModel(from, { signal }), to, options);
+    keyValueHeads === undefined ? { signal, quantize } : { keyValueHeads, parts: [...new Set(parts)], method, signal };
+  const { format, parameters, cacheBytes, sensitive } = await convertCheckpoint(
+    await resolveModel(from, { signal }),
+    to,
+    options,
+  );
   if (keyValueHeads === undefined) {
     process.stdout.write(`${to}: ${millions(parameters[1])} parameters, from ${formatNames[format]}\n`);
+    if (quantize) {
+      process.stdout.write(
+        sensitive.length === 0
+          ? 'Weights of products are int8.\n'
+          : `Weights of products are int8, but for ${sensitive.length} that would lose too much: ${shown(sensitive.join(', '), 150)}\n`,
+      );
+    }
     return 0;
   }
   process.stdout.write(

@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { Device } from '../device/device.js';
 import type { Information } from '../device/native.js';
 import { packageRoot, requireFromPackage } from '../package-root.js';
+import { bestTypesFile, chosenTypes, type TypeTimes, typeTimes } from '../whisper/model/best-types.js';
 import { strictly } from './arguments.js';
 
 export const doctorHelp = `onehead doctor                        what this machine has, what that means, what to do
@@ -58,7 +59,31 @@ function ffmpegFinding(): Finding {
   };
 }
 
-function cpuFindings({ cpu, onednn, threads }: Information): Finding[] {
+/** Measured now where it never was; null where the CPU device cannot be opened. */
+async function measuredTypes(): Promise<TypeTimes | null> {
+  try {
+    using device = new Device('cpu');
+    return await typeTimes(device, Device.cpu().threads);
+  } catch {
+    return null;
+  }
+}
+
+function typesFinding(multiplies: boolean, times: TypeTimes | null): Finding {
+  const has = `bfloat16 is ${multiplies ? '' : 'not '}multiplied natively`;
+  if (!times) return { subject: 'types', found: has, means: 'Which type is faster could not be measured.', todo: '' };
+  const pair = ({ float32, bfloat16 }: TypeTimes['encoder']) =>
+    `float32 ${(float32 / 1000).toFixed(2)} ms, bfloat16 ${(bfloat16 / 1000).toFixed(2)} ms`;
+  const { encoder, decoder } = chosenTypes(times);
+  return {
+    subject: 'types',
+    found: `${has}; an encoder layer takes ${pair(times.encoder)}, a step's product ${pair(times.decoder)}`,
+    means: `Encoders are loaded as ${encoder} and decoders as ${decoder} unless told otherwise (measured once, kept in ${bestTypesFile()}).`,
+    todo: '',
+  };
+}
+
+function cpuFindings({ cpu, onednn, threads }: Information, times: TypeTimes | null): Finding[] {
   return [
     {
       subject: 'CPU',
@@ -66,12 +91,7 @@ function cpuFindings({ cpu, onednn, threads }: Information): Finding[] {
       means: `The ${cpu.kernels} kernels are used, with ${threads} threads unless told otherwise.`,
       todo: cpu.kernels === 'portable' ? 'A CPU with AVX2 or AVX-512 would be several times faster.' : '',
     },
-    {
-      subject: 'bfloat16',
-      found: cpu.multipliesBfloat16 ? 'multiplied natively' : 'not multiplied natively',
-      means: `Models are loaded as ${cpu.multipliesBfloat16 ? 'bfloat16' : 'float32'} unless told otherwise.`,
-      todo: '',
-    },
+    typesFinding(cpu.multipliesBfloat16, times),
     { subject: 'oneDNN', found: onednn.version, means: 'It computes the encoder’s matrix products.', todo: '' },
   ];
 }
@@ -112,7 +132,7 @@ function cudaFindings({ cuda }: Information): Finding[] {
   ];
 }
 
-function examine(): { findings: Finding[]; information: Information | null } {
+async function examine(): Promise<{ findings: Finding[]; information: Information | null; types: TypeTimes | null }> {
   const file = addonFile();
   const addon = { subject: 'addon', found: file ?? 'none' };
   try {
@@ -120,24 +140,23 @@ function examine(): { findings: Finding[]; information: Information | null } {
     const origin = file?.startsWith(join(packageRoot(), 'prebuilds')) ? 'came with the package' : 'was built here';
     const kernels = information.cuda.compiled ? 'CPU and CUDA kernels' : 'CPU kernels only';
     const loaded = { ...addon, means: `It ${origin}, with ${kernels}, and is loaded: onehead can compute.`, todo: '' };
-    return {
-      findings: [nodeFinding(), loaded, ...cpuFindings(information), ...cudaFindings(information), ffmpegFinding()],
-      information,
-    };
+    const types = await measuredTypes();
+    const processors = [...cpuFindings(information, types), ...cudaFindings(information)];
+    return { findings: [nodeFinding(), loaded, ...processors, ffmpegFinding()], information, types };
   } catch (error) {
     // Whatever it is, telling it is what this command is for.
     const todo = error instanceof Error ? error.message : String(error);
     const broken = { ...addon, means: 'It cannot be used: nothing can be transcribed.', todo };
-    return { findings: [nodeFinding(), broken, ffmpegFinding()], information: null };
+    return { findings: [nodeFinding(), broken, ffmpegFinding()], information: null, types: null };
   }
 }
 
 export async function doctorCommand(args: string[]): Promise<number> {
   const config = { json: { type: 'boolean' } } as const;
   const { values } = parseArgs({ args: strictly('doctor', args, config), options: config });
-  const { findings, information } = examine();
+  const { findings, information, types } = await examine();
   if (values.json) {
-    process.stdout.write(`${JSON.stringify({ findings, information }, null, 2)}\n`);
+    process.stdout.write(`${JSON.stringify({ findings, information, types }, null, 2)}\n`);
   } else {
     for (const { subject, found, means, todo } of findings) {
       process.stdout.write(`${subject.padEnd(15)}${found}\n${' '.repeat(15)}${means}\n`);

@@ -8,6 +8,7 @@ import { Whisper } from '../whisper/whisper.js';
 import { readArguments } from './arguments.js';
 import { evaluateOptions } from './command-options.js';
 import { evaluateLive } from './evaluate-live.js';
+import { evaluateTypes } from './evaluate-types.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { modelChoice, modelFlags } from './model-choice.js';
 import { UsageError, warningPrinter } from './usage.js';
@@ -18,6 +19,7 @@ const otherFlags = modelFlags.filter(({ name }) => ownFlags.every((own) => own.n
 
 export const evaluateHelp = () => `onehead evaluate DIR|LIST              error rates of recordings whose text is known
 onehead evaluate FILE|DIR --words REF  errors of words' times
+onehead evaluate DIR|LIST --compare TYPE,...  what other types change
 
   DIR holds NAME.flac (or wav, mp3, ...) with NAME.txt beside it; LIST has lines of a path, a tab and the text, or JSON lines
   {"audio": PATH, "text": TEXT}
@@ -63,12 +65,23 @@ export async function evaluateCommand(args: string[], signal: AbortSignal): Prom
   if (lone && !live) throw new UsageError(`--${lone} is for live transcription; add --live, or leave it out.`);
   if (live && words !== undefined)
     throw new UsageError('--live measures no times of words; leave out --live or --words.');
+  if (own.compare && (live || words !== undefined || values.dtype !== undefined || values.precision !== undefined)) {
+    throw new UsageError(
+      '--compare loads the model in each of its types; leave out --live, --words, --dtype and --precision.',
+    );
+  }
   const ownNames = new Set(ownFlags.map(({ name }) => name));
   const choice = modelChoice(Object.fromEntries(Object.entries(values).filter(([name]) => !ownNames.has(name))));
   const [path] = positionals;
   const timed = words === undefined ? null : await findTimedRecordings(path, words, tier);
   const recordings = timed ? [] : await findRecordings(path);
   const { onWarning, exitStatus } = warningPrinter();
+  if (own.compare) {
+    const load = { ...choice.load, signal };
+    const transcribe = { ...choice.transcribe, signal, onWarning };
+    await evaluateTypes(recordings, { ...own, compare: own.compare }, load, transcribe);
+    return exitStatus();
+  }
   const whisper = await Whisper.load(model, { ...choice.load, signal });
   const transcribe = (file: string) =>
     whisper.transcribe(file, { ...choice.transcribe, ...(timed && { wordTimestamps: true }), signal, onWarning });

@@ -10,40 +10,64 @@ import { formatNames } from '../whisper/checkpoint/description.js';
 import { bundledModel, resolveModel } from '../whisper/checkpoint/hub.js';
 import { isModelFile } from '../whisper/checkpoint/sources.js';
 import { checkpointSizes } from '../whisper/checkpoint/weights.js';
-import { bytesOf, type Capacity, cpuCapacityFor, type MemoryPlan, memoryPlan } from '../whisper/model/plan.js';
-import { type DataType, loadOptions } from '../whisper/model/types.js';
+import {
+  type Capacity,
+  cacheElementBytes,
+  cpuCapacityFor,
+  type MemoryPlan,
+  memoryPlan,
+  weightBytes,
+} from '../whisper/model/plan.js';
+import {
+  type DataType,
+  type Precision,
+  type PrecisionOptions,
+  precisionText,
+  precisionWith,
+  usualPrecision,
+} from '../whisper/model/precision.js';
+import { loadOptions } from '../whisper/model/types.js';
 import { wordHeads } from '../whisper/model/word-heads.js';
 import { strictly } from './arguments.js';
 import { flagsOf, optionsFrom } from './flags.js';
 import { UsageError } from './usage.js';
 
 const trackFlag = flagsOf(audioOptions).filter(({ option }) => option === 'track');
-const planFlags = flagsOf(loadOptions).filter(({ option }) => ['windows', 'rows', 'dtype'].includes(option));
+const planFlags = flagsOf(loadOptions).filter(({ option }) =>
+  ['windows', 'rows', 'dtype', 'precision'].includes(option),
+);
 
 export const inspectHelp = `onehead inspect [MODEL|FILE]          sizes, heads and memory of a checkpoint (default: the bundled model); format and
                                       audio tracks of a recording
 
   --json                 as JSON
   --windows N, --rows N  plan the memory of so many windows and rows (default: as a CPU is given)
-  --dtype TYPE           plan it for this type alone: float32, float16 or bfloat16
+  --dtype TYPE           plan it for this type alone: float32, float16, bfloat16 or int8
+  --precision PART=TYPE,...  plan it for parts in types of their own, as transcribe takes them
   --track N|LANGUAGE     of a recording: as transcribe would choose
 `;
 
-type Planned = Partial<Capacity> & { dtype?: DataType | 'auto' | null };
+type Planned = Partial<Capacity> & { dtype?: DataType | 'auto' | null; precision?: PrecisionOptions | null };
 
 function describe(
   { directory, format, config, generation, preprocessor, tensors }: Checkpoint,
-  { dtype, ...counts }: Planned,
+  { dtype, precision, ...counts }: Planned,
 ) {
-  const memory = (bytes: number) => {
-    const sizes = checkpointSizes(config, bytes);
-    return { weights: sizes.total * bytes, selfCache: sizes.selfCacheBytes, crossCache: sizes.crossCacheBytes };
+  const memory = (types: Precision) => {
+    const sizes = checkpointSizes(config, cacheElementBytes(config, types));
+    return {
+      weights: weightBytes(config, types),
+      selfCache: sizes.selfCacheBytes,
+      crossCache: sizes.crossCacheBytes,
+    };
   };
   const capacity = cpuCapacityFor(counts);
-  const types = dtype && dtype !== 'auto' ? [dtype] : (['float32', 'bfloat16'] as const);
-  const plan = Object.fromEntries(
-    types.map((type) => [type, memoryPlan(config, wordHeads(config, generation), type, capacity)]),
-  );
+  const one = dtype && dtype !== 'auto' ? dtype : undefined;
+  const own = precision ? precisionWith(usualPrecision(one ?? 'bfloat16'), precision) : null;
+  const names = one ? [one] : (['float32', 'bfloat16', 'int8'] as const);
+  const types = new Map(own ? [[precisionText(own), own]] : names.map((name) => [name, usualPrecision(name)]));
+  const words = wordHeads(config, generation);
+  const plan = Object.fromEntries([...types].map(([name, type]) => [name, memoryPlan(config, words, type, capacity)]));
   const { encoder, decoder, embedding, total } = checkpointSizes(config, 2);
   return {
     directory,
@@ -58,9 +82,11 @@ function describe(
     storedAs: [...new Set([...tensors.values()].map(({ dtype }) => dtype))],
     parameters: { encoder, decoder, embedding, total },
     /** Bytes of the weights, and of the caches of one window. */
-    memory: { float32: memory(bytesOf.float32), bfloat16: memory(bytesOf.bfloat16) },
+    memory: Object.fromEntries(
+      (['float32', 'bfloat16', 'int8'] as const).map((name) => [name, memory(usualPrecision(name))]),
+    ),
     /** Bytes that loading takes, by the type of weights and caches; the temporaries of programs come on top. */
-    plan: { ...capacity, ...plan } as Capacity & Record<DataType, MemoryPlan | undefined>,
+    plan: { ...capacity, ...plan } as Capacity & Record<string, MemoryPlan>,
   };
 }
 
@@ -135,6 +161,7 @@ export async function inspectCommand(args: string[], signal: AbortSignal): Promi
     windows: { type: 'string' },
     rows: { type: 'string' },
     dtype: { type: 'string' },
+    precision: { type: 'string' },
   } as const;
   const { values, positionals } = parseArgs({
     args: strictly('inspect', args, config),
@@ -153,9 +180,9 @@ export async function inspectCommand(args: string[], signal: AbortSignal): Promi
   }
   if (values.track !== undefined) throw new UsageError('--track is for recordings; name a file.');
   const directory = positionals[0] === undefined ? bundledModel() : await resolveModel(positionals[0], { signal });
-  const { windows, rows, dtype } = optionsFrom(loadOptions, planFlags, values);
+  const { windows, rows, dtype, precision } = optionsFrom(loadOptions, planFlags, values);
   const counts = { ...(windows && { windows }), ...(rows && { rows }) };
-  const facts = describe(await readCheckpoint(directory), { ...counts, dtype });
+  const facts = describe(await readCheckpoint(directory), { ...counts, dtype, precision });
   process.stdout.write(values.json ? `${JSON.stringify(facts, null, 2)}\n` : print(facts));
   return 0;
 }

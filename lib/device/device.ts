@@ -11,7 +11,7 @@ import {
   nativeOf,
   type TensorData,
 } from './native.js';
-import { Operations } from './operations.js';
+import { Operations, type QuantizedWeight } from './operations.js';
 import { Program } from './program.js';
 import { Tensor } from './tensor.js';
 import { nativePieces, type ReadData, type TransferPieces } from './transfer.js';
@@ -19,7 +19,7 @@ import { nativePieces, type ReadData, type TransferPieces } from './transfer.js'
 export interface DeviceOptions {
   /** CPU threads; by default the cores that this process may use. */
   threads?: number;
-  /** The CPU's instruction set by name ('portable', 'avx2', 'avx512', 'avx512-bf16'); the best by default. */
+  /** The CPU's instruction set by name ('portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16'); the best by default. */
   kernels?: string;
   /** CUDA: large products by NVIDIA's cuBLASLt where it is found (the default), or always by onehead's own kernel. */
   cublasLt?: boolean;
@@ -33,8 +33,8 @@ export interface Part {
   dtype?: ElementType;
   /** In place of a dtype: fewer bits by the name that native/core/encoding.cc has for them, such as 'q5_0'. */
   encoding?: string;
-  /** Of int8 and int16: floating numbers from a byte offset on, each the divisor of `each` elements. */
-  scales?: { offset: number; dtype: string; each: number };
+  /** Of int8 and int16: floating numbers from a byte offset on, each the divisor of `each` elements, or their factor. */
+  scales?: { offset: number; dtype: string; each: number; factor?: boolean };
   /** What messages call it. */
   name?: string;
 }
@@ -95,6 +95,8 @@ function firstUsable<Opened>(open: (kind: string) => Opened): Opened {
 /** A processor with its own thread: everything asked of it runs there, in order, and never on the event loop. */
 export class Device {
   readonly kind: string;
+  /** Threads that it was given; undefined for its own choice. */
+  readonly threads: number | undefined;
   readonly #addon: NativeAddon;
   readonly #native: NativeDevice;
 
@@ -107,6 +109,7 @@ export class Device {
         { argument: 'threads', expected: 'a whole number of at least 1', received: String(options.threads) },
       );
     }
+    this.threads = options.threads;
     const open = (name: string) => {
       const addon = nativeOf(name);
       return { kind: name, addon, native: new addon.Device(name, options) };
@@ -119,7 +122,15 @@ export class Device {
     return native().information();
   }
 
-  /** The storage type that this device multiplies fastest. */
+  /** What the addon found of the CPU alone, without a look at any GPU: the kernels that are used, oneDNN's version, and cores. */
+  static cpu(): { kernels: string; onednn: string; threads: number } {
+    const addon = native();
+    if (addon.cpuInformation) return addon.cpuInformation();
+    const { cpu, onednn, threads } = addon.information(); // an addon that is older than the package
+    return { kernels: cpu.kernels, onednn: onednn.version, threads };
+  }
+
+  /** The storage type that this device has instructions for: whether they are the fastest is not measured here. */
   get defaultDtype(): 'float32' | 'float16' | 'bfloat16' {
     if (this.kind !== 'cpu') return 'float16';
     return native().multipliesBfloat16() ? 'bfloat16' : 'float32';
@@ -140,6 +151,21 @@ export class Device {
   async load(dtype: ElementType, shape: readonly number[], parts: readonly Part[]): Promise<Tensor> {
     const nativeParts: NativePart[] = parts.map((part) => ({ ...part, file: part.file?.of(this.#addon) }));
     return new Tensor(await this.#native.load(dtype, shape, nativeParts));
+  }
+
+  /**
+   * A product's weight [outputs, inputs] of 8 bits, each row under a scale: its largest magnitude / 127. Parts are as those of `load`, each of
+   * whole rows; int8 parts with a scale a row are taken as they are. The files are read now. `error` is what rounding
+   * loses of usual elements (a step / sqrt(12) against a row's median magnitude as that of a normal distribution, root mean square over rows); 0
+   * where the parts were int8. Throws OneheadError MODEL_INVALID as `load`, NOT_SUPPORTED where the device multiplies none.
+   */
+  async quantize(
+    shape: readonly number[],
+    parts: readonly Part[],
+  ): Promise<{ weight: QuantizedWeight; error: number }> {
+    const nativeParts: NativePart[] = parts.map((part) => ({ ...part, file: part.file?.of(this.#addon) }));
+    const { data, scales, error } = await this.#native.quantize(shape, nativeParts);
+    return { weight: { data: new Tensor(data), scales: new Tensor(scales), group: shape[1] }, error };
   }
 
   /** Records a program: `body` calls operations, which are checked at once and run only when the program does. */

@@ -4,14 +4,14 @@ import { OneheadError } from '../errors.js';
 import { loadAddon, loadEmulatedAddon } from './addon.js';
 
 /** Elements as JavaScript holds them; floating elements are read as float32. */
-export type TensorData = Float32Array | Int32Array | Uint8Array | Uint16Array;
+export type TensorData = Float32Array | Int32Array | Uint8Array | Uint16Array | Int8Array;
 
 export interface NativeTensor {
   readonly dtype: ElementType;
   readonly shape: number[];
   readonly disposed: boolean;
   write(data: TensorData, element: number): Promise<void>;
-  read(element: number, elements: number): Promise<Float32Array | Int32Array | Uint8Array>;
+  read(element: number, elements: number): Promise<Float32Array | Int32Array | Uint8Array | Int8Array>;
   columns(begin: number, count: number): NativeTensor;
   slice(index: number): NativeTensor;
   part(at: number, shape: readonly number[]): NativeTensor;
@@ -32,8 +32,8 @@ export interface NativePart {
   dtype?: ElementType;
   /** In place of a dtype: fewer bits by the name that native/core/encoding.cc has for them, such as 'q5_0'. */
   encoding?: string;
-  /** Of int8 and int16: floating numbers from a byte offset on, each the divisor of `each` elements. */
-  scales?: { offset: number; dtype: string; each: number };
+  /** Of int8 and int16: floating numbers from a byte offset on, each the divisor of `each` elements, or their factor. */
+  scales?: { offset: number; dtype: string; each: number; factor?: boolean };
   name?: string;
 }
 
@@ -97,6 +97,10 @@ export interface MemoryFigures {
 export interface NativeDevice {
   createTensor(dtype: ElementType, shape: readonly number[]): NativeTensor;
   load(dtype: ElementType, shape: readonly number[], parts: NativePart[]): Promise<NativeTensor>;
+  quantize(
+    shape: readonly number[],
+    parts: NativePart[],
+  ): Promise<{ data: NativeTensor; scales: NativeTensor; error: number }>;
   createRecorder(): NativeRecorder;
   copy(from: NativeTensor, fromElement: number, to: NativeTensor, toElement: number, elements: number): Promise<void>;
   transfer(
@@ -136,6 +140,7 @@ export interface NativeAddon {
   information(): Information;
   /** The CPU alone, without a look at any GPU. */
   multipliesBfloat16(): boolean;
+  cpuInformation?(): { kernels: string; onednn: string; threads: number };
   Device: new (kind: string, options: { threads?: number; kernels?: string; cublasLt?: boolean }) => NativeDevice;
   WeightsFile: new (path: string) => NativeWeightsFile;
   VoiceModel: new (weights: Float32Array, kernels?: string) => NativeVoiceModel;

@@ -23,6 +23,25 @@ export interface Norm {
   epsilon?: number;
 }
 
+/** A product's weight of 8 bits: int8 rows [outputs, inputs] and what they are multiplied by. */
+export interface QuantizedWeight {
+  data: Tensor;
+  /** float32 [outputs]. */
+  scales: Tensor;
+  /** Elements of a row under one scale: all of them. */
+  group: number;
+}
+
+/** A product's weight [outputs, inputs]: of a floating type, or of 8 bits. */
+export type Weight = Tensor | QuantizedWeight;
+
+/** A weight's tensors as operations take them. */
+function weightTensors(weight: Weight): { weight: Tensor; weightScales?: Tensor } {
+  return weight instanceof Tensor || !weight?.scales
+    ? { weight: weight as Tensor }
+    : { weight: weight.data, weightScales: weight.scales };
+}
+
 export interface LinearOptions extends OutputOptions {
   /** float32 [outputs]. */
   bias?: Tensor;
@@ -31,6 +50,8 @@ export interface LinearOptions extends OutputOptions {
   activation?: Activation;
   /** float32 [..., outputs], added last; the result is float32 then. */
   residual?: Tensor;
+  /** With a weight of 8 bits: each row of x becomes 8 bits too, under a scale of its own. The result is float32 unless `dtype` is given. */
+  quantized?: boolean;
 }
 
 export interface AttentionOptions extends OutputOptions {
@@ -64,6 +85,11 @@ export interface AttentionOptions extends OutputOptions {
    * that see the same positions share one pass over them in 'split-kv'.
    */
   keys?: { begin: Tensor; count: Tensor };
+  /**
+   * float32 [pool, N, keyValueHeads], or [1, N, keyValueHeads] with `keys`: of keys and values that are int8, for 'split-kv', which 'auto' then is.
+   * Query, appended rows and the result are floating.
+   */
+  cacheScales?: { key: Tensor; value: Tensor };
 }
 
 /** Whose weights `addWeights` adds, and to what. All int32 [entries]; all but `rows` are [pool] where that is given. */
@@ -261,10 +287,10 @@ export class Operations {
   }
 
   /** activation(norm(x) weight^T + bias) + residual: x [..., inputs], weight [outputs, inputs] to [..., outputs]. */
-  linear(x: Tensor, weight: Tensor, { norm, ...options }: LinearOptions = {}): Tensor {
+  linear(x: Tensor, weight: Weight, { norm, ...options }: LinearOptions = {}): Tensor {
     return this.#record('linear', {
       x,
-      weight,
+      ...weightTensors(weight),
       normWeight: norm?.weight,
       normBias: norm?.bias,
       epsilon: norm?.epsilon,
@@ -277,7 +303,13 @@ export class Operations {
    * algorithm 'multi-query' has length before batch in all of them: [M, batch, heads * size], [N, batch, size]. Throws OneheadError
    * NOT_SUPPORTED, with every reason and the algorithms that would do, when the device cannot compute it so.
    */
-  attention(query: Tensor, key: Tensor, value: Tensor, { append, scores, keys, ...options }: AttentionOptions): Tensor {
+  attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    { append, scores, keys, cacheScales, ...options }: AttentionOptions,
+  ): Tensor {
+    const quantized = cacheScales && options.algorithm === undefined ? ({ algorithm: 'split-kv' } as const) : {};
     return this.#record('attention', {
       query,
       key,
@@ -290,8 +322,10 @@ export class Operations {
       scoreRow: scores?.row,
       keyBegin: keys?.begin,
       keyCount: keys?.count,
+      keyScales: cacheScales?.key,
+      valueScales: cacheScales?.value,
       ...options,
-      algorithm: dispatch(this.#device, query, key, { append, scores, keys, ...options }),
+      algorithm: dispatch(this.#device, query, key, { append, scores, keys, ...options, ...quantized }),
     });
   }
 
@@ -299,11 +333,19 @@ export class Operations {
   embed(
     tokens: Tensor,
     start: Tensor,
-    tokenEmbedding: Tensor,
+    tokenEmbedding: Weight,
     positionEmbedding: Tensor,
     options: { count?: number; scale?: number } & RowsOptions & OutputOptions = {},
   ): Tensor {
-    return this.#record('embed', { tokens, start, tokenEmbedding, positionEmbedding, ...options });
+    const { weight, weightScales } = weightTensors(tokenEmbedding);
+    return this.#record('embed', {
+      tokens,
+      start,
+      tokenEmbedding: weight,
+      tokenScales: weightScales,
+      positionEmbedding,
+      ...options,
+    });
   }
 
   /** y[i, b] = x[b, index[i, b]]: float32 x [batch, length, width], int32 index [count, batch] to [count, batch, width]. */
@@ -313,10 +355,11 @@ export class Operations {
 
   /**
    * to[begin[b] + t] = x[b, t], as far as that is in `to`, and nothing where begin[b] is negative: x [batch, length, width] (a view of columns
-   * is fine), `to` [positions, width] or [1, positions, width] of its type, int32 begin [batch]. The ranges must not meet.
+   * is fine), `to` [positions, width] or [1, positions, width] of its type, int32 begin [batch]. The ranges must not meet. On a CPU `to` may be of
+   * another floating type, or int8 with `scales` float32 [positions, heads] or [1, positions, heads]: each head of a row is then quantized.
    */
-  scatterRows(x: Tensor, to: Tensor, begin: Tensor): void {
-    this.#record('scatterRows', { x, to, begin });
+  scatterRows(x: Tensor, to: Tensor, begin: Tensor, { scales }: { scales?: Tensor } = {}): void {
+    this.#record('scatterRows', { x, to, begin, scales });
   }
 
   /** softmax(logits)[token] of each row: float32 [batch, vocabulary] to [batch]. */

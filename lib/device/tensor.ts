@@ -47,6 +47,12 @@ export class Tensor {
     return data instanceof Int32Array ? data : Int32Array.from(data);
   }
 
+  /** The elements of an int8 tensor, or of a weight of 8 bits, row by row. */
+  async toInt8Array(at = 0, count = this.size - at): Promise<Int8Array> {
+    const data = await this.native.read(at, count);
+    return data instanceof Int8Array ? data : Int8Array.from(data);
+  }
+
   /** A view of `count` columns of the last dimension, for attention's arguments. It shares this tensor's memory. */
   columns(begin: number, count: number): Tensor {
     return new Tensor(this.native.columns(begin, count));

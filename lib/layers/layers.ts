@@ -1,8 +1,21 @@
 /** Whisper's layers, recorded: each takes the residual stream x (float32) and gives it back with its own part added. */
-import type { AttentionAlgorithm, AttentionOptions, AttentionScores, Operations } from '../device/operations.js';
+import type {
+  AttentionAlgorithm,
+  AttentionOptions,
+  AttentionScores,
+  LinearOptions,
+  Norm,
+  Operations,
+} from '../device/operations.js';
 import type { Tensor } from '../device/tensor.js';
-import type { FloatingType } from '../element-types.js';
-import type { CrossAttentionParameters, FeedForwardParameters, SelfAttentionParameters } from './parameters.js';
+import {
+  type CrossAttentionParameters,
+  type FeedForwardParameters,
+  isQuantized,
+  type LayerTypes,
+  type LinearParameters,
+  type SelfAttentionParameters,
+} from './parameters.js';
 
 export interface AttentionShape {
   heads: number;
@@ -20,12 +33,40 @@ export interface AttentionShape {
 export interface KeyValueCache {
   key: Tensor;
   value: Tensor;
+  /** Where these are int8: float32 [batch, positions, key/value heads]. */
+  scales?: { key: Tensor; value: Tensor };
+}
+
+/** A product in the layers' types; absent ones are the weight's own. */
+function product(
+  ops: Operations,
+  x: Tensor,
+  { weight, bias }: LinearParameters,
+  types: LayerTypes | undefined,
+  options: LinearOptions = {},
+): Tensor {
+  const quantized = isQuantized(weight) && types?.activations === 'int8';
+  const dtype = options.residual ? undefined : types?.values;
+  return ops.linear(x, weight, { bias, dtype, ...(quantized && { quantized }), ...options });
+}
+
+/** The same of the norm of x. For many rows the norm is an operation of its own, which is faster, unless rows are quantized behind it. */
+function normedProduct(
+  ops: Operations,
+  x: Tensor,
+  parameters: LinearParameters,
+  norm: Norm,
+  types: LayerTypes,
+  options: LinearOptions = {},
+): Tensor {
+  if (isQuantized(parameters.weight)) return product(ops, x, parameters, types, { ...options, norm });
+  return product(ops, ops.layerNorm(x, norm, { dtype: types.values }), parameters, types, options);
 }
 
 /** Views of a product's columns: [query | key | value]. */
-function splitQueryKeyValue(product: Tensor, width: number): [Tensor, Tensor, Tensor] {
-  const shared = (product.shape[product.shape.length - 1] - width) / 2;
-  return [product.columns(0, width), product.columns(width, shared), product.columns(width + shared, shared)];
+function splitQueryKeyValue(all: Tensor, width: number): [Tensor, Tensor, Tensor] {
+  const shared = (all.shape[all.shape.length - 1] - width) / 2;
+  return [all.columns(0, width), all.columns(width, shared), all.columns(width + shared, shared)];
 }
 
 /** The encoder's: every position sees every other. */
@@ -34,13 +75,12 @@ export function encoderSelfAttention(
   x: Tensor,
   parameters: SelfAttentionParameters,
   shape: AttentionShape,
-  dtype: FloatingType,
+  types: LayerTypes,
 ): Tensor {
-  const normed = ops.layerNorm(x, parameters.norm, { dtype });
-  const { weight, bias } = parameters.queryKeyValue;
-  const [query, key, value] = splitQueryKeyValue(ops.linear(normed, weight, { bias }), x.shape[2]);
+  const all = normedProduct(ops, x, parameters.queryKeyValue, parameters.norm, types);
+  const [query, key, value] = splitQueryKeyValue(all, x.shape[2]);
   const mixed = ops.attention(query, key, value, { algorithm: 'memory-efficient', ...shape });
-  return ops.linear(mixed, parameters.out.weight, { bias: parameters.out.bias, residual: x });
+  return product(ops, mixed, parameters.out, types, { residual: x });
 }
 
 /** The decoder's: appends this call's keys and values at start[b] and sees what is before. */
@@ -51,12 +91,13 @@ export function decoderSelfAttention(
   cache: KeyValueCache,
   start: Tensor,
   shape: AttentionShape,
+  types?: LayerTypes,
 ): Tensor {
-  const { weight, bias } = parameters.queryKeyValue;
-  const product = ops.linear(x, weight, { bias, norm: parameters.norm });
-  const [query, key, value] = splitQueryKeyValue(product, x.shape[2]);
-  const mixed = ops.attention(query, cache.key, cache.value, { ...shape, causal: true, start, append: { key, value } });
-  return ops.linear(mixed, parameters.out.weight, { bias: parameters.out.bias, residual: x });
+  const all = product(ops, x, parameters.queryKeyValue, types, { norm: parameters.norm });
+  const [query, key, value] = splitQueryKeyValue(all, x.shape[2]);
+  const causal = { causal: true, start, append: { key, value }, cacheScales: cache.scales };
+  const mixed = ops.attention(query, cache.key, cache.value, { ...shape, ...causal });
+  return product(ops, mixed, parameters.out, types, { residual: x });
 }
 
 /**
@@ -70,25 +111,34 @@ export function crossAttention(
   parameters: CrossAttentionParameters,
   cache: KeyValueCache,
   shape: AttentionShape,
+  types?: LayerTypes,
 ): Tensor {
-  const { bias } = parameters.query;
-  const query = ops.linear(x, parameters.query.weight, { bias, norm: parameters.norm });
+  const query = product(ops, x, parameters.query, types, { norm: parameters.norm });
   const windows = shape.keys && !shape.rows ? shape.keys.begin.shape[0] : (shape.keys ? x : cache.key).shape[0];
   const together = query.reshape([windows, (x.shape[0] * x.shape[1]) / windows, x.shape[2]]);
-  const mixed = ops.attention(together, cache.key, cache.value, shape).reshape(x.shape);
-  return ops.linear(mixed, parameters.out.weight, { bias: parameters.out.bias, residual: x });
+  const { scales: cacheScales } = cache;
+  const mixed = ops.attention(together, cache.key, cache.value, { ...shape, cacheScales }).reshape(x.shape);
+  return product(ops, mixed, parameters.out, types, { residual: x });
 }
 
-/** `dtype` given: the norm is an operation of its own, which is faster for many rows; absent: fused into the product. */
+/** The decoder's: few rows, whose norm is fused into the product. */
 export function feedForward(
   ops: Operations,
   x: Tensor,
-  parameters: FeedForwardParameters,
-  dtype?: FloatingType,
+  { up, down, norm }: FeedForwardParameters,
+  types?: LayerTypes,
 ): Tensor {
-  const { up, down, norm } = parameters;
-  const inner = dtype
-    ? ops.linear(ops.layerNorm(x, norm, { dtype }), up.weight, { bias: up.bias, activation: 'gelu' })
-    : ops.linear(x, up.weight, { bias: up.bias, norm, activation: 'gelu' });
-  return ops.linear(inner, down.weight, { bias: down.bias, residual: x });
+  const inner = product(ops, x, up, types, { norm, activation: 'gelu' });
+  return product(ops, inner, down, types, { residual: x });
+}
+
+/** The encoder's. */
+export function encoderFeedForward(
+  ops: Operations,
+  x: Tensor,
+  { up, down, norm }: FeedForwardParameters,
+  types: LayerTypes,
+): Tensor {
+  const inner = normedProduct(ops, x, up, norm, types, { activation: 'gelu' });
+  return product(ops, inner, down, types, { residual: x });
 }

@@ -28,9 +28,9 @@ Napi::Value information(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     Napi::Object cpuFacts = Napi::Object::New(env);
-    cpuFacts.Set("kernels", cpu::kernels()->name);
+    cpuFacts.Set("kernels", cpu::usualKernels().name);
     Napi::Array available = Napi::Array::New(env);
-    for (const char* name : {"portable", "avx2", "avx512", "avx512-bf16"})
+    for (const char* name : {"portable", "avx2", "avx2-vnni", "avx512", "avx512-vnni", "avx512-bf16"})
       if (cpu::kernels(name)) available.Set(available.Length(), name);
     cpuFacts.Set("available", available);
     cpuFacts.Set("multipliesBfloat16", cpu::multipliesBfloat16());
@@ -65,6 +65,17 @@ Napi::Value information(const Napi::CallbackInfo& info) {
   });
 }
 
+/** (): the CPU's kernels and oneDNN's version. Unlike `information` it touches no other device. */
+Napi::Value cpuInformation(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Napi::Object facts = Napi::Object::New(info.Env());
+    facts.Set("kernels", cpu::usualKernels().name);
+    facts.Set("onednn", cpu::onednnVersion());
+    facts.Set("threads", cpu::defaultThreads());
+    return facts;
+  });
+}
+
 /** (): whether the CPU has instructions for bfloat16 products. Unlike `information` it touches no other device. */
 Napi::Value multipliesBfloat16(const Napi::CallbackInfo& info) {
   return guarded(info.Env(),
@@ -81,6 +92,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   VoiceBinding::define(env, exports);
   exports.Set("initialize", Napi::Function::New(env, initialize));
   exports.Set("information", Napi::Function::New(env, information));
+  exports.Set("cpuInformation", Napi::Function::New(env, cpuInformation));
   exports.Set("multipliesBfloat16", Napi::Function::New(env, multipliesBfloat16));
   return exports;
 }

@@ -86,12 +86,13 @@ Napi::Value SharedDevice::submit(Napi::Env env, Work work, Result result,
 }
 
 void DeviceBinding::define(Napi::Env env, Napi::Object exports) {
-  Napi::Function constructor = DefineClass(
-      env, "Device",
-      {InstanceMethod<&DeviceBinding::createTensor>("createTensor"), InstanceMethod<&DeviceBinding::load>("load"),
-       InstanceMethod<&DeviceBinding::createRecorder>("createRecorder"), InstanceMethod<&DeviceBinding::copy>("copy"),
-       InstanceMethod<&DeviceBinding::transfer>("transfer"), InstanceMethod<&DeviceBinding::memory>("memory"),
-       InstanceMethod<&DeviceBinding::close>("close")});
+  Napi::Function constructor =
+      DefineClass(env, "Device",
+                  {InstanceMethod<&DeviceBinding::createTensor>("createTensor"),
+                   InstanceMethod<&DeviceBinding::load>("load"), InstanceMethod<&DeviceBinding::quantize>("quantize"),
+                   InstanceMethod<&DeviceBinding::createRecorder>("createRecorder"),
+                   InstanceMethod<&DeviceBinding::copy>("copy"), InstanceMethod<&DeviceBinding::transfer>("transfer"),
+                   InstanceMethod<&DeviceBinding::memory>("memory"), InstanceMethod<&DeviceBinding::close>("close")});
   instanceOf(env).deviceClass = Napi::Persistent(constructor);
   exports.Set("Device", constructor);
 }
@@ -153,6 +154,7 @@ Source::Part::Scales scalesOf(const Napi::Value& value) {
   scales.offset = size_t(sizeOf(object.Get("offset"), "part.scales.offset"));
   scales.dtype = dtypeOf(object.Get("dtype"), "part.scales.dtype");
   scales.each = sizeOf(object.Get("each"), "part.scales.each");
+  scales.factor = object.Get("factor").ToBoolean().Value();
   if (!isFloating(scales.dtype) || scales.each == 0)
     throw Error("INVALID_ARGUMENT", "load: expected scales to be floating numbers for one or more elements each.");
   return scales;
@@ -197,21 +199,28 @@ Source::Part partOf(const Napi::Value& value, const Instance& instance) {
 
 }  // namespace
 
+/** The parts of a constant of this shape. */
+static Source sourceOf(const Napi::Value& given, const Tensor& tensor, const char* operation) {
+  const std::string name = operation;
+  if (!given.IsArray()) throw Error("INVALID_ARGUMENT", name + ": expected parts to be an array.");
+  auto parts = given.As<Napi::Array>();
+  Source source;
+  int64_t elements = 0;
+  for (uint32_t i = 0; i < parts.Length(); ++i) {
+    source.parts.push_back(partOf(parts.Get(i), instanceOf(given.Env())));
+    if (source.parts.back().elements > (int64_t(1) << 40)) break;  // refused just below
+    elements += source.parts.back().elements;
+  }
+  if (elements != tensor.elements())
+    throw Error("INVALID_SHAPE", name + ": the parts hold " + std::to_string(elements) + " elements but the shape " +
+                                     toString(tensor.shape) + " needs " + std::to_string(tensor.elements()) + ".");
+  return source;
+}
+
 Napi::Value DeviceBinding::load(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     Tensor tensor = Tensor::of(dtypeOf(info[0], "dtype"), shapeOf(info[1], "shape"));
-    if (!info[2].IsArray()) throw Error("INVALID_ARGUMENT", "load: expected parts to be an array.");
-    auto parts = info[2].As<Napi::Array>();
-    Source source;
-    int64_t elements = 0;
-    for (uint32_t i = 0; i < parts.Length(); ++i) {
-      source.parts.push_back(partOf(parts.Get(i), instanceOf(info.Env())));
-      if (source.parts.back().elements > (int64_t(1) << 40)) break;  // refused just below
-      elements += source.parts.back().elements;
-    }
-    if (elements != tensor.elements())
-      throw Error("INVALID_SHAPE", "load: the parts hold " + std::to_string(elements) + " elements but the shape " +
-                                       toString(tensor.shape) + " needs " + std::to_string(tensor.elements()) + ".");
+    Source source = sourceOf(info[2], tensor, "load");
     auto loaded = std::make_shared<Tensor>(std::move(tensor));
     return shared_->submit(
         info.Env(),
@@ -219,6 +228,41 @@ Napi::Value DeviceBinding::load(const Napi::CallbackInfo& info) {
           loaded->storage = shared->backend().load(std::move(source), loaded->dtype, loaded->shape);
         },
         [loaded, shared = shared_](Napi::Env env) -> Napi::Value { return TensorBinding::make(env, *loaded, shared); });
+  });
+}
+
+Napi::Value DeviceBinding::quantize(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    struct Weight {
+      Tensor data, scales;
+      double error;
+    };
+    auto weight = std::make_shared<Weight>();
+    weight->data = Tensor::of(DType::int8, shapeOf(info[0], "shape"));
+    if (weight->data.shape.size() != 2 || weight->data.elements() == 0)
+      throw Error::argumentError("INVALID_SHAPE", "quantize", "shape", "[outputs, inputs]",
+                                 toString(weight->data.shape));
+    weight->scales = Tensor::of(DType::float32, {weight->data.shape[0]});
+    Source source = sourceOf(info[1], weight->data, "quantize");
+    for (const Source::Part& part : source.parts)
+      if (part.elements % weight->data.columns())
+        throw Error("INVALID_SHAPE", "quantize: expected parts of whole rows of " +
+                                         std::to_string(weight->data.columns()) + " elements.");
+    return shared_->submit(
+        info.Env(),
+        [shared = shared_.get(), weight, source = std::move(source)](const std::atomic<bool>&) mutable {
+          Backend::Quantized made = shared->backend().quantize(std::move(source), weight->data.shape);
+          weight->data.storage = made.data;
+          weight->scales.storage = made.scales;
+          weight->error = made.error;
+        },
+        [weight, shared = shared_](Napi::Env env) -> Napi::Value {
+          Napi::Object object = Napi::Object::New(env);
+          object.Set("data", TensorBinding::make(env, weight->data, shared));
+          object.Set("scales", TensorBinding::make(env, weight->scales, shared));
+          object.Set("error", weight->error);
+          return object;
+        });
   });
 }
 

@@ -50,6 +50,7 @@ class DeviceBinding final : public Napi::ObjectWrap<DeviceBinding> {
  private:
   Napi::Value createTensor(const Napi::CallbackInfo& info);  // (dtype, shape): Tensor
   Napi::Value load(const Napi::CallbackInfo& info);          // (dtype, shape, parts): Promise<Tensor>
+  Napi::Value quantize(const Napi::CallbackInfo& info);      // (shape, parts): Promise<{data, scales, error}>
   Napi::Value createRecorder(const Napi::CallbackInfo& info);
   Napi::Value copy(const Napi::CallbackInfo& info);      // (from, fromElement, to, toElement, elements): Promise<void>
   Napi::Value transfer(const Napi::CallbackInfo& info);  // ([tensor, array, element][], [tensor, element, elements][])

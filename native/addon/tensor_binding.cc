@@ -99,11 +99,15 @@ Piece pieceToWrite(const Tensor& tensor, const Napi::Value& value, const Napi::V
     case napi_uint8_clamped_array:
       from = DType::uint8;
       break;
+    case napi_int8_array:
+      from = DType::int8;
+      break;
     case napi_uint16_array:  // the bits of a 16-bit float
       from = bytesOf(tensor.dtype) == 2 ? tensor.dtype : DType::uint8;
       break;
     default:
-      throw Error("INVALID_DTYPE", name + ": expected a Float32Array, Int32Array, Uint16Array or Uint8Array.");
+      throw Error("INVALID_DTYPE",
+                  name + ": expected a Float32Array, Int32Array, Uint16Array, Uint8Array or Int8Array.");
   }
   bool converts = isFloating(from) && isFloating(tensor.dtype);
   if (from != tensor.dtype && !converts)
@@ -131,6 +135,7 @@ Napi::Value typedArrayOf(Napi::Env env, const Bytes& bytes, DType dtype) {
   Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, count * bytesOf(to));
   if (count > 0) convert(bytes.data(), dtype, buffer.Data(), to, count);
   if (to == DType::int32) return Napi::Int32Array::New(env, count, buffer, 0);
+  if (to == DType::int8) return Napi::Int8Array::New(env, count, buffer, 0);
   if (to == DType::uint8) return Napi::Uint8Array::New(env, count, buffer, 0);
   return Napi::Float32Array::New(env, count, buffer, 0);
 }

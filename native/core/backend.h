@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "error.h"
 #include "program.h"
 #include "source.h"
 
@@ -95,6 +96,16 @@ class Backend {
   virtual std::shared_ptr<Storage> allocate(size_t bytes) = 0;
   /** A constant: the backend may keep the source and lay the elements out as its programs want them. */
   virtual std::shared_ptr<Storage> load(Source source, DType dtype, const Shape& shape) = 0;
+  /** A product's weight of 8 bits. */
+  struct Quantized {
+    std::shared_ptr<Storage> data, scales;  // int8 [rows, columns], float32 [rows]
+    double error = 0;  // what rounding loses of usual elements, as root mean square over rows; 0: nothing was rounded
+  };
+  /** Quantizes a weight of two dimensions at once, or takes the whole numbers that its parts have, each row being under
+   * one scale: the largest magnitude / 127. Throws Error NOT_SUPPORTED where the backend multiplies none. */
+  virtual Quantized quantize(Source, const Shape&) {
+    throw Error("NOT_SUPPORTED", "This device multiplies no weights of 8 bits yet; load the model with another dtype.");
+  }
   virtual void write(Storage& to, size_t offset, const void* from, size_t bytes) = 0;
   virtual void read(Storage& from, size_t offset, void* to, size_t bytes) = 0;
   /** Writes all pieces of the one list, in order, then reads those of the other. */

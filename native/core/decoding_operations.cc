@@ -9,7 +9,9 @@ static std::optional<Tensor> rowsOf(const Arguments& arguments, int64_t entries)
 
 Embed embed(const Arguments& arguments) {
   const Tensor& tokens = arguments.typed(arguments.tensor("tokens", 2), "tokens", DType::int32);
-  const Tensor& table = arguments.floating(arguments.tensor("tokenEmbedding", 2), "tokenEmbedding");
+  const bool bytes = arguments.has("tokenScales");
+  const Tensor& table = bytes ? arguments.typed(arguments.tensor("tokenEmbedding", 2), "tokenEmbedding", DType::int8)
+                              : arguments.floating(arguments.tensor("tokenEmbedding", 2), "tokenEmbedding");
   const Tensor& positions =
       arguments.typed(arguments.tensor("positionEmbedding", 2), "positionEmbedding", DType::float32);
   int64_t pool = tokens.shape[0], width = table.shape[1];
@@ -25,7 +27,8 @@ Embed embed(const Arguments& arguments) {
           .count = count,
           .scale = float(arguments.number("scale", 1)),
           .y = arguments.output(DType::float32, {batch, count, width}),
-          .rows = rowsOf(arguments, batch)};
+          .rows = rowsOf(arguments, batch),
+          .tokenScales = arguments.maybe("tokenScales", {table.shape[0]}, DType::float32)};
 }
 
 GatherRows gatherRows(const Arguments& arguments) {
@@ -45,8 +48,24 @@ ScatterRows scatterRows(const Arguments& arguments) {
                      "[positions, " + std::to_string(x.columns()) + "], or that behind a dimension of 1",
                      toString(to.shape));
   if (!to.contiguous()) arguments.refuse("INVALID_ARGUMENT", "to", "a whole tensor", "a view of some of its columns");
-  return {
-      .x = x, .begin = arguments.shaped("begin", {x.shape[0]}, DType::int32), .y = arguments.typed(to, "to", x.dtype)};
+  std::optional<Tensor> scales;
+  if (arguments.has("scales")) {
+    arguments.floating(x, "x");
+    const Tensor& given = arguments.typed(arguments.tensor("scales"), "scales", DType::float32);
+    const bool whole = !given.shape.empty() && given.contiguous() && given.columns() > 0;
+    if (!whole || given.rows() != to.rows() || to.columns() % given.columns())
+      arguments.refuse("INVALID_SHAPE", "scales",
+                       "[positions, heads] for the " + std::to_string(to.rows()) +
+                           " positions, the heads a divisor of " + std::to_string(to.columns()),
+                       toString(given.shape));
+    scales = given;
+  }
+  if (!scales && isFloating(x.dtype)) arguments.floating(to, "to");
+  const bool converts = scales || isFloating(x.dtype);
+  return {.x = x,
+          .begin = arguments.shaped("begin", {x.shape[0]}, DType::int32),
+          .y = converts ? (scales ? arguments.typed(to, "to", DType::int8) : to) : arguments.typed(to, "to", x.dtype),
+          .scales = scales};
 }
 
 TokenProbability tokenProbability(const Arguments& arguments) {

@@ -21,6 +21,8 @@ void convert(const void* from, DType fromType, void* to, DType toType, size_t co
         return float(static_cast<const int32_t*>(from)[i]);
       case DType::uint8:
         return float(static_cast<const uint8_t*>(from)[i]);
+      case DType::int8:
+        return float(static_cast<const int8_t*>(from)[i]);
     }
     return 0;
   };
@@ -41,6 +43,9 @@ void convert(const void* from, DType fromType, void* to, DType toType, size_t co
         break;
       case DType::uint8:
         static_cast<uint8_t*>(to)[i] = uint8_t(value);
+        break;
+      case DType::int8:
+        static_cast<int8_t*>(to)[i] = int8_t(value);
         break;
     }
   }

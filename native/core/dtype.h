@@ -9,7 +9,7 @@
 
 namespace onehead {
 
-enum class DType : uint8_t { float32, float16, bfloat16, int32, uint8 };
+enum class DType : uint8_t { float32, float16, bfloat16, int32, uint8, int8 };
 
 constexpr size_t bytesOf(DType dtype) {
   switch (dtype) {
@@ -20,6 +20,7 @@ constexpr size_t bytesOf(DType dtype) {
     case DType::bfloat16:
       return 2;
     case DType::uint8:
+    case DType::int8:
       return 1;
   }
   return 0;
@@ -37,12 +38,14 @@ constexpr std::string_view nameOf(DType dtype) {
       return "int32";
     case DType::uint8:
       return "uint8";
+    case DType::int8:
+      return "int8";
   }
   return "?";
 }
 
 constexpr std::optional<DType> dtypeNamed(std::string_view name) {
-  for (DType dtype : {DType::float32, DType::float16, DType::bfloat16, DType::int32, DType::uint8})
+  for (DType dtype : {DType::float32, DType::float16, DType::bfloat16, DType::int32, DType::uint8, DType::int8})
     if (nameOf(dtype) == name) return dtype;
   return std::nullopt;
 }

@@ -82,7 +82,9 @@ Linear linear(const Arguments& arguments) {
   const Tensor& x = arguments.floating(arguments.tensor("x"), "x");
   if (x.shape.empty() || x.elements() <= 0) arguments.refuse("INVALID_SHAPE", "x", "rows", toString(x.shape));
   if (!x.contiguous()) arguments.refuse("INVALID_ARGUMENT", "x", "a whole tensor", "a view of some of its columns");
-  const Tensor& weight = arguments.floating(arguments.tensor("weight", 2), "weight");
+  const bool bytes = arguments.tensor("weight", 2).dtype == DType::int8;
+  const Tensor& weight =
+      bytes ? arguments.tensor("weight", 2) : arguments.floating(arguments.tensor("weight", 2), "weight");
   if (weight.shape[1] != x.columns())
     arguments.refuse("INVALID_SHAPE", "weight", "[outputs, " + std::to_string(x.columns()) + "]",
                      toString(weight.shape));
@@ -92,9 +94,14 @@ Linear linear(const Arguments& arguments) {
   bool norm = arguments.has("normWeight");
   if (norm != arguments.has("normBias"))
     arguments.refuse("INVALID_ARGUMENT", "normBias", "given together with normWeight", "one of them alone");
+  if (bytes != arguments.has("weightScales"))
+    arguments.refuse("INVALID_ARGUMENT", "weightScales", "given with an int8 weight, and with no other",
+                     bytes ? "nothing" : "a tensor");
+  const bool quantized = arguments.integer("quantized", 0, 1, 0) == 1;
+  if (quantized && !bytes) arguments.refuse("INVALID_ARGUMENT", "quantized", "0 where the weight is not int8", "1");
   if (norm)
     arguments.typed(x, "x", DType::float32);
-  else if (x.dtype != weight.dtype && x.dtype != DType::float32)
+  else if (!bytes && x.dtype != weight.dtype && x.dtype != DType::float32)
     arguments.refuse("INVALID_DTYPE", "x", std::string(nameOf(weight.dtype)) + " or float32",
                      std::string(nameOf(x.dtype)));
   auto residual = arguments.maybe("residual", shape, DType::float32);
@@ -106,12 +113,15 @@ Linear linear(const Arguments& arguments) {
           residual,
           float(arguments.number("epsilon", 1e-5)),
           arguments.activation(),
-          arguments.output(arguments.dtype(residual ? DType::float32 : weight.dtype), shape)};
+          arguments.output(arguments.dtype(residual || bytes ? DType::float32 : weight.dtype), shape),
+          arguments.maybe("weightScales", {outputs}, DType::float32),
+          quantized};
 }
 
 Attention attention(const Arguments& arguments) {
   const Tensor& query = arguments.floating(arguments.tensor("query", 3, true), "query");
-  const Tensor& key = arguments.typed(arguments.tensor("key", 3, true), "key", query.dtype);
+  const DType cached = arguments.has("keyScales") ? DType::int8 : query.dtype;
+  const Tensor& key = arguments.typed(arguments.tensor("key", 3, true), "key", cached);
   auto algorithm = arguments.choice<AttentionAlgorithm>("algorithm",
                                                         {{"multi-head", AttentionAlgorithm::multiHead},
                                                          {"multi-query", AttentionAlgorithm::multiQuery},
@@ -153,7 +163,13 @@ Attention attention(const Arguments& arguments) {
   if (size > 256) arguments.refuse("NOT_SUPPORTED", "query", "of head size 256 at most", std::to_string(size));
   arguments.shaped("key", shape(keys, keyValueHeads * size, held), true);
   const Tensor& value =
-      arguments.typed(arguments.shaped("value", shape(keys, keyValueHeads * size, held), true), "value", query.dtype);
+      arguments.typed(arguments.shaped("value", shape(keys, keyValueHeads * size, held), true), "value", cached);
+  if (arguments.has("keyScales") != arguments.has("valueScales"))
+    arguments.refuse("INVALID_ARGUMENT", "valueScales", "given together with keyScales", "one of them alone");
+  if (cached == DType::int8 && algorithm != AttentionAlgorithm::splitKeyValue)
+    arguments.refuse("NOT_SUPPORTED", "keyScales", "given with the algorithm 'split-kv'", "another algorithm");
+  if (cached == DType::int8 && !(key.contiguous() && value.contiguous()))
+    arguments.refuse("INVALID_ARGUMENT", "key", "a whole tensor where it is int8", "a view of some of its columns");
   bool causal = arguments.integer("causal", 0, 1, 0) == 1, append = arguments.has("newKey");
   if (append != arguments.has("newValue"))
     arguments.refuse("INVALID_ARGUMENT", "newValue", "given together with newKey", "one of them alone");
@@ -215,7 +231,9 @@ Attention attention(const Arguments& arguments) {
           .rows = arguments.maybe("rows", {batch}, DType::int32),
           .keyBegin = arguments.maybe("keyBegin", {pool}, DType::int32),
           .keyCount = arguments.maybe("keyCount", {pool}, DType::int32),
-          .scoreRow = scoreRow};
+          .scoreRow = scoreRow,
+          .keyScales = arguments.maybe("keyScales", {held, keys, keyValueHeads}, DType::float32),
+          .valueScales = arguments.maybe("valueScales", {held, keys, keyValueHeads}, DType::float32)};
 }
 
 template <class T>

@@ -57,14 +57,20 @@ struct LayerNorm {
   void tensors(auto visit) const { visit(x, weight, bias, y); }
 };
 
-/** activation(norm(x) weight^T + bias) + residual: x [..., K], weight [N, K], residual and y [..., N]. */
+/**
+ * activation(norm(x) weight^T + bias) + residual: x [..., K], weight [N, K], residual and y [..., N].
+ * An int8 weight has weightScales float32 [N], each of which its row is multiplied by. With `quantized` each row of x
+ * becomes int8 too, under a scale of its own (the largest magnitude / 127); otherwise x is multiplied as it is.
+ */
 struct Linear {
   Tensor x, weight;
   std::optional<Tensor> bias, normWeight, normBias, residual;
   float epsilon;
   Activation activation;
   Tensor y;
-  void tensors(auto visit) const { visit(x, weight, bias, normWeight, normBias, residual, y); }
+  std::optional<Tensor> weightScales;
+  bool quantized = false;
+  void tensors(auto visit) const { visit(x, weight, bias, normWeight, normBias, residual, y, weightScales); }
 };
 
 /**
@@ -91,6 +97,9 @@ struct Linear {
  *  - `scoreRow` int32 [R]: the row of `scores` [any, P, A, any] that an entry writes to, none where it is out of range.
  *    Absent: the entry's own index, of [B, P, A, any].
  *    The last dimension is the entry's own keys, 0 ... keyCount - 1; those that it has no room for are not written.
+ *
+ * For splitKeyValue, key and value may be int8 with keyScales and valueScales float32 [R or 1, N, G], which each head
+ * of a position is multiplied by. What is appended is quantized (the largest magnitude / 127), so that it changes them.
  */
 struct Attention {
   Tensor query, key, value;
@@ -100,10 +109,11 @@ struct Attention {
   float scale;
   AttentionAlgorithm algorithm;
   Tensor y;
-  std::optional<Tensor> source, scores, scoreHeads, scorePosition, rows, keyBegin, keyCount, scoreRow;
+  std::optional<Tensor> source, scores, scoreHeads, scorePosition, rows, keyBegin, keyCount, scoreRow, keyScales,
+      valueScales;
   void tensors(auto visit) const {
     visit(query, key, value, newKey, newValue, start, y, source, scores, scoreHeads, scorePosition, rows, keyBegin,
-          keyCount, scoreRow);
+          keyCount, scoreRow, keyScales, valueScales);
   }
 
   bool lengthFirst() const { return algorithm == AttentionAlgorithm::multiQuery; }
@@ -117,14 +127,15 @@ struct Attention {
   int64_t lengthStride(const Tensor& t) const { return lengthFirst() ? t.shape[1] * t.rowStride : t.rowStride; }
 };
 
-/** tokens [R, capacity], start [R] -> y [B, count, D]: tokens start ... start + count - 1 and their positions. */
+/** tokens [R, capacity], start [R] -> y [B, count, D]: tokens start ... start + count - 1 and their positions. An int8
+ * tokenEmbedding [V, D] has tokenScales float32 [V], as Linear's weight. */
 struct Embed {
   Tensor tokens, start, tokenEmbedding, positionEmbedding;
   int64_t count;
   float scale;
   Tensor y;
-  std::optional<Tensor> rows;
-  void tensors(auto visit) const { visit(tokens, start, tokenEmbedding, positionEmbedding, y, rows); }
+  std::optional<Tensor> rows, tokenScales;
+  void tensors(auto visit) const { visit(tokens, start, tokenEmbedding, positionEmbedding, y, rows, tokenScales); }
 };
 
 /** y[i, b] = x[b, index[i, b]]: x [B, T, D], index [I, B] -> y [I, B, D]. */
@@ -135,12 +146,14 @@ struct GatherRows {
 };
 
 /**
- * y[begin[b] + t] = x[b, t], as far as that is in y: x [B, T, D], begin int32 [B], y [P, D] or [1, P, D] of x's type.
- * Nothing where begin[b] is negative. Ranges do not meet.
+ * y[begin[b] + t] = x[b, t], as far as that is in y: x [B, T, D], begin int32 [B], y [P, D] or [1, P, D] of x's type,
+ * of another floating type, or int8 with scales float32 [P, G] or [1, P, G]: each of the G parts of a row is quantized
+ * by itself. Nothing where begin[b] is negative. Ranges do not meet.
  */
 struct ScatterRows {
   Tensor x, begin, y;
-  void tensors(auto visit) const { visit(x, begin, y); }
+  std::optional<Tensor> scales;
+  void tensors(auto visit) const { visit(x, begin, y, scales); }
 };
 
 /** y[b] = softmax(logits[b])[token]: logits [B, V] -> y [B]. */

@@ -80,7 +80,26 @@ void Source::Part::decode(int64_t first, int64_t count, float* to) const {
   for (int64_t run = firstRun; run < endRun; ++run) {
     const float scale = numberAt(divisors.data(), scales.dtype, run - firstRun);
     const int64_t begin = std::max(first, run * scales.each), end = std::min(first + count, (run + 1) * scales.each);
-    for (int64_t i = begin - first; i < end - first; ++i) to[i] /= scale;
+    if (scales.factor)
+      for (int64_t i = begin - first; i < end - first; ++i) to[i] *= scale;
+    else
+      for (int64_t i = begin - first; i < end - first; ++i) to[i] /= scale;
+  }
+}
+
+void Source::Part::readRows(int64_t firstRow, int64_t rows, int8_t* to, float* factors) const {
+  file->read(offset + size_t(firstRow * scales.each), to, size_t(rows * scales.each));
+  const size_t size = bytesOf(scales.dtype);
+  std::vector<std::byte> numbers(size_t(rows) * size);
+  file->read(scales.offset + size_t(firstRow) * size, numbers.data(), numbers.size());
+  for (int64_t row = 0; row < rows; ++row) {
+    const float number = numberAt(numbers.data(), scales.dtype, row);
+    factors[row] = scales.factor ? number : 1 / number;
+    if (!std::isfinite(factors[row]))
+      throw Error("MODEL_INVALID", file->path + ": the scale of row " + std::to_string(firstRow + row) +
+                                       " of tensor '" + (name.empty() ? "?" : name) +
+                                       "' is not a finite number, so no text can come of it; download or export the "
+                                       "checkpoint again.");
   }
 }
 

@@ -14,11 +14,12 @@ namespace onehead {
 /** A constant's contents: runs of elements, in order, each from a file or zeros. */
 struct Source {
   struct Part {
-    /** What `int8` and `int16` are divided by: one number for each `each` elements. */
+    /** What `int8` and `int16` are divided by, or multiplied by: one number for each `each` elements. */
     struct Scales {
       size_t offset = 0;  // bytes into the file
       DType dtype = DType::float32;
       int64_t each = 0;  // elements
+      bool factor = false;
     };
 
     std::shared_ptr<WeightsFile> file;  // null: zeros
@@ -39,6 +40,10 @@ struct Source {
      * in which it will be kept: no text can come of such weights, and they would look like silence.
      */
     void read(int64_t first, int64_t count, void* to, DType stored) const;
+
+    /** The whole numbers of int8 elements as they are, `scales.each` of them a row, and the factor of each row. Throws
+     * Error MODEL_INVALID where the file cannot be read, or a factor is not a finite number. */
+    void readRows(int64_t firstRow, int64_t rows, int8_t* to, float* factors) const;
 
    private:
     void decode(int64_t first, int64_t count, float* to) const;

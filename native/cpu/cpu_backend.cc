@@ -2,6 +2,7 @@
 
 #include <sched.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <dnnl.hpp>
 #include <fstream>
@@ -11,6 +12,7 @@
 #include "executable.h"
 #include "openmp.h"
 #include "preparation.h"
+#include "quantize.h"
 #include "storage.h"
 
 namespace onehead::cpu {
@@ -30,11 +32,17 @@ class CpuBackend final : public Backend {
     formatOf(dtype, "load");
     return std::make_shared<CpuStorage>(std::move(source), dtype, shape, kernels_, counter_);
   }
+  Quantized quantize(Source source, const Shape& shape) override {
+    return quantized(source, shape, kernels_, counter_);
+  }
   void write(Storage& to, size_t offset, const void* from, size_t bytes) override {
     std::memcpy(plain(to) + offset, from, bytes);
   }
   void read(Storage& from, size_t offset, void* to, size_t bytes) override {
-    std::memcpy(to, plain(from) + offset, bytes);
+    if (auto& storage = static_cast<CpuStorage&>(from); storage.isPanels())
+      std::memcpy(to, storage.unpacked().data() + offset, bytes);
+    else
+      std::memcpy(to, plain(from) + offset, bytes);
   }
   void copy(Storage& from, size_t fromOffset, Storage& to, size_t toOffset, size_t bytes) override {
     std::memmove(plain(to) + toOffset, plain(from) + fromOffset, bytes);
@@ -68,6 +76,19 @@ class CpuBackend final : public Backend {
 
 }  // namespace
 
+static const Kernels& kernelsNamed(const std::string& name) {
+  const Kernels* found = kernels(name.c_str());
+  if (!found)
+    throw Error("INVALID_ARGUMENT", "This CPU has no kernels named '" + name.substr(0, 100) +
+                                        "'; run `onehead doctor` to see which it has.");
+  return *found;
+}
+
+const Kernels& usualKernels() {
+  const char* given = std::getenv("ONEHEAD_KERNELS");
+  return given && *given ? kernelsNamed(given) : *kernels();
+}
+
 int defaultThreads() {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
@@ -88,10 +109,7 @@ std::shared_ptr<Backend> makeCpuBackend(const CpuOptions& options) {
   if (options.threads < 0 || options.threads > mostThreads)
     throw Error("INVALID_ARGUMENT", "Expected threads to be a whole number from 1 to 1024 but received " +
                                         std::to_string(options.threads) + ".");
-  const Kernels* chosen = options.kernels.empty() ? kernels() : kernels(options.kernels.c_str());
-  if (!chosen)
-    throw Error("INVALID_ARGUMENT",
-                "This CPU has no kernels named '" + options.kernels + "'; run `onehead doctor` to see which it has.");
+  const Kernels* chosen = options.kernels.empty() ? &usualKernels() : &kernelsNamed(options.kernels);
   return std::make_shared<CpuBackend>(options.threads ? options.threads : defaultThreads(), *chosen);
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "../core/backend.h"
+#include "kernels.h"
 
 namespace onehead::cpu {
 
@@ -15,6 +16,9 @@ struct CpuOptions {
 
 /** Throws Error INVALID_ARGUMENT for options that this CPU cannot serve. */
 std::shared_ptr<Backend> makeCpuBackend(const CpuOptions& options);
+/** The kernels of devices that name none: those that ONEHEAD_KERNELS names in the environment, or the CPU's best.
+ * Throws Error INVALID_ARGUMENT where the CPU has none of that name. */
+const Kernels& usualKernels();
 /** Cores that this process may run on, hardware threads of one core counted once. */
 int defaultThreads();
 

@@ -1,7 +1,8 @@
 // The CPU kernels' face: plain pointers in, plain pointers out. They know no tensor, no program and no framework.
 //
-// Every kernel is compiled once for each instruction set (portable, AVX2, AVX-512, AVX-512 with bfloat16 products) and
-// chosen at run time. A kernel is called by every thread of a Team with the same arguments and divides the work itself.
+// Every kernel is compiled once for each instruction set (portable, AVX2, AVX-512, each with and without VNNI, AVX-512
+// with bfloat16 products) and chosen at run time. A kernel is called by every thread of a Team with the same arguments
+// and divides the work itself.
 #pragma once
 
 #include <cstddef>
@@ -54,6 +55,40 @@ struct LinearRows {
   void* scratch;  // linearRowsScratch(rows, depth) bytes, 64-byte aligned, shared by the team
 };
 size_t linearRowsScratch(int64_t rows, int64_t depth);
+
+/**
+ * The same for weights of 8 bits and any number of rows: w[n, k] = scales[n] * q[n, k]. `w` lies in panels of
+ * kBytePanel rows, the last filled up with zeros: [columns / kBytePanel][depth / 4][kBytePanel][4], and `scales` has
+ * whole panels too.
+ */
+constexpr int64_t kBytePanel = 16;
+struct LinearBytes {
+  int64_t rows, columns, depth;
+  const void* x;
+  Format xFormat;
+  int64_t xStride;
+  const int8_t* w;
+  const float* scales;
+  bool quantized;  // each row of x becomes whole numbers of 8 bits too; else w is widened to float32
+  const float* bias;
+  const float* normWeight;
+  const float* normBias;
+  float epsilon;
+  Activation activation;
+  const float* residual;
+  void* y;
+  Format yFormat;
+  void* scratch;  // linearBytesScratch(...) bytes
+};
+size_t linearBytesScratch(int64_t rows, int64_t depth, int threads);
+/** Bytes of the panels of a weight. */
+[[gnu::always_inline]] constexpr int64_t bytePanels(int64_t columns, int64_t depth) {
+  return (columns + kBytePanel - 1) / kBytePanel * kBytePanel * ((depth + 3) / 4 * 4);
+}
+/** Where element k of row n lies in panels of rows of this depth. */
+[[gnu::always_inline]] constexpr int64_t bytePlace(int64_t n, int64_t k, int64_t depth) {
+  return (n / kBytePanel * ((depth + 3) / 4) + k / 4) * (4 * kBytePanel) + n % kBytePanel * 4 + k % 4;
+}
 
 /** y = (x - mean) / sqrt(variance + epsilon) * weight + bias, over the last dimension. */
 struct LayerNorm {
@@ -114,6 +149,11 @@ struct Attention {
   const int32_t *keyBegin = nullptr, *keyCount = nullptr;  // [pool]; k and v are one sequence of `keys` positions then
   const int32_t* scoreRow = nullptr;                       // [pool]
   int64_t scoreSequences = 0, scoreKeys = 0;
+
+  // splitKeyValue only: keys and values of 8 bits, each head of each position times a scale. What is appended is
+  // quantized; q, new rows and y are in `format`.
+  float *keyScales = nullptr, *valueScales = nullptr;  // [sequences, positions, keyValueHeads]
+  int64_t scaleStride = 0;                             // from one sequence to the next
 };
 /** Bytes of scratch; for multiHead it holds the whole float32 score matrix [batch, heads, queries, keys]. */
 size_t attentionScratch(const Attention& arguments, AttentionAlgorithm algorithm, int threads);
@@ -149,6 +189,18 @@ struct LogMel {
 };
 size_t logMelScratch(const LogMel& arguments, int threads);
 
+/** Quantizes rows into a cache of 8 bits: y[begin[b] + t, g] = x[b, t, g] / scales[begin[b] + t, g], as far as that is
+ * in y; nothing where begin[b] is negative. */
+struct ScatterHeads {
+  int64_t batch, rows, positions;   // of x, of each of its sequences, of y
+  int64_t heads, headSize, stride;  // stride: elements from one row of x to the next
+  const void* x;
+  Format xFormat;
+  const int32_t* begin;
+  int8_t* y;      // [positions, heads * headSize]
+  float* scales;  // [positions, heads]
+};
+
 /** y[b, t, c] = x[b, c, t], in another format. */
 struct TransposeCast {
   int64_t batch, rows, columns;  // of x
@@ -171,6 +223,7 @@ struct Embed {
   float* y;     // [batch, count, width]
   const int32_t* rows = nullptr;
   int64_t pool = 0;
+  const float* tokenScales = nullptr;  // [vocabulary], where the token embedding is panels of 8 bits
 };
 
 /**
@@ -305,10 +358,15 @@ struct VoiceActivity {
 /** Elements of another storage format (also IEEE float16, which checkpoints have and kernels have not). */
 enum class SourceFormat : int32_t { float32, float16, bfloat16 };
 
-/** One instruction set's kernels. All but `convert` and `voiceActivity` are called by every thread of the team. */
+/** One instruction set's kernels. All but `quantizeRow`, `convert` and `voiceActivity` are called by every thread of
+ * the team. */
 struct Kernels {
-  const char* name;  // 'portable', 'avx2', 'avx512', 'avx512-bf16'
+  const char* name;  // 'portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16'
   void (*linearRows)(const LinearRows&, const Team&);
+  void (*linearBytes)(const LinearBytes&, const Team&);
+  void (*scatterHeads)(const ScatterHeads&, const Team&);
+  /** q = x / scale, rounded; gives the scale, the largest magnitude / 127. The same on every instruction set. */
+  float (*quantizeRow)(const float* x, int64_t count, int8_t* q);
   void (*layerNorm)(const LayerNorm&, const Team&);
   void (*attention)(const Attention&, AttentionAlgorithm, const Team&);
   void (*softmax)(const Softmax&, const Team&);

@@ -92,4 +92,29 @@ inline void scatterBytes(const ScatterBytes& scatter, const Team& team) {
   }
 }
 
+/** The same into another format. */
+struct ScatterConverted {
+  int64_t batch, rows, positions;  // of x, of each of its sequences, of y
+  int64_t width, stride;           // elements of a row of x, and from one to the next
+  const std::byte* x;
+  Format xFormat;
+  const int32_t* begin;
+  std::byte* y;
+  Format yFormat;
+  decltype(Kernels::convert) convert;
+};
+
+inline void scatterConverted(const ScatterConverted& scatter, const Team& team) {
+  const auto bytes = [](Format format) { return format == Format::float32 ? int64_t(4) : int64_t(2); };
+  const int64_t from = bytes(scatter.xFormat), into = bytes(scatter.yFormat);
+  const SourceFormat source = scatter.xFormat == Format::float32 ? SourceFormat::float32 : SourceFormat::bfloat16;
+  Share share(scatter.batch * scatter.rows, team);
+  for (int64_t row = share.begin; row < share.end; ++row) {
+    const int64_t begin = scatter.begin[row / scatter.rows], to = begin + row % scatter.rows;
+    if (begin < 0 || to >= scatter.positions) continue;
+    scatter.convert(scatter.x + row * scatter.stride * from, source, scatter.y + to * scatter.width * into,
+                    scatter.yFormat, scatter.width);
+  }
+}
+
 }  // namespace onehead::cpu

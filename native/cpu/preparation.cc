@@ -99,7 +99,40 @@ class Preparation final : public Resolve {
     kernel(arguments, kernels_.layerNorm);
   }
 
+  /** A weight of 8 bits and its scales, as Device.quantize gives them. */
+  const int8_t* panels(const Tensor& weight, const Tensor& scales) {
+    auto* storage = static_cast<CpuStorage*>(weight.storage.get());
+    const size_t padded = aligned(size_t(weight.shape[0]) * sizeof(float));
+    if (!storage || !storage->isPanels() || weight.offset != 0 || weight.bytes() != storage->bytes || !scales.storage ||
+        scales.offset != 0 || scales.storage->bytes < padded)
+      unsupported("the CPU device takes an int8 weight and its scales whole, as Device.quantize gives them.");
+    return storage->panels();
+  }
+  void makeBytes(const onehead::Linear& o) {
+    const int64_t rows = o.x.rows(), depth = o.x.columns();
+    LinearBytes arguments{.rows = rows,
+                          .columns = o.weight.shape[0],
+                          .depth = depth,
+                          .x = (*this)(o.x),
+                          .xFormat = format(o.x),
+                          .xStride = depth,
+                          .w = panels(o.weight, *o.weightScales),
+                          .scales = at<float>(o.weightScales),
+                          .quantized = o.quantized,
+                          .bias = at<float>(o.bias),
+                          .normWeight = at<float>(o.normWeight),
+                          .normBias = at<float>(o.normBias),
+                          .epsilon = o.epsilon,
+                          .activation = kernelActivation(o.activation),
+                          .residual = at<float>(o.residual),
+                          .y = (*this)(o.y),
+                          .yFormat = format(o.y),
+                          .scratch = nullptr};
+    kernel(arguments, kernels_.linearBytes, linearBytesScratch(rows, depth, threads_));
+  }
+
   void make(const onehead::Linear& o) {
+    if (o.weightScales) return makeBytes(o);
     int64_t rows = o.x.rows(), depth = o.x.columns(), columns = o.weight.shape[0];
     Format weightFormat = format(o.weight);
     if (!o.weight.storage)
@@ -183,7 +216,10 @@ class Preparation final : public Resolve {
                         .keyCount = at<int32_t>(o.keyCount),
                         .scoreRow = at<int32_t>(o.scoreRow),
                         .scoreSequences = o.scores ? o.scores->shape[0] : 0,
-                        .scoreKeys = o.scores ? o.scores->shape[3] : 0};
+                        .scoreKeys = o.scores ? o.scores->shape[3] : 0,
+                        .keyScales = at<float>(o.keyScales),
+                        .valueScales = at<float>(o.valueScales),
+                        .scaleStride = o.keyScales ? o.keyScales->shape[1] * o.keyScales->shape[2] : 0};
     AttentionAlgorithm algorithm = kernelAlgorithm(o.algorithm);
     auto step = [&](AttentionPass pass, const char* part) {
       arguments.pass = pass;
@@ -224,13 +260,15 @@ class Preparation final : public Resolve {
                     .tokens = at<int32_t>(o.tokens),
                     .tokenStride = o.tokens.shape[1],
                     .start = at<int32_t>(o.start),
-                    .tokenEmbedding = (*this)(o.tokenEmbedding),
-                    .tokenFormat = format(o.tokenEmbedding),
+                    .tokenEmbedding = o.tokenScales ? static_cast<const void*>(panels(o.tokenEmbedding, *o.tokenScales))
+                                                    : (*this)(o.tokenEmbedding),
+                    .tokenFormat = o.tokenScales ? Format::float32 : format(o.tokenEmbedding),
                     .positionEmbedding = at<float>(o.positionEmbedding),
                     .scale = o.scale,
                     .y = at<float>(o.y),
                     .rows = at<int32_t>(o.rows),
-                    .pool = o.tokens.shape[0]};
+                    .pool = o.tokens.shape[0],
+                    .tokenScales = at<float>(o.tokenScales)};
     kernel(arguments, kernels_.embed);
   }
   void make(const onehead::GatherRows& o) {
@@ -249,6 +287,37 @@ class Preparation final : public Resolve {
   }
   void make(const onehead::ScatterRows& o) {
     const int64_t element = int64_t(bytesOf(o.x.dtype));
+    if (o.scales) {
+      const int64_t heads = o.scales->columns();
+      kernel(ScatterHeads{.batch = o.x.shape[0],
+                          .rows = o.x.shape[1],
+                          .positions = o.y.rows(),
+                          .heads = heads,
+                          .headSize = o.x.columns() / heads,
+                          .stride = o.x.rowStride,
+                          .x = (*this)(o.x),
+                          .xFormat = format(o.x),
+                          .begin = at<int32_t>(o.begin),
+                          .y = at<int8_t>(o.y),
+                          .scales = at<float>(o.scales)},
+             kernels_.scatterHeads);
+      return;
+    }
+    if (o.x.dtype != o.y.dtype) {
+      kernel(ScatterConverted{.batch = o.x.shape[0],
+                              .rows = o.x.shape[1],
+                              .positions = o.y.rows(),
+                              .width = o.x.columns(),
+                              .stride = o.x.rowStride,
+                              .x = (*this)(o.x),
+                              .xFormat = format(o.x),
+                              .begin = at<int32_t>(o.begin),
+                              .y = (*this)(o.y),
+                              .yFormat = format(o.y),
+                              .convert = kernels_.convert},
+             scatterConverted);
+      return;
+    }
     kernel(ScatterBytes{.batch = o.x.shape[0],
                         .rows = o.x.shape[1],
                         .positions = o.y.rows(),

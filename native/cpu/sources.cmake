@@ -5,7 +5,7 @@ include(CheckCXXCompilerFlag)
 
 set(ONEHEAD_CPU_DIRECTORY ${CMAKE_CURRENT_LIST_DIR})
 set(ONEHEAD_CPU_FAMILIES
-  align_positions attention_baseline attention_decode attention_streaming convert layer_norm linear_rows log_mel next_beams next_token small
+  align_positions attention_baseline attention_decode attention_streaming convert layer_norm linear_bytes linear_rows log_mel next_beams next_token small
   softmax voice_activity table)
 list(TRANSFORM ONEHEAD_CPU_FAMILIES PREPEND ${ONEHEAD_CPU_DIRECTORY}/kernels/)
 list(TRANSFORM ONEHEAD_CPU_FAMILIES APPEND .cc)
@@ -41,8 +41,10 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND NOT ONEHEAD_EMULA
   set(ONEHEAD_AVX2 -mavx2 -mfma -mf16c)
   set(ONEHEAD_AVX512 ${ONEHEAD_AVX2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512)
   onehead_cpu_instruction_set(avx2 avx2 avx2Variant ${ONEHEAD_AVX2})
+  onehead_cpu_instruction_set(avx2-vnni avx2_vnni avx2VnniVariant ${ONEHEAD_AVX2} -mavxvnni)
   onehead_cpu_instruction_set(avx512 avx512 avx512Variant ${ONEHEAD_AVX512})
-  onehead_cpu_instruction_set(avx512-bf16 avx512_bf16 avx512Bf16Variant ${ONEHEAD_AVX512} -mavx512bf16)
+  onehead_cpu_instruction_set(avx512-vnni avx512_vnni avx512VnniVariant ${ONEHEAD_AVX512} -mavx512vnni)
+  onehead_cpu_instruction_set(avx512-bf16 avx512_bf16 avx512Bf16Variant ${ONEHEAD_AVX512} -mavx512vnni -mavx512bf16)
 endif()
 
 add_library(onehead_cpu_dispatch OBJECT ${ONEHEAD_CPU_DIRECTORY}/kernels/dispatch.cc)
@@ -58,7 +60,7 @@ endfunction()
 
 # The C++ check against double-precision references, and the microbench.
 find_package(Threads REQUIRED)
-set(kernels_check kernels_check attention_check linear_check next_token_check small_check softmax_check)
+set(kernels_check kernels_check attention_check bytes_check linear_check next_token_check small_check softmax_check)
 set(kernels_bench kernels_bench)
 foreach(program IN ITEMS kernels_check kernels_bench)
   list(TRANSFORM ${program} PREPEND ${ONEHEAD_CPU_DIRECTORY}/../../test/native/ OUTPUT_VARIABLE sources)

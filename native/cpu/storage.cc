@@ -59,6 +59,19 @@ CpuStorage::CpuStorage(Source source, DType dtype, const Shape& shape, const Ker
       kernels_(&kernels),
       counter_(std::move(counter)) {}
 
+CpuStorage::CpuStorage(int64_t rows, int64_t columns, std::shared_ptr<MemoryCounter> counter)
+    : Storage(size_t(rows * columns)),
+      panels_(size_t(bytePanels(rows, columns)), counter),
+      columns_(columns),
+      counter_(std::move(counter)) {}
+
+std::vector<std::byte> CpuStorage::unpacked() const {
+  std::vector<std::byte> rows(bytes);
+  const std::byte* from = panels_.data();
+  for (size_t i = 0; i < bytes; ++i) rows[i] = from[bytePlace(int64_t(i) / columns_, int64_t(i) % columns_, columns_)];
+  return rows;
+}
+
 Buffer CpuStorage::assemble(DType dtype) {
   Format format = formatOf(dtype, "load");
   size_t elementBytes = bytesOf(dtype);
@@ -84,6 +97,7 @@ Buffer CpuStorage::assemble(DType dtype) {
 }
 
 std::byte* CpuStorage::plain() {
+  if (panels_) throw Error("NOT_SUPPORTED", "A weight of 8 bits serves linear and embed alone, and cannot be written.");
   if (plain_ || bytes == 0) return plain_.data();
   if (packed_.empty()) {
     plain_ = assemble(dtype_);

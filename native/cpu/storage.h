@@ -24,6 +24,13 @@ class CpuStorage final : public Storage {
   CpuStorage(Source source, DType dtype, const Shape& shape, const Kernels& kernels,
              std::shared_ptr<MemoryCounter> counter);
 
+  /** A weight of 8 bits, in panels as LinearBytes takes them. */
+  CpuStorage(int64_t rows, int64_t columns, std::shared_ptr<MemoryCounter> counter);
+  bool isPanels() const { return bool(panels_); }
+  int8_t* panels() { return reinterpret_cast<int8_t*>(panels_.data()); }
+  /** The row-major elements of panels. */
+  std::vector<std::byte> unpacked() const;
+
   /** Row-major elements; made from the source or from a packed form when not there yet. */
   std::byte* plain();
   /**
@@ -46,7 +53,8 @@ class CpuStorage final : public Storage {
   Buffer assemble(DType dtype);
   bool isWidened(const dnnl::memory::desc& description) const { return typeOf(description) != dnnlType(dtype_); }
 
-  Buffer plain_;
+  Buffer plain_, panels_;
+  int64_t columns_ = 0;  // of a weight in panels
   Source source_;
   DType dtype_ = DType::float32;
   const Kernels* kernels_ = nullptr;

@@ -43,6 +43,10 @@ class Preparation {
   void prepare(size_t index) {
     index_ = index;
     name_ = executable_.plan().operations[index].name;
+    for (const Tensor* tensor : tensorsOf(executable_.plan().operations[index]))
+      if (tensor->dtype == DType::int8)
+        unsupported(
+            "the CUDA device computes with no weights and caches of 8 bits yet; load the model with another dtype.");
     std::visit([&](const auto& description) { make(description); }, executable_.plan().operations[index].description);
   }
 
@@ -333,6 +337,7 @@ class Preparation {
            gatherRows);
   }
   void make(const ScatterRows& o) {
+    if (o.x.dtype != o.y.dtype) unsupported("the CUDA device moves rows between tensors of one dtype alone.");
     const int64_t element = int64_t(bytesOf(o.x.dtype));
     kernel({.batch = o.x.shape[0],
             .rows = o.x.shape[1],

@@ -34,7 +34,7 @@ describe('onehead doctor', () => {
       'Node.js',
       'addon',
       'CPU',
-      'bfloat16',
+      'types',
       'oneDNN',
       'NVIDIA driver',
       'GPU',

@@ -49,8 +49,13 @@ describe('onehead inspect', () => {
       selfCache: 4 * 2 * 3 * 192 * 128,
       crossCache: 4 * 2 * 3 * 500 * 128,
     });
-    expect(one.memory.bfloat16).toEqual({
-      weights: 2 * one.parameters.total,
+    // Norms, biases and positions are float32 in any type; of 8 bits each row has a factor.
+    const vectors = (one.memory.bfloat16.weights - 2 * one.parameters.total) / 2;
+    expect(vectors).toBeGreaterThan((500 + 192) * 128);
+    expect(vectors).toBeLessThan(0.1 * one.parameters.total);
+    expect(one.memory.int8.weights).toBeLessThan(0.7 * one.memory.bfloat16.weights);
+    expect(one.memory.int8.crossCache).toBe((2 * 3 * 500 * (128 + 4 * 4)) / 4);
+    expect(one.memory.bfloat16).toMatchObject({
       selfCache: (2 * 2 * 3 * 192 * 128) / 4,
       crossCache: (2 * 2 * 3 * 500 * 128) / 4,
     });
@@ -75,6 +80,8 @@ describe('onehead inspect', () => {
     });
     const { total, ...parts } = float32 as Record<string, number>;
     expect(Object.values(parts).reduce((sum, bytes) => sum + bytes, 0)).toBe(total);
+    const own = await facts('--precision', 'cache=int8');
+    expect(own.plan['encoder bfloat16, decoder bfloat16, cache int8'].crossCache).toBe(8 * own.memory.int8.crossCache);
     const { windows: usual } = (await facts()).plan;
     expect(usual).toBe(8);
   });
@@ -84,7 +91,7 @@ describe('onehead inspect', () => {
     expect(status).toBe(0);
     expect(stdout).toMatch(/^decoder +3 layers, 4 heads on 1 key\/value heads, feed-forward 512$/m);
     expect(stdout).toMatch(/^cross-attention +4 heads on 1 key\/value heads$/m);
-    expect(stdout).toMatch(/^memory, bfloat16 +weights 4.6 MiB/m);
+    expect(stdout).toMatch(/^memory, bfloat16 +weights 4.8 MiB/m);
   });
 
   it('says in a sentence what is no model', async () => {

@@ -126,6 +126,7 @@ inline double relativeError(const Buffer& y, const std::vector<double>& referenc
 inline const char* nameOf(Format format) { return format == Format::float32 ? "float32" : "bfloat16"; }
 
 void checkAttention(const Kernels& kernels, ThreadTeam& team, int threads);
+void checkBytes(const Kernels& kernels, ThreadTeam& team, int threads);
 void checkLinear(const Kernels& kernels, ThreadTeam& team, int threads);
 void checkNextToken(const Kernels& kernels, ThreadTeam& team, int threads);
 void checkSmall(const Kernels& kernels, ThreadTeam& team, int threads);

@@ -3,7 +3,7 @@
 #include "checking.h"
 
 int main(int argc, char** argv) {
-  for (const char* name : {"portable", "avx2", "avx512", "avx512-bf16"}) {
+  for (const char* name : {"portable", "avx2", "avx2-vnni", "avx512", "avx512-vnni", "avx512-bf16"}) {
     if (argc > 1 && std::string(argv[1]) != name) continue;
     const Kernels* kernels = onehead::cpu::kernels(name);
     if (!kernels) {
@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
     for (int threads = 1; threads <= 4; ++threads) {
       ThreadTeam team(threads);
       checkSmall(*kernels, team, threads);
+      checkBytes(*kernels, team, threads);
       checkLinear(*kernels, team, threads);
       checkAttention(*kernels, team, threads);
       checkSoftmax(*kernels, team, threads);

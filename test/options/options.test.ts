@@ -105,7 +105,8 @@ describe('options', () => {
 
   it('of loading are checked too', () => {
     expect(refusal({ device: 0 }, loadOptions)).toContain("Expected device to be 'cpu', 'cuda'");
-    expect(refusal({ dtype: 'int8' }, loadOptions)).toContain("'float16' or 'bfloat16' but received 'int8'.");
+    expect(refusal({ dtype: 'int4' }, loadOptions)).toContain("'bfloat16' or 'int8' but received 'int4'.");
+    expect(refusal({ precision: { cache: 'int4' } }, loadOptions)).toContain('Expected precision to be types (');
     expect(refusal({ threads: 0 }, loadOptions)).toContain('Expected threads to be a whole number from 1');
     expect(refusal({ alignmentHeads: [[1]] }, loadOptions)).toContain('Expected alignmentHeads to be a list of [layer');
     expect(refusal({ onDownload: {} }, loadOptions)).toContain('Expected onDownload to be a function');

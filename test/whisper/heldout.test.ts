@@ -54,7 +54,7 @@ describe.each([
   { name: 'micro', expected: parsed<Expected[]>('voices-expected.json'), known: 0, unknown: 4 },
   { name: 'micro-mqa', expected: parsed<Expected[]>('voices-expected-mqa.json'), known: 0, unknown: 5 },
 ])('$name on every voice', ({ name, expected, known, unknown }) => {
-  describe.each(['float32', 'bfloat16'] as const)('in %s', (dtype) => {
+  describe.each(['float32', 'bfloat16', 'int8'] as const)('in %s', (dtype) => {
     let model: WhisperModel;
     const texts: string[] = [];
     const timed: number[][] = [];

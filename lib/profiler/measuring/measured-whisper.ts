@@ -7,15 +7,24 @@ import { Device } from '../../device/device.js';
 import type { AttentionAlgorithm, Operations } from '../../device/operations.js';
 import type { Program } from '../../device/program.js';
 import type { Tensor } from '../../device/tensor.js';
+import type { ElementType, FloatingType } from '../../element-types.js';
 import type { KeyValueCache } from '../../layers/layers.js';
+import type { CrossAttentionParameters } from '../../layers/parameters.js';
 import type { Checkpoint } from '../../whisper/checkpoint/checkpoint.js';
 import type { GenerationConfig } from '../../whisper/checkpoint/config.js';
 import { promptTokens } from '../../whisper/decoding/prompt.js';
 import { suppressionMask } from '../../whisper/decoding/suppression.js';
-import { recordAudioKeyValues, recordDecoder, recordLogits, tokenRules } from '../../whisper/model/decoder.js';
+import {
+  recordAudioKeyValues,
+  recordCacheWrite,
+  recordDecoder,
+  recordLogits,
+  tokenRules,
+} from '../../whisper/model/decoder.js';
 import { recordEncoder } from '../../whisper/model/encoder.js';
 import { loadParameters, type Parameters } from '../../whisper/model/parameters.js';
-import type { DataType } from '../../whisper/model/types.js';
+import { type DataType, type Precision, usualPrecision } from '../../whisper/model/precision.js';
+import { keyValueCache } from '../../whisper/model/programs.js';
 import { ForcedTokens, type ForcedTokensResult } from './forced-tokens.js';
 
 /** How attention is computed; what is left out is chosen for the shape. */
@@ -31,6 +40,8 @@ export interface AttentionChoice {
 export interface MeasuredOptions {
   device: string;
   dtype: DataType;
+  /** In place of the usual types of `dtype`. */
+  precision?: Precision;
   threads?: number;
   /** Windows. */
   batch: number;
@@ -41,7 +52,7 @@ export interface MeasuredOptions {
 interface Parts {
   checkpoint: Checkpoint;
   device: Device;
-  dtype: DataType;
+  precision: Precision;
   batch: number;
   attention: AttentionChoice;
   parameters: Parameters;
@@ -59,7 +70,9 @@ function usualPrompt(generation: GenerationConfig): number[] {
 export class MeasuredWhisper {
   readonly checkpoint: Checkpoint;
   readonly device: Device;
-  readonly dtype: DataType;
+  /** Of encoder output. */
+  readonly dtype: FloatingType;
+  readonly precision: Precision;
   /** What every window's text stands behind. */
   readonly prompt: readonly number[];
   /** From the features of the batch to its encoder output. */
@@ -70,6 +83,8 @@ export class MeasuredWhisper {
   readonly #features: Tensor;
   readonly #encoded: Tensor;
   readonly #sequences: ForcedTokens;
+  /** int32 [batch]: where each window's positions begin in a cache that is seen as one. */
+  readonly #begins: Tensor;
   readonly #self: readonly KeyValueCache[];
   readonly #cross: readonly KeyValueCache[];
   /** Fills the cache of the audio's keys and values; null where no step reads it. */
@@ -78,12 +93,14 @@ export class MeasuredWhisper {
   readonly #prefill: Program;
 
   private constructor(parts: Parts) {
-    const { checkpoint, device, dtype, batch, attention, parameters, suppressed, owned } = parts;
+    const { checkpoint, device, precision, batch, attention, parameters, suppressed, owned } = parts;
+    const { encoder, decoder: types } = precision;
     const { config, generation } = checkpoint;
     const { decoder, sourcePositions, targetPositions, width, mels } = config;
     this.checkpoint = checkpoint;
     this.device = device;
-    this.dtype = dtype;
+    this.dtype = encoder.values;
+    this.precision = precision;
     this.#parts = parts;
     const own = <T extends { dispose(): void }>(one: T): T => {
       owned.push(one);
@@ -91,12 +108,15 @@ export class MeasuredWhisper {
     };
     this.prompt = usualPrompt(generation);
     this.#features = own(device.tensor('float32', [batch, mels, 2 * sourcePositions]));
-    this.#encoded = own(device.tensor(dtype, [batch, sourcePositions, width]));
+    this.#encoded = own(device.tensor(encoder.values, [batch, sourcePositions, width]));
     this.#sequences = own(new ForcedTokens(device, batch, targetPositions, suppressed));
     const caches = (positions: number, heads: number): KeyValueCache[] => {
-      const tensor = () => own(device.tensor(dtype, [batch, positions, heads * (width / decoder.heads)]));
-      return Array.from({ length: decoder.layers }, () => ({ key: tensor(), value: tensor() }));
+      const tensor = (type: ElementType, shape: number[]) => own(device.tensor(type, shape));
+      const make = () => keyValueCache(tensor, precision, [batch, positions, heads], width / decoder.heads);
+      return Array.from({ length: decoder.layers }, make);
     };
+    const begins = Int32Array.from({ length: batch }, (_, window) => window * sourcePositions);
+    this.#begins = own(device.tensor('int32', [batch], begins));
     this.#self = caches(targetPositions, decoder.keyValueHeads);
     this.#cross = caches(sourcePositions, decoder.crossKeyValueHeads);
 
@@ -104,7 +124,7 @@ export class MeasuredWhisper {
     const record = (name: string, body: (ops: Operations) => void) => own(device.record(name, body));
     this.encoder = record('encode', (ops) => {
       const options = { algorithm: attention.encoder, output: this.#encoded };
-      recordEncoder(ops, config, parameters, dtype, this.#features, options);
+      recordEncoder(ops, config, parameters, encoder, this.#features, options);
     });
     this.#project =
       attention.crossKeyValues === 'recomputed'
@@ -112,19 +132,19 @@ export class MeasuredWhisper {
         : record('cross-cache', (ops) => {
             parameters.decoder.layers.forEach(({ cross }, layer) => {
               ops.scope(`decoder.${layer}/cross`, () => {
-                recordAudioKeyValues(ops, cross, this.#encoded, this.#cross[layer]);
+                this.#recordProjection(ops, cross, this.#cross[layer]);
               });
             });
           });
     this.#prefill = record('prefill', (ops) => {
       const x = this.#layers(ops, zero, Math.max(1, this.prompt.length - 1));
       // As in a transcription, which reads there how probable silence is.
-      recordLogits(ops, parameters, ops.gatherRows(x, zero.reshape([1, batch])));
+      recordLogits(ops, parameters, ops.gatherRows(x, zero.reshape([1, batch])), { types });
     });
     this.step = record('step', (ops) => {
       this.#sequences.next(
         ops,
-        recordLogits(ops, parameters, this.#layers(ops, state.position, 1)),
+        recordLogits(ops, parameters, this.#layers(ops, state.position, 1), { types }),
         tokenRules(generation),
       );
     });
@@ -132,15 +152,15 @@ export class MeasuredWhisper {
 
   /** Throws OneheadError DEVICE_UNAVAILABLE, NOT_SUPPORTED, OUT_OF_MEMORY, MODEL_INVALID; rejects with the signal's reason. */
   static async open(checkpoint: Checkpoint, options: MeasuredOptions): Promise<MeasuredWhisper> {
-    const { device: kind, dtype, threads, batch, attention = {}, signal } = options;
+    const { device: kind, dtype, threads, batch, attention = {}, signal, precision = usualPrecision(dtype) } = options;
     const { generation, config, tokenizer } = checkpoint;
     const suppressed = await suppressionMask(generation, config.vocabulary, ['default'], true, tokenizer);
     const device = new Device(kind, { threads });
     const owned: Parts['owned'] = [];
     try {
-      const parameters = await loadParameters(device, checkpoint, dtype);
+      const parameters = await loadParameters(device, checkpoint, precision);
       owned.push(...parameters.all);
-      const parts = { checkpoint, device, dtype, batch, attention, parameters, suppressed, owned };
+      const parts = { checkpoint, device, precision, batch, attention, parameters, suppressed, owned };
       const model = new MeasuredWhisper(parts);
       // The step first: it wants the weights row by row, and the others then take them as they are.
       for (const program of [model.step, model.#prefill, model.#project, model.encoder]) await program?.prepare();
@@ -154,15 +174,33 @@ export class MeasuredWhisper {
   }
 
   #layers(ops: Operations, start: Tensor, count: number): Tensor {
-    const { checkpoint, parameters, attention } = this.#parts;
+    const { checkpoint, parameters, attention, precision } = this.#parts;
     return recordDecoder(ops, checkpoint.config, parameters, {
       tokens: this.#sequences.state.tokens,
       start,
       count,
       self: this.#self,
       cross: (_, layer) => this.#audio(ops, layer),
+      types: precision.decoder,
       algorithms: { self: attention.self, cross: attention.cross },
     });
+  }
+
+  /** Keys and values of the audio into a cache, which may be of another type than they are computed in. */
+  #recordProjection(ops: Operations, cross: CrossAttentionParameters, cache: KeyValueCache): void {
+    const { encoder: types } = this.#parts.precision;
+    if (!cache.scales && cache.key.dtype === types.values) {
+      recordAudioKeyValues(ops, cross, this.#encoded, { output: cache, types });
+      return;
+    }
+    const flat = (tensor: Tensor) => tensor.reshape([1, tensor.shape[0] * tensor.shape[1], tensor.shape[2]]);
+    const { key, value, scales } = cache;
+    const whole = {
+      key: flat(key),
+      value: flat(value),
+      ...(scales && { scales: { key: flat(scales.key), value: flat(scales.value) } }),
+    };
+    recordCacheWrite(ops, recordAudioKeyValues(ops, cross, this.#encoded, { types }), whole, this.#begins);
   }
 
   /** What cross-attention of this layer reads. */
@@ -171,9 +209,11 @@ export class MeasuredWhisper {
     const cache = this.#cross[layer];
     switch (attention.crossKeyValues) {
       case 'copied':
-        return { key: ops.copy(cache.key), value: ops.copy(cache.value) };
-      case 'recomputed':
-        return recordAudioKeyValues(ops, parameters.decoder.layers[layer].cross, this.#encoded);
+        return { ...cache, key: ops.copy(cache.key), value: ops.copy(cache.value) };
+      case 'recomputed': {
+        const { encoder: types } = this.#parts.precision;
+        return recordAudioKeyValues(ops, parameters.decoder.layers[layer].cross, this.#encoded, { types });
+      }
       default:
         return cache;
     }

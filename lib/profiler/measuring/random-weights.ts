@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Device, WeightsFile } from '../../device/device.js';
 import type { Tensor } from '../../device/tensor.js';
+import type { FloatingType } from '../../element-types.js';
 import type { Checkpoint } from '../../whisper/checkpoint/checkpoint.js';
 import { type GenerationConfig, parsePreprocessorConfig, type WhisperConfig } from '../../whisper/checkpoint/config.js';
 import type { TensorIndex } from '../../whisper/checkpoint/safetensors.js';
 import { checkpointTensors } from '../../whisper/checkpoint/weights.js';
-import type { DataType } from '../../whisper/model/types.js';
 import { type MeasuredOptions, MeasuredWhisper } from './measured-whisper.js';
 
 const blockElements = 1 << 20;
@@ -74,7 +74,7 @@ export class RandomWeights {
     return 0;
   }
 
-  async load(device: Device, dtype: DataType, shape: number[], { norm = false, number = 0 } = {}): Promise<Tensor> {
+  async load(device: Device, dtype: FloatingType, shape: number[], { norm = false, number = 0 } = {}): Promise<Tensor> {
     using file = new WeightsFile(this.path);
     const offset = norm ? this.onesOffset : this.offset(number);
     return await device.load(dtype, shape, [{ file, offset, dtype: 'bfloat16', elements: elementsOf(shape) }]);

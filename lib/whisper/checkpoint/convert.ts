@@ -1,7 +1,7 @@
 /** Checkpoints as Hugging Face folders with safetensors, of whatever form, and with other key/value heads: multi-head to multi-query, and back. */
 import { copyFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { described } from '../../checks.js';
+import { described, refuse } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
 import { makeFolder } from '../../make-folder.js';
 import type { TensorIndex } from '../files/tensors.js';
@@ -9,6 +9,7 @@ import { type Checkpoint, readCheckpoint } from './checkpoint.js';
 import type { WhisperConfig } from './config.js';
 import { type CheckpointFormat, formatNames } from './description.js';
 import { bfloat16ToNumber, float16ToNumber, numberToBfloat16, numberToFloat16 } from './half.js';
+import { writeQuantized } from './quantize.js';
 import { writeSafetensors } from './safetensors-writer.js';
 import { checkpointSizes } from './weights.js';
 
@@ -30,11 +31,13 @@ export interface ConvertOptions {
   /** The decoder's cross- and self-attention by default. */
   parts?: readonly ConvertiblePart[];
   method?: PoolingMethod;
+  /** Weights of products in 8 bits, those that would lose too much excepted. Not together with key/value heads. */
+  quantize?: 'int8';
   signal?: AbortSignal;
 }
 
 /** What is done to heads. */
-type Heads = Required<Omit<ConvertOptions, 'signal'>>;
+type Heads = Required<Omit<ConvertOptions, 'signal' | 'quantize'>>;
 
 export interface ConvertResult {
   /** How the weights were found. */
@@ -43,6 +46,8 @@ export interface ConvertResult {
   parameters: [number, number];
   /** Bytes of one window's caches in 16 bits, before and after. */
   cacheBytes: [number, number];
+  /** Weights that were kept as they are, since 8 bits would lose too much of them. */
+  sensitive: string[];
 }
 
 /** config.json's field for the key/value heads of a part; absent means one for each query head. */
@@ -67,21 +72,23 @@ function partOf(name: string): ConvertiblePart | null {
 }
 
 function check(config: WhisperConfig, { keyValueHeads, parts, method }: Heads): void {
-  const refuse = (message: string): never => {
+  const invalid = (message: string): never => {
     throw new OneheadError('INVALID_ARGUMENT', message);
   };
   if (!Number.isSafeInteger(keyValueHeads) || keyValueHeads < 1) {
-    refuse(`Expected the key/value heads to be a whole number of at least 1 but received ${described(keyValueHeads)}.`);
+    invalid(
+      `Expected the key/value heads to be a whole number of at least 1 but received ${described(keyValueHeads)}.`,
+    );
   }
   if (!poolingMethods.includes(method))
-    refuse(`Expected method to be ${poolingMethods.join(', ')} but received ${described(method)}.`);
-  if (parts.length === 0) refuse(`Name at least one part to convert: ${convertibleParts.join(', ')}.`);
+    invalid(`Expected method to be ${poolingMethods.join(', ')} but received ${described(method)}.`);
+  if (parts.length === 0) invalid(`Name at least one part to convert: ${convertibleParts.join(', ')}.`);
   for (const part of parts) {
     if (!convertibleParts.includes(part))
-      refuse(`Expected parts among ${convertibleParts.join(', ')} but received ${described(part)}.`);
+      invalid(`Expected parts among ${convertibleParts.join(', ')} but received ${described(part)}.`);
     const { heads, shared } = headsOf(config, part);
     if (heads % keyValueHeads || (shared % keyValueHeads && keyValueHeads % shared)) {
-      refuse(
+      invalid(
         `${part}: ${shared} key/value heads of ${heads} query heads cannot become ${keyValueHeads}; the number must divide ${heads}, and divide ${shared} or be a multiple of it.`,
       );
     }
@@ -251,7 +258,15 @@ export async function convertCheckpoint(
 ): Promise<ConvertResult> {
   const checkpoint = await readCheckpoint(from);
   const { config } = checkpoint;
-  const { signal, keyValueHeads } = options;
+  const { signal, keyValueHeads, quantize } = options;
+  if (quantize !== undefined && quantize !== 'int8') refuse('quantize', "'int8'", quantize);
+  if (quantize && keyValueHeads !== undefined) {
+    refuse(
+      'quantize',
+      'absent where key/value heads are converted: convert these first, and quantize the result,',
+      quantize,
+    );
+  }
   const heads: Heads | null =
     keyValueHeads === undefined ? null : { parts: ['cross', 'self'], method: 'mean', ...options, keyValueHeads };
   if (heads) check(config, heads);
@@ -265,21 +280,25 @@ export async function convertCheckpoint(
   };
   const random = randomInitializer();
   try {
-    await writeSafetensors(
-      join(to, 'model.safetensors'),
-      namedTensors(checkpoint),
-      (name, { shape }) => {
-        const part = converted(name);
-        return part && heads ? (shape[0] / headsOf(config, part).shared) * heads.keyValueHeads : shape[0];
-      },
-      (name, data, { dtype }) => {
-        const part = converted(name);
-        if (!part || !heads) return data;
-        const { shared } = headsOf(config, part);
-        return convertHeads(data, dtype as keyof typeof codecs, shared, heads.keyValueHeads, heads.method, random);
-      },
-      signal,
-    );
+    const sensitive = quantize
+      ? await writeQuantized(join(to, 'model.safetensors'), namedTensors(checkpoint), signal)
+      : [];
+    if (!quantize)
+      await writeSafetensors(
+        join(to, 'model.safetensors'),
+        namedTensors(checkpoint),
+        (name, { shape }) => {
+          const part = converted(name);
+          return part && heads ? (shape[0] / headsOf(config, part).shared) * heads.keyValueHeads : shape[0];
+        },
+        (name, data, { dtype }) => {
+          const part = converted(name);
+          if (!part || !heads) return data;
+          const { shared } = headsOf(config, part);
+          return convertHeads(data, dtype as keyof typeof codecs, shared, heads.keyValueHeads, heads.method, random);
+        },
+        signal,
+      );
     await writeFiles(checkpoint, to);
     if (heads) {
       const wanted = heads.parts.map((part): [string, number | null] => [
@@ -297,6 +316,7 @@ export async function convertCheckpoint(
       format: checkpoint.format,
       parameters: [before.total, after.total],
       cacheBytes: [caches(before), caches(after)],
+      sensitive,
     };
   } catch (error) {
     for (const name of await readdir(to).catch(() => [])) await rm(join(to, name), { recursive: true, force: true });

@@ -15,10 +15,80 @@ async function writeAll(output: FileHandle, data: Buffer): Promise<void> {
 }
 
 /** What the file will hold of a tensor: of types that safetensors has not, the numbers in float32, so that nothing is lost. */
-function plainly(entry: TensorEntry): TensorEntry {
+export function plainly(entry: TensorEntry): TensorEntry {
   if (!encodings.has(entry.dtype)) return entry;
   return { ...entry, dtype: 'float32', bytes: 4 * entry.shape.reduce((a, b) => a * b, 1) };
 }
+
+/** A tensor to write. */
+export interface WrittenTensor {
+  name: string;
+  /** As safetensors calls it. */
+  dtype: string;
+  shape: readonly number[];
+  bytes: number;
+  data(): Promise<Buffer>;
+}
+
+/** Writes one file of tensors, one by one. */
+export async function writeTensors(
+  file: string,
+  tensors: readonly WrittenTensor[],
+  signal?: AbortSignal,
+): Promise<void> {
+  const header: Record<string, unknown> = { __metadata__: { format: 'pt' } };
+  let offset = 0;
+  for (const { name, dtype, shape, bytes } of tensors) {
+    header[name] = { dtype, shape, data_offsets: [offset, offset + bytes] };
+    offset += bytes;
+  }
+  // Padded so that the data begins aligned, as the format's own writer does.
+  const unpadded = JSON.stringify(header);
+  const text = unpadded.padEnd(
+    Math.ceil(Buffer.byteLength(unpadded) / 8) * 8 + unpadded.length - Buffer.byteLength(unpadded),
+  );
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(Buffer.byteLength(text)));
+  const output = await open(file, 'wx');
+  try {
+    await output.write(length);
+    await output.write(text);
+    for (const { data } of tensors) {
+      signal?.throwIfAborted();
+      await writeAll(output, await data());
+    }
+  } finally {
+    await output.close();
+  }
+}
+
+/** Reads tensors' bytes from their files, those of types that safetensors has not as float32. */
+export class TensorReader {
+  readonly #files = new Map<string, FileHandle>();
+  #device: Device | null = null;
+
+  async read(name: string, entry: TensorEntry): Promise<Buffer> {
+    if (encodings.has(entry.dtype)) {
+      this.#device ??= new Device('cpu');
+      return decoded(this.#device, name, entry);
+    }
+    let input = this.#files.get(entry.file);
+    if (!input) {
+      input = await open(entry.file);
+      this.#files.set(entry.file, input);
+    }
+    const data = Buffer.alloc(entry.bytes);
+    await readExactly(input, data, entry.offset, entry.file);
+    return data;
+  }
+
+  async close(): Promise<void> {
+    for (const input of this.#files.values()) await input.close();
+    this.#device?.close();
+  }
+}
+
+export const storedType = (dtype: string): string => storedTypes[dtype] ?? dtype;
 
 /**
  * Writes one file of tensors taken from others, one by one. `rowsOf` tells each one's new first dimension, and `convert` gives its data in the
@@ -31,51 +101,22 @@ export async function writeSafetensors(
   convert: (name: string, data: Buffer, entry: TensorEntry) => Buffer,
   signal?: AbortSignal,
 ): Promise<void> {
-  const header: Record<string, unknown> = { __metadata__: { format: 'pt' } };
-  let offset = 0;
-  for (const [name, stored] of tensors) {
+  const reader = new TensorReader();
+  const written = [...tensors].map(([name, stored]): WrittenTensor => {
     const entry = plainly(stored);
     const { shape, bytes } = entry;
     const rows = rowsOf(name, entry);
-    const size = shape.length ? (bytes / shape[0]) * rows : bytes;
-    header[name] = {
-      dtype: storedTypes[entry.dtype] ?? entry.dtype,
+    return {
+      name,
+      dtype: storedType(entry.dtype),
       shape: shape.length ? [rows, ...shape.slice(1)] : shape,
-      data_offsets: [offset, offset + size],
+      bytes: shape.length ? (bytes / shape[0]) * rows : bytes,
+      data: async () => convert(name, await reader.read(name, stored), entry),
     };
-    offset += size;
-  }
-  // Padded so that the data begins aligned, as the format's own writer does.
-  const unpadded = JSON.stringify(header);
-  const text = unpadded.padEnd(
-    Math.ceil(Buffer.byteLength(unpadded) / 8) * 8 + unpadded.length - Buffer.byteLength(unpadded),
-  );
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(Buffer.byteLength(text)));
-  const output = await open(file, 'wx');
-  const inputs = new Map<string, Awaited<ReturnType<typeof open>>>();
-  const device = [...tensors.values()].some(({ dtype }) => encodings.has(dtype)) ? new Device('cpu') : null;
+  });
   try {
-    await output.write(length);
-    await output.write(text);
-    for (const [name, entry] of tensors) {
-      signal?.throwIfAborted();
-      if (device && encodings.has(entry.dtype)) {
-        await writeAll(output, convert(name, await decoded(device, name, entry), plainly(entry)));
-        continue;
-      }
-      let input = inputs.get(entry.file);
-      if (!input) {
-        input = await open(entry.file);
-        inputs.set(entry.file, input);
-      }
-      const data = Buffer.alloc(entry.bytes);
-      await readExactly(input, data, entry.offset, entry.file);
-      await writeAll(output, convert(name, data, entry));
-    }
+    await writeTensors(file, written, signal);
   } finally {
-    await output.close();
-    for (const input of inputs.values()) await input.close();
-    device?.close();
+    await reader.close();
   }
 }

@@ -2,7 +2,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { OneheadError } from '../../errors.js';
-import type { TensorIndex } from '../files/tensors.js';
+import { isPlain, type TensorIndex } from '../files/tensors.js';
 import { foreignFile } from './foreign.js';
 import { readJson } from './json.js';
 
@@ -114,6 +114,33 @@ function parseHeader(header: Buffer, dataBytes: number, file: string): TensorInd
   return index;
 }
 
+/** What the scales of a tensor of whole numbers are called. */
+export const scaleName = (name: string): string => `${name}_scale`;
+
+/**
+ * Joins matrices of whole numbers with the factors of their rows, which lie beside them under the name with `_scale` behind it; whole numbers
+ * without factors stay as they are. Throws OneheadError MODEL_INVALID where the two do not fit.
+ */
+export function withScales(tensors: TensorIndex): TensorIndex {
+  const joined: TensorIndex = new Map(tensors);
+  for (const [name, entry] of tensors) {
+    const scale = entry.dtype === 'I8' ? tensors.get(scaleName(name)) : undefined;
+    if (!scale) continue;
+    const { file, shape, dtype } = scale;
+    const [rows, columns] = entry.shape;
+    const elements = shape.reduce((product, size) => product * size, 1);
+    if (entry.shape.length !== 2 || columns < 1 || file !== entry.file || elements !== rows || !isPlain(dtype)) {
+      throw invalid(
+        entry.file,
+        `tensor '${scaleName(name)}' (${dtype}, [${shape}]) does not hold a factor for each row of '${name}' ([${entry.shape}]) in the same file`,
+      );
+    }
+    joined.delete(scaleName(name));
+    joined.set(name, { ...entry, dtype: 'int8', scales: { offset: scale.offset, dtype, each: columns, factor: true } });
+  }
+  return joined;
+}
+
 async function exists(path: string): Promise<boolean> {
   return open(path).then(
     (handle) => handle.close().then(() => true),
@@ -124,7 +151,7 @@ async function exists(path: string): Promise<boolean> {
 /** The tensors of a checkpoint's folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names. */
 export async function openSafetensors(directory: string): Promise<TensorIndex> {
   const single = join(directory, 'model.safetensors');
-  if (await exists(single)) return readHeader(single);
+  if (await exists(single)) return withScales(await readHeader(single));
   const indexFile = join(directory, 'model.safetensors.index.json');
   if (!(await exists(indexFile))) {
     throw new OneheadError(
@@ -135,7 +162,8 @@ export async function openSafetensors(directory: string): Promise<TensorIndex> {
   return readShards(directory, indexFile);
 }
 
-const readShards = (directory: string, indexFile: string) => openShards(directory, indexFile, readHeader);
+const readShards = async (directory: string, indexFile: string) =>
+  withScales(await openShards(directory, indexFile, readHeader));
 
 /** The tensors of a checkpoint in several files, where a .index.json tells which file holds each; `read` reads one of them. */
 export async function openShards(

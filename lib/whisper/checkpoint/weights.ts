@@ -99,6 +99,20 @@ export function checkCheckpoint(config: WhisperConfig, index: TensorIndex, direc
   }
 }
 
+/** What a tensor's bytes go by. */
+export type TensorPart = 'convolution' | 'encoder' | 'decoder' | 'embedding' | 'vector';
+
+/**
+ * The part that a tensor of checkpointTensors() belongs to: 'encoder' and 'decoder' are products' weights, the keys and values of cross-attention
+ * among the encoder's, since they are products of as many rows. Vectors and positions are always float32.
+ */
+export function tensorPart({ name, shape }: TensorSpecification): TensorPart {
+  if (shape.length === 3) return 'convolution';
+  if (shape.length !== 2 || name.endsWith('embed_positions.weight')) return 'vector';
+  if (name === 'decoder.embed_tokens.weight' || name === 'proj_out.weight') return 'embedding';
+  return /^encoder\.|\.encoder_attn\.[kv]_proj\./.test(name) ? 'encoder' : 'decoder';
+}
+
 /** Parameter counts by part, and bytes of one window's caches. */
 export interface CheckpointSizes {
   encoder: number;

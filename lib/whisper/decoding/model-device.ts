@@ -1,11 +1,13 @@
 /** A model on one device: its weights, its runtime, and the engine that shares it among requests. */
-import type { Device } from '../../device/device.js';
+import { Device } from '../../device/device.js';
 import { Engine } from '../../engine/engine.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
+import { isQuantizedFile } from '../checkpoint/quantize.js';
+import { chosenTypes, typeTimes } from '../model/best-types.js';
 import { loadParameters, type Parameters } from '../model/parameters.js';
 import { type Capacity, chooseCapacity } from '../model/plan.js';
+import { type DataType, type Precision, type PrecisionOptions, resolvePrecision } from '../model/precision.js';
 import { WhisperRuntime } from '../model/runtime.js';
-import type { DataType } from '../model/types.js';
 import type { WordHeads } from '../model/word-heads.js';
 import type { WhisperEngine } from './window-languages.js';
 
@@ -14,7 +16,7 @@ const gpuEncodeBatch = 8;
 
 export class ModelDevice {
   readonly device: Device;
-  readonly dtype: DataType;
+  readonly precision: Precision;
   readonly capacity: Capacity;
   readonly runtime: WhisperRuntime;
   readonly engine: WhisperEngine;
@@ -22,7 +24,7 @@ export class ModelDevice {
 
   private constructor(
     device: Device,
-    dtype: DataType,
+    precision: Precision,
     capacity: Capacity,
     parameters: Parameters,
     checkpoint: Checkpoint,
@@ -31,10 +33,10 @@ export class ModelDevice {
     const { windows } = capacity;
     const encodeBatch = device.kind === 'cpu' ? 1 : Math.min(gpuEncodeBatch, 2 ** Math.floor(Math.log2(windows)));
     this.device = device;
-    this.dtype = dtype;
+    this.precision = precision;
     this.capacity = capacity;
     this.#parameters = parameters;
-    this.runtime = new WhisperRuntime({ device, checkpoint, parameters, dtype, words, ...capacity, encodeBatch });
+    this.runtime = new WhisperRuntime({ device, checkpoint, parameters, precision, words, ...capacity, encodeBatch });
     this.engine = new Engine(this.runtime);
   }
 
@@ -42,17 +44,26 @@ export class ModelDevice {
   static async open(
     device: Device,
     checkpoint: Checkpoint,
-    type: DataType | 'auto',
+    types: { dtype: DataType | 'auto'; precision?: PrecisionOptions },
     wanted: Partial<Capacity>,
     words: WordHeads,
   ): Promise<ModelDevice> {
     const { config } = checkpoint;
-    const dtype = type === 'auto' ? device.defaultDtype : type;
-    const capacity = chooseCapacity(config, words, dtype, wanted, device);
-    const parameters = await loadParameters(device, checkpoint, dtype);
-    const opened = new ModelDevice(device, dtype, capacity, parameters, checkpoint, words);
+    // A file of 8 bits is one that was made to be computed so; GPUs take its numbers in 16 bits.
+    const whole = device.kind === 'cpu' && types.dtype === 'auto' && isQuantizedFile(checkpoint.tensors);
+    const precision = await resolvePrecision(device, whole ? 'int8' : types.dtype, types.precision, async () =>
+      chosenTypes(await typeTimes(device, device.threads ?? Device.cpu().threads)),
+    );
+    const capacity = chooseCapacity(config, words, precision, wanted, device);
+    const parameters = await loadParameters(device, checkpoint, precision);
+    const opened = new ModelDevice(device, precision, capacity, parameters, checkpoint, words);
     await opened.runtime.prepare();
     return opened;
+  }
+
+  /** Products that 8 bits would lose too much of, and that are kept in 16. */
+  get sensitive(): readonly string[] {
+    return this.#parameters.sensitive;
   }
 
   /** Frees everything. What is under way is rejected. */

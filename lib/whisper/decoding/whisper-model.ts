@@ -16,8 +16,9 @@ import { likeliestLanguage } from '../checkpoint/languages.js';
 import { deviceNames, openDevices } from '../model/devices.js';
 import { aloneWindow, windowSamples } from '../model/features.js';
 import type { Capacity } from '../model/plan.js';
+import { type DataType, nameOf, type Precision } from '../model/precision.js';
 import type { Found, ModelWindow, Search } from '../model/search.js';
-import { type DataType, type LoadOptions, loadOptions } from '../model/types.js';
+import { type LoadOptions, loadOptions } from '../model/types.js';
 import { WindowBuffers } from '../model/window-buffers.js';
 import { type WordTimes, wordHeads } from '../model/word-heads.js';
 import { ModelDevice } from './model-device.js';
@@ -104,7 +105,7 @@ export class WhisperModel {
   /** As `load`, of a checkpoint that was read or made up. @internal */
   static async open(checkpoint: Checkpoint, options: LoadOptions = {}): Promise<WhisperModel> {
     const checked = check(loadOptions, options);
-    const { dtype, signal, wordTimes, alignmentHeads, maximumRequests } = checked;
+    const { dtype, precision, signal, wordTimes, alignmentHeads, maximumRequests } = checked;
     const wanted = wantedCapacity(checked);
     const { config, generation } = checkpoint;
     const given = alignmentHeads && checkedHeads(alignmentHeads, config);
@@ -114,7 +115,7 @@ export class WhisperModel {
     const members: ModelDevice[] = [];
     try {
       for (const device of devices) {
-        members.push(await ModelDevice.open(device, checkpoint, dtype, wanted, words));
+        members.push(await ModelDevice.open(device, checkpoint, { dtype, precision }, wanted, words));
         signal?.throwIfAborted();
       }
       return new WhisperModel(checkpoint, members, (wanted.windows ?? 1) > 1, maximumRequests, wordTimes);
@@ -130,8 +131,19 @@ export class WhisperModel {
     return this.#members[0].device;
   }
 
+  /** The type of the decoder's weights; `precision` has all types. */
   get dtype(): DataType {
-    return this.#members[0].dtype;
+    return nameOf(this.precision);
+  }
+
+  /** What is computed in. */
+  get precision(): Precision {
+    return this.#members[0].precision;
+  }
+
+  /** Products whose weights 8 bits would lose too much of, by their names in the checkpoint: these are in 16 or 32 bits. */
+  get sensitive(): readonly string[] {
+    return this.#members[0].sensitive;
   }
 
   /** Windows whose keys and values all devices together hold at once. */
@@ -249,7 +261,7 @@ export class WhisperModel {
     return this.#alone(({ runtime }) => runtime.features(filled, ends));
   }
 
-  /** The encoder's output for features [windows, mels, frames]: [windows, positions, width] in the model's dtype. */
+  /** The encoder's output for features [windows, mels, frames]: [windows, positions, width] in the type of `precision.encoder.values`. */
   async encode(features: Tensor, signal?: AbortSignal | null): Promise<Tensor> {
     const ends = checkSignal(signal);
     const { mels, sourcePositions } = this.checkpoint.config;

@@ -2,7 +2,12 @@
 import type { AttentionAlgorithm, AttentionScores, NextTokenRules, Operations } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
 import { crossAttention, decoderSelfAttention, feedForward, type KeyValueCache } from '../../layers/layers.js';
-import type { CrossAttentionParameters } from '../../layers/parameters.js';
+import {
+  type CrossAttentionParameters,
+  isQuantized,
+  type LayerTypes,
+  type LinearParameters,
+} from '../../layers/parameters.js';
 import type { GenerationConfig, WhisperConfig } from '../checkpoint/config.js';
 import type { Parameters } from './parameters.js';
 
@@ -34,6 +39,7 @@ export interface DecoderRun {
   /** Records what is done with a layer's scores before the next layer's come. */
   onScores?: (ops: Operations, layer: number) => void;
   algorithms?: { self?: AttentionAlgorithm; cross?: AttentionAlgorithm };
+  types?: LayerTypes;
 }
 
 /** Records the decoder's layers: float32 [batch, count, width]. */
@@ -44,14 +50,14 @@ export function recordDecoder(
   run: DecoderRun,
 ): Tensor {
   const { heads, keyValueHeads, crossKeyValueHeads } = config.decoder;
-  const { start, rows, count, source, audio, tokenwise = false, algorithms = {} } = run;
+  const { start, rows, count, source, audio, tokenwise = false, algorithms = {}, types } = run;
   // In a step a window's sequences are few rows over many keys, however many they are.
   const crossAlgorithm = algorithms.cross ?? (count === 1 || tokenwise ? 'split-kv' : undefined);
   let x = ops.embed(run.tokens, start, decoder.tokens, decoder.positions, { count, rows });
   decoder.layers.forEach((layer, index) => {
     ops.scope(`decoder.${index}`, () => {
       const selfShape = { heads, keyValueHeads, algorithm: algorithms.self, source, rows };
-      x = ops.scope('self', () => decoderSelfAttention(ops, x, layer.self, run.self[index], start, selfShape));
+      x = ops.scope('self', () => decoderSelfAttention(ops, x, layer.self, run.self[index], start, selfShape, types));
       const crossShape = {
         heads,
         keyValueHeads: crossKeyValueHeads,
@@ -60,17 +66,24 @@ export function recordDecoder(
         keys: audio,
         scores: run.scores?.[index],
       };
-      x = ops.scope('cross', () => crossAttention(ops, x, layer.cross, run.cross(ops, index), crossShape));
+      x = ops.scope('cross', () => crossAttention(ops, x, layer.cross, run.cross(ops, index), crossShape, types));
       run.onScores?.(ops, index);
-      x = ops.scope('feed-forward', () => feedForward(ops, x, layer.feedForward));
+      x = ops.scope('feed-forward', () => feedForward(ops, x, layer.feedForward, types));
     });
   });
   return x;
 }
 
 /** Logits of every row of x: float32 [..., vocabulary]. */
-export function recordLogits(ops: Operations, { decoder }: Parameters, x: Tensor, output?: Tensor): Tensor {
-  return ops.scope('logits', () => ops.linear(x, decoder.output, { norm: decoder.norm, dtype: 'float32', output }));
+export function recordLogits(
+  ops: Operations,
+  { decoder }: Parameters,
+  x: Tensor,
+  { output, types }: { output?: Tensor; types?: LayerTypes } = {},
+): Tensor {
+  const quantized = isQuantized(decoder.output) && types?.activations === 'int8';
+  const options = { norm: decoder.norm, dtype: 'float32', output, ...(quantized && { quantized }) } as const;
+  return ops.scope('logits', () => ops.linear(x, decoder.output, options));
 }
 
 /** The checkpoint's part of the rules by which the device chooses tokens. */
@@ -82,15 +95,22 @@ export const tokenRules = (generation: GenerationConfig): Omit<NextTokenRules, '
   maxInitialTimestamp: generation.maxInitialTimestamp ?? -1,
 });
 
-/** A layer's keys and values of encoded audio [batch, positions, width]. */
+/** A layer's keys and values of encoded audio [batch, positions, width]; `types` are the encoder's. */
 export function recordAudioKeyValues(
   ops: Operations,
   { key, value }: CrossAttentionParameters,
   encoded: Tensor,
-  output?: KeyValueCache,
+  { output, types }: { output?: KeyValueCache; types?: LayerTypes } = {},
 ): KeyValueCache {
-  return {
-    key: ops.linear(encoded, key.weight, { bias: key.bias, output: output?.key }),
-    value: ops.linear(encoded, value.weight, { bias: value.bias, output: output?.value }),
+  const project = ({ weight, bias }: LinearParameters, to?: Tensor) => {
+    const quantized = isQuantized(weight) && types?.activations === 'int8';
+    return ops.linear(encoded, weight, { bias, dtype: types?.values, output: to, ...(quantized && { quantized }) });
   };
+  return { key: project(key, output?.key), value: project(value, output?.value) };
+}
+
+/** Writes keys and values [batch, positions, ...] to a cache, in whatever type that is, from the positions `begins` int32 [batch] on. */
+export function recordCacheWrite(ops: Operations, from: KeyValueCache, to: KeyValueCache, begins: Tensor): void {
+  ops.scatterRows(from.key, to.key, begins, { scales: to.scales?.key });
+  ops.scatterRows(from.value, to.value, begins, { scales: to.scales?.value });
 }

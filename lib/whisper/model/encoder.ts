@@ -1,14 +1,14 @@
 /** The encoder: features [batch, mels, frames] to [batch, positions, width]. */
 import type { AttentionAlgorithm, Operations } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
-import { encoderSelfAttention, feedForward } from '../../layers/layers.js';
+import { encoderFeedForward, encoderSelfAttention } from '../../layers/layers.js';
+import type { LayerTypes } from '../../layers/parameters.js';
 import type { WhisperConfig } from '../checkpoint/config.js';
 import type { Parameters } from './parameters.js';
-import type { DataType } from './types.js';
 
 export interface EncoderOptions {
   algorithm?: AttentionAlgorithm;
-  /** Where the result goes, in the model's dtype; a temporary when absent. */
+  /** Where the result goes, in the type of the layers' values; a temporary when absent. */
   output?: Tensor;
 }
 
@@ -17,11 +17,12 @@ export function recordEncoder(
   ops: Operations,
   config: WhisperConfig,
   { encoder }: Parameters,
-  dtype: DataType,
+  types: LayerTypes,
   features: Tensor,
   { algorithm = 'memory-efficient', output }: EncoderOptions = {},
 ): Tensor {
   const { heads, keyValueHeads } = config.encoder;
+  const dtype = types.values;
   const [first, second] = encoder.convolutions;
   const positions = features.shape[2] / 2;
   let x = ops.transposeCast(features, { dtype });
@@ -36,8 +37,8 @@ export function recordEncoder(
   });
   encoder.layers.forEach((layer, index) => {
     ops.scope(`encoder.${index}`, () => {
-      x = encoderSelfAttention(ops, x, layer.self, { heads, keyValueHeads, algorithm }, dtype);
-      x = feedForward(ops, x, layer.feedForward, dtype);
+      x = encoderSelfAttention(ops, x, layer.self, { heads, keyValueHeads, algorithm }, types);
+      x = encoderFeedForward(ops, x, layer.feedForward, types);
     });
   });
   return ops.layerNorm(x, encoder.norm, { output, dtype });

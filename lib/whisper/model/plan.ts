@@ -1,9 +1,10 @@
 /** How much memory a model takes on a device, and how many windows and rows it is given. */
 import type { Device } from '../../device/device.js';
+import { type ComputeType, elementBytes } from '../../element-types.js';
 import type { WhisperConfig } from '../checkpoint/config.js';
-import { checkpointSizes } from '../checkpoint/weights.js';
+import { checkpointSizes, checkpointTensors, type TensorPart, tensorPart } from '../checkpoint/weights.js';
+import type { Precision } from './precision.js';
 import { mostPatience, mostTop } from './search.js';
-import type { DataType } from './types.js';
 import { attentionBytes, type WordHeads } from './word-heads.js';
 
 export interface Capacity {
@@ -24,8 +25,6 @@ export interface MemoryPlan {
   total: number;
 }
 
-export const bytesOf: Record<DataType, number> = { float32: 4, float16: 2, bfloat16: 2 };
-
 /** Windows that a GPU is given at most unless told otherwise: more hardly add speed, since then the cross-attention caches are what is read. */
 const mostWindows = 64;
 /** The share of a GPU's free memory that is taken at most: temporaries, cuBLASLt and others need some. */
@@ -34,19 +33,40 @@ const cpuCapacity: Capacity = { windows: 8, rows: 16 };
 /** The emulated GPU is for tests, and clears all memory that it gives. */
 const emulatedCapacity: Capacity = { windows: 2, rows: 5 };
 
+/** The type of a part's tensors. */
+export function typeOfPart(part: TensorPart, { encoder, decoder }: Precision): ComputeType {
+  if (part === 'vector') return 'float32';
+  if (part === 'convolution') return encoder.values;
+  return part === 'encoder' ? encoder.weights : decoder.weights;
+}
+
+/** Bytes of the weights, where none is too sensitive for 8 bits. */
+export function weightBytes(config: WhisperConfig, precision: Precision): number {
+  return checkpointTensors(config).reduce((sum, specification) => {
+    const type = typeOfPart(tensorPart(specification), precision);
+    const elements = specification.shape.reduce((product, size) => product * size, 1);
+    return sum + elements * elementBytes[type] + (type === 'int8' ? 4 * specification.shape[0] : 0);
+  }, 0);
+}
+
+/** Bytes of an element of the caches, with its part of the scale that a head of a position has. */
+export function cacheElementBytes({ width, decoder }: WhisperConfig, { cache }: Precision): number {
+  return elementBytes[cache] + (cache === 'int8' ? (4 * decoder.heads) / width : 0);
+}
+
 /** What the model's own memory will be; the temporaries of its programs come on top. */
 export function memoryPlan(
   config: WhisperConfig,
   words: WordHeads,
-  dtype: DataType,
+  precision: Precision,
   { windows, rows }: Capacity,
 ): MemoryPlan {
   const { targetPositions, vocabulary } = config;
-  const sizes = checkpointSizes(config, bytesOf[dtype]);
+  const sizes = checkpointSizes(config, cacheElementBytes(config, precision));
   const tops = 8 * Math.min(mostTop, vocabulary) * targetPositions;
   const beams = targetPositions * 4 * (3 + 3 * mostPatience);
   const plan = {
-    weights: sizes.total * bytesOf[dtype],
+    weights: weightBytes(config, precision),
     crossCache: windows * sizes.crossCacheBytes,
     selfCache: rows * sizes.selfCacheBytes,
     alignment: rows * attentionBytes(config, words),
@@ -65,7 +85,7 @@ export function cpuCapacityFor(wanted: Partial<Capacity>, usual = cpuCapacity): 
 export function chooseCapacity(
   config: WhisperConfig,
   words: WordHeads,
-  dtype: DataType,
+  precision: Precision,
   wanted: Partial<Capacity>,
   device: Device,
 ): Capacity {
@@ -75,7 +95,7 @@ export function chooseCapacity(
   }
   const fits = (windows: number) => {
     const rows = wanted.rows ?? 2 * windows;
-    return memoryPlan(config, words, dtype, { windows, rows }).total <= shareTaken * free;
+    return memoryPlan(config, words, precision, { windows, rows }).total <= shareTaken * free;
   };
   let windows = wanted.windows ?? mostWindows;
   while (wanted.windows === undefined && windows > 1 && !fits(windows)) windows -= 1;

@@ -3,16 +3,25 @@ import type { Device } from '../../device/device.js';
 import type { Operations } from '../../device/operations.js';
 import type { Program } from '../../device/program.js';
 import type { Tensor } from '../../device/tensor.js';
+import type { ElementType } from '../../element-types.js';
 import type { KeyValueCache } from '../../layers/layers.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { Alignment } from './alignment.js';
 import { AttentionSum } from './attention-sum.js';
-import { type DecoderRun, recordAudioKeyValues, recordDecoder, recordLogits, tokenRules } from './decoder.js';
+import {
+  type DecoderRun,
+  recordAudioKeyValues,
+  recordCacheWrite,
+  recordDecoder,
+  recordLogits,
+  tokenRules,
+} from './decoder.js';
 import { recordEncoder } from './encoder.js';
 import { Features, windowSamples } from './features.js';
 import type { Parameters } from './parameters.js';
+import type { Precision } from './precision.js';
 import { RowPool } from './rows.js';
-import type { DataType } from './types.js';
+
 import type { WordHeads } from './word-heads.js';
 
 /** What a step program does besides taking likeliest tokens or drawing. */
@@ -26,7 +35,7 @@ export interface RuntimeParts {
   device: Device;
   checkpoint: Checkpoint;
   parameters: Parameters;
-  dtype: DataType;
+  precision: Precision;
   /** How words are timed. */
   words: WordHeads;
   /** Full windows that the pool of audio positions holds. */
@@ -53,6 +62,20 @@ export const verifyBatch = 4;
 /** Tokens that one pass reads at most, of all its sequences. */
 export function verifyTokens(targetPositions: number): number {
   return Math.max(targetPositions, verifyBatch * 128);
+}
+
+/** A cache [sequences, positions, heads * headSize] of the precision's type, with scales where that is int8. */
+export function keyValueCache(
+  own: (type: ElementType, shape: number[]) => Tensor,
+  { cache }: Precision,
+  [sequences, positions, heads]: [number, number, number],
+  headSize: number,
+): KeyValueCache {
+  const shape = [sequences, positions, heads * headSize];
+  const both = { key: own(cache, shape), value: own(cache, shape) };
+  if (cache !== 'int8') return both;
+  const scales = () => own('float32', [sequences, positions, heads]);
+  return { ...both, scales: { key: scales(), value: scales() } };
 }
 
 export class RuntimePrograms {
@@ -85,19 +108,19 @@ export class RuntimePrograms {
 
   /** Takes all memory that serving needs. Throws OneheadError OUT_OF_MEMORY. */
   constructor(parts: RuntimeParts) {
-    const { device, checkpoint, dtype, windows, rows, encodeBatch } = parts;
+    const { device, checkpoint, precision, windows, rows, encodeBatch } = parts;
     const { config, preprocessor } = checkpoint;
     const { decoder, width, sourcePositions, targetPositions, vocabulary } = config;
     this.#parts = parts;
     this.#front = new Features(device, preprocessor);
-    const own = (type: DataType | 'int32', shape: number[]): Tensor => {
+    const own = (type: ElementType, shape: number[]): Tensor => {
       const tensor = device.tensor(type, shape);
       this.#owned.push(tensor);
       return tensor;
     };
     const caches = (first: number, positions: number, heads: number): KeyValueCache[] => {
-      const shape = [first, positions, heads * (width / decoder.heads)];
-      return Array.from({ length: decoder.layers }, () => ({ key: own(dtype, shape), value: own(dtype, shape) }));
+      const make = (): KeyValueCache => keyValueCache(own, precision, [first, positions, heads], width / decoder.heads);
+      return Array.from({ length: decoder.layers }, make);
     };
     this.pool = new RowPool(device, rows, targetPositions, vocabulary);
     this.audio = caches(1, windows * sourcePositions, decoder.crossKeyValueHeads);
@@ -166,12 +189,12 @@ export class RuntimePrograms {
   }
 
   #makeEncode(batch: number, positions: number) {
-    const { checkpoint, parameters, dtype } = this.#parts;
+    const { checkpoint, parameters, precision } = this.#parts;
     const { samples, peaks } = this.#windows(batch, positions);
     const begins = this.#begins.part(0, [batch]);
     const program = this.#program(`encode ${batch} x ${positions}`, (ops) => {
       const features = this.#front.record(ops, samples, peaks);
-      this.#recordAudio(ops, recordEncoder(ops, checkpoint.config, parameters, dtype, features), begins);
+      this.#recordAudio(ops, recordEncoder(ops, checkpoint.config, parameters, precision.encoder, features), begins);
     });
     return { samples, peaks, begins, program };
   }
@@ -185,9 +208,8 @@ export class RuntimePrograms {
   #recordAudio(ops: Operations, encoded: Tensor, begins: Tensor): void {
     this.#parts.parameters.decoder.layers.forEach(({ cross }, index) => {
       ops.scope(`decoder.${index}/cross`, () => {
-        const { key, value } = recordAudioKeyValues(ops, cross, encoded);
-        ops.scatterRows(key, this.audio[index].key, begins);
-        ops.scatterRows(value, this.audio[index].value, begins);
+        const projected = recordAudioKeyValues(ops, cross, encoded, { types: this.#parts.precision.encoder });
+        recordCacheWrite(ops, projected, this.audio[index], begins);
       });
     });
   }
@@ -208,7 +230,7 @@ export class RuntimePrograms {
     const noSpeech = this.#noSpeech.part(0, [batch]);
     const program = this.#program(`prefill ${batch} x ${count}`, (ops) => {
       const x = this.#layers(ops, { rows, start: this.pool.zero, count });
-      recordLogits(ops, this.#parts.parameters, ops.gatherRows(x, startRows), logits.reshape([1, batch, vocabulary]));
+      this.#logits(ops, ops.gatherRows(x, startRows), logits.reshape([1, batch, vocabulary]));
       const { noSpeechToken } = this.#parts.checkpoint.generation;
       if (noSpeechToken !== null) ops.tokenProbability(logits, noSpeechToken, { output: noSpeech });
     });
@@ -221,7 +243,7 @@ export class RuntimePrograms {
    * last is <|startoftranscript|>, as in `prefill`. The scores of every token go where `tokens` says.
    */
   verify(batch: number, count: number, choices: number) {
-    const { checkpoint, parameters } = this.#parts;
+    const { checkpoint } = this.#parts;
     const { pool } = this;
     const { vocabulary, width } = checkpoint.config;
     const rows = this.#entries.part(0, [batch]);
@@ -242,10 +264,10 @@ export class RuntimePrograms {
       });
       const chosen = ops.gatherRows(x, places);
       const from = (place: number, places: number) => chosen.part(place * batch * width, [places, batch, width]);
-      recordLogits(ops, parameters, from(choices, 1), logits.reshape([1, batch, vocabulary]));
+      this.#logits(ops, from(choices, 1), logits.reshape([1, batch, vocabulary]));
       const { noSpeechToken } = checkpoint.generation;
       if (noSpeechToken !== null) ops.tokenProbability(logits, noSpeechToken, { output: noSpeech });
-      const all = recordLogits(ops, parameters, from(0, choices));
+      const all = this.#logits(ops, from(0, choices));
       const rules = { suppressed: pool.suppressed, ...tokenRules(checkpoint.generation) };
       for (let choice = 0; choice < choices; ++choice) {
         const own = all.part(choice * batch * vocabulary, [batch, vocabulary]);
@@ -263,7 +285,7 @@ export class RuntimePrograms {
   }
 
   #makeStep(name: string, batch: number, { beams, words, top }: StepParts) {
-    const { checkpoint, parameters } = this.#parts;
+    const { checkpoint } = this.#parts;
     const rows = this.#entries.part(0, [batch]);
     const leaders = this.#beams.part(0, [batch]);
     const program = this.#program(name, (ops) => {
@@ -275,7 +297,7 @@ export class RuntimePrograms {
         source: beams ? pool.beams.source : undefined,
         ...(words && (this.alignment?.stepScores() ?? this.attention?.stepScores(rows))),
       });
-      const logits = recordLogits(ops, parameters, x).reshape([batch, checkpoint.config.vocabulary]);
+      const logits = this.#logits(ops, x).reshape([batch, checkpoint.config.vocabulary]);
       const rules = {
         suppressed: pool.suppressed,
         ...tokenRules(checkpoint.generation),
@@ -293,35 +315,41 @@ export class RuntimePrograms {
     const rows = this.#entries.part(0, [1]);
     const program = this.#parts.device.record('logits', (ops) => {
       const x = this.#layers(ops, { rows, start: this.pool.zero, count });
-      recordLogits(ops, this.#parts.parameters, x, output);
+      this.#logits(ops, x, output);
     });
     return { rows, program };
   }
 
-  /** The encoder alone: features [batch, mels, frames] to [batch, positions, width] in the model's dtype. Its tensors are made when first wanted. */
+  /** The encoder alone: features [batch, mels, frames] to [batch, positions, width] in the type of the encoder's values. Its tensors are made when first wanted. */
   encoder(batch: number) {
-    const { checkpoint, parameters, dtype, device } = this.#parts;
+    const { checkpoint, parameters, precision, device } = this.#parts;
     const { mels, sourcePositions, width } = checkpoint.config;
     let tensors = this.#loose.get(batch);
     if (!tensors) {
       const features = device.tensor('float32', [batch, mels, 2 * sourcePositions]);
-      tensors = { features, encoded: device.tensor(dtype, [batch, sourcePositions, width]) };
+      tensors = { features, encoded: device.tensor(precision.encoder.values, [batch, sourcePositions, width]) };
       this.#owned.push(features, tensors.encoded);
       this.#loose.set(batch, tensors);
     }
     const { features, encoded } = tensors;
     const program = this.#program(`encoder ${batch}`, (ops) => {
-      recordEncoder(ops, checkpoint.config, parameters, dtype, features, { output: encoded });
+      recordEncoder(ops, checkpoint.config, parameters, precision.encoder, features, { output: encoded });
     });
     return { features, encoded, program };
+  }
+
+  #logits(ops: Operations, x: Tensor, output?: Tensor): Tensor {
+    const { parameters, precision } = this.#parts;
+    return recordLogits(ops, parameters, x, { output, types: precision.decoder });
   }
 
   #layers(
     ops: Operations,
     run: Pick<DecoderRun, 'rows' | 'start' | 'count' | 'source' | 'scores' | 'onScores' | 'audio' | 'tokenwise'>,
   ): Tensor {
-    const { checkpoint, parameters } = this.#parts;
+    const { checkpoint, parameters, precision } = this.#parts;
     return recordDecoder(ops, checkpoint.config, parameters, {
+      types: precision.decoder,
       audio: this.pool.audio,
       ...run,
       tokens: this.pool.state.tokens,

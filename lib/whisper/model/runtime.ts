@@ -351,11 +351,11 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     ]);
   }
 
-  /** The encoder's output for features [windows, mels, frames]: [windows, positions, width] in the model's dtype, the caller's own. */
+  /** The encoder's output for features [windows, mels, frames]: [windows, positions, width] in the type of the encoder's values, the caller's own. */
   async encodeFeatures(given: Tensor, signal?: AbortSignal): Promise<Tensor> {
     const [count, ...shape] = given.shape;
     const { sourcePositions, width } = this.#parts.checkpoint.config;
-    const result = this.#device.tensor(this.#parts.dtype, [count, sourcePositions, width]);
+    const result = this.#device.tensor(this.#parts.precision.encoder.values, [count, sourcePositions, width]);
     const featuresOfOne = shape.reduce((product, size) => product * size, 1);
     const encodedOfOne = sourcePositions * width;
     // As many at once as samples are, in sizes that there are programs for.

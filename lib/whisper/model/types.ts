@@ -1,8 +1,7 @@
 /** How a model is loaded, and how it computes. */
 import { callback, custom, either, integer, list, oneOf, signal, text } from '../../options/kinds.js';
 import { type Given, option, options } from '../../options/options.js';
-
-export type DataType = 'float32' | 'float16' | 'bfloat16';
+import { dataTypes, isPrecision, type PrecisionOptions, precisionExpected, readPrecision } from './precision.js';
 
 export interface DownloadProgress {
   file: string;
@@ -33,8 +32,24 @@ export const loadOptions = options('load', {
     placeholder: 'DEVICE,...',
     others: { openai: 'device', faster: 'device', cpp: '-dev, --device' },
   }),
-  /** The storage type of weights and caches; 'auto' is the fastest that the device multiplies natively. @default 'auto' */
-  dtype: option(oneOf(['auto', 'float32', 'float16', 'bfloat16'], 'TYPE'), { default: 'auto' }),
+  /**
+   * The type of weights, caches and what is multiplied. 'auto' takes float16 on a GPU; on a CPU what a short measurement found faster, for the
+   * encoder and the decoder each, of float32 and bfloat16. 'int8' is for CPUs: layers that would lose too much stay in 16 bits.
+   * @default 'auto'
+   */
+  dtype: option(oneOf(['auto', ...dataTypes], 'TYPE'), { default: 'auto' }),
+  /**
+   * Parts of the model in types of their own, such as { weights: 'int8', activations: 'bfloat16', cache: 'bfloat16' } or { encoder: 'float32',
+   * decoder: 'int8' }; what is not named is as `dtype` says. Nothing is measured then.
+   */
+  precision: option(
+    custom<PrecisionOptions>(isPrecision, {
+      expected: precisionExpected,
+      expectedText: 'PART=TYPE,... with parts among weights, activations, cache, encoder, decoder and a type each',
+      placeholder: 'PART=TYPE,...',
+      read: readPrecision,
+    }),
+  ),
   /** CPU threads of each device. @default the cores that this process may use, divided among the CPU devices */
   threads: option(integer(1, 4096), { others: { openai: 'threads', faster: 'cpu_threads', cpp: '-t, --threads' } }),
   /**

@@ -1,7 +1,7 @@
 // What the attention algorithms share: which keys a query sees, which head serves it, and appending to the cache.
 #pragma once
 
-#include "vector.h"
+#include "bytes.h"
 
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
@@ -66,6 +66,30 @@ static inline float* scoresOf(const Attention& a, int64_t b, int64_t query, int6
   if (to < 0 || to >= a.scoreSequences) return nullptr;
   if (place < 0 || place >= a.scoreRows || column < 0 || column >= a.scoreWidth) return nullptr;
   return a.scores + ((to * a.scoreRows + place) * a.scoreWidth + column) * a.scoreKeys;
+}
+
+/** Where the scales of an entry's first key or value lie, as `firstKey` says of the elements. */
+static inline float* firstScale(const Attention& a, float* scales, int64_t row) {
+  return scales + (a.keyBegin ? a.keyBegin[row] * a.keyValueHeads : row * a.scaleStride);
+}
+
+/** Quantizes channels [first, last), which are whole heads, of new rows of type V, as appendRows() copies them. */
+template <typename V>
+static inline void appendBytes(const Attention& a, int64_t b, int64_t begin, int64_t end, int64_t first, int64_t last) {
+  const int64_t row = stateRow(a, b);
+  if (row < 0) return;
+  const int64_t start = startOf(a, row);
+  for (int64_t i = begin; i < least(end, a.keys - start); ++i) {
+    const int64_t from = b * a.newBatchStride + i * a.newRowStride;
+    const int64_t place = row * a.scaleStride + (start + i) * a.keyValueHeads;
+    for (int64_t at = first; at < last; at += a.headSize) {
+      int8_t* key = const_cast<int8_t*>(rowOf<int8_t>(a.k, row, start + i)) + at;
+      int8_t* value = const_cast<int8_t*>(rowOf<int8_t>(a.v, row, start + i)) + at;
+      const int64_t scale = place + at / a.headSize;
+      a.keyScales[scale] = quantizeRow<V>(static_cast<const V*>(a.newKey) + from + at, a.headSize, key);
+      a.valueScales[scale] = quantizeRow<V>(static_cast<const V*>(a.newValue) + from + at, a.headSize, value);
+    }
+  }
 }
 
 /** Copies channels [first, last) of new rows [begin, end) of entry b into its cache row, as far as they fit. */

@@ -42,8 +42,9 @@ struct Layout {
   }
 };
 
-/** Size is the head size where it is known, so that loops over it unroll; else 0. */
-template <typename T, int Size>
+/** T is what the cache holds, V what queries, new rows and y are. Size is the head size where it is known, so that
+ * loops over it unroll; else 0. */
+template <typename T, int Size, typename V = T>
 class Decoder {
  public:
   Decoder(const Attention& arguments, const Team& team)
@@ -130,7 +131,7 @@ class Decoder {
     const int64_t size = layout_.rows * a_.headSize;
     for (int64_t b = team_.thread; b < a_.batch; b += team_.threads)
       if (keysOf(a_, stateRow(a_, b)) == 0)
-        __builtin_memset(static_cast<T*>(a_.y) + b * size, 0, size_t(size) * sizeof(T));
+        __builtin_memset(static_cast<V*>(a_.y) + b * size, 0, size_t(size) * sizeof(V));
   }
 
   /** Where the partial results of a block's rows lie, the rows being the queries and heads of all of the pass. */
@@ -144,14 +145,19 @@ class Decoder {
     if (blocks.begin >= blocks.end) return;
     block_.setPass(pass, heads);
     block_.eachRow([&](int64_t b, int64_t query, int64_t head, int64_t row) {
-      prepareRow<T>(q_ + row * layout_.padded, rowOf<T>(a_.q, b, query) + head * a_.headSize, a_.headSize);
+      prepareRow<T>(q_ + row * layout_.padded, rowOf<V>(a_.q, b, query) + head * a_.headSize, a_.headSize);
     });
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
       const int64_t first = block * kBlock, count = least(kBlock, pass.keys - first);
       if (a_.newKey) {
         const int64_t start = startOf(a_, pass.row);  // new rows are written by the thread that reads them
-        appendRows<T>(a_, pass.entry, most(first - start, 0), least(first + count - start, a_.queries),
-                      heads.begin * a_.headSize, heads.end * a_.headSize);
+        const int64_t begin = most(first - start, 0), end = least(first + count - start, a_.queries);
+        const int64_t from = heads.begin * a_.headSize, to = heads.end * a_.headSize;
+        if constexpr (kScaled<T>) {
+          appendBytes<V>(a_, pass.entry, begin, end, from, to);
+        } else {
+          appendRows<T>(a_, pass.entry, begin, end, from, to);
+        }
       }
       const int64_t place = placeOf(pass, block);
       block_.score(first, count);
@@ -188,7 +194,7 @@ class Decoder {
       }
       store(joined + d, sums * splat(1.0f / total));
     }
-    T* y = static_cast<T*>(a_.y) + (pass.entry * layout_.rows + row) * a_.headSize;
+    V* y = static_cast<V*>(a_.y) + (pass.entry * layout_.rows + row) * a_.headSize;
     for (int64_t d = 0; d < a_.headSize; ++d) put(y + d, joined[Wide<T>::place(d)]);
   }
 
@@ -214,6 +220,11 @@ size_t attentionDecodeBytes(const Attention& a, int threads) {
 
 void attentionDecode(const Attention& a, const Team& team) {
   const bool usual = a.headSize == 64;
+  if (a.keyScales) {
+    if (a.format == Format::bfloat16)
+      return usual ? Decoder<Int8, 64, Bf16>(a, team).run() : Decoder<Int8, 0, Bf16>(a, team).run();
+    return usual ? Decoder<Int8, 64, float>(a, team).run() : Decoder<Int8, 0, float>(a, team).run();
+  }
   if (a.format == Format::bfloat16) return usual ? Decoder<Bf16, 64>(a, team).run() : Decoder<Bf16, 0>(a, team).run();
   return usual ? Decoder<float, 64>(a, team).run() : Decoder<float, 0>(a, team).run();
 }

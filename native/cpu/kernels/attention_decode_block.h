@@ -52,6 +52,21 @@ struct Wide<Bf16> {  // the even elements, then the odd ones
   static int64_t place(int64_t i) { return i / kStep * kStep + i % 2 * kWidth + i % kStep / 2; }
 };
 
+template <>
+struct Wide<Int8> {
+  static constexpr int kVectors = 1, kStep = kWidth;
+  F vectors[1];
+  static Wide read(const Int8* p) { return {{load(p)}}; }
+  static Wide readPart(const Int8* p, int64_t count) { return {{loadPart(p, count)}}; }
+  static int64_t place(int64_t i) { return i; }
+};
+
+/** Whether keys and values have scales: scores and weights are multiplied by them, a block at a time. */
+template <typename T>
+constexpr bool kScaled = false;
+template <>
+constexpr bool kScaled<Int8> = true;
+
 /** Size is the head size where it is known, so that loops over it unroll; else 0. */
 template <typename T, int Size>
 class DecodeBlock {
@@ -70,6 +85,10 @@ class DecodeBlock {
     inOrder_ = shared_ < kRows || a_.source;
     keys_ = firstKey<T>(a_, a_.k, pass.row);
     values_ = firstKey<T>(a_, a_.v, pass.row);
+    if constexpr (kScaled<T>) {
+      keyScales_ = firstScale(a_, a_.keyScales, pass.row);
+      valueScales_ = firstScale(a_, a_.valueScales, pass.row);
+    }
   }
 
   /** Calls job(entry, query, head, row). */
@@ -84,24 +103,12 @@ class DecodeBlock {
 
   /** The scores of positions [first, first + count) of the pass. */
   void score(int64_t first, int64_t count) {
-    if (inOrder_) return scoreInOrder(first, count);
-    for (int64_t p = 0; p < count; p += kRows) {
-      const T* k = keys_ + (first + p) * a_.k.rowStride + heads_.begin * headSize();
-      const T* v = values_ + (first + p) * a_.v.rowStride + heads_.begin * headSize();
-      const int64_t positions = least(kRows, count - p);
-      for (int64_t g = heads_.begin; g < heads_.end; ++g, k += headSize(), v += headSize()) {
-        for (int64_t i = 0; i < positions; ++i) {
-          prefetchHead(k + i * a_.k.rowStride, kAhead);
-          prefetchHead(v + i * a_.v.rowStride, 0);  // for addShared(), which does not read in order
-        }
-        int64_t row = 0;
-        if (positions == kRows)
-          for (; row + kRows <= shared_; row += kRows) scoreSquare(k, g, row, p);
-        for (; row < shared_; ++row)
-          for (int64_t i = 0; i < positions; ++i)
-            scores_[rowAt(g, row) * kBlock + p + i] = sum(dot(k + i * a_.k.rowStride, q_ + rowAt(g, row) * padded_));
-      }
+    if (inOrder_) {
+      scoreInOrder(first, count);
+    } else {
+      scoreTogether(first, count);
     }
+    if constexpr (kScaled<T>) scale(a_.keyScales, keyScales_, first, count);
   }
 
   /** Gives out the scores of those heads whose scores are wanted. */
@@ -117,6 +124,7 @@ class DecodeBlock {
 
   /** values += weights . V of positions [first, first + count). */
   void add(int64_t first, int64_t count, float* values) {
+    if constexpr (kScaled<T>) scale(a_.valueScales, valueScales_, first, count);
     if (inOrder_) return addInOrder(first, count, values);
     for (int64_t g = heads_.begin; g < heads_.end; ++g) {
       const T* v = values_ + first * a_.v.rowStride + g * headSize();
@@ -175,6 +183,42 @@ class DecodeBlock {
     for (; d + kStep <= size; d += kStep) sums = Dot<T>::step(Dot<T>::read(k + d), q + d, sums);
     if (d < size) sums = Dot<T>::step(Dot<T>::readPart(k + d, size - d), q + d, sums);
     return sums;
+  }
+
+  /** Multiplies what is in scores_ by its positions' scales. */
+  void scale(const float* scales, const float* own, int64_t first, int64_t count) {
+    alignas(64) float column[kBlock];
+    for (int64_t g = heads_.begin; g < heads_.end; ++g) {
+      for (int64_t p = 0; p < count; ++p)
+        column[p] =
+            a_.source ? scales[sourceOf(a_, pass_.row, first + p) * a_.scaleStride + (first + p) * a_.keyValueHeads + g]
+                      : own[(first + p) * a_.keyValueHeads + g];
+      for (int64_t p = count; p < kBlock; ++p) column[p] = 0;
+      for (int64_t i = 0; i < shared_; ++i) {
+        float* scores = scores_ + (shared_ == 1 ? g : rowAt(g, i)) * kBlock;
+        for (int p = 0; p < count; p += kWidth) store(scores + p, load(scores + p) * load(column + p));
+      }
+    }
+  }
+
+  void scoreTogether(int64_t first, int64_t count) {
+    for (int64_t p = 0; p < count; p += kRows) {
+      const T* k = keys_ + (first + p) * a_.k.rowStride + heads_.begin * headSize();
+      const T* v = values_ + (first + p) * a_.v.rowStride + heads_.begin * headSize();
+      const int64_t positions = least(kRows, count - p);
+      for (int64_t g = heads_.begin; g < heads_.end; ++g, k += headSize(), v += headSize()) {
+        for (int64_t i = 0; i < positions; ++i) {
+          prefetchHead(k + i * a_.k.rowStride, kAhead);
+          prefetchHead(v + i * a_.v.rowStride, 0);  // for addShared(), which does not read in order
+        }
+        int64_t row = 0;
+        if (positions == kRows)
+          for (; row + kRows <= shared_; row += kRows) scoreSquare(k, g, row, p);
+        for (; row < shared_; ++row)
+          for (int64_t i = 0; i < positions; ++i)
+            scores_[rowAt(g, row) * kBlock + p + i] = sum(dot(k + i * a_.k.rowStride, q_ + rowAt(g, row) * padded_));
+      }
+    }
   }
 
   /** Scores of kRows rows from `row` on with kRows positions from k on. */
@@ -284,6 +328,7 @@ class DecodeBlock {
   int64_t shared_;  // rows that read a key/value head
   bool inOrder_;
   const T *keys_, *values_;
+  const float *keyScales_ = nullptr, *valueScales_ = nullptr;
   Prepared* q_;
   float* scores_;
 };

@@ -19,6 +19,15 @@ bool hasAvx2() {
 #endif
 }
 
+bool hasAvx2Vnni() {
+#if defined(__x86_64__)
+  unsigned a, b, c, d;
+  return hasAvx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1) != 0;
+#else
+  return false;
+#endif
+}
+
 bool hasAvx512() {
 #if defined(__x86_64__)
   return hasAvx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -28,9 +37,17 @@ bool hasAvx512() {
 #endif
 }
 
+bool hasAvx512Vnni() {
+#if defined(__x86_64__)
+  return hasAvx512() && __builtin_cpu_supports("avx512vnni");
+#else
+  return false;
+#endif
+}
+
 bool hasAvx512Bf16() {
 #if defined(__x86_64__)
-  return hasAvx512() && __builtin_cpu_supports("avx512bf16");
+  return hasAvx512Vnni() && __builtin_cpu_supports("avx512bf16");
 #else
   return false;
 #endif
@@ -57,8 +74,14 @@ const Candidate candidates[] = {
 #if defined(ONEHEAD_HAVE_AVX512_BF16)
     {&avx512Bf16Variant, hasAvx512Bf16},
 #endif
+#if defined(ONEHEAD_HAVE_AVX512_VNNI)
+    {&avx512VnniVariant, hasAvx512Vnni},
+#endif
 #if defined(ONEHEAD_HAVE_AVX512)
     {&avx512Variant, hasAvx512},
+#endif
+#if defined(ONEHEAD_HAVE_AVX2_VNNI)
+    {&avx2VnniVariant, hasAvx2Vnni},
 #endif
 #if defined(ONEHEAD_HAVE_AVX2)
     {&avx2Variant, hasAvx2},
@@ -97,6 +120,10 @@ bool multipliesBfloat16() { return hasAvx512Bf16() || hasAmxBf16(); }
 
 size_t linearRowsScratch(int64_t rows, int64_t depth) {
   return mostBytes([&](const Variant& variant) { return variant.linearRowsBytes(rows, depth); });
+}
+
+size_t linearBytesScratch(int64_t rows, int64_t depth, int threads) {
+  return mostBytes([&](const Variant& variant) { return variant.linearBytesBytes(rows, depth, threads); });
 }
 
 size_t attentionScratch(const Attention& arguments, AttentionAlgorithm algorithm, int threads) {

@@ -28,6 +28,22 @@ struct Dot<float> {
   static inline void write(float* x, float value) { *x = value; }
 };
 
+/** Without its scale, which the product is multiplied by. */
+template <>
+struct Dot<Int8> {
+  static constexpr int kStep = kWidth;
+  static constexpr bool kPaired = false;
+  using Prepared = float;
+  struct Stored {
+    F value;
+  };
+  static inline Stored read(const Int8* w) { return {load(w)}; }
+  static inline Stored readPart(const Int8* w, int64_t count) { return {loadPart(w, count)}; }
+  static inline F step(Stored w, const float* x, F sums) { return fused(w.value, load(x), sums); }
+  static inline int64_t place(int64_t i) { return i; }
+  static inline void write(float* x, float value) { *x = value; }
+};
+
 #if defined(__AVX512BF16__)
 template <>
 struct Dot<Bf16> {

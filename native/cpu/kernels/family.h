@@ -6,6 +6,9 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 
 void linearRows(const LinearRows&, const Team&);
+void linearBytes(const LinearBytes&, const Team&);
+void scatterHeads(const ScatterHeads&, const Team&);
+float quantizeRow(const float* x, int64_t count, int8_t* q);
 void layerNorm(const LayerNorm&, const Team&);
 void attentionStreaming(const Attention&, const Team&);
 void attentionDecode(const Attention&, const Team&);
@@ -24,6 +27,7 @@ void convert(const void* from, SourceFormat fromFormat, void* to, Format toForma
 void voiceActivity(const VoiceActivity&);
 
 size_t linearRowsBytes(int64_t rows, int64_t depth);
+size_t linearBytesBytes(int64_t rows, int64_t depth, int threads);
 size_t attentionStreamingBytes(const Attention&, int threads);
 size_t attentionDecodeBytes(const Attention&, int threads);
 size_t attentionBaselineBytes(const Attention&, int threads);

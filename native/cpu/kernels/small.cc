@@ -29,6 +29,27 @@ void embedRows(const Embed& a, const Team& team) {
   }
 }
 
+/** From panels of 8 bits. */
+void embedBytes(const Embed& a, const Team& team) {
+  const Share share(a.batch * a.count, team);
+  const int8_t* table = static_cast<const int8_t*>(a.tokenEmbedding);
+  for (int64_t row = share.begin; row < share.end; ++row) {
+    float* y = a.y + row * a.width;
+    int64_t b = row / a.count;
+    if (a.rows) b = a.rows[b] < a.pool ? a.rows[b] : -1;
+    if (b < 0) {
+      __builtin_memset(y, 0, size_t(a.width) * sizeof(float));
+      continue;
+    }
+    const int64_t place = a.start[b] + row % a.count;
+    int64_t token = a.tokens[b * a.tokenStride + least(most(place, 0), a.tokenStride - 1)];
+    if (token < 0 || token >= a.vocabulary) token = 0;
+    const float scale = a.tokenScales[token] * a.scale;
+    const float* position = a.positionEmbedding + least(most(place, 0), a.positions - 1) * a.width;
+    for (int64_t i = 0; i < a.width; ++i) y[i] = float(table[bytePlace(token, i, a.width)]) * scale + position[i];
+  }
+}
+
 /** Squares of 16 x 16: 16 lines are read and 16 written, each whole. */
 template <typename T>
 void transposed(const TransposeCast& a, const Team& team) {
@@ -59,6 +80,7 @@ void transposed(const TransposeCast& a, const Team& team) {
 }  // namespace
 
 void embed(const Embed& arguments, const Team& team) {
+  if (arguments.tokenScales) return embedBytes(arguments, team);
   if (arguments.tokenFormat == Format::bfloat16) return embedRows<Bf16>(arguments, team);
   embedRows<float>(arguments, team);
 }

@@ -8,6 +8,7 @@ namespace onehead::cpu {
 struct Variant {
   Kernels kernels;
   size_t (*linearRowsBytes)(int64_t rows, int64_t depth);
+  size_t (*linearBytesBytes)(int64_t rows, int64_t depth, int threads);
   size_t (*attentionBytes)(const Attention&, AttentionAlgorithm, int threads);
   size_t (*logMelBytes)(const LogMel&, int threads);
   size_t (*nextTokenBytes)(int64_t batch, int threads);
@@ -17,7 +18,9 @@ struct Variant {
 
 extern const Variant portableVariant;
 extern const Variant avx2Variant;
+extern const Variant avx2VnniVariant;
 extern const Variant avx512Variant;
+extern const Variant avx512VnniVariant;
 extern const Variant avx512Bf16Variant;
 
 }  // namespace onehead::cpu

@@ -56,6 +56,11 @@ struct Bf16 {
   uint16_t bits;
 };
 
+/** A whole number of 8 bits in memory, of a cache whose scales lie elsewhere. */
+struct Int8 {
+  int8_t value;
+};
+
 constexpr float kInfinity = __builtin_inff();
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -106,6 +111,18 @@ static inline I splatInteger(int32_t value) {
 static inline F load(const float* p) { return *(const UnalignedF*)p; }
 static inline F load(const Bf16* p) { return (F)(__builtin_convertvector(*(const UnalignedH*)p, U) << 16); }
 
+static inline F load(const Int8* p) {
+#if defined(__AVX512F__)
+  return (F)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
+#elif defined(__AVX2__)
+  return (F)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
+#else
+  F value;
+  for (int i = 0; i < kWidth; ++i) value[i] = float(p[i].value);
+  return value;
+#endif
+}
+
 /** Rounds to nearest even and keeps NaN. */
 static inline H toBf16(F value) {
 #if defined(__AVX512BF16__)
@@ -139,6 +156,11 @@ static inline F loadPart(const Bf16* p, int64_t count) {
   for (int i = 0; i < count; ++i) value[i] = get(p + i);
   return value;
 #endif
+}
+static inline F loadPart(const Int8* p, int64_t count) {
+  F value = {};
+  for (int i = 0; i < count; ++i) value[i] = float(p[i].value);
+  return value;
 }
 /** 2 kWidth bfloat16 as words, of which the first `count` are read and the others zero. */
 static inline U loadWordsPart(const Bf16* p, int64_t count) {

@@ -1,0 +1,91 @@
+/** What computing in other types changes: error rates, times of words, and whether silence stays silent. */
+import type { Transcription } from '../whisper/transcription/types.js';
+import type { TimedWord } from './alignments.js';
+import { type Evaluation, evaluate, type Rates, type Recording } from './evaluate.js';
+import type { NormalizerName } from './normalize.js';
+import { summarizeWordTimes, type WordTimeError, type WordTimes, wordTimeErrors } from './word-times.js';
+
+/** Something that transcribes, with words, in one type. */
+export interface Transcriber {
+  transcribe(audio: string | Float32Array): Promise<Transcription>;
+}
+
+export interface ComparedType extends Rates {
+  type: string;
+  /** Of the word error rate, against the first type's: 0.002 is 0.2 points more. */
+  difference: number;
+  /** Recordings whose text is another than the first type's. */
+  otherTexts: number;
+  /** How far words lie from where the first type has them. */
+  shift: WordTimes;
+  /** True where silence and faint noise give no text. */
+  silent: boolean;
+  files: Evaluation['files'];
+}
+
+const [silenceSeconds, sampleRate] = [10, 16_000];
+
+/** Silence, and noise 60 dB below full scale, the same each time. */
+function quietSounds(): Float32Array[] {
+  let bits = 1;
+  const noise = Float32Array.from({ length: silenceSeconds * sampleRate }, () => {
+    bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
+    return 0.001 * (bits / 2 ** 31 - 1);
+  });
+  return [new Float32Array(silenceSeconds * sampleRate), noise];
+}
+
+const wordsOf = ({ segments }: Transcription): TimedWord[] =>
+  segments.flatMap(({ words = [] }) => words.map(({ word, start, end }) => ({ word, start, end })));
+
+/**
+ * Transcribes each recording in each type, one type after the other; `open` loads a model of a type, and `close` is told when it is done with.
+ * The first type is what the others are held against.
+ */
+export async function compareTypes(
+  recordings: readonly Recording[],
+  types: readonly string[],
+  open: (type: string) => Promise<Transcriber & { close(): void }>,
+  normalizer: NormalizerName = 'english',
+  onType: (compared: ComparedType) => void = () => {},
+): Promise<ComparedType[]> {
+  const all: ComparedType[] = [];
+  const firstWords = new Map<string, TimedWord[]>();
+  for (const type of types) {
+    const transcriber = await open(type);
+    try {
+      const shifts: WordTimeError[] = [];
+      let words = 0;
+      const evaluation = await evaluate(
+        recordings,
+        async (file) => {
+          const result = await transcriber.transcribe(file);
+          const first = firstWords.get(file) ?? wordsOf(result);
+          firstWords.set(file, first);
+          shifts.push(...wordTimeErrors(first, wordsOf(result)));
+          words += first.length;
+          return result;
+        },
+        normalizer,
+      );
+      const quiet = [];
+      for (const samples of quietSounds()) quiet.push(await transcriber.transcribe(samples));
+      const [first] = all;
+      const { files, ...rates } = evaluation;
+      const compared: ComparedType = {
+        type,
+        ...rates,
+        difference: first ? rates.wordErrorRate - first.wordErrorRate : 0,
+        otherTexts: first ? files.filter(({ hypothesis }, i) => hypothesis !== first.files[i].hypothesis).length : 0,
+        shift: summarizeWordTimes(shifts, words),
+        silent: quiet.every(({ text }) => text.trim() === ''),
+        files,
+      };
+      all.push(compared);
+      onType(compared);
+    } finally {
+      transcriber.close();
+    }
+  }
+  return all;
+}

@@ -1,0 +1,114 @@
+#include "quantize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+namespace onehead::cpu {
+
+namespace {
+
+/** Elements that are read and quantized at once: while they are in the cache, and no second copy of a weight. */
+constexpr int64_t pieceElements = int64_t(1) << 16;
+
+SourceFormat sourceFormat(DType dtype) {
+  return dtype == DType::float16    ? SourceFormat::float16
+         : dtype == DType::bfloat16 ? SourceFormat::bfloat16
+                                    : SourceFormat::float32;
+}
+
+class Quantizer {
+ public:
+  Quantizer(int64_t columns, const Kernels& kernels, int8_t* panels, float* scales)
+      : columns_(columns), kernels_(kernels), panels_(panels), scales_(scales), row_(size_t(columns)) {}
+
+  void add(const Source::Part& part) {
+    const int64_t rows = part.elements / columns_;
+    if (!part.file) {
+      next_ += rows;  // zeros, which the memory is made of
+      return;
+    }
+    const bool whole = part.encoding == Encoding::int8 && part.scales.each == columns_;
+    // Encoded elements are read from multiples of decodingStep on.
+    const int64_t unit = decodingStep / std::gcd(decodingStep, columns_);
+    const int64_t step = std::max(unit, pieceElements / columns_ / unit * unit);
+    for (int64_t done = 0; done < rows; done += step) {
+      const int64_t count = std::min(step, rows - done);
+      if (whole) {
+        take(part, done, count);
+      } else {
+        make(part, done, count);
+      }
+    }
+  }
+
+  double error() const { return made_ > 0 ? std::sqrt(lost_ / double(made_)) : 0; }
+
+ private:
+  void take(const Source::Part& part, int64_t first, int64_t count) {
+    bytes_.resize(size_t(count * columns_));
+    part.readRows(first, count, bytes_.data(), scales_ + next_);
+    for (int64_t row = 0; row < count; ++row) place(bytes_.data() + row * columns_);
+  }
+
+  void make(const Source::Part& part, int64_t first, int64_t count) {
+    const int64_t elements = count * columns_;
+    piece_.resize(size_t(elements) * bytesOf(part.dtype));
+    floats_.resize(size_t(elements));
+    part.read(first * columns_, elements, piece_.data(), DType::float32);
+    kernels_.convert(piece_.data(), sourceFormat(part.dtype), floats_.data(), Format::float32, elements);
+    for (int64_t row = 0; row < count; ++row) {
+      const float* x = floats_.data() + row * columns_;
+      const float scale = scales_[next_] = kernels_.quantizeRow(x, columns_, row_.data());
+      if (!std::isfinite(scale) || scale > 0) {
+        const double lost = lostOf(row_.data());
+        lost_ += lost * lost;
+        ++made_;
+      }
+      place(row_.data());
+    }
+  }
+
+  /** The rounding, a step over the root of 12, against what a usual element of the row is: its median magnitude
+   * as that of a normal distribution. An outlier makes steps large and leaves the median as it is. */
+  double lostOf(const int8_t* row) const {
+    int64_t counts[128] = {};
+    for (int64_t k = 0; k < columns_; ++k) ++counts[std::abs(int(row[k]))];
+    int median = 0;
+    for (int64_t below = counts[0]; 2 * below < columns_; below += counts[median]) ++median;
+    constexpr double roundingDeviation = 0.288675, medianOfNormal = 0.67449;
+    return roundingDeviation * medianOfNormal / (median + 0.5);
+  }
+
+  void place(const int8_t* row) {
+    int8_t* to = panels_ + bytePlace(next_++, 0, columns_);
+    for (int64_t k = 0; k < columns_; ++k) to[k / 4 * 4 * kBytePanel + k % 4] = row[k];
+  }
+
+  const int64_t columns_;
+  const Kernels& kernels_;
+  int8_t* const panels_;
+  float* const scales_;
+  int64_t next_ = 0;  // the row that comes next
+  double lost_ = 0;
+  int64_t made_ = 0;  // rows that were quantized here, but for those of zeros
+  std::vector<int8_t> row_, bytes_;
+  std::vector<std::byte> piece_;
+  std::vector<float> floats_;
+};
+
+}  // namespace
+
+Backend::Quantized quantized(const Source& source, const Shape& shape, const Kernels& kernels,
+                             const std::shared_ptr<MemoryCounter>& counter) {
+  const int64_t rows = shape[0], columns = shape[1];
+  const int64_t padded = (rows + kBytePanel - 1) / kBytePanel * kBytePanel;
+  auto data = std::make_shared<CpuStorage>(rows, columns, counter);
+  auto scales = std::make_shared<CpuStorage>(size_t(padded) * sizeof(float), counter);
+  Quantizer quantizer(columns, kernels, data->panels(), reinterpret_cast<float*>(scales->plain()));
+  for (const Source::Part& part : source.parts) quantizer.add(part);
+  return {data, scales, quantizer.error()};
+}
+
+}  // namespace onehead::cpu

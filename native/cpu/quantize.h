@@ -1,0 +1,13 @@
+// Weights of 8 bits: from any source to the panels that LinearBytes multiplies.
+#pragma once
+
+#include "../core/backend.h"
+#include "storage.h"
+
+namespace onehead::cpu {
+
+/** See Backend::quantize. */
+Backend::Quantized quantized(const Source& source, const Shape& shape, const Kernels& kernels,
+                             const std::shared_ptr<MemoryCounter>& counter);
+
+}  // namespace onehead::cpu

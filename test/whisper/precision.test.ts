@@ -1,0 +1,213 @@
+/** Types of a model's parts: what is chosen, refused, and lost. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { Device } from '../../lib/device/device.js';
+import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
+import { convertCheckpoint } from '../../lib/whisper/checkpoint/convert.js';
+import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
+import { bestTypesFile, chosenTypes, typeTimes } from '../../lib/whisper/model/best-types.js';
+import { isPrecision, precisionText, readPrecision, resolvePrecision } from '../../lib/whisper/model/precision.js';
+import type { LoadOptions } from '../../lib/whisper/model/types.js';
+import { heldout, samplesOf } from '../audio/support.js';
+
+const micro = 'models/micro';
+
+async function folder(): Promise<string> {
+  const made = await mkdtemp(join(tmpdir(), 'onehead-precision-'));
+  onTestFinished(() => rm(made, { recursive: true, force: true }));
+  return made;
+}
+
+let samples: Float32Array;
+beforeAll(async () => {
+  const expected = JSON.parse(await readFile(`${heldout}expected.json`, 'utf8'));
+  samples = await samplesOf(expected.files[0].file.replace('.wav', '.flac'));
+});
+
+async function logits(directory: string, options: LoadOptions): Promise<Float32Array> {
+  using model = await WhisperModel.load(directory, { device: 'cpu', threads: 2, windows: 1, ...options });
+  using encoded = await model.encode(await model.features(samples));
+  using result = await model.logits(encoded, [2757, 2758, 2760, 300, 301]);
+  return await result.toFloat32Array();
+}
+
+function distance(a: Float32Array, b: Float32Array): number {
+  const norm = (of: (i: number) => number) => Math.sqrt(a.reduce((sum, _, i) => sum + of(i) ** 2, 0));
+  return norm((i) => a[i] - b[i]) / norm((i) => b[i]);
+}
+
+describe('types of parts', () => {
+  const best = async () => ({ encoder: 'float32', decoder: 'bfloat16' }) as const;
+  let device: Device;
+  beforeAll(() => {
+    device = new Device('cpu', { threads: 1 });
+  });
+  afterAll(() => device.close());
+  const text = async (...given: [dtype?: Parameters<typeof resolvePrecision>[1], precision?: object]) =>
+    precisionText(await resolvePrecision(device, given[0] ?? 'auto', given[1], best));
+
+  it('come from a name, from what was measured, or one by one', async () => {
+    expect(await text('float32')).toBe('float32');
+    expect(await text()).toBe('encoder float32, decoder bfloat16, cache bfloat16');
+    expect(await text('int8')).toBe('int8');
+    expect(await text('bfloat16', { cache: 'int8' })).toBe('encoder bfloat16, decoder bfloat16, cache int8');
+    expect(await text('int8', { activations: 'bfloat16' })).toBe(
+      'encoder int8 x bfloat16, decoder int8 x bfloat16, cache int8',
+    );
+    expect(await text('float32', { decoder: 'int8' })).toBe('encoder float32, decoder int8, cache int8');
+    const { encoder, decoder } = await resolvePrecision(device, 'int8', undefined, best);
+    expect([encoder.values, decoder.values]).toEqual(['float32', 'bfloat16']);
+  });
+
+  it('are not measured where they are given', async () => {
+    const never = () => Promise.reject(new Error('measured'));
+    for (const dtype of ['float32', 'bfloat16'] as const) await resolvePrecision(device, dtype, undefined, never);
+    await resolvePrecision(device, 'auto', { cache: 'int8' }, never);
+    await expect(resolvePrecision(device, 'auto', undefined, never)).rejects.toThrow('measured');
+  });
+
+  it('that do not go together are refused in a sentence', async () => {
+    await expect(text('float32', { activations: 'int8' })).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining('activations of the encoder to be float32'),
+    });
+    await expect(text('bfloat16', { cache: 'float32' })).rejects.toThrow("a cache of int8, or of the decoder's type");
+    for (const wrong of ['cache=int4', 'cash=int8', 'int8', 'cache=int8,', '']) {
+      expect(isPrecision(readPrecision(wrong))).toBe(false);
+    }
+    expect(readPrecision('cache=int8,weights=float32')).toEqual({ cache: 'int8', weights: 'float32' });
+  });
+
+  it('of 8 bits are refused by a GPU', async () => {
+    const gpu = { kind: 'cuda', defaultDtype: 'float16' } as Device;
+    for (const [dtype, precision] of [
+      ['int8'],
+      ['auto', { cache: 'int8' }],
+      ['float16', { encoder: 'float32' }],
+    ] as const) {
+      await expect(resolvePrecision(gpu, dtype, precision, best)).rejects.toMatchObject({ code: 'NOT_SUPPORTED' });
+    }
+    expect(precisionText(await resolvePrecision(gpu, 'auto', undefined, best))).toBe('float16');
+  });
+});
+
+describe('what is measured', () => {
+  beforeAll(async () => {
+    process.env.XDG_CACHE_HOME = await mkdtemp(join(tmpdir(), 'onehead-cache-'));
+  });
+  afterAll(async () => {
+    await rm(process.env.XDG_CACHE_HOME!, { recursive: true, force: true });
+    delete process.env.XDG_CACHE_HOME;
+  });
+
+  it('is kept for the next process, and measured again where the file is damaged', async () => {
+    using device = new Device('cpu', { threads: 2 });
+    const times = await typeTimes(device, 2);
+    for (const part of [times.encoder, times.decoder]) {
+      expect(Math.min(part.float32, part.bfloat16)).toBeGreaterThan(0);
+    }
+    const kept = JSON.parse(await readFile(bestTypesFile(), 'utf8'));
+    expect(Object.values(kept)).toEqual([times]);
+    expect(Object.keys(kept)[0]).toMatch(/oneDNN \d.*; 2 threads$/);
+    await writeFile(bestTypesFile(), '{"a": {"encoder": 3}}');
+    await typeTimes(device, 3);
+    expect(Object.keys(JSON.parse(await readFile(bestTypesFile(), 'utf8')))[0]).toMatch(/3 threads$/);
+  });
+
+  it('chooses float32 where bfloat16 is no faster', () => {
+    const [fast, slow] = [
+      { float32: 100, bfloat16: 50 },
+      { float32: 299, bfloat16: 554 },
+    ];
+    expect(chosenTypes({ encoder: slow, decoder: fast })).toEqual({ encoder: 'float32', decoder: 'bfloat16' });
+    expect(chosenTypes({ encoder: fast, decoder: slow })).toEqual({ encoder: 'bfloat16', decoder: 'float32' });
+  });
+});
+
+describe('8 bits', () => {
+  it.each([
+    [{ dtype: 'int8' }, 0.08],
+    [{ precision: { weights: 'int8', activations: 'float32', cache: 'float32' } }, 0.04],
+    [{ dtype: 'float32', precision: { cache: 'int8' } }, 0.03],
+    [{ dtype: 'float32', precision: { decoder: 'bfloat16' } }, 0.05],
+  ] satisfies [LoadOptions, number][])('%o lose less of the logits than %d', async (options, limit) => {
+    const exact = await logits(micro, { dtype: 'float32' });
+    const error = distance(await logits(micro, options), exact);
+    expect(error).toBeGreaterThan(0);
+    expect(error).toBeLessThan(limit);
+  });
+
+  it('from a file are those made when a model is loaded', async () => {
+    const to = join(await folder(), 'int8');
+    const { sensitive } = await convertCheckpoint(micro, to, { quantize: 'int8' });
+    expect(sensitive).toEqual([]);
+    const { tensors } = await readCheckpoint(to);
+    expect(tensors.get('model.encoder.layers.0.fc1.weight')).toMatchObject({ dtype: 'int8', shape: [512, 128] });
+    expect(tensors.get('model.encoder.conv1.weight')!.dtype).toBe('float16');
+    const loaded = await logits(micro, { dtype: 'int8' });
+    expect(await logits(to, { dtype: 'int8' })).toEqual(loaded);
+    // Such a file is computed in 8 bits unless told otherwise, and serves every other type.
+    expect(await logits(to, {})).toEqual(loaded);
+    expect(distance(await logits(to, { dtype: 'float32' }), await logits(micro, { dtype: 'float32' }))).toBeLessThan(
+      0.04,
+    );
+  });
+
+  it('leave alone what they would lose too much of', async () => {
+    const to = join(await folder(), 'outlier');
+    await convertCheckpoint(micro, to, {});
+    const name = 'model.decoder.layers.1.self_attn.k_proj.weight';
+    const { offset, bytes } = (await readCheckpoint(to)).tensors.get(name)!;
+    const file = join(to, 'model.safetensors');
+    const data = await readFile(file);
+    for (let at = offset; at < offset + bytes; at += 256) data.writeUInt16LE(0x5640, at); // 100 in each row of 128
+    await writeFile(file, data);
+    using model = await WhisperModel.load(to, { device: 'cpu', dtype: 'int8', threads: 1, windows: 1 });
+    const names = ['q', 'k', 'v'].map((letter) => `decoder.layers.1.self_attn.${letter}_proj`);
+    expect(model.sensitive).toEqual(names);
+    const smaller = join(await folder(), 'int8');
+    const { sensitive } = await convertCheckpoint(to, smaller, { quantize: 'int8' });
+    expect(sensitive.sort()).toEqual(names.map((one) => `model.${one}.weight`).sort());
+    expect(await logits(smaller, {})).toEqual(await logits(to, { dtype: 'int8' }));
+  });
+
+  it('in damaged files are refused in a sentence', async () => {
+    const to = join(await folder(), 'int8');
+    await convertCheckpoint(micro, to, { quantize: 'int8' });
+    const file = join(to, 'model.safetensors');
+    const whole = await readFile(file);
+    const length = Number(whole.readBigUInt64LE());
+    const header = whole.subarray(8, 8 + length).toString();
+    const load = () => logits(to, { dtype: 'int8' });
+    const change = (from: RegExp, text: string) => {
+      const changed = Buffer.from(header.replace(from, text).slice(0, length).padEnd(length));
+      return writeFile(file, Buffer.concat([whole.subarray(0, 8), changed, whole.subarray(8 + length)]));
+    };
+    await change(/fc1\.weight_scale/, 'fc1.weight_other');
+    await expect(load()).rejects.toMatchObject({ code: 'MODEL_INVALID', message: expect.stringContaining('I8') });
+    await change(/"shape":\[512,128\]/, '"shape":[256,256]');
+    await expect(load()).rejects.toMatchObject({
+      code: 'MODEL_INVALID',
+      message: expect.stringContaining('does not hold a factor for each row'),
+    });
+    await writeFile(file, whole);
+    const entry = [...(await readCheckpoint(to)).tensors.values()].find(({ scales }) => scales?.factor)!;
+    const broken = Buffer.from(whole);
+    broken.writeFloatLE(Number.NaN, entry.scales!.offset + 8);
+    await writeFile(file, broken);
+    await expect(load()).rejects.toMatchObject({
+      code: 'MODEL_INVALID',
+      message: expect.stringMatching(/the scale of row 2 of tensor '.*' is not a finite number/),
+    });
+    await writeFile(file, whole.subarray(0, whole.length - 100));
+    await expect(load()).rejects.toMatchObject({ code: 'MODEL_INVALID' });
+  });
+
+  it('are made of heads that were converted first', async () => {
+    const to = join(await folder(), 'int8');
+    await expect(convertCheckpoint(micro, to, { quantize: 'int8', keyValueHeads: 1 })).rejects.toThrow('convert these');
+    await expect(convertCheckpoint(micro, to, { quantize: 'int4' as 'int8' })).rejects.toThrow("'int8' but received");
+  });
+});
