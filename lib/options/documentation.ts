@@ -651,6 +651,11 @@ export const documentation = {
         'Speech of over a second that the voice detector hears and no segment covers is decoded again from where it begins, once; `warnings` say where it gives no text. Not with `hallucinationSilenceThreshold`, which skips such places.',
       usual: 'true',
     },
+    windowBegin: {
+      about:
+        "Where a window begins that follows another. 'pause': in the pause before the word that the last timestamp lies in, where there is one, since timestamps are often late. 'timestamp': there in any case, as openai/whisper does.",
+      usual: "'pause'",
+    },
     languagePerSegment: {
       about: "Each window's language is detected, and told with its segments.",
       usual: 'false',

@@ -149,10 +149,11 @@ describe.each(cases)('%s, as openai/whisper decodes it', (name) => {
     afterAll(() => whisper.dispose());
 
     it.each(Object.keys(recordings))('%s', async (kind) => {
-      const { segments } = await whisper.transcribe(samples, {
+      const { segments, duration } = await whisper.transcribe(samples, {
         language: 'en',
         maxNewTokens: 40,
         noSpeechThreshold: 'none',
+        windowBegin: 'timestamp', // ours is another
         ...recordingOptions[kind],
       });
       const wanted = recordings[kind].filter(({ tokens }) => tokens.length > 0);
@@ -164,7 +165,8 @@ describe.each(cases)('%s, as openai/whisper decodes it', (name) => {
         expect(segment.temperature).toBe(temperature);
         expect(segment.avg_logprob).toBeCloseTo(avg_logprob, 3);
         expect(segment.compression_ratio).toBeCloseTo(compression_ratio, 3);
-        expect(segment.end).toBeCloseTo(end, 2);
+        // The reference leaves times that the model wrote behind the recording's end.
+        expect(segment.end).toBeCloseTo(Math.min(end, duration), 2);
       });
     });
   });

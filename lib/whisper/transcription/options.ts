@@ -91,6 +91,12 @@ export const transcribeOptions = options('transcribe', {
    * gives no text. Not with `hallucinationSilenceThreshold`, which skips such places. @default true
    */
   recoverSpeech: option(flag(), { default: true }),
+  /**
+   * Where a window begins that follows another. 'pause': in the pause before the word that the last timestamp lies in, where there is one, since
+   * timestamps are often late. 'timestamp': there in any case, as openai/whisper does.
+   * @default 'pause'
+   */
+  windowBegin: option(oneOf(['pause', 'timestamp']), { default: 'pause' }),
   /** Each window's language is detected, and told with its segments. @default false */
   languagePerSegment: option(flag(), { default: false, others: { faster: 'multilingual' } }),
   /** 'segment': text is cut at the timestamps that the model writes. @default 'segment', or 'none' for a model without timestamps */

@@ -151,7 +151,8 @@ export async function* sequential(
       const lastEnd = job.builder.speechEnd;
       drafts = job.builder.draft(begin, split.segments, attempt);
       advance = split.advance;
-      if (advance < frames) advance = await advanceToPause(model, samples, begin, advance, limit);
+      const toPause = options.windowBegin === 'pause' && advance < frames;
+      if (toPause) advance = await advanceToPause(model, samples, begin, advance, limit);
       if (settings.decoding.words) {
         const window = {
           begin: begin / sampleRate,
