@@ -16,7 +16,7 @@ import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { Agent } from 'node:http';
 import { availableParallelism, cpus } from 'node:os';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { openAudio } from '../lib/audio/index.js';
@@ -226,10 +226,10 @@ try {
   if (values.output !== undefined) {
     mkdirSync(dirname(values.output), { recursive: true });
     const machine = { cpu: cpus()[0]?.model, cores: availableParallelism() };
-    writeFileSync(
-      values.output,
-      `${JSON.stringify({ machine, model: relative(root, values.model), results }, null, 2)}\n`,
-    );
+    // Folders of a machine are nobody's business.
+    const inside = relative(root, resolve(values.model));
+    const model = inside.startsWith('..') ? basename(values.model) : inside;
+    writeFileSync(values.output, `${JSON.stringify({ machine, model, results }, null, 2)}\n`);
   }
 } finally {
   if (server.exitCode === null) server.kill('SIGKILL');
