@@ -1,4 +1,7 @@
-/** onehead: Whisper speech-to-text on its own attention kernels. */
+/**
+ * Whisper speech-to-text on its own attention kernels.
+ * @module onehead
+ */
 export {
   type AttentionCase,
   type AttentionVariant,

@@ -17,10 +17,22 @@ for (const name of ['@types/node', 'undici-types', 'openai', 'fastify', 'ws', '@
   symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
 }
 
-/** Examples of the documentation, those of one page in a file each. */
-const blocks = ['errors', 'profiler'].flatMap((page) =>
-  [...readFileSync(join(root, `docs/${page}.md`), 'utf8').matchAll(/```ts\n([\s\S]*?)```/g)].map(
-    ([, code], index) => [`${page}-${index}.mts`, code] as const,
+/** What fragments stand in. */
+const around: Record<string, (code: string) => string> = {
+  live: (code) => `const microphone = new (await import('node:events')).EventEmitter();\n${code}`,
+  serving: (code) =>
+    code.includes('return')
+      ? `import type { ServerResponse } from 'node:http';
+import { OneheadError, type Whisper } from 'onehead';
+export async function answer(whisper: Whisper, upload: Uint8Array, response: ServerResponse, signal: AbortSignal) {
+${code}}`
+      : code,
+};
+
+/** Examples of the documentation, a file each. */
+const blocks = ['errors', 'live', 'profiler', 'server', 'serving'].flatMap((page) =>
+  [...readFileSync(join(root, `docs/${page}.md`), 'utf8').matchAll(/```[jt]s\n([\s\S]*?)```/g)].map(
+    ([, code], index) => [`${page}-${index}.mts`, (around[page] ?? String)(code)] as const,
   ),
 );
 for (const [name, code] of blocks) writeFileSync(join(folder, name), code);

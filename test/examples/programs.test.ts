@@ -1,7 +1,7 @@
 /** Every example is run as it is published, and README.md shows examples that are files. Servers and live audio have tests of their own. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -53,6 +53,14 @@ describe('an example', () => {
     if (name === 'queue-worker.mjs') {
       expect(readdirSync(join(place.folder, 'transcripts')).sort()).toEqual(['.onehead', 'monday.json', 'monday.srt']);
     }
+  });
+
+  it('of docs/errors.md names the code', async () => {
+    const [, code] = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, 'docs/errors.md'), 'utf8'))!;
+    mkdirSync(join(place.folder, 'node_modules'));
+    symlinkSync(root, join(place.folder, 'node_modules/onehead'));
+    writeFileSync(join(place.folder, 'errors.mjs'), code);
+    expect((await ran(place, ['errors.mjs'])).stdout).toMatch(/^AUDIO_NOT_FOUND Cannot open nowhere\.mp3: /);
   });
 
   it('http-service.mjs answers recordings, and what is none', async () => {
