@@ -11,6 +11,7 @@
  *   --whisper-cpp DIR    its folder, built; without it it is a row that says so
  *   --threads 2  --cores LIST  --repeats 1 (the shortest time counts)  --give-language  --filter TEXT (in recordings' names)
  *   --add                keeps the rows that --output has of other systems
+ * On a machine with fewer instructions: ONEHEAD_CPU_KERNELS=avx2 ONEDNN_MAX_CPU_ISA=AVX2 for onehead, CT2_FORCE_CPU_ISA=AVX2 for faster-whisper beside that.
  *   --cache DIR  --output FILE  --page FILE  --from FILE (draws the page of stored results, and measures nothing)
  */
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -172,7 +173,12 @@ if (recordings.length === 0) throw new Error(`There are no such recordings in ${
 
 const commit = execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim();
 const { cpu, onednn } = Device.information();
-const machine = { cpu: cpus()[0].model, cores: cpus().length, kernels: cpu.kernels, onednn: onednn.version };
+const machine = {
+  cpu: cpus()[0].model,
+  cores: cpus().length,
+  kernels: process.env.ONEHEAD_CPU_KERNELS ?? cpu.kernels,
+  onednn: onednn.version,
+};
 const date = new Date().toISOString();
 const settings = { threads, repeats: Number(values.repeats), giveLanguage: setting.giveLanguage };
 const set = recordings.map(({ name, language, kind, seconds, text, words }) => {

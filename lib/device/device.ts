@@ -19,7 +19,7 @@ import { nativePieces, type ReadData, type TransferPieces } from './transfer.js'
 export interface DeviceOptions {
   /** CPU threads; by default the cores that this process may use. */
   threads?: number;
-  /** The CPU's instruction set by name ('portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16'); the best by default. */
+  /** The CPU's instruction set by name ('portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16'); by default what ONEHEAD_CPU_KERNELS in the environment says, else the best. */
   kernels?: string;
   /** CUDA: large products by NVIDIA's cuBLASLt where it is found (the default), or always by onehead's own kernel. */
   cublasLt?: boolean;
@@ -99,6 +99,7 @@ export class Device {
   readonly threads: number | undefined;
   readonly #addon: NativeAddon;
   readonly #native: NativeDevice;
+  readonly #kernels: string | undefined;
 
   /** @param kind 'cpu', 'cuda' (the first GPU), 'cuda:<number>', or 'auto': a GPU that can be used, else the CPU. Throws OneheadError DEVICE_UNAVAILABLE, with what to do, when this machine has no such device. */
   constructor(kind = 'cpu', options: DeviceOptions = {}) {
@@ -110,9 +111,11 @@ export class Device {
       );
     }
     this.threads = options.threads;
+    const kernels = options.kernels ?? (process.env.ONEHEAD_CPU_KERNELS || undefined);
+    this.#kernels = kernels;
     const open = (name: string) => {
       const addon = nativeOf(name);
-      return { kind: name, addon, native: new addon.Device(name, options) };
+      return { kind: name, addon, native: new addon.Device(name, { ...options, kernels }) };
     };
     ({ kind: this.kind, addon: this.#addon, native: this.#native } = kind === 'auto' ? firstUsable(open) : open(kind));
   }
@@ -133,7 +136,8 @@ export class Device {
   /** The storage type that this device has instructions for: whether they are the fastest is not measured here. */
   get defaultDtype(): 'float32' | 'float16' | 'bfloat16' {
     if (this.kind !== 'cpu') return 'float16';
-    return native().multipliesBfloat16() ? 'bfloat16' : 'float32';
+    const chosen = this.#kernels === undefined || this.#kernels.endsWith('bf16');
+    return chosen && native().multipliesBfloat16() ? 'bfloat16' : 'float32';
   }
 
   /** A tensor of zeros, or of `data`. */

@@ -50,6 +50,19 @@ describe('words in attention', () => {
     expect(found[2].start).toBeLessThan(112);
   });
 
+  it('leave out sounds that no token looks at: those before a word, behind a pause, are not its own', () => {
+    const words: Span[] = [
+      { start: 10, end: 60 },
+      { start: 60, end: 100 },
+      { start: 150, end: 190 },
+    ];
+    const rows = words.map((_, i) => ({ start: i, end: i + 1 }));
+    const given = attention(words);
+    // A little more of what is left of attention there is the next word's than others'.
+    for (let frame = 108; frame < 145; ++frame) given.weights[2 * frames + frame] += 0.0005;
+    near(alignWords(given, rows, loud([...words, { start: 108, end: 145 }])), words, 6);
+  });
+
   it('may have several tokens, and marks between them', () => {
     const tokens = [said[0], { start: 30, end: 40 }, said[1], { start: 60, end: 100 }, said[2]];
     tokens[0] = { start: 20, end: 30 };

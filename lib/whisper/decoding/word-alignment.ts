@@ -23,11 +23,17 @@ const loudnessWeight = 0.7;
 /** The probability of a pause in full silence, beside a word's; and what a pause costs. */
 const pauseShare = Math.log(0.2);
 const pauseCost = 0.5;
+/**
+ * Sounds that the text leaves out ("um", a breath) are loud, but no token looks there: how much it counts in a pause that this is so, and what it
+ * costs. A pause begins quietly, so that words keep their ends, to which little attention is left.
+ */
+const unattendedWeight = 3;
+const unattendedCost = 0.9;
 /** How much less than to a word attention to a mark counts for a pause. */
 const markCost = 0.3;
 /** Frames: attention is early by so much, and words fade so long into pauses. */
 const early = 1.5;
-const fade = 2;
+const fade = 3;
 
 /** Each frame's sum of weights, and the middle one of those. */
 function frameSums({ weights, rows, frames }: TextAttention): { sums: Float64Array; middle: number } {
@@ -82,7 +88,8 @@ export function alignWords(attention: TextAttention, words: readonly Span[], lou
   const first = new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
   const further = new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
   // Before the first word there may be others that these tokens are not of.
-  const others = attention.before === 0 ? null : nobodys(sums);
+  const unattended = nobodys(sums);
+  const hasOthers = attention.before > 0;
   const marks = ends.map((end, i) => greatest(attention, i === 0 ? 0 : words[i - 1].end, end));
   const spoken = words.map(({ start, end }) => greatest(attention, start, end)!);
   for (let frame = 0; frame < frames; ++frame) {
@@ -101,10 +108,13 @@ export function alignWords(attention: TextAttention, words: readonly Span[], lou
       const mark = marks[word];
       const silent = quiet[frame];
       const none = mark ? Math.max(silent, Math.log(mark[frame] / shared[frame] + floor) - markCost) : silent;
-      const begun = before - (word === 0 ? 0 : pauseCost);
-      if (begun > waited) way |= pauseBegins;
-      pause[word] =
-        Math.max(begun, waited) + (word === 0 && others ? Math.max(none, others[frame] + loud[frame]) : none);
+      const sound = unattendedWeight * unattended[frame] - unattendedCost + loud[frame];
+      const begun = before - (word === 0 ? 0 : pauseCost) + none;
+      const waiting = waited + Math.max(none, sound);
+      if (begun > waiting) way |= pauseBegins;
+      pause[word] = Math.max(begun, waiting);
+      if (word === 0 && hasOthers)
+        pause[word] = Math.max(before, waited) + Math.max(none, unattended[frame] + loud[frame]);
       ways[frame * (count + 1) + word] = way;
     }
   }
