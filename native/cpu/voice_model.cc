@@ -107,7 +107,8 @@ void VoiceModel::run(std::vector<Stream>& streams) const {
     std::copy_n(stream.state.begin() + kContext, kCells, hidden.begin() + i * kCells);
     std::copy_n(stream.state.begin() + kContext + kCells, kCells, cell.begin() + i * kCells);
   }
-  std::vector<float> scratch(size_t(VoiceActivity::scratchFloats(int64_t(count))));
+  const auto floats = static_cast<size_t>(VoiceActivity::scratchFloats(static_cast<int64_t>(count)));
+  std::vector<float> scratch(floats);
   kernel_({&weights_, int64_t(count), samples.data(), frames.data(), hidden.data(), cell.data(), probabilities.data(),
            scratch.data()});
   for (size_t i = 0; i < count; ++i) {

@@ -266,24 +266,25 @@ void tokens(ThreadTeam& team, int64_t batch) {
   std::vector<int32_t> minimum(size_t(batch), 0), maximum(size_t(batch), 400), ones(size_t(batch), 1);
   std::vector<int32_t> finished(size_t(batch), 0);
   const Times times = time(team, [&](int, const Team& member) {
-    NextToken a = {batch,
-                   vocabulary,
-                   448,
-                   logits.floats(),
-                   suppressed.data(),
-                   50257,
-                   50364,
-                   50363,
-                   50,
-                   row.data(),
-                   scores.floats(),
-                   length.data(),
-                   begin.data(),
-                   minimum.data(),
-                   maximum.data(),
-                   ones.data(),
-                   finished.data(),
-                   scratch.at()};
+    const NextToken a = {.batch = batch,
+                         .vocabulary = vocabulary,
+                         .capacity = 448,
+                         .logits = logits.floats(),
+                         .suppressed = suppressed.data(),
+                         .endToken = 50257,
+                         .timestampBegin = 50364,
+                         .timestampEnd = int32_t(vocabulary),
+                         .noTimestampsToken = 50363,
+                         .maxInitialTimestamp = 50,
+                         .tokens = row.data(),
+                         .logProbability = scores.floats(),
+                         .length = length.data(),
+                         .begin = begin.data(),
+                         .minimum = minimum.data(),
+                         .maximum = maximum.data(),
+                         .timestamps = ones.data(),
+                         .finished = finished.data(),
+                         .scratch = scratch.at()};
     chosen->nextToken(a, member);
     member.barrier();
     if (member.thread == 0) length.assign(size_t(batch), 10), finished.assign(size_t(batch), 0);
