@@ -26,9 +26,10 @@ step doctor node dist/cli/main.js doctor
 step lifetimes env ONEHEAD_TEST_GPU=1 npx vitest run test/device/lifetimes.test.ts
 step tests npm run --silent test:gpu
 # What was changed since the last figures: predictions are under "History" at the top of each kernel's file.
-step changed $bench --only "self-attention,cross-attention,next token,layer norm" --batches 1,8,32 --output "$folder/changed.json"
+changed="query key value,out,cross query,up,down,logits,self-attention,cross-attention,next token,layer norm"
+step changed $bench --only "$changed" --batches 1,8,32 --output "$folder/changed.json"
 command -v "${ONEHEAD_NCU:-ncu}" >/dev/null 2>&1 &&
-  step counters $bench --only "self-attention,cross-attention,next token,layer norm" --ncu --batches 1 --output "$folder/counters.json"
+  step counters $bench --only "$changed" --ncu --batches 1 --output "$folder/counters.json"
 step steps $bench --only steps --models turbo,large-v3,tiny --batches 1,8,32 --output "$folder/steps.json"
 step encoder $bench --only encoder --models tiny,large-v3 --output "$folder/encoder.json"
 step kernels $bench --only kernels --batches 1,8,32 --output "$folder/kernels.json"

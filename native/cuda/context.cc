@@ -37,6 +37,10 @@ Context::Context(const CudaOptions& options) : Context(options.index) {
   size_t total = 0;
   check(cudaMemGetInfo(&freeAtFirst_, &total), "asking for its memory");
   launcher_.programmatic = properties.major >= 9;
+  launcher_.clusters = properties.major >= 9;
+#if defined(ONEHEAD_WARPGROUPS_COMPILED)
+  launcher_.warpgroups = properties.major == 9 && properties.minor == 0;
+#endif
   launcher_.multiprocessors = properties.multiProcessorCount;
   launcher_.sharedMemory = properties.sharedMemPerBlockOptin;
   check(cudaStreamCreateWithFlags(&launcher_.stream, cudaStreamNonBlocking), "making a stream");

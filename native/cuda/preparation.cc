@@ -77,6 +77,7 @@ class Preparation {
   }
   /** An operation of the program writes it. */
   bool changes(const Tensor& tensor) const { return !tensor.storage || written_.contains(tensor.storage.get()); }
+  bool changes(const std::optional<Tensor>& tensor) const { return tensor && changes(*tensor); }
   [[noreturn]] void unsupported(const std::string& reason) const {
     throw Error("NOT_SUPPORTED", name_ + ": " + reason);
   }
@@ -157,20 +158,21 @@ class Preparation {
     const int64_t rows = o.x.rows(), depth = o.x.columns(), columns = o.weight.shape[0];
     const DType type = o.weight.dtype;
     const Epilogue epilogue{1, at<float>(o.bias), o.activation, at<float>(o.residual), rows};
-    MatvecArguments few{rows,
-                        columns,
-                        depth,
-                        at(o.x),
-                        o.x.dtype,
-                        at(o.weight),
-                        type,
-                        changes(o.weight),
-                        at<float>(o.normWeight),
-                        at<float>(o.normBias),
-                        o.epsilon,
-                        epilogue,
-                        at(o.y),
-                        o.y.dtype};
+    FewRowsArguments few{rows,
+                         columns,
+                         depth,
+                         at(o.x),
+                         o.x.dtype,
+                         at(o.weight),
+                         type,
+                         changes(o.weight) || changes(o.bias) || changes(o.normWeight) || changes(o.normBias),
+                         at<float>(o.normWeight),
+                         at<float>(o.normBias),
+                         o.epsilon,
+                         epilogue,
+                         at(o.y),
+                         o.y.dtype};
+    if (clusterProductFits(few, context_.launcher())) return kernel(few, clusterProduct);
     if (matvecFits(few, context_.launcher())) return kernel(few, matvec);
 
     // Products on tensor cores take x in the weight's type: it is brought there through the scratch memory.
@@ -191,6 +193,14 @@ class Preparation {
              [](CopyRowsArguments& a, const Workspace& workspace) { a.y = workspace.scratch(); });
     }
     const void* x = staged ? nullptr : at(o.x);
+    few.x = x;
+    few.xType = type;
+    few.normWeight = few.normBias = nullptr;
+    if (clusterProductFits(few, context_.launcher())) {
+      return kernel(few, clusterProduct, stagedBytes, 0, [](FewRowsArguments& a, const Workspace& workspace) {
+        if (!a.x) a.x = workspace.scratch();
+      });
+    }
     SkinnyArguments some{rows, columns, depth, x, at(o.weight), type, changes(o.weight), epilogue, at(o.y), o.y.dtype};
     if (skinnyFits(some)) {
       return kernel(some, skinny, stagedBytes, 0, [](SkinnyArguments& a, const Workspace& workspace) {

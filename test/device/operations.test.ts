@@ -40,7 +40,7 @@ describe.each(devices)('$name', ({ kind, open, dtypes }) => {
       return { values: kept, tensor: device.tensor(type, shape, kept) };
     };
 
-    it.each([
+    it.each<{ rows: number; depth: number; columns: number; mean?: number }>([
       { rows: 1, depth: 64, columns: 48 },
       { rows: 1, depth: 384, columns: 1003 },
       { rows: 3, depth: 100, columns: 17 },
@@ -50,28 +50,40 @@ describe.each(devices)('$name', ({ kind, open, dtypes }) => {
       { rows: 16, depth: 128, columns: 130 },
       { rows: 17, depth: 128, columns: 130 },
       { rows: 75, depth: 72, columns: 40 },
-    ])('linear of $rows rows, $depth to $columns, with everything fused', async ({ rows, depth, columns }) => {
-      const x = given([1, rows, depth], 1, 'float32');
-      const weight = given([columns, depth], 2);
-      const bias = given([columns], 3, 'float32');
-      const norm = { weight: given([depth], 4, 'float32'), bias: given([depth], 5, 'float32') };
-      const residual = given([1, rows, columns], 6, 'float32');
-      const output = device.tensor('float32', [1, rows, columns]);
-      const got = await run(device, output, (ops) => {
-        ops.linear(x.tensor, weight.tensor, {
-          bias: bias.tensor,
-          norm: { weight: norm.weight.tensor, bias: norm.bias.tensor },
-          activation: 'gelu',
-          residual: residual.tensor,
-          output,
+      // Few columns: the depth is split over 8, 4 and 2 blocks of a cluster, where there are such.
+      ...[1, 12, 30, 50].map((rows) => ({ rows, depth: 584, columns: 70 })),
+      ...[3, 9, 17, 33].map((rows) => ({ rows, depth: 296, columns: 300 })),
+      ...[5, 20].map((rows) => ({ rows, depth: 136, columns: 520 })),
+      { rows: 40, depth: 160, columns: 1300 },
+      { rows: 33, depth: 7200, columns: 20 }, // x normed in float32 has no room in shared memory
+      { rows: 20, depth: 584, columns: 70, mean: 60 },
+      { rows: 2, depth: 384, columns: 40, mean: -60 },
+    ])(
+      'linear of $rows rows, $depth to $columns, with everything fused',
+      async ({ rows, depth, columns, mean = 0 }) => {
+        const around = random(rows * depth, 1).map((value) => value + mean);
+        const x = { values: around, tensor: device.tensor('float32', [1, rows, depth], around) };
+        const weight = given([columns, depth], 2);
+        const bias = given([columns], 3, 'float32');
+        const norm = { weight: given([depth], 4, 'float32'), bias: given([depth], 5, 'float32') };
+        const residual = given([1, rows, columns], 6, 'float32');
+        const output = device.tensor('float32', [1, rows, columns]);
+        const got = await run(device, output, (ops) => {
+          ops.linear(x.tensor, weight.tensor, {
+            bias: bias.tensor,
+            norm: { weight: norm.weight.tensor, bias: norm.bias.tensor },
+            activation: 'gelu',
+            residual: residual.tensor,
+            output,
+          });
         });
-      });
-      const normed = layerNorm(x.values, depth, norm.weight.values, norm.bias.values);
-      const wanted = product(normed, weight.values, depth).map(
-        (value, i) => gelu(value + bias.values[i % columns]) + residual.values[i],
-      );
-      expect(relativeError(got, wanted)).toBeLessThan(tolerance);
-    });
+        const normed = layerNorm(x.values, depth, norm.weight.values, norm.bias.values);
+        const wanted = product(normed, weight.values, depth).map(
+          (value, i) => gelu(value + bias.values[i % columns]) + residual.values[i],
+        );
+        expect(relativeError(got, wanted)).toBeLessThan(tolerance);
+      },
+    );
 
     it.each([
       ...[1, 5, 40].map((rows) => ({ rows, depth: 96, columns: 70 })),
@@ -140,6 +152,9 @@ describe.each(devices)('$name', ({ kind, open, dtypes }) => {
         { batch: 1, queries: 3, keys: 70, heads: 2, keyValueHeads: 1, headSize: 128 },
         { batch: 1, queries: 1, keys: 140, heads: 2, keyValueHeads: 2, headSize: 112 },
         { batch: 1, queries: 140, keys: 65, heads: 1, keyValueHeads: 1, headSize: 64 },
+        { batch: 2, queries: 150, keys: 450, heads: 2, keyValueHeads: 2, headSize: 64 },
+        { batch: 1, queries: 64, keys: 64, heads: 2, keyValueHeads: 2, headSize: 64 },
+        { batch: 1, queries: 66, keys: 193, heads: 2, keyValueHeads: 1, headSize: 64 },
         // Keys that are split over blocks, whose parts are joined: a few, many, and the most that there may be.
         { batch: 1, queries: 1, keys: 700, heads: 3, keyValueHeads: 3, headSize: 64 },
         { batch: 1, queries: 1, keys: 300, heads: 2, keyValueHeads: 2, headSize: 128 },
@@ -179,25 +194,27 @@ describe.each(devices)('$name', ({ kind, open, dtypes }) => {
     };
 
     it.each(
-      supported(
-        [1, 4, 9].flatMap((queries) =>
-          [2, 1].map((keyValueHeads) => ({ queries, heads: 6, keyValueHeads, headSize: 16 })),
+      supported([
+        ...[1, 4, 9].flatMap((queries) =>
+          [2, 1].map((keyValueHeads) => ({ queries, heads: 6, keyValueHeads, headSize: 16, causal: true })),
         ),
-      ),
+        { queries: 70, heads: 2, keyValueHeads: 2, headSize: 64, causal: true },
+        { queries: 130, heads: 2, keyValueHeads: 2, headSize: 64, causal: false },
+      ]),
     )(
-      '$algorithm attention of $queries positions to themselves and what is before, all columns of one product, on $keyValueHeads heads',
-      async ({ algorithm, layout, queries, heads, keyValueHeads, headSize }) => {
+      '$algorithm attention of $queries positions to themselves (and what is before: $causal), all columns of one product, on $keyValueHeads heads',
+      async ({ algorithm, layout, queries, heads, keyValueHeads, headSize, causal }) => {
         const batch = 2;
         const width = heads * headSize;
         const { query, key, value } = fusedProduct(layout, batch, queries, width, keyValueHeads * headSize);
         const output = sequences(layout, batch, queries, width, new Float32Array(batch * queries * width));
         await run(device, output.tensor, (ops) => {
-          const options = { heads, keyValueHeads, causal: true, scale: 0.3, algorithm, output: output.tensor };
+          const options = { heads, keyValueHeads, causal, scale: 0.3, algorithm, output: output.tensor };
           ops.attention(query.tensor, key.tensor, value.tensor, options);
         });
         const size = { batch, queries, keys: queries, heads, keyValueHeads, headSize };
         const scaled = query.values.map((element) => element * 0.3 * Math.sqrt(headSize));
-        const wanted = attention(scaled, key.values, value.values, size, (_, i) => i + 1);
+        const wanted = attention(scaled, key.values, value.values, size, (_, i) => (causal ? i + 1 : queries));
         expect(relativeError(await output.read(), wanted)).toBeLessThan(tolerance);
       },
     );

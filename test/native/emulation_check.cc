@@ -5,7 +5,7 @@
 #include <thread>
 #include <vector>
 
-#include "../../native/cuda/kernels/numeric.h"
+#include "../../native/cuda/kernels/warpgroup.h"
 
 using namespace onehead::cuda;
 
@@ -58,6 +58,63 @@ __global__ void loadGlobalFromShared(float* y) {
 
 __global__ void loadMisaligned(float* y) { y[threadIdx.x] = float(loadOnce16(y + 1).x); }
 
+/** Each block of a cluster reads what its neighbour wrote. */
+__global__ void readNeighbour(float* y, bool meets, bool stays) {
+  ONEHEAD_SHARED(float, shared);
+  const int rank = rankOf(2), at = int(threadIdx.x);
+  shared[at] = float(rank * threads + at);
+  if (meets) clusterBarrier();
+  if (!stays && rank == 0) return;
+  const float read = loadFromRank(shared + at, 1 - rank);
+  if (stays) clusterBarrier();
+  if (rank == 0 || !stays) y[at] = read;
+}
+
+/** What a warpgroup's product may do wrong. */
+enum class Slip { none, chunksInOrder, notShared, noFence, noWait, operandChanges, begin };
+
+/** y[16][64] = the first 16 depths of b's 64 rows: a is the unit matrix, 64 rows of which 16 count. */
+__global__ void multiplyByOne(float* y, const float16* b, Slip slip) {
+  ONEHEAD_SHARED(std::byte, shared);
+  const int thread = int(threadIdx.x), group = thread % 32 / 4, quad = thread % 4;
+  std::byte* tile = shared + (slip == Slip::begin ? 128 : 0);
+  for (int place = thread; place < 64 * 8; place += 128) {
+    const int row = place / 8, chunk = place % 8;
+    copyAsync16(tile + (slip == Slip::chunksInOrder ? place * 16 : chunkPlace(row, chunk)), b + row * 64 + chunk * 8,
+                16);
+  }
+  commitCopies();
+  waitForCopies<0>();
+  if (slip != Slip::notShared) shareWithMatrixUnit();
+  __syncthreads();
+  uint32_t a[4] = {};
+  const uint32_t one = makePair<float16>(quad * 2 == group, quad * 2 + 1 == group);
+  if (thread < 32) a[0] = a[3] = one;
+  float d[8][4];
+  if (slip != Slip::noFence) fenceOperands();
+  multiplyGroup<float16, false>(d, a, describeOperand(tile), false);
+  commitProducts();
+  if (slip == Slip::operandChanges) a[0] = 0;
+  if (slip != Slip::noWait) waitForProducts<0>();
+  if (thread >= 32) return;
+  for (int n = 0; n < 8; ++n)
+    for (int i = 0; i < 4; ++i) y[(group + i / 2 * 8) * 64 + n * 8 + quad * 2 + i % 2] = d[n][i];
+}
+
+/** Whether the kernel above gives what it should, and nothing failed. */
+bool multiplies(Slip slip) {
+  Launcher launcher;
+  cudaStreamCreateWithFlags(&launcher.stream, cudaStreamNonBlocking);
+  std::vector<float16> b(64 * 64);
+  for (size_t i = 0; i < b.size(); ++i) b[i] = fromFloat<float16>(float(i % 61));
+  std::vector<float> y(16 * 64);
+  launch(launcher, multiplyByOne, dim3(1), dim3(128), 64 * operandRow + 1024, y.data(), b.data(), slip);
+  bool fine = cudaStreamSynchronize(launcher.stream) == cudaSuccess;
+  for (size_t i = 0; i < y.size(); ++i) fine = fine && y[i] == float((i % 64 * 64 + i / 64) % 61);
+  cudaStreamDestroy(launcher.stream);
+  return fine;
+}
+
 int failures = 0;
 
 void expect(bool fine, const char* what) {
@@ -72,17 +129,24 @@ struct Result {
   bool failed;
 };
 template <class... Parameters>
-Result run(void (*kernel)(float*, Parameters...), size_t sharedBytes, std::type_identity_t<Parameters>... rest) {
+Result runCluster(int blocks, void (*kernel)(float*, Parameters...), size_t sharedBytes,
+                  std::type_identity_t<Parameters>... rest) {
   Launcher launcher;
   cudaStreamCreateWithFlags(&launcher.stream, cudaStreamNonBlocking);
   void* memory = nullptr;
   cudaMalloc(&memory, threads * sizeof(float));
-  launch(launcher, kernel, dim3(1), dim3(threads), sharedBytes, static_cast<float*>(memory), rest...);
+  launchClusters(launcher, blocks, kernel, dim3(unsigned(blocks)), dim3(threads), sharedBytes,
+                 static_cast<float*>(memory), rest...);
   Result result{std::vector<float>(threads), cudaStreamSynchronize(launcher.stream) != cudaSuccess};
   std::copy_n(static_cast<float*>(memory), threads, result.y.begin());
   cudaFree(memory);
   cudaStreamDestroy(launcher.stream);
   return result;
+}
+
+template <class... Parameters>
+Result run(void (*kernel)(float*, Parameters...), size_t sharedBytes, std::type_identity_t<Parameters>... rest) {
+  return runCluster(1, kernel, sharedBytes, rest...);
 }
 
 bool anyNaN(const std::vector<float>& values) {
@@ -149,6 +213,20 @@ int main() {
   expect(run(writeBehindShared, shared).failed, "a write behind shared memory is a failure");
   expect(run(loadGlobalFromShared, shared).failed, "an instruction for global memory on shared memory is a failure");
   expect(run(loadMisaligned, 0).failed, "16 bytes from an address that is no multiple of 16 are a failure");
+
+  const Result neighbour = runCluster(2, readNeighbour, shared, true, true);
+  expect(!neighbour.failed && neighbour.y[3] == threads + 3, "blocks of a cluster read each other's shared memory");
+  expect(anyNaN(runCluster(2, readNeighbour, shared, false, true).y), "a missing barrier of a cluster shows as NaN");
+  expect(runCluster(2, readNeighbour, shared, true, false).failed,
+         "reading the shared memory of a block that has ended is a failure");
+
+  expect(multiplies(Slip::none), "a warpgroup multiplies what lies in shared memory");
+  expect(!multiplies(Slip::chunksInOrder), "an operand whose chunks are not exchanged gives something else");
+  expect(!multiplies(Slip::begin), "an operand that does not begin where its exchange does gives something else");
+  expect(!multiplies(Slip::notShared), "the matrix unit does not see copies that were not shown to it");
+  expect(!multiplies(Slip::noFence), "a product without a fence is a failure");
+  expect(!multiplies(Slip::noWait), "sums that were not waited for are NaN");
+  expect(!multiplies(Slip::operandChanges), "an operand that changes before the wait gives something else");
   checkCaptures();
   return failures > 0;
 }

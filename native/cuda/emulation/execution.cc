@@ -43,7 +43,8 @@ namespace onehead::emulation {
 namespace {
 
 constexpr size_t stackBytes = size_t(128) << 10;
-constexpr int mostThreads = 1024;
+constexpr int mostThreads = 2048;  // of a cluster
+constexpr int mostBlocks = 8;
 
 thread_local Executor* currentExecutor = nullptr;
 
@@ -54,6 +55,8 @@ Executor& executor() { return *currentExecutor; }
 Executor::Executor() {
   fibers_.resize(mostThreads);
   warps_.resize(mostThreads / warpSize);
+  groups_.resize(mostThreads / groupSize);
+  blocks_.resize(mostBlocks);
   void* stacks = ::mmap(nullptr, stackBytes * mostThreads, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (stacks == MAP_FAILED) throw std::bad_alloc();
@@ -68,16 +71,22 @@ void Executor::entry() {
   self.finish();
 }
 
+void Executor::leave(Barrier& barrier) {
+  // Those that wait already go on without a thread that has returned, as on the hardware.
+  if (--barrier.alive == 0 || barrier.arrived != barrier.alive) return;
+  barrier.arrived = 0;
+  ++barrier.generation;
+}
+
 void Executor::finish() {
   Fiber& ended = fiber();
   ended.done = true;
+  misplaced_ |= block().readIn == cluster_.generation;
   Warp& warp = warps_[size_t(current_ / warpSize)];
-  // Those that wait already go on without a thread that has returned, as on the hardware.
   if (--warp.alive > 0 && warp.arrived == warp.alive) release(warp);
-  if (--alive_ > 0 && arrived_ == alive_) {
-    arrived_ = 0;
-    ++generation_;
-  }
+  leave(group().barrier);
+  leave(block().barrier);
+  leave(cluster_);
   onehead_emulation_switch(&ended.stackPointer, schedulerStack_);
   __builtin_unreachable();
 }
@@ -89,13 +98,84 @@ void Executor::waitFor(const int& generation) {
   onehead_emulation_switch(&waiting.stackPointer, schedulerStack_);
 }
 
-void Executor::blockBarrier() {
-  if (++arrived_ == alive_) {
-    arrived_ = 0;
-    ++generation_;
+void Executor::pass(Barrier& barrier) {
+  if (++barrier.arrived == barrier.alive) {
+    barrier.arrived = 0;
+    ++barrier.generation;
     return;
   }
-  waitFor(generation_);
+  waitFor(barrier.generation);
+}
+
+void Executor::noteArrival(const void* to, size_t bytes) {
+  std::vector<Arrival>& arrivals = block().arrivals;
+  if (arrivals.empty()) arrivals.resize(block().memory.size() / 16 + 1);
+  for (size_t at = offsetOf(to); bytes > 0; at += 16, bytes -= std::min<size_t>(bytes, 16))
+    arrivals[at / 16] = {current_, fiber().shared};
+}
+
+uint16_t Executor::readShared16(uint32_t offset) {
+  Block& own = block();
+  if (own.shared + offset + 2 > own.memory.data() + own.memory.size()) {
+    misplaced_ = true;
+    return 0;
+  }
+  if (!own.arrivals.empty()) {
+    const Arrival& arrival = own.arrivals[offset / 16];
+    misplaced_ |= arrival.fiber >= 0 && fibers_[size_t(arrival.fiber)].shared == arrival.shared;
+  }
+  uint16_t half;
+  std::memcpy(&half, own.shared + offset, sizeof half);
+  return half;
+}
+
+void Executor::multiplyGroup(float* sums, const uint32_t* a, uint64_t operand, bool accumulate,
+                             void (*compute)(Executor&, GroupProduct&)) {
+  WarpGroup& of = group();
+  Fiber& self = fiber();
+  const size_t at = self.products++, thread = size_t(current_ % groupSize);
+  if (at == of.products.size()) {
+    of.products.push_back(std::make_unique<GroupProduct>());
+    of.products[at]->operand = operand;
+    of.products[at]->accumulate = accumulate;
+    of.products[at]->compute = compute;
+  }
+  GroupProduct& product = *of.products[at];
+  misplaced_ |= !self.fenced || product.operand != operand || product.accumulate != accumulate ||
+                product.compute != compute || of.barrier.alive != groupSize;
+  product.sums[thread] = sums;
+  product.a[thread] = a;
+  product.previous[thread] = -1;
+  for (size_t before = self.settled; before < at; ++before)
+    if (of.products[before]->sums[thread] == sums) product.previous[thread] = int(before);
+  std::memcpy(product.results[thread], sums, sizeof product.results[thread]);
+  std::fill_n(sums, 32, std::nanf(""));  // who reads them before the wait sees that
+  pass(of.barrier);
+}
+
+void Executor::waitForProducts(int left) {
+  Fiber& self = fiber();
+  self.fenced = false;
+  const size_t groups = self.productGroups.size(), thread = size_t(current_ % groupSize);
+  if (groups <= size_t(left)) return;
+  const size_t until = self.productGroups[groups - 1 - size_t(left)];
+  if (self.settled == until) return;
+  pass(group().barrier);  // whatever any of its threads changes before it waits has changed
+  for (; self.settled < until; ++self.settled) {
+    GroupProduct& product = *group().products[self.settled];
+    if (!product.computed) {
+      for (int t = 0; t < groupSize; ++t) {
+        const int previous = product.previous[t];
+        if (!product.accumulate)
+          std::fill_n(product.results[t], 32, 0.0f);
+        else if (previous >= 0)
+          std::memcpy(product.results[t], group().products[size_t(previous)]->results[t], sizeof product.results[t]);
+      }
+      product.compute(*this, product);
+      product.computed = true;
+    }
+    std::memcpy(product.sums[thread], product.results[thread], sizeof product.results[thread]);
+  }
 }
 
 void Executor::switchTo(Fiber& next) {
@@ -105,7 +185,8 @@ void Executor::switchTo(Fiber& next) {
 
 /** Runs a warp's lanes until each has ended or waits for another warp. True when any lane ran. */
 bool Executor::runWarp(size_t warp, int threads) {
-  const int first = int(warp) * warpSize, count = std::min(warpSize, threads - first);
+  const int first = int(warp) * warpSize, count = std::min(warpSize, threads - first % threadsOfBlock_);
+  if (count <= 0) return false;
   bool ran = false;
   for (bool again = true; again;) {
     again = false;
@@ -122,34 +203,53 @@ bool Executor::runWarp(size_t warp, int threads) {
   return ran;
 }
 
-void Executor::run(dim3 index, dim3 grid, dim3 threads, size_t sharedBytes, const std::function<void()>& body) {
+void Executor::run(dim3 index, int cluster, dim3 grid, dim3 threads, size_t sharedBytes,
+                   const std::function<void()>& body) {
   const int count = int(threads.x * threads.y * threads.z);
-  const size_t warps = size_t((count + warpSize - 1) / warpSize);
-  blockIndex = index;
+  const int warpsOfBlock = (count + groupSize - 1) / groupSize * 4;
+  const size_t warps = size_t(warpsOfBlock * cluster);
+  threadsOfBlock_ = warpsOfBlock * warpSize;
+  threadCount_ = count;
+  blockCount_ = cluster;
   gridSize = grid;
   blockSize = threads;
-  // Every byte is set to 0xff, which is NaN in each floating type: reading before writing shows.
-  sharedMemory_.assign(sharedBytes + 256, std::byte(0xff));
-  shared_ = sharedMemory_.data() + (128 - reinterpret_cast<uintptr_t>(sharedMemory_.data()) % 128) % 128;
   body_ = &body;
-  alive_ = count;
-  arrived_ = 0;
+  cluster_ = {count * cluster, 0, 0};
   misplaced_ = false;
   random_ = index.x * 2654435761u + index.y * 40503u + index.z + 1;
+  for (int i = 0; i < cluster; ++i) {
+    Block& block = blocks_[size_t(i)];
+    block.index = dim3(index.x + unsigned(i), index.y, index.z);
+    // Every byte is set to 0xff, which is NaN in each floating type: reading before writing shows.
+    block.memory.assign(sharedBytes + 2048, std::byte(0xff));
+    block.shared = block.memory.data() + (1024 - reinterpret_cast<uintptr_t>(block.memory.data()) % 1024) % 1024;
+    block.barrier = {count, 0, 0};
+    block.readIn = -1;
+    block.arrivals.clear();
+  }
   for (size_t w = 0; w < warps; ++w) {
-    warps_[w].alive = std::min(warpSize, count - int(w) * warpSize);
+    warps_[w].alive = std::clamp(count - int(w) % warpsOfBlock * warpSize, 0, warpSize);
     warps_[w].arrived = 0;
   }
-  for (int t = 0; t < count; ++t) {
-    Fiber& fiber = fibers_[size_t(t)];
+  for (size_t g = 0; g < warps / 4; ++g) {
+    groups_[g].barrier = {std::min(groupSize, count - int(g) * groupSize % threadsOfBlock_), 0, 0};
+    groups_[g].products.clear();
+  }
+  for (int i = 0; i < cluster * count; ++i) {
+    const int place = i / count * threadsOfBlock_ + i % count;
+    Fiber& fiber = fibers_[size_t(place)];
     fiber.done = false;
     fiber.generation = nullptr;
     fiber.pending.clear();
     fiber.groups.clear();
-    const unsigned at = unsigned(t);
+    fiber.products = fiber.settled = 0;
+    fiber.productGroups.clear();
+    fiber.fenced = false;
+    fiber.shared = 0;
+    const unsigned at = unsigned(i % count);
     fiber.index = dim3(at % threads.x, at / threads.x % threads.y, at / threads.x / threads.y);
     // As if `entry` had been called and had switched away at once: six registers below its return address.
-    void** top = reinterpret_cast<void**>(stacks_ + stackBytes * size_t(t + 1));
+    void** top = reinterpret_cast<void**>(stacks_ + stackBytes * size_t(place + 1));
     *--top = nullptr;  // keeps the stack aligned as a call would
     *--top = reinterpret_cast<void*>(&Executor::entry);
     top -= 6;
@@ -157,7 +257,7 @@ void Executor::run(dim3 index, dim3 grid, dim3 threads, size_t sharedBytes, cons
   }
   Executor* outer = currentExecutor;
   currentExecutor = this;
-  while (alive_ > 0) {
+  while (cluster_.alive > 0) {
     bool ran = false;
     random_ = random_ * 1664525u + 1013904223u;
     const size_t begin = random_ >> 16;
@@ -165,28 +265,34 @@ void Executor::run(dim3 index, dim3 grid, dim3 threads, size_t sharedBytes, cons
     if (!ran) break;
   }
   currentExecutor = outer;
-  if (alive_ > 0)
+  if (cluster_.alive > 0)
     throw std::runtime_error("threads of a block wait for each other forever: a barrier or collective not all reach");
   if (misplaced_)
-    throw std::runtime_error("a load was given the other kind of memory, or an address that is not aligned for it");
-  for (size_t i = sharedBytes; i < sharedBytes + 16; ++i)
-    if (shared_[i] != std::byte(0xff)) throw std::runtime_error("a block wrote behind its shared memory");
+    throw std::runtime_error(
+        "an instruction was given the other kind of memory, an address that is not aligned for it, or an operand that "
+        "it "
+        "may not see yet");
+  for (int block = 0; block < cluster; ++block)
+    for (size_t i = sharedBytes; i < sharedBytes + 16; ++i)
+      if (blocks_[size_t(block)].shared[i] != std::byte(0xff))
+        throw std::runtime_error("a block wrote behind its shared memory");
 }
 
-std::string runGrid(dim3 grid, dim3 threads, size_t sharedBytes, const std::function<void()>& body) {
-  const int64_t blocks = int64_t(grid.x) * grid.y * grid.z;
+std::string runGrid(dim3 grid, int cluster, dim3 threads, size_t sharedBytes, const std::function<void()>& body) {
+  const int64_t blocks = int64_t(grid.x) * grid.y * grid.z, clusters = blocks / cluster;
   std::mutex mutex;
   std::string failure;
   std::atomic<bool> failed = false;
   // OpenMP's threads stay, and with them each one's executor; a small grid is faster alone.
 #pragma omp parallel for schedule(dynamic) num_threads(blocks < 8 ? 1 : std::min(4, omp_get_num_procs()))
-  for (int64_t block = 0; block < blocks; ++block) {
+  for (int64_t i = 0; i < clusters; ++i) {
     static thread_local std::unique_ptr<Executor> own;
     if (failed) continue;
+    const int64_t block = i * cluster;
     try {
       if (!own) own = std::make_unique<Executor>();
       dim3 index(unsigned(block % grid.x), unsigned(block / grid.x % grid.y), unsigned(block / grid.x / grid.y));
-      own->run(index, grid, threads, sharedBytes, body);
+      own->run(index, cluster, grid, threads, sharedBytes, body);
     } catch (const std::exception& error) {
       std::lock_guard lock(mutex);
       failure = error.what();

@@ -1,9 +1,9 @@
 // CUDA's execution model on the CPU: what kernels need to run, unchanged, in tests where there is no GPU.
 //
-// One block runs at a time on an OS thread, several blocks on several OS threads. Each CUDA thread is a fiber that runs
-// until it must wait for others: at a barrier, or in a warp's collective (shuffle, matrix product). It proves indexing,
-// arithmetic, the placing of barriers and of waits for asynchronous copies. It does not prove speed, memory ordering or
-// races between blocks.
+// One cluster of blocks (mostly of one) runs at a time on an OS thread, several of them on several OS threads. Each
+// CUDA thread is a fiber that runs until it must wait for others: at a barrier of its block or cluster, or in a warp's
+// collective (shuffle, matrix product). It proves indexing, arithmetic, the placing of barriers and of waits for
+// asynchronous copies. It does not prove speed, memory ordering or races between clusters.
 #pragma once
 
 #include <atomic>
@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,8 @@ struct Copy {
   int bytes, valid;
 };
 
+class Executor;
+
 /** A CUDA thread. */
 struct Fiber {
   void* stackPointer = nullptr;
@@ -76,9 +79,58 @@ struct Fiber {
   /** Asynchronous copies: made only when they are waited for, so that a missing wait shows. */
   std::vector<Copy> pending;
   std::vector<size_t> groups;  // copies in each committed group
+  /** Of a warpgroup's products: how many this thread has joined, how many each group that it has committed ended with,
+   * and how many it has the results of. */
+  size_t products = 0, settled = 0;
+  std::vector<size_t> productGroups;
+  bool fenced = false;  // since it last waited for products
+  uint32_t shared = 0;  // times that it has shown what it copied to the matrix unit
 };
 
-/** Runs blocks on one OS thread. */
+constexpr int groupSize = 4 * warpSize;
+
+/** A product of a warpgroup, in the background: what each of its threads gave, and gets. */
+struct GroupProduct {
+  float* sums[groupSize];
+  const uint32_t* a[groupSize];
+  float results[groupSize][32];
+  /** The product before, whose sums a thread goes on with; -1: none is under way. */
+  int previous[groupSize];
+  uint64_t operand = 0;
+  bool accumulate = false, computed = false;
+  /** Adds the product to the results. */
+  void (*compute)(Executor& executor, GroupProduct& product) = nullptr;
+};
+
+/** Threads that wait for one another. */
+struct Barrier {
+  int alive = 0, arrived = 0, generation = 0;
+};
+
+struct WarpGroup {
+  Barrier barrier;
+  std::vector<std::unique_ptr<GroupProduct>> products;
+};
+
+/** Who copied 16 bytes to shared memory in the background, and how often it had shown such to the matrix unit then. */
+struct Arrival {
+  int fiber = -1;
+  uint32_t shared = 0;
+};
+
+/** A block of a cluster. */
+struct Block {
+  dim3 index;
+  std::vector<std::byte> memory;
+  std::byte* shared = nullptr;
+  Barrier barrier;
+  /** The generation of the cluster's barrier in which another block last read this one's memory: no thread may end
+   * in it. */
+  int readIn = -1;
+  std::vector<Arrival> arrivals;  // for each 16 bytes of shared memory, once any have come
+};
+
+/** Runs clusters of blocks on one OS thread. */
 class Executor {
  public:
   Executor();
@@ -86,10 +138,12 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  /** Runs one block; throws std::runtime_error when its threads wait for each other forever. */
-  void run(dim3 index, dim3 grid, dim3 threads, size_t sharedBytes, const std::function<void()>& body);
+  /** Runs the cluster of blocks from `index` on, neighbours along x; throws std::runtime_error when its threads wait
+   * for each other forever. */
+  void run(dim3 index, int cluster, dim3 grid, dim3 threads, size_t sharedBytes, const std::function<void()>& body);
 
-  void blockBarrier();
+  void blockBarrier() { pass(block().barrier); }
+  void clusterBarrier() { pass(cluster_); }
   /** Lane's part of a collective: `slot` is shown to the others, `last` runs once when all have shown theirs. */
   template <class Last>
   const Slot* collective(const Slot& slot, Last last) {
@@ -106,7 +160,34 @@ class Executor {
   }
   int lane() const { return current_ % warpSize; }
   Fiber& fiber() { return fibers_[size_t(current_)]; }
-  std::byte* shared() { return shared_; }
+  Block& block() { return blocks_[size_t(current_ / threadsOfBlock_)]; }
+  std::byte* shared() { return block().shared; }
+  /** The place in another block of the cluster that `address` is in this one's shared memory. */
+  const std::byte* inBlock(int rank, const void* address) {
+    requireShared(address, 1);
+    const bool there = rank >= 0 && rank < blockCount_;
+    Block& other = blocks_[there ? size_t(rank) : 0];
+    misplaced_ |= !there || other.barrier.alive < threadCount_;  // a block that has ended has no memory any more
+    if (&other != &block()) other.readIn = cluster_.generation;
+    return other.shared + (static_cast<const std::byte*>(address) - shared());
+  }
+  /** The offset in this block's shared memory. */
+  uint32_t offsetOf(const void* address) {
+    requireShared(address, 1);
+    return uint32_t(static_cast<const std::byte*>(address) - shared());
+  }
+  /** For what a GPU would fault at, or compute something else. */
+  void require(bool fine) { misplaced_ |= !fine; }
+
+  /** A copy in the background has come. */
+  void noteArrival(const void* to, size_t bytes);
+  /** Two bytes as the matrix unit reads them: it sees no copy that was not shown to it. */
+  uint16_t readShared16(uint32_t offset);
+  void multiplyGroup(float* sums, const uint32_t* a, uint64_t operand, bool accumulate,
+                     void (*compute)(Executor&, GroupProduct&));
+  void commitProducts() { fiber().productGroups.push_back(fiber().products); }
+  void waitForProducts(int left);
+
   /** For instructions that take one kind of memory only, at multiples of `bytes`: where a GPU would fault. */
   void requireGlobal(const void* address, size_t bytes) {
     misplaced_ |= isShared(address) || !isMultiple(address, bytes);
@@ -115,20 +196,24 @@ class Executor {
     misplaced_ |= !isShared(address) || !isMultiple(address, bytes);
   }
 
-  dim3 blockIndex, blockSize, gridSize;
+  dim3 blockSize, gridSize;
 
  private:
   static void entry();
   void waitFor(const int& generation);
+  WarpGroup& group() { return groups_[size_t(current_ / groupSize)]; }
+  void pass(Barrier& barrier);
+  static void leave(Barrier& barrier);
   void release(Warp& warp) {
     warp.arrived = 0;
     ++warp.generation;
   }
   void switchTo(Fiber& fiber);
   bool runWarp(size_t warp, int threads);
-  bool isShared(const void* address) const {
+  bool isShared(const void* address) {
     const auto* byte = static_cast<const std::byte*>(address);
-    return byte >= sharedMemory_.data() && byte < sharedMemory_.data() + sharedMemory_.size();
+    const std::vector<std::byte>& memory = block().memory;
+    return byte >= memory.data() && byte < memory.data() + memory.size();
   }
   static bool isMultiple(const void* address, size_t bytes) {
     return reinterpret_cast<uintptr_t>(address) % bytes == 0;
@@ -138,11 +223,14 @@ class Executor {
   std::vector<Fiber> fibers_;
   std::vector<Warp> warps_;
   std::byte* stacks_ = nullptr;
-  std::vector<std::byte> sharedMemory_;
-  std::byte* shared_ = nullptr;
+  std::vector<Block> blocks_;
+  std::vector<WarpGroup> groups_;
+  Barrier cluster_;
   void* schedulerStack_ = nullptr;
   const std::function<void()>* body_ = nullptr;
-  int current_ = 0, arrived_ = 0, generation_ = 0, alive_ = 0;
+  /** Of a block, in whole warpgroups (blocks' fibers lie one after another), and just those that there are. */
+  int threadsOfBlock_ = 1, threadCount_ = 1, blockCount_ = 1;
+  int current_ = 0;
   uint32_t random_ = 1;
   bool misplaced_ = false;
 };
@@ -150,13 +238,13 @@ class Executor {
 /** The executor of the calling OS thread while it runs a block. */
 Executor& executor();
 
-/** Runs all blocks of a grid, several at once. Empty, or what went wrong. */
-std::string runGrid(dim3 grid, dim3 threads, size_t sharedBytes, const std::function<void()>& body);
+/** Runs all blocks of a grid, several at once, in clusters of so many. Empty, or what went wrong. */
+std::string runGrid(dim3 grid, int cluster, dim3 threads, size_t sharedBytes, const std::function<void()>& body);
 
 }  // namespace onehead::emulation
 
 #define threadIdx (onehead::emulation::executor().fiber().index)
-#define blockIdx (onehead::emulation::executor().blockIndex)
+#define blockIdx (onehead::emulation::executor().block().index)
 #define blockDim (onehead::emulation::executor().blockSize)
 #define gridDim (onehead::emulation::executor().gridSize)
 

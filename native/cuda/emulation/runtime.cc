@@ -134,7 +134,7 @@ cudaError_t cudaSetDevice(int device) { return remember(device == 0 ? cudaSucces
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device != 0) return remember(cudaErrorInvalidDevice);
   // Few multiprocessors, so that work is split over blocks at the small shapes of tests too.
-  *properties = {"emulated GPU", deviceMemory(), 9, 0, 8, 227 << 10};
+  *properties = {"emulated GPU", deviceMemory(), std::getenv("ONEHEAD_EMULATED_OLD") ? 8 : 9, 0, 8, 227 << 10};
   return cudaSuccess;
 }
 
@@ -300,16 +300,17 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   return cudaSuccess;
 }
 
-cudaError_t onehead::emulation::enqueueGrid(cudaStream_t stream, dim3 grid, dim3 threads, size_t sharedBytes,
-                                            std::function<void()> body) {
+cudaError_t onehead::emulation::enqueueGrid(cudaStream_t stream, dim3 grid, int cluster, dim3 threads,
+                                            size_t sharedBytes, std::function<void()> body) {
   const unsigned count = threads.x * threads.y * threads.z;
-  const bool fits = count > 0 && count <= 1024 && grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.y <= 65535 &&
-                    grid.z <= 65535 && sharedBytes <= size_t(227 << 10);
+  const bool fits = cluster >= 1 && cluster <= 8 && grid.x % unsigned(cluster) == 0 && count > 0 && count <= 1024 &&
+                    grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.y <= 65535 && grid.z <= 65535 &&
+                    sharedBytes <= size_t(227 << 10);
   if (!fits) return remember(cudaErrorInvalidValue);
   if (faulty("other architecture")) return remember(cudaErrorNoKernelImageForDevice);
   return enqueue(stream, [=] {
     if (faulty("kernel failure")) return cudaErrorIllegalAddress;
-    std::string failure = runGrid(grid, threads, sharedBytes, body);
+    std::string failure = runGrid(grid, cluster, threads, sharedBytes, body);
     if (failure.empty()) return cudaSuccess;
     std::fprintf(stderr, "emulation: %s\n", failure.c_str());
     return cudaErrorLaunchFailure;

@@ -38,6 +38,7 @@ cudaError_t attention(const AttentionArguments& a, AttentionAlgorithm algorithm,
                       const Launcher& launcher) {
   if (keepsScores(algorithm)) return baselineAttention(a, algorithm, stage, launcher);
   const bool split = algorithm == AttentionAlgorithm::splitKeyValue;
+  if (!split && warpgroupFits(a, launcher)) return warpgroupAttention(a, launcher);
   if (!split || !decodeFits(a)) return streamingAttention(a, split, togetherIn(a, split), launcher);
   const cudaError_t error = decodeAttention(a, launcher);
   if (error != cudaSuccess || !a.keyBegin || a.batch == 1) return error;

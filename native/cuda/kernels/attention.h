@@ -128,7 +128,7 @@ inline int64_t splitsFor(int64_t keys, int64_t tile, int64_t blocks, int64_t blo
   return most<int64_t>(1, least<int64_t>(least(wanted, divideUp(keys, tile)), mostParts));
 }
 
-/** One file each: attention_decode.cu, attention_streaming.cu, attention_baselines.cu. */
+/** One file each: attention_decode.cu, attention_streaming.cu, attention_warpgroup.cu, attention_baselines.cu. */
 bool decodeFits(const AttentionArguments& arguments);
 /** In ranges of a pool of positions, entries that share theirs with neighbours are left to streamingAttention. */
 AttentionNeeds decodeNeeds(const AttentionArguments& arguments, const Launcher& launcher);
@@ -142,6 +142,8 @@ AttentionNeeds streamingNeeds(const AttentionArguments& arguments, bool split, T
                               const Launcher& launcher);
 cudaError_t streamingAttention(const AttentionArguments& arguments, bool split, Together together,
                                const Launcher& launcher);
+bool warpgroupFits(const AttentionArguments& arguments, const Launcher& launcher);
+cudaError_t warpgroupAttention(const AttentionArguments& arguments, const Launcher& launcher);
 AttentionNeeds baselineNeeds(const AttentionArguments& arguments, AttentionAlgorithm algorithm);
 std::vector<AttentionStage> baselineStages(const AttentionArguments& arguments, AttentionAlgorithm algorithm);
 cudaError_t baselineAttention(const AttentionArguments& arguments, AttentionAlgorithm algorithm, AttentionStage stage,

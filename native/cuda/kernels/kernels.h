@@ -22,6 +22,10 @@ struct Launcher {
   cudaStream_t stream = nullptr;
   /** Kernels may start before the one before has ended (compute capability 9.0 on). */
   bool programmatic = false;
+  /** Blocks may stand in clusters of 8 (compute capability 9.0 on). */
+  bool clusters = false;
+  /** The device has wgmma, and the kernels were compiled for it (compute capability 9.0 alone). */
+  bool warpgroups = false;
   int multiprocessors = 1;
   /** Bytes that a block may have at most. */
   size_t sharedMemory = size_t(48) << 10;
@@ -48,25 +52,31 @@ struct LayerNormArguments {
 cudaError_t layerNorm(const LayerNormArguments& arguments, const Launcher& launcher);
 
 /**
- * y[m, n] = epilogue(sum over k of norm(x)[m, k] w[n, k]), for 1 to 4 rows: matvec.cu; bound by reading w once.
+ * y[m, n] = epilogue(sum over k of norm(x)[m, k] w[n, k]), for few rows: bound by reading w once.
  * x is float32 or of w's type; float32 where there is a norm.
  */
-struct MatvecArguments {
+struct FewRowsArguments {
   int64_t rows, columns, depth;
   const void* x;
   DType xType;
   const void* weight;  // [columns, depth]
   DType weightType;
-  bool weightChanges;                  // a kernel before may write it: it is not read ahead of that one's end
+  bool weightChanges;  // a kernel before may write the weight, the norm's or the bias: it waits before it reads them
   const float *normWeight, *normBias;  // [depth] or null
   float epsilon;
   Epilogue epilogue;
   void* y;
   DType yType;
 };
+/** 1 to 64 rows, in clusters of blocks: cluster_product.cu. Without a norm x is of w's type. */
+constexpr int64_t clusterProductRows = 64;
+bool clusterProductFits(const FewRowsArguments& arguments, const Launcher& launcher);
+cudaError_t clusterProduct(const FewRowsArguments& arguments, const Launcher& launcher);
+
+/** 1 to 4 rows, on any GPU and at any depth: matvec.cu. */
 constexpr int64_t matvecRows = 4;
-bool matvecFits(const MatvecArguments& arguments, const Launcher& launcher);
-cudaError_t matvec(const MatvecArguments& arguments, const Launcher& launcher);
+bool matvecFits(const FewRowsArguments& arguments, const Launcher& launcher);
+cudaError_t matvec(const FewRowsArguments& arguments, const Launcher& launcher);
 
 /** The same without a norm for 1 to 64 rows of w's type, on tensor cores: skinny.cu; w is read once. */
 struct SkinnyArguments {
@@ -74,7 +84,7 @@ struct SkinnyArguments {
   const void* x;       // [rows, depth] in the weight's type, rows aligned to 16 bytes
   const void* weight;  // [columns, depth]
   DType type;
-  bool weightChanges;  // as in MatvecArguments
+  bool weightChanges;  // as in FewRowsArguments
   Epilogue epilogue;
   void* y;
   DType yType;

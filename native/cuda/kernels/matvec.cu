@@ -1,4 +1,5 @@
-// Products of 1 to 4 rows (a decode step of few sequences), with the norm before and everything behind fused.
+// Products of 1 to 4 rows (a decode step of few sequences), with the norm before and everything behind fused: where
+// cluster_product.cu does not take them, on GPUs without clusters or at depths that are no multiples of 16 bytes.
 //
 // Shapes   x [rows, depth], weight [columns, depth] -> y [rows, columns]
 // Bytes    columns x depth weights, read once; x and the norm's weights are small
@@ -44,7 +45,7 @@ __device__ inline void blockSums(float (&values)[Count], float* scratch) {
 
 /** Brings x's rows, normed, into shared memory. */
 template <int Rows, int Vector>
-__device__ inline void prepareRows(const MatvecArguments& m, float* x, float* scratch) {
+__device__ inline void prepareRows(const FewRowsArguments& m, float* x, float* scratch) {
   const int depth = int(m.depth), rows = int(m.rows);
   float sums[Rows] = {};
 #pragma unroll
@@ -94,7 +95,7 @@ struct Chunk<T, 1> {
 };
 
 template <class T, int Rows, int Columns, int Vector>
-__global__ void __launch_bounds__(threads) matvecKernel(const __grid_constant__ MatvecArguments m) {
+__global__ void __launch_bounds__(threads) matvecKernel(const __grid_constant__ FewRowsArguments m) {
   ONEHEAD_SHARED(float, x);  // [Rows][depth], then scratch
   const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
   const int depth = int(m.depth), chunks = depth / Vector;
@@ -178,14 +179,14 @@ size_t sharedBytes(int64_t rows, int64_t depth) { return size_t(rows * depth + w
 int64_t roundedRows(int64_t rows) { return rows == 3 ? 4 : rows; }
 
 template <class T, int Rows, int Columns, int Vector>
-cudaError_t run(const MatvecArguments& m, const Launcher& launcher) {
+cudaError_t run(const FewRowsArguments& m, const Launcher& launcher) {
   const int64_t blocks = least<int64_t>(divideUp<int64_t>(m.columns, warps * Columns), launcher.multiprocessors * 12);
   return launch(launcher, matvecKernel<T, Rows, Columns, Vector>, dim3(unsigned(blocks)), dim3(threads),
                 sharedBytes(Rows, m.depth), m);
 }
 
 template <class T, int Rows>
-cudaError_t runRows(const MatvecArguments& m, const Launcher& launcher) {
+cudaError_t runRows(const FewRowsArguments& m, const Launcher& launcher) {
   const bool aligned = m.depth % vectorSize<T> == 0 && aligned16(m.weight);
   if (!aligned) return run<T, Rows, 1, 1>(m, launcher);
   // Two columns a warp read x half as often; one column a warp spreads few columns more evenly.
@@ -195,11 +196,11 @@ cudaError_t runRows(const MatvecArguments& m, const Launcher& launcher) {
 
 }  // namespace
 
-bool matvecFits(const MatvecArguments& m, const Launcher& launcher) {
+bool matvecFits(const FewRowsArguments& m, const Launcher& launcher) {
   return m.rows <= matvecRows && sharedBytes(roundedRows(m.rows), m.depth) <= launcher.sharedMemory;
 }
 
-cudaError_t matvec(const MatvecArguments& m, const Launcher& launcher) {
+cudaError_t matvec(const FewRowsArguments& m, const Launcher& launcher) {
   return withType(m.weightType, [&](auto element) {
     using T = decltype(element);
     if (m.rows == 1) return runRows<T, 1>(m, launcher);

@@ -17,31 +17,38 @@ namespace onehead::cuda {
 
 #if defined(__CUDACC__)
 
-/** The block's dynamic shared memory. */
-#define ONEHEAD_SHARED(type, name)                                      \
-  extern __shared__ __align__(128) unsigned char oneheadSharedMemory[]; \
+/** The block's dynamic shared memory, from a multiple of 1,024 on. */
+#define ONEHEAD_SHARED(type, name)                                       \
+  extern __shared__ __align__(1024) unsigned char oneheadSharedMemory[]; \
   type* name = reinterpret_cast<type*>(oneheadSharedMemory)
 
-/** Starts a kernel on the launcher's stream. */
+/** Starts a kernel on the launcher's stream, in clusters of so many blocks, neighbours along x. */
 template <class... Parameters>
-cudaError_t launch(const Launcher& launcher, void (*kernel)(Parameters...), dim3 grid, dim3 threads, size_t sharedBytes,
-                   std::type_identity_t<Parameters>... arguments) {
+cudaError_t launchClusters(const Launcher& launcher, int cluster, void (*kernel)(Parameters...), dim3 grid,
+                           dim3 threads, size_t sharedBytes, std::type_identity_t<Parameters>... arguments) {
   if (sharedBytes > size_t(48) << 10) {
     // All that there is: a graph that was captured with more must find its limit unchanged.
     cudaError_t error =
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(launcher.sharedMemory));
     if (error != cudaSuccess) return error;
   }
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attributes[2]{};
+  unsigned count = 0;
+  if (launcher.programmatic) {
+    attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[count++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (cluster > 1) {
+    attributes[count].id = cudaLaunchAttributeClusterDimension;
+    attributes[count++].val.clusterDim = {unsigned(cluster), 1, 1};
+  }
   cudaLaunchConfig_t configuration{};
   configuration.gridDim = grid;
   configuration.blockDim = threads;
   configuration.dynamicSmemBytes = sharedBytes;
   configuration.stream = launcher.stream;
-  configuration.attrs = &attribute;
-  configuration.numAttrs = launcher.programmatic ? 1 : 0;
+  configuration.attrs = attributes;
+  configuration.numAttrs = count;
   return cudaLaunchKernelEx(&configuration, kernel, arguments...);
 }
 
@@ -50,12 +57,19 @@ cudaError_t launch(const Launcher& launcher, void (*kernel)(Parameters...), dim3
 #define ONEHEAD_SHARED(type, name) type* name = reinterpret_cast<type*>(onehead::emulation::executor().shared())
 
 template <class... Parameters>
-cudaError_t launch(const Launcher& launcher, void (*kernel)(Parameters...), dim3 grid, dim3 threads, size_t sharedBytes,
-                   std::type_identity_t<Parameters>... arguments) {
-  return emulation::enqueueGrid(launcher.stream, grid, threads, sharedBytes, [=] { kernel(arguments...); });
+cudaError_t launchClusters(const Launcher& launcher, int cluster, void (*kernel)(Parameters...), dim3 grid,
+                           dim3 threads, size_t sharedBytes, std::type_identity_t<Parameters>... arguments) {
+  return emulation::enqueueGrid(launcher.stream, grid, cluster, threads, sharedBytes, [=] { kernel(arguments...); });
 }
 
 #endif
+
+/** Starts a kernel on the launcher's stream. */
+template <class... Parameters>
+cudaError_t launch(const Launcher& launcher, void (*kernel)(Parameters...), dim3 grid, dim3 threads, size_t sharedBytes,
+                   std::type_identity_t<Parameters>... arguments) {
+  return launchClusters(launcher, 1, kernel, grid, threads, sharedBytes, arguments...);
+}
 
 /**
  * Programmatic dependent launch (compute capability 9.0 on; nothing before): every kernel lets the next one start at
@@ -112,10 +126,42 @@ __device__ inline void waitForCopies() {
       const emulation::Copy& copy = fiber.pending[i];
       std::memset(copy.to, 0, size_t(copy.bytes));
       if (copy.valid) std::memcpy(copy.to, copy.from, size_t(copy.valid));
+      emulation::executor().noteArrival(copy.to, size_t(copy.bytes));
     }
     fiber.pending.erase(fiber.pending.begin(), fiber.pending.begin() + ptrdiff_t(fiber.groups.front()));
     fiber.groups.erase(fiber.groups.begin());
   }
+#endif
+}
+
+// Clusters (compute capability 9.0 on): blocks that run at the same time, and read each other's shared memory.
+
+/** Where this block stands in its cluster. */
+__device__ inline int rankOf(int cluster) { return int(blockIdx.x) % cluster; }
+
+/** All threads of the cluster: what each wrote before, in shared memory too, all see behind it. */
+__device__ inline void clusterBarrier() {
+#if defined(__CUDACC__)
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+#endif
+#else
+  emulation::executor().clusterBarrier();
+#endif
+}
+
+/** What lies in the shared memory of the block of this rank, at the place that `own` is in this block's. */
+__device__ inline float loadFromRank(const float* own, int rank) {
+#if defined(__CUDACC__)
+  float value = 0;
+#if __CUDA_ARCH__ >= 900
+  uint32_t address;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(sharedAddress(own)), "r"(rank));
+  asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(value) : "r"(address) : "memory");
+#endif
+  return value;
+#else
+  return *reinterpret_cast<const float*>(emulation::executor().inBlock(rank, own));
 #endif
 }
 

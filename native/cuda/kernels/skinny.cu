@@ -1,4 +1,5 @@
-// Products of 5 to 64 rows (a decode step of many sequences): bound by reading the weight, so it is read once.
+// Products of 5 to 64 rows (a decode step of many sequences) on GPUs without clusters (on others: cluster_product.cu):
+// bound by reading the weight, so it is read once.
 //
 // Shapes   x [rows, depth], weight [columns, depth] -> y [rows, columns]
 // Bytes    columns x depth weights; x is read by every block, from the second-level cache

@@ -105,6 +105,7 @@ namespace onehead::emulation {
 void disturbCaptures();
 /** Runs work in the stream's order, or keeps it where the stream is being captured. */
 cudaError_t enqueue(cudaStream_t stream, std::function<cudaError_t()> work);
-/** Runs a grid on the stream, or keeps it where the stream is being captured. */
-cudaError_t enqueueGrid(cudaStream_t stream, dim3 grid, dim3 threads, size_t sharedBytes, std::function<void()> body);
+/** Runs a grid on the stream in clusters of so many blocks, or keeps it where the stream is being captured. */
+cudaError_t enqueueGrid(cudaStream_t stream, dim3 grid, int cluster, dim3 threads, size_t sharedBytes,
+                        std::function<void()> body);
 }  // namespace onehead::emulation
