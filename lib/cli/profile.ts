@@ -139,7 +139,7 @@ function optionsOf(name: ExperimentName, { names, options }: Job): ProfileOption
 
 function print(result: ExperimentResult): void {
   const { title } = experiments[result.experiment as ExperimentName];
-  const warnings = warningsOf(result).map((text) => `Warning: ${text}\n`);
+  const warnings = warningsOf(result).map((text) => `Warning: ${text}`);
   const head = [title, describeRun(result), ...warnings].join('\n');
   process.stdout.write(`${head}\n\n${tablesOf(result).map(toText).join('\n')}\n`);
 }

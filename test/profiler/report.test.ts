@@ -52,7 +52,7 @@ describe('noise', () => {
   it('is warned of, with the widest and what to do', () => {
     expect(warningsOf(result(0.1))).toEqual([
       '1 of 4 times are marked ~: the 95% interval of the median reaches more than 50% away from it, so they cannot be compared. ' +
-        'The widest is tiny, 4, 1, multi-query everywhere, decode: 49.0 ms to 1.94 s. ' +
+        'The widest is tiny, decoder layers 4, batch 1, multi-query everywhere, decode: 49.0 ms to 1.94 s. ' +
         'Measure again on an idle machine, or with more --repeats and --seconds.',
     ]);
     expect(warningsOf(result(1.9))[0]).toMatch(

@@ -1,7 +1,7 @@
 /** What a result says beyond its figures: which variants can be told apart, and what makes figures worthless. */
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import { isNoisy, noisyShare, relativeSpread, type Statistics } from '../measuring/statistics.js';
-import { digits, duration, findRow, type Table, valuesOf } from './figures.js';
+import { digits, duration, findRow, spaced, type Table, valuesOf } from './figures.js';
 
 /** Which variant the others stand beside, and in which rows: the values of one field of the case. */
 export interface Compared {
@@ -14,7 +14,11 @@ export interface Compared {
 const busyShare = 0.25;
 
 const percent = (share: number): string => `${Math.round(100 * share)}%`;
-const named = ({ case: what }: ProfileRow): string => Object.values(what).join(', ');
+/** 'tiny, decoder layers 4, batch 1, multi-head, decode'. */
+const named = ({ case: what }: ProfileRow): string =>
+  Object.entries(what)
+    .map(([name, value]) => (typeof value === 'number' ? `${spaced(name)} ${value}` : value))
+    .join(', ');
 
 /** Sentences on what cannot be trusted; none where all is well. */
 export function warningsOf({ machine, rows }: ExperimentResult): string[] {
