@@ -56,7 +56,8 @@ describe.each(experimentNames)('%s', (name) => {
     // Every name that tables and plots use is explained on the page.
     const explained = namesTable([result]).rows.map(([one]) => one);
     for (const one of cases(result, 'variant')) if (!/^\d+ s$/.test(String(one))) expect(explained).toContain(one);
-    for (const one of cases(result, 'stage')) if (one !== undefined) expect(explained).toContain(one);
+    for (const one of [...cases(result, 'stage'), ...cases(result, 'operation')])
+      if (one !== undefined) expect(explained).toContain(one);
     for (const table of tables) {
       expect(table.rows.length).toBeGreaterThan(0);
       for (const row of table.rows) expect(row.length).toBe(table.columns.length);

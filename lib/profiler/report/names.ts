@@ -31,6 +31,16 @@ const meanings: Record<string, string> = {
   step: 'one decode step: one token of every sequence',
   window: 'projection of the audio’s keys and values, the prompt and all tokens',
   total: 'the whole case',
+  embedding: 'the tokens’ and positions’ vectors',
+  'self-attention': 'attention over the tokens before, from the KV cache',
+  'self out': 'self-attention’s output projection',
+  'cross query': 'the projection of cross-attention’s queries',
+  'cross-attention': 'attention over the audio, from its cached keys and values',
+  'cross out': 'cross-attention’s output projection',
+  'feed-forward up': 'the first product of a feed-forward layer',
+  'feed-forward down': 'the second product of a feed-forward layer',
+  logits: 'the product with the embedding: a number for each token of the vocabulary',
+  'next token': 'the rules of suppression and timestamps, and the choice of the token',
   'whole step': 'a decode step replayed as one program, not operation by operation',
 };
 
