@@ -21,6 +21,7 @@ const shapes: Record<(typeof experimentNames)[number], ProfileOptions> = {
   'cross-cache': { models: ['micro'], batches: [1, 2], tokens: 3 },
   'audio-context': { margins: [0, 2] },
   io: { models: ['micro'], batches: [1, 2], tokens: 3 },
+  precision: { models: ['micro'], batches: [1, 2], tokens: 3, dtype: 'bfloat16' },
 };
 const run = (name: (typeof experimentNames)[number], options: ProfileOptions = {}) =>
   profile(name, { ...small, ...shapes[name], ...options });
@@ -182,6 +183,25 @@ describe('what the experiments compare', () => {
         .bytes;
     const cache = 3 * 2 * 2 * 500 * 128 * 4; // layers, keys and values, batch, positions, width, float32
     expect(bytes('copied') - bytes('cached')).toBe(2 * cache);
+  });
+
+  it('precision: weights are read once for a batch, caches for each sequence', async () => {
+    const { rows } = await run('precision');
+    const of = (variant: string, batch: number) =>
+      rows.find((row) => row.case.variant === variant && row.case.batch === batch)!.figures;
+    const [plain, both] = [of('floating', 2), of('int8 weights and cache', 2)];
+    expect(of('floating', 1).cacheBytes).toBeCloseTo(plain.cacheBytes / 2, 6);
+    expect(of('int8 weights', 2)).toMatchObject({ weightBytes: both.weightBytes, cacheBytes: plain.cacheBytes });
+    expect(of('int8 cache', 2)).toMatchObject({ weightBytes: plain.weightBytes, cacheBytes: both.cacheBytes });
+    // Heads of 32 in 2 bytes each, against 1 each and a factor of 4.
+    expect(both.cacheBytes / plain.cacheBytes).toBeCloseTo(36 / 64, 6);
+    expect(both.predictedRatio).toBeLessThan(0.7);
+    const saved = (batch: number) => [
+      of('floating', batch).weightBytes - of('int8 weights', batch).weightBytes,
+      of('floating', batch).cacheBytes - of('int8 cache', batch).cacheBytes,
+    ];
+    const [weights, cache] = saved(1);
+    expect(plain.crossoverBatch).toBeCloseTo(weights / cache, 1);
   });
 
   it('io: floors from this device’s ceilings, and the whole step beside its parts', async () => {

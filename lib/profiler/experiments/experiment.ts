@@ -4,6 +4,7 @@ import type { OperationTime } from '../../device/program.js';
 import type { FloatingType } from '../../element-types.js';
 import { OneheadError } from '../../errors.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
+import type { Precision } from '../../whisper/model/precision.js';
 import type { Sampler } from '../measuring/measure.js';
 import type { AttentionChoice, MeasuredWhisper } from '../measuring/measured-whisper.js';
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
@@ -62,7 +63,10 @@ export interface Context<Settings> {
   /** The folder of the run's checkpoint; absent where there is none. */
   model?: string;
   /** A Whisper on the settings' device. Its weights are the run's checkpoint's where there is one with these key/value heads, else random. */
-  open(config: WhisperConfig, options: { batch: number; attention?: AttentionChoice }): Promise<MeasuredWhisper>;
+  open(
+    config: WhisperConfig,
+    options: { batch: number; attention?: AttentionChoice; precision?: Precision },
+  ): Promise<MeasuredWhisper>;
   /** Keeps an operation-by-operation trace under a track's name, when one is wanted. */
   trace(track: string, operations: () => Promise<readonly OperationTime[]>): Promise<void>;
   /** Figures of the whole run. */

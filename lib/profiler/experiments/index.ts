@@ -6,6 +6,7 @@ import { experiment as crossCache } from './cross-cache.js';
 import type { Experiment } from './experiment.js';
 import { experiment as generate } from './generate.js';
 import { experiment as io } from './io.js';
+import { experiment as precision } from './precision.js';
 import { experiment as whisperFlash } from './whisper-flash.js';
 import { experiment as whisperMqa } from './whisper-mqa.js';
 
@@ -17,6 +18,7 @@ export const experimentNames = [
   'cross-cache',
   'audio-context',
   'io',
+  'precision',
 ] as const;
 export type ExperimentName = (typeof experimentNames)[number];
 
@@ -28,4 +30,5 @@ export const experiments: Record<ExperimentName, Experiment> = {
   'cross-cache': crossCache,
   'audio-context': audioContext,
   io,
+  precision,
 };

@@ -30,4 +30,5 @@ export {
   memoryBytes,
   type ParameterCounts,
   parameters,
+  storageOf,
 } from './sizes.js';

@@ -15,8 +15,14 @@ export interface DecoderShape {
 
 export interface Storage {
   batch: number;
-  /** Of weights and caches; 2 by default. */
+  /** Of what goes from operation to operation, and of weights and caches unless these are given; 2 by default. */
   bytesPerElement?: number;
+  /** Of products' weights, and of the factor that each row of them has; 0 where there is none. */
+  bytesPerWeight?: number;
+  bytesPerWeightScale?: number;
+  /** Of keys and values, and of the factor that each head of a position has. */
+  bytesPerCached?: number;
+  bytesPerCacheScale?: number;
   /** Of biases and norms; 4 by default, as onehead keeps them. */
   bytesPerBias?: number;
 }
@@ -44,12 +50,31 @@ class Counting {
   readonly operations: OperationCost[] = [];
   readonly rows: number;
   readonly element: number;
+  readonly weight: number;
+  readonly weightScale: number;
   readonly bias: number;
+  readonly #cached: number;
+  readonly #cacheScale: number;
 
-  constructor(rows: number, { bytesPerElement = 2, bytesPerBias = 4 }: Storage) {
+  constructor(rows: number, storage: Storage) {
+    const { bytesPerElement = 2, bytesPerBias = 4 } = storage;
     this.rows = rows;
     this.element = bytesPerElement;
+    this.weight = storage.bytesPerWeight ?? bytesPerElement;
+    this.weightScale = storage.bytesPerWeightScale ?? 0;
     this.bias = bytesPerBias;
+    this.#cached = storage.bytesPerCached ?? bytesPerElement;
+    this.#cacheScale = storage.bytesPerCacheScale ?? 0;
+  }
+
+  /** Bytes of the keys, or of the values, of a position. */
+  position(heads: number, headSize: number): number {
+    return heads * (headSize * this.#cached + this.#cacheScale);
+  }
+
+  /** Weights of 8 bits quantize rows behind their norm, which is then no operation of its own. */
+  get fusesNorms(): boolean {
+    return this.weightScale > 0;
   }
 
   add(name: string, label: string, part: string, cost: Partial<OperationCost>): void {
@@ -71,7 +96,9 @@ class Counting {
     const written = float || residual ? residualBytes : this.element;
     this.add('linear', label, part, {
       parameterBytes:
-        inputs * outputs * this.element + (biased ? outputs * this.bias : 0) + (norm ? 2 * inputs * this.bias : 0),
+        outputs * (inputs * this.weight + this.weightScale) +
+        (biased ? outputs * this.bias : 0) +
+        (norm ? 2 * inputs * this.bias : 0),
       activationBytes:
         this.rows *
         (inputs * (norm ? residualBytes : this.element) + outputs * (written + (residual ? residualBytes : 0))),
@@ -96,7 +123,7 @@ export function decodeStep(shape: DecoderShape, options: Storage & { position: n
   const headSize = width / heads;
   const rows = batch * width;
   count.add('embed', '', 'embedding', {
-    parameterBytes: rows * (element + residualBytes),
+    parameterBytes: batch * (width * (count.weight + residualBytes) + count.weightScale),
     activationBytes: rows * residualBytes,
   });
   for (let layer = 0; layer < shape.layers; ++layer) {
@@ -104,8 +131,8 @@ export function decodeStep(shape: DecoderShape, options: Storage & { position: n
     const shared = keyValueHeads * headSize;
     count.linear(`${label}/self`, 'query, key, value', [width, width + 2 * shared], { norm: true });
     count.add('attention', `${label}/self`, 'self-attention', {
-      cacheBytesRead: 2 * batch * position * shared * element,
-      cacheBytesWritten: 2 * batch * shared * element,
+      cacheBytesRead: 2 * batch * position * count.position(keyValueHeads, headSize),
+      cacheBytesWritten: 2 * batch * count.position(keyValueHeads, headSize),
       activationBytes: (2 * rows + 2 * batch * shared) * element,
       operations: 4 * rows * (position + 1),
     });
@@ -113,7 +140,7 @@ export function decodeStep(shape: DecoderShape, options: Storage & { position: n
     if (cross) {
       count.linear(`${label}/cross`, 'cross query', [width, width], { norm: true });
       count.add('attention', `${label}/cross`, 'cross-attention', {
-        cacheBytesRead: 2 * batch * cross.positions * cross.keyValueHeads * headSize * element,
+        cacheBytesRead: 2 * batch * cross.positions * count.position(cross.keyValueHeads, headSize),
         activationBytes: 2 * rows * element,
         operations: 4 * rows * cross.positions,
       });
@@ -137,8 +164,8 @@ export function crossCache(shape: DecoderShape, options: Storage): OperationCost
     for (const part of ['cross key', 'cross value']) {
       count.linear(`decoder.${layer}/cross`, part, [width, outputs]);
       const last = count.operations[count.operations.length - 1];
-      last.cacheBytesWritten = count.rows * outputs * count.element;
-      last.activationBytes -= last.cacheBytesWritten;
+      last.cacheBytesWritten = count.rows * count.position(cross.keyValueHeads, width / heads);
+      last.activationBytes -= count.rows * outputs * count.element;
     }
   }
   return count.operations;
@@ -166,15 +193,16 @@ export function encoder(config: WhisperConfig, options: Storage): OperationCost[
   });
   for (let layer = 0; layer < layers; ++layer) {
     const label = `encoder.${layer}`;
-    count.layerNorm(label, width);
-    count.linear(label, 'query, key, value', [width, width + 2 * shared]);
+    const norm = count.fusesNorms;
+    if (!norm) count.layerNorm(label, width);
+    count.linear(label, 'query, key, value', [width, width + 2 * shared], { norm });
     count.add('attention', label, 'self-attention', {
       activationBytes: rows * (2 * width + 2 * shared) * element,
       operations: 4 * rows * sourcePositions * width,
     });
     count.linear(label, 'self out', [width, width], { residual: true });
-    count.layerNorm(label, width);
-    count.linear(label, 'feed-forward up', [width, feedForward]);
+    if (!norm) count.layerNorm(label, width);
+    count.linear(label, 'feed-forward up', [width, feedForward], { norm });
     count.linear(label, 'feed-forward down', [feedForward, width], { residual: true });
   }
   count.layerNorm('', width);

@@ -1,7 +1,9 @@
 /** Parameters and caches, counted; floors from a device's measured ceilings. */
+import { elementBytes } from '../../element-types.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 import { checkpointSizes } from '../../whisper/checkpoint/weights.js';
-import type { DecoderShape, OperationCost } from './model.js';
+import type { Precision } from '../../whisper/model/precision.js';
+import type { DecoderShape, OperationCost, Storage } from './model.js';
 
 export interface ParameterCounts {
   /** Weights and biases of attention, by the part of the model that it belongs to. */
@@ -37,6 +39,23 @@ export function parameters(config: WhisperConfig) {
 export function caches(config: WhisperConfig, { batch = 1, bytesPerElement = 2 } = {}) {
   const { selfCacheBytes, crossCacheBytes } = checkpointSizes(config, bytesPerElement);
   return { selfBytes: batch * selfCacheBytes, crossBytes: batch * crossCacheBytes };
+}
+
+/** Bytes of what a part of a model computes with, in these types. */
+export function storageOf(
+  { encoder, decoder, cache }: Precision,
+  batch: number,
+  part: 'encoder' | 'decoder' = 'decoder',
+): Storage {
+  const { weights, values } = part === 'encoder' ? encoder : decoder;
+  return {
+    batch,
+    bytesPerElement: elementBytes[values],
+    bytesPerWeight: elementBytes[weights],
+    bytesPerWeightScale: weights === 'int8' ? 4 : 0,
+    bytesPerCached: elementBytes[cache],
+    bytesPerCacheScale: cache === 'int8' ? 4 : 0,
+  };
 }
 
 /** What a device was measured to do at most. */

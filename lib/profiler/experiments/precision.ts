@@ -1,0 +1,111 @@
+/** A decode step in the run's type and in 8 bits: weights, caches, or both, beside what theory says of their bytes. */
+import { Device } from '../../device/device.js';
+import type { FloatingType } from '../../element-types.js';
+import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
+import { type Precision, precisionWith, usualPrecision } from '../../whisper/model/precision.js';
+import { type Ceilings, decoderShape, decodeStep, floorOf, memoryBytes, storageOf } from '../io-model/index.js';
+import { measureCeilings } from '../measuring/ceilings.js';
+import type { MeasuredWhisper } from '../measuring/measured-whisper.js';
+import type { ProfileRow } from '../measuring/result.js';
+import { precisionCharts, precisionTables } from '../report/precision.js';
+import {
+  buildSamplers,
+  type CommonSettings,
+  type Context,
+  defineExperiment,
+  type OwnSettings,
+  stageRows,
+} from './experiment.js';
+import { stepReplays } from './whisper.js';
+
+type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
+
+/** What each variant has in 8 bits; all else is of the run's type. */
+export const precisionVariants = ['floating', 'int8 weights', 'int8 cache', 'int8 weights and cache'] as const;
+
+function variant(name: string, dtype: FloatingType): Precision {
+  const base = usualPrecision(dtype);
+  const weights = name === 'int8 weights' || name === 'int8 weights and cache';
+  const cache = name === 'int8 cache' || name === 'int8 weights and cache' ? 'int8' : dtype;
+  return precisionWith(base, { ...(weights && { weights: 'int8', activations: 'int8' }), cache });
+}
+
+/** Bytes that a step reads and writes of weights, once for the batch, and of caches, for each sequence of it. */
+function stepBytes(config: WhisperConfig, precision: Precision, batch: number, position: number) {
+  const costs = decodeStep(decoderShape(config), { ...storageOf(precision, batch), position });
+  const cache = costs.reduce((sum, cost) => sum + cost.cacheBytesRead + cost.cacheBytesWritten, 0);
+  const all = costs.reduce((sum, cost) => sum + memoryBytes(cost), 0);
+  return { costs, weights: all - cache, cache };
+}
+
+/**
+ * The batch from which on 8 bits save more in the cache than in the weights: what weights lose is the same for every batch, what caches lose
+ * grows with it.
+ */
+export function crossoverBatch(config: WhisperConfig, dtype: FloatingType, position: number): number {
+  const of = (name: string) => stepBytes(config, variant(name, dtype), 1, position);
+  const [plain, both] = [of('floating'), of('int8 weights and cache')];
+  return (plain.weights - both.weights) / (plain.cache - both.cache);
+}
+
+async function measure(context: Context<CommonSettings & Own>, model: string, batch: number): Promise<ProfileRow[]> {
+  const { device: kind, dtype, threads, tokens } = context.settings;
+  const { facts } = context;
+  if (facts.bytesPerSecond === undefined) {
+    using device = new Device(kind, { threads });
+    Object.assign(facts, await measureCeilings(device, dtype));
+  }
+  const full = context.shape(model);
+  // Only the decoder is measured.
+  const config = { ...full, encoder: { ...full.encoder, layers: 0 } };
+  const loaded = new Map<string, MeasuredWhisper>();
+  try {
+    const { samplers, refused } = await buildSamplers({ model, batch }, precisionVariants, async (name) => {
+      const whisper = await context.open(config, { batch, precision: variant(name, dtype) });
+      loaded.set(name, whisper);
+      using encoded = whisper.device.tensor(whisper.dtype, [batch, config.sourcePositions, config.width]);
+      // Fills the caches up to the position that is measured; the step then stays there, all sequences being finished.
+      await whisper.generate(encoded, tokens, context.signal);
+      return { name, sample: async () => ({ step: await whisper.step.time(stepReplays) }) };
+    });
+    const measured = await context.measure(samplers);
+    for (const [name, whisper] of loaded) {
+      await context.trace(`${model}, batch ${batch}, ${name}`, () => whisper.step.trace());
+    }
+    const position = [...loaded.values()][0].prompt.length + tokens - 1;
+    const bytesOf = (name: string) => stepBytes(config, variant(name, dtype), batch, position);
+    const floorOfVariant = (name: string) => floorOf(bytesOf(name).costs, facts as unknown as Ceilings);
+    const rows = stageRows({ model, batch }, measured, (name, _, time) => {
+      const { weights, cache } = bytesOf(name);
+      const floorMicroseconds = floorOfVariant(name);
+      return {
+        weightBytes: weights,
+        cacheBytes: cache,
+        floorMicroseconds,
+        shareOfFloor: floorMicroseconds / time.median,
+        predictedRatio: floorMicroseconds / floorOfVariant('floating'),
+        crossoverBatch: crossoverBatch(config, dtype, position),
+      };
+    });
+    return [...rows, ...refused];
+  } finally {
+    for (const whisper of loaded.values()) whisper.dispose();
+  }
+}
+
+export const experiment = defineExperiment<Own>({
+  name: 'precision',
+  title: 'A decode step in 8 bits',
+  about:
+    'A decode step with weights, keys and values, or both in 8 bits, beside the run’s floating type: the bytes that each reads, the floor that follows, and the batch from ' +
+    'which on the cache saves more than the weights, since weights are read once for a batch and caches for each sequence of it.',
+  full: { models: ['tiny', 'base', 'small', 'turbo'], batches: [1, 4, 8, 16], tokens: 60, repeats: 50, seconds: 5 },
+  quick: { models: ['base'], batches: [1, 8], tokens: 30, repeats: 20, seconds: 1 },
+  groups: ({ models, batches }) =>
+    models.flatMap((model) =>
+      batches.map((batch) => ({ name: `${model}, batch ${batch}`, run: (context) => measure(context, model, batch) })),
+    ),
+  compared: { base: 'floating', field: 'stage', values: ['step'] },
+  tables: precisionTables,
+  charts: precisionCharts,
+});
