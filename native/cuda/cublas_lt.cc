@@ -1,6 +1,11 @@
 #include "cublas_lt.h"
 
 #include <algorithm>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <tuple>
+#include <vector>
 
 #include "cublas_lt_library.h"
 #include "driver_lock.h"
@@ -23,9 +28,60 @@ uint32_t alignmentOf(const void* pointer) {
 template <class Handle>
 using Owned = std::shared_ptr<std::remove_pointer_t<Handle>>;
 
+/** Algorithms that are tried for a shape, runs of each that are timed, and how much faster than the library's first
+ * another must be: what is closer is chance. */
+constexpr int tried = 6, timedRuns = 4;
+constexpr float clearly = 0.97f;
+
+/** What decides how fast an algorithm is. */
+using Case = std::tuple<int, int64_t, int64_t, int64_t, int, int, bool, bool, std::vector<uint32_t>>;
+
+/** The algorithms that were fastest, of all devices of this process. */
+class Fastest {
+ public:
+  bool find(const Case& of, Algorithm& algorithm) {
+    std::lock_guard lock(mutex_);
+    const auto found = known_.find(of);
+    if (found == known_.end()) return false;
+    algorithm = found->second;
+    return true;
+  }
+  void keep(const Case& of, const Algorithm& algorithm) {
+    std::lock_guard lock(mutex_);
+    known_.insert_or_assign(of, algorithm);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<Case, Algorithm> known_;
+};
+Fastest& fastest() {
+  static Fastest* const one = new Fastest;  // never destroyed: devices may go late
+  return *one;
+}
+
+/** Microseconds of runs that `start` starts; below 0 where it fails. */
+template <class Start>
+float timeOf(Start start, cudaStream_t stream) {
+  cudaEvent_t begin = nullptr, end = nullptr;
+  float milliseconds = -1;
+  // The first run loads the kernel's code.
+  bool fine = start() == 0 && cudaEventCreateWithFlags(&begin, cudaEventDefault) == cudaSuccess &&
+              cudaEventCreateWithFlags(&end, cudaEventDefault) == cudaSuccess &&
+              cudaEventRecord(begin, stream) == cudaSuccess;
+  for (int i = 0; i < timedRuns && fine; ++i) fine = start() == 0;
+  fine = fine && cudaEventRecord(end, stream) == cudaSuccess;
+  fine = cudaStreamSynchronize(stream) == cudaSuccess && fine;
+  if (!fine || cudaEventElapsedTime(&milliseconds, begin, end) != cudaSuccess) milliseconds = -1;
+  if (begin) cudaEventDestroy(begin);
+  if (end) cudaEventDestroy(end);
+  cudaGetLastError();
+  return milliseconds * 1000 / timedRuns;
+}
+
 class Products final : public CublasLt, public std::enable_shared_from_this<Products> {
  public:
-  Products(const Library& library, Handle handle) : library_(library), handle_(handle) {}
+  Products(const Library& library, Handle handle, int device) : library_(library), handle_(handle), device_(device) {}
   ~Products() override { close(); }
 
   void close() noexcept override {
@@ -36,7 +92,7 @@ class Products final : public CublasLt, public std::enable_shared_from_this<Prod
 
   // The library counts columns first: to it, our row-major y [rows, columns] is [columns, rows], and the weight, which
   // lies as [depth, columns], is transposed.
-  Run prepare(const LargeProduct& p, size_t xAlignment) override {
+  Run prepare(const LargeProduct& p, size_t xAlignment, const Trial* trial) override {
     const Owned<Description> description = describe(p);
     const auto weight = layout(p.type, p.depth, p.columns), x = layout(p.type, p.depth, p.rows);
     const auto y = layout(p.yType, p.columns, p.rows);
@@ -51,17 +107,49 @@ class Products final : public CublasLt, public std::enable_shared_from_this<Prod
     bool fine = !library_.preferenceSet(raw, maxWorkspaceBytes, &workspace, sizeof workspace);
     for (int i = 0; i < 4; ++i)
       fine = fine && !library_.preferenceSet(raw, minAlignmentA + i, &alignments[i], sizeof alignments[i]);
-    Heuristic found{};
-    int count = 0;
-    if (!fine ||
-        library_.heuristic(handle_, description.get(), weight.get(), x.get(), y.get(), y.get(), raw, 1, &found, &count))
-      return {};
-    if (count < 1 || found.state != 0) return {};
-    return [self = shared_from_this(), p, description, weight, x, y, c, algorithm = found.algorithm](
-               const void* data, void* scratch, cudaStream_t stream) {
+    if (!fine) return {};
+    auto start = [self = shared_from_this(), p, description, weight, x, y, c](
+                     const Algorithm& algorithm, const void* data, void* scratch, cudaStream_t stream) {
       const float one = 1, beta = p.residual ? 1 : 0;
       return self->library_.matmul(self->handle_, description.get(), &one, p.weight, weight.get(), data, x.get(), &beta,
                                    c, y.get(), p.y, y.get(), &algorithm, scratch, workspaceBytes, stream);
+    };
+    const Case known{device_,
+                     p.rows,
+                     p.columns,
+                     p.depth,
+                     int(p.type),
+                     int(p.yType),
+                     p.bias != nullptr,
+                     p.residual != nullptr,
+                     std::vector<uint32_t>(alignments, alignments + 4)};
+    Algorithm chosen{};
+    if (!fastest().find(known, chosen)) {
+      Heuristic found[tried]{};
+      int count = 0;
+      if (library_.heuristic(handle_, description.get(), weight.get(), x.get(), y.get(), y.get(), raw,
+                             trial ? tried : 1, found, &count))
+        return {};
+      std::vector<Algorithm> candidates;
+      for (int i = 0; i < count; ++i)
+        if (found[i].state == 0) candidates.push_back(found[i].algorithm);
+      if (candidates.empty()) return {};
+      chosen = candidates[0];
+      if (trial && candidates.size() > 1) {
+        const DriverLock lock;  // kernels' code is loaded
+        float best = -1;
+        for (const Algorithm& candidate : candidates) {
+          const float time =
+              timeOf([&] { return start(candidate, trial->x, trial->workspace, trial->stream); }, trial->stream);
+          if (time < 0 || (best >= 0 && time > best * clearly)) continue;
+          best = time;
+          chosen = candidate;
+        }
+        fastest().keep(known, chosen);
+      }
+    }
+    return [start, chosen](const void* data, void* scratch, cudaStream_t stream) {
+      return start(chosen, data, scratch, stream);
     };
   }
 
@@ -87,6 +175,7 @@ class Products final : public CublasLt, public std::enable_shared_from_this<Prod
 
   const Library& library_;
   Handle handle_;
+  int device_;
 };
 
 }  // namespace
@@ -119,12 +208,12 @@ std::string CublasLt::describe(int status) {
   return "cuBLASLt's status " + std::to_string(status) + " (" + name() + ")";
 }
 
-std::shared_ptr<CublasLt> CublasLt::open() {
+std::shared_ptr<CublasLt> CublasLt::open(int device) {
   const DriverLock lock;
   const Library* found = library();
   Handle handle = nullptr;
   if (!found || found->create(&handle) != 0) return nullptr;
-  return std::make_shared<Products>(*found, handle);
+  return std::make_shared<Products>(*found, handle, device);
 }
 
 }  // namespace onehead::cuda

@@ -32,15 +32,23 @@ class CublasLt {
   /** The library's name, where one can be opened; else empty. */
   static std::string find();
   /** Null where there is no library, or it does not work. */
-  static std::shared_ptr<CublasLt> open();
+  static std::shared_ptr<CublasLt> open(int device);
   virtual ~CublasLt() = default;
 
   /** Gives the library's status: 0 is success. */
   using Run = std::function<int(const void* x, void* workspace, cudaStream_t stream)>;
   /** A status in words. */
   static std::string describe(int status);
-  /** Chooses an algorithm for x at an address that is a multiple of `xAlignment` bytes; empty where there is none. */
-  virtual Run prepare(const LargeProduct& product, size_t xAlignment) = 0;
+  /** What may be overwritten while algorithms are tried: y, and x and the workspace, which are memory of the device. */
+  struct Trial {
+    const void* x;
+    void* workspace;
+    cudaStream_t stream;  // idle
+  };
+  /** Chooses an algorithm for x at an address that is a multiple of `xAlignment` bytes; empty where there is none. With
+   * a trial, the fastest of those that the library thinks of first, once for each shape in the process; else its first.
+   */
+  virtual Run prepare(const LargeProduct& product, size_t xAlignment, const Trial* trial) = 0;
   /** Frees what the library holds of the device. What was prepared is never run again. */
   virtual void close() noexcept = 0;
 };

@@ -20,7 +20,7 @@ class CudaBackend final : public Backend {
       : context_(std::make_shared<Context>(options)),
         workspace_(std::make_shared<Workspace>(context_)),
         arena_(context_),
-        cublasLt_(options.cublasLt ? CublasLt::open() : nullptr) {}
+        cublasLt_(options.cublasLt ? CublasLt::open(options.index) : nullptr) {}
 
   void start() override { context_->use(); }
   std::shared_ptr<Storage> allocate(size_t bytes) override { return std::make_shared<CudaStorage>(bytes, context_); }

@@ -51,10 +51,18 @@ class Preparation {
   }
 
  private:
-  /** What an operation writes that could be the weight of another. */
+  /** What an operation writes that others read. */
   template <class Description>
   void noteWritten(const Description& description) {
     if constexpr (requires { description.y; }) written_.insert(description.y.storage.get());
+    if constexpr (std::is_same_v<Description, NextBeams>) {
+      noteWritten(description.step);
+      for (const Tensor* state : {&description.source, &description.doneCount}) written_.insert(state->storage.get());
+    }
+    if constexpr (std::is_same_v<Description, NextToken>)
+      for (const Tensor* state :
+           {&description.tokens, &description.length, &description.position, &description.finished})
+        written_.insert(state->storage.get());
     if constexpr (std::is_same_v<Description, onehead::Attention>) {
       if (!description.newKey) return;
       written_.insert(description.key.storage.get());
@@ -227,7 +235,10 @@ class Preparation {
     }
     size_t alignment = scratchAlignment;
     while (x && reinterpret_cast<uintptr_t>(x) % alignment != 0) alignment /= 2;
-    CublasLt::Run run = cublasLt_->prepare(arguments, alignment);
+    // Between runs the temporaries' memory holds nothing; other outputs may hold what somebody wrote.
+    workspace_.atLeast(begin + CublasLt::workspaceBytes, 0);
+    const CublasLt::Trial trial{x ? x : workspace_.scratch(), workspace_.scratch() + begin, context_.stream()};
+    CublasLt::Run run = cublasLt_->prepare(arguments, alignment, o.y.storage ? nullptr : &trial);
     if (!run) return false;
     add(
         [run = std::move(run), x, begin, context = &context_, doing = "starting " + executable_.title(index_)](
@@ -311,6 +322,8 @@ class Preparation {
     arguments.pool = o.pool();
     arguments.keyBegin = at<int32_t>(o.keyBegin);
     arguments.keyCount = at<int32_t>(o.keyCount);
+    arguments.keysStay = !o.newKey && !o.start && !o.source && !changes(o.key) && !changes(o.value) &&
+                         !changes(o.rows) && !changes(o.keyBegin) && !changes(o.keyCount);
     const AttentionNeeds needs = attentionNeeds(arguments, o.algorithm, context_.launcher());
     for (AttentionStage stage : attentionStages(arguments, o.algorithm))
       add(

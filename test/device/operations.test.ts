@@ -98,6 +98,19 @@ describe.each(devices)('$name', ({ kind, open, dtypes }) => {
       expect(relativeError(got, product(x.values, weight.values, depth))).toBeLessThan(tolerance);
     });
 
+    it.each([70, 130])('linear of %i rows into a temporary, whose algorithm may be tried first', async (rows) => {
+      const [depth, columns] = [64, 48];
+      const x = given([rows, depth], 1);
+      const weight = given([columns, depth], 2);
+      const bias = given([columns], 3, 'float32');
+      const output = device.tensor(dtype, [rows, columns]);
+      const got = await run(device, output, (ops) => {
+        ops.copy(ops.linear(x.tensor, weight.tensor, { bias: bias.tensor }), { output });
+      });
+      const wanted = product(x.values, weight.values, depth).map((value, i) => value + bias.values[i % columns]);
+      expect(relativeError(got, wanted)).toBeLessThan(tolerance);
+    });
+
     it.each([
       [1, 130],
       [7, 130],

@@ -1,5 +1,8 @@
-// A stand-in for cuBLASLt: it takes the same descriptions, refuses what does not fit together, and computes plainly.
+// A stand-in for cuBLASLt: it takes the same descriptions, refuses what does not fit together, and computes plainly. Of
+// its algorithms the first is slow, the second fails, and the third is not supported.
+#include <chrono>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "../../core/dtype.h"
@@ -58,9 +61,26 @@ bool fits(Description o, Layout a, Layout b, Layout c, Layout d) {
          int64_t(b->rows) <= b->stride && int64_t(d->rows) <= d->stride;
 }
 
+/** What an algorithm's data say. */
+enum Kind : uint64_t { slow = 1, failing, unsupported, fast };
+
+int heuristic(Handle, Description o, Layout a, Layout b, Layout c, Layout d, Preference, int wanted, Heuristic* found,
+              int* count) {
+  *count = 0;
+  for (uint64_t kind = slow; fits(o, a, b, c, d) && kind <= fast && *count < wanted; ++kind) {
+    found[*count] = {};
+    found[*count].algorithm.data[0] = kind;
+    found[(*count)++].state = kind == unsupported ? 15 : 0;
+  }
+  return 0;
+}
+
 int matmul(Handle, Description o, const void* alpha, const void* a, Layout aLayout, const void* b, Layout bLayout,
-           const void* beta, const void* c, Layout cLayout, void* d, Layout dLayout, const Algorithm*, void*, size_t,
-           cudaStream_t stream) {
+           const void* beta, const void* c, Layout cLayout, void* d, Layout dLayout, const Algorithm* algorithm, void*,
+           size_t, cudaStream_t stream) {
+  const uint64_t kind = algorithm->data[0];
+  if (kind != slow && kind != fast) return executionFailed;
+  if (kind == slow) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   if (!fits(o, aLayout, bLayout, cLayout, dLayout)) return invalid;
   const float times = *static_cast<const float*>(alpha), kept = *static_cast<const float*>(beta);
   const DescriptionOpaque description = *o;
@@ -111,11 +131,7 @@ const Library* library() {
         return attribute == maxWorkspaceBytes ? int(bytes != sizeof(size_t)) : int(bytes != sizeof(uint32_t));
       },
       destroy<PreferenceOpaque>,
-      [](Handle, Description o, Layout a, Layout b, Layout c, Layout d, Preference, int, Heuristic* found, int* count) {
-        *count = fits(o, a, b, c, d) ? 1 : 0;
-        *found = {};
-        return 0;
-      },
+      heuristic,
       matmul,
   };
   return &emulated;

@@ -142,17 +142,19 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   const int rowTile = int(blockIdx.x) / splitsOfGrid, split = int(blockIdx.x) % splitsOfGrid;
   const int sharing = int(a.heads / a.keyValueHeads), rowsOfEntry = int(a.queries) * sharing, size = int(a.headSize);
   letNextStart();
-  waitForPrevious();
+  if (!a.keysStay) waitForPrevious();
   const Entry entry = entryOf(a, b);
   const int start = entry.start;
   if (entry.keys == 0) {  // an entry that sees nothing gives zeros
+    waitForPrevious();
     if (wanted.least == 1 && int(blockIdx.x) == 0) clearRows<T>(a, b, keyHead);
     return;
   }
   const int together = wanted.most > 1 ? entriesTogether(a, b) : 1;
   // Rows go on through the entries that are served together, which lie one after another.
   const int rows = rowsOfEntry * together, row0 = rowTile * S::rows, lastRow = least(row0 + S::rows, rows) - 1;
-  if (together < wanted.least || row0 >= rows) return;
+  // Blocks without work wait as well: the next kernel's wait is for this one's end, which must be that of all before.
+  if (together < wanted.least || row0 >= rows) return waitForPrevious();
 
   // New rows join the cache; each split has its share of them.
   if (a.newKey.data && rowTile == 0) {
@@ -173,7 +175,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   const int tiles = divideUp(limit, S::keys);
   const int perSplit = limit <= aloneKeys ? tiles : most(divideUp(tiles, splitsOfGrid), leastTiles);
   const int splits = divideUp(tiles, perSplit), firstTile = split * perSplit;
-  if (split >= splits) return;
+  if (split >= splits) return waitForPrevious();
   const int endTile = least(tiles, firstTile + perSplit);
 
   auto load = [&](int tile, int stage) {
@@ -190,6 +192,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   };
   load(firstTile, 0);
   commitCopies();
+  waitForPrevious();
 
   // This thread's rows: group and group + 8 of each of its warp's tiles of 16.
   int seen[MTiles][2];  // keys that each row sees

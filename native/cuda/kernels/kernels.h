@@ -158,6 +158,10 @@ struct AttentionArguments {
   void* scratch;
   int32_t* counters;
 
+  /** No kernel of the program writes keys, values, `rows`, `keyBegin` and `keyCount`: they are read before the kernel
+   * before has ended. Not with newKey, start or source. */
+  bool keysStay = false;
+
   // Optional; see Attention in native/core/operations.h.
   const int32_t* source = nullptr;         // [pool, keys], splitKeyValue only
   float* scores = nullptr;                 // [scoreSequences, scoreRows, scoreWidth, scoreKeys]
