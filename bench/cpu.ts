@@ -65,7 +65,7 @@ try {
   for (const model of values.models.split(',')) {
     const checkpoint = writeRandomCheckpoint(join(folder, model), model);
     const repeats = ['--threads', String(threads), '--repeats', values.repeats];
-    for (const dtype of ['bfloat16', 'float32']) {
+    for (const dtype of ['bfloat16', 'float32', 'int8']) {
       measure(model, 'onehead', dtype, [
         process.execPath,
         'bench/measure.mjs',
@@ -75,6 +75,7 @@ try {
         dtype,
         ...repeats,
       ]);
+      if (dtype === 'int8') continue; // peers of 8 bits are those of `bench -- real`
       measure(model, 'transformers', dtype, [
         values.python,
         'bench/peers/transformers_cpu.py',

@@ -97,6 +97,7 @@ function systems(): (System | { name: string; missing: string })[] {
       name: 'onehead float32',
       make: () => onehead('onehead float32', model, { load: { dtype: 'float32' } }, setting),
     },
+    { name: 'onehead int8', make: () => onehead('onehead int8', model, { load: { dtype: 'int8' } }, setting) },
   ];
   for (const given of values.variant) {
     const [name, json] = [given.slice(0, given.indexOf('=')), given.slice(given.indexOf('=') + 1)];

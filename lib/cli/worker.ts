@@ -10,6 +10,7 @@ import { BatchWorker, type WorkerEvent } from '../batch/worker.js';
 import { OneheadError } from '../errors.js';
 import { formatOptions } from '../formats/options.js';
 import { check } from '../options/options.js';
+import { precisionText } from '../whisper/model/precision.js';
 import { Whisper } from '../whisper/whisper.js';
 import { readArguments } from './arguments.js';
 import { modelOptions } from './command-options.js';
@@ -133,7 +134,8 @@ async function work(args: string[], ended: AbortSignal): Promise<number> {
     whisper = await Whisper.load(model, { ...load, signal: ended });
     const digest = await unlessEnded(modelDigest(whisper.model.checkpoint.directory), ended);
     await unlessEnded(agreeOnModel(queue, name, digest), ended);
-    const loaded = JSON.stringify([digest, load.dtype ?? null, load.wordTimes ?? null, load.alignmentHeads ?? null]);
+    const types = precisionText(whisper.model.precision);
+    const loaded = JSON.stringify([digest, types, load.wordTimes ?? null, load.alignmentHeads ?? null]);
     const results = new Results(store, [...new Set(own.format)], shown);
     const worker = new BatchWorker(queue, whisper, loaded, results, {
       concurrency: own.concurrency,

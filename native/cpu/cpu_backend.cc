@@ -85,7 +85,7 @@ static const Kernels& kernelsNamed(const std::string& name) {
 }
 
 const Kernels& usualKernels() {
-  const char* given = std::getenv("ONEHEAD_KERNELS");
+  const char* given = std::getenv("ONEHEAD_CPU_KERNELS");
   return given && *given ? kernelsNamed(given) : *kernels();
 }
 

@@ -1,5 +1,5 @@
 /** What a model computes in: types of weights, of what is multiplied with them, and of caches, for the encoder and the decoder. */
-import { described, refuse } from '../../checks.js';
+import { refuse } from '../../checks.js';
 import type { Device } from '../../device/device.js';
 import type { ComputeType, FloatingType } from '../../element-types.js';
 import { OneheadError } from '../../errors.js';
@@ -139,7 +139,7 @@ export async function resolvePrecision(
   if (device.kind !== 'cpu' && !(isUniform(precision) && precision.cache !== 'int8')) {
     throw new OneheadError(
       'NOT_SUPPORTED',
-      `Device '${device.kind}' computes in one floating type alone so far, not in ${described(precision)}; give dtype float16, bfloat16 or float32, or load on 'cpu'.`,
+      `Device '${device.kind}' computes in one floating type alone so far, not in ${precisionText(precision)}; give dtype float16, bfloat16 or float32, or load on 'cpu'.`,
       { argument: 'precision' },
     );
   }
