@@ -27,6 +27,17 @@ function isNodeStream(stream: object): stream is NodeStream {
   return [read, on, removeListener].every((method) => typeof method === 'function');
 }
 
+/**
+ * Listens to the errors of a stream of Node.js that is given as audio, until what is returned is called: one that fails before its turn to
+ * be read has come would end the program, since nobody listens yet. The reader finds the failure on the stream.
+ */
+export function hearErrors(audio: unknown): () => void {
+  if (typeof audio !== 'object' || audio === null || !isNodeStream(audio)) return () => {};
+  const heard = () => {};
+  audio.on('error', heard);
+  return () => void audio.removeListener('error', heard);
+}
+
 /** Unlike the stream's own iterator this one destroys nothing, and can be stopped while it waits. */
 function readNode(stream: NodeStream): Reader {
   let stopped = false;

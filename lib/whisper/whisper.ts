@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { type AudioInput, type AudioSource, openAudio, openChannels } from '../audio/index.js';
 import { audioOptions } from '../audio/options.js';
+import { hearErrors } from '../audio/streams.js';
 import { warmUp } from '../audio/warm.js';
 import { OneheadError } from '../errors.js';
 import { check, pick } from '../options/options.js';
@@ -120,6 +121,7 @@ export class Whisper {
 
   /** Checks the options against the model and opens the audio. Reading ends by the caller's signal, the time limit or with the model; only the first destroys a stream. */
   async #begin(audio: AudioInput, options: CheckedTranscribeOptions): Promise<Call> {
+    const forget = hearErrors(audio);
     const { signal, end } = limited(options, this.model.disposal);
     let job: Job | undefined;
     try {
@@ -137,11 +139,13 @@ export class Whisper {
         end();
         request.close();
         await source.close();
+        forget();
       };
       return { job, source, close };
     } catch (error) {
       end();
       job?.request.close();
+      forget();
       throw error;
     }
   }

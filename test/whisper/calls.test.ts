@@ -1,4 +1,5 @@
 /** What calls do with what cannot be done: before the work, in its middle, and when the model goes away. */
+import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OneheadError } from '../../lib/errors.js';
@@ -61,6 +62,14 @@ describe('calls', () => {
     expect({ code, incomplete: partial.incomplete }).toEqual({ code: 'AUDIO_TOO_LONG', incomplete: true });
     expect(partial.segments.length).toBeGreaterThan(0);
     expect(partial.text.length).toBeGreaterThan(20);
+  });
+
+  it('are refused one by one where many streams fail before their turn has come, and nothing ends the program', async () => {
+    const calls = Array.from({ length: 100 }, () => whisper.transcribe(createReadStream(`${heldout}nowhere.wav`)));
+    for (const { status, reason } of (await Promise.allSettled(calls)) as PromiseRejectedResult[]) {
+      expect({ status, code: reason.code }).toEqual({ status: 'rejected', code: 'AUDIO_INVALID' });
+      expect(reason.message).toContain('ENOENT');
+    }
   });
 
   it('that fail before anything was finished reject as they are', async () => {
