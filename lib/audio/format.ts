@@ -13,9 +13,29 @@ export const headBytes = 4096;
 const text = (head: Uint8Array, at: number, length: number): string =>
   String.fromCharCode(...head.subarray(at, Math.min(at + length, head.length)));
 
+/** Frames after one another that are believed: quiet sound in plain samples has bytes like headers, here and there at fitting distances. */
+const enoughFrames = 6;
+
+/** Whether frames stand behind one another from `at` on, `enoughFrames` or as far as the bytes go. */
+function areManyFrames(head: Uint8Array, at: number, parse: HeaderParser): boolean {
+  if (!areFrames(head, at, parse)) return false;
+  const first = parse(head, at)!;
+  // Frames of free format, which do not say how long they are, are all of one length.
+  const free = parse === mp3Header && head[at + 2] >> 4 === 0;
+  let next = at;
+  for (let count = 0; count < enoughFrames && next + frameHeaderBytes <= head.length; ++count) {
+    const header = parse(head, next);
+    if (header === null) return free && count > 1; // its length is known by the next one, which is further on
+    if (header.kind !== first.kind || (free && Math.abs(header.length - first.length) > 1)) return false;
+    next += header.length;
+  }
+  return true;
+}
+
 /** Whether frames of a kind begin in the first bytes: those of a stream's piece begin anywhere. */
 function hasFrames(head: Uint8Array, parse: HeaderParser): boolean {
-  for (let at = 0; at + frameHeaderBytes <= head.length; ++at) if (areFrames(head, at, parse)) return true;
+  if (areFrames(head, 0, parse)) return true;
+  for (let at = 1; at + frameHeaderBytes <= head.length; ++at) if (areManyFrames(head, at, parse)) return true;
   return false;
 }
 
@@ -59,6 +79,9 @@ const otherMagics: readonly (readonly [at: number, magic: string, name: string])
   [0, 'DSD ', 'DSD'],
   [0, 'riff', 'Wave64'],
   [0, 'FLV', 'Flash video'],
+  [0, 'Creative Voice File', 'Creative Voice'],
+  [0, 'd\xa3', 'IRCAM'],
+  [0, 'STRM', 'AST'],
   [0, '\x0bw', 'AC-3'],
   [0, '\x7f\xfe\x80\x01', 'DTS'],
   [0, '\0\0\x01\xba', 'MPEG video'],

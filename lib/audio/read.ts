@@ -96,11 +96,11 @@ async function* decode(
     );
   }
   if (format === 'wav') {
-    yield* decodeWav(rest, source.name);
+    yield* decodeWav(rest, source.name, warn);
     return;
   }
   if (format === 'sphere') {
-    yield* decodeWav(sphereAsWav(rest, sphereHeader(head)!), source.name);
+    yield* decodeWav(sphereAsWav(rest, sphereHeader(head)!), source.name, warn);
     return;
   }
   if (format === null) {

@@ -1,5 +1,6 @@
 /** A streaming WAV parser: chunk by chunk, with lengths that may be unknown, too long or missing, as pipes and recorders leave them. */
 import { OneheadError } from '../errors.js';
+import { clock, type Warn } from './warnings.js';
 
 /** Interleaved samples of all channels become one Float32Array a channel. */
 export interface DecodedChunk {
@@ -149,8 +150,20 @@ function dataBytes(size: number, longSize: number): number {
   return size === 0 || size >= 0xfffffff0 ? Number.POSITIVE_INFINITY : size;
 }
 
-/** Decodes a WAV stream. What follows the sound (tags) is not read as sound; a file cut short gives what is there. */
-export async function* decodeWav(bytes: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<DecodedChunk> {
+/** Bytes from which on a stated length may be one that a writer to a pipe leaves, such as sox's and arecord's of 2^31. */
+const leastPlaceholder = 0x7fff0000;
+/** Seconds of sound that may be missing at the end without a word: headers are not exact. */
+const tolerance = 0.5;
+
+/**
+ * Decodes a WAV stream. What follows the sound (tags) is not read as sound; a file cut short gives what is there, and a warning where its
+ * header says how much is missing.
+ */
+export async function* decodeWav(
+  bytes: AsyncIterable<Uint8Array>,
+  name: string,
+  warn: Warn = () => {},
+): AsyncGenerator<DecodedChunk> {
   let held: Uint8Array = new Uint8Array();
   let format: WavFormat | null = null;
   let started = false;
@@ -159,6 +172,7 @@ export async function* decodeWav(bytes: AsyncIterable<Uint8Array>, name: string)
   let skip = 0;
   let data: number | null = null;
   let longSize = 0;
+  let stated = 0;
   for await (const chunk of bytes) {
     held = held.length > 0 ? Buffer.concat([held, chunk]) : chunk;
     for (;;) {
@@ -192,6 +206,7 @@ export async function* decodeWav(bytes: AsyncIterable<Uint8Array>, name: string)
           }
           held = held.subarray(8);
           data = dataBytes(size, longSize);
+          stated = data;
         } else if (id === 'fmt ' || id === 'ds64') {
           if (size > 4096) {
             const sentence = `${name} is a WAV file with a damaged header; export it again.`;
@@ -209,4 +224,9 @@ export async function* decodeWav(bytes: AsyncIterable<Uint8Array>, name: string)
       }
     }
   }
+  if (!format || data === null || (stated >= leastPlaceholder && stated !== longSize)) return;
+  const seconds = (count: number) => count / format.blockBytes / format.sampleRate;
+  if (seconds(data) <= tolerance) return;
+  const lasts = `it says that it lasts ${clock(seconds(stated))}`;
+  warn(`${name} could not be read from ${clock(seconds(stated - data))} on: ${lasts}; its end is missing.`, 'lost');
 }

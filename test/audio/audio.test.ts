@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type AudioInput, openAudio } from '../../lib/audio/index.js';
 import { OneheadError } from '../../lib/errors.js';
+import { readAll } from './support.js';
 
 const folder = new URL('../fixtures/audio/', import.meta.url).pathname;
 const scratch = mkdtempSync(join(tmpdir(), 'onehead-audio-'));
@@ -253,6 +254,28 @@ describe('refuses, in one sentence,', () => {
       const bytes = readFileSync(`${folder}tone.${format}`);
       const samples = await read(bytes.subarray(0, Math.floor(bytes.length * 0.6)));
       expect(samples.length).toBeGreaterThan(1600);
+    }
+  });
+
+  it('no WAV or SPHERE file that was cut short without a word of it', async () => {
+    const whole = Buffer.from(readFileSync(`${folder}tone.wav`));
+    const data = whole.indexOf('data') + 4;
+    const second = whole.readUInt32LE(28);
+    const long = Buffer.concat([whole.subarray(0, data + 4), Buffer.alloc(3 * second, 1)]);
+    const sized = (size: number) => {
+      long.writeUInt32LE(size, data);
+      return long;
+    };
+    for (const bytes of [sized(10 * second), Readable.from([Buffer.from(long)])]) {
+      const { warnings, incomplete } = await readAll(bytes);
+      expect({ warnings, incomplete }).toEqual({
+        warnings: [expect.stringContaining('could not be read from 0:03.0 on: it says that it lasts 0:10.0')],
+        incomplete: true,
+      });
+    }
+    // What writers to a pipe leave, and what is exact enough.
+    for (const size of [0, 0x7ffff000, 0x80000000, 0xffffffff, 3 * second, 3 * second + 2]) {
+      expect((await readAll(sized(size))).warnings).toEqual([]);
     }
   });
 

@@ -3,6 +3,7 @@ import { createReadStream, mkdtempSync, readdirSync, readFileSync, rmSync } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { detectFormat, otherMedia } from '../../lib/audio/format.js';
 import { amplitude, firstDifference, folder, hasFfmpeg, ratio, readAll, sine } from './support.js';
 
 // A folder of its own for temporary files, to see that none is left.
@@ -142,4 +143,16 @@ describe('the resampler', () => {
     const { samples } = await readAll({ samples: new Float32Array(count + 3).fill(0.1), sampleRate: 44100 });
     expect(samples.length).toBe(Math.round(((count + 3) * 16000) / 44100));
   });
+});
+
+it('quiet plain samples, some of whose bytes look like headers, are not taken for MP3 or AAC', () => {
+  let state = 1;
+  const noise = Int16Array.from({ length: 32_768 }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return ((state >>> 16) % 600) - 300;
+  });
+  const bytes = Buffer.concat([Buffer.from('an unknown header\0\0\0'), Buffer.from(noise.buffer)]);
+  expect(detectFormat(bytes)).toBe(null);
+  const voice = Buffer.concat([Buffer.from('Creative Voice File\x1a\x1a\0\x14\x01'), bytes]);
+  expect([detectFormat(voice), otherMedia(voice)]).toEqual([null, 'Creative Voice']);
 });
