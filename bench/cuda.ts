@@ -5,6 +5,7 @@
  *   --only PART,...     ceilings and any of: kernels, steps, encoder, peers (default: all); other words choose the kernels with
  *                       them in their names: --only cross-attention,"next token"
  *   --ncu               Nsight Compute's counters of each kernel, too (`ncu` on PATH or in ONEHEAD_NCU), each in a process of its own
+ *   --trace FILE        keeps one traced step of each case of `steps`, for `npm run bench -- timeline` and chrome://tracing
  *   --models NAME,...   of steps and encoder (default: tiny,small,large-v3,turbo)
  *   --peers NAME,...    models that transformers runs beside onehead (default: tiny,small,turbo)
  *   --batches N,...     of kernels and steps (default: 1,8,32,64)
@@ -23,6 +24,7 @@ import { decoderShape, decodeStep, encoder, memoryBytes } from '../lib/profiler/
 import { describeMachine } from '../lib/profiler/measuring/machine.js';
 import { randomModel } from '../lib/profiler/measuring/random-weights.js';
 import { type AttentionPart, whisperConfig, withKeyValueHeads } from '../lib/profiler/measuring/shapes.js';
+import { TraceFile } from '../lib/profiler/measuring/trace.js';
 import { WhisperModel } from '../lib/whisper/decoding/whisper-model.js';
 import { type KernelTime, kernelCases } from './cuda-kernels.js';
 import { type Counters, profileKernel } from './cuda-ncu.js';
@@ -38,6 +40,7 @@ const { values } = parseArgs({
     python: { type: 'string', default: process.env.ONEHEAD_PYTHON ?? 'python3' },
     device: { type: 'string', default: 'cuda' },
     ncu: { type: 'boolean', default: false },
+    trace: { type: 'string' },
     output: { type: 'string' },
   },
 });
@@ -109,6 +112,8 @@ const attentions: Record<string, AttentionPart[]> = {
 };
 
 /** A whole decode step: every sequence of a batch, `position` positions behind it. */
+const traces = new TraceFile();
+
 async function measureStep(name: string, attention: string, batch: number) {
   const config = withKeyValueHeads(whisperConfig(name), attentions[attention], 1);
   const model = await randomModel(config, { device: kind, dtype, batch });
@@ -117,6 +122,10 @@ async function measureStep(name: string, attention: string, batch: number) {
     await model.generate(encoded, position - model.prompt.length);
     const samples: number[] = [];
     for (let i = 0; i < 7; ++i) samples.push(await model.step.time(20));
+    if (values.trace) {
+      traces.add(`step of ${name}, ${attention}, batch ${batch}`, await model.step.trace());
+      await traces.write(values.trace);
+    }
     const bytes = decodeStep(decoderShape(config), { batch, position }).reduce(
       (sum, cost) => sum + memoryBytes(cost),
       0,

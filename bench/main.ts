@@ -9,6 +9,7 @@ const benchmarks: Record<string, () => Promise<unknown>> = {
   real: () => import('./real.js'),
   server: () => import('./server.js'),
   serving: () => import('./serving.js'),
+  timeline: () => import('./timeline.js'),
   voice: () => import('./voice.js'),
 };
 

@@ -30,7 +30,8 @@ changed="query key value,out,cross query,up,down,logits,self-attention,cross-att
 step changed $bench --only "$changed" --batches 1,8,32 --output "$folder/changed.json"
 command -v "${ONEHEAD_NCU:-ncu}" >/dev/null 2>&1 &&
   step counters $bench --only "$changed" --ncu --batches 1 --output "$folder/counters.json"
-step steps $bench --only steps --models turbo,large-v3,tiny --batches 1,8,32 --output "$folder/steps.json"
+step steps $bench --only steps --models turbo,large-v3,tiny --batches 1,8,32 --trace "$folder/steps-trace.json" --output "$folder/steps.json"
+step timeline npm run --silent bench -- timeline "$folder/steps-trace.json" "$folder/steps.svg" --track turbo --title "A decode step, each kernel by itself"
 step encoder $bench --only encoder --models tiny,large-v3 --output "$folder/encoder.json"
 step kernels $bench --only kernels --batches 1,8,32 --output "$folder/kernels.json"
 exit $failed

@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(threads, 6) decodeKernel(const __grid_constant
       v[u] = loadStream16(placeOf<T, Ranges>(a, a.v, a.newValue, b, key, entry) + at);
     }
   };
-  fetch(firstKey);
+  if constexpr (Ranges) fetch(firstKey);
   waitForPrevious();
 
   float query[vector] = {};
@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(threads, 6) decodeKernel(const __grid_constant
   float* wantedScores = scoresOf(a, b, 0, head);
   Running<vector> running;
   for (int key0 = firstKey; key0 - lane / lanes < end; key0 += ahead * step) {
-    if (key0 != firstKey) fetch(key0);
+    if (!Ranges || key0 != firstKey) fetch(key0);
     float scores[ahead], above = running.highest;
 #pragma unroll
     for (int u = 0; u < ahead; ++u) {
