@@ -30,6 +30,7 @@ const errorOf = ({ status, json }: { status: number; json: { error: Record<strin
 describe('a form that is broken', () => {
   it.each([
     ['has another type', form(model, file), { 'content-type': 'application/json' }],
+    ['has a type that nobody knows', form(model, file), { 'content-type': 'application/x-www-form-urlencoded' }],
     ['has no boundary', form(model, file), { 'content-type': 'multipart/form-data' }],
     ['has another boundary', form(model, file), { 'content-type': 'multipart/form-data; boundary=other' }],
     ['is empty', Buffer.alloc(0), {}],

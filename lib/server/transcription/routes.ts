@@ -156,6 +156,8 @@ class Handling {
 }
 
 export async function audioRoutes(app: FastifyInstance, service: Service): Promise<void> {
+  // Every other type is refused by the reader of forms, in its own sentence.
+  if (!app.hasContentTypeParser('*')) app.addContentTypeParser('*', (_request, _body, done) => done(null));
   const { default: multipart } = await library(() => import('@fastify/multipart'));
   const { default: underPressure } = await library(() => import('@fastify/under-pressure'));
   if (!app.hasContentTypeParser('multipart/form-data')) await app.register(multipart);
