@@ -373,6 +373,16 @@ describe('messages that mean harm', () => {
       'not served',
       'model_not_found',
     ],
+    [
+      '{"type":"session.update","session":{"audio":{"input":{"transcription":{"language":"xx"}}}}}',
+      "'xx'",
+      'invalid_value',
+    ],
+    [
+      '{"type":"session.update","session":{"audio":{"input":{"transcription":{"language":"de"}}}}}',
+      "'de'",
+      'invalid_value',
+    ],
     ['{"type":"session.update","session":{"include":["all"]}}', 'transcription.logprobs', 'invalid_value'],
     ['{"type":"session.update","session":{"include":"all"}}', 'a list', 'invalid_value'],
   ])('%s is answered with an error, and the session goes on', async (message, sentence, code) => {
@@ -383,6 +393,21 @@ describe('messages that mean harm', () => {
     expect(error).toMatchObject({ code, type: 'invalid_request_error' });
     expect(error.message).toContain(sentence);
     await ask({ type: 'session.update', session: { type: 'transcription' } }, 'session.updated');
+  });
+
+  it('as languages that the model does not write open no session, and no secret', async () => {
+    await expect(connect(realtime('?language=xx'))).rejects.toThrow('400');
+    const response = await fetch(`${server.url}/v1/realtime/client_secrets`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        session: { type: 'transcription', audio: { input: { transcription: { language: 'xx' } } } },
+      }),
+    });
+    expect(response.status).toBe(400);
+    expect((await response.json()) as object).toMatchObject({
+      error: { param: 'session.audio.input.transcription.language', message: expect.stringContaining("'xx'") },
+    });
   });
 
   it('are heard a hundred times, and no more', async () => {

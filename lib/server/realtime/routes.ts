@@ -6,8 +6,9 @@ import type { Client } from '../service/keys.js';
 import { library } from '../service/libraries.js';
 import type { Service } from '../service/service.js';
 import { errorEvent, identifier } from './events.js';
+import { checkSessionLanguage } from './language.js';
 import { Secrets } from './secrets.js';
-import { type SessionConfig, secretFields, told, updated, usualVad } from './session-config.js';
+import { languageField, type SessionConfig, secretFields, told, updated, usualVad } from './session-config.js';
 import { type Socket, serveSocket } from './socket.js';
 
 /** Bytes of a message, as OpenAI allows them for audio, with the text around it. */
@@ -63,6 +64,7 @@ export async function realtimeRoutes(app: FastifyInstance, service: Service): Pr
       config.transcription.model = model;
     }
     if (typeof language === 'string' && language !== '') config.transcription.language = language;
+    await checkSessionLanguage(service.models, config.transcription, 'language');
     admitted.set(request, { client, config });
   };
 
@@ -101,6 +103,7 @@ export async function realtimeRoutes(app: FastifyInstance, service: Service): Pr
       const { expiresAfter, session } = secretFields(request.body);
       const config = updated(usual(), session);
       if (!service.models.find(config.transcription.model)) throw modelNotFound(config.transcription.model);
+      await checkSessionLanguage(service.models, config.transcription, languageField);
       const secret = secrets.create(service.clientOf(request), config, expiresAfter);
       return { ...secret, session: told(config, identifier('sess'), secret.expires_at) };
     },

@@ -118,6 +118,9 @@ function detectionOf(value: unknown, param: string): ServerVad | null {
   };
 }
 
+/** Where a session's language stands in an event. */
+export const languageField = 'session.audio.input.transcription.language';
+
 function transcriptionOf(value: unknown, param: string, before: Transcription): Transcription {
   const known = ['model', 'language', 'languages', 'prompt', 'keywords', 'delay'];
   const given = fieldsOf(value, param, known) ?? {};

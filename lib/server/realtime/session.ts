@@ -4,7 +4,16 @@ import { ApiError } from '../service/api-error.js';
 import type { Service } from '../service/service.js';
 import { bytesOf, bytesOfSample, rateOf, samplesOf } from './audio.js';
 import { errorEvent, identifier, type Send } from './events.js';
-import { liveOptionsOf, type SessionConfig, told, toldOld, updated, updatedOld } from './session-config.js';
+import { checkSessionLanguage } from './language.js';
+import {
+  languageField,
+  liveOptionsOf,
+  type SessionConfig,
+  told,
+  toldOld,
+  updated,
+  updatedOld,
+} from './session-config.js';
 import { type Conversation, Speech } from './speech.js';
 
 interface ClientEvent extends Record<string, unknown> {
@@ -144,6 +153,7 @@ export class Session {
       );
     }
     if (JSON.stringify(config) === JSON.stringify(this.#config)) return;
+    await checkSessionLanguage(this.#service.models, config.transcription, languageField, this.#stop.signal);
     if (this.#speech && this.#config.turnDetection === null && this.#speech.buffered > 0) {
       throw new ApiError(400, 'Commit or clear the audio buffer before the session is updated.', {
         code: 'buffer_not_empty',

@@ -1,0 +1,25 @@
+/** Whether a session's language is one that its model writes, before any audio comes: later it would be lost. */
+import { OneheadError } from '../../errors.js';
+import { checkLanguage } from '../../whisper/decoding/prompt.js';
+import { badField } from '../service/api-error.js';
+import type { Models } from '../service/models.js';
+import type { Transcription } from './session-config.js';
+
+/** Loads the model where a language is named. Rejects with ApiError: 400 for a language that the model does not write, 404 for a model that is not served. */
+export async function checkSessionLanguage(
+  models: Models,
+  { model, language }: Transcription,
+  param: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (language === undefined) return;
+  const { whisper, release } = await models.acquire(model, signal);
+  try {
+    checkLanguage(language, whisper.model.checkpoint.generation);
+  } catch (error) {
+    if (error instanceof OneheadError && error.code === 'INVALID_ARGUMENT') throw badField(param, error.message);
+    throw error;
+  } finally {
+    release();
+  }
+}
