@@ -8,6 +8,7 @@
  * Takes --recordings N, --lock SECONDS, --model DIR, --output FILE. Needs redis-server.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
@@ -114,6 +115,13 @@ async function until(ready: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await ready())) await sleep(20);
 }
 
+/** Ends a worker in order; Redis must outlive it. */
+async function end({ child }: Running): Promise<void> {
+  const ended = once(child, 'exit');
+  child.kill('SIGTERM');
+  await ended;
+}
+
 /** Recordings a second of some workers, from the first result on, so that loading does not count. */
 async function throughput(name: string, workers: number, threads: number): Promise<number> {
   const queue = await open(name);
@@ -125,7 +133,7 @@ async function throughput(name: string, workers: number, threads: number): Promi
     .filter(({ event }) => event.event === 'done')
     .map(({ at }) => at)
     .sort((a, b) => a - b);
-  for (const { child } of running) child.kill('SIGTERM');
+  await Promise.all(running.map(end));
   await queue.close();
   return (1000 * (ends.length - 1)) / (ends.at(-1)! - ends[0]);
 }
@@ -140,7 +148,7 @@ async function recovery(): Promise<number> {
   const killed = performance.now();
   const again = () => other.events.find(({ event }) => event.event === 'started' && event.attempt > 1);
   await until(() => again() !== undefined);
-  other.child.kill('SIGTERM');
+  await end(other);
   await queue.close();
   return (again()!.at - killed) / 1000;
 }
