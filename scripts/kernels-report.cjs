@@ -1,7 +1,7 @@
 'use strict';
 // Compiles every CUDA kernel for every shipped architecture and says what each takes of a multiprocessor: registers, spills,
 // and the warps that its registers leave room for. Shared memory is dynamic and depends on the shape: see the kernels.
-// Fails when a kernel does not compile, or when one for half types, which are the fast path, spills registers.
+// Fails when a kernel does not compile, or when one for half types, which are the fast path, spills more than is known of it.
 //   npm run kernels:report [-- --architectures 90a,100] [--all]
 const { execFile, execFileSync } = require('node:child_process');
 const { readdirSync, readFileSync } = require('node:fs');
@@ -27,6 +27,14 @@ const folder = path.join(root, 'native', 'cuda', 'kernels');
 const files = readdirSync(folder).filter((name) => name.endsWith('.cu'));
 const run = promisify(execFile);
 const compiler = withCudaToolkit(process.env).CUDACXX ?? 'nvcc';
+
+/** Spills of kernels for half types that stay, in bytes a thread (docs/performance.md). */
+const known = [
+  { file: 'attention_decode.cu', architectures: ['80', '86', '89'], bytes: 16 },
+  { file: 'attention_streaming.cu', architectures: ['120'], bytes: 160 },
+];
+const allowed = ({ file, architecture }) =>
+  known.find((one) => one.file === file && one.architectures.includes(architecture))?.bytes ?? 0;
 
 /** 'decodeKernel<half, 64>' for a mangled name. */
 function readable(mangled) {
@@ -85,9 +93,10 @@ async function main() {
       `${kernel.padEnd(52)} ${architecture.padEnd(5)} ${String(registers).padStart(9)}  ${String(spilled).padStart(13)}  ${String(warps).padStart(5)}`,
     );
   }
-  const hot = results.filter(({ kernel, spilled }) => spilled > 0 && /float16|bfloat16/.test(kernel));
+  const half = results.filter(({ kernel, spilled }) => spilled > 0 && /float16|bfloat16/.test(kernel));
+  const hot = half.filter((one) => one.spilled > allowed(one));
   console.log(
-    `${results.length} kernels for ${architectures.length} architectures; ${hot.length} of those for half types spill`,
+    `${results.length} kernels for ${architectures.length} architectures; ${half.length} of those for half types spill, ${hot.length} more than is known`,
   );
   process.exitCode = hot.length > 0 ? 1 : 0;
 }
