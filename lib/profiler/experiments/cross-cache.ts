@@ -5,7 +5,14 @@ import { crossCache, decoderShape, decodeStep, memoryBytes } from '../io-model/i
 import type { MeasuredWhisper } from '../measuring/measured-whisper.js';
 import type { ProfileRow } from '../measuring/result.js';
 import { crossCacheCharts, crossCacheTables } from '../report/cross-cache.js';
-import { type CommonSettings, type Context, defineExperiment, type OwnSettings, stageRows } from './experiment.js';
+import {
+  type CommonSettings,
+  type Context,
+  defineExperiment,
+  type OwnSettings,
+  ofModelsAndBatches,
+  stageRows,
+} from './experiment.js';
 import { stepReplays, waited } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
@@ -77,10 +84,7 @@ export const experiment = defineExperiment<Own>({
     'the same cache cloned in every step, as the source’s exported graph has to; and projected anew for every token.',
   full: { models: ['turbo'], batches: [1, 8], tokens: 64, repeats: 50, seconds: 20 },
   quick: { models: ['turbo'], batches: [1], tokens: 8, repeats: 5, seconds: 3 },
-  groups: ({ models, batches }) =>
-    models.flatMap((model) =>
-      batches.map((batch) => ({ name: `${model}, batch ${batch}`, run: (context) => measure(context, model, batch) })),
-    ),
+  groups: ofModelsAndBatches(measure),
   compared: { base: 'cached', field: 'stage', values: ['step'] },
   tables: crossCacheTables,
   charts: crossCacheCharts,

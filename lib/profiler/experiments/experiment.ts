@@ -1,10 +1,13 @@
 /** What an experiment is: its settings, its groups of cases, and how its result is shown. */
 
+import { Device } from '../../device/device.js';
 import type { OperationTime } from '../../device/program.js';
 import type { FloatingType } from '../../element-types.js';
 import { OneheadError } from '../../errors.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 import type { Precision } from '../../whisper/model/precision.js';
+import type { Ceilings } from '../io-model/index.js';
+import { measureCeilings } from '../measuring/ceilings.js';
 import type { Sampler } from '../measuring/measure.js';
 import type { AttentionChoice, MeasuredWhisper } from '../measuring/measured-whisper.js';
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
@@ -97,6 +100,25 @@ export interface Experiment<Own extends Partial<OwnSettings> = Partial<OwnSettin
 /** Keeps the types of an experiment's own settings inside of it. */
 export function defineExperiment<Own extends Partial<OwnSettings>>(experiment: Experiment<Own>): Experiment {
   return experiment as unknown as Experiment;
+}
+
+/** A group for each model at each batch. */
+export const ofModelsAndBatches =
+  <Settings extends Pick<OwnSettings, 'models' | 'batches'>>(
+    measure: (context: Context<Settings>, model: string, batch: number) => Promise<ProfileRow[]>,
+  ) =>
+  ({ models, batches }: Settings): Group<Settings>[] =>
+    models.flatMap((model) =>
+      batches.map((batch) => ({ name: `${model}, batch ${batch}`, run: (context) => measure(context, model, batch) })),
+    );
+
+/** What the device reaches at most in the run's type: measured once, and kept with the run's figures. */
+export async function ceilingsOf({ settings, facts }: Context<CommonSettings>): Promise<Ceilings> {
+  if (facts.bytesPerSecond === undefined) {
+    using device = new Device(settings.device, { threads: settings.threads });
+    Object.assign(facts, await measureCeilings(device, settings.dtype));
+  }
+  return facts as unknown as Ceilings;
 }
 
 /** Rows of one case: a row for each stage of each variant. */

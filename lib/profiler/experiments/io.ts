@@ -1,15 +1,20 @@
 /** Theory beside measurement: every operation of a decode step on the device's roofline. */
-import { Device } from '../../device/device.js';
 import type { OperationTime } from '../../device/program.js';
 import { OneheadError } from '../../errors.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 import { type Ceilings, decoderShape, decodeStep, floor, memoryBytes, type OperationCost } from '../io-model/index.js';
-import { measureCeilings } from '../measuring/ceilings.js';
 import type { MeasuredWhisper } from '../measuring/measured-whisper.js';
 import type { ProfileRow } from '../measuring/result.js';
 import { withKeyValueHeads } from '../measuring/shapes.js';
 import { ioCharts, ioTables } from '../report/io.js';
-import { type CommonSettings, type Context, defineExperiment, type OwnSettings } from './experiment.js';
+import {
+  type CommonSettings,
+  type Context,
+  ceilingsOf,
+  defineExperiment,
+  type OwnSettings,
+  ofModelsAndBatches,
+} from './experiment.js';
 import { stepReplays } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
@@ -53,13 +58,8 @@ function figures(costs: readonly OperationCost[], part: string | null, ceilings:
 }
 
 async function measure(context: Context<CommonSettings & Own>, model: string, batch: number): Promise<ProfileRow[]> {
-  const { device: kind, dtype, threads, tokens } = context.settings;
-  const { facts } = context;
-  if (facts.bytesPerSecond === undefined) {
-    using device = new Device(kind, { threads });
-    Object.assign(facts, await measureCeilings(device, dtype));
-  }
-  const ceilings = facts as unknown as Ceilings;
+  const { dtype, tokens } = context.settings;
+  const ceilings = await ceilingsOf(context);
   const full = context.shape(model);
   const decoderOnly = { ...full, encoder: { ...full.encoder, layers: 0 } };
   const variants: Record<string, WhisperConfig> = {
@@ -118,10 +118,7 @@ export const experiment = defineExperiment<Own>({
     seconds: 5,
   },
   quick: { models: ['tiny', 'base'], batches: [1, 8], tokens: 60, repeats: 30, seconds: 1 },
-  groups: ({ models, batches }) =>
-    models.flatMap((model) =>
-      batches.map((batch) => ({ name: `${model}, batch ${batch}`, run: (context) => measure(context, model, batch) })),
-    ),
+  groups: ofModelsAndBatches(measure),
   compared: { base: 'multi-head', field: 'operation', values: ['whole step'] },
   tables: ioTables,
   charts: ioCharts,

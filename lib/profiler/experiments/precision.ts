@@ -1,10 +1,8 @@
 /** A decode step in the run's type and in 8 bits: weights, caches, or both, beside what theory says of their bytes. */
-import { Device } from '../../device/device.js';
 import type { FloatingType } from '../../element-types.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 import { type Precision, precisionWith, usualPrecision } from '../../whisper/model/precision.js';
-import { type Ceilings, decoderShape, decodeStep, floorOf, memoryBytes, storageOf } from '../io-model/index.js';
-import { measureCeilings } from '../measuring/ceilings.js';
+import { decoderShape, decodeStep, floorOf, memoryBytes, storageOf } from '../io-model/index.js';
 import type { MeasuredWhisper } from '../measuring/measured-whisper.js';
 import type { ProfileRow } from '../measuring/result.js';
 import { precisionCharts, precisionTables } from '../report/precision.js';
@@ -12,8 +10,10 @@ import {
   buildSamplers,
   type CommonSettings,
   type Context,
+  ceilingsOf,
   defineExperiment,
   type OwnSettings,
+  ofModelsAndBatches,
   stageRows,
 } from './experiment.js';
 import { stepReplays } from './whisper.js';
@@ -49,12 +49,8 @@ export function crossoverBatch(config: WhisperConfig, dtype: FloatingType, posit
 }
 
 async function measure(context: Context<CommonSettings & Own>, model: string, batch: number): Promise<ProfileRow[]> {
-  const { device: kind, dtype, threads, tokens } = context.settings;
-  const { facts } = context;
-  if (facts.bytesPerSecond === undefined) {
-    using device = new Device(kind, { threads });
-    Object.assign(facts, await measureCeilings(device, dtype));
-  }
+  const { dtype, tokens } = context.settings;
+  const ceilings = await ceilingsOf(context);
   const full = context.shape(model);
   // Only the decoder is measured.
   const config = { ...full, encoder: { ...full.encoder, layers: 0 } };
@@ -74,7 +70,7 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
     }
     const position = [...loaded.values()][0].prompt.length + tokens - 1;
     const bytesOf = (name: string) => stepBytes(config, variant(name, dtype), batch, position);
-    const floorOfVariant = (name: string) => floorOf(bytesOf(name).costs, facts as unknown as Ceilings);
+    const floorOfVariant = (name: string) => floorOf(bytesOf(name).costs, ceilings);
     const rows = stageRows({ model, batch }, measured, (name, _, time) => {
       const { weights, cache } = bytesOf(name);
       const floorMicroseconds = floorOfVariant(name);
@@ -101,10 +97,7 @@ export const experiment = defineExperiment<Own>({
     'which on the cache saves more than the weights, since weights are read once for a batch and caches for each sequence of it.',
   full: { models: ['tiny', 'base', 'small', 'turbo'], batches: [1, 4, 8, 16], tokens: 60, repeats: 50, seconds: 5 },
   quick: { models: ['base'], batches: [1, 8], tokens: 30, repeats: 20, seconds: 1 },
-  groups: ({ models, batches }) =>
-    models.flatMap((model) =>
-      batches.map((batch) => ({ name: `${model}, batch ${batch}`, run: (context) => measure(context, model, batch) })),
-    ),
+  groups: ofModelsAndBatches(measure),
   compared: { base: 'floating', field: 'stage', values: ['step'] },
   tables: precisionTables,
   charts: precisionCharts,

@@ -21,7 +21,6 @@ import { Features, windowSamples } from './features.js';
 import type { Parameters } from './parameters.js';
 import type { Precision } from './precision.js';
 import { RowPool } from './rows.js';
-
 import type { WordHeads } from './word-heads.js';
 
 /** What a step program does besides taking likeliest tokens or drawing. */

@@ -73,38 +73,41 @@ static inline float* firstScale(const Attention& a, float* scales, int64_t row) 
   return scales + (a.keyBegin ? a.keyBegin[row] * a.keyValueHeads : row * a.scaleStride);
 }
 
-/** Quantizes channels [first, last), which are whole heads, of new rows of type V, as appendRows() copies them. */
-template <typename V>
-static inline void appendBytes(const Attention& a, int64_t b, int64_t begin, int64_t end, int64_t first, int64_t last) {
+/** Calls `append(row, at, from)` for new rows [begin, end) of entry b, as far as they fit: position `at` of cache row
+ * `row` takes what begins at element `from`. */
+template <typename Append>
+static inline void appendEach(const Attention& a, int64_t b, int64_t begin, int64_t end, Append append) {
   const int64_t row = stateRow(a, b);
   if (row < 0) return;
   const int64_t start = startOf(a, row);
-  for (int64_t i = begin; i < least(end, a.keys - start); ++i) {
-    const int64_t from = b * a.newBatchStride + i * a.newRowStride;
-    const int64_t place = row * a.scaleStride + (start + i) * a.keyValueHeads;
-    for (int64_t at = first; at < last; at += a.headSize) {
-      int8_t* key = const_cast<int8_t*>(rowOf<int8_t>(a.k, row, start + i)) + at;
-      int8_t* value = const_cast<int8_t*>(rowOf<int8_t>(a.v, row, start + i)) + at;
-      const int64_t scale = place + at / a.headSize;
-      a.keyScales[scale] = quantizeRow<V>(static_cast<const V*>(a.newKey) + from + at, a.headSize, key);
-      a.valueScales[scale] = quantizeRow<V>(static_cast<const V*>(a.newValue) + from + at, a.headSize, value);
+  for (int64_t i = begin; i < least(end, a.keys - start); ++i)
+    append(row, start + i, b * a.newBatchStride + i * a.newRowStride);
+}
+
+/** Quantizes channels [first, last), which are whole heads, of new rows of type V, as appendRows() copies them. */
+template <typename V>
+static inline void appendBytes(const Attention& a, int64_t b, int64_t begin, int64_t end, int64_t first, int64_t last) {
+  appendEach(a, b, begin, end, [&](int64_t row, int64_t at, int64_t from) {
+    int8_t* key = const_cast<int8_t*>(rowOf<int8_t>(a.k, row, at));
+    int8_t* value = const_cast<int8_t*>(rowOf<int8_t>(a.v, row, at));
+    const int64_t scales = row * a.scaleStride + at * a.keyValueHeads;
+    for (int64_t channel = first; channel < last; channel += a.headSize) {
+      const int64_t scale = scales + channel / a.headSize, given = from + channel;
+      a.keyScales[scale] = quantizeRow<V>(static_cast<const V*>(a.newKey) + given, a.headSize, key + channel);
+      a.valueScales[scale] = quantizeRow<V>(static_cast<const V*>(a.newValue) + given, a.headSize, value + channel);
     }
-  }
+  });
 }
 
 /** Copies channels [first, last) of new rows [begin, end) of entry b into its cache row, as far as they fit. */
 template <typename T>
 static inline void appendRows(const Attention& a, int64_t b, int64_t begin, int64_t end, int64_t first, int64_t last) {
-  const int64_t row = stateRow(a, b);
-  if (row < 0) return;
-  const int64_t start = startOf(a, row);
-  for (int64_t i = begin; i < least(end, a.keys - start); ++i) {
-    const int64_t from = b * a.newBatchStride + i * a.newRowStride + first;
-    T* key = const_cast<T*>(rowOf<T>(a.k, row, start + i)) + first;
-    T* value = const_cast<T*>(rowOf<T>(a.v, row, start + i)) + first;
-    __builtin_memcpy(key, static_cast<const T*>(a.newKey) + from, size_t(last - first) * sizeof(T));
-    __builtin_memcpy(value, static_cast<const T*>(a.newValue) + from, size_t(last - first) * sizeof(T));
-  }
+  appendEach(a, b, begin, end, [&](int64_t row, int64_t at, int64_t from) {
+    T* key = const_cast<T*>(rowOf<T>(a.k, row, at)) + first;
+    T* value = const_cast<T*>(rowOf<T>(a.v, row, at)) + first;
+    __builtin_memcpy(key, static_cast<const T*>(a.newKey) + from + first, size_t(last - first) * sizeof(T));
+    __builtin_memcpy(value, static_cast<const T*>(a.newValue) + from + first, size_t(last - first) * sizeof(T));
+  });
 }
 
 /** Appends with all threads, and returns when every row is in place. */

@@ -33,13 +33,11 @@ struct Pass {
 
 /** A step of stored elements as float32, in the order that is cheapest to widen to. */
 template <typename T>
-struct Wide;
-template <>
-struct Wide<float> {
+struct Wide {
   static constexpr int kVectors = 1, kStep = kWidth;
   F vectors[1];
-  static Wide read(const float* p) { return {{load(p)}}; }
-  static Wide readPart(const float* p, int64_t count) { return {{loadPart(p, count)}}; }
+  static Wide read(const T* p) { return {{load(p)}}; }
+  static Wide readPart(const T* p, int64_t count) { return {{loadPart(p, count)}}; }
   static int64_t place(int64_t i) { return i; }
 };
 template <>
@@ -50,15 +48,6 @@ struct Wide<Bf16> {  // the even elements, then the odd ones
   static Wide read(const Bf16* p) { return split(*(const UnalignedU*)p); }
   static Wide readPart(const Bf16* p, int64_t count) { return split(loadWordsPart(p, count)); }
   static int64_t place(int64_t i) { return i / kStep * kStep + i % 2 * kWidth + i % kStep / 2; }
-};
-
-template <>
-struct Wide<Int8> {
-  static constexpr int kVectors = 1, kStep = kWidth;
-  F vectors[1];
-  static Wide read(const Int8* p) { return {{load(p)}}; }
-  static Wide readPart(const Int8* p, int64_t count) { return {{loadPart(p, count)}}; }
-  static int64_t place(int64_t i) { return i; }
 };
 
 /** Whether keys and values have scales: scores and weights are multiplied by them, a block at a time. */

@@ -12,37 +12,29 @@ namespace {
 template <typename T>
 struct Dot;
 
-template <>
-struct Dot<float> {
+/** Stored rows that are widened to float32. */
+template <typename T>
+struct WidenedDot {
   static constexpr int kStep = kWidth;
   static constexpr bool kPaired = false;
   using Prepared = float;
   struct Stored {
     F value;
   };
-  static inline Stored read(const float* w) { return {load(w)}; }
-  static inline Stored readPart(const float* w, int64_t count) { return {loadPart(w, count)}; }
+  static inline Stored read(const T* w) { return {load(w)}; }
+  static inline Stored readPart(const T* w, int64_t count) { return {loadPart(w, count)}; }
   static inline F step(Stored w, const float* x, F sums) { return fused(w.value, load(x), sums); }
   /** Where element i of a row lies in its prepared form. */
   static inline int64_t place(int64_t i) { return i; }
   static inline void write(float* x, float value) { *x = value; }
 };
 
+template <>
+struct Dot<float> : WidenedDot<float> {};
+
 /** Without its scale, which the product is multiplied by. */
 template <>
-struct Dot<Int8> {
-  static constexpr int kStep = kWidth;
-  static constexpr bool kPaired = false;
-  using Prepared = float;
-  struct Stored {
-    F value;
-  };
-  static inline Stored read(const Int8* w) { return {load(w)}; }
-  static inline Stored readPart(const Int8* w, int64_t count) { return {loadPart(w, count)}; }
-  static inline F step(Stored w, const float* x, F sums) { return fused(w.value, load(x), sums); }
-  static inline int64_t place(int64_t i) { return i; }
-  static inline void write(float* x, float value) { *x = value; }
-};
+struct Dot<Int8> : WidenedDot<Int8> {};
 
 #if defined(__AVX512BF16__)
 template <>

@@ -6,6 +6,7 @@
 // Few rows: a thread owns a contiguous share of w's panels and reads each once. Many: it owns a share of the rows,
 // whose quantized form stays in the second-level cache while the panels pass.
 #include "bytes.h"
+#include "epilogue.h"
 #include "family.h"
 #include "math.h"
 #include "norm.h"
@@ -84,25 +85,11 @@ void prepare(const LinearBytes& a, const Rows<Kind>& to, int64_t begin, int64_t 
                bytes);
 }
 
-/** Bias, activation and residual of kBytePanel columns (or `count`) of one row. */
+/** kBytePanel columns (or `count`) of one row. */
 template <typename Y>
-inline void finish(const LinearBytes& a, F* values, int64_t row, int64_t column, int64_t count) {
-  const float* residual = a.residual ? a.residual + row * a.columns + column : nullptr;
-  Y* y = static_cast<Y*>(a.y) + row * a.columns + column;
-  for (int i = 0; i < kP; ++i) {
-    const int64_t c = i * kWidth, part = least(kWidth, count - c);
-    if (part <= 0) return;
-    const bool whole = part == kWidth;
-    F value = values[i];
-    if (a.bias) value += whole ? load(a.bias + column + c) : loadPart(a.bias + column + c, part);
-    if (a.activation == Activation::gelu) value = gelu(value);
-    if (residual) value += whole ? load(residual + c) : loadPart(residual + c, part);
-    if (whole) {
-      store(y + c, value);
-    } else {
-      storePart(y + c, value, part);
-    }
-  }
+inline void finish(const LinearBytes& a, const F* values, int64_t row, int64_t column, int64_t count) {
+  for (int i = 0; i * kWidth < count; ++i)
+    finishVector<Y>(a, values[i], row, column + i * kWidth, least(kWidth, count - i * kWidth));
 }
 
 /** One row's values of one panel, times the weights' scales. */

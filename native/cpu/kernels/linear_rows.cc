@@ -3,6 +3,7 @@
 // A thread owns a contiguous share of w's rows and walks it in panels of kPanel rows, so that memory sees one stream.
 // Rows of x are kept prepared (normalised, in the form that the dot product wants) in the first-level cache.
 #include "dot.h"
+#include "epilogue.h"
 #include "family.h"
 #include "math.h"
 #include "norm.h"
@@ -94,24 +95,11 @@ inline void panelOfRows(const T* w, const Prepared<T>* x, int64_t rows, int64_t 
   }
 }
 
-/** Bias, activation and residual of one row's chunk. */
+/** One row's chunk. */
 template <typename Y>
 void finish(const LinearRows& a, const float* sums, int64_t row, int64_t column, int64_t count) {
-  const float* residual = a.residual ? a.residual + row * a.columns + column : nullptr;
-  Y* y = static_cast<Y*>(a.y) + row * a.columns + column;
-  for (int64_t c = 0; c < count; c += kWidth) {
-    const int64_t part = least(kWidth, count - c);
-    const bool whole = part == kWidth;
-    F value = load(sums + c);
-    if (a.bias) value += whole ? load(a.bias + column + c) : loadPart(a.bias + column + c, part);
-    if (a.activation == Activation::gelu) value = gelu(value);
-    if (residual) value += whole ? load(residual + c) : loadPart(residual + c, part);
-    if (whole) {
-      store(y + c, value);
-    } else {
-      storePart(y + c, value, part);
-    }
-  }
+  for (int64_t c = 0; c < count; c += kWidth)
+    finishVector<Y>(a, load(sums + c), row, column + c, least(kWidth, count - c));
 }
 
 template <typename T, typename X>
