@@ -11,7 +11,7 @@ import type { WindowText } from './running-text.js';
 import type { SampleWindow } from './samples.js';
 import { type Draft, round } from './segment-builder.js';
 import { splitWhole, splitWindow, type WindowSegment } from './segments.js';
-import { advanceToPause } from './window-begin.js';
+import { advanceToPause, endBy } from './window-begin.js';
 
 /**
  * Frames to go forward where words are known: where no timestamp says it better, from the last word on; and past silence beside text that
@@ -152,7 +152,10 @@ export async function* sequential(
       drafts = job.builder.draft(begin, split.segments, attempt);
       advance = split.advance;
       const toPause = options.windowBegin === 'pause' && advance < frames;
-      if (toPause) advance = await advanceToPause(model, samples, begin, advance, limit);
+      if (toPause) {
+        const moved = await advanceToPause(model, samples, begin, advance, limit);
+        if (endBy(drafts.at(-1), (begin + moved * hop) / sampleRate)) advance = moved;
+      }
       if (settings.decoding.words) {
         const window = {
           begin: begin / sampleRate,

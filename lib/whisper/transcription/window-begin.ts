@@ -2,6 +2,7 @@
 import { loudness } from '../decoding/loudness.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import type { SampleWindow } from './samples.js';
+import type { Draft } from './segment-builder.js';
 
 /** Seconds before the time that was written in which a pause is looked for, and behind it. */
 const [earlier, later] = [0.5, 0.1];
@@ -50,4 +51,16 @@ export function advanceToPause(
     const moved = beginInPause(loudness(window, config.sourcePositions, preprocessor), place, sampleRate / hop / 2);
     return moved === place ? advance : 2 * moved;
   });
+}
+
+/** Ends a window's last segment where the next window begins, at the latest; false where it lies behind that place, and would be heard twice. */
+export function endBy(last: Pick<Draft, 'start' | 'end' | 'words'> | undefined, place: number): boolean {
+  if (!last || last.end <= place) return true;
+  if (last.start >= place) return false;
+  last.end = place;
+  for (const word of last.words ?? []) {
+    word.start = Math.min(word.start, place);
+    word.end = Math.min(word.end, place);
+  }
+  return true;
 }
