@@ -1,5 +1,6 @@
 /**
- * A service that answers recordings with text and segments, on nothing but Node.js: a request's body is decoded while it comes.
+ * A service that answers recordings with text and segments, on nothing but Node.js: a request's body is decoded while
+ * it comes.
  *
  *     node examples/http-service.mjs
  *     curl --data-binary @talk.mp3 http://localhost:8080

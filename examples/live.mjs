@@ -1,5 +1,6 @@
 /**
- * Text while it is spoken, in a program of one's own: from a microphone's pipe of 16-bit samples at 16 kHz, or from a file as if it were one.
+ * Text while it is spoken, in a program of one's own: from a microphone's pipe of 16-bit samples at 16 kHz, or from a
+ * file as if it were one.
  *
  *     arecord -f S16_LE -r 16000 | node examples/live.mjs openai/whisper-small
  *     ffmpeg -i talk.mp3 -ac 1 -ar 16000 -f s16le - | node examples/live.mjs openai/whisper-small

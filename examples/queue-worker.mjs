@@ -1,6 +1,6 @@
 /**
- * A worker in a program of one's own: recordings of a queue, each with exactly one result. Here the queue is in memory; with Redis
- * (`RedisQueue`, `npm install bullmq ioredis`) any number of machines share it.
+ * A worker in a program of one's own: recordings of a queue, each with exactly one result. Here the queue is in memory;
+ * with Redis (`RedisQueue`, `npm install bullmq ioredis`) any number of machines share it.
  *
  *     node examples/queue-worker.mjs /recordings transcripts
  */

@@ -1,6 +1,6 @@
 /**
- * OpenAI's realtime client against a server of onehead: a recording is sent as a microphone would send it, and its text printed as soon as it
- * is sure. The client speaks TLS only.
+ * OpenAI's realtime client against a server of onehead: a recording is sent as a microphone would send it, and its text
+ * printed as soon as it is sure. The client speaks TLS only.
  *
  *     npm install openai ws
  *     npx onehead serve openai/whisper-small --tls-certificate certificate.pem --tls-key key.pem

@@ -1,5 +1,6 @@
 /**
- * A bare WebSocket against a server of onehead: a recording is sent as a microphone would send it, and the server finds out who speaks when.
+ * A bare WebSocket against a server of onehead: a recording is sent as a microphone would send it, and the server finds
+ * out who speaks when.
  *
  *     npm install ws
  *     npx onehead serve openai/whisper-small

@@ -1,7 +1,10 @@
 /** Checks of arguments, each with one sentence. */
 import { OneheadError, shown } from './errors.js';
 
-/** A value as sentences show it: texts in quotation marks, lists by their items, objects by their kind; short, and in one line. */
+/**
+ * A value as sentences show it: texts in quotation marks, lists by their items, objects by their kind; short, and in
+ * one line.
+ */
 export function described(value: unknown): string {
   return shown(whole(value), 120);
 }

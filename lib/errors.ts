@@ -57,7 +57,10 @@ export class OneheadError extends Error {
   }
 }
 
-/** Text of the caller's or a file's, in one line and short enough for a sentence: no message quotes more than 200 characters of it. */
+/**
+ * Text of the caller's or a file's, in one line and short enough for a sentence: no message quotes more than 200
+ * characters of it.
+ */
 export function shown(value: unknown, most = 160): string {
   const text = String(value)
     .slice(0, 100_000)
@@ -67,7 +70,10 @@ export function shown(value: unknown, most = 160): string {
   return `${text.slice(0, most - end - 5)} ... ${text.slice(-end)}`;
 }
 
-/** Why something failed that is not ours, without a full stop. What the system says of a file names it again, which is left out. */
+/**
+ * Why something failed that is not ours, without a full stop. What the system says of a file names it again, which is
+ * left out.
+ */
 export function reasonOf(cause: unknown): string {
   const { message, syscall } = (cause instanceof Error ? cause : new Error(String(cause))) as NodeJS.ErrnoException;
   const place = syscall ? message.indexOf(`, ${syscall}`) : -1;

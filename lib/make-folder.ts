@@ -2,7 +2,10 @@
 import { mkdirSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
-/** True where it was made, null where it must be made in another folder first. Throws where something else stands there, or it cannot be made. */
+/**
+ * True where it was made, null where it must be made in another folder first. Throws where something else stands there,
+ * or it cannot be made.
+ */
 function made(folder: string): boolean | null {
   try {
     mkdirSync(folder);
@@ -17,8 +20,8 @@ function made(folder: string): boolean | null {
 }
 
 /**
- * Makes a folder and those above it; gives those that were made, each after the one it is in. Where a file system takes no folders, such as
- * /proc, Node's own `recursive` tries for ever; this says so. Throws the system's errors.
+ * Makes a folder and those above it; gives those that were made, each after the one it is in. Where a file system takes
+ * no folders, such as /proc, Node's own `recursive` tries for ever; this says so. Throws the system's errors.
  */
 export function makeFolder(folder: string): string[] {
   const missing: string[] = [];

@@ -1,7 +1,10 @@
 /** Packages that only some need: optional peers, which are loaded when they are first wanted. */
 import { OneheadError } from './errors.js';
 
-/** Gives what `load` imports. Throws OneheadError NOT_SUPPORTED where a package is missing, with a sentence on `missing`, its name. */
+/**
+ * Gives what `load` imports. Throws OneheadError NOT_SUPPORTED where a package is missing, with a sentence on
+ * `missing`, its name.
+ */
 export async function optional<T>(load: () => Promise<T>, sentence: (missing: string) => string): Promise<T> {
   try {
     return await load();

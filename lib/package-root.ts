@@ -1,4 +1,7 @@
-/** Where the package lies: its addon, models and threads are found from there, also where its code was bundled into another file. */
+/**
+ * Where the package lies: its addon, models and threads are found from there, also where its code was bundled into
+ * another file.
+ */
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
 'use strict';
-// Makes dist/commonjs of dist: the same modules for `require`, each a file, so that the package's entries share their classes.
-//   npm run build:types
+// Makes dist/commonjs of dist: the same modules for `require`, each a file, so that the package's entries share their
+// classes. npm run build:types
 const { build } = require('esbuild');
 const { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
 const path = require('node:path');
@@ -11,7 +11,10 @@ const to = path.join(from, 'commonjs');
 /** The command and the threads' entry are started by path, as modules. */
 const isLibrary = (file) => /\.(js|d\.ts)$/.test(file) && !/^(cli|commonjs)\b|^worker\./.test(file);
 
-/** Relative modules lie beside their importer, data where they are; packages are required or imported as the source says. */
+/**
+ * Relative modules lie beside their importer, data where they are; packages are required or imported as the source
+ * says.
+ */
 const resolution = {
   name: 'resolution',
   setup({ onResolve }) {
@@ -26,8 +29,8 @@ const resolution = {
 };
 
 /**
- * Decoders have no CommonJS form, and Jest lets nobody import without a flag (--experimental-vm-modules): there they come by the loader of the
- * process.
+ * Decoders have no CommonJS form, and Jest lets nobody import without a flag (--experimental-vm-modules): there they
+ * come by the loader of the process.
  */
 const loader = `'use strict';
 const vm = require('node:vm');

@@ -29,7 +29,8 @@ const environment =
 // node-gyp's make exports these to its children; Ninja does not want them.
 for (const name of ['MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKE_TERMERR', 'MAKE_TERMOUT']) delete environment[name];
 
-// Releases compile for all architectures (ONEHEAD_CUDA_ARCHITECTURES=all), which takes several minutes; a build for oneself needs those that are here.
+// Releases compile for all architectures (ONEHEAD_CUDA_ARCHITECTURES=all), which takes several minutes; a build for
+// oneself needs those that are here.
 if (!values.emulated && values.cuda.toLowerCase() !== 'off' && !environment.ONEHEAD_CUDA_ARCHITECTURES) {
   environment.ONEHEAD_CUDA_ARCHITECTURES = architecturesHere();
   if (!values.quiet && hasCompiler(environment)) {

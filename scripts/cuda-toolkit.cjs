@@ -15,7 +15,9 @@ function hasCompiler(environment) {
   );
 }
 
-/** `environment` with the installed compiler in it, or as it was: where there is another, or where none is installed. */
+/**
+ * `environment` with the installed compiler in it, or as it was: where there is another, or where none is installed.
+ */
 function withCudaToolkit(environment) {
   if (hasCompiler(environment)) return environment;
   const cache = environment.XDG_CACHE_HOME || path.join(os.homedir(), '.cache');
@@ -26,7 +28,10 @@ function withCudaToolkit(environment) {
   return { ...environment, CUDA_HOME: toolkit, CUDACXX: compiler };
 }
 
-/** Architectures of their own kernels; what else there is runs the code of the newest before it, which the driver compiles. */
+/**
+ * Architectures of their own kernels; what else there is runs the code of the newest before it, which the driver
+ * compiles.
+ */
 const known = {
   '8.0': '80-real',
   8.6: '86-real',
@@ -37,8 +42,8 @@ const known = {
 };
 
 /**
- * What to compile for on a machine whose GPUs have these compute capabilities ('9.0'): for these alone, since all take several minutes. Without
- * a GPU: for 8.0, and code that the driver of any newer GPU compiles.
+ * What to compile for on a machine whose GPUs have these compute capabilities ('9.0'): for these alone, since all take
+ * several minutes. Without a GPU: for 8.0, and code that the driver of any newer GPU compiles.
  */
 function architecturesOf(capabilities) {
   const usable = capabilities.filter((one) => Number(one) >= 8);

@@ -1,8 +1,8 @@
 'use strict';
-// Compiles every CUDA kernel for every shipped architecture and says what each takes of a multiprocessor: registers, spills,
-// and the warps that its registers leave room for. Shared memory is dynamic and depends on the shape: see the kernels.
-// Fails when a kernel does not compile, or when one for half types, which are the fast path, spills more than is known of it.
-//   npm run kernels:report [-- --architectures 90a,100] [--all]
+// Compiles every CUDA kernel for every shipped architecture and says what each takes of a multiprocessor: registers,
+// spills, and the warps that its registers leave room for. Shared memory is dynamic and depends on the shape: see the
+// kernels. Fails when a kernel does not compile, or when one for half types, which are the fast path, spills more than
+// is known of it. npm run kernels:report [-- --architectures 90a,100] [--all]
 const { execFile, execFileSync } = require('node:child_process');
 const { readdirSync, readFileSync } = require('node:fs');
 const os = require('node:os');

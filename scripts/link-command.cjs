@@ -1,6 +1,6 @@
 'use strict';
-// Of npm's `prepare`, in a clone: puts the command where `npx onehead` looks first. Without it npx packs and installs the clone once more, which
-// builds again and says nothing when it fails.
+// Of npm's `prepare`, in a clone: puts the command where `npx onehead` looks first. Without it npx packs and installs
+// the clone once more, which builds again and says nothing when it fails.
 const { chmodSync, existsSync, rmSync, symlinkSync } = require('node:fs');
 const path = require('node:path');
 

@@ -1,6 +1,7 @@
 'use strict';
 // Packs the addon as published packages carry it: prebuilds/linux-x64/ with oneDNN and its companions beside the addon.
-//   npm run pack:binaries        (releases set ONEHEAD_CUDA=on, so that a machine without nvcc cannot pack a CPU-only addon unseen)
+// npm run pack:binaries        (releases set ONEHEAD_CUDA=on, so that a machine without nvcc cannot pack a CPU-only
+// addon unseen)
 const { execFileSync, spawnSync } = require('node:child_process');
 const { copyFileSync, readdirSync, realpathSync, rmSync, writeFileSync } = require('node:fs');
 const path = require('node:path');

@@ -1,8 +1,8 @@
 'use strict';
-// Packs a release and looks at it:
-//   npm run release -- --dry-run     versions, changelog, package; nothing is changed
-//   npm run release                  wants a clean tree, a dated changelog and passing checks as well, and makes the tag
-// The package lies in build/release; it is published by hand, `npm publish FILE`. Links of its README are absolute, for npm's page.
+// Packs a release and looks at it: npm run release -- --dry-run     versions, changelog, package; nothing is changed
+// npm run release                  wants a clean tree, a dated changelog and passing checks as well, and makes the tag
+// The package lies in build/release; it is published by hand, `npm publish FILE`. Links of its README are absolute, for
+// npm's page.
 const { execFileSync, spawnSync } = require('node:child_process');
 const { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
 const path = require('node:path');
@@ -35,7 +35,10 @@ function versionFaults({ manifest, lock, changelog }) {
   ];
 }
 
-/** Where links of the package's pages lead: the repository that package.json names, else the package's own files as unpkg.com shows them. */
+/**
+ * Where links of the package's pages lead: the repository that package.json names, else the package's own files as
+ * unpkg.com shows them.
+ */
 function baseOf({ name, version, repository }) {
   if (!repository) return `https://unpkg.com/${name}@${version}/`;
   const url = (repository.url ?? repository).replace(/^git\+|\.git$/g, '').replace(/^github:/, 'https://github.com/');

@@ -84,8 +84,8 @@ function readEvents(text, from, onEvent) {
 }
 
 /**
- * Transcribes a file. `onUpload` is told the share that is sent, `onText` each new piece of text. Gives the last event, with text, segments and
- * words. Rejects with Refused, or with the signal's reason.
+ * Transcribes a file. `onUpload` is told the share that is sent, `onText` each new piece of text. Gives the last event,
+ * with text, segments and words. Rejects with Refused, or with the signal's reason.
  */
 export function transcribe(file, { task, model, language, signal, onUpload, onText }) {
   const form = new FormData();

@@ -101,8 +101,8 @@ function openSocket({ model, language }, { onText, onError }) {
 }
 
 /**
- * Listens until it is stopped. `onText` is told all text so far, `onLevel` the loudness from 0 to 1, `onError` a sentence. Gives `stop`, which
- * gives the recording. Throws where there is no microphone, or none that may be used.
+ * Listens until it is stopped. `onText` is told all text so far, `onLevel` the loudness from 0 to 1, `onError` a
+ * sentence. Gives `stop`, which gives the recording. Throws where there is no microphone, or none that may be used.
  */
 export async function listen(options, { onText, onLevel, onError }) {
   if (!navigator.mediaDevices)

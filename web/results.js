@@ -36,7 +36,9 @@ function clock(seconds) {
   return hours > 0 ? `${hours}:${part(minutes)}:${part(whole)}` : `${minutes}:${part(whole)}`;
 }
 
-/** Over http a browser gives no clipboard, but for localhost: there the text is selected and copied as it was of old. */
+/**
+ * Over http a browser gives no clipboard, but for localhost: there the text is selected and copied as it was of old.
+ */
 async function copied(text, place) {
   try {
     await navigator.clipboard.writeText(text);

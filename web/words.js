@@ -1,6 +1,7 @@
 /**
- * Text whose words light up while they are played, and lead to their place when they are chosen: by a click, or by keys. A text is one stop of the
- * tab key; arrows go from word to word, Home and End to the first and the last, and Enter or the space bar plays from there.
+ * Text whose words light up while they are played, and lead to their place when they are chosen: by a click, or by
+ * keys. A text is one stop of the tab key; arrows go from word to word, Home and End to the first and the last, and
+ * Enter or the space bar plays from there.
  */
 
 /** 65.2 as '1:05'. */

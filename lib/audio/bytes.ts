@@ -128,7 +128,10 @@ export function atMost(source: ByteSource, most: number): ByteSource {
   return { ...source, bytes: counted() };
 }
 
-/** The same bytes until `signal` aborts, even while a stream that gives nothing is waited for; `stop` is called at any end. */
+/**
+ * The same bytes until `signal` aborts, even while a stream that gives nothing is waited for; `stop` is called at any
+ * end.
+ */
 export async function* abortable(
   bytes: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
@@ -196,8 +199,8 @@ export async function peek(
 }
 
 /**
- * The same bytes in blocks of `size`, however they came: decoders then give the same samples for any stream, and are not called for
- * every byte. `cut` may end a block earlier.
+ * The same bytes in blocks of `size`, however they came: decoders then give the same samples for any stream, and are
+ * not called for every byte. `cut` may end a block earlier.
  */
 export async function* blocks(
   bytes: AsyncIterable<Uint8Array>,

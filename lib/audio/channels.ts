@@ -25,7 +25,10 @@ export interface Way<T> {
   shape(chunks: AsyncGenerator<Float32Array[]>): AsyncGenerator<T>;
 }
 
-/** The mean of the channels that are named, or of all. Its `push` throws OneheadError INVALID_ARGUMENT where there are none such. */
+/**
+ * The mean of the channels that are named, or of all. Its `push` throws OneheadError INVALID_ARGUMENT where there are
+ * none such.
+ */
 export const mixed: Way<Float32Array> = {
   pick(channels, name, warn) {
     const mixer = new Mixer(name, warn);
@@ -90,8 +93,9 @@ interface Queue {
 }
 
 /**
- * The channels of a recording as recordings of their own, which are to be read side by side: none gets farther ahead of the slowest than `most`
- * samples, unless that one is closed. The recording is closed with the last of them, and its warnings are its own. Throws what reading throws.
+ * The channels of a recording as recordings of their own, which are to be read side by side: none gets farther ahead of
+ * the slowest than `most` samples, unless that one is closed. The recording is closed with the last of them, and its
+ * warnings are its own. Throws what reading throws.
  */
 export async function splitChannels(source: Source<Float32Array[]>, most: number): Promise<AudioSource[]> {
   const chunks = source.chunks()[Symbol.asyncIterator]();

@@ -19,8 +19,9 @@ import type { DecodedChunk } from './wav.js';
 const blockBytes = 1 << 15;
 
 /**
- * Decodes what is there: silence stands in the place of what is damaged, and warnings tell of it. Throws OneheadError AUDIO_INVALID when
- * nothing can be decoded, and errors of reading as they are. `choose` leaves one of a container's tracks in its bytes.
+ * Decodes what is there: silence stands in the place of what is damaged, and warnings tell of it. Throws OneheadError
+ * AUDIO_INVALID when nothing can be decoded, and errors of reading as they are. `choose` leaves one of a container's
+ * tracks in its bytes.
  */
 export async function* decodePacked(
   rest: AsyncIterable<Uint8Array>,

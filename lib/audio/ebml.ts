@@ -36,7 +36,10 @@ export const ids = {
   checksum: 0xbf,
 } as const;
 
-/** Elements that stand in a segment or cluster and are passed over: places, sizes, cues, tags, attachments, chapters, padding, sums. */
+/**
+ * Elements that stand in a segment or cluster and are passed over: places, sizes, cues, tags, attachments, chapters,
+ * padding, sums.
+ */
 const passed = [0xa7, 0xab, 0x1c53bb6b, 0x1254c367, 0x114d9b74, 0x1941a469, 0x1043a770, 0xec, 0xbf, 0x5854];
 /** Those of them that may be long. */
 const long = [0x1941a469, 0x1c53bb6b, 0x1254c367];
@@ -54,7 +57,9 @@ export interface Element {
   end: number;
 }
 
-/** A number of variable length; `size` without the bits that say how long it is. Null when it is broken or not whole. */
+/**
+ * A number of variable length; `size` without the bits that say how long it is. Null when it is broken or not whole.
+ */
 function variable(bytes: Uint8Array, at: number, size: boolean): { value: number; next: number } | null {
   const first = bytes[at];
   if (!first) return null;

@@ -11,9 +11,9 @@ import type { Warn } from './warnings.js';
 import { type DecodedChunk, decodeWav } from './wav.js';
 
 /**
- * Containers that hold their sound themselves. Playlists and others that name further files or addresses (hls, concat, dash, imf, sdp,
- * image sequences, ...) are not among them: what a file says must not decide what is read. Neither are devices, generators and music
- * modules. Names that a build of ffmpeg does not know do no harm.
+ * Containers that hold their sound themselves. Playlists and others that name further files or addresses (hls, concat,
+ * dash, imf, sdp, image sequences, ...) are not among them: what a file says must not decide what is read. Neither are
+ * devices, generators and music modules. Names that a build of ffmpeg does not know do no harm.
  */
 const formats = [
   ...['aac', 'ac3', 'aiff', 'amr', 'amrnb', 'amrwb', 'ape', 'asf', 'asf_o', 'au', 'avi', 'caf', 'codec2'],
@@ -45,7 +45,10 @@ export interface FfmpegOptions {
   limits?: typeof ffmpegLimits;
 }
 
-/** The program's path, null where there is none. Relative places in PATH are left out: a working folder is not to be trusted. */
+/**
+ * The program's path, null where there is none. Relative places in PATH are left out: a working folder is not to be
+ * trusted.
+ */
 export async function findFfmpeg(): Promise<string | null> {
   const name = process.platform === 'win32' ? 'ffmpeg.exe' : 'ffmpeg';
   for (const folder of (process.env.PATH ?? '').split(delimiter)) {
@@ -60,7 +63,9 @@ export async function findFfmpeg(): Promise<string | null> {
   return null;
 }
 
-/** The command and its arguments under limits of the system, where it has them: no files are written, no core is left. */
+/**
+ * The command and its arguments under limits of the system, where it has them: no files are written, no core is left.
+ */
 function limited(program: string, args: string[], limits: typeof ffmpegLimits): [string, string[]] {
   if (process.platform === 'win32') return [program, args];
   // A limit that the system does not know (macOS has none of memory) is passed over.
@@ -69,7 +74,10 @@ function limited(program: string, args: string[], limits: typeof ffmpegLimits): 
   return ['/bin/sh', ['-c', script, 'sh', program, ...args]];
 }
 
-/** Chunks of a process, which is ended by `expired` when none comes for a while although `busy` says that it has what it needs. */
+/**
+ * Chunks of a process, which is ended by `expired` when none comes for a while although `busy` says that it has what it
+ * needs.
+ */
 async function* watched(
   output: AsyncIterable<Uint8Array>,
   seconds: number,
@@ -93,7 +101,9 @@ async function* watched(
   }
 }
 
-/** What every use begins with: no protocol but the one that the recording comes by, and what is told marked by its kind. */
+/**
+ * What every use begins with: no protocol but the one that the recording comes by, and what is told marked by its kind.
+ */
 const inputArguments = (path: string | undefined): string[] => [
   ...['-v', 'level+info', '-hide_banner', '-nostats', '-nostdin', '-format_whitelist', formats],
   ...(path === undefined
@@ -148,7 +158,8 @@ function listen(stderr: Readable): Told {
     if (mapping.test(told.beginning) || told.beginning.length >= 1 << 16) resolve();
     const [, , complaint] = /\[(error|fatal|panic)\] *(.*)/.exec(line) ?? [];
     told.noSuchTrack ||= /matches no streams/.test(complaint ?? '');
-    // A line without a mark goes on with one before, or is not ffmpeg's: the system could not load it, or a shell could not run it.
+    // A line without a mark goes on with one before, or is not ffmpeg's: the system could not load it, or a shell could
+    // not run it.
     if (complaint !== undefined) told.complaint = complaint;
     else if (/^[^\s[]/.test(line)) told.complaint ||= line;
   };
@@ -203,9 +214,9 @@ export async function tracksWithFfmpeg(
 }
 
 /**
- * Decodes with ffmpeg: the file `path`, else `bytes` on its standard input. `kind` names what was seen, for error sentences. Throws
- * OneheadError AUDIO_INVALID when ffmpeg is missing, cannot decode it or takes more than its limits; the process ends with the
- * generator or the signal.
+ * Decodes with ffmpeg: the file `path`, else `bytes` on its standard input. `kind` names what was seen, for error
+ * sentences. Throws OneheadError AUDIO_INVALID when ffmpeg is missing, cannot decode it or takes more than its limits;
+ * the process ends with the generator or the signal.
  */
 export async function* decodeWithFfmpeg(
   bytes: AsyncIterable<Uint8Array>,
@@ -238,7 +249,8 @@ export async function* decodeWithFfmpeg(
     child.once('error', resolve);
     child.once('close', () => resolve(null));
   });
-  // ffmpeg may stop reading before the end (a broken file, tags at the end); what it says of it counts, not the broken pipe.
+  // ffmpeg may stop reading before the end (a broken file, tags at the end); what it says of it counts, not the broken
+  // pipe.
   const feeding =
     path === undefined ? pipeline(Readable.from(bytes), child.stdin).catch((error: unknown) => error) : null;
   if (path !== undefined) child.stdin.end();

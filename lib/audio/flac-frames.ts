@@ -132,8 +132,9 @@ function multiply(a: number, b: number): number {
 }
 
 /**
- * A number for the place `offset` of a stream whose first bytes have the checksum `crc`: two places have the same where the bytes
- * between them have the checksum 0, as a whole frame has. So each pair of places is tested at once, however many there are.
+ * A number for the place `offset` of a stream whose first bytes have the checksum `crc`: two places have the same where
+ * the bytes between them have the checksum 0, as a whole frame has. So each pair of places is tested at once, however
+ * many there are.
  */
 export function placeCheck(crc: number, offset: number): number {
   return multiply(crc, inversePowers[(8 * offset) % 32_767]);

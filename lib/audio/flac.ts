@@ -1,4 +1,7 @@
-/** FLAC, frame by frame: what is damaged costs no more than its own frames, and files that were joined are read one after another. */
+/**
+ * FLAC, frame by frame: what is damaged costs no more than its own frames, and files that were joined are read one
+ * after another.
+ */
 import type { FLACDecoder } from '@wasm-audio-decoders/flac';
 import {
   crc16,

@@ -13,7 +13,10 @@ export const headBytes = 4096;
 const text = (head: Uint8Array, at: number, length: number): string =>
   String.fromCharCode(...head.subarray(at, Math.min(at + length, head.length)));
 
-/** Frames after one another that are believed: quiet sound in plain samples has bytes like headers, here and there at fitting distances. */
+/**
+ * Frames after one another that are believed: quiet sound in plain samples has bytes like headers, here and there at
+ * fitting distances.
+ */
 const enoughFrames = 6;
 
 /** Whether frames stand behind one another from `at` on, `enoughFrames` or as far as the bytes go. */
@@ -39,7 +42,10 @@ function hasFrames(head: Uint8Array, parse: HeaderParser): boolean {
   return false;
 }
 
-/** The format that this package decodes by itself, from the first bytes behind its tags, or null. A WAV or SPHERE file with a codec that is not PCM is null too. */
+/**
+ * The format that this package decodes by itself, from the first bytes behind its tags, or null. A WAV or SPHERE file
+ * with a codec that is not PCM is null too.
+ */
 export function detectFormat(head: Uint8Array): 'wav' | 'sphere' | PackedFormat | null {
   const magic = text(head, 0, 4);
   if (isWave(head)) {
@@ -92,7 +98,10 @@ const otherMagics: readonly (readonly [at: number, magic: string, name: string])
   [4, 'mdat', 'QuickTime'],
 ];
 
-/** Packets of an MPEG transport stream, each of which begins with the same byte; some recorders put four bytes before each. */
+/**
+ * Packets of an MPEG transport stream, each of which begins with the same byte; some recorders put four bytes before
+ * each.
+ */
 function isTransportStream(head: Uint8Array): boolean {
   return [188, 192].some((size) => {
     const begin = size - 188;

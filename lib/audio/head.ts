@@ -1,8 +1,9 @@
 /** A stream whose beginning is looked at, and perhaps changed, before it is passed on. */
 
 /**
- * The bytes of a stream. `look` is shown what has come so far, and once more (`last`) when no more will. It gives what is passed on in
- * their place, or the number of bytes that it needs to see. The bytes are a copy as soon as more than one chunk has come, else the chunk.
+ * The bytes of a stream. `look` is shown what has come so far, and once more (`last`) when no more will. It gives what
+ * is passed on in their place, or the number of bytes that it needs to see. The bytes are a copy as soon as more than
+ * one chunk has come, else the chunk.
  */
 export async function* throughHead(
   bytes: AsyncIterable<Uint8Array>,

@@ -19,12 +19,12 @@ export type { AudioSource, Source } from './source.js';
 export type { AudioTrack } from './tracks.js';
 
 /**
- * Opens audio: wav, flac, mp3, ogg, opus, m4a, aac, webm, and whatever else an installed ffmpeg decodes. Channels are averaged
- * unless they cancel one another or `channels` names some. A file
- * that was cut short or damaged gives what is there, and `warnings`. A stream is read as far as is needed and left as it is then; only an
- * abort of `owner`, which is `signal` unless given, destroys it. Throws OneheadError, here or while it is read: AUDIO_NOT_FOUND for a
- * file that cannot be opened, AUDIO_INVALID for what is no audio or contains none, AUDIO_TOO_LONG and AUDIO_TOO_LARGE for what is more
- * than was allowed, INVALID_ARGUMENT for anything else than an input; and the signal's reason.
+ * Opens audio: wav, flac, mp3, ogg, opus, m4a, aac, webm, and whatever else an installed ffmpeg decodes. Channels are
+ * averaged unless they cancel one another or `channels` names some. A file that was cut short or damaged gives what is
+ * there, and `warnings`. A stream is read as far as is needed and left as it is then; only an abort of `owner`, which
+ * is `signal` unless given, destroys it. Throws OneheadError, here or while it is read: AUDIO_NOT_FOUND for a file that
+ * cannot be opened, AUDIO_INVALID for what is no audio or contains none, AUDIO_TOO_LONG and AUDIO_TOO_LARGE for what is
+ * more than was allowed, INVALID_ARGUMENT for anything else than an input; and the signal's reason.
  */
 export function openAudio(
   input: AudioInput,

@@ -7,8 +7,9 @@ import type { Samples } from './samples.js';
 import { streamBytes } from './streams.js';
 
 /**
- * A path or file: URL, encoded bytes, a File or Blob, the body of a Response or Request, a stream of encoded bytes (of Node.js, of the web,
- * or anything that can be iterated), mono samples at the rate asked for, or samples at another rate.
+ * A path or file: URL, encoded bytes, a File or Blob, the body of a Response or Request, a stream of encoded bytes (of
+ * Node.js, of the web, or anything that can be iterated), mono samples at the rate asked for, or samples at another
+ * rate.
  */
 export type AudioInput =
   | string

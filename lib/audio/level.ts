@@ -12,7 +12,10 @@ export function divisor(sample: number): string {
   return bits ? `divide values of ${bits} bits by ${2 ** (bits - 1)}` : 'divide them by the largest';
 }
 
-/** Watches decoded samples, a second at a time. Single ones that are far too loud are faults of a file and are cut, as ffmpeg does. */
+/**
+ * Watches decoded samples, a second at a time. Single ones that are far too loud are faults of a file and are cut, as
+ * ffmpeg does.
+ */
 export class LevelCheck {
   readonly #name: string;
   #count = 0;

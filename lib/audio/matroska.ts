@@ -71,8 +71,8 @@ class Clock {
   #uncertain = false;
 
   /**
-   * Takes a block of `seconds`, and gives the seconds that are missing before it: a jump is believed where damage explains it and the
-   * next block agrees.
+   * Takes a block of `seconds`, and gives the seconds that are missing before it: a jump is believed where damage
+   * explains it and the next block agrees.
    */
   missing(sound: Sound, seconds: number, next: Sound | null, duration: number | null): number {
     const { time, damaged, dated } = sound;
@@ -95,8 +95,8 @@ class Clock {
 }
 
 /**
- * Decodes the first audio track. Of a codec that is none of ours `otherwise` decodes the whole file, whose bytes it is given from the
- * start. Throws when there is no track of sound.
+ * Decodes the first audio track. Of a codec that is none of ours `otherwise` decodes the whole file, whose bytes it is
+ * given from the start. Throws when there is no track of sound.
  */
 export async function* decodeMatroska(
   reader: ByteReader,

@@ -1,10 +1,14 @@
 /**
- * One channel of several. It is their mean, as ffmpeg makes it, but where they cancel one another: a microphone wired the wrong way round
- * leaves nothing of a voice in the mean. That is judged half a second at a time, which is all that is held back.
+ * One channel of several. It is their mean, as ffmpeg makes it, but where they cancel one another: a microphone wired
+ * the wrong way round leaves nothing of a voice in the mean. That is judged half a second at a time, which is all that
+ * is held back.
  */
 import { clock, type Warn } from './warnings.js';
 
-/** The mean's share of the loudest channel's power below which the channels cancel, 20 dB; above 10 dB they no longer do. */
+/**
+ * The mean's share of the loudest channel's power below which the channels cancel, 20 dB; above 10 dB they no longer
+ * do.
+ */
 const cancelled = 1e-2;
 const recovered = 1e-1;
 /** Mean power below which nothing can be judged: -80 dB. */
@@ -51,7 +55,10 @@ export class Mixer {
     this.#warn = warn;
   }
 
-  /** Samples `begin` to `end` of the channels, at `rate`; yields what can be given out, all of it at that rate. `checked`: all are finite. */
+  /**
+   * Samples `begin` to `end` of the channels, at `rate`; yields what can be given out, all of it at that rate.
+   * `checked`: all are finite.
+   */
   *push(
     channels: readonly Float32Array[],
     begin: number,

@@ -1,4 +1,7 @@
-/** Checks the tables of MP4 files before a decoder reads them: their counts are claims, by which it would take memory without end. */
+/**
+ * Checks the tables of MP4 files before a decoder reads them: their counts are claims, by which it would take memory
+ * without end.
+ */
 import { ByteReader } from './reader.js';
 
 /** Bytes of one box that is held: an index of 20 hours is about 20 MB. */
@@ -22,7 +25,10 @@ const tables: readonly (readonly [name: string, count: number, entries: number, 
     ['elst', 4, 8, (version) => (version === 1 ? 20 : 12)],
   ];
 
-/** Contents of boxes of that name, wherever they stand: not every reader looks at the same places. None may hold another. */
+/**
+ * Contents of boxes of that name, wherever they stand: not every reader looks at the same places. None may hold
+ * another.
+ */
 function* named(box: Buffer, name: string): Generator<Buffer> {
   let left = box.length;
   for (let at = box.indexOf(name); at >= 0; at = box.indexOf(name, at + 4)) {
@@ -91,7 +97,10 @@ const betweenFragments = new Set(
   'moof mdat mfra sidx ssix styp ftyp free skip wide emsg prft uuid pdin meta moov'.split(' '),
 );
 
-/** The bytes of an MP4 file, box by box, with tables whose counts can be believed. Throws Damage where there are no boxes. */
+/**
+ * The bytes of an MP4 file, box by box, with tables whose counts can be believed. Throws Damage where there are no
+ * boxes.
+ */
 export async function* boundTables(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const reader = new ByteReader(bytes);
   let indexed = false;

@@ -149,7 +149,10 @@ function chooseIn(index: Uint8Array, wanted: number | string | null, name: strin
 /** An index of 20 hours is about 20 MB. */
 const longestIndex = 1 << 28;
 
-/** The index where it is whole in the bytes, the bytes that have to be there to say, or null where none comes before the sound. */
+/**
+ * The index where it is whole in the bytes, the bytes that have to be there to say, or null where none comes before the
+ * sound.
+ */
 function findIndex(bytes: Uint8Array): { at: number; end: number } | number | null {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   for (let at = 0; ; ) {
@@ -168,8 +171,8 @@ function findIndex(bytes: Uint8Array): { at: number; end: number } | number | nu
 }
 
 /**
- * The bytes of an MP4 file whose index comes before its sound, with one audio track: the one that is chosen. `tell` is called before the
- * first sound with what the index says. Throws Damage.
+ * The bytes of an MP4 file whose index comes before its sound, with one audio track: the one that is chosen. `tell` is
+ * called before the first sound with what the index says. Throws Damage.
  */
 export function chooseMp4Track(
   bytes: AsyncIterable<Uint8Array>,

@@ -1,4 +1,7 @@
-/** MP4 files with their index (moov) first: recorders write it last, and a decoder that waits for it holds the whole file. */
+/**
+ * MP4 files with their index (moov) first: recorders write it last, and a decoder that waits for it holds the whole
+ * file.
+ */
 import { createWriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -42,7 +45,10 @@ function soundFirst(head: Uint8Array): boolean {
   return false;
 }
 
-/** Places from `behind` on and before `before` grow by `shift`, in every stco and co64 of the boxes from `begin` to `end` of `index`. */
+/**
+ * Places from `behind` on and before `before` grow by `shift`, in every stco and co64 of the boxes from `begin` to
+ * `end` of `index`.
+ */
 function shiftPlaces(index: DataView, begin: number, end: number, shift: number, behind: number, before: number): void {
   for (let at = begin; at + 8 <= end; ) {
     const size = index.getUint32(at);
@@ -107,8 +113,8 @@ async function* moved(random: RandomAccess, name: string, blockBytes: number): A
 }
 
 /**
- * The bytes of an MP4 file in an order that can be decoded as they come. A stream whose index is at its end goes through a temporary
- * file, which is removed at the end. Throws OneheadError AUDIO_INVALID for a file without an index.
+ * The bytes of an MP4 file in an order that can be decoded as they come. A stream whose index is at its end goes
+ * through a temporary file, which is removed at the end. Throws OneheadError AUDIO_INVALID for a file without an index.
  */
 export async function* indexFirst(
   rest: AsyncIterable<Uint8Array>,

@@ -87,8 +87,8 @@ export interface Frame {
 }
 
 /**
- * The frames of a stream, tags and damage between them passed over. A frame is believed where the next stands behind it, or where it is
- * of the same kind and directly behind the last. `onCut` is called where the stream ends in a frame.
+ * The frames of a stream, tags and damage between them passed over. A frame is believed where the next stands behind
+ * it, or where it is of the same kind and directly behind the last. `onCut` is called where the stream ends in a frame.
  */
 export async function* framesOf(reader: ByteReader, parse: HeaderParser, onCut: () => void): AsyncGenerator<Frame> {
   let kind: number | null = null;
@@ -145,7 +145,10 @@ async function follows(
   return parse(held, length)?.kind === kind || tagLength(held, length) > 0;
 }
 
-/** Silence for bytes that are no frames, as long as frames of their length would be. A piece of one before the first is no loss. */
+/**
+ * Silence for bytes that are no frames, as long as frames of their length would be. A piece of one before the first is
+ * no loss.
+ */
 export function loseSkipped(
   timeline: Timeline,
   { samples, sampleRate }: Pick<FrameHeader, 'samples' | 'sampleRate'>,

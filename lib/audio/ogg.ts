@@ -1,4 +1,6 @@
-/** Ogg (RFC 3533) with Opus, Vorbis or FLAC: page by page, through damage, and through streams that follow one another. */
+/**
+ * Ogg (RFC 3533) with Opus, Vorbis or FLAC: page by page, through damage, and through streams that follow one another.
+ */
 import { flacInfo } from './flac-frames.js';
 import { openFlac, openOpus, openVorbis, type PacketDecoder } from './packets.js';
 import type { ByteReader } from './reader.js';
@@ -74,7 +76,10 @@ function parsePage(bytes: Uint8Array, suspect: boolean): Page {
   };
 }
 
-/** The pages, copied. One whose checksum is wrong is given when another stands behind it and `isNext` takes it for the next. */
+/**
+ * The pages, copied. One whose checksum is wrong is given when another stands behind it and `isNext` takes it for the
+ * next.
+ */
 async function* pagesOf(
   reader: ByteReader,
   isNext: (page: Page) => boolean,

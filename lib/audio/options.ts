@@ -11,18 +11,22 @@ export type Channels = 'mix' | 'separate' | readonly number[];
 const mostChannels = 64;
 
 export const audioOptions = options('reading audio', {
-  /** What this package does not decode by itself is given to an installed ffmpeg; without it, such audio is refused. @default true */
+  /**
+   * What this package does not decode by itself is given to an installed ffmpeg; without it, such audio is refused.
+   * @default true
+   */
   ffmpeg: option(flag(), { default: true }),
   /**
-   * Seconds: a longer recording is refused with code AUDIO_TOO_LONG. They are counted as they are decoded, so that what a file says of
-   * itself does not matter.
+   * Seconds: a longer recording is refused with code AUDIO_TOO_LONG. They are counted as they are decoded, so that what
+   * a file says of itself does not matter.
    * @default Infinity
    */
   maxDuration: option(number(0, Number.POSITIVE_INFINITY, { above: true, placeholder: 'SECONDS' }), {
     default: Number.POSITIVE_INFINITY,
   }),
   /**
-   * The audio track of a file that has several: its place among them, from 0, or its language as a code or English name.
+   * The audio track of a file that has several: its place among them, from 0, or its language as a code or English
+   * name.
    * @default the one that the file marks as its default, as ffmpeg chooses it
    */
   track: option(
@@ -32,8 +36,8 @@ export const audioOptions = options('reading audio', {
     },
   ),
   /**
-   * 'mix' hears the mean of all channels, a list that of the channels with these numbers, from 0 on. 'separate' hears each by itself: a
-   * telephone call, which has a speaker on each.
+   * 'mix' hears the mean of all channels, a list that of the channels with these numbers, from 0 on. 'separate' hears
+   * each by itself: a telephone call, which has a speaker on each.
    * @default 'mix'
    */
   channels: option<Channels>(
@@ -50,7 +54,8 @@ export const audioOptions = options('reading audio', {
     },
   ),
   /**
-   * Times are those of an MP4 or Matroska file, whose sound may begin later than its picture; without it, they count from the first sound.
+   * Times are those of an MP4 or Matroska file, whose sound may begin later than its picture; without it, they count
+   * from the first sound.
    * @default true
    */
   addStartTime: option(flag(), { default: true }),

@@ -1,4 +1,7 @@
-/** Decoders of single packets, as containers hold them. Their libraries are imported when they are wanted, since they cannot be required. */
+/**
+ * Decoders of single packets, as containers hold them. Their libraries are imported when they are wanted, since they
+ * cannot be required.
+ */
 import type { MPEGDecoder } from 'mpg123-decoder';
 import { FlacFrames } from './flac.js';
 import { crc16, flacHeader } from './flac-frames.js';
@@ -132,8 +135,8 @@ export function openFlac(sampleRate: number): PacketDecoder {
 const doublingDelay = 962;
 
 /**
- * Opens a decoder of AAC or ALAC frames: `config` is the container's, or absent for frames in ADTS, which are of `frameSamples` at
- * `sampleRate`.
+ * Opens a decoder of AAC or ALAC frames: `config` is the container's, or absent for frames in ADTS, which are of
+ * `frameSamples` at `sampleRate`.
  */
 export async function openAacFrames(
   config: { asc: Uint8Array } | { alac: Uint8Array } | undefined,

@@ -12,9 +12,15 @@ export interface Piece {
 export interface PiecedSource extends AudioSource {
   /** Samples of the recording read so far, those left out among them. */
   readonly heard: number;
-  /** Places in what is given where something new begins that no window may run into; each is there before the sample behind it. */
+  /**
+   * Places in what is given where something new begins that no window may run into; each is there before the sample
+   * behind it.
+   */
   readonly breaks: readonly number[];
-  /** The recording's time of a time in what is given, both in seconds; where two pieces meet, an end belongs to the first. */
+  /**
+   * The recording's time of a time in what is given, both in seconds; where two pieces meet, an end belongs to the
+   * first.
+   */
   toRecording(seconds: number, isEnd: boolean): number;
 }
 

@@ -1,4 +1,7 @@
-/** Recordings that a worker thread decodes: the main thread hands on what it alone can read, and gives out what comes back. */
+/**
+ * Recordings that a worker thread decodes: the main thread hands on what it alone can read, and gives out what comes
+ * back.
+ */
 import type { OneheadError } from '../errors.js';
 import { revive, tell } from '../workers/errors.js';
 import type { Session, WorkerPool } from '../workers/pool.js';
@@ -10,7 +13,10 @@ import type { Source } from './source.js';
 import type { Container } from './tracks.js';
 import { Warnings } from './warnings.js';
 
-/** Bytes up to which a recording goes to the worker whole, and is decoded where it is while no worker has started: some milliseconds of work. */
+/**
+ * Bytes up to which a recording goes to the worker whole, and is decoded where it is while no worker has started: some
+ * milliseconds of work.
+ */
 export const smallBytes = 1 << 18;
 /** Chunks of a second that a worker decodes ahead. A stream is read no further than is asked for. */
 const ahead = 8;
@@ -49,7 +55,10 @@ export async function givenBytes(source: ByteSource): Promise<Given> {
   return { origin: await origin(), open, random, stop: source.stop };
 }
 
-/** Fewer bytes than this are handed on together with those that are there already; more would be read of a stream than was asked for. */
+/**
+ * Fewer bytes than this are handed on together with those that are there already; more would be read of a stream than
+ * was asked for.
+ */
 const fewBytes = 256;
 
 /** One reading of an input from its start. */

@@ -1,6 +1,6 @@
 /**
- * A streaming resampler: windowed sinc (Kaiser) in polyphase form. Ours, because the WebAssembly resamplers on npm either work on whole
- * recordings or click at chunk borders, and 120 lines do it at 95 dB.
+ * A streaming resampler: windowed sinc (Kaiser) in polyphase form. Ours, because the WebAssembly resamplers on npm
+ * either work on whole recordings or click at chunk borders, and 120 lines do it at 95 dB.
  */
 
 /** Zero crossings of the sinc to each side, and the window's shape: about 95 dB of stopband. */
@@ -53,15 +53,18 @@ function dot(weights: Float64Array, at: number, samples: Float64Array, from: num
 }
 
 /**
- * Converts mono samples from one rate (whole hertz) to another, chunk by chunk, with no delay: output sample i is at time i / to. The
- * output does not depend on how the input was cut into chunks.
+ * Converts mono samples from one rate (whole hertz) to another, chunk by chunk, with no delay: output sample i is at
+ * time i / to. The output does not depend on how the input was cut into chunks.
  */
 export class Resampler {
   readonly #from: number;
   readonly #to: number;
   /** Input samples to each side of an output sample that its sum takes. */
   readonly #reach: number;
-  /** Weights of an output sample, a multiple of four: the inner loop keeps four sums, so that one addition need not wait for another. */
+  /**
+   * Weights of an output sample, a multiple of four: the inner loop keeps four sums, so that one addition need not wait
+   * for another.
+   */
   readonly #taps: number;
   readonly #phases: number;
   readonly #exact: boolean;

@@ -24,8 +24,8 @@ export function checkRate(sampleRate: unknown): asserts sampleRate is number {
 const stepSamples = 1 << 18;
 
 /**
- * The samples, a second at a time, and their duration in seconds. Throws OneheadError INVALID_ARGUMENT, or AUDIO_INVALID when there are
- * none.
+ * The samples, a second at a time, and their duration in seconds. Throws OneheadError INVALID_ARGUMENT, or
+ * AUDIO_INVALID when there are none.
  */
 export async function givenSamples({ samples, sampleRate }: Samples): Promise<{
   duration: number;

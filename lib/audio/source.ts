@@ -11,7 +11,10 @@ export interface Source<T> {
   readonly incomplete: boolean;
   /** The audio tracks of a container that names them, once the first chunk was read. */
   readonly tracks?: readonly AudioTrack[];
-  /** Seconds after its container's start at which the sound begins, once the first chunk was read; 0 unless they are to be added. */
+  /**
+   * Seconds after its container's start at which the sound begins, once the first chunk was read; 0 unless they are to
+   * be added.
+   */
   readonly startTime?: number;
   /** Samples at the rate asked for, in order, at most a second at a time. To be called once. */
   chunks(): AsyncIterable<T>;

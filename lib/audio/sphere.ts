@@ -1,4 +1,7 @@
-/** NIST SPHERE, the form in which many speech corpora come (TIMIT, Switchboard, TEDLIUM), often under names such as .wav: a text of 1,024 bytes, then sound. */
+/**
+ * NIST SPHERE, the form in which many speech corpora come (TIMIT, Switchboard, TEDLIUM), often under names such as
+ * .wav: a text of 1,024 bytes, then sound.
+ */
 
 const magic = 'NIST_1A\n';
 /** WAV's numbers of the codings that are the same there. */

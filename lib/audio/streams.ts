@@ -1,6 +1,6 @@
 /**
- * Bytes of streams that belong to somebody else: an upload's request still has to be answered. Reading stops when enough was read, and
- * the stream stays as it is then; only its owner's abort destroys it.
+ * Bytes of streams that belong to somebody else: an upload's request still has to be answered. Reading stops when
+ * enough was read, and the stream stays as it is then; only its owner's abort destroys it.
  */
 import { OneheadError } from '../errors.js';
 import { type ByteSource, guarded } from './bytes.js';
@@ -28,8 +28,9 @@ function isNodeStream(stream: object): stream is NodeStream {
 }
 
 /**
- * Listens to the errors of a stream of Node.js that is given as audio, until what is returned is called: one that fails before its turn to
- * be read has come would end the program, since nobody listens yet. The reader finds the failure on the stream.
+ * Listens to the errors of a stream of Node.js that is given as audio, until what is returned is called: one that fails
+ * before its turn to be read has come would end the program, since nobody listens yet. The reader finds the failure on
+ * the stream.
  */
 export function hearErrors(audio: unknown): () => void {
   if (typeof audio !== 'object' || audio === null || !isNodeStream(audio)) return () => {};

@@ -28,7 +28,10 @@ export function tagLength(bytes: Uint8Array, at = 0): number {
   return view.getUint32(20, true) & 0x2000_0000 ? view.getUint32(12, true) + 32 : 32;
 }
 
-/** As `peek`, behind the ID3v2 tags of a stream's beginning, of which there may be several of any size. `skipped`: their bytes. */
+/**
+ * As `peek`, behind the ID3v2 tags of a stream's beginning, of which there may be several of any size. `skipped`: their
+ * bytes.
+ */
 export async function peekBehindTags(
   bytes: AsyncIterable<Uint8Array>,
   count: number,

@@ -118,7 +118,9 @@ export class Timeline {
     }
   }
 
-  /** Tells of the holes. `declared`: the seconds that the recording says it lasts, where it does, to within `tolerance`. */
+  /**
+   * Tells of the holes. `declared`: the seconds that the recording says it lasts, where it does, to within `tolerance`.
+   */
   report(declared: number | null = null, tolerance = 0.5): void {
     if (this.#holes > 0) {
       const places = this.#holes === 1 ? 'in one place' : `in ${this.#holes} places, first`;

@@ -53,8 +53,8 @@ const described = ({ index, language, title }: AudioTrack): string =>
   `${index}${language ? ` (${language})` : ''}${title ? ` ${shown(title, 30)}` : ''}`;
 
 /**
- * The track to hear: the one of that place or language, else the container's default. Of several the one with the most channels is taken,
- * then the first, as ffmpeg does. Throws OneheadError INVALID_ARGUMENT when there is none like that.
+ * The track to hear: the one of that place or language, else the container's default. Of several the one with the most
+ * channels is taken, then the first, as ffmpeg does. Throws OneheadError INVALID_ARGUMENT when there is none like that.
  */
 export function chooseTrack<T extends AudioTrack & { empty?: boolean }>(
   tracks: readonly T[],

@@ -4,7 +4,10 @@ import type { WorkerPool } from '../workers/pool.js';
 import type { FromWorker, Opening } from './messages.js';
 import { readingOf } from './options.js';
 
-/** Starts a thread in the background, which decodes a recording of some seconds: its decoders are then compiled. Keeps no process alive. */
+/**
+ * Starts a thread in the background, which decodes a recording of some seconds: its decoders are then compiled. Keeps
+ * no process alive.
+ */
 export async function warmUp(pool: WorkerPool, path: string): Promise<void> {
   if (pool.threads > 0) return;
   pool.warm();

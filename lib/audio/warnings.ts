@@ -1,8 +1,8 @@
 /** What was wrong with a recording that could be read all the same. */
 
 /**
- * Tells of something. 'lost': a part of the recording could not be read, and its words are missing. 'mended': what was wrong cost
- * nothing.
+ * Tells of something. 'lost': a part of the recording could not be read, and its words are missing. 'mended': what was
+ * wrong cost nothing.
  */
 export type Warn = (sentence: string, effect: 'lost' | 'mended') => void;
 

@@ -1,4 +1,7 @@
-/** A streaming WAV parser: chunk by chunk, with lengths that may be unknown, too long or missing, as pipes and recorders leave them. */
+/**
+ * A streaming WAV parser: chunk by chunk, with lengths that may be unknown, too long or missing, as pipes and recorders
+ * leave them.
+ */
 import { OneheadError } from '../errors.js';
 import { clock, type Warn } from './warnings.js';
 
@@ -27,7 +30,9 @@ const muLaw = 7;
 const extensible = 0xfffe;
 /** The last letter of RIFX. */
 const bigEndian = 0x58;
-/** Bits of a sample that each codec can have; samples of PCM with others fill the upper bits of the next whole bytes. */
+/**
+ * Bits of a sample that each codec can have; samples of PCM with others fill the upper bits of the next whole bytes.
+ */
 const widths: Record<number, number[]> = {
   [pcm]: Array.from({ length: 32 }, (_, i) => i + 1),
   [ieeeFloat]: [32, 64],
@@ -150,14 +155,16 @@ function dataBytes(size: number, longSize: number): number {
   return size === 0 || size >= 0xfffffff0 ? Number.POSITIVE_INFINITY : size;
 }
 
-/** Bytes from which on a stated length may be one that a writer to a pipe leaves, such as sox's and arecord's of 2^31. */
+/**
+ * Bytes from which on a stated length may be one that a writer to a pipe leaves, such as sox's and arecord's of 2^31.
+ */
 const leastPlaceholder = 0x7fff0000;
 /** Seconds of sound that may be missing at the end without a word: headers are not exact. */
 const tolerance = 0.5;
 
 /**
- * Decodes a WAV stream. What follows the sound (tags) is not read as sound; a file cut short gives what is there, and a warning where its
- * header says how much is missing.
+ * Decodes a WAV stream. What follows the sound (tags) is not read as sound; a file cut short gives what is there, and a
+ * warning where its header says how much is missing.
  */
 export async function* decodeWav(
   bytes: AsyncIterable<Uint8Array>,

@@ -70,8 +70,8 @@ function firstBlock(bytes: Uint8Array, cluster: Element, track: number): number 
 const longestHead = 1 << 22;
 
 /**
- * The bytes of a Matroska file with one audio track: the one that is chosen. `tell` is called before the first sound with what the file's
- * beginning says.
+ * The bytes of a Matroska file with one audio track: the one that is chosen. `tell` is called before the first sound
+ * with what the file's beginning says.
  */
 export function chooseWebmTrack(
   bytes: AsyncIterable<Uint8Array>,
@@ -89,7 +89,10 @@ export function chooseWebmTrack(
   });
 }
 
-/** What the beginning says, once all of it is there or `last` is set; the tracks that are not chosen are hidden in it then. */
+/**
+ * What the beginning says, once all of it is there or `last` is set; the tracks that are not chosen are hidden in it
+ * then.
+ */
 function readHead(bytes: Uint8Array, wanted: number | string | null, name: string, last = false): Container | null {
   let scale = 1_000_000;
   let tracks: WebmTrack[] | null = null;

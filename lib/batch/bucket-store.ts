@@ -19,8 +19,8 @@ export interface Bucket {
 }
 
 /**
- * A client with the credentials and the region that the environment gives (AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL_S3, profiles, roles).
- * Throws OneheadError NOT_SUPPORTED where the package is missing.
+ * A client with the credentials and the region that the environment gives (AWS_ACCESS_KEY_ID, AWS_REGION,
+ * AWS_ENDPOINT_URL_S3, profiles, roles). Throws OneheadError NOT_SUPPORTED where the package is missing.
  */
 export async function openBucket(): Promise<Bucket> {
   const sdk = await optional(() => import('@aws-sdk/client-s3'), 'Reading or writing s3://', '@aws-sdk/client-s3');
@@ -147,7 +147,10 @@ export class BucketStore implements Store {
   }
 }
 
-/** All objects whose keys begin with `prefix`. Throws OneheadError AUDIO_NOT_FOUND where there is no such bucket, STORE_FAILED. */
+/**
+ * All objects whose keys begin with `prefix`. Throws OneheadError AUDIO_NOT_FOUND where there is no such bucket,
+ * STORE_FAILED.
+ */
 export async function* listBucket(
   { sdk, client }: Bucket,
   { bucket, prefix }: BucketAddress,

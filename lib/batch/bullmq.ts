@@ -1,4 +1,7 @@
-/** A queue on Redis for many machines, by BullMQ: claims are its locks, which are extended; a worker that dies loses its own. */
+/**
+ * A queue on Redis for many machines, by BullMQ: claims are its locks, which are extended; a worker that dies loses its
+ * own.
+ */
 import type { Queue as Bull, ConnectionOptions, Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { OneheadError, shown } from '../errors.js';

@@ -45,7 +45,10 @@ export function isLasting(error: unknown): boolean {
   return true;
 }
 
-/** An error of the system's about a recording's file: OneheadError AUDIO_NOT_FOUND for what nobody can read here, else as it is. */
+/**
+ * An error of the system's about a recording's file: OneheadError AUDIO_NOT_FOUND for what nobody can read here, else
+ * as it is.
+ */
 export function fileError(file: string, cause: unknown): unknown {
   const reason = unreadable.get(codeOf(cause));
   return reason === undefined ? cause : noFile(file, reason, cause);
@@ -58,7 +61,10 @@ export function noFile(file: string, reason: string, cause?: unknown): OneheadEr
 /** Names of what S3 says of an object that is not there, may not be read, or is in an archive. */
 const unreadableObjects = new Set(['NoSuchKey', 'NotFound', 'NoSuchBucket', 'AccessDenied', 'InvalidObjectState']);
 
-/** An error of S3's about a recording: OneheadError AUDIO_NOT_FOUND for what nobody can read with these rights, else as it is. */
+/**
+ * An error of S3's about a recording: OneheadError AUDIO_NOT_FOUND for what nobody can read with these rights, else as
+ * it is.
+ */
 export function objectError(source: string, cause: unknown): unknown {
   const { name = '' } = (cause ?? {}) as { name?: string };
   return unreadableObjects.has(name) ? noFile(source, reasonOf(cause), cause) : cause;

@@ -10,8 +10,8 @@ const audioEndings =
   /\.(aac|ac3|aif|aiff|alac|amr|ape|asf|au|avi|caf|dts|flac|flv|m4a|m4b|m4v|mka|mkv|mov|mp2|mp3|mp4|mpeg|mpg|mpga|oga|ogg|ogv|opus|spx|ts|wav|wave|webm|wma|wmv|wv|3gp)$/i;
 
 /**
- * What is taken from folders and buckets, by its name; a file that is named itself may be called anything. A name that begins with a dot is a
- * copy that is not whole yet, or what another system keeps beside a file.
+ * What is taken from folders and buckets, by its name; a file that is named itself may be called anything. A name that
+ * begins with a dot is a copy that is not whole yet, or what another system keeps beside a file.
  */
 export const hasAudioName = (path: string) => audioEndings.test(path) && !/(^|\/)\.[^/]*$/.test(path);
 
@@ -41,8 +41,8 @@ async function fileOf(file: string, base: string): Promise<Found | null> {
 }
 
 /**
- * All files below a folder that `wanted` takes, by their paths from it. Folders that begin with a dot are passed over: results' own. A folder
- * that cannot be read is `missed`, which throws unless it is given.
+ * All files below a folder that `wanted` takes, by their paths from it. Folders that begin with a dot are passed over:
+ * results' own. A folder that cannot be read is `missed`, which throws unless it is given.
  */
 export async function* filesIn(
   folder: string,

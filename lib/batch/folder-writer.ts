@@ -1,4 +1,7 @@
-/** Puts files into their places on a thread of its own, all that wait at once: one way there and back for many, and few waits for the disk. */
+/**
+ * Puts files into their places on a thread of its own, all that wait at once: one way there and back for many, and few
+ * waits for the disk.
+ */
 import { Worker } from 'node:worker_threads';
 import { revive } from '../workers/errors.js';
 import { type Placed, type Placement, place } from './placing.js';

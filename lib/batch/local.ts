@@ -52,7 +52,10 @@ async function localFile(path: string, signal: AbortSignal): Promise<LocalFile> 
 export class LocalFiles {
   #bucket: Promise<Bucket> | null = null;
 
-  /** Throws OneheadError AUDIO_NOT_FOUND for what cannot be read here by anybody, and other errors for what may go better later. */
+  /**
+   * Throws OneheadError AUDIO_NOT_FOUND for what cannot be read here by anybody, and other errors for what may go
+   * better later.
+   */
   async fetch(source: string, signal: AbortSignal): Promise<LocalFile> {
     const place = bucketAddress(source);
     return place === null ? localFile(source, signal) : this.#download(source, place, signal);

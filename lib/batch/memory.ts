@@ -1,4 +1,7 @@
-/** A queue in this process, for one machine: what is done is known by its results, so one that ends early is simply begun again. */
+/**
+ * A queue in this process, for one machine: what is done is known by its results, so one that ends early is simply
+ * begun again.
+ */
 import {
   type BatchProgress,
   type Chosen,

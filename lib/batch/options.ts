@@ -22,7 +22,10 @@ export const submitOptions = options('submit', {
 export const workerOptions = options('worker', {
   /** Where results go: a folder, or s3://bucket/prefix. */
   results: option(text('DIR|s3://...', 'a folder or s3://bucket/prefix', { filled: true })),
-  /** What is written for each recording: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass, or several. @default 'json' */
+  /**
+   * What is written for each recording: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass, or several. @default
+   * 'json'
+   */
   format: option(list(oneOf(formatNames, 'FORMAT'), `${formatNames.join(', ')}, or several of them`, 1), {
     default: ['json'],
   }),
@@ -32,7 +35,10 @@ export const workerOptions = options('worker', {
   lock: option(number(1, 3600, { placeholder: 'SECONDS' }), { default: 30 }),
   /** Seconds between two pieces of a long recording's journal, from which another worker goes on. @default 20 */
   journalInterval: option(number(0.1, 3600, { placeholder: 'SECONDS' }), { default: 20 }),
-  /** Seconds that what is under way is given to end, after SIGTERM or SIGINT. What has not ended is given back. @default 60 */
+  /**
+   * Seconds that what is under way is given to end, after SIGTERM or SIGINT. What has not ended is given back. @default
+   * 60
+   */
   drain: option(number(0, 86_400, { placeholder: 'SECONDS' }), { default: 60 }),
   /** Ends when nothing is left. @default false, or true for recordings that are named here */
   untilEmpty: option(flag()),

@@ -1,6 +1,7 @@
 /**
- * Files that are put into their places whole, and outlive a failure of power once that is said: each is written beside, to the disk, and then
- * linked or renamed; the folder's entry is written to the disk too. Many at once share what they can. Waits for the disk: for a thread of its own.
+ * Files that are put into their places whole, and outlive a failure of power once that is said: each is written beside,
+ * to the disk, and then linked or renamed; the folder's entry is written to the disk too. Many at once share what they
+ * can. Waits for the disk: for a thread of its own.
  */
 import {
   closeSync,
@@ -33,7 +34,9 @@ const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? '';
 
 /** What file systems without hard links say to one. */
 const noLinks = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
-/** What systems and servers say that do not write folders to the disk on demand: theirs are as safe as they make them. */
+/**
+ * What systems and servers say that do not write folders to the disk on demand: theirs are as safe as they make them.
+ */
 const unable = new Set(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EPERM', 'EACCES', 'EISDIR', 'EBADF']);
 
 function syncFolder(folder: string): void {

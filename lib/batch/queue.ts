@@ -106,8 +106,8 @@ export interface Queue {
   /** What waits is taken out, what is under way is ended. Gives how many. */
   cancel(chosen: Chosen): Promise<number>;
   /**
-   * Settles with what is wanted of all who work here: the first to say it decides. Gives what counts, so that a worker with another model sees
-   * that it is in the wrong place.
+   * Settles with what is wanted of all who work here: the first to say it decides. Gives what counts, so that a worker
+   * with another model sees that it is in the wrong place.
    */
   agree(name: string, value: string): Promise<string>;
   close(): Promise<void>;

@@ -19,8 +19,8 @@ export const packages = 'bullmq ioredis';
 export const purpose = 'A queue on Redis';
 
 /**
- * A connection whose commands wait for a server that is away, so that workers outlive its restart. Throws OneheadError INVALID_ARGUMENT for what is
- * no address, QUEUE_UNAVAILABLE where no server answers within some seconds.
+ * A connection whose commands wait for a server that is away, so that workers outlive its restart. Throws OneheadError
+ * INVALID_ARGUMENT for what is no address, QUEUE_UNAVAILABLE where no server answers within some seconds.
  */
 export async function connect(url: string): Promise<Redis> {
   const { Redis: Connection } = await optional(() => import('ioredis'), purpose, packages);
@@ -50,7 +50,9 @@ export async function connect(url: string): Promise<Redis> {
   return client;
 }
 
-/** What `ask` gives. An error of the server, such as one whose memory is full, becomes a OneheadError QUEUE_UNAVAILABLE. */
+/**
+ * What `ask` gives. An error of the server, such as one whose memory is full, becomes a OneheadError QUEUE_UNAVAILABLE.
+ */
 export async function answered<T>(ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();

@@ -1,4 +1,7 @@
-/** Results: one record for each audio, model and options, and from it the formats that are wanted, under the recording's name. */
+/**
+ * Results: one record for each audio, model and options, and from it the formats that are wanted, under the recording's
+ * name.
+ */
 import type { FormatName, FormatOptions } from '../formats/index.js';
 import { formats } from '../formats/index.js';
 import type { Journal } from '../whisper/decoding/journal.js';
@@ -20,7 +23,10 @@ type NamedRecording = Pick<Recording, 'id' | 'name' | 'source' | 'options'>;
 /** Bytes of one part of a path, with room for '.verbose.json' and a part of an id: file systems take 255. */
 const longestPart = 220;
 
-/** A name whose parts every file system takes; one that is shortened has a part of the id, which tells it from others like it. */
+/**
+ * A name whose parts every file system takes; one that is shortened has a part of the id, which tells it from others
+ * like it.
+ */
 function storable(name: string, id: string): string {
   const short = (part: string) => {
     if (Buffer.byteLength(part) <= longestPart) return part;
@@ -67,7 +73,10 @@ export class Results {
     }
   }
 
-  /** Keeps a result unless there is one: whoever comes second, a worker that lost its claim, changes nothing. Gives the one that counts. */
+  /**
+   * Keeps a result unless there is one: whoever comes second, a worker that lost its claim, changes nothing. Gives the
+   * one that counts.
+   */
   async keep(key: string, record: ResultRecord): Promise<ResultRecord> {
     const name = `${under('results', key)}.json`;
     const bytes = Buffer.from(`${JSON.stringify(record)}\n`);
@@ -79,9 +88,9 @@ export class Results {
   }
 
   /**
-   * Writes the formats that are wanted under the recording's name. To do it again writes the same. Where another recording has that name
-   * already, /monday/talk.wav and /tuesday/talk.wav, or the same one with other options, a part of the id stands behind it: neither takes the
-   * other's place.
+   * Writes the formats that are wanted under the recording's name. To do it again writes the same. Where another
+   * recording has that name already, /monday/talk.wav and /tuesday/talk.wav, or the same one with other options, a part
+   * of the id stands behind it: neither takes the other's place.
    */
   async write(recording: NamedRecording, key: string, { transcription }: ResultRecord): Promise<void> {
     const name = await this.#nameOf(recording, key);

@@ -90,10 +90,11 @@ async function* found(source: string, missed: Missed, within: readonly string[] 
 }
 
 /**
- * The recordings that sources mean: files, folders, patterns, lists (@FILE: a source a line) and s3://bucket/prefix. Results are called by the
- * path below what was named, without its extension; where two would be called the same, both keep theirs. `missed` is told of each line of a list
- * that names nothing, and the others count; it throws unless it is given. Throws OneheadError AUDIO_NOT_FOUND, INVALID_ARGUMENT for a list
- * that names itself, or what opening a bucket throws.
+ * The recordings that sources mean: files, folders, patterns, lists (@FILE: a source a line) and s3://bucket/prefix.
+ * Results are called by the path below what was named, without its extension; where two would be called the same, both
+ * keep theirs. `missed` is told of each line of a list that names nothing, and the others count; it throws unless it is
+ * given. Throws OneheadError AUDIO_NOT_FOUND, INVALID_ARGUMENT for a list that names itself, or what opening a bucket
+ * throws.
  */
 export async function recordingsOf(
   sources: readonly string[],

@@ -9,7 +9,10 @@ export interface Status {
     /** Seconds of audio a second. */
     realTime: number;
   } | null;
-  /** Seconds until all is done at that rate. The longest go first, so it is rather less. Null where nothing was done lately. */
+  /**
+   * Seconds until all is done at that rate. The longest go first, so it is rather less. Null where nothing was done
+   * lately.
+   */
   remaining: number | null;
   active: { source: string; processed: number; total: number | null }[];
   failures: Failure[];

@@ -1,7 +1,10 @@
 /** Where results and journals are kept: a folder, or a bucket of S3. */
 import { OneheadError, reasonOf, shown } from '../errors.js';
 
-/** Keys are paths with slashes. Every method throws OneheadError STORE_FAILED where the store does not do it; that may go better later. */
+/**
+ * Keys are paths with slashes. Every method throws OneheadError STORE_FAILED where the store does not do it; that may
+ * go better later.
+ */
 export interface Store {
   /** As the user named it. */
   readonly name: string;
@@ -27,7 +30,10 @@ export interface BucketAddress {
   prefix: string;
 }
 
-/** The parts of s3://bucket/prefix; null for what is no such address. Throws OneheadError INVALID_ARGUMENT for one without a bucket. */
+/**
+ * The parts of s3://bucket/prefix; null for what is no such address. Throws OneheadError INVALID_ARGUMENT for one
+ * without a bucket.
+ */
 export function bucketAddress(address: string): BucketAddress | null {
   if (!address.startsWith('s3://')) return null;
   const [bucket, ...rest] = address.slice('s3://'.length).split('/');

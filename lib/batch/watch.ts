@@ -29,11 +29,12 @@ interface Seen {
 const most = 500;
 
 /**
- * Gives each recording in a folder and below, those that are there and those that come, are renamed into it or replaced, once they have stopped
- * growing; until `signal`, by which it ends without an error. What `onRecordings` rejects is given again. The folder may go away and come back.
+ * Gives each recording in a folder and below, those that are there and those that come, are renamed into it or
+ * replaced, once they have stopped growing; until `signal`, by which it ends without an error. What `onRecordings`
+ * rejects is given again. The folder may go away and come back.
  *
- * It looks again and again, since systems tell of no changes that other machines make on a disk that all have mounted, and lose some of many.
- * Throws OneheadError AUDIO_NOT_FOUND where there is no such folder at first.
+ * It looks again and again, since systems tell of no changes that other machines make on a disk that all have mounted,
+ * and lose some of many. Throws OneheadError AUDIO_NOT_FOUND where there is no such folder at first.
  */
 export async function watchFolder(
   folder: string,

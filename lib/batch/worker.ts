@@ -75,8 +75,8 @@ export class BatchWorker {
   }
 
   /**
-   * Works until `signal`, or, with `untilEmpty`, until nothing is left. Then nothing more is taken; what is under way has `drain` milliseconds
-   * to end and is given back otherwise, with what its windows gave.
+   * Works until `signal`, or, with `untilEmpty`, until nothing is left. Then nothing more is taken; what is under way
+   * has `drain` milliseconds to end and is given back otherwise, with what its windows gave.
    */
   async run(signal: AbortSignal): Promise<void> {
     this.#ended = false;

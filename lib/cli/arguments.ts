@@ -9,8 +9,8 @@ import { UsageError } from './usage.js';
 type Config = NonNullable<ParseArgsConfig['options']>;
 
 /**
- * The arguments for parseArgs with `config`, some of whose flags are made of options. Refuses what it would misread or say little about, and
- * joins a number below 0 to the flag before it. Throws UsageError.
+ * The arguments for parseArgs with `config`, some of whose flags are made of options. Refuses what it would misread or
+ * say little about, and joins a number below 0 to the flag before it. Throws UsageError.
  */
 export function strictly(
   command: string,

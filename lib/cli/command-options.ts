@@ -8,13 +8,19 @@ import { dataTypes } from '../whisper/model/precision.js';
 const formatNames = Object.keys(formats) as (keyof typeof formats)[];
 
 export const modelOptions = options('the model', {
-  /** Folder, file or hub name of a Whisper checkpoint; docs/models.md lists the forms. @default the small bundled one, for trying */
+  /**
+   * Folder, file or hub name of a Whisper checkpoint; docs/models.md lists the forms. @default the small bundled one,
+   * for trying
+   */
   model: option(text('DIR|NAME'), { others: { openai: 'model', faster: 'model_size_or_path', cpp: '-m, --model' } }),
 });
 
 export const commandOptions = options('the command', {
   ...modelOptions.entries,
-  /** What is printed or written: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass; several go to `outputDir`. @default 'text' */
+  /**
+   * What is printed or written: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass; several go to `outputDir`.
+   * @default 'text'
+   */
   format: option(
     list(oneOf(formatNames, 'FORMAT'), `${formatNames.join(', ')}, or several of them with commas between`, 1),
     {
@@ -24,7 +30,10 @@ export const commandOptions = options('the command', {
   ),
   /** Folder that NAME.EXTENSION files are written to, instead of printing. */
   outputDir: option(text('DIR'), { others: { openai: 'output_dir' } }),
-  /** Each segment is printed as soon as it is ready, a microphone's for example: arecord -t wav | onehead transcribe - --stream. @default false */
+  /**
+   * Each segment is printed as soon as it is ready, a microphone's for example: arecord -t wav | onehead transcribe -
+   * --stream. @default false
+   */
   stream: option(flag(), { default: false }),
   /** No progress bar. @default false */
   quiet: option(flag(), { default: false }),
@@ -37,8 +46,8 @@ export const evaluateOptions = options('evaluate', {
   /** openai/whisper's rules for what counts as the same: english, basic or none. @default 'english' */
   normalizer: option(oneOf(['english', 'basic', 'none']), { default: 'english' }),
   /**
-   * Compares words' times, not texts, with a reference: a file (Praat's TextGrid, CTM, JSON of gentle, pocketsphinx or of {word, start, end}),
-   * or a folder that has one for each recording.
+   * Compares words' times, not texts, with a reference: a file (Praat's TextGrid, CTM, JSON of gentle, pocketsphinx or
+   * of {word, start, end}), or a folder that has one for each recording.
    */
   words: option(text('REFERENCE')),
   /** The tier of a TextGrid that holds the words. @default the one named words, or the only one */
@@ -46,16 +55,20 @@ export const evaluateOptions = options('evaluate', {
   /** What is printed: text or json. @default 'text' */
   format: option(oneOf(errorRateFormats, 'FORMAT'), { default: 'text' }),
   /**
-   * Transcribes in several types one after the other, such as float32,bfloat16,int8: error rates, how far words move from where the first type
-   * has them, and whether silence stays silent.
+   * Transcribes in several types one after the other, such as float32,bfloat16,int8: error rates, how far words move
+   * from where the first type has them, and whether silence stays silent.
    */
   compare: option(list(oneOf(dataTypes, 'TYPE'), `types (${quoted(dataTypes)}) with commas between`, 1)),
   /**
-   * Each recording is heard as it was spoken, on a simulated clock, and delays stand beside the error rate: a line for each combination of
-   * `policy`, `threshold`, `interval` and `window`. Of decoding only `language` counts then. @default false
+   * Each recording is heard as it was spoken, on a simulated clock, and delays stand beside the error rate: a line for
+   * each combination of `policy`, `threshold`, `interval` and `window`. Of decoding only `language` counts then.
+   * @default false
    */
   live: option(flag(), { default: false }),
-  /** With `live`: when text is confirmed, 'attention', 'agreement' or 'both'; several are compared. @default the model's own */
+  /**
+   * With `live`: when text is confirmed, 'attention', 'agreement' or 'both'; several are compared. @default the model's
+   * own
+   */
   policy: option(
     list(oneOf(policies, 'POLICY'), "'attention', 'agreement' or 'both', or several of them with commas between", 1),
   ),

@@ -1,4 +1,7 @@
-/** `onehead convert`: a checkpoint of any form as a Hugging Face folder, with other key/value heads where they are given. */
+/**
+ * `onehead convert`: a checkpoint of any form as a Hugging Face folder, with other key/value heads where they are
+ * given.
+ */
 import { parseArgs } from 'node:util';
 import { shown } from '../errors.js';
 import {

@@ -18,7 +18,10 @@ export function queueChoice(values: Values): QueueChoice {
   return { redis: redis ?? (process.env.ONEHEAD_REDIS || null), queue };
 }
 
-/** Opens the queue on Redis that is named, and says what there could lose recordings. Throws UsageError where none is named. */
+/**
+ * Opens the queue on Redis that is named, and says what there could lose recordings. Throws UsageError where none is
+ * named.
+ */
 export async function openQueue(
   { redis, queue }: QueueChoice,
   { lock, attempts }: { lock?: number; attempts?: number } = {},
@@ -49,7 +52,10 @@ export function endedBy(signal: AbortSignal): AbortSignal {
   return AbortSignal.any([signal, terminated.signal]);
 }
 
-/** What `work` gives, unless `signal` ends the wait for it: a server that is away must not keep who wants to leave. Rejects with the signal's reason. */
+/**
+ * What `work` gives, unless `signal` ends the wait for it: a server that is away must not keep who wants to leave.
+ * Rejects with the signal's reason.
+ */
 export async function unlessEnded<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   let end = () => {};
   const ended = new Promise<never>((_, reject) => {

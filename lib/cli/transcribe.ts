@@ -124,7 +124,9 @@ async function deliver(job: Job, file: string, transcription: Transcription): Pr
   }
 }
 
-/** Text that the model wrote where nobody seems to speak. It is no loss, but who reads the rest alone should know of it. */
+/**
+ * Text that the model wrote where nobody seems to speak. It is no loss, but who reads the rest alone should know of it.
+ */
 const leftOut = ({ omitted = [] }: Transcription): string[] =>
   omitted
     .filter(({ text }) => text.trim() !== '')

@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import { OneheadError } from '../errors.js';
 import { packageRoot, requireFromPackage } from '../package-root.js';
 
-/** The addon whose CUDA backend runs on the CPU, for tests. Throws OneheadError DEVICE_UNAVAILABLE when it was not built. */
+/**
+ * The addon whose CUDA backend runs on the CPU, for tests. Throws OneheadError DEVICE_UNAVAILABLE when it was not
+ * built.
+ */
 export function loadEmulatedAddon(): unknown {
   const file = join(packageRoot(), 'build', 'emulated', 'Release', 'onehead.node');
   if (existsSync(file)) return requireFromPackage(file);

@@ -19,7 +19,10 @@ import { nativePieces, type ReadData, type TransferPieces } from './transfer.js'
 export interface DeviceOptions {
   /** CPU threads; by default the cores that this process may use. */
   threads?: number;
-  /** The CPU's instruction set by name ('portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16'); by default what ONEHEAD_CPU_KERNELS in the environment says, else the best. */
+  /**
+   * The CPU's instruction set by name ('portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16'); by
+   * default what ONEHEAD_CPU_KERNELS in the environment says, else the best.
+   */
   kernels?: string;
   /** CUDA: large products by NVIDIA's cuBLASLt where it is found (the default), or always by onehead's own kernel. */
   cublasLt?: boolean;
@@ -33,7 +36,9 @@ export interface Part {
   dtype?: ElementType;
   /** In place of a dtype: fewer bits by the name that native/core/encoding.cc has for them, such as 'q5_0'. */
   encoding?: string;
-  /** Of int8 and int16: floating numbers from a byte offset on, each the divisor of `each` elements, or their factor. */
+  /**
+   * Of int8 and int16: floating numbers from a byte offset on, each the divisor of `each` elements, or their factor.
+   */
   scales?: { offset: number; dtype: string; each: number; factor?: boolean };
   /** What messages call it. */
   name?: string;
@@ -101,7 +106,10 @@ export class Device {
   readonly #native: NativeDevice;
   readonly #kernels: string | undefined;
 
-  /** @param kind 'cpu', 'cuda' (the first GPU), 'cuda:<number>', or 'auto': a GPU that can be used, else the CPU. Throws OneheadError DEVICE_UNAVAILABLE, with what to do, when this machine has no such device. */
+  /**
+   * @param kind 'cpu', 'cuda' (the first GPU), 'cuda:<number>', or 'auto': a GPU that can be used, else the CPU. Throws
+   *   OneheadError DEVICE_UNAVAILABLE, with what to do, when this machine has no such device.
+   */
   constructor(kind = 'cpu', options: DeviceOptions = {}) {
     if (options.threads !== undefined && !(Number.isInteger(options.threads) && options.threads >= 1)) {
       throw new OneheadError(
@@ -125,7 +133,10 @@ export class Device {
     return native().information();
   }
 
-  /** What the addon found of the CPU alone, without a look at any GPU: the kernels that are used, oneDNN's version, and cores. */
+  /**
+   * What the addon found of the CPU alone, without a look at any GPU: the kernels that are used, oneDNN's version, and
+   * cores.
+   */
   static cpu(): { kernels: string; onednn: string; threads: number } {
     const addon = native();
     if (addon.cpuInformation) return addon.cpuInformation();
@@ -149,8 +160,9 @@ export class Device {
   }
 
   /**
-   * A constant made of parts of files and zeros, in order; the device lays it out as its programs want it. The files are read when a program
-   * that uses the constant is first prepared: that fails with code MODEL_INVALID where one was cut short, or an element is not finite.
+   * A constant made of parts of files and zeros, in order; the device lays it out as its programs want it. The files
+   * are read when a program that uses the constant is first prepared: that fails with code MODEL_INVALID where one was
+   * cut short, or an element is not finite.
    */
   async load(dtype: ElementType, shape: readonly number[], parts: readonly Part[]): Promise<Tensor> {
     const nativeParts: NativePart[] = parts.map((part) => ({ ...part, file: part.file?.of(this.#addon) }));
@@ -158,10 +170,11 @@ export class Device {
   }
 
   /**
-   * A product's weight [outputs, inputs] of 8 bits, each row under a scale: its largest magnitude / 127. Parts are as those of `load`, each of
-   * whole rows; int8 parts with a scale a row are taken as they are. The files are read now. `error` is what rounding
-   * loses of usual elements (a step / sqrt(12) against a row's median magnitude as that of a normal distribution, root mean square over rows); 0
-   * where the parts were int8. Throws OneheadError MODEL_INVALID as `load`, NOT_SUPPORTED where the device multiplies none.
+   * A product's weight [outputs, inputs] of 8 bits, each row under a scale: its largest magnitude / 127. Parts are as
+   * those of `load`, each of whole rows; int8 parts with a scale a row are taken as they are. The files are read now.
+   * `error` is what rounding loses of usual elements (a step / sqrt(12) against a row's median magnitude as that of a
+   * normal distribution, root mean square over rows); 0 where the parts were int8. Throws OneheadError MODEL_INVALID as
+   * `load`, NOT_SUPPORTED where the device multiplies none.
    */
   async quantize(
     shape: readonly number[],
@@ -190,8 +203,9 @@ export class Device {
   }
 
   /**
-   * One piece of work for many small pieces of memory: all writes in order, then all reads, whose elements it gives in order, floating ones
-   * as float32. Arguments as those of `Tensor.write` and of its reads; an array may be changed as soon as this returns.
+   * One piece of work for many small pieces of memory: all writes in order, then all reads, whose elements it gives in
+   * order, floating ones as float32. Arguments as those of `Tensor.write` and of its reads; an array may be changed as
+   * soon as this returns.
    */
   transfer(pieces: TransferPieces): Promise<ReadData[]> {
     const { writes, reads } = nativePieces(pieces);

@@ -32,7 +32,9 @@ export interface NativePart {
   dtype?: ElementType;
   /** In place of a dtype: fewer bits by the name that native/core/encoding.cc has for them, such as 'q5_0'. */
   encoding?: string;
-  /** Of int8 and int16: floating numbers from a byte offset on, each the divisor of `each` elements, or their factor. */
+  /**
+   * Of int8 and int16: floating numbers from a byte offset on, each the divisor of `each` elements, or their factor.
+   */
   scales?: { offset: number; dtype: string; each: number; factor?: boolean };
   name?: string;
 }

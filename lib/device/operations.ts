@@ -5,7 +5,10 @@ import type { NativeRecorder, NativeTensor } from './native.js';
 import { Tensor } from './tensor.js';
 
 export type Activation = 'none' | 'gelu';
-/** How attention is computed; `attentionVariants` says what each is, and `chooseAttentionAlgorithm` which one 'auto' takes. */
+/**
+ * How attention is computed; `attentionVariants` says what each is, and `chooseAttentionAlgorithm` which one 'auto'
+ * takes.
+ */
 export type AttentionAlgorithm = 'auto' | AttentionVariantName;
 
 /** What every operation that makes a tensor takes. */
@@ -50,7 +53,10 @@ export interface LinearOptions extends OutputOptions {
   activation?: Activation;
   /** float32 [..., outputs], added last; the result is float32 then. */
   residual?: Tensor;
-  /** With a weight of 8 bits: each row of x becomes 8 bits too, under a scale of its own. The result is float32 unless `dtype` is given. */
+  /**
+   * With a weight of 8 bits: each row of x becomes 8 bits too, under a scale of its own. The result is float32 unless
+   * `dtype` is given.
+   */
   quantized?: boolean;
 }
 
@@ -68,26 +74,27 @@ export interface AttentionOptions extends OutputOptions {
   scale?: number;
   algorithm?: AttentionAlgorithm;
   /**
-   * int32 [batch, N], with `start`, `causal` and 'split-kv': a cache reordered by index. Sequence b reads position n < start[b] from cache
-   * row source[b, n], and later ones from its own row.
+   * int32 [batch, N], with `start`, `causal` and 'split-kv': a cache reordered by index. Sequence b reads position n <
+   * start[b] from cache row source[b, n], and later ones from its own row.
    */
   source?: Tensor;
   /** Gives out scores before the softmax, for all algorithms but the multi-query ones. */
   scores?: AttentionScores;
   /**
-   * int32 [batch], for 'split-kv' and 'memory-efficient': the row of the pool that each entry works on; see `rows` of `RowsOptions`. `start` is
-   * [pool] then, `source` [pool, N] with rows of the pool, and key and value are caches [pool, N, keyValueHeads * size].
+   * int32 [batch], for 'split-kv' and 'memory-efficient': the row of the pool that each entry works on; see `rows` of
+   * `RowsOptions`. `start` is [pool] then, `source` [pool, N] with rows of the pool, and key and value are caches
+   * [pool, N, keyValueHeads * size].
    */
   rows?: Tensor;
   /**
-   * For the same algorithms, without append, causal, start and source: key and value are one pool of positions [1, N, keyValueHeads * size], of
-   * which an entry sees `count` from `begin` on. int32 [batch], or [pool] with `rows`; an entry that sees none gives zeros. Neighbours
-   * that see the same positions share one pass over them in 'split-kv'.
+   * For the same algorithms, without append, causal, start and source: key and value are one pool of positions [1, N,
+   * keyValueHeads * size], of which an entry sees `count` from `begin` on. int32 [batch], or [pool] with `rows`; an
+   * entry that sees none gives zeros. Neighbours that see the same positions share one pass over them in 'split-kv'.
    */
   keys?: { begin: Tensor; count: Tensor };
   /**
-   * float32 [pool, N, keyValueHeads], or [1, N, keyValueHeads] with `keys`: of keys and values that are int8, for 'split-kv', which 'auto' then is.
-   * Query, appended rows and the result are floating.
+   * float32 [pool, N, keyValueHeads], or [1, N, keyValueHeads] with `keys`: of keys and values that are int8, for
+   * 'split-kv', which 'auto' then is. Query, appended rows and the result are floating.
    */
   cacheScales?: { key: Tensor; value: Tensor };
 }
@@ -105,7 +112,10 @@ export interface WeightPlaces {
   keys: Tensor;
 }
 
-/** Query i of sequence b writes scale * q . k of head h to to[r, position[r], heads[h]], r = b * M + i; nothing where a place is out of range. */
+/**
+ * Query i of sequence b writes scale * q . k of head h to to[r, position[r], heads[h]], r = b * M + i; nothing where a
+ * place is out of range.
+ */
 export interface AttentionScores {
   /** float32 [batch * M, positions, chosen heads, N]. */
   to: Tensor;
@@ -114,16 +124,17 @@ export interface AttentionScores {
   /** int32 [batch * M]; [pool] with `rows`, where M is 1. */
   position: Tensor;
   /**
-   * int32 [batch], or [pool] with `rows`, M being 1: the row of `to` that an entry writes to, instead of its own index; none where it is out of
-   * range. `to` may then have any number of rows, and as with `keys` any last dimension: it counts the entry's own keys.
+   * int32 [batch], or [pool] with `rows`, M being 1: the row of `to` that an entry writes to, instead of its own index;
+   * none where it is out of range. `to` may then have any number of rows, and as with `keys` any last dimension: it
+   * counts the entry's own keys.
    */
   row?: Tensor;
 }
 
 /**
- * Rows of a pool. Decoding state (tokens, positions, caches) may have more rows than a program works on: entry b of the program's batch then
- * works on row rows[b]. An entry whose row is outside of the pool is idle: it gives zeros, and nothing is read or written for it. Two
- * entries never name the same row. Absent: entry b works on row b.
+ * Rows of a pool. Decoding state (tokens, positions, caches) may have more rows than a program works on: entry b of the
+ * program's batch then works on row rows[b]. An entry whose row is outside of the pool is idle: it gives zeros, and
+ * nothing is read or written for it. Two entries never name the same row. Absent: entry b works on row b.
  */
 export interface RowsOptions {
   /** int32 [batch]. */
@@ -139,7 +150,10 @@ export interface ConvolutionOptions extends OutputOptions {
   residual?: Tensor;
 }
 
-/** The tensors that decoding changes from step to step. All int32 [batch] unless said otherwise; with rows of a pool, [pool]. */
+/**
+ * The tensors that decoding changes from step to step. All int32 [batch] unless said otherwise; with rows of a pool,
+ * [pool].
+ */
 export interface DecodingState {
   /** int32 [batch, capacity]: the prompt, then what was generated. */
   tokens: Tensor;
@@ -159,11 +173,16 @@ export interface DecodingState {
   timestamps: Tensor;
   /** 1: this sequence has ended and is left as it is. */
   finished: Tensor;
-  /** float32 [batch]: divides the logits of text tokens that were generated before (multiplies negative ones); 1 for none. */
+  /**
+   * float32 [batch]: divides the logits of text tokens that were generated before (multiplies negative ones); 1 for
+   * none.
+   */
   repetitionPenalty?: Tensor;
   /** n: no n-gram of generated text comes twice; 0 for none. */
   noRepeat?: Tensor;
-  /** int32 [batch, capacity, count] with topLogProbability float32 of that shape: the likeliest tokens of each place. */
+  /**
+   * int32 [batch, capacity, count] with topLogProbability float32 of that shape: the likeliest tokens of each place.
+   */
   topTokens?: Tensor;
   topLogProbability?: Tensor;
   /** How many of them are wanted; 0 ranks none and writes nothing. All where it is absent. */
@@ -178,9 +197,13 @@ export interface Sampling {
   seed: Tensor;
 }
 
-/** What beam search keeps besides: windows of `beams` neighbouring sequences; see NextBeams in native/core/operations.h. */
+/**
+ * What beam search keeps besides: windows of `beams` neighbouring sequences; see NextBeams in native/core/operations.h.
+ */
 export interface BeamState {
-  /** float32 [batch]: sums of log-probabilities; 0 for each window's first beam at the start, -infinity for the others. */
+  /**
+   * float32 [batch]: sums of log-probabilities; 0 for each window's first beam at the start, -infinity for the others.
+   */
   cumulative: Tensor;
   /** int32 [batch, capacity]: attention's `source`. */
   source: Tensor;
@@ -201,7 +224,10 @@ export interface BeamState {
 }
 
 export interface NextTokenRules {
-  /** uint8 [vocabulary], or [batch, vocabulary] for each sequence its own: bit 0 suppresses always, bit 1 as the first generated token. */
+  /**
+   * uint8 [vocabulary], or [batch, vocabulary] for each sequence its own: bit 0 suppresses always, bit 1 as the first
+   * generated token.
+   */
   suppressed: Tensor;
   endToken: number;
   /** The first token that is a time; the vocabulary's size, which is also the default, where there is none. */
@@ -216,15 +242,19 @@ export interface NextTokenRules {
 /** Which entries of a batch a choice of tokens is for. */
 export interface ChoiceOptions extends RowsOptions {
   /**
-   * int32 [batch]: 0 for an entry that goes alone, K for one that leads the K beams of a window (this entry and the next K - 1, on neighbouring
-   * rows), -1 for the other beams. `nextToken` leaves beams as they are, `nextBeams` the others.
+   * int32 [batch]: 0 for an entry that goes alone, K for one that leads the K beams of a window (this entry and the
+   * next K - 1, on neighbouring rows), -1 for the other beams. `nextToken` leaves beams as they are, `nextBeams` the
+   * others.
    */
   beams?: Tensor;
 }
 
 type Value = Tensor | number | boolean | string | undefined;
 
-/** Records operations into a program. Each method checks its arguments at once and names, in its error, the one that does not fit. */
+/**
+ * Records operations into a program. Each method checks its arguments at once and names, in its error, the one that
+ * does not fit.
+ */
 export class Operations {
   readonly #recorder: NativeRecorder;
   readonly #device: string;
@@ -253,8 +283,9 @@ export class Operations {
   }
 
   /**
-   * Whisper's log-mel spectrogram: samples [batch, (frames - 1) * hop + window length] to [batch, mels, frames]. The first frame starts
-   * at the first sample. `peak` [batch] is the highest log10 value so far, -infinity at first; it is read and updated.
+   * Whisper's log-mel spectrogram: samples [batch, (frames - 1) * hop + window length] to [batch, mels, frames]. The
+   * first frame starts at the first sample. `peak` [batch] is the highest log10 value so far, -infinity at first; it is
+   * read and updated.
    */
   logMel(
     samples: Tensor,
@@ -276,7 +307,10 @@ export class Operations {
     return this.#record('transposeCast', { x, ...options });
   }
 
-  /** x [batch, length, channels], weight [outputs, channels, kernel] to [batch, (length + 2 padding - kernel) / stride + 1, outputs]. */
+  /**
+   * x [batch, length, channels], weight [outputs, channels, kernel] to [batch, (length + 2 padding - kernel) / stride +
+   * 1, outputs].
+   */
   convolution(x: Tensor, weight: Tensor, options: ConvolutionOptions = {}): Tensor {
     return this.#record('convolution', { x, weight, ...options });
   }
@@ -299,9 +333,10 @@ export class Operations {
   }
 
   /**
-   * query [batch, M, heads * size], key and value [batch, N, keyValueHeads * size] (views of columns are fine) to query's shape. The
-   * algorithm 'multi-query' has length before batch in all of them: [M, batch, heads * size], [N, batch, size]. Throws OneheadError
-   * NOT_SUPPORTED, with every reason and the algorithms that would do, when the device cannot compute it so.
+   * query [batch, M, heads * size], key and value [batch, N, keyValueHeads * size] (views of columns are fine) to
+   * query's shape. The algorithm 'multi-query' has length before batch in all of them: [M, batch, heads * size], [N,
+   * batch, size]. Throws OneheadError NOT_SUPPORTED, with every reason and the algorithms that would do, when the
+   * device cannot compute it so.
    */
   attention(
     query: Tensor,
@@ -329,7 +364,9 @@ export class Operations {
     });
   }
 
-  /** The embeddings of tokens start[b] ... start[b] + count - 1 and of their positions: float32 [batch, count, width]. */
+  /**
+   * The embeddings of tokens start[b] ... start[b] + count - 1 and of their positions: float32 [batch, count, width].
+   */
   embed(
     tokens: Tensor,
     start: Tensor,
@@ -348,15 +385,18 @@ export class Operations {
     });
   }
 
-  /** y[i, b] = x[b, index[i, b]]: float32 x [batch, length, width], int32 index [count, batch] to [count, batch, width]. */
+  /**
+   * y[i, b] = x[b, index[i, b]]: float32 x [batch, length, width], int32 index [count, batch] to [count, batch, width].
+   */
   gatherRows(x: Tensor, index: Tensor, options: OutputOptions = {}): Tensor {
     return this.#record('gatherRows', { x, index, ...options });
   }
 
   /**
-   * to[begin[b] + t] = x[b, t], as far as that is in `to`, and nothing where begin[b] is negative: x [batch, length, width] (a view of columns
-   * is fine), `to` [positions, width] or [1, positions, width] of its type, int32 begin [batch]. The ranges must not meet. On a CPU `to` may be of
-   * another floating type, or int8 with `scales` float32 [positions, heads] or [1, positions, heads]: each head of a row is then quantized.
+   * to[begin[b] + t] = x[b, t], as far as that is in `to`, and nothing where begin[b] is negative: x [batch, length,
+   * width] (a view of columns is fine), `to` [positions, width] or [1, positions, width] of its type, int32 begin
+   * [batch]. The ranges must not meet. On a CPU `to` may be of another floating type, or int8 with `scales` float32
+   * [positions, heads] or [1, positions, heads]: each head of a row is then quantized.
    */
   scatterRows(x: Tensor, to: Tensor, begin: Tensor, { scales }: { scales?: Tensor } = {}): void {
     this.#record('scatterRows', { x, to, begin, scales });
@@ -368,9 +408,9 @@ export class Operations {
   }
 
   /**
-   * Chooses each unfinished sequence's next token: suppression, length limits and the timestamp rules, then the most probable one or one
-   * drawn. Writes it and its log-probability to the state. Rules as in openai/whisper's decoding and transformers'
-   * WhisperTimeStampLogitsProcessor.
+   * Chooses each unfinished sequence's next token: suppression, length limits and the timestamp rules, then the most
+   * probable one or one drawn. Writes it and its log-probability to the state. Rules as in openai/whisper's decoding
+   * and transformers' WhisperTimeStampLogitsProcessor.
    */
   nextToken(
     logits: Tensor,
@@ -383,8 +423,9 @@ export class Operations {
   }
 
   /**
-   * When each position of a text was said, from the scores that attention gave out: openai/whisper's median filter and dynamic time warping.
-   * Gives int32 [sequences, positions]: at each position the first key that belongs to it; see AlignPositions in native/core/operations.h.
+   * When each position of a text was said, from the scores that attention gave out: openai/whisper's median filter and
+   * dynamic time warping. Gives int32 [sequences, positions]: at each position the first key that belongs to it; see
+   * AlignPositions in native/core/operations.h.
    */
   alignPositions(
     scores: Tensor,
@@ -395,8 +436,8 @@ export class Operations {
   }
 
   /**
-   * Adds one layer's attention weights, summed over its heads, to `sum` float32 [rows, positions, keys]. `scores` float32 [entries, 1, heads,
-   * keys] are those that attention gave out; see AddWeights in native/core/operations.h.
+   * Adds one layer's attention weights, summed over its heads, to `sum` float32 [rows, positions, keys]. `scores`
+   * float32 [entries, 1, heads, keys] are those that attention gave out; see AddWeights in native/core/operations.h.
    */
   addWeights(
     scores: Tensor,
@@ -408,9 +449,10 @@ export class Operations {
   }
 
   /**
-   * One step of beam search under the same rules: openai/whisper's BeamSearchDecoder. All beams of a window are of one length. With
-   * `choice.beams`, windows of different widths and other entries stand side by side: all of `beams` is [pool, ...] then, what is [windows]
-   * otherwise being that of each window's first row, and a window's finished candidates lie one after another over its rows.
+   * One step of beam search under the same rules: openai/whisper's BeamSearchDecoder. All beams of a window are of one
+   * length. With `choice.beams`, windows of different widths and other entries stand side by side: all of `beams` is
+   * [pool, ...] then, what is [windows] otherwise being that of each window's first row, and a window's finished
+   * candidates lie one after another over its rows.
    */
   nextBeams(
     logits: Tensor,

@@ -17,19 +17,25 @@ export interface RunOptions {
   /** How often to replay the program. */
   times?: number;
   /**
-   * The run ends early once the condition holds; a tensor alone stands for all of its flags. Where it holds already, nothing is run. A device
-   * may look only now and then, and do up to two replays more.
+   * The run ends early once the condition holds; a tensor alone stands for all of its flags. Where it holds already,
+   * nothing is run. A device may look only now and then, and do up to two replays more.
    */
   until?: Tensor | RunCondition;
   /** Ends the run at once, within a replay; the promise then rejects with the signal's reason. */
   signal?: AbortSignal;
-  /** Ends the run early behind the replay under way, those that a device has queued (two at most) done: the promise resolves as usual. */
+  /**
+   * Ends the run early behind the replay under way, those that a device has queued (two at most) done: the promise
+   * resolves as usual.
+   */
   stop?: AbortSignal;
 }
 
 /** What goes with a run in the same piece of work. */
 export interface RunPieces extends TransferPieces {
-  /** Tensors with a row for each flag of `until`: of the rows whose flag is set when the run has ended, all of these are read. */
+  /**
+   * Tensors with a row for each flag of `until`: of the rows whose flag is set when the run has ended, all of these are
+   * read.
+   */
   rows?: readonly Tensor[];
 }
 
@@ -59,7 +65,10 @@ export interface OperationTime {
   label: string;
   /** Mean of a replay. */
   microseconds: number;
-  /** The operation's stages, where the device can tell them apart: 'scores', 'softmax' and 'values' of multi-head attention. */
+  /**
+   * The operation's stages, where the device can tell them apart: 'scores', 'softmax' and 'values' of multi-head
+   * attention.
+   */
   parts?: { name: string; microseconds: number }[];
 }
 
@@ -89,7 +98,10 @@ export class Program {
     return this.#native.operations;
   }
 
-  /** Bytes that this program's temporaries need. All programs of a device have theirs in one arena, since they run one after another. */
+  /**
+   * Bytes that this program's temporaries need. All programs of a device have theirs in one arena, since they run one
+   * after another.
+   */
   get arenaBytes(): number {
     return this.#native.arenaBytes;
   }
@@ -99,7 +111,10 @@ export class Program {
     return this.#native.prepare();
   }
 
-  /** Replays the program and gives the number of replays done; with `until`, those that it took until all flags were set. */
+  /**
+   * Replays the program and gives the number of replays done; with `until`, those that it took until all flags were
+   * set.
+   */
   async run(options: RunOptions = {}): Promise<number> {
     return (await this.replay(options)).times;
   }

@@ -2,8 +2,9 @@ import type { ElementType } from '../element-types.js';
 import type { NativeTensor, TensorData } from './native.js';
 
 /**
- * Typed, shaped memory of a device, or a place in a program while it is recorded. Rows are contiguous, the last dimension fastest.
- * Free it with `dispose()` or `using`; memory that a program still uses lives until that program is disposed.
+ * Typed, shaped memory of a device, or a place in a program while it is recorded. Rows are contiguous, the last
+ * dimension fastest. Free it with `dispose()` or `using`; memory that a program still uses lives until that program is
+ * disposed.
  */
 export class Tensor {
   /** @internal */
@@ -28,8 +29,9 @@ export class Tensor {
   }
 
   /**
-   * Writes elements in row-major order, from element `at` on. Float32Array is converted to the tensor's floating type; Uint16Array holds the
-   * bits of a 16-bit float. The array may be changed as soon as this returns; the promise tells when the device has them.
+   * Writes elements in row-major order, from element `at` on. Float32Array is converted to the tensor's floating type;
+   * Uint16Array holds the bits of a 16-bit float. The array may be changed as soon as this returns; the promise tells
+   * when the device has them.
    */
   write(data: TensorData, at = 0): Promise<void> {
     return this.native.write(data, at);
@@ -63,7 +65,9 @@ export class Tensor {
     return new Tensor(this.native.slice(index));
   }
 
-  /** A view of neighbouring elements, from element `at` on, under a shape of their own. It shares this tensor's memory. */
+  /**
+   * A view of neighbouring elements, from element `at` on, under a shape of their own. It shares this tensor's memory.
+   */
   part(at: number, shape: readonly number[]): Tensor {
     return new Tensor(this.native.part(at, shape));
   }

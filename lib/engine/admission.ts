@@ -18,8 +18,8 @@ export class Admission<Window, Search, Found> {
   readonly searches = new WaitingList<RowTask>();
   readonly #now: () => number;
   /**
-   * Positions that each of the requests under way was given on average: where a new one begins. It grows with every window, so that a
-   * request's second window is not kept waiting by ever new requests.
+   * Positions that each of the requests under way was given on average: where a new one begins. It grows with every
+   * window, so that a request's second window is not kept waiting by ever new requests.
    */
   #served = 0;
   /** Encoded windows that are not closed. */
@@ -67,7 +67,10 @@ export class Admission<Window, Search, Found> {
     );
   }
 
-  /** The window that is encoded next; undefined while it does not fit or there are no rows for it: nobody overtakes it then. */
+  /**
+   * The window that is encoded next; undefined while it does not fit or there are no rows for it: nobody overtakes it
+   * then.
+   */
   nextWindow(): EncodeTask<Window, Search, Found> | undefined {
     if (this.windows.length === 0 || this.rows.free <= this.#claimed) return undefined;
     const next = this.windows.next(this.#now());
@@ -81,7 +84,10 @@ export class Admission<Window, Search, Found> {
     return next && this.rows.fits(next.count) ? next : undefined;
   }
 
-  /** The next window and others of the same length that fit beside it, `most` together, in the order in which they would be next. */
+  /**
+   * The next window and others of the same length that fit beside it, `most` together, in the order in which they would
+   * be next.
+   */
   takeTogether(first: EncodeTask<Window, Search, Found>, most: number): Admitted<Window, Search, Found>[] {
     const taken: Admitted<Window, Search, Found>[] = [];
     for (let task: typeof first | undefined = first; task; ) {

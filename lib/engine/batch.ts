@@ -1,7 +1,8 @@
 /**
- * The sequences that are decoded together. Of their steps the device has a run under way and, where more than one sequence is left, another
- * behind it: while the host reads what the last run gave and takes in who comes, the device goes on. A run whose sequences are not those of
- * now is stopped, which takes one step, and one of those of now stands behind it by then.
+ * The sequences that are decoded together. Of their steps the device has a run under way and, where more than one
+ * sequence is left, another behind it: while the host reads what the last run gave and takes in who comes, the device
+ * goes on. A run whose sequences are not those of now is stopped, which takes one step, and one of those of now stands
+ * behind it by then.
  */
 import { publish } from './figures.js';
 import type { Ranges } from './ranges.js';
@@ -109,7 +110,9 @@ export class Batch<Search, Found> {
     for (const { sequence } of dropped) this.#rows.give(sequence.rows.first);
   }
 
-  /** Sees to it that the device has steps to do, `first` of them at most in the run under way and `longest` in the next. */
+  /**
+   * Sees to it that the device has steps to do, `first` of them at most in the run under way and `longest` in the next.
+   */
   refill(first: number, longest: number): void {
     let own = 0;
     for (const one of this.#runs) {

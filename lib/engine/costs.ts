@@ -35,9 +35,9 @@ export class Costs {
   }
 
   /**
-   * Whether the next window's encoding comes before more steps of the rows that are being decoded. Each of these waits for the encoding
-   * then. Otherwise those that wait are kept until these have ended, and what it saves to decode them together is lost: for everybody that waits, and
-   * `weight` times as much, for those that will.
+   * Whether the next window's encoding comes before more steps of the rows that are being decoded. Each of these waits
+   * for the encoding then. Otherwise those that wait are kept until these have ended, and what it saves to decode them
+   * together is lost: for everybody that waits, and `weight` times as much, for those that will.
    */
   encodesFirst(rows: number, waiting: number, weight: number): boolean {
     if (rows === 0 || this.#length === 0) return true;

@@ -1,6 +1,7 @@
 /**
- * The queue of one device: many requests share one model. Windows are encoded as slots come free, searches join the running batch at any
- * step and leave at theirs. The device has its next work before the last has ended, so that it does not wait for the host.
+ * The queue of one device: many requests share one model. Windows are encoded as slots come free, searches join the
+ * running batch at any step and leave at theirs. The device has its next work before the last has ended, so that it
+ * does not wait for the host.
  */
 import { OneheadError } from '../errors.js';
 import { Admission, type Admitted } from './admission.js';
@@ -58,7 +59,10 @@ export class Engine<Window, Search, Found> {
   #encoding = false;
   /** Other work that the device has not done yet. */
   #others = 0;
-  /** Milliseconds of encoding since the batch had its last turn, and the steps that it was given since the last encoding. */
+  /**
+   * Milliseconds of encoding since the batch had its last turn, and the steps that it was given since the last
+   * encoding.
+   */
   #encoded = 0;
   #stepsSinceEncode = 0;
   /** Whether a window waited for the batch's turn to end when the loop last looked. */
@@ -100,14 +104,18 @@ export class Engine<Window, Search, Found> {
     return this.#admission.served;
   }
 
-  /** Work that is under way or waits, as a share of what fits at once: the least loaded of several engines takes the next window. */
+  /**
+   * Work that is under way or waits, as a share of what fits at once: the least loaded of several engines takes the
+   * next window.
+   */
   get load(): number {
     return this.#admission.load;
   }
 
   /**
-   * Gives a window a slot when one is free, and has it encoded: its searches may be asked for at once. Rejects with the reason of the
-   * request's signal, with TIMED_OUT when its deadline passes first, with DISPOSED or the device's error when the engine has ended.
+   * Gives a window a slot when one is free, and has it encoded: its searches may be asked for at once. Rejects with the
+   * reason of the request's signal, with TIMED_OUT when its deadline passes first, with DISPOSED or the device's error
+   * when the engine has ended.
    */
   encode(request: EngineRequest, window: Window): Promise<EncodedWindow<Search, Found>> {
     const positions = this.#runtime.positionsOf(window);
@@ -118,7 +126,10 @@ export class Engine<Window, Search, Found> {
     });
   }
 
-  /** Runs `work` before any other that waits. All that it asks of the device it must ask at once, or nothing stays between. */
+  /**
+   * Runs `work` before any other that waits. All that it asks of the device it must ask at once, or nothing stays
+   * between.
+   */
   alone<T>(work: () => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#ended) return reject(this.#ended);
@@ -229,7 +240,10 @@ export class Engine<Window, Search, Found> {
     this.#active = false;
   }
 
-  /** Gives the device its next work before those whose searches have ended make something of them, and looks again when they have. */
+  /**
+   * Gives the device its next work before those whose searches have ended make something of them, and looks again when
+   * they have.
+   */
   #goOnAtOnce(): void {
     if (!this.#ended) this.#tryToAdmit();
     this.#wake();

@@ -19,7 +19,10 @@ export interface EngineFigures {
   fallbacks: number;
   /** Windows that were encoded as far as their sound goes, and then whole, since the text looked wrong. */
   encodedAgain: number;
-  /** Milliseconds while anything was under way: on the device's clock in encoders and in decoder steps, and the rest, the host's. */
+  /**
+   * Milliseconds while anything was under way: on the device's clock in encoders and in decoder steps, and the rest,
+   * the host's.
+   */
   time: { encode: number; decode: number; host: number };
 }
 

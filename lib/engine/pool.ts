@@ -36,8 +36,8 @@ export class Pool<Window, Search, Found> {
   }
 
   /**
-   * Opens a request, to be closed by whoever opened it. Throws OneheadError BUSY, with the seconds after which to come again, when there
-   * are as many as may be, and INVALID_ARGUMENT.
+   * Opens a request, to be closed by whoever opened it. Throws OneheadError BUSY, with the seconds after which to come
+   * again, when there are as many as may be, and INVALID_ARGUMENT.
    */
   request(options: RequestOptions = {}): EngineRequest {
     checkRequest(options);
@@ -45,7 +45,8 @@ export class Pool<Window, Search, Found> {
     if (this.#open >= this.#maximum) throw this.#busy();
     this.#open += 1;
     let open = true;
-    // A new request begins where the one that was served last stands, so that it neither waits for all nor goes before all.
+    // A new request begins where the one that was served last stands, so that it neither waits for all nor goes before
+    // all.
     const served = Math.max(...this.#engines.map((engine) => engine.served));
     const { priority = 'interactive', signal } = options;
     const deadline = options.deadline === undefined ? Number.POSITIVE_INFINITY : this.#now() + options.deadline;

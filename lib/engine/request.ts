@@ -2,14 +2,20 @@
 import { setMaxListeners } from 'node:events';
 import { OneheadError } from '../errors.js';
 
-/** 'live' goes before 'interactive' (the default), which goes before 'batch'. Waiting raises a request to the class above it. */
+/**
+ * 'live' goes before 'interactive' (the default), which goes before 'batch'. Waiting raises a request to the class
+ * above it.
+ */
 export type Priority = 'live' | 'interactive' | 'batch';
 
 export const priorities = ['live', 'interactive', 'batch'] as const satisfies readonly Priority[];
 
 export interface RequestOptions {
   priority?: Priority;
-  /** Milliseconds from now. Among equals an earlier deadline goes first; what still waits when it has passed is given up. */
+  /**
+   * Milliseconds from now. Among equals an earlier deadline goes first; what still waits when it has passed is given
+   * up.
+   */
   deadline?: number;
   signal?: AbortSignal;
 }
@@ -20,13 +26,16 @@ export interface RequestFields {
   /** On the engine's clock, in milliseconds. */
   readonly deadline: number;
   readonly signal?: AbortSignal;
-  /** Audio positions that it was charged for, from what others had been charged when it came on: who has least is next. */
+  /**
+   * Audio positions that it was charged for, from what others had been charged when it came on: who has least is next.
+   */
   served: number;
 }
 
 /**
- * A window is charged more for, the more windows a request has had: one time for the first, two times for the ninth, four times at most. Beside
- * clips that come all the time a long recording so gets what these leave rather than an equal share, which would make them a queue.
+ * A window is charged more for, the more windows a request has had: one time for the first, two times for the ninth,
+ * four times at most. Beside clips that come all the time a long recording so gets what these leave rather than an
+ * equal share, which would make them a queue.
  */
 const windowsForOneMore = 8;
 const mostCharged = 4;

@@ -50,9 +50,9 @@ export interface StepRun<Search> {
 }
 
 /**
- * `Window` is what is encoded, `Search` what is decoded of it, `Found` what a search gives. Work is done in the order in which the methods
- * are called, and the next may be called before the work of the one before has ended: so a place is free as soon as the last work on it
- * has been asked for. An error of any work ends the engine.
+ * `Window` is what is encoded, `Search` what is decoded of it, `Found` what a search gives. Work is done in the order
+ * in which the methods are called, and the next may be called before the work of the one before has ended: so a place
+ * is free as soon as the last work on it has been asked for. An error of any work ends the engine.
  */
 export interface Runtime<Window, Search, Found> {
   /** Audio positions in all slots together. */
@@ -63,15 +63,18 @@ export interface Runtime<Window, Search, Found> {
   /** Audio positions that a window takes. Windows of the same number can be encoded at once. */
   positionsOf(window: Window): number;
   rowsOf(search: Search): number;
-  /** Whether the host has a part in starting this search: until it has started, nothing else is started and no steps are asked for. */
+  /**
+   * Whether the host has a part in starting this search: until it has started, nothing else is started and no steps are
+   * asked for.
+   */
   waitsForStart(search: Search): boolean;
   /** Features, encoder, and the cross-attention cache of these slots; no other slot changes. */
   encode(windows: readonly { window: Window; slot: Slot }[]): Promise<Work>;
   /** Writes the state of these rows and prefills them; no other row changes. Gives those that have ended already. */
   start(sequences: readonly Sequence<Search>[]): Promise<Work & { ended: Sequence<Search>[] }>;
   /**
-   * Decodes these sequences until one of them ends that had not when the run began, or `times` steps are done; where all had ended, no
-   * step is done. Sequences that have ended are left as they are.
+   * Decodes these sequences until one of them ends that had not when the run began, or `times` steps are done; where
+   * all had ended, no step is done. Sequences that have ended are left as they are.
    */
   step(
     sequences: readonly Sequence<Search>[],

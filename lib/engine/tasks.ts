@@ -10,7 +10,10 @@ export interface SearchOptions {
   part?: { begin: number; positions: number };
 }
 
-/** A window whose keys and values are in a slot, or will be before its searches begin. It holds the slot until it is closed. */
+/**
+ * A window whose keys and values are in a slot, or will be before its searches begin. It holds the slot until it is
+ * closed.
+ */
 export interface EncodedWindow<Search, Found> {
   readonly slot: Slot;
   /** Milliseconds that encoding took on the device, once it has been done. */

@@ -16,8 +16,8 @@ function level({ request, since }: Waiting, now: number): number {
 }
 
 /**
- * A list in which the next one is found when it is wanted, since ranks change while things wait: by class (waiting raises it), then
- * deadline, then by who has been served least, then by who came first.
+ * A list in which the next one is found when it is wanted, since ranks change while things wait: by class (waiting
+ * raises it), then deadline, then by who has been served least, then by who came first.
  */
 export class WaitingList<Item extends Waiting> {
   #items: Item[] = [];

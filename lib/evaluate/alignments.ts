@@ -12,7 +12,10 @@ export const alignmentEndings = ['.TextGrid', '.textgrid', '.ctm', '.json'];
 
 const silences = new Set(['', 'sil', 'sp', 'spn', 'silence', 'pause', '#', '-']);
 
-/** What labels of aligners say besides words: silence, noise in brackets, and the number of a pronunciation, as in and(2). */
+/**
+ * What labels of aligners say besides words: silence, noise in brackets, and the number of a pronunciation, as in
+ * and(2).
+ */
 function spoken(label: string): string | null {
   const word = label
     .trim()
@@ -35,8 +38,9 @@ function decodeText(bytes: Uint8Array, name: string): string {
 }
 
 /**
- * The words of a file's bytes; `name` tells the format by its ending, and stands in sentences. Silences and labels of several words are
- * left out, and words stand in order of time; there are none where a file only has longer pieces. Throws OneheadError INVALID_ARGUMENT.
+ * The words of a file's bytes; `name` tells the format by its ending, and stands in sentences. Silences and labels of
+ * several words are left out, and words stand in order of time; there are none where a file only has longer pieces.
+ * Throws OneheadError INVALID_ARGUMENT.
  */
 export function parseAlignment(name: string, bytes: Uint8Array, options: AlignmentOptions = {}): TimedWord[] {
   const ending = extname(name).toLowerCase();

@@ -39,8 +39,8 @@ const wordsOf = ({ segments }: Transcription): TimedWord[] =>
   segments.flatMap(({ words = [] }) => words.map(({ word, start, end }) => ({ word, start, end })));
 
 /**
- * Transcribes each recording in each type, one type after the other; `open` loads a model of a type, and `close` is told when it is done with.
- * The first type is what the others are held against.
+ * Transcribes each recording in each type, one type after the other; `open` loads a model of a type, and `close` is
+ * told when it is done with. The first type is what the others are held against.
  */
 export async function compareTypes(
   recordings: readonly Recording[],

@@ -29,8 +29,9 @@ export const noCounts: ErrorCounts = { hits: 0, substitutions: 0, deletions: 0, 
 /** A cheapest way, every error costing 1; among equally cheap ways that with the fewest insertions and deletions. */
 export function countErrors(reference: readonly string[], hypothesis: readonly string[]): ErrorCounts {
   const [height, width] = [reference.length, hypothesis.length];
-  // Numbers compare faster than words, and one row of the table at a time is all that is wanted of it. A cost is errors and, counted far less,
-  // those of them that are insertions or deletions: the two tell all four counts at the end, since their lengths are known.
+  // Numbers compare faster than words, and one row of the table at a time is all that is wanted of it. A cost is errors
+  // and, counted far less, those of them that are insertions or deletions: the two tell all four counts at the end,
+  // since their lengths are known.
   const numbers = new Map<string, number>();
   const number = (word: string) => {
     const known = numbers.get(word) ?? numbers.size;

@@ -66,7 +66,9 @@ async function folderRecordings(folder: string): Promise<Recording[]> {
   return recordings;
 }
 
-/** Lines of a path and its text, separated by a tab, or JSON objects {"audio", "text"}; paths are relative to the list. */
+/**
+ * Lines of a path and its text, separated by a tab, or JSON objects {"audio", "text"}; paths are relative to the list.
+ */
 async function listedRecordings(list: string): Promise<Recording[]> {
   const lines = (await readFile(list, 'utf8')).split(/\r?\n/);
   const recordings = lines.flatMap((line, index): Recording[] => {

@@ -1,6 +1,7 @@
 /**
- * Live transcription of recordings on a simulated clock: audio comes as fast as it was spoken, and what is computed takes the time that it
- * really takes; nobody waits for what has not been spoken. So a recording is measured faster than it lasts, and honestly.
+ * Live transcription of recordings on a simulated clock: audio comes as fast as it was spoken, and what is computed
+ * takes the time that it really takes; nobody waits for what has not been spoken. So a recording is measured faster
+ * than it lasts, and honestly.
  */
 import { check } from '../options/options.js';
 import type { WhisperModel } from '../whisper/decoding/whisper-model.js';

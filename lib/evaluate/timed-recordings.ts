@@ -33,9 +33,9 @@ async function kindOf(path: string): Promise<'file' | 'folder'> {
 }
 
 /**
- * A recording, or all of a folder, with the words of `reference`: a file of one recording's, a CTM file of several, or a folder in which
- * NAME.TextGrid, NAME.ctm or NAME.json has those of NAME. Recordings without a reference are left out. Throws OneheadError AUDIO_NOT_FOUND
- * or INVALID_ARGUMENT.
+ * A recording, or all of a folder, with the words of `reference`: a file of one recording's, a CTM file of several, or
+ * a folder in which NAME.TextGrid, NAME.ctm or NAME.json has those of NAME. Recordings without a reference are left
+ * out. Throws OneheadError AUDIO_NOT_FOUND or INVALID_ARGUMENT.
  */
 export async function findTimedRecordings(path: string, reference: string, tier?: string): Promise<TimedRecording[]> {
   const folder = (await kindOf(path)) === 'folder';

@@ -2,7 +2,10 @@
 import type { TimedWord } from './alignments.js';
 import { type NormalizerName, normalizers } from './normalize.js';
 
-/** Seconds by which a word that both have begins and ends too late; negative: too early; null where it is a part of another's word. */
+/**
+ * Seconds by which a word that both have begins and ends too late; negative: too early; null where it is a part of
+ * another's word.
+ */
 export interface WordTimeError {
   word: string;
   start: number | null;
@@ -52,8 +55,8 @@ function tokensOf(words: readonly TimedWord[], normalize: (text: string) => stri
 }
 
 /**
- * Pairs of equal tokens on a cheapest way from one text to the other; among ways of equal cost, that whose pairs lie closest in time.
- * Takes a byte for each pair that is possible: 100 MB for texts of an hour.
+ * Pairs of equal tokens on a cheapest way from one text to the other; among ways of equal cost, that whose pairs lie
+ * closest in time. Takes a byte for each pair that is possible: 100 MB for texts of an hour.
  */
 function matches(
   reference: readonly Token[],

@@ -21,8 +21,8 @@ export function columnsOf(text: string, countWide = false): number {
 }
 
 /**
- * The parts that a line may be cut into, each with the blank before it: words, and in scripts without blanks characters with the marks that
- * belong to them. Blanks at the end are left out.
+ * The parts that a line may be cut into, each with the blank before it: words, and in scripts without blanks characters
+ * with the marks that belong to them. Blanks at the end are left out.
  */
 export function unitsOf(text: string): string[] {
   if (!unspaced.test(text)) return text.match(/\s*\S+/g) ?? [];

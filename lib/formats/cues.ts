@@ -56,7 +56,10 @@ function shared(parts: readonly string[], start: number, end: number): ShownWord
 
 const joinedLines = (text: string): string => text.replace(/\s*[\r\n]+\s*/g, ' ');
 
-/** A segment's words, where they have no times at those that their lengths suggest; one longer than a line in parts that fit. */
+/**
+ * A segment's words, where they have no times at those that their lengths suggest; one longer than a line in parts that
+ * fit.
+ */
 function wordsOf({ words, text, start, end }: Segment, width: number, countWide: boolean): ShownWord[] {
   if (!words) return shared(unitsOf(joinedLines(text)), start, end);
   let blank = '';
@@ -129,8 +132,8 @@ function lasting(cues: readonly Cue[]): Cue[] {
 }
 
 /**
- * The transcription's cues under these limits, in order of time; none is empty or without length. Speakers' cues are apart. `prefixOf` is what
- * will be shown before a speaker's text.
+ * The transcription's cues under these limits, in order of time; none is empty or without length. Speakers' cues are
+ * apart. `prefixOf` is what will be shown before a speaker's text.
  */
 export function cuesOf(
   { segments }: Transcription,
@@ -149,7 +152,10 @@ export function cuesOf(
   return lasting(channels.length > 1 ? cues.sort((a, b) => a.start - b.start) : cues);
 }
 
-/** A cue's text, lines joined by `lineBreak`, each word written by `write` from its text and number; blanks between words stay as they are. */
+/**
+ * A cue's text, lines joined by `lineBreak`, each word written by `write` from its text and number; blanks between
+ * words stay as they are.
+ */
 export function cueText(cue: Cue, lineBreak: string, write = (text: string, _word: number) => text): string {
   let index = 0;
   return cue.lines

@@ -38,7 +38,10 @@ const tsv = (transcription: Transcription, options: CheckedFormatOptions = {}): 
 const csv = (transcription: Transcription, options: CheckedFormatOptions = {}): string =>
   table(transcription, options, ',', (words) => `"${words.replaceAll('"', '""')}"`);
 
-/** Warnings, and what was left out since nobody seems to speak there, where there are any: a result without them is as other programs write it. */
+/**
+ * Warnings, and what was left out since nobody seems to speak there, where there are any: a result without them is as
+ * other programs write it.
+ */
 const told = ({ warnings = [], omitted = [] }: Partial<Pick<Transcription, 'warnings' | 'omitted'>>) => ({
   ...(warnings.length > 0 && { warnings }),
   ...(omitted.length > 0 && { omitted }),
@@ -64,8 +67,8 @@ function json({ text: words, language, segments, ...rest }: Transcription): stri
 const nameOf = (language: string): string => languageNames.get(language) ?? language;
 
 /**
- * The answer of OpenAI's server: languages by name, the text without the blank that it begins with, and the seconds that are paid for. Words
- * stand beside the segments too, where they were asked for.
+ * The answer of OpenAI's server: languages by name, the text without the blank that it begins with, and the seconds
+ * that are paid for. Words stand beside the segments too, where they were asked for.
  */
 function verboseJson({ task, language, duration, text: whole, segments, ...rest }: Transcription): string {
   const timed = segments.some((segment) => segment.words)

@@ -3,9 +3,14 @@ import { flag, integer, list, text } from '../options/kinds.js';
 import { type Checked, type Given, option, options } from '../options/options.js';
 
 export const formatOptions = options('formats', {
-  /** Characters of a line of srt, vtt, lrc and ass at most; languages without blanks are cut between characters. @default no limit */
+  /**
+   * Characters of a line of srt, vtt, lrc and ass at most; languages without blanks are cut between characters.
+   * @default no limit
+   */
   maxLineWidth: option(integer(1), { others: { openai: 'max_line_width', cpp: '-ml, --max-len' } }),
-  /** Lines shown at once at most; with `maxLineWidth`, cues may then run over the ends of segments. @default no limit */
+  /**
+   * Lines shown at once at most; with `maxLineWidth`, cues may then run over the ends of segments. @default no limit
+   */
   maxLineCount: option(integer(1), { others: { openai: 'max_line_count' } }),
   /** Words of a line at most. @default no limit */
   maxWordsPerLine: option(integer(1), { others: { openai: 'max_words_per_line' } }),
@@ -16,7 +21,10 @@ export const formatOptions = options('formats', {
   }),
   /** Wide characters, such as Chinese ones, count as two of `maxLineWidth`. @default false */
   countWide: option(flag(), { default: false }),
-  /** The speakers' names from channel 0 on, where channels were transcribed apart; nothing is written for ''. @default 'Channel N' */
+  /**
+   * The speakers' names from channel 0 on, where channels were transcribed apart; nothing is written for ''. @default
+   * 'Channel N'
+   */
   channelNames: option(list(text('NAME'), 'a list of texts')),
 });
 

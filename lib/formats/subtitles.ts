@@ -96,7 +96,10 @@ Style: Default,Arial,48,&H00FFFFFF,&H0000FFFF,&H00000000,&H80000000,0,0,0,0,100,
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 `;
 
-/** Advanced SubStation Alpha; highlighted words are karaoke (\\k, in hundredths). Speakers' names stand in their own column. */
+/**
+ * Advanced SubStation Alpha; highlighted words are karaoke (\\k, in hundredths). Speakers' names stand in their own
+ * column.
+ */
 export function ass(transcription: Transcription, options: CheckedFormatOptions = {}): string {
   // Braces hold commands and a backslash begins one; both have look-alikes without a meaning.
   const plain = (text: string) => text.replaceAll('\\', '＼').replaceAll('{', '｛').replaceAll('}', '｝');

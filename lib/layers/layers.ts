@@ -50,7 +50,10 @@ function product(
   return ops.linear(x, weight, { bias, dtype, ...(quantized && { quantized }), ...options });
 }
 
-/** The same of the norm of x. For many rows the norm is an operation of its own, which is faster, unless rows are quantized behind it. */
+/**
+ * The same of the norm of x. For many rows the norm is an operation of its own, which is faster, unless rows are
+ * quantized behind it.
+ */
 function normedProduct(
   ops: Operations,
   x: Tensor,
@@ -101,9 +104,10 @@ export function decoderSelfAttention(
 }
 
 /**
- * Attention to the audio, whose keys and values were projected once for the window. With `keys` the cache is one pool of
- * positions, [1, positions, ...]; without `rows` their tensors may name a range for each token of x. Without them it has a sequence for each
- * window, and x may hold several sequences a window, [windows * sequences, 1, width]: one pass over the window's keys and values serves them all.
+ * Attention to the audio, whose keys and values were projected once for the window. With `keys` the cache is one pool
+ * of positions, [1, positions, ...]; without `rows` their tensors may name a range for each token of x. Without them it
+ * has a sequence for each window, and x may hold several sequences a window, [windows * sequences, 1, width]: one pass
+ * over the window's keys and values serves them all.
  */
 export function crossAttention(
   ops: Operations,

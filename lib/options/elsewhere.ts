@@ -1,4 +1,6 @@
-/** What other programs' options are here where no option of ours has just their meaning. Backticks hold names of ours. */
+/**
+ * What other programs' options are here where no option of ours has just their meaning. Backticks hold names of ours.
+ */
 
 /** An option's names in other programs; several are separated by commas. */
 export interface OtherNames {

@@ -1,4 +1,7 @@
-/** What an option can hold: each kind has its check, its words for sentences, and how it is read from a command line's text. */
+/**
+ * What an option can hold: each kind has its check, its words for sentences, and how it is read from a command line's
+ * text.
+ */
 import * as v from 'valibot';
 
 export interface KindFacts {
@@ -6,7 +9,10 @@ export interface KindFacts {
   expected: string;
   /** The same for what a command line gives, where that looks different. */
   expectedText?: string;
-  /** What stands for it in a command line's help, such as N; '' where the flag alone says it. Absent: no command line can give it. */
+  /**
+   * What stands for it in a command line's help, such as N; '' where the flag alone says it. Absent: no command line
+   * can give it.
+   */
   placeholder?: string;
   /** The value that a text means; the text itself where it means none, which the check then refuses. */
   read?: (text: string) => unknown;

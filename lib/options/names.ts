@@ -22,7 +22,10 @@ export const plainSpeech: Speech = {
 /** Names longer than this are no slips of the pen. */
 const longest = 60;
 
-/** Spelled the same but for case, dashes and underscores; short flags such as -bs keep their dash, for they are no words. */
+/**
+ * Spelled the same but for case, dashes and underscores; short flags such as -bs keep their dash, for they are no
+ * words.
+ */
 export function plain(name: string): string {
   return /^-\w/.test(name) ? name : name.toLowerCase().replace(/[^a-z0-9]/g, '');
 }
@@ -64,7 +67,10 @@ function knownNames(group: NamedOptions, groups: readonly NamedOptions[]): Known
   );
 }
 
-/** What to say behind "There is no option X of Y": begins with its punctuation, and is empty where nothing comes to mind. */
+/**
+ * What to say behind "There is no option X of Y": begins with its punctuation, and is empty where nothing comes to
+ * mind.
+ */
 export function adviceOn(
   given: string,
   group: NamedOptions,

@@ -1,6 +1,6 @@
 /**
- * Options are declared once: a name, its documentation (the comment before it), its kind, its default, and its names in other programs.
- * Types, checks, the command line's flags and the page of all options are made of that.
+ * Options are declared once: a name, its documentation (the comment before it), its kind, its default, and its names in
+ * other programs. Types, checks, the command line's flags and the page of all options are made of that.
  */
 import * as v from 'valibot';
 import { described, refuse } from '../checks.js';
@@ -88,7 +88,9 @@ export interface CheckSettings {
   call?: (name: string) => string;
 }
 
-/** What options are that nobody gives, as far as these are no objects: most are not given, and each request has dozens. */
+/**
+ * What options are that nobody gives, as far as these are no objects: most are not given, and each request has dozens.
+ */
 const usual = new Map<Option<unknown, unknown>, unknown>();
 
 /** The options, checked and with their defaults. Throws OneheadError INVALID_ARGUMENT with the name that is wrong. */

@@ -16,11 +16,17 @@ import type { ExperimentResult } from './measuring/result.js';
 import { whisperConfig } from './measuring/shapes.js';
 
 export interface ProfileOptions extends Partial<CommonSettings>, Partial<OwnSettings> {
-  /** Small settings: all experiments take about two minutes on two idle cores. Single settings given beside it still hold. */
+  /**
+   * Small settings: all experiments take about two minutes on two idle cores. Single settings given beside it still
+   * hold.
+   */
   quick?: boolean;
   /** Shapes of one's own, to name in `models`. */
   shapes?: Record<string, WhisperConfig>;
-  /** A checkpoint's folder or hub name, measured in place of `models` with its own weights where the variant has its shape. */
+  /**
+   * A checkpoint's folder or hub name, measured in place of `models` with its own weights where the variant has its
+   * shape.
+   */
   model?: string;
   signal?: AbortSignal;
   /** A result of the same settings that was not finished: what it holds is not measured again. */
@@ -71,7 +77,10 @@ function check(settings: Settings, models: readonly string[]): void {
   for (const model of models) if (typeof model !== 'string') refuse('models', 'a list of names', models);
 }
 
-/** The settings that an experiment of this name runs with. Throws OneheadError INVALID_ARGUMENT for those that it does not take. */
+/**
+ * The settings that an experiment of this name runs with. Throws OneheadError INVALID_ARGUMENT for those that it does
+ * not take.
+ */
 export function resolveSettings(name: ExperimentName, options: ProfileOptions): Settings {
   const experiment = experiments[name];
   const defaults = options.quick ? experiment.quick : experiment.full;
@@ -113,8 +122,8 @@ function sameHeads(a: WhisperConfig, b: WhisperConfig): boolean {
 }
 
 /**
- * Runs one experiment. Throws OneheadError INVALID_ARGUMENT for settings that do not fit, DEVICE_UNAVAILABLE for a device that is not there;
- * rejects with the signal's reason, after `onResult` had all that was measured before.
+ * Runs one experiment. Throws OneheadError INVALID_ARGUMENT for settings that do not fit, DEVICE_UNAVAILABLE for a
+ * device that is not there; rejects with the signal's reason, after `onResult` had all that was measured before.
  */
 export async function profile(name: ExperimentName, options: ProfileOptions = {}): Promise<ExperimentResult> {
   if (!Object.hasOwn(experiments, name)) refuse('experiment', Object.keys(experiments).join(', '), name);

@@ -123,7 +123,10 @@ function toMarkdownReport(sections: readonly Section[], names: Table): string {
   return `# onehead profile\n\n${[...parts, `## Names\n\n${toMarkdown(names)}`].join('\n')}`;
 }
 
-/** Writes report.html, report.md and the charts to a folder, and gives their paths. Throws OneheadError where that cannot be. */
+/**
+ * Writes report.html, report.md and the charts to a folder, and gives their paths. Throws OneheadError where that
+ * cannot be.
+ */
 export async function writeReport(directory: string, results: readonly ExperimentResult[]): Promise<string[]> {
   const sections: Section[] = [];
   for (const result of results) if (result.rows.length > 0) sections.push(await section(result));

@@ -11,7 +11,10 @@ export const listenOptions = options('listen', {
   tlsCertificate: option(text('FILE')),
   /** The certificate's private key (PEM). */
   tlsKey: option(text('FILE')),
-  /** What is logged, as lines of JSON: fatal, error, warn, info, debug, trace or silent. Never audio or text. @default 'info' */
+  /**
+   * What is logged, as lines of JSON: fatal, error, warn, info, debug, trace or silent. Never audio or text. @default
+   * 'info'
+   */
   logLevel: option(oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'LEVEL'), { default: 'info' }),
 });
 

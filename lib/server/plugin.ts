@@ -26,8 +26,8 @@ function apiErrorOf(error: FastifyError | Error): ApiError {
 }
 
 /**
- * Registers the server's routes. `service` is what they share; it is made of the options where none is given, and ends with fastify. Throws
- * OneheadError INVALID_ARGUMENT for wrong options, NOT_SUPPORTED where a library is missing.
+ * Registers the server's routes. `service` is what they share; it is made of the options where none is given, and ends
+ * with fastify. Throws OneheadError INVALID_ARGUMENT for wrong options, NOT_SUPPORTED where a library is missing.
  */
 export async function onehead(
   app: FastifyInstance,
@@ -45,7 +45,8 @@ export async function onehead(
   crossOrigin(app, service.options);
   app.addHook('onSend', async (request, reply, payload) => {
     reply.header('openai-processing-ms', String(Math.round(reply.elapsedTime)));
-    // A client that is still sending would take a closed connection for a failure: what comes is read for a while, and forgotten.
+    // A client that is still sending would take a closed connection for a failure: what comes is read for a while, and
+    // forgotten.
     const { raw } = request;
     if (!raw.complete && reply.statusCode >= 400) {
       raw.unpipe(); // a parser that has given up would hold it back

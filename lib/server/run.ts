@@ -6,8 +6,8 @@ import { library } from './service/libraries.js';
 const slack = 5000;
 
 /**
- * Runs a server until SIGTERM, SIGINT or an error that nobody caught, closes it in order, and ends the process: with status 0, or 1 where that
- * failed. Rejects where it cannot be started.
+ * Runs a server until SIGTERM, SIGINT or an error that nobody caught, closes it in order, and ends the process: with
+ * status 0, or 1 where that failed. Rejects where it cannot be started.
  */
 export async function run(start: () => Promise<RunningServer>, shutdownTimeout: number): Promise<never> {
   const { default: closeWithGrace } = await library(() => import('close-with-grace'));

@@ -3,7 +3,9 @@ import { custom, integer, number, oneOf } from '../options/kinds.js';
 import { type Checked, type Given, option, options } from '../options/options.js';
 
 export const vadOptions = options('vad', {
-  /** Who detects speech: Silero's network, which is part of the package, or WebRTC's detector of 2011. @default 'silero' */
+  /**
+   * Who detects speech: Silero's network, which is part of the package, or WebRTC's detector of 2011. @default 'silero'
+   */
   detector: option(oneOf(['silero', 'webrtc']), { default: 'silero' }),
   /** No longer an option: Silero's model is part of the package. */
   model: option(

@@ -1,4 +1,7 @@
-/** Silero's voice detector, computed by the addon on the threads that Node.js has for such work, never on the event loop. */
+/**
+ * Silero's voice detector, computed by the addon on the threads that Node.js has for such work, never on the event
+ * loop.
+ */
 import { type NativeVoiceModel, native } from '../device/native.js';
 import { OneheadError } from '../errors.js';
 import { readSileroWeights } from './silero-weights.js';
@@ -98,7 +101,10 @@ class Runner {
 
 const runner = new Runner();
 
-/** A detector for one recording. Its `probabilities` throw OneheadError: ADDON_UNAVAILABLE, MODEL_INVALID, OUT_OF_MEMORY. */
+/**
+ * A detector for one recording. Its `probabilities` throw OneheadError: ADDON_UNAVAILABLE, MODEL_INVALID,
+ * OUT_OF_MEMORY.
+ */
 export function openSilero(): VoiceDetector {
   const stream: Stream = { state: new Float32Array(stateSize) };
   return {
@@ -109,8 +115,9 @@ export function openSilero(): VoiceDetector {
 }
 
 /**
- * How probable speech is in each frame of 512 samples (32 ms at 16 kHz) of a piece of audio by itself; the last may be a part of one, which
- * silence fills. Takes about 5 µs of another thread a frame. The samples must stay as they are until it is known.
+ * How probable speech is in each frame of 512 samples (32 ms at 16 kHz) of a piece of audio by itself; the last may be
+ * a part of one, which silence fills. Takes about 5 µs of another thread a frame. The samples must stay as they are
+ * until it is known.
  */
 export function speechProbabilities(samples: Float32Array): Promise<Float32Array> {
   return runner.run({ state: new Float32Array(stateSize) }, samples);

@@ -45,7 +45,9 @@ class Recent {
 
 export class SpeechSource {
   readonly pieces: Piece[] = [];
-  /** Places in the speech where something new begins that no window may run into: the breaks of what it was found in. */
+  /**
+   * Places in the speech where something new begins that no window may run into: the breaks of what it was found in.
+   */
   readonly breaks: number[] = [];
   readonly #source: AudioSource & Partial<PiecedSource>;
   readonly #sampleRate: number;
@@ -104,7 +106,9 @@ export class SpeechSource {
     return this.#settled;
   }
 
-  /** The recording's time of a time in the speech, both in seconds; where two pieces meet, an end belongs to the first. */
+  /**
+   * The recording's time of a time in the speech, both in seconds; where two pieces meet, an end belongs to the first.
+   */
   toRecording(seconds: number, isEnd: boolean): number {
     return recordingPlace(this.pieces, seconds * this.#sampleRate, isEnd) / this.#sampleRate;
   }

@@ -5,7 +5,10 @@ const sampleRate = 16000;
 const frameSeconds = sileroFrame / sampleRate;
 /** Frames of this probability go on with speech: Silero's threshold, less what it allows to speech that has begun. */
 const spoken = 0.35;
-/** Sound whose louder frames are below this (root mean square) is heard amplified too: the detector was trained on louder speech. */
+/**
+ * Sound whose louder frames are below this (root mean square) is heard amplified too: the detector was trained on
+ * louder speech.
+ */
 const quiet = 0.003;
 /** What it is amplified to, and how much at most. */
 const usualLevel = 0.1;
@@ -55,8 +58,8 @@ function levelOf(samples: Float32Array): number {
 }
 
 /**
- * Listens to a piece of audio at 16 kHz, by itself. The samples must stay as they are until it has. Takes a few milliseconds of another
- * thread for 30 s.
+ * Listens to a piece of audio at 16 kHz, by itself. The samples must stay as they are until it has. Takes a few
+ * milliseconds of another thread for 30 s.
  */
 export async function listen(samples: Float32Array): Promise<Voice> {
   const level = levelOf(samples);

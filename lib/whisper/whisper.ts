@@ -33,8 +33,9 @@ interface Call {
 }
 
 /**
- * Speech to text: a loaded model with everything around it. Options that do not exist or have wrong values are refused with INVALID_ARGUMENT
- * before anything is read; null counts as left out. Every call is rejected with DISPOSED when the model is disposed before it has ended.
+ * Speech to text: a loaded model with everything around it. Options that do not exist or have wrong values are refused
+ * with INVALID_ARGUMENT before anything is read; null counts as left out. Every call is rejected with DISPOSED when the
+ * model is disposed before it has ended.
  */
 export class Whisper {
   /** The model underneath, for those who want features, encoder output, logits or token ids. */
@@ -45,8 +46,8 @@ export class Whisper {
   }
 
   /**
-   * Loads a checkpoint: a folder, a hub name ('openai/whisper-tiny'), or the bundled model when none is named. The bundled one is for
-   * trying and testing: it knows 1,241 words of synthesized English.
+   * Loads a checkpoint: a folder, a hub name ('openai/whisper-tiny'), or the bundled model when none is named. The
+   * bundled one is for trying and testing: it knows 1,241 words of synthesized English.
    */
   static async load(nameOrDirectory?: string | null, options: LoadOptions | null = {}): Promise<Whisper> {
     // Started beside the loading, so that the first recording is decoded as fast as the tenth.
@@ -62,10 +63,11 @@ export class Whisper {
   }
 
   /**
-   * Transcribes audio of any length and format: a path, encoded bytes, a stream of them, or samples. Gives OpenAI's verbose_json shape,
-   * and the milliseconds of each stage. An aborted `signal` rejects with its reason within one decode step, a `timeout` with code
-   * TIMED_OUT. Any other error in the middle of a recording is a TranscriptionError, whose `partial` has the segments that were finished.
-   * A stream is read as far as is needed and left to its owner, who can still answer a request; only `signal` destroys it.
+   * Transcribes audio of any length and format: a path, encoded bytes, a stream of them, or samples. Gives OpenAI's
+   * verbose_json shape, and the milliseconds of each stage. An aborted `signal` rejects with its reason within one
+   * decode step, a `timeout` with code TIMED_OUT. Any other error in the middle of a recording is a TranscriptionError,
+   * whose `partial` has the segments that were finished. A stream is read as far as is needed and left to its owner,
+   * who can still answer a request; only `signal` destroys it.
    */
   async transcribe(
     audio: AudioInput,
@@ -85,8 +87,8 @@ export class Whisper {
   }
 
   /**
-   * Yields segments as they are ready: from a file, a stream, or a microphone's pipe, of which no more is waited for than one window. After
-   * `break` nothing is read further, and a stream is its owner's again.
+   * Yields segments as they are ready: from a file, a stream, or a microphone's pipe, of which no more is waited for
+   * than one window. After `break` nothing is read further, and a stream is its owner's again.
    */
   async *stream(audio: AudioInput, options: TranscribeOptions | null = {}): AsyncGenerator<Segment, void> {
     const { job, source, close } = await this.#begin(audio, check(transcribeOptions, options));
@@ -98,14 +100,17 @@ export class Whisper {
   }
 
   /**
-   * Opens a live stream: samples are pushed as they are spoken, and events tell the text as it becomes sure. It is of class 'live', before
-   * all other requests. Throws INVALID_ARGUMENT, NOT_SUPPORTED or BUSY before any audio comes.
+   * Opens a live stream: samples are pushed as they are spoken, and events tell the text as it becomes sure. It is of
+   * class 'live', before all other requests. Throws INVALID_ARGUMENT, NOT_SUPPORTED or BUSY before any audio comes.
    */
   live(options: LiveOptions | null = {}): Promise<LiveTranscription> {
     return LiveTranscription.open(this.model, options);
   }
 
-  /** The language of a recording, from up to five windows of its beginning (`languageDetectionWindows`). NOT_SUPPORTED for an English-only model. */
+  /**
+   * The language of a recording, from up to five windows of its beginning (`languageDetectionWindows`). NOT_SUPPORTED
+   * for an English-only model.
+   */
   async detectLanguage(audio: AudioInput, options: DetectLanguageOptions | null = {}): Promise<DetectedLanguage> {
     const checked = check(detectLanguageOptions, options);
     // Channels that are heard apart have a language together all the same.
@@ -119,7 +124,10 @@ export class Whisper {
     }
   }
 
-  /** Checks the options against the model and opens the audio. Reading ends by the caller's signal, the time limit or with the model; only the first destroys a stream. */
+  /**
+   * Checks the options against the model and opens the audio. Reading ends by the caller's signal, the time limit or
+   * with the model; only the first destroys a stream.
+   */
   async #begin(audio: AudioInput, options: CheckedTranscribeOptions): Promise<Call> {
     const forget = hearErrors(audio);
     const { signal, end } = limited(options, this.model.disposal);

@@ -25,7 +25,10 @@ export interface SessionEvents {
 /** One piece of work on a thread, which many share: a recording that is decoded, a voice that is detected. */
 export interface Session {
   post(message: unknown, transfer?: readonly Transferable[]): void;
-  /** `busy`: the thread has something to do for it. `awaited`: somebody waits for that, so that the process must not end before. */
+  /**
+   * `busy`: the thread has something to do for it. `awaited`: somebody waits for that, so that the process must not end
+   * before.
+   */
   state(busy: boolean, awaited: boolean): void;
   /** Ends it; fulfilled once the thread has let go of what it opened. */
   close(): Promise<void>;
@@ -53,7 +56,10 @@ export interface PoolOptions {
   idle?: number;
 }
 
-/** Half of the cores, the rest is the devices'; two at least, so that a short recording need not wait for the steps of a long one. */
+/**
+ * Half of the cores, the rest is the devices'; two at least, so that a short recording need not wait for the steps of a
+ * long one.
+ */
 const usualSize = Math.max(2, Math.min(16, Math.floor(availableParallelism() / 2)));
 
 export class WorkerPool {
@@ -91,8 +97,8 @@ export class WorkerPool {
   }
 
   /**
-   * Begins a session on the thread that has least to do; null where there are no threads to be had. `patient` false: not on a thread that is
-   * still starting, which takes longer than the work; null where there is no other.
+   * Begins a session on the thread that has least to do; null where there are no threads to be had. `patient` false:
+   * not on a thread that is still starting, which takes longer than the work; null where there is no other.
    */
   open(
     kind: string,

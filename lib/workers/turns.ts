@@ -22,8 +22,8 @@ function start(): void {
 }
 
 /**
- * To be awaited between steps: gives way where all steps together took their time in this turn of the event loop, so that a hundred
- * recordings hold it up no longer than one.
+ * To be awaited between steps: gives way where all steps together took their time in this turn of the event loop, so
+ * that a hundred recordings hold it up no longer than one.
  */
 export function turn(): Promise<void> | undefined {
   if (!scheduled) start();

@@ -8,8 +8,8 @@ interface Tier {
 }
 
 /**
- * The values of a text file of Praat's: texts in quotation marks (doubled within), numbers, and flags such as <exists>. All else is there for
- * people, as are numbers within brackets, and everything behind an exclamation mark.
+ * The values of a text file of Praat's: texts in quotation marks (doubled within), numbers, and flags such as <exists>.
+ * All else is there for people, as are numbers within brackets, and everything behind an exclamation mark.
  */
 function* values(text: string): Generator<string | number> {
   const pattern = /"((?:[^"]|"")*)"|<(\w+)>|![^\n]*|\[[^\]\n]*\]|[^\s"<![]+/g;

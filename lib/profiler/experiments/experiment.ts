@@ -48,7 +48,10 @@ export interface OwnSettings {
   vocabulary: number;
   /** Seconds of silence behind a clip. */
   margins: number[];
-  /** A folder or a list of recordings with their texts, as `onehead evaluate` reads them; '': the bundled recording's sentences. */
+  /**
+   * A folder or a list of recordings with their texts, as `onehead evaluate` reads them; '': the bundled recording's
+   * sentences.
+   */
   audio: string;
 }
 
@@ -65,7 +68,10 @@ export interface Context<Settings> {
   shape(model: string): WhisperConfig;
   /** The folder of the run's checkpoint; absent where there is none. */
   model?: string;
-  /** A Whisper on the settings' device. Its weights are the run's checkpoint's where there is one with these key/value heads, else random. */
+  /**
+   * A Whisper on the settings' device. Its weights are the run's checkpoint's where there is one with these key/value
+   * heads, else random.
+   */
   open(
     config: WhisperConfig,
     options: { batch: number; attention?: AttentionChoice; precision?: Precision },
@@ -137,8 +143,8 @@ export function stageRows(
 }
 
 /**
- * Makes each variant's sampler. A variant that the device has no kernel or no memory for becomes a row that says so, and the others are
- * measured without it.
+ * Makes each variant's sampler. A variant that the device has no kernel or no memory for becomes a row that says so,
+ * and the others are measured without it.
  */
 export async function buildSamplers<T extends Sampler>(
   common: Record<string, string | number>,

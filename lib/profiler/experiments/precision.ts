@@ -39,8 +39,8 @@ function stepBytes(config: WhisperConfig, precision: Precision, batch: number, p
 }
 
 /**
- * The batch from which on 8 bits save more in the cache than in the weights: what weights lose is the same for every batch, what caches lose
- * grows with it.
+ * The batch from which on 8 bits save more in the cache than in the weights: what weights lose is the same for every
+ * batch, what caches lose grows with it.
  */
 export function crossoverBatch(config: WhisperConfig, dtype: FloatingType, position: number): number {
   const of = (name: string) => stepBytes(config, variant(name, dtype), 1, position);

@@ -18,7 +18,9 @@ const variants = {
   auto: {},
 };
 
-/** The source's two settings: single windows of 25 tokens a hundred times, and large batches of 256 tokens ten times. */
+/**
+ * The source's two settings: single windows of 25 tokens a hundred times, and large batches of 256 tokens ten times.
+ */
 const effortOf = (batch: number, tokens?: number) =>
   batch === 1 ? { batch, tokens: tokens ?? 25, share: 1 } : { batch, tokens: tokens ?? 256, share: 0.1 };
 

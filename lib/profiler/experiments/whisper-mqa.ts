@@ -1,4 +1,7 @@
-/** The whisper-mqa benchmark: what sharing one key/value head does to a Whisper, part by part and decoder layer by decoder layer. */
+/**
+ * The whisper-mqa benchmark: what sharing one key/value head does to a Whisper, part by part and decoder layer by
+ * decoder layer.
+ */
 
 import { type AttentionPart, attentionParts, withKeyValueHeads } from '../measuring/shapes.js';
 import { whisperMqaCharts, whisperMqaTables } from '../report/whisper-mqa.js';

@@ -35,7 +35,10 @@ export const withDecoderLayers = (config: WhisperConfig, layers: number): Whispe
   decoder: { ...config.decoder, layers },
 });
 
-/** Replays of a decode step in one sample, as decoding itself runs several at once: the threads are awake after the first. */
+/**
+ * Replays of a decode step in one sample, as decoding itself runs several at once: the threads are awake after the
+ * first.
+ */
 export const stepReplays = 8;
 
 /** Microseconds of `work`, on the event loop's clock: what a caller waits. */
@@ -60,8 +63,8 @@ async function transcribe(model: MeasuredWhisper, features: Tensor, tokens: numb
 }
 
 /**
- * Loads the variants with random weights, measures them side by side, and gives a row for each variant's stages. Bytes of memory are the
- * device's peak: weights, caches, temporaries.
+ * Loads the variants with random weights, measures them side by side, and gives a row for each variant's stages. Bytes
+ * of memory are the device's peak: weights, caches, temporaries.
  */
 export async function measureVariants(
   context: Context<CommonSettings>,

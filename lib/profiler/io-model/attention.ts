@@ -1,6 +1,7 @@
 /**
- * One attention layer, operation by operation: the two tables of Athiwaratkun's analysis of multi-query inference (incremental decoding
- * and batch computation), and the sum over n decoded tokens that the paper "One Write-Head is All You Need" (Shazeer 2019) derives.
+ * One attention layer, operation by operation: the two tables of Athiwaratkun's analysis of multi-query inference
+ * (incremental decoding and batch computation), and the sum over n decoded tokens that the paper "One Write-Head is All
+ * You Need" (Shazeer 2019) derives.
  */
 import { OneheadError } from '../../errors.js';
 import { einsumCost } from './einsum.js';
@@ -55,7 +56,9 @@ const softmaxOperations = 5;
 const kindOf = (heads: number, keyValueHeads: number): AttentionCost['kind'] =>
   keyValueHeads === heads ? 'multi-head' : keyValueHeads === 1 ? 'multi-query' : 'grouped';
 
-/** Query head gr is head r of group g. Where the groups are the heads, or there is but one group, the analysis writes h. */
+/**
+ * Query head gr is head r of group g. Where the groups are the heads, or there is but one group, the analysis writes h.
+ */
 function letters(einsum: string, kind: AttentionCost['kind']): string {
   if (kind === 'grouped') return einsum;
   return einsum.replaceAll('gr', 'h').replaceAll('g', kind === 'multi-head' ? 'h' : '');
@@ -160,8 +163,8 @@ export interface DecodingCost {
 }
 
 /**
- * `tokens` incremental calls, the n-th of which sees n positions: why a decoder at batch 1 is bound by memory whatever its heads are, and
- * what sharing them takes away.
+ * `tokens` incremental calls, the n-th of which sees n positions: why a decoder at batch 1 is bound by memory whatever
+ * its heads are, and what sharing them takes away.
  */
 export function decoding(shape: Omit<AttentionShape, 'form' | 'keys' | 'queries'>, tokens: number): DecodingCost {
   const kind = kindOf(shape.heads, shape.keyValueHeads ?? shape.heads);

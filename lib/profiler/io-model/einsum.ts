@@ -15,8 +15,8 @@ const product = (letters: string, sizes: Readonly<Record<string, number>>): numb
   [...letters].reduce((result, letter) => result * sizes[letter], 1);
 
 /**
- * Each input is read once and the output written once; the multiply-adds are the product of the inputs' distinct dimensions. Throws
- * OneheadError INVALID_ARGUMENT when a size is missing or is not a positive whole number.
+ * Each input is read once and the output written once; the multiply-adds are the product of the inputs' distinct
+ * dimensions. Throws OneheadError INVALID_ARGUMENT when a size is missing or is not a positive whole number.
  */
 export function einsumCost(einsum: string, sizes: Readonly<Record<string, number>>): EinsumCost {
   const match = /^([a-z]+(?:,[a-z]+)*)->([a-z]*)$/.exec(einsum);

@@ -1,4 +1,7 @@
-/** The programs that the model runs, operation by operation as they are recorded: bytes by what they are, and arithmetic. */
+/**
+ * The programs that the model runs, operation by operation as they are recorded: bytes by what they are, and
+ * arithmetic.
+ */
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 
 /** A decoder's shape: Whisper's, or without `cross` a decoder-only model's. */
@@ -27,7 +30,10 @@ export interface Storage {
   bytesPerBias?: number;
 }
 
-/** Bytes that one operation moves, by what they belong to, and its operations (a multiply-add is two; norms and biases are not counted). */
+/**
+ * Bytes that one operation moves, by what they belong to, and its operations (a multiply-add is two; norms and biases
+ * are not counted).
+ */
 export interface OperationCost {
   /** The recorded operation and its label: 'linear', 'decoder.0/self'. */
   name: string;

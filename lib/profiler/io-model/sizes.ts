@@ -16,8 +16,8 @@ export interface ParameterCounts {
 }
 
 /**
- * Of a decoder-only model with tied embeddings, in GPT-2's form: biases everywhere, one norm before each part and one at the end.
- * `positions`: learned position embeddings; 0 where positions are rotated.
+ * Of a decoder-only model with tied embeddings, in GPT-2's form: biases everywhere, one norm before each part and one
+ * at the end. `positions`: learned position embeddings; 0 where positions are rotated.
  */
 export function decoderOnlyParameters(shape: DecoderShape & { positions?: number }): ParameterCounts {
   const { layers, width, heads, keyValueHeads, feedForward, vocabulary, positions = 0 } = shape;
@@ -75,8 +75,8 @@ export const memoryBytes = (cost: OperationCost): number =>
   cost.parameterBytes + cost.cacheBytesRead + cost.cacheBytesWritten;
 
 /**
- * The least time that one operation can take: its bytes at the device's bandwidth, or its arithmetic at its rate. `activations`: count those
- * too, for tensors that are larger than the caches.
+ * The least time that one operation can take: its bytes at the device's bandwidth, or its arithmetic at its rate.
+ * `activations`: count those too, for tensors that are larger than the caches.
  */
 export function floor(cost: OperationCost, ceilings: Ceilings, { activations = false } = {}): Floor {
   const bytes = memoryBytes(cost) + (activations ? cost.activationBytes : 0);

@@ -5,7 +5,9 @@ import type { FloatingType } from '../../element-types.js';
 import type { Ceilings } from '../io-model/index.js';
 import { RandomWeights } from './random-weights.js';
 
-/** Bytes to stream, beyond any cache; and the width of square products. An emulated device is for tests and gets crumbs. */
+/**
+ * Bytes to stream, beyond any cache; and the width of square products. An emulated device is for tests and gets crumbs.
+ */
 function sizes(kind: string): { bytes: number; width: number } {
   if (kind === 'cuda-emulated') return { bytes: 1 << 16, width: 64 };
   return kind.startsWith('cuda') ? { bytes: 1 << 30, width: 8192 } : { bytes: 1 << 28, width: 2048 };
@@ -19,8 +21,8 @@ async function fastest(program: Program, repeats = 7): Promise<number> {
 }
 
 /**
- * The higher of a streaming read's (a product with one row) and a copy's bytes a second, and the rate of a large square product. The best of
- * seven, since ceilings are asked for.
+ * The higher of a streaming read's (a product with one row) and a copy's bytes a second, and the rate of a large square
+ * product. The best of seven, since ceilings are asked for.
  */
 export async function measureCeilings(device: Device, dtype: FloatingType): Promise<Ceilings> {
   const { bytes, width } = sizes(device.kind);

@@ -1,4 +1,7 @@
-/** A GPT-2-shaped decoder: Whisper's decoder layers without cross-attention, random weights, each attention algorithm in its own order. */
+/**
+ * A GPT-2-shaped decoder: Whisper's decoder layers without cross-attention, random weights, each attention algorithm in
+ * its own order.
+ */
 import type { Device } from '../../device/device.js';
 import type { AttentionAlgorithm, Norm, Operations } from '../../device/operations.js';
 import type { Program } from '../../device/program.js';
@@ -158,7 +161,9 @@ export class DecoderOnly {
     return x;
   }
 
-  /** Reads prompts and writes exactly `count` tokens to each; gives those of each sequence and their log-probabilities. */
+  /**
+   * Reads prompts and writes exactly `count` tokens to each; gives those of each sequence and their log-probabilities.
+   */
   async generate(
     prompts: readonly (readonly number[])[],
     count: number,

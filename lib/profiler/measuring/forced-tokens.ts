@@ -50,7 +50,10 @@ export class ForcedTokens {
     ops.nextToken(rows, { ...rules, suppressed: this.#suppressed }, this.state);
   }
 
-  /** Writes the prompts, all of one length, and that `count` tokens are to follow each. Programs that are run next find them there. */
+  /**
+   * Writes the prompts, all of one length, and that `count` tokens are to follow each. Programs that are run next find
+   * them there.
+   */
   write(prompts: readonly (readonly number[])[], count: number): Promise<unknown> {
     const { state, batch, capacity } = this;
     const [{ length }] = prompts;

@@ -15,7 +15,9 @@ export interface Machine {
   onednn: string;
   node: string;
   onehead: string;
-  /** Load average of the minute before the process's first run: how many cores were kept busy. Absent in older results. */
+  /**
+   * Load average of the minute before the process's first run: how many cores were kept busy. Absent in older results.
+   */
   load?: number;
   /** Of a checkout; null for an installed package. */
   commit: string | null;

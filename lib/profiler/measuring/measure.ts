@@ -12,7 +12,10 @@ export interface Effort {
   repeats: number;
   /** Measuring ends after this long for each variant, once it has three samples. */
   seconds: number;
-  /** Ends after three times as long even with fewer samples, so that a slow machine does not make a quick run a long one. */
+  /**
+   * Ends after three times as long even with fewer samples, so that a slow machine does not make a quick run a long
+   * one.
+   */
   bounded?: boolean;
 }
 
@@ -20,8 +23,8 @@ const leastSamples = 3;
 const mostTimes = 3;
 
 /**
- * One round after another, each variant once a round and first in turn; one sample of each before that to warm up. Gives each variant's
- * stages by name. Rejects with the signal's reason.
+ * One round after another, each variant once a round and first in turn; one sample of each before that to warm up.
+ * Gives each variant's stages by name. Rejects with the signal's reason.
  */
 export async function interleave(
   samplers: readonly Sampler[],

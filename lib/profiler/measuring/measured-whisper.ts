@@ -1,6 +1,7 @@
 /**
- * A Whisper to measure: a batch of whole windows in lock-step, each step of all of them, with any attention algorithm. The layers are those of the
- * model that transcribes, recorded by the same functions; what it shares rows, queues and schedules with is left out.
+ * A Whisper to measure: a batch of whole windows in lock-step, each step of all of them, with any attention algorithm.
+ * The layers are those of the model that transcribes, recorded by the same functions; what it shares rows, queues and
+ * schedules with is left out.
  */
 import { integerIn } from '../../checks.js';
 import { Device } from '../../device/device.js';
@@ -33,7 +34,10 @@ export interface AttentionChoice {
   /** The decoder's self-attention. */
   self?: AttentionAlgorithm;
   cross?: AttentionAlgorithm;
-  /** Where a decode step has the audio's keys and values from: the cache, a copy of it made in each step, or projected anew in each. */
+  /**
+   * Where a decode step has the audio's keys and values from: the cache, a copy of it made in each step, or projected
+   * anew in each.
+   */
   crossKeyValues?: 'cached' | 'copied' | 'recomputed';
 }
 
@@ -150,7 +154,10 @@ export class MeasuredWhisper {
     });
   }
 
-  /** Throws OneheadError DEVICE_UNAVAILABLE, NOT_SUPPORTED, OUT_OF_MEMORY, MODEL_INVALID; rejects with the signal's reason. */
+  /**
+   * Throws OneheadError DEVICE_UNAVAILABLE, NOT_SUPPORTED, OUT_OF_MEMORY, MODEL_INVALID; rejects with the signal's
+   * reason.
+   */
   static async open(checkpoint: Checkpoint, options: MeasuredOptions): Promise<MeasuredWhisper> {
     const { device: kind, dtype, threads, batch, attention = {}, signal, precision = usualPrecision(dtype) } = options;
     const { generation, config, tokenizer } = checkpoint;
@@ -219,7 +226,10 @@ export class MeasuredWhisper {
     }
   }
 
-  /** From float32 [batch, mels, frames] to [batch, positions, width] in the model's dtype, the caller's own. One call at a time. */
+  /**
+   * From float32 [batch, mels, frames] to [batch, positions, width] in the model's dtype, the caller's own. One call at
+   * a time.
+   */
   async encode(features: Tensor, signal?: AbortSignal): Promise<Tensor> {
     await Promise.all([this.device.copy(features, this.#features), this.encoder.run({ signal })]);
     const encoded = this.device.tensor(this.dtype, this.#encoded.shape);
@@ -227,7 +237,10 @@ export class MeasuredWhisper {
     return encoded;
   }
 
-  /** Writes exactly `tokens` tokens of each window of encoder output behind the usual prompt. One call at a time. Throws OneheadError INVALID_ARGUMENT. */
+  /**
+   * Writes exactly `tokens` tokens of each window of encoder output behind the usual prompt. One call at a time. Throws
+   * OneheadError INVALID_ARGUMENT.
+   */
   async generate(encoded: Tensor, tokens: number, signal?: AbortSignal): Promise<ForcedTokensResult[]> {
     const { batch, capacity } = this.#sequences;
     const { length } = this.prompt;

@@ -33,8 +33,8 @@ export interface ExperimentResult {
 const format = 'onehead-profile-1';
 
 /**
- * Writes results whole or not at all, so that an interrupt leaves the file before. Every digit is kept: a report made from the file
- * rounds as the one made at once did.
+ * Writes results whole or not at all, so that an interrupt leaves the file before. Every digit is kept: a report made
+ * from the file rounds as the one made at once did.
  */
 export async function writeResults(file: string, experiments: readonly ExperimentResult[]): Promise<void> {
   const temporary = `${file}.${process.pid}.partial`;

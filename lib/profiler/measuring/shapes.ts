@@ -27,7 +27,10 @@ const sizes: Record<string, Size & { fields?: Record<string, number> }> = {
 
 export const whisperSizes: readonly string[] = Object.keys(sizes);
 
-/** config.json of a Whisper of this size, as far as onehead reads it. Throws OneheadError INVALID_ARGUMENT for an unknown one. */
+/**
+ * config.json of a Whisper of this size, as far as onehead reads it. Throws OneheadError INVALID_ARGUMENT for an
+ * unknown one.
+ */
 export function whisperConfigJson(name: string): Record<string, unknown> {
   if (!Object.hasOwn(sizes, name)) {
     throw new OneheadError(

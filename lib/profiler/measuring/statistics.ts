@@ -4,8 +4,9 @@
 export interface Statistics {
   median: number;
   /**
-   * The 95% confidence interval of the median from the samples' order alone, as Hoefler and Belli advise ("Scientific Benchmarking of
-   * Parallel Computing Systems", 2015): times are not normally distributed. With fewer than six samples, their range.
+   * The 95% confidence interval of the median from the samples' order alone, as Hoefler and Belli advise ("Scientific
+   * Benchmarking of Parallel Computing Systems", 2015): times are not normally distributed. With fewer than six
+   * samples, their range.
    */
   low: number;
   high: number;
@@ -16,7 +17,9 @@ export interface Statistics {
 /** A median whose interval reaches farther from it than this share of it says too little to be compared. */
 export const noisyShare = 0.5;
 
-/** How far the farther end of the interval lies from the median, as a share of it. A single sample has no interval: 0. */
+/**
+ * How far the farther end of the interval lies from the median, as a share of it. A single sample has no interval: 0.
+ */
 export function relativeSpread({ median, low, high, count }: Statistics): number {
   return count === 1 || median === 0 ? 0 : Math.max(high - median, median - low) / median;
 }

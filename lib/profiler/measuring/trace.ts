@@ -1,4 +1,6 @@
-/** Traces that chrome://tracing and ui.perfetto.dev open: a track for each program, its operations one after another. */
+/**
+ * Traces that chrome://tracing and ui.perfetto.dev open: a track for each program, its operations one after another.
+ */
 import { writeFile } from 'node:fs/promises';
 import type { OperationTime } from '../../device/program.js';
 import { OneheadError } from '../../errors.js';

@@ -1,6 +1,7 @@
 /**
- * BigCode's measurements of its three attention types on a Tesla V100-PCIE-16GB in float32: 16 heads of 64, batch 8 and 16. Microseconds of
- * GPU time of query, key and value; split; scores; values. They are shown for the shape of their curves, and never as a speed to compare with.
+ * BigCode's measurements of its three attention types on a Tesla V100-PCIE-16GB in float32: 16 heads of 64, batch 8 and
+ * 16. Microseconds of GPU time of query, key and value; split; scores; values. They are shown for the shape of their
+ * curves, and never as a speed to compare with.
  */
 export const v100Lengths: readonly number[] = Array.from({ length: 16 }, (_, i) => 64 + 128 * i);
 

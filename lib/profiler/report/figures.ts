@@ -20,7 +20,10 @@ export interface Chart {
   spec: Record<string, unknown>;
 }
 
-/** A small chart for each `panel` of the values, in order of appearance. `independent`: axes that each panel scales by itself. */
+/**
+ * A small chart for each `panel` of the values, in order of appearance. `independent`: axes that each panel scales by
+ * itself.
+ */
 export function panels(
   values: readonly { panel: string }[],
   spec: Record<string, unknown>,
@@ -62,8 +65,8 @@ export function digits(value: number): string {
 export const marked = (time: Statistics, text: string): string => (isNoisy(time) ? `~${text}` : text);
 
 /**
- * The median, and how far the end of its interval is that lies farther away; a single sample has none. Where that is more than `noisyShare`,
- * a percentage would say nothing: the mark, and the interval itself.
+ * The median, and how far the end of its interval is that lies farther away; a single sample has none. Where that is
+ * more than `noisyShare`, a percentage would say nothing: the mark, and the interval itself.
  */
 export function spread(time: Statistics): string {
   const { median, low, high, count } = time;

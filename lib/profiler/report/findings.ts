@@ -49,8 +49,8 @@ export function warningsOf({ machine, rows }: ExperimentResult): string[] {
 }
 
 /**
- * In how many cases each variant was faster or slower than the base one, or could not be told apart from it (the intervals of the two medians
- * touch), and how many times as fast it was. Null where nothing stands beside the base.
+ * In how many cases each variant was faster or slower than the base one, or could not be told apart from it (the
+ * intervals of the two medians touch), and how many times as fast it was. Null where nothing stands beside the base.
  */
 export function comparisonWithBase(rows: readonly ProfileRow[], { base, field, values }: Compared): Table | null {
   const lines = values.flatMap((value) => {

@@ -1,4 +1,7 @@
-/** GET /: a page for people. Plain modules from the package's `web` folder; what it does goes through the API, with the same keys. */
+/**
+ * GET /: a page for people. Plain modules from the package's `web` folder; what it does goes through the API, with the
+ * same keys.
+ */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance, FastifyReply, FastifySchema } from 'fastify';

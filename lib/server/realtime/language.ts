@@ -5,7 +5,10 @@ import { badField } from '../service/api-error.js';
 import type { Models } from '../service/models.js';
 import type { Transcription } from './session-config.js';
 
-/** Loads the model where a language is named. Rejects with ApiError: 400 for a language that the model does not write, 404 for a model that is not served. */
+/**
+ * Loads the model where a language is named. Rejects with ApiError: 400 for a language that the model does not write,
+ * 404 for a model that is not served.
+ */
 export async function checkSessionLanguage(
   models: Models,
   { model, language }: Transcription,

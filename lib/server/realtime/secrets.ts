@@ -1,4 +1,7 @@
-/** Secrets that a service gets for its browsers: each opens sessions for a while, in the name of the key that asked for it. */
+/**
+ * Secrets that a service gets for its browsers: each opens sessions for a while, in the name of the key that asked for
+ * it.
+ */
 import { createHash, randomBytes } from 'node:crypto';
 import { ApiError } from '../service/api-error.js';
 import type { Client } from '../service/keys.js';
@@ -45,7 +48,10 @@ export class Secrets {
     return { value, expires_at: expiresAt };
   }
 
-  /** Whose a secret is, and what it was made for; null for any other text. Throws ApiError 401 for one that is none or is old. */
+  /**
+   * Whose a secret is, and what it was made for; null for any other text. Throws ApiError 401 for one that is none or
+   * is old.
+   */
   find(value: string): Pick<Entry, 'client' | 'config'> | null {
     if (!value.startsWith('ek_')) return null;
     const entry = this.#entries.get(digest(value));

@@ -1,4 +1,6 @@
-/** What a realtime session is told to do: OpenAI's GA shape, and the older one, checked and with every default in it. */
+/**
+ * What a realtime session is told to do: OpenAI's GA shape, and the older one, checked and with every default in it.
+ */
 import { described } from '../../checks.js';
 import { shown } from '../../errors.js';
 import type { LiveOptions } from '../../whisper/live/options.js';

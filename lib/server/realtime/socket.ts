@@ -1,4 +1,7 @@
-/** A session's socket: messages in order, no more of them than can be heard, and an end for whoever is silent, rude or gone. */
+/**
+ * A session's socket: messages in order, no more of them than can be heard, and an end for whoever is silent, rude or
+ * gone.
+ */
 import type { CheckedServerOptions } from '../service/options.js';
 import type { OpenRequest, Service } from '../service/service.js';
 import { errorEvent, identifier, type ServerEvent } from './events.js';

@@ -1,4 +1,7 @@
-/** One stream of a session's audio: samples in, events of the API out. A session that is told to hear otherwise gets another one. */
+/**
+ * One stream of a session's audio: samples in, events of the API out. A session that is told to hear otherwise gets
+ * another one.
+ */
 import type { WhisperTokenizer } from '../../whisper/checkpoint/tokenizer.js';
 import type { LiveTranscription } from '../../whisper/live/live.js';
 import type { LiveEvent, TokenScores } from '../../whisper/live/types.js';

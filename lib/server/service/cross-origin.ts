@@ -16,7 +16,10 @@ const exposed = [
   'x-ratelimit-reset-requests',
 ];
 
-/** Answers what browsers ask before a request (OPTIONS), and lets pages of the origins that are allowed read the answers; without any, nothing. */
+/**
+ * Answers what browsers ask before a request (OPTIONS), and lets pages of the origins that are allowed read the
+ * answers; without any, nothing.
+ */
 export function crossOrigin(app: FastifyInstance, { allowOrigin = [] }: CheckedServerOptions): void {
   if (allowOrigin.length === 0) return;
   const any = allowOrigin.includes('*');

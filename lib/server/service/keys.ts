@@ -15,7 +15,10 @@ export interface Client {
   readonly name: string;
   /** The class of its requests, where the file says so. */
   readonly priority?: Priority;
-  /** Counts a request. Throws ApiError 429 where the key has used up its rate or has too many open; else the request is closed by what it gives. */
+  /**
+   * Counts a request. Throws ApiError 429 where the key has used up its rate or has too many open; else the request is
+   * closed by what it gives.
+   */
   open(): { close(): void; headers: Record<string, string> };
 }
 
@@ -127,8 +130,8 @@ export class Keys {
   #timer: NodeJS.Timeout | undefined;
 
   /**
-   * Without a path everybody may ask. `onError` is told when a changed file cannot be read: the keys that were read last go on. Throws
-   * OneheadError INVALID_ARGUMENT where it cannot be read now.
+   * Without a path everybody may ask. `onError` is told when a changed file cannot be read: the keys that were read
+   * last go on. Throws OneheadError INVALID_ARGUMENT where it cannot be read now.
    */
   constructor(path: string | undefined, onError: (error: unknown) => void = () => {}) {
     this.#path = path;
@@ -191,7 +194,8 @@ export class Keys {
   }
 
   /**
-   * The client whose key an Authorization header has. Every key is compared, in the same time whatever was given. Throws ApiError 401.
+   * The client whose key an Authorization header has. Every key is compared, in the same time whatever was given.
+   * Throws ApiError 401.
    */
   authenticate(authorization: string | undefined): Client {
     if (!this.needed) return anonymous;

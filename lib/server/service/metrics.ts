@@ -1,4 +1,7 @@
-/** What Prometheus is told. Labels are models that are served, endpoints and statuses: no client decides how many there are. */
+/**
+ * What Prometheus is told. Labels are models that are served, endpoints and statuses: no client decides how many there
+ * are.
+ */
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { EngineFigures } from '../../engine/figures.js';
 import type { Whisper } from '../../whisper/whisper.js';

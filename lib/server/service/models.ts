@@ -146,7 +146,9 @@ export class Models {
     return [...this.#entries].flatMap(({ served, whisper }) => (whisper ? [{ id: served.id, whisper }] : []));
   }
 
-  /** Holds a model, which is loaded first where it is not. Rejects with ApiError 404 or 500, or the reason of `signal`. */
+  /**
+   * Holds a model, which is loaded first where it is not. Rejects with ApiError 404 or 500, or the reason of `signal`.
+   */
   async acquire(name: string, signal?: AbortSignal): Promise<Lease> {
     const entry = this.#names.get(name);
     if (!entry) throw modelNotFound(name);

@@ -60,19 +60,31 @@ const origins = custom<readonly string[]>((value) => Array.isArray(value) && val
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 export const serverOptions = options('the server', {
-  /** Folders and hub names of the models that clients may ask for, and no others; the first is the usual one. @default the bundled one */
+  /**
+   * Folders and hub names of the models that clients may ask for, and no others; the first is the usual one. @default
+   * the bundled one
+   */
   models: option(models),
   /** Other names that clients may use for a model. @default whisper-1 for the first model */
   alias: option(aliases),
   /** How models are loaded. */
   load: option(custom<LoadOptions>(isObject, { expected: 'an object of options of load' })),
-  /** Options of transcribe that every request begins with; short clips are encoded as far as they go (`audioContext: 'fit'`) unless they say otherwise. */
+  /**
+   * Options of transcribe that every request begins with; short clips are encoded as far as they go
+   * (`audioContext: 'fit'`) unless they say otherwise.
+   */
   transcribe: option(custom<TranscribeOptions>(isObject, { expected: 'an object of options of transcribe' })),
-  /** A file of keys, one a line: KEY, and behind it name=NAME, rate=REQUESTS_A_MINUTE, concurrency=N and priority=CLASS as wanted. It is read again when it changes. @default no keys: everybody may ask */
+  /**
+   * A file of keys, one a line: KEY, and behind it name=NAME, rate=REQUESTS_A_MINUTE, concurrency=N and priority=CLASS
+   * as wanted. It is read again when it changes. @default no keys: everybody may ask
+   */
   keys: option(text('FILE', 'a path')),
   /** Seconds after which a model that nobody uses is unloaded; 0 for never. @default 900 */
   unloadAfter: option(number(0, 1e9, { placeholder: 'SECONDS' }), { default: 900 }),
-  /** Models that are loaded at once at most; the one that was not used for longest makes room. @default as many as there are */
+  /**
+   * Models that are loaded at once at most; the one that was not used for longest makes room. @default as many as there
+   * are
+   */
   maximumLoaded: option(integer(1)),
   /** The first model is loaded when the server starts, and not when it is first asked for. @default true */
   preload: option(flag(), { default: true }),
@@ -86,11 +98,19 @@ export const serverOptions = options('the server', {
   timeout: option(number(0, 1e9, { above: true, placeholder: 'SECONDS' }), { default: 3600 }),
   /** Seconds for which an upload may stand still; then it is answered with 408. @default 30 */
   uploadTimeout: option(number(0, 1e9, { above: true, placeholder: 'SECONDS' }), { default: 30 }),
-  /** Requests that are open at once at most, the waiting ones and sockets counted; one more is answered with 503. @default 256 */
+  /**
+   * Requests that are open at once at most, the waiting ones and sockets counted; one more is answered with 503.
+   * @default 256
+   */
   maximumRequests: option(integer(1), { default: 256 }),
-  /** Seconds: while something has waited longer than this for its turn, new requests are answered with 503. @default 60 */
+  /**
+   * Seconds: while something has waited longer than this for its turn, new requests are answered with 503. @default 60
+   */
   maximumWait: option(number(0, 1e9, { above: true, placeholder: 'SECONDS' }), { default: 60 }),
-  /** Bytes of an upload that are held in memory; what is more goes to a temporary file until the answer is given. @default 4194304 */
+  /**
+   * Bytes of an upload that are held in memory; what is more goes to a temporary file until the answer is given.
+   * @default 4194304
+   */
   uploadMemory: option(number(0, Number.POSITIVE_INFINITY, { placeholder: 'N' }), { default: 4 * 2 ** 20 }),
   /** Folder of these temporary files. @default the system's */
   temporaryFolder: option(text('DIR', 'a path')),
@@ -106,7 +126,10 @@ export const serverOptions = options('the server', {
   protectMetrics: option(flag(), { default: false }),
   /** A page at `/`, to drop recordings on and to speak to. @default true */
   page: option(flag(), { default: true }),
-  /** Origins whose pages may ask from a browser, such as https://example.org; '*' for all. @default none but the server's own page */
+  /**
+   * Origins whose pages may ask from a browser, such as https://example.org; '*' for all. @default none but the
+   * server's own page
+   */
   allowOrigin: option(origins),
   /** Fields that the server does not know are left alone, and not answered with 400. @default false */
   ignoreUnknownFields: option(flag(), { default: false }),

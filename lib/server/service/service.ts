@@ -1,4 +1,6 @@
-/** What all routes of a server share: its options, models, keys and figures, and whether it is still taking requests. */
+/**
+ * What all routes of a server share: its options, models, keys and figures, and whether it is still taking requests.
+ */
 import { setMaxListeners } from 'node:events';
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
@@ -96,7 +98,10 @@ export class Service {
     return this.#metrics!;
   }
 
-  /** A hook for routes that need a key: finds out who asks. Throws ApiError 401, or 503 where the server is about to end. */
+  /**
+   * A hook for routes that need a key: finds out who asks. Throws ApiError 401, or 503 where the server is about to
+   * end.
+   */
   readonly authenticate = async (request: FastifyRequest): Promise<void> => {
     this.#clients.set(request, this.keys.authenticate(request.headers.authorization));
     this.throwIfEnding();
@@ -108,8 +113,8 @@ export class Service {
   }
 
   /**
-   * Counts a client's request, or its socket, until it is closed: the server waits for it when it ends. Throws ApiError 429 where the key has
-   * no more, 503 where the server has too much to do or is about to end.
+   * Counts a client's request, or its socket, until it is closed: the server waits for it when it ends. Throws ApiError
+   * 429 where the key has no more, 503 where the server has too much to do or is about to end.
    */
   open(client: Client): OpenRequest {
     this.throwIfEnding();

@@ -2,7 +2,10 @@
 import { PassThrough, type Readable } from 'node:stream';
 import { asApiError } from '../service/api-error.js';
 
-/** Milliseconds after which a comment is sent where there was no event, so that nothing on the way takes the connection for dead. */
+/**
+ * Milliseconds after which a comment is sent where there was no event, so that nothing on the way takes the connection
+ * for dead.
+ */
 const keepAlive = 15_000;
 
 /** Text that is given out in pieces which join to the whole without blanks around it. */

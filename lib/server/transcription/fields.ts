@@ -76,7 +76,9 @@ function list(fields: Fields, name: string): string[] {
 
 const vadNumbers = { prefix_padding_ms: 300, silence_duration_ms: 200, threshold: 0.5 };
 
-/** 'auto', JSON of an object, or its members as fields of their own: windows are cut at silences and decoded at once. */
+/**
+ * 'auto', JSON of an object, or its members as fields of their own: windows are cut at silences and decoded at once.
+ */
 function chunking(fields: Fields): TranscribeOptions {
   const name = 'chunking_strategy';
   const members = [...fields].flatMap(([field, values]) => {

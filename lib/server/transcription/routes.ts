@@ -12,8 +12,8 @@ import { audioSchema } from './schema.js';
 import { transcribeForm, type Work, type WorkEvents } from './work.js';
 
 /**
- * Milliseconds for which the end of a form is waited for before its file is decoded as it comes: most forms are there by then, and what is whole is
- * handed to a thread at once and not piece by piece.
+ * Milliseconds for which the end of a form is waited for before its file is decoded as it comes: most forms are there
+ * by then, and what is whole is handed to a thread at once and not piece by piece.
  */
 const patience = 20;
 
@@ -116,7 +116,9 @@ class Handling {
     }
   }
 
-  /** Events of a transcription. The answer begins with the first, so that what fails before it has a status of its own. */
+  /**
+   * Events of a transcription. The answer begins with the first, so that what fails before it has a status of its own.
+   */
   async #stream(): Promise<FastifyReply> {
     const events = new EventStream();
     const deltas = new Deltas();

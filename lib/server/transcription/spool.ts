@@ -1,4 +1,7 @@
-/** An upload as it comes: its beginning in memory, what is more in a temporary file, to be read from the start as often as wanted. */
+/**
+ * An upload as it comes: its beginning in memory, what is more in a temporary file, to be read from the start as often
+ * as wanted.
+ */
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -40,7 +43,10 @@ export class Spool {
     return this.#size;
   }
 
-  /** Takes more bytes. Rejects with ApiError 413 where they are too many, and with the system's error where the disk is full. */
+  /**
+   * Takes more bytes. Rejects with ApiError 413 where they are too many, and with the system's error where the disk is
+   * full.
+   */
   async write(chunk: Uint8Array): Promise<void> {
     const { memory, most } = this.#limits;
     if (this.#size + chunk.length > most) throw tooLarge(most);
@@ -71,7 +77,8 @@ export class Spool {
   }
 
   async #create(): Promise<FileHandle> {
-    // Nothing of the client's is in the name, nobody else may read it, and it has no name as soon as it is open, where the system allows that.
+    // Nothing of the client's is in the name, nobody else may read it, and it has no name as soon as it is open, where
+    // the system allows that.
     const path = join(this.#limits.folder ?? tmpdir(), `onehead-${randomUUID()}`);
     this.#file = await open(path, 'wx+', 0o600);
     await rm(path).catch(() => {

@@ -1,4 +1,7 @@
-/** One request's work: its model, its recording, its text; begun as soon as the fields are known, and again where they change. */
+/**
+ * One request's work: its model, its recording, its text; begun as soon as the fields are known, and again where they
+ * change.
+ */
 import { isDeepStrictEqual } from 'node:util';
 import type { TranscribeOptions } from '../../whisper/transcription/options.js';
 import type { Segment, Transcription } from '../../whisper/transcription/types.js';
@@ -33,8 +36,9 @@ export interface WorkEvents {
 const decisive = ({ model, options, stream }: AudioRequest) => ({ model, options, stream });
 
 /**
- * Transcribes a form's file. Where the file came last, it is decoded while it comes; fields behind it that change what was asked for begin
- * the work again from what was kept of it. Null where they turn out to ask for a stream. Rejects with ApiError and OneheadError.
+ * Transcribes a form's file. Where the file came last, it is decoded while it comes; fields behind it that change what
+ * was asked for begin the work again from what was kept of it. Null where they turn out to ask for a stream. Rejects
+ * with ApiError and OneheadError.
  */
 export async function transcribeForm(
   service: Service,

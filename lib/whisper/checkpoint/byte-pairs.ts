@@ -1,4 +1,7 @@
-/** Byte-pair vocabularies as GPT-2 has them: tokens are runs of bytes, each one but the single bytes made of two that come before it. */
+/**
+ * Byte-pair vocabularies as GPT-2 has them: tokens are runs of bytes, each one but the single bytes made of two that
+ * come before it.
+ */
 
 /** Bytes that stand for themselves in a vocabulary's text; the others take the characters from 256 on, in order. */
 const printable = (byte: number) =>
@@ -28,7 +31,9 @@ export function rankOf(tokens: readonly string[]): Map<string, number> {
   return ranks;
 }
 
-/** The tokens of one piece of text (as `textOf` gives it): the pair of the lowest rank, below `limit`, is joined first. */
+/**
+ * The tokens of one piece of text (as `textOf` gives it): the pair of the lowest rank, below `limit`, is joined first.
+ */
 export function bytePairs(
   text: string,
   ranks: ReadonlyMap<string, number>,
@@ -50,10 +55,16 @@ export function bytePairs(
   }
 }
 
-/** Longer tokens are not taken apart: the time that it takes grows with the square of the length, and no vocabulary has them. */
+/**
+ * Longer tokens are not taken apart: the time that it takes grows with the square of the length, and no vocabulary has
+ * them.
+ */
 const mostCharacters = 256;
 
-/** The two tokens that each token is made of, in the order of ids; a token that no pair gives has none, and text is never divided into it. */
+/**
+ * The two tokens that each token is made of, in the order of ids; a token that no pair gives has none, and text is
+ * never divided into it.
+ */
 export function derivedMerges(tokens: readonly string[]): [string, string][] {
   const ranks = rankOf(tokens);
   const merges: [string, string][] = [];

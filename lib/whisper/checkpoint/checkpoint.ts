@@ -77,7 +77,10 @@ function fromDescription(directory: string, format: CheckpointFormat, descriptio
   return { directory, format, description, config, generation, preprocessor, tensors, tokenizer };
 }
 
-/** Throws OneheadError MODEL_NOT_FOUND or MODEL_INVALID, with the file and what is wrong with it. `path` is a folder or a file. */
+/**
+ * Throws OneheadError MODEL_NOT_FOUND or MODEL_INVALID, with the file and what is wrong with it. `path` is a folder or
+ * a file.
+ */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   const status = await stat(path).catch(() => null);
   if (!status) {

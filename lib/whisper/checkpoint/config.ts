@@ -1,4 +1,7 @@
-/** A Whisper checkpoint's config.json, generation_config.json and preprocessor_config.json: read field by field, refused in one sentence. */
+/**
+ * A Whisper checkpoint's config.json, generation_config.json and preprocessor_config.json: read field by field, refused
+ * in one sentence.
+ */
 import { OneheadError } from '../../errors.js';
 import { Fields } from './fields.js';
 import { languageCode } from './languages.js';
@@ -34,7 +37,10 @@ export interface WhisperConfig {
   forcedDecoderIds: [number, number | null][];
 }
 
-/** What config.json says (but for scale_embedding, which transformers ignores in Whisper's decoder too). Throws OneheadError MODEL_INVALID. */
+/**
+ * What config.json says (but for scale_embedding, which transformers ignores in Whisper's decoder too). Throws
+ * OneheadError MODEL_INVALID.
+ */
 export function parseConfig(json: unknown, where: string): WhisperConfig {
   const fields = new Fields(json, where);
   const type = fields.text('model_type', 'whisper');
@@ -102,7 +108,10 @@ export interface GenerationConfig {
   noTimestampsToken: number | null;
   /** Ids from here on are timestamps of 20 ms steps; the vocabulary's size when the model has none. */
   timestampBegin: number;
-  /** Ids from here on are no timestamps any more, but what was added to the vocabulary: a window has one for each step, and for its end. */
+  /**
+   * Ids from here on are no timestamps any more, but what was added to the vocabulary: a window has one for each step,
+   * and for its end.
+   */
   timestampEnd: number;
   noSpeechToken: number | null;
   previousToken: number | null;
@@ -115,7 +124,9 @@ export interface GenerationConfig {
   forcedDecoderIds: [number, number | null][];
   /** What is written unless a call says otherwise: a language's code (null: it is detected), and a task. */
   usual: { language: string | null; task: Task | null };
-  /** The same of an old checkpoint's forced tokens, which count where neither `usual` nor a call has anything to say. */
+  /**
+   * The same of an old checkpoint's forced tokens, which count where neither `usual` nor a call has anything to say.
+   */
   forced: { language: string | null; task: Task | null };
   /** Highest first timestamp as an index of 20 ms steps, or null for any. */
   maxInitialTimestamp: number | null;
@@ -133,7 +144,10 @@ export type Task = 'transcribe' | 'translate';
 /** Ids of special tokens by their text, such as '<|notimestamps|>'. */
 export type SpecialTokens = ReadonlyMap<string, number>;
 
-/** What generation_config.json says (null: the file is absent), completed from config.json and the tokenizer's special tokens. */
+/**
+ * What generation_config.json says (null: the file is absent), completed from config.json and the tokenizer's special
+ * tokens.
+ */
 export function parseGenerationConfig(
   json: unknown,
   where: string,
@@ -222,8 +236,8 @@ function usual(fields: Fields, languages: ReadonlyMap<string, number>): Generati
 }
 
 /**
- * The heads that the checkpoint names; where it names none, or some that the decoder does not have (distilled models keep their teacher's),
- * all of the later half of the layers, as in openai/whisper.
+ * The heads that the checkpoint names; where it names none, or some that the decoder does not have (distilled models
+ * keep their teacher's), all of the later half of the layers, as in openai/whisper.
  */
 function alignmentHeads(
   fields: Fields,

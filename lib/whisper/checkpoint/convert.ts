@@ -1,4 +1,7 @@
-/** Checkpoints as Hugging Face folders with safetensors, of whatever form, and with other key/value heads: multi-head to multi-query, and back. */
+/**
+ * Checkpoints as Hugging Face folders with safetensors, of whatever form, and with other key/value heads: multi-head to
+ * multi-query, and back.
+ */
 import { copyFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { described, refuse } from '../../checks.js';
@@ -17,15 +20,15 @@ export const convertibleParts = ['cross', 'self', 'encoder'] as const;
 export type ConvertiblePart = (typeof convertibleParts)[number];
 export const poolingMethods = ['mean', 'first', 'random'] as const;
 /**
- * How several key/value heads become one: their mean, the first of them, or a new random head to be trained (Ainslie et al., "GQA", 2023,
- * who compare the three and find the mean best).
+ * How several key/value heads become one: their mean, the first of them, or a new random head to be trained (Ainslie et
+ * al., "GQA", 2023, who compare the three and find the mean best).
  */
 export type PoolingMethod = (typeof poolingMethods)[number];
 
 export interface ConvertOptions {
   /**
-   * Key/value heads of the result: 1 is multi-query. As many as query heads repeats them, for programs that know multi-head only. As they are
-   * unless it is given.
+   * Key/value heads of the result: 1 is multi-query. As many as query heads repeats them, for programs that know
+   * multi-head only. As they are unless it is given.
    */
   keyValueHeads?: number;
   /** The decoder's cross- and self-attention by default. */
@@ -178,7 +181,10 @@ heads does it, and the result computes the same. Where heads were pooled, the mo
 `;
 }
 
-/** A JSON object's text with fields set, or removed where null; all else stays as it was written (0.0 is no 0 to every reader). */
+/**
+ * A JSON object's text with fields set, or removed where null; all else stays as it was written (0.0 is no 0 to every
+ * reader).
+ */
 function withFields(text: string, changes: readonly [string, number | null][]): string {
   let changed = text.trimEnd();
   for (const [name, value] of changes) {
@@ -246,10 +252,10 @@ async function writeFiles({ directory, format, description }: Checkpoint, to: st
 }
 
 /**
- * Writes a checkpoint to a new folder as Hugging Face has it: weights in one model.safetensors, stored in the types they had (whole numbers and
- * ggml's blocks as the numbers that they stand for, in float32), and with other key/value heads where these are given; config.json and the model
- * card say so. Throws OneheadError INVALID_ARGUMENT, MODEL_NOT_FOUND, MODEL_INVALID; rejects with the signal's reason. The folder is empty
- * again when it fails.
+ * Writes a checkpoint to a new folder as Hugging Face has it: weights in one model.safetensors, stored in the types
+ * they had (whole numbers and ggml's blocks as the numbers that they stand for, in float32), and with other key/value
+ * heads where these are given; config.json and the model card say so. Throws OneheadError INVALID_ARGUMENT,
+ * MODEL_NOT_FOUND, MODEL_INVALID; rejects with the signal's reason. The folder is empty again when it fails.
  */
 export async function convertCheckpoint(
   from: string,

@@ -1,4 +1,7 @@
-/** CTranslate2's Whisper folders, as faster-whisper has them: model.bin, a vocabulary, and often config.json and tokenizer.json. */
+/**
+ * CTranslate2's Whisper folders, as faster-whisper has them: model.bin, a vocabulary, and often config.json and
+ * tokenizer.json.
+ */
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { OneheadError } from '../../errors.js';

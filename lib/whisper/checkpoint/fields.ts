@@ -1,6 +1,9 @@
 import { OneheadError } from '../../errors.js';
 
-/** Reads a JSON object's fields, each checked; what does not fit becomes OneheadError MODEL_INVALID naming file, field, expected and found. */
+/**
+ * Reads a JSON object's fields, each checked; what does not fit becomes OneheadError MODEL_INVALID naming file, field,
+ * expected and found.
+ */
 export class Fields {
   readonly #where: string;
   readonly #object: Record<string, unknown>;

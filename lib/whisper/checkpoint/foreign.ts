@@ -1,4 +1,7 @@
-/** What people have in place of a Hugging Face Whisper checkpoint, told by its first bytes or its files, and what to do with it. */
+/**
+ * What people have in place of a Hugging Face Whisper checkpoint, told by its first bytes or its files, and what to do
+ * with it.
+ */
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -36,7 +39,10 @@ const contents: { begins: string; at?: number; is: string }[] = [
 /** Bytes that tell what a file is. */
 export const tellingBytes = 64;
 
-/** "a Git LFS pointer that stands for ...: run ...", or null where a file with these first bytes is none of what is known here. */
+/**
+ * "a Git LFS pointer that stands for ...: run ...", or null where a file with these first bytes is none of what is
+ * known here.
+ */
 export function foreignContent(begin: Uint8Array): string | null {
   const text = Buffer.from(begin.subarray(0, tellingBytes)).toString('latin1');
   const web = text.replace(/^\u00ef\u00bb\u00bf|^\s+/, '').toLowerCase();
@@ -62,8 +68,8 @@ export async function foreignFile(path: string): Promise<string | null> {
 }
 
 /**
- * The same of a folder without model.safetensors, from the names in it (of the hub: paths). `base` is the model that an adapter belongs to,
- * where it is known.
+ * The same of a folder without model.safetensors, from the names in it (of the hub: paths). `base` is the model that an
+ * adapter belongs to, where it is known.
  */
 export function foreignFolder(names: readonly string[], base?: string): string | null {
   const has = (pattern: RegExp) => names.some((name) => pattern.test(name));

@@ -45,9 +45,10 @@ const exists = (path: string): Promise<boolean> =>
   );
 
 /**
- * The folder of a model, or its file: that itself when `name` is one, else the hub model of that name from the cache or, when it is not there,
- * downloaded; small files that the cache lacks are fetched. Honours HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE. What the cache holds
- * is used as it is: name a revision ('org/name@revision') to get another.
+ * The folder of a model, or its file: that itself when `name` is one, else the hub model of that name from the cache
+ * or, when it is not there, downloaded; small files that the cache lacks are fetched. Honours HF_HOME, HF_HUB_CACHE,
+ * HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE. What the cache holds is used as it is: name a
+ * revision ('org/name@revision') to get another.
  */
 export async function resolveModel(name: string, options: ResolveOptions = {}): Promise<string> {
   const status = await stat(name).catch(() => null);
@@ -115,7 +116,10 @@ async function cachedSnapshot(folder: string, revision: string): Promise<string 
   return null;
 }
 
-/** Weights as repositories have them, the best first: one file, or an index of several; where `beside` has names, with one of these. */
+/**
+ * Weights as repositories have them, the best first: one file, or an index of several; where `beside` has names, with
+ * one of these.
+ */
 const weightFiles: { whole: string; index: string | null; beside: string[] }[] = [
   { whole: 'model.safetensors', index: 'model.safetensors.index.json', beside: [] },
   { whole: 'model.bin', index: null, beside: ['vocabulary.json', 'vocabulary.txt'] }, // CTranslate2's
@@ -153,8 +157,8 @@ const small = ['config.json', ...wanted.slice(0, 2).flat(2), 'tokenizer.json', '
 const absenceNote = (folder: string, commit: string, name: string) => join(folder, '.no_exist', commit, name);
 
 /**
- * Small files that a cached snapshot lacks, the first of each line of `wanted`: other programs fetch only what they need. Those that are noted
- * as absent from the hub too do not count.
+ * Small files that a cached snapshot lacks, the first of each line of `wanted`: other programs fetch only what they
+ * need. Those that are noted as absent from the hub too do not count.
  */
 async function absentFiles(folder: string, snapshot: string): Promise<string[]> {
   const commit = basename(snapshot);

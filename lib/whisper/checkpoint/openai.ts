@@ -1,4 +1,7 @@
-/** openai/whisper's models: its own .pt files, and the ggml files that whisper.cpp makes of them, whose tensors have the same names. */
+/**
+ * openai/whisper's models: its own .pt files, and the ggml files that whisper.cpp makes of them, whose tensors have the
+ * same names.
+ */
 import { basename, dirname } from 'node:path';
 import { OneheadError } from '../../errors.js';
 import type { BinaryFile } from '../files/bytes.js';

@@ -7,8 +7,9 @@ import { WeightFiles } from './weight-files.js';
 import { tensorPart } from './weights.js';
 
 /**
- * What rounding may lose of a weight's usual elements (`error` of Device.quantize). Matrices of Whisper base lose 0.008 to 0.05, which does not tell
- * in its word error rate; where rows have outliers, under whose scale the others become next to nothing, they lose up to 0.39.
+ * What rounding may lose of a weight's usual elements (`error` of Device.quantize). Matrices of Whisper base lose 0.008
+ * to 0.05, which does not tell in its word error rate; where rows have outliers, under whose scale the others become
+ * next to nothing, they lose up to 0.39.
  */
 export const mostLost = 0.08;
 
@@ -31,8 +32,8 @@ export const isQuantizedFile = (tensors: TensorIndex): boolean =>
   [...tensors.values()].some(({ scales }) => scales?.factor);
 
 /**
- * Writes tensors with the weights of products as I8 and the factors of their rows beside them (`NAME_scale`, F32); those that would lose more
- * than `mostLost` stay as they are. Gives their names.
+ * Writes tensors with the weights of products as I8 and the factors of their rows beside them (`NAME_scale`, F32);
+ * those that would lose more than `mostLost` stay as they are. Gives their names.
  */
 export async function writeQuantized(file: string, tensors: TensorIndex, signal?: AbortSignal): Promise<string[]> {
   const device = new Device('cpu');

@@ -14,7 +14,10 @@ async function writeAll(output: FileHandle, data: Buffer): Promise<void> {
   }
 }
 
-/** What the file will hold of a tensor: of types that safetensors has not, the numbers in float32, so that nothing is lost. */
+/**
+ * What the file will hold of a tensor: of types that safetensors has not, the numbers in float32, so that nothing is
+ * lost.
+ */
 export function plainly(entry: TensorEntry): TensorEntry {
   if (!encodings.has(entry.dtype)) return entry;
   return { ...entry, dtype: 'float32', bytes: 4 * entry.shape.reduce((a, b) => a * b, 1) };
@@ -91,8 +94,8 @@ export class TensorReader {
 export const storedType = (dtype: string): string => storedTypes[dtype] ?? dtype;
 
 /**
- * Writes one file of tensors taken from others, one by one. `rowsOf` tells each one's new first dimension, and `convert` gives its data in the
- * type that it had (float32 where safetensors has no such type).
+ * Writes one file of tensors taken from others, one by one. `rowsOf` tells each one's new first dimension, and
+ * `convert` gives its data in the type that it had (float32 where safetensors has no such type).
  */
 export async function writeSafetensors(
   file: string,

@@ -118,8 +118,9 @@ function parseHeader(header: Buffer, dataBytes: number, file: string): TensorInd
 export const scaleName = (name: string): string => `${name}_scale`;
 
 /**
- * Joins matrices of whole numbers with the factors of their rows, which lie beside them under the name with `_scale` behind it; whole numbers
- * without factors stay as they are. Throws OneheadError MODEL_INVALID where the two do not fit.
+ * Joins matrices of whole numbers with the factors of their rows, which lie beside them under the name with `_scale`
+ * behind it; whole numbers without factors stay as they are. Throws OneheadError MODEL_INVALID where the two do not
+ * fit.
  */
 export function withScales(tensors: TensorIndex): TensorIndex {
   const joined: TensorIndex = new Map(tensors);
@@ -148,7 +149,9 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** The tensors of a checkpoint's folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names. */
+/**
+ * The tensors of a checkpoint's folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+ */
 export async function openSafetensors(directory: string): Promise<TensorIndex> {
   const single = join(directory, 'model.safetensors');
   if (await exists(single)) return withScales(await readHeader(single));
@@ -165,7 +168,10 @@ export async function openSafetensors(directory: string): Promise<TensorIndex> {
 const readShards = async (directory: string, indexFile: string) =>
   withScales(await openShards(directory, indexFile, readHeader));
 
-/** The tensors of a checkpoint in several files, where a .index.json tells which file holds each; `read` reads one of them. */
+/**
+ * The tensors of a checkpoint in several files, where a .index.json tells which file holds each; `read` reads one of
+ * them.
+ */
 export async function openShards(
   directory: string,
   indexFile: string,

@@ -117,7 +117,10 @@ export async function isModelFile(path: string): Promise<boolean> {
   return (await kindOf(path)) !== null;
 }
 
-/** The weights of a folder or file; null where there are none that are read. Throws OneheadError MODEL_INVALID, MODEL_NOT_FOUND. */
+/**
+ * The weights of a folder or file; null where there are none that are read. Throws OneheadError MODEL_INVALID,
+ * MODEL_NOT_FOUND.
+ */
 export async function openWeights(path: string): Promise<Weights | null> {
   const kind = await kindOf(path);
   if (kind) return openFile(path, kind);

@@ -109,7 +109,10 @@ function mergesOf(text: string, file: string): [string, string][] {
     });
 }
 
-/** tokenizer.json of a byte-level BPE, as transformers' fast tokenizers have it. `spaceBefore`, `spaceDecoded`: add_prefix_space of both ways. */
+/**
+ * tokenizer.json of a byte-level BPE, as transformers' fast tokenizers have it. `spaceBefore`, `spaceDecoded`:
+ * add_prefix_space of both ways.
+ */
 export function bytePairJson(parts: {
   addedTokens: AddedToken[];
   spaceBefore: boolean;
@@ -141,7 +144,10 @@ export function bytePairJson(parts: {
   };
 }
 
-/** The byte-level BPE that transformers' fast tokenizer makes of vocab.json and merges.txt; null where there is no vocab.json. */
+/**
+ * The byte-level BPE that transformers' fast tokenizer makes of vocab.json and merges.txt; null where there is no
+ * vocab.json.
+ */
 async function fromVocabulary(directory: string, config: Json): Promise<Omit<TokenizerFiles, 'config'> | null> {
   const file = join(directory, 'vocab.json');
   const vocabulary = await readObject(file);

@@ -29,7 +29,10 @@ function checkTokens(files: TokenizerFiles, generation: GenerationConfig, firstS
   }
 }
 
-/** The letters that stand for bytes in a vocabulary of GPT-2's kind: printable ones for themselves, those from 256 on for the others in order. */
+/**
+ * The letters that stand for bytes in a vocabulary of GPT-2's kind: printable ones for themselves, those from 256 on
+ * for the others in order.
+ */
 const byteOf: ReadonlyMap<string, number> = new Map(
   (() => {
     const isPrinted = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
@@ -43,7 +46,10 @@ const byteOf: ReadonlyMap<string, number> = new Map(
 
 export class WhisperTokenizer {
   readonly #tokenizer: Tokenizer;
-  /** Ids from here on are the end token, tasks, languages and timestamps, up to `#behind`, from which on text may have been added. */
+  /**
+   * Ids from here on are the end token, tasks, languages and timestamps, up to `#behind`, from which on text may have
+   * been added.
+   */
   readonly #firstSpecial: number;
   readonly #behind: number;
   readonly #special: ReadonlySet<number>;
@@ -78,12 +84,18 @@ export class WhisperTokenizer {
     }
   }
 
-  /** True for a token of text: not the end token, a task, a language or a timestamp. Text may have been added behind the timestamps. */
+  /**
+   * True for a token of text: not the end token, a task, a language or a timestamp. Text may have been added behind the
+   * timestamps.
+   */
   isText(id: number): boolean {
     return id < this.#firstSpecial || (id >= this.#behind && !this.#special.has(id));
   }
 
-  /** The text of these tokens; special tokens and timestamps are left out. Bytes of one character may be spread over tokens. */
+  /**
+   * The text of these tokens; special tokens and timestamps are left out. Bytes of one character may be spread over
+   * tokens.
+   */
   decode(tokens: readonly number[]): string {
     const text = tokens.filter((id) => this.isText(id));
     if (text.length === 0) return '';
@@ -107,8 +119,8 @@ export class WhisperTokenizer {
   }
 
   /**
-   * The tokens of a text, without special tokens around them. What looks like a special token, such as <|endoftext|>, is plain characters
-   * unless `special` is true.
+   * The tokens of a text, without special tokens around them. What looks like a special token, such as <|endoftext|>,
+   * is plain characters unless `special` is true.
    */
   encode(text: string, { special = false } = {}): number[] {
     // Behind <| the pattern divides words anyway, and no part then holds the whole of a special token.

@@ -87,7 +87,9 @@ export function tokenizerOf({ tokens, merges }: Vocabulary, special: SpecialToke
   return { file, json, config: {} };
 }
 
-/** Special tokens in openai/whisper's order, behind so many of text. `timestamps` is the number of their 20 ms steps. */
+/**
+ * Special tokens in openai/whisper's order, behind so many of text. `timestamps` is the number of their 20 ms steps.
+ */
 export function specialTokensBehind(text: number, languages: number, timestamps: number): Map<string, number> {
   const names = [
     '<|endoftext|>',
@@ -107,8 +109,8 @@ const symbols = [
 const notes = [...'♩♪♫♬♭♮♯'];
 
 /**
- * Tokens of no speech, which openai/whisper never writes: signs, brackets and notes, and - and ' at a word's begin. The special tokens that it
- * suppresses too are behind them. Ids in order.
+ * Tokens of no speech, which openai/whisper never writes: signs, brackets and notes, and - and ' at a word's begin. The
+ * special tokens that it suppresses too are behind them. Ids in order.
  */
 export function suppressedTokens({ tokens }: Vocabulary, special: SpecialTokens): number[] {
   const ranks = rankOf(tokens);

@@ -5,7 +5,10 @@ import { isPlain, type TensorEntry } from '../files/tensors.js';
 export class WeightFiles {
   readonly #files = new Map<string, WeightsFile>();
 
-  /** A tensor as a device takes it. `name` is for messages. Throws OneheadError MODEL_INVALID where its file cannot be opened. */
+  /**
+   * A tensor as a device takes it. `name` is for messages. Throws OneheadError MODEL_INVALID where its file cannot be
+   * opened.
+   */
   part(name: string, { file, offset, shape, dtype, scales }: TensorEntry): Part {
     let opened = this.#files.get(file);
     if (!opened) {

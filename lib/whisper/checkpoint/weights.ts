@@ -103,8 +103,9 @@ export function checkCheckpoint(config: WhisperConfig, index: TensorIndex, direc
 export type TensorPart = 'convolution' | 'encoder' | 'decoder' | 'embedding' | 'vector';
 
 /**
- * The part that a tensor of checkpointTensors() belongs to: 'encoder' and 'decoder' are products' weights, the keys and values of cross-attention
- * among the encoder's, since they are products of as many rows. Vectors and positions are always float32.
+ * The part that a tensor of checkpointTensors() belongs to: 'encoder' and 'decoder' are products' weights, the keys and
+ * values of cross-attention among the encoder's, since they are products of as many rows. Vectors and positions are
+ * always float32.
  */
 export function tensorPart({ name, shape }: TensorSpecification): TensorPart {
   if (shape.length === 3) return 'convolution';

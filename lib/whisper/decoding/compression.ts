@@ -6,7 +6,10 @@ const deflated = 8;
 const finish = 4;
 const streamEnd = 1;
 
-/** zlib's usual settings, in one stream that serves all texts: what it needs is 300 kB, which would be garbage after each. */
+/**
+ * zlib's usual settings, in one stream that serves all texts: what it needs is 300 kB, which would be garbage after
+ * each.
+ */
 class Compressor {
   readonly #stream = new ZStream();
   readonly #output = new Uint8Array(1 << 14);
@@ -37,8 +40,9 @@ class Compressor {
 let compressor: Compressor | null = null;
 
 /**
- * How much smaller the text is when zlib compresses it: high values tell of repetition. Node's own zlib is a variant that finds no matches of
- * three bytes, which is up to a tenth less than what openai/whisper's threshold was chosen for.
+ * How much smaller the text is when zlib compresses it: high values tell of repetition. Node's own zlib is a variant
+ * that finds no matches of three bytes, which is up to a tenth less than what openai/whisper's threshold was chosen
+ * for.
  */
 export function compressionRatio(text: string): number {
   const bytes = Buffer.from(text, 'utf8');

@@ -80,7 +80,10 @@ export function searchesAt(
   }));
 }
 
-/** Refuses probabilities that are not numbers: without this their text would be empty, as that of silence is. Throws OneheadError MODEL_INVALID. */
+/**
+ * Refuses probabilities that are not numbers: without this their text would be empty, as that of silence is. Throws
+ * OneheadError MODEL_INVALID.
+ */
 export function checkFinite({ logProbabilities, noSpeechProbability }: Found): void {
   if ([...logProbabilities, noSpeechProbability].every(Number.isFinite)) return;
   throw new OneheadError(
@@ -105,7 +108,9 @@ export interface FallbackCalls {
   given?: GivenTokens;
 }
 
-/** Searches a window, and again at the next temperature while the text fails the thresholds. `seed` is the window's own. */
+/**
+ * Searches a window, and again at the next temperature while the text fails the thresholds. `seed` is the window's own.
+ */
 export async function decodeWithFallback(
   window: EncodedWindow<Search, Found>,
   begin: WindowBegin,

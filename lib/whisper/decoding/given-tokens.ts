@@ -1,4 +1,7 @@
-/** What of a window's text was given out before the window was done: it stays, however often the window is searched again. */
+/**
+ * What of a window's text was given out before the window was done: it stays, however often the window is searched
+ * again.
+ */
 import type { Written } from '../../engine/runtime.js';
 import type { Found, Search } from '../model/search.js';
 
@@ -23,7 +26,10 @@ export function behindGiven<B extends Begin>(begin: B, given: GivenTokens | unde
   return { ...begin, prefix: given.tokens, minimum: less(begin.minimum), maximum: less(begin.maximum) };
 }
 
-/** What a search found that began behind `prefix`, given out of tokens behind `first` of it: as if it had found these, too. */
+/**
+ * What a search found that began behind `prefix`, given out of tokens behind `first` of it: as if it had found these,
+ * too.
+ */
 export function withGiven(found: Found, first: number, prefix: readonly number[], logs: readonly number[]): Found {
   if (logs.length === 0) return found;
   const ranked = logs.map((logProbability, i) => [{ token: prefix[first + i], logProbability }]);

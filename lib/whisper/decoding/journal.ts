@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 
 /**
- * Where windows' results are kept. A transcription that is begun again with the same audio, model and options takes what it finds there instead
- * of decoding, so its result is that of one that was never broken off.
+ * Where windows' results are kept. A transcription that is begun again with the same audio, model and options takes
+ * what it finds there instead of decoding, so its result is that of one that was never broken off.
  */
 export interface Journal {
   /** What was kept for a window, undefined where nothing was. */

@@ -1,4 +1,7 @@
-/** Recordings in more than one language: whether a window, or a part of its text, is in another one than was found before. */
+/**
+ * Recordings in more than one language: whether a window, or a part of its text, is in another one than was found
+ * before.
+ */
 import type { EncodedWindow } from '../../engine/tasks.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
@@ -15,7 +18,8 @@ const sure = 0.95;
 const tellingSeconds = 1;
 
 /**
- * Languages that Whisper takes for one another, since they are spoken alike: a recording in one of them is not taken for one in two.
+ * Languages that Whisper takes for one another, since they are spoken alike: a recording in one of them is not taken
+ * for one in two.
  */
 const alike = [
   'hi ur',

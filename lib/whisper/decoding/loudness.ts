@@ -3,7 +3,10 @@ import type { PreprocessorConfig } from '../checkpoint/config.js';
 
 /** Decibels between quiet and loud at most: more is silence that was made. */
 const most = 50;
-/** Where quiet and loud are so many decibels apart, or more, loudness is believed; where less, in noise, by the square of the share. */
+/**
+ * Where quiet and loud are so many decibels apart, or more, loudness is believed; where less, in noise, by the square
+ * of the share.
+ */
 const trusted = 25;
 /** Between quiet (0) and loud (1): where a frame is as likely speech as not, and how sharply that changes. */
 const [middle, width] = [0.2, 0.12];
@@ -15,8 +18,9 @@ const sorted = (values: Float64Array, share: number): number =>
   Float64Array.from(values).sort()[Math.round(share * (values.length - 1))];
 
 /**
- * The probability that each of `frames` audio positions of a window (20 ms) is no pause. A window is measured against itself: its quietest
- * tenth and its loudest twentieth. `samples` are a window's as it is encoded, which begin half a Fourier transform before its first frame.
+ * The probability that each of `frames` audio positions of a window (20 ms) is no pause. A window is measured against
+ * itself: its quietest tenth and its loudest twentieth. `samples` are a window's as it is encoded, which begin half a
+ * Fourier transform before its first frame.
  */
 export function loudness(samples: Float32Array, frames: number, { hop, fftSize }: PreprocessorConfig): Float64Array {
   const [step, first] = [2 * hop, fftSize / 2];

@@ -40,7 +40,10 @@ export class ModelDevice {
     this.engine = new Engine(this.runtime);
   }
 
-  /** Loads the weights and takes all memory that serving needs. Throws OneheadError; the device is the caller's to close. */
+  /**
+   * Loads the weights and takes all memory that serving needs. Throws OneheadError; the device is the caller's to
+   * close.
+   */
   static async open(
     device: Device,
     checkpoint: Checkpoint,

@@ -33,7 +33,8 @@ export const decodingOptions = options('decode', {
     others: { openai: 'best_of', faster: 'best_of', cpp: '-bo, --best-of' },
   }),
   /**
-   * One temperature, or several that are tried in turn until the text passes the three thresholds below. 0 means no chance.
+   * One temperature, or several that are tried in turn until the text passes the three thresholds below. 0 means no
+   * chance.
    * @default 0, 0.2, 0.4, 0.6, 0.8, 1
    */
   temperature: option(
@@ -46,7 +47,10 @@ export const decodingOptions = options('decode', {
   ),
   /** Draws are repeated by the same seed, on every device. @default 0 */
   seed: option(integer(0, 2 ** 31 - 1), { default: 0 }),
-  /** Text that compresses better than this repeats itself, and the next temperature is tried; 'none' for never. @default 2.4 */
+  /**
+   * Text that compresses better than this repeats itself, and the next temperature is tried; 'none' for never. @default
+   * 2.4
+   */
   compressionRatioThreshold: option(threshold(), {
     default: 2.4,
     others: {
@@ -55,13 +59,16 @@ export const decodingOptions = options('decode', {
       cpp: '-et, --entropy-thold',
     },
   }),
-  /** Text with a mean log-probability below this is tried again at the next temperature; 'none' for never. @default -1 */
+  /**
+   * Text with a mean log-probability below this is tried again at the next temperature; 'none' for never. @default -1
+   */
   logProbabilityThreshold: option(threshold(), {
     default: -1,
     others: { openai: 'logprob_threshold', faster: 'log_prob_threshold', cpp: '-lpt, --logprob-thold' },
   }),
   /**
-   * Windows with a higher probability of silence than this, and a mean log-probability below `logProbabilityThreshold`, are silent; 'none' for never.
+   * Windows with a higher probability of silence than this, and a mean log-probability below `logProbabilityThreshold`,
+   * are silent; 'none' for never.
    * @default 0.6
    */
   noSpeechThreshold: option(threshold(), {
@@ -72,7 +79,10 @@ export const decodingOptions = options('decode', {
   repetitionPenalty: option(number(0, 100, { above: true }), { default: 1, others: { faster: 'repetition_penalty' } }),
   /** No sequence of this many text tokens comes twice in a window; 0 for no such rule. @default 0 */
   noRepeatNgramSize: option(integer(0, 1_000_000), { default: 0, others: { faster: 'no_repeat_ngram_size' } }),
-  /** Tokens never written: ids, and the classes 'default' (generation_config.json's), 'symbols' and 'numerals'. @default 'default' */
+  /**
+   * Tokens never written: ids, and the classes 'default' (generation_config.json's), 'symbols' and 'numerals'. @default
+   * 'default'
+   */
   suppressTokens: option(
     list(either(symbolClasses, integer(0, 10_000_000)), "a list of token ids, 'default', 'symbols' or 'numerals'"),
     { default: ['default'], placeholder: 'LIST', others: { openai: 'suppress_tokens', faster: 'suppress_tokens' } },
@@ -93,7 +103,10 @@ export interface DecodingOptions extends Given<typeof decodingOptions> {}
 
 /** What is said of the text, too, where windows are decoded. */
 export const languageOptions = options('language', {
-  /** A language code ('en') or English name ('english'), or 'auto' to have it detected. @default the checkpoint's own, else detected */
+  /**
+   * A language code ('en') or English name ('english'), or 'auto' to have it detected. @default the checkpoint's own,
+   * else detected
+   */
   language: option(text('LANGUAGE', "a language's code, its English name, or 'auto'"), {
     others: { openai: 'language', faster: 'language', cpp: '-l, --language' },
   }),
@@ -114,7 +127,10 @@ export const generateOptions = options('generate', {
   previous: option(tokens()),
   /** Tokens that the text begins with. */
   prefix: option(tokens()),
-  /** The end token is suppressed until this many tokens are written; the same as `maxNewTokens` forces a length. @default 0 */
+  /**
+   * The end token is suppressed until this many tokens are written; the same as `maxNewTokens` forces a length.
+   * @default 0
+   */
   minNewTokens: option(integer(0, 1_000_000), { default: 0 }),
   /** Ends the decoding with its reason. */
   signal: option(signal()),

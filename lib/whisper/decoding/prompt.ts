@@ -43,8 +43,9 @@ export function checkLanguage(language: string, generation: GenerationConfig, ar
 }
 
 /**
- * The language and the task of a call: what it names, else the checkpoint's own defaults, else what it forces, as in transformers. The language
- * is null where it is to be detected: by default, and for 'auto' whatever the checkpoint says. Throws OneheadError INVALID_ARGUMENT.
+ * The language and the task of a call: what it names, else the checkpoint's own defaults, else what it forces, as in
+ * transformers. The language is null where it is to be detected: by default, and for 'auto' whatever the checkpoint
+ * says. Throws OneheadError INVALID_ARGUMENT.
  */
 export function languageAndTask(
   { language, task }: { language?: string; task?: string },
@@ -133,14 +134,16 @@ export interface LengthLimits {
   maxNewTokens?: number;
 }
 
-/** Tokens that fit before <|startoftranscript|>, <|startofprev|> not counted: openai/whisper's half of the positions. */
+/**
+ * Tokens that fit before <|startoftranscript|>, <|startofprev|> not counted: openai/whisper's half of the positions.
+ */
 export function previousRoom(targetPositions: number): number {
   return Math.floor(targetPositions / 2) - 1;
 }
 
 /**
- * <|startofprev|> with the last of the `previous` text, the prompt of `promptTokens`, and the tokens that the text begins with: behind a
- * timestamp of 0 where times are wanted.
+ * <|startofprev|> with the last of the `previous` text, the prompt of `promptTokens`, and the tokens that the text
+ * begins with: behind a timestamp of 0 where times are wanted.
  */
 export function windowPrompt(
   generation: GenerationConfig,
@@ -156,7 +159,8 @@ export function windowPrompt(
   const left = targetPositions - start.length - first.length;
   const begun = prefix.slice(0, Math.max(0, Math.min(half, left - Math.max(1, minNewTokens))));
   const quarter = Math.floor(targetPositions / 4);
-  // New text keeps a quarter of the positions at least; the text before it is cut for that, as for a length that is forced.
+  // New text keeps a quarter of the positions at least; the text before it is cut for that, as for a length that is
+  // forced.
   const wanted = Math.max(minNewTokens, Math.min(maxNewTokens ?? quarter, quarter));
   const before = lastOf(previous, Math.min(half, left - begun.length - wanted - 1));
   if (before.length > 0 && previousToken === null) {

@@ -6,8 +6,9 @@ import type { Decoding } from './resolve.js';
 type Judged = Pick<Attempt, 'averageLogProbability' | 'noSpeechProbability'>;
 
 /**
- * Seconds of one stretch of speech, or of what may be some, from which on the detector has heard somebody. A short word has 0.2 s;
- * singing is often improbable to the detector, but for long; of music without song it takes 0.15 s here and there for a voice.
+ * Seconds of one stretch of speech, or of what may be some, from which on the detector has heard somebody. A short word
+ * has 0.2 s; singing is often improbable to the detector, but for long; of music without song it takes 0.15 s here and
+ * there for a voice.
  */
 const leastStretch = 0.16;
 const leastFaint = 1;
@@ -34,7 +35,10 @@ export function isUnbelievable(
   );
 }
 
-/** True when a window's text is to be left out as silence, by openai/whisper's rule: silence is probable, and the text is not. */
+/**
+ * True when a window's text is to be left out as silence, by openai/whisper's rule: silence is probable, and the text
+ * is not.
+ */
 export function isSkipped(
   { noSpeechProbability, averageLogProbability, silent }: Judged & Pick<Attempt, 'silent'>,
   { logProbabilityThreshold, noSpeechThreshold }: Pick<Decoding, 'logProbabilityThreshold' | 'noSpeechThreshold'>,

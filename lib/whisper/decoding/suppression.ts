@@ -5,8 +5,8 @@ import type { GenerationConfig } from '../checkpoint/config.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 
 /**
- * 'default': the checkpoint's list (generation_config.json's suppress_tokens). 'symbols': openai/whisper's list of speaker tags, brackets
- * and music. 'numerals': digits, per cent and currencies, so that numbers are spelled out.
+ * 'default': the checkpoint's list (generation_config.json's suppress_tokens). 'symbols': openai/whisper's list of
+ * speaker tags, brackets and music. 'numerals': digits, per cent and currencies, so that numbers are spelled out.
  */
 export type SymbolClass = 'default' | 'symbols' | 'numerals';
 
@@ -33,7 +33,10 @@ function numeralTokens(tokenizer: WhisperTokenizer, vocabulary: number): number[
   return Array.from({ length: vocabulary }, (_, id) => id).filter((id) => /[0-9%$£]/.test(tokenizer.decode([id])));
 }
 
-/** Masks that were made, by the checkpoint and what was asked: a row on a device that has the same array already is not written again. */
+/**
+ * Masks that were made, by the checkpoint and what was asked: a row on a device that has the same array already is not
+ * written again.
+ */
 const masks = new WeakMap<GenerationConfig, Map<string, Promise<Uint8Array>>>();
 const mostMasks = 16;
 
@@ -53,7 +56,10 @@ export function sharedMask(...asked: Parameters<typeof suppressionMask>): Promis
   return mask;
 }
 
-/** uint8 [vocabulary]: bit 0 for tokens never written, bit 1 for those never written first. Throws OneheadError INVALID_ARGUMENT. */
+/**
+ * uint8 [vocabulary]: bit 0 for tokens never written, bit 1 for those never written first. Throws OneheadError
+ * INVALID_ARGUMENT.
+ */
 export async function suppressionMask(
   generation: GenerationConfig,
   vocabulary: number,

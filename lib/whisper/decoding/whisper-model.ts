@@ -86,8 +86,8 @@ export class WhisperModel {
   }
 
   /**
-   * Loads a folder, a hub name such as 'openai/whisper-tiny', or the bundled model when no name is given. Throws OneheadError:
-   * MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED, DEVICE_UNAVAILABLE, NOT_SUPPORTED, OUT_OF_MEMORY.
+   * Loads a folder, a hub name such as 'openai/whisper-tiny', or the bundled model when no name is given. Throws
+   * OneheadError: MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED, DEVICE_UNAVAILABLE, NOT_SUPPORTED, OUT_OF_MEMORY.
    */
   static async load(nameOrDirectory?: string | null, options: LoadOptions | null = {}): Promise<WhisperModel> {
     const name: unknown = nameOrDirectory ?? undefined;
@@ -141,7 +141,9 @@ export class WhisperModel {
     return this.#members[0].precision;
   }
 
-  /** Products whose weights 8 bits would lose too much of, by their names in the checkpoint: these are in 16 or 32 bits. */
+  /**
+   * Products whose weights 8 bits would lose too much of, by their names in the checkpoint: these are in 16 or 32 bits.
+   */
   get sensitive(): readonly string[] {
     return this.#members[0].sensitive;
   }
@@ -242,8 +244,8 @@ export class WhisperModel {
   }
 
   /**
-   * The log-mel features of one window, or of several: float32 [windows, mels, frames]. Samples are mono at the model's rate (16 kHz), from
-   * -1 to 1; a window is padded with silence, and cut where it is too long.
+   * The log-mel features of one window, or of several: float32 [windows, mels, frames]. Samples are mono at the model's
+   * rate (16 kHz), from -1 to 1; a window is padded with silence, and cut where it is too long.
    */
   async features(samples: Float32Array | readonly Float32Array[], signal?: AbortSignal | null): Promise<Tensor> {
     const windows = samples instanceof Float32Array ? [samples] : samples;
@@ -261,7 +263,10 @@ export class WhisperModel {
     return this.#alone(({ runtime }) => runtime.features(filled, ends));
   }
 
-  /** The encoder's output for features [windows, mels, frames]: [windows, positions, width] in the type of `precision.encoder.values`. */
+  /**
+   * The encoder's output for features [windows, mels, frames]: [windows, positions, width] in the type of
+   * `precision.encoder.values`.
+   */
   async encode(features: Tensor, signal?: AbortSignal | null): Promise<Tensor> {
     const ends = checkSignal(signal);
     const { mels, sourcePositions } = this.checkpoint.config;
@@ -287,7 +292,10 @@ export class WhisperModel {
     }
   }
 
-  /** Logits of every position of given tokens (a row a window, all of one length): float32 [windows, length, vocabulary]. */
+  /**
+   * Logits of every position of given tokens (a row a window, all of one length): float32 [windows, length,
+   * vocabulary].
+   */
   async logits(encoded: Tensor, tokens: readonly number[] | readonly (readonly number[])[]): Promise<Tensor> {
     const given = (Array.isArray(tokens[0]) ? tokens : [tokens]) as readonly (readonly number[])[];
     const { vocabulary, targetPositions } = this.checkpoint.config;
@@ -332,7 +340,10 @@ export class WhisperModel {
     return (await this.decode(encoded, options)).map(({ tokens }) => tokens);
   }
 
-  /** As `generate`, with probabilities. The temperature is 0 unless given; with a list of them, text that fails the thresholds falls back. */
+  /**
+   * As `generate`, with probabilities. The temperature is 0 unless given; with a list of them, text that fails the
+   * thresholds falls back.
+   */
   async decode(encoded: Tensor, options: GenerateOptions | null = {}): Promise<Generation[]> {
     const { generation } = this.checkpoint;
     const checked = check(generateOptions, options);
@@ -360,13 +371,19 @@ export class WhisperModel {
     });
   }
 
-  /** The most probable language of each window of encoder output: its code. Throws OneheadError for an English-only model. */
+  /**
+   * The most probable language of each window of encoder output: its code. Throws OneheadError for an English-only
+   * model.
+   */
   async detectLanguage(encoded: Tensor, signal?: AbortSignal | null): Promise<string[]> {
     const all = await this.languageProbabilities(encoded, signal);
     return all.map((probabilities) => likeliestLanguage(probabilities)[0]);
   }
 
-  /** How probable each language is, by its code, for each window of encoder output. Throws OneheadError for an English-only model. */
+  /**
+   * How probable each language is, by its code, for each window of encoder output. Throws OneheadError for an
+   * English-only model.
+   */
   async languageProbabilities(encoded: Tensor, signal?: AbortSignal | null): Promise<Map<string, number>[]> {
     const ends = checkSignal(signal);
     this.#checkMultilingual();

@@ -63,7 +63,10 @@ export function languageProbabilities(
 /** A probability above which a language that was found in a short window is believed. */
 const sureLanguage = 0.5;
 
-/** Encodes a window and gives how probable each language is; where only its beginning was encoded and none is probable, of the whole of it. */
+/**
+ * Encodes a window and gives how probable each language is; where only its beginning was encoded and none is probable,
+ * of the whole of it.
+ */
 export async function encodedLanguages(
   engine: WhisperEngine,
   request: EngineRequest,

@@ -45,11 +45,17 @@ export interface WindowSettings {
   minNewTokens?: number;
   maxNewTokens?: number;
   decoding: Decoding;
-  /** Seconds of silence that a window is encoded with behind its sound, where it is not full of it; null: windows are encoded whole. */
+  /**
+   * Seconds of silence that a window is encoded with behind its sound, where it is not full of it; null: windows are
+   * encoded whole.
+   */
   margin?: number | null;
   /** Whether a language that was found may change within the recording. */
   follow?: boolean;
-  /** Cuts a window's text where its timestamps do; `frames` are its audio positions with sound. Without it only whole windows change their language. */
+  /**
+   * Cuts a window's text where its timestamps do; `frames` are its audio positions with sound. Without it only whole
+   * windows change their language.
+   */
   partsOf?: (tokens: readonly number[], frames?: number) => readonly TextPart[];
   /** For the compression ratio; without it no text counts as repetitive. */
   textOf?: (tokens: readonly number[]) => string;
@@ -243,7 +249,10 @@ interface FollowedWindow extends Pick<WindowWork, 'checkpoint' | 'options' | 'se
   decode(language: string, calls?: FallbackCalls): Promise<Attempt>;
 }
 
-/** Decodes a window in the language that is expected, or, where that is clearly not its own, in its own; up to where another one begins. */
+/**
+ * Decodes a window in the language that is expected, or, where that is clearly not its own, in its own; up to where
+ * another one begins.
+ */
 async function decodeFollowing(followed: FollowedWindow): Promise<Attempt> {
   const { window, checkpoint, options, settings, decode } = followed;
   const { decoding, partsOf, among } = settings;

@@ -1,10 +1,12 @@
 /**
- * When words were said, from the attention of their tokens and how loud it was: each frame of a window belongs to a word or to a pause between
- * two words, and the likeliest way through the window in order is taken (a hidden Markov model's, by Viterbi's algorithm).
+ * When words were said, from the attention of their tokens and how loud it was: each frame of a window belongs to a
+ * word or to a pause between two words, and the likeliest way through the window in order is taken (a hidden Markov
+ * model's, by Viterbi's algorithm).
  *
- * A frame's attention is shared out among the tokens: what of it is a token's is the probability that the token is said there. A word is as
- * probable as its most probable token, the more so the louder it is; a pause as it is quiet. Marks of punctuation and timestamps are said by
- * nobody: what looks at them may be a pause too. Numbers were chosen on recordings that the figures of docs/design.md are not from.
+ * A frame's attention is shared out among the tokens: what of it is a token's is the probability that the token is said
+ * there. A word is as probable as its most probable token, the more so the louder it is; a pause as it is quiet. Marks
+ * of punctuation and timestamps are said by nobody: what looks at them may be a pause too. Numbers were chosen on
+ * recordings that the figures of docs/design.md are not from.
  */
 import type { TextAttention } from '../model/search.js';
 
@@ -24,8 +26,9 @@ const loudnessWeight = 0.7;
 const pauseShare = Math.log(0.2);
 const pauseCost = 0.5;
 /**
- * Sounds that the text leaves out ("um", a breath) are loud, but no token looks there: how much it counts in a pause that this is so, and what it
- * costs. A pause begins quietly, so that words keep their ends, to which little attention is left.
+ * Sounds that the text leaves out ("um", a breath) are loud, but no token looks there: how much it counts in a pause
+ * that this is so, and what it costs. A pause begins quietly, so that words keep their ends, to which little attention
+ * is left.
  */
 const unattendedWeight = 3;
 const unattendedCost = 0.9;
@@ -44,7 +47,10 @@ function frameSums({ weights, rows, frames }: TextAttention): { sums: Float64Arr
   return { sums, middle: Float64Array.from(sums).sort()[frames >> 1] };
 }
 
-/** The logarithm of what of each frame's attention is nobody's, where the tokens at hand are some of those that were said. */
+/**
+ * The logarithm of what of each frame's attention is nobody's, where the tokens at hand are some of those that were
+ * said.
+ */
 function nobodys(sums: Float64Array): Float64Array {
   const mean = sums.reduce((a, b) => a + b, 0) / sums.length;
   return sums.map((sum) => Math.log(Math.max(mean / (sum + mean), 1e-12)));
@@ -66,7 +72,10 @@ function greatest({ weights, frames }: TextAttention, from: number, to: number):
 /** Ways into a frame of a pause, of a word's first frame, and of its others. */
 const [pauseBegins, fromPause, wordGoesOn] = [1, 2, 4];
 
-/** `words`: each one's rows, in order. `loudness`: the probability that each frame is no pause, between 0 and 1, as far as loudness tells. */
+/**
+ * `words`: each one's rows, in order. `loudness`: the probability that each frame is no pause, between 0 and 1, as far
+ * as loudness tells.
+ */
 export function alignWords(attention: TextAttention, words: readonly Span[], loudness: ArrayLike<number>): Span[] {
   const { rows, frames } = attention;
   const count = words.length;

@@ -17,8 +17,8 @@ export interface TokenTimes {
 const isSpoken = (text: string): boolean => /[\p{L}\p{N}\p{S}%&@#*+=/\\]/u.test(text);
 
 /**
- * Times of `tokens`. What is no text and what nobody says takes no time, between words; tokens of one word share its time. Tokens that were not
- * decoded, those of a prefix, have what is before the first word that was.
+ * Times of `tokens`. What is no text and what nobody says takes no time, between words; tokens of one word share its
+ * time. Tokens that were not decoded, those of a prefix, have what is before the first word that was.
  */
 export function timeTokens(
   tokens: readonly number[],

@@ -1,4 +1,7 @@
-/** CTranslate2's model.bin: named variables, each with its type and sizes before its data, and further names for some of them. */
+/**
+ * CTranslate2's model.bin: named variables, each with its type and sizes before its data, and further names for some of
+ * them.
+ */
 import { type BinaryFile, Cursor, quoted } from './bytes.js';
 import { elementsOf, mostTensors, type TensorEntry } from './tensors.js';
 

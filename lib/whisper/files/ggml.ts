@@ -1,4 +1,7 @@
-/** ggml files of whisper.cpp (ggml-base.bin, ggml-base-q5_0.bin): sizes, mel filters, vocabulary and tensors one after another. */
+/**
+ * ggml files of whisper.cpp (ggml-base.bin, ggml-base-q5_0.bin): sizes, mel filters, vocabulary and tensors one after
+ * another.
+ */
 import { type BinaryFile, Cursor, quoted } from './bytes.js';
 import { elementsOf, encodings, isPlain, mostTensors, type TensorEntry, type TensorIndex } from './tensors.js';
 

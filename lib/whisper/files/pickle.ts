@@ -1,6 +1,6 @@
 /**
- * Reads the pickles that torch.save writes. Nothing in them is run: a pickle names functions and classes, and what is not on the reader's own
- * short list is refused by its name.
+ * Reads the pickles that torch.save writes. Nothing in them is run: a pickle names functions and classes, and what is
+ * not on the reader's own short list is refused by its name.
  */
 import { quoted } from './bytes.js';
 

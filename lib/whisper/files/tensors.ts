@@ -8,7 +8,10 @@ export interface TensorEntry {
   /** A type that is loaded (`isLoaded`), or the file's own name of one that is not. */
   dtype: string;
   shape: number[];
-  /** Of int8 and int16: the numbers that the whole ones are divided by, or multiplied by (`factor`), each for `each` elements in a row. */
+  /**
+   * Of int8 and int16: the numbers that the whole ones are divided by, or multiplied by (`factor`), each for `each`
+   * elements in a row.
+   */
   scales?: { offset: number; dtype: string; each: number; factor?: boolean };
 }
 

@@ -1,4 +1,6 @@
-/** The table of contents of a zip file whose entries are stored as they are, as PyTorch writes it. Nothing is unpacked. */
+/**
+ * The table of contents of a zip file whose entries are stored as they are, as PyTorch writes it. Nothing is unpacked.
+ */
 import { type BinaryFile, quoted } from './bytes.js';
 
 interface Entry {

@@ -1,4 +1,6 @@
-/** Events between the work and whoever reads them: a reader who is late finds them joined, so that they do not pile up. */
+/**
+ * Events between the work and whoever reads them: a reader who is late finds them joined, so that they do not pile up.
+ */
 import type { Confirmed, LiveEvent } from './types.js';
 
 const joined = (first: Confirmed, second: Confirmed): Confirmed => ({

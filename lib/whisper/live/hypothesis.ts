@@ -1,4 +1,7 @@
-/** What is heard in a stretch of a stream: one window, encoded no longer than it must be and decoded behind what is sure. */
+/**
+ * What is heard in a stretch of a stream: one window, encoded no longer than it must be and decoded behind what is
+ * sure.
+ */
 import type { EngineRequest } from '../../engine/request.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import { shortWindow } from '../decoding/audio-context.js';

@@ -22,9 +22,10 @@ const closedError = () =>
   new OneheadError('INVALID_ARGUMENT', 'This live stream has been closed; open another one with whisper.live().');
 
 /**
- * A live stream of a model, as `Whisper.live` opens it. Samples go in by `push`; text comes out of `for await (const event of live)`, which may
- * be read by one reader. Windows are decoded in the same batch as all other requests, before them. Where the device is slower than the
- * audio, what came meanwhile is decoded together, and `lag` tells how far behind it is.
+ * A live stream of a model, as `Whisper.live` opens it. Samples go in by `push`; text comes out of
+ * `for await (const event of live)`, which may be read by one reader. Windows are decoded in the same batch as all
+ * other requests, before them. Where the device is slower than the audio, what came meanwhile is decoded together, and
+ * `lag` tells how far behind it is.
  */
 export class LiveTranscription implements AsyncIterable<LiveEvent> {
   readonly #transcriber: Transcriber;
@@ -101,8 +102,8 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
   }
 
   /**
-   * Takes mono samples at the rate that was stated: fractions from -1 to 1, or whole numbers of 16 bits. They are copied. Throws
-   * OneheadError INVALID_ARGUMENT for other things, and when the stream was closed or has failed.
+   * Takes mono samples at the rate that was stated: fractions from -1 to 1, or whole numbers of 16 bits. They are
+   * copied. Throws OneheadError INVALID_ARGUMENT for other things, and when the stream was closed or has failed.
    */
   push(samples: Float32Array | Int16Array): void {
     if (!(samples instanceof Float32Array || samples instanceof Int16Array)) {
@@ -126,14 +127,19 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
     await this.#until(() => this.#transcriber.flushed);
   }
 
-  /** Resolves when nothing is left to be done with what was pushed so far: for audio that can wait, such as a file's. */
+  /**
+   * Resolves when nothing is left to be done with what was pushed so far: for audio that can wait, such as a file's.
+   */
   async drained(): Promise<void> {
     this.#checkOpen();
     this.#idle = false;
     await this.#until(() => this.#idle);
   }
 
-  /** Forgets what was pushed behind the last `flush`, and the turn that is under way there; what was confirmed of it stays told. */
+  /**
+   * Forgets what was pushed behind the last `flush`, and the turn that is under way there; what was confirmed of it
+   * stays told.
+   */
   clear(): void {
     this.#checkOpen();
     this.#transcriber.clear();
@@ -154,7 +160,10 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
     return this.close();
   }
 
-  /** The events. Who stops reading ends the stream: nothing more is decoded. Throws the signal's reason, or why the stream could not go on. */
+  /**
+   * The events. Who stops reading ends the stream: nothing more is decoded. Throws the signal's reason, or why the
+   * stream could not go on.
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<LiveEvent, void> {
     let all = false;
     try {

@@ -13,8 +13,8 @@ import { TurnDetector } from './turn-detector.js';
 import type { LiveEvent } from './types.js';
 
 /**
- * Opens a request of class 'live', which `end` closes. `given` are the options before their defaults came. Throws OneheadError
- * INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
+ * Opens a request of class 'live', which `end` closes. `given` are the options before their defaults came. Throws
+ * OneheadError INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
  */
 export async function openTranscriber(
   model: WhisperModel,

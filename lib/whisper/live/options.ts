@@ -10,16 +10,22 @@ export type LivePolicy = (typeof policies)[number];
 /** When text is confirmed, which `evaluate --live` takes as well. */
 export const livePolicyOptions = options('live policy', {
   /**
-   * When a word is confirmed. 'attention': when the alignment heads look at audio that lies `threshold` before the end of what was heard.
-   * 'agreement': when two hypotheses after one another have it. 'both': when both hold.
+   * When a word is confirmed. 'attention': when the alignment heads look at audio that lies `threshold` before the end
+   * of what was heard. 'agreement': when two hypotheses after one another have it. 'both': when both hold.
    * @default what was measured to be best for such a checkpoint
    */
   policy: option(oneOf(policies, 'POLICY')),
-  /** Seconds before the end of what was heard in which 'attention' confirms no word: smaller is earlier, larger is surer. @default 0.5 */
+  /**
+   * Seconds before the end of what was heard in which 'attention' confirms no word: smaller is earlier, larger is
+   * surer. @default 0.5
+   */
   threshold: option(number(0, 10, { placeholder: 'SECONDS' }), { default: 0.5 }),
   /** Seconds of new audio after which it is decoded. A device that is slower decodes less often. @default 0.5 */
   interval: option(number(0.1, 10, { placeholder: 'SECONDS' }), { default: 0.5 }),
-  /** Seconds of audio that are decoded together at most, as far as the model has room for them; what lies before is told as text. @default 15 */
+  /**
+   * Seconds of audio that are decoded together at most, as far as the model has room for them; what lies before is told
+   * as text. @default 15
+   */
   window: option(number(4, 30, { placeholder: 'SECONDS' }), { default: 15 }),
 });
 
@@ -31,16 +37,21 @@ export const liveOptions = options('live', {
   /** Text (or token ids) that stands before each turn: names and a style to go by. */
   prompt: option(textOrTokens()),
   /**
-   * How turns are found. What is left out has its default, but `minSilence` is 0.5 s, `minSpeech` 0.1 s and `padding` 0.3 s here. False: all
-   * audio is one turn, until `flush`.
+   * How turns are found. What is left out has its default, but `minSilence` is 0.5 s, `minSpeech` 0.1 s and `padding`
+   * 0.3 s here. False: all audio is one turn, until `flush`.
    * @default true
    */
   vad: nested<typeof vadOptions, VadOptions>(vadOptions),
   /** Hypotheses beyond the confirmed text are told, too. @default true */
   partials: option(flag(), { default: true }),
-  /** `confirmed` and `final` have the ids of their tokens and the log-probability of each, as `tokens` and `logprobs`. @default false */
+  /**
+   * `confirmed` and `final` have the ids of their tokens and the log-probability of each, as `tokens` and `logprobs`.
+   * @default false
+   */
   tokenLogProbabilities: option(flag(), { default: false }),
-  /** Seconds of audio that wait to be decoded at most; what is older is given up, and an event tells so. @default 120 */
+  /**
+   * Seconds of audio that wait to be decoded at most; what is older is given up, and an event tells so. @default 120
+   */
   maximumLag: option(number(30, 3600, { placeholder: 'SECONDS' }), { default: 120 }),
   /** Ends the stream with its reason. */
   signal: option(signal()),

@@ -7,8 +7,8 @@ import type { LivePolicy } from './options.js';
 const alike = (a: TimedWord, b: TimedWord): boolean => a.word === b.word;
 
 /**
- * How many of the words at the beginning of a hypothesis are sure. `previous` is the hypothesis before, of less audio. `frontier`, in the
- * words' own seconds, is where attention must lie before.
+ * How many of the words at the beginning of a hypothesis are sure. `previous` is the hypothesis before, of less audio.
+ * `frontier`, in the words' own seconds, is where attention must lie before.
  */
 export function sureWords(
   policy: LivePolicy,

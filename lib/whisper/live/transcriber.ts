@@ -1,6 +1,6 @@
 /**
- * A stream of samples to events, without a clock of its own: `add` takes audio, `work` does what is due and says whether anything was. So
- * the same code runs as fast as somebody speaks, and on a simulated clock.
+ * A stream of samples to events, without a clock of its own: `add` takes audio, `work` does what is due and says
+ * whether anything was. So the same code runs as fast as somebody speaks, and on a simulated clock.
  */
 import type { EngineRequest } from '../../engine/request.js';
 import { OneheadError } from '../../errors.js';
@@ -17,16 +17,23 @@ import { Turn } from './turn.js';
 import type { TurnChange, TurnDetector } from './turn-detector.js';
 import type { LiveEvent } from './types.js';
 
-/** Shares of the window: where it is cut at the earliest, what is kept behind a cut, and how full it is when it is cut. */
+/**
+ * Shares of the window: where it is cut at the earliest, what is kept behind a cut, and how full it is when it is cut.
+ */
 const [earliestCut, keptBehind, fullFrom] = [0.2, 0.35, 0.8];
-/** New tokens of a window: so many, and so many more a second that is not confirmed. What writes more goes round in circles. */
+/**
+ * New tokens of a window: so many, and so many more a second that is not confirmed. What writes more goes round in
+ * circles.
+ */
 const [fewestTokens, tokensPerSecond] = [16, 20];
 /** Seconds after which text is confirmed even though the language is not sure. */
 const languageSeconds = 3;
 const languageSure = 0.5;
 /** Seconds before the end of a window that is not the end of what was heard. */
 const cutThreshold = 1;
-/** Seconds of audio of which nothing is written, though nobody is silent, after which the text before them is forgotten. */
+/**
+ * Seconds of audio of which nothing is written, though nobody is silent, after which the text before them is forgotten.
+ */
 const stallSeconds = 2;
 /** Seconds between two turns over which the second goes on in the window of the first. */
 const followSeconds = 3;
@@ -256,7 +263,8 @@ export class Transcriber {
 
   #isDue({ paused, decodedTo, windowBegin }: Turn): boolean {
     const fresh = this.#known - Math.max(decodedTo, windowBegin);
-    // When a voice falls silent all that it said is decoded at once: the text is then ready when the turn ends. Silence is not decoded again.
+    // When a voice falls silent all that it said is decoded at once: the text is then ready when the turn ends. Silence
+    // is not decoded again.
     if (paused !== null) return decodedTo < paused;
     return fresh >= this.#parts.options.interval * this.#sampleRate;
   }

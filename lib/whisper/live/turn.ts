@@ -1,4 +1,6 @@
-/** The text of one turn, as it grows: what is sure, what is supposed to follow, and the audio that both are found in. */
+/**
+ * The text of one turn, as it grows: what is sure, what is supposed to follow, and the audio that both are found in.
+ */
 import { lastOf } from '../decoding/prompt.js';
 import type { Word } from '../transcription/types.js';
 import { type TimedWord, usualPunctuations } from '../transcription/words.js';
@@ -59,8 +61,8 @@ export class Turn {
   }
 
   /**
-   * Goes on in the window of the turn before, whose text it begins with: of a few words alone Whisper understands less. `latest` is the second of
-   * that window before which it may be cut. The text of this turn is what follows.
+   * Goes on in the window of the turn before, whose text it begins with: of a few words alone Whisper understands less.
+   * `latest` is the second of that window before which it may be cut. The text of this turn is what follows.
    */
   follow(before: Turn, latest: number): void {
     this.windowBegin = before.windowBegin;
@@ -125,8 +127,9 @@ export class Turn {
   }
 
   /**
-   * Lets the window begin later, so that what lies before `latest` seconds of it is not decoded again: behind the last sentence that is sure
-   * and ends there, else in the longest pause between two such words. Gives false where there is no such place from `earliest` on.
+   * Lets the window begin later, so that what lies before `latest` seconds of it is not decoded again: behind the last
+   * sentence that is sure and ends there, else in the longest pause between two such words. Gives false where there is
+   * no such place from `earliest` on.
    */
   advance(earliest: number, latest: number): boolean {
     const next = (index: number) => this.#prefix[index + 1] ?? this.hypothesis[0];
@@ -148,7 +151,10 @@ export class Turn {
     this.hypothesis = this.hypothesis.filter(({ start }) => start >= 0);
   }
 
-  /** Lets the window begin behind the last word that is sure, without any text before. Gives false where it does already. */
+  /**
+   * Lets the window begin behind the last word that is sure, without any text before. Gives false where it does
+   * already.
+   */
   restart(): boolean {
     if (this.#prefix.length === 0 && this.#context === this.#prompt) return false;
     this.#shift(this.sureTo, this.#prefix.length);

@@ -1,4 +1,7 @@
-/** Times of tokens by openai/whisper's method, from cross-attention's scores, which the decoding steps give out as they go. */
+/**
+ * Times of tokens by openai/whisper's method, from cross-attention's scores, which the decoding steps give out as they
+ * go.
+ */
 import type { Device } from '../../device/device.js';
 import type { Program } from '../../device/program.js';
 import type { Tensor } from '../../device/tensor.js';
@@ -63,8 +66,9 @@ export class Alignment {
   }
 
   /**
-   * The second at which each of a candidate's tokens begins, and, one more, at which the last one ends; from the start of the window.
-   * Tokens of a prefix were not decoded, so they begin with the first that was, unless there is a draft. `positions` are the window's.
+   * The second at which each of a candidate's tokens begins, and, one more, at which the last one ends; from the start
+   * of the window. Tokens of a prefix were not decoded, so they begin with the first that was, unless there is a draft.
+   * `positions` are the window's.
    */
   async run(search: Search, candidate: Candidate, positions: number): Promise<number[]> {
     const { prompt, prefix = [], draft } = search;

@@ -122,7 +122,10 @@ async function measure(device: Device): Promise<TypeTimes> {
   }
 }
 
-/** float32 where it is as fast: it is the more exact. bfloat16 takes half the memory, so it stays where float32 gains little. */
+/**
+ * float32 where it is as fast: it is the more exact. bfloat16 takes half the memory, so it stays where float32 gains
+ * little.
+ */
 export function chosenTypes({ encoder, decoder }: TypeTimes): BestTypes {
   const choose = (times: TypeTimes['encoder'], gain: number): FloatingType =>
     times.float32 < gain * times.bfloat16 ? 'float32' : 'bfloat16';

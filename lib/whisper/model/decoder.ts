@@ -1,4 +1,6 @@
-/** The decoder, recorded: its layers over chosen rows of a pool of state, the logits, and the audio's keys and values. */
+/**
+ * The decoder, recorded: its layers over chosen rows of a pool of state, the logits, and the audio's keys and values.
+ */
 import type { AttentionAlgorithm, AttentionScores, NextTokenRules, Operations } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
 import { crossAttention, decoderSelfAttention, feedForward, type KeyValueCache } from '../../layers/layers.js';
@@ -14,7 +16,10 @@ import type { Parameters } from './parameters.js';
 /** Of each layer; undefined for one whose scores are not wanted. */
 export type LayerScores = readonly (AttentionScores | undefined)[];
 
-/** What the layers read and write. R rows of state, of which `rows` says which each of the batch's entries is; absent: all in order. */
+/**
+ * What the layers read and write. R rows of state, of which `rows` says which each of the batch's entries is; absent:
+ * all in order.
+ */
 export interface DecoderRun {
   /** int32 [R, capacity]. */
   tokens: Tensor;
@@ -30,9 +35,15 @@ export interface DecoderRun {
   self: readonly KeyValueCache[];
   /** Each layer's keys and values of the audio. */
   cross(ops: Operations, layer: number): KeyValueCache;
-  /** int32 [R]: which of the audio positions a row attends to; absent where cross-attention's caches have a sequence for each window. */
+  /**
+   * int32 [R]: which of the audio positions a row attends to; absent where cross-attention's caches have a sequence for
+   * each window.
+   */
   audio?: { begin: Tensor; count: Tensor };
-  /** True where `audio` and the rows and positions of `scores` are given for each token that is read, int32 [batch * count], in their order. */
+  /**
+   * True where `audio` and the rows and positions of `scores` are given for each token that is read, int32 [batch *
+   * count], in their order.
+   */
   tokenwise?: boolean;
   /** Each layer's scores that are given out. */
   scores?: LayerScores;
@@ -109,7 +120,10 @@ export function recordAudioKeyValues(
   return { key: project(key, output?.key), value: project(value, output?.value) };
 }
 
-/** Writes keys and values [batch, positions, ...] to a cache, in whatever type that is, from the positions `begins` int32 [batch] on. */
+/**
+ * Writes keys and values [batch, positions, ...] to a cache, in whatever type that is, from the positions `begins`
+ * int32 [batch] on.
+ */
 export function recordCacheWrite(ops: Operations, from: KeyValueCache, to: KeyValueCache, begins: Tensor): void {
   ops.scatterRows(from.key, to.key, begins, { scales: to.scales?.key });
   ops.scatterRows(from.value, to.value, begins, { scales: to.scales?.value });

@@ -1,4 +1,6 @@
-/** The log-mel front end: Whisper's filters and window, and the program that makes a window's features on the device. */
+/**
+ * The log-mel front end: Whisper's filters and window, and the program that makes a window's features on the device.
+ */
 import type { Device } from '../../device/device.js';
 import type { Operations } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
@@ -17,8 +19,8 @@ function toHertz(mel: number): number {
 }
 
 /**
- * Triangular mel filters, [mels, fftSize / 2 + 1], each of unit area in hertz (librosa.filters.mel with its defaults, from 0 Hz to half
- * the sample rate, which is what Whisper was trained with).
+ * Triangular mel filters, [mels, fftSize / 2 + 1], each of unit area in hertz (librosa.filters.mel with its defaults,
+ * from 0 Hz to half the sample rate, which is what Whisper was trained with).
  */
 export function melFilters({
   mels,
@@ -45,7 +47,10 @@ export function hannWindow(size: number): Float32Array {
   return Float32Array.from({ length: size }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / size));
 }
 
-/** Samples that the features of `positions` audio positions are made of: half a Fourier transform more than the window at both ends. */
+/**
+ * Samples that the features of `positions` audio positions are made of: half a Fourier transform more than the window
+ * at both ends.
+ */
 export function windowSamples(
   { hop, fftSize }: Pick<PreprocessorConfig, 'hop' | 'fftSize'>,
   positions: number,
@@ -54,8 +59,8 @@ export function windowSamples(
 }
 
 /**
- * The samples of a window that stands alone: padded with silence to its whole length, then mirrored at both ends, as torch.stft's centre
- * padding does.
+ * The samples of a window that stands alone: padded with silence to its whole length, then mirrored at both ends, as
+ * torch.stft's centre padding does.
  */
 export function aloneWindow(config: PreprocessorConfig, samples: Float32Array): Float32Array {
   const { samples: length, fftSize, frames } = config;
@@ -82,8 +87,8 @@ export class Features {
   }
 
   /**
-   * samples [batch, windowSamples] to float32 [batch, mels, frames]. `peak` [batch] is the highest log10 power so far (-infinity: the window
-   * alone counts); it is read and updated.
+   * samples [batch, windowSamples] to float32 [batch, mels, frames]. `peak` [batch] is the highest log10 power so far
+   * (-infinity: the window alone counts); it is read and updated.
    */
   record(ops: Operations, samples: Tensor, peak: Tensor, output?: Tensor): Tensor {
     return ops.logMel(samples, this.#window, this.#filters, peak, { hop: this.#hop, output });

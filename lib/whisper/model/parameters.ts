@@ -39,7 +39,10 @@ export interface Parameters {
     /** Rows of the output product: the token embedding itself when tied. */
     output: Weight;
   };
-  /** Products whose weights 8 bits would lose too much of, by the checkpoint's names; they are of the layers' values' type. */
+  /**
+   * Products whose weights 8 bits would lose too much of, by the checkpoint's names; they are of the layers' values'
+   * type.
+   */
   sensitive: string[];
   /** Every tensor above once, to dispose of. */
   all: Tensor[];

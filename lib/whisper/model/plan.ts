@@ -25,7 +25,10 @@ export interface MemoryPlan {
   total: number;
 }
 
-/** Windows that a GPU is given at most unless told otherwise: more hardly add speed, since then the cross-attention caches are what is read. */
+/**
+ * Windows that a GPU is given at most unless told otherwise: more hardly add speed, since then the cross-attention
+ * caches are what is read.
+ */
 const mostWindows = 64;
 /** The share of a GPU's free memory that is taken at most: temporaries, cuBLASLt and others need some. */
 const shareTaken = 0.7;

@@ -1,4 +1,7 @@
-/** What a model computes in: types of weights, of what is multiplied with them, and of caches, for the encoder and the decoder. */
+/**
+ * What a model computes in: types of weights, of what is multiplied with them, and of caches, for the encoder and the
+ * decoder.
+ */
 import { refuse } from '../../checks.js';
 import type { Device } from '../../device/device.js';
 import type { ComputeType, FloatingType } from '../../element-types.js';
@@ -12,7 +15,10 @@ export const dataTypes = ['float32', 'float16', 'bfloat16', 'int8'] as const;
 
 /** Of the encoder, whose products have many rows, or of the decoder, whose steps have one or a few. */
 export interface PartPrecision extends LayerTypes {
-  /** Of products' weights. With 'int8' the embedding is of 8 bits too; norms, biases and positions are float32, convolutions of `values`. */
+  /**
+   * Of products' weights. With 'int8' the embedding is of 8 bits too; norms, biases and positions are float32,
+   * convolutions of `values`.
+   */
   weights: ComputeType;
 }
 
@@ -24,7 +30,10 @@ export interface Precision {
   cache: ComputeType;
 }
 
-/** The parts of a precision that can be given; a type alone for `encoder` and `decoder` stands for weights and activations. */
+/**
+ * The parts of a precision that can be given; a type alone for `encoder` and `decoder` stands for weights and
+ * activations.
+ */
 export interface PrecisionOptions {
   weights?: ComputeType;
   activations?: ComputeType;
@@ -122,8 +131,9 @@ const isUniform = ({ encoder, decoder, cache }: Precision): boolean =>
   [encoder.weights, encoder.activations, decoder.weights, decoder.activations].every((type) => type === cache);
 
 /**
- * What is computed in, from what was asked for. `best` tells the device's best floating types, and is asked only where these are left open.
- * Throws OneheadError INVALID_ARGUMENT, and NOT_SUPPORTED where the device computes in no such types.
+ * What is computed in, from what was asked for. `best` tells the device's best floating types, and is asked only where
+ * these are left open. Throws OneheadError INVALID_ARGUMENT, and NOT_SUPPORTED where the device computes in no such
+ * types.
  */
 export async function resolvePrecision(
   device: Device,

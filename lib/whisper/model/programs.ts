@@ -198,7 +198,9 @@ export class RuntimePrograms {
     return { samples, peaks, begins, program };
   }
 
-  /** From the encoder's output [1, positions, width] to the cross-attention cache of the slot that begins at `begins`. */
+  /**
+   * From the encoder's output [1, positions, width] to the cross-attention cache of the slot that begins at `begins`.
+   */
   project(encoded: Tensor) {
     const begins = this.#begins.part(0, [1]);
     return { begins, program: this.#program('project', (ops) => this.#recordAudio(ops, encoded, begins)) };
@@ -214,8 +216,8 @@ export class RuntimePrograms {
   }
 
   /**
-   * Reads `count` tokens of each entry's row from the beginning; shorter prompts are followed by anything, which the next steps overwrite.
-   * Gives the logits behind <|startoftranscript|>, and the probability of silence there.
+   * Reads `count` tokens of each entry's row from the beginning; shorter prompts are followed by anything, which the
+   * next steps overwrite. Gives the logits behind <|startoftranscript|>, and the probability of silence there.
    */
   prefill(batch: number, count: number) {
     return this.#once(`prefill ${batch} x ${count}`, () => this.#makePrefill(batch, count));
@@ -237,9 +239,10 @@ export class RuntimePrograms {
   }
 
   /**
-   * Reads `count` tokens of each entry's row from the beginning, and chooses `choices` tokens one after the other, each as if those before it
-   * were what was read: they are right up to the first that is another. `places` int32 [choices + 1, batch] say behind which token each is chosen; the
-   * last is <|startoftranscript|>, as in `prefill`. The scores of every token go where `tokens` says.
+   * Reads `count` tokens of each entry's row from the beginning, and chooses `choices` tokens one after the other, each
+   * as if those before it were what was read: they are right up to the first that is another. `places` int32 [choices +
+   * 1, batch] say behind which token each is chosen; the last is <|startoftranscript|>, as in `prefill`. The scores of
+   * every token go where `tokens` says.
    */
   verify(batch: number, count: number, choices: number) {
     const { checkpoint } = this.#parts;
@@ -319,7 +322,10 @@ export class RuntimePrograms {
     return { rows, program };
   }
 
-  /** The encoder alone: features [batch, mels, frames] to [batch, positions, width] in the type of the encoder's values. Its tensors are made when first wanted. */
+  /**
+   * The encoder alone: features [batch, mels, frames] to [batch, positions, width] in the type of the encoder's values.
+   * Its tensors are made when first wanted.
+   */
   encoder(batch: number) {
     const { checkpoint, parameters, precision, device } = this.#parts;
     const { mels, sourcePositions, width } = checkpoint.config;

@@ -44,7 +44,10 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     this.encodeBatch = parts.encodeBatch;
   }
 
-  /** Lays out the weights and takes the memory of the largest programs: the first request is then as fast as the next, and takes none. */
+  /**
+   * Lays out the weights and takes the memory of the largest programs: the first request is then as fast as the next,
+   * and takes none.
+   */
   async prepare(): Promise<void> {
     const { sourcePositions } = this.#parts.checkpoint.config;
     const everything = { beams: true, words: true, top: true };
@@ -165,8 +168,8 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
   }
 
   /**
-   * Prompts that are read at once. On a CPU no more tokens than the kernels of a step take, which compute each row as if it were alone; on a
-   * GPU no more than an encoder's window has positions, which bounds the memory.
+   * Prompts that are read at once. On a CPU no more tokens than the kernels of a step take, which compute each row as
+   * if it were alone; on a GPU no more than an encoder's window has positions, which bounds the memory.
    */
   #prefillBatch(length: number): number {
     const { sourcePositions, targetPositions } = this.#parts.checkpoint.config;
@@ -351,7 +354,10 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     ]);
   }
 
-  /** The encoder's output for features [windows, mels, frames]: [windows, positions, width] in the type of the encoder's values, the caller's own. */
+  /**
+   * The encoder's output for features [windows, mels, frames]: [windows, positions, width] in the type of the encoder's
+   * values, the caller's own.
+   */
   async encodeFeatures(given: Tensor, signal?: AbortSignal): Promise<Tensor> {
     const [count, ...shape] = given.shape;
     const { sourcePositions, width } = this.#parts.checkpoint.config;

@@ -24,9 +24,9 @@ export interface Search {
   /** Tokens that the text begins with; they count as generated, but were not. */
   prefix?: readonly number[];
   /**
-   * How the text is guessed to go on behind the prefix, such as what was found in the same audio before more of it came. It is read in one
-   * pass, and kept as far as it is what would have been chosen. Of one sequence only (`beams` 1). Where it is given, though it be empty,
-   * `times` are those of the prefix too.
+   * How the text is guessed to go on behind the prefix, such as what was found in the same audio before more of it
+   * came. It is read in one pass, and kept as far as it is what would have been chosen. Of one sequence only (`beams`
+   * 1). Where it is given, though it be empty, `times` are those of the prefix too.
    */
   draft?: readonly number[];
   /** Index in the prompt of <|startoftranscript|>, where the probability of silence and the language are read. */

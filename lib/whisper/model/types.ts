@@ -23,8 +23,9 @@ const deviceName = text('DEVICE', devices);
 
 export const loadOptions = options('load', {
   /**
-   * 'cpu', 'cuda' (the first GPU), 'cuda:N', 'cuda:all', or 'auto': a GPU that can be used, else the CPU. A list, such as ['cuda:0', 'cuda:1'] or
-   * ['cpu', 'cpu'], loads the model once on each; every window goes to the one that has the least to do.
+   * 'cpu', 'cuda' (the first GPU), 'cuda:N', 'cuda:all', or 'auto': a GPU that can be used, else the CPU. A list, such
+   * as ['cuda:0', 'cuda:1'] or ['cpu', 'cpu'], loads the model once on each; every window goes to the one that has the
+   * least to do.
    * @default 'auto'
    */
   device: option(either(list(deviceName, devices, 1), deviceName, devices), {
@@ -33,14 +34,15 @@ export const loadOptions = options('load', {
     others: { openai: 'device', faster: 'device', cpp: '-dev, --device' },
   }),
   /**
-   * The type of weights, caches and what is multiplied. 'auto' takes float16 on a GPU; on a CPU what a short measurement found faster, for the
-   * encoder and the decoder each, of float32 and bfloat16. 'int8' is for CPUs: layers that would lose too much stay in 16 bits.
+   * The type of weights, caches and what is multiplied. 'auto' takes float16 on a GPU; on a CPU what a short
+   * measurement found faster, for the encoder and the decoder each, of float32 and bfloat16. 'int8' is for CPUs: layers
+   * that would lose too much stay in 16 bits.
    * @default 'auto'
    */
   dtype: option(oneOf(['auto', ...dataTypes], 'TYPE'), { default: 'auto' }),
   /**
-   * Parts of the model in types of their own, such as { weights: 'int8', activations: 'bfloat16', cache: 'bfloat16' } or { encoder: 'float32',
-   * decoder: 'int8' }; what is not named is as `dtype` says. Nothing is measured then.
+   * Parts of the model in types of their own, such as { weights: 'int8', activations: 'bfloat16', cache: 'bfloat16' }
+   * or { encoder: 'float32', decoder: 'int8' }; what is not named is as `dtype` says. Nothing is measured then.
    */
   precision: option(
     custom<PrecisionOptions>(isPrecision, {
@@ -53,29 +55,33 @@ export const loadOptions = options('load', {
   /** CPU threads of each device. @default the cores that this process may use, divided among the CPU devices */
   threads: option(integer(1, 4096), { others: { openai: 'threads', faster: 'cpu_threads', cpp: '-t, --threads' } }),
   /**
-   * Windows whose keys and values a device holds at once: what limits how many are decoded together, and what memory grows with. Given, and
-   * above 1, long recordings are cut at silences unless `batched` is false.
+   * Windows whose keys and values a device holds at once: what limits how many are decoded together, and what memory
+   * grows with. Given, and above 1, long recordings are cut at silences unless `batched` is false.
    * @default 8 on a CPU, what the free memory allows on a GPU
    */
   windows: option(integer(1, 65_536)),
   /** Another name for `windows`. */
   batch: option(integer(1, 65_536), { others: { faster: 'batch_size' } }),
   /**
-   * Sequences that a device decodes at once: one for each window, one for each beam of a beam search. Never fewer than `windows`.
+   * Sequences that a device decodes at once: one for each window, one for each beam of a beam search. Never fewer than
+   * `windows`.
    * @default 16 on a CPU, twice `windows` on a GPU
    */
   rows: option(integer(1, 65_536)),
-  /** Transcriptions that are open at once, the waiting ones counted; one more is refused with code BUSY. @default 1024 */
+  /**
+   * Transcriptions that are open at once, the waiting ones counted; one more is refused with code BUSY. @default 1024
+   */
   maximumRequests: option(integer(1), { default: 1024, flag: null }),
   /**
-   * How words are timed: 'speech' by the attention of all heads of the later half of the layers and by how loud it is, with pauses between words;
-   * 'attention' by openai/whisper's method and the checkpoint's own alignment heads.
+   * How words are timed: 'speech' by the attention of all heads of the later half of the layers and by how loud it is,
+   * with pauses between words; 'attention' by openai/whisper's method and the checkpoint's own alignment heads.
    * @default 'speech'
    */
   wordTimes: option(oneOf(['speech', 'attention']), { default: 'speech' }),
   /**
    * [layer, head] of the cross-attention heads that words are timed by.
-   * @default all heads of the later half of the layers; with `wordTimes` 'attention' those of generation_config.json, where it names some
+   * @default all heads of the later half of the layers; with `wordTimes` 'attention' those of generation_config.json,
+   *   where it names some
    */
   alignmentHeads: option(
     custom<readonly (readonly [number, number])[]>(isPairs, {

@@ -1,4 +1,7 @@
-/** Sequences that begin with a draft: prompt, prefix and draft are read in one pass, and the draft is kept as far as it would have been chosen. */
+/**
+ * Sequences that begin with a draft: prompt, prefix and draft are read in one pass, and the draft is kept as far as it
+ * would have been chosen.
+ */
 import type { Device } from '../../device/device.js';
 import type { Sequence } from '../../engine/runtime.js';
 import { mostChoices, prefillLength, type RuntimePrograms, sizeFor, verifyBatch, verifyTokens } from './programs.js';
@@ -25,8 +28,9 @@ const lengthOf = ({ search: { prompt, prefix = [] } }: Sequence<Search>): number
 const draftOf = ({ search: { draft = [] } }: Sequence<Search>): readonly number[] => draft.slice(0, mostDrafted);
 
 /**
- * Reads and verifies sequences whose rows have been written. On a CPU each is read by itself, so that nothing of it depends on its
- * neighbours. Their scores are written, whether or not words are wanted, since the pass is for those who want them.
+ * Reads and verifies sequences whose rows have been written. On a CPU each is read by itself, so that nothing of it
+ * depends on its neighbours. Their scores are written, whether or not words are wanted, since the pass is for those who
+ * want them.
  */
 export async function verify(
   device: Device,
@@ -123,7 +127,9 @@ async function pass(
   return { elapsed, verified: results.map(({ verified }) => verified) };
 }
 
-/** How far the draft is right, and what its row is set to: the token behind the last right one is the next to be read. */
+/**
+ * How far the draft is right, and what its row is set to: the token behind the last right one is the next to be read.
+ */
 function settle(
   sequence: Sequence<Search>,
   chosen: Int32Array,

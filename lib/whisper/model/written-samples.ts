@@ -4,8 +4,8 @@ export class WrittenSamples {
   #end = 0;
 
   /**
-   * What of windows of `length` samples each must be written, from each window's place on. `end`: where a window's zeros begin, as far as
-   * that is known.
+   * What of windows of `length` samples each must be written, from each window's place on. `end`: where a window's
+   * zeros begin, as far as that is known.
    */
   needed(windows: readonly { samples: Float32Array; end?: number }[], length: number): Float32Array[] {
     if (windows.length > 1) {

@@ -28,7 +28,9 @@ interface Range {
 /** Seconds over which the quietest place is looked for where speech must be cut. */
 const quietSeconds = 0.1;
 
-/** Cuts what is heard into windows: between pieces of speech where there are any in reach, else where it is quietest. */
+/**
+ * Cuts what is heard into windows: between pieces of speech where there are any in reach, else where it is quietest.
+ */
 class Cutter {
   readonly #samples: SampleWindow;
   readonly #pieces: SpeechSource['pieces'];
@@ -72,7 +74,10 @@ class Cutter {
   }
 }
 
-/** Yields what each window gave, in order; as many as the model holds are under way. No window runs over one of `breaks`. */
+/**
+ * Yields what each window gave, in order; as many as the model holds are under way. No window runs over one of
+ * `breaks`.
+ */
 export async function* batched(
   job: Job,
   samples: SampleWindow,

@@ -1,4 +1,6 @@
-/** A recording's channels side by side, as one transcription in order of time: a telephone call has a speaker on each. */
+/**
+ * A recording's channels side by side, as one transcription in order of time: a telephone call has a speaker on each.
+ */
 import { splitChannels } from '../../audio/channels.js';
 import type { AudioSource, Source } from '../../audio/index.js';
 import { OneheadError } from '../../errors.js';
@@ -119,8 +121,9 @@ function sumUp(job: Job, runs: readonly Run[], source: Source<unknown>): void {
 }
 
 /**
- * Outcomes of all channels, whose segments are in order of time and say their channel. Each channel is transcribed by `outcomesOf`, all at the same
- * time from one decoding of `source`, of which no more is held than what the slowest has still to hear.
+ * Outcomes of all channels, whose segments are in order of time and say their channel. Each channel is transcribed by
+ * `outcomesOf`, all at the same time from one decoding of `source`, of which no more is held than what the slowest has
+ * still to hear.
  */
 export async function* channelOutcomes(
   job: Job,

@@ -11,8 +11,8 @@ interface Range {
 }
 
 /**
- * The clips in samples, whole frames as in openai/whisper: `hop` samples each. Throws OneheadError INVALID_ARGUMENT unless they follow one
- * another without overlapping, each at least a frame long.
+ * The clips in samples, whole frames as in openai/whisper: `hop` samples each. Throws OneheadError INVALID_ARGUMENT
+ * unless they follow one another without overlapping, each at least a frame long.
  */
 export function clipRanges(clips: readonly Clip[], sampleRate: number, hop: number): Range[] {
   const some: unknown = clips;

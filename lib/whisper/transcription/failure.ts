@@ -2,9 +2,15 @@
 import { OneheadError } from '../../errors.js';
 import type { Transcription } from './types.js';
 
-/** An error in the middle of a recording, with what was finished until then. Its code and sentence are those of `cause`, which it came from. */
+/**
+ * An error in the middle of a recording, with what was finished until then. Its code and sentence are those of `cause`,
+ * which it came from.
+ */
 export class TranscriptionError extends OneheadError {
-  /** The finished segments, their text and the seconds that were read; `incomplete` is true, and `warnings` end with the error's sentence. */
+  /**
+   * The finished segments, their text and the seconds that were read; `incomplete` is true, and `warnings` end with the
+   * error's sentence.
+   */
   readonly partial: Transcription;
 
   constructor(cause: OneheadError, finished: Transcription) {

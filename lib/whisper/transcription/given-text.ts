@@ -6,8 +6,8 @@ const [usual, most] = [16, 256];
 const reach = 4096;
 
 /**
- * Places that the tokenizer's pattern always divides words at, so that the tokens on both sides are those of the whole text: before a blank,
- * and between a letter or digit and a mark that is no apostrophe.
+ * Places that the tokenizer's pattern always divides words at, so that the tokens on both sides are those of the whole
+ * text: before a blank, and between a letter or digit and a mark that is no apostrophe.
  */
 const divides = /[^\s](?=\s)|[\p{L}\p{N}](?=[^\s\p{L}\p{N}'])/gu;
 

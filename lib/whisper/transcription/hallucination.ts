@@ -1,4 +1,7 @@
-/** The guard against invented text: words that are too long, too short or improbable beside silence. openai/whisper's transcribe. */
+/**
+ * The guard against invented text: words that are too long, too short or improbable beside silence. openai/whisper's
+ * transcribe.
+ */
 import type { Segment, Word } from './types.js';
 import { usualPunctuations } from './words.js';
 

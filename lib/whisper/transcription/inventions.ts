@@ -1,4 +1,6 @@
-/** Texts that Whisper is known to invent where nobody speaks: what stood at the ends of the videos that it learned from. */
+/**
+ * Texts that Whisper is known to invent where nobody speaks: what stood at the ends of the videos that it learned from.
+ */
 
 const inventions: Record<string, readonly string[]> = {
   en: [

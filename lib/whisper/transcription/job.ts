@@ -28,7 +28,10 @@ export interface Outcome {
   processed: number;
 }
 
-/** Refuses options that cannot be honoured together, or not by this model. Throws OneheadError INVALID_ARGUMENT or NOT_SUPPORTED. */
+/**
+ * Refuses options that cannot be honoured together, or not by this model. Throws OneheadError INVALID_ARGUMENT or
+ * NOT_SUPPORTED.
+ */
 function checkTogether(options: CheckedTranscribeOptions, { checkpoint, batched }: WhisperModel): void {
   const refuseOption = (argument: string, sentence: string) => {
     throw new OneheadError('INVALID_ARGUMENT', sentence, { argument });
@@ -166,8 +169,8 @@ export class Job {
   }
 
   /**
-   * Checks what the options mean together and to the model, so that no window fails for them. The request, which is opened where none is given, is the caller's to close. Throws
-   * OneheadError INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
+   * Checks what the options mean together and to the model, so that no window fails for them. The request, which is
+   * opened where none is given, is the caller's to close. Throws OneheadError INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
    */
   static async open(model: WhisperModel, options: CheckedTranscribeOptions, request?: EngineRequest): Promise<Job> {
     const { generation, preprocessor } = model.checkpoint;
@@ -208,7 +211,9 @@ export class Job {
     return job;
   }
 
-  /** What the voice detector hears in samples, where that is to count: begins at once, so that they may be overwritten. */
+  /**
+   * What the voice detector hears in samples, where that is to count: begins at once, so that they may be overwritten.
+   */
   listen(samples: Float32Array): Promise<Voice> | undefined {
     const { sampleRate } = this.model.checkpoint.preprocessor;
     const { noSpeechThreshold } = this.settings.decoding;
@@ -232,7 +237,10 @@ export class Job {
     else this.omitted.push({ start: begin, end: round(this.builder.toRecording(end, true)), reason, text });
   }
 
-  /** Takes out of a window's segments what is known to be invented where the detector hears nobody. `begin` is the window's, in seconds. */
+  /**
+   * Takes out of a window's segments what is known to be invented where the detector hears nobody. `begin` is the
+   * window's, in seconds.
+   */
   dropInventions(drafts: Draft[], begin: number, voice: Voice | undefined): void {
     if (!voice || !this.options.dropInventions) return;
     const invented = drafts.filter(

@@ -5,8 +5,9 @@ import type { PeakMeter } from './peak.js';
 import type { SampleWindow } from './samples.js';
 
 /**
- * Detects the language from the first windows, whose probabilities are averaged until one language is sure, and settles the job on it. Null
- * where there is nothing to detect: the language was given, each window has its own, the model knows one alone, or nothing was heard.
+ * Detects the language from the first windows, whose probabilities are averaged until one language is sure, and settles
+ * the job on it. Null where there is nothing to detect: the language was given, each window has its own, the model
+ * knows one alone, or nothing was heard.
  */
 export async function detectFirst(
   job: Job,

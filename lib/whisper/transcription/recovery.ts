@@ -60,7 +60,10 @@ export class SpeechRecovery {
     this.#sampleRate = job.model.checkpoint.preprocessor.sampleRate;
   }
 
-  /** Null where nothing is to be recovered: by the caller's wish, and where silence is skipped because its text looked invented. */
+  /**
+   * Null where nothing is to be recovered: by the caller's wish, and where silence is skipped because its text looked
+   * invented.
+   */
   static of(job: Job, samples: SampleWindow, meter: PeakMeter): SpeechRecovery | null {
     const { recoverSpeech, hallucinationSilenceThreshold, vad } = job.options;
     const { sampleRate } = job.model.checkpoint.preprocessor;
@@ -69,7 +72,10 @@ export class SpeechRecovery {
     return new SpeechRecovery(job, samples, meter, checked);
   }
 
-  /** Speech of over a second between `begin` and `end` that no segment covers, in order. `fresh`: no segment may reach over `begin`. */
+  /**
+   * Speech of over a second between `begin` and `end` that no segment covers, in order. `fresh`: no segment may reach
+   * over `begin`.
+   */
   async uncovered(drafts: readonly Draft[], begin: number, end: number, fresh = begin === 0): Promise<Stretch[]> {
     const samples = (seconds: number) => Math.round(seconds * this.#sampleRate);
     const gaps: Stretch[] = [];
@@ -124,7 +130,10 @@ export class SpeechRecovery {
     );
   }
 
-  /** Decodes stretches between the segments of a window, and puts their text among them. `peak` is what the window was measured against. */
+  /**
+   * Decodes stretches between the segments of a window, and puts their text among them. `peak` is what the window was
+   * measured against.
+   */
   async fill(
     drafts: Draft[],
     stretches: readonly Stretch[],

@@ -1,4 +1,7 @@
-/** Text that is given out while a window is still being searched: it joins to the result's text, and none of it is taken back. */
+/**
+ * Text that is given out while a window is still being searched: it joins to the result's text, and none of it is taken
+ * back.
+ */
 import type { Written } from '../../engine/runtime.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import { compressionRatio } from '../decoding/compression.js';
@@ -41,7 +44,10 @@ class WindowText implements GivenTokens {
     if (this.#last) this.show(this.#last);
   }
 
-  /** Given out is what will pass the thresholds if it goes on like this: what fails them is searched again, from what was given out on. */
+  /**
+   * Given out is what will pass the thresholds if it goes on like this: what fails them is searched again, from what
+   * was given out on.
+   */
   show(written: Written): void {
     this.#last = written;
     const { tokenizer, endToken, whole, onText } = this.#facts;

@@ -97,8 +97,9 @@ export class SampleWindow {
   }
 
   /**
-   * Fills `into` with the samples from place `begin` on. Before the recording it is mirrored at its first sample, as the reference's
-   * padding does; after its end, or from `limit` on, there is silence. Gives the place in `into` where that begins.
+   * Fills `into` with the samples from place `begin` on. Before the recording it is mirrored at its first sample, as
+   * the reference's padding does; after its end, or from `limit` on, there is silence. Gives the place in `into` where
+   * that begins.
    */
   fill(into: Float32Array, begin: number, limit = this.#end): number {
     into.fill(0);

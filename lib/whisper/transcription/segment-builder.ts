@@ -41,7 +41,10 @@ export class SegmentBuilder {
     this.#about = about;
   }
 
-  /** Segments of a window that begins at sample `begin`, with words where they are wanted: their times are those of what is decoded. */
+  /**
+   * Segments of a window that begins at sample `begin`, with words where they are wanted: their times are those of what
+   * is decoded.
+   */
   draft(begin: number, segments: readonly WindowSegment[], attempt: Attempt): Draft[] {
     const { hop, sampleRate } = this.#about.preprocessor;
     const offset = begin / sampleRate;
@@ -93,7 +96,8 @@ export class SegmentBuilder {
       }))
       .filter(({ id }) => isText(id));
     const words = joinTokens(tokens, attempt.language ?? this.#about.language(), this.#about.tokenizer);
-    // What ends before the next begins was timed with its pauses; words of the other method are mended as openai/whisper does it.
+    // What ends before the next begins was timed with its pauses; words of the other method are mended as
+    // openai/whisper does it.
     const lengths = attempt.ends ? null : cutLong(words);
     const { prependPunctuations = usualPunctuations.prepend, appendPunctuations = usualPunctuations.append } =
       this.#about.options;
@@ -104,8 +108,9 @@ export class SegmentBuilder {
   }
 
   /**
-   * Segments as they are given out: with the recording's times, numbered, and without those that have no length or no text. What their window heard
-   * ends at `limit`, in seconds of what is decoded: the model may write times behind it, but nobody speaks there.
+   * Segments as they are given out: with the recording's times, numbered, and without those that have no length or no
+   * text. What their window heard ends at `limit`, in seconds of what is decoded: the model may write times behind it,
+   * but nobody speaks there.
    */
   publish(drafts: readonly Draft[], limit = Number.POSITIVE_INFINITY): Segment[] {
     const back = (seconds: number, isEnd: boolean) =>

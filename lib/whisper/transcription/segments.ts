@@ -21,8 +21,9 @@ export interface WindowResult {
 }
 
 /**
- * Splits at pairs of timestamps. A window that ends in text cut off is decoded again from the last complete segment's end; one that ends in
- * a lone timestamp, or has no pairs, was used up. `frames` are the window's frames of sound, its padding not counted.
+ * Splits at pairs of timestamps. A window that ends in text cut off is decoded again from the last complete segment's
+ * end; one that ends in a lone timestamp, or has no pairs, was used up. `frames` are the window's frames of sound, its
+ * padding not counted.
  */
 export function splitWindow(tokens: readonly number[], frames: number, generation: GenerationConfig): WindowResult {
   const { timestampBegin, timestampEnd } = generation;
@@ -37,7 +38,8 @@ export function splitWindow(tokens: readonly number[], frames: number, generatio
     let end = (frames * timestampSeconds) / timestampFrames;
     const lastTimestamp = tokens.findLastIndex(isTime);
     if (lastTimestamp >= 0 && tokens[lastTimestamp] !== timestampBegin) end = seconds(lastTimestamp);
-    // The reference lets such a segment begin with its window even where the model wrote when it begins; that is the better time.
+    // The reference lets such a segment begin with its window even where the model wrote when it begins; that is the
+    // better time.
     const start = isTimestamp(0) && lastTimestamp > 0 ? seconds(0) : 0;
     return { segments: [{ start, end, tokens: [...tokens] }], advance: frames, loneEnd };
   }

@@ -1,4 +1,7 @@
-/** Long audio, one window after the other: they seek along the recording by the timestamps that the model writes, as openai/whisper does. */
+/**
+ * Long audio, one window after the other: they seek along the recording by the timestamps that the model writes, as
+ * openai/whisper does.
+ */
 import { nextBreak } from '../../audio/pieces.js';
 import { isSkipped } from '../decoding/silence.js';
 import { TextContext } from './context.js';
@@ -14,9 +17,10 @@ import { splitWhole, splitWindow, type WindowSegment } from './segments.js';
 import { advanceToPause, endBy } from './window-begin.js';
 
 /**
- * Frames to go forward where words are known: where no timestamp says it better, from the last word on; and past silence beside text that
- * looks invented, which is taken out of `drafts`. openai/whisper's transcribe, which goes on from the last word in any case: our words come
- * from the pass that decoded them, and their ends are less exact than the timestamps that the model wrote.
+ * Frames to go forward where words are known: where no timestamp says it better, from the last word on; and past
+ * silence beside text that looks invented, which is taken out of `drafts`. openai/whisper's transcribe, which goes on
+ * from the last word in any case: our words come from the pass that decoded them, and their ends are less exact than
+ * the timestamps that the model wrote.
  */
 function goOn(
   drafts: Draft[],
@@ -46,7 +50,10 @@ function goOn(
 /** Times that a part of one window is decoded again. */
 const mostAgain = 3;
 
-/** Yields what each window gave. No window runs over one of `breaks`. Timings of reading the audio include waiting for a stream. */
+/**
+ * Yields what each window gave. No window runs over one of `breaks`. Timings of reading the audio include waiting for a
+ * stream.
+ */
 export async function* sequential(
   job: Job,
   samples: SampleWindow,

@@ -19,8 +19,9 @@ import type { Timings } from './timings.js';
 import type { DetectedLanguage, Segment, Transcription } from './types.js';
 
 /**
- * Seconds that are read ahead of the window, to know the loudest sound that features are measured against: the reference knows the
- * whole recording. Ten minutes are 38 MB; a longer recording is measured against what was heard up to ten minutes ahead.
+ * Seconds that are read ahead of the window, to know the loudest sound that features are measured against: the
+ * reference knows the whole recording. Ten minutes are 38 MB; a longer recording is measured against what was heard up
+ * to ten minutes ahead.
  */
 const lookAheadSeconds = 600;
 /** Seconds of audio that are decoded while the device works. */
@@ -31,8 +32,8 @@ const readAheadLiveSeconds = 30;
 const restSeconds = 0.02;
 
 /**
- * One signal for all that can end a call: its own, the time limit, and `disposal` of the model. `end` forgets the timer and the listeners:
- * the model's signal lives on, and AbortSignal.any would gather one more for each call.
+ * One signal for all that can end a call: its own, the time limit, and `disposal` of the model. `end` forgets the timer
+ * and the listeners: the model's signal lives on, and AbortSignal.any would gather one more for each call.
  */
 export function limited(
   { signal, timeout }: Pick<TranscribeOptions, 'signal' | 'timeout'>,

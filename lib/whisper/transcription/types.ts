@@ -27,7 +27,10 @@ export interface Segment {
   avg_logprob: number;
   compression_ratio: number;
   no_speech_prob: number;
-  /** Where it is not the recording's, or was found for each window or for each of the channels that were transcribed apart. */
+  /**
+   * Where it is not the recording's, or was found for each window or for each of the channels that were transcribed
+   * apart.
+   */
   language?: string;
   /** The channel that it was said on, counted from 0, where channels were transcribed apart. */
   channel?: number;
@@ -43,7 +46,10 @@ export interface Segment {
 export interface Omission {
   start: number;
   end: number;
-  /** 'no speech': nobody speaks there, by `noSpeechRule`. 'known invention': what the option `dropInventions` leaves out. */
+  /**
+   * 'no speech': nobody speaks there, by `noSpeechRule`. 'known invention': what the option `dropInventions` leaves
+   * out.
+   */
   reason: 'no speech' | 'known invention';
   /** What the model wrote there; empty where it was not asked, or wrote nothing. */
   text: string;
@@ -52,8 +58,9 @@ export interface Omission {
 }
 
 /**
- * What `Whisper.transcribe` gives: the fields of OpenAI's verbose_json as openai/whisper has them. `formats.verbose_json` writes what OpenAI's
- * server answers: there the language is a name, the text has no blank before it, and `usage` is added.
+ * What `Whisper.transcribe` gives: the fields of OpenAI's verbose_json as openai/whisper has them.
+ * `formats.verbose_json` writes what OpenAI's server answers: there the language is a name, the text has no blank
+ * before it, and `usage` is added.
  */
 export interface Transcription {
   task: 'transcribe' | 'translate';
@@ -66,7 +73,10 @@ export interface Transcription {
   segments: Segment[];
   /** The audio tracks of a file that has several; the one that was heard is `chosen`. */
   tracks?: AudioTrack[];
-  /** Where nothing was given out since nobody seems to speak, and what was written there; absent where there is no such part. */
+  /**
+   * Where nothing was given out since nobody seems to speak, and what was written there; absent where there is no such
+   * part.
+   */
   omitted?: Omission[];
   /** Sentences on what was wrong with the recording, or was left out; none for most. */
   warnings: string[];

@@ -1,4 +1,7 @@
-/** Where the next window begins: by the time that the model wrote, which is often late and then lies within the next word. */
+/**
+ * Where the next window begins: by the time that the model wrote, which is often late and then lies within the next
+ * word.
+ */
 import { loudness } from '../decoding/loudness.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import type { SampleWindow } from './samples.js';
@@ -6,15 +9,18 @@ import type { Draft } from './segment-builder.js';
 
 /** Seconds before the time that was written in which a pause is looked for, and behind it. */
 const [earlier, later] = [0.5, 0.1];
-/** A frame that is less probably loud than this is quiet, and so many of those make a pause: sounds within words are quiet for less. */
+/**
+ * A frame that is less probably loud than this is quiet, and so many of those make a pause: sounds within words are
+ * quiet for less.
+ */
 const quiet = 0.5;
 const pauseFrames = 5;
 /** Frames of a pause that a window begins with. */
 const kept = 5;
 
 /**
- * Where to begin instead of in frame `place`: there where it is in a pause, else before the word that it is in, where a pause is near, else behind
- * that word, else there. `loud`: the probability that each frame is no pause.
+ * Where to begin instead of in frame `place`: there where it is in a pause, else before the word that it is in, where a
+ * pause is near, else behind that word, else there. `loud`: the probability that each frame is no pause.
  */
 export function beginInPause(loud: ArrayLike<number>, place: number, framesPerSecond: number): number {
   /** The frame in which a pause ends that holds `frame`; -1 where that is in none. */
@@ -36,7 +42,10 @@ export function beginInPause(loud: ArrayLike<number>, place: number, framesPerSe
   return place;
 }
 
-/** `advance`, frames of the features from sample `begin` on, moved to a pause. Nothing of the window is behind sample `limit`. */
+/**
+ * `advance`, frames of the features from sample `begin` on, moved to a pause. Nothing of the window is behind sample
+ * `limit`.
+ */
 export function advanceToPause(
   { checkpoint: { preprocessor, config }, buffers }: WhisperModel,
   samples: SampleWindow,
@@ -53,7 +62,10 @@ export function advanceToPause(
   });
 }
 
-/** Ends a window's last segment where the next window begins, at the latest; false where it lies behind that place, and would be heard twice. */
+/**
+ * Ends a window's last segment where the next window begins, at the latest; false where it lies behind that place, and
+ * would be heard twice.
+ */
 export function endBy(last: Pick<Draft, 'start' | 'end' | 'words'> | undefined, place: number): boolean {
   if (!last || last.end <= place) return true;
   if (last.start >= place) return false;

@@ -119,8 +119,9 @@ function* distributed(
 }
 
 /**
- * Gives each segment its words, in seconds from the start of the audio (the window begins at `offset`), and lets segments begin and end with
- * them unless a word is much too long. `lastEnd` is where speech ended before; where it ends now is given back.
+ * Gives each segment its words, in seconds from the start of the audio (the window begins at `offset`), and lets
+ * segments begin and end with them unless a word is much too long. `lastEnd` is where speech ended before; where it
+ * ends now is given back.
  */
 export function addWords(
   segments: readonly OpenSegment[],
@@ -158,8 +159,8 @@ export function addWords(
 const markSeconds = 0.02;
 
 /**
- * As `addWords`, for words whose pauses are known: a segment lasts from its first word to its last, and no word begins before the one before it
- * has ended.
+ * As `addWords`, for words whose pauses are known: a segment lasts from its first word to its last, and no word begins
+ * before the one before it has ended.
  */
 export function addTimedWords(
   segments: readonly OpenSegment[],
