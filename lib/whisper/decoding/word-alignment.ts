@@ -6,7 +6,7 @@
  * A frame's attention is shared out among the tokens: what of it is a token's is the probability that the token is said
  * there. A word is as probable as its most probable token, the more so the louder it is; a pause as it is quiet. Marks
  * of punctuation and timestamps are said by nobody: what looks at them may be a pause too. Numbers were chosen on
- * recordings that the figures of docs/design.md are not from.
+ * recordings that the figures of docs/design-whisper.md are not from.
  */
 import type { TextAttention } from '../model/search.js';
 
