@@ -23,8 +23,8 @@ const { values } = parseArgs({
     all: { type: 'boolean', default: false },
   },
 });
-const folder = path.join(root, 'native', 'cuda', 'kernels');
-const files = readdirSync(folder).filter((name) => name.endsWith('.cu'));
+const native = path.join(root, 'native');
+const files = readdirSync(native, { recursive: true }).filter((name) => name.endsWith('.cu'));
 const run = promisify(execFile);
 const compiler = withCudaToolkit(process.env).CUDACXX ?? 'nvcc';
 
@@ -34,7 +34,7 @@ const known = [
   { file: 'attention_streaming.cu', architectures: ['120'], bytes: 160 },
 ];
 const allowed = ({ file, architecture }) =>
-  known.find((one) => one.file === file && one.architectures.includes(architecture))?.bytes ?? 0;
+  known.find((one) => one.file === path.basename(file) && one.architectures.includes(architecture))?.bytes ?? 0;
 
 /** 'decodeKernel<half, 64>' for a mangled name. */
 function readable(mangled) {
@@ -49,8 +49,17 @@ function readable(mangled) {
 }
 
 async function compile(file, architecture) {
-  const options = ['-std=c++20', '-O3', '--expt-relaxed-constexpr', `-arch=sm_${architecture}`, '-Xptxas', '-v'];
-  const { stderr } = await run(compiler, [...options, '-cubin', '-o', '/dev/null', path.join(folder, file)], {
+  const options = [
+    '-std=c++20',
+    '-O3',
+    '--expt-relaxed-constexpr',
+    '-I',
+    native,
+    `-arch=sm_${architecture}`,
+    '-Xptxas',
+    '-v',
+  ];
+  const { stderr } = await run(compiler, [...options, '-cubin', '-o', '/dev/null', path.join(native, file)], {
     maxBuffer: 1 << 26,
   });
   const found = [];

@@ -169,8 +169,9 @@ struct TokenProbability {
  * tensors in place. The optional tensors, each absent by default:
  *  - temperature float32 [B], seed int32 [B], both or neither: where temperature[b] > 0 the token is drawn from
  *    softmax(logits / temperature) instead of being the likeliest, as argmax over t of
- *    logits[t] / temperature + noise(seed[b], length[b] - begin[b], t); `noise` is in native/core/noise.h and is
- *    the same on every device. Log-probabilities are those of the untempered distribution, as in openai/whisper.
+ *    logits[t] / temperature + noise(seed[b], length[b] - begin[b], t); `noise` is in
+ * native/operations/decoding/noise.h and is the same on every device. Log-probabilities are those of the untempered
+ * distribution, as in openai/whisper.
  *  - repetitionPenalty float32 [B]: before all other rules, the logit of every text token (outside the timestamps) that
  *    the sequence has generated is divided by it where positive and multiplied where negative; 1 changes nothing.
  *  - noRepeat int32 [B]: n > 0 forbids each text token that would complete an n-gram of generated tokens a second time.

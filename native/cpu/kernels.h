@@ -228,7 +228,7 @@ struct Embed {
 
 /**
  * Choice of the next token under Whisper's rules; writes the token and its log-probability behind the sequence.
- * See native/core/token_rules.h for the rules and their sources.
+ * See native/operations/decoding/token_rules.h for the rules and their sources.
  */
 struct NextToken {
   int64_t batch, vocabulary, capacity;

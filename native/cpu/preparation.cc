@@ -1,7 +1,7 @@
 #include "preparation.h"
 
 #include "../core/error.h"
-#include "batched_attention.h"
+#include "operations/attention/batched_attention.h"
 #include "plain_kernels.h"
 #include "products.h"
 #include "storage.h"

@@ -4,11 +4,10 @@
 include(CheckCXXCompilerFlag)
 
 set(ONEHEAD_CPU_DIRECTORY ${CMAKE_CURRENT_LIST_DIR})
-set(ONEHEAD_CPU_FAMILIES
-  align_positions attention_baseline attention_decode attention_streaming convert layer_norm linear_bytes linear_rows log_mel next_beams next_token small
-  softmax voice_activity table)
-list(TRANSFORM ONEHEAD_CPU_FAMILIES PREPEND ${ONEHEAD_CPU_DIRECTORY}/kernels/)
-list(TRANSFORM ONEHEAD_CPU_FAMILIES APPEND .cc)
+get_filename_component(ONEHEAD_NATIVE_DIRECTORY ${ONEHEAD_CPU_DIRECTORY} DIRECTORY)
+file(GLOB ONEHEAD_CPU_KERNELS CONFIGURE_DEPENDS ${ONEHEAD_CPU_DIRECTORY}/kernels/*.cc
+     ${ONEHEAD_NATIVE_DIRECTORY}/operations/*/cpu/*.cc)
+list(FILTER ONEHEAD_CPU_KERNELS EXCLUDE REGEX dispatch)
 
 # Sums may be fused into multiply-adds, but NaN and infinity keep their meaning: no -ffast-math.
 set(ONEHEAD_CPU_FLAGS -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -fno-exceptions -fno-rtti -Wall -Wextra
@@ -26,8 +25,9 @@ function(onehead_cpu_instruction_set name isa variant)
     endif()
   endif()
   set(objects onehead_cpu_${isa})
-  add_library(${objects} OBJECT ${ONEHEAD_CPU_FAMILIES})
+  add_library(${objects} OBJECT ${ONEHEAD_CPU_KERNELS})
   target_compile_features(${objects} PRIVATE cxx_std_20)
+  target_include_directories(${objects} PRIVATE ${ONEHEAD_NATIVE_DIRECTORY})
   target_compile_options(${objects} PRIVATE ${ONEHEAD_CPU_FLAGS} ${ARGN})
   target_compile_definitions(${objects} PRIVATE ONEHEAD_ISA=${isa} ONEHEAD_VARIANT=${variant} ONEHEAD_NAME="${name}")
   set_target_properties(${objects} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden)
@@ -68,7 +68,7 @@ foreach(program IN ITEMS kernels_check kernels_bench)
   add_executable(${program} EXCLUDE_FROM_ALL ${sources})
   target_compile_features(${program} PRIVATE cxx_std_20)
   target_compile_options(${program} PRIVATE -O2 -Wall -Wextra)
-  target_include_directories(${program} PRIVATE ${ONEHEAD_CPU_DIRECTORY})
+  target_include_directories(${program} PRIVATE ${ONEHEAD_CPU_DIRECTORY} ${ONEHEAD_NATIVE_DIRECTORY})
   target_link_libraries(${program} PRIVATE Threads::Threads)
   onehead_cpu_kernels(${program})
 endforeach()

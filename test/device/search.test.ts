@@ -9,7 +9,7 @@ const vocabulary = 50;
 const endToken = 40;
 const capacity = 10;
 
-/** native/core/noise.h, as every device must have it. */
+/** native/operations/decoding/noise.h, as every device must have it. */
 function noise(seed: number, place: number, token: number): number {
   const mix = (value: number): number => {
     let x = value >>> 0;

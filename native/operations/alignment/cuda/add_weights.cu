@@ -1,0 +1,61 @@
+// Attention's weights, summed over layers and heads: see AddWeights in native/core/operations.h.
+//
+// Shapes  scores [entries, heads, keys] float32 -> y [rows, positions, keys], one position of each row
+// Bytes   the scores twice (the second time from the cache), and a row of y read and written
+// Method  a block an entry. First a warp finds a head's highest score and the sum of its exponentials, then a thread
+// adds
+//         up a key's weights over the heads.
+#include "cuda/kernels/numeric.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+constexpr int threads = 256;
+
+__global__ void __launch_bounds__(threads) addWeightsKernel(const __grid_constant__ AddWeightsArguments a) {
+  ONEHEAD_SHARED(float, found);  // [heads][2]: the highest score, and the factor of the exponentials
+  letNextStart();
+  waitForPrevious();
+  const int64_t row = a.rows ? int64_t(a.rows[blockIdx.x]) : int64_t(blockIdx.x);
+  if (row < 0 || row >= a.pool) return;
+  const int64_t from = a.from[row], to = a.to[row], place = a.position[row];
+  if (from < 0 || from >= a.sources || to < 0 || to >= a.sequences || place < 0 || place >= a.positions) return;
+  const int keys = most(int(least<int64_t>(a.counted[row], a.keys)), 0), heads = int(a.heads);
+  const float* scores = a.scores + from * a.heads * a.keys;
+  const int lane = int(threadIdx.x) % 32;
+  for (int head = int(threadIdx.x) / 32; head < heads; head += threads / 32) {
+    const float* own = scores + head * a.keys;
+    float top = -infinity, total = 0;
+    for (int n = lane; n < keys; n += 32) top = fmaxf(top, own[n]);
+    top = warpMax(top);
+    for (int n = lane; n < keys; n += 32) total += expf(own[n] - top);
+    total = warpSum(total);
+    if (lane == 0) {
+      found[2 * head] = top;
+      found[2 * head + 1] = a.factor / total;
+    }
+  }
+  __syncthreads();
+  float* y = a.y + (to * a.positions + place) * a.keys;
+  for (int n = int(threadIdx.x); n < int(a.keys); n += threads) {
+    float sum = a.fresh ? 0.0f : y[n];
+    for (int head = 0; head < heads && n < keys; ++head)
+      sum += expf(scores[head * a.keys + n] - found[2 * head]) * found[2 * head + 1];
+    y[n] = sum;
+  }
+}
+
+size_t sharedBytes(const AddWeightsArguments& a) { return size_t(2 * a.heads) * sizeof(float); }
+
+}  // namespace
+
+bool addWeightsFits(const AddWeightsArguments& a, const Launcher& launcher) {
+  return sharedBytes(a) <= launcher.sharedMemory;
+}
+
+cudaError_t addWeights(const AddWeightsArguments& a, const Launcher& launcher) {
+  return launch(launcher, addWeightsKernel, dim3(unsigned(a.batch)), dim3(threads), sharedBytes(a), a);
+}
+
+}  // namespace onehead::cuda

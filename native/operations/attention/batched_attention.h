@@ -1,0 +1,16 @@
+// Multi-query attention as two batched matrix products with the whole score matrix in memory between them.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "cpu/products.h"
+
+namespace onehead::cpu {
+
+/** True for `multi-query` and `multi-query-1`. */
+bool isBatchedAttention(const onehead::Attention& attention);
+std::vector<std::unique_ptr<Step>> batchedAttention(const onehead::Attention& attention, const Kernels& kernels,
+                                                    const dnnl::engine& engine, dnnl::stream& stream, Resolve& resolve);
+
+}  // namespace onehead::cpu

@@ -1,0 +1,170 @@
+// The baseline: scores, softmax and values in three passes, with the whole float32 score matrix in memory between them.
+//
+// The matrix lies as [batch, heads, query tiles][keys][kQueryTile], transposed in each tile, as the micro-kernel likes
+// it.
+#include "attention_tile.h"
+#include "cpu/kernels/family.h"
+#include "cpu/kernels/math.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+namespace {
+
+/** Scratch in floats: the matrix, then each thread's packed keys or values, queries, weights and sums. */
+struct Layout {
+  int64_t tiles, tileSize, matrix, queries, weights, sums, own;
+
+  Layout(const Attention& a, bool pairs) {
+    const PackedSize size(a.headSize, a.keys, pairs);
+    tiles = (a.queries + kQueryTile - 1) / kQueryTile;
+    tileSize = size.keys * kQueryTile;
+    matrix = a.batch * a.heads * tiles * tileSize;
+    queries = roundUp(most(size.keyWords(), size.valueWords(pairs)), 16);
+    weights = queries + size.depth * kQueryTile;
+    sums = weights + kKeyTile * kQueryTile;
+    own = roundUp(sums + size.columns * kQueryTile, 16);
+  }
+};
+
+template <typename T, bool Pairs>
+class Baseline {
+ public:
+  Baseline(const Attention& arguments, const Team& team) : a_(arguments), team_(team), layout_(arguments, Pairs) {
+    matrix_ = static_cast<float*>(a_.scratch);
+    packed_ = matrix_ + layout_.matrix + team.thread * layout_.own;
+  }
+
+  void run() {
+    if (a_.pass != AttentionPass::all) return run(a_.pass);
+    run(AttentionPass::scores);
+    team_.barrier();
+    run(AttentionPass::softmax);
+    team_.barrier();
+    run(AttentionPass::values);
+  }
+
+ private:
+  void run(AttentionPass pass) {
+    if (pass == AttentionPass::scores) appendTogether<T>(a_, team_);
+    const Share share(a_.batch * a_.heads * layout_.tiles, team_);
+    int64_t source = -1;
+    for (int64_t index = share.begin; index < share.end; ++index) {
+      const Unit unit(*this, index);
+      if (pass == AttentionPass::scores)
+        scores(unit, &source);
+      else if (pass == AttentionPass::softmax)
+        soften(unit);
+      else
+        values(unit, &source);
+    }
+  }
+
+  struct Unit {
+    int64_t b, head, first, rows, keys;
+    float* matrix;
+    PackedSize size;
+
+    Unit(const Baseline& baseline, int64_t unit)
+        : b(unit / baseline.layout_.tiles / baseline.a_.heads),
+          head(unit / baseline.layout_.tiles % baseline.a_.heads),
+          first(unit % baseline.layout_.tiles * kQueryTile),
+          rows(least(kQueryTile, baseline.a_.queries - first)),
+          keys(keysOf(baseline.a_, b)),
+          matrix(baseline.matrix_ + unit * baseline.layout_.tileSize),
+          size(baseline.a_.headSize, keys, Pairs) {}
+  };
+
+  /** True when the thread has not packed this unit's key/value head yet. */
+  bool isNew(const Unit& unit, int64_t* source) const {
+    const int64_t wanted = unit.b * a_.keyValueHeads + keyValueHead(a_, unit.head);
+    const bool differs = *source != wanted;
+    *source = wanted;
+    return differs;
+  }
+
+  void scores(const Unit& unit, int64_t* source) {
+    if (isNew(unit, source)) {
+      const T* k = rowOf<T>(a_.k, unit.b, 0) + keyValueHead(a_, unit.head) * a_.headSize;
+      packKeys<T, Pairs>(k, a_.k.rowStride, unit.keys, a_.headSize, unit.size, packed_);
+    }
+    const T* q = rowOf<T>(a_.q, unit.b, unit.first) + unit.head * a_.headSize;
+    float* queries = packed_ + layout_.queries;
+    packQueries<T, Pairs>(q, a_.q.rowStride, unit.rows, a_.headSize, unit.size, queries);
+    alignas(64) int32_t seenKeys[kQueryTile];
+    for (int64_t i = 0; i < kQueryTile; ++i)
+      seenKeys[i] = int32_t(visibleKeys(a_, unit.b, unit.first + least(i, unit.rows - 1)));
+    I seen[kVectors];
+    __builtin_memcpy(seen, seenKeys, sizeof seen);
+    F maxima[kVectors] = {};
+    for (int64_t key = 0; key < unit.size.keys; key += kKeyTile) {
+      float* tile = unit.matrix + key * kQueryTile;
+      scoreTile<Pairs, kVectors, 0>(packed_, queries, unit.size, key, seen, key + kKeyTile > seenKeys[0], tile, maxima);
+      giveTile(a_, unit.b, unit.head, unit.first, unit.rows, key, tile);
+    }
+  }
+
+  void soften(const Unit& unit) {
+    const F factor = splat(a_.scale * kLog2E);
+    for (int c = 0; c < kVectors; ++c) {
+      float* column = unit.matrix + c * kWidth;
+      F highest = splat(-1e30f);
+      for (int64_t key = 0; key < unit.size.keys; ++key) highest = larger(highest, load(column + key * kQueryTile));
+      const F lowered = -(highest * factor);
+      F total = {};
+      for (int64_t key = 0; key < unit.size.keys; ++key) {
+        const F weight = exp2(fused(load(column + key * kQueryTile), factor, lowered));
+        total += weight;
+        store(column + key * kQueryTile, weight);
+      }
+      const F scale = splat(1.0f) / total;
+      for (int64_t key = 0; key < unit.size.keys; ++key)
+        store(column + key * kQueryTile, load(column + key * kQueryTile) * scale);
+    }
+  }
+
+  void values(const Unit& unit, int64_t* source) {
+    if (isNew(unit, source)) {
+      const T* v = rowOf<T>(a_.v, unit.b, 0) + keyValueHead(a_, unit.head) * a_.headSize;
+      packValues<T, Pairs>(v, a_.v.rowStride, unit.keys, a_.headSize, unit.size, packed_);
+    }
+    float* sums = packed_ + layout_.sums;
+    __builtin_memset(sums, 0, size_t(unit.size.columns * kQueryTile) * sizeof(float));
+    const F same[kVectors] = {splat(1.0f), splat(1.0f), splat(1.0f)};
+    for (int64_t key = 0; key < unit.size.keys; key += kKeyTile) {
+      const float* weights = unit.matrix + key * kQueryTile;
+      if constexpr (Pairs) {
+        float* pairs = packed_ + layout_.weights;
+        for (int64_t row = 0; row < kKeyTile; row += 2)
+          for (int64_t i = 0; i < kQueryTile; i += kWidth)
+            store(pairs + row / 2 * kQueryTile + i,
+                  pairWeights(load(weights + row * kQueryTile + i), load(weights + (row + 1) * kQueryTile + i)));
+        weights = pairs;
+      }
+      const float* v = packed_ + (Pairs ? key / 2 : key) * unit.size.columns;
+      valueTile<Pairs, kVectors>(v, weights, unit.size, same, sums);
+    }
+    float ones[kQueryTile];
+    for (float& one : ones) one = 1.0f;
+    const int64_t stride = a_.heads * a_.headSize;
+    T* y = static_cast<T*>(a_.y) + (unit.b * a_.queries + unit.first) * stride + unit.head * a_.headSize;
+    writeValues(sums, ones, unit.rows, a_.headSize, y, stride);
+  }
+
+  const Attention& a_;
+  const Team& team_;
+  const Layout layout_;
+  float *matrix_, *packed_;
+};
+
+}  // namespace
+
+size_t attentionBaselineBytes(const Attention& a, int threads) {
+  const Layout layout(a, kPairs && a.format == Format::bfloat16);
+  return size_t(layout.matrix + threads * layout.own) * sizeof(float);
+}
+
+void attentionBaseline(const Attention& a, const Team& team) {
+  if (a.format == Format::bfloat16) return Baseline<Bf16, kPairs>(a, team).run();
+  Baseline<float, false>(a, team).run();
+}
+
+}  // namespace onehead::cpu::ONEHEAD_ISA

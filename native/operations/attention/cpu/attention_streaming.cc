@@ -1,0 +1,179 @@
+// Memory-efficient attention: for each tile of queries a streaming softmax over tiles of keys (FlashAttention on a
+// CPU).
+//
+// A unit of work is one tile of kQueryTile queries of one head. K and V of a head are packed once into the thread's own
+// scratch and serve all its tiles; scores, weights and values of a tile stay in the first-level cache.
+#include "attention_tile.h"
+#include "cpu/kernels/family.h"
+#include "cpu/kernels/math.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+namespace {
+
+constexpr float kLowest = -1e30f;  // below any score, but finite: the difference of two is a number
+
+/** One thread's scratch, in floats. */
+struct Layout {
+  int64_t keys, values, queries, scores, sums, all;
+
+  Layout(const Attention& a, bool pairs) {
+    const PackedSize size(a.headSize, a.keys, pairs);
+    keys = 0;
+    values = keys + roundUp(size.keyWords(), 16);
+    queries = values + roundUp(size.valueWords(pairs), 16);
+    scores = queries + size.depth * kQueryTile;
+    sums = scores + kKeyTile * kQueryTile;
+    all = roundUp(sums + size.columns * kQueryTile, 16);
+  }
+};
+
+/** Size is the head size where it is known, so that strides are constants; else 0. */
+template <typename T, bool Pairs, int Size>
+class Streaming {
+ public:
+  Streaming(const Attention& arguments, const Team& team) : a_(arguments), team_(team) {
+    const Layout layout(a_, Pairs);
+    float* own = static_cast<float*>(a_.scratch) + team.thread * layout.all;
+    keys_ = own + layout.keys;
+    values_ = own + layout.values;
+    queries_ = own + layout.queries;
+    scores_ = own + layout.scores;
+    sums_ = own + layout.sums;
+  }
+
+  void run() {
+    appendTogether<T>(a_, team_);
+    const int64_t tiles = (a_.queries + kQueryTile - 1) / kQueryTile, units = a_.heads * tiles;
+    // A unit costs as much as its entry has keys, which rows of a pool have more or fewer of.
+    auto costOf = [&](int64_t b) { return most(keysOf(a_, stateRow(a_, b)), 1); };
+    int64_t cost = 0, before = 0;
+    for (int64_t b = 0; b < a_.batch; ++b) cost += costOf(b) * units;
+    const Share share(cost, team_);
+    for (int64_t b = 0; b < a_.batch; ++b) {
+      // Those of this entry's units that begin in the thread's share.
+      const int64_t each = costOf(b), row = stateRow(a_, b);
+      const int64_t begin = most(share.begin - before + each - 1, 0) / each;
+      const int64_t end = least(most(share.end - before + each - 1, 0) / each, units);
+      before += each * units;
+      if (keysOf(a_, row) == 0) {
+        for (int64_t unit = begin; unit < end; ++unit) clear(b, unit / tiles, unit % tiles * kQueryTile);
+        continue;
+      }
+      int64_t packed = -1;
+      for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t head = unit / tiles, first = unit % tiles * kQueryTile;
+        if (keyValueHead(a_, head) != packed) pack(row, packed = keyValueHead(a_, head));
+        const int64_t left = a_.queries - first;
+        if (left > 2 * kWidth) {
+          attend<3>(b, row, head, first);
+        } else if (left > kWidth) {
+          attend<2>(b, row, head, first);
+        } else {
+          attend<1>(b, row, head, first);
+        }
+      }
+    }
+  }
+
+ private:
+  /** An entry that sees nothing gives zeros. */
+  void clear(int64_t b, int64_t head, int64_t first) const {
+    for (int64_t i = first; i < least(first + kQueryTile, a_.queries); ++i)
+      __builtin_memset(output(b, head, i), 0, size_t(a_.headSize) * sizeof(T));
+  }
+
+  T* output(int64_t b, int64_t head, int64_t query) const {
+    return static_cast<T*>(a_.y) + ((b * a_.queries + query) * a_.heads + head) * a_.headSize;
+  }
+
+  void pack(int64_t row, int64_t head) {
+    const int64_t count = keysOf(a_, row), begin = head * a_.headSize;
+    const PackedSize size(a_.headSize, count, Pairs);
+    packKeys<T, Pairs>(firstKey<T>(a_, a_.k, row) + begin, a_.k.rowStride, count, a_.headSize, size, keys_);
+    packValues<T, Pairs>(firstKey<T>(a_, a_.v, row) + begin, a_.v.rowStride, count, a_.headSize, size, values_);
+  }
+
+  template <int Vectors>
+  void attend(int64_t b, int64_t row, int64_t head, int64_t first) {
+    const int64_t rows = least(Vectors * kWidth, a_.queries - first);
+    const PackedSize size(a_.headSize, keysOf(a_, row), Pairs);
+    const T* q = rowOf<T>(a_.q, b, first) + head * a_.headSize;
+    packQueries<T, Pairs>(q, a_.q.rowStride, rows, a_.headSize, size, queries_);
+    __builtin_memset(sums_, 0, size_t(size.columns * kQueryTile) * sizeof(float));
+
+    alignas(64) int32_t seenKeys[kQueryTile];
+    for (int64_t i = 0; i < kQueryTile; ++i) seenKeys[i] = int32_t(visibleKeys(a_, row, first + least(i, rows - 1)));
+    const int64_t fewest = seenKeys[0], end = seenKeys[rows - 1];
+    I seen[Vectors];
+    F maxima[Vectors], totals[Vectors];
+    for (int c = 0; c < Vectors; ++c) {
+      __builtin_memcpy(&seen[c], seenKeys + c * kWidth, sizeof(I));
+      maxima[c] = splat(kLowest);
+      totals[c] = F{};
+    }
+    for (int64_t key = 0; key < end; key += kKeyTile) {
+      F highest[Vectors], old[Vectors];
+      for (int c = 0; c < Vectors; ++c) highest[c] = splat(kLowest);
+      scoreTile<Pairs, Vectors, Pairs ? Size / 2 : Size>(keys_, queries_, size, key, seen, key + kKeyTile > fewest,
+                                                         scores_, highest);
+      giveTile(a_, b, head, first, rows, key, scores_);
+      soften<Vectors>(highest, maxima, totals, old);
+      const float* values = values_ + (Pairs ? key / 2 : key) * size.columns;
+      valueTile<Pairs, Vectors>(values, scores_, size, old, sums_);
+    }
+    float scale[kQueryTile];
+    for (int c = 0; c < Vectors; ++c) store(scale + c * kWidth, splat(1.0f) / totals[c]);
+    const int64_t stride = a_.heads * a_.headSize;
+    writeValues(sums_, scale, rows, a_.headSize, output(b, head, first), stride);
+  }
+
+  /** Scores of the tile become weights under the new maxima; `old` brings the earlier sums to them. */
+  template <int Vectors>
+  void soften(const F* highest, F* maxima, F* totals, F* old) {
+    const F factor = splat(a_.scale * kLog2E);
+    F lowered[Vectors];
+    for (int c = 0; c < Vectors; ++c) {
+      const F maximum = larger(maxima[c], highest[c] * factor);  // in powers of two, rounded once for all its uses
+      old[c] = exp2(maxima[c] - maximum);
+      maxima[c] = maximum;
+      lowered[c] = -maximum;
+      totals[c] *= old[c];
+    }
+    constexpr int kRows = Pairs ? 2 : 1;
+    for (int64_t row = 0; row < kKeyTile; row += kRows) {
+      float* from = scores_ + row * kQueryTile;
+      ONEHEAD_UNROLL(3)
+      for (int c = 0; c < Vectors; ++c) {
+        const F weight = exp2<Pairs>(fused(load(from + c * kWidth), factor, lowered[c]));
+        totals[c] += weight;
+        if constexpr (Pairs) {
+          const F next = exp2<Pairs>(fused(load(from + kQueryTile + c * kWidth), factor, lowered[c]));
+          totals[c] += next;
+          store(scores_ + row / 2 * kQueryTile + c * kWidth, pairWeights(weight, next));
+        } else {
+          store(from + c * kWidth, weight);
+        }
+      }
+    }
+  }
+
+  const Attention& a_;
+  const Team& team_;
+  float *keys_, *values_, *queries_, *scores_, *sums_;
+};
+
+}  // namespace
+
+size_t attentionStreamingBytes(const Attention& a, int threads) {
+  const bool pairs = kPairs && a.format == Format::bfloat16;
+  return size_t(Layout(a, pairs).all) * size_t(threads) * sizeof(float);
+}
+
+void attentionStreaming(const Attention& a, const Team& team) {
+  const bool usual = a.headSize == 64;
+  if (a.format == Format::bfloat16)
+    return usual ? Streaming<Bf16, kPairs, 64>(a, team).run() : Streaming<Bf16, kPairs, 0>(a, team).run();
+  return usual ? Streaming<float, false, 64>(a, team).run() : Streaming<float, false, 0>(a, team).run();
+}
+
+}  // namespace onehead::cpu::ONEHEAD_ISA

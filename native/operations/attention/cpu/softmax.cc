@@ -1,0 +1,51 @@
+// The softmax between the two products of attention whose score matrix lies in memory: scale, mask and normalise row by
+// row, and round to the storage type that the second product reads.
+#include "attention_common.h"
+#include "cpu/kernels/family.h"
+#include "cpu/kernels/math.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+namespace {
+
+/** One row of `keys` scores, of which the first `seen` count. The exponentials are kept in the scores until their sum
+ * is known. */
+template <typename T>
+void softenRow(float* scores, int64_t seen, int64_t keys, float factor, T* weights) {
+  const int64_t whole = seen / kWidth * kWidth, left = seen - whole;
+  F highest = splat(-kInfinity);
+  for (int64_t i = 0; i < whole; i += kWidth) highest = larger(highest, load(scores + i) * splat(factor));
+  float top = largest(highest);
+  for (int64_t i = whole; i < seen; ++i) top = scores[i] * factor > top ? scores[i] * factor : top;
+
+  F total = {};
+  for (int64_t i = 0; i < whole; i += kWidth) {
+    const F weight = exp2(fused(load(scores + i), splat(factor), splat(-top)));
+    total += weight;
+    store(scores + i, weight);
+  }
+  storePart(scores + whole, exp2(fused(loadPart(scores + whole, left), splat(factor), splat(-top))), left);
+  total += loadPart(scores + whole, left);
+
+  const F inverse = splat(1.0f / sum(total));
+  for (int64_t i = 0; i < whole; i += kWidth) store(weights + i, load(scores + i) * inverse);
+  storePart(weights + whole, loadPart(scores + whole, left) * inverse, left);
+  __builtin_memset(weights + seen, 0, size_t(keys - seen) * sizeof(T));
+}
+
+template <typename T>
+void softenRows(const Softmax& a, const Team& team) {
+  const Share share(a.batch * a.queries * a.heads, team);
+  for (int64_t row = share.begin; row < share.end; ++row) {
+    const int64_t query = row / a.heads, seen = visibleKeys(a, query / a.queries, query % a.queries);
+    softenRow(a.scores + row * a.keys, seen, a.keys, a.scale * kLog2E, static_cast<T*>(a.weights) + row * a.keys);
+  }
+}
+
+}  // namespace
+
+void softmax(const Softmax& arguments, const Team& team) {
+  if (arguments.weightFormat == Format::bfloat16) return softenRows<Bf16>(arguments, team);
+  softenRows<float>(arguments, team);
+}
+
+}  // namespace onehead::cpu::ONEHEAD_ISA

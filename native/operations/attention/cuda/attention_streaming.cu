@@ -1,0 +1,417 @@
+// memory-efficient, and split-kv where several rows share a key/value head: streaming softmax on tensor cores.
+//
+// Shapes   rows of one key/value head: (query, head of its group), queries x heads / keyValueHeads of them. Multi-query
+//          decoding has all heads as rows, an encoder all positions; beams that share their keys are rows too.
+// Bytes    a block reads all keys and values that its rows see, once; nothing quadratic is written
+// Work     4 size multiply-adds and one exponential a score
+// Method   tiles of keys come into shared memory two deep with cp.async. A warp has 16 or 32 rows: scores on the matrix
+//          unit, the running maximum and sum over the four lanes that share a row, the weights straight from the result
+//          registers into the operand registers of the second product (FlashAttention 2). Where there are few rows, the
+//          keys are split over blocks and the block that comes last combines (Flash-Decoding): first each row's shares
+//          of its parts, a lane a part, then every four columns of every row, their parts loaded at once.
+// Ranges   of a pool of positions: neighbouring entries that see the same one are rows of the first one's blocks
+//          (split-kv only), and the blocks of the others have nothing to do.
+// Append   new rows are read from where they were computed, and written to the cache by the blocks of the first rows.
+//
+// History
+//   H200, commit 1dabc91, 20 heads of 64 on one key/value head, float16, microseconds at batch 1 / 8 / 32:
+//   cross-attention of 1,500 keys 67.5 / 72.9 / 46.8, where 20 key/value heads (attention_decode.cu) took 9.3 / 27.2 /
+//   72.5; self-attention at 65 positions 23.7 / 25.3 / 26.3. The last block joined 24 parts of 20 rows, a row and a
+//   column after another, each a chain of loads from the second-level cache: some 60 of the 67.
+//   Now the loads of a row's parts are independent, parts have two tiles at least, and up to `aloneKeys` keys have one
+//   block.
+//   Prediction, not measured: launch 0.5, first tile 1.2, a tile's work 0.7 each, meeting 0.9, the join 2 (61 KB
+//   through one multiprocessor): cross-attention about 6 at batch 1, 6 to 7 at 8, 8 to 9 at 32; self-attention about
+//   3, 3 and 4. A cluster that joins over distributed shared memory would save the meeting and most of the join: not
+//   tried yet.
+//   The encoder's attention (1,500 positions, 20 heads): 74.5, torch's sdpa 37.7; attention_warpgroup.cu takes it now
+//   on compute capability 9.0. Registers on 90a for half types: 153 to 158 with heads up to 64 and 16 rows a warp (153
+//   to 157 before), 215 to 217 with larger heads (217), 255 with 32 rows a warp (253); no spills.
+#include "attention.h"
+#include "cuda/kernels/tensor_core.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+/** Tiles of a split at least: half the parts to join cost less than the second tile's work. */
+constexpr int leastTiles = 2;
+
+template <class T, int P, int Warps, int MTiles>
+struct Shape {
+  static constexpr int threads = Warps * 32, rows = Warps * MTiles * 16;
+  static constexpr int keys = std::is_same_v<T, float> && P == 128 ? 32 : 64;
+  static constexpr int stride = P + vectorSize<T>;  // between rows in shared memory: banks differ
+  static constexpr int tile = keys * stride;
+  static constexpr size_t sharedBytes = size_t(4) * tile * sizeof(T);  // keys and values, two of each
+  static_assert(sharedBytes >= size_t(rows) * mostParts * sizeof(float));
+};
+
+/** Writes the scores of a warp's rows, from `firstRow` on, and of the keys from `firstKey` on, where they are wanted.
+ */
+template <int MTiles, int KeyTiles>
+__device__ inline void emitScores(const AttentionArguments& a, int64_t b, const float (&scores)[MTiles][KeyTiles][4],
+                                  const int (&seen)[MTiles][2], int rows, int firstRow, int firstKey) {
+  const int lane = int(threadIdx.x) % 32, sharing = int(a.heads / a.keyValueHeads);
+  const int scoreKeys = int(a.scoreKeys);
+#pragma unroll
+  for (int m = 0; m < MTiles; ++m)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = firstRow + m * 16 + half * 8 + lane / 4;
+      if (row >= rows) continue;
+      float* to = scoresOf(a, b, row / sharing, int64_t(blockIdx.y) * sharing + row % sharing);
+      if (!to) continue;
+#pragma unroll
+      for (int n = 0; n < KeyTiles; ++n)
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const int key = firstKey + n * 8 + lane % 4 * 2 + i;
+          if (key < least(seen[m][half], scoreKeys)) to[key] = scores[m][n][half * 2 + i] * a.scale;
+        }
+    }
+}
+
+template <class T>
+__device__ inline void clearRows(const AttentionArguments& a, int64_t b, int64_t keyHead) {
+  const int64_t width = a.heads / a.keyValueHeads * a.headSize;
+  for (int64_t i = threadIdx.x; i < a.queries * width; i += blockDim.x) {
+    const int64_t at = b * a.y.batchStride + i / width * a.y.rowStride + keyHead * width + i % width;
+    static_cast<T*>(const_cast<void*>(a.y.data))[at] = fromFloat<T>(0.0f);
+  }
+}
+
+/** Joins what the blocks of a tile of rows wrote; `outputOf(row)` is where a row's result goes. `shares` is shared
+ * memory of `mostParts` floats a row. */
+template <class T, int Threads, class OutputOf>
+__device__ inline void joinSplits(const float* parts, int splitsOfGrid, int splits, int size, int rows, float* shares,
+                                  OutputOf outputOf) {
+  constexpr int warps = Threads / 32, rowsAtOnce = 4, partsAtOnce = 16;
+  const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  const int64_t part = partialSize(size), rowParts = splitsOfGrid * part;
+  for (int first = warp; first < rows; first += warps * rowsAtOnce) {
+    float2 state[rowsAtOnce];
+#pragma unroll
+    for (int u = 0; u < rowsAtOnce; ++u) {
+      const int row = first + u * warps;
+      state[u] = make_float2(-infinity, 0.0f);
+      if (row < rows && lane < splits)
+        state[u] = loadFresh(reinterpret_cast<const float2*>(parts + row * rowParts + lane * part + size));
+    }
+#pragma unroll
+    for (int u = 0; u < rowsAtOnce; ++u) {
+      const float share = shareOfPart(state[u].x, state[u].y);
+      if (first + u * warps < rows) shares[(first + u * warps) * mostParts + lane] = share;
+    }
+  }
+  __syncthreads();
+  const int quads = size / 4;
+  for (int place = thread; place < rows * quads; place += Threads) {
+    const int row = place / quads, column = place % quads * 4;
+    const float* from = parts + row * rowParts + column;
+    float sum[4] = {};
+    for (int first = 0; first < splits; first += partsAtOnce) {
+      float4 values[partsAtOnce];
+#pragma unroll
+      for (int u = 0; u < partsAtOnce; ++u)
+        values[u] = first + u < splits ? loadFresh(reinterpret_cast<const float4*>(from + (first + u) * part))
+                                       : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll
+      for (int u = 0; u < partsAtOnce; ++u) {
+        const float share = shares[row * mostParts + first + u];  // 0 behind the last part
+        sum[0] = fmaf(values[u].x, share, sum[0]);
+        sum[1] = fmaf(values[u].y, share, sum[1]);
+        sum[2] = fmaf(values[u].z, share, sum[2]);
+        sum[3] = fmaf(values[u].w, share, sum[3]);
+      }
+    }
+    auto* y = reinterpret_cast<Pair<T>*>(outputOf(row) + column);
+    y[0] = makePair<T>(sum[0], sum[1]);
+    y[1] = makePair<T>(sum[2], sum[3]);
+  }
+}
+
+template <class T, int P, int Warps, int MTiles, bool Emits>
+__global__ void __launch_bounds__(Warps * 32, 1)
+    streamingKernel(const __grid_constant__ AttentionArguments a, int splitsOfGrid, Together wanted) {
+  using S = Shape<T, P, Warps, MTiles>;
+  constexpr int vector = vectorSize<T>, chunks = P / vector, depthTiles = P / 16, keyTiles = S::keys / 8;
+  ONEHEAD_SHARED(T, shared);
+  const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, group = lane / 4, quad = lane % 4;
+  const int64_t b = blockIdx.z, keyHead = blockIdx.y;
+  const int rowTile = int(blockIdx.x) / splitsOfGrid, split = int(blockIdx.x) % splitsOfGrid;
+  const int sharing = int(a.heads / a.keyValueHeads), rowsOfEntry = int(a.queries) * sharing, size = int(a.headSize);
+  letNextStart();
+  if (!a.keysStay) waitForPrevious();
+  const Entry entry = entryOf(a, b);
+  const int start = entry.start;
+  if (entry.keys == 0) {  // an entry that sees nothing gives zeros
+    waitForPrevious();
+    if (wanted.least == 1 && int(blockIdx.x) == 0) clearRows<T>(a, b, keyHead);
+    return;
+  }
+  const int together = wanted.most > 1 ? entriesTogether(a, b) : 1;
+  // Rows go on through the entries that are served together, which lie one after another.
+  const int rows = rowsOfEntry * together, row0 = rowTile * S::rows, lastRow = least(row0 + S::rows, rows) - 1;
+  // Blocks without work wait as well: the next kernel's wait is for this one's end, which must be that of all before.
+  if (together < wanted.least || row0 >= rows) return waitForPrevious();
+
+  // New rows join the cache; each split has its share of them.
+  if (a.newKey.data && rowTile == 0) {
+    const int sizeChunks = size / vector, all = int(a.queries) * sizeChunks * 2;
+    for (int i = split * S::threads + thread; i < all; i += splitsOfGrid * S::threads) {
+      const int row = i / 2 / sizeChunks;
+      const int64_t at = keyHead * size + i / 2 % sizeChunks * vector;
+      if (start < 0 || start + row >= a.keys) continue;
+      const AttentionView &from = i % 2 ? a.newValue : a.newKey, &to = i % 2 ? a.v : a.k;
+      T* cache = static_cast<T*>(const_cast<void*>(to.data)) + entry.keyRow * to.batchStride +
+                 (start + row) * to.rowStride + at;
+      *reinterpret_cast<uint4*>(cache) = *reinterpret_cast<const uint4*>(
+          static_cast<const T*>(from.data) + b * from.batchStride + row * from.rowStride + at);
+    }
+  }
+
+  const int limit = visibleKeys(a, entry, lastRow / sharing);  // of the block: its last row sees most
+  const int tiles = divideUp(limit, S::keys);
+  const int perSplit = limit <= aloneKeys ? tiles : most(divideUp(tiles, splitsOfGrid), leastTiles);
+  const int splits = divideUp(tiles, perSplit), firstTile = split * perSplit;
+  if (split >= splits) return waitForPrevious();
+  const int endTile = least(tiles, firstTile + perSplit);
+
+  auto load = [&](int tile, int stage) {
+    T* keyTile = shared + stage * 2 * S::tile;
+    for (int place = thread; place < S::keys * chunks; place += S::threads) {
+      const int row = place / chunks, column = place % chunks * vector, key = tile * S::keys + row;
+      const bool there = key < limit && column < size;
+      const int64_t at = keyHead * size + column;
+      const T* k = there ? keyRow<T>(a, a.k, a.newKey, b, key, entry) + at : static_cast<const T*>(a.k.data);
+      const T* v = there ? keyRow<T>(a, a.v, a.newValue, b, key, entry) + at : static_cast<const T*>(a.v.data);
+      copyAsync16(keyTile + row * S::stride + column, k, there ? 16 : 0);
+      copyAsync16(keyTile + S::tile + row * S::stride + column, v, there ? 16 : 0);
+    }
+  };
+  load(firstTile, 0);
+  commitCopies();
+  waitForPrevious();
+
+  // This thread's rows: group and group + 8 of each of its warp's tiles of 16.
+  int seen[MTiles][2];  // keys that each row sees
+  Pair<T> query[MTiles][depthTiles][4];
+#pragma unroll
+  for (int m = 0; m < MTiles; ++m)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = row0 + (warp * MTiles + m) * 16 + half * 8 + group;
+      const int i = least(row, rows - 1) / sharing, head = int(keyHead) * sharing + least(row, rows - 1) % sharing;
+      seen[m][half] = row < rows ? visibleKeys(a, entry, i) : 0;
+      const T* q = static_cast<const T*>(a.q.data) + b * a.q.batchStride + i * a.q.rowStride + head * size;
+#pragma unroll
+      for (int k = 0; k < depthTiles; ++k)
+#pragma unroll
+        for (int part = 0; part < 2; ++part) {
+          const int column = k * 16 + part * 8 + quad * 2;
+          query[m][k][part * 2 + half] =
+              column < size ? *reinterpret_cast<const Pair<T>*>(q + column) : makePair<T>(0.0f, 0.0f);
+        }
+    }
+
+  float values[MTiles][P / 8][4] = {}, highest[MTiles][2], sums[MTiles][2] = {};
+#pragma unroll
+  for (int m = 0; m < MTiles; ++m) highest[m][0] = highest[m][1] = -infinity;
+  const float scale = a.scale * log2E;
+
+  for (int tile = firstTile; tile < endTile; ++tile) {
+    const int stage = (tile - firstTile) & 1;
+    if (tile + 1 < endTile) load(tile + 1, stage ^ 1);
+    commitCopies();
+    waitForCopies<1>();
+    __syncthreads();
+    const T* keyTile = shared + stage * 2 * S::tile;
+    const T* valueTile = keyTile + S::tile;
+
+    float scores[MTiles][keyTiles][4] = {};
+#pragma unroll
+    for (int k = 0; k < depthTiles; ++k)
+#pragma unroll
+      for (int n = 0; n < keyTiles; n += 2) {
+        Pair<T> keys[2][2];
+        loadB<T>(keys, keyTile + n * 8 * S::stride + k * 16, S::stride);
+#pragma unroll
+        for (int m = 0; m < MTiles; ++m) {
+          multiply<T>(scores[m][n], query[m][k], keys[0]);
+          multiply<T>(scores[m][n + 1], query[m][k], keys[1]);
+        }
+      }
+
+    if constexpr (Emits)
+      emitScores<MTiles, keyTiles>(a, b, scores, seen, rows, row0 + warp * MTiles * 16, tile * S::keys);
+
+#pragma unroll
+    for (int m = 0; m < MTiles; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float above = highest[m][half];
+#pragma unroll
+        for (int n = 0; n < keyTiles; ++n)
+#pragma unroll
+          for (int i = 0; i < 2; ++i) {
+            float& score = scores[m][n][half * 2 + i];
+            const int key = tile * S::keys + n * 8 + quad * 2 + i;
+            score = key < seen[m][half] ? score * scale : -infinity;
+            above = fmaxf(above, score);
+          }
+        above = warpMax<4>(above);
+        const float base = above == -infinity ? 0.0f : above;  // a row that has seen nothing yet
+        const float factor = exp2Fast(highest[m][half] - base);
+        highest[m][half] = above;
+        float sum = 0;
+#pragma unroll
+        for (int n = 0; n < keyTiles; ++n)
+#pragma unroll
+          for (int i = 0; i < 2; ++i) {
+            float& score = scores[m][n][half * 2 + i];
+            score = exp2Fast(score - base);
+            sum += score;
+          }
+        sums[m][half] = sums[m][half] * factor + sum;
+#pragma unroll
+        for (int n = 0; n < P / 8; ++n) {
+          values[m][n][half * 2] *= factor;
+          values[m][n][half * 2 + 1] *= factor;
+        }
+      }
+
+#pragma unroll
+    for (int k = 0; k < keyTiles / 2; ++k) {
+      Pair<T> weights[MTiles][4];
+#pragma unroll
+      for (int m = 0; m < MTiles; ++m)
+#pragma unroll
+        for (int part = 0; part < 4; ++part) {
+          const float* pair = scores[m][2 * k + part / 2] + part % 2 * 2;
+          weights[m][part] = makePair<T>(pair[0], pair[1]);
+        }
+#pragma unroll
+      for (int n = 0; n < P / 8; n += 2) {
+        Pair<T> right[2][2];
+        loadBTransposed<T>(right, valueTile + k * 16 * S::stride + n * 8, S::stride);
+#pragma unroll
+        for (int m = 0; m < MTiles; ++m) {
+          multiply<T>(values[m][n], weights[m], right[0]);
+          multiply<T>(values[m][n + 1], weights[m], right[1]);
+        }
+      }
+    }
+    __syncthreads();  // before the next load writes over this stage
+  }
+
+  const int64_t place = (keyHead * a.batch + b) * rowsOfEntry;  // of this head's first row among all
+  const int64_t part = partialSize(size);
+#pragma unroll
+  for (int m = 0; m < MTiles; ++m)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float sum = sums[m][half];
+      sum += __shfl_xor_sync(wholeWarp, sum, 1);
+      sum += __shfl_xor_sync(wholeWarp, sum, 2);
+      const int row = row0 + (warp * MTiles + m) * 16 + half * 8 + group;
+      if (row >= rows) continue;
+      if (splits == 1) {
+        const int head = int(keyHead) * sharing + row % sharing;
+        T* y = static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + row / sharing * a.y.rowStride +
+               head * size;
+        const float factor = 1.0f / sum;
+#pragma unroll
+        for (int n = 0; n < P / 8; ++n) {
+          const int column = n * 8 + quad * 2;
+          if (column < size)
+            *reinterpret_cast<Pair<T>*>(y + column) =
+                makePair<T>(values[m][n][half * 2] * factor, values[m][n][half * 2 + 1] * factor);
+        }
+      } else {
+        float* parts = static_cast<float*>(a.scratch) + ((place + row) * splitsOfGrid + split) * part;
+#pragma unroll
+        for (int n = 0; n < P / 8; ++n) {
+          const int column = n * 8 + quad * 2;
+          if (column < size)
+            *reinterpret_cast<float2*>(parts + column) =
+                make_float2(values[m][n][half * 2], values[m][n][half * 2 + 1]);
+        }
+        if (quad == 0) *reinterpret_cast<float2*>(parts + size) = make_float2(highest[m][half], sum);
+      }
+    }
+  if (splits == 1) return;
+
+  const int rowTiles = int(gridDim.x) / splitsOfGrid;
+  int32_t* counter = a.counters + (b * a.keyValueHeads + keyHead) * rowTiles + rowTile;
+  // Shared memory is free: all have passed the loop's last barrier.
+  if (!arrivesLast(counter, splits, reinterpret_cast<int*>(shared))) return;
+  __syncthreads();  // all have read the flag
+  const float* parts = static_cast<const float*>(a.scratch) + (place + row0) * splitsOfGrid * part;
+  joinSplits<T, S::threads>(parts, splitsOfGrid, splits, size, lastRow - row0 + 1, reinterpret_cast<float*>(shared),
+                            [&](int row) {
+                              const int whole = row0 + row, head = int(keyHead) * sharing + whole % sharing;
+                              return static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride +
+                                     whole / sharing * a.y.rowStride + head * size;
+                            });
+  if (thread == 0) *counter = 0;
+}
+
+int64_t rowsOf(const AttentionArguments& a) { return a.queries * (a.heads / a.keyValueHeads); }
+
+/** Rows of a block, which splitting depends on. Of entries that may go together, a few beams' are thought of. */
+int64_t blockRows(const AttentionArguments& a, Together together) {
+  constexpr int beams = 5;
+  const int64_t rows = rowsOf(a) * least(together.most, beams);
+  if (together.most == 1 && a.type != DType::float32 && a.headSize <= 64 && rows > 64 && !a.scores) return 128;
+  return rows > 32 ? 64 : 32;
+}
+
+/** Tiles of rows that one entry's blocks may have to serve. */
+int64_t rowTilesOf(const AttentionArguments& a, Together together) {
+  return divideUp(rowsOf(a) * least<int64_t>(together.most, a.batch), blockRows(a, together));
+}
+
+int64_t splitsOf(const AttentionArguments& a, bool split, Together together, const Launcher& launcher) {
+  if (!split) return 1;
+  return splitsFor(a.keys, 64 * leastTiles, divideUp(rowsOf(a), blockRows(a, together)) * a.keyValueHeads * a.batch, 4,
+                   launcher);
+}
+
+template <class T, int P, int Warps, int MTiles>
+cudaError_t run(const AttentionArguments& a, int64_t splits, Together together, const Launcher& launcher) {
+  using S = Shape<T, P, Warps, MTiles>;
+  const dim3 grid(unsigned(rowTilesOf(a, together) * splits), unsigned(a.keyValueHeads), unsigned(a.batch));
+  auto start = [&](auto kernel) {
+    return launch(launcher, kernel, grid, dim3(S::threads), S::sharedBytes, a, int(splits), together);
+  };
+  if constexpr (MTiles == 1)
+    if (a.scores) return start(streamingKernel<T, P, Warps, MTiles, true>);
+  return start(streamingKernel<T, P, Warps, MTiles, false>);
+}
+
+}  // namespace
+
+AttentionNeeds streamingNeeds(const AttentionArguments& a, bool split, Together together, const Launcher& launcher) {
+  const int64_t splits = splitsOf(a, split, together, launcher);
+  if (splits == 1) return {};
+  const int64_t sequences = a.batch * a.keyValueHeads;
+  return {size_t(sequences * rowsOf(a) * splits * partialSize(a.headSize)) * sizeof(float),
+          size_t(sequences * rowTilesOf(a, together))};
+}
+
+cudaError_t streamingAttention(const AttentionArguments& a, bool split, Together together, const Launcher& launcher) {
+  const int64_t splits = splitsOf(a, split, together, launcher), rows = blockRows(a, together);
+  return withType(a.type, [&](auto element) {
+    using T = decltype(element);
+    if constexpr (!std::is_same_v<T, float>)
+      if (rows == 128) return run<T, 64, 4, 2>(a, splits, together, launcher);
+    if (a.headSize <= 64)
+      return rows == 64 ? run<T, 64, 4, 1>(a, splits, together, launcher)
+                        : run<T, 64, 2, 1>(a, splits, together, launcher);
+    return rows == 64 ? run<T, 128, 4, 1>(a, splits, together, launcher)
+                      : run<T, 128, 2, 1>(a, splits, together, launcher);
+  });
+}
+
+}  // namespace onehead::cuda

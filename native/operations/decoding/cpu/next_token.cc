@@ -1,0 +1,66 @@
+// The next token of each sequence under the rules of operations/decoding/token_rules.h: the likeliest, or one drawn at
+// a temperature.
+#include "cpu/kernels/family.h"
+#include "vocabulary.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+namespace {
+
+void append(const NextToken& a, int64_t row, const Summary& chosen, float logSum) {
+  if (a.length[row] >= a.capacity) {
+    a.finished[row] = 1;
+    return;
+  }
+  const bool none = chosen.drawn < 0;
+  const int32_t token = none ? a.endToken : int32_t(chosen.drawn);
+  const int32_t place = a.length[row];
+  a.tokens[row * a.capacity + place] = token;
+  a.logProbability[row * a.capacity + place] = none ? -kInfinity : chosen.drawnLogit - logSum;
+  a.length[row] = place + 1;
+  const bool full = place + 1 - a.begin[row] >= a.maximum[row] || place + 1 >= a.capacity;
+  if (token == a.endToken || full) a.finished[row] = 1;
+}
+
+/** The row of an entry that this operation is for; -1 for idle entries and beams. */
+int64_t rowToChoose(const NextToken& a, int64_t b) { return a.beams && a.beams[b] != 0 ? -1 : stateRow(a, b); }
+
+}  // namespace
+
+size_t nextTokenBytes(int64_t batch, int threads) { return size_t(batch) * size_t(threads) * sizeof(Summaries) + 64; }
+
+void nextToken(const NextToken& a, const Team& team) {
+  Summaries* all = reinterpret_cast<Summaries*>((reinterpret_cast<uintptr_t>(a.scratch) + 63) & ~uintptr_t(63));
+  const Share share(a.vocabulary, team);
+  for (int64_t b = 0; b < a.batch; ++b) {
+    const int64_t row = rowToChoose(a, b);
+    all[b * team.threads + team.thread] = row < 0 || a.finished[row] ? Summaries() : filterShare(a, b, row, share);
+  }
+  team.barrier();
+  if (a.top) {
+    auto ranks = [&](int64_t row) { return row >= 0 && !a.finished[row] && topOf(a, row) > 0; };
+    // The rows must be whole before they are ranked, and the state unchanged until then.
+    for (int64_t b = 0; b < a.batch; ++b) {
+      const int64_t row = rowToChoose(a, b);
+      if (ranks(row)) allowed(a, b, a.timestamps[row], all + b * team.threads, team, share);
+    }
+    team.barrier();
+    for (int64_t b = team.thread; b < a.batch; b += team.threads) {
+      const int64_t row = rowToChoose(a, b);
+      if (!ranks(row)) continue;
+      const Summary choice = allowed(a, b, a.timestamps[row], all + b * team.threads, team, {0, team});
+      Ranked ranked[kMostTop];
+      rank(a.logits + b * a.vocabulary, a.vocabulary, topOf(a, row), ranked);
+      writeTop(a, row, a.length[row], ranked, choice.logSum());
+    }
+    team.barrier();
+  }
+  // From here on thread 0 changes the state, so the others look at the summaries only; a finished sequence's are empty.
+  for (int64_t b = 0; b < a.batch; ++b) {
+    const int64_t row = rowToChoose(a, b);
+    if (row < 0) continue;
+    const Summary choice = allowed(a, b, a.timestamps[row], all + b * team.threads, team, share);
+    if (team.thread == 0 && !a.finished[row]) append(a, row, choice, choice.logSum());
+  }
+}
+
+}  // namespace onehead::cpu::ONEHEAD_ISA

@@ -1,0 +1,131 @@
+// Whisper's log-mel features, kWidth frames at a time with a frame in each lane; the transform is in fft.h.
+#include "cpu/kernels/family.h"
+#include "cpu/kernels/fft.h"
+#include "cpu/kernels/math.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+namespace {
+
+struct MelRange {
+  int32_t begin, end;  // of the filter's nonzero weights
+};
+
+/** One thread's scratch, in floats, behind the highest values [threads, batch] of all. */
+struct Layout {
+  int64_t first, a, b, power, cosines, sines, ranges, own;
+
+  Layout(const LogMel& arguments, int threads) {
+    const int64_t size = arguments.fftSize;
+    first = roundUp(arguments.batch * threads, 16);
+    a = 0;
+    b = a + size * kWidth;
+    power = b + size * kWidth;
+    cosines = power + (size / 2 + 1) * kWidth;
+    sines = cosines + roundUp(size, 16);
+    ranges = sines + roundUp(size, 16);
+    own = ranges + roundUp(2 * arguments.mels, 16);
+  }
+};
+
+F gatherFrames(const float* samples, I places) {
+#if defined(__AVX512F__)
+  return (F)_mm512_i32gather_ps((__m512i)places, samples, 4);
+#elif defined(__AVX2__)
+  return (F)_mm256_i32gather_ps(samples, (__m256i)places, 4);
+#else
+  F value;
+  for (int i = 0; i < kWidth; ++i) value[i] = samples[places[i]];
+  return value;
+#endif
+}
+
+void findRanges(const LogMel& a, MelRange* ranges) {
+  const int64_t bins = a.fftSize / 2 + 1;
+  for (int64_t mel = 0; mel < a.mels; ++mel) {
+    const float* filter = a.filters + mel * bins;
+    int64_t begin = 0, end = bins;
+    while (begin < end && filter[begin] == 0) ++begin;
+    while (end > begin && filter[end - 1] == 0) --end;
+    ranges[mel] = {int32_t(begin), int32_t(end)};
+  }
+}
+
+}  // namespace
+
+size_t logMelBytes(const LogMel& a, int threads) {
+  const Layout layout(a, threads);
+  return size_t(layout.first + threads * layout.own) * sizeof(float) + 64;
+}
+
+void logMel(const LogMel& a, const Team& team) {
+  const Layout layout(a, team.threads);
+  float* scratch = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(a.scratch) + 63) & ~uintptr_t(63));
+  float* highest = scratch;
+  float* own = scratch + layout.first + team.thread * layout.own;
+  F* power = reinterpret_cast<F*>(own + layout.power);
+  Complex* packed = reinterpret_cast<Complex*>(own + layout.a);
+  MelRange* ranges = reinterpret_cast<MelRange*>(own + layout.ranges);
+  const Roots roots = {own + layout.cosines, own + layout.sines, a.fftSize};
+  fillRoots(a.fftSize, own + layout.cosines, own + layout.sines);
+  findRanges(a, ranges);
+  for (int64_t b = 0; b < a.batch; ++b) highest[team.thread * a.batch + b] = team.thread == 0 ? a.peak[b] : -kInfinity;
+
+  const int64_t groups = (a.frames + kWidth - 1) / kWidth;
+  const int64_t length = (a.frames - 1) * a.hop + a.fftSize, bins = a.fftSize / 2 + 1;
+  const Share share(a.batch * groups, team);
+  for (int64_t unit = share.begin; unit < share.end; ++unit) {
+    const int64_t b = unit / groups, frame = unit % groups * kWidth;
+    const int64_t count = least(kWidth, a.frames - frame);
+    const float* samples = a.samples + b * length + frame * a.hop;
+    I places;
+    for (int i = 0; i < kWidth; ++i) places[i] = int32_t(least(i, count - 1) * a.hop);  // lanes without a frame repeat
+    for (int64_t n = 0; n < a.fftSize / 2; ++n) {
+      packed[n].re = gatherFrames(samples + 2 * n, places) * splat(a.window[2 * n]);
+      packed[n].im = gatherFrames(samples + 2 * n + 1, places) * splat(a.window[2 * n + 1]);
+    }
+    spectrumPower(packed, reinterpret_cast<Complex*>(own + layout.b), a.fftSize, roots, power);
+    F top = splat(-kInfinity);
+    for (int64_t mel = 0; mel < a.mels; ++mel) {
+      const float* filter = a.filters + mel * bins;
+      F energy = {};
+      for (int64_t k = ranges[mel].begin; k < ranges[mel].end; ++k) energy = fused(splat(filter[k]), power[k], energy);
+      const F value = log10Positive(larger(energy, splat(1e-10f)));
+      top = larger(top, value);
+      float* to = a.features + (b * a.mels + mel) * a.frames + frame;
+      if (count == kWidth) {
+        store(to, value);
+      } else {
+        storePart(to, value, count);
+      }
+    }
+    float& best = highest[team.thread * a.batch + b];
+    const float unitTop = largest(top);
+    if (unitTop > best) best = unitTop;
+  }
+  team.barrier();
+
+  const Share rows(a.batch * a.mels, team);
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    float peak = -kInfinity;
+    for (int thread = 0; thread < team.threads; ++thread)
+      peak = highest[thread * a.batch + row / a.mels] > peak ? highest[thread * a.batch + row / a.mels] : peak;
+    float* features = a.features + row * a.frames;
+    const F floor = splat(peak - 8.0f);
+    for (int64_t i = 0; i < a.frames; i += kWidth) {
+      const int64_t count = least(kWidth, a.frames - i);
+      const F value = count == kWidth ? load(features + i) : loadPart(features + i, count);
+      const F scaled = (larger(value, floor) + splat(4.0f)) * splat(0.25f);
+      if (count == kWidth) {
+        store(features + i, scaled);
+      } else {
+        storePart(features + i, scaled, count);
+      }
+    }
+  }
+  if (team.thread != 0) return;
+  for (int64_t b = 0; b < a.batch; ++b)
+    for (int thread = 0; thread < team.threads; ++thread)
+      if (highest[thread * a.batch + b] > a.peak[b]) a.peak[b] = highest[thread * a.batch + b];
+}
+
+}  // namespace onehead::cpu::ONEHEAD_ISA

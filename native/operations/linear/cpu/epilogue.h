@@ -1,0 +1,27 @@
+// What every product does to its sums before they are stored.
+#pragma once
+
+#include "cpu/kernels/family.h"
+#include "cpu/kernels/math.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+namespace {
+
+/** Bias, activation and residual of `count` sums, kWidth at most, which are y[row][column ...] of type Y. */
+template <typename Y, typename Product>
+inline void finishVector(const Product& a, F value, int64_t row, int64_t column, int64_t count) {
+  const bool whole = count == kWidth;
+  const float* residual = a.residual ? a.residual + row * a.columns + column : nullptr;
+  Y* y = static_cast<Y*>(a.y) + row * a.columns + column;
+  if (a.bias) value += whole ? load(a.bias + column) : loadPart(a.bias + column, count);
+  if (a.activation == Activation::gelu) value = gelu(value);
+  if (residual) value += whole ? load(residual) : loadPart(residual, count);
+  if (whole) {
+    store(y, value);
+  } else {
+    storePart(y, value, count);
+  }
+}
+
+}  // namespace
+}  // namespace onehead::cpu::ONEHEAD_ISA

@@ -1,0 +1,208 @@
+// Products of many rows: y[z] = epilogue(a[z] b[z]), our own where cuBLASLt is absent or a shape is none of its own
+// (convolutions, the batched products of the attention baselines).
+//
+// Shapes   a [rows, depth], b [columns, depth] (weights as they are stored) or [depth, columns] (attention's values)
+// Bytes    each block reads (BM + BN) x depth elements: BM x BN / (BM + BN) products an element, 64 for 128 x 128
+// Method   the usual pipeline of tensor-core products (CUTLASS's "multistage"): slices of 64 bytes of each row come
+//          into shared memory three stages deep with cp.async while warps multiply the stage before. Rows are 80 bytes
+//          apart there, so that ldmatrix's 8 rows fall into different banks.
+//
+// A convolution is a product whose rows overlap: with weights as [outputs, kernel, channels], output t's row is the
+// kernel x channels elements from (t stride - padding) x channels on, and what lies outside the sequence counts as
+// zero.
+#include "cuda/kernels/tensor_core.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+template <class T, int BM, int BN, int WM, int WN, bool BTransposed>
+struct Tiling {
+  static constexpr int threads = WM * WN * 32, stages = 3;
+  static constexpr int vector = vectorSize<T>;
+  static constexpr int depth = 4 * vector;   // of a stage: 64 bytes
+  static constexpr int stride = 5 * vector;  // between rows of a and of plain b in shared memory
+  static constexpr int wide = BN + vector;   // between rows of transposed b
+  static constexpr int aElements = BM * stride;
+  static constexpr int bElements = BTransposed ? depth * wide : BN * stride;
+  static constexpr int stageElements = aElements + bElements;
+  static constexpr size_t sharedBytes = size_t(stages) * stageElements * sizeof(T);
+  static constexpr int mTiles = BM / WM / 16, nTiles = BN / WN / 8;
+};
+
+/** 16 bytes of a row into shared memory: in the background where everything is aligned, else one by one. */
+template <class T>
+__device__ inline void loadChunk(T* to, const T* from, int elements, bool aligned) {
+  constexpr int vector = vectorSize<T>;
+  if (aligned) {
+    copyAsync16(to, from, elements * int(sizeof(T)));
+  } else {
+    for (int i = 0; i < vector; ++i) to[i] = i < elements ? from[i] : fromFloat<T>(0);
+  }
+}
+
+template <class T, int BM, int BN, int WM, int WN, bool BTransposed>
+__global__ void __launch_bounds__(WM* WN * 32)
+    productKernel(const __grid_constant__ ProductArguments p, bool aAligned, bool bAligned) {
+  using Tiles = Tiling<T, BM, BN, WM, WN, BTransposed>;
+  constexpr int vector = Tiles::vector, chunks = 4;
+  constexpr int aLoads = BM * chunks / Tiles::threads;
+  ONEHEAD_SHARED(T, shared);
+  const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  const int64_t row0 = int64_t(blockIdx.y) * BM, column0 = int64_t(blockIdx.x) * BN, z = blockIdx.z;
+  letNextStart();
+  waitForPrevious();
+  int64_t depth = p.depth;
+  if (p.start) depth = least<int64_t>(depth, p.start[z / p.startInner] + p.startExtra);
+  const T* a = static_cast<const T*>(p.a) + offsetOf(p.aBatch, z);
+  const T* b = static_cast<const T*>(p.b) + offsetOf(p.bBatch, z);
+
+  // Where this thread's rows of a begin, and which of their elements there are.
+  const T* aRow[aLoads];
+  int64_t aFirst[aLoads], aLast[aLoads];
+#pragma unroll
+  for (int i = 0; i < aLoads; ++i) {
+    const int64_t row = row0 + (thread + i * Tiles::threads) / chunks;
+    aRow[i] = a + p.aBegin;
+    aFirst[i] = 0;
+    aLast[i] = 0;
+    if (row >= p.rows) continue;
+    aRow[i] += offsetOf(p.aRows, row);
+    aLast[i] = depth;
+    if (p.aLimit) {
+      const int64_t begin = row % p.aRows.inner * p.aRows.innerStride + p.aBegin;
+      aFirst[i] = most<int64_t>(0, -begin);
+      aLast[i] = least<int64_t>(depth, p.aLimit - begin);
+    }
+  }
+  auto load = [&](int64_t tile, int stage) {
+    T* aTile = shared + stage * Tiles::stageElements;
+    T* bTile = aTile + Tiles::aElements;
+    const int64_t k0 = tile * Tiles::depth;
+#pragma unroll
+    for (int i = 0; i < aLoads; ++i) {
+      const int place = thread + i * Tiles::threads, chunk = place % chunks;
+      const int64_t k = k0 + chunk * vector;
+      T* to = aTile + place / chunks * Tiles::stride + chunk * vector;
+      const int count = int(least<int64_t>(vector, most<int64_t>(0, aLast[i] - k)));
+      if (k >= aFirst[i]) {
+        loadChunk(to, count ? aRow[i] + k : a, count, aAligned);
+      } else if (k + vector <= aFirst[i]) {
+        loadChunk(to, a, 0, aAligned);
+      } else {  // the sequence begins inside these 16 bytes; only where nothing is aligned
+        for (int j = 0; j < vector; ++j)
+          to[j] = k + j >= aFirst[i] && k + j < aLast[i] ? aRow[i][k + j] : fromFloat<T>(0);
+      }
+    }
+    if constexpr (BTransposed) {
+      constexpr int rowChunks = BN / vector;
+      for (int place = thread; place < Tiles::depth * rowChunks; place += Tiles::threads) {
+        const int64_t k = k0 + place / rowChunks, column = column0 + place % rowChunks * vector;
+        const int count = k < depth ? int(least<int64_t>(vector, most<int64_t>(0, p.columns - column))) : 0;
+        loadChunk(bTile + place / rowChunks * Tiles::wide + place % rowChunks * vector,
+                  count ? b + k * p.bStride + column : b, count, bAligned);
+      }
+    } else {
+      for (int place = thread; place < BN * chunks; place += Tiles::threads) {
+        const int64_t column = column0 + place / chunks, k = k0 + place % chunks * vector;
+        const int count = column < p.columns ? int(least<int64_t>(vector, most<int64_t>(0, depth - k))) : 0;
+        loadChunk(bTile + place / chunks * Tiles::stride + place % chunks * vector,
+                  count ? b + column * p.bStride + k : b, count, bAligned);
+      }
+    }
+  };
+
+  constexpr int mTiles = Tiles::mTiles, nTiles = Tiles::nTiles;
+  const int warpRow = warp / WN * mTiles * 16, warpColumn = warp % WN * nTiles * 8;
+  float sums[mTiles][nTiles][4] = {};
+  const int64_t tiles = divideUp<int64_t>(depth, Tiles::depth);
+  for (int stage = 0; stage < Tiles::stages - 1; ++stage) {
+    if (stage < tiles) load(stage, stage);
+    commitCopies();
+  }
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    waitForCopies<Tiles::stages - 2>();
+    __syncthreads();
+    const int64_t ahead = tile + Tiles::stages - 1;
+    if (ahead < tiles) load(ahead, int(ahead % Tiles::stages));
+    commitCopies();
+    const T* aTile = shared + int(tile % Tiles::stages) * Tiles::stageElements;
+    const T* bTile = aTile + Tiles::aElements;
+#pragma unroll
+    for (int k = 0; k < Tiles::depth; k += 16) {
+      Pair<T> left[mTiles][4];
+#pragma unroll
+      for (int m = 0; m < mTiles; ++m) loadA<T>(left[m], aTile + (warpRow + m * 16) * Tiles::stride + k, Tiles::stride);
+#pragma unroll
+      for (int n = 0; n < nTiles; n += 2) {
+        Pair<T> right[2][2];
+        if constexpr (BTransposed)
+          loadBTransposed<T>(right, bTile + k * Tiles::wide + warpColumn + n * 8, Tiles::wide);
+        else
+          loadB<T>(right, bTile + (warpColumn + n * 8) * Tiles::stride + k, Tiles::stride);
+#pragma unroll
+        for (int m = 0; m < mTiles; ++m) {
+          multiply<T>(sums[m][n], left[m], right[0]);
+          multiply<T>(sums[m][n + 1], left[m], right[1]);
+        }
+      }
+    }
+  }
+
+  const Epilogue& e = p.epilogue;
+  const int64_t matrix = offsetOf(p.yBatch, z);
+#pragma unroll
+  for (int m = 0; m < mTiles; ++m)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int64_t row = row0 + warpRow + m * 16 + half * 8 + lane / 4;
+      if (row >= p.rows) continue;
+      const int64_t at = matrix + offsetOf(p.yRows, row);
+      const float* residual = e.residual ? e.residual + row % e.residualRows * p.columns : nullptr;
+#pragma unroll
+      for (int n = 0; n < nTiles; ++n)
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const int64_t column = column0 + warpColumn + n * 8 + lane % 4 * 2 + i;
+          if (column >= p.columns) continue;
+          float value = sums[m][n][half * 2 + i] * e.scale;
+          if (e.bias) value += e.bias[column];
+          value = activate(value, e.activation);
+          if (residual) value += residual[column];
+          storeAs(p.y, p.yType, at + column, value);
+        }
+    }
+}
+
+bool multipleOf(int64_t elements, size_t elementBytes) { return size_t(elements) * elementBytes % 16 == 0; }
+bool aligned(const Stepping& s, size_t bytes) {
+  return multipleOf(s.outerStride, bytes) && multipleOf(s.innerStride, bytes);
+}
+
+template <class T, int BM, int BN, int WM, int WN, bool BTransposed>
+cudaError_t run(const ProductArguments& p, const Launcher& launcher) {
+  using Tiles = Tiling<T, BM, BN, WM, WN, BTransposed>;
+  const bool a = aligned16(p.a) && aligned(p.aBatch, sizeof(T)) && aligned(p.aRows, sizeof(T)) &&
+                 multipleOf(p.aBegin, sizeof(T)) && multipleOf(p.aLimit, sizeof(T));
+  const bool b = aligned16(p.b) && aligned(p.bBatch, sizeof(T)) && multipleOf(p.bStride, sizeof(T));
+  const dim3 grid(unsigned(divideUp<int64_t>(p.columns, BN)), unsigned(divideUp<int64_t>(p.rows, BM)),
+                  unsigned(p.batch));
+  return launch(launcher, productKernel<T, BM, BN, WM, WN, BTransposed>, grid, dim3(Tiles::threads), Tiles::sharedBytes,
+                p, a, b);
+}
+
+}  // namespace
+
+cudaError_t product(const ProductArguments& p, const Launcher& launcher) {
+  // Large tiles where they fill the device; small ones where rows or columns are few.
+  const int64_t large = divideUp<int64_t>(p.rows, 128) * divideUp<int64_t>(p.columns, 128) * p.batch;
+  return withType(p.type, [&](auto element) {
+    using T = decltype(element);
+    if (p.bTransposed) return run<T, 64, 64, 2, 2, true>(p, launcher);
+    return p.rows >= 96 && p.columns >= 96 && large >= launcher.multiprocessors
+               ? run<T, 128, 128, 2, 4, false>(p, launcher)
+               : run<T, 64, 64, 2, 2, false>(p, launcher);
+  });
+}
+
+}  // namespace onehead::cuda

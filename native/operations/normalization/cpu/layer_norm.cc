@@ -1,0 +1,30 @@
+// Layer norm of rows: mean, then variance about it, then the affine map; the row stays in the first-level cache.
+#include "cpu/kernels/family.h"
+#include "cpu/kernels/norm.h"
+
+namespace onehead::cpu::ONEHEAD_ISA {
+namespace {
+
+template <typename T>
+void rows(const LayerNorm& a, const Team& team) {
+  const Share share(a.rows, team);
+  for (int64_t row = share.begin; row < share.end; ++row) {
+    const float* x = a.x + row * a.width;
+    T* y = static_cast<T*>(a.y) + row * a.width;
+    const Moments moments = momentsOf(x, a.width, a.epsilon);
+    const F mean = splat(moments.mean), scale = splat(moments.scale);
+    int64_t i = 0;
+    for (; i + kWidth <= a.width; i += kWidth)
+      store(y + i, (load(x + i) - mean) * scale * load(a.weight + i) + load(a.bias + i));
+    for (; i < a.width; ++i) put(y + i, (x[i] - moments.mean) * moments.scale * a.weight[i] + a.bias[i]);
+  }
+}
+
+}  // namespace
+
+void layerNorm(const LayerNorm& arguments, const Team& team) {
+  if (arguments.yFormat == Format::bfloat16) return rows<Bf16>(arguments, team);
+  rows<float>(arguments, team);
+}
+
+}  // namespace onehead::cpu::ONEHEAD_ISA

@@ -1,0 +1,109 @@
+// Layer norm over rows, into any storage type: before products of more rows than matvec.cu takes, and behind the
+// encoder.
+//
+// Shapes  x [rows, width] float32, weight and bias [width] -> y [rows, width]
+// Bytes   x once, y once; at 32 rows nothing but latency counts
+// Method  a warp a row, which it holds in registers: every load of x, weight and bias is on its way before the first is
+//         used, 16 bytes each; then mean, and variance about the mean (the stable way), without another look at memory.
+//         Rows that are wider than any Whisper's (1,280), or not a multiple of four, are read three times.
+//
+// History
+//   H200, commit 1dabc91, width 1,280: 20 us for 32 rows, 21 for 1,500 (twice a layer of the encoder, which took 226 at
+//   batch 1), the floors being 0.1 and 3. Elements were loaded one at a time, in three passes: 25 of 28 stall cycles
+//   waited for memory.
+//   Now there is one wait.
+//   Prediction, not measured: launch 0.5, one access of memory 0.8, two sums over a warp 0.3, store 0.5: about 2 for 32
+//   rows; 4 to 5 for 1,500 (11.5 MB at 3.9 TB/s are 2.9), which are all in registers at once.
+//   Registers on 90a: 64, 116 and 140 by width (31 before), which leave room for 1,584 rows and more; no spills.
+#include "cuda/kernels/numeric.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+constexpr int warps = 4;
+
+/** Stores four neighbouring elements, at a multiple of four. */
+__device__ inline void storeFour(void* y, DType type, int64_t at, const float4& four) {
+  if (type == DType::float32)
+    *reinterpret_cast<float4*>(static_cast<float*>(y) + at) = four;
+  else if (type == DType::float16)
+    *reinterpret_cast<uint2*>(static_cast<float16*>(y) + at) = {makePair<float16>(four.x, four.y),
+                                                                makePair<float16>(four.z, four.w)};
+  else
+    *reinterpret_cast<uint2*>(static_cast<bfloat16*>(y) + at) = {makePair<bfloat16>(four.x, four.y),
+                                                                 makePair<bfloat16>(four.z, four.w)};
+}
+
+/** Widths up to Fours x 128, multiples of four. */
+template <int Fours>
+__global__ void __launch_bounds__(warps * 32) layerNormKernel(const __grid_constant__ LayerNormArguments n) {
+  letNextStart();
+  waitForPrevious();
+  const int64_t row = int64_t(blockIdx.x) * warps + threadIdx.x / 32;
+  const int lane = int(threadIdx.x) % 32, fours = int(n.width) / 4;
+  if (row >= n.rows) return;
+  const float4 zero = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  float4 x[Fours], weight[Fours], bias[Fours];
+  auto load = [&](float4(&to)[Fours], const float* from) {
+#pragma unroll
+    for (int i = 0; i < Fours; ++i) {
+      const int k = i * 32 + lane;
+      to[i] = k < fours ? reinterpret_cast<const float4*>(from)[k] : zero;
+    }
+  };
+  load(x, n.x + row * n.width);
+  load(weight, n.weight);
+  load(bias, n.bias);
+  float sum = 0, squares = 0;
+#pragma unroll
+  for (int i = 0; i < Fours; ++i) sum += (x[i].x + x[i].y) + (x[i].z + x[i].w);
+  const float mean = warpSum(sum) / float(n.width);
+#pragma unroll
+  for (int i = 0; i < Fours; ++i) {
+    if (i * 32 + lane >= fours) continue;
+    x[i] = make_float4(x[i].x - mean, x[i].y - mean, x[i].z - mean, x[i].w - mean);
+    squares += (x[i].x * x[i].x + x[i].y * x[i].y) + (x[i].z * x[i].z + x[i].w * x[i].w);
+  }
+  const float factor = rsqrtf(warpSum(squares) / float(n.width) + n.epsilon);
+#pragma unroll
+  for (int i = 0; i < Fours; ++i) {
+    const int k = i * 32 + lane;
+    if (k >= fours) continue;
+    const float4 y =
+        make_float4(fmaf(x[i].x * factor, weight[i].x, bias[i].x), fmaf(x[i].y * factor, weight[i].y, bias[i].y),
+                    fmaf(x[i].z * factor, weight[i].z, bias[i].z), fmaf(x[i].w * factor, weight[i].w, bias[i].w));
+    storeFour(n.y, n.yType, row * n.width + k * 4, y);
+  }
+}
+
+__global__ void __launch_bounds__(warps * 32) anyLayerNormKernel(const __grid_constant__ LayerNormArguments n) {
+  letNextStart();
+  waitForPrevious();
+  const int64_t row = int64_t(blockIdx.x) * warps + threadIdx.x / 32;
+  const int lane = int(threadIdx.x) % 32;
+  if (row >= n.rows) return;
+  const float* x = n.x + row * n.width;
+  float sum = 0, squares = 0;
+  for (int64_t k = lane; k < n.width; k += 32) sum += x[k];
+  const float mean = warpSum(sum) / float(n.width);
+  for (int64_t k = lane; k < n.width; k += 32) squares += (x[k] - mean) * (x[k] - mean);
+  const float factor = rsqrtf(warpSum(squares) / float(n.width) + n.epsilon);
+  for (int64_t k = lane; k < n.width; k += 32)
+    storeAs(n.y, n.yType, row * n.width + k, (x[k] - mean) * factor * n.weight[k] + n.bias[k]);
+}
+
+}  // namespace
+
+cudaError_t layerNorm(const LayerNormArguments& n, const Launcher& launcher) {
+  auto start = [&](auto kernel) {
+    return launch(launcher, kernel, dim3(unsigned(divideUp<int64_t>(n.rows, warps))), dim3(warps * 32), 0, n);
+  };
+  const bool fits = n.width % 4 == 0 && aligned16(n.x) && aligned16(n.weight) && aligned16(n.bias) && aligned16(n.y);
+  if (fits && n.width <= 4 * 128) return start(layerNormKernel<4>);
+  if (fits && n.width <= 8 * 128) return start(layerNormKernel<8>);
+  if (fits && n.width <= 10 * 128) return start(layerNormKernel<10>);
+  return start(anyLayerNormKernel);
+}
+
+}  // namespace onehead::cuda
