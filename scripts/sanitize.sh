@@ -7,5 +7,5 @@ for tool in "$@"; do
   echo "== $tool"
   # One process at a time, since kernels run tens of times slower under it; and our own kernels only.
   ONEHEAD_TEST_GPU=1 compute-sanitizer --tool "$tool" --target-processes all --error-exitcode 1 \
-    node node_modules/vitest/vitest.mjs run --no-file-parallelism --test-timeout 600000 -t 'without cuBLASLt' test/device
+    node node_modules/vitest/vitest.mjs run --no-file-parallelism --test-timeout 600000 -t 'without cuBLASLt' test/cases test/device
 done

@@ -45,7 +45,10 @@ export interface Part {
 }
 
 export interface RecordOptions {
-  /** Fills the temporaries with NaN before each run, so that a test sees what is read before it is written. */
+  /**
+   * Fills the temporaries with NaN before each run, so that a test sees what is read before it is written. On a CPU the scratch memory of
+   * kernels too, and a run fails with code DEVICE_FAILED where one writes behind what it asked for.
+   */
   poison?: boolean;
 }
 

@@ -21,6 +21,10 @@ double microsecondsSince(Clock::time_point& last) {
   return elapsed;
 }
 
+/** Bytes behind a poisoned program's scratch memory, and what stands in them. */
+constexpr size_t guardBytes = 256;
+constexpr std::byte guard{0xa5};
+
 /** The thread that leads the team, between rounds. */
 struct LeaderAlone final : Team {
   void barrier() const override {}
@@ -29,18 +33,45 @@ struct LeaderAlone final : Team {
 }  // namespace
 
 void CpuExecutable::add(std::unique_ptr<Step> step, size_t operation) {
-  scratch_->atLeast(step->scratchBytes());
+  const size_t bytes = step->scratchBytes();
+  scratch_->atLeast(bytes + (plan_.poison && bytes > 0 ? guardBytes : 0));
   entries_.push_back({std::move(step), operation});
+}
+
+size_t CpuExecutable::scratchOf(size_t entry) const {
+  size_t bytes = 0;
+  for (const Entry& other : entries_)  // the steps of an operation hand on what lies there
+    if (other.operation == entries_[entry].operation) bytes = std::max(bytes, other.step->scratchBytes());
+  return bytes;
+}
+
+void CpuExecutable::poisonScratch(size_t entry) {
+  const size_t bytes = scratchOf(entry);
+  if (bytes == 0 || (entry > 0 && entries_[entry - 1].operation == entries_[entry].operation)) return;
+  std::byte* const begin = scratch_->buffer.data();
+  std::fill_n(begin, bytes, std::byte{0xff});
+  std::fill_n(begin + bytes, guardBytes, guard);
+}
+
+void CpuExecutable::checkScratch(size_t entry) const {
+  const size_t bytes = scratchOf(entry);
+  const std::byte* const end = scratch_->buffer.data() + bytes;
+  if (bytes == 0 || std::all_of(end, end + guardBytes, [](std::byte value) { return value == guard; })) return;
+  throw Error("DEVICE_FAILED", "Program '" + plan_.name + "': " + plan_.operations[entries_[entry].operation].name +
+                                   " wrote behind the " + std::to_string(bytes) +
+                                   " bytes of scratch memory that it had asked for.");
 }
 
 void CpuExecutable::replay(double* microseconds, const std::atomic<bool>& cancelled) {
   Clock::time_point last = Clock::now();
   for (size_t i = 0; i < entries_.size() && !cancelled; ++i) {
     Step& step = *entries_[i].step;
+    if (plan_.poison) poisonScratch(i);
     if (step.collective())
       team_.run([&](const Team& part) { step.run(part); });
     else
       step.run(LeaderAlone());
+    if (plan_.poison) checkScratch(i);
     if (microseconds) microseconds[i] += microsecondsSince(last);
   }
 }

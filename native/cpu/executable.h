@@ -37,6 +37,12 @@ class CpuExecutable final : public Executable {
     std::unique_ptr<Step> step;
     size_t operation;
   };
+  /** Bytes of scratch memory that the operation of this entry asked for. */
+  size_t scratchOf(size_t entry) const;
+  /** Of a poisoned program: fills an operation's scratch memory with NaN, and puts a guard behind it. */
+  void poisonScratch(size_t entry);
+  /** Throws Error DEVICE_FAILED where the operation wrote behind the scratch memory that it had asked for. */
+  void checkScratch(size_t entry) const;
   /** `microseconds`: of each entry, added up; null when they are not wanted. */
   void replay(double* microseconds, const std::atomic<bool>& cancelled);
   /** Tells what the entries took by operation and by stage. */

@@ -153,10 +153,14 @@ void appendGelu(dnnl::post_ops& operations) {
 #endif
 }
 
-dnnl::primitive_attr attributes(onehead::Activation activation, const memory::desc* residual) {
+/** `inPlace`: the result is added to what is there, before it is overwritten. */
+dnnl::primitive_attr attributes(onehead::Activation activation, const memory::desc* residual, bool inPlace = false) {
   dnnl::post_ops operations;
   if (activation == onehead::Activation::gelu) appendGelu(operations);
-  if (residual) operations.append_binary(dnnl::algorithm::binary_add, *residual);
+  if (residual && inPlace)
+    operations.append_sum(1.f);
+  else if (residual)
+    operations.append_binary(dnnl::algorithm::binary_add, *residual);
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   attributes.set_post_ops(operations);
@@ -202,7 +206,9 @@ std::unique_ptr<Step> matrixProduct(const Linear& linear, std::byte* x, const dn
   memory::desc biasDescription;
   if (linear.bias) biasDescription = memory::desc({1, columns}, memory::data_type::f32, Tag::ab);
   memory::desc residualDescription({rows, columns}, memory::data_type::f32, Tag::ab);
-  auto attribute = attributes(linear.activation, linear.residual ? &residualDescription : nullptr);
+  const bool inPlace = linear.residual && linear.residual->storage == linear.y.storage &&
+                       linear.residual->temporary == linear.y.temporary && linear.residual->offset == linear.y.offset;
+  auto attribute = attributes(linear.activation, linear.residual ? &residualDescription : nullptr, inPlace);
 
   const bool pack = packs(linear.weight);
   auto description = matmulDescription(engine, computed(xDescription, engine), pack ? packed : computed(plain, engine),
@@ -218,7 +224,7 @@ std::unique_ptr<Step> matrixProduct(const Linear& linear, std::byte* x, const dn
   else
     operands.push_back({DNNL_ARG_WEIGHTS, {plain, resolve(linear.weight), 0}});
   if (linear.bias) arguments[DNNL_ARG_BIAS] = memory(biasDescription, engine, resolve(*linear.bias));
-  if (linear.residual)
+  if (linear.residual && !inPlace)
     arguments[residualArgument(linear.activation)] = memory(residualDescription, engine, resolve(*linear.residual));
   step->add(std::move(arguments), operands);
   return step;

@@ -1,6 +1,6 @@
 # The CPU kernels: one source, compiled once for each instruction set.
 #
-# onehead_cpu_kernels(<target>) adds them to a target. Also the targets kernels_check and kernels_bench, built on demand.
+# onehead_cpu_kernels(<target>) adds them to a target.
 include(CheckCXXCompilerFlag)
 
 set(ONEHEAD_CPU_DIRECTORY ${CMAKE_CURRENT_LIST_DIR})
@@ -58,17 +58,4 @@ function(onehead_cpu_kernels target)
   endforeach()
 endfunction()
 
-# The C++ check against double-precision references, and the microbench.
 find_package(Threads REQUIRED)
-set(kernels_check kernels_check attention_check bytes_check linear_check next_token_check small_check softmax_check)
-set(kernels_bench kernels_bench)
-foreach(program IN ITEMS kernels_check kernels_bench)
-  list(TRANSFORM ${program} PREPEND ${ONEHEAD_CPU_DIRECTORY}/../../test/native/ OUTPUT_VARIABLE sources)
-  list(TRANSFORM sources APPEND .cc)
-  add_executable(${program} EXCLUDE_FROM_ALL ${sources})
-  target_compile_features(${program} PRIVATE cxx_std_20)
-  target_compile_options(${program} PRIVATE -O2 -Wall -Wextra)
-  target_include_directories(${program} PRIVATE ${ONEHEAD_CPU_DIRECTORY} ${ONEHEAD_NATIVE_DIRECTORY})
-  target_link_libraries(${program} PRIVATE Threads::Threads)
-  onehead_cpu_kernels(${program})
-endforeach()

@@ -52,6 +52,30 @@ export const cudaKind = gpu ? 'cuda' : 'cuda-emulated';
 export const hasCuda = gpu || existsSync(new URL('../../build/emulated/Release/onehead.node', import.meta.url));
 export const devices: TestDevice[] = gpu ? cudas('cuda') : [...cpus, ...(hasCuda ? cudas('cuda-emulated') : [])];
 
+export interface CaseDevice extends Omit<TestDevice, 'open'> {
+  /** All that a case is run on, one after the other. */
+  open(): { name: string; device: Device }[];
+}
+
+/** What the cases of test/cases run on: the CPU with every instruction set and one, two and three threads, and the GPUs of `devices`. */
+export const caseDevices: CaseDevice[] = [
+  ...(gpu ? [] : [{ ...cpus[0], name: 'cpu', open: everyCpu }]),
+  ...devices
+    .filter(({ kind }) => kind !== 'cpu')
+    .map((one) => ({ ...one, open: () => [{ name: one.name, device: one.open() }] })),
+];
+
+function everyCpu() {
+  const { available } = Device.information().cpu;
+  const threads = [1, 2, 3];
+  return available.flatMap((kernels) =>
+    threads.map((threads) => ({
+      name: `${kernels}, threads ${threads}`,
+      device: new Device('cpu', { kernels, threads }),
+    })),
+  );
+}
+
 /** What whole models are tested on. The emulation takes seconds for a token, so it gets some of the recordings only. */
 export const modelDevices: { device: string; dtype: 'float32' | 'float16' | 'bfloat16'; most: number }[] = [
   ...(gpu ? [] : (['float32', 'bfloat16'] as const).map((dtype) => ({ device: 'cpu', dtype, most: 99 }))),

@@ -119,31 +119,38 @@ export function attention(
   limit: (sequence: number, query: number) => number,
 ): Matrix {
   const y = new Float64Array(batch * queries * heads * headSize);
+  const weights = new Float64Array(keys);
   for (let b = 0; b < batch; ++b) {
     for (let i = 0; i < queries; ++i) {
+      const seen = limit(b, i);
       for (let h = 0; h < heads; ++h) {
-        const shared = Math.floor((h * keyValueHeads) / heads);
         const at = ((b * queries + i) * heads + h) * headSize;
-        const row = (n: number) => ((b * keys + n) * keyValueHeads + shared) * headSize;
-        const scores = Array.from({ length: limit(b, i) }, (_, n) => {
+        const first = (b * keys * keyValueHeads + Math.floor((h * keyValueHeads) / heads)) * headSize;
+        const stride = keyValueHeads * headSize;
+        let highest = Number.NEGATIVE_INFINITY;
+        for (let n = 0; n < seen; ++n) {
           let sum = 0;
-          for (let c = 0; c < headSize; ++c) sum += q[at + c] * k[row(n) + c];
-          return sum / Math.sqrt(headSize);
-        });
-        const highest = Math.max(...scores);
-        const weights = scores.map((score) => Math.exp(score - highest));
-        const total = weights.reduce((a, b) => a + b, 0);
-        weights.forEach((weight, n) => {
-          for (let c = 0; c < headSize; ++c) y[at + c] += (weight / total) * v[row(n) + c];
-        });
+          for (let c = 0, row = first + n * stride; c < headSize; ++c) sum += q[at + c] * k[row + c];
+          weights[n] = sum / Math.sqrt(headSize);
+          highest = Math.max(highest, weights[n]);
+        }
+        let total = 0;
+        for (let n = 0; n < seen; ++n) total += weights[n] = Math.exp(weights[n] - highest);
+        for (let n = 0; n < seen; ++n) {
+          const weight = weights[n] / total;
+          for (let c = 0, row = first + n * stride; c < headSize; ++c) y[at + c] += weight * v[row + c];
+        }
       }
     }
   }
   return y;
 }
 
-/** Norm of the difference over the norm of the reference; NaN becomes infinity, so that it fails every comparison. */
-export function relativeError(got: ArrayLike<number>, wanted: ArrayLike<number>): number {
+/**
+ * Norm of the difference over the norm of the reference, or over `least` where that is larger; NaN becomes infinity, so that it fails every
+ * comparison.
+ */
+export function relativeError(got: ArrayLike<number>, wanted: ArrayLike<number>, least = 0): number {
   if (got.length !== wanted.length) return Number.POSITIVE_INFINITY;
   let difference = 0;
   let norm = 0;
@@ -151,6 +158,32 @@ export function relativeError(got: ArrayLike<number>, wanted: ArrayLike<number>)
     difference += (got[i] - wanted[i]) ** 2;
     norm += wanted[i] ** 2;
   }
-  const error = Math.sqrt(difference / (norm || 1));
+  const error = Math.sqrt(difference / (Math.max(norm, least * least) || 1));
   return Number.isNaN(error) ? Number.POSITIVE_INFINITY : error;
+}
+
+/** Rows of 8 bits: each number as so many steps of its row's scale, the largest magnitude / 127; and what that stands for. */
+export function quantizedRows(values: Float32Array, width: number) {
+  const bytes = new Int8Array(values.length);
+  const scales = new Float32Array(values.length / width);
+  scales.forEach((_, row) => {
+    const given = values.subarray(row * width, (row + 1) * width);
+    // A row with what is not finite has the scale NaN, so that nobody takes it for numbers.
+    const largest = given.every(Number.isFinite)
+      ? given.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+      : Number.NaN;
+    scales[row] = largest / 127;
+    const inverse = scales[row] > 0 ? Math.fround(1 / scales[row]) : 0;
+    given.forEach((value, i) => {
+      bytes[row * width + i] = roundEven(Math.fround(value * inverse));
+    });
+  });
+  return { bytes, scales, widened: Float32Array.from(bytes, (byte, i) => byte * scales[Math.floor(i / width)]) };
+}
+
+/** To the nearest whole number; of two, the even one. */
+export function roundEven(value: number): number {
+  const below = Math.floor(value);
+  const rest = value - below;
+  return rest > 0.5 || (rest === 0.5 && below % 2 !== 0) ? below + 1 : below;
 }

@@ -1,9 +1,9 @@
-/** Drawing, penalties, beams, and caches that are reordered by index: what search adds to the operations. */
+/** Drawing, penalties and beams: what search adds to the choice of tokens. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../lib/device/device.js';
 import type { BeamState, DecodingState } from '../../lib/device/operations.js';
 import { devices } from './devices.js';
-import { attention, random, relativeError, toBfloat16 } from './reference.js';
+import { random } from './reference.js';
 
 const vocabulary = 50;
 const endToken = 40;
@@ -27,7 +27,7 @@ const logSoftmax = (logits: readonly number[]): number[] => {
   return logits.map((logit) => logit - total);
 };
 
-describe.each(devices)('search on $name', ({ open, dtypes }) => {
+describe.each(devices)('search on $name', ({ open }) => {
   let device: Device;
   beforeAll(() => {
     device = open();
@@ -235,109 +235,5 @@ describe.each(devices)('search on $name', ({ open, dtypes }) => {
       );
     expect(() => record(beamsOf(3, [0, 0], 1), 2)).toThrow('nextBeams');
     expect(() => record(beamsOf(1, Array(20).fill(0), 1), 20)).toThrow('at most 16');
-  });
-
-  describe.each(dtypes)('in $dtype', ({ dtype, tolerance }) => {
-    const given = (shape: number[], seed: number) => {
-      const values = random(
-        shape.reduce((a, b) => a * b, 1),
-        seed,
-      );
-      return { values: dtype === 'float32' ? values : toBfloat16(values), tensor: device.tensor(dtype, shape, values) };
-    };
-
-    it.each([
-      { heads: 4, keyValueHeads: 4, headSize: 64 },
-      { heads: 4, keyValueHeads: 1, headSize: 32 },
-    ])(
-      'attention reads a cache by index: $heads heads on $keyValueHeads',
-      async ({ heads, keyValueHeads, headSize }) => {
-        const [batch, keys] = [5, 150];
-        const [width, shared] = [heads * headSize, keyValueHeads * headSize];
-        const starts = [149, 149, 149, 3, 3]; // three sequences of one window, two of another
-        const all = given([batch, 1, width + 2 * shared], 1);
-        const k = given([batch, keys, shared], 2);
-        const v = given([batch, keys, shared], 3);
-        const source = Int32Array.from(random(batch * keys, 4), (x, i) =>
-          i < 3 * keys ? Math.floor((x + 1) * 1.5) : 3 + Math.floor(x + 1),
-        );
-        const output = device.tensor(dtype, [batch, 1, width]);
-        const program = device.record('attention', (ops) => {
-          ops.attention(all.tensor.columns(0, width), k.tensor, v.tensor, {
-            heads,
-            keyValueHeads,
-            causal: true,
-            start: integers(starts),
-            source: device.tensor('int32', [batch, keys], source),
-            algorithm: 'split-kv',
-            append: { key: all.tensor.columns(width, shared), value: all.tensor.columns(width + shared, shared) },
-            output,
-          });
-        });
-        const gathered = [k.values, v.values].map((cache, part) => {
-          const rows = new Float32Array(cache.length);
-          for (let b = 0; b < batch; ++b) {
-            for (let n = 0; n <= starts[b]; ++n) {
-              const from = n < starts[b] ? (source[b * keys + n] * keys + n) * shared : -1;
-              const fresh = b * (width + 2 * shared) + width + part * shared;
-              rows.set(
-                from >= 0 ? cache.subarray(from, from + shared) : all.values.subarray(fresh, fresh + shared),
-                (b * keys + n) * shared,
-              );
-            }
-          }
-          return rows;
-        });
-        await program.run();
-        const q = Float32Array.from({ length: batch * width }, (_, i) => {
-          return all.values[Math.floor(i / width) * (width + 2 * shared) + (i % width)];
-        });
-        const size = { batch, queries: 1, keys, heads, keyValueHeads, headSize };
-        const wanted = attention(q, gathered[0], gathered[1], size, (b) => starts[b] + 1);
-        expect(relativeError(await output.toFloat32Array(), wanted)).toBeLessThan(tolerance);
-      },
-    );
-
-    it.each(
-      (['multi-head', 'memory-efficient', 'split-kv'] as const).flatMap((algorithm) =>
-        [
-          [1, 32],
-          [5, 32],
-          [70, 32],
-          [5, 112],
-          [70, 112],
-        ].map(([queries, headSize]) => ({ algorithm, queries, headSize })),
-      ),
-    )('$algorithm gives out the scores of chosen heads: $queries queries of $headSize', async (attention) => {
-      const { algorithm, queries, headSize } = attention;
-      const [batch, keys, heads, keyValueHeads, positions] = [2, 130, 4, 2, 3];
-      const q = given([batch, queries, heads * headSize], 1);
-      const k = given([batch, keys, keyValueHeads * headSize], 2);
-      const places = Array.from({ length: batch * queries }, (_, row) => (row % 5) - 1); // some out of range
-      const to = device.tensor('float32', [batch * queries, positions, 2, keys]);
-      using program = device.record('attention', (ops) => {
-        ops.attention(q.tensor, k.tensor, k.tensor, {
-          heads,
-          keyValueHeads,
-          algorithm,
-          scores: { to, heads: integers([-1, 1, -1, 0]), position: integers(places) },
-        });
-      });
-      await program.run();
-      const got = await to.toFloat32Array();
-      const wanted = new Float64Array(got.length);
-      places.forEach((place, row) => {
-        if (place < 0 || place >= positions) return;
-        for (const [column, head] of [3, 1].entries()) {
-          for (let n = 0; n < keys; ++n) {
-            const key = ((Math.floor(row / queries) * keys + n) * keyValueHeads + Math.floor(head / 2)) * headSize;
-            let sum = 0;
-            for (let c = 0; c < headSize; ++c) sum += q.values[(row * heads + head) * headSize + c] * k.values[key + c];
-            wanted[((row * positions + place) * 2 + column) * keys + n] = sum / Math.sqrt(headSize);
-          }
-        }
-      });
-      expect(relativeError(got, wanted)).toBeLessThan(tolerance);
-    });
   });
 });

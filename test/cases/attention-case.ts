@@ -1,0 +1,194 @@
+/** Attention with every algorithm: all keys or those before, caches, rows of a pool, ranges of one, and scores that are given out. */
+import { type AttentionVariantName, attentionVariants, notSupportedReasons } from '../../lib/attention/variants.js';
+import type { Tensor } from '../../lib/device/tensor.js';
+import { wantedAttention } from './attention-reference.js';
+import { type Make, type Operand, type OperationCase, operationCase } from './case.js';
+
+export interface AttentionShape {
+  algorithm: AttentionVariantName;
+  batch: number;
+  queries: number;
+  keys: number;
+  heads: number;
+  keyValueHeads: number;
+  headSize: number;
+  causal?: boolean;
+  /** Of each row of the state; 0 unless given where the case is causal or appends. */
+  starts?: readonly number[];
+  append?: boolean;
+  scale?: number;
+  /** Query and new rows are columns of one tensor, as a fused product writes them; key and value of a tensor of so many more columns. */
+  fused?: boolean;
+  columns?: number;
+  /** Rows of the pool that the entries work on, and how many the pool has. */
+  rows?: readonly number[];
+  pool?: number;
+  /** For each row of the state, the row of the cache that each position is read from. */
+  source?: readonly number[];
+  /** Ranges of one pool of positions, of each row of the state. */
+  ranges?: readonly { begin: number; count: number }[];
+  scores?: Scores;
+  /** Keys and values of 8 bits. */
+  bytes?: boolean;
+  /** Outside of the cache: only that nothing else is touched is looked at. */
+  outside?: boolean;
+}
+
+/** Scores that are given out: to [sequences, positions, chosen, keys]. */
+export interface Scores {
+  sequences: number;
+  positions: number;
+  keys: number;
+  /** Each head's place among the chosen ones, -1 for the others. */
+  heads: readonly number[];
+  position: readonly number[];
+  row?: readonly number[];
+}
+
+const layoutOf = (algorithm: AttentionVariantName) => attentionVariants.find(({ name }) => name === algorithm)!.layout;
+
+function described(shape: AttentionShape): string {
+  const { algorithm, batch, queries, keys, heads, keyValueHeads, headSize } = shape;
+  const words = [
+    `${algorithm}, ${batch} x ${queries} queries, ${keys} keys, ${heads} heads on ${keyValueHeads} of ${headSize}`,
+  ];
+  if (shape.causal) words.push('causal');
+  if (shape.append) words.push('appends');
+  if (shape.starts) words.push(`from ${shape.starts.slice(0, 4).join(' ')}`);
+  if (shape.scale) words.push(`scale ${shape.scale}`);
+  if (shape.fused) words.push('columns of one product');
+  if (shape.columns) words.push(`${shape.columns} columns beside the keys`);
+  if (shape.rows) words.push('rows of a pool');
+  if (shape.source) words.push('by index');
+  if (shape.ranges) words.push('ranges of a pool');
+  if (shape.scores) words.push('gives out scores');
+  if (shape.bytes) words.push('8 bits');
+  return words.join(', ');
+}
+
+/** Numbers of keys or values, NaN where no query may look, as an unwritten cache may be. */
+function cached(make: Make, shape: AttentionShape, sizes: readonly number[], swapped: boolean): Operand {
+  const { queries, keys, causal, append, starts = [], rows, ranges, source } = shape;
+  const given = make.random(sizes);
+  if (!causal || ranges || shape.outside) return given;
+  const [sequences, width] = [sizes[swapped ? 1 : 0], sizes[2]];
+  const chosen = rows ?? Array.from({ length: sequences }, (_, row) => row);
+  return make.floats(sizes, () => {
+    const values = given.values.slice();
+    for (let row = 0; row < sequences; ++row) {
+      // With an index a row may be read by others as far as any of them goes.
+      const from = chosen.includes(row) ? (starts[row] ?? 0) + (append || source ? 0 : queries) : 0;
+      for (let n = from; n < keys; ++n) {
+        const at = (swapped ? n * sequences + row : row * keys + n) * width;
+        values.fill(Number.NaN, at, at + width);
+      }
+    }
+    return values;
+  });
+}
+
+export function attentionCase(shape: AttentionShape, name = described(shape)): OperationCase {
+  const { algorithm, batch, queries, keys, heads, keyValueHeads, headSize, causal, append, scores, bytes } = shape;
+  const [width, shared] = [heads * headSize, keyValueHeads * headSize];
+  const swapped = layoutOf(algorithm) === 'length-first';
+  const pool = shape.pool ?? batch;
+  const stored = shape.ranges ? 1 : pool;
+  const sized = (sequences: number, length: number, columns: number) =>
+    swapped ? [length, sequences, columns] : [sequences, length, columns];
+  const started = shape.starts ?? (causal || append ? Array<number>(pool).fill(0) : undefined);
+  const begins = shape.starts || append ? started : undefined;
+  return operationCase({
+    operation: 'attention',
+    name,
+    supports({ device, dtype }) {
+      if (bytes && device !== 'cpu') return false;
+      const given = {
+        device,
+        dtype,
+        heads,
+        keyValueHeads,
+        headSize,
+        queries,
+        keys,
+        causal,
+        append,
+        indexed: shape.source !== undefined,
+        scores: scores !== undefined,
+        pooled: shape.rows !== undefined || shape.ranges !== undefined || scores?.row !== undefined,
+      };
+      return notSupportedReasons(algorithm, given).length === 0;
+    },
+    operands(make: Make) {
+      const kept = sized(stored, keys, shared + (shape.columns ?? 0));
+      const cache = () => (bytes ? make.int8(kept) : cached(make, shape, kept, swapped));
+      const scales = () => (bytes ? make.scales([stored, keys, keyValueHeads], 1 / 64) : undefined);
+      const integers = (values: readonly number[] | undefined, of?: number[]) => values && make.integers(values, of);
+      return {
+        query: shape.fused ? undefined : make.random(sized(batch, queries, width), { size: 1.5 }),
+        all: shape.fused ? make.random(sized(batch, queries, width + 2 * shared)) : undefined,
+        added: append && !shape.fused ? make.random(sized(batch, queries, 2 * shared)) : undefined,
+        key: shape.fused && !append && !started ? undefined : cache(),
+        value: shape.fused && !append && !started ? undefined : cache(),
+        keyScales: scales(),
+        valueScales: scales(),
+        start: integers(begins),
+        rows: integers(shape.rows),
+        source: integers(shape.source, [pool, keys]),
+        begin: integers(shape.ranges?.map(({ begin }) => begin)),
+        count: integers(shape.ranges?.map(({ count }) => count)),
+        scoreHeads: integers(scores?.heads),
+        scorePosition: integers(scores?.position),
+        scoreRow: integers(scores?.row),
+        to: scores && make.zeros([scores.sequences, scores.positions, Math.max(...scores.heads) + 1, scores.keys]),
+        y: make.output(sized(batch, queries, width)),
+      };
+    },
+    record(ops, t) {
+      const query = t.all ? t.all.columns(0, width) : t.query!;
+      const fresh = t.all ? t.all.columns(width, 2 * shared) : t.added;
+      const part = (tensor: Tensor | undefined, begin: number) =>
+        t.all ? t.all.columns(width + begin, shared) : tensor!.columns(begin, shared);
+      const side = (cache: Tensor | undefined, begin: number) =>
+        !cache ? part(undefined, begin) : shape.columns ? cache.columns(0, shared) : cache;
+      ops.attention(query, side(t.key, 0), side(t.value, shared), {
+        heads,
+        keyValueHeads,
+        algorithm,
+        causal,
+        scale: shape.scale,
+        start: t.start,
+        append: append && fresh ? { key: part(t.added, 0), value: part(t.added, shared) } : undefined,
+        source: t.source,
+        rows: t.rows,
+        keys: t.begin && t.count && { begin: t.begin, count: t.count },
+        cacheScales: t.keyScales && t.valueScales && { key: t.keyScales, value: t.valueScales },
+        scores: t.to && {
+          to: t.to,
+          heads: t.scoreHeads!,
+          position: t.scorePosition!,
+          row: t.scoreRow,
+        },
+        output: t.y,
+      });
+    },
+    expected: (values) => wantedAttention(shape, values, swapped),
+    bytes: (element) => attentionBytes(shape, element),
+    operations: 4 * headSize * heads * seenKeys(shape),
+  });
+}
+
+/** Keys that all queries of a head see together. */
+function seenKeys({ batch, queries, keys, causal, starts, ranges }: AttentionShape): number {
+  if (ranges) return queries * ranges.reduce((sum, { count }) => sum + count, 0);
+  if (!causal) return batch * queries * keys;
+  return batch * queries * ((starts?.[0] ?? 0) + (queries + 1) / 2);
+}
+
+/** Keys and values once each, queries and results; of ranges that neighbours share, once for all of them. */
+function attentionBytes(shape: AttentionShape, element: number): number {
+  const { batch, queries, keys, heads, keyValueHeads, headSize, causal, starts, ranges } = shape;
+  const positions = ranges
+    ? ranges.reduce((sum, { begin, count }, i) => sum + (ranges[i - 1]?.begin === begin ? 0 : count), 0)
+    : batch * (causal ? (starts?.[0] ?? 0) + queries : keys);
+  return 2 * element * headSize * (positions * keyValueHeads + batch * queries * heads);
+}

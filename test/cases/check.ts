@@ -1,0 +1,150 @@
+/** Runs a case on a device between guards, with poisoned temporaries, and compares all of its memory with what must be there. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Device, WeightsFile } from '../../lib/device/device.js';
+import type { QuantizedWeight } from '../../lib/device/operations.js';
+import type { Tensor } from '../../lib/device/tensor.js';
+import type { ElementType, FloatingType } from '../../lib/element-types.js';
+import { relativeError } from '../device/reference.js';
+import {
+  type Expected,
+  Make,
+  type Operand,
+  type OperationCase,
+  type Place,
+  QuantizedOperand,
+  type Values,
+} from './case.js';
+
+/** Elements before and behind each operand: NaN, so that one that is read spoils a sum, and one that is written is seen. */
+const guard = 64;
+
+interface Stated {
+  operands: [name: string, operand: Operand][];
+  expected: Record<string, Expected | undefined>;
+}
+const known = new WeakMap<OperationCase, Map<FloatingType, Stated>>();
+
+/** A case's operands in a storage type and what must come out, made once for all devices. */
+function state(one: OperationCase, dtype: FloatingType): Stated {
+  const all = known.get(one) ?? new Map<FloatingType, Stated>();
+  known.set(one, all);
+  let found = all.get(dtype);
+  if (!found) {
+    const given: Record<string, Operand | undefined> = one.operands(new Make(dtype));
+    const operands = Object.entries(given).filter((entry): entry is [string, Operand] => entry[1] !== undefined);
+    const values = Object.fromEntries(operands.map(([name, { values }]) => [name, values]));
+    found = { operands, expected: one.expected(values, dtype) };
+    all.set(dtype, found);
+  }
+  return found;
+}
+
+const filler = (dtype: ElementType) => (dtype === 'int32' || dtype === 'int8' || dtype === 'uint8' ? 77 : Number.NaN);
+
+/** An operand's values between guards. */
+function surrounded({ dtype, values }: Operand): Values {
+  const size = guard + values.length + guard;
+  const whole =
+    values instanceof Float32Array
+      ? new Float32Array(size)
+      : values instanceof Int32Array
+        ? new Int32Array(size)
+        : values instanceof Int8Array
+          ? new Int8Array(size)
+          : new Uint8Array(size);
+  whole.fill(filler(dtype));
+  whole.set(values, guard);
+  return whole;
+}
+
+/** A weight of 8 bits as a device makes it of numbers in a file. */
+export async function quantizedWeight(device: Device, { given, shape }: QuantizedOperand): Promise<QuantizedWeight> {
+  const folder = await mkdtemp(join(tmpdir(), 'onehead-case-'));
+  try {
+    await writeFile(join(folder, 'weight'), new Uint8Array(given.values.buffer));
+    const file = new WeightsFile(join(folder, 'weight'));
+    try {
+      const part = { file, offset: 0, dtype: 'float32' as const, elements: given.size, name: 'weight' };
+      return (await device.quantize(shape, [part])).weight;
+    } finally {
+      file.close();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+const same = (got: number, wanted: number) => got === wanted || (Number.isNaN(got) && Number.isNaN(wanted));
+
+const bits = ({ buffer, byteOffset, byteLength }: Values) => new Uint8Array(buffer, byteOffset, byteLength);
+
+/** The first place where they differ by more than `most`; -1 where they do not. */
+function difference(got: Values, wanted: ArrayLike<number>, most = 0): number {
+  if (most === 0 && ArrayBuffer.isView(wanted) && wanted.constructor === got.constructor) {
+    if (Buffer.compare(bits(got), bits(wanted as Values)) === 0) return -1;
+  }
+  return got.findIndex((value, i) => !same(value, wanted[i]) && !(Math.abs(value - wanted[i]) <= most));
+}
+
+/** What is wrong with what an operand holds; null when nothing is. */
+function fault(got: Values, before: Values, expected: Expected | undefined, place: Place): string | null {
+  const [begin, end] = [guard, got.length - guard];
+  for (const [from, to] of [
+    [0, begin],
+    [end, got.length],
+  ]) {
+    const outside = difference(got.subarray(from, to), before.subarray(from, to));
+    if (outside >= 0) return `was written at element ${from + outside - guard} of ${end - begin}`;
+  }
+  const inside = got.subarray(begin, end);
+  const wanted = expected?.values ?? before.subarray(begin, end);
+  if (wanted === 'any') return null;
+  if (wanted === 'finite') return inside.every(Number.isFinite) ? null : 'holds what is not finite';
+  if (wanted.length !== inside.length) return `has ${inside.length} elements, ${wanted.length} are expected`;
+  if (expected?.tolerance) {
+    const error = relativeError(inside, wanted, expected.least);
+    const allowed = expected.tolerance(place);
+    const zero = expected.zeros ? inside.findIndex((value, i) => value !== 0 && wanted[i] === 0) : -1;
+    if (zero >= 0) return `holds ${inside[zero]} instead of 0 at element ${zero}`;
+    return error <= allowed ? null : `is off by ${error.toExponential(2)}, allowed are ${allowed}`;
+  }
+  const wrong = difference(inside, wanted, expected?.most);
+  if (wrong < 0) return null;
+  const what = expected ? 'holds' : 'was not to be touched, and holds';
+  return `${what} ${inside[wrong]} instead of ${wanted[wrong]} at element ${wrong}`;
+}
+
+/** Runs a case and tells each operand that does not hold what it must. Throws what the device throws. */
+export async function faults(device: Device, one: OperationCase, dtype: FloatingType): Promise<string[]> {
+  const { operands, expected } = state(one, dtype);
+  const tensors: Record<string, Tensor | QuantizedWeight> = {};
+  const held: [name: string, whole: Tensor, before: Values][] = [];
+  try {
+    for (const [name, operand] of operands) {
+      if (operand instanceof QuantizedOperand) {
+        tensors[name] = await quantizedWeight(device, operand);
+        continue;
+      }
+      const before = surrounded(operand);
+      const whole = device.tensor(operand.dtype, [before.length]);
+      tensors[name] = whole.part(guard, operand.shape);
+      held.push([name, whole, before]);
+    }
+    using program = device.record(one.operation, (ops) => one.record(ops, tensors), { poison: true });
+    const { reads } = await program.submit({
+      writes: held.map(([, whole, before]) => [whole, before]),
+      reads: held.map(([, whole]) => [whole]),
+    }).done;
+    return held.flatMap(([name, , before], i) => {
+      const wrong = fault(reads[i], before, expected[name], { device: device.kind, dtype });
+      return wrong === null ? [] : [`${name} ${wrong}`];
+    });
+  } finally {
+    for (const [, whole] of held) whole.dispose();
+    for (const tensor of Object.values(tensors)) {
+      if ('data' in tensor) for (const part of [tensor.data, tensor.scales]) part.dispose();
+    }
+  }
+}

@@ -1,0 +1,4 @@
+import { checkCases } from './checked.js';
+import { family } from './normalization.js';
+
+checkCases(family);

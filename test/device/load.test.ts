@@ -1,0 +1,60 @@
+/** Weights on their way from a file into the type that is computed in: every number of 16 bits, on every instruction set of this CPU. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { Device, WeightsFile } from '../../lib/device/device.js';
+import { stored } from './reference.js';
+
+/** The number that the bits of a float16 are. */
+function half(bits: number): number {
+  const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
+  const magnitude = exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25);
+  return bits & 0x8000 ? -magnitude : magnitude;
+}
+const word = (bits: number) => new Float32Array(Uint32Array.of(bits).buffer)[0];
+const all = Array.from({ length: 65536 }, (_, bits) => bits);
+/** As the file has them, and what they are. Those that are not finite are refused, and left out. */
+const sources = {
+  float16: { bits: Uint16Array.from(all.filter((bits) => ((bits >> 10) & 31) !== 31)), value: half },
+  bfloat16: {
+    bits: Uint16Array.from(all.filter((bits) => ((bits >> 7) & 255) !== 255)),
+    value: (bits: number) => word(bits << 16),
+  },
+  // In the middle between two numbers of bfloat16, and right beside it.
+  float32: {
+    bits: Uint32Array.from(
+      all.filter((bits) => ((bits >> 7) & 255) < 254),
+      (bits) => ((bits << 16) | [0x8000, 0x7fff, 0x8001][bits % 3]) >>> 0,
+    ),
+    value: word,
+  },
+};
+
+it.each(Device.information().cpu.available)('is what it was, or its nearest neighbour, on %s', async (kernels) => {
+  const folder = mkdtempSync(join(tmpdir(), 'onehead-load-'));
+  using device = new Device('cpu', { kernels, threads: 1 });
+  try {
+    for (const [dtype, { bits, value }] of Object.entries(sources)) {
+      writeFileSync(join(folder, dtype), bits);
+      const file = new WeightsFile(join(folder, dtype));
+      try {
+        for (const elements of [1, 5, 16, 61, bits.length]) {
+          const offset = (bits.length - elements) * bits.BYTES_PER_ELEMENT;
+          const part = { file, offset, dtype: dtype as 'float16', elements, name: 'weight' };
+          const wanted = Float32Array.from(bits.subarray(bits.length - elements), value);
+          for (const to of ['float32', 'bfloat16'] as const) {
+            using tensor = await device.load(to, [elements], [part]);
+            const got = await tensor.toFloat32Array();
+            const expected = stored(wanted, to);
+            expect(got.findIndex((one, i) => !Object.is(one, expected[i]))).toBe(-1);
+          }
+        }
+      } finally {
+        file.close();
+      }
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
