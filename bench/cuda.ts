@@ -1,45 +1,44 @@
 /**
  * `npm run bench -- cuda`: what the CUDA backend reaches of its GPU's limits, both measured in the same run. Prints tables, stores JSON after
- * each case: what fails is told, kept under `failures`, and ends nothing else; the exit code is 1 then.
+ * each case: what fails is told, kept under `failures`, and ends nothing else; the exit code is 1 then. Single operations are
+ * `npm run bench -- operations --device cuda`.
  *
- *   --only PART,...     ceilings and any of: kernels, steps, encoder, peers (default: all); other words choose the kernels with
- *                       them in their names: --only cross-attention,"next token"
- *   --ncu               Nsight Compute's counters of each kernel, too (`ncu` on PATH or in ONEHEAD_NCU), each in a process of its own
+ *   --only PART,...     ceilings and any of: steps, encoder, peers (default: all)
  *   --trace FILE        keeps one traced step of each case of `steps`, for `npm run bench -- timeline` and chrome://tracing
  *   --models NAME,...   of steps and encoder (default: tiny,small,large-v3,turbo)
  *   --peers NAME,...    models that transformers runs beside onehead (default: tiny,small,turbo)
- *   --batches N,...     of kernels and steps (default: 1,8,32,64)
+ *   --batches N,...     of steps (default: 1,8,32,64)
  *   --python PYTHON     one with torch and transformers, for the peers (default: python3)
  *   --device KIND       another device, to try the benchmark itself (default: cuda)
  *   --output FILE
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Device } from '../lib/device/device.js';
 import type { FloatingType } from '../lib/element-types.js';
 import { decoderShape, decodeStep, encoder, memoryBytes } from '../lib/profiler/io-model/index.js';
+import { measureCeilings } from '../lib/profiler/measuring/ceilings.js';
 import { describeMachine } from '../lib/profiler/measuring/machine.js';
 import { randomModel } from '../lib/profiler/measuring/random-weights.js';
 import { type AttentionPart, whisperConfig, withKeyValueHeads } from '../lib/profiler/measuring/shapes.js';
+import { statistics } from '../lib/profiler/measuring/statistics.js';
 import { TraceFile } from '../lib/profiler/measuring/trace.js';
 import { WhisperModel } from '../lib/whisper/decoding/whisper-model.js';
-import { type KernelTime, kernelCases } from './cuda-kernels.js';
-import { type Counters, profileKernel } from './cuda-ncu.js';
 import { writeRandomCheckpoint } from './random-checkpoint.js';
+import { ResultFile } from './result-file.js';
 
 const { values } = parseArgs({
   args: process.argv.slice(3),
   options: {
-    only: { type: 'string', default: 'kernels,steps,encoder,peers' },
+    only: { type: 'string', default: 'steps,encoder,peers' },
     models: { type: 'string', default: 'tiny,small,large-v3,turbo' },
     peers: { type: 'string', default: 'tiny,small,turbo' },
     batches: { type: 'string', default: '1,8,32,64' },
     python: { type: 'string', default: process.env.ONEHEAD_PYTHON ?? 'python3' },
     device: { type: 'string', default: 'cuda' },
-    ncu: { type: 'boolean', default: false },
     trace: { type: 'string' },
     output: { type: 'string' },
   },
@@ -47,62 +46,17 @@ const { values } = parseArgs({
 const root = new URL('..', import.meta.url).pathname;
 const kind = values.device;
 const dtype: FloatingType = kind === 'cpu' ? 'bfloat16' : 'float16';
-const knownParts = ['ceilings', 'kernels', 'steps', 'encoder', 'peers'];
-const asked = values.only.split(',').map((word) => word.trim());
-const kernelNames = asked.filter((word) => !knownParts.includes(word));
-const parts = kernelNames.length > 0 ? [...asked, 'kernels'] : asked;
+const parts = values.only.split(',').map((word) => word.trim());
 const models = values.models.split(',');
 const batches = values.batches.split(',').map(Number);
 /** Positions in the self-attention's cache while steps are timed: the middle of 128 tokens. */
 const position = 64;
 
-const median = (samples: number[]): number => samples.sort((a, b) => a - b)[Math.floor(samples.length / 2)];
+const median = (samples: readonly number[]): number => statistics(samples).median;
 const cells = (...columns: [string | number, number][]) =>
   columns
     .map(([value, width]) => (typeof value === 'string' ? value.padEnd(width) : value.toFixed(1).padStart(width)))
     .join(' ');
-
-interface Ceilings {
-  bytesPerSecond: number;
-  operationsPerSecond: number;
-}
-
-/** The device's own limits: a large copy, bytes read and written, and a large matrix product. */
-async function measureCeilings(): Promise<Ceilings> {
-  using device = new Device(kind);
-  const bytes = kind === 'cpu' ? 2 ** 27 : 2 ** 30;
-  const size = kind === 'cpu' ? 1024 : 8192;
-  using from = device.tensor('float32', [bytes / 4]);
-  using to = device.tensor('float32', [bytes / 4]);
-  using copy = device.record('copy', (ops) => void ops.copy(from, { output: to }));
-  const random = (seed: number) => Float32Array.from({ length: 1 << 16 }, (_, i) => Math.sin(i * i + seed));
-  const matrix = async (seed: number) => {
-    const tensor = device.tensor(dtype, [size, size]);
-    // Zeros multiply faster than numbers do.
-    for (let at = 0; at < tensor.size; at += 1 << 16) await tensor.write(random(at + seed), at);
-    return tensor;
-  };
-  using x = await matrix(1);
-  using weight = await matrix(2);
-  using y = device.tensor(dtype, [size, size]);
-  using product = device.record('product', (ops) => void ops.linear(x, weight, { output: y }));
-  const fastest = async (program: typeof copy) => {
-    const samples: number[] = [];
-    for (let i = 0; i < 7; ++i) samples.push(await program.time(10));
-    return median(samples);
-  };
-  return {
-    bytesPerSecond: (2e6 * bytes) / (await fastest(copy)),
-    operationsPerSecond: (2e6 * size ** 3) / (await fastest(product)),
-  };
-}
-
-function printKernel({ kernel, attention, batch, microseconds, bytes }: KernelTime): void {
-  const percent = (100 * bytes) / (microseconds * 1e-6) / ceilings.bytesPerSecond;
-  console.log(
-    cells([kernel, 34], [attention, 12], [String(batch), 6], [microseconds, 9], [bytes / 1e6, 8], [percent, 8]),
-  );
-}
 
 const attentions: Record<string, AttentionPart[]> = {
   'multi-head': [],
@@ -252,14 +206,19 @@ async function measurePeers(name: string) {
   }
 }
 
+async function ceilingsHere() {
+  using device = new Device(kind);
+  return await measureCeilings(device, dtype);
+}
+
 const { cuda } = Device.information();
 if (kind.startsWith('cuda') && kind !== 'cuda-emulated' && !cuda.available) {
   console.error(`There is no GPU to measure: ${cuda.reason}.`);
   process.exit(1);
 }
-const ceilings = await measureCeilings();
+const ceilings = await ceilingsHere();
 console.log(
-  `${cuda.devices[0]?.name ?? kind}: copies ${(ceilings.bytesPerSecond / 1e9).toFixed(0)} GB/s, multiplies ${(ceilings.operationsPerSecond / 1e12).toFixed(1)} TFLOP/s in ${dtype}${cuda.cublasLt ? ` by ${cuda.cublasLt}` : ''}`,
+  `${cuda.devices[0]?.name ?? kind}: moves ${(ceilings.bytesPerSecond / 1e9).toFixed(0)} GB/s, multiplies ${(ceilings.operationsPerSecond / 1e12).toFixed(1)} TFLOP/s in ${dtype}${cuda.cublasLt ? ` by ${cuda.cublasLt}` : ''}`,
 );
 
 const smi = spawnSync('nvidia-smi', ['--query-gpu=driver_version', '--format=csv,noheader'], { encoding: 'utf8' });
@@ -275,8 +234,6 @@ const result = {
   cublasLt: cuda.cublasLt,
   settings: { dtype, position, weights: 'random', device: kind },
   ceilings,
-  kernels: [] as KernelTime[],
-  counters: [] as ({ kernel: string } & Counters)[],
   steps: [] as Awaited<ReturnType<typeof measureStep>>[],
   encoders: [] as Awaited<ReturnType<typeof measureEncoder>>[],
   attention: [] as Awaited<ReturnType<typeof measureStreaming>>[],
@@ -285,76 +242,14 @@ const result = {
 };
 const name = (cuda.devices[0]?.name ?? kind).toLowerCase().replace(/[^a-z0-9]+/g, '-');
 const output = values.output ?? join(root, 'bench', 'results', `${name}-${result.date.slice(0, 10)}.json`);
-mkdirSync(join(output, '..'), { recursive: true });
-
-/** A half-written file never takes the place of a whole one. */
-function store(): void {
-  writeFileSync(`${output}.part`, `${JSON.stringify(result, null, 1)}\n`);
-  renameSync(`${output}.part`, output);
-}
-
-/** Keeps and prints what a case gives, or says that it failed and goes on. */
-async function attempt<Row>(named: string, measure: () => Promise<Row>, keep: (row: Row) => void): Promise<void> {
-  try {
-    keep(await measure());
-  } catch (error) {
-    const message = (error as Error).message.slice(0, 500);
-    result.failures.push({ case: named, message });
-    console.log(`FAILED ${named}: ${message}`);
-  }
-  store();
-}
-store();
-
-if (parts.includes('kernels')) {
-  console.log(`\n${cells(['kernel', 34], ['heads', 12], ['batch', 6])}        us       MB  % of bandwidth`);
-  for (const batch of batches.filter((batch) => batch <= 32)) {
-    for (const one of kernelCases(batch, kernelNames)) {
-      await attempt(
-        one.named,
-        () => one.measure(kind, dtype),
-        (row) => {
-          result.kernels.push(row);
-          printKernel(row);
-        },
-      );
-    }
-  }
-}
-
-if (values.ncu) {
-  console.log(`\n${cells(['counters of Nsight Compute', 50])}        us  % of memory  % warps  registers  blocks`);
-  for (const batch of batches.filter((batch) => batch <= 32)) {
-    for (const { named } of kernelCases(batch, kernelNames)) {
-      await attempt(
-        named,
-        async () => profileKernel(named, batch, kind, dtype),
-        (rows) => {
-          for (const row of rows) {
-            result.counters.push({ kernel: named, ...row });
-            console.log(
-              cells(
-                [`${named}: ${row.function}`.slice(0, 76), 76],
-                [row.microseconds, 9],
-                [row.memoryPercent, 8],
-                [row.warpsPercent, 8],
-                [row.registers, 8],
-                [row.blocks, 8],
-              ),
-            );
-          }
-        },
-      );
-    }
-  }
-}
+const file = new ResultFile(output, result);
 
 if (parts.includes('steps')) {
   console.log(`\n${cells(['decode step', 10], ['attention', 11], ['batch', 6])}        us     floor  % of floor`);
   for (const model of models) {
     for (const attention of Object.keys(attentions)) {
       for (const batch of batches) {
-        await attempt(
+        await file.attempt(
           `step of ${model}, ${attention}, batch ${batch}`,
           () => measureStep(model, attention, batch),
           (row) => {
@@ -381,7 +276,7 @@ if (parts.includes('encoder')) {
   console.log(`\n${cells(['encoder', 11], ['batch', 6])}        ms  % of the product ceiling`);
   for (const model of models.filter((name) => name !== 'turbo')) {
     for (const batch of kind === 'cpu' ? [1] : [1, 8]) {
-      await attempt(
+      await file.attempt(
         `encoder of ${model}, batch ${batch}`,
         () => measureEncoder(model, batch),
         (row) => {
@@ -393,7 +288,7 @@ if (parts.includes('encoder')) {
   }
   console.log(`\n${cells(['streaming attention', 20], ['batch', 6])}        us  torch sdpa  % of the product ceiling`);
   for (const batch of kind === 'cpu' ? [1] : [1, 8]) {
-    await attempt(
+    await file.attempt(
       `streaming attention, batch ${batch}`,
       () => measureStreaming(batch),
       (row) => {
@@ -418,7 +313,7 @@ if (parts.includes('peers')) {
     `\n${cells(['side by side', 12], ['batch', 6], ['system', 32])}   encoder  25 tokens 256 tokens (ms)  equal`,
   );
   for (const model of values.peers.split(',')) {
-    await attempt(
+    await file.attempt(
       `side by side, ${model}`,
       () => measurePeers(model),
       (rows) => {
@@ -442,8 +337,4 @@ if (parts.includes('peers')) {
   }
 }
 
-result.complete = true;
-store();
-console.log(`\nstored in ${output}`);
-for (const { case: failed, message } of result.failures) console.error(`failed: ${failed}: ${message}`);
-if (result.failures.length > 0) process.exitCode = 1;
+file.finish();

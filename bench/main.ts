@@ -6,6 +6,7 @@ const benchmarks: Record<string, () => Promise<unknown>> = {
   cuda: () => import('./cuda.js'),
   'event-loop': () => import('./event-loop.js'),
   neighbours: () => import('./neighbours.js'),
+  operations: () => import('./operations.js'),
   real: () => import('./real.js'),
   server: () => import('./server.js'),
   serving: () => import('./serving.js'),

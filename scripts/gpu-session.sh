@@ -21,17 +21,18 @@ step() {
   fi
 }
 bench="npm run --silent bench -- cuda"
+operations="npm run --silent bench -- operations --device cuda"
 step doctor node dist/cli/main.js doctor
 # Devices that come and go while others record; then every operation.
 step lifetimes env ONEHEAD_TEST_GPU=1 npx vitest run test/device/lifetimes.test.ts
 step tests npm run --silent test:gpu
 # What was changed since the last figures: predictions are under "History" at the top of each kernel's file.
-changed="query key value,out,cross query,up,down,logits,self-attention,cross-attention,next token,layer norm"
-step changed $bench --only "$changed" --batches 1,8,32 --output "$folder/changed.json"
+changed="--only linear --only self-attention --only cross-attention --only nextToken --only layerNorm"
+step changed $operations $changed --batches 1,8,32 --output "$folder/changed.json"
 command -v "${ONEHEAD_NCU:-ncu}" >/dev/null 2>&1 &&
-  step counters $bench --only "$changed" --ncu --batches 1 --output "$folder/counters.json"
+  step counters $operations $changed --ncu --batches 1 --output "$folder/counters.json"
 step steps $bench --only steps --models turbo,large-v3,tiny --batches 1,8,32 --trace "$folder/steps-trace.json" --output "$folder/steps.json"
 step timeline npm run --silent bench -- timeline "$folder/steps-trace.json" "$folder/steps.svg" --track turbo --title "A decode step, each kernel by itself"
 step encoder $bench --only encoder --models tiny,large-v3 --output "$folder/encoder.json"
-step kernels $bench --only kernels --batches 1,8,32 --output "$folder/kernels.json"
+step operations $operations --batches 1,8,32 --output "$folder/operations.json"
 exit $failed

@@ -10,6 +10,8 @@ export type Values = Float32Array | Int32Array | Uint8Array | Int8Array;
 export class Operand<V extends Values = Values> {
   readonly dtype: ElementType;
   readonly shape: readonly number[];
+  /** A weight that never changes, which a device may lay out as it likes: timed as such. */
+  constant = false;
   readonly #make: () => V;
   #values: V | undefined;
   constructor(dtype: ElementType, shape: readonly number[], make: () => V) {
@@ -53,6 +55,12 @@ export class Make {
     const seed = ++this.#seed;
     const make = (count: number) => random(count, seed).map((value) => size * value + mean);
     return new Operand(dtype, shape, () => stored(make(sizeOf(shape)), dtype));
+  }
+  /** A weight in the storage type. */
+  weight(shape: readonly number[]): Operand<Float32Array> {
+    const weight = this.random(shape);
+    weight.constant = true;
+    return weight;
   }
   /** A weight of 8 bits. */
   quantized(shape: readonly [number, number]): QuantizedOperand {

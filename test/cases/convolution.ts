@@ -21,7 +21,7 @@ function convolution(shape: Shape, name?: string): OperationCase {
     name: name ?? `${batch} x ${length} of ${channels} channels to ${outputs}, kernel ${kernel}, stride ${stride}`,
     operands: (make: Make) => ({
       x: make.random([batch, length, channels]),
-      weight: make.random([outputs, channels, kernel]),
+      weight: make.weight([outputs, channels, kernel]),
       bias: make.random([outputs], { dtype: 'float32' }),
       residual: make.random([frames, outputs], { dtype: 'float32' }),
       y: make.output([batch, frames, outputs], 'float32'),

@@ -28,11 +28,12 @@ interface Shape {
 }
 
 const described = ({ rows, depth, columns, mean, name, ...options }: Shape): string => {
+  if (name) return name;
   const words = Object.entries({ ...options, residual: Boolean(options.residual) }).filter(([, given]) => given);
   const fused = words.map(([word, given]) => (given === true ? word : `${word} ${given}`));
   if (options.residual === 'in place') fused.push('in place');
   if (mean) fused.push(`around ${mean}`);
-  return [name ?? `${rows} rows, ${depth} to ${columns}`, ...fused].join(', ');
+  return [`${rows} rows, ${depth} to ${columns}`, ...fused].join(', ');
 };
 
 function linear(shape: Shape, supports?: OperationCase['supports']): OperationCase {
@@ -48,7 +49,7 @@ function linear(shape: Shape, supports?: OperationCase['supports']): OperationCa
       const float = (of: number[], size = 1) => make.random(of, { dtype: 'float32', size });
       return {
         x: make.random([rows, depth], { dtype: xType, size: 2, mean: shape.mean }),
-        weight: quantized ? make.quantized([columns, depth]) : make.random([columns, depth]),
+        weight: quantized ? make.quantized([columns, depth]) : make.weight([columns, depth]),
         bias: shape.bias ? float([columns]) : undefined,
         normWeight: shape.norm ? float([depth]) : undefined,
         normBias: shape.norm ? float([depth]) : undefined,
@@ -173,7 +174,10 @@ export const family: Family = {
   timed: (batch) =>
     whisperShapes.flatMap(({ model, width, vocabulary }) => {
       const step = (name: string, columns: number, depth: number, options: Partial<Shape>) =>
-        linear({ name: `${model}, batch ${batch}, ${name}`, rows: batch, depth, columns, bias: true, ...options });
+        linear(
+          { name: `${model}, batch ${batch}, ${name}`, rows: batch, depth, columns, bias: true, ...options },
+          options.quantized ? ({ device }) => device === 'cpu' : undefined,
+        );
       return [
         step('query key value', 3 * width, width, { norm: true }),
         step('query key value of one head', width + 2 * 64, width, { norm: true }),
@@ -181,6 +185,8 @@ export const family: Family = {
         step('cross query', width, width, { norm: true }),
         step('up', 4 * width, width, { norm: true, gelu: true }),
         step('down', width, 4 * width, { residual: true }),
+        step('up of 8 bits', 4 * width, width, { norm: true, gelu: true, quantized: true }),
+        step('up of 8 bits by 8 bits', 4 * width, width, { norm: true, gelu: true, quantized: 'rows' }),
         step('logits', vocabulary, width, { norm: true, bias: false, y: 'float32' }),
       ];
     }),

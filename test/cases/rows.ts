@@ -35,7 +35,7 @@ function embed(shape: Embed, name?: string): OperationCase {
       // Some are out of the vocabulary: they read as the first.
       tokens: make.wholes([pool, positions], -2, vocabulary + 4),
       start: make.integers(starts),
-      table: bytes ? make.quantized([vocabulary, width]) : make.random([vocabulary, width]),
+      table: bytes ? make.quantized([vocabulary, width]) : make.weight([vocabulary, width]),
       position: make.random([positions, width], { dtype: 'float32' }),
       rows: rows && make.integers(rows),
       y: make.output([batch, count, width], 'float32'),

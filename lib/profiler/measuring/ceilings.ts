@@ -1,9 +1,12 @@
 /** What a device can do at most, measured with its own operations: the roof of the roofline. */
 import type { Device } from '../../device/device.js';
 import type { Program } from '../../device/program.js';
-import type { FloatingType } from '../../element-types.js';
+import type { Tensor } from '../../device/tensor.js';
+import { elementBytes, type FloatingType } from '../../element-types.js';
 import type { Ceilings } from '../io-model/index.js';
-import { RandomWeights } from './random-weights.js';
+import { RandomWeights, randomNumbers } from './random-weights.js';
+
+const numbers = randomNumbers(1 << 16);
 
 /**
  * Bytes to stream, beyond any cache; and the width of square products. An emulated device is for tests and gets crumbs.
@@ -21,30 +24,86 @@ async function fastest(program: Program, repeats = 7): Promise<number> {
 }
 
 /**
- * The higher of a streaming read's (a product with one row) and a copy's bytes a second, and the rate of a large square
- * product. The best of seven, since ceilings are asked for.
+ * A streaming read (a product with one row), to be timed again and again: memory that other processes or machines share is
+ * faster now and slower then.
+ */
+export class StreamingRead {
+  readonly #tensors: readonly Tensor[];
+  readonly #program: Program;
+  readonly #bytes: number;
+
+  private constructor(device: Device, table: Tensor, bytes: number) {
+    const row = device.tensor('float32', [1, table.shape[1]]);
+    this.#tensors = [table, row];
+    this.#program = device.record('read', (ops) => void ops.linear(row, table));
+    this.#bytes = bytes;
+  }
+
+  /** @param bytes More than any cache holds, unless given. */
+  static async create(
+    device: Device,
+    dtype: FloatingType,
+    weights: RandomWeights,
+    bytes: number = sizes(device.kind).bytes,
+  ): Promise<StreamingRead> {
+    const { inputs, outputs } = StreamingRead.shape(device.kind, dtype, bytes);
+    return new StreamingRead(device, await weights.load(device, dtype, [outputs, inputs]), bytes);
+  }
+
+  /** Of the table that is read. */
+  static shape(kind: string, dtype: FloatingType, bytes: number = sizes(kind).bytes) {
+    const inputs = Math.min(sizes(kind).width, 2048);
+    return { inputs, outputs: bytes / elementBytes[dtype] / inputs };
+  }
+
+  /** Microseconds of one read. */
+  time(): Promise<number> {
+    return this.#program.time();
+  }
+
+  /** Bytes a second at the best of seven. */
+  async bytesPerSecond(): Promise<number> {
+    return this.#bytes / (await fastest(this.#program));
+  }
+
+  /** Bytes a second of a read that took so many microseconds. */
+  rate(microseconds: number): number {
+    return (1e6 * this.#bytes) / microseconds;
+  }
+
+  dispose(): void {
+    this.#program.dispose();
+    for (const tensor of this.#tensors) tensor.dispose();
+  }
+}
+
+/**
+ * The higher of a streaming read's and a copy's bytes a second, and the rate of a large square product. The best of seven,
+ * since ceilings are asked for.
  */
 export async function measureCeilings(device: Device, dtype: FloatingType): Promise<Ceilings> {
-  const { bytes, width } = sizes(device.kind);
-  const element = dtype === 'float32' ? 4 : 2;
-  const inputs = Math.min(width, 2048);
-  const outputs = bytes / element / inputs;
+  const { width } = sizes(device.kind);
+  const { inputs, outputs } = StreamingRead.shape(device.kind, dtype);
   const weights = await RandomWeights.create(Math.max(inputs * outputs, width * width));
   try {
-    const table = await weights.load(device, dtype, [outputs, inputs]);
+    const read = await StreamingRead.create(device, dtype, weights);
     const square = await weights.load(device, dtype, [width, width]);
-    const row = device.tensor('float32', [1, inputs]);
     const matrix = device.tensor(dtype, [width, width]);
+    // Zeros multiply faster than numbers do.
+    for (let at = 0; at < matrix.size; at += numbers.length) {
+      await matrix.write(numbers.subarray(0, Math.min(numbers.length, matrix.size - at)), at);
+    }
     const [from, to] = [0, 1].map(() => device.tensor(dtype, [outputs / 2, inputs]));
-    using read = device.record('read', (ops) => void ops.linear(row, table));
     using copy = device.record('copy', (ops) => void ops.copy(from, { output: to }));
     using product = device.record('product', (ops) => void ops.linear(matrix, square));
     // Half of the bytes are read and as many written.
+    const copied = (outputs * inputs * elementBytes[dtype]) / (await fastest(copy));
     const ceilings = {
-      bytesPerSecond: bytes / Math.min(await fastest(read), await fastest(copy)),
+      bytesPerSecond: Math.max(await read.bytesPerSecond(), copied),
       operationsPerSecond: (2 * width ** 3) / (await fastest(product)),
     };
-    for (const tensor of [table, square, row, matrix, from, to]) tensor.dispose();
+    read.dispose();
+    for (const tensor of [square, matrix, from, to]) tensor.dispose();
     return ceilings;
   } finally {
     await weights.dispose();

@@ -1,7 +1,6 @@
-/** One kernel of a decode step under Nsight Compute, in a process of its own: a few counters that say what bounds it. */
+/** A case under Nsight Compute, in a process of its own: a few counters that say what bounds it. */
 import { spawnSync } from 'node:child_process';
-import type { FloatingType } from '../lib/element-types.js';
-import { kernelCases } from './cuda-kernels.js';
+import type { FloatingType } from '../../lib/element-types.js';
 
 export interface Counters {
   /** The function that ran, with its template's arguments. */
@@ -57,39 +56,22 @@ export function parseCounters(printed: string): Counters[] {
   });
 }
 
-/** Runs `bench/cuda-kernel.ts` for the kernel under `ncu`. Throws what ncu says where it fails. */
-export function profileKernel(named: string, batch: number, kind: string, dtype: FloatingType): Counters[] {
+/** Runs the case of this name under `ncu`. Throws what ncu says where it fails. */
+export function profileCase(named: string, batches: string, kind: string, dtype: FloatingType): Counters[] {
   const ncu = process.env.ONEHEAD_NCU ?? 'ncu';
-  const options = [
-    '--csv',
-    '--page',
-    'raw',
-    '--target-processes',
-    'all',
-    '--metrics',
-    Object.values(metrics).join(','),
-  ];
-  const program = [process.execPath, '--import', 'tsx', new URL('cuda-kernel.ts', import.meta.url).pathname];
-  const { status, stdout, stderr, error } = spawnSync(
-    ncu,
-    [...options, ...program, named, String(batch), kind, dtype],
-    {
-      encoding: 'utf8',
-      maxBuffer: 1 << 26,
-      timeout: 120_000,
-    },
-  );
+  const counted = ['--metrics', Object.values(metrics).join(',')];
+  const options = ['--csv', '--page', 'raw', '--target-processes', 'all', ...counted];
+  const program = [process.execPath, '--import', 'tsx', new URL('../main.ts', import.meta.url).pathname, 'operations'];
+  const chosen = ['--launch', '--exactly', named, '--batches', batches, '--device', kind, '--dtype', dtype];
+  const { status, stdout, stderr, error } = spawnSync(ncu, [...options, ...program, ...chosen], {
+    encoding: 'utf8',
+    maxBuffer: 1 << 26,
+    timeout: 120_000,
+  });
   if (error) throw new Error(`${ncu} could not be run: ${error.message}`);
   const counters = parseCounters(stdout).filter((row) => !others.test(row.function));
   if (status !== 0 || counters.length === 0) {
     throw new Error(`ncu counted nothing: ${`${stdout}\n${stderr}`.trim().split('\n').slice(-3).join(' ')}`);
   }
   return counters;
-}
-
-/** Launches the kernel once. */
-export async function launchKernel(named: string, batch: number, kind: string, dtype: FloatingType): Promise<void> {
-  const found = kernelCases(batch).find((one) => one.named === named);
-  if (!found) throw new Error(`There is no kernel '${named}'.`);
-  await found.launch(kind, dtype);
 }

@@ -1,0 +1,236 @@
+/**
+ * `npm run bench -- operations`: each operation at Whisper's shapes (the cases of test/cases), beside what the device can do at most: bytes
+ * a second of plain reads, which take turns with it, and operations a second of a large product. Prints a table, stores JSON
+ * after each case: what fails is told, kept under `failures`, and ends nothing else; the exit code is 1 then.
+ *
+ *   --device KIND       cpu (default), cuda, cuda:N, or cuda-emulated to try the benchmark itself
+ *   --only PART         cases with this in `operation: name`, or of a family; may be given again: --only rows --only "tiny, batch 1, out"
+ *   --exactly NAME      the case of this `operation: name` alone
+ *   --batches N,...     (default: 1,8,32)
+ *   --dtype TYPE,...    (default: bfloat16,float32 on a CPU, float16 on a GPU)
+ *   --threads N         of a CPU (default: as many as the device takes by itself)
+ *   --kernels NAME      instruction set of a CPU (default: the best)
+ *   --repeats N         samples of each case (default: 9), and --seconds N, after which three will do (default: 2)
+ *   --list              tells the cases, and ends
+ *   --check             checks the cases instead, those of `npm test` too: where there are no test tools
+ *   --ncu               Nsight Compute's counters of each case (`ncu` on PATH or in ONEHEAD_NCU), each in a process of its own
+ *   --launch            runs the cases once, for a profiler to watch
+ *   --output FILE
+ */
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Device } from '../lib/device/device.js';
+import type { FloatingType } from '../lib/element-types.js';
+import { measureCeilings, StreamingRead } from '../lib/profiler/measuring/ceilings.js';
+import { describeMachine } from '../lib/profiler/measuring/machine.js';
+import { RandomWeights } from '../lib/profiler/measuring/random-weights.js';
+import { isNoisy, relativeSpread } from '../lib/profiler/measuring/statistics.js';
+import type { OperationCase } from '../test/cases/case.js';
+import { faults } from '../test/cases/check.js';
+import { families } from '../test/cases/index.js';
+import { type Counters, profileCase } from './operations/counters.js';
+import { launchCase, type OperationTime, PreparedCase, timeCase } from './operations/time.js';
+import { ResultFile, type StoredResult } from './result-file.js';
+
+const { values } = parseArgs({
+  args: process.argv.slice(3),
+  options: {
+    device: { type: 'string', default: 'cpu' },
+    only: { type: 'string', multiple: true },
+    exactly: { type: 'string' },
+    batches: { type: 'string', default: '1,8,32' },
+    dtype: { type: 'string' },
+    threads: { type: 'string' },
+    kernels: { type: 'string' },
+    repeats: { type: 'string', default: '9' },
+    seconds: { type: 'string', default: '2' },
+    list: { type: 'boolean', default: false },
+    check: { type: 'boolean', default: false },
+    ncu: { type: 'boolean', default: false },
+    launch: { type: 'boolean', default: false },
+    output: { type: 'string' },
+  },
+});
+const root = new URL('..', import.meta.url).pathname;
+const kind = values.device;
+const dtypes = (values.dtype ?? (kind === 'cpu' ? 'bfloat16,float32' : 'float16')).split(',') as FloatingType[];
+const batches = values.batches.split(',').map(Number);
+const wanted = values.only;
+const named = ({ operation, name }: OperationCase) => `${operation}: ${name}`;
+
+const open = () =>
+  new Device(kind, {
+    threads: values.threads === undefined ? undefined : Number(values.threads),
+    kernels: values.kernels,
+  });
+
+function isWanted(family: string, one: OperationCase): boolean {
+  if (values.exactly !== undefined) return named(one) === values.exactly;
+  return !wanted || wanted.some((part) => part === family || named(one).includes(part));
+}
+
+function chosenCases(): OperationCase[] {
+  return Object.entries(families).flatMap(([family, { checked, timed }]) => {
+    const cases = [...(values.check ? checked : []), ...batches.flatMap((batch) => timed(batch))];
+    return cases.filter((one) => isWanted(family, one));
+  });
+}
+
+/** Each case in each type that it takes there. */
+const cases = dtypes.flatMap((dtype) =>
+  chosenCases()
+    // One that uses no storage type runs once.
+    .filter((one) => (one.dtypes ? one.dtypes.includes(dtype) || dtype === dtypes[0] : true))
+    .map((one) => ({ one, dtype: one.dtypes && !one.dtypes.includes(dtype) ? one.dtypes[0] : dtype }))
+    .filter(({ one, dtype }) => one.supports?.({ device: kind.replace(/:\d+$/, ''), dtype }) ?? true),
+);
+const distinctCases = [...new Map(cases.map((given) => [`${named(given.one)}, ${given.dtype}`, given])).values()];
+
+if (distinctCases.length === 0) {
+  const parts = values.exactly === undefined ? (wanted ?? []) : [values.exactly];
+  console.error(`No case has ${parts.map((part) => `'${part}'`).join(' or ')} in its name; --list tells them.`);
+  process.exit(2);
+}
+if (values.list) {
+  for (const { one, dtype } of distinctCases) console.log(`${named(one)}, ${dtype}`);
+  process.exit(0);
+}
+const { cuda } = Device.information();
+if (kind.startsWith('cuda') && kind !== 'cuda-emulated' && !cuda.available) {
+  console.error(`There is no GPU to measure: ${cuda.reason}.`);
+  process.exit(1);
+}
+
+/** Checks the cases, and sets the exit code where one fails. */
+async function check(): Promise<void> {
+  let failed = 0;
+  let device = open();
+  for (const { one, dtype } of distinctCases) {
+    const found = await faults(device, one, dtype).catch((error: Error) => [error.message]);
+    if (found.length === 0) continue;
+    ++failed;
+    console.log(`FAILED ${named(one)}, ${dtype}: ${found.join('; ')}`);
+    device.close();
+    device = open();
+  }
+  device.close();
+  console.log(`${distinctCases.length} cases on ${kind}, ${failed} failed`);
+  if (failed > 0) process.exitCode = 1;
+}
+
+interface Measured {
+  /** Of each storage type. */
+  ceilings: Record<string, { bytesPerSecond: number; operationsPerSecond: number }>;
+  operations: OperationTime[];
+  counters: ({ case: string } & Counters)[];
+}
+
+const percent = (part: number, whole: number) => `${((100 * part) / whole).toFixed(1).padStart(6)}%`;
+
+function print({ operation, name, dtype, time, bytes, operations, readBytesPerSecond }: OperationTime, peak: number) {
+  const seconds = time.median / 1e6;
+  const spread = `±${(100 * relativeSpread(time)).toFixed(0)}%${isNoisy(time) ? ' noisy' : ''}`;
+  console.log(
+    [
+      `${operation}: ${name}, ${dtype}`.padEnd(92),
+      time.median.toFixed(1).padStart(10),
+      spread.padEnd(7),
+      (bytes / seconds / 1e9).toFixed(1).padStart(8),
+      percent(bytes / seconds, readBytesPerSecond),
+      (operations / seconds / 1e9).toFixed(1).padStart(9),
+      percent(operations / seconds, peak),
+    ].join(' '),
+  );
+}
+
+/** Times the cases, or counts with Nsight Compute. */
+async function measure(): Promise<void> {
+  const result: StoredResult & Measured & Record<string, unknown> = {
+    date: new Date().toISOString(),
+    complete: false,
+    machine: describeMachine(),
+    settings: { ...values, dtypes, batches },
+    ceilings: {},
+    operations: [],
+    counters: [],
+    failures: [],
+  };
+  const machine = (cuda.devices[0]?.name ?? kind).toLowerCase().replace(/[^a-z0-9]+/g, '-');
+  const day = result.date.slice(0, 10);
+  const path =
+    values.output ?? join(root, 'bench', 'results', `operations-${kind === 'cpu' ? 'cpu' : machine}-${day}.json`);
+  const file = new ResultFile(path, result);
+  const effort = { repeats: Number(values.repeats), seconds: Number(values.seconds) };
+  let device = open();
+  const largest = Math.max(
+    ...distinctCases.map(({ one, dtype }) => PreparedCase.largestWeight(one, dtype)),
+    ...dtypes.map((dtype) => {
+      const { inputs, outputs } = StreamingRead.shape(device.kind, dtype);
+      return inputs * outputs;
+    }),
+  );
+  const weights = await RandomWeights.create(largest);
+  const reads = new Map<FloatingType, StreamingRead>();
+  try {
+    if (values.ncu) {
+      for (const { one, dtype } of distinctCases) {
+        await file.attempt(
+          `${named(one)}, ${dtype}`,
+          async () => profileCase(named(one), values.batches, kind, dtype),
+          (rows) => {
+            for (const row of rows) {
+              result.counters.push({ case: `${named(one)}, ${dtype}`, ...row });
+              console.log(
+                `${`${named(one)}: ${row.function}`.slice(0, 96).padEnd(96)} ${row.microseconds.toFixed(1).padStart(9)} us, memory ${row.memoryPercent}%, warps ${row.warpsPercent}%, ${row.registers} registers, ${row.blocks} blocks`,
+              );
+            }
+          },
+        );
+      }
+      return file.finish();
+    }
+    console.log(
+      `${'case'.padEnd(92)} ${'us'.padStart(10)} spread  ${'GB/s'.padStart(8)} of read ${'GFLOP/s'.padStart(9)} of peak`,
+    );
+    for (const { one, dtype } of distinctCases) {
+      await file.attempt(
+        `${named(one)}, ${dtype}`,
+        async () => {
+          result.ceilings[dtype] ??= await measureCeilings(device, dtype);
+          let read = reads.get(dtype);
+          if (!read) {
+            read = await StreamingRead.create(device, dtype, weights);
+            reads.set(dtype, read);
+          }
+          return timeCase(device, one, dtype, { weights, read, effort });
+        },
+        (row) => {
+          result.operations.push(row);
+          print(row, result.ceilings[dtype].operationsPerSecond);
+        },
+      );
+      if (result.failures.at(-1)?.case !== `${named(one)}, ${dtype}`) continue;
+      // A GPU that failed once fails from then on.
+      device.close();
+      device = open();
+      reads.clear();
+    }
+    file.finish();
+  } finally {
+    device.close();
+    await weights.dispose();
+  }
+}
+
+async function launch(): Promise<void> {
+  using device = open();
+  const largest = Math.max(1, ...distinctCases.map(({ one, dtype }) => PreparedCase.largestWeight(one, dtype)));
+  const weights = await RandomWeights.create(largest);
+  try {
+    for (const { one, dtype } of distinctCases) await launchCase(device, one, dtype, weights);
+  } finally {
+    await weights.dispose();
+  }
+}
+
+await (values.check ? check() : values.launch ? launch() : measure());
