@@ -1,6 +1,6 @@
 /**
- * Windows with less sound than they have room for: encoded as far as their sound goes, and how a text tells that this
- * was too short.
+ * Short windows (`audioContext: 'fit'`): only the part of a window with sound is encoded, and the text is checked for
+ * signs that this was too short.
  */
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { windowSamples } from '../model/features.js';
@@ -9,24 +9,25 @@ import { type Attempt, isDoubtful } from './fallback.js';
 import type { Decoding } from './resolve.js';
 
 /**
- * Lengths that a window can be cut to: few, so that few programs serve all and windows that are alike are encoded
- * together. Eights suit the kernels; of Whisper's 1,500 positions a step is 128, or 2.56 s.
+ * The number of lengths that a window can be cut to. There are few, so that few programs serve all and windows of one
+ * length are encoded together. Lengths are multiples of eight positions, which suits the kernels; a step is 128 of
+ * Whisper's 1,500 positions, or 2.56 s.
  */
 const lengths = 12;
 const stepOf = (positions: number) => 8 * Math.ceil(positions / lengths / 8);
-/** Tokens that nobody says in a second of sound, and in no time at all: a longer text goes round in circles. */
+/** The most tokens of plausible speech: for each second of sound, and in addition. A longer text repeats itself. */
 const [tokensPerSecond, tokensAtOnce] = [20, 32];
 
-/** A window's beginning, in which all of its sound is. */
+/** The encoded beginning of a window, which holds all of its sound. */
 export interface ShortWindow {
   window: ModelWindow;
-  /** Tokens of its text at most. */
+  /** The most tokens of its text. */
   longest: number;
 }
 
 /**
- * The beginning of a window that has sound in its first `frames` audio positions alone, with `margin` seconds of
- * silence behind it. Null where that is as long as the window.
+ * Returns the beginning of a window whose first `frames` audio positions have sound, with `margin` seconds of silence
+ * behind it. Null where that is as long as the window.
  */
 export function shortWindow(
   { config, preprocessor }: Pick<Checkpoint, 'config' | 'preprocessor'>,
@@ -46,12 +47,12 @@ export function shortWindow(
   };
 }
 
-/** What the text of a short window must pass where the caller's own thresholds are 'none': openai/whisper's. */
+/** Thresholds for a short window where the caller's own are 'none': openai/whisper's defaults. */
 const usualThresholds = { compressionRatioThreshold: 2.4, logProbabilityThreshold: -1 };
 
 /**
- * Whether a short window's text is to be trusted: it ended by itself unless somebody else bounded it, it does not
- * repeat itself, and it is likely enough.
+ * True if the text of a short window is plausible: it ended by itself (unless the caller bounded it), does not repeat
+ * itself, and is likely enough.
  */
 export function isTrusted(attempt: Attempt, bounded: boolean, decoding: Decoding): boolean {
   const limits = {

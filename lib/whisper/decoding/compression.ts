@@ -1,4 +1,4 @@
-/** How repetitive a text is. */
+/** The compression ratio of a text, which measures repetition. */
 import zlib from 'pako/lib/zlib/deflate.js';
 import ZStream from 'pako/lib/zlib/zstream.js';
 
@@ -7,8 +7,8 @@ const finish = 4;
 const streamEnd = 1;
 
 /**
- * zlib's usual settings, in one stream that serves all texts: what it needs is 300 kB, which would be garbage after
- * each.
+ * Compresses with zlib's default settings. One stream serves all texts: its state is 300 kB, which would be garbage
+ * after each text.
  */
 class Compressor {
   readonly #stream = new ZStream();
@@ -18,7 +18,7 @@ class Compressor {
     zlib.deflateInit2(this.#stream, 6, deflated, 15, 8, 0, true);
   }
 
-  /** Bytes of these bytes when they are compressed. */
+  /** Returns the compressed size in bytes. */
   length(bytes: Uint8Array): number {
     const stream = this.#stream;
     zlib.deflateReset(stream);
@@ -26,7 +26,7 @@ class Compressor {
     stream.next_in = 0;
     stream.avail_in = bytes.length;
     for (let status = 0; status !== streamEnd; ) {
-      // Only the length is wanted.
+      // Output is discarded; only the length matters.
       stream.output = this.#output;
       stream.next_out = 0;
       stream.avail_out = this.#output.length;
@@ -40,8 +40,8 @@ class Compressor {
 let compressor: Compressor | null = null;
 
 /**
- * How much smaller the text is when zlib compresses it: high values tell of repetition. Node's own zlib is a variant
- * that finds no matches of three bytes, which is up to a tenth less than what openai/whisper's threshold was chosen
+ * The text's size over its size when zlib compresses it. High values mean repetition. Node's own zlib is a variant that
+ * finds no matches of three bytes: its ratios are up to a tenth below those that openai/whisper's threshold was chosen
  * for.
  */
 export function compressionRatio(text: string): number {

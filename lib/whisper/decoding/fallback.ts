@@ -6,17 +6,17 @@ import { compressionRatio } from './compression.js';
 import { behindGiven, type GivenTokens, withGiven } from './given-tokens.js';
 import type { Decoding } from './resolve.js';
 
-/** A window's text and how it was found. */
+/** The text of a window at one temperature. */
 export interface Attempt extends Found {
   temperature: number;
   /** Mean log-probability of the tokens and the end token, as openai/whisper counts it. */
   averageLogProbability: number;
   compressionRatio: number;
-  /** True where the voice detector hears nobody, and the model is not certain enough of the opposite. */
+  /** True if the voice detector hears nobody, and the model is not certain enough of the opposite. */
   silent?: boolean;
 }
 
-/** True when a text repeats itself, or is not likely enough. */
+/** True if a text repeats itself or is too unlikely. */
 export function isDoubtful(
   { compressionRatio, averageLogProbability }: Pick<Attempt, 'compressionRatio' | 'averageLogProbability'>,
   {
@@ -29,7 +29,7 @@ export function isDoubtful(
   return repetitive || improbable;
 }
 
-/** True when the next temperature is to be tried. */
+/** True if the next temperature is to be tried. */
 export function needsFallback(
   attempt: Pick<Attempt, 'compressionRatio' | 'averageLogProbability' | 'noSpeechProbability'>,
   limits: Pick<Decoding, 'compressionRatioThreshold' | 'logProbabilityThreshold' | 'noSpeechThreshold'>,
@@ -37,7 +37,7 @@ export function needsFallback(
   return !isSilent(attempt, limits) && isDoubtful(attempt, limits);
 }
 
-/** True when silence is probable and the text is not: it is not decoded again. */
+/** True if silence is probable and the text is not. Such a window is not decoded again. */
 function isSilent(
   { noSpeechProbability, averageLogProbability }: Pick<Attempt, 'averageLogProbability' | 'noSpeechProbability'>,
   { logProbabilityThreshold, noSpeechThreshold }: Pick<Decoding, 'logProbabilityThreshold' | 'noSpeechThreshold'>,
@@ -50,7 +50,7 @@ function isSilent(
   );
 }
 
-/** What is searched for at one temperature: the beams of one search, or as many sequences as are drawn. */
+/** The searches for one temperature: one beam search, or `bestOf` samples. */
 export function searchesAt(
   temperature: number,
   turn: number,
@@ -63,7 +63,8 @@ export function searchesAt(
   const sequences = temperature === 0 ? 1 : bestOf;
   const beams = temperature === 0 ? beamSize : 1;
   const { draft, ...plain } = begin;
-  // Neighbouring seeds, since the noise mixes their bits anyway.
+  // Neighbouring windows and temperatures get seeds far apart (the factors are primes); samples get neighbouring seeds,
+  // since the noise hashes the seed.
   const first = (decoding.seed + 7919 * turn + 104729 * seed) * bestOf;
   return Array.from({ length: sequences }, (_, sequence) => ({
     ...(beams === 1 ? begin : plain),
@@ -81,8 +82,7 @@ export function searchesAt(
 }
 
 /**
- * Refuses probabilities that are not numbers: without this their text would be empty, as that of silence is. Throws
- * OneheadError MODEL_INVALID.
+ * Refuses probabilities that are NaN: the text would be empty, like that of silence. Throws OneheadError MODEL_INVALID.
  */
 export function checkFinite({ logProbabilities, noSpeechProbability }: Found): void {
   if ([...logProbabilities, noSpeechProbability].every(Number.isFinite)) return;
@@ -92,24 +92,25 @@ export function checkFinite({ logProbabilities, noSpeechProbability }: Found): v
   );
 }
 
-/** What a window's searches begin with, whatever the temperature. */
+/** The start of a window's searches, which does not depend on the temperature. */
 export type WindowBegin = Pick<
   Search,
   'prompt' | 'prefix' | 'draft' | 'startIndex' | 'minimum' | 'maximum' | 'timestamps' | 'frames' | 'startLogits'
 >;
 
-/** What is called while a window is searched. */
+/** Callbacks while a window is searched. */
 export interface FallbackCalls {
   onTokens?: (tokens: number[]) => void;
   onFallback?: () => void;
-  /** Whether the next temperature is to be tried where a text fails; it is unless this says no. */
+  /** Decides whether the next temperature is tried after a text has failed. It is tried unless this returns false. */
   goesOn?: (attempt: Attempt) => boolean;
-  /** What of the text is given out as it is found. */
+  /** The part of the text that the caller has already published. */
   given?: GivenTokens;
 }
 
 /**
- * Searches a window, and again at the next temperature while the text fails the thresholds. `seed` is the window's own.
+ * Searches a window, and repeats it at the next temperature while the text fails the thresholds. `seed` is the window's
+ * own.
  */
 export async function decodeWithFallback(
   window: EncodedWindow<Search, Found>,
@@ -124,13 +125,13 @@ export async function decodeWithFallback(
     const own = behindGiven(begin, given);
     const before = own === begin ? [] : [...given!.logProbabilities];
     const searches = searchesAt(temperature, turn, own, seed, decoding);
-    // Of several candidates nobody knows which it will be.
+    // With several candidates it is not known which will win.
     const alone = searches.length === 1 && searches[0].beams === 1;
     const watch: SearchOptions['onTokens'] = (tokens, written) => {
       onTokens?.(tokens);
       if (alone) given?.show({ ...written, logProbabilities: [...before, ...written.logProbabilities] });
     };
-    // Each takes rows as they come free; the text that grows is the first one's.
+    // Each search takes rows as they come free; the text that is reported is the first one's.
     const watched = onTokens || (given && alone) ? { onTokens: watch } : {};
     const all = await Promise.all(searches.map((search, index) => window.search(search, index === 0 ? watched : {})));
     const found = all.map((one) => withGiven(one, prefix, own.prefix ?? [], before));

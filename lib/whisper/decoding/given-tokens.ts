@@ -1,24 +1,21 @@
-/**
- * What of a window's text was given out before the window was done: it stays, however often the window is searched
- * again.
- */
+/** The published part of a window's text. It stays, however often the window is searched again. */
 import type { Written } from '../../engine/runtime.js';
 import type { Found, Search } from '../model/search.js';
 
 export interface GivenTokens {
-  /** Given out so far, behind the window's prompt. */
+  /** The tokens published so far, behind the window's prompt. */
   readonly tokens: readonly number[];
-  /** Of those that were generated. */
+  /** The log-probabilities of those that were generated. */
   readonly logProbabilities: readonly number[];
-  /** The language that they are written in, once there are any. */
+  /** The language of the text, once there is some. */
   language: string | null;
-  /** Sees what the window's one search has written so far. */
+  /** Receives the text of the window's one search as it grows. */
   show(written: Written): void;
 }
 
 type Begin = Pick<Search, 'prefix' | 'minimum' | 'maximum'>;
 
-/** Where a search begins: behind what was given out. */
+/** Returns the start of a search that begins behind the published text. */
 export function behindGiven<B extends Begin>(begin: B, given: GivenTokens | undefined): B {
   const more = (given?.tokens.length ?? 0) - (begin.prefix?.length ?? 0);
   if (!given || more <= 0) return begin;
@@ -27,8 +24,8 @@ export function behindGiven<B extends Begin>(begin: B, given: GivenTokens | unde
 }
 
 /**
- * What a search found that began behind `prefix`, given out of tokens behind `first` of it: as if it had found these,
- * too.
+ * Adds the tokens of `prefix` from `first` on, and their log-probabilities, to the result of a search that began behind
+ * it.
  */
 export function withGiven(found: Found, first: number, prefix: readonly number[], logs: readonly number[]): Found {
   if (logs.length === 0) return found;

@@ -1,32 +1,32 @@
-/** What the windows of a transcription gave, kept so that one that was broken off can go on where it was. */
+/** The journal of a transcription: the results of its windows, by which an interrupted transcription is resumed. */
 import { createHash } from 'node:crypto';
 
 /**
- * Where windows' results are kept. A transcription that is begun again with the same audio, model and options takes
- * what it finds there instead of decoding, so its result is that of one that was never broken off.
+ * Stores the results of windows. A transcription that is run again with the same audio, model and options takes stored
+ * results instead of decoding, so its result is that of an uninterrupted one.
  */
 export interface Journal {
-  /** What was kept for a window, undefined where nothing was. */
+  /** The stored result of a window, or undefined. */
   find(window: string): string | undefined;
-  /** Keeps what a window gave: a text, about 1 kB of it. */
+  /** Stores the result of a window: a text of about 1 kB. */
   keep(window: string, found: string): void;
 }
 
-/** A window's name in a journal: all that two windows of one transcription may differ in. */
+/** The name of a window in a journal: a hash of everything in which two windows of one transcription may differ. */
 export function journalName(...parts: readonly unknown[]): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 24);
 }
 
 const mark = 'number:';
 
-/** JSON has no word for infinity, which a suppressed token's log-probability is. */
+/** Writes JSON, which has no infinity: the log-probability of a suppressed token. */
 export function writeEntry(value: unknown): string {
   return JSON.stringify(value, (_, one) =>
     typeof one === 'number' && !Number.isFinite(one) ? `${mark}${one}` : (one as unknown),
   );
 }
 
-/** Undefined for a text that `writeEntry` did not write whole. */
+/** Returns undefined for a text that `writeEntry` did not write whole. */
 export function readEntry<T>(text: string): T | undefined {
   try {
     return JSON.parse(text, (_, one) =>
@@ -37,7 +37,7 @@ export function readEntry<T>(text: string): T | undefined {
   }
 }
 
-/** A part of a journal, for one of several that run side by side. */
+/** A separate part of a journal, for one of several transcriptions side by side. */
 export function journalWithin(journal: Journal, part: string): Journal {
   return {
     find: (window) => journal.find(`${part} ${window}`),

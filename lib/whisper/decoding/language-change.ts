@@ -1,6 +1,6 @@
 /**
- * Recordings in more than one language: whether a window, or a part of its text, is in another one than was found
- * before.
+ * Recordings in more than one language: detects whether a window, or a part of its text, is in another language than
+ * expected.
  */
 import type { EncodedWindow } from '../../engine/tasks.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
@@ -10,17 +10,17 @@ import { compressionRatio } from './compression.js';
 import type { Attempt } from './fallback.js';
 import { windowLanguages } from './window-languages.js';
 
-/** Another language is one of at least this probability, while the one that was expected has less than that. */
+/**
+ * A part is in another language if that one is at least this probable, and the expected one less probable than the
+ * second number.
+ */
 const [likely, unlikely] = [0.7, 0.1];
-/** A window whose language is surer than this is in that language throughout. */
+/** Above this probability of its language, a window is in that language throughout. */
 const sure = 0.95;
-/** Seconds of sound that a language can be told of. */
+/** The least seconds of sound in which a language can be detected. */
 const tellingSeconds = 1;
 
-/**
- * Languages that Whisper takes for one another, since they are spoken alike: a recording in one of them is not taken
- * for one in two.
- */
+/** Languages that Whisper confuses, since they sound alike. A change between them is not believed. */
 const alike = [
   'hi ur',
   'no nn da',
@@ -40,7 +40,7 @@ const alike = [
   'is fo',
 ].map((codes) => codes.split(' '));
 
-/** The language that `probabilities` clearly tell of instead of `expected`; null where they do not. */
+/** The language that `probabilities` clearly favour over `expected`; null if there is none. */
 export function otherLanguage(probabilities: ReadonlyMap<string, number>, expected: string): string | null {
   const [found, probability] = likeliestLanguage(probabilities);
   const clear = probability >= likely && (probabilities.get(expected) ?? 0) < unlikely;
@@ -55,7 +55,7 @@ export interface TextPart {
   tokens: readonly number[];
 }
 
-/** Where in a window's text another language begins. */
+/** The place in a window's text where another language begins. */
 export interface LanguageChange {
   /** Seconds from the window's start. */
   at: number;
@@ -64,19 +64,19 @@ export interface LanguageChange {
   language: string;
 }
 
-/** What is looked at for a change of language. */
+/** The window that is checked for a change of language. */
 export interface LanguageWindow {
   window: EncodedWindow<Search, Found>;
   checkpoint: Checkpoint;
-  /** How probable each language is in the whole of it. */
+  /** The probability of each language in the whole window. */
   probabilities: ReadonlyMap<string, number>;
   /** The language of the text. */
   expected: string;
-  /** The languages that come into question; all unless given. */
+  /** The candidate languages; all unless given. */
   among?: readonly string[];
 }
 
-/** Finds where the text turns to another language: at 0 where it begins with it. Null where it does not. */
+/** Finds where the text changes to another language: 0 if it begins with it, null if it does not change. */
 export async function languageChange(
   { window, checkpoint, probabilities, expected, among }: LanguageWindow,
   parts: readonly TextPart[],
@@ -86,7 +86,7 @@ export async function languageChange(
   const { config, preprocessor } = checkpoint;
   const perSecond = preprocessor.sampleRate / preprocessor.hop / 2;
   const positions = Math.min(window.slot.positions, config.sourcePositions);
-  // The decoder hears a part's own positions alone, so the window need not be encoded again.
+  // The decoder attends only to the part's own positions, so the window is not encoded again.
   const found = await Promise.all(
     parts.map(async ({ start, end }) => {
       const begin = Math.min(Math.round(start * perSecond), positions);
@@ -102,19 +102,19 @@ export async function languageChange(
     return whole !== null && (failed || parts.length === 0) ? { at: 0, tokens: 0, language: whole } : null;
   }
   const language = others[first]!;
-  // What comes before and is certainly not in the expected language belongs to the other one.
+  // Earlier parts that are certainly not in the expected language belong to the other one.
   while (first > 0 && found[first - 1] && (found[first - 1]!.get(expected) ?? 0) < unlikely) first -= 1;
   const tokens = parts.slice(0, first).reduce((count, part) => count + part.tokens.length, 0);
   return { at: first === 0 ? 0 : parts[first].start, tokens, language };
 }
 
-/** What of an attempt comes before a change of language. */
+/** The part of an attempt before a change of language. */
 export function before<T extends Attempt>(
   attempt: T,
   { tokens: count }: LanguageChange,
   textOf: (tokens: readonly number[]) => string,
 ): T {
-  // Tokens that the text was told to begin with have no probabilities.
+  // Tokens of the prefix have no probabilities.
   const given = attempt.tokens.length - attempt.logProbabilities.length + Number(attempt.ended);
   const generated = Math.max(0, count - given);
   const tokens = attempt.tokens.slice(0, count);

@@ -1,16 +1,19 @@
-/** Where a window is loud enough for speech, as the alignment of words hears it. */
+/** The probability of speech in each frame by its loudness, for the alignment of words. */
 import type { PreprocessorConfig } from '../checkpoint/config.js';
 
-/** Decibels between quiet and loud at most: more is silence that was made. */
+/** The most decibels between quiet and loud. More means digital silence. */
 const most = 50;
 /**
- * Where quiet and loud are so many decibels apart, or more, loudness is believed; where less, in noise, by the square
- * of the share.
+ * From this many decibels between quiet and loud on, loudness is fully trusted. Below, in noise, trust falls with the
+ * square of the ratio.
  */
 const trusted = 25;
-/** Between quiet (0) and loud (1): where a frame is as likely speech as not, and how sharply that changes. */
+/**
+ * On the scale from quiet (0) to loud (1): the level at which a frame is as likely speech as not, and the width of the
+ * sigmoid.
+ */
 const [middle, width] = [0.2, 0.12];
-/** The probability that a frame is no pause where loudness does not tell. */
+/** The probability of speech in a frame about which loudness says nothing. */
 export const unknown = 0.7;
 const unknownOdds = Math.log(unknown / (1 - unknown));
 
@@ -18,9 +21,9 @@ const sorted = (values: Float64Array, share: number): number =>
   Float64Array.from(values).sort()[Math.round(share * (values.length - 1))];
 
 /**
- * The probability that each of `frames` audio positions of a window (20 ms) is no pause. A window is measured against
- * itself: its quietest tenth and its loudest twentieth. `samples` are a window's as it is encoded, which begin half a
- * Fourier transform before its first frame.
+ * Returns the probability that each of `frames` audio positions of a window (20 ms) is not a pause. Levels are relative
+ * to the window: its quietest tenth and its loudest twentieth. `samples` are a window's as it is encoded, which begin
+ * half a Fourier transform before its first frame.
  */
 export function loudness(samples: Float32Array, frames: number, { hop, fftSize }: PreprocessorConfig): Float64Array {
   const [step, first] = [2 * hop, fftSize / 2];

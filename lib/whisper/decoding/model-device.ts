@@ -11,7 +11,7 @@ import { WhisperRuntime } from '../model/runtime.js';
 import type { WordHeads } from '../model/word-heads.js';
 import type { WhisperEngine } from './window-languages.js';
 
-/** Windows that are encoded at once: a GPU is filled by several, a CPU by one. */
+/** The number of windows that are encoded at once: several fill a GPU, one fills a CPU. */
 const gpuEncodeBatch = 8;
 
 export class ModelDevice {
@@ -41,8 +41,7 @@ export class ModelDevice {
   }
 
   /**
-   * Loads the weights and takes all memory that serving needs. Throws OneheadError; the device is the caller's to
-   * close.
+   * Loads the weights and allocates all memory that serving needs. Throws OneheadError; the caller closes the device.
    */
   static async open(
     device: Device,
@@ -52,7 +51,7 @@ export class ModelDevice {
     words: WordHeads,
   ): Promise<ModelDevice> {
     const { config } = checkpoint;
-    // A file of 8 bits is one that was made to be computed so; GPUs take its numbers in 16 bits.
+    // A quantized file is meant to be computed in 8 bits; GPUs compute it in 16 bits.
     const whole = device.kind === 'cpu' && types.dtype === 'auto' && isQuantizedFile(checkpoint.tensors);
     const precision = await resolvePrecision(device, whole ? 'int8' : types.dtype, types.precision, async () =>
       chosenTypes(await typeTimes(device, device.threads ?? Device.cpu().threads)),
@@ -64,12 +63,12 @@ export class ModelDevice {
     return opened;
   }
 
-  /** Products that 8 bits would lose too much of, and that are kept in 16. */
+  /** Names of the weights that would lose too much in 8 bits and are kept in 16. */
   get sensitive(): readonly string[] {
     return this.#parameters.sensitive;
   }
 
-  /** Frees everything. What is under way is rejected. */
+  /** Frees everything. Requests under way are rejected. */
   dispose(): void {
     this.engine.close();
     this.device.close();

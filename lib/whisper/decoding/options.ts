@@ -48,7 +48,7 @@ export const decodingOptions = options('decode', {
   /** Draws are repeated by the same seed, on every device. @default 0 */
   seed: option(integer(0, 2 ** 31 - 1), { default: 0 }),
   /**
-   * Text that compresses better than this repeats itself, and the next temperature is tried; 'none' for never. @default
+   * Text that compresses better than this is repetitive, and the next temperature is tried; 'none' for never. @default
    * 2.4
    */
   compressionRatioThreshold: option(threshold(), {
@@ -95,13 +95,13 @@ export const decodingOptions = options('decode', {
     flag: 'words',
     others: { openai: 'word_timestamps', faster: 'word_timestamps' },
   }),
-  /** Log-probabilities of that many of the likeliest tokens at each place, 64 at most. @default 0 */
+  /** Log-probabilities of that many of the likeliest tokens at each position, 64 at most. @default 0 */
   topLogProbabilities: option(integer(0, mostTop), { default: 0 }),
 });
 
 export interface DecodingOptions extends Given<typeof decodingOptions> {}
 
-/** What is said of the text, too, where windows are decoded. */
+/** Options of the text itself, where windows are decoded. */
 export const languageOptions = options('language', {
   /**
    * A language code ('en') or English name ('english'), or 'auto' to have it detected. @default the checkpoint's own,

@@ -1,5 +1,5 @@
 declare module 'pako/lib/zlib/deflate.js' {
-  /** zlib's z_stream, as pako has it. */
+  /** zlib's z_stream, as pako exposes it. */
   interface Stream {
     input: Uint8Array;
     next_in: number;
@@ -9,7 +9,7 @@ declare module 'pako/lib/zlib/deflate.js' {
     avail_out: number;
     total_out: number;
   }
-  /** Each gives zlib's status. */
+  /** Each function returns zlib's status. */
   const zlib: {
     deflateInit2(
       stream: Stream,

@@ -1,4 +1,4 @@
-/** The tokens that a window's decoding begins with, and the checks of the options that choose them. */
+/** The prompt of a window, and the checks of the options that determine it. */
 import { described, refuse } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
 import type { GenerationConfig, Task } from '../checkpoint/config.js';
@@ -8,13 +8,13 @@ export type { Task };
 export type TimestampMode = 'none' | 'segment';
 
 export interface PromptOptions {
-  /** Code or name; null when the model knows no languages. */
+  /** Code or name; null if the model knows no languages. */
   language: string | null;
   task: Task;
   timestamps: TimestampMode;
 }
 
-/** The code of a language that this model can write. Throws OneheadError INVALID_ARGUMENT with what it can. */
+/** The code of a language that this model can write. Throws OneheadError INVALID_ARGUMENT, which lists these. */
 export function checkLanguage(language: string, generation: GenerationConfig, argument = 'language'): string {
   const code = languageCode(language);
   const known = [...generation.languages.keys()];
@@ -43,9 +43,9 @@ export function checkLanguage(language: string, generation: GenerationConfig, ar
 }
 
 /**
- * The language and the task of a call: what it names, else the checkpoint's own defaults, else what it forces, as in
- * transformers. The language is null where it is to be detected: by default, and for 'auto' whatever the checkpoint
- * says. Throws OneheadError INVALID_ARGUMENT.
+ * The language and the task of a call, in this order: those that it names, the checkpoint's defaults, those that the
+ * checkpoint forces (as in transformers). The language is null if it is to be detected: by default, and for 'auto'
+ * whatever the checkpoint says. Throws OneheadError INVALID_ARGUMENT.
  */
 export function languageAndTask(
   { language, task }: { language?: string; task?: string },
@@ -91,7 +91,9 @@ export function checkTimestamps(timestamps: string, generation: GenerationConfig
   return timestamps;
 }
 
-/** <|startoftranscript|>, language and task where the model has them, <|notimestamps|> where no times are wanted. */
+/**
+ * Returns <|startoftranscript|>, language and task if the model has them, and <|notimestamps|> if no times are wanted.
+ */
 export function promptTokens(generation: GenerationConfig, { language, task, timestamps }: PromptOptions): number[] {
   const prompt = [generation.startToken];
   if (generation.multilingual && language !== null) {
@@ -115,7 +117,7 @@ export const noPreviousToken = () =>
     { argument: 'prompt' },
   );
 
-/** What stands before a window's text. */
+/** The tokens before a window's text. */
 export interface WindowPrompt {
   prompt: number[];
   prefix: number[];
@@ -123,27 +125,28 @@ export interface WindowPrompt {
   startIndex: number;
 }
 
-/** The last `count` of a list; none where `count` is 0 or less. */
+/** The last `count` elements of a list; none if `count` is 0 or less. */
 export function lastOf<T>(list: readonly T[], count: number): T[] {
   return count > 0 ? list.slice(-count) : [];
 }
 
-/** New tokens of a window. */
+/** Limits on the new tokens of a window. */
 export interface LengthLimits {
   minNewTokens?: number;
   maxNewTokens?: number;
 }
 
 /**
- * Tokens that fit before <|startoftranscript|>, <|startofprev|> not counted: openai/whisper's half of the positions.
+ * Room for previous text before <|startoftranscript|>, in tokens, without <|startofprev|>: half of the positions, as in
+ * openai/whisper.
  */
 export function previousRoom(targetPositions: number): number {
   return Math.floor(targetPositions / 2) - 1;
 }
 
 /**
- * <|startofprev|> with the last of the `previous` text, the prompt of `promptTokens`, and the tokens that the text
- * begins with: behind a timestamp of 0 where times are wanted.
+ * Returns <|startofprev|> with the last of the `previous` text, the prompt of `promptTokens`, and the prefix of the
+ * text, behind a timestamp of 0 if times are wanted.
  */
 export function windowPrompt(
   generation: GenerationConfig,
@@ -159,8 +162,7 @@ export function windowPrompt(
   const left = targetPositions - start.length - first.length;
   const begun = prefix.slice(0, Math.max(0, Math.min(half, left - Math.max(1, minNewTokens))));
   const quarter = Math.floor(targetPositions / 4);
-  // New text keeps a quarter of the positions at least; the text before it is cut for that, as for a length that is
-  // forced.
+  // New text keeps at least a quarter of the positions. The previous text is cut for this, as for a forced length.
   const wanted = Math.max(minNewTokens, Math.min(maxNewTokens ?? quarter, quarter));
   const before = lastOf(previous, Math.min(half, left - begun.length - wanted - 1));
   if (before.length > 0 && previousToken === null) {

@@ -1,4 +1,4 @@
-/** Checked options of decoding, as one model understands them. */
+/** The options of decoding, resolved against one model. */
 import { integerIn, refuse } from '../../checks.js';
 import type { Checked } from '../../options/options.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
@@ -7,7 +7,7 @@ import { type decodingOptions, usualTemperatures } from './options.js';
 import { type LengthLimits, type PromptOptions, promptTokens } from './prompt.js';
 import { sharedMask } from './suppression.js';
 
-/** What windows are searched with. */
+/** Settings of the search of windows. */
 export interface Decoding {
   beamSize: number;
   patience: number;
@@ -27,7 +27,7 @@ export interface Decoding {
 
 const orNull = (threshold: number | 'none'): number | null => (threshold === 'none' ? null : threshold);
 
-/** Throws OneheadError INVALID_ARGUMENT for what this model has not. */
+/** Throws OneheadError INVALID_ARGUMENT for options that this model does not support. */
 export async function resolveDecoding(
   options: Checked<typeof decodingOptions>,
   { config, generation, tokenizer }: Checkpoint,
@@ -58,7 +58,7 @@ export async function resolveDecoding(
   };
 }
 
-/** Refuses lengths that no window has room for, whatever stands before it. Throws OneheadError INVALID_ARGUMENT. */
+/** Refuses lengths for which no window has room, whatever precedes the text. Throws OneheadError INVALID_ARGUMENT. */
 export function checkLengths(
   { minNewTokens = 0, maxNewTokens }: LengthLimits,
   prompt: PromptOptions,
@@ -71,7 +71,7 @@ export function checkLengths(
   integerIn('minNewTokens', minNewTokens, 0, maxNewTokens ?? room);
 }
 
-/** Refuses ids that the model has not. Throws OneheadError INVALID_ARGUMENT. */
+/** Refuses token ids outside the vocabulary. Throws OneheadError INVALID_ARGUMENT. */
 export function checkTokens(argument: string, tokens: readonly number[] | undefined, vocabulary: number): void {
   const wrong = tokens?.find((id) => id >= vocabulary);
   if (wrong !== undefined) refuse(argument, `a list of token ids from 0 to ${vocabulary - 1}`, [wrong]);

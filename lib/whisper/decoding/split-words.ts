@@ -1,7 +1,7 @@
-/** Text tokens cut into words, as openai/whisper's tokenizer.py does it. */
+/** Splits text tokens into words, as openai/whisper's tokenizer.py does. */
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 
-/** Written without spaces: their words are what decodes to whole characters. */
+/** Languages written without spaces: their words end wherever tokens decode to whole characters. */
 const spaceless = new Set(['zh', 'ja', 'th', 'lo', 'my', 'yue']);
 const punctuation = '!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}~';
 const replacement = '\ufffd';
@@ -11,7 +11,7 @@ export interface TokenWord {
   tokens: number[];
 }
 
-/** Cuts wherever the tokens so far are whole characters. */
+/** Splits wherever the tokens so far are whole characters. */
 function splitCharacters(tokens: readonly number[], decode: (tokens: readonly number[]) => string): TokenWord[] {
   const whole = decode(tokens);
   const words: TokenWord[] = [];
@@ -21,7 +21,7 @@ function splitCharacters(tokens: readonly number[], decode: (tokens: readonly nu
     pending.push(token);
     const text = decode(pending);
     const broken = text.indexOf(replacement);
-    // A replacement character that the whole text has there too is really in it.
+    // A replacement character that is also in the whole text is part of the text.
     if (broken >= 0 && whole[place + broken] !== replacement) continue;
     words.push({ text, tokens: pending });
     place += text.length;
@@ -31,7 +31,7 @@ function splitCharacters(tokens: readonly number[], decode: (tokens: readonly nu
   return words;
 }
 
-/** Text tokens as words, a blank before each belonging to it; marks of punctuation are words of their own. */
+/** Splits text tokens into words, each with the blank before it. Punctuation marks are words of their own. */
 export function splitWords(
   tokens: readonly number[],
   language: string | null,

@@ -1,4 +1,4 @@
-/** Tokens that must not be written: by number, or as a class of symbols. */
+/** Suppressed tokens: by id, or by class of symbols. */
 import { described } from '../../checks.js';
 import { OneheadError } from '../../errors.js';
 import type { GenerationConfig } from '../checkpoint/config.js';
@@ -10,16 +10,16 @@ import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
  */
 export type SymbolClass = 'default' | 'symbols' | 'numerals';
 
-/** openai/whisper's tokenizer.py, non_speech_tokens. */
+/** From openai/whisper's tokenizer.py, non_speech_tokens. */
 const symbols = [
   ...'"#()*+/:;<=>@[\\]^_`{|}~「」『』',
   ...'<< >> <<< >>> -- --- -( -[ (\' (" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪'.split(' '),
 ];
-/** Where these take several tokens the first is suppressed: other symbols of its kind begin with it too. */
+/** Where one of these takes several tokens, the first is suppressed: other symbols of its kind begin with it too. */
 const music = [...'♩♪♫♬♭♮♯'];
 
 function symbolTokens(tokenizer: WhisperTokenizer): number[] {
-  // Hyphens and apostrophes are fine within words, but not at the beginning of one.
+  // Hyphens and apostrophes are suppressed only at the beginning of a word.
   const found = new Set([tokenizer.encode(' -')[0], tokenizer.encode(" '")[0]]);
   for (const symbol of [...symbols, ...music]) {
     for (const tokens of [tokenizer.encode(symbol), tokenizer.encode(` ${symbol}`)]) {
@@ -34,13 +34,12 @@ function numeralTokens(tokenizer: WhisperTokenizer, vocabulary: number): number[
 }
 
 /**
- * Masks that were made, by the checkpoint and what was asked: a row on a device that has the same array already is not
- * written again.
+ * Masks by checkpoint and by what was asked. A row of a device that already has the same array is not written again.
  */
 const masks = new WeakMap<GenerationConfig, Map<string, Promise<Uint8Array>>>();
 const mostMasks = 16;
 
-/** As `suppressionMask`; the same array for the same tokens. It must not be changed. */
+/** Like `suppressionMask`, but returns the same array for the same tokens. It must not be changed. */
 export function sharedMask(...asked: Parameters<typeof suppressionMask>): Promise<Uint8Array> {
   const [generation, , wanted, suppressBlank] = asked;
   const known = masks.get(generation) ?? new Map<string, Promise<Uint8Array>>();
@@ -57,8 +56,8 @@ export function sharedMask(...asked: Parameters<typeof suppressionMask>): Promis
 }
 
 /**
- * uint8 [vocabulary]: bit 0 for tokens never written, bit 1 for those never written first. Throws OneheadError
- * INVALID_ARGUMENT.
+ * Returns uint8 [vocabulary]: bit 0 for tokens that are never written, bit 1 for those that are never first. Throws
+ * OneheadError INVALID_ARGUMENT.
  */
 export async function suppressionMask(
   generation: GenerationConfig,
