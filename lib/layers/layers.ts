@@ -21,9 +21,12 @@ export interface AttentionShape {
   heads: number;
   keyValueHeads: number;
   algorithm?: AttentionAlgorithm;
-  /** Of a cache that is reordered by index. */
+  /** The block table, if the cache is reordered by index. */
   source?: Tensor;
-  /** The rows of a pool that the entries are, and the positions of a pool that they see; see AttentionOptions. */
+  /**
+   * The rows of a pool for the entries of the batch, and the ranges of the positions that they see; see
+   * AttentionOptions.
+   */
   rows?: AttentionOptions['rows'];
   keys?: AttentionOptions['keys'];
   scores?: AttentionScores;
@@ -33,11 +36,11 @@ export interface AttentionShape {
 export interface KeyValueCache {
   key: Tensor;
   value: Tensor;
-  /** Where these are int8: float32 [batch, positions, key/value heads]. */
+  /** Scales of int8 keys and values: float32 [batch, positions, key/value heads]. */
   scales?: { key: Tensor; value: Tensor };
 }
 
-/** A product in the layers' types; absent ones are the weight's own. */
+/** A product in the layers' types; a type that is not given is the weight's own. */
 function product(
   ops: Operations,
   x: Tensor,
@@ -51,8 +54,8 @@ function product(
 }
 
 /**
- * The same of the norm of x. For many rows the norm is an operation of its own, which is faster, unless rows are
- * quantized behind it.
+ * The product of the norm of x. For many rows the norm is a separate operation, which is faster, unless rows are
+ * quantized after it.
  */
 function normedProduct(
   ops: Operations,
@@ -66,13 +69,13 @@ function normedProduct(
   return product(ops, ops.layerNorm(x, norm, { dtype: types.values }), parameters, types, options);
 }
 
-/** Views of a product's columns: [query | key | value]. */
+/** Returns three views of a product's columns: [query | key | value]. */
 function splitQueryKeyValue(all: Tensor, width: number): [Tensor, Tensor, Tensor] {
   const shared = (all.shape[all.shape.length - 1] - width) / 2;
   return [all.columns(0, width), all.columns(width, shared), all.columns(width + shared, shared)];
 }
 
-/** The encoder's: every position sees every other. */
+/** Self-attention of the encoder: every position sees every other. */
 export function encoderSelfAttention(
   ops: Operations,
   x: Tensor,
@@ -86,7 +89,10 @@ export function encoderSelfAttention(
   return product(ops, mixed, parameters.out, types, { residual: x });
 }
 
-/** The decoder's: appends this call's keys and values at start[b] and sees what is before. */
+/**
+ * Self-attention of the decoder: appends this call's keys and values at start[b], and attends to all positions up to
+ * its own.
+ */
 export function decoderSelfAttention(
   ops: Operations,
   x: Tensor,
@@ -104,10 +110,12 @@ export function decoderSelfAttention(
 }
 
 /**
- * Attention to the audio, whose keys and values were projected once for the window. With `keys` the cache is one pool
- * of positions, [1, positions, ...]; without `rows` their tensors may name a range for each token of x. Without them it
- * has a sequence for each window, and x may hold several sequences a window, [windows * sequences, 1, width]: one pass
- * over the window's keys and values serves them all.
+ * Cross-attention to the audio, whose keys and values were projected once for the window.
+ *
+ * With `keys`, the cache is one pool of positions, [1, positions, ...]; without `rows`, the tensors of `keys` may name
+ * a range for each token of x. Without `keys`, the cache has one sequence for each window, and x may hold several
+ * sequences for each window, [windows * sequences, 1, width]: one pass over the window's keys and values serves them
+ * all.
  */
 export function crossAttention(
   ops: Operations,
@@ -125,7 +133,7 @@ export function crossAttention(
   return product(ops, mixed, parameters.out, types, { residual: x });
 }
 
-/** The decoder's: few rows, whose norm is fused into the product. */
+/** Feed-forward layer of the decoder: for few rows, with the norm fused into the product. */
 export function feedForward(
   ops: Operations,
   x: Tensor,
@@ -136,7 +144,7 @@ export function feedForward(
   return product(ops, inner, down, types, { residual: x });
 }
 
-/** The encoder's. */
+/** Feed-forward layer of the encoder. */
 export function encoderFeedForward(
   ops: Operations,
   x: Tensor,

@@ -9,18 +9,18 @@ export interface LinearParameters {
   bias: Tensor;
 }
 
-/** What layers compute in. */
+/** The types of the layers' computation. */
 export interface LayerTypes {
-  /** Of what goes from one operation to the next; the residual stream is float32. */
+  /** The type of values between operations; the residual stream is float32. */
   values: FloatingType;
-  /** What is multiplied with weights of 8 bits: 'int8' where each row becomes 8 bits too. */
+  /** The type that 8-bit weights are multiplied with: 'int8' quantizes each row of x too. */
   activations: ComputeType;
 }
 
 /** True for a weight of 8 bits. */
 export const isQuantized = (weight: Weight): boolean => !(weight instanceof Tensor);
 
-/** `queryKeyValue` holds query, key and value rows one after another, so that one product makes all three. */
+/** `queryKeyValue` holds the rows of query, key and value one after another, so that one product computes all three. */
 export interface SelfAttentionParameters {
   norm: Norm;
   queryKeyValue: LinearParameters;

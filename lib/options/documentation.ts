@@ -410,7 +410,7 @@ export const documentation = {
     },
     compressionRatioThreshold: {
       about:
-        "Text that compresses better than this repeats itself, and the next temperature is tried; 'none' for never.",
+        "Text that compresses better than this is repetitive, and the next temperature is tried; 'none' for never.",
       usual: '2.4',
     },
     logProbabilityThreshold: {
@@ -444,7 +444,7 @@ export const documentation = {
       usual: 'false',
     },
     topLogProbabilities: {
-      about: 'Log-probabilities of that many of the likeliest tokens at each place, 64 at most.',
+      about: 'Log-probabilities of that many of the likeliest tokens at each position, 64 at most.',
       usual: '0',
     },
   },

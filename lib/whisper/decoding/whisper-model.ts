@@ -1,4 +1,4 @@
-/** A loaded model: its devices with an engine each, and what can be asked of it besides transcriptions. */
+/** A loaded model: its devices, each with an engine, and the operations on it besides transcription. */
 import { setMaxListeners } from 'node:events';
 import { checkSamples } from '../../audio/level.js';
 import { checkSignal, refuse } from '../../checks.js';
@@ -28,10 +28,10 @@ import { checkLengths, checkTokens, resolveDecoding } from './resolve.js';
 import { encodedLanguages, windowLanguages } from './window-languages.js';
 import { type Attempt, decodeWindow, type WindowOptions, type WindowSettings, type WindowTimings } from './windows.js';
 
-/** What `decode` gives for one window. */
+/** The result of `decode` for one window. */
 export type Generation = Omit<Attempt, 'compressionRatio'>;
 
-/** Throws OneheadError INVALID_ARGUMENT for heads that this model has not. */
+/** Throws OneheadError INVALID_ARGUMENT for heads that this model does not have. */
 function checkedHeads(given: readonly (readonly [number, number])[], { decoder }: WhisperConfig): [number, number][] {
   if (given.some(([layer, head]) => layer >= decoder.layers || head >= decoder.heads)) {
     const expected = `[layer, head] pairs with layers below ${decoder.layers} and heads below ${decoder.heads}`;
@@ -40,7 +40,7 @@ function checkedHeads(given: readonly (readonly [number, number])[], { decoder }
   return given.map(([layer, head]): [number, number] => [layer, head]);
 }
 
-/** The counts that were asked for. Throws OneheadError INVALID_ARGUMENT. */
+/** The requested capacity. Throws OneheadError INVALID_ARGUMENT. */
 function wantedCapacity({ windows, batch, rows }: Checked<typeof loadOptions>): Partial<Capacity> {
   if (windows !== undefined && batch !== undefined && windows !== batch) {
     refuse('batch', `the same as windows (${windows}), whose other name it is`, batch);
@@ -54,11 +54,11 @@ function wantedCapacity({ windows, batch, rows }: Checked<typeof loadOptions>): 
 
 export class WhisperModel {
   readonly checkpoint: Checkpoint;
-  /** Whether `windows` (or `batch`) was asked for and is more than one: long recordings are then cut at silences. */
+  /** True if more than one window was requested (`windows` or `batch`): long recordings are then cut at silences. */
   readonly batched: boolean;
-  /** How words are timed. */
+  /** The method that times words. */
   readonly wordTimes: WordTimes;
-  /** For the samples of windows, each of `windowSamples`. @internal */
+  /** Buffers for the samples of windows, each of `windowSamples`. @internal */
   readonly buffers: WindowBuffers;
   readonly #members: readonly ModelDevice[];
   readonly #pool: Pool<ModelWindow, Search, Found>;
@@ -71,7 +71,7 @@ export class WhisperModel {
     maximumRequests: number,
     wordTimes: WordTimes,
   ) {
-    // One listener for each call that is under way.
+    // Each call under way adds a listener.
     setMaxListeners(0, this.disposal);
     this.checkpoint = checkpoint;
     this.batched = batched;
@@ -102,7 +102,7 @@ export class WhisperModel {
     return WhisperModel.open(await readCheckpoint(directory), options ?? {});
   }
 
-  /** As `load`, of a checkpoint that was read or made up. @internal */
+  /** Like `load`, for a checkpoint that is already open. @internal */
   static async open(checkpoint: Checkpoint, options: LoadOptions = {}): Promise<WhisperModel> {
     const checked = check(loadOptions, options);
     const { dtype, precision, signal, wordTimes, alignmentHeads, maximumRequests } = checked;
@@ -126,7 +126,7 @@ export class WhisperModel {
     }
   }
 
-  /** The device, the first where there are several: tensors that are given to the model's methods are on it. */
+  /** The device; the first if there are several. Tensors that are passed to the model's methods are on it. */
   get device(): Device {
     return this.#members[0].device;
   }
@@ -136,19 +136,17 @@ export class WhisperModel {
     return nameOf(this.precision);
   }
 
-  /** What is computed in. */
+  /** The types of the computation. */
   get precision(): Precision {
     return this.#members[0].precision;
   }
 
-  /**
-   * Products whose weights 8 bits would lose too much of, by their names in the checkpoint: these are in 16 or 32 bits.
-   */
+  /** Names (in the checkpoint) of the weights that would lose too much in 8 bits. They are kept in 16 or 32 bits. */
   get sensitive(): readonly string[] {
     return this.#members[0].sensitive;
   }
 
-  /** Windows whose keys and values all devices together hold at once. */
+  /** The number of windows whose keys and values fit on all devices together. */
   get windows(): number {
     return this.#members.reduce((sum, { capacity }) => sum + capacity.windows, 0);
   }
@@ -163,18 +161,18 @@ export class WhisperModel {
     return this.#disposal.signal;
   }
 
-  /** What the engines do and have done. */
+  /** Current figures and totals of the engines. */
   figures(): EngineFigures & { requests: number; engines: EngineFigures[] } {
     return this.#pool.figures();
   }
 
-  /** Opens a request, whose windows take turns with those of others; its opener closes it. @internal */
+  /** Opens a request, whose windows are scheduled among those of others. The caller closes it. @internal */
   request(options: RequestOptions): EngineRequest {
     this.disposal.throwIfAborted();
     return this.#pool.request(options);
   }
 
-  /** What a device says of its end is told of the model, which is what the caller knows. */
+  /** A closed device is reported as a disposed model, since that is what the caller knows. */
   async #told<T>(work: Promise<T>): Promise<T> {
     try {
       return await work;
@@ -189,7 +187,7 @@ export class WhisperModel {
     return this.#members.find((member) => member.engine === engine)!;
   }
 
-  /** One window from samples (`windowSamples` of them) to tokens, on the device that has the least to do. @internal */
+  /** Decodes one window (`windowSamples` samples) on the device with the least work. @internal */
   decodeWindow(
     request: EngineRequest,
     window: ModelWindow,
@@ -199,7 +197,7 @@ export class WhisperModel {
     return this.#told(decodeWindow(this.#member().engine, request, this.checkpoint, window, options, settings));
   }
 
-  /** How probable each language is in one window, by its code. @internal */
+  /** The probability of each language in one window, by its code. @internal */
   async windowLanguages(
     request: EngineRequest,
     window: ModelWindow,
@@ -209,13 +207,13 @@ export class WhisperModel {
     return this.#told(encodedLanguages(this.#member().engine, request, this.checkpoint, window, heard));
   }
 
-  /** The highest log10 power of one window's samples, and of what came before. @internal */
+  /** The highest log10 power of one window's samples, or `peak` if that is higher. @internal */
   measurePeak(samples: Float32Array, peak: number): Promise<number> {
     const { engine, runtime } = this.#member();
     return this.#told(engine.alone(() => runtime.measurePeak(samples, peak)));
   }
 
-  /** Runs what a caller asks of the first device between the steps of the transcriptions on it. */
+  /** Runs a caller's job on the first device, between the decode steps of its transcriptions. */
   async #alone<T>(work: (member: ModelDevice) => Promise<T>): Promise<T> {
     this.disposal.throwIfAborted();
     const [first] = this.#members;
@@ -244,8 +242,8 @@ export class WhisperModel {
   }
 
   /**
-   * The log-mel features of one window, or of several: float32 [windows, mels, frames]. Samples are mono at the model's
-   * rate (16 kHz), from -1 to 1; a window is padded with silence, and cut where it is too long.
+   * Returns the log-mel features of one or more windows: float32 [windows, mels, frames]. Samples are mono at the
+   * model's rate (16 kHz), from -1 to 1. A short window is padded with silence, a long one is cut.
    */
   async features(samples: Float32Array | readonly Float32Array[], signal?: AbortSignal | null): Promise<Tensor> {
     const windows = samples instanceof Float32Array ? [samples] : samples;
@@ -264,7 +262,7 @@ export class WhisperModel {
   }
 
   /**
-   * The encoder's output for features [windows, mels, frames]: [windows, positions, width] in the type of
+   * Encodes features [windows, mels, frames]. Returns [windows, positions, width] in the type of
    * `precision.encoder.values`.
    */
   async encode(features: Tensor, signal?: AbortSignal | null): Promise<Tensor> {
@@ -274,7 +272,7 @@ export class WhisperModel {
     return this.#alone(({ runtime }) => runtime.encodeFeatures(features, ends));
   }
 
-  /** Runs `work` for each window of encoder output, side by side. */
+  /** Runs `work` for all windows of encoder output concurrently. */
   async #each<T>(
     encoded: Tensor,
     signal: AbortSignal | undefined,
@@ -293,8 +291,8 @@ export class WhisperModel {
   }
 
   /**
-   * Logits of every position of given tokens (a row a window, all of one length): float32 [windows, length,
-   * vocabulary].
+   * Returns the logits of every position of given tokens: float32 [windows, length, vocabulary]. There is one row of
+   * tokens for each window, all of one length.
    */
   async logits(encoded: Tensor, tokens: readonly number[] | readonly (readonly number[])[]): Promise<Tensor> {
     const given = (Array.isArray(tokens[0]) ? tokens : [tokens]) as readonly (readonly number[])[];
@@ -335,14 +333,14 @@ export class WhisperModel {
     }
   }
 
-  /** Token ids of each window, without the prompt and the end token. */
+  /** Returns the token ids of each window, without the prompt and the end token. */
   async generate(encoded: Tensor, options: GenerateOptions | null = {}): Promise<number[][]> {
     return (await this.decode(encoded, options)).map(({ tokens }) => tokens);
   }
 
   /**
-   * As `generate`, with probabilities. The temperature is 0 unless given; with a list of them, text that fails the
-   * thresholds falls back.
+   * Like `generate`, with probabilities. The temperature is 0 unless given. With a list of temperatures, text that
+   * fails the thresholds falls back.
    */
   async decode(encoded: Tensor, options: GenerateOptions | null = {}): Promise<Generation[]> {
     const { generation } = this.checkpoint;
@@ -372,7 +370,7 @@ export class WhisperModel {
   }
 
   /**
-   * The most probable language of each window of encoder output: its code. Throws OneheadError for an English-only
+   * Detects the language of each window of encoder output. Returns its code. Throws OneheadError for an English-only
    * model.
    */
   async detectLanguage(encoded: Tensor, signal?: AbortSignal | null): Promise<string[]> {
@@ -381,7 +379,7 @@ export class WhisperModel {
   }
 
   /**
-   * How probable each language is, by its code, for each window of encoder output. Throws OneheadError for an
+   * The probability of each language by its code, for each window of encoder output. Throws OneheadError for an
    * English-only model.
    */
   async languageProbabilities(encoded: Tensor, signal?: AbortSignal | null): Promise<Map<string, number>[]> {
@@ -402,7 +400,7 @@ export class WhisperModel {
     throw new OneheadError('NOT_SUPPORTED', 'This model writes English only and cannot detect languages.');
   }
 
-  /** Frees everything and ends the devices' threads. What is under way is rejected with code DISPOSED. */
+  /** Frees everything and ends the devices' threads. Calls under way are rejected with code DISPOSED. */
   dispose(): void {
     if (this.disposal.aborted) return;
     this.#disposal.abort(new OneheadError('DISPOSED', 'This model has been disposed; load it again.'));

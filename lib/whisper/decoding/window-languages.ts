@@ -1,4 +1,4 @@
-/** The language of a window, and of a part of one. */
+/** Language probabilities of a window, or of a part of it. */
 import type { Engine } from '../../engine/engine.js';
 import type { EngineRequest } from '../../engine/request.js';
 import type { EncodedWindow } from '../../engine/tasks.js';
@@ -11,7 +11,7 @@ export type WhisperEngine = Engine<ModelWindow, Search, Found>;
 
 const nothing = new Uint8Array();
 
-/** What is known behind <|startoftranscript|>, before any text: how probable silence is, and each language. */
+/** A search of one step behind <|startoftranscript|>: it gives the probabilities of silence and of each language. */
 export const startSearch = ({ startToken }: Checkpoint['generation']): Search => ({
   prompt: [startToken],
   startIndex: 0,
@@ -30,13 +30,13 @@ export const startSearch = ({ startToken }: Checkpoint['generation']): Search =>
   words: false,
 });
 
-/** Which languages come into question, all unless named, and the part of a window's audio positions that is heard. */
+/** The candidate languages (all unless given), and the range of audio positions to attend to. */
 interface LanguageQuestion {
   among?: readonly string[];
   part?: { begin: number; positions: number };
 }
 
-/** How probable each language is in a window, or in a part of it, by its code. */
+/** The probability of each language, by its code, in a window or in a part of it. */
 export async function windowLanguages(
   window: EncodedWindow<Search, Found>,
   { generation }: Checkpoint,
@@ -46,7 +46,7 @@ export async function windowLanguages(
   return languageProbabilities(startLogits!, generation, among);
 }
 
-/** The same of the logits behind <|startoftranscript|>. */
+/** The same from the logits behind <|startoftranscript|>. */
 export function languageProbabilities(
   startLogits: Float32Array,
   { languages }: Checkpoint['generation'],
@@ -60,12 +60,12 @@ export function languageProbabilities(
   return new Map(scores.map(([code, score]) => [code, Math.exp(score - highest) / total]));
 }
 
-/** A probability above which a language that was found in a short window is believed. */
+/** A language that was detected in a short window is believed above this probability. */
 const sureLanguage = 0.5;
 
 /**
- * Encodes a window and gives how probable each language is; where only its beginning was encoded and none is probable,
- * of the whole of it.
+ * Encodes a window and returns the probability of each language. If only its beginning was encoded and no language is
+ * probable, the whole window is encoded.
  */
 export async function encodedLanguages(
   engine: WhisperEngine,

@@ -25,71 +25,68 @@ import { isUnbelievable, isUnheard, surelyHeard } from './silence.js';
 import { languageProbabilities, startSearch, type WhisperEngine, windowLanguages } from './window-languages.js';
 import { type TokenTimes, timeTokens } from './word-times.js';
 
-/** A window's text, how it was found, and its language. */
+/** The result of one window: text, how it was found, and language. */
 export interface Attempt extends Omit<WindowAttempt, 'attention'> {
   language: string | null;
-  /** Of the language, where it was detected for this window. */
+  /** The probability of the language, if it was detected for this window. */
   languageProbability?: number;
-  /** Where another language begins: the text ends before it. */
+  /** The place where another language begins; the text ends before it. */
   change?: LanguageChange;
 }
 
-/** What is the same for all windows of a transcription. */
+/** Settings of all windows of a transcription. */
 export interface WindowSettings {
   /** A code, or null: detected for each window. */
   language: string | null;
-  /** The languages among which it is detected; all unless given. */
+  /** The candidate languages for detection; all unless given. */
   among?: readonly string[];
   task: Task;
   timestamps: TimestampMode;
   minNewTokens?: number;
   maxNewTokens?: number;
   decoding: Decoding;
-  /**
-   * Seconds of silence that a window is encoded with behind its sound, where it is not full of it; null: windows are
-   * encoded whole.
-   */
+  /** Seconds of silence that are encoded behind a short window's sound. Null: windows are encoded whole. */
   margin?: number | null;
-  /** Whether a language that was found may change within the recording. */
+  /** Whether a detected language may change within the recording. */
   follow?: boolean;
   /**
-   * Cuts a window's text where its timestamps do; `frames` are its audio positions with sound. Without it only whole
-   * windows change their language.
+   * Splits a window's text at its timestamps; `frames` is the number of audio positions with sound. Without this
+   * function, only whole windows change their language.
    */
   partsOf?: (tokens: readonly number[], frames?: number) => readonly TextPart[];
-  /** For the compression ratio; without it no text counts as repetitive. */
+  /** Decodes the text for the compression ratio. Without this function, no text counts as repetitive. */
   textOf?: (tokens: readonly number[]) => string;
-  /** For times of words. */
+  /** Needed for times of words. */
   tokenizer?: WhisperTokenizer;
-  /** Where results are kept and found again. */
+  /** Results are stored there and found again. */
   journal?: Journal;
 }
 
-/** What is a window's own. */
+/** Options of one window. */
 export interface WindowOptions {
   previous?: readonly number[];
   prefix?: readonly number[];
-  /** How the text is guessed to go on; see `Search.draft`. */
+  /** A guess of the text that follows; see `Search.draft`. */
   draft?: readonly number[];
   seed?: number;
-  /** Audio positions with sound; all unless given. */
+  /** The number of audio positions with sound; all unless given. */
   frames?: number;
-  /** Called now and then with the tokens so far. */
+  /** Called from time to time with the tokens so far. */
   onTokens?: (tokens: number[]) => void;
-  /** What of the text is given out as it is found. */
+  /** The part of the text that is published while it is found. */
   given?: GivenTokens;
-  /** What a voice detector hears in it, where that is to count. */
+  /** The voice detector's result for the window, if it is to count. */
   voice?: Promise<Voice>;
 }
 
-/** Milliseconds of a window: it waited, was encoded, was decoded. */
+/** Milliseconds that a window waited, was encoded, was decoded. */
 export interface WindowTimings {
   queue: number;
   encode: number;
   decode: number;
 }
 
-/** What a window's searches begin with; the context is cut where it leaves too little room. */
+/** The start of a window's searches. The previous text is cut if it leaves too little room. */
 function windowBegin(
   { generation, config }: Checkpoint,
   language: string | null,
@@ -99,7 +96,7 @@ function windowBegin(
   const { task, timestamps, minNewTokens, maxNewTokens } = settings;
   const begin = windowPrompt(generation, config.targetPositions, { language, task, timestamps }, window, settings);
   const room = config.targetPositions - begin.prompt.length - begin.prefix.length;
-  // What max_length counts besides the text is the prompt proper, not the text before it.
+  // Besides the text, max_length counts the prompt proper, and not the previous text.
   const usual = generation.maxLength - (begin.prompt.length - begin.startIndex) - begin.prefix.length;
   const maximum = Math.min(maxNewTokens ?? Math.max(1, usual), room);
   const minimum = Math.min(minNewTokens ?? 0, maximum);
@@ -107,7 +104,7 @@ function windowBegin(
   return { ...begin, ...(draft && { draft }), minimum, maximum, timestamps: timestamps === 'segment', frames };
 }
 
-/** Encodes a window on an engine and decodes it, unless the journal knows what it gives. */
+/** Encodes and decodes a window on an engine, unless the journal has its result. */
 export async function decodeWindow(
   engine: WhisperEngine,
   request: EngineRequest,
@@ -128,7 +125,7 @@ export async function decodeWindow(
   return { attempt, timings };
 }
 
-/** Decodes a window; where only its beginning was encoded and the text is not to be trusted, the whole of it. */
+/** Decodes a window. If only its beginning was encoded and the text is not plausible, the whole window is decoded. */
 async function decodeFitted(work: WindowWork): Promise<Attempt> {
   const { engine, checkpoint, window, options, settings } = work;
   const { margin = null, decoding } = settings;
@@ -137,14 +134,14 @@ async function decodeFitted(work: WindowWork): Promise<Attempt> {
     const [first] = decoding.temperatures;
     const chosen = { ...settings, decoding: { ...decoding, temperatures: [first] } };
     const { attempt, bounded } = await decodeOnce({ ...work, ...short, settings: chosen });
-    // A text that ends where another language begins did not end by itself, and need not.
+    // A text that was cut at a change of language need not end by itself.
     if (attempt.silent || isTrusted(attempt, bounded && !attempt.change, decoding)) return attempt;
     engine.countEncodedAgain();
   }
   return (await decodeOnce(work)).attempt;
 }
 
-/** A window to encode and decode, with what of its text is bounded, and where its times are added up. */
+/** A window to encode and decode, with the limits of its text and the sums of its times. */
 interface WindowWork {
   engine: WhisperEngine;
   request: EngineRequest;
@@ -153,17 +150,17 @@ interface WindowWork {
   options: WindowOptions;
   settings: WindowSettings;
   timings: WindowTimings;
-  /** Tokens of the text at most, where the settings say no less. */
+  /** The most tokens of its text, if this is less than the settings say. */
   longest?: number;
 }
 
-/** The attempt of a window that was not decoded, since nobody speaks in it. */
+/** The attempt of a window that was not decoded, since it has no speech. */
 function silence({ noSpeechProbability }: Found, { temperatures }: Decoding): Attempt {
   const none = { tokens: [], logProbabilities: [], sum: 0, ended: true, averageLogProbability: 0, compressionRatio: 0 };
   return { ...none, noSpeechProbability, temperature: temperatures[0], silent: true, language: null };
 }
 
-/** Times of a window's tokens; where its samples are not known, it counts as equally loud everywhere. */
+/** Times of a window's tokens. Without samples, the window counts as equally loud everywhere. */
 function tokenTimes(
   tokens: readonly number[],
   attention: TextAttention,
@@ -179,7 +176,7 @@ function tokenTimes(
   return timeTokens(tokens, attention, loud, language, tokenizer);
 }
 
-/** `bounded`: whether `longest` left the text less room than it has otherwise. */
+/** `bounded` is true if `longest` left the text less room than it has otherwise. */
 async function decodeOnce(work: WindowWork): Promise<{ attempt: Attempt; bounded: boolean }> {
   const { engine, request, checkpoint, options, settings, timings, longest = Number.POSITIVE_INFINITY } = work;
   const { generation } = checkpoint;
@@ -189,7 +186,7 @@ async function decodeOnce(work: WindowWork): Promise<{ attempt: Attempt; bounded
   try {
     const { given, prefix = [] } = options;
     const voice = await options.voice;
-    // A window whose text begins with what was given out before is decoded in any case.
+    // A window whose text begins with published tokens is always decoded.
     const unheard = voice !== undefined && prefix.length === 0 && isUnheard(voice);
     if (unheard) {
       const found = await window.search(startSearch(generation));
@@ -216,7 +213,7 @@ async function decodeOnce(work: WindowWork): Promise<{ attempt: Attempt; bounded
       const times = attention && tokenTimes(found.tokens, attention, code, work);
       return { ...found, ...times, language: code };
     };
-    /** One try, of which nothing is given out before it is judged. */
+    /** One attempt, of which nothing is published before it has been checked. */
     const decodeUnheard = async () => {
       const nobody = { given: undefined, onTokens: undefined };
       const found = await decode(language, nobody, { ...decoding, temperatures: decoding.temperatures.slice(0, 1) });
@@ -240,18 +237,17 @@ async function decodeOnce(work: WindowWork): Promise<{ attempt: Attempt; bounded
   }
 }
 
-/** A window of a recording whose language was found and may change. */
+/** A window of a recording whose detected language may change. */
 interface FollowedWindow extends Pick<WindowWork, 'checkpoint' | 'options' | 'settings'> {
   window: EncodedWindow<Search, Found>;
-  /** Of the whole window, where they were asked for. */
+  /** The language probabilities of the whole window, if they were computed. */
   probabilities: Map<string, number> | null;
   language: string;
   decode(language: string, calls?: FallbackCalls): Promise<Attempt>;
 }
 
 /**
- * Decodes a window in the language that is expected, or, where that is clearly not its own, in its own; up to where
- * another one begins.
+ * Decodes a window in the expected language, or in its own if that is clearly another one, up to a change of language.
  */
 async function decodeFollowing(followed: FollowedWindow): Promise<Attempt> {
   const { window, checkpoint, options, settings, decode } = followed;
@@ -261,16 +257,16 @@ async function decodeFollowing(followed: FollowedWindow): Promise<Attempt> {
   const told = options.previous?.length ?? 0;
   const shown = () => options.given?.tokens.length ?? 0;
   const ask = async ({ startLogits }: Pick<Attempt, 'startLogits'>) => {
-    // The text before a window is no evidence of its language.
+    // Detection runs without the previous text, which is no evidence of this window's language.
     probabilities ??=
       told > 0 || !startLogits
         ? await windowLanguages(window, checkpoint, settings)
         : languageProbabilities(startLogits, generation, among);
     return probabilities;
   };
-  // Text that is given out while it is found must be in the right language from the first word on.
+  // Text that is published while it is found must be in the right language from the first word on.
   if (options.given && shown() === 0) language = otherLanguage(await ask({}), language) ?? language;
-  /** Other temperatures do not help where the language is wrong. */
+  /** Other temperatures do not help if the language is wrong. */
   const goesOn = ({ startLogits }: WindowAttempt) =>
     told > 0 ||
     shown() > 0 ||
@@ -285,7 +281,7 @@ async function decodeFollowing(followed: FollowedWindow): Promise<Attempt> {
     if (!change || change.tokens < shown()) return attempt;
     const own = change.tokens > 0 ? before(attempt, change, settings.textOf ?? (() => '')) : null;
     if (own && (turn > 0 || !needsFallback(own, decoding))) return { ...own, change };
-    // Once: what is in neither language, or fails in its own at every temperature, is left as it is.
+    // Once only: a window that is in neither language, or fails in its own at every temperature, is left as it is.
     if (turn > 0) return attempt;
     if (!own) ({ language } = change);
     attempt = await decode(language);

@@ -1,44 +1,42 @@
 /**
- * When words were said, from the attention of their tokens and how loud it was: each frame of a window belongs to a
- * word or to a pause between two words, and the likeliest way through the window in order is taken (a hidden Markov
- * model's, by Viterbi's algorithm).
+ * Aligns words with frames, from the attention of their tokens and the loudness. Each frame of a window belongs to a
+ * word or to a pause between two words. Viterbi's algorithm finds the most probable path of this hidden Markov model.
  *
- * A frame's attention is shared out among the tokens: what of it is a token's is the probability that the token is said
- * there. A word is as probable as its most probable token, the more so the louder it is; a pause as it is quiet. Marks
- * of punctuation and timestamps are said by nobody: what looks at them may be a pause too. Numbers were chosen on
- * recordings that the figures of docs/design-whisper.md are not from.
+ * A token's share of a frame's attention is the probability that the token is spoken there. A word is as probable as
+ * its most probable token, more so the louder the frame; a pause is more probable the quieter the frame. Punctuation
+ * and timestamps are not spoken: attention from them may be a pause too. The constants were chosen on recordings other
+ * than those of the figures in docs/design-whisper.md.
  */
 import type { TextAttention } from '../model/search.js';
 
-/** Where something begins and ends, in frames. */
+/** The beginning and the end of something, in frames. */
 export interface Span {
   start: number;
   end: number;
 }
 
-/** Of a frame's attention, what is nobody's: this share of the usual frame's sum. */
+/** Attention that belongs to no token, as a share of the median frame's sum. */
 const nobody = 0.2;
-/** Added to a token's share, so that no frame forbids a word. */
+/** Added to a token's share, so that no frame excludes a word. */
 const floor = 0.03;
-/** How much loudness counts beside attention. */
+/** The weight of loudness beside attention. */
 const loudnessWeight = 0.7;
-/** The probability of a pause in full silence, beside a word's; and what a pause costs. */
+/** The probability of a pause in full silence, relative to a word's; and the cost of a pause. */
 const pauseShare = Math.log(0.2);
 const pauseCost = 0.5;
 /**
- * Sounds that the text leaves out ("um", a breath) are loud, but no token looks there: how much it counts in a pause
- * that this is so, and what it costs. A pause begins quietly, so that words keep their ends, to which little attention
- * is left.
+ * Sounds that the text leaves out ("um", a breath) are loud, but no token attends to them. The weight of such frames in
+ * a pause, and their cost. A pause begins quietly, so that words keep their ends, which get little attention.
  */
 const unattendedWeight = 3;
 const unattendedCost = 0.9;
-/** How much less than to a word attention to a mark counts for a pause. */
+/** The cost of a pause where punctuation attends, as a share of that where a word does. */
 const markCost = 0.3;
-/** Frames: attention is early by so much, and words fade so long into pauses. */
+/** In frames: how early attention comes, and how long words fade into pauses. */
 const early = 1.5;
 const fade = 3;
 
-/** Each frame's sum of weights, and the middle one of those. */
+/** Each frame's sum of weights, and the median of these sums. */
 function frameSums({ weights, rows, frames }: TextAttention): { sums: Float64Array; middle: number } {
   const sums = new Float64Array(frames);
   for (let row = 0; row < rows; ++row) {
@@ -48,8 +46,8 @@ function frameSums({ weights, rows, frames }: TextAttention): { sums: Float64Arr
 }
 
 /**
- * The logarithm of what of each frame's attention is nobody's, where the tokens at hand are some of those that were
- * said.
+ * The logarithm of the share of each frame's attention that belongs to no token, if the tokens are a part of those that
+ * were spoken.
  */
 function nobodys(sums: Float64Array): Float64Array {
   const mean = sums.reduce((a, b) => a + b, 0) / sums.length;
@@ -69,18 +67,18 @@ function greatest({ weights, frames }: TextAttention, from: number, to: number):
   return most;
 }
 
-/** Ways into a frame of a pause, of a word's first frame, and of its others. */
+/** The predecessor states of a frame: of a pause, of a word's first frame, and of its others. */
 const [pauseBegins, fromPause, wordGoesOn] = [1, 2, 4];
 
 /**
- * `words`: each one's rows, in order. `loudness`: the probability that each frame is no pause, between 0 and 1, as far
- * as loudness tells.
+ * Returns the frames of each word. `words` are their rows of attention, in order. `loudness` is the probability by
+ * loudness that each frame is not a pause, from 0 to 1.
  */
 export function alignWords(attention: TextAttention, words: readonly Span[], loudness: ArrayLike<number>): Span[] {
   const { rows, frames } = attention;
   const count = words.length;
   if (count === 0) return [];
-  // Each word takes two frames at least.
+  // Each word takes at least two frames.
   if (frames < 2 * count)
     return words.map((_, i) => ({ start: (i * frames) / count, end: ((i + 1) * frames) / count }));
   const { sums, middle } = frameSums(attention);
@@ -92,17 +90,17 @@ export function alignWords(attention: TextAttention, words: readonly Span[], lou
   );
   const ends = [...words.map(({ start }) => start), rows];
   const ways = new Uint8Array(frames * (count + 1));
-  // The best sums of logarithms so far: in the pause before a word, in a word's first frame, and further in it.
+  // The best log-probability so far of each state: the pause before a word, the word's first frame, its other frames.
   const pause = new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
   const first = new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
   const further = new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
-  // Before the first word there may be others that these tokens are not of.
+  // Before the first word there may be words that these tokens do not include.
   const unattended = nobodys(sums);
   const hasOthers = attention.before > 0;
   const marks = ends.map((end, i) => greatest(attention, i === 0 ? 0 : words[i - 1].end, end));
   const spoken = words.map(({ start, end }) => greatest(attention, start, end)!);
   for (let frame = 0; frame < frames; ++frame) {
-    // From the last word to the first, since each looks at what the one before it was in the frame before.
+    // From the last word to the first, since each state reads the previous frame of the state before it.
     for (let word = count; word >= 0; --word) {
       const before = word === 0 ? (frame === 0 ? 0 : Number.NEGATIVE_INFINITY) : further[word - 1];
       let way = 0;
@@ -130,7 +128,7 @@ export function alignWords(attention: TextAttention, words: readonly Span[], lou
   return shifted(walkBack(ways, frames, count, pause[count] > further[count - 1]), frames);
 }
 
-/** The words' frames on the best way. */
+/** The frames of the words on the best path. */
 function walkBack(ways: Uint8Array, frames: number, count: number, endsInPause: boolean): Span[] {
   const spans = Array.from({ length: count }, (): Span => ({ start: 0, end: frames }));
   let word = endsInPause ? count : count - 1;
@@ -156,7 +154,7 @@ function walkBack(ways: Uint8Array, frames: number, count: number, endsInPause: 
   return spans;
 }
 
-/** Attention's haste made good, and what fades into pauses. */
+/** Corrects for early attention and for words that fade into pauses. */
 function shifted(spans: readonly Span[], frames: number): Span[] {
   return spans.map(({ start, end }, i) => {
     const from = i === 0 ? 0 : spans[i - 1].end;

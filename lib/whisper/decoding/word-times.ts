@@ -1,4 +1,4 @@
-/** Times of a text's tokens, from the words that they are of. */
+/** Times of tokens, from the times of their words. */
 import { timestampSeconds } from '../checkpoint/config.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import type { TextAttention } from '../model/search.js';
@@ -7,18 +7,18 @@ import { alignWords } from './word-alignment.js';
 
 /** Seconds from the start of the window. */
 export interface TokenTimes {
-  /** Where each token begins and, one more, where the last one ends. */
+  /** The beginning of each token and, one more, the end of the last. */
   times: number[];
-  /** Where each token ends: before the next begins where there is a pause between them. */
+  /** The end of each token. It is before the next beginning if there is a pause between them. */
   ends: number[];
 }
 
-/** True for what somebody says; marks alone are said by nobody. */
+/** True for text that is spoken; punctuation alone is not. */
 const isSpoken = (text: string): boolean => /[\p{L}\p{N}\p{S}%&@#*+=/\\]/u.test(text);
 
 /**
- * Times of `tokens`. What is no text and what nobody says takes no time, between words; tokens of one word share its
- * time. Tokens that were not decoded, those of a prefix, have what is before the first word that was.
+ * Returns the times of `tokens`. Tokens that are not text or not spoken take no time, between words. The tokens of one
+ * word share its time. Tokens of a prefix, which were not decoded, share the time before the first decoded word.
  */
 export function timeTokens(
   tokens: readonly number[],
@@ -34,7 +34,7 @@ export function timeTokens(
     language,
     tokenizer,
   );
-  /** First and last token of each word that was said. */
+  /** The first and the last token of each spoken word. */
   const spoken: { first: number; last: number }[] = [];
   let place = 0;
   for (const { text, tokens: own } of words) {
