@@ -488,8 +488,8 @@ export const documentation = {
   'live policy': {
     policy: {
       about:
-        "When a word is confirmed. 'attention': when the alignment heads look at audio that lies `threshold` before the end of what was heard. 'agreement': when two hypotheses after one another have it. 'both': when both hold.",
-      usual: 'what was measured to be best for such a checkpoint',
+        "When a word is confirmed. 'attention': when the alignment heads attend to audio at least `threshold` before the end of what was heard. 'agreement': when two successive hypotheses have it. 'both': when both hold.",
+      usual: 'the best measured for such a checkpoint',
     },
     threshold: {
       about:
@@ -517,7 +517,7 @@ export const documentation = {
     },
     vad: {
       about:
-        'How turns are found. What is left out has its default, but `minSilence` is 0.5 s, `minSpeech` 0.1 s and `padding` 0.3 s here. False: all audio is one turn, until `flush`.',
+        'The detection of turns. Options that are left out have their defaults, but here `minSilence` is 0.5 s, `minSpeech` 0.1 s and `padding` 0.3 s. False: all audio is one turn, until `flush`.',
       usual: 'true',
     },
     partials: {
@@ -578,7 +578,7 @@ export const documentation = {
     },
     wordTimes: {
       about:
-        "How words are timed: 'speech' by the attention of all heads of the later half of the layers and by how loud it is, with pauses between words; 'attention' by openai/whisper's method and the checkpoint's own alignment heads.",
+        "The method that times words. 'speech': the attention of all heads of the later half of the layers and loudness, with pauses between words. 'attention': openai/whisper's method with the checkpoint's own alignment heads.",
       usual: "'speech'",
     },
     alignmentHeads: {
@@ -643,7 +643,7 @@ export const documentation = {
     },
     followLanguage: {
       about:
-        "Where the language is found and not given: text that is clearly in another language than the recording's beginning is decoded in its own, and told with its segments.",
+        "If the language is detected and not given: text that is clearly in another language than the recording's beginning is decoded in its own, which its segments name.",
       usual: 'true',
     },
     recoverSpeech: {
@@ -653,7 +653,7 @@ export const documentation = {
     },
     windowBegin: {
       about:
-        "Where a window begins that follows another. 'pause': in the pause before the word that the last timestamp lies in, where there is one, since timestamps are often late. 'timestamp': there in any case, as openai/whisper does.",
+        "Where a window begins that follows another. 'pause': in the pause before the word that the last timestamp lies in, if there is one, since timestamps are often late. 'timestamp': always at the timestamp, as in openai/whisper.",
       usual: "'pause'",
     },
     languagePerSegment: {
@@ -704,7 +704,7 @@ export const documentation = {
     },
     noSpeechRule: {
       about:
-        "Who says that nobody speaks in a window, so that its text is left out (the result's `omitted` tells it). 'voice': where the voice detector hears nobody, the model must be nearly certain that somebody speaks, and is asked once; elsewhere openai/whisper's rule counts. 'openai': its rule alone, as `noSpeechThreshold` says.",
+        "The rule by which a window has no speech, so that its text is left out (the result's `omitted` lists it). 'voice': if the voice detector hears nobody, the model must be nearly certain that somebody speaks, and is asked once; otherwise openai/whisper's rule applies. 'openai': its rule alone, by `noSpeechThreshold`.",
       usual: "'voice'",
     },
     dropInventions: {

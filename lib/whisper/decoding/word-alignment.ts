@@ -30,7 +30,7 @@ const pauseCost = 0.5;
  */
 const unattendedWeight = 3;
 const unattendedCost = 0.9;
-/** The cost of a pause where punctuation attends, as a share of that where a word does. */
+/** Subtracted from the log-probability of a pause in which punctuation attends. */
 const markCost = 0.3;
 /** In frames: how early attention comes, and how long words fade into pauses. */
 const early = 1.5;

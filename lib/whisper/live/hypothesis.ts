@@ -1,7 +1,4 @@
-/**
- * What is heard in a stretch of a stream: one window, encoded no longer than it must be and decoded behind what is
- * sure.
- */
+/** Decodes a stretch of a stream: one window, encoded no longer than necessary, behind the confirmed text. */
 import type { EngineRequest } from '../../engine/request.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import { shortWindow } from '../decoding/audio-context.js';
@@ -19,7 +16,7 @@ export interface Stretch {
   previous: readonly number[];
   /** The text that it begins with. */
   prefix: readonly number[];
-  /** How it may go on. */
+  /** A guess of the text that follows. */
   draft: readonly number[];
   /** New tokens at most. */
   most: number;
@@ -80,7 +77,7 @@ export class Listener {
       .filter(({ id }) => this.#tokenizer.isText(id));
     const words = joinTokens(timed, language, this.#tokenizer);
     if (!ends) cutLong(words);
-    // Whether a mark stands behind the last word is known when the next one comes, so it is not confirmed with it.
+    // Punctuation behind the last word is known only when the next word comes, so it is not confirmed with it.
     const marks = words.length - 1 - words.findLastIndex(({ word }) => !usualPunctuations.append.includes(word));
     mergePunctuations(words.slice(0, words.length - marks), usualPunctuations.prepend, usualPunctuations.append);
     // Words have the tokens in their order, whatever was joined.

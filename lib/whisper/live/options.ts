@@ -7,12 +7,12 @@ import { languageOptions } from '../decoding/options.js';
 export const policies = ['attention', 'agreement', 'both'] as const;
 export type LivePolicy = (typeof policies)[number];
 
-/** When text is confirmed, which `evaluate --live` takes as well. */
+/** The rule for confirmed text, which `evaluate --live` takes as well. */
 export const livePolicyOptions = options('live policy', {
   /**
-   * When a word is confirmed. 'attention': when the alignment heads look at audio that lies `threshold` before the end
-   * of what was heard. 'agreement': when two hypotheses after one another have it. 'both': when both hold.
-   * @default what was measured to be best for such a checkpoint
+   * When a word is confirmed. 'attention': when the alignment heads attend to audio at least `threshold` before the end
+   * of what was heard. 'agreement': when two successive hypotheses have it. 'both': when both hold.
+   * @default the best measured for such a checkpoint
    */
   policy: option(oneOf(policies, 'POLICY')),
   /**
@@ -37,8 +37,8 @@ export const liveOptions = options('live', {
   /** Text (or token ids) that stands before each turn: names and a style to go by. */
   prompt: option(textOrTokens()),
   /**
-   * How turns are found. What is left out has its default, but `minSilence` is 0.5 s, `minSpeech` 0.1 s and `padding`
-   * 0.3 s here. False: all audio is one turn, until `flush`.
+   * The detection of turns. Options that are left out have their defaults, but here `minSilence` is 0.5 s, `minSpeech`
+   * 0.1 s and `padding` 0.3 s. False: all audio is one turn, until `flush`.
    * @default true
    */
   vad: nested<typeof vadOptions, VadOptions>(vadOptions),

@@ -1,4 +1,4 @@
-/** When a word of a hypothesis is sure. */
+/** Decides which words of a hypothesis are confirmed. */
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import type { TimedWord } from '../transcription/words.js';
 import type { LivePolicy } from './options.js';
@@ -7,8 +7,8 @@ import type { LivePolicy } from './options.js';
 const alike = (a: TimedWord, b: TimedWord): boolean => a.word === b.word;
 
 /**
- * How many of the words at the beginning of a hypothesis are sure. `previous` is the hypothesis before, of less audio.
- * `frontier`, in the words' own seconds, is where attention must lie before.
+ * The number of words at the beginning of a hypothesis that can be confirmed. `previous` is the hypothesis before, of
+ * less audio. `frontier`, in the words' own seconds, is the limit before which attention must lie.
  */
 export function sureWords(
   policy: LivePolicy,

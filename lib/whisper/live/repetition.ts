@@ -7,8 +7,8 @@ const rounds = 3;
 const least = 8;
 
 /**
- * Where the second round of a circle begins that the tokens end in: all behind it is repetition. Null where they end in
- * none. Short circles must be passed more often, since people do say "no, no, no".
+ * The index at which the second round of a loop at the end of the tokens begins: everything behind it is repetition.
+ * Null if there is no loop. Short loops must repeat more often, since people do say "no, no, no".
  */
 export function repetitionBegin(tokens: readonly number[]): number | null {
   for (let period = 1; period <= Math.min(longest, Math.floor(tokens.length / rounds)); ++period) {
@@ -25,8 +25,8 @@ const shortest = 0.06;
 const hurried = 4;
 
 /**
- * Where words begin, all before the second `until`, that follow one another faster than anybody speaks; null where none
- * do.
+ * The index of the first word, before second `until`, from which words follow one another faster than anybody speaks;
+ * null if there is none.
  */
 export function hurryBegin(words: readonly { start: number; end: number }[], until: number): number | null {
   let begin = 0;

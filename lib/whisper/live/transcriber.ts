@@ -46,7 +46,7 @@ export interface TranscriberParts {
   tokenizer: WhisperTokenizer;
   options: CheckedLiveOptions;
   policy: LivePolicy;
-  /** Of final text; hypotheses are decoded without fallback. */
+  /** Settings of final text; hypotheses are decoded without fallback. */
   settings: WindowSettings;
   prompt: readonly number[];
   /** Null: all is one turn. */
@@ -68,9 +68,9 @@ export class Transcriber {
   #count = 0;
   /** Places where the turn under way ends, because somebody said so. */
   #marks: number[] = [];
-  /** Where what is to be forgotten ends; it begins at the last mark. */
+  /** The end of the audio that is to be forgotten; it begins at the last mark. */
   #cleared: number | null = null;
-  /** Where the first turn begins whose audio was not looked at, without a detector. */
+  /** Without a detector: the beginning of the first turn whose audio was not decoded. */
   #from = 0;
   /** The last turn that was told whole. */
   #last: Turn | null = null;
@@ -115,7 +115,7 @@ export class Transcriber {
   add(samples: Float32Array): void {
     this.#audio.add(samples);
     const most = this.#parts.options.maximumLag * this.#sampleRate;
-    // What is given up is half of it, so that there is one gap and not a thousand.
+    // Half of the audio is dropped, so that there is one gap and not a thousand.
     if (this.#audio.end - this.#covered > most) this.#audio.drop(this.#audio.end - most / 2, true);
   }
 
@@ -124,7 +124,7 @@ export class Transcriber {
     this.#marks.push(this.#audio.end);
   }
 
-  /** Whether all that was added before the last `flush` has been told. */
+  /** True if everything that was added before the last `flush` has been reported. */
   get flushed(): boolean {
     return this.#marks.length === 0 && this.#turns.every(({ end }) => end === null);
   }
@@ -205,12 +205,12 @@ export class Transcriber {
     }
   }
 
-  /** What may be heard by now: nothing behind the place where a turn is to end. */
+  /** The end of the audio that may be decoded now: nothing behind the end of a turn. */
   get #reach(): number {
     return this.#marks[0] ?? this.#audio.end;
   }
 
-  /** What a turn that goes on may have of it: nothing of which it is not known yet whose it is. */
+  /** The end of the audio that certainly belongs to the open turn. */
   get #known(): number {
     return Math.min(this.#reach, this.#parts.detector?.judged ?? this.#reach);
   }
@@ -248,7 +248,7 @@ export class Transcriber {
         if (detector) emit({ type: 'speech-started', turn: turn.id, start: place / this.#sampleRate });
         continue;
       }
-      // Of a turn that failed nothing more is told.
+      // A turn that failed reports nothing more.
       const turn = this.#turns.at(-1);
       if (!turn || turn.end !== null) continue;
       if (change.change === 'paused') turn.paused = place;
@@ -263,8 +263,8 @@ export class Transcriber {
 
   #isDue({ paused, decodedTo, windowBegin }: Turn): boolean {
     const fresh = this.#known - Math.max(decodedTo, windowBegin);
-    // When a voice falls silent all that it said is decoded at once: the text is then ready when the turn ends. Silence
-    // is not decoded again.
+    // When a voice falls silent, all of it is decoded at once, so that the text is ready when the turn ends. Silence is
+    // not decoded again.
     if (paused !== null) return decodedTo < paused;
     return fresh >= this.#parts.options.interval * this.#sampleRate;
   }
@@ -364,7 +364,7 @@ export class Transcriber {
     this.#provisional.language ??= language;
   }
 
-  /** Whether the text is in a language that is known well enough, or that there is nothing to know. */
+  /** True if the language of the text is known well enough, or need not be detected. */
   #knowsLanguage(turn: Turn, seconds: number): boolean {
     return this.#parts.settings.language !== null || turn.language === null || seconds >= languageSeconds;
   }

@@ -1,4 +1,4 @@
-/** Who speaks from when to when: turns, as a detector of voices hears them. */
+/** Detects turns: who speaks from when to when, by a voice detector. */
 import { check } from '../../options/options.js';
 import { openDetector } from '../../vad/detector.js';
 import { type VadOptions, vadOptions } from '../../vad/options.js';
@@ -36,11 +36,11 @@ export class TurnDetector {
   readonly #detector: VoiceDetector;
   readonly #limits: TurnLimits;
   #judged = 0;
-  /** Where speech began and seemed to end; -1 where neither is. */
+  /** The beginning and the apparent end of speech; -1 if there is none. */
   #begin = -1;
   #end = -1;
   #told = false;
-  /** Where the last turn's audio ended: nothing is heard in two turns. */
+  /** The end of the last turn's audio: no audio belongs to two turns. */
   #given = 0;
 
   constructor(detector: VoiceDetector, { threshold, negativeThreshold, minSpeech, minSilence, padding }: TurnLimits) {
@@ -70,7 +70,7 @@ export class TurnDetector {
     return new TurnDetector(await openDetector(checked), limits);
   }
 
-  /** What was heard up to here. */
+  /** The end of the audio that the detector has heard. */
   get judged(): number {
     return this.#judged;
   }

@@ -20,29 +20,29 @@ export class Turn {
   /** All that was confirmed, in the stream's seconds. */
   readonly words: Word[] = [];
   text = '';
-  /** Of all that was confirmed. */
+  /** The tokens of all confirmed text. */
   readonly tokens: number[] = [];
   readonly logprobs: number[] = [];
-  /** Where its audio ends; null while it goes on. */
+  /** The end of its audio; null while it goes on. */
   end: number | null = null;
-  /** Where its speech ended. */
+  /** The end of its speech. */
   stopped: number | null = null;
   /** No voice is heard, from this place on; null while somebody speaks. */
   paused: number | null = null;
   /** Place of the first sample that is decoded. */
   windowBegin: number;
-  /** What was decoded last reached to this place; -1 at first. */
+  /** The end of the last decoded audio; -1 at first. */
   decodedTo = -1;
-  /** What is supposed to follow, in seconds of the window. */
+  /** The text that probably follows, in seconds of the window. */
   hypothesis: TimedWord[] = [];
   /** True where the hypothesis may be taken as it is, should nothing more be said. */
   sound = true;
-  /** As it was detected last; null where there was nothing to detect. */
+  /** The language as it was last detected; null if it need not be detected. */
   language: string | null = null;
   /** Confirmed words in the window, in its seconds. */
   #prefix: TimedWord[] = [];
   #context: readonly number[];
-  /** What the context begins as. */
+  /** The beginning of the context. */
   readonly #prompt: readonly number[];
   readonly #sampleRate: number;
 

@@ -1,4 +1,4 @@
-/** What a live stream tells. Times are seconds from the first sample that was pushed. */
+/** The events of a live stream. Times are seconds from the first sample that was pushed. */
 import type { OneheadError } from '../../errors.js';
 import type { Word } from '../transcription/types.js';
 
@@ -34,7 +34,7 @@ export interface Confirmed extends OfTurn, TokenScores {
   lag: number;
 }
 
-/** What is supposed to follow the confirmed text; the next one takes its place. */
+/** The text that probably follows the confirmed text; the next hypothesis replaces it. */
 export interface Hypothesis extends OfTurn {
   type: 'partial';
   text: string;

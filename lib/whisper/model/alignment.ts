@@ -51,12 +51,12 @@ export class Alignment {
     });
   }
 
-  /** Where the scores of a step's entries go. */
+  /** Destination of the scores of a step's entries. */
   stepScores(): { scores: LayerScores } {
     return { scores: this.#scores };
   }
 
-  /** Where the scores of tokens go whose rows and positions are given one by one, int32 [tokens]. */
+  /** Destination of the scores of tokens, with one row and one position for each: int32 [tokens]. */
   tokenScores(row: Tensor, position: Tensor): { scores: LayerScores } {
     return { scores: this.#scores.map((one) => one && { ...one, row, position }) };
   }

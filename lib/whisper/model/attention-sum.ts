@@ -9,7 +9,7 @@ import type { Candidate, Search, TextAttention } from './search.js';
 import { headsOfLayers, type WordHeads } from './word-heads.js';
 
 export class AttentionSum {
-  /** Of each layer; undefined for one without chosen heads. */
+  /** One entry for each layer; undefined for a layer without chosen heads. */
   readonly #layers: readonly ({ to: Tensor; heads: Tensor } | undefined)[];
   readonly #device: Device;
   readonly #pool: RowPool;
@@ -61,7 +61,7 @@ export class AttentionSum {
     });
   }
 
-  /** What becomes of the scores of a step's entries. `rows`: which rows of the pool these are. */
+  /** Adds up the scores of a step's entries. `rows` are their rows of the pool. */
   stepScores(rows: Tensor): Pick<DecoderRun, 'scores' | 'onScores'> {
     const { scoreRow, state, audio } = this.#pool;
     const places = { rows, from: scoreRow, to: scoreRow, position: state.position, keys: audio.count };
@@ -90,7 +90,7 @@ export class AttentionSum {
     };
   }
 
-  /** What a candidate's tokens attended to. `positions` are the window's. */
+  /** Reads the attention of a candidate's tokens to the window's `positions`. */
   async read(
     { prompt, prefix = [], frames = Number.POSITIVE_INFINITY }: Search,
     candidate: Candidate,

@@ -1,4 +1,4 @@
-/** Which floating type serves a CPU's products best: measured once, and kept in the user's cache folder. */
+/** The fastest floating type of a CPU: measured once, and kept in the user's cache folder. */
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { cpus, homedir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -11,7 +11,7 @@ import { encoderFeedForward, encoderSelfAttention } from '../../layers/layers.js
 import type { LinearParameters } from '../../layers/parameters.js';
 import type { BestTypes } from './precision.js';
 
-/** What was measured: microseconds of an encoder layer, and of a step's product, in each type. */
+/** The measurement: microseconds of an encoder layer and of a decode step's product in each type. */
 export interface TypeTimes {
   encoder: Record<'float32' | 'bfloat16', number>;
   decoder: Record<'float32' | 'bfloat16', number>;
@@ -26,10 +26,10 @@ const [positions, width, heads] = [500, 384, 6];
 const [outputs, inputs] = [16_384, 512];
 
 const folder = () => join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'onehead');
-/** Where it is kept. */
+/** The file that keeps the measurements. */
 export const bestTypesFile = (): string => join(folder(), 'best-types.json');
 
-/** What the times depend on. */
+/** Everything that the times depend on. */
 function keyOf(threads: number): string {
   const { kernels, onednn } = Device.cpu();
   const limits = process.env.ONEDNN_MAX_CPU_ISA ?? process.env.DNNL_MAX_CPU_ISA ?? '';
@@ -132,7 +132,7 @@ export function chosenTypes({ encoder, decoder }: TypeTimes): BestTypes {
   return { encoder: choose(encoder, 0.95), decoder: choose(decoder, 0.95) };
 }
 
-/** Of this process; devices that are opened later with as many threads need not read the file. */
+/** Measurements of this process: devices opened later with as many threads need not read the file. */
 const known = new Map<string, Promise<TypeTimes>>();
 
 /** A device's times: those that are kept, or else measured now, in some tens of milliseconds. */

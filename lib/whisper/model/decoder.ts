@@ -13,12 +13,12 @@ import {
 import type { GenerationConfig, WhisperConfig } from '../checkpoint/config.js';
 import type { Parameters } from './parameters.js';
 
-/** Of each layer; undefined for one whose scores are not wanted. */
+/** One entry for each layer; undefined for a layer whose scores are not wanted. */
 export type LayerScores = readonly (AttentionScores | undefined)[];
 
 /**
- * What the layers read and write. R rows of state, of which `rows` says which each of the batch's entries is; absent:
- * all in order.
+ * The tensors that the layers read and write. There are R rows of state; `rows` names the row of each entry of the
+ * batch (if absent, all in order).
  */
 export interface DecoderRun {
   /** int32 [R, capacity]. */

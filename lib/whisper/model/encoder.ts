@@ -8,7 +8,7 @@ import type { Parameters } from './parameters.js';
 
 export interface EncoderOptions {
   algorithm?: AttentionAlgorithm;
-  /** Where the result goes, in the type of the layers' values; a temporary when absent. */
+  /** Destination of the result, in the type of the layers' values; a temporary if absent. */
   output?: Tensor;
 }
 

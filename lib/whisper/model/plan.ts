@@ -1,4 +1,4 @@
-/** How much memory a model takes on a device, and how many windows and rows it is given. */
+/** The memory of a model on a device, and the number of windows and rows that fit. */
 import type { Device } from '../../device/device.js';
 import { type ComputeType, elementBytes } from '../../element-types.js';
 import type { WhisperConfig } from '../checkpoint/config.js';
@@ -57,7 +57,7 @@ export function cacheElementBytes({ width, decoder }: WhisperConfig, { cache }: 
   return elementBytes[cache] + (cache === 'int8' ? (4 * decoder.heads) / width : 0);
 }
 
-/** What the model's own memory will be; the temporaries of its programs come on top. */
+/** Computes the model's own memory; the temporaries of its programs come on top. */
 export function memoryPlan(
   config: WhisperConfig,
   words: WordHeads,

@@ -1,7 +1,4 @@
-/**
- * What a model computes in: types of weights, of what is multiplied with them, and of caches, for the encoder and the
- * decoder.
- */
+/** Types of weights, of what they are multiplied with, and of caches, for the encoder and the decoder. */
 import { refuse } from '../../checks.js';
 import type { Device } from '../../device/device.js';
 import type { ComputeType, FloatingType } from '../../element-types.js';
@@ -13,11 +10,11 @@ import { quoted } from '../../options/kinds.js';
 export type DataType = ComputeType;
 export const dataTypes = ['float32', 'float16', 'bfloat16', 'int8'] as const;
 
-/** Of the encoder, whose products have many rows, or of the decoder, whose steps have one or a few. */
+/** Types of the encoder, whose products have many rows, or of the decoder, whose steps have one or a few. */
 export interface PartPrecision extends LayerTypes {
   /**
-   * Of products' weights. With 'int8' the embedding is of 8 bits too; norms, biases and positions are float32,
-   * convolutions of `values`.
+   * Type of the weights of products. With 'int8' the embedding is 8 bits too; norms, biases and positions are float32,
+   * convolutions have the type of `values`.
    */
   weights: ComputeType;
 }
@@ -26,7 +23,7 @@ export interface Precision {
   /** With the decoder's keys and values of the audio, which are products of many rows too. */
   encoder: PartPrecision;
   decoder: PartPrecision;
-  /** Of keys and values. */
+  /** Type of keys and values. */
   cache: ComputeType;
 }
 
@@ -117,7 +114,7 @@ function checked(precision: Precision): Precision {
   }
   const { cache, decoder } = precision;
   if (cache === 'int8') return precision;
-  // What attention reads and gives is of the cache's type.
+  // Attention reads and writes the cache's type.
   if (decoder.weights !== 'int8' && cache !== decoder.weights) {
     refuse('precision', `a cache of int8, or of the decoder's type (${decoder.weights}),`, cache);
   }
@@ -131,9 +128,8 @@ const isUniform = ({ encoder, decoder, cache }: Precision): boolean =>
   [encoder.weights, encoder.activations, decoder.weights, decoder.activations].every((type) => type === cache);
 
 /**
- * What is computed in, from what was asked for. `best` tells the device's best floating types, and is asked only where
- * these are left open. Throws OneheadError INVALID_ARGUMENT, and NOT_SUPPORTED where the device computes in no such
- * types.
+ * Resolves the requested types. `best` returns the device's fastest floating types, and is called only if they are left
+ * open. Throws OneheadError INVALID_ARGUMENT, and NOT_SUPPORTED if the device cannot compute in these types.
  */
 export async function resolvePrecision(
   device: Device,

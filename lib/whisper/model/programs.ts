@@ -23,7 +23,7 @@ import type { Precision } from './precision.js';
 import { RowPool } from './rows.js';
 import type { WordHeads } from './word-heads.js';
 
-/** What a step program does besides taking likeliest tokens or drawing. */
+/** Optional parts of a step program, beyond taking the likeliest token or sampling. */
 export interface StepParts {
   beams: boolean;
   words: boolean;
@@ -35,7 +35,7 @@ export interface RuntimeParts {
   checkpoint: Checkpoint;
   parameters: Parameters;
   precision: Precision;
-  /** How words are timed. */
+  /** The heads that time words. */
   words: WordHeads;
   /** Full windows that the pool of audio positions holds. */
   windows: number;
@@ -95,13 +95,13 @@ export class RuntimePrograms {
   readonly #startLogits: Tensor;
   readonly #noSpeech: Tensor;
   readonly #verification: { places: Tensor; tokens: readonly [Tensor, Tensor, Tensor, Tensor] };
-  /** Of the encoder alone, by its batch. */
+  /** Buffers for `encode` without the runtime's slots, by batch. */
   readonly #loose = new Map<number, { features: Tensor; encoded: Tensor }>();
   readonly #owned: Tensor[] = [];
   readonly #programs = new Map<string, Program>();
   /** Programs with their tensors. */
   readonly #made = new Map<string, unknown>();
-  /** What words are timed by: the one or the other. */
+  /** State of the method that times words: one of the two is null. */
   readonly alignment: Alignment | null;
   readonly attention: AttentionSum | null;
 
@@ -148,7 +148,10 @@ export class RuntimePrograms {
     return this.#parts.checkpoint.generation.endToken;
   }
 
-  /** What `make` gave first: views of tensors are objects of the addon's, which are dear to make for every run. */
+  /**
+   * Creates a view once and keeps it: views of tensors are objects of the addon, which are too slow to create for every
+   * run.
+   */
   #once<T>(key: string, make: () => T): T {
     let made = this.#made.get(key) as T | undefined;
     if (!made) {

@@ -75,7 +75,7 @@ export class RowPool {
     this.zero = own('int32');
   }
 
-  /** What a sequence's rows are given before it starts. */
+  /** The initial state of a sequence's rows. */
   writes({ rows, slot, search }: Sequence<Search>): Write[] {
     const { state, sampling, beams, capacity } = this;
     const { first, count } = rows;
@@ -87,7 +87,7 @@ export class RowPool {
     const eachFloat = (value: number) => new Float32Array(count).fill(value);
     const source = new Int32Array(count * capacity);
     for (let beam = 0; beam < count; ++beam) {
-      // What was prefilled lies in the first row; what each beam reads itself, in its own.
+      // The prefilled positions are in the first row, those that each beam computes itself in its own row.
       source.fill(first, beam * capacity, beam * capacity + length - 1);
       source.fill(first + beam, beam * capacity + length - 1, (beam + 1) * capacity);
     }
@@ -132,7 +132,7 @@ export class RowPool {
     return [this.state.finished, new Int32Array(count), first];
   }
 
-  /** What `candidates` wants to see of a sequence's rows, in its order; of beams, more. */
+  /** The tensors that `candidates` reads of a sequence's rows, in its order; beams have more. */
   get results(): Tensor[] {
     const { state, beams } = this;
     return [state.tokens, state.logProbability, state.length, beams.source];
@@ -153,7 +153,7 @@ export class RowPool {
     });
   }
 
-  /** What was read of each of a sequence's rows, as one. */
+  /** Concatenates the data that was read of each of a sequence's rows. */
   joined(rows: readonly (readonly ReadData[])[]): ReadData[] {
     if (rows.length === 1) return [...rows[0]];
     return rows[0].map((first, index) => {
@@ -165,7 +165,7 @@ export class RowPool {
     });
   }
 
-  /** What `written` wants to see of a sequence's first row. */
+  /** The tensors that `written` reads of a sequence's first row. */
   writtenReads({ rows: { first } }: Sequence<Search>): Read[] {
     const { state, capacity } = this;
     return [
@@ -182,7 +182,7 @@ export class RowPool {
     };
   }
 
-  /** What a sequence found: one candidate, or those of a beam search. `data` is what `reads` gives. */
+  /** The results of a sequence: one candidate, or those of a beam search. `data` is the result of `reads`. */
   candidates({ rows: { count }, search }: Sequence<Search>, data: readonly ReadData[], endToken: number): Candidate[] {
     const { prompt, prefix = [] } = search;
     const { capacity } = this;
@@ -205,17 +205,17 @@ export class RowPool {
     const beams = Array.from({ length: count }, (_, beam) => beam);
     if (count === 1) return [candidate(own, 0, lengths[0])];
     const found = Array.from({ length: doneCount[0] }, (_, i) => candidate(done, i, doneLengths[i], doneScores[i]));
-    // As openai/whisper: where too few have ended, the best of the others stand in.
+    // If too few hypotheses have ended, the best unfinished ones are added, as in openai/whisper.
     const others = beams.filter((beam) => cumulative[beam] !== Number.NEGATIVE_INFINITY);
     others.sort((a, b) => cumulative[b] - cumulative[a]);
     for (const beam of others.slice(0, Math.max(0, count - found.length))) {
       found.push(candidate(own, beam, lengths[beam], cumulative[beam]));
     }
-    // Where every token was forbidden no beam is left, but there is a text all the same: what came before.
+    // If every token was forbidden, no beam is left; the text up to there is the result.
     return found.length > 0 ? found : [candidate(own, 0, lengths[0])];
   }
 
-  /** What the likeliest tokens of a candidate's generated places are read from; `ranked` makes them of it. */
+  /** Reads for the likeliest tokens at a candidate's generated positions, which `ranked` turns into lists. */
   topReads({ prompt, prefix = [] }: Search, { rows }: Candidate): Read[] {
     const { topTokens, topLogProbability } = this.state;
     const begin = prompt.length + prefix.length;

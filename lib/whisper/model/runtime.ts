@@ -14,7 +14,7 @@ const cpuPrefillTokens = 16;
 
 type Running = Sequence<Search>;
 
-/** What the prefill of a sequence tells. */
+/** The results of a sequence's prefill. */
 type Start = Pick<Found, 'noSpeechProbability' | 'startLogits' | 'accepted'>;
 
 const total = (all: readonly { elapsed: number }[]): number => all.reduce((sum, { elapsed }) => sum + elapsed, 0);
@@ -27,11 +27,11 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
   readonly #device: Device;
   readonly #programs: RuntimePrograms;
   readonly #starts = new WeakMap<Running, Start>();
-  /** What was read of sequences that have ended. */
+  /** Data of sequences that have ended. */
   readonly #results = new WeakMap<Running, ReadData[]>();
   /** Rows whose flags say that they have ended, or may, and that are no longer decoded. */
   readonly #ended: Rows[] = [];
-  /** What the entries' tensors hold, so that they are written only when the batch changes. */
+  /** The content of the entries' tensors, which are written only when the batch changes. */
   #entries: Int32Array | null = null;
   readonly #samples = new WrittenSamples();
 
@@ -75,7 +75,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     return Math.max(1, beams);
   }
 
-  /** What of a draft is right is found by the host. */
+  /** The host decides how much of a draft is accepted. */
   waitsForStart({ draft }: Search): boolean {
     return draft !== undefined;
   }
@@ -364,7 +364,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     const result = this.#device.tensor(this.#parts.precision.encoder.values, [count, sourcePositions, width]);
     const featuresOfOne = shape.reduce((product, size) => product * size, 1);
     const encodedOfOne = sourcePositions * width;
-    // As many at once as samples are, in sizes that there are programs for.
+    // As many at once as there are samples, in sizes that programs exist for.
     const begins: { at: number; size: number }[] = [];
     for (let at = 0; at < count; at += begins.at(-1)!.size) {
       begins.push({ at, size: 2 ** Math.floor(Math.log2(Math.min(this.encodeBatch, count - at))) });

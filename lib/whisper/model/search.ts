@@ -1,4 +1,4 @@
-/** What is searched for in a window, and what is found. */
+/** A search in a window, and its result. */
 import type { Tensor } from '../../device/tensor.js';
 
 /** A window to encode: its samples, or what was encoded before. */
@@ -24,9 +24,9 @@ export interface Search {
   /** Tokens that the text begins with; they count as generated, but were not. */
   prefix?: readonly number[];
   /**
-   * How the text is guessed to go on behind the prefix, such as what was found in the same audio before more of it
-   * came. It is read in one pass, and kept as far as it is what would have been chosen. Of one sequence only (`beams`
-   * 1). Where it is given, though it be empty, `times` are those of the prefix too.
+   * A guess of the text behind the prefix, such as an earlier result for less of the same audio. It is read in one
+   * pass, and kept as far as decoding would choose the same tokens. For one sequence only (`beams` 1). If it is given,
+   * even empty, `times` include those of the prefix.
    */
   draft?: readonly number[];
   /** Index in the prompt of <|startoftranscript|>, where the probability of silence and the language are read. */
@@ -38,7 +38,7 @@ export interface Search {
   /** Above 1: a beam search. */
   beams: number;
   temperature: number;
-  /** What tokens are drawn with. */
+  /** Seed of the noise of sampling. */
   seed: number;
   /** Finished candidates for each beam. */
   patience: number;
@@ -64,7 +64,7 @@ export type RankedTokens = { token: number; logProbability: number }[];
 export interface Candidate {
   /** The prefix and what was generated, without the end token. */
   tokens: number[];
-  /** Of each generated token, and of the end token when it came. */
+  /** One for each generated token, and for the end token if it was reached. */
   logProbabilities: number[];
   sum: number;
   ended: boolean;
@@ -87,11 +87,11 @@ export interface Found extends Omit<Candidate, 'rows'> {
   noSpeechProbability: number;
   /** The likeliest tokens of each place, likeliest first, where they were asked for. */
   top?: RankedTokens[];
-  /** Where they were asked for: the second at which each token begins and, one more, at which the last one ends. */
+  /** If requested: the second at which each token begins and, one more, at which the last one ends. */
   times?: number[];
   /** The second at which each token ends, where that may be before the next begins. */
   ends?: number[];
-  /** What the tokens attended to, where words are timed by that and by how loud it is. */
+  /** The attention of the tokens, if words are timed by attention and loudness. */
   attention?: TextAttention;
   /** float32 [vocabulary], where they were asked for. */
   startLogits?: Float32Array;

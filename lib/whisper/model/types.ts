@@ -1,4 +1,4 @@
-/** How a model is loaded, and how it computes. */
+/** Options of loading a model, and of its computation. */
 import { callback, custom, either, integer, list, oneOf, signal, text } from '../../options/kinds.js';
 import { type Given, option, options } from '../../options/options.js';
 import { dataTypes, isPrecision, type PrecisionOptions, precisionExpected, readPrecision } from './precision.js';
@@ -73,8 +73,8 @@ export const loadOptions = options('load', {
    */
   maximumRequests: option(integer(1), { default: 1024, flag: null }),
   /**
-   * How words are timed: 'speech' by the attention of all heads of the later half of the layers and by how loud it is,
-   * with pauses between words; 'attention' by openai/whisper's method and the checkpoint's own alignment heads.
+   * The method that times words. 'speech': the attention of all heads of the later half of the layers and loudness,
+   * with pauses between words. 'attention': openai/whisper's method with the checkpoint's own alignment heads.
    * @default 'speech'
    */
   wordTimes: option(oneOf(['speech', 'attention']), { default: 'speech' }),

@@ -7,7 +7,7 @@ import type { Sequence } from '../../engine/runtime.js';
 import { mostChoices, prefillLength, type RuntimePrograms, sizeFor, verifyBatch, verifyTokens } from './programs.js';
 import type { Search } from './search.js';
 
-/** What the pass tells of a sequence. */
+/** The result of the pass for one sequence. */
 export interface Verified {
   sequence: Sequence<Search>;
   noSpeechProbability: number;
@@ -128,7 +128,8 @@ async function pass(
 }
 
 /**
- * How far the draft is right, and what its row is set to: the token behind the last right one is the next to be read.
+ * Returns the accepted length of the draft, and the state that its row is set to: the token behind the last accepted
+ * one is read next.
  */
 function settle(
   sequence: Sequence<Search>,

@@ -23,7 +23,7 @@ export function wordHeads(
   return { method, heads: layers.flatMap((layer) => all.map((head) => [layer, head] as const)) };
 }
 
-/** How many heads of each layer there are. */
+/** The number of heads in each layer. */
 export function headsOfLayers({ heads }: WordHeads, layers: number): number[] {
   const counts = new Array<number>(layers).fill(0);
   for (const [layer] of heads) counts[layer] += 1;

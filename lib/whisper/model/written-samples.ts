@@ -1,11 +1,14 @@
-/** What the encoder's tensor of samples holds: behind a short clip there is silence, most of which is there already. */
+/**
+ * The content of the encoder's tensor of samples. Behind a short clip there is silence, most of which has been written
+ * before.
+ */
 export class WrittenSamples {
   /** Samples from here on are zeros. */
   #end = 0;
 
   /**
-   * What of windows of `length` samples each must be written, from each window's place on. `end`: where a window's
-   * zeros begin, as far as that is known.
+   * Returns the part of each window of `length` samples that must be written, from the window's beginning. `end` is
+   * where a window's zeros begin, if that is known.
    */
   needed(windows: readonly { samples: Float32Array; end?: number }[], length: number): Float32Array[] {
     if (windows.length > 1) {

@@ -21,7 +21,7 @@ type Decoded = Awaited<ReturnType<WhisperModel['decodeWindow']>> & { voice?: Voi
 interface Range {
   begin: number;
   end: number;
-  /** Where it is not the recording's: the language that the window before said begins here. */
+  /** The language, if it is another than the recording's: the window before found that it begins here. */
   language?: string;
 }
 
@@ -164,7 +164,7 @@ export async function* batched(
     const { begin } = next.range;
     let { end } = next.range;
     if (attempt.change) {
-      // What is in another language is a window of its own, and the next one.
+      // The part in another language is a window of its own, and the next one.
       const { at, language } = attempt.change;
       const rest = { begin: begin + Math.max(1, Math.round((at * sampleRate) / hop)) * hop, end, language };
       if (rest.begin < end) pending.unshift(submit(rest, next.peak));
@@ -174,7 +174,7 @@ export async function* batched(
     const skipped = isSkipped(attempt, settings.decoding);
     if (!skipped || next.given?.text) {
       job.settle(attempt.language);
-      // Of silence there is what was given out, and no more.
+      // For a silent window only the published text is kept.
       const tokens = skipped ? attempt.tokens.slice(0, next.given!.tokens.length) : attempt.tokens;
       const frames = Math.max(1, Math.floor((end - begin) / hop));
       const whole: WindowSegment = { start: 0, end: (end - begin) / sampleRate, tokens };
@@ -195,7 +195,7 @@ export async function* batched(
       job.omit(begin / sampleRate, end / sampleRate, 'no speech', attempt.tokens);
     }
     if (settings.follow && segments.length > 0) job.meet(attempt.language, begin);
-    // What has not been measured is wanted for that.
+    // Samples that have not been measured must be kept for the measurement.
     samples.drop(Math.min(end, meter.measured) - fftSize);
     yield { segments, processed: round(job.builder.toRecording(end / sampleRate, true)) };
   }

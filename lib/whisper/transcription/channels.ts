@@ -106,7 +106,7 @@ function ordered(runs: readonly Run[], takeAway: boolean): Segment[] {
     .sort((a, b) => a.start - b.start);
 }
 
-/** What of the channels' jobs is the whole's: the language of who says most, the longest duration, all warnings. */
+/** Combines the channels' jobs: the language of the channel with the most text, the longest duration, all warnings. */
 function sumUp(job: Job, runs: readonly Run[], source: Source<unknown>): void {
   job.total = runs[0].job.total;
   job.duration = Math.max(...runs.map((run) => run.job.duration));

@@ -1,4 +1,4 @@
-/** What a window is told of the text before it: openai/whisper's rules, and faster-whisper's for hotwords. */
+/** The previous text of each window: openai/whisper's rules, and faster-whisper's for hotwords. */
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import { lastOf, previousRoom } from '../decoding/prompt.js';
 import { firstTokens, lastTokens } from './given-text.js';
@@ -36,7 +36,7 @@ export class TextContext {
     this.#tokens = carryPrompt ? [] : [...this.#initial];
   }
 
-  /** What the next window is given. */
+  /** The previous text and the prefix of the next window. */
   next(): { previous: number[]; prefix: readonly number[] } {
     const prefix = this.#first ? this.#prefix : [];
     this.#first = false;

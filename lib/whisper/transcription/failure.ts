@@ -1,4 +1,4 @@
-/** What is left of a transcription that failed on its way. */
+/** The error of a transcription that fails midway, with its finished part. */
 import { OneheadError } from '../../errors.js';
 import type { Transcription } from './types.js';
 

@@ -11,7 +11,7 @@ const reach = 4096;
  */
 const divides = /[^\s](?=\s)|[\p{L}\p{N}](?=[^\s\p{L}\p{N}'])/gu;
 
-/** Where in `text` to cut at or before `at`. */
+/** The place in `text`, at or before `at`, where it can be cut. */
 function cutBefore(text: string, at: number): number {
   if (at <= 0) return 0;
   const begin = Math.max(0, at - reach);
@@ -21,7 +21,7 @@ function cutBefore(text: string, at: number): number {
   return begin === 0 ? 0 : whole(text, at);
 }
 
-/** Where in `text` to cut at or behind `at`. */
+/** The place in `text`, at or behind `at`, where it can be cut. */
 function cutAfter(text: string, at: number): number {
   if (at >= text.length) return text.length;
   const [first] = text.slice(at - 1, at + reach).matchAll(divides);
@@ -36,7 +36,7 @@ function whole(text: string, at: number): number {
 
 type Encode = (text: string) => number[];
 
-/** How Whisper's prompts are written: with one blank before. */
+/** Adds the leading blank that Whisper's prompts have. */
 function prepared(given: string | readonly number[]): string | readonly number[] {
   if (typeof given !== 'string') return given;
   const trimmed = given.trim();

@@ -27,14 +27,14 @@ export interface GuardedWindow {
   /** Seconds from the start of the audio. */
   begin: number;
   duration: number;
-  /** Where a whole window would end, and the audio. */
+  /** The end of a whole window, and of the audio. */
   windowEnd: number;
   audioEnd: number;
-  /** Where speech ended before the window. */
+  /** The end of speech before the window. */
   lastEnd: number;
 }
 
-/** How many segments are kept, and the second to go on from where that is another one than usual. */
+/** Returns the number of segments to keep and, if silence is skipped, the new seek time. */
 export function guard(
   segments: readonly WordedSegment[],
   { begin, duration, windowEnd, audioEnd, lastEnd }: GuardedWindow,

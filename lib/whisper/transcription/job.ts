@@ -21,7 +21,7 @@ import { splitWhole } from './segments.js';
 import { StageTimes } from './timings.js';
 import type { Omission, Segment } from './types.js';
 
-/** What one window, or several decoded together, gave. */
+/** The result of one window, or of several that were decoded together. */
 export interface Outcome {
   segments: Segment[];
   /** Seconds of audio that are done. */
@@ -112,9 +112,9 @@ export class Job {
   language: string | null;
   /** Segments of what is done, where they are gathered. */
   readonly finished: Segment[] = [];
-  /** Where no text was given out since nobody seems to speak. */
+  /** Parts whose text was left out because they seem to have no speech. */
   readonly omitted: Omission[] = [];
-  /** What was wrong with the recording. */
+  /** Problems of the recording. */
   readonly warnings = new Warnings();
   /** Other languages than the recording's own. */
   readonly #met = new Set<string>();
@@ -182,7 +182,7 @@ export class Job {
       generation,
     );
     const settings: WindowSettings = {
-      // Where each window's language is asked for, or one of some, the checkpoint's own does not stand in the way.
+      // If each window's language is detected, or one of several is, the checkpoint's own language does not count.
       ...languageAndTask(
         options.languagePerSegment || options.languages
           ? { ...options, language: options.language ?? 'auto' }
@@ -212,7 +212,8 @@ export class Job {
   }
 
   /**
-   * What the voice detector hears in samples, where that is to count: begins at once, so that they may be overwritten.
+   * Starts the voice detector on samples, if its result is to count. It copies them at once, so they may be
+   * overwritten.
    */
   listen(samples: Float32Array): Promise<Voice> | undefined {
     const { sampleRate } = this.model.checkpoint.preprocessor;

@@ -28,7 +28,7 @@ function readClips(given: string): unknown {
   return clips.includes(null) ? given : clips;
 }
 
-/** Whether they make sense together is checked with the model, which says how long a frame is. */
+/** Whether they are consistent is checked with the model, which knows the length of a frame. */
 const clips = custom<readonly Clip[]>((value) => Array.isArray(value) && value.length > 0, {
   expected: 'a list of at least one { start, end }',
   expectedText: 'seconds such as 0-10,30-',
@@ -91,8 +91,8 @@ export const transcribeOptions = options('transcribe', {
    */
   languages: option(list(text('LANGUAGE'), 'a list of codes or English names of languages', 1)),
   /**
-   * Where the language is found and not given: text that is clearly in another language than the recording's beginning
-   * is decoded in its own, and told with its segments. @default true
+   * If the language is detected and not given: text that is clearly in another language than the recording's beginning
+   * is decoded in its own, which its segments name. @default true
    */
   followLanguage: option(flag(), { default: true }),
   /**
@@ -103,7 +103,7 @@ export const transcribeOptions = options('transcribe', {
   recoverSpeech: option(flag(), { default: true }),
   /**
    * Where a window begins that follows another. 'pause': in the pause before the word that the last timestamp lies in,
-   * where there is one, since timestamps are often late. 'timestamp': there in any case, as openai/whisper does.
+   * if there is one, since timestamps are often late. 'timestamp': always at the timestamp, as in openai/whisper.
    * @default 'pause'
    */
   windowBegin: option(oneOf(['pause', 'timestamp']), { default: 'pause' }),
@@ -151,9 +151,9 @@ export const transcribeOptions = options('transcribe', {
     others: { openai: 'append_punctuations', faster: 'append_punctuations' },
   }),
   /**
-   * Who says that nobody speaks in a window, so that its text is left out (the result's `omitted` tells it). 'voice':
-   * where the voice detector hears nobody, the model must be nearly certain that somebody speaks, and is asked once;
-   * elsewhere openai/whisper's rule counts. 'openai': its rule alone, as `noSpeechThreshold` says.
+   * The rule by which a window has no speech, so that its text is left out (the result's `omitted` lists it). 'voice':
+   * if the voice detector hears nobody, the model must be nearly certain that somebody speaks, and is asked once;
+   * otherwise openai/whisper's rule applies. 'openai': its rule alone, by `noSpeechThreshold`.
    * @default 'voice'
    */
   noSpeechRule: option(oneOf(['voice', 'openai']), { default: 'voice' }),
@@ -228,7 +228,7 @@ export const transcribeOptions = options('transcribe', {
 });
 
 export interface TranscribeOptions extends Given<typeof transcribeOptions> {}
-/** As they are used. */
+/** The options after the check. */
 export type CheckedTranscribeOptions = Checked<typeof transcribeOptions>;
 
 export const detectLanguageOptions = options('detectLanguage', {

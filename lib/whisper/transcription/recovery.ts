@@ -37,7 +37,7 @@ const usualNoSpeech = 0.6;
 /** Words alone, to compare texts by. */
 const wordsOf = (text: string) => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 
-/** Whether a text is a part of its neighbour's beginning or end. */
+/** True if a text is a part of its neighbour's beginning or end. */
 export function repeats(text: string, neighbour: string): boolean {
   const [words, others] = [wordsOf(text), wordsOf(neighbour)];
   if (words.length === 0) return true;
@@ -116,12 +116,12 @@ export class SpeechRecovery {
     }
   }
 
-  /** Where to decode from, so that a stretch is heard whole; not before `least`. */
+  /** Where to begin decoding, so that a stretch is heard whole; not before `least`. */
   beginOf({ begin }: Stretch, least: number): number {
     return Math.max(least, begin - padding * this.#sampleRate);
   }
 
-  /** Whether a text that was asked for again is to be believed. */
+  /** True if the text of a second decoding is to be kept. */
   believes(attempt: Attempt): boolean {
     const { decoding } = this.#job.settings;
     return (

@@ -78,7 +78,7 @@ export class SampleWindow {
     let place = end;
     for (let i = 0; i < held.length; ++i) {
       energy += held[i] ** 2 - (i >= width ? held[i - width] ** 2 : 0);
-      // Of equally quiet places the last one leaves the longest window.
+      // Of equally quiet places the last one gives the longest window.
       if (i + 1 >= width && energy <= least) {
         least = energy;
         place = begin + i + 1 - Math.floor(width / 2);

@@ -16,7 +16,7 @@ export function round(seconds: number): number {
   return Math.round(seconds * 1e5) / 1e5;
 }
 
-/** What does not change while a transcription goes on. */
+/** Facts that do not change during a transcription. */
 export interface SegmentFacts {
   preprocessor: PreprocessorConfig;
   tokenizer: WhisperTokenizer;
@@ -96,8 +96,7 @@ export class SegmentBuilder {
       }))
       .filter(({ id }) => isText(id));
     const words = joinTokens(tokens, attempt.language ?? this.#about.language(), this.#about.tokenizer);
-    // What ends before the next begins was timed with its pauses; words of the other method are mended as
-    // openai/whisper does it.
+    // Words with known ends were timed with their pauses; words of the other method are corrected as in openai/whisper.
     const lengths = attempt.ends ? null : cutLong(words);
     const { prependPunctuations = usualPunctuations.prepend, appendPunctuations = usualPunctuations.append } =
       this.#about.options;

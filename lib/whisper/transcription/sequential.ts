@@ -105,7 +105,7 @@ export async function* sequential(
   };
 
   const recovery = SpeechRecovery.of(job, samples, meter);
-  /** Where the window ended of which a part is decoded again, and how often that was so since it began. */
+  /** The end of the window of which a part is decoded again, and how often this has happened. */
   let again = { until: 0, times: 0 };
   /** The text that was found last. */
   let lastText = '';
@@ -142,7 +142,7 @@ export async function* sequential(
     const skipped = isSkipped(attempt, settings.decoding);
     if (!skipped || given?.text) {
       job.settle(attempt.language);
-      // Of silence there is what was given out, and no more.
+      // For a silent window only the published text is kept.
       const tokens = skipped ? attempt.tokens.slice(0, given!.tokens.length || carried.length + 1) : attempt.tokens;
       const whole: WindowSegment = { start: 0, end: (frames * hop) / sampleRate, tokens };
       const split =
@@ -189,7 +189,7 @@ export async function* sequential(
       const reached = Math.min(begin + advance * hop, samples.end, limit);
       const isAgain = begin < again.until;
       if (!isAgain) again = { until: 0, times: 0 };
-      // Where a window holds nothing but what is decoded again, its text is believed only where it is sure.
+      // If a window holds nothing but a part that is decoded again, its text is kept only if it is certain.
       if (isAgain && !given && reached <= again.until && !recovery.believes(attempt)) drafts = [];
       if (isAgain && !given && drafts.length > 0 && repeats(drafts[0].text, lastText)) drafts.shift();
       const stretches = await recovery.uncovered(drafts, begin, reached, isAgain || begin === 0);
@@ -201,7 +201,7 @@ export async function* sequential(
         again = { until: Math.max(again.until, reached), times: again.times + 1 };
         advance = Math.floor((recovery.beginOf(tail, Math.max(begin + hop, behind)) - begin) / hop);
       }
-      // What this window was begun for was decoded again already.
+      // The stretch that this window was begun for has been decoded again already.
       const done = (one: Stretch) => given !== undefined || (isAgain && one.begin - begin < sampleRate);
       for (const one of stretches.filter(done)) recovery.missed(one);
       const others = stretches.filter((one) => !done(one));

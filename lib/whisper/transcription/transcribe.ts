@@ -64,7 +64,7 @@ export function limited(
 const nothingHeard = () =>
   new OneheadError('AUDIO_INVALID', 'The audio contains no samples; give a recording with sound in it.');
 
-/** What of the recording is heard. */
+/** The part of the recording that is decoded. */
 function heardOf({ model, options: { clips } }: Job, source: AudioSource): AudioSource & Partial<PiecedSource> {
   const { sampleRate, hop } = model.checkpoint.preprocessor;
   return clips === undefined ? source : new ClipSource(source, clips, sampleRate, hop);
@@ -94,7 +94,7 @@ async function* outcomes(job: Job, recording: AudioSource, live: boolean): Async
   job.builder.toRecording = (seconds, isEnd) => back(speech ? speech.toRecording(seconds, isEnd) : seconds, isEnd);
   job.known = (processed) => {
     if (!speech) return processed;
-    // Where nothing that was said waits to be decoded, all is known up to where silence was heard.
+    // If no speech waits to be decoded, everything is known up to where silence was heard.
     const last = speech.pieces.at(-1);
     const waits = last !== undefined && back((last.begin + last.length) / sampleRate, true) > processed + restSeconds;
     return waits ? processed : Math.max(processed, back(speech.settled / sampleRate, true));
@@ -136,7 +136,7 @@ export async function transcribe(job: Job, source: Recording): Promise<Transcrip
   return { ...resultOf(job, source), timings: job.times.total };
 }
 
-/** What a job has finished so far. */
+/** The finished part of a job. */
 export function resultOf(job: Job, { tracks = [] }: Recording): Transcription {
   return {
     task: job.settings.task,

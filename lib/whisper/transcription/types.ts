@@ -17,7 +17,7 @@ export interface Word {
 /** A stretch of speech with its times, in seconds from the start of the audio. */
 export interface Segment {
   id: number;
-  /** Where the window that gave this segment begins, in frames of 10 ms. */
+  /** The beginning of the segment's window, in frames of 10 ms. */
   seek: number;
   start: number;
   end: number;
@@ -27,16 +27,13 @@ export interface Segment {
   avg_logprob: number;
   compression_ratio: number;
   no_speech_prob: number;
-  /**
-   * Where it is not the recording's, or was found for each window or for each of the channels that were transcribed
-   * apart.
-   */
+  /** The segment's language, if it is not the recording's, or was detected for each window or channel. */
   language?: string;
   /** The channel that it was said on, counted from 0, where channels were transcribed apart. */
   channel?: number;
-  /** Where times of words were asked for. */
+  /** Present if times of words were requested. */
   words?: Word[];
-  /** Of each of `tokens`, where they were asked for; 0 of those that were given. */
+  /** One for each of `tokens`, if requested; 0 for tokens that were given. */
   logprobs?: number[];
   /** The likeliest tokens at each of `tokens`' places, where they were asked for. */
   top_logprobs?: RankedTokens[];
@@ -51,32 +48,29 @@ export interface Omission {
    * out.
    */
   reason: 'no speech' | 'known invention';
-  /** What the model wrote there; empty where it was not asked, or wrote nothing. */
+  /** The text that the model wrote there; empty if it was not asked, or wrote nothing. */
   text: string;
-  /** Where channels were transcribed apart. */
+  /** Present if channels were transcribed apart. */
   channel?: number;
 }
 
 /**
- * What `Whisper.transcribe` gives: the fields of OpenAI's verbose_json as openai/whisper has them.
- * `formats.verbose_json` writes what OpenAI's server answers: there the language is a name, the text has no blank
- * before it, and `usage` is added.
+ * The result of `Whisper.transcribe`: the fields of OpenAI's verbose_json, as in openai/whisper. `formats.verbose_json`
+ * writes the answer of OpenAI's server: there the language is a name, the text has no leading blank, and `usage` is
+ * added.
  */
 export interface Transcription {
   task: 'transcribe' | 'translate';
   /** A code, such as 'en': the language of the recording's beginning. */
   language: string;
-  /** Where the audio ends, in seconds: its length, and what it began late by; with `clips` as far as it was read. */
+  /** The end of the audio in seconds: its length and its start time; with `clips`, the end of what was read. */
   duration: number;
   /** The segments' texts as they were decoded, with the blank before the first. */
   text: string;
   segments: Segment[];
   /** The audio tracks of a file that has several; the one that was heard is `chosen`. */
   tracks?: AudioTrack[];
-  /**
-   * Where nothing was given out since nobody seems to speak, and what was written there; absent where there is no such
-   * part.
-   */
+  /** Parts whose text was left out because nobody seems to speak, with that text; absent if there are none. */
   omitted?: Omission[];
   /** Sentences on what was wrong with the recording, or was left out; none for most. */
   warnings: string[];
@@ -97,19 +91,19 @@ export interface Clip {
   end?: number | null;
 }
 
-/** What `Whisper.detectLanguage` gives. */
+/** The result of `Whisper.detectLanguage`. */
 export interface DetectedLanguage {
   language: string;
   probability: number;
-  /** Of every language that the model knows, by its code. */
+  /** The probability of every language that the model knows, by its code. */
   probabilities: Record<string, number>;
 }
 
-/** What is known so far of a window; it may change. */
+/** The text of a window so far; it may change. */
 export interface PartialText {
   /** Seconds from the start of the audio. */
   start: number;
   text: string;
-  /** Where channels are transcribed apart. */
+  /** Present if channels are transcribed apart. */
   channel?: number;
 }

@@ -1,5 +1,5 @@
 /**
- * Where the next window begins: by the time that the model wrote, which is often late and then lies within the next
+ * The beginning of the next window: by the model's last timestamp, which is often late and then lies within the next
  * word.
  */
 import { loudness } from '../decoding/loudness.js';
@@ -19,8 +19,8 @@ const pauseFrames = 5;
 const kept = 5;
 
 /**
- * Where to begin instead of in frame `place`: there where it is in a pause, else before the word that it is in, where a
- * pause is near, else behind that word, else there. `loud`: the probability that each frame is no pause.
+ * The frame to begin in, instead of `place`: `place` itself if it is in a pause; else a nearby pause before the word at
+ * `place`; else behind that word; else `place`. `loud` is the probability that each frame is not a pause.
  */
 export function beginInPause(loud: ArrayLike<number>, place: number, framesPerSecond: number): number {
   /** The frame in which a pause ends that holds `frame`; -1 where that is in none. */

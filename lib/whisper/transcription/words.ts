@@ -68,7 +68,7 @@ export function joinTokens(
   });
 }
 
-/** What usual words last, and long ones at most, in seconds. */
+/** In seconds: the median length of words, and the greatest of long ones. */
 export interface WordLengths {
   median: number;
   longest: number;
@@ -159,8 +159,8 @@ export function addWords(
 const markSeconds = 0.02;
 
 /**
- * As `addWords`, for words whose pauses are known: a segment lasts from its first word to its last, and no word begins
- * before the one before it has ended.
+ * Like `addWords`, for words whose pauses are known: a segment lasts from its first word to its last, and no word
+ * begins before the previous one has ended.
  */
 export function addTimedWords(
   segments: readonly OpenSegment[],
