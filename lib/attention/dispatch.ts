@@ -33,8 +33,9 @@ const floating: readonly ElementType[] = ['float32', 'float16', 'bfloat16'];
 const listed = (names: readonly string[]) => names.map((name) => `'${name}'`).join(', ');
 
 /**
- * The algorithm's name, 'auto' resolved. Throws OneheadError NOT_SUPPORTED when the device cannot compute the case with it, with the
- * reasons and the algorithms that can; arguments that do not fit together are left to the native checks, which name the argument.
+ * The algorithm's name, 'auto' resolved. Throws OneheadError NOT_SUPPORTED when the device cannot compute the case with
+ * it, with the reasons and the algorithms that can; arguments that do not fit together are left to the native checks,
+ * which name the argument.
  */
 export function dispatch(
   device: string,

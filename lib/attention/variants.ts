@@ -13,7 +13,10 @@ export interface AttentionVariant {
   layout: 'batch-first' | 'length-first';
   /** Shapes, in the letters of `attentionSymbols`. */
   shapes: { query: string; keyAndValue: string; output: string };
-  /** Formulas in the letters of `attentionSymbols`; a multiply-add is two operations, and bytes are those that pass through memory. */
+  /**
+   * Formulas in the letters of `attentionSymbols`; a multiply-add is two operations, and bytes are those that pass
+   * through memory.
+   */
   cost: { operations: string; bytes: string };
 }
 

@@ -37,17 +37,18 @@ export interface Part {
   /** In place of a dtype: fewer bits by the name that native/core/encoding.cc has for them, such as 'q5_0'. */
   encoding?: string;
   /**
-   * Of int8 and int16: floating numbers from a byte offset on, each the divisor of `each` elements, or their factor.
+   * Scales of int8 and int16: floating-point numbers from a byte offset on, one for each `each` elements. Integers are
+   * divided by it, or multiplied if it is a `factor`.
    */
   scales?: { offset: number; dtype: string; each: number; factor?: boolean };
-  /** What messages call it. */
+  /** The file's name in messages. */
   name?: string;
 }
 
 export interface RecordOptions {
   /**
-   * Fills the temporaries with NaN before each run, so that a test sees what is read before it is written. On a CPU the scratch memory of
-   * kernels too, and a run fails with code DEVICE_FAILED where one writes behind what it asked for.
+   * Fills the temporaries with NaN before each run, so that a test sees what is read before it is written. On a CPU the
+   * scratch memory of kernels too, and a run fails with code DEVICE_FAILED where one writes behind what it asked for.
    */
   poison?: boolean;
 }
@@ -56,7 +57,7 @@ export interface RecordOptions {
 export class WeightsFile {
   readonly path: string;
   readonly #native: NativeWeightsFile;
-  /** Where another addon than the usual one asked for it. */
+  /** Handles of other addons than the usual one that use this file. */
   readonly #others = new Map<NativeAddon, NativeWeightsFile>();
 
   constructor(path: string) {
@@ -80,7 +81,7 @@ export class WeightsFile {
     return this.#native.size;
   }
 
-  /** What was loaded from the file, and what waits to be, is not affected. */
+  /** Weights that were loaded from the file, or wait to be, are not affected. */
   close(): void {
     for (const file of [this.#native, ...this.#others.values()]) file.close();
   }
@@ -131,15 +132,12 @@ export class Device {
     ({ kind: this.kind, addon: this.#addon, native: this.#native } = kind === 'auto' ? firstUsable(open) : open(kind));
   }
 
-  /** What the addon found on this machine; it starts a kernel on every GPU to know that it can. */
+  /** Describes this machine as the addon sees it. It launches a kernel on every GPU, to know that it can. */
   static information(): Information {
     return native().information();
   }
 
-  /**
-   * What the addon found of the CPU alone, without a look at any GPU: the kernels that are used, oneDNN's version, and
-   * cores.
-   */
+  /** Describes the CPU alone, without access to any GPU: kernels in use, oneDNN's version, and cores. */
   static cpu(): { kernels: string; onednn: string; threads: number } {
     const addon = native();
     if (addon.cpuInformation) return addon.cpuInformation();
@@ -215,7 +213,7 @@ export class Device {
     return this.#native.transfer(writes, reads);
   }
 
-  /** What the device's memory holds, and how often some was taken. */
+  /** Use of the device's memory, and the number of allocations. */
   memory(): MemoryFigures {
     return this.#native.memory();
   }

@@ -33,7 +33,8 @@ export interface NativePart {
   /** In place of a dtype: fewer bits by the name that native/core/encoding.cc has for them, such as 'q5_0'. */
   encoding?: string;
   /**
-   * Of int8 and int16: floating numbers from a byte offset on, each the divisor of `each` elements, or their factor.
+   * Scales of int8 and int16: floating-point numbers from a byte offset on, one for each `each` elements. Integers are
+   * divided by it, or multiplied if it is a `factor`.
    */
   scales?: { offset: number; dtype: string; each: number; factor?: boolean };
   name?: string;
@@ -84,7 +85,7 @@ export interface NativeRecorder {
   finish(name: string, poison: boolean): NativeProgram;
 }
 
-/** What a device's memory holds. */
+/** Use of a device's memory. */
 export interface MemoryFigures {
   /** Bytes that tensors, programs and weights hold now. */
   inUse: number;
@@ -92,7 +93,7 @@ export interface MemoryFigures {
   peak: number;
   /** Bytes of a GPU's memory that were free when the device was opened, less those in use. Absent for a CPU. */
   available?: number;
-  /** How often memory was taken since the device was opened: unchanged while nothing is allocated. */
+  /** Number of allocations since the device was opened. */
   allocations: number;
 }
 
@@ -121,7 +122,7 @@ export interface NativeVoiceModel {
   ): Promise<[state: Float32Array<ArrayBuffer>, probabilities: Float32Array<ArrayBuffer>][]>;
 }
 
-/** What the addon found on this machine. */
+/** This machine as the addon sees it. */
 export interface Information {
   cpu: { kernels: string; available: string[]; multipliesBfloat16: boolean };
   onednn: { version: string };

@@ -6,14 +6,13 @@ import { Tensor } from './tensor.js';
 
 export type Activation = 'none' | 'gelu';
 /**
- * How attention is computed; `attentionVariants` says what each is, and `chooseAttentionAlgorithm` which one 'auto'
- * takes.
+ * An attention algorithm. `attentionVariants` describes each; `chooseAttentionAlgorithm` tells which one 'auto' takes.
  */
 export type AttentionAlgorithm = 'auto' | AttentionVariantName;
 
-/** What every operation that makes a tensor takes. */
+/** Options of every operation that makes a tensor. */
 export interface OutputOptions {
-  /** Where the result goes; a temporary of the program when absent. */
+  /** Destination of the result; a temporary of the program if absent. */
   output?: Tensor;
   dtype?: FloatingType;
 }
@@ -70,7 +69,7 @@ export interface AttentionOptions extends OutputOptions {
   start?: Tensor;
   /** Rows that are first copied to rows start[b] ... of key and value, which are a cache then. */
   append?: { key: Tensor; value: Tensor };
-  /** Of the products; 1 / sqrt(head size) when absent. */
+  /** Scale of the products; 1 / sqrt(head size) if absent. */
   scale?: number;
   algorithm?: AttentionAlgorithm;
   /**
@@ -101,7 +100,7 @@ export interface AttentionOptions extends OutputOptions {
 
 /** Whose weights `addWeights` adds, and to what. All int32 [entries]; all but `rows` are [pool] where that is given. */
 export interface WeightPlaces {
-  /** Which rows of the pool the entries are; those below 0 are idle. */
+  /** The row of the pool for each entry; an entry below 0 is idle. */
   rows?: Tensor;
   /** Rows of the scores. */
   from: Tensor;
@@ -161,9 +160,9 @@ export interface DecodingState {
   logProbability: Tensor;
   /** Tokens so far. */
   length: Tensor;
-  /** Where the token to read next stands: length - 1. */
+  /** The position of the token to be read next: length - 1. */
   position: Tensor;
-  /** Where the generated tokens begin. */
+  /** The position at which the generated tokens begin. */
   begin: Tensor;
   /** New tokens before the end token may come. */
   minimum: Tensor;
@@ -185,7 +184,7 @@ export interface DecodingState {
    */
   topTokens?: Tensor;
   topLogProbability?: Tensor;
-  /** How many of them are wanted; 0 ranks none and writes nothing. All where it is absent. */
+  /** The number of tokens to rank; 0 ranks none and writes nothing. If absent, all are ranked. */
   topCount?: Tensor;
 }
 
@@ -197,9 +196,7 @@ export interface Sampling {
   seed: Tensor;
 }
 
-/**
- * What beam search keeps besides: windows of `beams` neighbouring sequences; see NextBeams in native/core/operations.h.
- */
+/** Further state of beam search: windows of `beams` neighbouring sequences; see NextBeams in native code. */
 export interface BeamState {
   /**
    * float32 [batch]: sums of log-probabilities; 0 for each window's first beam at the start, -infinity for the others.
@@ -239,7 +236,7 @@ export interface NextTokenRules {
   maxInitialTimestamp?: number;
 }
 
-/** Which entries of a batch a choice of tokens is for. */
+/** The entries of a batch for which tokens are chosen. */
 export interface ChoiceOptions extends RowsOptions {
   /**
    * int32 [batch]: 0 for an entry that goes alone, K for one that leads the K beams of a window (this entry and the
@@ -423,9 +420,9 @@ export class Operations {
   }
 
   /**
-   * When each position of a text was said, from the scores that attention gave out: openai/whisper's median filter and
-   * dynamic time warping. Gives int32 [sequences, positions]: at each position the first key that belongs to it; see
-   * AlignPositions in native/core/operations.h.
+   * Aligns the positions of a text with keys, from the scores that attention gave out: openai/whisper's median filter
+   * and dynamic time warping. Returns int32 [sequences, positions]: for each position the first key that belongs to it;
+   * see AlignPositions in native code.
    */
   alignPositions(
     scores: Tensor,

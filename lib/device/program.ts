@@ -7,14 +7,14 @@ import { nativePieces, type ReadData, type TransferPieces } from './transfer.js'
 export interface RunCondition {
   /** int32; 0 is not set. */
   flags: Tensor;
-  /** Whether every flag must be set, one is enough, or one more than were set when the run began. */
+  /** Ends when every flag is set, when one is, or when one more is set than when the run began. */
   when: 'all' | 'any' | 'another';
   /** With 'another': nothing is run where so many are set already; all of them unless given. */
   most?: number;
 }
 
 export interface RunOptions {
-  /** How often to replay the program. */
+  /** Number of replays. */
   times?: number;
   /**
    * The run ends early once the condition holds; a tensor alone stands for all of its flags. Where it holds already,
@@ -30,7 +30,7 @@ export interface RunOptions {
   stop?: AbortSignal;
 }
 
-/** What goes with a run in the same piece of work. */
+/** Writes and reads in the same job as a run. */
 export interface RunPieces extends TransferPieces {
   /**
    * Tensors with a row for each flag of `until`: of the rows whose flag is set when the run has ended, all of these are
@@ -39,14 +39,14 @@ export interface RunPieces extends TransferPieces {
   rows?: readonly Tensor[];
 }
 
-/** What a run did. */
+/** The result of a run. */
 export interface Replays {
   times: number;
   /** Milliseconds of all replays on the device's own clock. */
   elapsed: number;
-  /** What `reads` asked for, behind the run. */
+  /** Results of `reads`, after the run. */
   reads: ReadData[];
-  /** What `rows` asked for. */
+  /** Results of `rows`. */
   rows: NonNullable<NativeRunResult['rows']>;
 }
 
@@ -119,7 +119,7 @@ export class Program {
     return (await this.replay(options)).times;
   }
 
-  /** As `run`; gives the milliseconds of all replays on the device's own clock too. */
+  /** Like `run`; also returns the milliseconds of all replays on the device's own clock. */
   async replay({ signal, stop, ...options }: RunOptions = {}): Promise<Pick<Replays, 'times' | 'elapsed'>> {
     signal?.throwIfAborted();
     const run = this.submit({ ...options, ...(stop?.aborted && { times: 0 }) });

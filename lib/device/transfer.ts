@@ -2,7 +2,7 @@
 import type { NativeRead, NativeWrite, TensorData } from './native.js';
 import type { Tensor } from './tensor.js';
 
-/** What is written and read: elements of a tensor from `at` on, all of them unless said otherwise. */
+/** Elements to write and to read: those of a tensor from `at` on, all unless given. */
 export interface TransferPieces {
   writes?: readonly (readonly [tensor: Tensor, data: TensorData, at?: number])[];
   reads?: readonly (readonly [tensor: Tensor, at?: number, count?: number])[];

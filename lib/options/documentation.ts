@@ -350,7 +350,7 @@ export const documentation = {
   },
   vad: {
     detector: {
-      about: "Who detects speech: Silero's network, which is part of the package, or WebRTC's detector of 2011.",
+      about: "The voice detector: Silero's network, which is part of the package, or WebRTC's of 2011.",
       usual: "'silero'",
     },
     model: {

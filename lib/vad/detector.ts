@@ -1,4 +1,4 @@
-/** Who tells speech from the rest, a frame at a time. */
+/** Opens voice detectors: Silero's, or WebRTC's on a worker thread. */
 
 import { workers } from '../workers/pool.js';
 import type { CheckedVadOptions } from './options.js';

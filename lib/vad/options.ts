@@ -3,9 +3,7 @@ import { custom, integer, number, oneOf } from '../options/kinds.js';
 import { type Checked, type Given, option, options } from '../options/options.js';
 
 export const vadOptions = options('vad', {
-  /**
-   * Who detects speech: Silero's network, which is part of the package, or WebRTC's detector of 2011. @default 'silero'
-   */
+  /** The voice detector: Silero's network, which is part of the package, or WebRTC's of 2011. @default 'silero' */
   detector: option(oneOf(['silero', 'webrtc']), { default: 'silero' }),
   /** No longer an option: Silero's model is part of the package. */
   model: option(
@@ -37,6 +35,6 @@ export const vadOptions = options('vad', {
   }),
 });
 
-/** How silence is found; what is left out has its default. */
+/** Options of finding silence; those that are left out have their defaults. */
 export interface VadOptions extends Given<typeof vadOptions> {}
 export type CheckedVadOptions = Checked<typeof vadOptions>;

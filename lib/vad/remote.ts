@@ -3,7 +3,7 @@ import { revive, type ToldError } from '../workers/errors.js';
 import type { WorkerPool } from '../workers/pool.js';
 import { type VoiceDetector, webRtcFrame } from './voice-detector.js';
 
-/** What a worker says of the frames that it was given. */
+/** A worker's answer for the frames that it was given. */
 export type FromVoice = { found: ArrayLike<number> } | { error: ToldError };
 
 /** Null where no thread is ready. `mode` as `openWebRtc` takes it. */

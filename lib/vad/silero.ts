@@ -11,7 +11,10 @@ import type { VoiceDetector } from './voice-detector.js';
 export const sileroFrame = 512;
 /** Numbers that are kept between a recording's frames. */
 const stateSize = 320;
-/** Of a run, so that a long recording holds up no other for more than some milliseconds: 4 s of each of so many. */
+/**
+ * The most frames of one recording in a run: 4 s of each, so that a long recording delays others for some milliseconds
+ * only.
+ */
 const mostFrames = 128;
 const mostStreams = 32;
 
@@ -34,7 +37,7 @@ class Runner {
   #model: Promise<NativeVoiceModel> | null = null;
   readonly #waiting: Job[] = [];
   #running = false;
-  /** Where the last frames of recordings are filled up: the addon copies what it is given. */
+  /** Buffers in which the last frames of recordings are padded: the addon copies its input. */
   readonly #filledUp: Float32Array[] = [];
 
   run(stream: Stream, samples: Float32Array): Promise<Float32Array> {
@@ -58,7 +61,7 @@ class Runner {
 
   async #work(): Promise<void> {
     this.#running = true;
-    // What is asked for in the same turn goes together.
+    // Requests of the same turn are computed together.
     await undefined;
     while (this.#waiting.length > 0) {
       const jobs = this.#waiting.splice(0, mostStreams);
@@ -80,7 +83,7 @@ class Runner {
           else job.resolve(job.found);
         }
       } catch (error) {
-        // What could not be opened is tried again by the next.
+        // If opening has failed, the next request tries again.
         this.#model = null;
         for (const job of jobs) job.reject(error);
       }
@@ -115,9 +118,9 @@ export function openSilero(): VoiceDetector {
 }
 
 /**
- * How probable speech is in each frame of 512 samples (32 ms at 16 kHz) of a piece of audio by itself; the last may be
- * a part of one, which silence fills. Takes about 5 µs of another thread a frame. The samples must stay as they are
- * until it is known.
+ * Returns the probability of speech in each frame of 512 samples (32 ms at 16 kHz) of a separate piece of audio. The
+ * last frame is padded with silence. Takes about 5 µs of another thread for each frame. The samples must not change
+ * until the promise resolves.
  */
 export function speechProbabilities(samples: Float32Array): Promise<Float32Array> {
   return runner.run({ state: new Float32Array(stateSize) }, samples);

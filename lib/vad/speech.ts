@@ -118,7 +118,7 @@ export class SpeechSource {
     const { frame } = this.#detector;
     const recent = new Recent();
     let judged = 0;
-    /** Where speech began, and where it seemed to end; -1 where neither is. */
+    /** The beginning of speech and its apparent end; -1 if there is none. */
     let begin = -1;
     let end = -1;
     /** Everything before was given out or left out for good. */

@@ -1,8 +1,10 @@
-/** What tells speech from the rest, a frame at a time. */
+/** A voice detector: tells speech from other sound, frame by frame. */
 export interface VoiceDetector {
   /** Samples of a frame, at 16 kHz. */
   readonly frame: number;
-  /** How probable speech is in each of the frames that follow, 0 to 1. `samples` are whole frames, given in order. */
+  /**
+   * Returns the probability of speech in each of the next frames, 0 to 1. `samples` are whole frames, given in order.
+   */
   probabilities(samples: Float32Array): ArrayLike<number> | Promise<ArrayLike<number>>;
   close(): void | Promise<void>;
 }

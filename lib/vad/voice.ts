@@ -1,4 +1,4 @@
-/** What a voice detector hears in one piece of audio: evidence for who decides what its text is worth. */
+/** The voice that a detector hears in one piece of audio. */
 import { sileroFrame, speechProbabilities } from './silero.js';
 
 const sampleRate = 16000;
@@ -10,7 +10,7 @@ const spoken = 0.35;
  * louder speech.
  */
 const quiet = 0.003;
-/** What it is amplified to, and how much at most. */
+/** The level that quiet sound is amplified to, and the greatest factor. */
 const usualLevel = 0.1;
 const mostGain = 1000;
 

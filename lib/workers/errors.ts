@@ -9,13 +9,13 @@ export interface ToldError {
   message: string;
   stack?: string;
   code?: string;
-  /** Of the system's errors: what failed, by which sentences know where their paths begin. */
+  /** For errors of the system: the call that failed, from which the position of paths in the message is known. */
   syscall?: string;
   details?: Omit<ErrorDetails, 'cause'>;
   cause?: ToldError;
 }
 
-/** What a thread was told by the other, so that it goes back as the same. */
+/** Errors that came from the other thread, so that they go back as the same. */
 const known = new WeakMap<object, number>();
 
 /** `keep` remembers an error under a number, for `revive` to give it back as it is. */

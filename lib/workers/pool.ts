@@ -15,7 +15,7 @@ export type Request =
 /** Worker to main thread. */
 export type Reply = { ready: true } | { session: number; message: unknown } | { session: number; closed: true };
 
-/** Who is told of a session. */
+/** Callbacks of a session. */
 export interface SessionEvents {
   message(message: unknown): void;
   /** The thread has ended; nothing comes any more. */

@@ -24,8 +24,8 @@ async function fastest(program: Program, repeats = 7): Promise<number> {
 }
 
 /**
- * A streaming read (a product with one row), to be timed again and again: memory that other processes or machines share is
- * faster now and slower then.
+ * A streaming read (a product with one row), to be timed again and again: memory that other processes or machines share
+ * is faster now and slower then.
  */
 export class StreamingRead {
   readonly #tensors: readonly Tensor[];
@@ -78,8 +78,8 @@ export class StreamingRead {
 }
 
 /**
- * The higher of a streaming read's and a copy's bytes a second, and the rate of a large square product. The best of seven,
- * since ceilings are asked for.
+ * The higher of a streaming read's and a copy's bytes a second, and the rate of a large square product. The best of
+ * seven, since ceilings are asked for.
  */
 export async function measureCeilings(device: Device, dtype: FloatingType): Promise<Ceilings> {
   const { width } = sizes(device.kind);

@@ -24,7 +24,7 @@ export interface Checkpoint {
   /** The folder, or the file of a checkpoint that is one. */
   directory: string;
   format: CheckpointFormat;
-  /** Of other forms than Hugging Face's: what its files would say. */
+  /** The description of a checkpoint that is not in Hugging Face's form. */
   description?: Description;
   config: WhisperConfig;
   generation: GenerationConfig;

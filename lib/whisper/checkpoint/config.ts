@@ -38,8 +38,8 @@ export interface WhisperConfig {
 }
 
 /**
- * What config.json says (but for scale_embedding, which transformers ignores in Whisper's decoder too). Throws
- * OneheadError MODEL_INVALID.
+ * Reads config.json, without scale_embedding, which transformers ignores in Whisper's decoder too. Throws OneheadError
+ * MODEL_INVALID.
  */
 export function parseConfig(json: unknown, where: string): WhisperConfig {
   const fields = new Fields(json, where);
@@ -101,7 +101,7 @@ function oddWidth(fields: Fields): number {
   return width % 2 ? width : fields.refuse('median_filter_width', 'an odd number', width);
 }
 
-/** What decoding needs besides the weights. */
+/** Settings of decoding, besides the weights. */
 export interface GenerationConfig {
   startToken: number;
   endToken: number;
@@ -122,7 +122,7 @@ export interface GenerationConfig {
   suppressTokens: number[];
   beginSuppressTokens: number[];
   forcedDecoderIds: [number, number | null][];
-  /** What is written unless a call says otherwise: a language's code (null: it is detected), and a task. */
+  /** The defaults of calls: a language's code (null: it is detected), and a task. */
   usual: { language: string | null; task: Task | null };
   /**
    * The same of an old checkpoint's forced tokens, which count where neither `usual` nor a call has anything to say.
@@ -138,14 +138,14 @@ export interface GenerationConfig {
   alignmentWarning: string | null;
 }
 
-/** What is written: the language that is heard, or English. */
+/** The language of the text: the spoken one, or English. */
 export type Task = 'transcribe' | 'translate';
 
 /** Ids of special tokens by their text, such as '<|notimestamps|>'. */
 export type SpecialTokens = ReadonlyMap<string, number>;
 
 /**
- * What generation_config.json says (null: the file is absent), completed from config.json and the tokenizer's special
+ * Reads generation_config.json (null: the file is absent), completed from config.json and the tokenizer's special
  * tokens.
  */
 export function parseGenerationConfig(
@@ -270,7 +270,7 @@ export interface PreprocessorConfig {
   frames: number;
 }
 
-/** What preprocessor_config.json (or processor_config.json's feature_extractor) says; null where there is none. */
+/** Reads preprocessor_config.json (or processor_config.json's feature_extractor); null if there is none. */
 export function parsePreprocessorConfig(json: unknown, where: string, config: WhisperConfig): PreprocessorConfig {
   const fields = new Fields(json ?? {}, where);
   const mels = fields.count('feature_size', 1024, config.mels);

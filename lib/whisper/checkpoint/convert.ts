@@ -20,8 +20,8 @@ export const convertibleParts = ['cross', 'self', 'encoder'] as const;
 export type ConvertiblePart = (typeof convertibleParts)[number];
 export const poolingMethods = ['mean', 'first', 'random'] as const;
 /**
- * How several key/value heads become one: their mean, the first of them, or a new random head to be trained (Ainslie et
- * al., "GQA", 2023, who compare the three and find the mean best).
+ * The way in which several key/value heads become one: their mean, the first of them, or a new random head to be
+ * trained. Ainslie et al., "GQA", 2023, compare the three and find the mean best.
  */
 export type PoolingMethod = (typeof poolingMethods)[number];
 
@@ -39,13 +39,13 @@ export interface ConvertOptions {
   signal?: AbortSignal;
 }
 
-/** What is done to heads. */
+/** The change of heads. */
 type Heads = Required<Omit<ConvertOptions, 'signal' | 'quantize'>>;
 
 export interface ConvertResult {
-  /** How the weights were found. */
+  /** The form of the source. */
   format: CheckpointFormat;
-  /** Of the model before and after. */
+  /** Number of parameters before and after. */
   parameters: [number, number];
   /** Bytes of one window's caches in 16 bits, before and after. */
   cacheBytes: [number, number];

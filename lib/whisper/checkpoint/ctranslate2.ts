@@ -92,7 +92,7 @@ class Tensors {
     }
   }
 
-  /** How many layers a half has: one for each number from 0 on. */
+  /** The number of layers of encoder or decoder, which are numbered from 0. */
   layers(side: string): number {
     let count = 0;
     while (this.#variables.has(`${side}/layer_${count}/ffn/linear_0/weight`)) ++count;

@@ -3,10 +3,10 @@ import type { TensorIndex } from '../files/tensors.js';
 import type { SpecialTokens } from './config.js';
 import type { TokenizerFiles } from './tokenizer-files.js';
 
-/** How a checkpoint's weights were found. */
+/** The form in which a checkpoint's weights were found. */
 export type CheckpointFormat = 'safetensors' | 'pytorch' | 'openai' | 'ctranslate2' | 'ggml';
 
-/** What people call them. */
+/** The usual names of these forms. */
 export const formatNames: Record<CheckpointFormat, string> = {
   safetensors: 'safetensors',
   pytorch: 'pytorch_model.bin',
@@ -20,7 +20,7 @@ export interface Description {
   config: Record<string, unknown>;
   generation: Record<string, unknown>;
   preprocessor: Record<string, unknown>;
-  /** By transformers' names, without the leading `model.`. */
+  /** Tensors by transformers' names, without the leading `model.`. */
   tensors: TensorIndex;
   /** The file that messages about these name. */
   file: string;

@@ -1,6 +1,5 @@
 /**
- * What people have in place of a Hugging Face Whisper checkpoint, told by its first bytes or its files, and what to do
- * with it.
+ * Files and folders that are not a Hugging Face Whisper checkpoint: recognized by first bytes or by files, with advice.
  */
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** Where a model's files are: the bundled one, a folder, or the Hugging Face hub with its standard cache. */
+/** Finds a model's files: the bundled model, a folder, or the Hugging Face hub with its standard cache. */
 import { createWriteStream } from 'node:fs';
 import { access, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -153,7 +153,7 @@ const tokenizerParts = [
 ];
 const small = ['config.json', ...wanted.slice(0, 2).flat(2), 'tokenizer.json', 'tokenizer_config.json'];
 
-/** Where the cache notes, as Python's huggingface_hub does, that a revision has no file of this name. */
+/** The file by which the cache notes, as Python's huggingface_hub does, that a revision has no file of this name. */
 const absenceNote = (folder: string, commit: string, name: string) => join(folder, '.no_exist', commit, name);
 
 /**

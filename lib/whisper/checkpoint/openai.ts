@@ -79,7 +79,7 @@ function dimensionsOf(sizes: Sizes, tensors: TensorIndex, file: BinaryFile): Dim
   };
 }
 
-/** How many languages stand among the special tokens behind so many of text. */
+/** The number of languages, from the size of the vocabulary and the number of text tokens. */
 function languagesAmong({ vocabulary, audioContext }: Dimensions, text: number, file: BinaryFile): number {
   // Eight names besides, and a timestamp for each position of the audio and for its end.
   const languages = vocabulary - text - 8 - (audioContext + 1);

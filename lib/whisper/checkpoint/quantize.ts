@@ -7,9 +7,9 @@ import { WeightFiles } from './weight-files.js';
 import { tensorPart } from './weights.js';
 
 /**
- * What rounding may lose of a weight's usual elements (`error` of Device.quantize). Matrices of Whisper base lose 0.008
- * to 0.05, which does not tell in its word error rate; where rows have outliers, under whose scale the others become
- * next to nothing, they lose up to 0.39.
+ * The greatest loss of a weight by rounding (`error` of Device.quantize), relative to its usual elements. Matrices of
+ * Whisper base lose 0.008 to 0.05, which does not show in its word error rate. Rows with outliers, whose scale makes
+ * the other elements almost zero, lose up to 0.39.
  */
 export const mostLost = 0.08;
 

@@ -14,10 +14,7 @@ async function writeAll(output: FileHandle, data: Buffer): Promise<void> {
   }
 }
 
-/**
- * What the file will hold of a tensor: of types that safetensors has not, the numbers in float32, so that nothing is
- * lost.
- */
+/** The entry of a tensor in the file: types that safetensors does not have become float32, so that nothing is lost. */
 export function plainly(entry: TensorEntry): TensorEntry {
   if (!encodings.has(entry.dtype)) return entry;
   return { ...entry, dtype: 'float32', bytes: 4 * entry.shape.reduce((a, b) => a * b, 1) };
@@ -26,7 +23,7 @@ export function plainly(entry: TensorEntry): TensorEntry {
 /** A tensor to write. */
 export interface WrittenTensor {
   name: string;
-  /** As safetensors calls it. */
+  /** The type's name in safetensors. */
   dtype: string;
   shape: readonly number[];
   bytes: number;

@@ -114,7 +114,7 @@ function parseHeader(header: Buffer, dataBytes: number, file: string): TensorInd
   return index;
 }
 
-/** What the scales of a tensor of whole numbers are called. */
+/** The name of the tensor that holds the scales of an int8 tensor. */
 export const scaleName = (name: string): string => `${name}_scale`;
 
 /**

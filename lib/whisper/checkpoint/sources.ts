@@ -1,4 +1,4 @@
-/** What lies at a path: which kind of checkpoint, told by what its files begin with and not by their names. */
+/** Recognizes the checkpoint at a path by the first bytes of its files, and not by their names. */
 import { open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { OneheadError } from '../../errors.js';
@@ -21,7 +21,7 @@ type Kind = 'ggml' | 'zip' | 'ctranslate2';
 
 const tellingBytes = 64;
 
-/** By its first bytes; null for anything else, and for what cannot be read. */
+/** Recognizes a file by its first bytes; null for anything else, and for a file that cannot be read. */
 export async function kindOf(path: string): Promise<Kind | null> {
   const handle = await open(path).catch(() => null);
   if (!handle) return null;

@@ -1,4 +1,4 @@
-/** What a folder says of its tokenizer: tokenizer.json, or what transformers' slow tokenizers save in its place. */
+/** Reads a folder's tokenizer: tokenizer.json, or the files that transformers' slow tokenizers save in its place. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OneheadError } from '../../errors.js';
@@ -15,7 +15,7 @@ export interface AddedToken {
   normalized: boolean;
 }
 
-/** As tokenizer.json has it, as far as it is looked at here. */
+/** The fields of tokenizer.json that are read here. */
 export interface TokenizerJson {
   added_tokens: AddedToken[];
   model: { vocab: Record<string, number> };

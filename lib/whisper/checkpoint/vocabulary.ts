@@ -13,7 +13,7 @@ import { type AddedToken, bytePairJson, type TokenizerFiles } from './tokenizer-
 export interface Vocabulary {
   /** Tokens of text by their ids, in the characters of `textOf`. */
   tokens: readonly string[];
-  /** What each token is made of; derived of the tokens where it is not known. */
+  /** The two parts of each merged token; derived from the tokens if not known. */
   merges?: readonly (readonly [string, string])[];
 }
 
@@ -59,7 +59,7 @@ export async function vocabularyOf(tokens: readonly string[]): Promise<Vocabular
   return { tokens };
 }
 
-/** Where merges would take longer to find than any true vocabulary's: the sum of the squares of tokens' lengths. */
+/** The most work to derive merges, as the sum of the squares of tokens' lengths. No true vocabulary comes near it. */
 const mostWork = 1 << 26;
 
 /** Throws OneheadError MODEL_INVALID where the tokens are longer than a vocabulary's can be. */
@@ -105,7 +105,7 @@ const symbols = [
   ...'"#()*+/:;<=>@[\\]^_`{|}~「」『』',
   ...'<< >> <<< >>> -- --- -( -[ (\' (" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪'.split(' '),
 ];
-/** Of these the first token is suppressed too where they are several: they share it. */
+/** If one of these takes several tokens, its first is suppressed too: they share it. */
 const notes = [...'♩♪♫♬♭♮♯'];
 
 /**

@@ -99,7 +99,7 @@ export function checkCheckpoint(config: WhisperConfig, index: TensorIndex, direc
   }
 }
 
-/** What a tensor's bytes go by. */
+/** The role of a tensor, on which its size in memory depends. */
 export type TensorPart = 'convolution' | 'encoder' | 'decoder' | 'embedding' | 'vector';
 
 /**

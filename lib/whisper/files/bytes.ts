@@ -57,7 +57,7 @@ export class BinaryFile {
   }
 }
 
-/** What is read ahead: between tensors a reader leaps over their data. */
+/** Bytes that are read ahead. It is little, since a reader skips the data between the descriptions of tensors. */
 const windowBytes = 1 << 12;
 
 /** Reads a file's fields one after another, little-endian. What is read is named, for messages. */

@@ -5,7 +5,7 @@
 import { type BinaryFile, Cursor, quoted } from './bytes.js';
 import { elementsOf, mostTensors, type TensorEntry } from './tensors.js';
 
-/** By the number that stands for them: our name, and bytes. */
+/** CTranslate2's types by their number: our name and the size in bytes. */
 const types = [
   { name: 'float32', bytes: 4 },
   { name: 'int8', bytes: 1 },
@@ -27,7 +27,7 @@ export interface CTranslate2File {
   settings: Map<string, number>;
 }
 
-/** What model.bin of this kind of model begins with, or null where it is of none. */
+/** The kind of model that model.bin names at its beginning, or null. */
 export function ctranslate2Model(begin: Buffer): string | null {
   if (begin.length < 8 || begin.readUInt32LE(0) > 100) return null;
   const end = 6 + begin.readUInt16LE(4) - 1;

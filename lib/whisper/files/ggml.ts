@@ -24,7 +24,7 @@ export interface GgmlFile extends Sizes {
   filters: { shape: [number, number]; values: Float32Array };
   /** Bytes of the tokens of text, by their ids. */
   tokens: Buffer[];
-  /** By openai/whisper's names. */
+  /** Tensors by openai/whisper's names. */
   tensors: TensorIndex;
 }
 

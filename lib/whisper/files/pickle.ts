@@ -4,7 +4,7 @@
  */
 import { quoted } from './bytes.js';
 
-/** What a pickle's function gives of its arguments. */
+/** A function that a pickle calls with its arguments. */
 export type Callable = (...values: unknown[]) => unknown;
 
 export interface PickleRules {

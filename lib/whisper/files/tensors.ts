@@ -1,4 +1,4 @@
-/** Where a checkpoint's tensors are, whatever file holds them. */
+/** The positions of a checkpoint's tensors, whichever file holds them. */
 
 /** One tensor's place. Offsets and sizes in bytes. */
 export interface TensorEntry {
@@ -9,8 +9,8 @@ export interface TensorEntry {
   dtype: string;
   shape: number[];
   /**
-   * Of int8 and int16: the numbers that the whole ones are divided by, or multiplied by (`factor`), each for `each`
-   * elements in a row.
+   * Scales of int8 and int16: one for each `each` elements in a row. Integers are divided by it, or multiplied if it is
+   * a `factor`.
    */
   scales?: { offset: number; dtype: string; each: number; factor?: boolean };
 }

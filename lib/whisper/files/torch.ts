@@ -26,7 +26,7 @@ export class TorchTensor {
   }
 }
 
-/** What a storage's id became. */
+/** A storage that a pickle names by its id. */
 class Stored {
   readonly storage: Storage;
 
@@ -58,7 +58,7 @@ const areSizes = (value: unknown): value is number[] =>
 
 type Refuse = (problem: string) => never;
 
-/** What a pickle of weights calls, by its full name. */
+/** The functions that a pickle of weights may call, by full name. */
 function callables(refuse: Refuse): Map<string, Callable> {
   const tensor: Callable = (stored, offset, shape, strides) => {
     if (!(stored instanceof Stored) || !isSize(offset) || !areSizes(shape) || !areSizes(strides)) {
@@ -96,7 +96,7 @@ function storageOf(id: unknown, refuse: Refuse): Stored {
 }
 
 export interface TorchFile {
-  /** What was saved: dicts as Map, with tensors as TorchTensor. */
+  /** The saved value: dicts are Map, tensors are TorchTensor. */
   value: unknown;
   /** The places of tensors, by their names. Throws OneheadError MODEL_INVALID. */
   places(tensors: ReadonlyMap<unknown, unknown>): Promise<TensorIndex>;

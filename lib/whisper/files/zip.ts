@@ -4,10 +4,10 @@
 import { type BinaryFile, quoted } from './bytes.js';
 
 interface Entry {
-  /** Of the entry's own header, before its data. */
+  /** Position of the entry's own header, before its data. */
   header: number;
   bytes: number;
-  /** Where whatever comes behind it begins. */
+  /** Position of whatever follows the entry. */
   limit: number;
 }
 
@@ -23,7 +23,7 @@ function long(file: BinaryFile, buffer: Buffer, at: number): number {
   return value;
 }
 
-/** Where the table of contents is. */
+/** Finds the table of contents. */
 async function findDirectory(file: BinaryFile): Promise<{ offset: number; bytes: number; count: number }> {
   const from = Math.max(0, file.size - endBytes - mostComment);
   const tail = await file.read(from, file.size - from, 'its end');
@@ -115,12 +115,12 @@ export class ZipFile {
     return [...this.#entries.keys()];
   }
 
-  /** Where an entry's data is, or null where there is none of this name. */
+  /** Position of an entry's data, or null if there is none of this name. */
   async find(name: string): Promise<{ offset: number; bytes: number } | null> {
     const entry = this.#entries.get(name);
     if (!entry) return null;
     const header = await this.file.read(entry.header, 30, `the entry ${quoted(name)}`);
-    // What it says of sizes may be left open there; its own name and extra field tell where its data begins.
+    // The sizes in an entry's own header may be left open. Its name and extra field tell where its data begins.
     if (header.readUInt32LE(0) !== 0x0403_4b50 || header.readUInt16LE(8) !== 0) {
       this.file.refuse(`its entry ${quoted(name)} has no proper header`);
     }

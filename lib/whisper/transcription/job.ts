@@ -211,10 +211,7 @@ export class Job {
     return job;
   }
 
-  /**
-   * Starts the voice detector on samples, if its result is to count. It copies them at once, so they may be
-   * overwritten.
-   */
+  /** Starts the voice detector on the samples of a window, if its result is to count. */
   listen(samples: Float32Array): Promise<Voice> | undefined {
     const { sampleRate } = this.model.checkpoint.preprocessor;
     const { noSpeechThreshold } = this.settings.decoding;

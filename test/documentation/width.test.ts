@@ -1,0 +1,41 @@
+/** Prose and comments keep to the width that code is formatted to: wider lines are read twice. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { root } from '../cli/command.js';
+
+const width = 120;
+
+const pages = [
+  ...['README.md', 'CONTRIBUTING.md', 'SECURITY.md'],
+  // docs/options.md is made of the declarations: a table.
+  ...readdirSync(join(root, 'docs')).flatMap((name) => (/^(?!options).*\.md$/.test(name) ? [`docs/${name}`] : [])),
+];
+
+/** Files of a folder with one of these endings. */
+const sources = (folder: string, ending: RegExp): string[] =>
+  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => ending.test(name))
+    .map((name) => `${folder}/${name}`);
+
+/** Lines that are too wide, and that `counts` takes for prose. Code between fences is left to its own file. */
+const wide = (path: string, counts: (line: string) => boolean): string[] =>
+  readFileSync(join(root, path), 'utf8')
+    .replace(/^```[\s\S]*?^```$/gm, (code) => '\n'.repeat(code.split('\n').length - 1))
+    .split('\n')
+    .flatMap((line, i) => ([...line].length > width && counts(line) ? [`${path}:${i + 1}`] : []));
+
+// A table's row is one line in Markdown, and a link or a command cannot be broken.
+const isProse = (line: string) => !/^\s*(\||\S+$|!\[|#)/.test(line) && !/^ {4}\S/.test(line);
+
+it('pages', () => {
+  expect(pages.flatMap((page) => wide(page, isProse))).toEqual([]);
+});
+
+it.each([
+  ['lib', /\.ts$/],
+  ['native', /\.(cc|h|cu|cuh|inc)$/],
+])('comments in %s', (folder, ending) => {
+  const isComment = (line: string) => /^\s*(\/\*|\*|\/\/)/.test(line);
+  expect(sources(folder, ending).flatMap((path) => wide(path, isComment))).toEqual([]);
+});
