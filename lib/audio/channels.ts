@@ -1,11 +1,11 @@
-/** Which channels of a recording are heard, and channels that are heard apart. */
+/** Selects the channels of a recording that are heard, together or apart. */
 import { refuse } from '../checks.js';
 import { clean, Mixer } from './mix.js';
 import type { Channels } from './options.js';
 import type { AudioSource, Source } from './source.js';
 import type { Warn } from './warnings.js';
 
-/** What is taken of decoded channels: one or more, of the same length each time. */
+/** Selects or mixes decoded channels: one or more, of the same length each time. */
 export interface Pick {
   /** Samples from `begin` up to `end`, at `rate`. Some may be held back. */
   push(
@@ -15,11 +15,11 @@ export interface Pick {
     rate: number,
     checked?: boolean,
   ): Iterable<Float32Array[]>;
-  /** What was held back, at the end or before another rate. */
+  /** Returns the samples held back, at the end or before another rate. */
   finish(): Iterable<Float32Array[]>;
 }
 
-/** What is made of a recording's channels. */
+/** A way to read a recording's channels. */
 export interface Way<T> {
   pick(channels: Channels, name: string, warn: Warn): Pick;
   shape(chunks: AsyncGenerator<Float32Array[]>): AsyncGenerator<T>;

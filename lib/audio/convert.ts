@@ -8,9 +8,8 @@ import { Resampler } from './resample.js';
 import type { DecodedChunk } from './wav.js';
 
 /**
- * What `pick` makes of the channels, one or more, at another rate, in chunks of at most a second. Throws OneheadError:
- * AUDIO_INVALID for no sample at all and for samples that are no sound, AUDIO_TOO_LONG for more seconds than
- * `maxDuration`.
+ * Selects channels by `pick` and resamples them, in chunks of at most a second. Throws OneheadError: AUDIO_INVALID if
+ * there is no sample, or samples are not sound; AUDIO_TOO_LONG for more seconds than `maxDuration`.
  */
 export async function* convert(
   decoded: AsyncGenerator<DecodedChunk>,

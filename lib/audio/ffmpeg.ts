@@ -23,7 +23,7 @@ const formats = [
   ...['spdif', 'tak', 'truehd', 'tta', 'voc', 'vqf', 'w64', 'wav', 'webm', 'wtv', 'wv', 'wve', 'xwma'],
 ].join(',');
 
-/** What a process may use before it is ended. */
+/** Limits of a process. */
 export const ffmpegLimits = {
   /** Seconds without any output while it has input. */
   stall: 60,
@@ -101,9 +101,7 @@ async function* watched(
   }
 }
 
-/**
- * What every use begins with: no protocol but the one that the recording comes by, and what is told marked by its kind.
- */
+/** The first arguments of every call: no protocol but that of the recording, and log lines marked by level. */
 const inputArguments = (path: string | undefined): string[] => [
   ...['-v', 'level+info', '-hide_banner', '-nostats', '-nostdin', '-format_whitelist', formats],
   ...(path === undefined
@@ -134,7 +132,7 @@ export function toldTracks(text: string): AudioTrack[] {
 }
 
 interface Told {
-  /** What it tells of its input, and more. */
+  /** The beginning of its log, with the description of its input. */
   beginning: string;
   /** Resolves when the input and what is taken of it are told, or nothing more will be. */
   input: Promise<void>;
@@ -175,7 +173,7 @@ function listen(stderr: Readable): Told {
   return told;
 }
 
-/** What ffmpeg tells while it decodes; without a `track` it says which one it takes. */
+/** Reads the container's tracks from ffmpeg's log; without a `track`, the log tells which one it takes. */
 function containerOf(text: string, track: number | null): Container {
   const tracks = toldTracks(text);
   const streams = [...text.matchAll(/Stream #0:(\d+)(?:\[\w+\])?(?:\(\w+\))?: Audio:/g)].map(([, number]) => number);
@@ -254,7 +252,7 @@ export async function* decodeWithFfmpeg(
   const feeding =
     path === undefined ? pipeline(Readable.from(bytes), child.stdin).catch((error: unknown) => error) : null;
   if (path !== undefined) child.stdin.end();
-  /** Whether it has input, so that output can be waited for. */
+  /** True if it has input, so that output can be expected. */
   const busy = () => path !== undefined || child.stdin.writableLength > 0 || child.stdin.writableEnded;
   const output = watched(child.stdout, limits.stall, busy, () => {
     stalled = true;

@@ -39,7 +39,7 @@ export class FlacFrames {
     const decoder = this.#decoder;
     const result = await quiet(() => decoder.decodeFrames([frame])).catch(() => null);
     if (result && result.errors.length === 0 && result.samplesDecoded === header.blockSize) return result.channelData;
-    // What it makes of the next frame must not depend on this one.
+    // The next frame must not depend on this one.
     this.free();
     return null;
   }
@@ -57,7 +57,7 @@ interface Mark {
   header: FlacHeader | null;
 }
 
-/** What is found in a stream: the head of one, or a frame. */
+/** An item of a stream: its header, or a frame. */
 type Found =
   | { info: FlacInfo | null }
   /** `ends`: where the frame may end, when nothing behind it shows which; null when all of the bytes are the frame. */
@@ -85,7 +85,7 @@ class FlacStream {
   /** Places in order, the first of them the one whose end is looked for; and those of each check. */
   #marks: Mark[] = [];
   #byCheck = new Map<number, Mark[]>();
-  /** Where the frame before ended: what begins there is a frame, not bytes that look like one. */
+  /** The end of the frame before: bytes that begin there are a frame, and not bytes that look like one. */
   #trusted = -1;
 
   constructor(reader: ByteReader) {
@@ -179,7 +179,7 @@ class FlacStream {
         this.#marks.splice(0, passed);
         return;
       }
-      // What follows this frame is damaged, or nothing does. Its end may be seen all the same.
+      // The data after this frame is damaged or missing. Its end may be found all the same.
       if (start.at === this.#trusted) {
         const bytes = reader.held.subarray(begin, Math.min(begin + most, this.#scan));
         const ends: number[] = [];
@@ -217,7 +217,7 @@ class FlacStream {
       const { held } = reader;
       last = held[0] >= 128;
       const length = (held[1] << 16) | (held[2] << 8) | held[3];
-      // Where a length is damaged, frames stand in what it covers: what is no block ends the head.
+      // A damaged length may cover frames: an unknown type of block ends the header.
       if ((held[0] & 127) > 6 && (held[0] & 127) !== 127 && !last) break;
       if ((held[0] & 127) === 0 && length === 34 && (await reader.need(38))) {
         this.info = flacInfo(reader.held.subarray(4, 38));
@@ -240,7 +240,7 @@ export async function* decodeFlac(reader: ByteReader, timeline: Timeline): Async
   /** The sample that is expected next; null before a stream's first. */
   let expected: number | null = null;
   let nominal = 0;
-  /** Where the last frame or head ended. */
+  /** The end of the last frame or header. */
   let end = reader.offset;
   try {
     for await (const found of stream.found()) {

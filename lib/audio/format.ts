@@ -1,4 +1,4 @@
-/** What a file is, from its first bytes; names of files say too little. */
+/** Recognizes a file's format by its first bytes, since names are unreliable. */
 
 import { adtsHeader, areFrames, frameHeaderBytes, type HeaderParser, mp3Header } from './mpeg.js';
 import { sphereHeader } from './sphere.js';
@@ -19,7 +19,7 @@ const text = (head: Uint8Array, at: number, length: number): string =>
  */
 const enoughFrames = 6;
 
-/** Whether frames stand behind one another from `at` on, `enoughFrames` or as far as the bytes go. */
+/** True if frames follow one another from `at` on: `enoughFrames`, or as many as there are bytes for. */
 function areManyFrames(head: Uint8Array, at: number, parse: HeaderParser): boolean {
   if (!areFrames(head, at, parse)) return false;
   const first = parse(head, at)!;
@@ -35,7 +35,7 @@ function areManyFrames(head: Uint8Array, at: number, parse: HeaderParser): boole
   return true;
 }
 
-/** Whether frames of a kind begin in the first bytes: those of a stream's piece begin anywhere. */
+/** True if frames of a kind begin in the first bytes; in a part of a stream they begin anywhere. */
 function hasFrames(head: Uint8Array, parse: HeaderParser): boolean {
   if (areFrames(head, 0, parse)) return true;
   for (let at = 1; at + frameHeaderBytes <= head.length; ++at) if (areManyFrames(head, at, parse)) return true;
@@ -69,7 +69,7 @@ export function detectFormat(head: Uint8Array): 'wav' | 'sphere' | PackedFormat 
 const isWave = (head: Uint8Array): boolean =>
   ['RIFF', 'RIFX', 'RF64', 'BW64'].includes(text(head, 0, 4)) && text(head, 8, 4) === 'WAVE';
 
-/** What other media begin with. */
+/** First bytes of other media. */
 const otherMagics: readonly (readonly [at: number, magic: string, name: string])[] = [
   [0, 'FORM', 'AIFF'],
   [0, 'NIST_1A', 'NIST SPHERE'],
@@ -128,7 +128,7 @@ export function headDuration(head: Uint8Array, fileSize: number | null): number 
   return rate > 0 && samples > 0 ? samples / rate : null;
 }
 
-/** Whether the bytes are text: ffmpeg takes some texts for playlists, and opens what they name. */
+/** True if the bytes are text. ffmpeg takes some texts for playlists, and opens the files that they name. */
 export function isText(head: Uint8Array): boolean {
   return head.every((byte) => byte >= 32 || (byte >= 9 && byte <= 13) || byte === 27);
 }

@@ -34,7 +34,7 @@ export function openAudio(
   return open(input, options, owner, mixed);
 }
 
-/** As `openAudio`, each channel by itself. */
+/** Like `openAudio`, with a source for each channel. */
 export function openChannels(
   input: AudioInput,
   options: OpenOptions = {},

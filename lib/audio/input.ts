@@ -1,4 +1,4 @@
-/** What can be given as audio. */
+/** The kinds of audio input. */
 import { fileURLToPath } from 'node:url';
 import { OneheadError, reasonOf, shown } from '../errors.js';
 import { type ByteSource, blobBytes, bufferBytes, fileBytes } from './bytes.js';
@@ -29,7 +29,7 @@ type Stream = Parameters<typeof streamBytes>[0];
 
 const isStream = (input: object): input is Stream => Symbol.asyncIterator in input || 'getReader' in input;
 
-/** By what they have: every runtime and polyfill has classes of its own. */
+/** Recognized by properties: runtimes and polyfills have classes of their own. */
 function isBlob(input: object): input is Blob {
   const { size, slice } = input as Partial<Blob>;
   return typeof size === 'number' && typeof slice === 'function' && 'arrayBuffer' in input;

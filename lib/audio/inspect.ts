@@ -1,4 +1,4 @@
-/** What a recording is, as far as its container says: nothing is decoded. */
+/** Describes a recording by its container; nothing is decoded. */
 import { OneheadError, reasonOf } from '../errors.js';
 import { abortable, blocks, fileBytes } from './bytes.js';
 import { tracksWithFfmpeg } from './ffmpeg.js';
@@ -11,13 +11,13 @@ import { type AudioTrack, type Container, chooseTrack } from './tracks.js';
 import { chooseWebmTrack } from './webm-tracks.js';
 
 export interface AudioDescription {
-  /** As `detectFormat` names it, or as a sentence would: 'wav', 'm4a', 'AIFF'. */
+  /** The name of `detectFormat`, or a plain name: 'wav', 'm4a', 'AIFF'. */
   format: string;
   /** Seconds, null where the beginning does not say. */
   duration: number | null;
   /** Seconds after the container's start at which the sound begins. */
   start: number;
-  /** Where the container names its tracks: one of them is `chosen`. */
+  /** The tracks that the container names; one of them is `chosen`. */
   tracks: AudioTrack[];
 }
 

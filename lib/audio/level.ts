@@ -6,7 +6,7 @@ export const loudest = 8;
 /** The share of a second's samples above which they are not single faults. */
 const share = 0.05;
 
-/** What to divide by, for error sentences. */
+/** The probable divisor for integer samples, for error sentences. */
 export function divisor(sample: number): string {
   const bits = [16, 24, 32].find((width) => Math.abs(sample) <= 2 ** (width - 1));
   return bits ? `divide values of ${bits} bits by ${2 ** (bits - 1)}` : 'divide them by the largest';

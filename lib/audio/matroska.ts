@@ -63,7 +63,7 @@ async function* withNext<T>(all: AsyncGenerator<T>): AsyncGenerator<[T, T | null
 /** Seconds by which times may be off: they are in milliseconds. */
 const tolerance = 0.03;
 
-/** Where blocks stand in time, by what they say as far as it can be believed. */
+/** The times of blocks, as far as they can be believed. */
 class Clock {
   /** Seconds: where the last block ended; null before the first. */
   #end: number | null = null;

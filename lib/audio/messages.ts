@@ -1,9 +1,9 @@
-/** What the main thread and a worker tell one another of a recording. */
+/** Messages of a recording between the main thread and a worker. */
 import type { ToldError } from '../workers/errors.js';
 import type { Limits } from './read.js';
 import type { AudioTrack } from './tracks.js';
 
-/** Where the worker has the recording from. */
+/** The origin of the recording, for the worker. */
 export type Origin =
   | { path: string; name: string; size: number }
   /** All of a small recording. */
@@ -21,7 +21,7 @@ export interface Opening {
   ahead: number;
 }
 
-/** What is known of a recording while it is read. */
+/** Facts that become known while a recording is read. */
 export interface State {
   /** Warnings since the last message. */
   warnings: readonly string[];

@@ -92,7 +92,7 @@ export class Mixer {
     }
   }
 
-  /** What is held, at the end or before another rate or number of channels. */
+  /** Returns the samples held back, at the end or before another rate or number of channels. */
   *finish(): Generator<Float32Array> {
     if (this.#count > 0) yield this.#judge();
   }

@@ -10,7 +10,7 @@ import type { DecodedChunk } from './wav.js';
 /** Samples by which every decoder is late. */
 const decoderDelay = 529;
 
-/** What the first frame may say instead of sound. */
+/** The summary that the first frame may hold instead of sound. */
 interface Summary {
   /** Frames that follow, 0 where it does not say. */
   frames: number;
@@ -75,7 +75,7 @@ export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncG
       const current: MPEGDecoder = decoder;
       const result = quiet(() => current.decode(frame));
       const got = Math.min(result.samplesDecoded, samples);
-      // What a summary counts as padding is left out, unless more follows than it knows.
+      // Padding by the summary is left out, unless there are more frames than it says.
       const wanted = summary?.frames && count > summary.frames ? got : Math.min(got, skip + Math.max(0, left));
       if (got === 0) timeline.lost(samples, sampleRate);
       else if (wanted > skip) timeline.add(same(result.channelData, skip, wanted), sampleRate);

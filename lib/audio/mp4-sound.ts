@@ -14,7 +14,7 @@ interface Codec {
   feed(frames: Uint8Array[]): Decoded;
 }
 
-/** What the library keeps, as far as it is read here: `st` says which of the frames comes next. */
+/** The library's state, as far as it is read here: `st` tells which frame is next. */
 interface Mp4Decoder {
   codec: Codec | null;
   st?: { idx: number; sizes: number[] } | null;

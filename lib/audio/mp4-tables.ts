@@ -13,7 +13,7 @@ const mostInFragment = 1 << 20;
 /** Bytes of one frame that are believed; a decoder would wait for them. */
 const longestFrame = 1 << 24;
 
-/** Where a table's count stands in its box's content, where the entries begin, and their bytes. */
+/** The position of a table's count in its box, of its entries, and the bytes of each. */
 const tables: readonly (readonly [name: string, count: number, entries: number, bytes: (version: number) => number])[] =
   [
     ['stsz', 8, 12, () => 4],
@@ -92,7 +92,7 @@ function boundFragment(box: Buffer): void {
   }
 }
 
-/** What stands between fragments; where a box is something else, those before it were damaged. */
+/** Boxes between fragments. Any other box there means that those before it were damaged. */
 const betweenFragments = new Set(
   'moof mdat mfra sidx ssix styp ftyp free skip wide emsg prft uuid pdin meta moov'.split(' '),
 );
@@ -121,7 +121,7 @@ export async function* boundTables(bytes: AsyncIterable<Uint8Array>): AsyncGener
       const broken = size < (long ? 16 : 8) || (held && size > longestBox) || doubtful;
       const strange = fragmented && (!betweenFragments.has(type) || (!sound && !Number.isFinite(size)));
       if (indexed && !fragmented && broken) {
-        // What follows the sound is not looked at.
+        // Data after the sound is not read.
         yield* reader.rest();
         return;
       }

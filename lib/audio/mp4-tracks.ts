@@ -86,7 +86,7 @@ function aacChannels(view: DataView, { body, end }: Box): number | null {
   return null;
 }
 
-/** What a track's box says of it; null unless it is sound. */
+/** Reads a track's box; null unless it is sound. */
 function readTrack(view: DataView, bytes: Uint8Array, track: Box, timescale: number): Omit<Mp4Track, 'index'> | null {
   const child = (box: Box | undefined, ...path: string[]): Box | undefined =>
     path.reduce<Box | undefined>((at, type) => {

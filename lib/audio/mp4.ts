@@ -34,7 +34,7 @@ function boxAt(header: Uint8Array, at: number, fileSize: number): Box | null {
   return { type, at, size };
 }
 
-/** Whether the sound begins before the index, as far as the first bytes tell. */
+/** True if the sound begins before the index, as far as the first bytes tell. */
 function soundFirst(head: Uint8Array): boolean {
   for (let at = 0; at < head.length; ) {
     const box = boxAt(head.subarray(at, at + 16), at, Number.MAX_SAFE_INTEGER);

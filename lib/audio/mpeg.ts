@@ -10,7 +10,7 @@ export interface FrameHeader {
   samples: number;
   /** Hertz. */
   sampleRate: number;
-  /** What is the same in all frames of a stream. */
+  /** Fields that are the same in all frames of a stream. */
   kind: number;
 }
 
@@ -70,7 +70,7 @@ export function adtsHeader(bytes: Uint8Array, at: number): FrameHeader | null {
   };
 }
 
-/** Whether two frames stand at `at`, or one that the bytes end with or within. */
+/** True if two frames begin at `at`, or one with which the bytes end. */
 export function areFrames(bytes: Uint8Array, at: number, parse: HeaderParser): boolean {
   const header = parse(bytes, at);
   if (!header) return false;

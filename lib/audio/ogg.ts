@@ -146,11 +146,11 @@ class Link {
     this.#head = head;
   }
 
-  /** Whether a stream that begins with this packet can be decoded. */
+  /** True if a stream that begins with this packet can be decoded. */
   static knows = (packet: Uint8Array): boolean =>
     starts(packet, 'OpusHead') || starts(packet, '\x01vorbis') || starts(packet, '\x7fFLAC');
 
-  /** Whether a page is the one that follows, as far as its header tells. */
+  /** True if a page is the next one by its header. */
   isNext = ({ serial, sequence, first }: Page): boolean =>
     serial === this.serial && !first && this.#sequence !== null && sequence === this.#sequence + 1;
 
@@ -268,7 +268,7 @@ class Link {
 /** Decodes the first stream that is sound, of each group of streams that follow one another. */
 export async function* decodeOgg(reader: ByteReader, timeline: Timeline): AsyncGenerator<DecodedChunk> {
   let link: Link | null = null;
-  /** Whether the last page began a stream: those that begin together belong together. */
+  /** True if the last page began a stream: streams that begin together belong together. */
   let beginning = false;
   let known = false;
   const isNext = (page: Page) => (link ? link.isNext(page) : page.first && !known);

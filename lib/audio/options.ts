@@ -12,7 +12,7 @@ const mostChannels = 64;
 
 export const audioOptions = options('reading audio', {
   /**
-   * What this package does not decode by itself is given to an installed ffmpeg; without it, such audio is refused.
+   * Formats that this package cannot decode are given to an installed ffmpeg; without it, such audio is refused.
    * @default true
    */
   ffmpeg: option(flag(), { default: true }),
@@ -65,7 +65,7 @@ export const audioOptions = options('reading audio', {
   }),
 });
 
-/** How a recording is read: options of transcription too. */
+/** Options of reading a recording, which transcription takes as well. */
 export interface AudioOptions extends Given<typeof audioOptions> {}
 
 export const openOptions = options('openAudio', {
@@ -90,7 +90,7 @@ export function readingOf(options: OpenOptions): Reading {
 export const invalid = (argument: string, sentence: string) =>
   new OneheadError('INVALID_ARGUMENT', sentence, { argument });
 
-/** What a wrong argument is, for error sentences. */
+/** Describes a wrong argument, for error sentences. */
 export function kindOf(value: unknown): string {
   if (value === null || typeof value !== 'object') return value === null ? 'null' : typeof value;
   return shown(value.constructor?.name ?? 'object');

@@ -76,7 +76,7 @@ export async function openOpus(head: Uint8Array): Promise<PacketDecoder & { head
   };
 }
 
-/** What `@wasm-audio-decoders/ogg-vorbis` has inside: its face takes whole Ogg streams only. */
+/** The internal interface of `@wasm-audio-decoders/ogg-vorbis`: its public one takes whole Ogg streams only. */
 interface VorbisCore {
   sendSetupHeader(packet: Uint8Array): void;
   initDsp(): void;

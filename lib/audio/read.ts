@@ -18,7 +18,7 @@ import { type Warn, Warnings } from './warnings.js';
 import { type DecodedChunk, decodeWav } from './wav.js';
 import { chooseWebmTrack } from './webm-tracks.js';
 
-/** How bytes are read, but for what their opener sees to. */
+/** Options of reading bytes, except those that their opener handles. */
 export type Limits = Omit<Reading, 'signal' | 'maxBytes'>;
 
 /** A source of encoded bytes, decoded on the thread that reads it. */

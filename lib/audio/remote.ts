@@ -32,7 +32,7 @@ export interface Given {
   stop?: () => void;
 }
 
-/** How a source of bytes is given to a worker. */
+/** The form in which a worker gets a source of bytes. */
 export async function givenBytes(source: ByteSource): Promise<Given> {
   const { name, path, random } = source;
   let first = true;
@@ -78,7 +78,7 @@ class Supplied {
     if (!(value instanceof Uint8Array) || value.length >= fewBytes) return value;
     const parts = [value];
     for (let length = value.length; length < fewBytes; ) {
-      // What fails is told when it is its turn.
+      // An error is reported in its turn.
       const more = this.#read();
       this.#begun = more;
       const there = await Promise.race([

@@ -34,7 +34,7 @@ export class Segment {
   readonly #reader: ByteReader;
   readonly #numbers = new Set<number>();
   track: Track | null = null;
-  /** Whether the sound is all that there is. */
+  /** True if the sound is the only track. */
   alone = false;
   /** Seconds; null where it is not said. */
   duration: number | null = null;
@@ -49,7 +49,7 @@ export class Segment {
   #scale = 1_000_000;
   #units: number | null = null;
   #cluster = 0;
-  /** Where the cluster ends, as far as it says. */
+  /** The end of the cluster by its own length. */
   #clusterEnd = 0;
 
   constructor(reader: ByteReader) {
@@ -121,14 +121,14 @@ export class Segment {
     this.cut ||= reader.offset < this.#clusterEnd && !this.#holed;
   }
 
-  /** Whether an element or the end stands behind the first bytes. */
+  /** True if an element or the end follows the first bytes. */
   async #followed(length: number): Promise<boolean> {
     const more = await this.#reader.need(length + 16);
     const { held } = this.#reader;
     return (!more && held.length === length) || outerAt(held, length, this.#numbers) !== null;
   }
 
-  /** Whether the block of the first bytes is one, which what stands behind it shows; what is none is passed over. */
+  /** True if the first bytes hold a valid block, which the bytes behind it show. An invalid one is skipped. */
   async #whole(length: number): Promise<boolean> {
     const reader = this.#reader;
     if (await this.#followed(length)) return true;
@@ -146,7 +146,7 @@ export class Segment {
     // Not a cluster's time alone, whose few bytes stand anywhere by chance.
     const first = new Set([0x1f, 0xa3, 0xa0, 0x1a]);
     for (let at = from; ; ++at) {
-      // What was searched in vain is dropped, unless it may still be wanted.
+      // Searched bytes are dropped, unless they may still be needed.
       if (at >= most) return most;
       if (most === Number.POSITIVE_INFINITY && at > 1 << 16) {
         reader.drop(at - 1);

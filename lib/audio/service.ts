@@ -17,7 +17,7 @@ type Samples = Float32Array | Float32Array[];
 type Post = (message: FromWorker<Samples>, transfer?: readonly Transferable[]) => void;
 type Pulled = Uint8Array | Float32Array[];
 
-/** What the main thread reads for this one. */
+/** Data that the main thread reads for this one. */
 class Supply {
   readonly #post: Post;
   readonly #waiting = new Map<number, { resolve(given: Pulled | null): void; reject(error: unknown): void }>();
@@ -80,7 +80,7 @@ class Supply {
 const owned = (samples: Float32Array): Float32Array =>
   samples.byteLength === samples.buffer.byteLength ? samples : samples.slice();
 
-/** What is new since the last message. */
+/** The changes since the last message. */
 function stateOf({ warnings, incomplete, tracks = [], startTime = 0 }: Source<Samples>, told: number): State {
   return { warnings: warnings.slice(told), incomplete, tracks: [...tracks], start: startTime };
 }

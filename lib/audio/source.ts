@@ -1,4 +1,4 @@
-/** What opening a recording gives. */
+/** An open recording. */
 import type { AudioTrack } from './tracks.js';
 
 /** A recording that is read chunk by chunk. */

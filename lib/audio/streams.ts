@@ -5,7 +5,7 @@
 import { OneheadError } from '../errors.js';
 import { type ByteSource, guarded } from './bytes.js';
 
-/** What a stream of Node.js has, whichever package made it. */
+/** The part of a Node.js stream that is used, whichever package made it. */
 interface NodeStream {
   read(): unknown;
   on(event: string, listener: (error?: unknown) => void): unknown;

@@ -29,8 +29,8 @@ export function tagLength(bytes: Uint8Array, at = 0): number {
 }
 
 /**
- * As `peek`, behind the ID3v2 tags of a stream's beginning, of which there may be several of any size. `skipped`: their
- * bytes.
+ * Like `peek`, behind the ID3v2 tags at a stream's beginning, of which there may be several of any size. `skipped`:
+ * their bytes.
  */
 export async function peekBehindTags(
   bytes: AsyncIterable<Uint8Array>,

@@ -58,7 +58,7 @@ export class Timeline {
 
   /** Silence in the place of sound that could not be read. A part of unknown length has none. */
   lost(count: number, sampleRate: number): void {
-    // What follows a hole directly belongs to it.
+    // Damage directly behind a gap belongs to it.
     if (this.#holes === 0) this.#firstHole = this.seconds;
     this.#holes += 1;
     this.#missing += count / sampleRate;
@@ -101,7 +101,7 @@ export class Timeline {
     run.count = 0;
   }
 
-  /** What is ready: pieces of a second, or all of it. */
+  /** Returns the finished pieces of a second, or everything. */
   *drain(all = false): Generator<DecodedChunk> {
     if (all) this.#close();
     const ready = this.#ready;

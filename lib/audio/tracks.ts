@@ -20,7 +20,7 @@ export interface AudioTrack {
   chosen: boolean;
 }
 
-/** What is known of a recording's container once its beginning was read. */
+/** Facts of a container, once its beginning has been read. */
 export interface Container {
   tracks: AudioTrack[];
   /** Seconds after the container's own start at which the chosen track's sound begins. */
@@ -39,7 +39,7 @@ export function shortCode(language: string): string | null {
 
 const base = (code: string): string => code.split('-')[0];
 
-/** Whether a track's language is the one asked for, by code or English name. */
+/** True if a track's language is the wanted one, by code or English name. */
 function speaks(language: string | null, wanted: string): boolean {
   if (language === null) return false;
   const code = shortCode(wanted);

@@ -1,4 +1,4 @@
-/** What was wrong with a recording that could be read all the same. */
+/** Warnings: problems of a recording that could be read all the same. */
 
 /**
  * Tells of something. 'lost': a part of the recording could not be read, and its words are missing. 'mended': what was

@@ -113,7 +113,7 @@ function decodeBlocks(bytes: Uint8Array, format: WavFormat): DecodedChunk {
   return { channels, sampleRate: format.sampleRate };
 }
 
-/** What the header says, as far as it is in `head`. */
+/** The fields of the header, as far as they are in `head`. */
 export interface WavHeader {
   /** The codec's number, null when the format is further on. */
   codec: number | null;
@@ -146,7 +146,7 @@ export function wavHeader(head: Uint8Array, fileSize: number | null): WavHeader 
   return { codec, duration: null };
 }
 
-/** Whether this module decodes the codec. */
+/** True if this module decodes the codec. */
 export const isWavCodec = (codec: number): boolean => codec in widths;
 
 /** 0 and values near 2^32 are what writers to a pipe leave: the sound goes on to the end. */

@@ -16,7 +16,7 @@ interface WebmTrack extends AudioTrack {
 function readTrack(bytes: Uint8Array, entry: Element): Omit<WebmTrack, 'index'> | null {
   const track = { codec: '', title: null as string | null, channels: 1, sampleRate: 8000, number: 0, typeAt: -1 };
   let [type, isDefault, enabled] = [0, true, true];
-  // What a track without a language speaks, by the standard.
+  // The language of a track that names none, by the standard.
   let language: string | null = 'en';
   let tag: string | null = null;
   for (const one of elementsIn(bytes, entry.body, entry.end)) {
@@ -89,10 +89,7 @@ export function chooseWebmTrack(
   });
 }
 
-/**
- * What the beginning says, once all of it is there or `last` is set; the tracks that are not chosen are hidden in it
- * then.
- */
+/** Reads the beginning once all of it is there or `last` is set, and then hides the tracks that are not chosen. */
 function readHead(bytes: Uint8Array, wanted: number | string | null, name: string, last = false): Container | null {
   let scale = 1_000_000;
   let tracks: WebmTrack[] | null = null;

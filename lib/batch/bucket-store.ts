@@ -10,7 +10,7 @@ type Sdk = typeof import('@aws-sdk/client-s3');
 
 /** Tries to create what others write at the same moment: some seconds in all. */
 const conflicts = 7;
-/** Where it is tried whether the server honours conditions. */
+/** Objects that test whether the server honours conditional writes. */
 const trials = '.onehead/trials';
 
 export interface Bucket {

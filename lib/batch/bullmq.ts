@@ -120,7 +120,7 @@ export class RedisQueue implements Queue {
     return new RedisQueue(await connect(options.url), bull, options);
   }
 
-  /** What of the server's settings could lose recordings: sentences. */
+  /** Settings of the server that could lose recordings, one sentence for each. */
   async risks(): Promise<string[]> {
     const setting = async (name: string) => {
       const answer = (await this.#client.config('GET', name).catch(() => null)) as string[] | null;
@@ -147,7 +147,7 @@ export class RedisQueue implements Queue {
         const there = await Promise.all(some.map(({ id }) => this.#queue.getJobState(id)));
         known += there.filter((state) => state !== 'unknown').length;
         setAside += there.filter((state) => state === 'failed').length;
-        // What is under way and was cancelled is wanted again.
+        // Recordings that are under way and were cancelled are wanted again.
         await this.#client.srem(keyOf(this.#name, 'cancelled'), ...some.map(({ id }) => id));
         const missing = some.filter((_, index) => there[index] === 'unknown');
         if (missing.length === 0) continue;
@@ -208,7 +208,7 @@ export class RedisQueue implements Queue {
       attempt: job.attemptsStarted,
       lock: this.#lock,
       extend: async (progress) => {
-        // Both on one way there and back.
+        // Both in one round trip.
         const [isCancelled, held] = await Promise.all([
           this.#client.sismember(cancelled, id),
           locked(async () => {
@@ -327,7 +327,7 @@ export class RedisQueue implements Queue {
 
   async close(): Promise<void> {
     this.#closing = true;
-    // What is under way has ended by now; a blocking call must not keep the process.
+    // Nothing is under way any more; a blocking call must not keep the process alive.
     await this.#worker?.close(true);
     await this.#queue.close();
     this.#client.disconnect();

@@ -1,4 +1,4 @@
-/** What makes a result the result of a recording: the digest of its audio, the model and the options. */
+/** The identity of a result: the digest of its recording's audio, the model and the options. */
 import { createHash } from 'node:crypto';
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ async function fileDigest(path: string): Promise<string> {
   }
 }
 
-/** What a checkpoint's results depend on. */
+/** The files of a checkpoint on which results depend. */
 const modelFiles = /\.(json|txt|safetensors|bin|pt|model)$/;
 
 /** SHA-256 of a checkpoint: of a file, or of the files in a folder with their names. */

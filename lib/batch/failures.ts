@@ -1,4 +1,4 @@
-/** What may go better later, and what never will. */
+/** Tells failures that may pass from those that are permanent. */
 import { type ErrorCode, OneheadError, reasonOf, shown } from '../errors.js';
 
 /** Errors of the recording or of what is asked of it: nobody can transcribe that. */
@@ -11,7 +11,7 @@ const lasting = new Set<ErrorCode>([
   'AUDIO_TOO_LONG',
 ]);
 
-/** What the system says where a disk, a network or this machine is to blame, and not the file. */
+/** System errors whose cause is a disk, a network or this machine, and not the file. */
 const passing = new Set([
   ...['EIO', 'EREMOTEIO', 'ESTALE', 'EBUSY', 'EAGAIN', 'EINTR', 'ENOSPC', 'EDQUOT'],
   ...['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS'],
@@ -19,7 +19,7 @@ const passing = new Set([
   ...['ENETDOWN', 'ENETUNREACH', 'ENETRESET', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENOLINK'],
 ]);
 
-/** What it says of a file that is not there, is none, or may not be read. */
+/** System errors of a file that is missing, is not a file, or may not be read. */
 const unreadable = new Map([
   ['ENOENT', 'there is no such file on this machine'],
   ['ENOTDIR', 'there is no such file on this machine'],

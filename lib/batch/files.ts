@@ -10,8 +10,8 @@ const audioEndings =
   /\.(aac|ac3|aif|aiff|alac|amr|ape|asf|au|avi|caf|dts|flac|flv|m4a|m4b|m4v|mka|mkv|mov|mp2|mp3|mp4|mpeg|mpg|mpga|oga|ogg|ogv|opus|spx|ts|wav|wave|webm|wma|wmv|wv|3gp)$/i;
 
 /**
- * What is taken from folders and buckets, by its name; a file that is named itself may be called anything. A name that
- * begins with a dot is a copy that is not whole yet, or what another system keeps beside a file.
+ * True for names of files that are taken from folders and buckets; a file that is named itself may have any name. Names
+ * that begin with a dot are unfinished copies, or belong to another system.
  */
 export const hasAudioName = (path: string) => audioEndings.test(path) && !/(^|\/)\.[^/]*$/.test(path);
 

@@ -11,12 +11,12 @@ const unfinished = '.onehead/unfinished';
 /** Milliseconds after which an unfinished file is nobody's: its worker was killed. */
 const abandoned = 24 * 3600 * 1000;
 
-/** What the system shows of itself as files; a part of /dev is memory for everybody. */
+/** Folders in which the system shows itself as files; a part of /dev is shared memory. */
 const systems = /^\/(proc|sys|dev(?!\/shm(\/|$)))(\/|$)/;
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
 
-/** Where a folder really is, or is going to be. */
+/** The real path of a folder that exists or will be created. */
 async function realPlace(folder: string): Promise<string> {
   for (let place = folder; ; place = dirname(place)) {
     const real = await realpath(place).catch(() => null);

@@ -30,7 +30,7 @@ export class FolderWriter {
   place(placement: Placement): Promise<boolean> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ placement, resolve, reject });
-      // What else is wanted in this turn goes along.
+      // Further requests of this turn are written together.
       if (this.#waiting.length === 1 && this.#underWay.length === 0) setImmediate(() => this.#next());
     });
   }

@@ -21,7 +21,7 @@ export interface LocalFile {
   clean(): Promise<void>;
 }
 
-/** What changes when a file does. */
+/** Changes whenever the file does. */
 const versionOf = ({ dev, ino, size, mtimeMs }: Stats) => [dev, ino, size, mtimeMs].join();
 
 /** A file, looked at without waiting: a pipe that took its place would be waited for for ever. */
@@ -84,7 +84,7 @@ export class LocalFiles {
   }
 
   async close(): Promise<void> {
-    // Where it could not be opened, recordings have told so.
+    // If the bucket could not be opened, its recordings have failed with the reason.
     (await this.#bucket?.catch(() => null))?.client.destroy();
     this.#bucket = null;
   }

@@ -20,10 +20,10 @@ export const submitOptions = options('submit', {
 });
 
 export const workerOptions = options('worker', {
-  /** Where results go: a folder, or s3://bucket/prefix. */
+  /** Destination of results: a folder, or s3://bucket/prefix. */
   results: option(text('DIR|s3://...', 'a folder or s3://bucket/prefix', { filled: true })),
   /**
-   * What is written for each recording: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass, or several. @default
+   * Formats written for each recording: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass, or several. @default
    * 'json'
    */
   format: option(list(oneOf(formatNames, 'FORMAT'), `${formatNames.join(', ')}, or several of them`, 1), {
@@ -51,7 +51,7 @@ export const workerOptions = options('worker', {
 });
 
 export const statusOptions = options('status', {
-  /** As JSON. @default false */
+  /** Prints JSON. @default false */
   json: option(flag(), { default: false }),
   /** Shown again every two seconds, until all is done. @default false */
   watch: option(flag(), { default: false }),

@@ -1,4 +1,4 @@
-/** What the thread runs that puts files into their places. */
+/** The thread that moves files to their final names. */
 import { parentPort } from 'node:worker_threads';
 import { type Placement, place } from './placing.js';
 

@@ -20,7 +20,7 @@ import { type ToldError, tell } from '../workers/errors.js';
 
 export interface Placement {
   path: string;
-  /** Where it is written first: on the same file system, its own. */
+  /** The temporary name, on the same file system. */
   beside: string;
   bytes: Uint8Array;
   /** Only where nothing is yet. */
@@ -32,11 +32,9 @@ export type Placed = boolean | ToldError;
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? '';
 
-/** What file systems without hard links say to one. */
+/** Errors of file systems without hard links. */
 const noLinks = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
-/**
- * What systems and servers say that do not write folders to the disk on demand: theirs are as safe as they make them.
- */
+/** Errors of systems and servers that do not flush folders on demand: their folders are as safe as they make them. */
 const unable = new Set(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EPERM', 'EACCES', 'EISDIR', 'EBADF']);
 
 function syncFolder(folder: string): void {

@@ -1,4 +1,4 @@
-/** What a queue of recordings must do. A kind of queue is one file that does it: bullmq.ts, memory.ts. */
+/** The interface of a queue of recordings. Each implementation is one file: bullmq.ts, memory.ts. */
 import type { TranscribeOptions } from '../whisper/transcription/options.js';
 
 /** Options of transcription that can be written down: everything but functions and signals. */
@@ -13,20 +13,20 @@ export interface Recording {
   id: string;
   /** A path, or s3://bucket/key. */
   source: string;
-  /** What its results are called: a path without an extension, such as 'monday/talk'. */
+  /** The name of its results: a path without an extension, such as 'monday/talk'. */
   name: string;
   /** Bytes of encoded audio, which say about how long it is. */
   bytes: number;
   options: StoredOptions;
 }
 
-/** What a finished recording tells. */
+/** A summary of a finished recording. */
 export interface Summary {
   /** Seconds of audio. */
   duration: number;
   /** Milliseconds from the claim to the result. */
   elapsed: number;
-  /** Where its result is kept. */
+  /** The key of its result in the store. */
   key: string;
   /** True where it had been transcribed before, under this name or another. */
   repeated: boolean;
@@ -35,7 +35,7 @@ export interface Summary {
   attempt: number;
 }
 
-/** How far a recording is, in seconds of audio; `total` is null while that is not known. */
+/** Progress of a recording, in seconds of audio; `total` is null while it is not known. */
 export interface BatchProgress {
   processed: number;
   total: number | null;
@@ -60,7 +60,7 @@ export interface Claim {
   release(): Promise<boolean>;
 }
 
-/** How many recordings are where. */
+/** The number of recordings in each state. */
 export interface Counts {
   waiting: number;
   /** Failed, and wait to be tried again. */
@@ -87,7 +87,7 @@ export interface Done {
   summary: Summary;
 }
 
-/** Which of them are meant: sources, names or ids of recordings, of which the first eight letters suffice; or all. */
+/** Selected recordings: by sources, names or ids (the first eight letters suffice); or all. */
 export type Chosen = readonly string[] | 'all';
 
 export interface Queue {
@@ -103,7 +103,7 @@ export interface Queue {
   active(): Promise<{ recording: Recording; progress: BatchProgress | null }[]>;
   /** Recordings that were set aside are tried again. Gives how many. */
   retry(chosen: Chosen): Promise<number>;
-  /** What waits is taken out, what is under way is ended. Gives how many. */
+  /** Removes waiting recordings and ends those under way. Returns their number. */
   cancel(chosen: Chosen): Promise<number>;
   /**
    * Settles with what is wanted of all who work here: the first to say it decides. Gives what counts, so that a worker

@@ -38,7 +38,8 @@ export async function connect(url: string): Promise<Redis> {
   });
   const late = new Promise<never>((_, reject) => setTimeout(reject, patience, last).unref());
   try {
-    // What it selected by itself and did not get, it passes over, and goes on in another database.
+    // If the client cannot select its database, it continues in another one without an error, so the selection is
+    // checked.
     const asked = client.connect().then(() => client.select(client.options.db ?? 0));
     await Promise.race([asked, late]);
   } catch (cause) {
@@ -51,14 +52,14 @@ export async function connect(url: string): Promise<Redis> {
 }
 
 /**
- * What `ask` gives. An error of the server, such as one whose memory is full, becomes a OneheadError QUEUE_UNAVAILABLE.
+ * Returns the result of `ask`. An error of the server, such as full memory, becomes a OneheadError QUEUE_UNAVAILABLE.
  */
 export async function answered<T>(ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();
   } catch (cause) {
     if (cause instanceof OneheadError) throw cause;
-    // Where in a script it was is nobody's business but the developers'.
+    // The position within a script is of use to developers only.
     const reason = reasonOf(cause).replace(/\.? *script: .*$/, '');
     throw new OneheadError('QUEUE_UNAVAILABLE', `Redis refused: ${reason}.`, { cause });
   }

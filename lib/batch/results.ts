@@ -82,7 +82,7 @@ export class Results {
     const bytes = Buffer.from(`${JSON.stringify(record)}\n`);
     if (await this.#store.create(name, bytes)) return record;
     const there = await this.find(key);
-    // What is there was damaged by others.
+    // The existing record was damaged by others.
     if (there === null) await this.#store.write(name, bytes);
     return there ?? record;
   }
@@ -114,7 +114,7 @@ export class Results {
     return `${name} (${id.slice(0, 8)})`;
   }
 
-  /** What was finished of a recording that was set aside in its middle, so that it is not lost. */
+  /** Keeps the finished part of a recording that was set aside midway. */
   async writePartial({ id, name }: NamedRecording, transcription: Transcription): Promise<void> {
     const text = formats.verbose_json.write(transcription, this.#formatOptions);
     await this.#store.write(`.onehead/partial/${storable(name, id)}.json`, Buffer.from(text));
@@ -125,7 +125,7 @@ export class Results {
   }
 }
 
-/** What windows gave so far, kept in pieces of the store: another worker finds it there. */
+/** Results of windows, in pieces in the store, where another worker finds them. */
 export class StoredJournal implements Journal {
   readonly #store: Store;
   readonly #folder: string;

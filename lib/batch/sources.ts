@@ -1,4 +1,4 @@
-/** Where recordings come from: files, folders, patterns, lists and buckets. */
+/** Finds recordings: files, folders, patterns, lists and buckets. */
 import { existsSync } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { dirname, posix, resolve } from 'node:path';
@@ -23,7 +23,7 @@ async function* inBucket(address: string): AsyncGenerator<Found> {
   const { bucket, prefix } = place;
   const opened = await openBucket();
   try {
-    // Of a folder or of one object: its name is the prefix of its own alone.
+    // The source is a prefix or one object, whose name only prefixes itself.
     for await (const { key, bytes, version } of listBucket(opened, place)) {
       const whole = key === prefix;
       const below = prefix === '' || key.startsWith(`${prefix}/`);
@@ -58,7 +58,7 @@ async function* linesOf(list: string): AsyncGenerator<[string, number]> {
   }
 }
 
-/** What a source means. `missed`: told of lines that name nothing. `within`: the lists in which it was named. */
+/** Expands a source. `missed` is called for lines that name nothing. `within`: the lists in which it was named. */
 async function* found(source: string, missed: Missed, within: readonly string[] = []): AsyncGenerator<Found> {
   if (source.startsWith('s3://')) yield* inBucket(source);
   else if (source.startsWith('@')) {

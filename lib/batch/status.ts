@@ -1,9 +1,9 @@
-/** What a queue tells of itself: how far it is, how fast, and when it may be done. */
+/** The status of a queue: progress, rate, and expected end. */
 import type { Counts, Done, Failure, Queue } from './queue.js';
 
 export interface Status {
   counts: Counts;
-  /** Of the latest recordings that were done; null where none were lately. */
+  /** The rate of the latest finished recordings; null if there are none. */
   rate: {
     recordingsPerHour: number;
     /** Seconds of audio a second. */

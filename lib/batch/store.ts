@@ -1,4 +1,4 @@
-/** Where results and journals are kept: a folder, or a bucket of S3. */
+/** The store of results and journals: a folder, or a bucket of S3. */
 import { OneheadError, reasonOf, shown } from '../errors.js';
 
 /**
@@ -6,7 +6,7 @@ import { OneheadError, reasonOf, shown } from '../errors.js';
  * go better later.
  */
 export interface Store {
-  /** As the user named it. */
+  /** The name that the user gave. */
   readonly name: string;
   read(key: string): Promise<Buffer | null>;
   /** Whole or not at all; what was there is replaced. */

@@ -264,7 +264,7 @@ export class BatchWorker {
           work.progress = { processed, total };
         },
       });
-      // What was put in its place meanwhile must not be kept under the digest of what was there before.
+      // A result must not be kept under the digest of a file that has been replaced meanwhile.
       await file.check();
       return { transcription };
     } finally {

@@ -3,7 +3,7 @@ export const documentation = {
   'reading audio': {
     ffmpeg: {
       about:
-        'What this package does not decode by itself is given to an installed ffmpeg; without it, such audio is refused.',
+        'Formats that this package cannot decode are given to an installed ffmpeg; without it, such audio is refused.',
       usual: 'true',
     },
     maxDuration: {
@@ -64,12 +64,12 @@ export const documentation = {
   },
   worker: {
     results: {
-      about: 'Where results go: a folder, or s3://bucket/prefix.',
+      about: 'Destination of results: a folder, or s3://bucket/prefix.',
       usual: '',
     },
     format: {
       about:
-        'What is written for each recording: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass, or several.',
+        'Formats written for each recording: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass, or several.',
       usual: "'json'",
     },
     concurrency: {
@@ -108,7 +108,7 @@ export const documentation = {
   },
   status: {
     json: {
-      about: 'As JSON.',
+      about: 'Prints JSON.',
       usual: 'false',
     },
     watch: {
@@ -242,7 +242,8 @@ export const documentation = {
       usual: '',
     },
     logLevel: {
-      about: 'What is logged, as lines of JSON: fatal, error, warn, info, debug, trace or silent. Never audio or text.',
+      about:
+        'The level of the log, which is lines of JSON: fatal, error, warn, info, debug, trace or silent. It never has audio or text.',
       usual: "'info'",
     },
   },
@@ -256,7 +257,7 @@ export const documentation = {
       usual: 'whisper-1 for the first model',
     },
     load: {
-      about: 'How models are loaded.',
+      about: 'Options of loading all models.',
       usual: '',
     },
     transcribe: {

@@ -1,4 +1,4 @@
-/** Where and how the server of its own listens. */
+/** Options of the stand-alone server: address, TLS, log. */
 import { integer, oneOf, text } from '../options/kinds.js';
 import { type Given, option, options } from '../options/options.js';
 
@@ -12,8 +12,8 @@ export const listenOptions = options('listen', {
   /** The certificate's private key (PEM). */
   tlsKey: option(text('FILE')),
   /**
-   * What is logged, as lines of JSON: fatal, error, warn, info, debug, trace or silent. Never audio or text. @default
-   * 'info'
+   * The level of the log, which is lines of JSON: fatal, error, warn, info, debug, trace or silent. It never has audio
+   * or text. @default 'info'
    */
   logLevel: option(oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'LEVEL'), { default: 'info' }),
 });

@@ -11,13 +11,13 @@ import { documentation } from './status/documentation.js';
 import { statusRoutes } from './status/routes.js';
 import { audioRoutes } from './transcription/routes.js';
 
-/** What the plugin is made of: each has its own routes, and knows the others by the service alone. */
+/** The parts of the plugin: each has its own routes, and knows the others by the service alone. */
 const rooms: readonly Routes[] = [statusRoutes, audioRoutes, realtimeRoutes, pageRoutes];
 
 /** Milliseconds for which the rest of an upload is taken from a client that has its answer already. */
 const patience = 10_000;
 
-/** What anything that went wrong is answered with; fastify's own errors too, such as of a body that is too large. */
+/** The answer to an error, fastify's own included, such as that of a body that is too large. */
 function apiErrorOf(error: FastifyError | Error): ApiError {
   const { statusCode, message } = error as FastifyError;
   const own = asApiError(error);

@@ -16,7 +16,7 @@ import { Service } from './service/service.js';
 export type { ListenOptions };
 
 export interface RunningServer {
-  /** Such as http://127.0.0.1:8000. */
+  /** The address, such as http://127.0.0.1:8000. */
   readonly url: string;
   readonly app: FastifyInstance;
   readonly service: Service;
@@ -54,7 +54,7 @@ function certificate(tlsCertificate: string, tlsKey: string): { cert: Buffer; ke
   return { cert, key };
 }
 
-/** What went wrong with an address, in a sentence; all else as it is. */
+/** Explains an address that cannot be used; other errors are returned as they are. */
 function listenError(cause: NodeJS.ErrnoException, host: string, port: number): Error {
   if (cause.syscall !== 'listen' && cause.syscall !== 'getaddrinfo') return cause;
   const argument = ['EADDRINUSE', 'EACCES'].includes(cause.code ?? '') ? 'port' : 'host';

@@ -11,7 +11,7 @@ import type { Service } from '../service/service.js';
 
 const types = { html: 'text/html', css: 'text/css', js: 'text/javascript', svg: 'image/svg+xml' } as const;
 
-/** What the page is made of, besides itself and the list of languages. */
+/** The files of the page, besides itself and the list of languages. */
 const files = [
   'api.js',
   'capture.js',
@@ -39,7 +39,7 @@ const policy = [
 
 const hidden = { hide: true } as FastifySchema;
 
-/** By name in English, as a module. */
+/** A module with the languages, sorted by English name. */
 function languagesModule(): string {
   const sorted = [...languageNames].sort(([, a], [, b]) => a.localeCompare(b));
   const entries = sorted.map(([code, name]) => [code, name[0].toUpperCase() + name.slice(1)]);

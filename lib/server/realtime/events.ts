@@ -6,7 +6,7 @@ import type { TokenLogprob } from '../service/token-logprobs.js';
 export type ServerEvent = { type: string } & Record<string, unknown>;
 export type Send = (event: ServerEvent) => void;
 
-/** Such as 'item_' and 32 digits of chance. */
+/** A random name, such as 'item_' and 32 hexadecimal digits. */
 export const identifier = (kind: 'event' | 'item' | 'sess'): string => `${kind}_${randomUUID().replaceAll('-', '')}`;
 
 /** `cause` is the id of the client's event that this answers. */
@@ -33,7 +33,7 @@ const transcription = (kind: string, item: string, rest: object): ServerEvent =>
   ...rest,
 });
 
-/** Of a text, where they were asked for. */
+/** The log-probabilities of a text, if requested. */
 export type Logprobs = readonly TokenLogprob[] | null;
 
 export const deltaEvent = (item: string, delta: string, logprobs: Logprobs): ServerEvent =>

@@ -1,4 +1,4 @@
-/** Whether a session's language is one that its model writes, before any audio comes: later it would be lost. */
+/** Refuses a session's language that its model cannot write, before any audio comes: later, audio would be lost. */
 import { OneheadError } from '../../errors.js';
 import { checkLanguage } from '../../whisper/decoding/prompt.js';
 import { badField } from '../service/api-error.js';

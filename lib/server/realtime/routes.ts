@@ -14,7 +14,7 @@ import { type Socket, serveSocket } from './socket.js';
 /** Bytes of a message, as OpenAI allows them for audio, with the text around it. */
 const mostBytes = 16 * 2 ** 20;
 
-/** What was found out of a request before its socket is opened. */
+/** Facts of a request that are checked before its socket is opened. */
 interface Admitted {
   client: Client;
   config: SessionConfig;

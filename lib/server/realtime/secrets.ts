@@ -21,7 +21,7 @@ interface Entry {
 const digest = (value: string): string => createHash('sha256').update(value).digest('hex');
 
 export class Secrets {
-  /** By their digests, in the order in which they were made. */
+  /** Secrets by their digests, in order of creation. */
   readonly #entries = new Map<string, Entry>();
 
   /** Makes a secret. Throws ApiError. */

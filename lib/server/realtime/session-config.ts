@@ -1,6 +1,4 @@
-/**
- * What a realtime session is told to do: OpenAI's GA shape, and the older one, checked and with every default in it.
- */
+/** The configuration of a realtime session: OpenAI's GA shape and the older one, checked and with all defaults. */
 import { described } from '../../checks.js';
 import { shown } from '../../errors.js';
 import type { LiveOptions } from '../../whisper/live/options.js';
@@ -62,7 +60,7 @@ function bad(param: string, expected: string, received: unknown): never {
   });
 }
 
-/** What a client secret is asked for with. Throws ApiError. */
+/** The fields of a request for a client secret. Throws ApiError. */
 export function secretFields(body: unknown): { expiresAfter: Fields; session: unknown } {
   const { expires_after: after, session } = fieldsOf(body ?? undefined, 'body', ['expires_after', 'session']) ?? {};
   return { expiresAfter: fieldsOf(after, 'expires_after', ['anchor', 'seconds']) ?? {}, session };
@@ -120,7 +118,7 @@ function detectionOf(value: unknown, param: string): ServerVad | null {
   };
 }
 
-/** Where a session's language stands in an event. */
+/** The path of a session's language in an event. */
 export const languageField = 'session.audio.input.transcription.language';
 
 function transcriptionOf(value: unknown, param: string, before: Transcription): Transcription {
@@ -154,7 +152,7 @@ function transcriptionOf(value: unknown, param: string, before: Transcription): 
   };
 }
 
-/** Whether log-probabilities are asked for; what was left out stays as it was. */
+/** Whether log-probabilities are requested; if left out, as before. */
 function logprobsOf(value: unknown, param: string, before: boolean): boolean {
   if (value === undefined) return before;
   if (value === null) return false;
@@ -243,7 +241,7 @@ export function toldOld(
   };
 }
 
-/** How a stream of such a session is opened. */
+/** Options of the stream of such a session. */
 export function liveOptionsOf({ format, transcription, turnDetection, logprobs }: SessionConfig): LiveOptions {
   const { language, prompt, keywords = [], delay } = transcription;
   const before = [prompt ?? '', keywords.join(', ')].filter((one) => one !== '').join(' ');

@@ -72,7 +72,7 @@ export class Session {
     this.#conversation = { send, last: null };
   }
 
-  /** What a client is told first. */
+  /** Sends the first events. */
   begin(): void {
     this.#send({ type: 'session.created', session: told(this.#config, this.id, this.#expiresAt) });
   }

@@ -8,7 +8,7 @@ import { errorEvent, identifier, type ServerEvent } from './events.js';
 import { Session } from './session.js';
 import type { SessionConfig } from './session-config.js';
 
-/** What is used of a ws socket. */
+/** The part of a ws socket that is used. */
 export interface Socket {
   readonly bufferedAmount: number;
   readonly readyState: number;

@@ -22,7 +22,7 @@ const [mostWaiting, fewWaiting] = [30, 10];
 /** Milliseconds of audio that can be committed at least. */
 const leastCommitted = 100;
 
-/** What the streams of a session have in common. */
+/** State shared by the streams of a session. */
 export interface Conversation {
   send: Send;
   /** The last item. */
@@ -40,7 +40,7 @@ export interface SpeechParts {
   offset: number;
   /** Milliseconds before speech that belong to its turn. */
   padding: number;
-  /** What makes log-probabilities of tokens; null where they were not asked for. */
+  /** Writes the tokens of log-probabilities; null if these are not requested. */
   tokenizer: WhisperTokenizer | null;
 }
 
@@ -134,7 +134,7 @@ export class Speech {
     const committed = this.#committed.shift();
     const item = committed ?? identifier('item');
     this.#items.set(turn, item);
-    // What is heard before it is committed will be committed under this name.
+    // Audio that comes before a commit will be committed under this name.
     if (this.#parts.manual && committed === undefined) this.#current = item;
     return item;
   }

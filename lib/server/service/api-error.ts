@@ -75,7 +75,7 @@ const fieldOf: Record<string, string> = {
   audio: 'file',
 };
 
-/** What a client is told of an error: everything that is its own doing, and little of all else. */
+/** The error as a client sees it: details of its own mistakes, and little of all else. */
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof OneheadError) {

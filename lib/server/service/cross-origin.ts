@@ -4,7 +4,7 @@ import type { CheckedServerOptions } from './options.js';
 
 /** Seconds for which a browser need not ask again. */
 const maxAge = 600;
-/** What pages may read of an answer, besides its type and length. */
+/** Headers of an answer that pages may read, besides type and length. */
 const exposed = [
   'x-request-id',
   'x-onehead-incomplete',

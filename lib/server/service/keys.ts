@@ -1,4 +1,4 @@
-/** Who may ask, and how much: bearer keys from a file that is read again when it changes. */
+/** Bearer keys and their limits, from a file that is read again when it changes. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -9,7 +9,7 @@ import { ApiError } from './api-error.js';
 /** Milliseconds between looks at the file. */
 const lookEvery = 1000;
 
-/** Who asks. */
+/** The client of a request. */
 export interface Client {
   /** The name beside the key, or 'anonymous' where there are no keys. Never the key. */
   readonly name: string;
@@ -124,7 +124,7 @@ export class Keys {
   readonly #path: string | undefined;
   readonly #onError: (error: unknown) => void;
   #entries: Entry[] = [];
-  /** Of each name, so that what a key has used outlives a change of the file. */
+  /** Counters by name, so that the use of a key survives a change of the file. */
   readonly #counters = new Map<string, Counter>();
   #stamp = '';
   #timer: NodeJS.Timeout | undefined;
@@ -141,7 +141,7 @@ export class Keys {
     this.#timer = setInterval(() => void this.look(), lookEvery).unref();
   }
 
-  /** Whether a key is needed. */
+  /** True if a key is needed. */
   get needed(): boolean {
     return this.#path !== undefined;
   }

@@ -1,7 +1,4 @@
-/**
- * What Prometheus is told. Labels are models that are served, endpoints and statuses: no client decides how many there
- * are.
- */
+/** Metrics for Prometheus. Labels are served models, endpoints and statuses: clients cannot increase their number. */
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { EngineFigures } from '../../engine/figures.js';
 import type { Whisper } from '../../whisper/whisper.js';
@@ -12,7 +9,7 @@ const buckets = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 180
 
 type Figures = EngineFigures & { requests: number };
 
-/** What only grows, by its name and labels. */
+/** Counters, by name and labels. */
 const totals: {
   name: string;
   help: string;
@@ -51,7 +48,7 @@ const totals: {
   },
 ];
 
-/** What goes up and down. */
+/** Gauges. */
 const levels: { name: string; help: string; of: (figures: Figures, whisper: Whisper) => number }[] = [
   {
     name: 'onehead_open_requests',
@@ -88,7 +85,7 @@ export class Metrics {
   readonly #uploaded: Counter<string>;
   readonly #gone: Counter<'endpoint'>;
   readonly #refused: Counter<'reason'>;
-  /** What models had done before they were unloaded, by metric, model and labels. */
+  /** Counts of unloaded models, by metric, model and labels. */
   readonly #before = new Map<string, number>();
 
   private constructor(client: typeof import('prom-client'), ids: readonly string[], loaded: LoadedModels) {

@@ -24,7 +24,7 @@ export interface ModelInformation {
   used: number;
 }
 
-/** What is told of loading and unloading. */
+/** Callbacks for loading and unloading. */
 export interface ModelEvents {
   onLoad?: (id: string, milliseconds: number) => void;
   /** Called before a model is unloaded. */
@@ -38,7 +38,7 @@ class Entry {
   loading: Promise<Whisper> | null = null;
   whisper: Whisper | null = null;
   used = 0;
-  /** When it was given back last, on the clock of `performance`. */
+  /** When it was last returned, on the clock of `performance`. */
   since = 0;
   timer: NodeJS.Timeout | undefined;
 
@@ -99,7 +99,7 @@ function entriesOf({ models = [], alias }: Pick<CheckedServerOptions, 'models' |
 }
 
 export class Models {
-  /** By everything that they are called. */
+  /** Models by all of their names. */
   readonly #names: Map<string, Entry>;
   readonly #load: LoadOptions;
   readonly #unloadAfter: number;
@@ -120,7 +120,7 @@ export class Models {
     return new Set(this.#names.values());
   }
 
-  /** What clients may ask for, by its own name. */
+  /** The models that clients may name, by their own names. */
   list(): ModelInformation[] {
     return [...this.#entries].map(({ served, created, whisper, used }) => ({
       id: served.id,

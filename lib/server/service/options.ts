@@ -7,13 +7,13 @@ import type { Whisper } from '../../whisper/whisper.js';
 
 /** A model that is served. */
 export interface ServedModel {
-  /** What clients call it. */
+  /** The name for clients. */
   id: string;
   /** Folder or hub name; the bundled model where it is left out. */
   model?: string;
   /** Loaded by the caller already, who disposes it too. */
   whisper?: Whisper;
-  /** How it is loaded, over the server's own `load`. */
+  /** Options of loading that override the server's own `load`. */
   load?: LoadOptions;
 }
 
@@ -67,7 +67,7 @@ export const serverOptions = options('the server', {
   models: option(models),
   /** Other names that clients may use for a model. @default whisper-1 for the first model */
   alias: option(aliases),
-  /** How models are loaded. */
+  /** Options of loading all models. */
   load: option(custom<LoadOptions>(isObject, { expected: 'an object of options of load' })),
   /**
    * Options of transcribe that every request begins with; short clips are encoded as far as they go
@@ -135,6 +135,6 @@ export const serverOptions = options('the server', {
   ignoreUnknownFields: option(flag(), { default: false }),
 });
 
-/** How a server behaves; all may be left out. */
+/** Options of a server; all may be left out. */
 export interface ServerOptions extends Given<typeof serverOptions> {}
 export type CheckedServerOptions = Checked<typeof serverOptions>;

@@ -1,6 +1,4 @@
-/**
- * What all routes of a server share: its options, models, keys and figures, and whether it is still taking requests.
- */
+/** State shared by all routes of a server: options, models, keys, metrics, and whether it still takes requests. */
 import { setMaxListeners } from 'node:events';
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
@@ -20,9 +18,9 @@ import { type CheckedServerOptions, type ServerOptions, serverOptions } from './
 /** Routes of a server, registered within it: fastify's plugin with the service besides. */
 export type Routes = (app: FastifyInstance, service: Service) => void | Promise<void>;
 
-/** What is under way for a client. */
+/** A request under way. */
 export interface OpenRequest {
-  /** Of a key that has a rate: how much of it is left. */
+  /** Headers with the remaining requests, if the key has a rate. */
   readonly headers: Record<string, string>;
   /** Says that it has ended; a second call does nothing. */
   close(): void;
@@ -107,7 +105,7 @@ export class Service {
     this.throwIfEnding();
   };
 
-  /** Who sends a request that went through `authenticate`. */
+  /** The client of a request that has passed `authenticate`. */
   clientOf(request: FastifyRequest): Client {
     return this.#clients.get(request)!;
   }

@@ -7,7 +7,7 @@ export interface TokenLogprob {
   logprob: number;
 }
 
-/** Of each token of text; timestamps and the like are left out. */
+/** One entry for each text token; timestamps and other special tokens are left out. */
 export function tokenLogprobs(
   tokenizer: WhisperTokenizer,
   { tokens = [], logprobs = [] }: { tokens?: readonly number[]; logprobs?: readonly number[] },

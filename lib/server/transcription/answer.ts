@@ -10,7 +10,7 @@ export interface Answer {
   body: string | object;
 }
 
-/** What has been paid for: whole seconds that were begun. */
+/** Billed duration: seconds, rounded up. */
 export const durationUsage = (duration: number) => ({ type: 'duration', seconds: Math.ceil(duration) });
 
 function segmentOf({ id, seek, start, end, text, ...rest }: Segment) {
@@ -36,7 +36,7 @@ export function verbose(result: Transcription, asked: AudioRequest, endpoint: En
     duration,
     ...(asked.segments && { segments: segmentsOf(segments) }),
     ...(asked.words && { words: wordsOf(segments) }),
-    // What was left out since nobody seems to speak there.
+    // Parts left out because nobody seems to speak there.
     ...(result.omitted && { omitted: result.omitted }),
   };
 }

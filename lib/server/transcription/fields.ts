@@ -8,10 +8,10 @@ export type ResponseFormat = (typeof responseFormats)[number];
 
 export type Endpoint = 'transcriptions' | 'translations';
 
-/** What is asked for. */
+/** A checked request. */
 export interface AudioRequest {
   model: string;
-  /** What decides the text. */
+  /** The options that determine the text. */
   options: TranscribeOptions;
   format: ResponseFormat;
   words: boolean;
@@ -134,7 +134,7 @@ function context(fields: Fields): TranscribeOptions {
   return { ...(prompt !== null && { prompt }), ...(keywords.length > 0 && { hotwords: keywords.join(', ') }) };
 }
 
-/** What this server does not do, in OpenAI's shape. */
+/** Refuses speaker diarization, which this server does not do, in OpenAI's form. */
 function refuseSpeakers(fields: Fields, format: string | null): void {
   const asked = ['known_speaker_names', 'known_speaker_references'].find((name) => list(fields, name).length > 0);
   if (format !== 'diarized_json' && asked === undefined) return;

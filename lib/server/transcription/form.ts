@@ -5,7 +5,7 @@ import { ApiError, badField } from '../service/api-error.js';
 import type { Service } from '../service/service.js';
 import { Spool, tooLarge } from './spool.js';
 
-/** What busboy is told: nobody needs more, and each is a bound on memory. */
+/** Limits of busboy. Real clients stay below them, and each bounds memory. */
 const limits = {
   fieldNameSize: 100,
   fieldSize: 1 << 20,
@@ -21,7 +21,7 @@ export interface Form {
   /** Values by the field's name, arrays without their brackets. */
   readonly fields: ReadonlyMap<string, string[]>;
   readonly file: Spool | null;
-  /** Whether all of the form is there. */
+  /** True once the whole form has arrived. */
   readonly complete: boolean;
   /** Settled when the file began, or the form ended without one. */
   readonly begun: Promise<void>;
@@ -30,7 +30,7 @@ export interface Form {
   close(): Promise<void>;
 }
 
-/** What is wrong with a form, in words of ours. */
+/** Explains the fault of a form. */
 function formError(error: unknown): unknown {
   if (error instanceof ApiError) return error;
   const { code, message } = error as NodeJS.ErrnoException;

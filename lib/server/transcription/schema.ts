@@ -1,4 +1,4 @@
-/** What /openapi.json says of the audio routes. */
+/** The description of the audio routes in /openapi.json. */
 import type { Endpoint } from './fields.js';
 import { responseFormats } from './fields.js';
 

@@ -135,7 +135,7 @@ export class Spool {
     }
   }
 
-  /** What a recording is read from: any place of it where all is there. */
+  /** The recording as input, readable at any position once all has arrived. */
   input(): AudioInput {
     if (!this.#ended) return this.bytes();
     if (!this.#file) return Buffer.concat(this.#blocks).subarray(0, this.#size);

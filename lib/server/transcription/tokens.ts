@@ -11,10 +11,7 @@ export async function logprobsOf({ segments }: Transcription, { model }: Whisper
   return segments.flatMap((segment) => tokenLogprobs(tokenizer, segment));
 }
 
-/**
- * What was read and written, counted in tokens: of audio, positions of the encoder; of text, those of prompt and
- * keywords that count.
- */
+/** Counts tokens: for audio, positions of the encoder; for text, those of prompt and keywords, and of the result. */
 export async function tokenUsage(result: Transcription, asked: AudioRequest, { model }: Whisper) {
   const { preprocessor, config } = model.checkpoint;
   const tokenizer = await model.checkpoint.tokenizer();

@@ -17,22 +17,22 @@ export interface Work {
   id: string;
   asked: AudioRequest;
   result: Transcription;
-  /** Where they were asked for. */
+  /** Present if requested. */
   logprobs?: TokenLogprob[];
-  /** Of a stream: what was read and written. */
+  /** Of a stream: token counts. */
   usage?: object;
 }
 
 export interface WorkEvents {
-  /** Of a stream: text as it is found; all pieces join to the result's. */
+  /** For a stream: called with new text. All pieces joined are the result's text. */
   onText?: (text: string) => void;
-  /** Of what is no stream: called when a window is done. */
+  /** Without a stream: called when a window is done. */
   onWindow?: (segments: readonly Segment[]) => void;
-  /** Of a stream: whether something was sent that cannot be taken back. */
+  /** For a stream: true if text was sent, which cannot be taken back. */
   sent?: () => boolean;
 }
 
-/** What decides the text. */
+/** The fields that determine the text. */
 const decisive = ({ model, options, stream }: AudioRequest) => ({ model, options, stream });
 
 /**
@@ -55,7 +55,7 @@ export async function transcribeForm(
     const work = transcribeOnce(service, form, early, { signal: both, priority }, events);
     work.catch(() => {}); // told below, or given up
     try {
-      // What goes wrong is told before the rest has come.
+      // Errors are reported before the rest of the upload has arrived.
       await Promise.race([form.ended, work.then(() => form.ended)]);
       const asked = read();
       if (isDeepStrictEqual(decisive(asked), decisive(early))) return { asked, ...(await work) };
