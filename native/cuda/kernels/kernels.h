@@ -38,6 +38,10 @@ struct Epilogue {
   Activation activation = Activation::none;
   const float* residual = nullptr;  // [residualRows, columns]; may be y itself
   int64_t residualRows = 1;
+  /** Of a weight that is whole numbers of 8 bits: what column n's sum is multiplied by, too, [columns]. */
+  const float* columnScales = nullptr;
+  /** Where x is of 8 bits as well: [rows]. */
+  const float* rowScales = nullptr;
 };
 
 /** x [rows, width] -> y: layer norm over rows. */
@@ -53,7 +57,8 @@ cudaError_t layerNorm(const LayerNormArguments& arguments, const Launcher& launc
 
 /**
  * y[m, n] = epilogue(sum over k of norm(x)[m, k] w[n, k]), for few rows: bound by reading w once.
- * x is float32 or of w's type; float32 where there is a norm.
+ * x is float32 or of w's type; float32 where there is a norm. Where the epilogue has columnScales, w is int8, and its
+ * type is what it is widened to in registers.
  */
 struct FewRowsArguments {
   int64_t rows, columns, depth;
@@ -82,7 +87,7 @@ cudaError_t matvec(const FewRowsArguments& arguments, const Launcher& launcher);
 struct SkinnyArguments {
   int64_t rows, columns, depth;
   const void* x;       // [rows, depth] in the weight's type, rows aligned to 16 bytes
-  const void* weight;  // [columns, depth]
+  const void* weight;  // [columns, depth]; int8 where there are columnScales, widened to `type`
   DType type;
   bool weightChanges;  // as in FewRowsArguments
   Epilogue epilogue;
@@ -104,7 +109,9 @@ struct Stepping {
  */
 struct ProductArguments {
   int64_t batch = 1, rows, columns, depth;
-  DType type;  // of a and b
+  /** Of a and b. With columnScales b is int8 and widened to a's type; with rowScales `type` is int8, and both are, the
+   * depth and what a's rows and b's are apart being even. */
+  DType type;
   const void* a;
   Stepping aBatch, aRows{1, 0, 0, 1};
   const void* b;
@@ -126,6 +133,44 @@ cudaError_t product(const ProductArguments& arguments, const Launcher& launcher)
 
 /** y = activation(y) in place, behind a product that could not do it itself. */
 cudaError_t activateInPlace(void* y, DType type, int64_t elements, Activation activation, const Launcher& launcher);
+
+/** x [rows, width] (float32 where there is a norm), normed -> y [rows, stride], each row times scales[row], zeros behind
+ * its width: quantize.cu. A row that is not finite has the scale NaN. */
+struct QuantizeRowsArguments {
+  int64_t rows, width;
+  const void* x;
+  DType xType;
+  const float *normWeight, *normBias;  // [width] or null
+  float epsilon;
+  int8_t* y;
+  int64_t stride;
+  float* scales;
+  /** [rows] or null: what rounding loses of a row's usual elements (see Backend::Quantized); -1 of a row of zeros. */
+  float* lost = nullptr;
+  bool aligned = false;  // x; found by quantizeRows
+};
+cudaError_t quantizeRows(const QuantizeRowsArguments& arguments, const Launcher& launcher);
+
+/** y = epilogue(sums) of whole numbers [rows, columns], columns a multiple of four. */
+struct FinishSumsArguments {
+  int64_t rows, columns;
+  const int32_t* sums;
+  Epilogue epilogue;
+  void* y;
+  DType yType;
+};
+cudaError_t finishSums(const FinishSumsArguments& arguments, const Launcher& launcher);
+
+/** y[n, k] = scales[n] x[n, k] in a floating type. */
+struct WidenRowsArguments {
+  int64_t rows, width;
+  const int8_t* x;
+  const float* scales;
+  void* y;
+  DType yType;
+  bool aligned = false;  // found by widenRows
+};
+cudaError_t widenRows(const WidenRowsArguments& arguments, const Launcher& launcher);
 
 // Kernels that take `rows` and `pool` work on rows of a pool of state; see native/core/operations.h. `rows` [batch] is
 // null where entry b works on row b, and `pool` is the number of rows then too. They are read on the device, so that a
@@ -175,6 +220,10 @@ struct AttentionArguments {
   const int32_t *keyBegin = nullptr, *keyCount = nullptr;  // [pool]; k and v are one sequence of `keys` positions then
   const int32_t* scoreRow = nullptr;                       // [pool]
   int64_t scoreSequences = 0, scoreKeys = 0;
+
+  // splitKeyValue only: k and v are int8 without gaps, each head of a position times a scale. What is appended is
+  // quantized; all else is of `type`.
+  float *keyScales = nullptr, *valueScales = nullptr;  // [sequences, keys, keyValueHeads]
 };
 /** What an algorithm with the scores in memory does one after another; the others do all at once. */
 enum class AttentionStage { all, append, reshape, scores, softmax, values };
@@ -247,6 +296,7 @@ struct EmbedArguments {
   float* y;
   const int32_t* rows = nullptr;
   int64_t pool = 0;
+  const float* tokenScales = nullptr;  // [vocabulary], where the token embedding is int8
 };
 cudaError_t embed(const EmbedArguments& arguments, const Launcher& launcher);
 
@@ -262,12 +312,35 @@ cudaError_t gatherRows(const GatherRowsArguments& arguments, const Launcher& lau
 /** y[begin[b] + t] = x[b, t], as far as that is among the positions of y; nothing where begin[b] is negative. */
 struct ScatterRowsArguments {
   int64_t batch, rows, positions;  // of x, of each of its sequences, of y
-  int64_t rowBytes, strideBytes;   // of a row of x, and from one to the next
+  int64_t width, stride;           // of a row of x, and from one to the next, elements
   const void* x;
+  DType xType;
   const int32_t* begin;
   void* y;
+  DType yType;  // another floating type, or x's own, which may be any
 };
 cudaError_t scatterRows(const ScatterRowsArguments& arguments, const Launcher& launcher);
+
+/** Heads of rows into a cache of 8 bits. Row t of batch b goes to position begin[b] + t, as far as that is among the
+ * positions; nothing where begin[b] is negative. Where it is `stateful`, each sequence has positions of its own, and
+ * `stateRows` [batch], or null, say whose they are, as `begin` is. */
+struct QuantizeHeadsArguments {
+  int64_t batch, rows, positions, heads, headSize;
+  DType xType;
+  int64_t batchStride, rowStride;  // of x, elements
+  const int32_t* begin;
+  /** One cache, or two of one form: keys and values. */
+  struct Part {
+    const void* x;
+    int8_t* y;      // [positions, heads * headSize]
+    float* scales;  // [positions, heads]
+  } parts[2];
+  int count;
+  bool stateful = false;
+  const int32_t* stateRows = nullptr;
+  int64_t pool = 0;
+};
+cudaError_t quantizeHeads(const QuantizeHeadsArguments& arguments, const Launcher& launcher);
 
 /** As cpu::TokenProbability. */
 struct TokenProbabilityArguments {

@@ -11,6 +11,7 @@ using bfloat16 = __nv_bfloat16;
 __device__ inline float toFloat(float value) { return value; }
 __device__ inline float toFloat(float16 value) { return __half2float(value); }
 __device__ inline float toFloat(bfloat16 value) { return __bfloat162float(value); }
+__device__ inline float toFloat(int8_t value) { return float(value); }
 
 template <class T>
 __device__ inline T fromFloat(float value) {
@@ -160,6 +161,17 @@ __device__ inline void storeAs(void* y, DType type, int64_t at, float value) {
     static_cast<float16*>(y)[at] = fromFloat<float16>(value);
   else
     static_cast<bfloat16*>(y)[at] = fromFloat<bfloat16>(value);
+}
+/** Four neighbours, at a multiple of four. */
+__device__ inline void storeFour(void* y, DType type, int64_t at, const float4& four) {
+  if (type == DType::float32)
+    *reinterpret_cast<float4*>(static_cast<float*>(y) + at) = four;
+  else if (type == DType::float16)
+    *reinterpret_cast<uint2*>(static_cast<float16*>(y) + at) = {makePair<float16>(four.x, four.y),
+                                                                makePair<float16>(four.z, four.w)};
+  else
+    *reinterpret_cast<uint2*>(static_cast<bfloat16*>(y) + at) = {makePair<bfloat16>(four.x, four.y),
+                                                                 makePair<bfloat16>(four.z, four.w)};
 }
 __device__ inline float loadAs(const void* x, DType type, int64_t at) {
   if (type == DType::float32) return static_cast<const float*>(x)[at];

@@ -196,6 +196,23 @@ __device__ inline uint4 loadStream16(const void* global) {
 #endif
 }
 
+/** 8 bytes of the same kind. */
+__device__ inline uint2 loadStream8(const void* global) {
+#if defined(__CUDACC__)
+  uint2 value;
+  asm volatile("ld.global.L1::no_allocate.v2.u32 {%0, %1}, [%2];"
+               : "=r"(value.x), "=r"(value.y)
+               : "l"(global)
+               : "memory");
+  return value;
+#else
+  emulation::executor().requireGlobal(global, 8);
+  uint2 value;
+  std::memcpy(&value, global, sizeof value);
+  return value;
+#endif
+}
+
 /** What another block of this launch wrote to global memory: not from this multiprocessor's own cache. */
 template <class Element>
 __device__ inline Element loadFresh(const Element* global) {

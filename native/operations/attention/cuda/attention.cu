@@ -17,6 +17,27 @@ Together togetherIn(const AttentionArguments& a, bool split) {
   return split && a.keyBegin ? Together{1, mostTogether} : Together{};
 }
 
+/** New rows of keys and values into a cache of 8 bits, before a kernel that reads them there. */
+cudaError_t appendQuantized(const AttentionArguments& a, const Launcher& launcher) {
+  QuantizeHeadsArguments q{};
+  q.batch = a.batch;
+  q.rows = a.queries;
+  q.positions = a.keys;
+  q.heads = a.keyValueHeads;
+  q.headSize = a.headSize;
+  q.xType = a.type;
+  q.batchStride = a.newKey.batchStride;
+  q.rowStride = a.newKey.rowStride;
+  q.begin = a.start;
+  q.count = 2;
+  q.parts[0] = {a.newKey.data, static_cast<int8_t*>(const_cast<void*>(a.k.data)), a.keyScales};
+  q.parts[1] = {a.newValue.data, static_cast<int8_t*>(const_cast<void*>(a.v.data)), a.valueScales};
+  q.stateful = true;
+  q.stateRows = a.rows;
+  q.pool = a.pool;
+  return quantizeHeads(q, launcher);
+}
+
 }  // namespace
 
 std::vector<AttentionStage> attentionStages(const AttentionArguments& a, AttentionAlgorithm algorithm) {
@@ -39,7 +60,15 @@ cudaError_t attention(const AttentionArguments& a, AttentionAlgorithm algorithm,
   if (keepsScores(algorithm)) return baselineAttention(a, algorithm, stage, launcher);
   const bool split = algorithm == AttentionAlgorithm::splitKeyValue;
   if (!split && warpgroupFits(a, launcher)) return warpgroupAttention(a, launcher);
-  if (!split || !decodeFits(a)) return streamingAttention(a, split, togetherIn(a, split), launcher);
+  if (!split || !decodeFits(a)) {
+    AttentionArguments here = a;
+    if (a.keyScales && a.newKey.data) {
+      const cudaError_t error = appendQuantized(a, launcher);
+      if (error != cudaSuccess) return error;
+      here.newKey = here.newValue = {};
+    }
+    return streamingAttention(here, split, togetherIn(a, split), launcher);
+  }
   const cudaError_t error = decodeAttention(a, launcher);
   if (error != cudaSuccess || !a.keyBegin || a.batch == 1) return error;
   return streamingAttention(a, true, neighbours, launcher);

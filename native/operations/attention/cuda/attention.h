@@ -65,18 +65,29 @@ __device__ inline int entriesTogether(const AttentionArguments& a, int64_t b) {
   return after == ~0u ? mostTogether : least(__ffs(int(~after)) - 1, mostTogether);
 }
 
+/** The row of a cache that holds one of an entry's keys. */
+__device__ inline int cacheRow(const AttentionArguments& a, int64_t key, const Entry& entry) {
+  int row = entry.keyRow;
+  if (a.source && key < entry.start) {  // a cache that is reordered by index
+    const int32_t from = a.source[int64_t(row) * a.keys + key];
+    if (from >= 0 && from < a.pool) row = from;
+  }
+  return row;
+}
+
+/** Where a key lies among all positions of a cache without gaps. */
+__device__ inline int64_t cachePlace(const AttentionArguments& a, int64_t key, const Entry& entry) {
+  return cacheRow(a, key, entry) * a.keys + entry.first + key;
+}
+
 /** A row of keys or values: from the rows to append where it is one of them, else from the tensor. */
 template <class T>
 __device__ inline const T* keyRow(const AttentionArguments& a, const AttentionView& all, const AttentionView& appended,
                                   int64_t b, int64_t key, const Entry& entry) {
   if (appended.data && key >= entry.start && key < entry.start + a.queries)
     return static_cast<const T*>(appended.data) + b * appended.batchStride + (key - entry.start) * appended.rowStride;
-  int row = entry.keyRow;
-  if (a.source && key < entry.start) {  // a cache that is reordered by index
-    const int32_t from = a.source[int64_t(row) * a.keys + key];
-    if (from >= 0 && from < a.pool) row = from;
-  }
-  return static_cast<const T*>(all.data) + row * all.batchStride + (entry.first + key) * all.rowStride;
+  return static_cast<const T*>(all.data) + cacheRow(a, key, entry) * all.batchStride +
+         (entry.first + key) * all.rowStride;
 }
 
 /** Where the scores of a query and a head are wanted, [scoreKeys]; null where they are not. Queries are counted through

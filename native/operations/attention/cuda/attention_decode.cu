@@ -26,6 +26,7 @@
 //   the program writes them: cross-attention in a chain about 6 at batch 1, its bytes coming while the query is
 //   computed. Registers on 90a: 72 to 80, as before, of the 80 that six blocks leave; no spills.
 #include "attention.h"
+#include "cuda/kernels/bytes.h"
 
 namespace onehead::cuda {
 
@@ -63,6 +64,59 @@ __device__ inline void combineGroups(Running<Width>& running) {
     for (int i = 0; i < Width; ++i) running.values[i] += __shfl_xor_sync(wholeWarp, running.values[i], mask);
   }
 }
+
+/** `Count` elements in 16 bytes, or a multiple of that. */
+template <class T, int Count>
+__device__ inline void loadElements(const T* from, float (&values)[Count]) {
+#pragma unroll
+  for (int part = 0; part < Count / vectorSize<T>; ++part) {
+    float some[vectorSize<T>];
+    unpack<T>(reinterpret_cast<const uint4*>(from)[part], some);
+#pragma unroll
+    for (int i = 0; i < vectorSize<T>; ++i) values[part * vectorSize<T> + i] = some[i];
+  }
+}
+
+/** A lane's part of a key or value of a cache of type C: 16 bytes, or 8 whole numbers and their head's factor. */
+template <class C>
+struct Cached {
+  static constexpr int elements = vectorSize<C>;
+  uint4 raw;
+  __device__ void load(const C* at) { raw = loadStream16(at); }
+  __device__ void values(float (&to)[elements]) const { unpack<C>(raw, to); }
+  __device__ float factor() const { return 1.0f; }
+};
+template <>
+struct Cached<int8_t> {
+  static constexpr int elements = 8;
+  uint2 raw;
+  float scale;
+  __device__ void load(const int8_t* at, const float* factor) {
+    raw = loadStream8(at);
+    scale = *factor;
+  }
+  __device__ void values(float (&to)[elements]) const {
+    float low[4], high[4];
+    widenBytes(raw.x, low);
+    widenBytes(raw.y, high);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) to[i] = low[i], to[i + 4] = high[i];
+  }
+  __device__ float factor() const { return scale; }
+  /** Of elements that `Lanes` lanes have of a head. */
+  template <int Lanes>
+  __device__ void quantize(const float (&from)[elements]) {
+    Extent extent;
+#pragma unroll
+    for (int i = 0; i < elements; ++i) extent.look(from[i]);
+    const RowScale row = scaleOf(warpExtent<Lanes>(extent));
+    int whole[elements];
+#pragma unroll
+    for (int i = 0; i < elements; ++i) whole[i] = quantized(from[i], row);
+    raw = {packBytes(whole[0], whole[1], whole[2], whole[3]), packBytes(whole[4], whole[5], whole[6], whole[7])};
+    scale = row.scale;
+  }
+};
 
 /** A key or value of an entry. Registers decide how many blocks run at once (80 of them leave room for six): ranges of
  * a pool and rows of a cache each have a kernel that knows nothing of the other. */
@@ -113,9 +167,11 @@ __device__ inline void joinSplits(T* y, const float* parts, int splits, int size
   y[thread] = fromFloat<T>(whole);
 }
 
-template <class T, int P, bool Ranges>
+/** C is the cache's type: T, or int8_t. */
+template <class T, class C, int P, bool Ranges>
 __global__ void __launch_bounds__(threads, 6) decodeKernel(const __grid_constant__ AttentionArguments a) {
-  constexpr int vector = vectorSize<T>, lanes = P / vector, rowsAtOnce = 32 / lanes, step = rowsAtOnce * warps;
+  constexpr bool bytes = std::is_same_v<C, int8_t>;
+  constexpr int vector = Cached<C>::elements, lanes = P / vector, rowsAtOnce = 32 / lanes, step = rowsAtOnce * warps;
   ONEHEAD_SHARED(float, shared);  // sharedFloats
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int64_t b = blockIdx.z, head = blockIdx.y, split = blockIdx.x;
@@ -139,7 +195,8 @@ __global__ void __launch_bounds__(threads, 6) decodeKernel(const __grid_constant
   const int begin = int(split) * perSplit, end = least(limit, begin + perSplit);
   const bool inside = chunk < size;  // lanes behind the head's elements have none
 
-  uint4 k[ahead], v[ahead];
+  Cached<C> k[ahead], v[ahead];
+  Cached<C> newKey, newValue;  // of 8 bits, as the cache will have them
   const int firstKey = begin + warp * rowsAtOnce + lane / lanes;
   auto fetch = [&](int key0) {
 #pragma unroll
@@ -147,8 +204,17 @@ __global__ void __launch_bounds__(threads, 6) decodeKernel(const __grid_constant
       const int key = key0 + u * step;
       if (!inside || key >= end) continue;
       const int64_t at = head * size + chunk;
-      k[u] = loadStream16(placeOf<T, Ranges>(a, a.k, a.newKey, b, key, entry) + at);
-      v[u] = loadStream16(placeOf<T, Ranges>(a, a.v, a.newValue, b, key, entry) + at);
+      if constexpr (!bytes) {
+        k[u].load(placeOf<T, Ranges>(a, a.k, a.newKey, b, key, entry) + at);
+        v[u].load(placeOf<T, Ranges>(a, a.v, a.newValue, b, key, entry) + at);
+      } else if (!Ranges && a.newKey.data && key == start) {
+        k[u] = newKey;
+        v[u] = newValue;
+      } else {
+        const int64_t place = Ranges ? entry.first + key : cachePlace(a, key, entry), scale = place * a.heads + head;
+        k[u].load(static_cast<const C*>(a.k.data) + place * a.k.rowStride + at, a.keyScales + scale);
+        v[u].load(static_cast<const C*>(a.v.data) + place * a.v.rowStride + at, a.valueScales + scale);
+      }
     }
   };
   if constexpr (Ranges) fetch(firstKey);
@@ -156,10 +222,22 @@ __global__ void __launch_bounds__(threads, 6) decodeKernel(const __grid_constant
 
   float query[vector] = {};
   if (inside) {
-    const T* q = static_cast<const T*>(a.q.data) + b * a.q.batchStride + head * size + chunk;
-    unpack<T>(*reinterpret_cast<const uint4*>(q), query);
+    loadElements<T>(static_cast<const T*>(a.q.data) + b * a.q.batchStride + head * size + chunk, query);
 #pragma unroll
     for (int i = 0; i < vector; ++i) query[i] *= a.scale * log2E;
+  }
+  if constexpr (bytes && !Ranges) {
+    if (a.newKey.data) {
+      float fresh[2][vector] = {};
+#pragma unroll
+      for (int which = 0; which < 2; ++which) {
+        const AttentionView& from = which ? a.newValue : a.newKey;
+        if (inside)
+          loadElements<T>(static_cast<const T*>(from.data) + b * from.batchStride + head * size + chunk, fresh[which]);
+      }
+      newKey.template quantize<lanes>(fresh[0]);
+      newValue.template quantize<lanes>(fresh[1]);
+    }
   }
 
   float* wantedScores = scoresOf(a, b, 0, head);
@@ -171,9 +249,10 @@ __global__ void __launch_bounds__(threads, 6) decodeKernel(const __grid_constant
     for (int u = 0; u < ahead; ++u) {
       float score = 0, values[vector];
       if (inside && key0 + u * step < end) {
-        unpack<T>(k[u], values);
+        k[u].values(values);
 #pragma unroll
         for (int i = 0; i < vector; ++i) score = fmaf(query[i], values[i], score);
+        if constexpr (bytes) score *= k[u].factor();
       }
       score = warpSum<lanes>(score);
       scores[u] = key0 + u * step < end ? score : -infinity;
@@ -189,9 +268,10 @@ __global__ void __launch_bounds__(threads, 6) decodeKernel(const __grid_constant
       const float weight = exp2Fast(scores[u] - above);
       float values[vector];
       running.sum += weight;
-      unpack<T>(v[u], values);
+      v[u].values(values);
+      const float of = bytes ? weight * v[u].factor() : weight;
 #pragma unroll
-      for (int i = 0; i < vector; ++i) running.values[i] = fmaf(weight, values[i], running.values[i]);
+      for (int i = 0; i < vector; ++i) running.values[i] = fmaf(of, values[i], running.values[i]);
     }
   }
 
@@ -201,6 +281,14 @@ __global__ void __launch_bounds__(threads, 6) decodeKernel(const __grid_constant
     const int64_t at = head * size + chunk;
     for (int which = 0; which < 2; ++which) {
       const AttentionView &from = which ? a.newValue : a.newKey, &to = which ? a.v : a.k;
+      if constexpr (bytes) {
+        const int64_t place = entry.keyRow * a.keys + start;
+        const Cached<C>& fresh = which ? newValue : newKey;
+        C* row = static_cast<C*>(const_cast<void*>(to.data)) + place * to.rowStride + at;
+        *reinterpret_cast<uint2*>(row) = fresh.raw;
+        if (lane == 0) (which ? a.valueScales : a.keyScales)[place * a.heads + head] = fresh.factor();
+        continue;
+      }
       T* row = static_cast<T*>(const_cast<void*>(to.data)) + entry.keyRow * to.batchStride + start * to.rowStride + at;
       *reinterpret_cast<uint4*>(row) =
           *reinterpret_cast<const uint4*>(static_cast<const T*>(from.data) + b * from.batchStride + at);
@@ -266,8 +354,12 @@ cudaError_t decodeAttention(const AttentionArguments& a, const Launcher& launche
   return withType(a.type, [&](auto element) {
     using T = decltype(element);
     auto start = [&](auto kernel) { return launch(launcher, kernel, grid, dim3(threads), bytes, a); };
-    if (a.headSize <= 64) return start(a.keyBegin ? decodeKernel<T, 64, true> : decodeKernel<T, 64, false>);
-    return start(a.keyBegin ? decodeKernel<T, 128, true> : decodeKernel<T, 128, false>);
+    auto sized = [&](auto cached) {
+      using C = decltype(cached);
+      if (a.headSize <= 64) return start(a.keyBegin ? decodeKernel<T, C, 64, true> : decodeKernel<T, C, 64, false>);
+      return start(a.keyBegin ? decodeKernel<T, C, 128, true> : decodeKernel<T, C, 128, false>);
+    };
+    return a.keyScales ? sized(int8_t{}) : sized(element);
   });
 }
 

@@ -28,6 +28,7 @@
 //   on compute capability 9.0. Registers on 90a for half types: 153 to 158 with heads up to 64 and 16 rows a warp (153
 //   to 157 before), 215 to 217 with larger heads (217), 255 with 32 rows a warp (253); no spills.
 #include "attention.h"
+#include "cuda/kernels/bytes.h"
 #include "cuda/kernels/tensor_core.h"
 
 namespace onehead::cuda {
@@ -37,13 +38,18 @@ namespace {
 /** Tiles of a split at least: half the parts to join cost less than the second tile's work. */
 constexpr int leastTiles = 2;
 
-template <class T, int P, int Warps, int MTiles>
+/** C is the cache's type: T, or int8_t. */
+template <class T, class C, int P, int Warps, int MTiles>
 struct Shape {
+  static constexpr bool bytes = std::is_same_v<C, int8_t>;
   static constexpr int threads = Warps * 32, rows = Warps * MTiles * 16;
   static constexpr int keys = std::is_same_v<T, float> && P == 128 ? 32 : 64;
   static constexpr int stride = P + vectorSize<T>;  // between rows in shared memory: banks differ
   static constexpr int tile = keys * stride;
-  static constexpr size_t sharedBytes = size_t(4) * tile * sizeof(T);  // keys and values, two of each
+  // Keys and values, two of each; or one of each, two of each of 8 bits, and their factors.
+  static constexpr int raw = keys * P;
+  static constexpr size_t tileBytes = size_t(bytes ? 2 : 4) * tile * sizeof(T);
+  static constexpr size_t sharedBytes = tileBytes + (bytes ? size_t(4) * raw + size_t(2) * keys * sizeof(float) : 0);
   static_assert(sharedBytes >= size_t(rows) * mostParts * sizeof(float));
 };
 
@@ -131,10 +137,22 @@ __device__ inline void joinSplits(const float* parts, int splitsOfGrid, int spli
   }
 }
 
-template <class T, int P, int Warps, int MTiles, bool Emits>
+/** Widens a tile of keys or values of 8 bits. */
+template <class T, int P, int Threads, int Keys, int Stride>
+__device__ inline void widenTile(T* tile, const int8_t* raw, const float* factors) {
+  for (int place = int(threadIdx.x); place < Keys * P / 8; place += Threads) {
+    const int row = place / (P / 8), column = place % (P / 8) * 8;
+    uint4 wide[8 / vectorSize<T>];
+    widenScaled<T>(*reinterpret_cast<const uint2*>(raw + row * P + column), factors[row], wide);
+#pragma unroll
+    for (int i = 0; i < 8 / vectorSize<T>; ++i) reinterpret_cast<uint4*>(tile + row * Stride + column)[i] = wide[i];
+  }
+}
+
+template <class T, class C, int P, int Warps, int MTiles, bool Emits>
 __global__ void __launch_bounds__(Warps * 32, 1)
     streamingKernel(const __grid_constant__ AttentionArguments a, int splitsOfGrid, Together wanted) {
-  using S = Shape<T, P, Warps, MTiles>;
+  using S = Shape<T, C, P, Warps, MTiles>;
   constexpr int vector = vectorSize<T>, chunks = P / vector, depthTiles = P / 16, keyTiles = S::keys / 8;
   ONEHEAD_SHARED(T, shared);
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, group = lane / 4, quad = lane % 4;
@@ -178,7 +196,32 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   if (split >= splits) return waitForPrevious();
   const int endTile = least(tiles, firstTile + perSplit);
 
+  // Of 8 bits: tiles as they are in memory, and factors of keys, then values, on their way into shared memory.
+  constexpr int perThread = divideUp(2 * S::keys, S::threads);
+  int8_t* const raw = reinterpret_cast<int8_t*>(shared) + S::tileBytes;
+  float* const factors = reinterpret_cast<float*>(raw + 4 * S::raw);
+  float nextFactors[perThread];
+  auto loadBytes = [&](int tile, int stage) {
+    int8_t* to = raw + stage * 2 * S::raw;
+    for (int place = thread; place < S::keys * (P / 16); place += S::threads) {
+      const int row = place / (P / 16), column = place % (P / 16) * 16, key = tile * S::keys + row;
+      const bool there = key < limit && column < size;
+      const int64_t at = there ? cachePlace(a, key, entry) : 0, element = keyHead * size + column;
+      const auto *k = static_cast<const int8_t*>(a.k.data), *v = static_cast<const int8_t*>(a.v.data);
+      copyAsync16(to + row * P + column, there ? k + at * a.k.rowStride + element : k, there ? 16 : 0);
+      copyAsync16(to + S::raw + row * P + column, there ? v + at * a.v.rowStride + element : v, there ? 16 : 0);
+    }
+#pragma unroll
+    for (int i = 0; i < perThread; ++i) {
+      const int place = thread + i * S::threads, key = tile * S::keys + place % S::keys;
+      const float* scales = place < S::keys ? a.keyScales : a.valueScales;
+      nextFactors[i] = place < 2 * S::keys && key < limit
+                           ? scales[cachePlace(a, key, entry) * a.keyValueHeads + keyHead]
+                           : 0.0f;
+    }
+  };
   auto load = [&](int tile, int stage) {
+    if constexpr (S::bytes) return loadBytes(tile, stage);
     T* keyTile = shared + stage * 2 * S::tile;
     for (int place = thread; place < S::keys * chunks; place += S::threads) {
       const int row = place / chunks, column = place % chunks * vector, key = tile * S::keys + row;
@@ -222,12 +265,23 @@ __global__ void __launch_bounds__(Warps * 32, 1)
 
   for (int tile = firstTile; tile < endTile; ++tile) {
     const int stage = (tile - firstTile) & 1;
+    if constexpr (S::bytes) {
+#pragma unroll
+      for (int i = 0; i < perThread; ++i)
+        if (thread + i * S::threads < 2 * S::keys) factors[thread + i * S::threads] = nextFactors[i];
+    }
     if (tile + 1 < endTile) load(tile + 1, stage ^ 1);
     commitCopies();
     waitForCopies<1>();
     __syncthreads();
-    const T* keyTile = shared + stage * 2 * S::tile;
+    const T* keyTile = shared + (S::bytes ? 0 : stage * 2 * S::tile);
     const T* valueTile = keyTile + S::tile;
+    if constexpr (S::bytes) {
+      const int8_t* from = raw + stage * 2 * S::raw;
+      widenTile<T, P, S::threads, S::keys, S::stride>(shared, from, factors);
+      widenTile<T, P, S::threads, S::keys, S::stride>(shared + S::tile, from + S::raw, factors + S::keys);
+      __syncthreads();
+    }
 
     float scores[MTiles][keyTiles][4] = {};
 #pragma unroll
@@ -363,7 +417,8 @@ int64_t rowsOf(const AttentionArguments& a) { return a.queries * (a.heads / a.ke
 int64_t blockRows(const AttentionArguments& a, Together together) {
   constexpr int beams = 5;
   const int64_t rows = rowsOf(a) * least(together.most, beams);
-  if (together.most == 1 && a.type != DType::float32 && a.headSize <= 64 && rows > 64 && !a.scores) return 128;
+  if (together.most == 1 && a.type != DType::float32 && a.headSize <= 64 && rows > 64 && !a.scores && !a.keyScales)
+    return 128;
   return rows > 32 ? 64 : 32;
 }
 
@@ -378,16 +433,17 @@ int64_t splitsOf(const AttentionArguments& a, bool split, Together together, con
                    launcher);
 }
 
-template <class T, int P, int Warps, int MTiles>
+template <class T, class C, int P, int Warps, int MTiles>
 cudaError_t run(const AttentionArguments& a, int64_t splits, Together together, const Launcher& launcher) {
-  using S = Shape<T, P, Warps, MTiles>;
+  using S = Shape<T, C, P, Warps, MTiles>;
   const dim3 grid(unsigned(rowTilesOf(a, together) * splits), unsigned(a.keyValueHeads), unsigned(a.batch));
   auto start = [&](auto kernel) {
     return launch(launcher, kernel, grid, dim3(S::threads), S::sharedBytes, a, int(splits), together);
   };
-  if constexpr (MTiles == 1)
-    if (a.scores) return start(streamingKernel<T, P, Warps, MTiles, true>);
-  return start(streamingKernel<T, P, Warps, MTiles, false>);
+  if constexpr (S::bytes) return start(streamingKernel<T, C, P, Warps, MTiles, true>);
+  if constexpr (MTiles == 1 && !S::bytes)
+    if (a.scores) return start(streamingKernel<T, C, P, Warps, MTiles, true>);
+  if constexpr (!S::bytes) return start(streamingKernel<T, C, P, Warps, MTiles, false>);
 }
 
 }  // namespace
@@ -405,12 +461,16 @@ cudaError_t streamingAttention(const AttentionArguments& a, bool split, Together
   return withType(a.type, [&](auto element) {
     using T = decltype(element);
     if constexpr (!std::is_same_v<T, float>)
-      if (rows == 128) return run<T, 64, 4, 2>(a, splits, together, launcher);
-    if (a.headSize <= 64)
-      return rows == 64 ? run<T, 64, 4, 1>(a, splits, together, launcher)
-                        : run<T, 64, 2, 1>(a, splits, together, launcher);
-    return rows == 64 ? run<T, 128, 4, 1>(a, splits, together, launcher)
-                      : run<T, 128, 2, 1>(a, splits, together, launcher);
+      if (rows == 128) return run<T, T, 64, 4, 2>(a, splits, together, launcher);
+    auto sized = [&](auto cached) {
+      using C = decltype(cached);
+      if (a.headSize <= 64)
+        return rows == 64 ? run<T, C, 64, 4, 1>(a, splits, together, launcher)
+                          : run<T, C, 64, 2, 1>(a, splits, together, launcher);
+      return rows == 64 ? run<T, C, 128, 4, 1>(a, splits, together, launcher)
+                        : run<T, C, 128, 2, 1>(a, splits, together, launcher);
+    };
+    return a.keyScales ? sized(int8_t{}) : sized(element);
   });
 }
 

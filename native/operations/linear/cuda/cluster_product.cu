@@ -25,6 +25,7 @@
 //   where the weights came while the kernel before ran: qkv 3 / 3.2 / 4.2, out 2.6 / 2.6 / 3, query 3 / 3 / 3.4, up 3.8
 //   / 4 / 5, down 4.5 / 4.6 / 5.2; replayed alone each no faster than its bytes (2.5, 0.8, 0.8, 3.4, 3.4) and the
 //   launch. Logits 38 / 40 / 46.
+#include "cuda/kernels/bytes.h"
 #include "cuda/kernels/tensor_core.h"
 
 namespace onehead::cuda {
@@ -38,8 +39,9 @@ constexpr int rowBytes = 128;  // of a weight's row in a stage: a cache line
 constexpr int stageBytes = warpColumns * rowBytes;
 constexpr int sumStride = 20;  // floats between rows of a warp's sums: what a warp writes at once falls into all banks
 
-template <class T>
-constexpr int stepDepth = rowBytes / int(sizeof(T));
+/** Of weights of type W. */
+template <class W>
+constexpr int stepDepth = rowBytes / int(sizeof(W));
 
 /** Stages of each warp's ring. */
 constexpr int stagesFor(int nTiles) { return nTiles <= 2 ? 6 : nTiles == 4 ? 5 : 4; }
@@ -54,19 +56,24 @@ struct Layout {
   size_t sharedBytes = 0;
 };
 
-/** Brings 128 bytes of each of this warp's 16 weight rows into a stage; zeros where there are none. A row's chunks of
- * 16 bytes are exchanged by its number, so that ldmatrix's 8 rows fall into different banks. */
-template <class T>
+/** Where a chunk of 16 bytes of a row lies. Chunks are exchanged by the row's number, so that rows that are read at
+ * once fall into different banks: 8 of ldmatrix, or 2 of whole numbers, of which a lane reads 16 bytes. */
+template <class W>
+__device__ inline int chunkPlace(int row, int chunk) {
+  return row * rowBytes + (chunk ^ (std::is_same_v<W, int8_t> ? row % 2 * 4 : row & 7)) * 16;
+}
+
+/** Brings 128 bytes of each of this warp's 16 weight rows into a stage; zeros where there are none. */
+template <class W>
 __device__ inline void fetchWeights(const FewRowsArguments& m, std::byte* stage, int64_t column0, int step) {
   const int lane = int(threadIdx.x) % 32;
-  const T* weight = static_cast<const T*>(m.weight);
+  const W* weight = static_cast<const W*>(m.weight);
 #pragma unroll
   for (int i = 0; i < stageBytes / 16 / 32; ++i) {
     const int place = i * 32 + lane, row = place / 8, chunk = place % 8;
-    const int64_t column = column0 + row, k = int64_t(step) * stepDepth<T> + chunk * vectorSize<T>;
+    const int64_t column = column0 + row, k = int64_t(step) * stepDepth<W> + chunk * vectorSize<W>;
     const bool there = column < m.columns && k < m.depth;
-    copyAsync16(stage + row * rowBytes + (chunk ^ (row & 7)) * 16, there ? weight + column * m.depth + k : weight,
-                there ? 16 : 0);
+    copyAsync16(stage + chunkPlace<W>(row, chunk), there ? weight + column * m.depth + k : weight, there ? 16 : 0);
   }
 }
 
@@ -79,12 +86,56 @@ __device__ inline void loadWeights(Pair<T> (&a)[4], const std::byte* stage, int 
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int chunk = slice * 4 + i / 2 * 2 + quad / 2;
-      const std::byte* at = stage + (row + i % 2 * 8) * rowBytes + (chunk ^ (row & 7)) * 16 + quad % 2 * 8;
+      const std::byte* at = stage + chunkPlace<T>(row + i % 2 * 8, chunk) + quad % 2 * 8;
       a[i] = *reinterpret_cast<const float2*>(at);
     }
   } else {
     const int row = lane % 16, chunk = slice * 2 + lane / 16;
-    loadMatrices<false>(a, stage + row * rowBytes + (chunk ^ (row & 7)) * 16);
+    loadMatrices<false>(a, stage + chunkPlace<T>(row, chunk));
+  }
+}
+
+/**
+ * The same with weights of 8 bits, whose four neighbours in a word are two pairs: a sum over the depth may be taken in
+ * any order, so each lane multiplies the 16 neighbouring depths that it reads of a row of weights by the same 16 of x.
+ */
+template <class T, int NTiles>
+__device__ inline void multiplyBytes(float (&sums)[NTiles][4], const std::byte* stage, const T* x, int stride) {
+  // Unrolled as far as registers allow.
+  constexpr int slices = stepDepth<int8_t> / 64, atOnce = NTiles < 4 ? slices : 1;
+  const int lane = int(threadIdx.x) % 32, group = lane / 4, quad = lane % 4;
+#pragma unroll atOnce
+  for (int slice = 0; slice < slices; ++slice) {
+    const int chunk = slice * 4 + quad;
+    const uint4 top = *reinterpret_cast<const uint4*>(stage + chunkPlace<int8_t>(group, chunk));
+    const uint4 bottom = *reinterpret_cast<const uint4*>(stage + chunkPlace<int8_t>(group + 8, chunk));
+    const uint32_t tops[4] = {top.x, top.y, top.z, top.w}, bottoms[4] = {bottom.x, bottom.y, bottom.z, bottom.w};
+    const T* row = x + group * stride + slice * 64 + quad * 16;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      Pair<T> left[2][4];
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        widenBytes<T>(tops[half * 2 + i], left[i][0], left[i][2]);
+        widenBytes<T>(bottoms[half * 2 + i], left[i][1], left[i][3]);
+      }
+#pragma unroll
+      for (int n = 0; n < NTiles; ++n) {
+        const T* from = row + n * 8 * stride + half * 8;
+        Pair<T> right[2][2];
+        if constexpr (std::is_same_v<T, float>) {
+          const float4 low = *reinterpret_cast<const float4*>(from), high = *reinterpret_cast<const float4*>(from + 4);
+          right[0][0] = make_float2(low.x, low.y), right[0][1] = make_float2(low.z, low.w);
+          right[1][0] = make_float2(high.x, high.y), right[1][1] = make_float2(high.z, high.w);
+        } else {
+          const uint4 words = *reinterpret_cast<const uint4*>(from);
+          right[0][0] = words.x, right[0][1] = words.y;
+          right[1][0] = words.z, right[1][1] = words.w;
+        }
+        multiply<T>(sums[n], left[0], right[0]);
+        multiply<T>(sums[n], left[1], right[1]);
+      }
+    }
   }
 }
 
@@ -133,7 +184,7 @@ __device__ inline void multiplyStage(float (&sums)[NTiles][4], const std::byte* 
  * elements of each row are this block's, `norm` holds the norm's weight and bias for `depth` of them each, and behind
  * those there is room for two floats a row, twice.
  */
-template <class T, int NTiles>
+template <class T, class W, int NTiles>
 __device__ inline void normRows(const FewRowsArguments& m, const Layout& l, std::byte* x, float* norm, int count) {
   constexpr int rowsOfWarp = NTiles * 8 / warps;
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, rows = int(m.rows);
@@ -181,7 +232,7 @@ __device__ inline void normRows(const FewRowsArguments& m, const Layout& l, std:
 #pragma unroll
     for (int rank = 0; rank < mostSplit; ++rank) {
       if (rank >= l.split) break;
-      const int begin = l.steps * rank / l.split * stepDepth<T>, end = l.steps * (rank + 1) / l.split * stepDepth<T>;
+      const int begin = l.steps * rank / l.split * stepDepth<W>, end = l.steps * (rank + 1) / l.split * stepDepth<W>;
       counts[rank] = float(least(end, int(m.depth)) - begin) / float(m.depth);
       mean = fmaf(means[rank], counts[rank], mean);
     }
@@ -217,10 +268,15 @@ __device__ inline void normRows(const FewRowsArguments& m, const Layout& l, std:
 }
 
 /** What is done to a sum. */
-__device__ inline void finish(const FewRowsArguments& m, float value, int64_t row, int64_t column, float bias,
-                              float residual) {
+__device__ inline void finish(const FewRowsArguments& m, float value, int64_t row, int64_t column, float scale,
+                              float bias, float residual) {
+  storeAs(m.y, m.yType, row * m.columns + column, activate(value * scale + bias, m.epilogue.activation) + residual);
+}
+/** A column's factor and bias. */
+__device__ inline float2 columnTerms(const FewRowsArguments& m, int64_t column) {
   const Epilogue& e = m.epilogue;
-  storeAs(m.y, m.yType, row * m.columns + column, activate(value * e.scale + bias, e.activation) + residual);
+  if (column >= m.columns) return make_float2(0.0f, 0.0f);
+  return make_float2(e.columnScales ? e.scale * e.columnScales[column] : e.scale, e.bias ? e.bias[column] : 0.0f);
 }
 __device__ inline float residualAt(const FewRowsArguments& m, int64_t row, int64_t column) {
   const Epilogue& e = m.epilogue;
@@ -228,7 +284,7 @@ __device__ inline float residualAt(const FewRowsArguments& m, int64_t row, int64
                                                           : 0.0f;
 }
 
-template <class T, int NTiles>
+template <class T, class W, int NTiles>
 __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
     clusterProductKernel(const __grid_constant__ FewRowsArguments m, const __grid_constant__ Layout l) {
   constexpr int stages = stagesFor(NTiles), rowsOfTile = NTiles * 8, early = 4;
@@ -250,7 +306,7 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
   int nextStep = 0, nextStage = 0;
   auto fetch = [&] {
     if (nextTile < tiles) {
-      fetchWeights<T>(m, ring + nextStage * stageBytes, nextTile * blockColumns + warp * warpColumns, begin + nextStep);
+      fetchWeights<W>(m, ring + nextStage * stageBytes, nextTile * blockColumns + warp * warpColumns, begin + nextStep);
       if (++nextStep == steps) {
         nextStep = 0;
         nextTile += tileStep;
@@ -261,7 +317,7 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
   };
   letNextStart();
   if (m.weightChanges) waitForPrevious();
-  const int first = begin * stepDepth<T>, count = least(end * stepDepth<T>, int(m.depth)) - first;
+  const int first = begin * stepDepth<W>, count = least(end * stepDepth<W>, int(m.depth)) - first;
   if (m.normWeight)
     for (int k = thread * 4; k < count; k += threads * 4) {
       copyAsync16(norm + k, m.normWeight + first + k, 16);
@@ -271,8 +327,8 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
   for (int i = 0; i < stages - 1; ++i) fetch();
   // A thread's results are all of one column.
   const int64_t ownColumn = firstTile * blockColumns + thread % blockColumns;
-  float ownBias = 0;
-  if (l.split > 1 && m.epilogue.bias && ownColumn < m.columns) ownBias = m.epilogue.bias[ownColumn];
+  float2 ownTerms = make_float2(0.0f, 0.0f);
+  if (l.split > 1) ownTerms = columnTerms(m, ownColumn);
   waitForPrevious();
 
   const int elements = m.normWeight ? 4 : vectorSize<T>, element = m.normWeight ? 4 : int(sizeof(T));
@@ -292,7 +348,7 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
   waitForCopies<0>();  // all weights that were asked for before x are there too, mostly long since
   __syncthreads();
   if (m.normWeight) {
-    normRows<T, NTiles>(m, l, x, norm, count);
+    normRows<T, W, NTiles>(m, l, x, norm, count);
     __syncthreads();
   }
 
@@ -303,8 +359,12 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
       waitForCopies<stages - 2>();
       __syncwarp();  // shows the copies of other lanes, and all have read the stage that is filled now
       fetch();
-      multiplyStage<T, NTiles>(sums, ring + stage * stageBytes, reinterpret_cast<const T*>(x) + step * stepDepth<T>,
-                               l.xStride / int(sizeof(T)));
+      const std::byte* weights = ring + stage * stageBytes;
+      const T* left = reinterpret_cast<const T*>(x) + step * stepDepth<W>;
+      if constexpr (std::is_same_v<W, int8_t>)
+        multiplyBytes<T, NTiles>(sums, weights, left, l.xStride / int(sizeof(T)));
+      else
+        multiplyStage<T, NTiles>(sums, weights, left, l.xStride / int(sizeof(T)));
       stage = stage + 1 == stages ? 0 : stage + 1;
     }
     if (l.split > 1) waitForCopies<0>();  // none are left but groups of nothing: the sums lie over the rings
@@ -318,9 +378,10 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
       __syncwarp();
       const int64_t column = tile * blockColumns + warp * warpColumns + lane % warpColumns;
       if (column < m.columns) {
-        const float bias = m.epilogue.bias ? m.epilogue.bias[column] : 0.0f;
+        const float2 terms = columnTerms(m, column);
         for (int row = lane / warpColumns; row < rows; row += 2)
-          finish(m, sumsOfWarp[row * sumStride + lane % warpColumns], row, column, bias, residualAt(m, row, column));
+          finish(m, sumsOfWarp[row * sumStride + lane % warpColumns], row, column, terms.x, terms.y,
+                 residualAt(m, row, column));
       }
       continue;  // the next sums are written behind a meeting of the warp
     }
@@ -337,7 +398,7 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
 #pragma unroll
       for (int other = 0; other < mostSplit; ++other) value += parts[other];
       if (ownColumn < m.columns)
-        finish(m, value, row, ownColumn, ownBias, i < early ? residual[i] : residualAt(m, row, ownColumn));
+        finish(m, value, row, ownColumn, ownTerms.x, ownTerms.y, i < early ? residual[i] : residualAt(m, row, ownColumn));
     }
     clusterBarrier();  // no block ends while others read its sums
   }
@@ -347,7 +408,8 @@ int nTilesFor(int64_t rows) { return rows <= 8 ? 1 : rows <= 16 ? 2 : rows <= 32
 
 /** The layout of a case; false where its x has no room. */
 bool layOut(const FewRowsArguments& m, const Launcher& launcher, Layout& l) {
-  const int element = int(bytesOf(m.weightType)), step = rowBytes / element, nTiles = nTilesFor(m.rows);
+  const int element = int(bytesOf(m.weightType)), nTiles = nTilesFor(m.rows);
+  const int step = m.epilogue.columnScales ? rowBytes : rowBytes / element;
   const int ringBytes = warps * stagesFor(nTiles) * stageBytes;
   const int sumBytes = warps * nTiles * 8 * sumStride * int(sizeof(float));
   const int64_t tiles = divideUp<int64_t>(m.columns, blockColumns);
@@ -369,10 +431,10 @@ bool layOut(const FewRowsArguments& m, const Launcher& launcher, Layout& l) {
   return true;
 }
 
-template <class T, int NTiles>
+template <class T, class W, int NTiles>
 cudaError_t run(const FewRowsArguments& m, const Layout& l, const Launcher& launcher) {
   static_assert(warps * stagesFor(NTiles) * stageBytes >= warps * NTiles * 8 * sumStride * int(sizeof(float)));
-  return launchClusters(launcher, l.split, clusterProductKernel<T, NTiles>, dim3(unsigned(l.blocks)), dim3(threads),
+  return launchClusters(launcher, l.split, clusterProductKernel<T, W, NTiles>, dim3(unsigned(l.blocks)), dim3(threads),
                         l.sharedBytes, m, l);
 }
 
@@ -383,7 +445,8 @@ bool clusterProductFits(const FewRowsArguments& m, const Launcher& launcher) {
   const bool typed = m.xType == (m.normWeight ? DType::float32 : m.weightType);
   const bool aligned = aligned16(m.x) && aligned16(m.weight) && aligned16(m.normWeight) && aligned16(m.normBias);
   return launcher.clusters && typed && aligned && m.rows <= clusterProductRows &&
-         m.depth * int64_t(bytesOf(m.weightType)) % 16 == 0 && layOut(m, launcher, layout);
+         m.depth * int64_t(m.epilogue.columnScales ? 1 : bytesOf(m.weightType)) % 16 == 0 &&
+         layOut(m, launcher, layout);
 }
 
 cudaError_t clusterProduct(const FewRowsArguments& m, const Launcher& launcher) {
@@ -391,16 +454,20 @@ cudaError_t clusterProduct(const FewRowsArguments& m, const Launcher& launcher) 
   layOut(m, launcher, layout);
   return withType(m.weightType, [&](auto element) {
     using T = decltype(element);
-    switch (nTilesFor(m.rows)) {
-      case 1:
-        return run<T, 1>(m, layout, launcher);
-      case 2:
-        return run<T, 2>(m, layout, launcher);
-      case 4:
-        return run<T, 4>(m, layout, launcher);
-      default:
-        return run<T, 8>(m, layout, launcher);
-    }
+    auto start = [&](auto stored) {
+      using W = decltype(stored);
+      switch (nTilesFor(m.rows)) {
+        case 1:
+          return run<T, W, 1>(m, layout, launcher);
+        case 2:
+          return run<T, W, 2>(m, layout, launcher);
+        case 4:
+          return run<T, W, 4>(m, layout, launcher);
+        default:
+          return run<T, W, 8>(m, layout, launcher);
+      }
+    };
+    return m.epilogue.columnScales ? start(int8_t{}) : start(element);
   });
 }
 

@@ -7,9 +7,9 @@
 // Method   a warp makes one or two columns: its lanes load 16 neighbouring bytes each, several of them before the first
 //          is used, and the first ones even before the kernel before has ended (weights do not change). x lies in
 //          shared memory as float32, normed by the block itself: that costs each block a few kilobytes from the
-//          second-level cache, and saves a kernel. For halves, x's fours lie in two planes, so that lanes next to each
-//          other read words next to each other.
-#include "cuda/kernels/numeric.h"
+//          second-level cache, and saves a kernel. For halves, x's fours lie in two planes (for weights of 8
+//          bits in four), so that lanes next to each other read words next to each other.
+#include "cuda/kernels/bytes.h"
 
 namespace onehead::cuda {
 
@@ -21,7 +21,7 @@ constexpr int ahead = 4;
 /** Where element k of a row of x lies in shared memory. */
 template <int Vector>
 __device__ inline int placeOf(int k, int depth) {
-  return Vector == 8 ? (k % 8 / 4) * (depth / 2) + k / 8 * 4 + k % 4 : k;
+  return Vector > 4 ? (k % Vector / 4) * (depth / Vector * 4) + k / Vector * 4 + k % 4 : k;
 }
 
 /** Sums each of `Count` values over the block. */
@@ -85,7 +85,12 @@ template <class T>
 struct Chunk<T, vectorSize<T>> {
   uint4 raw;
   __device__ void load(const T* from) { raw = loadOnce16(from); }
-  __device__ void values(float (&to)[vectorSize<T>]) const { unpack<T>(raw, to); }
+  __device__ void values(float (&to)[vectorSize<T>]) const {
+    if constexpr (std::is_same_v<T, int8_t>)
+      unpackBytes(raw, to);
+    else
+      unpack<T>(raw, to);
+  }
 };
 template <class T>
 struct Chunk<T, 1> {
@@ -138,12 +143,13 @@ __global__ void __launch_bounds__(threads) matvecKernel(const __grid_constant__ 
 #pragma unroll
         for (int row = 0; row < Rows; ++row) {
           const float* from = x + row * depth;
-          if constexpr (Vector == 8) {
-            const float4 low = *reinterpret_cast<const float4*>(from + at * 4);
-            const float4 high = *reinterpret_cast<const float4*>(from + depth / 2 + at * 4);
-            const float both[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+          if constexpr (Vector > 4) {
 #pragma unroll
-            for (int i = 0; i < 8; ++i) left[row][i] = both[i];
+            for (int plane = 0; plane < Vector / 4; ++plane) {
+              const float4 four = *reinterpret_cast<const float4*>(from + plane * (depth / Vector * 4) + at * 4);
+              left[row][plane * 4] = four.x, left[row][plane * 4 + 1] = four.y;
+              left[row][plane * 4 + 2] = four.z, left[row][plane * 4 + 3] = four.w;
+            }
           } else {
 #pragma unroll
             for (int i = 0; i < Vector; ++i) left[row][i] = from[at * Vector + i];
@@ -166,6 +172,7 @@ __global__ void __launch_bounds__(threads) matvecKernel(const __grid_constant__ 
       for (int row = 0; row < Rows; ++row) {
         float value = warpSum(sums[c][row]) * m.epilogue.scale;
         if (lane != row || row >= m.rows || column + c >= m.columns) continue;  // a lane a row stores
+        if (m.epilogue.columnScales) value *= m.epilogue.columnScales[column + c];
         if (m.epilogue.bias) value += m.epilogue.bias[column + c];
         value = activate(value, m.epilogue.activation);
         const int64_t at = row * m.columns + column + c;
@@ -201,11 +208,13 @@ bool matvecFits(const FewRowsArguments& m, const Launcher& launcher) {
 }
 
 cudaError_t matvec(const FewRowsArguments& m, const Launcher& launcher) {
-  return withType(m.weightType, [&](auto element) {
+  auto start = [&](auto element) {
     using T = decltype(element);
     if (m.rows == 1) return runRows<T, 1>(m, launcher);
     return m.rows == 2 ? runRows<T, 2>(m, launcher) : runRows<T, 4>(m, launcher);
-  });
+  };
+  // Sums are float32 whatever the weights are: those of 8 bits need no other type.
+  return m.epilogue.columnScales ? start(int8_t{}) : withType(m.weightType, start);
 }
 
 }  // namespace onehead::cuda

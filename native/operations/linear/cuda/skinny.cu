@@ -8,6 +8,7 @@
 //          the depth in a thread than 16 neighbouring bytes are, but a sum may be taken in any order: x is loaded at
 //          the same places, and no element passes through shared memory. The depth is split over the block's warps,
 //          which add up their sums at the end.
+#include "cuda/kernels/bytes.h"
 #include "cuda/kernels/tensor_core.h"
 
 namespace onehead::cuda {
@@ -30,16 +31,33 @@ struct Quad {
   }
 };
 
-template <class T, int NTiles, int RowGroups>
+/** Products of 16 bytes of weights of type W: pairs `part` of the rows' halves, and of x at the same places. */
+template <class T, class W>
+struct Sixteen {
+  static constexpr int vectors = vectorSize<W> / vectorSize<T>;  // of x, for as many elements
+  __device__ static void weights(Pair<T> (&a)[4], const uint4& top, const uint4& bottom, int part) {
+    if constexpr (std::is_same_v<W, int8_t>) {
+      const uint32_t tops[4] = {top.x, top.y, top.z, top.w}, bottoms[4] = {bottom.x, bottom.y, bottom.z, bottom.w};
+      widenBytes<T>(tops[part], a[0], a[2]);
+      widenBytes<T>(bottoms[part], a[1], a[3]);
+    } else {
+      a[0] = Quad<T>::at(top, 2 * part), a[1] = Quad<T>::at(bottom, 2 * part);
+      a[2] = Quad<T>::at(top, 2 * part + 1), a[3] = Quad<T>::at(bottom, 2 * part + 1);
+    }
+  }
+};
+
+template <class T, class W, int NTiles, int RowGroups>
 __global__ void __launch_bounds__(warps * 32) skinnyKernel(const __grid_constant__ SkinnyArguments s) {
-  constexpr int vector = vectorSize<T>, stepDepth = 4 * vector, splits = warps / RowGroups;
+  using S = Sixteen<T, W>;
+  constexpr int vector = vectorSize<W>, stepDepth = 4 * vector, splits = warps / RowGroups;
   ONEHEAD_SHARED(float, partial);  // [warps][NTiles * 4][32]
   const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32, group = lane / 4, quad = lane % 4;
   const int split = warp / RowGroups;
   const int64_t column0 = (int64_t(blockIdx.x) * RowGroups + warp % RowGroups) * 16;
-  const T* weight = static_cast<const T*>(s.weight) + quad * vector;
-  const T* top = weight + least(column0 + group, s.columns - 1) * s.depth;
-  const T* bottom = weight + least(column0 + group + 8, s.columns - 1) * s.depth;
+  const W* weight = static_cast<const W*>(s.weight) + quad * vector;
+  const W* top = weight + least(column0 + group, s.columns - 1) * s.depth;
+  const W* bottom = weight + least(column0 + group + 8, s.columns - 1) * s.depth;
   const int steps = int(s.depth / stepDepth), begin = steps * split / splits, end = steps * (split + 1) / splits;
 
   uint4 nextTop[ahead], nextBottom[ahead];
@@ -72,17 +90,21 @@ __global__ void __launch_bounds__(warps * 32) skinnyKernel(const __grid_constant
 #pragma unroll
     for (int u = 0; u < ahead; ++u) {
       if (step + u >= end) break;
-      uint4 right[NTiles];
 #pragma unroll
-      for (int n = 0; n < NTiles; ++n) right[n] = *reinterpret_cast<const uint4*>(x[n] + int64_t(step + u) * stepDepth);
+      for (int v = 0; v < S::vectors; ++v) {
+        uint4 right[NTiles];
 #pragma unroll
-      for (int part = 0; part < Quad<T>::products; ++part) {
-        const Pair<T> a[4] = {Quad<T>::at(nowTop[u], 2 * part), Quad<T>::at(nowBottom[u], 2 * part),
-                              Quad<T>::at(nowTop[u], 2 * part + 1), Quad<T>::at(nowBottom[u], 2 * part + 1)};
+        for (int n = 0; n < NTiles; ++n)
+          right[n] = *reinterpret_cast<const uint4*>(x[n] + int64_t(step + u) * stepDepth + v * vectorSize<T>);
 #pragma unroll
-        for (int n = 0; n < NTiles; ++n) {
-          const Pair<T> b[2] = {Quad<T>::at(right[n], 2 * part), Quad<T>::at(right[n], 2 * part + 1)};
-          multiply<T>(sums[n], a, b);
+        for (int part = 0; part < Quad<T>::products; ++part) {
+          Pair<T> a[4];
+          S::weights(a, nowTop[u], nowBottom[u], v * Quad<T>::products + part);
+#pragma unroll
+          for (int n = 0; n < NTiles; ++n) {
+            const Pair<T> b[2] = {Quad<T>::at(right[n], 2 * part), Quad<T>::at(right[n], 2 * part + 1)};
+            multiply<T>(sums[n], a, b);
+          }
         }
       }
     }
@@ -105,6 +127,7 @@ __global__ void __launch_bounds__(warps * 32) skinnyKernel(const __grid_constant
     if (column >= s.columns || row >= s.rows) continue;
     const Epilogue& e = s.epilogue;
     value *= e.scale;
+    if (e.columnScales) value *= e.columnScales[column];
     if (e.bias) value += e.bias[column];
     value = activate(value, e.activation);
     if (e.residual) value += e.residual[row % e.residualRows * s.columns + column];
@@ -112,34 +135,38 @@ __global__ void __launch_bounds__(warps * 32) skinnyKernel(const __grid_constant
   }
 }
 
-template <class T, int NTiles, int RowGroups>
+template <class T, class W, int NTiles, int RowGroups>
 cudaError_t run(const SkinnyArguments& s, const Launcher& launcher) {
   const dim3 grid(unsigned(divideUp<int64_t>(s.columns, 16 * RowGroups)));
-  return launch(launcher, skinnyKernel<T, NTiles, RowGroups>, grid, dim3(warps * 32),
+  return launch(launcher, skinnyKernel<T, W, NTiles, RowGroups>, grid, dim3(warps * 32),
                 size_t(warps) * 32 * NTiles * 4 * sizeof(float), s);
 }
 
-template <class T, int NTiles>
+template <class T, class W, int NTiles>
 cudaError_t runGroups(const SkinnyArguments& s, const Launcher& launcher) {
   // More weight rows a block read x less often; fewer fill the device.
   const int64_t groups = divideUp<int64_t>(s.columns, 16);
-  if (groups >= 8 * launcher.multiprocessors) return run<T, NTiles, 4>(s, launcher);
-  return groups >= 2 * launcher.multiprocessors ? run<T, NTiles, 2>(s, launcher) : run<T, NTiles, 1>(s, launcher);
+  if (groups >= 8 * launcher.multiprocessors) return run<T, W, NTiles, 4>(s, launcher);
+  return groups >= 2 * launcher.multiprocessors ? run<T, W, NTiles, 2>(s, launcher) : run<T, W, NTiles, 1>(s, launcher);
 }
 
 }  // namespace
 
 bool skinnyFits(const SkinnyArguments& s) {
-  const int64_t stepDepth = 64 / int64_t(bytesOf(s.type));
+  const int64_t stepDepth = s.epilogue.columnScales ? 64 : 64 / int64_t(bytesOf(s.type));
   return s.rows <= skinnyRows && s.depth % stepDepth == 0 && aligned16(s.x) && aligned16(s.weight);
 }
 
 cudaError_t skinny(const SkinnyArguments& s, const Launcher& launcher) {
   return withType(s.type, [&](auto element) {
     using T = decltype(element);
-    if (s.rows <= 8) return runGroups<T, 1>(s, launcher);
-    if (s.rows <= 16) return runGroups<T, 2>(s, launcher);
-    return s.rows <= 32 ? runGroups<T, 4>(s, launcher) : runGroups<T, 8>(s, launcher);
+    auto start = [&](auto stored) {
+      using W = decltype(stored);
+      if (s.rows <= 8) return runGroups<T, W, 1>(s, launcher);
+      if (s.rows <= 16) return runGroups<T, W, 2>(s, launcher);
+      return s.rows <= 32 ? runGroups<T, W, 4>(s, launcher) : runGroups<T, W, 8>(s, launcher);
+    };
+    return s.epilogue.columnScales ? start(int8_t{}) : start(element);
   });
 }
 

@@ -23,18 +23,6 @@ namespace {
 
 constexpr int warps = 4;
 
-/** Stores four neighbouring elements, at a multiple of four. */
-__device__ inline void storeFour(void* y, DType type, int64_t at, const float4& four) {
-  if (type == DType::float32)
-    *reinterpret_cast<float4*>(static_cast<float*>(y) + at) = four;
-  else if (type == DType::float16)
-    *reinterpret_cast<uint2*>(static_cast<float16*>(y) + at) = {makePair<float16>(four.x, four.y),
-                                                                makePair<float16>(four.z, four.w)};
-  else
-    *reinterpret_cast<uint2*>(static_cast<bfloat16*>(y) + at) = {makePair<bfloat16>(four.x, four.y),
-                                                                 makePair<bfloat16>(four.z, four.w)};
-}
-
 /** Widths up to Fours x 128, multiples of four. */
 template <int Fours>
 __global__ void __launch_bounds__(warps * 32) layerNormKernel(const __grid_constant__ LayerNormArguments n) {

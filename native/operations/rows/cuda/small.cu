@@ -25,12 +25,15 @@ __global__ void embedKernel(const __grid_constant__ EmbedArguments e) {
       e.y[at] = 0;
       continue;
     }
-    const int64_t place = e.start[b] + row % e.count;
-    int64_t token = e.tokens[b * e.tokenStride + least(most<int64_t>(place, 0), e.tokenStride - 1)];
+    const int64_t from = e.start[b] + row % e.count;
+    int64_t token = e.tokens[b * e.tokenStride + least(most<int64_t>(from, 0), e.tokenStride - 1)];
     if (token < 0 || token >= e.vocabulary) token = 0;
-    const int64_t position = least(most<int64_t>(place, 0), e.positions - 1);
-    e.y[at] = loadAs(e.tokenEmbedding, e.tokenType, token * e.width + column) * e.scale +
-              e.positionEmbedding[position * e.width + column];
+    const int64_t position = least(most<int64_t>(from, 0), e.positions - 1);
+    const int64_t place = token * e.width + column;
+    const float value = e.tokenScales
+                            ? float(static_cast<const int8_t*>(e.tokenEmbedding)[place]) * e.tokenScales[token]
+                            : loadAs(e.tokenEmbedding, e.tokenType, place);
+    e.y[at] = value * e.scale + e.positionEmbedding[position * e.width + column];
   }
 }
 
@@ -44,15 +47,18 @@ __global__ void gatherRowsKernel(const __grid_constant__ GatherRowsArguments g) 
   }
 }
 
+/** Elements of a size, widths and strides being counted in these; float: converted from one type to the other. */
 template <class Element>
 __global__ void scatterRowsKernel(const __grid_constant__ ScatterRowsArguments s) {
   letNextStart();
   waitForPrevious();
-  const int64_t width = s.rowBytes / int64_t(sizeof(Element)), stride = s.strideBytes / int64_t(sizeof(Element));
-  for (int64_t at = firstElement(); at < s.batch * s.rows * width; at += elementStep()) {
-    const int64_t row = at / width, column = at % width, begin = s.begin[row / s.rows], to = begin + row % s.rows;
+  for (int64_t at = firstElement(); at < s.batch * s.rows * s.width; at += elementStep()) {
+    const int64_t row = at / s.width, column = at % s.width, begin = s.begin[row / s.rows], to = begin + row % s.rows;
     if (begin < 0 || to >= s.positions) continue;
-    static_cast<Element*>(s.y)[to * width + column] = static_cast<const Element*>(s.x)[row * stride + column];
+    if constexpr (std::is_same_v<Element, float>)
+      storeAs(s.y, s.yType, to * s.width + column, loadAs(s.x, s.xType, row * s.stride + column));
+    else
+      static_cast<Element*>(s.y)[to * s.width + column] = static_cast<const Element*>(s.x)[row * s.stride + column];
   }
 }
 
@@ -164,13 +170,18 @@ cudaError_t gatherRows(const GatherRowsArguments& g, const Launcher& launcher) {
 }
 
 cudaError_t scatterRows(const ScatterRowsArguments& s, const Launcher& launcher) {
-  auto start = [&](auto element) {
-    using Element = decltype(element);
-    const int64_t elements = s.batch * s.rows * s.rowBytes / int64_t(sizeof(Element));
-    return launch(launcher, scatterRowsKernel<Element>, dim3(blocksFor(elements, launcher)), dim3(threads), 0, s);
+  const int64_t bytes = int64_t(bytesOf(s.xType));
+  auto start = [&](auto element, int64_t elementBytes) {
+    ScatterRowsArguments counted = s;
+    counted.width = s.width * bytes / elementBytes;
+    counted.stride = s.stride * bytes / elementBytes;
+    return launch(launcher, scatterRowsKernel<decltype(element)>,
+                  dim3(blocksFor(s.batch * s.rows * counted.width, launcher)), dim3(threads), 0, counted);
   };
-  if (aligned16(s.x) && aligned16(s.y) && s.rowBytes % 16 == 0 && s.strideBytes % 16 == 0) return start(uint4{});
-  return s.rowBytes % 2 == 0 && s.strideBytes % 2 == 0 ? start(uint16_t{}) : start(uint8_t{});
+  if (s.xType != s.yType) return start(float{}, bytes);
+  if (aligned16(s.x) && aligned16(s.y) && s.width * bytes % 16 == 0 && s.stride * bytes % 16 == 0)
+    return start(uint4{}, 16);
+  return bytes % 2 == 0 ? start(uint16_t{}, 2) : start(uint8_t{}, 1);
 }
 
 cudaError_t transposeCast(const TransposeCastArguments& t, const Launcher& launcher) {

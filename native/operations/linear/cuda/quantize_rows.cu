@@ -1,0 +1,259 @@
+// Rows of numbers to whole numbers of 8 bits, each row under one factor (its largest magnitude / 127), and back: rows of
+// x before a product of whole numbers, the norm before them included; a weight's rows when a model is loaded; heads of
+// keys and values on their way into a cache; a product's sums of 32 bits; a weight widened for a product of halves.
+//
+// Shapes   a row is a product's depth (80 to 5,120), or a head (16 to 128)
+// Bytes    each element is read once and written once; a wide row is read again, from the second-level cache
+// Method   a block a row of x, whose elements wait in registers while norm and largest magnitude are found (three sums
+//          over the block: mean, squares, extent); a warp a head. Rounding is to nearest, ties to even, and factors are
+//          the CPU's, so that a cache or a weight holds the same numbers wherever it was made.
+//
+// History
+//   Never timed. Prediction: a norm of 1,500 x 1,280 with its rounding 4 us (7.7 MB read, 1.9 written, at 3.9 TB/s 2.5,
+//   launch and three meetings of a block 1.5), where layer_norm.cu is predicted 4 to 5; 1,500 x 5,120 halves 6.
+#include "cuda/kernels/bytes.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+constexpr int threads = 128, warps = threads / 32;
+
+/** Four neighbours from `at` on, zeros from `end` on. */
+__device__ inline float4 loadFour(const void* x, DType type, int64_t at, int64_t end, bool aligned) {
+  if (aligned && at + 4 <= end) {
+    if (type == DType::float32) return *reinterpret_cast<const float4*>(static_cast<const float*>(x) + at);
+    const uint2 words = *reinterpret_cast<const uint2*>(static_cast<const uint16_t*>(x) + at);
+    const bool half = type == DType::float16;
+    const float2 low = half ? splitPair<float16>(words.x) : splitPair<bfloat16>(words.x);
+    const float2 high = half ? splitPair<float16>(words.y) : splitPair<bfloat16>(words.y);
+    return make_float4(low.x, low.y, high.x, high.y);
+  }
+  float four[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) four[i] = at + i < end ? loadAs(x, type, at + i) : 0.0f;
+  return make_float4(four[0], four[1], four[2], four[3]);
+}
+
+/** Over the block; `scratch` holds two floats a warp. */
+__device__ inline Extent blockExtent(const Extent& own, float* scratch) {
+  const int warp = int(threadIdx.x) / 32;
+  const Extent part = warpExtent(own);
+  if (threadIdx.x % 32 == 0) {
+    scratch[2 * warp] = part.largest;
+    scratch[2 * warp + 1] = part.check;
+  }
+  __syncthreads();
+  Extent whole;
+  for (int i = 0; i < warps; ++i) {
+    whole.largest = fmaxf(whole.largest, scratch[2 * i]);
+    whole.check += scratch[2 * i + 1];
+  }
+  __syncthreads();
+  return whole;
+}
+
+/** Rows of up to Fours x 512 elements wait in registers; with none, rows of any length are read up to four times. */
+template <int Fours>
+__global__ void __launch_bounds__(threads, 6) quantizeRowsKernel(const __grid_constant__ QuantizeRowsArguments q) {
+  ONEHEAD_SHARED(float, scratch);  // two a warp
+  letNextStart();
+  waitForPrevious();
+  const int64_t row = blockIdx.x, begin = row * q.width, end = begin + q.width;
+  const int thread = int(threadIdx.x), fours = int(divideUp<int64_t>(q.width, 4));
+  const bool aligned = q.width % 4 == 0;  // x is
+  float4 kept[Fours > 0 ? Fours : 1];
+  if constexpr (Fours > 0)
+#pragma unroll
+    for (int i = 0; i < Fours; ++i)
+      kept[i] = i * threads + thread < fours
+                    ? loadFour(q.x, q.xType, begin + (i * threads + thread) * 4, end, aligned && q.aligned)
+                    : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  /** Calls job(four, k) for this thread's fours: the elements from k on. */
+  auto each = [&](auto job) {
+    if constexpr (Fours > 0) {
+#pragma unroll
+      for (int i = 0; i < Fours; ++i)
+        if (i * threads + thread < fours) job(kept[i], (i * threads + thread) * 4);
+    } else {
+      for (int four = thread; four < fours; four += threads) {
+        float4 values = loadFour(q.x, q.xType, begin + four * 4, end, aligned && q.aligned);
+        job(values, four * 4);
+      }
+    }
+  };
+  float mean = 0, factor = 1;
+  const int width = int(q.width);
+  if (q.normWeight) {
+    float sum = 0, squares = 0;
+    each([&](float4& x, int) { sum += (x.x + x.y) + (x.z + x.w); });
+    mean = blockSum(sum, scratch) / float(width);
+    each([&](float4& x, int k) {
+      const float four[4] = {x.x, x.y, x.z, x.w};
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        if (k + i < width) squares += (four[i] - mean) * (four[i] - mean);
+    });
+    factor = rsqrtf(blockSum(squares, scratch) / float(width) + q.epsilon);
+  }
+  auto normed = [&](const float4& x, int k) {
+    if (!q.normWeight) return x;
+    float four[4] = {x.x, x.y, x.z, x.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      four[i] = k + i < width ? fmaf((four[i] - mean) * factor, q.normWeight[k + i], q.normBias[k + i]) : 0.0f;
+    return make_float4(four[0], four[1], four[2], four[3]);
+  };
+  Extent extent;
+  each([&](float4& x, int k) {
+    const float4 y = normed(x, k);
+    if constexpr (Fours > 0) x = y;
+    extent.look(y.x), extent.look(y.y), extent.look(y.z), extent.look(y.w);
+  });
+  const RowScale scale = scaleOf(blockExtent(extent, scratch));
+  if (thread == 0) q.scales[row] = scale.scale;
+  each([&](float4& x, int k) {
+    const float4 y = Fours > 0 ? x : normed(x, k);
+    const int four[4] = {quantized(y.x, scale), quantized(y.y, scale), quantized(y.z, scale), quantized(y.w, scale)};
+    int8_t* to = q.y + row * q.stride + k;
+    if (q.stride % 4 == 0) {  // room for zeros behind the last
+      *reinterpret_cast<uint32_t*>(to) = packBytes(four[0], four[1], four[2], four[3]);
+    } else {
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        if (k + i < width) to[i] = int8_t(four[i]);
+    }
+  });
+  for (int64_t k = fours * 4 + thread; k < q.stride; k += threads) q.y[row * q.stride + k] = 0;
+  if (!q.lost) return;
+
+  // What rounding loses of a usual element, as the CPU finds it: from the median magnitude, counted in shared memory.
+  int* counts = reinterpret_cast<int*>(scratch + 2 * warps);
+  for (int i = thread; i < 128; i += threads) counts[i] = 0;
+  __syncthreads();
+  each([&](float4& x, int k) {
+    const float4 y = Fours > 0 ? x : normed(x, k);
+    const float four[4] = {y.x, y.y, y.z, y.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int whole = k + i < width ? quantized(four[i], scale) : 0;
+      if (k + i < width) atomicAdd(counts + (whole < 0 ? -whole : whole), 1);
+    }
+  });
+  __syncthreads();
+  if (thread != 0) return;
+  int median = 0;
+  for (int below = counts[0]; 2 * below < width; below += counts[median]) ++median;
+  q.lost[row] = scale.scale == 0 ? -1.0f : 0.288675f * 0.67449f / (float(median) + 0.5f);
+}
+
+/** A warp a head of a row. */
+__global__ void __launch_bounds__(threads) quantizeHeadsKernel(const __grid_constant__ QuantizeHeadsArguments q) {
+  letNextStart();
+  waitForPrevious();
+  const int lane = int(threadIdx.x) % 32;
+  const QuantizeHeadsArguments::Part& part = q.parts[blockIdx.y];
+  const int64_t first = int64_t(blockIdx.x) * warps + threadIdx.x / 32, all = q.batch * q.rows * q.heads;
+  for (int64_t at = first; at < all; at += int64_t(gridDim.x) * warps) {
+    const int64_t row = at / q.heads, head = at % q.heads, b = row / q.rows, t = row % q.rows;
+    int64_t state = b;
+    if (q.stateRows) {
+      state = q.stateRows[b];
+      if (state < 0 || state >= q.pool) continue;
+    }
+    const int64_t begin = q.begin[state], to = begin + t;
+    if (begin < 0 || to >= q.positions) continue;
+    const int64_t place = (q.stateful ? state * q.positions : 0) + to;
+    const int64_t from = b * q.batchStride + t * q.rowStride + head * q.headSize;
+    Extent extent;
+    for (int64_t i = lane; i < q.headSize; i += 32) extent.look(loadAs(part.x, q.xType, from + i));
+    const RowScale scale = scaleOf(warpExtent(extent));
+    for (int64_t i = lane; i < q.headSize; i += 32)
+      part.y[(place * q.heads + head) * q.headSize + i] = int8_t(quantized(loadAs(part.x, q.xType, from + i), scale));
+    if (lane == 0) part.scales[place * q.heads + head] = scale.scale;
+  }
+}
+
+__global__ void __launch_bounds__(threads) finishSumsKernel(const __grid_constant__ FinishSumsArguments f) {
+  letNextStart();
+  waitForPrevious();
+  const Epilogue& e = f.epilogue;
+  for (int64_t at = int64_t(blockIdx.x) * threads + threadIdx.x; at < f.rows * f.columns / 4;
+       at += int64_t(gridDim.x) * threads) {
+    const int64_t row = at * 4 / f.columns, column = at * 4 % f.columns;
+    const uint4 raw = *reinterpret_cast<const uint4*>(f.sums + at * 4);
+    const uint32_t sums[4] = {raw.x, raw.y, raw.z, raw.w};
+    const float scale = e.scale * e.rowScales[row];
+    const float* residual = e.residual ? e.residual + row % e.residualRows * f.columns + column : nullptr;
+    float values[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      values[i] = float(int32_t(sums[i])) * scale * e.columnScales[column + i];
+      if (e.bias) values[i] += e.bias[column + i];
+      values[i] = activate(values[i], e.activation);
+      if (residual) values[i] += residual[i];
+    }
+    storeFour(f.y, f.yType, at * 4, make_float4(values[0], values[1], values[2], values[3]));
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(threads) widenRowsKernel(const __grid_constant__ WidenRowsArguments w) {
+  letNextStart();
+  waitForPrevious();
+  T* y = static_cast<T*>(w.y);
+  const bool eights = w.width % 8 == 0 && w.aligned;
+  const int64_t step = int64_t(gridDim.x) * threads, first = int64_t(blockIdx.x) * threads + threadIdx.x;
+  if (eights) {
+    for (int64_t at = first; at < w.rows * w.width / 8; at += step) {
+      uint4 wide[8 / vectorSize<T>];
+      widenScaled<T>(reinterpret_cast<const uint2*>(w.x)[at], w.scales[at * 8 / w.width], wide);
+#pragma unroll
+      for (int i = 0; i < 8 / vectorSize<T>; ++i)
+        reinterpret_cast<uint4*>(y)[at * (8 / vectorSize<T>) + i] = wide[i];
+    }
+  } else {
+    for (int64_t at = first; at < w.rows * w.width; at += step)
+      y[at] = fromFloat<T>(float(w.x[at]) * w.scales[at / w.width]);
+  }
+}
+
+unsigned blocksFor(int64_t work, const Launcher& launcher) {
+  return unsigned(
+      most<int64_t>(1, least<int64_t>(divideUp<int64_t>(work, threads), int64_t(launcher.multiprocessors) * 16)));
+}
+
+}  // namespace
+
+cudaError_t quantizeRows(const QuantizeRowsArguments& q, const Launcher& launcher) {
+  QuantizeRowsArguments here = q;
+  here.aligned = aligned16(q.x);
+  const size_t bytes = (2 * warps + (q.lost ? 128 : 0)) * sizeof(float);
+  auto start = [&](auto kernel) {
+    return launch(launcher, kernel, dim3(unsigned(q.rows)), dim3(threads), bytes, here);
+  };
+  if (q.width <= 3 * 512) return start(quantizeRowsKernel<3>);
+  if (q.width <= 10 * 512) return start(quantizeRowsKernel<10>);
+  return start(quantizeRowsKernel<0>);
+}
+
+cudaError_t quantizeHeads(const QuantizeHeadsArguments& q, const Launcher& launcher) {
+  const dim3 grid(blocksFor(q.batch * q.rows * q.heads * 32, launcher), unsigned(q.count));
+  return launch(launcher, quantizeHeadsKernel, grid, dim3(threads), 0, q);
+}
+
+cudaError_t finishSums(const FinishSumsArguments& f, const Launcher& launcher) {
+  return launch(launcher, finishSumsKernel, dim3(blocksFor(f.rows * f.columns / 4, launcher)), dim3(threads), 0, f);
+}
+
+cudaError_t widenRows(const WidenRowsArguments& w, const Launcher& launcher) {
+  WidenRowsArguments here = w;
+  here.aligned = aligned16(w.x) && aligned16(w.y);
+  return withType(w.yType, [&](auto element) {
+    using T = decltype(element);
+    return launch(launcher, widenRowsKernel<T>, dim3(blocksFor(w.rows * w.width / 8, launcher)), dim3(threads), 0,
+                  here);
+  });
+}
+
+}  // namespace onehead::cuda
