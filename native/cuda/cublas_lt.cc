@@ -16,7 +16,20 @@ namespace {
 
 using namespace cublas_lt;
 
-int dataType(DType type) { return type == DType::float32 ? real32 : type == DType::float16 ? real16 : brain16; }
+int dataType(DType type) {
+  switch (type) {
+    case DType::float32:
+      return real32;
+    case DType::float16:
+      return real16;
+    case DType::int8:
+      return whole8;
+    case DType::int32:
+      return whole32;
+    default:
+      return brain16;
+  }
+}
 
 /** The largest power of two, up to 256, that divides the address. */
 uint32_t alignmentOf(const void* pointer) {
@@ -108,11 +121,17 @@ class Products final : public CublasLt, public std::enable_shared_from_this<Prod
     for (int i = 0; i < 4; ++i)
       fine = fine && !library_.preferenceSet(raw, minAlignmentA + i, &alignments[i], sizeof alignments[i]);
     if (!fine) return {};
-    auto start = [self = shared_from_this(), p, description, weight, x, y, c](
-                     const Algorithm& algorithm, const void* data, void* scratch, cudaStream_t stream) {
+    auto start = [self = shared_from_this(), p, description, weight, x, y](
+                     const Algorithm& algorithm, const Places& places, cudaStream_t stream) {
+      // Factors are of the sums' type; a zero is the same in both.
       const float one = 1, beta = p.residual ? 1 : 0;
-      return self->library_.matmul(self->handle_, description.get(), &one, p.weight, weight.get(), data, x.get(), &beta,
-                                   c, y.get(), p.y, y.get(), &algorithm, scratch, workspaceBytes, stream);
+      const int32_t wholeOne = 1;
+      const void* alpha = p.type == DType::int8 ? static_cast<const void*>(&wholeOne) : &one;
+      void* result = p.y ? p.y : places.y;
+      const void* added = p.residual ? static_cast<const void*>(p.residual) : result;
+      return self->library_.matmul(self->handle_, description.get(), alpha, p.weight ? p.weight : places.weight,
+                                   weight.get(), places.x, x.get(), &beta, added, y.get(), result, y.get(), &algorithm,
+                                   places.workspace, workspaceBytes, stream);
     };
     const Case known{device_,
                      p.rows,
@@ -140,7 +159,7 @@ class Products final : public CublasLt, public std::enable_shared_from_this<Prod
         float best = -1;
         for (const Algorithm& candidate : candidates) {
           const float time =
-              timeOf([&] { return start(candidate, trial->x, trial->workspace, trial->stream); }, trial->stream);
+              timeOf([&] { return start(candidate, trial->places, trial->stream); }, trial->stream);
           if (time < 0 || (best >= 0 && time > best * clearly)) continue;
           best = time;
           chosen = candidate;
@@ -148,9 +167,7 @@ class Products final : public CublasLt, public std::enable_shared_from_this<Prod
         fastest().keep(known, chosen);
       }
     }
-    return [start, chosen](const void* data, void* scratch, cudaStream_t stream) {
-      return start(chosen, data, scratch, stream);
-    };
+    return [start, chosen](const Places& places, cudaStream_t stream) { return start(chosen, places, stream); };
   }
 
  private:
@@ -161,7 +178,8 @@ class Products final : public CublasLt, public std::enable_shared_from_this<Prod
   }
   Owned<Description> describe(const LargeProduct& p) {
     Description made = nullptr;
-    if (library_.descriptionCreate(&made, compute32, real32)) return nullptr;
+    const bool whole = p.type == DType::int8;
+    if (library_.descriptionCreate(&made, whole ? computeWhole32 : compute32, whole ? whole32 : real32)) return nullptr;
     Owned<Description> description(made, library_.descriptionDestroy);
     const int32_t transposed = operationTransposed;
     bool fine = !library_.descriptionSet(made, transposeA, &transposed, sizeof transposed);

@@ -13,14 +13,15 @@
 
 namespace onehead::cuda {
 
-/** y = x weight^T + bias + residual: x [rows, depth], weight [columns, depth], y [rows, columns]. */
+/** y = x weight^T + bias + residual: x [rows, depth], weight [columns, depth], y [rows, columns]. Of int8, y is int32,
+ * and bias and residual are null. */
 struct LargeProduct {
   int64_t rows, columns, depth;
   DType type;  // of x and weight
-  const void* weight;
+  const void* weight;  // null: where a run says
   const void* bias;       // [columns] of y's type, or null
   const float* residual;  // like y, which is float32 then; or null
-  void* y;
+  void* y;                // null: where a run says
   DType yType;
 };
 
@@ -35,17 +36,24 @@ class CublasLt {
   static std::shared_ptr<CublasLt> open(int device);
   virtual ~CublasLt() = default;
 
-  /** Gives the library's status: 0 is success. */
-  using Run = std::function<int(const void* x, void* workspace, cudaStream_t stream)>;
-  /** A status in words. */
-  static std::string describe(int status);
-  /** What may be overwritten while algorithms are tried: y, and x and the workspace, which are memory of the device. */
-  struct Trial {
+  /** Memory of the device; weight and y where the product names none. */
+  struct Places {
     const void* x;
     void* workspace;
+    const void* weight = nullptr;
+    void* y = nullptr;
+  };
+  /** Gives the library's status: 0 is success. */
+  using Run = std::function<int(const Places&, cudaStream_t stream)>;
+  /** A status in words. */
+  static std::string describe(int status);
+  /** Where algorithms are tried: y and the workspace are overwritten. */
+  struct Trial {
+    Places places;
     cudaStream_t stream;  // idle
   };
-  /** Chooses an algorithm for x at an address that is a multiple of `xAlignment` bytes; empty where there is none. With
+  /** Chooses an algorithm for x at an address that is a multiple of `xAlignment` bytes, and for places that a run says
+   * at multiples of 256; empty where there is none. With
    * a trial, the fastest of those that the library thinks of first, once for each shape in the process; else its first.
    */
   virtual Run prepare(const LargeProduct& product, size_t xAlignment, const Trial* trial) = 0;

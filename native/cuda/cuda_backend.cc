@@ -2,6 +2,7 @@
 
 #include "../core/error.h"
 #include "preparation.h"
+#include "quantize.h"
 #include "storage.h"
 
 namespace onehead::cuda {
@@ -30,6 +31,7 @@ class CudaBackend final : public Backend {
                                        "; write them to a tensor instead.");
     return std::make_shared<CudaStorage>(std::move(source), dtype, shape, context_);
   }
+  Quantized quantize(Source source, const Shape& shape) override { return quantized(source, shape, context_); }
   void write(Storage& to, size_t offset, const void* from, size_t bytes) override {
     upload(*context_, plain(to) + offset, from, bytes);
   }

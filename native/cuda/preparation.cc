@@ -12,6 +12,9 @@ namespace {
 /** The scratch memory's parts begin at multiples of this, bytes. */
 constexpr size_t scratchAlignment = 256;
 
+/** Bytes that a weight of 8 bits takes in the scratch memory at most, to be multiplied by cuBLASLt there. */
+constexpr size_t mostWidened = size_t(64) << 20;
+
 size_t rounded(size_t bytes) { return (bytes + scratchAlignment - 1) / scratchAlignment * scratchAlignment; }
 
 const char* nameOf(AttentionStage stage) {
@@ -43,10 +46,6 @@ class Preparation {
   void prepare(size_t index) {
     index_ = index;
     name_ = executable_.plan().operations[index].name;
-    for (const Tensor* tensor : tensorsOf(executable_.plan().operations[index]))
-      if (tensor->dtype == DType::int8)
-        unsupported(
-            "the CUDA device computes with no weights and caches of 8 bits yet; load the model with another dtype.");
     std::visit([&](const auto& description) { make(description); }, executable_.plan().operations[index].description);
   }
 
@@ -55,6 +54,8 @@ class Preparation {
   template <class Description>
   void noteWritten(const Description& description) {
     if constexpr (requires { description.y; }) written_.insert(description.y.storage.get());
+    if constexpr (std::is_same_v<Description, ScatterRows>)
+      if (description.scales) written_.insert(description.scales->storage.get());
     if constexpr (std::is_same_v<Description, NextBeams>) {
       noteWritten(description.step);
       for (const Tensor* state : {&description.source, &description.doneCount}) written_.insert(state->storage.get());
@@ -67,6 +68,9 @@ class Preparation {
       if (!description.newKey) return;
       written_.insert(description.key.storage.get());
       written_.insert(description.value.storage.get());
+      if (!description.keyScales) return;
+      written_.insert(description.keyScales->storage.get());
+      written_.insert(description.valueScales->storage.get());
     }
   }
   std::byte* at(const Tensor& tensor) {
@@ -162,10 +166,20 @@ class Preparation {
            [](ProductArguments& a, const Workspace& workspace) { a.b = workspace.scratch(); });
   }
 
+  /** What a product is computed in: the weight's type. One of 8 bits is widened to what x is, or to what the norm of x
+   * is rounded to: the output's type. Logits are float32, but where x may become 8 bits, halves are exact enough. */
+  static DType typeOf(const Linear& o) {
+    if (!o.weightScales) return o.weight.dtype;
+    if (!o.normWeight) return o.x.dtype;
+    return o.y.dtype == DType::float32 && o.quantized ? DType::float16 : o.y.dtype;
+  }
   void make(const Linear& o) {
     const int64_t rows = o.x.rows(), depth = o.x.columns(), columns = o.weight.shape[0];
-    const DType type = o.weight.dtype;
-    const Epilogue epilogue{1, at<float>(o.bias), o.activation, at<float>(o.residual), rows};
+    const DType type = typeOf(o);
+    const Epilogue epilogue{1,    at<float>(o.bias),         o.activation, at<float>(o.residual),
+                            rows, at<float>(o.weightScales), nullptr};
+    // Of few rows the weight's bytes are all that counts, and x is multiplied as it is.
+    if (o.quantized && rows > skinnyRows && depth % 2 == 0) return makeWhole(o, epilogue);
     FewRowsArguments few{rows,
                          columns,
                          depth,
@@ -173,7 +187,8 @@ class Preparation {
                          o.x.dtype,
                          at(o.weight),
                          type,
-                         changes(o.weight) || changes(o.bias) || changes(o.normWeight) || changes(o.normBias),
+                         changes(o.weight) || changes(o.weightScales) || changes(o.bias) || changes(o.normWeight) ||
+                             changes(o.normBias),
                          at<float>(o.normWeight),
                          at<float>(o.normBias),
                          o.epsilon,
@@ -209,7 +224,8 @@ class Preparation {
         if (!a.x) a.x = workspace.scratch();
       });
     }
-    SkinnyArguments some{rows, columns, depth, x, at(o.weight), type, changes(o.weight), epilogue, at(o.y), o.y.dtype};
+    SkinnyArguments some{rows,     columns, depth,   x, at(o.weight), type, changes(o.weight) || changes(o.weightScales),
+                         epilogue, at(o.y), o.y.dtype};
     if (skinnyFits(some)) {
       return kernel(some, skinny, stagedBytes, 0, [](SkinnyArguments& a, const Workspace& workspace) {
         if (!a.x) a.x = workspace.scratch();
@@ -218,11 +234,102 @@ class Preparation {
     if (!large(o, x, stagedBytes)) own(o, x, epilogue, stagedBytes);
   }
 
-  /** By cuBLASLt; false where it cannot. A null x lies in the scratch memory, which is the library's behind `begin`. */
+  /** Rows of x and weights as whole numbers: the rows are quantized first, behind their norm. */
+  void makeWhole(const Linear& o, const Epilogue& epilogue) {
+    const int64_t rows = o.x.rows(), depth = o.x.columns(), columns = o.weight.shape[0];
+    const int64_t stride = (depth + 15) / 16 * 16;
+    const size_t scalesAt = rounded(size_t(rows * stride)), end = scalesAt + rounded(size_t(rows) * sizeof(float));
+    const QuantizeRowsArguments x{rows,      depth,   at(o.x), o.x.dtype, at<float>(o.normWeight), at<float>(o.normBias),
+                                  o.epsilon, nullptr, stride,  nullptr};
+    kernel(x, quantizeRows, end, 0, [scalesAt](QuantizeRowsArguments& a, const Workspace& workspace) {
+      a.y = reinterpret_cast<int8_t*>(workspace.scratch());
+      a.scales = reinterpret_cast<float*>(workspace.scratch() + scalesAt);
+    });
+    if (largeWhole(o, epilogue, stride, scalesAt, end)) return;
+    ProductArguments arguments{};
+    arguments.rows = rows;
+    arguments.columns = columns;
+    arguments.depth = depth;
+    arguments.type = DType::int8;
+    arguments.aRows = {1, stride, 0, 1};
+    arguments.b = at(o.weight);
+    arguments.bStride = depth;
+    arguments.epilogue = epilogue;
+    arguments.y = at(o.y);
+    arguments.yType = o.y.dtype;
+    arguments.yRows = {1, columns, 0, 1};
+    kernel(arguments, product, end, 0, [scalesAt](ProductArguments& a, const Workspace& workspace) {
+      a.a = workspace.scratch();
+      a.epilogue.rowScales = reinterpret_cast<const float*>(workspace.scratch() + scalesAt);
+    });
+  }
+
+  /** By cuBLASLt, whose sums are whole numbers of 32 bits: as many rows at a time as keep them in the second-level
+   * cache, and a kernel of ours behind. False where it cannot. */
+  bool largeWhole(const Linear& o, const Epilogue& epilogue, int64_t stride, size_t scalesAt, size_t begin) {
+    const int64_t rows = o.x.rows(), depth = o.x.columns(), columns = o.weight.shape[0];
+    if (!cublasLt_ || depth % 16 || columns % 4 || reinterpret_cast<uintptr_t>(at(o.weight)) % 16) return false;
+    constexpr int64_t sumBytes = int64_t(32) << 20, rowStep = 128;
+    const int64_t atOnce = std::max(rowStep, sumBytes / int64_t(sizeof(int32_t)) / columns / rowStep * rowStep);
+    const size_t end = begin + rounded(size_t(std::min(rows, atOnce) * columns) * sizeof(int32_t));
+    workspace_.atLeast(end + CublasLt::workspaceBytes, 0);
+    struct Piece {
+      int64_t first, rows;
+      CublasLt::Run run;
+    };
+    std::vector<Piece> pieces;
+    for (int64_t first = 0; first < rows; first += atOnce) {
+      const int64_t count = std::min(atOnce, rows - first);
+      const LargeProduct arguments{count,   columns, depth,   DType::int8, at(o.weight),
+                                   nullptr, nullptr, nullptr, DType::int32};
+      const CublasLt::Trial trial{
+          {.x = workspace_.scratch(), .workspace = workspace_.scratch() + end, .y = workspace_.scratch() + begin},
+          context_.stream()};
+      CublasLt::Run run = cublasLt_->prepare(arguments, scratchAlignment, &trial);
+      if (!run) return false;
+      pieces.push_back({first, count, std::move(run)});
+    }
+    for (Piece& piece : pieces) {
+      add(
+          [run = std::move(piece.run), xAt = size_t(piece.first * stride), begin, end, context = &context_,
+           doing = "starting " + executable_.title(index_)](const Launcher& launcher, const Workspace& workspace) {
+            const int status = run({.x = workspace.scratch() + xAt,
+                                    .workspace = workspace.scratch() + end,
+                                    .y = workspace.scratch() + begin},
+                                   launcher.stream);
+            if (status != 0) context->fail(doing, CublasLt::describe(status));
+            return cudaSuccess;
+          },
+          end + CublasLt::workspaceBytes);
+      FinishSumsArguments finish{piece.rows, columns, nullptr, epilogue, nullptr, o.y.dtype};
+      finish.y = at(o.y) + size_t(piece.first * columns) * bytesOf(o.y.dtype);
+      if (finish.epilogue.residual) finish.epilogue.residual += piece.first * columns;
+      kernel(finish, finishSums, end, 0,
+             [begin, scalesAt, first = piece.first](FinishSumsArguments& a, const Workspace& workspace) {
+               a.sums = reinterpret_cast<const int32_t*>(workspace.scratch() + begin);
+               a.epilogue.rowScales = reinterpret_cast<const float*>(workspace.scratch() + scalesAt) + first;
+             });
+    }
+    return true;
+  }
+
+  /** By cuBLASLt; false where it cannot. A null x lies in the scratch memory, which is the library's behind `begin`. A
+   * weight of 8 bits is widened there first. */
   bool large(const Linear& o, const void* x, size_t begin) {
     if (!cublasLt_) return false;
-    LargeProduct arguments{o.x.rows(), o.weight.shape[0],     o.x.columns(), o.weight.dtype, at(o.weight),
-                           nullptr,    at<float>(o.residual), at(o.y),       o.y.dtype};
+    const DType type = typeOf(o);
+    const size_t widenedAt = begin, widenedBytes = o.weightScales ? rounded(o.weight.bytes() * bytesOf(type)) : 0;
+    if (widenedBytes > mostWidened) return false;
+    begin += widenedBytes;
+    LargeProduct arguments{o.x.rows(),
+                           o.weight.shape[0],
+                           o.x.columns(),
+                           type,
+                           o.weightScales ? nullptr : at(o.weight),
+                           nullptr,
+                           at<float>(o.residual),
+                           at(o.y),
+                           o.y.dtype};
     // The activation comes before the residual; the library adds the residual itself.
     if (arguments.residual && (o.activation != Activation::none || o.y.dtype != DType::float32)) return false;
     if (o.bias) {
@@ -237,13 +344,23 @@ class Preparation {
     while (x && reinterpret_cast<uintptr_t>(x) % alignment != 0) alignment /= 2;
     // Between runs the temporaries' memory holds nothing; other outputs may hold what somebody wrote.
     workspace_.atLeast(begin + CublasLt::workspaceBytes, 0);
-    const CublasLt::Trial trial{x ? x : workspace_.scratch(), workspace_.scratch() + begin, context_.stream()};
+    auto places = [=](const Workspace& workspace) {
+      return CublasLt::Places{.x = x ? x : workspace.scratch(),
+                              .workspace = workspace.scratch() + begin,
+                              .weight = widenedBytes ? workspace.scratch() + widenedAt : nullptr};
+    };
+    const CublasLt::Trial trial{places(workspace_), context_.stream()};
     CublasLt::Run run = cublasLt_->prepare(arguments, alignment, o.y.storage ? nullptr : &trial);
     if (!run) return false;
+    if (widenedBytes)
+      kernel(WidenRowsArguments{o.weight.shape[0], o.weight.shape[1], at<int8_t>(o.weight), at<float>(o.weightScales),
+                                nullptr, type},
+             widenRows, begin, 0,
+             [widenedAt](WidenRowsArguments& a, const Workspace& workspace) { a.y = workspace.scratch() + widenedAt; });
     add(
-        [run = std::move(run), x, begin, context = &context_, doing = "starting " + executable_.title(index_)](
+        [run = std::move(run), places, context = &context_, doing = "starting " + executable_.title(index_)](
             const Launcher& launcher, const Workspace& workspace) {
-          const int status = run(x ? x : workspace.scratch(), workspace.scratch() + begin, launcher.stream);
+          const int status = run(places(workspace), launcher.stream);
           if (status != 0) context->fail(doing, CublasLt::describe(status));
           return cudaSuccess;
         },
@@ -262,7 +379,7 @@ class Preparation {
     arguments.rows = o.x.rows();
     arguments.columns = o.weight.shape[0];
     arguments.depth = o.x.columns();
-    arguments.type = o.weight.dtype;
+    arguments.type = typeOf(o);
     arguments.a = x;
     arguments.aRows = {1, arguments.depth, 0, 1};
     arguments.b = at(o.weight);
@@ -322,8 +439,10 @@ class Preparation {
     arguments.pool = o.pool();
     arguments.keyBegin = at<int32_t>(o.keyBegin);
     arguments.keyCount = at<int32_t>(o.keyCount);
+    arguments.keyScales = at<float>(o.keyScales);
+    arguments.valueScales = at<float>(o.valueScales);
     arguments.keysStay = !o.newKey && !o.start && !o.source && !changes(o.key) && !changes(o.value) &&
-                         !changes(o.rows) && !changes(o.keyBegin) && !changes(o.keyCount);
+                         !changes(o.keyScales) && !changes(o.valueScales) && !changes(o.rows) && !changes(o.keyBegin) && !changes(o.keyCount);
     const AttentionNeeds needs = attentionNeeds(arguments, o.algorithm, context_.launcher());
     for (AttentionStage stage : attentionStages(arguments, o.algorithm))
       add(
@@ -351,7 +470,8 @@ class Preparation {
             .scale = o.scale,
             .y = at<float>(o.y),
             .rows = at<int32_t>(o.rows),
-            .pool = o.tokens.shape[0]},
+            .pool = o.tokens.shape[0],
+            .tokenScales = at<float>(o.tokenScales)},
            embed);
   }
   void make(const GatherRows& o) {
@@ -360,16 +480,31 @@ class Preparation {
            gatherRows);
   }
   void make(const ScatterRows& o) {
-    if (o.x.dtype != o.y.dtype) unsupported("the CUDA device moves rows between tensors of one dtype alone.");
-    const int64_t element = int64_t(bytesOf(o.x.dtype));
+    if (o.scales) {
+      QuantizeHeadsArguments heads{};
+      heads.batch = o.x.shape[0];
+      heads.rows = o.x.shape[1];
+      heads.positions = o.y.rows();
+      heads.heads = o.scales->columns();
+      heads.headSize = o.x.columns() / heads.heads;
+      heads.xType = o.x.dtype;
+      heads.batchStride = o.x.shape[1] * o.x.rowStride;
+      heads.rowStride = o.x.rowStride;
+      heads.begin = at<int32_t>(o.begin);
+      heads.parts[0] = {at(o.x), at<int8_t>(o.y), at<float>(*o.scales)};
+      heads.count = 1;
+      return kernel(heads, quantizeHeads);
+    }
     kernel({.batch = o.x.shape[0],
             .rows = o.x.shape[1],
             .positions = o.y.rows(),
-            .rowBytes = o.x.columns() * element,
-            .strideBytes = o.x.rowStride * element,
+            .width = o.x.columns(),
+            .stride = o.x.rowStride,
             .x = at(o.x),
+            .xType = o.x.dtype,
             .begin = at<int32_t>(o.begin),
-            .y = at(o.y)},
+            .y = at(o.y),
+            .yType = o.y.dtype},
            scatterRows);
   }
   void make(const TokenProbability& o) {

@@ -4,28 +4,11 @@
 #include <cstring>
 
 #include "../core/error.h"
+#include "pieces.h"
 
 namespace onehead::cuda {
 
 namespace {
-
-/** Two pinned pieces in turn: one is filled while the device still reads the other. */
-class Pieces {
- public:
-  explicit Pieces(Context& context) : context_(context), free_(context, 2, cudaEventDisableTiming) {}
-  /** The next piece, once the device has read it. */
-  const Context::Mapped<std::byte>& next() {
-    current_ ^= 1;
-    context_.check(cudaEventSynchronize(free_[current_]), "uploading");
-    return context_.piece(int(current_));
-  }
-  void sent() { context_.check(cudaEventRecord(free_[current_], context_.stream()), "uploading"); }
-
- private:
-  Context& context_;
-  Events free_;
-  size_t current_ = 0;
-};
 
 /** Converts on the device: it reads the pinned piece itself. */
 cudaError_t convert(Context& context, const void* from, DType fromType, void* to, DType toType, int64_t elements) {

@@ -12,6 +12,7 @@ namespace onehead::cuda::cublas_lt {
 
 struct HandleOpaque {};
 struct DescriptionOpaque {
+  bool whole = false;
   int32_t transposeA = 0;
   uint32_t epilogue = 1;
   const void* bias = nullptr;
@@ -55,7 +56,14 @@ int set(Description description, int attribute, const void* value, size_t bytes)
   return 0;
 }
 
+/** Of whole numbers: depth, columns and strides in fours, and nothing behind the product. */
+bool wholeFits(Description o, Layout a, Layout b, Layout d) {
+  const bool fours = a->rows % 4 == 0 && a->columns % 4 == 0 && a->stride % 4 == 0 && b->stride % 4 == 0;
+  return a->type == whole8 && d->type == whole32 && fours && o->epilogue == 1;
+}
+
 bool fits(Description o, Layout a, Layout b, Layout c, Layout d) {
+  if (o->whole ? !wholeFits(o, a, b, d) : a->type == whole8 || d->type == whole32) return false;
   return o->transposeA == operationTransposed && a->rows == b->rows && d->rows == a->columns &&
          d->columns == b->columns && c->type == d->type && a->type == b->type && int64_t(a->rows) <= a->stride &&
          int64_t(b->rows) <= b->stride && int64_t(d->rows) <= d->stride;
@@ -82,9 +90,24 @@ int matmul(Handle, Description o, const void* alpha, const void* a, Layout aLayo
   if (kind != slow && kind != fast) return executionFailed;
   if (kind == slow) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   if (!fits(o, aLayout, bLayout, cLayout, dLayout)) return invalid;
+  const LayoutOpaque left = *aLayout, right = *bLayout, result = *dLayout;
+  if (o->whole) {
+    const int32_t wholeTimes = *static_cast<const int32_t*>(alpha);
+    if (*static_cast<const int32_t*>(beta) != 0) return invalid;
+    const cudaError_t error = emulation::enqueue(stream, [=] {
+      const auto *w = static_cast<const int8_t*>(a), *x = static_cast<const int8_t*>(b);
+      for (int64_t m = 0; m < int64_t(right.columns); ++m)
+        for (int64_t n = 0; n < int64_t(left.columns); ++n) {
+          int32_t sum = 0;
+          for (int64_t k = 0; k < int64_t(left.rows); ++k) sum += w[n * left.stride + k] * x[m * right.stride + k];
+          static_cast<int32_t*>(d)[m * result.stride + n] = wholeTimes * sum;
+        }
+      return cudaSuccess;
+    });
+    return error == cudaSuccess ? 0 : executionFailed;
+  }
   const float times = *static_cast<const float*>(alpha), kept = *static_cast<const float*>(beta);
   const DescriptionOpaque description = *o;
-  const LayoutOpaque left = *aLayout, right = *bLayout, result = *dLayout;
   const cudaError_t error = emulation::enqueue(stream, [=] {
     std::vector<float> w(left.rows * left.columns), x(right.rows);
     for (uint64_t n = 0; n < left.columns; ++n)
@@ -117,8 +140,10 @@ const Library* library() {
         emulation::disturbCaptures();  // it frees device memory
         return destroy(handle);
       },
-      [](Description* made, int computeType, int) {
-        return *made = new DescriptionOpaque, int(computeType != compute32);
+      [](Description* made, int computeType, int scaleType) {
+        const bool whole = computeType == computeWhole32;
+        *made = new DescriptionOpaque{.whole = whole};
+        return int(computeType != (whole ? computeWhole32 : compute32) || scaleType != (whole ? whole32 : real32));
       },
       set,
       destroy<DescriptionOpaque>,

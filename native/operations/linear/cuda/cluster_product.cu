@@ -101,10 +101,9 @@ __device__ inline void loadWeights(Pair<T> (&a)[4], const std::byte* stage, int 
  */
 template <class T, int NTiles>
 __device__ inline void multiplyBytes(float (&sums)[NTiles][4], const std::byte* stage, const T* x, int stride) {
-  // Unrolled as far as registers allow.
-  constexpr int slices = stepDepth<int8_t> / 64, atOnce = NTiles < 4 ? slices : 1;
+  constexpr int slices = stepDepth<int8_t> / 64;
   const int lane = int(threadIdx.x) % 32, group = lane / 4, quad = lane % 4;
-#pragma unroll atOnce
+#pragma unroll NTiles < 4 ? 2 : 1  // as far as registers allow
   for (int slice = 0; slice < slices; ++slice) {
     const int chunk = slice * 4 + quad;
     const uint4 top = *reinterpret_cast<const uint4*>(stage + chunkPlace<int8_t>(group, chunk));
