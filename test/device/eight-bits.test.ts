@@ -170,13 +170,10 @@ describe.each(gpus)('products with weights of 8 bits on $name', ({ open }) => {
         group: width,
       };
       const start = device.tensor('int32', [2], Int32Array.of(0, 1));
-      ops.embed(
-        device.tensor('int32', [2, 4], tokens),
-        start,
-        table,
-        device.tensor('float32', [8, width], positions),
-        { count: 3, output },
-      );
+      ops.embed(device.tensor('int32', [2, 4], tokens), start, table, device.tensor('float32', [8, width], positions), {
+        count: 3,
+        output,
+      });
     });
     await program.run();
     const y = await output.toFloat32Array();

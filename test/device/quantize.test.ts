@@ -1,10 +1,11 @@
-/** Weights and caches of 8 bits, on every instruction set of this CPU. */
+/** Weights and caches of 8 bits, on every instruction set of this CPU and on a GPU. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Device, type Part, WeightsFile } from '../../lib/device/device.js';
 import { randomNumbers as random } from '../random.js';
+import { devices, kinds } from './devices.js';
 
 const [outputs, inputs] = [37, 70];
 
@@ -31,9 +32,9 @@ function numbers(count: number, seed: number): Float32Array {
   return Float32Array.from({ length: count }, () => 2 * next() - 1);
 }
 
-describe.each(Device.information().cpu.available)('%s', (kernels) => {
+describe.each(devices)('$name', ({ open }) => {
   it('quantizes a weight row by row, and multiplies with it', async () => {
-    using device = new Device('cpu', { kernels, threads: 2 });
+    using device = open();
     const weights = numbers(outputs * inputs, 1);
     weights.fill(0, 3 * inputs, 4 * inputs);
     const { weight, error } = await device.quantize([outputs, inputs], [await partOf(weights)]);
@@ -74,26 +75,30 @@ describe.each(Device.information().cpu.available)('%s', (kernels) => {
     }
   });
 
-  it('gives the same whole numbers and products as the portable kernels', async () => {
+  it('gives the same whole numbers as the portable kernels, and a CPU the same products', async () => {
     const weights = numbers(outputs * inputs, 3);
-    const of = async (name: string) => {
-      using device = new Device('cpu', { kernels: name, threads: 1 });
-      const { weight } = await device.quantize([outputs, inputs], [await partOf(weights)]);
+    const of = async (device: Device) => {
+      using _ = device;
+      const { weight, error } = await device.quantize([outputs, inputs], [await partOf(weights)]);
       const [x, y] = [device.tensor('float32', [2, inputs]), device.tensor('float32', [2, outputs])];
       await x.write(numbers(2 * inputs, 4));
       using program = device.record('product', (ops) => {
         ops.linear(x, weight, { quantized: true, output: y });
       });
       await program.run();
-      return [await weight.data.toInt8Array(), await weight.scales.toFloat32Array(), await y.toFloat32Array()];
+      const made = [await weight.data.toInt8Array(), await weight.scales.toFloat32Array()];
+      return { made, error, y: await y.toFloat32Array(), kind: device.kind };
     };
-    expect(await of(kernels)).toEqual(await of('portable'));
+    const [ours, portable] = [await of(open()), await of(new Device('cpu', { kernels: 'portable', threads: 1 }))];
+    expect(ours.made).toEqual(portable.made);
+    expect(ours.error).toBeCloseTo(portable.error, 6);
+    if (ours.kind === 'cpu') expect(ours.y).toEqual(portable.y);
   });
 });
 
-describe('a weight of 8 bits', () => {
+describe.each(kinds)('a weight of 8 bits on %s', (kind) => {
   it('takes whole numbers with a factor a row as they are', async () => {
-    using device = new Device('cpu', { threads: 1 });
+    using device = new Device(kind);
     const bytes = Int8Array.from({ length: 4 * 6 + 16 }, (_, i) => ((i * 37) % 255) - 127);
     new Float32Array(bytes.buffer, 24).set([0.5, 2, 1, 0.25]);
     const part = { file: await fileOf(bytes), offset: 0, encoding: 'int8', elements: 24, name: 'fc1' };
@@ -109,7 +114,7 @@ describe('a weight of 8 bits', () => {
   });
 
   it('is refused in a sentence where it cannot be', async () => {
-    using device = new Device('cpu', { threads: 1 });
+    using device = new Device(kind);
     const weights = numbers(32, 5);
     weights[9] = Number.NaN;
     await expect(device.quantize([4, 8], [await partOf(weights)])).rejects.toMatchObject({
@@ -127,19 +132,20 @@ describe('a weight of 8 bits', () => {
     const record = (body: (ops: Parameters<Parameters<Device['record']>[1]>[0]) => void) => () =>
       device.record('refused', body);
     expect(record((ops) => ops.linear(x, weight.data))).toThrow('weightScales');
+    expect(record((ops) => ops.linear(x, device.tensor('float32', [4, 8]), { quantized: true }))).toThrow('quantized');
+    if (kind !== 'cpu') return; // a GPU multiplies with any tensor of whole numbers
     const plain = device.tensor('int8', [4, 8]);
     const made = device.record('plain', (ops) => {
       ops.linear(x, { ...weight, data: plain });
     });
     await expect(made.prepare()).rejects.toMatchObject({ code: 'NOT_SUPPORTED' });
-    expect(record((ops) => ops.linear(x, device.tensor('float32', [4, 8]), { quantized: true }))).toThrow('quantized');
     await expect(weight.data.write(new Int8Array(32))).rejects.toMatchObject({ code: 'NOT_SUPPORTED' });
   });
 });
 
-describe('a cache of 8 bits', () => {
+describe.each(kinds)('a cache of 8 bits on %s', (kind) => {
   it('takes rows of any floating type, and attention reads it', async () => {
-    using device = new Device('cpu', { threads: 2 });
+    using device = new Device(kind);
     const [batch, positions, heads, size] = [2, 90, 3, 16];
     const width = heads * size;
     const read = async (dtype: 'float32' | 'int8') => {
@@ -166,9 +172,9 @@ describe('a cache of 8 bits', () => {
   });
 
   it('wants scales, and the algorithm that reads it', () => {
-    using device = new Device('cpu', { threads: 1 });
-    const query = device.tensor('float32', [1, 1, 8]);
-    const [key, value] = [device.tensor('int8', [1, 4, 8]), device.tensor('int8', [1, 4, 8])];
+    using device = new Device(kind);
+    const query = device.tensor('float32', [1, 1, 32]);
+    const [key, value] = [device.tensor('int8', [1, 4, 32]), device.tensor('int8', [1, 4, 32])];
     const scale = device.tensor('float32', [1, 4, 2]);
     const attend = (options: object) => () =>
       device.record('refused', (ops) => {

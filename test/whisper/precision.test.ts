@@ -11,6 +11,7 @@ import { bestTypesFile, chosenTypes, typeTimes } from '../../lib/whisper/model/b
 import { isPrecision, precisionText, readPrecision, resolvePrecision } from '../../lib/whisper/model/precision.js';
 import type { LoadOptions } from '../../lib/whisper/model/types.js';
 import { heldout, samplesOf } from '../audio/support.js';
+import { cudaKind, hasCuda } from '../device/devices.js';
 
 const micro = 'models/micro';
 
@@ -26,8 +27,11 @@ beforeAll(async () => {
   samples = await samplesOf(expected.files[0].file.replace('.wav', '.flac'));
 });
 
+const modelOf = (directory: string, options: LoadOptions): Promise<WhisperModel> =>
+  WhisperModel.load(directory, { device: 'cpu', threads: 2, windows: 1, ...options });
+
 async function logits(directory: string, options: LoadOptions): Promise<Float32Array> {
-  using model = await WhisperModel.load(directory, { device: 'cpu', threads: 2, windows: 1, ...options });
+  using model = await modelOf(directory, options);
   using encoded = await model.encode(await model.features(samples));
   using result = await model.logits(encoded, [2757, 2758, 2760, 300, 301]);
   return await result.toFloat32Array();
@@ -80,16 +84,14 @@ describe('types of parts', () => {
     expect(readPrecision('cache=int8,weights=float32')).toEqual({ cache: 'int8', weights: 'float32' });
   });
 
-  it('of 8 bits are refused by a GPU', async () => {
+  it('of a GPU are float16 where nothing else is asked for, around 8 bits too', async () => {
     const gpu = { kind: 'cuda', defaultDtype: 'float16' } as Device;
-    for (const [dtype, precision] of [
-      ['int8'],
-      ['auto', { cache: 'int8' }],
-      ['float16', { encoder: 'float32' }],
-    ] as const) {
-      await expect(resolvePrecision(gpu, dtype, precision, best)).rejects.toMatchObject({ code: 'NOT_SUPPORTED' });
-    }
-    expect(precisionText(await resolvePrecision(gpu, 'auto', undefined, best))).toBe('float16');
+    const never = () => Promise.reject(new Error('measured'));
+    const whole = await resolvePrecision(gpu, 'int8', undefined, never);
+    expect([precisionText(whole), whole.encoder.values, whole.decoder.values]).toEqual(['int8', 'float16', 'float16']);
+    const cached = await resolvePrecision(gpu, 'auto', { cache: 'int8' }, never);
+    expect(precisionText(cached)).toBe('encoder float16, decoder float16, cache int8');
+    expect(precisionText(await resolvePrecision(gpu, 'auto', undefined, never))).toBe('float16');
   });
 });
 
@@ -137,6 +139,27 @@ describe('8 bits', () => {
     const error = distance(await logits(micro, options), exact);
     expect(error).toBeGreaterThan(0);
     expect(error).toBeLessThan(limit);
+  });
+
+  // The emulation takes seconds for a window.
+  it.runIf(hasCuda).each([
+    [{ dtype: 'int8' }, 0.08],
+    [{ dtype: 'int8', precision: { activations: 'float16' } }, 0.05],
+    [{ dtype: 'bfloat16', precision: { encoder: 'float16', decoder: 'int8' } }, 0.08],
+  ] satisfies [LoadOptions, number][])('on a GPU, %o lose less of the logits than %d', async (options, limit) => {
+    const exact = await logits(micro, { dtype: 'float32' });
+    const error = distance(await logits(micro, { device: cudaKind, ...options }), exact);
+    expect(error).toBeGreaterThan(0);
+    expect(error).toBeLessThan(limit);
+  });
+
+  it.runIf(hasCuda)('write on a GPU what they write on a CPU', async () => {
+    const tokens = async (device: string) => {
+      using model = await modelOf(micro, { device, dtype: 'int8', rows: 1 });
+      using encoded = await model.encode(await model.features(samples));
+      return await model.generate(encoded, { language: 'en', maxNewTokens: 16 });
+    };
+    expect(await tokens(cudaKind)).toEqual(await tokens('cpu'));
   });
 
   it('from a file are those made when a model is loaded', async () => {

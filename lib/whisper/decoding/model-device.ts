@@ -51,8 +51,8 @@ export class ModelDevice {
     words: WordHeads,
   ): Promise<ModelDevice> {
     const { config } = checkpoint;
-    // A quantized file is meant to be computed in 8 bits; GPUs compute it in 16 bits.
-    const whole = device.kind === 'cpu' && types.dtype === 'auto' && isQuantizedFile(checkpoint.tensors);
+    // A quantized file is meant to be computed in 8 bits.
+    const whole = types.dtype === 'auto' && isQuantizedFile(checkpoint.tensors);
     const precision = await resolvePrecision(device, whole ? 'int8' : types.dtype, types.precision, async () =>
       chosenTypes(await typeTimes(device, device.threads ?? Device.cpu().threads)),
     );

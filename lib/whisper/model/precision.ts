@@ -2,7 +2,6 @@
 import { refuse } from '../../checks.js';
 import type { Device } from '../../device/device.js';
 import type { ComputeType, FloatingType } from '../../element-types.js';
-import { OneheadError } from '../../errors.js';
 import type { LayerTypes } from '../../layers/parameters.js';
 import { quoted } from '../../options/kinds.js';
 
@@ -128,8 +127,8 @@ const isUniform = ({ encoder, decoder, cache }: Precision): boolean =>
   [encoder.weights, encoder.activations, decoder.weights, decoder.activations].every((type) => type === cache);
 
 /**
- * Resolves the requested types. `best` returns the device's fastest floating types, and is called only if they are left
- * open. Throws OneheadError INVALID_ARGUMENT, and NOT_SUPPORTED if the device cannot compute in these types.
+ * Resolves the requested types. `best` returns a CPU's fastest floating types, and is called only if they are left open.
+ * Throws OneheadError INVALID_ARGUMENT.
  */
 export async function resolvePrecision(
   device: Device,
@@ -141,15 +140,7 @@ export async function resolvePrecision(
   const usual = { encoder: device.defaultDtype, decoder: device.defaultDtype };
   const types = open && device.kind === 'cpu' ? await best() : usual;
   const base = dtype === 'auto' ? bestPrecision(types) : usualPrecision(dtype, types);
-  const precision = given ? precisionWith(base, given) : checked(base);
-  if (device.kind !== 'cpu' && !(isUniform(precision) && precision.cache !== 'int8')) {
-    throw new OneheadError(
-      'NOT_SUPPORTED',
-      `Device '${device.kind}' computes in one floating type alone so far, not in ${precisionText(precision)}; give dtype float16, bfloat16 or float32, or load on 'cpu'.`,
-      { argument: 'precision' },
-    );
-  }
-  return precision;
+  return given ? precisionWith(base, given) : checked(base);
 }
 
 /** The name of the usual choice that comes nearest: what the decoder's weights are. */

@@ -1,12 +1,12 @@
-// Rows of numbers to whole numbers of 8 bits, each row under one factor (its largest magnitude / 127), and back: rows of
-// x before a product of whole numbers, the norm before them included; a weight's rows when a model is loaded; heads of
-// keys and values on their way into a cache; a product's sums of 32 bits; a weight widened for a product of halves.
+// What products of whole numbers of 8 bits need: rows of numbers to whole ones, each row under one factor (its largest
+// magnitude / 127), the norm before them included, for rows of x and for a weight when a model is loaded; a product's
+// sums of 32 bits to its result; and a weight widened for a product of halves.
 //
-// Shapes   a row is a product's depth (80 to 5,120), or a head (16 to 128)
-// Bytes    each element is read once and written once; a wide row is read again, from the second-level cache
-// Method   a block a row of x, whose elements wait in registers while norm and largest magnitude are found (three sums
-//          over the block: mean, squares, extent); a warp a head. Rounding is to nearest, ties to even, and factors are
-//          the CPU's, so that a cache or a weight holds the same numbers wherever it was made.
+// Shapes   a row is a product's depth, 80 to 5,120
+// Bytes    each element is read once and written once; a row that is wider is read again
+// Method   a block a row, whose elements wait in registers while norm and largest magnitude are found (three sums over
+//          the block: mean, squares, extent). Rounding is to nearest, ties to even, and factors are the CPU's, so that
+//          a weight holds the same numbers wherever it was made.
 //
 // History
 //   Never timed. Prediction: a norm of 1,500 x 1,280 with its rounding 4 us (7.7 MB read, 1.9 written, at 3.9 TB/s 2.5,
@@ -147,33 +147,6 @@ __global__ void __launch_bounds__(threads, 6) quantizeRowsKernel(const __grid_co
   q.lost[row] = scale.scale == 0 ? -1.0f : 0.288675f * 0.67449f / (float(median) + 0.5f);
 }
 
-/** A warp a head of a row. */
-__global__ void __launch_bounds__(threads) quantizeHeadsKernel(const __grid_constant__ QuantizeHeadsArguments q) {
-  letNextStart();
-  waitForPrevious();
-  const int lane = int(threadIdx.x) % 32;
-  const QuantizeHeadsArguments::Part& part = q.parts[blockIdx.y];
-  const int64_t first = int64_t(blockIdx.x) * warps + threadIdx.x / 32, all = q.batch * q.rows * q.heads;
-  for (int64_t at = first; at < all; at += int64_t(gridDim.x) * warps) {
-    const int64_t row = at / q.heads, head = at % q.heads, b = row / q.rows, t = row % q.rows;
-    int64_t state = b;
-    if (q.stateRows) {
-      state = q.stateRows[b];
-      if (state < 0 || state >= q.pool) continue;
-    }
-    const int64_t begin = q.begin[state], to = begin + t;
-    if (begin < 0 || to >= q.positions) continue;
-    const int64_t place = (q.stateful ? state * q.positions : 0) + to;
-    const int64_t from = b * q.batchStride + t * q.rowStride + head * q.headSize;
-    Extent extent;
-    for (int64_t i = lane; i < q.headSize; i += 32) extent.look(loadAs(part.x, q.xType, from + i));
-    const RowScale scale = scaleOf(warpExtent(extent));
-    for (int64_t i = lane; i < q.headSize; i += 32)
-      part.y[(place * q.heads + head) * q.headSize + i] = int8_t(quantized(loadAs(part.x, q.xType, from + i), scale));
-    if (lane == 0) part.scales[place * q.heads + head] = scale.scale;
-  }
-}
-
 __global__ void __launch_bounds__(threads) finishSumsKernel(const __grid_constant__ FinishSumsArguments f) {
   letNextStart();
   waitForPrevious();
@@ -235,11 +208,6 @@ cudaError_t quantizeRows(const QuantizeRowsArguments& q, const Launcher& launche
   if (q.width <= 3 * 512) return start(quantizeRowsKernel<3>);
   if (q.width <= 10 * 512) return start(quantizeRowsKernel<10>);
   return start(quantizeRowsKernel<0>);
-}
-
-cudaError_t quantizeHeads(const QuantizeHeadsArguments& q, const Launcher& launcher) {
-  const dim3 grid(blocksFor(q.batch * q.rows * q.heads * 32, launcher), unsigned(q.count));
-  return launch(launcher, quantizeHeadsKernel, grid, dim3(threads), 0, q);
 }
 
 cudaError_t finishSums(const FinishSumsArguments& f, const Launcher& launcher) {
