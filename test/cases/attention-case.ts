@@ -101,7 +101,6 @@ export function attentionCase(shape: AttentionShape, name = described(shape)): O
     operation: 'attention',
     name,
     supports({ device, dtype }) {
-      if (bytes && device !== 'cpu') return false;
       const given = {
         device,
         dtype,

@@ -1,4 +1,4 @@
-import { checkCases } from './checked.js';
 import { family } from './attention.js';
+import { checkCases } from './checked.js';
 
 checkCases(family);

@@ -85,13 +85,17 @@ const outside: Sizes[] = [1, 3].map((queries) => ({
   outside: true,
 }));
 
+/** Each with floating caches, and with caches of 8 bits. */
+const withBytes = <T extends object>(sizes: readonly T[]): (T & { bytes?: boolean })[] =>
+  sizes.flatMap((size) => [size, { ...size, bytes: true }]);
+
 const [pairs, single] = [
   { heads: 2, keyValueHeads: 2, headSize: 64 },
   { heads: 4, keyValueHeads: 1, headSize: 32 },
 ];
 
 /** A cache that is reordered by index: three sequences of one window, two of another. */
-const byIndex = [{ ...pairs, heads: 4, keyValueHeads: 4 }, single].map((size) =>
+const byIndex = withBytes([{ ...pairs, heads: 4, keyValueHeads: 4 }, single]).map((size) =>
   attentionCase({
     algorithm: 'split-kv',
     batch: 5,
@@ -135,9 +139,11 @@ const chosenHeads = (['multi-head', 'memory-efficient', 'split-kv'] as const).fl
 
 /** Entries that append to caches of their rows; idle ones between them, and rows that are out of the pool. */
 const ofPool = [
-  { algorithm: 'split-kv', queries: 1, indexed: true },
-  { algorithm: 'split-kv', queries: 1, indexed: false },
-  { algorithm: 'split-kv', queries: 3, indexed: false },
+  ...withBytes([
+    { algorithm: 'split-kv', queries: 1, indexed: true },
+    { algorithm: 'split-kv', queries: 1, indexed: false },
+    { algorithm: 'split-kv', queries: 3, indexed: false },
+  ]),
   { algorithm: 'memory-efficient', queries: 5, indexed: false },
 ].flatMap(({ indexed, ...use }) =>
   [pairs, single].map((size) => {
@@ -169,8 +175,10 @@ const ofPool = [
 
 /** Three beams, two, one that sees a single position, one that sees all, one cut off at the end, and some that see none. */
 const ofRanges = [
-  { algorithm: 'split-kv', queries: 1 },
-  { algorithm: 'split-kv', queries: 2 },
+  ...withBytes([
+    { algorithm: 'split-kv', queries: 1 },
+    { algorithm: 'split-kv', queries: 2 },
+  ]),
   { algorithm: 'memory-efficient', queries: 1 },
   { algorithm: 'memory-efficient', queries: 50 },
 ].flatMap((use) =>
@@ -210,7 +218,7 @@ const ofRanges = [
 );
 
 /** More neighbours of one range than go together, across whatever boundary there is between them; then others alone. */
-const neighbours = [pairs, single].map((size) =>
+const neighbours = withBytes([pairs, single]).map((size) =>
   attentionCase({
     algorithm: 'split-kv',
     batch: 70,
@@ -278,7 +286,7 @@ const softmax = Array.from({ length: 70 }, (_, i) => i + 1).flatMap((keys) =>
 );
 
 /** Caches of 8 bits; those that append quantize their rows. */
-const bytes = Array.from({ length: 40 }, (_, i) => {
+const bytes = Array.from({ length: 60 }, (_, i) => {
   const from = new Choices(7000 + i);
   const [batch, keyValueHeads] = [1 + from.below(3), 1 + from.below(3)];
   const queries = from.chance() ? 1 : 1 + from.below(6);
@@ -291,7 +299,7 @@ const bytes = Array.from({ length: 40 }, (_, i) => {
     keys,
     heads: keyValueHeads * (1 + from.below(3)),
     keyValueHeads,
-    headSize: from.of([8, 24, 33, 64, 64, 128]),
+    headSize: from.of([8, 16, 24, 33, 48, 64, 64, 80, 112, 128]),
     causal: append,
     append,
     starts: append ? Array.from({ length: batch }, () => from.below(keys - queries + 1)) : undefined,
@@ -322,6 +330,8 @@ function timed(batch: number): OperationCase[] {
         keys: windowPositions,
         keyValueHeads,
       });
+    const inBytes = (name: string, shape: Partial<AttentionShape> & { keys: number }) =>
+      named(`${name} in 8 bits`, { ...shape, bytes: true });
     const windows = (name: string, counts: readonly number[], beams: number) => {
       const all = Array.from({ length: batch }, (_, window) => counts[window % counts.length]);
       const begins = all.map((_, window) => all.slice(0, window).reduce((a, b) => a + b, 0));
@@ -343,6 +353,15 @@ function timed(batch: number): OperationCase[] {
       cross(1, heads),
       cross(1, 1),
       cross(4, heads),
+      inBytes('self-attention at 64 positions', {
+        keys: textPositions,
+        causal: true,
+        append: true,
+        fused: true,
+        starts: sameStart(64),
+      }),
+      inBytes('cross-attention', { keys: windowPositions }),
+      inBytes('cross-attention, 1 key/value head', { keys: windowPositions, keyValueHeads: 1 }),
       windows('1500', [windowPositions], 1),
       windows('1500', [windowPositions], 5),
       windows('1500 to 256', [windowPositions, 256, 768, 512], 1),

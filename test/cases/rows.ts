@@ -30,7 +30,6 @@ function embed(shape: Embed, name?: string): OperationCase {
   return operationCase({
     operation: 'embed',
     name: name ?? words.filter(Boolean).join(', '),
-    supports: bytes ? ({ device }) => device === 'cpu' : undefined,
     operands: (make: Make) => ({
       // Some are out of the vocabulary: they read as the first.
       tokens: make.wholes([pool, positions], -2, vocabulary + 4),
@@ -108,7 +107,6 @@ function scatter(shape: Scatter, name?: string): OperationCase {
   return operationCase({
     operation: 'scatterRows',
     name: name ?? `${batch} x ${length} rows of ${width} to ${positions}, ${kind}, numbers to ${size}${with_}`,
-    supports: to ? ({ device }) => device === 'cpu' : undefined,
     operands(make: Make) {
       const numbers = make.random([batch, length, 3 * width], { size });
       const mixed = () =>
