@@ -547,7 +547,7 @@ export const documentation = {
     },
     dtype: {
       about:
-        "The type of weights, caches and what is multiplied. 'auto' takes float16 on a GPU; on a CPU what a short measurement found faster, for the encoder and the decoder each, of float32 and bfloat16. 'int8' is for CPUs: layers that would lose too much stay in 16 bits.",
+        "The type of weights, caches and what is multiplied. 'auto' takes float16 on a GPU; on a CPU what a short measurement found faster, for the encoder and the decoder each, of float32 and bfloat16. With 'int8', layers that would lose too much stay in 16 bits.",
       usual: "'auto'",
     },
     precision: {
