@@ -121,8 +121,8 @@ class Products final : public CublasLt, public std::enable_shared_from_this<Prod
     for (int i = 0; i < 4; ++i)
       fine = fine && !library_.preferenceSet(raw, minAlignmentA + i, &alignments[i], sizeof alignments[i]);
     if (!fine) return {};
-    auto start = [self = shared_from_this(), p, description, weight, x, y](
-                     const Algorithm& algorithm, const Places& places, cudaStream_t stream) {
+    auto start = [self = shared_from_this(), p, description, weight, x, y](const Algorithm& algorithm,
+                                                                           const Places& places, cudaStream_t stream) {
       // Factors are of the sums' type; a zero is the same in both.
       const float one = 1, beta = p.residual ? 1 : 0;
       const int32_t wholeOne = 1;
@@ -158,8 +158,7 @@ class Products final : public CublasLt, public std::enable_shared_from_this<Prod
         const DriverLock lock;  // kernels' code is loaded
         float best = -1;
         for (const Algorithm& candidate : candidates) {
-          const float time =
-              timeOf([&] { return start(candidate, trial->places, trial->stream); }, trial->stream);
+          const float time = timeOf([&] { return start(candidate, trial->places, trial->stream); }, trial->stream);
           if (time < 0 || (best >= 0 && time > best * clearly)) continue;
           best = time;
           chosen = candidate;

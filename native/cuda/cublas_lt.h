@@ -17,8 +17,8 @@ namespace onehead::cuda {
  * and bias and residual are null. */
 struct LargeProduct {
   int64_t rows, columns, depth;
-  DType type;  // of x and weight
-  const void* weight;  // null: where a run says
+  DType type;             // of x and weight
+  const void* weight;     // null: where a run says
   const void* bias;       // [columns] of y's type, or null
   const float* residual;  // like y, which is float32 then; or null
   void* y;                // null: where a run says

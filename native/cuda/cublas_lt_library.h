@@ -27,8 +27,8 @@ struct Heuristic {
 
 constexpr int real32 = 0, real16 = 2, whole8 = 3, whole32 = 10, brain16 = 14;  // cudaDataType
 constexpr int compute32 = 68, computeWhole32 = 72;                             // CUBLAS_COMPUTE_32F and _32I
-constexpr int32_t operationTransposed = 1;           // CUBLAS_OP_T
-constexpr uint32_t epilogueBias = 4;                 // CUBLASLT_EPILOGUE_BIAS
+constexpr int32_t operationTransposed = 1;                                     // CUBLAS_OP_T
+constexpr uint32_t epilogueBias = 4;                                           // CUBLASLT_EPILOGUE_BIAS
 // Attributes of a description and of a preference.
 constexpr int transposeA = 3, epilogueKind = 7, biasPointer = 8;
 constexpr int maxWorkspaceBytes = 1, minAlignmentA = 5;  // B, C and D follow

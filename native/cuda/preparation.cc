@@ -180,21 +180,21 @@ class Preparation {
                             rows, at<float>(o.weightScales), nullptr};
     // Of few rows the weight's bytes are all that counts, and x is multiplied as it is.
     if (o.quantized && rows > skinnyRows && depth % 2 == 0) return makeWhole(o, epilogue);
-    FewRowsArguments few{rows,
-                         columns,
-                         depth,
-                         at(o.x),
-                         o.x.dtype,
-                         at(o.weight),
-                         type,
-                         changes(o.weight) || changes(o.weightScales) || changes(o.bias) || changes(o.normWeight) ||
-                             changes(o.normBias),
-                         at<float>(o.normWeight),
-                         at<float>(o.normBias),
-                         o.epsilon,
-                         epilogue,
-                         at(o.y),
-                         o.y.dtype};
+    FewRowsArguments few{
+        rows,
+        columns,
+        depth,
+        at(o.x),
+        o.x.dtype,
+        at(o.weight),
+        type,
+        changes(o.weight) || changes(o.weightScales) || changes(o.bias) || changes(o.normWeight) || changes(o.normBias),
+        at<float>(o.normWeight),
+        at<float>(o.normBias),
+        o.epsilon,
+        epilogue,
+        at(o.y),
+        o.y.dtype};
     if (clusterProductFits(few, context_.launcher())) return kernel(few, clusterProduct);
     if (matvecFits(few, context_.launcher())) return kernel(few, matvec);
 
@@ -224,8 +224,9 @@ class Preparation {
         if (!a.x) a.x = workspace.scratch();
       });
     }
-    SkinnyArguments some{rows,     columns, depth,   x, at(o.weight), type, changes(o.weight) || changes(o.weightScales),
-                         epilogue, at(o.y), o.y.dtype};
+    SkinnyArguments some{
+        rows,     columns, depth,    x, at(o.weight), type, changes(o.weight) || changes(o.weightScales),
+        epilogue, at(o.y), o.y.dtype};
     if (skinnyFits(some)) {
       return kernel(some, skinny, stagedBytes, 0, [](SkinnyArguments& a, const Workspace& workspace) {
         if (!a.x) a.x = workspace.scratch();
@@ -239,8 +240,9 @@ class Preparation {
     const int64_t rows = o.x.rows(), depth = o.x.columns(), columns = o.weight.shape[0];
     const int64_t stride = (depth + 15) / 16 * 16;
     const size_t scalesAt = rounded(size_t(rows * stride)), end = scalesAt + rounded(size_t(rows) * sizeof(float));
-    const QuantizeRowsArguments x{rows,      depth,   at(o.x), o.x.dtype, at<float>(o.normWeight), at<float>(o.normBias),
-                                  o.epsilon, nullptr, stride,  nullptr};
+    const QuantizeRowsArguments x{
+        rows,      depth,   at(o.x), o.x.dtype, at<float>(o.normWeight), at<float>(o.normBias),
+        o.epsilon, nullptr, stride,  nullptr};
     kernel(x, quantizeRows, end, 0, [scalesAt](QuantizeRowsArguments& a, const Workspace& workspace) {
       a.y = reinterpret_cast<int8_t*>(workspace.scratch());
       a.scales = reinterpret_cast<float*>(workspace.scratch() + scalesAt);
@@ -321,15 +323,9 @@ class Preparation {
     const size_t widenedAt = begin, widenedBytes = o.weightScales ? rounded(o.weight.bytes() * bytesOf(type)) : 0;
     if (widenedBytes > mostWidened) return false;
     begin += widenedBytes;
-    LargeProduct arguments{o.x.rows(),
-                           o.weight.shape[0],
-                           o.x.columns(),
-                           type,
-                           o.weightScales ? nullptr : at(o.weight),
-                           nullptr,
-                           at<float>(o.residual),
-                           at(o.y),
-                           o.y.dtype};
+    LargeProduct arguments{
+        o.x.rows(), o.weight.shape[0],     o.x.columns(), type,     o.weightScales ? nullptr : at(o.weight),
+        nullptr,    at<float>(o.residual), at(o.y),       o.y.dtype};
     // The activation comes before the residual; the library adds the residual itself.
     if (arguments.residual && (o.activation != Activation::none || o.y.dtype != DType::float32)) return false;
     if (o.bias) {
@@ -442,7 +438,8 @@ class Preparation {
     arguments.keyScales = at<float>(o.keyScales);
     arguments.valueScales = at<float>(o.valueScales);
     arguments.keysStay = !o.newKey && !o.start && !o.source && !changes(o.key) && !changes(o.value) &&
-                         !changes(o.keyScales) && !changes(o.valueScales) && !changes(o.rows) && !changes(o.keyBegin) && !changes(o.keyCount);
+                         !changes(o.keyScales) && !changes(o.valueScales) && !changes(o.rows) && !changes(o.keyBegin) &&
+                         !changes(o.keyCount);
     const AttentionNeeds needs = attentionNeeds(arguments, o.algorithm, context_.launcher());
     for (AttentionStage stage : attentionStages(arguments, o.algorithm))
       add(

@@ -134,8 +134,8 @@ cudaError_t product(const ProductArguments& arguments, const Launcher& launcher)
 /** y = activation(y) in place, behind a product that could not do it itself. */
 cudaError_t activateInPlace(void* y, DType type, int64_t elements, Activation activation, const Launcher& launcher);
 
-/** x [rows, width] (float32 where there is a norm), normed -> y [rows, stride], each row times scales[row], zeros behind
- * its width: quantize.cu. A row that is not finite has the scale NaN. */
+/** x [rows, width] (float32 where there is a norm), normed -> y [rows, stride], each row times scales[row], zeros
+ * behind its width: quantize.cu. A row that is not finite has the scale NaN. */
 struct QuantizeRowsArguments {
   int64_t rows, width;
   const void* x;

@@ -215,9 +215,8 @@ __global__ void __launch_bounds__(Warps * 32, 1)
     for (int i = 0; i < perThread; ++i) {
       const int place = thread + i * S::threads, key = tile * S::keys + place % S::keys;
       const float* scales = place < S::keys ? a.keyScales : a.valueScales;
-      nextFactors[i] = place < 2 * S::keys && key < limit
-                           ? scales[cachePlace(a, key, entry) * a.keyValueHeads + keyHead]
-                           : 0.0f;
+      nextFactors[i] =
+          place < 2 * S::keys && key < limit ? scales[cachePlace(a, key, entry) * a.keyValueHeads + keyHead] : 0.0f;
     }
   };
   auto load = [&](int tile, int stage) {

@@ -397,7 +397,8 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
 #pragma unroll
       for (int other = 0; other < mostSplit; ++other) value += parts[other];
       if (ownColumn < m.columns)
-        finish(m, value, row, ownColumn, ownTerms.x, ownTerms.y, i < early ? residual[i] : residualAt(m, row, ownColumn));
+        finish(m, value, row, ownColumn, ownTerms.x, ownTerms.y,
+               i < early ? residual[i] : residualAt(m, row, ownColumn));
     }
     clusterBarrier();  // no block ends while others read its sums
   }

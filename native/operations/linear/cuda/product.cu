@@ -106,8 +106,7 @@ __global__ void __launch_bounds__(WM* WN * 32)
       } else if (k + vector <= aFirst[i]) {
         loadChunk(to, a, 0, aAligned);
       } else {  // the sequence begins inside these 16 bytes; only where nothing is aligned
-        for (int j = 0; j < vector; ++j)
-          to[j] = k + j >= aFirst[i] && k + j < aLast[i] ? aRow[i][k + j] : T{};
+        for (int j = 0; j < vector; ++j) to[j] = k + j >= aFirst[i] && k + j < aLast[i] ? aRow[i][k + j] : T{};
       }
     }
     if constexpr (B == Right::transposed) {
@@ -254,9 +253,8 @@ cudaError_t run(const ProductArguments& p, const Launcher& launcher) {
 template <class T, Right B>
 cudaError_t runTiles(const ProductArguments& p, const Launcher& launcher) {
   const int64_t large = divideUp<int64_t>(p.rows, 128) * divideUp<int64_t>(p.columns, 128) * p.batch;
-  return p.rows >= 96 && p.columns >= 96 && large >= launcher.multiprocessors
-             ? run<T, 128, 128, 2, 4, B>(p, launcher)
-             : run<T, 64, 64, 2, 2, B>(p, launcher);
+  return p.rows >= 96 && p.columns >= 96 && large >= launcher.multiprocessors ? run<T, 128, 128, 2, 4, B>(p, launcher)
+                                                                              : run<T, 64, 64, 2, 2, B>(p, launcher);
 }
 
 }  // namespace
@@ -272,8 +270,7 @@ cudaError_t product(const ProductArguments& p, const Launcher& launcher) {
   return withType(p.type, [&](auto element) {
     using T = decltype(element);
     if (p.bTransposed) return run<T, 64, 64, 2, 2, Right::transposed>(p, launcher);
-    return p.epilogue.columnScales ? runTiles<T, Right::widened>(p, launcher)
-                                   : runTiles<T, Right::plain>(p, launcher);
+    return p.epilogue.columnScales ? runTiles<T, Right::widened>(p, launcher) : runTiles<T, Right::plain>(p, launcher);
   });
 }
 

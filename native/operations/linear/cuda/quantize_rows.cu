@@ -182,8 +182,7 @@ __global__ void __launch_bounds__(threads) widenRowsKernel(const __grid_constant
       uint4 wide[8 / vectorSize<T>];
       widenScaled<T>(reinterpret_cast<const uint2*>(w.x)[at], w.scales[at * 8 / w.width], wide);
 #pragma unroll
-      for (int i = 0; i < 8 / vectorSize<T>; ++i)
-        reinterpret_cast<uint4*>(y)[at * (8 / vectorSize<T>) + i] = wide[i];
+      for (int i = 0; i < 8 / vectorSize<T>; ++i) reinterpret_cast<uint4*>(y)[at * (8 / vectorSize<T>)+i] = wide[i];
     }
   } else {
     for (int64_t at = first; at < w.rows * w.width; at += step)
