@@ -27,12 +27,17 @@ step doctor node dist/cli/main.js doctor
 step lifetimes env ONEHEAD_TEST_GPU=1 npx vitest run test/device/lifetimes.test.ts
 step tests npm run --silent test:gpu
 # What was changed since the last figures: predictions are under "History" at the top of each kernel's file.
+sample="We will return on Thursday. Add honey and chicken to the shopping list. Move left forty five meters."
 changed="--only linear --only self-attention --only cross-attention --only nextToken --only layerNorm"
 step changed $operations $changed --batches 1,8,32 --output "$folder/changed.json"
 command -v "${ONEHEAD_NCU:-ncu}" >/dev/null 2>&1 &&
   step counters $operations $changed --ncu --batches 1 --output "$folder/counters.json"
 step steps $bench --only steps --models turbo,large-v3,tiny --batches 1,8,32 --trace "$folder/steps-trace.json" --output "$folder/steps.json"
 step timeline npm run --silent bench -- timeline "$folder/steps-trace.json" "$folder/steps.svg" --track turbo --title "A decode step, each kernel by itself"
+# 8 bits: a step with weights, caches, or both in 8 bits beside float16, and what that changes in texts of the bundled sample.
+step precision node dist/cli/main.js profile precision --device cuda --dtype float16 --models turbo,large-v3 --batch 1,32 --json "$folder/precision.json" --quiet
+printf '{"audio": "%s", "text": "%s"}\n' "$PWD/models/micro/sample.flac" "$sample" >"$folder/sample.jsonl"
+step accuracy node dist/cli/main.js evaluate "$folder/sample.jsonl" --device cuda --language en --compare float32,float16,int8
 step encoder $bench --only encoder --models tiny,large-v3 --output "$folder/encoder.json"
 step operations $operations --batches 1,8,32 --output "$folder/operations.json"
 exit $failed

@@ -127,8 +127,8 @@ const isUniform = ({ encoder, decoder, cache }: Precision): boolean =>
   [encoder.weights, encoder.activations, decoder.weights, decoder.activations].every((type) => type === cache);
 
 /**
- * Resolves the requested types. `best` returns a CPU's fastest floating types, and is called only if they are left open.
- * Throws OneheadError INVALID_ARGUMENT.
+ * Resolves the requested types. `best` returns a CPU's fastest floating types, and is called only if they are left
+ * open. Throws OneheadError INVALID_ARGUMENT.
  */
 export async function resolvePrecision(
   device: Device,
