@@ -1,10 +1,11 @@
 /**
- * `npm run bench -- cuda`: what the CUDA backend reaches of its GPU's limits, both measured in the same run. Prints tables, stores JSON after
- * each case: what fails is told, kept under `failures`, and ends nothing else; the exit code is 1 then. Single operations are
- * `npm run bench -- operations --device cuda`.
+ * `npm run bench -- cuda`: what the CUDA backend reaches of its GPU's limits, both measured in the same run. Prints
+ * tables, stores JSON after each case: what fails is told, kept under `failures`, and ends nothing else; the exit code
+ * is 1 then. Single operations are `npm run bench -- operations --device cuda`.
  *
  *   --only PART,...     ceilings and any of: steps, encoder, peers (default: all)
- *   --trace FILE        keeps one traced step of each case of `steps`, for `npm run bench -- timeline` and chrome://tracing
+ *   --trace FILE        keeps one traced step of each case of `steps`, for `npm run bench -- timeline` and
+ *                       chrome://tracing
  *   --models NAME,...   of steps and encoder (default: tiny,small,large-v3,turbo)
  *   --peers NAME,...    models that transformers runs beside onehead (default: tiny,small,turbo)
  *   --batches N,...     of steps (default: 1,8,32,64)

@@ -1,10 +1,12 @@
 /**
- * `npm run bench -- operations`: each operation at Whisper's shapes (the cases of test/cases), beside what the device can do at most: bytes
- * a second of plain reads, which take turns with it, and operations a second of a large product. Prints a table, stores JSON
- * after each case: what fails is told, kept under `failures`, and ends nothing else; the exit code is 1 then.
+ * `npm run bench -- operations`: each operation at Whisper's shapes (the cases of test/cases), beside what the device
+ * can do at most: bytes a second of plain reads, which take turns with it, and operations a second of a large product.
+ * Prints a table, stores JSON after each case: what fails is told, kept under `failures`, and ends nothing else; the
+ * exit code is 1 then.
  *
  *   --device KIND       cpu (default), cuda, cuda:N, or cuda-emulated to try the benchmark itself
- *   --only PART         cases with this in `operation: name`, or of a family; may be given again: --only rows --only "tiny, batch 1, out"
+ *   --only PART         cases with this in `operation: name`, or of a family; may be given again:
+ *                       --only rows --only "tiny, batch 1, out"
  *   --exactly NAME      the case of this `operation: name` alone
  *   --batches N,...     (default: 1,8,32)
  *   --dtype TYPE,...    (default: bfloat16,float32 on a CPU, float16 on a GPU)
@@ -12,8 +14,9 @@
  *   --kernels NAME      instruction set of a CPU (default: the best)
  *   --repeats N         samples of each case (default: 9), and --seconds N, after which three will do (default: 2)
  *   --list              tells the cases, and ends
- *   --check             checks the cases instead, those of `npm test` too: where there are no test tools
- *   --ncu               Nsight Compute's counters of each case (`ncu` on PATH or in ONEHEAD_NCU), each in a process of its own
+ *   --check             checks the cases of `npm test` instead: where there are no test tools
+ *   --ncu               Nsight Compute's counters of each case (`ncu` on PATH or in ONEHEAD_NCU), each in a process
+ *                       of its own
  *   --launch            runs the cases once, for a profiler to watch
  *   --output FILE
  */
@@ -26,7 +29,7 @@ import { describeMachine } from '../lib/profiler/measuring/machine.js';
 import { RandomWeights } from '../lib/profiler/measuring/random-weights.js';
 import { isNoisy, relativeSpread } from '../lib/profiler/measuring/statistics.js';
 import type { OperationCase } from '../test/cases/case.js';
-import { faults } from '../test/cases/check.js';
+import { checkedCases, faults } from '../test/cases/check.js';
 import { families } from '../test/cases/index.js';
 import { type Counters, profileCase } from './operations/counters.js';
 import { launchCase, type OperationTime, PreparedCase, timeCase } from './operations/time.js';
@@ -70,9 +73,9 @@ function isWanted(family: string, one: OperationCase): boolean {
 }
 
 function chosenCases(): OperationCase[] {
-  return Object.entries(families).flatMap(([family, { checked, timed }]) => {
-    const cases = [...(values.check ? checked : []), ...batches.flatMap((batch) => timed(batch))];
-    return cases.filter((one) => isWanted(family, one));
+  return Object.entries(families).flatMap(([name, family]) => {
+    const cases = values.check ? checkedCases(family) : batches.flatMap((batch) => family.timed(batch));
+    return cases.filter((one) => isWanted(name, one));
   });
 }
 

@@ -2,7 +2,7 @@
 import { type Device, WeightsFile } from '../../lib/device/device.js';
 import type { QuantizedWeight } from '../../lib/device/operations.js';
 import type { Tensor } from '../../lib/device/tensor.js';
-import type { FloatingType } from '../../lib/element-types.js';
+import { elementBytes, type FloatingType } from '../../lib/element-types.js';
 import type { StreamingRead } from '../../lib/profiler/measuring/ceilings.js';
 import { type Effort, interleave } from '../../lib/profiler/measuring/measure.js';
 import { type RandomWeights, randomNumbers } from '../../lib/profiler/measuring/random-weights.js';
@@ -25,6 +25,8 @@ export interface OperationTime {
 /** As many copies as make this, in bytes: several times the last cache. An emulated device gets one. */
 const rotated = (kind: string) => (kind === 'cpu' ? 256e6 : kind === 'cuda-emulated' ? 0 : 512e6);
 const mostCopies = 64;
+/** What all copies may take, in bytes: an operation may read little of large operands, as an embedding does. */
+const mostBytes = 1e9;
 /** Launches in one program: so that starting it costs next to nothing of each. */
 const leastLaunches = 16;
 /** Where one run takes long enough, in operations, one is enough. */
@@ -38,7 +40,9 @@ type Write = [tensor: Tensor, values: Values];
 
 export class PreparedCase {
   readonly #tensors: Tensors[] = [];
-  /** Small numbers that say where and how much: written again before each sample, since the operation may change them. */
+  /**
+   * Small numbers that say where and how much: written again before each sample, since the operation may change them.
+   */
   readonly #state: Write[] = [];
   readonly #device: Device;
   readonly #one: OperationCase;
@@ -56,6 +60,16 @@ export class PreparedCase {
   static largestWeight(one: OperationCase, dtype: FloatingType): number {
     const operands: (Operand | undefined)[] = Object.values(one.operands(new Make(dtype)));
     return Math.max(0, ...operands.map((operand) => (isWeight(operand) ? operand!.size : 0)));
+  }
+
+  /** How many copies to run over in turn. */
+  get copies(): number {
+    const element = elementBytes[this.#dtype];
+    const read = this.#one.bytes?.(element) ?? 0;
+    const operands: (Operand | undefined)[] = Object.values(this.#one.operands(new Make(this.#dtype)));
+    const size = element * operands.reduce((sum, operand) => sum + (operand?.size ?? 0), 0);
+    const wanted = Math.ceil(rotated(this.#device.kind) / Math.max(1, read));
+    return Math.max(1, Math.min(mostCopies, wanted, Math.floor(mostBytes / Math.max(1, size))));
   }
 
   async prepare(copies: number): Promise<void> {
@@ -127,12 +141,12 @@ export async function timeCase(
   dtype: FloatingType,
   { weights, read, effort }: { weights: RandomWeights; read: StreamingRead; effort: Effort },
 ): Promise<OperationTime> {
-  const bytes = one.bytes?.(dtype === 'float32' ? 4 : 2) ?? 0;
+  const bytes = one.bytes?.(elementBytes[dtype]) ?? 0;
   const operations = one.operations ?? 0;
-  const copies = Math.max(1, Math.min(mostCopies, Math.ceil(rotated(device.kind) / Math.max(1, bytes))));
+  const prepared = new PreparedCase(device, one, dtype, weights);
+  const { copies } = prepared;
   const long = operations >= longOperations || device.kind === 'cuda-emulated';
   const launches = long ? copies : Math.max(copies, leastLaunches);
-  const prepared = new PreparedCase(device, one, dtype, weights);
   try {
     await prepared.prepare(copies);
     using program = prepared.record(launches);

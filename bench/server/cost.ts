@@ -1,6 +1,7 @@
 /** What a server costs over its engine: CPU time of its process a request, beside that of the same clips without a server, in turns. */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { statistics } from '../../lib/profiler/measuring/statistics.js';
 import { type Clip, closedLoop, type Load } from './clients.js';
 
 /** Turns of each. */
@@ -27,7 +28,7 @@ export interface CostOptions {
   milliseconds: number;
 }
 
-const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[values.length >> 1];
+const median = (values: readonly number[]) => statistics(values).median;
 
 export async function measureCost(options: CostOptions): Promise<Cost> {
   const { load, cpuOf, script, model, threads, milliseconds } = options;

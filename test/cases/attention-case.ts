@@ -1,4 +1,7 @@
-/** Attention with every algorithm: all keys or those before, caches, rows of a pool, ranges of one, and scores that are given out. */
+/**
+ * Attention with every algorithm: all keys or those before, caches, rows of a pool, ranges of one, and scores that are
+ * given out.
+ */
 import { type AttentionVariantName, attentionVariants, notSupportedReasons } from '../../lib/attention/variants.js';
 import type { Tensor } from '../../lib/device/tensor.js';
 import { wantedAttention } from './attention-reference.js';
@@ -17,7 +20,10 @@ export interface AttentionShape {
   starts?: readonly number[];
   append?: boolean;
   scale?: number;
-  /** Query and new rows are columns of one tensor, as a fused product writes them; key and value of a tensor of so many more columns. */
+  /**
+   * Query and new rows are columns of one tensor, as a fused product writes them; key and value of a tensor of so many
+   * more columns.
+   */
   fused?: boolean;
   columns?: number;
   /** Rows of the pool that the entries work on, and how many the pool has. */

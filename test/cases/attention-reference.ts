@@ -1,4 +1,6 @@
-/** What attention must give, in double precision: rows that are appended, keys that each entry sees, results and scores. */
+/**
+ * What attention must give, in double precision: rows that are appended, keys that each entry sees, results and scores.
+ */
 import { attention, quantizedRows, swapOuter } from '../device/reference.js';
 import type { AttentionShape } from './attention-case.js';
 import { type Expected, within } from './case.js';

@@ -1,4 +1,7 @@
-/** Cases of attention: what decides between kernels, what a search does to caches, any combination, and Whisper's shapes. */
+/**
+ * Cases of attention: what decides between kernels, what a search does to caches, any combination, and Whisper's
+ * shapes.
+ */
 import { attentionVariants } from '../../lib/attention/variants.js';
 import { type AttentionShape, attentionCase } from './attention-case.js';
 import { Choices, distinct, type Family, type OperationCase, wholeNumbers } from './case.js';
@@ -173,7 +176,9 @@ const ofPool = [
   }),
 );
 
-/** Three beams, two, one that sees a single position, one that sees all, one cut off at the end, and some that see none. */
+/**
+ * Three beams, two, one that sees a single position, one that sees all, one cut off at the end, and some that see none.
+ */
 const ofRanges = [
   ...withBytes([
     { algorithm: 'split-kv', queries: 1 },

@@ -6,7 +6,9 @@ import { quantizedRows, random, stored } from '../device/reference.js';
 
 export type Values = Float32Array | Int32Array | Uint8Array | Int8Array;
 
-/** A tensor of a case. Its values are made when they are first asked for: those of timed cases are large and never are. */
+/**
+ * A tensor of a case. Its values are made when they are first asked for: those of timed cases are large and never are.
+ */
 export class Operand<V extends Values = Values> {
   readonly dtype: ElementType;
   readonly shape: readonly number[];
@@ -103,7 +105,10 @@ export class Make {
   zeros(shape: readonly number[], dtype: FloatingType = 'float32'): Operand<Float32Array> {
     return new Operand(dtype, shape, () => new Float32Array(sizeOf(shape)));
   }
-  /** Memory that the operation writes, with what was there before: NaN (floating) or -77, which it must not leave where it has something to say. */
+  /**
+   * Memory that the operation writes, with what was there before: NaN (floating) or -77, which it must not leave where
+   * it has something to say.
+   */
   output(shape: readonly number[], dtype: ElementType = this.dtype): Operand {
     const count = sizeOf(shape);
     if (dtype === 'int32') return new Operand(dtype, shape, () => new Int32Array(count).fill(-77));
@@ -142,9 +147,14 @@ export class Choices {
 export interface Expected {
   /** 'finite': any numbers; 'any': whatever, where nothing more is promised. */
   values: ArrayLike<number> | 'finite' | 'any';
-  /** The most that the norm of the difference may be of the norm of the values. Absent: each value must be exactly this one (NaN for NaN). */
+  /**
+   * The most that the norm of the difference may be of the norm of the values. Absent: each value must be exactly this
+   * one (NaN for NaN).
+   */
   tolerance?: (place: Place) => number;
-  /** Stands for the norm of the values where it is larger: an activation may leave nearly nothing of what was computed. */
+  /**
+   * Stands for the norm of the values where it is larger: an activation may leave nearly nothing of what was computed.
+   */
   least?: number;
   /** What is 0 must be 0 exactly. */
   zeros?: boolean;
@@ -153,8 +163,8 @@ export interface Expected {
 }
 
 /**
- * A tolerance: in float32, and in types of 16 bits. A GPU's products split float32 into three of tensor cores' and add up in another order,
- * and its 16 bits may be float16 or bfloat16: there it is 1e-5 and 1e-2 at least.
+ * A tolerance: in float32, and in types of 16 bits. A GPU's products split float32 into three of tensor cores' and add
+ * up in another order, and its 16 bits may be float16 or bfloat16: there it is 1e-5 and 1e-2 at least.
  */
 export const within =
   (float32: number, half: number) =>

@@ -1,4 +1,7 @@
-/** Runs a case on a device between guards, with poisoned temporaries, and compares all of its memory with what must be there. */
+/**
+ * Runs a case on a device between guards, with poisoned temporaries, and compares all of its memory with what must be
+ * there.
+ */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +12,7 @@ import type { ElementType, FloatingType } from '../../lib/element-types.js';
 import { relativeError } from '../device/reference.js';
 import {
   type Expected,
+  type Family,
   Make,
   type Operand,
   type OperationCase,
@@ -17,7 +21,9 @@ import {
   type Values,
 } from './case.js';
 
-/** Elements before and behind each operand: NaN, so that one that is read spoils a sum, and one that is written is seen. */
+/**
+ * Elements before and behind each operand: NaN, so that one that is read spoils a sum, and one that is written is seen.
+ */
 const guard = 64;
 
 interface Stated {
@@ -148,3 +154,18 @@ export async function faults(device: Device, one: OperationCase, dtype: Floating
     }
   }
 }
+
+/** What a timed case may cost to be checked too, in operations and in elements. */
+const affordable = { operations: 1.5e6, elements: 1e6 };
+
+function isAffordable(one: OperationCase): boolean {
+  const operands: Record<string, Operand | undefined> = one.operands(new Make('float32'));
+  const elements = Object.values(operands).reduce((sum, operand) => sum + (operand?.size ?? 0), 0);
+  return (one.operations ?? 0) <= affordable.operations && elements <= affordable.elements;
+}
+
+/** What is checked of a family: its small shapes, and those of Whisper's whose reference is affordable. */
+export const checkedCases = ({ checked, timed }: Family): OperationCase[] => [
+  ...checked,
+  ...timed(1).filter(isAffordable),
+];

@@ -1,4 +1,6 @@
-/** The choice of the next token under Whisper's rules, from random states; stories of single rules are test/device's. */
+/**
+ * The choice of the next token under Whisper's rules, from random states; stories of single rules are test/device's.
+ */
 import { Choices, type Family, type Make, type OperationCase, operationCase, within } from './case.js';
 import { chosenToken, filteredLogits, type Sequences } from './decoding-reference.js';
 import { textPositions, whisperShapes } from './shapes.js';
@@ -11,7 +13,10 @@ interface Rules {
   maxInitialTimestamp: number;
 }
 
-/** Sequences as they may be in the middle of decoding; each fourth in no way likely: NaN, ties, nothing allowed, times far ahead. */
+/**
+ * Sequences as they may be in the middle of decoding; each fourth in no way likely: NaN, ties, nothing allowed, times
+ * far ahead.
+ */
 interface State {
   vocabulary: number;
   capacity: number;

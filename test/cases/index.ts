@@ -17,14 +17,16 @@
  *       operations: 0,
  *     })
  *
- * To add a case of an operation that is here: call the family's function (`linear`, `attentionCase` ...) with the shape, in the list
- * `checked` for small and odd shapes, in `timed` for Whisper's. Small ones among the timed are checked too.
- * To add an operation: write such a function in the file of its family, with its reference in double precision and the plainest code. A
- * new family is a file with `family`, a test file of three lines, and a line below.
+ * To add a case of an operation that is here: call the family's function (`linear`, `attentionCase` ...) with the
+ * shape, in the list `checked` for small and odd shapes, in `timed` for Whisper's. Small ones among the timed are
+ * checked too.
  *
- * What the test looks at (check.ts), so that no case has to: every operand lies between guards of NaN, which must stay; temporaries, and on a CPU
- * scratch memory, begin as NaN; what `expected` does not name must hold what it held. On a CPU each case runs with every instruction
- * set that the machine has, on one, two and three threads.
+ * To add an operation: write such a function in the file of its family, with its reference in double precision and the
+ * plainest code. A new family is a file with `family`, a test file of three lines, and a line below.
+ *
+ * What the test looks at (check.ts), so that no case has to: every operand lies between guards of NaN, which must stay;
+ * temporaries, and on a CPU scratch memory, begin as NaN; what `expected` does not name must hold what it held. On a
+ * CPU each case runs with every instruction set that the machine has, on one, two and three threads.
  */
 import { family as alignment } from './alignment.js';
 import { family as attention } from './attention.js';

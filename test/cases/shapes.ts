@@ -1,4 +1,7 @@
-/** Whisper's sizes: the smallest, one that CPUs run, and the largest with few and with many decoder layers. Heads are of 64. */
+/**
+ * Whisper's sizes: the smallest, one that CPUs run, and the largest with few and with many decoder layers. Heads are of
+ * 64.
+ */
 export interface WhisperShape {
   model: string;
   width: number;

@@ -1,4 +1,7 @@
-/** Weights on their way from a file into the type that is computed in: every number of 16 bits, on every instruction set of this CPU. */
+/**
+ * Weights on their way from a file into the type that is computed in: every number of 16 bits, on every instruction set
+ * of this CPU.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
