@@ -74,7 +74,7 @@ export type { DecodingOptions, GenerateOptions } from './whisper/decoding/option
 export type { Task, TimestampMode } from './whisper/decoding/prompt.js';
 export type { SymbolClass } from './whisper/decoding/suppression.js';
 export { type Generation, WhisperModel } from './whisper/decoding/whisper-model.js';
-export type { Attempt } from './whisper/decoding/windows.js';
+export type { WindowResult } from './whisper/decoding/windows.js';
 export { LiveTranscription } from './whisper/live/live.js';
 export type { LiveOptions, LivePolicy } from './whisper/live/options.js';
 export type {

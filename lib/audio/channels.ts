@@ -6,7 +6,7 @@ import type { AudioSource, Source } from './source.js';
 import type { Warn } from './warnings.js';
 
 /** Selects or mixes decoded channels: one or more, of the same length each time. */
-export interface Pick {
+export interface ChannelPicker {
   /** Samples from `begin` up to `end`, at `rate`. Some may be held back. */
   push(
     channels: readonly Float32Array[],
@@ -20,8 +20,8 @@ export interface Pick {
 }
 
 /** A way to read a recording's channels. */
-export interface Way<T> {
-  pick(channels: Channels, name: string, warn: Warn): Pick;
+export interface ChannelReader<T> {
+  pick(channels: Channels, name: string, warn: Warn): ChannelPicker;
   shape(chunks: AsyncGenerator<Float32Array[]>): AsyncGenerator<T>;
 }
 
@@ -29,7 +29,7 @@ export interface Way<T> {
  * The mean of the channels that are named, or of all. Its `push` throws OneheadError INVALID_ARGUMENT where there are
  * none such.
  */
-export const mixed: Way<Float32Array> = {
+export const mixed: ChannelReader<Float32Array> = {
   pick(channels, name, warn) {
     const mixer = new Mixer(name, warn);
     let begun = false;
@@ -63,7 +63,7 @@ export const mixed: Way<Float32Array> = {
 };
 
 /** Each channel by itself: as many as there are at the beginning. */
-export const apart: Way<Float32Array[]> = {
+export const apart: ChannelReader<Float32Array[]> = {
   pick(_, name, warn) {
     let count = 0;
     const push = (all: readonly Float32Array[], begin: number, end: number) => {

@@ -1,7 +1,7 @@
 /** Decoded samples as chunks at the rate asked for. */
 import { OneheadError } from '../errors.js';
 import { turn } from '../workers/turns.js';
-import type { Pick } from './channels.js';
+import type { ChannelPicker } from './channels.js';
 import { LevelCheck } from './level.js';
 import { tooLong } from './options.js';
 import { Resampler } from './resample.js';
@@ -13,7 +13,7 @@ import type { DecodedChunk } from './wav.js';
  */
 export async function* convert(
   decoded: AsyncGenerator<DecodedChunk>,
-  pick: Pick,
+  pick: ChannelPicker,
   sampleRate: number,
   name: string,
   signal: AbortSignal,

@@ -131,7 +131,7 @@ export function toldTracks(text: string): AudioTrack[] {
   });
 }
 
-interface Told {
+interface FfmpegLog {
   /** The beginning of its log, with the description of its input. */
   beginning: string;
   /** Resolves when the input and what is taken of it are told, or nothing more will be. */
@@ -144,12 +144,12 @@ interface Told {
 const mapping = /Stream mapping:\s+(?:\[info\]\s+)?Stream #0:(\d+) ->/;
 
 /** Takes what ffmpeg tells, line by line, however it is cut into pieces on its way. */
-function listen(stderr: Readable): Told {
+function listen(stderr: Readable): FfmpegLog {
   let resolve = () => {};
   const input = new Promise<void>((done) => {
     resolve = done;
   });
-  const told: Told = { beginning: '', input, complaint: '', noSuchTrack: false };
+  const told: FfmpegLog = { beginning: '', input, complaint: '', noSuchTrack: false };
   let rest = '';
   const take = (line: string) => {
     if (told.beginning.length < 1 << 16) told.beginning += `${line}\n`;

@@ -58,7 +58,7 @@ interface Mark {
 }
 
 /** An item of a stream: its header, or a frame. */
-type Found =
+type StreamItem =
   | { info: FlacInfo | null }
   /** `ends`: where the frame may end, when nothing behind it shows which; null when all of the bytes are the frame. */
   | { at: number; header: FlacHeader; bytes: Uint8Array; ends: number[] | null };
@@ -92,7 +92,7 @@ class FlacStream {
     this.#reader = reader;
   }
 
-  async *found(): AsyncGenerator<Found> {
+  async *found(): AsyncGenerator<StreamItem> {
     const reader = this.#reader;
     for (;;) {
       const head = this.#look();
@@ -141,7 +141,7 @@ class FlacStream {
   }
 
   /** Gives the frames whose end is known, and gives up those that cannot end any more. `all`: nothing follows. */
-  *#settle(all: boolean): Generator<Found> {
+  *#settle(all: boolean): Generator<StreamItem> {
     const reader = this.#reader;
     for (let passed = 0; ; ) {
       const start = this.#marks[passed];
@@ -284,7 +284,7 @@ function missing(at: number, expected: number, rate: number): number {
 
 async function decodeFound(
   frames: FlacFrames,
-  { header, bytes, ends }: Exclude<Found, { info: unknown }>,
+  { header, bytes, ends }: Exclude<StreamItem, { info: unknown }>,
 ): Promise<{ samples: Float32Array[] | null; length: number }> {
   for (const end of ends ?? [bytes.length]) {
     const samples = await frames.decode(bytes.subarray(0, end), header);

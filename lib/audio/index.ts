@@ -1,13 +1,13 @@
 /** Audio of any kind as mono samples at one rate, read as it is needed. */
 import { workers } from '../workers/pool.js';
 import { atMost } from './bytes.js';
-import { apart, mixed, type Way } from './channels.js';
+import { apart, mixed, type ChannelReader } from './channels.js';
 import { convert } from './convert.js';
 import { type AudioInput, byteSource } from './input.js';
 import { onceRead } from './once.js';
 import { type OpenOptions, type Reading, readingOf, tooLong } from './options.js';
 import { fromBytes } from './read.js';
-import { fromWorker, givenBytes, smallBytes } from './remote.js';
+import { fromWorker, sendSource, smallBytes } from './remote.js';
 import { givenSamples, type Samples } from './samples.js';
 import type { AudioSource, Source } from './source.js';
 import { Warnings } from './warnings.js';
@@ -47,7 +47,7 @@ async function open<T>(
   input: AudioInput,
   options: OpenOptions,
   owner: AbortSignal | null | undefined,
-  way: Way<T>,
+  way: ChannelReader<T>,
 ): Promise<Source<T>> {
   const reading = readingOf(options);
   const { sampleRate, signal, maxBytes } = reading;
@@ -60,7 +60,7 @@ async function open<T>(
     );
   }
   const bytes = atMost(await byteSource(input), maxBytes);
-  const given = await givenBytes(bytes);
+  const given = await sendSource(bytes);
   const destroy = () => bytes.destroy?.();
   const leave = () => owner?.removeEventListener('abort', destroy);
   owner?.addEventListener('abort', destroy, { once: true });
@@ -79,7 +79,7 @@ const openingOf = ({ signal, maxBytes, ...reading }: Reading, way: unknown) => (
 /** Seconds of given samples that are converted where they are while no worker has started. */
 const shortSeconds = 5;
 
-async function fromSamples<T>(input: Samples, reading: Reading, way: Way<T>): Promise<Source<T>> {
+async function fromSamples<T>(input: Samples, reading: Reading, way: ChannelReader<T>): Promise<Source<T>> {
   const { sampleRate, signal, maxDuration } = reading;
   const { duration, channels, decoded } = await givenSamples(input);
   const name = 'the given audio';

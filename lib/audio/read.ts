@@ -1,7 +1,7 @@
 /** Encoded bytes of any format as samples, on the thread that calls. */
 import { OneheadError, shown } from '../errors.js';
 import { abortable, type ByteSource } from './bytes.js';
-import type { Way } from './channels.js';
+import type { ChannelReader } from './channels.js';
 import { convert } from './convert.js';
 import { decodePacked } from './decode.js';
 import { decodeWithFfmpeg, findFfmpeg, tracksWithFfmpeg } from './ffmpeg.js';
@@ -25,7 +25,7 @@ export type Limits = Omit<Reading, 'signal' | 'maxBytes'>;
 export async function fromBytes<T>(
   given: ByteSource,
   reading: Limits,
-  way: Way<T>,
+  way: ChannelReader<T>,
   signal?: AbortSignal,
   owner?: AbortSignal | null,
 ): Promise<Source<T>> {

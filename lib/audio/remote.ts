@@ -24,7 +24,7 @@ const ahead = 8;
 type Pulled = Uint8Array | Float32Array[];
 
 /** Anything that is read for the worker. */
-export interface Given {
+export interface SentSource {
   origin: Origin;
   /** The bytes or samples from the start; a second call begins anew. */
   open(): AsyncIterable<Pulled>;
@@ -33,7 +33,7 @@ export interface Given {
 }
 
 /** The form in which a worker gets a source of bytes. */
-export async function givenBytes(source: ByteSource): Promise<Given> {
+export async function sendSource(source: ByteSource): Promise<SentSource> {
   const { name, path, random } = source;
   let first = true;
   const open = () => {
@@ -109,7 +109,7 @@ class Supplied {
 /** The main thread's side of a session. */
 class Remote<T> {
   readonly opened: Promise<number | null>;
-  readonly #given: Given;
+  readonly #given: SentSource;
   readonly #signal: AbortSignal;
   readonly #session: Session;
   readonly #ahead: number;
@@ -126,7 +126,7 @@ class Remote<T> {
   /** Errors of reading, which the caller is to see as they are. */
   readonly #errors: unknown[] = [];
 
-  private constructor(session: Session, given: Given, signal: AbortSignal, most: number) {
+  private constructor(session: Session, given: SentSource, signal: AbortSignal, most: number) {
     this.#given = given;
     this.#signal = signal;
     this.#ahead = most;
@@ -142,7 +142,7 @@ class Remote<T> {
   /** Null where no thread is to be had. */
   static open<T>(
     pool: WorkerPool,
-    given: Given,
+    given: SentSource,
     opening: Omit<Opening, 'origin' | 'ahead'>,
     signal: AbortSignal,
     patient: boolean,
@@ -271,7 +271,7 @@ class Remote<T> {
 /** The source that a worker makes of what is given; null where no thread is to be had. Throws as `openAudio`. */
 export async function fromWorker<T>(
   pool: WorkerPool,
-  given: Given,
+  given: SentSource,
   opening: Omit<Opening, 'origin' | 'ahead'>,
   signal: AbortSignal | undefined,
   patient: boolean,

@@ -4,7 +4,7 @@ import { OneheadError } from '../errors.js';
 import { revive, tell } from '../workers/errors.js';
 import type { Served, Service } from '../workers/serve.js';
 import { type ByteSource, bufferBytes, regularFile } from './bytes.js';
-import { apart, mixed, type Way } from './channels.js';
+import { apart, mixed, type ChannelReader } from './channels.js';
 import { convert } from './convert.js';
 import type { FromWorker, Opening, State, ToWorker } from './messages.js';
 import { onceRead } from './once.js';
@@ -18,7 +18,7 @@ type Post = (message: FromWorker<Samples>, transfer?: readonly Transferable[]) =
 type Pulled = Uint8Array | Float32Array[];
 
 /** Data that the main thread reads for this one. */
-class Supply {
+class RequestedInput {
   readonly #post: Post;
   readonly #waiting = new Map<number, { resolve(given: Pulled | null): void; reject(error: unknown): void }>();
   #answers = 0;
@@ -85,8 +85,8 @@ function stateOf({ warnings, incomplete, tracks = [], startTime = 0 }: Source<Sa
   return { warnings: warnings.slice(told), incomplete, tracks: [...tracks], start: startTime };
 }
 
-async function open({ origin, reading, apart: separate }: Opening, supply: Supply, signal: AbortSignal) {
-  const way = (separate ? apart : mixed) as Way<Samples>;
+async function open({ origin, reading, apart: separate }: Opening, supply: RequestedInput, signal: AbortSignal) {
+  const way = (separate ? apart : mixed) as ChannelReader<Samples>;
   if ('sampleRate' in origin) {
     const { sampleRate, duration, name } = origin;
     const warnings = new Warnings();
@@ -110,7 +110,7 @@ async function open({ origin, reading, apart: separate }: Opening, supply: Suppl
 
 export const audioService: Service = (opening: Opening, given): Served => {
   const post = given as unknown as Post;
-  const supply = new Supply(post);
+  const supply = new RequestedInput(post);
   const controller = new AbortController();
   let credit = opening.ahead;
   let wake = () => {};

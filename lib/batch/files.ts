@@ -16,7 +16,7 @@ const audioEndings =
 export const hasAudioName = (path: string) => audioEndings.test(path) && !/(^|\/)\.[^/]*$/.test(path);
 
 /** A recording before it has its place in the queue. */
-export interface Found {
+export interface FoundRecording {
   source: string;
   /** Its path below what was named, with slashes. */
   path: string;
@@ -29,13 +29,13 @@ export const withoutExtension = (path: string) => path.replace(/(?<=[^/])\.[^./]
 export const notFound = (what: string, cause: unknown) =>
   new OneheadError('AUDIO_NOT_FOUND', `Cannot read ${shown(what)}: ${reasonOf(cause)}.`, { cause });
 
-export function foundFile(file: string, base: string, status: Stats): Found {
+export function foundFile(file: string, base: string, status: Stats): FoundRecording {
   const path = relative(base, file).split(sep).join('/');
   return { source: file, path, bytes: status.size, version: String(status.mtimeMs) };
 }
 
 /** Null for what is no file: it went away meanwhile, or is a link to a folder, which is not followed. */
-async function fileOf(file: string, base: string): Promise<Found | null> {
+async function fileOf(file: string, base: string): Promise<FoundRecording | null> {
   const status = await stat(file).catch(() => null);
   return status?.isFile() ? foundFile(file, base, status) : null;
 }
@@ -50,7 +50,7 @@ export async function* filesIn(
   missed: (error: OneheadError) => void = (error) => {
     throw error;
   },
-): AsyncGenerator<Found> {
+): AsyncGenerator<FoundRecording> {
   const left: string[] = [folder];
   for (let next = left.pop(); next !== undefined; next = left.pop()) {
     const entries = await opendir(next).catch((cause: unknown) => missed(notFound(next!, cause)));
@@ -69,7 +69,11 @@ export async function* filesIn(
   }
 }
 
-export function recordingOf({ source, path, bytes, version }: Found, name: string, options: StoredOptions): Recording {
+export function recordingOf(
+  { source, path, bytes, version }: FoundRecording,
+  name: string,
+  options: StoredOptions,
+): Recording {
   // A name from a bucket must not lead out of the folder of results.
   const safe = name.split('/').filter((part) => part !== '' && part !== '.' && part !== '..');
   return {

@@ -5,20 +5,28 @@ import { dirname, posix, resolve } from 'node:path';
 import picomatch from 'picomatch';
 import { OneheadError, shown } from '../errors.js';
 import { listBucket, openBucket } from './bucket-store.js';
-import { type Found, filesIn, foundFile, hasAudioName, notFound, recordingOf, withoutExtension } from './files.js';
+import {
+  type FoundRecording,
+  filesIn,
+  foundFile,
+  hasAudioName,
+  notFound,
+  recordingOf,
+  withoutExtension,
+} from './files.js';
 import type { Recording, StoredOptions } from './queue.js';
 import { bucketAddress } from './store.js';
 
 const isPattern = (source: string) => /[*?[{]/.test(source) && !existsSync(source);
 
 /** Files that a pattern such as recordings/**\/*.mp3 means. */
-function matching(pattern: string): AsyncGenerator<Found> {
+function matching(pattern: string): AsyncGenerator<FoundRecording> {
   const { base } = picomatch.scan(pattern);
   const rest = base === '' ? pattern : pattern.slice(base.length).replace(/^\//, '');
   return filesIn(resolve(base === '' ? '.' : base), picomatch(rest, { dot: false }));
 }
 
-async function* inBucket(address: string): AsyncGenerator<Found> {
+async function* inBucket(address: string): AsyncGenerator<FoundRecording> {
   const place = bucketAddress(address)!;
   const { bucket, prefix } = place;
   const opened = await openBucket();
@@ -59,7 +67,7 @@ async function* linesOf(list: string): AsyncGenerator<[string, number]> {
 }
 
 /** Expands a source. `missed` is called for lines that name nothing. `within`: the lists in which it was named. */
-async function* found(source: string, missed: Missed, within: readonly string[] = []): AsyncGenerator<Found> {
+async function* found(source: string, missed: Missed, within: readonly string[] = []): AsyncGenerator<FoundRecording> {
   if (source.startsWith('s3://')) yield* inBucket(source);
   else if (source.startsWith('@')) {
     const list = resolve(source.slice(1));
@@ -103,7 +111,7 @@ export async function recordingsOf(
     throw error;
   },
 ): Promise<Recording[]> {
-  const all = new Map<string, Found>();
+  const all = new Map<string, FoundRecording>();
   for (const source of sources) for await (const one of found(source, missed)) all.set(one.source, one);
   const named = new Map<string, number>();
   for (const { path } of all.values()) {

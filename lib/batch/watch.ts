@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OneheadError, reasonOf, shown } from '../errors.js';
-import { type Found, filesIn, hasAudioName, recordingOf, withoutExtension } from './files.js';
+import { type FoundRecording, filesIn, hasAudioName, recordingOf, withoutExtension } from './files.js';
 import type { Recording, StoredOptions } from './queue.js';
 
 export interface WatchOptions {
@@ -55,7 +55,7 @@ export async function watchFolder(
     if (!told.has(message) && !telling.has(message)) onTrouble(message);
     telling.add(message);
   };
-  const give = async (ready: Found[]) => {
+  const give = async (ready: FoundRecording[]) => {
     try {
       await onRecordings(ready.map((one) => recordingOf(one, withoutExtension(one.path), options)));
       for (const { source } of ready) seen.get(source)!.given = true;
@@ -65,7 +65,7 @@ export async function watchFolder(
   };
   for (let look = 1; !signal.aborted; ++look) {
     const started = performance.now();
-    let ready: Found[] = [];
+    let ready: FoundRecording[] = [];
     try {
       for await (const one of filesIn(root, hasAudioName, trouble)) {
         if (signal.aborted) return;

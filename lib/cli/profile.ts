@@ -44,7 +44,7 @@ onehead profile report FILE DIR       the report of a --json file
   --quiet                no progress bar
 `;
 
-interface Job {
+interface ProfileCommand {
   names: ExperimentName[];
   options: ProfileOptions;
   json?: string;
@@ -65,7 +65,7 @@ function secondsOf(option: string, value: string | undefined): number[] | undefi
   throw new UsageError(`Expected ${option} to be seconds from 0, with commas between, but received '${value}'.`);
 }
 
-function parse(args: string[]): Job {
+function parse(args: string[]): ProfileCommand {
   const text = { type: 'string' } as const;
   const config = {
     quick: { type: 'boolean' },
@@ -128,7 +128,7 @@ function parse(args: string[]): Job {
 }
 
 /** Settings that an experiment does not take are left out when all are run, and refused when it is run alone. */
-function optionsOf(name: ExperimentName, { names, options }: Job): ProfileOptions {
+function optionsOf(name: ExperimentName, { names, options }: ProfileCommand): ProfileOptions {
   if (names.length === 1) return options;
   const own = ['models', 'model', 'batches', 'tokens', 'lengths', 'decoderLayers', 'margins', 'audio'] as const;
   const taken = { ...options };
@@ -144,7 +144,7 @@ function print(result: ExperimentResult): void {
   process.stdout.write(`${head}\n\n${tablesOf(result).map(toText).join('\n')}\n`);
 }
 
-async function run(job: Job, signal: AbortSignal): Promise<number> {
+async function run(job: ProfileCommand, signal: AbortSignal): Promise<number> {
   for (const name of job.names) resolveSettings(name, optionsOf(name, job)); // before hours of work
   if (job.report !== undefined) await ensureRenderer();
   const kept = job.resume && existsSync(job.json!) ? await readResults(job.json!) : [];

@@ -30,7 +30,7 @@ a part of a recording could not be read, or an error came in its middle, its oth
 status is 3.
 `;
 
-interface Job extends ModelChoice {
+interface TranscribeCommand extends ModelChoice {
   files: string[];
   model?: string;
   formats: FormatName[];
@@ -40,7 +40,7 @@ interface Job extends ModelChoice {
   quiet: boolean;
 }
 
-function parse(args: string[]): Job {
+function parse(args: string[]): TranscribeCommand {
   const { values, positionals } = readArguments('transcribe', args, flags);
   const command = check(commandOptions, optionsFrom(commandOptions, flagsOf(commandOptions), values));
   const { model, format, outputDir, stream, quiet } = command;
@@ -81,7 +81,7 @@ function targetOf(outputDirectory: string, file: string, format: FormatName): st
 }
 
 /** Refuses what would write two results to one file, or a result over a recording. */
-function checkTargets({ files, formats, outputDirectory }: Job): void {
+function checkTargets({ files, formats, outputDirectory }: TranscribeCommand): void {
   if (outputDirectory === undefined) return;
   const taken = new Map<string, string>();
   for (const file of files) {
@@ -112,7 +112,7 @@ async function writing<T>(target: string, write: () => Promise<T>): Promise<T> {
   }
 }
 
-async function deliver(job: Job, file: string, transcription: Transcription): Promise<void> {
+async function deliver(job: TranscribeCommand, file: string, transcription: Transcription): Promise<void> {
   for (const name of job.formats) {
     const text = formats[name].write(transcription, job.formatOptions);
     if (job.outputDirectory === undefined) {

@@ -22,7 +22,7 @@ interface Stream {
   state: Float32Array;
 }
 
-interface Job {
+interface FrameRequest {
   stream: Stream;
   samples: Float32Array;
   found: Float32Array;
@@ -35,7 +35,7 @@ interface Job {
 /** Runs of all recordings of the process: those that wait at the same time are computed side by side. */
 class Runner {
   #model: Promise<NativeVoiceModel> | null = null;
-  readonly #waiting: Job[] = [];
+  readonly #waiting: FrameRequest[] = [];
   #running = false;
   /** Buffers in which the last frames of recordings are padded: the addon copies its input. */
   readonly #filledUp: Float32Array[] = [];

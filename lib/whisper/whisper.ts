@@ -13,7 +13,7 @@ import { LiveTranscription } from './live/live.js';
 import type { LiveOptions } from './live/options.js';
 import type { LoadOptions } from './model/types.js';
 import { TranscriptionError } from './transcription/failure.js';
-import { Job } from './transcription/job.js';
+import { TranscriptionState } from './transcription/state.js';
 import {
   type CheckedTranscribeOptions,
   type DetectLanguageOptions,
@@ -27,7 +27,7 @@ import type { DetectedLanguage, Segment, Transcription } from './transcription/t
 
 /** A call under way. */
 interface Call {
-  job: Job;
+  job: TranscriptionState;
   source: Recording;
   close(): Promise<void>;
 }
@@ -131,12 +131,12 @@ export class Whisper {
   async #begin(audio: AudioInput, options: CheckedTranscribeOptions): Promise<Call> {
     const forget = hearErrors(audio);
     const { signal, end } = limited(options, this.model.disposal);
-    let job: Job | undefined;
+    let job: TranscriptionState | undefined;
     try {
       // Calls that come all at once take turns from their beginning on.
       await turn();
       signal.throwIfAborted();
-      job = await Job.open(this.model, { ...options, signal });
+      job = await TranscriptionState.open(this.model, { ...options, signal });
       const { request } = job;
       const { sampleRate } = this.model.checkpoint.preprocessor;
       const reading = { ...pick(audioOptions, job.options), sampleRate, signal };

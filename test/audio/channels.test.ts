@@ -1,7 +1,7 @@
 /** Channels of a recording: chosen ones, and each by itself. */
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { apart, mixed, type Pick, splitChannels } from '../../lib/audio/channels.js';
+import { apart, mixed, type ChannelPicker, splitChannels } from '../../lib/audio/channels.js';
 import { type AudioInput, type AudioSource, type OpenOptions, openChannels } from '../../lib/audio/index.js';
 import { amplitude, firstDifference, folder, joined, readAll, sine, wavOf } from './support.js';
 
@@ -154,7 +154,8 @@ describe('channels by themselves', () => {
 describe('a recording whose channels change on its way', () => {
   const block = (value: number, count: number) =>
     Array.from({ length: count }, (_, channel) => new Float32Array(10).fill(value + channel));
-  const taken = (pick: Pick, channels: Float32Array[]) => [...pick.push(channels, 0, 10, rate), ...pick.finish()][0];
+  const taken = (pick: ChannelPicker, channels: Float32Array[]) =>
+    [...pick.push(channels, 0, 10, rate), ...pick.finish()][0];
 
   it('has silence where one is missing, and says what was not heard', () => {
     const told: [string, string][] = [];

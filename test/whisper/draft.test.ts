@@ -4,7 +4,7 @@ import { check } from '../../lib/options/options.js';
 import { decodingOptions } from '../../lib/whisper/decoding/options.js';
 import { resolveDecoding } from '../../lib/whisper/decoding/resolve.js';
 import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
-import type { Attempt, WindowSettings } from '../../lib/whisper/decoding/windows.js';
+import type { WindowResult, WindowSettings } from '../../lib/whisper/decoding/windows.js';
 import { aloneWindow, windowSamples } from '../../lib/whisper/model/features.js';
 import { samplesOf } from '../audio/support.js';
 import { gpu, kinds } from '../device/devices.js';
@@ -16,7 +16,7 @@ describe.each(cases)('drafts on $device', ({ device, quick }) => {
   let model: WhisperModel;
   let samples: Float32Array;
   let settings: WindowSettings;
-  let alone: Attempt;
+  let alone: WindowResult;
 
   const decode = async (own: { prefix?: number[]; draft?: number[]; previous?: number[] } = {}) => {
     const request = model.request({});
@@ -47,7 +47,7 @@ describe.each(cases)('drafts on $device', ({ device, quick }) => {
   });
   afterAll(() => model?.dispose());
 
-  const same = (found: Attempt) => {
+  const same = (found: WindowResult) => {
     expect(found.tokens).toEqual(alone.tokens);
     expect(found.ended).toBe(alone.ended);
     const kept = alone.logProbabilities.slice(-found.logProbabilities.length);

@@ -3,13 +3,13 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { SearchOptions } from '../../lib/engine/tasks.js';
 import { check } from '../../lib/options/options.js';
 import { type Checkpoint, readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
-import type { Attempt as WindowAttempt } from '../../lib/whisper/decoding/fallback.js';
+import type { SearchAttempt as WindowAttempt } from '../../lib/whisper/decoding/fallback.js';
 import { otherLanguage } from '../../lib/whisper/decoding/language-change.js';
 import { decodingOptions } from '../../lib/whisper/decoding/options.js';
 import { resolveDecoding } from '../../lib/whisper/decoding/resolve.js';
 import type { WhisperEngine } from '../../lib/whisper/decoding/window-languages.js';
-import { type Attempt, decodeWindow, type WindowSettings } from '../../lib/whisper/decoding/windows.js';
-import type { Found, Search } from '../../lib/whisper/model/search.js';
+import { type WindowResult, decodeWindow, type WindowSettings } from '../../lib/whisper/decoding/windows.js';
+import type { SearchResult, Search } from '../../lib/whisper/model/search.js';
 import { splitWhole } from '../../lib/whisper/transcription/segments.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
 import { referenceFolder } from './stored.js';
@@ -71,7 +71,7 @@ describe('a window', () => {
       for (const code of place === null ? heard : [heard[place]]) all[languages.get(code)!] = 0;
       return all;
     };
-    const search = async (given: Search, { part }: SearchOptions = {}): Promise<Found> => {
+    const search = async (given: Search, { part }: SearchOptions = {}): Promise<SearchResult> => {
       const startLogits = logits(part);
       const base = { noSpeechProbability: 0, sum: 0, ended: true, startLogits };
       if (given.maximum === 0) {
@@ -190,7 +190,7 @@ describe('a recording', () => {
   afterAll(() => whisper?.dispose());
 
   /** What windows of 2 s give, by the second at which they begin; and the languages that were expected there. */
-  async function transcribed(given: Record<number, Partial<Attempt>>, batched: boolean) {
+  async function transcribed(given: Record<number, Partial<WindowResult>>, batched: boolean) {
     const { timestampBegin } = whisper.model.checkpoint.generation;
     const expected: Record<number, string | null> = {};
     const decode = vi
@@ -199,7 +199,7 @@ describe('a recording', () => {
         const begin = seed / 100;
         expected[begin] = settings.language;
         const end = timestampBegin + Math.min(frames, 100);
-        const attempt: WindowAttempt & Attempt = {
+        const attempt: WindowAttempt & WindowResult = {
           tokens: [timestampBegin, 5, end],
           logProbabilities: [-0.1, -0.1, -0.1],
           sum: -0.3,

@@ -1,6 +1,6 @@
 /** Speech that no segment covers: it is decoded again from where it begins, and told of where it gives no text. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { Attempt } from '../../lib/whisper/decoding/windows.js';
+import type { WindowResult } from '../../lib/whisper/decoding/windows.js';
 import type { TranscribeOptions } from '../../lib/whisper/transcription/options.js';
 import { repeats } from '../../lib/whisper/transcription/recovery.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
@@ -40,7 +40,7 @@ describe('speech that no segment covers', () => {
   /** Windows' texts by the second at which they begin; those that are not named have none. */
   async function transcribed(
     speech: Speech,
-    windows: Record<number, Text | (Partial<Attempt> & { text: Text })>,
+    windows: Record<number, Text | (Partial<WindowResult> & { text: Text })>,
     options: TranscribeOptions = {},
   ) {
     const { checkpoint } = whisper.model;
@@ -55,7 +55,7 @@ describe('speech that no segment covers', () => {
       const given = windows[Number(near)] ?? [];
       const { text, ...more } = Array.isArray(given) ? { text: given } : given;
       const tokens = text.flatMap(([from, to, words]) => [time(from), ...tokenizer.encode(words), time(to)]);
-      const attempt: Attempt = {
+      const attempt: WindowResult = {
         tokens,
         logProbabilities: [...tokens.map(() => -0.1), -0.1],
         sum: -1,

@@ -5,7 +5,7 @@ import { Voice } from '../../lib/vad/voice.js';
 import { isUnbelievable, isUnheard } from '../../lib/whisper/decoding/silence.js';
 import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 import { isKnownInvention } from '../../lib/whisper/transcription/inventions.js';
-import { Job } from '../../lib/whisper/transcription/job.js';
+import { TranscriptionState } from '../../lib/whisper/transcription/state.js';
 import { transcribeOptions } from '../../lib/whisper/transcription/options.js';
 import type { Draft } from '../../lib/whisper/transcription/segment-builder.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
@@ -129,7 +129,7 @@ it('known inventions are left out where the detector hears nobody, unless they a
   ];
   const voice = new Voice(Float32Array.from({ length: 300 }, (_, frame) => (frame < 60 ? 0.9 : 0.01)));
   try {
-    const job = await Job.open(model, check(transcribeOptions, {}));
+    const job = await TranscriptionState.open(model, check(transcribeOptions, {}));
     const left = drafts();
     job.dropInventions(left, 30, voice);
     expect(left.map(({ start }) => start)).toEqual([30, 36]);
@@ -139,7 +139,7 @@ it('known inventions are left out where the detector hears nobody, unless they a
       [{ dropInventions: false }, voice],
       [{ noSpeechRule: 'openai' }, undefined],
     ] as const) {
-      const other = await Job.open(model, check(transcribeOptions, options));
+      const other = await TranscriptionState.open(model, check(transcribeOptions, options));
       const kept = drafts();
       other.dropInventions(kept, 30, heard);
       expect(kept).toHaveLength(3);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type AudioSource, openAudio } from '../../lib/audio/index.js';
 import { check } from '../../lib/options/options.js';
 import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
-import { Job } from '../../lib/whisper/transcription/job.js';
+import { TranscriptionState } from '../../lib/whisper/transcription/state.js';
 import { type TranscribeOptions, transcribeOptions } from '../../lib/whisper/transcription/options.js';
 import { stream, transcribe } from '../../lib/whisper/transcription/transcribe.js';
 import type { Segment } from '../../lib/whisper/transcription/types.js';
@@ -32,7 +32,8 @@ const places = (segments: readonly Segment[], by = 0) =>
     [start, end, ...words.flatMap((word) => [word.start, word.end])].map((time) => Math.round((time + by) * 1e4) / 1e4),
   );
 
-const opened = (model: WhisperModel, options: TranscribeOptions) => Job.open(model, check(transcribeOptions, options));
+const opened = (model: WhisperModel, options: TranscribeOptions) =>
+  TranscriptionState.open(model, check(transcribeOptions, options));
 
 it.each<[string, TranscribeOptions]>([
   ['one after the other', { wordTimestamps: true }],

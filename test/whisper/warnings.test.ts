@@ -3,7 +3,7 @@ import type { AudioSource } from '../../lib/audio/index.js';
 import { clock, Warnings } from '../../lib/audio/warnings.js';
 import { check } from '../../lib/options/options.js';
 import type { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
-import { Job } from '../../lib/whisper/transcription/job.js';
+import { TranscriptionState } from '../../lib/whisper/transcription/state.js';
 import { type TranscribeOptions, transcribeOptions } from '../../lib/whisper/transcription/options.js';
 import { stream, transcribe } from '../../lib/whisper/transcription/transcribe.js';
 import { Whisper } from '../../lib/whisper/whisper.js';
@@ -29,7 +29,8 @@ async function recording(): Promise<AudioSource> {
   };
 }
 
-const opened = (model: WhisperModel, options: TranscribeOptions) => Job.open(model, check(transcribeOptions, options));
+const opened = (model: WhisperModel, options: TranscribeOptions) =>
+  TranscriptionState.open(model, check(transcribeOptions, options));
 
 it('tells what a recording warns of, each once, in the result and as it is found', async () => {
   const { model } = await Whisper.load();

@@ -19,12 +19,12 @@ import {
   stageRows,
 } from './experiment.js';
 
-interface Variant {
+interface AttentionForm {
   algorithm: AttentionAlgorithm;
   shared: boolean;
 }
 
-const variants: Record<string, Variant> = {
+const variants: Record<string, AttentionForm> = {
   'multi-head': { algorithm: 'multi-head', shared: false },
   'multi-query': { algorithm: 'multi-query', shared: true },
   'multi-query-1': { algorithm: 'multi-query-1', shared: true },
@@ -40,7 +40,7 @@ interface Shape {
   dtype: FloatingType;
 }
 
-function record(device: Device, variant: Variant, weight: Tensor, shape: Shape): { x: Tensor; program: Program } {
+function record(device: Device, variant: AttentionForm, weight: Tensor, shape: Shape): { x: Tensor; program: Program } {
   const { batch, length, heads, headSize, dtype } = shape;
   const width = heads * headSize;
   const shared = variant.shared ? headSize : width;

@@ -8,7 +8,14 @@ import type { Service } from '../service/service.js';
 import { errorEvent, identifier } from './events.js';
 import { checkSessionLanguage } from './language.js';
 import { Secrets } from './secrets.js';
-import { languageField, type SessionConfig, secretFields, told, updated, usualVad } from './session-config.js';
+import {
+  languageField,
+  type SessionConfig,
+  secretFields,
+  describeSession,
+  updated,
+  usualVad,
+} from './session-config.js';
 import { type Socket, serveSocket } from './socket.js';
 
 /** Bytes of a message, as OpenAI allows them for audio, with the text around it. */
@@ -105,7 +112,7 @@ export async function realtimeRoutes(app: FastifyInstance, service: Service): Pr
       if (!service.models.find(config.transcription.model)) throw modelNotFound(config.transcription.model);
       await checkSessionLanguage(service.models, config.transcription, languageField);
       const secret = secrets.create(service.clientOf(request), config, expiresAfter);
-      return { ...secret, session: told(config, identifier('sess'), secret.expires_at) };
+      return { ...secret, session: describeSession(config, identifier('sess'), secret.expires_at) };
     },
   );
 }

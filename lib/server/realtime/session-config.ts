@@ -212,7 +212,11 @@ export function updatedOld(before: SessionConfig, given: unknown): SessionConfig
 }
 
 /** A session as clients are told of it. What is not done, such as noise reduction, is null. */
-export function told({ format, transcription, turnDetection, logprobs }: SessionConfig, id: string, expiresAt: number) {
+export function describeSession(
+  { format, transcription, turnDetection, logprobs }: SessionConfig,
+  id: string,
+  expiresAt: number,
+) {
   return {
     id,
     object: 'realtime.transcription_session',

@@ -9,7 +9,7 @@ import {
   languageField,
   liveOptionsOf,
   type SessionConfig,
-  told,
+  describeSession,
   toldOld,
   updated,
   updatedOld,
@@ -74,7 +74,7 @@ export class Session {
 
   /** Sends the first events. */
   begin(): void {
-    this.#send({ type: 'session.created', session: told(this.#config, this.id, this.#expiresAt) });
+    this.#send({ type: 'session.created', session: describeSession(this.#config, this.id, this.#expiresAt) });
   }
 
   /** Does what a message says; what is wrong with it is told to the client. True where it was an event. */
@@ -98,7 +98,7 @@ export class Session {
     switch (event.type) {
       case 'session.update':
         await this.#update(updated(this.#config, event.session));
-        this.#send({ type: 'session.updated', session: told(this.#config, this.id, this.#expiresAt) });
+        this.#send({ type: 'session.updated', session: describeSession(this.#config, this.id, this.#expiresAt) });
         break;
       case 'transcription_session.update':
         await this.#update(updatedOld(this.#config, event.session));

@@ -36,14 +36,14 @@ const contents: { begins: string; at?: number; is: string }[] = [
 ];
 
 /** Bytes that tell what a file is. */
-export const tellingBytes = 64;
+export const signatureBytes = 64;
 
 /**
  * "a Git LFS pointer that stands for ...: run ...", or null where a file with these first bytes is none of what is
  * known here.
  */
 export function foreignContent(begin: Uint8Array): string | null {
-  const text = Buffer.from(begin.subarray(0, tellingBytes)).toString('latin1');
+  const text = Buffer.from(begin.subarray(0, signatureBytes)).toString('latin1');
   const web = text.replace(/^\u00ef\u00bb\u00bf|^\s+/, '').toLowerCase();
   for (const { begins, at = 0, is } of contents) {
     if (begins.startsWith('<') ? web.startsWith(begins) : text.startsWith(begins, at)) return is;
@@ -56,7 +56,7 @@ export async function foreignFile(path: string): Promise<string | null> {
   const handle = await open(path).catch(() => null);
   if (!handle) return null;
   try {
-    const begin = Buffer.alloc(tellingBytes);
+    const begin = Buffer.alloc(signatureBytes);
     const { bytesRead } = await handle.read(begin, 0, begin.length, 0);
     return foreignContent(begin.subarray(0, bytesRead));
   } catch {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { OneheadError } from '../../errors.js';
-import { foreignContent, tellingBytes } from './foreign.js';
+import { foreignContent, signatureBytes } from './foreign.js';
 
 /** A JSON file's value, or null when there is no such file. */
 export async function readJson(file: string): Promise<unknown> {
@@ -14,7 +14,7 @@ export async function readJson(file: string): Promise<unknown> {
   try {
     return JSON.parse(text);
   } catch {
-    const foreign = foreignContent(Buffer.from(text.slice(0, tellingBytes), 'latin1'));
+    const foreign = foreignContent(Buffer.from(text.slice(0, signatureBytes), 'latin1'));
     throw new OneheadError('MODEL_INVALID', `${file} is ${foreign ?? 'not JSON; download it again'}.`);
   }
 }

@@ -2,7 +2,7 @@
 import { Device } from '../../device/device.js';
 import type { TensorIndex } from '../files/tensors.js';
 import { scaleName } from './safetensors.js';
-import { plainly, storedType, TensorReader, type WrittenTensor, writeTensors } from './safetensors-writer.js';
+import { storableEntry, storedType, TensorReader, type WrittenTensor, writeTensors } from './safetensors-writer.js';
 import { WeightFiles } from './weight-files.js';
 import { tensorPart } from './weights.js';
 
@@ -57,7 +57,7 @@ export async function writeQuantized(file: string, tensors: TensorIndex, signal?
     }
     const written = [...tensors].flatMap(([name, stored]): WrittenTensor[] => {
       if (!chosen.has(name)) {
-        const { dtype, shape, bytes } = plainly(stored);
+        const { dtype, shape, bytes } = storableEntry(stored);
         return [{ name, dtype: storedType(dtype), shape, bytes, data: () => reader.read(name, stored) }];
       }
       const [rows, columns] = stored.shape;

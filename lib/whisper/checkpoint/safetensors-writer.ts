@@ -15,7 +15,7 @@ async function writeAll(output: FileHandle, data: Buffer): Promise<void> {
 }
 
 /** The entry of a tensor in the file: types that safetensors does not have become float32, so that nothing is lost. */
-export function plainly(entry: TensorEntry): TensorEntry {
+export function storableEntry(entry: TensorEntry): TensorEntry {
   if (!encodings.has(entry.dtype)) return entry;
   return { ...entry, dtype: 'float32', bytes: 4 * entry.shape.reduce((a, b) => a * b, 1) };
 }
@@ -103,7 +103,7 @@ export async function writeSafetensors(
 ): Promise<void> {
   const reader = new TensorReader();
   const written = [...tensors].map(([name, stored]): WrittenTensor => {
-    const entry = plainly(stored);
+    const entry = storableEntry(stored);
     const { shape, bytes } = entry;
     const rows = rowsOf(name, entry);
     return {

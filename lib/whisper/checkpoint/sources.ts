@@ -19,7 +19,7 @@ export type Weights =
 
 type Kind = 'ggml' | 'zip' | 'ctranslate2';
 
-const tellingBytes = 64;
+const signatureBytes = 64;
 
 /** Recognizes a file by its first bytes; null for anything else, and for a file that cannot be read. */
 export async function kindOf(path: string): Promise<Kind | null> {
@@ -27,8 +27,8 @@ export async function kindOf(path: string): Promise<Kind | null> {
   if (!handle) return null;
   try {
     if (!(await handle.stat()).isFile()) return null;
-    const begin = Buffer.alloc(tellingBytes);
-    const { bytesRead } = await handle.read(begin, 0, tellingBytes, 0);
+    const begin = Buffer.alloc(signatureBytes);
+    const { bytesRead } = await handle.read(begin, 0, signatureBytes, 0);
     if (bytesRead < 8) return null;
     if (begin.readUInt32LE() === ggmlMagic) return 'ggml';
     if (begin.readUInt32LE() === 0x0403_4b50) return 'zip';

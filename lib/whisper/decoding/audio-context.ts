@@ -5,7 +5,7 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { windowSamples } from '../model/features.js';
 import type { ModelWindow } from '../model/search.js';
-import { type Attempt, isDoubtful } from './fallback.js';
+import { type SearchAttempt, isDoubtful } from './fallback.js';
 import type { Decoding } from './resolve.js';
 
 /**
@@ -54,7 +54,7 @@ const usualThresholds = { compressionRatioThreshold: 2.4, logProbabilityThreshol
  * True if the text of a short window is plausible: it ended by itself (unless the caller bounded it), does not repeat
  * itself, and is likely enough.
  */
-export function isTrusted(attempt: Attempt, bounded: boolean, decoding: Decoding): boolean {
+export function isTrusted(attempt: SearchAttempt, bounded: boolean, decoding: Decoding): boolean {
   const limits = {
     compressionRatioThreshold: decoding.compressionRatioThreshold ?? usualThresholds.compressionRatioThreshold,
     logProbabilityThreshold: decoding.logProbabilityThreshold ?? usualThresholds.logProbabilityThreshold,

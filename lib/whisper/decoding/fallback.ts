@@ -1,13 +1,13 @@
 /** Temperature fallback: openai/whisper's decode_with_fallback. */
 import type { EncodedWindow, SearchOptions } from '../../engine/tasks.js';
 import { OneheadError } from '../../errors.js';
-import { type Found, likeliest, type Search } from '../model/search.js';
+import { type SearchResult, likeliest, type Search } from '../model/search.js';
 import { compressionRatio } from './compression.js';
 import { behindGiven, type GivenTokens, withGiven } from './given-tokens.js';
 import type { Decoding } from './resolve.js';
 
 /** The text of a window at one temperature. */
-export interface Attempt extends Found {
+export interface SearchAttempt extends SearchResult {
   temperature: number;
   /** Mean log-probability of the tokens and the end token, as openai/whisper counts it. */
   averageLogProbability: number;
@@ -18,7 +18,7 @@ export interface Attempt extends Found {
 
 /** True if a text repeats itself or is too unlikely. */
 export function isDoubtful(
-  { compressionRatio, averageLogProbability }: Pick<Attempt, 'compressionRatio' | 'averageLogProbability'>,
+  { compressionRatio, averageLogProbability }: Pick<SearchAttempt, 'compressionRatio' | 'averageLogProbability'>,
   {
     compressionRatioThreshold,
     logProbabilityThreshold,
@@ -31,7 +31,7 @@ export function isDoubtful(
 
 /** True if the next temperature is to be tried. */
 export function needsFallback(
-  attempt: Pick<Attempt, 'compressionRatio' | 'averageLogProbability' | 'noSpeechProbability'>,
+  attempt: Pick<SearchAttempt, 'compressionRatio' | 'averageLogProbability' | 'noSpeechProbability'>,
   limits: Pick<Decoding, 'compressionRatioThreshold' | 'logProbabilityThreshold' | 'noSpeechThreshold'>,
 ): boolean {
   return !isSilent(attempt, limits) && isDoubtful(attempt, limits);
@@ -39,7 +39,7 @@ export function needsFallback(
 
 /** True if silence is probable and the text is not. Such a window is not decoded again. */
 function isSilent(
-  { noSpeechProbability, averageLogProbability }: Pick<Attempt, 'averageLogProbability' | 'noSpeechProbability'>,
+  { noSpeechProbability, averageLogProbability }: Pick<SearchAttempt, 'averageLogProbability' | 'noSpeechProbability'>,
   { logProbabilityThreshold, noSpeechThreshold }: Pick<Decoding, 'logProbabilityThreshold' | 'noSpeechThreshold'>,
 ): boolean {
   return (
@@ -84,7 +84,7 @@ export function searchesAt(
 /**
  * Refuses probabilities that are NaN: the text would be empty, like that of silence. Throws OneheadError MODEL_INVALID.
  */
-export function checkFinite({ logProbabilities, noSpeechProbability }: Found): void {
+export function checkFinite({ logProbabilities, noSpeechProbability }: SearchResult): void {
   if ([...logProbabilities, noSpeechProbability].every(Number.isFinite)) return;
   throw new OneheadError(
     'MODEL_INVALID',
@@ -103,7 +103,7 @@ export interface FallbackCalls {
   onTokens?: (tokens: number[]) => void;
   onFallback?: () => void;
   /** Decides whether the next temperature is tried after a text has failed. It is tried unless this returns false. */
-  goesOn?: (attempt: Attempt) => boolean;
+  tryNextTemperature?: (attempt: SearchAttempt) => boolean;
   /** The part of the text that the caller has already published. */
   given?: GivenTokens;
 }
@@ -113,13 +113,13 @@ export interface FallbackCalls {
  * own.
  */
 export async function decodeWithFallback(
-  window: EncodedWindow<Search, Found>,
+  window: EncodedWindow<Search, SearchResult>,
   begin: WindowBegin,
   seed: number,
   decoding: Decoding,
   textOf: (tokens: readonly number[]) => string,
-  { onTokens, onFallback, goesOn, given }: FallbackCalls = {},
-): Promise<Attempt> {
+  { onTokens, onFallback, tryNextTemperature, given }: FallbackCalls = {},
+): Promise<SearchAttempt> {
   for (const [turn, temperature] of decoding.temperatures.entries()) {
     const prefix = begin.prefix?.length ?? 0;
     const own = behindGiven(begin, given);
@@ -146,7 +146,7 @@ export async function decodeWithFallback(
       compressionRatio: compressionRatio(textOf(best.tokens).trim()),
     };
     const last = turn === decoding.temperatures.length - 1;
-    if (last || !needsFallback(attempt, decoding) || goesOn?.(attempt) === false) return attempt;
+    if (last || !needsFallback(attempt, decoding) || tryNextTemperature?.(attempt) === false) return attempt;
     onFallback?.();
   }
   throw new Error('There are no temperatures.');

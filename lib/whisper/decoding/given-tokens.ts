@@ -1,6 +1,6 @@
 /** The published part of a window's text. It stays, however often the window is searched again. */
 import type { Written } from '../../engine/runtime.js';
-import type { Found, Search } from '../model/search.js';
+import type { SearchResult, Search } from '../model/search.js';
 
 export interface GivenTokens {
   /** The tokens published so far, behind the window's prompt. */
@@ -27,7 +27,12 @@ export function behindGiven<B extends Begin>(begin: B, given: GivenTokens | unde
  * Adds the tokens of `prefix` from `first` on, and their log-probabilities, to the result of a search that began behind
  * it.
  */
-export function withGiven(found: Found, first: number, prefix: readonly number[], logs: readonly number[]): Found {
+export function withGiven(
+  found: SearchResult,
+  first: number,
+  prefix: readonly number[],
+  logs: readonly number[],
+): SearchResult {
   if (logs.length === 0) return found;
   const ranked = logs.map((logProbability, i) => [{ token: prefix[first + i], logProbability }]);
   return {

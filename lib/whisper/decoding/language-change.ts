@@ -5,9 +5,9 @@
 import type { EncodedWindow } from '../../engine/tasks.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
-import type { Found, Search } from '../model/search.js';
+import type { SearchResult, Search } from '../model/search.js';
 import { compressionRatio } from './compression.js';
-import type { Attempt } from './fallback.js';
+import type { SearchAttempt } from './fallback.js';
 import { windowLanguages } from './window-languages.js';
 
 /**
@@ -18,10 +18,10 @@ const [likely, unlikely] = [0.7, 0.1];
 /** Above this probability of its language, a window is in that language throughout. */
 const sure = 0.95;
 /** The least seconds of sound in which a language can be detected. */
-const tellingSeconds = 1;
+const minimumSeconds = 1;
 
 /** Languages that Whisper confuses, since they sound alike. A change between them is not believed. */
-const alike = [
+const confused = [
   'hi ur',
   'no nn da',
   'hr bs sr sl',
@@ -45,7 +45,7 @@ export function otherLanguage(probabilities: ReadonlyMap<string, number>, expect
   const [found, probability] = likeliestLanguage(probabilities);
   const clear = probability >= likely && (probabilities.get(expected) ?? 0) < unlikely;
   if (found === expected || !clear) return null;
-  return alike.some((codes) => codes.includes(found) && codes.includes(expected)) ? null : found;
+  return confused.some((codes) => codes.includes(found) && codes.includes(expected)) ? null : found;
 }
 
 /** A part of a window's text: its tokens, and where they are heard, in seconds from the window's start. */
@@ -66,7 +66,7 @@ export interface LanguageChange {
 
 /** The window that is checked for a change of language. */
 export interface LanguageWindow {
-  window: EncodedWindow<Search, Found>;
+  window: EncodedWindow<Search, SearchResult>;
   checkpoint: Checkpoint;
   /** The probability of each language in the whole window. */
   probabilities: ReadonlyMap<string, number>;
@@ -91,7 +91,7 @@ export async function languageChange(
     parts.map(async ({ start, end }) => {
       const begin = Math.min(Math.round(start * perSecond), positions);
       const count = Math.min(Math.round(end * perSecond), positions) - begin;
-      if (count < tellingSeconds * perSecond) return null;
+      if (count < minimumSeconds * perSecond) return null;
       return windowLanguages(window, checkpoint, { among, part: { begin, positions: count } });
     }),
   );
@@ -109,7 +109,7 @@ export async function languageChange(
 }
 
 /** The part of an attempt before a change of language. */
-export function before<T extends Attempt>(
+export function attemptBefore<T extends SearchAttempt>(
   attempt: T,
   { tokens: count }: LanguageChange,
   textOf: (tokens: readonly number[]) => string,

@@ -1,9 +1,9 @@
 /** Decides whether a window has speech, by the model's probabilities and a voice detector. */
 import type { Voice } from '../../vad/voice.js';
-import type { Attempt } from './fallback.js';
+import type { SearchAttempt } from './fallback.js';
 import type { Decoding } from './resolve.js';
 
-type Judged = Pick<Attempt, 'averageLogProbability' | 'noSpeechProbability'>;
+type Judged = Pick<SearchAttempt, 'averageLogProbability' | 'noSpeechProbability'>;
 
 /**
  * The detector has heard somebody from this many seconds in one stretch on. A short word has 0.2 s. Singing is often
@@ -24,7 +24,7 @@ export function isUnheard(voice: Voice): boolean {
 
 /** True if the text of a window without detected voice is not certain enough to be believed. */
 export function isUnbelievable(
-  { noSpeechProbability, averageLogProbability, compressionRatio }: Judged & Pick<Attempt, 'compressionRatio'>,
+  { noSpeechProbability, averageLogProbability, compressionRatio }: Judged & Pick<SearchAttempt, 'compressionRatio'>,
   { compressionRatioThreshold }: Pick<Decoding, 'compressionRatioThreshold'>,
 ): boolean {
   return (
@@ -38,7 +38,7 @@ export function isUnbelievable(
  * True if a window's text is left out as silence by openai/whisper's rule: silence is probable, and the text is not.
  */
 export function isSkipped(
-  { noSpeechProbability, averageLogProbability, silent }: Judged & Pick<Attempt, 'silent'>,
+  { noSpeechProbability, averageLogProbability, silent }: Judged & Pick<SearchAttempt, 'silent'>,
   { logProbabilityThreshold, noSpeechThreshold }: Pick<Decoding, 'logProbabilityThreshold' | 'noSpeechThreshold'>,
 ): boolean {
   if (silent) return true;

@@ -17,7 +17,7 @@ import { deviceNames, openDevices } from '../model/devices.js';
 import { aloneWindow, windowSamples } from '../model/features.js';
 import type { Capacity } from '../model/plan.js';
 import { type DataType, nameOf, type Precision } from '../model/precision.js';
-import type { Found, ModelWindow, Search } from '../model/search.js';
+import type { SearchResult, ModelWindow, Search } from '../model/search.js';
 import { type LoadOptions, loadOptions } from '../model/types.js';
 import { WindowBuffers } from '../model/window-buffers.js';
 import { type WordTimes, wordHeads } from '../model/word-heads.js';
@@ -26,10 +26,16 @@ import { type GenerateOptions, generateOptions } from './options.js';
 import { checkTimestamps, languageAndTask } from './prompt.js';
 import { checkLengths, checkTokens, resolveDecoding } from './resolve.js';
 import { encodedLanguages, windowLanguages } from './window-languages.js';
-import { type Attempt, decodeWindow, type WindowOptions, type WindowSettings, type WindowTimings } from './windows.js';
+import {
+  type WindowResult,
+  decodeWindow,
+  type WindowOptions,
+  type WindowSettings,
+  type WindowTimings,
+} from './windows.js';
 
 /** The result of `decode` for one window. */
-export type Generation = Omit<Attempt, 'compressionRatio'>;
+export type Generation = Omit<WindowResult, 'compressionRatio'>;
 
 /** Throws OneheadError INVALID_ARGUMENT for heads that this model does not have. */
 function checkedHeads(given: readonly (readonly [number, number])[], { decoder }: WhisperConfig): [number, number][] {
@@ -61,7 +67,7 @@ export class WhisperModel {
   /** Buffers for the samples of windows, each of `windowSamples`. @internal */
   readonly buffers: WindowBuffers;
   readonly #members: readonly ModelDevice[];
-  readonly #pool: Pool<ModelWindow, Search, Found>;
+  readonly #pool: Pool<ModelWindow, Search, SearchResult>;
   readonly #disposal = new AbortController();
 
   private constructor(
@@ -173,7 +179,7 @@ export class WhisperModel {
   }
 
   /** A closed device is reported as a disposed model, since that is what the caller knows. */
-  async #told<T>(work: Promise<T>): Promise<T> {
+  async #asModelErrors<T>(work: Promise<T>): Promise<T> {
     try {
       return await work;
     } catch (error) {
@@ -193,8 +199,10 @@ export class WhisperModel {
     window: ModelWindow,
     options: WindowOptions,
     settings: WindowSettings,
-  ): Promise<{ attempt: Attempt; timings: WindowTimings }> {
-    return this.#told(decodeWindow(this.#member().engine, request, this.checkpoint, window, options, settings));
+  ): Promise<{ attempt: WindowResult; timings: WindowTimings }> {
+    return this.#asModelErrors(
+      decodeWindow(this.#member().engine, request, this.checkpoint, window, options, settings),
+    );
   }
 
   /** The probability of each language in one window, by its code. @internal */
@@ -204,20 +212,20 @@ export class WhisperModel {
     heard: Pick<WindowOptions, 'frames'> & Pick<WindowSettings, 'margin' | 'among'> = {},
   ): Promise<Map<string, number>> {
     this.#checkMultilingual();
-    return this.#told(encodedLanguages(this.#member().engine, request, this.checkpoint, window, heard));
+    return this.#asModelErrors(encodedLanguages(this.#member().engine, request, this.checkpoint, window, heard));
   }
 
   /** The highest log10 power of one window's samples, or `peak` if that is higher. @internal */
   measurePeak(samples: Float32Array, peak: number): Promise<number> {
     const { engine, runtime } = this.#member();
-    return this.#told(engine.alone(() => runtime.measurePeak(samples, peak)));
+    return this.#asModelErrors(engine.alone(() => runtime.measurePeak(samples, peak)));
   }
 
   /** Runs a caller's job on the first device, between the decode steps of its transcriptions. */
-  async #alone<T>(work: (member: ModelDevice) => Promise<T>): Promise<T> {
+  async #betweenSteps<T>(work: (member: ModelDevice) => Promise<T>): Promise<T> {
     this.disposal.throwIfAborted();
     const [first] = this.#members;
-    return this.#told(first.engine.alone(() => work(first)));
+    return this.#asModelErrors(first.engine.alone(() => work(first)));
   }
 
   #checkTensor(given: Tensor, shape: readonly number[], name: string): number {
@@ -258,7 +266,7 @@ export class WhisperModel {
     const ends = checkSignal(signal);
     for (const window of windows) checkSamples(window);
     const filled = windows.map((one) => aloneWindow(this.checkpoint.preprocessor, one));
-    return this.#alone(({ runtime }) => runtime.features(filled, ends));
+    return this.#betweenSteps(({ runtime }) => runtime.features(filled, ends));
   }
 
   /**
@@ -269,7 +277,7 @@ export class WhisperModel {
     const ends = checkSignal(signal);
     const { mels, sourcePositions } = this.checkpoint.config;
     this.#checkTensor(features, [mels, 2 * sourcePositions], 'features');
-    return this.#alone(({ runtime }) => runtime.encodeFeatures(features, ends));
+    return this.#betweenSteps(({ runtime }) => runtime.encodeFeatures(features, ends));
   }
 
   /** Runs `work` for all windows of encoder output concurrently. */
@@ -282,7 +290,7 @@ export class WhisperModel {
     const request = this.request({ signal });
     try {
       const [first] = this.#members;
-      return await this.#told(
+      return await this.#asModelErrors(
         Promise.all(Array.from({ length: count }, (_, index) => work(first, request, { encoded, index }, index))),
       );
     } finally {

@@ -4,10 +4,10 @@ import type { EngineRequest } from '../../engine/request.js';
 import type { EncodedWindow } from '../../engine/tasks.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
-import type { Found, ModelWindow, Search } from '../model/search.js';
+import type { SearchResult, ModelWindow, Search } from '../model/search.js';
 import { shortWindow } from './audio-context.js';
 
-export type WhisperEngine = Engine<ModelWindow, Search, Found>;
+export type WhisperEngine = Engine<ModelWindow, Search, SearchResult>;
 
 const nothing = new Uint8Array();
 
@@ -38,7 +38,7 @@ interface LanguageQuestion {
 
 /** The probability of each language, by its code, in a window or in a part of it. */
 export async function windowLanguages(
-  window: EncodedWindow<Search, Found>,
+  window: EncodedWindow<Search, SearchResult>,
   { generation }: Checkpoint,
   { among, part }: LanguageQuestion = {},
 ): Promise<Map<string, number>> {

@@ -5,19 +5,19 @@ import type { Voice } from '../../vad/voice.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
-import type { Found, ModelWindow, Search, TextAttention } from '../model/search.js';
+import type { SearchResult, ModelWindow, Search, TextAttention } from '../model/search.js';
 import { isTrusted, shortWindow } from './audio-context.js';
 import {
   checkFinite,
   decodeWithFallback,
   type FallbackCalls,
   needsFallback,
-  type Attempt as WindowAttempt,
+  type SearchAttempt,
   type WindowBegin,
 } from './fallback.js';
 import type { GivenTokens } from './given-tokens.js';
 import { type Journal, journalName, readEntry, writeEntry } from './journal.js';
-import { before, type LanguageChange, languageChange, otherLanguage, type TextPart } from './language-change.js';
+import { attemptBefore, type LanguageChange, languageChange, otherLanguage, type TextPart } from './language-change.js';
 import { loudness, unknown } from './loudness.js';
 import { type Task, type TimestampMode, windowPrompt } from './prompt.js';
 import type { Decoding } from './resolve.js';
@@ -26,7 +26,7 @@ import { languageProbabilities, startSearch, type WhisperEngine, windowLanguages
 import { type TokenTimes, timeTokens } from './word-times.js';
 
 /** The result of one window: text, how it was found, and language. */
-export interface Attempt extends Omit<WindowAttempt, 'attention'> {
+export interface WindowResult extends Omit<SearchAttempt, 'attention'> {
   language: string | null;
   /** The probability of the language, if it was detected for this window. */
   languageProbability?: number;
@@ -112,13 +112,13 @@ export async function decodeWindow(
   window: ModelWindow,
   options: WindowOptions,
   settings: WindowSettings,
-): Promise<{ attempt: Attempt; timings: WindowTimings }> {
+): Promise<{ attempt: WindowResult; timings: WindowTimings }> {
   const { journal, language, margin, decoding } = settings;
   const { seed = 0, frames, previous, prefix } = options;
   const timings = { queue: 0, encode: 0, decode: 0 };
   const name = journal && journalName(seed, frames, language, previous, prefix, margin, decoding.temperatures);
   const kept = name === undefined ? undefined : journal?.find(name);
-  const known = kept === undefined ? undefined : readEntry<Attempt>(kept);
+  const known = kept === undefined ? undefined : readEntry<WindowResult>(kept);
   if (known) return { attempt: known, timings };
   const attempt = await decodeFitted({ engine, request, checkpoint, window, options, settings, timings });
   if (name !== undefined) journal?.keep(name, writeEntry(attempt));
@@ -126,7 +126,7 @@ export async function decodeWindow(
 }
 
 /** Decodes a window. If only its beginning was encoded and the text is not plausible, the whole window is decoded. */
-async function decodeFitted(work: WindowWork): Promise<Attempt> {
+async function decodeFitted(work: WindowWork): Promise<WindowResult> {
   const { engine, checkpoint, window, options, settings } = work;
   const { margin = null, decoding } = settings;
   const short = margin === null ? null : shortWindow(checkpoint, window, options.frames, margin);
@@ -155,7 +155,7 @@ interface WindowWork {
 }
 
 /** The attempt of a window that was not decoded, since it has no speech. */
-function silence({ noSpeechProbability }: Found, { temperatures }: Decoding): Attempt {
+function silence({ noSpeechProbability }: SearchResult, { temperatures }: Decoding): WindowResult {
   const none = { tokens: [], logProbabilities: [], sum: 0, ended: true, averageLogProbability: 0, compressionRatio: 0 };
   return { ...none, noSpeechProbability, temperature: temperatures[0], silent: true, language: null };
 }
@@ -177,7 +177,7 @@ function tokenTimes(
 }
 
 /** `bounded` is true if `longest` left the text less room than it has otherwise. */
-async function decodeOnce(work: WindowWork): Promise<{ attempt: Attempt; bounded: boolean }> {
+async function decodeOnce(work: WindowWork): Promise<{ attempt: WindowResult; bounded: boolean }> {
   const { engine, request, checkpoint, options, settings, timings, longest = Number.POSITIVE_INFINITY } = work;
   const { generation } = checkpoint;
   const { decoding } = settings;
@@ -239,24 +239,24 @@ async function decodeOnce(work: WindowWork): Promise<{ attempt: Attempt; bounded
 
 /** A window of a recording whose detected language may change. */
 interface FollowedWindow extends Pick<WindowWork, 'checkpoint' | 'options' | 'settings'> {
-  window: EncodedWindow<Search, Found>;
+  window: EncodedWindow<Search, SearchResult>;
   /** The language probabilities of the whole window, if they were computed. */
   probabilities: Map<string, number> | null;
   language: string;
-  decode(language: string, calls?: FallbackCalls): Promise<Attempt>;
+  decode(language: string, calls?: FallbackCalls): Promise<WindowResult>;
 }
 
 /**
  * Decodes a window in the expected language, or in its own if that is clearly another one, up to a change of language.
  */
-async function decodeFollowing(followed: FollowedWindow): Promise<Attempt> {
+async function decodeFollowing(followed: FollowedWindow): Promise<WindowResult> {
   const { window, checkpoint, options, settings, decode } = followed;
   const { decoding, partsOf, among } = settings;
   const { generation } = checkpoint;
   let { language, probabilities } = followed;
   const told = options.previous?.length ?? 0;
   const shown = () => options.given?.tokens.length ?? 0;
-  const ask = async ({ startLogits }: Pick<Attempt, 'startLogits'>) => {
+  const ask = async ({ startLogits }: Pick<WindowResult, 'startLogits'>) => {
     // Detection runs without the previous text, which is no evidence of this window's language.
     probabilities ??=
       told > 0 || !startLogits
@@ -267,19 +267,19 @@ async function decodeFollowing(followed: FollowedWindow): Promise<Attempt> {
   // Text that is published while it is found must be in the right language from the first word on.
   if (options.given && shown() === 0) language = otherLanguage(await ask({}), language) ?? language;
   /** Other temperatures do not help if the language is wrong. */
-  const goesOn = ({ startLogits }: WindowAttempt) =>
+  const tryNextTemperature = ({ startLogits }: SearchAttempt) =>
     told > 0 ||
     shown() > 0 ||
     !startLogits ||
     otherLanguage(languageProbabilities(startLogits, generation, among), language) === null;
-  let attempt = await decode(language, { goesOn });
+  let attempt = await decode(language, { tryNextTemperature });
   for (let turn = 0; ; ++turn) {
     const failed = needsFallback(attempt, decoding);
     const parts = attempt.tokens.length === 0 ? [] : (partsOf?.(attempt.tokens, options.frames) ?? []);
     const asked = { window, checkpoint, probabilities: await ask(attempt), expected: language, among };
     const change = await languageChange(asked, parts, failed || partsOf === undefined);
     if (!change || change.tokens < shown()) return attempt;
-    const own = change.tokens > 0 ? before(attempt, change, settings.textOf ?? (() => '')) : null;
+    const own = change.tokens > 0 ? attemptBefore(attempt, change, settings.textOf ?? (() => '')) : null;
     if (own && (turn > 0 || !needsFallback(own, decoding))) return { ...own, change };
     // Once only: a window that is in neither language, or fails in its own at every temperature, is left as it is.
     if (turn > 0) return attempt;

@@ -16,7 +16,7 @@ export interface Span {
 }
 
 /** Attention that belongs to no token, as a share of the median frame's sum. */
-const nobody = 0.2;
+const unattendedShare = 0.2;
 /** Added to a token's share, so that no frame excludes a word. */
 const floor = 0.03;
 /** The weight of loudness beside attention. */
@@ -49,13 +49,13 @@ function frameSums({ weights, rows, frames }: TextAttention): { sums: Float64Arr
  * The logarithm of the share of each frame's attention that belongs to no token, if the tokens are a part of those that
  * were spoken.
  */
-function nobodys(sums: Float64Array): Float64Array {
+function unattendedShares(sums: Float64Array): Float64Array {
   const mean = sums.reduce((a, b) => a + b, 0) / sums.length;
   return sums.map((sum) => Math.log(Math.max(mean / (sum + mean), 1e-12)));
 }
 
 /** The greatest weight of rows `from` to `to` in each frame; null for no rows. */
-function greatest({ weights, frames }: TextAttention, from: number, to: number): Float32Array | null {
+function maximumOfRows({ weights, frames }: TextAttention, from: number, to: number): Float32Array | null {
   if (from >= to) return null;
   const most = weights.slice(from * frames, (from + 1) * frames);
   for (let row = from + 1; row < to; ++row) {
@@ -82,7 +82,7 @@ export function alignWords(attention: TextAttention, words: readonly Span[], lou
   if (frames < 2 * count)
     return words.map((_, i) => ({ start: (i * frames) / count, end: ((i + 1) * frames) / count }));
   const { sums, middle } = frameSums(attention);
-  const shared = sums.map((sum) => Math.max(sum + nobody * middle, 1e-12));
+  const shared = sums.map((sum) => Math.max(sum + unattendedShare * middle, 1e-12));
   const loud = Float64Array.from({ length: frames }, (_, i) => loudnessWeight * Math.log(loudness[i]));
   const quiet = Float64Array.from(
     { length: frames },
@@ -95,10 +95,10 @@ export function alignWords(attention: TextAttention, words: readonly Span[], lou
   const first = new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
   const further = new Float64Array(count + 1).fill(Number.NEGATIVE_INFINITY);
   // Before the first word there may be words that these tokens do not include.
-  const unattended = nobodys(sums);
+  const unattended = unattendedShares(sums);
   const hasOthers = attention.before > 0;
-  const marks = ends.map((end, i) => greatest(attention, i === 0 ? 0 : words[i - 1].end, end));
-  const spoken = words.map(({ start, end }) => greatest(attention, start, end)!);
+  const marks = ends.map((end, i) => maximumOfRows(attention, i === 0 ? 0 : words[i - 1].end, end));
+  const spoken = words.map(({ start, end }) => maximumOfRows(attention, start, end)!);
   for (let frame = 0; frame < frames; ++frame) {
     // From the last word to the first, since each state reads the previous frame of the state before it.
     for (let word = count; word >= 0; --word) {

@@ -3,7 +3,7 @@ import type { EngineRequest } from '../../engine/request.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import { shortWindow } from '../decoding/audio-context.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
-import type { Attempt, WindowSettings } from '../decoding/windows.js';
+import type { WindowResult, WindowSettings } from '../decoding/windows.js';
 import { cutLong, joinTokens, mergePunctuations, type TimedWord, usualPunctuations } from '../transcription/words.js';
 import type { HeldAudio } from './held-audio.js';
 import { repetitionBegin } from './repetition.js';
@@ -25,7 +25,7 @@ export interface Stretch {
 export interface Heard {
   /** Behind the prefix. Times are seconds from the beginning of the stretch. */
   words: TimedWord[];
-  attempt: Attempt;
+  attempt: WindowResult;
   /** True where text was cut off that went round in circles. */
   repeats: boolean;
 }
@@ -61,7 +61,7 @@ export class Listener {
     return this.#heard(stretch, attempt);
   }
 
-  #heard({ prefix }: Stretch, attempt: Attempt): Heard {
+  #heard({ prefix }: Stretch, attempt: WindowResult): Heard {
     const { tokens, times, ends, logProbabilities, language } = attempt;
     const circle = repetitionBegin(tokens);
     const end = circle === null ? tokens.length : Math.max(prefix.length, circle);

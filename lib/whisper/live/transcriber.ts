@@ -341,7 +341,7 @@ export class Transcriber {
     if (languageProbability !== undefined) {
       turn.language = language;
       // A language that is sure stays: later ticks need not look again.
-      if (languageProbability >= languageSure && seconds >= 1) this.#settle(language);
+      if (languageProbability >= languageSure && seconds >= 1) this.#setLanguage(language);
     }
     const { decoding } = settings;
     const repetitive =
@@ -358,7 +358,7 @@ export class Transcriber {
     return this.#listener.hear({ ...stretch, draft: [] }, { ...settings, decoding: again });
   }
 
-  #settle(language: string | null): void {
+  #setLanguage(language: string | null): void {
     const { settings } = this.#parts;
     settings.language ??= language;
     this.#provisional.language ??= language;

@@ -87,10 +87,10 @@ export class TurnDetector {
     const count = Math.floor((to - this.#judged) / frame);
     if (count <= 0) return [];
     const found = await this.#detector.probabilities(audio.slice(this.#judged, this.#judged + count * frame));
-    return Array.from({ length: count }, (_, index) => this.#take(found[index], frame)).flat();
+    return Array.from({ length: count }, (_, index) => this.#addFrame(found[index], frame)).flat();
   }
 
-  #take(probability: number, frame: number): TurnChange[] {
+  #addFrame(probability: number, frame: number): TurnChange[] {
     const { threshold, negativeThreshold, minSpeech, minSilence } = this.#limits;
     const changes: TurnChange[] = [];
     const place = this.#judged;

@@ -5,7 +5,7 @@ import type { ReadData } from '../../device/transfer.js';
 import type { Rows, Runtime, Sequence, Slot, StepRun } from '../../engine/runtime.js';
 import { prefillLength, type RuntimeParts, RuntimePrograms, type StepParts, sizeFor } from './programs.js';
 import type { Write } from './rows.js';
-import { type Found, likeliest, type ModelWindow, type Search } from './search.js';
+import { type SearchResult, likeliest, type ModelWindow, type Search } from './search.js';
 import { verify } from './verify.js';
 import { WrittenSamples } from './written-samples.js';
 
@@ -15,11 +15,11 @@ const cpuPrefillTokens = 16;
 type Running = Sequence<Search>;
 
 /** The results of a sequence's prefill. */
-type Start = Pick<Found, 'noSpeechProbability' | 'startLogits' | 'accepted'>;
+type Start = Pick<SearchResult, 'noSpeechProbability' | 'startLogits' | 'accepted'>;
 
 const total = (all: readonly { elapsed: number }[]): number => all.reduce((sum, { elapsed }) => sum + elapsed, 0);
 
-export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
+export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult> {
   readonly positions: number;
   readonly rows: number;
   readonly encodeBatch: number;
@@ -272,7 +272,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, Found> {
     ];
   }
 
-  async collect(sequence: Running): Promise<Found> {
+  async collect(sequence: Running): Promise<SearchResult> {
     const { pool, alignment, attention } = this.#programs;
     const { search, slot, rows } = sequence;
     let data = this.#results.get(sequence);

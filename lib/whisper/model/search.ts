@@ -83,7 +83,7 @@ export interface TextAttention {
   before: number;
 }
 
-export interface Found extends Omit<Candidate, 'rows'> {
+export interface SearchResult extends Omit<Candidate, 'rows'> {
   noSpeechProbability: number;
   /** The likeliest tokens of each place, likeliest first, where they were asked for. */
   top?: RankedTokens[];

@@ -118,7 +118,7 @@ async function pass(
   const number = sequences.length;
   const results = sequences.map((sequence, i) => {
     const chosen = read[1 + i].subarray(lengthOf(sequence), read[1 + number + i][0]) as Int32Array;
-    return settle(sequence, chosen, programs.endToken, {
+    return acceptDraft(sequence, chosen, programs.endToken, {
       noSpeechProbability: read[0][i],
       startLogits: read[1 + 2 * number + wanting.indexOf(i)] as Float32Array | undefined,
     });
@@ -131,7 +131,7 @@ async function pass(
  * Returns the accepted length of the draft, and the state that its row is set to: the token behind the last accepted
  * one is read next.
  */
-function settle(
+function acceptDraft(
   sequence: Sequence<Search>,
   chosen: Int32Array,
   endToken: number,

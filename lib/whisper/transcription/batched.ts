@@ -5,7 +5,7 @@ import type { Voice } from '../../vad/voice.js';
 import { isSkipped } from '../decoding/silence.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import { TextContext } from './context.js';
-import type { Job, Outcome } from './job.js';
+import type { TranscriptionState, Outcome } from './state.js';
 import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
 import { SpeechRecovery } from './recovery.js';
@@ -40,7 +40,7 @@ class Cutter {
   readonly #quiet: number;
   #at = 0;
 
-  constructor(job: Job, samples: SampleWindow, speech: SpeechSource | null, breaks: readonly number[]) {
+  constructor(job: TranscriptionState, samples: SampleWindow, speech: SpeechSource | null, breaks: readonly number[]) {
     const { samples: longest, sampleRate, hop } = job.model.checkpoint.preprocessor;
     this.#samples = samples;
     this.#pieces = speech?.pieces ?? [];
@@ -79,7 +79,7 @@ class Cutter {
  * `breaks`.
  */
 export async function* batched(
-  job: Job,
+  job: TranscriptionState,
   samples: SampleWindow,
   speech: SpeechSource | null,
   breaks: readonly number[],
@@ -173,7 +173,7 @@ export async function* batched(
     let drafts: Draft[] = [];
     const skipped = isSkipped(attempt, settings.decoding);
     if (!skipped || next.given?.text) {
-      job.settle(attempt.language);
+      job.setLanguage(attempt.language);
       // For a silent window only the published text is kept.
       const tokens = skipped ? attempt.tokens.slice(0, next.given!.tokens.length) : attempt.tokens;
       const frames = Math.max(1, Math.floor((end - begin) / hop));

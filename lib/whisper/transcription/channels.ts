@@ -5,7 +5,7 @@ import { splitChannels } from '../../audio/channels.js';
 import type { AudioSource, Source } from '../../audio/index.js';
 import { OneheadError } from '../../errors.js';
 import { journalWithin } from '../decoding/journal.js';
-import { Job, type Outcome } from './job.js';
+import { TranscriptionState, type Outcome } from './state.js';
 import type { Timings } from './timings.js';
 import type { PartialText, Segment } from './types.js';
 
@@ -20,7 +20,7 @@ const slack = 0.01;
 
 /** One channel's transcription. */
 interface Run {
-  job: Job;
+  job: TranscriptionState;
   source: AudioSource;
   channel: number;
   /** True where the channel's language is not given. */
@@ -46,7 +46,12 @@ function measured(source: AudioSource, run: Run): AudioSource {
 }
 
 /** A channel's job: silence is left out unless the caller wants it heard, and what is told goes through `job`. */
-async function openRun(job: Job, source: AudioSource, channel: number, signal: AbortSignal): Promise<Run> {
+async function openRun(
+  job: TranscriptionState,
+  source: AudioSource,
+  channel: number,
+  signal: AbortSignal,
+): Promise<Run> {
   const { onPartial, journal, vad = true } = job.options;
   const options = {
     ...job.options,
@@ -57,7 +62,7 @@ async function openRun(job: Job, source: AudioSource, channel: number, signal: A
     onPartial: onPartial && ((partial: PartialText) => onPartial({ ...partial, channel })),
     journal: journal && journalWithin(journal, `channel ${channel}`),
   };
-  const own = await Job.open(job.model, options, job.request.part(signal));
+  const own = await TranscriptionState.open(job.model, options, job.request.part(signal));
   const run: Run = {
     job: own,
     source,
@@ -74,7 +79,7 @@ async function openRun(job: Job, source: AudioSource, channel: number, signal: A
 }
 
 /** Takes what a window of the channel gave. */
-function take(run: Run, { segments, processed }: Outcome): void {
+function collect(run: Run, { segments, processed }: Outcome): void {
   const { job, channel } = run;
   run.processed = processed;
   // Models write words where nothing is to be heard.
@@ -107,7 +112,7 @@ function ordered(runs: readonly Run[], takeAway: boolean): Segment[] {
 }
 
 /** Combines the channels' jobs: the language of the channel with the most text, the longest duration, all warnings. */
-function sumUp(job: Job, runs: readonly Run[], source: Source<unknown>): void {
+function combineChannels(job: TranscriptionState, runs: readonly Run[], source: Source<unknown>): void {
   job.total = runs[0].job.total;
   job.duration = Math.max(...runs.map((run) => run.job.duration));
   job.language = runs.reduce((most, run) => (run.length > most.length ? run : most)).job.language ?? job.language;
@@ -126,9 +131,9 @@ function sumUp(job: Job, runs: readonly Run[], source: Source<unknown>): void {
  * still to hear.
  */
 export async function* channelOutcomes(
-  job: Job,
+  job: TranscriptionState,
   source: Source<Float32Array[]>,
-  outcomesOf: (job: Job, source: AudioSource) => AsyncGenerator<Outcome>,
+  outcomesOf: (job: TranscriptionState, source: AudioSource) => AsyncGenerator<Outcome>,
 ): AsyncGenerator<Outcome> {
   const { sampleRate } = job.model.checkpoint.preprocessor;
   const stop = new AbortController();
@@ -147,7 +152,7 @@ export async function* channelOutcomes(
   const transcribe = async (run: Run) => {
     try {
       for await (const outcome of outcomesOf(run.job, run.source)) {
-        take(run, outcome);
+        collect(run, outcome);
         changed();
         while (!signal.aborted && ordered(runs, false).length > mostWaiting) await change();
       }
@@ -168,7 +173,7 @@ export async function* channelOutcomes(
       const next = change();
       const ended = failure !== null || runs.every(({ done }) => done);
       const segments = ordered(runs, true).map((segment) => ({ ...segment, id: id++ }));
-      sumUp(job, runs, source);
+      combineChannels(job, runs, source);
       const far = Math.min(...runs.map((run) => (run.done ? job.duration : run.processed)));
       if (segments.length > 0 || far > processed) {
         processed = Math.max(processed, far);

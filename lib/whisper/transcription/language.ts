@@ -1,6 +1,6 @@
 /** The language of a recording, from its first windows. */
 import { likeliestLanguage } from '../checkpoint/languages.js';
-import type { Job } from './job.js';
+import type { TranscriptionState } from './state.js';
 import type { PeakMeter } from './peak.js';
 import type { SampleWindow } from './samples.js';
 
@@ -10,7 +10,7 @@ import type { SampleWindow } from './samples.js';
  * knows one alone, or nothing was heard.
  */
 export async function detectFirst(
-  job: Job,
+  job: TranscriptionState,
   samples: SampleWindow,
   meter: PeakMeter,
 ): Promise<Map<string, number> | null> {
@@ -36,6 +36,6 @@ export async function detectFirst(
     if (likeliestLanguage(average)[1] > sure) break;
   }
   if (average.size === 0) return null;
-  job.settle(likeliestLanguage(average)[0]);
+  job.setLanguage(likeliestLanguage(average)[0]);
   return average;
 }

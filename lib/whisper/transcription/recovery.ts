@@ -4,8 +4,8 @@ import { check } from '../../options/options.js';
 import { openDetector } from '../../vad/detector.js';
 import { type CheckedVadOptions, vadOptions } from '../../vad/options.js';
 import { isTrusted } from '../decoding/audio-context.js';
-import type { Attempt } from '../decoding/windows.js';
-import type { Job } from './job.js';
+import type { WindowResult } from '../decoding/windows.js';
+import type { TranscriptionState } from './state.js';
 import type { PeakMeter } from './peak.js';
 import type { SampleWindow } from './samples.js';
 import type { Draft } from './segment-builder.js';
@@ -46,13 +46,13 @@ export function repeats(text: string, neighbour: string): boolean {
 }
 
 export class SpeechRecovery {
-  readonly #job: Job;
+  readonly #job: TranscriptionState;
   readonly #samples: SampleWindow;
   readonly #vad: CheckedVadOptions;
   readonly #sampleRate: number;
   readonly #meter: PeakMeter;
 
-  private constructor(job: Job, samples: SampleWindow, meter: PeakMeter, vad: CheckedVadOptions) {
+  private constructor(job: TranscriptionState, samples: SampleWindow, meter: PeakMeter, vad: CheckedVadOptions) {
     this.#job = job;
     this.#samples = samples;
     this.#meter = meter;
@@ -64,7 +64,7 @@ export class SpeechRecovery {
    * Null where nothing is to be recovered: by the caller's wish, and where silence is skipped because its text looked
    * invented.
    */
-  static of(job: Job, samples: SampleWindow, meter: PeakMeter): SpeechRecovery | null {
+  static of(job: TranscriptionState, samples: SampleWindow, meter: PeakMeter): SpeechRecovery | null {
     const { recoverSpeech, hallucinationSilenceThreshold, vad } = job.options;
     const { sampleRate } = job.model.checkpoint.preprocessor;
     if (!recoverSpeech || hallucinationSilenceThreshold !== undefined || sampleRate !== 16000) return null;
@@ -122,7 +122,7 @@ export class SpeechRecovery {
   }
 
   /** True if the text of a second decoding is to be kept. */
-  believes(attempt: Attempt): boolean {
+  believes(attempt: WindowResult): boolean {
     const { decoding } = this.#job.settings;
     return (
       isTrusted(attempt, false, decoding) &&
@@ -167,7 +167,7 @@ export class SpeechRecovery {
   }
 
   /** Once, at the first temperature: what does not pass then is not believed anyway. */
-  async #decode({ begin, end }: Stretch, language: string | null, peak: number): Promise<Attempt> {
+  async #decode({ begin, end }: Stretch, language: string | null, peak: number): Promise<WindowResult> {
     const { model, settings, request, times } = this.#job;
     const { hop, fftSize } = model.checkpoint.preprocessor;
     const { decoding, margin } = settings;

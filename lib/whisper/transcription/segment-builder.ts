@@ -1,7 +1,7 @@
 /** From a window's text to segments: drafts in times of what is decoded, then segments in times of the recording. */
 import type { PreprocessorConfig } from '../checkpoint/config.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
-import type { Attempt } from '../decoding/windows.js';
+import type { WindowResult } from '../decoding/windows.js';
 import type { RankedTokens } from '../model/search.js';
 import type { CheckedTranscribeOptions } from './options.js';
 import type { WindowSegment } from './segments.js';
@@ -45,7 +45,7 @@ export class SegmentBuilder {
    * Segments of a window that begins at sample `begin`, with words where they are wanted: their times are those of what
    * is decoded.
    */
-  draft(begin: number, segments: readonly WindowSegment[], attempt: Attempt): Draft[] {
+  draft(begin: number, segments: readonly WindowSegment[], attempt: WindowResult): Draft[] {
     const { hop, sampleRate } = this.#about.preprocessor;
     const offset = begin / sampleRate;
     const seek = Math.round((this.toRecording(offset, false) * sampleRate) / hop);
@@ -80,7 +80,7 @@ export class SegmentBuilder {
     return drafts;
   }
 
-  #addWords(drafts: Draft[], offset: number, attempt: Attempt, times: readonly number[]): void {
+  #addWords(drafts: Draft[], offset: number, attempt: WindowResult, times: readonly number[]): void {
     const isText = (id: number) => this.#about.tokenizer.isText(id);
     const prefix = attempt.tokens.length - attempt.logProbabilities.length + Number(attempt.ended);
     const tokens = attempt.tokens

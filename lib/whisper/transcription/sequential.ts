@@ -6,7 +6,7 @@ import { nextBreak } from '../../audio/pieces.js';
 import { isSkipped } from '../decoding/silence.js';
 import { TextContext } from './context.js';
 import { type GuardedWindow, guard } from './hallucination.js';
-import type { Job, Outcome } from './job.js';
+import type { TranscriptionState, Outcome } from './state.js';
 import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
 import { repeats, SpeechRecovery, type Stretch } from './recovery.js';
@@ -22,7 +22,7 @@ import { advanceToPause, endBy } from './window-begin.js';
  * from the last word in any case: our words come from the pass that decoded them, and their ends are less exact than
  * the timestamps that the model wrote.
  */
-function goOn(
+function nextSeek(
   drafts: Draft[],
   window: GuardedWindow,
   { loneEnd, untimed }: { loneEnd: boolean; untimed: boolean },
@@ -55,7 +55,7 @@ const mostAgain = 3;
  * stream.
  */
 export async function* sequential(
-  job: Job,
+  job: TranscriptionState,
   samples: SampleWindow,
   breaks: readonly number[],
   lookAheadSeconds: number,
@@ -141,7 +141,7 @@ export async function* sequential(
     let advance = Math.max(1, frames);
     const skipped = isSkipped(attempt, settings.decoding);
     if (!skipped || given?.text) {
-      job.settle(attempt.language);
+      job.setLanguage(attempt.language);
       // For a silent window only the published text is kept.
       const tokens = skipped ? attempt.tokens.slice(0, given!.tokens.length || carried.length + 1) : attempt.tokens;
       const whole: WindowSegment = { start: 0, end: (frames * hop) / sampleRate, tokens };
@@ -171,7 +171,7 @@ export async function* sequential(
           audioEnd: samples.ended ? samples.end / sampleRate : Number.POSITIVE_INFINITY,
           lastEnd,
         };
-        advance = goOn(
+        advance = nextSeek(
           drafts,
           window,
           { loneEnd: split.loneEnd, untimed: settings.timestamps === 'none' },

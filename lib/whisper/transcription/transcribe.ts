@@ -8,7 +8,7 @@ import { readAhead } from './ahead.js';
 import { batched } from './batched.js';
 import { channelOutcomes } from './channels.js';
 import { ClipSource } from './clips.js';
-import type { Job, Outcome } from './job.js';
+import type { TranscriptionState, Outcome } from './state.js';
 import { detectFirst } from './language.js';
 import type { TranscribeOptions } from './options.js';
 import { PeakMeter } from './peak.js';
@@ -65,7 +65,10 @@ const nothingHeard = () =>
   new OneheadError('AUDIO_INVALID', 'The audio contains no samples; give a recording with sound in it.');
 
 /** The part of the recording that is decoded. */
-function heardOf({ model, options: { clips } }: Job, source: AudioSource): AudioSource & Partial<PiecedSource> {
+function selectClips(
+  { model, options: { clips } }: TranscriptionState,
+  source: AudioSource,
+): AudioSource & Partial<PiecedSource> {
   const { sampleRate, hop } = model.checkpoint.preprocessor;
   return clips === undefined ? source : new ClipSource(source, clips, sampleRate, hop);
 }
@@ -74,15 +77,15 @@ function heardOf({ model, options: { clips } }: Job, source: AudioSource): Audio
 export type Recording = AudioSource | Source<Float32Array[]>;
 
 /** Outcomes of a recording, which was opened as the options say. */
-function outcomesOf(job: Job, source: Recording, live: boolean): AsyncGenerator<Outcome> {
+function outcomesOf(job: TranscriptionState, source: Recording, live: boolean): AsyncGenerator<Outcome> {
   if (job.options.channels !== 'separate') return outcomes(job, source as AudioSource, live);
   return channelOutcomes(job, source as Source<Float32Array[]>, (own, channel) => outcomes(own, channel, live));
 }
 
 /** Outcomes in order. `live`: nothing is waited for that is not needed, since the audio may come as it is spoken. */
-async function* outcomes(job: Job, recording: AudioSource, live: boolean): AsyncGenerator<Outcome> {
+async function* outcomes(job: TranscriptionState, recording: AudioSource, live: boolean): AsyncGenerator<Outcome> {
   const { model, options } = job;
-  const source = heardOf(job, recording);
+  const source = selectClips(job, recording);
   job.total = source.duration;
   const { sampleRate } = model.checkpoint.preprocessor;
   const inBatches = options.batched ?? model.batched;
@@ -128,7 +131,10 @@ async function* outcomes(job: Job, recording: AudioSource, live: boolean): Async
 }
 
 /** OpenAI's verbose_json of a recording. */
-export async function transcribe(job: Job, source: Recording): Promise<Transcription & { timings: Timings }> {
+export async function transcribe(
+  job: TranscriptionState,
+  source: Recording,
+): Promise<Transcription & { timings: Timings }> {
   for await (const { segments, processed } of outcomesOf(job, source, false)) {
     job.finished.push(...segments);
     job.options.onProgress?.({ processed, total: job.total, segments });
@@ -137,7 +143,7 @@ export async function transcribe(job: Job, source: Recording): Promise<Transcrip
 }
 
 /** The finished part of a job. */
-export function resultOf(job: Job, { tracks = [] }: Recording): Transcription {
+export function resultOf(job: TranscriptionState, { tracks = [] }: Recording): Transcription {
   return {
     task: job.settings.task,
     language: job.language ?? 'en',
@@ -152,7 +158,7 @@ export function resultOf(job: Job, { tracks = [] }: Recording): Transcription {
 }
 
 /** The language of a recording's beginning. */
-export async function detectLanguage(job: Job, source: AudioSource): Promise<DetectedLanguage> {
+export async function detectLanguage(job: TranscriptionState, source: AudioSource): Promise<DetectedLanguage> {
   const { model } = job;
   if (!model.checkpoint.generation.multilingual) {
     throw new OneheadError('NOT_SUPPORTED', 'This model writes English only and cannot detect languages.');
@@ -165,7 +171,7 @@ export async function detectLanguage(job: Job, source: AudioSource): Promise<Det
 }
 
 /** The segments of a recording as they are ready. */
-export async function* stream(job: Job, source: Recording): AsyncGenerator<Segment> {
+export async function* stream(job: TranscriptionState, source: Recording): AsyncGenerator<Segment> {
   for await (const { segments, processed } of outcomesOf(job, source, true)) {
     job.options.onProgress?.({ processed, total: job.total, segments });
     yield* segments;

@@ -89,7 +89,7 @@ function languagesAmong(
   return languages.map((one) => checkLanguage(one, generation, 'languages'));
 }
 
-export class Job {
+export class TranscriptionState {
   readonly model: WhisperModel;
   readonly options: CheckedTranscribeOptions;
   readonly settings: WindowSettings;
@@ -150,7 +150,7 @@ export class Job {
   }
 
   /** Takes a language that was detected; later windows go by it unless each has its own. */
-  settle(language: string | null): void {
+  setLanguage(language: string | null): void {
     this.language ??= language;
     if (!this.languages) this.settings.language ??= language;
   }
@@ -172,7 +172,11 @@ export class Job {
    * Checks what the options mean together and to the model, so that no window fails for them. The request, which is
    * opened where none is given, is the caller's to close. Throws OneheadError INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
    */
-  static async open(model: WhisperModel, options: CheckedTranscribeOptions, request?: EngineRequest): Promise<Job> {
+  static async open(
+    model: WhisperModel,
+    options: CheckedTranscribeOptions,
+    request?: EngineRequest,
+  ): Promise<TranscriptionState> {
     const { generation, preprocessor } = model.checkpoint;
     checkTogether(options, model);
     if (options.clips) clipRanges(options.clips, preprocessor.sampleRate, preprocessor.hop);
@@ -204,7 +208,7 @@ export class Job {
       journal: options.journal,
     };
     checkLengths(settings, settings, model.checkpoint);
-    const job = new Job(model, options, settings, tokenizer, request ?? model.request(options));
+    const job = new TranscriptionState(model, options, settings, tokenizer, request ?? model.request(options));
     if (settings.decoding.words && model.wordTimes === 'attention' && generation.alignmentWarning) {
       job.warnings.warn(generation.alignmentWarning, 'mended');
     }
