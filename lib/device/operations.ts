@@ -53,8 +53,8 @@ export interface LinearOptions extends OutputOptions {
   /** float32 [..., outputs], added last; the result is float32 then. */
   residual?: Tensor;
   /**
-   * With a weight of 8 bits: each row of x becomes 8 bits too, under a scale of its own. The result is float32 unless
-   * `dtype` is given.
+   * With a weight of 8 bits: each row of x becomes 8 bits too, under a scale of its own; a GPU leaves up to 64 rows as
+   * they are. The result is float32 unless `dtype` is given.
    */
   quantized?: boolean;
 }

@@ -60,7 +60,8 @@ struct LayerNorm {
 /**
  * activation(norm(x) weight^T + bias) + residual: x [..., K], weight [N, K], residual and y [..., N].
  * An int8 weight has weightScales float32 [N], each of which its row is multiplied by. With `quantized` each row of x
- * becomes int8 too, under a scale of its own (the largest magnitude / 127); otherwise x is multiplied as it is.
+ * becomes int8 too, under a scale of its own (the largest magnitude / 127); otherwise x is multiplied as it is. A GPU
+ * leaves up to 64 rows as they are in either case: the weight's bytes are all that counts there.
  */
 struct Linear {
   Tensor x, weight;

@@ -1,0 +1,109 @@
+// Of attention_streaming.cu: what stands before and behind its loop over tiles of keys.
+#pragma once
+
+#include "attention.h"
+#include "cuda/kernels/bytes.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+/** Writes the scores of a warp's rows, from `firstRow` on, and of the keys from `firstKey` on, where they are wanted.
+ */
+template <int MTiles, int KeyTiles>
+__device__ inline void emitScores(const AttentionArguments& a, int64_t b, const float (&scores)[MTiles][KeyTiles][4],
+                                  const int (&seen)[MTiles][2], int rows, int firstRow, int firstKey) {
+  const int lane = int(threadIdx.x) % 32, sharing = int(a.heads / a.keyValueHeads);
+  const int scoreKeys = int(a.scoreKeys);
+#pragma unroll
+  for (int m = 0; m < MTiles; ++m)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = firstRow + m * 16 + half * 8 + lane / 4;
+      if (row >= rows) continue;
+      float* to = scoresOf(a, b, row / sharing, int64_t(blockIdx.y) * sharing + row % sharing);
+      if (!to) continue;
+#pragma unroll
+      for (int n = 0; n < KeyTiles; ++n)
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const int key = firstKey + n * 8 + lane % 4 * 2 + i;
+          if (key < least(seen[m][half], scoreKeys)) to[key] = scores[m][n][half * 2 + i] * a.scale;
+        }
+    }
+}
+
+template <class T>
+__device__ inline void clearRows(const AttentionArguments& a, int64_t b, int64_t keyHead) {
+  const int64_t width = a.heads / a.keyValueHeads * a.headSize;
+  for (int64_t i = threadIdx.x; i < a.queries * width; i += blockDim.x) {
+    const int64_t at = b * a.y.batchStride + i / width * a.y.rowStride + keyHead * width + i % width;
+    static_cast<T*>(const_cast<void*>(a.y.data))[at] = fromFloat<T>(0.0f);
+  }
+}
+
+/** Joins what the blocks of a tile of rows wrote; `outputOf(row)` is where a row's result goes. `shares` is shared
+ * memory of `mostParts` floats a row. */
+template <class T, int Threads, class OutputOf>
+__device__ inline void joinSplits(const float* parts, int splitsOfGrid, int splits, int size, int rows, float* shares,
+                                  OutputOf outputOf) {
+  constexpr int warps = Threads / 32, rowsAtOnce = 4, partsAtOnce = 16;
+  const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  const int64_t part = partialSize(size), rowParts = splitsOfGrid * part;
+  for (int first = warp; first < rows; first += warps * rowsAtOnce) {
+    float2 state[rowsAtOnce];
+#pragma unroll
+    for (int u = 0; u < rowsAtOnce; ++u) {
+      const int row = first + u * warps;
+      state[u] = make_float2(-infinity, 0.0f);
+      if (row < rows && lane < splits)
+        state[u] = loadFresh(reinterpret_cast<const float2*>(parts + row * rowParts + lane * part + size));
+    }
+#pragma unroll
+    for (int u = 0; u < rowsAtOnce; ++u) {
+      const float share = shareOfPart(state[u].x, state[u].y);
+      if (first + u * warps < rows) shares[(first + u * warps) * mostParts + lane] = share;
+    }
+  }
+  __syncthreads();
+  const int quads = size / 4;
+  for (int place = thread; place < rows * quads; place += Threads) {
+    const int row = place / quads, column = place % quads * 4;
+    const float* from = parts + row * rowParts + column;
+    float sum[4] = {};
+    for (int first = 0; first < splits; first += partsAtOnce) {
+      float4 values[partsAtOnce];
+#pragma unroll
+      for (int u = 0; u < partsAtOnce; ++u)
+        values[u] = first + u < splits ? loadFresh(reinterpret_cast<const float4*>(from + (first + u) * part))
+                                       : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll
+      for (int u = 0; u < partsAtOnce; ++u) {
+        const float share = shares[row * mostParts + first + u];  // 0 behind the last part
+        sum[0] = fmaf(values[u].x, share, sum[0]);
+        sum[1] = fmaf(values[u].y, share, sum[1]);
+        sum[2] = fmaf(values[u].z, share, sum[2]);
+        sum[3] = fmaf(values[u].w, share, sum[3]);
+      }
+    }
+    auto* y = reinterpret_cast<Pair<T>*>(outputOf(row) + column);
+    y[0] = makePair<T>(sum[0], sum[1]);
+    y[1] = makePair<T>(sum[2], sum[3]);
+  }
+}
+
+/** Widens a tile of keys or values of 8 bits. */
+template <class T, int P, int Threads, int Keys, int Stride>
+__device__ inline void widenTile(T* tile, const int8_t* raw, const float* factors) {
+  for (int place = int(threadIdx.x); place < Keys * P / 8; place += Threads) {
+    const int row = place / (P / 8), column = place % (P / 8) * 8;
+    uint4 wide[8 / vectorSize<T>];
+    widenScaled<T>(*reinterpret_cast<const uint2*>(raw + row * P + column), factors[row], wide);
+#pragma unroll
+    for (int i = 0; i < 8 / vectorSize<T>; ++i) reinterpret_cast<uint4*>(tile + row * Stride + column)[i] = wide[i];
+  }
+}
+
+}  // namespace
+
+}  // namespace onehead::cuda

@@ -1,0 +1,159 @@
+// Of cluster_product.cu: how a case is laid out, and a warp's ring of weights, from memory to the matrix unit.
+#pragma once
+
+#include "cuda/kernels/bytes.h"
+#include "cuda/kernels/tensor_core.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+constexpr int warps = 4, threads = warps * 32;
+constexpr int warpColumns = 16, blockColumns = warps * warpColumns;
+constexpr int mostSplit = 8;
+constexpr int rowBytes = 128;  // of a weight's row in a stage: a cache line
+constexpr int stageBytes = warpColumns * rowBytes;
+constexpr int sumStride = 20;  // floats between rows of a warp's sums: what a warp writes at once falls into all banks
+
+/** Of weights of type W. */
+template <class W>
+constexpr int stepDepth = rowBytes / int(sizeof(W));
+
+/** Stages of each warp's ring. */
+constexpr int stagesFor(int nTiles) { return nTiles <= 2 ? 6 : nTiles == 4 ? 5 : 4; }
+
+/** How a case is laid out over blocks and in shared memory. */
+struct Layout {
+  int split = 1;               // blocks that share the depth: a cluster
+  int steps = 0;               // of the depth, all together
+  int64_t blocks = 0;          // of the grid
+  int depth = 0, xStride = 0;  // of the largest share of the depth: elements, and bytes from a row of x to the next
+  int sumsAt = 0, normAt = 0, xAt = 0;  // where in shared memory sums, the norm's weight and bias, and x begin, bytes
+  size_t sharedBytes = 0;
+};
+
+/** Where a chunk of 16 bytes of a row lies. Chunks are exchanged by the row's number, so that rows that are read at
+ * once fall into different banks: 8 of ldmatrix, or 2 of whole numbers, of which a lane reads 16 bytes. */
+template <class W>
+__device__ inline int chunkPlace(int row, int chunk) {
+  return row * rowBytes + (chunk ^ (std::is_same_v<W, int8_t> ? row % 2 * 4 : row & 7)) * 16;
+}
+
+/** Brings 128 bytes of each of this warp's 16 weight rows into a stage; zeros where there are none. */
+template <class W>
+__device__ inline void fetchWeights(const FewRowsArguments& m, std::byte* stage, int64_t column0, int step) {
+  const int lane = int(threadIdx.x) % 32;
+  const W* weight = static_cast<const W*>(m.weight);
+#pragma unroll
+  for (int i = 0; i < stageBytes / 16 / 32; ++i) {
+    const int place = i * 32 + lane, row = place / 8, chunk = place % 8;
+    const int64_t column = column0 + row, k = int64_t(step) * stepDepth<W> + chunk * vectorSize<W>;
+    const bool there = column < m.columns && k < m.depth;
+    copyAsync16(stage + chunkPlace<W>(row, chunk), there ? weight + column * m.depth + k : weight, there ? 16 : 0);
+  }
+}
+
+/** A[16][16] of a stage. */
+template <class T>
+__device__ inline void loadWeights(Pair<T> (&a)[4], const std::byte* stage, int slice) {
+  const int lane = int(threadIdx.x) % 32;
+  if constexpr (std::is_same_v<T, float>) {
+    const int row = lane / 4, quad = lane % 4;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int chunk = slice * 4 + i / 2 * 2 + quad / 2;
+      const std::byte* at = stage + chunkPlace<T>(row + i % 2 * 8, chunk) + quad % 2 * 8;
+      a[i] = *reinterpret_cast<const float2*>(at);
+    }
+  } else {
+    const int row = lane % 16, chunk = slice * 2 + lane / 16;
+    loadMatrices<false>(a, stage + chunkPlace<T>(row, chunk));
+  }
+}
+
+/**
+ * The same with weights of 8 bits, whose four neighbours in a word are two pairs: a sum over the depth may be taken in
+ * any order, so each lane multiplies the 16 neighbouring depths that it reads of a row of weights by the same 16 of x.
+ */
+template <class T, int NTiles>
+__device__ inline void multiplyBytes(float (&sums)[NTiles][4], const std::byte* stage, const T* x, int stride) {
+  constexpr int slices = stepDepth<int8_t> / 64;
+  const int lane = int(threadIdx.x) % 32, group = lane / 4, quad = lane % 4;
+#pragma unroll NTiles < 4 ? 2 : 1  // as far as registers allow
+  for (int slice = 0; slice < slices; ++slice) {
+    const int chunk = slice * 4 + quad;
+    const uint4 top = *reinterpret_cast<const uint4*>(stage + chunkPlace<int8_t>(group, chunk));
+    const uint4 bottom = *reinterpret_cast<const uint4*>(stage + chunkPlace<int8_t>(group + 8, chunk));
+    const uint32_t tops[4] = {top.x, top.y, top.z, top.w}, bottoms[4] = {bottom.x, bottom.y, bottom.z, bottom.w};
+    const T* row = x + group * stride + slice * 64 + quad * 16;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      Pair<T> left[2][4];
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        widenBytes<T>(tops[half * 2 + i], left[i][0], left[i][2]);
+        widenBytes<T>(bottoms[half * 2 + i], left[i][1], left[i][3]);
+      }
+#pragma unroll
+      for (int n = 0; n < NTiles; ++n) {
+        const T* from = row + n * 8 * stride + half * 8;
+        Pair<T> right[2][2];
+        if constexpr (std::is_same_v<T, float>) {
+          const float4 low = *reinterpret_cast<const float4*>(from), high = *reinterpret_cast<const float4*>(from + 4);
+          right[0][0] = make_float2(low.x, low.y), right[0][1] = make_float2(low.z, low.w);
+          right[1][0] = make_float2(high.x, high.y), right[1][1] = make_float2(high.z, high.w);
+        } else {
+          const uint4 words = *reinterpret_cast<const uint4*>(from);
+          right[0][0] = words.x, right[0][1] = words.y;
+          right[1][0] = words.z, right[1][1] = words.w;
+        }
+        multiply<T>(sums[n], left[0], right[0]);
+        multiply<T>(sums[n], left[1], right[1]);
+      }
+    }
+  }
+}
+
+/** Adds a stage's products: `x` is where the stage's depths begin in the first row of x. */
+template <class T, int NTiles>
+__device__ inline void multiplyStage(float (&sums)[NTiles][4], const std::byte* stage, const T* x, int stride) {
+  constexpr int slices = stepDepth<T> / 16;
+  const int lane = int(threadIdx.x) % 32;
+  if constexpr (NTiles == 1 && !std::is_same_v<T, float>) {
+#pragma unroll
+    for (int slice = 0; slice < slices; slice += 2) {  // 8 rows of x at 32 depths
+      uint32_t right[4];
+      loadMatrices<false>(right, x + (lane % 8) * stride + slice * 16 + lane / 8 * 8);
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        Pair<T> left[4];
+        loadWeights<T>(left, stage, slice + i);
+        const Pair<T> half[2] = {right[2 * i], right[2 * i + 1]};
+        multiply<T>(sums[0], left, half);
+      }
+    }
+  } else {
+#pragma unroll
+    for (int slice = 0; slice < slices; ++slice) {
+      Pair<T> left[4];
+      loadWeights<T>(left, stage, slice);
+      if constexpr (NTiles == 1) {
+        const T* row = x + (lane / 4) * stride + slice * 16 + lane % 4 * 2;
+        const Pair<T> right[2] = {*reinterpret_cast<const Pair<T>*>(row), *reinterpret_cast<const Pair<T>*>(row + 8)};
+        multiply<T>(sums[0], left, right);
+      } else {
+#pragma unroll
+        for (int n = 0; n < NTiles; n += 2) {
+          Pair<T> right[2][2];
+          loadB<T>(right, x + n * 8 * stride + slice * 16, stride);
+          multiply<T>(sums[n], left, right[0]);
+          multiply<T>(sums[n + 1], left, right[1]);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+}  // namespace onehead::cuda
