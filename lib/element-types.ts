@@ -1,7 +1,7 @@
 /** Types of a tensor's elements. */
 export type FloatingType = 'float32' | 'float16' | 'bfloat16';
 export type ElementType = FloatingType | 'int32' | 'uint8' | 'int8';
-/** What weights, rows that are multiplied, and caches are stored in. */
+/** Storage types of weights, of rows that are multiplied, and of caches. */
 export type ComputeType = FloatingType | 'int8';
 
 /** Bytes of an element. */

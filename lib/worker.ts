@@ -1,4 +1,4 @@
-/** What a worker thread runs. */
+/** The entry of a worker thread. */
 import { audioService } from './audio/service.js';
 import { voiceService } from './vad/service.js';
 import { serve } from './workers/serve.js';

@@ -1,4 +1,4 @@
-/** What only the command line takes. */
+/** Options of the command line alone. */
 import { formats } from '../formats/index.js';
 import { flag, list, number, oneOf, quoted, text } from '../options/kinds.js';
 import { option, options } from '../options/options.js';
@@ -18,7 +18,8 @@ export const modelOptions = options('the model', {
 export const commandOptions = options('the command', {
   ...modelOptions.entries,
   /**
-   * What is printed or written: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass; several go to `outputDir`.
+   * The format that is printed or written: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass; several go to
+   * `outputDir`.
    * @default 'text'
    */
   format: option(
@@ -52,7 +53,7 @@ export const evaluateOptions = options('evaluate', {
   words: option(text('REFERENCE')),
   /** The tier of a TextGrid that holds the words. @default the one named words, or the only one */
   tier: option(text('NAME')),
-  /** What is printed: text or json. @default 'text' */
+  /** The format of the output: text or json. @default 'text' */
   format: option(oneOf(errorRateFormats, 'FORMAT'), { default: 'text' }),
   /**
    * Transcribes in several types one after the other, such as float32,bfloat16,int8: error rates, how far words move

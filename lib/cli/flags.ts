@@ -11,7 +11,7 @@ export interface Flag {
   /** The option in its group: 'beamSize'. */
   option: string;
   entry: Option<unknown, unknown>;
-  /** What stands for the value; '' where there is none. */
+  /** The placeholder of the value; '' if there is none. */
   placeholder: string;
   /** True for --no-NAME: the option is on unless the flag is given. */
   negative: boolean;
@@ -19,7 +19,7 @@ export interface Flag {
   within?: string;
 }
 
-/** What was read from a command line, by flag. */
+/** The values of a command line, by flag. */
 export type Values = Record<string, string | boolean | undefined>;
 
 const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);

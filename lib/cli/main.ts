@@ -44,7 +44,7 @@ onehead --version                     the version
 function usageSentence(error: unknown): string | null {
   if (error instanceof UsageError) return error.message;
   if (!String((error as NodeJS.ErrnoException)?.code).startsWith('ERR_PARSE_ARGS')) return null;
-  // What follows the first sentence is advice about arguments that begin with a dash.
+  // After the first sentence Node.js gives advice about arguments that begin with a dash.
   return `${(error as Error).message.split(/\.?\s*\n|\.\s/)[0]} (see onehead --help).`;
 }
 

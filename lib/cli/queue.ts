@@ -1,4 +1,4 @@
-/** What the commands of the queue have in common. */
+/** Shared by the commands of the queue. */
 import { RedisQueue } from '../batch/bullmq.js';
 import { queueOptions } from '../batch/options.js';
 import { shown } from '../errors.js';
@@ -53,8 +53,8 @@ export function endedBy(signal: AbortSignal): AbortSignal {
 }
 
 /**
- * What `work` gives, unless `signal` ends the wait for it: a server that is away must not keep who wants to leave.
- * Rejects with the signal's reason.
+ * The result of `work`, unless `signal` aborts first: a server that does not answer must not prevent the end. Rejects
+ * with the signal's reason.
  */
 export async function unlessEnded<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   let end = () => {};

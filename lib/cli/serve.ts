@@ -47,7 +47,7 @@ ONEHEAD_MODELS=MODEL,... for the models; a flag goes before its variable.
 
 const variableOf = (name: string) => `ONEHEAD_${name.replaceAll('-', '_').toUpperCase()}`;
 
-/** What variables say of flags that were not given. Throws UsageError. */
+/** Values from environment variables, for flags that were not given. Throws UsageError. */
 function fromEnvironment(given: Values, environment: NodeJS.ProcessEnv): Values {
   const values: Values = {};
   for (const flag of flags) {

@@ -75,7 +75,7 @@ function stem(file: string): string {
   return file === '-' ? 'stdin' : basename(file, extname(file));
 }
 
-/** Where a file's result goes in one format. */
+/** The path of a file's result in one format. */
 function targetOf(outputDirectory: string, file: string, format: FormatName): string {
   return join(outputDirectory, `${stem(file)}.${formats[format].extension}`);
 }

@@ -13,8 +13,8 @@ export const alignmentEndings = ['.TextGrid', '.textgrid', '.ctm', '.json'];
 const silences = new Set(['', 'sil', 'sp', 'spn', 'silence', 'pause', '#', '-']);
 
 /**
- * What labels of aligners say besides words: silence, noise in brackets, and the number of a pronunciation, as in
- * and(2).
+ * The word of an aligner's label; null for silence and for noise in brackets. The number of a pronunciation, as in
+ * and(2), is removed.
  */
 function spoken(label: string): string | null {
   const word = label

@@ -1,4 +1,4 @@
-/** What computing in other types changes: error rates, times of words, and whether silence stays silent. */
+/** Compares types of the computation: error rates, times of words, and whether silence stays silent. */
 import type { Transcription } from '../whisper/transcription/types.js';
 import type { TimedWord } from './alignments.js';
 import { type Evaluation, evaluate, type Rates, type Recording } from './evaluate.js';
@@ -12,11 +12,11 @@ export interface Transcriber {
 
 export interface ComparedType extends Rates {
   type: string;
-  /** Of the word error rate, against the first type's: 0.002 is 0.2 points more. */
+  /** The difference of the word error rate to the first type's: 0.002 is 0.2 points more. */
   difference: number;
   /** Recordings whose text is another than the first type's. */
   otherTexts: number;
-  /** How far words lie from where the first type has them. */
+  /** The distance of words from their times in the first type. */
   shift: WordTimes;
   /** True where silence and faint noise give no text. */
   silent: boolean;

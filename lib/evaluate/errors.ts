@@ -1,6 +1,6 @@
 /** Word and character error rates. */
 
-/** What it takes to turn the reference into the hypothesis. */
+/** The edits that turn the reference into the hypothesis. */
 export interface ErrorCounts {
   hits: number;
   substitutions: number;

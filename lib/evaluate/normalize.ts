@@ -25,7 +25,7 @@ function withoutMarks(text: string, kept: string): string {
   }).join('');
 }
 
-/** What stands between brackets was not said. */
+/** Text in brackets was not spoken. */
 const withoutAsides = (text: string): string => text.replace(/[<[][^>\]]*[>\]]/g, '').replace(/\(([^)]+?)\)/g, '');
 
 /** For every language: lower case, without punctuation and symbols. */

@@ -1,4 +1,4 @@
-/** How far words' times lie from those of a reference. */
+/** The errors of words' times against a reference. */
 import type { TimedWord } from './alignments.js';
 import { type NormalizerName, normalizers } from './normalize.js';
 
@@ -12,7 +12,7 @@ export interface WordTimeError {
   end: number | null;
 }
 
-/** Of starts, or of ends; without any the means are not a number. */
+/** Errors of starts or of ends; the means of none are NaN. */
 export interface TimeErrors {
   count: number;
   /** Mean of the signed errors, seconds. */

@@ -1,4 +1,4 @@
-/** How long a text is where it is shown, and where it may be cut. */
+/** The width of a text on a display, and the places where it may be broken. */
 
 const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
 
@@ -9,7 +9,7 @@ const unspaced =
 const wide =
   /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97c\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{1b000}-\u{1b2ff}\u{20000}-\u{3fffd}\p{Emoji_Presentation}]/u;
 const opening = /[\p{Ps}\p{Pi}]$/u;
-/** What no line may begin with: marks that close, and small or lengthening kana. */
+/** Characters that no line may begin with: closing marks, and small or lengthening kana. */
 const closing = /^(?:(?![\p{Ps}\p{Pi}])\p{P}|[ーぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ々])/u;
 
 /** Characters as a reader counts them; with `countWide` those that are wide count twice. */

@@ -1,4 +1,4 @@
-/** What is shown at a time: segments, or lines of limited length made of words. openai/whisper's SubtitlesWriter. */
+/** Cues: segments, or lines of limited length made of words. From openai/whisper's SubtitlesWriter. */
 import type { Segment, Transcription, Word } from '../whisper/transcription/types.js';
 import { columnsOf, unitsOf } from './columns.js';
 import type { CheckedFormatOptions } from './options.js';
@@ -15,7 +15,7 @@ export interface Cue {
   end: number;
   /** Lines of words; a line of a segment that is shown whole is one. */
   lines: CueWord[][];
-  /** Who speaks, where channels were transcribed apart. */
+  /** The speaker, if channels were transcribed apart. */
   speaker: string | null;
 }
 
@@ -37,7 +37,7 @@ export function speakerOf(
   return name.replace(/\s+/g, ' ').trim() || null;
 }
 
-/** What a name becomes where it is shown before the text. */
+/** A speaker's name as a prefix of the text. */
 export const asPrefix = (speaker: string | null): string => (speaker === null ? '' : `${speaker}: `);
 
 type ShownWord = Pick<Word, 'word' | 'start' | 'end'>;

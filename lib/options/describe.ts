@@ -1,10 +1,10 @@
-/** What the comments before options say, for the command line's help and the page of options. */
+/** Descriptions of options from their comments, for the command line's help and the page of options. */
 import { documentation } from './documentation.js';
 import { type Option, type OptionGroup, optionGroups } from './options.js';
 
 export interface Description {
   about: string;
-  /** What counts where nothing is given; '' where nothing does. */
+  /** The default; '' if there is none. */
   usual: string;
 }
 

@@ -135,7 +135,7 @@ export const documentation = {
   'the command': {
     format: {
       about:
-        'What is printed or written: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass; several go to `outputDir`.',
+        'The format that is printed or written: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass; several go to `outputDir`.',
       usual: "'text'",
     },
     outputDir: {
@@ -167,7 +167,7 @@ export const documentation = {
       usual: 'the one named words, or the only one',
     },
     format: {
-      about: 'What is printed: text or json.',
+      about: 'The format of the output: text or json.',
       usual: "'text'",
     },
     compare: {

@@ -10,7 +10,7 @@ import { factsOf, type Kind, type KindFacts } from './kinds.js';
 import { adviceOn, type NamedOptions, plainSpeech, type Speech } from './names.js';
 
 export interface OptionSettings<T> {
-  /** What counts where nothing is given. Its comment says it too, behind @default. */
+  /** The default value. The option's comment names it too, behind @default. */
   default?: T;
   /** The command line's name where it is another one; null where it has none. */
   flag?: string | null;
@@ -24,14 +24,14 @@ export interface OptionSettings<T> {
 
 export interface Option<T, Checked = T | undefined> extends v.GenericSchema<T | null | undefined, Checked> {
   readonly facts: KindFacts & OptionSettings<T>;
-  /** Where it holds options of its own. */
+  /** Present if the value is an object of options. */
   readonly group?: OptionGroup;
 }
 
 export type Entries = Record<string, Option<unknown, unknown>>;
 
 export interface OptionGroup<E extends Entries = Entries> {
-  /** What the options are of, for sentences: 'transcribe'. */
+  /** The call that takes the options, for sentences: 'transcribe'. */
   readonly name: string;
   readonly entries: E;
 }
@@ -84,7 +84,7 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
 export interface CheckSettings {
   /** Stands before the names in sentences. */
   within?: string;
-  /** How sentences call an option that has a wrong value. */
+  /** The name of an option with a wrong value, for sentences. */
   call?: (name: string) => string;
 }
 

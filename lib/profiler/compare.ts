@@ -1,4 +1,4 @@
-/** Which rows of two results differ by more than their noise. */
+/** Finds the rows of two results that differ by more than their noise. */
 
 import { caseKey, type ExperimentResult } from './measuring/result.js';
 import type { Statistics } from './measuring/statistics.js';

@@ -1,4 +1,4 @@
-/** What the readers of alignments share. */
+/** Shared by the readers of alignments. */
 import { OneheadError } from '../../errors.js';
 
 /** A word and when it was said, in seconds from the recording's start. */

@@ -1,4 +1,4 @@
-/** What encoding a clip's sound alone saves, and what it costs in errors, by the margin of silence behind it. */
+/** The time that short audio contexts save, and the errors that they cost, by the margin of silence. */
 import { join } from 'node:path';
 import { readSamples } from '../../audio/join.js';
 import { OneheadError } from '../../errors.js';

@@ -1,4 +1,4 @@
-/** What keeping the audio's keys and values is worth, and what copying them in every step costs. */
+/** The time that the cross-attention cache saves, and the cost of copying it in every step. */
 
 import type { Tensor } from '../../device/tensor.js';
 import { crossCache, decoderShape, decodeStep, memoryBytes } from '../io-model/index.js';

@@ -1,4 +1,4 @@
-/** What an experiment is: its settings, its groups of cases, and how its result is shown. */
+/** The declaration of an experiment: its settings, its groups of cases, and how its result is shown. */
 
 import { Device } from '../../device/device.js';
 import type { OperationTime } from '../../device/program.js';
@@ -15,7 +15,7 @@ import type { Statistics } from '../measuring/statistics.js';
 import type { Chart, Table } from '../report/figures.js';
 import type { Compared } from '../report/findings.js';
 
-/** What every experiment takes. */
+/** Settings of every experiment. */
 export interface CommonSettings {
   /** 'cpu', 'cuda' or 'cuda:N'; what 'auto' came to, where it was asked for. */
   device: string;
@@ -28,7 +28,7 @@ export interface CommonSettings {
   seconds: number;
 }
 
-/** What some experiments take; each names its own in its defaults. */
+/** Settings of some experiments; each names its own in its defaults. */
 export interface OwnSettings {
   /** Whispers by name. */
   models: string[];
@@ -39,7 +39,7 @@ export interface OwnSettings {
   lengths: number[];
   heads: number;
   headSize: number;
-  /** Of a decoder-only model. */
+  /** Layers of a decoder-only model. */
   layers: number;
   /** Decoder layers to cut each Whisper to; those that it has not are left out. */
   decoderLayers: number[];
@@ -55,7 +55,7 @@ export interface OwnSettings {
   audio: string;
 }
 
-/** What a group of cases measures with. */
+/** The context in which a group of cases is measured. */
 export interface Context<Settings> {
   settings: Settings;
   signal?: AbortSignal;
@@ -91,9 +91,9 @@ export interface Group<Settings> {
 export interface Experiment<Own extends Partial<OwnSettings> = Partial<OwnSettings>> {
   name: string;
   title: string;
-  /** What is measured, and whose experiment it repeats. */
+  /** The subject, and the source of the experiment. */
   about: string;
-  /** As the source has it; and small enough for all experiments to take two minutes on two cores. */
+  /** The source's settings; and quick ones, by which all experiments take two minutes on two cores. */
   full: Own & Partial<CommonSettings>;
   quick: Own & Partial<CommonSettings>;
   groups(settings: CommonSettings & Own, shape: (model: string) => WhisperConfig): Group<CommonSettings & Own>[];
@@ -118,7 +118,7 @@ export const ofModelsAndBatches =
       batches.map((batch) => ({ name: `${model}, batch ${batch}`, run: (context) => measure(context, model, batch) })),
     );
 
-/** What the device reaches at most in the run's type: measured once, and kept with the run's figures. */
+/** The ceilings of the device in the run's type: measured once, and kept with the run's figures. */
 export async function ceilingsOf({ settings, facts }: Context<CommonSettings>): Promise<Ceilings> {
   if (facts.bytesPerSecond === undefined) {
     using device = new Device(settings.device, { threads: settings.threads });

@@ -20,7 +20,7 @@ import { stepReplays } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
 
-/** What each variant has in 8 bits; all else is of the run's type. */
+/** The parts of each variant in 8 bits; all else has the run's type. */
 export const precisionVariants = ['floating', 'int8 weights', 'int8 cache', 'int8 weights and cache'] as const;
 
 function variant(name: string, dtype: FloatingType): Precision {

@@ -14,7 +14,7 @@ const everywhere = (algorithm: 'multi-head' | 'memory-efficient') => ({
 const variants = {
   'multi-head': everywhere('multi-head'),
   'memory-efficient': everywhere('memory-efficient'),
-  // What onehead takes by itself: memory-efficient for many rows, split-kv for one.
+  // The choice of 'auto': memory-efficient for many rows, split-kv for one.
   auto: {},
 };
 

@@ -10,7 +10,7 @@ import { depths, measureVariants, withDecoderLayers } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'decoderLayers' | 'batches' | 'tokens'>;
 
-/** Which parts of each variant have one key/value head. */
+/** The parts of each variant that have one key/value head. */
 const variants: Record<string, readonly AttentionPart[]> = {
   'multi-head': [],
   'multi-query encoder': ['encoder'],

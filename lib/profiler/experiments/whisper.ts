@@ -1,4 +1,4 @@
-/** What the experiments on whole Whispers share: models side by side, each timed from features to tokens. */
+/** Shared by the experiments on whole Whispers: models side by side, each timed from features to tokens. */
 import type { Tensor } from '../../device/tensor.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 import { caches, parameters } from '../io-model/index.js';

@@ -23,7 +23,7 @@ export interface AttentionShape {
   keyValueHeads?: number;
   /** k; width / heads by default. */
   headSize?: number;
-  /** Of an element in storage; 2 by default. */
+  /** Bytes of a stored element; 2 by default. */
   bytesPerElement?: number;
 }
 
@@ -43,7 +43,7 @@ export interface AttentionCost {
   kind: 'multi-head' | 'grouped' | 'multi-query';
   operations: AttentionOperation[];
   bytes: number;
-  /** Of all operations together. */
+  /** Operations of all products together. */
   arithmetic: number;
   /** Elements that pass through memory for each multiply-add: near 1, memory is the limit. */
   ratio: number;

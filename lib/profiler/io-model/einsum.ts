@@ -1,4 +1,4 @@
-/** What a product in Einstein's notation costs: the counting rule of the analyses that the profiler repeats. */
+/** The cost of a product in Einstein's notation: the counting rule of the analyses that the profiler repeats. */
 import { OneheadError } from '../../errors.js';
 
 export interface EinsumCost {

@@ -18,15 +18,15 @@ export interface DecoderShape {
 
 export interface Storage {
   batch: number;
-  /** Of what goes from operation to operation, and of weights and caches unless these are given; 2 by default. */
+  /** Bytes of an activation, and of weights and caches unless given; 2 by default. */
   bytesPerElement?: number;
-  /** Of products' weights, and of the factor that each row of them has; 0 where there is none. */
+  /** Bytes of a weight, and of the scale of each of its rows; 0 if there is no scale. */
   bytesPerWeight?: number;
   bytesPerWeightScale?: number;
-  /** Of keys and values, and of the factor that each head of a position has. */
+  /** Bytes of a cached element, and of the scale of each head of a position. */
   bytesPerCached?: number;
   bytesPerCacheScale?: number;
-  /** Of biases and norms; 4 by default, as onehead keeps them. */
+  /** Bytes of biases and norms; 4 by default, as onehead keeps them. */
   bytesPerBias?: number;
 }
 
@@ -38,14 +38,14 @@ export interface OperationCost {
   /** The recorded operation and its label: 'linear', 'decoder.0/self'. */
   name: string;
   label: string;
-  /** What it is in the layer: 'query, key, value'. */
+  /** The operation's role in the layer: 'query, key, value'. */
   part: string;
   /** Weights, biases, norms and rows of embeddings read. */
   parameterBytes: number;
   /** Keys and values read from the cache, and appended to it. */
   cacheBytesRead: number;
   cacheBytesWritten: number;
-  /** What goes from operation to operation and may never leave the processor's caches. */
+  /** Bytes between operations, which may never leave the processor's caches. */
   activationBytes: number;
   operations: number;
 }

@@ -16,8 +16,8 @@ export interface ParameterCounts {
 }
 
 /**
- * Of a decoder-only model with tied embeddings, in GPT-2's form: biases everywhere, one norm before each part and one
- * at the end. `positions`: learned position embeddings; 0 where positions are rotated.
+ * Parameters of a decoder-only model with tied embeddings, in GPT-2's form: biases everywhere, one norm before each
+ * part and one at the end. `positions`: learned position embeddings; 0 if positions are rotated.
  */
 export function decoderOnlyParameters(shape: DecoderShape & { positions?: number }): ParameterCounts {
   const { layers, width, heads, keyValueHeads, feedForward, vocabulary, positions = 0 } = shape;
@@ -29,7 +29,7 @@ export function decoderOnlyParameters(shape: DecoderShape & { positions?: number
   return { attention, feedForward: inner, norms, embeddings, total: attention + inner + norms + embeddings };
 }
 
-/** Of a Whisper: encoder, decoder, embedding (also counted in the decoder) and total. */
+/** Parameters of a Whisper: encoder, decoder, embedding (also counted in the decoder) and total. */
 export function parameters(config: WhisperConfig) {
   const { encoder, decoder, embedding, total } = checkpointSizes(config, 2);
   return { encoder, decoder, embedding, total };
@@ -58,10 +58,10 @@ export function storageOf(
   };
 }
 
-/** What a device was measured to do at most. */
+/** The measured limits of a device. */
 export interface Ceilings {
   bytesPerSecond: number;
-  /** Of matrix products; a multiply-add is two. */
+  /** Rate of matrix products; a multiply-add is two operations. */
   operationsPerSecond: number;
 }
 

@@ -17,7 +17,7 @@ export interface AttentionCall {
   keyValueHeads?: number;
   headSize: number;
   causal?: boolean;
-  /** Of the products; 1 / sqrt(headSize) by default. */
+  /** Scale of the products; 1 / sqrt(headSize) by default. */
   scale?: number;
   algorithm?: AttentionAlgorithm;
   /** 'auto' (the default: a GPU that can be used, else the CPU), 'cpu', 'cuda' or 'cuda:N'. */
@@ -33,7 +33,7 @@ export interface AttentionMeasurement {
   output: Float32Array;
   /** Microseconds of a call. */
   time: Statistics;
-  /** Of one call, where the algorithm has stages that the device tells apart. */
+  /** Stages of one call, if the device tells the algorithm's stages apart. */
   stages: NonNullable<OperationTime['parts']>;
 }
 

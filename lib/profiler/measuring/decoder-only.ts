@@ -78,7 +78,7 @@ export interface DecoderOnlyOptions {
   batch: number;
   dtype: FloatingType;
   keyValueHeads: number;
-  /** Of prompt and steps; 'multi-query' has [length, batch] order, all others [batch, length]. */
+  /** Attention of prompt and steps; 'multi-query' has [length, batch] order, all others [batch, length]. */
   algorithm: AttentionAlgorithm;
   /** Tokens of each prompt, at most what the model has positions for. */
   prompt: number;

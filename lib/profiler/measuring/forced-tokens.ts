@@ -3,7 +3,7 @@ import type { Device } from '../../device/device.js';
 import type { DecodingState, NextTokenRules, Operations } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
 
-/** What one sequence wrote, and the log-probability of each token. */
+/** The tokens of one sequence, and their log-probabilities. */
 export interface ForcedTokensResult {
   tokens: number[];
   logProbabilities: number[];

@@ -1,4 +1,4 @@
-/** What a result was measured on. */
+/** The machine of a result. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
@@ -19,7 +19,7 @@ export interface Machine {
    * Load average of the minute before the process's first run: how many cores were kept busy. Absent in older results.
    */
   load?: number;
-  /** Of a checkout; null for an installed package. */
+  /** The commit of a checkout; null for an installed package. */
   commit: string | null;
 }
 

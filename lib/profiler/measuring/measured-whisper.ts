@@ -28,15 +28,15 @@ import { type DataType, type Precision, usualPrecision } from '../../whisper/mod
 import { keyValueCache } from '../../whisper/model/programs.js';
 import { ForcedTokens, type ForcedTokensResult } from './forced-tokens.js';
 
-/** How attention is computed; what is left out is chosen for the shape. */
+/** Attention algorithms; those left out are chosen by shape. */
 export interface AttentionChoice {
   encoder?: AttentionAlgorithm;
   /** The decoder's self-attention. */
   self?: AttentionAlgorithm;
   cross?: AttentionAlgorithm;
   /**
-   * Where a decode step has the audio's keys and values from: the cache, a copy of it made in each step, or projected
-   * anew in each.
+   * The source of the audio's keys and values in a decode step: the cache, a copy of it made in each step, or a new
+   * projection in each step.
    */
   crossKeyValues?: 'cached' | 'copied' | 'recomputed';
 }
@@ -74,10 +74,10 @@ function usualPrompt(generation: GenerationConfig): number[] {
 export class MeasuredWhisper {
   readonly checkpoint: Checkpoint;
   readonly device: Device;
-  /** Of encoder output. */
+  /** The type of encoder output. */
   readonly dtype: FloatingType;
   readonly precision: Precision;
-  /** What every window's text stands behind. */
+  /** The prompt of every window. */
   readonly prompt: readonly number[];
   /** From the features of the batch to its encoder output. */
   readonly encoder: Program;
@@ -210,7 +210,7 @@ export class MeasuredWhisper {
     recordCacheWrite(ops, recordAudioKeyValues(ops, cross, this.#encoded, { types }), whole, this.#begins);
   }
 
-  /** What cross-attention of this layer reads. */
+  /** The keys and values that cross-attention of this layer reads. */
   #audio(ops: Operations, layer: number): KeyValueCache {
     const { attention, parameters } = this.#parts;
     const cache = this.#cross[layer];

@@ -1,6 +1,6 @@
-/** What repeated measurements say: the median, and how sure it is. */
+/** Statistics of repeated measurements: the median and its interval. */
 
-/** Of samples of one quantity. */
+/** Statistics of samples of one quantity. */
 export interface Statistics {
   median: number;
   /**
@@ -17,9 +17,7 @@ export interface Statistics {
 /** A median whose interval reaches farther from it than this share of it says too little to be compared. */
 export const noisyShare = 0.5;
 
-/**
- * How far the farther end of the interval lies from the median, as a share of it. A single sample has no interval: 0.
- */
+/** The distance of the interval's farther end from the median, as a share of it. A single sample has no interval: 0. */
 export function relativeSpread({ median, low, high, count }: Statistics): number {
   return count === 1 || median === 0 ? 0 : Math.max(high - median, median - low) / median;
 }
@@ -38,7 +36,7 @@ function rank(n: number): number {
   return n;
 }
 
-/** Of at least one sample. */
+/** Computes the statistics of at least one sample. */
 export function statistics(samples: readonly number[]): Statistics {
   const sorted = [...samples].sort((a, b) => a - b);
   const count = sorted.length;

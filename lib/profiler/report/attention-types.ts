@@ -1,4 +1,4 @@
-/** How the comparison of attention types is shown, the source's own figures beside it. */
+/** Tables and plots of the comparison of attention types, with the source's own figures. */
 
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import { v100Lengths, v100Microseconds, v100Stages } from '../measuring/v100.js';

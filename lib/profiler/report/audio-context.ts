@@ -1,4 +1,4 @@
-/** How the experiment on short audio contexts is shown. */
+/** Tables and plots of the experiment on short audio contexts. */
 import type { ExperimentResult } from '../measuring/result.js';
 import { type Chart, digits, marked, panels, spread, type Table } from './figures.js';
 import { intervalLayers, intervalNote, plottedRate } from './intervals.js';

@@ -1,4 +1,4 @@
-/** How the experiment on the cross-attention cache is shown. */
+/** Tables and plots of the experiment on the cross-attention cache. */
 import type { ExperimentResult } from '../measuring/result.js';
 import { type Chart, digits, marked, mebibytes, panels, pivot, spread, type Table } from './figures.js';
 import { intervalLayers, intervalNote, plottedRate } from './intervals.js';

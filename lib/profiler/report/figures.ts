@@ -14,7 +14,7 @@ export interface Chart {
   /** File name without extension. */
   name: string;
   title: string;
-  /** What to see in it. */
+  /** What the plot shows. */
   caption: string;
   /** Vega-Lite, without the theme. */
   spec: Record<string, unknown>;
@@ -131,14 +131,14 @@ export function toText({ title, columns, rows, note }: Table): string {
   return `${[title, '', write(columns), ruler, ...rows.map(write), ...(note ? ['', note] : [])].join('\n')}\n`;
 }
 
-/** As GitHub reads it. */
+/** Writes a table as GitHub's Markdown. */
 export function toMarkdown({ title, columns, rows, note }: Table): string {
   const write = (line: string[]) => `| ${line.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
   const ruler = columns.map((_, i) => (rows.some((line) => /^[^\d<>±~-]/.test(line[i])) ? '---' : '---:'));
   return `${[`**${title}**`, '', write(columns), write(ruler), ...rows.map(write), ...(note ? ['', note] : [])].join('\n')}\n`;
 }
 
-/** What the result was measured on and how, in one line. */
+/** Describes the machine, the settings and the date of a result, in one line. */
 export function describeRun({ machine, settings, date }: ExperimentResult): string {
   const { device, dtype, threads } = settings as { device: string; dtype: string; threads?: number };
   const gpu = /^cuda(?::(\d+))?$/.exec(device);

@@ -1,9 +1,9 @@
-/** What a result says beyond its figures: which variants can be told apart, and what makes figures worthless. */
+/** Findings of a result: variants that can be told apart, and conditions that make its figures worthless. */
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import { isNoisy, noisyShare, relativeSpread, type Statistics } from '../measuring/statistics.js';
 import { digits, duration, findRow, spaced, type Table, valuesOf } from './figures.js';
 
-/** Which variant the others stand beside, and in which rows: the values of one field of the case. */
+/** The variant that others are compared with, and its rows: the values of one field of the case. */
 export interface Compared {
   base: string;
   field: 'stage' | 'operation';

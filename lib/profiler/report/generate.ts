@@ -1,4 +1,4 @@
-/** How the generation experiment is shown, the source's own figures beside it. */
+/** Tables and plots of the generation experiment, with the source's own figures. */
 import type { ExperimentResult } from '../measuring/result.js';
 import { type Chart, digits, duration, findRow, marked, mebibytes, panels, spread, type Table } from './figures.js';
 import { intervalLayers, intervalNote, plotted } from './intervals.js';

@@ -1,4 +1,4 @@
-/** How plots show the spread of times: a rule over the 95% interval of each median. */
+/** Plots the spread of times: a rule over the 95% interval of each median. */
 import { isNoisy, noisyShare, type Statistics } from '../measuring/statistics.js';
 
 /** A plotted figure; `low` and `high` are cut to what leaves the others readable. */
@@ -34,7 +34,7 @@ export function plottedRatio(a: Statistics, b: Statistics): Plotted {
   return limited(a.median / b.median, a.low / b.high, a.high / b.low, isNoisy(a) || isNoisy(b));
 }
 
-/** What captions say of the rules. */
+/** Explains the rules, for captions. */
 export const intervalNote =
   `Rules: the 95% interval of the median, dashed where it reaches more than ${100 * noisyShare}% away from it; ` +
   'such figures cannot be compared.';

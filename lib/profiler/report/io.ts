@@ -1,4 +1,4 @@
-/** How theory and measurement of a decode step are shown side by side. */
+/** Tables and plots of a decode step: prediction and measurement. */
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import { isNoisy } from '../measuring/statistics.js';
 import { type Chart, digits, duration, marked, mebibytes, panels, spread, type Table, valuesOf } from './figures.js';

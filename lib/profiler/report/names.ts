@@ -1,4 +1,4 @@
-/** What the names of variants and stages mean: one set for all experiments, tables and plots. */
+/** Explains the names of variants and stages: one set for all experiments, tables and plots. */
 import type { ExperimentResult } from '../measuring/result.js';
 import type { Table } from './figures.js';
 

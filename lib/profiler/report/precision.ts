@@ -1,4 +1,4 @@
-/** How steps in a floating type and in 8 bits are shown side by side. */
+/** Tables and plots of decode steps in a floating type and in 8 bits. */
 import type { ExperimentResult } from '../measuring/result.js';
 import { type Chart, digits, duration, findRow, marked, mebibytes, panels, spread, type Table } from './figures.js';
 import { intervalLayers, intervalNote, plotted } from './intervals.js';

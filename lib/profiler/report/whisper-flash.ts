@@ -1,4 +1,4 @@
-/** How the experiment on memory-efficient Whispers is shown. */
+/** Tables and plots of the experiment on memory-efficient Whispers. */
 import type { ExperimentResult } from '../measuring/result.js';
 import { type Chart, mebibytes, panels, pivot, spread, type Table } from './figures.js';
 import { intervalLayers, intervalNote, plotted } from './intervals.js';

@@ -1,4 +1,4 @@
-/** How the experiment on multi-query Whispers is shown. */
+/** Tables and plots of the experiment on multi-query Whispers. */
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import { type Chart, digits, findRow, mebibytes, panels, pivot, spread, type Table } from './figures.js';
 import { intervalLayers, intervalNote, plotted, plottedRatio } from './intervals.js';
