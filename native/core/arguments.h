@@ -5,8 +5,8 @@
 #include <initializer_list>
 #include <set>
 
+#include "../operations/operations.h"
 #include "error.h"
-#include "operations.h"
 #include "program.h"
 
 namespace onehead {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "operations.h"
+#include "../operations/operations.h"
 
 namespace onehead {
 

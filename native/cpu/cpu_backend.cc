@@ -51,7 +51,7 @@ class CpuBackend final : public Backend {
     try {
       std::shared_ptr<Buffer> arena = arena_.atLeast(plan.arenaBytes);
       auto executable = std::make_unique<CpuExecutable>(std::move(plan), std::move(arena), scratch_, *team_);
-      prepareOperations(*executable, kernels_, threads_, engine_, stream_);
+      Preparation(*executable, kernels_, threads_, engine_, stream_).prepareAll();
       return executable;
     } catch (const dnnl::error& error) {
       if (error.status == dnnl_out_of_memory)

@@ -101,8 +101,8 @@ struct LayerNorm {
   Format yFormat;
 };
 
-// Kernels that take `rows` and `pool` work on rows of a pool of state; see native/core/operations.h. `rows` [batch] is
-// null where entry b works on row b, and `pool` is the number of rows then too.
+// Kernels that take `rows` and `pool` work on rows of a pool of state; see native/operations/operations.h. `rows`
+// [batch] is null where entry b works on row b, and `pool` is the number of rows then too.
 
 /** Tensors of attention are [batch, length, heads, headSize] with contiguous heads; strides are in elements. */
 struct AttentionView {
@@ -135,7 +135,7 @@ struct Attention {
   void* y;        // [batch, queries, heads, headSize] contiguous
   void* scratch;  // attentionScratch(...) bytes, 64-byte aligned, shared by the team
 
-  // Optional; see Attention in native/core/operations.h.
+  // Optional; see Attention in native/operations/attention/operation.h.
   const int32_t* source = nullptr;         // [pool, keys], splitKeyValue only
   float* scores = nullptr;                 // [scoreSequences, scoreRows, scoreWidth, scoreKeys]
   const int32_t* scoreHeads = nullptr;     // [heads]
@@ -249,7 +249,7 @@ struct NextToken {
   int32_t* finished;                     // [batch]; a finished sequence is left as it is
   void* scratch;                         // nextTokenScratch bytes
 
-  // Optional; see NextToken in native/core/operations.h.
+  // Optional; see NextToken in native/operations/decoding/operation.h.
   const float* temperature = nullptr;        // [batch]
   const int32_t* seed = nullptr;             // [batch]
   const float* repetitionPenalty = nullptr;  // [batch]
@@ -266,7 +266,7 @@ struct NextToken {
 };
 size_t nextTokenScratch(int64_t batch, int threads);
 
-/** One step of beam search; see NextBeams in native/core/operations.h. */
+/** One step of beam search; see NextBeams in native/operations/decoding/operation.h. */
 struct NextBeams {
   NextToken step;
   int64_t beams, most;  // of each window, where step.beams is null; finished candidates that a row has room for
@@ -284,7 +284,7 @@ struct NextBeams {
 size_t nextBeamsScratch(const NextBeams& arguments, int threads);
 constexpr int64_t kMostBeams = 16, kMostTop = 64;
 
-/** When each position of a text was said; see AlignPositions in native/core/operations.h. */
+/** When each position of a text was said; see AlignPositions in native/operations/alignment/operation.h. */
 struct AlignPositions {
   int64_t sequences, rows, positions, heads, keys;
   const float* scores;    // [rows, positions, heads, keys]
@@ -296,7 +296,7 @@ struct AlignPositions {
 };
 size_t alignPositionsScratch(const AlignPositions& arguments, int threads);
 
-/** Adds up attention's weights; see AddWeights in native/core/operations.h. */
+/** Adds up attention's weights; see AddWeights in native/operations/alignment/operation.h. */
 struct AddWeights {
   int64_t batch, pool, sources, sequences, positions, heads, keys;
   const float* scores;                            // [sources, heads, keys]

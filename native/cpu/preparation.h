@@ -1,15 +1,54 @@
-// Makes the steps of a CPU program from the descriptions of its operations.
+// From the recorded operations to the steps that compute them. Each family makes its own:
+// native/operations/<family>/cpu_steps.cc.
 #pragma once
 
 #include <dnnl.hpp>
 
+#include "../core/addresses.h"
 #include "executable.h"
 #include "kernels.h"
+#include "storage.h"
 
 namespace onehead::cpu {
 
-/** Adds to the executable what its plan asks for. Throws Error NOT_SUPPORTED, OUT_OF_MEMORY, or dnnl::error. */
-void prepareOperations(CpuExecutable& executable, const Kernels& kernels, int threads, dnnl::engine& engine,
-                       dnnl::stream& stream);
+/** Makes the steps of one program; what families work with. */
+class Preparation final : public Addresses {
+ public:
+  Preparation(CpuExecutable& executable, const Kernels& kernels, int threads, dnnl::engine& engine,
+              dnnl::stream& stream)
+      : kernels(kernels), threads(threads), engine(engine), stream(stream), executable_(executable) {}
+
+  /** Adds the steps of all operations. Throws Error NOT_SUPPORTED, OUT_OF_MEMORY, or dnnl::error. */
+  void prepareAll();
+
+  using Addresses::at;
+  std::byte* at(const Tensor& tensor) const override;
+  /** The kernels' format of a tensor. Throws Error NOT_SUPPORTED where the CPU has none. */
+  Format format(const Tensor& tensor) const { return formatOf(tensor.dtype, name_); }
+  /** A weight of 8 bits and its scales, as Device.quantize gives them. */
+  const int8_t* panels(const Tensor& weight, const Tensor& scales) const;
+  [[noreturn]] void unsupported(const std::string& reason) const;
+
+  /** Adds a step of the operation that is being prepared; `part` names a stage of it that traces tell apart. */
+  void add(std::unique_ptr<Step> step, const char* part = "");
+  template <class Arguments>
+  void kernel(const Arguments& arguments, void (*function)(const Arguments&, const Team&), size_t scratchBytes = 0) {
+    add(std::make_unique<KernelStep<Arguments>>(arguments, function, scratchBytes));
+  }
+
+  const Kernels& kernels;
+  const int threads;
+  dnnl::engine& engine;
+  dnnl::stream& stream;
+
+ private:
+  CpuExecutable& executable_;
+  size_t index_ = 0;
+  std::string name_;
+};
+
+#define ONEHEAD_DECLARE(Type, name) void prepare(Preparation& p, const onehead::Type& o);
+ONEHEAD_OPERATIONS(ONEHEAD_DECLARE)
+#undef ONEHEAD_DECLARE
 
 }  // namespace onehead::cpu

@@ -196,7 +196,7 @@ dnnl::convolution_forward::primitive_desc convolutionDescription(const dnnl::eng
 }  // namespace
 
 std::unique_ptr<Step> matrixProduct(const Linear& linear, std::byte* x, const dnnl::engine& engine,
-                                    dnnl::stream& stream, Resolve& resolve, size_t scratchBegin) {
+                                    dnnl::stream& stream, const Addresses& addresses, size_t scratchBegin) {
   int64_t rows = linear.x.rows(), depth = linear.x.columns(), columns = linear.weight.shape[0];
   auto type = dnnlType(linear.weight.dtype);
   memory::desc xDescription({rows, depth}, type, Tag::ab),
@@ -217,21 +217,22 @@ std::unique_ptr<Step> matrixProduct(const Linear& linear, std::byte* x, const dn
                                             scratchBegin);
   std::unordered_map<int, memory> arguments;
   std::vector<std::pair<int, Operand>> operands{{DNNL_ARG_SRC, {xDescription, x, 0}},
-                                                {DNNL_ARG_DST, {yDescription, resolve(linear.y), 0}}};
+                                                {DNNL_ARG_DST, {yDescription, addresses.at(linear.y), 0}}};
   if (pack)
     arguments[DNNL_ARG_WEIGHTS] =
         storageOf(linear.weight).packed(description.weights_desc(), computed(plain, engine), engine, stream);
   else
-    operands.push_back({DNNL_ARG_WEIGHTS, {plain, resolve(linear.weight), 0}});
-  if (linear.bias) arguments[DNNL_ARG_BIAS] = memory(biasDescription, engine, resolve(*linear.bias));
+    operands.push_back({DNNL_ARG_WEIGHTS, {plain, addresses.at(linear.weight), 0}});
+  if (linear.bias) arguments[DNNL_ARG_BIAS] = memory(biasDescription, engine, addresses.at(*linear.bias));
   if (linear.residual && !inPlace)
-    arguments[residualArgument(linear.activation)] = memory(residualDescription, engine, resolve(*linear.residual));
+    arguments[residualArgument(linear.activation)] =
+        memory(residualDescription, engine, addresses.at(*linear.residual));
   step->add(std::move(arguments), operands);
   return step;
 }
 
 std::unique_ptr<Step> convolutionProduct(const Convolution& convolution, const dnnl::engine& engine,
-                                         dnnl::stream& stream, Resolve& resolve) {
+                                         dnnl::stream& stream, const Addresses& addresses) {
   int64_t batch = convolution.x.shape[0], length = convolution.x.shape[1], channels = convolution.x.shape[2];
   int64_t outputs = convolution.y.shape[2], outputLength = convolution.y.shape[1];
   auto type = dnnlType(convolution.weight.dtype);
@@ -253,7 +254,7 @@ std::unique_ptr<Step> convolutionProduct(const Convolution& convolution, const d
   memory weight;
   if (pack)
     weight = storageOf(convolution.weight).packed(description.weights_desc(), computed(plain, engine), engine, stream);
-  std::byte *x = resolve(convolution.x), *y = resolve(convolution.y);
+  std::byte *x = addresses.at(convolution.x), *y = addresses.at(convolution.y);
   for (int64_t item = 0; item < batch; ++item) {
     std::unordered_map<int, memory> arguments;
     std::vector<std::pair<int, Operand>> operands{
@@ -262,11 +263,11 @@ std::unique_ptr<Step> convolutionProduct(const Convolution& convolution, const d
     if (pack)
       arguments[DNNL_ARG_WEIGHTS] = weight;
     else
-      operands.push_back({DNNL_ARG_WEIGHTS, {plain, resolve(convolution.weight), 0}});
-    if (convolution.bias) arguments[DNNL_ARG_BIAS] = memory(biasDescription, engine, resolve(*convolution.bias));
+      operands.push_back({DNNL_ARG_WEIGHTS, {plain, addresses.at(convolution.weight), 0}});
+    if (convolution.bias) arguments[DNNL_ARG_BIAS] = memory(biasDescription, engine, addresses.at(*convolution.bias));
     if (convolution.residual)
       arguments[residualArgument(convolution.activation)] =
-          memory(residualDescription, engine, resolve(*convolution.residual));
+          memory(residualDescription, engine, addresses.at(*convolution.residual));
     step->add(std::move(arguments), operands);
   }
   return step;

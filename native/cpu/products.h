@@ -4,17 +4,12 @@
 #include <dnnl.hpp>
 #include <memory>
 
-#include "../core/operations.h"
+#include "../core/addresses.h"
+#include "../operations/operations.h"
 #include "step.h"
 #include "storage.h"
 
 namespace onehead::cpu {
-
-/** Pointers of an operation's tensors, resolved when a program is prepared. */
-struct Resolve {
-  virtual std::byte* operator()(const Tensor& tensor) = 0;
-  virtual ~Resolve() = default;
-};
 
 /** What a product reads or writes, in plain memory of any strides. */
 struct Operand {
@@ -26,9 +21,9 @@ struct Operand {
 /** linear without its norm: x [rows, depth] in the weight's dtype at `x`, or found in scratch when null (put there by a
  * step before). */
 std::unique_ptr<Step> matrixProduct(const Linear& linear, std::byte* x, const dnnl::engine& engine,
-                                    dnnl::stream& stream, Resolve& resolve, size_t scratchBegin);
+                                    dnnl::stream& stream, const Addresses& addresses, size_t scratchBegin);
 std::unique_ptr<Step> convolutionProduct(const Convolution& convolution, const dnnl::engine& engine,
-                                         dnnl::stream& stream, Resolve& resolve);
+                                         dnnl::stream& stream, const Addresses& addresses);
 
 /** y = x w for each of a batch of matrices [..., rows, depth] and [..., depth, columns]; of w there may be one where x
  * has several. oneDNN's own scratch begins at scratchBegin. */

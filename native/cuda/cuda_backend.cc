@@ -59,7 +59,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Executable> prepare(Plan plan) override {
     std::shared_ptr<Buffer> arena = arena_.atLeast(plan.arenaBytes);
     auto executable = std::make_unique<CudaExecutable>(std::move(plan), context_, workspace_, std::move(arena));
-    prepareOperations(*executable, *context_, *workspace_, cublasLt_.get());
+    Preparation(*executable, *context_, *workspace_, cublasLt_.get()).prepareAll();
     return executable;
   }
   MemoryFigures memory() const override {

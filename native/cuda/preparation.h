@@ -1,12 +1,74 @@
-// From a recorded operation to the kernels that compute it.
+// From the recorded operations to the launches that compute them. Each family makes its own:
+// native/operations/<family>/cuda_launches.cc.
 #pragma once
 
+#include <set>
+
+#include "../core/addresses.h"
 #include "cublas_lt.h"
 #include "executable.h"
 
 namespace onehead::cuda {
 
-/** Adds the launches of all operations to the executable. Throws Error NOT_SUPPORTED where there is no kernel. */
-void prepareOperations(CudaExecutable& executable, Context& context, Workspace& workspace, CublasLt* cublasLt);
+/** The scratch memory's parts begin at multiples of this, bytes. */
+constexpr size_t scratchAlignment = 256;
+constexpr size_t rounded(size_t bytes) { return (bytes + scratchAlignment - 1) / scratchAlignment * scratchAlignment; }
+
+/** Makes the launches of one program; what families work with. */
+class Preparation final : public Addresses {
+ public:
+  Preparation(CudaExecutable& executable, Context& context, Workspace& workspace, CublasLt* cublasLt);
+
+  /** Adds the launches of all operations. Throws Error NOT_SUPPORTED where there is no kernel. */
+  void prepareAll();
+
+  using Addresses::at;
+  std::byte* at(const Tensor& tensor) const override;
+  /** Whether an operation of the program writes the tensor. */
+  bool changes(const Tensor& tensor) const { return !tensor.storage || written_.contains(tensor.storage.get()); }
+  bool changes(const std::optional<Tensor>& tensor) const { return tensor && changes(*tensor); }
+  [[noreturn]] void unsupported(const std::string& reason) const;
+  const Launcher& launcher() const { return context.launcher(); }
+  /** The operation that is being prepared, for messages. */
+  std::string title() const { return executable_.title(index_); }
+
+  /** Adds a launch that needs so much scratch memory and so many counters; `part` names a stage of the operation that
+   * traces tell apart. */
+  void add(Launch launch, size_t scratchBytes = 0, size_t counters = 0, const char* part = "") {
+    workspace.atLeast(scratchBytes, counters);
+    executable_.add(std::move(launch), index_, part);
+  }
+  /** Adds a kernel that works in the workspace: `complete` gives it to the arguments, since it may move later. */
+  template <class Arguments, class Complete>
+  void kernel(const Arguments& arguments, cudaError_t (*function)(const Arguments&, const Launcher&),
+              size_t scratchBytes, size_t counters, Complete complete) {
+    add(
+        [=](const Launcher& launcher, const Workspace& workspace) {
+          Arguments here = arguments;
+          complete(here, workspace);
+          return function(here, launcher);
+        },
+        scratchBytes, counters);
+  }
+  /** Adds a kernel that needs nothing but its arguments. */
+  template <class Arguments>
+  void kernel(const Arguments& arguments, cudaError_t (*function)(const Arguments&, const Launcher&)) {
+    add([=](const Launcher& launcher, const Workspace&) { return function(arguments, launcher); });
+  }
+
+  Context& context;
+  Workspace& workspace;
+  CublasLt* const cublasLt;  // null: absent
+
+ private:
+  CudaExecutable& executable_;
+  std::set<const Storage*> written_;
+  size_t index_ = 0;
+  std::string name_;
+};
+
+#define ONEHEAD_DECLARE(Type, name) void prepare(Preparation& p, const Type& o);
+ONEHEAD_OPERATIONS(ONEHEAD_DECLARE)
+#undef ONEHEAD_DECLARE
 
 }  // namespace onehead::cuda

@@ -172,9 +172,9 @@ struct WidenRowsArguments {
 };
 cudaError_t widenRows(const WidenRowsArguments& arguments, const Launcher& launcher);
 
-// Kernels that take `rows` and `pool` work on rows of a pool of state; see native/core/operations.h. `rows` [batch] is
-// null where entry b works on row b, and `pool` is the number of rows then too. They are read on the device, so that a
-// captured graph serves whichever rows there are.
+// Kernels that take `rows` and `pool` work on rows of a pool of state; see native/operations/operations.h. `rows`
+// [batch] is null where entry b works on row b, and `pool` is the number of rows then too. They are read on the device,
+// so that a captured graph serves whichever rows there are.
 
 /** The row of state that entry b works on; negative where it is idle. */
 template <class Arguments>
@@ -207,7 +207,7 @@ struct AttentionArguments {
    * before has ended. Not with newKey, start or source. */
   bool keysStay = false;
 
-  // Optional; see Attention in native/core/operations.h.
+  // Optional; see Attention in native/operations/attention/operation.h.
   const int32_t* source = nullptr;         // [pool, keys], splitKeyValue only
   float* scores = nullptr;                 // [scoreSequences, scoreRows, scoreWidth, scoreKeys]
   const int32_t* scoreHeads = nullptr;     // [heads]
@@ -365,7 +365,7 @@ struct NextTokenArguments {
   void* scratch;
   int32_t* counters;  // [batch]
 
-  // Optional; see NextToken in native/core/operations.h.
+  // Optional; see NextToken in native/operations/decoding/operation.h.
   const float* temperature = nullptr;        // [batch]
   const int32_t* seed = nullptr;             // [batch]
   const float* repetitionPenalty = nullptr;  // [batch]
@@ -383,7 +383,7 @@ struct NextTokenArguments {
 size_t nextTokenScratch(const NextTokenArguments& arguments);
 cudaError_t nextToken(const NextTokenArguments& arguments, const Launcher& launcher);
 
-/** One step of beam search; see NextBeams in native/core/operations.h. */
+/** One step of beam search; see NextBeams in native/operations/decoding/operation.h. */
 struct NextBeamsArguments {
   NextTokenArguments step;
   int64_t beams, most;  // of each window, where step.beams is null; finished candidates that a row has room for
@@ -399,7 +399,7 @@ struct NextBeamsArguments {
 size_t nextBeamsScratch(const NextBeamsArguments& arguments);
 cudaError_t nextBeams(const NextBeamsArguments& arguments, const Launcher& launcher);
 
-/** See AlignPositions in native/core/operations.h. */
+/** See AlignPositions in native/operations/alignment/operation.h. */
 struct AlignPositionsArguments {
   int64_t rows, positions, heads, keys, sequences, medianWidth;
   const float* scores;

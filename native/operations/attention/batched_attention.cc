@@ -102,12 +102,12 @@ void softmaxStep(const SoftmaxStep& a, const Team& team) {
 class BatchedAttention {
  public:
   BatchedAttention(const onehead::Attention& o, const Kernels& kernels, const dnnl::engine& engine,
-                   dnnl::stream& stream, Resolve& resolve)
+                   dnnl::stream& stream, const Addresses& addresses)
       : o_(o),
         kernels_(kernels),
         engine_(engine),
         stream_(stream),
-        resolve_(resolve),
+        addresses_(addresses),
         format_(formatOf(o.query.dtype, "attention")),
         type_(dnnlType(o.query.dtype)),
         element_(bytesOf(o.query.dtype)),
@@ -149,7 +149,7 @@ class BatchedAttention {
                        kernels_.softmax},
            softmaxStep);
     product("values", {ofQueries(keys_, matrix, type_), nullptr, weights_}, values(),
-            {ofQueries(o_.headSize, strides(o_.y), type_), resolve_(o_.y), 0});
+            {ofQueries(o_.headSize, strides(o_.y), type_), addresses_.at(o_.y), 0});
     return std::move(steps_);
   }
 
@@ -191,22 +191,23 @@ class BatchedAttention {
   }
 
   Operand query() {
-    if (!reshapes_) return {ofQueries(o_.headSize, strides(o_.query), type_), resolve_(o_.query), 0};
+    if (!reshapes_) return {ofQueries(o_.headSize, strides(o_.query), type_), addresses_.at(o_.query), 0};
     int64_t width = o_.query.columns();
     return {ofQueries(o_.headSize, {o_.queries() * width, width, o_.headSize}, type_), nullptr, query_};
   }
   Operand keys() {
-    return {shared(o_.headSize, keys_, o_.batchStride(o_.key), 1, o_.lengthStride(o_.key)), resolve_(o_.key), 0};
+    return {shared(o_.headSize, keys_, o_.batchStride(o_.key), 1, o_.lengthStride(o_.key)), addresses_.at(o_.key), 0};
   }
   Operand values() {
     if (sanitises_) return {shared(keys_, o_.headSize, keys_ * o_.headSize, o_.headSize, 1), nullptr, values_};
-    return {shared(keys_, o_.headSize, o_.batchStride(o_.value), o_.lengthStride(o_.value), 1), resolve_(o_.value), 0};
+    return {shared(keys_, o_.headSize, o_.batchStride(o_.value), o_.lengthStride(o_.value), 1), addresses_.at(o_.value),
+            0};
   }
 
-  Rows rows(const Tensor& t) { return {resolve_(t), o_.batchStride(t) * element_, o_.lengthStride(t) * element_}; }
+  Rows rows(const Tensor& t) { return {addresses_.at(t), o_.batchStride(t) * element_, o_.lengthStride(t) * element_}; }
   template <class T>
   T* at(const Tensor& t) {
-    return reinterpret_cast<T*>(resolve_(t));
+    return reinterpret_cast<T*>(addresses_.at(t));
   }
   CopyRows copy(const Tensor& from, const Rows& to, const int32_t* start) {
     const int64_t capacity = start ? o_.keys() : o_.queries();
@@ -238,7 +239,7 @@ class BatchedAttention {
   const Kernels& kernels_;
   const dnnl::engine& engine_;
   dnnl::stream& stream_;
-  Resolve& resolve_;
+  const Addresses& addresses_;
   const Format format_;
   const memory::data_type type_;
   const int64_t element_;  // bytes
@@ -258,8 +259,8 @@ bool isBatchedAttention(const onehead::Attention& attention) {
 
 std::vector<std::unique_ptr<Step>> batchedAttention(const onehead::Attention& attention, const Kernels& kernels,
                                                     const dnnl::engine& engine, dnnl::stream& stream,
-                                                    Resolve& resolve) {
-  return BatchedAttention(attention, kernels, engine, stream, resolve).steps();
+                                                    const Addresses& addresses) {
+  return BatchedAttention(attention, kernels, engine, stream, addresses).steps();
 }
 
 }  // namespace onehead::cpu

@@ -1,4 +1,4 @@
-// When each position of a text was said: see AlignPositions in native/core/operations.h.
+// When each position of a text was said: see AlignPositions in native/operations/alignment/operation.h.
 //
 // Sequences go one after the other through the softmax, the norm of the columns and the median filter, with all threads
 // on each; then each thread warps whole sequences, since every cell of that table waits for its neighbours.

@@ -1,4 +1,4 @@
-// Attention's weights, summed over layers and heads: see AddWeights in native/core/operations.h.
+// Attention's weights, summed over layers and heads: see AddWeights in native/operations/alignment/operation.h.
 //
 // Shapes  scores [entries, heads, keys] float32 -> y [rows, positions, keys], one position of each row
 // Bytes   the scores twice (the second time from the cache), and a row of y read and written

@@ -1,4 +1,5 @@
-// When each position of a text was said, from attention's scores: see AlignPositions in native/core/operations.h.
+// When each position of a text was said, from attention's scores: see AlignPositions in
+// native/operations/alignment/operation.h.
 //
 // Shapes  scores [rows, positions, heads, keys] float32 -> y [sequences, positions]
 // Bytes   the counted scores, three times over: 16 MB a sequence for 448 positions, 6 heads and 1500 keys

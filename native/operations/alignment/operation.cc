@@ -1,0 +1,44 @@
+#include "operation.h"
+
+#include "core/arguments.h"
+
+namespace onehead {
+
+AlignPositions alignPositions(const Arguments& arguments) {
+  constexpr int64_t mostWidth = 31;
+  const Tensor& scores = arguments.typed(arguments.tensor("scores", 4), "scores", DType::float32);
+  const Tensor& source = arguments.typed(arguments.tensor("source", 2), "source", DType::int32);
+  int64_t sequences = source.shape[0], positions = scores.shape[1];
+  arguments.shaped("source", {sequences, positions});
+  int64_t width = arguments.integer("medianWidth", 1, mostWidth, 7);
+  if (width % 2 == 0)
+    arguments.refuse("INVALID_ARGUMENT", "medianWidth", "an odd number of at most 31", std::to_string(width));
+  auto state = [&](const char* name) { return arguments.shaped(name, {sequences}, DType::int32); };
+  return {.scores = scores,
+          .source = source,
+          .begin = state("begin"),
+          .end = state("end"),
+          .frames = state("frames"),
+          .medianWidth = width,
+          .y = arguments.output(DType::int32, source.shape)};
+}
+
+AddWeights addWeights(const Arguments& arguments) {
+  const Tensor& scores = arguments.typed(arguments.tensor("scores", 4), "scores", DType::float32);
+  const Tensor& y = arguments.typed(arguments.tensor("sum", 3), "sum", DType::float32);
+  const Tensor& to = arguments.typed(arguments.tensor("to", 1), "to", DType::int32);
+  arguments.shaped("scores", {scores.shape[0], 1, scores.shape[2], y.shape[2]});
+  const int64_t entries = arguments.has("rows") ? arguments.tensor("rows", 1).shape[0] : to.shape[0];
+  auto state = [&](const char* name) { return arguments.shaped(name, to.shape, DType::int32); };
+  return {.scores = scores,
+          .from = state("from"),
+          .to = to,
+          .position = state("position"),
+          .keys = state("keys"),
+          .rows = arguments.maybe("rows", {entries}, DType::int32),
+          .factor = float(arguments.number("factor", 1)),
+          .fresh = arguments.integer("fresh", 0, 1, 0) != 0,
+          .y = y};
+}
+
+}  // namespace onehead

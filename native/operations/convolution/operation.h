@@ -1,0 +1,25 @@
+// Convolution over time. Shapes, and rows of a pool: ../operations.h.
+#pragma once
+
+#include <optional>
+
+#include "core/kinds.h"
+#include "core/tensor.h"
+
+namespace onehead {
+
+/** x [B, T, C], weight [O, C, K] -> y [B, (T + 2 * padding - K) / stride + 1, O], plus residual [T', O] after the
+ * activation. */
+struct Convolution {
+  Tensor x, weight;
+  std::optional<Tensor> bias, residual;
+  int64_t stride, padding;
+  Activation activation;
+  Tensor y;
+  void tensors(auto visit) const { visit(x, weight, bias, residual, y); }
+  void written(auto visit) const { visit(y); }
+};
+
+#define ONEHEAD_CONVOLUTION_OPERATIONS(operation) operation(Convolution, convolution)
+
+}  // namespace onehead

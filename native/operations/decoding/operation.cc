@@ -1,0 +1,95 @@
+#include "operation.h"
+
+#include "core/arguments.h"
+
+namespace onehead {
+
+TokenProbability tokenProbability(const Arguments& arguments) {
+  const Tensor& logits = arguments.typed(arguments.tensor("logits", 2), "logits", DType::float32);
+  return {.logits = logits,
+          .token = arguments.integer("token", 0, logits.shape[1] - 1),
+          .y = arguments.output(DType::float32, {logits.shape[0]})};
+}
+
+NextToken nextToken(const Arguments& arguments) {
+  constexpr int64_t mostTop = 64;
+  const Tensor& logits = arguments.typed(arguments.tensor("logits", 2), "logits", DType::float32);
+  const Tensor& tokens = arguments.typed(arguments.tensor("tokens", 2), "tokens", DType::int32);
+  int64_t batch = logits.shape[0], vocabulary = logits.shape[1];
+  int64_t pool = arguments.has("rows") ? tokens.shape[0] : batch;
+  arguments.shaped("tokens", {pool, tokens.shape[1]});
+  auto state = [&](const char* name) { return arguments.shaped(name, {pool}, DType::int32); };
+  auto maybe = [&](const char* name, DType dtype) { return arguments.maybe(name, {pool}, dtype); };
+  auto together = [&](const char* one, const char* other) {
+    if (arguments.has(one) != arguments.has(other))
+      arguments.refuse("INVALID_ARGUMENT", other, std::string("given together with ") + one, "one of them alone");
+    return arguments.has(one);
+  };
+  together("temperature", "seed");
+  std::optional<Tensor> topTokens, topLogProbability;
+  if (together("topTokens", "topLogProbability")) {
+    topTokens = arguments.typed(arguments.tensor("topTokens", 3), "topTokens", DType::int32);
+    int64_t top = topTokens->shape[2];
+    if (top > mostTop) arguments.refuse("NOT_SUPPORTED", "topTokens", "64 tokens at most", std::to_string(top));
+    arguments.shaped("topTokens", {pool, tokens.shape[1], top});
+    topLogProbability = arguments.shaped("topLogProbability", topTokens->shape, DType::float32);
+  } else if (arguments.has("topCount")) {
+    arguments.refuse("INVALID_ARGUMENT", "topCount", "given together with topTokens", "topCount alone");
+  }
+  const int64_t timestampBegin = arguments.integer("timestampBegin", 0, vocabulary, double(vocabulary));
+  const bool shared = arguments.tensor("suppressed").shape.size() == 1;
+  return {
+      .logits = logits,
+      .suppressed = arguments.shaped("suppressed", shared ? Shape{vocabulary} : Shape{pool, vocabulary}, DType::uint8),
+      .tokens = tokens,
+      .logProbability = arguments.shaped("logProbability", tokens.shape, DType::float32),
+      .length = state("length"),
+      .position = state("position"),
+      .begin = state("begin"),
+      .minimum = state("minimum"),
+      .maximum = state("maximum"),
+      .timestamps = state("timestamps"),
+      .finished = state("finished"),
+      .endToken = arguments.integer("endToken", 0, vocabulary - 1),
+      .timestampBegin = timestampBegin,
+      .timestampEnd = arguments.integer("timestampEnd", timestampBegin, vocabulary, double(vocabulary)),
+      .noTimestampsToken = arguments.integer("noTimestampsToken", -1, vocabulary - 1, -1),
+      .maxInitialTimestamp = arguments.integer("maxInitialTimestamp", -1, vocabulary, -1),
+      .temperature = maybe("temperature", DType::float32),
+      .seed = maybe("seed", DType::int32),
+      .repetitionPenalty = maybe("repetitionPenalty", DType::float32),
+      .noRepeat = maybe("noRepeat", DType::int32),
+      .topTokens = topTokens,
+      .topLogProbability = topLogProbability,
+      .topCount = maybe("topCount", DType::int32),
+      .rows = arguments.maybe("rows", {batch}, DType::int32),
+      .beams = arguments.maybe("beams", {batch}, DType::int32)};
+}
+
+NextBeams nextBeams(const Arguments& arguments) {
+  constexpr int64_t mostBeams = 16;
+  NextToken step = nextToken(arguments);
+  if (step.temperature)
+    arguments.refuse("NOT_SUPPORTED", "temperature", "absent: beams are not drawn at random", "a tensor");
+  if (step.rows && !step.beams) arguments.refuse("INVALID_ARGUMENT", "beams", "given together with rows", "nothing");
+  int64_t pool = step.tokens.shape[0], capacity = step.tokens.shape[1];
+  int64_t windows = step.beams ? pool : arguments.tensor("wanted", 1).shape[0];
+  if (pool % windows || pool / windows > mostBeams)
+    arguments.refuse("INVALID_SHAPE", "wanted",
+                     "[windows], of at most 16 of the " + std::to_string(pool) + " sequences each",
+                     toString(arguments.tensor("wanted").shape));
+  int64_t most = arguments.tensor("doneScore", 2).shape[1];
+  Shape kept{windows, most, capacity};
+  return {.step = step,
+          .cumulative = arguments.shaped("cumulative", {pool}, DType::float32),
+          .source = arguments.shaped("source", step.tokens.shape, DType::int32),
+          .wanted = arguments.shaped("wanted", {windows}, DType::int32),
+          .doneCount = arguments.shaped("doneCount", {windows}, DType::int32),
+          .doneLength = arguments.shaped("doneLength", {windows, most}, DType::int32),
+          .doneScore = arguments.shaped("doneScore", {windows, most}, DType::float32),
+          .doneTokens = arguments.shaped("doneTokens", kept, DType::int32),
+          .doneLogProbability = arguments.shaped("doneLogProbability", kept, DType::float32),
+          .doneSource = arguments.shaped("doneSource", kept, DType::int32)};
+}
+
+}  // namespace onehead

@@ -1,0 +1,21 @@
+// Log-mel features. Shapes, and rows of a pool: ../operations.h.
+#pragma once
+
+#include <optional>
+
+#include "core/kinds.h"
+#include "core/tensor.h"
+
+namespace onehead {
+
+/** samples [B, (frames - 1) * hop + fftSize] -> features [B, mels, frames]; peak [B] is read and updated. */
+struct LogMel {
+  Tensor samples, window, filters, peak, y;
+  int64_t hop;
+  void tensors(auto visit) const { visit(samples, window, filters, peak, y); }
+  void written(auto visit) const { visit(y, peak); }
+};
+
+#define ONEHEAD_FEATURES_OPERATIONS(operation) operation(LogMel, logMel)
+
+}  // namespace onehead

@@ -1,0 +1,290 @@
+#include "cuda/preparation.h"
+#include "cuda/storage.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+/** Bytes that a weight of 8 bits takes in the scratch memory at most, to be multiplied by cuBLASLt there. */
+constexpr size_t mostWidened = size_t(64) << 20;
+
+/** What a product is computed in: the weight's type. One of 8 bits is widened to what x is, or to what the norm of x is
+ * rounded to: the output's type. Logits are float32, but where x may become 8 bits, halves are exact enough. */
+DType typeOf(const Linear& o) {
+  if (!o.weightScales) return o.weight.dtype;
+  if (!o.normWeight) return o.x.dtype;
+  return o.y.dtype == DType::float32 && o.quantized ? DType::float16 : o.y.dtype;
+}
+
+Epilogue epilogueOf(Preparation& p, const Linear& o) {
+  return {.scale = 1,
+          .bias = p.at<float>(o.bias),
+          .activation = o.activation,
+          .residual = p.at<float>(o.residual),
+          .residualRows = o.x.rows(),
+          .columnScales = p.at<float>(o.weightScales),
+          .rowScales = nullptr};
+}
+
+/** The arguments of the kernels for few rows, for x as it is. */
+FewRowsArguments fewRowsOf(Preparation& p, const Linear& o) {
+  return {.rows = o.x.rows(),
+          .columns = o.weight.shape[0],
+          .depth = o.x.columns(),
+          .x = p.at(o.x),
+          .xType = o.x.dtype,
+          .weight = p.at(o.weight),
+          .weightType = typeOf(o),
+          .weightChanges = p.changes(o.weight) || p.changes(o.weightScales) || p.changes(o.bias) ||
+                           p.changes(o.normWeight) || p.changes(o.normBias),
+          .normWeight = p.at<float>(o.normWeight),
+          .normBias = p.at<float>(o.normBias),
+          .epsilon = o.epsilon,
+          .epilogue = epilogueOf(p, o),
+          .y = p.at(o.y),
+          .yType = o.y.dtype};
+}
+
+/** Products on tensor cores take x in the weight's type: its norm, or x itself, is brought there through the scratch
+ * memory. Gives the bytes that it takes there; 0 where x is taken as it is. */
+size_t stage(Preparation& p, const Linear& o) {
+  const int64_t rows = o.x.rows(), depth = o.x.columns();
+  const DType type = typeOf(o);
+  if (!o.normWeight && o.x.dtype == type) return 0;
+  const size_t bytes = rounded(size_t(rows * depth) * bytesOf(type));
+  if (o.normWeight) {
+    p.kernel(LayerNormArguments{.rows = rows,
+                                .width = depth,
+                                .x = p.at<float>(o.x),
+                                .weight = p.at<float>(o.normWeight),
+                                .bias = p.at<float>(o.normBias),
+                                .epsilon = o.epsilon,
+                                .y = nullptr,
+                                .yType = type},
+             layerNorm, bytes, 0, [](LayerNormArguments& a, const Workspace& workspace) { a.y = workspace.scratch(); });
+  } else {
+    CopyRowsArguments cast{};
+    cast.rows = 1;
+    cast.width = rows * depth;
+    cast.x = p.at(o.x);
+    cast.xType = o.x.dtype;
+    cast.yType = type;
+    p.kernel(cast, copyRows, bytes, 0,
+             [](CopyRowsArguments& a, const Workspace& workspace) { a.y = workspace.scratch(); });
+  }
+  return bytes;
+}
+
+/** By cuBLASLt; false where it cannot. A null x lies in the scratch memory, which is the library's behind `begin`. A
+ * weight of 8 bits is widened there first. */
+bool tryCublasLt(Preparation& p, const Linear& o, const void* x, size_t begin) {
+  if (!p.cublasLt) return false;
+  const DType type = typeOf(o);
+  const size_t widenedAt = begin, widenedBytes = o.weightScales ? rounded(o.weight.bytes() * bytesOf(type)) : 0;
+  if (widenedBytes > mostWidened) return false;
+  begin += widenedBytes;
+  LargeProduct arguments{.rows = o.x.rows(),
+                         .columns = o.weight.shape[0],
+                         .depth = o.x.columns(),
+                         .type = type,
+                         .weight = o.weightScales ? nullptr : p.at(o.weight),
+                         .bias = nullptr,
+                         .residual = p.at<float>(o.residual),
+                         .y = p.at(o.y),
+                         .yType = o.y.dtype};
+  // The activation comes before the residual; the library adds the residual itself.
+  if (arguments.residual && (o.activation != Activation::none || o.y.dtype != DType::float32)) return false;
+  if (o.bias) {
+    // It takes the bias in y's type only.
+    const bool whole = o.bias->storage && o.bias->offset == 0;
+    arguments.bias = o.y.dtype == DType::float32 ? p.at(*o.bias)
+                     : whole                     ? static_cast<CudaStorage&>(*o.bias->storage).as(o.y.dtype)
+                                                 : nullptr;
+    if (!arguments.bias) return false;
+  }
+  size_t alignment = scratchAlignment;
+  while (x && reinterpret_cast<uintptr_t>(x) % alignment != 0) alignment /= 2;
+  // Between runs the temporaries' memory holds nothing; other outputs may hold what somebody wrote.
+  p.workspace.atLeast(begin + CublasLt::workspaceBytes, 0);
+  auto places = [=](const Workspace& workspace) {
+    return CublasLt::Places{.x = x ? x : workspace.scratch(),
+                            .workspace = workspace.scratch() + begin,
+                            .weight = widenedBytes ? workspace.scratch() + widenedAt : nullptr};
+  };
+  const CublasLt::Trial trial{places(p.workspace), p.context.stream()};
+  CublasLt::Run run = p.cublasLt->prepare(arguments, alignment, o.y.storage ? nullptr : &trial);
+  if (!run) return false;
+  if (widenedBytes)
+    p.kernel(WidenRowsArguments{.rows = o.weight.shape[0],
+                                .width = o.weight.shape[1],
+                                .x = p.at<int8_t>(o.weight),
+                                .scales = p.at<float>(o.weightScales),
+                                .y = nullptr,
+                                .yType = type},
+             widenRows, begin, 0,
+             [widenedAt](WidenRowsArguments& a, const Workspace& workspace) { a.y = workspace.scratch() + widenedAt; });
+  p.add(
+      [run = std::move(run), places, context = &p.context, doing = "starting " + p.title()](
+          const Launcher& launcher, const Workspace& workspace) {
+        const int status = run(places(workspace), launcher.stream);
+        if (status != 0) context->fail(doing, CublasLt::describe(status));
+        return cudaSuccess;
+      },
+      begin + CublasLt::workspaceBytes);
+  if (o.activation != Activation::none) {
+    p.add([y = p.at(o.y), type = o.y.dtype, elements = o.y.elements(), activation = o.activation](
+              const Launcher& launcher, const Workspace&) {
+      return activateInPlace(y, type, elements, activation, launcher);
+    });
+  }
+  return true;
+}
+
+/** The arguments of the kernel that takes any product. */
+ProductArguments productOf(Preparation& p, const Linear& o, const void* x) {
+  ProductArguments arguments{};
+  arguments.rows = o.x.rows();
+  arguments.columns = o.weight.shape[0];
+  arguments.depth = o.x.columns();
+  arguments.type = typeOf(o);
+  arguments.a = x;
+  arguments.aRows = {1, arguments.depth, 0, 1};
+  arguments.b = p.at(o.weight);
+  arguments.bStride = arguments.depth;
+  arguments.epilogue = epilogueOf(p, o);
+  arguments.y = p.at(o.y);
+  arguments.yType = o.y.dtype;
+  arguments.yRows = {1, arguments.columns, 0, 1};
+  return arguments;
+}
+
+/** Whole numbers by cuBLASLt, whose sums are of 32 bits: as many rows at a time as keep them in the second-level cache,
+ * and a kernel of ours behind. False where it cannot. */
+bool tryCublasLtOfBytes(Preparation& p, const Linear& o, int64_t stride, size_t scalesAt, size_t begin) {
+  const int64_t rows = o.x.rows(), depth = o.x.columns(), columns = o.weight.shape[0];
+  if (!p.cublasLt || depth % 16 || columns % 4 || reinterpret_cast<uintptr_t>(p.at(o.weight)) % 16) return false;
+  constexpr int64_t sumBytes = int64_t(32) << 20, rowStep = 128;
+  const int64_t atOnce = std::max(rowStep, sumBytes / int64_t(sizeof(int32_t)) / columns / rowStep * rowStep);
+  const size_t end = begin + rounded(size_t(std::min(rows, atOnce) * columns) * sizeof(int32_t));
+  p.workspace.atLeast(end + CublasLt::workspaceBytes, 0);
+  struct Piece {
+    int64_t first, rows;
+    CublasLt::Run run;
+  };
+  std::vector<Piece> pieces;
+  for (int64_t first = 0; first < rows; first += atOnce) {
+    const int64_t count = std::min(atOnce, rows - first);
+    const LargeProduct arguments{.rows = count,
+                                 .columns = columns,
+                                 .depth = depth,
+                                 .type = DType::int8,
+                                 .weight = p.at(o.weight),
+                                 .bias = nullptr,
+                                 .residual = nullptr,
+                                 .y = nullptr,
+                                 .yType = DType::int32};
+    const CublasLt::Trial trial{
+        {.x = p.workspace.scratch(), .workspace = p.workspace.scratch() + end, .y = p.workspace.scratch() + begin},
+        p.context.stream()};
+    CublasLt::Run run = p.cublasLt->prepare(arguments, scratchAlignment, &trial);
+    if (!run) return false;
+    pieces.push_back({first, count, std::move(run)});
+  }
+  for (Piece& piece : pieces) {
+    p.add(
+        [run = std::move(piece.run), xAt = size_t(piece.first * stride), begin, end, context = &p.context,
+         doing = "starting " + p.title()](const Launcher& launcher, const Workspace& workspace) {
+          const int status = run({.x = workspace.scratch() + xAt,
+                                  .workspace = workspace.scratch() + end,
+                                  .y = workspace.scratch() + begin},
+                                 launcher.stream);
+          if (status != 0) context->fail(doing, CublasLt::describe(status));
+          return cudaSuccess;
+        },
+        end + CublasLt::workspaceBytes);
+    FinishSumsArguments finish{.rows = piece.rows,
+                               .columns = columns,
+                               .sums = nullptr,
+                               .epilogue = epilogueOf(p, o),
+                               .y = p.at(o.y) + size_t(piece.first * columns) * bytesOf(o.y.dtype),
+                               .yType = o.y.dtype};
+    if (finish.epilogue.residual) finish.epilogue.residual += piece.first * columns;
+    p.kernel(finish, finishSums, end, 0,
+             [begin, scalesAt, first = piece.first](FinishSumsArguments& a, const Workspace& workspace) {
+               a.sums = reinterpret_cast<const int32_t*>(workspace.scratch() + begin);
+               a.epilogue.rowScales = reinterpret_cast<const float*>(workspace.scratch() + scalesAt) + first;
+             });
+  }
+  return true;
+}
+
+/** Rows of x and weights as whole numbers of 8 bits: the rows are quantized first, behind their norm. */
+void multiplyBytes(Preparation& p, const Linear& o) {
+  const int64_t rows = o.x.rows(), depth = o.x.columns();
+  const int64_t stride = (depth + 15) / 16 * 16;
+  const size_t scalesAt = rounded(size_t(rows * stride)), end = scalesAt + rounded(size_t(rows) * sizeof(float));
+  const QuantizeRowsArguments quantize{.rows = rows,
+                                       .width = depth,
+                                       .x = p.at(o.x),
+                                       .xType = o.x.dtype,
+                                       .normWeight = p.at<float>(o.normWeight),
+                                       .normBias = p.at<float>(o.normBias),
+                                       .epsilon = o.epsilon,
+                                       .y = nullptr,
+                                       .stride = stride,
+                                       .scales = nullptr};
+  p.kernel(quantize, quantizeRows, end, 0, [scalesAt](QuantizeRowsArguments& a, const Workspace& workspace) {
+    a.y = reinterpret_cast<int8_t*>(workspace.scratch());
+    a.scales = reinterpret_cast<float*>(workspace.scratch() + scalesAt);
+  });
+  if (tryCublasLtOfBytes(p, o, stride, scalesAt, end)) return;
+  ProductArguments arguments = productOf(p, o, nullptr);
+  arguments.type = DType::int8;
+  arguments.aRows = {1, stride, 0, 1};
+  p.kernel(arguments, product, end, 0, [scalesAt](ProductArguments& a, const Workspace& workspace) {
+    a.a = workspace.scratch();
+    a.epilogue.rowScales = reinterpret_cast<const float*>(workspace.scratch() + scalesAt);
+  });
+}
+
+}  // namespace
+
+void prepare(Preparation& p, const Linear& o) {
+  // 0. Many rows in 8 bits. Of few rows the weight's bytes are all that counts, and x is multiplied as it is.
+  if (o.quantized && o.x.rows() > skinnyRows && o.x.columns() % 2 == 0) return multiplyBytes(p, o);
+
+  // 1. Few rows and x as it is: the norm and the change of type happen inside of the kernel.
+  FewRowsArguments few = fewRowsOf(p, o);
+  if (clusterProductFits(few, p.launcher())) return p.kernel(few, clusterProduct);
+  if (matvecFits(few, p.launcher())) return p.kernel(few, matvec);
+
+  // 2. Few rows of the weight's type. A null x lies in the scratch memory.
+  const size_t staged = stage(p, o);
+  const void* x = staged ? nullptr : p.at(o.x);
+  few.x = x;
+  few.xType = typeOf(o);
+  few.normWeight = few.normBias = nullptr;
+  auto completeX = [](auto& arguments, const Workspace& workspace) {
+    if (!arguments.x) arguments.x = workspace.scratch();
+  };
+  if (clusterProductFits(few, p.launcher())) return p.kernel(few, clusterProduct, staged, 0, completeX);
+  const SkinnyArguments some{.rows = few.rows,
+                             .columns = few.columns,
+                             .depth = few.depth,
+                             .x = x,
+                             .weight = few.weight,
+                             .type = few.weightType,
+                             .weightChanges = p.changes(o.weight) || p.changes(o.weightScales),
+                             .epilogue = few.epilogue,
+                             .y = few.y,
+                             .yType = few.yType};
+  if (skinnyFits(some)) return p.kernel(some, skinny, staged, 0, completeX);
+
+  // 3. Many rows: the library, or a kernel that takes any.
+  if (tryCublasLt(p, o, x, staged)) return;
+  p.kernel(productOf(p, o, x), product, staged, 0, [](ProductArguments& a, const Workspace& workspace) {
+    if (!a.a) a.a = workspace.scratch();
+  });
+}
+
+}  // namespace onehead::cuda

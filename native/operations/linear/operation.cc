@@ -1,0 +1,47 @@
+#include "operation.h"
+
+#include "core/arguments.h"
+
+namespace onehead {
+
+Linear linear(const Arguments& arguments) {
+  const Tensor& x = arguments.floating(arguments.tensor("x"), "x");
+  if (x.shape.empty() || x.elements() <= 0) arguments.refuse("INVALID_SHAPE", "x", "rows", toString(x.shape));
+  if (!x.contiguous()) arguments.refuse("INVALID_ARGUMENT", "x", "a whole tensor", "a view of some of its columns");
+  const bool bytes = arguments.tensor("weight", 2).dtype == DType::int8;
+  const Tensor& weight =
+      bytes ? arguments.tensor("weight", 2) : arguments.floating(arguments.tensor("weight", 2), "weight");
+  if (weight.shape[1] != x.columns())
+    arguments.refuse("INVALID_SHAPE", "weight", "[outputs, " + std::to_string(x.columns()) + "]",
+                     toString(weight.shape));
+  int64_t outputs = weight.shape[0];
+  Shape shape = x.shape;
+  shape.back() = outputs;
+  bool norm = arguments.has("normWeight");
+  if (norm != arguments.has("normBias"))
+    arguments.refuse("INVALID_ARGUMENT", "normBias", "given together with normWeight", "one of them alone");
+  if (bytes != arguments.has("weightScales"))
+    arguments.refuse("INVALID_ARGUMENT", "weightScales", "given with an int8 weight, and with no other",
+                     bytes ? "nothing" : "a tensor");
+  const bool quantized = arguments.integer("quantized", 0, 1, 0) == 1;
+  if (quantized && !bytes) arguments.refuse("INVALID_ARGUMENT", "quantized", "0 where the weight is not int8", "1");
+  if (norm)
+    arguments.typed(x, "x", DType::float32);
+  else if (!bytes && x.dtype != weight.dtype && x.dtype != DType::float32)
+    arguments.refuse("INVALID_DTYPE", "x", std::string(nameOf(weight.dtype)) + " or float32",
+                     std::string(nameOf(x.dtype)));
+  auto residual = arguments.maybe("residual", shape, DType::float32);
+  return {.x = x,
+          .weight = weight,
+          .bias = arguments.maybe("bias", {outputs}, DType::float32),
+          .normWeight = arguments.maybe("normWeight", {x.columns()}, DType::float32),
+          .normBias = arguments.maybe("normBias", {x.columns()}, DType::float32),
+          .residual = residual,
+          .epsilon = float(arguments.number("epsilon", 1e-5)),
+          .activation = arguments.activation(),
+          .y = arguments.output(arguments.dtype(residual || bytes ? DType::float32 : weight.dtype), shape),
+          .weightScales = arguments.maybe("weightScales", {outputs}, DType::float32),
+          .quantized = quantized};
+}
+
+}  // namespace onehead

@@ -1,0 +1,19 @@
+#include "operation.h"
+
+#include "core/arguments.h"
+
+namespace onehead {
+
+LayerNorm layerNorm(const Arguments& arguments) {
+  const Tensor& x = arguments.tensor("x");
+  if (x.shape.empty() || x.columns() <= 0 || !x.contiguous())
+    arguments.refuse("INVALID_SHAPE", "x", "whole rows to normalise", toString(x.shape));
+  arguments.typed(x, "x", DType::float32);
+  return {.x = x,
+          .weight = arguments.shaped("weight", {x.columns()}, DType::float32),
+          .bias = arguments.shaped("bias", {x.columns()}, DType::float32),
+          .epsilon = float(arguments.number("epsilon", 1e-5)),
+          .y = arguments.output(arguments.dtype(DType::float32), x.shape)};
+}
+
+}  // namespace onehead

@@ -1,0 +1,21 @@
+// Layer norm. Shapes, and rows of a pool: ../operations.h.
+#pragma once
+
+#include <optional>
+
+#include "core/kinds.h"
+#include "core/tensor.h"
+
+namespace onehead {
+
+struct LayerNorm {
+  Tensor x, weight, bias;
+  float epsilon;
+  Tensor y;
+  void tensors(auto visit) const { visit(x, weight, bias, y); }
+  void written(auto visit) const { visit(y); }
+};
+
+#define ONEHEAD_NORMALIZATION_OPERATIONS(operation) operation(LayerNorm, layerNorm)
+
+}  // namespace onehead

@@ -1,0 +1,101 @@
+#include "cpu/plain_kernels.h"
+#include "cpu/preparation.h"
+#include "cpu/storage.h"
+
+namespace onehead::cpu {
+
+void prepare(Preparation& p, const onehead::Copy& o) {
+  p.kernel(CopyBytes{.bytes = int64_t(o.x.bytes()), .from = p.at(o.x), .to = p.at(o.y)}, copyBytes);
+}
+
+void prepare(Preparation& p, const onehead::TransposeCast& o) {
+  TransposeCast arguments{.batch = o.x.shape[0],
+                          .rows = o.x.shape[1],
+                          .columns = o.x.shape[2],
+                          .x = p.at<float>(o.x),
+                          .y = p.at(o.y),
+                          .yFormat = p.format(o.y)};
+  p.kernel(arguments, p.kernels.transposeCast);
+}
+
+void prepare(Preparation& p, const onehead::Embed& o) {
+  Embed arguments{.batch = o.y.shape[0],
+                  .count = o.count,
+                  .width = o.y.shape[2],
+                  .vocabulary = o.tokenEmbedding.shape[0],
+                  .positions = o.positionEmbedding.shape[0],
+                  .tokens = p.at<int32_t>(o.tokens),
+                  .tokenStride = o.tokens.shape[1],
+                  .start = p.at<int32_t>(o.start),
+                  .tokenEmbedding = o.tokenScales ? static_cast<const void*>(p.panels(o.tokenEmbedding, *o.tokenScales))
+                                                  : p.at(o.tokenEmbedding),
+                  .tokenFormat = o.tokenScales ? Format::float32 : p.format(o.tokenEmbedding),
+                  .positionEmbedding = p.at<float>(o.positionEmbedding),
+                  .scale = o.scale,
+                  .y = p.at<float>(o.y),
+                  .rows = p.at<int32_t>(o.rows),
+                  .pool = o.tokens.shape[0],
+                  .tokenScales = p.at<float>(o.tokenScales)};
+  p.kernel(arguments, p.kernels.embed);
+}
+
+void prepare(Preparation& p, const onehead::GatherRows& o) {
+  int64_t batch = o.x.shape[0], width = o.x.shape[2];
+  for (int64_t i = 0; i < o.index.shape[0]; ++i) {
+    GatherRows arguments{.batch = batch,
+                         .length = o.x.shape[1],
+                         .width = width,
+                         .x = p.at<float>(o.x),
+                         .index = p.at<int32_t>(o.index) + i * batch,
+                         .offset = 0,
+                         .y = p.at<float>(o.y) + i * batch * width,
+                         .yStride = width};
+    p.kernel(arguments, p.kernels.gatherRows);
+  }
+}
+
+void prepare(Preparation& p, const onehead::ScatterRows& o) {
+  const int64_t element = int64_t(bytesOf(o.x.dtype));
+  if (o.scales) {
+    const int64_t heads = o.scales->columns();
+    p.kernel(ScatterHeads{.batch = o.x.shape[0],
+                          .rows = o.x.shape[1],
+                          .positions = o.y.rows(),
+                          .heads = heads,
+                          .headSize = o.x.columns() / heads,
+                          .stride = o.x.rowStride,
+                          .x = p.at(o.x),
+                          .xFormat = p.format(o.x),
+                          .begin = p.at<int32_t>(o.begin),
+                          .y = p.at<int8_t>(o.y),
+                          .scales = p.at<float>(o.scales)},
+             p.kernels.scatterHeads);
+    return;
+  }
+  if (o.x.dtype != o.y.dtype) {
+    p.kernel(ScatterConverted{.batch = o.x.shape[0],
+                              .rows = o.x.shape[1],
+                              .positions = o.y.rows(),
+                              .width = o.x.columns(),
+                              .stride = o.x.rowStride,
+                              .x = p.at(o.x),
+                              .xFormat = p.format(o.x),
+                              .begin = p.at<int32_t>(o.begin),
+                              .y = p.at(o.y),
+                              .yFormat = p.format(o.y),
+                              .convert = p.kernels.convert},
+             scatterConverted);
+    return;
+  }
+  p.kernel(ScatterBytes{.batch = o.x.shape[0],
+                        .rows = o.x.shape[1],
+                        .positions = o.y.rows(),
+                        .rowBytes = o.x.columns() * element,
+                        .strideBytes = o.x.rowStride * element,
+                        .x = p.at(o.x),
+                        .begin = p.at<int32_t>(o.begin),
+                        .y = p.at(o.y)},
+           scatterBytes);
+}
+
+}  // namespace onehead::cpu

@@ -1,0 +1,81 @@
+#include "cuda/preparation.h"
+
+namespace onehead::cuda {
+
+void prepare(Preparation& p, const Copy& o) {
+  p.add([to = p.at(o.y), from = p.at(o.x), bytes = o.x.bytes()](const Launcher& launcher, const Workspace&) {
+    return copyBytes(to, from, bytes, launcher);
+  });
+}
+
+void prepare(Preparation& p, const TransposeCast& o) {
+  p.kernel({.batch = o.x.shape[0],
+            .rows = o.x.shape[1],
+            .columns = o.x.shape[2],
+            .x = p.at<float>(o.x),
+            .y = p.at(o.y),
+            .yType = o.y.dtype},
+           transposeCast);
+}
+
+void prepare(Preparation& p, const Embed& o) {
+  p.kernel({.batch = o.y.shape[0],
+            .count = o.count,
+            .width = o.y.shape[2],
+            .vocabulary = o.tokenEmbedding.shape[0],
+            .positions = o.positionEmbedding.shape[0],
+            .tokens = p.at<int32_t>(o.tokens),
+            .tokenStride = o.tokens.shape[1],
+            .start = p.at<int32_t>(o.start),
+            .tokenEmbedding = p.at(o.tokenEmbedding),
+            .tokenType = o.tokenEmbedding.dtype,
+            .positionEmbedding = p.at<float>(o.positionEmbedding),
+            .scale = o.scale,
+            .y = p.at<float>(o.y),
+            .rows = p.at<int32_t>(o.rows),
+            .pool = o.tokens.shape[0],
+            .tokenScales = p.at<float>(o.tokenScales)},
+           embed);
+}
+
+void prepare(Preparation& p, const GatherRows& o) {
+  p.kernel({.count = o.index.shape[0],
+            .batch = o.x.shape[0],
+            .length = o.x.shape[1],
+            .width = o.x.shape[2],
+            .x = p.at<float>(o.x),
+            .index = p.at<int32_t>(o.index),
+            .y = p.at<float>(o.y)},
+           gatherRows);
+}
+
+void prepare(Preparation& p, const ScatterRows& o) {
+  if (o.scales) {
+    QuantizeHeadsArguments heads{};
+    heads.batch = o.x.shape[0];
+    heads.rows = o.x.shape[1];
+    heads.positions = o.y.rows();
+    heads.heads = o.scales->columns();
+    heads.headSize = o.x.columns() / heads.heads;
+    heads.xType = o.x.dtype;
+    heads.batchStride = o.x.shape[1] * o.x.rowStride;
+    heads.rowStride = o.x.rowStride;
+    heads.begin = p.at<int32_t>(o.begin);
+    heads.parts[0] = {.x = p.at(o.x), .y = p.at<int8_t>(o.y), .scales = p.at<float>(*o.scales)};
+    heads.count = 1;
+    return p.kernel(heads, quantizeHeads);
+  }
+  p.kernel({.batch = o.x.shape[0],
+            .rows = o.x.shape[1],
+            .positions = o.y.rows(),
+            .width = o.x.columns(),
+            .stride = o.x.rowStride,
+            .x = p.at(o.x),
+            .xType = o.x.dtype,
+            .begin = p.at<int32_t>(o.begin),
+            .y = p.at(o.y),
+            .yType = o.y.dtype},
+           scatterRows);
+}
+
+}  // namespace onehead::cuda

@@ -1,0 +1,81 @@
+#include "operation.h"
+
+#include "core/arguments.h"
+
+namespace onehead {
+
+Copy copy(const Arguments& arguments) {
+  const Tensor& x = arguments.tensor("x");
+  if (x.shape.empty() || x.elements() <= 0) arguments.refuse("INVALID_SHAPE", "x", "elements", toString(x.shape));
+  if (!x.contiguous()) arguments.refuse("INVALID_ARGUMENT", "x", "a whole tensor", "a view of some of its columns");
+  return {.x = x, .y = arguments.output(x.dtype, x.shape)};
+}
+
+TransposeCast transposeCast(const Arguments& arguments) {
+  const Tensor& x = arguments.typed(arguments.tensor("x", 3), "x", DType::float32);
+  return {.x = x, .y = arguments.output(arguments.dtype(DType::float32), {x.shape[0], x.shape[2], x.shape[1]})};
+}
+
+Embed embed(const Arguments& arguments) {
+  const Tensor& tokens = arguments.typed(arguments.tensor("tokens", 2), "tokens", DType::int32);
+  const bool bytes = arguments.has("tokenScales");
+  const Tensor& table = bytes ? arguments.typed(arguments.tensor("tokenEmbedding", 2), "tokenEmbedding", DType::int8)
+                              : arguments.floating(arguments.tensor("tokenEmbedding", 2), "tokenEmbedding");
+  const Tensor& positions =
+      arguments.typed(arguments.tensor("positionEmbedding", 2), "positionEmbedding", DType::float32);
+  int64_t pool = tokens.shape[0], width = table.shape[1];
+  int64_t batch = arguments.has("rows") ? arguments.tensor("rows", 1).shape[0] : pool;
+  if (positions.shape[1] != width)
+    arguments.refuse("INVALID_SHAPE", "positionEmbedding", "[positions, " + std::to_string(width) + "]",
+                     toString(positions.shape));
+  int64_t count = arguments.integer("count", 1, std::min(tokens.shape[1], positions.shape[0]), 1);
+  return {.tokens = tokens,
+          .start = arguments.shaped("start", {pool}, DType::int32),
+          .tokenEmbedding = table,
+          .positionEmbedding = positions,
+          .count = count,
+          .scale = float(arguments.number("scale", 1)),
+          .y = arguments.output(DType::float32, {batch, count, width}),
+          .rows = arguments.maybe("rows", {batch}, DType::int32),
+          .tokenScales = arguments.maybe("tokenScales", {table.shape[0]}, DType::float32)};
+}
+
+GatherRows gatherRows(const Arguments& arguments) {
+  const Tensor& x = arguments.typed(arguments.tensor("x", 3), "x", DType::float32);
+  const Tensor& index = arguments.tensor("index", 2);
+  int64_t count = index.shape[0], batch = x.shape[0];
+  return {.x = x,
+          .index = arguments.shaped("index", {count, batch}, DType::int32),
+          .y = arguments.output(DType::float32, {count, batch, x.shape[2]})};
+}
+
+ScatterRows scatterRows(const Arguments& arguments) {
+  const Tensor& x = arguments.tensor("x", 3, true);
+  const Tensor& to = arguments.tensor("to");
+  const bool single = to.shape.size() == 3 && to.shape[0] == 1;
+  if ((to.shape.size() != 2 && !single) || to.elements() <= 0 || to.columns() != x.columns())
+    arguments.refuse("INVALID_SHAPE", "to",
+                     "[positions, " + std::to_string(x.columns()) + "], or that behind a dimension of 1",
+                     toString(to.shape));
+  if (!to.contiguous()) arguments.refuse("INVALID_ARGUMENT", "to", "a whole tensor", "a view of some of its columns");
+  std::optional<Tensor> scales;
+  if (arguments.has("scales")) {
+    arguments.floating(x, "x");
+    const Tensor& given = arguments.typed(arguments.tensor("scales"), "scales", DType::float32);
+    const bool whole = !given.shape.empty() && given.contiguous() && given.columns() > 0;
+    if (!whole || given.rows() != to.rows() || to.columns() % given.columns())
+      arguments.refuse("INVALID_SHAPE", "scales",
+                       "[positions, heads] for the " + std::to_string(to.rows()) +
+                           " positions, the heads a divisor of " + std::to_string(to.columns()),
+                       toString(given.shape));
+    scales = given;
+  }
+  if (!scales && isFloating(x.dtype)) arguments.floating(to, "to");
+  const bool converts = scales || isFloating(x.dtype);
+  return {.x = x,
+          .begin = arguments.shaped("begin", {x.shape[0]}, DType::int32),
+          .y = converts ? (scales ? arguments.typed(to, "to", DType::int8) : to) : arguments.typed(to, "to", x.dtype),
+          .scales = scales};
+}
+
+}  // namespace onehead
