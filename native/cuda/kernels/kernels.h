@@ -113,9 +113,9 @@ struct ProductArguments {
    * depth and what a's rows and b's are apart being even. */
   DType type;
   const void* a;
-  Stepping aBatch, aRows{1, 0, 0, 1};
+  Stepping aBatch{}, aRows{};
   const void* b;
-  Stepping bBatch;
+  Stepping bBatch{};
   int64_t bStride;
   bool bTransposed = false;
   /** A convolution's rows reach beyond their sequence: elements before `aBegin` (negative) + 0 and from aLimit on are
@@ -127,7 +127,7 @@ struct ProductArguments {
   Epilogue epilogue;
   void* y;
   DType yType;
-  Stepping yBatch, yRows{1, 0, 0, 1};
+  Stepping yBatch{}, yRows{};
 };
 cudaError_t product(const ProductArguments& arguments, const Launcher& launcher);
 
