@@ -9,7 +9,7 @@ import { type SearchResult, likeliest, type ModelWindow, type Search } from './s
 import { verify } from './verify.js';
 import { WrittenSamples } from './written-samples.js';
 
-/** Rows of a product that the CPU's kernels of a step take (native/cpu/preparation.cc, `fewRows`). */
+/** Rows of a product that the CPU's kernels of a step take (native/operations/linear/cpu_steps.cc, `fewRows`). */
 const cpuPrefillTokens = 16;
 
 type Running = Sequence<Search>;
