@@ -434,7 +434,8 @@ export class Operations {
 
   /**
    * Adds one layer's attention weights, summed over its heads, to `sum` float32 [rows, positions, keys]. `scores`
-   * float32 [entries, 1, heads, keys] are those that attention gave out; see AddWeights in native/operations/alignment/operation.h.
+   * float32 [entries, 1, heads, keys] are those that attention gave out; see AddWeights in
+   * native/operations/alignment/operation.h.
    */
   addWeights(
     scores: Tensor,
