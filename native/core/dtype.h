@@ -7,9 +7,9 @@
 #include <optional>
 #include <string_view>
 
-namespace onehead {
+#include "kinds.h"
 
-enum class DType : uint8_t { float32, float16, bfloat16, int32, uint8, int8 };
+namespace onehead {
 
 constexpr size_t bytesOf(DType dtype) {
   switch (dtype) {

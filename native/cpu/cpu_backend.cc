@@ -29,7 +29,7 @@ class CpuBackend final : public Backend {
   }
   std::shared_ptr<Storage> allocate(size_t bytes) override { return std::make_shared<CpuStorage>(bytes, counter_); }
   std::shared_ptr<Storage> load(Source source, DType dtype, const Shape& shape) override {
-    formatOf(dtype, "load");
+    computedType(dtype, "load");
     return std::make_shared<CpuStorage>(std::move(source), dtype, shape, kernels_, counter_);
   }
   Quantized quantize(Source source, const Shape& shape) override {

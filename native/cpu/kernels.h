@@ -7,13 +7,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
+
+#include "../core/kinds.h"
 
 namespace onehead::cpu {
-
-/** Storage formats that the kernels read and write. Sums are always float32. */
-enum class Format : int32_t { float32, bfloat16 };
-
-enum class Activation : int32_t { none, gelu };
 
 /** The threads that run one kernel together. */
 class Team {
@@ -35,15 +33,15 @@ struct Share {
 
 /**
  * y[m, n] = activation(sum over k of norm(x)[m, k] * w[n, k] + bias[n]) + residual[m, n], for few rows m: the product
- * of a decode step, bound by reading w once. w is row-major [columns, depth] in `weightFormat`.
+ * of a decode step, bound by reading w once. w is row-major [columns, depth] in `weightType`.
  */
 struct LinearRows {
   int64_t rows, columns, depth;  // m, n, k
   const void* x;
-  Format xFormat;
+  DType xType;
   int64_t xStride;  // elements between rows
   const void* w;
-  Format weightFormat;
+  DType weightType;
   const float* bias;        // [columns] or null
   const float* normWeight;  // [depth]: layer norm of x before the product, or null
   const float* normBias;    // [depth]
@@ -51,10 +49,9 @@ struct LinearRows {
   Activation activation;
   const float* residual;  // [rows, columns] float32 or null; may be y itself
   void* y;                // [rows, columns]
-  Format yFormat;
-  void* scratch;  // linearRowsScratch(rows, depth) bytes, 64-byte aligned, shared by the team
+  DType yType;
+  void* scratch;  // as the kernel wants it, 64-byte aligned, shared by the team
 };
-size_t linearRowsScratch(int64_t rows, int64_t depth);
 
 /**
  * The same for weights of 8 bits and any number of rows: w[n, k] = scales[n] * q[n, k]. `w` lies in panels of
@@ -65,7 +62,7 @@ constexpr int64_t kBytePanel = 16;
 struct LinearBytes {
   int64_t rows, columns, depth;
   const void* x;
-  Format xFormat;
+  DType xType;
   int64_t xStride;
   const int8_t* w;
   const float* scales;
@@ -77,10 +74,9 @@ struct LinearBytes {
   Activation activation;
   const float* residual;
   void* y;
-  Format yFormat;
-  void* scratch;  // linearBytesScratch(...) bytes
+  DType yType;
+  void* scratch;  // as the kernel wants it
 };
-size_t linearBytesScratch(int64_t rows, int64_t depth, int threads);
 /** Bytes of the panels of a weight. */
 [[gnu::always_inline]] constexpr int64_t bytePanels(int64_t columns, int64_t depth) {
   return (columns + kBytePanel - 1) / kBytePanel * kBytePanel * ((depth + 3) / 4 * 4);
@@ -98,7 +94,7 @@ struct LayerNorm {
   const float* bias;
   float epsilon;
   void* y;
-  Format yFormat;
+  DType yType;
 };
 
 // Kernels that take `rows` and `pool` work on rows of a pool of state; see native/operations/operations.h. `rows`
@@ -109,8 +105,6 @@ struct AttentionView {
   const void* data;
   int64_t batchStride, rowStride;
 };
-
-enum class AttentionAlgorithm : int32_t { multiHead, memoryEfficient, splitKeyValue };
 
 /** multiHead's passes over the score matrix: all in one call, or one a call, in this order, so that each can be timed.
  */
@@ -124,7 +118,7 @@ enum class AttentionPass : int32_t { all, scores, softmax, values };
  */
 struct Attention {
   int64_t batch, queries, keys, heads, keyValueHeads, headSize;
-  Format format;  // of q, k, v and y
+  DType type;  // of q, k, v and y
   AttentionView q, k, v;
   bool causal;
   const int32_t* start;  // [batch] or null
@@ -133,7 +127,7 @@ struct Attention {
   int64_t newBatchStride, newRowStride;
   float scale;
   void* y;        // [batch, queries, heads, headSize] contiguous
-  void* scratch;  // attentionScratch(...) bytes, 64-byte aligned, shared by the team
+  void* scratch;  // as the kernel wants it, 64-byte aligned, shared by the team
 
   // Optional; see Attention in native/operations/attention/operation.h.
   const int32_t* source = nullptr;         // [pool, keys], splitKeyValue only
@@ -151,12 +145,10 @@ struct Attention {
   int64_t scoreSequences = 0, scoreKeys = 0;
 
   // splitKeyValue only: keys and values of 8 bits, each head of each position times a scale. What is appended is
-  // quantized; q, new rows and y are in `format`.
+  // quantized; q, new rows and y are of `type`.
   float *keyScales = nullptr, *valueScales = nullptr;  // [sequences, positions, keyValueHeads]
   int64_t scaleStride = 0;                             // from one sequence to the next
 };
-/** Bytes of scratch; for multiHead it holds the whole float32 score matrix [batch, heads, queries, keys]. */
-size_t attentionScratch(const Attention& arguments, AttentionAlgorithm algorithm, int threads);
 
 /**
  * weights = softmax(scores * scale) over the last dimension of a score matrix that a product left in memory. Causal and
@@ -166,7 +158,7 @@ struct Softmax {
   int64_t batch, queries, heads, keys;
   float* scores;  // [batch, queries, heads, keys]; overwritten
   void* weights;  // of the same shape; may be the scores themselves where it is float32
-  Format weightFormat;
+  DType weightType;
   bool causal;
   const int32_t* start;  // [batch] or null
   float scale;
@@ -185,9 +177,8 @@ struct LogMel {
   const float* filters;  // [mels, fftSize / 2 + 1]; mostly zeros
   float* peak;           // [batch]
   float* features;
-  void* scratch;  // logMelScratch(...) bytes
+  void* scratch;  // as the kernel wants it
 };
-size_t logMelScratch(const LogMel& arguments, int threads);
 
 /** Quantizes rows into a cache of 8 bits: y[begin[b] + t, g] = x[b, t, g] / scales[begin[b] + t, g], as far as that is
  * in y; nothing where begin[b] is negative. */
@@ -195,7 +186,7 @@ struct ScatterHeads {
   int64_t batch, rows, positions;   // of x, of each of its sequences, of y
   int64_t heads, headSize, stride;  // stride: elements from one row of x to the next
   const void* x;
-  Format xFormat;
+  DType xType;
   const int32_t* begin;
   int8_t* y;      // [positions, heads * headSize]
   float* scales;  // [positions, heads]
@@ -206,7 +197,7 @@ struct TransposeCast {
   int64_t batch, rows, columns;  // of x
   const float* x;
   void* y;
-  Format yFormat;
+  DType yType;
 };
 
 /** x[b, i, :] = tokenEmbedding[tokens[b, from + i]] + positionEmbedding[from + i], with from = start[b]. Tokens out of
@@ -217,7 +208,7 @@ struct Embed {
   int64_t tokenStride;
   const int32_t* start;  // [batch]
   const void* tokenEmbedding;
-  Format tokenFormat;
+  DType tokenType;
   const float* positionEmbedding;
   float scale;  // of the token embedding
   float* y;     // [batch, count, width]
@@ -247,7 +238,7 @@ struct NextToken {
   const int32_t* maximum;                // [batch]: new tokens, the end token counted
   const int32_t* timestamps;             // [batch]: 1 applies the timestamp rules
   int32_t* finished;                     // [batch]; a finished sequence is left as it is
-  void* scratch;                         // nextTokenScratch bytes
+  void* scratch;                         // as the kernel wants it
 
   // Optional; see NextToken in native/operations/decoding/operation.h.
   const float* temperature = nullptr;        // [batch]
@@ -264,7 +255,6 @@ struct NextToken {
   const int32_t* beams = nullptr;  // [batch]
   int64_t suppressedStride = 0;    // from one row's to the next; 0: one for all
 };
-size_t nextTokenScratch(int64_t batch, int threads);
 
 /** One step of beam search; see NextBeams in native/operations/decoding/operation.h. */
 struct NextBeams {
@@ -279,9 +269,8 @@ struct NextBeams {
   int32_t* doneTokens;
   float* doneLogProbability;
   int32_t* doneSource;
-  void* scratch;  // nextBeamsScratch bytes; step.scratch is not used
+  void* scratch;  // as the kernel wants it; step.scratch is not used
 };
-size_t nextBeamsScratch(const NextBeams& arguments, int threads);
 constexpr int64_t kMostBeams = 16, kMostTop = 64;
 
 /** When each position of a text was said; see AlignPositions in native/operations/alignment/operation.h. */
@@ -292,9 +281,8 @@ struct AlignPositions {
   const int32_t *begin, *end, *frames;
   int64_t medianWidth;
   int32_t* y;     // [sequences, positions]
-  void* scratch;  // alignPositionsScratch bytes
+  void* scratch;  // as the kernel wants it
 };
-size_t alignPositionsScratch(const AlignPositions& arguments, int threads);
 
 /** Adds up attention's weights; see AddWeights in native/operations/alignment/operation.h. */
 struct AddWeights {
@@ -355,32 +343,47 @@ struct VoiceActivity {
   }
 };
 
-/** Elements of another storage format (also IEEE float16, which checkpoints have and kernels have not). */
-enum class SourceFormat : int32_t { float32, float16, bfloat16 };
+/** A kernel, called by every thread of the team, and the bytes of scratch memory that it wants; null: none. */
+template <class Arguments>
+struct Kernel {
+  void (*run)(const Arguments&, const Team&);
+  size_t (*scratchBytes)(const Arguments&, int threads);
+};
 
-/** One instruction set's kernels. All but `quantizeRow`, `convert` and `voiceActivity` are called by every thread of
- * the team. */
+/**
+ * Every kernel, by the type of its arguments and its name. Its file defines the function of that name and, for
+ * `withScratch`, `size_t <name>Scratch(const Arguments&, int threads)`. The declarations, the struct below and each
+ * instruction set's table are made from this list.
+ */
+#define ONEHEAD_CPU_KERNELS(kernel, withScratch)                                                                      \
+  withScratch(LinearRows, linearRows) withScratch(LinearBytes, linearBytes) kernel(ScatterHeads, scatterHeads)        \
+      kernel(LayerNorm, layerNorm) withScratch(Attention, attentionStreaming) withScratch(Attention, attentionDecode) \
+          withScratch(Attention, attentionBaseline) kernel(Softmax, softmax) withScratch(LogMel, logMel)              \
+              kernel(TransposeCast, transposeCast) kernel(Embed, embed) withScratch(NextToken, nextToken)             \
+                  withScratch(NextBeams, nextBeams) withScratch(AlignPositions, alignPositions)                       \
+                      kernel(AddWeights, addWeights) kernel(TokenProbability, tokenProbability)                       \
+                          kernel(GatherRows, gatherRows)
+
+/**
+ * What one thread calls by itself:
+ *  - quantizeRow: q = x / scale, rounded; gives the scale, the largest magnitude / 127. The same on every instruction
+ *    set.
+ *  - convert: elements to float32 or bfloat16, from these or float16, which checkpoints have and kernels have not.
+ */
+#define ONEHEAD_CPU_FUNCTIONS(function)                                                                \
+  function(quantizeRow, float(const float* x, int64_t count, int8_t* q))                               \
+      function(convert, void(const void* from, DType fromType, void* to, DType toType, int64_t count)) \
+          function(voiceActivity, void(const VoiceActivity&))
+
+/** One instruction set's kernels. */
 struct Kernels {
   const char* name;  // 'portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16'
-  void (*linearRows)(const LinearRows&, const Team&);
-  void (*linearBytes)(const LinearBytes&, const Team&);
-  void (*scatterHeads)(const ScatterHeads&, const Team&);
-  /** q = x / scale, rounded; gives the scale, the largest magnitude / 127. The same on every instruction set. */
-  float (*quantizeRow)(const float* x, int64_t count, int8_t* q);
-  void (*layerNorm)(const LayerNorm&, const Team&);
-  void (*attention)(const Attention&, AttentionAlgorithm, const Team&);
-  void (*softmax)(const Softmax&, const Team&);
-  void (*logMel)(const LogMel&, const Team&);
-  void (*transposeCast)(const TransposeCast&, const Team&);
-  void (*embed)(const Embed&, const Team&);
-  void (*nextToken)(const NextToken&, const Team&);
-  void (*nextBeams)(const NextBeams&, const Team&);
-  void (*alignPositions)(const AlignPositions&, const Team&);
-  void (*addWeights)(const AddWeights&, const Team&);
-  void (*tokenProbability)(const TokenProbability&, const Team&);
-  void (*gatherRows)(const GatherRows&, const Team&);
-  void (*convert)(const void* from, SourceFormat fromFormat, void* to, Format toFormat, int64_t count);
-  void (*voiceActivity)(const VoiceActivity&);
+#define ONEHEAD_MEMBER(Arguments, name) Kernel<Arguments> name;
+  ONEHEAD_CPU_KERNELS(ONEHEAD_MEMBER, ONEHEAD_MEMBER)
+#undef ONEHEAD_MEMBER
+#define ONEHEAD_MEMBER(name, ...) std::type_identity_t<__VA_ARGS__>* name;
+  ONEHEAD_CPU_FUNCTIONS(ONEHEAD_MEMBER)
+#undef ONEHEAD_MEMBER
 };
 
 /** The best kernels that this CPU can run, or those named (null when this CPU or this build cannot). */

@@ -13,16 +13,16 @@ namespace onehead::cpu {
 struct CastRows {
   int64_t rows, width;
   const float* x;
-  Format yFormat;
+  DType yType;
   void* scratch;
   decltype(Kernels::convert) convert;
 };
 
 inline void castRows(const CastRows& cast, const Team& team) {
   Share share(cast.rows, team);
-  size_t element = cast.yFormat == Format::float32 ? 4 : 2;
-  cast.convert(cast.x + share.begin * cast.width, SourceFormat::float32,
-               static_cast<std::byte*>(cast.scratch) + size_t(share.begin * cast.width) * element, cast.yFormat,
+  size_t element = cast.yType == DType::float32 ? 4 : 2;
+  cast.convert(cast.x + share.begin * cast.width, DType::float32,
+               static_cast<std::byte*>(cast.scratch) + size_t(share.begin * cast.width) * element, cast.yType,
                (share.end - share.begin) * cast.width);
 }
 
@@ -30,13 +30,13 @@ inline void castRows(const CastRows& cast, const Team& team) {
 struct NormRows {
   LayerNorm norm;
   void* scratch;
-  decltype(Kernels::layerNorm) kernel;
+  Kernel<LayerNorm> kernel;
 };
 
 inline void normRows(const NormRows& rows, const Team& team) {
   LayerNorm norm = rows.norm;
   norm.y = rows.scratch;
-  rows.kernel(norm, team);
+  rows.kernel.run(norm, team);
 }
 
 /** The next token, and then the position to read it at. */
@@ -44,13 +44,13 @@ struct Advance {
   NextToken next;
   int32_t* position;
   void* scratch;
-  decltype(Kernels::nextToken) kernel;
+  Kernel<NextToken> kernel;
 };
 
 inline void advance(const Advance& step, const Team& team) {
   NextToken next = step.next;
   next.scratch = step.scratch;
-  step.kernel(next, team);
+  step.kernel.run(next, team);
   team.barrier();
   if (team.thread != 0) return;
   for (int64_t b = 0; b < next.batch; ++b) {
@@ -97,23 +97,23 @@ struct ScatterConverted {
   int64_t batch, rows, positions;  // of x, of each of its sequences, of y
   int64_t width, stride;           // elements of a row of x, and from one to the next
   const std::byte* x;
-  Format xFormat;
+  DType xType;
   const int32_t* begin;
   std::byte* y;
-  Format yFormat;
+  DType yType;
   decltype(Kernels::convert) convert;
 };
 
 inline void scatterConverted(const ScatterConverted& scatter, const Team& team) {
-  const auto bytes = [](Format format) { return format == Format::float32 ? int64_t(4) : int64_t(2); };
-  const int64_t from = bytes(scatter.xFormat), into = bytes(scatter.yFormat);
-  const SourceFormat source = scatter.xFormat == Format::float32 ? SourceFormat::float32 : SourceFormat::bfloat16;
+  const auto bytes = [](DType format) { return format == DType::float32 ? int64_t(4) : int64_t(2); };
+  const int64_t from = bytes(scatter.xType), into = bytes(scatter.yType);
+  const DType source = scatter.xType == DType::float32 ? DType::float32 : DType::bfloat16;
   Share share(scatter.batch * scatter.rows, team);
   for (int64_t row = share.begin; row < share.end; ++row) {
     const int64_t begin = scatter.begin[row / scatter.rows], to = begin + row % scatter.rows;
     if (begin < 0 || to >= scatter.positions) continue;
     scatter.convert(scatter.x + row * scatter.stride * from, source, scatter.y + to * scatter.width * into,
-                    scatter.yFormat, scatter.width);
+                    scatter.yType, scatter.width);
   }
 }
 

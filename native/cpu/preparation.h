@@ -23,17 +23,25 @@ class Preparation final : public Addresses {
 
   using Addresses::at;
   std::byte* at(const Tensor& tensor) const override;
-  /** The kernels' format of a tensor. Throws Error NOT_SUPPORTED where the CPU has none. */
-  Format format(const Tensor& tensor) const { return formatOf(tensor.dtype, name_); }
+  /** A tensor's type, as one that the CPU computes in. Throws Error NOT_SUPPORTED where it does not. */
+  DType type(const Tensor& tensor) const { return computedType(tensor.dtype, name_); }
   /** A weight of 8 bits and its scales, as Device.quantize gives them. */
   const int8_t* panels(const Tensor& weight, const Tensor& scales) const;
   [[noreturn]] void unsupported(const std::string& reason) const;
 
   /** Adds a step of the operation that is being prepared; `part` names a stage of it that traces tell apart. */
   void add(std::unique_ptr<Step> step, const char* part = "");
+  /** Adds a function that every thread of the team calls. */
   template <class Arguments>
   void kernel(const Arguments& arguments, void (*function)(const Arguments&, const Team&), size_t scratchBytes = 0) {
     add(std::make_unique<KernelStep<Arguments>>(arguments, function, scratchBytes));
+  }
+
+  /** Adds a kernel with the scratch memory that it wants. */
+  template <class Arguments>
+  void kernel(const Arguments& arguments, const Kernel<Arguments>& kernel, const char* part = "") {
+    const size_t bytes = kernel.scratchBytes ? kernel.scratchBytes(arguments, threads) : 0;
+    add(std::make_unique<KernelStep<Arguments>>(arguments, kernel.run, bytes), part);
   }
 
   const Kernels& kernels;

@@ -97,12 +97,12 @@ class ProductStep final : public Step {
     for (const Execution& execution : executions_) {
       // The result too: between its rows may lie what is not of it.
       for (const Bound& bound : execution.operands)
-        if (bound.span) convert(bound.data, SourceFormat::bfloat16, bound.staged, Format::float32, bound.span);
+        if (bound.span) convert(bound.data, DType::bfloat16, bound.staged, DType::float32, bound.span);
       primitive_.execute(stream_, execution.arguments);
       stream_.wait();
       for (const Bound& bound : execution.operands)
         if (bound.span && bound.argument == DNNL_ARG_DST)
-          convert(bound.staged, SourceFormat::float32, bound.data, Format::bfloat16, bound.span);
+          convert(bound.staged, DType::float32, bound.data, DType::bfloat16, bound.span);
     }
   }
 
@@ -125,14 +125,14 @@ class ProductStep final : public Step {
     for (size_t i = 0; i < dims.size(); ++i) span += (dims[i] - 1) * strides[i];
     return span;
   }
-  static void convert(const std::byte* from, SourceFormat fromFormat, std::byte* to, Format toFormat, int64_t count) {
+  static void convert(const std::byte* from, DType fromType, std::byte* to, DType toType, int64_t count) {
     constexpr int64_t piece = 1 << 14;
-    const size_t fromBytes = fromFormat == SourceFormat::float32 ? 4 : 2, toBytes = 6 - fromBytes;
+    const size_t fromBytes = fromType == DType::float32 ? 4 : 2, toBytes = 6 - fromBytes;
     ThreadTeam::led()->run([&](const Team& team) {
       const Share pieces((count + piece - 1) / piece, team);
       const int64_t begin = pieces.begin * piece, end = std::min(pieces.end * piece, count);
       if (begin < end)
-        kernels()->convert(from + size_t(begin) * fromBytes, fromFormat, to + size_t(begin) * toBytes, toFormat,
+        kernels()->convert(from + size_t(begin) * fromBytes, fromType, to + size_t(begin) * toBytes, toType,
                            end - begin);
     });
   }
@@ -154,9 +154,9 @@ void appendGelu(dnnl::post_ops& operations) {
 }
 
 /** `inPlace`: the result is added to what is there, before it is overwritten. */
-dnnl::primitive_attr attributes(onehead::Activation activation, const memory::desc* residual, bool inPlace = false) {
+dnnl::primitive_attr attributes(Activation activation, const memory::desc* residual, bool inPlace = false) {
   dnnl::post_ops operations;
-  if (activation == onehead::Activation::gelu) appendGelu(operations);
+  if (activation == Activation::gelu) appendGelu(operations);
   if (residual && inPlace)
     operations.append_sum(1.f);
   else if (residual)
@@ -167,8 +167,8 @@ dnnl::primitive_attr attributes(onehead::Activation activation, const memory::de
   return attributes;
 }
 
-int residualArgument(onehead::Activation activation) {
-  return DNNL_ARG_ATTR_MULTIPLE_POST_OP(activation == onehead::Activation::gelu ? 1 : 0) | DNNL_ARG_SRC_1;
+int residualArgument(Activation activation) {
+  return DNNL_ARG_ATTR_MULTIPLE_POST_OP(activation == Activation::gelu ? 1 : 0) | DNNL_ARG_SRC_1;
 }
 
 CpuStorage& storageOf(const Tensor& tensor) { return static_cast<CpuStorage&>(*tensor.storage); }
@@ -277,7 +277,7 @@ std::unique_ptr<Step> batchedProduct(const Operand& x, const Operand& w, const O
                                      dnnl::stream& stream, size_t scratchBegin) {
   auto description =
       matmulDescription(engine, computed(x.description, engine), computed(w.description, engine), memory::desc(),
-                        computed(y.description, engine), attributes(onehead::Activation::none, nullptr));
+                        computed(y.description, engine), attributes(Activation::none, nullptr));
   auto step = std::make_unique<ProductStep>(dnnl::matmul(description), description.scratchpad_desc(), engine, stream,
                                             scratchBegin);
   step->add({}, {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, w}, {DNNL_ARG_DST, y}});

@@ -12,12 +12,6 @@ namespace {
 /** Elements that are read and quantized at once: while they are in the cache, and no second copy of a weight. */
 constexpr int64_t pieceElements = int64_t(1) << 16;
 
-SourceFormat sourceFormat(DType dtype) {
-  return dtype == DType::float16    ? SourceFormat::float16
-         : dtype == DType::bfloat16 ? SourceFormat::bfloat16
-                                    : SourceFormat::float32;
-}
-
 class Quantizer {
  public:
   Quantizer(int64_t columns, const Kernels& kernels, int8_t* panels, float* scales)
@@ -57,7 +51,7 @@ class Quantizer {
     piece_.resize(size_t(elements) * bytesOf(part.dtype));
     floats_.resize(size_t(elements));
     part.read(first * columns_, elements, piece_.data(), DType::float32);
-    kernels_.convert(piece_.data(), sourceFormat(part.dtype), floats_.data(), Format::float32, elements);
+    kernels_.convert(piece_.data(), part.dtype, floats_.data(), DType::float32, elements);
     for (int64_t row = 0; row < count; ++row) {
       const float* x = floats_.data() + row * columns_;
       const float scale = scales_[next_] = kernels_.quantizeRow(x, columns_, row_.data());

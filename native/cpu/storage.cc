@@ -6,16 +6,11 @@
 
 namespace onehead::cpu {
 
-Format formatOf(DType dtype, const std::string& operation) {
-  switch (dtype) {
-    case DType::float32:
-      return Format::float32;
-    case DType::bfloat16:
-      return Format::bfloat16;
-    default:
-      throw Error("NOT_SUPPORTED", operation + ": the CPU device computes in float32 and bfloat16, not in " +
-                                       std::string(nameOf(dtype)) + "; load the model with one of those as dtype.");
-  }
+DType computedType(DType dtype, const std::string& operation) {
+  if (dtype != DType::float32 && dtype != DType::bfloat16)
+    throw Error("NOT_SUPPORTED", operation + ": the CPU device computes in float32 and bfloat16, not in " +
+                                     std::string(nameOf(dtype)) + "; load the model with one of those as dtype.");
+  return dtype;
 }
 
 dnnl::memory::data_type dnnlType(DType dtype) {
@@ -34,17 +29,6 @@ namespace {
 
 /** What is read at once, small enough to be checked and converted while it is in the cache. */
 constexpr int64_t pieceElements = int64_t(1) << 17;
-
-SourceFormat sourceFormat(DType dtype) {
-  switch (dtype) {
-    case DType::float16:
-      return SourceFormat::float16;
-    case DType::bfloat16:
-      return SourceFormat::bfloat16;
-    default:
-      return SourceFormat::float32;
-  }
-}
 
 }  // namespace
 
@@ -73,7 +57,7 @@ std::vector<std::byte> CpuStorage::unpacked() const {
 }
 
 Buffer CpuStorage::assemble(DType dtype) {
-  Format format = formatOf(dtype, "load");
+  const DType type = computedType(dtype, "load");
   size_t elementBytes = bytesOf(dtype);
   Buffer buffer(bytes / bytesOf(dtype_) * elementBytes, counter_);
   std::byte* to = buffer.data();
@@ -87,7 +71,7 @@ Buffer CpuStorage::assemble(DType dtype) {
       } else {
         piece.resize(size_t(pieceElements) * bytesOf(part.dtype));
         part.read(done, count, piece.data(), dtype_);
-        kernels_->convert(piece.data(), sourceFormat(part.dtype), place, format, count);
+        kernels_->convert(piece.data(), part.dtype, place, type, count);
       }
     }
     to += size_t(part.elements) * elementBytes;
@@ -112,7 +96,7 @@ std::byte* CpuStorage::plain() {
     dnnl::reorder(from.memory, to).execute(stream, from.memory, to);
     stream.wait();
     if (widened)
-      kernels_->convert(wide.data(), SourceFormat::float32, plain_.data(), formatOf(dtype_, "load"),
+      kernels_->convert(wide.data(), DType::float32, plain_.data(), computedType(dtype_, "load"),
                         int64_t(bytes / bytesOf(dtype_)));
   }
   return plain_.data();

@@ -10,8 +10,8 @@
 
 namespace onehead::cpu {
 
-/** The kernels' format of a dtype. Throws Error NOT_SUPPORTED where the CPU has none. */
-Format formatOf(DType dtype, const std::string& operation);
+/** The dtype, as one that the CPU computes in. Throws Error NOT_SUPPORTED where it does not. */
+DType computedType(DType dtype, const std::string& operation);
 /** oneDNN's type of a dtype. */
 dnnl::memory::data_type dnnlType(DType dtype);
 dnnl::memory::data_type typeOf(const dnnl::memory::desc& description);

@@ -1,13 +1,22 @@
 // The choice of an instruction set at run time. Compiled with the baseline flags only.
 #include <string.h>
 
-#include "table.h"
+#include "../kernels.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
 
 namespace onehead::cpu {
+
+// The tables that table.cc defines for each instruction set.
+extern const Kernels portableVariant;
+extern const Kernels avx2Variant;
+extern const Kernels avx2VnniVariant;
+extern const Kernels avx512Variant;
+extern const Kernels avx512VnniVariant;
+extern const Kernels avx512Bf16Variant;
+
 namespace {
 
 // __builtin_cpu_supports asks the operating system too: it is false where the kernel does not save the registers.
@@ -67,7 +76,7 @@ bool hasAmxBf16() {
 bool always() { return true; }
 
 struct Candidate {
-  const Variant* variant;
+  const Kernels* kernels;
   bool (*supported)();
 };
 
@@ -91,61 +100,20 @@ const Candidate candidates[] = {
     {&portableVariant, always},
 };
 
-/** The most scratch that any usable variant wants, so that one buffer serves whichever is chosen. */
-template <typename Bytes>
-size_t mostBytes(Bytes bytes) {
-  size_t most = 64;
-  for (const Candidate& candidate : candidates) {
-    if (!candidate.supported()) continue;
-    const size_t wanted = bytes(*candidate.variant);
-    if (wanted > most) most = wanted;
-  }
-  return most;
-}
-
 }  // namespace
 
 const Kernels* kernels() {
   for (const Candidate& candidate : candidates)
-    if (candidate.supported()) return &candidate.variant->kernels;
+    if (candidate.supported()) return candidate.kernels;
   return nullptr;
 }
 
 const Kernels* kernels(const char* name) {
   for (const Candidate& candidate : candidates)
-    if (strcmp(candidate.variant->kernels.name, name) == 0)
-      return candidate.supported() ? &candidate.variant->kernels : nullptr;
+    if (strcmp(candidate.kernels->name, name) == 0) return candidate.supported() ? candidate.kernels : nullptr;
   return nullptr;
 }
 
 bool multipliesBfloat16() { return hasAvx512Bf16() || hasAmxBf16(); }
-
-size_t linearRowsScratch(int64_t rows, int64_t depth) {
-  return mostBytes([&](const Variant& variant) { return variant.linearRowsBytes(rows, depth); });
-}
-
-size_t linearBytesScratch(int64_t rows, int64_t depth, int threads) {
-  return mostBytes([&](const Variant& variant) { return variant.linearBytesBytes(rows, depth, threads); });
-}
-
-size_t attentionScratch(const Attention& arguments, AttentionAlgorithm algorithm, int threads) {
-  return mostBytes([&](const Variant& variant) { return variant.attentionBytes(arguments, algorithm, threads); });
-}
-
-size_t logMelScratch(const LogMel& arguments, int threads) {
-  return mostBytes([&](const Variant& variant) { return variant.logMelBytes(arguments, threads); });
-}
-
-size_t nextTokenScratch(int64_t batch, int threads) {
-  return mostBytes([&](const Variant& variant) { return variant.nextTokenBytes(batch, threads); });
-}
-
-size_t nextBeamsScratch(const NextBeams& arguments, int threads) {
-  return mostBytes([&](const Variant& variant) { return variant.nextBeamsBytes(arguments, threads); });
-}
-
-size_t alignPositionsScratch(const AlignPositions& arguments, int threads) {
-  return mostBytes([&](const Variant& variant) { return variant.alignPositionsBytes(arguments, threads); });
-}
 
 }  // namespace onehead::cpu

@@ -16,7 +16,7 @@ void prepare(Preparation& p, const onehead::AlignPositions& o) {
                            .medianWidth = o.medianWidth,
                            .y = p.at<int32_t>(o.y),
                            .scratch = nullptr};
-  p.kernel(arguments, p.kernels.alignPositions, alignPositionsScratch(arguments, p.threads));
+  p.kernel(arguments, p.kernels.alignPositions);
 }
 
 void prepare(Preparation& p, const onehead::AddWeights& o) {

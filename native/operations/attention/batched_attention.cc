@@ -89,14 +89,14 @@ struct SoftmaxStep {
   Softmax softmax;
   size_t scores, weights;
   void* scratch;
-  decltype(Kernels::softmax) kernel;
+  Kernel<Softmax> kernel;
 };
 
 void softmaxStep(const SoftmaxStep& a, const Team& team) {
   Softmax softmax = a.softmax;
   softmax.scores = reinterpret_cast<float*>(static_cast<std::byte*>(a.scratch) + a.scores);
   softmax.weights = static_cast<std::byte*>(a.scratch) + a.weights;
-  a.kernel(softmax, team);
+  a.kernel.run(softmax, team);
 }
 
 class BatchedAttention {
@@ -108,7 +108,7 @@ class BatchedAttention {
         engine_(engine),
         stream_(stream),
         addresses_(addresses),
-        format_(formatOf(o.query.dtype, "attention")),
+        elementType_(computedType(o.query.dtype, "attention")),
         type_(dnnlType(o.query.dtype)),
         element_(bytesOf(o.query.dtype)),
         // Without `start`, causal queries see no key behind the last of them.
@@ -121,7 +121,7 @@ class BatchedAttention {
     if (reshapes_) query_ = reserve(o.query.elements() * element_);
     if (sanitises_) values_ = reserve(o.batch() * keys_ * o.headSize * element_);
     scores_ = reserve(scores * int64_t(sizeof(float)));
-    weights_ = format_ == Format::float32 ? scores_ : reserve(scores * element_);
+    weights_ = elementType_ == DType::float32 ? scores_ : reserve(scores * element_);
   }
 
   std::vector<std::unique_ptr<Step>> steps() {
@@ -135,18 +135,32 @@ class BatchedAttention {
     }
     if (sanitises_)
       kernel("copy values",
-             CopyVisible{o_.batch(), keys_, o_.queries(), size_t(o_.headSize * element_), rows(o_.value),
-                         at<int32_t>(*o_.start), values_, nullptr},
+             CopyVisible{.batch = o_.batch(),
+                         .keys = keys_,
+                         .queries = o_.queries(),
+                         .width = size_t(o_.headSize * element_),
+                         .from = rows(o_.value),
+                         .start = at<int32_t>(*o_.start),
+                         .offset = values_,
+                         .scratch = nullptr},
              copyVisible);
     const Strides matrix{keys_ * o_.heads * o_.queries(), keys_ * o_.heads, keys_};
     product("scores", query(), keys(), {ofQueries(keys_, matrix, memory::data_type::f32), nullptr, scores_});
     kernel("softmax",
-           SoftmaxStep{{o_.batch(), o_.queries(), o_.heads, keys_, nullptr, nullptr, format_, o_.causal,
-                        o_.start ? at<int32_t>(*o_.start) : nullptr, o_.scale},
-                       scores_,
-                       weights_,
-                       nullptr,
-                       kernels_.softmax},
+           SoftmaxStep{.softmax = {.batch = o_.batch(),
+                                   .queries = o_.queries(),
+                                   .heads = o_.heads,
+                                   .keys = keys_,
+                                   .scores = nullptr,
+                                   .weights = nullptr,
+                                   .weightType = elementType_,
+                                   .causal = o_.causal,
+                                   .start = o_.start ? at<int32_t>(*o_.start) : nullptr,
+                                   .scale = o_.scale},
+                       .scores = scores_,
+                       .weights = weights_,
+                       .scratch = nullptr,
+                       .kernel = kernels_.softmax},
            softmaxStep);
     product("values", {ofQueries(keys_, matrix, type_), nullptr, weights_}, values(),
             {ofQueries(o_.headSize, strides(o_.y), type_), addresses_.at(o_.y), 0});
@@ -211,7 +225,13 @@ class BatchedAttention {
   }
   CopyRows copy(const Tensor& from, const Rows& to, const int32_t* start) {
     const int64_t capacity = start ? o_.keys() : o_.queries();
-    return {o_.batch(), o_.queries(), size_t(from.columns() * element_), rows(from), to, start, capacity};
+    return {.batch = o_.batch(),
+            .count = o_.queries(),
+            .width = size_t(from.columns() * element_),
+            .from = rows(from),
+            .to = to,
+            .start = start,
+            .capacity = capacity};
   }
   void append(const Tensor& from, const Tensor& to) {
     kernel("append", copy(from, rows(to), at<int32_t>(*o_.start)), copyRows);
@@ -240,7 +260,7 @@ class BatchedAttention {
   const dnnl::engine& engine_;
   dnnl::stream& stream_;
   const Addresses& addresses_;
-  const Format format_;
+  const DType elementType_;
   const memory::data_type type_;
   const int64_t element_;  // bytes
   const int64_t keys_;

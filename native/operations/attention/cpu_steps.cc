@@ -6,16 +6,16 @@ namespace onehead::cpu {
 
 namespace {
 
-AttentionAlgorithm kernelAlgorithm(onehead::AttentionAlgorithm algorithm) {
+const Kernel<Attention>& kernelOf(const Kernels& kernels, AttentionAlgorithm algorithm) {
   switch (algorithm) {
-    case onehead::AttentionAlgorithm::multiHead:
-      return AttentionAlgorithm::multiHead;
-    case onehead::AttentionAlgorithm::splitKeyValue:
-      return AttentionAlgorithm::splitKeyValue;
-    case onehead::AttentionAlgorithm::memoryEfficient:
-      return AttentionAlgorithm::memoryEfficient;
-    case onehead::AttentionAlgorithm::multiQuery:
-    case onehead::AttentionAlgorithm::multiQueryReshaped:
+    case AttentionAlgorithm::multiHead:
+      return kernels.attentionBaseline;
+    case AttentionAlgorithm::memoryEfficient:
+      return kernels.attentionStreaming;
+    case AttentionAlgorithm::splitKeyValue:
+      return kernels.attentionDecode;
+    case AttentionAlgorithm::multiQuery:
+    case AttentionAlgorithm::multiQueryReshaped:
       break;  // batched_attention.cc
   }
   throw Error("NOT_SUPPORTED", "attention: there is no kernel for an algorithm.");
@@ -24,24 +24,6 @@ AttentionAlgorithm kernelAlgorithm(onehead::AttentionAlgorithm algorithm) {
 AttentionView view(Preparation& p, const Tensor& tensor) {
   return {p.at(tensor), tensor.shape[1] * tensor.rowStride, tensor.rowStride};
 }
-
-/** The attention kernel takes its algorithm beside its arguments. */
-class AttentionStep final : public Step {
- public:
-  AttentionStep(const Attention& arguments, AttentionAlgorithm algorithm, decltype(Kernels::attention) kernel,
-                size_t scratch)
-      : arguments_(arguments), algorithm_(algorithm), kernel_(kernel), scratch_(scratch) {}
-  size_t scratchBytes() const override { return scratch_; }
-  void bind(std::byte* scratch) override { arguments_.scratch = scratch; }
-  bool collective() const override { return true; }
-  void run(const Team& team) override { kernel_(arguments_, algorithm_, team); }
-
- private:
-  Attention arguments_;
-  AttentionAlgorithm algorithm_;
-  decltype(Kernels::attention) kernel_;
-  size_t scratch_;
-};
 
 }  // namespace
 
@@ -56,7 +38,7 @@ void prepare(Preparation& p, const onehead::Attention& o) {
                       .heads = o.heads,
                       .keyValueHeads = o.keyValueHeads,
                       .headSize = o.headSize,
-                      .format = p.format(o.query),
+                      .type = p.type(o.query),
                       .q = view(p, o.query),
                       .k = view(p, o.key),
                       .v = view(p, o.value),
@@ -85,14 +67,12 @@ void prepare(Preparation& p, const onehead::Attention& o) {
                       .keyScales = p.at<float>(o.keyScales),
                       .valueScales = p.at<float>(o.valueScales),
                       .scaleStride = o.keyScales ? o.keyScales->shape[1] * o.keyScales->shape[2] : 0};
-  AttentionAlgorithm algorithm = kernelAlgorithm(o.algorithm);
+  const Kernel<Attention>& kernel = kernelOf(p.kernels, o.algorithm);
   auto step = [&](AttentionPass pass, const char* part) {
     arguments.pass = pass;
-    p.add(std::make_unique<AttentionStep>(arguments, algorithm, p.kernels.attention,
-                                          attentionScratch(arguments, algorithm, p.threads)),
-          part);
+    p.kernel(arguments, kernel, part);
   };
-  if (algorithm != AttentionAlgorithm::multiHead) return step(AttentionPass::all, "");
+  if (o.algorithm != AttentionAlgorithm::multiHead) return step(AttentionPass::all, "");
   step(AttentionPass::scores, "scores");
   step(AttentionPass::softmax, "softmax");
   step(AttentionPass::values, "values");

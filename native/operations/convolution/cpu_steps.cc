@@ -4,7 +4,7 @@
 namespace onehead::cpu {
 
 void prepare(Preparation& p, const onehead::Convolution& o) {
-  p.format(o.x);  // refuses what the CPU does not multiply
+  p.type(o.x);  // refuses what the CPU does not multiply
   if (!o.weight.storage) p.unsupported("the CPU device takes the weight from a loaded constant, not from a temporary.");
   p.add(convolutionProduct(o, p.engine, p.stream, p));
 }

@@ -56,7 +56,7 @@ void prepare(Preparation& p, const onehead::NextToken& o) {
   p.kernel(
       Advance{
           .next = arguments, .position = p.at<int32_t>(o.position), .scratch = nullptr, .kernel = p.kernels.nextToken},
-      advance, nextTokenScratch(arguments.batch, p.threads));
+      advance, p.kernels.nextToken.scratchBytes(arguments, p.threads));
 }
 
 void prepare(Preparation& p, const onehead::NextBeams& o) {
@@ -74,7 +74,7 @@ void prepare(Preparation& p, const onehead::NextBeams& o) {
                       .doneLogProbability = p.at<float>(o.doneLogProbability),
                       .doneSource = p.at<int32_t>(o.doneSource),
                       .scratch = nullptr};
-  p.kernel(arguments, p.kernels.nextBeams, nextBeamsScratch(arguments, p.threads));
+  p.kernel(arguments, p.kernels.nextBeams);
 }
 
 }  // namespace onehead::cpu

@@ -14,7 +14,7 @@ void prepare(Preparation& p, const onehead::LogMel& o) {
                    .peak = p.at<float>(o.peak),
                    .features = p.at<float>(o.y),
                    .scratch = nullptr};
-  p.kernel(arguments, p.kernels.logMel, logMelScratch(arguments, p.threads));
+  p.kernel(arguments, p.kernels.logMel);
 }
 
 }  // namespace onehead::cpu

@@ -10,17 +10,13 @@ namespace {
 /** Up to this many rows a product is bound by reading its weight, and our kernel is faster than a blocked product. */
 constexpr int64_t fewRows = 16;
 
-Activation kernelActivation(onehead::Activation activation) {
-  return activation == onehead::Activation::gelu ? Activation::gelu : Activation::none;
-}
-
 void prepareBytes(Preparation& p, const onehead::Linear& o) {
   const int64_t rows = o.x.rows(), depth = o.x.columns();
   LinearBytes arguments{.rows = rows,
                         .columns = o.weight.shape[0],
                         .depth = depth,
                         .x = p.at(o.x),
-                        .xFormat = p.format(o.x),
+                        .xType = p.type(o.x),
                         .xStride = depth,
                         .w = p.panels(o.weight, *o.weightScales),
                         .scales = p.at<float>(o.weightScales),
@@ -29,12 +25,12 @@ void prepareBytes(Preparation& p, const onehead::Linear& o) {
                         .normWeight = p.at<float>(o.normWeight),
                         .normBias = p.at<float>(o.normBias),
                         .epsilon = o.epsilon,
-                        .activation = kernelActivation(o.activation),
+                        .activation = o.activation,
                         .residual = p.at<float>(o.residual),
                         .y = p.at(o.y),
-                        .yFormat = p.format(o.y),
+                        .yType = p.type(o.y),
                         .scratch = nullptr};
-  p.kernel(arguments, p.kernels.linearBytes, linearBytesScratch(rows, depth, p.threads));
+  p.kernel(arguments, p.kernels.linearBytes);
 }
 
 }  // namespace
@@ -42,7 +38,7 @@ void prepareBytes(Preparation& p, const onehead::Linear& o) {
 void prepare(Preparation& p, const onehead::Linear& o) {
   if (o.weightScales) return prepareBytes(p, o);
   int64_t rows = o.x.rows(), depth = o.x.columns(), columns = o.weight.shape[0];
-  Format weightFormat = p.format(o.weight);
+  DType weightType = p.type(o.weight);
   if (!o.weight.storage)
     p.unsupported("the CPU device takes the weight from the device's memory, not from a temporary.");
   if (rows <= fewRows) {
@@ -50,20 +46,20 @@ void prepare(Preparation& p, const onehead::Linear& o) {
                          .columns = columns,
                          .depth = depth,
                          .x = p.at(o.x),
-                         .xFormat = p.format(o.x),
+                         .xType = p.type(o.x),
                          .xStride = depth,
                          .w = p.at(o.weight),
-                         .weightFormat = weightFormat,
+                         .weightType = weightType,
                          .bias = p.at<float>(o.bias),
                          .normWeight = p.at<float>(o.normWeight),
                          .normBias = p.at<float>(o.normBias),
                          .epsilon = o.epsilon,
-                         .activation = kernelActivation(o.activation),
+                         .activation = o.activation,
                          .residual = p.at<float>(o.residual),
                          .y = p.at(o.y),
-                         .yFormat = p.format(o.y),
+                         .yType = p.type(o.y),
                          .scratch = nullptr};
-    p.kernel(arguments, p.kernels.linearRows, linearRowsScratch(rows, depth));
+    p.kernel(arguments, p.kernels.linearRows);
     return;
   }
   std::byte* x = p.at(o.x);
@@ -80,7 +76,7 @@ void prepare(Preparation& p, const onehead::Linear& o) {
                                  .bias = p.at<float>(o.normBias),
                                  .epsilon = o.epsilon,
                                  .y = nullptr,
-                                 .yFormat = weightFormat},
+                                 .yType = weightType},
                         .scratch = nullptr,
                         .kernel = p.kernels.layerNorm},
                normRows, begin);
@@ -88,7 +84,7 @@ void prepare(Preparation& p, const onehead::Linear& o) {
       p.kernel(CastRows{.rows = rows,
                         .width = depth,
                         .x = p.at<float>(o.x),
-                        .yFormat = weightFormat,
+                        .yType = weightType,
                         .scratch = nullptr,
                         .convert = p.kernels.convert},
                castRows, begin);

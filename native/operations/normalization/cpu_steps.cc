@@ -10,7 +10,7 @@ void prepare(Preparation& p, const onehead::LayerNorm& o) {
                       .bias = p.at<float>(o.bias),
                       .epsilon = o.epsilon,
                       .y = p.at(o.y),
-                      .yFormat = p.format(o.y)};
+                      .yType = p.type(o.y)};
   p.kernel(arguments, p.kernels.layerNorm);
 }
 

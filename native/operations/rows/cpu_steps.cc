@@ -14,7 +14,7 @@ void prepare(Preparation& p, const onehead::TransposeCast& o) {
                           .columns = o.x.shape[2],
                           .x = p.at<float>(o.x),
                           .y = p.at(o.y),
-                          .yFormat = p.format(o.y)};
+                          .yType = p.type(o.y)};
   p.kernel(arguments, p.kernels.transposeCast);
 }
 
@@ -29,7 +29,7 @@ void prepare(Preparation& p, const onehead::Embed& o) {
                   .start = p.at<int32_t>(o.start),
                   .tokenEmbedding = o.tokenScales ? static_cast<const void*>(p.panels(o.tokenEmbedding, *o.tokenScales))
                                                   : p.at(o.tokenEmbedding),
-                  .tokenFormat = o.tokenScales ? Format::float32 : p.format(o.tokenEmbedding),
+                  .tokenType = o.tokenScales ? DType::float32 : p.type(o.tokenEmbedding),
                   .positionEmbedding = p.at<float>(o.positionEmbedding),
                   .scale = o.scale,
                   .y = p.at<float>(o.y),
@@ -65,7 +65,7 @@ void prepare(Preparation& p, const onehead::ScatterRows& o) {
                           .headSize = o.x.columns() / heads,
                           .stride = o.x.rowStride,
                           .x = p.at(o.x),
-                          .xFormat = p.format(o.x),
+                          .xType = p.type(o.x),
                           .begin = p.at<int32_t>(o.begin),
                           .y = p.at<int8_t>(o.y),
                           .scales = p.at<float>(o.scales)},
@@ -79,10 +79,10 @@ void prepare(Preparation& p, const onehead::ScatterRows& o) {
                               .width = o.x.columns(),
                               .stride = o.x.rowStride,
                               .x = p.at(o.x),
-                              .xFormat = p.format(o.x),
+                              .xType = p.type(o.x),
                               .begin = p.at<int32_t>(o.begin),
                               .y = p.at(o.y),
-                              .yFormat = p.format(o.y),
+                              .yType = p.type(o.y),
                               .convert = p.kernels.convert},
              scatterConverted);
     return;

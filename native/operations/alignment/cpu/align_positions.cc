@@ -190,7 +190,7 @@ class Aligner {
 
 }  // namespace
 
-size_t alignPositionsBytes(const AlignPositions& a, int threads) { return size_t(Layout(a, threads).all); }
+size_t alignPositionsScratch(const AlignPositions& a, int threads) { return size_t(Layout(a, threads).all); }
 
 void alignPositions(const AlignPositions& a, const Team& team) { Aligner(a, team).run(); }
 

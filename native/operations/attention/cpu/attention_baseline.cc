@@ -157,13 +157,13 @@ class Baseline {
 
 }  // namespace
 
-size_t attentionBaselineBytes(const Attention& a, int threads) {
-  const Layout layout(a, kPairs && a.format == Format::bfloat16);
+size_t attentionBaselineScratch(const Attention& a, int threads) {
+  const Layout layout(a, kPairs && a.type == DType::bfloat16);
   return size_t(layout.matrix + threads * layout.own) * sizeof(float);
 }
 
 void attentionBaseline(const Attention& a, const Team& team) {
-  if (a.format == Format::bfloat16) return Baseline<Bf16, kPairs>(a, team).run();
+  if (a.type == DType::bfloat16) return Baseline<Bf16, kPairs>(a, team).run();
   Baseline<float, false>(a, team).run();
 }
 

@@ -213,7 +213,7 @@ class Decoder {
 
 }  // namespace
 
-size_t attentionDecodeBytes(const Attention& a, int threads) {
+size_t attentionDecodeScratch(const Attention& a, int threads) {
   const Layout layout(a);
   return size_t(layout.ownBegin + threads * layout.own) * sizeof(float);
 }
@@ -221,11 +221,11 @@ size_t attentionDecodeBytes(const Attention& a, int threads) {
 void attentionDecode(const Attention& a, const Team& team) {
   const bool usual = a.headSize == 64;
   if (a.keyScales) {
-    if (a.format == Format::bfloat16)
+    if (a.type == DType::bfloat16)
       return usual ? Decoder<Int8, 64, Bf16>(a, team).run() : Decoder<Int8, 0, Bf16>(a, team).run();
     return usual ? Decoder<Int8, 64, float>(a, team).run() : Decoder<Int8, 0, float>(a, team).run();
   }
-  if (a.format == Format::bfloat16) return usual ? Decoder<Bf16, 64>(a, team).run() : Decoder<Bf16, 0>(a, team).run();
+  if (a.type == DType::bfloat16) return usual ? Decoder<Bf16, 64>(a, team).run() : Decoder<Bf16, 0>(a, team).run();
   return usual ? Decoder<float, 64>(a, team).run() : Decoder<float, 0>(a, team).run();
 }
 

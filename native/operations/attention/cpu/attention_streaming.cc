@@ -164,14 +164,14 @@ class Streaming {
 
 }  // namespace
 
-size_t attentionStreamingBytes(const Attention& a, int threads) {
-  const bool pairs = kPairs && a.format == Format::bfloat16;
+size_t attentionStreamingScratch(const Attention& a, int threads) {
+  const bool pairs = kPairs && a.type == DType::bfloat16;
   return size_t(Layout(a, pairs).all) * size_t(threads) * sizeof(float);
 }
 
 void attentionStreaming(const Attention& a, const Team& team) {
   const bool usual = a.headSize == 64;
-  if (a.format == Format::bfloat16)
+  if (a.type == DType::bfloat16)
     return usual ? Streaming<Bf16, kPairs, 64>(a, team).run() : Streaming<Bf16, kPairs, 0>(a, team).run();
   return usual ? Streaming<float, false, 64>(a, team).run() : Streaming<float, false, 0>(a, team).run();
 }

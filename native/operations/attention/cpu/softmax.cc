@@ -44,7 +44,7 @@ void softenRows(const Softmax& a, const Team& team) {
 }  // namespace
 
 void softmax(const Softmax& arguments, const Team& team) {
-  if (arguments.weightFormat == Format::bfloat16) return softenRows<Bf16>(arguments, team);
+  if (arguments.weightType == DType::bfloat16) return softenRows<Bf16>(arguments, team);
   softenRows<float>(arguments, team);
 }
 

@@ -208,7 +208,7 @@ class Beams {
 
 }  // namespace
 
-size_t nextBeamsBytes(const NextBeams& a, int threads) { return size_t(Layout(a, threads).all); }
+size_t nextBeamsScratch(const NextBeams& a, int threads) { return size_t(Layout(a, threads).all); }
 
 void nextBeams(const NextBeams& a, const Team& team) { Beams(a, team).run(); }
 

@@ -26,7 +26,9 @@ int64_t rowToChoose(const NextToken& a, int64_t b) { return a.beams && a.beams[b
 
 }  // namespace
 
-size_t nextTokenBytes(int64_t batch, int threads) { return size_t(batch) * size_t(threads) * sizeof(Summaries) + 64; }
+size_t nextTokenScratch(const NextToken& a, int threads) {
+  return size_t(a.batch) * size_t(threads) * sizeof(Summaries) + 64;
+}
 
 void nextToken(const NextToken& a, const Team& team) {
   Summaries* all = reinterpret_cast<Summaries*>((reinterpret_cast<uintptr_t>(a.scratch) + 63) & ~uintptr_t(63));

@@ -52,7 +52,7 @@ void findRanges(const LogMel& a, MelRange* ranges) {
 
 }  // namespace
 
-size_t logMelBytes(const LogMel& a, int threads) {
+size_t logMelScratch(const LogMel& a, int threads) {
   const Layout layout(a, threads);
   return size_t(layout.first + threads * layout.own) * sizeof(float) + 64;
 }

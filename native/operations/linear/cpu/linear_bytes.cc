@@ -81,7 +81,7 @@ template <typename Kind>
 void prepare(const LinearBytes& a, const Rows<Kind>& to, int64_t begin, int64_t end, int64_t at, float* own) {
   int8_t* bytes = reinterpret_cast<int8_t*>(own + roundUp(a.depth, 16));
   for (int64_t row = begin; row < end; ++row, ++at)
-    prepareRow(a, to, at, a.xFormat == Format::bfloat16 ? floatRow<Bf16>(a, row, own) : floatRow<float>(a, row, own),
+    prepareRow(a, to, at, a.xType == DType::bfloat16 ? floatRow<Bf16>(a, row, own) : floatRow<float>(a, row, own),
                bytes);
 }
 
@@ -97,7 +97,7 @@ inline void give(const LinearBytes& a, const F* sums, F factor, int64_t row, int
   const int64_t column = panel * kBytePanel, count = least(kBytePanel, a.columns - column);
   F values[kP];
   for (int i = 0; i < kP; ++i) values[i] = sums[i] * factor * load(a.scales + column + i * kWidth);
-  if (a.yFormat == Format::bfloat16) {
+  if (a.yType == DType::bfloat16) {
     finish<Bf16>(a, values, row, column, count);
   } else {
     finish<float>(a, values, row, column, count);
@@ -276,14 +276,15 @@ void scatterHeads(const ScatterHeads& a, const Team& team) {
     for (int64_t g = 0; g < a.heads; ++g) {
       int8_t* y = a.y + (to * a.heads + g) * a.headSize;
       const int64_t from = row * a.stride + g * a.headSize;
-      a.scales[to * a.heads + g] = a.xFormat == Format::bfloat16
+      a.scales[to * a.heads + g] = a.xType == DType::bfloat16
                                        ? quantizeRow<Bf16>(static_cast<const Bf16*>(a.x) + from, a.headSize, y)
                                        : quantizeRow<float>(static_cast<const float*>(a.x) + from, a.headSize, y);
     }
   }
 }
 
-size_t linearBytesBytes(int64_t rows, int64_t depth, int threads) {
+size_t linearBytesScratch(const LinearBytes& a, int threads) {
+  const int64_t rows = a.rows, depth = a.depth;
   const int64_t few =
       most(rowWords<Quantized>(least(rows, kManyRows), depth), rowWords<Widened>(least(rows, kManyRows), depth)) +
       threads * ownWords(depth);

@@ -139,7 +139,7 @@ void product(const LinearRows& a, const Prepared<T>* x, int64_t xStride, const T
         for (int64_t r = 0; r < rows; ++r)
           sums[r * kChunk + c] = oneDot<T>(w + (column + c) * a.depth, these + r * xStride, a.depth);
       for (int64_t r = 0; r < rows; ++r) {
-        if (a.yFormat == Format::bfloat16) {
+        if (a.yType == DType::bfloat16) {
           finish<Bf16>(a, sums + r * kChunk, row + r, column, count);
         } else {
           finish<float>(a, sums + r * kChunk, row + r, column, count);
@@ -167,11 +167,11 @@ void linear(const LinearRows& a, const Team& team) {
 
 }  // namespace
 
-size_t linearRowsBytes(int64_t rows, int64_t depth) { return size_t(rows * roundUp(depth, 2 * kWidth)) * 4; }
+size_t linearRowsScratch(const LinearRows& a, int) { return size_t(a.rows * roundUp(a.depth, 2 * kWidth)) * 4; }
 
 void linearRows(const LinearRows& a, const Team& team) {
-  const bool x16 = a.xFormat == Format::bfloat16;
-  if (a.weightFormat == Format::bfloat16) return x16 ? linear<Bf16, Bf16>(a, team) : linear<Bf16, float>(a, team);
+  const bool x16 = a.xType == DType::bfloat16;
+  if (a.weightType == DType::bfloat16) return x16 ? linear<Bf16, Bf16>(a, team) : linear<Bf16, float>(a, team);
   return x16 ? linear<float, Bf16>(a, team) : linear<float, float>(a, team);
 }
 

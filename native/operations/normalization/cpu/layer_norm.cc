@@ -23,7 +23,7 @@ void rows(const LayerNorm& a, const Team& team) {
 }  // namespace
 
 void layerNorm(const LayerNorm& arguments, const Team& team) {
-  if (arguments.yFormat == Format::bfloat16) return rows<Bf16>(arguments, team);
+  if (arguments.yType == DType::bfloat16) return rows<Bf16>(arguments, team);
   rows<float>(arguments, team);
 }
 

@@ -76,12 +76,12 @@ void transposed(const TransposeCast& a, const Team& team) {
 
 void embed(const Embed& arguments, const Team& team) {
   if (arguments.tokenScales) return embedBytes(arguments, team);
-  if (arguments.tokenFormat == Format::bfloat16) return embedRows<Bf16>(arguments, team);
+  if (arguments.tokenType == DType::bfloat16) return embedRows<Bf16>(arguments, team);
   embedRows<float>(arguments, team);
 }
 
 void transposeCast(const TransposeCast& arguments, const Team& team) {
-  if (arguments.yFormat == Format::bfloat16) return transposed<Bf16>(arguments, team);
+  if (arguments.yType == DType::bfloat16) return transposed<Bf16>(arguments, team);
   transposed<float>(arguments, team);
 }
 
