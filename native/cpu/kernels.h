@@ -355,14 +355,26 @@ struct Kernel {
  * `withScratch`, `size_t <name>Scratch(const Arguments&, int threads)`. The declarations, the struct below and each
  * instruction set's table are made from this list.
  */
-#define ONEHEAD_CPU_KERNELS(kernel, withScratch)                                                                      \
-  withScratch(LinearRows, linearRows) withScratch(LinearBytes, linearBytes) kernel(ScatterHeads, scatterHeads)        \
-      kernel(LayerNorm, layerNorm) withScratch(Attention, attentionStreaming) withScratch(Attention, attentionDecode) \
-          withScratch(Attention, attentionBaseline) kernel(Softmax, softmax) withScratch(LogMel, logMel)              \
-              kernel(TransposeCast, transposeCast) kernel(Embed, embed) withScratch(NextToken, nextToken)             \
-                  withScratch(NextBeams, nextBeams) withScratch(AlignPositions, alignPositions)                       \
-                      kernel(AddWeights, addWeights) kernel(TokenProbability, tokenProbability)                       \
-                          kernel(GatherRows, gatherRows)
+// clang-format off
+#define ONEHEAD_CPU_KERNELS(kernel, withScratch) \
+  withScratch(LinearRows, linearRows) \
+  withScratch(LinearBytes, linearBytes) \
+  kernel(ScatterHeads, scatterHeads) \
+  kernel(LayerNorm, layerNorm) \
+  withScratch(Attention, attentionStreaming) \
+  withScratch(Attention, attentionDecode) \
+  withScratch(Attention, attentionBaseline) \
+  kernel(Softmax, softmax) \
+  withScratch(LogMel, logMel) \
+  kernel(TransposeCast, transposeCast) \
+  kernel(Embed, embed) \
+  withScratch(NextToken, nextToken) \
+  withScratch(NextBeams, nextBeams) \
+  withScratch(AlignPositions, alignPositions) \
+  kernel(AddWeights, addWeights) \
+  kernel(TokenProbability, tokenProbability) \
+  kernel(GatherRows, gatherRows)
+// clang-format on
 
 /**
  * What one thread calls by itself:
@@ -370,10 +382,12 @@ struct Kernel {
  *    set.
  *  - convert: elements to float32 or bfloat16, from these or float16, which checkpoints have and kernels have not.
  */
-#define ONEHEAD_CPU_FUNCTIONS(function)                                                                \
-  function(quantizeRow, float(const float* x, int64_t count, int8_t* q))                               \
-      function(convert, void(const void* from, DType fromType, void* to, DType toType, int64_t count)) \
-          function(voiceActivity, void(const VoiceActivity&))
+// clang-format off
+#define ONEHEAD_CPU_FUNCTIONS(function) \
+  function(quantizeRow, float(const float* x, int64_t count, int8_t* q)) \
+  function(convert, void(const void* from, DType fromType, void* to, DType toType, int64_t count)) \
+  function(voiceActivity, void(const VoiceActivity&))
+// clang-format on
 
 /** One instruction set's kernels. */
 struct Kernels {

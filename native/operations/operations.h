@@ -27,15 +27,17 @@
 namespace onehead {
 
 /** Every operation: the type of its description, and the name that it is recorded by. */
-#define ONEHEAD_OPERATIONS(operation)         \
-  ONEHEAD_FEATURES_OPERATIONS(operation)      \
-  ONEHEAD_ROWS_OPERATIONS(operation)          \
-  ONEHEAD_CONVOLUTION_OPERATIONS(operation)   \
+// clang-format off
+#define ONEHEAD_OPERATIONS(operation) \
+  ONEHEAD_FEATURES_OPERATIONS(operation) \
+  ONEHEAD_ROWS_OPERATIONS(operation) \
+  ONEHEAD_CONVOLUTION_OPERATIONS(operation) \
   ONEHEAD_NORMALIZATION_OPERATIONS(operation) \
-  ONEHEAD_LINEAR_OPERATIONS(operation)        \
-  ONEHEAD_ATTENTION_OPERATIONS(operation)     \
-  ONEHEAD_DECODING_OPERATIONS(operation)      \
+  ONEHEAD_LINEAR_OPERATIONS(operation) \
+  ONEHEAD_ATTENTION_OPERATIONS(operation) \
+  ONEHEAD_DECODING_OPERATIONS(operation) \
   ONEHEAD_ALIGNMENT_OPERATIONS(operation)
+// clang-format on
 
 class Arguments;
 

@@ -44,7 +44,10 @@ struct AddWeights {
   void written(auto visit) const { visit(y); }
 };
 
+// clang-format off
 #define ONEHEAD_ALIGNMENT_OPERATIONS(operation) \
-  operation(AlignPositions, alignPositions) operation(AddWeights, addWeights)
+  operation(AlignPositions, alignPositions) \
+  operation(AddWeights, addWeights)
+// clang-format on
 
 }  // namespace onehead

@@ -87,7 +87,11 @@ struct NextBeams {
   }
 };
 
+// clang-format off
 #define ONEHEAD_DECODING_OPERATIONS(operation) \
-  operation(TokenProbability, tokenProbability) operation(NextToken, nextToken) operation(NextBeams, nextBeams)
+  operation(TokenProbability, tokenProbability) \
+  operation(NextToken, nextToken) \
+  operation(NextBeams, nextBeams)
+// clang-format on
 
 }  // namespace onehead

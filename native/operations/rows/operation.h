@@ -54,8 +54,13 @@ struct ScatterRows {
   void written(auto visit) const { visit(y, scales); }
 };
 
-#define ONEHEAD_ROWS_OPERATIONS(operation)                                              \
-  operation(Copy, copy) operation(TransposeCast, transposeCast) operation(Embed, embed) \
-      operation(GatherRows, gatherRows) operation(ScatterRows, scatterRows)
+// clang-format off
+#define ONEHEAD_ROWS_OPERATIONS(operation) \
+  operation(Copy, copy) \
+  operation(TransposeCast, transposeCast) \
+  operation(Embed, embed) \
+  operation(GatherRows, gatherRows) \
+  operation(ScatterRows, scatterRows)
+// clang-format on
 
 }  // namespace onehead
