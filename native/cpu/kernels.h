@@ -192,7 +192,7 @@ struct ScatterHeads {
   float* scales;  // [positions, heads]
 };
 
-/** y[b, t, c] = x[b, c, t], in another format. */
+/** y[b, t, c] = x[b, c, t], in another type. */
 struct TransposeCast {
   int64_t batch, rows, columns;  // of x
   const float* x;

@@ -9,7 +9,7 @@
 
 namespace onehead::cpu {
 
-/** Rounds float32 rows to the weight's format at the start of the scratch memory. */
+/** Rounds float32 rows to the weight's type at the start of the scratch memory. */
 struct CastRows {
   int64_t rows, width;
   const float* x;
@@ -92,7 +92,7 @@ inline void scatterBytes(const ScatterBytes& scatter, const Team& team) {
   }
 }
 
-/** The same into another format. */
+/** The same into another type. */
 struct ScatterConverted {
   int64_t batch, rows, positions;  // of x, of each of its sequences, of y
   int64_t width, stride;           // elements of a row of x, and from one to the next
@@ -105,7 +105,7 @@ struct ScatterConverted {
 };
 
 inline void scatterConverted(const ScatterConverted& scatter, const Team& team) {
-  const auto bytes = [](DType format) { return format == DType::float32 ? int64_t(4) : int64_t(2); };
+  const auto bytes = [](DType type) { return type == DType::float32 ? int64_t(4) : int64_t(2); };
   const int64_t from = bytes(scatter.xType), into = bytes(scatter.yType);
   const DType source = scatter.xType == DType::float32 ? DType::float32 : DType::bfloat16;
   Share share(scatter.batch * scatter.rows, team);
