@@ -43,3 +43,8 @@ export function packageRoot(): string {
 export function requireFromPackage(name: string): ReturnType<NodeJS.Require> {
   return requireFrom(join(packageRoot(), 'package.json'))(name);
 }
+
+/** The file that this name stands for to the package's own files. Throws where there is none. */
+export function resolveFromPackage(name: string): string {
+  return requireFrom(join(packageRoot(), 'package.json')).resolve(name);
+}

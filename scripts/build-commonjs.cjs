@@ -63,6 +63,9 @@ async function main() {
       .replace(/\bimport\(("[^".][^"]*")\)/g, 'imported(() => import($1), $1)');
     if (code.includes('imported(() =>')) code = `const { imported } = require(${name});\n${code}`;
     if (code.includes('importMetaUrl')) code = `const importMetaUrl = require(${name}).moduleUrl(__filename);\n${code}`;
+    // What was a package with a default export alone is required as that.
+    if (path.relative(to, file).startsWith('bundled') && /__export\(\w+, \{\s*default: [^,]*\s*\}\)/.test(text))
+      code += 'module.exports = module.exports.default;\n';
     writeFileSync(file, code);
   }
   writeFileSync(path.join(to, 'loader.cjs'), loader);

@@ -1,6 +1,5 @@
 'use strict';
-// The one way in which the addon is built: `npm run build:native`, npm's install, node-gyp (through binding.gyp) and
-// prebuildify all end here.
+// Builds the addon for the machine that it runs on: `npm run build:native`, and `npm ci` in a clone. scripts/portable builds those of packages.
 //   node scripts/build-native.cjs [--config Release|Debug] [--cuda auto|on|off] [--emulated] [--quiet]
 const { spawnSync } = require('node:child_process');
 const path = require('node:path');

@@ -1,15 +1,22 @@
 'use strict';
-// Packs a release and looks at it: npm run release -- --dry-run     versions, changelog, package; nothing is changed
-// npm run release                  wants a clean tree, a dated changelog and passing checks as well, and makes the tag
-// The package lies in build/release; it is published by hand, `npm publish FILE`. Links of its README are absolute, for
-// npm's page.
+// Packs a release and looks at it:
+//   npm run release -- --dry-run     versions, changelog, packages; nothing is changed
+//   npm run release                  wants a clean tree, a dated changelog and passing checks, and makes the tag
+// The packages lie in build/packages; they are published by hand, those with addons before onehead. Links of the README
+// are absolute, for npm's page. Addons are built where `sh scripts/portable/setup.sh` installed what that takes; a dry
+// run without it packs the addon of this clone, to look at.
+//   --systems linux-x64,linux-arm64  which addons, where it should not be all that can be built here
 const { execFileSync, spawnSync } = require('node:child_process');
-const { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
+const { readFileSync } = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
+const { begin, described, packAddon, packMain, packOwn, unbuilt } = require('./packages.cjs');
+const portable = require('./portable/build.cjs');
+const systems = require('./portable/systems.cjs');
+const { withAbsoluteLinks } = require('./readme.cjs');
+const { tryPackages } = require('./try-packages.cjs');
 
 const root = path.join(__dirname, '..');
-const output = path.join(root, 'build', 'release');
 
 /** The newest entry of a changelog: '## 1.2.0, 2026-03-01' or '## 1.2.0, not yet released'. */
 function newestEntry(changelog) {
@@ -35,25 +42,6 @@ function versionFaults({ manifest, lock, changelog }) {
   ];
 }
 
-/**
- * Where links of the package's pages lead: the repository that package.json names, else the package's own files as
- * unpkg.com shows them.
- */
-function baseOf({ name, version, repository }) {
-  if (!repository) return `https://unpkg.com/${name}@${version}/`;
-  const url = (repository.url ?? repository).replace(/^git\+|\.git$/g, '').replace(/^github:/, 'https://github.com/');
-  return `${url}/blob/v${version}/`;
-}
-
-/** Markdown with absolute links. Pictures come from the package, since a repository's pages are no pictures. */
-function withAbsoluteLinks(markdown, manifest) {
-  const packed = baseOf({ ...manifest, repository: undefined });
-  return markdown.replace(/(!?\[[^\]]*\])\((?![a-z]+:|#)([^)\s]+)\)/g, (_, text, target) => {
-    const file = target.replace(/^\.\//, '');
-    return `${text}(${text.startsWith('!') ? packed : baseOf(manifest)}${file})`;
-  });
-}
-
 /** What of the package's own claims is not in it: sentences. */
 function packageFaults(files, { exports, bin, main, types }, readme) {
   const targets = (value) => (typeof value === 'string' ? [value] : Object.values(value).flatMap(targets));
@@ -75,29 +63,51 @@ function packageFaults(files, { exports, bin, main, types }, readme) {
 const run = (command, ...args) => execFileSync(command, args, { cwd: root, encoding: 'utf8' });
 const read = (name) => readFileSync(path.join(root, name), 'utf8');
 
-/** Copies what npm would pack, with the README for npm's page, and packs that. */
-function pack(manifest) {
-  run('npm', 'run', '-s', 'build:types');
-  const [{ files }] = JSON.parse(run('npm', 'pack', '--dry-run', '--ignore-scripts', '--json'));
-  const names = files.map((file) => file.path);
-  const stage = path.join(output, 'package');
-  rmSync(output, { recursive: true, force: true });
-  for (const name of names) {
-    mkdirSync(path.dirname(path.join(stage, name)), { recursive: true });
-    cpSync(path.join(root, name), path.join(stage, name));
-  }
-  writeFileSync(path.join(stage, 'README.md'), withAbsoluteLinks(read('README.md'), manifest));
-  const [{ filename, size, unpackedSize }] = JSON.parse(
-    execFileSync('npm', ['pack', stage, '--ignore-scripts', '--json', '--pack-destination', output], {
-      encoding: 'utf8',
-      cwd: output,
-    }),
+/** Native code is in packages of its own: what of it is in the main one. */
+const nativeFaults = (files) =>
+  files
+    .filter((file) => /\.(node|so|cc|cu|cuh|h|gyp)$|^(native|scripts|prebuilds)\/|CMakeLists/.test(file))
+    .map((file) => `${file} is packed, which belongs to the addon.`);
+
+/** What is wrong between packages, each given by its package.json: sentences. */
+function versionsFaults(main, addons) {
+  const wanted = { ...main.optionalDependencies, ...main.peerDependencies };
+  return addons.flatMap(({ name, version }) =>
+    version === main.version && wanted[name] === version
+      ? []
+      : [`${name} has version ${version}, and ${main.name} ${main.version} wants ${wanted[name] ?? 'none'}.`],
   );
-  return { names, file: path.join(output, filename), size, unpackedSize };
 }
 
-function main() {
-  const { values } = parseArgs({ options: { 'dry-run': { type: 'boolean', default: false } } });
+/** Builds and packs the addons, and gives what was packed. */
+function packAddons(names, dry) {
+  if (!portable.isInstalled()) {
+    if (!dry) throw new Error('A release takes portable addons; run `sh scripts/portable/setup.sh` first.');
+    console.log(
+      'The addons of a release are not built, since what they take is not installed (sh scripts/portable/setup.sh); the one of this clone is packed.',
+    );
+    const own = packOwn();
+    if (own === null) console.log('There is none (npm run build:native), so onehead alone is packed.');
+    return own ? [own] : [];
+  }
+  const buildable = portable.buildable();
+  for (const name of names.filter((one) => !buildable.includes(one))) {
+    const sentence = `@onehead/${name} cannot be built here: it takes NVIDIA's compiler (sh scripts/setup.sh cuda)`;
+    if (!dry) throw new Error(`${sentence}.`);
+    console.log(`${sentence}, and is left out.`);
+  }
+  return names
+    .filter((name) => buildable.includes(name))
+    .map((name) => packAddon(name, portable.build(name), { glibc: portable.glibc, licences: portable.licences(name) }));
+}
+
+async function main() {
+  const { values } = parseArgs({
+    options: {
+      'dry-run': { type: 'boolean', default: false },
+      systems: { type: 'string', default: Object.keys(systems).join() },
+    },
+  });
   const dry = values['dry-run'];
   const manifest = JSON.parse(read('package.json'));
   const faults = versionFaults({
@@ -112,22 +122,34 @@ function main() {
   if (faults.length > 0 && !dry) process.exit(1);
   if (!dry && spawnSync('npm', ['run', 'verify'], { cwd: root, stdio: 'inherit' }).status !== 0) process.exit(1);
 
-  const { names, file, size, unpackedSize } = pack(manifest);
-  const wrong = packageFaults(names, manifest, read('README.md'));
-  for (const fault of wrong) console.error(`The package is wrong: ${fault}`);
+  begin();
+  run('npm', 'run', '-s', 'build:types');
+  const main = packMain();
+  const addons = packAddons(values.systems.split(','), dry);
+  const wrong = [
+    ...packageFaults(main.files, main.manifest, read('README.md')),
+    ...nativeFaults(main.files),
+    ...versionsFaults(
+      main.manifest,
+      addons.map((one) => one.manifest),
+    ),
+  ];
+  for (const fault of wrong) console.error(`The packages are wrong: ${fault}`);
   if (wrong.length > 0) process.exit(1);
-  const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-  console.log(
-    `${path.relative(root, file)}: ${names.length} files, ${mebibytes(size)}, ${mebibytes(unpackedSize)} unpacked`,
-  );
-  if (!existsSync(path.join(root, 'prebuilds')))
-    console.log('It holds no binaries: `npm run pack:binaries` packs them, before this.');
+  for (const one of [main, ...addons]) console.log(described(one));
+  const here = addons.find((one) => one.manifest.name === `@onehead/${process.platform}-${process.arch}`);
+  if (here) console.log(await tryPackages([main, ...addons, ...unbuilt(addons)]));
   if (dry) return;
   run('git', 'tag', '--annotate', `v${manifest.version}`, '--message', `Version ${manifest.version}`);
+  const files = [...addons, main].map(({ file }) => path.relative(root, file));
   console.log(
-    `Tagged v${manifest.version}. Publish it: npm publish ${path.relative(root, file)} && git push --follow-tags`,
+    `Tagged v${manifest.version}. Publish: ${files.map((file) => `npm publish ${file}`).join(' && ')} && git push --follow-tags`,
   );
 }
 
-module.exports = { newestEntry, packageFaults, versionFaults, withAbsoluteLinks };
-if (require.main === module) main();
+module.exports = { nativeFaults, newestEntry, packageFaults, versionFaults, versionsFaults, withAbsoluteLinks };
+if (require.main === module)
+  main().catch((error) => {
+    console.error(error.message);
+    process.exit(1);
+  });

@@ -1,6 +1,7 @@
-/** flac, mp3, ogg, opus, m4a, aac and webm on WebAssembly decoders. */
+/** flac, mp3, ogg, opus and webm on WebAssembly decoders, m4a and aac where theirs are installed. */
 import { OneheadError, reasonOf } from '../errors.js';
 import { decodeAdts } from './aac.js';
+import { missingDecoder, type Otherwise } from './aac-decoders.js';
 import { type ByteSource, blocks } from './bytes.js';
 import { decodeFlac } from './flac.js';
 import type { PackedFormat } from './format.js';
@@ -21,7 +22,7 @@ const blockBytes = 1 << 15;
 /**
  * Decodes what is there: silence stands in the place of what is damaged, and warnings tell of it. Throws OneheadError
  * AUDIO_INVALID when nothing can be decoded, and errors of reading as they are. `choose` leaves one of a container's
- * tracks in its bytes.
+ * tracks in its bytes. `otherwise` gets those bytes where no decoder is installed.
  */
 export async function* decodePacked(
   rest: AsyncIterable<Uint8Array>,
@@ -31,6 +32,7 @@ export async function* decodePacked(
   signal: AbortSignal,
   warn: Warn,
   choose: (bytes: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>,
+  otherwise: Otherwise,
 ): AsyncGenerator<DecodedChunk> {
   let seconds = 0;
   let unread: { error: unknown } | null = null;
@@ -45,7 +47,7 @@ export async function* decodePacked(
   }
   const reader = new ByteReader(bytes());
   try {
-    for await (const chunk of decoded(reader, format, head, source.name, warn)) {
+    for await (const chunk of decoded(reader, format, head, source.name, warn, otherwise)) {
       const { channels, sampleRate } = chunk;
       const usable = channels.length > 0 && sampleRate >= 1000 && sampleRate <= 768_000;
       if (!usable) throw new Error(`it says that its sample rate is ${sampleRate} Hz`);
@@ -54,6 +56,7 @@ export async function* decodePacked(
     }
   } catch (cause) {
     if (unread) throw (unread as { error: unknown }).error;
+    if (cause instanceof OneheadError) throw cause;
     const reason = reasonOf(cause);
     if (seconds > 0) {
       warn(
@@ -78,19 +81,19 @@ async function* decoded(
   head: Uint8Array,
   name: string,
   warn: Warn,
+  otherwise: Otherwise,
 ): AsyncGenerator<DecodedChunk> {
+  const missing = await missingDecoder(format);
+  if (missing) {
+    await reader.more(); // the index of an MP4 file, which tells its tracks
+    yield* otherwise(reader.rest(), missing.message);
+    return;
+  }
   const timeline = new Timeline(name, warn);
   if (format === 'flac' && head[0] === 0x66) yield* decodeFlac(reader, timeline);
   else if (head[0] === 0x4f) yield* decodeOgg(reader, timeline);
   else if (format === 'mp3') yield* decodeMp3(reader, timeline);
   else if (format === 'aac') yield* decodeAdts(reader, timeline);
-  else if (format === 'webm') yield* decodeMatroska(reader, timeline, (bytes) => withLibrary(bytes, format));
-  else if (format === 'm4a') yield* decodeMp4(reader.rest(), timeline);
-  else yield* withLibrary(reader.rest(), format);
-}
-
-/** Decodes with audio-decode, which ends at the first damage. */
-async function* withLibrary(bytes: AsyncIterable<Uint8Array>, format: PackedFormat): AsyncGenerator<DecodedChunk> {
-  const { default: decode } = await import('audio-decode');
-  for await (const { channelData, sampleRate } of decode(bytes, format)) yield { channels: channelData, sampleRate };
+  else if (format === 'webm') yield* decodeMatroska(reader, timeline, otherwise);
+  else yield* decodeMp4(reader.rest(), timeline);
 }

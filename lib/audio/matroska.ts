@@ -1,4 +1,6 @@
 /** WebM and Matroska: the first audio track's blocks, through damage, with silence as long as their times say. */
+import { shown } from '../errors.js';
+import { NoDecoder, type Otherwise } from './aac-decoders.js';
 import { flacInfo } from './flac-frames.js';
 import { openAacFrames, openFlac, openMp3, openOpus, openPcm, openVorbis, type PacketDecoder } from './packets.js';
 import type { ByteReader } from './reader.js';
@@ -23,7 +25,7 @@ function vorbisHeaders(bytes: Uint8Array): Uint8Array[] {
   ];
 }
 
-/** Opens the track's decoder; null for a codec that is none of ours. */
+/** Opens the track's decoder; null for a codec that is none of ours. Throws NoDecoder where one is not installed. */
 async function open(track: Track): Promise<(PacketDecoder & { skip: number }) | null> {
   const { codec, sampleRate, channels, bits } = track;
   const skip = Math.round((track.delay * sampleRate) / 1e9);
@@ -95,13 +97,13 @@ class Clock {
 }
 
 /**
- * Decodes the first audio track. Of a codec that is none of ours `otherwise` decodes the whole file, whose bytes it is
- * given from the start. Throws when there is no track of sound.
+ * Decodes the first audio track. Of a codec that cannot be decoded here `otherwise` decodes the whole file, whose bytes
+ * it is given from the start. Throws when there is no track of sound.
  */
 export async function* decodeMatroska(
   reader: ByteReader,
   timeline: Timeline,
-  otherwise: (bytes: AsyncIterable<Uint8Array>) => AsyncGenerator<DecodedChunk>,
+  otherwise: Otherwise,
 ): AsyncGenerator<DecodedChunk> {
   const segment = new Segment(reader);
   let decoder: Awaited<ReturnType<typeof open>> = null;
@@ -114,11 +116,16 @@ export async function* decodeMatroska(
     for await (const [sound, next] of withNext(segment.sounds())) {
       if ('private' in sound) {
         decoder?.free();
-        decoder = await open(sound);
-        if (!decoder) {
-          yield* otherwise(reader.again());
+        const opened = await open(sound).catch((error: unknown) => {
+          if (error instanceof NoDecoder) return error;
+          throw error;
+        });
+        if (!opened || opened instanceof NoDecoder) {
+          const reason = opened?.message ?? `its codec ${shown(sound.codec, 40)} needs ffmpeg`;
+          yield* otherwise(reader.again(), reason);
           return;
         }
+        decoder = opened;
         reader.forget();
         if (segment.headDamaged) timeline.lost(0, rate);
         skip = decoder.skip;

@@ -3,6 +3,7 @@
  * cannot be required.
  */
 import type { MPEGDecoder } from 'mpg123-decoder';
+import { aacDecoder } from './aac-decoders.js';
 import { FlacFrames } from './flac.js';
 import { crc16, flacHeader } from './flac-frames.js';
 import { mp3Header } from './mpeg.js';
@@ -136,14 +137,14 @@ const doublingDelay = 962;
 
 /**
  * Opens a decoder of AAC or ALAC frames: `config` is the container's, or absent for frames in ADTS, which are of
- * `frameSamples` at `sampleRate`.
+ * `frameSamples` at `sampleRate`. Throws NoDecoder where it is not installed.
  */
 export async function openAacFrames(
   config: { asc: Uint8Array } | { alac: Uint8Array } | undefined,
   frameSamples: number,
   sampleRate: number,
 ): Promise<PacketDecoder & { tail(): { samples: number; sampleRate: number } }> {
-  const { decoder: open } = await import('@audio/decode-aac');
+  const { decoder: open } = await aacDecoder();
   const decoder = await open(config);
   let [samples, rate, late, withheld] = [0, sampleRate, 0, 0];
   return {

@@ -1,5 +1,6 @@
 /** Encoded bytes of any format as samples, on the thread that calls. */
 import { OneheadError, shown } from '../errors.js';
+import type { Otherwise } from './aac-decoders.js';
 import { abortable, type ByteSource } from './bytes.js';
 import type { ChannelReader } from './channels.js';
 import { convert } from './convert.js';
@@ -135,8 +136,18 @@ async function* decode(
     return;
   }
   let read = false;
+  let others = false;
+  const chosen = () => container.tracks.find(({ chosen }) => chosen)?.index ?? null;
+  const otherwise: Otherwise = async function* (bytes, reason) {
+    others = true;
+    if (!ffmpeg || (await findFfmpeg()) === null) throw without(source.name, reason, ffmpeg);
+    // A file is read from its start by ffmpeg itself; of bytes the chosen track is the one that they show.
+    const place = source.path === undefined ? null : chosen();
+    const options = { path: source.path, maxDuration, track: place };
+    yield* decodeWithFfmpeg(bytes, source.name, format, signal, warn, options);
+  };
   try {
-    for await (const chunk of decodePacked(rest, format, source, head, signal, warn, choose)) {
+    for await (const chunk of decodePacked(rest, format, source, head, signal, warn, choose, otherwise)) {
       read = true;
       yield chunk;
     }
@@ -145,18 +156,28 @@ async function* decode(
     const again = source.again;
     const holdsMany = format === 'm4a' || format === 'webm';
     if (error instanceof OneheadError && error.code !== 'AUDIO_INVALID') throw error;
-    if (read || !holdsMany || signal.aborted) throw error;
+    if (read || others || !holdsMany || signal.aborted) throw error;
     if (!ffmpeg || !again || (await findFfmpeg()) === null) throw withAdvice(error, ffmpeg, again !== undefined);
     const whole = abortable(again(), signal);
     const bytes = format === 'm4a' && !source.path ? indexFirst(whole, head, source, signal, 1 << 16) : whole;
-    const place = container.tracks.find(({ chosen }) => chosen)?.index ?? null;
-    const options = { path: source.path, maxDuration, track: place };
-    const others = decodeWithFfmpeg(bytes, source.name, format, signal, warn, options);
-    const first = await others.next().catch(() => null);
+    const options = { path: source.path, maxDuration, track: chosen() };
+    const decoded = decodeWithFfmpeg(bytes, source.name, format, signal, warn, options);
+    const first = await decoded.next().catch(() => null);
     if (!first || first.done) throw error;
     yield first.value;
-    yield* others;
+    yield* decoded;
   }
+}
+
+/** What is known, and cannot be decoded without ffmpeg. */
+function without(name: string, reason: string, allowed: boolean): OneheadError {
+  const todo = allowed
+    ? 'and ffmpeg is not installed; install it (such as `apt-get install ffmpeg`)'
+    : 'and ffmpeg is switched off; allow it';
+  return new OneheadError(
+    'AUDIO_INVALID',
+    `${name} cannot be decoded: ${reason}, ${todo}, or convert it to wav, flac, mp3 or ogg.`,
+  );
 }
 
 /** A container's error with what would let ffmpeg read it. */

@@ -1,11 +1,12 @@
 /** `onehead doctor`: what this machine has, what that means, and what to do. */
 import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { aacPackages, missingDecoder } from '../audio/aac-decoders.js';
+import { type FoundAddon, openAddon } from '../device/addon.js';
 import { Device } from '../device/device.js';
 import type { Information } from '../device/native.js';
-import { packageRoot, requireFromPackage } from '../package-root.js';
+import { requireFromPackage } from '../package-root.js';
 import { bestTypesFile, chosenTypes, type TypeTimes, typeTimes } from '../whisper/model/best-types.js';
 import { strictly } from './arguments.js';
 
@@ -27,15 +28,6 @@ function ffmpegVersion(): string | null {
   return status === 0 ? (/^ffmpeg version (\S+)/.exec(stdout)?.[1] ?? 'of an unknown version') : null;
 }
 
-/** The addon's file, or null when there is none. */
-function addonFile(): string | null {
-  try {
-    return requireFromPackage('node-gyp-build').resolve(packageRoot());
-  } catch {
-    return null;
-  }
-}
-
 function nodeFinding(): Finding {
   const [major, minor] = process.versions.node.split('.').map(Number);
   const enough = major > 20 || (major === 20 && minor >= 17);
@@ -47,16 +39,24 @@ function nodeFinding(): Finding {
   };
 }
 
-function ffmpegFinding(): Finding {
+async function audioFindings(): Promise<Finding[]> {
   const version = ffmpegVersion();
-  return {
-    subject: 'ffmpeg',
-    found: version ?? 'not found',
-    means: version
-      ? 'Every format that it knows can be read.'
-      : 'wav, flac, mp3, ogg, opus, m4a, aac and webm can be read, others not.',
-    todo: version ? '' : 'For other formats install it: apt-get install ffmpeg.',
-  };
+  const decodes = (await missingDecoder('m4a')) === null;
+  const own = `wav, flac, mp3, ogg, opus and webm${decodes ? ', m4a and aac' : ''}`;
+  return [
+    {
+      subject: 'm4a, aac',
+      found: decodes ? aacPackages.join(' and ') : 'no decoders (GPL-2.0) installed',
+      means: decodes || version ? `They are decoded${decodes ? '' : ' by ffmpeg'}.` : 'They cannot be read.',
+      todo: decodes || version ? '' : `Install ffmpeg, or run: npm install ${aacPackages.join(' ')}`,
+    },
+    {
+      subject: 'ffmpeg',
+      found: version ?? 'not found',
+      means: version ? 'Every format that it knows can be read.' : `${own} can be read, others not.`,
+      todo: version ? '' : 'For other formats install it: apt-get install ffmpeg.',
+    },
+  ];
 }
 
 /** Measured now where it never was; null where the CPU device cannot be opened. */
@@ -108,7 +108,9 @@ function cudaFindings({ cuda }: Information): Finding[] {
       subject: 'NVIDIA driver',
       found: driver ? `for CUDA ${driver}` : `none (${cuda.reason})`,
       means: cuda.available ? 'A GPU can run this addon’s kernels.' : 'Only the CPU is used.',
-      todo: cuda.compiled ? '' : 'Rebuild with nvcc on the PATH to have the CUDA kernels built.',
+      todo: cuda.compiled
+        ? ''
+        : 'For the CUDA kernels run npm install @onehead/linux-x64-cuda, or build where nvcc is found.',
     },
     {
       subject: 'GPU',
@@ -132,23 +134,35 @@ function cudaFindings({ cuda }: Information): Finding[] {
   ];
 }
 
-async function examine(): Promise<{ findings: Finding[]; information: Information | null; types: TypeTimes | null }> {
-  const file = addonFile();
-  const addon = { subject: 'addon', found: file ?? 'none' };
+/** What the addon is, where one loads; else why none does. */
+function addonFinding(): { finding: Finding; loaded: boolean } {
+  let found: FoundAddon | null = null;
   try {
-    const information = Device.information();
-    const origin = file?.startsWith(join(packageRoot(), 'prebuilds')) ? 'came with the package' : 'was built here';
-    const kernels = information.cuda.compiled ? 'CPU and CUDA kernels' : 'CPU kernels only';
-    const loaded = { ...addon, means: `It ${origin}, with ${kernels}, and is loaded: onehead can compute.`, todo: '' };
-    const types = await measuredTypes();
-    const processors = [...cpuFindings(information, types), ...cudaFindings(information)];
-    return { findings: [nodeFinding(), loaded, ...processors, ffmpegFinding()], information, types };
+    const opened = openAddon((one) => {
+      found = one;
+      return requireFromPackage(one.file);
+    });
+    const kernels = Device.information().cuda.compiled ? 'CPU and CUDA kernels' : 'CPU kernels only';
+    const means = `It is ${opened.found.origin}, with ${kernels}, and is loaded: onehead can compute.`;
+    const todo = opened.passed.map(({ why, todo }) => `It was taken since ${why}: ${todo}.`).join(' ');
+    return { finding: { subject: 'addon', found: opened.found.file, means, todo }, loaded: true };
   } catch (error) {
     // Whatever it is, telling it is what this command is for.
     const todo = error instanceof Error ? error.message : String(error);
-    const broken = { ...addon, means: 'It cannot be used: nothing can be transcribed.', todo };
-    return { findings: [nodeFinding(), broken, ffmpegFinding()], information: null, types: null };
+    const file = (found as FoundAddon | null)?.file ?? 'none';
+    const means = 'It cannot be used: nothing can be transcribed.';
+    return { finding: { subject: 'addon', found: file, means, todo }, loaded: false };
   }
+}
+
+async function examine(): Promise<{ findings: Finding[]; information: Information | null; types: TypeTimes | null }> {
+  const addon = addonFinding();
+  const ends = await audioFindings();
+  if (!addon.loaded) return { findings: [nodeFinding(), addon.finding, ...ends], information: null, types: null };
+  const information = Device.information();
+  const types = await measuredTypes();
+  const processors = [...cpuFindings(information, types), ...cudaFindings(information)];
+  return { findings: [nodeFinding(), addon.finding, ...processors, ...ends], information, types };
 }
 
 export async function doctorCommand(args: string[]): Promise<number> {

@@ -51,7 +51,7 @@ memory::data_type computedType(memory::data_type type, const dnnl::engine& engin
   return type == memory::data_type::bf16 && !onednnMultipliesBfloat16(engine) ? memory::data_type::f32 : type;
 }
 memory::desc computed(const memory::desc& plain, const dnnl::engine& engine) {
-  return {plain.dims(), computedType(typeOf(plain), engine), stridesOf(plain)};
+  return {shapeOf(plain), computedType(typeOf(plain), engine), stridesOf(plain)};
 }
 
 /** A primitive with its arguments; oneDNN divides it over the team. Operands that it cannot take as they are are
@@ -120,7 +120,7 @@ class ProductStep final : public Step {
   };
 
   static int64_t spanOf(const memory::desc& description) {
-    const memory::dims dims = description.dims(), strides = stridesOf(description);
+    const memory::dims dims = shapeOf(description), strides = stridesOf(description);
     int64_t span = 1;
     for (size_t i = 0; i < dims.size(); ++i) span += (dims[i] - 1) * strides[i];
     return span;

@@ -24,6 +24,13 @@ dnnl::memory::data_type typeOf(const dnnl::memory::desc& description) {
   return description.data_type();
 #endif
 }
+dnnl::memory::dims shapeOf(const dnnl::memory::desc& description) {
+#if DNNL_VERSION_MAJOR >= 3
+  return description.get_dims();
+#else
+  return description.dims();
+#endif
+}
 
 namespace {
 

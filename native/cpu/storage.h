@@ -15,6 +15,7 @@ DType computedType(DType dtype, const std::string& operation);
 /** oneDNN's type of a dtype. */
 dnnl::memory::data_type dnnlType(DType dtype);
 dnnl::memory::data_type typeOf(const dnnl::memory::desc& description);
+dnnl::memory::dims shapeOf(const dnnl::memory::desc& description);
 
 class CpuStorage final : public Storage {
  public:

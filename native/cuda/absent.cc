@@ -15,8 +15,8 @@ CudaProbe probeCuda() noexcept {
 
 std::shared_ptr<Backend> makeCudaBackend(const CudaOptions&) {
   throw Error("DEVICE_UNAVAILABLE",
-              "This addon was built without CUDA, so it has no CUDA device; install the CUDA toolkit (nvcc) and run "
-              "`npm rebuild onehead --build-from-source`, or use 'cpu'.");
+              "This addon was built without CUDA, so it has no CUDA device; on Linux on x86-64 run "
+              "`npm install @onehead/linux-x64-cuda`, in a clone build it where nvcc is found, or use 'cpu'.");
 }
 
 }  // namespace onehead::cuda

@@ -39,6 +39,7 @@ describe('onehead doctor', () => {
       'NVIDIA driver',
       'GPU',
       'cuBLASLt',
+      'm4a, aac',
       'ffmpeg',
     ]) {
       expect(stdout).toMatch(new RegExp(`^${subject.replace('.', '\\.')} +\\S.*\\n {15}\\S`, 'm'));
@@ -67,8 +68,17 @@ describe('onehead doctor', () => {
     const { status, stdout, stderr } = await onehead(['doctor', '--json'], { root: await packageWithout() });
     expect({ status, stderr }).toEqual({ status: 1, stderr: '' });
     expect(JSON.parse(stdout).information).toBeNull();
-    expect(find(stdout, 'addon')).toMatchObject({ found: 'none', todo: expect.stringContaining('build:native') });
+    const todo = expect.stringMatching(/npm install @onehead\/|has no packed addon/);
+    expect(find(stdout, 'addon')).toMatchObject({ found: 'none', todo });
     expect(find(stdout, 'ffmpeg')).toBeDefined();
+  });
+
+  it('says in a clone how the addon is built', async () => {
+    const folder = await packageWithout();
+    await writeFile(join(folder, 'CMakeLists.txt'), '');
+    const { status, stdout } = await onehead(['doctor', '--json'], { root: folder });
+    expect(status).toBe(1);
+    expect(find(stdout, 'addon')).toMatchObject({ found: 'none', todo: expect.stringContaining('build:native') });
   });
 
   it('works with an addon that is broken, and tells its file', async () => {

@@ -53,19 +53,16 @@ describe('the package', () => {
     }
   });
 
-  it('holds all that a build from source takes', () => {
-    for (const file of ['CMakeLists.txt', 'binding.gyp', 'native/cpu/sources.cmake', 'native/cuda/absent.cc']) {
-      expect(files).toContain(file);
-    }
-    for (const script of ['install.cjs', 'build-native.cjs', 'setup.sh']) expect(files).toContain(`scripts/${script}`);
+  it('holds the licences of what is bundled, and wants no build tools', () => {
+    expect(files).toContain('dist/bundled/LICENSES.txt');
     const { dependencies, scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-    expect(scripts.install).toBe('node scripts/install.cjs');
-    for (const name of ['cmake-js', 'node-addon-api', 'node-api-headers']) expect(dependencies).toHaveProperty(name);
+    for (const name of ['install', 'preinstall', 'postinstall']) expect(scripts).not.toHaveProperty(name);
+    for (const name of ['cmake-js', 'node-addon-api', 'node-gyp-build']) expect(dependencies).not.toHaveProperty(name);
   });
 
   it('holds nothing of the workshop', () => {
     const workshop =
-      /^(lib|test|tools|bench|build|coverage|site|node_modules|\.ci|\.github)\/|^docs\/(?!profile\/|[^/]+\.md$)|\.map$|\.map$|^models\/(?!(micro|silero-vad|vocabularies)\/)|\.tgz$|\.env/;
+      /^(lib|native|scripts|test|tools|bench|build|coverage|site|node_modules|\.ci|\.github)\/|^docs\/(?!profile\/|[^/]+\.md$)|\.map$|\.map$|^models\/(?!(micro|silero-vad|vocabularies)\/)|\.tgz$|\.env/;
     expect(files.filter((file) => workshop.test(file))).toEqual([]);
   });
 });

@@ -2,9 +2,9 @@
 import { createRequire } from 'node:module';
 import { describe, expect, it } from 'vitest';
 
-const { newestEntry, packageFaults, versionFaults, withAbsoluteLinks } = createRequire(import.meta.url)(
-  '../../scripts/release.cjs',
-);
+const { nativeFaults, newestEntry, packageFaults, versionFaults, versionsFaults, withAbsoluteLinks } = createRequire(
+  import.meta.url,
+)('../../scripts/release.cjs');
 
 describe('a release', () => {
   it('has one version, and a date', () => {
@@ -43,6 +43,41 @@ describe('a release', () => {
       'README.md links to examples, which is not packed.',
       'dist/index.js.map is packed, a source map without its source.',
     ]);
+  });
+});
+
+it('has packages of one version, and native code in those with addons alone', () => {
+  const main = {
+    name: 'onehead',
+    version: '1.2.0',
+    optionalDependencies: { '@onehead/linux-x64': '1.2.0' },
+    peerDependencies: { '@onehead/linux-x64-cuda': '1.2.0' },
+  };
+  const addon = (name: string, version: string) => ({ name: `@onehead/${name}`, version });
+  expect(versionsFaults(main, [addon('linux-x64', '1.2.0'), addon('linux-x64-cuda', '1.2.0')])).toEqual([]);
+  expect(versionsFaults(main, [addon('linux-x64', '1.1.0'), addon('linux-arm64', '1.2.0')])).toEqual([
+    '@onehead/linux-x64 has version 1.1.0, and onehead 1.2.0 wants 1.2.0.',
+    '@onehead/linux-arm64 has version 1.2.0, and onehead 1.2.0 wants none.',
+  ]);
+  expect(nativeFaults(['dist/index.js', 'native/core/device.cc', 'onehead.node'])).toHaveLength(2);
+});
+
+describe('the reader of shared libraries', () => {
+  const { faults } = createRequire(import.meta.url)('../../scripts/portable/build.cjs');
+  const { read } = createRequire(import.meta.url)('../../scripts/portable/elf.cjs');
+
+  it('tells what the system’s own Node.js needs', () => {
+    const { cpu, needed, glibc } = read(process.execPath);
+    expect(cpu).toBe(process.arch);
+    expect(needed).toContain('libc.so.6');
+    expect(glibc).toMatch(/^2\.\d+/);
+    expect(() => read(new URL(import.meta.url).pathname)).toThrow(/no 64-bit ELF file/);
+  });
+
+  it('refuses an addon that needs libraries of its system', () => {
+    const addon = new URL('../../build/Release/onehead.node', import.meta.url).pathname;
+    expect(faults(addon, process.arch).join(' ')).toMatch(/It needs libdnnl/);
+    expect(faults(addon, 's390x').join(' ')).toMatch(new RegExp(`It is for ${process.arch} and not for s390x`));
   });
 });
 

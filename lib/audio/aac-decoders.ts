@@ -1,0 +1,45 @@
+/**
+ * Decoders of AAC, ALAC and MP4. Their licence is the GPL, so a plain installation has none of them: whoever accepts it
+ * installs them by name, and for everybody else ffmpeg decodes these formats, in a process of its own.
+ */
+
+import type { DecodedChunk } from './wav.js';
+
+export const aacPackages = ['@audio/decode-aac', '@audio/decode-mp4'];
+
+/** Thrown where a format is known and its decoder is not installed; ffmpeg may have it. */
+export class NoDecoder extends Error {}
+
+/** Decodes a whole recording in another way, for the reason that is given. */
+export type Otherwise = (bytes: AsyncIterable<Uint8Array>, reason: string) => AsyncGenerator<DecodedChunk>;
+
+async function installed<T>(load: () => Promise<T>, format: string): Promise<T> {
+  try {
+    return await load();
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code !== 'ERR_MODULE_NOT_FOUND' && code !== 'MODULE_NOT_FOUND') throw cause;
+    throw new NoDecoder(
+      `${format} needs ffmpeg, or the decoders that \`npm install ${aacPackages.join(' ')}\` adds (GPL-2.0)`,
+      { cause },
+    );
+  }
+}
+
+/** The decoder of AAC and ALAC. Throws NoDecoder. */
+export const aacDecoder = () => installed(() => import('@audio/decode-aac'), 'AAC');
+
+/** The decoder of MP4 files. Throws NoDecoder. */
+export const mp4Decoder = () => installed(() => import('@audio/decode-mp4'), 'MP4');
+
+/** Why files of a format cannot be decoded without ffmpeg, or null where they can be. */
+export async function missingDecoder(format: string): Promise<NoDecoder | null> {
+  try {
+    if (format === 'm4a') await mp4Decoder();
+    if (format === 'm4a' || format === 'aac') await aacDecoder();
+    return null;
+  } catch (error) {
+    if (error instanceof NoDecoder) return error;
+    throw error;
+  }
+}

@@ -1,0 +1,13 @@
+// What oneDNN uses of OpenMP's own header, for a compiler that comes without one. The functions are the addon's (native/cpu/openmp.cc).
+#pragma once
+#ifdef __cplusplus
+extern "C" {
+#endif
+int omp_get_max_threads(void);
+int omp_get_num_threads(void);
+int omp_get_thread_num(void);
+int omp_in_parallel(void);
+void omp_set_num_threads(int threads);
+#ifdef __cplusplus
+}
+#endif
