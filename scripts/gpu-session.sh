@@ -32,6 +32,10 @@ changed="--only linear --only self-attention --only cross-attention --only nextT
 step changed $operations $changed --batches 1,8,32 --output "$folder/changed.json"
 command -v "${ONEHEAD_NCU:-ncu}" >/dev/null 2>&1 &&
   step counters $operations $changed --ncu --batches 1 --output "$folder/counters.json"
+# Attention and the product before it as one kernel, and as two: what is faster is what `auto` should choose.
+for fusion in always never; do
+  step "steps-$fusion" env ONEHEAD_CUDA_FUSION=$fusion $bench --only steps --models turbo,large-v3,tiny --batches 1,8 --output "$folder/steps-$fusion.json"
+done
 step steps $bench --only steps --models turbo,large-v3,tiny --batches 1,8,32 --trace "$folder/steps-trace.json" --output "$folder/steps.json"
 step timeline npm run --silent bench -- timeline "$folder/steps-trace.json" "$folder/steps.svg" --track turbo --title "A decode step, each kernel by itself"
 # 8 bits: a step with weights, caches, or both in 8 bits beside float16, and what that changes in texts of the bundled sample.

@@ -44,6 +44,16 @@ function weightTensors(weight: Weight): { weight: Tensor; weightScales?: Tensor 
     : { weight: weight.data, weightScales: weight.scales };
 }
 
+/** What attention takes in groups, as operations take it. */
+const attentionTensors = ({ scores, keys }: Pick<AttentionOptions, 'scores' | 'keys'>) => ({
+  scores: scores?.to,
+  scoreHeads: scores?.heads,
+  scorePosition: scores?.position,
+  scoreRow: scores?.row,
+  keyBegin: keys?.begin,
+  keyCount: keys?.count,
+});
+
 export interface LinearOptions extends OutputOptions {
   /** float32 [outputs]. */
   bias?: Tensor;
@@ -96,6 +106,26 @@ export interface AttentionOptions extends OutputOptions {
    * 'split-kv', which 'auto' then is. Query, appended rows and the result are floating.
    */
   cacheScales?: { key: Tensor; value: Tensor };
+}
+
+/** The product before attention: norm(x) weight^T + bias. */
+export interface Projection {
+  /**
+   * [heads * size, width]; with `append` query, key and value one after another: [(heads + 2 keyValueHeads) * size,
+   * width].
+   */
+  weight: Weight;
+  /** float32 [outputs]. */
+  bias?: Tensor;
+  norm?: Norm;
+  /** Of query, key and value. */
+  dtype?: FloatingType;
+  /** As in LinearOptions. */
+  quantized?: boolean;
+}
+export interface ProjectedAttentionOptions extends Omit<AttentionOptions, 'append' | 'dtype'> {
+  /** Whether the product makes key and value too, which are rows to append then. */
+  append?: boolean;
 }
 
 /** Whose weights `addWeights` adds, and to what. All int32 [entries]; all but `rows` are [pool] where that is given. */
@@ -248,6 +278,9 @@ export interface ChoiceOptions extends RowsOptions {
 
 type Value = Tensor | number | boolean | string | undefined;
 
+/** Rows up to which a GPU has a kernel for attention and the product before it; see projected_attention.cu. */
+const projectedRows = 8;
+
 /**
  * Records operations into a program. Each method checks its arguments at once and names, in its error, the one that
  * does not fit.
@@ -348,17 +381,57 @@ export class Operations {
       value,
       newKey: append?.key,
       newValue: append?.value,
-      scores: scores?.to,
-      scoreHeads: scores?.heads,
-      scorePosition: scores?.position,
-      scoreRow: scores?.row,
-      keyBegin: keys?.begin,
-      keyCount: keys?.count,
+      ...attentionTensors({ scores, keys }),
       keyScales: cacheScales?.key,
       valueScales: cacheScales?.value,
       ...options,
       algorithm: dispatch(this.#device, query, key, { append, scores, keys, ...options, ...quantized }),
     });
+  }
+
+  /**
+   * Attention to key and value of a query that a product of x [batch, M, width] makes, to [batch, M, heads * size]. A
+   * GPU does a step of few rows in one operation; elsewhere it is recorded as `linear` and `attention`.
+   */
+  projectedAttention(
+    x: Tensor,
+    projection: Projection,
+    key: Tensor,
+    value: Tensor,
+    { append = false, ...options }: ProjectedAttentionOptions,
+  ): Tensor {
+    const { weight, norm, bias, dtype, quantized } = projection;
+    const shared = append ? key.shape[2] : 0;
+    const { algorithm = 'auto', scores, keys, cacheScales, ...rest } = options;
+    const few = x.shape[0] <= projectedRows && x.shape[1] === 1;
+    const split = algorithm === 'auto' || algorithm === 'split-kv';
+    if (this.#device.startsWith('cuda') && few && split && norm && weight instanceof Tensor && !cacheScales) {
+      const query = { dtype: dtype ?? weight.dtype, shape: [x.shape[0], 1, weight.shape[0] - 2 * shared] };
+      return this.#record('projectedAttention', {
+        x,
+        weight,
+        bias,
+        normWeight: norm.weight,
+        normBias: norm.bias,
+        epsilon: norm.epsilon,
+        dtype,
+        appends: append,
+        key,
+        value,
+        ...attentionTensors({ scores, keys }),
+        ...rest,
+        algorithm: dispatch(this.#device, query, key, {
+          append: append || undefined,
+          ...options,
+          algorithm: 'split-kv',
+        }),
+      });
+    }
+    const all = this.linear(x, weight, { norm, bias, dtype, ...(quantized && { quantized }) });
+    const width = all.shape[2] - 2 * shared;
+    if (!append) return this.attention(all, key, value, options);
+    const rows = { key: all.columns(width, shared), value: all.columns(width + shared, shared) };
+    return this.attention(all.columns(0, width), key, value, { ...options, append: rows });
   }
 
   /**

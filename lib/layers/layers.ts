@@ -6,6 +6,7 @@ import type {
   LinearOptions,
   Norm,
   Operations,
+  Projection,
 } from '../device/operations.js';
 import type { Tensor } from '../device/tensor.js';
 import {
@@ -69,6 +70,15 @@ function normedProduct(
   return product(ops, ops.layerNorm(x, norm, { dtype: types.values }), parameters, types, options);
 }
 
+/** Returns the product that makes what attention takes, of the norm of x. */
+const projection = ({ weight, bias }: LinearParameters, norm: Norm, types: LayerTypes | undefined): Projection => ({
+  weight,
+  bias,
+  norm,
+  dtype: types?.values,
+  quantized: isQuantized(weight) && types?.activations === 'int8',
+});
+
 /** Returns three views of a product's columns: [query | key | value]. */
 function splitQueryKeyValue(all: Tensor, width: number): [Tensor, Tensor, Tensor] {
   const shared = (all.shape[all.shape.length - 1] - width) / 2;
@@ -102,10 +112,9 @@ export function decoderSelfAttention(
   shape: AttentionShape,
   types?: LayerTypes,
 ): Tensor {
-  const all = product(ops, x, parameters.queryKeyValue, types, { norm: parameters.norm });
-  const [query, key, value] = splitQueryKeyValue(all, x.shape[2]);
-  const causal = { causal: true, start, append: { key, value }, cacheScales: cache.scales };
-  const mixed = ops.attention(query, cache.key, cache.value, { ...shape, ...causal });
+  const made = projection(parameters.queryKeyValue, parameters.norm, types);
+  const causal = { causal: true, start, append: true, cacheScales: cache.scales };
+  const mixed = ops.projectedAttention(x, made, cache.key, cache.value, { ...shape, ...causal });
   return product(ops, mixed, parameters.out, types, { residual: x });
 }
 
@@ -125,11 +134,11 @@ export function crossAttention(
   shape: AttentionShape,
   types?: LayerTypes,
 ): Tensor {
-  const query = product(ops, x, parameters.query, types, { norm: parameters.norm });
+  const made = projection(parameters.query, parameters.norm, types);
   const windows = shape.keys && !shape.rows ? shape.keys.begin.shape[0] : (shape.keys ? x : cache.key).shape[0];
-  const together = query.reshape([windows, (x.shape[0] * x.shape[1]) / windows, x.shape[2]]);
-  const { scales: cacheScales } = cache;
-  const mixed = ops.attention(together, cache.key, cache.value, { ...shape, cacheScales }).reshape(x.shape);
+  const together = x.reshape([windows, (x.shape[0] * x.shape[1]) / windows, x.shape[2]]);
+  const options = { ...shape, cacheScales: cache.scales };
+  const mixed = ops.projectedAttention(together, made, cache.key, cache.value, options).reshape(x.shape);
   return product(ops, mixed, parameters.out, types, { residual: x });
 }
 

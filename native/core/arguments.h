@@ -105,6 +105,18 @@ class Arguments {
     return typed(shaped("output", shape), "output", dtype);
   }
 
+  /** All that was given, for others to read, who refuse what they do not. */
+  Request handOn() const {
+    auto read = [&](const auto& given) {
+      for (const auto& [name, value] : given) read_.insert(name);
+    };
+    read(request_.tensors);
+    read(request_.numbers);
+    read(request_.strings);
+    return request_;
+  }
+  Recorder& recorder() const { return recorder_; }
+
   /** Refuses what was given and never read: an option of another name, or of another kind, would be without effect. */
   void refuseUnread() const {
     auto check = [&](const auto& given, const char* kind) {

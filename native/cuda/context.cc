@@ -1,5 +1,6 @@
 #include "context.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -12,6 +13,17 @@ namespace {
 
 /** Freed memory up to this stays in the pool, so that programs that come and go need no call to the driver. */
 constexpr uint64_t keptBytes = uint64_t(256) << 20;
+
+/** What ONEHEAD_CUDA_FUSION in the environment says: so a GPU can measure both. */
+Fusion askedFusion() {
+  const char* given = std::getenv("ONEHEAD_CUDA_FUSION");
+  const std::string asked = given ? given : "";
+  if (asked.empty() || asked == "auto") return Fusion::automatic;
+  if (asked == "always") return Fusion::always;
+  if (asked == "never") return Fusion::never;
+  throw Error("INVALID_ARGUMENT", "ONEHEAD_CUDA_FUSION in the environment is '" + asked.substr(0, 100) +
+                                      "'; it takes 'auto', 'always' and 'never'.");
+}
 
 std::string mebibytes(size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
@@ -41,6 +53,7 @@ Context::Context(const CudaOptions& options) : Context(options.index) {
 #if defined(ONEHEAD_WARPGROUPS_COMPILED)
   launcher_.warpgroups = properties.major == 9 && properties.minor == 0;
 #endif
+  launcher_.fusion = askedFusion();
   launcher_.multiprocessors = properties.multiProcessorCount;
   launcher_.sharedMemory = properties.sharedMemPerBlockOptin;
   check(cudaStreamCreateWithFlags(&launcher_.stream, cudaStreamNonBlocking), "making a stream");

@@ -68,7 +68,11 @@ void CudaExecutable::record(const Flags& flags, const Events* marks) {
     const Step& step = steps_[i];
     const DriverLock lock;  // the kernel's code may be loaded
     mark(i);
-    const cudaError_t error = step.launch(launcher, *workspace_);
+    // The first waits for all of the replay before, also where that was no graph: kernels read early what no kernel
+    // before them in the program writes.
+    Launcher own = launcher;
+    own.programmatic &= i > 0;
+    const cudaError_t error = step.launch(own, *workspace_);
     if (error != cudaSuccess) context_->check(error, "starting " + title(step.operation));
   }
   const DriverLock lock;

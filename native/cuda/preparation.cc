@@ -15,6 +15,7 @@ void Preparation::prepareAll() {
   for (const Operation& operation : executable_.plan().operations) {
     name_ = operation.name;
     std::visit([&](const auto& description) { prepare(*this, description); }, operation.description);
+    for (const Tensor* tensor : writtenBy(operation.description)) writtenBefore_.insert(tensor->storage.get());
     ++index_;
   }
 }

@@ -27,6 +27,11 @@ class Preparation final : public Addresses {
   /** Whether an operation of the program writes the tensor. */
   bool changes(const Tensor& tensor) const { return !tensor.storage || written_.contains(tensor.storage.get()); }
   bool changes(const std::optional<Tensor>& tensor) const { return tensor && changes(*tensor); }
+  /** Whether an operation that was recorded before this one writes it. Replays follow one another whole. */
+  bool changesBefore(const Tensor& tensor) const {
+    return !tensor.storage || writtenBefore_.contains(tensor.storage.get());
+  }
+  bool changesBefore(const std::optional<Tensor>& tensor) const { return tensor && changesBefore(*tensor); }
   [[noreturn]] void unsupported(const std::string& reason) const;
   const Launcher& launcher() const { return context.launcher(); }
   /** The operation that is being prepared, for messages. */
@@ -36,7 +41,7 @@ class Preparation final : public Addresses {
    * traces tell apart. */
   void add(Launch launch, size_t scratchBytes = 0, size_t counters = 0, const char* part = "") {
     workspace.atLeast(scratchBytes, counters);
-    executable_.add(std::move(launch), index_, part);
+    executable_.add(std::move(launch), index_, *part ? part : this->part);
   }
   /** Adds a kernel that works in the workspace: `complete` gives it to the arguments, since it may move later. */
   template <class Arguments, class Complete>
@@ -59,10 +64,12 @@ class Preparation final : public Addresses {
   Context& context;
   Workspace& workspace;
   CublasLt* const cublasLt;  // null: absent
+  /** The stage of what is added without the name of one. */
+  const char* part = "";
 
  private:
   CudaExecutable& executable_;
-  std::set<const Storage*> written_;
+  std::set<const Storage*> written_, writtenBefore_;
   size_t index_ = 0;
   std::string name_;
 };

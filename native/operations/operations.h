@@ -22,6 +22,7 @@
 #include "features/operation.h"
 #include "linear/operation.h"
 #include "normalization/operation.h"
+#include "projected_attention/operation.h"
 #include "rows/operation.h"
 
 namespace onehead {
@@ -35,6 +36,7 @@ namespace onehead {
   ONEHEAD_NORMALIZATION_OPERATIONS(operation) \
   ONEHEAD_LINEAR_OPERATIONS(operation) \
   ONEHEAD_ATTENTION_OPERATIONS(operation) \
+  ONEHEAD_PROJECTED_ATTENTION_OPERATIONS(operation) \
   ONEHEAD_DECODING_OPERATIONS(operation) \
   ONEHEAD_ALIGNMENT_OPERATIONS(operation)
 // clang-format on

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { costsAsRecorded } from '../../lib/profiler/experiments/io.js';
 import * as ioModel from '../../lib/profiler/io-model/index.js';
 import { type AttentionPart, whisperConfig, withKeyValueHeads } from '../../lib/profiler/measuring/shapes.js';
 
@@ -208,6 +209,28 @@ describe('parameters', () => {
     expect(ioModel.caches(withKeyValueHeads(large, ['cross'], 1), { batch: 8 }).crossBytes).toBe(
       (8 * 32 * 2 * 1500 * 1280 * 2) / 20,
     );
+  });
+});
+
+describe('operations as a device records them', () => {
+  const costs = ioModel.decodeStep(ioModel.decoderShape(whisperConfig('tiny')), { batch: 1, position: 64 });
+  const sum = (of: typeof costs) => of.reduce((total, cost) => total + ioModel.memoryBytes(cost), 0);
+
+  it('are the model’s own, or one for attention and its product', () => {
+    expect(costsAsRecorded(costs, costs)).toEqual(costs);
+    const fused = costs.flatMap(({ name, label }, i) => {
+      if (costs[i + 1]?.name === 'attention') return [];
+      return [{ name: name === 'attention' ? 'projectedAttention' : name, label }];
+    });
+    const found = costsAsRecorded(costs, fused);
+    expect(found.length).toBe(costs.length - 8);
+    expect(found[1].part).toBe('query, key, value and self-attention');
+    expect(sum(found)).toBe(sum(costs));
+  });
+
+  it('are refused where they are others', () => {
+    expect(() => costsAsRecorded(costs, costs.slice(1))).toThrow('The I/O model does not know');
+    expect(() => costsAsRecorded(costs, [...costs, costs[0]])).toThrow('The I/O model does not know');
   });
 });
 

@@ -124,8 +124,8 @@ struct Block {
   std::vector<std::byte> memory;
   std::byte* shared = nullptr;
   Barrier barrier;
-  /** The generation of the cluster's barrier in which another block last read this one's memory: no thread may end
-   * in it. */
+  /** The generation of the cluster's barrier in which another block last read or wrote this one's memory: no thread may
+   * end in it. */
   int readIn = -1;
   std::vector<Arrival> arrivals;  // for each 16 bytes of shared memory, once any have come
 };
@@ -168,6 +168,7 @@ class Executor {
     const bool there = rank >= 0 && rank < blockCount_;
     Block& other = blocks_[there ? size_t(rank) : 0];
     misplaced_ |= !there || other.barrier.alive < threadCount_;  // a block that has ended has no memory any more
+    misplaced_ |= cluster_.generation == 0;                      // nor, for all that is known, one that has not begun
     if (&other != &block()) other.readIn = cluster_.generation;
     return other.shared + (static_cast<const std::byte*>(address) - shared());
   }

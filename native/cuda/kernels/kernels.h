@@ -17,9 +17,13 @@
 
 namespace onehead::cuda {
 
+enum class Fusion { automatic, always, never };
+
 /** How kernels are started, and what the device has. */
 struct Launcher {
   cudaStream_t stream = nullptr;
+  /** Products and attention in one kernel: where they are predicted to gain by it, wherever they can be, or nowhere. */
+  Fusion fusion = Fusion::automatic;
   /** Kernels may start before the one before has ended (compute capability 9.0 on). */
   bool programmatic = false;
   /** Blocks may stand in clusters of 8 (compute capability 9.0 on). */
@@ -238,6 +242,20 @@ AttentionNeeds attentionNeeds(const AttentionArguments& arguments, AttentionAlgo
 /** Starts one of the stages. */
 cudaError_t attention(const AttentionArguments& arguments, AttentionAlgorithm algorithm, AttentionStage stage,
                       const Launcher& launcher);
+
+/** Attention of one query a row and the product that makes it, with the norm before: projected_attention.cu. */
+struct ProjectedAttentionArguments {
+  FewRowsArguments projection;  // x float32 [batch, depth], weight [(heads or heads + 2 keyValueHeads) headSize, depth]
+  /** Its q, newKey and newValue are the product's. `keysStay` says that nothing *before* this in the program writes
+   * keys, values, `start`, `source`, `rows`, `keyBegin` and `keyCount`. */
+  AttentionArguments attention;
+  bool appends;  // the weight makes query, key and value
+};
+constexpr int64_t projectedAttentionRows = 8;
+bool projectedAttentionFits(const ProjectedAttentionArguments& arguments, const Launcher& launcher);
+/** Whether it is predicted to be faster than product and attention apart. */
+bool projectedAttentionPays(const ProjectedAttentionArguments& arguments, const Launcher& launcher);
+cudaError_t projectedAttention(const ProjectedAttentionArguments& arguments, const Launcher& launcher);
 
 /** As cpu::LogMel. Scratch: none. */
 struct LogMelArguments {

@@ -165,6 +165,20 @@ __device__ inline float loadFromRank(const float* own, int rank) {
 #endif
 }
 
+/** Writes to the shared memory of the block of this rank, at the place that `own` is in this block's. A meeting of the
+ * cluster before says that all its blocks have begun, one behind shows what was written. */
+__device__ inline void storeToRank(float* own, int rank, float value) {
+#if defined(__CUDACC__)
+#if __CUDA_ARCH__ >= 900
+  uint32_t address;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(sharedAddress(own)), "r"(rank));
+  asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(address), "f"(value) : "memory");
+#endif
+#else
+  *reinterpret_cast<float*>(const_cast<std::byte*>(emulation::executor().inBlock(rank, own))) = value;
+#endif
+}
+
 /** 16 bytes of a weight: they are read once, so they should not push others out of the first-level cache, and nothing
  * writes them while kernels run. */
 __device__ inline uint4 loadOnce16(const void* global) {

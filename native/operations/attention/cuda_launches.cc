@@ -1,4 +1,4 @@
-#include "cuda/preparation.h"
+#include "cuda_launches.h"
 
 namespace onehead::cuda {
 
@@ -33,7 +33,7 @@ AttentionView view(Preparation& p, const Attention& o, const Tensor& tensor, con
 
 }  // namespace
 
-void prepare(Preparation& p, const Attention& o) {
+AttentionArguments attentionOf(Preparation& p, const Attention& o) {
   if (o.headSize > 128 || o.headSize % 16)
     p.unsupported("the CUDA device takes head sizes from 16 to 128 in steps of 16, not " + std::to_string(o.headSize) +
                   ".");
@@ -76,6 +76,11 @@ void prepare(Preparation& p, const Attention& o) {
   arguments.keysStay = !o.newKey && !o.start && !o.source && !p.changes(o.key) && !p.changes(o.value) &&
                        !p.changes(o.keyScales) && !p.changes(o.valueScales) && !p.changes(o.rows) &&
                        !p.changes(o.keyBegin) && !p.changes(o.keyCount);
+  return arguments;
+}
+
+void prepare(Preparation& p, const Attention& o) {
+  const AttentionArguments arguments = attentionOf(p, o);
   const AttentionNeeds needs = attentionNeeds(arguments, o.algorithm, p.launcher());
   for (AttentionStage stage : attentionStages(arguments, o.algorithm))
     p.add(

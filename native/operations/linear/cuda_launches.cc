@@ -1,4 +1,5 @@
-#include "cuda/preparation.h"
+#include "cuda_launches.h"
+
 #include "cuda/storage.h"
 
 namespace onehead::cuda {
@@ -26,7 +27,8 @@ Epilogue epilogueOf(Preparation& p, const Linear& o) {
           .rowScales = nullptr};
 }
 
-/** The arguments of the kernels for few rows, for x as it is. */
+}  // namespace
+
 FewRowsArguments fewRowsOf(Preparation& p, const Linear& o) {
   return {.rows = o.x.rows(),
           .columns = o.weight.shape[0],
@@ -44,6 +46,8 @@ FewRowsArguments fewRowsOf(Preparation& p, const Linear& o) {
           .y = p.at(o.y),
           .yType = o.y.dtype};
 }
+
+namespace {
 
 /** Products on tensor cores take x in the weight's type: its norm, or x itself, is brought there through the scratch
  * memory. Gives the bytes that it takes there; 0 where x is taken as it is. */

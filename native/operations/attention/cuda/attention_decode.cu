@@ -30,7 +30,7 @@
 //   from memory they add 6%, from the second-level cache half again. Prediction: cross-attention 5.2 at batch 1, 38.5
 //   at 32 (131 MB at the 87% measured); widening takes about 22 instructions of a warp a key, 29 us at 32 if all
 //   schedulers issued all the time. Registers on 90a: 76 and 80; no spills.
-#include "attention.h"
+#include "attention_running.h"
 #include "cuda/kernels/bytes.h"
 
 namespace onehead::cuda {
@@ -40,35 +40,6 @@ namespace {
 constexpr int threads = 128, warps = threads / 32;
 constexpr int ahead = 4;
 constexpr int leastKeys = 64;  // of a split: what the block has on its way at once, 4 warps x 4 rows x `ahead`
-
-/** Highest score, sum of weights and this lane's part of the weighted values. */
-template <int Width>
-struct Running {
-  float highest = -infinity, sum = 0, values[Width] = {};
-
-  __device__ void rescale(float above) {
-    const float factor = highest == -infinity ? 0.0f : exp2Fast(highest - above);
-    highest = above;
-    sum *= factor;
-#pragma unroll
-    for (int i = 0; i < Width; ++i) values[i] *= factor;
-  }
-};
-
-/** Adds up what the lane groups of a warp have. */
-template <int Lanes, int Width>
-__device__ inline void combineGroups(Running<Width>& running) {
-  float highest = running.highest;
-#pragma unroll
-  for (int mask = Lanes; mask < 32; mask *= 2) highest = fmaxf(highest, __shfl_xor_sync(wholeWarp, highest, mask));
-  if (highest > -infinity) running.rescale(highest);
-#pragma unroll
-  for (int mask = Lanes; mask < 32; mask *= 2) {
-    running.sum += __shfl_xor_sync(wholeWarp, running.sum, mask);
-#pragma unroll
-    for (int i = 0; i < Width; ++i) running.values[i] += __shfl_xor_sync(wholeWarp, running.values[i], mask);
-  }
-}
 
 /** `Count` elements in 16 bytes, or a multiple of that. */
 template <class T, int Count>
