@@ -106,7 +106,7 @@ function faults(file, cpu) {
   const { needed, undefined: open, cpu: made, glibc: oldest } = read(file);
   const everywhere = /^(libc|libm|libdl|libpthread|librt|ld-linux[-\w]*)\.so\.\d+$/;
   const strange = open.filter((name) =>
-    /^(_ZN?[^0-9]*4dnnl|dnnl_|__kmpc|GOMP|omp_|_ZNS?t3__1|__cxa_(?!finalize|thread_atexit))/.test(name),
+    /^(_ZN?[^0-9]*4dnnl|dnnl_|__kmpc|GOMP|omp_|_ZNS?t3__1|__cxa_(?!atexit|finalize|thread_atexit))/.test(name),
   );
   return [
     ...(made === cpu ? [] : [`It is for ${made} and not for ${cpu}.`]),
