@@ -45,7 +45,8 @@ function run(command, args, environment = process.env) {
 function compilers(name) {
   const folder = path.join(root, 'build', 'portable', name, 'compilers');
   mkdirSync(folder, { recursive: true });
-  const target = `-target ${systems[name].triple}.${glibc}`;
+  // Without that, zig adds checks for undefined behaviour to what is not optimized.
+  const target = `-target ${systems[name].triple}.${glibc} -fno-sanitize=undefined`;
   const programs = { clang: `cc ${target}`, 'clang++': `c++ ${target}`, ar: 'ar', ranlib: 'ranlib' };
   for (const [program, command] of Object.entries(programs)) {
     const file = path.join(folder, program);
@@ -106,7 +107,9 @@ function faults(file, cpu) {
   const { needed, undefined: open, cpu: made, glibc: oldest } = read(file);
   const everywhere = /^(libc|libm|libdl|libpthread|librt|ld-linux[-\w]*)\.so\.\d+$/;
   const strange = open.filter((name) =>
-    /^(_ZN?[^0-9]*4dnnl|dnnl_|__kmpc|GOMP|omp_|_ZNS?t3__1|__cxa_(?!atexit|finalize|thread_atexit))/.test(name),
+    /^(_Z[NTV]*[^0-9]*4dnnl|__cpu_|dnnl_|__kmpc|GOMP|omp_|_ZNS?t3__1|__cxa_(?!atexit|finalize|thread_atexit))/.test(
+      name,
+    ),
   );
   return [
     ...(made === cpu ? [] : [`It is for ${made} and not for ${cpu}.`]),

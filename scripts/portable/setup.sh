@@ -30,3 +30,7 @@ if [ ! -d "oneDNN-$version" ]; then
   tar -xf "$archive"
   rm -rf apt onednn_*
 fi
+
+# Its tables of activations take the first of several equal keys, which std::multimap's find may not give: libc++'s gives
+# another, and GELU on AVX-512 was wrong.
+sed -i 's/entry_map_\.find(/entry_map_.lower_bound(/' "oneDNN-$version"/src/cpu/*/injectors/jit_uni_eltwise_injector.[ch]pp

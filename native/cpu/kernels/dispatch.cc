@@ -19,59 +19,62 @@ extern const Kernels avx512Bf16Variant;
 
 namespace {
 
-// __builtin_cpu_supports asks the operating system too: it is false where the kernel does not save the registers.
-bool hasAvx2() {
 #if defined(__x86_64__)
-  unsigned a, b, c, d;  // f16c by its bit: Clang 14 does not know its name
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __get_cpuid(1, &a, &b, &c, &d) &&
-         (c >> 29 & 1) != 0;
+
+/**
+ * What the CPU has and the operating system saves the registers of, read from the CPU itself: compilers' own
+ * __builtin_cpu_supports needs a library that not every compiler links into an addon.
+ */
+class Features {
+ public:
+  Features() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return;
+    const bool fused = bit(c, 12), halves = bit(c, 29);
+    const unsigned saved = bit(c, 27) ? savedRegisters() : 0;
+    const bool savesAvx = (saved & 0x06) == 0x06, savesAvx512 = (saved & 0xe6) == 0xe6;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
+    avx2 = savesAvx && fused && halves && bit(b, 5);
+    avx512 = avx2 && savesAvx512 && bit(b, 16) && bit(b, 17) && bit(b, 30) && bit(b, 31);  // f, dq, bw, vl
+    avx512Vnni = avx512 && bit(c, 11);
+    amxBf16 = avx512 && bit(d, 22);
+    if (a < 1 || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) return;
+    avx2Vnni = avx2 && bit(a, 4);
+    avx512Bf16 = avx512Vnni && bit(a, 5);
+  }
+
+  bool avx2 = false, avx2Vnni = false, avx512 = false, avx512Vnni = false, avx512Bf16 = false, amxBf16 = false;
+
+ private:
+  static bool bit(unsigned word, int place) { return (word >> place & 1) != 0; }
+
+  /** XCR0: which registers the operating system saves. */
+  static unsigned savedRegisters() {
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+  }
+};
+
 #else
-  return false;
+
+struct Features {
+  bool avx2 = false, avx2Vnni = false, avx512 = false, avx512Vnni = false, avx512Bf16 = false, amxBf16 = false;
+};
+
 #endif
+
+const Features& features() {
+  static const Features found;
+  return found;
 }
 
-bool hasAvx2Vnni() {
-#if defined(__x86_64__)
-  unsigned a, b, c, d;
-  return hasAvx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1) != 0;
-#else
-  return false;
-#endif
-}
-
-bool hasAvx512() {
-#if defined(__x86_64__)
-  return hasAvx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-#else
-  return false;
-#endif
-}
-
-bool hasAvx512Vnni() {
-#if defined(__x86_64__)
-  return hasAvx512() && __builtin_cpu_supports("avx512vnni");
-#else
-  return false;
-#endif
-}
-
-bool hasAvx512Bf16() {
-#if defined(__x86_64__)
-  return hasAvx512Vnni() && __builtin_cpu_supports("avx512bf16");
-#else
-  return false;
-#endif
-}
-
-bool hasAmxBf16() {
-#if defined(__x86_64__)
-  unsigned a, b, c, d;
-  return hasAvx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1) != 0;
-#else
-  return false;
-#endif
-}
+bool hasAvx2() { return features().avx2; }
+bool hasAvx2Vnni() { return features().avx2Vnni; }
+bool hasAvx512() { return features().avx512; }
+bool hasAvx512Vnni() { return features().avx512Vnni; }
+bool hasAvx512Bf16() { return features().avx512Bf16; }
+bool hasAmxBf16() { return features().amxBf16; }
 
 bool always() { return true; }
 
