@@ -11,7 +11,7 @@ cd "$folder"
 if [ ! -x zig/zig ]; then
   python3 -m venv zig
   zig/bin/pip install -q --disable-pip-version-check 'ziglang==0.17.*'
-  ln -sfn lib/python3*/site-packages/ziglang/zig zig/zig
+  (cd zig && ln -sfn lib/python3*/site-packages/ziglang/zig zig)
 fi
 
 version=3.7.2
