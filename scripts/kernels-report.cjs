@@ -31,7 +31,6 @@ const compiler = withCudaToolkit(process.env).CUDACXX ?? 'nvcc';
 /** Spills of kernels for half types that stay, in bytes a thread (docs/performance.md). */
 const known = [
   { file: 'attention_decode.cu', architectures: ['80', '86', '89'], bytes: 16 },
-  { file: 'attention_decode.cu', architectures: ['90a'], bytes: 8 },
   { file: 'attention_streaming.cu', architectures: ['120'], bytes: 160 },
 ];
 const allowed = ({ file, architecture }) =>

@@ -20,6 +20,8 @@ class Addresses {
   T* at(const std::optional<Tensor>& tensor) const {
     return tensor ? at<T>(*tensor) : nullptr;
   }
+  /** A tensor's type, as one that the device computes in. Throws Error NOT_SUPPORTED where it does not. */
+  virtual DType type(const Tensor& tensor) const = 0;
 
  protected:
   ~Addresses() = default;

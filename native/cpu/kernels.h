@@ -10,6 +10,11 @@
 #include <type_traits>
 
 #include "../core/kinds.h"
+#include "operations/alignment/arguments.h"
+#include "operations/decoding/arguments.h"
+#include "operations/features/arguments.h"
+#include "operations/normalization/arguments.h"
+#include "operations/rows/arguments.h"
 
 namespace onehead::cpu {
 
@@ -31,17 +36,25 @@ struct Share {
       : begin(count * team.thread / team.threads), end(count * (team.thread + 1) / team.threads) {}
 };
 
+/** Weights of 8 bits lie in panels of so many rows. */
+constexpr int64_t kBytePanel = 16;
+
 /**
- * y[m, n] = activation(sum over k of norm(x)[m, k] * w[n, k] + bias[n]) + residual[m, n], for few rows m: the product
- * of a decode step, bound by reading w once. w is row-major [columns, depth] in `weightType`.
+ * y[m, n] = activation(sum over k of norm(x)[m, k] * w[n, k] + bias[n]) + residual[m, n].
+ *
+ * linearRows, for few rows m: the product of a decode step, bound by reading w once; w is row-major [columns, depth].
+ * linearBytes, for any number of rows: w[n, k] = scales[n] * q[n, k], with q of 8 bits in panels of kBytePanel rows,
+ * the last filled up with zeros: [columns / kBytePanel][depth / 4][kBytePanel][4], and `scales` has whole panels too.
  */
-struct LinearRows {
+struct LinearArguments {
   int64_t rows, columns, depth;  // m, n, k
   const void* x;
   DType xType;
   int64_t xStride;  // elements between rows
   const void* w;
   DType weightType;
+  const float* scales;      // null where the weight is not of 8 bits
+  bool quantized;           // of 8 bits: each row of x becomes whole numbers too; else w is widened to float32
   const float* bias;        // [columns] or null
   const float* normWeight;  // [depth]: layer norm of x before the product, or null
   const float* normBias;    // [depth]
@@ -52,31 +65,6 @@ struct LinearRows {
   DType yType;
   void* scratch;  // as the kernel wants it, 64-byte aligned, shared by the team
 };
-
-/**
- * The same for weights of 8 bits and any number of rows: w[n, k] = scales[n] * q[n, k]. `w` lies in panels of
- * kBytePanel rows, the last filled up with zeros: [columns / kBytePanel][depth / 4][kBytePanel][4], and `scales` has
- * whole panels too.
- */
-constexpr int64_t kBytePanel = 16;
-struct LinearBytes {
-  int64_t rows, columns, depth;
-  const void* x;
-  DType xType;
-  int64_t xStride;
-  const int8_t* w;
-  const float* scales;
-  bool quantized;  // each row of x becomes whole numbers of 8 bits too; else w is widened to float32
-  const float* bias;
-  const float* normWeight;
-  const float* normBias;
-  float epsilon;
-  Activation activation;
-  const float* residual;
-  void* y;
-  DType yType;
-  void* scratch;  // as the kernel wants it
-};
 /** Bytes of the panels of a weight. */
 [[gnu::always_inline]] constexpr int64_t bytePanels(int64_t columns, int64_t depth) {
   return (columns + kBytePanel - 1) / kBytePanel * kBytePanel * ((depth + 3) / 4 * 4);
@@ -85,17 +73,6 @@ struct LinearBytes {
 [[gnu::always_inline]] constexpr int64_t bytePlace(int64_t n, int64_t k, int64_t depth) {
   return (n / kBytePanel * ((depth + 3) / 4) + k / 4) * (4 * kBytePanel) + n % kBytePanel * 4 + k % 4;
 }
-
-/** y = (x - mean) / sqrt(variance + epsilon) * weight + bias, over the last dimension. */
-struct LayerNorm {
-  int64_t rows, width;
-  const float* x;
-  const float* weight;
-  const float* bias;
-  float epsilon;
-  void* y;
-  DType yType;
-};
 
 // Kernels that take `rows` and `pool` work on rows of a pool of state; see native/operations/operations.h. `rows`
 // [batch] is null where entry b works on row b, and `pool` is the number of rows then too.
@@ -164,22 +141,6 @@ struct Softmax {
   float scale;
 };
 
-/**
- * Whisper's log-mel spectrogram. samples [batch, (frames - 1) * hop + fftSize], the first frame starting at sample 0
- * (the caller pads); features [batch, mels, frames] = (max(log10(max(mel, 1e-10)), peak - 8) + 4) / 4, where peak is
- * the larger of this window's highest log10 value and peak[b], which is updated to it. A start value of -infinity means
- * this window alone.
- */
-struct LogMel {
-  int64_t batch, frames, fftSize, hop, mels;  // fftSize is even
-  const float* samples;
-  const float* window;   // [fftSize]
-  const float* filters;  // [mels, fftSize / 2 + 1]; mostly zeros
-  float* peak;           // [batch]
-  float* features;
-  void* scratch;  // as the kernel wants it
-};
-
 /** Quantizes rows into a cache of 8 bits: y[begin[b] + t, g] = x[b, t, g] / scales[begin[b] + t, g], as far as that is
  * in y; nothing where begin[b] is negative. */
 struct ScatterHeads {
@@ -192,116 +153,7 @@ struct ScatterHeads {
   float* scales;  // [positions, heads]
 };
 
-/** y[b, t, c] = x[b, c, t], in another type. */
-struct TransposeCast {
-  int64_t batch, rows, columns;  // of x
-  const float* x;
-  void* y;
-  DType yType;
-};
-
-/** x[b, i, :] = tokenEmbedding[tokens[b, from + i]] + positionEmbedding[from + i], with from = start[b]. Tokens out of
- * range read as 0. */
-struct Embed {
-  int64_t batch, count, width, vocabulary, positions;
-  const int32_t* tokens;
-  int64_t tokenStride;
-  const int32_t* start;  // [batch]
-  const void* tokenEmbedding;
-  DType tokenType;
-  const float* positionEmbedding;
-  float scale;  // of the token embedding
-  float* y;     // [batch, count, width]
-  const int32_t* rows = nullptr;
-  int64_t pool = 0;
-  const float* tokenScales = nullptr;  // [vocabulary], where the token embedding is panels of 8 bits
-};
-
-/**
- * Choice of the next token under Whisper's rules; writes the token and its log-probability behind the sequence.
- * See native/operations/decoding/token_rules.h for the rules and their sources.
- */
-struct NextToken {
-  int64_t batch, vocabulary, capacity;
-  float* logits;  // [batch, vocabulary]; overwritten by the filtered logits
-  const uint8_t*
-      suppressed;  // [vocabulary] or [pool, vocabulary]: bit 0 always, bit 1 as the first generated token only
-  int32_t endToken;
-  int32_t timestampBegin, timestampEnd;  // both the vocabulary when the model has none
-  int32_t noTimestampsToken;             // or -1
-  int32_t maxInitialTimestamp;           // index, or -1
-  int32_t* tokens;                       // [batch, capacity]: prompt, then generated
-  float* logProbability;                 // [batch, capacity]: of each generated token, at its place
-  int32_t* length;                       // [batch]: tokens so far
-  const int32_t* begin;                  // [batch]: where the generated tokens begin
-  const int32_t* minimum;                // [batch]: new tokens before the end token may come
-  const int32_t* maximum;                // [batch]: new tokens, the end token counted
-  const int32_t* timestamps;             // [batch]: 1 applies the timestamp rules
-  int32_t* finished;                     // [batch]; a finished sequence is left as it is
-  void* scratch;                         // as the kernel wants it
-
-  // Optional; see NextToken in native/operations/decoding/operation.h.
-  const float* temperature = nullptr;        // [batch]
-  const int32_t* seed = nullptr;             // [batch]
-  const float* repetitionPenalty = nullptr;  // [batch]
-  const int32_t* noRepeat = nullptr;         // [batch]
-  int32_t* topTokens = nullptr;              // [batch, capacity, top]
-  float* topLogProbability = nullptr;        // [batch, capacity, top]
-  int64_t top = 0;
-  const int32_t* topCount = nullptr;  // [batch]
-
-  const int32_t* rows = nullptr;  // [batch]; where there are rows, what is [batch ...] above but logits is [pool ...]
-  int64_t pool = 0;
-  const int32_t* beams = nullptr;  // [batch]
-  int64_t suppressedStride = 0;    // from one row's to the next; 0: one for all
-};
-
-/** One step of beam search; see NextBeams in native/operations/decoding/operation.h. */
-struct NextBeams {
-  NextToken step;
-  int64_t beams, most;  // of each window, where step.beams is null; finished candidates that a row has room for
-  int32_t* position;
-  float* cumulative;
-  int32_t* source;
-  const int32_t* wanted;
-  int32_t *doneCount, *doneLength;
-  float* doneScore;
-  int32_t* doneTokens;
-  float* doneLogProbability;
-  int32_t* doneSource;
-  void* scratch;  // as the kernel wants it; step.scratch is not used
-};
 constexpr int64_t kMostBeams = 16, kMostTop = 64;
-
-/** When each position of a text was said; see AlignPositions in native/operations/alignment/operation.h. */
-struct AlignPositions {
-  int64_t sequences, rows, positions, heads, keys;
-  const float* scores;    // [rows, positions, heads, keys]
-  const int32_t* source;  // [sequences, positions]
-  const int32_t *begin, *end, *frames;
-  int64_t medianWidth;
-  int32_t* y;     // [sequences, positions]
-  void* scratch;  // as the kernel wants it
-};
-
-/** Adds up attention's weights; see AddWeights in native/operations/alignment/operation.h. */
-struct AddWeights {
-  int64_t batch, pool, sources, sequences, positions, heads, keys;
-  const float* scores;                            // [sources, heads, keys]
-  const int32_t* rows;                            // [batch], or null: the entries are the pool
-  const int32_t *from, *to, *position, *counted;  // [pool]
-  float factor;
-  bool fresh;
-  float* y;  // [sequences, positions, keys]
-};
-
-/** probability[b] = softmax(logits[b])[token]. */
-struct TokenProbability {
-  int64_t batch, vocabulary, logitsStride;
-  const float* logits;
-  int32_t token;
-  float* probability;
-};
 
 /** y[b, :] = x[b, index[b] + offset, :], x [batch, length, width] float32; the index is clamped to the rows. */
 struct GatherRows {
@@ -357,22 +209,22 @@ struct Kernel {
  */
 // clang-format off
 #define ONEHEAD_CPU_KERNELS(kernel, withScratch) \
-  withScratch(LinearRows, linearRows) \
-  withScratch(LinearBytes, linearBytes) \
+  withScratch(LinearArguments, linearRows) \
+  withScratch(LinearArguments, linearBytes) \
   kernel(ScatterHeads, scatterHeads) \
-  kernel(LayerNorm, layerNorm) \
+  kernel(LayerNormArguments, layerNorm) \
   withScratch(Attention, attentionStreaming) \
   withScratch(Attention, attentionDecode) \
   withScratch(Attention, attentionBaseline) \
   kernel(Softmax, softmax) \
-  withScratch(LogMel, logMel) \
-  kernel(TransposeCast, transposeCast) \
-  kernel(Embed, embed) \
-  withScratch(NextToken, nextToken) \
-  withScratch(NextBeams, nextBeams) \
-  withScratch(AlignPositions, alignPositions) \
-  kernel(AddWeights, addWeights) \
-  kernel(TokenProbability, tokenProbability) \
+  withScratch(LogMelArguments, logMel) \
+  kernel(TransposeCastArguments, transposeCast) \
+  kernel(EmbedArguments, embed) \
+  withScratch(NextTokenArguments, nextToken) \
+  withScratch(NextBeamsArguments, nextBeams) \
+  withScratch(AlignPositionsArguments, alignPositions) \
+  kernel(AddWeightsArguments, addWeights) \
+  kernel(TokenProbabilityArguments, tokenProbability) \
   kernel(GatherRows, gatherRows)
 // clang-format on
 

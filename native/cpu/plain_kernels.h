@@ -28,27 +28,26 @@ inline void castRows(const CastRows& cast, const Team& team) {
 
 /** A layer norm into the start of the scratch memory. */
 struct NormRows {
-  LayerNorm norm;
+  LayerNormArguments norm;
   void* scratch;
-  Kernel<LayerNorm> kernel;
+  Kernel<LayerNormArguments> kernel;
 };
 
 inline void normRows(const NormRows& rows, const Team& team) {
-  LayerNorm norm = rows.norm;
+  LayerNormArguments norm = rows.norm;
   norm.y = rows.scratch;
   rows.kernel.run(norm, team);
 }
 
 /** The next token, and then the position to read it at. */
 struct Advance {
-  NextToken next;
-  int32_t* position;
+  NextTokenArguments next;
   void* scratch;
-  Kernel<NextToken> kernel;
+  Kernel<NextTokenArguments> kernel;
 };
 
 inline void advance(const Advance& step, const Team& team) {
-  NextToken next = step.next;
+  NextTokenArguments next = step.next;
   next.scratch = step.scratch;
   step.kernel.run(next, team);
   team.barrier();
@@ -56,7 +55,7 @@ inline void advance(const Advance& step, const Team& team) {
   for (int64_t b = 0; b < next.batch; ++b) {
     const int64_t row = next.rows ? next.rows[b] : b;
     if (row < 0 || row >= next.pool || (next.beams && next.beams[b] != 0)) continue;
-    step.position[row] = next.length[row] - 1;
+    next.position[row] = next.length[row] - 1;
   }
 }
 

@@ -23,8 +23,7 @@ class Preparation final : public Addresses {
 
   using Addresses::at;
   std::byte* at(const Tensor& tensor) const override;
-  /** A tensor's type, as one that the CPU computes in. Throws Error NOT_SUPPORTED where it does not. */
-  DType type(const Tensor& tensor) const { return computedType(tensor.dtype, name_); }
+  DType type(const Tensor& tensor) const override { return computedType(tensor.dtype, name_); }
   /** A weight of 8 bits and its scales, as Device.quantize gives them. */
   const int8_t* panels(const Tensor& weight, const Tensor& scales) const;
   [[noreturn]] void unsupported(const std::string& reason) const;

@@ -1,4 +1,4 @@
-// Weights of 8 bits: from any source to the panels that LinearBytes multiplies.
+// Weights of 8 bits: from any source to the panels that linearBytes multiplies.
 #pragma once
 
 #include "../core/backend.h"

@@ -49,6 +49,7 @@ endif()
 
 add_library(onehead_cpu_dispatch OBJECT ${ONEHEAD_CPU_DIRECTORY}/kernels/dispatch.cc)
 target_compile_features(onehead_cpu_dispatch PRIVATE cxx_std_20)
+target_include_directories(onehead_cpu_dispatch PRIVATE ${ONEHEAD_NATIVE_DIRECTORY})
 target_compile_definitions(onehead_cpu_dispatch PRIVATE ${ONEHEAD_CPU_DEFINITIONS})
 set_target_properties(onehead_cpu_dispatch PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden)
 

@@ -25,7 +25,7 @@ class CpuStorage final : public Storage {
   CpuStorage(Source source, DType dtype, const Shape& shape, const Kernels& kernels,
              std::shared_ptr<MemoryCounter> counter);
 
-  /** A weight of 8 bits, in panels as LinearBytes takes them. */
+  /** A weight of 8 bits, in panels as linearBytes takes them. */
   CpuStorage(int64_t rows, int64_t columns, std::shared_ptr<MemoryCounter> counter);
   bool isPanels() const { return bool(panels_); }
   int8_t* panels() { return reinterpret_cast<int8_t*>(panels_.data()); }

@@ -24,6 +24,7 @@ class Preparation final : public Addresses {
 
   using Addresses::at;
   std::byte* at(const Tensor& tensor) const override;
+  DType type(const Tensor& tensor) const override { return tensor.dtype; }
   /** Whether an operation of the program writes the tensor. */
   bool changes(const Tensor& tensor) const { return !tensor.storage || written_.contains(tensor.storage.get()); }
   bool changes(const std::optional<Tensor>& tensor) const { return tensor && changes(*tensor); }

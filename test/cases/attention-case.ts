@@ -4,17 +4,12 @@
  */
 import { type AttentionVariantName, attentionVariants, notSupportedReasons } from '../../lib/attention/variants.js';
 import type { Tensor } from '../../lib/device/tensor.js';
+import type { AttentionSizes } from '../device/reference.js';
 import { wantedAttention } from './attention-reference.js';
 import { type Make, type Operand, type OperationCase, operationCase } from './case.js';
 
-export interface AttentionShape {
+export interface AttentionShape extends AttentionSizes {
   algorithm: AttentionVariantName;
-  batch: number;
-  queries: number;
-  keys: number;
-  heads: number;
-  keyValueHeads: number;
-  headSize: number;
   causal?: boolean;
   /** Of each row of the state; 0 unless given where the case is causal or appends. */
   starts?: readonly number[];

@@ -85,5 +85,22 @@ static inline F log10Positive(F x) {
   return (p * t + n) * splat(0.301029995663981f);
 }
 
+/** What the softmax of numbers is made of: exp(x - top) / total. */
+struct SoftmaxParts {
+  float top, total;
+};
+static inline SoftmaxParts softmaxParts(const float* x, int64_t count) {
+  F highest = splat(-kInfinity);
+  int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) highest = larger(load(x + i), highest);
+  float top = largest(highest);
+  for (; i < count; ++i) top = x[i] > top ? x[i] : top;
+  F sums = {};
+  for (i = 0; i + kWidth <= count; i += kWidth) sums += expNegative(load(x + i) - splat(top));
+  float total = sum(sums);
+  for (; i < count; ++i) total += expNegative(x[i] - top);
+  return {top, total};
+}
+
 }  // namespace
 }  // namespace onehead::cpu::ONEHEAD_ISA

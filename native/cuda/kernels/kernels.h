@@ -14,6 +14,11 @@
 #include "../../core/dtype.h"
 #include "../../core/everywhere.h"
 #include "../../core/kinds.h"
+#include "operations/alignment/arguments.h"
+#include "operations/decoding/arguments.h"
+#include "operations/features/arguments.h"
+#include "operations/normalization/arguments.h"
+#include "operations/rows/arguments.h"
 
 namespace onehead::cuda {
 
@@ -48,15 +53,6 @@ struct Epilogue {
   const float* rowScales = nullptr;
 };
 
-/** x [rows, width] -> y: layer norm over rows. */
-struct LayerNormArguments {
-  int64_t rows, width;
-  const float* x;
-  const float *weight, *bias;
-  float epsilon;
-  void* y;
-  DType yType;
-};
 cudaError_t layerNorm(const LayerNormArguments& arguments, const Launcher& launcher);
 
 /**
@@ -257,23 +253,9 @@ bool projectedAttentionFits(const ProjectedAttentionArguments& arguments, const 
 bool projectedAttentionPays(const ProjectedAttentionArguments& arguments, const Launcher& launcher);
 cudaError_t projectedAttention(const ProjectedAttentionArguments& arguments, const Launcher& launcher);
 
-/** As cpu::LogMel. Scratch: none. */
-struct LogMelArguments {
-  int64_t batch, frames, fftSize, hop, mels;
-  const float *samples, *window, *filters;
-  float* peak;
-  float* features;
-};
 bool logMelFits(const LogMelArguments& arguments, const Launcher& launcher);
 cudaError_t logMel(const LogMelArguments& arguments, const Launcher& launcher);
 
-/** y[b, c, r] = x[b, r, c] in another type. */
-struct TransposeCastArguments {
-  int64_t batch, rows, columns;
-  const float* x;
-  void* y;
-  DType yType;
-};
 cudaError_t transposeCast(const TransposeCastArguments& arguments, const Launcher& launcher);
 
 /** Rows of `width` elements copied from where one stepping says to where another says, in any floating types. */
@@ -301,21 +283,6 @@ struct PermuteArguments {
 };
 cudaError_t permute(const PermuteArguments& arguments, const Launcher& launcher);
 
-/** As cpu::Embed. */
-struct EmbedArguments {
-  int64_t batch, count, width, vocabulary, positions;
-  const int32_t* tokens;
-  int64_t tokenStride;
-  const int32_t* start;
-  const void* tokenEmbedding;
-  DType tokenType;
-  const float* positionEmbedding;
-  float scale;
-  float* y;
-  const int32_t* rows = nullptr;
-  int64_t pool = 0;
-  const float* tokenScales = nullptr;  // [vocabulary], where the token embedding is int8
-};
 cudaError_t embed(const EmbedArguments& arguments, const Launcher& launcher);
 
 /** y[i, b, :] = x[b, index[i, b], :], the index clamped to the rows. */
@@ -360,84 +327,18 @@ struct QuantizeHeadsArguments {
 };
 cudaError_t quantizeHeads(const QuantizeHeadsArguments& arguments, const Launcher& launcher);
 
-/** As cpu::TokenProbability. */
-struct TokenProbabilityArguments {
-  int64_t batch, vocabulary;
-  const float* logits;
-  int32_t token;
-  float* probability;
-};
 cudaError_t tokenProbability(const TokenProbabilityArguments& arguments, const Launcher& launcher);
 
-/** As cpu::NextToken with the position to read next; of the logits only penalised ones change. */
-struct NextTokenArguments {
-  int64_t batch, vocabulary, capacity;
-  const float* logits;
-  const uint8_t* suppressed;  // [vocabulary] or [pool, vocabulary]
-  int32_t endToken, timestampBegin, timestampEnd, noTimestampsToken, maxInitialTimestamp;
-  int32_t* tokens;
-  float* logProbability;
-  int32_t *length, *position;
-  const int32_t *begin, *minimum, *maximum, *timestamps;
-  int32_t* finished;
-  void* scratch;
-  int32_t* counters;  // [batch]
-
-  // Optional; see NextToken in native/operations/decoding/operation.h.
-  const float* temperature = nullptr;        // [batch]
-  const int32_t* seed = nullptr;             // [batch]
-  const float* repetitionPenalty = nullptr;  // [batch]
-  const int32_t* noRepeat = nullptr;         // [batch]
-  int32_t* topTokens = nullptr;              // [batch, capacity, top]
-  float* topLogProbability = nullptr;        // [batch, capacity, top]
-  int64_t top = 0;
-  const int32_t* topCount = nullptr;  // [batch]
-
-  const int32_t* rows = nullptr;  // [batch]; where there are rows, what is [batch ...] above but logits is [pool ...]
-  int64_t pool = 0;
-  const int32_t* beams = nullptr;  // [batch]
-  int64_t suppressedStride = 0;    // from one row's to the next; 0: one for all
-};
 size_t nextTokenScratch(const NextTokenArguments& arguments);
 cudaError_t nextToken(const NextTokenArguments& arguments, const Launcher& launcher);
 
-/** One step of beam search; see NextBeams in native/operations/decoding/operation.h. */
-struct NextBeamsArguments {
-  NextTokenArguments step;
-  int64_t beams, most;  // of each window, where step.beams is null; finished candidates that a row has room for
-  float* cumulative;
-  int32_t* source;
-  const int32_t* wanted;
-  int32_t *doneCount, *doneLength;
-  float* doneScore;
-  int32_t* doneTokens;
-  float* doneLogProbability;
-  int32_t* doneSource;
-};
 size_t nextBeamsScratch(const NextBeamsArguments& arguments);
 cudaError_t nextBeams(const NextBeamsArguments& arguments, const Launcher& launcher);
 
-/** See AlignPositions in native/operations/alignment/operation.h. */
-struct AlignPositionsArguments {
-  int64_t rows, positions, heads, keys, sequences, medianWidth;
-  const float* scores;
-  const int32_t *source, *begin, *end, *frames;
-  int32_t* y;
-  void* scratch;
-};
 bool alignPositionsFits(const AlignPositionsArguments& arguments, const Launcher& launcher);
 size_t alignPositionsScratch(const AlignPositionsArguments& arguments);
 cudaError_t alignPositions(const AlignPositionsArguments& arguments, const Launcher& launcher);
 
-/** As cpu::AddWeights. */
-struct AddWeightsArguments {
-  int64_t batch, pool, sources, sequences, positions, heads, keys;
-  const float* scores;
-  const int32_t *rows, *from, *to, *position, *counted;
-  float factor;
-  bool fresh;
-  float* y;
-};
 bool addWeightsFits(const AddWeightsArguments& arguments, const Launcher& launcher);
 cudaError_t addWeights(const AddWeightsArguments& arguments, const Launcher& launcher);
 

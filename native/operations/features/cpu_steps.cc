@@ -2,19 +2,6 @@
 
 namespace onehead::cpu {
 
-void prepare(Preparation& p, const onehead::LogMel& o) {
-  LogMel arguments{.batch = o.y.shape[0],
-                   .frames = o.y.shape[2],
-                   .fftSize = o.window.shape[0],
-                   .hop = o.hop,
-                   .mels = o.y.shape[1],
-                   .samples = p.at<float>(o.samples),
-                   .window = p.at<float>(o.window),
-                   .filters = p.at<float>(o.filters),
-                   .peak = p.at<float>(o.peak),
-                   .features = p.at<float>(o.y),
-                   .scratch = nullptr};
-  p.kernel(arguments, p.kernels.logMel);
-}
+void prepare(Preparation& p, const LogMel& o) { p.kernel(argumentsOf(p, o), p.kernels.logMel); }
 
 }  // namespace onehead::cpu

@@ -1,3 +1,4 @@
+#include "arguments.h"
 #include "cpu/plain_kernels.h"
 #include "cpu/preparation.h"
 #include "cpu/products.h"
@@ -10,58 +11,38 @@ namespace {
 /** Up to this many rows a product is bound by reading its weight, and our kernel is faster than a blocked product. */
 constexpr int64_t fewRows = 16;
 
-void prepareBytes(Preparation& p, const onehead::Linear& o) {
-  const int64_t rows = o.x.rows(), depth = o.x.columns();
-  LinearBytes arguments{.rows = rows,
-                        .columns = o.weight.shape[0],
-                        .depth = depth,
-                        .x = p.at(o.x),
-                        .xType = p.type(o.x),
-                        .xStride = depth,
-                        .w = p.panels(o.weight, *o.weightScales),
-                        .scales = p.at<float>(o.weightScales),
-                        .quantized = o.quantized,
-                        .bias = p.at<float>(o.bias),
-                        .normWeight = p.at<float>(o.normWeight),
-                        .normBias = p.at<float>(o.normBias),
-                        .epsilon = o.epsilon,
-                        .activation = o.activation,
-                        .residual = p.at<float>(o.residual),
-                        .y = p.at(o.y),
-                        .yType = p.type(o.y),
-                        .scratch = nullptr};
-  p.kernel(arguments, p.kernels.linearBytes);
+LinearArguments argumentsOf(Preparation& p, const Linear& o) {
+  const bool bytes = o.weightScales.has_value();
+  return {.rows = o.x.rows(),
+          .columns = o.weight.shape[0],
+          .depth = o.x.columns(),
+          .x = p.at(o.x),
+          .xType = p.type(o.x),
+          .xStride = o.x.columns(),
+          .w = bytes ? static_cast<const void*>(p.panels(o.weight, *o.weightScales)) : p.at(o.weight),
+          .weightType = bytes ? DType::int8 : p.type(o.weight),
+          .scales = p.at<float>(o.weightScales),
+          .quantized = o.quantized,
+          .bias = p.at<float>(o.bias),
+          .normWeight = p.at<float>(o.normWeight),
+          .normBias = p.at<float>(o.normBias),
+          .epsilon = o.epsilon,
+          .activation = o.activation,
+          .residual = p.at<float>(o.residual),
+          .y = p.at(o.y),
+          .yType = p.type(o.y),
+          .scratch = nullptr};
 }
 
 }  // namespace
 
-void prepare(Preparation& p, const onehead::Linear& o) {
-  if (o.weightScales) return prepareBytes(p, o);
-  int64_t rows = o.x.rows(), depth = o.x.columns(), columns = o.weight.shape[0];
-  DType weightType = p.type(o.weight);
+void prepare(Preparation& p, const Linear& o) {
+  if (o.weightScales) return p.kernel(argumentsOf(p, o), p.kernels.linearBytes);
+  const int64_t rows = o.x.rows(), depth = o.x.columns();
+  const DType weightType = p.type(o.weight);
   if (!o.weight.storage)
     p.unsupported("the CPU device takes the weight from the device's memory, not from a temporary.");
-  if (rows <= fewRows) {
-    LinearRows arguments{.rows = rows,
-                         .columns = columns,
-                         .depth = depth,
-                         .x = p.at(o.x),
-                         .xType = p.type(o.x),
-                         .xStride = depth,
-                         .w = p.at(o.weight),
-                         .weightType = weightType,
-                         .bias = p.at<float>(o.bias),
-                         .normWeight = p.at<float>(o.normWeight),
-                         .normBias = p.at<float>(o.normBias),
-                         .epsilon = o.epsilon,
-                         .activation = o.activation,
-                         .residual = p.at<float>(o.residual),
-                         .y = p.at(o.y),
-                         .yType = p.type(o.y),
-                         .scratch = nullptr};
-    p.kernel(arguments, p.kernels.linearRows);
-    return;
-  }
+  if (rows <= fewRows) return p.kernel(argumentsOf(p, o), p.kernels.linearRows);
   std::byte* x = p.at(o.x);
   size_t begin = 0;
   if (o.normWeight || o.x.dtype != o.weight.dtype) {
@@ -69,17 +50,8 @@ void prepare(Preparation& p, const onehead::Linear& o) {
     size_t bytes = size_t(rows * depth) * bytesOf(o.weight.dtype);
     begin = aligned(bytes);
     if (o.normWeight)
-      p.kernel(NormRows{.norm = {.rows = rows,
-                                 .width = depth,
-                                 .x = p.at<float>(o.x),
-                                 .weight = p.at<float>(o.normWeight),
-                                 .bias = p.at<float>(o.normBias),
-                                 .epsilon = o.epsilon,
-                                 .y = nullptr,
-                                 .yType = weightType},
-                        .scratch = nullptr,
-                        .kernel = p.kernels.layerNorm},
-               normRows, begin);
+      p.kernel(NormRows{.norm = normOf(p, o, weightType), .scratch = nullptr, .kernel = p.kernels.layerNorm}, normRows,
+               begin);
     else
       p.kernel(CastRows{.rows = rows,
                         .width = depth,

@@ -57,15 +57,8 @@ size_t stage(Preparation& p, const Linear& o) {
   if (!o.normWeight && o.x.dtype == type) return 0;
   const size_t bytes = rounded(size_t(rows * depth) * bytesOf(type));
   if (o.normWeight) {
-    p.kernel(LayerNormArguments{.rows = rows,
-                                .width = depth,
-                                .x = p.at<float>(o.x),
-                                .weight = p.at<float>(o.normWeight),
-                                .bias = p.at<float>(o.normBias),
-                                .epsilon = o.epsilon,
-                                .y = nullptr,
-                                .yType = type},
-             layerNorm, bytes, 0, [](LayerNormArguments& a, const Workspace& workspace) { a.y = workspace.scratch(); });
+    p.kernel(normOf(p, o, type), layerNorm, bytes, 0,
+             [](LayerNormArguments& a, const Workspace& workspace) { a.y = workspace.scratch(); });
   } else {
     CopyRowsArguments cast{};
     cast.rows = 1;
@@ -77,6 +70,20 @@ size_t stage(Preparation& p, const Linear& o) {
              [](CopyRowsArguments& a, const Workspace& workspace) { a.y = workspace.scratch(); });
   }
   return bytes;
+}
+
+/** Adds a product of cuBLASLt's, whose workspace begins at `begin` of the scratch memory. `places` gives what lies
+ * there. */
+template <class PlacesOf>
+void addRun(Preparation& p, CublasLt::Run run, PlacesOf places, size_t begin) {
+  p.add(
+      [run = std::move(run), places, context = &p.context, doing = "starting " + p.title()](
+          const Launcher& launcher, const Workspace& workspace) {
+        const int status = run(places(workspace), launcher.stream);
+        if (status != 0) context->fail(doing, CublasLt::describe(status));
+        return cudaSuccess;
+      },
+      begin + CublasLt::workspaceBytes);
 }
 
 /** By cuBLASLt; false where it cannot. A null x lies in the scratch memory, which is the library's behind `begin`. A
@@ -127,14 +134,7 @@ bool tryCublasLt(Preparation& p, const Linear& o, const void* x, size_t begin) {
                                 .yType = type},
              widenRows, begin, 0,
              [widenedAt](WidenRowsArguments& a, const Workspace& workspace) { a.y = workspace.scratch() + widenedAt; });
-  p.add(
-      [run = std::move(run), places, context = &p.context, doing = "starting " + p.title()](
-          const Launcher& launcher, const Workspace& workspace) {
-        const int status = run(places(workspace), launcher.stream);
-        if (status != 0) context->fail(doing, CublasLt::describe(status));
-        return cudaSuccess;
-      },
-      begin + CublasLt::workspaceBytes);
+  addRun(p, std::move(run), places, begin);
   if (o.activation != Activation::none) {
     p.add([y = p.at(o.y), type = o.y.dtype, elements = o.y.elements(), activation = o.activation](
               const Launcher& launcher, const Workspace&) {
@@ -195,17 +195,11 @@ bool tryCublasLtOfBytes(Preparation& p, const Linear& o, int64_t stride, size_t 
     pieces.push_back({first, count, std::move(run)});
   }
   for (Piece& piece : pieces) {
-    p.add(
-        [run = std::move(piece.run), xAt = size_t(piece.first * stride), begin, end, context = &p.context,
-         doing = "starting " + p.title()](const Launcher& launcher, const Workspace& workspace) {
-          const int status = run({.x = workspace.scratch() + xAt,
-                                  .workspace = workspace.scratch() + end,
-                                  .y = workspace.scratch() + begin},
-                                 launcher.stream);
-          if (status != 0) context->fail(doing, CublasLt::describe(status));
-          return cudaSuccess;
-        },
-        end + CublasLt::workspaceBytes);
+    auto places = [xAt = size_t(piece.first * stride), begin, end](const Workspace& workspace) {
+      return CublasLt::Places{
+          .x = workspace.scratch() + xAt, .workspace = workspace.scratch() + end, .y = workspace.scratch() + begin};
+    };
+    addRun(p, std::move(piece.run), places, end);
     FinishSumsArguments finish{.rows = piece.rows,
                                .columns = columns,
                                .sums = nullptr,

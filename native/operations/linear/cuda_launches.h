@@ -1,6 +1,7 @@
 // What other families take of this one's launches.
 #pragma once
 
+#include "arguments.h"
 #include "cuda/preparation.h"
 
 namespace onehead::cuda {

@@ -8,35 +8,13 @@ void prepare(Preparation& p, const onehead::Copy& o) {
   p.kernel(CopyBytes{.bytes = int64_t(o.x.bytes()), .from = p.at(o.x), .to = p.at(o.y)}, copyBytes);
 }
 
-void prepare(Preparation& p, const onehead::TransposeCast& o) {
-  TransposeCast arguments{.batch = o.x.shape[0],
-                          .rows = o.x.shape[1],
-                          .columns = o.x.shape[2],
-                          .x = p.at<float>(o.x),
-                          .y = p.at(o.y),
-                          .yType = p.type(o.y)};
-  p.kernel(arguments, p.kernels.transposeCast);
-}
+void prepare(Preparation& p, const onehead::TransposeCast& o) { p.kernel(argumentsOf(p, o), p.kernels.transposeCast); }
 
 void prepare(Preparation& p, const onehead::Embed& o) {
-  Embed arguments{.batch = o.y.shape[0],
-                  .count = o.count,
-                  .width = o.y.shape[2],
-                  .vocabulary = o.tokenEmbedding.shape[0],
-                  .positions = o.positionEmbedding.shape[0],
-                  .tokens = p.at<int32_t>(o.tokens),
-                  .tokenStride = o.tokens.shape[1],
-                  .start = p.at<int32_t>(o.start),
-                  .tokenEmbedding = o.tokenScales ? static_cast<const void*>(p.panels(o.tokenEmbedding, *o.tokenScales))
-                                                  : p.at(o.tokenEmbedding),
-                  .tokenType = o.tokenScales ? DType::float32 : p.type(o.tokenEmbedding),
-                  .positionEmbedding = p.at<float>(o.positionEmbedding),
-                  .scale = o.scale,
-                  .y = p.at<float>(o.y),
-                  .rows = p.at<int32_t>(o.rows),
-                  .pool = o.tokens.shape[0],
-                  .tokenScales = p.at<float>(o.tokenScales)};
-  p.kernel(arguments, p.kernels.embed);
+  const void* table =
+      o.tokenScales ? static_cast<const void*>(p.panels(o.tokenEmbedding, *o.tokenScales)) : p.at(o.tokenEmbedding);
+  const DType type = o.tokenScales ? DType::int8 : p.type(o.tokenEmbedding);
+  p.kernel(argumentsOf(p, o, table, type), p.kernels.embed);
 }
 
 void prepare(Preparation& p, const onehead::GatherRows& o) {

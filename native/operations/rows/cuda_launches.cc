@@ -8,34 +8,10 @@ void prepare(Preparation& p, const Copy& o) {
   });
 }
 
-void prepare(Preparation& p, const TransposeCast& o) {
-  p.kernel({.batch = o.x.shape[0],
-            .rows = o.x.shape[1],
-            .columns = o.x.shape[2],
-            .x = p.at<float>(o.x),
-            .y = p.at(o.y),
-            .yType = o.y.dtype},
-           transposeCast);
-}
+void prepare(Preparation& p, const TransposeCast& o) { p.kernel(argumentsOf(p, o), transposeCast); }
 
 void prepare(Preparation& p, const Embed& o) {
-  p.kernel({.batch = o.y.shape[0],
-            .count = o.count,
-            .width = o.y.shape[2],
-            .vocabulary = o.tokenEmbedding.shape[0],
-            .positions = o.positionEmbedding.shape[0],
-            .tokens = p.at<int32_t>(o.tokens),
-            .tokenStride = o.tokens.shape[1],
-            .start = p.at<int32_t>(o.start),
-            .tokenEmbedding = p.at(o.tokenEmbedding),
-            .tokenType = o.tokenEmbedding.dtype,
-            .positionEmbedding = p.at<float>(o.positionEmbedding),
-            .scale = o.scale,
-            .y = p.at<float>(o.y),
-            .rows = p.at<int32_t>(o.rows),
-            .pool = o.tokens.shape[0],
-            .tokenScales = p.at<float>(o.tokenScales)},
-           embed);
+  p.kernel(argumentsOf(p, o, p.at(o.tokenEmbedding), o.tokenEmbedding.dtype), embed);
 }
 
 void prepare(Preparation& p, const GatherRows& o) {

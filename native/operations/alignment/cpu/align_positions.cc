@@ -15,7 +15,7 @@ constexpr int kMostWidth = 31;
 struct Layout {
   int64_t stride, own, matrices, traces, all;  // stride: floats of a row of keys
 
-  Layout(const AlignPositions& a, int threads) {
+  Layout(const AlignPositionsArguments& a, int threads) {
     stride = roundUp(a.keys + 2 * kMostWidth, 16);
     own = roundUp(a.heads * a.positions * stride * 4, 64);
     matrices = own + threads * 2 * stride * 4;
@@ -28,7 +28,7 @@ enum Step : uint8_t { both, position, key };
 
 class Aligner {
  public:
-  Aligner(const AlignPositions& arguments, const Team& team)
+  Aligner(const AlignPositionsArguments& arguments, const Team& team)
       : a_(arguments), team_(team), layout_(arguments, team.threads) {
     base_ = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(a_.scratch) + 63) & ~uintptr_t(63));
   }
@@ -51,7 +51,7 @@ class Aligner {
   struct Counted {
     int64_t begin, positions, keys;
 
-    Counted(const AlignPositions& a, int64_t s) {
+    Counted(const AlignPositionsArguments& a, int64_t s) {
       begin = most(a.begin[s], 0);
       positions = most(least(a.end[s], a.positions) - begin, 0);
       keys = least(a.frames[s], a.keys);
@@ -182,7 +182,7 @@ class Aligner {
     }
   }
 
-  const AlignPositions& a_;
+  const AlignPositionsArguments& a_;
   const Team& team_;
   const Layout layout_;
   char* base_;
@@ -190,8 +190,8 @@ class Aligner {
 
 }  // namespace
 
-size_t alignPositionsScratch(const AlignPositions& a, int threads) { return size_t(Layout(a, threads).all); }
+size_t alignPositionsScratch(const AlignPositionsArguments& a, int threads) { return size_t(Layout(a, threads).all); }
 
-void alignPositions(const AlignPositions& a, const Team& team) { Aligner(a, team).run(); }
+void alignPositions(const AlignPositionsArguments& a, const Team& team) { Aligner(a, team).run(); }
 
 }  // namespace onehead::cpu::ONEHEAD_ISA

@@ -29,8 +29,7 @@
 //   the new row is quantized by every warp for itself, and written by one. Scales of neighbouring heads share a sector:
 //   from memory they add 6%, from the second-level cache half again. Prediction: cross-attention 5.2 at batch 1, 38.5
 //   at 32 (131 MB at the 87% measured); widening takes about 22 instructions of a warp a key, 29 us at 32 if all
-//   schedulers issued all the time. Registers on 90a: 76 and 80; no spills. Of the kernels for 16-bit caches four now
-//   spill one register, 4 bytes a thread.
+//   schedulers issued all the time. Registers on 90a: 76 and 80; no spills.
 #include "attention_running.h"
 #include "cuda/kernels/bytes.h"
 
@@ -273,14 +272,7 @@ __global__ void __launch_bounds__(threads, 6) decodeKernel(const __grid_constant
   }
 
   combineGroups<lanes>(running);
-  if (lane < lanes && inside) {
-#pragma unroll
-    for (int i = 0; i < vector; ++i) shared[warp * part + chunk + i] = running.values[i];
-  }
-  if (lane == 0) {
-    shared[warp * part + size] = running.highest;
-    shared[warp * part + size + 1] = running.sum;
-  }
+  storePart<lanes>(shared + warp * part, running, lane, chunk, size);
   __syncthreads();
 
   const int64_t row = b * a.heads + head;

@@ -34,4 +34,18 @@ __device__ inline void combineGroups(Running<Width>& running) {
   }
 }
 
+/** Stores a warp's part of a row behind combineGroups, from the lanes of its first group: `size` values, the highest
+ * score and the sum. `chunk` is where this lane's values begin. */
+template <int Lanes, int Width>
+__device__ inline void storePart(float* part, const Running<Width>& running, int lane, int chunk, int size) {
+  if (lane < Lanes && chunk < size) {
+#pragma unroll
+    for (int i = 0; i < Width; ++i) part[chunk + i] = running.values[i];
+  }
+  if (lane == 0) {
+    part[size] = running.highest;
+    part[size + 1] = running.sum;
+  }
+}
+
 }  // namespace onehead::cuda

@@ -27,7 +27,7 @@ struct Window {
 struct Layout {
   int64_t ranked, logSums, tokens, source, logProbability, all;
 
-  Layout(const NextBeams& a, int threads) {
+  Layout(const NextBeamsArguments& a, int threads) {
     const int64_t batch = a.step.batch, history = batch * a.step.capacity * 4;
     ranked = roundUp(batch * threads * int64_t(sizeof(Summaries)), 64);
     logSums = ranked + roundUp(batch * kMostTop * int64_t(sizeof(Ranked)), 64);
@@ -40,7 +40,7 @@ struct Layout {
 
 class Beams {
  public:
-  Beams(const NextBeams& arguments, const Team& team) : a_(arguments), s_(a_.step), team_(team) {
+  Beams(const NextBeamsArguments& arguments, const Team& team) : a_(arguments), s_(a_.step), team_(team) {
     const Layout layout(a_, team.threads);
     char* base = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(a_.scratch) + 63) & ~uintptr_t(63));
     summaries_ = reinterpret_cast<Summaries*>(base);
@@ -156,7 +156,7 @@ class Beams {
       s_.finished[first + k] = ended;
       if (length >= capacity) continue;
       s_.length[first + k] = int32_t(length + 1);
-      a_.position[first + k] = int32_t(length);
+      s_.position[first + k] = int32_t(length);
     }
   }
 
@@ -196,8 +196,8 @@ class Beams {
     a_.doneCount[window.state] = int32_t(slot + 1);
   }
 
-  const NextBeams& a_;
-  const NextToken& s_;
+  const NextBeamsArguments& a_;
+  const NextTokenArguments& s_;
   const Team& team_;
   Summaries* summaries_;
   Ranked* ranked_;
@@ -208,8 +208,8 @@ class Beams {
 
 }  // namespace
 
-size_t nextBeamsScratch(const NextBeams& a, int threads) { return size_t(Layout(a, threads).all); }
+size_t nextBeamsScratch(const NextBeamsArguments& a, int threads) { return size_t(Layout(a, threads).all); }
 
-void nextBeams(const NextBeams& a, const Team& team) { Beams(a, team).run(); }
+void nextBeams(const NextBeamsArguments& a, const Team& team) { Beams(a, team).run(); }
 
 }  // namespace onehead::cpu::ONEHEAD_ISA

@@ -6,7 +6,7 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-void append(const NextToken& a, int64_t row, const Summary& chosen, float logSum) {
+void append(const NextTokenArguments& a, int64_t row, const Summary& chosen, float logSum) {
   if (a.length[row] >= a.capacity) {
     a.finished[row] = 1;
     return;
@@ -22,15 +22,15 @@ void append(const NextToken& a, int64_t row, const Summary& chosen, float logSum
 }
 
 /** The row of an entry that this operation is for; -1 for idle entries and beams. */
-int64_t rowToChoose(const NextToken& a, int64_t b) { return a.beams && a.beams[b] != 0 ? -1 : stateRow(a, b); }
+int64_t rowToChoose(const NextTokenArguments& a, int64_t b) { return a.beams && a.beams[b] != 0 ? -1 : stateRow(a, b); }
 
 }  // namespace
 
-size_t nextTokenScratch(const NextToken& a, int threads) {
+size_t nextTokenScratch(const NextTokenArguments& a, int threads) {
   return size_t(a.batch) * size_t(threads) * sizeof(Summaries) + 64;
 }
 
-void nextToken(const NextToken& a, const Team& team) {
+void nextToken(const NextTokenArguments& a, const Team& team) {
   Summaries* all = reinterpret_cast<Summaries*>((reinterpret_cast<uintptr_t>(a.scratch) + 63) & ~uintptr_t(63));
   const Share share(a.vocabulary, team);
   for (int64_t b = 0; b < a.batch; ++b) {

@@ -47,7 +47,7 @@ struct alignas(64) Summaries {
 };
 
 /** The row of state that entry b works on; -1 where it is idle. */
-inline int64_t stateRow(const NextToken& a, int64_t b) {
+inline int64_t stateRow(const NextTokenArguments& a, int64_t b) {
   if (!a.rows) return b;
   const int64_t row = a.rows[b];
   return row >= 0 && row < a.pool ? row : -1;
@@ -58,7 +58,7 @@ struct Draw {
   float inverse = 0;
   uint32_t key = 0;
 
-  Draw(const NextToken& a, int64_t row) {
+  Draw(const NextTokenArguments& a, int64_t row) {
     if (!a.temperature || !(a.temperature[row] > 0)) return;
     inverse = 1 / a.temperature[row];
     key = noiseKey(a.seed[row], a.length[row] - a.begin[row]);
@@ -132,7 +132,7 @@ void forbid(float* logits, TokenRange range, const Share& share) {
 }
 
 /** Repetition penalty and forbidden n-grams of the sequence on this row, in this thread's share. */
-void discourage(const NextToken& a, int64_t row, float* logits, const Share& share) {
+void discourage(const NextTokenArguments& a, int64_t row, float* logits, const Share& share) {
   const int64_t generated = int64_t(a.length[row]) - a.begin[row];
   const int32_t* tokens = a.tokens + row * a.capacity + a.begin[row];
   auto mine = [&](int32_t token) { return token >= share.begin && token < share.end && !isTimestamp(a, token); };
@@ -156,7 +156,7 @@ void discourage(const NextToken& a, int64_t row, float* logits, const Share& sha
 }
 
 /** One thread's part: filters its share of the logits of entry b, whose sequence is on this row. */
-Summaries filterShare(const NextToken& a, int64_t b, int64_t row, const Share& share) {
+Summaries filterShare(const NextTokenArguments& a, int64_t b, int64_t row, const Share& share) {
   Summaries mine;
   float* logits = a.logits + b * a.vocabulary;
   discourage(a, row, logits, share);
@@ -179,7 +179,7 @@ Summaries filterShare(const NextToken& a, int64_t b, int64_t row, const Share& s
  * What may come next in entry b: all threads' shares (a row of `threads` summaries) joined, and text forbidden where
  * timestamps are likelier. Every thread calls it and gets the same.
  */
-Summary allowed(const NextToken& a, int64_t b, bool timestamps, const Summaries* shares, const Team& team,
+Summary allowed(const NextTokenArguments& a, int64_t b, bool timestamps, const Summaries* shares, const Team& team,
                 const Share& share) {
   Summaries total;
   for (int thread = 0; thread < team.threads; ++thread) {
@@ -219,12 +219,12 @@ void rank(const float* logits, int64_t vocabulary, int64_t count, Ranked* found)
 }
 
 /** How many of the likeliest tokens are wanted of the sequence on this row. */
-int64_t topOf(const NextToken& a, int64_t row) {
+int64_t topOf(const NextTokenArguments& a, int64_t row) {
   return a.topCount ? least(most(int64_t(a.topCount[row]), 0), a.top) : a.top;
 }
 
 /** The likeliest tokens of the sequence on this row to their place; of those behind the ones wanted there are none. */
-void writeTop(const NextToken& a, int64_t row, int64_t place, const Ranked* ranked, float logSum) {
+void writeTop(const NextTokenArguments& a, int64_t row, int64_t place, const Ranked* ranked, float logSum) {
   const int64_t wanted = topOf(a, row);
   if (wanted == 0 || place < 0 || place >= a.capacity) return;
   const int64_t to = (row * a.capacity + place) * a.top;

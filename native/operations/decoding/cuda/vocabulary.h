@@ -191,7 +191,7 @@ __device__ inline void rankInto(Ranked* list, int64_t count, ChoiceShared& share
 __device__ inline bool discourage(const NextTokenArguments& n, int64_t b, int64_t row, int64_t begin, int64_t end) {
   const int64_t generated = int64_t(n.length[row]) - n.begin[row];
   const int32_t* tokens = n.tokens + row * n.capacity + n.begin[row];
-  float* logits = const_cast<float*>(n.logits) + b * n.vocabulary;
+  float* logits = n.logits + b * n.vocabulary;
   auto mine = [&](int64_t token) { return token >= begin && token < end && !isTimestamp(n, token); };
   const float penalty = n.repetitionPenalty ? n.repetitionPenalty[row] : 1;
   if (penalty != 1) {

@@ -14,7 +14,7 @@ struct MelRange {
 struct Layout {
   int64_t first, a, b, power, cosines, sines, ranges, own;
 
-  Layout(const LogMel& arguments, int threads) {
+  Layout(const LogMelArguments& arguments, int threads) {
     const int64_t size = arguments.fftSize;
     first = roundUp(arguments.batch * threads, 16);
     a = 0;
@@ -39,7 +39,7 @@ F gatherFrames(const float* samples, I places) {
 #endif
 }
 
-void findRanges(const LogMel& a, MelRange* ranges) {
+void findRanges(const LogMelArguments& a, MelRange* ranges) {
   const int64_t bins = a.fftSize / 2 + 1;
   for (int64_t mel = 0; mel < a.mels; ++mel) {
     const float* filter = a.filters + mel * bins;
@@ -52,12 +52,12 @@ void findRanges(const LogMel& a, MelRange* ranges) {
 
 }  // namespace
 
-size_t logMelScratch(const LogMel& a, int threads) {
+size_t logMelScratch(const LogMelArguments& a, int threads) {
   const Layout layout(a, threads);
   return size_t(layout.first + threads * layout.own) * sizeof(float) + 64;
 }
 
-void logMel(const LogMel& a, const Team& team) {
+void logMel(const LogMelArguments& a, const Team& team) {
   const Layout layout(a, team.threads);
   float* scratch = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(a.scratch) + 63) & ~uintptr_t(63));
   float* highest = scratch;

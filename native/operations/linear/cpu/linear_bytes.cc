@@ -45,7 +45,7 @@ struct Rows {
 
 /** Row `row` as float32, normalised where that is wanted; `into` has room for it. */
 template <typename X>
-const float* floatRow(const LinearBytes& a, int64_t row, float* into) {
+const float* floatRow(const LinearArguments& a, int64_t row, float* into) {
   const X* x = static_cast<const X*>(a.x) + row * a.xStride;
   int64_t i = 0;
   if (a.normWeight) {
@@ -61,7 +61,7 @@ const float* floatRow(const LinearBytes& a, int64_t row, float* into) {
   return into;
 }
 
-void prepareRow(const LinearBytes& a, const Rows<Quantized>& to, int64_t at, const float* x, int8_t* bytes) {
+void prepareRow(const LinearArguments& a, const Rows<Quantized>& to, int64_t at, const float* x, int8_t* bytes) {
   to.scales[at] = quantizeRow<float>(x, a.depth, bytes);
   for (int64_t i = a.depth; i % 4 != 0; ++i) bytes[i] = 0;
   int32_t* words = to.words + at * to.stride;
@@ -70,7 +70,7 @@ void prepareRow(const LinearBytes& a, const Rows<Quantized>& to, int64_t at, con
   for (int64_t g = 0; g < groupsOf(a.depth); ++g) Bytes::write(words + g * Bytes::kWords, bytes + 4 * g);
   to.sums[at] = sum;
 }
-void prepareRow(const LinearBytes& a, const Rows<Widened>& to, int64_t at, const float* x, int8_t*) {
+void prepareRow(const LinearArguments& a, const Rows<Widened>& to, int64_t at, const float* x, int8_t*) {
   float* words = to.words + at * to.stride;
   __builtin_memcpy(words, x, size_t(a.depth) * sizeof(float));
   for (int64_t i = a.depth; i % 4 != 0; ++i) words[i] = 0;
@@ -78,7 +78,7 @@ void prepareRow(const LinearBytes& a, const Rows<Widened>& to, int64_t at, const
 
 /** Rows [begin, end) of x to the places from `at` on; `own` holds one row as float32 and as bytes. */
 template <typename Kind>
-void prepare(const LinearBytes& a, const Rows<Kind>& to, int64_t begin, int64_t end, int64_t at, float* own) {
+void prepare(const LinearArguments& a, const Rows<Kind>& to, int64_t begin, int64_t end, int64_t at, float* own) {
   int8_t* bytes = reinterpret_cast<int8_t*>(own + roundUp(a.depth, 16));
   for (int64_t row = begin; row < end; ++row, ++at)
     prepareRow(a, to, at, a.xType == DType::bfloat16 ? floatRow<Bf16>(a, row, own) : floatRow<float>(a, row, own),
@@ -87,13 +87,13 @@ void prepare(const LinearBytes& a, const Rows<Kind>& to, int64_t begin, int64_t 
 
 /** kBytePanel columns (or `count`) of one row. */
 template <typename Y>
-inline void finish(const LinearBytes& a, const F* values, int64_t row, int64_t column, int64_t count) {
+inline void finish(const LinearArguments& a, const F* values, int64_t row, int64_t column, int64_t count) {
   for (int i = 0; i * kWidth < count; ++i)
     finishVector<Y>(a, values[i], row, column + i * kWidth, least(kWidth, count - i * kWidth));
 }
 
 /** One row's values of one panel, times the weights' scales. */
-inline void give(const LinearBytes& a, const F* sums, F factor, int64_t row, int64_t panel) {
+inline void give(const LinearArguments& a, const F* sums, F factor, int64_t row, int64_t panel) {
   const int64_t column = panel * kBytePanel, count = least(kBytePanel, a.columns - column);
   F values[kP];
   for (int i = 0; i < kP; ++i) values[i] = sums[i] * factor * load(a.scales + column + i * kWidth);
@@ -106,11 +106,11 @@ inline void give(const LinearBytes& a, const F* sums, F factor, int64_t row, int
 
 /** Count rows from place `at` on, which are rows `row` ... of y, over Panels panels. */
 template <int Count, int Panels, bool Ahead>
-inline void tile(const LinearBytes& a, const Rows<Quantized>& x, int64_t at, int64_t row, int64_t panel) {
+inline void tile(const LinearArguments& a, const Rows<Quantized>& x, int64_t at, int64_t row, int64_t panel) {
   // A single row waits for its own sums: four of them take turns.
   constexpr int kTurns = Count == 1 ? 4 : 1;
   const int64_t groups = groupsOf(a.depth);
-  const int8_t* w = a.w + panel * groups * kBytePanel * 4;
+  const int8_t* w = static_cast<const int8_t*>(a.w) + panel * groups * kBytePanel * 4;
   const int32_t* words = x.words + at * x.stride;
   I sums[Count][Panels][kP * kTurns] = {};
   for (int r = 0; r < Count; ++r)
@@ -149,10 +149,10 @@ inline void tile(const LinearBytes& a, const Rows<Quantized>& x, int64_t at, int
 }
 
 template <int Count, int Panels, bool Ahead>
-inline void tile(const LinearBytes& a, const Rows<Widened>& x, int64_t at, int64_t row, int64_t panel) {
+inline void tile(const LinearArguments& a, const Rows<Widened>& x, int64_t at, int64_t row, int64_t panel) {
   static_assert(Panels == 1);
   const int64_t groups = groupsOf(a.depth);
-  const int8_t* w = a.w + panel * groups * kBytePanel * 4;
+  const int8_t* w = static_cast<const int8_t*>(a.w) + panel * groups * kBytePanel * 4;
   const float* words = x.words + at * x.stride;
   constexpr int kTurns = Count == 1 ? 4 : 1;
   F sums[Count][kP * kTurns] = {};
@@ -187,7 +187,7 @@ inline void tile(const LinearBytes& a, const Rows<Widened>& x, int64_t at, int64
 
 /** `count` rows over Panels panels, Count at a time and the rest in fewer. Only the first pass reads w from memory. */
 template <typename Kind, int Count, int Panels>
-inline void tiles(const LinearBytes& a, const Rows<Kind>& x, int64_t at, int64_t row, int64_t count, int64_t panel,
+inline void tiles(const LinearArguments& a, const Rows<Kind>& x, int64_t at, int64_t row, int64_t count, int64_t panel,
                   bool first) {
   for (; count >= Count; count -= Count, at += Count, row += Count) {
     if (first) {
@@ -204,7 +204,7 @@ inline void tiles(const LinearBytes& a, const Rows<Kind>& x, int64_t at, int64_t
 
 /** Panels [begin, end) for `count` prepared rows. */
 template <typename Kind>
-void overPanels(const LinearBytes& a, const Rows<Kind>& x, int64_t row, int64_t count, int64_t begin, int64_t end) {
+void overPanels(const LinearArguments& a, const Rows<Kind>& x, int64_t row, int64_t count, int64_t begin, int64_t end) {
   constexpr int kTogether = sizeof(Kind) && Kind::wordsOf(4) < 4 ? kMostPanels : 1;
   int64_t panel = begin;
   if (kTogether > 1 && count >= 4)
@@ -231,7 +231,7 @@ static inline int64_t rowWords(int64_t rows, int64_t depth) {
 static inline int64_t ownWords(int64_t depth) { return roundUp(depth, 16) + roundUp(depth + 4, 64) / 4; }
 
 template <typename Kind>
-void linear(const LinearBytes& a, const Team& team) {
+void linear(const LinearArguments& a, const Team& team) {
   const int64_t panels = (a.columns + kBytePanel - 1) / kBytePanel;
   float* scratch = static_cast<float*>(a.scratch);
   if (a.rows >= kManyRows) {
@@ -283,7 +283,7 @@ void scatterHeads(const ScatterHeads& a, const Team& team) {
   }
 }
 
-size_t linearBytesScratch(const LinearBytes& a, int threads) {
+size_t linearBytesScratch(const LinearArguments& a, int threads) {
   const int64_t rows = a.rows, depth = a.depth;
   const int64_t few =
       most(rowWords<Quantized>(least(rows, kManyRows), depth), rowWords<Widened>(least(rows, kManyRows), depth)) +
@@ -293,7 +293,7 @@ size_t linearBytesScratch(const LinearBytes& a, int threads) {
   return size_t(rows >= kManyRows ? most(few, many) : few) * sizeof(float);
 }
 
-void linearBytes(const LinearBytes& a, const Team& team) {
+void linearBytes(const LinearArguments& a, const Team& team) {
   if (a.quantized) return linear<Quantized>(a, team);
   linear<Widened>(a, team);
 }

@@ -97,13 +97,13 @@ inline void panelOfRows(const T* w, const Prepared<T>* x, int64_t rows, int64_t 
 
 /** One row's chunk. */
 template <typename Y>
-void finish(const LinearRows& a, const float* sums, int64_t row, int64_t column, int64_t count) {
+void finish(const LinearArguments& a, const float* sums, int64_t row, int64_t column, int64_t count) {
   for (int64_t c = 0; c < count; c += kWidth)
     finishVector<Y>(a, load(sums + c), row, column + c, least(kWidth, count - c));
 }
 
 template <typename T, typename X>
-void prepare(const LinearRows& a, Prepared<T>* prepared, int64_t stride, int64_t begin, int64_t end) {
+void prepare(const LinearArguments& a, Prepared<T>* prepared, int64_t stride, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row) {
     const X* x = static_cast<const X*>(a.x) + row * a.xStride;
     Prepared<T>* to = prepared + row * stride;
@@ -121,7 +121,7 @@ void prepare(const LinearRows& a, Prepared<T>* prepared, int64_t stride, int64_t
 }
 
 template <typename T>
-void product(const LinearRows& a, const Prepared<T>* x, int64_t xStride, const Team& team) {
+void product(const LinearArguments& a, const Prepared<T>* x, int64_t xStride, const Team& team) {
   const T* w = static_cast<const T*>(a.w);
   // Shares are whole lines of y, lest two threads write to one.
   const Share lines((a.columns + 15) / 16, team);
@@ -150,7 +150,7 @@ void product(const LinearRows& a, const Prepared<T>* x, int64_t xStride, const T
 }
 
 template <typename T, typename X>
-void linear(const LinearRows& a, const Team& team) {
+void linear(const LinearArguments& a, const Team& team) {
   const int64_t stride = roundUp(a.depth, 2 * kWidth);
   if (a.rows * stride * int64_t(sizeof(Prepared<T>)) <= kPrivateBytes) {
     alignas(64) unsigned char own[kPrivateBytes];
@@ -167,9 +167,9 @@ void linear(const LinearRows& a, const Team& team) {
 
 }  // namespace
 
-size_t linearRowsScratch(const LinearRows& a, int) { return size_t(a.rows * roundUp(a.depth, 2 * kWidth)) * 4; }
+size_t linearRowsScratch(const LinearArguments& a, int) { return size_t(a.rows * roundUp(a.depth, 2 * kWidth)) * 4; }
 
-void linearRows(const LinearRows& a, const Team& team) {
+void linearRows(const LinearArguments& a, const Team& team) {
   const bool x16 = a.xType == DType::bfloat16;
   if (a.weightType == DType::bfloat16) return x16 ? linear<Bf16, Bf16>(a, team) : linear<Bf16, float>(a, team);
   return x16 ? linear<float, Bf16>(a, team) : linear<float, float>(a, team);

@@ -6,7 +6,7 @@ namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
 template <typename T>
-void rows(const LayerNorm& a, const Team& team) {
+void rows(const LayerNormArguments& a, const Team& team) {
   const Share share(a.rows, team);
   for (int64_t row = share.begin; row < share.end; ++row) {
     const float* x = a.x + row * a.width;
@@ -22,7 +22,7 @@ void rows(const LayerNorm& a, const Team& team) {
 
 }  // namespace
 
-void layerNorm(const LayerNorm& arguments, const Team& team) {
+void layerNorm(const LayerNormArguments& arguments, const Team& team) {
   if (arguments.yType == DType::bfloat16) return rows<Bf16>(arguments, team);
   rows<float>(arguments, team);
 }

@@ -351,14 +351,7 @@ __global__ void __launch_bounds__(threads, 2)
 
   // Warps of a row, then blocks: the parts of a row meet in the block of its number.
   combineGroups<lanes>(running);
-  if (lane < lanes && inside) {
-#pragma unroll
-    for (int i = 0; i < vector; ++i) ofWarps[warp * part + chunk + i] = running.values[i];
-  }
-  if (lane == 0) {
-    ofWarps[warp * part + size] = running.highest;
-    ofWarps[warp * part + size + 1] = running.sum;
-  }
+  storePart<lanes>(ofWarps + warp * part, running, lane, chunk, size);
   __syncthreads();
   for (int place = thread; place < rows * size; place += threads) {
     const int of = place / size, column = place % size;

@@ -1,5 +1,4 @@
-// Kernels too small for a file of their own: embed, gatherRows, transposeCast, tokenProbability and
-// addWeights.
+// Kernels that move rows: embed, gatherRows and transposeCast.
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/math.h"
 
@@ -8,7 +7,7 @@ namespace {
 
 /** Each row's word and position; `write(y, token, position)` adds them up. */
 template <typename Write>
-void embedEach(const Embed& a, const Team& team, Write write) {
+void embedEach(const EmbedArguments& a, const Team& team, Write write) {
   const Share share(a.batch * a.count, team);
   for (int64_t row = share.begin; row < share.end; ++row) {
     float* y = a.y + row * a.width;
@@ -26,7 +25,7 @@ void embedEach(const Embed& a, const Team& team, Write write) {
 }
 
 template <typename T>
-void embedRows(const Embed& a, const Team& team) {
+void embedRows(const EmbedArguments& a, const Team& team) {
   const T* table = static_cast<const T*>(a.tokenEmbedding);
   embedEach(a, team, [&](float* y, int64_t token, const float* position) {
     const T* word = table + token * a.width;
@@ -37,7 +36,7 @@ void embedRows(const Embed& a, const Team& team) {
 }
 
 /** From panels of 8 bits. */
-void embedBytes(const Embed& a, const Team& team) {
+void embedBytes(const EmbedArguments& a, const Team& team) {
   const int8_t* table = static_cast<const int8_t*>(a.tokenEmbedding);
   embedEach(a, team, [&](float* y, int64_t token, const float* position) {
     const float scale = a.tokenScales[token] * a.scale;
@@ -47,7 +46,7 @@ void embedBytes(const Embed& a, const Team& team) {
 
 /** Squares of 16 x 16: 16 lines are read and 16 written, each whole. */
 template <typename T>
-void transposed(const TransposeCast& a, const Team& team) {
+void transposed(const TransposeCastArguments& a, const Team& team) {
   constexpr int64_t kSide = 16;
   const int64_t down = (a.rows + kSide - 1) / kSide, across = (a.columns + kSide - 1) / kSide;
   const Share share(a.batch * across, team);
@@ -74,13 +73,13 @@ void transposed(const TransposeCast& a, const Team& team) {
 
 }  // namespace
 
-void embed(const Embed& arguments, const Team& team) {
+void embed(const EmbedArguments& arguments, const Team& team) {
   if (arguments.tokenScales) return embedBytes(arguments, team);
   if (arguments.tokenType == DType::bfloat16) return embedRows<Bf16>(arguments, team);
   embedRows<float>(arguments, team);
 }
 
-void transposeCast(const TransposeCast& arguments, const Team& team) {
+void transposeCast(const TransposeCastArguments& arguments, const Team& team) {
   if (arguments.yType == DType::bfloat16) return transposed<Bf16>(arguments, team);
   transposed<float>(arguments, team);
 }
@@ -90,52 +89,6 @@ void gatherRows(const GatherRows& a, const Team& team) {
   for (int64_t b = share.begin; b < share.end; ++b) {
     const int64_t row = least(most(int64_t(a.index[b]) + a.offset, 0), a.length - 1);
     __builtin_memcpy(a.y + b * a.yStride, a.x + (b * a.length + row) * a.width, size_t(a.width) * sizeof(float));
-  }
-}
-
-void tokenProbability(const TokenProbability& a, const Team& team) {
-  const Share share(a.batch, team);
-  for (int64_t b = share.begin; b < share.end; ++b) {
-    const float* logits = a.logits + b * a.logitsStride;
-    F highest = splat(-kInfinity);
-    int64_t i = 0;
-    for (; i + kWidth <= a.vocabulary; i += kWidth) highest = larger(load(logits + i), highest);
-    float top = largest(highest);
-    for (; i < a.vocabulary; ++i) top = logits[i] > top ? logits[i] : top;
-    F sums = {};
-    for (i = 0; i + kWidth <= a.vocabulary; i += kWidth) sums += expNegative(load(logits + i) - splat(top));
-    float total = sum(sums);
-    for (; i < a.vocabulary; ++i) total += expNegative(logits[i] - top);
-    a.probability[b] = expNegative(logits[a.token] - top) / total;
-  }
-}
-
-void addWeights(const AddWeights& a, const Team& team) {
-  const Share share(a.batch, team);
-  for (int64_t b = share.begin; b < share.end; ++b) {
-    const int64_t row = a.rows ? a.rows[b] : b;
-    if (row < 0 || row >= a.pool) continue;
-    const int64_t from = a.from[row], to = a.to[row], place = a.position[row];
-    const int64_t keys = most(least(int64_t(a.counted[row]), a.keys), 0);
-    if (from < 0 || from >= a.sources || to < 0 || to >= a.sequences || place < 0 || place >= a.positions) continue;
-    float* y = a.y + (to * a.positions + place) * a.keys;
-    if (a.fresh) __builtin_memset(y, 0, size_t(a.keys) * sizeof(float));
-    for (int64_t head = 0; head < a.heads; ++head) {
-      const float* scores = a.scores + (from * a.heads + head) * a.keys;
-      F highest = splat(-kInfinity);
-      int64_t n = 0;
-      for (; n + kWidth <= keys; n += kWidth) highest = larger(load(scores + n), highest);
-      float top = largest(highest);
-      for (; n < keys; ++n) top = scores[n] > top ? scores[n] : top;
-      F sums = {};
-      for (n = 0; n + kWidth <= keys; n += kWidth) sums += expNegative(load(scores + n) - splat(top));
-      float total = sum(sums);
-      for (; n < keys; ++n) total += expNegative(scores[n] - top);
-      const float factor = a.factor / total;
-      for (n = 0; n + kWidth <= keys; n += kWidth)
-        store(y + n, load(y + n) + splat(factor) * expNegative(load(scores + n) - splat(top)));
-      for (; n < keys; ++n) y[n] += factor * expNegative(scores[n] - top);
-    }
   }
 }
 

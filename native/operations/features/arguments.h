@@ -1,0 +1,33 @@
+// What the kernels of features take, on either backend.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/kinds.h"
+
+namespace onehead {
+
+class Addresses;
+struct LogMel;
+
+/**
+ * Whisper's log-mel spectrogram. samples [batch, (frames - 1) * hop + fftSize], the first frame starting at sample 0
+ * (the caller pads); features [batch, mels, frames] = (max(log10(max(mel, 1e-10)), peak - 8) + 4) / 4, where peak is
+ * the larger of this window's highest log10 value and peak[b], which is updated to it. A start value of -infinity means
+ * this window alone.
+ */
+struct LogMelArguments {
+  int64_t batch, frames, fftSize, hop, mels;  // fftSize is even
+  const float* samples;
+  const float* window;   // [fftSize]
+  const float* filters;  // [mels, fftSize / 2 + 1]; mostly zeros
+  float* peak;           // [batch]
+  float* features;
+  void* scratch;  // of a CPU
+};
+
+/** Of an operation whose tensors lie there. What only one backend has, it fills in. */
+LogMelArguments argumentsOf(const Addresses& p, const LogMel& o);
+
+}  // namespace onehead

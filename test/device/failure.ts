@@ -1,0 +1,13 @@
+import { expect } from 'vitest';
+import { OneheadError } from '../../lib/errors.js';
+
+/** The error that `body` throws or rejects with. */
+export async function failure(body: () => unknown): Promise<OneheadError> {
+  try {
+    await body();
+  } catch (error) {
+    expect(error).toBeInstanceOf(OneheadError);
+    return error as OneheadError;
+  }
+  throw new Error('expected an error');
+}

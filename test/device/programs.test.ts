@@ -1,0 +1,269 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Device } from '../../lib/device/device.js';
+import type { Tensor } from '../../lib/device/tensor.js';
+import { kinds } from './devices.js';
+import { failure } from './failure.js';
+
+describe.each(kinds)('programs of the device %s', (kind) => {
+  let device: Device;
+  beforeAll(() => {
+    device = new Device(kind, { threads: 2 });
+  });
+  afterAll(() => device.close());
+  it('say which argument of which operation does not fit, and how', async () => {
+    const x = device.tensor('float32', [1, 8]);
+    const weight = device.tensor('float32', [4, 8]);
+    const bias = device.tensor('float32', [3]);
+    const error = await failure(() => device.record('bad', (ops) => void ops.linear(x, weight, { bias })));
+    expect(error).toMatchObject({
+      code: 'INVALID_SHAPE',
+      operation: 'linear',
+      argument: 'bias',
+      expected: '[4]',
+      received: '[3]',
+      message: 'linear: expected bias to be [4] but received [3].',
+    });
+  });
+
+  it('refuse temporaries of another program, other devices’ tensors and disposed ones', async () => {
+    const x = device.tensor('float32', [1, 8]);
+    const weight = device.tensor('float32', [4, 8]);
+    let strange = x;
+    device.record('one', (ops) => {
+      strange = ops.linear(x, weight);
+    });
+    expect((await failure(() => device.record('two', (ops) => void ops.linear(strange, weight)))).code).toBe(
+      'INVALID_ARGUMENT',
+    );
+    using other = new Device(kind, { threads: 1 });
+    const foreign = other.tensor('float32', [1, 8]);
+    const error = await failure(() => device.record('three', (ops) => void ops.linear(foreign, weight)));
+    expect(error.received).toBe('a tensor of another device');
+    weight.dispose();
+    const disposed = await failure(() => device.record('four', (ops) => void ops.linear(x, weight)));
+    expect(disposed).toMatchObject({ code: 'DISPOSED', operation: 'linear', argument: 'weight' });
+  });
+
+  it('refuse storage types that the device has no kernels for', async () => {
+    using cpu = new Device('cpu', { threads: 1 });
+    const x = cpu.tensor('float16', [1, 8]);
+    const weight = cpu.tensor('float16', [4, 8]);
+    const program = cpu.record('half', (ops) => void ops.linear(x, weight));
+    expect((await failure(() => program.run())).code).toBe('NOT_SUPPORTED');
+    expect((await failure(() => program.run())).code).toBe('NOT_SUPPORTED');
+  });
+
+  it('keep what they use alive, and share one arena among temporaries that do not meet', async () => {
+    const width = 256;
+    const x = device.tensor('float32', [1, width], new Float32Array(width).fill(1));
+    const identity = new Float32Array(width * width);
+    for (let i = 0; i < width; ++i) identity[i * width + i] = 2;
+    const weight = device.tensor('float32', [width, width], identity);
+    const output = device.tensor('float32', [1, width]);
+    using program = device.record('chain', (ops) => {
+      let y = x;
+      for (let i = 0; i < 9; ++i) y = ops.linear(y, weight);
+      ops.linear(y, weight, { output });
+    });
+    expect(program.arenaBytes).toBe(2 * width * 4);
+    weight.dispose();
+    await program.run();
+    expect((await output.toFloat32Array())[0]).toBe(1024);
+  });
+
+  it('replay as often as asked, end early when all is finished, and stop when aborted', async () => {
+    const finished = device.tensor('int32', [2], Int32Array.from([1, 1]));
+    const x = device.tensor('float32', [1, 512]);
+    const weight = device.tensor('float32', [512, 512]);
+    using program = device.record('loop', (ops) => void ops.linear(x, weight));
+    expect(await program.run({ times: 5 })).toBe(5);
+    expect(await program.run({ times: 5, until: finished })).toBe(0);
+    const controller = new AbortController();
+    const endless = program.run({ times: 1e12, signal: controller.signal });
+    setTimeout(() => controller.abort(new Error('enough')), 20);
+    await expect(endless).rejects.toThrow('enough');
+    expect(await program.run({ times: 1 })).toBe(1);
+  });
+
+  it('end early when any flag is set, and behind a whole replay when they are told to stop', async () => {
+    const flags = device.tensor('int32', [3]);
+    const x = device.tensor('float32', [1, 512]);
+    const weight = device.tensor('float32', [512, 512]);
+    using program = device.record('loop', (ops) => void ops.linear(x, weight));
+    const any = { flags, when: 'any' } as const;
+    expect(await program.run({ times: 5, until: any })).toBe(5);
+    await flags.write(Int32Array.from([0, 1, 0]));
+    expect(await program.run({ times: 5, until: any })).toBe(0);
+    expect(await program.run({ times: 5, until: { flags, when: 'all' } })).toBe(5);
+    expect((await failure(() => program.run({ until: { flags, when: 'some' as 'any' } }))).code).toBe(
+      'INVALID_ARGUMENT',
+    );
+
+    const controller = new AbortController();
+    const endless = program.run({ times: 1e12, stop: controller.signal });
+    setTimeout(() => controller.abort(), 20);
+    expect(await endless).toBeGreaterThan(0);
+    expect(await program.run({ times: 5, stop: AbortSignal.abort() })).toBe(0);
+  });
+
+  it('see a flag that they set themselves', async () => {
+    // Two sequences that end at different lengths: the flags are those of the search itself.
+    const each = (values: number[]) => device.tensor('int32', [2], Int32Array.from(values));
+    const finished = each([0, 0]);
+    const length = each([1, 1]);
+    const state = {
+      tokens: device.tensor('int32', [2, 16]),
+      logProbability: device.tensor('float32', [2, 16]),
+      length,
+      position: each([0, 0]),
+      begin: each([1, 1]),
+      minimum: each([0, 0]),
+      maximum: each([3, 7]),
+      timestamps: each([0, 0]),
+      finished,
+    };
+    const logits = device.tensor(
+      'float32',
+      [2, 8],
+      Float32Array.from({ length: 16 }, (_, i) => i % 8),
+    );
+    const suppressed = device.tensor('uint8', [8]);
+    using program = device.record('search', (ops) => ops.nextToken(logits, { suppressed, endToken: 0 }, state));
+    const done = await program.run({ times: 50, until: { flags: finished, when: 'any' } });
+    expect(done).toBeGreaterThanOrEqual(3);
+    expect(done).toBeLessThanOrEqual(5); // a device may look late
+    expect(Array.from(await length.toInt32Array())).toEqual([4, 1 + done]);
+    // One has ended already: another one is waited for, and nothing is done where no more than one is wanted.
+    const another = { flags: finished, when: 'another' } as const;
+    expect(await program.run({ times: 50, until: { ...another, most: 1 } })).toBe(0);
+    expect(await program.run({ times: 50, until: another })).toBeGreaterThanOrEqual(7 - done);
+    expect(Array.from(await length.toInt32Array())).toEqual([4, 8]);
+    expect(await program.run({ times: 50, until: another })).toBe(0);
+  });
+
+  it('write before, read behind, and read the rows whose flag is set, in one piece of work', async () => {
+    const flags = device.tensor('int32', [3], Int32Array.from([0, 1, 1]));
+    const x = device.tensor('float32', [3, 2]);
+    const y = device.tensor('float32', [3, 2]);
+    const names = device.tensor('int32', [3, 1], Int32Array.from([10, 11, 12]));
+    using program = device.record('copy', (ops) => void ops.copy(x, { output: y }));
+    const given = Float32Array.from([1, 2, 3, 4, 5, 6]);
+    const run = program.submit({
+      until: { flags, when: 'another' },
+      writes: [[x, given]],
+      reads: [[y, 1, 2]],
+      rows: [y, names],
+    });
+    given.fill(0);
+    const { times, reads, rows } = await run.done;
+    expect(times).toBe(1);
+    expect(Array.from(reads[0])).toEqual([2, 3]);
+    expect(rows.map(([row, ...data]) => [row, ...data.map((one) => Array.from(one))])).toEqual([
+      [1, [3, 4], [11]],
+      [2, [5, 6], [12]],
+    ]);
+    // One that is stopped before it began does its writes and reads all the same.
+    await program.run({ times: 1 });
+    const stopped = program.submit({ times: 1e9, writes: [[x, given]], reads: [[x]] });
+    stopped.stop();
+    expect(Array.from((await stopped.done).reads[0])).toEqual(Array(6).fill(0));
+    const wrong = device.tensor('int32', [2]);
+    expect((await failure(() => program.run({ until: { flags, when: 'another', most: -1 } }))).code).toBe(
+      'INVALID_ARGUMENT',
+    );
+    expect(() => program.submit({ until: flags, rows: [wrong] })).toThrowError(
+      expect.objectContaining({ code: 'INVALID_SHAPE' }),
+    );
+    expect(() => program.submit({ rows: [wrong] })).toThrowError(expect.objectContaining({ code: 'INVALID_ARGUMENT' }));
+  });
+
+  it('share one arena, and one that was prepared behind a larger one allocates nothing', async () => {
+    using fresh = new Device(kind, { threads: 2 });
+    const megabytes = 10;
+    const rows = (megabytes << 20) / 4 / 512;
+    const x = fresh.tensor('float32', [rows, 512], new Float32Array(rows * 512).fill(1));
+    const outputs = [0, 1, 2].map(() => fresh.tensor('float32', [rows, 512]));
+    const weight = fresh.tensor('float32', [512], new Float32Array(512).fill(1));
+    const bias = fresh.tensor('float32', [512], new Float32Array(512).fill(2));
+    const programs = outputs.map((output, i) =>
+      fresh.record(
+        'large',
+        (ops) => {
+          const part = (tensor: Tensor) => (i < 2 ? tensor : tensor.slice(0).reshape([1, 512]));
+          ops.layerNorm(ops.copy(part(x)), { weight, bias }, { output: part(output) });
+        },
+        { poison: true },
+      ),
+    );
+    const { inUse } = fresh.memory();
+    await programs[0].prepare();
+    const { allocations } = fresh.memory();
+    await Promise.all([programs[1].prepare(), programs[2].prepare()]);
+    for (const program of programs) await program.run({ times: 2 });
+    const memory = fresh.memory();
+    expect(memory.allocations).toBe(allocations);
+    expect(programs.map(({ arenaBytes }) => arenaBytes)).toEqual([megabytes << 20, megabytes << 20, 2048]);
+    expect(memory.inUse - inUse).toBe(megabytes << 20);
+    for (const output of outputs) expect((await output.toFloat32Array(0, 1))[0]).toBe(2);
+  });
+
+  it('keep the arena that they were prepared with when a later one takes a larger', async () => {
+    using fresh = new Device(kind, { threads: 1 });
+    const chain = (columns: number) => {
+      const x = fresh.tensor(
+        'float32',
+        [2, columns],
+        Float32Array.from({ length: 2 * columns }, (_, i) => i % 7),
+      );
+      const output = fresh.tensor('float32', [2, columns]);
+      const program = fresh.record('copies', (ops) => void ops.copy(ops.copy(ops.copy(x)), { output }), {
+        poison: true,
+      });
+      return { program, x, output };
+    };
+    const all = [20, 5000, 300].map(chain);
+    for (const { program } of all) await program.prepare();
+    for (const { program } of [...all, ...all]) await program.run();
+    for (const { x, output } of all) expect(await output.toFloat32Array()).toEqual(await x.toFloat32Array());
+  });
+
+  it('are traced operation by operation', async () => {
+    const x = device.tensor('float32', [1, 64]);
+    const weight = device.tensor('float32', [64, 64]);
+    using program = device.record('traced', (ops) => {
+      ops.scope('outer', () => ops.scope('inner', () => ops.linear(x, weight)));
+    });
+    const [time] = await program.trace(3);
+    expect(time).toMatchObject({ name: 'linear', label: 'outer/inner' });
+    expect(time.microseconds).toBeGreaterThan(0);
+    expect(time).not.toHaveProperty('parts');
+    expect(await program.time(3)).toBeGreaterThan(0);
+  });
+
+  it('tell the stages of multi-head attention, which add up to it', async () => {
+    const [query, key, value] = [0, 1, 2].map(() => device.tensor('float32', [1, 64, 128]));
+    using program = device.record('stages', (ops) => {
+      ops.attention(query, key, value, { heads: 2, algorithm: 'multi-head' });
+      ops.attention(query, key, value, { heads: 2, algorithm: 'memory-efficient' });
+    });
+    const [multiHead, streaming] = await program.trace(3);
+    expect(multiHead.parts?.map(({ name }) => name)).toEqual(['scores', 'softmax', 'values']);
+    const sum = multiHead.parts!.reduce((total, { microseconds }) => total + microseconds, 0);
+    expect(sum).toBeCloseTo(multiHead.microseconds, 6);
+    expect(streaming).not.toHaveProperty('parts');
+  });
+
+  it('copy tensors of any type and shape', async () => {
+    for (const dtype of ['float32', 'bfloat16', 'int32'] as const) {
+      const data = dtype === 'int32' ? Int32Array.from({ length: 333 }, (_, i) => i) : new Float32Array(333).fill(0.5);
+      const x = device.tensor(dtype, [3, 111], data);
+      const output = device.tensor(dtype, [3, 111]);
+      using program = device.record('copy', (ops) => void ops.copy(ops.copy(x), { output }));
+      await program.run();
+      expect(await output.toFloat32Array()).toEqual(await x.toFloat32Array());
+    }
+    const x = device.tensor('float32', [2, 8]);
+    const refused = await failure(() => device.record('view', (ops) => void ops.copy(x.columns(0, 4))));
+    expect(refused.message).toContain('copy: expected x to be a whole tensor');
+  });
+});

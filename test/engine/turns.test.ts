@@ -1,0 +1,126 @@
+/** The scheduler on a simulated clock: whose turn it is. */
+import { describe, expect, it } from 'vitest';
+import { ageing } from '../../lib/engine/waiting.js';
+import { simulated } from './simulated-pool.js';
+
+describe('turns', () => {
+  it('do not let a long recording keep a short one waiting', async () => {
+    const { ask, done } = simulated({ windows: 1, rows: 1 });
+    const long = ask('long', { count: 50 });
+    const short = ask('short');
+    await Promise.all([long, short]);
+    // One window of the long one, then the short one.
+    expect(done.short).toBeLessThanOrEqual(2 * 120);
+  });
+
+  it('share the device evenly among long recordings, whenever they came', async () => {
+    const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
+    let late: Promise<void> | undefined;
+    runtime.onTime = (time) => {
+      if (time >= 1000) late ??= ask('c', { count: 10 });
+    };
+    await Promise.all([ask('a', { count: 20 }), ask('b', { count: 20 })]);
+    await late;
+    // From 1,000 ms on c has a third of the windows: 10 of 30.
+    expect(done.c).toBeGreaterThan(1000 + 10 * 120 * 2.5);
+    expect(done.c).toBeLessThan(1000 + 10 * 120 * 3.5);
+  });
+
+  it('come to the second window of a recording too, however many new ones there are', async () => {
+    const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
+    let number = 0;
+    const others: Promise<void>[] = [];
+    runtime.onTime = (time) => {
+      // As many as can be served, so that one is always waiting.
+      if (time < 4000 && time >= number * 110) others.push(ask(`new${number++}`));
+    };
+    await ask('two', { count: 2 });
+    expect(done.two).toBeLessThan(1500);
+    await Promise.all(others);
+  });
+
+  it('give a long recording what clips leave, rather than an equal share', async () => {
+    const { pool, engine, runtime, ask } = simulated({ windows: 1, rows: 1 });
+    const times: number[] = [];
+    const clips: Promise<void>[] = [];
+    let index = 0;
+    runtime.onTime = (time) => {
+      // Clips of 120 ms for 80% of the time, by turns alone and in threes, once the recording has been heard for a while.
+      while (index < 90 && time >= 4000 + 450 * Math.floor(index / 3)) {
+        const began = runtime.time;
+        clips.push(ask(`clip${index++}`).then(() => void times.push(runtime.time - began)));
+      }
+    };
+    const until = new AbortController();
+    const request = pool.request({ signal: until.signal });
+    let windows = 0;
+    let reached = 0;
+    while (times.length < 90) {
+      const window = await engine.encode(request, { name: `long${windows}`, positions: 1500 });
+      await window.search({ steps: 10 });
+      window.close();
+      windows += 1;
+      if (index > 0 && reached === 0) reached = windows;
+    }
+    request.close();
+    await Promise.all(clips);
+    times.sort((a, b) => a - b);
+    // Three that come together take 360 ms by themselves, and one window may be under way when they come.
+    expect(times[Math.floor(0.95 * times.length)]).toBeLessThanOrEqual(4 * 120 + 120);
+    // It is not forgotten either.
+    expect(windows - reached).toBeGreaterThan(15);
+  });
+
+  it('go by class: live before interactive before batch', async () => {
+    const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
+    let others: Promise<void>[] = [];
+    runtime.onTime = () => {
+      if (others.length > 0) return;
+      others = [ask('batch', { priority: 'batch' }), ask('interactive'), ask('live', { priority: 'live' })];
+    };
+    await ask('first');
+    await Promise.all(others);
+    expect(
+      Object.entries(done)
+        .sort((a, b) => a[1] - b[1])
+        .map(([name]) => name),
+    ).toEqual(['first', 'live', 'interactive', 'batch']);
+  });
+
+  it('come to everybody in the end, however many live requests there are', async () => {
+    const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
+    let number = 0;
+    const live: Promise<void>[] = [];
+    runtime.onTime = (time) => {
+      // More than can be served.
+      if (time < 6 * ageing && time > number * 100) live.push(ask(`live${number++}`, { priority: 'live' }));
+    };
+    await Promise.all([ask('first'), ask('batch', { priority: 'batch' })]);
+    expect(done.batch).toBeLessThan(2 * ageing + 500);
+    await Promise.all(live);
+  });
+
+  it('go by deadline among equals, and what comes too late is not begun', async () => {
+    const { ask, done, runtime } = simulated({ windows: 1, rows: 1 });
+    let others: Promise<PromiseSettledResult<void>[]> | undefined;
+    runtime.onTime = () => {
+      others ??= Promise.allSettled([
+        ask('patient', { deadline: 10_000 }),
+        ask('urgent', { deadline: 400 }),
+        ask('hopeless', { deadline: 10 }),
+      ]);
+    };
+    await ask('first');
+    const results = await others!;
+    expect(done.urgent).toBeLessThan(done.patient);
+    expect(results[2]).toMatchObject({ status: 'rejected', reason: { code: 'TIMED_OUT' } });
+    expect(runtime.log).not.toContain('encode hopeless');
+  });
+
+  it('never let rows that are being decoded wait longer than the limit and one encoding', async () => {
+    const { ask, runtime } = simulated({ windows: 64, rows: 64 });
+    const first = ask('first', { search: { steps: 100 } });
+    await Promise.all([first, ...Array.from({ length: 60 }, (_, i) => ask(`w${i}`, { search: { steps: 20 } }))]);
+    expect(runtime.longestPause).toBeLessThanOrEqual(250 + 100 + 2);
+  });
+});
