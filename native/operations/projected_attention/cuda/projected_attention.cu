@@ -27,141 +27,14 @@
 //   for cross-attention, whose 7.7 MB came meanwhile as far as the kernel before left the memory alone (2.3 us else).
 //   At batch 8 5, and 21: the time of its bytes, and what is before them.
 //   Registers on 90a: 124 to 128, of the 128 that two blocks leave; no spills.
-#include "../../attention/cuda/attention_running.h"
-#include "cuda/kernels/tensor_core.h"
+#include "projected_product.h"
 
 namespace onehead::cuda {
 
 namespace {
 
-constexpr int threads = 256, warps = threads / 32;
-constexpr int cluster = 8;
-constexpr int ahead = 3;  // steps over the keys that a lane's copies are grouped in
-constexpr int sliceDepth = 32;
-constexpr int mostTiles = 3;                 // of 16 columns: 3 x 128 / 8 at most
-constexpr int mostFours = 16, fewFours = 4;  // a lane's share of a row of x, in float4
-
-/** How a case is laid out over blocks and in shared memory. */
-struct Layout {
-  int rows = 1, groups = 1;                         // of the batch in a cluster, and clusters that share a head
-  int warpsOfRow = warps;                           // a power of two
-  int parts = 1, columns = 0;                       // 3 with key and value; columns of a block, all parts together
-  int weightStride = 0, xStride = 0;                // bytes
-  int ringAt = 0, xAt = 0, madeAt = 0, biasAt = 0;  // where in shared memory they begin, bytes
-  size_t sharedBytes = 0;
-};
-
 /** Keys and values that a block has on their way, in groups of `ahead` steps. */
 constexpr int buffersFor(bool appends) { return appends ? 1 : 2; }
-
-/** Mean and squares about it of a share of a row. */
-struct Share {
-  float mean, squares, count;
-};
-
-/** The norm of the rows of x, into shared memory as T. N float4 of a row are a lane's; where these are few, `norm` has
- * their weights and biases, which came before the wait. */
-template <class T, int N>
-__device__ inline void normRows(const FewRowsArguments& m, const Layout& l, int64_t row0, int rows, std::byte* x,
-                                Share* shares, const float4 (&norm)[fewFours][2]) {
-  const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
-  const int row = warp / l.warpsOfRow, part = warp % l.warpsOfRow, fours = int(m.depth) / 4;
-  const bool active = row < rows;
-  const auto* from = static_cast<const float4*>(m.x) + (row0 + row) * fours;
-  auto place = [&](int i) { return (i * l.warpsOfRow + part) * 32 + lane; };
-  float4 values[N];
-  float sum = 0;
-  int count = 0;  // of the warp
-#pragma unroll
-  for (int i = 0; i < N; ++i) {
-    const bool there = active && place(i) < fours;
-    values[i] = there ? from[place(i)] : make_float4(0, 0, 0, 0);
-    count += most(least(fours - (place(i) - lane), 32), 0);
-  }
-#pragma unroll
-  for (int i = 0; i < N; ++i) sum += (values[i].x + values[i].y) + (values[i].z + values[i].w);
-  const float ownMean = warpSum(sum) / float(most(4 * count, 1));
-  float squares = 0;
-#pragma unroll
-  for (int i = 0; i < N; ++i) {
-    const float a = values[i].x - ownMean, b = values[i].y - ownMean, c = values[i].z - ownMean,
-                d = values[i].w - ownMean;
-    if (place(i) < fours) squares += (a * a + b * b) + (c * c + d * d);
-  }
-  squares = warpSum(squares);
-  if (lane == 0) shares[warp] = {ownMean, squares, float(4 * count)};
-  __syncthreads();
-  float mean = 0, all = 0;
-  const Share* ofRow = shares + warp - part;
-  for (int i = 0; i < l.warpsOfRow; ++i) mean = fmaf(ofRow[i].mean, ofRow[i].count / float(m.depth), mean);
-  for (int i = 0; i < l.warpsOfRow; ++i) {
-    const float away = ofRow[i].mean - mean;
-    all += fmaf(away * away, ofRow[i].count, ofRow[i].squares);
-  }
-  const float factor = rsqrtf(all / float(m.depth) + m.epsilon);
-  if (!active) return;
-#pragma unroll
-  for (int i = 0; i < N; ++i) {
-    if (place(i) >= fours) continue;
-    float4 weight, bias;
-    if constexpr (N == fewFours) {
-      weight = norm[i][0];
-      bias = norm[i][1];
-    } else {
-      weight = reinterpret_cast<const float4*>(m.normWeight)[place(i)];
-      bias = reinterpret_cast<const float4*>(m.normBias)[place(i)];
-    }
-    auto* to = reinterpret_cast<Pair<T>*>(x + row * l.xStride + place(i) * 4 * int(sizeof(T)));
-    to[0] = makePair<T>(fmaf((values[i].x - mean) * factor, weight.x, bias.x),
-                        fmaf((values[i].y - mean) * factor, weight.y, bias.y));
-    to[1] = makePair<T>(fmaf((values[i].z - mean) * factor, weight.z, bias.z),
-                        fmaf((values[i].w - mean) * factor, weight.w, bias.w));
-  }
-}
-
-/** Adds a warp's share of the products: every eighth slice of the depth. Rows and columns that there are none of read
- * the last, and nobody reads their sums. */
-template <class T>
-__device__ inline void multiplySlices(float (&sums)[mostTiles][4], const Layout& l, int rows, const std::byte* weights,
-                                      const std::byte* x, int depth) {
-  const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
-  auto weightAt = [&](int column, int k) {
-    return reinterpret_cast<const T*>(weights + least(column, l.columns - 1) * l.weightStride) + k;
-  };
-  auto xAt = [&](int row, int k) { return reinterpret_cast<const T*>(x + least(row, rows - 1) * l.xStride) + k; };
-  for (int slice = warp; slice < depth / sliceDepth; slice += warps) {
-    Pair<T> right[2][2];
-    if constexpr (std::is_same_v<T, float>) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i)
-        right[i / 2][i % 2] =
-            *reinterpret_cast<const float2*>(xAt(lane / 4, slice * sliceDepth + i * 8 + lane % 4 * 2));
-    } else {
-      uint32_t words[4];
-      loadMatrices<false>(words, xAt(lane % 8, slice * sliceDepth + lane / 8 * 8));
-#pragma unroll
-      for (int i = 0; i < 4; ++i) right[i / 2][i % 2] = words[i];
-    }
-#pragma unroll
-    for (int tile = 0; tile < mostTiles; ++tile) {
-      if (tile * 16 >= l.columns) break;
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int k = slice * sliceDepth + half * 16;
-        Pair<T> left[4];
-        if constexpr (std::is_same_v<T, float>) {
-#pragma unroll
-          for (int i = 0; i < 4; ++i)
-            left[i] = *reinterpret_cast<const float2*>(
-                weightAt(tile * 16 + lane / 4 + i % 2 * 8, k + i / 2 * 8 + lane % 4 * 2));
-        } else {
-          loadMatrices<false>(left, weightAt(tile * 16 + lane % 16, k + lane / 16 * 8));
-        }
-        multiply<T>(sums[tile], left, right[half]);
-      }
-    }
-  }
-}
 
 /** One column of the sum of partial results, each of which counts by its highest score; and that sum's own highest
  * score and sum of weights. */
