@@ -6,7 +6,8 @@ import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { OneheadError, reasonOf } from '../errors.js';
-import { type AudioTrack, type Container, shortCode } from './tracks.js';
+import { FfmpegLog, tracksOf } from './ffmpeg-log.js';
+import type { AudioTrack, Container } from './tracks.js';
 import type { Warn } from './warnings.js';
 import { type DecodedChunk, decodeWav } from './wav.js';
 
@@ -109,79 +110,6 @@ const inputArguments = (path: string | undefined): string[] => [
     : ['-protocol_whitelist', 'file', '-i', `file:${resolve(path)}`]),
 ];
 
-const channelCounts: Record<string, number> = { mono: 1, stereo: 2, quad: 4, '5.0': 5, '5.1': 6, '7.1': 8 };
-
-/** The audio tracks of what ffmpeg tells of its input. */
-export function toldTracks(text: string): AudioTrack[] {
-  const [input] = text.split(/^\[info\] (?:Stream mapping|Output #0)/m);
-  const stream = /Stream #0:\d+(?:\[\w+\])?(?:\((\w+)\))?: Audio: (\w+)(.*)/g;
-  return [...input.matchAll(stream)].map(([, language, codec, rest], index) => {
-    const [, rate, layout] = /, (\d+) Hz, ([^,(]+)/.exec(rest) ?? [];
-    const counted = /^(\d+) channels/.exec(layout ?? '')?.[1];
-    return {
-      index,
-      codec,
-      language: language ? shortCode(language) : null,
-      title: null,
-      channels: counted ? Number(counted) : (channelCounts[layout?.trim()] ?? null),
-      sampleRate: rate ? Number(rate) : null,
-      default: rest.includes('(default)'),
-      chosen: false,
-    };
-  });
-}
-
-interface FfmpegLog {
-  /** The beginning of its log, with the description of its input. */
-  beginning: string;
-  /** Resolves when the input and what is taken of it are told, or nothing more will be. */
-  input: Promise<void>;
-  /** The last sentence on what is wrong. */
-  complaint: string;
-  noSuchTrack: boolean;
-}
-
-const mapping = /Stream mapping:\s+(?:\[info\]\s+)?Stream #0:(\d+) ->/;
-
-/** Takes what ffmpeg tells, line by line, however it is cut into pieces on its way. */
-function listen(stderr: Readable): FfmpegLog {
-  let resolve = () => {};
-  const input = new Promise<void>((done) => {
-    resolve = done;
-  });
-  const told: FfmpegLog = { beginning: '', input, complaint: '', noSuchTrack: false };
-  let rest = '';
-  const take = (line: string) => {
-    if (told.beginning.length < 1 << 16) told.beginning += `${line}\n`;
-    if (mapping.test(told.beginning) || told.beginning.length >= 1 << 16) resolve();
-    const [, , complaint] = /\[(error|fatal|panic)\] *(.*)/.exec(line) ?? [];
-    told.noSuchTrack ||= /matches no streams/.test(complaint ?? '');
-    // A line without a mark goes on with one before, or is not ffmpeg's: the system could not load it, or a shell could
-    // not run it.
-    if (complaint !== undefined) told.complaint = complaint;
-    else if (/^[^\s[]/.test(line)) told.complaint ||= line;
-  };
-  stderr.setEncoding('utf8').on('data', (text: string) => {
-    const lines = (rest + text).split('\n');
-    rest = (lines.pop() ?? '').slice(0, 2000);
-    for (const line of lines) take(line.slice(0, 2000));
-  });
-  stderr.once('close', () => {
-    if (rest !== '') take(rest);
-    resolve();
-  });
-  return told;
-}
-
-/** Reads the container's tracks from ffmpeg's log; without a `track`, the log tells which one it takes. */
-function containerOf(text: string, track: number | null): Container {
-  const tracks = toldTracks(text);
-  const streams = [...text.matchAll(/Stream #0:(\d+)(?:\[\w+\])?(?:\(\w+\))?: Audio:/g)].map(([, number]) => number);
-  const mapped = mapping.exec(text)?.[1];
-  const index = track ?? (mapped === undefined ? -1 : streams.indexOf(mapped));
-  return { tracks: tracks.map((one) => ({ ...one, chosen: one.index === index })), start: 0 };
-}
-
 /** The audio tracks of a recording that ffmpeg knows; none where it or the recording does not say. */
 export async function tracksWithFfmpeg(
   bytes: AsyncIterable<Uint8Array>,
@@ -204,7 +132,7 @@ export async function tracksWithFfmpeg(
     if (path === undefined) pipeline(Readable.from(bytes), child.stdin).catch(() => {});
     else child.stdin.end();
     await new Promise((resolve) => child.once('close', resolve));
-    return toldTracks(text);
+    return tracksOf(text);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', kill);
@@ -241,8 +169,8 @@ export async function* decodeWithFfmpeg(
   const kill = () => void child.kill('SIGKILL');
   signal.addEventListener('abort', kill, { once: true });
   let stalled = false;
-  child.on('error', () => {}); // told below; a second one must not end the program
-  const told = listen(child.stderr);
+  child.on('error', () => {}); // reported below; a second one must not end the program
+  const log = new FfmpegLog(child.stderr);
   const ended = new Promise<Error | null>((resolve) => {
     child.once('error', resolve);
     child.once('close', () => resolve(null));
@@ -258,14 +186,14 @@ export async function* decodeWithFfmpeg(
     stalled = true;
     kill();
   });
-  let read = false;
+  let seconds = 0;
   try {
     for await (const chunk of decodeWav(output, name)) {
-      if (!read && tell) {
-        await told.input;
-        tell(containerOf(told.beginning, track));
+      if (seconds === 0 && tell) {
+        await log.described;
+        tell(log.container(track));
       }
-      read = true;
+      seconds += chunk.channels[0].length / chunk.sampleRate;
       yield chunk;
     }
     const error = await ended;
@@ -277,20 +205,25 @@ export async function* decodeWithFfmpeg(
       throw invalid(`${name} (${kind}) cannot be decoded: ffmpeg ${limit}; convert it to wav, flac, mp3, ogg or m4a.`);
     }
     if (error || child.exitCode !== 0) {
-      const said = error?.message ?? told.complaint;
+      const said = error?.message ?? log.complaint;
       const reason = reasonOf(path === undefined ? said : said.replaceAll(`file:${resolve(path)}`, 'it'));
-      if (track !== null && told.noSuchTrack) {
+      if (track !== null && log.noSuchTrack) {
         throw new OneheadError('INVALID_ARGUMENT', `${name} has no audio track ${track}; give track a lower number.`, {
           argument: 'track',
         });
       }
-      if (!read) {
+      if (seconds === 0) {
         throw invalid(
           `${name} (${kind}) cannot be decoded: ffmpeg says "${reason}"; check that it is an audio file, and not a playlist.`,
         );
       }
       warn(`${name} could not be read to its end: ffmpeg says "${reason}".`, 'lost');
+      return;
     }
+    // ffmpeg calls it a success where it has skipped damage, or where the recording ends before it should.
+    if (seconds === 0) throw invalid(`${name} (${kind}) contains no audio; record or export it again.`);
+    const loss = log.loss(seconds, track, maxDuration);
+    if (loss) warn(`${name} ${loss}`, 'lost');
   } finally {
     signal.removeEventListener('abort', kill);
     kill();

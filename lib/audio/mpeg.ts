@@ -98,7 +98,10 @@ export async function* framesOf(reader: ByteReader, parse: HeaderParser, onCut: 
   let padding = true;
   for (;;) {
     await reader.need(8192);
-    if (reader.held.length < 4) return;
+    if (reader.held.length < 4) {
+      if (synced && reader.held[0] === 0xff) onCut();
+      return;
+    }
     const tag = tagLength(reader.held);
     if (tag > 0) {
       await reader.pass(tag);

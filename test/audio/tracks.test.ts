@@ -4,7 +4,7 @@ import { createReadStream, mkdtempSync, readFileSync, rmSync, writeFileSync } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it, vi } from 'vitest';
-import { toldTracks } from '../../lib/audio/ffmpeg.js';
+import { tracksOf } from '../../lib/audio/ffmpeg-log.js';
 import { openAudio } from '../../lib/audio/index.js';
 import { describeAudio } from '../../lib/audio/inspect.js';
 import { type AudioTrack, chooseTrack } from '../../lib/audio/tracks.js';
@@ -99,7 +99,7 @@ it('understands what ffmpeg tells of tracks', () => {
 [info]   Stream #0:1 -> #0:0 (truehd (native) -> pcm_f32le (native))
 [info] Output #0, wav, to 'pipe:':
 [info]   Stream #0:0(eng): Audio: pcm_f32le, 48000 Hz, 5.1, flt`;
-  expect(toldTracks(text)).toMatchObject([
+  expect(tracksOf(text)).toMatchObject([
     { index: 0, codec: 'truehd', language: 'en', channels: 6, sampleRate: 48_000, default: true },
     { index: 1, codec: 'aac', language: 'de', channels: 2, sampleRate: 44_100, default: false },
     { index: 2, codec: 'pcm_s16le', language: null, channels: 3, sampleRate: 8000 },
