@@ -1,28 +1,28 @@
-/** Who waits for a device, the places that there are, and who gets them next. */
+/** What waits for a device, the memory that it waits for, and who gets it next. */
 import { OneheadError } from '../errors.js';
 import { Ranges } from './ranges.js';
 import type { Slot } from './runtime.js';
 import type { EncodeTask, RowTask } from './tasks.js';
 import { type Waiting, WaitingList } from './waiting.js';
 
-/** A window that is encoded next, and its slot. */
-export interface Admitted<Window, Search, Found> {
-  task: EncodeTask<Window, Search, Found>;
+/** A window that has a slot and is encoded next. */
+export interface Admitted<Window, Search, Result> {
+  task: EncodeTask<Window, Search, Result>;
   slot: Slot;
 }
 
-export class Admission<Window, Search, Found> {
+export class Admission<Window, Search, Result> {
   readonly positions: Ranges;
   readonly rows: Ranges;
-  readonly windows = new WaitingList<EncodeTask<Window, Search, Found>>();
+  readonly windows = new WaitingList<EncodeTask<Window, Search, Result>>();
   readonly searches = new WaitingList<RowTask>();
   readonly #now: () => number;
   /**
-   * Positions that each of the requests under way was given on average: where a new one begins. It grows with every
-   * window, so that a request's second window is not kept waiting by ever new requests.
+   * Audio positions that each request under way was served on average, where a new request begins. It grows with every
+   * window, so that a request's second window does not wait for ever newer requests.
    */
   #served = 0;
-  /** Encoded windows that are not closed. */
+  /** The number of encoded windows that are not closed. */
   #open = 0;
 
   constructor(positions: number, rows: number, now: () => number) {
@@ -31,7 +31,7 @@ export class Admission<Window, Search, Found> {
     this.#now = now;
   }
 
-  /** What `EngineRequest.served` begins at. */
+  /** The initial `EngineRequest.served` of a new request. */
   get served(): number {
     return this.#served;
   }
@@ -39,15 +39,15 @@ export class Admission<Window, Search, Found> {
   /** Work that is under way or waits, as a share of what fits at once. */
   get load(): number {
     const waiting = this.windows.items.reduce((sum, { positions }) => sum + positions, 0);
-    return (waiting + this.positions.used) / this.positions.size + (this.#claimed + this.rows.used) / this.rows.size;
+    return (waiting + this.positions.used) / this.positions.size + (this.#rowsWanted + this.rows.used) / this.rows.size;
   }
 
-  /** Rows that searches wait for. */
-  get #claimed(): number {
+  /** The number of rows that searches wait for. */
+  get #rowsWanted(): number {
     return this.searches.items.reduce((sum, { count }) => sum + count, 0);
   }
 
-  /** What waits and the milliseconds of who has waited longest. */
+  /** The numbers of waiting windows and searches, and the longest wait of any. */
   get waiting(): { windows: number; searches: number; oldestMilliseconds: number } {
     const now = this.#now();
     const oldestMilliseconds = [...this.windows.items, ...this.searches.items].reduce(
@@ -57,7 +57,7 @@ export class Admission<Window, Search, Found> {
     return { windows: this.windows.length, searches: this.searches.length, oldestMilliseconds };
   }
 
-  /** Throws OneheadError INVALID_ARGUMENT where a search takes more rows than there are. */
+  /** Throws OneheadError INVALID_ARGUMENT if a search needs more rows than exist. */
   checkRows(count: number): void {
     if (count <= this.rows.size) return;
     throw new OneheadError(
@@ -68,16 +68,16 @@ export class Admission<Window, Search, Found> {
   }
 
   /**
-   * The window that is encoded next; undefined while it does not fit or there are no rows for it: nobody overtakes it
-   * then.
+   * The window that is encoded next. Undefined if it does not fit or no row would be free for it: no other window
+   * overtakes it then.
    */
-  nextWindow(): EncodeTask<Window, Search, Found> | undefined {
-    if (this.windows.length === 0 || this.rows.free <= this.#claimed) return undefined;
+  nextWindow(): EncodeTask<Window, Search, Result> | undefined {
+    if (this.windows.length === 0 || this.rows.free <= this.#rowsWanted) return undefined;
     const next = this.windows.next(this.#now());
     return next && this.positions.fits(next.positions) ? next : undefined;
   }
 
-  /** The search that gets rows next; undefined while they are not free. */
+  /** The search that gets rows next. Undefined if they are not free. */
   nextSearch(): RowTask | undefined {
     if (this.searches.length === 0) return undefined;
     const next = this.searches.next(this.#now());
@@ -85,39 +85,39 @@ export class Admission<Window, Search, Found> {
   }
 
   /**
-   * The next window and others of the same length that fit beside it, `most` together, in the order in which they would
-   * be next.
+   * Allocates slots for `first` and the windows that are next after it, as far as they are of the same length and fit:
+   * at most `limit` windows in all.
    */
-  takeTogether(first: EncodeTask<Window, Search, Found>, most: number): Admitted<Window, Search, Found>[] {
-    const taken: Admitted<Window, Search, Found>[] = [];
+  admit(first: EncodeTask<Window, Search, Result>, limit: number): Admitted<Window, Search, Result>[] {
+    const admitted: Admitted<Window, Search, Result>[] = [];
     for (let task: typeof first | undefined = first; task; ) {
-      const begin = this.positions.take(task.positions);
+      const begin = this.positions.allocate(task.positions);
       if (begin === null) break;
       this.windows.remove(task);
-      taken.push({ task, slot: { begin, positions: task.positions } });
-      const requests = this.windows.length + this.#open + taken.length;
+      admitted.push({ task, slot: { begin, positions: task.positions } });
+      const requests = this.windows.length + this.#open + admitted.length;
       this.#served = Math.max(this.#served + task.positions / requests, task.request.served);
       task.request.charge(task.positions);
-      if (taken.length >= most || taken.length >= this.rows.free - this.#claimed) break;
+      if (admitted.length >= limit || admitted.length >= this.rows.free - this.#rowsWanted) break;
       const next = this.windows.next(this.#now());
       task = next?.positions === first.positions ? next : undefined;
     }
-    this.#open += taken.length;
-    return taken;
+    this.#open += admitted.length;
+    return admitted;
   }
 
-  /** Takes back the slot of a window that was taken. */
-  giveBack(slot: Slot): void {
+  /** Frees the slot of an admitted window. */
+  release(slot: Slot): void {
     this.#open -= 1;
-    this.positions.give(slot.begin);
+    this.positions.release(slot.begin);
   }
 
-  /** Rejects what waited longer than it may. */
+  /** Rejects what still waits after its deadline. */
   rejectLate(): void {
     if (this.windows.length === 0 && this.searches.length === 0) return;
     const now = this.#now();
-    const late = ({ request }: Waiting) => request.deadline <= now;
-    for (const task of [...this.windows.takeWhere(late), ...this.searches.takeWhere(late)]) {
+    const isLate = ({ request }: Waiting) => request.deadline <= now;
+    for (const task of [...this.windows.takeWhere(isLate), ...this.searches.takeWhere(isLate)]) {
       task.reject(
         new OneheadError(
           'TIMED_OUT',
@@ -127,7 +127,7 @@ export class Admission<Window, Search, Found> {
     }
   }
 
-  /** Rejects all that waits. */
+  /** Rejects everything that waits. */
   close(error: unknown): void {
     for (const task of [...this.windows.takeWhere(() => true), ...this.searches.takeWhere(() => true)]) {
       task.reject(error);

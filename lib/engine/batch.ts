@@ -1,151 +1,155 @@
 /**
- * The sequences that are decoded together. Of their steps the device has a run under way and, where more than one
- * sequence is left, another behind it: while the host reads what the last run gave and takes in who comes, the device
- * goes on. A run whose sequences are not those of now is stopped, which takes one step, and one of those of now stands
- * behind it by then.
+ * The sequences that are decoded together. The device has one run of their steps under way and another one queued
+ * behind it (unless one sequence is left), so that it goes on while the host reads the results of the last run. When a
+ * sequence joins or leaves, the runs of the earlier batch are stopped, which takes one step, and runs of the new batch
+ * are queued.
  */
 import { publish } from './figures.js';
 import type { Ranges } from './ranges.js';
 import type { Runtime, Sequence, StepRun, Steps, Written } from './runtime.js';
-import type { Running } from './tasks.js';
+import type { RunningSearch } from './tasks.js';
 
-/** What the engine counts of the batch. */
+/** Totals of a batch. */
 export interface BatchCounts {
   searches: number;
   steps: number;
+  /** The sum of the rows of all steps. */
   rowSteps: number;
 }
 
-/** What the batch tells its engine. */
+/** The batch's calls to its engine. */
 export interface BatchEvents {
   now(): number;
-  /** Steps of so many rows were done, in so many milliseconds of the device; no step: prompts were read. */
+  /** Steps of so many rows were done. Milliseconds are the device's; without steps, they are of a prefill. */
   worked(milliseconds: number, steps: number, rows: number): void;
-  /** A search has ended, that took so many steps. */
+  /** A search has ended after so many steps. */
   ended(steps: number): void;
-  /** Something changed: rows are free, work has ended. */
+  /** Work has ended or rows are free. */
   changed(): void;
-  /** A run of steps has ended, and nobody has been told yet of what it found: the device may have nothing to do. */
+  /** A run has ended, and no caller has its result yet: the device may have nothing to do. */
   ran(): void;
   failed(error: unknown): void;
 }
 
-interface Submitted<Search> {
+/** A run of steps on the device. */
+interface SubmittedRun<Search> {
   readonly run: StepRun<Search>;
-  /** The state of the batch that its sequences are of. */
+  /** The batch's version when it was submitted. */
   readonly version: number;
-  stopped: boolean;
+  isStopped: boolean;
 }
 
-export class Batch<Search, Found> {
+type BatchRuntime<Search, Result> = Pick<
+  Runtime<never, Search, Result>,
+  'start' | 'waitsForStart' | 'step' | 'collect' | 'release'
+>;
+
+export class Batch<Search, Result> {
   readonly counts: BatchCounts = { searches: 0, steps: 0, rowSteps: 0 };
-  readonly #runtime: Pick<Runtime<never, Search, Found>, 'start' | 'waitsForStart' | 'step' | 'collect' | 'release'>;
+  readonly #runtime: BatchRuntime<Search, Result>;
   readonly #rows: Ranges;
   readonly #events: BatchEvents;
-  #running: Running<Search, Found>[] = [];
-  /** Grows whenever somebody joins or leaves. */
+  #running: RunningSearch<Search, Result>[] = [];
+  /** Grows whenever a sequence joins or leaves. */
   #version = 0;
-  #runs: Submitted<Search>[] = [];
-  /** Starts and collections that the device has not done yet. */
-  #others = 0;
-  /** Starts that the rest waits for. */
-  #starting = 0;
+  #runs: SubmittedRun<Search>[] = [];
+  /** The number of starts and collections under way. */
+  #otherWork = 0;
+  /** The number of starts under way that all others wait for. */
+  #blockingStarts = 0;
 
-  constructor(
-    runtime: Pick<Runtime<never, Search, Found>, 'start' | 'waitsForStart' | 'step' | 'collect' | 'release'>,
-    rows: Ranges,
-    events: BatchEvents,
-  ) {
+  /** @param rows The allocator of rows, to which those of ended sequences are returned. */
+  constructor(runtime: BatchRuntime<Search, Result>, rows: Ranges, events: BatchEvents) {
     this.#runtime = runtime;
     this.#rows = rows;
     this.#events = events;
   }
 
-  /** Rows that are decoded. */
+  /** The number of rows in the batch. */
   get size(): number {
     return this.#running.reduce((sum, { sequence }) => sum + sequence.rows.count, 0);
   }
 
-  /** Whether nobody is decoded. */
-  get empty(): boolean {
+  get isEmpty(): boolean {
     return this.#running.length === 0;
   }
 
-  /** Whether the device has nothing to do for the batch. */
-  get idle(): boolean {
-    return this.#runs.length === 0 && this.#others === 0;
+  /** True if the device has no work of the batch. */
+  get isIdle(): boolean {
+    return this.#runs.length === 0 && this.#otherWork === 0;
   }
 
-  /** Whether nobody may join now. */
+  /** True while a start is under way that all others wait for: nobody can join. */
   get isStarting(): boolean {
-    return this.#starting > 0;
+    return this.#blockingStarts > 0;
   }
 
-  /** Ends the runs of steps that the device has, since something else comes first. */
+  /** True if a caller watches text grow. */
+  get isWatched(): boolean {
+    return this.#watched.length > 0;
+  }
+
+  get #watched(): RunningSearch<Search, Result>[] {
+    return this.#running.filter(({ onTokens }) => onTokens);
+  }
+
+  /** Ends the submitted runs within a step, so that other work can follow. */
   pause(): void {
-    for (const one of this.#runs) stop(one);
+    for (const submitted of this.#runs) stop(submitted);
   }
 
-  /** Prefills sequences, which are then decoded with the others. */
-  join(started: readonly Running<Search, Found>[]): void {
+  /** Prefills sequences and adds them to the batch. */
+  join(started: readonly RunningSearch<Search, Result>[]): void {
     this.pause();
     this.#running.push(...started);
     this.#version += 1;
-    const waits = started.some(({ sequence }) => this.#runtime.waitsForStart(sequence.search));
-    this.#starting += Number(waits);
-    this.#await(this.#runtime.start(started.map(({ sequence }) => sequence)), ({ elapsed, ended }) => {
-      this.#starting -= Number(waits);
+    const isBlocking = started.some(({ sequence }) => this.#runtime.waitsForStart(sequence.search));
+    this.#blockingStarts += Number(isBlocking);
+    this.#track(this.#runtime.start(started.map(({ sequence }) => sequence)), ({ elapsed, ended }) => {
+      this.#blockingStarts -= Number(isBlocking);
       this.#events.worked(elapsed, 0, 0);
       this.#finish(ended);
     });
   }
 
-  /** Frees the rows of those that were given up. */
+  /** Removes cancelled searches and frees their rows. */
   dropAbandoned(): void {
-    const dropped = this.#running.filter((one) => one.abandoned || one.request.signal?.aborted);
+    const dropped = this.#running.filter((search) => search.isAbandoned || search.request.signal?.aborted);
     if (dropped.length === 0) return;
-    this.#running = this.#running.filter((one) => !dropped.includes(one));
+    this.#running = this.#running.filter((search) => !dropped.includes(search));
     this.#version += 1;
     this.#runtime.release(dropped.map(({ sequence }) => sequence));
-    for (const { sequence } of dropped) this.#rows.give(sequence.rows.first);
+    for (const { sequence } of dropped) this.#rows.release(sequence.rows.first);
   }
 
   /**
-   * Sees to it that the device has steps to do, `first` of them at most in the run under way and `longest` in the next.
+   * Submits runs until the device has one under way and one behind it: of at most `next` steps if none is under way,
+   * and of at most `behind` steps behind it. Runs of an earlier batch are stopped.
    */
-  refill(first: number, longest: number): void {
-    let own = 0;
-    for (const one of this.#runs) {
-      if (one.version !== this.#version) stop(one);
-      else if (!one.stopped) own += 1;
+  refill({ next, behind }: { next: number; behind: number }): void {
+    let current = 0;
+    for (const submitted of this.#runs) {
+      if (submitted.version !== this.#version) stop(submitted);
+      else if (!submitted.isStopped) current += 1;
     }
-    if (this.empty || this.isStarting) return;
-    if (own === 0) this.#submit(first);
-    // A run of one sequence leaves nothing behind for another, unless it ends before the sequence does.
-    if (own < 2 && (this.#running.length > 1 || first < longest || this.isWatched)) this.#submit(longest);
+    if (this.isEmpty || this.isStarting) return;
+    if (current === 0) this.#submit(next);
+    // The run of a lone sequence ends with it and leaves nothing to do, unless its steps run out before.
+    if (current < 2 && (this.#running.length > 1 || next < behind || this.isWatched)) this.#submit(behind);
   }
 
-  /** Rejects all. */
+  /** Rejects all searches. */
   close(error: unknown): void {
     this.pause();
     for (const { reject } of this.#running) reject(error);
     this.#running = [];
   }
 
-  /** Whether somebody wants to see text grow. */
-  get isWatched(): boolean {
-    return this.#watched.length > 0;
-  }
-
-  get #watched(): Running<Search, Found>[] {
-    return this.#running.filter(({ onTokens }) => onTokens);
-  }
-
-  /** Calls `then` with what work gives; an error of either is the engine's. */
-  #await<T>(work: Promise<T>, then: (value: T) => void): void {
-    this.#others += 1;
+  /** Calls `then` with the result of device work. An error of either is the engine's. */
+  #track<T>(work: Promise<T>, then: (value: T) => void): void {
+    this.#otherWork += 1;
     const done = (value: T) => {
-      this.#others -= 1;
+      this.#otherWork -= 1;
       then(value);
       this.#events.changed();
     };
@@ -154,63 +158,67 @@ export class Batch<Search, Found> {
 
   #submit(times: number): void {
     const members = [...this.#running];
-    const shown = this.#watched;
+    const watched = this.#watched;
     const sequences = members.map(({ sequence }) => sequence);
-    const run = this.#runtime.step(sequences, { times, shown: shown.map(({ sequence }) => sequence) });
-    const submitted: Submitted<Search> = { run, version: this.#version, stopped: false };
+    const run = this.#runtime.step(sequences, { times, shown: watched.map(({ sequence }) => sequence) });
+    const submitted: SubmittedRun<Search> = { run, version: this.#version, isStopped: false };
     this.#runs.push(submitted);
     const rows = sequences.reduce((sum, sequence) => sum + sequence.rows.count, 0);
-    const done = (steps: Steps<Search>) => {
+    const done = (result: Steps<Search>) => {
       this.#runs.splice(this.#runs.indexOf(submitted), 1);
-      for (const one of members) one.steps += steps.steps;
-      this.#stepped(steps, rows, shown);
+      for (const member of members) member.steps += result.steps;
+      this.#stepped(result, rows, watched);
       this.#events.ran();
     };
     run.done.then(done).catch((error: unknown) => this.#events.failed(error));
   }
 
-  #stepped({ elapsed, steps, ended, written }: Steps<Search>, rows: number, shown: readonly Running<Search, Found>[]) {
+  #stepped(
+    { elapsed, steps, ended, written }: Steps<Search>,
+    rows: number,
+    watched: readonly RunningSearch<Search, Result>[],
+  ): void {
     if (steps > 0) {
       this.counts.steps += steps;
       this.counts.rowSteps += steps * rows;
       this.#events.worked(elapsed, steps, rows);
       publish({ event: 'steps', steps, rows, elapsed });
-      for (const [index, one] of shown.entries()) this.#show(one, written[index]);
+      for (const [index, search] of watched.entries()) this.#show(search, written[index]);
     }
     this.#finish(ended);
   }
 
-  /** Tells who wants to see it of the text so far. */
-  #show(one: Running<Search, Found>, written: Written): void {
-    if (one.request.signal?.aborted || !this.#running.includes(one)) return;
+  /** Passes the text so far to the caller who watches it. What the caller throws rejects the search. */
+  #show(search: RunningSearch<Search, Result>, written: Written): void {
+    if (search.request.signal?.aborted || !this.#running.includes(search)) return;
     try {
-      one.onTokens!(written.tokens, written);
+      search.onTokens!(written.tokens, written);
     } catch (error) {
-      one.abandoned = true;
-      one.reject(error);
+      search.isAbandoned = true;
+      search.reject(error);
     }
   }
 
   #finish(ended: readonly Sequence<Search>[]): void {
     for (const sequence of ended) {
-      const place = this.#running.findIndex((one) => one.sequence === sequence);
-      if (place < 0) continue;
-      const [running] = this.#running.splice(place, 1);
+      const index = this.#running.findIndex((search) => search.sequence === sequence);
+      if (index < 0) continue;
+      const [search] = this.#running.splice(index, 1);
       this.#version += 1;
       this.counts.searches += 1;
-      this.#events.ended(running.steps);
-      // Collecting may take the device: what runs is not waited for.
-      this.#await(this.#runtime.collect(sequence), (found) => {
-        running.waits.end(this.#events.now());
-        running.resolve(found);
+      this.#events.ended(search.steps);
+      // Collecting may need the device. It is queued behind the runs under way, which go on.
+      this.#track(this.#runtime.collect(sequence), (result) => {
+        search.waitTime.end(this.#events.now());
+        search.resolve(result);
       });
-      this.#rows.give(sequence.rows.first);
+      this.#rows.release(sequence.rows.first);
     }
   }
 }
 
-function stop(one: Submitted<unknown>): void {
-  if (one.stopped) return;
-  one.stopped = true;
-  one.run.stop();
+function stop(submitted: SubmittedRun<unknown>): void {
+  if (submitted.isStopped) return;
+  submitted.isStopped = true;
+  submitted.run.stop();
 }

@@ -1,32 +1,33 @@
-/** What an engine tells of itself: as an object, and as messages on a channel of node:diagnostics_channel. */
+/** Figures of an engine, as an object, and as events on a channel of node:diagnostics_channel. */
 import { channel } from 'node:diagnostics_channel';
 
 export interface EngineFigures {
-  /** Windows that wait for a slot, and searches that wait for rows. */
+  /** The number of windows that wait for a slot, of searches that wait for rows, and the longest wait of any of them. */
   waiting: { windows: number; searches: number; oldestMilliseconds: number };
-  /** Audio positions and rows in use, of so many. */
+  /** Audio positions of the cross-attention cache. */
   positions: { used: number; total: number };
+  /** Rows of the decoder's state. */
   rows: { used: number; total: number };
-  /** Since the engine was opened. */
+  /** Windows that were encoded since the engine was opened, as all counts below. */
   windows: number;
   searches: number;
   steps: number;
-  /** Rows that were decoded in all steps together: rowSteps / steps is the mean batch. */
+  /** The sum of the rows of all steps: rowSteps / steps is the mean batch size. */
   rowSteps: number;
   audioPositions: number;
   cancelled: number;
-  /** Windows that were searched again at a higher temperature. */
+  /** Windows that were decoded again at a higher temperature. */
   fallbacks: number;
-  /** Windows that were encoded as far as their sound goes, and then whole, since the text looked wrong. */
+  /** Windows that were encoded again whole, since the text of their encoded beginning was not plausible. */
   encodedAgain: number;
   /**
-   * Milliseconds while anything was under way: on the device's clock in encoders and in decoder steps, and the rest,
-   * the host's.
+   * Milliseconds during which any request was under way. `encode` and `decode` (prefill and steps) are on the device's
+   * own clock. `host` is the rest: the device waits for work, reads and writes state, or has lost its cores to others.
    */
   time: { encode: number; decode: number; host: number };
 }
 
-/** A message on the channel 'onehead.engine'. Times are milliseconds. */
+/** An event on the channel 'onehead.engine'. Times are milliseconds. */
 export type EngineEvent =
   | { event: 'encode'; windows: number; positions: number; elapsed: number }
   | { event: 'steps'; steps: number; rows: number; elapsed: number }
@@ -41,9 +42,9 @@ export function publish(event: EngineEvent): void {
   if (events.hasSubscribers) events.publish(event);
 }
 
-/** The sum of several engines' figures. */
+/** The figures of several engines together. */
 export function sumFigures(all: readonly EngineFigures[]): EngineFigures {
-  const sum = (of: (figures: EngineFigures) => number) => all.reduce((total, figures) => total + of(figures), 0);
+  const sum = (count: (figures: EngineFigures) => number) => all.reduce((total, figures) => total + count(figures), 0);
   return {
     waiting: {
       windows: sum(({ waiting }) => waiting.windows),

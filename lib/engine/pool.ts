@@ -1,28 +1,28 @@
-/** Several devices with one model: each window goes to the one with the least to do. */
+/** The engines of one model on several devices. Each window goes to the least loaded. */
 import { OneheadError } from '../errors.js';
 import type { Engine } from './engine.js';
 import { type EngineFigures, publish, sumFigures } from './figures.js';
 import { checkRequest, EngineRequest, type RequestOptions } from './request.js';
 
 export interface PoolOptions {
-  /** Requests at once, those that are served included; one more is refused with code BUSY. */
+  /** The most open requests, waiting and served. One more is refused with code BUSY. */
   maximumRequests: number;
   now?: () => number;
 }
 
-/** Windows whose times tell how fast the pool works now. */
+/** The number of closed requests that tell how fast the pool is. */
 const remembered = 32;
 
-export class Pool<Window, Search, Found> {
-  readonly #engines: readonly Engine<Window, Search, Found>[];
+export class Pool<Window, Search, Result> {
+  readonly #engines: readonly Engine<Window, Search, Result>[];
   readonly #maximum: number;
   readonly #now: () => number;
   #open = 0;
-  /** When the last requests were closed. */
+  /** When each of the last requests was closed. */
   readonly #closed: number[] = [];
 
   constructor(
-    engines: readonly Engine<Window, Search, Found>[],
+    engines: readonly Engine<Window, Search, Result>[],
     { maximumRequests, now = () => performance.now() }: PoolOptions,
   ) {
     this.#engines = engines;
@@ -30,29 +30,29 @@ export class Pool<Window, Search, Found> {
     this.#now = now;
   }
 
-  /** Requests that are open. */
+  /** The number of open requests. */
   get requests(): number {
     return this.#open;
   }
 
   /**
-   * Opens a request, to be closed by whoever opened it. Throws OneheadError BUSY, with the seconds after which to come
-   * again, when there are as many as may be, and INVALID_ARGUMENT.
+   * Opens a request. The caller closes it. Throws OneheadError BUSY if the pool is full (`retryAfter` is the seconds
+   * after which to try again), and INVALID_ARGUMENT.
    */
   request(options: RequestOptions = {}): EngineRequest {
     checkRequest(options);
     options.signal?.throwIfAborted();
     if (this.#open >= this.#maximum) throw this.#busy();
     this.#open += 1;
-    let open = true;
-    // A new request begins where the one that was served last stands, so that it neither waits for all nor goes before
-    // all.
+    let isOpen = true;
+    // A new request begins at what those under way have been charged for: it neither waits for all of them nor goes
+    // before all of them.
     const served = Math.max(...this.#engines.map((engine) => engine.served));
     const { priority = 'interactive', signal } = options;
     const deadline = options.deadline === undefined ? Number.POSITIVE_INFINITY : this.#now() + options.deadline;
     return new EngineRequest({ priority, deadline, signal, served }, () => {
-      if (!open) return;
-      open = false;
+      if (!isOpen) return;
+      isOpen = false;
       this.#open -= 1;
       this.#closed.push(this.#now());
       if (this.#closed.length > remembered) this.#closed.shift();
@@ -62,7 +62,7 @@ export class Pool<Window, Search, Found> {
   #busy(): OneheadError {
     const [first] = this.#closed;
     const seconds = this.#closed.length < 2 ? 1 : (this.#now() - first) / 1000 / (this.#closed.length - 1);
-    // When half of those that are open will have been served.
+    // By then half of the open requests will have been served.
     const retryAfter = Math.max(1, Math.min(60, Math.ceil((seconds * this.#open) / 2)));
     publish({ event: 'busy', retryAfter });
     return new OneheadError(
@@ -72,9 +72,9 @@ export class Pool<Window, Search, Found> {
     );
   }
 
-  /** The device that has the least to do, which takes the next window and its searches. */
-  leastLoaded(): Engine<Window, Search, Found> {
-    return this.#engines.reduce((least, engine) => (engine.load < least.load ? engine : least));
+  /** The engine with the least load, for the next window and its searches. */
+  leastLoaded(): Engine<Window, Search, Result> {
+    return this.#engines.reduce((best, engine) => (engine.load < best.load ? engine : best));
   }
 
   figures(): EngineFigures & { requests: number; engines: EngineFigures[] } {

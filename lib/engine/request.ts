@@ -1,11 +1,8 @@
-/** Who asks: one transcription, whose windows take turns with those of others. */
+/** A request to the engine: one transcription, whose windows take turns with those of other requests. */
 import { setMaxListeners } from 'node:events';
 import { OneheadError } from '../errors.js';
 
-/**
- * 'live' goes before 'interactive' (the default), which goes before 'batch'. Waiting raises a request to the class
- * above it.
- */
+/** 'live' is served before 'interactive' (the default), which is served before 'batch'. Waiting raises the priority. */
 export type Priority = 'live' | 'interactive' | 'batch';
 
 export const priorities = ['live', 'interactive', 'batch'] as const satisfies readonly Priority[];
@@ -13,32 +10,33 @@ export const priorities = ['live', 'interactive', 'batch'] as const satisfies re
 export interface RequestOptions {
   priority?: Priority;
   /**
-   * Milliseconds from now. Among equals an earlier deadline goes first; what still waits when it has passed is given
-   * up.
+   * Milliseconds from now. Among requests of one priority, an earlier deadline is served first. What still waits for
+   * the device when it has passed is rejected with TIMED_OUT.
    */
   deadline?: number;
   signal?: AbortSignal;
 }
 
-/** What the engine knows of a request. */
+/** The facts of a request that decide when it is served. */
 export interface RequestFields {
   readonly priority: Priority;
-  /** On the engine's clock, in milliseconds. */
+  /** Milliseconds on the engine's clock; infinity if there is none. */
   readonly deadline: number;
   readonly signal?: AbortSignal;
   /**
-   * Audio positions that it was charged for, from what others had been charged when it came on: who has least is next.
+   * The audio positions that it has been charged for. It begins at what the other requests had been charged for on
+   * average when it was opened. The request with the least is served next.
    */
   served: number;
 }
 
 /**
- * A window is charged more for, the more windows a request has had: one time for the first, two times for the ninth,
- * four times at most. Beside clips that come all the time a long recording so gets what these leave rather than an
- * equal share, which would make them a queue.
+ * The price of a window rises with the number of windows that its request has had: the first costs its positions, the
+ * ninth twice as much, and none more than four times as much. So a long recording beside a stream of clips gets what
+ * the clips leave, rather than an equal share, which would make the clips wait.
  */
-const windowsForOneMore = 8;
-const mostCharged = 4;
+const windowsUntilDouble = 8;
+const highestPrice = 4;
 
 export class EngineRequest implements RequestFields {
   readonly priority: Priority;
@@ -53,24 +51,24 @@ export class EngineRequest implements RequestFields {
     this.priority = priority;
     this.deadline = deadline;
     this.signal = signal;
-    // One for each window and search that is under way.
+    // Each window and search under way adds a listener.
     if (signal) setMaxListeners(0, signal);
     this.served = served;
     this.#close = close;
   }
 
-  /** A part of this request that may be given up by itself. It is not counted, and need not be closed. */
+  /** A part of this request that can be cancelled by itself. It need not be closed, and counts as no request of its own. */
   part(signal: AbortSignal): EngineRequest {
     return new EngineRequest({ priority: this.priority, deadline: this.deadline, served: this.served, signal });
   }
 
-  /** Counts a window of so many audio positions. */
+  /** Charges the request for a window of so many audio positions. */
   charge(positions: number): void {
-    this.served += positions * Math.min(mostCharged, 1 + this.#windows / windowsForOneMore);
+    this.served += positions * Math.min(highestPrice, 1 + this.#windows / windowsUntilDouble);
     this.#windows += 1;
   }
 
-  /** Tells the engine that nothing more is asked. */
+  /** Ends the request: no more windows follow. */
   close(): void {
     this.#close();
   }

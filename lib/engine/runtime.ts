@@ -1,12 +1,12 @@
-/** What the engine asks of a model on a device. It knows tensors and programs; it has no queue and makes no choices. */
+/** What the engine needs of a model on a device: tensors and programs. A runtime has no queue and makes no choices. */
 
-/** A window's place in the pool of audio positions: its cross-attention keys and values. */
+/** A window's range in the pool of audio positions, for its cross-attention keys and values. */
 export interface Slot {
   readonly begin: number;
   readonly positions: number;
 }
 
-/** Neighbouring rows of the pool of decoding state: one for a plain sequence, one a beam for a beam search. */
+/** Neighbouring rows of the decoder's state: one for a plain sequence, one for each beam of a beam search. */
 export interface Rows {
   readonly first: number;
   readonly count: number;
@@ -19,69 +19,70 @@ export interface Sequence<Search> {
   readonly search: Search;
 }
 
-/** What a sequence has written so far; of beams, the best one. */
+/** The text of a sequence so far; of beams, that of the best one. */
 export interface Written {
-  /** Behind the prompt. */
+  /** The tokens behind the prompt, those of a prefix included. */
   tokens: number[];
-  /** Of those that were generated. */
+  /** Of the generated tokens; a prefix has none. */
   logProbabilities: number[];
   noSpeechProbability: number;
 }
 
-/** Milliseconds on the device's own clock. */
+/** Work that the device has done. */
 export interface Work {
+  /** Milliseconds on the device's own clock. */
   readonly elapsed: number;
 }
 
-/** What a run of steps did. */
+/** The result of a run of steps. */
 export interface Steps<Search> extends Work {
   readonly steps: number;
-  /** Sequences that had ended when the run had, those of earlier runs left out. */
+  /** Sequences that have ended and were not in the result of an earlier run. */
   readonly ended: Sequence<Search>[];
-  /** What each sequence to be shown had then. */
+  /** The text of each sequence of `shown`. */
   readonly written: Written[];
 }
 
-/** Steps that the device was asked for. */
+/** A run of steps that was submitted to the device. */
 export interface StepRun<Search> {
   readonly done: Promise<Steps<Search>>;
-  /** Ends the run within one step; one that has not begun does none. */
+  /** Ends the run within one step. A run that has not begun does no step. */
   stop(): void;
 }
 
 /**
- * `Window` is what is encoded, `Search` what is decoded of it, `Found` what a search gives. Work is done in the order
- * in which the methods are called, and the next may be called before the work of the one before has ended: so a place
- * is free as soon as the last work on it has been asked for. An error of any work ends the engine.
+ * `Window` is what is encoded, `Search` describes a decoding of it, `Result` is what that gives. Work is done in the
+ * order of the calls, and the next call need not wait for the last one's work: a range of positions or rows can be
+ * given to others as soon as the last work on it has been submitted. The engine ends with the first error of any work.
  */
-export interface Runtime<Window, Search, Found> {
-  /** Audio positions in all slots together. */
+export interface Runtime<Window, Search, Result> {
+  /** The number of audio positions of all slots together. */
   readonly positions: number;
   readonly rows: number;
-  /** Windows that are encoded at once, at most. */
+  /** The most windows that are encoded at once. */
   readonly encodeBatch: number;
-  /** Audio positions that a window takes. Windows of the same number can be encoded at once. */
+  /** The number of audio positions of a window. Only windows of the same number are encoded together. */
   positionsOf(window: Window): number;
   rowsOf(search: Search): number;
   /**
-   * Whether the host has a part in starting this search: until it has started, nothing else is started and no steps are
-   * asked for.
+   * True if the host takes part in starting this search. Until it has started, no other search is started and no steps
+   * are submitted.
    */
   waitsForStart(search: Search): boolean;
-  /** Features, encoder, and the cross-attention cache of these slots; no other slot changes. */
+  /** Computes features, encoder output, and the cross-attention cache of these slots. No other slot changes. */
   encode(windows: readonly { window: Window; slot: Slot }[]): Promise<Work>;
-  /** Writes the state of these rows and prefills them; no other row changes. Gives those that have ended already. */
+  /** Writes the state of these rows and prefills them. No other row changes. `ended`: those that need no step. */
   start(sequences: readonly Sequence<Search>[]): Promise<Work & { ended: Sequence<Search>[] }>;
   /**
-   * Decodes these sequences until one of them ends that had not when the run began, or `times` steps are done; where
-   * all had ended, no step is done. Sequences that have ended are left as they are.
+   * Decodes these sequences until one more of them has ended than when the run began, or `times` steps are done. If all
+   * had ended by then, no step is done. Sequences that have ended do not change.
    */
   step(
     sequences: readonly Sequence<Search>[],
     options: { times: number; shown: readonly Sequence<Search>[] },
   ): StepRun<Search>;
-  /** What a sequence that has ended found. */
-  collect(sequence: Sequence<Search>): Promise<Found>;
-  /** Takes back the rows of sequences that were given up. */
+  /** Returns the result of a sequence that has ended. */
+  collect(sequence: Sequence<Search>): Promise<Result>;
+  /** Takes back the rows of cancelled sequences. */
   release(sequences: readonly Sequence<Search>[]): void;
 }

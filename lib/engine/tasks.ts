@@ -1,86 +1,97 @@
-/** What an engine is asked for, and what it keeps of it. */
+/** The windows and searches that callers ask an engine for, while they wait and while they run. */
 import type { EngineRequest } from './request.js';
 import type { Rows, Sequence, Slot, Written } from './runtime.js';
 import type { Waiting } from './waiting.js';
 
 export interface SearchOptions {
-  /** Called now and then with the tokens so far. */
+  /** Called from time to time with the tokens so far. */
   onTokens?: (tokens: number[], written: Written) => void;
-  /** The part of the window's audio positions that is attended to; all unless given. */
+  /** The range of the window's audio positions that is attended to; all unless given. */
   part?: { begin: number; positions: number };
 }
 
 /**
- * A window whose keys and values are in a slot, or will be before its searches begin. It holds the slot until it is
- * closed.
+ * A window that is encoded, or will be before its searches start. It keeps its slot until `close`.
  */
-export interface EncodedWindow<Search, Found> {
+export interface EncodedWindow<Search, Result> {
   readonly slot: Slot;
-  /** Milliseconds that encoding took on the device, once it has been done. */
+  /** Milliseconds that encoding took on the device; 0 until it has ended. */
   readonly encodeTime: number;
-  /** Milliseconds so far in which nothing was done for the window, since it waited for a slot or for rows. */
+  /** Milliseconds so far during which the window waited for a slot or for rows and none of its searches ran. */
   readonly waited: number;
   /** Decodes the window. Rejects with the reason of the request's signal within one step of its abort. */
-  search(search: Search, options?: SearchOptions): Promise<Found>;
-  /** Runs `work` with `count` free rows. All that it asks of the device it must ask at once. */
+  search(search: Search, options?: SearchOptions): Promise<Result>;
+  /**
+   * Calls `work` with `count` free rows. `work` must submit all of its device work before it first waits: the rows are
+   * free for others as soon as it returns its promise.
+   */
   withRows<T>(count: number, work: (rows: Rows, slot: Slot) => Promise<T>): Promise<T>;
   close(): void;
 }
 
-/** Something that waits: it begins, or is rejected. */
+/** A promise to a caller that has not been settled. */
 export interface Task extends Waiting {
   reject(error: unknown): void;
 }
 
-export interface EncodeTask<Window, Search, Found> extends Task {
+/** A window that waits for a slot. */
+export interface EncodeTask<Window, Search, Result> extends Task {
   readonly window: Window;
   readonly positions: number;
-  resolve(window: EncodedWindow<Search, Found>): void;
+  resolve(window: EncodedWindow<Search, Result>): void;
 }
 
+/** Something that waits for rows. */
 export interface RowTask extends Task {
   readonly count: number;
-  /** Takes the rows to work. */
+  /** Called with the rows once they are allocated. */
   begin(rows: Rows): void;
 }
 
-/** How long a window waits: from when nothing of it runs until something does. */
-export class Waits {
+/** A search that has rows. */
+export interface RunningSearch<Search, Result> {
+  readonly request: EngineRequest;
+  readonly waitTime: WaitTime;
+  readonly sequence: Sequence<Search>;
+  readonly onTokens?: SearchOptions['onTokens'];
+  /** True if it was rejected by itself: its request may go on. */
+  isAbandoned?: boolean;
+  /** The number of steps that were done since it joined the batch. */
+  steps: number;
+  resolve(result: Result): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * Adds up how long a window waits, in milliseconds. A window with several searches waits only while none of them runs.
+ */
+export class WaitTime {
   total: number;
   #waiting = 0;
   #running = 0;
   #since = 0;
 
+  /** @param total Milliseconds that the window waited for its slot. */
   constructor(total: number) {
     this.total = total;
   }
 
+  /** A search begins to wait for rows. */
   enter(now: number): void {
     if (this.#waiting === 0 && this.#running === 0) this.#since = now;
     this.#waiting += 1;
   }
 
+  /** A search that waited has rows. */
   begin(now: number): void {
     if (this.#running === 0) this.total += now - this.#since;
     this.#waiting -= 1;
     this.#running += 1;
   }
 
+  /** A search has ended. */
   end(now: number): void {
     this.#running -= 1;
     if (this.#running === 0) this.#since = now;
   }
-}
-
-export interface Running<Search, Found> {
-  readonly request: EngineRequest;
-  readonly waits: Waits;
-  readonly sequence: Sequence<Search>;
-  readonly onTokens?: SearchOptions['onTokens'];
-  /** Set where it has been rejected, though its request goes on. */
-  abandoned?: boolean;
-  /** Steps that it has been given. */
-  steps: number;
-  resolve(found: Found): void;
-  reject(error: unknown): void;
 }

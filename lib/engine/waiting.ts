@@ -1,23 +1,23 @@
-/** What waits for the device, and who is next. */
+/** Lists of what waits for a device, in the order of priority. */
 import { type EngineRequest, priorities } from './request.js';
 
 export interface Waiting {
   readonly request: EngineRequest;
-  /** When it came, on the engine's clock in milliseconds. */
+  /** When it was added, in milliseconds on the engine's clock. */
   readonly since: number;
 }
 
-/** Milliseconds of waiting that raise a request by one class. */
+/** Milliseconds of waiting after which an item counts as one priority higher. */
 export const ageing = 5000;
 
-/** 0 is served first. */
+/** The priority as a number, with waiting taken into account; 0 is served first. */
 function level({ request, since }: Waiting, now: number): number {
   return Math.max(0, priorities.indexOf(request.priority) - Math.floor((now - since) / ageing));
 }
 
 /**
- * A list in which the next one is found when it is wanted, since ranks change while things wait: by class (waiting
- * raises it), then deadline, then by who has been served least, then by who came first.
+ * Items are ordered by priority (which rises with waiting), then by deadline, then by how little their request has been
+ * served, then by arrival. Since this changes while they wait, the next item is looked for when it is wanted.
  */
 export class WaitingList<Item extends Waiting> {
   #items: Item[] = [];
@@ -26,7 +26,7 @@ export class WaitingList<Item extends Waiting> {
     return this.#items.length;
   }
 
-  /** In the order in which they came. */
+  /** In the order of arrival. */
   get items(): readonly Item[] {
     return this.#items;
   }
@@ -40,14 +40,14 @@ export class WaitingList<Item extends Waiting> {
     if (index >= 0) this.#items.splice(index, 1);
   }
 
-  /** The next one that `fits`, which stays in the list. */
-  next(now: number, fits: (item: Item) => boolean = () => true): Item | undefined {
+  /** The item that is served next. It stays in the list. */
+  next(now: number): Item | undefined {
     let best: Item | undefined;
-    for (const item of this.#items) if (fits(item) && (!best || before(item, best, now))) best = item;
+    for (const item of this.#items) if (!best || isBefore(item, best, now)) best = item;
     return best;
   }
 
-  /** Takes out all that `condition` holds for. */
+  /** Removes and returns all items that satisfy the condition. */
   takeWhere(condition: (item: Item) => boolean): Item[] {
     const taken = this.#items.filter(condition);
     if (taken.length > 0) this.#items = this.#items.filter((item) => !taken.includes(item));
@@ -55,10 +55,10 @@ export class WaitingList<Item extends Waiting> {
   }
 }
 
-function before(a: Waiting, b: Waiting, now: number): boolean {
-  const levels = level(a, now) - level(b, now);
-  if (levels !== 0) return levels < 0;
-  // An infinite deadline less an infinite one is not a number.
+function isBefore(a: Waiting, b: Waiting, now: number): boolean {
+  const difference = level(a, now) - level(b, now);
+  if (difference !== 0) return difference < 0;
+  // Not by subtraction: two infinite deadlines would give NaN.
   if (a.request.deadline !== b.request.deadline) return a.request.deadline < b.request.deadline;
   if (a.request.served !== b.request.served) return a.request.served < b.request.served;
   return a.since < b.since;

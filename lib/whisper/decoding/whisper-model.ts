@@ -218,14 +218,14 @@ export class WhisperModel {
   /** The highest log10 power of one window's samples, or `peak` if that is higher. @internal */
   measurePeak(samples: Float32Array, peak: number): Promise<number> {
     const { engine, runtime } = this.#member();
-    return this.#asModelErrors(engine.alone(() => runtime.measurePeak(samples, peak)));
+    return this.#asModelErrors(engine.exclusive(() => runtime.measurePeak(samples, peak)));
   }
 
   /** Runs a caller's job on the first device, between the decode steps of its transcriptions. */
   async #betweenSteps<T>(work: (member: ModelDevice) => Promise<T>): Promise<T> {
     this.disposal.throwIfAborted();
     const [first] = this.#members;
-    return this.#asModelErrors(first.engine.alone(() => work(first)));
+    return this.#asModelErrors(first.engine.exclusive(() => work(first)));
   }
 
   #checkTensor(given: Tensor, shape: readonly number[], name: string): number {
