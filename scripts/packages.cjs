@@ -77,6 +77,21 @@ function pack(folder) {
   return { file: path.join(output, filename), manifest: made, size, unpackedSize, files: files.map((one) => one.path) };
 }
 
+/** Declarations among `files` that no entry of the package leads to: two thirds of them, each a block on the disk. */
+function unreached(files, { exports }) {
+  const targets = (value) => (typeof value === 'string' ? [value] : Object.values(value).flatMap(targets));
+  const isDeclaration = (name) => /\.d\.c?ts$/.test(name);
+  const reached = new Set();
+  const visit = (name) => {
+    if (reached.has(name) || !files.includes(name)) return;
+    reached.add(name);
+    for (const [, target] of readFileSync(path.join(root, name), 'utf8').matchAll(/['"](\.{1,2}\/[^'"]+js)['"]/g))
+      visit(path.join(path.dirname(name), target.replace(/(c?)js$/, 'd.$1ts')));
+  };
+  targets(exports).map(path.normalize).filter(isDeclaration).forEach(visit);
+  return files.filter((name) => isDeclaration(name) && !reached.has(name));
+}
+
 /** Packs what npm would pack of the clone, as it is published. */
 function packMain() {
   const [{ files }] = JSON.parse(
@@ -84,7 +99,9 @@ function packMain() {
   );
   const stage = path.join(output, 'onehead');
   rmSync(stage, { recursive: true, force: true });
-  for (const { path: name } of files) {
+  const names = files.map((one) => one.path);
+  const left = unreached(names, manifest());
+  for (const name of names.filter((one) => !left.includes(one))) {
     mkdirSync(path.dirname(path.join(stage, name)), { recursive: true });
     cpSync(path.join(root, name), path.join(stage, name));
   }

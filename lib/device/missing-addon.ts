@@ -35,9 +35,7 @@ export function machine(): Machine {
 
 /** Whether a version of glibc is known to be older than another. */
 export function isOlder(version: string | null | undefined, than: string | undefined): boolean {
-  if (!version || !than) return false;
-  const [a, b] = [version, than].map((one) => one.split('.').map(Number));
-  return a[0] < b[0] || (a[0] === b[0] && (a[1] ?? 0) < (b[1] ?? 0));
+  return Boolean(version && than && version.localeCompare(than, 'en', { numeric: true }) < 0);
 }
 
 export const ownBuild =

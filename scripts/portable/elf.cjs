@@ -4,10 +4,8 @@ const { readFileSync } = require('node:fs');
 
 const machines = { 62: 'x64', 183: 'arm64' };
 
-const byVersion = (a, b) => {
-  const [x, y] = [a, b].map((one) => one.split('.').map(Number));
-  return x[0] - y[0] || x[1] - y[1] || (x[2] ?? 0) - (y[2] ?? 0);
-};
+/** Compares versions, for sort. */
+const byVersion = new Intl.Collator('en', { numeric: true }).compare;
 
 /**
  * Of a 64-bit ELF file: `cpu` as Node.js names it; `needed`, the libraries that it names; `glibc`, the oldest version

@@ -2,7 +2,7 @@
  * What users get: the packages, installed by npm in an empty project, with nothing on PATH but Node.js and npm, and no
  * network beyond this machine.
  */
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,14 +11,14 @@ import { folder as recordings, hasFfmpeg } from '../audio/support.js';
 import { root } from '../cli/command.js';
 
 const load = createRequire(import.meta.url);
-const { begin, packMain, packOwn, unbuilt } = load('../../scripts/packages.cjs');
+const { begin, packAddon, packMain, packOwn, unbuilt } = load('../../scripts/packages.cjs');
 const { openProject, sizeOf } = load('../../scripts/try-packages.cjs');
 const system = `${process.platform}-${process.arch}`;
 const output = mkdtempSync(join(tmpdir(), 'onehead-packages-'));
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const heard = /We will return on Thursday\..*Add honey and chicken/s;
 
-/** An empty project, and onehead's own files there. */
+/** An empty project, and onehead's own files there. `options` are npm's, and packages beside it. */
 async function installed(...options: string[]) {
   const project = await openProject(packed);
   const { status, stderr } = await project.run('npm', ['install', 'onehead', '--ignore-scripts=false', ...options]);
@@ -34,8 +34,11 @@ let packed: { manifest: { name: string }; files?: string[] }[] = [];
 let project: Awaited<ReturnType<typeof installed>>;
 beforeAll(async () => {
   begin(output);
-  const own = packOwn();
-  packed = [packMain(), own];
+  packed = [packMain(), packOwn()];
+  // This machine's addon stands for those of other systems: what counts is which package is chosen.
+  const file = join(root, 'build/Release/onehead.node');
+  for (const name of ['linux-arm64', 'linux-x64-cuda'].filter((one) => one !== system))
+    packed.push(packAddon(name, file, { glibc: '2.28' }));
   packed.push(...unbuilt(packed));
   project = await installed();
 });
@@ -139,6 +142,16 @@ describe('one sentence says what is missing', () => {
     without.close();
   });
 
+  it('a binary of another architecture, which the system tells', async () => {
+    const kept = readFileSync(join(project.addon, 'onehead.node'));
+    const other = Buffer.from(kept);
+    other.writeUInt16LE(8, 18); // an ELF file's machine: MIPS
+    rmSync(join(project.addon, 'onehead.node'));
+    writeFileSync(join(project.addon, 'onehead.node'), other);
+    await fails({}, /onehead cannot compute: @onehead\/linux-\w+ cannot be loaded: /);
+    writeFileSync(join(project.addon, 'onehead.node'), kept);
+  });
+
   it('a C library that it is not for, which npm sees too', async () => {
     const without = await installed('--os=linux', '--libc=musl');
     expect(existsSync(without.addon)).toBe(false);
@@ -171,6 +184,18 @@ describe('one sentence says what is missing', () => {
   });
 });
 
+describe.runIf(system === 'linux-x64')('on arm64', () => {
+  it('npm takes that package alone, and it is the one that is loaded', async () => {
+    const there = await installed('--os=linux', '--cpu=arm64', '--libc=glibc');
+    expect(readdirSync(join(there.modules, '@onehead'))).toEqual(['linux-arm64']);
+    const env = pretending("Object.defineProperty(process, 'arch', { value: 'arm64' });");
+    expect(await there.transcribe(env)).toMatchObject({ status: 0, stdout: expect.stringMatching(heard), stderr: '' });
+    const { stdout } = await there.run('npx', ['onehead', 'doctor'], env);
+    expect(stdout).toContain(join(there.modules, '@onehead/linux-arm64/onehead.node'));
+    there.close();
+  });
+});
+
 describe.runIf(system === 'linux-x64')('the package with CUDA kernels, which is installed by name', () => {
   const cuda = () => join(project.modules, '@onehead/linux-x64-cuda');
   const put = (changed: object, broken = false) => {
@@ -186,9 +211,10 @@ describe.runIf(system === 'linux-x64')('the package with CUDA kernels, which is 
   afterAll(() => rmSync(cuda(), { recursive: true, force: true }));
 
   it('is taken where it is there', async () => {
-    put({});
-    const { stdout } = await project.run('npx', ['onehead', 'doctor']);
-    expect(stdout).toContain(join(cuda(), 'onehead.node'));
+    const there = await installed('@onehead/linux-x64-cuda');
+    const { stdout } = await there.run('npx', ['onehead', 'doctor']);
+    expect(stdout).toContain(join(there.modules, '@onehead/linux-x64-cuda/onehead.node'));
+    there.close();
   });
 
   it('is passed over with a warning where it is another version or does not load', async () => {

@@ -1,10 +1,12 @@
 /** What a release is refused for, and what its README says on npm's page. */
 import { createRequire } from 'node:module';
 import { describe, expect, it } from 'vitest';
+import { isOlder, packages } from '../../lib/device/missing-addon.js';
 
 const { nativeFaults, newestEntry, packageFaults, versionFaults, versionsFaults, withAbsoluteLinks } = createRequire(
   import.meta.url,
 )('../../scripts/release.cjs');
+const systems = createRequire(import.meta.url)('../../scripts/portable/systems.cjs');
 
 describe('a release', () => {
   it('has one version, and a date', () => {
@@ -60,6 +62,31 @@ it('has packages of one version, and native code in those with addons alone', ()
     '@onehead/linux-arm64 has version 1.2.0, and onehead 1.2.0 wants none.',
   ]);
   expect(nativeFaults(['dist/index.js', 'native/core/device.cc', 'onehead.node'])).toHaveLength(2);
+});
+
+it('loads the packages that are made, the one with CUDA kernels first', () => {
+  const made = Object.entries(systems as Record<string, { os: string; cpu: string; cuda?: boolean }>);
+  const loaded = packages.map(({ name, system }) => [name, system]);
+  expect(new Set(loaded.map(String))).toEqual(
+    new Set(made.map(([name, { os, cpu }]) => String([name, `${os}-${cpu}`]))),
+  );
+  for (const [name, { os, cpu, cuda }] of made) {
+    const first = packages.find(({ system }) => system === `${os}-${cpu}`);
+    if (cuda) expect(first?.name).toBe(name);
+  }
+});
+
+it.each([
+  [undefined, '2.28', false],
+  [null, '2.28', false],
+  ['2.28', undefined, false],
+  ['2.28', '2.28', false],
+  ['2.3.6', '2.28', true],
+  ['2.17', '2.3', false],
+  ['2.31', '2.4', false],
+  ['1.9', '2.0', true],
+])('glibc %s is older than %s: %s', (one, than, older) => {
+  expect(isOlder(one, than)).toBe(older);
 });
 
 describe('the reader of shared libraries', () => {
