@@ -1,17 +1,17 @@
 /**
- * Decoders of AAC, ALAC and MP4. Their licence is the GPL, so a plain installation has none of them: whoever accepts it
- * installs them by name, and for everybody else ffmpeg decodes these formats, in a process of its own.
+ * Decoders of AAC, ALAC and MP4. They are under the GPL, so a plain installation does not include them. Users who
+ * accept the GPL install them by name; otherwise a separate ffmpeg process decodes these formats.
  */
 
 import type { DecodedChunk } from './wav.js';
 
 export const aacPackages = ['@audio/decode-aac', '@audio/decode-mp4'];
 
-/** Thrown where a format is known and its decoder is not installed; ffmpeg may have it. */
+/** Thrown for a known format whose decoder is not installed; ffmpeg may support it. */
 export class NoDecoder extends Error {}
 
-/** Decodes a whole recording in another way, for the reason that is given. */
-export type Otherwise = (bytes: AsyncIterable<Uint8Array>, reason: string) => AsyncGenerator<DecodedChunk>;
+/** Decodes a whole recording by other means, for the given reason. */
+export type FallbackDecoder = (bytes: AsyncIterable<Uint8Array>, reason: string) => AsyncGenerator<DecodedChunk>;
 
 async function installed<T>(load: () => Promise<T>, format: string): Promise<T> {
   try {
@@ -32,7 +32,7 @@ export const aacDecoder = () => installed(() => import('@audio/decode-aac'), 'AA
 /** The decoder of MP4 files. Throws NoDecoder. */
 export const mp4Decoder = () => installed(() => import('@audio/decode-mp4'), 'MP4');
 
-/** Why files of a format cannot be decoded without ffmpeg, or null where they can be. */
+/** The reason why files of a format cannot be decoded without ffmpeg, or null if they can. */
 export async function missingDecoder(format: string): Promise<NoDecoder | null> {
   try {
     if (format === 'm4a') await mp4Decoder();

@@ -1,4 +1,4 @@
-/** AAC in ADTS, frame by frame: channels and rates may change on the way. */
+/** AAC in ADTS, frame by frame; channels and rates may change between frames. */
 import { adtsHeader, framesOf, loseSkipped } from './mpeg.js';
 import { openAacFrames } from './packets.js';
 import type { ByteReader } from './reader.js';

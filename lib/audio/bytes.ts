@@ -1,35 +1,35 @@
-/** Encoded bytes from whatever the caller has: a file, a buffer, a stream. */
+/** Encoded bytes from a file, a buffer or a stream. */
 import { createReadStream } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { OneheadError, reasonOf, shown } from '../errors.js';
 import { tooLarge } from './options.js';
 
-/** Bytes that can be read at any place, for formats whose index is at their end. */
+/** Random access to bytes, for formats whose index is at the end. */
 export interface RandomAccess {
-  /** Bytes in all. */
+  /** Total bytes. */
   size: number;
-  /** Calls `use` with a function that reads at most `length` bytes at `at`; what it opened is closed afterwards. */
+  /** Opens the bytes. `read` returns at most `length` bytes from `at`. */
   open(): Promise<{ read(at: number, length: number): Promise<Uint8Array>; close(): Promise<void> }>;
 }
 
 export interface ByteSource {
-  /** For error sentences. */
+  /** For error messages. */
   name: string;
   bytes: AsyncIterable<Uint8Array>;
-  /** The whole again, from the start; absent for streams. */
+  /** Reads everything again from the start; absent for streams. */
   again?: () => AsyncIterable<Uint8Array>;
   random?: RandomAccess;
-  /** The file's path, for a process that reads it by itself. */
+  /** The file's path, for a process that opens the file itself. */
   path?: string;
-  /** Ends the reading of a stream even while it is waited for; the stream itself is left as it is. */
+  /** Stops reading a stream, even during a pending read; the stream itself is not closed. */
   stop?: () => void;
-  /** Ends the stream itself. */
+  /** Destroys the stream itself. */
   destroy?: () => void;
 }
 
 const chunkBytes = 1 << 18;
 
-/** Why a path leads to no file. */
+/** Explains why a path cannot be opened. */
 function notFound(path: string, cause: NodeJS.ErrnoException): string {
   if (path.includes('\0')) return 'it holds a null byte, as bytes do; pass bytes as a Uint8Array';
   // Encoded bytes in place of a path: long, and nothing but the letters of base64.
@@ -53,12 +53,12 @@ export async function fileBytes(path: string): Promise<ByteSource> {
   return regularFile(path, name, status.size);
 }
 
-/** Opened when the first bytes are wanted, so that a source never read leaves nothing open. */
+/** Opens the file at the first read, so that a source that is never read leaves nothing open. */
 async function* opened(path: string): AsyncGenerator<Uint8Array> {
   yield* createReadStream(path, { highWaterMark: chunkBytes }) as AsyncIterable<Uint8Array>;
 }
 
-/** A file of which it is known that there is one, of `size` bytes. */
+/** An existing regular file of `size` bytes. */
 export function regularFile(path: string, name: string, size: number): ByteSource & { random: RandomAccess } {
   const again = () => guarded(opened(path), name);
   const random = { size, open: async () => reader(await open(path)) };
@@ -76,7 +76,7 @@ function reader(file: FileHandle) {
   };
 }
 
-/** Read errors as one sentence. */
+/** Converts read errors to OneheadError. */
 export async function* guarded(stream: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
   try {
     yield* stream;
@@ -110,7 +110,7 @@ export function blobBytes(blob: Blob): ByteSource {
   return { name, bytes: again(), again, random };
 }
 
-/** The same source with an end at `most` bytes. Throws OneheadError AUDIO_TOO_LARGE, for a stream while it is read. */
+/** Limits a source to `most` bytes. Throws OneheadError AUDIO_TOO_LARGE, for a stream while it is read. */
 export function atMost(source: ByteSource, most: number): ByteSource {
   if (most === Number.POSITIVE_INFINITY) return source;
   if (source.random) {
@@ -129,8 +129,8 @@ export function atMost(source: ByteSource, most: number): ByteSource {
 }
 
 /**
- * The same bytes until `signal` aborts, even while a stream that gives nothing is waited for; `stop` is called at any
- * end.
+ * The same bytes until `signal` aborts, even while a stalled stream is pending. `stop` is called when reading ends for
+ * any reason.
  */
 export async function* abortable(
   bytes: AsyncIterable<Uint8Array>,
@@ -153,7 +153,7 @@ export async function* abortable(
       yield value;
     }
   } catch (error) {
-    // A stream that the same signal ended tells of it in words of its own.
+    // A stream that was ended by the same signal throws its own error instead of the signal's reason.
     signal.throwIfAborted();
     throw error;
   } finally {
@@ -165,7 +165,7 @@ export async function* abortable(
   }
 }
 
-/** The first bytes of a source, and the whole source again. */
+/** The first bytes of a source, and the whole source from the start. */
 export async function peek(
   bytes: AsyncIterable<Uint8Array>,
   count: number,
@@ -199,8 +199,8 @@ export async function peek(
 }
 
 /**
- * The same bytes in blocks of `size`, however they came: decoders then give the same samples for any stream, and are
- * not called for every byte. `cut` may end a block earlier.
+ * The same bytes in blocks of `size`, so that decoders give the same samples however a stream is divided, and are not
+ * called for every byte. `cut` may end a block earlier.
  */
 export async function* blocks(
   bytes: AsyncIterable<Uint8Array>,

@@ -1,13 +1,13 @@
-/** Selects the channels of a recording that are heard, together or apart. */
+/** Selects the channels of a recording, mixed or separate. */
 import { refuse } from '../checks.js';
 import { clean, Mixer } from './mix.js';
 import type { Channels } from './options.js';
 import type { AudioSource, Source } from './source.js';
 import type { Warn } from './warnings.js';
 
-/** Selects or mixes decoded channels: one or more, of the same length each time. */
+/** Selects or mixes decoded channels. The results have the same length. */
 export interface ChannelPicker {
-  /** Samples from `begin` up to `end`, at `rate`. Some may be held back. */
+  /** Processes samples `begin` to `end` at `rate`. Some may be held back. */
   push(
     channels: readonly Float32Array[],
     begin: number,
@@ -15,7 +15,7 @@ export interface ChannelPicker {
     rate: number,
     checked?: boolean,
   ): Iterable<Float32Array[]>;
-  /** Returns the samples held back, at the end or before another rate. */
+  /** Returns the samples held back; called at the end or before the rate changes. */
   finish(): Iterable<Float32Array[]>;
 }
 
@@ -26,8 +26,7 @@ export interface ChannelReader<T> {
 }
 
 /**
- * The mean of the channels that are named, or of all. Its `push` throws OneheadError INVALID_ARGUMENT where there are
- * none such.
+ * The mean of the selected channels. `push` throws OneheadError INVALID_ARGUMENT if a selected channel does not exist.
  */
 export const mixed: ChannelReader<Float32Array> = {
   pick(channels, name, warn) {
@@ -51,7 +50,7 @@ export const mixed: ChannelReader<Float32Array> = {
       push(all, begin, end, rate, checked) {
         const chosen = chosenOf(all);
         if (chosen.length > 0) return alone(mixer.push(chosen, begin, end, rate, checked));
-        warn(`${name} has fewer channels further on; what was asked for ends there.`, 'lost');
+        warn(`${name} has fewer channels later on; the selected ones end there.`, 'lost');
         return alone(mixer.push([new Float32Array(end - begin)], 0, end - begin, rate));
       },
       finish: () => alone(mixer.finish()),
@@ -62,17 +61,17 @@ export const mixed: ChannelReader<Float32Array> = {
   },
 };
 
-/** Each channel by itself: as many as there are at the beginning. */
+/** Each channel separately; the first chunk determines their number. */
 export const apart: ChannelReader<Float32Array[]> = {
   pick(_, name, warn) {
     let count = 0;
     const push = (all: readonly Float32Array[], begin: number, end: number) => {
       if (count === 0) count = all.length;
       if (all.length > count) {
-        warn(`${name} has more channels further on; those from number ${count} on were not heard.`, 'lost');
+        warn(`${name} has more channels later on; channels from number ${count} on were ignored.`, 'lost');
       }
       if (all.length < count) {
-        warn(`${name} has fewer channels further on; those from number ${all.length} on are silent there.`, 'mended');
+        warn(`${name} has fewer channels later on; channels from number ${all.length} on are silent there.`, 'mended');
       }
       return [
         Array.from({ length: count }, (_, channel) =>
@@ -85,7 +84,7 @@ export const apart: ChannelReader<Float32Array[]> = {
   shape: (chunks) => chunks,
 };
 
-/** Samples of one channel that were read and not yet taken. */
+/** Samples of one channel that were read but not consumed. */
 interface Queue {
   chunks: Float32Array[];
   held: number;
@@ -93,9 +92,9 @@ interface Queue {
 }
 
 /**
- * The channels of a recording as recordings of their own, which are to be read side by side: none gets farther ahead of
- * the slowest than `most` samples, unless that one is closed. The recording is closed with the last of them, and its
- * warnings are its own. Throws what reading throws.
+ * The channels of a recording as separate sources, to be read side by side. None is read farther than `most` samples
+ * ahead of the slowest one that is still open. Closing the last one closes the recording, which keeps its warnings.
+ * Throws the errors of reading.
  */
 export async function splitChannels(source: Source<Float32Array[]>, most: number): Promise<AudioSource[]> {
   const chunks = source.chunks()[Symbol.asyncIterator]();

@@ -1,4 +1,4 @@
-/** Decoded samples as chunks at the rate asked for. */
+/** Converts decoded samples to chunks at the requested rate. */
 import { OneheadError } from '../errors.js';
 import { turn } from '../workers/turns.js';
 import type { ChannelPicker } from './channels.js';
@@ -8,8 +8,8 @@ import { Resampler } from './resample.js';
 import type { DecodedChunk } from './wav.js';
 
 /**
- * Selects channels by `pick` and resamples them, in chunks of at most a second. Throws OneheadError: AUDIO_INVALID if
- * there is no sample, or samples are not sound; AUDIO_TOO_LONG for more seconds than `maxDuration`.
+ * Selects channels with `pick` and resamples them, in chunks of at most a second. Throws OneheadError: AUDIO_INVALID if
+ * there are no samples or their level is invalid; AUDIO_TOO_LONG for more than `maxDuration` seconds.
  */
 export async function* convert(
   decoded: AsyncGenerator<DecodedChunk>,
@@ -44,7 +44,7 @@ export async function* convert(
     }
     decodedSeconds += channels[0].length / from;
     if (decodedSeconds > maxDuration) throw tooLong(name, maxDuration);
-    // A second at a time, so that a decoder's large piece neither holds up the program nor doubles in memory.
+    // One second at a time, so that a large chunk neither blocks the event loop nor doubles in memory.
     const length = channels[0].length;
     for (let at = 0; at < length; at += from) {
       signal.throwIfAborted();
@@ -52,7 +52,7 @@ export async function* convert(
       if (!checked) for (const channel of channels) level.check(channel, at, end, from);
       given += end - at;
       yield* resampled(pick.push(channels, at, end, from, checked));
-      // Other work of the program gets its turn, a timer that aborts among it.
+      // Lets other work run, such as a timer that aborts.
       await turn();
     }
   }

@@ -1,7 +1,7 @@
-/** flac, mp3, ogg, opus and webm on WebAssembly decoders, m4a and aac where theirs are installed. */
+/** Decodes flac, mp3, ogg, opus and webm with WebAssembly decoders, and m4a and aac if their decoders are installed. */
 import { OneheadError, reasonOf } from '../errors.js';
 import { decodeAdts } from './aac.js';
-import { missingDecoder, type Otherwise } from './aac-decoders.js';
+import { missingDecoder, type FallbackDecoder } from './aac-decoders.js';
 import { type ByteSource, blocks } from './bytes.js';
 import { decodeFlac } from './flac.js';
 import type { PackedFormat } from './format.js';
@@ -16,13 +16,13 @@ import { Timeline } from './timeline.js';
 import { clock, type Warn } from './warnings.js';
 import type { DecodedChunk } from './wav.js';
 
-/** Encoded bytes given to a decoder at once: seconds of sound, in hundreds of kilobytes of samples. */
+/** Encoded bytes passed to a decoder at once: seconds of audio, hundreds of kilobytes of samples. */
 const blockBytes = 1 << 15;
 
 /**
- * Decodes what is there: silence stands in the place of what is damaged, and warnings tell of it. Throws OneheadError
- * AUDIO_INVALID when nothing can be decoded, and errors of reading as they are. `choose` leaves one of a container's
- * tracks in its bytes. `otherwise` gets those bytes where no decoder is installed.
+ * Decodes a recording. Damaged parts become silence, with warnings. Throws OneheadError AUDIO_INVALID if nothing can be
+ * decoded, and passes on read errors. `choose` keeps one of a container's tracks in its bytes. `otherwise` gets those
+ * bytes if no decoder is installed.
  */
 export async function* decodePacked(
   rest: AsyncIterable<Uint8Array>,
@@ -32,11 +32,11 @@ export async function* decodePacked(
   signal: AbortSignal,
   warn: Warn,
   choose: (bytes: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>,
-  otherwise: Otherwise,
+  otherwise: FallbackDecoder,
 ): AsyncGenerator<DecodedChunk> {
   let seconds = 0;
   let unread: { error: unknown } | null = null;
-  // Errors of reading are the caller's to see; errors of decoding are told in a sentence below.
+  // Read errors are passed on unchanged; decoding errors are converted below.
   async function* bytes() {
     try {
       yield* choose(format === 'm4a' ? indexFirst(rest, head, source, signal, blockBytes) : blocks(rest, blockBytes));
@@ -59,10 +59,7 @@ export async function* decodePacked(
     if (cause instanceof OneheadError) throw cause;
     const reason = reasonOf(cause);
     if (seconds > 0) {
-      warn(
-        `${source.name} could not be read from ${clock(seconds)} on (${reason}); what follows there is missing.`,
-        'lost',
-      );
+      warn(`${source.name} could not be read from ${clock(seconds)} on (${reason}); the rest is missing.`, 'lost');
       return;
     }
     throw new OneheadError(
@@ -81,11 +78,11 @@ async function* decoded(
   head: Uint8Array,
   name: string,
   warn: Warn,
-  otherwise: Otherwise,
+  otherwise: FallbackDecoder,
 ): AsyncGenerator<DecodedChunk> {
   const missing = await missingDecoder(format);
   if (missing) {
-    await reader.more(); // the index of an MP4 file, which tells its tracks
+    await reader.more(); // reads the index of an MP4 file, so that its tracks are known
     yield* otherwise(reader.rest(), missing.message);
     return;
   }

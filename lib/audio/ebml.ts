@@ -1,4 +1,4 @@
-/** Matroska's and WebM's elements (RFC 8794, RFC 9559), and what this package reads of them. */
+/** The elements of Matroska and WebM (RFC 8794, RFC 9559) that are read here. */
 
 export const ids = {
   file: 0x1a45dfa3,
@@ -37,13 +37,13 @@ export const ids = {
 } as const;
 
 /**
- * Elements that stand in a segment or cluster and are passed over: places, sizes, cues, tags, attachments, chapters,
- * padding, sums.
+ * Elements of a segment or cluster that are skipped: positions, sizes, cues, tags, attachments, chapters, padding,
+ * CRCs.
  */
 const passed = [0xa7, 0xab, 0x1c53bb6b, 0x1254c367, 0x114d9b74, 0x1941a469, 0x1043a770, 0xec, 0xbf, 0x5854];
-/** Those of them that may be long. */
+/** Skipped elements that may be long. */
 const long = [0x1941a469, 0x1c53bb6b, 0x1254c367];
-/** All that stand in a file, a segment or a cluster. */
+/** All elements of a file, a segment or a cluster. */
 const outer = new Set<number>([
   ...passed,
   ...[ids.file, ids.segment, ids.info, ids.tracks, ids.cluster, ids.timestamp, ids.simpleBlock, ids.group],
@@ -51,15 +51,13 @@ const outer = new Set<number>([
 
 export interface Element {
   id: number;
-  /** Places of its content. */
+  /** Offsets of its content. */
   body: number;
-  /** Infinite where the length is unknown. */
+  /** Infinite if the length is unknown. */
   end: number;
 }
 
-/**
- * A number of variable length; `size` without the bits that say how long it is. Null when it is broken or not whole.
- */
+/** A number of variable length; with `size`, without its length marker. Null if it is invalid or incomplete. */
 function variable(bytes: Uint8Array, at: number, size: boolean): { value: number; next: number } | null {
   const first = bytes[at];
   if (!first) return null;
@@ -81,7 +79,7 @@ export function elementAt(bytes: Uint8Array, at: number): Element | null {
   return size && { id: id.value, body: size.next, end: size.next + size.value };
 }
 
-/** The elements in another's content, as far as they are whole. */
+/** The complete elements inside another element. */
 export function* elementsIn(bytes: Uint8Array, begin: number, end: number): Generator<Element> {
   for (let at = begin; at < end; ) {
     const one = elementAt(bytes, at);
@@ -108,10 +106,10 @@ export function floatOf(bytes: Uint8Array, { body, end }: Element): number {
   return view.byteLength === 4 ? view.getFloat32(0) : view.byteLength === 8 ? view.getFloat64(0) : 0;
 }
 
-/** Bytes of a block or group, or of an element that is passed over, that are believed. */
-const longestBlock = 1 << 24;
+/** The largest plausible block, group or skipped element, in bytes. */
+const maxBlockBytes = 1 << 24;
 
-/** The element at `at` where it may stand in a segment or cluster; `tracks` are the numbers that blocks may have. */
+/** The element at `at` if it is valid in a segment or cluster; `tracks` are the valid track numbers of blocks. */
 export function outerAt(bytes: Uint8Array, at: number, tracks: ReadonlySet<number>): Element | null {
   const one = elementAt(bytes, at);
   if (!one || !outer.has(one.id)) return null;
@@ -126,24 +124,24 @@ export function outerAt(bytes: Uint8Array, at: number, tracks: ReadonlySet<numbe
       return length >= 1 && length <= 8 ? one : null;
     case ids.simpleBlock: {
       const owner = variable(bytes, one.body, true);
-      return length <= longestBlock && length > 4 && owner && tracks.has(owner.value) ? one : null;
+      return length <= maxBlockBytes && length > 4 && owner && tracks.has(owner.value) ? one : null;
     }
     case ids.group:
-      return length >= 8 && length <= longestBlock ? one : null;
+      return length >= 8 && length <= maxBlockBytes ? one : null;
     case ids.checksum:
       return length === 4 ? one : null;
     case ids.file:
       return length <= 4096 ? one : null;
     default:
-      return length <= longestBlock || (long.includes(one.id) && one.end < Number.POSITIVE_INFINITY) ? one : null;
+      return length <= maxBlockBytes || (long.includes(one.id) && one.end < Number.POSITIVE_INFINITY) ? one : null;
   }
 }
 
-/** Text of at most 200 bytes. */
+/** Text, at most 200 bytes. */
 export const textOf = (bytes: Uint8Array, { body, end }: Element): string =>
   new TextDecoder().decode(bytes.subarray(body, Math.min(end, body + 200))).replace(/\0.*$/s, '');
 
-/** Whose a block is and its time, from its content's beginning; null when that is broken or not whole. */
+/** A block's track and time, from the start of its content; null if it is invalid or incomplete. */
 export function blockHead(bytes: Uint8Array, body: number): { track: number; time: number; next: number } | null {
   const owner = variable(bytes, body, true);
   if (!owner || owner.next + 2 > bytes.length) return null;
@@ -153,12 +151,12 @@ export function blockHead(bytes: Uint8Array, body: number): { track: number; tim
 
 export interface Block {
   track: number;
-  /** In the segment's units, from the cluster's time. */
+  /** Relative to the cluster's time, in the segment's units. */
   time: number;
   frames: Uint8Array[];
 }
 
-/** The content of a block, its frames parted; null when it is broken. */
+/** A block's content, divided into frames; null if it is invalid. */
 export function blockOf(bytes: Uint8Array): Block | null {
   const head = blockHead(bytes, 0);
   if (!head || head.next >= bytes.length) return null;
@@ -180,7 +178,7 @@ export function blockOf(bytes: Uint8Array): Block | null {
     for (let i = 1; i < count; ++i) {
       const coded = variable(bytes, at, true);
       if (!coded) return null;
-      // Behind the first, differences, whose zero is in the middle of what the length can say.
+      // After the first size come differences, biased by half their range.
       const middle = 2 ** (7 * (coded.next - at) - 1) - 1;
       sizes.push(i === 1 ? coded.value : sizes[i - 2] + coded.value - middle);
       at = coded.next;

@@ -1,4 +1,4 @@
-/** Whatever else ffmpeg can read, through a process of it that is kept from everything but the one recording. */
+/** Decodes all other formats with ffmpeg, in a process that can read nothing but the recording. */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
@@ -12,9 +12,9 @@ import type { Warn } from './warnings.js';
 import { type DecodedChunk, decodeWav } from './wav.js';
 
 /**
- * Containers that hold their sound themselves. Playlists and others that name further files or addresses (hls, concat,
- * dash, imf, sdp, image sequences, ...) are not among them: what a file says must not decide what is read. Neither are
- * devices, generators and music modules. Names that a build of ffmpeg does not know do no harm.
+ * Self-contained formats. Playlists and other formats that name further files or addresses (hls, concat, dash, imf,
+ * sdp, image sequences, ...) are excluded: the contents of a file must not decide what else is read. Devices,
+ * generators and music modules are excluded too. Names that a build of ffmpeg does not know are ignored.
  */
 const formats = [
   ...['aac', 'ac3', 'aiff', 'amr', 'amrnb', 'amrwb', 'ape', 'asf', 'asf_o', 'au', 'avi', 'caf', 'codec2'],
@@ -24,32 +24,29 @@ const formats = [
   ...['spdif', 'tak', 'truehd', 'tta', 'voc', 'vqf', 'w64', 'wav', 'webm', 'wtv', 'wv', 'wve', 'xwma'],
 ].join(',');
 
-/** Limits of a process. */
+/** Limits of the process. */
 export const ffmpegLimits = {
   /** Seconds without any output while it has input. */
   stall: 60,
-  /** Seconds of computing: some thousand hours of common sound. */
+  /** Seconds of CPU time: enough for some thousand hours of usual audio. */
   computing: 3600,
-  /** Bytes of memory, the addresses of libraries among them. */
+  /** Bytes of address space, including libraries. */
   memory: 2 ** 31,
 };
 
 export interface FfmpegOptions {
-  /** The file, when it is one that ffmpeg can read by itself and go to places in. */
+  /** The file, if ffmpeg can open it and seek in it. */
   path?: string;
-  /** The audio track, from 0; ffmpeg's own choice where there is none. */
+  /** Index of the audio track; null for ffmpeg's own choice. */
   track?: number | null;
-  /** Takes the tracks that ffmpeg tells of. */
+  /** Called with the tracks that ffmpeg reports. */
   tell?: (container: Container) => void;
-  /** Seconds after which more is not wanted. */
+  /** Seconds after which decoding may stop. */
   maxDuration?: number;
   limits?: typeof ffmpegLimits;
 }
 
-/**
- * The program's path, null where there is none. Relative places in PATH are left out: a working folder is not to be
- * trusted.
- */
+/** The program's path, or null. Relative entries of PATH are ignored: the working directory is not trusted. */
 export async function findFfmpeg(): Promise<string | null> {
   const name = process.platform === 'win32' ? 'ffmpeg.exe' : 'ffmpeg';
   for (const folder of (process.env.PATH ?? '').split(delimiter)) {
@@ -65,19 +62,20 @@ export async function findFfmpeg(): Promise<string | null> {
 }
 
 /**
- * The command and its arguments under limits of the system, where it has them: no files are written, no core is left.
+ * The command and its arguments under the system's resource limits, if there are any. It can write neither files nor
+ * cores.
  */
 function limited(program: string, args: string[], limits: typeof ffmpegLimits): [string, string[]] {
   if (process.platform === 'win32') return [program, args];
-  // A limit that the system does not know (macOS has none of memory) is passed over.
+  // A limit that the system does not support (macOS has none for memory) is ignored.
   const settings = [`-t ${limits.computing}`, `-v ${Math.ceil(limits.memory / 1024)}`, '-f 0', '-c 0'];
   const script = `${settings.map((one) => `ulimit ${one} 2>/dev/null`).join('; ')}; exec "$@"`;
   return ['/bin/sh', ['-c', script, 'sh', program, ...args]];
 }
 
 /**
- * Chunks of a process, which is ended by `expired` when none comes for a while although `busy` says that it has what it
- * needs.
+ * Chunks of a process. Calls `expired` if none arrives for `seconds` although `busy` reports that the process has
+ * input.
  */
 async function* watched(
   output: AsyncIterable<Uint8Array>,
@@ -102,7 +100,7 @@ async function* watched(
   }
 }
 
-/** The first arguments of every call: no protocol but that of the recording, and log lines marked by level. */
+/** The first arguments of every call: no protocol except for the recording, and log lines marked with their level. */
 const inputArguments = (path: string | undefined): string[] => [
   ...['-v', 'level+info', '-hide_banner', '-nostats', '-nostdin', '-format_whitelist', formats],
   ...(path === undefined
@@ -110,7 +108,7 @@ const inputArguments = (path: string | undefined): string[] => [
     : ['-protocol_whitelist', 'file', '-i', `file:${resolve(path)}`]),
 ];
 
-/** The audio tracks of a recording that ffmpeg knows; none where it or the recording does not say. */
+/** The audio tracks that ffmpeg finds in a recording; none if ffmpeg is missing or fails. */
 export async function tracksWithFfmpeg(
   bytes: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
@@ -118,7 +116,7 @@ export async function tracksWithFfmpeg(
 ): Promise<AudioTrack[]> {
   const program = await findFfmpeg();
   if (program === null) return [];
-  // Without an output it tells of the input and ends.
+  // Without an output, ffmpeg describes the input and exits.
   const child = spawn(...limited(program, inputArguments(path), ffmpegLimits), { stdio: ['pipe', 'ignore', 'pipe'] });
   const kill = () => void child.kill('SIGKILL');
   signal.addEventListener('abort', kill, { once: true });
@@ -140,9 +138,9 @@ export async function tracksWithFfmpeg(
 }
 
 /**
- * Decodes with ffmpeg: the file `path`, else `bytes` on its standard input. `kind` names what was seen, for error
- * sentences. Throws OneheadError AUDIO_INVALID when ffmpeg is missing, cannot decode it or takes more than its limits;
- * the process ends with the generator or the signal.
+ * Decodes with ffmpeg: the file `path`, or `bytes` through its standard input. `kind` is the detected format, for error
+ * messages. Throws OneheadError AUDIO_INVALID if ffmpeg is missing, cannot decode the recording or exceeds its limits.
+ * The process ends with the generator or the signal.
  */
 export async function* decodeWithFfmpeg(
   bytes: AsyncIterable<Uint8Array>,
@@ -157,10 +155,10 @@ export async function* decodeWithFfmpeg(
   const program = await findFfmpeg();
   if (program === null) {
     throw invalid(
-      `${name} is ${kind}, which needs ffmpeg to be read; install ffmpeg (such as \`apt-get install ffmpeg\`) or convert it to wav, flac, mp3, ogg or m4a.`,
+      `${name} is ${kind}, which only ffmpeg can read; install ffmpeg (such as \`apt-get install ffmpeg\`) or convert it to wav, flac, mp3, ogg or m4a.`,
     );
   }
-  // WAV on the way out says rate and channels.
+  // The WAV header of the output has rate and channels.
   const args = inputArguments(path);
   if (Number.isFinite(maxDuration)) args.push('-t', String(maxDuration + 1));
   if (track !== null) args.push('-map', `0:a:${track}`);
@@ -169,18 +167,18 @@ export async function* decodeWithFfmpeg(
   const kill = () => void child.kill('SIGKILL');
   signal.addEventListener('abort', kill, { once: true });
   let stalled = false;
-  child.on('error', () => {}); // reported below; a second one must not end the program
+  child.on('error', () => {}); // reported below; without a listener, a second error would crash the process
   const log = new FfmpegLog(child.stderr);
   const ended = new Promise<Error | null>((resolve) => {
     child.once('error', resolve);
     child.once('close', () => resolve(null));
   });
-  // ffmpeg may stop reading before the end (a broken file, tags at the end); what it says of it counts, not the broken
+  // ffmpeg may stop reading before the end (a damaged file, tags at the end). Its own message counts, not the broken
   // pipe.
   const feeding =
     path === undefined ? pipeline(Readable.from(bytes), child.stdin).catch((error: unknown) => error) : null;
   if (path !== undefined) child.stdin.end();
-  /** True if it has input, so that output can be expected. */
+  /** True while ffmpeg has input, so output can be expected. */
   const busy = () => path !== undefined || child.stdin.writableLength > 0 || child.stdin.writableEnded;
   const output = watched(child.stdout, limits.stall, busy, () => {
     stalled = true;

@@ -1,21 +1,21 @@
 /** Headers and checksums of FLAC (RFC 9639). */
 
 export interface FlacHeader {
-  /** Bytes of the header, its checksum among them. */
+  /** Bytes of the header, including its checksum. */
   length: number;
   /** Samples of each channel. */
   blockSize: number;
-  /** Hertz; 0 where STREAMINFO says it. */
+  /** Hertz; 0 if STREAMINFO has it. */
   sampleRate: number;
   channels: number;
-  /** 0 where STREAMINFO says it. */
+  /** 0 if STREAMINFO has it. */
   bits: number;
-  /** True: `number` counts samples, not frames. */
+  /** True if `number` counts samples; otherwise it counts frames. */
   variable: boolean;
   number: number;
 }
 
-/** STREAMINFO's facts; a zero is unknown. */
+/** The fields of STREAMINFO; zero means unknown. */
 export interface FlacInfo {
   blockSize: number;
   sampleRate: number;
@@ -27,7 +27,7 @@ export interface FlacInfo {
 const rates = [0, 88_200, 176_400, 192_000, 8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000];
 const widths = [0, 8, 12, -1, 16, 20, 24, 32];
 /** The longest header of a frame. */
-export const longestHeader = 16;
+export const maxHeaderBytes = 16;
 
 const crc8Table = Uint8Array.from({ length: 256 }, (_, byte) => {
   let crc = byte;
@@ -41,13 +41,13 @@ const crc16Table = Uint16Array.from({ length: 256 }, (_, byte) => {
   return crc;
 });
 
-/** The checksum of what `crc` is of, with more bytes behind it. */
+/** Continues the checksum `crc` with further bytes. */
 export function crc16(bytes: Uint8Array, begin: number, end: number, crc = 0): number {
   for (let at = begin; at < end; ++at) crc = ((crc << 8) & 0xffff) ^ crc16Table[(crc >> 8) ^ bytes[at]];
   return crc;
 }
 
-/** UTF-8's scheme for a number of up to 36 bits; null when it is broken. */
+/** A number of up to 36 bits in UTF-8's scheme; null if it is invalid. */
 function codedNumber(bytes: Uint8Array, at: number): { number: number; length: number } | null {
   const first = bytes[at];
   if (first < 128) return { number: first, length: 1 };
@@ -61,7 +61,7 @@ function codedNumber(bytes: Uint8Array, at: number): { number: number; length: n
   return { number, length };
 }
 
-/** The frame header at `at`, or null when there is none, or not the whole of it. */
+/** The frame header at `at`, or null if there is none or it is incomplete. */
 export function flacHeader(bytes: Uint8Array, at: number): FlacHeader | null {
   if (at + 6 > bytes.length || bytes[at] !== 0xff || (bytes[at + 1] & 0xfe) !== 0xf8) return null;
   const [sizeCode, rateCode] = [bytes[at + 2] >> 4, bytes[at + 2] & 15];
@@ -110,8 +110,8 @@ export function flacInfo(body: Uint8Array): FlacInfo {
   };
 }
 
-/** Bytes that a frame can have at most: every sample as it is, and one bit more for a difference of channels. */
-export function mostFrameBytes({ blockSize, channels, bits }: FlacHeader, info: FlacInfo | null): number {
+/** The maximum bytes of a frame: every sample verbatim, with one extra bit for the difference of channels. */
+export function maxFrameBytes({ blockSize, channels, bits }: FlacHeader, info: FlacInfo | null): number {
   return Math.ceil((blockSize * channels * ((bits || info?.bits || 32) + 1)) / 8) + 64 * channels + 64;
 }
 
@@ -132,10 +132,10 @@ function multiply(a: number, b: number): number {
 }
 
 /**
- * A number for the place `offset` of a stream whose first bytes have the checksum `crc`: two places have the same where
- * the bytes between them have the checksum 0, as a whole frame has. So each pair of places is tested at once, however
- * many there are.
+ * A value for the position `offset` of a stream whose preceding bytes have the checksum `crc`. Two positions have the
+ * same value if the bytes between them have the checksum 0, as a whole frame does. So all pairs of positions are tested
+ * by comparing single values.
  */
-export function placeCheck(crc: number, offset: number): number {
+export function positionCheck(crc: number, offset: number): number {
   return multiply(crc, inversePowers[(8 * offset) % 32_767]);
 }

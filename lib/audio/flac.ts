@@ -1,7 +1,4 @@
-/**
- * FLAC, frame by frame: what is damaged costs no more than its own frames, and files that were joined are read one
- * after another.
- */
+/** FLAC, frame by frame. Damage costs only its own frames, and concatenated files are read one after another. */
 import type { FLACDecoder } from '@wasm-audio-decoders/flac';
 import {
   crc16,
@@ -9,25 +6,25 @@ import {
   type FlacInfo,
   flacHeader,
   flacInfo,
-  longestHeader,
-  mostFrameBytes,
-  placeCheck,
+  maxHeaderBytes,
+  maxFrameBytes,
+  positionCheck,
 } from './flac-frames.js';
 import { quiet } from './quiet.js';
 import type { ByteReader } from './reader.js';
-import { longestGap, type Timeline } from './timeline.js';
+import { maxGapSeconds, type Timeline } from './timeline.js';
 import type { DecodedChunk } from './wav.js';
 
-/** Decodes frames that were found and checked before. */
+/** Decodes frames that were found and verified before. */
 export class FlacFrames {
   #decoder: FLACDecoder | null = null;
   #shape = '';
   #next = 0;
 
-  /** Samples of a whole frame, or null when it cannot be decoded. */
+  /** The samples of a whole frame, or null if it cannot be decoded. */
   async decode(frame: Uint8Array, header: FlacHeader): Promise<Float32Array[] | null> {
     const shape = `${header.sampleRate} ${header.channels} ${header.bits}`;
-    // A frame that does not follow the last is an error to a decoder that knows the last.
+    // The decoder rejects a frame that does not follow the previous one.
     if (!this.#decoder || shape !== this.#shape || header.number !== this.#next) {
       this.free();
       const { FLACDecoder: Decoder } = await import('@wasm-audio-decoders/flac');
@@ -50,42 +47,42 @@ export class FlacFrames {
   }
 }
 
-/** A place where a frame may begin, or where something else begins and a frame may end. */
+/** A position where a frame may begin, or where something else begins and a frame may end. */
 interface Mark {
   at: number;
   check: number;
   header: FlacHeader | null;
 }
 
-/** An item of a stream: its header, or a frame. */
+/** An item of a stream: a header or a frame. */
 type StreamItem =
   | { info: FlacInfo | null }
-  /** `ends`: where the frame may end, when nothing behind it shows which; null when all of the bytes are the frame. */
+  /** `ends`: candidate ends of the frame, if nothing after it decides; null if all bytes are the frame. */
   | { at: number; header: FlacHeader; bytes: Uint8Array; ends: number[] | null };
 
 const letters = (bytes: Uint8Array, at: number, count: number): string =>
   String.fromCharCode(...bytes.subarray(at, at + count));
 
-/** 'fLaC' and the beginning of STREAMINFO. */
+/** True at 'fLaC' followed by STREAMINFO. */
 function isHead(bytes: Uint8Array, at: number): boolean {
   if (letters(bytes, at, 4) !== 'fLaC' || (bytes[at + 4] & 127) !== 0) return false;
   return bytes[at + 5] === 0 && bytes[at + 6] === 0 && bytes[at + 7] === 34;
 }
 
-/** Tags that stand behind the last frame of a file. */
+/** True at tags that may follow the last frame of a file. */
 const isTag = (bytes: Uint8Array, at: number): boolean =>
   ['ID3', 'TAG'].includes(letters(bytes, at, 3)) || letters(bytes, at, 8) === 'APETAGEX';
 
 class FlacStream {
   readonly #reader: ByteReader;
   info: FlacInfo | null = null;
-  /** The next place to be looked at, from the first byte held, and the checksum of all before it. */
+  /** The next position to scan, relative to the first byte held, and the checksum of all bytes before it. */
   #scan = 0;
   #crc = 0;
-  /** Places in order, the first of them the one whose end is looked for; and those of each check. */
+  /** Positions in order, the first being the one whose end is searched; and the same by their check values. */
   #marks: Mark[] = [];
   #byCheck = new Map<number, Mark[]>();
-  /** The end of the frame before: bytes that begin there are a frame, and not bytes that look like one. */
+  /** The end of the previous frame: bytes that begin there really are a frame. */
   #trusted = -1;
 
   constructor(reader: ByteReader) {
@@ -107,10 +104,10 @@ class FlacStream {
     }
   }
 
-  /** Looks at what is held, and marks. True where the head of a stream begins. */
+  /** Scans the bytes held and adds marks. Returns true where the header of a stream begins. */
   #look(): boolean {
     const { held, ended } = this.#reader;
-    const end = ended ? held.length : held.length - longestHeader;
+    const end = ended ? held.length : held.length - maxHeaderBytes;
     let crc = this.#crc;
     let at = this.#scan;
     let head = false;
@@ -133,14 +130,14 @@ class FlacStream {
 
   #mark(header: FlacHeader | null, at = this.#scan, crc = this.#crc): void {
     const place = this.#reader.offset + at;
-    const mark = { at: place, check: placeCheck(crc, place), header };
+    const mark = { at: place, check: positionCheck(crc, place), header };
     this.#marks.push(mark);
     const alike = this.#byCheck.get(mark.check);
     if (alike) alike.push(mark);
     else this.#byCheck.set(mark.check, [mark]);
   }
 
-  /** Gives the frames whose end is known, and gives up those that cannot end any more. `all`: nothing follows. */
+  /** Yields frames whose end is known, and drops candidates that cannot end any more. `all`: nothing follows. */
   *#settle(all: boolean): Generator<StreamItem> {
     const reader = this.#reader;
     for (let passed = 0; ; ) {
@@ -161,7 +158,7 @@ class FlacStream {
       }
       const { header } = start;
       const begin = start.at - reader.offset;
-      const most = mostFrameBytes(header, this.info);
+      const most = maxFrameBytes(header, this.info);
       const end = this.#byCheck.get(start.check)![1];
       if (end && end.at - start.at <= most && end.at - start.at > header.length) {
         yield { at: start.at, header, bytes: reader.held.subarray(begin, end.at - reader.offset), ends: null };
@@ -179,7 +176,7 @@ class FlacStream {
         this.#marks.splice(0, passed);
         return;
       }
-      // The data after this frame is damaged or missing. Its end may be found all the same.
+      // The data after this frame is damaged or missing. Its end may still be found.
       if (start.at === this.#trusted) {
         const bytes = reader.held.subarray(begin, Math.min(begin + most, this.#scan));
         const ends: number[] = [];
@@ -201,14 +198,14 @@ class FlacStream {
     this.#scan -= count;
   }
 
-  /** Forgets all before a place, where something else begins. */
+  /** Drops everything before a position where a new stream begins. */
   #forget(place: number): void {
     this.#forgetBefore(place);
     this.#marks = [];
     this.#byCheck.clear();
   }
 
-  /** Passes over the head, pictures and all. */
+  /** Skips the header, including pictures. */
   async #head(): Promise<FlacInfo | null> {
     const reader = this.#reader;
     this.info = null;
@@ -231,13 +228,13 @@ class FlacStream {
   }
 }
 
-/** Decodes FLAC, from the first byte of its head. */
+/** Decodes FLAC from the first byte of its header. */
 export async function* decodeFlac(reader: ByteReader, timeline: Timeline): AsyncGenerator<DecodedChunk> {
   const stream = new FlacStream(reader);
   const frames = new FlacFrames();
   let info: FlacInfo | null = null;
   let rate = 0;
-  /** The sample that is expected next; null before a stream's first. */
+  /** The next expected sample; null before a stream's first. */
   let expected: number | null = null;
   let nominal = 0;
   /** The end of the last frame or header. */
@@ -258,7 +255,7 @@ export async function* decodeFlac(reader: ByteReader, timeline: Timeline): Async
       rate = header.sampleRate || info?.sampleRate || 44_100;
       if (expected === null) nominal = info?.blockSize || header.blockSize;
       const at = header.variable ? header.number : header.number * nominal;
-      // A recording of a running stream begins with any number.
+      // A recording of a live stream may begin with any number.
       expected ??= begins > end ? 0 : at;
       const gap = missing(at, expected, rate);
       if (gap > 0) timeline.lost(gap, rate);
@@ -277,9 +274,9 @@ export async function* decodeFlac(reader: ByteReader, timeline: Timeline): Async
   }
 }
 
-/** Samples between what was expected and what came, where that can be believed. */
+/** The number of samples missing between the expected and the received position, if plausible. */
 function missing(at: number, expected: number, rate: number): number {
-  return at > expected && at - expected <= longestGap * rate ? at - expected : 0;
+  return at > expected && at - expected <= maxGapSeconds * rate ? at - expected : 0;
 }
 
 async function decodeFound(

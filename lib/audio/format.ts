@@ -1,41 +1,38 @@
-/** Recognizes a file's format by its first bytes, since names are unreliable. */
+/** Detects a file's format from its first bytes, since names are unreliable. */
 
 import { adtsHeader, areFrames, frameHeaderBytes, type HeaderParser, mp3Header } from './mpeg.js';
 import { sphereHeader } from './sphere.js';
 import { isWavCodec, wavHeader } from './wav.js';
 
-/** Formats decoded by audio-decode, by its names for them; other audio goes to ffmpeg. */
+/** Compressed formats that this package decodes; other audio goes to ffmpeg. */
 export type PackedFormat = 'flac' | 'mp3' | 'oga' | 'opus' | 'm4a' | 'aac' | 'webm';
 
-/** Bytes that detection wants to see, behind tags: two frames of MP3 or AAC among them. */
+/** Bytes needed for detection, after tags: they include two frames of MP3 or AAC. */
 export const headBytes = 4096;
 
 const text = (head: Uint8Array, at: number, length: number): string =>
   String.fromCharCode(...head.subarray(at, Math.min(at + length, head.length)));
 
-/**
- * Frames after one another that are believed: quiet sound in plain samples has bytes like headers, here and there at
- * fitting distances.
- */
+/** Consecutive frames required: in quiet PCM audio, some bytes look like headers at matching distances. */
 const enoughFrames = 6;
 
-/** True if frames follow one another from `at` on: `enoughFrames`, or as many as there are bytes for. */
+/** True if frames follow one another from `at` on: `enoughFrames`, or as many as the bytes hold. */
 function areManyFrames(head: Uint8Array, at: number, parse: HeaderParser): boolean {
   if (!areFrames(head, at, parse)) return false;
   const first = parse(head, at)!;
-  // Frames of free format, which do not say how long they are, are all of one length.
+  // Frames of free format do not state their length, but all have the same one.
   const free = parse === mp3Header && head[at + 2] >> 4 === 0;
   let next = at;
   for (let count = 0; count < enoughFrames && next + frameHeaderBytes <= head.length; ++count) {
     const header = parse(head, next);
-    if (header === null) return free && count > 1; // its length is known by the next one, which is further on
+    if (header === null) return free && count > 1; // the next header, which determines the length, is beyond the bytes
     if (header.kind !== first.kind || (free && Math.abs(header.length - first.length) > 1)) return false;
     next += header.length;
   }
   return true;
 }
 
-/** True if frames of a kind begin in the first bytes; in a part of a stream they begin anywhere. */
+/** True if frames of a kind begin in the first bytes; in part of a stream they may begin anywhere. */
 function hasFrames(head: Uint8Array, parse: HeaderParser): boolean {
   if (areFrames(head, 0, parse)) return true;
   for (let at = 1; at + frameHeaderBytes <= head.length; ++at) if (areManyFrames(head, at, parse)) return true;
@@ -43,8 +40,8 @@ function hasFrames(head: Uint8Array, parse: HeaderParser): boolean {
 }
 
 /**
- * The format that this package decodes by itself, from the first bytes behind its tags, or null. A WAV or SPHERE file
- * with a codec that is not PCM is null too.
+ * The format that this package decodes itself, from the first bytes after the tags, or null. Also null for WAV and
+ * SPHERE files with a codec other than PCM.
  */
 export function detectFormat(head: Uint8Array): 'wav' | 'sphere' | PackedFormat | null {
   const magic = text(head, 0, 4);
@@ -69,7 +66,7 @@ export function detectFormat(head: Uint8Array): 'wav' | 'sphere' | PackedFormat 
 const isWave = (head: Uint8Array): boolean =>
   ['RIFF', 'RIFX', 'RF64', 'BW64'].includes(text(head, 0, 4)) && text(head, 8, 4) === 'WAVE';
 
-/** First bytes of other media. */
+/** First bytes of other formats. */
 const otherMagics: readonly (readonly [at: number, magic: string, name: string])[] = [
   [0, 'FORM', 'AIFF'],
   [0, 'NIST_1A', 'NIST SPHERE'],
@@ -98,10 +95,7 @@ const otherMagics: readonly (readonly [at: number, magic: string, name: string])
   [4, 'mdat', 'QuickTime'],
 ];
 
-/**
- * Packets of an MPEG transport stream, each of which begins with the same byte; some recorders put four bytes before
- * each.
- */
+/** Detects an MPEG transport stream: each packet begins with the same byte; some recorders add four bytes before it. */
 function isTransportStream(head: Uint8Array): boolean {
   return [188, 192].some((size) => {
     const begin = size - 188;
@@ -109,7 +103,7 @@ function isTransportStream(head: Uint8Array): boolean {
   });
 }
 
-/** A name for what was seen, for the sentence that asks for ffmpeg; null when it does not look like media at all. */
+/** A name for the detected format, for the message that asks for ffmpeg; null if it does not look like media. */
 export function otherMedia(head: Uint8Array): string | null {
   if (isWave(head)) return `WAV with codec ${wavHeader(head, null).codec}`;
   if (text(head, 0, 4) === 'RIFF') return `RIFF ${text(head, 8, 4).trim()}`;
@@ -117,7 +111,7 @@ export function otherMedia(head: Uint8Array): string | null {
   return otherMagics.find(([at, magic]) => text(head, at, magic.length) === magic)?.[2] ?? null;
 }
 
-/** Seconds, where the first bytes say so. `fileSize` in bytes, null when unknown. */
+/** Duration in seconds, if the first bytes contain it. `fileSize` in bytes, null if unknown. */
 export function headDuration(head: Uint8Array, fileSize: number | null): number | null {
   if (isWave(head)) return wavHeader(head, fileSize).duration;
   const sphere = sphereHeader(head);
@@ -128,7 +122,7 @@ export function headDuration(head: Uint8Array, fileSize: number | null): number 
   return rate > 0 && samples > 0 ? samples / rate : null;
 }
 
-/** True if the bytes are text. ffmpeg takes some texts for playlists, and opens the files that they name. */
+/** True if the bytes are text. ffmpeg takes some texts for playlists and opens the files that they name. */
 export function isText(head: Uint8Array): boolean {
   return head.every((byte) => byte >= 32 || (byte >= 9 && byte <= 13) || byte === 27);
 }

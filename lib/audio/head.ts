@@ -1,9 +1,9 @@
-/** A stream whose beginning is looked at, and perhaps changed, before it is passed on. */
+/** Inspects, and possibly changes, the beginning of a stream before passing it on. */
 
 /**
- * The bytes of a stream. `look` is shown what has come so far, and once more (`last`) when no more will. It gives what
- * is passed on in their place, or the number of bytes that it needs to see. The bytes are a copy as soon as more than
- * one chunk has come, else the chunk.
+ * The bytes of a stream. `look` gets the bytes received so far, and once more with `last` at the end. It returns the
+ * bytes to pass on in their place, or the number of bytes that it needs. Its argument is a copy if it consists of
+ * several chunks, otherwise it is the chunk itself.
  */
 export async function* throughHead(
   bytes: AsyncIterable<Uint8Array>,
@@ -25,7 +25,7 @@ export async function* throughHead(
     parts = [joined()];
     const found = look(parts[0], false);
     if (typeof found === 'number') {
-      // A share more than there is, so that a long beginning in small pieces is not copied for each of them.
+      // Waits for an eighth more at least, so that a long beginning in small pieces is not copied for each of them.
       wanted = Math.max(found, length + (length >> 3));
       continue;
     }

@@ -1,4 +1,4 @@
-/** Audio of any kind as mono samples at one rate, read as it is needed. */
+/** Reads audio of any format as mono samples at one rate, on demand. */
 import { workers } from '../workers/pool.js';
 import { atMost } from './bytes.js';
 import { apart, mixed, type ChannelReader } from './channels.js';
@@ -19,12 +19,12 @@ export type { AudioSource, Source } from './source.js';
 export type { AudioTrack } from './tracks.js';
 
 /**
- * Opens audio: wav, flac, mp3, ogg, opus, m4a, aac, webm, and whatever else an installed ffmpeg decodes. Channels are
- * averaged unless they cancel one another or `channels` names some. A file that was cut short or damaged gives what is
- * there, and `warnings`. A stream is read as far as is needed and left as it is then; only an abort of `owner`, which
- * is `signal` unless given, destroys it. Throws OneheadError, here or while it is read: AUDIO_NOT_FOUND for a file that
- * cannot be opened, AUDIO_INVALID for what is no audio or contains none, AUDIO_TOO_LONG and AUDIO_TOO_LARGE for what is
- * more than was allowed, INVALID_ARGUMENT for anything else than an input; and the signal's reason.
+ * Opens audio: wav, flac, mp3, ogg, opus, m4a, aac, webm, and every format that an installed ffmpeg decodes. Channels
+ * are averaged unless they cancel each other or `channels` selects some. A truncated or damaged file gives what can be
+ * read, with `warnings`. A stream is read as far as needed and is not closed; only aborting `owner` (default: `signal`)
+ * destroys it. Throws OneheadError, now or while reading: AUDIO_NOT_FOUND if a file cannot be opened, AUDIO_INVALID if
+ * it is not audio or contains none, AUDIO_TOO_LONG and AUDIO_TOO_LARGE beyond the limits, INVALID_ARGUMENT for other
+ * inputs; and the signal's reason.
  */
 export function openAudio(
   input: AudioInput,
@@ -34,7 +34,7 @@ export function openAudio(
   return open(input, options, owner, mixed);
 }
 
-/** Like `openAudio`, with a source for each channel. */
+/** Like `openAudio`, but yields an array with one entry for each channel. */
 export function openChannels(
   input: AudioInput,
   options: OpenOptions = {},
@@ -76,7 +76,7 @@ const openingOf = ({ signal, maxBytes, ...reading }: Reading, way: unknown) => (
   apart: way === apart,
 });
 
-/** Seconds of given samples that are converted where they are while no worker has started. */
+/** Seconds of given samples up to which they are converted on this thread while no worker has started. */
 const shortSeconds = 5;
 
 async function fromSamples<T>(input: Samples, reading: Reading, way: ChannelReader<T>): Promise<Source<T>> {
@@ -84,7 +84,7 @@ async function fromSamples<T>(input: Samples, reading: Reading, way: ChannelRead
   const { duration, channels, decoded } = await givenSamples(input);
   const name = 'the given audio';
   if (duration > maxDuration) throw tooLong('The given audio', maxDuration);
-  // Samples of one channel at the right rate are handed on as they are.
+  // Samples with one channel at the requested rate are passed on unchanged.
   if (input.sampleRate !== sampleRate || channels.length > 1) {
     async function* open() {
       for await (const chunk of decoded()) yield chunk.channels;

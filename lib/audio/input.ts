@@ -7,9 +7,8 @@ import type { Samples } from './samples.js';
 import { streamBytes } from './streams.js';
 
 /**
- * A path or file: URL, encoded bytes, a File or Blob, the body of a Response or Request, a stream of encoded bytes (of
- * Node.js, of the web, or anything that can be iterated), mono samples at the rate asked for, or samples at another
- * rate.
+ * A path or file: URL, encoded bytes, a File or Blob, the body of a Response or Request, a stream of encoded bytes
+ * (Node.js, web, or any async iterable), mono samples at the requested rate, or samples with their rate.
  */
 export type AudioInput =
   | string
@@ -29,7 +28,7 @@ type Stream = Parameters<typeof streamBytes>[0];
 
 const isStream = (input: object): input is Stream => Symbol.asyncIterator in input || 'getReader' in input;
 
-/** Recognized by properties: runtimes and polyfills have classes of their own. */
+/** Recognized by properties, since runtimes and polyfills have their own classes. */
 function isBlob(input: object): input is Blob {
   const { size, slice } = input as Partial<Blob>;
   return typeof size === 'number' && typeof slice === 'function' && 'arrayBuffer' in input;
@@ -51,7 +50,7 @@ function bodyBytes(message: Response | Request): ByteSource {
   return streamBytes(message.body as ReadableStream<Uint8Array>, name);
 }
 
-/** The file of a path, or of a URL's text: `expected` is for error sentences. */
+/** The file at a path, or at a file: URL given as text; `expected` is for error messages. */
 function pathBytes(path: string, expected = 'a path'): Promise<ByteSource> {
   if (path === '') throw invalid('audio', 'Expected a path but received an empty string; name an audio file.');
   if (/^data:/i.test(path)) {
@@ -70,7 +69,7 @@ function pathBytes(path: string, expected = 'a path'): Promise<ByteSource> {
   return fileBytes(path);
 }
 
-/** Encoded bytes of an input. Throws OneheadError INVALID_ARGUMENT, AUDIO_NOT_FOUND or AUDIO_INVALID. */
+/** The encoded bytes of an input. Throws OneheadError INVALID_ARGUMENT, AUDIO_NOT_FOUND or AUDIO_INVALID. */
 export async function byteSource(input: Exclude<AudioInput, Float32Array | Samples>): Promise<ByteSource> {
   if (typeof input === 'string') return pathBytes(input);
   if (input instanceof URL)

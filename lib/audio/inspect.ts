@@ -1,4 +1,4 @@
-/** Describes a recording by its container; nothing is decoded. */
+/** Describes a recording from its container, without decoding. */
 import { OneheadError, reasonOf } from '../errors.js';
 import { abortable, blocks, fileBytes } from './bytes.js';
 import { tracksWithFfmpeg } from './ffmpeg.js';
@@ -11,17 +11,17 @@ import { type AudioTrack, type Container, chooseTrack } from './tracks.js';
 import { chooseWebmTrack } from './webm-tracks.js';
 
 export interface AudioDescription {
-  /** The name of `detectFormat`, or a plain name: 'wav', 'm4a', 'AIFF'. */
+  /** The result of `detectFormat`, or a descriptive name: 'wav', 'm4a', 'AIFF'. */
   format: string;
-  /** Seconds, null where the beginning does not say. */
+  /** Seconds, null if the beginning does not contain it. */
   duration: number | null;
-  /** Seconds after the container's start at which the sound begins. */
+  /** Seconds between the container's start and the start of its audio. */
   start: number;
-  /** The tracks that the container names; one of them is `chosen`. */
+  /** The container's audio tracks; one of them is `chosen`. */
   tracks: AudioTrack[];
 }
 
-/** Throws OneheadError AUDIO_NOT_FOUND, AUDIO_INVALID or, for a `track` that there is not, INVALID_ARGUMENT. */
+/** Throws OneheadError AUDIO_NOT_FOUND, AUDIO_INVALID, or INVALID_ARGUMENT if `track` does not exist. */
 export async function describeAudio(
   path: string,
   signal: AbortSignal,

@@ -1,4 +1,4 @@
-/** A recording's samples in one piece, for what needs all of it at once. */
+/** Reads a whole recording into one array. */
 import { openAudio } from './index.js';
 import type { AudioInput } from './input.js';
 import type { OpenOptions } from './options.js';

@@ -1,20 +1,20 @@
-/** Samples that are no fractions: whole numbers of 16 bits put into floats, which would be heard as noise. */
+/** Detects integer samples in float arrays, which would sound like noise. */
 import { OneheadError } from '../errors.js';
 
-/** Louder than this is no sound that was turned up too far: 18 dB over full scale. */
+/** Levels above this, 18 dB over full scale, are not merely too loud. */
 export const loudest = 8;
-/** The share of a second's samples above which they are not single faults. */
+/** Above this share of a second's samples, they are not single defects. */
 const share = 0.05;
 
-/** The probable divisor for integer samples, for error sentences. */
+/** Suggests the divisor for integer samples, for error messages. */
 export function divisor(sample: number): string {
   const bits = [16, 24, 32].find((width) => Math.abs(sample) <= 2 ** (width - 1));
   return bits ? `divide values of ${bits} bits by ${2 ** (bits - 1)}` : 'divide them by the largest';
 }
 
 /**
- * Watches decoded samples, a second at a time. Single ones that are far too loud are faults of a file and are cut, as
- * ffmpeg does.
+ * Checks decoded samples, a second at a time. Single samples that are far too loud are defects and are clipped, as in
+ * ffmpeg.
  */
 export class LevelCheck {
   readonly #name: string;
@@ -26,7 +26,9 @@ export class LevelCheck {
     this.#name = name;
   }
 
-  /** Cuts samples `begin` to `end` in place. Throws OneheadError AUDIO_INVALID where most of a second is too loud. */
+  /**
+   * Clips samples `begin` to `end` in place. Throws OneheadError AUDIO_INVALID if too many of a second are too loud.
+   */
   check(samples: Float32Array, begin: number, end: number, rate: number): void {
     for (let i = begin; i < end; ++i) {
       if (samples[i] > loudest || samples[i] < -loudest) {
@@ -51,10 +53,10 @@ export class LevelCheck {
   }
 }
 
-/** Throws OneheadError INVALID_ARGUMENT for samples of the caller's that are not finite or far beyond 1. */
+/** Throws OneheadError INVALID_ARGUMENT if the caller's samples are not finite or far beyond 1. */
 export function checkSamples(samples: Float32Array, begin = 0, end = samples.length): void {
   for (let i = begin; i < end; ++i) {
-    // False for what is not a number too.
+    // The comparison is also false for NaN.
     if (Math.abs(samples[i]) <= loudest) continue;
     const advice = Number.isFinite(samples[i]) ? divisor(peakOf(samples)) : 'repair what made them';
     throw new OneheadError(

@@ -1,14 +1,16 @@
-/** WebM and Matroska: the first audio track's blocks, through damage, with silence as long as their times say. */
+/**
+ * WebM and Matroska: decodes the first audio track; damaged parts become silence of the length that block times imply.
+ */
 import { shown } from '../errors.js';
-import { NoDecoder, type Otherwise } from './aac-decoders.js';
+import { NoDecoder, type FallbackDecoder } from './aac-decoders.js';
 import { flacInfo } from './flac-frames.js';
 import { openAacFrames, openFlac, openMp3, openOpus, openPcm, openVorbis, type PacketDecoder } from './packets.js';
 import type { ByteReader } from './reader.js';
 import { Segment, type Sound, type Track } from './segment.js';
-import { longestGap, type Timeline } from './timeline.js';
+import { maxGapSeconds, type Timeline } from './timeline.js';
 import type { DecodedChunk } from './wav.js';
 
-/** Vorbis' three headers, with their lengths before them. */
+/** Vorbis's three headers, which are preceded by their lengths. */
 function vorbisHeaders(bytes: Uint8Array): Uint8Array[] {
   const sizes: number[] = [];
   let at = 1;
@@ -25,7 +27,7 @@ function vorbisHeaders(bytes: Uint8Array): Uint8Array[] {
   ];
 }
 
-/** Opens the track's decoder; null for a codec that is none of ours. Throws NoDecoder where one is not installed. */
+/** Opens the track's decoder; null for an unsupported codec. Throws NoDecoder if the decoder is not installed. */
 async function open(track: Track): Promise<(PacketDecoder & { skip: number }) | null> {
   const { codec, sampleRate, channels, bits } = track;
   const skip = Math.round((track.delay * sampleRate) / 1e9);
@@ -62,19 +64,19 @@ async function* withNext<T>(all: AsyncGenerator<T>): AsyncGenerator<[T, T | null
   if (held.length > 0) yield [held[0], null];
 }
 
-/** Seconds by which times may be off: they are in milliseconds. */
+/** Seconds by which block times may deviate: they are in milliseconds. */
 const tolerance = 0.03;
 
-/** The times of blocks, as far as they can be believed. */
+/** Judges block times by their plausibility. */
 class Clock {
-  /** Seconds: where the last block ended; null before the first. */
+  /** Seconds at which the last block ended; null before the first. */
   #end: number | null = null;
-  /** Since something was damaged no cluster has said its time. */
+  /** True if no cluster has stated its time since the last damage. */
   #uncertain = false;
 
   /**
-   * Takes a block of `seconds`, and gives the seconds that are missing before it: a jump is believed where damage
-   * explains it and the next block agrees.
+   * Takes a block that lasts `seconds`. Returns the seconds missing before it: a jump in time counts if damage explains
+   * it and the next block confirms it.
    */
   missing(sound: Sound, seconds: number, next: Sound | null, duration: number | null): number {
     const { time, damaged, dated } = sound;
@@ -88,8 +90,8 @@ class Clock {
       this.#end = time + seconds;
       return 0;
     }
-    const believed = agreed && jump <= longestGap && (duration === null || time <= duration + 1);
-    // Blocks behind a lost cluster head count from the cluster before.
+    const believed = agreed && jump <= maxGapSeconds && (duration === null || time <= duration + 1);
+    // Blocks after a lost cluster header count from the previous cluster.
     const backwards = jump < 0 && this.#uncertain;
     this.#end = (believed && !backwards ? time : from) + seconds;
     return believed && explained && jump > 0 ? jump : 0;
@@ -97,13 +99,13 @@ class Clock {
 }
 
 /**
- * Decodes the first audio track. Of a codec that cannot be decoded here `otherwise` decodes the whole file, whose bytes
- * it is given from the start. Throws when there is no track of sound.
+ * Decodes the first audio track. If its codec is not supported here, `otherwise` gets the bytes of the whole file and
+ * decodes them. Throws if there is no audio track.
  */
 export async function* decodeMatroska(
   reader: ByteReader,
   timeline: Timeline,
-  otherwise: Otherwise,
+  otherwise: FallbackDecoder,
 ): AsyncGenerator<DecodedChunk> {
   const segment = new Segment(reader);
   let decoder: Awaited<ReturnType<typeof open>> = null;

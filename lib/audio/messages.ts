@@ -1,23 +1,23 @@
-/** Messages of a recording between the main thread and a worker. */
+/** Messages between the main thread and a worker that decodes a recording. */
 import type { ToldError } from '../workers/errors.js';
 import type { Limits } from './read.js';
 import type { AudioTrack } from './tracks.js';
 
-/** The origin of the recording, for the worker. */
+/** Where the worker gets the recording from. */
 export type Origin =
   | { path: string; name: string; size: number }
-  /** All of a small recording. */
+  /** The bytes of a small recording. */
   | { whole: Uint8Array; name: string }
-  /** Bytes that the main thread reads for it: from any place where `size` is known, else from the first to the last. */
+  /** Bytes that the main thread reads: at any position if `size` is known, otherwise sequentially. */
   | { remote: true; name: string; size: number | null }
-  /** Samples of the caller's. */
+  /** The caller's samples. */
   | { sampleRate: number; duration: number; name: string };
 
 export interface Opening {
   origin: Origin;
   reading: Limits;
   apart: boolean;
-  /** Chunks that are decoded before they are asked for. */
+  /** Chunks to decode before they are requested. */
   ahead: number;
 }
 
@@ -30,20 +30,20 @@ export interface State {
   start: number;
 }
 
-/** A chunk, or the end, or why there is no more. */
+/** A chunk, the end, or an error. */
 export type Item<T> = { state: State } & ({ chunk: T } | { end: true } | { error: ToldError });
 
 export type FromWorker<T> =
   | { opened: number | null }
   | { item: Item<T> }
-  /** Asks for the next bytes or samples of a stream; 0 is the first reading, later ones begin anew. */
+  /** Requests the next bytes or samples of a stream; 0 is the first reading, later numbers start again. */
   | { pull: number; answer: number }
   | { leave: number }
-  /** Asks for `length` bytes at a place. */
+  /** Requests `length` bytes at a position. */
   | { at: number; length: number; answer: number };
 
 export type ToWorker =
-  /** So many chunks more are wanted. */
+  /** Requests this many more chunks. */
   | { more: number }
   | { answer: number; given: Uint8Array | Float32Array[] | null }
   | { answer: number; error: ToldError };

@@ -1,25 +1,22 @@
 /**
- * One channel of several. It is their mean, as ffmpeg makes it, but where they cancel one another: a microphone wired
- * the wrong way round leaves nothing of a voice in the mean. That is judged half a second at a time, which is all that
- * is held back.
+ * Mixes several channels to one: their mean, as in ffmpeg. If they cancel each other (a microphone with reversed
+ * polarity removes the voice from the mean), the loudest channel is used instead. This is decided for each half second,
+ * the only audio held back.
  */
 import { clock, type Warn } from './warnings.js';
 
-/**
- * The mean's share of the loudest channel's power below which the channels cancel, 20 dB; above 10 dB they no longer
- * do.
- */
+/** Power of the mean relative to the loudest channel: below -20 dB the channels cancel, above -10 dB no longer. */
 const cancelled = 1e-2;
 const recovered = 1e-1;
 /** Mean power below which nothing can be judged: -80 dB. */
 const silent = 1e-8;
 /** Another channel takes over when it has twice the power. */
 const louder = 2;
-/** Seconds that are judged at once, and of the change from one to the other. */
+/** Seconds judged at once, and seconds of the crossfade. */
 const blockSeconds = 0.5;
 const fadeSeconds = 0.01;
 
-/** Float files can hold NaN and infinities; one of them would silence a whole window, so they become silence. */
+/** Replaces NaN and infinities of float files by silence; one of them would silence a whole window. */
 export function clean(samples: Float32Array): Float32Array {
   for (let i = 0; i < samples.length; ++i) if (samples[i] - samples[i] !== 0) samples[i] = 0;
   return samples;
@@ -42,11 +39,11 @@ function meanOf(channels: readonly Float32Array[]): Float32Array {
 export class Mixer {
   readonly #name: string;
   readonly #warn: Warn;
-  /** Samples of each channel that are not judged yet. */
+  /** Samples of each channel that have not been judged. */
   #held: Float32Array[] = [];
   #count = 0;
   #rate = 0;
-  /** The channel that is taken; -1 for the mean. */
+  /** The selected channel; -1 for the mean. */
   #taken = -1;
   #seconds = 0;
 
@@ -56,8 +53,7 @@ export class Mixer {
   }
 
   /**
-   * Samples `begin` to `end` of the channels, at `rate`; yields what can be given out, all of it at that rate.
-   * `checked`: all are finite.
+   * Processes samples `begin` to `end` of the channels at `rate`; yields finished samples. `checked`: all are finite.
    */
   *push(
     channels: readonly Float32Array[],
@@ -92,7 +88,7 @@ export class Mixer {
     }
   }
 
-  /** Returns the samples held back, at the end or before another rate or number of channels. */
+  /** Yields the samples held back; called at the end or before the rate or the number of channels changes. */
   *finish(): Generator<Float32Array> {
     if (this.#count > 0) yield this.#judge();
   }
@@ -121,12 +117,12 @@ export class Mixer {
     if (mean > powers[loudest] * (this.#taken < 0 ? cancelled : recovered)) return -1;
     if (this.#taken < 0) {
       this.#warn(
-        `The channels of ${this.#name} cancel one another, first at ${clock(this.#seconds)}; the louder one was heard there instead of their mean.`,
+        `The channels of ${this.#name} cancel each other, first at ${clock(this.#seconds)}; the louder one was used there instead of their mean.`,
         'mended',
       );
       return loudest;
     }
-    // Channels that are equally loud take no turns.
+    // Channels of equal loudness do not alternate.
     return powers[loudest] > louder * powers[this.#taken] ? loudest : this.#taken;
   }
 }

@@ -1,4 +1,4 @@
-/** MP3, frame by frame: rates may change on the way, and what is damaged costs its own frames. */
+/** MP3, frame by frame; rates may change, and damage costs only its own frames. */
 import type { MPEGDecoder } from 'mpg123-decoder';
 import { type FrameHeader, framesOf, loseSkipped, mp3Header } from './mpeg.js';
 import { mpegDecoder } from './packets.js';
@@ -7,19 +7,19 @@ import type { ByteReader } from './reader.js';
 import type { Timeline } from './timeline.js';
 import type { DecodedChunk } from './wav.js';
 
-/** Samples by which every decoder is late. */
+/** The delay of every decoder, in samples. */
 const decoderDelay = 529;
 
-/** The summary that the first frame may hold instead of sound. */
+/** The metadata that the first frame may hold instead of audio. */
 interface Summary {
-  /** Frames that follow, 0 where it does not say. */
+  /** Frames that follow, 0 if unknown. */
   frames: number;
-  /** Samples of the encoder's own, before and behind the recording. */
+  /** Samples that the encoder added before and after the recording. */
   delay: number;
   padding: number;
 }
 
-/** The summary in the first frame (Xing, Info or VBRI), or null when the frame is sound. */
+/** The summary in the first frame (Xing, Info or VBRI), or null if the frame holds audio. */
 function summaryOf(frame: Uint8Array, { samples }: FrameHeader): Summary | null {
   const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
   const text = (at: number, length = 4) => String.fromCharCode(...frame.subarray(at, at + length));
@@ -44,11 +44,11 @@ export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncG
   let kind = -1;
   let count = 0;
   let bytes = 0;
-  /** Samples still to be left out, and those that may still be given. */
+  /** Samples still to be skipped, and samples that may still be output. */
   let skip = 0;
   let left = Number.POSITIVE_INFINITY;
   let frameSeconds = 0;
-  /** Seconds for which silence stands because their frames could not be found. */
+  /** Seconds of silence inserted for frames that could not be found. */
   let absent = 0;
   try {
     for await (const { header, bytes: frame, skipped } of framesOf(reader, mp3Header, () => timeline.cut())) {
@@ -65,7 +65,7 @@ export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncG
         kind = header.kind;
         frameSeconds = samples / sampleRate;
       }
-      // A summary is no sound, that of a file which was joined to others neither.
+      // A summary holds no audio, not even that of a concatenated file.
       if (said) continue;
       const before = timeline.seconds;
       loseSkipped(timeline, header, skipped, count > 0 ? bytes / count : frame.length, count > 0);
@@ -75,7 +75,7 @@ export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncG
       const current: MPEGDecoder = decoder;
       const result = quiet(() => current.decode(frame));
       const got = Math.min(result.samplesDecoded, samples);
-      // Padding by the summary is left out, unless there are more frames than it says.
+      // The padding that the summary states is skipped, unless there are more frames than it says.
       const wanted = summary?.frames && count > summary.frames ? got : Math.min(got, skip + Math.max(0, left));
       if (got === 0) timeline.lost(samples, sampleRate);
       else if (wanted > skip) timeline.add(same(result.channelData, skip, wanted), sampleRate);
@@ -91,7 +91,7 @@ export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncG
   }
 }
 
-/** The part of both channels, which are one where they are the same: the decoder makes two of any. */
+/** The given part of both channels, or of one if they are equal: the decoder always returns two. */
 function same(channels: Float32Array[], begin: number, end: number): Float32Array[] {
   const [left, right] = channels.map((channel) => channel.subarray(begin, end));
   return left.every((sample, i) => sample === right[i]) ? [left] : [left, right];

@@ -1,4 +1,4 @@
-/** The sound of an MP4 file, frame by frame, with silence in the place of frames that cannot be decoded. */
+/** The audio of an MP4 file, frame by frame; frames that cannot be decoded become silence. */
 import { Damage } from './mp4-tables.js';
 import { quiet } from './quiet.js';
 import type { Timeline } from './timeline.js';
@@ -9,12 +9,12 @@ interface Decoded {
   sampleRate: number;
 }
 
-/** The decoder of the track's codec, which the library keeps in `codec`. */
+/** The track's decoder, which the library keeps in `codec`. */
 interface Codec {
   feed(frames: Uint8Array[]): Decoded;
 }
 
-/** The library's state, as far as it is read here: `st` tells which frame is next. */
+/** The parts of the library's state that are used here: `st` has the next frame. */
 interface Mp4Decoder {
   codec: Codec | null;
   st?: { idx: number; sizes: number[] } | null;
@@ -23,17 +23,17 @@ interface Mp4Decoder {
   free(): void;
 }
 
-/** Frames without sound that the end of a recording may have: what the encoder added is left out. */
-const mostPadding = 4;
+/** Frames without output that the end of a recording may have: the encoder's padding. */
+const maxPadding = 4;
 
-/** Gives frames one at a time to a codec, and counts those that nothing comes of. */
+/** Passes frames to a codec one at a time, and counts those without output. */
 class Frames {
   readonly #timeline: Timeline;
   readonly #codec: Codec;
   /** Samples of a frame and their rate; 0 before the first. */
   samples = 0;
   sampleRate = 0;
-  /** Frames since the last that gave something. */
+  /** Frames without output since the last one with output. */
   #empty = 0;
 
   constructor(codec: Codec, timeline: Timeline) {
@@ -43,7 +43,7 @@ class Frames {
   }
 
   feed(frames: Uint8Array[]): void {
-    // Uncompressed samples are frames of some bytes each, thousands at once.
+    // Uncompressed samples are frames of a few bytes, thousands at once.
     const tiny = frames[0].length <= 32 && frames.every(({ length }) => length === frames[0].length);
     if (tiny) this.#one(frames);
     else for (const frame of frames) this.#one([frame]);
@@ -54,14 +54,14 @@ class Frames {
     try {
       decoded = quiet(() => this.#codec.feed(frames));
     } catch {
-      // Counted below, as one that gives nothing.
+      // Counted below, as a frame without output.
     }
     const count = decoded?.channelData[0]?.length ?? 0;
     if (!decoded || count === 0) {
       this.#empty += frames.length;
       return;
     }
-    // The beginning has frames of the encoder's own.
+    // The beginning has frames that the encoder added.
     if (this.samples > 0) this.#lose();
     this.#empty = 0;
     this.samples = Math.max(this.samples, Math.round(count / frames.length));
@@ -75,7 +75,7 @@ class Frames {
   }
 
   end(): void {
-    if (this.samples > 0 && this.#empty > mostPadding) this.#lose();
+    if (this.samples > 0 && this.#empty > maxPadding) this.#lose();
   }
 }
 

@@ -1,19 +1,20 @@
 /**
- * Checks the tables of MP4 files before a decoder reads them: their counts are claims, by which it would take memory
- * without end.
+ * Checks the tables of MP4 files before a decoder reads them: it would allocate memory for whatever counts they claim.
  */
 import { ByteReader } from './reader.js';
 
-/** Bytes of one box that is held: an index of 20 hours is about 20 MB. */
-const longestBox = 1 << 28;
-/** Frames of one size that an index may claim without listing them: 12 minutes of samples at 44.1 kHz, each a frame. */
-const mostEqualFrames = 1 << 25;
-/** The same of a fragment. */
-const mostInFragment = 1 << 20;
-/** Bytes of one frame that are believed; a decoder would wait for them. */
-const longestFrame = 1 << 24;
+/** The largest box that is held, in bytes: an index of 20 hours takes about 20 MB. */
+const maxBoxBytes = 1 << 28;
+/**
+ * Frames of equal size that an index may claim without listing them: 12 minutes at 44.1 kHz if each sample is a frame.
+ */
+const maxEqualFrames = 1 << 25;
+/** The same for a fragment. */
+const maxFragmentFrames = 1 << 20;
+/** The largest plausible frame, in bytes; a decoder would wait for all of it. */
+const maxFrameSize = 1 << 24;
 
-/** The position of a table's count in its box, of its entries, and the bytes of each. */
+/** The offsets of a table's count and entries in its box, and the bytes of an entry. */
 const tables: readonly (readonly [name: string, count: number, entries: number, bytes: (version: number) => number])[] =
   [
     ['stsz', 8, 12, () => 4],
@@ -25,10 +26,7 @@ const tables: readonly (readonly [name: string, count: number, entries: number, 
     ['elst', 4, 8, (version) => (version === 1 ? 20 : 12)],
   ];
 
-/**
- * Contents of boxes of that name, wherever they stand: not every reader looks at the same places. None may hold
- * another.
- */
+/** Contents of all boxes with a name, wherever they are: readers differ in where they look. They must not overlap. */
 function* named(box: Buffer, name: string): Generator<Buffer> {
   let left = box.length;
   for (let at = box.indexOf(name); at >= 0; at = box.indexOf(name, at + 4)) {
@@ -41,17 +39,17 @@ function* named(box: Buffer, name: string): Generator<Buffer> {
   }
 }
 
-/** Why an MP4 file cannot be read, or not further. */
+/** Thrown if an MP4 file cannot be read, or not further. */
 export class Damage extends Error {}
 
-/** Cuts the counts in a box to what it holds, in place. */
+/** Limits the counts in a box to what it holds, in place. */
 function boundCounts(box: Buffer): void {
   for (const [table, count, entries, bytes] of tables) {
     for (const content of named(box, table)) {
       if (content.length < entries) continue;
       const claimed = content.readUInt32BE(count);
       if (table === 'stsz' && content.readUInt32BE(4) > 0) {
-        if (claimed > mostEqualFrames || content.readUInt32BE(4) > longestFrame)
+        if (claimed > maxEqualFrames || content.readUInt32BE(4) > maxFrameSize)
           throw new Damage('its index claims more frames than can be');
         continue;
       }
@@ -68,14 +66,14 @@ function boundCounts(box: Buffer): void {
   }
 }
 
-/** The same of a fragment. */
+/** The same for a fragment. */
 function boundFragment(box: Buffer): void {
   for (const content of named(box, 'tfhd')) {
     const flags = content.readUInt32BE(0);
     const at = 8 + (flags & 1 ? 8 : 0) + (flags & 2 ? 4 : 0) + (flags & 8 ? 4 : 0);
     if (flags & 16 && at < content.length && content[at] > 0) content.fill(0, at, at + 4);
   }
-  let left = mostInFragment;
+  let left = maxFragmentFrames;
   for (const content of named(box, 'trun')) {
     const flags = content.readUInt32BE(0);
     const fields = [0x100, 0x200, 0x400, 0x800].filter((flag) => flags & flag).length;
@@ -92,15 +90,12 @@ function boundFragment(box: Buffer): void {
   }
 }
 
-/** Boxes between fragments. Any other box there means that those before it were damaged. */
+/** Boxes allowed between fragments. Any other box means that the previous ones were damaged. */
 const betweenFragments = new Set(
   'moof mdat mfra sidx ssix styp ftyp free skip wide emsg prft uuid pdin meta moov'.split(' '),
 );
 
-/**
- * The bytes of an MP4 file, box by box, with tables whose counts can be believed. Throws Damage where there are no
- * boxes.
- */
+/** The bytes of an MP4 file, box by box, with valid counts in its tables. Throws Damage if there are no boxes. */
 export async function* boundTables(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const reader = new ByteReader(bytes);
   let indexed = false;
@@ -116,12 +111,12 @@ export async function* boundTables(bytes: AsyncIterable<Uint8Array>): AsyncGener
       else if (size === 0) size = Number.POSITIVE_INFINITY;
       const sound = type === 'mdat';
       const held = (!indexed && !sound) || type === 'moof';
-      // Nothing before the index may be of a kind that readers take differently.
+      // Before the index, no box may have a size that readers interpret differently.
       const doubtful = !indexed && (sound ? long && size >= 2 ** 32 : long);
-      const broken = size < (long ? 16 : 8) || (held && size > longestBox) || doubtful;
+      const broken = size < (long ? 16 : 8) || (held && size > maxBoxBytes) || doubtful;
       const strange = fragmented && (!betweenFragments.has(type) || (!sound && !Number.isFinite(size)));
       if (indexed && !fragmented && broken) {
-        // Data after the sound is not read.
+        // Data after the audio is not read.
         yield* reader.rest();
         return;
       }

@@ -5,7 +5,7 @@ import { type AudioTrack, type Container, chooseTrack, shortCode } from './track
 
 interface Box {
   type: string;
-  /** Place of the box, and of what it holds. */
+  /** Offsets of the box and of its content. */
   at: number;
   body: number;
   end: number;
@@ -14,7 +14,7 @@ interface Box {
 const letters = (bytes: Uint8Array, at: number, count: number): string =>
   String.fromCharCode(...bytes.subarray(at, at + count));
 
-/** The boxes between two places, as far as they are whole. */
+/** The complete boxes between two offsets. */
 function boxes(view: DataView, begin: number, end: number): Box[] {
   const found: Box[] = [];
   for (let at = begin; at + 8 <= end; ) {
@@ -33,13 +33,13 @@ function boxes(view: DataView, begin: number, end: number): Box[] {
 }
 
 interface Mp4Track extends AudioTrack {
-  /** Place of its box. */
+  /** Offset of its box. */
   at: number;
   start: number;
   empty: boolean;
 }
 
-/** Seconds of the pause before the sound: edits without media, at the beginning of the list. */
+/** Seconds of silence before the audio: leading entries without media in the edit list. */
 function emptyEdits(view: DataView, { body, end }: Box, timescale: number): number {
   const long = view.getUint8(body) === 1;
   const step = long ? 20 : 12;
@@ -52,13 +52,13 @@ function emptyEdits(view: DataView, { body, end }: Box, timescale: number): numb
   return timescale > 0 ? units / timescale : 0;
 }
 
-/** QuickTime's numbers of languages, in their order. */
+/** QuickTime's language numbers, in order. */
 const numberedLanguages = (
   'en fr de it nl sv es da pt no he ja ar fi el is mt tr hr zh-Hant ur hi th ko lt pl hu et lv se fo fa ru zh-Hans nl ga sq ro cs sk sl yi sr mk ' +
   'bg uk be uz kk az'
 ).split(' ');
 
-/** The packed code of ISO 639-2, three letters of five bits; a lower number is QuickTime's. */
+/** Decodes a packed ISO 639-2 code, three letters of five bits; lower numbers are QuickTime's. */
 function packedLanguage(code: number): string | null {
   if (code < 0x400) return numberedLanguages[code] ?? null;
   const letter = (shift: number) => String.fromCharCode(0x60 + ((code >> shift) & 31));
@@ -66,9 +66,9 @@ function packedLanguage(code: number): string | null {
   return /^[a-z]{3}$/.test(text) ? shortCode(text) : null;
 }
 
-/** The channels of AAC by its own configuration: the field of the entry is always 2. Null where there is none. */
+/** The number of channels in AAC's own configuration (the entry's own field is always 2), or null. */
 function aacChannels(view: DataView, { body, end }: Box): number | null {
-  // Descriptors: a tag, a length in groups of seven bits, and what each kind has before those inside.
+  // Descriptors: a tag, a length in groups of seven bits, and the fields of each kind before nested descriptors.
   const inside: Record<number, number> = { 3: 3, 4: 13 };
   for (let at = body + 4; at + 2 < end; ) {
     const tag = view.getUint8(at++);
@@ -86,7 +86,7 @@ function aacChannels(view: DataView, { body, end }: Box): number | null {
   return null;
 }
 
-/** Reads a track's box; null unless it is sound. */
+/** Reads a track's box; null unless it is an audio track. */
 function readTrack(view: DataView, bytes: Uint8Array, track: Box, timescale: number): Omit<Mp4Track, 'index'> | null {
   const child = (box: Box | undefined, ...path: string[]): Box | undefined =>
     path.reduce<Box | undefined>((at, type) => {
@@ -97,7 +97,7 @@ function readTrack(view: DataView, bytes: Uint8Array, track: Box, timescale: num
   if (!handler || handler.end - handler.body < 12 || letters(bytes, handler.body + 8, 4) !== 'soun') return null;
   const table = child(media, 'minf', 'stbl');
   const description = child(table, 'stsd');
-  // An entry of the description: size, name, six bytes, an index, then a version and sound's own fields.
+  // A sample entry: size, name, six bytes, an index, then a version and the audio fields.
   const entry = description && description.end - description.body >= 44 ? description.body + 8 : null;
   const header = child(track, 'tkhd');
   const mediaHeader = child(media, 'mdhd');
@@ -127,7 +127,7 @@ function readTrack(view: DataView, bytes: Uint8Array, track: Box, timescale: num
   };
 }
 
-/** The audio tracks of `index`, a whole moov box; all but the one that is chosen are hidden in it. */
+/** The audio tracks of `index`, a whole moov box; all except the chosen one are hidden in it. */
 function chooseIn(index: Uint8Array, wanted: number | string | null, name: string): Container {
   const view = new DataView(index.buffer, index.byteOffset, index.length);
   const [movie] = boxes(view, 0, index.length);
@@ -146,24 +146,24 @@ function chooseIn(index: Uint8Array, wanted: number | string | null, name: strin
   return { tracks: tracks.map(({ at, start, empty, ...track }) => track), start: chosen?.start ?? 0 };
 }
 
-/** An index of 20 hours is about 20 MB. */
-const longestIndex = 1 << 28;
+/** Bytes; an index of 20 hours takes about 20 MB. */
+const maxIndexBytes = 1 << 28;
 
 /**
- * The index where it is whole in the bytes, the bytes that have to be there to say, or null where none comes before the
- * sound.
+ * The index if the bytes contain all of it, the number of bytes needed to decide, or null if it is not before the
+ * audio.
  */
 function findIndex(bytes: Uint8Array): { at: number; end: number } | number | null {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   for (let at = 0; ; ) {
-    if (at > longestIndex) return null;
+    if (at > maxIndexBytes) return null;
     if (at + 8 > bytes.length) return at + 8;
     const type = letters(bytes, at + 4, 4);
     const size = view.getUint32(at);
-    // A size of 0 or 1 is that of the rest or a long one: no index that is read here.
+    // A size of 0 or 1 means the rest of the file or a long box: not an index that is read here.
     if (size < 8 || type === 'mdat') return null;
     if (type === 'moov') {
-      if (at + size > longestIndex) return null;
+      if (at + size > maxIndexBytes) return null;
       return at + size <= bytes.length ? { at, end: at + size } : at + size;
     }
     at += size;
@@ -171,8 +171,8 @@ function findIndex(bytes: Uint8Array): { at: number; end: number } | number | nu
 }
 
 /**
- * The bytes of an MP4 file whose index comes before its sound, with one audio track: the one that is chosen. `tell` is
- * called before the first sound with what the index says. Throws Damage.
+ * The bytes of an MP4 file whose index comes before its audio, reduced to one audio track. `tell` is called before the
+ * first audio with the contents of the index. Throws Damage.
  */
 export function chooseMp4Track(
   bytes: AsyncIterable<Uint8Array>,

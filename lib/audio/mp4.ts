@@ -1,6 +1,5 @@
 /**
- * MP4 files with their index (moov) first: recorders write it last, and a decoder that waits for it holds the whole
- * file.
+ * Moves the index (moov) of MP4 files to the front: recorders write it last, and a decoder would hold the whole file.
  */
 import { createWriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -16,10 +15,10 @@ interface Box {
   size: number;
 }
 
-/** An index of 20 hours is about 20 MB. */
-const longestIndex = 1 << 28;
+/** Bytes; an index of 20 hours takes about 20 MB. */
+const maxIndexBytes = 1 << 28;
 
-/** The box that begins at `at` of the file, from its first 16 bytes; null when they are no box. */
+/** The box at offset `at` of the file, from its first 16 bytes; null if they are not a box. */
 function boxAt(header: Uint8Array, at: number, fileSize: number): Box | null {
   if (header.length < 8) return null;
   const view = new DataView(header.buffer, header.byteOffset, header.length);
@@ -34,7 +33,7 @@ function boxAt(header: Uint8Array, at: number, fileSize: number): Box | null {
   return { type, at, size };
 }
 
-/** True if the sound begins before the index, as far as the first bytes tell. */
+/** True if the first bytes show that the audio comes before the index. */
 function soundFirst(head: Uint8Array): boolean {
   for (let at = 0; at < head.length; ) {
     const box = boxAt(head.subarray(at, at + 16), at, Number.MAX_SAFE_INTEGER);
@@ -46,16 +45,22 @@ function soundFirst(head: Uint8Array): boolean {
 }
 
 /**
- * Places from `behind` on and before `before` grow by `shift`, in every stco and co64 of the boxes from `begin` to
- * `end` of `index`.
+ * Adds `shift` to all offsets from `behind` up to `before`, in every stco and co64 of the boxes from `begin` to `end`.
  */
-function shiftPlaces(index: DataView, begin: number, end: number, shift: number, behind: number, before: number): void {
+function shiftOffsets(
+  index: DataView,
+  begin: number,
+  end: number,
+  shift: number,
+  behind: number,
+  before: number,
+): void {
   for (let at = begin; at + 8 <= end; ) {
     const size = index.getUint32(at);
     if (size < 8 || at + size > end) return;
     const type = String.fromCharCode(...new Uint8Array(index.buffer, index.byteOffset + at + 4, 4));
     if (['moov', 'trak', 'mdia', 'minf', 'stbl'].includes(type)) {
-      shiftPlaces(index, at + 8, at + size, shift, behind, before);
+      shiftOffsets(index, at + 8, at + size, shift, behind, before);
     } else if ((type === 'stco' || type === 'co64') && size >= 16) {
       const width = type === 'stco' ? 4 : 8;
       const count = Math.min(index.getUint32(at + 12), Math.floor((size - 16) / width));
@@ -72,7 +77,7 @@ function shiftPlaces(index: DataView, begin: number, end: number, shift: number,
   }
 }
 
-/** The file's bytes, with an index that was behind the sound moved before it. */
+/** The file's bytes, with the index before the audio. */
 async function* moved(random: RandomAccess, name: string, blockBytes: number): AsyncGenerator<Uint8Array> {
   const file = await random.open();
   try {
@@ -85,7 +90,7 @@ async function* moved(random: RandomAccess, name: string, blockBytes: number): A
     }
     const index = boxes.find(({ type }) => type === 'moov');
     const sound = boxes.find(({ type }) => type === 'mdat');
-    if (!index || index.at + index.size > random.size || index.size > longestIndex) {
+    if (!index || index.at + index.size > random.size || index.size > maxIndexBytes) {
       throw new OneheadError(
         'AUDIO_INVALID',
         `${name} is an MP4 file without its index, as a recording that was cut short is; export or repair it.`,
@@ -96,14 +101,14 @@ async function* moved(random: RandomAccess, name: string, blockBytes: number): A
     }
     const last = index.at + index.size;
     if (!sound || sound.at > index.at) {
-      // One piece up to the index's end: the decoder joins all it has again for each piece before.
+      // One piece up to the end of the index: the decoder copies everything again for each further piece.
       yield await file.read(0, last);
       yield* bytes(last, random.size);
       return;
     }
     const moov = await file.read(index.at, index.size);
     const copy = new Uint8Array(moov);
-    shiftPlaces(new DataView(copy.buffer), 0, copy.length, copy.length, sound.at, index.at);
+    shiftOffsets(new DataView(copy.buffer), 0, copy.length, copy.length, sound.at, index.at);
     yield Buffer.concat([await file.read(0, sound.at), copy]);
     yield* bytes(sound.at, index.at);
     yield* bytes(last, random.size);
@@ -113,8 +118,8 @@ async function* moved(random: RandomAccess, name: string, blockBytes: number): A
 }
 
 /**
- * The bytes of an MP4 file in an order that can be decoded as they come. A stream whose index is at its end goes
- * through a temporary file, which is removed at the end. Throws OneheadError AUDIO_INVALID for a file without an index.
+ * The bytes of an MP4 file in an order that can be decoded sequentially. A stream whose index is at its end is stored
+ * in a temporary file, which is removed at the end. Throws OneheadError AUDIO_INVALID for a file without an index.
  */
 export async function* indexFirst(
   rest: AsyncIterable<Uint8Array>,

@@ -1,4 +1,4 @@
-/** Frames of MP3 and of AAC in ADTS: each begins with a header that says how long it is. */
+/** Frames of MP3 and of AAC in ADTS: each begins with a header that contains its length. */
 import type { ByteReader } from './reader.js';
 import { tagHeadBytes, tagLength } from './tags.js';
 import type { Timeline } from './timeline.js';
@@ -10,13 +10,13 @@ export interface FrameHeader {
   samples: number;
   /** Hertz. */
   sampleRate: number;
-  /** Fields that are the same in all frames of a stream. */
+  /** Fields that are equal in all frames of a stream. */
   kind: number;
 }
 
 export type HeaderParser = (bytes: Uint8Array, at: number) => FrameHeader | null;
 
-/** Bytes that parsers want to see. */
+/** Bytes that parsers need. */
 export const frameHeaderBytes = 7;
 
 const bitrates = [
@@ -44,7 +44,7 @@ export function mp3Header(bytes: Uint8Array, at: number): FrameHeader | null {
   return { length: Math.floor(((samples / 8) * bitrate) / sampleRate) + padding, samples, sampleRate, kind };
 }
 
-/** A frame of free format does not say how long it is: up to the next header of the same kind. */
+/** The length of a frame of free format, which does not state it: up to the next header of the same kind. */
 function freeLength(bytes: Uint8Array, at: number): number | null {
   for (let next = at + 24; next + 4 <= bytes.length && next < at + 8192; ++next) {
     const alike =
@@ -70,7 +70,7 @@ export function adtsHeader(bytes: Uint8Array, at: number): FrameHeader | null {
   };
 }
 
-/** True if two frames begin at `at`, or one with which the bytes end. */
+/** True if two frames begin at `at`, or one that ends the bytes. */
 export function areFrames(bytes: Uint8Array, at: number, parse: HeaderParser): boolean {
   const header = parse(bytes, at);
   if (!header) return false;
@@ -80,21 +80,21 @@ export function areFrames(bytes: Uint8Array, at: number, parse: HeaderParser): b
 
 export interface Frame {
   header: FrameHeader;
-  /** A view, which the next step invalidates. */
+  /** A view, valid until the next step. */
   bytes: Uint8Array;
   /** Bytes before it that are neither frames nor tags. */
   skipped: number;
 }
 
 /**
- * The frames of a stream, tags and damage between them passed over. A frame is believed where the next stands behind
- * it, or where it is of the same kind and directly behind the last. `onCut` is called where the stream ends in a frame.
+ * The frames of a stream; tags and damage between them are skipped. A frame is accepted if another one follows, or if
+ * it directly follows an accepted frame of the same kind. `onCut` is called if the stream ends inside a frame.
  */
 export async function* framesOf(reader: ByteReader, parse: HeaderParser, onCut: () => void): AsyncGenerator<Frame> {
   let kind: number | null = null;
   let synced = false;
   let skipped = 0;
-  /** Zeros behind a tag belong to it. */
+  /** Zeros after a tag belong to it. */
   let padding = true;
   for (;;) {
     await reader.need(8192);
@@ -118,7 +118,7 @@ export async function* framesOf(reader: ByteReader, parse: HeaderParser, onCut: 
       synced = false;
       const { held } = reader;
       if (held[0] !== 0) padding = false;
-      // To the next byte that a frame or tag can begin with.
+      // Moves to the next byte with which a frame or tag can begin.
       let next = 1;
       while (next < held.length && !(held[next] === 0xff || isTagLetter(held[next]))) ++next;
       if (padding && held.subarray(0, next).some((byte) => byte !== 0)) padding = false;
@@ -149,8 +149,8 @@ async function follows(
 }
 
 /**
- * Silence for bytes that are no frames, as long as frames of their length would be. A piece of one before the first is
- * no loss.
+ * Adds silence for bytes that are not frames, as long as frames of that many bytes would last. Part of a frame before
+ * the first one is not a loss.
  */
 export function loseSkipped(
   timeline: Timeline,

@@ -1,29 +1,27 @@
-/**
- * Ogg (RFC 3533) with Opus, Vorbis or FLAC: page by page, through damage, and through streams that follow one another.
- */
+/** Ogg (RFC 3533) with Opus, Vorbis or FLAC, page by page: handles damage and chained streams. */
 import { flacInfo } from './flac-frames.js';
 import { openFlac, openOpus, openVorbis, type PacketDecoder } from './packets.js';
 import type { ByteReader } from './reader.js';
-import { longestGap, type Timeline } from './timeline.js';
+import { maxGapSeconds, type Timeline } from './timeline.js';
 import type { DecodedChunk } from './wav.js';
 
 interface Page {
   continued: boolean;
   first: boolean;
   last: boolean;
-  /** The sample that the last packet which ends here ends with; null where none ends. */
+  /** The end position, in samples, of the last packet that ends in this page; null if none ends. */
   granule: number | null;
   serial: number;
   sequence: number;
-  /** Pieces of packets, in order; the last one goes on in the next page when `open`. */
+  /** Parts of packets, in order; the last one continues in the next page if `open`. */
   pieces: Uint8Array[];
   open: boolean;
-  /** Its checksum is wrong: some of its packets are damaged, or its header is. */
+  /** The checksum is wrong: the header or some packets are damaged. */
   suspect: boolean;
 }
 
-/** Bytes of a packet that are kept: one of pictures needs not be. */
-const longestPacket = 1 << 20;
+/** The maximum bytes kept of a packet, which may contain pictures. */
+const maxPacketBytes = 1 << 20;
 
 const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
   let crc = byte << 24;
@@ -31,7 +29,7 @@ const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
   return crc >>> 0;
 });
 
-/** The page's checksum, its own four bytes taken for zeros. */
+/** The page's checksum, with its own four bytes as zeros. */
 export function oggChecksum(page: Uint8Array): number {
   let crc = 0;
   for (let at = 0; at < page.length; ++at) {
@@ -76,10 +74,7 @@ function parsePage(bytes: Uint8Array, suspect: boolean): Page {
   };
 }
 
-/**
- * The pages, copied. One whose checksum is wrong is given when another stands behind it and `isNext` takes it for the
- * next.
- */
+/** The pages, copied. A page with a wrong checksum counts if another page follows it and `isNext` accepts it. */
 async function* pagesOf(
   reader: ByteReader,
   isNext: (page: Page) => boolean,
@@ -126,19 +121,19 @@ function findPage(bytes: Uint8Array, from: number): number {
 const starts = (packet: Uint8Array, magic: string): boolean =>
   String.fromCharCode(...packet.subarray(0, magic.length)) === magic;
 
-/** One stream, from its first page on: packets to samples. */
+/** One logical stream, from its first page on: converts packets to samples. */
 class Link {
   readonly serial: number;
   readonly #head: Uint8Array;
   #decoder: PacketDecoder | null = null;
-  /** Samples that are left out at the beginning. */
+  /** Samples to skip at the beginning. */
   #skip = 0;
   #partial: Uint8Array[] | null = null;
   #partialBytes = 0;
   #sequence: number | null = null;
-  /** The sample that is expected next, null before the first. */
+  /** The next expected sample, null before the first. */
   #position: number | null = null;
-  /** Something of the stream is missing since the last page. */
+  /** Data of the stream is missing since the last page. */
   damaged = false;
 
   constructor(serial: number, head: Uint8Array) {
@@ -150,14 +145,14 @@ class Link {
   static knows = (packet: Uint8Array): boolean =>
     starts(packet, 'OpusHead') || starts(packet, '\x01vorbis') || starts(packet, '\x7fFLAC');
 
-  /** True if a page is the next one by its header. */
+  /** True if the page's header makes it the next one. */
   isNext = ({ serial, sequence, first }: Page): boolean =>
     serial === this.serial && !first && this.#sequence !== null && sequence === this.#sequence + 1;
 
-  /** The stream's last page was read. */
+  /** True after the stream's last page. */
   ended = false;
 
-  /** Whole packets that end in the page. */
+  /** Complete packets that end in the page. */
   #packets(page: Page): Uint8Array[] {
     if (this.#sequence !== null && page.sequence !== this.#sequence + 1) {
       this.damaged = true;
@@ -174,7 +169,7 @@ class Link {
         this.#partial = [];
         this.#partialBytes = 0;
       }
-      if (this.#partialBytes < longestPacket) this.#partial!.push(piece);
+      if (this.#partialBytes < maxPacketBytes) this.#partial!.push(piece);
       this.#partialBytes += piece.length;
       if (goesOn) return;
       packets.push(this.#partial!.length === 1 ? piece : Buffer.concat(this.#partial!));
@@ -183,7 +178,7 @@ class Link {
     return packets;
   }
 
-  /** Takes headers; gives the packets of sound. */
+  /** Processes headers; returns the audio packets. */
   async #sound(packets: Uint8Array[]): Promise<Uint8Array[]> {
     const sound: Uint8Array[] = [];
     for (const packet of packets) {
@@ -227,14 +222,14 @@ class Link {
       count += chunk ? (chunk.channels[0]?.length ?? 0) : samples;
     }
     let behind = 0;
-    // A page that was lost says by the next one's granule how long it was, one at the beginning too.
+    // The next page's granule shows how long a lost page was, even at the beginning.
     const begin = this.#position ?? (this.damaged ? 0 : null);
     if (page.suspect && begin !== null && Math.abs((page.granule ?? begin) - begin) > 60 * rate) page.granule = null;
     if (page.granule !== null) {
       const missing = begin === null ? 0 : page.granule - (begin + count);
-      // Seconds that nothing was decoded for are lost, whatever the reason.
-      if (missing > (this.damaged ? 0 : rate)) timeline.lost(missing <= longestGap * rate ? missing : 0, rate);
-      // The last page's granule says where in its packets the sound ends.
+      // Time without decoded samples is lost, whatever the reason.
+      if (missing > (this.damaged ? 0 : rate)) timeline.lost(missing <= maxGapSeconds * rate ? missing : 0, rate);
+      // The granule of the last page marks the end of the audio within its packets.
       if (page.last || page.suspect) behind = Math.min(count, Math.max(0, (begin ?? 0) + count - page.granule));
       this.#position = page.granule;
       if (page.suspect && missing > 0 && missing <= rate) timeline.lost(missing, rate);
@@ -265,10 +260,10 @@ class Link {
   }
 }
 
-/** Decodes the first stream that is sound, of each group of streams that follow one another. */
+/** Decodes the first supported stream of each group of chained streams. */
 export async function* decodeOgg(reader: ByteReader, timeline: Timeline): AsyncGenerator<DecodedChunk> {
   let link: Link | null = null;
-  /** True if the last page began a stream: streams that begin together belong together. */
+  /** True if the last page began a stream: streams that begin together form a group. */
   let beginning = false;
   let known = false;
   const isNext = (page: Page) => (link ? link.isNext(page) : page.first && !known);

@@ -1,11 +1,11 @@
-/** A source of what is read once. */
+/** A source that can be read once. */
 import { OneheadError } from '../errors.js';
 import { invalid } from './options.js';
 import type { Source } from './source.js';
 import type { Container } from './tracks.js';
 import type { Warnings } from './warnings.js';
 
-/** A source whose `read` is called once; closing it aborts the reading. */
+/** A source whose `read` is called at most once; closing it aborts reading. */
 export function onceRead<T>(
   duration: number | null,
   controller: AbortController,
@@ -34,7 +34,7 @@ export function onceRead<T>(
     },
     close: async () => {
       controller.abort(new OneheadError('DISPOSED', 'The audio was closed while it was read; close it afterwards.'));
-      // A reading under way ends with the error above; one that waits for its consumer ends here.
+      // A pending read ends with the error above; a generator that waits for its consumer ends here.
       await reading?.return(undefined).catch(() => {});
       await release().catch(() => {});
     },

@@ -4,30 +4,29 @@ import { either, flag, integer, list, number, oneOf, signal, text } from '../opt
 import { type Checked, check, type Given, option, options } from '../options/options.js';
 import { clock } from './warnings.js';
 
-/** 'mix' is the mean of all, a list that of those named, counted from 0; 'separate' is each by itself. */
+/** 'mix': the mean of all channels; a list: the mean of these channels, from 0; 'separate': each channel by itself. */
 export type Channels = 'mix' | 'separate' | readonly number[];
 
-/** Channels of a recording at most: what WAV files may have. */
-const mostChannels = 64;
+/** Maximum number of channels, as in WAV files. */
+const maxChannels = 64;
 
 export const audioOptions = options('reading audio', {
   /**
-   * Formats that this package cannot decode are given to an installed ffmpeg; without it, such audio is refused.
+   * Uses an installed ffmpeg for formats that this package cannot decode; otherwise such audio is refused.
    * @default true
    */
   ffmpeg: option(flag(), { default: true }),
   /**
-   * Seconds: a longer recording is refused with code AUDIO_TOO_LONG. They are counted as they are decoded, so that what
-   * a file says of itself does not matter.
+   * Maximum length in seconds; longer recordings are refused with code AUDIO_TOO_LONG. Decoded seconds count, not what
+   * the file claims.
    * @default Infinity
    */
   maxDuration: option(number(0, Number.POSITIVE_INFINITY, { above: true, placeholder: 'SECONDS' }), {
     default: Number.POSITIVE_INFINITY,
   }),
   /**
-   * The audio track of a file that has several: its place among them, from 0, or its language as a code or English
-   * name.
-   * @default the one that the file marks as its default, as ffmpeg chooses it
+   * The audio track, if a file has several: its index from 0, or its language as a code or English name.
+   * @default the file's default track, as ffmpeg chooses it
    */
   track: option(
     either(text('LANGUAGE', 'a language', { filled: true }), integer(0), 'a whole number from 0 or a language'),
@@ -36,15 +35,15 @@ export const audioOptions = options('reading audio', {
     },
   ),
   /**
-   * 'mix' hears the mean of all channels, a list that of the channels with these numbers, from 0 on. 'separate' hears
-   * each by itself: a telephone call, which has a speaker on each.
+   * 'mix' transcribes the mean of all channels, a list the mean of the listed channels, from 0. 'separate' transcribes
+   * each channel by itself, for telephone calls with one speaker on each channel.
    * @default 'mix'
    */
   channels: option<Channels>(
     either(
-      list(integer(0, mostChannels - 1), 'a list of numbers', 1),
+      list(integer(0, maxChannels - 1), 'a list of numbers', 1),
       oneOf(['mix', 'separate']),
-      `'mix', 'separate' or a list of numbers from 0 to ${mostChannels - 1}`,
+      `'mix', 'separate' or a list of numbers from 0 to ${maxChannels - 1}`,
     ),
     {
       default: 'mix',
@@ -54,25 +53,25 @@ export const audioOptions = options('reading audio', {
     },
   ),
   /**
-   * Times are those of an MP4 or Matroska file, whose sound may begin later than its picture; without it, they count
-   * from the first sound.
+   * Gives times in an MP4 or Matroska file even if its audio starts later than its video; otherwise times count from
+   * the start of the audio.
    * @default true
    */
   addStartTime: option(flag(), { default: true }),
-  /** More bytes of encoded audio than this are refused with code AUDIO_TOO_LARGE. @default Infinity */
+  /** Maximum bytes of encoded audio; larger recordings are refused with code AUDIO_TOO_LARGE. @default Infinity */
   maxBytes: option(number(0, Number.POSITIVE_INFINITY, { above: true, placeholder: 'N' }), {
     default: Number.POSITIVE_INFINITY,
   }),
 });
 
-/** Options of reading a recording, which transcription takes as well. */
+/** Options of reading a recording, which transcription also takes. */
 export interface AudioOptions extends Given<typeof audioOptions> {}
 
 export const openOptions = options('openAudio', {
   ...audioOptions.entries,
-  /** Hertz of the samples given. @default 16000 */
+  /** Sample rate of the output in hertz. @default 16000 */
   sampleRate: option(integer(1000, 768_000), { default: 16_000 }),
-  /** Ends opening and reading with its reason, and destroys a stream that is read. */
+  /** Aborts opening and reading with its reason, and destroys a stream that is being read. */
   signal: option(signal()),
 });
 
@@ -90,7 +89,7 @@ export function readingOf(options: OpenOptions): Reading {
 export const invalid = (argument: string, sentence: string) =>
   new OneheadError('INVALID_ARGUMENT', sentence, { argument });
 
-/** Describes a wrong argument, for error sentences. */
+/** The type of a wrong argument, for error messages. */
 export function kindOf(value: unknown): string {
   if (value === null || typeof value !== 'object') return value === null ? 'null' : typeof value;
   return shown(value.constructor?.name ?? 'object');
@@ -99,11 +98,11 @@ export function kindOf(value: unknown): string {
 export const tooLong = (name: string, seconds: number) =>
   new OneheadError(
     'AUDIO_TOO_LONG',
-    `${name} is longer than the ${clock(seconds)} that are allowed; give a shorter recording or set maxDuration.`,
+    `${name} is longer than the allowed ${clock(seconds)}; give a shorter recording or raise maxDuration.`,
   );
 
 export const tooLarge = (name: string, bytes: number) =>
   new OneheadError(
     'AUDIO_TOO_LARGE',
-    `${name} has more than the ${bytes} bytes that are allowed; give a smaller recording or set maxBytes.`,
+    `${name} has more than the allowed ${bytes} bytes; give a smaller recording or raise maxBytes.`,
   );

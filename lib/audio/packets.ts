@@ -1,6 +1,5 @@
 /**
- * Decoders of single packets, as containers hold them. Their libraries are imported when they are wanted, since they
- * cannot be required.
+ * Decoders of single packets from containers. Their libraries are imported on demand, since they cannot be required.
  */
 import type { MPEGDecoder } from 'mpg123-decoder';
 import { aacDecoder } from './aac-decoders.js';
@@ -11,16 +10,16 @@ import { quiet } from './quiet.js';
 import type { DecodedChunk } from './wav.js';
 
 export interface PacketDecoder {
-  /** Samples of a packet: none when they come with later ones, null when it cannot be decoded. */
+  /** The samples of a packet: none if they come with a later packet, null if it cannot be decoded. */
   decode(packet: Uint8Array): Promise<DecodedChunk | null>;
-  /** Samples that a packet lasts, and their rate, as far as the packet or those before it tell. */
+  /** The samples that a packet lasts and their rate, as far as this and earlier packets show. */
   length(packet: Uint8Array): { samples: number; sampleRate: number };
   free(): void;
 }
 
 const none: DecodedChunk = { channels: [], sampleRate: 0 };
 
-/** A failure in a decoder is a packet that cannot be decoded. */
+/** Treats an exception in a decoder as a packet that cannot be decoded. */
 function attempt<T>(work: () => T): T | null {
   try {
     return quiet(work);
@@ -29,7 +28,7 @@ function attempt<T>(work: () => T): T | null {
   }
 }
 
-/** Samples of an Opus packet at 48,000 Hz (RFC 6716, section 3.1); 0 when it is none. */
+/** Samples of an Opus packet at 48,000 Hz (RFC 6716, section 3.1); 0 if it is invalid. */
 export function opusSamples(packet: Uint8Array): number {
   if (packet.length === 0) return 0;
   const [config, code] = [packet[0] >> 3, packet[0] & 3];
@@ -42,11 +41,11 @@ export function opusSamples(packet: Uint8Array): number {
 
 export interface OpusHead {
   channels: number;
-  /** Samples at 48,000 Hz that are left out at the beginning. */
+  /** Samples at 48,000 Hz to skip at the beginning. */
   preSkip: number;
 }
 
-/** Opens an Opus decoder by an OpusHead (RFC 7845, section 5.1). Throws for one that is none. */
+/** Opens an Opus decoder for an OpusHead (RFC 7845, section 5.1). Throws if it is invalid. */
 export async function openOpus(head: Uint8Array): Promise<PacketDecoder & { head: OpusHead }> {
   const magic = String.fromCharCode(...head.subarray(0, 8));
   if (magic !== 'OpusHead' || head.length < 19) throw new Error('its OpusHead is damaged');
@@ -63,7 +62,7 @@ export async function openOpus(head: Uint8Array): Promise<PacketDecoder & { head
         };
   const { createOpusDecoder } = await import('@audio/decode-opus/core');
   const decoder = await createOpusDecoder();
-  // The parts to be left out at both ends are the container's matter.
+  // The container handles the parts to skip at both ends.
   decoder.configure({ ...layout, sampleRate: 48_000, preSkip: 0, outputGain: view.getInt16(16, true) });
   return {
     head: { channels, preSkip: view.getUint16(10, true) },
@@ -77,14 +76,14 @@ export async function openOpus(head: Uint8Array): Promise<PacketDecoder & { head
   };
 }
 
-/** The internal interface of `@wasm-audio-decoders/ogg-vorbis`: its public one takes whole Ogg streams only. */
+/** The internal interface of `@wasm-audio-decoders/ogg-vorbis`: its public one accepts only whole Ogg streams. */
 interface VorbisCore {
   sendSetupHeader(packet: Uint8Array): void;
   initDsp(): void;
   decodePackets(packets: Uint8Array[]): { channelData: Float32Array[]; samplesDecoded: number; sampleRate: number };
 }
 
-/** Opens a Vorbis decoder by its first and third header. */
+/** Opens a Vorbis decoder for its first and third header. */
 export async function openVorbis(identification: Uint8Array, setup: Uint8Array): Promise<PacketDecoder> {
   const { OggVorbisDecoder } = await import('@wasm-audio-decoders/ogg-vorbis');
   const decoder = new OggVorbisDecoder();
@@ -132,12 +131,12 @@ export function openFlac(sampleRate: number): PacketDecoder {
   };
 }
 
-/** Samples by which the filters are late that double the rate. */
+/** The delay in samples of the filters that double the rate. */
 const doublingDelay = 962;
 
 /**
- * Opens a decoder of AAC or ALAC frames: `config` is the container's, or absent for frames in ADTS, which are of
- * `frameSamples` at `sampleRate`. Throws NoDecoder where it is not installed.
+ * Opens a decoder of AAC or ALAC frames. `config` comes from the container; it is absent for ADTS, whose frames have
+ * `frameSamples` at `sampleRate`. Throws NoDecoder if the decoder is not installed.
  */
 export async function openAacFrames(
   config: { asc: Uint8Array } | { alac: Uint8Array } | undefined,
@@ -149,7 +148,7 @@ export async function openAacFrames(
   let [samples, rate, late, withheld] = [0, sampleRate, 0, 0];
   return {
     length: () => ({ samples: samples || frameSamples, sampleRate: rate }),
-    /** Silence that makes up for what the filters hold back. */
+    /** Silence that replaces what the filters hold back at the end. */
     tail: () => ({ samples: late, sampleRate: rate }),
     decode: async (packet) => {
       const result = attempt(() => decoder.decode(config ? [packet] : packet));
@@ -160,7 +159,7 @@ export async function openAacFrames(
         return none;
       }
       if (samples > 0) return { channels: result.channelData, sampleRate: rate };
-      // The decoder keeps its first frame, which only fades in.
+      // The decoder drops its first frame, which only fades in.
       rate = result.sampleRate;
       const alac = config && 'alac' in config;
       late = rate > sampleRate && !alac ? doublingDelay : 0;
@@ -178,7 +177,7 @@ export async function openAacFrames(
   };
 }
 
-/** The library's decoder of MP3, without its own search for gaps. */
+/** The library's MP3 decoder, without its own gapless handling. */
 export async function mpegDecoder(): Promise<MPEGDecoder> {
   const { MPEGDecoder: Decoder } = await import('mpg123-decoder');
   const decoder = new Decoder({ enableGapless: false });
@@ -203,7 +202,7 @@ export async function openMp3(): Promise<PacketDecoder> {
   };
 }
 
-/** A decoder of samples as they are; null for widths that nobody writes. */
+/** A decoder of PCM samples; null for unsupported widths. */
 export function openPcm(
   kind: 'little' | 'big' | 'float',
   bits: number,

@@ -1,6 +1,6 @@
-/** Runs something that must not print: decoders compiled to WebAssembly write their complaints to the console. */
+/** Runs a function without console output: decoders compiled to WebAssembly print their errors. */
 export function quiet<T>(work: () => T): T {
-  // Only while it runs, which is until its first await.
+  // Only during the synchronous call.
   const { log, warn, error } = console;
   console.log = console.warn = console.error = () => {};
   try {

@@ -1,6 +1,6 @@
-/** Encoded bytes of any format as samples, on the thread that calls. */
+/** Decodes bytes of any format to samples, on the calling thread. */
 import { OneheadError, shown } from '../errors.js';
-import type { Otherwise } from './aac-decoders.js';
+import type { FallbackDecoder } from './aac-decoders.js';
 import { abortable, type ByteSource } from './bytes.js';
 import type { ChannelReader } from './channels.js';
 import { convert } from './convert.js';
@@ -22,7 +22,7 @@ import { chooseWebmTrack } from './webm-tracks.js';
 /** Options of reading bytes, except those that their opener handles. */
 export type Limits = Omit<Reading, 'signal' | 'maxBytes'>;
 
-/** A source of encoded bytes, decoded on the thread that reads it. */
+/** A source that decodes encoded bytes on the thread that reads it. */
 export async function fromBytes<T>(
   given: ByteSource,
   reading: Limits,
@@ -65,7 +65,7 @@ export async function fromBytes<T>(
   }
   const size = source.random?.size ?? null;
   const duration = headDuration(head, size);
-  // Only a WAV file of known size cannot say more than there is.
+  // Only a WAV file of known size has a reliable duration.
   if (size !== null && detectFormat(head) === 'wav' && (duration ?? 0) > reading.maxDuration) {
     await release();
     throw tooLong(source.name, reading.maxDuration);
@@ -115,10 +115,10 @@ async function* decode(
     if (!ffmpeg) {
       throw new OneheadError(
         'AUDIO_INVALID',
-        `${source.name} is ${kind}, which needs ffmpeg to be read, and ffmpeg is switched off; convert it to wav, flac, mp3, ogg or m4a.`,
+        `${source.name} is ${kind}, which only ffmpeg can read, but ffmpeg is disabled; convert it to wav, flac, mp3, ogg or m4a.`,
       );
     }
-    // An MP4 file without its first box: what comes through a pipe has to have its index first.
+    // An MP4 file without its first box; through a pipe, its index must come first.
     const bytes = kind === 'QuickTime' && !source.path ? indexFirst(rest, head, source, signal, 1 << 16) : rest;
     const options = { path: source.path, maxDuration, tell };
     let place = typeof track === 'number' ? track : null;
@@ -126,7 +126,7 @@ async function* decode(
       if (!source.again) {
         throw invalid(
           'track',
-          `The languages of ${kind} are known of files only, not of streams; give track a number.`,
+          `The tracks' languages of ${kind} are known only for files, not for streams; give track as a number.`,
         );
       }
       const tracks = await tracksWithFfmpeg(abortable(source.again(), signal), signal, source.path);
@@ -138,10 +138,10 @@ async function* decode(
   let read = false;
   let others = false;
   const chosen = () => container.tracks.find(({ chosen }) => chosen)?.index ?? null;
-  const otherwise: Otherwise = async function* (bytes, reason) {
+  const otherwise: FallbackDecoder = async function* (bytes, reason) {
     others = true;
     if (!ffmpeg || (await findFfmpeg()) === null) throw without(source.name, reason, ffmpeg);
-    // A file is read from its start by ffmpeg itself; of bytes the chosen track is the one that they show.
+    // ffmpeg reads a file itself from the start; bytes contain only the chosen track.
     const place = source.path === undefined ? null : chosen();
     const options = { path: source.path, maxDuration, track: place };
     yield* decodeWithFfmpeg(bytes, source.name, format, signal, warn, options);
@@ -152,7 +152,7 @@ async function* decode(
       yield chunk;
     }
   } catch (error) {
-    // Containers hold many codecs; ffmpeg, where there is one, knows more of them.
+    // Containers hold many codecs, and ffmpeg may support more of them.
     const again = source.again;
     const holdsMany = format === 'm4a' || format === 'webm';
     if (error instanceof OneheadError && error.code !== 'AUDIO_INVALID') throw error;
@@ -169,22 +169,22 @@ async function* decode(
   }
 }
 
-/** What is known, and cannot be decoded without ffmpeg. */
+/** The error for a format that only ffmpeg can decode. */
 function without(name: string, reason: string, allowed: boolean): OneheadError {
   const todo = allowed
     ? 'and ffmpeg is not installed; install it (such as `apt-get install ffmpeg`)'
-    : 'and ffmpeg is switched off; allow it';
+    : 'and ffmpeg is disabled; enable it';
   return new OneheadError(
     'AUDIO_INVALID',
     `${name} cannot be decoded: ${reason}, ${todo}, or convert it to wav, flac, mp3 or ogg.`,
   );
 }
 
-/** A container's error with what would let ffmpeg read it. */
+/** Adds to a container's error what would let ffmpeg read it. */
 function withAdvice(error: unknown, allowed: boolean, file: boolean): unknown {
   if (!(error instanceof OneheadError) || !/Unsupported|cannot be decoded/.test(error.message)) return error;
   const advice = !allowed
-    ? 'ffmpeg, which is switched off, may be able to read it'
+    ? 'ffmpeg, which is disabled, may be able to read it'
     : file
       ? 'ffmpeg may be able to read it: install it (such as `apt-get install ffmpeg`)'
       : 'ffmpeg may be able to read it: give it as a file or bytes';

@@ -1,7 +1,7 @@
-/** A stream of bytes, held as far back as a parser still needs it. */
+/** Buffers a stream of bytes for a parser. */
 import { turn } from '../workers/turns.js';
 
-/** Bytes after whose parsing other work of the program gets its turn. */
+/** Bytes after which other work may run. */
 const turnBytes = 1 << 20;
 
 export class ByteReader {
@@ -11,16 +11,16 @@ export class ByteReader {
   #end = 0;
   #sinceTurn = 0;
   #kept: Uint8Array[] | null = null;
-  /** Place in the stream of the first byte held. */
+  /** Position in the stream of the first byte held. */
   offset = 0;
-  /** True when the source has no more. */
+  /** True if the source has no more bytes. */
   ended = false;
 
   constructor(source: AsyncIterable<Uint8Array>) {
     this.#source = source[Symbol.asyncIterator]();
   }
 
-  /** The bytes read and not dropped. A view, which the next reading invalidates. */
+  /** The bytes read and not dropped. A view, valid until the next read. */
   get held(): Uint8Array {
     return this.#buffer.subarray(this.#begin, this.#end);
   }
@@ -52,20 +52,20 @@ export class ByteReader {
     return true;
   }
 
-  /** Reads until `count` bytes are held; false when there are fewer. */
+  /** Reads until `count` bytes are held; false if the stream ends before. */
   async need(count: number): Promise<boolean> {
     while (this.#end - this.#begin < count) if (!(await this.more())) return false;
     return true;
   }
 
-  /** Forgets held bytes. */
+  /** Drops held bytes. */
   drop(count: number): void {
     this.#kept?.push(this.held.slice(0, count));
     this.#begin += count;
     this.offset += count;
   }
 
-  /** Passes over bytes, held or not; false when the stream ends before. */
+  /** Skips bytes, held or not; false if the stream ends before. */
   async pass(count: number): Promise<boolean> {
     for (let left = count; left > 0; ) {
       const held = Math.min(left, this.#end - this.#begin);
@@ -76,7 +76,7 @@ export class ByteReader {
     return true;
   }
 
-  /** Keeps what is dropped from now on, for `again`, until it is forgotten. */
+  /** Keeps dropped bytes from now on, for `again`, until `forget`. */
   record(): void {
     this.#kept = [];
   }
@@ -84,7 +84,7 @@ export class ByteReader {
     this.#kept = null;
   }
 
-  /** All since `record`, and all that is left. */
+  /** All bytes since `record`, and all remaining ones. */
   async *again(): AsyncGenerator<Uint8Array> {
     const kept = this.#kept ?? [];
     this.#kept = null;
@@ -92,7 +92,7 @@ export class ByteReader {
     yield* this.rest();
   }
 
-  /** All that is left, in blocks; closes at the end. */
+  /** All remaining bytes, in blocks; closes the source at the end. */
   async *rest(): AsyncGenerator<Uint8Array> {
     try {
       do {

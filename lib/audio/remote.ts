@@ -1,7 +1,4 @@
-/**
- * Recordings that a worker thread decodes: the main thread hands on what it alone can read, and gives out what comes
- * back.
- */
+/** Recordings that a worker thread decodes: the main thread supplies the input and delivers the chunks. */
 import type { OneheadError } from '../errors.js';
 import { revive, tell } from '../workers/errors.js';
 import type { Session, WorkerPool } from '../workers/pool.js';
@@ -14,19 +11,19 @@ import type { Container } from './tracks.js';
 import { Warnings } from './warnings.js';
 
 /**
- * Bytes up to which a recording goes to the worker whole, and is decoded where it is while no worker has started: some
- * milliseconds of work.
+ * Recordings up to this many bytes are sent to the worker whole, or decoded on this thread while no worker has started:
+ * some milliseconds of work.
  */
 export const smallBytes = 1 << 18;
-/** Chunks of a second that a worker decodes ahead. A stream is read no further than is asked for. */
+/** Chunks of a second that a worker decodes ahead. A stream is read no further than requested. */
 const ahead = 8;
 
 type Pulled = Uint8Array | Float32Array[];
 
-/** Anything that is read for the worker. */
+/** Input that is read for the worker. */
 export interface SentSource {
   origin: Origin;
-  /** The bytes or samples from the start; a second call begins anew. */
+  /** The bytes or samples from the start; a second call starts again. */
   open(): AsyncIterable<Pulled>;
   random?: RandomAccess;
   stop?: () => void;
@@ -55,16 +52,13 @@ export async function sendSource(source: ByteSource): Promise<SentSource> {
   return { origin: await origin(), open, random, stop: source.stop };
 }
 
-/**
- * Fewer bytes than this are handed on together with those that are there already; more would be read of a stream than
- * was asked for.
- */
-const fewBytes = 256;
+/** Reads of fewer bytes are joined with bytes that are available already; more would read ahead of the request. */
+const minReadBytes = 256;
 
 /** One reading of an input from its start. */
 class Supplied {
   readonly #iterator: AsyncGenerator<Pulled>;
-  /** A reading that was begun and is not answered yet. */
+  /** A read that was started but not consumed. */
   #begun: Promise<IteratorResult<Pulled>> | null = null;
 
   constructor(iterator: AsyncGenerator<Pulled>) {
@@ -75,10 +69,10 @@ class Supplied {
   async next(): Promise<Pulled | null> {
     const { value, done } = await this.#read();
     if (done) return null;
-    if (!(value instanceof Uint8Array) || value.length >= fewBytes) return value;
+    if (!(value instanceof Uint8Array) || value.length >= minReadBytes) return value;
     const parts = [value];
-    for (let length = value.length; length < fewBytes; ) {
-      // An error is reported in its turn.
+    for (let length = value.length; length < minReadBytes; ) {
+      // An error is reported by the next read.
       const more = this.#read();
       this.#begun = more;
       const there = await Promise.race([
@@ -99,7 +93,7 @@ class Supplied {
     return begun;
   }
 
-  /** Ends the reading; a stream that stalls may never answer. */
+  /** Ends reading; a stalled stream may never answer. */
   async leave(signal: AbortSignal): Promise<void> {
     const left = this.#iterator.return(undefined).catch(() => {});
     if (!signal.aborted && !this.#begun) await left;
@@ -118,12 +112,12 @@ class Remote<T> {
   readonly #items: Item<T>[] = [];
   #failure: OneheadError | null = null;
   #settle: { resolve(duration: number | null): void; reject(error: unknown): void } | null = null;
-  /** Chunks that were asked for and have not come; answers that the worker waits for. */
+  /** Requested chunks that have not arrived; answers that the worker waits for. */
   #due: number;
   #answers = 0;
   #waits = true;
   #wake = () => {};
-  /** Errors of reading, which the caller is to see as they are. */
+  /** Read errors, which the caller gets unchanged. */
   readonly #errors: unknown[] = [];
 
   private constructor(session: Session, given: SentSource, signal: AbortSignal, most: number) {
@@ -139,7 +133,7 @@ class Remote<T> {
     signal.addEventListener('abort', this.#abort);
   }
 
-  /** Null where no thread is to be had. */
+  /** Null if no thread is available. */
   static open<T>(
     pool: WorkerPool,
     given: SentSource,
@@ -188,7 +182,7 @@ class Remote<T> {
     this.#wake();
   }
 
-  /** Says what the thread has to do, and whether that is waited for. */
+  /** Reports to the pool whether the thread has work, and whether somebody waits for it. */
   #tell(): void {
     this.#session.state(this.#answers === 0 && (this.#waits || this.#due > 0), this.#waits);
   }
@@ -204,7 +198,7 @@ class Remote<T> {
     }
     this.#answers -= 1;
     this.#tell();
-    // Copied by the message: the bytes are their owner's.
+    // Copied by the message: the bytes belong to the caller.
     this.#session.post(message);
   }
 
@@ -233,7 +227,7 @@ class Remote<T> {
     return revive(item.error, this.#errors);
   }
 
-  /** The next chunk with what is known then, null at the end. Throws what reading throws. */
+  /** The next chunk, or null at the end; `learn` gets the facts known then. Throws the errors of reading. */
   async next(learn: (item: Item<T>) => void): Promise<T | null> {
     if (this.#ahead === 0) this.#more(1);
     for (;;) {
@@ -257,7 +251,7 @@ class Remote<T> {
     }
   }
 
-  /** Leaves the input to its owner, and waits until the worker has closed what it opened. */
+  /** Stops using the input, and waits until the worker has closed what it opened. */
   async close(): Promise<void> {
     this.#signal.removeEventListener('abort', this.#abort);
     this.#given.stop?.();
@@ -268,7 +262,7 @@ class Remote<T> {
   }
 }
 
-/** The source that a worker makes of what is given; null where no thread is to be had. Throws as `openAudio`. */
+/** A source that a worker decodes; null if no thread is available. Throws as `openAudio`. */
 export async function fromWorker<T>(
   pool: WorkerPool,
   given: SentSource,
@@ -298,7 +292,7 @@ export async function fromWorker<T>(
       for (;;) {
         const chunk = await remote!.next(learn);
         if (chunk === null) return;
-        // Many recordings' chunks come at once; what is done with them takes turns.
+        // Chunks of many recordings may arrive at once; their consumers take turns.
         await turn();
         yield chunk;
       }

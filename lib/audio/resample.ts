@@ -3,14 +3,14 @@
  * either work on whole recordings or click at chunk borders, and 120 lines do it at 95 dB.
  */
 
-/** Zero crossings of the sinc to each side, and the window's shape: about 95 dB of stopband. */
+/** Zero crossings of the sinc on each side, and the window's shape: about 95 dB of stopband attenuation. */
 const zeroCrossings = 32;
 const kaiserBeta = 9.5;
-/** The band kept, of the lower rate's half: what is above would fold back. */
+/** The passband relative to the lower rate's Nyquist frequency; frequencies above would alias. */
 const passband = 0.945;
-/** Ratios that need more phases than this are interpolated between as many. */
-const mostPhases = 2048;
-/** Phases to interpolate between: the error of a straight line between two of them is below -110 dB. */
+/** Ratios with more phases than this interpolate between `interpolatedPhases`. */
+const maxPhases = 2048;
+/** The error of linear interpolation between two phases is below -110 dB. */
 const interpolatedPhases = 512;
 
 function besselI0(x: number): number {
@@ -27,7 +27,7 @@ function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
 
-/** Weights of the inputs around an output that lies `fraction` behind an input sample; they sum to 1. */
+/** Weights of the inputs for an output `fraction` after an input sample; they sum to 1. */
 function fillFilter(weights: Float64Array, reach: number, fraction: number, cutoff: number): void {
   let sum = 0;
   for (let i = 0; i < weights.length; ++i) {
@@ -53,25 +53,22 @@ function dot(weights: Float64Array, at: number, samples: Float64Array, from: num
 }
 
 /**
- * Converts mono samples from one rate (whole hertz) to another, chunk by chunk, with no delay: output sample i is at
- * time i / to. The output does not depend on how the input was cut into chunks.
+ * Converts mono samples between integer rates in hertz, chunk by chunk, without delay: output sample i is at time
+ * i / to. The output does not depend on how the input is divided into chunks.
  */
 export class Resampler {
   readonly #from: number;
   readonly #to: number;
-  /** Input samples to each side of an output sample that its sum takes. */
+  /** Input samples on each side of an output sample that contribute to it. */
   readonly #reach: number;
-  /**
-   * Weights of an output sample, a multiple of four: the inner loop keeps four sums, so that one addition need not wait
-   * for another.
-   */
+  /** Weights of an output sample, a multiple of four: the inner loop keeps four independent sums. */
   readonly #taps: number;
   readonly #phases: number;
   readonly #exact: boolean;
-  /** Row after row of weights; doubles, since converting in the inner loop costs more than the cache they take. */
+  /** Rows of weights, in float64, since converting in the inner loop costs more than the larger cache footprint. */
   readonly #filters: Float64Array;
   #held: Float64Array;
-  /** Samples held, and the place in the input of the first of them. */
+  /** Number of samples held, and the input position of the first. */
   #count: number;
   #begin: number;
   #received = 0;
@@ -84,9 +81,9 @@ export class Resampler {
     const cutoff = Math.min(1, to / from) * passband;
     this.#reach = Math.ceil(zeroCrossings / cutoff);
     this.#taps = Math.ceil((2 * this.#reach + 2) / 4) * 4;
-    this.#exact = this.#to <= mostPhases;
+    this.#exact = this.#to <= maxPhases;
     this.#phases = this.#exact ? this.#to : interpolatedPhases;
-    // One row more, of the fraction 1, to interpolate towards.
+    // One more row, for fraction 1, as an interpolation end point.
     this.#filters = new Float64Array((this.#phases + 1) * this.#taps);
     for (let phase = 0; phase <= this.#phases; ++phase) {
       const row = this.#filters.subarray(phase * this.#taps, (phase + 1) * this.#taps);
@@ -98,7 +95,7 @@ export class Resampler {
     this.#begin = -this.#reach;
   }
 
-  /** Holds `length` more samples, silence unless given. */
+  /** Appends `length` samples, or silence. */
   #append(samples: Float32Array | null, length: number): void {
     if (this.#count + length > this.#held.length) {
       const grown = new Float64Array(Math.max(2 * this.#held.length, this.#count + length));
@@ -121,7 +118,7 @@ export class Resampler {
       this.#held,
     ];
     const offset = this.#reach + this.#begin;
-    // Input sample before the next output, and how far behind it that is in units of 1 / to.
+    // The input sample before the next output, and the distance to it in units of 1 / to.
     let whole = Math.floor((this.#produced * from) / to);
     let behind = this.#produced * from - whole * to;
     for (let i = 0; i < count; ++i) {
@@ -149,16 +146,16 @@ export class Resampler {
     return output;
   }
 
-  /** Output that these samples complete. */
+  /** Returns the output that these samples complete. */
   push(samples: Float32Array): Float32Array {
     this.#received += samples.length;
     this.#append(samples, samples.length);
-    // Output n takes `taps` inputs from floor(n * from / to) - reach on.
+    // Output n needs `taps` inputs from floor(n * from / to) - reach on.
     const ready = Math.floor(((this.#received - this.#taps + this.#reach) * this.#to) / this.#from);
     return this.#produce(Math.max(0, ready - this.#produced));
   }
 
-  /** The rest, silence following the last sample. Afterwards round(received * to / from) samples were given in all. */
+  /** Returns the rest, with silence after the last sample; the total is then round(received * to / from). */
   finish(): Float32Array {
     this.#append(null, this.#taps + 2 * Math.ceil(this.#from / this.#to));
     return this.#produce(Math.max(0, Math.round((this.#received * this.#to) / this.#from) - this.#produced));

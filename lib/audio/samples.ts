@@ -1,11 +1,11 @@
-/** Samples that the caller has already. */
+/** Samples given by the caller. */
 import { refuse } from '../checks.js';
 import { OneheadError } from '../errors.js';
 import { turn } from '../workers/turns.js';
 import { checkSamples } from './level.js';
 import type { DecodedChunk } from './wav.js';
 
-/** Samples at a rate of their own; several channels are given one after another in an array. */
+/** Samples with their rate; several channels are an array of arrays. */
 export interface Samples {
   /** From -1 to 1. */
   samples: Float32Array | readonly Float32Array[];
@@ -20,12 +20,12 @@ export function checkRate(sampleRate: unknown): asserts sampleRate is number {
   }
 }
 
-/** Samples that are checked before other work gets its turn. */
+/** Samples checked before other work may run. */
 const stepSamples = 1 << 18;
 
 /**
  * The samples, a second at a time, and their duration in seconds. Throws OneheadError INVALID_ARGUMENT, or
- * AUDIO_INVALID when there are none.
+ * AUDIO_INVALID if there are none.
  */
 export async function givenSamples({ samples, sampleRate }: Samples): Promise<{
   duration: number;
@@ -39,7 +39,7 @@ export async function givenSamples({ samples, sampleRate }: Samples): Promise<{
   if (!Array.isArray(channels) || !channels.every(alike)) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      'Expected samples to be a Float32Array, or an array of one of the same length for each channel.',
+      'Expected samples to be a Float32Array, or an array with a Float32Array of equal length for each channel.',
       { argument: 'samples' },
     );
   }

@@ -1,4 +1,4 @@
-/** A Matroska file's elements as its first audio track and that track's blocks, found again behind damage. */
+/** Finds a Matroska file's first audio track and its blocks, resynchronizing after damage. */
 import { crc32 } from 'node:zlib';
 import { blockOf, type Element, elementsIn, floatOf, ids, outerAt, signedOf, unsignedOf } from './ebml.js';
 import type { ByteReader } from './reader.js';
@@ -11,9 +11,9 @@ export interface Track {
   /** Hertz. */
   sampleRate: number;
   bits: number;
-  /** Nanoseconds that are left out at the beginning. */
+  /** Nanoseconds to skip at the beginning. */
   delay: number;
-  /** Bytes that every frame begins with and that were left out of it. */
+  /** Bytes that begin every frame and were stripped from it. */
   stripped: Uint8Array;
 }
 
@@ -21,42 +21,42 @@ export interface Sound {
   /** Seconds. */
   time: number;
   frames: Uint8Array[];
-  /** Nanoseconds that are left out at the end. */
+  /** Nanoseconds to skip at the end. */
   discard: number;
-  /** Something before it could not be read. */
+  /** Data before it could not be read. */
   damaged: boolean;
-  /** Its cluster said its time since the block before it. */
+  /** Its cluster stated its time since the previous block. */
   dated: boolean;
 }
 
-/** Reads elements, and finds the next one behind what is damaged. */
+/** Reads elements, and finds the next valid one after damage. */
 export class Segment {
   readonly #reader: ByteReader;
   readonly #numbers = new Set<number>();
   track: Track | null = null;
-  /** True if the sound is the only track. */
+  /** True if the audio is the only track. */
   alone = false;
-  /** Seconds; null where it is not said. */
+  /** Seconds; null if not stated. */
   duration: number | null = null;
-  /** The end was reached in the middle of something. */
+  /** The file ends inside an element. */
   cut = false;
   damaged = false;
   /** The list of tracks has a wrong checksum. */
   headDamaged = false;
   #dated = false;
-  /** Something was damaged, so that lengths say nothing of the end. */
+  /** There was damage, so lengths do not show where the end is. */
   #holed = false;
   #scale = 1_000_000;
   #units: number | null = null;
   #cluster = 0;
-  /** The end of the cluster by its own length. */
+  /** The end of the cluster by its stated length. */
   #clusterEnd = 0;
 
   constructor(reader: ByteReader) {
     this.#reader = reader;
   }
 
-  /** The track once it is known, and its blocks, copied. */
+  /** The track once it is known, then its blocks, copied. */
   async *sounds(): AsyncGenerator<Track | Sound> {
     const reader = this.#reader;
     for (;;) {
@@ -83,7 +83,7 @@ export class Segment {
         case ids.timestamp:
           if (!(await reader.need(length))) break;
           if (one.id === ids.timestamp) {
-            // A time that stands before damage may be damaged itself.
+            // A time before damage may be damaged itself.
             if (await this.#followed(length)) {
               this.#cluster = unsignedOf(reader.held, one);
               this.#dated = true;
@@ -107,7 +107,7 @@ export class Segment {
         }
         default:
           if (one.id === ids.file) this.track = null;
-          // One byte of any kind looks like one of these easily.
+          // A single random byte often looks like one of these.
           if (one.id < 256 && !(await this.#followed(length))) {
             this.damaged = true;
             reader.drop(await this.#next(1));
@@ -121,18 +121,18 @@ export class Segment {
     this.cut ||= reader.offset < this.#clusterEnd && !this.#holed;
   }
 
-  /** True if an element or the end follows the first bytes. */
+  /** True if an element or the end follows the first `length` bytes. */
   async #followed(length: number): Promise<boolean> {
     const more = await this.#reader.need(length + 16);
     const { held } = this.#reader;
     return (!more && held.length === length) || outerAt(held, length, this.#numbers) !== null;
   }
 
-  /** True if the first bytes hold a valid block, which the bytes behind it show. An invalid one is skipped. */
+  /** True if the first bytes hold a valid block, which the bytes after it confirm. An invalid one is skipped. */
   async #whole(length: number): Promise<boolean> {
     const reader = this.#reader;
     if (await this.#followed(length)) return true;
-    // Either it does not end there, or what is behind it is damaged.
+    // Either it does not end there, or the data after it is damaged.
     const next = await this.#next(1, length + (1 << 16));
     if (next >= length) return true;
     this.damaged = true;
@@ -140,10 +140,10 @@ export class Segment {
     return false;
   }
 
-  /** The place from `from` on of the next element that another one follows, at most `most`. */
+  /** The offset, from `from` up to `most`, of the next element that is followed by another one. */
   async #next(from: number, most = Number.POSITIVE_INFINITY): Promise<number> {
     const reader = this.#reader;
-    // Not a cluster's time alone, whose few bytes stand anywhere by chance.
+    // Not a cluster's timestamp, whose few bytes often occur by chance.
     const first = new Set([0x1f, 0xa3, 0xa0, 0x1a]);
     for (let at = from; ; ++at) {
       // Searched bytes are dropped, unless they may still be needed.
@@ -174,7 +174,7 @@ export class Segment {
     this.duration = this.#units === null ? null : (this.#units * this.#scale) / 1e9;
   }
 
-  /** Takes the first track of sound; false when there is none. */
+  /** Selects the first audio track; false if there is none. */
   #tracks(tracks: Element): boolean {
     const { held } = this.#reader;
     this.track = null;

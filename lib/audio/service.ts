@@ -1,4 +1,4 @@
-/** A worker's side of `remote.ts`: decodes recordings for the main thread. */
+/** The worker's side of `remote.ts`: decodes recordings for the main thread. */
 import type { Transferable } from 'node:worker_threads';
 import { OneheadError } from '../errors.js';
 import { revive, tell } from '../workers/errors.js';
@@ -17,7 +17,7 @@ type Samples = Float32Array | Float32Array[];
 type Post = (message: FromWorker<Samples>, transfer?: readonly Transferable[]) => void;
 type Pulled = Uint8Array | Float32Array[];
 
-/** Data that the main thread reads for this one. */
+/** Input that the main thread reads for this thread. */
 class RequestedInput {
   readonly #post: Post;
   readonly #waiting = new Map<number, { resolve(given: Pulled | null): void; reject(error: unknown): void }>();
@@ -45,7 +45,7 @@ class RequestedInput {
     else waiting?.resolve(message.given);
   }
 
-  /** All from the start; each call reads anew. */
+  /** All input from the start; each call starts again. */
   stream<T extends Pulled>(): AsyncGenerator<T> {
     const pull = this.#streams++;
     const ask = () => this.#ask((answer) => ({ pull, answer })) as Promise<T | null>;
@@ -76,7 +76,7 @@ class RequestedInput {
   }
 }
 
-/** A buffer of their own, so that it can be handed over. */
+/** Samples in their own buffer, so that it can be transferred. */
 const owned = (samples: Float32Array): Float32Array =>
   samples.byteLength === samples.buffer.byteLength ? samples : samples.slice();
 

@@ -1,24 +1,21 @@
 /** An open recording. */
 import type { AudioTrack } from './tracks.js';
 
-/** A recording that is read chunk by chunk. */
+/** A recording that is read in chunks. */
 export interface Source<T> {
-  /** Seconds, where the input says so before it is read. */
+  /** Seconds, if the input states it before it is read. */
   duration: number | null;
-  /** Sentences on what was wrong with the recording; more are added while it is read. */
+  /** Problems of the recording; more are added while it is read. */
   readonly warnings: readonly string[];
-  /** True as soon as a part of the recording could not be read. */
+  /** True once a part of the recording could not be read. */
   readonly incomplete: boolean;
-  /** The audio tracks of a container that names them, once the first chunk was read. */
+  /** The container's audio tracks, known after the first chunk. */
   readonly tracks?: readonly AudioTrack[];
-  /**
-   * Seconds after its container's start at which the sound begins, once the first chunk was read; 0 unless they are to
-   * be added.
-   */
+  /** Seconds from the container's start to the audio's start, known after the first chunk; 0 if they are not added. */
   readonly startTime?: number;
-  /** Samples at the rate asked for, in order, at most a second at a time. To be called once. */
+  /** Samples at the requested rate, in order, at most a second at a time. May be called once. */
   chunks(): AsyncIterable<T>;
-  /** Frees files, streams and processes; harmless when all was read. */
+  /** Releases files, streams and processes; harmless if everything was read. */
   close(): Promise<void>;
 }
 

@@ -1,27 +1,27 @@
 /**
- * NIST SPHERE, the form in which many speech corpora come (TIMIT, Switchboard, TEDLIUM), often under names such as
- * .wav: a text of 1,024 bytes, then sound.
+ * NIST SPHERE, the format of many speech corpora (TIMIT, Switchboard, TEDLIUM), often with names such as .wav: a text
+ * header of 1,024 bytes, then audio.
  */
 
 const magic = 'NIST_1A\n';
-/** WAV's numbers of the codings that are the same there. */
+/** WAV's codec numbers of the codings that both formats share. */
 const codings: Record<string, number> = { pcm: 1, alaw: 6, ulaw: 7, 'mu-law': 7 };
 
 export interface SphereHeader {
-  /** Bytes before the sound. */
+  /** Bytes before the audio. */
   length: number;
   channels: number;
   sampleRate: number;
   /** Bytes of a sample. */
   bytes: number;
-  /** WAV's number of the coding; null for one that only other programs decode (shorten, wavpack). */
+  /** WAV's codec number; null for codings that only other programs decode (shorten, wavpack). */
   codec: number | null;
   little: boolean;
-  /** Bytes of sound, null where the header does not say. */
+  /** Bytes of audio, null if the header does not state it. */
   size: number | null;
 }
 
-/** The header at a file's beginning; null where there is none, or it lacks what one must know. */
+/** The header at the start of a file; null if there is none, or required fields are missing. */
 export function sphereHeader(head: Uint8Array): SphereHeader | null {
   const text = String.fromCharCode(...head.subarray(0, 4096));
   const [, stated] = /^NIST_1A\n *(\d{1,5})\n/.exec(text) ?? [];
@@ -34,7 +34,7 @@ export function sphereHeader(head: Uint8Array): SphereHeader | null {
   const bytes = number('sample_n_bytes', /law/.test(coding) ? 1 : 2);
   const known = [channels, sampleRate, bytes].every((one) => Number.isInteger(one) && one > 0);
   if (!known || channels > 64 || sampleRate > 768_000 || bytes > 4) return null;
-  // One byte of PCM is signed in some programs' files and not in others'; longer samples than laws have are none.
+  // 8-bit PCM is signed in some programs' files and unsigned in others'; A-law and mu-law have one byte.
   const fits = coding === 'pcm' ? bytes > 1 : bytes === 1;
   const codec = fits && Object.hasOwn(codings, coding) ? codings[coding] : null;
   const count = number('sample_count', Number.NaN);
@@ -43,7 +43,7 @@ export function sphereHeader(head: Uint8Array): SphereHeader | null {
   return { length, channels, sampleRate, bytes, codec, little: order[0] <= order[order.length - 1], size };
 }
 
-/** The same sound as WAV: RIFX where numbers have their highest byte first. */
+/** Converts to WAV; big-endian samples give RIFX. */
 export async function* sphereAsWav(given: AsyncIterable<Uint8Array>, header: SphereHeader): AsyncGenerator<Uint8Array> {
   const { channels, sampleRate, bytes, codec, little, size } = header;
   const wav = new DataView(new ArrayBuffer(44));

@@ -1,14 +1,14 @@
-/** Tags before, between and behind the frames of a recording: names, pictures, texts. */
+/** Tags before, between and after the frames of a recording: names, pictures, texts. */
 import { type ByteSource, peek } from './bytes.js';
 import { ByteReader } from './reader.js';
 
 const letters = (bytes: Uint8Array, at: number, count: number): string =>
   String.fromCharCode(...bytes.subarray(at, at + count));
 
-/** Bytes that `tagLength` wants to see. */
+/** Bytes that `tagLength` needs. */
 export const tagHeadBytes = 32;
 
-/** Bytes of the ID3v2 tag at `at`, its extended header, padding and footer among them; 0 when there is none. */
+/** Bytes of the ID3v2 tag at `at`, including extended header, padding and footer; 0 if there is none. */
 export function id3Length(bytes: Uint8Array, at = 0): number {
   if (letters(bytes, at, 3) !== 'ID3' || bytes.length < at + 10) return 0;
   const size = bytes.subarray(at + 6, at + 10);
@@ -17,20 +17,19 @@ export function id3Length(bytes: Uint8Array, at = 0): number {
   return 10 + ((size[0] << 21) | (size[1] << 14) | (size[2] << 7) | size[3]) + footer;
 }
 
-/** Bytes of the tag at `at`, of any of the kinds that recordings have; 0 when there is none. */
+/** Bytes of the tag at `at`, of any known kind; 0 if there is none. */
 export function tagLength(bytes: Uint8Array, at = 0): number {
   const id3 = id3Length(bytes, at);
   if (id3 > 0) return id3;
   if (letters(bytes, at, 3) === 'TAG') return 128;
   if (letters(bytes, at, 8) !== 'APETAGEX' || bytes.length < at + tagHeadBytes) return 0;
   const view = new DataView(bytes.buffer, bytes.byteOffset + at, tagHeadBytes);
-  // The size leaves out the header, and a footer has nothing behind it.
+  // The size excludes the header, and a footer has no data after it.
   return view.getUint32(20, true) & 0x2000_0000 ? view.getUint32(12, true) + 32 : 32;
 }
 
 /**
- * Like `peek`, behind the ID3v2 tags at a stream's beginning, of which there may be several of any size. `skipped`:
- * their bytes.
+ * Like `peek`, after the ID3v2 tags at the start of a stream; there may be several of any size. `skipped`: their bytes.
  */
 export async function peekBehindTags(
   bytes: AsyncIterable<Uint8Array>,

@@ -1,9 +1,9 @@
-/** Decoded samples in order of time, with silence in the place of what could not be read. */
+/** Decoded samples in order of time, with silence in place of lost parts. */
 import { clock, type Warn } from './warnings.js';
 import type { DecodedChunk } from './wav.js';
 
-/** Seconds of one gap that are believed: a longer one is taken for a damaged or restarted clock. */
-export const longestGap = 3600;
+/** The longest plausible gap, in seconds: a longer one means a damaged or restarted clock. */
+export const maxGapSeconds = 3600;
 
 interface Run {
   sampleRate: number;
@@ -17,7 +17,7 @@ export class Timeline {
   readonly #warn: Warn;
   #run: Run | null = null;
   #ready: (DecodedChunk | { silence: number; sampleRate: number; channels: number })[] = [];
-  /** Seconds of all runs before this one, and samples of this one that were already given. */
+  /** Seconds of all previous runs, and samples of this run. */
   #before = 0;
   #runSamples = 0;
   #holes = 0;
@@ -46,7 +46,7 @@ export class Timeline {
     if (run.count >= sampleRate) this.#close();
   }
 
-  /** Silence that belongs to the sound: nothing was lost. */
+  /** Adds silence that belongs to the audio: nothing was lost. */
   silence(count: number, sampleRate: number): void {
     if (count <= 0) return;
     const channels = this.#run?.channels ?? 1;
@@ -56,16 +56,16 @@ export class Timeline {
     this.#runSamples += count;
   }
 
-  /** Silence in the place of sound that could not be read. A part of unknown length has none. */
+  /** Adds silence in place of audio that could not be read; none for a part of unknown length. */
   lost(count: number, sampleRate: number): void {
-    // Damage directly behind a gap belongs to it.
+    // Damage directly after a gap belongs to it.
     if (this.#holes === 0) this.#firstHole = this.seconds;
     this.#holes += 1;
     this.#missing += count / sampleRate;
     this.silence(count, sampleRate);
   }
 
-  /** The recording ends in the middle of something. */
+  /** The recording ends inside a frame. */
   cut(): void {
     this.#cut = true;
   }
@@ -101,7 +101,7 @@ export class Timeline {
     run.count = 0;
   }
 
-  /** Returns the finished pieces of a second, or everything. */
+  /** Yields finished pieces of a second, or everything. */
   *drain(all = false): Generator<DecodedChunk> {
     if (all) this.#close();
     const ready = this.#ready;
@@ -118,9 +118,7 @@ export class Timeline {
     }
   }
 
-  /**
-   * Tells of the holes. `declared`: the seconds that the recording says it lasts, where it does, to within `tolerance`.
-   */
+  /** Reports the damage. `declared`: the duration in seconds that the recording states, accurate within `tolerance`. */
   report(declared: number | null = null, tolerance = 0.5): void {
     if (this.#holes > 0) {
       const places = this.#holes === 1 ? 'in one place' : `in ${this.#holes} places, first`;

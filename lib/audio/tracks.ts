@@ -1,33 +1,33 @@
-/** The audio tracks of a container, and which of them is heard. */
+/** The audio tracks of a container, and the choice of one. */
 import { shown } from '../errors.js';
 import { invalid } from './options.js';
 
 /** An audio track of an MP4 or Matroska file, as the container describes it. */
 export interface AudioTrack {
-  /** Its place among the audio tracks, from 0: what the option `track` takes. */
+  /** Index among the audio tracks, from 0, as for the option `track`. */
   index: number;
   /** The container's name of the codec, such as 'mp4a' or 'A_OPUS'. */
   codec: string;
-  /** A code, such as 'en'; null where the container does not say. */
+  /** A code, such as 'en'; null if the container does not state it. */
   language: string | null;
   title: string | null;
   channels: number | null;
   /** Hertz. */
   sampleRate: number | null;
-  /** True when the container marks it to be played unless another one is chosen. */
+  /** True if the container marks it as default. */
   default: boolean;
-  /** True for the one that is heard. */
+  /** True for the selected track. */
   chosen: boolean;
 }
 
-/** Facts of a container, once its beginning has been read. */
+/** Facts of a container, known after its beginning was read. */
 export interface Container {
   tracks: AudioTrack[];
-  /** Seconds after the container's own start at which the chosen track's sound begins. */
+  /** Seconds from the container's start to the start of the chosen track's audio. */
   start: number;
 }
 
-/** The shortest code of a language, such as 'de' for 'ger', 'deu' or 'de'; null for what is none. */
+/** The shortest code of a language, such as 'de' for 'ger', 'deu' or 'de'; null if it is not a language. */
 export function shortCode(language: string): string | null {
   try {
     const [code] = Intl.getCanonicalLocales(language.trim().replace(/_/g, '-'));
@@ -43,7 +43,7 @@ const base = (code: string): string => code.split('-')[0];
 function speaks(language: string | null, wanted: string): boolean {
   if (language === null) return false;
   const code = shortCode(wanted);
-  // 'pt-BR' asks for that, 'pt' for any.
+  // 'pt-BR' matches exactly, 'pt' matches any variant.
   if (code !== null && (code === language || code === base(language))) return true;
   const name = new Intl.DisplayNames(['en'], { type: 'language' }).of(base(language));
   return name?.toLowerCase() === wanted.trim().toLowerCase();
@@ -53,8 +53,8 @@ const described = ({ index, language, title }: AudioTrack): string =>
   `${index}${language ? ` (${language})` : ''}${title ? ` ${shown(title, 30)}` : ''}`;
 
 /**
- * The track to hear: the one of that place or language, else the container's default. Of several the one with the most
- * channels is taken, then the first, as ffmpeg does. Throws OneheadError INVALID_ARGUMENT when there is none like that.
+ * The track with that index or language, or the container's default. Of several, the one with the most channels is
+ * chosen, then the first, as in ffmpeg. Throws OneheadError INVALID_ARGUMENT if none matches.
  */
 export function chooseTrack<T extends AudioTrack & { empty?: boolean }>(
   tracks: readonly T[],

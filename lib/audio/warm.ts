@@ -1,12 +1,12 @@
-/** The first recording as fast as the tenth. */
+/** Makes the first recording as fast as later ones. */
 import { stat } from 'node:fs/promises';
 import type { WorkerPool } from '../workers/pool.js';
 import type { FromWorker, Opening } from './messages.js';
 import { readingOf } from './options.js';
 
 /**
- * Starts a thread in the background, which decodes a recording of some seconds: its decoders are then compiled. Keeps
- * no process alive.
+ * Starts a thread in the background and decodes a short recording on it to compile its code. Does not keep the process
+ * alive.
  */
 export async function warmUp(pool: WorkerPool, path: string): Promise<void> {
   if (pool.threads > 0) return;

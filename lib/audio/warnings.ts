@@ -1,18 +1,18 @@
-/** Warnings: problems of a recording that could be read all the same. */
+/** Warnings: problems of a recording that can still be read. */
 
 /**
- * Tells of something. 'lost': a part of the recording could not be read, and its words are missing. 'mended': what was
- * wrong cost nothing.
+ * Adds a warning. 'lost': a part of the recording could not be read, and its words are missing. 'mended': the problem
+ * had no effect.
  */
 export type Warn = (sentence: string, effect: 'lost' | 'mended') => void;
 
-/** Sentences that are kept of one recording, so that a stream that is damaged everywhere does not fill the memory. */
+/** The maximum number of warnings kept, so that a stream with damage everywhere does not fill the memory. */
 const most = 100;
 
 export class Warnings {
-  /** In the order in which they were found, each once. */
+  /** In the order of their occurrence, without duplicates. */
   readonly sentences: string[] = [];
-  /** True as soon as a part of the recording was lost. */
+  /** True once a part of the recording was lost. */
   incomplete = false;
 
   readonly warn: Warn = (sentence, effect) => {
@@ -22,7 +22,7 @@ export class Warnings {
   };
 }
 
-/** '1:02:03.4' of seconds, as players show a place. */
+/** Formats seconds as players do: '1:02:03.4'. */
 export function clock(seconds: number): string {
   const tenths = Math.floor(seconds * 10);
   const [hours, minutes, rest] = [Math.floor(tenths / 36_000), Math.floor(tenths / 600) % 60, tenths % 600];

@@ -1,13 +1,10 @@
-/**
- * A streaming WAV parser: chunk by chunk, with lengths that may be unknown, too long or missing, as pipes and recorders
- * leave them.
- */
+/** A streaming WAV parser. Lengths may be unknown, too large or missing, as pipes and recorders write them. */
 import { OneheadError } from '../errors.js';
 import { clock, type Warn } from './warnings.js';
 
-/** Interleaved samples of all channels become one Float32Array a channel. */
+/** Samples of all channels, one Float32Array for each. */
 export interface DecodedChunk {
-  /** True where the samples are known to be finite and no louder than sound is. */
+  /** True if the samples are known to be finite and in range. */
   checked?: boolean;
   channels: Float32Array[];
   sampleRate: number;
@@ -19,7 +16,7 @@ interface WavFormat {
   bits: number;
   codec: number;
   blockBytes: number;
-  /** False for RIFX, whose numbers have their highest byte first. */
+  /** False for RIFX, which is big-endian. */
   little: boolean;
 }
 
@@ -30,9 +27,7 @@ const muLaw = 7;
 const extensible = 0xfffe;
 /** The last letter of RIFX. */
 const bigEndian = 0x58;
-/**
- * Bits of a sample that each codec can have; samples of PCM with others fill the upper bits of the next whole bytes.
- */
+/** Valid bits per sample of each codec; PCM samples of other widths are stored in the upper bits of whole bytes. */
 const widths: Record<number, number[]> = {
   [pcm]: Array.from({ length: 32 }, (_, i) => i + 1),
   [ieeeFloat]: [32, 64],
@@ -56,7 +51,7 @@ function parseFormat(view: DataView, name: string, little: boolean): WavFormat {
   if (!widths[tag].includes(bits)) throw invalid(`its samples have ${bits} bits`);
   if (channels < 1 || channels > 64) throw invalid(`it says that it has ${channels} channels`);
   if (sampleRate < 1000 || sampleRate > 768_000) throw invalid(`it says that its sample rate is ${sampleRate} Hz`);
-  // 20 bits are three bytes, or four where the block has room for them.
+  // 20 bits take three bytes, or four if the block has room for them.
   const stated = view.getUint16(12, little) / channels;
   const least = Math.ceil(bits / 8);
   const bytes = tag === pcm && Number.isInteger(stated) && stated > least && stated <= 4 ? stated : least;
@@ -113,15 +108,15 @@ function decodeBlocks(bytes: Uint8Array, format: WavFormat): DecodedChunk {
   return { channels, sampleRate: format.sampleRate };
 }
 
-/** The fields of the header, as far as they are in `head`. */
+/** The fields of the header that are in `head`. */
 export interface WavHeader {
-  /** The codec's number, null when the format is further on. */
+  /** The codec's number, null if the format chunk comes later. */
   codec: number | null;
-  /** Seconds, null when the header does not say and the length of the whole is unknown. */
+  /** Seconds, null if the header does not state it and the total length is unknown. */
   duration: number | null;
 }
 
-/** Looks at a header without judging it. `fileSize` in bytes, where known, corrects what it claims. */
+/** Reads a header without validating it. `fileSize` in bytes, if known, corrects its claims. */
 export function wavHeader(head: Uint8Array, fileSize: number | null): WavHeader {
   const view = new DataView(head.buffer, head.byteOffset, head.length);
   const little = head[3] !== bigEndian;
@@ -149,22 +144,20 @@ export function wavHeader(head: Uint8Array, fileSize: number | null): WavHeader 
 /** True if this module decodes the codec. */
 export const isWavCodec = (codec: number): boolean => codec in widths;
 
-/** 0 and values near 2^32 are what writers to a pipe leave: the sound goes on to the end. */
+/** Writers to a pipe leave 0 or values near 2^32: the audio continues to the end. */
 function dataBytes(size: number, longSize: number): number {
   if (size === 0xffffffff && longSize > 0 && Number.isSafeInteger(longSize)) return longSize;
   return size === 0 || size >= 0xfffffff0 ? Number.POSITIVE_INFINITY : size;
 }
 
-/**
- * Bytes from which on a stated length may be one that a writer to a pipe leaves, such as sox's and arecord's of 2^31.
- */
-const leastPlaceholder = 0x7fff0000;
-/** Seconds of sound that may be missing at the end without a word: headers are not exact. */
+/** Lengths from here on may be placeholders of a writer to a pipe, such as 2^31 from sox and arecord. */
+const minPlaceholder = 0x7fff0000;
+/** Seconds that may be missing at the end without a warning: headers are not exact. */
 const tolerance = 0.5;
 
 /**
- * Decodes a WAV stream. What follows the sound (tags) is not read as sound; a file cut short gives what is there, and a
- * warning where its header says how much is missing.
+ * Decodes a WAV stream. Data after the audio (tags) is ignored. A truncated file gives what it has, with a warning if
+ * its header shows how much is missing.
  */
 export async function* decodeWav(
   bytes: AsyncIterable<Uint8Array>,
@@ -175,7 +168,7 @@ export async function* decodeWav(
   let format: WavFormat | null = null;
   let started = false;
   let little = true;
-  /** Bytes of a chunk still to be passed over, and, once it began, of sound still to come. */
+  /** Bytes of a chunk still to be skipped, and bytes of audio still to come once it began. */
   let skip = 0;
   let data: number | null = null;
   let longSize = 0;
@@ -231,7 +224,7 @@ export async function* decodeWav(
       }
     }
   }
-  if (!format || data === null || (stated >= leastPlaceholder && stated !== longSize)) return;
+  if (!format || data === null || (stated >= minPlaceholder && stated !== longSize)) return;
   const seconds = (count: number) => count / format.blockBytes / format.sampleRate;
   if (seconds(data) <= tolerance) return;
   const lasts = `it says that it lasts ${clock(seconds(stated))}`;

@@ -1,22 +1,22 @@
-/** The audio tracks of a Matroska or WebM file's beginning. */
+/** The audio tracks at the beginning of a Matroska or WebM file. */
 import { blockHead, type Element, elementAt, elementsIn, floatOf, ids, textOf, unsignedOf } from './ebml.js';
 import { throughHead } from './head.js';
 import { type AudioTrack, type Container, chooseTrack, shortCode } from './tracks.js';
 
 const soundType = 2;
-/** A type of track that no player knows as sound: its control buttons. */
+/** A track type that no player treats as audio: its control buttons. */
 const hiddenType = 0x20;
 
 interface WebmTrack extends AudioTrack {
   number: number;
-  /** Place of the last byte of its type. */
+  /** Offset of the last byte of its type. */
   typeAt: number;
 }
 
 function readTrack(bytes: Uint8Array, entry: Element): Omit<WebmTrack, 'index'> | null {
   const track = { codec: '', title: null as string | null, channels: 1, sampleRate: 8000, number: 0, typeAt: -1 };
   let [type, isDefault, enabled] = [0, true, true];
-  // The language of a track that names none, by the standard.
+  // The standard's default for a track without a language.
   let language: string | null = 'en';
   let tag: string | null = null;
   for (const one of elementsIn(bytes, entry.body, entry.end)) {
@@ -41,7 +41,7 @@ function readTrack(bytes: Uint8Array, entry: Element): Omit<WebmTrack, 'index'> 
   return { ...track, language: tag ?? language, default: isDefault && enabled, chosen: false };
 }
 
-/** The time of a track's first block in a cluster, in units; null where it is not in the bytes yet. */
+/** The time of a track's first block in a cluster, in units; null if the bytes do not contain it yet. */
 function firstBlock(bytes: Uint8Array, cluster: Element, track: number): number | null {
   let timestamp = 0;
   const end = Math.min(cluster.end, bytes.length);
@@ -49,7 +49,7 @@ function firstBlock(bytes: Uint8Array, cluster: Element, track: number): number 
     const one = elementAt(bytes, at);
     if (!one) return null;
     if (one.id === ids.cluster) {
-      // The one before had no length.
+      // The previous cluster had no length.
       at = one.body;
       continue;
     }
@@ -66,12 +66,12 @@ function firstBlock(bytes: Uint8Array, cluster: Element, track: number): number 
   return null;
 }
 
-/** Bytes in which the chosen track's first sound has to be found: pictures may come before it. */
-const longestHead = 1 << 22;
+/** Bytes in which the chosen track's first block must be found: video may come before it. */
+const maxHeadBytes = 1 << 22;
 
 /**
- * The bytes of a Matroska file with one audio track: the one that is chosen. `tell` is called before the first sound
- * with what the file's beginning says.
+ * The bytes of a Matroska file with one audio track, the chosen one. `tell` is called before the first audio with the
+ * contents of the file's beginning.
  */
 export function chooseWebmTrack(
   bytes: AsyncIterable<Uint8Array>,
@@ -80,8 +80,8 @@ export function chooseWebmTrack(
   tell: (container: Container) => void,
 ): AsyncGenerator<Uint8Array> {
   return throughHead(bytes, (held, last) => {
-    // A file that ends before its track's first sound, or has much before it, still has tracks.
-    const ends = last || held.length >= longestHead;
+    // A file that ends before its track's first block, or has much data before it, still has tracks.
+    const ends = last || held.length >= maxHeadBytes;
     const changed = Uint8Array.from(held); // the bytes may be the caller's
     const found = readHead(changed, wanted, name, ends);
     if (found) tell(found);
@@ -89,7 +89,7 @@ export function chooseWebmTrack(
   });
 }
 
-/** Reads the beginning once all of it is there or `last` is set, and then hides the tracks that are not chosen. */
+/** Reads the beginning once it is complete or `last` is set, and then hides the tracks that are not chosen. */
 function readHead(bytes: Uint8Array, wanted: number | string | null, name: string, last = false): Container | null {
   let scale = 1_000_000;
   let tracks: WebmTrack[] | null = null;

@@ -2,42 +2,40 @@
 export const documentation = {
   'reading audio': {
     ffmpeg: {
-      about:
-        'Formats that this package cannot decode are given to an installed ffmpeg; without it, such audio is refused.',
+      about: 'Uses an installed ffmpeg for formats that this package cannot decode; otherwise such audio is refused.',
       usual: 'true',
     },
     maxDuration: {
       about:
-        'Seconds: a longer recording is refused with code AUDIO_TOO_LONG. They are counted as they are decoded, so that what a file says of itself does not matter.',
+        'Maximum length in seconds; longer recordings are refused with code AUDIO_TOO_LONG. Decoded seconds count, not what the file claims.',
       usual: 'Infinity',
     },
     track: {
-      about:
-        'The audio track of a file that has several: its place among them, from 0, or its language as a code or English name.',
-      usual: 'the one that the file marks as its default, as ffmpeg chooses it',
+      about: 'The audio track, if a file has several: its index from 0, or its language as a code or English name.',
+      usual: "the file's default track, as ffmpeg chooses it",
     },
     channels: {
       about:
-        "'mix' hears the mean of all channels, a list that of the channels with these numbers, from 0 on. 'separate' hears each by itself: a telephone call, which has a speaker on each.",
+        "'mix' transcribes the mean of all channels, a list the mean of the listed channels, from 0. 'separate' transcribes each channel by itself, for telephone calls with one speaker on each channel.",
       usual: "'mix'",
     },
     addStartTime: {
       about:
-        'Times are those of an MP4 or Matroska file, whose sound may begin later than its picture; without it, they count from the first sound.',
+        'Gives times in an MP4 or Matroska file even if its audio starts later than its video; otherwise times count from the start of the audio.',
       usual: 'true',
     },
     maxBytes: {
-      about: 'More bytes of encoded audio than this are refused with code AUDIO_TOO_LARGE.',
+      about: 'Maximum bytes of encoded audio; larger recordings are refused with code AUDIO_TOO_LARGE.',
       usual: 'Infinity',
     },
   },
   openAudio: {
     sampleRate: {
-      about: 'Hertz of the samples given.',
+      about: 'Sample rate of the output in hertz.',
       usual: '16000',
     },
     signal: {
-      about: 'Ends opening and reading with its reason, and destroys a stream that is read.',
+      about: 'Aborts opening and reading with its reason, and destroys a stream that is being read.',
       usual: '',
     },
   },

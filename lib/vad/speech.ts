@@ -1,6 +1,6 @@
 /** Audio with its silences taken out, and the way back to the times that it had. */
 import type { AudioSource } from '../audio/index.js';
-import { type Piece, type PiecedSource, recordingPlace } from '../audio/pieces.js';
+import { type Piece, type PiecedSource, recordingPosition } from '../audio/pieces.js';
 import { OneheadError } from '../errors.js';
 import { check } from '../options/options.js';
 import { openDetector } from './detector.js';
@@ -110,7 +110,7 @@ export class SpeechSource {
    * The recording's time of a time in the speech, both in seconds; where two pieces meet, an end belongs to the first.
    */
   toRecording(seconds: number, isEnd: boolean): number {
-    return recordingPlace(this.pieces, seconds * this.#sampleRate, isEnd) / this.#sampleRate;
+    return recordingPosition(this.pieces, seconds * this.#sampleRate, isEnd) / this.#sampleRate;
   }
 
   async *chunks(): AsyncGenerator<Float32Array> {

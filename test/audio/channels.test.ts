@@ -164,8 +164,8 @@ describe('a recording whose channels change on its way', () => {
     expect(taken(pick, block(1, 1)).map(([value]) => value)).toEqual([1, 0]);
     expect(taken(pick, block(1, 3)).map(([value]) => value)).toEqual([1, 2]);
     expect(told).toEqual([
-      ['a.ogg has fewer channels further on; those from number 1 on are silent there.', 'mended'],
-      ['a.ogg has more channels further on; those from number 2 on were not heard.', 'lost'],
+      ['a.ogg has fewer channels later on; channels from number 1 on are silent there.', 'mended'],
+      ['a.ogg has more channels later on; channels from number 2 on were ignored.', 'lost'],
     ]);
   });
 
@@ -176,6 +176,6 @@ describe('a recording whose channels change on its way', () => {
     expect(taken(pick, block(1, 2))[0][0]).toBe(2);
     expect(told).toEqual([]);
     expect(taken(pick, block(1, 1))[0][0]).toBe(0);
-    expect(told).toEqual([['a.ogg has fewer channels further on; what was asked for ends there.', 'lost']]);
+    expect(told).toEqual([['a.ogg has fewer channels later on; the selected ones end there.', 'lost']]);
   });
 });

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { crc16, flacHeader, placeCheck } from '../../lib/audio/flac-frames.js';
+import { crc16, flacHeader, positionCheck } from '../../lib/audio/flac-frames.js';
 import { firstDifference, folder, joined, readAll } from './support.js';
 
 const speech = readFileSync(new URL('../../models/micro/sample.flac', import.meta.url));
@@ -73,6 +73,8 @@ it('reads joined FLAC files of other rates and channels one after another', asyn
 it('finds bytes whose checksum is zero by the places at both ends', () => {
   const [begin, end] = frames(speech);
   expect(crc16(speech, begin, end)).toBe(0);
-  expect(placeCheck(crc16(speech, 0, begin), begin)).toBe(placeCheck(crc16(speech, 0, end), end));
-  expect(placeCheck(crc16(speech, 0, begin + 99), begin + 99)).not.toBe(placeCheck(crc16(speech, 0, begin), begin));
+  expect(positionCheck(crc16(speech, 0, begin), begin)).toBe(positionCheck(crc16(speech, 0, end), end));
+  expect(positionCheck(crc16(speech, 0, begin + 99), begin + 99)).not.toBe(
+    positionCheck(crc16(speech, 0, begin), begin),
+  );
 });

@@ -38,7 +38,7 @@ async function heard(channels: Float32Array[], sampleRate = 16_000) {
 const scaled = (samples: Float32Array, by: number) => samples.map((sample) => sample * by);
 const tone = sine(440, 16_000, 48_000);
 
-describe('channels that cancel one another', () => {
+describe('channels that cancel each other', () => {
   it('are heard by the louder one, and that is told', async () => {
     for (const rate of [16_000, 44_100]) {
       const voice = sine(440, rate, 3 * rate);
@@ -46,7 +46,7 @@ describe('channels that cancel one another', () => {
       expect(samples.length).toBe(48_000);
       expect(amplitude(samples.subarray(400, 47_600), 440)).toBeCloseTo(0.5, 2);
       expect(warnings).toEqual([
-        expect.stringMatching(/channels .* cancel one another, first at 0:00\.0; the louder one/),
+        expect.stringMatching(/channels .* cancel each other, first at 0:00\.0; the louder one/),
       ]);
       expect(incomplete).toBe(false);
     }

@@ -1,4 +1,7 @@
-/** What an upload must not reach: other files of this computer, addresses, and more of its time and memory than is sensible. */
+/**
+ * What an upload must not reach: other files of this computer, addresses, and more of its time and memory than is
+ * sensible.
+ */
 import { spawnSync } from 'node:child_process';
 import { createReadStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -114,7 +117,7 @@ describe('ffmpeg: false', () => {
     try {
       await expect(readAll(`${folder}mono-8k.aiff`, { ffmpeg: false })).rejects.toMatchObject({
         code: 'AUDIO_INVALID',
-        message: expect.stringMatching(/AIFF.*switched off/),
+        message: expect.stringMatching(/AIFF.*disabled/),
       });
       await expect(readAll(`${folder}tone.wav`, { ffmpeg: 'no' as unknown as boolean })).rejects.toMatchObject({
         code: 'INVALID_ARGUMENT',

@@ -10,7 +10,10 @@ import { describeAudio } from '../../lib/audio/inspect.js';
 import { type AudioTrack, chooseTrack } from '../../lib/audio/tracks.js';
 import { amplitude, folder, hasFfmpeg, readAll } from './support.js';
 
-/** The first track is English, a tone of 440 Hz and a second long; the second is German, 880 Hz, longer, and the default. */
+/**
+ * The first track is English, a tone of 440 Hz and a second long; the second is German, 880 Hz, longer, and the
+ * default.
+ */
 const files = ['two.mp4', 'two-fragmented.mp4', 'two.webm'];
 
 function heard(samples: Float32Array): number {
@@ -181,7 +184,7 @@ describe.skipIf(!hasFfmpeg)('what only ffmpeg reads (skipped where it is not ins
       expect(heard((await readAll(createReadStream(file), { track: 1 })).samples)).toBe(880);
       await expect(readAll(file, { ffmpeg: false })).rejects.toMatchObject({
         code: 'AUDIO_INVALID',
-        message: expect.stringMatching(/its codec A_WAVPACK4 needs ffmpeg, and ffmpeg is switched off/),
+        message: expect.stringMatching(/its codec A_WAVPACK4 needs ffmpeg, and ffmpeg is disabled/),
       });
     }
     await expect(readAll(file, { track: 2 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });

@@ -25,7 +25,8 @@ describe('onehead transcribe', () => {
     expect(result).toEqual({ status: 0, stdout: sampleText, stderr: '' });
   });
 
-  // Seconds that a time may be off: in a long recording two steps of a timestamp (test/whisper/model.test.ts tells why).
+  // Seconds that a time may be off: in a long recording two steps of a timestamp (test/whisper/model.test.ts tells
+  // why).
   it.each([
     ['04_uns_es', 0.001],
     ['11_uns_awb', 0.001],
@@ -63,7 +64,7 @@ describe('onehead transcribe', () => {
     const { status, stderr } = await transcribe(join(root, 'test/fixtures/audio/mono-8k.aiff'), '--no-ffmpeg');
     expect(status).toBe(1);
     expect(stderr).toMatch(sentence);
-    expect(stderr).toMatch(/switched off/);
+    expect(stderr).toMatch(/disabled/);
   });
 
   it.each([

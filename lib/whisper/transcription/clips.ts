@@ -1,6 +1,6 @@
 /** Parts of a recording that alone are heard: openai/whisper's clip_timestamps. */
 import type { AudioSource } from '../../audio/index.js';
-import { type Piece, type PiecedSource, recordingPlace } from '../../audio/pieces.js';
+import { type Piece, type PiecedSource, recordingPosition } from '../../audio/pieces.js';
 import { refuse } from '../../checks.js';
 import type { Clip } from './types.js';
 
@@ -69,7 +69,7 @@ export class ClipSource implements PiecedSource {
   }
 
   toRecording(seconds: number, isEnd: boolean): number {
-    return recordingPlace(this.#pieces, seconds * this.#sampleRate, isEnd) / this.#sampleRate;
+    return recordingPosition(this.#pieces, seconds * this.#sampleRate, isEnd) / this.#sampleRate;
   }
 
   /** The clips' samples, no chunk of two clips. What is behind the last clip is not read. */
