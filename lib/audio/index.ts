@@ -84,7 +84,21 @@ async function fromSamples<T>(input: Samples, reading: Reading, way: ChannelRead
   const { duration, channels, decoded } = await givenSamples(input);
   const name = 'the given audio';
   if (duration > maxDuration) throw tooLong('The given audio', maxDuration);
-  // Samples with one channel at the requested rate are passed on unchanged.
+  const controller = new AbortController();
+  const container = { tracks: [], start: 0 };
+  const warnings = new Warnings();
+  // Samples with one channel at the requested rate are passed on unchanged and without a copy.
+  if (input.sampleRate === sampleRate && channels.length === 1 && typeof reading.channels === 'string') {
+    async function* seconds() {
+      for await (const chunk of decoded()) {
+        signal?.throwIfAborted();
+        controller.signal.throwIfAborted();
+        yield chunk.channels;
+      }
+      signal?.throwIfAborted();
+    }
+    return onceRead(duration, controller, warnings, container, () => way.shape(seconds()));
+  }
   if (input.sampleRate !== sampleRate || channels.length > 1) {
     async function* open() {
       for await (const chunk of decoded()) yield chunk.channels;
@@ -93,11 +107,9 @@ async function fromSamples<T>(input: Samples, reading: Reading, way: ChannelRead
     const source = await fromWorker<T>(workers, given, openingOf(reading, way), signal, duration > shortSeconds);
     if (source) return source;
   }
-  const controller = new AbortController();
   const ends = signal ? AbortSignal.any([signal, controller.signal]) : controller.signal;
-  const warnings = new Warnings();
   const pick = way.pick(reading.channels, name, warnings.warn);
-  return onceRead(duration, controller, warnings, { tracks: [], start: 0 }, () =>
+  return onceRead(duration, controller, warnings, container, () =>
     way.shape(convert(decoded(), pick, sampleRate, name, ends)),
   );
 }

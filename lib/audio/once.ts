@@ -15,6 +15,14 @@ export function onceRead<T>(
   release: () => Promise<void> = async () => {},
 ): Source<T> {
   let reading: AsyncGenerator<T> | null = null;
+  let hasEnded = false;
+  async function* chunks() {
+    try {
+      yield* read();
+    } finally {
+      hasEnded = true;
+    }
+  }
   return {
     duration,
     warnings: warnings.sentences,
@@ -29,11 +37,13 @@ export function onceRead<T>(
     },
     chunks: () => {
       if (reading) throw invalid('chunks', 'Audio can be read once; open it again to read it again.');
-      reading = read();
+      reading = chunks();
       return reading;
     },
     close: async () => {
-      controller.abort(new OneheadError('DISPOSED', 'The audio was closed while it was read; close it afterwards.'));
+      if (!hasEnded) {
+        controller.abort(new OneheadError('DISPOSED', 'The audio was closed while it was read; close it afterwards.'));
+      }
       // A pending read ends with the error above; a generator that waits for its consumer ends here.
       await reading?.return(undefined).catch(() => {});
       await release().catch(() => {});

@@ -7,7 +7,7 @@ import type { DecodedChunk } from './wav.js';
 
 /** Samples with their rate; several channels are an array of arrays. */
 export interface Samples {
-  /** From -1 to 1. */
+  /** From -1 to 1. They must not change until the call has ended. */
   samples: Float32Array | readonly Float32Array[];
   /** Hertz. */
   sampleRate: number;

@@ -89,9 +89,10 @@ export interface CheckSettings {
 }
 
 /**
- * What options are that nobody gives, as far as these are no objects: most are not given, and each request has dozens.
+ * Default values that are no objects, as they were checked. A request has dozens of options, most with their defaults,
+ * which need no check.
  */
-const usual = new Map<Option<unknown, unknown>, unknown>();
+const defaults = new Map<Option<unknown, unknown>, unknown>();
 
 /** The options, checked and with their defaults. Throws OneheadError INVALID_ARGUMENT with the name that is wrong. */
 export function check<G extends OptionGroup>(
@@ -106,14 +107,15 @@ export function check<G extends OptionGroup>(
   const checked: Record<string, unknown> = {};
   for (const name in group.entries) {
     const entry = group.entries[name];
-    if (values[name] === undefined && usual.has(entry)) {
-      checked[name] = usual.get(entry);
+    const value = values[name];
+    if (defaults.has(entry) && (value === undefined || value === defaults.get(entry))) {
+      checked[name] = defaults.get(entry);
       continue;
     }
-    const result = v.safeParse(entry, values[name], { abortEarly: true });
-    if (!result.success) refuse(call(name), entry.facts.expected, values[name]);
+    const result = v.safeParse(entry, value, { abortEarly: true });
+    if (!result.success) refuse(call(name), entry.facts.expected, value);
     checked[name] = result.output;
-    if (values[name] === undefined && typeof result.output !== 'object') usual.set(entry, result.output);
+    if (value === undefined && typeof result.output !== 'object') defaults.set(entry, result.output);
   }
   return checked as Checked<G>;
 }

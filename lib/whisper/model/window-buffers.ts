@@ -1,31 +1,32 @@
-/** Buffers for the samples of windows, used again and again: megabytes of garbage a window would be collected late. */
-/** Bytes of buffers that are kept in any case. */
-const keptBytes = 1 << 25;
+/** Buffers for the samples of windows, used again and again. As garbage, megabytes a window would be collected late. */
+
+/** Bytes of unused buffers that are kept in any case. */
+const keptBytes = 1 << 26;
 
 export class WindowBuffers {
   readonly #length: number;
-  readonly #most: number;
-  readonly #free: Float32Array[] = [];
+  readonly #kept: number;
+  readonly #unused: Float32Array[] = [];
 
   /**
-   * @param length Samples of a buffer. @param least Buffers that are kept while nobody uses them, and more where they
-   *   are small.
+   * @param length Samples of a buffer. @param atLeast The number of unused buffers that are kept even if they are
+   *   large.
    */
-  constructor(length: number, least: number) {
+  constructor(length: number, atLeast: number) {
     this.#length = length;
-    this.#most = Math.max(least, Math.floor(keptBytes / (4 * length)));
+    this.#kept = Math.max(atLeast, Math.floor(keptBytes / (4 * length)));
   }
 
   /**
-   * Runs `work` with a buffer, which is somebody else's as soon as the promise settles. Its contents are those of an
-   * earlier use.
+   * Calls `work` with a buffer, which is used for something else as soon as the promise settles. Its contents are those
+   * of an earlier use.
    */
   async use<T>(work: (samples: Float32Array) => Promise<T>): Promise<T> {
-    const samples = this.#free.pop() ?? new Float32Array(this.#length);
+    const samples = this.#unused.pop() ?? new Float32Array(this.#length);
     try {
       return await work(samples);
     } finally {
-      if (this.#free.length < this.#most) this.#free.push(samples);
+      if (this.#unused.length < this.#kept) this.#unused.push(samples);
     }
   }
 }

@@ -1,16 +1,11 @@
 /** A sliding stretch of a long recording: read as it is needed, dropped when it is behind. */
 import { OneheadError } from '../../errors.js';
-
-/** Samples that are held at first: four seconds. */
-const firstLength = 1 << 16;
-/** Arrays of that length that nobody uses: one for each clip would be collected late, and in long pauses. */
-const unused: Float32Array[] = [];
-const mostUnused = 64;
+import { giveArray, takeArray } from './sample-arrays.js';
 
 /** Samples by their place in the whole recording, of which only a bounded stretch is held. */
 export class SampleWindow {
   readonly #chunks: AsyncIterator<Float32Array>;
-  #held = unused.pop() ?? new Float32Array(firstLength);
+  #held = takeArray(1);
   /** Place of the first held sample, and of the one behind the last. */
   #begin = 0;
   #end = 0;
@@ -42,10 +37,10 @@ export class SampleWindow {
       }
       const used = this.#end - this.#begin;
       if (used + value.length > this.#held.length) {
-        const grown = new Float32Array(Math.max(2 * this.#held.length, used + value.length));
-        grown.set(this.#held.subarray(0, used));
-        if (this.#held.length === firstLength && unused.length < mostUnused) unused.push(this.#held);
-        this.#held = grown;
+        const longer = takeArray(used + value.length);
+        longer.set(this.#held.subarray(0, used));
+        giveArray(this.#held);
+        this.#held = longer;
       }
       this.#held.set(value, used);
       this.#end += value.length;
@@ -66,7 +61,7 @@ export class SampleWindow {
   release(): void {
     this.#ended = true;
     this.#begin = this.#end;
-    if (this.#held.length === firstLength && unused.length < mostUnused) unused.push(this.#held);
+    if (this.#held.length > 0) giveArray(this.#held);
     this.#held = new Float32Array(0);
   }
 
