@@ -3,7 +3,16 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { OneheadError, shown } from '../errors.js';
 import { packageRoot, requireFromPackage, resolveFromPackage } from '../package-root.js';
-import { isOlder, machine, notBuilt, ownBuild, type Passed, packages, whyMissing } from './missing-addon.js';
+import {
+  architectureOf,
+  isOlder,
+  machine,
+  notBuilt,
+  ownBuild,
+  type Passed,
+  packages,
+  whyMissing,
+} from './missing-addon.js';
 
 export interface FoundAddon {
   file: string;
@@ -16,8 +25,13 @@ export interface FoundAddon {
 /** Loads a file, or throws what the system says of it. */
 type Load = (found: FoundAddon) => unknown;
 
-/** What the system says of a file that it does not load. */
-const said = (cause: unknown) => shown((cause instanceof Error ? cause.message : String(cause)).split('\n')[0], 200);
+/** Why a file is not loaded: what the system says, except where that misleads. */
+function said(cause: unknown, file: string): string {
+  const made = architectureOf(file);
+  // glibc looks for another file then, and says that there is none.
+  if (made && made !== process.arch) return `it was built for ${made}, and this is ${process.arch}`;
+  return shown((cause instanceof Error ? cause.message : String(cause)).split('\n')[0], 200);
+}
 
 const unavailable = (sentence: string, cause?: unknown) => new OneheadError('ADDON_UNAVAILABLE', sentence, { cause });
 
@@ -75,10 +89,10 @@ function installedPackages(): Installed[] {
 }
 
 /** Why a package's addon cannot be loaded, and what to do. */
-function whyNot({ name, glibc }: Installed, cause: unknown): Passed {
+function whyNot({ name, glibc, file }: Installed, cause: unknown): Passed {
   const here = machine();
   if (!isOlder(here.glibc, glibc)) {
-    return { why: `${name} cannot be loaded: ${said(cause)}`, todo: `reinstall it, or ${ownBuild}` };
+    return { why: `${name} cannot be loaded: ${said(cause, file)}`, todo: `reinstall it, or ${ownBuild}` };
   }
   const why = `${name} needs glibc ${glibc} or newer, and this system has ${here.glibc}`;
   return { why, todo: `use a newer system or image, or ${ownBuild}` };
@@ -99,7 +113,7 @@ function openOwn(own: FoundAddon, load: Load): Opened {
       own.origin === 'ONEHEAD_ADDON'
         ? 'ONEHEAD_ADDON names it: name another, or unset that'
         : 'rebuild it on this machine with `npm run build:native`';
-    throw unavailable(`onehead's addon ${own.file} cannot be loaded: ${said(cause)}; ${todo}.`, cause);
+    throw unavailable(`onehead's addon ${own.file} cannot be loaded: ${said(cause, own.file)}; ${todo}.`, cause);
   }
 }
 

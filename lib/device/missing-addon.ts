@@ -1,4 +1,5 @@
 /** Why there is no addon for this machine, in one sentence. */
+import { closeSync, openSync, readSync } from 'node:fs';
 
 /**
  * The packages with addons: '@onehead/' and the name. Of those for one system the first is taken: one with CUDA kernels
@@ -36,6 +37,22 @@ export function machine(): Machine {
 /** Whether a version of glibc is known to be older than another. */
 export function isOlder(version: string | null | undefined, than: string | undefined): boolean {
   return Boolean(version && than && version.localeCompare(than, 'en', { numeric: true }) < 0);
+}
+
+/** The CPU that a shared library is for, as Node.js names it; undefined where the file does not say. */
+export function architectureOf(file: string): string | undefined {
+  const header = Buffer.alloc(20);
+  let opened: number | undefined;
+  try {
+    opened = openSync(file, 'r');
+    readSync(opened, header);
+  } catch {
+    return undefined;
+  } finally {
+    if (opened !== undefined) closeSync(opened);
+  }
+  const machines: Record<number, string> = { 3: 'ia32', 40: 'arm', 62: 'x64', 183: 'arm64', 243: 'riscv64' };
+  return header.toString('latin1', 0, 4) === '\x7fELF' ? machines[header.readUInt16LE(18)] : undefined;
 }
 
 export const ownBuild =
