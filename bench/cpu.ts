@@ -1,122 +1,176 @@
 /**
- * `npm run bench -- cpu`: onehead beside what else is installed, in one run on the same pinned cores. Prints a table, stores JSON. ONNX Runtime
- * is measured where ONEHEAD_ONNXRUNTIME names a folder with npm's onnxruntime-node, transformers where --python has it.
+ * `npm run bench -- cpu`: onehead beside other programs on the same checkpoints and pinned cores, each in a process of
+ * its own, all in turns. Prints a table after each round; stores JSON after each case. What fails is a row that says so.
+ *
+ *   --models LIST     sizes (tiny, base, small: random weights of the true shape), or NAME=FOLDER for a checkpoint
+ *                     (default: tiny,base,small)
+ *   --systems LIST    parts of `system dtype`, such as 'onehead,whisper.cpp q8_0', or int8 for all of 8 bits; of whisper.cpp
+ *                     q8_0 counts as int8 (default: all)
+ *   --python FILE     a Python that has what bench/peers/requirements.txt lists (default: ONEHEAD_PYTHON, python3)
+ *   --whisper-cpp DIR its folder, built: whisper-cli and whisper-quantize
+ *   --threads 2  --cores LIST  --repeats 5 (runs in a process; the median counts)
+ *   --rounds 1        processes of each system; the least of each figure counts
+ *   --cpu-time        computing time in place of time by the clock, for a machine with other work; with --threads 1, since
+ *                     threads that wait compute as well
+ *   --cache DIR       where peers' forms of the checkpoints stay
+ *   --output FILE
  */
-import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
+import { cpus, homedir, loadavg } from 'node:os';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Device } from '../lib/device/device.js';
-import { writeRandomCheckpoint } from './random-checkpoint.js';
+import { whisperConfig } from '../lib/profiler/measuring/shapes.js';
+import { type Figures, type Model, type Setting, systems } from './cpu/systems.js';
+import { addTokenizer, writeRandomCheckpoint } from './random-checkpoint.js';
+import { ResultFile, type StoredResult } from './result-file.js';
 
 const { values } = parseArgs({
-  allowPositionals: true,
+  args: process.argv.slice(3),
   options: {
     models: { type: 'string', default: 'tiny,base,small' },
+    systems: { type: 'string', default: '' },
     threads: { type: 'string', default: '2' },
-    /** Cores to pin to, as taskset takes them; the last ones by default, which others use least. */
     cores: { type: 'string' },
     repeats: { type: 'string', default: '5' },
-    /** A Python that has torch and transformers. */
+    rounds: { type: 'string', default: '1' },
+    'cpu-time': { type: 'boolean', default: false },
     python: { type: 'string', default: process.env.ONEHEAD_PYTHON ?? 'python3' },
+    'whisper-cpp': { type: 'string' },
+    cache: { type: 'string', default: join(homedir(), '.cache/onehead/cpu') },
     output: { type: 'string' },
   },
 });
-interface Figures {
-  logMelMilliseconds?: number;
-  encoderMilliseconds: number;
-  decodeMillisecondsPerToken: Record<string, number>;
-  peakMemoryMiB: number;
-}
 
 const root = new URL('..', import.meta.url).pathname;
 const threads = Number(values.threads);
 const cores = values.cores ?? Array.from({ length: threads }, (_, i) => cpus().length - threads + i).join(',');
-
-function pinned(command: string[]): Figures | null {
-  const { status, stdout, stderr } = spawnSync('taskset', ['-c', cores, ...command], { encoding: 'utf8', cwd: root });
-  if (status !== 0) {
-    console.error(`  left out: ${command.slice(0, 2).join(' ')}: ${stderr.trim().split('\n').at(-1)}`);
-    return null;
-  }
-  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Figures;
-}
-
-const measured: { model: string; system: string; dtype: string; figures: Figures }[] = [];
-function measure(model: string, system: string, dtype: string, command: string[]): void {
-  const figures = pinned(command);
-  if (!figures) return;
-  measured.push({ model, system, dtype, figures });
-  const { encoderMilliseconds, decodeMillisecondsPerToken: decode, logMelMilliseconds, peakMemoryMiB } = figures;
-  const cells = [encoderMilliseconds, decode[25], decode[256], logMelMilliseconds ?? Number.NaN].map((value) =>
-    value.toFixed(2).padStart(9),
-  );
-  console.log(
-    `${model.padEnd(6)} ${system.padEnd(13)} ${dtype.padEnd(9)}${cells.join('')}${peakMemoryMiB.toFixed(0).padStart(8)}`,
-  );
-}
-
-const folder = mkdtempSync(join(tmpdir(), 'onehead-bench-'));
-try {
-  console.log(
-    `${'model'.padEnd(6)} ${'system'.padEnd(13)} ${'dtype'.padEnd(9)}  encoder   tok(25)  tok(256)  log-mel     MiB   (ms, ${threads} threads on cores ${cores})`,
-  );
-  for (const model of values.models.split(',')) {
-    const checkpoint = writeRandomCheckpoint(join(folder, model), model);
-    const repeats = ['--threads', String(threads), '--repeats', values.repeats];
-    for (const dtype of ['bfloat16', 'float32', 'int8']) {
-      measure(model, 'onehead', dtype, [
-        process.execPath,
-        'bench/measure.mjs',
-        '--model',
-        checkpoint,
-        '--dtype',
-        dtype,
-        ...repeats,
-      ]);
-      if (dtype === 'int8') continue; // peers of 8 bits are those of `bench -- real`
-      measure(model, 'transformers', dtype, [
-        values.python,
-        'bench/peers/transformers_cpu.py',
-        '--model',
-        model,
-        '--dtype',
-        dtype,
-        ...repeats,
-      ]);
-    }
-    if (process.env.ONEHEAD_ONNXRUNTIME) {
-      const exported = join(folder, `${model}-onnx`);
-      spawnSync(values.python, ['bench/peers/export_onnx.py', '--model', model, exported], {
-        cwd: root,
-        stdio: 'ignore',
-      });
-      measure(model, 'onnxruntime', 'float32', [process.execPath, 'bench/peers/onnxruntime.mjs', exported, ...repeats]);
-      rmSync(exported, { recursive: true, force: true });
-    }
-    rmSync(checkpoint, { recursive: true });
-  }
-} finally {
-  rmSync(folder, { recursive: true, force: true });
-}
-
-const commit = execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim();
-const { cpu, onednn } = Device.information();
-const result = {
-  date: new Date().toISOString(),
-  commit,
-  machine: {
-    cpu: cpus()[0].model,
-    cores: cpus().length,
-    kernels: cpu.kernels,
-    onednn: onednn.version,
-    node: process.version,
-  },
-  settings: { threads, repeats: Number(values.repeats), window: '30 s', batch: 1, weights: 'random' },
-  measured,
+const setting: Setting = {
+  threads,
+  cores,
+  repeats: Number(values.repeats),
+  cpuTime: values['cpu-time'],
+  python: values.python,
+  whisperCpp: values['whisper-cpp'] && resolve(values['whisper-cpp']),
 };
-const output = values.output ?? join(root, 'bench', 'results', `cpu-${result.date.slice(0, 10)}.json`);
-mkdirSync(join(output, '..'), { recursive: true });
-writeFileSync(output, `${JSON.stringify(result, null, 2)}\n`);
-console.log(`stored in ${output}`);
+
+interface Row {
+  model: string;
+  system: string;
+  dtype: string;
+  figures?: Figures;
+  /** Why there are none. */
+  missing?: string;
+  /** What other programs asked of the machine when it was measured. */
+  load: number;
+}
+
+async function modelOf(given: string): Promise<Model> {
+  const [name, folder] = given.split('=');
+  const converted = join(values.cache, folder ? resolve(folder).replaceAll(/[^\w.-]+/g, '_') : `random-${name}`);
+  mkdirSync(converted, { recursive: true });
+  if (folder) return { name, checkpoint: resolve(folder), converted };
+  const checkpoint = join(converted, 'checkpoint');
+  if (!existsSync(join(checkpoint, 'tokenizer.json'))) {
+    writeRandomCheckpoint(checkpoint, name);
+    await addTokenizer(checkpoint, whisperConfig(name));
+  }
+  return { name, checkpoint, converted };
+}
+
+/** Of each figure the less. */
+function least(a: Figures | undefined, b: Figures): Figures {
+  if (!a) return b;
+  const decode = { ...a.decodeMillisecondsPerToken };
+  for (const [tokens, time] of Object.entries(b.decodeMillisecondsPerToken)) {
+    decode[tokens] = Math.min(decode[tokens] ?? Number.POSITIVE_INFINITY, time);
+  }
+  return {
+    ...(b.logMelMilliseconds && { logMelMilliseconds: Math.min(a.logMelMilliseconds!, b.logMelMilliseconds) }),
+    encoderMilliseconds: Math.min(a.encoderMilliseconds, b.encoderMilliseconds),
+    decodeMillisecondsPerToken: decode,
+    peakMemoryMiB: Math.min(a.peakMemoryMiB, b.peakMemoryMiB),
+  };
+}
+
+const asked = values.systems.split(',').filter(Boolean);
+/** whisper.cpp's 8 bits are asked for by the others' name too. */
+const named = (name: string, dtype: string) => `${name} ${dtype}${dtype === 'q8_0' ? ' int8' : ''}`;
+const chosen = systems(setting).filter(
+  ({ name, dtype }) => asked.length === 0 || asked.some((part) => named(name, dtype).includes(part)),
+);
+if (chosen.length === 0) throw new Error(`There are no systems '${values.systems}'.`);
+
+execFileSync('npx', ['tsc', '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' });
+const { cpu, onednn } = Device.information();
+const machine = {
+  cpu: cpus()[0].model,
+  cores: cpus().length,
+  kernels: cpu.kernels,
+  onednn: onednn.version,
+  node: process.version,
+};
+const date = new Date().toISOString();
+const result: StoredResult & { rows: Row[]; [field: string]: unknown } = {
+  date,
+  complete: false,
+  commit: execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim(),
+  machine,
+  settings: {
+    threads,
+    repeats: setting.repeats,
+    rounds: Number(values.rounds),
+    cpuTime: setting.cpuTime,
+    window: '30 s',
+    batch: 1,
+  },
+  rows: [],
+  failures: [],
+};
+const file = new ResultFile(values.output ?? join(root, 'bench', 'results', `cpu-${date.slice(0, 10)}.json`), result);
+
+/** The time a token of as many tokens as come nearest. */
+function tokenTime({ decodeMillisecondsPerToken: times }: Figures, tokens: number): number {
+  const counts = Object.keys(times).map(Number);
+  return times[counts.reduce((a, b) => (Math.abs(b - tokens) < Math.abs(a - tokens) ? b : a))];
+}
+
+function print({ model, system, dtype, figures, missing }: Row): void {
+  const name = `${model.padEnd(8)} ${system.padEnd(15)} ${dtype.padEnd(9)}`;
+  if (!figures) {
+    console.log(`${name}  - ${missing}`);
+    return;
+  }
+  const { encoderMilliseconds, logMelMilliseconds = Number.NaN, peakMemoryMiB } = figures;
+  const times = [encoderMilliseconds, tokenTime(figures, 25), tokenTime(figures, 256), logMelMilliseconds];
+  console.log(
+    `${name}${times.map((one) => one.toFixed(2).padStart(9)).join('')}${peakMemoryMiB.toFixed(0).padStart(8)}`,
+  );
+}
+
+for (let round = 0; round < Number(values.rounds); ++round) {
+  console.log(
+    `${'model'.padEnd(8)} ${'system'.padEnd(15)} ${'dtype'.padEnd(9)}  encoder   tok(25)  tok(256)  log-mel     MiB   (ms${setting.cpuTime ? ' of computing' : ''}, ${threads} threads on cores ${cores}; round ${round + 1})`,
+  );
+  for (const given of values.models.split(',')) {
+    const model = await modelOf(given);
+    for (const { name: system, dtype, measure } of chosen) {
+      let row = result.rows.find((one) => one.model === model.name && one.system === system && one.dtype === dtype);
+      if (!row) {
+        row = { model: model.name, system, dtype, load: 0 };
+        result.rows.push(row);
+      }
+      if (row.missing) continue;
+      row.load = Number(loadavg()[0].toFixed(1));
+      try {
+        row.figures = least(row.figures, await measure(model));
+      } catch (error) {
+        row.missing = (error as Error).message.slice(0, 300);
+      }
+      print(row);
+      file.store();
+    }
+  }
+}
+file.finish();

@@ -2,7 +2,13 @@
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { whisperConfigJson } from '../lib/profiler/measuring/shapes.js';
-import { parseConfig } from '../lib/whisper/checkpoint/config.js';
+import { parseConfig, type WhisperConfig } from '../lib/whisper/checkpoint/config.js';
+import {
+  specialTokensBehind,
+  stockTokens,
+  stockVocabulary,
+  tokenizerOf,
+} from '../lib/whisper/checkpoint/vocabulary.js';
 import { checkpointTensors } from '../lib/whisper/checkpoint/weights.js';
 
 /** Writes a checkpoint of this size in bfloat16, the same one each time, and gives its folder. */
@@ -53,4 +59,14 @@ export function writeRandomCheckpoint(folder: string, name: string): string {
   }
   closeSync(file);
   return folder;
+}
+
+/** Adds openai/whisper's own vocabulary to a folder of `writeRandomCheckpoint`, which other programs want. */
+export async function addTokenizer(folder: string, { sourcePositions, vocabulary }: WhisperConfig): Promise<void> {
+  const text = stockTokens.multilingual;
+  const languages = vocabulary - text - 8 - (sourcePositions + 1);
+  const special = specialTokensBehind(text, languages, sourcePositions + 1);
+  const { json } = tokenizerOf(await stockVocabulary('multilingual'), special, folder);
+  writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(json));
+  writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify({ tokenizer_class: 'WhisperTokenizer' }));
 }

@@ -1,6 +1,7 @@
-"""Exports Whisper of a true shape with random weights to ONNX: encoder.onnx, and step.onnx (one token, with caches), float32.
+"""Exports a Whisper checkpoint to ONNX: encoder.onnx, and step.onnx (one token, with caches), float32; with --quantize int8 also
+encoder.int8.onnx and step.int8.onnx, whose products take dynamically quantized rows (ONNX Runtime's quantize_dynamic).
 
-    python export_onnx.py --model tiny OUTPUT
+    python export_onnx.py CHECKPOINT OUTPUT [--quantize int8]
 """
 
 import argparse
@@ -9,21 +10,26 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import WhisperConfig
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers import WhisperForConditionalGeneration
 
-SIZES = {"tiny": (384, 4, 6), "base": (512, 6, 8), "small": (768, 12, 12)}
-VOCABULARY, POSITIONS, AUDIO = 51865, 448, 1500
+
+def joined(*products):
+    """Products of one input as one."""
+    whole = nn.Linear(products[0].in_features, sum(product.out_features for product in products))
+    biases = [torch.zeros(product.out_features) if product.bias is None else product.bias for product in products]
+    whole.weight, whole.bias = nn.Parameter(torch.cat([product.weight for product in products])), nn.Parameter(torch.cat(biases))
+    return whole
 
 
 class Layer(nn.Module):
-    def __init__(self, width, heads):
+    def __init__(self, layer, heads):
         super().__init__()
         self.heads = heads
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
-        self.self_projection, self.self_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.cross_query, self.cross_out = nn.Linear(width, width), nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.norms = nn.ModuleList([layer.self_attn_layer_norm, layer.encoder_attn_layer_norm, layer.final_layer_norm])
+        attention, cross = layer.self_attn, layer.encoder_attn
+        self.self_projection, self.self_out = joined(attention.q_proj, attention.k_proj, attention.v_proj), attention.out_proj
+        self.cross_query, self.cross_out = cross.q_proj, cross.out_proj
+        self.up, self.down = layer.fc1, layer.fc2
 
     def split(self, x):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -43,11 +49,12 @@ class Layer(nn.Module):
 class Step(nn.Module):
     """token [1, 1], position [1], caches [1, heads, length, head size] to logits [1, vocabulary] and the longer caches."""
 
-    def __init__(self, width, layers, heads):
+    def __init__(self, decoder, heads):
         super().__init__()
-        self.tokens, self.positions = nn.Embedding(VOCABULARY, width), nn.Embedding(POSITIONS, width)
-        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
+        self.tokens = decoder.embed_tokens
+        self.positions = nn.Embedding.from_pretrained(decoder.embed_positions.weight)
+        self.layers = nn.ModuleList(Layer(layer, heads) for layer in decoder.layers)
+        self.norm = decoder.layer_norm
 
     def forward(self, token, position, *caches):
         x = self.tokens(token) + self.positions(position)
@@ -61,21 +68,21 @@ class Step(nn.Module):
 @torch.inference_mode()
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", choices=SIZES, required=True)
+    parser.add_argument("checkpoint")
     parser.add_argument("output", type=Path)
+    parser.add_argument("--quantize", choices=["int8"])
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(0)
-    width, layers, heads = SIZES[arguments.model]
-    config = WhisperConfig(d_model=width, encoder_layers=layers, encoder_attention_heads=heads, encoder_ffn_dim=4 * width)
-    encoder = WhisperEncoder._from_config(config, attn_implementation="sdpa").eval()
-    torch.onnx.export(encoder, (torch.zeros(1, 80, 2 * AUDIO),), arguments.output / "encoder.onnx", dynamo=False,
+    model = WhisperForConditionalGeneration.from_pretrained(arguments.checkpoint, dtype=torch.float32, attn_implementation="sdpa").eval()
+    config = model.config
+    heads, audio = config.decoder_attention_heads, config.max_source_positions
+    torch.onnx.export(model.model.encoder, (torch.zeros(1, config.num_mel_bins, 2 * audio),), arguments.output / "encoder.onnx", dynamo=False,
                       input_names=["features"], output_names=["encoded"], opset_version=17)
-    step = Step(width, layers, heads).eval()
-    size = width // heads
+    step = Step(model.model.decoder, heads).eval()
+    size = config.d_model // heads
     caches, names, present, axes = [], [], [], {}
-    for layer in range(layers):
-        for name, length in (("key", 3), ("value", 3), ("cross_key", AUDIO), ("cross_value", AUDIO)):
+    for layer in range(config.decoder_layers):
+        for name, length in (("key", 3), ("value", 3), ("cross_key", audio), ("cross_value", audio)):
             caches.append(torch.zeros(1, heads, length, size))
             names.append(f"{name}.{layer}")
             if length == 3:
@@ -84,6 +91,13 @@ def main():
     torch.onnx.export(step, (torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64), *caches),
                       arguments.output / "step.onnx", dynamo=False, input_names=["token", "position", *names],
                       output_names=["logits", *present], dynamic_axes=axes, opset_version=17)
+    if arguments.quantize:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        for name in ("encoder", "step"):
+            # Convolutions stay as they are, as in ours and in CTranslate2's.
+            quantize_dynamic(arguments.output / f"{name}.onnx", arguments.output / f"{name}.int8.onnx",
+                             op_types_to_quantize=["MatMul", "Gemm", "Gather"], per_channel=True, weight_type=QuantType.QInt8)
 
 
 if __name__ == "__main__":

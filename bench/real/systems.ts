@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { TimedWord } from '../../lib/evaluate/alignments.js';
+import { watched } from '../watched.js';
 import type { RealRecording } from './recordings.js';
 
 /** What a system gave for a recording. */
@@ -210,33 +211,6 @@ export function whisperCpp(name: string, folder: string, model: string, setting:
       }
     },
   };
-}
-
-/** Runs a command, and looks again and again at the most memory that it held so far, and what it computed. */
-async function watched(command: readonly string[]): Promise<{ peak: number; cpuSeconds: number; printed: string }> {
-  const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'ignore', 'pipe'] });
-  let printed = '';
-  let peak = 0;
-  let cpuSeconds = 0;
-  child.stderr.on('data', (data) => {
-    printed += data;
-  });
-  const timer = setInterval(() => {
-    try {
-      const status = readFileSync(`/proc/${child.pid}/status`, 'utf8');
-      peak = Math.max(peak, 1024 * Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0));
-      // Hundredths of a second, behind the name in brackets: the 12th and 13th.
-      const [user, system] = readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(') ')[1].split(' ').slice(11, 13);
-      cpuSeconds = (Number(user) + Number(system)) / 100;
-    } catch {} // it has just ended
-  }, 20);
-  try {
-    const status = await new Promise((resolve, reject) => child.on('error', reject).on('close', resolve));
-    if (status !== 0) throw new Error(printed.trim().split('\n').at(-1) || `it ended with status ${status}`);
-    return { peak, cpuSeconds, printed };
-  } finally {
-    clearInterval(timer);
-  }
 }
 
 /** The Python of a venv that holds the peers: the one that is named, else made in `cache`, once. Throws where that cannot be. */

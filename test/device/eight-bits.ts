@@ -1,0 +1,24 @@
+/** Numbers of 8 bits, and how far results are from what they should be. */
+import { devices } from './devices.js';
+import { random } from './reference.js';
+
+export type Floating = 'float32' | 'float16' | 'bfloat16';
+
+/** Whole numbers and a factor a row. */
+export function quantizedRows(rows: number, columns: number, seed: number) {
+  const data = Int8Array.from(random(rows * columns, seed), (value) => Math.round(127 * value));
+  const scales = random(rows, seed + 1).map((value) => 0.01 + 0.005 * value);
+  return { data, scales };
+}
+
+export const largest = (values: ArrayLike<number>): number =>
+  Array.from(values).reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+
+/** The largest difference beside the largest number. */
+export function difference(values: ArrayLike<number>, expected: ArrayLike<number>): number {
+  let most = 0;
+  for (let i = 0; i < expected.length; ++i) most = Math.max(most, Math.abs(values[i] - expected[i]) || 0);
+  return Array.from(values).some(Number.isNaN) ? Number.NaN : most / largest(expected);
+}
+
+export const gpus = devices.filter(({ kind }) => kind.startsWith('cuda'));
