@@ -84,13 +84,14 @@ export class Batch<Search, Result> {
     return this.#blockingStarts > 0;
   }
 
-  /** True if a caller watches text grow. */
-  get isWatched(): boolean {
-    return this.#watched.length > 0;
+  /** The number of steps after which a caller wants to watch text grow: 0 for now, infinity for never. */
+  get stepsToLook(): number {
+    const watched = this.#running.filter(({ onTokens }) => onTokens);
+    return Math.min(...watched.map(({ watchFrom, steps }) => Math.max(0, watchFrom - steps)));
   }
 
   get #watched(): RunningSearch<Search, Result>[] {
-    return this.#running.filter(({ onTokens }) => onTokens);
+    return this.#running.filter(({ onTokens, watchFrom, steps }) => onTokens && steps >= watchFrom);
   }
 
   /** Ends the submitted runs within a step, so that other work can follow. */
@@ -119,7 +120,10 @@ export class Batch<Search, Result> {
     this.#running = this.#running.filter((search) => !dropped.includes(search));
     this.#version += 1;
     this.#runtime.release(dropped.map(({ sequence }) => sequence));
-    for (const { sequence } of dropped) this.#rows.release(sequence.rows.first);
+    for (const { sequence, waitTime } of dropped) {
+      waitTime.end(this.#events.now());
+      this.#rows.release(sequence.rows.first);
+    }
   }
 
   /**
@@ -135,7 +139,7 @@ export class Batch<Search, Result> {
     if (this.isEmpty || this.isStarting) return;
     if (current === 0) this.#submit(next);
     // The run of a lone sequence ends with it and leaves nothing to do, unless its steps run out before.
-    if (current < 2 && (this.#running.length > 1 || next < behind || this.isWatched)) this.#submit(behind);
+    if (current < 2 && (this.#running.length > 1 || next < behind || this.stepsToLook === 0)) this.#submit(behind);
   }
 
   /** Rejects all searches. */

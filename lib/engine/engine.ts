@@ -72,6 +72,11 @@ export class Engine<Window, Search, Result> {
     });
   }
 
+  /** True if windows of one length may be encoded together. */
+  get encodesTogether(): boolean {
+    return this.#runtime.encodeBatch > 1;
+  }
+
   /** The initial `EngineRequest.served` of a new request. */
   get served(): number {
     return this.#admission.served;
@@ -242,7 +247,7 @@ export class Engine<Window, Search, Result> {
     // Runs that were submitted while no window waited may be longer than the batch's turn.
     if (windowWaits && !this.#windowWaits) this.#batch.pause();
     this.#windowWaits = windowWaits;
-    this.#batch.refill(this.#sharing.runs(windowWaits, this.#batch.isWatched));
+    this.#batch.refill(this.#sharing.runs(windowWaits, this.#batch.stepsToLook));
   }
 
   /** Counts a caller's job until it ends. Its errors are the caller's. */
@@ -301,9 +306,9 @@ export class Engine<Window, Search, Result> {
       get waited() {
         return waitTime.total;
       },
-      search: (search, { onTokens, part } = {}) => {
+      search: (search, { part, ...watch } = {}) => {
         const attended = part ? { begin: slot.begin + part.begin, positions: part.positions } : slot;
-        return this.#search(request, attended, waitTime, search, onTokens);
+        return this.#search(request, attended, waitTime, search, watch);
       },
       withRows: <T>(count: number, work: (rows: Rows, slot: Slot) => Promise<T>) =>
         this.#withRows(request, count, (rows) => work(rows, slot)),
@@ -321,7 +326,7 @@ export class Engine<Window, Search, Result> {
     slot: Slot,
     waitTime: WaitTime,
     search: Search,
-    onTokens?: SearchOptions['onTokens'],
+    { onTokens, watchFrom = 0 }: Omit<SearchOptions, 'part'>,
   ): Promise<Result> {
     const count = this.#runtime.rowsOf(search);
     this.#admission.checkRows(count);
@@ -329,7 +334,7 @@ export class Engine<Window, Search, Result> {
     return this.#waitForRows<Result>(request, count, (rows, { resolve, reject }) => {
       waitTime.begin(this.#now());
       const sequence = { rows, slot, search };
-      this.#starting.push({ request, waitTime, sequence, onTokens, steps: 0, resolve, reject });
+      this.#starting.push({ request, waitTime, sequence, onTokens, watchFrom, steps: 0, resolve, reject });
     });
   }
 

@@ -26,6 +26,8 @@ export interface Written {
   /** Of the generated tokens; a prefix has none. */
   logProbabilities: number[];
   noSpeechProbability: number;
+  /** float32 [vocabulary], if the search wants the logits behind its start token. */
+  startLogits?: Float32Array;
 }
 
 /** Work that the device has done. */

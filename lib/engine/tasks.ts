@@ -6,6 +6,8 @@ import type { Waiting } from './waiting.js';
 export interface SearchOptions {
   /** Called from time to time with the tokens so far. */
   onTokens?: (tokens: number[], written: Written) => void;
+  /** The number of steps before which `onTokens` is not called; 0 unless given. */
+  watchFrom?: number;
   /** The range of the window's audio positions that is attended to; all unless given. */
   part?: { begin: number; positions: number };
 }
@@ -54,6 +56,7 @@ export interface RunningSearch<Search, Result> {
   readonly waitTime: WaitTime;
   readonly sequence: Sequence<Search>;
   readonly onTokens?: SearchOptions['onTokens'];
+  readonly watchFrom: number;
   /** True if it was rejected by itself: its request may go on. */
   isAbandoned?: boolean;
   /** The number of steps that were done since it joined the batch. */

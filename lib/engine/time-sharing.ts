@@ -63,11 +63,11 @@ export class TimeSharing {
 
   /**
    * The most steps of the next run, and of the run queued behind it. While a window waits, the next run ends with the
-   * batch's turn.
+   * batch's turn. `stepsToLook`: the number of steps after which a caller wants to watch text grow.
    */
-  runs(windowWaits: boolean, isWatched: boolean): { next: number; behind: number } {
+  runs(windowWaits: boolean, stepsToLook: number): { next: number; behind: number } {
     const { stepsBetweenEncodes, stepsPerRun, stepsPerLook } = this.#limits;
-    const longest = isWatched ? stepsPerLook : stepsPerRun;
+    const longest = Math.min(stepsPerRun, Math.max(stepsPerLook, stepsToLook));
     const leftOfTurn = Math.max(1, stepsBetweenEncodes - this.#steps);
     return { next: windowWaits ? Math.min(leftOfTurn, longest) : longest, behind: longest };
   }

@@ -127,10 +127,13 @@ describe('the batch', () => {
     const seen: number[] = [];
     await first.search({ steps: 30 }, { onTokens: (tokens) => seen.push(tokens.length) });
     expect(seen).toEqual([8, 16, 24, 30]);
+    const later: number[] = [];
+    await first.search({ steps: 30 }, { watchFrom: 12, onTokens: (tokens) => later.push(tokens.length) });
+    expect(later).toEqual([20, 28, 30]);
     expect(first.waited).toBe(0);
     first.close();
     const late = await second;
-    expect(late.waited).toBe(30 * 2);
+    expect(late.waited).toBe(2 * 30 * 2);
     await late.search({ steps: 1 });
     late.close();
     request.close();

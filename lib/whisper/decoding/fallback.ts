@@ -1,9 +1,11 @@
 /** Temperature fallback: openai/whisper's decode_with_fallback. */
+import type { Written } from '../../engine/runtime.js';
 import type { EncodedWindow, SearchOptions } from '../../engine/tasks.js';
 import { OneheadError } from '../../errors.js';
-import { type SearchResult, likeliest, type Search } from '../model/search.js';
+import { likeliest, type Search, type SearchResult } from '../model/search.js';
 import { compressionRatio } from './compression.js';
 import { behindGiven, type GivenTokens, withGiven } from './given-tokens.js';
+import { isEndless, leastRepeated, Repetition } from './repetition.js';
 import type { Decoding } from './resolve.js';
 
 /** The text of a window at one temperature. */
@@ -16,13 +18,13 @@ export interface SearchAttempt extends SearchResult {
   silent?: boolean;
 }
 
+/** Limits that a text must keep; null: none. */
+export type Thresholds = Pick<Decoding, 'compressionRatioThreshold' | 'logProbabilityThreshold'>;
+
 /** True if a text repeats itself or is too unlikely. */
 export function isDoubtful(
   { compressionRatio, averageLogProbability }: Pick<SearchAttempt, 'compressionRatio' | 'averageLogProbability'>,
-  {
-    compressionRatioThreshold,
-    logProbabilityThreshold,
-  }: Pick<Decoding, 'compressionRatioThreshold' | 'logProbabilityThreshold'>,
+  { compressionRatioThreshold, logProbabilityThreshold }: Thresholds,
 ): boolean {
   const repetitive = compressionRatioThreshold !== null && compressionRatio > compressionRatioThreshold;
   const improbable = logProbabilityThreshold !== null && averageLogProbability < logProbabilityThreshold;
@@ -32,7 +34,7 @@ export function isDoubtful(
 /** True if the next temperature is to be tried. */
 export function needsFallback(
   attempt: Pick<SearchAttempt, 'compressionRatio' | 'averageLogProbability' | 'noSpeechProbability'>,
-  limits: Pick<Decoding, 'compressionRatioThreshold' | 'logProbabilityThreshold' | 'noSpeechThreshold'>,
+  limits: Thresholds & Pick<Decoding, 'noSpeechThreshold'>,
 ): boolean {
   return !isSilent(attempt, limits) && isDoubtful(attempt, limits);
 }
@@ -120,33 +122,54 @@ export async function decodeWithFallback(
   textOf: (tokens: readonly number[]) => string,
   { onTokens, onFallback, tryNextTemperature, given }: FallbackCalls = {},
 ): Promise<SearchAttempt> {
-  for (const [turn, temperature] of decoding.temperatures.entries()) {
+  const { temperatures, compressionRatioThreshold } = decoding;
+  for (const [turn, temperature] of temperatures.entries()) {
     const prefix = begin.prefix?.length ?? 0;
     const own = behindGiven(begin, given);
     const before = own === begin ? [] : [...given!.logProbabilities];
     const searches = searchesAt(temperature, turn, own, seed, decoding);
+    const isLast = turn === temperatures.length - 1;
     // With several candidates it is not known which will win.
     const alone = searches.length === 1 && searches[0].beams === 1;
-    const watch: SearchOptions['onTokens'] = (tokens, written) => {
+    const attemptOf = (found: SearchResult): SearchAttempt => ({
+      ...found,
+      temperature,
+      averageLogProbability: found.sum / (found.tokens.length - prefix + 1),
+      compressionRatio: compressionRatio(textOf(found.tokens).trim()),
+    });
+    const show: SearchOptions['onTokens'] = (tokens, written) => {
       onTokens?.(tokens);
       if (alone) given?.show({ ...written, logProbabilities: [...before, ...written.logProbabilities] });
     };
-    // Each search takes rows as they come free; the text that is reported is the first one's.
-    const watched = onTokens || (given && alone) ? { onTokens: watch } : {};
-    const all = await Promise.all(searches.map((search, index) => window.search(search, index === 0 ? watched : {})));
+    /** Ends a search that repeats itself, if its text would not be kept anyway. */
+    const endRepetition = (written: Written) => {
+      const ended = new Repetition(written);
+      const attempt = attemptOf(ended.found);
+      const generated = written.logProbabilities.length;
+      if (!isEndless(generated, attempt.compressionRatio, compressionRatioThreshold!)) return;
+      if (needsFallback(attempt, decoding) && tryNextTemperature?.(attempt) !== false) throw ended;
+    };
+    /** Each search takes rows as they come free. The text that is reported is the first one's. */
+    const searchOne = async (search: Search, index: number): Promise<SearchResult> => {
+      const isShown = index === 0 && (onTokens !== undefined || (given !== undefined && alone));
+      const isChecked = !isLast && search.beams === 1 && compressionRatioThreshold !== null;
+      if (!isShown && !isChecked) return window.search(search);
+      const watch: SearchOptions['onTokens'] = (tokens, written) => {
+        if (isShown) show(tokens, written);
+        if (isChecked && written.logProbabilities.length >= leastRepeated) endRepetition(written);
+      };
+      try {
+        return await window.search(search, { onTokens: watch, watchFrom: isShown ? 0 : leastRepeated });
+      } catch (error) {
+        if (error instanceof Repetition) return error.found;
+        throw error;
+      }
+    };
+    const all = await Promise.all(searches.map(searchOne));
     const found = all.map((one) => withGiven(one, prefix, own.prefix ?? [], before));
     for (const one of found) checkFinite(one);
-    const best = likeliest(found, decoding.lengthPenalty);
-    const generated = best.tokens.length - prefix;
-    const sum = best.logProbabilities.reduce((a, b) => a + b, 0);
-    const attempt = {
-      ...best,
-      temperature,
-      averageLogProbability: sum / (generated + 1),
-      compressionRatio: compressionRatio(textOf(best.tokens).trim()),
-    };
-    const last = turn === decoding.temperatures.length - 1;
-    if (last || !needsFallback(attempt, decoding) || tryNextTemperature?.(attempt) === false) return attempt;
+    const attempt = attemptOf(likeliest(found, decoding.lengthPenalty));
+    if (isLast || !needsFallback(attempt, decoding) || tryNextTemperature?.(attempt) === false) return attempt;
     onFallback?.();
   }
   throw new Error('There are no temperatures.');

@@ -1,6 +1,6 @@
 /** The published part of a window's text. It stays, however often the window is searched again. */
 import type { Written } from '../../engine/runtime.js';
-import type { SearchResult, Search } from '../model/search.js';
+import type { Search, SearchResult } from '../model/search.js';
 
 export interface GivenTokens {
   /** The tokens published so far, behind the window's prompt. */

@@ -5,7 +5,7 @@
 import type { EncodedWindow } from '../../engine/tasks.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
-import type { SearchResult, Search } from '../model/search.js';
+import type { Search, SearchResult } from '../model/search.js';
 import { compressionRatio } from './compression.js';
 import type { SearchAttempt } from './fallback.js';
 import { windowLanguages } from './window-languages.js';

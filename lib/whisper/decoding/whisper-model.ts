@@ -17,7 +17,7 @@ import { deviceNames, openDevices } from '../model/devices.js';
 import { aloneWindow, windowSamples } from '../model/features.js';
 import type { Capacity } from '../model/plan.js';
 import { type DataType, nameOf, type Precision } from '../model/precision.js';
-import type { SearchResult, ModelWindow, Search } from '../model/search.js';
+import type { ModelWindow, Search, SearchResult } from '../model/search.js';
 import { type LoadOptions, loadOptions } from '../model/types.js';
 import { WindowBuffers } from '../model/window-buffers.js';
 import { type WordTimes, wordHeads } from '../model/word-heads.js';
@@ -27,9 +27,9 @@ import { checkTimestamps, languageAndTask } from './prompt.js';
 import { checkLengths, checkTokens, resolveDecoding } from './resolve.js';
 import { encodedLanguages, windowLanguages } from './window-languages.js';
 import {
-  type WindowResult,
   decodeWindow,
   type WindowOptions,
+  type WindowResult,
   type WindowSettings,
   type WindowTimings,
 } from './windows.js';

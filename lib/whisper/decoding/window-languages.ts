@@ -4,7 +4,7 @@ import type { EngineRequest } from '../../engine/request.js';
 import type { EncodedWindow } from '../../engine/tasks.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
-import type { SearchResult, ModelWindow, Search } from '../model/search.js';
+import type { ModelWindow, Search, SearchResult } from '../model/search.js';
 import { shortWindow } from './audio-context.js';
 
 export type WhisperEngine = Engine<ModelWindow, Search, SearchResult>;
@@ -74,7 +74,7 @@ export async function encodedLanguages(
   window: ModelWindow,
   { frames, margin = null, among }: { frames?: number; margin?: number | null; among?: readonly string[] },
 ): Promise<Map<string, number>> {
-  const short = margin === null ? null : shortWindow(checkpoint, window, frames, margin);
+  const short = margin === null ? null : shortWindow(checkpoint, window, frames, margin, engine.encodesTogether);
   for (const one of short ? [short.window, window] : [window]) {
     const encoded = await engine.encode(request, one);
     try {

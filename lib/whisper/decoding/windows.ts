@@ -5,7 +5,7 @@ import type { Voice } from '../../vad/voice.js';
 import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
-import type { SearchResult, ModelWindow, Search, TextAttention } from '../model/search.js';
+import type { ModelWindow, Search, SearchResult, TextAttention } from '../model/search.js';
 import { isTrusted, shortWindow } from './audio-context.js';
 import {
   checkFinite,
@@ -129,7 +129,8 @@ export async function decodeWindow(
 async function decodeFitted(work: WindowWork): Promise<WindowResult> {
   const { engine, checkpoint, window, options, settings } = work;
   const { margin = null, decoding } = settings;
-  const short = margin === null ? null : shortWindow(checkpoint, window, options.frames, margin);
+  const short =
+    margin === null ? null : shortWindow(checkpoint, window, options.frames, margin, engine.encodesTogether);
   if (short) {
     const [first] = decoding.temperatures;
     const chosen = { ...settings, decoding: { ...decoding, temperatures: [first] } };

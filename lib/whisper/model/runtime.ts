@@ -227,10 +227,10 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     });
     const done = run.done.then(({ elapsed, times: steps, reads, rows: found }) => {
       const ended = this.#keepEnded(sequences, new Map(found.map(([row, ...data]) => [row, data])));
-      const written = shown.map((sequence, i) => ({
-        ...pool.written(sequence, reads.slice(3 * i, 3 * i + 3)),
-        noSpeechProbability: this.#starts.get(sequence)!.noSpeechProbability,
-      }));
+      const written = shown.map((sequence, i) => {
+        const { noSpeechProbability, startLogits } = this.#starts.get(sequence)!;
+        return { ...pool.written(sequence, reads.slice(3 * i, 3 * i + 3)), noSpeechProbability, startLogits };
+      });
       return { elapsed, steps, ended, written };
     });
     return { done, stop: run.stop };

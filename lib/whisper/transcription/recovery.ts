@@ -3,13 +3,14 @@ import { clock } from '../../audio/warnings.js';
 import { check } from '../../options/options.js';
 import { openDetector } from '../../vad/detector.js';
 import { type CheckedVadOptions, vadOptions } from '../../vad/options.js';
-import { isTrusted } from '../decoding/audio-context.js';
+import { thresholdsOf } from '../decoding/audio-context.js';
+import { isDoubtful } from '../decoding/fallback.js';
 import type { WindowResult } from '../decoding/windows.js';
-import type { TranscriptionState } from './state.js';
 import type { PeakMeter } from './peak.js';
 import type { SampleWindow } from './samples.js';
 import type { Draft } from './segment-builder.js';
 import { splitWhole } from './segments.js';
+import type { TranscriptionState } from './state.js';
 
 /** A stretch of what is decoded, in samples. */
 export interface Stretch {
@@ -125,7 +126,7 @@ export class SpeechRecovery {
   believes(attempt: WindowResult): boolean {
     const { decoding } = this.#job.settings;
     return (
-      isTrusted(attempt, false, decoding) &&
+      !isDoubtful(attempt, thresholdsOf(decoding)) &&
       attempt.noSpeechProbability <= (decoding.noSpeechThreshold ?? usualNoSpeech)
     );
   }
