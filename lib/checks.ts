@@ -1,9 +1,8 @@
-/** Checks of arguments, each with one sentence. */
+/** Argument checks. */
 import { OneheadError, shown } from './errors.js';
 
 /**
- * A value as sentences show it: texts in quotation marks, lists by their items, objects by their kind; short, and in
- * one line.
+ * A value for messages: strings in quotation marks, lists by their items, objects by their class; one line, shortened.
  */
 export function described(value: unknown): string {
   return shown(whole(value), 120);
@@ -23,6 +22,7 @@ function whole(value: unknown): string {
 
 const item = (value: unknown): string => (Array.isArray(value) ? '[...]' : whole(value));
 
+/** Throws OneheadError INVALID_ARGUMENT: "Expected ... to be ... but received ...". */
 export function refuse(argument: string, expected: string, received: unknown): never {
   const told = described(received);
   throw new OneheadError('INVALID_ARGUMENT', `Expected ${argument} to be ${expected} but received ${told}.`, {
@@ -38,7 +38,7 @@ export function integerIn(argument: string, value: unknown, low: number, high: n
   return value as number;
 }
 
-/** A signal, or none: null counts as absent. */
+/** Returns a signal; null counts as absent. */
 export function checkSignal(signal: unknown): AbortSignal | undefined {
   if (signal === undefined || signal === null) return undefined;
   if (!(signal instanceof AbortSignal)) refuse('signal', 'an AbortSignal', signal);

@@ -1,4 +1,4 @@
-/** Types of a tensor's elements. */
+/** Element types of tensors. */
 export type FloatingType = 'float32' | 'float16' | 'bfloat16';
 export type ElementType = FloatingType | 'int32' | 'uint8' | 'int8';
 /** Storage types of weights, of rows that are multiplied, and of caches. */

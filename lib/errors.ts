@@ -31,7 +31,7 @@ export interface ErrorDetails {
   argument?: string;
   expected?: string;
   received?: string;
-  /** Seconds after which it may go better: with code BUSY. */
+  /** Seconds after which to try again; set with code BUSY. */
   retryAfter?: number;
   cause?: unknown;
 }
@@ -57,10 +57,7 @@ export class OneheadError extends Error {
   }
 }
 
-/**
- * Text of the caller's or a file's, in one line and short enough for a sentence: no message quotes more than 200
- * characters of it.
- */
+/** A caller's or a file's text for messages: one line, shortened, since no message quotes more than 200 characters. */
 export function shown(value: unknown, most = 160): string {
   const text = String(value)
     .slice(0, 100_000)
@@ -70,10 +67,7 @@ export function shown(value: unknown, most = 160): string {
   return `${text.slice(0, most - end - 5)} ... ${text.slice(-end)}`;
 }
 
-/**
- * Why something failed that is not ours, without a full stop. What the system says of a file names it again, which is
- * left out.
- */
+/** The reason of a foreign error, without a full stop. System errors repeat the file's name, which is left out. */
 export function reasonOf(cause: unknown): string {
   const { message, syscall } = (cause instanceof Error ? cause : new Error(String(cause))) as NodeJS.ErrnoException;
   const place = syscall ? message.indexOf(`, ${syscall}`) : -1;

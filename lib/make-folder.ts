@@ -1,10 +1,9 @@
-/** Folders, made where there are none. */
+/** Creates folders. */
 import { mkdirSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
 /**
- * True where it was made, null where it must be made in another folder first. Throws where something else stands there,
- * or it cannot be made.
+ * True if the folder was created, false if it exists, null if its parent is missing. Throws if it cannot be created.
  */
 function made(folder: string): boolean | null {
   try {
@@ -20,8 +19,8 @@ function made(folder: string): boolean | null {
 }
 
 /**
- * Makes a folder and those above it; gives those that were made, each after the one it is in. Where a file system takes
- * no folders, such as /proc, Node's own `recursive` tries for ever; this says so. Throws the system's errors.
+ * Creates a folder and its parents; returns the created ones, parents first. Node's own `recursive` never returns on
+ * file systems without folders, such as /proc; this throws. Throws the system's errors.
  */
 export function makeFolder(folder: string): string[] {
   const missing: string[] = [];

@@ -1,9 +1,9 @@
-/** Packages that only some need: optional peers, which are loaded when they are first wanted. */
+/** Optional peer dependencies, which are loaded on demand. */
 import { OneheadError } from './errors.js';
 
 /**
- * Gives what `load` imports. Throws OneheadError NOT_SUPPORTED where a package is missing, with a sentence on
- * `missing`, its name.
+ * Returns what `load` imports. If a package is missing, throws OneheadError NOT_SUPPORTED with the sentence for its
+ * name.
  */
 export async function optional<T>(load: () => Promise<T>, sentence: (missing: string) => string): Promise<T> {
   try {

@@ -1,4 +1,4 @@
-/** The entry of a worker thread. */
+/** The entry point of worker threads. */
 import { audioService } from './audio/service.js';
 import { voiceService } from './vad/service.js';
 import { serve } from './workers/serve.js';

@@ -40,7 +40,7 @@ export interface FfmpegOptions {
   /** Index of the audio track; null for ffmpeg's own choice. */
   track?: number | null;
   /** Called with the tracks that ffmpeg reports. */
-  tell?: (container: Container) => void;
+  onContainer?: (container: Container) => void;
   /** Seconds after which decoding may stop. */
   maxDuration?: number;
   limits?: typeof ffmpegLimits;
@@ -148,7 +148,13 @@ export async function* decodeWithFfmpeg(
   kind: string,
   signal: AbortSignal,
   warn: Warn,
-  { path, track = null, tell, maxDuration = Number.POSITIVE_INFINITY, limits = ffmpegLimits }: FfmpegOptions = {},
+  {
+    path,
+    track = null,
+    onContainer,
+    maxDuration = Number.POSITIVE_INFINITY,
+    limits = ffmpegLimits,
+  }: FfmpegOptions = {},
 ): AsyncGenerator<DecodedChunk> {
   signal.throwIfAborted();
   const invalid = (sentence: string) => new OneheadError('AUDIO_INVALID', sentence);
@@ -187,9 +193,9 @@ export async function* decodeWithFfmpeg(
   let seconds = 0;
   try {
     for await (const chunk of decodeWav(output, name)) {
-      if (seconds === 0 && tell) {
+      if (seconds === 0 && onContainer) {
         await log.described;
-        tell(log.container(track));
+        onContainer(log.container(track));
       }
       seconds += chunk.channels[0].length / chunk.sampleRate;
       yield chunk;

@@ -40,12 +40,12 @@ export async function describeAudio(
       );
     }
     const known: Container = { tracks: [], start: 0 };
-    const tell = (container: Container) => void Object.assign(known, container);
+    const onContainer = (container: Container) => void Object.assign(known, container);
     if (format === 'm4a' || format === 'webm') {
       const bytes =
         format === 'm4a'
-          ? chooseMp4Track(indexFirst(rest, head, source, signal, 1 << 16), track, file.name, tell)
-          : chooseWebmTrack(blocks(rest, 1 << 16), track, file.name, tell);
+          ? chooseMp4Track(indexFirst(rest, head, source, signal, 1 << 16), track, file.name, onContainer)
+          : chooseWebmTrack(blocks(rest, 1 << 16), track, file.name, onContainer);
       await bytes.next().catch((cause: unknown) => {
         if (!(cause instanceof Damage)) throw cause;
         const sentence = `${file.name} looks like m4a but cannot be read (${reasonOf(cause)}); export it again.`;

@@ -1,5 +1,5 @@
 /** Messages between the main thread and a worker that decodes a recording. */
-import type { ToldError } from '../workers/errors.js';
+import type { SerializedError } from '../workers/errors.js';
 import type { Limits } from './read.js';
 import type { AudioTrack } from './tracks.js';
 
@@ -31,7 +31,7 @@ export interface State {
 }
 
 /** A chunk, the end, or an error. */
-export type Item<T> = { state: State } & ({ chunk: T } | { end: true } | { error: ToldError });
+export type Item<T> = { state: State } & ({ chunk: T } | { end: true } | { error: SerializedError });
 
 export type FromWorker<T> =
   | { opened: number | null }
@@ -46,4 +46,4 @@ export type ToWorker =
   /** Requests this many more chunks. */
   | { more: number }
   | { answer: number; given: Uint8Array | Float32Array[] | null }
-  | { answer: number; error: ToldError };
+  | { answer: number; error: SerializedError };

@@ -171,21 +171,21 @@ function findIndex(bytes: Uint8Array): { at: number; end: number } | number | nu
 }
 
 /**
- * The bytes of an MP4 file whose index comes before its audio, reduced to one audio track. `tell` is called before the
- * first audio with the contents of the index. Throws Damage.
+ * The bytes of an MP4 file whose index comes before its audio, reduced to one audio track. `onContainer` is called
+ * before the first audio with the contents of the index. Throws Damage.
  */
 export function chooseMp4Track(
   bytes: AsyncIterable<Uint8Array>,
   wanted: number | string | null,
   name: string,
-  tell: (container: Container) => void,
+  onContainer: (container: Container) => void,
 ): AsyncGenerator<Uint8Array> {
   return throughHead(boundTables(bytes), (held) => {
     const index = findIndex(held);
     if (typeof index === 'number') return index;
     if (!index) return held;
     const changed = Uint8Array.from(held); // the bytes may be the caller's
-    tell(chooseIn(changed.subarray(index.at, index.end), wanted, name));
+    onContainer(chooseIn(changed.subarray(index.at, index.end), wanted, name));
     return changed;
   });
 }

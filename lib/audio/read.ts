@@ -83,11 +83,11 @@ async function* decode(
   container: Container,
 ): AsyncGenerator<DecodedChunk> {
   const format = detectFormat(head);
-  const tell = ({ tracks, start }: Container) =>
+  const onContainer = ({ tracks, start }: Container) =>
     void Object.assign(container, { tracks, start: addStartTime ? start : 0 });
   const choose = (bytes: AsyncIterable<Uint8Array>) => {
-    if (format === 'm4a') return chooseMp4Track(bytes, track, source.name, tell);
-    if (format === 'webm') return chooseWebmTrack(bytes, track, source.name, tell);
+    if (format === 'm4a') return chooseMp4Track(bytes, track, source.name, onContainer);
+    if (format === 'webm') return chooseWebmTrack(bytes, track, source.name, onContainer);
     return bytes;
   };
   if (track !== null && track !== 0 && format !== null && format !== 'm4a' && format !== 'webm') {
@@ -120,7 +120,7 @@ async function* decode(
     }
     // An MP4 file without its first box; through a pipe, its index must come first.
     const bytes = kind === 'QuickTime' && !source.path ? indexFirst(rest, head, source, signal, 1 << 16) : rest;
-    const options = { path: source.path, maxDuration, tell };
+    const options = { path: source.path, maxDuration, onContainer };
     let place = typeof track === 'number' ? track : null;
     if (typeof track === 'string') {
       if (!source.again) {

@@ -1,6 +1,6 @@
 /** Recordings that a worker thread decodes: the main thread supplies the input and delivers the chunks. */
 import type { OneheadError } from '../errors.js';
-import { revive, tell } from '../workers/errors.js';
+import { deserializeError, serializeError } from '../workers/errors.js';
 import type { Session, WorkerPool } from '../workers/pool.js';
 import { turn } from '../workers/turns.js';
 import { abortable, type ByteSource, type RandomAccess } from './bytes.js';
@@ -168,12 +168,12 @@ class Remote<T> {
       const { item } = message;
       this.#due -= 1;
       this.#items.push(item);
-      if ('error' in item) this.#settle?.reject(this.#revive(item));
+      if ('error' in item) this.#settle?.reject(this.#restoreError(item));
       this.#wake();
     } else if ('leave' in message) void this.#streams.get(message.leave)?.leave(this.#signal);
     else if ('pull' in message) void this.#answer(message.answer, () => this.#pull(message.pull));
     else void this.#answer(message.answer, () => this.#read(message.at, message.length));
-    this.#tell();
+    this.#reportState();
   }
 
   #fail(error: OneheadError): void {
@@ -183,21 +183,21 @@ class Remote<T> {
   }
 
   /** Reports to the pool whether the thread has work, and whether somebody waits for it. */
-  #tell(): void {
+  #reportState(): void {
     this.#session.state(this.#answers === 0 && (this.#waits || this.#due > 0), this.#waits);
   }
 
   async #answer(answer: number, work: () => Promise<Pulled | null>): Promise<void> {
     this.#answers += 1;
-    this.#tell();
+    this.#reportState();
     let message: ToWorker;
     try {
       message = { answer, given: await work() };
     } catch (error) {
-      message = { answer, error: tell(error, (one) => this.#errors.push(one) - 1) };
+      message = { answer, error: serializeError(error, (one) => this.#errors.push(one) - 1) };
     }
     this.#answers -= 1;
-    this.#tell();
+    this.#reportState();
     // Copied by the message: the bytes belong to the caller.
     this.#session.post(message);
   }
@@ -223,8 +223,8 @@ class Remote<T> {
     this.#session.post({ more: count } satisfies ToWorker);
   }
 
-  #revive(item: { error: Parameters<typeof revive>[0] }): unknown {
-    return revive(item.error, this.#errors);
+  #restoreError(item: { error: Parameters<typeof deserializeError>[0] }): unknown {
+    return deserializeError(item.error, this.#errors);
   }
 
   /** The next chunk, or null at the end; `learn` gets the facts known then. Throws the errors of reading. */
@@ -235,19 +235,19 @@ class Remote<T> {
       const item = this.#items.shift();
       if (item) {
         learn(item);
-        if ('error' in item) throw this.#revive(item);
+        if ('error' in item) throw this.#restoreError(item);
         if ('end' in item) return null;
         if (this.#ahead > 0 && this.#due <= this.#ahead / 2) this.#more(this.#ahead - this.#due - this.#items.length);
         return item.chunk;
       }
       if (this.#failure) throw this.#failure;
       this.#waits = true;
-      this.#tell();
+      this.#reportState();
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
       this.#waits = false;
-      this.#tell();
+      this.#reportState();
     }
   }
 

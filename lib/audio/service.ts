@@ -1,7 +1,7 @@
 /** The worker's side of `remote.ts`: decodes recordings for the main thread. */
 import type { Transferable } from 'node:worker_threads';
 import { OneheadError } from '../errors.js';
-import { revive, tell } from '../workers/errors.js';
+import { deserializeError, serializeError } from '../workers/errors.js';
 import type { Served, Service } from '../workers/serve.js';
 import { type ByteSource, bufferBytes, regularFile } from './bytes.js';
 import { apart, mixed, type ChannelReader } from './channels.js';
@@ -41,7 +41,7 @@ class RequestedInput {
   take(message: Exclude<ToWorker, { more: number }>): void {
     const waiting = this.#waiting.get(message.answer);
     this.#waiting.delete(message.answer);
-    if ('error' in message) waiting?.reject(revive(message.error));
+    if ('error' in message) waiting?.reject(deserializeError(message.error));
     else waiting?.resolve(message.given);
   }
 
@@ -144,7 +144,7 @@ export const audioService: Service = (opening: Opening, given): Served => {
       }
       post({ item: { state: state(), end: true } });
     } catch (error) {
-      post({ item: { state: state(), error: tell(error) } });
+      post({ item: { state: state(), error: serializeError(error) } });
     } finally {
       await source?.close();
     }

@@ -70,21 +70,21 @@ function firstBlock(bytes: Uint8Array, cluster: Element, track: number): number 
 const maxHeadBytes = 1 << 22;
 
 /**
- * The bytes of a Matroska file with one audio track, the chosen one. `tell` is called before the first audio with the
- * contents of the file's beginning.
+ * The bytes of a Matroska file with one audio track, the chosen one. `onContainer` is called before the first audio
+ * with the contents of the file's beginning.
  */
 export function chooseWebmTrack(
   bytes: AsyncIterable<Uint8Array>,
   wanted: number | string | null,
   name: string,
-  tell: (container: Container) => void,
+  onContainer: (container: Container) => void,
 ): AsyncGenerator<Uint8Array> {
   return throughHead(bytes, (held, last) => {
     // A file that ends before its track's first block, or has much data before it, still has tracks.
     const ends = last || held.length >= maxHeadBytes;
     const changed = Uint8Array.from(held); // the bytes may be the caller's
     const found = readHead(changed, wanted, name, ends);
-    if (found) tell(found);
+    if (found) onContainer(found);
     return found || ends ? changed : held.length + 1;
   });
 }

@@ -3,7 +3,7 @@
  * waits for the disk.
  */
 import { Worker } from 'node:worker_threads';
-import { revive } from '../workers/errors.js';
+import { deserializeError } from '../workers/errors.js';
 import { type Placed, type Placement, place } from './placing.js';
 
 interface Waiting {
@@ -41,7 +41,7 @@ export class FolderWriter {
     const placements = this.#underWay.map(({ placement }) => placement);
     const thread = this.#running();
     if (thread === null) {
-      this.#tell(place(placements, this.#made));
+      this.#settle(place(placements, this.#made));
       return;
     }
     thread.ref();
@@ -59,7 +59,7 @@ export class FolderWriter {
       };
       thread.on('message', (results: Placed[]) => {
         thread.unref();
-        this.#tell(results);
+        this.#settle(results);
       });
       thread.on('error', lost);
       thread.on('exit', () => lost(new Error('the thread that writes ended')));
@@ -71,13 +71,13 @@ export class FolderWriter {
     return this.#thread;
   }
 
-  #tell(results: readonly Placed[]): void {
+  #settle(results: readonly Placed[]): void {
     const told = this.#underWay;
     this.#underWay = [];
     told.forEach(({ resolve, reject }, index) => {
       const result = results[index];
       if (typeof result === 'boolean') resolve(result);
-      else reject(revive(result));
+      else reject(deserializeError(result));
     });
     this.#next();
   }

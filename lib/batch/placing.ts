@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { makeFolder } from '../make-folder.js';
-import { type ToldError, tell } from '../workers/errors.js';
+import { type SerializedError, serializeError } from '../workers/errors.js';
 
 export interface Placement {
   path: string;
@@ -28,7 +28,7 @@ export interface Placement {
 }
 
 /** True where it was put there, false where something was there already and is kept. */
-export type Placed = boolean | ToldError;
+export type Placed = boolean | SerializedError;
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? '';
 
@@ -81,7 +81,7 @@ export function place(placements: readonly Placement[], made: Set<string>): Plac
       try {
         part(one, index);
       } catch (error) {
-        results[index] = tell(error);
+        results[index] = serializeError(error);
         // Somebody may have tidied the folders away.
         made.clear();
         rmSync(one.beside, { force: true });

@@ -1,9 +1,9 @@
-/** Cues: segments, or lines of limited length made of words. From openai/whisper's SubtitlesWriter. */
+/** Cues: segments, or lines of limited length made of words. Ported from openai/whisper's SubtitlesWriter. */
 import type { Segment, Transcription, Word } from '../whisper/transcription/types.js';
 import { columnsOf, unitsOf } from './columns.js';
 import type { CheckedFormatOptions } from './options.js';
 
-/** A word as it is shown, with the blank before it, which is not shown where the word begins a line. */
+/** A displayed word with the space before it, which is omitted at the start of a line. */
 export interface CueWord {
   text: string;
   start: number;
@@ -13,21 +13,21 @@ export interface CueWord {
 export interface Cue {
   start: number;
   end: number;
-  /** Lines of words; a line of a segment that is shown whole is one. */
+  /** Lines of words; a line of an unlimited segment counts as one word. */
   lines: CueWord[][];
-  /** The speaker, if channels were transcribed apart. */
+  /** The speaker, if channels were transcribed separately. */
   speaker: string | null;
 }
 
-/** Seconds of silence that end a cue which may run over the ends of segments. */
+/** Seconds of silence that end a cue which may span several segments. */
 const longPause = 3;
-/** Seconds: shorter ones are written as no time at all in some format. */
+/** Seconds: some formats write shorter durations as zero. */
 const shortest = 0.01;
 
-/** True where so much time is seen in every format. */
+/** True if the duration is longer than zero in every format. */
 export const lasts = (start: number, end: number): boolean => Math.round((end - start) * 1e4) >= shortest * 1e4;
 
-/** The name of a segment's channel; null where there is one channel alone. */
+/** The name of a segment's channel; null if there is only one channel. */
 export function speakerOf(
   { channel }: Pick<Segment, 'channel'>,
   { channelNames }: CheckedFormatOptions,
@@ -42,7 +42,7 @@ export const asPrefix = (speaker: string | null): string => (speaker === null ? 
 
 type ShownWord = Pick<Word, 'word' | 'start' | 'end'>;
 
-/** Parts of a word or segment, at the times that their lengths suggest. */
+/** Divides a word or segment into parts, with times in proportion to their lengths. */
 function shared(parts: readonly string[], start: number, end: number): ShownWord[] {
   const lengths = parts.map((part) => part.length);
   const whole = lengths.reduce((sum, length) => sum + length, 0);
@@ -56,10 +56,7 @@ function shared(parts: readonly string[], start: number, end: number): ShownWord
 
 const joinedLines = (text: string): string => text.replace(/\s*[\r\n]+\s*/g, ' ');
 
-/**
- * A segment's words, where they have no times at those that their lengths suggest; one longer than a line in parts that
- * fit.
- */
+/** A segment's words; without word times, in proportion to their lengths. A word longer than a line is divided. */
 function wordsOf({ words, text, start, end }: Segment, width: number, countWide: boolean): ShownWord[] {
   if (!words) return shared(unitsOf(joinedLines(text)), start, end);
   let blank = '';
@@ -72,7 +69,7 @@ function wordsOf({ words, text, start, end }: Segment, width: number, countWide:
   });
 }
 
-/** A segment as one cue, with the lines that its text has; none where it has no text. */
+/** A segment as one cue with the lines of its text; none if it has no text. */
 function segmentCue({ text, start, end }: Segment): Omit<Cue, 'speaker'>[] {
   const lines = text
     .split(/[\r\n]+/)
@@ -82,7 +79,7 @@ function segmentCue({ text, start, end }: Segment): Omit<Cue, 'speaker'>[] {
   return lines.length === 0 ? [] : [{ start, end, lines: shown }];
 }
 
-/** Lines of words under the limits; `prefix` stands before the first of each cue. */
+/** Lines of words within the limits; `prefix` is shown before each cue. */
 function limitedCues(
   segments: readonly Segment[],
   options: CheckedFormatOptions,
@@ -122,7 +119,7 @@ function limitedCues(
   return cues.map((shown) => ({ start: shown[0][0].start, end: shown.at(-1)!.at(-1)!.end, lines: shown }));
 }
 
-/** The same cues; one without length is shown until the next, a second at most. */
+/** Extends cues of zero duration until the next one, at most a second. */
 function lasting(cues: readonly Cue[]): Cue[] {
   return cues.map((cue, index) => {
     if (lasts(cue.start, cue.end)) return cue;
@@ -132,8 +129,8 @@ function lasting(cues: readonly Cue[]): Cue[] {
 }
 
 /**
- * The transcription's cues under these limits, in order of time; none is empty or without length. Speakers' cues are
- * apart. `prefixOf` is what will be shown before a speaker's text.
+ * The transcription's cues within the limits, in order of time, none of them empty or of zero duration. Speakers have
+ * separate cues. `prefixOf` is what will be shown before a speaker's text.
  */
 export function cuesOf(
   { segments }: Transcription,
@@ -152,10 +149,7 @@ export function cuesOf(
   return lasting(channels.length > 1 ? cues.sort((a, b) => a.start - b.start) : cues);
 }
 
-/**
- * A cue's text, lines joined by `lineBreak`, each word written by `write` from its text and number; blanks between
- * words stay as they are.
- */
+/** A cue's text with lines joined by `lineBreak`; `write` formats each word, given its text and index. */
 export function cueText(cue: Cue, lineBreak: string, write = (text: string, _word: number) => text): string {
   let index = 0;
   return cue.lines

@@ -1,4 +1,4 @@
-/** A transcription as text of each output format, in openai/whisper's forms where it has them. */
+/** Converts a transcription to each output format, as openai/whisper does if it has the format. */
 
 import { check } from '../options/options.js';
 import { languageNames } from '../whisper/checkpoint/languages.js';
@@ -9,7 +9,7 @@ import { ass, lrc, srt, vtt } from './subtitles.js';
 
 export type { FormatOptions } from './options.js';
 
-/** A segment as the text format has it. @internal */
+/** A segment in the text format. @internal */
 export function textLine(segment: Segment, options: FormatOptions = {}): string {
   return `${asPrefix(speakerOf(segment, check(formatOptions, options)))}${segment.text.trim()}\n`;
 }
@@ -17,7 +17,7 @@ export function textLine(segment: Segment, options: FormatOptions = {}): string 
 const text = ({ segments }: Transcription, options: CheckedFormatOptions = {}): string =>
   segments.map((segment) => textLine(segment, options)).join('');
 
-/** A table with times in whole milliseconds, and who speaks where that is known. */
+/** A table with times in milliseconds, and a column of speakers if there are several. */
 function table(
   { segments }: Transcription,
   options: CheckedFormatOptions,
@@ -38,16 +38,13 @@ const tsv = (transcription: Transcription, options: CheckedFormatOptions = {}): 
 const csv = (transcription: Transcription, options: CheckedFormatOptions = {}): string =>
   table(transcription, options, ',', (words) => `"${words.replaceAll('"', '""')}"`);
 
-/**
- * Warnings, and what was left out since nobody seems to speak there, where there are any: a result without them is as
- * other programs write it.
- */
+/** Warnings and omissions, if there are any: otherwise the result equals that of other programs. */
 const told = ({ warnings = [], omitted = [] }: Partial<Pick<Transcription, 'warnings' | 'omitted'>>) => ({
   ...(warnings.length > 0 && { warnings }),
   ...(omitted.length > 0 && { omitted }),
 });
 
-/** The text with each segment's times and token ids: what one compares with another implementation. */
+/** The text, and each segment's times and token ids, for comparison with other implementations. */
 function json({ text: words, language, segments, ...rest }: Transcription): string {
   const short = segments.map(
     ({ id, start, end, text: part, tokens, words: timed, top_logprobs, channel }: Segment) => ({
@@ -67,8 +64,8 @@ function json({ text: words, language, segments, ...rest }: Transcription): stri
 const nameOf = (language: string): string => languageNames.get(language) ?? language;
 
 /**
- * The answer of OpenAI's server: languages by name, the text without the blank that it begins with, and the seconds
- * that are paid for. Words stand beside the segments too, where they were asked for.
+ * The response of OpenAI's server: languages by name, the text without its leading space, and the billed seconds. Words
+ * are also listed beside the segments, if requested.
  */
 function verboseJson({ task, language, duration, text: whole, segments, ...rest }: Transcription): string {
   const timed = segments.some((segment) => segment.words)
@@ -91,7 +88,7 @@ function verboseJson({ task, language, duration, text: whole, segments, ...rest 
 
 export interface Format {
   extension: string;
-  /** Throws OneheadError INVALID_ARGUMENT for options that do not exist or have wrong values. */
+  /** Throws OneheadError INVALID_ARGUMENT for unknown or invalid options. */
   write(transcription: Transcription, options?: FormatOptions | null): string;
 }
 

@@ -4,30 +4,28 @@ import { type Checked, type Given, option, options } from '../options/options.js
 
 export const formatOptions = options('formats', {
   /**
-   * Characters of a line of srt, vtt, lrc and ass at most; languages without blanks are cut between characters.
+   * Maximum characters of a line in srt, vtt, lrc and ass; languages without spaces are cut between characters.
    * @default no limit
    */
   maxLineWidth: option(integer(1), { others: { openai: 'max_line_width', cpp: '-ml, --max-len' } }),
-  /**
-   * Lines shown at once at most; with `maxLineWidth`, cues may then run over the ends of segments. @default no limit
-   */
+  /** Maximum lines shown at once; with `maxLineWidth`, cues may then span several segments. @default no limit */
   maxLineCount: option(integer(1), { others: { openai: 'max_line_count' } }),
-  /** Words of a line at most. @default no limit */
+  /** Maximum words of a line. @default no limit */
   maxWordsPerLine: option(integer(1), { others: { openai: 'max_words_per_line' } }),
-  /** Each word is marked while it is said; needs words. @default false */
+  /** Highlights each word while it is spoken; needs word times. @default false */
   highlightWords: option(flag(), {
     default: false,
     others: { openai: 'highlight_words', cpp: '-owts, --output-words' },
   }),
-  /** Wide characters, such as Chinese ones, count as two of `maxLineWidth`. @default false */
+  /** Wide characters, such as Chinese ones, count as two towards `maxLineWidth`. @default false */
   countWide: option(flag(), { default: false }),
   /**
-   * The speakers' names from channel 0 on, where channels were transcribed apart; nothing is written for ''. @default
-   * 'Channel N'
+   * The speakers' names from channel 0 on, if channels were transcribed separately; an empty name is omitted.
+   * @default 'Channel N'
    */
   channelNames: option(list(text('NAME'), 'a list of texts')),
 });
 
 export interface FormatOptions extends Given<typeof formatOptions> {}
-/** As formats are written with; what is left out is off. */
+/** Checked options; missing ones are off. */
 export type CheckedFormatOptions = Partial<Checked<typeof formatOptions>>;

@@ -7,11 +7,11 @@ import { hourStamp, minuteStamp, timestamp } from './time.js';
 interface Stretch {
   start: number;
   end: number;
-  /** The number of the word that is said meanwhile, or -1. */
+  /** The index of the word spoken during it, or -1. */
   word: number;
 }
 
-/** A cue's stretches in order. A word without length is marked in none. */
+/** Divides a cue into stretches, one for each highlighted word. A word of zero duration is not highlighted. */
 function stretches(cue: Cue, highlightWords: boolean): Stretch[] {
   if (!highlightWords) return [{ start: cue.start, end: cue.end, word: -1 }];
   const found: Stretch[] = [];
@@ -34,7 +34,7 @@ interface TimedText {
   text: string;
 }
 
-/** The texts of cues, each word written by `write`, and underlined while it is said where that is wanted. */
+/** The texts of cues. `write` formats each word; the word being spoken is underlined if requested. */
 function timedTexts(
   cues: readonly Cue[],
   { highlightWords = false }: CheckedFormatOptions,
@@ -50,7 +50,7 @@ function timedTexts(
 
 export function srt(transcription: Transcription, options: CheckedFormatOptions = {}): string {
   const times = (seconds: number) => timestamp(seconds, ',', true);
-  // There is no way to write an arrow that does not look like times.
+  // SRT cannot escape an arrow, which would look like times.
   const safe = (text: string) => text.replaceAll('-->', '->');
   return timedTexts(cuesOf(transcription, options, asPrefix), options, (text) => text)
     .map(
@@ -70,11 +70,11 @@ export function vtt(transcription: Transcription, options: CheckedFormatOptions 
   return `WEBVTT\n\n${cues.join('')}`;
 }
 
-/** A line for each cue; with highlighted words each word has its time (the enhanced form). */
+/** A line for each cue; with highlighted words, each word has its time (the enhanced form). */
 export function lrc(transcription: Transcription, options: CheckedFormatOptions = {}): string {
   return cuesOf(transcription, options, asPrefix)
     .map((cue) => {
-      // Lines that were cut become one again, with the blanks that stood there.
+      // The lines of a cue are joined again, with their original spaces.
       const words = cue.lines.flat();
       const timed = words.map(({ text, start }, i) => `<${minuteStamp(start)}>${i > 0 ? text : text.trimStart()}`);
       const text = options.highlightWords ? timed.join('') : cueText({ ...cue, lines: [words] }, '');
@@ -96,12 +96,9 @@ Style: Default,Arial,48,&H00FFFFFF,&H0000FFFF,&H00000000,&H80000000,0,0,0,0,100,
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 `;
 
-/**
- * Advanced SubStation Alpha; highlighted words are karaoke (\\k, in hundredths). Speakers' names stand in their own
- * column.
- */
+/** Advanced SubStation Alpha; highlighted words become karaoke (\\k, in hundredths). Speakers have their own column. */
 export function ass(transcription: Transcription, options: CheckedFormatOptions = {}): string {
-  // Braces hold commands and a backslash begins one; both have look-alikes without a meaning.
+  // Braces contain commands and a backslash begins one; they are replaced by full-width look-alikes.
   const plain = (text: string) => text.replaceAll('\\', '＼').replaceAll('{', '｛').replaceAll('}', '｝');
   const hundredths = (seconds: number) => Math.max(0, Math.round(seconds * 100));
   const events = cuesOf(transcription, options).map((cue) => {
@@ -117,7 +114,7 @@ export function ass(transcription: Transcription, options: CheckedFormatOptions 
         })
         .join(''),
     );
-    // Commas part the columns.
+    // Commas separate the columns.
     const name = plain(cue.speaker ?? '').replaceAll(',', '，');
     return `Dialogue: 0,${hourStamp(cue.start)},${hourStamp(cue.end)},Default,${name},0,0,0,,${lines.join('\\N')}\n`;
   });

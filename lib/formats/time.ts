@@ -1,4 +1,4 @@
-/** HH:MM:SS.mmm; `hours` false leaves hours of 0 out. */
+/** HH:MM:SS.mmm; if `hours` is false, zero hours are omitted. */
 export function timestamp(seconds: number, decimalMark: string, hours: boolean): string {
   const milliseconds = Math.round(seconds * 1000);
   const wholeHours = Math.floor(milliseconds / 3_600_000);
@@ -7,13 +7,13 @@ export function timestamp(seconds: number, decimalMark: string, hours: boolean):
   return hours || wholeHours > 0 ? `${two(wholeHours)}:${rest}` : rest;
 }
 
-/** Minutes, which may be many, with hundredths: lrc's [MM:SS.cc]. */
+/** lrc's [MM:SS.cc]; minutes are not limited to 59. */
 export function minuteStamp(seconds: number): string {
   const hundredths = Math.round(seconds * 100);
   return `${two(Math.floor(hundredths / 6000))}:${two(Math.floor(hundredths / 100) % 60)}.${two(hundredths % 100)}`;
 }
 
-/** H:MM:SS.cc, as ass wants it. */
+/** H:MM:SS.cc, for ass. */
 export function hourStamp(seconds: number): string {
   const hundredths = Math.round(seconds * 100);
   const [hours, minutes] = [Math.floor(hundredths / 360_000), Math.floor(hundredths / 6000) % 60];

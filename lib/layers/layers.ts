@@ -1,4 +1,4 @@
-/** Whisper's layers, recorded: each takes the residual stream x (float32) and gives it back with its own part added. */
+/** Whisper's layers, recorded as operations: each adds its part to the residual stream x (float32). */
 import type {
   AttentionAlgorithm,
   AttentionOptions,
@@ -22,12 +22,9 @@ export interface AttentionShape {
   heads: number;
   keyValueHeads: number;
   algorithm?: AttentionAlgorithm;
-  /** The block table, if the cache is reordered by index. */
+  /** The block table, if beams share the cache. */
   source?: Tensor;
-  /**
-   * The rows of a pool for the entries of the batch, and the ranges of the positions that they see; see
-   * AttentionOptions.
-   */
+  /** The pool rows of the batch entries, and the ranges of positions that they see; see AttentionOptions. */
   rows?: AttentionOptions['rows'];
   keys?: AttentionOptions['keys'];
   scores?: AttentionScores;
@@ -41,7 +38,7 @@ export interface KeyValueCache {
   scales?: { key: Tensor; value: Tensor };
 }
 
-/** A product in the layers' types; a type that is not given is the weight's own. */
+/** A product with the layers' types; a missing type defaults to the weight's own. */
 function product(
   ops: Operations,
   x: Tensor,
@@ -70,7 +67,7 @@ function normedProduct(
   return product(ops, ops.layerNorm(x, norm, { dtype: types.values }), parameters, types, options);
 }
 
-/** Returns the product that makes what attention takes, of the norm of x. */
+/** The projection of queries, or of queries, keys and values, from the norm of x. */
 const projection = ({ weight, bias }: LinearParameters, norm: Norm, types: LayerTypes | undefined): Projection => ({
   weight,
   bias,

@@ -9,11 +9,11 @@ export interface LinearParameters {
   bias: Tensor;
 }
 
-/** The types of the layers' computation. */
+/** Types used to compute the layers. */
 export interface LayerTypes {
   /** The type of values between operations; the residual stream is float32. */
   values: FloatingType;
-  /** The type that 8-bit weights are multiplied with: 'int8' quantizes each row of x too. */
+  /** The type that 8-bit weights are multiplied with: with 'int8', each row of x is quantized too. */
   activations: ComputeType;
 }
 

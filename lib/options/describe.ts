@@ -1,4 +1,4 @@
-/** Descriptions of options from their comments, for the command line's help and the page of options. */
+/** Descriptions of options from their comments, for the command line's help and the options page. */
 import { documentation } from './documentation.js';
 import { type Option, type OptionGroup, optionGroups } from './options.js';
 
@@ -8,7 +8,7 @@ export interface Description {
   usual: string;
 }
 
-/** The group that declares an option, which others may hold too. */
+/** The group that declares an option; other groups may include it. */
 export function declaredIn(name: string, entry: Option<unknown, unknown>): OptionGroup {
   return optionGroups.find((group) => group.entries[name] === entry)!;
 }

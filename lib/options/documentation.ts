@@ -198,27 +198,28 @@ export const documentation = {
   formats: {
     maxLineWidth: {
       about:
-        'Characters of a line of srt, vtt, lrc and ass at most; languages without blanks are cut between characters.',
+        'Maximum characters of a line in srt, vtt, lrc and ass; languages without spaces are cut between characters.',
       usual: 'no limit',
     },
     maxLineCount: {
-      about: 'Lines shown at once at most; with `maxLineWidth`, cues may then run over the ends of segments.',
+      about: 'Maximum lines shown at once; with `maxLineWidth`, cues may then span several segments.',
       usual: 'no limit',
     },
     maxWordsPerLine: {
-      about: 'Words of a line at most.',
+      about: 'Maximum words of a line.',
       usual: 'no limit',
     },
     highlightWords: {
-      about: 'Each word is marked while it is said; needs words.',
+      about: 'Highlights each word while it is spoken; needs word times.',
       usual: 'false',
     },
     countWide: {
-      about: 'Wide characters, such as Chinese ones, count as two of `maxLineWidth`.',
+      about: 'Wide characters, such as Chinese ones, count as two towards `maxLineWidth`.',
       usual: 'false',
     },
     channelNames: {
-      about: "The speakers' names from channel 0 on, where channels were transcribed apart; nothing is written for ''.",
+      about:
+        "The speakers' names from channel 0 on, if channels were transcribed separately; an empty name is omitted.",
       usual: "'Channel N'",
     },
   },
@@ -349,32 +350,32 @@ export const documentation = {
   },
   vad: {
     detector: {
-      about: "The voice detector: Silero's network, which is part of the package, or WebRTC's of 2011.",
+      about: "The voice detector: Silero's network, included in the package, or WebRTC's of 2011.",
       usual: "'silero'",
     },
     model: {
-      about: "No longer an option: Silero's model is part of the package.",
+      about: "No longer an option: Silero's model is included in the package.",
       usual: '',
     },
     mode: {
-      about: "WebRTC's aggressiveness: how surely a frame must be speech, 0 to 3.",
+      about: "WebRTC's aggressiveness, 0 to 3: higher values classify fewer frames as speech.",
       usual: '3',
     },
     threshold: {
-      about: 'Probability from which on speech begins.',
+      about: 'Probability from which speech begins.',
       usual: '0.5',
     },
     negativeThreshold: {
       about: 'Probability below which speech ends.',
-      usual: '0.15 below `threshold`, 0.01 at least',
+      usual: '`threshold` - 0.15, at least 0.01',
     },
     minSpeech: {
-      about: 'Seconds: shorter speech is taken for noise.',
+      about: 'Minimum length of speech in seconds; shorter speech counts as noise.',
       usual: '0.25',
     },
     minSilence: {
-      about: 'Seconds: shorter silence does not end speech.',
-      usual: '2, or 0.5 where windows are decoded at once',
+      about: 'Minimum length of silence that ends speech, in seconds.',
+      usual: '2, or 0.5 if windows are decoded at once',
     },
     padding: {
       about: 'Seconds kept before and after speech.',

@@ -1,5 +1,5 @@
 /**
- * What other programs' options are here where no option of ours has just their meaning. Backticks hold names of ours.
+ * Equivalents of other programs' options that have no counterpart of the same meaning here. Backticks mark our names.
  */
 
 /** An option's names in other programs; several are separated by commas. */
@@ -20,7 +20,7 @@ export interface Elsewhere {
 export const elsewhere: readonly Elsewhere[] = [
   {
     others: { cpp: '-ot, --offset-t, -on, --offset-n, -d, --duration' },
-    answer: 'give `clips` the seconds that are to be heard',
+    answer: 'set `clips` to the seconds to transcribe',
   },
   { others: { openai: 'fp16', faster: 'compute_type' }, answer: 'set `dtype` when the model is loaded' },
   {
@@ -34,15 +34,15 @@ export const elsewhere: readonly Elsewhere[] = [
   { others: { cpp: '-nf, --no-fallback' }, answer: 'set `temperature` to 0 alone' },
   {
     others: { openai: 'max_initial_timestamp', faster: 'max_initial_timestamp' },
-    answer: 'max_initial_timestamp_index of generation_config.json counts',
+    answer: 'max_initial_timestamp_index of generation_config.json is used',
   },
   {
     others: { openai: 'verbose', faster: 'log_progress', cpp: '-pp, --print-progress' },
-    answer: 'give a function as `onProgress`; the command shows a bar',
+    answer: 'set `onProgress` to a function; the command shows a progress bar',
   },
   {
     others: { cpp: '-np, --no-prints' },
-    answer: 'the command prints nothing but the text and warnings; --quiet leaves out its progress bar',
+    answer: 'the command prints only the text and warnings; --quiet also disables its progress bar',
   },
   {
     others: { openai: 'model_dir, download_root', faster: 'download_root' },
@@ -50,7 +50,7 @@ export const elsewhere: readonly Elsewhere[] = [
   },
   {
     others: { faster: 'local_files_only' },
-    answer: 'what is in the cache is not downloaded again; the environment variable HF_HUB_OFFLINE=1 forbids it',
+    answer: 'cached files are not downloaded again; the environment variable HF_HUB_OFFLINE=1 forbids downloads',
   },
   { others: { openai: 'in_memory' }, answer: 'weights are always in memory once the model is loaded' },
   { others: { faster: 'device_index' }, answer: "set `device` to 'cuda:N'" },
@@ -61,12 +61,15 @@ export const elsewhere: readonly Elsewhere[] = [
   },
   {
     others: { faster: 'num_workers', cpp: '-p, --processors' },
-    answer: 'set `batch`, the windows that are decoded at once',
+    answer: 'set `batch`, the number of windows decoded at once',
   },
-  { others: { faster: 'chunk_length', cpp: '-ac, --audio-ctx' }, answer: "the length of a window is the model's" },
+  {
+    others: { faster: 'chunk_length', cpp: '-ac, --audio-ctx' },
+    answer: 'the model determines the length of a window',
+  },
   {
     others: { faster: 'max_speech_duration_s', cpp: '-vmsd, --vad-max-speech-duration-s, -vo, --vad-samples-overlap' },
-    answer: 'speech of any length is cut at its quietest places, without overlap',
+    answer: 'long speech is cut at its quietest positions, without overlap',
   },
   { others: { cpp: '-mc, --max-context' }, answer: 'set `conditionOnPreviousText`, or leave it out for no context' },
   { others: { cpp: '-tr, --translate' }, answer: "set `task` to 'translate'" },
@@ -75,7 +78,7 @@ export const elsewhere: readonly Elsewhere[] = [
   { others: { cpp: '-dtw, --dtw' }, answer: 'set `wordTimestamps`, and `alignmentHeads` when the model is loaded' },
   {
     others: { cpp: '-ls, --log-score, --print-confidence, -ojf, --output-json-full' },
-    answer: 'set `topLogProbabilities`; segments and words have their probabilities anyway',
+    answer: 'set `topLogProbabilities`; segments and words always have their probabilities',
   },
   { others: { cpp: '-sow, --split-on-word' }, answer: 'lines are always cut between words' },
   { others: { cpp: '-otxt, --output-txt' }, answer: "the format is 'text' (--format text)" },
@@ -86,14 +89,14 @@ export const elsewhere: readonly Elsewhere[] = [
   { others: { cpp: '-oj, --output-json' }, answer: "the format is 'json' (--format json)" },
   {
     others: { cpp: '-of, --output-file' },
-    answer: 'files are named after the recordings, in the folder that --output-dir names',
+    answer: 'output files are named after the recordings, in the folder that --output-dir names',
   },
-  { others: { cpp: '-f, --file' }, answer: 'the audio is named without a flag' },
-  { others: { cpp: '-ps, --print-special' }, answer: 'each segment has its `tokens`, special ones too' },
+  { others: { cpp: '-f, --file' }, answer: 'the audio is given without a flag' },
+  { others: { cpp: '-ps, --print-special' }, answer: 'each segment has its `tokens`, including special ones' },
   {
     others: { cpp: '--grammar, --grammar-rule, --grammar-penalty, --suppress-regex' },
-    answer: 'there are no grammars here; `suppressTokens` forbids tokens and `hotwords` suggests words',
+    answer: 'grammars are not supported; `suppressTokens` excludes tokens and `hotwords` suggests words',
   },
   { others: { cpp: '-sns, --suppress-nst' }, answer: "set `suppressTokens` to 'symbols'" },
-  { others: { cpp: '-tdrz, --tinydiarize' }, answer: 'speakers are not told apart within a channel' },
+  { others: { cpp: '-tdrz, --tinydiarize' }, answer: 'speakers within a channel are not distinguished' },
 ];

@@ -1,22 +1,19 @@
-/**
- * What an option can hold: each kind has its check, its words for sentences, and how it is read from a command line's
- * text.
- */
+/** The types of options, each with a check, a description for messages, and a parser for the command line. */
 import * as v from 'valibot';
 
 export interface KindFacts {
-  /** For sentences, such as 'a whole number from 1 to 16'. */
+  /** For messages, such as 'a whole number from 1 to 16'. */
   expected: string;
-  /** The same for what a command line gives, where that looks different. */
+  /** The same for values on the command line, if they look different. */
   expectedText?: string;
   /**
-   * What stands for it in a command line's help, such as N; '' where the flag alone says it. Absent: no command line
-   * can give it.
+   * The placeholder of the value in the command line's help, such as N; '' if the flag takes no value. Absent if the
+   * option cannot be given on a command line.
    */
   placeholder?: string;
-  /** The value that a text means; the text itself where it means none, which the check then refuses. */
+  /** Parses a text; returns the text itself if it is invalid, which the check then refuses. */
   read?: (text: string) => unknown;
-  /** True where a flag may be given several times, for all items together. */
+  /** True if the flag may be given several times, with the items of all together. */
   repeats?: boolean;
 }
 
@@ -36,7 +33,7 @@ const readNumber = (text: string): unknown => {
   return text.trim() === '' || Number.isNaN(number) ? text : number;
 };
 
-/** A number in a range, both ends included unless `above` is set: then the lower one is not. */
+/** A number in a range, including both ends; with `above`, excluding the lower end. */
 export function number(
   low: number,
   high = Number.POSITIVE_INFINITY,
@@ -50,13 +47,13 @@ export function number(
   });
 }
 
-/** A whole number; without `high` there is no limit but that of whole numbers. */
+/** A whole number; without `high`, up to the largest safe integer. */
 export function integer(low: number, high = Number.MAX_SAFE_INTEGER): Kind<number> {
   return kind(v.pipe(v.number(), v.safeInteger(), v.minValue(low), v.maxValue(high)), {
     expected:
       high === Number.MAX_SAFE_INTEGER ? `a whole number of at least ${low}` : `a whole number from ${low} to ${high}`,
     placeholder: 'N',
-    // Digits alone: 1e3 and 0x10 are rather mistakes than numbers here.
+    // Only digits: 1e3 and 0x10 are probably mistakes.
     read: (text) => (/^\d+$/.test(text) ? Number(text) : text),
   });
 }
@@ -65,7 +62,7 @@ export function flag(): Kind<boolean> {
   return kind(v.boolean(), { expected: 'true or false', placeholder: '' });
 }
 
-/** `filled`: more than blanks. */
+/** `filled`: not only spaces. */
 export function text(placeholder = 'TEXT', expected = 'a text', { filled = false } = {}): Kind<string> {
   return kind(
     v.pipe(
@@ -90,7 +87,7 @@ export function quoted(names: readonly string[]): string {
   return all.length < 2 ? all.join('') : `${all.slice(0, -1).join(', ')} or ${all.at(-1)}`;
 }
 
-/** A list; `least` items at least. A text holds them with commas between. */
+/** A list with at least `least` items. On the command line they are separated by commas. */
 export function list<T>(one: Kind<T>, expected: string, least = 0): Kind<readonly T[]> {
   const { read, placeholder } = factsOf(one);
   return kind(v.pipe(v.array(one), v.minLength(least)) as v.GenericSchema<readonly T[], readonly T[]>, {
@@ -103,7 +100,7 @@ export function list<T>(one: Kind<T>, expected: string, least = 0): Kind<readonl
   });
 }
 
-/** One of two kinds. A text is read as the second where that takes it, else as the first. */
+/** One of two types. A text is parsed as the second if that accepts it, otherwise as the first. */
 export function either<A, B>(first: Kind<A>, second: Kind<B>, expected?: string): Kind<A | B> {
   const [one, other] = [factsOf(first), factsOf(second)];
   return kind(v.union([first, second]) as unknown as v.GenericSchema<A | B, A | B>, {
@@ -127,12 +124,12 @@ export function signal(): Kind<AbortSignal> {
   return kind(v.instance(AbortSignal), { expected: 'an AbortSignal' });
 }
 
-/** Whatever `fits`. */
+/** Any value that `fits` accepts. */
 export function custom<T>(fits: (value: unknown) => boolean, facts: KindFacts): Kind<T> {
   return kind(v.custom<T>(fits), facts);
 }
 
-/** Token ids. That the model has them is checked where they are used. */
+/** Token ids. Whether the model has them is checked where they are used. */
 export function tokens(): Kind<readonly number[]> {
   const isId = (id: unknown) => Number.isInteger(id) && (id as number) >= 0;
   return custom((value) => Array.isArray(value) && value.every(isId), { expected: 'a list of token ids' });

@@ -1,4 +1,6 @@
-/** What is meant by a name that is no option: the same option in other programs, another spelling, another place. */
+/**
+ * Suggestions for unknown option names: an option of another program, a spelling mistake, an option of another call.
+ */
 import { elsewhere, type OtherNames } from './elsewhere.js';
 
 export interface NamedOptions {
@@ -6,11 +8,11 @@ export interface NamedOptions {
   entries: Record<string, { facts: { others?: OtherNames } }>;
 }
 
-/** How sentences say names of ours. */
+/** How option names appear in messages. */
 export interface Speech {
   /** An option's name. */
   call(name: string): string;
-  /** A text with names of options in backticks. */
+  /** A text with our option names in backticks. */
   words(text: string): string;
 }
 
@@ -19,13 +21,10 @@ export const plainSpeech: Speech = {
   words: (text) => text.replace(/`(\w+)`/g, "'$1'"),
 };
 
-/** Names longer than this are no slips of the pen. */
-const longest = 60;
+/** Longer names are not spelling mistakes. */
+const maxNameLength = 60;
 
-/**
- * Spelled the same but for case, dashes and underscores; short flags such as -bs keep their dash, for they are no
- * words.
- */
+/** Normalizes case, dashes and underscores; short flags such as -bs keep their dash, since they are not words. */
 export function plain(name: string): string {
   return /^-\w/.test(name) ? name : name.toLowerCase().replace(/[^a-z0-9]/g, '');
 }
@@ -34,7 +33,7 @@ export function namesOf(others: OtherNames = {}): string[] {
   return Object.values(others).flatMap((names: string) => names.split(/,\s*/));
 }
 
-/** Characters to insert, delete, replace, or swap with their neighbours, to make one word of the other. */
+/** Edit distance with insertions, deletions, replacements and swaps of neighbours. */
 export function distance(a: string, b: string): number {
   let [before, last] = [[] as number[], Array.from({ length: b.length + 1 }, (_, j) => j)];
   for (let i = 1; i <= a.length; ++i) {
@@ -53,11 +52,11 @@ interface Known {
   word: string;
   option: string;
   group: NamedOptions;
-  /** True where it is another program's name. */
+  /** True for another program's name. */
   other: boolean;
 }
 
-/** Every name there is, those of the group asked for first. */
+/** All known names, beginning with those of the given group. */
 function knownNames(group: NamedOptions, groups: readonly NamedOptions[]): Known[] {
   return [group, ...groups.filter((one) => one !== group)].flatMap((one) =>
     Object.entries(one.entries).flatMap(([option, { facts }]) => [
@@ -67,17 +66,14 @@ function knownNames(group: NamedOptions, groups: readonly NamedOptions[]): Known
   );
 }
 
-/**
- * What to say behind "There is no option X of Y": begins with its punctuation, and is empty where nothing comes to
- * mind.
- */
+/** The end of the sentence "There is no option X of Y", with its punctuation; empty if there is no suggestion. */
 export function adviceOn(
   given: string,
   group: NamedOptions,
   groups: readonly NamedOptions[],
   { call, words }: Speech,
 ): string {
-  if (given.length > longest) return '';
+  if (given.length > maxNameLength) return '';
   const word = plain(given);
   const known = knownNames(group, groups);
   const place = ({ group: owner, option }: Known) =>

@@ -1,6 +1,6 @@
 /**
- * Options are declared once: a name, its documentation (the comment before it), its kind, its default, and its names in
- * other programs. Types, checks, the command line's flags and the page of all options are made of that.
+ * Options are declared once: name, documentation (the comment before it), type, default, and names in other programs.
+ * TypeScript types, checks, the command line's flags and the options page are derived from the declaration.
  */
 import * as v from 'valibot';
 import { described, refuse } from '../checks.js';
@@ -10,13 +10,13 @@ import { factsOf, type Kind, type KindFacts } from './kinds.js';
 import { adviceOn, type NamedOptions, plainSpeech, type Speech } from './names.js';
 
 export interface OptionSettings<T> {
-  /** The default value. The option's comment names it too, behind @default. */
+  /** The default value. The option's comment also states it, after @default. */
   default?: T;
-  /** The command line's name where it is another one; null where it has none. */
+  /** The command line's name if it differs; null if there is none. */
   flag?: string | null;
-  /** On the command line the unit is so many times larger. */
+  /** The factor between the command line's unit and the option's. */
   flagScale?: number;
-  /** What stands for the value in the command line's help, and how its sentences say what is expected. */
+  /** The placeholder of the value in the command line's help, and the expected value in its messages. */
   placeholder?: string;
   expectedText?: string;
   others?: OtherNames;
@@ -31,16 +31,16 @@ export interface Option<T, Checked = T | undefined> extends v.GenericSchema<T | 
 export type Entries = Record<string, Option<unknown, unknown>>;
 
 export interface OptionGroup<E extends Entries = Entries> {
-  /** The call that takes the options, for sentences: 'transcribe'. */
+  /** The call that takes the options, for messages: 'transcribe'. */
   readonly name: string;
   readonly entries: E;
 }
 
-/** The options as they are given: all may be left out, and null counts as left out. */
+/** Options as given by the caller: all are optional, and null counts as absent. */
 export type Given<G extends OptionGroup> = {
   -readonly [Name in keyof G['entries']]?: v.InferInput<G['entries'][Name]>;
 };
-/** The options after their check: null is gone, and defaults are there. */
+/** Options after the check: without null, with defaults. */
 export type Checked<G extends OptionGroup> = {
   -readonly [Name in keyof G['entries']]: v.InferOutput<G['entries'][Name]>;
 };
@@ -52,7 +52,7 @@ export function option<T>(kind: Kind<T>, settings: OptionSettings<NoInfer<T>> = 
   return Object.assign(schema, { facts: { ...factsOf(kind), ...settings } }) as unknown as Option<T>;
 }
 
-/** Options within an option (whose type is `Named` in documentation), or true for all their defaults, or false. */
+/** Nested options (of type `Named` in the documentation), true for all their defaults, or false. */
 export function nested<G extends OptionGroup, Named = Given<G>>(
   group: G,
   settings: OptionSettings<boolean> = {},
@@ -68,7 +68,7 @@ export function nested<G extends OptionGroup, Named = Given<G>>(
   ) as unknown as Option<boolean | Named, boolean | Checked<G> | undefined>;
 }
 
-/** Every group that was declared. */
+/** All declared groups. */
 export const optionGroups: OptionGroup[] = [];
 
 /** Declares options; the comment before each is its documentation. */
@@ -82,9 +82,9 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
   Object.prototype.toString.call(value) === '[object Object]';
 
 export interface CheckSettings {
-  /** Stands before the names in sentences. */
+  /** Prefix of the names in messages. */
   within?: string;
-  /** The name of an option with a wrong value, for sentences. */
+  /** Formats the name of an invalid option for messages. */
   call?: (name: string) => string;
 }
 
@@ -94,7 +94,9 @@ export interface CheckSettings {
  */
 const defaults = new Map<Option<unknown, unknown>, unknown>();
 
-/** The options, checked and with their defaults. Throws OneheadError INVALID_ARGUMENT with the name that is wrong. */
+/**
+ * The checked options with their defaults. Throws OneheadError INVALID_ARGUMENT with the name of the invalid option.
+ */
 export function check<G extends OptionGroup>(
   group: G,
   given: unknown,
@@ -120,13 +122,13 @@ export function check<G extends OptionGroup>(
   return checked as Checked<G>;
 }
 
-/** Those of the values that are options of a group. */
+/** The values that are options of a group. */
 export function pick<G extends OptionGroup>(group: G, values: Given<G>): Given<G> {
   const names = Object.keys(group.entries).filter((name) => Object.hasOwn(values, name));
   return Object.fromEntries(names.map((name) => [name, values[name as keyof Given<G>]])) as Given<G>;
 }
 
-/** The sentence on a name that is none of the group's options. */
+/** The message for an unknown option. */
 export function noSuchOption(
   given: string,
   said: string,

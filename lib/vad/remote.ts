@@ -1,12 +1,12 @@
 /** WebRTC's detector on a worker thread. */
-import { revive, type ToldError } from '../workers/errors.js';
+import { deserializeError, type SerializedError } from '../workers/errors.js';
 import type { WorkerPool } from '../workers/pool.js';
 import { type VoiceDetector, webRtcFrame } from './voice-detector.js';
 
-/** A worker's answer for the frames that it was given. */
-export type FromVoice = { found: ArrayLike<number> } | { error: ToldError };
+/** A worker's answer for the frames it received. */
+export type FromVoice = { found: ArrayLike<number> } | { error: SerializedError };
 
-/** Null where no thread is ready. `mode` as `openWebRtc` takes it. */
+/** Null if no thread is ready. `mode` as for `openWebRtc`. */
 export function openVoice(pool: WorkerPool, mode: number): VoiceDetector | null {
   let waiting: { resolve(found: ArrayLike<number>): void; reject(error: unknown): void } | null = null;
   let failure: unknown = null;
@@ -15,7 +15,7 @@ export function openVoice(pool: WorkerPool, mode: number): VoiceDetector | null 
       const told = message as FromVoice;
       session?.state(false, false);
       if ('found' in told) waiting?.resolve(told.found);
-      else waiting?.reject(revive(told.error));
+      else waiting?.reject(deserializeError(told.error));
     },
     failed: (error: unknown) => {
       failure = error;

@@ -1,5 +1,5 @@
-/** A worker's side of `remote.ts`: WebRTC's detector for the main thread. */
-import { tell } from '../workers/errors.js';
+/** The worker's side of `remote.ts`: WebRTC's detector for the main thread. */
+import { serializeError } from '../workers/errors.js';
 import type { Served, Service } from '../workers/serve.js';
 import type { FromVoice } from './remote.js';
 import { openWebRtc } from './webrtc.js';
@@ -13,7 +13,7 @@ export const voiceService: Service = (mode: number, given): Served => {
       try {
         post({ found: await (await opened).probabilities(samples) });
       } catch (error) {
-        post({ error: tell(error) });
+        post({ error: serializeError(error) });
       }
     },
     close: async () => (await opened.catch(() => null))?.close(),

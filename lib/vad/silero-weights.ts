@@ -1,16 +1,16 @@
-/** The weights of Silero's voice detector, which are part of the package (models/silero-vad). */
+/** The weights of Silero's voice detector, which are included in the package (models/silero-vad). */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OneheadError, reasonOf } from '../errors.js';
 import { packageRoot } from '../package-root.js';
 
-/** The tensors in the order in which the addon takes them: see native/cpu/voice_model.h. */
+/** The tensors in the addon's order: see native/cpu/voice_model.h. */
 const names = [
   ...[0, 1, 2, 3].flatMap((layer) => [`encoder.${layer}.weight`, `encoder.${layer}.bias`]),
   ...['lstm.weight_ih', 'lstm.weight_hh', 'lstm.bias_ih', 'lstm.bias_hh', 'output.weight', 'output.bias'],
 ];
 
-/** All weights one after the other. Throws OneheadError MODEL_INVALID. */
+/** All weights concatenated. Throws OneheadError MODEL_INVALID. */
 export async function readSileroWeights(): Promise<Float32Array> {
   const file = join(packageRoot(), 'models', 'silero-vad', 'model.safetensors');
   try {
@@ -22,7 +22,7 @@ export async function readSileroWeights(): Promise<Float32Array> {
   } catch (cause) {
     throw new OneheadError(
       'MODEL_INVALID',
-      `The voice detector's weights, ${file}, cannot be read: ${reasonOf(cause)}; install onehead again, or use the detector 'webrtc'.`,
+      `The voice detector's weights, ${file}, cannot be read: ${reasonOf(cause)}; install onehead again, or set the detector to 'webrtc'.`,
       { cause },
     );
   }

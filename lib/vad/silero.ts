@@ -1,22 +1,16 @@
-/**
- * Silero's voice detector, computed by the addon on the threads that Node.js has for such work, never on the event
- * loop.
- */
+/** Silero's voice detector, computed by the addon on libuv's thread pool. */
 import { type NativeVoiceModel, native } from '../device/native.js';
 import { OneheadError } from '../errors.js';
 import { readSileroWeights } from './silero-weights.js';
 import type { VoiceDetector } from './voice-detector.js';
 
-/** Samples of a frame, at 16 kHz. */
+/** Samples of a frame at 16 kHz. */
 export const sileroFrame = 512;
-/** Numbers that are kept between a recording's frames. */
+/** Size of the state that is kept between a recording's frames. */
 const stateSize = 320;
-/**
- * The most frames of one recording in a run: 4 s of each, so that a long recording delays others for some milliseconds
- * only.
- */
-const mostFrames = 128;
-const mostStreams = 32;
+/** Maximum frames of one recording in a run, 4 s, so that a long recording delays others by some milliseconds only. */
+const maxFrames = 128;
+const maxStreams = 32;
 
 interface Stream {
   state: Float32Array;
@@ -26,19 +20,19 @@ interface FrameRequest {
   stream: Stream;
   samples: Float32Array;
   found: Float32Array;
-  /** Frames that are done. */
+  /** Number of frames done. */
   done: number;
   resolve(found: Float32Array): void;
   reject(error: unknown): void;
 }
 
-/** Runs of all recordings of the process: those that wait at the same time are computed side by side. */
+/** Computes the pending requests of all recordings of the process side by side. */
 class Runner {
   #model: Promise<NativeVoiceModel> | null = null;
   readonly #waiting: FrameRequest[] = [];
   #running = false;
-  /** Buffers in which the last frames of recordings are padded: the addon copies its input. */
-  readonly #filledUp: Float32Array[] = [];
+  /** Buffers for padding the last frames of recordings; they can be reused because the addon copies its input. */
+  readonly #padded: Float32Array[] = [];
 
   run(stream: Stream, samples: Float32Array): Promise<Float32Array> {
     const found = new Float32Array(Math.ceil(samples.length / sileroFrame));
@@ -64,14 +58,14 @@ class Runner {
     // Requests of the same turn are computed together.
     await undefined;
     while (this.#waiting.length > 0) {
-      const jobs = this.#waiting.splice(0, mostStreams);
+      const jobs = this.#waiting.splice(0, maxStreams);
       try {
         this.#model ??= this.#open();
         const model = await this.#model;
         const results = await model.run(
           jobs.map(({ stream, samples, done }, index) => [
             stream.state,
-            this.#whole(samples.subarray(done * sileroFrame, (done + mostFrames) * sileroFrame), index),
+            this.#whole(samples.subarray(done * sileroFrame, (done + maxFrames) * sileroFrame), index),
           ]),
         );
         for (const [index, [state, probabilities]] of results.entries()) {
@@ -91,12 +85,12 @@ class Runner {
     this.#running = false;
   }
 
-  /** The samples, with silence up to a whole frame. */
+  /** The samples, padded with silence to whole frames. */
   #whole(samples: Float32Array, index: number): Float32Array {
     const length = Math.ceil(samples.length / sileroFrame) * sileroFrame;
     if (length === samples.length) return samples;
-    this.#filledUp[index] ??= new Float32Array(mostFrames * sileroFrame);
-    const whole = this.#filledUp[index].subarray(0, length);
+    this.#padded[index] ??= new Float32Array(maxFrames * sileroFrame);
+    const whole = this.#padded[index].subarray(0, length);
     whole.set(samples);
     return whole.fill(0, samples.length);
   }
@@ -105,8 +99,7 @@ class Runner {
 const runner = new Runner();
 
 /**
- * A detector for one recording. Its `probabilities` throw OneheadError: ADDON_UNAVAILABLE, MODEL_INVALID,
- * OUT_OF_MEMORY.
+ * A detector for one recording. `probabilities` throws OneheadError: ADDON_UNAVAILABLE, MODEL_INVALID, OUT_OF_MEMORY.
  */
 export function openSilero(): VoiceDetector {
   const stream: Stream = { state: new Float32Array(stateSize) };

@@ -1,4 +1,4 @@
-/** Audio with its silences taken out, and the way back to the times that it had. */
+/** Audio with silence removed, and the mapping back to the original times. */
 import type { AudioSource } from '../audio/index.js';
 import { type Piece, type PiecedSource, recordingPosition } from '../audio/pieces.js';
 import { OneheadError } from '../errors.js';
@@ -15,7 +15,7 @@ interface Limits {
   padding: number;
 }
 
-/** Samples by their place in the recording, as far back as they may still be wanted. */
+/** Recent samples by their position in the recording. */
 class Recent {
   #chunks: Float32Array[] = [];
   #begin = 0;
@@ -45,9 +45,7 @@ class Recent {
 
 export class SpeechSource {
   readonly pieces: Piece[] = [];
-  /**
-   * Places in the speech where something new begins that no window may run into: the breaks of what it was found in.
-   */
+  /** Positions in the speech that no window may cross: the breaks of its source. */
   readonly breaks: number[] = [];
   readonly #source: AudioSource & Partial<PiecedSource>;
   readonly #sampleRate: number;
@@ -78,7 +76,7 @@ export class SpeechSource {
     if (sampleRate !== 16000) {
       throw new OneheadError(
         'NOT_SUPPORTED',
-        `Voice activity is detected at 16,000 Hz, but this model hears ${sampleRate} Hz; set vad to false.`,
+        `Voice activity detection needs audio at 16,000 Hz, but this model uses ${sampleRate} Hz; set vad to false.`,
         { argument: 'vad' },
       );
     }
@@ -101,14 +99,12 @@ export class SpeechSource {
     return this.#heard;
   }
 
-  /** The sample of what was read before which all speech was given out. */
+  /** The sample of the recording before which all speech has been output. */
   get settled(): number {
     return this.#settled;
   }
 
-  /**
-   * The recording's time of a time in the speech, both in seconds; where two pieces meet, an end belongs to the first.
-   */
+  /** Maps a time in the speech to the recording, in seconds; at a boundary, an end belongs to the first piece. */
   toRecording(seconds: number, isEnd: boolean): number {
     return recordingPosition(this.pieces, seconds * this.#sampleRate, isEnd) / this.#sampleRate;
   }
@@ -118,13 +114,13 @@ export class SpeechSource {
     const { frame } = this.#detector;
     const recent = new Recent();
     let judged = 0;
-    /** The beginning of speech and its apparent end; -1 if there is none. */
+    /** The start of the current speech and its apparent end; -1 if there is none. */
     let begin = -1;
     let end = -1;
-    /** Everything before was given out or left out for good. */
+    /** Everything before was output or dropped. */
     let given = 0;
 
-    /** Gives out speech up to `to`; the first of a piece with padding before it. */
+    /** Returns speech up to `to`; the first part of a piece has padding before it. */
     const give = (to: number): Float32Array | null => {
       const last = this.pieces.at(-1);
       const goesOn = last !== undefined && last.begin + last.length === given && given > begin - padding;
@@ -136,7 +132,7 @@ export class SpeechSource {
       return recent.slice(from, to);
     };
 
-    /** Ends the speech under way where what is heard ends; gives what of it was not given out. */
+    /** Ends the current speech at the end of the audio so far; returns its remaining samples. */
     const finish = (): Float32Array | null => {
       if (begin < 0) return null;
       const last = end < 0 ? recent.end : end;
@@ -152,7 +148,7 @@ export class SpeechSource {
       for (; passed < breaks.length && breaks[passed] <= recent.end; ++passed) {
         const speech = finish();
         if (speech) yield speech;
-        // No speech, no padding and no frame is of both sides.
+        // Speech, padding and frames do not cross a break.
         given = recent.end;
         judged = recent.end;
         const last = this.pieces.at(-1);
@@ -191,7 +187,7 @@ export class SpeechSource {
     this.#settled = recent.end;
   }
 
-  /** Frees the detector. The recording itself is its opener's to close. */
+  /** Releases the detector. The opener closes the recording. */
   async release(): Promise<void> {
     await this.#detector.close();
   }

@@ -1,6 +1,6 @@
-/** A voice detector: tells speech from other sound, frame by frame. */
+/** A voice detector, which distinguishes speech from other sound frame by frame. */
 export interface VoiceDetector {
-  /** Samples of a frame, at 16 kHz. */
+  /** Samples of a frame at 16 kHz. */
   readonly frame: number;
   /**
    * Returns the probability of speech in each of the next frames, 0 to 1. `samples` are whole frames, given in order.
@@ -9,5 +9,5 @@ export interface VoiceDetector {
   close(): void | Promise<void>;
 }
 
-/** Samples of WebRTC's frames: 30 ms, the longest that it takes. */
+/** Samples of WebRTC's frames: 30 ms, the longest supported. */
 export const webRtcFrame = 480;

@@ -1,18 +1,18 @@
-/** The voice that a detector hears in one piece of audio. */
+/** The result of voice detection for one piece of audio. */
 import { sileroFrame, speechProbabilities } from './silero.js';
 
 const sampleRate = 16000;
 const frameSeconds = sileroFrame / sampleRate;
-/** Frames of this probability go on with speech: Silero's threshold, less what it allows to speech that has begun. */
+/** Probability from which a frame continues speech: Silero's threshold of 0.5 less its hysteresis of 0.15. */
 const spoken = 0.35;
 /**
- * Sound whose louder frames are below this (root mean square) is heard amplified too: the detector was trained on
- * louder speech.
+ * Audio whose louder frames are below this level (root mean square) is also analyzed amplified: the detector was
+ * trained on louder speech.
  */
 const quiet = 0.003;
-/** The level that quiet sound is amplified to, and the greatest factor. */
+/** The level to which quiet audio is amplified, and the maximum gain. */
 const usualLevel = 0.1;
-const mostGain = 1000;
+const maxGain = 1000;
 
 export class Voice {
   /** The probability of speech in each frame of 32 ms. */
@@ -26,12 +26,12 @@ export class Voice {
     return this.probabilities.subarray(Math.max(0, Math.floor(begin / frameSeconds)), Math.ceil(end / frameSeconds));
   }
 
-  /** Seconds, between two seconds of the piece, in which speech has this probability or more. */
+  /** Seconds of frames with at least this probability, between two times of the piece. */
   seconds(probability: number, begin = 0, end = Number.POSITIVE_INFINITY): number {
     return this.#between(begin, end).reduce((sum, one) => sum + Number(one >= probability), 0) * frameSeconds;
   }
 
-  /** Seconds of the longest stretch of speech between two seconds of the piece. */
+  /** Seconds of the longest stretch of speech between two times of the piece. */
   longest(begin = 0, end = Number.POSITIVE_INFINITY): number {
     let most = 0;
     let run = 0;
@@ -43,7 +43,7 @@ export class Voice {
   }
 }
 
-/** Root mean square of a frame that a twentieth of all are louder than. */
+/** The 95th percentile of the frames' root mean square. */
 function levelOf(samples: Float32Array): number {
   const frames = Math.max(1, Math.floor(samples.length / sileroFrame));
   const energies = new Float64Array(frames);
@@ -58,12 +58,12 @@ function levelOf(samples: Float32Array): number {
 }
 
 /**
- * Listens to a piece of audio at 16 kHz, by itself. The samples must stay as they are until it has. Takes a few
- * milliseconds of another thread for 30 s.
+ * Analyzes a separate piece of audio at 16 kHz. The samples must not change until the promise resolves. Takes a few
+ * milliseconds on another thread for 30 s.
  */
 export async function listen(samples: Float32Array): Promise<Voice> {
   const level = levelOf(samples);
-  const gain = level > 0 && level < quiet ? Math.min(mostGain, usualLevel / level) : null;
+  const gain = level > 0 && level < quiet ? Math.min(maxGain, usualLevel / level) : null;
   const [plain, amplified] = await Promise.all([
     speechProbabilities(samples),
     gain === null ? null : speechProbabilities(samples.map((sample) => sample * gain)),

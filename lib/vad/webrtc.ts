@@ -3,10 +3,10 @@
 import { webRtcFrame as frame, type VoiceDetector } from './voice-detector.js';
 
 const sampleRate = 16000;
-/** It says yes or no to each frame; the share of yes among this many (0.3 s) is steadier. */
+/** The detector's binary results are averaged over this many frames (0.3 s). */
 const steadyFrames = 10;
 
-/** `mode` is its aggressiveness, 0 to 3. */
+/** `mode` is the aggressiveness, 0 to 3. */
 export async function openWebRtc(mode: number): Promise<VoiceDetector> {
   const { default: fvad } = await import('@echogarden/fvad-wasm');
   const library = await fvad();

@@ -1,45 +1,45 @@
-/** Errors on their way between threads: a clone would lose what kind of error it was, and its code. */
+/** Passes errors between threads: structured cloning would lose their class and code. */
 import { type ErrorCode, type ErrorDetails, OneheadError } from '../errors.js';
 
-/** An error as a message holds it. */
-export interface ToldError {
-  /** The number of one that the other side has itself. */
+/** An error as a message contains it. */
+export interface SerializedError {
+  /** The number under which the other thread keeps the original. */
   own?: number;
   name: string;
   message: string;
   stack?: string;
   code?: string;
-  /** For errors of the system: the call that failed, from which the position of paths in the message is known. */
+  /** For system errors: the call that failed, which marks the position of paths in the message. */
   syscall?: string;
   details?: Omit<ErrorDetails, 'cause'>;
-  cause?: ToldError;
+  cause?: SerializedError;
 }
 
-/** Errors that came from the other thread, so that they go back as the same. */
+/** Errors from the other thread, so that they are returned as their originals. */
 const known = new WeakMap<object, number>();
 
-/** `keep` remembers an error under a number, for `revive` to give it back as it is. */
-export function tell(error: unknown, keep?: (error: unknown) => number): ToldError {
+/** `keep` stores the original under a number, so that `deserializeError` can return it. */
+export function serializeError(error: unknown, keep?: (error: unknown) => number): SerializedError {
   const own = keep?.(error) ?? (error instanceof Error ? known.get(error) : undefined);
   if (!(error instanceof Error)) return { own, name: 'Error', message: String(error) };
   const { name, message, stack, cause } = error;
   const { code, syscall } = error as NodeJS.ErrnoException;
-  const told: ToldError = { own, name, message, stack, code, syscall };
+  const serialized: SerializedError = { own, name, message, stack, code, syscall };
   if (error instanceof OneheadError) {
     const { operation, argument, expected, received, retryAfter } = error;
-    told.details = { operation, argument, expected, received, retryAfter };
+    serialized.details = { operation, argument, expected, received, retryAfter };
   }
-  if (cause !== undefined) told.cause = tell(cause);
-  return told;
+  if (cause !== undefined) serialized.cause = serializeError(cause);
+  return serialized;
 }
 
-/** The error again: the same one where it is among `kept`, else one like it. */
-export function revive(
-  { own, name, message, stack, code, syscall, details, cause }: ToldError,
+/** Restores an error: the original if it is among `kept`, otherwise an equal one. */
+export function deserializeError(
+  { own, name, message, stack, code, syscall, details, cause }: SerializedError,
   kept?: readonly unknown[],
 ): unknown {
   if (own !== undefined && kept) return kept[own];
-  const because = cause && revive(cause, kept);
+  const because = cause && deserializeError(cause, kept);
   const error = details
     ? new OneheadError(code as ErrorCode, message, { ...details, cause: because })
     : Object.assign(

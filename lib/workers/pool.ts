@@ -1,4 +1,4 @@
-/** The process's pool of worker threads, for work of the host that would hold up the event loop. */
+/** The process's pool of worker threads, for work that would block the event loop. */
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -18,19 +18,19 @@ export type Reply = { ready: true } | { session: number; message: unknown } | { 
 /** Callbacks of a session. */
 export interface SessionEvents {
   message(message: unknown): void;
-  /** The thread has ended; nothing comes any more. */
+  /** The thread has ended; no more messages follow. */
   failed(error: OneheadError): void;
 }
 
-/** One piece of work on a thread, which many share: a recording that is decoded, a voice that is detected. */
+/** Work on a thread that many sessions share, such as decoding a recording or detecting voice. */
 export interface Session {
   post(message: unknown, transfer?: readonly Transferable[]): void;
   /**
-   * `busy`: the thread has something to do for it. `awaited`: somebody waits for that, so that the process must not end
-   * before.
+   * `busy`: the thread has work for the session. `awaited`: somebody waits for the result, so the process must not
+   * exit.
    */
   state(busy: boolean, awaited: boolean): void;
-  /** Ends it; fulfilled once the thread has let go of what it opened. */
+  /** Ends the session; resolves once the thread has released its resources. */
   close(): Promise<void>;
 }
 
@@ -48,19 +48,18 @@ interface Thread {
 }
 
 export interface PoolOptions {
-  /** Threads at most. */
+  /** Maximum number of threads. */
   size?: number;
-  /** Megabytes of JavaScript objects that a thread may hold; Node's own limit unless given. */
+  /** Maximum JavaScript heap of a thread in megabytes; default: Node's own limit. */
   memory?: number;
-  /** Milliseconds after which a thread that has nothing to do ends. */
+  /** Milliseconds after which an idle thread ends. */
   idle?: number;
 }
 
 /**
- * Half of the cores, the rest is the devices'; two at least, so that a short recording need not wait for the steps of a
- * long one.
+ * Half of the cores, leaving the rest to devices; at least two, so that a short recording need not wait for a long one.
  */
-const usualSize = Math.max(2, Math.min(16, Math.floor(availableParallelism() / 2)));
+const defaultSize = Math.max(2, Math.min(16, Math.floor(availableParallelism() / 2)));
 
 export class WorkerPool {
   readonly #file: URL;
@@ -71,22 +70,22 @@ export class WorkerPool {
   #next = 0;
   #usable: boolean;
 
-  /** `file` is what each thread runs: it calls `serve`. */
-  constructor(file: URL, { size = usualSize, memory, idle = 30_000 }: PoolOptions = {}) {
+  /** `file` is the entry point of each thread; it calls `serve`. */
+  constructor(file: URL, { size = defaultSize, memory, idle = 30_000 }: PoolOptions = {}) {
     this.#file = file;
     this.#size = size;
     this.#memory = memory;
     this.#idle = idle;
-    // Bundlers that pack this file may have left the other behind.
+    // A bundler may have omitted the file.
     this.#usable = file.protocol === 'file:' && existsSync(fileURLToPath(file));
   }
 
-  /** Threads that run now. */
+  /** Number of running threads. */
   get threads(): number {
     return this.#threads.size;
   }
 
-  /** Starts a thread in the background where there is none. */
+  /** Starts a thread in the background if there is none. */
   warm(): void {
     if (this.#threads.size === 0) this.#start();
   }
@@ -97,8 +96,8 @@ export class WorkerPool {
   }
 
   /**
-   * Begins a session on the thread that has least to do; null where there are no threads to be had. `patient` false:
-   * not on a thread that is still starting, which takes longer than the work; null where there is no other.
+   * Opens a session on the thread with the least load; null if threads are not available. With `patient` false, threads
+   * that are still starting are not used, since that takes longer than the work; null if there is no other.
    */
   open(
     kind: string,
@@ -158,7 +157,7 @@ export class WorkerPool {
     if (!this.#usable) return null;
     let worker: Worker;
     try {
-      // The environment is the process's own, as it is on the main thread: PATH says where ffmpeg is.
+      // Shares the process's environment: PATH says where ffmpeg is.
       worker = new Worker(this.#file, {
         env: SHARE_ENV,
         execArgv: [],
@@ -166,7 +165,7 @@ export class WorkerPool {
         name: 'onehead',
       });
     } catch {
-      // Not allowed here (the permission model), or out of resources: the work is done where it is.
+      // Threads are not allowed (permission model) or resources are exhausted: the caller does the work itself.
       this.#usable = false;
       return null;
     }
@@ -196,14 +195,14 @@ export class WorkerPool {
     } else if (!own.closed) own.message(reply.message);
   }
 
-  /** Lets the process end unless somebody waits for the thread. */
+  /** Lets the process exit unless somebody waits for the thread. */
   #keep({ worker, sessions }: Thread): void {
     const awaited = [...sessions.values()].some((own) => own.busy && own.awaited);
     if (awaited) worker.ref();
     else worker.unref();
   }
 
-  /** Ends the thread after a while, unless it gets something to do. */
+  /** Ends the thread after a while, unless it gets new work. */
   #rest(thread: Thread): void {
     thread.idle = setTimeout(() => {
       this.#threads.delete(thread);
@@ -211,7 +210,7 @@ export class WorkerPool {
     }, this.#idle).unref();
   }
 
-  /** Takes leave of a thread that has ended, and tells those who had something on it. */
+  /** Removes a thread that has ended, and fails its sessions. */
   #end(thread: Thread, cause: Error & { code?: string }): void {
     clearTimeout(thread.idle);
     if (this.#threads.delete(thread) && !thread.ready && thread.sessions.size === 0) this.#usable = false;
@@ -226,8 +225,8 @@ export class WorkerPool {
           new OneheadError(
             memory ? 'OUT_OF_MEMORY' : 'WORKER_FAILED',
             memory
-              ? 'The thread that read the audio ran out of memory; read fewer recordings at once, or shorter ones.'
-              : `The thread that read the audio ended before it had done so (${reasonOf(cause)}); try again.`,
+              ? 'The thread that decoded the audio ran out of memory; decode fewer recordings at once, or shorter ones.'
+              : `The thread that decoded the audio ended early (${reasonOf(cause)}); try again.`,
             { cause },
           ),
         );
@@ -235,7 +234,7 @@ export class WorkerPool {
     }
   }
 
-  /** Ends all threads; what they had under way fails. */
+  /** Ends all threads; their sessions fail. */
   async terminate(): Promise<void> {
     await Promise.all([...this.#threads].map(({ worker }) => worker.terminate()));
   }

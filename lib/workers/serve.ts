@@ -1,17 +1,17 @@
-/** A worker thread's side of the pool: sessions of the kinds that it knows. */
+/** The worker thread's side of the pool: sessions of the given kinds. */
 import { parentPort, type Transferable } from 'node:worker_threads';
 import type { Reply, Request } from './pool.js';
 
-/** A session's way to who opened it. */
+/** Sends a message to the opener of a session. */
 export type Post = (message: never, transfer?: readonly Transferable[]) => void;
 
 export interface Served {
   receive?(message: never): void;
-  /** Ends what is under way and frees what was opened. */
+  /** Stops the work and releases resources. */
   close(): void | Promise<void>;
 }
 
-/** Begins a session; what goes wrong later is told in messages of its own. */
+/** Opens a session; later errors are sent as messages of the session. */
 export type Service = (data: never, post: Post) => Served;
 
 export function serve(services: Readonly<Record<string, Service>>): void {

@@ -1,4 +1,4 @@
-/** Turns: work that was cut into steps lets other work of its thread run between them. */
+/** Time slices: work in steps lets other work of its thread run in between. */
 
 /** Milliseconds of steps in one turn of the event loop. */
 const slice = 4;
@@ -9,7 +9,7 @@ let scheduled = false;
 
 function next(): void {
   scheduled = false;
-  // One at a time: what it does before its next step is counted before another one goes on.
+  // One at a time: its next step is counted before another one continues.
   const go = waiting.shift();
   if (go) start();
   go?.();
@@ -22,8 +22,8 @@ function start(): void {
 }
 
 /**
- * To be awaited between steps: gives way where all steps together took their time in this turn of the event loop, so
- * that a hundred recordings hold it up no longer than one.
+ * To be awaited between steps. Yields once all steps together have used their slice of this turn of the event loop, so
+ * a hundred recordings block it no longer than one.
  */
 export function turn(): Promise<void> | undefined {
   if (!scheduled) start();

@@ -81,7 +81,7 @@ describe('speech', () => {
     [{ minSilence: -1 }, 'Expected vad.minSilence to be a number from 0'],
     [
       { model: '/some/silero_vad.onnx' },
-      "Expected vad.model to be left out, since Silero's model is part of the package",
+      "Expected vad.model to be absent, since Silero's model is included in the package",
     ],
     [{ negativeThreshold: 2 }, 'Expected vad.negativeThreshold to be a number from 0, 1 at most but received 2.'],
   ])('refuses %o', async (options, message) => {

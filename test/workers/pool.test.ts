@@ -140,7 +140,7 @@ describe('a thread that ends', () => {
   };
 
   it.each([
-    ['exit', 'WORKER_FAILED', /^The thread that read the audio ended before.*code 3.*try again\.$/],
+    ['exit', 'WORKER_FAILED', /^The thread that decoded the audio ended early.*code 3.*try again\.$/],
     ['memory', 'OUT_OF_MEMORY', /ran out of memory/],
   ])('by %s fails what it had under way, and the next recording has a new one', async (name, code, message) => {
     const pool = new WorkerPool(entry, { size: 1, memory: 64 });
