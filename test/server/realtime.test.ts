@@ -1,57 +1,19 @@
-/** /v1/realtime with OpenAI's own client over TLS, with a bare WebSocket, and with messages that mean harm. */
+/** /v1/realtime with OpenAI's own client over TLS, and with a plain WebSocket. */
 import { writeFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import OpenAI from 'openai';
 import { OpenAIRealtimeWS } from 'openai/realtime/ws';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import WebSocket from 'ws';
-import { openAudio } from '../../lib/audio/index.js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunningServer } from '../../lib/server/index.js';
 import { samplesOf as decoded } from '../../lib/server/realtime/audio.js';
 import { selfSigned } from './certificate.js';
-import { sample, startServer, testServer } from './support.js';
+import { bytes, checkItems, connect, type Event, spoken, transcriptOf } from './realtime-client.js';
+import { startServer, testServer } from './support.js';
 
-// biome-ignore lint/suspicious/noExplicitAny: events of every kind
-type Event = { type: string } & Record<string, any>;
-
-/** The sample as 16-bit PCM at a rate. */
-async function spoken(sampleRate: number): Promise<Int16Array> {
-  const source = await openAudio(sample, { sampleRate });
-  const parts: number[] = [];
-  for await (const chunk of source.chunks()) for (const one of chunk) parts.push(Math.round(one * 32_767));
-  return Int16Array.from(parts);
-}
-
-const bytes = (samples: Int16Array) => Buffer.from(samples.buffer, samples.byteOffset, samples.byteLength);
 const sentences =
   /^We will return on Thursday\. Add honey and chicken to the shopping list\. Move left forty five (meters|feet)\.$/;
-const transcriptOf = (events: readonly Event[]) =>
-  events
-    .filter(({ type }) => type.endsWith('transcription.completed'))
-    .map(({ transcript }) => transcript)
-    .join(' ');
-
-/** Deltas of each item, joined, are its transcript; items follow one another. */
-function checkItems(events: readonly Event[]): void {
-  const completed = events.filter(({ type }) => type.endsWith('transcription.completed'));
-  expect(completed.length).toBeGreaterThan(0);
-  for (const { item_id: item, transcript, content_index: index, usage } of completed) {
-    const own = events.filter((one) => one.item_id === item);
-    const deltas = own.filter(({ type }) => type.endsWith('transcription.delta'));
-    expect(deltas.map(({ delta }) => delta).join('')).toBe(transcript);
-    expect(index).toBe(0);
-    expect(usage).toEqual({ type: 'duration', seconds: expect.any(Number) });
-    expect(own.some(({ type }) => type === 'input_audio_buffer.committed')).toBe(true);
-  }
-  const committed = events.filter(({ type }) => type === 'input_audio_buffer.committed');
-  committed.forEach(({ previous_item_id: previous }, i) => {
-    expect(previous).toBe(i === 0 ? null : committed[i - 1].item_id);
-  });
-  expect(new Set(events.map(({ event_id: id }) => id)).size).toBe(events.length);
-}
-
 let server: RunningServer;
 let pcm: Int16Array;
 beforeAll(async () => {
@@ -59,42 +21,6 @@ beforeAll(async () => {
   pcm = await spoken(24_000);
 });
 afterAll(() => server?.close());
-
-/** A bare client: its events, and what waits for one of them. */
-async function connect(url: string, options: WebSocket.ClientOptions = {}, protocols: string[] = []) {
-  const socket = new WebSocket(url.replace('http', 'ws'), protocols, options);
-  onTestFinished(() => socket.terminate());
-  const events: Event[] = [];
-  const waiting: { fits(event: Event): boolean; resolve(event: Event): void }[] = [];
-  socket.on('message', (data) => {
-    const event = JSON.parse(String(data));
-    events.push(event);
-    for (const one of [...waiting]) {
-      if (!one.fits(event)) continue;
-      waiting.splice(waiting.indexOf(one), 1);
-      one.resolve(event);
-    }
-  });
-  const closed = new Promise<number>((resolve) => socket.on('close', resolve));
-  await new Promise((resolve, reject) => {
-    socket.on('open', resolve);
-    socket.on('error', reject);
-  });
-  const next = (type: string) =>
-    new Promise<Event>((resolve) => waiting.push({ fits: (event) => event.type === type, resolve }));
-  const send = (event: object) => socket.send(JSON.stringify(event));
-  const ask = (event: object, answer: string) => {
-    const answered = next(answer);
-    send(event);
-    return answered;
-  };
-  const append = (data: Buffer, piece = 9600) => {
-    for (let at = 0; at < data.length; at += piece) {
-      send({ type: 'input_audio_buffer.append', audio: data.subarray(at, at + piece).toString('base64') });
-    }
-  };
-  return { socket, events, closed, next, send, ask, append };
-}
 
 const realtime = (query = '?intent=transcription') => `${server.url}/v1/realtime${query}`;
 const manual = { type: 'transcription', audio: { input: { turn_detection: null } } };
@@ -339,97 +265,5 @@ describe('a bare client', () => {
     const short = await testServer({ realtimeDuration: 1 });
     const { closed } = await connect(`${short.url}/v1/realtime?intent=transcription`);
     expect(await closed).toBe(1000);
-  });
-});
-
-describe('messages that mean harm', () => {
-  it.each([
-    ['rubbish', 'not JSON', 'invalid_json'],
-    ['[1]', 'no event', 'invalid_event'],
-    ['{"type":5}', 'no event', 'invalid_event'],
-    ['{"type":"__proto__"}', 'Expected type to be one of', 'invalid_value'],
-    ['{"type":"input_audio_buffer.append"}', 'base64', 'invalid_value'],
-    ['{"type":"input_audio_buffer.append","audio":"*"}', 'base64', 'invalid_value'],
-    ['{"type":"session.update","session":7}', 'Expected session to be an object', 'invalid_value'],
-    ['{"type":"session.update","session":{"type":"realtime"}}', 'transcribes only', 'invalid_value'],
-    [
-      '{"type":"session.update","session":{"nonsense":1}}',
-      "Unknown parameter: 'session.nonsense'",
-      'unknown_parameter',
-    ],
-    ['{"type":"session.update","session":{"audio":{"input":{"format":{"type":"mp3"}}}}}', 'audio/pcm', 'invalid_value'],
-    [
-      '{"type":"session.update","session":{"audio":{"input":{"turn_detection":{"type":"semantic_vad"}}}}}',
-      "'server_vad'",
-      'invalid_value',
-    ],
-    [
-      '{"type":"session.update","session":{"audio":{"input":{"turn_detection":{"threshold":7}}}}}',
-      'a number from 0 to 1',
-      'invalid_value',
-    ],
-    [
-      '{"type":"session.update","session":{"audio":{"input":{"transcription":{"model":"no"}}}}}',
-      'not served',
-      'model_not_found',
-    ],
-    [
-      '{"type":"session.update","session":{"audio":{"input":{"transcription":{"language":"xx"}}}}}',
-      "'xx'",
-      'invalid_value',
-    ],
-    [
-      '{"type":"session.update","session":{"audio":{"input":{"transcription":{"language":"de"}}}}}',
-      "'de'",
-      'invalid_value',
-    ],
-    ['{"type":"session.update","session":{"include":["all"]}}', 'transcription.logprobs', 'invalid_value'],
-    ['{"type":"session.update","session":{"include":"all"}}', 'a list', 'invalid_value'],
-  ])('%s is answered with an error, and the session goes on', async (message, sentence, code) => {
-    const { socket, next, ask } = await connect(realtime());
-    const answered = next('error');
-    socket.send(message);
-    const { error } = await answered;
-    expect(error).toMatchObject({ code, type: 'invalid_request_error' });
-    expect(error.message).toContain(sentence);
-    await ask({ type: 'session.update', session: { type: 'transcription' } }, 'session.updated');
-  });
-
-  it('as languages that the model does not write open no session, and no secret', async () => {
-    await expect(connect(realtime('?language=xx'))).rejects.toThrow('400');
-    const response = await fetch(`${server.url}/v1/realtime/client_secrets`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({
-        session: { type: 'transcription', audio: { input: { transcription: { language: 'xx' } } } },
-      }),
-    });
-    expect(response.status).toBe(400);
-    expect((await response.json()) as object).toMatchObject({
-      error: { param: 'session.audio.input.transcription.language', message: expect.stringContaining("'xx'") },
-    });
-  });
-
-  it('are heard a hundred times, and no more', async () => {
-    const { socket, closed, events } = await connect(realtime());
-    for (let i = 0; i < 200; ++i) socket.send(i % 2 ? 'x' : Buffer.from([i]));
-    expect(await closed).toBe(1008);
-    expect(events.filter(({ type }) => type === 'error')).toHaveLength(100);
-  });
-
-  it('may not be larger than 16 MiB', async () => {
-    const { socket, closed } = await connect(realtime());
-    socket.on('error', () => {});
-    socket.send('x'.repeat(17 * 2 ** 20));
-    expect([1009, 1006]).toContain(await closed);
-    await expect.poll(() => server.service.openRequests).toBe(0);
-  });
-
-  it('at a door that is none', async () => {
-    await expect(connect(realtime('?intent=conversation'))).rejects.toThrow('400');
-    await expect(connect(realtime('?model=nobody'))).rejects.toThrow('404');
-    const answer = await fetch(realtime());
-    expect(answer.status).toBe(426);
-    expect(((await answer.json()) as { error: { message: string } }).error.message).toContain('WebSocket');
   });
 });
