@@ -6,6 +6,7 @@
  *   --audio DIR          recordings to cut clips from (those of the tests unless given); wav, flac, mp3, ...
  *   --before DIR         another build of the package, measured beside this one in the same way: `batch` instead of `windows`
  *   --peer DIR           a checkpoint in CTranslate2's form: faster-whisper's callers beside ours, by --python (python3 unless given)
+ *   --capacity N         clips of 5 s a second, of which random arrivals are shares: to compare devices at one rate (measured unless given)
  *   --windows 8          or a list: each is a row
  *   --context full,fit   whole windows, or as much of each as is heard; a list: each is a row
  *   --callers 1,8,32,64  --seconds 10 (of each measurement)  --device cpu (or cpu,cpu)  --threads N (of each)  --dtype TYPE  --only NAME  --output FILE
@@ -18,7 +19,7 @@ import { parseArgs } from 'node:util';
 import { joinSamples, readSamples } from '../lib/audio/join.js';
 import type * as Onehead from '../lib/index.js';
 import { randomNumbers } from '../test/random.js';
-import { type Arrivals, closedLoop, type Measured, poisson } from './serving/load.js';
+import { type Arrivals, closedLoop, type Measured, poisson, steps } from './serving/load.js';
 import { measurePeer } from './serving/peer.js';
 
 const { values } = parseArgs({
@@ -33,6 +34,7 @@ const { values } = parseArgs({
     context: { type: 'string', default: 'full' },
     callers: { type: 'string', default: '1,8,32,64' },
     shares: { type: 'string', default: '0.5,0.8,0.95' },
+    capacity: { type: 'string', default: '0' },
     seconds: { type: 'string', default: '10' },
     device: { type: 'string', default: 'cpu' },
     threads: { type: 'string' },
@@ -140,11 +142,12 @@ async function measure(whisper: Onehead.Whisper, about: Pick<Row, 'system' | 'wi
   for (const [name, chosen] of Object.entries(kinds)) {
     if (callersOf(name).length > 0) for (const clip of chosen.slice(0, 12)) await send(clip);
   }
-  let capacity = 0;
+  const givenCapacity = Number(values.capacity);
+  let capacity = givenCapacity;
   for (const [name, chosen] of Object.entries(kinds)) {
     for (const callers of list(values.callers)) {
       const row = await add(name, `${callers} callers`, () => closedLoop(chosen, callers, arrivals));
-      if (name === '5 s' && row) capacity = Math.max(capacity, row.requestsPerSecond);
+      if (name === '5 s' && row && givenCapacity === 0) capacity = Math.max(capacity, row.requestsPerSecond);
     }
   }
   for (const share of list(values.shares)) {
@@ -155,6 +158,9 @@ async function measure(whisper: Onehead.Whisper, about: Pick<Row, 'system' | 'wi
     await add('5 s beside a long one', text, () => poisson(kinds['5 s'], rate, arrivals, minutes));
   }
   await add('a long recording', 'alone', () => closedLoop([minutes], 1, arrivals));
+  for (const rows of new Set([1, Math.min(8, about.windows)])) {
+    await add('steps of long texts', `${rows} at once`, () => steps(whisper.model, minutes, rows, arrivals));
+  }
 }
 
 console.log(
@@ -195,15 +201,15 @@ if (values.peer) {
   for (const [load, chosen] of Object.entries(kinds)) {
     const callers = callersOf(load);
     if (callers.length === 0) continue;
-    const found = measurePeer(chosen.slice(0, 50), { ...settings, callers });
-    if ('missing' in found) {
-      missing.push({ system: 'faster-whisper int8', load, missing: found.missing });
-      console.log(`faster-whisper could not be measured: ${found.missing}`);
-      break;
-    }
-    for (const { callers, ...measured } of found) {
+    for await (const found of measurePeer(chosen.slice(0, 50), { ...settings, callers })) {
+      if ('missing' in found) {
+        missing.push({ system: 'faster-whisper int8', load, missing: found.missing });
+        console.log(`faster-whisper could not be measured further: ${found.missing}.`);
+        break;
+      }
+      const { callers: count, ...measured } = found;
       const about = { system: 'faster-whisper int8', windows: 1, context: 'full' as const, loopDelay: 0 };
-      const row = { ...about, load, arrivals: `${callers} callers`, ...measured };
+      const row = { ...about, load, arrivals: `${count} callers`, ...measured };
       rows.push(row);
       print(row);
     }

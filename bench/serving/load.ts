@@ -1,6 +1,7 @@
 /** Callers of a transcription service, and what they see. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { EngineFigures } from '../../lib/engine/figures.js';
+import type { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 
 export interface Arrivals {
   /** How long is measured. */
@@ -145,4 +146,27 @@ export async function poisson(
   ended.abort();
   await long;
   return result;
+}
+
+/** Tokens of each text of `steps`. */
+const longText = 150;
+
+/**
+ * Decoder steps and little else: windows that are encoded already are decoded to texts of 150 tokens, `rows` at a time.
+ * The host's share is then that of a step.
+ */
+export async function steps(
+  model: WhisperModel,
+  samples: Float32Array,
+  rows: number,
+  arrivals: Arrivals,
+): Promise<Measured> {
+  const length = model.checkpoint.preprocessor.samples;
+  const windows = Array.from({ length: rows }, (_, i) => samples.subarray(i * length, (i + 1) * length));
+  using features = await model.features(windows);
+  using encoded = await model.encode(features);
+  const options = { language: 'en', minNewTokens: longText, maxNewTokens: longText };
+  await model.decode(encoded, options);
+  const send = () => model.decode(encoded, options);
+  return await closedLoop([samples.subarray(0, rows * length)], 1, { ...arrivals, send });
 }

@@ -1,8 +1,10 @@
 /** Callers of faster-whisper, beside ours: in a process of its own, from a Python that has it. */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import type { Measured } from './load.js';
 
 export interface PeerSettings {
@@ -19,11 +21,17 @@ type PeerRow = { callers: number } & Pick<
   'requests' | 'requestsPerSecond' | 'audioSecondsPerSecond' | 'p50' | 'p95' | 'p99'
 >;
 
-/** A row for each number of callers, or why there is none. */
-export function measurePeer(
+/**
+ * Seconds beyond those asked for that loading and each number of callers may take: requests under way at the end are
+ * waited for, and those of many callers of a large model take minutes.
+ */
+const patience = 120;
+
+/** Yields a row for each number of callers as soon as it is measured; the last item says why others are missing. */
+export async function* measurePeer(
   clips: readonly Float32Array[],
   { python, ...settings }: PeerSettings,
-): PeerRow[] | { missing: string } {
+): AsyncGenerator<PeerRow | { missing: string }> {
   const folder = mkdtempSync(join(tmpdir(), 'onehead-peer-'));
   try {
     const files = clips.map((samples, i) => {
@@ -34,13 +42,37 @@ export function measurePeer(
     const job = join(folder, 'job.json');
     writeFileSync(job, JSON.stringify({ compute: 'int8', ...settings, clips: files }));
     const script = new URL('../peers/serving.py', import.meta.url).pathname;
-    const { status, stdout, stderr, error } = spawnSync(python, [script, job], { encoding: 'utf8' });
-    if (error) return { missing: error.message };
-    if (status !== 0) return { missing: stderr.trim().split('\n').at(-1) ?? `it ended with ${status}` };
-    return stdout
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as PeerRow);
+    const child = spawn(python, [script, job], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const exit = once(child, 'close').then(
+      ([status]) => ({ status: status as number | null, reason: '' }),
+      ({ message }: Error) => ({ status: null, reason: message }),
+    );
+    let stderr = '';
+    child.stderr.on('data', (text) => {
+      stderr = `${stderr}${text}`.slice(-4000);
+    });
+    let isLate = false;
+    const late = () => {
+      isLate = true;
+      child.kill('SIGKILL');
+    };
+    const limit = 1000 * (settings.seconds + patience);
+    let timer = setTimeout(late, limit);
+    try {
+      for await (const line of createInterface({ input: child.stdout })) {
+        clearTimeout(timer);
+        timer = setTimeout(late, limit);
+        yield JSON.parse(line) as PeerRow;
+      }
+      const { status, reason } = await exit;
+      if (isLate) yield { missing: `it took more than ${limit / 1000} s; ask for fewer callers` };
+      else if (status !== 0) {
+        yield { missing: reason || (stderr.trim().split('\n').at(-1) ?? '') || `it ended with ${status}` };
+      }
+    } finally {
+      clearTimeout(timer);
+      child.kill('SIGKILL');
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
