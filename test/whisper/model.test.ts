@@ -203,6 +203,24 @@ describe('the model', () => {
     expect(await code(model.generate(encoded, { minNewTokens: 9, maxNewTokens: 3 }))).toBe('INVALID_ARGUMENT');
   });
 
+  it('refuses a tensor that cannot be decoded, and serves others as before', async () => {
+    const { device, dtype } = model;
+    const shape = [1, 500, 128];
+    const wrong = device.tensor(dtype === 'float32' ? 'float16' : 'float32', shape);
+    await expect(model.decode(wrong, { language: 'en' })).rejects.toMatchObject({ code: 'INVALID_DTYPE' });
+    using features = await model.features(await samplesOf('00_seen.flac'));
+    const given = await model.encode(features);
+    const expected = await model.generate(given, { language: 'en' });
+    // Disposed while it is decoded, and before.
+    const found = model.generate(given, { language: 'en' });
+    while (model.figures().requests === 0) await new Promise((resolve) => setImmediate(resolve));
+    given.dispose();
+    expect(await found).toEqual(expected);
+    await expect(model.decode(given, { language: 'en' })).rejects.toMatchObject({ code: 'DISPOSED' });
+    using again = await model.encode(features);
+    expect(await model.generate(again, { language: 'en' })).toEqual(expected);
+  });
+
   it('says so after it was disposed', async () => {
     const other = await WhisperModel.load(undefined, { threads: 1 });
     other.dispose();

@@ -3,7 +3,7 @@ import { setMaxListeners } from 'node:events';
 import { checkSamples } from '../../audio/level.js';
 import { checkSignal, refuse } from '../../checks.js';
 import type { Device } from '../../device/device.js';
-import { Tensor } from '../../device/tensor.js';
+import type { Tensor } from '../../device/tensor.js';
 import type { EngineFigures } from '../../engine/figures.js';
 import { Pool } from '../../engine/pool.js';
 import type { EngineRequest, RequestOptions } from '../../engine/request.js';
@@ -21,6 +21,7 @@ import type { ModelWindow, Search, SearchResult } from '../model/search.js';
 import { type LoadOptions, loadOptions } from '../model/types.js';
 import { WindowBuffers } from '../model/window-buffers.js';
 import { type WordTimes, wordHeads } from '../model/word-heads.js';
+import { checkTensor } from './check-tensor.js';
 import { ModelDevice } from './model-device.js';
 import { type GenerateOptions, generateOptions } from './options.js';
 import { checkTimestamps, languageAndTask } from './prompt.js';
@@ -228,25 +229,9 @@ export class WhisperModel {
     return this.#asModelErrors(first.engine.exclusive(() => work(first)));
   }
 
-  #checkTensor(given: Tensor, shape: readonly number[], name: string): number {
-    const fits =
-      given instanceof Tensor &&
-      given.shape.length === shape.length + 1 &&
-      given.shape[0] >= 1 &&
-      shape.every((size, i) => size === given.shape[i + 1]);
-    if (fits) return given.shape[0];
-    const expected = `[windows, ${shape.join(', ')}]`;
-    const received = given instanceof Tensor ? `[${given.shape.join(', ')}]` : typeof given;
-    throw new OneheadError('INVALID_SHAPE', `Expected ${name} to be ${expected} but received ${received}.`, {
-      argument: name,
-      expected,
-      received,
-    });
-  }
-
   #checkEncoded(encoded: Tensor): number {
     const { sourcePositions, width } = this.checkpoint.config;
-    return this.#checkTensor(encoded, [sourcePositions, width], 'encoded');
+    return checkTensor(encoded, [sourcePositions, width], this.precision.encoder.values, 'encoded');
   }
 
   /**
@@ -276,7 +261,7 @@ export class WhisperModel {
   async encode(features: Tensor, signal?: AbortSignal | null): Promise<Tensor> {
     const ends = checkSignal(signal);
     const { mels, sourcePositions } = this.checkpoint.config;
-    this.#checkTensor(features, [mels, 2 * sourcePositions], 'features');
+    checkTensor(features, [mels, 2 * sourcePositions], 'float32', 'features');
     return this.#betweenSteps(({ runtime }) => runtime.encodeFeatures(features, ends));
   }
 
@@ -288,12 +273,16 @@ export class WhisperModel {
   ): Promise<T[]> {
     const count = this.#checkEncoded(encoded);
     const request = this.request({ signal });
+    // A view of our own, since the caller may dispose the tensor while its windows wait.
+    const view = encoded.reshape(encoded.shape);
     try {
       const [first] = this.#members;
+      const windows = Array.from({ length: count }, (_, index) => ({ encoded: view, index }));
       return await this.#asModelErrors(
-        Promise.all(Array.from({ length: count }, (_, index) => work(first, request, { encoded, index }, index))),
+        Promise.all(windows.map((window, index) => work(first, request, window, index))),
       );
     } finally {
+      view.dispose();
       request.close();
     }
   }
