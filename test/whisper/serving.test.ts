@@ -1,6 +1,6 @@
 /**
  * Many transcriptions at once share one model, and each result is that of its own lone run: whoever runs beside it, in whatever order they
- * come, whoever gives up. ONEHEAD_ROUNDS says how many rounds are run (2 unless set), ONEHEAD_SEED where the random numbers begin.
+ * come, whoever gives up. ONEHEAD_ROUNDS says how many rounds are run on each device, ONEHEAD_SEED where the random numbers begin.
  */
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -13,6 +13,8 @@ import { gpu, hasCuda } from '../device/devices.js';
 import { randomNumbers } from '../random.js';
 
 const rounds = Number(process.env.ONEHEAD_ROUNDS ?? 2);
+/** On devices that take longer. */
+const fewRounds = Number(process.env.ONEHEAD_ROUNDS ?? 1);
 const firstSeed = Number(process.env.ONEHEAD_SEED ?? 1);
 
 /** What is asked in many ways: greedy, drawn, beams, words, candidates, rules. */
@@ -70,7 +72,12 @@ function expectSame(found: Transcription, { name, alone }: Case): void {
 
 const places: { name: string; load: LoadOptions; files: number; rounds: number }[] = [
   { name: 'a CPU', load: { device: 'cpu', windows: 4, rows: 8 }, files: 99, rounds },
-  { name: 'two CPU devices', load: { device: ['cpu', 'cpu'], threads: 1, windows: 2, rows: 6 }, files: 99, rounds: 1 },
+  {
+    name: 'two CPU devices',
+    load: { device: ['cpu', 'cpu'], threads: 1, windows: 2, rows: 6 },
+    files: 99,
+    rounds: fewRounds,
+  },
   // The emulation takes its time.
   ...(hasCuda
     ? [
@@ -78,7 +85,7 @@ const places: { name: string; load: LoadOptions; files: number; rounds: number }
           name: 'two emulated GPUs',
           load: { device: ['cuda-emulated', 'cuda-emulated'], windows: 2, rows: 6 },
           files: 0,
-          rounds: 1,
+          rounds: fewRounds,
         },
       ]
     : []),
