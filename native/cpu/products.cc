@@ -179,20 +179,6 @@ bool packs(const Tensor& weight) {
   return weight.offset == 0 && weight.bytes() == storageOf(weight).bytes && !storageOf(weight).isPlain();
 }
 
-dnnl::convolution_forward::primitive_desc convolutionDescription(const dnnl::engine& engine, const memory::desc& x,
-                                                                 const memory::desc& w, const memory::desc& bias,
-                                                                 const memory::desc& y, int64_t stride, int64_t padding,
-                                                                 const dnnl::primitive_attr& attributes) {
-  auto kind = dnnl::algorithm::convolution_direct;
-  auto use = dnnl::prop_kind::forward_inference;
-  memory::dims strides{stride}, paddings{padding};
-#if DNNL_VERSION_MAJOR >= 3
-  return {engine, use, kind, x, w, bias, y, strides, paddings, paddings, attributes};
-#else
-  return {dnnl::convolution_forward::desc(use, kind, x, w, bias, y, strides, paddings, paddings), attributes, engine};
-#endif
-}
-
 }  // namespace
 
 std::unique_ptr<Step> matrixProduct(const Linear& linear, std::byte* x, const dnnl::engine& engine,
@@ -228,48 +214,6 @@ std::unique_ptr<Step> matrixProduct(const Linear& linear, std::byte* x, const dn
     arguments[residualArgument(linear.activation)] =
         memory(residualDescription, engine, addresses.at(*linear.residual));
   step->add(std::move(arguments), operands);
-  return step;
-}
-
-std::unique_ptr<Step> convolutionProduct(const Convolution& convolution, const dnnl::engine& engine,
-                                         dnnl::stream& stream, const Addresses& addresses) {
-  int64_t batch = convolution.x.shape[0], length = convolution.x.shape[1], channels = convolution.x.shape[2];
-  int64_t outputs = convolution.y.shape[2], outputLength = convolution.y.shape[1];
-  auto type = dnnlType(convolution.weight.dtype);
-  // One batch item at a time: the residual (position embedding) is the same for each.
-  memory::desc xDescription({1, channels, length}, type, Tag::nwc);
-  memory::desc yDescription({1, outputs, outputLength}, dnnlType(convolution.y.dtype), Tag::nwc);
-  memory::dims weightShape{outputs, channels, convolution.weight.shape[2]};
-  memory::desc plain(weightShape, type, Tag::oiw), biasDescription;
-  if (convolution.bias) biasDescription = memory::desc({outputs}, memory::data_type::f32, Tag::a);
-  memory::desc residualDescription({1, outputs, outputLength}, memory::data_type::f32, Tag::nwc);
-  auto attribute = attributes(convolution.activation, convolution.residual ? &residualDescription : nullptr);
-  const bool pack = packs(convolution.weight);
-  memory::desc packed(weightShape, computedType(type, engine), Tag::any);
-  auto description = convolutionDescription(
-      engine, computed(xDescription, engine), pack ? packed : computed(plain, engine), biasDescription,
-      computed(yDescription, engine), convolution.stride, convolution.padding, attribute);
-  auto step = std::make_unique<ProductStep>(dnnl::convolution_forward(description), description.scratchpad_desc(),
-                                            engine, stream, 0);
-  memory weight;
-  if (pack)
-    weight = storageOf(convolution.weight).packed(description.weights_desc(), computed(plain, engine), engine, stream);
-  std::byte *x = addresses.at(convolution.x), *y = addresses.at(convolution.y);
-  for (int64_t item = 0; item < batch; ++item) {
-    std::unordered_map<int, memory> arguments;
-    std::vector<std::pair<int, Operand>> operands{
-        {DNNL_ARG_SRC, {xDescription, x + size_t(item) * xDescription.get_size(), 0}},
-        {DNNL_ARG_DST, {yDescription, y + size_t(item) * yDescription.get_size(), 0}}};
-    if (pack)
-      arguments[DNNL_ARG_WEIGHTS] = weight;
-    else
-      operands.push_back({DNNL_ARG_WEIGHTS, {plain, addresses.at(convolution.weight), 0}});
-    if (convolution.bias) arguments[DNNL_ARG_BIAS] = memory(biasDescription, engine, addresses.at(*convolution.bias));
-    if (convolution.residual)
-      arguments[residualArgument(convolution.activation)] =
-          memory(residualDescription, engine, addresses.at(*convolution.residual));
-    step->add(std::move(arguments), operands);
-  }
   return step;
 }
 

@@ -1,4 +1,4 @@
-// Matrix products with many rows, and convolutions, on oneDNN (2.x and 3.x).
+// Matrix products with many rows, on oneDNN (2.x and 3.x).
 #pragma once
 
 #include <dnnl.hpp>
@@ -22,8 +22,6 @@ struct Operand {
  * step before). */
 std::unique_ptr<Step> matrixProduct(const Linear& linear, std::byte* x, const dnnl::engine& engine,
                                     dnnl::stream& stream, const Addresses& addresses, size_t scratchBegin);
-std::unique_ptr<Step> convolutionProduct(const Convolution& convolution, const dnnl::engine& engine,
-                                         dnnl::stream& stream, const Addresses& addresses);
 
 /** y = x w for each of a batch of matrices [..., rows, depth] and [..., depth, columns]; of w there may be one where x
  * has several. oneDNN's own scratch begins at scratchBegin. */

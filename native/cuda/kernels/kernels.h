@@ -9,7 +9,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "../../core/dtype.h"
 #include "../../core/everywhere.h"
@@ -227,8 +226,20 @@ struct AttentionArguments {
 };
 /** What an algorithm with the scores in memory does one after another; the others do all at once. */
 enum class AttentionStage { all, append, reshape, scores, softmax, values };
-/** The stages of this case, in order. */
-std::vector<AttentionStage> attentionStages(const AttentionArguments& arguments, AttentionAlgorithm algorithm);
+/** Stages in order. Not a std::vector: the compiler of the kernels' host code may have another standard library than
+ * the rest of the addon. */
+class AttentionStages {
+ public:
+  void add(AttentionStage stage) { stages_[count_++] = stage; }
+  const AttentionStage* begin() const { return stages_; }
+  const AttentionStage* end() const { return stages_ + count_; }
+
+ private:
+  AttentionStage stages_[5];
+  int count_ = 0;
+};
+/** The stages of this case. */
+AttentionStages attentionStages(const AttentionArguments& arguments, AttentionAlgorithm algorithm);
 /** Scratch bytes and counters of an algorithm. */
 struct AttentionNeeds {
   size_t scratchBytes = 0, counters = 0;

@@ -40,9 +40,11 @@ cudaError_t appendQuantized(const AttentionArguments& a, const Launcher& launche
 
 }  // namespace
 
-std::vector<AttentionStage> attentionStages(const AttentionArguments& a, AttentionAlgorithm algorithm) {
-  if (!keepsScores(algorithm)) return {AttentionStage::all};
-  return baselineStages(a, algorithm);
+AttentionStages attentionStages(const AttentionArguments& a, AttentionAlgorithm algorithm) {
+  if (keepsScores(algorithm)) return baselineStages(a, algorithm);
+  AttentionStages stages;
+  stages.add(AttentionStage::all);
+  return stages;
 }
 
 AttentionNeeds attentionNeeds(const AttentionArguments& a, AttentionAlgorithm algorithm, const Launcher& launcher) {

@@ -156,7 +156,7 @@ cudaError_t streamingAttention(const AttentionArguments& arguments, bool split, 
 bool warpgroupFits(const AttentionArguments& arguments, const Launcher& launcher);
 cudaError_t warpgroupAttention(const AttentionArguments& arguments, const Launcher& launcher);
 AttentionNeeds baselineNeeds(const AttentionArguments& arguments, AttentionAlgorithm algorithm);
-std::vector<AttentionStage> baselineStages(const AttentionArguments& arguments, AttentionAlgorithm algorithm);
+AttentionStages baselineStages(const AttentionArguments& arguments, AttentionAlgorithm algorithm);
 cudaError_t baselineAttention(const AttentionArguments& arguments, AttentionAlgorithm algorithm, AttentionStage stage,
                               const Launcher& launcher);
 

@@ -199,12 +199,12 @@ AttentionNeeds baselineNeeds(const AttentionArguments& a, AttentionAlgorithm alg
   return {Layout(a, algorithm).bytes, 0};
 }
 
-std::vector<AttentionStage> baselineStages(const AttentionArguments& a, AttentionAlgorithm algorithm) {
-  std::vector<AttentionStage> stages;
-  if (a.newKey.data) stages.push_back(AttentionStage::append);
-  if (Layout(a, algorithm).reshapes) stages.push_back(AttentionStage::reshape);
+AttentionStages baselineStages(const AttentionArguments& a, AttentionAlgorithm algorithm) {
+  AttentionStages stages;
+  if (a.newKey.data) stages.add(AttentionStage::append);
+  if (Layout(a, algorithm).reshapes) stages.add(AttentionStage::reshape);
   for (AttentionStage stage : {AttentionStage::scores, AttentionStage::softmax, AttentionStage::values})
-    stages.push_back(stage);
+    stages.add(stage);
   return stages;
 }
 
