@@ -23,7 +23,7 @@ import { parseArgs } from 'node:util';
 import { Device } from '../lib/device/device.js';
 import { whisperConfig } from '../lib/profiler/measuring/shapes.js';
 import { type Figures, type Model, type Setting, systems } from './cpu/systems.js';
-import { addTokenizer, writeRandomCheckpoint } from './random-checkpoint.js';
+import { addOtherFiles, writeRandomCheckpoint } from './random-checkpoint.js';
 import { ResultFile, type StoredResult } from './result-file.js';
 
 const { values } = parseArgs({
@@ -72,9 +72,9 @@ async function modelOf(given: string): Promise<Model> {
   mkdirSync(converted, { recursive: true });
   if (folder) return { name, checkpoint: resolve(folder), converted };
   const checkpoint = join(converted, 'checkpoint');
-  if (!existsSync(join(checkpoint, 'tokenizer.json'))) {
+  if (!existsSync(join(checkpoint, 'preprocessor_config.json'))) {
     writeRandomCheckpoint(checkpoint, name);
-    await addTokenizer(checkpoint, whisperConfig(name));
+    await addOtherFiles(checkpoint, whisperConfig(name));
   }
   return { name, checkpoint, converted };
 }

@@ -61,8 +61,21 @@ export function writeRandomCheckpoint(folder: string, name: string): string {
   return folder;
 }
 
-/** Adds openai/whisper's own vocabulary to a folder of `writeRandomCheckpoint`, which other programs want. */
-export async function addTokenizer(folder: string, { sourcePositions, vocabulary }: WhisperConfig): Promise<void> {
+/**
+ * Adds to a folder of `writeRandomCheckpoint` what other programs want: openai/whisper's own vocabulary, and what audio is
+ * made into.
+ */
+export async function addOtherFiles(
+  folder: string,
+  { sourcePositions, vocabulary, mels }: WhisperConfig,
+): Promise<void> {
+  const preprocessor = {
+    feature_extractor_type: 'WhisperFeatureExtractor',
+    feature_size: mels,
+    ...{ sampling_rate: 16_000, hop_length: 160, n_fft: 400 },
+    ...{ chunk_length: 30, n_samples: 480_000, nb_max_frames: 3000 },
+  };
+  writeFileSync(join(folder, 'preprocessor_config.json'), JSON.stringify(preprocessor));
   const text = stockTokens.multilingual;
   const languages = vocabulary - text - 8 - (sourcePositions + 1);
   const special = specialTokensBehind(text, languages, sourcePositions + 1);

@@ -4,12 +4,29 @@
 // outputs and no lanes are summed. A row of x is broadcast, 4 elements at a time.
 #pragma once
 
-#include "vector.h"
+#include "dot.h"
 
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
 constexpr int kPanelVectors = kBytePanel / kWidth;  // of a line of a panel
+
+/** sums + the products of the lower and of the upper 16 bits of each lane. */
+static inline I addPairs(I sums, I x, I y) {
+#if defined(__AVX512VNNI__)
+  return (I)_mm512_dpwssd_epi32((__m512i)sums, (__m512i)x, (__m512i)y);
+#elif defined(__AVX512BW__)
+  return sums + (I)_mm512_madd_epi16((__m512i)x, (__m512i)y);
+#elif defined(__AVXVNNI__)
+  return (I)_mm256_dpwssd_avx_epi32((__m256i)sums, (__m256i)x, (__m256i)y);
+#elif defined(__AVX2__)
+  return sums + (I)_mm256_madd_epi16((__m256i)x, (__m256i)y);
+#elif defined(__SSE2__)
+  return sums + (I)_mm_madd_epi16((__m128i)x, (__m128i)y);
+#else
+  return sums + (x << 16 >> 16) * (y << 16 >> 16) + (x >> 16) * (y >> 16);
+#endif
+}
 
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 /** vpdpbusd: unsigned by signed. Weights are shifted by 128, and sums begin with what that adds. */
@@ -41,17 +58,6 @@ struct Bytes {
   struct Stored {
     I even, odd;
   };
-  static inline I pairs(I x, I y) {
-#if defined(__AVX512BW__)
-    return (I)_mm512_madd_epi16((__m512i)x, (__m512i)y);
-#elif defined(__AVX2__)
-    return (I)_mm256_madd_epi16((__m256i)x, (__m256i)y);
-#elif defined(__SSE2__)
-    return (I)_mm_madd_epi16((__m128i)x, (__m128i)y);
-#else
-    return (x << 16 >> 16) * (y << 16 >> 16) + (x >> 16) * (y >> 16);
-#endif
-  }
   static inline Stored read(const void* p) {
     typedef int16_t S __attribute__((vector_size(kWidth * 4)));
     S line;
@@ -59,7 +65,7 @@ struct Bytes {
     return {(I)(S)((S)(line << 8) >> 8), (I)(S)(line >> 8)};
   }
   static inline I step(Stored w, const int32_t* x, I sums) {
-    return sums + pairs(w.even, splatInteger(x[0])) + pairs(w.odd, splatInteger(x[1]));
+    return addPairs(addPairs(sums, w.even, splatInteger(x[0])), w.odd, splatInteger(x[1]));
   }
   static inline void write(int32_t* x, const int8_t* four) {
     x[0] = int32_t(uint32_t(uint16_t(int16_t(four[0]))) | uint32_t(uint16_t(int16_t(four[2]))) << 16);
@@ -84,12 +90,12 @@ static inline I nearest(F x) {
 }
 
 /**
- * q = x / scale, rounded, with scale = the largest magnitude / 127, which it gives. A row that is not finite has the
- * scale NaN, so that whatever is made of it is NaN too.
+ * q = x / scale, rounded, with scale = the largest magnitude / `most`, which it gives. A row that is not finite has the
+ * scale NaN, so that whatever is made of it is NaN too. q may begin where x does.
  */
-template <typename X>
-static inline float quantizeRow(const X* x, int64_t count, int8_t* q) {
-  typedef int8_t B __attribute__((vector_size(kWidth)));
+template <typename X, typename Q>
+static inline float quantizeRow(const X* x, int64_t count, Q* q, float most = 127.0f) {
+  typedef Q B __attribute__((vector_size(kWidth * sizeof(Q))));
   F top = {}, check = {};
   auto look = [&](F value) __attribute__((always_inline)) {
     top = larger(top, larger(value, -value));
@@ -100,12 +106,12 @@ static inline float quantizeRow(const X* x, int64_t count, int8_t* q) {
   if (i < count) look(loadPart(x + i, count - i));
   const float finite = sum(check);
   if (!(finite == 0.0f)) {
-    __builtin_memset(q, 0, size_t(count));
+    __builtin_memset(q, 0, size_t(count) * sizeof(Q));
     return finite * 0.0f;
   }
-  const float scale = largest(top) / 127.0f;
+  const float scale = largest(top) / most;
   if (!(scale >= 0x1p-120f)) {  // a smaller one has no reciprocal; next to nothing is nothing
-    __builtin_memset(q, 0, size_t(count));
+    __builtin_memset(q, 0, size_t(count) * sizeof(Q));
     return 0.0f;
   }
   const F inverse = splat(1.0f / scale);
@@ -115,10 +121,59 @@ static inline float quantizeRow(const X* x, int64_t count, int8_t* q) {
   }
   if (i < count) {
     const B bytes = __builtin_convertvector(nearest(loadPart(x + i, count - i) * inverse), B);
-    __builtin_memcpy(q + i, &bytes, size_t(count - i));
+    __builtin_memcpy(q + i, &bytes, size_t(count - i) * sizeof(Q));
   }
   return scale;
 }
+
+/** 2 kWidth whole numbers of 8 bits as 16 bits each, in order. */
+static inline I widenBytes(const Int8* p) {
+#if defined(__AVX512BW__)
+  return (I)_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i*)p));
+#elif defined(__AVX2__)
+  return (I)_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)p));
+#else
+  typedef int8_t B __attribute__((vector_size(2 * kWidth)));
+  typedef int16_t S __attribute__((vector_size(4 * kWidth)));
+  B bytes;
+  __builtin_memcpy(&bytes, p, sizeof bytes);
+  return (I) __builtin_convertvector(bytes, S);
+#endif
+}
+/** The same of `count` of them, and zeros behind. */
+static inline I widenBytesPart(const Int8* p, int64_t count) {
+  Int8 bytes[2 * kWidth] = {};
+  for (int64_t i = 0; i < count; ++i) bytes[i] = p[i];
+  return widenBytes(bytes);
+}
+
+/** Elements of a head of a cache, without its scale, by whole numbers of 16 bits: half the instructions that widening
+ * to float32 takes. */
+template <>
+struct Dot<Int8> {
+  static constexpr int kStep = 2 * kWidth;
+  using Prepared = int16_t;
+  using Sum = I;
+  struct Stored {
+    I pairs;
+  };
+  static inline Stored read(const Int8* w) { return {widenBytes(w)}; }
+  static inline Stored readPart(const Int8* w, int64_t count) { return {widenBytesPart(w, count)}; }
+  static inline I step(Stored w, const int16_t* x, I sums) {
+    I pairs;
+    __builtin_memcpy(&pairs, x, sizeof pairs);
+    return addPairs(sums, w.pairs, pairs);
+  }
+  /** Writes x, padded with zeros to whole steps; gives its scale. Sums of `count` products fit 32 bits. */
+  template <typename X>
+  static inline float prepare(int16_t* prepared, const X* x, int64_t count) {
+    for (int64_t i = count; i < roundUp(count, kStep); ++i) prepared[i] = 0;
+    return quantizeRow<X>(x, count, prepared, count <= 512 ? 32767.0f : 16383.0f);
+  }
+};
+
+static inline F toFloat(F value) { return value; }
+static inline F toFloat(I value) { return __builtin_convertvector(value, F); }
 
 }  // namespace
 }  // namespace onehead::cpu::ONEHEAD_ISA

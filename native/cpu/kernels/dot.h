@@ -18,6 +18,7 @@ struct WidenedDot {
   static constexpr int kStep = kWidth;
   static constexpr bool kPaired = false;
   using Prepared = float;
+  using Sum = F;
   struct Stored {
     F value;
   };
@@ -32,16 +33,13 @@ struct WidenedDot {
 template <>
 struct Dot<float> : WidenedDot<float> {};
 
-/** Without its scale, which the product is multiplied by. */
-template <>
-struct Dot<Int8> : WidenedDot<Int8> {};
-
 #if defined(__AVX512BF16__)
 template <>
 struct Dot<Bf16> {
   static constexpr int kStep = 2 * kWidth;
   static constexpr bool kPaired = true;
   using Prepared = Bf16;
+  using Sum = F;
   struct Stored {
     __m512i pairs;
   };
@@ -60,6 +58,7 @@ struct Dot<Bf16> {
   static constexpr int kStep = 2 * kWidth;
   static constexpr bool kPaired = false;
   using Prepared = float;
+  using Sum = F;
   struct Stored {
     F even, odd;
   };

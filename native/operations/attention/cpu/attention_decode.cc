@@ -19,13 +19,13 @@ inline int64_t blocksOf(int64_t keys) { return (keys + kBlock - 1) / kBlock; }
 
 /** Where things lie in scratch; in floats. */
 struct Layout {
-  int64_t rows;             // of an entry: queries x heads
-  int64_t padded;           // headSize in whole steps of any vector
-  int64_t blocks;           // of an entry, at most
-  int64_t maxima, totals;   // [entries x rows][blocks]
-  int64_t values;           // the same, padded each
-  int64_t ownBegin, own;    // of each thread: passes, prepared queries, scores
-  int64_t queries, scores;  // in that
+  int64_t rows;                      // of an entry: queries x heads
+  int64_t padded;                    // headSize in whole steps of any vector
+  int64_t blocks;                    // of an entry, at most
+  int64_t maxima, totals;            // [entries x rows][blocks]
+  int64_t values;                    // the same, padded each
+  int64_t ownBegin, own;             // of each thread: passes, prepared queries, scores
+  int64_t queries, factors, scores;  // in that
 
   explicit Layout(const Attention& a) {
     const int64_t together = a.keyBegin ? least(a.batch, kMostEntries) : 1;
@@ -37,7 +37,8 @@ struct Layout {
     values = roundUp(2 * totals, 16);
     ownBegin = values + totals * padded;
     queries = roundUp(a.batch * int64_t(sizeof(Pass) / sizeof(float)), 16);
-    scores = queries + together * rows * padded;
+    factors = queries + together * rows * padded;
+    scores = roundUp(factors + together * rows, 16);
     own = roundUp(scores + together * rows * kBlock, 16);
   }
 };
@@ -54,8 +55,8 @@ class Decoder {
         shared_(static_cast<float*>(a_.scratch)),
         own_(shared_ + layout_.ownBegin + team.thread * layout_.own),
         passes_(reinterpret_cast<Pass*>(own_)),
-        q_(reinterpret_cast<Prepared*>(own_ + layout_.queries)),
-        block_(a_, layout_.padded, q_, own_ + layout_.scores) {
+        block_(a_, layout_.padded, reinterpret_cast<Prepared*>(own_ + layout_.queries), own_ + layout_.factors,
+               own_ + layout_.scores) {
     findPasses();
   }
 
@@ -145,7 +146,7 @@ class Decoder {
     if (blocks.begin >= blocks.end) return;
     block_.setPass(pass, heads);
     block_.eachRow([&](int64_t b, int64_t query, int64_t head, int64_t row) {
-      prepareRow<T>(q_ + row * layout_.padded, rowOf<V>(a_.q, b, query) + head * a_.headSize, a_.headSize);
+      block_.prepareQuery(row, rowOf<V>(a_.q, b, query) + head * a_.headSize);
     });
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
       const int64_t first = block * kBlock, count = least(kBlock, pass.keys - first);
@@ -195,7 +196,7 @@ class Decoder {
       store(joined + d, sums * splat(1.0f / total));
     }
     V* y = static_cast<V*>(a_.y) + (pass.entry * layout_.rows + row) * a_.headSize;
-    for (int64_t d = 0; d < a_.headSize; ++d) put(y + d, joined[Wide<T>::place(d)]);
+    for (int64_t d = 0; d < a_.headSize; ++d) put(y + d, joined[Values<T>::place(d)]);
   }
 
   static constexpr int kMostHeadSize = 1024;
@@ -206,7 +207,6 @@ class Decoder {
   float* const shared_;
   float* const own_;
   Pass* const passes_;
-  Prepared* const q_;
   DecodeBlock<T, Size> block_;
   int64_t count_ = 0, blocks_ = 0, total_ = 0, longest_ = 0;  // passes, their blocks and keys, and the most keys of one
 };

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "attention_common.h"
-#include "cpu/kernels/dot.h"
+#include "attention_decode_values.h"
 #include "cpu/kernels/math.h"
 
 namespace onehead::cpu::ONEHEAD_ISA {
@@ -31,26 +31,10 @@ struct Pass {
   int64_t place;           // of the partial results of its first block, in rows
 };
 
-/** A step of stored elements as float32, in the order that is cheapest to widen to. */
-template <typename T>
-struct Wide {
-  static constexpr int kVectors = 1, kStep = kWidth;
-  F vectors[1];
-  static Wide read(const T* p) { return {{load(p)}}; }
-  static Wide readPart(const T* p, int64_t count) { return {{loadPart(p, count)}}; }
-  static int64_t place(int64_t i) { return i; }
-};
-template <>
-struct Wide<Bf16> {  // the even elements, then the odd ones
-  static constexpr int kVectors = 2, kStep = 2 * kWidth;
-  F vectors[2];
-  static Wide split(U words) { return {{(F)(words << 16), (F)(words & 0xffff0000u)}}; }
-  static Wide read(const Bf16* p) { return split(*(const UnalignedU*)p); }
-  static Wide readPart(const Bf16* p, int64_t count) { return split(loadWordsPart(p, count)); }
-  static int64_t place(int64_t i) { return i / kStep * kStep + i % 2 * kWidth + i % kStep / 2; }
-};
-
-/** Whether keys and values have scales: scores and weights are multiplied by them, a block at a time. */
+/**
+ * Whether keys and values have scales: scores and weights are multiplied by them, a block at a time. Queries and
+ * weights are then whole numbers of 16 bits under a factor, and sums are exact.
+ */
 template <typename T>
 constexpr bool kScaled = false;
 template <>
@@ -62,9 +46,15 @@ class DecodeBlock {
  public:
   using Prepared = typename Dot<T>::Prepared;
 
-  /** Prepared queries [rows][padded] and scores [rows][kBlock], a row being a query and head of all of a pass. */
-  DecodeBlock(const Attention& arguments, int64_t padded, Prepared* q, float* scores)
-      : a_(arguments), padded_(padded), group_(a_.heads / a_.keyValueHeads), q_(q), scores_(scores) {}
+  /** Prepared queries [rows][padded], their factors [rows] and scores [rows][kBlock], a row being a query and head of
+   * all of a pass. */
+  DecodeBlock(const Attention& arguments, int64_t padded, Prepared* q, float* factors, float* scores)
+      : a_(arguments),
+        padded_(padded),
+        group_(a_.heads / a_.keyValueHeads),
+        q_(q),
+        factors_(factors),
+        scores_(scores) {}
 
   /** The pass and the key/value heads to work on. */
   void setPass(const Pass& pass, Piece heads) {
@@ -90,6 +80,16 @@ class DecodeBlock {
           job(b, query, head, first + head);
   }
 
+  /** Prepares a query's head x, of type V. */
+  template <typename V>
+  void prepareQuery(int64_t row, const V* x) {
+    if constexpr (kScaled<T>) {
+      factors_[row] = Dot<T>::prepare(q_ + row * padded_, x, headSize());
+    } else {
+      prepareRow<T>(q_ + row * padded_, x, headSize());
+    }
+  }
+
   /** The scores of positions [first, first + count) of the pass. */
   void score(int64_t first, int64_t count) {
     if (inOrder_) {
@@ -97,7 +97,13 @@ class DecodeBlock {
     } else {
       scoreTogether(first, count);
     }
-    if constexpr (kScaled<T>) scale(a_.keyScales, keyScales_, first, count);
+    if constexpr (kScaled<T>) {
+      scale(a_.keyScales, keyScales_, first, count);
+      eachRow([&](int64_t, int64_t, int64_t, int64_t row) {
+        float* scores = scores_ + row * kBlock;
+        for (int p = 0; p < count; p += kWidth) store(scores + p, load(scores + p) * splat(factors_[row]));
+      });
+    }
   }
 
   /** Gives out the scores of those heads whose scores are wanted. */
@@ -111,15 +117,30 @@ class DecodeBlock {
     });
   }
 
-  /** values += weights . V of positions [first, first + count). */
+  /** values = weights . V of positions [first, first + count), where zeros are. */
   void add(int64_t first, int64_t count, float* values) {
-    if constexpr (kScaled<T>) scale(a_.valueScales, valueScales_, first, count);
-    if (inOrder_) return addInOrder(first, count, values);
-    for (int64_t g = heads_.begin; g < heads_.end; ++g) {
-      const T* v = values_ + first * a_.v.rowStride + g * headSize();
-      int64_t row = 0;
-      for (; row + kRows <= shared_; row += kRows) addShared<kRows>(v, g, row, count, values);
-      for (; row < shared_; ++row) addShared<1>(v, g, row, count, values);
+    if constexpr (kScaled<T>) {
+      scale(a_.valueScales, valueScales_, first, count);
+      eachRow([&](int64_t, int64_t, int64_t, int64_t row) {
+        float* weights = scores_ + row * kBlock;
+        weights[kBlock - 1] = quantizeRow<float>(weights, kBlock, reinterpret_cast<int16_t*>(weights), 32767.0f);
+      });
+    }
+    if (inOrder_) {
+      addInOrder(first, count, values);
+    } else {
+      for (int64_t g = heads_.begin; g < heads_.end; ++g) {
+        int64_t row = 0;
+        for (; row + kRows <= shared_; row += kRows) addShared<kRows>(first, g, row, count, values);
+        for (; row < shared_; ++row) addShared<1>(first, g, row, count, values);
+      }
+    }
+    if constexpr (kScaled<T>) {
+      eachRow([&](int64_t, int64_t, int64_t, int64_t row) {
+        float* sums = values + row * padded_;
+        const F factor = splat(scores_[row * kBlock + kBlock - 1]);
+        for (int64_t d = 0; d < padded_; d += kWidth) store(sums + d, toFloat(loadSum<I>(sums + d)) * factor);
+      });
     }
   }
 
@@ -162,16 +183,23 @@ class DecodeBlock {
     for (int64_t byte = 0; byte < headSize() * int64_t(sizeof(T)); byte += 64) prefetch(next + byte);
   }
 
+  template <typename Sum>
+  static Sum loadSum(const float* from) {
+    Sum sums;
+    __builtin_memcpy(&sums, from, sizeof sums);
+    return sums;
+  }
+
   /** The lanes of k . q of one head. */
   F dot(const T* k, const Prepared* q) const {
     constexpr int kStep = Dot<T>::kStep;
     const int64_t size = headSize();
-    F sums = {};
+    typename Dot<T>::Sum sums = {};
     int64_t d = 0;
     ONEHEAD_UNROLL(4)
     for (; d + kStep <= size; d += kStep) sums = Dot<T>::step(Dot<T>::read(k + d), q + d, sums);
     if (d < size) sums = Dot<T>::step(Dot<T>::readPart(k + d, size - d), q + d, sums);
-    return sums;
+    return toFloat(sums);
   }
 
   /** Multiplies what is in scores_ by its positions' scales. */
@@ -216,7 +244,7 @@ class DecodeBlock {
     const int64_t size = headSize();
     const Prepared* q[kRows];
     for (int r = 0; r < kRows; ++r) q[r] = q_ + rowAt(g, row + r) * padded_;
-    F sums[kRows * kRows] = {};
+    typename Dot<T>::Sum sums[kRows * kRows] = {};
     for (int64_t d = 0; d < size; d += kStep) {
       ONEHEAD_UNROLL(4)
       for (int i = 0; i < kRows; ++i) {
@@ -226,34 +254,44 @@ class DecodeBlock {
         for (int r = 0; r < kRows; ++r) sums[r * kRows + i] = Dot<T>::step(stored, q[r] + d, sums[r * kRows + i]);
       }
     }
+    F lanes[kRows * kRows];
+    for (int i = 0; i < kRows * kRows; ++i) lanes[i] = toFloat(sums[i]);
     float flat[kRows * kRows];
-    for (int i = 0; i < kRows * kRows; i += kWidth) store(flat + i, sumRows(sums + i));
+    for (int i = 0; i < kRows * kRows; i += kWidth) store(flat + i, sumRows(lanes + i));
     for (int r = 0; r < kRows; ++r)
       __builtin_memcpy(scores_ + rowAt(g, row + r) * kBlock + p, flat + r * kRows, kRows * sizeof(float));
   }
 
+  /** Where head g of the values of positions p ... of [first, first + count) lies; the last one's for those behind. */
+  void findValues(int64_t first, int64_t p, int64_t count, int64_t g, const T** from) const {
+    for (int i = 0; i < Values<T>::kTogether; ++i)
+      from[i] = inCache(a_.v, values_, first + least(p + i, count - 1)) + g * headSize();
+  }
+  typename Values<T>::Stored readValues(const T* const* from, int64_t d) const {
+    const int64_t left = headSize() - d;
+    return left >= Values<T>::kStep ? Values<T>::read(from, d) : Values<T>::readPart(from, d, left);
+  }
+
   /** Rows rows from `row` on: their sums stay in registers while the positions pass. */
   template <int Rows>
-  void addShared(const T* v, int64_t g, int64_t row, int64_t count, float* values) {
-    constexpr int kStep = Wide<T>::kStep, kVectors = Wide<T>::kVectors;
-    const int64_t size = headSize();
-    const float* weights[Rows];
-    for (int r = 0; r < Rows; ++r) weights[r] = scores_ + rowAt(g, row + r) * kBlock;
-    for (int64_t d = 0; d < size; d += kStep) {
-      F sums[Rows][kVectors];
+  void addShared(int64_t first, int64_t g, int64_t row, int64_t count, float* values) {
+    constexpr int kStep = Values<T>::kStep, kVectors = Values<T>::kVectors;
+    using Sum = typename Values<T>::Sum;
+    for (int64_t d = 0; d < headSize(); d += kStep) {
+      Sum sums[Rows][kVectors];
       for (int r = 0; r < Rows; ++r)
-        for (int c = 0; c < kVectors; ++c) sums[r][c] = load(values + rowAt(g, row + r) * padded_ + d + c * kWidth);
-      const T* from = v + d;
-      for (int64_t p = 0; p < count; ++p, from += a_.v.rowStride) {
-        const Wide<T> wide = d + kStep <= size ? Wide<T>::read(from) : Wide<T>::readPart(from, size - d);
+        for (int c = 0; c < kVectors; ++c)
+          sums[r][c] = loadSum<Sum>(values + rowAt(g, row + r) * padded_ + d + c * kWidth);
+      for (int64_t p = 0; p < count; p += Values<T>::kTogether) {
+        const T* from[Values<T>::kTogether];
+        findValues(first, p, count, g, from);
+        const auto stored = readValues(from, d);
         ONEHEAD_UNROLL(4)
-        for (int r = 0; r < Rows; ++r) {
-          const F weight = splat(weights[r][p]);
-          for (int c = 0; c < kVectors; ++c) sums[r][c] = fused(weight, wide.vectors[c], sums[r][c]);
-        }
+        for (int r = 0; r < Rows; ++r) Values<T>::add(stored, scores_ + rowAt(g, row + r) * kBlock, p, sums[r]);
       }
       for (int r = 0; r < Rows; ++r)
-        for (int c = 0; c < kVectors; ++c) store(values + rowAt(g, row + r) * padded_ + d + c * kWidth, sums[r][c]);
+        for (int c = 0; c < kVectors; ++c)
+          __builtin_memcpy(values + rowAt(g, row + r) * padded_ + d + c * kWidth, &sums[r][c], sizeof(Sum));
     }
   }
 
@@ -286,25 +324,29 @@ class DecodeBlock {
     for (int i = 0; i < count; ++i) *places[i] = sums[i];
   }
 
-  /** One position after the other: 96% of plain reads, against 83% with two at once. */
+  /** Of floating types one position after the other: 96% of plain reads, against 83% with two at once. */
   void addInOrder(int64_t first, int64_t count, float* values) {
-    constexpr int kStep = Wide<T>::kStep;
+    constexpr int kStep = Values<T>::kStep, kVectors = Values<T>::kVectors, kTogether = Values<T>::kTogether;
+    using Sum = typename Values<T>::Sum;
     const int64_t size = headSize();
-    for (int64_t p = 0; p < count; ++p) {
-      const T* v = inCache(a_.v, values_, first + p) + heads_.begin * size;
-      for (int64_t g = heads_.begin; g < heads_.end; ++g, v += size) {
-        prefetchHead(v, kAhead);
+    for (int64_t p = 0; p < count; p += kTogether) {
+      const T* from[kTogether];
+      findValues(first, p, count, heads_.begin, from);
+      for (int64_t g = heads_.begin; g < heads_.end; ++g) {
+        for (int i = 0; i < kTogether; ++i) prefetchHead(from[i], kAhead);
         for (int64_t i = 0; i < shared_; ++i) {
           const int64_t row = shared_ == 1 ? g : rowAt(g, i);
-          const F weight = splat(scores_[row * kBlock + p]);
           ONEHEAD_UNROLL(2)
           for (int64_t d = 0; d < size; d += kStep) {
-            const Wide<T> wide = d + kStep <= size ? Wide<T>::read(v + d) : Wide<T>::readPart(v + d, size - d);
+            const auto stored = readValues(from, d);
             float* y = values + row * padded_ + d;
-            for (int c = 0; c < Wide<T>::kVectors; ++c)
-              store(y + c * kWidth, fused(weight, wide.vectors[c], load(y + c * kWidth)));
+            Sum sums[kVectors];
+            for (int c = 0; c < kVectors; ++c) sums[c] = loadSum<Sum>(y + c * kWidth);
+            Values<T>::add(stored, scores_ + row * kBlock, p, sums);
+            __builtin_memcpy(y, sums, sizeof sums);
           }
         }
+        for (int i = 0; i < kTogether; ++i) from[i] += size;
       }
     }
   }
@@ -319,6 +361,7 @@ class DecodeBlock {
   const T *keys_, *values_;
   const float *keyScales_ = nullptr, *valueScales_ = nullptr;
   Prepared* q_;
+  float* factors_;
   float* scores_;
 };
 
