@@ -44,7 +44,7 @@ it('a segment ends with what was heard, whatever time the model wrote', () => {
   const preprocessor = { sampleRate: 16000, hop: 160 } as ConstructorParameters<
     typeof SegmentBuilder
   >[0]['preprocessor'];
-  const about = { preprocessor, tokenizer, options: {}, languages: false, everything: false, language: () => 'en' };
+  const about = { preprocessor, tokenizer, options: {}, languages: false, keepsEmpty: false, language: () => 'en' };
   const builder = new SegmentBuilder(about as ConstructorParameters<typeof SegmentBuilder>[0]);
   // Ten seconds were left out before what is decoded.
   builder.toRecording = (seconds) => seconds + 10;

@@ -1,6 +1,5 @@
 /** A loaded model: its devices, each with an engine, and the operations on it besides transcription. */
 import { setMaxListeners } from 'node:events';
-import { checkSamples } from '../../audio/level.js';
 import { checkSignal, refuse } from '../../checks.js';
 import type { Device } from '../../device/device.js';
 import type { Tensor } from '../../device/tensor.js';
@@ -8,20 +7,19 @@ import type { EngineFigures } from '../../engine/figures.js';
 import { Pool } from '../../engine/pool.js';
 import type { EngineRequest, RequestOptions } from '../../engine/request.js';
 import { OneheadError } from '../../errors.js';
-import { type Checked, check } from '../../options/options.js';
+import { check } from '../../options/options.js';
 import { type Checkpoint, readCheckpoint } from '../checkpoint/checkpoint.js';
-import type { WhisperConfig } from '../checkpoint/config.js';
 import { bundledModel, resolveModel } from '../checkpoint/hub.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import { deviceNames, openDevices } from '../model/devices.js';
 import { aloneWindow, windowSamples } from '../model/features.js';
-import type { Capacity } from '../model/plan.js';
 import { type DataType, nameOf, type Precision } from '../model/precision.js';
 import type { ModelWindow, Search, SearchResult } from '../model/search.js';
 import { type LoadOptions, loadOptions } from '../model/types.js';
 import { WindowBuffers } from '../model/window-buffers.js';
 import { type WordTimes, wordHeads } from '../model/word-heads.js';
 import { checkTensor } from './check-tensor.js';
+import { checkedHeads, tokenRows, wantedCapacity, windowSamplesOf } from './model-arguments.js';
 import { ModelDevice } from './model-device.js';
 import { type GenerateOptions, generateOptions } from './options.js';
 import { checkTimestamps, languageAndTask } from './prompt.js';
@@ -37,27 +35,6 @@ import {
 
 /** The result of `decode` for one window. */
 export type Generation = Omit<WindowResult, 'compressionRatio'>;
-
-/** Throws OneheadError INVALID_ARGUMENT for heads that this model does not have. */
-function checkedHeads(given: readonly (readonly [number, number])[], { decoder }: WhisperConfig): [number, number][] {
-  if (given.some(([layer, head]) => layer >= decoder.layers || head >= decoder.heads)) {
-    const expected = `[layer, head] pairs with layers below ${decoder.layers} and heads below ${decoder.heads}`;
-    refuse('alignmentHeads', expected, given);
-  }
-  return given.map(([layer, head]): [number, number] => [layer, head]);
-}
-
-/** The requested capacity. Throws OneheadError INVALID_ARGUMENT. */
-function wantedCapacity({ windows, batch, rows }: Checked<typeof loadOptions>): Partial<Capacity> {
-  if (windows !== undefined && batch !== undefined && windows !== batch) {
-    refuse('batch', `the same as windows (${windows}), whose other name it is`, batch);
-  }
-  const given = windows ?? batch;
-  if (rows !== undefined && given !== undefined && rows < given) {
-    refuse('rows', `at least windows (${given}), since each window is decoded in one row or more,`, rows);
-  }
-  return { ...(given !== undefined && { windows: given }), ...(rows !== undefined && { rows }) };
-}
 
 export class WhisperModel {
   readonly checkpoint: Checkpoint;
@@ -239,18 +216,9 @@ export class WhisperModel {
    * model's rate (16 kHz), from -1 to 1. A short window is padded with silence, a long one is cut.
    */
   async features(samples: Float32Array | readonly Float32Array[], signal?: AbortSignal | null): Promise<Tensor> {
-    const windows = samples instanceof Float32Array ? [samples] : samples;
-    if (!Array.isArray(windows) || !windows.every((one) => one instanceof Float32Array)) {
-      refuse('samples', 'a Float32Array, or a list of one for each window', samples);
-    }
-    if (windows.length === 0) {
-      throw new OneheadError('INVALID_SHAPE', 'Expected samples of at least one window but received an empty list.', {
-        argument: 'samples',
-      });
-    }
+    const windows = windowSamplesOf(samples);
     const ends = checkSignal(signal);
-    for (const window of windows) checkSamples(window);
-    const filled = windows.map((one) => aloneWindow(this.checkpoint.preprocessor, one));
+    const filled = windows.map((window) => aloneWindow(this.checkpoint.preprocessor, window));
     return this.#betweenSteps(({ runtime }) => runtime.features(filled, ends));
   }
 
@@ -292,25 +260,10 @@ export class WhisperModel {
    * tokens for each window, all of one length.
    */
   async logits(encoded: Tensor, tokens: readonly number[] | readonly (readonly number[])[]): Promise<Tensor> {
-    const given = (Array.isArray(tokens[0]) ? tokens : [tokens]) as readonly (readonly number[])[];
-    const { vocabulary, targetPositions } = this.checkpoint.config;
-    const length = given[0]?.length ?? 0;
-    if (length < 1 || length > targetPositions || given.some((row) => row.length !== length)) {
-      throw new OneheadError(
-        'INVALID_SHAPE',
-        `Expected tokens to be rows of one length from 1 to ${targetPositions}, one for each window.`,
-      );
-    }
-    if (!given.flat().every((id) => Number.isInteger(id) && id >= 0 && id < vocabulary)) {
-      throw new OneheadError('INVALID_ARGUMENT', `Expected tokens to be ids from 0 to ${vocabulary - 1}.`);
-    }
     const count = this.#checkEncoded(encoded);
-    if (given.length !== count) {
-      throw new OneheadError(
-        'INVALID_SHAPE',
-        `Expected ${count} rows of tokens, one for each window, but received ${given.length}.`,
-      );
-    }
+    const rows = tokenRows(tokens, count, this.checkpoint.config);
+    const { vocabulary } = this.checkpoint.config;
+    const length = rows[0].length;
     this.disposal.throwIfAborted();
     const result = this.device.tensor('float32', [count, length, vocabulary]);
     try {
@@ -318,7 +271,7 @@ export class WhisperModel {
         const slot = await engine.encode(request, window);
         try {
           const output = result.part(index * length * vocabulary, [1, length, vocabulary]);
-          await slot.withRows(1, (rows, place) => runtime.logits(rows, place, given[index], output));
+          await slot.withRows(1, (row, positions) => runtime.logits(row, positions, rows[index], output));
         } finally {
           slot.close();
         }

@@ -1,6 +1,6 @@
-/** Reads ahead: the audio is decoded while the device works on what came before. */
+/** Reads ahead: audio is decoded while the device works on earlier audio. */
 
-/** The same values; up to `limit` of them, as `size` counts, are read before they are asked for. */
+/** Yields the same values, and reads values of up to `limit` in total `size` before they are wanted. */
 export async function* readAhead<T>(
   values: AsyncIterable<T>,
   limit: number,

@@ -1,11 +1,10 @@
-/** Long audio, many windows at once: cut at silences, and each decoded whole. */
+/** Long audio, several windows at once: they are cut at silence, and each is decoded whole. */
 import { nextBreak } from '../../audio/pieces.js';
 import type { SpeechSource } from '../../vad/speech.js';
 import type { Voice } from '../../vad/voice.js';
 import { isSkipped } from '../decoding/silence.js';
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import { TextContext } from './context.js';
-import type { TranscriptionState, Outcome } from './state.js';
 import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
 import { SpeechRecovery } from './recovery.js';
@@ -13,24 +12,23 @@ import type { WindowText } from './running-text.js';
 import type { SampleWindow } from './samples.js';
 import { type Draft, round } from './segment-builder.js';
 import { splitWhole, type WindowSegment } from './segments.js';
+import type { Outcome, TranscriptionState } from './state.js';
 
-/** A window's text, and what the voice detector heard in it, where that counts. */
+/** A window's text, and the voice detector's result if it is needed. */
 type Decoded = Awaited<ReturnType<WhisperModel['decodeWindow']>> & { voice?: Voice };
 
-/** A window's samples. */
+/** The samples of a window. */
 interface Range {
   begin: number;
   end: number;
-  /** The language, if it is another than the recording's: the window before found that it begins here. */
+  /** The language, if another one than the recording's begins here. */
   language?: string;
 }
 
-/** Seconds over which the quietest place is looked for where speech must be cut. */
+/** The length in seconds of the quiet part at which speech is cut. */
 const quietSeconds = 0.1;
 
-/**
- * Cuts what is heard into windows: between pieces of speech where there are any in reach, else where it is quietest.
- */
+/** Cuts audio into windows: between pieces of speech if there are any in reach, else where it is quietest. */
 class Cutter {
   readonly #samples: SampleWindow;
   readonly #pieces: SpeechSource['pieces'];
@@ -50,7 +48,7 @@ class Cutter {
     this.#quiet = Math.round(quietSeconds * sampleRate);
   }
 
-  /** The next windows, `count` at most; none when all was heard. */
+  /** Returns the next windows, at most `count`; none at the end. */
   async take(count: number): Promise<Range[]> {
     const ranges: Range[] = [];
     while (ranges.length < count) {
@@ -69,14 +67,14 @@ class Cutter {
   #cut(begin: number, reach: number): number {
     const least = begin + this.#longest / 2;
     const between = this.#pieces.findLast(({ at }) => at > least && at <= reach);
-    const place = between?.at ?? this.#samples.quietest(least, reach, this.#quiet);
-    return Math.round(place / this.#hop) * this.#hop;
+    const cut = between?.at ?? this.#samples.quietest(least, reach, this.#quiet);
+    return Math.round(cut / this.#hop) * this.#hop;
   }
 }
 
 /**
- * Yields what each window gave, in order; as many as the model holds are under way. No window runs over one of
- * `breaks`.
+ * Yields the outcome of each window, in order. As many windows as the model holds are decoded at the same time. No
+ * window crosses one of `breaks`.
  */
 export async function* batched(
   job: TranscriptionState,
@@ -94,13 +92,13 @@ export async function* batched(
   const cutter = new Cutter(job, samples, speech, breaks);
 
   await detectFirst(job, samples, meter);
-  /** Windows that are under way, in their order. */
+  /** Windows that are being decoded, in order. */
   const pending: { range: Range; peak: number; given?: WindowText; result: Promise<Decoded> }[] = [];
   const submit = (range: Range, peak: number): (typeof pending)[number] => {
     const { begin, end } = range;
     const given = job.running?.window();
     if (pending.length === 0) given?.activate();
-    const own = {
+    const windowOptions = {
       ...context.next(),
       seed: Math.round(begin / hop),
       frames: Math.floor((end - begin) / hop / 2),
@@ -112,13 +110,13 @@ export async function* batched(
       const voice = job.listen(window.subarray(fftSize / 2, fftSize / 2 + end - begin));
       const signal = { samples: window, end: soundEnd, peak };
       const chosen = { ...settings, language: range.language ?? settings.language };
-      const decoded = await model.decodeWindow(job.request, signal, { ...own, voice }, chosen);
+      const decoded = await model.decodeWindow(job.request, signal, { ...windowOptions, voice }, chosen);
       return { ...decoded, voice: await voice };
     });
-    result.catch(() => {}); // told when its turn comes
+    result.catch(() => {}); // reported when the window's turn comes
     return { range, peak, given, result };
   };
-  /** Why no more could be read: what was read before is heard first. */
+  /** The error that ended reading. What was read before is transcribed first. */
   let failure: { error: unknown } | null = null;
   let ended = false;
   /** Reads, measures and submits the next window. */
@@ -139,20 +137,20 @@ export async function* batched(
   let reading: Promise<void> | null = null;
   for (;;) {
     signal?.throwIfAborted();
-    // One more than fits, so that the device never waits for the next to be read and cut.
+    // One more than fits, so that the device never waits for a window to be read and cut.
     if (!ended && pending.length <= model.windows) {
       reading ??= read().finally(() => {
         reading = null;
       });
     }
     const [next] = pending;
-    // The others wait for it to give out their text.
+    // The others publish their text after it.
     next?.given?.activate();
     if (!next && !reading) {
       if (failure) throw (failure as { error: unknown }).error;
       return;
     }
-    // A window that is done is given out though the next is still being spoken.
+    // A finished window is published while the next is still being read.
     const isDone = next?.result.then(
       () => true,
       () => true,
@@ -164,7 +162,7 @@ export async function* batched(
     const { begin } = next.range;
     let { end } = next.range;
     if (attempt.change) {
-      // The part in another language is a window of its own, and the next one.
+      // The part in another language becomes the next window.
       const { at, language } = attempt.change;
       const rest = { begin: begin + Math.max(1, Math.round((at * sampleRate) / hop)) * hop, end, language };
       if (rest.begin < end) pending.unshift(submit(rest, next.peak));
@@ -194,8 +192,8 @@ export async function* batched(
     if (skipped && segments.length === 0) {
       job.omit(begin / sampleRate, end / sampleRate, 'no speech', attempt.tokens);
     }
-    if (settings.follow && segments.length > 0) job.meet(attempt.language, begin);
-    // Samples that have not been measured must be kept for the measurement.
+    if (settings.follow && segments.length > 0) job.warnOfLanguage(attempt.language, begin);
+    // Samples that were not measured yet are kept.
     samples.drop(Math.min(end, meter.measured) - fftSize);
     yield { segments, processed: round(job.builder.toRecording(end / sampleRate, true)) };
   }

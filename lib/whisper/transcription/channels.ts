@@ -1,21 +1,19 @@
-/**
- * A recording's channels side by side, as one transcription in order of time: a telephone call has a speaker on each.
- */
+/** Transcribes the channels of a recording separately and merges them by time, such as the two sides of a call. */
 import { splitChannels } from '../../audio/channels.js';
 import type { AudioSource, Source } from '../../audio/index.js';
 import { OneheadError } from '../../errors.js';
 import { journalWithin } from '../decoding/journal.js';
-import { TranscriptionState, type Outcome } from './state.js';
+import { type Outcome, TranscriptionState } from './state.js';
 import type { Timings } from './timings.js';
 import type { PartialText, Segment } from './types.js';
 
-/** Seconds of sound that a channel may be read ahead of the slowest one. */
+/** Seconds of audio that a channel may be read ahead of the slowest one. */
 const aheadSeconds = 30;
-/** Segments that wait for their consumer before the channels do. */
+/** Channels pause when so many segments wait for the consumer. */
 const mostWaiting = 64;
-/** No sample of a silent channel is louder: 80 dB below the loudest that there can be. */
+/** A channel is silent if no sample is louder: 80 dB below full scale. */
 const silence = 1e-4;
-/** Seconds by which a word may begin before its window, since times of words are rounded. */
+/** A word may begin so many seconds before its window, since its times are rounded. */
 const slack = 0.01;
 
 /** One channel's transcription. */
@@ -23,11 +21,11 @@ interface Run {
   job: TranscriptionState;
   source: AudioSource;
   channel: number;
-  /** True where the channel's language is not given. */
+  /** True if the channel's language is detected. */
   detects: boolean;
-  /** Segments whose order is not known yet. */
+  /** Segments that wait until no other channel can have an earlier one. */
   waiting: Segment[];
-  /** Characters that it gave. */
+  /** Characters of its text. */
   length: number;
   loudest: number;
   processed: number;
@@ -45,7 +43,7 @@ function measured(source: AudioSource, run: Run): AudioSource {
   return { ...source, chunks };
 }
 
-/** A channel's job: silence is left out unless the caller wants it heard, and what is told goes through `job`. */
+/** Opens a channel's transcription. Silence is left out unless `vad` is false. Events are reported through `job`. */
 async function openRun(
   job: TranscriptionState,
   source: AudioSource,
@@ -62,12 +60,12 @@ async function openRun(
     onPartial: onPartial && ((partial: PartialText) => onPartial({ ...partial, channel })),
     journal: journal && journalWithin(journal, `channel ${channel}`),
   };
-  const own = await TranscriptionState.open(job.model, options, job.request.part(signal));
+  const state = await TranscriptionState.open(job.model, options, job.request.part(signal));
   const run: Run = {
-    job: own,
+    job: state,
     source,
     channel,
-    detects: own.language === null,
+    detects: state.language === null,
     waiting: [],
     length: 0,
     loudest: 0,
@@ -78,11 +76,11 @@ async function openRun(
   return run;
 }
 
-/** Takes what a window of the channel gave. */
+/** Adds the outcome of a window to its channel. */
 function collect(run: Run, { segments, processed }: Outcome): void {
   const { job, channel } = run;
   run.processed = processed;
-  // Models write words where nothing is to be heard.
+  // Models invent text for silence.
   if (run.loudest < silence) return;
   const detected = run.detects ? job.language : null;
   for (const segment of segments) {
@@ -97,7 +95,7 @@ function collect(run: Run, { segments, processed }: Outcome): void {
   }
 }
 
-/** Segments that no channel can give an earlier one than, in order; `take` true takes them away. */
+/** Segments in order, as far as no channel can have an earlier one. `takeAway` removes them from the channels. */
 function ordered(runs: readonly Run[], takeAway: boolean): Segment[] {
   const known = Math.min(
     ...runs.map(({ done, job, processed }) => (done ? Number.POSITIVE_INFINITY : job.known(processed) - slack)),
@@ -126,9 +124,8 @@ function combineChannels(job: TranscriptionState, runs: readonly Run[], source: 
 }
 
 /**
- * Outcomes of all channels, whose segments are in order of time and say their channel. Each channel is transcribed by
- * `outcomesOf`, all at the same time from one decoding of `source`, of which no more is held than what the slowest has
- * still to hear.
+ * Yields outcomes of all channels, with segments in order of time that name their channel. All channels are transcribed
+ * at the same time by `outcomesOf`. `source` is decoded once, and held only as far as the slowest channel needs it.
  */
 export async function* channelOutcomes(
   job: TranscriptionState,
@@ -187,7 +184,7 @@ export async function* channelOutcomes(
   } finally {
     stop.abort(new OneheadError('DISPOSED', 'The transcription has ended.'));
     changed();
-    // The recording first: a reading that waits for more ends with it.
+    // The recording is closed first: this ends reads that wait for more.
     await source.close();
     await Promise.all(sources.map((one) => one.close()));
     await Promise.all(work);

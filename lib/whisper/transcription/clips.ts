@@ -1,4 +1,4 @@
-/** Parts of a recording that alone are heard: openai/whisper's clip_timestamps. */
+/** Transcribes only parts of a recording: openai/whisper's clip_timestamps. */
 import type { AudioSource } from '../../audio/index.js';
 import { type Piece, type PiecedSource, recordingPosition } from '../../audio/pieces.js';
 import { refuse } from '../../checks.js';
@@ -11,8 +11,8 @@ interface Range {
 }
 
 /**
- * The clips in samples, whole frames as in openai/whisper: `hop` samples each. Throws OneheadError INVALID_ARGUMENT
- * unless they follow one another without overlapping, each at least a frame long.
+ * Returns the clips in samples, as whole frames of `hop` samples, as in openai/whisper. Throws OneheadError
+ * INVALID_ARGUMENT unless they are in order, do not overlap and are at least a frame long.
  */
 export function clipRanges(clips: readonly Clip[], sampleRate: number, hop: number): Range[] {
   const some: unknown = clips;
@@ -72,23 +72,23 @@ export class ClipSource implements PiecedSource {
     return recordingPosition(this.#pieces, seconds * this.#sampleRate, isEnd) / this.#sampleRate;
   }
 
-  /** The clips' samples, no chunk of two clips. What is behind the last clip is not read. */
+  /** Yields the clips' samples. No chunk has samples of two clips. What follows the last clip is not read. */
   async *chunks(): AsyncGenerator<Float32Array> {
     const ranges = this.#ranges;
     let index = 0;
     let begun = false;
     for await (const chunk of this.#source.chunks()) {
-      // Clips are those of the file, whose sound may begin late.
+      // Clips are in times of the file, whose audio may start late.
       if (!begun) this.#heard = Math.round((this.#source.startTime ?? 0) * this.#sampleRate);
       begun = true;
-      const place = this.#heard;
-      const end = place + chunk.length;
+      const chunkBegin = this.#heard;
+      const end = chunkBegin + chunk.length;
       this.#heard = Math.min(end, ranges[ranges.length - 1].end);
       for (; index < ranges.length && ranges[index].begin < end; ++index) {
-        const from = Math.max(ranges[index].begin, place);
+        const from = Math.max(ranges[index].begin, chunkBegin);
         const to = Math.min(ranges[index].end, end);
         this.#keep(from, to, from === ranges[index].begin);
-        yield chunk.subarray(from - place, to - place);
+        yield chunk.subarray(from - chunkBegin, to - chunkBegin);
         if (ranges[index].end > end) break;
       }
       if (index === ranges.length) return;

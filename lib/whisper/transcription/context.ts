@@ -1,4 +1,4 @@
-/** The previous text of each window: openai/whisper's rules, and faster-whisper's for hotwords. */
+/** The previous text of each window, by the rules of openai/whisper, and of faster-whisper for hotwords. */
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import { lastOf, previousRoom } from '../decoding/prompt.js';
 import { firstTokens, lastTokens } from './given-text.js';
@@ -21,7 +21,7 @@ export class TextContext {
   readonly #initial: readonly number[];
   readonly #hotwords: readonly number[];
   readonly #prefix: readonly number[];
-  /** The prompt and all text so far, of which no more than `#room` tokens are kept. */
+  /** The last `#room` tokens of the prompt and the text so far. */
   #tokens: number[];
   #first = true;
 
@@ -46,7 +46,7 @@ export class TextContext {
     return { previous: [...hotwords, ...carried, ...lastOf(this.#tokens, left)], prefix };
   }
 
-  /** Takes what a window wrote. */
+  /** Adds the text of a window. */
   add(tokens: readonly number[], temperature: number): void {
     const { conditionOnPreviousText, promptResetTemperature } = this.#options;
     if (!conditionOnPreviousText || temperature > (promptResetTemperature ?? 0.5)) this.#tokens = [];

@@ -1,11 +1,8 @@
-/** The error of a transcription that fails midway, with its finished part. */
+/** The error of a transcription that fails midway, with the finished part. */
 import { OneheadError } from '../../errors.js';
 import type { Transcription } from './types.js';
 
-/**
- * An error in the middle of a recording, with what was finished until then. Its code and sentence are those of `cause`,
- * which it came from.
- */
+/** An error in the middle of a recording, with the finished part. Code and message are those of `cause`. */
 export class TranscriptionError extends OneheadError {
   /**
    * The finished segments, their text and the seconds that were read; `incomplete` is true, and `warnings` end with the

@@ -1,6 +1,6 @@
 /**
- * The guard against invented text: words that are too long, too short or improbable beside silence. openai/whisper's
- * transcribe.
+ * Finds invented text, as openai/whisper's transcribe does: words next to silence that are too long, too short or
+ * improbable.
  */
 import type { Segment, Word } from './types.js';
 import { usualPunctuations } from './words.js';

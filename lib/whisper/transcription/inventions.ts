@@ -1,6 +1,4 @@
-/**
- * Texts that Whisper is known to invent where nobody speaks: what stood at the ends of the videos that it learned from.
- */
+/** Texts that Whisper is known to invent where nobody speaks. They ended videos that it was trained on. */
 
 const inventions: Record<string, readonly string[]> = {
   en: [
@@ -82,14 +80,14 @@ const inventions: Record<string, readonly string[]> = {
   ar: ['شكرا', 'شكرا للمشاهدة', 'اشتركوا في القناة', 'ترجمة نانسي قنقر'],
 };
 
-/** Letters and digits alone, so that neither case nor marks count. */
+/** Keeps letters and digits only, without case. */
 const plain = (text: string): string =>
   text
     .normalize('NFKC')
     .toLowerCase()
     .replace(/[^\p{L}\p{N}]+/gu, '');
 
-/** The languages are mixed up too: what is invented need not be in the language that was found. */
+/** Of all languages together, since invented text may be in another language than the detected one. */
 const known = new Set(Object.values(inventions).flat().map(plain));
 
 export function isKnownInvention(text: string): boolean {

@@ -1,13 +1,13 @@
 /** The language of a recording, from its first windows. */
 import { likeliestLanguage } from '../checkpoint/languages.js';
-import type { TranscriptionState } from './state.js';
 import type { PeakMeter } from './peak.js';
 import type { SampleWindow } from './samples.js';
+import type { TranscriptionState } from './state.js';
 
 /**
- * Detects the language from the first windows, whose probabilities are averaged until one language is sure, and settles
- * the job on it. Null where there is nothing to detect: the language was given, each window has its own, the model
- * knows one alone, or nothing was heard.
+ * Detects the language from the first windows and sets it. Their probabilities are averaged until one language is above
+ * the threshold. Null if there is nothing to detect: the language was given or is detected for each window, the model
+ * knows only one, or there is no audio.
  */
 export async function detectFirst(
   job: TranscriptionState,
@@ -19,7 +19,7 @@ export async function detectFirst(
   if (settings.language !== null || job.languages || !generation.multilingual || generation.languages.size === 0) {
     return null;
   }
-  const { languageDetectionWindows: windows, languageDetectionThreshold: sure } = options;
+  const { languageDetectionWindows: windows, languageDetectionThreshold: threshold } = options;
   const { samples: length, fftSize, hop } = preprocessor;
   const average = new Map<string, number>();
   for (let index = 0; index < windows; ++index) {
@@ -33,7 +33,7 @@ export async function detectFirst(
       return model.windowLanguages(job.request, { samples: window, peak: meter.peak }, { ...settings, frames });
     });
     for (const [code, one] of found) average.set(code, ((average.get(code) ?? 0) * index + one) / (index + 1));
-    if (likeliestLanguage(average)[1] > sure) break;
+    if (likeliestLanguage(average)[1] > threshold) break;
   }
   if (average.size === 0) return null;
   job.setLanguage(likeliestLanguage(average)[0]);

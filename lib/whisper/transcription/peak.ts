@@ -1,4 +1,4 @@
-/** The loudest sound so far, which features are measured against. */
+/** Measures the loudest sound so far. Features are normalized by it. */
 import type { WhisperModel } from '../decoding/whisper-model.js';
 import type { SampleWindow } from './samples.js';
 
@@ -19,12 +19,12 @@ export class PeakMeter {
     this.#length = length;
   }
 
-  /** Samples that have been measured, from the beginning. */
+  /** The number of samples that were measured. */
   get measured(): number {
     return this.#measured;
   }
 
-  /** Measures what was read and not yet measured, in whole windows unless the recording has ended. */
+  /** Measures the samples that were read since, in whole windows unless the recording has ended. */
   async measure(signal?: AbortSignal): Promise<void> {
     const samples = this.#samples;
     for (;;) {

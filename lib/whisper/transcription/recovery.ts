@@ -1,4 +1,4 @@
-/** Speech that no segment covers: the voice detector finds it, and it is decoded again from where it begins. */
+/** Finds speech that no segment covers, by the voice detector, and decodes it again. */
 import { clock } from '../../audio/warnings.js';
 import { check } from '../../options/options.js';
 import { openDetector } from '../../vad/detector.js';
@@ -12,30 +12,30 @@ import type { Draft } from './segment-builder.js';
 import { splitWhole } from './segments.js';
 import type { TranscriptionState } from './state.js';
 
-/** A stretch of what is decoded, in samples. */
+/** A range of the decoded audio, in samples. */
 export interface Stretch {
   begin: number;
   end: number;
 }
 
-/** Seconds of speech beyond which a stretch is missed. */
+/** Seconds of uncovered speech above which a stretch is decoded again. */
 const leastSpeech = 1;
-/** Seconds by which a segment's times may be wrong: speech so near to one is its own. */
+/** Seconds by which a segment's times may be wrong: speech this near to a segment belongs to it. */
 const border = 0.5;
-/** Seconds that the detector hears before a stretch, to know the voices. */
+/** Seconds that the detector processes before a stretch, to adapt to the voice. */
 const before = 1;
-/** Seconds: a shorter pause does not end speech. */
+/** A shorter pause does not end speech, in seconds. */
 const pause = 0.3;
-/** Seconds before speech that are decoded with it. */
+/** Seconds before and after speech that are decoded with it. */
 const padding = 0.3;
-/** Stretches within one window that are decoded by themselves. */
+/** The most stretches of a window that are decoded. */
 const mostStretches = 3;
-/** The margin of short windows that hold one stretch. */
+/** The margin in seconds of the short window of a stretch, unless the caller has one. */
 const usualMargin = 4;
-/** Segments more probably silent than this are not believed where the caller has no threshold. */
+/** Text with a higher probability of silence is not kept, if the caller has no threshold. */
 const usualNoSpeech = 0.6;
 
-/** Words alone, to compare texts by. */
+/** A text's words without case and punctuation. */
 const wordsOf = (text: string) => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 
 /** True if a text is a part of its neighbour's beginning or end. */
@@ -62,8 +62,8 @@ export class SpeechRecovery {
   }
 
   /**
-   * Null where nothing is to be recovered: by the caller's wish, and where silence is skipped because its text looked
-   * invented.
+   * Null if nothing is recovered: the caller does not want it, or skips silence (`hallucinationSilenceThreshold`), or
+   * the detector does not support the model's sample rate.
    */
   static of(job: TranscriptionState, samples: SampleWindow, meter: PeakMeter): SpeechRecovery | null {
     const { recoverSpeech, hallucinationSilenceThreshold, vad } = job.options;
@@ -74,8 +74,8 @@ export class SpeechRecovery {
   }
 
   /**
-   * Speech of over a second between `begin` and `end` that no segment covers, in order. `fresh`: no segment may reach
-   * over `begin`.
+   * Returns stretches of over a second of speech between `begin` and `end` that no segment covers, in order. `fresh`:
+   * no earlier segment can extend past `begin`.
    */
   async uncovered(drafts: readonly Draft[], begin: number, end: number, fresh = begin === 0): Promise<Stretch[]> {
     const samples = (seconds: number) => Math.round(seconds * this.#sampleRate);
@@ -105,11 +105,11 @@ export class SpeechRecovery {
       const probabilities = await detector.probabilities(heard);
       const found: Stretch[] = [];
       for (let index = 0; index < probabilities.length; ++index) {
-        const place = from + index * frame;
-        if (place < begin || probabilities[index] < threshold) continue;
+        const sample = from + index * frame;
+        if (sample < begin || probabilities[index] < threshold) continue;
         const last = found.at(-1);
-        if (last && place - last.end <= pause * seconds) last.end = place + frame;
-        else found.push({ begin: place, end: place + frame });
+        if (last && sample - last.end <= pause * seconds) last.end = sample + frame;
+        else found.push({ begin: sample, end: sample + frame });
       }
       return found.filter((one) => one.end - one.begin > leastSpeech * seconds);
     } finally {
@@ -117,12 +117,12 @@ export class SpeechRecovery {
     }
   }
 
-  /** Where to begin decoding, so that a stretch is heard whole; not before `least`. */
+  /** Where to begin decoding to include all of a stretch; not before `least`. */
   beginOf({ begin }: Stretch, least: number): number {
     return Math.max(least, begin - padding * this.#sampleRate);
   }
 
-  /** True if the text of a second decoding is to be kept. */
+  /** True if the text of a second decoding is kept. */
   believes(attempt: WindowResult): boolean {
     const { decoding } = this.#job.settings;
     return (
@@ -131,10 +131,7 @@ export class SpeechRecovery {
     );
   }
 
-  /**
-   * Decodes stretches between the segments of a window, and puts their text among them. `peak` is what the window was
-   * measured against.
-   */
+  /** Decodes stretches between the segments of a window and inserts their text. `peak` is the window's. */
   async fill(
     drafts: Draft[],
     stretches: readonly Stretch[],
@@ -167,7 +164,7 @@ export class SpeechRecovery {
     }
   }
 
-  /** Once, at the first temperature: what does not pass then is not believed anyway. */
+  /** Decodes a stretch once, at the first temperature: text of other temperatures would not be kept. */
   async #decode({ begin, end }: Stretch, language: string | null, peak: number): Promise<WindowResult> {
     const { model, settings, request, times } = this.#job;
     const { hop, fftSize } = model.checkpoint.preprocessor;
@@ -178,21 +175,21 @@ export class SpeechRecovery {
       margin: margin ?? usualMargin,
       decoding: { ...decoding, temperatures: decoding.temperatures.slice(0, 1) },
     };
-    const own = { seed: Math.round(begin / hop), frames: Math.floor((end - begin) / hop / 2) };
+    const options = { seed: Math.round(begin / hop), frames: Math.floor((end - begin) / hop / 2) };
     const { attempt, timings } = await model.buffers.use((window) => {
       this.#samples.fill(window, begin - fftSize / 2, end);
-      return model.decodeWindow(request, { samples: window, peak }, own, chosen);
+      return model.decodeWindow(request, { samples: window, peak }, options, chosen);
     });
     times.add(timings);
     return attempt;
   }
 
-  /** Says that speech gave no text. */
+  /** Warns of speech without text. */
   missed({ begin, end }: Stretch): void {
     const { builder, warnings } = this.#job;
-    const place = (samples: number, isEnd: boolean) => clock(builder.toRecording(samples / this.#sampleRate, isEnd));
+    const time = (samples: number, isEnd: boolean) => clock(builder.toRecording(samples / this.#sampleRate, isEnd));
     warnings.warn(
-      `Somebody seems to speak from ${place(begin, false)} to ${place(end, true)}, but no text came of it.`,
+      `Somebody seems to speak from ${time(begin, false)} to ${time(end, true)}, but no text came of it.`,
       'mended',
     );
   }

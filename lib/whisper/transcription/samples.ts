@@ -1,16 +1,16 @@
-/** A sliding stretch of a long recording: read as it is needed, dropped when it is behind. */
+/** The part of a long recording that is held in memory: read when it is needed, dropped when it is done. */
 import { OneheadError } from '../../errors.js';
 import { giveArray, takeArray } from './sample-arrays.js';
 
-/** Samples by their place in the whole recording, of which only a bounded stretch is held. */
+/** Samples, addressed by their index in the whole recording. Only a bounded range is held. */
 export class SampleWindow {
   readonly #chunks: AsyncIterator<Float32Array>;
   #held = takeArray(1);
-  /** Place of the first held sample, and of the one behind the last. */
+  /** The range of held samples. */
   #begin = 0;
   #end = 0;
   #ended = false;
-  /** Why the recording could not be read further, where it could not: what was read before is heard first. */
+  /** The error that ended reading, if one did. What was read before is transcribed first. */
   failure: OneheadError | null = null;
 
   constructor(chunks: AsyncIterable<Float32Array>) {
@@ -57,7 +57,7 @@ export class SampleWindow {
     }
   }
 
-  /** To be called when nothing is read any more, and nothing is wanted of what was. */
+  /** Frees the samples. To be called when nothing is read any more. */
   release(): void {
     this.#ended = true;
     this.#begin = this.#end;
@@ -65,36 +65,36 @@ export class SampleWindow {
     this.#held = new Float32Array(0);
   }
 
-  /** The place of the quietest `width` samples between two places, by its middle: where a cut hurts least. */
+  /** Returns the middle of the quietest `width` samples from `begin` to `end`: where a cut does the least harm. */
   quietest(begin: number, end: number, width: number): number {
     const held = this.#held.subarray(begin - this.#begin, end - this.#begin);
     let energy = 0;
     let least = Number.POSITIVE_INFINITY;
-    let place = end;
+    let position = end;
     for (let i = 0; i < held.length; ++i) {
       energy += held[i] ** 2 - (i >= width ? held[i - width] ** 2 : 0);
-      // Of equally quiet places the last one gives the longest window.
+      // Of equally quiet ones the last gives the longest window.
       if (i + 1 >= width && energy <= least) {
         least = energy;
-        place = begin + i + 1 - Math.floor(width / 2);
+        position = begin + i + 1 - Math.floor(width / 2);
       }
     }
-    return place;
+    return position;
   }
 
   /** Forgets what is before `begin`. */
   drop(begin: number): void {
     const count = Math.min(begin, this.#end) - this.#begin;
-    // Moving costs as much as what is kept, so it waits until that is the smaller part.
+    // Moving costs time for what is kept, so wait until that is the smaller part.
     if (count < (this.#end - this.#begin) / 2) return;
     this.#held.copyWithin(0, count, this.#end - this.#begin);
     this.#begin += count;
   }
 
   /**
-   * Fills `into` with the samples from place `begin` on. Before the recording it is mirrored at its first sample, as
-   * the reference's padding does; after its end, or from `limit` on, there is silence. Gives the place in `into` where
-   * that begins.
+   * Fills `into` with the samples from `begin` on. Before its start the recording is mirrored at the first sample, as
+   * the reference pads it. After its end, or from `limit` on, there is silence. Returns the index in `into` where that
+   * begins.
    */
   fill(into: Float32Array, begin: number, limit = this.#end): number {
     into.fill(0);
@@ -102,9 +102,9 @@ export class SampleWindow {
     const from = Math.max(begin, this.#begin);
     const to = Math.min(end, this.#end, limit);
     if (to > from) into.set(this.#held.subarray(from - this.#begin, to - this.#begin), from - begin);
-    for (let place = begin; place < Math.min(0, end); ++place) {
-      const mirrored = -place - this.#begin;
-      if (mirrored >= 0 && -place < this.#end) into[place - begin] = this.#held[mirrored];
+    for (let position = begin; position < Math.min(0, end); ++position) {
+      const mirrored = -position - this.#begin;
+      if (mirrored >= 0 && -position < this.#end) into[position - begin] = this.#held[mirrored];
     }
     return Math.max(0, Math.min(0, end) - begin, to - begin);
   }

@@ -1,4 +1,4 @@
-/** From a window's text to segments: drafts in times of what is decoded, then segments in times of the recording. */
+/** Makes segments of a window's text: drafts with times of the decoded audio, then segments with the recording's. */
 import type { PreprocessorConfig } from '../checkpoint/config.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import type { WindowResult } from '../decoding/windows.js';
@@ -8,7 +8,7 @@ import type { WindowSegment } from './segments.js';
 import type { Segment } from './types.js';
 import { addTimedWords, addWords, cutLong, joinTokens, mergePunctuations, usualPunctuations } from './words.js';
 
-/** A segment before it is given out. */
+/** A segment before it is published. Its times are those of the decoded audio. */
 export type Draft = Omit<Segment, 'id'>;
 
 /** Seconds to the hundredth of a millisecond, without floating-point tails such as 2.9600000000000004. */
@@ -21,55 +21,52 @@ export interface SegmentFacts {
   preprocessor: PreprocessorConfig;
   tokenizer: WhisperTokenizer;
   options: Pick<CheckedTranscribeOptions, 'prependPunctuations' | 'appendPunctuations' | 'tokenLogProbabilities'>;
-  /** True where each window's language is told. */
+  /** True if each segment names its language. */
   languages: boolean;
-  /** True where text may have been given out before it is known what segments it makes: none is left out then. */
-  everything: boolean;
-  /** The recording's language, as far as it is known. */
+  /** True if text is published before its segments are known: none may be left out then. */
+  keepsEmpty: boolean;
+  /** The recording's language; null until it is known. */
   language(): string | null;
 }
 
 export class SegmentBuilder {
-  /** The recording's time of a time in what is decoded: another one where silence was left out. */
+  /** Maps seconds of the decoded audio to the recording. They differ if silence or clips were left out. */
   toRecording: (seconds: number, isEnd: boolean) => number = (seconds) => seconds;
-  /** Seconds: where the last word ended. */
+  /** The end of the last word in seconds. */
   speechEnd = 0;
-  readonly #about: SegmentFacts;
+  readonly #facts: SegmentFacts;
   #count = 0;
 
-  constructor(about: SegmentFacts) {
-    this.#about = about;
+  constructor(facts: SegmentFacts) {
+    this.#facts = facts;
   }
 
-  /**
-   * Segments of a window that begins at sample `begin`, with words where they are wanted: their times are those of what
-   * is decoded.
-   */
+  /** Drafts of the segments of a window that begins at sample `begin`, with words if they are wanted. */
   draft(begin: number, segments: readonly WindowSegment[], attempt: WindowResult): Draft[] {
-    const { hop, sampleRate } = this.#about.preprocessor;
+    const { hop, sampleRate } = this.#facts.preprocessor;
     const offset = begin / sampleRate;
     const seek = Math.round((this.toRecording(offset, false) * sampleRate) / hop);
-    // Tokens that the text was given to begin with have no probabilities.
+    // The tokens of a prefix have no probabilities.
     const given = attempt.tokens.length - attempt.logProbabilities.length + Number(attempt.ended);
     const logs = [...new Array<number>(given).fill(0), ...attempt.logProbabilities];
     const ranked = attempt.top && [...new Array<RankedTokens>(given).fill([]), ...attempt.top];
-    let place = 0;
+    let at = 0;
     const drafts = segments.map(({ start, end, tokens }): Draft => {
-      const behind = place + tokens.length;
-      const top = ranked?.slice(place, behind);
-      const logprobs = this.#about.options.tokenLogProbabilities ? logs.slice(place, behind) : undefined;
-      place = behind;
+      const next = at + tokens.length;
+      const top = ranked?.slice(at, next);
+      const logprobs = this.#facts.options.tokenLogProbabilities ? logs.slice(at, next) : undefined;
+      at = next;
       return {
         seek,
         start: offset + start,
         end: offset + end,
-        text: this.#about.tokenizer.decode(tokens),
+        text: this.#facts.tokenizer.decode(tokens),
         tokens,
         temperature: attempt.temperature,
         avg_logprob: attempt.averageLogProbability,
         compression_ratio: attempt.compressionRatio,
         no_speech_prob: attempt.noSpeechProbability,
-        ...((this.#about.languages || attempt.language !== this.#about.language()) && {
+        ...((this.#facts.languages || attempt.language !== this.#facts.language()) && {
           language: attempt.language ?? undefined,
         }),
         ...(logprobs && { logprobs }),
@@ -81,7 +78,7 @@ export class SegmentBuilder {
   }
 
   #addWords(drafts: Draft[], offset: number, attempt: WindowResult, times: readonly number[]): void {
-    const isText = (id: number) => this.#about.tokenizer.isText(id);
+    const isText = (id: number) => this.#facts.tokenizer.isText(id);
     const prefix = attempt.tokens.length - attempt.logProbabilities.length + Number(attempt.ended);
     const tokens = attempt.tokens
       .slice(
@@ -95,11 +92,11 @@ export class SegmentBuilder {
         end: attempt.ends?.[i] ?? times[i + 1],
       }))
       .filter(({ id }) => isText(id));
-    const words = joinTokens(tokens, attempt.language ?? this.#about.language(), this.#about.tokenizer);
-    // Words with known ends were timed with their pauses; words of the other method are corrected as in openai/whisper.
+    const words = joinTokens(tokens, attempt.language ?? this.#facts.language(), this.#facts.tokenizer);
+    // 'speech' knows the pauses between words. Words timed by 'attention' are corrected as in openai/whisper.
     const lengths = attempt.ends ? null : cutLong(words);
     const { prependPunctuations = usualPunctuations.prepend, appendPunctuations = usualPunctuations.append } =
-      this.#about.options;
+      this.#facts.options;
     mergePunctuations(words, prependPunctuations, appendPunctuations);
     this.speechEnd = lengths
       ? addWords(drafts, { words, ...lengths }, isText, offset, this.speechEnd)
@@ -107,9 +104,8 @@ export class SegmentBuilder {
   }
 
   /**
-   * Segments as they are given out: with the recording's times, numbered, and without those that have no length or no
-   * text. What their window heard ends at `limit`, in seconds of what is decoded: the model may write times behind it,
-   * but nobody speaks there.
+   * Numbers the drafts, maps their times to the recording, and leaves out those without length or text. `limit` is the
+   * end of the window's audio in seconds: times that the model wrote after it are cut.
    */
   publish(drafts: readonly Draft[], limit = Number.POSITIVE_INFINITY): Segment[] {
     const back = (seconds: number, isEnd: boolean) =>
@@ -120,7 +116,7 @@ export class SegmentBuilder {
       end: back(one.end, true),
     });
     return drafts
-      .filter(({ start, end, text }) => (start !== end || this.#about.everything) && text.trim() !== '')
+      .filter(({ start, end, text }) => (start !== end || this.#facts.keepsEmpty) && text.trim() !== '')
       .map((draft) => ({
         id: this.#count++,
         ...times(draft),

@@ -1,12 +1,11 @@
 /**
- * Long audio, one window after the other: they seek along the recording by the timestamps that the model writes, as
- * openai/whisper does.
+ * Long audio, one window after the other. Each window begins where the timestamps of the one before end, as in
+ * openai/whisper.
  */
 import { nextBreak } from '../../audio/pieces.js';
 import { isSkipped } from '../decoding/silence.js';
 import { TextContext } from './context.js';
 import { type GuardedWindow, guard } from './hallucination.js';
-import type { TranscriptionState, Outcome } from './state.js';
 import { detectFirst } from './language.js';
 import { PeakMeter } from './peak.js';
 import { repeats, SpeechRecovery, type Stretch } from './recovery.js';
@@ -14,45 +13,45 @@ import type { WindowText } from './running-text.js';
 import type { SampleWindow } from './samples.js';
 import { type Draft, round } from './segment-builder.js';
 import { splitWhole, splitWindow, type WindowSegment } from './segments.js';
+import type { Outcome, TranscriptionState } from './state.js';
 import { advanceToPause, endBy } from './window-begin.js';
 
 /**
- * Frames to go forward where words are known: where no timestamp says it better, from the last word on; and past
- * silence beside text that looks invented, which is taken out of `drafts`. openai/whisper's transcribe, which goes on
- * from the last word in any case: our words come from the pass that decoded them, and their ends are less exact than
- * the timestamps that the model wrote.
+ * Frames to the next window if words are timed: it begins after the last word if no timestamp says where, and after
+ * silence next to text that looks invented. Such text is removed from `drafts`. openai/whisper always goes on from the
+ * last word. Here the model's timestamps are more exact than the ends of words, which come from the decoding pass.
  */
 function nextSeek(
   drafts: Draft[],
   window: GuardedWindow,
   { loneEnd, untimed }: { loneEnd: boolean; untimed: boolean },
   threshold: number | undefined,
-  usual: number,
+  byTimestamps: number,
   frames: number,
   framesPerSecond: number,
 ): number {
   const framesTo = (seconds: number) => Math.round((seconds - window.begin) * framesPerSecond);
   const lastWord = drafts.flatMap(({ words = [] }) => words).at(-1);
   const end = lastWord?.end ?? drafts.at(-1)?.end;
-  let advance = usual;
+  let advance = byTimestamps;
   if (!loneEnd && end !== undefined && end > window.begin && (untimed || threshold !== undefined)) {
     const silent = threshold !== undefined && window.windowEnd - end <= threshold;
     advance = silent ? frames : framesTo(end);
   }
   if (threshold !== undefined) {
-    const { kept, goOn: place } = guard(drafts, window, threshold);
+    const { kept, goOn: seek } = guard(drafts, window, threshold);
     drafts.length = kept;
-    if (place !== null) advance = framesTo(place);
+    if (seek !== null) advance = framesTo(seek);
   }
   return Math.max(1, Math.min(advance, frames));
 }
 
-/** Times that a part of one window is decoded again. */
+/** How often a part of one window may be decoded again. */
 const mostAgain = 3;
 
 /**
- * Yields what each window gave. No window runs over one of `breaks`. Timings of reading the audio include waiting for a
- * stream.
+ * Yields the outcome of each window. No window crosses one of `breaks`. The time of reading audio includes waiting for
+ * a stream.
  */
 export async function* sequential(
   job: TranscriptionState,
@@ -66,20 +65,20 @@ export async function* sequential(
   const { signal, partialInterval } = options;
   const context = new TextContext(options, job.tokenizer, config.targetPositions);
   const meter = new PeakMeter(model, samples);
-  /** The language of the window before, or the one that it said comes next. */
+  /** The language of the previous window, or the one that begins after it. */
   let language: string | null = null;
-  /** Whole frames of the window that begins there, as far as it was heard. */
+  /** Whole frames of the window that begins at `begin`, as far as audio was read. */
   const framesFrom = (begin: number) =>
     Math.min(windowFrames, Math.floor((Math.min(samples.end, nextBreak(breaks, begin)) - begin) / hop));
 
-  /** Decodes the window from `begin` on, as far as it was heard. */
+  /** Decodes the window that begins at `begin`, as far as audio was read. */
   const decode = async (
     begin: number,
     request: ReturnType<TextContext['next']>,
     provisional: boolean,
     given?: WindowText,
   ) => {
-    // A recording that is one window is measured with its features.
+    // A recording of one window is measured when its features are computed.
     const alone = begin === 0 && breaks.length === 0 && samples.ended && samples.end <= windowSamples;
     if (!alone) await job.times.during('features', () => meter.measure(signal));
     const { decoding } = settings;
@@ -96,8 +95,9 @@ export async function* sequential(
     const { attempt, timings, voice } = await model.buffers.use(async (window) => {
       const end = samples.fill(window, begin - fftSize / 2, nextBreak(breaks, begin));
       const voice = job.listen(window.subarray(fftSize / 2, fftSize / 2 + Math.max(1, framesFrom(begin)) * hop));
-      const own = { ...request, seed: begin / hop, frames, onTokens: job.partial(begin), given, voice };
-      const decoded = await model.decodeWindow(job.request, { samples: window, end, peak: meter.peak }, own, chosen);
+      const windowOptions = { ...request, seed: begin / hop, frames, onTokens: job.partial(begin), given, voice };
+      const modelWindow = { samples: window, end, peak: meter.peak };
+      const decoded = await model.decodeWindow(job.request, modelWindow, windowOptions, chosen);
       return { ...decoded, voice: await voice };
     });
     job.times.add(timings);
@@ -105,13 +105,13 @@ export async function* sequential(
   };
 
   const recovery = SpeechRecovery.of(job, samples, meter);
-  /** The end of the window of which a part is decoded again, and how often this has happened. */
+  /** While a part of a window is decoded again: the window's end, and how often this was done. */
   let again = { until: 0, times: 0 };
-  /** The text that was found last. */
+  /** The last segment's text. */
   let lastText = '';
 
   if (options.languageDetectionWindows > 1) await detectFirst(job, samples, meter);
-  /** Text that the window before gave out, and that lies in the next one. */
+  /** Tokens that the previous window published and that lie in this one. */
   let carried: readonly number[] = [];
   for (let seek = 0; ; ) {
     signal?.throwIfAborted();
@@ -130,7 +130,7 @@ export async function* sequential(
     const wanted = begin + Math.max(lookAheadSeconds * sampleRate, windowSamples + fftSize);
     await job.times.during('audio', () => samples.readTo(wanted));
     const frames = framesFrom(begin);
-    // The reference counts whole frames too, but a recording shorter than one frame still gets its window.
+    // As in the reference only whole frames count, but a recording shorter than a frame still gets a window.
     if (samples.end === 0 || (frames < 1 && seek > 0)) return;
 
     const given = job.running?.window(carried);
@@ -151,7 +151,7 @@ export async function* sequential(
           : { segments: [whole], advance, loneEnd: false };
       carried = given ? job.running!.behind(given, split.segments.flatMap((one) => one.tokens).length) : [];
       if (carried.length > config.targetPositions / 4 || (carried.length > 0 && split.advance >= frames)) {
-        // There is no room for it in the next window, or no next window.
+        // The next window has no room for them, or there is none.
         Object.assign(split, splitWhole(tokens, advance, generation), { advance });
         carried = [];
       }
@@ -189,19 +189,19 @@ export async function* sequential(
       const reached = Math.min(begin + advance * hop, samples.end, limit);
       const isAgain = begin < again.until;
       if (!isAgain) again = { until: 0, times: 0 };
-      // If a window holds nothing but a part that is decoded again, its text is kept only if it is certain.
+      // If a window is only a part that is decoded again, its text is kept only if it is certain.
       if (isAgain && !given && reached <= again.until && !recovery.believes(attempt)) drafts = [];
       if (isAgain && !given && drafts.length > 0 && repeats(drafts[0].text, lastText)) drafts.shift();
       const stretches = await recovery.uncovered(drafts, begin, reached, isAgain || begin === 0);
       const behind = drafts.length > 0 ? drafts[drafts.length - 1].end * sampleRate : begin;
       const tail = stretches.find((one) => one.begin >= behind && one.begin - begin >= sampleRate);
       if (tail && again.times < mostAgain) {
-        // The next window begins there, and hears what is behind it, too.
+        // The next window begins there and covers what follows, too.
         stretches.splice(stretches.indexOf(tail));
         again = { until: Math.max(again.until, reached), times: again.times + 1 };
         advance = Math.floor((recovery.beginOf(tail, Math.max(begin + hop, behind)) - begin) / hop);
       }
-      // The stretch that this window was begun for has been decoded again already.
+      // The stretch that this window began with has been decoded twice already.
       const done = (one: Stretch) => given !== undefined || (isAgain && one.begin - begin < sampleRate);
       for (const one of stretches.filter(done)) recovery.missed(one);
       const others = stretches.filter((one) => !done(one));
@@ -217,9 +217,9 @@ export async function* sequential(
     }
     if (segments.length > 0) {
       lastText = segments[segments.length - 1].text;
-      // Noise has no language: what gave no text says nothing of what follows.
+      // Noise has no language: a window without text does not set the language of the next.
       if (settings.follow) {
-        job.meet(attempt.language, begin);
+        job.warnOfLanguage(attempt.language, begin);
         language = attempt.language;
       }
     }

@@ -1,4 +1,4 @@
-/** One transcription under way: its checked options, and what its windows add to. */
+/** The state of one transcription: its checked options, and the results that its windows add to. */
 
 import type { AudioSource } from '../../audio/index.js';
 import { clock, Warnings } from '../../audio/warnings.js';
@@ -29,7 +29,7 @@ export interface Outcome {
 }
 
 /**
- * Refuses options that cannot be honoured together, or not by this model. Throws OneheadError INVALID_ARGUMENT or
+ * Refuses options that contradict each other, or that this model does not support. Throws OneheadError INVALID_ARGUMENT or
  * NOT_SUPPORTED.
  */
 function checkTogether(options: CheckedTranscribeOptions, { checkpoint, batched }: WhisperModel): void {
@@ -65,8 +65,8 @@ function checkTogether(options: CheckedTranscribeOptions, { checkpoint, batched 
   }
   const { sampleRate, hop } = checkpoint.preprocessor;
   if (options.clips) clipRanges(options.clips, sampleRate, hop);
-  const told = conditionOnPreviousText || hotwords !== undefined || (prompt !== undefined && prompt.length > 0);
-  if (told && checkpoint.generation.previousToken === null) throw noPreviousToken();
+  const hasPrevious = conditionOnPreviousText || hotwords !== undefined || (prompt !== undefined && prompt.length > 0);
+  if (hasPrevious && checkpoint.generation.previousToken === null) throw noPreviousToken();
   for (const name of ['prompt', 'prefix'] as const) {
     const given = options[name];
     if (typeof given !== 'string') checkTokens(name, given, checkpoint.config.vocabulary);
@@ -94,31 +94,32 @@ export class TranscriptionState {
   readonly options: CheckedTranscribeOptions;
   readonly settings: WindowSettings;
   readonly tokenizer: WhisperTokenizer;
-  /** Whose windows take turns with those of others. */
+  /** Its windows take turns with those of other requests. */
   readonly request: EngineRequest;
   readonly times = new StageTimes();
   readonly builder: SegmentBuilder;
-  /** Text that is given out while it is found, where somebody wants it. */
+  /** Publishes text while it is decoded; null if nobody wants that. */
   readonly running: RunningText | null;
   /** Seconds of audio read so far: the whole recording at the end. */
   duration = 0;
-  /** Seconds that will have been heard at the end, where the input says so before it is read. */
+  /** Seconds that the input says it lasts; null if it does not say so before it is read. */
   total: number | null = null;
-  /** Seconds of the recording of which all that was said is given out, once what was `processed` is. */
+  /** Seconds of the recording whose text is complete once `processed` seconds are done. */
   known: (processed: number) => number = (processed) => processed;
-  /** True where each window's language is found and told. */
+  /** True if the language of each window is detected and named. */
   readonly languages: boolean;
-  /** The recording's language, once it is known: that of its beginning. */
+  /** The language of the recording's beginning; null until it is known. */
   language: string | null;
-  /** Segments of what is done, where they are gathered. */
+  /** Finished segments, if they are collected. */
   readonly finished: Segment[] = [];
-  /** Parts whose text was left out because they seem to have no speech. */
+  /** Parts whose text was left out because nobody seems to speak. */
   readonly omitted: Omission[] = [];
   /** Problems of the recording. */
   readonly warnings = new Warnings();
-  /** Other languages than the recording's own. */
-  readonly #met = new Set<string>();
-  #told = 0;
+  /** Other languages that the recording goes on in. */
+  readonly #otherLanguages = new Set<string>();
+  /** The number of warnings that were reported. */
+  #reported = 0;
 
   private constructor(
     model: WhisperModel,
@@ -140,25 +141,25 @@ export class TranscriptionState {
     const { preprocessor } = model.checkpoint;
     const language = () => settings.language;
     const { onText } = options;
-    const everything = onText !== undefined;
+    const keepsEmpty = onText !== undefined;
     const { languages } = this;
-    this.builder = new SegmentBuilder({ preprocessor, tokenizer, options, languages, language, everything });
+    this.builder = new SegmentBuilder({ preprocessor, tokenizer, options, languages, language, keepsEmpty });
     const { endToken } = generation;
     const { decoding } = settings;
     const whole = options.hallucinationSilenceThreshold !== undefined;
     this.running = onText ? new RunningText({ tokenizer, decoding, endToken, whole, onText }) : null;
   }
 
-  /** Takes a language that was detected; later windows go by it unless each has its own. */
+  /** Sets a detected language. Later windows are decoded in it, unless each is detected. */
   setLanguage(language: string | null): void {
     this.language ??= language;
     if (!this.languages) this.settings.language ??= language;
   }
 
-  /** Tells of text in another language than the recording's, which begins at sample `begin` of what is decoded. */
-  meet(language: string | null, begin: number): void {
-    if (language === null || language === this.language || this.#met.has(language)) return;
-    this.#met.add(language);
+  /** Warns of text in another language, which begins at sample `begin` of the decoded audio. */
+  warnOfLanguage(language: string | null, begin: number): void {
+    if (language === null || language === this.language || this.#otherLanguages.has(language)) return;
+    this.#otherLanguages.add(language);
     const from = clock(this.builder.toRecording(begin / this.model.checkpoint.preprocessor.sampleRate, false));
     const name = (code: string) =>
       `${(languageNames.get(code) ?? code).replace(/\b[a-z]/g, (letter) => letter.toUpperCase())} (${code})`;
@@ -169,8 +170,8 @@ export class TranscriptionState {
   }
 
   /**
-   * Checks what the options mean together and to the model, so that no window fails for them. The request, which is
-   * opened where none is given, is the caller's to close. Throws OneheadError INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
+   * Checks the options against each other and against the model, so that no window fails because of them. Opens a
+   * request unless one is given; the caller closes it. Throws OneheadError INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
    */
   static async open(
     model: WhisperModel,
@@ -186,7 +187,7 @@ export class TranscriptionState {
       generation,
     );
     const settings: WindowSettings = {
-      // If each window's language is detected, or one of several is, the checkpoint's own language does not count.
+      // If languages are detected for each window or among several, the checkpoint's default language does not count.
       ...languageAndTask(
         options.languagePerSegment || options.languages
           ? { ...options, language: options.language ?? 'auto' }
@@ -215,21 +216,21 @@ export class TranscriptionState {
     return job;
   }
 
-  /** Starts the voice detector on the samples of a window, if its result is to count. */
+  /** Starts the voice detector on the samples of a window, if its result is needed. */
   listen(samples: Float32Array): Promise<Voice> | undefined {
     const { sampleRate } = this.model.checkpoint.preprocessor;
     const { noSpeechThreshold } = this.settings.decoding;
     if (this.options.noSpeechRule !== 'voice' || noSpeechThreshold === null || sampleRate !== 16000) return undefined;
     const heard = (async () => {
-      // The device gets the window in the first of these turns: the detector's work is done beside the encoder's.
+      // The window goes to the device in the first of these turns, so that detector and encoder work at the same time.
       for (let turn = 0; turn < 2; ++turn) await new Promise<void>((resolve) => setImmediate(resolve));
       return listen(samples);
     })();
-    heard.catch(() => {}); // told to who waits for it
+    heard.catch(() => {}); // the caller gets the error
     return heard;
   }
 
-  /** Notes that nothing was given out of a part, in seconds of what is decoded. */
+  /** Records a part without published text, in seconds of the decoded audio. */
   omit(start: number, end: number, reason: Omission['reason'], tokens: readonly number[]): void {
     const text = this.tokenizer.decode(tokens);
     const begin = round(this.builder.toRecording(start, false));
@@ -240,8 +241,8 @@ export class TranscriptionState {
   }
 
   /**
-   * Takes out of a window's segments what is known to be invented where the detector hears nobody. `begin` is the
-   * window's, in seconds.
+   * Removes known inventions from a window's segments where the detector hears nobody. The window begins at `begin`
+   * seconds.
    */
   dropInventions(drafts: Draft[], begin: number, voice: Voice | undefined): void {
     if (!voice || !this.options.dropInventions) return;
@@ -254,23 +255,23 @@ export class TranscriptionState {
     }
   }
 
-  /** Takes the warnings of the recording that are new, and tells them. */
+  /** Adds the recording's warnings and reports the new ones. */
   hear({ warnings, incomplete }: Pick<AudioSource, 'warnings' | 'incomplete'>): void {
     for (const sentence of warnings) this.warnings.warn(sentence, incomplete ? 'lost' : 'mended');
     const { sentences } = this.warnings;
-    const added = sentences.slice(this.#told);
-    this.#told = sentences.length;
+    const added = sentences.slice(this.#reported);
+    this.#reported = sentences.length;
     for (const sentence of added) this.options.onWarning?.(sentence, this.warnings.incomplete);
   }
 
-  /** Tells whoever wants to know of text that grows in the window that begins at sample `begin`. */
+  /** Reports the growing text of the window that begins at sample `begin`; undefined if nobody wants it. */
   partial(begin: number): ((tokens: number[]) => void) | undefined {
     const { onPartial } = this.options;
     const { sampleRate } = this.model.checkpoint.preprocessor;
     if (!onPartial) return undefined;
     return (tokens) => {
       const text = this.tokenizer.decode(tokens);
-      // A character may be spread over tokens: what is not whole yet is left for the next time.
+      // A character may span tokens: an incomplete one waits for the next call.
       const whole = text.replace(/\ufffd+$/, '');
       if (whole !== '') onPartial({ start: round(this.builder.toRecording(begin / sampleRate, false)), text: whole });
     };

@@ -8,13 +8,13 @@ import { readAhead } from './ahead.js';
 import { batched } from './batched.js';
 import { channelOutcomes } from './channels.js';
 import { ClipSource } from './clips.js';
-import type { TranscriptionState, Outcome } from './state.js';
 import { detectFirst } from './language.js';
 import type { TranscribeOptions } from './options.js';
 import { PeakMeter } from './peak.js';
 import { SampleWindow } from './samples.js';
 import { round } from './segment-builder.js';
 import { sequential } from './sequential.js';
+import type { Outcome, TranscriptionState } from './state.js';
 import type { Timings } from './timings.js';
 import type { DetectedLanguage, Segment, Transcription } from './types.js';
 

@@ -1,4 +1,4 @@
-/** Tokens joined to words with times, as openai/whisper's timing.py and tokenizer.py do it. */
+/** Joins tokens to words with times, as openai/whisper's timing.py and tokenizer.py do. */
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import { splitWords } from '../decoding/split-words.js';
 import type { Segment, Word } from './types.js';
@@ -7,14 +7,14 @@ const sentenceEnds = '.。!！?？';
 /** openai/whisper's. */
 export const usualPunctuations = { prepend: '"\'“¿([{-', append: '"\'.。,，!！?？:：”)]}、' };
 
-/** A word before its segment is known. */
+/** A word that is not assigned to a segment yet. */
 export interface TimedWord extends Word {
   tokens: number[];
   /** Log-probability of each token, where they are kept. */
   logprobs?: number[];
 }
 
-/** Joins marks to their neighbours; what was joined stays as an empty word. */
+/** Joins punctuation to the neighbouring words. A mark that was joined stays in the list as an empty word. */
 export function mergePunctuations(words: readonly TimedWord[], prepend: string, append: string): void {
   const join = (to: TimedWord, from: TimedWord, before: boolean) => {
     to.word = before ? from.word + to.word : to.word + from.word;
@@ -36,7 +36,7 @@ export function mergePunctuations(words: readonly TimedWord[], prepend: string, 
   }
 }
 
-/** A token of a window's segments: its probability, and the second at which it begins. */
+/** A token with its probability and its times in seconds of the window. */
 export interface TimedToken {
   id: number;
   probability: number;
@@ -44,23 +44,23 @@ export interface TimedToken {
   end: number;
 }
 
-/** Words of a window's text, in seconds of the window. */
+/** Joins a window's tokens to words, with times in seconds of the window. */
 export function joinTokens(
   tokens: readonly TimedToken[],
   language: string | null,
   tokenizer: Pick<WhisperTokenizer, 'decode'>,
 ): TimedWord[] {
-  let place = 0;
+  let next = 0;
   return splitWords(
     tokens.map(({ id }) => id),
     language,
     tokenizer,
-  ).map(({ text, tokens: own }): TimedWord => {
-    const parts = tokens.slice(place, place + own.length);
-    place += own.length;
+  ).map(({ text, tokens: ids }): TimedWord => {
+    const parts = tokens.slice(next, next + ids.length);
+    next += ids.length;
     return {
       word: text,
-      tokens: own,
+      tokens: ids,
       start: parts[0].start,
       end: parts[parts.length - 1].end,
       probability: parts.reduce((sum, { probability }) => sum + probability, 0) / parts.length,
@@ -68,13 +68,13 @@ export function joinTokens(
   });
 }
 
-/** In seconds: the median length of words, and the greatest of long ones. */
+/** Lengths of words in seconds: the median, and the limit of long ones. */
 export interface WordLengths {
   median: number;
   longest: number;
 }
 
-/** Cuts long words beside the ends of sentences: pauses are in them. */
+/** Shortens long words at the ends of sentences, since they contain pauses. */
 export function cutLong(words: readonly TimedWord[]): WordLengths {
   const durations = words
     .map(({ start, end }) => end - start)
@@ -93,12 +93,12 @@ export function cutLong(words: readonly TimedWord[]): WordLengths {
   return { median, longest };
 }
 
-/** Hundredths of a second. */
+/** Rounds to hundredths of a second. */
 const rounded = (seconds: number): number => Math.round(seconds * 100) / 100;
 
 type OpenSegment = Pick<Segment, 'start' | 'end' | 'tokens' | 'words'>;
 
-/** Each segment with its words, in seconds from the start of the audio. */
+/** Yields each segment with its words, in seconds from the start of the audio. */
 function* distributed(
   segments: readonly OpenSegment[],
   words: readonly TimedWord[],
@@ -108,20 +108,20 @@ function* distributed(
   let index = 0;
   for (const segment of segments) {
     const count = segment.tokens.filter(isText).length;
-    const own: Word[] = [];
+    const found: Word[] = [];
     for (let saved = 0; index < words.length && saved < count; ++index) {
       const { word, start, end, probability, tokens } = words[index];
-      if (word !== '') own.push({ word, start: rounded(offset + start), end: rounded(offset + end), probability });
+      if (word !== '') found.push({ word, start: rounded(offset + start), end: rounded(offset + end), probability });
       saved += tokens.length;
     }
-    yield [segment, own];
+    yield [segment, found];
   }
 }
 
 /**
- * Gives each segment its words, in seconds from the start of the audio (the window begins at `offset`), and lets
- * segments begin and end with them unless a word is much too long. `lastEnd` is where speech ended before; where it
- * ends now is given back.
+ * Adds words to the segments, in seconds from the start of the audio; the window begins at `offset`. Segments begin and
+ * end with their words, unless a word is much too long. `lastEnd` is the end of speech before the window. Returns the
+ * end of speech in it.
  */
 export function addWords(
   segments: readonly OpenSegment[],
@@ -131,11 +131,11 @@ export function addWords(
   lastEnd: number,
 ): number {
   let last = lastEnd;
-  for (const [segment, own] of distributed(segments, words, isText, offset)) {
-    segment.words = own;
-    if (own.length === 0) continue;
-    const [first, second] = own;
-    const final = own[own.length - 1];
+  for (const [segment, found] of distributed(segments, words, isText, offset)) {
+    segment.words = found;
+    if (found.length === 0) continue;
+    const [first, second] = found;
+    const final = found[found.length - 1];
     const tooLong = first.end - first.start > longest || (second && second.end - first.start > 2 * longest);
     if (first.end - last > 4 * median && tooLong) {
       if (second && second.end - second.start > longest) {
@@ -143,7 +143,7 @@ export function addWords(
       }
       first.start = Math.max(0, first.end - longest);
     }
-    // The segment's own times are better where the word beside them is too long.
+    // If the word at the segment's border is too long, the segment's own time is better.
     if (segment.start < first.end && segment.start - 0.5 > first.start) {
       first.start = Math.max(0, Math.min(first.end - median, segment.start));
     } else segment.start = first.start;
@@ -155,12 +155,12 @@ export function addWords(
   return last;
 }
 
-/** A mark that stands alone takes so many seconds, where there are any. */
+/** The length of a mark that stands alone, in seconds, if there is room for it. */
 const markSeconds = 0.02;
 
 /**
- * Like `addWords`, for words whose pauses are known: a segment lasts from its first word to its last, and no word
- * begins before the previous one has ended.
+ * Like `addWords`, for words with known pauses: a segment lasts from its first word to its last, and no word begins
+ * before the previous one ends.
  */
 export function addTimedWords(
   segments: readonly OpenSegment[],
@@ -170,7 +170,7 @@ export function addTimedWords(
   lastEnd: number,
 ): number {
   const all = [...distributed(segments, words, isText, offset)];
-  const placed = all.flatMap(([, own]) => own);
+  const placed = all.flatMap(([, found]) => found);
   let last = lastEnd;
   placed.forEach((word, i) => {
     word.start = Math.max(word.start, last);
@@ -178,11 +178,11 @@ export function addTimedWords(
     word.end = Math.max(word.end, rounded(least), word.start);
     last = word.end;
   });
-  for (const [segment, own] of all) {
-    segment.words = own;
-    if (own.length === 0) continue;
-    segment.start = own[0].start;
-    segment.end = own[own.length - 1].end;
+  for (const [segment, found] of all) {
+    segment.words = found;
+    if (found.length === 0) continue;
+    segment.start = found[0].start;
+    segment.end = found[found.length - 1].end;
   }
   return last;
 }
