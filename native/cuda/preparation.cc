@@ -1,6 +1,9 @@
 #include "preparation.h"
 
+#include <algorithm>
+
 #include "../core/error.h"
+#include "../operations/decoder_layer/cuda_launches.h"
 #include "storage.h"
 
 namespace onehead::cuda {
@@ -12,11 +15,15 @@ Preparation::Preparation(CudaExecutable& executable, Context& context, Workspace
 }
 
 void Preparation::prepareAll() {
-  for (const Operation& operation : executable_.plan().operations) {
-    name_ = operation.name;
-    std::visit([&](const auto& description) { prepare(*this, description); }, operation.description);
-    for (const Tensor* tensor : writtenBy(operation.description)) writtenBefore_.insert(tensor->storage.get());
-    ++index_;
+  const std::vector<Operation>& operations = executable_.plan().operations;
+  while (index_ < operations.size()) {
+    name_ = operations[index_].name;
+    const size_t together = prepareDecoderLayer(*this, executable_.plan(), index_);
+    if (together == 0)
+      std::visit([&](const auto& description) { prepare(*this, description); }, operations[index_].description);
+    for (const size_t end = index_ + std::max<size_t>(together, 1); index_ < end; ++index_)
+      for (const Tensor* tensor : writtenBy(operations[index_].description))
+        writtenBefore_.insert(tensor->storage.get());
   }
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { costsAsRecorded } from '../../lib/profiler/experiments/io.js';
+import { costsAsRecorded, groupsAsTimed } from '../../lib/profiler/experiments/io.js';
 import * as ioModel from '../../lib/profiler/io-model/index.js';
 import { type AttentionPart, whisperConfig, withKeyValueHeads } from '../../lib/profiler/measuring/shapes.js';
 

@@ -49,6 +49,29 @@ export function costsAsRecorded(
   return matched as OperationCost[];
 }
 
+/** Operations of a decoder layer that a GPU does in one kernel; see native/operations/decoder_layer. */
+const layerOperations = 6;
+
+/**
+ * Groups a step's operations as a trace has timed them, by index: a layer that ran as one kernel is one group, whose
+ * time is its first operation's.
+ */
+export function groupsAsTimed(times: readonly Pick<OperationTime, 'parts'>[]): number[][] {
+  const groups: number[][] = [];
+  for (let next = 0; next < times.length; next += groups[groups.length - 1].length) {
+    const whole = times[next].parts?.some(({ name }) => name === 'layer') ?? false;
+    groups.push(Array.from({ length: whole ? layerOperations : 1 }, (_, i) => next + i));
+  }
+  return groups;
+}
+
+/** The sum of a layer's operations. */
+const layerOf = (costs: readonly OperationCost[]): OperationCost => ({
+  ...costs.reduce(together),
+  name: 'layer',
+  part: 'whole layer',
+});
+
 /** Sums over the layers: the same part of each. */
 function byPart<T>(costs: readonly OperationCost[], values: readonly T[], value: (from: T) => number) {
   const sums: Record<string, number> = {};
@@ -94,14 +117,19 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
       const storage = { batch, bytesPerElement: dtype === 'float32' ? 4 : 2 };
       const position = whisper.prompt.length + tokens - 1;
       const model = decodeStep(decoderShape(config), { ...storage, position });
-      costs[name] = costsAsRecorded(model, whisper.step.operations);
+      const recorded = costsAsRecorded(model, whisper.step.operations);
       using encoded = whisper.device.tensor(whisper.dtype, [batch, config.sourcePositions, config.width]);
       // Fills the caches up to the position that is measured; the step then stays there, all sequences being finished.
       await whisper.generate(encoded, tokens);
+      const groups = groupsAsTimed(await whisper.step.trace());
+      costs[name] = groups.map((group) =>
+        group.length > 1 ? layerOf(group.map((i) => recorded[i])) : recorded[group[0]],
+      );
       samplers.push({
         name,
         sample: async () => {
-          const times: OperationTime[] = await whisper.step.trace(stepReplays);
+          const all: OperationTime[] = await whisper.step.trace(stepReplays);
+          const times = groups.map(([first]) => all[first]);
           const parts = byPart(costs[name], times, ({ microseconds }) => microseconds);
           return { ...parts, 'whole step': await whisper.step.time(stepReplays) };
         },

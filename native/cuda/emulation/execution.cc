@@ -43,8 +43,8 @@ namespace onehead::emulation {
 namespace {
 
 constexpr size_t stackBytes = size_t(128) << 10;
-constexpr int mostThreads = 2048;  // of a cluster
-constexpr int mostBlocks = 8;
+constexpr int mostThreads = 4096;  // of a cluster
+constexpr int mostBlocks = 16;
 
 thread_local Executor* currentExecutor = nullptr;
 

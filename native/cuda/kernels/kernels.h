@@ -264,6 +264,21 @@ bool projectedAttentionFits(const ProjectedAttentionArguments& arguments, const 
 bool projectedAttentionPays(const ProjectedAttentionArguments& arguments, const Launcher& launcher);
 cudaError_t projectedAttention(const ProjectedAttentionArguments& arguments, const Launcher& launcher);
 
+/** The products of a decoder's layer, in the order of their use; the first, third and fifth have a norm before. */
+enum LayerProduct { layerQueryKeyValue, layerOut, layerQuery, layerCrossOut, layerUp, layerDown, layerProducts };
+constexpr int layerNorms = 3;
+/** A whole layer for one row, [1, depth] of products[0].x to products[layerDown].y, both float32: decoder_layer.cu.
+ * What lies between is written nowhere but for the new key and value. */
+struct DecoderLayerArguments {
+  FewRowsArguments products[layerProducts];
+  /** Their q, newKey and newValue are the products'; `keysStay` as in ProjectedAttentionArguments. */
+  AttentionArguments self, cross;
+};
+bool decoderLayerFits(const DecoderLayerArguments& arguments, const Launcher& launcher);
+/** Whether it is predicted to be faster than its operations apart. */
+bool decoderLayerPays(const DecoderLayerArguments& arguments, const Launcher& launcher);
+cudaError_t decoderLayer(const DecoderLayerArguments& arguments, const Launcher& launcher);
+
 bool logMelFits(const LogMelArguments& arguments, const Launcher& launcher);
 cudaError_t logMel(const LogMelArguments& arguments, const Launcher& launcher);
 

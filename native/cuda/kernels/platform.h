@@ -15,6 +15,9 @@
 
 namespace onehead::cuda {
 
+/** Blocks that a cluster may have everywhere; up to 16 where the device has room for them. */
+constexpr int portableCluster = 8;
+
 #if defined(__CUDACC__)
 
 /** The block's dynamic shared memory, from a multiple of 1,024 on. */
@@ -22,16 +25,23 @@ namespace onehead::cuda {
   extern __shared__ __align__(1024) unsigned char oneheadSharedMemory[]; \
   type* name = reinterpret_cast<type*>(oneheadSharedMemory)
 
+/** Lets a kernel take so much shared memory, and stand in clusters of so many blocks. */
+template <class... Parameters>
+cudaError_t allow(const Launcher& launcher, int cluster, void (*kernel)(Parameters...), size_t sharedBytes) {
+  cudaError_t error = cudaSuccess;
+  // All that there is: a graph that was captured with more must find its limit unchanged.
+  if (sharedBytes > size_t(48) << 10)
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(launcher.sharedMemory));
+  if (error == cudaSuccess && cluster > portableCluster)
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+  return error;
+}
+
 /** Starts a kernel on the launcher's stream, in clusters of so many blocks, neighbours along x. */
 template <class... Parameters>
 cudaError_t launchClusters(const Launcher& launcher, int cluster, void (*kernel)(Parameters...), dim3 grid,
                            dim3 threads, size_t sharedBytes, std::type_identity_t<Parameters>... arguments) {
-  if (sharedBytes > size_t(48) << 10) {
-    // All that there is: a graph that was captured with more must find its limit unchanged.
-    cudaError_t error =
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(launcher.sharedMemory));
-    if (error != cudaSuccess) return error;
-  }
+  if (cudaError_t error = allow(launcher, cluster, kernel, sharedBytes); error != cudaSuccess) return error;
   cudaLaunchAttribute attributes[2]{};
   unsigned count = 0;
   if (launcher.programmatic) {
@@ -52,6 +62,26 @@ cudaError_t launchClusters(const Launcher& launcher, int cluster, void (*kernel)
   return cudaLaunchKernelEx(&configuration, kernel, arguments...);
 }
 
+/** How many clusters of a kernel the device can run at once; none where it has no room for one, or says no. */
+template <class... Parameters>
+int clustersAtOnce(const Launcher& launcher, int cluster, void (*kernel)(Parameters...), dim3 threads,
+                   size_t sharedBytes) {
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim = {unsigned(cluster), 1, 1};
+  cudaLaunchConfig_t configuration{};
+  configuration.gridDim = dim3(unsigned(cluster));
+  configuration.blockDim = threads;
+  configuration.dynamicSmemBytes = sharedBytes;
+  configuration.attrs = &attribute;
+  configuration.numAttrs = 1;
+  int count = 0;
+  const bool known = allow(launcher, cluster, kernel, sharedBytes) == cudaSuccess &&
+                     cudaOccupancyMaxActiveClusters(&count, kernel, &configuration) == cudaSuccess;
+  cudaGetLastError();
+  return known ? count : 0;
+}
+
 #else
 
 #define ONEHEAD_SHARED(type, name) type* name = reinterpret_cast<type*>(onehead::emulation::executor().shared())
@@ -60,6 +90,11 @@ template <class... Parameters>
 cudaError_t launchClusters(const Launcher& launcher, int cluster, void (*kernel)(Parameters...), dim3 grid,
                            dim3 threads, size_t sharedBytes, std::type_identity_t<Parameters>... arguments) {
   return emulation::enqueueGrid(launcher.stream, grid, cluster, threads, sharedBytes, [=] { kernel(arguments...); });
+}
+
+template <class... Parameters>
+int clustersAtOnce(const Launcher& launcher, int, void (*)(Parameters...), dim3, size_t sharedBytes) {
+  return sharedBytes <= launcher.sharedMemory ? 2 : 0;
 }
 
 #endif

@@ -1,5 +1,6 @@
-#include "../attention/cuda_launches.h"
+#include "cuda_launches.h"
 
+#include "../attention/cuda_launches.h"
 #include "../linear/cuda_launches.h"
 
 namespace onehead::cuda {
@@ -15,12 +16,17 @@ bool keysStay(const Preparation& p, const Attention& o) {
 
 }  // namespace
 
-void prepare(Preparation& p, const ProjectedAttention& o) {
+ProjectedAttentionArguments projectedOf(Preparation& p, const ProjectedAttention& o) {
   ProjectedAttentionArguments both{.projection = fewRowsOf(p, o.projection),
                                    .attention = attentionOf(p, o.attention),
                                    .appends = o.attention.newKey.has_value()};
   both.attention.newKey = both.attention.newValue = {};
   both.attention.keysStay = keysStay(p, o.attention);
+  return both;
+}
+
+void prepare(Preparation& p, const ProjectedAttention& o) {
+  const ProjectedAttentionArguments both = projectedOf(p, o);
   const Launcher& launcher = p.launcher();
   const bool one = o.attention.algorithm == AttentionAlgorithm::splitKeyValue && launcher.fusion != Fusion::never &&
                    projectedAttentionFits(both, launcher) &&

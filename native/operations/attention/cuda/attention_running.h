@@ -48,4 +48,23 @@ __device__ inline void storePart(float* part, const Running<Width>& running, int
   }
 }
 
+/** One column of the sum of partial results, each of which counts by its highest score; and that sum's own highest
+ * score and sum of weights. */
+struct Joined {
+  float value = 0, highest = -infinity, sum = 0;
+};
+__device__ inline Joined joinParts(const float* parts, int count, int size, int column) {
+  const int part = int(partialSize(size));
+  Joined joined;
+  for (int i = 0; i < count; ++i) joined.highest = fmaxf(joined.highest, parts[i * part + size]);
+  for (int i = 0; i < count; ++i) {
+    const float highest = parts[i * part + size];
+    if (highest == -infinity) continue;
+    const float factor = exp2Fast(highest - joined.highest);
+    joined.sum = fmaf(parts[i * part + size + 1], factor, joined.sum);
+    joined.value = fmaf(parts[i * part + column], factor, joined.value);
+  }
+  return joined;
+}
+
 }  // namespace onehead::cuda

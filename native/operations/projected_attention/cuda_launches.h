@@ -1,0 +1,11 @@
+// What other families take of this one's launches.
+#pragma once
+
+#include "cuda/preparation.h"
+
+namespace onehead::cuda {
+
+/** The arguments of the kernel for both, as far as one takes them. Throws Error NOT_SUPPORTED. */
+ProjectedAttentionArguments projectedOf(Preparation& p, const ProjectedAttention& o);
+
+}  // namespace onehead::cuda
