@@ -9,6 +9,7 @@
  *   --models NAME,...   of steps and encoder (default: tiny,small,large-v3,turbo)
  *   --peers NAME,...    models that transformers runs beside onehead (default: tiny,small,turbo)
  *   --batches N,...     of steps (default: 1,8,32,64)
+ *   --attentions NAME,...  of steps: any of multi-head, mqa self, mqa cross, mqa both (default: all)
  *   --python PYTHON     one with torch and transformers, for the peers (default: python3)
  *   --device KIND       another device, to try the benchmark itself (default: cuda)
  *   --output FILE
@@ -38,6 +39,7 @@ const { values } = parseArgs({
     models: { type: 'string', default: 'tiny,small,large-v3,turbo' },
     peers: { type: 'string', default: 'tiny,small,turbo' },
     batches: { type: 'string', default: '1,8,32,64' },
+    attentions: { type: 'string', default: 'multi-head,mqa self,mqa cross,mqa both' },
     python: { type: 'string', default: process.env.ONEHEAD_PYTHON ?? 'python3' },
     device: { type: 'string', default: 'cuda' },
     trace: { type: 'string' },
@@ -65,6 +67,12 @@ const attentions: Record<string, AttentionPart[]> = {
   'mqa cross': ['cross'],
   'mqa both': ['self', 'cross'],
 };
+
+const unknown = values.attentions.split(',').find((name) => !(name in attentions));
+if (unknown !== undefined) {
+  console.error(`Expected --attentions to name ${Object.keys(attentions).join(', ')} but received '${unknown}'.`);
+  process.exit(2);
+}
 
 /** A whole decode step: every sequence of a batch, `position` positions behind it. */
 const traces = new TraceFile();
@@ -248,7 +256,7 @@ const file = new ResultFile(output, result);
 if (parts.includes('steps')) {
   console.log(`\n${cells(['decode step', 10], ['attention', 11], ['batch', 6])}        us     floor  % of floor`);
   for (const model of models) {
-    for (const attention of Object.keys(attentions)) {
+    for (const attention of values.attentions.split(',')) {
       for (const batch of batches) {
         await file.attempt(
           `step of ${model}, ${attention}, batch ${batch}`,

@@ -228,6 +228,15 @@ describe('operations as a device records them', () => {
     expect(sum(found)).toBe(sum(costs));
   });
 
+  it('are grouped where a layer was timed as a whole', () => {
+    const one = {};
+    const layer = { parts: [{ name: 'layer', microseconds: 9 }] };
+    const [product, attention] = ['product', 'attention'].map((name) => ({ name, microseconds: 3 }));
+    const apart = { parts: [product, attention] };
+    const times = [one, layer, one, one, one, one, one, layer, one, one, one, one, one, apart, one];
+    expect(groupsAsTimed(times)).toEqual([[0], [1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12], [13], [14]]);
+  });
+
   it('are refused where they are others', () => {
     expect(() => costsAsRecorded(costs, costs.slice(1))).toThrow('The I/O model does not know');
     expect(() => costsAsRecorded(costs, [...costs, costs[0]])).toThrow('The I/O model does not know');
