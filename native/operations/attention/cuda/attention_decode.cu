@@ -143,9 +143,17 @@ __device__ inline void joinSplits(T* y, const float* parts, int splits, int size
   y[thread] = fromFloat<T>(whole);
 }
 
+/** Blocks of a multiprocessor, which their registers must leave room for: 80 for six. Before compute capability 9.0
+ * that is too few by some. */
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+constexpr int blocksAtOnce = 5;
+#else
+constexpr int blocksAtOnce = 6;
+#endif
+
 /** C is the cache's type: T, or int8_t. */
 template <class T, class C, int P, bool Ranges>
-__global__ void __launch_bounds__(threads, 6) decodeKernel(const __grid_constant__ AttentionArguments a) {
+__global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __grid_constant__ AttentionArguments a) {
   constexpr bool bytes = std::is_same_v<C, int8_t>;
   constexpr int vector = Cached<C>::elements, lanes = P / vector, rowsAtOnce = 32 / lanes, step = rowsAtOnce * warps;
   ONEHEAD_SHARED(float, shared);  // sharedFloats

@@ -15,14 +15,16 @@
 //
 // History
 //   H200, commit 1dabc91, in kernels of their own: tiny 153 us a step at batch 1, floor 17. As six kernels a layer
-//   (projected_attention.cu and cluster_product.cu, predicted): 17.4 us a layer, about 2.9 each for next to no bytes,
-//   and 89 a step. Prediction of this kernel at tiny's shapes, not measured: launch 0.5, x 0.8, three norms 0.6,
-//   products 2.6 (24 steps of the stream, 180 cycles of the schedulers each), self-attention 0.3, cross-attention 1.4
-//   (12 steps of 200 cycles), nine meetings of 0.3 with their stores, joins 0.3: 9.2 us a layer, 56 a step; at base's
-//   (512 wide, 8 heads) about 12 a layer where six kernels take 17.4, and 96 a step for 128. What a cluster can read is
-//   unknown: its blocks share one group of multiprocessors. Published measurements of such a group are 0.7 to 0.9 TB/s;
-//   at 0.75 the 6.4 MB of tiny's layer take 8.5 us, half of them before the layer begins, and base's 10.4 MB 14. A
-//   small layer (21 MB) would take 28, so it stays six kernels. Registers on 90a: see `npm run kernels:report`.
+//   (projected_attention.cu and cluster_product.cu) 17.4 us a layer are predicted, about 2.9 each for next to no bytes,
+//   and 89 a step.
+//   Prediction of this kernel at tiny's shapes, not measured: launch 0.5, x 0.8, three norms 0.6, products 2.6 (24
+//   steps of the stream, 180 cycles of the schedulers each), self-attention 0.3, cross-attention 1.4 (12 steps of 200
+//   cycles), nine meetings of 0.3 with their stores, joins 0.3: 9.2 us a layer, 56 a step. At base's shapes about 12 a
+//   layer where six kernels take 17.4, and 96 a step for 128. What a cluster can read was not measured. Its blocks
+//   share one of some eight groups of multiprocessors: an eighth of what the second-level cache gives to all (5 to 6
+//   TB/s) is 0.7 TB/s. At 0.75 the 6.4 MB of tiny's layer take 8.5 us, half of them before the layer begins;
+//   base's 10.4 MB 14, a third of them before. A small layer (21 MB) would take 28, so it stays six kernels. Registers
+//   on 90a: 100, no spills; one block a multiprocessor.
 #include "layer_stream.h"
 
 namespace onehead::cuda {
@@ -315,9 +317,8 @@ bool decoderLayerFits(const DecoderLayerArguments& o, const Launcher& launcher) 
 }
 
 bool decoderLayerPays(const DecoderLayerArguments& o, const Launcher&) {
-  constexpr int64_t mostBytes = int64_t(12) << 20;  // by the prediction above
-  const int64_t width = o.self.heads * o.self.headSize;
-  int64_t elements = 2 * width * (o.self.keys + o.cross.keys);
+  constexpr int64_t mostBytes = 7'500'000;  // of weights, by the prediction above: base's
+  int64_t elements = 0;
   for (const FewRowsArguments& m : o.products) elements += m.columns * m.depth;
   return elements * int64_t(bytesOf(o.products[0].weightType)) <= mostBytes;
 }

@@ -61,8 +61,13 @@ __device__ inline uint2 loadBytes(const int8_t* from, int count, bool aligned) {
   return {uint32_t(all), uint32_t(all >> 32)};
 }
 
+/** Blocks of a multiprocessor, which their registers must leave room for; 0: as many as the compiler finds best, but
+ * for small tiles of widened weights it is too many on compute capability 10.0, and spills. */
+template <int BM, Right B>
+constexpr int blocksAtOnce = B == Right::widened&& BM == 64 ? 4 : 0;
+
 template <class T, int BM, int BN, int WM, int WN, Right B>
-__global__ void __launch_bounds__(WM* WN * 32)
+__global__ void __launch_bounds__(WM* WN * 32, blocksAtOnce<BM, B>)
     productKernel(const __grid_constant__ ProductArguments p, bool aAligned, bool bAligned) {
   using Tiles = Tiling<T, BM, BN, WM, WN, B>;
   constexpr int vector = Tiles::vector, chunks = 4;
