@@ -29,10 +29,7 @@ const run = promisify(execFile);
 const compiler = withCudaToolkit(process.env).CUDACXX ?? 'nvcc';
 
 /** Spills of kernels for half types that stay, in bytes a thread (docs/performance.md). */
-const known = [
-  { file: 'attention_decode.cu', architectures: ['80', '86', '89'], bytes: 16 },
-  { file: 'attention_streaming.cu', architectures: ['120'], bytes: 160 },
-];
+const known = [{ file: 'attention_streaming.cu', architectures: ['120'], bytes: 160 }];
 const allowed = ({ file, architecture }) =>
   known.find((one) => one.file === path.basename(file) && one.architectures.includes(architecture))?.bytes ?? 0;
 
