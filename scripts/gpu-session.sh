@@ -48,7 +48,7 @@ command -v "${ONEHEAD_NCU:-ncu}" >/dev/null 2>&1 &&
   step counters $operations $changed --ncu --batches 1 --output "$folder/counters.json"
 # With shared keys and values too, which must never be slower.
 step steps $bench --only steps --models turbo,large-v3,tiny --batches 1,8,32 --trace "$folder/steps-trace.json" --output "$folder/steps.json"
-step timeline npm run --silent bench -- timeline "$folder/steps-trace.json" "$folder/steps.svg" --track turbo --title "A decode step, each kernel by itself"
+[ -s "$folder/steps-trace.json" ] && step timeline npm run --silent bench -- timeline "$folder/steps-trace.json" "$folder/steps.svg" --track turbo --title "A decode step, each kernel by itself"
 # 8 bits: a step with weights, caches, or both in 8 bits beside float16, and what that changes in texts of the bundled sample.
 step precision node dist/cli/main.js profile precision --device "$device" --dtype float16 --models turbo,large-v3 --batch 1,32 --json "$folder/precision.json" --quiet
 printf '{"audio": "%s", "text": "%s"}\n' "$PWD/models/micro/sample.flac" "$sample" >"$folder/sample.jsonl"
