@@ -1,34 +1,10 @@
-/** A transcript as files to take away. */
+/** A transcript as files to download. SRT and VTT come from the package's own formats, which the server serves. */
+import { srt, vtt } from './formats/subtitles.js';
 
-function clock(seconds, separator) {
-  const milliseconds = Math.round(seconds * 1000);
-  const part = (size, of, digits) => String(Math.floor(milliseconds / size) % of).padStart(digits, '0');
-  return `${part(3_600_000, 1e9, 2)}:${part(60_000, 60, 2)}:${part(1000, 60, 2)}${separator}${part(1, 1000, 3)}`;
-}
-
-// An empty line, or one that looks like the sign between two times, would end the cue.
-const cueText = (text) =>
-  text
-    .trim()
-    .replace(/\s*\n\s*/g, '\n')
-    .replaceAll('-->', '->');
-
-const escaped = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
-
-/** What `transcribe` gave, in each format: its type, and how it is written. */
+/** Each format's media type, and the function that writes a transcription. */
 export const writers = {
   txt: ['text/plain', ({ text, segments = [] }) => `${segments.map((one) => one.text.trim()).join('\n') || text}\n`],
-  srt: [
-    'application/x-subrip',
-    ({ segments = [] }) =>
-      segments
-        .map(({ start, end, text }, i) => `${i + 1}\n${clock(start, ',')} --> ${clock(end, ',')}\n${cueText(text)}\n`)
-        .join('\n'),
-  ],
-  vtt: [
-    'text/vtt',
-    ({ segments = [] }) =>
-      `WEBVTT\n${segments.map(({ start, end, text }) => `\n${clock(start, '.')} --> ${clock(end, '.')}\n${escaped(cueText(text))}\n`).join('')}`,
-  ],
+  srt: ['application/x-subrip', ({ segments = [] }) => srt({ segments })],
+  vtt: ['text/vtt', ({ segments = [] }) => vtt({ segments })],
   json: ['application/json', (result) => `${JSON.stringify(result, null, 2)}\n`],
 };

@@ -1,7 +1,4 @@
-/**
- * GET /: a page for people. Plain modules from the package's `web` folder; what it does goes through the API, with the
- * same keys.
- */
+/** GET /: the web page. It consists of plain modules from the package's `web` folder, and uses the API with its keys. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance, FastifyReply, FastifySchema } from 'fastify';
@@ -11,7 +8,7 @@ import type { Service } from '../service/service.js';
 
 const types = { html: 'text/html', css: 'text/css', js: 'text/javascript', svg: 'image/svg+xml' } as const;
 
-/** The files of the page, besides itself and the list of languages. */
+/** The files of the page, besides its HTML and the list of languages. */
 const files = [
   'api.js',
   'capture.js',
@@ -24,7 +21,10 @@ const files = [
   'words.js',
 ];
 
-/** Nothing from elsewhere, and nothing in line: what a transcript says is never run. */
+/** Compiled modules that write subtitles; they import only one another. */
+const formatModules = ['columns.js', 'cues.js', 'subtitles.js', 'time.js'];
+
+/** Forbids other origins and inline scripts, so the text of a transcript is never executed. */
 const policy = [
   "default-src 'none'",
   "script-src 'self'",
@@ -51,6 +51,8 @@ export async function pageRoutes(app: FastifyInstance, { options }: Service): Pr
   const folder = join(packageRoot(), 'web');
   const contents = new Map(files.map((name) => [name, readFileSync(join(folder, name))]));
   contents.set('languages.js', Buffer.from(languagesModule()));
+  const formats = join(packageRoot(), 'dist', 'formats');
+  for (const name of formatModules) contents.set(`formats/${name}`, readFileSync(join(formats, name)));
   const index = readFileSync(join(folder, 'index.html'));
 
   const send = (reply: FastifyReply, name: string, content: Buffer) =>
@@ -62,7 +64,7 @@ export async function pageRoutes(app: FastifyInstance, { options }: Service): Pr
       .type(`${types[name.split('.').at(-1) as keyof typeof types]}; charset=utf-8`)
       .send(content);
 
-  // Its addresses are relative, so that it may lie under any prefix; without the slash they would lead elsewhere.
+  // The page's links are relative, so that it works under any prefix; without the slash they would be wrong.
   app.get('/', { schema: hidden, prefixTrailingSlash: 'slash' }, (_, reply) => send(reply, 'index.html', index));
   if (app.prefix !== '' && app.prefix !== '/') {
     app.get('', { schema: hidden, prefixTrailingSlash: 'no-slash' }, (_, reply) => reply.redirect(`${app.prefix}/`));
