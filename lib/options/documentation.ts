@@ -225,15 +225,15 @@ export const documentation = {
   },
   listen: {
     host: {
-      about: "The address that is listened on; 0.0.0.0 for all of the machine's.",
+      about: "The address to listen on; 0.0.0.0 for all of the machine's addresses.",
       usual: "'127.0.0.1'",
     },
     port: {
-      about: 'The port; 0 for any free one.',
+      about: 'The port; 0 chooses a free one.',
       usual: '8000',
     },
     tlsCertificate: {
-      about: 'A certificate (PEM) for https, with `tlsKey`.',
+      about: 'A certificate (PEM) for https; needs `tlsKey`.',
       usual: '',
     },
     tlsKey: {
@@ -242,109 +242,107 @@ export const documentation = {
     },
     logLevel: {
       about:
-        'The level of the log, which is lines of JSON: fatal, error, warn, info, debug, trace or silent. It never has audio or text.',
+        'The level of the log: fatal, error, warn, info, debug, trace or silent. The log consists of JSON lines, and never contains audio or text.',
       usual: "'info'",
     },
   },
   'the server': {
     models: {
-      about: 'Folders and hub names of the models that clients may ask for, and no others; the first is the usual one.',
-      usual: 'the bundled one',
+      about: 'Folders and hub names of the served models; the first is the default model.',
+      usual: 'the bundled model',
     },
     alias: {
-      about: 'Other names that clients may use for a model.',
+      about: 'Further names that clients may use for a model.',
       usual: 'whisper-1 for the first model',
     },
     load: {
-      about: 'Options of loading all models.',
+      about: 'Options of loading, for all models.',
       usual: '',
     },
     transcribe: {
       about:
-        "Options of transcribe that every request begins with; short clips are encoded as far as they go (`audioContext: 'fit'`) unless they say otherwise.",
+        "Default options of transcribe for every request. Only the audio of short clips is encoded (`audioContext: 'fit'`) unless set otherwise.",
       usual: '',
     },
     keys: {
       about:
-        'A file of keys, one a line: KEY, and behind it name=NAME, rate=REQUESTS_A_MINUTE, concurrency=N and priority=CLASS as wanted. It is read again when it changes.',
-      usual: 'no keys: everybody may ask',
+        'A file with one key on each line: KEY, optionally followed by name=NAME, rate=REQUESTS_A_MINUTE, concurrency=N and priority=CLASS. It is reloaded when it changes.',
+      usual: 'no keys: anybody may use the server',
     },
     unloadAfter: {
-      about: 'Seconds after which a model that nobody uses is unloaded; 0 for never.',
+      about: 'Seconds after which an unused model is unloaded; 0 for never.',
       usual: '900',
     },
     maximumLoaded: {
-      about: 'Models that are loaded at once at most; the one that was not used for longest makes room.',
-      usual: 'as many as there are',
+      about: 'Maximum number of loaded models; the least recently used one makes room.',
+      usual: 'all served models',
     },
     preload: {
-      about: 'The first model is loaded when the server starts, and not when it is first asked for.',
+      about: 'Loads the first model when the server starts; otherwise at its first request.',
       usual: 'true',
     },
     maxBytes: {
-      about: 'Bytes of an upload at most; more is answered with 413.',
+      about: 'Maximum bytes of an upload; larger ones get status 413.',
       usual: '536870912',
     },
     maxDuration: {
-      about: 'Seconds of a recording at most, counted as they are decoded.',
+      about: 'Maximum seconds of a recording, counted while decoding.',
       usual: '14400',
     },
     timeout: {
-      about: 'Seconds that a request may take; what takes longer is answered with 504.',
+      about: 'Maximum seconds of a request; longer ones get status 504.',
       usual: '3600',
     },
     uploadTimeout: {
-      about: 'Seconds for which an upload may stand still; then it is answered with 408.',
+      about: 'Maximum seconds without progress of an upload; then it gets status 408.',
       usual: '30',
     },
     maximumRequests: {
-      about:
-        'Requests that are open at once at most, the waiting ones and sockets counted; one more is answered with 503.',
+      about: 'Maximum number of open requests, including waiting ones and sockets; further ones get status 503.',
       usual: '256',
     },
     maximumWait: {
-      about: 'Seconds: while something has waited longer than this for its turn, new requests are answered with 503.',
+      about: 'While a request has waited longer than this many seconds, new requests get status 503.',
       usual: '60',
     },
     uploadMemory: {
-      about:
-        'Bytes of an upload that are held in memory; what is more goes to a temporary file until the answer is given.',
+      about: 'Bytes of an upload held in memory; the rest is in a temporary file until the response is sent.',
       usual: '4194304',
     },
     temporaryFolder: {
       about: 'Folder of these temporary files.',
-      usual: "the system's",
+      usual: "the system's folder for temporary files",
     },
     realtimeIdle: {
-      about: 'Seconds after which a realtime session that sends nothing is closed.',
+      about: 'Seconds after which a realtime session without messages is closed.',
       usual: '300',
     },
     realtimeDuration: {
-      about: 'Seconds that a realtime session may last.',
+      about: 'Maximum seconds of a realtime session.',
       usual: '7200',
     },
     shutdownTimeout: {
-      about: 'Seconds in which requests under way may end when the server is stopped.',
+      about: 'Seconds that running requests have to finish when the server is stopped.',
       usual: '30',
     },
     maximumEventLoopDelay: {
-      about: 'Seconds: while the event loop is late by more than this, new requests are answered with 503.',
+      about: 'While the event loop is late by more than this many seconds, new requests get status 503.',
       usual: '1',
     },
     protectMetrics: {
-      about: '/metrics needs a key, too.',
+      about: 'Requires a key for /metrics.',
       usual: 'false',
     },
     page: {
-      about: 'A page at `/`, to drop recordings on and to speak to.',
+      about: 'Serves a web page at `/` for dropping recordings and for speaking.',
       usual: 'true',
     },
     allowOrigin: {
-      about: "Origins whose pages may ask from a browser, such as https://example.org; '*' for all.",
-      usual: "none but the server's own page",
+      about: "Origins whose pages may call the server from a browser, such as https://example.org; '*' for all.",
+      usual: "only the server's own page",
     },
     ignoreUnknownFields: {
-      about: 'Fields that the server does not know are left alone, and not answered with 400.',
+      about: 'Ignores unknown fields; otherwise they get status 400.',
       usual: 'false',
     },
   },

@@ -1,6 +1,4 @@
-/**
- * onehead/server: speech to text over HTTP as OpenAI's API has it, as a plugin of fastify and as a server of its own.
- */
+/** onehead/server: OpenAI's audio API over HTTP, as a fastify plugin and as a stand-alone server. */
 export { onehead } from './plugin.js';
 export { type ListenOptions, type RunningServer, serve } from './program.js';
 export { ApiError, type ErrorBody } from './service/api-error.js';

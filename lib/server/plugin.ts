@@ -1,4 +1,4 @@
-/** The server as a plugin of fastify: every route of OpenAI's audio API, and what those who run it look at. */
+/** The server as a fastify plugin: every route of OpenAI's audio API, and routes for operators. */
 import type { FastifyError, FastifyInstance } from 'fastify';
 import { shown } from '../errors.js';
 import { pageRoutes } from './page/routes.js';
@@ -11,13 +11,13 @@ import { documentation } from './status/documentation.js';
 import { statusRoutes } from './status/routes.js';
 import { audioRoutes } from './transcription/routes.js';
 
-/** The parts of the plugin: each has its own routes, and knows the others by the service alone. */
-const rooms: readonly Routes[] = [statusRoutes, audioRoutes, realtimeRoutes, pageRoutes];
+/** Groups of routes. They depend on each other only through the service. */
+const routeGroups: readonly Routes[] = [statusRoutes, audioRoutes, realtimeRoutes, pageRoutes];
 
-/** Milliseconds for which the rest of an upload is taken from a client that has its answer already. */
+/** Milliseconds for which the rest of an upload is read after its response was sent. */
 const patience = 10_000;
 
-/** The answer to an error, fastify's own included, such as that of a body that is too large. */
+/** Converts an error, including fastify's own, such as for a body that is too large. */
 function apiErrorOf(error: FastifyError | Error): ApiError {
   const { statusCode, message } = error as FastifyError;
   const own = asApiError(error);
@@ -26,8 +26,9 @@ function apiErrorOf(error: FastifyError | Error): ApiError {
 }
 
 /**
- * Registers the server's routes. `service` is what they share; it is made of the options where none is given, and ends
- * with fastify. Throws OneheadError INVALID_ARGUMENT for wrong options, NOT_SUPPORTED where a library is missing.
+ * Registers the server's routes. `service` is the state they share; it is created from the options if it is missing,
+ * and closed with fastify. Throws OneheadError INVALID_ARGUMENT for invalid options, NOT_SUPPORTED if a library is
+ * missing.
  */
 export async function onehead(
   app: FastifyInstance,
@@ -36,7 +37,7 @@ export async function onehead(
   const service = given ?? (await Service.create(options, app.log));
   app.addHook('preClose', () => service.drain());
   app.addHook('onClose', async () => service.close());
-  // Requests and answers are checked by ourselves; schemas are for /openapi.json.
+  // Requests and responses are checked by our own code; schemas are only for /openapi.json.
   app.setValidatorCompiler(() => () => true);
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   app.addHook('onRequest', async (request, reply) => {
@@ -45,8 +46,8 @@ export async function onehead(
   crossOrigin(app, service.options);
   app.addHook('onSend', async (request, reply, payload) => {
     reply.header('openai-processing-ms', String(Math.round(reply.elapsedTime)));
-    // A client that is still sending would take a closed connection for a failure: what comes is read for a while, and
-    // forgotten.
+    // A client that is still sending would report a closed connection as a failure. So the rest of the upload is read
+    // for a while, and discarded.
     const { raw } = request;
     if (!raw.complete && reply.statusCode >= 400) {
       raw.unpipe(); // a parser that has given up would hold it back
@@ -70,7 +71,7 @@ export async function onehead(
     return reply.code(404).type('application/json; charset=utf-8').send(told.body);
   });
   await documentation(app);
-  for (const routes of rooms) await app.register(async (scope) => routes(scope, service));
-  // In the background, since it may take longer than fastify waits; what goes wrong is logged, and /ready says so.
+  for (const routes of routeGroups) await app.register(async (scope) => routes(scope, service));
+  // In the background, since it may take longer than fastify waits. Errors are logged, and /ready reports them.
   app.addHook('onReady', async () => void service.preload().catch(() => {}));
 }

@@ -1,4 +1,4 @@
-/** A server of its own: fastify with the plugin, which listens, logs, and ends in order. */
+/** A stand-alone server: fastify with the plugin, listening, logging and shutting down. */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
@@ -16,11 +16,11 @@ import { Service } from './service/service.js';
 export type { ListenOptions };
 
 export interface RunningServer {
-  /** The address, such as http://127.0.0.1:8000. */
+  /** The URL, such as http://127.0.0.1:8000. */
   readonly url: string;
   readonly app: FastifyInstance;
   readonly service: Service;
-  /** Takes no new requests, lets those under way end within `shutdownTimeout`, and closes. */
+  /** Refuses new requests, lets running ones finish within `shutdownTimeout`, and closes. */
   close(): Promise<void>;
 }
 
@@ -35,7 +35,7 @@ function pem(path: string, argument: string): Buffer {
   }
 }
 
-/** A certificate and its key, which fit. Throws OneheadError INVALID_ARGUMENT. */
+/** A certificate and its matching key. Throws OneheadError INVALID_ARGUMENT. */
 function certificate(tlsCertificate: string, tlsKey: string): { cert: Buffer; key: Buffer } {
   const [cert, key] = [pem(tlsCertificate, 'tlsCertificate'), pem(tlsKey, 'tlsKey')];
   const usable = (argument: string, path: string, parts: SecureContextOptions) => {
@@ -43,7 +43,7 @@ function certificate(tlsCertificate: string, tlsKey: string): { cert: Buffer; ke
       createSecureContext(parts);
     } catch (cause) {
       const wanted = argument === 'tlsKey' ? "the certificate's private key" : 'a certificate';
-      throw new OneheadError('INVALID_ARGUMENT', `${shown(path)} does not hold ${wanted} in PEM that can be used.`, {
+      throw new OneheadError('INVALID_ARGUMENT', `${shown(path)} does not contain ${wanted} as valid PEM.`, {
         argument,
         cause,
       });
@@ -65,24 +65,24 @@ function listenError(cause: NodeJS.ErrnoException, host: string, port: number): 
   );
 }
 
-/** Answers what cannot be read as HTTP, or not in time, in the API's shape. */
+/** Answers requests that cannot be parsed as HTTP, or time out, with the API's error format. */
 function answerUnread(error: NodeJS.ErrnoException, socket: Socket): void {
   if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy();
   const [status, reason, message] =
     error.code === 'HPE_HEADER_OVERFLOW'
       ? [431, 'Request Header Fields Too Large', 'The headers of the request are too large.']
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? [408, 'Request Timeout', 'The request did not come in time; send it again.']
+        ? [408, 'Request Timeout', 'The request was not received in time; send it again.']
         : [400, 'Bad Request', 'The request cannot be read as HTTP.'];
   const body = JSON.stringify(new ApiError(status as number, message as string).body);
   const head = `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8`;
   socket.end(`${head}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
 }
 
-/** Milliseconds for the headers of a request, and between looks at who is late. */
+/** Milliseconds for the headers of a request, and between checks for late requests. */
 const headersTimeout = 20_000;
 const connectionsCheckingInterval = 5000;
-/** Milliseconds after the server's own limit for connections that take their answers slowly. */
+/** Milliseconds beyond the server's own limit for connections that read their responses slowly. */
 const slack = 1000;
 
 /** Starts a server. Throws OneheadError. */
@@ -102,9 +102,9 @@ export async function serve(server: ServerOptions = {}, listen: ListenOptions = 
     loggerInstance: logger,
     genReqId: () => `req_${randomUUID().replaceAll('-', '')}`,
     forceCloseConnections: 'idle',
-    // Refused in words of the API.
+    // The API's own error is sent instead.
     return503OnClosing: false,
-    // An upload may take as long as its work; one that stands still is found out by ourselves.
+    // An upload may take as long as its request; a stalled upload is detected by our own code.
     requestTimeout: service.options.timeout * 1000,
     clientErrorHandler: answerUnread,
     ...tls,
@@ -120,7 +120,7 @@ export async function serve(server: ServerOptions = {}, listen: ListenOptions = 
       throw listenError(error, host, port);
     });
     if (!service.keys.needed && !['127.0.0.1', '::1', 'localhost'].includes(host)) {
-      logger.warn('everybody who reaches this address may use the server: give it a file of keys with --keys');
+      logger.warn('anybody who reaches this address may use the server: give it a file of keys with --keys');
     }
     await service.preload().catch((error) => {
       throw error.cause ?? error;

@@ -1,13 +1,13 @@
-/** A server until its process is told to stop. */
+/** Runs a server until its process is stopped. */
 import type { RunningServer } from './program.js';
 import { library } from './service/libraries.js';
 
-/** Milliseconds beyond the server's own limit after which the process ends however little is closed. */
+/** Milliseconds beyond the server's own limit after which the process exits even if connections are open. */
 const slack = 5000;
 
 /**
- * Runs a server until SIGTERM, SIGINT or an error that nobody caught, closes it in order, and ends the process: with
- * status 0, or 1 where that failed. Rejects where it cannot be started.
+ * Runs a server until SIGTERM, SIGINT or an uncaught error, shuts it down and exits: with status 0, or 1 if shutting
+ * down failed. Rejects if the server cannot be started.
  */
 export async function run(start: () => Promise<RunningServer>, shutdownTimeout: number): Promise<never> {
   const { default: closeWithGrace } = await library(() => import('close-with-grace'));

@@ -68,10 +68,10 @@ describe('onehead serve', () => {
       ],
       [[], { ONEHEAD_PROTECT_METRICS: 'perhaps' }, 2, /Expected ONEHEAD_PROTECT_METRICS to be true or false/],
       [['--langauge', 'en'], {}, 2, /There is no option/],
-      [['--keys', '/nowhere/keys'], {}, 1, /The file of keys \/nowhere\/keys cannot be read/],
+      [['--keys', '/nowhere/keys'], {}, 1, /The key file \/nowhere\/keys cannot be read/],
       [['/nowhere/model'], {}, 1, /onehead: .*\/nowhere\/model/],
       [['--tls-certificate', '/nowhere/a.pem'], {}, 1, /needs both tlsCertificate and tlsKey/],
-      [['--alias', 'own=nothing'], {}, 1, /alias own is for nothing, which is not served/],
+      [['--alias', 'own=nothing'], {}, 1, /alias own refers to nothing, which is not served/],
     ];
     const results = await Promise.all(
       cases.map(([args, env]) =>

@@ -245,10 +245,10 @@ describe('models', () => {
   });
 
   it.each([
-    [{ models: [micro, micro.replace('micro', '../models/micro')] }, /Two models are called micro/],
+    [{ models: [micro, micro.replace('micro', '../models/micro')] }, /Two models have the name micro/],
     [{ transcribe: { beamSize: 99 } }, /transcribe\.beamSize to be/],
     [{ load: { device: 7 as never } }, /load\.device to be/],
-    [{ alias: { other: 'nothing' } }, /alias other is for nothing, which is not served; there is/],
+    [{ alias: { other: 'nothing' } }, /alias other refers to nothing, which is not served; the served models are/],
   ])('are refused where options are wrong: %j', async (options, message) => {
     await expect(testServer(options)).rejects.toThrow(message);
   });

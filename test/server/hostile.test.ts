@@ -226,7 +226,7 @@ describe('a client that is slow or goes away', () => {
     const dripping = setInterval(() => socket.write('x: y\r\n'), 50);
     try {
       expect(await socket.answer).toMatch(
-        /^HTTP\/1\.1 408 .*\r\n\r\n\{"error":\{"message":"The request did not come in time/s,
+        /^HTTP\/1\.1 408 .*\r\n\r\n\{"error":\{"message":"The request was not received in time/s,
       );
     } finally {
       clearInterval(dripping);

@@ -39,7 +39,9 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  /** A page in a window of its own; what it asks of others than its server, and what goes wrong in it, fails the test. */
+  /**
+   * A page in a window of its own; what it asks of others than its server, and what goes wrong in it, fails the test.
+   */
   async function open(url = `${server.url}/`, options: BrowserContextOptions = {}): Promise<Page> {
     const context = await browser.newContext({ permissions: ['microphone'], ...options });
     const page = await context.newPage();
@@ -74,7 +76,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     expect(await download('srt')).toMatch(
       /^1\n00:00:00,\d{3} --> 00:00:0\d,\d{3}\nWe will return on Thursday\.\n\n2\n/,
     );
-    expect(await download('vtt')).toMatch(/^WEBVTT\n\n00:00:00\.\d{3} --> /);
+    expect(await download('vtt')).toMatch(/^WEBVTT\n\n00:00\.\d{3} --> /);
     expect(await download('txt')).toBe(`${sampleText.replaceAll('. ', '.\n')}\n`);
     expect(JSON.parse(await download('json')).words[0].word).toBe('We');
   });

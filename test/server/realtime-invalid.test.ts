@@ -15,13 +15,13 @@ const realtime = (query = '?intent=transcription') => `${server.url}/v1/realtime
 describe('invalid messages', () => {
   it.each([
     ['rubbish', 'not JSON', 'invalid_json'],
-    ['[1]', 'no event', 'invalid_event'],
-    ['{"type":5}', 'no event', 'invalid_event'],
+    ['[1]', 'not an event', 'invalid_event'],
+    ['{"type":5}', 'not an event', 'invalid_event'],
     ['{"type":"__proto__"}', 'Expected type to be one of', 'invalid_value'],
     ['{"type":"input_audio_buffer.append"}', 'base64', 'invalid_value'],
     ['{"type":"input_audio_buffer.append","audio":"*"}', 'base64', 'invalid_value'],
     ['{"type":"session.update","session":7}', 'Expected session to be an object', 'invalid_value'],
-    ['{"type":"session.update","session":{"type":"realtime"}}', 'transcribes only', 'invalid_value'],
+    ['{"type":"session.update","session":{"type":"realtime"}}', 'only transcribes', 'invalid_value'],
     [
       '{"type":"session.update","session":{"nonsense":1}}',
       "Unknown parameter: 'session.nonsense'",

@@ -13,7 +13,7 @@ async function read(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
 describe.each([0, 1, 100_000, 65_536, 300_000, 1e9])('a spool with %i bytes of memory', (memory) => {
   it.each([1, 999, 65_536, 300_000])('gives what it took in pieces of %i, to each reader', async (size) => {
     const some = bytes.subarray(0, size === 1 ? 3000 : bytes.length);
-    const spool = new Spool({ memory, most: bytes.length });
+    const spool = new Spool({ memory, maxBytes: bytes.length });
     const early = read(spool.bytes());
     for (let at = 0; at < some.length; at += size) {
       await spool.write(some.slice(at, at + size));
@@ -37,7 +37,7 @@ describe.each([0, 1, 100_000, 65_536, 300_000, 1e9])('a spool with %i bytes of m
   });
 
   it('refuses what is too much, and tells its readers what went wrong', async () => {
-    const spool = new Spool({ memory, most: 10 });
+    const spool = new Spool({ memory, maxBytes: 10 });
     await spool.write(bytes.slice(0, 10));
     await expect(spool.write(bytes.slice(0, 1))).rejects.toMatchObject({ status: 413 });
     const reading = read(spool.bytes());

@@ -1,4 +1,4 @@
-/** Audio of realtime messages: base64 of PCM or of telephone companding (ITU-T G.711), as 16-bit samples. */
+/** Audio in realtime messages: base64 of PCM or of G.711 (ITU-T), converted to 16-bit samples. */
 
 export type AudioFormat = { type: 'audio/pcm'; rate: 24_000 } | { type: 'audio/pcmu' } | { type: 'audio/pcma' };
 
@@ -29,12 +29,12 @@ const tables = {
 
 const base64 = /^[A-Za-z0-9+/_-]*={0,2}$/;
 
-/** The bytes of a base64 text; null for what is none. */
+/** Decodes base64; null if the text is invalid. */
 export function bytesOf(text: unknown): Buffer | null {
   return typeof text === 'string' && base64.test(text) ? Buffer.from(text, 'base64') : null;
 }
 
-/** Samples of whole bytes: little-endian PCM, or a byte each. */
+/** Samples of whole bytes: little-endian PCM, or one byte each. */
 export function samplesOf(bytes: Buffer, format: AudioFormat): Int16Array {
   if (format.type !== 'audio/pcm') {
     const table = tables[format.type];

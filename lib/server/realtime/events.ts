@@ -1,4 +1,4 @@
-/** Events that a server sends, in OpenAI's names and fields. */
+/** Events that the server sends, with OpenAI's names and fields. */
 import { randomUUID } from 'node:crypto';
 import { asApiError } from '../service/api-error.js';
 import type { TokenLogprob } from '../service/token-logprobs.js';
@@ -6,16 +6,16 @@ import type { TokenLogprob } from '../service/token-logprobs.js';
 export type ServerEvent = { type: string } & Record<string, unknown>;
 export type Send = (event: ServerEvent) => void;
 
-/** A random name, such as 'item_' and 32 hexadecimal digits. */
+/** A random identifier, such as 'item_' and 32 hexadecimal digits. */
 export const identifier = (kind: 'event' | 'item' | 'sess'): string => `${kind}_${randomUUID().replaceAll('-', '')}`;
 
-/** `cause` is the id of the client's event that this answers. */
+/** `cause` is the id of the client event that caused the error. */
 export function errorEvent(error: unknown, cause: string | null = null): ServerEvent {
   const { type, code, message, param } = asApiError(error);
   return { type: 'error', error: { type, code, message, param, event_id: cause } };
 }
 
-/** A turn's audio has become an item of the conversation. */
+/** The events for audio that becomes an item of the conversation. */
 export function committedEvents(item: string, previous: string | null): ServerEvent[] {
   const content = [{ type: 'input_audio', transcript: null }];
   const added = { id: item, object: 'realtime.item', type: 'message', status: 'completed', role: 'user', content };
@@ -39,7 +39,7 @@ export type Logprobs = readonly TokenLogprob[] | null;
 export const deltaEvent = (item: string, delta: string, logprobs: Logprobs): ServerEvent =>
   transcription('delta', item, { delta, ...(logprobs && { logprobs }) });
 
-/** OpenAI counts the seconds of whisper-1 in whole ones. */
+/** OpenAI rounds whisper-1's seconds up. */
 export function completedEvent(
   item: string,
   transcript: string,

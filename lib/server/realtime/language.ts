@@ -1,4 +1,4 @@
-/** Refuses a session's language that its model cannot write, before any audio comes: later, audio would be lost. */
+/** Refuses a session's language that its model does not support, before audio arrives and is lost. */
 import { OneheadError } from '../../errors.js';
 import { checkLanguage } from '../../whisper/decoding/prompt.js';
 import { badField } from '../service/api-error.js';
@@ -6,8 +6,8 @@ import type { Models } from '../service/models.js';
 import type { Transcription } from './session-config.js';
 
 /**
- * Loads the model where a language is named. Rejects with ApiError: 400 for a language that the model does not write,
- * 404 for a model that is not served.
+ * Loads the model if a language is given. Rejects with ApiError: 400 for an unsupported language, 404 for an unknown
+ * model.
  */
 export async function checkSessionLanguage(
   models: Models,

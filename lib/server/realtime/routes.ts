@@ -18,16 +18,16 @@ import {
 } from './session-config.js';
 import { type Socket, serveSocket } from './socket.js';
 
-/** Bytes of a message, as OpenAI allows them for audio, with the text around it. */
-const mostBytes = 16 * 2 ** 20;
+/** Maximum bytes of a message: OpenAI's limit for audio, with the JSON around it. */
+const maxMessageBytes = 16 * 2 ** 20;
 
-/** Facts of a request that are checked before its socket is opened. */
+/** Facts of a request that are checked before its socket opens. */
 interface Admitted {
   client: Client;
   config: SessionConfig;
 }
 
-/** A browser's WebSocket has no headers of its own: the key comes as a protocol. */
+/** A browser's WebSocket cannot set headers: it sends the key as a protocol. */
 function keyOf({ headers }: FastifyRequest): string | undefined {
   const [, bearer] = /^Bearer\s+(\S+)\s*$/i.exec(headers.authorization ?? '') ?? [];
   const protocols = String(headers['sec-websocket-protocol'] ?? '').split(/\s*,\s*/);
@@ -39,11 +39,11 @@ export async function realtimeRoutes(app: FastifyInstance, service: Service): Pr
   const { default: websocket } = await library(() => import('@fastify/websocket'));
   await app.register(websocket, {
     options: {
-      maxPayload: mostBytes,
-      // The key is no protocol to agree on.
+      maxPayload: maxMessageBytes,
+      // The key must not be agreed on as a protocol.
       handleProtocols: (protocols: Set<string>) => (protocols.has('realtime') ? 'realtime' : false),
     },
-    // Sockets are told goodbye by ourselves, when what they wait for has been said.
+    // Sockets are closed by our own code, after their remaining events.
     preClose: (done: () => void) => done(),
   });
   const secrets = new Secrets();
@@ -80,13 +80,13 @@ export async function realtimeRoutes(app: FastifyInstance, service: Service): Pr
     url: '/v1/realtime',
     schema: {
       tags: ['realtime'],
-      summary: 'Transcription while it is spoken, over a WebSocket',
+      summary: 'Live transcription over a WebSocket',
       security: [{ key: [] }],
     } as object,
     onRequest: admit,
     handler: async (_, reply) => {
       reply.header('upgrade', 'websocket').header('connection', 'Upgrade');
-      throw new ApiError(426, 'This is the address of a WebSocket; open it as one.');
+      throw new ApiError(426, 'This address needs a WebSocket; open it as one.');
     },
     wsHandler: (given, request) => {
       const socket = given as unknown as Socket;

@@ -1,15 +1,13 @@
-/**
- * Secrets that a service gets for its browsers: each opens sessions for a while, in the name of the key that asked for
- * it.
- */
+/** Temporary secrets for browsers: each opens sessions for a while, on behalf of the key that requested it. */
 import { createHash, randomBytes } from 'node:crypto';
 import { ApiError } from '../service/api-error.js';
 import type { Client } from '../service/keys.js';
 import type { SessionConfig } from './session-config.js';
 
-/** Secrets that are valid at once, at most: no client can fill the memory. */
-const most = 10_000;
-const [least, usual, longest] = [10, 600, 7200];
+/** Maximum number of valid secrets, so that clients cannot fill the memory. */
+const maxSecrets = 10_000;
+/** Lifetimes in seconds. */
+const [minLifetime, defaultLifetime, maxLifetime] = [10, 600, 7200];
 
 interface Entry {
   client: Client;
@@ -24,23 +22,23 @@ export class Secrets {
   /** Secrets by their digests, in order of creation. */
   readonly #entries = new Map<string, Entry>();
 
-  /** Makes a secret. Throws ApiError. */
+  /** Creates a secret. Throws ApiError. */
   create(
     client: Client,
     config: SessionConfig,
-    { anchor = 'created_at', seconds = usual }: { anchor?: unknown; seconds?: unknown },
+    { anchor = 'created_at', seconds = defaultLifetime }: { anchor?: unknown; seconds?: unknown },
   ): { value: string; expires_at: number } {
-    const fits = typeof seconds === 'number' && seconds >= least && seconds <= longest;
+    const fits = typeof seconds === 'number' && seconds >= minLifetime && seconds <= maxLifetime;
     if (anchor !== 'created_at' || !fits) {
       throw new ApiError(
         400,
-        `Expected expires_after to be { anchor: 'created_at', seconds } with seconds from ${least} to ${longest}.`,
+        `Expected expires_after to be { anchor: 'created_at', seconds } with seconds from ${minLifetime} to ${maxLifetime}.`,
         { param: 'expires_after', code: 'invalid_value' },
       );
     }
     const now = Math.floor(Date.now() / 1000);
     for (const [name, entry] of this.#entries) {
-      if (entry.expiresAt <= now || this.#entries.size >= most) this.#entries.delete(name);
+      if (entry.expiresAt <= now || this.#entries.size >= maxSecrets) this.#entries.delete(name);
     }
     const value = `ek_${randomBytes(24).toString('hex')}`;
     const expiresAt = now + Math.floor(seconds as number);
@@ -48,15 +46,12 @@ export class Secrets {
     return { value, expires_at: expiresAt };
   }
 
-  /**
-   * Whose a secret is, and what it was made for; null for any other text. Throws ApiError 401 for one that is none or
-   * is old.
-   */
+  /** The client and session of a secret; null for other texts. Throws ApiError 401 if it is invalid or expired. */
   find(value: string): Pick<Entry, 'client' | 'config'> | null {
     if (!value.startsWith('ek_')) return null;
     const entry = this.#entries.get(digest(value));
     if (entry && entry.expiresAt > Date.now() / 1000) return entry;
-    throw new ApiError(401, 'This client secret is not valid, or no longer; ask for another.', {
+    throw new ApiError(401, 'This client secret is invalid or has expired; request another one.', {
       code: 'invalid_api_key',
     });
   }

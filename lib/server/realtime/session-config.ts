@@ -1,4 +1,4 @@
-/** The configuration of a realtime session: OpenAI's GA shape and the older one, checked and with all defaults. */
+/** The configuration of a realtime session: OpenAI's GA format and the older one, validated, with all defaults. */
 import { described } from '../../checks.js';
 import { shown } from '../../errors.js';
 import type { LiveOptions } from '../../whisper/live/options.js';
@@ -26,13 +26,13 @@ export interface Transcription {
 export interface SessionConfig {
   format: AudioFormat;
   transcription: Transcription;
-  /** Null: turns end when the client says so. */
+  /** Null: the client ends turns. */
   turnDetection: ServerVad | null;
-  /** Deltas and transcripts have the log-probability of each token. */
+  /** Whether deltas and transcripts have the log-probability of each token. */
   logprobs: boolean;
 }
 
-/** The only thing that can be included. */
+/** The only supported value of `include`. */
 const included = 'item.input_audio_transcription.logprobs';
 
 export const usualVad: ServerVad = {
@@ -42,7 +42,7 @@ export const usualVad: ServerVad = {
   silence_duration_ms: 500,
 };
 
-/** Seconds before the end of what was heard in which nothing is confirmed, and seconds between looks. */
+/** The live options for each delay, in seconds. */
 const delayOptions: Record<Delay, Pick<LiveOptions, 'threshold' | 'interval'>> = {
   minimal: { threshold: 0.3, interval: 0.3 },
   low: { threshold: 0.4, interval: 0.4 },
@@ -66,7 +66,7 @@ export function secretFields(body: unknown): { expiresAfter: Fields; session: un
   return { expiresAfter: fieldsOf(after, 'expires_after', ['anchor', 'seconds']) ?? {}, session };
 }
 
-/** An object of known fields; undefined where it was left out. */
+/** An object with known fields only; undefined if it is absent. */
 function fieldsOf(value: unknown, param: string, known: readonly string[]): Fields | undefined {
   if (value === undefined) return undefined;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) bad(param, 'an object', value);
@@ -99,14 +99,14 @@ const oldFormats: Record<string, AudioFormat> = {
   g711_alaw: { type: 'audio/pcma' },
 };
 
-/** The three numbers of detection; `create_response` and its like are for conversations, and left alone. */
+/** The three numbers of turn detection; `create_response` and the like are for conversations, and ignored. */
 function detectionOf(value: unknown, param: string): ServerVad | null {
   if (value === null) return null;
   const known = ['type', 'threshold', 'prefix_padding_ms', 'silence_duration_ms'];
   const others = ['create_response', 'interrupt_response', 'idle_timeout_ms', 'eagerness'];
   const given = fieldsOf(value, param, [...known, ...others]) ?? {};
   if (given.type !== undefined && given.type !== 'server_vad') {
-    bad(`${param}.type`, "'server_vad', since turns are not found by their meaning here,", given.type);
+    bad(`${param}.type`, "'server_vad', the only supported turn detection,", given.type);
   }
   const milliseconds = (name: 'prefix_padding_ms' | 'silence_duration_ms') =>
     numberIn(given[name], `${param}.${name}`, 0, 10_000, usualVad[name]);
@@ -118,7 +118,7 @@ function detectionOf(value: unknown, param: string): ServerVad | null {
   };
 }
 
-/** The path of a session's language in an event. */
+/** The path of the language in a session event. */
 export const languageField = 'session.audio.input.transcription.language';
 
 function transcriptionOf(value: unknown, param: string, before: Transcription): Transcription {
@@ -152,7 +152,7 @@ function transcriptionOf(value: unknown, param: string, before: Transcription): 
   };
 }
 
-/** Whether log-probabilities are requested; if left out, as before. */
+/** Whether log-probabilities are requested; keeps the previous value if absent. */
 function logprobsOf(value: unknown, param: string, before: boolean): boolean {
   if (value === undefined) return before;
   if (value === null) return false;
@@ -162,12 +162,12 @@ function logprobsOf(value: unknown, param: string, before: boolean): boolean {
   return value.length > 0;
 }
 
-/** The session that an update makes of the one before. Throws ApiError that names the field. */
+/** Applies an update to a session. Throws ApiError that names the field. */
 export function updated(before: SessionConfig, given: unknown): SessionConfig {
   const session =
     fieldsOf(given, 'session', ['type', 'audio', 'include', 'object', 'id', 'expires_at', 'tracing']) ?? {};
   if (session.type !== undefined && session.type !== 'transcription') {
-    bad('session.type', "'transcription', since this server transcribes only,", session.type);
+    bad('session.type', "'transcription', since this server only transcribes,", session.type);
   }
   const { input: value } = fieldsOf(session.audio, 'session.audio', ['input']) ?? {};
   const param = 'session.audio.input';
@@ -184,7 +184,7 @@ export function updated(before: SessionConfig, given: unknown): SessionConfig {
   };
 }
 
-/** The same of the older shape, `transcription_session.update`. */
+/** The same for the older format, `transcription_session.update`. */
 export function updatedOld(before: SessionConfig, given: unknown): SessionConfig {
   const known = [
     'input_audio_format',
@@ -211,7 +211,7 @@ export function updatedOld(before: SessionConfig, given: unknown): SessionConfig
   };
 }
 
-/** A session as clients are told of it. What is not done, such as noise reduction, is null. */
+/** The session as reported to clients. Unsupported features, such as noise reduction, are null. */
 export function describeSession(
   { format, transcription, turnDetection, logprobs }: SessionConfig,
   id: string,
@@ -245,7 +245,7 @@ export function toldOld(
   };
 }
 
-/** Options of the stream of such a session. */
+/** The options of the live stream for a session. */
 export function liveOptionsOf({ format, transcription, turnDetection, logprobs }: SessionConfig): LiveOptions {
   const { language, prompt, keywords = [], delay } = transcription;
   const before = [prompt ?? '', keywords.join(', ')].filter((one) => one !== '').join(' ');

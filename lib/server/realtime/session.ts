@@ -1,4 +1,4 @@
-/** A realtime session: the client's events in order, and what they do. */
+/** A realtime session: handles the client's events in order. */
 import { described } from '../../checks.js';
 import { ApiError } from '../service/api-error.js';
 import type { Service } from '../service/service.js';
@@ -29,7 +29,7 @@ function parsed(text: string): ClientEvent {
     throw new ApiError(400, 'The message is not JSON.', { code: 'invalid_json' });
   }
   if (typeof event !== 'object' || event === null || typeof (event as ClientEvent).type !== 'string') {
-    throw new ApiError(400, "The message is no event: an object with its 'type'.", {
+    throw new ApiError(400, "The message is not an event: an object with a 'type'.", {
       param: 'type',
       code: 'invalid_event',
     });
@@ -54,13 +54,13 @@ export class Session {
   readonly #stop = new AbortController();
   #config: SessionConfig;
   #speech: Speech | null = null;
-  /** Streams that were replaced and have not told all yet. */
+  /** Replaced streams that have not sent all their events. */
   readonly #ending = new Set<Promise<void>>();
-  /** Milliseconds of audio of the streams before. */
+  /** Milliseconds of audio in previous streams. */
   #offset = 0;
-  /** Bytes of a sample that was cut in two by a message's end. */
+  /** Bytes of a sample that the end of a message divided. */
   #rest: Buffer = Buffer.alloc(0);
-  /** Called with why no more can be heard. */
+  /** Called with the reason if the stream fails. */
   onFailure: (error: unknown) => void = () => {};
 
   /** @param expiresAt Seconds since 1970. */
@@ -77,7 +77,7 @@ export class Session {
     this.#send({ type: 'session.created', session: describeSession(this.#config, this.id, this.#expiresAt) });
   }
 
-  /** Does what a message says; what is wrong with it is told to the client. True where it was an event. */
+  /** Handles a message; errors are sent to the client. True if it was an event. */
   async receive(text: string): Promise<boolean> {
     let cause: string | null = null;
     try {
@@ -139,23 +139,19 @@ export class Session {
     if (samples.length > 0) await (await this.#open()).push(samples);
   }
 
-  /** Takes another way of hearing: from here on. */
+  /** Applies a new configuration to the following audio. */
   async #update(config: SessionConfig): Promise<void> {
     const { model } = config.transcription;
     if (!this.#service.models.find(model)) {
-      throw new ApiError(
-        400,
-        `The model ${described(model)} is not served here; GET /v1/models lists those that are.`,
-        {
-          param: 'session.audio.input.transcription.model',
-          code: 'model_not_found',
-        },
-      );
+      throw new ApiError(400, `The model ${described(model)} is not served; GET /v1/models lists the served models.`, {
+        param: 'session.audio.input.transcription.model',
+        code: 'model_not_found',
+      });
     }
     if (JSON.stringify(config) === JSON.stringify(this.#config)) return;
     await checkSessionLanguage(this.#service.models, config.transcription, languageField, this.#stop.signal);
     if (this.#speech && this.#config.turnDetection === null && this.#speech.buffered > 0) {
-      throw new ApiError(400, 'Commit or clear the audio buffer before the session is updated.', {
+      throw new ApiError(400, 'Commit or clear the audio buffer before updating the session.', {
         code: 'buffer_not_empty',
       });
     }
@@ -170,7 +166,7 @@ export class Session {
     void ended.then(() => this.#ending.delete(ended));
   }
 
-  /** The stream of the session as it is, opened when it is first wanted. */
+  /** The stream with the current configuration, opened on demand. */
   async #open(): Promise<Speech> {
     if (this.#speech) return this.#speech;
     const { signal } = this.#stop;
@@ -201,13 +197,13 @@ export class Session {
     }
   }
 
-  /** Takes no more audio; resolves when all that was heard has been told. */
+  /** Takes no more audio; resolves when all events were sent. */
   async finish(): Promise<void> {
     await Promise.all([this.#speech?.finish(), ...this.#ending]);
   }
 
-  /** Gives up what is under way: its rows are free within a step. */
+  /** Aborts the session; its rows are free within a step. */
   end(): void {
-    this.#stop.abort(new ApiError(499, 'The client has gone.'));
+    this.#stop.abort(new ApiError(499, 'The client has disconnected.'));
   }
 }

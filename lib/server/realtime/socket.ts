@@ -1,6 +1,5 @@
 /**
- * A session's socket: messages in order, no more of them than can be heard, and an end for whoever is silent, rude or
- * gone.
+ * A session's socket: handles messages in order, limits the backlog, and closes idle, misbehaving or lost connections.
  */
 import type { CheckedServerOptions } from '../service/options.js';
 import type { OpenRequest, Service } from '../service/service.js';
@@ -8,7 +7,7 @@ import { errorEvent, identifier, type ServerEvent } from './events.js';
 import { Session } from './session.js';
 import type { SessionConfig } from './session-config.js';
 
-/** The part of a ws socket that is used. */
+/** The used part of a ws socket. */
 export interface Socket {
   readonly bufferedAmount: number;
   readonly readyState: number;
@@ -24,13 +23,13 @@ export interface Socket {
 }
 
 const open = 1;
-/** Messages that wait, from which on no more are read; and until which none are. */
-const [mostWaiting, fewWaiting] = [32, 8];
-/** Bytes that a client may leave unread. */
-const mostUnread = 8 * 2 ** 20;
-/** Messages after one another that are no events, after which nobody listens any more. */
-const mostWrong = 100;
-/** Milliseconds between looks whether somebody is there. */
+/** Waiting messages at which reading pauses, and at which it resumes. */
+const [pauseAt, resumeAt] = [32, 8];
+/** Maximum bytes that a client may leave unread. */
+const maxUnreadBytes = 8 * 2 ** 20;
+/** Successive invalid messages after which the socket is closed. */
+const maxInvalid = 100;
+/** Milliseconds between pings. */
 const pingEvery = 30_000;
 
 export function serveSocket(
@@ -42,7 +41,7 @@ export function serveSocket(
 ): void {
   const send = (event: ServerEvent) => {
     if (socket.readyState !== open) return;
-    if (socket.bufferedAmount > mostUnread) return socket.terminate();
+    if (socket.bufferedAmount > maxUnreadBytes) return socket.terminate();
     socket.send(JSON.stringify({ event_id: identifier('event'), ...event }));
   };
   const expiresAt = Math.floor(Date.now() / 1000 + realtimeDuration);
@@ -58,9 +57,9 @@ export function serveSocket(
   };
   session.onFailure = (error) => {
     send(errorEvent(error));
-    close(1011, 'the stream could not go on');
+    close(1011, 'the stream has failed');
   };
-  /** Lets what was heard be told, then closes. */
+  /** Sends the remaining events, then closes. */
   const goodbye = (code: number, reason: string) => {
     chain = chain
       .then(() => session.finish())
@@ -79,7 +78,10 @@ export function serveSocket(
     },
     Math.min(pingEvery, realtimeIdle * 500),
   );
-  const limit = setTimeout(() => goodbye(1000, 'the session has lasted as long as it may'), realtimeDuration * 1000);
+  const limit = setTimeout(
+    () => goodbye(1000, 'the session has reached its maximum duration'),
+    realtimeDuration * 1000,
+  );
   service.ending.addEventListener('abort', shutDown, { once: true });
   service.ended.addEventListener('abort', stop, { once: true });
 
@@ -99,7 +101,7 @@ export function serveSocket(
     heard = performance.now();
     alive = true;
     waiting += 1;
-    if (waiting >= mostWaiting && !paused) {
+    if (waiting >= pauseAt && !paused) {
       paused = true;
       socket.pause();
     }
@@ -108,10 +110,10 @@ export function serveSocket(
         const text = Array.isArray(data) ? Buffer.concat(data).toString() : Buffer.from(data as Buffer).toString();
         const right = await session.receive(binary ? '' : text);
         wrong = right ? 0 : wrong + 1;
-        if (wrong >= mostWrong) close(1008, 'too many messages that are no events');
+        if (wrong >= maxInvalid) close(1008, 'too many invalid messages');
       }
       waiting -= 1;
-      if (paused && waiting <= fewWaiting) {
+      if (paused && waiting <= resumeAt) {
         paused = false;
         if (socket.readyState === open) socket.resume();
       }

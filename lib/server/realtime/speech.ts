@@ -1,7 +1,4 @@
-/**
- * One stream of a session's audio: samples in, events of the API out. A session that is told to hear otherwise gets
- * another one.
- */
+/** One stream of a session's audio: takes samples and sends events. A new configuration replaces it by another one. */
 import type { WhisperTokenizer } from '../../whisper/checkpoint/tokenizer.js';
 import type { LiveTranscription } from '../../whisper/live/live.js';
 import type { LiveEvent, TokenScores } from '../../whisper/live/types.js';
@@ -17,10 +14,10 @@ import {
   type Send,
 } from './events.js';
 
-/** Seconds of audio that wait to be heard, from which on no more is taken; and until which none is. */
-const [mostWaiting, fewWaiting] = [30, 10];
-/** Milliseconds of audio that can be committed at least. */
-const leastCommitted = 100;
+/** Seconds of undecoded audio at which `push` pauses, and at which it resumes. */
+const [pauseAt, resumeAt] = [30, 10];
+/** Minimum milliseconds of audio in a commit. */
+const minCommitted = 100;
 
 /** State shared by the streams of a session. */
 export interface Conversation {
@@ -32,32 +29,32 @@ export interface Conversation {
 export interface SpeechParts {
   live: LiveTranscription;
   conversation: Conversation;
-  /** True where the client ends turns. */
+  /** True if the client ends turns. */
   manual: boolean;
   /** Hertz of the samples. */
   rate: number;
-  /** Milliseconds of the session's audio before this stream's. */
+  /** Milliseconds of the session's audio before this stream. */
   offset: number;
   /** Milliseconds before speech that belong to its turn. */
   padding: number;
-  /** Writes the tokens of log-probabilities; null if these are not requested. */
+  /** Decodes tokens of log-probabilities; null if these are not requested. */
   tokenizer: WhisperTokenizer | null;
 }
 
 export class Speech {
   readonly #parts: SpeechParts;
-  /** Items of turns that are under way. */
+  /** Items of open turns. */
   readonly #items = new Map<number, string>();
-  /** Items that were committed before anything was heard of their turns, in order. */
+  /** Items that were committed before any event of their turns, in order. */
   readonly #committed: string[] = [];
-  /** Items of which text was told, as their deltas begin without a blank. */
+  /** Items for which text was sent: the first delta has no leading space. */
   readonly #begun = new Set<string>();
-  /** The item of what is in the buffer, where the client ends turns. */
+  /** The item of the buffered audio, if the client ends turns. */
   #current: string | null = null;
-  /** Samples since the last turn's end that the client said. */
+  /** Samples since the last commit. */
   #buffered = 0;
   #samples = 0;
-  /** Resolves when all events were sent; rejects where the stream cannot go on. */
+  /** Resolves when all events were sent; rejects if the stream fails. */
   readonly ended: Promise<void>;
 
   constructor(parts: SpeechParts) {
@@ -66,39 +63,39 @@ export class Speech {
     this.ended.catch(() => {});
   }
 
-  /** Milliseconds of audio that were taken. */
+  /** Milliseconds of audio received. */
   get milliseconds(): number {
     return (1000 * this.#samples) / this.#parts.rate;
   }
 
-  /** Milliseconds that the client has not committed or cleared. */
+  /** Milliseconds that were neither committed nor cleared. */
   get buffered(): number {
     return (1000 * this.#buffered) / this.#parts.rate;
   }
 
-  /** Takes samples; while too much waits to be heard, so does the caller. */
+  /** Takes samples; waits while too much audio is undecoded. */
   async push(samples: Int16Array): Promise<void> {
     const { live } = this.#parts;
     live.push(samples);
     this.#samples += samples.length;
     this.#buffered += samples.length;
-    if (live.lag > mostWaiting) while (live.lag > fewWaiting) await live.drained();
+    if (live.lag > pauseAt) while (live.lag > resumeAt) await live.drained();
   }
 
-  /** Ends the turn under way. Throws ApiError where there is none. */
+  /** Ends the current turn. Throws ApiError if there is none. */
   commit(): void {
     const { live, conversation, manual } = this.#parts;
-    if (this.buffered < leastCommitted) {
+    if (this.buffered < minCommitted) {
       throw new ApiError(
         400,
-        `Error committing input audio buffer: buffer too small. Expected at least ${leastCommitted}ms of audio, but buffer only has ${this.buffered.toFixed(2)}ms of audio.`,
+        `Error committing input audio buffer: buffer too small. Expected at least ${minCommitted}ms of audio, but buffer only has ${this.buffered.toFixed(2)}ms of audio.`,
         { code: 'input_audio_buffer_commit_empty' },
       );
     }
     this.#buffered = 0;
     if (manual) {
       const item = this.#current ?? identifier('item');
-      // Its turn may have been heard of already.
+      // Events of its turn may have been sent already.
       if (this.#current === null) this.#committed.push(item);
       this.#current = null;
       this.#commit(item, conversation);
@@ -113,7 +110,7 @@ export class Speech {
     this.#parts.conversation.send({ type: 'input_audio_buffer.cleared' });
   }
 
-  /** Takes no more; resolves when all was told. */
+  /** Takes no more audio; resolves when all events were sent. */
   async finish(): Promise<void> {
     await this.#parts.live.close();
     await this.ended;
@@ -125,7 +122,7 @@ export class Speech {
   }
 
   async #pump(): Promise<void> {
-    for await (const event of this.#parts.live) this.#tell(event);
+    for await (const event of this.#parts.live) this.#sendEvents(event);
   }
 
   #itemOf(turn: number): string {
@@ -134,7 +131,7 @@ export class Speech {
     const committed = this.#committed.shift();
     const item = committed ?? identifier('item');
     this.#items.set(turn, item);
-    // Audio that comes before a commit will be committed under this name.
+    // Audio before a commit will be committed under this name.
     if (this.#parts.manual && committed === undefined) this.#current = item;
     return item;
   }
@@ -143,14 +140,14 @@ export class Speech {
     return Math.max(0, Math.round(this.#parts.offset + 1000 * seconds));
   }
 
-  #tell(event: LiveEvent): void {
+  #sendEvents(event: LiveEvent): void {
     const { conversation, padding } = this.#parts;
     const { send } = conversation;
     if (event.type === 'lost') {
       const range = `${event.start.toFixed(1)} to ${event.end.toFixed(1)} s`;
       send(
         errorEvent(
-          new ApiError(503, `Audio from ${range} was lost, since the server is too slow for it.`, {
+          new ApiError(503, `Audio from ${range} was dropped, since the server is too slow.`, {
             code: 'audio_lost',
           }),
         ),

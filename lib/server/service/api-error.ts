@@ -1,4 +1,4 @@
-/** Errors as OpenAI's API answers them. */
+/** Errors in the format of OpenAI's API. */
 import { OneheadError, shown } from '../../errors.js';
 
 export interface ErrorBody {
@@ -9,14 +9,14 @@ export interface ApiErrorDetails {
   type?: string;
   param?: string | null;
   code?: string | null;
-  /** Seconds after which it may go better. */
+  /** Seconds after which to try again. */
   retryAfter?: number;
-  /** False tells OpenAI's clients not to try again by themselves. */
+  /** False tells OpenAI's clients not to retry automatically. */
   retry?: boolean;
   cause?: unknown;
 }
 
-/** An answer other than the one that was asked for. */
+/** An error response. */
 export class ApiError extends Error {
   override readonly name = 'ApiError';
   readonly status: number;
@@ -41,7 +41,7 @@ export class ApiError extends Error {
     return { error: { message, type, param, code } };
   }
 
-  /** Headers that go with it. */
+  /** Headers of the response. */
   get headers(): Record<string, string> {
     const seconds = this.retryAfter === undefined ? null : Math.max(1, Math.ceil(this.retryAfter));
     return {
@@ -51,7 +51,7 @@ export class ApiError extends Error {
   }
 }
 
-/** A field that is missing or wrong. */
+/** The error for a missing or invalid field. */
 export function badField(param: string, message: string, code = 'invalid_value'): ApiError {
   return new ApiError(400, message, { param, code });
 }
@@ -63,7 +63,7 @@ export function modelNotFound(name: string): ApiError {
   });
 }
 
-/** Options of ours that fields of OpenAI's decide. */
+/** Fields of OpenAI's API for options of ours. */
 const fieldOf: Record<string, string> = {
   language: 'language',
   languages: 'languages',
@@ -75,7 +75,7 @@ const fieldOf: Record<string, string> = {
   audio: 'file',
 };
 
-/** The error as a client sees it: details of its own mistakes, and little of all else. */
+/** The error as sent to a client: with details only if the client caused it. */
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof OneheadError) {

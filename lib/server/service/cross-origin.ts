@@ -1,10 +1,10 @@
-/** Pages of other origins that may ask: what browsers want to be told (CORS, of the Fetch standard). */
+/** Access from pages of other origins (CORS, from the Fetch standard). */
 import type { FastifyInstance } from 'fastify';
 import type { CheckedServerOptions } from './options.js';
 
-/** Seconds for which a browser need not ask again. */
+/** Seconds for which a browser may cache the permission. */
 const maxAge = 600;
-/** Headers of an answer that pages may read, besides type and length. */
+/** Response headers that pages may read, besides type and length. */
 const exposed = [
   'x-request-id',
   'x-onehead-incomplete',
@@ -17,8 +17,8 @@ const exposed = [
 ];
 
 /**
- * Answers what browsers ask before a request (OPTIONS), and lets pages of the origins that are allowed read the
- * answers; without any, nothing.
+ * Answers preflight requests (OPTIONS), and lets pages of the allowed origins read responses. Does nothing if there are
+ * none.
  */
 export function crossOrigin(app: FastifyInstance, { allowOrigin = [] }: CheckedServerOptions): void {
   if (allowOrigin.length === 0) return;

@@ -1,4 +1,4 @@
-/** Bearer keys and their limits, from a file that is read again when it changes. */
+/** Bearer keys and their limits, from a file that is reloaded when it changes. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -6,30 +6,30 @@ import { type Priority, priorities } from '../../engine/request.js';
 import { OneheadError, reasonOf, shown } from '../../errors.js';
 import { ApiError } from './api-error.js';
 
-/** Milliseconds between looks at the file. */
+/** Milliseconds between checks of the file. */
 const lookEvery = 1000;
 
 /** The client of a request. */
 export interface Client {
-  /** The name beside the key, or 'anonymous' where there are no keys. Never the key. */
+  /** The name of the key, or 'anonymous' if there are no keys. Never the key itself. */
   readonly name: string;
-  /** The class of its requests, where the file says so. */
+  /** The priority of its requests, if the file sets one. */
   readonly priority?: Priority;
   /**
-   * Counts a request. Throws ApiError 429 where the key has used up its rate or has too many open; else the request is
-   * closed by what it gives.
+   * Counts a request until the result's `close` is called. Throws ApiError 429 if the key's rate or concurrency is
+   * exceeded.
    */
   open(): { close(): void; headers: Record<string, string> };
 }
 
 interface Limits {
-  /** Requests a minute. */
+  /** Requests per minute. */
   rate?: number;
-  /** Requests that are open at once. */
+  /** Concurrent requests. */
   concurrency?: number;
 }
 
-/** A bucket of requests that fills again, a minute's at most. */
+/** A token bucket that holds one minute's requests. */
 class Counter {
   limits: Limits;
   #open = 0;
@@ -45,10 +45,7 @@ class Counter {
   open(): { close(): void; headers: Record<string, string> } {
     const { rate, concurrency } = this.limits;
     if (concurrency !== undefined && this.#open >= concurrency) {
-      throw tooMany(
-        `This key has ${concurrency} requests under way, and may have no more at once; wait for one to end.`,
-        1,
-      );
+      throw tooMany(`This key has ${concurrency} open requests, its maximum; wait for one to end.`, 1);
     }
     let headers: Record<string, string> = {};
     if (rate !== undefined) {
@@ -56,7 +53,7 @@ class Counter {
       this.#left = Math.min(rate, this.#left + ((now - this.#since) / 60_000) * rate);
       this.#since = now;
       const until = (left: number) => ((left - this.#left) / rate) * 60;
-      if (this.#left < 1) throw tooMany(`This key may send ${rate} requests a minute; try again later.`, until(1));
+      if (this.#left < 1) throw tooMany(`This key may send ${rate} requests per minute; try again later.`, until(1));
       this.#left -= 1;
       headers = {
         'x-ratelimit-limit-requests': String(rate),
@@ -80,7 +77,7 @@ function tooMany(message: string, retryAfter: number): ApiError {
 
 const isPriority = (value: string): value is Priority => (priorities as readonly string[]).includes(value);
 
-/** Keys are kept and compared as digests: equally long, and nothing to read in a memory dump. */
+/** Keys are stored and compared as digests: of equal length, and not readable in a memory dump. */
 const digest = (key: string): Buffer => createHash('sha256').update(key).digest();
 
 interface Entry extends Client {
@@ -93,7 +90,7 @@ interface Line extends Limits {
   priority?: Priority;
 }
 
-/** Throws OneheadError INVALID_ARGUMENT that names the line, and quotes nothing of it. */
+/** Throws OneheadError INVALID_ARGUMENT with the line's number; it never quotes the line. */
 function readLine(text: string, number: number): Line | null {
   const [key, ...settings] = text
     .replace(/(^|\s)#.*$/, '')
@@ -110,7 +107,7 @@ function readLine(text: string, number: number): Line | null {
     else {
       throw new OneheadError(
         'INVALID_ARGUMENT',
-        `Line ${number} of the file of keys cannot be read; write KEY name=NAME rate=REQUESTS_A_MINUTE concurrency=N priority=CLASS, with blanks between and none within.`,
+        `Line ${number} of the key file is invalid; write KEY name=NAME rate=REQUESTS_A_MINUTE concurrency=N priority=CLASS, separated by spaces.`,
         { argument: 'keys' },
       );
     }
@@ -124,14 +121,14 @@ export class Keys {
   readonly #path: string | undefined;
   readonly #onError: (error: unknown) => void;
   #entries: Entry[] = [];
-  /** Counters by name, so that the use of a key survives a change of the file. */
+  /** Counters by name, so that usage survives a reload of the file. */
   readonly #counters = new Map<string, Counter>();
   #stamp = '';
   #timer: NodeJS.Timeout | undefined;
 
   /**
-   * Without a path everybody may ask. `onError` is told when a changed file cannot be read: the keys that were read
-   * last go on. Throws OneheadError INVALID_ARGUMENT where it cannot be read now.
+   * Without a path, everybody may use the server. `onError` is called if a changed file is invalid; the previous keys
+   * stay in force. Throws OneheadError INVALID_ARGUMENT if the file is invalid now.
    */
   constructor(path: string | undefined, onError: (error: unknown) => void = () => {}) {
     this.#path = path;
@@ -146,7 +143,7 @@ export class Keys {
     return this.#path !== undefined;
   }
 
-  /** Reads the file again if it has changed. */
+  /** Reloads the file if it has changed. */
   async look(): Promise<void> {
     if (this.#path === undefined) return;
     try {
@@ -165,24 +162,16 @@ export class Keys {
     try {
       text = readFileSync(path, 'utf8');
     } catch (cause) {
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `The file of keys ${shown(path)} cannot be read: ${reasonOf(cause)}.`,
-        {
-          argument: 'keys',
-          cause,
-        },
-      );
+      throw new OneheadError('INVALID_ARGUMENT', `The key file ${shown(path)} cannot be read: ${reasonOf(cause)}.`, {
+        argument: 'keys',
+        cause,
+      });
     }
     const lines = text.split('\n').flatMap((line, index) => readLine(line, index + 1) ?? []);
     if (lines.length === 0) {
-      throw new OneheadError(
-        'INVALID_ARGUMENT',
-        `The file of keys ${shown(path)} has no key; write one on each line.`,
-        {
-          argument: 'keys',
-        },
-      );
+      throw new OneheadError('INVALID_ARGUMENT', `The key file ${shown(path)} has no key; write one on each line.`, {
+        argument: 'keys',
+      });
     }
     const entries = lines.map(({ digest: own, name, rate, concurrency, priority }): Entry => {
       const counter = this.#counters.get(name) ?? new Counter({ rate, concurrency });
@@ -193,10 +182,7 @@ export class Keys {
     this.#entries = entries;
   }
 
-  /**
-   * The client whose key an Authorization header has. Every key is compared, in the same time whatever was given.
-   * Throws ApiError 401.
-   */
+  /** The client of an Authorization header. All keys are compared, in constant time. Throws ApiError 401. */
   authenticate(authorization: string | undefined): Client {
     if (!this.needed) return anonymous;
     const [, key] = /^Bearer\s+(\S+)\s*$/i.exec(authorization ?? '') ?? [];
@@ -209,7 +195,7 @@ export class Keys {
     return this.authenticateKey(key);
   }
 
-  /** The same of the key alone, for protocols that have it elsewhere. */
+  /** The same for a key that a protocol sends elsewhere. */
   authenticateKey(key: string): Client {
     if (!this.needed) return anonymous;
     const given = digest(key);
@@ -219,7 +205,7 @@ export class Keys {
     return found;
   }
 
-  /** Looks at the file no more. */
+  /** Stops watching the file. */
   close(): void {
     clearInterval(this.#timer);
   }

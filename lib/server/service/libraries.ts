@@ -1,4 +1,4 @@
-/** The server's libraries, which are optional peers of the package: loaded only where a server is made. */
+/** The server's libraries: optional peer dependencies that are loaded when a server is created. */
 import { optional } from '../../optional.js';
 
 const names = [
@@ -12,11 +12,11 @@ const names = [
   'prom-client',
 ];
 
-/** Gives what `load` imports. Throws OneheadError NOT_SUPPORTED with what to install where it is missing. */
+/** Returns what `load` imports. Throws OneheadError NOT_SUPPORTED with the command to install missing packages. */
 export function library<T>(load: () => Promise<T>): Promise<T> {
   return optional(
     load,
     (missing) =>
-      `The server stands on libraries of its own, of which ${missing} is not installed; run \`npm install ${names.join(' ')}\`.`,
+      `The server needs further packages, of which ${missing} is not installed; run \`npm install ${names.join(' ')}\`.`,
   );
 }

@@ -4,7 +4,7 @@ import type { EngineFigures } from '../../engine/figures.js';
 import type { Whisper } from '../../whisper/whisper.js';
 import { library } from './libraries.js';
 
-/** Seconds, from a short clip's to those of a recording of hours. */
+/** Seconds, for short clips up to recordings of hours. */
 const buckets = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
 
 type Figures = EngineFigures & { requests: number };
@@ -17,33 +17,33 @@ const totals: {
 }[] = [
   {
     name: 'onehead_windows_total',
-    help: 'Windows that were encoded.',
+    help: 'Encoded windows.',
     of: ({ windows }) => [[{}, windows]],
   },
   { name: 'onehead_steps_total', help: 'Decoder steps.', of: ({ steps }) => [[{}, steps]] },
   {
     name: 'onehead_row_steps_total',
-    help: 'Rows that were decoded in all steps together: divided by the steps, the mean batch.',
+    help: 'Rows decoded in all steps together; divided by the number of steps, the mean batch.',
     of: ({ rowSteps }) => [[{}, rowSteps]],
   },
   {
     name: 'onehead_fallbacks_total',
-    help: 'Windows that were searched again at a higher temperature.',
+    help: 'Windows decoded again at a higher temperature.',
     of: ({ fallbacks }) => [[{}, fallbacks]],
   },
   {
     name: 'onehead_encoded_again_total',
-    help: 'Windows that were encoded as far as their sound goes, and then whole, since the text looked wrong.',
+    help: 'Short windows encoded again as a whole, since the text looked wrong.',
     of: ({ encodedAgain }) => [[{}, encodedAgain]],
   },
   {
     name: 'onehead_cancelled_total',
-    help: 'Windows and searches that were given up.',
+    help: 'Cancelled windows and searches.',
     of: ({ cancelled }) => [[{}, cancelled]],
   },
   {
     name: 'onehead_engine_seconds_total',
-    help: "Seconds while anything was under way: on the device's clock in encoders and decoder steps, and the host's share.",
+    help: "Seconds with requests in flight: device time of encoders and decoder steps, and the host's share.",
     of: ({ time }) => Object.entries(time).map(([stage, milliseconds]) => [{ stage }, milliseconds / 1000]),
   },
 ];
@@ -52,7 +52,7 @@ const totals: {
 const levels: { name: string; help: string; of: (figures: Figures, whisper: Whisper) => number }[] = [
   {
     name: 'onehead_open_requests',
-    help: 'Requests that are open, the waiting ones counted.',
+    help: 'Open requests, including waiting ones.',
     of: ({ requests }) => requests,
   },
   { name: 'onehead_waiting_windows', help: 'Windows that wait for a slot.', of: ({ waiting }) => waiting.windows },
@@ -63,17 +63,17 @@ const levels: { name: string; help: string; of: (figures: Figures, whisper: Whis
     of: ({ waiting }) => waiting.oldestMilliseconds / 1000,
   },
   { name: 'onehead_slot_positions_used', help: 'Audio positions in use.', of: ({ positions }) => positions.used },
-  { name: 'onehead_slot_positions', help: 'Audio positions that there are.', of: ({ positions }) => positions.total },
+  { name: 'onehead_slot_positions', help: 'Total audio positions.', of: ({ positions }) => positions.total },
   { name: 'onehead_rows_used', help: 'Decoder rows in use.', of: ({ rows }) => rows.used },
-  { name: 'onehead_rows', help: 'Decoder rows that there are.', of: ({ rows }) => rows.total },
+  { name: 'onehead_rows', help: 'Total decoder rows.', of: ({ rows }) => rows.total },
   {
     name: 'onehead_device_memory_bytes',
-    help: "Bytes that weights, programs and tensors hold on the model's first device.",
+    help: "Bytes of weights, programs and tensors on the model's first device.",
     of: (_, { model }) => model.device.memory().inUse,
   },
 ];
 
-/** Gives the models that are loaded now. */
+/** Returns the loaded models. */
 export type LoadedModels = () => readonly { id: string; whisper: Whisper }[];
 
 export class Metrics {
@@ -95,44 +95,44 @@ export class Metrics {
     collectDefaultMetrics({ register: this.registry });
     this.#requests = new Counter({
       name: 'onehead_requests_total',
-      help: 'Answers, by endpoint and status.',
+      help: 'Responses, by endpoint and status.',
       labelNames: ['endpoint', 'status'],
       registers,
     });
     this.#seconds = new Histogram({
       name: 'onehead_request_seconds',
-      help: 'Seconds from the first byte of a request to the last of its answer, where a recording was transcribed.',
+      help: 'Seconds from the first byte of a request to the last byte of its response, for transcribed recordings.',
       labelNames: ['endpoint', 'model'],
       buckets,
       registers,
     });
     this.#firstText = new Histogram({
       name: 'onehead_first_text_seconds',
-      help: 'Seconds from the first byte of a request to the first text of its recording.',
+      help: 'Seconds from the first byte of a request to the first text.',
       labelNames: ['model'],
       buckets,
       registers,
     });
     this.#audio = new Counter({
       name: 'onehead_audio_seconds_total',
-      help: 'Seconds of audio that were transcribed.',
+      help: 'Seconds of transcribed audio.',
       labelNames: ['model'],
       registers,
     });
     this.#uploaded = new Counter({
       name: 'onehead_uploaded_bytes_total',
-      help: 'Bytes of recordings that came.',
+      help: 'Bytes of uploaded recordings.',
       registers,
     });
     this.#gone = new Counter({
       name: 'onehead_clients_gone_total',
-      help: 'Clients that went away before they had their answer.',
+      help: 'Clients that disconnected before their response was complete.',
       labelNames: ['endpoint'],
       registers,
     });
     this.#refused = new Counter({
       name: 'onehead_refused_total',
-      help: 'Requests that were refused, by the code of the error.',
+      help: 'Refused requests, by error code.',
       labelNames: ['reason'],
       registers,
     });
@@ -181,7 +181,7 @@ export class Metrics {
     }
   }
 
-  /** `ids` are the models that are served. Throws OneheadError NOT_SUPPORTED without prom-client. */
+  /** `ids` are the served models. Throws OneheadError NOT_SUPPORTED if prom-client is missing. */
   static async create(ids: readonly string[], loaded: LoadedModels): Promise<Metrics> {
     const client = await library(() => import('prom-client'));
     return new Metrics(client.default ?? client, ids, loaded);
@@ -212,7 +212,7 @@ export class Metrics {
     this.#gone.inc({ endpoint });
   }
 
-  /** Keeps what a model has done that is about to be unloaded, so that no counter goes back. */
+  /** Keeps the counts of a model that is about to be unloaded, so that no counter decreases. */
   unloading(id: string, whisper: Whisper): void {
     const figures = whisper.figures();
     for (const { name, of } of totals) {
@@ -223,7 +223,7 @@ export class Metrics {
     }
   }
 
-  /** Prometheus' text. */
+  /** The metrics in Prometheus's text format. */
   render(): Promise<string> {
     return this.registry.metrics();
   }

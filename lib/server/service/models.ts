@@ -1,4 +1,4 @@
-/** The models that are served: loaded when they are wanted, unloaded when nobody has used them for a while. */
+/** The served models: loaded on demand, and unloaded after a time without use. */
 import { existsSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { OneheadError } from '../../errors.js';
@@ -7,11 +7,11 @@ import { Whisper } from '../../whisper/whisper.js';
 import { ApiError, modelNotFound, overloaded } from './api-error.js';
 import type { CheckedServerOptions, ServedModel } from './options.js';
 
-/** A model that is held, so that it stays loaded. */
+/** Keeps a model loaded. */
 export interface Lease {
   readonly id: string;
   readonly whisper: Whisper;
-  /** Gives it back; a second call does nothing. */
+  /** Releases the model; a second call does nothing. */
   release(): void;
 }
 
@@ -20,7 +20,7 @@ export interface ModelInformation {
   /** Seconds since 1970 at which the server began to offer it. */
   created: number;
   loaded: boolean;
-  /** Requests that hold it. */
+  /** Number of requests that use it. */
   used: number;
 }
 
@@ -38,7 +38,7 @@ class Entry {
   loading: Promise<Whisper> | null = null;
   whisper: Whisper | null = null;
   used = 0;
-  /** When it was last returned, on the clock of `performance`. */
+  /** Time of its last release, on `performance`'s clock. */
   since = 0;
   timer: NodeJS.Timeout | undefined;
 
@@ -47,16 +47,16 @@ class Entry {
     this.whisper = served.whisper ?? null;
   }
 
-  /** Loaded by us, and not by whoever made the server. */
+  /** True if this class loaded the model; false if the creator of the server did. */
   get ours(): boolean {
     return this.served.whisper === undefined;
   }
 }
 
-/** A hub name, or the last part of a folder's. */
+/** A hub name, or the last part of a folder's path. */
 const idOf = (name: string): string => (existsSync(name) ? basename(resolve(name)) : name);
 
-/** The models as they are called. Throws OneheadError INVALID_ARGUMENT for two of one name. */
+/** The models by name. Throws OneheadError INVALID_ARGUMENT for duplicate names. */
 function entriesOf({ models = [], alias }: Pick<CheckedServerOptions, 'models' | 'alias'>): Map<string, Entry> {
   const served = (models.length > 0 ? models : [{ id: 'onehead-micro' }]).map((model) =>
     typeof model === 'string' ? { id: idOf(model), model } : model,
@@ -67,7 +67,7 @@ function entriesOf({ models = [], alias }: Pick<CheckedServerOptions, 'models' |
     if (other && other !== entry) {
       throw new OneheadError(
         'INVALID_ARGUMENT',
-        `Two models are called ${name}; give one of them another alias or id.`,
+        `Two models have the name ${name}; give one of them another alias or id.`,
         {
           argument: 'models',
         },
@@ -86,7 +86,7 @@ function entriesOf({ models = [], alias }: Pick<CheckedServerOptions, 'models' |
       const known = [...names.keys()].join(', ');
       throw new OneheadError(
         'INVALID_ARGUMENT',
-        `The alias ${name} is for ${target}, which is not served; there is ${known}.`,
+        `The alias ${name} refers to ${target}, which is not served; the served models are ${known}.`,
         {
           argument: 'alias',
         },
@@ -120,7 +120,7 @@ export class Models {
     return new Set(this.#names.values());
   }
 
-  /** The models that clients may name, by their own names. */
+  /** The served models, by id. */
   list(): ModelInformation[] {
     return [...this.#entries].map(({ served, created, whisper, used }) => ({
       id: served.id,
@@ -130,25 +130,23 @@ export class Models {
     }));
   }
 
-  /** The own name of a model that is called by any of its names; null where there is none. */
+  /** The model with an id or alias; null if there is none. */
   find(name: string): ModelInformation | null {
     const id = this.#names.get(name)?.served.id;
     return this.list().find((one) => one.id === id) ?? null;
   }
 
-  /** The name of the model that is meant where none is named. */
+  /** The id of the default model. */
   get usual(): string {
     return this.#names.values().next().value!.served.id;
   }
 
-  /** Each model that is loaded. */
+  /** All loaded models. */
   loaded(): { id: string; whisper: Whisper }[] {
     return [...this.#entries].flatMap(({ served, whisper }) => (whisper ? [{ id: served.id, whisper }] : []));
   }
 
-  /**
-   * Holds a model, which is loaded first where it is not. Rejects with ApiError 404 or 500, or the reason of `signal`.
-   */
+  /** Acquires a model, loading it first if necessary. Rejects with ApiError 404 or 500, or the reason of `signal`. */
   async acquire(name: string, signal?: AbortSignal): Promise<Lease> {
     const entry = this.#names.get(name);
     if (!entry) throw modelNotFound(name);
@@ -177,7 +175,7 @@ export class Models {
     this.#rest(entry);
   }
 
-  /** Unloads a model that nobody uses, when its time has come. */
+  /** Unloads an unused model after its time. */
   #rest(entry: Entry): void {
     clearTimeout(entry.timer);
     if (entry.used > 0 || !entry.ours || this.#unloadAfter === 0) return;
@@ -192,7 +190,7 @@ export class Models {
     entry.whisper = null;
   }
 
-  /** One loading of a model for all who wait for it. */
+  /** Loads a model once for all who wait for it. */
   #loading(entry: Entry): Promise<Whisper> {
     entry.loading ??= this.#loadNow(entry).finally(() => {
       entry.loading = null;
@@ -217,14 +215,14 @@ export class Models {
           this.#rest(entry); // those who waited for it may have gone
           return whisper;
         } catch (error) {
-          // A model that nobody uses makes room for one that somebody wants.
+          // An unused model makes room.
           if (!(error instanceof OneheadError && error.code === 'OUT_OF_MEMORY' && this.#makeRoom())) throw error;
         }
       }
     } catch (cause) {
       if (this.#end.signal.aborted) throw this.#end.signal.reason;
       this.#events.onFailure?.(id, cause);
-      throw new ApiError(500, `The model '${id}' could not be loaded; the server's log says why.`, {
+      throw new ApiError(500, `The model '${id}' could not be loaded; the server's log has the reason.`, {
         code: 'model_not_loaded',
         retry: false,
         cause,
@@ -232,7 +230,7 @@ export class Models {
     }
   }
 
-  /** Unloads the model that was not used for longest; false where all are in use. */
+  /** Unloads the least recently used model; false if all are in use. */
   #makeRoom(): boolean {
     const idle = [...this.#entries].filter(({ used, ours, whisper }) => used === 0 && ours && whisper);
     if (idle.length === 0) return false;
@@ -240,7 +238,7 @@ export class Models {
     return true;
   }
 
-  /** Unloads all; requests under way are rejected with DISPOSED. */
+  /** Unloads all models; running requests are rejected with DISPOSED. */
   dispose(): void {
     this.#end.abort(
       new ApiError(503, 'The server is shutting down; try another or try again later.', {
@@ -256,7 +254,7 @@ export class Models {
   }
 }
 
-/** Gives up waiting, not the work: others may wait for it too. */
+/** Stops waiting on abort, but not the work: others may wait for it too. */
 function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return work;
   return new Promise((resolve, reject) => {

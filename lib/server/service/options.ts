@@ -1,19 +1,19 @@
-/** The options of a server: of the plugin, and of the command. */
+/** Options of a server, for the plugin and the command. */
 import { custom, flag, integer, number, text } from '../../options/kinds.js';
 import { type Checked, type Given, option, options } from '../../options/options.js';
 import type { LoadOptions } from '../../whisper/model/types.js';
 import type { TranscribeOptions } from '../../whisper/transcription/options.js';
 import type { Whisper } from '../../whisper/whisper.js';
 
-/** A model that is served. */
+/** A served model. */
 export interface ServedModel {
   /** The name for clients. */
   id: string;
-  /** Folder or hub name; the bundled model where it is left out. */
+  /** Folder or hub name; default: the bundled model. */
   model?: string;
-  /** Loaded by the caller already, who disposes it too. */
+  /** A model loaded by the caller, who also disposes of it. */
   whisper?: Whisper;
-  /** Options of loading that override the server's own `load`. */
+  /** Options of loading that override the server's `load`. */
   load?: LoadOptions;
 }
 
@@ -32,7 +32,7 @@ const isAliases = (value: unknown): boolean =>
   Object.entries(value).every(([name, model]) => name !== '' && typeof model === 'string' && model !== '');
 
 const aliases = custom<Readonly<Record<string, string>>>(isAliases, {
-  expected: 'an object that names a model for each alias',
+  expected: 'an object that maps aliases to models',
   expectedText: 'NAME=MODEL',
   placeholder: 'NAME=MODEL,...',
   repeats: true,
@@ -45,7 +45,7 @@ const aliases = custom<Readonly<Record<string, string>>>(isAliases, {
     ),
 });
 
-/** '*', or what browsers send as Origin: a scheme, a host and maybe a port, with nothing behind. */
+/** '*', or an origin as browsers send it: scheme, host and optional port. */
 const isOrigin = (value: unknown): boolean =>
   value === '*' || (typeof value === 'string' && URL.canParse(value) && new URL(value).origin === value);
 
@@ -60,81 +60,70 @@ const origins = custom<readonly string[]>((value) => Array.isArray(value) && val
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 export const serverOptions = options('the server', {
-  /**
-   * Folders and hub names of the models that clients may ask for, and no others; the first is the usual one. @default
-   * the bundled one
-   */
+  /** Folders and hub names of the served models; the first is the default model. @default the bundled model */
   models: option(models),
-  /** Other names that clients may use for a model. @default whisper-1 for the first model */
+  /** Further names that clients may use for a model. @default whisper-1 for the first model */
   alias: option(aliases),
-  /** Options of loading all models. */
+  /** Options of loading, for all models. */
   load: option(custom<LoadOptions>(isObject, { expected: 'an object of options of load' })),
   /**
-   * Options of transcribe that every request begins with; short clips are encoded as far as they go
-   * (`audioContext: 'fit'`) unless they say otherwise.
+   * Default options of transcribe for every request. Only the audio of short clips is encoded (`audioContext: 'fit'`)
+   * unless set otherwise.
    */
   transcribe: option(custom<TranscribeOptions>(isObject, { expected: 'an object of options of transcribe' })),
   /**
-   * A file of keys, one a line: KEY, and behind it name=NAME, rate=REQUESTS_A_MINUTE, concurrency=N and priority=CLASS
-   * as wanted. It is read again when it changes. @default no keys: everybody may ask
+   * A file with one key on each line: KEY, optionally followed by name=NAME, rate=REQUESTS_A_MINUTE, concurrency=N and
+   * priority=CLASS. It is reloaded when it changes. @default no keys: anybody may use the server
    */
   keys: option(text('FILE', 'a path')),
-  /** Seconds after which a model that nobody uses is unloaded; 0 for never. @default 900 */
+  /** Seconds after which an unused model is unloaded; 0 for never. @default 900 */
   unloadAfter: option(number(0, 1e9, { placeholder: 'SECONDS' }), { default: 900 }),
-  /**
-   * Models that are loaded at once at most; the one that was not used for longest makes room. @default as many as there
-   * are
-   */
+  /** Maximum number of loaded models; the least recently used one makes room. @default all served models */
   maximumLoaded: option(integer(1)),
-  /** The first model is loaded when the server starts, and not when it is first asked for. @default true */
+  /** Loads the first model when the server starts; otherwise at its first request. @default true */
   preload: option(flag(), { default: true }),
-  /** Bytes of an upload at most; more is answered with 413. @default 536870912 */
+  /** Maximum bytes of an upload; larger ones get status 413. @default 536870912 */
   maxBytes: option(number(1, Number.POSITIVE_INFINITY, { placeholder: 'N' }), { default: 512 * 2 ** 20 }),
-  /** Seconds of a recording at most, counted as they are decoded. @default 14400 */
+  /** Maximum seconds of a recording, counted while decoding. @default 14400 */
   maxDuration: option(number(0, Number.POSITIVE_INFINITY, { above: true, placeholder: 'SECONDS' }), {
     default: 4 * 3600,
   }),
-  /** Seconds that a request may take; what takes longer is answered with 504. @default 3600 */
+  /** Maximum seconds of a request; longer ones get status 504. @default 3600 */
   timeout: option(number(0, 1e9, { above: true, placeholder: 'SECONDS' }), { default: 3600 }),
-  /** Seconds for which an upload may stand still; then it is answered with 408. @default 30 */
+  /** Maximum seconds without progress of an upload; then it gets status 408. @default 30 */
   uploadTimeout: option(number(0, 1e9, { above: true, placeholder: 'SECONDS' }), { default: 30 }),
-  /**
-   * Requests that are open at once at most, the waiting ones and sockets counted; one more is answered with 503.
-   * @default 256
-   */
+  /** Maximum number of open requests, including waiting ones and sockets; further ones get status 503. @default 256 */
   maximumRequests: option(integer(1), { default: 256 }),
-  /**
-   * Seconds: while something has waited longer than this for its turn, new requests are answered with 503. @default 60
-   */
+  /** While a request has waited longer than this many seconds, new requests get status 503. @default 60 */
   maximumWait: option(number(0, 1e9, { above: true, placeholder: 'SECONDS' }), { default: 60 }),
   /**
-   * Bytes of an upload that are held in memory; what is more goes to a temporary file until the answer is given.
+   * Bytes of an upload held in memory; the rest is in a temporary file until the response is sent.
    * @default 4194304
    */
   uploadMemory: option(number(0, Number.POSITIVE_INFINITY, { placeholder: 'N' }), { default: 4 * 2 ** 20 }),
-  /** Folder of these temporary files. @default the system's */
+  /** Folder of these temporary files. @default the system's folder for temporary files */
   temporaryFolder: option(text('DIR', 'a path')),
-  /** Seconds after which a realtime session that sends nothing is closed. @default 300 */
+  /** Seconds after which a realtime session without messages is closed. @default 300 */
   realtimeIdle: option(number(1, 1e6, { placeholder: 'SECONDS' }), { default: 300 }),
-  /** Seconds that a realtime session may last. @default 7200 */
+  /** Maximum seconds of a realtime session. @default 7200 */
   realtimeDuration: option(number(1, 2e6, { placeholder: 'SECONDS' }), { default: 7200 }),
-  /** Seconds in which requests under way may end when the server is stopped. @default 30 */
+  /** Seconds that running requests have to finish when the server is stopped. @default 30 */
   shutdownTimeout: option(number(0, 3600, { placeholder: 'SECONDS' }), { default: 30 }),
-  /** Seconds: while the event loop is late by more than this, new requests are answered with 503. @default 1 */
+  /** While the event loop is late by more than this many seconds, new requests get status 503. @default 1 */
   maximumEventLoopDelay: option(number(0, 3600, { above: true, placeholder: 'SECONDS' }), { default: 1 }),
-  /** /metrics needs a key, too. @default false */
+  /** Requires a key for /metrics. @default false */
   protectMetrics: option(flag(), { default: false }),
-  /** A page at `/`, to drop recordings on and to speak to. @default true */
+  /** Serves a web page at `/` for dropping recordings and for speaking. @default true */
   page: option(flag(), { default: true }),
   /**
-   * Origins whose pages may ask from a browser, such as https://example.org; '*' for all. @default none but the
-   * server's own page
+   * Origins whose pages may call the server from a browser, such as https://example.org; '*' for all.
+   * @default only the server's own page
    */
   allowOrigin: option(origins),
-  /** Fields that the server does not know are left alone, and not answered with 400. @default false */
+  /** Ignores unknown fields; otherwise they get status 400. @default false */
   ignoreUnknownFields: option(flag(), { default: false }),
 });
 
-/** Options of a server; all may be left out. */
+/** Options of a server; all are optional. */
 export interface ServerOptions extends Given<typeof serverOptions> {}
 export type CheckedServerOptions = Checked<typeof serverOptions>;

@@ -1,4 +1,4 @@
-/** State shared by all routes of a server: options, models, keys, metrics, and whether it still takes requests. */
+/** State shared by all routes of a server: options, models, keys, metrics, and whether it accepts requests. */
 import { setMaxListeners } from 'node:events';
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
@@ -15,14 +15,14 @@ import { Metrics } from './metrics.js';
 import { Models } from './models.js';
 import { type CheckedServerOptions, type ServerOptions, serverOptions } from './options.js';
 
-/** Routes of a server, registered within it: fastify's plugin with the service besides. */
+/** Registers routes: like a fastify plugin, with the service as second argument. */
 export type Routes = (app: FastifyInstance, service: Service) => void | Promise<void>;
 
-/** A request under way. */
+/** A running request. */
 export interface OpenRequest {
   /** Headers with the remaining requests, if the key has a rate. */
   readonly headers: Record<string, string>;
-  /** Says that it has ended; a second call does nothing. */
+  /** Marks the request as ended; a second call does nothing. */
   close(): void;
 }
 
@@ -32,14 +32,14 @@ const shuttingDown = () =>
     retryAfter: 5,
   });
 
-/** Throws OneheadError INVALID_ARGUMENT where no files can be made in it. */
+/** Throws OneheadError INVALID_ARGUMENT if no files can be created in the folder. */
 async function checkFolder(path: string): Promise<void> {
   try {
     await access(join(path, '.'), constants.W_OK | constants.X_OK);
   } catch (cause) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      `Uploads cannot be held in ${shown(path)}: ${reasonOf(cause)}; give temporaryFolder a folder that can be written.`,
+      `Uploads cannot be stored in ${shown(path)}: ${reasonOf(cause)}; set temporaryFolder to a writable folder.`,
       { argument: 'temporaryFolder', cause },
     );
   }
@@ -71,11 +71,11 @@ export class Service {
       onFailure: (model, error) => log.error({ model, err: error }, 'model not loaded'),
     });
     this.keys = new Keys(options.keys, (error) => log.error({ err: error }, 'keys not read again'));
-    // One listener for each request that is under way.
+    // One listener for each running request.
     setMaxListeners(0, this.ending, this.ended);
   }
 
-  /** Throws OneheadError INVALID_ARGUMENT for wrong options, NOT_SUPPORTED where a library is missing. */
+  /** Throws OneheadError INVALID_ARGUMENT for invalid options, NOT_SUPPORTED if a library is missing. */
   static async create(given: ServerOptions, log: FastifyBaseLogger): Promise<Service> {
     const options = check(serverOptions, given);
     check(loadOptions, options.load, { within: 'load.' });
@@ -96,10 +96,7 @@ export class Service {
     return this.#metrics!;
   }
 
-  /**
-   * A hook for routes that need a key: finds out who asks. Throws ApiError 401, or 503 where the server is about to
-   * end.
-   */
+  /** A hook for routes that need a key: identifies the client. Throws ApiError 401, or 503 during shutdown. */
   readonly authenticate = async (request: FastifyRequest): Promise<void> => {
     this.#clients.set(request, this.keys.authenticate(request.headers.authorization));
     this.throwIfEnding();
@@ -111,8 +108,8 @@ export class Service {
   }
 
   /**
-   * Counts a client's request, or its socket, until it is closed: the server waits for it when it ends. Throws ApiError
-   * 429 where the key has no more, 503 where the server has too much to do or is about to end.
+   * Counts a client's request or socket until it is closed; shutdown waits for it. Throws ApiError 429 if the key's
+   * limits are exceeded, 503 if the server is overloaded or shutting down.
    */
   open(client: Client): OpenRequest {
     this.throwIfEnding();
@@ -130,18 +127,18 @@ export class Service {
     return { headers: counted.headers, close };
   }
 
-  /** Requests and sockets that are open. */
+  /** Number of open requests and sockets. */
   get openRequests(): number {
     return this.#open;
   }
 
-  /** Throws ApiError 503 where what waits for this model has waited too long already. */
+  /** Throws ApiError 503 if requests for this model have waited too long. */
   admit(whisper: Whisper): void {
     const { oldestMilliseconds } = whisper.figures().waiting;
     if (oldestMilliseconds > this.options.maximumWait * 1000) throw overloaded(Math.min(60, oldestMilliseconds / 2000));
   }
 
-  /** Loads the first model, where that is wanted. Rejects with ApiError, whose cause is why it cannot be loaded. */
+  /** Loads the first model if configured. Rejects with ApiError, whose cause is the reason. */
   preload(): Promise<void> {
     this.#preloading ??= this.#preload();
     return this.#preloading;
@@ -155,7 +152,7 @@ export class Service {
     this.#preloaded = true;
   }
 
-  /** Why requests should go elsewhere for now; null where they need not. */
+  /** The reason why the server should get no requests; null if it should. */
   notReady(): string | null {
     if (this.ending.aborted) return 'shutting down';
     if (!this.#preloaded) return 'loading';
@@ -168,22 +165,22 @@ export class Service {
     return null;
   }
 
-  /** Aborted when the server takes no new requests any more: sockets say goodbye, requests go on. */
+  /** Aborted when the server stops accepting requests: sockets close, running requests continue. */
   get ending(): AbortSignal {
     return this.#ending.signal;
   }
 
-  /** Aborted, with an ApiError 503, when what is still under way has to stop. */
+  /** Aborted, with an ApiError 503, when running requests have to stop. */
   get ended(): AbortSignal {
     return this.#ended.signal;
   }
 
-  /** Throws ApiError 503 when the server is about to end. */
+  /** Throws ApiError 503 during shutdown. */
   throwIfEnding(): void {
     if (this.ending.aborted) throw shuttingDown();
   }
 
-  /** Takes no new requests, and waits for those under way: until `shutdownTimeout`, then they are given up. */
+  /** Accepts no new requests, waits for running ones up to `shutdownTimeout`, and then aborts them. */
   async drain(): Promise<void> {
     this.#ending.abort(shuttingDown());
     if (this.#open > 0) {
@@ -198,7 +195,7 @@ export class Service {
     this.#ended.abort(shuttingDown());
   }
 
-  /** Ends all: models are unloaded, and what is under way is rejected. */
+  /** Closes everything: unloads models and rejects running requests. */
   close(): void {
     this.#ending.abort(shuttingDown());
     this.#ended.abort(shuttingDown());

@@ -1,4 +1,4 @@
-/** Log-probabilities of tokens as OpenAI's API has them. */
+/** Log-probabilities of tokens in the format of OpenAI's API. */
 import type { WhisperTokenizer } from '../../whisper/checkpoint/tokenizer.js';
 
 export interface TokenLogprob {
@@ -7,7 +7,7 @@ export interface TokenLogprob {
   logprob: number;
 }
 
-/** One entry for each text token; timestamps and other special tokens are left out. */
+/** One entry for each text token; timestamps and other special tokens are omitted. */
 export function tokenLogprobs(
   tokenizer: WhisperTokenizer,
   { tokens = [], logprobs = [] }: { tokens?: readonly number[]; logprobs?: readonly number[] },

@@ -1,11 +1,11 @@
-/** GET /openapi.json, made of the routes' schemas. */
+/** GET /openapi.json, generated from the routes' schemas. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { packageRoot } from '../../package-root.js';
 import { library } from '../service/libraries.js';
 
-/** Registers what gathers schemas: before the routes. A service that documents itself already is left to do so. */
+/** Collects schemas; to be registered before the routes. Does nothing if the application has its own documentation. */
 export async function documentation(app: FastifyInstance): Promise<void> {
   if (app.hasDecorator('swagger')) return;
   const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };

@@ -23,12 +23,12 @@ export function statusRoutes(app: FastifyInstance, service: Service): void {
   const { models } = service;
   const onRequest = service.authenticate;
   const list = { type: 'object', properties: { object: text, data: { type: 'array', items: modelSchema } } };
-  const listed = about('models', 'The models that are served', list, true);
+  const listed = about('models', 'The served models', list, true);
   app.get('/v1/models', { onRequest, schema: listed }, async () => ({
     object: 'list',
     data: models.list().map(modelObject),
   }));
-  // The names of hub models have a slash, which clients may or may not write as %2F.
+  // Names of hub models contain a slash, which clients may encode as %2F.
   const one = about('models', 'A model', modelSchema, true);
   app.get<{ Params: { '*': string } }>('/v1/models/*', { onRequest, schema: one }, async ({ params }) => {
     const name = params['*'];
@@ -38,7 +38,7 @@ export function statusRoutes(app: FastifyInstance, service: Service): void {
   });
 
   const status = { type: 'object', properties: { status: text, reason: text } };
-  // Those who look every few seconds fill no log.
+  // Frequent probes must not fill the log.
   const quiet = { logLevel: 'warn' } as const;
   app.get('/health', { ...quiet, schema: about('status', 'Whether the server is alive', status) }, async () => ({
     status: 'ok',

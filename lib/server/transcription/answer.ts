@@ -1,4 +1,4 @@
-/** A transcription as OpenAI's server answers it, in each response_format. */
+/** A transcription in the format of OpenAI's server, for each response_format. */
 import { formats } from '../../formats/index.js';
 import { languageNames } from '../../whisper/checkpoint/languages.js';
 import type { Segment, Transcription } from '../../whisper/transcription/types.js';
@@ -23,20 +23,20 @@ export const segmentsOf = (segments: readonly Segment[]) => segments.map(segment
 export const wordsOf = (segments: readonly Segment[]) =>
   segments.flatMap(({ words = [] }) => words.map(({ word, start, end }) => ({ word: word.trim(), start, end })));
 
-/** Warnings, where there are any: what was lost of a recording must not look like success. */
+/** Warnings, if there are any: lost audio must not look like success. */
 export const warned = ({ warnings }: Transcription) => (warnings.length > 0 ? { warnings } : {});
 
-/** The members of verbose_json besides text and usage, as they were asked for. */
+/** The members of verbose_json besides text and usage, as requested. */
 export function verbose(result: Transcription, asked: AudioRequest, endpoint: Endpoint) {
   const { language, duration, segments } = result;
   return {
     task: endpoint === 'translations' ? 'translate' : 'transcribe',
-    // A translation is English, whatever was spoken.
+    // A translation is in English, whatever was spoken.
     language: endpoint === 'translations' ? 'english' : (languageNames.get(language) ?? language),
     duration,
     ...(asked.segments && { segments: segmentsOf(segments) }),
     ...(asked.words && { words: wordsOf(segments) }),
-    // Parts left out because nobody seems to speak there.
+    // Text that was dropped because there seems to be no speech.
     ...(result.omitted && { omitted: result.omitted }),
   };
 }

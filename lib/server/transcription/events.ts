@@ -1,20 +1,17 @@
-/** Server-sent events: text as it is written. */
+/** Server-sent events for streamed text. */
 import { PassThrough, type Readable } from 'node:stream';
 import { asApiError } from '../service/api-error.js';
 
-/**
- * Milliseconds after which a comment is sent where there was no event, so that nothing on the way takes the connection
- * for dead.
- */
+/** Milliseconds without an event after which a comment is sent, so that no proxy closes the connection as idle. */
 const keepAlive = 15_000;
 
-/** Text that is given out in pieces which join to the whole without blanks around it. */
+/** Text delivered in pieces, which together are the whole text without surrounding spaces. */
 export class Deltas {
   #held = '';
   #begun = false;
   #text = '';
 
-  /** The next piece of what may be given out; '' where that has to wait. */
+  /** The next piece to send; '' if it has to wait. */
   add(text: string): string {
     const more = this.#begun ? this.#held + text : text.trimStart();
     if (more === '') return '';
@@ -25,7 +22,7 @@ export class Deltas {
     return piece;
   }
 
-  /** All pieces so far. */
+  /** All pieces so far, joined. */
   get text(): string {
     return this.#text;
   }
@@ -36,7 +33,7 @@ export class EventStream {
   readonly #stream = new PassThrough();
   readonly #timer: NodeJS.Timeout;
   #begin = () => {};
-  /** Settled with the first event: until then an error can still be an answer of its own. */
+  /** Resolves with the first event: until then an error can be a response of its own. */
   readonly begun: Promise<void>;
   #open = false;
   #count = 0;
@@ -49,12 +46,12 @@ export class EventStream {
     this.#timer = setInterval(() => this.#write(': still at work\n\n'), keepAlive).unref();
   }
 
-  /** True when the answer has begun. */
+  /** True once the response has begun. */
   get open(): boolean {
     return this.#open;
   }
 
-  /** Events so far. */
+  /** Number of events so far. */
   get count(): number {
     return this.#count;
   }
@@ -72,13 +69,13 @@ export class EventStream {
     this.#timer.refresh();
   }
 
-  /** The end, after which a client reads no further. */
+  /** Sends the end marker, after which clients stop reading. */
   end(): void {
     this.#write('data: [DONE]\n\n');
     this.#close();
   }
 
-  /** An error after text was sent. */
+  /** Sends an error after text was sent. */
   fail(error: unknown): void {
     this.#write(`event: error\ndata: ${JSON.stringify(asApiError(error).body)}\n\n`);
     this.#close();

@@ -1,4 +1,4 @@
-/** The fields of a request as OpenAI's API has them, and what they mean to a transcription. */
+/** The fields of a request in OpenAI's API, and their meaning for a transcription. */
 import { shown } from '../../errors.js';
 import type { TranscribeOptions } from '../../whisper/transcription/options.js';
 import { type ApiError, badField } from '../service/api-error.js';
@@ -20,9 +20,9 @@ export interface AudioRequest {
   stream: boolean;
 }
 
-/** Characters of a prompt at most, and of all keywords: Whisper hears some 224 tokens of them. */
-const mostCharacters = 20_000;
-const mostKeywords = 1000;
+/** Maximum characters of a prompt and of all keywords, and maximum keywords; Whisper uses some 224 tokens of them. */
+const maxCharacters = 20_000;
+const maxKeywords = 1000;
 
 type Fields = ReadonlyMap<string, string[]>;
 
@@ -41,7 +41,7 @@ function unknownField(name: string, known: readonly string[]): ApiError {
   );
 }
 
-/** The only value of a field; null where it was left out, is empty or 'null'. */
+/** The only value of a field; null if it is absent, empty or 'null'. */
 function single(fields: Fields, name: string): string | null {
   const values = fields.get(name) ?? [];
   if (values.length > 1) throw badField(name, `Expected one value for ${name} but received ${values.length}.`);
@@ -77,7 +77,7 @@ function list(fields: Fields, name: string): string[] {
 const vadNumbers = { prefix_padding_ms: 300, silence_duration_ms: 200, threshold: 0.5 };
 
 /**
- * 'auto', JSON of an object, or its members as fields of their own: windows are cut at silences and decoded at once.
+ * Parses 'auto', JSON of an object, or its members as separate fields: windows are cut at silences and decoded at once.
  */
 function chunking(fields: Fields): TranscribeOptions {
   const name = 'chunking_strategy';
@@ -127,31 +127,30 @@ function context(fields: Fields): TranscribeOptions {
     ['prompt', prompt?.length ?? 0],
     ['keywords', keywords.join(', ').length],
   ] as const) {
-    if (length > mostCharacters)
-      throw badField(name, `${name} has more than ${mostCharacters} characters; shorten it.`);
+    if (length > maxCharacters) throw badField(name, `${name} has more than ${maxCharacters} characters; shorten it.`);
   }
-  if (keywords.length > mostKeywords) throw badField('keywords', `Expected at most ${mostKeywords} keywords.`);
+  if (keywords.length > maxKeywords) throw badField('keywords', `Expected at most ${maxKeywords} keywords.`);
   return { ...(prompt !== null && { prompt }), ...(keywords.length > 0 && { hotwords: keywords.join(', ') }) };
 }
 
-/** Refuses speaker diarization, which this server does not do, in OpenAI's form. */
+/** Refuses speaker diarization, which this server does not support, in OpenAI's format. */
 function refuseSpeakers(fields: Fields, format: string | null): void {
   const asked = ['known_speaker_names', 'known_speaker_references'].find((name) => list(fields, name).length > 0);
   if (format !== 'diarized_json' && asked === undefined) return;
   throw badField(
     format === 'diarized_json' ? 'response_format' : asked!,
-    'This model does not tell speakers apart, so diarized_json and known speakers cannot be had; leave them out.',
+    'This model does not distinguish speakers, so diarized_json and known speakers are not supported; leave them out.',
     'unsupported_value',
   );
 }
 
 export interface FieldRules {
   ignoreUnknownFields: boolean;
-  /** False while more fields may come: what only these can make right is not wrong yet. */
+  /** False while more fields may arrive: errors that these can correct are not reported yet. */
   complete: boolean;
 }
 
-/** Throws ApiError 400 with the field that is wrong. */
+/** Throws ApiError 400 with the invalid field. */
 export function readFields(
   fields: Fields,
   endpoint: Endpoint,
@@ -163,7 +162,7 @@ export function readFields(
     if (!isKnown && !ignoreUnknownFields) throw unknownField(name, known);
   }
   if (fields.has('file'))
-    throw badField('file', "The field 'file' is a text; send the recording as a file, with a file name.");
+    throw badField('file', "The field 'file' is text; send the recording as a file, with a file name.");
   const model = single(fields, 'model');
   if (model === null) throw badField('model', 'you must provide a model parameter', 'missing_required_parameter');
   const wanted = single(fields, 'response_format');
@@ -173,7 +172,7 @@ export function readFields(
   const degrees = temperature === null ? 0 : numberIn('temperature', temperature, 0, 1);
   const shared = {
     ...context(fields),
-    // 0 is OpenAI's word for the ladder of temperatures, which is our default.
+    // In OpenAI's API, 0 means the temperatures of fallback, which are our default.
     ...(degrees > 0 && { temperature: degrees }),
   };
   if (endpoint === 'translations') {
@@ -186,7 +185,7 @@ export function readFields(
 
 function transcription(
   fields: Fields,
-  /** Null where it may still come. */
+  /** Null if it may still arrive. */
   format: ResponseFormat | null,
   shared: TranscribeOptions,
 ): Omit<AudioRequest, 'model' | 'format'> {
@@ -202,7 +201,7 @@ function transcription(
   if (words && format !== null && format !== 'verbose_json') {
     throw badField(
       'timestamp_granularities',
-      "Words need response_format 'verbose_json'; set it, or leave the words out.",
+      "Word timestamps need response_format 'verbose_json'; set it, or leave timestamp_granularities out.",
     );
   }
   const include = list(fields, 'include').map((one) => oneOf('include', one, ['logprobs']));
@@ -213,7 +212,7 @@ function transcription(
   if (stream && (format === 'srt' || format === 'vtt')) {
     throw badField(
       'stream',
-      `A stream of events cannot be ${format}; set response_format to json, or stream to false.`,
+      `A stream of events cannot have the format ${format}; set response_format to json, or stream to false.`,
     );
   }
   const options: TranscribeOptions = {

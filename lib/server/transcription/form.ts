@@ -1,11 +1,11 @@
-/** A multipart form as it comes: its fields in any order, its file into a spool while the rest is still on the way. */
+/** Parses a multipart form while it arrives: fields in any order, and the file into a spool. */
 import type { FastifyRequest } from 'fastify';
 import { shown } from '../../errors.js';
 import { ApiError, badField } from '../service/api-error.js';
 import type { Service } from '../service/service.js';
 import { Spool, tooLarge } from './spool.js';
 
-/** Limits of busboy. Real clients stay below them, and each bounds memory. */
+/** Limits of busboy, which bound memory. Usual clients stay below them. */
 const limits = {
   fieldNameSize: 100,
   fieldSize: 1 << 20,
@@ -13,29 +13,29 @@ const limits = {
   files: 8,
   parts: 72,
   headerPairs: 32,
-  // Counted by the spool, which says what was too much.
+  // Limited by the spool, whose error says what was too large.
   fileSize: Number.POSITIVE_INFINITY,
 };
 
 export interface Form {
-  /** Values by the field's name, arrays without their brackets. */
+  /** Values by field name; names of arrays are without brackets. */
   readonly fields: ReadonlyMap<string, string[]>;
   readonly file: Spool | null;
   /** True once the whole form has arrived. */
   readonly complete: boolean;
-  /** Settled when the file began, or the form ended without one. */
+  /** Resolves when the file begins, or the form ends without one. */
   readonly begun: Promise<void>;
-  /** Settled when all of the form is there. Rejects with ApiError 400, 408 or 413. */
+  /** Resolves when the whole form has arrived. Rejects with ApiError 400, 408 or 413. */
   readonly ended: Promise<void>;
   close(): Promise<void>;
 }
 
-/** Explains the fault of a form. */
+/** Converts an error of the form parser. */
 function formError(error: unknown): unknown {
   if (error instanceof ApiError) return error;
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'ENOSPC') {
-    return new ApiError(503, 'The server has no room for the upload; try again later.', {
+    return new ApiError(503, 'The server has no space for the upload; try again later.', {
       code: 'overloaded',
       retryAfter: 30,
     });
@@ -43,7 +43,7 @@ function formError(error: unknown): unknown {
   if (code === 'FST_PARTS_LIMIT' || code === 'FST_FIELDS_LIMIT' || code === 'FST_FILES_LIMIT') {
     return new ApiError(
       400,
-      `The form has more than ${limits.fields} fields or ${limits.files} files; send what the API knows.`,
+      `The form has more than ${limits.fields} fields or ${limits.files} files; send only fields of the API.`,
     );
   }
   if (code === 'ERR_STREAM_PREMATURE_CLOSE' || code === 'FST_MP_PREMATURE_CLOSE' || code === 'ECONNRESET') {
@@ -52,7 +52,7 @@ function formError(error: unknown): unknown {
   if (code?.startsWith('E')) return error;
   return new ApiError(
     400,
-    `The form cannot be read: ${shown(message, 120).replace(/\.$/, '')}; send multipart/form-data as RFC 7578 says.`,
+    `The form cannot be read: ${shown(message, 120).replace(/\.$/, '')}; send multipart/form-data as in RFC 7578.`,
     {
       cause: error,
     },
@@ -90,13 +90,13 @@ export function readForm(request: FastifyRequest, { options }: Service): Form {
       if (part.fieldname !== 'file') {
         throw badField(
           part.fieldname,
-          `Expected one file, in the field 'file', but ${shown(part.fieldname, 60)} is a file too.`,
+          `Expected one file, in the field 'file', but ${shown(part.fieldname, 60)} is also a file.`,
         );
       }
-      if (file) throw badField('file', 'Expected one file but received two; send a request for each.');
+      if (file) throw badField('file', 'Expected one file but received two; send one request for each.');
       const spool = new Spool({
         memory: options.uploadMemory,
-        most: options.maxBytes,
+        maxBytes: options.maxBytes,
         folder: options.temporaryFolder,
       });
       file = spool;
@@ -140,13 +140,15 @@ export function readForm(request: FastifyRequest, { options }: Service): Form {
   };
 }
 
-/** Rejects with ApiError 408 when `progress` was not called for so many seconds. */
+/** Rejects with ApiError 408 if `progress` is not called for this many seconds. */
 function stallWatch(seconds: number) {
   let timer: NodeJS.Timeout;
   const promise = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       reject(
-        new ApiError(408, `The upload stood still for ${seconds} seconds; send it again.`, { code: 'upload_timeout' }),
+        new ApiError(408, `The upload made no progress for ${seconds} seconds; send it again.`, {
+          code: 'upload_timeout',
+        }),
       );
     }, seconds * 1000);
   });

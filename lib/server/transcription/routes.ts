@@ -12,12 +12,12 @@ import { audioSchema } from './schema.js';
 import { transcribeForm, type Work, type WorkEvents } from './work.js';
 
 /**
- * Milliseconds for which the end of a form is waited for before its file is decoded as it comes: most forms are there
- * by then, and what is whole is handed to a thread at once and not piece by piece.
+ * Milliseconds to wait for the end of a form before its file is decoded while it arrives. Most forms are complete by
+ * then, and a complete file is sent to its thread as a whole, not in pieces.
  */
 const patience = 20;
 
-/** One request: what was asked, and when it is given up. */
+/** Handles one request. */
 class Handling {
   readonly #service: Service;
   readonly #endpoint: Endpoint;
@@ -35,14 +35,14 @@ class Handling {
     this.#reply = reply;
   }
 
-  /** Aborts when the client goes away before it has its answer, and when the server has to end. */
+  /** Aborts when the client disconnects before its response is complete, and when the server has to stop. */
   #watch(): void {
     const { raw } = this.#reply;
     const { ended, metrics } = this.#service;
     const gone = () => {
       if (raw.writableFinished) return;
       metrics.gone(this.#endpoint);
-      this.#abort.abort(new ApiError(499, 'The client went away.', { code: 'client_gone' }));
+      this.#abort.abort(new ApiError(499, 'The client disconnected.', { code: 'client_gone' }));
     };
     const late = () => this.#abort.abort(ended.reason);
     if (raw.destroyed) gone();
@@ -62,7 +62,7 @@ class Handling {
     return readFields(fields, this.#endpoint, { ignoreUnknownFields, complete });
   }
 
-  /** Null where fields behind the file turn out to ask for a stream. */
+  /** Null if fields after the file request a stream. */
   async #work(events: WorkEvents = {}): Promise<Work | null> {
     const started = performance.now();
     const noted: WorkEvents = {
@@ -116,9 +116,7 @@ class Handling {
     }
   }
 
-  /**
-   * Events of a transcription. The answer begins with the first, so that what fails before it has a status of its own.
-   */
+  /** Streams events. The response begins with the first event, so earlier errors get their own status. */
   async #stream(): Promise<FastifyReply> {
     const events = new EventStream();
     const deltas = new Deltas();
@@ -158,7 +156,7 @@ class Handling {
 }
 
 export async function audioRoutes(app: FastifyInstance, service: Service): Promise<void> {
-  // Every other type is refused by the reader of forms, in its own sentence.
+  // The form parser refuses other types with its own message.
   if (!app.hasContentTypeParser('*')) app.addContentTypeParser('*', (_request, _body, done) => done(null));
   const { default: multipart } = await library(() => import('@fastify/multipart'));
   const { default: underPressure } = await library(() => import('@fastify/under-pressure'));

@@ -43,15 +43,15 @@ const shared = {
     format: 'binary',
     description: 'The recording: flac, mp3, mp4, m4a, ogg, wav, webm and others.',
   },
-  model: { type: 'string', description: 'A model of /v1/models, or another of its names.' },
-  prompt: { type: 'string', description: 'Text to go by: names, and a style.' },
+  model: { type: 'string', description: 'A model of /v1/models, or an alias.' },
+  prompt: { type: 'string', description: 'Text that guides names and style.' },
   response_format: { type: 'string', enum: responseFormats, default: 'json' },
   temperature: { type: 'number', minimum: 0, maximum: 1, default: 0 },
 } as const;
 
 const ofTranscriptions = {
   language: { type: 'string', description: "The language's code." },
-  languages: { ...texts, description: 'Languages that are looked for, where it is not known which.' },
+  languages: { ...texts, description: 'The languages among which the language is detected.' },
   keywords: { ...texts, description: 'Words to expect.' },
   timestamp_granularities: {
     type: 'array',
@@ -96,8 +96,8 @@ export const errorSchema = {
 } as const;
 
 export const errorAnswers = {
-  '4xx': { description: 'What is wrong with the request', ...errorSchema },
-  '5xx': { description: 'Why it cannot be answered now', ...errorSchema },
+  '4xx': { description: 'An error in the request', ...errorSchema },
+  '5xx': { description: 'An error of the server', ...errorSchema },
 };
 
 export function audioSchema(endpoint: Endpoint) {

@@ -1,6 +1,5 @@
 /**
- * An upload as it comes: its beginning in memory, what is more in a temporary file, to be read from the start as often
- * as wanted.
+ * Stores an upload while it arrives: the beginning in memory, the rest in a temporary file. It can be read repeatedly.
  */
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, rm } from 'node:fs/promises';
@@ -10,10 +9,10 @@ import type { AudioInput } from '../../audio/index.js';
 import { ApiError } from '../service/api-error.js';
 
 export interface SpoolLimits {
-  /** Bytes that are held in memory. */
+  /** Maximum bytes in memory. */
   memory: number;
-  /** Bytes in all. */
-  most: number;
+  /** Maximum bytes in total. */
+  maxBytes: number;
   folder?: string;
 }
 
@@ -29,7 +28,7 @@ export class Spool {
   #path: string | null = null;
   #ended = false;
   #failure: { error: unknown } | null = null;
-  /** Those who wait for more. */
+  /** Readers that wait for more data. */
   #wake = new Set<() => void>();
   #reading = 0;
   #closed = false;
@@ -43,13 +42,10 @@ export class Spool {
     return this.#size;
   }
 
-  /**
-   * Takes more bytes. Rejects with ApiError 413 where they are too many, and with the system's error where the disk is
-   * full.
-   */
+  /** Appends bytes. Rejects with ApiError 413 above the limit, and with the system's error if the disk is full. */
   async write(chunk: Uint8Array): Promise<void> {
-    const { memory, most } = this.#limits;
-    if (this.#size + chunk.length > most) throw tooLarge(most);
+    const { memory, maxBytes } = this.#limits;
+    if (this.#size + chunk.length > maxBytes) throw tooLarge(maxBytes);
     const fits = this.#file ? 0 : Math.min(chunk.length, memory - this.#inMemory);
     if (fits > 0) this.#keep(chunk.subarray(0, fits));
     if (fits < chunk.length) {
@@ -61,10 +57,10 @@ export class Spool {
       }
     }
     this.#size += chunk.length;
-    this.#tell();
+    this.#wakeReaders();
   }
 
-  /** In blocks of our own: a client that sends byte by byte would otherwise take a buffer for each. */
+  /** Copies into blocks of fixed size: a client that sends single bytes would otherwise use one buffer for each. */
   #keep(bytes: Uint8Array): void {
     for (let done = 0; done < bytes.length; ) {
       const place = this.#inMemory % blockBytes;
@@ -77,8 +73,8 @@ export class Spool {
   }
 
   async #create(): Promise<FileHandle> {
-    // Nothing of the client's is in the name, nobody else may read it, and it has no name as soon as it is open, where
-    // the system allows that.
+    // The name contains nothing from the client, nobody else may read the file, and it is unlinked as soon as it is
+    // open, if the system supports that.
     const path = join(this.#limits.folder ?? tmpdir(), `onehead-${randomUUID()}`);
     this.#file = await open(path, 'wx+', 0o600);
     await rm(path).catch(() => {
@@ -87,19 +83,19 @@ export class Spool {
     return this.#file;
   }
 
-  /** All is there. */
+  /** Marks the upload as complete. */
   end(): void {
     this.#ended = true;
-    this.#tell();
+    this.#wakeReaders();
   }
 
-  /** No more will come: readers are told why. */
+  /** Fails the upload: readers get the error. */
   fail(error: unknown): void {
     this.#failure ??= { error };
-    this.#tell();
+    this.#wakeReaders();
   }
 
-  #tell(): void {
+  #wakeReaders(): void {
     for (const wake of this.#wake) wake();
     this.#wake.clear();
   }
@@ -115,7 +111,7 @@ export class Spool {
     return into.subarray(0, bytesRead);
   }
 
-  /** From the start on, and further as more comes. */
+  /** The bytes from the start, waiting for more as they arrive. */
   async *bytes(): AsyncGenerator<Uint8Array, void> {
     let at = 0;
     this.#reading += 1;
@@ -135,7 +131,7 @@ export class Spool {
     }
   }
 
-  /** The recording as input, readable at any position once all has arrived. */
+  /** The recording as input; it supports random access once all has arrived. */
   input(): AudioInput {
     if (!this.#ended) return this.bytes();
     if (!this.#file) return Buffer.concat(this.#blocks).subarray(0, this.#size);
@@ -155,10 +151,10 @@ export class Spool {
     return into.buffer as ArrayBuffer;
   }
 
-  /** Forgets all. Those who still read are told that it is over. */
+  /** Discards everything. Readers get an error. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.fail(new ApiError(499, 'The upload is over.'));
+    this.fail(new ApiError(499, 'The upload was closed.'));
     this.#blocks.length = 0;
     if (this.#reading === 0) await this.#remove();
   }
@@ -171,8 +167,8 @@ export class Spool {
   }
 }
 
-export function tooLarge(most: number): ApiError {
-  return new ApiError(413, `Maximum content size limit (${most} bytes) exceeded; send a smaller file.`, {
+export function tooLarge(maxBytes: number): ApiError {
+  return new ApiError(413, `Maximum content size limit (${maxBytes} bytes) exceeded; send a smaller file.`, {
     param: 'file',
     code: 'file_too_large',
   });

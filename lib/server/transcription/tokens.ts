@@ -1,17 +1,17 @@
-/** Answers that are counted in tokens. */
+/** Token counts and log-probabilities. */
 import { previousRoom } from '../../whisper/decoding/prompt.js';
 import type { Transcription } from '../../whisper/transcription/types.js';
 import type { Whisper } from '../../whisper/whisper.js';
 import { type TokenLogprob, tokenLogprobs } from '../service/token-logprobs.js';
 import type { AudioRequest } from './fields.js';
 
-/** The log-probability of each token of text. */
+/** The log-probability of each text token. */
 export async function logprobsOf({ segments }: Transcription, { model }: Whisper): Promise<TokenLogprob[]> {
   const tokenizer = await model.checkpoint.tokenizer();
   return segments.flatMap((segment) => tokenLogprobs(tokenizer, segment));
 }
 
-/** Counts tokens: for audio, positions of the encoder; for text, those of prompt and keywords, and of the result. */
+/** Token counts: for audio, the encoder's positions; for text, the tokens of prompt, keywords and result. */
 export async function tokenUsage(result: Transcription, asked: AudioRequest, { model }: Whisper) {
   const { preprocessor, config } = model.checkpoint;
   const tokenizer = await model.checkpoint.tokenizer();

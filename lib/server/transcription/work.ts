@@ -1,6 +1,5 @@
 /**
- * One request's work: its model, its recording, its text; begun as soon as the fields are known, and again where they
- * change.
+ * The work of one request: model, recording, text. It starts once the fields are known, and restarts if they change.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { TranscribeOptions } from '../../whisper/transcription/options.js';
@@ -13,18 +12,18 @@ import type { Form } from './form.js';
 import { logprobsOf, tokenUsage } from './tokens.js';
 
 export interface Work {
-  /** The model's own name. */
+  /** The model's id. */
   id: string;
   asked: AudioRequest;
   result: Transcription;
   /** Present if requested. */
   logprobs?: TokenLogprob[];
-  /** Of a stream: token counts. */
+  /** For a stream: token counts. */
   usage?: object;
 }
 
 export interface WorkEvents {
-  /** For a stream: called with new text. All pieces joined are the result's text. */
+  /** For a stream: called with new text. All pieces together are the result's text. */
   onText?: (text: string) => void;
   /** Without a stream: called when a window is done. */
   onWindow?: (segments: readonly Segment[]) => void;
@@ -36,9 +35,9 @@ export interface WorkEvents {
 const decisive = ({ model, options, stream }: AudioRequest) => ({ model, options, stream });
 
 /**
- * Transcribes a form's file. Where the file came last, it is decoded while it comes; fields behind it that change what
- * was asked for begin the work again from what was kept of it. Null where they turn out to ask for a stream. Rejects
- * with ApiError and OneheadError.
+ * Transcribes the file of a form. If the file comes last, it is decoded while it arrives. Fields after the file that
+ * change the request restart the work on the stored upload. Returns null if they request a stream. Rejects with
+ * ApiError and OneheadError.
  */
 export async function transcribeForm(
   service: Service,
@@ -63,7 +62,7 @@ export async function transcribeForm(
       if (events.sent?.()) {
         throw badField(
           'file',
-          'Fields that change the text came behind the file, when some of it had been sent; send the file last.',
+          'Fields that change the text came after the file, when part of the text had been sent; send the file last.',
         );
       }
     } finally {
@@ -91,20 +90,20 @@ async function transcribeOnce(
   try {
     service.admit(whisper);
     const result = await whisper.transcribe(file!.input(), {
-      // Most of what a server is sent is short.
+      // Most uploads are short.
       audioContext: 'fit',
       ...options.transcribe,
       maxBytes: options.maxBytes,
       maxDuration: options.maxDuration,
       timeout: options.timeout * 1000,
       ...asked.options,
-      // Windows that are decoded at once cannot be told what comes before them.
+      // Windows decoded at once cannot use the text of previous ones.
       ...(asked.options.batched && { conditionOnPreviousText: false }),
       signal,
       ...(priority && { priority }),
-      // The first window is decoded as soon as it is there, whatever comes behind it.
+      // The first window is decoded as soon as it has arrived.
       lookAhead: 0,
-      // Text that is given out must stay, which a window that is searched again may have to make the best of.
+      // Sent text is final, so a window that is decoded again has to continue it.
       ...(asked.stream ? { onText } : { onProgress: ({ segments }) => onWindow?.(segments) }),
     });
     return {
