@@ -486,49 +486,48 @@ export const documentation = {
   'live policy': {
     policy: {
       about:
-        "When a word is confirmed. 'attention': when the alignment heads attend to audio at least `threshold` before the end of what was heard. 'agreement': when two successive hypotheses have it. 'both': when both hold.",
-      usual: 'the best measured for such a checkpoint',
+        "When a word is confirmed. 'attention': when the alignment heads attend to audio at least `threshold` before the end. 'agreement': when two successive hypotheses have it. 'both': when both conditions hold.",
+      usual: 'the best measured for this kind of checkpoint',
     },
     threshold: {
       about:
-        "Seconds before the end of what was heard in which 'attention' confirms no word: smaller is earlier, larger is surer.",
+        "Seconds before the end of the audio in which 'attention' confirms no word: smaller values confirm earlier, larger ones more reliably.",
       usual: '0.5',
     },
     interval: {
-      about: 'Seconds of new audio after which it is decoded. A device that is slower decodes less often.',
+      about: 'Seconds of new audio between decodings. A slower device decodes less often.',
       usual: '0.5',
     },
     window: {
       about:
-        'Seconds of audio that are decoded together at most, as far as the model has room for them; what lies before is told as text.',
+        "Maximum seconds of audio decoded together, limited by the model's window; earlier audio is represented by its text.",
       usual: '15',
     },
   },
   live: {
     sampleRate: {
-      about: 'Hertz of the samples that are pushed.',
+      about: 'Sample rate of the pushed samples in hertz.',
       usual: "the model's own, 16000",
     },
     prompt: {
-      about: 'Text (or token ids) that stands before each turn: names and a style to go by.',
+      about: 'Text (or token ids) before each turn, which guides names and style.',
       usual: '',
     },
     vad: {
       about:
-        'The detection of turns. Options that are left out have their defaults, but here `minSilence` is 0.5 s, `minSpeech` 0.1 s and `padding` 0.3 s. False: all audio is one turn, until `flush`.',
+        'Options of turn detection; the defaults here are 0.5 s for `minSilence`, 0.1 s for `minSpeech` and 0.3 s for `padding`. False: everything until `flush` is one turn.',
       usual: 'true',
     },
     partials: {
-      about: 'Hypotheses beyond the confirmed text are told, too.',
+      about: 'Emits hypotheses after the confirmed text.',
       usual: 'true',
     },
     tokenLogProbabilities: {
-      about:
-        '`confirmed` and `final` have the ids of their tokens and the log-probability of each, as `tokens` and `logprobs`.',
+      about: 'Adds token ids and log-probabilities to `confirmed` and `final`, as `tokens` and `logprobs`.',
       usual: 'false',
     },
     maximumLag: {
-      about: 'Seconds of audio that wait to be decoded at most; what is older is given up, and an event tells so.',
+      about: 'Maximum seconds of undecoded audio; older audio is dropped, with an event.',
       usual: '120',
     },
     signal: {

@@ -25,7 +25,7 @@ import type { Timings } from './transcription/timings.js';
 import { detectLanguage, limited, type Recording, resultOf, stream, transcribe } from './transcription/transcribe.js';
 import type { DetectedLanguage, Segment, Transcription } from './transcription/types.js';
 
-/** A call under way. */
+/** A running call. */
 interface Call {
   job: TranscriptionState;
   source: Recording;
@@ -33,12 +33,11 @@ interface Call {
 }
 
 /**
- * Speech to text: a loaded model with everything around it. Options that do not exist or have wrong values are refused
- * with INVALID_ARGUMENT before anything is read; null counts as left out. Every call is rejected with DISPOSED when the
- * model is disposed before it has ended.
+ * Speech to text with a loaded model. Unknown options and invalid values are refused with INVALID_ARGUMENT before
+ * anything is read; null counts as absent. Disposing of the model rejects its running calls with DISPOSED.
  */
 export class Whisper {
-  /** The model underneath, for those who want features, encoder output, logits or token ids. */
+  /** The underlying model, for features, encoder output, logits or token ids. */
   readonly model: WhisperModel;
 
   private constructor(model: WhisperModel) {
@@ -46,11 +45,11 @@ export class Whisper {
   }
 
   /**
-   * Loads a checkpoint: a folder, a hub name ('openai/whisper-tiny'), or the bundled model when none is named. The
-   * bundled one is for trying and testing: it knows 1,241 words of synthesized English.
+   * Loads a checkpoint: a folder, a file, a hub name ('openai/whisper-tiny'), or the bundled model by default. The
+   * bundled model is for trying and testing: it knows 1,241 words of synthesized English.
    */
   static async load(nameOrDirectory?: string | null, options: LoadOptions | null = {}): Promise<Whisper> {
-    // Started beside the loading, so that the first recording is decoded as fast as the tenth.
+    // In parallel with loading, so that the first recording is decoded as fast as later ones.
     void warmUp(workers, join(bundledModel(), 'sample.flac'));
     const model = await WhisperModel.load(nameOrDirectory, options);
     try {
@@ -63,11 +62,11 @@ export class Whisper {
   }
 
   /**
-   * Transcribes audio of any length and format: a path, encoded bytes, a stream of them, or samples. Gives OpenAI's
+   * Transcribes audio of any length and format: a path, encoded bytes, a stream of them, or samples. Returns OpenAI's
    * verbose_json shape, and the milliseconds of each stage. An aborted `signal` rejects with its reason within one
    * decode step, a `timeout` with code TIMED_OUT. Any other error in the middle of a recording is a TranscriptionError,
-   * whose `partial` has the segments that were finished. A stream is read as far as is needed and left to its owner,
-   * who can still answer a request; only `signal` destroys it.
+   * whose `partial` has the finished segments. A stream is read as far as needed and is not closed, so that a request
+   * can still be answered; only `signal` destroys it.
    */
   async transcribe(
     audio: AudioInput,
@@ -87,8 +86,8 @@ export class Whisper {
   }
 
   /**
-   * Yields segments as they are ready: from a file, a stream, or a microphone's pipe, of which no more is waited for
-   * than one window. After `break` nothing is read further, and a stream is its owner's again.
+   * Yields segments as they are decoded: from a file, a stream, or a microphone's pipe, which is read at most one
+   * window ahead. After `break` nothing more is read, and the stream is not closed.
    */
   async *stream(audio: AudioInput, options: TranscribeOptions | null = {}): AsyncGenerator<Segment, void> {
     const { job, source, close } = await this.#begin(audio, check(transcribeOptions, options));
@@ -100,20 +99,20 @@ export class Whisper {
   }
 
   /**
-   * Opens a live stream: samples are pushed as they are spoken, and events tell the text as it becomes sure. It is of
-   * class 'live', before all other requests. Throws INVALID_ARGUMENT, NOT_SUPPORTED or BUSY before any audio comes.
+   * Opens a live stream: samples are pushed in real time, and events deliver confirmed text. It has the priority
+   * 'live', before all other requests. Throws INVALID_ARGUMENT, NOT_SUPPORTED or BUSY before any audio arrives.
    */
   live(options: LiveOptions | null = {}): Promise<LiveTranscription> {
     return LiveTranscription.open(this.model, options);
   }
 
   /**
-   * The language of a recording, from up to five windows of its beginning (`languageDetectionWindows`). NOT_SUPPORTED
-   * for an English-only model.
+   * Detects the language of a recording from up to five windows at its start (`languageDetectionWindows`). Throws
+   * NOT_SUPPORTED for an English-only model.
    */
   async detectLanguage(audio: AudioInput, options: DetectLanguageOptions | null = {}): Promise<DetectedLanguage> {
     const checked = check(detectLanguageOptions, options);
-    // Channels that are heard apart have a language together all the same.
+    // The language is that of all channels together, even if they are transcribed separately.
     const channels = checked.channels === 'separate' ? 'mix' : checked.channels;
     const all = check(transcribeOptions, { ...checked, channels, language: 'auto' });
     const { job, source, close } = await this.#begin(audio, all);
@@ -125,15 +124,15 @@ export class Whisper {
   }
 
   /**
-   * Checks the options against the model and opens the audio. Reading ends by the caller's signal, the time limit or
-   * with the model; only the first destroys a stream.
+   * Checks the options against the model and opens the audio. Reading ends with the caller's signal, the time limit or
+   * the model's disposal; only the first destroys a stream.
    */
   async #begin(audio: AudioInput, options: CheckedTranscribeOptions): Promise<Call> {
     const forget = hearErrors(audio);
     const { signal, end } = limited(options, this.model.disposal);
     let job: TranscriptionState | undefined;
     try {
-      // Calls that come all at once take turns from their beginning on.
+      // Calls that arrive together take turns from the start.
       await turn();
       signal.throwIfAborted();
       job = await TranscriptionState.open(this.model, { ...options, signal });
@@ -158,12 +157,12 @@ export class Whisper {
     }
   }
 
-  /** What the engines do and have done: what waits, rows in use, steps, the device's time and the host's. */
+  /** Metrics of the engines: waiting requests, rows in use, steps, device time and host time. */
   figures(): ReturnType<WhisperModel['figures']> {
     return this.model.figures();
   }
 
-  /** Frees the model. Calls under way are rejected with code DISPOSED. */
+  /** Releases the model. Running calls are rejected with code DISPOSED. */
   dispose(): void {
     this.model.dispose();
   }

@@ -1,6 +1,4 @@
-/**
- * Events between the work and whoever reads them: a reader who is late finds them joined, so that they do not pile up.
- */
+/** A queue of events between decoding and their reader. It merges unread events, so that they do not pile up. */
 import type { Confirmed, LiveEvent } from './types.js';
 
 const joined = (first: Confirmed, second: Confirmed): Confirmed => ({
@@ -20,7 +18,7 @@ export class EventQueue {
   push(event: LiveEvent): void {
     if (this.#ended) return;
     let last = this.#events.at(-1);
-    // A hypothesis that nobody saw is out of date.
+    // A hypothesis that nobody has read is outdated.
     if (last?.type === 'partial' && last.turn === (event as { turn?: number }).turn) {
       this.#events.pop();
       last = this.#events.at(-1);
@@ -31,7 +29,7 @@ export class EventQueue {
     this.#wake?.();
   }
 
-  /** No more events; `error` is given to the reader behind the last one. */
+  /** No more events follow; the reader gets `error` after the last one. */
   end(error: unknown = null): void {
     if (this.#ended) return;
     this.#ended = true;

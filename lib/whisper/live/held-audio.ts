@@ -1,15 +1,15 @@
-/** The audio of a stream by its place in it, of which only what may still be wanted is held. */
+/** The recent audio of a stream, addressed by its position. */
 export class HeldAudio {
   #held = new Float32Array(1 << 16);
   #begin = 0;
   #end = 0;
 
-  /** Place of the first sample that is held. */
+  /** Position of the first sample held. */
   get begin(): number {
     return this.#begin;
   }
 
-  /** Samples that were added so far. */
+  /** Number of samples added so far. */
   get end(): number {
     return this.#end;
   }
@@ -25,21 +25,21 @@ export class HeldAudio {
     this.#end += samples.length;
   }
 
-  /** Forgets what is before `begin`; `now`, or when that is worth it. */
+  /** Drops samples before `begin`: immediately with `now`, otherwise when it is worthwhile. */
   drop(begin: number, now = false): void {
     const count = Math.min(Math.round(begin), this.#end) - this.#begin;
-    // Moving costs as much as what is kept, so it waits until that is the smaller part.
+    // Moving costs as much as the kept samples, so it waits until they are the smaller part.
     if (count <= 0 || (!now && count < (this.#end - this.#begin) / 2)) return;
     this.#held.copyWithin(0, count, this.#end - this.#begin);
     this.#begin += count;
   }
 
-  /** A copy of the samples between two places, both of which are held. */
+  /** A copy of the samples between two positions, both of which must be held. */
   slice(begin: number, end: number): Float32Array {
     return this.#held.slice(begin - this.#begin, end - this.#begin);
   }
 
-  /** Fills `into` with the samples from `begin` on, as far as they are held and before `end`; the rest is silence. */
+  /** Fills `into` with the held samples from `begin` to `end`, followed by silence. */
   fill(into: Float32Array, begin: number, end: number): void {
     into.fill(0);
     const from = Math.max(begin, this.#begin);

@@ -1,4 +1,4 @@
-/** Decodes a stretch of a stream: one window, encoded no longer than necessary, behind the confirmed text. */
+/** Decodes a stretch of a stream: one window, encoded no longer than necessary, after the confirmed text. */
 import type { EngineRequest } from '../../engine/request.js';
 import type { WhisperTokenizer } from '../checkpoint/tokenizer.js';
 import { shortWindow } from '../decoding/audio-context.js';
@@ -8,29 +8,29 @@ import { cutLong, joinTokens, mergePunctuations, type TimedWord, usualPunctuatio
 import type { HeldAudio } from './held-audio.js';
 import { repetitionBegin } from './repetition.js';
 
-/** A stretch of the stream, and what is known of its text. Places are samples. */
+/** A stretch of the stream, and its known text. Positions are samples. */
 export interface Stretch {
   begin: number;
   end: number;
-  /** Text before it. */
+  /** Tokens of the text before it. */
   previous: readonly number[];
-  /** The text that it begins with. */
+  /** Tokens of the text with which it begins. */
   prefix: readonly number[];
-  /** A guess of the text that follows. */
+  /** Tokens that probably follow. */
   draft: readonly number[];
-  /** New tokens at most. */
+  /** Maximum new tokens. */
   most: number;
 }
 
 export interface Heard {
-  /** Behind the prefix. Times are seconds from the beginning of the stretch. */
+  /** The words after the prefix. Times are seconds from the start of the stretch. */
   words: TimedWord[];
   attempt: WindowResult;
-  /** True where text was cut off that went round in circles. */
+  /** True if looping text was cut off. */
   repeats: boolean;
 }
 
-/** Seconds of silence behind the audio without which Whisper invents text in windows that are not full. */
+/** Seconds of silence after the audio; with less, Whisper invents text in windows that are not full. */
 const marginSeconds = 4;
 
 export class Listener {
@@ -77,10 +77,10 @@ export class Listener {
       .filter(({ id }) => this.#tokenizer.isText(id));
     const words = joinTokens(timed, language, this.#tokenizer);
     if (!ends) cutLong(words);
-    // Punctuation behind the last word is known only when the next word comes, so it is not confirmed with it.
+    // Punctuation after the last word is certain only with the next word, so it is not confirmed with it.
     const marks = words.length - 1 - words.findLastIndex(({ word }) => !usualPunctuations.append.includes(word));
     mergePunctuations(words.slice(0, words.length - marks), usualPunctuations.prepend, usualPunctuations.append);
-    // Words have the tokens in their order, whatever was joined.
+    // Merging does not change the order of the words' tokens.
     let place = 0;
     for (const word of words) {
       const own = timed.slice(place, place + word.tokens.length);

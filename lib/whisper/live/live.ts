@@ -1,4 +1,4 @@
-/** Text while it is spoken: an object that takes samples and gives events. */
+/** Live transcription: takes samples and emits events. */
 
 import { checkSamples } from '../../audio/level.js';
 import { Resampler } from '../../audio/resample.js';
@@ -19,13 +19,12 @@ interface Waiter {
 }
 
 const closedError = () =>
-  new OneheadError('INVALID_ARGUMENT', 'This live stream has been closed; open another one with whisper.live().');
+  new OneheadError('INVALID_ARGUMENT', 'This live stream is closed; open another one with whisper.live().');
 
 /**
- * A live stream of a model, as `Whisper.live` opens it. Samples go in by `push`; text comes out of
- * `for await (const event of live)`, which may be read by one reader. Windows are decoded in the same batch as all
- * other requests, before them. Where the device is slower than the audio, what came meanwhile is decoded together, and
- * `lag` tells how far behind it is.
+ * A live stream of a model, opened by `Whisper.live`. Samples go in through `push`; one reader gets the events with
+ * `for await (const event of live)`. Windows are decoded in the same batch as other requests, with priority. If the
+ * device is slower than real time, audio that arrived meanwhile is decoded together; `lag` is the delay.
  */
 export class LiveTranscription implements AsyncIterable<LiveEvent> {
   readonly #transcriber: Transcriber;
@@ -34,7 +33,7 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
   readonly #end: () => Promise<void>;
   #waiters: Waiter[] = [];
   #closed = false;
-  /** Nothing was left to be done, and nobody came since. */
+  /** True if no work was left and no samples arrived since. */
   #idle = false;
   #ended: { error: unknown } | null = null;
   #wake: (() => void) | null = null;
@@ -59,7 +58,7 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
   static async open(model: WhisperModel, given: LiveOptions | null = {}): Promise<LiveTranscription> {
     const options = check(liveOptions, given);
     const { sampleRate } = model.checkpoint.preprocessor;
-    // The reader who stops ends the work, too.
+    // A reader that stops also ends the decoding.
     const stop = new AbortController();
     const sources = options.signal ? [options.signal, model.disposal] : [model.disposal];
     const forward = ({ target }: Event) => stop.abort((target as AbortSignal).reason);
@@ -91,19 +90,19 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
 
   #stop: () => void = () => {};
 
-  /** Seconds of audio that were pushed and not heard yet. */
+  /** Seconds of audio that were pushed but not yet decoded. */
   get lag(): number {
     return this.#transcriber.lag;
   }
 
-  /** Seconds of audio that are held, since they may still be wanted. @internal */
+  /** Seconds of audio held in memory. @internal */
   get held(): number {
     return this.#transcriber.held;
   }
 
   /**
-   * Takes mono samples at the rate that was stated: fractions from -1 to 1, or whole numbers of 16 bits. They are
-   * copied. Throws OneheadError INVALID_ARGUMENT for other things, and when the stream was closed or has failed.
+   * Takes mono samples at `sampleRate`: floats from -1 to 1, or 16-bit integers. They are copied. Throws OneheadError
+   * INVALID_ARGUMENT for other values, and if the stream is closed or has failed.
    */
   push(samples: Float32Array | Int16Array): void {
     if (!(samples instanceof Float32Array || samples instanceof Int16Array)) {
@@ -120,32 +119,27 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
     this.#wake?.();
   }
 
-  /** Ends the turn under way, and resolves when all that was pushed before has been told. */
+  /** Ends the current turn; resolves when all earlier events were emitted. */
   async flush(): Promise<void> {
     this.#checkOpen();
     this.#transcriber.flush();
     await this.#until(() => this.#transcriber.flushed);
   }
 
-  /**
-   * Resolves when nothing is left to be done with what was pushed so far: for audio that can wait, such as a file's.
-   */
+  /** Resolves when all audio pushed so far has been processed; for audio that can wait, such as a file's. */
   async drained(): Promise<void> {
     this.#checkOpen();
     this.#idle = false;
     await this.#until(() => this.#idle);
   }
 
-  /**
-   * Forgets what was pushed behind the last `flush`, and the turn that is under way there; what was confirmed of it
-   * stays told.
-   */
+  /** Discards the audio pushed after the last `flush`, and the current turn. Its confirmed text remains valid. */
   clear(): void {
     this.#checkOpen();
     this.#transcriber.clear();
   }
 
-  /** Takes no more samples; resolves when all has been told. The events end behind the last. */
+  /** Takes no more samples; resolves when all events were emitted. The iteration then ends. */
   async close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = true;
@@ -161,8 +155,7 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
   }
 
   /**
-   * The events. Who stops reading ends the stream: nothing more is decoded. Throws the signal's reason, or why the
-   * stream could not go on.
+   * The events. Stopping the iteration ends the stream. Throws the signal's reason, or the error that ended the stream.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<LiveEvent, void> {
     let all = false;
@@ -191,8 +184,8 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
     });
   }
 
-  /** Wakes those who wait for what has come true. */
-  #tell(): void {
+  /** Wakes the waiters whose condition has become true. */
+  #wakeWaiters(): void {
     this.#waiters = this.#waiters.filter(({ done, resolve }) => {
       if (!done()) return true;
       resolve();
@@ -203,7 +196,7 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
   async #run(signal: AbortSignal): Promise<void> {
     let failure: unknown = null;
     try {
-      // Whoever opened the stream begins to read it before anything happens.
+      // Lets the opener start to read before anything happens.
       await Promise.resolve();
       for (;;) {
         signal.throwIfAborted();
@@ -213,7 +206,7 @@ export class LiveTranscription implements AsyncIterable<LiveEvent> {
         this.#idle = true;
         const worked = await this.#transcriber.work();
         this.#idle &&= !worked;
-        this.#tell();
+        this.#wakeWaiters();
         if (worked) continue;
         if (this.#closed && this.#transcriber.flushed) break;
         await sleep;

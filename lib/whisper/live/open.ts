@@ -1,4 +1,4 @@
-/** From options to a transcriber: what is wrong with them is said before any audio comes. */
+/** Creates a transcriber from options, which are checked before any audio arrives. */
 import { OneheadError } from '../../errors.js';
 import { check } from '../../options/options.js';
 import { decodingOptions } from '../decoding/options.js';
@@ -13,7 +13,7 @@ import { TurnDetector } from './turn-detector.js';
 import type { LiveEvent } from './types.js';
 
 /**
- * Opens a request of class 'live', which `end` closes. `given` are the options before their defaults came. Throws
+ * Opens a request of class 'live', which `end` closes. `given` are the options before defaults were added. Throws
  * OneheadError INVALID_ARGUMENT, NOT_SUPPORTED or BUSY.
  */
 export async function openTranscriber(
@@ -33,7 +33,7 @@ export async function openTranscriber(
   if (vad !== false && preprocessor.sampleRate !== 16_000) {
     throw new OneheadError(
       'NOT_SUPPORTED',
-      `Voice activity is detected at 16,000 Hz, but this model hears ${preprocessor.sampleRate} Hz; set vad to false.`,
+      `Voice activity detection needs audio at 16,000 Hz, but this model uses ${preprocessor.sampleRate} Hz; set vad to false.`,
       { argument: 'vad' },
     );
   }

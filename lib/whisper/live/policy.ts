@@ -3,12 +3,12 @@ import type { Checkpoint } from '../checkpoint/checkpoint.js';
 import type { TimedWord } from '../transcription/words.js';
 import type { LivePolicy } from './options.js';
 
-/** Words by their text, as agreement compares them. */
+/** Compares words by their text, for agreement. */
 const alike = (a: TimedWord, b: TimedWord): boolean => a.word === b.word;
 
 /**
- * The number of words at the beginning of a hypothesis that can be confirmed. `previous` is the hypothesis before, of
- * less audio. `frontier`, in the words' own seconds, is the limit before which attention must lie.
+ * The number of words at the start of a hypothesis that can be confirmed. `previous` is the hypothesis for less audio.
+ * Attention must end before `frontier`, in the words' seconds.
  */
 export function sureWords(
   policy: LivePolicy,
@@ -27,9 +27,9 @@ export function sureWords(
   return Math.min(seen(), agreed());
 }
 
-/** The policy of a checkpoint that none was chosen for; docs/live.md has the measurements. */
+/** The default policy of a checkpoint; docs/live.md has the measurements. */
 export function usualPolicy({ config, generation }: Checkpoint): LivePolicy {
-  // Decoders that were made shallow afterwards, and heads that nobody named, do not follow the audio closely enough.
+  // Pruned decoders, and unnamed alignment heads, do not follow the audio closely enough.
   const shallow = config.decoder.layers < config.encoder.layers / 2;
   return shallow || generation.alignmentWarning !== null ? 'agreement' : 'attention';
 }

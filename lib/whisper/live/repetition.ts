@@ -1,39 +1,40 @@
-/** Text that nobody says: that goes round in circles, or faster than anybody speaks. */
+/** Detects invented text: looping, or faster than speech. */
 
-/** Tokens of the longest circle. */
-const longest = 16;
-/** Times that a circle is passed before it is one, and tokens that it must have in all. */
+/** Maximum tokens of a loop. */
+const maxPeriod = 16;
+/** Minimum repetitions of a loop, and minimum tokens of all repetitions together. */
 const rounds = 3;
-const least = 8;
+const minTokens = 8;
 
 /**
- * The index at which the second round of a loop at the end of the tokens begins: everything behind it is repetition.
- * Null if there is no loop. Short loops must repeat more often, since people do say "no, no, no".
+ * The index at which the second round of a loop at the end of the tokens begins. Null if there is no loop. Short loops
+ * must repeat more often, since people do say "no, no, no".
  */
 export function repetitionBegin(tokens: readonly number[]): number | null {
-  for (let period = 1; period <= Math.min(longest, Math.floor(tokens.length / rounds)); ++period) {
+  for (let period = 1; period <= Math.min(maxPeriod, Math.floor(tokens.length / rounds)); ++period) {
     let begin = tokens.length - period;
     while (begin > 0 && tokens[begin - 1] === tokens[begin - 1 + period]) begin -= 1;
     const length = tokens.length - begin;
-    if (length >= rounds * period && length >= least) return begin + period;
+    if (length >= rounds * period && length >= minTokens) return begin + period;
   }
   return null;
 }
 
-/** Seconds that no word lasts when so many follow one another: text that was invented lies on next to no audio. */
-const shortest = 0.06;
-const hurried = 4;
+/**
+ * Seconds: this many successive words are never all shorter than this. Invented text is aligned with almost no audio.
+ */
+const shortestWord = 0.06;
+const hurriedWords = 4;
 
 /**
- * The index of the first word, before second `until`, from which words follow one another faster than anybody speaks;
- * null if there is none.
+ * The index of the first word, before second `until`, from which words are faster than speech; null if there is none.
  */
 export function hurryBegin(words: readonly { start: number; end: number }[], until: number): number | null {
   let begin = 0;
   for (const [index, { start, end }] of words.entries()) {
     if (end > until) return null;
-    if (end - start > shortest) begin = index + 1;
-    else if (index + 1 - begin >= hurried) return begin;
+    if (end - start > shortestWord) begin = index + 1;
+    else if (index + 1 - begin >= hurriedWords) return begin;
   }
   return null;
 }

@@ -1,29 +1,29 @@
-/** Detects turns: who speaks from when to when, by a voice detector. */
+/** Detects turns with a voice detector. */
 import { check } from '../../options/options.js';
 import { openDetector } from '../../vad/detector.js';
 import { type VadOptions, vadOptions } from '../../vad/options.js';
 import type { VoiceDetector } from '../../vad/voice-detector.js';
 import type { HeldAudio } from './held-audio.js';
 
-/** Places are samples of the stream at 16 kHz. */
+/** Positions are samples of the stream at 16 kHz. */
 export type TurnChange =
-  /** Speech was heard from `place` on; the turn's audio begins at `audio`. */
+  /** Speech began at `place`; the turn's audio begins at `audio`. */
   | { change: 'started'; place: number; audio: number }
-  /** No voice is heard from `place` on, which may be a pause or the turn's end. */
+  /** Silence began at `place`, either a pause or the end of the turn. */
   | { change: 'paused'; place: number }
-  /** It was a pause. */
+  /** The silence was a pause. */
   | { change: 'resumed'; place: number }
   /** The speech ended at `place`; the turn's audio ends at `audio`. */
   | { change: 'stopped'; place: number; audio: number };
 
 const sampleRate = 16_000;
-/** Seconds; see LiveOptions.vad. */
-const usual = { minSilence: 0.5, minSpeech: 0.1, padding: 0.3 };
+/** Defaults in seconds; see LiveOptions.vad. */
+const defaults = { minSilence: 0.5, minSpeech: 0.1, padding: 0.3 };
 
-/** Speech ends at probabilities this much below that which it begins at. */
+/** Difference between the probabilities at which speech begins and ends. */
 const hysteresis = 0.15;
 
-/** Probabilities from which on speech begins and below which it ends, and seconds. */
+/** Probabilities at which speech begins and ends, and durations in seconds. */
 export interface TurnLimits {
   threshold: number;
   negativeThreshold: number;
@@ -36,11 +36,11 @@ export class TurnDetector {
   readonly #detector: VoiceDetector;
   readonly #limits: TurnLimits;
   #judged = 0;
-  /** The beginning and the apparent end of speech; -1 if there is none. */
+  /** The start and the apparent end of speech; -1 if there is none. */
   #begin = -1;
   #end = -1;
   #told = false;
-  /** The end of the last turn's audio: no audio belongs to two turns. */
+  /** The end of the last turn's audio: turns do not share audio. */
   #given = 0;
 
   constructor(detector: VoiceDetector, { threshold, negativeThreshold, minSpeech, minSilence, padding }: TurnLimits) {
@@ -63,25 +63,25 @@ export class TurnDetector {
     const limits = {
       threshold,
       negativeThreshold: checked.negativeThreshold ?? Math.max(threshold - hysteresis, 0.01),
-      minSilence: minSilence ?? usual.minSilence,
-      minSpeech: minSpeech ?? usual.minSpeech,
-      padding: padding ?? usual.padding,
+      minSilence: minSilence ?? defaults.minSilence,
+      minSpeech: minSpeech ?? defaults.minSpeech,
+      padding: padding ?? defaults.padding,
     };
     return new TurnDetector(await openDetector(checked), limits);
   }
 
-  /** The end of the audio that the detector has heard. */
+  /** The end of the audio that the detector has processed. */
   get judged(): number {
     return this.#judged;
   }
 
-  /** The first sample that a turn may still want. */
+  /** The first sample that a turn may still need. */
   get wanted(): number {
     const { padding } = this.#limits;
     return Math.max(this.#given, (this.#begin < 0 ? this.#judged : this.#begin) - padding);
   }
 
-  /** Hears what was added before `to`. */
+  /** Processes the audio up to `to`. */
   async hear(audio: HeldAudio, to: number): Promise<TurnChange[]> {
     const { frame } = this.#detector;
     const count = Math.floor((to - this.#judged) / frame);
@@ -128,7 +128,7 @@ export class TurnDetector {
     return [{ change: 'stopped', place, audio: this.#given }];
   }
 
-  /** Goes on at `place`, what is before being lost. */
+  /** Continues at `place` after lost audio. */
   skipTo(place: number): void {
     this.#judged = Math.max(this.#judged, place);
     this.#given = Math.max(this.#given, place);
@@ -136,7 +136,7 @@ export class TurnDetector {
     if (this.#end >= 0) this.#end = Math.max(this.#end, place);
   }
 
-  /** Goes on at `place` as if nothing had been said before. */
+  /** Continues at `place` as if the stream began there. */
   forget(place: number): void {
     this.#judged = place;
     this.#given = place;
@@ -145,7 +145,7 @@ export class TurnDetector {
     this.#told = false;
   }
 
-  /** Ends the turn under way, if there is one, at `end`, up to where all was heard. */
+  /** Ends the current turn, if any, at `end`, up to which all audio was processed. */
   finish(end: number): TurnChange[] {
     this.#judged = Math.max(this.#judged, end);
     if (this.#begin < 0) return [];

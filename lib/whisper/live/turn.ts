@@ -1,13 +1,11 @@
-/**
- * The text of one turn, as it grows: what is sure, what is supposed to follow, and the audio that both are found in.
- */
+/** The growing text of one turn: confirmed words, the hypothesis, and the window of audio that contains them. */
 import { lastOf } from '../decoding/prompt.js';
 import type { Word } from '../transcription/types.js';
 import { type TimedWord, usualPunctuations } from '../transcription/words.js';
 import type { CheckedLiveOptions } from './options.js';
 import type { TokenScores } from './types.js';
 
-/** Tokens of the text before the window that it is told. */
+/** Maximum tokens of the context, the text before the window. */
 const contextTokens = 64;
 const sentenceEnd = /[.!?。！？]["'”’)]*$/;
 
@@ -15,34 +13,34 @@ const rounded = (seconds: number): number => Math.round(seconds * 100) / 100;
 
 export class Turn {
   readonly id: number;
-  /** Place of the sample where somebody was first heard. */
+  /** Position of the first sample with speech. */
   readonly start: number;
-  /** All that was confirmed, in the stream's seconds. */
+  /** All confirmed words, in seconds of the stream. */
   readonly words: Word[] = [];
   text = '';
   /** The tokens of all confirmed text. */
   readonly tokens: number[] = [];
   readonly logprobs: number[] = [];
-  /** The end of its audio; null while it goes on. */
+  /** The end of its audio; null while the turn is open. */
   end: number | null = null;
   /** The end of its speech. */
   stopped: number | null = null;
-  /** No voice is heard, from this place on; null while somebody speaks. */
+  /** The position at which silence began; null during speech. */
   paused: number | null = null;
-  /** Place of the first sample that is decoded. */
+  /** Position of the first sample of the window. */
   windowBegin: number;
-  /** The end of the last decoded audio; -1 at first. */
+  /** The end of the last decoded audio; -1 before the first. */
   decodedTo = -1;
-  /** The text that probably follows, in seconds of the window. */
+  /** The words that probably follow, in seconds of the window. */
   hypothesis: TimedWord[] = [];
-  /** True where the hypothesis may be taken as it is, should nothing more be said. */
+  /** True if the hypothesis passes the checks, so that it can become final. */
   sound = true;
-  /** The language as it was last detected; null if it need not be detected. */
+  /** The last detected language; null if it need not be detected. */
   language: string | null = null;
   /** Confirmed words in the window, in its seconds. */
   #prefix: TimedWord[] = [];
   #context: readonly number[];
-  /** The beginning of the context. */
+  /** The start of the context. */
   readonly #prompt: readonly number[];
   readonly #sampleRate: number;
 
@@ -61,8 +59,8 @@ export class Turn {
   }
 
   /**
-   * Goes on in the window of the turn before, whose text it begins with: of a few words alone Whisper understands less.
-   * `latest` is the second of that window before which it may be cut. The text of this turn is what follows.
+   * Continues the window of the previous turn, whose text becomes the prefix, since Whisper understands few words alone
+   * badly. `latest` is the second of that window before which it may be cut.
    */
   follow(before: Turn, latest: number): void {
     this.windowBegin = before.windowBegin;
@@ -72,7 +70,7 @@ export class Turn {
     if (latest > 0) this.advance(0, latest);
   }
 
-  /** The tokens that were confirmed from a place on, where they are wanted. */
+  /** The confirmed tokens from an index on, if requested. */
   scores({ tokenLogProbabilities }: Pick<CheckedLiveOptions, 'tokenLogProbabilities'>, from = 0): TokenScores {
     if (!tokenLogProbabilities) return {};
     return { tokens: this.tokens.slice(from), logprobs: this.logprobs.slice(from) };
@@ -86,18 +84,18 @@ export class Turn {
     return this.#context;
   }
 
-  /** In seconds of the window: where the last word ends that is sure. */
+  /** The end of the last confirmed word, in seconds of the window. */
   get sureTo(): number {
     return this.#prefix.at(-1)?.end ?? 0;
   }
 
-  /** A word of the window in the stream's seconds. */
+  /** Converts a word of the window to seconds of the stream. */
   inStream({ word, start, end, probability }: TimedWord): Word {
     const begin = this.windowBegin / this.#sampleRate;
     return { word, start: rounded(begin + start), end: rounded(begin + end), probability };
   }
 
-  /** Takes what was heard behind the words that are sure: none of it begins before these have ended. */
+  /** Sets the hypothesis. None of its words begins before the confirmed words end. */
   hear(words: TimedWord[]): void {
     for (const word of words) {
       word.start = Math.max(word.start, this.sureTo);
@@ -106,7 +104,7 @@ export class Turn {
     this.hypothesis = words;
   }
 
-  /** The first `count` words of the hypothesis are sure. Gives them as they are told. */
+  /** Confirms the first `count` words of the hypothesis, and returns them. */
   confirm(count: number): Word[] {
     const sure = this.hypothesis.slice(0, count);
     this.hypothesis = this.hypothesis.slice(count);
@@ -114,7 +112,7 @@ export class Turn {
     const told = sure.map((word) => this.inStream(word));
     for (const word of told) {
       const last = this.words.at(-1);
-      // A mark that came later belongs to the word before it all the same.
+      // Late punctuation still belongs to the previous word.
       if (last && usualPunctuations.append.includes(word.word)) last.word += word.word;
       else this.words.push({ ...word });
     }
@@ -127,9 +125,9 @@ export class Turn {
   }
 
   /**
-   * Lets the window begin later, so that what lies before `latest` seconds of it is not decoded again: behind the last
-   * sentence that is sure and ends there, else in the longest pause between two such words. Gives false where there is
-   * no such place from `earliest` on.
+   * Moves the start of the window, so that audio before `latest` is not decoded again: to the end of the last confirmed
+   * sentence before it, or else to the longest pause between two confirmed words. Returns false if there is no such
+   * position from `earliest` on.
    */
   advance(earliest: number, latest: number): boolean {
     const next = (index: number) => this.#prefix[index + 1] ?? this.hypothesis[0];
@@ -145,16 +143,13 @@ export class Turn {
     return true;
   }
 
-  /** Lets the window begin at `place`, whatever was said before; what was not confirmed of it is gone. */
+  /** Moves the start of the window to `place`; unconfirmed text before it is lost. */
   skipTo(place: number): void {
     this.#shift(place, this.#prefix.length);
     this.hypothesis = this.hypothesis.filter(({ start }) => start >= 0);
   }
 
-  /**
-   * Lets the window begin behind the last word that is sure, without any text before. Gives false where it does
-   * already.
-   */
+  /** Starts the window after the last confirmed word, without context. Returns false if it already does. */
   restart(): boolean {
     if (this.#prefix.length === 0 && this.#context === this.#prompt) return false;
     this.#shift(this.sureTo, this.#prefix.length);

@@ -1,4 +1,4 @@
-/** The events of a live stream. Times are seconds from the first sample that was pushed. */
+/** The events of a live stream. Times are seconds from the first pushed sample. */
 import type { OneheadError } from '../../errors.js';
 import type { Word } from '../transcription/types.js';
 
@@ -7,7 +7,7 @@ interface OfTurn {
   turn: number;
 }
 
-/** Somebody begins to speak. */
+/** Somebody starts to speak. */
 export interface SpeechStarted extends OfTurn {
   type: 'speech-started';
   start: number;
@@ -19,18 +19,18 @@ export interface SpeechStopped extends OfTurn {
   end: number;
 }
 
-/** Tokens of a text and the log-probability of each, where `tokenLogProbabilities` asks for them. */
+/** A text's tokens and their log-probabilities, if `tokenLogProbabilities` is set. */
 export interface TokenScores {
   tokens?: number[];
   logprobs?: number[];
 }
 
-/** Text that is sure: it follows what was confirmed of the turn before, and is never taken back. */
+/** Final text: it follows the confirmed text of the turn, and is never taken back. */
 export interface Confirmed extends OfTurn, TokenScores {
   type: 'confirmed';
   text: string;
   words: Word[];
-  /** Seconds of audio that had been pushed behind what this was found in. */
+  /** Seconds of audio pushed after the audio that was decoded for this. */
   lag: number;
 }
 
@@ -42,26 +42,26 @@ export interface Hypothesis extends OfTurn {
   lag: number;
 }
 
-/** A whole turn. Its text is all that was confirmed of it. */
+/** A whole turn. Its text is all its confirmed text. */
 export interface Final extends OfTurn, TokenScores {
   type: 'final';
   start: number;
   end: number;
   text: string;
   words: Word[];
-  /** A code, such as 'en'; null where the model knows no languages. */
+  /** A code, such as 'en'; null if the model is not multilingual. */
   language: string | null;
   lag: number;
 }
 
-/** A turn that could not be decoded further. `text` is what was confirmed of it. */
+/** A turn that could not be decoded further. `text` is its confirmed text. */
 export interface Failed extends OfTurn {
   type: 'failed';
   text: string;
   error: OneheadError;
 }
 
-/** Audio that was given up, since the device was too slow for it. */
+/** Audio that was dropped because the device is too slow. */
 export interface Lost {
   type: 'lost';
   start: number;
