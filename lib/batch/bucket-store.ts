@@ -1,4 +1,4 @@
-/** Results in a bucket of S3, or of a server that speaks its language. */
+/** Results in an S3 bucket, or on a server with the same API. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
@@ -8,9 +8,9 @@ import { type BucketAddress, type Store, storeFailed } from './store.js';
 
 type Sdk = typeof import('@aws-sdk/client-s3');
 
-/** Tries to create what others write at the same moment: some seconds in all. */
+/** Retries after write conflicts: some seconds in all. */
 const conflicts = 7;
-/** Objects that test whether the server honours conditional writes. */
+/** Objects that test whether the server supports conditional writes. */
 const trials = '.onehead/trials';
 
 export interface Bucket {
@@ -19,15 +19,15 @@ export interface Bucket {
 }
 
 /**
- * A client with the credentials and the region that the environment gives (AWS_ACCESS_KEY_ID, AWS_REGION,
- * AWS_ENDPOINT_URL_S3, profiles, roles). Throws OneheadError NOT_SUPPORTED where the package is missing.
+ * A client with credentials and region from the environment (AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL_S3,
+ * profiles, roles). Throws OneheadError NOT_SUPPORTED if the package is missing.
  */
 export async function openBucket(): Promise<Bucket> {
   const sdk = await optional(() => import('@aws-sdk/client-s3'), 'Reading or writing s3://', '@aws-sdk/client-s3');
   const endpoint = process.env.AWS_ENDPOINT_URL_S3 ?? process.env.AWS_ENDPOINT_URL;
   const client = new sdk.S3Client({
     ...(process.env.AWS_REGION === undefined && endpoint !== undefined && { region: 'us-east-1' }),
-    // Servers of one's own have no name for each bucket.
+    // Self-hosted servers have no host name for each bucket.
     ...(endpoint !== undefined && { endpoint, forcePathStyle: true }),
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
@@ -46,7 +46,7 @@ export class BucketStore implements Store {
   readonly #client: S3Client;
   readonly #bucket: string;
   readonly #prefix: string;
-  /** False where the server writes over what is there, although it was told not to. */
+  /** False if the server ignores conditions and overwrites existing objects. */
   #conditions = true;
 
   private constructor(name: string, { sdk, client }: Bucket, { bucket, prefix }: BucketAddress) {
@@ -57,11 +57,11 @@ export class BucketStore implements Store {
     this.#prefix = prefix === '' ? '' : `${prefix}/`;
   }
 
-  /** Throws OneheadError STORE_FAILED where the bucket cannot be written. */
+  /** Throws OneheadError STORE_FAILED if the bucket is not writable. */
   static async open(name: string, address: BucketAddress): Promise<BucketStore> {
     const store = new BucketStore(name, await openBucket(), address);
     const one = new Uint8Array([49]);
-    // Its own, since workers start at once.
+    // A unique name, since workers start at the same time.
     const trial = `${trials}/${randomUUID()}`;
     await store.write(trial, one);
     store.#conditions = !(await store.create(trial, one));
@@ -101,12 +101,12 @@ export class BucketStore implements Store {
         const status = statusOf(cause);
         if (status === 412) return false; // there is one
         if (status === 501) break;
-        // 409: another is being written or removed at this moment. Whether there is one then, the next try tells.
+        // 409: a concurrent write or removal. The next attempt shows whether the object exists.
         if (status !== 409 || tries === conflicts) throw storeFailed(`write ${this.name}/${key}`, cause);
         await sleep(50 * 2 ** tries * Math.random());
       }
     }
-    // A server that knows no conditions and says so.
+    // The server reports that it does not support conditions.
     this.#conditions = false;
     if (await this.#exists(key)) return false;
     await this.write(key, bytes);
@@ -148,7 +148,7 @@ export class BucketStore implements Store {
 }
 
 /**
- * All objects whose keys begin with `prefix`. Throws OneheadError AUDIO_NOT_FOUND where there is no such bucket,
+ * All objects whose keys begin with `prefix`. Throws OneheadError AUDIO_NOT_FOUND if the bucket does not exist, or
  * STORE_FAILED.
  */
 export async function* listBucket(

@@ -1,6 +1,5 @@
 /**
- * A queue on Redis for many machines, by BullMQ: claims are its locks, which are extended; a worker that dies loses its
- * own.
+ * A queue on Redis for many machines, with BullMQ. Claims are BullMQ's locks, which expire unless they are extended.
  */
 import type { Queue as Bull, ConnectionOptions, Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
@@ -25,29 +24,29 @@ type RecordingJob = Job<Recording, Summary, string>;
 export interface RedisQueueOptions {
   /** redis://user:password@host:port/database, or rediss:// for TLS. */
   url: string;
-  /** The queue's name: several may live on one server. */
+  /** The queue's name; one server may have several queues. */
   name?: string;
-  /** Milliseconds after which a worker that is not heard of loses what it claimed. */
+  /** Milliseconds after which a worker loses its claims unless it extends them. */
   lock?: number;
   /** Failures after which a recording is set aside. */
   attempts?: number;
-  /** Recordings that are done and still known, the latest ones. */
+  /** Number of finished recordings to remember. */
   keep?: number;
-  /** Called when the server cannot be reached, and when it can again. */
+  /** Called when the connection to the server is lost, and when it is restored. */
   onConnection?: (message: string) => void;
 }
 
-/** BullMQ's priorities: 1 goes first. */
+/** BullMQ's priorities: 1 is the highest. */
 const lowestPriority = 2 ** 21 - 1;
-/** Recordings in one call: an answer of Redis is not held up for long. */
+/** Recordings in one call, limited so that a reply does not block Redis for long. */
 const batchSize = 500;
 
-/** The longer, the earlier. Bytes are told apart by 1/64 of their size, up to a terabyte. */
+/** Longer recordings go first. Sizes are distinguished in steps of 1/64 octave, up to a terabyte. */
 function priorityOf(bytes: number): number {
   return lowestPriority - Math.min(lowestPriority - 1, Math.round(Math.log2(1 + bytes) * 64));
 }
 
-/** A queue's key for what is ours and not BullMQ's. */
+/** A Redis key for our own data. */
 const keyOf = (name: string, what: string) => `onehead:${name}:${what}`;
 
 export class RedisQueue implements Queue {
@@ -79,7 +78,7 @@ export class RedisQueue implements Queue {
     this.#unrecoverable = bull.UnrecoverableError;
     const connection = client as unknown as ConnectionOptions;
     const calm = (emitter: { on(event: 'error', listener: (error: Error) => void): unknown }) =>
-      emitter.on('error', () => {}); // told by the client's own events
+      emitter.on('error', () => {}); // reported by the client's own events
     this.#queue = new bull.Queue(name, { connection });
     calm(this.#queue);
     this.#makeWorker = () => {
@@ -88,7 +87,7 @@ export class RedisQueue implements Queue {
         autorun: false,
         lockDuration: lock,
         stalledInterval: Math.max(1000, lock / 2),
-        // Each end of a process that had it counts as a failure.
+        // Each crash of a process that had it counts as a failure.
         maxStalledCount: attempts - 1,
         drainDelay: 2,
       });
@@ -102,17 +101,17 @@ export class RedisQueue implements Queue {
       away = true;
     });
     client.on('ready', () => {
-      if (away) onConnection?.('Redis is there again.');
+      if (away) onConnection?.('Redis can be reached again.');
       away = false;
     });
   }
 
-  /** Throws OneheadError QUEUE_UNAVAILABLE, NOT_SUPPORTED where packages are missing, or INVALID_ARGUMENT. */
+  /** Throws OneheadError QUEUE_UNAVAILABLE, NOT_SUPPORTED if packages are missing, or INVALID_ARGUMENT. */
   static async open(options: RedisQueueOptions): Promise<RedisQueue> {
     if (!/^[\w.-]{1,100}$/.test(options.name ?? 'onehead')) {
       throw new OneheadError(
         'INVALID_ARGUMENT',
-        `Expected a queue's name to be letters, digits, dots and dashes but received '${shown(options.name)}'.`,
+        `Expected the queue's name to consist of letters, digits, dots and dashes but received '${shown(options.name)}'.`,
         { argument: 'queue' },
       );
     }
@@ -120,7 +119,7 @@ export class RedisQueue implements Queue {
     return new RedisQueue(await connect(options.url), bull, options);
   }
 
-  /** Settings of the server that could lose recordings, one sentence for each. */
+  /** Settings of the server that may lose recordings, one sentence for each. */
   async risks(): Promise<string[]> {
     const setting = async (name: string) => {
       const answer = (await this.#client.config('GET', name).catch(() => null)) as string[] | null;
@@ -134,7 +133,7 @@ export class RedisQueue implements Queue {
       );
     }
     if (log === 'no') {
-      risks.push('Redis forgets the queue when its machine fails: set appendonly to yes.');
+      risks.push('Redis loses the queue when its machine fails: set appendonly to yes.');
     }
     return risks;
   }
@@ -147,7 +146,7 @@ export class RedisQueue implements Queue {
         const there = await Promise.all(some.map(({ id }) => this.#queue.getJobState(id)));
         known += there.filter((state) => state !== 'unknown').length;
         setAside += there.filter((state) => state === 'failed').length;
-        // Recordings that are under way and were cancelled are wanted again.
+        // Running recordings that were cancelled are submitted again.
         await this.#client.srem(keyOf(this.#name, 'cancelled'), ...some.map(({ id }) => id));
         const missing = some.filter((_, index) => there[index] === 'unknown');
         if (missing.length === 0) continue;
@@ -175,7 +174,7 @@ export class RedisQueue implements Queue {
     if (this.#worker === null) {
       this.#worker = this.#makeWorker();
       await this.#worker.waitUntilReady();
-      // Puts back what workers had that died, theirs and our own before a restart.
+      // Requeues the recordings of dead workers, including our own from before a restart.
       void this.#worker.startStalledCheckTimer();
     }
     const token = `${this.#id}:${++this.#claims}`;
@@ -183,16 +182,16 @@ export class RedisQueue implements Queue {
     if (!job) return null;
     const claim = this.#claimOf(job, token);
     if (!job.deferredFailure) return claim;
-    // Each process that had it ended: it ends here, before it does so to one more.
+    // Every process that had it crashed: it is set aside before it crashes another one.
     await claim.setAside(
-      'Every worker that had it died or fell silent; look at it by itself before it is tried again.',
+      'Every worker that had it crashed or stopped responding; examine it before it is tried again.',
     );
     return null;
   }
 
   #claimOf(job: RecordingJob, token: string): Claim {
     const id = job.id!;
-    /** False where the lock is another's by now, or the recording was taken out. */
+    /** False if the lock now belongs to another worker, or the recording was removed. */
     const locked = async (change: () => Promise<unknown>): Promise<boolean> => {
       try {
         await change();
@@ -230,7 +229,7 @@ export class RedisQueue implements Queue {
     };
   }
 
-  /** Ends a recording that is under way and was cancelled. */
+  /** Ends a running recording that was cancelled. */
   async #takeOut(job: RecordingJob, token: string): Promise<void> {
     await job.moveToFailed(new this.#unrecoverable('cancelled'), token, false);
     await job.remove();
@@ -275,7 +274,7 @@ export class RedisQueue implements Queue {
     });
   }
 
-  /** Jobs of some states that are meant, a page after the other. */
+  /** The chosen jobs of some states, page by page. */
   async *#jobs(states: ('failed' | 'wait' | 'prioritized' | 'delayed' | 'active')[], chosen: Chosen) {
     for (const state of states) {
       const jobs: RecordingJob[] = [];
@@ -309,7 +308,7 @@ export class RedisQueue implements Queue {
             () => true,
             () => false, // a worker has just taken it
           ));
-        // Whoever has it ends it when its claim is extended next.
+        // Its worker ends it when it extends the claim next time.
         if (!removed) await this.#client.sadd(keyOf(this.#name, 'cancelled'), job.id!);
         count += 1;
       }
@@ -327,14 +326,16 @@ export class RedisQueue implements Queue {
 
   async close(): Promise<void> {
     this.#closing = true;
-    // Nothing is under way any more; a blocking call must not keep the process alive.
+    // Nothing is running any more; a blocking call must not keep the process alive.
     await this.#worker?.close(true);
     await this.#queue.close();
     this.#client.disconnect();
   }
 }
 
-/** BullMQ's codes for a recording that is no longer ours: taken out, its lock gone, not under way, or another's. */
+/**
+ * BullMQ's codes for a recording that no longer belongs to this worker: removed, lock lost, not active, or another's.
+ */
 const goneCodes = new Set([-1, -2, -3, -6]);
 
 function isGone(error: unknown): boolean {

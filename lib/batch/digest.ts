@@ -6,7 +6,7 @@ import type { StoredOptions } from './queue.js';
 
 const chunkBytes = 1 << 18;
 
-/** SHA-256 of an open file's bytes, `size` or so. Rejects with the reason of an aborted signal. */
+/** SHA-256 of an open file of about `size` bytes. Rejects with the reason of an aborted signal. */
 export async function digestOf(file: FileHandle, size: number, signal?: AbortSignal): Promise<string> {
   const hash = createHash('sha256');
   const chunk = Buffer.allocUnsafe(Math.min(chunkBytes, size + 1));
@@ -27,10 +27,10 @@ async function fileDigest(path: string): Promise<string> {
   }
 }
 
-/** The files of a checkpoint on which results depend. */
+/** The checkpoint files that affect results. */
 const modelFiles = /\.(json|txt|safetensors|bin|pt|model)$/;
 
-/** SHA-256 of a checkpoint: of a file, or of the files in a folder with their names. */
+/** SHA-256 of a checkpoint: of a file, or of the files of a folder with their names. */
 export async function modelDigest(place: string): Promise<string> {
   if ((await stat(place)).isFile()) return fileDigest(place);
   const hash = createHash('sha256');
@@ -42,7 +42,7 @@ export async function modelDigest(place: string): Promise<string> {
   return hash.digest('hex');
 }
 
-/** Values in one order whatever order they were given in. */
+/** Sorts object keys, so that their order does not matter. */
 function ordered(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(ordered);
   if (typeof value !== 'object' || value === null) return value;
@@ -56,12 +56,12 @@ export function optionsDigest(options: StoredOptions): string {
   return short(JSON.stringify(ordered(options)));
 }
 
-/** A recording's name in the queue. `version` changes when its source does: a time, or an entity tag. */
+/** A recording's id in the queue. `version` changes with its source: a time, or an entity tag. */
 export function recordingId(source: string, bytes: number, version: string, options: StoredOptions): string {
   return short([source, bytes, version, optionsDigest(options)].join('\0'));
 }
 
-/** A result's name. `model`: of `modelDigest` and what it was loaded with. */
+/** A result's key. `model`: the result of `modelDigest`, and the options of loading. */
 export function resultKey(audio: string, model: string, options: StoredOptions): string {
   return short([audio, model, optionsDigest(options)].join('\0'));
 }

@@ -1,7 +1,7 @@
-/** Tells failures that may pass from those that are permanent. */
+/** Distinguishes temporary failures from permanent ones. */
 import { type ErrorCode, OneheadError, reasonOf, shown } from '../errors.js';
 
-/** Errors of the recording or of what is asked of it: nobody can transcribe that. */
+/** Errors of the recording or its options, which no retry can fix. */
 const lasting = new Set<ErrorCode>([
   'INVALID_ARGUMENT',
   'NOT_SUPPORTED',
@@ -11,7 +11,7 @@ const lasting = new Set<ErrorCode>([
   'AUDIO_TOO_LONG',
 ]);
 
-/** System errors whose cause is a disk, a network or this machine, and not the file. */
+/** System errors caused by a disk, a network or the machine, not by the file. */
 const passing = new Set([
   ...['EIO', 'EREMOTEIO', 'ESTALE', 'EBUSY', 'EAGAIN', 'EINTR', 'ENOSPC', 'EDQUOT'],
   ...['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS'],
@@ -19,35 +19,34 @@ const passing = new Set([
   ...['ENETDOWN', 'ENETUNREACH', 'ENETRESET', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENOLINK'],
 ]);
 
-/** System errors of a file that is missing, is not a file, or may not be read. */
+/** System errors of a file that is missing, not a regular file, or not readable. */
 const unreadable = new Map([
-  ['ENOENT', 'there is no such file on this machine'],
-  ['ENOTDIR', 'there is no such file on this machine'],
-  ['EACCES', 'it may not be read by this worker'],
-  ['EPERM', 'it may not be read by this worker'],
+  ['ENOENT', 'the file does not exist on this machine'],
+  ['ENOTDIR', 'the file does not exist on this machine'],
+  ['EACCES', 'this worker may not read it'],
+  ['EPERM', 'this worker may not read it'],
   ['EISDIR', 'it is a folder'],
-  ['ENXIO', 'it is no ordinary file'],
-  ['ENODEV', 'it is no ordinary file'],
-  ['EOPNOTSUPP', 'it is no ordinary file'],
-  ['ELOOP', 'it is a link that leads nowhere'],
+  ['ENXIO', 'it is not a regular file'],
+  ['ENODEV', 'it is not a regular file'],
+  ['EOPNOTSUPP', 'it is not a regular file'],
+  ['ELOOP', 'it is a broken link'],
   ['ENAMETOOLONG', 'its name is too long'],
-  ['ERR_INVALID_ARG_VALUE', 'its name holds a null byte'],
+  ['ERR_INVALID_ARG_VALUE', 'its name contains a null byte'],
 ]);
 
 const codeOf = (error: unknown) => String((error as NodeJS.ErrnoException | null)?.code);
 
-/** True for what is set aside at once. Everything else, a full disk or a device that fails, may go better later. */
+/** True if the recording is set aside at once. Everything else, such as a full disk or a failing device, is retried. */
 export function isLasting(error: unknown): boolean {
   if (!(error instanceof OneheadError && lasting.has(error.code))) return false;
-  // A file that a disk or a network gives no more looks like one that is damaged; what came before it tells them apart.
+  // A file that a disk or network fails to deliver looks damaged; the system error in the chain of causes reveals it.
   for (let cause = error.cause; cause instanceof Error; cause = cause.cause)
     if (passing.has(codeOf(cause))) return false;
   return true;
 }
 
 /**
- * An error of the system's about a recording's file: OneheadError AUDIO_NOT_FOUND for what nobody can read here, else
- * as it is.
+ * Converts a system error about a recording's file: OneheadError AUDIO_NOT_FOUND if it is permanent, else unchanged.
  */
 export function fileError(file: string, cause: unknown): unknown {
   const reason = unreadable.get(codeOf(cause));
@@ -58,13 +57,10 @@ export function noFile(file: string, reason: string, cause?: unknown): OneheadEr
   return new OneheadError('AUDIO_NOT_FOUND', `Cannot read ${shown(file)}: ${reason}.`, { cause });
 }
 
-/** Names of what S3 says of an object that is not there, may not be read, or is in an archive. */
+/** Error names of S3 for objects that do not exist, may not be read, or are archived. */
 const unreadableObjects = new Set(['NoSuchKey', 'NotFound', 'NoSuchBucket', 'AccessDenied', 'InvalidObjectState']);
 
-/**
- * An error of S3's about a recording: OneheadError AUDIO_NOT_FOUND for what nobody can read with these rights, else as
- * it is.
- */
+/** Converts an S3 error about a recording: OneheadError AUDIO_NOT_FOUND if it is permanent, else unchanged. */
 export function objectError(source: string, cause: unknown): unknown {
   const { name = '' } = (cause ?? {}) as { name?: string };
   return unreadableObjects.has(name) ? noFile(source, reasonOf(cause), cause) : cause;

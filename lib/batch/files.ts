@@ -1,4 +1,4 @@
-/** Files of audio in folders, and what they are called in a queue. */
+/** Audio files in folders, and their names in a queue. */
 import type { Stats } from 'node:fs';
 import { opendir, stat } from 'node:fs/promises';
 import { basename, join, relative, sep } from 'node:path';
@@ -10,15 +10,15 @@ const audioEndings =
   /\.(aac|ac3|aif|aiff|alac|amr|ape|asf|au|avi|caf|dts|flac|flv|m4a|m4b|m4v|mka|mkv|mov|mp2|mp3|mp4|mpeg|mpg|mpga|oga|ogg|ogv|opus|spx|ts|wav|wave|webm|wma|wmv|wv|3gp)$/i;
 
 /**
- * True for names of files that are taken from folders and buckets; a file that is named itself may have any name. Names
- * that begin with a dot are unfinished copies, or belong to another system.
+ * True for file names that are taken from folders and buckets; a file that is given itself may have any name. Names
+ * that begin with a dot are incomplete copies, or belong to another system.
  */
 export const hasAudioName = (path: string) => audioEndings.test(path) && !/(^|\/)\.[^/]*$/.test(path);
 
-/** A recording before it has its place in the queue. */
+/** A recording that has not been submitted. */
 export interface FoundRecording {
   source: string;
-  /** Its path below what was named, with slashes. */
+  /** Its path relative to the given source, with slashes. */
   path: string;
   bytes: number;
   version: string;
@@ -34,15 +34,15 @@ export function foundFile(file: string, base: string, status: Stats): FoundRecor
   return { source: file, path, bytes: status.size, version: String(status.mtimeMs) };
 }
 
-/** Null for what is no file: it went away meanwhile, or is a link to a folder, which is not followed. */
+/** Null if it is not a file: it disappeared, or is a link to a folder, which is not followed. */
 async function fileOf(file: string, base: string): Promise<FoundRecording | null> {
   const status = await stat(file).catch(() => null);
   return status?.isFile() ? foundFile(file, base, status) : null;
 }
 
 /**
- * All files below a folder that `wanted` takes, by their paths from it. Folders that begin with a dot are passed over:
- * results' own. A folder that cannot be read is `missed`, which throws unless it is given.
+ * All files below a folder that `wanted` accepts, sorted by path. Folders that begin with a dot are skipped, such as
+ * that of results. `missed` is called for a folder that cannot be read; without it, that throws.
  */
 export async function* filesIn(
   folder: string,
@@ -74,7 +74,7 @@ export function recordingOf(
   name: string,
   options: StoredOptions,
 ): Recording {
-  // A name from a bucket must not lead out of the folder of results.
+  // A name from a bucket must not lead out of the results' folder.
   const safe = name.split('/').filter((part) => part !== '' && part !== '.' && part !== '..');
   return {
     id: recordingId(source, bytes, version, options),

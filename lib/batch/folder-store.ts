@@ -1,4 +1,4 @@
-/** Results in a folder: a file is written beside its place, to the disk, and then put there at once. */
+/** Results in a folder: each file is written and synced under a temporary name, and then linked or renamed. */
 import { randomUUID } from 'node:crypto';
 import { readdir, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve, sep } from 'node:path';
@@ -6,12 +6,12 @@ import { makeFolder } from '../make-folder.js';
 import { FolderWriter } from './folder-writer.js';
 import { type Store, storeFailed } from './store.js';
 
-/** Files that are being written; on the same file system, so that they can be renamed. */
+/** Temporary files, on the same file system, so that they can be renamed. */
 const unfinished = '.onehead/unfinished';
-/** Milliseconds after which an unfinished file is nobody's: its worker was killed. */
+/** Milliseconds after which a temporary file is abandoned: its worker was killed. */
 const abandoned = 24 * 3600 * 1000;
 
-/** Folders in which the system shows itself as files; a part of /dev is shared memory. */
+/** System folders that do not hold regular files; /dev/shm is shared memory. */
 const systems = /^\/(proc|sys|dev(?!\/shm(\/|$)))(\/|$)/;
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
@@ -39,11 +39,11 @@ export class FolderStore implements Store {
     const store = new FolderStore(folder);
     try {
       const system = systems.exec(await realPlace(store.#folder));
-      if (system) throw new Error(`/${system[1]} is the system's and keeps no files; name an ordinary folder`);
+      if (system) throw new Error(`/${system[1]} belongs to the system and cannot hold files; choose another folder`);
       makeFolder(store.#folder);
       makeFolder(join(store.#folder, unfinished));
       await store.#clean();
-      // Whoever may not write here learns it now, and not when the first recording is done.
+      // A folder that is not writable is reported now, not when the first recording is done.
       const trial = join(store.#folder, unfinished, randomUUID());
       await writeFile(trial, '', { flag: 'wx' });
       await rm(trial, { force: true });

@@ -1,7 +1,4 @@
-/**
- * Puts files into their places on a thread of its own, all that wait at once: one way there and back for many, and few
- * waits for the disk.
- */
+/** Writes files on a separate thread, all waiting ones together: one message for many, and few syncs of the disk. */
 import { Worker } from 'node:worker_threads';
 import { deserializeError } from '../workers/errors.js';
 import { type Placed, type Placement, place } from './placing.js';
@@ -12,7 +9,7 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-/** Compiled beside this file; where TypeScript runs as it is, in the package's dist. */
+/** Compiled next to this file; in the package's dist if TypeScript runs directly. */
 const entry = new URL(
   import.meta.url.endsWith('.ts') ? '../../dist/batch/placing-thread.js' : './placing-thread.js',
   import.meta.url,
@@ -20,13 +17,13 @@ const entry = new URL(
 
 export class FolderWriter {
   #thread: Worker | null = null;
-  /** False where threads cannot be had: the work is done where it is. */
+  /** False if threads are not available: then this thread does the work. */
   #usable = true;
   #waiting: Waiting[] = [];
   #underWay: Waiting[] = [];
   readonly #made = new Set<string>();
 
-  /** False where something was there already, for one that is to be there once. Rejects with the system's error. */
+  /** False if `once` is set and the file exists. Rejects with the system's error. */
   place(placement: Placement): Promise<boolean> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ placement, resolve, reject });

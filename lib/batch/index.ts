@@ -1,4 +1,4 @@
-/** Recordings by the thousand: queues, workers, results. */
+/** Batch processing: queues, workers, results. */
 
 export { RedisQueue, type RedisQueueOptions } from './bullmq.js';
 export { modelDigest } from './digest.js';

@@ -1,4 +1,4 @@
-/** Recordings as files of this machine, whole and the same from the first look to the last. */
+/** Recordings as complete, unchanging files on this machine. */
 import { constants, createWriteStream, type Stats } from 'node:fs';
 import { mkdtemp, open, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -15,21 +15,21 @@ export interface LocalFile {
   path: string;
   /** SHA-256 of its bytes. */
   digest: string;
-  /** Throws where it is no longer what the digest was made of: that may go better later. */
+  /** Throws if the file has changed since its digest was computed; that is retried. */
   check(): Promise<void>;
-  /** Removes what was only fetched. */
+  /** Removes a downloaded file. */
   clean(): Promise<void>;
 }
 
 /** Changes whenever the file does. */
 const versionOf = ({ dev, ino, size, mtimeMs }: Stats) => [dev, ino, size, mtimeMs].join();
 
-/** A file, looked at without waiting: a pipe that took its place would be waited for for ever. */
+/** Opens a file without blocking: a pipe in its place would block forever. */
 async function digested(path: string, signal: AbortSignal): Promise<{ digest: string; version: string }> {
   const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   try {
     const status = await file.stat();
-    if (!status.isFile()) throw noFile(path, status.isDirectory() ? 'it is a folder' : 'it is no ordinary file');
+    if (!status.isFile()) throw noFile(path, status.isDirectory() ? 'it is a folder' : 'it is not a regular file');
     return { digest: await digestOf(file, status.size, signal), version: versionOf(status) };
   } finally {
     await file.close();
@@ -52,10 +52,7 @@ async function localFile(path: string, signal: AbortSignal): Promise<LocalFile> 
 export class LocalFiles {
   #bucket: Promise<Bucket> | null = null;
 
-  /**
-   * Throws OneheadError AUDIO_NOT_FOUND for what cannot be read here by anybody, and other errors for what may go
-   * better later.
-   */
+  /** Throws OneheadError AUDIO_NOT_FOUND for permanent failures, and other errors for temporary ones. */
   async fetch(source: string, signal: AbortSignal): Promise<LocalFile> {
     const place = bucketAddress(source);
     return place === null ? localFile(source, signal) : this.#download(source, place, signal);
@@ -66,7 +63,7 @@ export class LocalFiles {
     const { sdk, client } = await this.#bucket;
     const folder = await mkdtemp(join(tmpdir(), 'onehead-'));
     const clean = () => rm(folder, { recursive: true, force: true });
-    // Its own name, since warnings may tell it, where this machine's file system takes it.
+    // Its own name, since warnings may quote it, if this machine's file system supports it.
     const name = basename(prefix);
     const path = join(folder, Buffer.byteLength(name) > 200 ? 'recording' : name);
     try {
@@ -84,7 +81,7 @@ export class LocalFiles {
   }
 
   async close(): Promise<void> {
-    // If the bucket could not be opened, its recordings have failed with the reason.
+    // If the bucket could not be opened, its recordings have failed with that error.
     (await this.#bucket?.catch(() => null))?.client.destroy();
     this.#bucket = null;
   }

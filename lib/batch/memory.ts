@@ -1,6 +1,5 @@
 /**
- * A queue in this process, for one machine: what is done is known by its results, so one that ends early is simply
- * begun again.
+ * A queue in this process, for one machine. Finished recordings are known by their results, so it can simply restart.
  */
 import {
   type BatchProgress,
@@ -35,16 +34,16 @@ export interface MemoryQueueOptions {
   attempts?: number;
   /** Milliseconds before the next attempt, by the number of failures. */
   pause?: (failures: number) => number;
-  /** Milliseconds that a claim waits for work. */
+  /** Milliseconds for which `claim` waits for work. */
   wait?: number;
 }
 
 export class MemoryQueue implements Queue {
   readonly #entries = new Map<string, Entry>();
-  /** Those that wait, the longest last; some may have been cancelled since. */
+  /** Waiting entries, the longest last; some may have been cancelled since. */
   #waiting: Entry[] = [];
   #sorted = true;
-  /** Those that failed and wait. */
+  /** Failed entries that wait for a retry. */
   readonly #delayed = new Set<Entry>();
   readonly #agreed = new Map<string, string>();
   readonly #attempts: number;
@@ -83,7 +82,7 @@ export class MemoryQueue implements Queue {
     this.#sorted = false;
   }
 
-  /** The longest of those that may be taken now. */
+  /** The longest waiting entry that may be claimed now. */
   #next(): Entry | null {
     const now = Date.now();
     for (const entry of this.#delayed) {
@@ -118,7 +117,7 @@ export class MemoryQueue implements Queue {
     entry.attempt += 1;
     entry.progress = null;
     const { attempt } = entry;
-    /** Nobody else takes what is active here; it may have been cancelled. */
+    /** Nobody else takes an active entry, but it may have been cancelled. */
     const ends = async (change: () => void) => {
       if (entry.state !== 'active' || entry.attempt !== attempt) return false;
       change();

@@ -1,7 +1,7 @@
-/** Packages that only some of batches need. */
+/** Optional packages for batch processing. */
 import { optional as loaded } from '../optional.js';
 
-/** Loads one, or says what needs it and how it is had. Throws OneheadError NOT_SUPPORTED. */
+/** Loads a package. Throws OneheadError NOT_SUPPORTED with the command to install it. */
 export function optional<T>(load: () => Promise<T>, what: string, packages: string): Promise<T> {
   return loaded(load, () => `${what} needs packages that are not installed: npm install ${packages}`);
 }

@@ -1,7 +1,6 @@
 /**
- * Files that are put into their places whole, and outlive a failure of power once that is said: each is written beside,
- * to the disk, and then linked or renamed; the folder's entry is written to the disk too. Many at once share what they
- * can. Waits for the disk: for a thread of its own.
+ * Writes files atomically and durably: each is written and synced under a temporary name, then linked or renamed, and
+ * its folder is synced. Several files share the syncs of folders. Blocks on the disk, so it runs on a separate thread.
  */
 import {
   closeSync,
@@ -23,18 +22,18 @@ export interface Placement {
   /** The temporary name, on the same file system. */
   beside: string;
   bytes: Uint8Array;
-  /** Only where nothing is yet. */
+  /** Only if the file does not exist. */
   once: boolean;
 }
 
-/** True where it was put there, false where something was there already and is kept. */
+/** True if the file was written, false if it existed and was kept. */
 export type Placed = boolean | SerializedError;
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? '';
 
 /** Errors of file systems without hard links. */
 const noLinks = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
-/** Errors of systems and servers that do not flush folders on demand: their folders are as safe as they make them. */
+/** Errors of systems that cannot sync folders: their folders are as durable as they make them. */
 const unable = new Set(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EPERM', 'EACCES', 'EISDIR', 'EBADF']);
 
 function syncFolder(folder: string): void {
@@ -50,7 +49,7 @@ function syncFolder(folder: string): void {
   }
 }
 
-/** From beside to its place. */
+/** Moves a file to its final name. */
 function moved({ path, beside, once }: Placement): boolean {
   if (once) {
     try {
@@ -60,7 +59,7 @@ function moved({ path, beside, once }: Placement): boolean {
     } catch (error) {
       if (codeOf(error) !== 'EEXIST' && !noLinks.has(codeOf(error))) throw error;
     }
-    // Without hard links two at the very same moment may both write; what they write is the same.
+    // Without hard links, two workers may both write at the same moment; they write the same.
     if (existsSync(path)) {
       unlinkSync(beside);
       return false;
@@ -70,11 +69,11 @@ function moved({ path, beside, once }: Placement): boolean {
   return true;
 }
 
-/** `made`: folders that are known to be there. */
+/** `made`: folders known to exist. */
 export function place(placements: readonly Placement[], made: Set<string>): Placed[] {
   const results: Placed[] = new Array(placements.length).fill(true);
   const unsettled = new Set<string>();
-  /** Does its part for each that has not failed. */
+  /** Runs a part for each placement that has not failed. */
   const each = (part: (one: Placement, index: number) => void) => {
     placements.forEach((one, index) => {
       if (typeof results[index] === 'object') return;
@@ -82,7 +81,7 @@ export function place(placements: readonly Placement[], made: Set<string>): Plac
         part(one, index);
       } catch (error) {
         results[index] = serializeError(error);
-        // Somebody may have tidied the folders away.
+        // The folders may have been removed.
         made.clear();
         rmSync(one.beside, { force: true });
       }

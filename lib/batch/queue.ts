@@ -1,7 +1,7 @@
 /** The interface of a queue of recordings. Each implementation is one file: bullmq.ts, memory.ts. */
 import type { TranscribeOptions } from '../whisper/transcription/options.js';
 
-/** Options of transcription that can be written down: everything but functions and signals. */
+/** Options of transcription that can be stored: all except functions and signals. */
 export type StoredOptions = Omit<
   TranscribeOptions,
   'signal' | 'onProgress' | 'onWarning' | 'onPartial' | 'journal' | 'priority' | 'deadline'
@@ -9,13 +9,13 @@ export type StoredOptions = Omit<
 
 /** A recording to transcribe. */
 export interface Recording {
-  /** The same for the same source, version and options: what is in the queue already is not added again. */
+  /** Equal for the same source, version and options: a recording in the queue is not added again. */
   id: string;
   /** A path, or s3://bucket/key. */
   source: string;
   /** The name of its results: a path without an extension, such as 'monday/talk'. */
   name: string;
-  /** Bytes of encoded audio, which say about how long it is. */
+  /** Bytes of encoded audio, an estimate of its length. */
   bytes: number;
   options: StoredOptions;
 }
@@ -28,42 +28,42 @@ export interface Summary {
   elapsed: number;
   /** The key of its result in the store. */
   key: string;
-  /** True where it had been transcribed before, under this name or another. */
+  /** True if it had been transcribed before, under this name or another. */
   repeated: boolean;
-  /** True where a part of it could not be read. */
+  /** True if a part of it could not be read. */
   incomplete: boolean;
   attempt: number;
 }
 
-/** Progress of a recording, in seconds of audio; `total` is null while it is not known. */
+/** Progress of a recording, in seconds of audio; `total` is null if unknown. */
 export interface BatchProgress {
   processed: number;
   total: number | null;
 }
 
-/** A recording that a worker has taken. It is its own as long as it extends the claim in time. */
+/** A recording that a worker has claimed. The worker must extend the claim in time to keep it. */
 export interface Claim {
   readonly recording: Recording;
-  /** 1 for the first; every claim of the same recording has a higher one. */
+  /** 1 for the first; it increases with every claim of the recording. */
   readonly attempt: number;
-  /** Milliseconds after which others may take it, unless it is extended. */
+  /** Milliseconds after which the claim expires unless it is extended. */
   readonly lock: number;
-  /** 'held', 'lost' where another may have it by now, or 'cancelled'. Rejects while the queue cannot be reached. */
+  /** 'held', 'lost' if another worker may have it, or 'cancelled'. Rejects while the queue cannot be reached. */
   extend(progress?: BatchProgress): Promise<'held' | 'lost' | 'cancelled'>;
-  /** Done. False where the claim was lost. */
+  /** Marks it as done. False if the claim was lost. */
   acknowledge(summary: Summary): Promise<boolean>;
-  /** It is tried again, later each time, until no attempts are left: then it is set aside. */
+  /** Schedules a retry with increasing delay; sets it aside when no attempts are left. */
   fail(reason: string): Promise<boolean>;
-  /** It cannot work: nobody tries it again unless told to. */
+  /** Marks it as permanently failed: it is not tried again unless requested. */
   setAside(reason: string): Promise<boolean>;
-  /** Gives it back for others to take at once; that counts as no failure. */
+  /** Returns it to the queue at once; this does not count as a failure. */
   release(): Promise<boolean>;
 }
 
 /** The number of recordings in each state. */
 export interface Counts {
   waiting: number;
-  /** Failed, and wait to be tried again. */
+  /** Failed, and waiting for a retry. */
   delayed: number;
   active: number;
   done: number;
@@ -76,44 +76,44 @@ export interface Failure {
   source: string;
   name: string;
   reason: string;
-  /** Failures, and ends of the process that had it. */
+  /** Failures, including crashes of its worker. */
   attempts: number;
 }
 
-/** A recording that was done lately. */
+/** A recently finished recording. */
 export interface Done {
   /** Milliseconds since 1970. */
   at: number;
   summary: Summary;
 }
 
-/** Selected recordings: by sources, names or ids (the first eight letters suffice); or all. */
+/** Selected recordings: by source, name or id (the first eight letters are enough); or all. */
 export type Chosen = readonly string[] | 'all';
 
 export interface Queue {
-  /** Adds what is not there yet. `known`: how many were there; `setAside`: how many of these had been set aside. */
+  /** Adds new recordings. `known`: how many were in the queue already; `setAside`: how many of these were set aside. */
   add(recordings: readonly Recording[]): Promise<{ added: number; known: number; setAside: number }>;
-  /** The next recording, the longest first; null where there is none for some seconds. */
+  /** The next recording, the longest first; null if there is none for some seconds. */
   claim(): Promise<Claim | null>;
   counts(): Promise<Counts>;
-  /** Those that were set aside, the latest first. */
+  /** Recordings that were set aside, the latest first. */
   failures(most?: number): Promise<Failure[]>;
-  /** The latest first. */
+  /** Finished recordings, the latest first. */
   done(most?: number): Promise<Done[]>;
   active(): Promise<{ recording: Recording; progress: BatchProgress | null }[]>;
-  /** Recordings that were set aside are tried again. Gives how many. */
+  /** Retries recordings that were set aside. Returns their number. */
   retry(chosen: Chosen): Promise<number>;
-  /** Removes waiting recordings and ends those under way. Returns their number. */
+  /** Removes waiting recordings and stops running ones. Returns their number. */
   cancel(chosen: Chosen): Promise<number>;
   /**
-   * Settles with what is wanted of all who work here: the first to say it decides. Gives what counts, so that a worker
-   * with another model sees that it is in the wrong place.
+   * Agrees on a value among all workers: the first caller decides. Returns the value in force, so that a worker with
+   * another model notices.
    */
   agree(name: string, value: string): Promise<string>;
   close(): Promise<void>;
 }
 
-/** True where one of the recordings is meant. */
+/** True if a recording is among the chosen ones. */
 export function isChosen(chosen: Chosen, { id, name, source }: Pick<Recording, 'id' | 'name' | 'source'>): boolean {
   if (chosen === 'all') return true;
   return chosen.some((one) => one === name || one === source || (one.length >= 8 && id.startsWith(one)) || one === id);

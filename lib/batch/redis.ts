@@ -1,9 +1,9 @@
-/** The connection to Redis, and what its errors mean. */
+/** The connection to Redis, and conversion of its errors. */
 import type { Redis } from 'ioredis';
 import { OneheadError, reasonOf, shown } from '../errors.js';
 import { optional } from './optional.js';
 
-/** Milliseconds in which the server must be reached at first. */
+/** Milliseconds in which the server must be reached the first time. */
 const patience = 5000;
 
 /** The address without its password. */
@@ -19,8 +19,8 @@ export const packages = 'bullmq ioredis';
 export const purpose = 'A queue on Redis';
 
 /**
- * A connection whose commands wait for a server that is away, so that workers outlive its restart. Throws OneheadError
- * INVALID_ARGUMENT for what is no address, QUEUE_UNAVAILABLE where no server answers within some seconds.
+ * Connects to Redis. Commands wait while the server is away, so that workers survive its restart. Throws OneheadError
+ * INVALID_ARGUMENT for an invalid address, QUEUE_UNAVAILABLE if no server answers within some seconds.
  */
 export async function connect(url: string): Promise<Redis> {
   const { Redis: Connection } = await optional(() => import('ioredis'), purpose, packages);
@@ -59,8 +59,8 @@ export async function answered<T>(ask: () => Promise<T>): Promise<T> {
     return await ask();
   } catch (cause) {
     if (cause instanceof OneheadError) throw cause;
-    // The position within a script is of use to developers only.
+    // The position within a Lua script is of use only to developers.
     const reason = reasonOf(cause).replace(/\.? *script: .*$/, '');
-    throw new OneheadError('QUEUE_UNAVAILABLE', `Redis refused: ${reason}.`, { cause });
+    throw new OneheadError('QUEUE_UNAVAILABLE', `Redis refused a command: ${reason}.`, { cause });
   }
 }

@@ -1,7 +1,4 @@
-/**
- * Results: one record for each audio, model and options, and from it the formats that are wanted, under the recording's
- * name.
- */
+/** Results: one record for each audio, model and options, and from it the output formats under the recording's name. */
 import type { FormatName, FormatOptions } from '../formats/index.js';
 import { formats } from '../formats/index.js';
 import type { Journal } from '../whisper/decoding/journal.js';
@@ -10,29 +7,26 @@ import { optionsDigest } from './digest.js';
 import type { Recording } from './queue.js';
 import type { Store } from './store.js';
 
-/** A result as it is kept. Times are not in it, so that the same work gives the same bytes. */
+/** A stored result. It has no timings, so that the same work gives the same bytes. */
 export interface ResultRecord {
   transcription: Transcription;
 }
 
-/** Two letters of the key are a folder: a hundred thousand files in one are slow to look through. */
+/** The first two letters of a key are a folder, since folders with a hundred thousand files are slow. */
 const under = (what: string, key: string) => `.onehead/${what}/${key.slice(0, 2)}/${key.slice(2)}`;
 
 type NamedRecording = Pick<Recording, 'id' | 'name' | 'source' | 'options'>;
 
-/** Bytes of one part of a path, with room for '.verbose.json' and a part of an id: file systems take 255. */
-const longestPart = 220;
+/** Maximum bytes of a path's part, which leaves room for '.verbose.json' and part of an id: file systems allow 255. */
+const maxPartBytes = 220;
 
-/**
- * A name whose parts every file system takes; one that is shortened has a part of the id, which tells it from others
- * like it.
- */
+/** A name whose parts every file system supports; a shortened name includes part of the id to stay unique. */
 function storable(name: string, id: string): string {
   const short = (part: string) => {
-    if (Buffer.byteLength(part) <= longestPart) return part;
+    if (Buffer.byteLength(part) <= maxPartBytes) return part;
     let kept = '';
     for (const letter of part) {
-      if (Buffer.byteLength(kept + letter) > longestPart - 10) break;
+      if (Buffer.byteLength(kept + letter) > maxPartBytes - 10) break;
       kept += letter;
     }
     return `${kept} ${id.slice(0, 8)}`;
@@ -40,7 +34,7 @@ function storable(name: string, id: string): string {
   return name.split('/').map(short).join('/');
 }
 
-/** Whose name it is; null where that was damaged. */
+/** The recording that owns a name; null if the entry is damaged. */
 function ownerOf(bytes: Buffer | null): Record<'source' | 'options' | 'key', unknown> | null {
   try {
     const { source, options, key } = JSON.parse(bytes?.toString('utf8') ?? '');
@@ -61,7 +55,7 @@ export class Results {
     this.#formatOptions = formatOptions;
   }
 
-  /** The result, if there is one already; one that cannot be read counts as none. */
+  /** The existing result; an unreadable one counts as missing. */
   async find(key: string): Promise<ResultRecord | null> {
     const bytes = await this.#store.read(`${under('results', key)}.json`);
     if (bytes === null) return null;
@@ -73,24 +67,20 @@ export class Results {
     }
   }
 
-  /**
-   * Keeps a result unless there is one: whoever comes second, a worker that lost its claim, changes nothing. Gives the
-   * one that counts.
-   */
+  /** Stores a result unless one exists: a worker that lost its claim changes nothing. Returns the result in force. */
   async keep(key: string, record: ResultRecord): Promise<ResultRecord> {
     const name = `${under('results', key)}.json`;
     const bytes = Buffer.from(`${JSON.stringify(record)}\n`);
     if (await this.#store.create(name, bytes)) return record;
     const there = await this.find(key);
-    // The existing record was damaged by others.
+    // The existing record was damaged.
     if (there === null) await this.#store.write(name, bytes);
     return there ?? record;
   }
 
   /**
-   * Writes the formats that are wanted under the recording's name. To do it again writes the same. Where another
-   * recording has that name already, /monday/talk.wav and /tuesday/talk.wav, or the same one with other options, a part
-   * of the id stands behind it: neither takes the other's place.
+   * Writes the formats under the recording's name; repeating it writes the same. If another recording has the name
+   * (/monday/talk.wav and /tuesday/talk.wav), or the same one with other options, part of the id is appended.
    */
   async write(recording: NamedRecording, key: string, { transcription }: ResultRecord): Promise<void> {
     const name = await this.#nameOf(recording, key);
@@ -109,12 +99,12 @@ export class Results {
     const there = ownerOf(await this.#store.read(place));
     if (there === null) await this.#store.write(place, owner);
     if (there === null || there.key === key) return name; // the same audio, from another place perhaps
-    // A new version of the same recording takes the old one's place.
+    // A new version of the same recording replaces the old one.
     if (there.source === source && there.options === digest) return name;
     return `${name} (${id.slice(0, 8)})`;
   }
 
-  /** Keeps the finished part of a recording that was set aside midway. */
+  /** Stores the finished part of a recording that failed midway. */
   async writePartial({ id, name }: NamedRecording, transcription: Transcription): Promise<void> {
     const text = formats.verbose_json.write(transcription, this.#formatOptions);
     await this.#store.write(`.onehead/partial/${storable(name, id)}.json`, Buffer.from(text));
@@ -125,16 +115,16 @@ export class Results {
   }
 }
 
-/** Results of windows, in pieces in the store, where another worker finds them. */
+/** Results of windows, stored in parts, so that another worker finds them. */
 export class StoredJournal implements Journal {
   readonly #store: Store;
   readonly #folder: string;
   readonly #attempt: number;
   readonly #entries = new Map<string, string>();
-  /** Those that are not in the store yet. */
+  /** Entries that are not stored yet. */
   #fresh = new Map<string, string>();
   #pieces = 0;
-  /** True where the store has pieces of it. */
+  /** True if the store has parts of it. */
   #stored = false;
 
   constructor(store: Store, folder: string, attempt: number) {
@@ -143,7 +133,7 @@ export class StoredJournal implements Journal {
     this.#attempt = attempt;
   }
 
-  /** Reads what earlier attempts kept. A piece that is damaged is passed over: its windows are decoded again. */
+  /** Reads the parts of earlier attempts. A damaged part is skipped: its windows are decoded again. */
   async load(): Promise<void> {
     for (const key of await this.#store.list(this.#folder)) {
       this.#stored = true;
@@ -156,7 +146,7 @@ export class StoredJournal implements Journal {
     }
   }
 
-  /** Windows that are known. */
+  /** Number of known windows. */
   get size(): number {
     return this.#entries.size;
   }
@@ -170,7 +160,7 @@ export class StoredJournal implements Journal {
     this.#fresh.set(window, found);
   }
 
-  /** Puts what is new into the store. */
+  /** Stores new entries. */
   async flush(): Promise<void> {
     if (this.#fresh.size === 0) return;
     const fresh = this.#fresh;
@@ -187,7 +177,7 @@ export class StoredJournal implements Journal {
     }
   }
 
-  /** Forgets it: there is a result. */
+  /** Removes the journal after the result was stored. */
   async remove(): Promise<void> {
     if (!this.#stored) return;
     for (const key of await this.#store.list(this.#folder)) await this.#store.remove(key);

@@ -19,7 +19,7 @@ import { bucketAddress } from './store.js';
 
 const isPattern = (source: string) => /[*?[{]/.test(source) && !existsSync(source);
 
-/** Files that a pattern such as recordings/**\/*.mp3 means. */
+/** Files that match a pattern such as recordings/**\/*.mp3. */
 function matching(pattern: string): AsyncGenerator<FoundRecording> {
   const { base } = picomatch.scan(pattern);
   const rest = base === '' ? pattern : pattern.slice(base.length).replace(/^\//, '');
@@ -31,7 +31,7 @@ async function* inBucket(address: string): AsyncGenerator<FoundRecording> {
   const { bucket, prefix } = place;
   const opened = await openBucket();
   try {
-    // The source is a prefix or one object, whose name only prefixes itself.
+    // The address is a prefix or an object, which is also a prefix of itself.
     for await (const { key, bytes, version } of listBucket(opened, place)) {
       const whole = key === prefix;
       const below = prefix === '' || key.startsWith(`${prefix}/`);
@@ -47,7 +47,7 @@ async function* inBucket(address: string): AsyncGenerator<FoundRecording> {
 
 type Missed = (error: OneheadError) => void;
 
-/** Lines of a list, which name sources, with their numbers; empty ones and those that begin with # are passed over. */
+/** Lines of a list, which name sources, with their numbers; empty lines and those that begin with # are skipped. */
 async function* linesOf(list: string): AsyncGenerator<[string, number]> {
   let number = 0;
   let file: FileHandle | null = null;
@@ -56,7 +56,7 @@ async function* linesOf(list: string): AsyncGenerator<[string, number]> {
     for await (const text of file.readLines()) {
       number += 1;
       const line = text.replace(/^\uFEFF/, '').trim();
-      if (line.includes('\0')) throw new Error('it is no list of recordings, a source a line');
+      if (line.includes('\0')) throw new Error('it is not a list of recordings with one source on each line');
       if (line !== '' && !line.startsWith('#')) yield [line, number];
     }
   } catch (cause) {
@@ -66,15 +66,15 @@ async function* linesOf(list: string): AsyncGenerator<[string, number]> {
   }
 }
 
-/** Expands a source. `missed` is called for lines that name nothing. `within`: the lists in which it was named. */
+/** Expands a source. `missed` is called for lines that name nothing. `within`: the lists that contain it. */
 async function* found(source: string, missed: Missed, within: readonly string[] = []): AsyncGenerator<FoundRecording> {
   if (source.startsWith('s3://')) yield* inBucket(source);
   else if (source.startsWith('@')) {
     const list = resolve(source.slice(1));
     if (within.includes(list)) {
-      throw new OneheadError('INVALID_ARGUMENT', `The list ${shown(list)} names itself; take that line out.`);
+      throw new OneheadError('INVALID_ARGUMENT', `The list ${shown(list)} contains itself; remove that line.`);
     }
-    // Paths in a list are its own folder's.
+    // Paths in a list are relative to its folder.
     for await (const [line, number] of linesOf(list)) {
       const bucket = line.startsWith('s3://');
       const inner = line.startsWith('@') ? `@${resolve(dirname(list), line.slice(1))}` : resolve(dirname(list), line);
@@ -98,11 +98,11 @@ async function* found(source: string, missed: Missed, within: readonly string[] 
 }
 
 /**
- * The recordings that sources mean: files, folders, patterns, lists (@FILE: a source a line) and s3://bucket/prefix.
- * Results are called by the path below what was named, without its extension; where two would be called the same, both
- * keep theirs. `missed` is told of each line of a list that names nothing, and the others count; it throws unless it is
- * given. Throws OneheadError AUDIO_NOT_FOUND, INVALID_ARGUMENT for a list that names itself, or what opening a bucket
- * throws.
+ * The recordings of sources: files, folders, patterns, lists (@FILE with a source on each line) and s3://bucket/prefix.
+ * Results are named after the path relative to the source, without extension; if two would have the same name, both
+ * keep theirs. `missed` is called for each line of a list that names nothing, and the others are used; without it, that
+ * throws. Throws OneheadError AUDIO_NOT_FOUND, INVALID_ARGUMENT for a list that contains itself, or the errors of
+ * opening a bucket.
  */
 export async function recordingsOf(
   sources: readonly string[],

@@ -6,27 +6,24 @@ export interface Status {
   /** The rate of the latest finished recordings; null if there are none. */
   rate: {
     recordingsPerHour: number;
-    /** Seconds of audio a second. */
+    /** Seconds of audio per second. */
     realTime: number;
   } | null;
-  /**
-   * Seconds until all is done at that rate. The longest go first, so it is rather less. Null where nothing was done
-   * lately.
-   */
+  /** Estimated seconds until all is done; an upper bound, since the longest go first. Null without recent results. */
   remaining: number | null;
   active: { source: string; processed: number; total: number | null }[];
   failures: Failure[];
   incomplete: number;
 }
 
-/** Milliseconds: what was done before says little about now. */
+/** Milliseconds: older results say little about the current rate. */
 const lately = 600_000;
 const latest = 500;
 
 function rateOf(done: readonly Done[], now: number): Status['rate'] {
   const recent = done.filter(({ at }) => now - at <= lately);
   if (recent.length < 2) return null;
-  // From the first one's end on, so that its own work does not count.
+  // From the end of the first one, so that its own work does not count.
   const [first, others] = [recent.at(-1)!.at, recent.slice(0, -1)];
   const seconds = Math.max(0.001, (now - first) / 1000);
   const audio = others.reduce((sum, { summary }) => sum + (summary.repeated ? 0 : summary.duration), 0);

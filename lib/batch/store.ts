@@ -1,21 +1,18 @@
-/** The store of results and journals: a folder, or a bucket of S3. */
+/** The store of results and journals: a folder, or an S3 bucket. */
 import { OneheadError, reasonOf, shown } from '../errors.js';
 
-/**
- * Keys are paths with slashes. Every method throws OneheadError STORE_FAILED where the store does not do it; that may
- * go better later.
- */
+/** Keys are paths with slashes. Every method throws OneheadError STORE_FAILED on failure, which may be temporary. */
 export interface Store {
   /** The name that the user gave. */
   readonly name: string;
   read(key: string): Promise<Buffer | null>;
-  /** Whole or not at all; what was there is replaced. */
+  /** Writes atomically and replaces an existing entry. */
   write(key: string, bytes: Uint8Array): Promise<void>;
-  /** Whole or not at all, and only where nothing is: false where something is. */
+  /** Writes atomically, only if the key does not exist; false if it does. */
   create(key: string, bytes: Uint8Array): Promise<boolean>;
-  /** Keys that begin with `prefix`, a key's part up to a slash, in order. */
+  /** Keys below `prefix`, which ends at a slash, sorted. */
   list(prefix: string): Promise<string[]>;
-  /** Harmless where nothing is. */
+  /** Harmless if the key does not exist. */
   remove(key: string): Promise<void>;
   close(): void;
 }
@@ -26,13 +23,12 @@ export function storeFailed(what: string, cause: unknown): OneheadError {
 
 export interface BucketAddress {
   bucket: string;
-  /** Without a slash at its ends; '' for the whole bucket. */
+  /** Without leading and trailing slashes; '' for the whole bucket. */
   prefix: string;
 }
 
 /**
- * The parts of s3://bucket/prefix; null for what is no such address. Throws OneheadError INVALID_ARGUMENT for one
- * without a bucket.
+ * Parses s3://bucket/prefix; null for other addresses. Throws OneheadError INVALID_ARGUMENT if the bucket is missing.
  */
 export function bucketAddress(address: string): BucketAddress | null {
   if (!address.startsWith('s3://')) return null;

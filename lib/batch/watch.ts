@@ -1,4 +1,4 @@
-/** A folder that is watched. */
+/** Watches a folder. */
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,11 +7,11 @@ import { type FoundRecording, filesIn, hasAudioName, recordingOf, withoutExtensi
 import type { Recording, StoredOptions } from './queue.js';
 
 export interface WatchOptions {
-  /** Milliseconds for which a file must have stayed as it is. */
+  /** Milliseconds for which a file must be unchanged. */
   settled?: number;
-  /** Milliseconds between two looks; after one that takes long it is ten times as long, at most a minute. */
+  /** Milliseconds between scans; ten times the duration of a slow scan, at batchSize a minute. */
   interval?: number;
-  /** Told of what cannot be read or submitted; it is tried again. */
+  /** Called for files that cannot be read or submitted; they are tried again. */
   onTrouble?: (message: string) => void;
 }
 
@@ -21,20 +21,20 @@ interface Seen {
   /** Milliseconds, of performance.now(). */
   since: number;
   given: boolean;
-  /** The look that saw it last. */
+  /** The scan that saw it last. */
   look: number;
 }
 
-/** Recordings that are given at once. */
-const most = 500;
+/** Maximum recordings submitted at once. */
+const batchSize = 500;
 
 /**
- * Gives each recording in a folder and below, those that are there and those that come, are renamed into it or
- * replaced, once they have stopped growing; until `signal`, by which it ends without an error. What `onRecordings`
- * rejects is given again. The folder may go away and come back.
+ * Yields each recording in a folder and below, existing and new ones (created, renamed or replaced), once it has
+ * stopped growing. Ends with `signal`, without an error. Recordings that `onRecordings` rejects are passed again. The
+ * folder may disappear and come back.
  *
- * It looks again and again, since systems tell of no changes that other machines make on a disk that all have mounted,
- * and lose some of many. Throws OneheadError AUDIO_NOT_FOUND where there is no such folder at first.
+ * It polls, since systems do not report changes by other machines on shared disks, and lose some of many. Throws
+ * OneheadError AUDIO_NOT_FOUND if the folder does not exist at the start.
  */
 export async function watchFolder(
   folder: string,
@@ -48,7 +48,7 @@ export async function watchFolder(
     throw new OneheadError('AUDIO_NOT_FOUND', `There is no folder ${shown(folder)} to watch.`);
   }
   const seen = new Map<string, Seen>();
-  /** Told already, by the last look or by this one. */
+  /** Problems reported by the last scan and by this one. */
   let [told, telling] = [new Set<string>(), new Set<string>()];
   const trouble = (error: unknown) => {
     const message = error instanceof OneheadError ? error.message : `${reasonOf(error)}.`;
@@ -78,7 +78,7 @@ export async function watchFolder(
         seen.set(one.source, known);
         if (known.given || now - known.since < settled) continue;
         ready.push(one);
-        if (ready.length < most) continue;
+        if (ready.length < batchSize) continue;
         await give(ready);
         ready = [];
       }

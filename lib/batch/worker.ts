@@ -1,4 +1,4 @@
-/** A worker: takes recordings from a queue, transcribes many at once, and keeps their results. */
+/** A worker: claims recordings from a queue, transcribes many at once, and stores their results. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OneheadError, reasonOf } from '../errors.js';
 import { TranscriptionError } from '../whisper/transcription/failure.js';
@@ -10,15 +10,15 @@ import type { BatchProgress, Claim, Queue, Recording, Summary } from './queue.js
 import type { ResultRecord, Results, StoredJournal } from './results.js';
 
 export interface WorkerOptions {
-  /** Recordings under way at once: as many as keep the device's rows busy, and two that are being read. */
+  /** Recordings processed at once. Default: as many as keep the device's rows busy, and two that are being read. */
   concurrency?: number;
-  /** Milliseconds between two pieces of a long recording's journal. A recording that takes less has none. */
+  /** Milliseconds between saved parts of a journal. Shorter recordings have no journal. */
   journalInterval?: number;
-  /** Milliseconds that recordings under way are given to end, once the worker is told to stop. */
+  /** Milliseconds that running recordings have to finish after the worker is told to stop. */
   drain?: number;
-  /** Ends when nothing is left, instead of waiting for more. */
+  /** Ends when the queue is empty, instead of waiting for more. */
   untilEmpty?: boolean;
-  /** Told of each recording, and of what is wrong with the queue or the store. */
+  /** Called for each recording, and for problems of the queue or the store. */
   onEvent?: (event: WorkerEvent) => void;
 }
 
@@ -30,12 +30,12 @@ export type WorkerEvent =
   | { event: 'left'; recording: Recording; reason: 'lost' | 'cancelled' | 'stopped' }
   | { event: 'trouble'; message: string };
 
-/** Milliseconds between two tries to reach a queue that is away. */
+/** Milliseconds between attempts to reach a queue that is away. */
 const patience = 1000;
-/** Milliseconds that the queue is given to answer, once the worker was told to stop. */
+/** Milliseconds that the queue has to answer after the worker was told to stop. */
 const lastWords = 5000;
 
-/** Why work on a recording ends before its time. */
+/** Ends the work on a recording early. */
 class Left extends Error {
   readonly reason: 'lost' | 'cancelled' | 'stopped';
 
@@ -45,7 +45,7 @@ class Left extends Error {
   }
 }
 
-/** A recording's work while it is under way. */
+/** A recording that is being processed. */
 interface Work {
   claim: Claim;
   stop: AbortController;
@@ -55,11 +55,11 @@ interface Work {
 export class BatchWorker {
   readonly #queue: Queue;
   readonly #whisper: Whisper;
-  /** The model's digest and what it was loaded with. */
+  /** The model's digest and its options of loading. */
   readonly #model: string;
   readonly #results: Results;
   readonly #options: Required<Omit<WorkerOptions, 'onEvent'>>;
-  readonly #tell: (event: WorkerEvent) => void;
+  readonly #emit: (event: WorkerEvent) => void;
   readonly #works = new Set<Work>();
   readonly #files = new LocalFiles();
   #ended = false;
@@ -70,13 +70,13 @@ export class BatchWorker {
     this.#whisper = whisper;
     this.#model = model;
     this.#results = results;
-    this.#tell = onEvent;
+    this.#emit = onEvent;
     this.#options = { journalInterval: 20_000, drain: 60_000, untilEmpty: false, ...options, concurrency };
   }
 
   /**
-   * Works until `signal`, or, with `untilEmpty`, until nothing is left. Then nothing more is taken; what is under way
-   * has `drain` milliseconds to end and is given back otherwise, with what its windows gave.
+   * Works until `signal`, or, with `untilEmpty`, until the queue is empty. After that it claims nothing more. Running
+   * recordings have `drain` milliseconds to finish; unfinished ones are released with their journals.
    */
   async run(signal: AbortSignal): Promise<void> {
     this.#ended = false;
@@ -105,11 +105,14 @@ export class BatchWorker {
     const timer = setTimeout(() => {
       for (const { stop } of this.#works) stop.abort(new Left('stopped'));
     }, this.#options.drain);
-    // A queue that is away does not keep the process: what was not given back comes back to others by itself.
+    // A queue that is away does not keep the process alive: unreleased claims expire by themselves.
     const waited = new AbortController();
     const late = sleep(this.#options.drain + lastWords, 'late', { signal: waited.signal }).catch(() => {});
     if ((await Promise.race([Promise.all(all), late])) === 'late') {
-      this.#tell({ event: 'trouble', message: 'The queue did not answer: what was under way comes back by itself.' });
+      this.#emit({
+        event: 'trouble',
+        message: 'The queue did not answer: running recordings return to it by themselves.',
+      });
     }
     this.#ended = true;
     waited.abort();
@@ -117,7 +120,7 @@ export class BatchWorker {
     await this.#files.close();
   }
 
-  /** The next recording; null where there is none, or the queue is away. */
+  /** The next recording; null if there is none, or the queue is away. */
   async #claim(signal: AbortSignal): Promise<Claim | null> {
     let stopped = () => {};
     let timer: NodeJS.Timeout | undefined;
@@ -131,11 +134,11 @@ export class BatchWorker {
       });
       const claim = await Promise.race([asked, late]);
       if (!signal.aborted) return claim;
-      // An answer after that is nobody's: its lock ends by itself.
+      // A later answer is ignored: its lock expires by itself.
       asked.catch(() => {});
       await Promise.race([claim?.release(), sleep(lastWords, null, { ref: false })]);
     } catch (error) {
-      this.#tell({ event: 'trouble', message: `The queue did not answer: ${reasonOf(error)}.` });
+      this.#emit({ event: 'trouble', message: `The queue did not answer: ${reasonOf(error)}.` });
       await sleep(patience, undefined, { signal }).catch(() => {});
     } finally {
       signal.removeEventListener('abort', stopped);
@@ -149,7 +152,7 @@ export class BatchWorker {
     return counts !== null && counts.waiting + counts.delayed + counts.active === 0;
   }
 
-  /** One recording from its claim to its end. Rejects only where the queue was away until the worker had ended. */
+  /** Processes a claimed recording. Rejects only if the queue was away until the worker ended. */
   async #work(claim: Claim): Promise<void> {
     const work: Work = { claim, stop: new AbortController(), progress: undefined };
     this.#works.add(work);
@@ -161,12 +164,12 @@ export class BatchWorker {
       const left = work.stop.signal.aborted ? work.stop.signal.reason : error;
       if (left instanceof Left) {
         if (left.reason === 'stopped') await this.#insist(() => claim.release());
-        this.#tell({ event: 'left', recording, reason: left.reason });
+        this.#emit({ event: 'left', recording, reason: left.reason });
         return;
       }
       const reason = error instanceof OneheadError ? error.message : reasonOf(error);
       const setAside = isLasting(error);
-      this.#tell({ event: 'failed', recording, attempt, reason, setAside });
+      this.#emit({ event: 'failed', recording, attempt, reason, setAside });
       await this.#insist(() => (setAside ? claim.setAside(reason) : claim.fail(reason)));
     } finally {
       clearInterval(timer);
@@ -174,14 +177,14 @@ export class BatchWorker {
     }
   }
 
-  /** Asks the queue until it answers, or the worker has ended. */
+  /** Repeats a request to the queue until it answers, or the worker has ended. */
   async #insist<T>(ask: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
         return await ask();
       } catch (error) {
         if (this.#ended) throw error;
-        this.#tell({ event: 'trouble', message: `The queue did not answer: ${reasonOf(error)}.` });
+        this.#emit({ event: 'trouble', message: `The queue did not answer: ${reasonOf(error)}.` });
         await sleep(patience);
       }
     }
@@ -192,7 +195,7 @@ export class BatchWorker {
       const state = await claim.extend(progress);
       if (state !== 'held') stop.abort(new Left(state));
     } catch {
-      // The queue is away. Others may take the recording meanwhile: one of the two results will count.
+      // The queue is away. Others may claim the recording meanwhile; one of the two results will count.
     }
   }
 
@@ -210,19 +213,19 @@ export class BatchWorker {
       });
       const elapsed = Math.round(performance.now() - started);
       if (!(await this.#insist(() => claim.acknowledge({ ...summary, elapsed })))) throw new Left('lost');
-      this.#tell({ event: 'done', recording, summary: { ...summary, elapsed }, warnings: summary.warnings });
+      this.#emit({ event: 'done', recording, summary: { ...summary, elapsed }, warnings: summary.warnings });
     } finally {
       await file.clean();
     }
   }
 
-  /** From the file to its result and formats; what they tell. */
+  /** Transcribes a file and stores its result and formats. */
   async #finish(work: Work, file: LocalFile, key: string, journal: StoredJournal) {
     const { claim } = work;
     const { recording, attempt } = claim;
     const there = await this.#results.find(key);
     const record = there ?? (await this.#decode(work, file, journal));
-    // An attempt whose claim is another's writes nothing.
+    // An attempt that lost its claim writes nothing.
     const state = await this.#insist(() => claim.extend());
     if (state !== 'held') throw new Left(state);
     const counts = there ?? (await this.#results.keep(key, record));
@@ -232,7 +235,7 @@ export class BatchWorker {
     return { duration, key, repeated: there !== null, incomplete, attempt, warnings };
   }
 
-  /** Keeps what an attempt that failed has found, for whoever tries again, here or elsewhere. */
+  /** Saves the progress of a failed attempt for the next one, here or elsewhere. */
   async #breakOff({ claim, stop }: Work, journal: StoredJournal, error: unknown): Promise<void> {
     const left = stop.signal.aborted ? stop.signal.reason : error;
     try {
@@ -242,7 +245,7 @@ export class BatchWorker {
         await this.#results.writePartial(claim.recording, error.partial);
       }
     } catch (trouble) {
-      this.#tell({ event: 'trouble', message: (trouble as Error).message });
+      this.#emit({ event: 'trouble', message: (trouble as Error).message });
     }
   }
 
@@ -250,9 +253,9 @@ export class BatchWorker {
     const { claim, stop } = work;
     const { recording, attempt } = claim;
     if (attempt > 1) await journal.load();
-    this.#tell({ event: 'started', recording, attempt, known: journal.size });
+    this.#emit({ event: 'started', recording, attempt, known: journal.size });
     const timer = setInterval(() => {
-      journal.flush().catch((error: Error) => this.#tell({ event: 'trouble', message: error.message }));
+      journal.flush().catch((error: Error) => this.#emit({ event: 'trouble', message: error.message }));
     }, this.#options.journalInterval);
     try {
       const { timings, ...transcription } = await this.#whisper.transcribe(file.path, {
@@ -264,7 +267,7 @@ export class BatchWorker {
           work.progress = { processed, total };
         },
       });
-      // A result must not be kept under the digest of a file that has been replaced meanwhile.
+      // A result must not be stored under the digest of a file that has been replaced.
       await file.check();
       return { transcription };
     } finally {

@@ -42,17 +42,17 @@ export const documentation = {
   'the queue': {
     redis: {
       about: 'Address of Redis, such as redis://host:6379.',
-      usual: "the environment's ONEHEAD_REDIS",
+      usual: 'the environment variable ONEHEAD_REDIS',
     },
     queue: {
-      about: "The queue's name; several may live on one server.",
+      about: "The queue's name; one server may have several queues.",
       usual: "'onehead'",
     },
   },
   submit: {
     watch: {
       about:
-        'A folder: what comes into it later is submitted too, once it has stopped growing, until the command is ended.',
+        'A folder whose new files are submitted too, once they have stopped growing, until the command is stopped.',
       usual: '',
     },
     attempts: {
@@ -71,36 +71,36 @@ export const documentation = {
       usual: "'json'",
     },
     concurrency: {
-      about: 'Recordings under way at once.',
-      usual: 'two more than the model has windows',
+      about: 'Recordings processed at once.',
+      usual: "the model's windows plus two",
     },
     lock: {
-      about: 'Seconds after which a worker that is not heard of loses what it has.',
+      about: 'Seconds after which a worker that stopped responding loses its recordings.',
       usual: '30',
     },
     journalInterval: {
-      about: "Seconds between two pieces of a long recording's journal, from which another worker goes on.",
+      about: "Seconds between saved parts of a long recording's journal, from which another worker continues.",
       usual: '20',
     },
     drain: {
       about:
-        'Seconds that what is under way is given to end, after SIGTERM or SIGINT. What has not ended is given back.',
+        'Seconds that running recordings have to finish after SIGTERM or SIGINT. Unfinished ones are returned to the queue.',
       usual: '60',
     },
     untilEmpty: {
-      about: 'Ends when nothing is left.',
-      usual: 'false, or true for recordings that are named here',
+      about: 'Exits when the queue is empty.',
+      usual: 'false, or true for recordings given on the command line',
     },
     attempts: {
       about: 'Failures after which a recording is set aside.',
       usual: '5',
     },
     log: {
-      about: 'One line of JSON for each event, on standard output.',
+      about: 'Prints a line of JSON for each event.',
       usual: 'false',
     },
     quiet: {
-      about: 'No progress.',
+      about: 'Disables the progress bar.',
       usual: 'false',
     },
   },
@@ -110,17 +110,17 @@ export const documentation = {
       usual: 'false',
     },
     watch: {
-      about: 'Shown again every two seconds, until all is done.',
+      about: 'Updates the output every two seconds until all is done.',
       usual: 'false',
     },
     failures: {
-      about: 'Failures that are shown at most.',
+      about: 'Maximum number of failures shown.',
       usual: '20',
     },
   },
   'retry and cancel': {
     all: {
-      about: 'All recordings are meant.',
+      about: 'Applies to all recordings.',
       usual: 'false',
     },
   },

@@ -55,13 +55,13 @@ describe('a file', () => {
 });
 
 it.each([
-  ['gone.wav', /gone\.wav: there is no such file on this machine\.$/],
+  ['gone.wav', /gone\.wav: the file does not exist on this machine\.$/],
   ['empty.wav/below.wav', /no such file/],
   ['dangling.wav', /no such file/],
-  ['loop.wav', /a link that leads nowhere/],
+  ['loop.wav', /a broken link/],
   ['folder.wav', /it is a folder/],
-  ['pipe.wav', /no ordinary file/],
-  ['socket.wav', /no ordinary file/],
+  ['pipe.wav', /not a regular file/],
+  ['socket.wav', /not a regular file/],
   [`${'x'.repeat(300)}.wav`, /its name is too long/],
   ['nul\0.wav', /null byte/],
 ])('%j is set aside with its reason', async (name, sentence) => {

@@ -124,7 +124,7 @@ describe('a store', () => {
     writeFileSync(join(folder, 'file'), '');
     await expect(openStore(join(folder, 'file'))).rejects.toMatchObject({ code: 'STORE_FAILED' });
     const places: [string, RegExp][] = [
-      ['/proc', /^Cannot write to \/proc: \/proc is the system's and keeps no files; name an ordinary folder\.$/],
+      ['/proc', /^Cannot write to \/proc: \/proc belongs to the system and cannot hold files; choose another folder\.$/],
       ['/proc/onehead', /\/proc is the system's/],
       ['/sys/onehead/deep', /\/sys is the system's/],
       ['/dev/onehead', /\/dev is the system's/],

@@ -47,8 +47,8 @@ describe('a worker without Redis', () => {
     await writeFile(file('bytes.txt'), Buffer.from([1, 0, 2, 0]));
     await symlink('loop.wav', file('loop.wav'));
     const cases: [string[], number, RegExp][] = [
-      [[`@${file('itself.txt')}`], 1, /The list .* names itself; take that line out\./],
-      [[`@${file('bytes.txt')}`], 1, /it is no list of recordings/],
+      [[`@${file('itself.txt')}`], 1, /The list .* contains itself; remove that line\./],
+      [[`@${file('bytes.txt')}`], 1, /it is not a list of recordings/],
       [[`@${file('missing.txt')}`], 1, /Cannot read the list .*no such file/],
       [[file('missing.wav')], 1, /Cannot read .*no such file/],
       [[file('loop.wav')], 1, /Cannot read .*symbolic links/],
