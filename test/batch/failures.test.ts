@@ -49,15 +49,15 @@ describe('a file', () => {
   });
   it('that may not be read is told as that', async () => {
     const error = await new LocalFiles().fetch(place('closed.wav'), never).catch((cause: unknown) => cause);
-    expect(error).toMatchObject({ code: 'AUDIO_NOT_FOUND', message: expect.stringMatching(/may not be read/) });
+    expect(error).toMatchObject({ code: 'AUDIO_NOT_FOUND', message: expect.stringMatching(/may not read it/) });
     expect(isLasting(error)).toBe(true);
   });
 });
 
 it.each([
   ['gone.wav', /gone\.wav: the file does not exist on this machine\.$/],
-  ['empty.wav/below.wav', /no such file/],
-  ['dangling.wav', /no such file/],
+  ['empty.wav/below.wav', /does not exist/],
+  ['dangling.wav', /does not exist/],
   ['loop.wav', /a broken link/],
   ['folder.wav', /it is a folder/],
   ['pipe.wav', /not a regular file/],

@@ -111,7 +111,7 @@ describe('a worker', () => {
       ['notes', 1],
     ]);
     expect(failures.find(({ name }) => name === 'notes')?.reason).toMatch(/text and does not look like audio/);
-    expect(failures.find(({ name }) => name === 'gone')?.reason).toMatch(/gone\.wav: there is no such file/);
+    expect(failures.find(({ name }) => name === 'gone')?.reason).toMatch(/gone\.wav: the file does not exist/);
     expect(existsSync(join(output, 'notes.json'))).toBe(false);
     expect(result('talk').text).not.toBe('');
   });

@@ -1,4 +1,6 @@
-/** GET /: the web page. It consists of plain modules from the package's `web` folder, and uses the API with its keys. */
+/**
+ * GET /: the web page. It consists of plain modules from the package's `web` folder, and uses the API with its keys.
+ */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance, FastifyReply, FastifySchema } from 'fastify';

@@ -220,8 +220,8 @@ export class Transcriber {
 
   #isDue({ paused, decodedTo, windowBegin }: Turn): boolean {
     const fresh = this.#known - Math.max(decodedTo, windowBegin);
-    // When a voice falls silent, all its audio is decoded at once, so that the text is ready when the turn ends. Silence
-    // is not decoded again.
+    // When a voice falls silent, all its audio is decoded at once, so that the text is ready when the turn ends.
+    // Silence is not decoded again.
     if (paused !== null) return decodedTo < paused;
     return fresh >= this.#parts.options.interval * this.#sampleRate;
   }

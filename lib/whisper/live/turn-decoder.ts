@@ -16,7 +16,9 @@ import type { LiveEvent } from './types.js';
 const [earliestCut, fullFrom] = [0.2, 0.8];
 /** The share of the window that is kept after a cut. */
 export const keptAfterCut = 0.35;
-/** Maximum new tokens of a window: a constant, and a number per unconfirmed second. Text with more tokens is looping. */
+/**
+ * Maximum new tokens of a window: a constant, and a number per unconfirmed second. Text with more tokens is looping.
+ */
 const [baseTokens, tokensPerSecond] = [16, 20];
 /** Seconds after which text is confirmed even if the language is uncertain. */
 const languageSeconds = 3;
