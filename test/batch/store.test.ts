@@ -124,10 +124,13 @@ describe('a store', () => {
     writeFileSync(join(folder, 'file'), '');
     await expect(openStore(join(folder, 'file'))).rejects.toMatchObject({ code: 'STORE_FAILED' });
     const places: [string, RegExp][] = [
-      ['/proc', /^Cannot write to \/proc: \/proc belongs to the system and cannot hold files; choose another folder\.$/],
+      [
+        '/proc',
+        /^Cannot write to \/proc: \/proc belongs to the system and cannot hold files; choose another folder\.$/,
+      ],
       ['/proc/onehead', /\/proc belongs to the system/],
-      ['/sys/onehead/deep', /\/sys is the system's/],
-      ['/dev/onehead', /\/dev is the system's/],
+      ['/sys/onehead/deep', /\/sys belongs to the system/],
+      ['/dev/onehead', /\/dev belongs to the system/],
       [join(folder, 'file'), /it is a file, not a folder/],
       [join(folder, 'file/below'), /not a directory/],
       [join(folder, 'link'), /\/proc belongs to the system/],
