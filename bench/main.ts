@@ -11,6 +11,7 @@ const benchmarks: Record<string, () => Promise<unknown>> = {
   server: () => import('./server.js'),
   serving: () => import('./serving.js'),
   timeline: () => import('./timeline.js'),
+  together: () => import('./together.js'),
   voice: () => import('./voice.js'),
 };
 
