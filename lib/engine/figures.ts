@@ -2,7 +2,7 @@
 import { channel } from 'node:diagnostics_channel';
 
 export interface EngineFigures {
-  /** The number of windows that wait for a slot, of searches that wait for rows, and the longest wait of any of them. */
+  /** The numbers of windows that wait for a slot and of searches that wait for rows, and the longest wait of any. */
   waiting: { windows: number; searches: number; oldestMilliseconds: number };
   /** Audio positions of the cross-attention cache. */
   positions: { used: number; total: number };

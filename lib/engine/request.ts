@@ -57,7 +57,7 @@ export class EngineRequest implements RequestFields {
     this.#close = close;
   }
 
-  /** A part of this request that can be cancelled by itself. It need not be closed, and counts as no request of its own. */
+  /** A part of this request that can be cancelled by itself. It is not counted as a request and need not be closed. */
   part(signal: AbortSignal): EngineRequest {
     return new EngineRequest({ priority: this.priority, deadline: this.deadline, served: this.served, signal });
   }

@@ -1,14 +1,17 @@
 /** Windows of fewer audio positions than the model has: what they give, and that more of them fit. */
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Device } from '../../lib/device/device.js';
+import { EngineRequest } from '../../lib/engine/request.js';
 import { check } from '../../lib/options/options.js';
 import { readCheckpoint } from '../../lib/whisper/checkpoint/checkpoint.js';
 import { bundledModel } from '../../lib/whisper/checkpoint/hub.js';
+import { ModelDevice } from '../../lib/whisper/decoding/model-device.js';
 import { decodingOptions } from '../../lib/whisper/decoding/options.js';
 import { resolveDecoding } from '../../lib/whisper/decoding/resolve.js';
 import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 import type { WindowSettings } from '../../lib/whisper/decoding/windows.js';
 import { windowSamples } from '../../lib/whisper/model/features.js';
+import { wordHeads } from '../../lib/whisper/model/word-heads.js';
 import { samplesOf } from '../audio/support.js';
 
 const lengths = [160, 256, 384];
@@ -77,16 +80,20 @@ describe('windows of their own lengths', () => {
     expect(model.device.memory().allocations).toBe(allocations);
   });
 
-  it('take less of the memory, so that more are decoded at once', async () => {
-    let most = 0;
-    const see = () => {
-      most = Math.max(most, model.figures().positions.used);
-    };
-    subscribe('onehead.engine', see);
-    await Promise.all(Array.from({ length: 12 }, () => decode(model, 160)));
-    unsubscribe('onehead.engine', see);
-    // Two full windows are six of these.
-    expect(most).toBeGreaterThan(2 * 160);
-    expect(model.figures().positions.used).toBe(0);
+  it('take less of the memory, so that more fit at once', async () => {
+    const { checkpoint } = model;
+    const words = wordHeads(checkpoint.config, checkpoint.generation);
+    const device = new Device('cpu', { threads: 2 });
+    const opened = await ModelDevice.open(device, checkpoint, { dtype: 'float32' }, { windows: 2, rows: 8 }, words);
+    try {
+      const request = new EngineRequest({ priority: 'interactive', deadline: Number.POSITIVE_INFINITY, served: 0 });
+      // Two full windows of 500 positions are six of these.
+      const held = await Promise.all(Array.from({ length: 6 }, () => opened.engine.encode(request, window(160))));
+      expect(opened.engine.figures().positions).toEqual({ used: 6 * 160, total: 2 * 500 });
+      for (const one of held) one.close();
+      expect(opened.engine.figures().positions.used).toBe(0);
+    } finally {
+      opened.dispose();
+    }
   });
 });

@@ -1,5 +1,4 @@
-/** The pool of decoding state: what is written of a row before a search, and what is read of it afterwards. */
-
+/** The decoder's state, row by row: what is written of a row before a search, and what is read of it afterwards. */
 import type { Device } from '../../device/device.js';
 import type { BeamState, DecodingState, Sampling } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
@@ -12,23 +11,23 @@ type Read = NonNullable<TransferPieces['reads']>[number];
 
 export class RowPool {
   readonly count: number;
-  /** Tokens of a row. */
+  /** The most tokens of a row. */
   readonly capacity: number;
   readonly state: Required<DecodingState>;
   readonly sampling: Sampling;
   readonly beams: BeamState;
   /** uint8 [rows, vocabulary]. */
   readonly suppressed: Tensor;
-  /** int32 [rows]: the audio positions that each row attends to. */
+  /** int32 [rows]: the range of audio positions that each row attends to. */
   readonly audio: { begin: Tensor; count: Tensor };
-  /** int32 [rows]: where the scores of a row go; itself, or -1 where its words are not wanted. */
+  /** int32 [rows]: the row that the attention scores of a row are written to, or -1 if its words are not wanted. */
   readonly scoreRow: Tensor;
-  /** int32 [rows] of zeros: where a prompt begins. */
+  /** int32 [rows] of zeros: the position of the first token of a prompt. */
   readonly zero: Tensor;
-  /** Log-probabilities of each place that there is room for. */
+  /** The most log-probabilities of a position. */
   readonly top: number;
   readonly #owned: Tensor[] = [];
-  /** The mask that each row has. */
+  /** The mask of suppressed tokens that was last written to each row. */
   readonly #masks: (Uint8Array | undefined)[];
 
   constructor(device: Device, count: number, capacity: number, vocabulary: number) {
@@ -36,46 +35,46 @@ export class RowPool {
     this.capacity = capacity;
     this.top = Math.min(mostTop, vocabulary);
     this.#masks = new Array(count);
-    const own = (type: 'int32' | 'float32' | 'uint8', ...shape: number[]): Tensor => {
+    const make = (type: 'int32' | 'float32' | 'uint8', ...shape: number[]): Tensor => {
       const tensor = device.tensor(type, [count, ...shape]);
       this.#owned.push(tensor);
       return tensor;
     };
     this.state = {
-      tokens: own('int32', capacity),
-      logProbability: own('float32', capacity),
-      length: own('int32'),
-      position: own('int32'),
-      begin: own('int32'),
-      minimum: own('int32'),
-      maximum: own('int32'),
-      timestamps: own('int32'),
-      finished: own('int32'),
-      repetitionPenalty: own('float32'),
-      noRepeat: own('int32'),
-      topTokens: own('int32', capacity, this.top),
-      topLogProbability: own('float32', capacity, this.top),
-      topCount: own('int32'),
+      tokens: make('int32', capacity),
+      logProbability: make('float32', capacity),
+      length: make('int32'),
+      position: make('int32'),
+      begin: make('int32'),
+      minimum: make('int32'),
+      maximum: make('int32'),
+      timestamps: make('int32'),
+      finished: make('int32'),
+      repetitionPenalty: make('float32'),
+      noRepeat: make('int32'),
+      topTokens: make('int32', capacity, this.top),
+      topLogProbability: make('float32', capacity, this.top),
+      topCount: make('int32'),
     };
-    this.sampling = { temperature: own('float32'), seed: own('int32') };
+    this.sampling = { temperature: make('float32'), seed: make('int32') };
     this.beams = {
-      cumulative: own('float32'),
-      source: own('int32', capacity),
-      wanted: own('int32'),
-      doneCount: own('int32'),
-      doneLength: own('int32', mostPatience),
-      doneScore: own('float32', mostPatience),
-      doneTokens: own('int32', mostPatience, capacity),
-      doneLogProbability: own('float32', mostPatience, capacity),
-      doneSource: own('int32', mostPatience, capacity),
+      cumulative: make('float32'),
+      source: make('int32', capacity),
+      wanted: make('int32'),
+      doneCount: make('int32'),
+      doneLength: make('int32', mostPatience),
+      doneScore: make('float32', mostPatience),
+      doneTokens: make('int32', mostPatience, capacity),
+      doneLogProbability: make('float32', mostPatience, capacity),
+      doneSource: make('int32', mostPatience, capacity),
     };
-    this.suppressed = own('uint8', vocabulary);
-    this.audio = { begin: own('int32'), count: own('int32') };
-    this.scoreRow = own('int32');
-    this.zero = own('int32');
+    this.suppressed = make('uint8', vocabulary);
+    this.audio = { begin: make('int32'), count: make('int32') };
+    this.scoreRow = make('int32');
+    this.zero = make('int32');
   }
 
-  /** The initial state of a sequence's rows. */
+  /** Returns the writes of the initial state of a sequence's rows. */
   writes({ rows, slot, search }: Sequence<Search>): Write[] {
     const { state, sampling, beams, capacity } = this;
     const { first, count } = rows;
@@ -87,7 +86,7 @@ export class RowPool {
     const eachFloat = (value: number) => new Float32Array(count).fill(value);
     const source = new Int32Array(count * capacity);
     for (let beam = 0; beam < count; ++beam) {
-      // The prefilled positions are in the first row, those that each beam computes itself in its own row.
+      // Prefilled positions are in the cache row of the first beam. Each beam computes later ones in its own row.
       source.fill(first, beam * capacity, beam * capacity + length - 1);
       source.fill(first + beam, beam * capacity + length - 1, (beam + 1) * capacity);
     }
@@ -127,12 +126,12 @@ export class RowPool {
     return writes;
   }
 
-  /** Takes back what says that rows have ended. */
+  /** Returns the write that clears the `finished` flags of rows. */
   clears({ first, count }: Rows): Write {
     return [this.state.finished, new Int32Array(count), first];
   }
 
-  /** The tensors that `candidates` reads of a sequence's rows, in its order; beams have more. */
+  /** The tensors that `candidates` needs of a sequence's rows, in its order; `beamResults` for beams. */
   get results(): Tensor[] {
     const { state, beams } = this;
     return [state.tokens, state.logProbability, state.length, beams.source];
@@ -145,7 +144,7 @@ export class RowPool {
     return [...this.results, cumulative, doneCount, ...done];
   }
 
-  /** The same of rows that did not end in a run of steps. */
+  /** The reads of these tensors, for rows that did not end in a run of steps. */
   reads({ first, count }: Rows): Read[] {
     return (count === 1 ? this.results : this.beamResults).map((tensor) => {
       const width = tensor.size / this.count;
@@ -153,7 +152,7 @@ export class RowPool {
     });
   }
 
-  /** Concatenates the data that was read of each of a sequence's rows. */
+  /** Joins what was read of each of a sequence's rows, as `reads` would have read it. */
   joined(rows: readonly (readonly ReadData[])[]): ReadData[] {
     if (rows.length === 1) return [...rows[0]];
     return rows[0].map((first, index) => {
@@ -165,7 +164,7 @@ export class RowPool {
     });
   }
 
-  /** The tensors that `written` reads of a sequence's first row. */
+  /** The reads of a sequence's first row that `written` needs. */
   writtenReads({ rows: { first } }: Sequence<Search>): Read[] {
     const { state, capacity } = this;
     return [
@@ -182,53 +181,53 @@ export class RowPool {
     };
   }
 
-  /** The results of a sequence: one candidate, or those of a beam search. `data` is the result of `reads`. */
+  /** The candidates of a search: one, or those of its beams. `data` is what `reads` gave. */
   candidates({ rows: { count }, search }: Sequence<Search>, data: readonly ReadData[], endToken: number): Candidate[] {
     const { prompt, prefix = [] } = search;
     const { capacity } = this;
-    const candidate = (from: readonly ReadData[], row: number, length: number, score?: number): Candidate => {
-      const at = row * capacity;
-      const [tokens, logs, table] = from;
-      const written = Array.from(tokens.subarray(at + prompt.length, at + length));
+    const candidate = (data: readonly ReadData[], row: number, length: number, score?: number): Candidate => {
+      const begin = row * capacity;
+      const [tokens, logs, table] = data;
+      const written = Array.from(tokens.subarray(begin + prompt.length, begin + length));
       const ended = written.length > prefix.length && written.at(-1) === endToken;
-      const logProbabilities = Array.from(logs.subarray(at + prompt.length + prefix.length, at + length));
+      const logProbabilities = Array.from(logs.subarray(begin + prompt.length + prefix.length, begin + length));
       return {
         tokens: ended ? written.slice(0, -1) : written,
         logProbabilities,
         sum: score ?? logProbabilities.reduce((a, b) => a + b, 0),
         ended,
-        rows: (table as Int32Array).slice(at, at + length),
+        rows: (table as Int32Array).slice(begin, begin + length),
       };
     };
     const [tokens, logs, lengths, source, cumulative, doneCount, doneLengths, doneScores, ...done] = data;
-    const own = [tokens, logs, source];
+    const unfinished = [tokens, logs, source];
     const beams = Array.from({ length: count }, (_, beam) => beam);
-    if (count === 1) return [candidate(own, 0, lengths[0])];
+    if (count === 1) return [candidate(unfinished, 0, lengths[0])];
     const found = Array.from({ length: doneCount[0] }, (_, i) => candidate(done, i, doneLengths[i], doneScores[i]));
     // If too few hypotheses have ended, the best unfinished ones are added, as in openai/whisper.
     const others = beams.filter((beam) => cumulative[beam] !== Number.NEGATIVE_INFINITY);
     others.sort((a, b) => cumulative[b] - cumulative[a]);
     for (const beam of others.slice(0, Math.max(0, count - found.length))) {
-      found.push(candidate(own, beam, lengths[beam], cumulative[beam]));
+      found.push(candidate(unfinished, beam, lengths[beam], cumulative[beam]));
     }
-    // If every token was forbidden, no beam is left; the text up to there is the result.
-    return found.length > 0 ? found : [candidate(own, 0, lengths[0])];
+    // If every token was suppressed, no beam is left. The text up to there is the result.
+    return found.length > 0 ? found : [candidate(unfinished, 0, lengths[0])];
   }
 
-  /** Reads for the likeliest tokens at a candidate's generated positions, which `ranked` turns into lists. */
+  /** The reads of the likeliest tokens at each generated position of a candidate, for `ranked`. */
   topReads({ prompt, prefix = [] }: Search, { rows }: Candidate): Read[] {
     const { topTokens, topLogProbability } = this.state;
     const begin = prompt.length + prefix.length;
     return Array.from({ length: rows.length - begin }, (_, i) => {
-      // The row that chose a token is the one that read the token before it.
-      const at = (rows[begin + i - 1] * this.capacity + begin + i) * this.top;
-      return [topTokens, topLogProbability].map((tensor): Read => [tensor, at, this.top]);
+      // A token was chosen by the row whose cache holds the token before it.
+      const element = (rows[begin + i - 1] * this.capacity + begin + i) * this.top;
+      return [topTokens, topLogProbability].map((tensor): Read => [tensor, element, this.top]);
     }).flat();
   }
 
   ranked(data: readonly ReadData[]): RankedTokens[] {
-    return Array.from({ length: data.length / 2 }, (_, place) => {
-      const [ids, logs] = data.slice(2 * place, 2 * place + 2);
+    return Array.from({ length: data.length / 2 }, (_, position) => {
+      const [ids, logs] = data.slice(2 * position, 2 * position + 2);
       return Array.from(ids, (token, i) => ({ token, logProbability: logs[i] })).filter(({ token }) => token >= 0);
     });
   }

@@ -1,23 +1,27 @@
-/** A model on a device: its tensors and programs. It has no queue and makes no choices; the engine does. */
+/** A model on a device: its tensors and programs. Order and choice of work are the engine's. */
 import type { Device } from '../../device/device.js';
 import type { Tensor } from '../../device/tensor.js';
 import type { ReadData } from '../../device/transfer.js';
 import type { Rows, Runtime, Sequence, Slot, StepRun } from '../../engine/runtime.js';
+import { encodedOf, featuresOf } from './feature-tensors.js';
 import { prefillLength, type RuntimeParts, RuntimePrograms, type StepParts, sizeFor } from './programs.js';
 import type { Write } from './rows.js';
 import { type SearchResult, likeliest, type ModelWindow, type Search } from './search.js';
 import { verify } from './verify.js';
 import { WrittenSamples } from './written-samples.js';
 
-/** Rows of a product that the CPU's kernels of a step take (native/operations/linear/cpu_steps.cc, `fewRows`). */
+/**
+ * The most rows of a product that the CPU computes with the kernels of a step (`fewRows` in
+ * native/operations/linear/cpu_steps.cc).
+ */
 const cpuPrefillTokens = 16;
 
-type Running = Sequence<Search>;
+type RunningSequence = Sequence<Search>;
 
-/** The results of a sequence's prefill. */
-type Start = Pick<SearchResult, 'noSpeechProbability' | 'startLogits' | 'accepted'>;
+/** What is known of a sequence after its prefill. */
+type PrefillResult = Pick<SearchResult, 'noSpeechProbability' | 'startLogits' | 'accepted'>;
 
-const total = (all: readonly { elapsed: number }[]): number => all.reduce((sum, { elapsed }) => sum + elapsed, 0);
+const totalTime = (all: readonly { elapsed: number }[]): number => all.reduce((sum, { elapsed }) => sum + elapsed, 0);
 
 export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult> {
   readonly positions: number;
@@ -26,12 +30,12 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
   readonly #parts: RuntimeParts;
   readonly #device: Device;
   readonly #programs: RuntimePrograms;
-  readonly #starts = new WeakMap<Running, Start>();
-  /** Data of sequences that have ended. */
-  readonly #results = new WeakMap<Running, ReadData[]>();
-  /** Rows whose flags say that they have ended, or may, and that are no longer decoded. */
-  readonly #ended: Rows[] = [];
-  /** The content of the entries' tensors, which are written only when the batch changes. */
+  readonly #prefilled = new WeakMap<RunningSequence, PrefillResult>();
+  /** What was read of the rows of sequences that have ended. */
+  readonly #results = new WeakMap<RunningSequence, ReadData[]>();
+  /** Rows that are no longer decoded and whose `finished` flags may still be set. */
+  readonly #left: Rows[] = [];
+  /** The rows that the step's tensors name. They are written only when the batch changes; null: unknown. */
   #entries: Int32Array | null = null;
   readonly #samples = new WrittenSamples();
 
@@ -45,14 +49,14 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
   }
 
   /**
-   * Lays out the weights and takes the memory of the largest programs: the first request is then as fast as the next,
-   * and takes none.
+   * Lays out the weights and allocates the memory of the largest programs, so that the first request is as fast as the
+   * next and allocates none.
    */
   async prepare(): Promise<void> {
     const { sourcePositions } = this.#parts.checkpoint.config;
     const everything = { beams: true, words: true, top: true };
     const plain = { beams: false, words: false, top: false };
-    // The steps first: they want the weights row by row, and the others then take them as they are.
+    // Steps come first: they need the weights row by row, and the other programs then use that layout.
     await this.#programs.step(this.rows, everything).program.prepare();
     for (let size = 1; size < 2 * this.rows; size *= 2) {
       await this.#programs.step(sizeFor(size, this.rows), plain).program.prepare();
@@ -75,28 +79,28 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     return Math.max(1, beams);
   }
 
-  /** The host decides how much of a draft is accepted. */
+  /** The host decides how much of a draft is accepted, before anything else can be submitted. */
   waitsForStart({ draft }: Search): boolean {
     return draft !== undefined;
   }
 
   async encode(windows: readonly { window: ModelWindow; slot: Slot }[]): Promise<{ elapsed: number }> {
     const done: Promise<{ elapsed: number }>[] = [];
-    for (let at = 0; at < windows.length; ) {
-      const { window, slot } = windows[at];
+    for (let index = 0; index < windows.length; ) {
+      const { window, slot } = windows[index];
       if ('encoded' in window) {
         done.push(this.#project(window, slot));
-        at += 1;
+        index += 1;
         continue;
       }
-      // Sizes are powers of two, so that few programs serve all; a padded one would cost as much as a window more.
-      const left = windows.slice(at).findIndex((one) => 'encoded' in one.window);
-      const together = left < 0 ? windows.length - at : left;
+      // Batches are powers of two, so that few programs suffice. A padded window would cost as much as a real one.
+      const next = windows.slice(index).findIndex((other) => 'encoded' in other.window);
+      const together = next < 0 ? windows.length - index : next;
       const size = 2 ** Math.floor(Math.log2(Math.min(together, this.encodeBatch)));
-      done.push(this.#encodeSamples(windows.slice(at, at + size), slot.positions));
-      at += size;
+      done.push(this.#encodeSamples(windows.slice(index, index + size), slot.positions));
+      index += size;
     }
-    return { elapsed: total(await Promise.all(done)) };
+    return { elapsed: totalTime(await Promise.all(done)) };
   }
 
   #encodeSamples(
@@ -118,21 +122,21 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
   }
 
   async #project({ encoded, index }: Extract<ModelWindow, { encoded: unknown }>, slot: Slot) {
-    const { encoded: loose } = this.#programs.encoder(1);
-    const { begins, program } = this.#programs.project(loose);
+    const { encoded: input } = this.#programs.encoder(1);
+    const { begins, program } = this.#programs.project(input);
     const [, done] = await Promise.all([
-      this.#device.copy(encoded, loose, { fromElement: index * loose.size, count: loose.size }),
+      this.#device.copy(encoded, input, { fromElement: index * input.size, count: input.size }),
       program.submit({ writes: [[begins, Int32Array.of(slot.begin)]] }).done,
     ]);
     return done;
   }
 
-  async start(sequences: readonly Running[]): Promise<{ elapsed: number; ended: Running[] }> {
+  async start(sequences: readonly RunningSequence[]): Promise<{ elapsed: number; ended: RunningSequence[] }> {
     const { pool } = this.#programs;
-    // They go with the first prefill.
+    // All state is written in the job of the first prefill.
     let writes = [...this.#clears(), ...sequences.flatMap((sequence) => pool.writes(sequence))];
     const done: Promise<{ elapsed: number }>[] = [];
-    const byLength = new Map<number, Running[]>();
+    const byLength = new Map<number, RunningSequence[]>();
     const drafted = sequences.filter(({ search }) => search.draft);
     for (const sequence of sequences) {
       if (sequence.search.draft) continue;
@@ -141,9 +145,9 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
       byLength.set(length, [...(byLength.get(length) ?? []), sequence]);
     }
     for (const [length, group] of byLength) {
-      const most = this.#prefillBatch(length);
-      for (let at = 0; at < group.length; at += most) {
-        done.push(this.#prefill(group.slice(at, at + most), length, writes));
+      const batch = this.#prefillBatch(length);
+      for (let begin = 0; begin < group.length; begin += batch) {
+        done.push(this.#prefill(group.slice(begin, begin + batch), length, writes));
         writes = [];
       }
     }
@@ -153,23 +157,24 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
       this.#entries = null;
       done.push(this.#verify(drafted, ended));
     }
-    const elapsed = total(await Promise.all(done));
+    const elapsed = totalTime(await Promise.all(done));
     return { elapsed, ended: [...ended] };
   }
 
-  /** Adds those that the draft ends to `ended`. */
-  async #verify(drafted: readonly Running[], ended: Set<Running>): Promise<{ elapsed: number }> {
+  /** Decodes drafts. Adds the sequences that end within their draft to `ended`. */
+  async #verify(drafted: readonly RunningSequence[], ended: Set<RunningSequence>): Promise<{ elapsed: number }> {
     const { elapsed, verified } = await verify(this.#device, this.#programs, drafted);
     for (const { sequence, ended: done, ...start } of verified) {
-      this.#starts.set(sequence, start);
+      this.#prefilled.set(sequence, start);
       if (done) ended.add(sequence);
     }
     return { elapsed };
   }
 
   /**
-   * Prompts that are read at once. On a CPU no more tokens than the kernels of a step take, which compute each row as
-   * if it were alone; on a GPU no more than an encoder's window has positions, which bounds the memory.
+   * The number of prompts of a length that are prefilled together. On a CPU their tokens must fit the kernels of a
+   * step, which compute each row exactly as if it were alone. On a GPU they are no more than a window has audio
+   * positions, which bounds the memory.
    */
   #prefillBatch(length: number): number {
     const { sourcePositions, targetPositions } = this.#parts.checkpoint.config;
@@ -177,9 +182,9 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     return Math.min(this.rows, 2 ** Math.floor(Math.log2(Math.max(1, tokens / length))));
   }
 
-  /** `writes` go before it. */
+  /** Prefills sequences of one padded length, after `writes`. */
   async #prefill(
-    sequences: readonly Running[],
+    sequences: readonly RunningSequence[],
     length: number,
     writes: readonly Write[],
   ): Promise<{ elapsed: number }> {
@@ -193,23 +198,26 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     });
     this.#entries = null;
     const vocabulary = logits.shape[1];
-    const wanting = sequences.flatMap((sequence, i) => (sequence.search.startLogits ? [i] : []));
+    const withLogits = sequences.flatMap((sequence, i) => (sequence.search.startLogits ? [i] : []));
     const { elapsed, reads } = await program.submit({
       writes: [...writes, [rows, entries], [startRows, starts]],
-      reads: [[noSpeech], ...wanting.map((i) => [logits, i * vocabulary, vocabulary] as const)],
+      reads: [[noSpeech], ...withLogits.map((i) => [logits, i * vocabulary, vocabulary] as const)],
     }).done;
-    const [silences, ...all] = reads;
+    const [silences, ...startLogits] = reads;
     sequences.forEach((sequence, i) => {
-      const startLogits = all[wanting.indexOf(i)] as Float32Array | undefined;
-      this.#starts.set(sequence, { noSpeechProbability: silences[i], startLogits });
+      const logits = startLogits[withLogits.indexOf(i)] as Float32Array | undefined;
+      this.#prefilled.set(sequence, { noSpeechProbability: silences[i], startLogits: logits });
     });
     return { elapsed };
   }
 
-  step(sequences: readonly Running[], { times, shown }: { times: number; shown: readonly Running[] }): StepRun<Search> {
+  step(
+    sequences: readonly RunningSequence[],
+    { times, shown }: { times: number; shown: readonly RunningSequence[] },
+  ): StepRun<Search> {
     const { pool } = this.#programs;
     const count = sequences.reduce((sum, { rows }) => sum + rows.count, 0);
-    const some = (wanted: (search: Search) => boolean) => sequences.some(({ search }) => wanted(search));
+    const some = (condition: (search: Search) => boolean) => sequences.some(({ search }) => condition(search));
     const parts: StepParts = {
       beams: some(({ beams }) => beams > 1),
       words: some(({ words }) => words),
@@ -219,7 +227,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     const { rows, leaders, program } = this.#programs.step(size, parts);
     const run = program.submit({
       times,
-      // All rows of a sequence end at once. Those that ended in the run before are cleared only when that was seen.
+      // All rows of a sequence end in one step. The flags of sequences that ended in the run before may still be set.
       until: { flags: pool.state.finished, when: 'another', most: count },
       writes: [...this.#clears(), ...this.#entryWrites(sequences, size, rows, leaders)],
       reads: shown.flatMap((sequence) => pool.writtenReads(sequence)),
@@ -228,7 +236,7 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     const done = run.done.then(({ elapsed, times: steps, reads, rows: found }) => {
       const ended = this.#keepEnded(sequences, new Map(found.map(([row, ...data]) => [row, data])));
       const written = shown.map((sequence, i) => {
-        const { noSpeechProbability, startLogits } = this.#starts.get(sequence)!;
+        const { noSpeechProbability, startLogits } = this.#prefilled.get(sequence)!;
         return { ...pool.written(sequence, reads.slice(3 * i, 3 * i + 3)), noSpeechProbability, startLogits };
       });
       return { elapsed, steps, ended, written };
@@ -236,35 +244,41 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     return { done, stop: run.stop };
   }
 
-  /** Keeps what was read of the sequences that have ended, and gives those that are new among them. */
-  #keepEnded(sequences: readonly Running[], found: ReadonlyMap<number, ReadData[]>): Running[] {
+  /** Keeps what was read of sequences that have ended. Returns those that had not in an earlier run. */
+  #keepEnded(sequences: readonly RunningSequence[], found: ReadonlyMap<number, ReadData[]>): RunningSequence[] {
     return sequences.filter((sequence) => {
       const { first, count } = sequence.rows;
       if (!found.has(first) || this.#results.has(sequence)) return false;
       const rows = Array.from({ length: count }, (_, beam) => found.get(first + beam)!);
       this.#results.set(sequence, this.#programs.pool.joined(rows));
-      this.#ended.push(sequence.rows);
+      this.#left.push(sequence.rows);
       return true;
     });
   }
 
-  /** Rows that are not decoded must not look ended, since a run of steps ends when one more has. */
+  /**
+   * Returns the writes that clear the flags of rows that are no longer decoded: a run ends when one more flag is set.
+   */
   #clears(): Write[] {
-    return this.#ended.splice(0).map((rows) => this.#programs.pool.clears(rows));
+    return this.#left.splice(0).map((rows) => this.#programs.pool.clears(rows));
   }
 
-  /** Says which rows the entries of a step are, where that has changed. */
-  #entryWrites(sequences: readonly Running[], size: number, rows: Tensor, leaders: Tensor): Write[] {
+  /**
+   * Returns the writes that say which row each entry of a step's batch is (`rows`, -1 for none) and which entries are
+   * beams (`leaders`: their number at the first beam of a search, -1 at its others, 0 for a plain sequence). None if
+   * this has not changed.
+   */
+  #entryWrites(sequences: readonly RunningSequence[], size: number, rows: Tensor, leaders: Tensor): Write[] {
     const entries = new Int32Array(2 * size).fill(-1, 0, size);
-    let at = 0;
-    for (const { rows: own } of sequences) {
-      for (let beam = 0; beam < own.count; ++beam, ++at) {
-        entries[at] = own.first + beam;
-        entries[size + at] = own.count === 1 ? 0 : beam === 0 ? own.count : -1;
+    let entry = 0;
+    for (const { rows: range } of sequences) {
+      for (let beam = 0; beam < range.count; ++beam, ++entry) {
+        entries[entry] = range.first + beam;
+        entries[size + entry] = range.count === 1 ? 0 : beam === 0 ? range.count : -1;
       }
     }
     const last = this.#entries;
-    if (last?.length === entries.length && last.every((entry, i) => entry === entries[i])) return [];
+    if (last?.length === entries.length && last.every((row, i) => row === entries[i])) return [];
     this.#entries = entries;
     return [
       [rows, entries.subarray(0, size)],
@@ -272,18 +286,18 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     ];
   }
 
-  async collect(sequence: Running): Promise<SearchResult> {
+  async collect(sequence: RunningSequence): Promise<SearchResult> {
     const { pool, alignment, attention } = this.#programs;
     const { search, slot, rows } = sequence;
     let data = this.#results.get(sequence);
     if (!data) {
       // It ended before the first step.
-      this.#ended.push(rows);
+      this.#left.push(rows);
       data = await this.#device.transfer({ reads: pool.reads(rows) });
     }
     const { endToken } = this.#parts.checkpoint.generation;
     const candidate = likeliest(pool.candidates(sequence, data, endToken), search.lengthPenalty);
-    // Asked for at once: the rows may be others' by the time that it is known.
+    // Submitted together: once this returns, the rows may be given to others.
     const [ranked, times, attended] = await Promise.all([
       search.top > 0 ? this.#device.transfer({ reads: pool.topReads(search, candidate) }) : undefined,
       search.words ? alignment?.run(search, candidate, slot.positions) : undefined,
@@ -292,18 +306,18 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     const { rows: _, ...rest } = candidate;
     return {
       ...rest,
-      ...this.#starts.get(sequence)!,
+      ...this.#prefilled.get(sequence)!,
       ...(ranked && { top: pool.ranked(ranked) }),
       ...(times && { times }),
       ...(attended && { attention: attended }),
     };
   }
 
-  release(sequences: readonly Running[]): void {
-    this.#ended.push(...sequences.map(({ rows }) => rows));
+  release(sequences: readonly RunningSequence[]): void {
+    this.#left.push(...sequences.map(({ rows }) => rows));
   }
 
-  /** Logits of every position of given tokens: writes them to `output`, float32 [1, length, vocabulary]. */
+  /** Writes the logits of every position of given tokens to `output`, float32 [1, length, vocabulary]. */
   async logits({ first }: Rows, slot: Slot, tokens: readonly number[], output: Tensor): Promise<void> {
     const { pool } = this.#programs;
     const { rows, program } = this.#programs.logits(tokens.length, output);
@@ -323,13 +337,13 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     }
   }
 
-  /** The highest log10 power of one window's samples, and of what came before. */
+  /** The highest log10 power of one window's samples, or `peak` if that is higher. */
   async measurePeak(samples: Float32Array, peak: number): Promise<number> {
-    const { samples: into, peaks, program } = this.#programs.features();
+    const { samples: input, peaks, program } = this.#programs.features();
     this.#samples.filled(samples.length);
     const { reads } = await program.submit({
       writes: [
-        [into, samples],
+        [input, samples],
         [peaks, Float32Array.of(peak)],
       ],
       reads: [[peaks, 0, 1]],
@@ -337,57 +351,18 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     return reads[0][0];
   }
 
-  /** Features of windows, each of `windowSamples`: float32 [windows, mels, frames], the caller's own. */
-  async features(windows: readonly Float32Array[], signal?: AbortSignal): Promise<Tensor> {
-    const { samples, peaks, features, program } = this.#programs.features();
-    this.#samples.filled(samples.size);
-    const result = this.#device.tensor('float32', [windows.length, ...features.shape.slice(1)]);
-    return this.#filled(result, windows.length, (index) => [
-      this.#device.transfer({
-        writes: [
-          [samples, windows[index]],
-          [peaks, Float32Array.of(Number.NEGATIVE_INFINITY)],
-        ],
-      }),
-      program.run({ signal }),
-      this.#device.copy(features, result, { toElement: index * features.size, count: features.size }),
-    ]);
+  /** Features of windows, each of `windowSamples`: float32 [windows, mels, frames]. The caller disposes them. */
+  features(windows: readonly Float32Array[], signal?: AbortSignal): Promise<Tensor> {
+    this.#samples.filled(windows[0].length);
+    return featuresOf(this.#device, this.#programs, windows, signal);
   }
 
   /**
    * The encoder's output for features [windows, mels, frames]: [windows, positions, width] in the type of the encoder's
-   * values, the caller's own.
+   * values. The caller disposes it.
    */
-  async encodeFeatures(given: Tensor, signal?: AbortSignal): Promise<Tensor> {
-    const [count, ...shape] = given.shape;
-    const { sourcePositions, width } = this.#parts.checkpoint.config;
-    const result = this.#device.tensor(this.#parts.precision.encoder.values, [count, sourcePositions, width]);
-    const featuresOfOne = shape.reduce((product, size) => product * size, 1);
-    const encodedOfOne = sourcePositions * width;
-    // As many at once as there are samples, in sizes that programs exist for.
-    const begins: { at: number; size: number }[] = [];
-    for (let at = 0; at < count; at += begins.at(-1)!.size) {
-      begins.push({ at, size: 2 ** Math.floor(Math.log2(Math.min(this.encodeBatch, count - at))) });
-    }
-    return this.#filled(result, begins.length, (index) => {
-      const { at, size } = begins[index];
-      const { features, encoded, program } = this.#programs.encoder(size);
-      return [
-        this.#device.copy(given, features, { fromElement: at * featuresOfOne, count: features.size }),
-        program.run({ signal }),
-        this.#device.copy(encoded, result, { toElement: at * encodedOfOne, count: encoded.size }),
-      ];
-    });
-  }
-
-  async #filled(result: Tensor, count: number, work: (index: number) => Promise<unknown>[]): Promise<Tensor> {
-    try {
-      for (let index = 0; index < count; ++index) await Promise.all(work(index));
-      return result;
-    } catch (error) {
-      result.dispose();
-      throw error;
-    }
+  encodeFeatures(features: Tensor, signal?: AbortSignal): Promise<Tensor> {
+    return encodedOf(this.#parts, this.#programs, features, signal);
   }
 
   dispose(): void {

@@ -1,27 +1,27 @@
 /** A search in a window, and its result. */
 import type { Tensor } from '../../device/tensor.js';
 
-/** A window to encode: its samples, or what was encoded before. */
+/** A window to encode: its samples, or encoder output that the caller has. */
 export type ModelWindow =
   | {
       /** `windowSamples` of them for its positions. */
       samples: Float32Array;
-      /** Samples from there on are zeros, and need not be copied; unknown unless given. */
+      /** From this sample on all are zeros and need not be copied. Unknown unless given. */
       end?: number;
-      /** The highest log10 power that features are measured against; -infinity: the window's own. */
+      /** The highest log10 power that features are normalized by; -infinity: the window's own. */
       peak: number;
     }
   | {
-      /** [windows, positions, width] in the model's dtype, of which the window at `index` is taken. */
+      /** [windows, positions, width] in the type of the encoder's values. The window is the one at `index`. */
       encoded: Tensor;
       index: number;
     };
 
-/** One search: a sequence that takes the likeliest token or draws, or the beams of one. */
+/** One search: a sequence that takes the likeliest token or samples, or the beams of one. */
 export interface Search {
-  /** Up to and without what is generated: previous text, <|startoftranscript|> and its like. */
+  /** All tokens before the text: previous text, <|startoftranscript|>, language, task. */
   prompt: readonly number[];
-  /** Tokens that the text begins with; they count as generated, but were not. */
+  /** Given tokens that the text begins with. They are part of the result, without log-probabilities. */
   prefix?: readonly number[];
   /**
    * A guess of the text behind the prefix, such as an earlier result for less of the same audio. It is read in one
@@ -31,7 +31,7 @@ export interface Search {
   draft?: readonly number[];
   /** Index in the prompt of <|startoftranscript|>, where the probability of silence and the language are read. */
   startIndex: number;
-  /** New tokens before the end token may come, and at most; the prefix not counted. */
+  /** The fewest and most new tokens before the end token, without the prefix. */
   minimum: number;
   maximum: number;
   timestamps: boolean;
@@ -48,11 +48,11 @@ export interface Search {
   noRepeatNgramSize: number;
   /** uint8 [vocabulary]; see `suppressionMask`. The array is compared by identity and must not change. */
   suppressed: Uint8Array;
-  /** Log-probabilities wanted of each place, besides the chosen token's. */
+  /** The number of likeliest tokens wanted at each position; 0 for none. */
   top: number;
   /** Whether the times of tokens are wanted. */
   words: boolean;
-  /** Audio positions with sound, for times of words; all unless given. */
+  /** The number of audio positions with sound, for times of words; all unless given. */
   frames?: number;
   /** Whether the logits behind <|startoftranscript|> are wanted. */
   startLogits?: boolean;
@@ -60,7 +60,7 @@ export interface Search {
 
 export type RankedTokens = { token: number; logProbability: number }[];
 
-/** A sequence that a search found. */
+/** A text that a search found. */
 export interface Candidate {
   /** The prefix and what was generated, without the end token. */
   tokens: number[];
@@ -85,25 +85,25 @@ export interface TextAttention {
 
 export interface SearchResult extends Omit<Candidate, 'rows'> {
   noSpeechProbability: number;
-  /** The likeliest tokens of each place, likeliest first, where they were asked for. */
+  /** If requested: the likeliest tokens of each position, likeliest first. */
   top?: RankedTokens[];
   /** If requested: the second at which each token begins and, one more, at which the last one ends. */
   times?: number[];
-  /** The second at which each token ends, where that may be before the next begins. */
+  /** The second at which each token ends, if the method of timing knows pauses between tokens. */
   ends?: number[];
   /** The attention of the tokens, if words are timed by attention and loudness. */
   attention?: TextAttention;
-  /** float32 [vocabulary], where they were asked for. */
+  /** float32 [vocabulary], if requested. */
   startLogits?: Float32Array;
-  /** Tokens of the draft that were kept, where one was given. */
+  /** The number of tokens of the draft that were kept, if one was given. */
   accepted?: number;
 }
 
-/** Most beams of a window. */
+/** The most beams of a search. */
 export const mostBeams = 16;
-/** The most patience that there is room for: candidates a beam. */
+/** The most patience: finished candidates for each beam. */
 export const mostPatience = 2;
-/** Most log-probabilities of each place. */
+/** The most log-probabilities of a position. */
 export const mostTop = 64;
 
 /** The score of a text for its length: openai/whisper's MaximumLikelihoodRanker. */
@@ -114,10 +114,10 @@ export function rank(
   return sum / (lengthPenalty === null ? Math.max(1, length) : ((5 + length) / 6) ** lengthPenalty);
 }
 
-/** The best ranked of some. */
+/** The candidate with the highest rank. */
 export function likeliest<Ranked extends Pick<Candidate, 'sum' | 'tokens'>>(
   candidates: readonly Ranked[],
   lengthPenalty: number | null,
 ): Ranked {
-  return candidates.reduce((best, one) => (rank(one, lengthPenalty) > rank(best, lengthPenalty) ? one : best));
+  return candidates.reduce((best, next) => (rank(next, lengthPenalty) > rank(best, lengthPenalty) ? next : best));
 }

@@ -1,9 +1,9 @@
 /**
- * The content of the encoder's tensor of samples. Behind a short clip there is silence, most of which has been written
- * before.
+ * Remembers where the zeros of the encoder's tensor of samples begin. A short clip is followed by zeros, most of which
+ * are there already and need not be written again.
  */
 export class WrittenSamples {
-  /** Samples from here on are zeros. */
+  /** In the tensor, samples from here on are zeros. */
   #end = 0;
 
   /**
@@ -22,7 +22,7 @@ export class WrittenSamples {
     return [samples.subarray(0, written)];
   }
 
-  /** Says that so many samples were written in another way. */
+  /** Notes that so many samples were written by other work. */
   filled(count: number): void {
     this.#end = Math.max(this.#end, count);
   }
