@@ -67,8 +67,8 @@ export interface OperationTime {
   microseconds: number;
   /**
    * The operation's stages, where the device can tell them apart: 'scores', 'softmax' and 'values' of multi-head
-   * attention. 'layer': a GPU did this operation and the five after it, a decoder layer, in one kernel; the five have no
-   * time of their own.
+   * attention. 'layer': a GPU did this operation and the five after it, a decoder layer, in one kernel; the five have
+   * no time of their own.
    */
   parts?: { name: string; microseconds: number }[];
 }
