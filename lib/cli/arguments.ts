@@ -1,4 +1,4 @@
-/** A command's arguments, read strictly: what is no flag is refused with the flag that was meant. */
+/** Parses a command's arguments strictly: unknown flags are refused with a suggestion. */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { described } from '../checks.js';
 import { shown } from '../errors.js';
@@ -9,8 +9,8 @@ import { UsageError } from './usage.js';
 type Config = NonNullable<ParseArgsConfig['options']>;
 
 /**
- * The arguments for parseArgs with `config`, some of whose flags are made of options. Refuses what it would misread or
- * say little about, and joins a number below 0 to the flag before it. Throws UsageError.
+ * Prepares the arguments for parseArgs with `config`. Refuses what it would misread or report unclearly, and joins a
+ * negative number to the flag before it. Throws UsageError.
  */
 export function strictly(
   command: string,
@@ -40,7 +40,7 @@ export function strictly(
       const value = arg.includes('=') ? arg.slice(given.length + 1) : /^(true|false)$/i.test(next ?? '') ? next : null;
       if (value !== null) {
         throw new UsageError(
-          `${given} takes no value, so leave out ${described(value)}; where it is not wanted, leave out ${given} too.`,
+          `${given} takes no value, so leave out ${described(value)}; to disable the option, leave out ${given} too.`,
         );
       }
       ready.push(arg);
@@ -48,7 +48,7 @@ export function strictly(
       ready.push(`${arg}=${next}`);
       i += 1;
     } else if (!arg.includes('=') && next !== undefined) {
-      // Its value, whatever it looks like; parseArgs still refuses one that looks like a flag.
+      // The flag's value, whatever it looks like; parseArgs still refuses one that looks like a flag.
       ready.push(arg, next);
       i += 1;
     } else ready.push(arg);
@@ -56,7 +56,7 @@ export function strictly(
   return ready;
 }
 
-/** Reads arguments by the flags that are made of options. Throws UsageError, or parseArgs' own errors. */
+/** Parses arguments with flags that come from options. Throws UsageError, or parseArgs's own errors. */
 export function readArguments(
   command: string,
   args: readonly string[],

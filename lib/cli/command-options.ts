@@ -1,4 +1,4 @@
-/** Options of the command line alone. */
+/** Options that only the command line has. */
 import { formats } from '../formats/index.js';
 import { flag, list, number, oneOf, quoted, text } from '../options/kinds.js';
 import { option, options } from '../options/options.js';
@@ -9,8 +9,8 @@ const formatNames = Object.keys(formats) as (keyof typeof formats)[];
 
 export const modelOptions = options('the model', {
   /**
-   * Folder, file or hub name of a Whisper checkpoint; docs/models.md lists the forms. @default the small bundled one,
-   * for trying
+   * Folder, file or hub name of a Whisper checkpoint; docs/models.md lists the forms.
+   * @default the small bundled model, for trying
    */
   model: option(text('DIR|NAME'), { others: { openai: 'model', faster: 'model_size_or_path', cpp: '-m, --model' } }),
 });
@@ -18,25 +18,24 @@ export const modelOptions = options('the model', {
 export const commandOptions = options('the command', {
   ...modelOptions.entries,
   /**
-   * The format that is printed or written: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass; several go to
-   * `outputDir`.
+   * The output format: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass; several need `outputDir`.
    * @default 'text'
    */
   format: option(
-    list(oneOf(formatNames, 'FORMAT'), `${formatNames.join(', ')}, or several of them with commas between`, 1),
+    list(oneOf(formatNames, 'FORMAT'), `${formatNames.join(', ')}, or several of them separated by commas`, 1),
     {
       default: ['text'],
       others: { openai: 'output_format' },
     },
   ),
-  /** Folder that NAME.EXTENSION files are written to, instead of printing. */
+  /** Writes NAME.EXTENSION files into this folder, instead of printing. */
   outputDir: option(text('DIR'), { others: { openai: 'output_dir' } }),
   /**
-   * Each segment is printed as soon as it is ready, a microphone's for example: arecord -t wav | onehead transcribe -
+   * Prints each segment as soon as it is decoded, for example from a microphone: arecord -t wav | onehead transcribe -
    * --stream. @default false
    */
   stream: option(flag(), { default: false }),
-  /** No progress bar. @default false */
+  /** Disables the progress bar. @default false */
   quiet: option(flag(), { default: false }),
 });
 
@@ -44,39 +43,40 @@ const errorRateFormats = ['text', 'json'] as const;
 
 export const evaluateOptions = options('evaluate', {
   ...modelOptions.entries,
-  /** openai/whisper's rules for what counts as the same: english, basic or none. @default 'english' */
+  /** The normalization before comparing, as in openai/whisper: english, basic or none. @default 'english' */
   normalizer: option(oneOf(['english', 'basic', 'none']), { default: 'english' }),
   /**
-   * Compares words' times, not texts, with a reference: a file (Praat's TextGrid, CTM, JSON of gentle, pocketsphinx or
-   * of {word, start, end}), or a folder that has one for each recording.
+   * Compares word times instead of texts with a reference: a file (Praat's TextGrid, CTM, JSON of gentle, pocketsphinx
+   * or of {word, start, end}), or a folder with one for each recording.
    */
   words: option(text('REFERENCE')),
-  /** The tier of a TextGrid that holds the words. @default the one named words, or the only one */
+  /** The tier of a TextGrid with the words. @default the one named words, or the only one */
   tier: option(text('NAME')),
   /** The format of the output: text or json. @default 'text' */
   format: option(oneOf(errorRateFormats, 'FORMAT'), { default: 'text' }),
   /**
-   * Transcribes in several types one after the other, such as float32,bfloat16,int8: error rates, how far words move
-   * from where the first type has them, and whether silence stays silent.
+   * Transcribes with several types, such as float32,bfloat16,int8, and compares error rates, word times with those of
+   * the first type, and text on silence.
    */
-  compare: option(list(oneOf(dataTypes, 'TYPE'), `types (${quoted(dataTypes)}) with commas between`, 1)),
+  compare: option(list(oneOf(dataTypes, 'TYPE'), `types (${quoted(dataTypes)}) separated by commas`, 1)),
   /**
-   * Each recording is heard as it was spoken, on a simulated clock, and delays stand beside the error rate: a line for
-   * each combination of `policy`, `threshold`, `interval` and `window`. Of decoding only `language` counts then.
+   * /** Transcribes each recording as a live stream, on a simulated clock, and reports delays and error rates: one line
+   * for each combination of `policy`, `threshold`, `interval` and `window`. Of the decoding options only `language` is
+   * used.
    * @default false
    */
   live: option(flag(), { default: false }),
   /**
-   * With `live`: when text is confirmed, 'attention', 'agreement' or 'both'; several are compared. @default the model's
-   * own
+   * With `live`: when text is confirmed: 'attention', 'agreement' or 'both'; several are compared.
+   * @default the model's default
    */
   policy: option(
-    list(oneOf(policies, 'POLICY'), "'attention', 'agreement' or 'both', or several of them with commas between", 1),
+    list(oneOf(policies, 'POLICY'), "'attention', 'agreement' or 'both', or several of them separated by commas", 1),
   ),
-  /** With `live`: seconds before the end of what was heard in which attention confirms nothing. @default 0.5 */
-  threshold: option(list(number(0, 10, { placeholder: 'SECONDS' }), 'numbers from 0 to 10 with commas between', 1)),
-  /** With `live`: seconds of new audio after which it is decoded. @default 0.5 */
-  interval: option(list(number(0.1, 10, { placeholder: 'SECONDS' }), 'numbers from 0.1 to 10 with commas between', 1)),
-  /** With `live`: seconds of audio that are decoded together. @default 15 */
-  window: option(list(number(4, 30, { placeholder: 'SECONDS' }), 'numbers from 4 to 30 with commas between', 1)),
+  /** With `live`: seconds before the end of the audio in which attention confirms nothing. @default 0.5 */
+  threshold: option(list(number(0, 10, { placeholder: 'SECONDS' }), 'numbers from 0 to 10 separated by commas', 1)),
+  /** With `live`: seconds of new audio between decodings. @default 0.5 */
+  interval: option(list(number(0.1, 10, { placeholder: 'SECONDS' }), 'numbers from 0.1 to 10 separated by commas', 1)),
+  /** With `live`: maximum seconds of audio decoded together. @default 15 */
+  window: option(list(number(4, 30, { placeholder: 'SECONDS' }), 'numbers from 4 to 30 separated by commas', 1)),
 });

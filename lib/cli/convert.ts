@@ -1,6 +1,5 @@
 /**
- * `onehead convert`: a checkpoint of any form as a Hugging Face folder, with other key/value heads where they are
- * given.
+ * `onehead convert`: writes a checkpoint of any form as a Hugging Face folder, optionally with other key/value heads.
  */
 import { parseArgs } from 'node:util';
 import { shown } from '../errors.js';
@@ -46,14 +45,14 @@ export async function convertCommand(args: string[], signal: AbortSignal): Promi
   if (positionals.length !== 2) throw new UsageError('Name a checkpoint to read and a new folder to write.');
   const keyValueHeads = positiveInteger('--kv-heads', values['kv-heads']);
   if (keyValueHeads === undefined && args.some((flag) => /^--(parts|method)\b/.test(flag))) {
-    throw new UsageError('Say how many key/value heads there are to be: --kv-heads 1.');
+    throw new UsageError('Give the new number of key/value heads: --kv-heads 1.');
   }
   const parts = values.parts.split(',').map((part): ConvertiblePart => oneOf('--parts', part, convertibleParts));
   const method = oneOf('--method', values.method, poolingMethods);
   const [from, to] = positionals;
   const quantize = values.quantize === undefined ? undefined : oneOf('--quantize', values.quantize, ['int8'] as const);
   if (quantize && keyValueHeads !== undefined) {
-    throw new UsageError('Convert key/value heads first, and give --quantize for the result.');
+    throw new UsageError('Convert key/value heads first, and then use --quantize on the result.');
   }
   const options =
     keyValueHeads === undefined ? { signal, quantize } : { keyValueHeads, parts: [...new Set(parts)], method, signal };
@@ -68,7 +67,7 @@ export async function convertCommand(args: string[], signal: AbortSignal): Promi
       process.stdout.write(
         sensitive.length === 0
           ? 'Weights of products are int8.\n'
-          : `Weights of products are int8, but for ${sensitive.length} that would lose too much: ${shown(sensitive.join(', '), 150)}\n`,
+          : `Weights of products are int8, except ${sensitive.length} that would lose too much: ${shown(sensitive.join(', '), 150)}\n`,
       );
     }
     return 0;

@@ -1,4 +1,4 @@
-/** `npm run demo`: the bundled sample through the bundled model, with the time of each stage. */
+/** `npm run demo`: transcribes the bundled sample with the bundled model, and prints the time of each stage. */
 import { join } from 'node:path';
 import { packageRoot } from '../package-root.js';
 import { Whisper } from '../whisper/whisper.js';

@@ -1,4 +1,4 @@
-/** `onehead doctor`: what this machine has, what that means, and what to do. */
+/** `onehead doctor`: reports what this machine has, what that means, and what to do. */
 import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -19,7 +19,7 @@ interface Finding {
   subject: string;
   found: string;
   means: string;
-  /** Empty where there is nothing to do. */
+  /** Empty if nothing is to be done. */
   todo: string;
 }
 
@@ -34,7 +34,7 @@ function nodeFinding(): Finding {
   return {
     subject: 'Node.js',
     found: process.version,
-    means: `Version 20.17 or newer is needed${enough ? ': this one will do' : ''}.`,
+    means: `Version 20.17 or newer is needed${enough ? ': this version is fine' : ''}.`,
     todo: enough ? '' : 'Install a newer Node.js.',
   };
 }
@@ -53,13 +53,13 @@ async function audioFindings(): Promise<Finding[]> {
     {
       subject: 'ffmpeg',
       found: version ?? 'not found',
-      means: version ? 'Every format that it knows can be read.' : `${own} can be read, others not.`,
-      todo: version ? '' : 'For other formats install it: apt-get install ffmpeg.',
+      means: version ? 'Every format that it supports can be read.' : `Only ${own} can be read.`,
+      todo: version ? '' : 'For other formats, install it: apt-get install ffmpeg.',
     },
   ];
 }
 
-/** Measured now where it never was; null where the CPU device cannot be opened. */
+/** The measured types; measures now if necessary. Null if the CPU device cannot be opened. */
 async function measuredTypes(): Promise<TypeTimes | null> {
   try {
     using device = new Device('cpu');
@@ -78,7 +78,7 @@ function typesFinding(multiplies: boolean, times: TypeTimes | null): Finding {
   return {
     subject: 'types',
     found: `${has}; an encoder layer takes ${pair(times.encoder)}, a step's product ${pair(times.decoder)}`,
-    means: `Encoders are loaded as ${encoder} and decoders as ${decoder} unless told otherwise (measured once, kept in ${bestTypesFile()}).`,
+    means: `Encoders are loaded as ${encoder} and decoders as ${decoder} by default (measured once, stored in ${bestTypesFile()}).`,
     todo: '',
   };
 }
@@ -88,7 +88,7 @@ function cpuFindings({ cpu, onednn, threads }: Information, times: TypeTimes | n
     {
       subject: 'CPU',
       found: `${cpus()[0]?.model ?? 'unknown'}, ${threads} cores for this process; kernels: ${cpu.available.join(', ')}`,
-      means: `The ${cpu.kernels} kernels are used, with ${threads} threads unless told otherwise.`,
+      means: `The ${cpu.kernels} kernels are used, with ${threads} threads by default.`,
       todo: cpu.kernels === 'portable' ? 'A CPU with AVX2 or AVX-512 would be several times faster.' : '',
     },
     typesFinding(cpu.multipliesBfloat16, times),
@@ -110,14 +110,12 @@ function cudaFindings({ cuda }: Information): Finding[] {
       means: cuda.available ? 'A GPU can run this addon’s kernels.' : 'Only the CPU is used.',
       todo: cuda.compiled
         ? ''
-        : 'For the CUDA kernels run npm install @onehead/linux-x64-cuda, or build where nvcc is found.',
+        : 'For the CUDA kernels run npm install @onehead/linux-x64-cuda, or build the addon with nvcc installed.',
     },
     {
       subject: 'GPU',
       found: devices.join('; ') || 'none',
-      means: cuda.available
-        ? 'Models are loaded on the first one, as float16, unless told otherwise.'
-        : 'Only the CPU is used.',
+      means: cuda.available ? 'Models are loaded on the first one, as float16, by default.' : 'Only the CPU is used.',
       todo: devices.length > 0 && !cuda.available ? `It cannot be used: ${cuda.reason}.` : '',
     },
     {
@@ -125,7 +123,7 @@ function cudaFindings({ cuda }: Information): Finding[] {
       found: cuda.cublasLt ?? 'not found',
       means: cuda.cublasLt
         ? 'It computes the encoder’s matrix products on a GPU.'
-        : 'Matrix products of many rows on a GPU are computed by our own, slower kernel.',
+        : 'Matrix products of many rows on a GPU use our own, slower kernel.',
       todo:
         cuda.available && !cuda.cublasLt
           ? 'Install it (apt-get install libcublas-13-0, or pip’s nvidia-cublas) and put its folder on LD_LIBRARY_PATH.'
@@ -134,7 +132,7 @@ function cudaFindings({ cuda }: Information): Finding[] {
   ];
 }
 
-/** What the addon is, where one loads; else why none does. */
+/** The addon that loads, or the reason why none does. */
 function addonFinding(): { finding: Finding; loaded: boolean } {
   let found: FoundAddon | null = null;
   try {
@@ -147,7 +145,7 @@ function addonFinding(): { finding: Finding; loaded: boolean } {
     const todo = opened.passed.map(({ why, todo }) => `It was taken since ${why}: ${todo}.`).join(' ');
     return { finding: { subject: 'addon', found: opened.found.file, means, todo }, loaded: true };
   } catch (error) {
-    // Whatever it is, telling it is what this command is for.
+    // Reporting any error is the purpose of this command.
     const todo = error instanceof Error ? error.message : String(error);
     const file = (found as FoundAddon | null)?.file ?? 'none';
     const means = 'It cannot be used: nothing can be transcribed.';

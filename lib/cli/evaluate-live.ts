@@ -1,4 +1,4 @@
-/** `onehead evaluate --live`: error rates beside delays, for policies and their thresholds. */
+/** `onehead evaluate --live`: error rates and delays for policies and their thresholds. */
 import { readSamples } from '../audio/join.js';
 import { addCounts, type ErrorCounts, errorRate, noCounts, textErrors } from '../evaluate/errors.js';
 import type { Recording } from '../evaluate/evaluate.js';
@@ -9,13 +9,13 @@ import type { LiveOptions } from '../whisper/live/options.js';
 import type { Whisper } from '../whisper/whisper.js';
 import type { evaluateOptions } from './command-options.js';
 
-/** One way to confirm text, and what came of it. */
+/** One combination of options, and its results. */
 export interface LiveRates extends LiveOptions {
   words: ErrorCounts;
   wordErrorRate: number;
-  /** Seconds, half and 95 of 100 are below. */
+  /** Seconds, at the 50th and 95th percentile. */
   lag: Record<keyof LiveLags, { p50: number; p95: number }>;
-  /** Seconds of computing a second of audio. */
+  /** Seconds of computing per second of audio. */
   load: number;
 }
 
@@ -24,11 +24,11 @@ type Choice = Pick<
   'policy' | 'threshold' | 'interval' | 'window' | 'normalizer' | 'format'
 >;
 
-/** Every combination of what was listed; what was not is left to its default. */
+/** Every combination of the listed values; others keep their defaults. */
 function combinations({ policy, threshold, interval, window }: Choice): LiveOptions[] {
   let all: LiveOptions[] = [{}];
   for (const [name, values] of Object.entries({ policy, window, interval, threshold })) {
-    // Agreement knows no threshold.
+    // Agreement has no threshold.
     const takes = (one: LiveOptions) => name !== 'threshold' || one.policy !== 'agreement';
     if (values) all = all.flatMap((one) => (takes(one) ? values.map((value) => ({ ...one, [name]: value })) : [one]));
   }
@@ -51,7 +51,7 @@ function line({ policy, window, interval, threshold, wordErrorRate, lag, load }:
   return `${own}${`${(100 * wordErrorRate).toFixed(2)} %`.padStart(9)} ${lags.join(' ')}${number(load, 8)}\n`;
 }
 
-/** Prints a line, or gives an object, for each combination. */
+/** Prints a line, or returns an object, for each combination. */
 export async function evaluateLive(
   whisper: Whisper,
   recordings: readonly Recording[],

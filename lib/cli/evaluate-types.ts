@@ -1,4 +1,4 @@
-/** `onehead evaluate --compare`: what computing in other types changes. */
+/** `onehead evaluate --compare`: what changes when computing in other types. */
 import { type ComparedType, compareTypes } from '../evaluate/compare.js';
 import type { Recording } from '../evaluate/evaluate.js';
 import type { Checked } from '../options/options.js';
@@ -35,7 +35,7 @@ function line({
   return `${type.padEnd(9)}${rates}${String(otherTexts).padStart(9)} |${moved}${near} | ${silent ? 'silent' : 'NOT SILENT'}\n`;
 }
 
-/** Prints a line, or gives an object, for each type. */
+/** Prints a line, or returns an object, for each type. */
 export async function evaluateTypes(
   recordings: readonly Recording[],
   { model, compare, normalizer, format }: Choice,

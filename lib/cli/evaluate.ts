@@ -1,4 +1,4 @@
-/** `onehead evaluate`: error rates of recordings whose text is known, and errors of words' times where those are. */
+/** `onehead evaluate`: error rates of recordings with known texts, and errors of word times with known alignments. */
 import { basename } from 'node:path';
 import { evaluate, findRecordings, type Rates } from '../evaluate/evaluate.js';
 import { evaluateWords, findTimedRecordings } from '../evaluate/timed-recordings.js';
@@ -14,7 +14,7 @@ import { modelChoice, modelFlags } from './model-choice.js';
 import { UsageError, warningPrinter } from './usage.js';
 
 const ownFlags = flagsOf(evaluateOptions);
-/** Whether words have times is no choice here: --words names the reference. */
+/** Word timestamps cannot be chosen here: --words gives the reference. */
 const otherFlags = modelFlags.filter(({ name }) => ownFlags.every((own) => own.name !== name));
 
 export const evaluateHelp = () => `onehead evaluate DIR|LIST              error rates of recordings whose text is known
@@ -52,22 +52,22 @@ function timesLine({ words, matched, starts, ends }: WordTimes, name: string): s
   return `${counts} |${timeColumns(starts)} |${timeColumns(ends)}   ${name}\n`;
 }
 
-/** Gives the exit status. */
+/** Returns the exit status. */
 export async function evaluateCommand(args: string[], signal: AbortSignal): Promise<number> {
   const { values, positionals } = readArguments('evaluate', args, [...ownFlags, ...otherFlags]);
-  if (positionals.length !== 1) throw new UsageError('Name one folder of recordings, or one list.');
+  if (positionals.length !== 1) throw new UsageError('Give one folder of recordings, or one list.');
   const own = check(evaluateOptions, optionsFrom(evaluateOptions, ownFlags, values));
   const { model, normalizer, words, tier, live } = own;
   if (tier !== undefined && words === undefined) {
-    throw new UsageError('--tier names a tier of the reference of --words; give that too.');
+    throw new UsageError('--tier names a tier of the reference of --words; give --words too.');
   }
   const lone = (['policy', 'threshold', 'interval', 'window'] as const).find((name) => own[name]);
   if (lone && !live) throw new UsageError(`--${lone} is for live transcription; add --live, or leave it out.`);
   if (live && words !== undefined)
-    throw new UsageError('--live measures no times of words; leave out --live or --words.');
+    throw new UsageError('--live does not measure word times; leave out --live or --words.');
   if (own.compare && (live || words !== undefined || values.dtype !== undefined || values.precision !== undefined)) {
     throw new UsageError(
-      '--compare loads the model in each of its types; leave out --live, --words, --dtype and --precision.',
+      '--compare loads the model with each type; leave out --live, --words, --dtype and --precision.',
     );
   }
   const ownNames = new Set(ownFlags.map(({ name }) => name));

@@ -1,4 +1,4 @@
-/** The command line's flags, made of options. */
+/** The command line's flags, derived from options. */
 import { OneheadError } from '../errors.js';
 import { describe } from '../options/describe.js';
 import type { Speech } from '../options/names.js';
@@ -6,7 +6,7 @@ import { check, type Given, type Option, type OptionGroup } from '../options/opt
 import { UsageError } from './usage.js';
 
 export interface Flag {
-  /** Without its dashes: 'beam-size'. */
+  /** Without dashes: 'beam-size'. */
   name: string;
   /** The option in its group: 'beamSize'. */
   option: string;
@@ -15,7 +15,7 @@ export interface Flag {
   placeholder: string;
   /** True for --no-NAME: the option is on unless the flag is given. */
   negative: boolean;
-  /** The option that holds this one: 'vad'. */
+  /** The option that contains this one: 'vad'. */
   within?: string;
 }
 
@@ -36,7 +36,7 @@ export function flagsOf(group: OptionGroup, within?: { option: string; prefix: s
   });
 }
 
-/** How sentences on a command line say names of options; those that lie `within` the same option come first. */
+/** How messages on the command line write option names; those `within` the same option come first. */
 export function speechOf(flags: readonly Flag[], within?: string): Speech {
   const call = (name: string) => `--${name}`;
   const words = (text: string) =>
@@ -55,7 +55,7 @@ function givenValue({ entry, negative }: Flag, value: string | boolean): unknown
   return flagScale !== undefined && typeof given === 'number' ? given * flagScale : given;
 }
 
-/** The group's options as the command line gives them, checked. Throws UsageError that calls them by their flags. */
+/** The group's options from the command line, checked. Throws UsageError with the names of flags. */
 export function optionsFrom<G extends OptionGroup>(group: G, flags: readonly Flag[], values: Values): Given<G> {
   const own = flags.filter(({ name, option, entry, within }) => {
     const holder = within === undefined ? group.entries[option] === entry : Object.hasOwn(group.entries, within);
@@ -71,7 +71,7 @@ export function optionsFrom<G extends OptionGroup>(group: G, flags: readonly Fla
   return given as Given<G>;
 }
 
-/** Checks what was read so far, so that a sentence tells the text as it was written. */
+/** Checks the parsed values, so that a message can quote the original text. */
 function refuseText(
   group: OptionGroup,
   { name, entry }: Flag,
@@ -89,7 +89,7 @@ function refuseText(
 
 const [column, width] = [25, 120];
 
-/** Lines of help: each flag, what it does, and its default. */
+/** Lines of help: each flag, its description, and its default. */
 export function flagsHelp(flags: readonly Flag[]): string {
   return flags
     .map((flag) => {
@@ -102,7 +102,7 @@ export function flagsHelp(flags: readonly Flag[]): string {
     .join('\n');
 }
 
-/** A text behind a head, wrapped; below it where the head is long. */
+/** A text after a heading, wrapped; below it if the heading is long. */
 function paragraph(head: string, text: string): string {
   const lines: string[] = [];
   let line = head.length < column - 1 ? head.padEnd(column) : head;

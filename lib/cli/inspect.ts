@@ -1,4 +1,4 @@
-/** `onehead inspect`: what a checkpoint is and what it needs, or what a recording is. */
+/** `onehead inspect`: describes a checkpoint and its memory, or a recording. */
 import { stat } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { type AudioDescription, describeAudio } from '../audio/inspect.js';
@@ -81,11 +81,11 @@ function describe(
     languages: generation.multilingual ? [...generation.languages.keys()] : ['en'],
     storedAs: [...new Set([...tensors.values()].map(({ dtype }) => dtype))],
     parameters: { encoder, decoder, embedding, total },
-    /** Bytes of the weights, and of the caches of one window. */
+    /** Bytes of the weights, and of the caches for one window. */
     memory: Object.fromEntries(
       (['float32', 'bfloat16', 'int8'] as const).map((name) => [name, memory(usualPrecision(name))]),
     ),
-    /** Bytes that loading takes, by the type of weights and caches; the temporaries of programs come on top. */
+    /** Bytes allocated by loading, by the type of weights and caches, not counting the temporaries of programs. */
     plan: { ...capacity, ...plan } as Capacity & Record<string, MemoryPlan>,
   };
 }
@@ -168,7 +168,7 @@ export async function inspectCommand(args: string[], signal: AbortSignal): Promi
     allowPositionals: true,
     options: config,
   });
-  if (positionals.length > 1) throw new UsageError('Name one model or one recording.');
+  if (positionals.length > 1) throw new UsageError('Give one model or one recording.');
   const [name] = positionals;
   if (name !== undefined && (await stat(name).catch(() => null))?.isFile() && !(await isModelFile(name))) {
     const { track } = optionsFrom(audioOptions, trackFlag, values);
@@ -178,7 +178,7 @@ export async function inspectCommand(args: string[], signal: AbortSignal): Promi
     );
     return 0;
   }
-  if (values.track !== undefined) throw new UsageError('--track is for recordings; name a file.');
+  if (values.track !== undefined) throw new UsageError('--track is for recordings; give a file.');
   const directory = positionals[0] === undefined ? bundledModel() : await resolveModel(positionals[0], { signal });
   const { windows, rows, dtype, precision } = optionsFrom(loadOptions, planFlags, values);
   const counts = { ...(windows && { windows }), ...(rows && { rows }) };

@@ -31,7 +31,7 @@ const commands = {
   doctor: { run: doctorCommand, help: doctorHelp },
 };
 
-/** Made when it is asked for. */
+/** Generated on demand. */
 const helpOf = ({ help }: { help: string | (() => string) }) => (typeof help === 'string' ? help : help());
 
 const help = () => `onehead: Whisper speech-to-text on its own attention kernels
@@ -40,11 +40,11 @@ ${Object.values(commands).map(helpOf).join('\n')}
 onehead --version                     the version
 `;
 
-/** The sentence of a mistake of usage, parseArgs' own among them; null for any other error. */
+/** The message of a usage error, including parseArgs's own; null for any other error. */
 function usageSentence(error: unknown): string | null {
   if (error instanceof UsageError) return error.message;
   if (!String((error as NodeJS.ErrnoException)?.code).startsWith('ERR_PARSE_ARGS')) return null;
-  // After the first sentence Node.js gives advice about arguments that begin with a dash.
+  // After the first sentence, Node.js gives advice about arguments that begin with a dash.
   return `${(error as Error).message.split(/\.?\s*\n|\.\s/)[0]} (see onehead --help).`;
 }
 
@@ -62,7 +62,7 @@ async function main([name, ...args]: string[]): Promise<number> {
     return 0;
   }
   if (!Object.hasOwn(commands, name)) {
-    throw new UsageError(`There is no command '${name}'; there are ${names} (see onehead --help).`);
+    throw new UsageError(`There is no command '${name}'; the commands are ${names} (see onehead --help).`);
   }
   const command = commands[name as keyof typeof commands];
   if (args.includes('--help') || args.includes('-h')) {
@@ -79,7 +79,7 @@ async function main([name, ...args]: string[]): Promise<number> {
   }
 }
 
-// Whoever reads our output may stop early (`| head`): that is no error of ours.
+// A reader of the output may stop early (`| head`), which is not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(error.code === 'EPIPE' ? 0 : 1);
 });
@@ -94,7 +94,7 @@ main(process.argv.slice(2)).then(
       console.error(`onehead: ${sentence}`);
       process.exitCode = 2;
     } else {
-      // A OneheadError is a sentence for users; anything else is a defect of ours, and its stack tells where.
+      // A OneheadError is for users; anything else is a defect, whose stack trace is printed.
       console.error(error instanceof OneheadError ? `onehead: ${error.message}` : error);
       process.exitCode = 1;
     }

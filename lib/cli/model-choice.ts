@@ -1,4 +1,4 @@
-/** Commands that load a model and transcribe with it: their flags, and what these choose. */
+/** Flags of commands that load a model and transcribe with it, and the options they give. */
 import { languageCode } from '../whisper/checkpoint/languages.js';
 import { type LoadOptions, loadOptions } from '../whisper/model/types.js';
 import { type TranscribeOptions, transcribeOptions } from '../whisper/transcription/options.js';
@@ -22,7 +22,7 @@ export function modelChoice(values: Values): ModelChoice {
   const { language } = transcribe;
   if (typeof language === 'string' && language !== 'auto' && languageCode(language) === null) {
     throw new UsageError(
-      `Whisper knows no language '${language.slice(0, 100)}'; give --language a code such as en or an English name such as english.`,
+      `Whisper does not know the language '${language.slice(0, 100)}'; give --language a code such as en or an English name such as english.`,
     );
   }
   return { load, transcribe };

@@ -62,7 +62,7 @@ const numbers = (option: string, value: string | undefined): number[] | undefine
 function secondsOf(option: string, value: string | undefined): number[] | undefined {
   const found = value?.split(',').map((text) => (text.trim() === '' ? Number.NaN : Number(text)));
   if (found?.every((one) => one >= 0) ?? true) return found;
-  throw new UsageError(`Expected ${option} to be seconds from 0, with commas between, but received '${value}'.`);
+  throw new UsageError(`Expected ${option} to be seconds from 0, separated by commas, but received '${value}'.`);
 }
 
 function parse(args: string[]): ProfileCommand {
@@ -91,12 +91,12 @@ function parse(args: string[]): ProfileCommand {
     options: config,
   });
   const known = [...experimentNames, 'all'];
-  if (positionals.length !== 1) throw new UsageError(`Name one experiment: ${known.join(', ')}; or compare, report.`);
+  if (positionals.length !== 1) throw new UsageError(`Give one experiment: ${known.join(', ')}; or compare, report.`);
   if (!known.includes(positionals[0])) {
-    throw new UsageError(`There is no experiment '${positionals[0]}'; there are ${known.join(', ')}.`);
+    throw new UsageError(`There is no experiment '${positionals[0]}'; the experiments are ${known.join(', ')}.`);
   }
   if (values.resume && values.json === undefined)
-    throw new UsageError('--resume goes on with the file of --json; name it.');
+    throw new UsageError('--resume continues the file of --json; give --json.');
   if (values.model !== undefined && values.models !== undefined)
     throw new UsageError('Give --models or --model, not both.');
   const seconds = values.seconds === undefined ? undefined : Number(values.seconds);
@@ -127,7 +127,7 @@ function parse(args: string[]): ProfileCommand {
   };
 }
 
-/** Settings that an experiment does not take are left out when all are run, and refused when it is run alone. */
+/** Unused settings are ignored when all experiments run, and refused when a single one runs. */
 function optionsOf(name: ExperimentName, { names, options }: ProfileCommand): ProfileOptions {
   if (names.length === 1) return options;
   const own = ['models', 'model', 'batches', 'tokens', 'lengths', 'decoderLayers', 'margins', 'audio'] as const;
@@ -188,8 +188,8 @@ async function run(job: ProfileCommand, signal: AbortSignal): Promise<number> {
       const rows = [...results.values()].reduce((sum, result) => sum + result.rows.length, 0);
       const where =
         job.json === undefined
-          ? 'Name a file with --json to keep them'
-          : `They are in ${job.json}; go on with --resume`;
+          ? 'Give a file with --json to keep them'
+          : `They are in ${job.json}; continue with --resume`;
       if (rows > 0) console.error(`onehead: Interrupted; ${rows} rows were measured. ${where}.`);
     }
     throw error;
@@ -213,7 +213,7 @@ async function writing(file: string, text: string): Promise<void> {
 async function compareCommand(args: string[]): Promise<number> {
   const options = { all: { type: 'boolean' }, json: { type: 'boolean' } } as const;
   const { values, positionals } = parseArgs({ args, allowPositionals: true, options });
-  if (positionals.length !== 2) throw new UsageError('Name two files of results to compare.');
+  if (positionals.length !== 2) throw new UsageError('Give two files of results to compare.');
   const [a, b] = [await readResults(positionals[0]), await readResults(positionals[1])];
   const result = compare(a, b);
   if (result.rows.length === 0) {
@@ -233,7 +233,7 @@ async function compareCommand(args: string[]): Promise<number> {
 
 async function reportCommand(args: string[]): Promise<number> {
   const { positionals } = parseArgs({ args, allowPositionals: true, options: {} });
-  if (positionals.length !== 2) throw new UsageError('Name a file of results and a folder for the report.');
+  if (positionals.length !== 2) throw new UsageError('Give a file of results and a folder for the report.');
   const files = await writeReport(positionals[1], await readResults(positionals[0]));
   process.stdout.write(`${files.join('\n')}\n`);
   return 0;

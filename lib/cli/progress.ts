@@ -1,17 +1,17 @@
-/** A progress bar on standard error, where somebody can see it. */
+/** A progress bar on standard error, if it is a terminal. */
 import { SingleBar } from 'cli-progress';
 
 export interface Progress {
-  /** False where nobody sees it. */
+  /** False if it is not shown. */
   readonly visible: boolean;
-  /** `total` null: not known. */
+  /** `total` null: unknown. */
   update(title: string, done: number, total: number | null): void;
   stop(): void;
 }
 
 const silent: Progress = { visible: false, update: () => {}, stop: () => {} };
 
-/** `unit` stands behind the numbers, such as 's'. Silent unless standard error is a terminal. */
+/** `unit` follows the numbers, such as 's'. Does nothing unless standard error is a terminal. */
 export function progressBar(unit: string, wanted: boolean): Progress {
   if (!wanted || !process.stderr.isTTY) return silent;
   let bar: SingleBar | null = null;

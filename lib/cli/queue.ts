@@ -1,4 +1,4 @@
-/** Shared by the commands of the queue. */
+/** Code shared by the commands of the queue. */
 import { RedisQueue } from '../batch/bullmq.js';
 import { queueOptions } from '../batch/options.js';
 import { shown } from '../errors.js';
@@ -18,10 +18,7 @@ export function queueChoice(values: Values): QueueChoice {
   return { redis: redis ?? (process.env.ONEHEAD_REDIS || null), queue };
 }
 
-/**
- * Opens the queue on Redis that is named, and says what there could lose recordings. Throws UsageError where none is
- * named.
- */
+/** Opens the Redis queue, and warns of settings that may lose recordings. Throws UsageError if no address is given. */
 export async function openQueue(
   { redis, queue }: QueueChoice,
   { lock, attempts }: { lock?: number; attempts?: number } = {},
@@ -42,10 +39,10 @@ export async function openQueue(
 
 export const plural = (count: number, one: string): string => `${count} ${one}${count === 1 ? '' : 's'}`;
 
-/** A source as a terminal may have it: without control characters, and whole where it can be. */
+/** A source for the terminal: without control characters, and not shortened if possible. */
 export const sourceShown = (source: string): string => shown(source, 4096);
 
-/** The command's signal, which SIGTERM ends too: process managers stop workers by it. */
+/** The command's signal, which SIGTERM also aborts: process managers use it to stop workers. */
 export function endedBy(signal: AbortSignal): AbortSignal {
   const terminated = new AbortController();
   process.once('SIGTERM', () => terminated.abort());
@@ -53,7 +50,7 @@ export function endedBy(signal: AbortSignal): AbortSignal {
 }
 
 /**
- * The result of `work`, unless `signal` aborts first: a server that does not answer must not prevent the end. Rejects
+ * The result of `work`, unless `signal` aborts first: a server that does not answer must not prevent exiting. Rejects
  * with the signal's reason.
  */
 export async function unlessEnded<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {

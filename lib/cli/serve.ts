@@ -1,4 +1,4 @@
-/** `onehead serve`: models over HTTP, as OpenAI's audio API has them. */
+/** `onehead serve`: serves models over HTTP with OpenAI's audio API. */
 import { check } from '../options/options.js';
 import { serve } from '../server/index.js';
 import { listenOptions } from '../server/listen-options.js';
@@ -11,7 +11,7 @@ import { type Flag, flagsHelp, flagsOf, optionsFrom, type Values } from './flags
 import { modelChoice } from './model-choice.js';
 import { UsageError } from './usage.js';
 
-/** Options of transcribe that a request decides, or the server has a limit of its own for. */
+/** Options of transcribe that a request sets, or for which the server has its own limit. */
 const others = [
   ...['language', 'task', 'prompt', 'prefix', 'hotwords', 'wordTimestamps', 'temperature', 'timeout', 'maxBytes'],
   ...[
@@ -47,7 +47,7 @@ ONEHEAD_MODELS=MODEL,... for the models; a flag goes before its variable.
 
 const variableOf = (name: string) => `ONEHEAD_${name.replaceAll('-', '_').toUpperCase()}`;
 
-/** Values from environment variables, for flags that were not given. Throws UsageError. */
+/** Values from environment variables, for flags that are not given. Throws UsageError. */
 function fromEnvironment(given: Values, environment: NodeJS.ProcessEnv): Values {
   const values: Values = {};
   for (const flag of flags) {
@@ -71,7 +71,7 @@ function fromEnvironment(given: Values, environment: NodeJS.ProcessEnv): Values 
   return values;
 }
 
-/** Runs until the process is told to stop, which ends it. */
+/** Runs until the process is stopped. */
 export async function serveCommand(args: string[]): Promise<never> {
   const { values: given, positionals } = readArguments('serve', args, flags);
   const values = { ...fromEnvironment(given, process.env), ...given };

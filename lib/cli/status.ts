@@ -1,4 +1,4 @@
-/** `onehead status`, `retry` and `cancel`: what a queue holds, and what is to become of it. */
+/** `onehead status`, `retry` and `cancel`: show and change the state of a queue. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chooseOptions, statusOptions } from '../batch/options.js';
 import { type Status, statusOf } from '../batch/status.js';
@@ -30,7 +30,7 @@ ${flagsHelp([...queueFlags, ...chooseFlags])}
   a RECORDING is named as for retry; the exit status is 1 where none of them waits or is under way
 `;
 
-/** 3725 as '1 h 2 min'. */
+/** Formats 3725 as '1 h 2 min'. */
 function span(seconds: number): string {
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
   if (hours >= 48) return `${Math.round(hours / 24)} days`;
@@ -64,7 +64,7 @@ function statusText({ counts, rate, remaining, active, failures, incomplete }: S
   return lines.join('\n');
 }
 
-/** Gives the exit status. */
+/** Returns the exit status. */
 export async function statusCommand(args: string[], signal: AbortSignal): Promise<number> {
   const { values, positionals } = readArguments('status', args, [...queueFlags, ...statusFlags]);
   if (positionals.length > 0) throw new UsageError('status takes no recordings.');

@@ -1,4 +1,4 @@
-/** `onehead submit`: recordings into a queue, for workers on any machine. */
+/** `onehead submit`: adds recordings to a queue, for workers on any machine. */
 import { resolve } from 'node:path';
 import { submitOptions } from '../batch/options.js';
 import type { StoredOptions } from '../batch/queue.js';
@@ -13,7 +13,7 @@ import { endedBy, openQueue, plural, queueChoice, queueFlags, sourceShown, unles
 import { UsageError } from './usage.js';
 
 const ownFlags = flagsOf(submitOptions);
-// A recording in a queue has no caller who waits for it.
+// A recording in a queue has no waiting caller.
 const transcribeFlags = flagsOf(transcribeOptions);
 const flags = [...queueFlags, ...ownFlags, ...transcribeFlags];
 
@@ -27,13 +27,13 @@ ${flagsHelp([...queueFlags, ...ownFlags])}
   and transcribe's options of decoding
 `;
 
-/** Gives the exit status. */
+/** Returns the exit status. */
 export async function submitCommand(args: string[], signal: AbortSignal): Promise<number> {
   const { values, positionals } = readArguments('submit', args, flags);
   const { watch, attempts } = check(submitOptions, optionsFrom(submitOptions, ownFlags, values));
   if (positionals.length === 0 && watch === undefined) {
     throw new UsageError(
-      'Name at least one recording, folder, pattern, @LIST or s3:// address, or a folder with --watch.',
+      'Give at least one recording, folder, pattern, @LIST or s3:// address, or a folder with --watch.',
     );
   }
   const options = modelChoice(values).transcribe as StoredOptions;

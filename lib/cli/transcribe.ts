@@ -1,4 +1,4 @@
-/** `onehead transcribe`: files in, text in one or more formats out. */
+/** `onehead transcribe`: transcribes files to text in one or more formats. */
 import { writeFile } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { clock } from '../audio/warnings.js';
@@ -44,19 +44,19 @@ function parse(args: string[]): TranscribeCommand {
   const { values, positionals } = readArguments('transcribe', args, flags);
   const command = check(commandOptions, optionsFrom(commandOptions, flagsOf(commandOptions), values));
   const { model, format, outputDir, stream, quiet } = command;
-  if (positionals.length === 0) throw new UsageError('Name at least one audio file, or - for standard input.');
+  if (positionals.length === 0) throw new UsageError('Give at least one audio file, or - for standard input.');
   if (format.length > 1 && outputDir === undefined) {
-    throw new UsageError('Several formats go to files: name a folder with --output-dir.');
+    throw new UsageError('Several formats need files: give a folder with --output-dir.');
   }
   if (stream && (format.some((name) => name !== 'text') || outputDir !== undefined)) {
     throw new UsageError('--stream prints text; leave out --format and --output-dir.');
   }
   if (positionals.filter((file) => file === '-').length > 1) {
-    throw new UsageError('Standard input (-) can be read only once; name it once.');
+    throw new UsageError('Standard input (-) can be read only once; give it once.');
   }
   const choice = modelChoice(values);
   const shownAs = optionsFrom(formatOptions, flagsOf(formatOptions), values);
-  // Only words can be marked, so that they are wanted goes without saying.
+  // Highlighting needs word times, so it implies them.
   if (shownAs.highlightWords) choice.transcribe.wordTimestamps = true;
   return {
     ...choice,
@@ -80,7 +80,7 @@ function targetOf(outputDirectory: string, file: string, format: FormatName): st
   return join(outputDirectory, `${stem(file)}.${formats[format].extension}`);
 }
 
-/** Refuses what would write two results to one file, or a result over a recording. */
+/** Refuses to write two results to one file, or a result over a recording. */
 function checkTargets({ files, formats, outputDirectory }: TranscribeCommand): void {
   if (outputDirectory === undefined) return;
   const taken = new Map<string, string>();
@@ -88,19 +88,19 @@ function checkTargets({ files, formats, outputDirectory }: TranscribeCommand): v
     const other = taken.get(stem(file));
     if (other !== undefined) {
       throw new UsageError(
-        `${other} and ${file} would both be written as ${stem(file)}; transcribe them into two folders.`,
+        `${other} and ${file} would both be written as ${stem(file)}; transcribe them into separate folders.`,
       );
     }
     taken.set(stem(file), file);
     for (const format of formats) {
       if (resolve(targetOf(outputDirectory, file, format)) === resolve(file)) {
-        throw new UsageError(`The result would be written over ${file} itself; choose another --output-dir.`);
+        throw new UsageError(`The result would overwrite ${file} itself; choose another --output-dir.`);
       }
     }
   }
 }
 
-/** Runs something that writes; its failure becomes one sentence. */
+/** Runs a write; its failure becomes one sentence. */
 async function writing<T>(target: string, write: () => Promise<T>): Promise<T> {
   try {
     return await write();
@@ -124,18 +124,16 @@ async function deliver(job: TranscribeCommand, file: string, transcription: Tran
   }
 }
 
-/**
- * Text that the model wrote where nobody seems to speak. It is no loss, but who reads the rest alone should know of it.
- */
+/** Text that was dropped because nobody seems to speak. It is not a loss, but users should know of it. */
 const leftOut = ({ omitted = [] }: Transcription): string[] =>
   omitted
     .filter(({ text }) => text.trim() !== '')
     .map(
       ({ start, end, text }) =>
-        `Nobody seems to speak from ${clock(start)} to ${clock(end)}, so "${shown(text.trim(), 100)}" was left out; --no-speech-rule openai and --no-drop-inventions keep it.`,
+        `Nobody seems to speak from ${clock(start)} to ${clock(end)}, so "${shown(text.trim(), 100)}" was dropped; --no-speech-rule openai and --no-drop-inventions keep it.`,
     );
 
-/** Gives the exit status. */
+/** Returns the exit status. */
 export async function transcribeCommand(args: string[], signal: AbortSignal): Promise<number> {
   const job = parse(args);
   checkTargets(job);
@@ -145,7 +143,7 @@ export async function transcribeCommand(args: string[], signal: AbortSignal): Pr
     );
   }
   const { outputDirectory } = job;
-  // Before the work, so that hours of it are not lost to a wrong folder.
+  // Before transcribing, so that hours of work are not lost to a wrong folder.
   if (outputDirectory !== undefined) await writing(outputDirectory, async () => makeFolder(outputDirectory));
   const mebibytes = (bytes: number) => bytes / 2 ** 20;
   let bar: Progress = progressBar('MiB', !job.quiet);
@@ -191,7 +189,7 @@ export async function transcribeCommand(args: string[], signal: AbortSignal): Pr
         console.error(`onehead: ${error.message}`);
         failed = true;
       } finally {
-        // A pipe that goes on must not keep the command waiting.
+        // An open pipe must not keep the command waiting.
         if (file === '-') process.stdin.destroy();
       }
     }

@@ -1,4 +1,4 @@
-/** A mistake in how the command was called: one sentence, exit status 2. */
+/** A usage error: one sentence, exit status 2. */
 export class UsageError extends Error {}
 
 /** Prints warnings as lines on standard error. `exitStatus` is 3 once a part of a recording was lost, else 0. */
@@ -13,14 +13,14 @@ export function warningPrinter() {
   };
 }
 
-/** The value when it is one of those allowed. */
+/** Returns the value if it is allowed. */
 export function oneOf<const T extends string>(option: string, value: string, allowed: readonly T[]): T {
   const found = allowed.find((one) => one === value);
   if (!found) throw new UsageError(`Expected ${option} to be ${allowed.join(', ')} but received '${value}'.`);
   return found;
 }
 
-/** A whole number of at least 1, or undefined when the option was not given. */
+/** A whole number of at least 1, or undefined if the option is absent. */
 export function positiveInteger(option: string, value: string | undefined): number | undefined {
   if (value === undefined) return undefined;
   const number = Number(value);

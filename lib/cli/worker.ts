@@ -1,4 +1,4 @@
-/** `onehead worker`: transcribes what is in a queue, or what is named, and keeps the results. */
+/** `onehead worker`: transcribes the recordings of a queue, or given ones, and stores the results. */
 import { modelDigest } from '../batch/digest.js';
 import { MemoryQueue } from '../batch/memory.js';
 import { openStore } from '../batch/open-store.js';
@@ -34,13 +34,13 @@ ${flagsHelp([...queueFlags, ...ownFlags])}
   were set aside, and 0 after SIGTERM or SIGINT where none was
 `;
 
-/** Prints what happens: lines of JSON where they are wanted, else sentences on what went wrong, and a progress bar. */
+/** Prints events: as JSON lines if requested, else errors as sentences, and a progress bar. */
 function reporter(queue: Queue, { log, quiet }: { log: boolean; quiet: boolean }) {
   const bar = progressBar('recordings', !quiet && !log);
   const count = { done: 0, setAside: 0, seconds: 0 };
   let asking = false;
   const show = async () => {
-    // The queue is asked for what somebody sees, and once at a time: recordings may end by the hundred.
+    // The queue is asked only if the bar is visible, and one request at a time: recordings may finish by the hundred.
     if (!bar.visible || asking) return;
     asking = true;
     const counts = await queue.counts().catch(() => null);
@@ -75,18 +75,18 @@ async function agreeOnModel(queue: Queue, name: string, digest: string): Promise
   if (agreed === digest) return;
   throw new OneheadError(
     'INVALID_ARGUMENT',
-    `The queue ${name} is transcribed with another model; give this one a queue of its own with --queue.`,
+    `The queue ${name} is transcribed with another model; give this model a separate queue with --queue.`,
     { argument: 'model' },
   );
 }
 
-/** Gives the exit status. */
+/** Returns the exit status. */
 export async function workerCommand(args: string[], signal: AbortSignal): Promise<number> {
   const ended = endedBy(signal);
   try {
     return await work(args, ended);
   } catch (error) {
-    // Told to end before it had begun: nothing was taken, and nothing is wrong.
+    // Stopped before it began: nothing was claimed, and nothing is wrong.
     if (ended.aborted && error === ended.reason) return signal.aborted ? 130 : 0;
     throw error;
   }
@@ -99,18 +99,17 @@ async function work(args: string[], ended: AbortSignal): Promise<number> {
   const shown = optionsFrom(formatOptions, formatFlags, values);
   const { load, transcribe } = modelChoice(values);
   const { redis, queue: name } = queueChoice(values);
-  if (own.results === undefined) throw new UsageError('Say where results go: --results DIR, or s3://BUCKET/PREFIX.');
+  if (own.results === undefined)
+    throw new UsageError('Give the destination of results: --results DIR, or s3://BUCKET/PREFIX.');
   if (positionals.length > 0 && redis !== null) {
     const unset = values.redis === undefined ? ', or unset ONEHEAD_REDIS to transcribe them without a queue' : '';
-    throw new UsageError(
-      `Recordings for a queue on Redis are given to it by onehead submit; leave them out here${unset}.`,
-    );
+    throw new UsageError(`Add recordings to a queue on Redis with onehead submit; leave them out here${unset}.`);
   }
   if (positionals.length === 0 && redis === null) {
-    throw new UsageError('Name recordings to transcribe here, or a queue with --redis redis://HOST:6379.');
+    throw new UsageError('Give recordings to transcribe here, or a queue with --redis redis://HOST:6379.');
   }
   if (redis !== null && Object.keys(transcribe).length > 0) {
-    throw new UsageError('How recordings of a queue are decoded is said to onehead submit; leave it out here.');
+    throw new UsageError('Options of decoding for a queue belong to onehead submit; leave them out here.');
   }
   const store = await unlessEnded(openStore(own.results), ended);
   const lock = Math.round(own.lock * 1000);
@@ -128,7 +127,7 @@ async function work(args: string[], ended: AbortSignal): Promise<number> {
         console.error(`onehead: ${message}`);
       };
       const recordings = await unlessEnded(recordingsOf(positionals, transcribe as StoredOptions, missed), ended);
-      if (recordings.length === 0) throw new UsageError('There are no recordings there.');
+      if (recordings.length === 0) throw new UsageError('No recordings were found.');
       await queue.add(recordings);
     }
     whisper = await Whisper.load(model, { ...load, signal: ended });

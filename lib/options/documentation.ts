@@ -127,41 +127,40 @@ export const documentation = {
   'the model': {
     model: {
       about: 'Folder, file or hub name of a Whisper checkpoint; docs/models.md lists the forms.',
-      usual: 'the small bundled one, for trying',
+      usual: 'the small bundled model, for trying',
     },
   },
   'the command': {
     format: {
-      about:
-        'The format that is printed or written: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass; several go to `outputDir`.',
+      about: 'The output format: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass; several need `outputDir`.',
       usual: "'text'",
     },
     outputDir: {
-      about: 'Folder that NAME.EXTENSION files are written to, instead of printing.',
+      about: 'Writes NAME.EXTENSION files into this folder, instead of printing.',
       usual: '',
     },
     stream: {
       about:
-        "Each segment is printed as soon as it is ready, a microphone's for example: arecord -t wav | onehead transcribe - --stream.",
+        'Prints each segment as soon as it is decoded, for example from a microphone: arecord -t wav | onehead transcribe - --stream.',
       usual: 'false',
     },
     quiet: {
-      about: 'No progress bar.',
+      about: 'Disables the progress bar.',
       usual: 'false',
     },
   },
   evaluate: {
     normalizer: {
-      about: "openai/whisper's rules for what counts as the same: english, basic or none.",
+      about: 'The normalization before comparing, as in openai/whisper: english, basic or none.',
       usual: "'english'",
     },
     words: {
       about:
-        "Compares words' times, not texts, with a reference: a file (Praat's TextGrid, CTM, JSON of gentle, pocketsphinx or of {word, start, end}), or a folder that has one for each recording.",
+        "Compares word times instead of texts with a reference: a file (Praat's TextGrid, CTM, JSON of gentle, pocketsphinx or of {word, start, end}), or a folder with one for each recording.",
       usual: '',
     },
     tier: {
-      about: 'The tier of a TextGrid that holds the words.',
+      about: 'The tier of a TextGrid with the words.',
       usual: 'the one named words, or the only one',
     },
     format: {
@@ -170,28 +169,28 @@ export const documentation = {
     },
     compare: {
       about:
-        'Transcribes in several types one after the other, such as float32,bfloat16,int8: error rates, how far words move from where the first type has them, and whether silence stays silent.',
+        'Transcribes with several types, such as float32,bfloat16,int8, and compares error rates, word times with those of the first type, and text on silence.',
       usual: '',
     },
     live: {
       about:
-        'Each recording is heard as it was spoken, on a simulated clock, and delays stand beside the error rate: a line for each combination of `policy`, `threshold`, `interval` and `window`. Of decoding only `language` counts then.',
+        '/** Transcribes each recording as a live stream, on a simulated clock, and reports delays and error rates: one line for each combination of `policy`, `threshold`, `interval` and `window`. Of the decoding options only `language` is used.',
       usual: 'false',
     },
     policy: {
-      about: "With `live`: when text is confirmed, 'attention', 'agreement' or 'both'; several are compared.",
-      usual: "the model's own",
+      about: "With `live`: when text is confirmed: 'attention', 'agreement' or 'both'; several are compared.",
+      usual: "the model's default",
     },
     threshold: {
-      about: 'With `live`: seconds before the end of what was heard in which attention confirms nothing.',
+      about: 'With `live`: seconds before the end of the audio in which attention confirms nothing.',
       usual: '0.5',
     },
     interval: {
-      about: 'With `live`: seconds of new audio after which it is decoded.',
+      about: 'With `live`: seconds of new audio between decodings.',
       usual: '0.5',
     },
     window: {
-      about: 'With `live`: seconds of audio that are decoded together.',
+      about: 'With `live`: maximum seconds of audio decoded together.',
       usual: '15',
     },
   },

@@ -104,7 +104,7 @@ describe('evaluate', () => {
   });
 
   it.each([
-    [['evaluate'], 2, 'Name one folder'],
+    [['evaluate'], 2, 'Give one folder'],
     [['evaluate', heldout, '--tier', 'words'], 2, '--words'],
     [['evaluate', heldout, '--words', '/no/such'], 1, 'There is no /no/such'],
     [['evaluate', '/no/such', '--words', heldout], 1, 'There is no /no/such'],

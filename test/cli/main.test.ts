@@ -66,7 +66,7 @@ describe('a mistake of usage is one sentence and status 2:', () => {
     [['transcribe', sample, '--vad-threshold', '2'], /--vad-threshold to be a number from 0, 1 at most .*'2'/],
     [['transcribe', sample, `--${'x'.repeat(5000)}`], /^.{1,300}$/m],
     [['convert', '--kv_heads', '1'], /perhaps --kv-heads is meant/],
-    [['inspect', 'one', 'two'], /Name one model/],
+    [['inspect', 'one', 'two'], /Give one model/],
     [['inspect', '--yaml'], /no option --yaml of onehead inspect/],
     [['doctor', 'cpu'], /Unexpected argument 'cpu'/],
   ];

@@ -143,16 +143,16 @@ describe('onehead profile', () => {
   });
 
   it.each<[string[], number, RegExp]>([
-    [[], 2, /Name one experiment: attention-types, .* all/],
+    [[], 2, /Give one experiment: attention-types, .* all/],
     [['speed'], 2, /no experiment 'speed'/],
-    [['io', 'all'], 2, /Name one experiment/],
+    [['io', 'all'], 2, /Give one experiment/],
     [['io', '--batch', '1,x'], 2, /--batch to be a whole number of at least 1 but received 'x'/],
     [['io', '--seconds', 'long'], 2, /--seconds to be a positive number/],
     [['io', '--dtype', 'int8'], 2, /--dtype to be float32/],
-    [['io', '--resume'], 2, /--resume goes on with the file of --json/],
+    [['io', '--resume'], 2, /--resume continues the file of --json/],
     [['io', '--model', 'a', '--models', 'tiny'], 2, /not both/],
-    [['compare', 'a.json'], 2, /Name two files/],
-    [['report', 'a.json'], 2, /Name a file of results and a folder/],
+    [['compare', 'a.json'], 2, /Give two files/],
+    [['report', 'a.json'], 2, /Give a file of results and a folder/],
     [['io', '--lengths', '5', '--quick'], 1, /io has no setting 'lengths'/],
     [['io', '--models', 'huge', '--quick'], 1, /among micro, tiny, .* but received 'huge'/],
     [['io', '--device', 'tpu', '--quick'], 1, /'tpu'/],

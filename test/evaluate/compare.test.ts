@@ -47,5 +47,5 @@ it('prints a line a type, and refuses what it cannot go with', async () => {
   expect(lines[3]).toMatch(/^int8 +0\.00 % +0\.00 +0\.00 % +0 \| +\d+\.\d +\d+\.\d +\d+ % \| silent$/);
   const refused = await onehead(['evaluate', 'x', '--compare', 'float32,int8', '--dtype', 'int8']);
   expect(refused).toMatchObject({ status: 2 });
-  expect(refused.stderr).toContain('--compare loads the model in each of its types');
+  expect(refused.stderr).toContain('--compare loads the model with each type');
 });
