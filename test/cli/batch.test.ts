@@ -172,7 +172,7 @@ describe.skipIf(!hasRedis)('the commands of a queue', () => {
     }
     expect(await run('status', '--queue', 'a b')).toMatchObject({
       status: 1,
-      stderr: expect.stringMatching(/a queue's name/),
+      stderr: expect.stringMatching(/the queue's name/),
     });
   });
 
