@@ -74,7 +74,7 @@ describe('keys', () => {
   it.each([
     ['nobody.txt', null, /cannot be read/],
     ['empty', '# nobody\n', /has no key/],
-    ['wrong', 'secret-key rate=0\n', /Line 1 .* cannot be read/],
+    ['wrong', 'secret-key rate=0\n', /Line 1 .* is invalid/],
   ])('are refused where the file is %s, without a word of it', async (_, text, message) => {
     const path = text === null ? '/nowhere/keys' : await keysFile(text);
     const error = await testServer({ keys: path }).catch((caught: Error) => caught);
