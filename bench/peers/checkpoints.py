@@ -33,9 +33,9 @@ def renamed(name):
 def sizes(config):
     return {
         "n_mels": config["num_mel_bins"], "n_vocab": config["vocab_size"],
-        "n_audio_ctx": config["max_source_positions"], "n_audio_state": config["d_model"],
+        "n_audio_ctx": config.get("max_source_positions", 1500), "n_audio_state": config["d_model"],
         "n_audio_head": config["encoder_attention_heads"], "n_audio_layer": config["encoder_layers"],
-        "n_text_ctx": config["max_target_positions"], "n_text_state": config["d_model"],
+        "n_text_ctx": config.get("max_target_positions", 448), "n_text_state": config["d_model"],
         "n_text_head": config["decoder_attention_heads"], "n_text_layer": config["decoder_layers"],
     }
 
