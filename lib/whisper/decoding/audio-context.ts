@@ -55,8 +55,8 @@ export const thresholdsOf = ({ compressionRatioThreshold, logProbabilityThreshol
 });
 
 /**
- * The highest compression ratio of a short window's text. Short windows tempt the model to write a sentence two or three
- * times. Such a text may be below the usual threshold, while texts of up to 20 s of speech have 1.6 at most.
+ * The highest compression ratio of a short window's text. Short windows tempt the model to write a sentence two or
+ * three times. Such a text may be below the usual threshold, while texts of up to 20 s of speech have 1.6 at most.
  */
 const mostCompression = 1.8;
 

@@ -29,8 +29,8 @@ export interface Outcome {
 }
 
 /**
- * Refuses options that contradict each other, or that this model does not support. Throws OneheadError INVALID_ARGUMENT or
- * NOT_SUPPORTED.
+ * Refuses options that contradict each other, or that this model does not support. Throws OneheadError INVALID_ARGUMENT
+ * or NOT_SUPPORTED.
  */
 function checkTogether(options: CheckedTranscribeOptions, { checkpoint, batched }: WhisperModel): void {
   const refuseOption = (argument: string, sentence: string) => {
