@@ -3,8 +3,9 @@
 # zig's C++ compiler, from PyPI, which links against any glibc and for other CPUs; and oneDNN's source, from Debian.
 #   sh scripts/portable/setup.sh
 set -eu
+here=$(cd "$(dirname "$0")" && pwd)
 folder="${ONEHEAD_PORTABLE:-${XDG_CACHE_HOME:-$HOME/.cache}/onehead/portable}"
-sh "$(dirname "$0")/../setup.sh" python3-venv debian-archive-keyring ca-certificates xz-utils
+sh "$here/../setup.sh" python3-venv debian-archive-keyring ca-certificates xz-utils
 mkdir -p "$folder"
 cd "$folder"
 
@@ -17,7 +18,10 @@ fi
 version=3.7.2
 archive="onednn_$version+ds.orig.tar.xz"
 checksum=0cc51ca26c1af6a2bb1e71e378e7046f3ceb3e71791ee9d4e246d50f904a6ea6
-if [ ! -d "oneDNN-$version" ]; then
+# What is changed in it belongs to it: the source is unpacked anew where this file says something else.
+recipe=$(sha256sum <"$here/trim-onednn.sh")
+if [ "$(cat "oneDNN-$version/.recipe" 2>/dev/null)" != "$recipe" ]; then
+  rm -rf "oneDNN-$version"* build-*
   # Lists of their own: the machine's packages stay as they are.
   mkdir -p apt/lists/partial
   echo 'deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main' >apt/sources.list
@@ -29,8 +33,6 @@ if [ ! -d "oneDNN-$version" ]; then
   echo "$checksum  $archive" | sha256sum -c -
   tar -xf "$archive"
   rm -rf apt onednn_*
+  (cd "oneDNN-$version" && sh "$here/trim-onednn.sh")
+  echo "$recipe" >"oneDNN-$version/.recipe"
 fi
-
-# Its tables of activations take the first of several equal keys, which std::multimap's find may not give: libc++'s gives
-# another, and GELU on AVX-512 was wrong.
-sed -i 's/entry_map_\.find(/entry_map_.lower_bound(/' "oneDNN-$version"/src/cpu/*/injectors/jit_uni_eltwise_injector.[ch]pp
