@@ -20,11 +20,12 @@
 //   Prediction of this kernel at tiny's shapes, not measured: launch 0.5, x 0.8, three norms 0.6, products 2.6 (24
 //   steps of the stream, 180 cycles of the schedulers each), self-attention 0.3, cross-attention 1.4 (12 steps of 200
 //   cycles), nine meetings of 0.3 with their stores, joins 0.3: 9.2 us a layer, 56 a step. At base's shapes about 12 a
-//   layer where six kernels take 17.4, and 96 a step for 128. What a cluster can read was not measured. Its blocks
-//   share one of some eight groups of multiprocessors: an eighth of what the second-level cache gives to all (5 to 6
-//   TB/s) is 0.7 TB/s. At 0.75 the 6.4 MB of tiny's layer take 8.5 us, half of them before the layer begins;
-//   base's 10.4 MB 14, a third of them before. A small layer (21 MB) would take 28, so it stays six kernels. Registers
-//   on 90a: 100, no spills; one block a multiprocessor.
+//   layer where six kernels take 17.4, and 96 a step for 128.
+//   What a cluster can read was not measured. Its blocks share one of some eight groups of multiprocessors: an eighth
+//   of what the second-level cache gives to all (5 to 6 TB/s) is 0.7 TB/s. At 0.75 the 6.4 MB of tiny's layer take 8.5
+//   us, half of them before the layer begins; base's 10.4 MB 14, a third of them before. A small layer (21 MB) would
+//   take 28, so it stays six kernels.
+//   Registers on 90a: 104, no spills, 72 bytes of local memory for addresses.
 #include "layer_stream.h"
 
 namespace onehead::cuda {
