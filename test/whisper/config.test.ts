@@ -46,7 +46,7 @@ describe('alignment heads', () => {
       const json = { alignment_heads: [[0, 2], alien] };
       const generation = parseGenerationConfig(json, 'generation_config.json', config, new Map());
       expect(generation.alignmentHeads).toEqual(of({}));
-      expect(generation.alignmentWarning).toContain('attention heads that it does not have');
+      expect(generation.alignmentWarning).toContain('alignment heads that it does not have');
       expect(parseGenerationConfig({}, 'g.json', config, new Map()).alignmentWarning).toBeNull();
     },
   );

@@ -158,10 +158,10 @@ describe('converting a checkpoint', () => {
   });
 
   it.each<[Partial<ConvertOptions>, string]>([
-    [{ keyValueHeads: 3 }, 'cross: 4 key/value heads of 4 query heads cannot become 3'],
-    [{ keyValueHeads: 8 }, 'cannot become 8'],
+    [{ keyValueHeads: 3 }, 'cross: 4 key/value heads of 4 query heads cannot be converted to 3'],
+    [{ keyValueHeads: 8 }, 'cannot be converted to 8'],
     [{ keyValueHeads: 0 }, 'Expected the key/value heads to be a whole number of at least 1 but received 0.'],
-    [{ keyValueHeads: 1, parts: [] }, 'Name at least one part'],
+    [{ keyValueHeads: 1, parts: [] }, 'Expected at least one of the parts'],
     [
       { keyValueHeads: 1, parts: ['decoder' as 'self'] },
       "Expected parts among cross, self, encoder but received 'decoder'.",

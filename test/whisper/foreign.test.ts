@@ -40,19 +40,19 @@ describe('a folder of', () => {
       { 'adapter_config.json': '{' },
       'is a PEFT adapter without its base model:',
     ],
-    ['whisper.cpp', { 'ggml-base.en.bin': '', 'README.md': '' }, 'is a place of ggml files'],
+    ['whisper.cpp', { 'ggml-base.en.bin': '', 'README.md': '' }, 'is a collection of ggml files'],
     ['MLX', { 'weights.npz': '', 'config.json': '{"n_mels": 80}' }, 'is an MLX model'],
     ['ONNX', { 'config.json': '{}', 'onnx/encoder_model.onnx': '' }, 'is an ONNX export'],
     ['TensorFlow', { 'config.json': '{}', 'tf_model.h5': '' }, 'is a checkpoint of TensorFlow or Flax'],
     [
       'training',
       { 'checkpoint-500/a': '', 'checkpoint-1000/a': '' },
-      'is a folder of training checkpoints: name one of them, such as checkpoint-',
+      'is a folder of training checkpoints: give one of them, such as checkpoint-',
     ],
     [
       'the hub cache',
       { 'refs/main': '', 'snapshots/0123/config.json': '', 'blobs/1': '' },
-      'is a model of the hub cache: name the folder of a revision in its `snapshots`',
+      'is a model in the hub cache: give the folder of a revision in its `snapshots`',
     ],
   ])('%s', async (_, files, message) => {
     const directory = folder(files);
@@ -70,7 +70,7 @@ describe('a folder of', () => {
       'a PyTorch file under another name',
       'model.safetensors',
       zip,
-      'is a PyTorch file under the name of another: rename it',
+      'is a PyTorch file with the name of another format: rename it',
     ],
   ])('a checkpoint with %s', async (_, name, content, message) => {
     const directory = folder({ [name]: content }, micro);
@@ -92,10 +92,10 @@ describe('a file', () => {
       'pytorch_model.bin',
       Buffer.from('\u0080\u0002\u008a', 'latin1'),
       'MODEL_INVALID',
-      'is a PyTorch file of before 2020',
+      'is a PyTorch file from before 2020',
     ],
     ['model.safetensors', pointer, 'MODEL_INVALID', 'is a Git LFS pointer'],
-    ['config.json', '{}', 'MODEL_NOT_FOUND', 'is a file, and none of a model; name a folder or file'],
+    ['config.json', '{}', 'MODEL_NOT_FOUND', 'is a file but not a model; give a folder or file'],
   ])('%s', async (name, content, code, message) => {
     const file = join(folder({ [name]: content }), name);
     await expect(Whisper.load(file)).rejects.toMatchObject({

@@ -184,7 +184,7 @@ describe('a hub name', () => {
   it.each([
     [['adapter_config.json', 'adapter_model.safetensors'], 'acme/micro is a PEFT adapter without its base model'],
     [['config.json'], 'acme/micro is a checkpoint of TensorFlow or Flax'],
-    [['ggml-base.bin', 'ggml-tiny.bin'], 'acme/micro is a place of ggml files'],
+    [['ggml-base.bin', 'ggml-tiny.bin'], 'acme/micro is a collection of ggml files'],
   ])('of %j is refused before anything is downloaded', async (names, message) => {
     hub.files = names;
     await expect(resolveModel('acme/micro')).rejects.toMatchObject({

@@ -62,7 +62,7 @@ describe('a broken or hostile file', () => {
     ['a header of exabytes', file({}, 0, 2n ** 63n), 'claims 9223372036854775808 bytes'],
     ['no JSON', file('{oops', 0), 'its header is not JSON'],
     ['a list', file([], 0), 'its header is not an object'],
-    ['data cut short', file({ a: tensor(0, 8) }, 4), "tensor 'a' ends at byte 8 of its data, of which there are 4"],
+    ['data cut short', file({ a: tensor(0, 8) }, 4), "tensor 'a' ends at byte 8 of the data, but the file has only 4"],
     ['overlapping tensors', file({ a: tensor(0, 8), b: tensor(4, 12) }, 12), "tensor 'b' overlaps"],
     ['a gap', file({ a: tensor(0, 4), b: tensor(8, 12) }, 12), "tensor 'b' leaves a gap"],
     ['bytes of no tensor', file({ a: tensor(0, 4) }, 12), '8 bytes at its end belong to no tensor'],
@@ -71,12 +71,12 @@ describe('a broken or hostile file', () => {
       file({ a: tensor(0, 8, [3]) }, 8),
       'of shape [3] needs 12 bytes but has 8',
     ],
-    ['a negative size', file({ a: tensor(0, 8, [-2]) }, 8), 'no proper shape'],
+    ['a negative size', file({ a: tensor(0, 8, [-2]) }, 8), 'no valid shape'],
     ['sizes whose product overflows', file({ a: tensor(0, 8, [2 ** 40, 2 ** 40]) }, 8), 'needs'],
     [
       'offsets the wrong way round',
       file({ a: { dtype: 'F32', shape: [1], data_offsets: [4, 0] } }, 4),
-      'no proper data offsets',
+      'no valid data offsets',
     ],
     ['an unknown type', file({ a: tensor(0, 8, [2], 'Q4') }, 8), 'unknown type "Q4"'],
     ['a type named after an object’s method', file({ a: tensor(0, 8, [2], 'toString') }, 8), 'unknown type'],
@@ -94,7 +94,7 @@ describe('a broken or hostile file', () => {
     [
       'that leaves its folder',
       { 'model.safetensors.index.json': '{"weight_map":{"a":"../x"}}' },
-      'not a file beside it',
+      'not the name of a file beside it',
     ],
     ['with a missing shard', { 'model.safetensors.index.json': '{"weight_map":{"a":"x"}}' }, 'Cannot open'],
   ])('an index %s', async (_, files, message) => {
@@ -152,7 +152,7 @@ describe('a checkpoint', () => {
     [
       'layers are missing',
       () => edit('config.json', (json) => Object.assign(json, { decoder_layers: 4 })),
-      '24 tensors that config.json asks for are missing (decoder.layers.3.self_attn.q_proj.weight',
+      '24 tensors of the model that config.json describes are missing (decoder.layers.3.self_attn.q_proj.weight',
     ],
     [
       'the weights are cut short',

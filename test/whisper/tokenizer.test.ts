@@ -137,7 +137,7 @@ describe('load refuses', () => {
       'vocab.json does not map texts to ids',
     ],
     ['a list', { 'tokenizer.json': [] }, 'tokenizer.json is not a JSON object'],
-    ['no model', { 'tokenizer.json': {} }, 'tokenizer.json is not a tokenizer that a Whisper has'],
+    ['no model', { 'tokenizer.json': {} }, 'tokenizer.json is not a byte-pair tokenizer such as Whisper has'],
     [
       'a model without merges',
       { 'tokenizer.json': { ...stored, model: { ...stored.model, merges: null } } },
@@ -146,7 +146,7 @@ describe('load refuses', () => {
     [
       'another kind of model',
       { 'tokenizer.json': { ...stored, model: { ...stored.model, type: 'WordPiece' } } },
-      'tokenizer.json is not a tokenizer that a Whisper has',
+      'tokenizer.json is not a byte-pair tokenizer such as Whisper has',
     ],
     [
       'words that are missing',
@@ -205,7 +205,7 @@ describe('alignment heads that the decoder does not have', () => {
     );
     expect(expected.warnings).toEqual([]);
     expect(made.warnings).toEqual([
-      'The checkpoint times words by attention heads that it does not have (11/3 of 3 layers of 4 heads), so all heads of the later half of its layers time them; give alignmentHeads where better ones are known.',
+      'The checkpoint names alignment heads that it does not have (11/3 of 3 layers of 4 heads), so word times are computed from all heads of the later half of its layers; give alignmentHeads if you know better ones.',
     ]);
     expect(made.incomplete).toBe(false);
     expect(made.segments).toEqual(expected.segments);

@@ -1,9 +1,9 @@
 /**
- * Byte-pair vocabularies as GPT-2 has them: tokens are runs of bytes, each one but the single bytes made of two that
- * come before it.
+ * Byte-pair encoding as in GPT-2: a token is a sequence of bytes. The first 256 tokens are single bytes, and each other
+ * token joins two earlier ones.
  */
 
-/** Bytes that stand for themselves in a vocabulary's text; the others take the characters from 256 on, in order. */
+/** Printable bytes are written as themselves in a vocabulary; the others as the characters from 256 on, in order. */
 const printable = (byte: number) =>
   (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
 const hidden = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => !printable(byte));
@@ -17,14 +17,14 @@ export const singleBytes: readonly string[] = [
   ...characters.filter((_, byte) => !printable(byte)),
 ];
 
-/** A token's bytes as the text that tokenizer.json has. */
+/** A token's bytes as text, as tokenizer.json writes them: one character for each byte. */
 export function textOf(bytes: Uint8Array): string {
   let text = '';
   for (const byte of bytes) text += characters[byte];
   return text;
 }
 
-/** Ids by the token's text: of a text that occurs twice, the first. */
+/** The id of each token's text. If a text occurs twice, its first id counts. */
 export function rankOf(tokens: readonly string[]): Map<string, number> {
   const ranks = new Map<string, number>();
   for (const [id, token] of tokens.entries()) if (!ranks.has(token)) ranks.set(token, id);
@@ -32,7 +32,8 @@ export function rankOf(tokens: readonly string[]): Map<string, number> {
 }
 
 /**
- * The tokens of one piece of text (as `textOf` gives it): the pair of the lowest rank, below `limit`, is joined first.
+ * Encodes a piece of text, given in the characters of `textOf`: repeatedly joins the pair with the lowest rank, as long
+ * as that is below `limit`.
  */
 export function bytePairs(
   text: string,
@@ -56,14 +57,13 @@ export function bytePairs(
 }
 
 /**
- * Longer tokens are not taken apart: the time that it takes grows with the square of the length, and no vocabulary has
- * them.
+ * Longer tokens are ignored: splitting one takes time quadratic in its length, and no real vocabulary has such tokens.
  */
 const mostCharacters = 256;
 
 /**
- * The two tokens that each token is made of, in the order of ids; a token that no pair gives has none, and text is
- * never divided into it.
+ * The pair that each token was merged from, in the order of ids. Tokens that no pair yields are left out; encoding
+ * never yields them either.
  */
 export function derivedMerges(tokens: readonly string[]): [string, string][] {
   const ranks = rankOf(tokens);

@@ -1,4 +1,4 @@
-/** A Whisper checkpoint, read and checked; the weights themselves stay on disk until a device takes them. */
+/** Reads and checks a Whisper checkpoint. Its weights stay on disk until a device loads them. */
 
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -21,20 +21,20 @@ import { readTokenizerFiles, specialTokens } from './tokenizer-files.js';
 import { checkCheckpoint } from './weights.js';
 
 export interface Checkpoint {
-  /** The folder, or the file of a checkpoint that is one. */
+  /** The folder, or the file if the checkpoint is a single file. */
   directory: string;
   format: CheckpointFormat;
-  /** The description of a checkpoint that is not in Hugging Face's form. */
+  /** Present if the checkpoint is not a Hugging Face folder. */
   description?: Description;
   config: WhisperConfig;
   generation: GenerationConfig;
   preprocessor: PreprocessorConfig;
   tensors: TensorIndex;
-  /** The tokenizer, parsed when first asked for: a vocabulary of 50,000 costs tens of megabytes. */
+  /** The tokenizer, which is parsed at the first call: a vocabulary of 50,000 tokens takes tens of megabytes. */
   tokenizer(): Promise<WhisperTokenizer>;
 }
 
-/** True when generation_config.json names the special tokens itself. */
+/** True if generation_config.json gives the ids of the special tokens. */
 function namesTokens(generation: unknown): boolean {
   const {
     no_timestamps_token_id: times,
@@ -51,13 +51,12 @@ async function readTokenizer(directory: string, generation: GenerationConfig): P
   if (files === null) {
     throw new OneheadError(
       'MODEL_NOT_FOUND',
-      `${directory} holds neither tokenizer.json nor vocab.json and merges.txt; copy those of the model that it was made from.`,
+      `${directory} holds neither tokenizer.json nor vocab.json and merges.txt; copy them from the model that this one was made from.`,
     );
   }
   return WhisperTokenizer.of(files, generation);
 }
 
-/** Lazy: a vocabulary of 50,000 takes tens of megabytes and some time. */
 function once<Value>(make: () => Promise<Value>): () => Promise<Value> {
   let made: Promise<Value> | undefined;
   return () => {
@@ -66,7 +65,7 @@ function once<Value>(make: () => Promise<Value>): () => Promise<Value> {
   };
 }
 
-/** A checkpoint that says by itself what others have in files beside the weights. */
+/** A checkpoint whose weight file describes the model, without config.json and the other files. */
 function fromDescription(directory: string, format: CheckpointFormat, description: Description): Checkpoint {
   const { file, tensors } = description;
   const config = parseConfig(description.config, file);
@@ -78,13 +77,16 @@ function fromDescription(directory: string, format: CheckpointFormat, descriptio
 }
 
 /**
- * Throws OneheadError MODEL_NOT_FOUND or MODEL_INVALID, with the file and what is wrong with it. `path` is a folder or
- * a file.
+ * Reads the checkpoint in a folder or a file. Throws OneheadError MODEL_NOT_FOUND or MODEL_INVALID, which names the
+ * file and what is wrong with it.
  */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
   const status = await stat(path).catch(() => null);
   if (!status) {
-    throw new OneheadError('MODEL_NOT_FOUND', `There is no folder or file ${path}; name a Whisper checkpoint.`);
+    throw new OneheadError(
+      'MODEL_NOT_FOUND',
+      `There is no folder or file ${path}; give the path of a Whisper checkpoint.`,
+    );
   }
   const weights = await openWeights(path);
   if (weights && 'description' in weights) return fromDescription(path, weights.format, weights.description);
@@ -96,7 +98,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     await readConfig(path);
     throw new OneheadError(
       'MODEL_NOT_FOUND',
-      `${path} holds neither model.safetensors nor model.safetensors.index.json; name the folder of a Hugging Face Whisper checkpoint, or another that docs/models.md lists.`,
+      `${path} holds neither model.safetensors nor model.safetensors.index.json; give the folder of a Hugging Face Whisper checkpoint, or another form that docs/models.md lists.`,
     );
   }
   return { ...(await readFolder(weights.directory, weights.tensors)), format: weights.format };
@@ -108,17 +110,17 @@ async function readConfig(directory: string): Promise<unknown> {
   if (json !== null) return json;
   throw new OneheadError(
     'MODEL_NOT_FOUND',
-    `${directory} holds no config.json; name the folder of a Hugging Face Whisper checkpoint, or another that docs/models.md lists.`,
+    `${directory} holds no config.json; give the folder of a Hugging Face Whisper checkpoint, or another form that docs/models.md lists.`,
   );
 }
 
-/** A Hugging Face folder, whatever file its tensors came from. */
+/** A Hugging Face folder whose tensors were already found. */
 async function readFolder(directory: string, tensors: TensorIndex): Promise<Omit<Checkpoint, 'format'>> {
   const file = (name: string) => join(directory, name);
   const configJson = await readConfig(directory);
   const config = parseConfig(configJson, file('config.json'));
   const generationJson = await readJson(file('generation_config.json'));
-  // Only old or home-made checkpoints leave out what the vocabulary tells too; a large one takes time to read.
+  // Only old or hand-made checkpoints need the ids from the vocabulary, which takes time to read.
   const files = namesTokens(generationJson) ? null : await readTokenizerFiles(directory);
   const special = files ? specialTokens(files) : new Map<string, number>();
   const generation = parseGenerationConfig(generationJson, file('generation_config.json'), config, special);

@@ -1,45 +1,47 @@
-/**
- * A Whisper checkpoint's config.json, generation_config.json and preprocessor_config.json: read field by field, refused
- * in one sentence.
- */
+/** Reads and checks a Whisper checkpoint's config.json, generation_config.json and preprocessor_config.json. */
 import { OneheadError } from '../../errors.js';
 import { Fields } from './fields.js';
 import { languageCode } from './languages.js';
 
-/** Seconds of one timestamp step. */
+/** Seconds between two timestamp tokens. */
 export const timestampSeconds = 0.02;
 
-/** One half of the model. */
+/** The sizes of the encoder or the decoder. */
 export interface StackConfig {
   layers: number;
+  /** Query heads. */
   heads: number;
+  /** Width of the feed-forward layers' hidden activations. */
   feedForward: number;
 }
 
 export interface WhisperConfig {
+  /** Width of the activations between layers (d_model). */
   width: number;
   encoder: StackConfig & { keyValueHeads: number };
-  /** `crossKeyValueHeads` are the shared heads of attention to the audio, `keyValueHeads` those of self-attention. */
+  /** Key/value heads: `keyValueHeads` of self-attention, `crossKeyValueHeads` of cross-attention. */
   decoder: StackConfig & { keyValueHeads: number; crossKeyValueHeads: number };
   mels: number;
-  /** Encoder positions of a window: half of its frames. */
+  /** Encoder positions of a window: half its frames. */
   sourcePositions: number;
+  /** Decoder positions: the greatest number of tokens, prompt included. */
   targetPositions: number;
   vocabulary: number;
+  /** True if the output projection is the token embedding. */
   tiedEmbeddings: boolean;
-  /** Audio positions that the median filter of word times sees at once. */
+  /** Width of the median filter of word times, in audio positions. */
   medianFilterWidth: number;
   startToken: number;
   endToken: number;
   suppressTokens: number[];
   beginSuppressTokens: number[];
-  /** Old checkpoints' [position, token] pairs of the prompt. */
+  /** The prompt in old checkpoints: pairs of [position, token]. */
   forcedDecoderIds: [number, number | null][];
 }
 
 /**
- * Reads config.json, without scale_embedding, which transformers ignores in Whisper's decoder too. Throws OneheadError
- * MODEL_INVALID.
+ * Reads config.json. scale_embedding is ignored, as in transformers' Whisper decoder. Throws OneheadError
+ * MODEL_INVALID, which names `where`, the file.
  */
 export function parseConfig(json: unknown, where: string): WhisperConfig {
   const fields = new Fields(json, where);
@@ -90,7 +92,7 @@ export function parseConfig(json: unknown, where: string): WhisperConfig {
   };
 }
 
-/** A prompt takes four of them. */
+/** At least 8: the prompt takes four. */
 function positions(fields: Fields): number {
   const count = fields.count('max_target_positions', 1 << 20, 448);
   return count >= 8 ? count : fields.refuse('max_target_positions', 'at least 8', count);
@@ -101,52 +103,50 @@ function oddWidth(fields: Fields): number {
   return width % 2 ? width : fields.refuse('median_filter_width', 'an odd number', width);
 }
 
-/** Settings of decoding, besides the weights. */
+/** Settings of decoding, from generation_config.json. */
 export interface GenerationConfig {
   startToken: number;
   endToken: number;
   noTimestampsToken: number | null;
-  /** Ids from here on are timestamps of 20 ms steps; the vocabulary's size when the model has none. */
+  /** The id of the first timestamp token, of 0 s; the vocabulary's size if the model has no timestamps. */
   timestampBegin: number;
   /**
-   * Ids from here on are no timestamps any more, but what was added to the vocabulary: a window has one for each step,
-   * and for its end.
+   * The id after the last timestamp token, of the window's end. Tokens that were added to the vocabulary have ids from
+   * here on.
    */
   timestampEnd: number;
   noSpeechToken: number | null;
   previousToken: number | null;
   multilingual: boolean;
-  /** 'en' to its token. */
+  /** Language codes, such as 'en', and their tokens. */
   languages: Map<string, number>;
   tasks: Map<string, number>;
   suppressTokens: number[];
   beginSuppressTokens: number[];
   forcedDecoderIds: [number, number | null][];
-  /** The defaults of calls: a language's code (null: it is detected), and a task. */
+  /** The checkpoint's defaults: a language's code (null: it is detected), and a task. */
   usual: { language: string | null; task: Task | null };
-  /**
-   * The same of an old checkpoint's forced tokens, which count where neither `usual` nor a call has anything to say.
-   */
+  /** Defaults from an old checkpoint's forced tokens, used where neither the call nor `usual` gives one. */
   forced: { language: string | null; task: Task | null };
-  /** Highest first timestamp as an index of 20 ms steps, or null for any. */
+  /** Greatest first timestamp, in steps of 20 ms, or null for any. */
   maxInitialTimestamp: number | null;
-  /** Most tokens of a window, the prompt counted. */
+  /** Greatest number of tokens of a window, prompt included. */
   maxLength: number;
-  /** [layer, head] of the cross-attention heads that follow the audio word for word. */
+  /** [layer, head] of the cross-attention heads from which word times are computed. */
   alignmentHeads: [number, number][];
-  /** A sentence on why these are not those that the checkpoint names, for whoever wants words. */
+  /** Why `alignmentHeads` are not those that the checkpoint names, or null. Shown to callers who ask for words. */
   alignmentWarning: string | null;
 }
 
-/** The language of the text: the spoken one, or English. */
+/** The language of the text: the spoken language, or English. */
 export type Task = 'transcribe' | 'translate';
 
 /** Ids of special tokens by their text, such as '<|notimestamps|>'. */
 export type SpecialTokens = ReadonlyMap<string, number>;
 
 /**
- * Reads generation_config.json (null: the file is absent), completed from config.json and the tokenizer's special
- * tokens.
+ * Reads generation_config.json (null: the file is absent). Missing fields are taken from config.json and the
+ * tokenizer's special tokens. Throws OneheadError MODEL_INVALID, which names `where`, the file.
  */
 export function parseGenerationConfig(
   json: unknown,
@@ -199,7 +199,7 @@ export function parseGenerationConfig(
     noTimestampsToken,
     timestampBegin,
     timestampEnd: Math.min(vocabulary, timestampBegin + config.sourcePositions + 1),
-    // Stock vocabularies: <|nospeech|> (once <|nocaptions|>) stands just before <|notimestamps|>.
+    // In OpenAI's vocabularies <|nospeech|> (formerly <|nocaptions|>) comes just before <|notimestamps|>.
     noSpeechToken: named('<|nospeech|>', '<|nocaptions|>') ?? (noTimestampsToken ? noTimestampsToken - 1 : null),
     previousToken: fields.token('prev_sot_token_id', vocabulary, named('<|startofprev|>')),
     multilingual,
@@ -222,7 +222,7 @@ export function parseGenerationConfig(
   };
 }
 
-/** The language, by token, code or English name, and the task that a fine-tuned checkpoint is for. */
+/** The language (given as token, code or English name) and task that a fine-tuned checkpoint is for. */
 function usual(fields: Fields, languages: ReadonlyMap<string, number>): GenerationConfig['usual'] {
   const language = fields.text('language', '');
   const task = fields.text('task', '');
@@ -236,28 +236,29 @@ function usual(fields: Fields, languages: ReadonlyMap<string, number>): Generati
 }
 
 /**
- * The heads that the checkpoint names; where it names none, or some that the decoder does not have (distilled models
- * keep their teacher's), all of the later half of the layers, as in openai/whisper.
+ * The heads that the checkpoint names. If it names none, or heads that the decoder does not have (distilled models keep
+ * their teacher's list), all heads of the later half of the layers, as in openai/whisper.
  */
 function alignmentHeads(
   fields: Fields,
   { decoder }: WhisperConfig,
 ): Pick<GenerationConfig, 'alignmentHeads' | 'alignmentWarning'> {
   const named = fields.pairs('alignment_heads', 1 << 20, { least: 0, what: '[layer, head]' });
-  const alien = named.find(([layer, head]) => layer >= decoder.layers || head === null || head >= decoder.heads);
-  if (named.length > 0 && !alien) return { alignmentHeads: named as [number, number][], alignmentWarning: null };
+  const unknown = named.find(([layer, head]) => layer >= decoder.layers || head === null || head >= decoder.heads);
+  if (named.length > 0 && !unknown) return { alignmentHeads: named as [number, number][], alignmentWarning: null };
   const layers = Array.from({ length: decoder.layers }, (_, layer) => layer).slice(Math.floor(decoder.layers / 2));
   return {
     alignmentHeads: layers.flatMap((layer) =>
       Array.from({ length: decoder.heads }, (_, head): [number, number] => [layer, head]),
     ),
-    alignmentWarning: alien
-      ? `The checkpoint times words by attention heads that it does not have (${alien.join('/')} of ${decoder.layers} layers of ${decoder.heads} heads), so all heads of the later half of its layers time them; give alignmentHeads where better ones are known.`
+    alignmentWarning: unknown
+      ? `The checkpoint names alignment heads that it does not have (${unknown.join('/')} of ${decoder.layers} layers of ${decoder.heads} heads), so word times are computed from all heads of the later half of its layers; give alignmentHeads if you know better ones.`
       : null,
   };
 }
 
 export interface PreprocessorConfig {
+  /** Hertz. */
   sampleRate: number;
   /** Samples between two frames. */
   hop: number;
@@ -270,7 +271,10 @@ export interface PreprocessorConfig {
   frames: number;
 }
 
-/** Reads preprocessor_config.json (or processor_config.json's feature_extractor); null if there is none. */
+/**
+ * Reads preprocessor_config.json, or feature_extractor of processor_config.json (null: both are absent). Throws
+ * OneheadError MODEL_INVALID, which names `where`, the file.
+ */
 export function parsePreprocessorConfig(json: unknown, where: string, config: WhisperConfig): PreprocessorConfig {
   const fields = new Fields(json ?? {}, where);
   const mels = fields.count('feature_size', 1024, config.mels);
@@ -288,7 +292,7 @@ export function parsePreprocessorConfig(json: unknown, where: string, config: Wh
   }
   const sampleRate = fields.count('sampling_rate', 768_000, 16000);
   if (sampleRate < 1000) fields.refuse('sampling_rate', 'hertz from 1000 to 768000', sampleRate);
-  // Timestamps, and every other time, count frames of 10 ms.
+  // All times are computed from frames of 10 ms.
   if (hop * 100 !== sampleRate) fields.refuse('hop_length', `a hundredth of sampling_rate (${sampleRate})`, hop);
   return {
     sampleRate,

@@ -1,6 +1,6 @@
 /**
- * Checkpoints as Hugging Face folders with safetensors, of whatever form, and with other key/value heads: multi-head to
- * multi-query, and back.
+ * Converts a checkpoint of any form to a Hugging Face folder with safetensors. It can change the number of key/value
+ * heads (multi-head to multi-query and back), or quantize the weights.
  */
 import { copyFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
@@ -20,40 +20,44 @@ export const convertibleParts = ['cross', 'self', 'encoder'] as const;
 export type ConvertiblePart = (typeof convertibleParts)[number];
 export const poolingMethods = ['mean', 'first', 'random'] as const;
 /**
- * The way in which several key/value heads become one: their mean, the first of them, or a new random head to be
- * trained. Ainslie et al., "GQA", 2023, compare the three and find the mean best.
+ * How several key/value heads become one: their mean, the first of them, or a random head that must be trained. Ainslie
+ * et al., "GQA" (2023), compare the three and find the mean best.
  */
 export type PoolingMethod = (typeof poolingMethods)[number];
 
 export interface ConvertOptions {
   /**
-   * Key/value heads of the result: 1 is multi-query. As many as query heads repeats them, for programs that know
-   * multi-head only. As they are unless it is given.
+   * Key/value heads of the result: 1 is multi-query. The number of query heads repeats them, for programs that know
+   * only multi-head attention. Unchanged by default.
    */
   keyValueHeads?: number;
-  /** The decoder's cross- and self-attention by default. */
+  /** The attention layers to convert; the decoder's cross- and self-attention by default. */
   parts?: readonly ConvertiblePart[];
+  /** How heads are pooled; 'mean' by default. */
   method?: PoolingMethod;
-  /** Weights of products in 8 bits, those that would lose too much excepted. Not together with key/value heads. */
+  /**
+   * Stores the weights of matrix products in 8 bits, except those that would lose too much precision. Cannot be
+   * combined with `keyValueHeads`.
+   */
   quantize?: 'int8';
   signal?: AbortSignal;
 }
 
-/** The change of heads. */
+/** The options that change heads. */
 type Heads = Required<Omit<ConvertOptions, 'signal' | 'quantize'>>;
 
 export interface ConvertResult {
-  /** The form of the source. */
+  /** The form of the source checkpoint. */
   format: CheckpointFormat;
   /** Number of parameters before and after. */
   parameters: [number, number];
-  /** Bytes of one window's caches in 16 bits, before and after. */
+  /** Bytes of one window's key/value caches in a 16-bit type, before and after. */
   cacheBytes: [number, number];
-  /** Weights that were kept as they are, since 8 bits would lose too much of them. */
+  /** Names of weights that were not quantized, because 8 bits would lose too much precision. */
   sensitive: string[];
 }
 
-/** config.json's field for the key/value heads of a part; absent means one for each query head. */
+/** The fields of config.json for key/value heads. An absent field means one for each query head. */
 const fields: Record<ConvertiblePart, string> = {
   encoder: 'encoder_key_value_heads',
   self: 'decoder_key_value_heads',
@@ -66,7 +70,7 @@ function headsOf(config: WhisperConfig, part: ConvertiblePart): { heads: number;
   return { heads: decoder.heads, shared: part === 'self' ? decoder.keyValueHeads : decoder.crossKeyValueHeads };
 }
 
-/** The part that a tensor of keys or values belongs to, or null for any other tensor. */
+/** The part that a key or value projection belongs to, or null for any other tensor. */
 function partOf(name: string): ConvertiblePart | null {
   const match =
     /^(?:model\.)?(encoder|decoder)\.layers\.\d+\.(self_attn|encoder_attn)\.[kv]_proj\.(?:weight|bias)$/.exec(name);
@@ -85,14 +89,15 @@ function check(config: WhisperConfig, { keyValueHeads, parts, method }: Heads): 
   }
   if (!poolingMethods.includes(method))
     invalid(`Expected method to be ${poolingMethods.join(', ')} but received ${described(method)}.`);
-  if (parts.length === 0) invalid(`Name at least one part to convert: ${convertibleParts.join(', ')}.`);
+  if (parts.length === 0)
+    invalid(`Expected at least one of the parts ${convertibleParts.join(', ')} but received none.`);
   for (const part of parts) {
     if (!convertibleParts.includes(part))
       invalid(`Expected parts among ${convertibleParts.join(', ')} but received ${described(part)}.`);
     const { heads, shared } = headsOf(config, part);
     if (heads % keyValueHeads || (shared % keyValueHeads && keyValueHeads % shared)) {
       invalid(
-        `${part}: ${shared} key/value heads of ${heads} query heads cannot become ${keyValueHeads}; the number must divide ${heads}, and divide ${shared} or be a multiple of it.`,
+        `${part}: ${shared} key/value heads of ${heads} query heads cannot be converted to ${keyValueHeads}; give a divisor of ${heads} that divides ${shared} or is a multiple of it.`,
       );
     }
   }
@@ -116,7 +121,7 @@ const codecs = {
   },
 };
 
-/** Normal numbers of Whisper's initial spread, the same ones each time. */
+/** Reproducible normally distributed numbers, with the standard deviation of Whisper's initial weights. */
 function randomInitializer(): () => number {
   let state = 1;
   const uniform = () => {
@@ -126,7 +131,7 @@ function randomInitializer(): () => number {
   return () => 0.02 * Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 
-/** Rows of heads [from * size, columns] to [to * size, columns], stored as they were. */
+/** Converts a projection of [from * size, columns] elements to [to * size, columns] of the same dtype. */
 function convertHeads(
   data: Buffer,
   dtype: keyof typeof codecs,
@@ -177,13 +182,13 @@ ${lines.join('\n')}
 
 \`k_proj\` and \`v_proj\` of these parts are [key/value heads x head size, width]; query head i reads key/value head i x (key/value heads) /
 (query heads), rounded down. To load the model in transformers, repeat the heads: \`onehead convert\` with as many key/value heads as query
-heads does it, and the result computes the same. Where heads were pooled, the model must be trained further before it is of use.
+heads does it, and the result computes the same. If heads were pooled, the model must be trained further before it is useful.
 `;
 }
 
 /**
- * A JSON object's text with fields set, or removed where null; all else stays as it was written (0.0 is no 0 to every
- * reader).
+ * The text of a JSON object with fields set, or removed if null. The rest stays as it was written, because some readers
+ * distinguish 0.0 from 0.
  */
 function withFields(text: string, changes: readonly [string, number | null][]): string {
   let changed = text.trimEnd();
@@ -195,7 +200,7 @@ function withFields(text: string, changes: readonly [string, number | null][]): 
   return `${changed}\n`;
 }
 
-/** Creates the folder, and refuses one that holds files: nothing is written over. */
+/** Creates the folder, or accepts an empty one. Nothing is overwritten. */
 async function emptyFolder(directory: string): Promise<void> {
   let found: string[];
   try {
@@ -204,7 +209,7 @@ async function emptyFolder(directory: string): Promise<void> {
   } catch (cause) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      `Cannot write to ${directory}: ${(cause as Error).message}; name another folder.`,
+      `Cannot write to ${directory}: ${(cause as Error).message}; give another folder.`,
       {
         cause,
       },
@@ -213,19 +218,20 @@ async function emptyFolder(directory: string): Promise<void> {
   if (found.length > 0) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      `${directory} is not empty; name a new folder for the converted checkpoint.`,
+      `${directory} is not empty; give a new folder for the converted checkpoint.`,
     );
   }
 }
 
-/** Tensors by the names that transformers gives them, each once. */
+/** The tensors under transformers' names, each once. */
 function namedTensors({ config, tensors, description }: Checkpoint): TensorIndex {
   if (description) return new Map([...tensors].map(([name, entry]) => [`model.${name}`, entry]));
   if (!config.tiedEmbeddings || !tensors.has('proj_out.weight')) return tensors;
-  return new Map([...tensors].filter(([name]) => name !== 'proj_out.weight')); // pytorch_model.bin has the embedding under both names
+  // pytorch_model.bin holds the tied embedding under both names.
+  return new Map([...tensors].filter(([name]) => name !== 'proj_out.weight'));
 }
 
-/** The small files: those of the folder, or what a checkpoint of another form says in their place. */
+/** Writes the files beside the weights: copied from the folder, or made from the description of another form. */
 async function writeFiles({ directory, format, description }: Checkpoint, to: string): Promise<void> {
   if (!description) {
     for (const name of await readdir(directory)) {
@@ -252,10 +258,10 @@ async function writeFiles({ directory, format, description }: Checkpoint, to: st
 }
 
 /**
- * Writes a checkpoint to a new folder as Hugging Face has it: weights in one model.safetensors, stored in the types
- * they had (whole numbers and ggml's blocks as the numbers that they stand for, in float32), and with other key/value
- * heads where these are given; config.json and the model card say so. Throws OneheadError INVALID_ARGUMENT,
- * MODEL_NOT_FOUND, MODEL_INVALID; rejects with the signal's reason. The folder is empty again when it fails.
+ * Writes a checkpoint to a new folder in Hugging Face's form, with all weights in one model.safetensors. Weights keep
+ * their dtypes; quantized ones are decoded to float32. If the key/value heads change, config.json and the model card
+ * say so. Throws OneheadError INVALID_ARGUMENT, MODEL_NOT_FOUND or MODEL_INVALID, or rejects with the signal's reason;
+ * then the folder is left empty.
  */
 export async function convertCheckpoint(
   from: string,
@@ -269,7 +275,7 @@ export async function convertCheckpoint(
   if (quantize && keyValueHeads !== undefined) {
     refuse(
       'quantize',
-      'absent where key/value heads are converted: convert these first, and quantize the result,',
+      'absent when key/value heads are converted (convert them first, then quantize the result)',
       quantize,
     );
   }
@@ -277,7 +283,7 @@ export async function convertCheckpoint(
     keyValueHeads === undefined ? null : { parts: ['cross', 'self'], method: 'mean', ...options, keyValueHeads };
   if (heads) check(config, heads);
   if (resolve(from) === resolve(to)) {
-    throw new OneheadError('INVALID_ARGUMENT', `${to} is the checkpoint itself; name a new folder.`);
+    throw new OneheadError('INVALID_ARGUMENT', `${to} is the checkpoint itself; give a new folder.`);
   }
   await emptyFolder(to);
   const converted = (name: string): ConvertiblePart | null => {
@@ -315,7 +321,7 @@ export async function convertCheckpoint(
       const readme = await readFile(join(to, 'README.md'), 'utf8').catch(() => '# Whisper');
       await writeFile(join(to, 'README.md'), card(readme, config, heads));
     }
-    const result = await readCheckpoint(to); // checked as any checkpoint is
+    const result = await readCheckpoint(to); // checks what was written
     const [before, after] = [config, result.config].map((one) => checkpointSizes(one, 2));
     const caches = ({ selfCacheBytes, crossCacheBytes }: typeof before) => selfCacheBytes + crossCacheBytes;
     return {

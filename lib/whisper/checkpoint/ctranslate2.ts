@@ -1,5 +1,5 @@
 /**
- * CTranslate2's Whisper folders, as faster-whisper has them: model.bin, a vocabulary, and often config.json and
+ * Reads CTranslate2's Whisper folders, which faster-whisper uses: model.bin, a vocabulary, and often config.json and
  * tokenizer.json.
  */
 import { readFile } from 'node:fs/promises';
@@ -24,14 +24,14 @@ import { suppressedTokens, tokenizerOf, vocabularyOf } from './vocabulary.js';
 
 type Scales = NonNullable<TensorEntry['scales']>;
 
-/** The scales of a variable's rows from `row` on. */
+/** The scales of a variable's rows, from row `row` on. */
 function scalesFrom(scales: Scales, { shape }: TensorEntry, row: number): Scales {
   const perRow = shape.slice(1).reduce((a, b) => a * b, 1);
-  if (scales.each !== perRow) return scales; // one for all rows
+  if (scales.each !== perRow) return scales; // one scale for all rows
   return { ...scales, offset: scales.offset + row * (scales.dtype === 'float32' ? 4 : 2) };
 }
 
-/** Tensors by transformers' names, made of variables. */
+/** Makes tensors with transformers' names from CTranslate2's variables. */
 class Tensors {
   readonly index: TensorIndex = new Map();
   readonly #file: BinaryFile;
@@ -42,7 +42,7 @@ class Tensors {
     this.#variables = variables;
   }
 
-  /** A variable, with the scales that lie beside it. */
+  /** A variable with this number of dimensions, and its scales if it is quantized. */
   variable(name: string, dimensions: number): TensorEntry {
     const entry = this.#variables.get(name);
     if (!entry) this.#file.refuse(`it has no variable '${name}'`);
@@ -53,10 +53,10 @@ class Tensors {
     if (isPlain(dtype)) return entry;
     const scale = this.#variables.get(`${name}_scale`);
     const elements = shape.reduce((a, b) => a * b, 1);
-    // One for each row, or one for all.
+    // One scale for each row, or one for all.
     const count = scale ? scale.shape.reduce((a, b) => a * b, 1) : 0;
     if (!scale || !isPlain(scale.dtype) || (count !== shape[0] && count !== 1)) {
-      this.#file.refuse(`its variable '${name}' (${dtype}, ${bytes} bytes) has no proper scales`);
+      this.#file.refuse(`its variable '${name}' (${dtype}, ${bytes} bytes) has no valid scales`);
     }
     return { ...entry, scales: { offset: scale.offset, dtype: scale.dtype, each: elements / count } };
   }
@@ -70,7 +70,10 @@ class Tensors {
     this.put(`${name}.bias`, `${variable}/beta`, 1);
   }
 
-  /** Rows of a product as products of their own: keys have no bias (one for all keys changes no attention). */
+  /**
+   * Divides the rows of a fused product among `names`. Keys get no bias: the same bias on all keys does not change the
+   * softmax.
+   */
   linear(names: string[], variable: string): void {
     for (const part of ['weight', 'bias'] as const) {
       const whole = this.variable(`${variable}/${part}`, part === 'weight' ? 2 : 1);
@@ -92,7 +95,7 @@ class Tensors {
     }
   }
 
-  /** The number of layers of encoder or decoder, which are numbered from 0. */
+  /** The number of layers of `side`, 'encoder' or 'decoder'. */
   layers(side: string): number {
     let count = 0;
     while (this.#variables.has(`${side}/layer_${count}/ffn/linear_0/weight`)) ++count;
@@ -136,7 +139,7 @@ function readTensors(file: BinaryFile, found: CTranslate2File): { index: TensorI
   const { index } = tensors;
   const shape = (name: string) => index.get(name)!.shape;
   const [vocabulary, width] = shape('decoder.embed_tokens.weight');
-  // Old conversions do not say how many heads there are; all of Whisper's have 64 columns.
+  // Old conversions do not store the number of heads. Each head of OpenAI's models is 64 wide.
   const heads = (side: string) => found.settings.get(`${side}/num_heads`) ?? width / 64;
   return {
     index,
@@ -156,7 +159,7 @@ function readTensors(file: BinaryFile, found: CTranslate2File): { index: TensorI
   };
 }
 
-/** vocabulary.json or, of old conversions, vocabulary.txt: all tokens by their ids, special ones too. */
+/** All tokens in the order of their ids, from vocabulary.json or, in old conversions, vocabulary.txt. */
 async function readVocabulary(directory: string): Promise<string[] | null> {
   const file = join(directory, 'vocabulary.json');
   const list = await readJson(file);
@@ -170,7 +173,7 @@ async function readVocabulary(directory: string): Promise<string[] | null> {
   return text === null ? null : text.replace(/\r?\n$/, '').split(/\r?\n/);
 }
 
-/** Throws OneheadError MODEL_INVALID. */
+/** Describes the checkpoint of an opened model.bin and its folder. Throws OneheadError MODEL_INVALID. */
 export async function describeCTranslate2(file: BinaryFile, directory: string): Promise<Description> {
   const { index, dimensions } = readTensors(file, await readCTranslate2(file));
   const files = await readTokenizerFiles(directory);
@@ -178,7 +181,7 @@ export async function describeCTranslate2(file: BinaryFile, directory: string): 
   if (!files && !list) {
     throw new OneheadError(
       'MODEL_INVALID',
-      `${directory} holds neither tokenizer.json nor vocabulary.json; copy those of the model that it was converted from.`,
+      `${directory} holds neither tokenizer.json nor vocabulary.json; copy one of them from the model that this one was converted from.`,
     );
   }
   const named = (list ?? []).flatMap((token, id): [string, number][] =>
@@ -187,21 +190,25 @@ export async function describeCTranslate2(file: BinaryFile, directory: string): 
   const special: SpecialTokens = files ? specialTokens(files) : new Map(named);
   const end = special.get('<|endoftext|>');
   if (end === undefined || special.get('<|startoftranscript|>') === undefined) {
-    throw new OneheadError('MODEL_INVALID', `The vocabulary of ${directory} has none of Whisper's special tokens.`);
+    throw new OneheadError(
+      'MODEL_INVALID',
+      `The vocabulary of ${directory} lacks Whisper's special tokens <|endoftext|> and <|startoftranscript|>; copy it from the model that this one was converted from.`,
+    );
   }
-  const own = ((await readJson(join(directory, 'config.json'))) ?? {}) as Record<string, unknown>;
+  const settings = ((await readJson(join(directory, 'config.json'))) ?? {}) as Record<string, unknown>;
   const vocabulary = list ? await vocabularyOf(list.slice(0, end)) : null;
   const space = textOf(Buffer.from(' '));
   const begin = vocabulary && [vocabulary.tokens.indexOf(space), end].filter((id) => id >= 0);
-  // A null of its own says that nothing is suppressed.
-  const said = (name: string, otherwise: () => unknown) => (Object.hasOwn(own, name) ? own[name] : otherwise());
+  // A field that is null means that nothing is suppressed.
+  const setting = (name: string, otherwise: () => unknown) =>
+    Object.hasOwn(settings, name) ? settings[name] : otherwise();
   return {
     file: join(directory, 'config.json'),
     config: configJson(dimensions, special),
     generation: generationJson(dimensions, special, {
-      alignment_heads: own.alignment_heads ?? alignmentHeadsOf(dimensions, basename(directory)),
-      suppress_tokens: said('suppress_ids', () => (vocabulary ? suppressedTokens(vocabulary, special) : [])),
-      begin_suppress_tokens: said('suppress_ids_begin', () => begin ?? []),
+      alignment_heads: settings.alignment_heads ?? alignmentHeadsOf(dimensions, basename(directory)),
+      suppress_tokens: setting('suppress_ids', () => (vocabulary ? suppressedTokens(vocabulary, special) : [])),
+      begin_suppress_tokens: setting('suppress_ids_begin', () => begin ?? []),
     }),
     preprocessor: preprocessorJson(dimensions),
     tensors: index,

@@ -1,12 +1,12 @@
-/** Checkpoints of other forms, told in the words of Hugging Face's files: what these would say of the same model. */
+/** Descriptions of checkpoints in other forms, as the contents that Hugging Face's files would have. */
 import type { TensorIndex } from '../files/tensors.js';
 import type { SpecialTokens } from './config.js';
 import type { TokenizerFiles } from './tokenizer-files.js';
 
-/** The form in which a checkpoint's weights were found. */
+/** The form of a checkpoint's weights. */
 export type CheckpointFormat = 'safetensors' | 'pytorch' | 'openai' | 'ctranslate2' | 'ggml';
 
-/** The usual names of these forms. */
+/** The forms' names in messages. */
 export const formatNames: Record<CheckpointFormat, string> = {
   safetensors: 'safetensors',
   pytorch: 'pytorch_model.bin',
@@ -22,11 +22,12 @@ export interface Description {
   preprocessor: Record<string, unknown>;
   /** Tensors by transformers' names, without the leading `model.`. */
   tensors: TensorIndex;
-  /** The file that messages about these name. */
+  /** The file that messages name. */
   file: string;
   tokenizer(): Promise<TokenizerFiles>;
 }
 
+/** A model's sizes, in the terms of openai/whisper: `audio` is the encoder, `text` the decoder, `context` positions. */
 export interface Dimensions {
   vocabulary: number;
   width: number;
@@ -41,7 +42,7 @@ export interface Dimensions {
   textFeedForward: number;
 }
 
-/** The cross-attention heads that follow the audio in openai/whisper's own models, as it lists them: layer/head. */
+/** The alignment heads of OpenAI's models, as listed in openai/whisper: layer/head. */
 const officialHeads: { vocabulary: number; width: number; layers: number; name?: RegExp; heads: string }[] = [
   { vocabulary: 51864, width: 384, layers: 4, heads: '1/0 2/0 2/5 3/0 3/1 3/2 3/3 3/4' },
   { vocabulary: 51865, width: 384, layers: 4, heads: '2/2 3/0 3/2 3/3 3/4 3/5' },
@@ -61,7 +62,7 @@ const officialHeads: { vocabulary: number; width: number; layers: number; name?:
     heads: '11/4 14/1 14/12 14/14 15/4 16/0 16/4 16/9 17/12 17/14 18/7 18/10 18/15 20/0 20/3 20/9 20/14 21/12',
   },
   { vocabulary: 51865, width: 1024, layers: 24, heads: '13/15 15/4 15/15 16/1 20/0 23/4' },
-  // The first two large models are of one shape, so the file's name has to tell; without one it is taken for the later.
+  // large-v1 and large-v2 have the same shape. The file's name distinguishes them; otherwise v2 is assumed.
   {
     vocabulary: 51865,
     width: 1280,
@@ -85,7 +86,7 @@ const officialHeads: { vocabulary: number; width: number; layers: number; name?:
   { vocabulary: 51866, width: 1280, layers: 4, heads: '2/4 2/11 3/3 3/6 3/11 3/14' },
 ];
 
-/** The heads of the official model of this shape, as generation_config.json has them; null for any other. */
+/** The alignment heads of OpenAI's model of this shape, as pairs of [layer, head]; null for any other shape. */
 export function alignmentHeadsOf({ vocabulary, width, textLayers }: Dimensions, file: string): number[][] | null {
   const found = officialHeads.find(
     (one) =>
@@ -97,7 +98,7 @@ export function alignmentHeadsOf({ vocabulary, width, textLayers }: Dimensions, 
   return found ? found.heads.split(' ').map((pair) => pair.split('/').map(Number)) : null;
 }
 
-/** config.json. */
+/** The contents of config.json. */
 export function configJson(dimensions: Dimensions, special: SpecialTokens): Record<string, unknown> {
   const end = special.get('<|endoftext|>');
   return {
@@ -127,10 +128,13 @@ export function configJson(dimensions: Dimensions, special: SpecialTokens): Reco
   };
 }
 
-/** The vocabulary of openai/whisper's English-only models names all languages, and the models know none. */
+/**
+ * The vocabulary size of OpenAI's English-only models. Their vocabulary lists all languages, but the models know only
+ * English.
+ */
 const englishOnly = 51864;
 
-/** generation_config.json, with what a form of its own says besides. */
+/** The contents of generation_config.json, with fields that the checkpoint gives itself. */
 export function generationJson(
   dimensions: Dimensions,
   special: SpecialTokens,
@@ -155,7 +159,7 @@ export function generationJson(
           task_to_id: { transcribe: id('transcribe'), translate: id('translate') },
         }
       : {}),
-    max_initial_timestamp_index: 50, // a second, as openai/whisper has it
+    max_initial_timestamp_index: 50, // one second, as in openai/whisper
     max_length: dimensions.textContext,
     no_timestamps_token_id: id('notimestamps'),
     pad_token_id: id('endoftext'),
@@ -165,7 +169,7 @@ export function generationJson(
   };
 }
 
-/** preprocessor_config.json: the features are the same in all of Whisper's models but for the number of mels. */
+/** The contents of preprocessor_config.json. Whisper's models differ only in mels and audio context. */
 export function preprocessorJson({ mels, audioContext }: Dimensions): Record<string, unknown> {
   return {
     chunk_length: audioContext / 50,

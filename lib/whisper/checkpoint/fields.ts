@@ -1,8 +1,8 @@
 import { OneheadError } from '../../errors.js';
 
 /**
- * Reads a JSON object's fields, each checked; what does not fit becomes OneheadError MODEL_INVALID naming file, field,
- * expected and found.
+ * Reads and checks the fields of a JSON object. An invalid field throws OneheadError MODEL_INVALID, which names the
+ * file, the field, what was expected and what was found.
  */
 export class Fields {
   readonly #where: string;
@@ -13,7 +13,7 @@ export class Fields {
     if (typeof json !== 'object' || json === null || Array.isArray(json)) {
       throw new OneheadError(
         'MODEL_INVALID',
-        `${where}: expected a JSON object; the file is damaged or not a model's.`,
+        `${where}: expected a JSON object but found other JSON; download the file again.`,
       );
     }
     this.#object = json as Record<string, unknown>;
@@ -28,25 +28,26 @@ export class Fields {
     );
   }
 
-  /** The field's own value; null counts as absent. */
+  /** The field's value, or undefined if it is absent or null. */
   #value(name: string): unknown {
     return Object.hasOwn(this.#object, name) ? (this.#object[name] ?? undefined) : undefined;
   }
 
-  /** True unless the field is absent or null. */
+  /** True if the field is given and not null. */
   present(name: string): boolean {
     return this.#value(name) !== undefined;
   }
 
+  /** True if the field is given, even as null. */
   has(name: string): boolean {
     return Object.hasOwn(this.#object, name);
   }
 
-  /** A whole number from 1 to `most`. */
-  count(name: string, most: number, otherwise?: number): number {
+  /** A whole number from 1 to `maximum`. */
+  count(name: string, maximum: number, otherwise?: number): number {
     const value = this.#value(name) ?? otherwise;
-    if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > most) {
-      this.refuse(name, `a whole number from 1 to ${most}`, value);
+    if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > maximum) {
+      this.refuse(name, `a whole number from 1 to ${maximum}`, value);
     }
     return value as number;
   }
@@ -70,7 +71,7 @@ export class Fields {
     return value as number;
   }
 
-  /** A token id; a list gives its first, as eos_token_id may be one. */
+  /** A token id. Of a list, the first: eos_token_id may be a list. */
   token<T extends number | null>(name: string, vocabulary: number, otherwise: T): number | T {
     let value = this.#value(name);
     if (Array.isArray(value)) value = value[0];
@@ -83,7 +84,7 @@ export class Fields {
     return value.map((id) => this.#tokenOf(name, id, vocabulary));
   }
 
-  /** Pairs of a position, from `least` on, and a token or null. */
+  /** Pairs of a position of at least `least`, and a token or null. `what` describes a pair in messages. */
   pairs(name: string, vocabulary: number, { least = 1, what = '[position, token]' } = {}): [number, number | null][] {
     const value = this.#value(name) ?? [];
     if (!Array.isArray(value)) this.refuse(name, `a list of ${what} pairs`, value);
@@ -95,7 +96,7 @@ export class Fields {
     });
   }
 
-  /** Text to token id. */
+  /** The entries of an object whose values are token ids. */
   tokenMap(name: string, vocabulary: number): [string, number][] {
     const value = this.#value(name) ?? {};
     if (typeof value !== 'object' || Array.isArray(value)) this.refuse(name, 'an object of token ids', value);

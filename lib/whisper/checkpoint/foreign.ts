@@ -1,32 +1,33 @@
 /**
- * Files and folders that are not a Hugging Face Whisper checkpoint: recognized by first bytes or by files, with advice.
+ * Recognizes files and folders that are not a Whisper checkpoint which can be read, and says what to do with them.
+ * Files are recognized by their first bytes, folders by their files' names.
  */
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Each completes "<file> is ...". */
+/** `is` completes "<file> is ...". */
 const contents: { begins: string; at?: number; is: string }[] = [
   {
     begins: 'version https://git-lfs',
-    is: 'a Git LFS pointer that stands for the file itself: run `git lfs pull` in its folder, or download the file from the hub',
+    is: 'a Git LFS pointer instead of the file: run `git lfs pull` in its folder, or download the file from the hub',
   },
   { begins: '<!doctype html', is: 'a web page: download the file itself, not the page that shows it' },
   { begins: '<html', is: 'a web page: download the file itself, not the page that shows it' },
   {
     begins: 'lmgg',
-    is: 'a ggml file of whisper.cpp under the name of another: name the file itself as the model',
+    is: 'a ggml file of whisper.cpp with the name of another format: give the file itself as the model',
   },
   {
     begins: 'GGUF',
-    is: "a GGUF file: name the Hugging Face checkpoint that it was made of, such as 'openai/whisper-small'",
+    is: "a GGUF file: give the Hugging Face checkpoint that it was made from, such as 'openai/whisper-small'",
   },
   {
     begins: 'PK\u0003\u0004',
-    is: 'a PyTorch file under the name of another: rename it to pytorch_model.bin',
+    is: 'a PyTorch file with the name of another format: rename it to pytorch_model.bin',
   },
   {
     begins: '\u0080\u0002',
-    is: 'a PyTorch file of before 2020: open it in Python and save it again, as safetensors (save_pretrained) or with torch.save',
+    is: 'a PyTorch file from before 2020: load it in Python and save it again, as safetensors (save_pretrained) or with torch.save',
   },
   {
     begins: 'HDF',
@@ -35,12 +36,12 @@ const contents: { begins: string; at?: number; is: string }[] = [
   },
 ];
 
-/** Bytes that tell what a file is. */
+/** The number of first bytes by which a file is recognized. */
 export const signatureBytes = 64;
 
 /**
- * "a Git LFS pointer that stands for ...: run ...", or null where a file with these first bytes is none of what is
- * known here.
+ * What a file with these first bytes is, and what to do with it, such as "a Git LFS pointer instead of the file: run
+ * ..."; null if it is not recognized.
  */
 export function foreignContent(begin: Uint8Array): string | null {
   const text = Buffer.from(begin.subarray(0, signatureBytes)).toString('latin1');
@@ -51,7 +52,7 @@ export function foreignContent(begin: Uint8Array): string | null {
   return null;
 }
 
-/** The same of a file; null too where it cannot be read. */
+/** The same for a file; also null if it cannot be read. */
 export async function foreignFile(path: string): Promise<string | null> {
   const handle = await open(path).catch(() => null);
   if (!handle) return null;
@@ -67,28 +68,28 @@ export async function foreignFile(path: string): Promise<string | null> {
 }
 
 /**
- * The same of a folder without model.safetensors, from the names in it (of the hub: paths). `base` is the model that an
- * adapter belongs to, where it is known.
+ * The same for a folder without model.safetensors, from the names in it (from the hub: paths). `base` is the model that
+ * an adapter belongs to, if known.
  */
 export function foreignFolder(names: readonly string[], base?: string): string | null {
   const has = (pattern: RegExp) => names.some((name) => pattern.test(name));
   if (has(/^adapter_(config\.json|model\.(safetensors|bin))$/)) {
     return `a PEFT adapter without its base model${base ? ` (${base})` : ''}: load both in Python, merge them with merge_and_unload(), and save the result with save_pretrained()`;
   }
-  const original = "name the Hugging Face checkpoint that it was made of, such as 'openai/whisper-small'";
+  const original = "give the Hugging Face checkpoint that it was made from, such as 'openai/whisper-small'";
   if (has(/^(.*\/)?ggml-.*\.bin$/))
-    return 'a place of ggml files, which are models by themselves: download the one that is meant, and name that file';
+    return 'a collection of ggml files, each of which is a model: download the one you want, and give that file';
   if (has(/\.gguf$/)) return `a GGUF model: ${original}`;
   if (has(/^weights(\.\d+)?\.(npz|safetensors)$/)) return `an MLX model: ${original}`;
   if (has(/^snapshots(\/|$)/) && has(/^(refs|blobs)(\/|$)/)) {
-    return 'a model of the hub cache: name the folder of a revision in its `snapshots`, or the model by its hub name';
+    return 'a model in the hub cache: give the folder of a revision in its `snapshots`, or the hub name of the model';
   }
   const save = 'save the model as safetensors with transformers (save_pretrained)';
   if (has(/^tf_model.*\.h5|^flax_model.*\.msgpack/)) return `a checkpoint of TensorFlow or Flax: ${save}`;
   if (has(/\.onnx$/) || has(/^onnx(\/|$)/)) return `an ONNX export: ${original}`;
-  if (has(/^[^/]+\.(pt|pth|ckpt)$/)) return `a checkpoint in a form of PyTorch's that is not read: ${save}`;
+  if (has(/^[^/]+\.(pt|pth|ckpt)$/)) return `a PyTorch checkpoint in a form that cannot be read: ${save}`;
   const step = names.findLast((name) => /^checkpoint-\d+$/.test(name));
-  if (step) return `a folder of training checkpoints: name one of them, such as ${step}`;
+  if (step) return `a folder of training checkpoints: give one of them, such as ${step}`;
   return null;
 }
 

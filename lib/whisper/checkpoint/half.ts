@@ -1,8 +1,8 @@
-/** 16-bit floats as bits: what checkpoints store and JavaScript has no numbers for. */
+/** Converts between numbers and the bits of 16-bit floats, which JavaScript lacks. */
 
 const scratch = new DataView(new ArrayBuffer(4));
 
-/** The float32's bits. */
+/** The bits of the number as float32. */
 function floatBits(value: number): number {
   scratch.setFloat32(0, value);
   return scratch.getUint32(0);
@@ -40,6 +40,6 @@ export function numberToFloat16(value: number): number {
   const below = Math.floor(steps);
   const rest = steps - below;
   const rounded = below + (rest > 0.5 || (rest === 0.5 && below % 2) ? 1 : 0);
-  // A step too many carries into the exponent, as it should.
+  // A fraction that rounds up to 2048 carries into the exponent, which gives the right result.
   return sign | (((exponent + 15) << 10) + rounded - 1024);
 }

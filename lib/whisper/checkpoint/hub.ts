@@ -7,13 +7,13 @@ import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
 import type * as Hub from '@huggingface/hub';
-import { OneheadError } from '../../errors.js';
+import { OneheadError, shown } from '../../errors.js';
 import { makeFolder } from '../../make-folder.js';
 import { packageRoot } from '../../package-root.js';
 import { foreignFile, foreignFolder } from './foreign.js';
 import { isModelFile } from './sources.js';
 
-/** Loaded when a hub name is first used: most processes never do, and it is large. */
+/** Imported when a hub name is first used, since it is large and most processes do not need it. */
 const hub = (): Promise<typeof Hub> => import('@huggingface/hub');
 
 interface ResolveOptions {
@@ -21,7 +21,7 @@ interface ResolveOptions {
   signal?: AbortSignal;
 }
 
-/** The folder of the model that comes with the package. */
+/** The folder of the bundled model. */
 export function bundledModel(): string {
   return join(packageRoot(), 'models', 'micro');
 }
@@ -45,10 +45,11 @@ const exists = (path: string): Promise<boolean> =>
   );
 
 /**
- * The folder of a model, or its file: that itself when `name` is one, else the hub model of that name from the cache
- * or, when it is not there, downloaded; small files that the cache lacks are fetched. Honours HF_HOME, HF_HUB_CACHE,
- * HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE. What the cache holds is used as it is: name a
- * revision ('org/name@revision') to get another.
+ * Finds a model's folder or file. `name` is a path, or a hub name such as 'openai/whisper-tiny'. A hub model is taken
+ * from the cache, or downloaded if it is not there; small files that the cache lacks are downloaded too. A cached model
+ * is not updated: name a revision ('org/name@revision') to get another one. Uses HF_HOME, HF_HUB_CACHE, HF_ENDPOINT,
+ * HF_TOKEN, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE. Throws OneheadError MODEL_NOT_FOUND, MODEL_INVALID or
+ * DOWNLOAD_FAILED, or rejects with the signal's reason.
  */
 export async function resolveModel(name: string, options: ResolveOptions = {}): Promise<string> {
   const status = await stat(name).catch(() => null);
@@ -60,14 +61,14 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
       foreign ? 'MODEL_INVALID' : 'MODEL_NOT_FOUND',
       foreign
         ? `${name} is ${foreign}.`
-        : `${name} is a file, and none of a model; name a folder or file of a Whisper checkpoint.`,
+        : `${name} is a file but not a model; give a folder or file of a Whisper checkpoint.`,
     );
   }
   const hubName = parseHubName(name);
   if (!hubName) {
     throw new OneheadError(
       'MODEL_NOT_FOUND',
-      `There is no folder or file '${name}', and it is not a hub name such as openai/whisper-tiny; give one of the two.`,
+      `There is no folder or file '${shown(name, 150)}', and it is not a hub name; give a path, or a hub name such as openai/whisper-tiny.`,
     );
   }
   const { getHFHubCachePath, HubApiError } = await hub();
@@ -83,20 +84,20 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
     if (cached !== null) return cached;
     throw new OneheadError(
       'MODEL_NOT_FOUND',
-      `${name} is not in the cache (${folder}) and HF_HUB_OFFLINE forbids to download it; unset that, or copy the model there.`,
+      `${name} is not in the cache (${folder}), and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids the download; unset it, or copy the model there.`,
     );
   }
   try {
     return await download(cached === null ? hubName : { ...hubName, revision: basename(cached) }, folder, options);
   } catch (error) {
     options.signal?.throwIfAborted();
-    // A tokenizer cannot be done without; the other small files can.
+    // Only the tokenizer is needed in any case; the other small files have defaults.
     if (cached !== null && !absent.includes('tokenizer.json')) return cached;
     throw explain(error, name, error instanceof HubApiError ? error.statusCode : null);
   }
 }
 
-/** A snapshot that was downloaded whole; transformers' own downloads count when they hold what we need. */
+/** The cached snapshot of a revision, if it has all files of the weights; other programs may have downloaded it. */
 async function cachedSnapshot(folder: string, revision: string): Promise<string | null> {
   const commit = /^[0-9a-f]{40}$/.test(revision)
     ? revision
@@ -117,8 +118,8 @@ async function cachedSnapshot(folder: string, revision: string): Promise<string 
 }
 
 /**
- * Weights as repositories have them, the best first: one file, or an index of several; where `beside` has names, with
- * one of these.
+ * The forms of weights in repositories, the preferred ones first: one file, or an index of several. If `beside` has
+ * names, one of these files must be there too.
  */
 const weightFiles: { whole: string; index: string | null; beside: string[] }[] = [
   { whole: 'model.safetensors', index: 'model.safetensors.index.json', beside: [] },
@@ -126,7 +127,7 @@ const weightFiles: { whole: string; index: string | null; beside: string[] }[] =
   { whole: 'pytorch_model.bin', index: 'pytorch_model.bin.index.json', beside: [] },
 ];
 
-/** True where one of the names passes, or there are none. */
+/** True if one of the names passes, or if there are no names. */
 async function anyOf(names: readonly string[], passes: (name: string) => boolean | Promise<boolean>): Promise<boolean> {
   return names.length === 0 || (await Promise.all(names.map(passes))).includes(true);
 }
@@ -140,7 +141,7 @@ async function shardsOf(index: string): Promise<string[]> {
   }
 }
 
-/** Files that are wanted beside config.json and the weights: of each line one will do. */
+/** Files that are wanted beside config.json and the weights: from each line one choice, with all its files. */
 const wanted = [
   [['generation_config.json']],
   [['preprocessor_config.json'], ['processor_config.json']],
@@ -153,17 +154,17 @@ const tokenizerParts = [
 ];
 const small = ['config.json', ...wanted.slice(0, 2).flat(2), 'tokenizer.json', 'tokenizer_config.json'];
 
-/** The file by which the cache notes, as Python's huggingface_hub does, that a revision has no file of this name. */
+/** The empty file that marks, as in Python's huggingface_hub, that a revision has no file of this name. */
 const absenceNote = (folder: string, commit: string, name: string) => join(folder, '.no_exist', commit, name);
 
 /**
- * Small files that a cached snapshot lacks, the first of each line of `wanted`: other programs fetch only what they
- * need. Those that are noted as absent from the hub too do not count.
+ * Small files that a cached snapshot lacks, as the first of each line of `wanted`: other programs download only what
+ * they need. Files that the hub is known to lack are left out.
  */
 async function absentFiles(folder: string, snapshot: string): Promise<string[]> {
   const commit = basename(snapshot);
-  const all = async (names: string[], place: (name: string) => string) =>
-    (await Promise.all(names.map((name) => exists(place(name))))).every(Boolean);
+  const all = async (names: string[], pathOf: (name: string) => string) =>
+    (await Promise.all(names.map((name) => exists(pathOf(name))))).every(Boolean);
   const absent: string[] = [];
   for (const choices of wanted) {
     const held = await Promise.all(choices.map((names) => all(names, (name) => join(snapshot, name))));
@@ -227,7 +228,7 @@ async function download({ repository, revision }: HubName, folder: string, optio
     for (const shard of shards) if (listed.has(shard)) await fetchFile(shard);
   }
   if (revision === sha) return snapshot;
-  // Last, so that a download cut short is not taken for a whole one.
+  // Written last, so that an interrupted download does not count as complete.
   makeFolder(dirname(join(folder, 'refs', revision)));
   await writeFile(join(folder, 'refs', revision), sha);
   return snapshot;
@@ -242,7 +243,7 @@ interface FileDownload {
   options: ResolveOptions;
 }
 
-/** One file into the cache: to a name of its own first, and under its final name only when all bytes are there. */
+/** Downloads a file into the cache. It gets its final name only when it is complete. */
 async function downloadOne(
   path: string,
   { repository, sha, folder, snapshot, common, options }: FileDownload,
@@ -280,20 +281,20 @@ async function downloadOne(
     }
   }
   await symlink(relative(dirname(pointer), target), pointer).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error; // another process was faster
+    if (error.code !== 'EEXIST') throw error; // another process made it
   });
 }
 
-/** One sentence with what to do, from whatever went wrong. */
+/** The error of a failed download, which says what to do. */
 function explain(error: unknown, name: string, statusCode: number | null): OneheadError {
   if (error instanceof OneheadError) return error;
   const failed = (reason: string) =>
     new OneheadError('DOWNLOAD_FAILED', `${name} could not be downloaded: ${reason}.`, { cause: error });
   if (statusCode !== null) {
-    // The hub answers 401 for names that do not exist too, so as not to tell which private ones do.
+    // The hub also answers 401 for names that do not exist, to hide which private ones do.
     if (statusCode === 401 || statusCode === 403) {
       return failed(
-        'the hub does not know it, or it is private or gated; check the name, or set HF_TOKEN to a token that may read it',
+        'it does not exist on the hub, or it is private or gated; check the name, or set HF_TOKEN to a token that may read it',
       );
     }
     if (statusCode === 404) {
@@ -305,7 +306,7 @@ function explain(error: unknown, name: string, statusCode: number | null): Onehe
   }
   const { code, message, cause } = error as NodeJS.ErrnoException;
   if (code === 'ENOSPC') return failed('the disk of the cache is full; free some space or set HF_HOME to another disk');
-  if (code === 'EACCES') return failed('the cache folder cannot be written; set HF_HOME to one that can');
+  if (code === 'EACCES') return failed('the cache folder is not writable; set HF_HOME to a folder that is');
   const reason = cause instanceof Error && cause.message ? cause.message : message;
-  return failed(`${reason}; check the network connection (and HF_ENDPOINT), or give the folder of a downloaded model`);
+  return failed(`${reason}; check the network connection and HF_ENDPOINT, or give the folder of a downloaded model`);
 }

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { OneheadError } from '../../errors.js';
 import { foreignContent, signatureBytes } from './foreign.js';
 
-/** A JSON file's value, or null when there is no such file. */
+/** The value of a JSON file, or null if the file does not exist. Throws OneheadError MODEL_INVALID. */
 export async function readJson(file: string): Promise<unknown> {
   let text: string;
   try {

@@ -34,7 +34,7 @@ const aliases = new Map([
   ['jv', 'jw'],
 ]);
 
-/** The code of a language given by code or English name in any case, or null when Whisper knows none such. */
+/** The code of a language, given by code or English name in upper or lower case; null if Whisper does not know it. */
 export function languageCode(language: string): string | null {
   const wanted = language.trim().toLowerCase();
   if (languageNames.has(wanted)) return wanted;

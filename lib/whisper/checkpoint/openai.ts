@@ -1,5 +1,5 @@
 /**
- * openai/whisper's models: its own .pt files, and the ggml files that whisper.cpp makes of them, whose tensors have the
+ * Reads openai/whisper's .pt files, and the ggml files that whisper.cpp makes from them. The tensors of both have the
  * same names.
  */
 import { basename, dirname } from 'node:path';
@@ -30,7 +30,7 @@ import {
   vocabularyOf,
 } from './vocabulary.js';
 
-/** Parts of openai/whisper's names, and what transformers calls them, in the order in which they are replaced. */
+/** Parts of openai/whisper's tensor names and their replacements in transformers' names, applied in this order. */
 const renamed: [RegExp, string][] = [
   [/^(encoder|decoder)\.positional_embedding$/, '$1.embed_positions.weight'],
   [/^decoder\.token_embedding\./, 'decoder.embed_tokens.'],
@@ -50,8 +50,8 @@ const renamed: [RegExp, string][] = [
   [/\.mlp\.2\./, '.fc2.'],
 ];
 
-/** The convolutions' biases are columns in ggml files. */
-function withoutOnes(entry: TensorEntry): TensorEntry {
+/** ggml files store the convolutions' biases as columns. */
+function columnToVector(entry: TensorEntry): TensorEntry {
   const { shape } = entry;
   return shape.length === 2 && shape[1] === 1 ? { ...entry, shape: [shape[0]] } : entry;
 }
@@ -59,8 +59,8 @@ function withoutOnes(entry: TensorEntry): TensorEntry {
 function renameAll(tensors: TensorIndex): TensorIndex {
   return new Map(
     [...tensors].map(([name, entry]): [string, TensorEntry] => {
-      const own = renamed.reduce((text, [from, to]) => text.replace(from, to), name);
-      return [own, own.endsWith('.bias') ? withoutOnes(entry) : entry];
+      const newName = renamed.reduce((text, [from, to]) => text.replace(from, to), name);
+      return [newName, newName.endsWith('.bias') ? columnToVector(entry) : entry];
     }),
   );
 }
@@ -70,7 +70,7 @@ const feedForward = (tensors: TensorIndex, side: string, width: number): number 
 
 function dimensionsOf(sizes: Sizes, tensors: TensorIndex, file: BinaryFile): Dimensions {
   const { audioWidth, textWidth, ...rest } = sizes;
-  if (audioWidth !== textWidth) file.refuse(`its encoder is ${audioWidth} wide and its decoder ${textWidth}`);
+  if (audioWidth !== textWidth) file.refuse(`its encoder has width ${audioWidth} but its decoder ${textWidth}`);
   return {
     ...rest,
     width: textWidth,
@@ -81,11 +81,11 @@ function dimensionsOf(sizes: Sizes, tensors: TensorIndex, file: BinaryFile): Dim
 
 /** The number of languages, from the size of the vocabulary and the number of text tokens. */
 function languagesAmong({ vocabulary, audioContext }: Dimensions, text: number, file: BinaryFile): number {
-  // Eight names besides, and a timestamp for each position of the audio and for its end.
+  // The other special tokens are eight names, and a timestamp for each audio position and for the end.
   const languages = vocabulary - text - 8 - (audioContext + 1);
   if (languages < 0 || languages > languageNames.size) {
     file.refuse(
-      `its vocabulary of ${vocabulary} has ${text} tokens of text, which leaves none of Whisper's for the others`,
+      `its vocabulary of ${vocabulary} tokens has ${text} of text, which does not leave the number of Whisper's special tokens`,
     );
   }
   return languages;
@@ -115,16 +115,16 @@ function describe({ file: { path: file }, dimensions, tensors, vocabulary, speci
   };
 }
 
-/** Throws OneheadError MODEL_INVALID. */
+/** Describes a ggml file. Throws OneheadError MODEL_INVALID. */
 export async function describeGgml(file: BinaryFile): Promise<Description> {
   const { tokens: bytes, tensors: stored, filters, ...sizes } = await readGgml(file);
   const tensors = renameAll(stored);
   const dimensions = dimensionsOf(sizes, tensors, file);
   if (filters.shape[0] !== dimensions.mels) {
-    file.refuse(`it has filters of ${filters.shape[0]} mels and a model of ${dimensions.mels}`);
+    file.refuse(`its filters have ${filters.shape[0]} mels but its model ${dimensions.mels}`);
   }
   const all = bytes.map(textOf);
-  // Converted from a Hugging Face folder, the list may go on with the special tokens.
+  // Files that were converted from a Hugging Face folder may list the special tokens too.
   const end = all.indexOf('<|endoftext|>');
   const vocabulary = await vocabularyOf(end < 0 ? all : all.slice(0, end));
   const text = vocabulary.tokens.length;
@@ -145,12 +145,12 @@ const dimensionNames: Record<keyof Sizes, string> = {
   textLayers: 'n_text_layer',
 };
 
-/** True of what whisper.save or openai's own files hold: sizes and tensors. */
+/** True for the contents of openai/whisper's files: sizes and tensors. */
 export function isOpenai(value: unknown): value is Map<string, Map<string, unknown>> {
   return value instanceof Map && value.get('dims') instanceof Map && value.get('model_state_dict') instanceof Map;
 }
 
-/** Throws OneheadError MODEL_INVALID. */
+/** Describes a .pt file; `value` is its contents. Throws OneheadError MODEL_INVALID. */
 export async function describeOpenai(
   file: BinaryFile,
   value: Map<string, Map<string, unknown>>,
@@ -176,12 +176,12 @@ export async function describeOpenai(
     const special = specialTokensBehind(stockTokens[stock], languages, audioContext + 1);
     return describe({ file, dimensions, tensors, vocabulary: await stockVocabulary(stock), special });
   }
-  // The file has no tokens: of a vocabulary of its own they have to lie beside it.
+  // The file holds no tokens, so a vocabulary that is not OpenAI's must be beside it.
   const files = await readTokenizerFiles(dirname(file.path));
   if (!files) {
     throw new OneheadError(
       'MODEL_INVALID',
-      `${file.path} is a model of openai/whisper's with a vocabulary of its own (${tokens} tokens), which the file does not hold; put its tokenizer.json beside it.`,
+      `${file.path} is a model for openai/whisper with a custom vocabulary (${tokens} tokens), which the file does not hold; put its tokenizer.json beside it.`,
     );
   }
   const special = specialTokens(files);

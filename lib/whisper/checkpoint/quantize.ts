@@ -1,4 +1,4 @@
-/** Weights of products in 8 bits: which may be, and their form in a file. */
+/** Quantizes the weights of matrix products to 8 bits: the choice of weights, and their form in a file. */
 import { Device } from '../../device/device.js';
 import type { TensorIndex } from '../files/tensors.js';
 import { scaleName } from './safetensors.js';
@@ -7,13 +7,13 @@ import { WeightFiles } from './weight-files.js';
 import { tensorPart } from './weights.js';
 
 /**
- * The greatest loss of a weight by rounding (`error` of Device.quantize), relative to its usual elements. Matrices of
- * Whisper base lose 0.008 to 0.05, which does not show in its word error rate. Rows with outliers, whose scale makes
- * the other elements almost zero, lose up to 0.39.
+ * The greatest rounding error of a weight that is quantized (`error` of Device.quantize), relative to its typical
+ * elements. Matrices of Whisper base have errors of 0.008 to 0.05, which do not change its word error rate. Rows with
+ * outliers have errors of up to 0.39: their scale rounds the other elements almost to zero.
  */
 export const mostLost = 0.08;
 
-/** Tensors that are one product of one input, and that are of 8 bits together or not at all. */
+/** Names of weights in groups that are quantized together or not at all: a group is computed as one product. */
 export function quantizedGroups(names: Iterable<string>, shapeOf: (name: string) => readonly number[]): string[][] {
   const groups = new Map<string, string[]>();
   for (const name of names) {
@@ -27,13 +27,13 @@ export function quantizedGroups(names: Iterable<string>, shapeOf: (name: string)
   return [...groups.values()];
 }
 
-/** True where weights are whole numbers with a factor a row, as `writeQuantized` writes them. */
+/** True if weights are int8 with a factor for each row, as `writeQuantized` writes them. */
 export const isQuantizedFile = (tensors: TensorIndex): boolean =>
   [...tensors.values()].some(({ scales }) => scales?.factor);
 
 /**
- * Writes tensors with the weights of products as I8 and the factors of their rows beside them (`NAME_scale`, F32);
- * those that would lose more than `mostLost` stay as they are. Gives their names.
+ * Writes tensors, with the weights of products as I8 and a factor for each of their rows as F32 (`NAME_scale`). Weights
+ * whose error would exceed `mostLost` are not quantized; returns their names.
  */
 export async function writeQuantized(file: string, tensors: TensorIndex, signal?: AbortSignal): Promise<string[]> {
   const device = new Device('cpu');

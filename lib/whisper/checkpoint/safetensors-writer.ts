@@ -1,4 +1,4 @@
-/** Writes safetensors files from the tensors of others. */
+/** Writes safetensors files from the tensors of other files. */
 import { type FileHandle, open } from 'node:fs/promises';
 import { Device } from '../../device/device.js';
 import { encodings, type TensorEntry } from '../files/tensors.js';
@@ -7,14 +7,14 @@ import { decoded } from './weight-files.js';
 
 const storedTypes: Record<string, string> = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' };
 
-/** Node.js writes no more than 2 GiB at once, and may write less than it was given. */
+/** Node.js writes at most 2 GiB at once, and may write less than it was given. */
 async function writeAll(output: FileHandle, data: Buffer): Promise<void> {
   for (let done = 0; done < data.length; ) {
     done += (await output.write(data, done, Math.min(data.length - done, 1 << 30))).bytesWritten;
   }
 }
 
-/** The entry of a tensor in the file: types that safetensors does not have become float32, so that nothing is lost. */
+/** The tensor as it is stored in the new file: types that safetensors lacks become float32, which loses nothing. */
 export function storableEntry(entry: TensorEntry): TensorEntry {
   if (!encodings.has(entry.dtype)) return entry;
   return { ...entry, dtype: 'float32', bytes: 4 * entry.shape.reduce((a, b) => a * b, 1) };
@@ -30,7 +30,7 @@ export interface WrittenTensor {
   data(): Promise<Buffer>;
 }
 
-/** Writes one file of tensors, one by one. */
+/** Writes a file of tensors; only one tensor's data is in memory at a time. */
 export async function writeTensors(
   file: string,
   tensors: readonly WrittenTensor[],
@@ -42,7 +42,7 @@ export async function writeTensors(
     header[name] = { dtype, shape, data_offsets: [offset, offset + bytes] };
     offset += bytes;
   }
-  // Padded so that the data begins aligned, as the format's own writer does.
+  // Padded so that the data is aligned to 8 bytes, as the safetensors library does.
   const unpadded = JSON.stringify(header);
   const text = unpadded.padEnd(
     Math.ceil(Buffer.byteLength(unpadded) / 8) * 8 + unpadded.length - Buffer.byteLength(unpadded),
@@ -62,7 +62,7 @@ export async function writeTensors(
   }
 }
 
-/** Reads tensors' bytes from their files, those of types that safetensors has not as float32. */
+/** Reads tensors' bytes from their files; types that safetensors lacks are decoded to float32. */
 export class TensorReader {
   readonly #files = new Map<string, FileHandle>();
   #device: Device | null = null;
@@ -88,11 +88,12 @@ export class TensorReader {
   }
 }
 
+/** The name of a dtype in safetensors. */
 export const storedType = (dtype: string): string => storedTypes[dtype] ?? dtype;
 
 /**
- * Writes one file of tensors taken from others, one by one. `rowsOf` tells each one's new first dimension, and
- * `convert` gives its data in the type that it had (float32 where safetensors has no such type).
+ * Writes a file from the tensors of other files, one at a time. `rowsOf` returns the new first dimension of a tensor;
+ * `convert` returns its new data, in the dtype that `entry` gives.
  */
 export async function writeSafetensors(
   file: string,

@@ -1,7 +1,8 @@
-/** Safetensors headers: what tensors a checkpoint holds and where. The device reads the data itself. */
+/** Reads the headers of safetensors files: the names, types and positions of tensors. The device reads the data. */
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { OneheadError } from '../../errors.js';
+import { OneheadError, shown } from '../../errors.js';
+import { quoted } from '../files/bytes.js';
 import { isPlain, type TensorIndex } from '../files/tensors.js';
 import { foreignFile } from './foreign.js';
 import { readJson } from './json.js';
@@ -21,18 +22,18 @@ const types: Record<string, { name: string; bytes: number }> = {
   BOOL: { name: 'BOOL', bytes: 1 },
 };
 
-/** The format's own limit of a header. */
+/** The format's limit for the length of a header. */
 const mostHeaderBytes = 100_000_000;
 
 const invalid = (file: string, problem: string): OneheadError =>
   new OneheadError(
     'MODEL_INVALID',
-    `${file} is not a sound safetensors file: ${problem}; download or export it again.`,
+    `${file} is not a valid safetensors file: ${problem}; download or export it again.`,
   );
 
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
-/** Fills a buffer from a file's bytes at `offset`. Throws OneheadError MODEL_INVALID where the file ends before. */
+/** Fills a buffer from a file's bytes at `offset`. Throws OneheadError MODEL_INVALID if the file ends too early. */
 export async function readExactly(handle: FileHandle, into: Buffer, offset: number, file: string): Promise<void> {
   for (let done = 0; done < into.length; ) {
     // Node.js reads no more than 2 GiB at once.
@@ -42,7 +43,7 @@ export async function readExactly(handle: FileHandle, into: Buffer, offset: numb
   }
 }
 
-/** The tensors of one file. Throws OneheadError MODEL_INVALID on every disagreement between header and file. */
+/** The tensors of one file. Throws OneheadError MODEL_INVALID if its header is invalid or does not fit the file. */
 export async function readHeader(file: string): Promise<TensorIndex> {
   let header: Buffer;
   let dataBytes: number;
@@ -54,7 +55,7 @@ export async function readHeader(file: string): Promise<TensorIndex> {
     if (foreign) throw new OneheadError('MODEL_INVALID', `${file} is ${foreign}.`);
     const { size } = await handle.stat();
     const prefix = Buffer.alloc(8);
-    if (size < 8) throw invalid(file, `it has ${size} bytes, fewer than a header's length takes`);
+    if (size < 8) throw invalid(file, `it has ${size} bytes, fewer than the 8 that hold the header's length`);
     await readExactly(handle, prefix, 0, file);
     const length = prefix.readBigUInt64LE();
     if (length > BigInt(mostHeaderBytes)) throw invalid(file, `its header claims ${length} bytes`);
@@ -83,21 +84,24 @@ function parseHeader(header: Buffer, dataBytes: number, file: string): TensorInd
     if (name === '__metadata__') continue;
     const { dtype, shape, data_offsets: offsets } = (value ?? {}) as Record<string, unknown>;
     const type = typeof dtype === 'string' && Object.hasOwn(types, dtype) ? types[dtype] : undefined;
-    if (!type) throw invalid(file, `tensor '${name}' has the unknown type ${JSON.stringify(dtype)}`);
-    if (!Array.isArray(shape) || !shape.every(isSize)) throw invalid(file, `tensor '${name}' has no proper shape`);
+    if (!type) throw invalid(file, `tensor ${quoted(name)} has the unknown type ${shown(JSON.stringify(dtype), 80)}`);
+    if (!Array.isArray(shape) || !shape.every(isSize)) throw invalid(file, `tensor ${quoted(name)} has no valid shape`);
     if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0] > offsets[1]) {
-      throw invalid(file, `tensor '${name}' has no proper data offsets`);
+      throw invalid(file, `tensor ${quoted(name)} has no valid data offsets`);
     }
     const [begin, end] = offsets as [number, number];
     if (end > dataBytes) {
       throw invalid(
         file,
-        `tensor '${name}' ends at byte ${end} of its data, of which there are ${dataBytes} (truncated?)`,
+        `tensor ${quoted(name)} ends at byte ${end} of the data, but the file has only ${dataBytes} (truncated?)`,
       );
     }
     const bytes = shape.reduce((product: number, size: number) => product * size, type.bytes);
     if (bytes !== end - begin) {
-      throw invalid(file, `tensor '${name}' of shape [${shape}] needs ${bytes} bytes but has ${end - begin}`);
+      throw invalid(
+        file,
+        `tensor ${quoted(name)} of shape [${shown(shape, 60)}] needs ${bytes} bytes but has ${end - begin}`,
+      );
     }
     ranges.push({ begin, end, name });
     index.set(name, { file, offset: 8 + header.length + begin, bytes, dtype: type.name, shape });
@@ -106,7 +110,10 @@ function parseHeader(header: Buffer, dataBytes: number, file: string): TensorInd
   let at = 0;
   for (const { begin, end, name } of ranges) {
     if (begin !== at) {
-      throw invalid(file, `tensor '${name}' ${begin < at ? 'overlaps the one before it' : 'leaves a gap before it'}`);
+      throw invalid(
+        file,
+        `tensor ${quoted(name)} ${begin < at ? 'overlaps the one before it' : 'leaves a gap before it'}`,
+      );
     }
     at = end;
   }
@@ -118,9 +125,8 @@ function parseHeader(header: Buffer, dataBytes: number, file: string): TensorInd
 export const scaleName = (name: string): string => `${name}_scale`;
 
 /**
- * Joins matrices of whole numbers with the factors of their rows, which lie beside them under the name with `_scale`
- * behind it; whole numbers without factors stay as they are. Throws OneheadError MODEL_INVALID where the two do not
- * fit.
+ * Joins each int8 matrix with the factors of its rows, the tensor of the same name followed by `_scale`. Integers
+ * without factors stay as they are. Throws OneheadError MODEL_INVALID if the two do not fit.
  */
 export function withScales(tensors: TensorIndex): TensorIndex {
   const joined: TensorIndex = new Map(tensors);
@@ -151,6 +157,7 @@ async function exists(path: string): Promise<boolean> {
 
 /**
  * The tensors of a checkpoint's folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+ * Throws OneheadError MODEL_NOT_FOUND or MODEL_INVALID.
  */
 export async function openSafetensors(directory: string): Promise<TensorIndex> {
   const single = join(directory, 'model.safetensors');
@@ -159,7 +166,7 @@ export async function openSafetensors(directory: string): Promise<TensorIndex> {
   if (!(await exists(indexFile))) {
     throw new OneheadError(
       'MODEL_NOT_FOUND',
-      `${directory} holds neither model.safetensors nor model.safetensors.index.json; name the folder of a Hugging Face Whisper checkpoint.`,
+      `${directory} holds neither model.safetensors nor model.safetensors.index.json; give the folder of a Hugging Face Whisper checkpoint.`,
     );
   }
   return readShards(directory, indexFile);
@@ -169,8 +176,8 @@ const readShards = async (directory: string, indexFile: string) =>
   withScales(await openShards(directory, indexFile, readHeader));
 
 /**
- * The tensors of a checkpoint in several files, where a .index.json tells which file holds each; `read` reads one of
- * them.
+ * The tensors of a checkpoint in several files. `indexFile` says which file holds each tensor; `read` reads one file.
+ * Throws OneheadError MODEL_INVALID.
  */
 export async function openShards(
   directory: string,
@@ -187,7 +194,7 @@ export async function openShards(
     if (typeof shard !== 'string' || basename(shard) !== shard || shard === '..') {
       throw new OneheadError(
         'MODEL_INVALID',
-        `${indexFile} places tensor '${name}' in ${JSON.stringify(shard)}, which is not a file beside it.`,
+        `${indexFile} places tensor ${quoted(name)} in ${shown(JSON.stringify(shard), 80)}, which is not the name of a file beside it; download it again.`,
       );
     }
     let tensors = shards.get(shard);
@@ -199,7 +206,7 @@ export async function openShards(
     if (!entry) {
       throw new OneheadError(
         'MODEL_INVALID',
-        `${indexFile} places tensor '${name}' in ${shard}, which does not hold it.`,
+        `${indexFile} places tensor ${quoted(name)} in ${shown(shard, 80)}, which does not hold it; download both again.`,
       );
     }
     index.set(name, entry);

@@ -1,4 +1,4 @@
-/** Recognizes the checkpoint at a path by the first bytes of its files, and not by their names. */
+/** Recognizes the form of a checkpoint by the first bytes of its files, not by their names. */
 import { open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { OneheadError } from '../../errors.js';
@@ -12,7 +12,7 @@ import type { CheckpointFormat, Description } from './description.js';
 import { describeGgml, describeOpenai, isOpenai } from './openai.js';
 import { openSafetensors, openShards } from './safetensors.js';
 
-/** Weights that were found: described by themselves, or tensors of which config.json beside them tells the rest. */
+/** Weights that were found: with a description of the model, or tensors in a folder with config.json. */
 export type Weights =
   | { format: CheckpointFormat; description: Description }
   | { format: CheckpointFormat; directory: string; tensors: TensorIndex };
@@ -21,7 +21,7 @@ type Kind = 'ggml' | 'zip' | 'ctranslate2';
 
 const signatureBytes = 64;
 
-/** Recognizes a file by its first bytes; null for anything else, and for a file that cannot be read. */
+/** The form of a file by its first bytes; null if it is another one, or if the file cannot be read. */
 export async function kindOf(path: string): Promise<Kind | null> {
   const handle = await open(path).catch(() => null);
   if (!handle) return null;
@@ -40,7 +40,7 @@ export async function kindOf(path: string): Promise<Kind | null> {
   }
 }
 
-/** A state dict's tensors, as transformers saves pytorch_model.bin. */
+/** The tensors of a state dict, such as transformers' pytorch_model.bin. */
 function readState(path: string): Promise<TensorIndex> {
   return BinaryFile.with(path, 'PyTorch', (file: BinaryFile) =>
     readTorch(file, async ({ value, places }) => {
@@ -50,7 +50,6 @@ function readState(path: string): Promise<TensorIndex> {
   );
 }
 
-/** One file's weights. */
 async function openFile(path: string, kind: Kind): Promise<Weights> {
   if (kind === 'ggml') {
     return { format: 'ggml', description: await BinaryFile.with(path, 'ggml', describeGgml) };
@@ -68,7 +67,7 @@ async function openFile(path: string, kind: Kind): Promise<Weights> {
       if (!(await isFile(join(directory, 'config.json')))) {
         throw new OneheadError(
           'MODEL_INVALID',
-          `${path} holds tensors, and neither the sizes that openai/whisper's files have nor a config.json beside it; name the folder of a checkpoint.`,
+          `${path} holds tensors without the sizes that openai/whisper's files have, and there is no config.json beside it; give the folder of a checkpoint.`,
         );
       }
       return { format: 'pytorch', directory, tensors: await torch.places(value) };
@@ -82,44 +81,44 @@ const isFile = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** Files that are no weights, and need not be opened. */
-const text = /\.(json|txt|md|py|flac|wav|mp3|svg|png)$|^\./;
+/** Names of files that cannot be weights, and are not opened. */
+const notWeights = /\.(json|txt|md|py|flac|wav|mp3|svg|png)$|^\./;
 const mostFiles = 1000;
 
 const preferred = 'pytorch_model.bin';
 
-/** A folder's weights where they are none in safetensors; null where there are none. */
+/** The weights of a folder without safetensors; null if there are none. */
 async function openFolder(directory: string, names: readonly string[]): Promise<Weights | null> {
   const index = names.find((name) => name === `${preferred}.index.json`);
   if (index)
     return { format: 'pytorch', directory, tensors: await openShards(directory, join(directory, index), readState) };
   const found: { name: string; kind: Kind }[] = [];
   for (const name of names.slice(0, mostFiles)) {
-    if (text.test(name)) continue;
+    if (notWeights.test(name)) continue;
     const kind = await kindOf(join(directory, name));
     if (kind) found.push({ name, kind });
   }
-  // Beside the weights, training leaves its optimizer's and other states, of the same kind.
+  // Training leaves optimizer states of the same form beside the weights.
   const chosen = found.find(({ name }) => name === preferred) ?? found[0];
   if (!chosen) return null;
   if (found.length > 1 && chosen.name !== preferred) {
     const some = found.slice(0, 3).map(({ name }) => basename(name).slice(0, 50));
     throw new OneheadError(
       'MODEL_INVALID',
-      `${directory} holds several files of weights (${some.join(', ')}${found.length > 3 ? ', ...' : ''}); name one of them.`,
+      `${directory} holds several files of weights (${some.join(', ')}${found.length > 3 ? ', ...' : ''}); give one of them.`,
     );
   }
   return openFile(join(directory, chosen.name), chosen.kind);
 }
 
-/** True for a file that is a model by itself, or stands for the folder that it is in. */
+/** True for a file that is a model, or the weights of the model in its folder. */
 export async function isModelFile(path: string): Promise<boolean> {
   return (await kindOf(path)) !== null;
 }
 
 /**
- * The weights of a folder or file; null where there are none that are read. Throws OneheadError MODEL_INVALID,
- * MODEL_NOT_FOUND.
+ * The weights of a folder or file; null if there are none in a form that can be read. Throws OneheadError MODEL_INVALID
+ * or MODEL_NOT_FOUND.
  */
 export async function openWeights(path: string): Promise<Weights | null> {
   const kind = await kindOf(path);

@@ -1,4 +1,4 @@
-/** Reads a folder's tokenizer: tokenizer.json, or the files that transformers' slow tokenizers save in its place. */
+/** Reads a folder's tokenizer: tokenizer.json, or the files that transformers' slow tokenizers save instead. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OneheadError } from '../../errors.js';
@@ -34,7 +34,7 @@ type Json = Record<string, unknown>;
 const invalid = (file: string, problem: string) =>
   new OneheadError('MODEL_INVALID', `${file} ${problem}; download or export it again.`);
 
-/** A JSON object; null where there is no such file. */
+/** A JSON object; null if the file does not exist. */
 async function readObject(file: string): Promise<Json | null> {
   const json = await readJson(file);
   if (json !== null && (typeof json !== 'object' || Array.isArray(json))) throw invalid(file, 'is not a JSON object');
@@ -45,7 +45,7 @@ function isToken(value: unknown): value is { content: string; id?: unknown; spec
   return typeof value === 'object' && value !== null && typeof (value as Json).content === 'string';
 }
 
-/** Texts in special_tokens_map.json and its like: strings, objects with a `content`, or lists of either. */
+/** Texts of special tokens in special_tokens_map.json: strings, objects with a `content`, or lists of either. */
 function textsOf(value: unknown): string[] {
   if (typeof value === 'string') return [value];
   if (Array.isArray(value)) return value.flatMap(textsOf);
@@ -73,7 +73,7 @@ async function addedTokens(directory: string, config: Json, vocabulary: Json): P
   const tokens = new Map<number, AddedToken>();
   const add = (id: unknown, content: string, flags: Json = {}) => {
     if (!Number.isSafeInteger(id) || (id as number) < 0)
-      throw invalid(file, `has no proper id of '${content.slice(0, 40)}'`);
+      throw invalid(file, `has no valid id of '${content.slice(0, 40)}'`);
     const isSpecial = flags.special === true || special.has(content);
     tokens.set(id as number, {
       id: id as number,
@@ -85,7 +85,7 @@ async function addedTokens(directory: string, config: Json, vocabulary: Json): P
       normalized: typeof flags.normalized === 'boolean' ? flags.normalized : !isSpecial,
     });
   };
-  // Special tokens may be of the vocabulary itself, as <|endoftext|> is.
+  // Special tokens may be in the vocabulary too, such as <|endoftext|>.
   for (const content of special) if (Object.hasOwn(vocabulary, content)) add(vocabulary[content], content);
   for (const [content, id] of Object.entries(added)) add(id, content);
   const decoder = config.added_tokens_decoder;
@@ -96,7 +96,7 @@ async function addedTokens(directory: string, config: Json, vocabulary: Json): P
   return [...tokens.values()].sort((a, b) => a.id - b.id);
 }
 
-/** Pairs of merges.txt, in order. */
+/** The pairs of merges.txt, in order. */
 function mergesOf(text: string, file: string): [string, string][] {
   return text
     .split('\n')
@@ -110,8 +110,8 @@ function mergesOf(text: string, file: string): [string, string][] {
 }
 
 /**
- * tokenizer.json of a byte-level BPE, as transformers' fast tokenizers have it. `spaceBefore`, `spaceDecoded`:
- * add_prefix_space of both ways.
+ * The tokenizer.json of a byte-level BPE, as transformers' fast tokenizers write it. `spaceBefore` is add_prefix_space
+ * of encoding, `spaceDecoded` of decoding.
  */
 export function bytePairJson(parts: {
   addedTokens: AddedToken[];
@@ -128,7 +128,7 @@ export function bytePairJson(parts: {
     added_tokens: parts.addedTokens,
     normalizer: null,
     pre_tokenizer: { ...bytes, add_prefix_space: parts.spaceBefore },
-    post_processor: null, // tokens around a text are the prompt's affair
+    post_processor: null, // the prompt adds the special tokens around a text
     decoder: { ...bytes, add_prefix_space: parts.spaceDecoded },
     model: {
       type: 'BPE',
@@ -145,7 +145,7 @@ export function bytePairJson(parts: {
 }
 
 /**
- * The byte-level BPE that transformers' fast tokenizer makes of vocab.json and merges.txt; null where there is no
+ * The byte-level BPE that transformers' fast tokenizer makes from vocab.json and merges.txt; null if there is no
  * vocab.json.
  */
 async function fromVocabulary(directory: string, config: Json): Promise<Omit<TokenizerFiles, 'config'> | null> {
@@ -169,7 +169,7 @@ async function fromVocabulary(directory: string, config: Json): Promise<Omit<Tok
   return { file, json };
 }
 
-/** Null where the folder has neither tokenizer.json nor vocab.json. Throws OneheadError MODEL_INVALID. */
+/** Null if the folder has neither tokenizer.json nor vocab.json. Throws OneheadError MODEL_INVALID. */
 export async function readTokenizerFiles(directory: string): Promise<TokenizerFiles | null> {
   const config = (await readObject(join(directory, 'tokenizer_config.json'))) ?? {};
   const file = join(directory, 'tokenizer.json');
@@ -180,18 +180,18 @@ export async function readTokenizerFiles(directory: string): Promise<TokenizerFi
   }
   const { added_tokens: added = [], model } = json;
   const { vocab, type = 'BPE' } = (model ?? {}) as Json;
-  const sound =
+  const valid =
     type === 'BPE' &&
     Array.isArray(added) &&
     added.every((token) => isToken(token) && Number.isSafeInteger(token.id)) &&
     typeof vocab === 'object' &&
     vocab !== null &&
     !Array.isArray(vocab);
-  if (!sound) throw invalid(file, 'is not a tokenizer that a Whisper has');
+  if (!valid) throw invalid(file, 'is not a byte-pair tokenizer such as Whisper has');
   return { file, json: { ...json, added_tokens: added } as unknown as TokenizerJson, config };
 }
 
-/** Special tokens' ids by their text, as far as the folder tells. */
+/** The ids of special tokens by their text. */
 export function specialTokens({ json }: TokenizerFiles): SpecialTokens {
   const special = new Map<string, number>();
   for (const [text, id] of Object.entries(json.model.vocab)) if (/^<\|.*\|>$/.test(text)) special.set(text, id);

@@ -1,4 +1,4 @@
-/** A tokenizer of a list of tokens: of checkpoints that bring a vocabulary and no tokenizer.json, or neither. */
+/** Makes a tokenizer from a list of tokens, for checkpoints without tokenizer.json. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,15 +11,16 @@ import { languageNames } from './languages.js';
 import { type AddedToken, bytePairJson, type TokenizerFiles } from './tokenizer-files.js';
 
 export interface Vocabulary {
-  /** Tokens of text by their ids, in the characters of `textOf`. */
+  /** Tokens of text in the order of their ids, in the characters of `textOf`. */
   tokens: readonly string[];
-  /** The two parts of each merged token; derived from the tokens if not known. */
+  /** The two parts of each merged token; derived from the tokens if absent. */
   merges?: readonly (readonly [string, string])[];
 }
 
-/** The two vocabularies of openai/whisper's models: GPT-2's, which its English-only models have, and its own. */
+/** OpenAI's vocabularies: GPT-2's, of the English-only models, and Whisper's. */
 export type StockVocabulary = 'english' | 'multilingual';
 
+/** Their numbers of text tokens. */
 export const stockTokens: Record<StockVocabulary, number> = { english: 50256, multilingual: 50257 };
 
 const loaded = new Map<StockVocabulary, Promise<Vocabulary>>();
@@ -27,7 +28,7 @@ const loaded = new Map<StockVocabulary, Promise<Vocabulary>>();
 async function unpack(name: StockVocabulary): Promise<Vocabulary> {
   const packed = await readFile(join(packageRoot(), 'models', 'vocabularies', `${name}.br`));
   const data = await promisify(brotliDecompress)(packed);
-  // The file is the pairs of each token behind the single bytes, as ids of 16 bits.
+  // The file holds the pair of each token after the single bytes, as 16-bit ids.
   const tokens = [...singleBytes];
   const merges: [string, string][] = [];
   for (let at = 0; at < data.length; at += 4) {
@@ -35,11 +36,11 @@ async function unpack(name: StockVocabulary): Promise<Vocabulary> {
     merges.push(pair);
     tokens.push(pair[0] + pair[1]);
   }
-  if (name === 'multilingual') tokens.push(''); // its last token stands for no text
+  if (name === 'multilingual') tokens.push(''); // its last token has no text
   return { tokens, merges };
 }
 
-/** One of the two, which come with the package. */
+/** Reads one of OpenAI's vocabularies from the package. */
 export function stockVocabulary(name: StockVocabulary): Promise<Vocabulary> {
   let vocabulary = loaded.get(name);
   if (!vocabulary) {
@@ -49,7 +50,7 @@ export function stockVocabulary(name: StockVocabulary): Promise<Vocabulary> {
   return vocabulary;
 }
 
-/** The vocabulary of these tokens; one of the two of openai/whisper where they are that. */
+/** The vocabulary of these tokens, with the merges if it is one of OpenAI's. */
 export async function vocabularyOf(tokens: readonly string[]): Promise<Vocabulary> {
   for (const name of ['multilingual', 'english'] as const) {
     if (tokens.length !== stockTokens[name]) continue;
@@ -59,10 +60,10 @@ export async function vocabularyOf(tokens: readonly string[]): Promise<Vocabular
   return { tokens };
 }
 
-/** The most work to derive merges, as the sum of the squares of tokens' lengths. No true vocabulary comes near it. */
+/** Limit of the work to derive merges: the sum of the tokens' squared lengths. Real vocabularies stay far below it. */
 const mostWork = 1 << 26;
 
-/** Throws OneheadError MODEL_INVALID where the tokens are longer than a vocabulary's can be. */
+/** The tokenizer of a vocabulary. Throws OneheadError MODEL_INVALID, naming `file`, if the tokens are too long. */
 export function tokenizerOf({ tokens, merges }: Vocabulary, special: SpecialTokens, file: string): TokenizerFiles {
   if (!merges && tokens.reduce((work, { length }) => work + length * length, 0) > mostWork) {
     throw new OneheadError('MODEL_INVALID', `The tokens of ${file} are too long for a vocabulary; download it again.`);
@@ -88,7 +89,8 @@ export function tokenizerOf({ tokens, merges }: Vocabulary, special: SpecialToke
 }
 
 /**
- * Special tokens in openai/whisper's order, behind so many of text. `timestamps` is the number of their 20 ms steps.
+ * Special tokens in openai/whisper's order, after `text` tokens of text. `timestamps` is the number of timestamp
+ * tokens, which are 20 ms apart.
  */
 export function specialTokensBehind(text: number, languages: number, timestamps: number): Map<string, number> {
   const names = [
@@ -105,12 +107,12 @@ const symbols = [
   ...'"#()*+/:;<=>@[\\]^_`{|}~「」『』',
   ...'<< >> <<< >>> -- --- -( -[ (\' (" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪'.split(' '),
 ];
-/** If one of these takes several tokens, its first is suppressed too: they share it. */
+/** If one of these is encoded as several tokens, the first is suppressed: they share it. */
 const notes = [...'♩♪♫♬♭♮♯'];
 
 /**
- * Tokens of no speech, which openai/whisper never writes: signs, brackets and notes, and - and ' at a word's begin. The
- * special tokens that it suppresses too are behind them. Ids in order.
+ * The ids that openai/whisper suppresses, in ascending order: symbols, brackets and musical notes, - and ' at the
+ * beginning of a word, and special tokens.
  */
 export function suppressedTokens({ tokens }: Vocabulary, special: SpecialTokens): number[] {
   const ranks = rankOf(tokens);

@@ -1,4 +1,4 @@
-/** The files that a checkpoint's tensors lie in, opened when first needed, for a device to read. */
+/** The files of a checkpoint's tensors for a device to read, opened when first needed. */
 import { type Device, type Part, WeightsFile } from '../../device/device.js';
 import { isPlain, type TensorEntry } from '../files/tensors.js';
 
@@ -6,8 +6,8 @@ export class WeightFiles {
   readonly #files = new Map<string, WeightsFile>();
 
   /**
-   * A tensor as a device takes it. `name` is for messages. Throws OneheadError MODEL_INVALID where its file cannot be
-   * opened.
+   * A tensor in the form that Device.load takes. `name` is for messages. Throws OneheadError MODEL_INVALID if the file
+   * cannot be opened.
    */
   part(name: string, { file, offset, shape, dtype, scales }: TensorEntry): Part {
     let opened = this.#files.get(file);
@@ -29,7 +29,7 @@ export class WeightFiles {
   }
 }
 
-/** The bytes of an encoded tensor's numbers as float32. Throws OneheadError MODEL_INVALID. */
+/** Decodes a quantized tensor to the bytes of float32 numbers. Throws OneheadError MODEL_INVALID. */
 export async function decoded(device: Device, name: string, entry: TensorEntry): Promise<Buffer> {
   using files = new WeightFiles();
   const part = files.part(name, entry);

@@ -1,4 +1,4 @@
-/** The tensors that a Whisper checkpoint must hold, and how large it is. */
+/** The tensors that a Whisper checkpoint must hold, and its sizes. */
 import { OneheadError } from '../../errors.js';
 import { isLoaded, type TensorEntry, type TensorIndex } from '../files/tensors.js';
 import type { WhisperConfig } from './config.js';
@@ -36,7 +36,7 @@ function feedForward(name: string, width: number, inner: number): TensorSpecific
   ];
 }
 
-/** Every tensor by its name in transformers, without the leading `model.`. */
+/** All tensors of a model, under transformers' names without the leading `model.`. */
 export function checkpointTensors(config: WhisperConfig): TensorSpecification[] {
   const { width, encoder, decoder } = config;
   const tensors: TensorSpecification[] = [
@@ -70,7 +70,7 @@ export function findTensor(index: TensorIndex, name: string): TensorEntry | unde
   return index.get(`model.${name}`) ?? index.get(name);
 }
 
-/** Throws OneheadError MODEL_INVALID when tensors are missing, of another shape or of a type that is not loaded. */
+/** Throws OneheadError MODEL_INVALID if a tensor is missing, has another shape or a type that cannot be loaded. */
 export function checkCheckpoint(config: WhisperConfig, index: TensorIndex, directory: string): void {
   const missing: string[] = [];
   for (const { name, shape } of checkpointTensors(config)) {
@@ -94,18 +94,18 @@ export function checkCheckpoint(config: WhisperConfig, index: TensorIndex, direc
     const shown = missing.slice(0, 3).join(', ') + (missing.length > 3 ? ', ...' : '');
     throw new OneheadError(
       'MODEL_INVALID',
-      `${directory}: ${missing.length} tensors that config.json asks for are missing (${shown}); the checkpoint is incomplete or not a Whisper.`,
+      `${directory}: ${missing.length} tensors of the model that config.json describes are missing (${shown}); download the checkpoint again, or check that it is a Whisper model.`,
     );
   }
 }
 
-/** The role of a tensor, on which its size in memory depends. */
+/** The role of a tensor, which determines its dtype and size in memory. */
 export type TensorPart = 'convolution' | 'encoder' | 'decoder' | 'embedding' | 'vector';
 
 /**
- * The part that a tensor of checkpointTensors() belongs to: 'encoder' and 'decoder' are products' weights, the keys and
- * values of cross-attention among the encoder's, since they are products of as many rows. Vectors and positions are
- * always float32.
+ * The role of a tensor of checkpointTensors(). 'encoder' and 'decoder' are weights of matrix products. The key and
+ * value projections of cross-attention count as the encoder's: they are applied to all audio positions. Vectors and
+ * position embeddings are always float32.
  */
 export function tensorPart({ name, shape }: TensorSpecification): TensorPart {
   if (shape.length === 3) return 'convolution';
@@ -114,11 +114,11 @@ export function tensorPart({ name, shape }: TensorSpecification): TensorPart {
   return /^encoder\.|\.encoder_attn\.[kv]_proj\./.test(name) ? 'encoder' : 'decoder';
 }
 
-/** Parameter counts by part, and bytes of one window's caches. */
+/** Parameter counts by part, and bytes of one window's key/value caches. */
 export interface CheckpointSizes {
   encoder: number;
   decoder: number;
-  /** Token embedding, shared with the output product when tied; also counted in `decoder`. */
+  /** The token embedding, which is also the output projection if they are tied. Included in `decoder`. */
   embedding: number;
   total: number;
   /** Bytes of the self-attention cache at full length, and of the cross-attention cache. */
@@ -126,6 +126,7 @@ export interface CheckpointSizes {
   crossCacheBytes: number;
 }
 
+/** The sizes of a model whose caches have `bytesPerElement`. */
 export function checkpointSizes(config: WhisperConfig, bytesPerElement: number): CheckpointSizes {
   const sizes = { encoder: 0, decoder: 0, embedding: config.vocabulary * config.width, total: 0 };
   for (const { name, shape } of checkpointTensors(config)) {
