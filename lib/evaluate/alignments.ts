@@ -1,4 +1,4 @@
-/** Words with times from files: Praat's TextGrid, NIST's CTM, and JSON of several aligners and of transcriptions. */
+/** Reads words with times from Praat's TextGrid, NIST's CTM, and the JSON of several aligners and of transcriptions. */
 import { readFile } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import { reasonOf, shown } from '../errors.js';
@@ -7,7 +7,7 @@ import { readJson } from './alignments/json.js';
 import { readTextGrid } from './alignments/textgrid.js';
 import { type AlignmentOptions, invalidAlignment, type TimedWord } from './alignments/timed-word.js';
 
-/** Ends of names of files that `readAlignment` knows, in the order in which they are looked for. */
+/** Endings of the files that `readAlignment` can read, in the order in which they are looked for. */
 export const alignmentEndings = ['.TextGrid', '.textgrid', '.ctm', '.json'];
 
 const silences = new Set(['', 'sil', 'sp', 'spn', 'silence', 'pause', '#', '-']);
@@ -24,7 +24,7 @@ function spoken(label: string): string | null {
   return silences.has(word.toLowerCase()) || /^(<.*>|\[.*\]|\{.*\}|\(.*\))$/s.test(word) ? null : word;
 }
 
-/** Text of a file in UTF-8, or in UTF-16 as Praat writes it, with or without a mark of the byte order. */
+/** Decodes UTF-8, or UTF-16 as Praat writes it, with or without a byte order mark. */
 function decodeText(bytes: Uint8Array, name: string): string {
   const [first, second] = bytes;
   const swapped = (first === 0xfe && second === 0xff) || (first === 0 && second !== 0);
@@ -33,21 +33,20 @@ function decodeText(bytes: Uint8Array, name: string): string {
   try {
     return new TextDecoder(encoding, { fatal: true }).decode(bytes);
   } catch {
-    throw invalidAlignment(`${shown(name)} is no text in UTF-8 or UTF-16; save it in one of these.`);
+    throw invalidAlignment(`${shown(name)} is not text in UTF-8 or UTF-16; save it in one of these.`);
   }
 }
 
 /**
- * The words of a file's bytes; `name` tells the format by its ending, and stands in sentences. Silences and labels of
- * several words are left out, and words stand in order of time; there are none where a file only has longer pieces.
- * Throws OneheadError INVALID_ARGUMENT.
+ * The words in a file's bytes, in order of time. The ending of `name` gives the format; messages name it. Silences and
+ * labels of several words are left out, so a file of phrases only has no words. Throws OneheadError INVALID_ARGUMENT.
  */
 export function parseAlignment(name: string, bytes: Uint8Array, options: AlignmentOptions = {}): TimedWord[] {
   const ending = extname(name).toLowerCase();
   const readers = { '.textgrid': readTextGrid, '.ctm': readCtm, '.json': readJson };
   if (!Object.hasOwn(readers, ending)) {
     throw invalidAlignment(
-      `${shown(name)} holds no times of words that can be read; give a .TextGrid, .ctm or .json file.`,
+      `${shown(name)} is not in a format of word times that can be read; give a .TextGrid, .ctm or .json file.`,
     );
   }
   const text = decodeText(bytes, name);
@@ -58,7 +57,7 @@ export function parseAlignment(name: string, bytes: Uint8Array, options: Alignme
     const { start, end } = one;
     if (!(Number.isFinite(start) && Number.isFinite(end) && start >= 0 && end >= start)) {
       throw invalidAlignment(
-        `${shown(name)}: the word '${shown(word, 60)}' lasts from ${shown(start, 30)} to ${shown(end, 30)} s; times are seconds, and an end is behind its start.`,
+        `${shown(name)}: the word '${shown(word, 60)}' lasts from ${shown(start, 30)} to ${shown(end, 30)} s; give times in seconds, with each end after its start.`,
       );
     }
     return [{ word, start, end }];
@@ -66,10 +65,10 @@ export function parseAlignment(name: string, bytes: Uint8Array, options: Alignme
   return words.sort((a, b) => a.start - b.start || a.end - b.end);
 }
 
-/** The words of a file. Throws OneheadError INVALID_ARGUMENT. */
+/** The words in a file, like `parseAlignment`. Throws OneheadError INVALID_ARGUMENT. */
 export async function readAlignment(path: string, options: AlignmentOptions = {}): Promise<TimedWord[]> {
   const bytes = await readFile(path).catch((cause: unknown) => {
-    throw invalidAlignment(`The times of words in ${shown(basename(path))} cannot be read: ${reasonOf(cause)}.`);
+    throw invalidAlignment(`Cannot read the word times in ${shown(basename(path))}: ${reasonOf(cause)}.`);
   });
   return parseAlignment(path, bytes, options);
 }

@@ -1,31 +1,32 @@
-/** Compares types of the computation: error rates, times of words, and whether silence stays silent. */
+/** Compares dtypes: error rates, word times, and whether silence gives no text. */
 import type { Transcription } from '../whisper/transcription/types.js';
 import type { TimedWord } from './alignments.js';
 import { type Evaluation, evaluate, type Rates, type Recording } from './evaluate.js';
 import type { NormalizerName } from './normalize.js';
 import { summarizeWordTimes, type WordTimeError, type WordTimes, wordTimeErrors } from './word-times.js';
 
-/** Something that transcribes, with words, in one type. */
+/** Transcribes with word times, in one dtype. */
 export interface Transcriber {
   transcribe(audio: string | Float32Array): Promise<Transcription>;
 }
 
 export interface ComparedType extends Rates {
+  /** The dtype. */
   type: string;
-  /** The difference of the word error rate to the first type's: 0.002 is 0.2 points more. */
+  /** The word error rate minus that of the first type: 0.002 is 0.2 percentage points more. */
   difference: number;
-  /** Recordings whose text is another than the first type's. */
+  /** The number of recordings whose text differs from the first type's. */
   otherTexts: number;
-  /** The distance of words from their times in the first type. */
+  /** Differences of word times from those of the first type. */
   shift: WordTimes;
-  /** True where silence and faint noise give no text. */
+  /** True if silence and faint noise give no text. */
   silent: boolean;
   files: Evaluation['files'];
 }
 
 const [silenceSeconds, sampleRate] = [10, 16_000];
 
-/** Silence, and noise 60 dB below full scale, the same each time. */
+/** 10 s of silence, and of noise at 60 dB below full scale that is the same each time. */
 function quietSounds(): Float32Array[] {
   let bits = 1;
   const noise = Float32Array.from({ length: silenceSeconds * sampleRate }, () => {
@@ -39,8 +40,8 @@ const wordsOf = ({ segments }: Transcription): TimedWord[] =>
   segments.flatMap(({ words = [] }) => words.map(({ word, start, end }) => ({ word, start, end })));
 
 /**
- * Transcribes each recording in each type, one type after the other; `open` loads a model of a type, and `close` is
- * told when it is done with. The first type is what the others are held against.
+ * Transcribes each recording in each dtype, one dtype after the other. The first type is the baseline of the others.
+ * `open` loads the model in a dtype, which is closed when its recordings are done; `onType` is called with each result.
  */
 export async function compareTypes(
   recordings: readonly Recording[],

@@ -1,4 +1,4 @@
-/** English numbers in words to digits, by the rules of openai/whisper's EnglishNumberNormalizer. */
+/** Converts English number words to digits, by the rules of openai/whisper's EnglishNumberNormalizer. */
 
 const units =
   'one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen';
@@ -9,7 +9,7 @@ const multiplierNames =
     ' ',
   );
 
-/** A number word's value, and what its plural or ordinal ends in. */
+/** A number word's value, and the ending of its plural or ordinal. */
 interface Suffixed {
   value: bigint;
   suffix: string;
@@ -75,7 +75,7 @@ const isNumberWord = (word: string | undefined): boolean =>
   word !== undefined && families.some((family) => family.has(word));
 const isNumeric = (word: string | undefined): boolean => word !== undefined && /^\d+(\.\d+)?$/.test(word);
 
-/** value * multiplier where the result is whole; null where it is not, or `value` is no number. */
+/** value * multiplier, or null if that is not an integer or `value` is not a number. */
 function times(value: string | bigint, multiplier: bigint): bigint | null {
   const [, whole, fraction = ''] = /^(\d+)(?:\.(\d+))?$/.exec(String(value)) ?? [];
   if (whole === undefined) return null;
@@ -84,7 +84,7 @@ function times(value: string | bigint, multiplier: bigint): bigint | null {
   return product % scale === 0n ? product / scale : null;
 }
 
-/** Reads words one after the other; a number is held until the word after it shows that it is whole. */
+/** Reads words one after another. A number is held until the next word shows that it is complete. */
 class Reader {
   readonly #written: string[] = [];
   /** A string where digits follow one another: 'one oh one' is 101. */
@@ -101,7 +101,7 @@ class Reader {
     return this.#written;
   }
 
-  /** Writes a text with the prefix that waits for it. */
+  /** Writes a text, preceded by the pending prefix. */
   #write(text: string): void {
     this.#written.push(this.#prefix + text);
     this.#value = null;
@@ -110,7 +110,7 @@ class Reader {
   #flush(): void {
     if (this.#value !== null) this.#write(String(this.#value));
   }
-  /** The held digits, none for 0. */
+  /** The digits of the held number; empty for 0. */
   #digits(): string {
     return this.#value === null || this.#value === 0n ? '' : String(this.#value);
   }
@@ -159,7 +159,7 @@ class Reader {
     this.#value = /^\d+(\.0*)?$/.test(plain) ? BigInt(plain.split('.')[0]) : plain;
   }
 
-  /** The held number with one of 1 to 19 behind it. */
+  /** The held number followed by a number from 1 to 19. */
   #withOnes(before: string | undefined, unit: bigint): bigint | string {
     const value = this.#value;
     if (value === null) return unit;
@@ -213,7 +213,7 @@ class Reader {
   }
 }
 
-/** 'and a half' as 'point five', and spaces between letters and digits. */
+/** Replaces 'and a half' by 'point five', and puts spaces between letters and digits. */
 function prepare(text: string): string {
   const parts = text.split(/\band\s+a\s+half\b/);
   const joined: string[] = [];

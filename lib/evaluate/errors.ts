@@ -1,6 +1,6 @@
-/** Word and character error rates. */
+/** Counts errors of words and characters. */
 
-/** The edits that turn the reference into the hypothesis. */
+/** The edits that turn the reference into the hypothesis; hits are equal words. */
 export interface ErrorCounts {
   hits: number;
   substitutions: number;
@@ -8,7 +8,7 @@ export interface ErrorCounts {
   insertions: number;
 }
 
-/** Errors over the reference's length; where that is 0, 0 for no errors and infinity for some. */
+/** Errors divided by the reference's length. For an empty reference, 0 without errors and infinity with any. */
 export function errorRate({ hits, substitutions, deletions, insertions }: ErrorCounts): number {
   const length = hits + substitutions + deletions;
   const errors = substitutions + deletions + insertions;
@@ -26,12 +26,11 @@ export function addCounts(a: ErrorCounts, b: ErrorCounts): ErrorCounts {
 
 export const noCounts: ErrorCounts = { hits: 0, substitutions: 0, deletions: 0, insertions: 0 };
 
-/** A cheapest way, every error costing 1; among equally cheap ways that with the fewest insertions and deletions. */
+/** The edits of the minimum edit distance; among several, those with the fewest insertions and deletions. */
 export function countErrors(reference: readonly string[], hypothesis: readonly string[]): ErrorCounts {
   const [height, width] = [reference.length, hypothesis.length];
-  // Numbers compare faster than words, and one row of the table at a time is all that is wanted of it. A cost is errors
-  // and, counted far less, those of them that are insertions or deletions: the two tell all four counts at the end,
-  // since their lengths are known.
+  // Words are compared as numbers, which is faster, and only one row of the table is kept. A cost is
+  // `errors * error + (insertions + deletions)`. Together with the two lengths it gives all four counts at the end.
   const numbers = new Map<string, number>();
   const number = (word: string) => {
     const known = numbers.get(word) ?? numbers.size;
@@ -63,7 +62,7 @@ export interface TextErrors {
   characters: ErrorCounts;
 }
 
-/** Errors of a normalised text against a normalised reference. */
+/** The errors of a normalized text against a normalized reference. */
 export function textErrors(reference: string, hypothesis: string): TextErrors {
   const words = (text: string) => text.split(/\s+/).filter((word) => word !== '');
   const [wanted, got] = [words(reference), words(hypothesis)];

@@ -1,8 +1,8 @@
-/** Recordings with reference texts, and how many errors transcription makes on them. */
+/** Finds recordings with reference texts, and measures the errors of transcription on them. */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, extname, join, resolve } from 'node:path';
 import { refuse } from '../checks.js';
-import { OneheadError } from '../errors.js';
+import { OneheadError, shown } from '../errors.js';
 import { quoted } from '../options/kinds.js';
 import type { Transcription } from '../whisper/transcription/types.js';
 import { addCounts, type ErrorCounts, errorRate, noCounts, textErrors } from './errors.js';
@@ -35,7 +35,7 @@ export interface Evaluation extends Rates {
 
 const invalid = (sentence: string) => new OneheadError('INVALID_ARGUMENT', sentence);
 
-/** Every recording of a folder that has its text beside it, as NAME.txt; or of LibriSpeech's lists NAME.trans.txt. */
+/** The recordings of a folder with a text beside them as NAME.txt, or in LibriSpeech's lists NAME.trans.txt. */
 async function folderRecordings(folder: string): Promise<Recording[]> {
   const names = (await readdir(folder)).sort();
   const stems = new Map<string, string>();
@@ -59,15 +59,14 @@ async function folderRecordings(folder: string): Promise<Recording[]> {
     if (file) recordings.push({ file: join(folder, file), reference: text });
   }
   if (recordings.length === 0) {
-    throw invalid(
-      `${folder} holds no recording with its text beside it; put NAME.txt beside each NAME.flac (or wav, mp3, ...).`,
-    );
+    throw invalid(`${folder} holds no recordings with texts; put NAME.txt beside each NAME.flac (or wav, mp3, ...).`);
   }
   return recordings;
 }
 
 /**
- * Lines of a path and its text, separated by a tab, or JSON objects {"audio", "text"}; paths are relative to the list.
+ * The recordings in a list. Each line is a path, a tab and the text, or a JSON object {"audio", "text"}. Paths are
+ * relative to the list.
  */
 async function listedRecordings(list: string): Promise<Recording[]> {
   const lines = (await readFile(list, 'utf8')).split(/\r?\n/);
@@ -86,14 +85,18 @@ async function listedRecordings(list: string): Promise<Recording[]> {
     }
     return [{ file: resolve(dirname(list), audio), reference: text }];
   });
-  if (recordings.length === 0) throw invalid(`${list} names no recordings; give it lines of a path, a tab and a text.`);
+  if (recordings.length === 0) throw invalid(`${list} is empty; write a path, a tab and a text on each line.`);
   return recordings;
 }
 
-/** Throws OneheadError AUDIO_NOT_FOUND or INVALID_ARGUMENT. */
+/** The recordings of a folder or a list. Throws OneheadError AUDIO_NOT_FOUND or INVALID_ARGUMENT. */
 export async function findRecordings(path: string): Promise<Recording[]> {
   const status = await stat(path).catch(() => null);
-  if (!status) throw new OneheadError('AUDIO_NOT_FOUND', `There is no ${path}; name a folder of recordings or a list.`);
+  if (!status)
+    throw new OneheadError(
+      'AUDIO_NOT_FOUND',
+      `There is no file or folder ${shown(path)}; give a folder of recordings or a list.`,
+    );
   return status.isDirectory() ? folderRecordings(path) : listedRecordings(path);
 }
 
@@ -101,7 +104,10 @@ function rates(words: ErrorCounts, characters: ErrorCounts): Rates {
   return { words, characters, wordErrorRate: errorRate(words), characterErrorRate: errorRate(characters) };
 }
 
-/** Transcribes each recording and counts; `onResult` is told of each. Throws OneheadError INVALID_ARGUMENT. */
+/**
+ * Transcribes each recording and counts the errors; `onResult` is called with the result of each. Throws OneheadError
+ * INVALID_ARGUMENT for an unknown normalizer.
+ */
 export async function evaluate(
   recordings: readonly Recording[],
   transcribe: (file: string) => Promise<Transcription>,

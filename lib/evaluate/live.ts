@@ -1,7 +1,7 @@
 /**
- * Live transcription of recordings on a simulated clock: audio comes as fast as it was spoken, and what is computed
- * takes the time that it really takes; nobody waits for what has not been spoken. So a recording is measured faster
- * than it lasts, and honestly.
+ * Live transcription of recordings on a simulated clock. Audio arrives as fast as it was spoken, and computation takes
+ * its real time, but the clock skips the waiting for audio. So lags are measured as in real time, in less time than the
+ * recording lasts.
  */
 import { check } from '../options/options.js';
 import type { WhisperModel } from '../whisper/decoding/whisper-model.js';
@@ -9,7 +9,7 @@ import { openTranscriber } from '../whisper/live/open.js';
 import { type LiveOptions, liveOptions } from '../whisper/live/options.js';
 import type { LiveEvent } from '../whisper/live/types.js';
 
-/** Seconds of the pieces in which audio comes. */
+/** Seconds of each piece of audio. */
 const pieceSeconds = 0.1;
 
 export interface TimedEvent {
@@ -18,26 +18,26 @@ export interface TimedEvent {
   event: LiveEvent;
 }
 
-/** Seconds of delay of one recording. */
+/** Lags in a recording, in seconds. */
 export interface LiveLags {
-  /** From when somebody begins to speak to the first text, sure or not; one a turn. */
+  /** From the beginning of speech to the first text, confirmed or not; one for each turn. */
   first: number[];
-  /** From when a word ends, by its own times, to when it is confirmed. */
+  /** From the end of a word, by its own times, to its confirmation. */
   words: number[];
-  /** From when somebody stops speaking to the whole text; one a turn. */
+  /** From the end of speech to the final text; one for each turn. */
   final: number[];
 }
 
 export interface LiveRun extends LiveLags {
   text: string;
-  /** Seconds. */
+  /** Seconds of the recording. */
   duration: number;
+  /** Seconds of computation. */
   computed: number;
-  /** Hypotheses that were decoded, and tokens that were taken from the one before. */
   events: TimedEvent[];
 }
 
-/** Feeds samples at the model's rate to a live stream. */
+/** Transcribes samples at the model's rate as a live stream. */
 export async function simulateLive(model: WhisperModel, samples: Float32Array, given: LiveOptions): Promise<LiveRun> {
   const { sampleRate } = model.checkpoint.preprocessor;
   const events: TimedEvent[] = [];
@@ -94,7 +94,7 @@ function lagsOf(events: readonly TimedEvent[]): LiveLags {
   return lags;
 }
 
-/** The value below which a share of them lies; NaN of none. */
+/** The quantile of `values` at `share`, from 0 to 1; NaN if there are no values. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted.length === 0 ? Number.NaN : sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];

@@ -1,4 +1,4 @@
-/** Text as it is compared: openai/whisper's rules, by which published word error rates were counted. */
+/** Normalizes text by openai/whisper's rules, with which published word error rates are computed. */
 import { englishNumbers } from './english-numbers.js';
 import spelling from './english-spelling.json' with { type: 'json' };
 
@@ -7,7 +7,7 @@ export type NormalizerName = keyof typeof normalizers;
 
 const american = new Map(Object.entries(spelling));
 
-/** Letters that Unicode does not take apart. */
+/** Letters that Unicode's NFKD does not decompose. */
 const letters = new Map(
   Object.entries({ œ: 'oe', ø: 'o', æ: 'ae', ß: 'ss', đ: 'd', ð: 'd', þ: 'th', ł: 'l' }).flatMap(([one, plain]) => [
     [one, plain],
@@ -25,10 +25,10 @@ function withoutMarks(text: string, kept: string): string {
   }).join('');
 }
 
-/** Text in brackets was not spoken. */
+/** Removes text in brackets, which was not spoken. */
 const withoutAsides = (text: string): string => text.replace(/[<[][^>\]]*[>\]]/g, '').replace(/\(([^)]+?)\)/g, '');
 
-/** For every language: lower case, without punctuation and symbols. */
+/** For any language: lower case, without punctuation and symbols. */
 export function normalizeBasic(text: string): string {
   return withoutAsides(text.toLowerCase())
     .normalize('NFKC')
@@ -76,7 +76,7 @@ const contractions: [string, string][] = [
   ['shoulda', 'should have'],
   ["ma'am", 'madam'],
 ];
-/** Ends of words, in the order in which they are tried. */
+/** Contractions at the ends of words, in the order in which they are replaced. */
 const endings: [string, string][] = [
   ["'d been", ' had been'],
   ["'s been", ' has been'],
@@ -99,7 +99,7 @@ const replacements: [RegExp, string][] = [
   ...endings.map(([from, to]): [RegExp, string] => [new RegExp(`${from}\\b`, 'g'), to]),
 ];
 
-/** For English: contractions, titles, numbers and British spellings too. */
+/** For English: also expands contractions and titles, and unifies numbers and British spellings. */
 export function normalizeEnglish(text: string): string {
   let result = withoutAsides(text.toLowerCase())
     .replace(/\b(hmm|mm|mhm|mmm|uh|um)\b/g, '')

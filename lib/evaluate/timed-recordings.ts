@@ -1,4 +1,4 @@
-/** Recordings with references of their words' times, and how far transcription is from them. */
+/** Finds recordings with reference word times, and measures the errors of transcribed word times. */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { OneheadError, shown } from '../errors.js';
@@ -28,14 +28,18 @@ const stem = (file: string): string => basename(file, extname(file));
 
 async function kindOf(path: string): Promise<'file' | 'folder'> {
   const status = await stat(path).catch(() => null);
-  if (!status) throw new OneheadError('AUDIO_NOT_FOUND', `There is no ${shown(path)}; name a recording or a folder.`);
+  if (!status)
+    throw new OneheadError(
+      'AUDIO_NOT_FOUND',
+      `There is no file or folder ${shown(path)}; give a recording or a folder.`,
+    );
   return status.isDirectory() ? 'folder' : 'file';
 }
 
 /**
- * A recording, or all of a folder, with the words of `reference`: a file of one recording's, a CTM file of several, or
- * a folder in which NAME.TextGrid, NAME.ctm or NAME.json has those of NAME. Recordings without a reference are left
- * out. Throws OneheadError AUDIO_NOT_FOUND or INVALID_ARGUMENT.
+ * A recording, or all recordings of a folder, with their reference words. `reference` is the file of one recording, a
+ * CTM file of several, or a folder with NAME.TextGrid, NAME.ctm or NAME.json for each recording. Recordings without a
+ * reference are left out. Throws OneheadError AUDIO_NOT_FOUND or INVALID_ARGUMENT.
  */
 export async function findTimedRecordings(path: string, reference: string, tier?: string): Promise<TimedRecording[]> {
   const folder = (await kindOf(path)) === 'folder';
@@ -43,18 +47,20 @@ export async function findTimedRecordings(path: string, reference: string, tier?
   const files = names.filter((name) => !folder || !texts.has(extname(name).toLowerCase()));
   const status = await stat(reference).catch(() => null);
   if (!status)
-    throw invalidAlignment(`There is no ${shown(reference)}; name a file of words' times, or a folder of them.`);
-  const own = status.isDirectory() ? new Set(await readdir(reference)) : null;
-  if (!own && folder && extname(reference).toLowerCase() !== '.ctm') {
     throw invalidAlignment(
-      `${shown(reference)} has the words of one recording, but ${shown(path, 80)} is a folder; name a folder of such files.`,
+      `There is no file or folder ${shown(reference)}; give a file of word times, or a folder of them.`,
+    );
+  const references = status.isDirectory() ? new Set(await readdir(reference)) : null;
+  if (!references && folder && extname(reference).toLowerCase() !== '.ctm') {
+    throw invalidAlignment(
+      `${shown(reference)} has the words of one recording, but ${shown(path, 80)} is a folder; give a folder of such files.`,
     );
   }
   const found: TimedRecording[] = [];
   for (const file of files) {
     const recording = stem(file);
-    if (own) {
-      const ending = alignmentEndings.find((one) => own.has(recording + one));
+    if (references) {
+      const ending = alignmentEndings.find((one) => references.has(recording + one));
       if (ending === undefined) continue;
       found.push({ file, words: await readAlignment(join(reference, recording + ending), { tier, recording }) });
     } else found.push({ file, words: await readAlignment(reference, { tier, recording, named: folder }) });
@@ -62,13 +68,13 @@ export async function findTimedRecordings(path: string, reference: string, tier?
   const timed = found.filter(({ words }) => words.length > 0);
   if (timed.length === 0) {
     throw invalidAlignment(
-      `${shown(reference)} has the words of no recording of ${shown(path, 80)}; put NAME.TextGrid, NAME.ctm or NAME.json there for NAME.flac (or wav, mp3, ...).`,
+      `${shown(reference)} has no words for any recording of ${shown(path, 80)}; put NAME.TextGrid, NAME.ctm or NAME.json there for NAME.flac (or wav, mp3, ...).`,
     );
   }
   return timed;
 }
 
-/** Transcribes each recording with words and compares their times; `onResult` is told of each. */
+/** Transcribes each recording and compares its word times; `onResult` is called with the result of each. */
 export async function evaluateWords(
   recordings: readonly TimedRecording[],
   transcribe: (file: string) => Promise<Transcription>,

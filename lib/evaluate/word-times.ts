@@ -1,10 +1,10 @@
-/** The errors of words' times against a reference. */
+/** Computes the errors of word times against a reference. */
 import type { TimedWord } from './alignments.js';
 import { type NormalizerName, normalizers } from './normalize.js';
 
 /**
- * Seconds by which a word that both have begins and ends too late; negative: too early; null where it is a part of
- * another's word.
+ * The errors of a word that is in both texts, in seconds: positive if it starts or ends too late, negative if too
+ * early, null if the other text has no word boundary there.
  */
 export interface WordTimeError {
   word: string;
@@ -12,28 +12,28 @@ export interface WordTimeError {
   end: number | null;
 }
 
-/** Errors of starts or of ends; the means of none are NaN. */
+/** Errors of starts or of ends. Means are NaN if there are no errors. */
 export interface TimeErrors {
   count: number;
   /** Mean of the signed errors, seconds. */
   bias: number;
-  /** Mean of their sizes, seconds. */
+  /** Mean of the absolute errors, seconds. */
   mean: number;
-  /** Shares that are at most 50, 100 and 200 ms off. */
+  /** The shares with errors of at most 50, 100 and 200 ms. */
   within50: number;
   within: number;
   within200: number;
 }
 
 export interface WordTimes {
-  /** Words of the alignments, and those of them that were found in the text. */
+  /** Words of the reference, and those of them that were found in the transcription. */
   words: number;
   matched: number;
   starts: TimeErrors;
   ends: TimeErrors;
 }
 
-/** A part of a word that is compared: words are spelled apart and together ('cold-hearted', 'don't', Japanese). */
+/** A part of a word. Parts are compared because texts divide words differently ('cold-hearted', 'don't', Japanese). */
 interface Token {
   text: string;
   word: number;
@@ -55,8 +55,8 @@ function tokensOf(words: readonly TimedWord[], normalize: (text: string) => stri
 }
 
 /**
- * Pairs of equal tokens on a cheapest way from one text to the other; among ways of equal cost, that whose pairs lie
- * closest in time. Takes a byte for each pair that is possible: 100 MB for texts of an hour.
+ * Aligns the texts by minimum edit distance and returns the pairs of equal tokens. Among alignments of equal distance
+ * it takes the one whose pairs are closest in time. Needs a byte for each possible pair: 100 MB for texts of an hour.
  */
 function matches(
   reference: readonly Token[],
@@ -64,7 +64,7 @@ function matches(
   distance: (a: Token, b: Token) => number,
 ): [Token, Token][] {
   const width = heard.length + 1;
-  const ways = new Uint8Array((reference.length + 1) * width); // 0 both, 1 the reference's alone, 2 the heard alone
+  const ways = new Uint8Array((reference.length + 1) * width); // 0: both tokens, 1: only the reference's, 2: only the heard one
   let before = Float64Array.from({ length: width }, (_, i) => i);
   ways.fill(2, 1, width);
   let now = new Float64Array(width);
@@ -74,7 +74,7 @@ function matches(
     ways[row] = 1;
     for (let j = 1; j < width; ++j) {
       const other = heard[j - 1];
-      // Seconds count far less than one word of a very long text.
+      // The weight of seconds is so small that their sum stays below one error.
       const both = before[j - 1] + (token.text === other.text ? 1e-7 * Math.min(distance(token, other), 10) : 1);
       const [one, two] = [before[j] + 1, now[j - 1] + 1];
       const best = Math.min(both, one, two);
@@ -93,7 +93,7 @@ function matches(
   return pairs.reverse();
 }
 
-/** The errors of each word that stands in both texts, compared as the normalizer says. */
+/** The time errors of each word that is in both texts after normalization. */
 export function wordTimeErrors(
   reference: readonly TimedWord[],
   words: readonly TimedWord[],
@@ -118,7 +118,7 @@ export function wordTimeErrors(
 function summary(errors: readonly (number | null)[]): TimeErrors {
   const known = errors.filter((error) => error !== null);
   const mean = (value: (error: number) => number) => known.reduce((sum, error) => sum + value(error), 0) / known.length;
-  // Times are written in hundredths: what is 100 ms off to the digit counts as within.
+  // Times are rounded to hundredths, so an error of exactly 100 ms counts as within.
   const within = (limit: number) => mean((error) => Number(Math.abs(error) <= limit + 1e-9));
   return {
     count: known.length,
@@ -130,7 +130,7 @@ function summary(errors: readonly (number | null)[]): TimeErrors {
   };
 }
 
-/** `words`: of the alignments, found or not. */
+/** Summarizes errors. `words` is the number of reference words, found or not. */
 export function summarizeWordTimes(errors: readonly WordTimeError[], words: number): WordTimes {
   return {
     words,

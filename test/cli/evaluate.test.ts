@@ -106,12 +106,12 @@ describe('evaluate', () => {
   it.each([
     [['evaluate'], 2, 'Give one folder'],
     [['evaluate', heldout, '--tier', 'words'], 2, '--words'],
-    [['evaluate', heldout, '--words', '/no/such'], 1, 'There is no /no/such'],
-    [['evaluate', '/no/such', '--words', heldout], 1, 'There is no /no/such'],
-    [['evaluate', heldout, '--words', sample], 1, 'is a folder; name a folder'],
+    [['evaluate', heldout, '--words', '/no/such'], 1, 'There is no file or folder /no/such'],
+    [['evaluate', '/no/such', '--words', heldout], 1, 'There is no file or folder /no/such'],
+    [['evaluate', heldout, '--words', sample], 1, 'is a folder; give a folder'],
     [['evaluate', sample, '--words', sample], 1, 'give a .TextGrid, .ctm or .json file'],
-    [['evaluate', sample, '--words', heldout], 1, 'the words of no recording'],
-    [['evaluate', '/no/such/folder'], 1, 'There is no /no/such/folder'],
+    [['evaluate', sample, '--words', heldout], 1, 'no words for any recording'],
+    [['evaluate', '/no/such/folder'], 1, 'There is no file or folder /no/such/folder'],
     [['evaluate', heldout, '--normalizer', 'klingon'], 2, '--normalizer'],
   ])('%o is refused', async (args, status, message) => {
     const result = await onehead(args);
@@ -124,7 +124,7 @@ describe('evaluate', () => {
     const folder = await temporaryFolder();
     await mkdir(join(folder, 'empty'));
     const missing = await onehead(['evaluate', join(folder, 'empty')]);
-    expect(missing.stderr).toContain('holds no recording with its text beside it');
+    expect(missing.stderr).toContain('holds no recordings with texts');
     await writeFile(join(folder, 'list'), 'one.flac\ttext\nonly a text\n');
     const wrong = await onehead(['evaluate', join(folder, 'list')]);
     expect(wrong.stderr).toContain('line 2');

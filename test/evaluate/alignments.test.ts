@@ -111,20 +111,20 @@ describe('words of a TextGrid', () => {
   it.each([
     [short, { tier: 'Bob' }, "no tier 'Bob'.*'phones', 'Ann - words'"],
     [short.replace('Ann - words', 'Ann'), {}, 'no tier words; name one'],
-    [short.slice(0, 250), {}, 'cut short'],
+    [short.slice(0, 250), {}, 'truncated'],
     [long.replace('0.25 \n', '"0.25" \n'), {}, "expected a time but found '0.25'"],
     [long.replace('size = 2', 'size = 2.5'), {}, "expected a tier's size but found '2.5'"],
     [long.replace('xmax = 0.5', 'xmax = 0.1'), {}, "'say' lasts from 0.25 to 0.1 s"],
     ['ooBinaryFile\bTextGrid', {}, 'binary'],
     ['hello', {}, 'TextGrid'],
-    ['', {}, 'cut short'],
+    ['', {}, 'truncated'],
   ])('are refused where the file is wrong: %#', (text, options, message) => {
     expect(() => parseAlignment('a.TextGrid', bytes(text), options)).toThrow(new RegExp(message));
   });
 
   it('take no time to be refused where a count is absurd', () => {
     expect(() => parseAlignment('a.TextGrid', bytes(long.replace('size = 2', 'size = 9007199254740991')))).toThrow(
-      'cut short',
+      'truncated',
     );
   });
 });
@@ -197,7 +197,7 @@ describe('words of JSON', () => {
   });
 
   it.each([
-    ['{', 'is no JSON'],
+    ['{', 'is not JSON'],
     ['[{"word": "say", "start": 1}]', 'word 1: expected .* but found .*say'],
     ['[{"word": "say", "start": 1, "end": null}]', 'word 1'],
     ['[1]', 'word 1'],
@@ -227,9 +227,11 @@ describe('files of words', () => {
   it('say what is wrong with them', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'onehead-words-'));
     onTestFinished(() => rm(folder, { recursive: true }));
-    await expect(readAlignment(join(folder, 'none.ctm'))).rejects.toThrow('cannot be read: ENOENT');
+    await expect(readAlignment(join(folder, 'none.ctm'))).rejects.toThrow(
+      'Cannot read the word times in none.ctm: ENOENT',
+    );
     await writeFile(join(folder, 'a.json'), Uint8Array.of(0x22, 0xff, 0xfe));
-    await expect(readAlignment(join(folder, 'a.json'))).rejects.toThrow('no text in UTF-8 or UTF-16');
+    await expect(readAlignment(join(folder, 'a.json'))).rejects.toThrow('not text in UTF-8 or UTF-16');
     await writeFile(join(folder, 'a.srt'), '1');
     await expect(readAlignment(join(folder, 'a.srt'))).rejects.toThrow('give a .TextGrid, .ctm or .json');
   });

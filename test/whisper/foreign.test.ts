@@ -83,8 +83,8 @@ describe('a folder of', () => {
 
 describe('a file', () => {
   it.each<[string, string | Buffer, string, string]>([
-    ['small.pt', zip, 'MODEL_INVALID', 'is not a sound PyTorch file'],
-    ['ggml-small.bin', 'lmgg\u0000\u0000\u0000\u0000', 'MODEL_INVALID', 'is not a sound ggml file'],
+    ['small.pt', zip, 'MODEL_INVALID', 'is not a valid PyTorch file'],
+    ['ggml-small.bin', 'lmgg\u0000\u0000\u0000\u0000', 'MODEL_INVALID', 'is not a valid ggml file'],
     ['a-pointer.pt', pointer, 'MODEL_INVALID', 'is a Git LFS pointer'],
     ['small.gguf', 'GGUF\u0003', 'MODEL_INVALID', 'is a GGUF file'],
     ['tf_model.h5', Buffer.from('\u0089HDF\r\n', 'latin1'), 'MODEL_INVALID', 'is an HDF5 file'],

@@ -91,23 +91,23 @@ describe('a .pt that', () => {
     [
       'runs a command',
       '\x80\x02cposix\nsystem\n(X\x04\x00\x00\x00trueOtR.',
-      "asks for 'posix.system', which weights do not need",
+      "calls 'posix.system', which weights do not need",
     ],
-    ['asks for builtins', '\x80\x04\x8c\x08builtins\x8c\x04eval\x93.', "asks for 'builtins.eval'"],
-    ['calls what is no function', '\x80\x02K\x01)R.', 'calls what is not a function'],
+    ['asks for builtins', '\x80\x04\x8c\x08builtins\x8c\x04eval\x93.', "calls 'builtins.eval'"],
+    ['calls what is no function', '\x80\x02K\x01)R.', 'calls something other than a function'],
     ['has an old opcode', '\x80\x02I1\n.', 'has the opcode 0x49, which torch.save does not write'],
-    ['has no end', '\x80\x02}', 'is cut short'],
-    ['is empty', '', 'is cut short'],
-    ['has a text longer than itself', '\x80\x02X\xff\xff\xff\x7fabc.', 'is cut short'],
+    ['has no end', '\x80\x02}', 'is truncated'],
+    ['is empty', '', 'is truncated'],
+    ['has a text longer than itself', '\x80\x02X\xff\xff\xff\x7fabc.', 'is truncated'],
     ['has a name without an end', '\x80\x02ctorch', 'has a name without an end'],
-    ['takes from an empty stack', '\x80\x020.', 'takes more from its stack than is there'],
-    ['takes a mark for a value', '\x80\x02(.', 'takes a value where there is none'],
+    ['takes from an empty stack', '\x80\x020.', 'takes a value from an empty stack'],
+    ['takes a mark for a value', '\x80\x02(.', 'takes a mark as a value'],
     ['ends a list that it did not begin', '\x80\x02t.', 'ends a list that it did not begin'],
-    ['remembers nothing', '\x80\x02h\x05.', 'refers to what it did not remember'],
+    ['remembers nothing', '\x80\x02h\x05.', 'refers to a value that it did not store'],
     ['holds itself', '\x80\x02]q\x00h\x00a.', 'holds no tensors by their names'],
     ['has a key that is itself', '\x80\x02}q\x00h\x00K\x01s.', 'has a key that is neither text nor a number'],
-    ['has a number of 255 bytes', `\x80\x02\x8a\xff${'x'.repeat(255)}.`, 'has a whole number of more than 64 bits'],
-    ['is of a later version', '\x80\x09.', 'is of a version that is not known'],
+    ['has a number of 255 bytes', `\x80\x02\x8a\xff${'x'.repeat(255)}.`, 'has an integer of more than 64 bits'],
+    ['is of a later version', '\x80\x09.', 'is of an unknown version'],
     ['calls with many arguments', `\x80\x02ccollections\nOrderedDict\n(${'N'.repeat(40)}tR.`, 'with 40 arguments'],
     [
       'names another storage',
@@ -115,8 +115,12 @@ describe('a .pt that', () => {
       'refers to something other',
     ],
     ['makes a storage', '\x80\x02ctorch\nFloatStorage\n)R.', 'makes a FloatStorage'],
-    ['has a negative size', tensor('FloatStorage', 'K\x00J\xff\xff\xff\xff\x85K\x01\x85'), 'sizes that are none'],
-    ['has other strides than dimensions', tensor('FloatStorage', 'K\x00K\x04\x85)'), 'other strides than dimensions'],
+    ['has a negative size', tensor('FloatStorage', 'K\x00J\xff\xff\xff\xff\x85K\x01\x85'), 'invalid sizes'],
+    [
+      'has other strides than dimensions',
+      tensor('FloatStorage', 'K\x00K\x04\x85)'),
+      'whose strides and dimensions differ in number',
+    ],
   ])('%s', async (_, pickle, message) => {
     expect((await refusal(written(pickled(pickle)))).message).toContain(message);
   });
@@ -132,7 +136,7 @@ describe('a .pt that', () => {
     [
       'a storage of another length',
       tensor('DoubleStorage', 'K\x00K\x04\x85K\x01\x85'),
-      'has 64 bytes, and its 16 elements take 128',
+      'has 64 bytes, but its 16 elements need 128',
     ],
   ])('has a tensor of %s', async (_, pickle, message) => {
     const file = join(root, String(++count), 'pytorch_model.bin');
@@ -147,14 +151,14 @@ describe('a .pt that', () => {
     [
       'is compressed',
       zip({ 'm/data.pkl': Buffer.alloc(1 << 20) }, { method: 8 }),
-      'is compressed, as torch.save never writes it',
+      'is compressed, which torch.save never does',
     ],
-    ['claims more than it has', zip({ 'm/data.pkl': data }, { claimed: 4_000_000_000 }), 'runs into what is behind it'],
+    ['claims more than it has', zip({ 'm/data.pkl': data }, { claimed: 4_000_000_000 }), 'overlaps the next one'],
     ['has no pickle', zip({ 'm/other': data }), 'it holds no data.pkl'],
     ['has two pickles', zip({ 'a/data.pkl': data, 'b/data.pkl': data }), 'it holds no data.pkl'],
     ['is big-endian', zip({ 'm/data.pkl': data, 'm/byteorder': Buffer.from('big') }), 'not little-endian'],
     ['holds an empty dict', zip({ 'm/data.pkl': data }), 'holds tensors without the sizes'],
-    ['is a zip file cut short', zip({ 'm/data.pkl': data }).subarray(0, 60), 'no table of contents at its end'],
+    ['is a zip file cut short', zip({ 'm/data.pkl': data }).subarray(0, 60), 'no central directory at its end'],
   ])('%s', async (_, content, message) => {
     expect((await refusal(written(content))).message).toContain(message);
   });
@@ -163,7 +167,7 @@ describe('a .pt that', () => {
     const content = zip({ 'm/data.pkl': data, 'm/data/0': Buffer.alloc(100) });
     const second = content.lastIndexOf(Buffer.from('m/data/0')) - 46;
     content.writeUInt32LE(0, second + 42);
-    expect((await refusal(written(content))).message).toContain('runs into what is behind it');
+    expect((await refusal(written(content))).message).toContain('overlaps the next one');
   });
 });
 
@@ -175,8 +179,12 @@ describe('a ggml file that', () => {
   const vocabulary = 48 + 8 + 4 * 80 * 201;
   const first = vocabulary + 4 + 256 * 5; // the first tensor
   it.each<[string, (bytes: Buffer) => Buffer, string]>([
-    ['has a negative vocabulary', set(4, -1), 'it gives its vocabulary as -1'],
-    ['has a vocabulary of billions', set(4, 2_000_000_000), 'it gives its vocabulary as 2000000000'],
+    ['has a negative vocabulary', set(4, -1), 'expected its vocabulary to be from 1 to 1048576 but found -1'],
+    [
+      'has a vocabulary of billions',
+      set(4, 2_000_000_000),
+      'expected its vocabulary to be from 1 to 1048576 but found 2000000000',
+    ],
     [
       'has a vocabulary that no Whisper has',
       set(4, 4000),
@@ -185,21 +193,37 @@ describe('a ggml file that', () => {
     ['has other widths', set(28, 64), 'its encoder has width 32 but its decoder 64'],
     ['has huge filters', set(52, 60_000), 'its mel filters would end at byte'],
     ['has other filters', set(48, 40), ''],
-    ['has more tokens than its vocabulary', set(vocabulary, 100_000), 'the tokens of its vocabulary as 100000'],
-    ['has a token of gigabytes', set(vocabulary + 4, 2_000_000_000), 'the length of token 0 as 2000000000'],
-    ['has a tensor of a negative size', set(first + 12, -5), "a tensor's size as -5"],
+    [
+      'has more tokens than its vocabulary',
+      set(vocabulary, 100_000),
+      'the tokens of its vocabulary to be from 1 to 368 but found 100000',
+    ],
+    [
+      'has a token of gigabytes',
+      set(vocabulary + 4, 2_000_000_000),
+      'the length of token 0 to be from 0 to 1024 but found 2000000000',
+    ],
+    ['has a tensor of a negative size', set(first + 12, -5), "a tensor's size to be from 1 to 2147483647 but found -5"],
     ['has a tensor larger than itself', set(first + 12, 2_000_000_000), ''],
     ['has a tensor of no type', set(first + 8, 9), 'has the unknown type 9'],
-    ['has a tensor of nine dimensions', set(first, 9), 'the dimensions of a tensor as 9'],
-    ['has a name of gigabytes', set(first + 4, 2_000_000_000), "the length of a tensor's name as 2000000000"],
-    ['is cut short', (bytes) => bytes.subarray(0, bytes.length - 1), '(cut short?)'],
-    ['ends after its sizes', (bytes) => bytes.subarray(0, 48), '(cut short?)'],
+    ['has a tensor of nine dimensions', set(first, 9), 'the dimensions of a tensor to be from 1 to 4 but found 9'],
+    [
+      'has a name of gigabytes',
+      set(first + 4, 2_000_000_000),
+      "the length of a tensor's name to be from 1 to 256 but found 2000000000",
+    ],
+    ['is truncated', (bytes) => bytes.subarray(0, bytes.length - 1), '(truncated?)'],
+    ['ends after its sizes', (bytes) => bytes.subarray(0, 48), '(truncated?)'],
     [
       'lacks a tensor',
       (bytes) => bytes.subarray(0, first),
       'tensors of the model that config.json describes are missing',
     ],
-    ['goes on behind its end', (bytes) => Buffer.concat([bytes, Buffer.alloc(100)]), 'the dimensions of a tensor as 0'],
+    [
+      'goes on behind its end',
+      (bytes) => Buffer.concat([bytes, Buffer.alloc(100)]),
+      'the dimensions of a tensor to be from 1 to 4 but found 0',
+    ],
   ])('%s', async (_, change, message) => {
     expect((await refusal(changed('ggml/f16.bin', change))).message).toContain(message);
   });
@@ -218,12 +242,12 @@ describe('a model.bin that', () => {
   /** Of the first variable: its name's length stands at byte 26. */
   const at = 4 + 2 + 12 + 4 + 4;
   it.each<[string, (bytes: Buffer) => Buffer, string]>([
-    ['is of a later version', put(7, () => 0), 'its version is 7, and 4 to 6 are known'],
+    ['is of a later version', put(7, () => 0), 'its version to be from 4 to 6 but found 7'],
     ['is no Whisper', put('TransformerX', () => 6), ''],
     ['claims many variables', put(0x7fffffff, () => at - 4), 'the number of its variables'],
     ['has a long name', put(60_000, () => at, 2), 'has 60000 bytes'],
-    ['has a name without an end', put(5, () => at, 2), 'does not end where it should'],
-    ['is cut short', (bytes) => bytes.subarray(0, bytes.length - 3), '(cut short?)'],
+    ['has a name without an end', put(5, () => at, 2), 'does not end with a zero byte'],
+    ['is truncated', (bytes) => bytes.subarray(0, bytes.length - 3), '(truncated?)'],
     [
       'goes on behind its end',
       (bytes) => Buffer.concat([bytes, Buffer.alloc(1)]),
@@ -232,7 +256,7 @@ describe('a model.bin that', () => {
     [
       'has an alias for nothing',
       put('decoder/embeddings/weighs', (bytes) => bytes.lastIndexOf('decoder/embeddings/weight')),
-      'stands for nothing',
+      'refers to no variable',
     ],
   ])('%s', async (_, change, message) => {
     const file = changed('ctranslate2-int8/model.bin', change);

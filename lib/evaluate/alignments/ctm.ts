@@ -1,29 +1,28 @@
-/** NIST's lines of time-marked words: recording, channel, start, duration, word, and sometimes a confidence. */
+/** Reads NIST's CTM: lines of recording, channel, start, duration, word, and sometimes a confidence. */
 import { shown } from '../../errors.js';
 import { type AlignmentOptions, invalidAlignment, type TimedWord } from './timed-word.js';
 
 export function readCtm(text: string, name: string, { recording, named }: AlignmentOptions): TimedWord[] {
   const byRecording = new Map<string, TimedWord[]>();
   for (const [index, line] of text.split(/\r\n|\r|\n/).entries()) {
-    const place = `${name}, line ${index + 1}`;
     const [file, channel, from, length, word] = line.trim().split(/\s+/);
     if (file === '' || file.startsWith(';;')) continue;
     const [start, duration] = [Number(from), Number(length)];
     if (word === undefined || channel === undefined || Number.isNaN(start) || Number.isNaN(duration)) {
       throw invalidAlignment(
-        `${place}: expected recording, channel, start, duration and word, but found '${shown(line.trim(), 80)}'.`,
+        `${name}, line ${index + 1}: expected recording, channel, start, duration and word, but found '${shown(line.trim(), 80)}'.`,
       );
     }
     const words = byRecording.get(file) ?? [];
     byRecording.set(file, words);
     words.push({ word, start, end: start + duration });
   }
-  const own = recording === undefined ? undefined : byRecording.get(recording);
-  if (own) return own;
+  const words = recording === undefined ? undefined : byRecording.get(recording);
+  if (words) return words;
   if (byRecording.size === 0 || named) return [];
-  // The one recording's words, whatever it is called.
+  // The words of the only recording, whatever its name.
   if (byRecording.size === 1) return [...byRecording.values()][0];
   const names = shown([...byRecording.keys()].join(', '));
-  const missing = recording === undefined ? 'name one' : `but none of '${shown(recording, 60)}'`;
-  throw invalidAlignment(`${name} has words of ${byRecording.size} recordings (${names}), ${missing}.`);
+  const missing = recording === undefined ? '; name one of them' : `, but not of '${shown(recording, 60)}'`;
+  throw invalidAlignment(`${name} has words of ${byRecording.size} recordings (${names})${missing}.`);
 }

@@ -1,4 +1,7 @@
-/** JSON of words with times: a list, gentle's, pocketsphinx's, the Montreal Forced Aligner's, and transcriptions'. */
+/**
+ * Reads words with times from JSON: a list, or the forms of gentle, pocketsphinx, the Montreal Forced Aligner and
+ * transcriptions.
+ */
 import { shown } from '../../errors.js';
 import { invalidAlignment, type TimedWord } from './timed-word.js';
 
@@ -7,7 +10,7 @@ type Fields = Record<string, unknown>;
 const isObject = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** gentle leaves words that it did not hear without times. */
+/** gentle gives no times to words that it did not find in the audio. */
 const unheard = (one: Fields): boolean => typeof one.case === 'string' && one.case !== 'success';
 
 function word(one: unknown, index: number, name: string): TimedWord {
@@ -29,10 +32,10 @@ function word(one: unknown, index: number, name: string): TimedWord {
   throw invalidAlignment(`${name}, word ${index + 1}: expected {"word", "start", "end"} but found ${found}.`);
 }
 
-/** The list of words within a file's value; null where it has none. */
+/** The list of words in a file's value, or null. */
 function wordsOf(value: unknown): readonly unknown[] | null {
   if (Array.isArray(value)) {
-    // Lines of pocketsphinx's, or segments with words: one after the other.
+    // Lines of pocketsphinx, or segments with words: joined in order.
     const within = value.map((one) => (isObject(one) ? wordsOf(one) : null));
     return value.length > 0 && within.every((one) => one !== null) ? within.flat() : value;
   }
@@ -54,14 +57,14 @@ export function readJson(text: string, name: string): TimedWord[] {
   try {
     value = JSON.parse(text);
   } catch {
-    // One object a line, as pocketsphinx writes them.
+    // One object on each line, as pocketsphinx writes them.
     try {
       value = text
         .split(/\r?\n/)
         .filter((line) => line.trim() !== '')
         .map((line) => JSON.parse(line) as unknown);
     } catch {
-      throw invalidAlignment(`${name} is no JSON.`);
+      throw invalidAlignment(`${name} is not JSON; save it as JSON, or give a .TextGrid or .ctm file.`);
     }
   }
   const words = wordsOf(value);

@@ -1,4 +1,4 @@
-/** Praat's text files of tiers, in their long and their short form. */
+/** Reads Praat's TextGrid files, in their long and short text forms. */
 import { shown } from '../../errors.js';
 import { type AlignmentOptions, invalidAlignment, type TimedWord } from './timed-word.js';
 
@@ -8,8 +8,8 @@ interface Tier {
 }
 
 /**
- * The values of a text file of Praat's: texts in quotation marks (doubled within), numbers, and flags such as <exists>.
- * All else is there for people, as are numbers within brackets, and everything behind an exclamation mark.
+ * The values in a Praat text file: texts in quotation marks (doubled inside a text), numbers, and flags such as
+ * <exists>. Everything else is for human readers, including numbers in brackets and text after an exclamation mark.
  */
 function* values(text: string): Generator<string | number> {
   const pattern = /"((?:[^"]|"")*)"|<(\w+)>|![^\n]*|\[[^\]\n]*\]|[^\s"<![]+/g;
@@ -30,7 +30,10 @@ class Reader {
   }
   next(): string | number {
     const { done, value } = this.#values.next();
-    if (done) throw invalidAlignment(`${this.#name} is cut short: this TextGrid ends before all that it announces.`);
+    if (done)
+      throw invalidAlignment(
+        `${this.#name} is truncated: the TextGrid has fewer values than it announces; save it again.`,
+      );
     return value;
   }
   text(what: string): string {
@@ -49,14 +52,14 @@ class Reader {
     return value;
   }
   #wrong(what: string, value: string | number) {
-    return invalidAlignment(`${this.#name} is no TextGrid: expected ${what} but found '${shown(value, 60)}'.`);
+    return invalidAlignment(`${this.#name} is not a valid TextGrid: expected ${what} but found '${shown(value, 60)}'.`);
   }
 }
 
 function readTiers(text: string, name: string): Tier[] {
   const reader = new Reader(text, name);
   if (reader.text('the file type') !== 'ooTextFile' || reader.text('the object class') !== 'TextGrid') {
-    throw invalidAlignment(`${name} is no TextGrid; save it with Praat's "Save as text file".`);
+    throw invalidAlignment(`${name} is not a TextGrid; save it with Praat's "Save as text file".`);
   }
   reader.number('the beginning');
   reader.number('the end');
@@ -69,7 +72,7 @@ function readTiers(text: string, name: string): Tier[] {
     reader.number("a tier's end");
     for (let left = reader.count("a tier's size"); left > 0; --left) {
       const start = reader.number('a time');
-      // Points have one time alone: they are no words.
+      // Points have a single time, so they are not words.
       const end = kind === 'IntervalTier' ? reader.number('a time') : start;
       const word = reader.text('a label');
       if (kind === 'IntervalTier') tier.intervals.push({ word, start, end });
@@ -79,14 +82,14 @@ function readTiers(text: string, name: string): Tier[] {
   return tiers;
 }
 
-/** The tier of words: the one that was named, or those whose names say so, or the only one. */
+/** The words of the tier `wanted`; by default, of the tiers that are named "words", or of the only tier. */
 export function readTextGrid(text: string, name: string, { tier: wanted }: AlignmentOptions): TimedWord[] {
   if (text.startsWith('ooBinaryFile')) {
-    throw invalidAlignment(`${name} is one of Praat's binary files; save it with "Save as text file".`);
+    throw invalidAlignment(`${name} is a binary file of Praat; save it with "Save as text file".`);
   }
   const tiers = readTiers(text, name);
   const names = shown(tiers.map((one) => `'${one.name}'`).join(', '));
-  // Each speaker has a tier of words in what aligners write: 'Ann - words'.
+  // Aligners write a tier of words for each speaker: 'Ann - words'.
   const named = tiers.filter((one) =>
     wanted === undefined ? /(^|[-_ ])words?$/i.test(one.name.trim()) : one.name === wanted,
   );

@@ -1,4 +1,4 @@
-/** Shared by the readers of alignments. */
+/** Types that the readers of alignments share. */
 import { OneheadError } from '../../errors.js';
 
 /** A word and when it was said, in seconds from the recording's start. */
@@ -9,11 +9,11 @@ export interface TimedWord {
 }
 
 export interface AlignmentOptions {
-  /** The tier of a TextGrid that holds words; the one named words, or the only one, where it is not given. */
+  /** The TextGrid tier of words. By default the one named "words", or the only one. */
   tier?: string;
-  /** The recording whose words are wanted where a CTM file has several: its name without folder and ending. */
+  /** The recording whose words are read from a CTM file of several: its name without folder and ending. */
   recording?: string;
-  /** True where a file that has one recording's words under another name is not meant. */
+  /** True if a file of one recording is only read for the recording of that name. */
   named?: boolean;
 }
 

@@ -1,11 +1,13 @@
-/** Reading binary files of weights: what they claim is checked against what is there before anything is allocated. */
+/**
+ * Reads binary files of weights. Sizes that a file states are checked against its length before memory is allocated.
+ */
 import { type FileHandle, open } from 'node:fs/promises';
 import { OneheadError, shown } from '../../errors.js';
 
-/** A file that is open, and what its kind is called in messages. */
+/** An open file, and the name of its format in messages. */
 export class BinaryFile {
   readonly path: string;
-  /** Bytes when it was opened. */
+  /** Bytes, when the file was opened. */
   readonly size: number;
   readonly #kind: string;
   readonly #handle: FileHandle;
@@ -17,7 +19,7 @@ export class BinaryFile {
     this.#handle = handle;
   }
 
-  /** Runs `read` on the opened file and closes it. Throws OneheadError MODEL_INVALID where it cannot be opened. */
+  /** Runs `read` on the opened file and closes it. Throws OneheadError MODEL_INVALID if it cannot be opened. */
   static async with<Result>(path: string, kind: string, read: (file: BinaryFile) => Promise<Result>): Promise<Result> {
     const handle = await open(path).catch((cause: Error) => {
       throw new OneheadError('MODEL_INVALID', `Cannot open ${path}: ${cause.message}.`, { cause });
@@ -29,22 +31,22 @@ export class BinaryFile {
     }
   }
 
-  /** Throws OneheadError MODEL_INVALID. */
+  /** Throws OneheadError MODEL_INVALID. `problem` completes "... is not a valid ggml file: ...". */
   refuse(problem: string): never {
     throw new OneheadError(
       'MODEL_INVALID',
-      `${this.path} is not a sound ${this.#kind} file: ${problem}; download or export it again.`,
+      `${this.path} is not a valid ${this.#kind} file: ${problem}; download or export it again.`,
     );
   }
 
-  /** Throws unless `bytes` from `offset` on lie in the file. `what` completes "... is cut short". */
+  /** Throws unless the file has `bytes` at `offset`. `what` names them in the message. */
   require(offset: number, bytes: number, what: string): void {
     if (!(offset >= 0 && bytes >= 0 && offset + bytes <= this.size)) {
-      this.refuse(`${what} would end at byte ${offset + bytes}, and the file has ${this.size} (cut short?)`);
+      this.refuse(`${what} would end at byte ${offset + bytes}, but the file has ${this.size} (truncated?)`);
     }
   }
 
-  /** Exactly these bytes. */
+  /** Reads exactly `bytes` at `offset`, or throws. */
   async read(offset: number, bytes: number, what: string): Promise<Buffer> {
     this.require(offset, bytes, what);
     const buffer = Buffer.allocUnsafe(bytes);
@@ -57,15 +59,15 @@ export class BinaryFile {
   }
 }
 
-/** Bytes that are read ahead. It is little, since a reader skips the data between the descriptions of tensors. */
+/** Bytes that are read ahead: few, since a reader skips the data between the descriptions of tensors. */
 const windowBytes = 1 << 12;
 
-/** Reads a file's fields one after another, little-endian. What is read is named, for messages. */
+/** Reads a file's little-endian fields one after another. `what` names a field in messages. */
 export class Cursor {
   readonly #file: BinaryFile;
   #buffer: Buffer = Buffer.alloc(0);
   #begin = 0;
-  /** The place of the next field, in bytes. */
+  /** The position of the next field, in bytes. */
   offset: number;
 
   constructor(file: BinaryFile, offset = 0) {
@@ -104,13 +106,15 @@ export class Cursor {
     return (await this.bytes(4, what)).readUInt32LE();
   }
 
-  /** A number of things, from `least` to `most`. */
-  async count(what: string, least: number, most: number): Promise<number> {
+  /** An int32 from `minimum` to `maximum`. */
+  async count(what: string, minimum: number, maximum: number): Promise<number> {
     const value = (await this.bytes(4, what)).readInt32LE();
-    if (value < least || value > most) this.#file.refuse(`it gives ${what} as ${value}, not from ${least} to ${most}`);
+    if (value < minimum || value > maximum) {
+      this.#file.refuse(`expected ${what} to be from ${minimum} to ${maximum} but found ${value}`);
+    }
     return value;
   }
 }
 
-/** A name out of a file, for a message. */
+/** A name from a file, shortened and in quotes, for a message. */
 export const quoted = (name: string): string => `'${shown(name, 100)}'`;

@@ -1,11 +1,11 @@
 /**
- * CTranslate2's model.bin: named variables, each with its type and sizes before its data, and further names for some of
+ * Reads CTranslate2's model.bin: named variables, each with its type and sizes before its data, and aliases of some of
  * them.
  */
 import { type BinaryFile, Cursor, quoted } from './bytes.js';
 import { elementsOf, mostTensors, type TensorEntry } from './tensors.js';
 
-/** CTranslate2's types by their number: our name and the size in bytes. */
+/** CTranslate2's types in the order of their numbers: our name and the bytes of an element. */
 const types = [
   { name: 'float32', bytes: 4 },
   { name: 'int8', bytes: 1 },
@@ -15,19 +15,19 @@ const types = [
   { name: 'bfloat16', bytes: 2 },
 ];
 
-/** Versions of the layout that is read here. */
+/** The first and last version of the layout that can be read. */
 const versions = [4, 6] as const;
 const mostNameBytes = 256;
-/** A variable without dimensions of up to so many bytes is a setting. */
+/** The greatest size of a setting, which is a variable without dimensions. */
 const settingBytes = 8;
 
 export interface CTranslate2File {
   variables: Map<string, TensorEntry>;
-  /** Variables that are whole numbers of their own, such as 'encoder/num_heads'. */
+  /** Variables that hold a single integer, such as 'encoder/num_heads'. */
   settings: Map<string, number>;
 }
 
-/** The kind of model that model.bin names at its beginning, or null. */
+/** The kind of model, such as 'WhisperSpec', from the first bytes of a file; null if it is no model.bin. */
 export function ctranslate2Model(begin: Buffer): string | null {
   if (begin.length < 8 || begin.readUInt32LE(0) > 100) return null;
   const end = 6 + begin.readUInt16LE(4) - 1;
@@ -39,7 +39,7 @@ async function nameOf(file: BinaryFile, cursor: Cursor, what: string): Promise<s
   const bytes = await cursor.uint16(what);
   if (bytes < 1 || bytes > mostNameBytes) file.refuse(`${what} has ${bytes} bytes`);
   const text = await cursor.bytes(bytes, what);
-  if (text.indexOf(0) !== bytes - 1) file.refuse(`${what} does not end where it should`);
+  if (text.indexOf(0) !== bytes - 1) file.refuse(`${what} does not end with a zero byte`);
   return text.toString('utf8', 0, bytes - 1);
 }
 
@@ -49,15 +49,16 @@ const readers: Record<string, (data: Buffer) => number> = {
   int32: (data) => data.readInt32LE(),
 };
 
-/** Throws OneheadError MODEL_INVALID. */
+/** Reads the names, types and positions of all variables. Throws OneheadError MODEL_INVALID. */
 export async function readCTranslate2(file: BinaryFile): Promise<CTranslate2File> {
   const cursor = new Cursor(file);
   const version = await cursor.uint32('its version');
   if (version < versions[0] || version > versions[1]) {
-    file.refuse(`its version is ${version}, and ${versions[0]} to ${versions[1]} are known; convert the model again`);
+    file.refuse(`expected its version to be from ${versions[0]} to ${versions[1]} but found ${version}`);
   }
   const specification = await nameOf(file, cursor, 'the kind of its model');
-  if (specification !== 'WhisperSpec') file.refuse(`its model is ${quoted(specification)} and no Whisper`);
+  if (specification !== 'WhisperSpec')
+    file.refuse(`expected a model of kind 'WhisperSpec' but found ${quoted(specification)}`);
   await cursor.uint32('its revision');
   const variables: CTranslate2File['variables'] = new Map();
   const settings: CTranslate2File['settings'] = new Map();
@@ -89,8 +90,8 @@ export async function readCTranslate2(file: BinaryFile): Promise<CTranslate2File
   const aliases = await cursor.count('the number of its aliases', 0, mostTensors);
   for (let index = 0; index < aliases; ++index) {
     const name = await nameOf(file, cursor, `alias ${index}`);
-    const target = variables.get(await nameOf(file, cursor, `what alias ${index} stands for`));
-    if (!target) file.refuse(`its alias ${quoted(name)} stands for nothing`);
+    const target = variables.get(await nameOf(file, cursor, `the target of alias ${index}`));
+    if (!target) file.refuse(`its alias ${quoted(name)} refers to no variable`);
     variables.set(name, target);
   }
   if (!cursor.atEnd) file.refuse('bytes at its end belong to no variable');

@@ -1,11 +1,11 @@
 /**
- * ggml files of whisper.cpp (ggml-base.bin, ggml-base-q5_0.bin): sizes, mel filters, vocabulary and tensors one after
- * another.
+ * Reads whisper.cpp's ggml files (ggml-base.bin, ggml-base-q5_0.bin): sizes, mel filters, vocabulary and tensors, one
+ * after another.
  */
 import { type BinaryFile, Cursor, quoted } from './bytes.js';
 import { elementsOf, encodings, isPlain, mostTensors, type TensorEntry, type TensorIndex } from './tensors.js';
 
-/** openai/whisper's sizes of a model. */
+/** A model's sizes as in openai/whisper: `audio` is the encoder, `text` the decoder, `context` positions. */
 export interface Sizes {
   vocabulary: number;
   audioContext: number;
@@ -20,15 +20,15 @@ export interface Sizes {
 }
 
 export interface GgmlFile extends Sizes {
-  /** [mels, bins of the spectrum], row by row. */
+  /** float32 [mels, bins of the spectrum], row by row. */
   filters: { shape: [number, number]; values: Float32Array };
-  /** Bytes of the tokens of text, by their ids. */
+  /** Bytes of the text tokens, in the order of their ids. */
   tokens: Buffer[];
   /** Tensors by openai/whisper's names. */
   tensors: TensorIndex;
 }
 
-/** ggml's types by their number. */
+/** ggml's types by their numbers. */
 const types = new Map([
   [0, 'float32'],
   [1, 'float16'],
@@ -48,7 +48,7 @@ const types = new Map([
 const mostTokenBytes = 1024;
 const mostNameBytes = 256;
 
-/** "lmgg", the first bytes of such a file. */
+/** The first bytes of a ggml file, "lmgg". */
 export const ggmlMagic = 0x67676d6c;
 
 function bytesOf(dtype: string, elements: number): number | null {
@@ -62,7 +62,7 @@ async function readTensor(file: BinaryFile, cursor: Cursor): Promise<[string, Te
   const nameBytes = await cursor.count("the length of a tensor's name", 1, mostNameBytes);
   const type = await cursor.count("a tensor's type", 0, 1000);
   const shape: number[] = [];
-  // The fastest dimension comes first there, and last here.
+  // ggml lists the fastest dimension first; we list it last.
   for (let i = 0; i < dimensions; ++i) shape.unshift(await cursor.count("a tensor's size", 1, 2 ** 31 - 1));
   const name = (await cursor.bytes(nameBytes, "a tensor's name")).toString('utf8');
   const dtype = types.get(type);
@@ -76,10 +76,10 @@ async function readTensor(file: BinaryFile, cursor: Cursor): Promise<[string, Te
   return [name, entry];
 }
 
-/** Throws OneheadError MODEL_INVALID. */
+/** Reads everything but the tensors' data. Throws OneheadError MODEL_INVALID. */
 export async function readGgml(file: BinaryFile): Promise<GgmlFile> {
   const cursor = new Cursor(file);
-  if ((await cursor.uint32('its first bytes')) !== ggmlMagic) file.refuse('it does not begin as one');
+  if ((await cursor.uint32('its first bytes')) !== ggmlMagic) file.refuse("it does not begin with the bytes 'lmgg'");
   const size = (what: string) => cursor.count(`its ${what}`, 1, 1 << 20);
   const sizes = {
     vocabulary: await size('vocabulary'),
@@ -93,7 +93,7 @@ export async function readGgml(file: BinaryFile): Promise<GgmlFile> {
     textLayers: await size('text layers'),
     mels: await size('mels'),
   };
-  await cursor.uint32('its type'); // each tensor has its own
+  await cursor.uint32('its type'); // not needed: each tensor has its own type
   const shape: [number, number] = [
     await cursor.count('the rows of its mel filters', 1, 1024),
     await cursor.count('the columns of its mel filters', 1, 1 << 16),

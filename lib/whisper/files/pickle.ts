@@ -1,6 +1,6 @@
 /**
- * Reads the pickles that torch.save writes. Nothing in them is run: a pickle names functions and classes, and what is
- * not on the reader's own short list is refused by its name.
+ * Reads the pickles that torch.save writes, without running any code from them. A pickle calls functions and classes by
+ * name; any name that is not on a short list is refused.
  */
 import { quoted } from './bytes.js';
 
@@ -10,15 +10,15 @@ export type Callable = (...values: unknown[]) => unknown;
 export interface PickleRules {
   /** The function of this full name, or undefined where there is none. */
   resolve(name: string): Callable | undefined;
-  /** The object that an id stands for. */
+  /** The object of a persistent id. */
   persistent(id: unknown): unknown;
-  /** Throws; completes "<file> is not sound: ...". */
+  /** Throws. `problem` completes "<file> is not a valid PyTorch file: ...". */
   refuse(problem: string): never;
 }
 
-/** Stands on the stack where a run of items begins. */
+/** Marks on the stack where a sequence of items begins. */
 const mark = Symbol('mark');
-/** A function or class that the pickle named, so that nothing else can be called. */
+/** A function or class that the pickle named. Only these can be called. */
 export class Named {
   readonly name: string;
   readonly call: Callable;
@@ -29,7 +29,7 @@ export class Named {
   }
 }
 
-/** More arguments than any of these functions takes. */
+/** Limit of a call's arguments; the known functions take fewer. */
 const mostArguments = 16;
 
 class Reader {
@@ -48,10 +48,10 @@ class Reader {
     this.#rules.refuse(`its pickle ${problem}`);
   }
 
-  /** The place of so many bytes, which are then behind. */
+  /** Skips `count` bytes and returns their position. */
   #take(count: number): number {
     const at = this.#at;
-    if (count > this.#bytes.length - at) this.#refuse('is cut short');
+    if (count > this.#bytes.length - at) this.#refuse('is truncated');
     this.#at += count;
     return at;
   }
@@ -61,7 +61,7 @@ class Reader {
     return this.#bytes.toString('utf8', at, at + count);
   }
 
-  /** A line without its end, as old opcodes have it. */
+  /** Reads a line, without its end: the form of arguments in old opcodes. */
   #line(): string {
     const end = this.#bytes.indexOf(10, this.#at);
     if (end < 0 || end - this.#at > 1000) this.#refuse('has a name without an end');
@@ -71,9 +71,9 @@ class Reader {
   }
 
   #pop(): unknown {
-    if (this.#stack.length === 0) this.#refuse('takes more from its stack than is there');
+    if (this.#stack.length === 0) this.#refuse('takes a value from an empty stack');
     const value = this.#stack.pop();
-    if (value === mark) this.#refuse('takes a value where there is none');
+    if (value === mark) this.#refuse('takes a mark as a value');
     return value;
   }
 
@@ -83,7 +83,7 @@ class Reader {
     return value;
   }
 
-  /** All down to the last mark. */
+  /** Pops all items above the last mark, and the mark. */
   #items(): unknown[] {
     const at = this.#stack.lastIndexOf(mark);
     if (at < 0) this.#refuse('ends a list that it did not begin');
@@ -98,7 +98,7 @@ class Reader {
 
   #set(items: unknown[]): void {
     const map = this.#top();
-    if (!(map instanceof Map) || items.length % 2) this.#refuse('sets an item of what is not a dict');
+    if (!(map instanceof Map) || items.length % 2) this.#refuse('sets an item of something other than a dict');
     for (let i = 0; i < items.length; i += 2) {
       const key = items[i];
       if (typeof key !== 'string' && typeof key !== 'number')
@@ -109,7 +109,7 @@ class Reader {
 
   #append(items: unknown[]): void {
     const list = this.#top();
-    if (!Array.isArray(list) || Object.isFrozen(list)) this.#refuse('appends to what is not a list');
+    if (!Array.isArray(list) || Object.isFrozen(list)) this.#refuse('appends to something other than a list');
     for (const item of items) list.push(item);
   }
 
@@ -118,17 +118,18 @@ class Reader {
   }
 
   #named(module: unknown, name: unknown): void {
-    if (typeof module !== 'string' || typeof name !== 'string') this.#refuse('names a function without a name');
+    if (typeof module !== 'string' || typeof name !== 'string')
+      this.#refuse('gives a function a name that is not text');
     const full = `${module}.${name}`;
     const call = this.#rules.resolve(full);
-    if (!call) this.#refuse(`asks for ${quoted(full)}, which weights do not need and which is not run`);
+    if (!call) this.#refuse(`calls ${quoted(full)}, which weights do not need and which is not run`);
     this.#stack.push(new Named(full, call));
   }
 
   #reduce(): void {
     const values = this.#pop();
     const called = this.#pop();
-    if (!(called instanceof Named) || !Array.isArray(values)) this.#refuse('calls what is not a function');
+    if (!(called instanceof Named) || !Array.isArray(values)) this.#refuse('calls something other than a function');
     if (values.length > mostArguments) this.#refuse(`calls ${called.name} with ${values.length} arguments`);
     this.#stack.push(called.call(...values));
   }
@@ -138,13 +139,13 @@ class Reader {
   }
 
   #recall(index: number): void {
-    if (!this.#memo.has(index)) this.#refuse('refers to what it did not remember');
+    if (!this.#memo.has(index)) this.#refuse('refers to a value that it did not store');
     this.#stack.push(this.#memo.get(index));
   }
 
-  /** A whole number of up to 8 bytes, two's complement; a longer one is none that sizes have. */
+  /** An integer of up to 8 bytes in two's complement. Sizes need no longer ones. */
   #long(count: number): number {
-    if (count > 8) this.#refuse('has a whole number of more than 64 bits');
+    if (count > 8) this.#refuse('has an integer of more than 64 bits');
     const at = this.#take(count);
     let value = 0n;
     for (let i = count - 1; i >= 0; --i) value = (value << 8n) | BigInt(this.#bytes[at + i]);
@@ -158,7 +159,7 @@ class Reader {
       const operation = bytes[this.#take(1)];
       switch (operation) {
         case 0x80: // PROTO
-          if (bytes[this.#take(1)] > 5) this.#refuse('is of a version that is not known');
+          if (bytes[this.#take(1)] > 5) this.#refuse('is of an unknown version');
           break;
         case 0x95: // FRAME
           this.#take(8);
@@ -260,7 +261,7 @@ class Reader {
         case 0x52: // REDUCE
           this.#reduce();
           break;
-        case 0x62: // BUILD: attributes of an ordered dict, such as its versions, which nobody needs
+        case 0x62: // BUILD: attributes of an ordered dict, such as its versions, which are not needed
           this.#pop();
           this.#top();
           break;
@@ -274,7 +275,7 @@ class Reader {
   }
 }
 
-/** A pickle's object: dicts as Map, lists as arrays, tuples as frozen ones. */
+/** Reads a pickle's object: dicts become Map, lists arrays, tuples frozen arrays. */
 export function readPickle(bytes: Buffer, rules: PickleRules): unknown {
   return new Reader(bytes, rules).read();
 }

@@ -1,16 +1,16 @@
 /** The positions of a checkpoint's tensors, whichever file holds them. */
 
-/** One tensor's place. Offsets and sizes in bytes. */
+/** The position of a tensor in a file. Offsets and sizes are in bytes. */
 export interface TensorEntry {
   file: string;
   offset: number;
   bytes: number;
-  /** A type that is loaded (`isLoaded`), or the file's own name of one that is not. */
+  /** A type that can be loaded (`isLoaded`), or the file's name of another type. */
   dtype: string;
   shape: number[];
   /**
-   * Scales of int8 and int16: one for each `each` elements in a row. Integers are divided by it, or multiplied if it is
-   * a `factor`.
+   * Scales of int8 and int16: one for each `each` consecutive elements. Integers are divided by their scale, or
+   * multiplied if `factor` is true.
    */
   scales?: { offset: number; dtype: string; each: number; factor?: boolean };
 }
@@ -20,7 +20,7 @@ export type TensorIndex = Map<string, TensorEntry>;
 export const plainTypes = ['float32', 'float16', 'bfloat16'] as const;
 export type PlainType = (typeof plainTypes)[number];
 
-/** Types of fewer bits by their name in native code: elements and bytes of a block. */
+/** Quantized types by their names in native code: elements and bytes of a block. */
 export const encodings: ReadonlyMap<string, { elements: number; bytes: number }> = new Map([
   ['int8', { elements: 1, bytes: 1 }],
   ['int16', { elements: 1, bytes: 2 }],
@@ -40,15 +40,15 @@ export function isPlain(dtype: string): dtype is PlainType {
   return (plainTypes as readonly string[]).includes(dtype);
 }
 
-/** True for types that a device makes numbers of. */
+/** True for types that a device can load. */
 export function isLoaded(dtype: string): boolean {
   return isPlain(dtype) || encodings.has(dtype);
 }
 
-/** More tensors than any model has. */
+/** Limit of a file's tensors; models have far fewer. */
 export const mostTensors = 1 << 16;
 
-/** The elements of a shape, or null where there are more than a file can hold. */
+/** The number of elements of a shape, or null if it is greater than a file can hold. */
 export function elementsOf(shape: readonly number[]): number | null {
   const count = shape.reduce((product, size) => product * size, 1);
   return Number.isSafeInteger(count) && count <= 2 ** 40 ? count : null;

@@ -1,17 +1,20 @@
-/** Files of torch.save: a zip file with a pickle that tells of tensors, and a file of elements for each storage. */
+/**
+ * Reads files of torch.save: a zip file with a pickle that describes tensors, and an entry of elements for each
+ * storage.
+ */
 import { type BinaryFile, quoted } from './bytes.js';
 import { type Callable, Named, readPickle } from './pickle.js';
 import { elementsOf, mostTensors, type TensorEntry, type TensorIndex } from './tensors.js';
 import { ZipFile } from './zip.js';
 
-/** A run of elements that tensors are views of. */
+/** A sequence of elements; tensors are views of storages. */
 interface Storage {
   key: string;
   type: string;
   elements: number;
 }
 
-/** A view of a storage: `offset` and strides in elements. A class, so that nothing else in a pickle passes for one. */
+/** A view of a storage, with `offset` and strides in elements. A class, so that no other value can be taken for one. */
 export class TorchTensor {
   readonly storage: Storage;
   readonly offset: number;
@@ -26,7 +29,7 @@ export class TorchTensor {
   }
 }
 
-/** A storage that a pickle names by its id. */
+/** A storage that a pickle refers to by a persistent id. */
 class Stored {
   readonly storage: Storage;
 
@@ -35,7 +38,7 @@ class Stored {
   }
 }
 
-/** Elements' types by the class that the pickle names: ours where it is loaded, and bytes. */
+/** Types of elements by the storage's class in the pickle: our name, if the type can be loaded, and bytes. */
 const types = new Map<string, { name: string; bytes: number }>([
   ['FloatStorage', { name: 'float32', bytes: 4 }],
   ['HalfStorage', { name: 'float16', bytes: 2 }],
@@ -43,14 +46,15 @@ const types = new Map<string, { name: string; bytes: number }>([
   ['DoubleStorage', { name: 'float64', bytes: 8 }],
   ['LongStorage', { name: 'int64', bytes: 8 }],
   ['IntStorage', { name: 'int32', bytes: 4 }],
-  // Whole numbers without scales are no weights.
+  // Integers without scales cannot be weights.
   ['ShortStorage', { name: 'torch.int16', bytes: 2 }],
   ['CharStorage', { name: 'torch.int8', bytes: 1 }],
   ['ByteStorage', { name: 'uint8', bytes: 1 }],
   ['BoolStorage', { name: 'bool', bytes: 1 }],
 ]);
 
-const mostPickle = 1 << 26;
+/** Limit of the pickle's bytes. */
+const maximumPickle = 1 << 26;
 
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 const areSizes = (value: unknown): value is number[] =>
@@ -62,22 +66,23 @@ type Refuse = (problem: string) => never;
 function callables(refuse: Refuse): Map<string, Callable> {
   const tensor: Callable = (stored, offset, shape, strides) => {
     if (!(stored instanceof Stored) || !isSize(offset) || !areSizes(shape) || !areSizes(strides)) {
-      refuse('its pickle makes a tensor of what is no storage, or of sizes that are none');
+      refuse('its pickle makes a tensor without a storage, or with invalid sizes');
     }
-    if (shape.length !== strides.length) refuse('its pickle makes a tensor with other strides than dimensions');
+    if (shape.length !== strides.length)
+      refuse('its pickle makes a tensor whose strides and dimensions differ in number');
     return new TorchTensor(stored.storage, offset, shape, strides);
   };
   const same: Callable = (value) => value;
-  // Its items are set afterwards.
+  // An empty dict, whose items are set afterwards.
   const dict: Callable = (...items) =>
-    items.length === 0 ? new Map() : refuse('its pickle makes a dict of what is none');
+    items.length === 0 ? new Map() : refuse('its pickle makes a dict from arguments');
   return new Map<string, Callable>([
     ['torch._utils._rebuild_tensor_v2', tensor],
     ['torch._utils._rebuild_tensor', tensor],
     ['torch._utils._rebuild_parameter', same],
     ['collections.OrderedDict', dict],
     ['torch.Size', same],
-    // A storage's class only stands in the id of one.
+    // A storage's class is only named in a persistent id, never called.
     ...[...types.keys()].map((type): [string, Callable] => [
       `torch.${type}`,
       () => refuse(`its pickle makes a ${type}`),
@@ -85,7 +90,7 @@ function callables(refuse: Refuse): Map<string, Callable> {
   ]);
 }
 
-/** ('storage', class, key, device, elements). */
+/** The storage of the persistent id ('storage', class, key, device, elements). */
 function storageOf(id: unknown, refuse: Refuse): Stored {
   const [what, type, key, , elements] = Array.isArray(id) ? id : [];
   const name = type instanceof Named ? type.name.slice('torch.'.length) : '';
@@ -98,16 +103,18 @@ function storageOf(id: unknown, refuse: Refuse): Stored {
 export interface TorchFile {
   /** The saved value: dicts are Map, tensors are TorchTensor. */
   value: unknown;
-  /** The places of tensors, by their names. Throws OneheadError MODEL_INVALID. */
+  /** The positions of tensors in the file, by their names. Throws OneheadError MODEL_INVALID. */
   places(tensors: ReadonlyMap<unknown, unknown>): Promise<TensorIndex>;
 }
 
-/** `use` may ask for places until it returns. Throws OneheadError MODEL_INVALID. */
+/**
+ * Calls `use` with the file's contents, which may call `places` until it returns. Throws OneheadError MODEL_INVALID.
+ */
 export async function readTorch<Result>(file: BinaryFile, use: (torch: TorchFile) => Promise<Result>): Promise<Result> {
   const refuse: Refuse = (problem) => file.refuse(problem);
   const zip = await ZipFile.open(file);
   const pickles = zip.names.filter((name) => /^[^/]+\/data\.pkl$/.test(name));
-  if (pickles.length !== 1) refuse('it holds no data.pkl, so it is no file of torch.save');
+  if (pickles.length !== 1) refuse('it holds no data.pkl, which torch.save writes');
   const folder = pickles[0].slice(0, -'data.pkl'.length);
   const order = await zip.find(`${folder}byteorder`);
   if (
@@ -117,10 +124,12 @@ export async function readTorch<Result>(file: BinaryFile, use: (torch: TorchFile
   ) {
     refuse('its numbers are not little-endian');
   }
-  const place = (await zip.find(pickles[0]))!;
-  if (place.bytes > mostPickle) refuse(`its pickle has ${place.bytes} bytes, and that of weights far fewer`);
+  const entry = (await zip.find(pickles[0]))!;
+  if (entry.bytes > maximumPickle) {
+    refuse(`expected its pickle to have at most ${maximumPickle} bytes but found ${entry.bytes}`);
+  }
   const known = callables(refuse);
-  const value = readPickle(await file.read(place.offset, place.bytes, 'its pickle'), {
+  const value = readPickle(await file.read(entry.offset, entry.bytes, 'its pickle'), {
     resolve: (name) => known.get(name),
     persistent: (id) => storageOf(id, refuse),
     refuse,
@@ -128,7 +137,7 @@ export async function readTorch<Result>(file: BinaryFile, use: (torch: TorchFile
   return use({ value, places: (tensors) => placesOf(tensors, zip, folder) });
 }
 
-/** One tensor's place, which must be a row of elements as they follow one another. */
+/** The position of a tensor, which must be contiguous. */
 async function placeOf(name: string, tensor: TorchTensor, zip: ZipFile, folder: string): Promise<TensorEntry> {
   const file: BinaryFile = zip.file;
   const { storage, shape, strides, offset } = tensor;
@@ -147,7 +156,7 @@ async function placeOf(name: string, tensor: TorchTensor, zip: ZipFile, folder: 
   const found = await zip.find(`${folder}data/${storage.key}`);
   if (!found || found.bytes !== storage.elements * type.bytes) {
     file.refuse(
-      `the storage of tensor ${quoted(name)} has ${found ? found.bytes : 'no'} bytes, and its ${storage.elements} elements take ${storage.elements * type.bytes}`,
+      `the storage of tensor ${quoted(name)} has ${found ? found.bytes : 'no'} bytes, but its ${storage.elements} elements need ${storage.elements * type.bytes}`,
     );
   }
   return {
@@ -160,7 +169,7 @@ async function placeOf(name: string, tensor: TorchTensor, zip: ZipFile, folder: 
 }
 
 async function placesOf(tensors: ReadonlyMap<unknown, unknown>, zip: ZipFile, folder: string): Promise<TensorIndex> {
-  if (tensors.size > mostTensors) zip.file.refuse(`it names ${tensors.size} tensors`);
+  if (tensors.size > mostTensors) zip.file.refuse(`expected at most ${mostTensors} tensors but found ${tensors.size}`);
   const index: TensorIndex = new Map();
   for (const [name, tensor] of tensors) {
     if (typeof name === 'string' && tensor instanceof TorchTensor) {

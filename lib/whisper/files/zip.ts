@@ -1,13 +1,13 @@
 /**
- * The table of contents of a zip file whose entries are stored as they are, as PyTorch writes it. Nothing is unpacked.
+ * Reads the central directory of a zip file whose entries are stored uncompressed, as PyTorch writes them.
  */
 import { type BinaryFile, quoted } from './bytes.js';
 
 interface Entry {
-  /** Position of the entry's own header, before its data. */
+  /** Position of the entry's local header, which precedes its data. */
   header: number;
   bytes: number;
-  /** Position of whatever follows the entry. */
+  /** Position of the next entry, or of the central directory. */
   limit: number;
 }
 
@@ -16,14 +16,14 @@ const mostComment = 65_535;
 const mostDirectory = 1 << 26;
 const unknown32 = 0xffff_ffff;
 
-/** A whole number of 64 bits, refused where JavaScript cannot hold it. */
+/** A 64-bit integer, refused if JavaScript cannot represent it exactly. */
 function long(file: BinaryFile, buffer: Buffer, at: number): number {
   const value = Number(buffer.readBigUInt64LE(at));
-  if (value > Number.MAX_SAFE_INTEGER) file.refuse('its table of contents claims more bytes than any file has');
+  if (value > Number.MAX_SAFE_INTEGER) file.refuse('its central directory gives a size of more than 2^53 bytes');
   return value;
 }
 
-/** Finds the table of contents. */
+/** Finds the central directory. */
 async function findDirectory(file: BinaryFile): Promise<{ offset: number; bytes: number; count: number }> {
   const from = Math.max(0, file.size - endBytes - mostComment);
   const tail = await file.read(from, file.size - from, 'its end');
@@ -33,22 +33,22 @@ async function findDirectory(file: BinaryFile): Promise<{ offset: number; bytes:
     !(tail.readUInt32LE(at) === 0x0605_4b50 && at + endBytes + tail.readUInt16LE(at + 20) === tail.length)
   )
     --at;
-  if (at < 0) file.refuse('it has no table of contents at its end (cut short?)');
+  if (at < 0) file.refuse('it has no central directory at its end (truncated?)');
   const directory = {
     count: tail.readUInt16LE(at + 10),
     bytes: tail.readUInt32LE(at + 12),
     offset: tail.readUInt32LE(at + 16),
   };
   if (directory.count !== 0xffff && directory.bytes !== unknown32 && directory.offset !== unknown32) return directory;
-  // Behind the limits of 32 bits a second end, with 64, stands before the first; 20 bytes between the two tell where.
-  const locator = await file.read(from + at - 20, 20, 'the place of its long table of contents');
-  if (locator.readUInt32LE(0) !== 0x0706_4b50) file.refuse('its table of contents is damaged');
-  const end = await file.read(long(file, locator, 8), 56, 'the end of its long table of contents');
-  if (end.readUInt32LE(0) !== 0x0606_4b50) file.refuse('its table of contents is damaged');
+  // Beyond the limits of 32 bits, a locator of 20 bytes gives the position of a second end record, with 64-bit fields.
+  const locator = await file.read(from + at - 20, 20, 'the locator of its zip64 directory');
+  if (locator.readUInt32LE(0) !== 0x0706_4b50) file.refuse('its central directory is damaged');
+  const end = await file.read(long(file, locator, 8), 56, 'the end of its zip64 directory');
+  if (end.readUInt32LE(0) !== 0x0606_4b50) file.refuse('its central directory is damaged');
   return { count: long(file, end, 32), bytes: long(file, end, 40), offset: long(file, end, 48) };
 }
 
-/** Sizes and place in the extra field that says what does not fit 32 bits, in this order. */
+/** Replaces fields that do not fit into 32 bits by their values in the zip64 extra field, which keeps their order. */
 function longFields(file: BinaryFile, extra: Buffer, fields: number[]): number[] {
   for (let at = 0; at + 4 <= extra.length; ) {
     const size = extra.readUInt16LE(at + 2);
@@ -57,7 +57,7 @@ function longFields(file: BinaryFile, extra: Buffer, fields: number[]): number[]
       let next = 0;
       return fields.map((field) => {
         if (field !== unknown32) return field;
-        if (next + 8 > body.length) file.refuse('its table of contents is damaged');
+        if (next + 8 > body.length) file.refuse('its central directory is damaged');
         next += 8;
         return long(file, body, next - 8);
       });
@@ -76,26 +76,27 @@ export class ZipFile {
     this.#entries = entries;
   }
 
-  /** Throws OneheadError MODEL_INVALID. */
+  /** Reads the central directory of an open file. Throws OneheadError MODEL_INVALID. */
   static async open(file: BinaryFile): Promise<ZipFile> {
     const { offset, bytes, count } = await findDirectory(file);
-    if (bytes > mostDirectory) file.refuse(`its table of contents claims ${bytes} bytes`);
-    const directory = await file.read(offset, bytes, 'its table of contents');
+    if (bytes > mostDirectory)
+      file.refuse(`expected its central directory to have at most ${mostDirectory} bytes but found ${bytes}`);
+    const directory = await file.read(offset, bytes, 'its central directory');
     const entries = new Map<string, Entry>();
     let at = 0;
     for (let index = 0; index < count; ++index) {
       if (at + 46 > directory.length || directory.readUInt32LE(at) !== 0x0201_4b50) {
-        file.refuse(`its table of contents ends after ${index} of ${count} entries`);
+        file.refuse(`its central directory ends after ${index} of ${count} entries`);
       }
       const [flags, method] = [directory.readUInt16LE(at + 8), directory.readUInt16LE(at + 10)];
-      const [nameBytes, extraBytes, commentBytes] = [28, 30, 32].map((place) => directory.readUInt16LE(at + place));
+      const [nameBytes, extraBytes, commentBytes] = [28, 30, 32].map((field) => directory.readUInt16LE(at + field));
       const name = directory.toString('utf8', at + 46, at + 46 + nameBytes);
       const extra = directory.subarray(at + 46 + nameBytes, at + 46 + nameBytes + extraBytes);
-      const short = [24, 20, 42].map((place) => directory.readUInt32LE(at + place));
+      const short = [24, 20, 42].map((field) => directory.readUInt32LE(at + field));
       const [unpacked, packed, header] = longFields(file, extra, short);
       if (flags & 1) file.refuse(`its entry ${quoted(name)} is encrypted`);
       if (method !== 0 || packed !== unpacked) {
-        file.refuse(`its entry ${quoted(name)} is compressed, as torch.save never writes it`);
+        file.refuse(`its entry ${quoted(name)} is compressed, which torch.save never does`);
       }
       if (entries.has(name)) file.refuse(`it has two entries ${quoted(name)}`);
       entries.set(name, { header, bytes: packed, limit: offset });
@@ -105,7 +106,7 @@ export class ZipFile {
     for (const [index, [name, entry]] of inOrder.entries()) {
       entry.limit = inOrder[index + 1]?.[1].header ?? offset;
       if (entry.header + 30 + entry.bytes > entry.limit) {
-        file.refuse(`its entry ${quoted(name)} runs into what is behind it`);
+        file.refuse(`its entry ${quoted(name)} overlaps the next one`);
       }
     }
     return new ZipFile(file, entries);
@@ -120,12 +121,12 @@ export class ZipFile {
     const entry = this.#entries.get(name);
     if (!entry) return null;
     const header = await this.file.read(entry.header, 30, `the entry ${quoted(name)}`);
-    // The sizes in an entry's own header may be left open. Its name and extra field tell where its data begins.
+    // The local header's sizes may be unset. The lengths of its name and extra field say where the data begins.
     if (header.readUInt32LE(0) !== 0x0403_4b50 || header.readUInt16LE(8) !== 0) {
-      this.file.refuse(`its entry ${quoted(name)} has no proper header`);
+      this.file.refuse(`its entry ${quoted(name)} has no valid header`);
     }
     const offset = entry.header + 30 + header.readUInt16LE(26) + header.readUInt16LE(28);
-    if (offset + entry.bytes > entry.limit) this.file.refuse(`its entry ${quoted(name)} runs into what is behind it`);
+    if (offset + entry.bytes > entry.limit) this.file.refuse(`its entry ${quoted(name)} overlaps the next one`);
     return { offset, bytes: entry.bytes };
   }
 }
