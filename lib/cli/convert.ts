@@ -14,17 +14,18 @@ import { resolveModel } from '../whisper/checkpoint/hub.js';
 import { strictly } from './arguments.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
 
-export const convertHelp = `onehead convert IN OUT                 a checkpoint of any form (a folder, a file or a hub name) as a new Hugging Face folder
-                                      with safetensors
+export const convertHelp = `onehead convert IN OUT                 converts a checkpoint of any form (folder, file or hub name) to a new Hugging Face
+                                      folder with safetensors
 
-  --kv-heads N           with N key/value heads: 1 is multi-query; as many as query heads makes an ordinary multi-head
-                         checkpoint again
-  --parts PART,...       whose heads: cross, self, encoder (default: cross,self)
-  --method METHOD        how heads become one: mean, first, or random for a new one (default: mean)
-  --quantize TYPE        weights in 8 bits: int8, as \`--dtype int8\` makes them when a model is loaded. Loading is quicker then and the file
-                         smaller; weights that would lose too much stay as they are
+  --kv-heads N           convert to N key/value heads: 1 is multi-query; the number of query heads gives an ordinary
+                         multi-head checkpoint again
+  --parts PART,...       attention layers to convert: cross, self, encoder (default: cross,self)
+  --method METHOD        how heads are pooled: mean, first, or random for a new head (default: mean)
+  --quantize TYPE        quantize weights to int8, like \`--dtype int8\` when a model is loaded: the file is smaller and
+                         loads faster; weights that would lose too much precision are not quantized
 
-The result computes the same. Only one whose heads were pooled needs training before it is of use.
+The converted model computes the same, unless heads were pooled: then it must be trained further before it is useful.
+Quantized weights are rounded.
 `;
 
 const millions = (count: number) => `${(count / 1e6).toFixed(2)} M`;

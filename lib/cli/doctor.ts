@@ -10,7 +10,7 @@ import { requireFromPackage } from '../package-root.js';
 import { bestTypesFile, chosenTypes, type TypeTimes, typeTimes } from '../whisper/model/best-types.js';
 import { strictly } from './arguments.js';
 
-export const doctorHelp = `onehead doctor                        what this machine has, what that means, what to do
+export const doctorHelp = `onehead doctor                        shows what this machine has, what that means, and what to do
 
   --json                 as JSON
 `;

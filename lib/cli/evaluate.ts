@@ -17,14 +17,15 @@ const ownFlags = flagsOf(evaluateOptions);
 /** Word timestamps cannot be chosen here: --words gives the reference. */
 const otherFlags = modelFlags.filter(({ name }) => ownFlags.every((own) => own.name !== name));
 
-export const evaluateHelp = () => `onehead evaluate DIR|LIST              error rates of recordings whose text is known
-onehead evaluate FILE|DIR --words REF  errors of words' times
-onehead evaluate DIR|LIST --compare TYPE,...  what other types change
+export const evaluateHelp =
+  () => `onehead evaluate DIR|LIST              word and character error rates of recordings with texts
+onehead evaluate FILE|DIR --words REF  errors of word times
+onehead evaluate DIR|LIST --compare TYPE,...  compares dtypes
 
-  DIR holds NAME.flac (or wav, mp3, ...) with NAME.txt beside it; LIST has lines of a path, a tab and the text, or JSON lines
-  {"audio": PATH, "text": TEXT}
+  DIR holds NAME.flac (or wav, mp3, ...) with NAME.txt beside it. Each line of LIST is a path, a tab and the text, or
+  JSON: {"audio": PATH, "text": TEXT}.
 ${flagsHelp(ownFlags)}
-  and transcribe's options of models and decoding; the exit status is 3 where a part of a recording could not be read
+  and transcribe's options of models and decoding. The exit status is 3 if a part of a recording could not be read.
 `;
 
 const percent = (rate: number): string => (Number.isFinite(rate) ? `${(100 * rate).toFixed(2)} %` : '-').padStart(9);

@@ -37,14 +37,14 @@ const planFlags = flagsOf(loadOptions).filter(({ option }) =>
   ['windows', 'rows', 'dtype', 'precision'].includes(option),
 );
 
-export const inspectHelp = `onehead inspect [MODEL|FILE]          sizes, heads and memory of a checkpoint (default: the bundled model); format and
-                                      audio tracks of a recording
+export const inspectHelp = `onehead inspect [MODEL|FILE]          shows the sizes, heads and memory of a checkpoint (default: the bundled model), or
+                                      the format and audio tracks of a recording
 
   --json                 as JSON
-  --windows N, --rows N  plan the memory of so many windows and rows (default: as a CPU is given)
-  --dtype TYPE           plan it for this type alone: float32, float16, bfloat16 or int8
-  --precision PART=TYPE,...  plan it for parts in types of their own, as transcribe takes them
-  --track N|LANGUAGE     of a recording: as transcribe would choose
+  --windows N, --rows N  plan the memory for these windows and rows (default: those of a CPU)
+  --dtype TYPE           plan it for one dtype: float32, float16, bfloat16 or int8
+  --precision PART=TYPE,...  plan it for dtypes of single parts, as for transcribe
+  --track N|LANGUAGE     of a recording: the track that transcribe would choose
 `;
 
 type Planned = Partial<Capacity> & { dtype?: DataType | 'auto' | null; precision?: PrecisionOptions | null };

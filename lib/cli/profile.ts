@@ -16,28 +16,28 @@ import { strictly } from './arguments.js';
 import { progressBar } from './progress.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
 
-export const profileHelp = `onehead profile NAME                  measure this machine; NAME is one of
+export const profileHelp = `onehead profile NAME                  measures this machine; NAME is one of
 ${experimentNames.map((name) => `    ${name.padEnd(19)}${experiments[name].title}`).join('\n')}
-    all                every one of them
-onehead profile compare A B           which rows of two --json files changed beyond the noise
-onehead profile report FILE DIR       the report of a --json file
+    all                all of them
+onehead profile compare A B           shows which rows of two --json files differ by more than the noise
+onehead profile report FILE DIR       writes the report of a --json file
 
   --quick                small settings: all experiments in about two minutes on two idle cores
-  --device DEVICE        cpu, cuda, cuda:N (default: auto, a GPU that can be used, else the CPU)
-  --dtype TYPE           float32, float16 or bfloat16 (default: the source's, or the device's fastest)
+  --device DEVICE        cpu, cuda, cuda:N (default: auto, a usable GPU, else the CPU)
+  --dtype TYPE           float32, float16 or bfloat16 (default: the checkpoint's, or the device's fastest)
   --threads N            CPU threads
-  --models NAME,...      Whispers of random weights: tiny, base, small, medium, large-v3, turbo
-  --model DIR|NAME       one checkpoint instead, with its own weights
+  --models NAME,...      models with random weights: tiny, base, small, medium, large-v3, turbo
+  --model DIR|NAME       one checkpoint instead, with its weights
   --batch N,...          batch sizes
   --tokens N             new tokens of each sequence
   --lengths N,...        positions (attention-types)
-  --decoder-layers N,... depths to cut Whispers to
-  --margins S,...        seconds of silence behind a clip (audio-context)
-  --audio DIR|LIST       recordings with their texts, as evaluate reads them (audio-context)
-  --repeats N            measurements of each variant at most
-  --seconds S            and no longer than this for each, once there are three
+  --decoder-layers N,... numbers of decoder layers to keep
+  --margins S,...        seconds of silence after a clip (audio-context)
+  --audio DIR|LIST       recordings with texts, as for evaluate (audio-context)
+  --repeats N            maximum number of measurements of each variant
+  --seconds S            maximum time for each, after at least three measurements
   --json FILE            results, written after each group of cases
-  --resume               go on with the results in that file
+  --resume               continue with the results in the --json file
   --csv FILE             the rows as a table
   --report DIR           report.html, report.md and SVG plots
   --trace FILE           each program's operations, for ui.perfetto.dev

@@ -36,13 +36,13 @@ const flags: readonly Flag[] = [
 ];
 
 export const serveHelp =
-  () => `onehead serve [MODEL...]                  a server that OpenAI's clients can use: /v1/audio/transcriptions and more
+  () => `onehead serve [MODEL...]                  starts a server for OpenAI's clients: /v1/audio/transcriptions and more
 
 ${flagsHelp(flags)}
 
-MODEL is a folder or a hub name; clients may ask for these and no others, the first being the usual one. Every flag can be
-given as an environment variable, too: ONEHEAD_PORT=9000 for --port 9000, ONEHEAD_IGNORE_UNKNOWN_FIELDS=true, and
-ONEHEAD_MODELS=MODEL,... for the models; a flag goes before its variable.
+MODEL is a folder or a hub name. Clients can use only these models; the first is the default. Every flag can also be an
+environment variable: ONEHEAD_PORT=9000 for --port 9000, ONEHEAD_IGNORE_UNKNOWN_FIELDS=true, and
+ONEHEAD_MODELS=MODEL,... for the models. Flags take precedence over variables.
 `;
 
 const variableOf = (name: string) => `ONEHEAD_${name.replaceAll('-', '_').toUpperCase()}`;

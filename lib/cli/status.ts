@@ -11,23 +11,24 @@ import { UsageError } from './usage.js';
 const statusFlags = flagsOf(statusOptions);
 const chooseFlags = flagsOf(chooseOptions);
 
-export const statusHelp = () => `onehead status                         how far a queue is, how fast, and what failed
+export const statusHelp =
+  () => `onehead status                         shows the progress and speed of a queue, and what failed
 
 ${flagsHelp([...queueFlags, ...statusFlags])}
-  the exit status is 1 where recordings are set aside
+  The exit status is 1 if recordings are set aside.
 `;
 
-export const retryHelp = () => `onehead retry [RECORDING...]           tries recordings again that were set aside
+export const retryHelp = () => `onehead retry [RECORDING...]           retries recordings that were set aside
 
 ${flagsHelp([...queueFlags, ...chooseFlags])}
-  a RECORDING is its source, its name or its id, as status shows them; the exit status is 1 where none of them was set aside
+  RECORDING is a source, name or id, as status shows them. The exit status is 1 if none of them was set aside.
 `;
 
 export const cancelHelp =
-  () => `onehead cancel [RECORDING...]          takes recordings out that wait, and ends those under way
+  () => `onehead cancel [RECORDING...]          removes waiting recordings, and ends those in progress
 
 ${flagsHelp([...queueFlags, ...chooseFlags])}
-  a RECORDING is named as for retry; the exit status is 1 where none of them waits or is under way
+  RECORDING is as for retry. The exit status is 1 if none of them is waiting or in progress.
 `;
 
 /** Formats 3725 as '1 h 2 min'. */

@@ -18,11 +18,11 @@ const transcribeFlags = flagsOf(transcribeOptions);
 const flags = [...queueFlags, ...ownFlags, ...transcribeFlags];
 
 export const submitHelp =
-  () => `onehead submit SOURCE...               recordings into a queue, for workers on any machine
+  () => `onehead submit SOURCE...               adds recordings to a queue, for workers on any machine
 
-  SOURCE is a file, a folder, a pattern ('talks/**/*.mp3'), a list (@FILE with a source a line), or s3://BUCKET/PREFIX.
-  What is there already, the same file with the same options, is not added again. The exit status is 1 where a line of a list names
-  nothing; the other lines are added.
+  SOURCE is a file, a folder, a pattern ('talks/**/*.mp3'), a list (@FILE, one source per line), or
+  s3://BUCKET/PREFIX. A file that is already in the queue with the same options is not added again. The exit status is 1
+  if a line of a list names nothing; the other lines are added.
 ${flagsHelp([...queueFlags, ...ownFlags])}
   and transcribe's options of decoding
 `;

@@ -23,11 +23,10 @@ export const transcribeHelp = () => `onehead transcribe FILE... | -        speec
 
 ${flagsHelp(flags)}
 
-With several files the results follow one another in the order given, without their names: use --output-dir to keep them
-apart. A file that fails is reported and the others go on; the exit status is then 1. Warnings, and text that was left out since
-nobody seems to speak there, are lines on standard error; where
-a part of a recording could not be read, or an error came in its middle, its other words are printed all the same and the exit
-status is 3.
+The results of several files are printed in the order given, without the files' names; use --output-dir to keep them
+apart. If a file fails, the error is reported, the others are still transcribed, and the exit status is 1. Warnings, and
+text that was left out because nobody seems to speak there, are printed on standard error. If a part of a recording
+could not be read, or an error interrupted it, the rest of its text is still printed and the exit status is 3.
 `;
 
 interface TranscribeCommand extends ModelChoice {

@@ -25,13 +25,13 @@ const formatFlags = flagsOf(formatOptions);
 const flags = [...queueFlags, ...ownFlags, ...formatFlags, ...modelFlags];
 
 export const workerHelp =
-  () => `onehead worker [SOURCE...]             transcribes what is in a queue, many recordings at once
+  () => `onehead worker [SOURCE...]             transcribes the recordings of a queue, many at once
 
-  With SOURCEs, as submit takes them, and no --redis: these alone, on this machine. A worker that was ended, in any way, may be
-  started again: what has a result is passed over, and long recordings go on where they were.
+  With SOURCEs (as for submit) and no --redis, transcribes only these, on this machine. A worker that ended for any
+  reason can be started again: it skips recordings that have results, and continues long ones where they stopped.
 ${flagsHelp([...queueFlags, ...ownFlags])}
-  and transcribe's options of models and formats; with SOURCEs, those of decoding too. The exit status is 1 where recordings
-  were set aside, and 0 after SIGTERM or SIGINT where none was
+  and transcribe's options of models and formats; with SOURCEs, also those of decoding. The exit status is 1 if
+  recordings were set aside, else 0, also after SIGTERM or SIGINT.
 `;
 
 /** Prints events: as JSON lines if requested, else errors as sentences, and a progress bar. */

@@ -537,27 +537,27 @@ export const documentation = {
   load: {
     device: {
       about:
-        "'cpu', 'cuda' (the first GPU), 'cuda:N', 'cuda:all', or 'auto': a GPU that can be used, else the CPU. A list, such as ['cuda:0', 'cuda:1'] or ['cpu', 'cpu'], loads the model once on each; every window goes to the one that has the least to do.",
+        "'cpu', 'cuda' (the first GPU), 'cuda:N', 'cuda:all', or 'auto': a usable GPU, else the CPU. A list, such as ['cuda:0', 'cuda:1'] or ['cpu', 'cpu'], loads the model on each; every window goes to the least busy device.",
       usual: "'auto'",
     },
     dtype: {
       about:
-        "The type of weights, caches and what is multiplied. 'auto' takes float16 on a GPU; on a CPU what a short measurement found faster, for the encoder and the decoder each, of float32 and bfloat16. With 'int8', layers that would lose too much stay in 16 bits.",
+        "The dtype of weights, caches and operands of matrix products. 'auto' is float16 on a GPU. On a CPU it is float32 or bfloat16, whichever a short measurement found faster, for encoder and decoder separately. With 'int8', layers that would lose too much precision stay in 16 bits.",
       usual: "'auto'",
     },
     precision: {
       about:
-        "Parts of the model in types of their own, such as { weights: 'int8', activations: 'bfloat16', cache: 'bfloat16' } or { encoder: 'float32', decoder: 'int8' }; what is not named is as `dtype` says. Nothing is measured then.",
+        "Dtypes of single parts, such as { weights: 'int8', activations: 'bfloat16', cache: 'bfloat16' } or { encoder: 'float32', decoder: 'int8' }. Other parts have `dtype`. Nothing is measured then.",
       usual: '',
     },
     threads: {
       about: 'CPU threads of each device.',
-      usual: 'the cores that this process may use, divided among the CPU devices',
+      usual: 'the cores available to the process, divided among the CPU devices',
     },
     windows: {
       about:
-        'Windows whose keys and values a device holds at once: what limits how many are decoded together, and what memory grows with. Given, and above 1, long recordings are cut at silences unless `batched` is false.',
-      usual: '8 on a CPU, what the free memory allows on a GPU',
+        'Windows whose cross-attention caches a device holds at once. It limits how many are decoded together, and determines the memory. If it is given and above 1, long recordings are cut at silences unless `batched` is false.',
+      usual: '8 on a CPU, as many as fit the free memory on a GPU',
     },
     batch: {
       about: 'Another name for `windows`.',
@@ -565,29 +565,29 @@ export const documentation = {
     },
     rows: {
       about:
-        'Sequences that a device decodes at once: one for each window, one for each beam of a beam search. Never fewer than `windows`.',
+        'Sequences that a device decodes at once: one for each window, or one for each beam of a beam search. At least `windows`.',
       usual: '16 on a CPU, twice `windows` on a GPU',
     },
     maximumRequests: {
-      about: 'Transcriptions that are open at once, the waiting ones counted; one more is refused with code BUSY.',
+      about: 'Transcriptions that may be open at once, waiting ones included; further ones are refused with code BUSY.',
       usual: '1024',
     },
     wordTimes: {
       about:
-        "The method that times words. 'speech': the attention of all heads of the later half of the layers and loudness, with pauses between words. 'attention': openai/whisper's method with the checkpoint's own alignment heads.",
+        "The method of word times. 'speech' uses the attention of all heads of the later half of the layers and the loudness, and leaves pauses between words. 'attention' is openai/whisper's method with the checkpoint's alignment heads.",
       usual: "'speech'",
     },
     alignmentHeads: {
-      about: '[layer, head] of the cross-attention heads that words are timed by.',
+      about: '[layer, head] of the cross-attention heads from which word times are computed.',
       usual:
-        "all heads of the later half of the layers; with `wordTimes` 'attention' those of generation_config.json, where it names some",
+        "all heads of the later half of the layers; with `wordTimes` 'attention' those in generation_config.json, if it names any",
     },
     onDownload: {
-      about: 'Called while a hub model downloads.',
+      about: 'Called with the progress while a hub model is downloaded.',
       usual: '',
     },
     signal: {
-      about: 'Ends the loading with its reason.',
+      about: "Aborts loading; the promise rejects with the signal's reason.",
       usual: '',
     },
   },
