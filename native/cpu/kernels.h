@@ -37,14 +37,14 @@ struct Share {
 };
 
 /** Weights of 8 bits lie in panels of so many rows. */
-constexpr int64_t kBytePanel = 16;
+constexpr int64_t bytePanel = 16;
 
 /**
  * y[m, n] = activation(sum over k of norm(x)[m, k] * w[n, k] + bias[n]) + residual[m, n].
  *
  * linearRows, for few rows m: the product of a decode step, bound by reading w once; w is row-major [columns, depth].
- * linearBytes, for any number of rows: w[n, k] = scales[n] * q[n, k], with q of 8 bits in panels of kBytePanel rows,
- * the last filled up with zeros: [columns / kBytePanel][depth / 4][kBytePanel][4], and `scales` has whole panels too.
+ * linearBytes, for any number of rows: w[n, k] = scales[n] * q[n, k], with q of 8 bits in panels of bytePanel rows,
+ * the last filled up with zeros: [columns / bytePanel][depth / 4][bytePanel][4], and `scales` has whole panels too.
  */
 struct LinearArguments {
   int64_t rows, columns, depth;  // m, n, k
@@ -67,11 +67,11 @@ struct LinearArguments {
 };
 /** Bytes of the panels of a weight. */
 [[gnu::always_inline]] constexpr int64_t bytePanels(int64_t columns, int64_t depth) {
-  return (columns + kBytePanel - 1) / kBytePanel * kBytePanel * ((depth + 3) / 4 * 4);
+  return (columns + bytePanel - 1) / bytePanel * bytePanel * ((depth + 3) / 4 * 4);
 }
 /** Where element k of row n lies in panels of rows of this depth. */
 [[gnu::always_inline]] constexpr int64_t bytePlace(int64_t n, int64_t k, int64_t depth) {
-  return (n / kBytePanel * ((depth + 3) / 4) + k / 4) * (4 * kBytePanel) + n % kBytePanel * 4 + k % 4;
+  return (n / bytePanel * ((depth + 3) / 4) + k / 4) * (4 * bytePanel) + n % bytePanel * 4 + k % 4;
 }
 
 // Kernels that take `rows` and `pool` work on rows of a pool of state; see native/operations/operations.h. `rows`
@@ -152,8 +152,6 @@ struct ScatterHeads {
   int8_t* y;      // [positions, heads * headSize]
   float* scales;  // [positions, heads]
 };
-
-constexpr int64_t kMostBeams = 16, kMostTop = 64;
 
 /** y[b, :] = x[b, index[b] + offset, :], x [batch, length, width] float32; the index is clamped to the rows. */
 struct GatherRows {

@@ -9,12 +9,13 @@ namespace onehead::cpu {
 
 namespace {
 
-constexpr size_t kCells = VoiceActivity::cells, kContext = VoiceActivity::context, kFrame = VoiceActivity::frame;
-constexpr size_t kPart = 256, kTaps = 3;
+constexpr size_t cellCount = VoiceActivity::cells, contextSamples = VoiceActivity::context,
+                 frameSamples = VoiceActivity::frame;
+constexpr size_t partSamples = 256, tapCount = 3;
 /** Inputs and outputs of the convolutions. */
-constexpr size_t kChannels[][2] = {{129, 128}, {128, 64}, {64, 64}, {64, 128}};
+constexpr size_t channelCounts[][2] = {{129, 128}, {128, 64}, {64, 64}, {64, 128}};
 /** Louder than any sound; keeps what is no audio from overflowing. */
-constexpr float kLoudest = 1000;
+constexpr float loudest = 1000;
 
 /** [columns, depth] to [columns / 64, depth, 64]; `taps` of the depth are the fastest there, and the slowest here. */
 void pack(const float* from, size_t columns, size_t inputs, size_t taps, float* to) {
@@ -29,14 +30,14 @@ void pack(const float* from, size_t columns, size_t inputs, size_t taps, float* 
 }  // namespace
 
 size_t VoiceModel::weightsSize() {
-  size_t size = 2 * 4 * kCells * kCells + 2 * 4 * kCells + kCells + 1;
-  for (const auto& [inputs, outputs] : kChannels) size += (inputs * kTaps + 1) * outputs;
+  size_t size = 2 * 4 * cellCount * cellCount + 2 * 4 * cellCount + cellCount + 1;
+  for (const auto& [inputs, outputs] : channelCounts) size += (inputs * tapCount + 1) * outputs;
   return size;
 }
 
 VoiceModel::VoiceModel(const float* weights, const Kernels& kernels) : kernel_(kernels.voiceActivity) {
   constexpr size_t line = 16;  // floats of a cache line
-  storage_.resize(weightsSize() + 3 * kPart + 16 * line);
+  storage_.resize(weightsSize() + 3 * partSamples + 16 * line);
   const auto address = reinterpret_cast<uintptr_t>(storage_.data());
   float* at = storage_.data() + (64 - address % 64) % 64 / sizeof(float);
   const auto keep = [&](size_t count) {
@@ -57,9 +58,9 @@ VoiceModel::VoiceModel(const float* weights, const Kernels& kernels) : kernel_(k
     return kept;
   };
 
-  float *window = keep(kPart), *cosines = keep(kPart), *sines = keep(kPart);
-  for (size_t i = 0; i < kPart; ++i) {
-    const double angle = 2 * 3.141592653589793 * double(i) / double(kPart);
+  float *window = keep(partSamples), *cosines = keep(partSamples), *sines = keep(partSamples);
+  for (size_t i = 0; i < partSamples; ++i) {
+    const double angle = 2 * 3.141592653589793 * double(i) / double(partSamples);
     window[i] = float(0.5 - 0.5 * std::cos(angle));
     cosines[i] = float(std::cos(angle));
     sines[i] = float(-std::sin(angle));
@@ -68,15 +69,15 @@ VoiceModel::VoiceModel(const float* weights, const Kernels& kernels) : kernel_(k
   weights_.cosines = cosines;
   weights_.sines = sines;
   for (size_t i = 0; i < 4; ++i) {
-    weights_.convolution[i] = packed(kChannels[i][1], kChannels[i][0], kTaps);
-    weights_.bias[i] = copied(kChannels[i][1]);
+    weights_.convolution[i] = packed(channelCounts[i][1], channelCounts[i][0], tapCount);
+    weights_.bias[i] = copied(channelCounts[i][1]);
   }
-  weights_.input = packed(4 * kCells, kCells, 1);
-  weights_.hidden = packed(4 * kCells, kCells, 1);
-  float* bias = copied(4 * kCells);
-  for (size_t i = 0; i < 4 * kCells; ++i) bias[i] += *weights++;
+  weights_.input = packed(4 * cellCount, cellCount, 1);
+  weights_.hidden = packed(4 * cellCount, cellCount, 1);
+  float* bias = copied(4 * cellCount);
+  for (size_t i = 0; i < 4 * cellCount; ++i) bias[i] += *weights++;
   weights_.gateBias = bias;
-  weights_.output = copied(kCells);
+  weights_.output = copied(cellCount);
   weights_.outputBias = *weights;
 }
 
@@ -88,7 +89,7 @@ void VoiceModel::run(std::vector<Stream>& streams) const {
                    [&](size_t a, size_t b) { return streams[a].samples.size() > streams[b].samples.size(); });
   const size_t count = streams.size();
   if (count == 0) return;
-  std::vector<float> hidden(count * kCells), cell(count * kCells);
+  std::vector<float> hidden(count * cellCount), cell(count * cellCount);
   std::vector<std::vector<float>> whole(count);
   std::vector<const float*> samples(count);
   std::vector<int64_t> frames(count);
@@ -96,16 +97,16 @@ void VoiceModel::run(std::vector<Stream>& streams) const {
   for (size_t i = 0; i < count; ++i) {
     Stream& stream = streams[order[i]];
     const size_t length = stream.samples.size();
-    whole[i].reserve(kContext + length);
-    whole[i].assign(stream.state.begin(), stream.state.begin() + kContext);
+    whole[i].reserve(contextSamples + length);
+    whole[i].assign(stream.state.begin(), stream.state.begin() + contextSamples);
     whole[i].insert(whole[i].end(), stream.samples.begin(), stream.samples.end());
-    for (float& sample : whole[i]) sample = std::isfinite(sample) ? std::clamp(sample, -kLoudest, kLoudest) : 0.0f;
+    for (float& sample : whole[i]) sample = std::isfinite(sample) ? std::clamp(sample, -loudest, loudest) : 0.0f;
     samples[i] = whole[i].data();
-    frames[i] = int64_t(length / kFrame);
-    stream.probabilities.resize(length / kFrame);
+    frames[i] = int64_t(length / frameSamples);
+    stream.probabilities.resize(length / frameSamples);
     probabilities[i] = stream.probabilities.data();
-    std::copy_n(stream.state.begin() + kContext, kCells, hidden.begin() + i * kCells);
-    std::copy_n(stream.state.begin() + kContext + kCells, kCells, cell.begin() + i * kCells);
+    std::copy_n(stream.state.begin() + contextSamples, cellCount, hidden.begin() + i * cellCount);
+    std::copy_n(stream.state.begin() + contextSamples + cellCount, cellCount, cell.begin() + i * cellCount);
   }
   const auto floats = static_cast<size_t>(VoiceActivity::scratchFloats(static_cast<int64_t>(count)));
   std::vector<float> scratch(floats);
@@ -113,9 +114,9 @@ void VoiceModel::run(std::vector<Stream>& streams) const {
            scratch.data()});
   for (size_t i = 0; i < count; ++i) {
     Stream& stream = streams[order[i]];
-    std::copy(whole[i].end() - kContext, whole[i].end(), stream.state.begin());
-    std::copy_n(hidden.begin() + i * kCells, kCells, stream.state.begin() + kContext);
-    std::copy_n(cell.begin() + i * kCells, kCells, stream.state.begin() + kContext + kCells);
+    std::copy(whole[i].end() - contextSamples, whole[i].end(), stream.state.begin());
+    std::copy_n(hidden.begin() + i * cellCount, cellCount, stream.state.begin() + contextSamples);
+    std::copy_n(cell.begin() + i * cellCount, cellCount, stream.state.begin() + contextSamples + cellCount);
   }
 }
 

@@ -9,7 +9,7 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int kPanelVectors = kBytePanel / kWidth;  // of a line of a panel
+constexpr int panelVectors = bytePanel / vectorWidth;  // of a line of a panel
 
 /** sums + the products of the lower and of the upper 16 bits of each lane. */
 static inline I addPairs(I sums, I x, I y) {
@@ -31,8 +31,8 @@ static inline I addPairs(I sums, I x, I y) {
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 /** vpdpbusd: unsigned by signed. Weights are shifted by 128, and sums begin with what that adds. */
 struct Bytes {
-  static constexpr int kWords = 1;  // of x, for 4 elements
-  static constexpr bool kShifted = true;
+  static constexpr int wordsPerGroup = 1;  // of x, for 4 elements
+  static constexpr bool shifted = true;
   struct Stored {
     I line;
   };
@@ -53,13 +53,13 @@ struct Bytes {
 #else
 /** Even and odd elements as 16 bits, multiplied in pairs. */
 struct Bytes {
-  static constexpr int kWords = 2;
-  static constexpr bool kShifted = false;
+  static constexpr int wordsPerGroup = 2;
+  static constexpr bool shifted = false;
   struct Stored {
     I even, odd;
   };
   static inline Stored read(const void* p) {
-    typedef int16_t S __attribute__((vector_size(kWidth * 4)));
+    typedef int16_t S __attribute__((vector_size(vectorWidth * 4)));
     S line;
     __builtin_memcpy(&line, p, sizeof line);
     return {(I)(S)((S)(line << 8) >> 8), (I)(S)(line >> 8)};
@@ -84,7 +84,7 @@ static inline I nearest(F x) {
   return (I)_mm_cvtps_epi32((__m128)x);
 #else
   I whole;
-  for (int i = 0; i < kWidth; ++i) whole[i] = int32_t(__builtin_rintf(x[i]));
+  for (int i = 0; i < vectorWidth; ++i) whole[i] = int32_t(__builtin_rintf(x[i]));
   return whole;
 #endif
 }
@@ -95,14 +95,14 @@ static inline I nearest(F x) {
  */
 template <typename X, typename Q>
 static inline float quantizeRow(const X* x, int64_t count, Q* q, float most = 127.0f) {
-  typedef Q B __attribute__((vector_size(kWidth * sizeof(Q))));
+  typedef Q B __attribute__((vector_size(vectorWidth * sizeof(Q))));
   F top = {}, check = {};
   auto look = [&](F value) __attribute__((always_inline)) {
     top = larger(top, larger(value, -value));
     check += value * splat(0.0f);
   };
   int64_t i = 0;
-  for (; i + kWidth <= count; i += kWidth) look(load(x + i));
+  for (; i + vectorWidth <= count; i += vectorWidth) look(load(x + i));
   if (i < count) look(loadPart(x + i, count - i));
   const float finite = sum(check);
   if (!(finite == 0.0f)) {
@@ -115,7 +115,7 @@ static inline float quantizeRow(const X* x, int64_t count, Q* q, float most = 12
     return 0.0f;
   }
   const F inverse = splat(1.0f / scale);
-  for (i = 0; i + kWidth <= count; i += kWidth) {
+  for (i = 0; i + vectorWidth <= count; i += vectorWidth) {
     const B bytes = __builtin_convertvector(nearest(load(x + i) * inverse), B);
     __builtin_memcpy(q + i, &bytes, sizeof bytes);
   }
@@ -126,15 +126,15 @@ static inline float quantizeRow(const X* x, int64_t count, Q* q, float most = 12
   return scale;
 }
 
-/** 2 kWidth whole numbers of 8 bits as 16 bits each, in order. */
+/** 2 vectorWidth whole numbers of 8 bits as 16 bits each, in order. */
 static inline I widenBytes(const Int8* p) {
 #if defined(__AVX512BW__)
   return (I)_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i*)p));
 #elif defined(__AVX2__)
   return (I)_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)p));
 #else
-  typedef int8_t B __attribute__((vector_size(2 * kWidth)));
-  typedef int16_t S __attribute__((vector_size(4 * kWidth)));
+  typedef int8_t B __attribute__((vector_size(2 * vectorWidth)));
+  typedef int16_t S __attribute__((vector_size(4 * vectorWidth)));
   B bytes;
   __builtin_memcpy(&bytes, p, sizeof bytes);
   return (I) __builtin_convertvector(bytes, S);
@@ -142,7 +142,7 @@ static inline I widenBytes(const Int8* p) {
 }
 /** The same of `count` of them, and zeros behind. */
 static inline I widenBytesPart(const Int8* p, int64_t count) {
-  Int8 bytes[2 * kWidth] = {};
+  Int8 bytes[2 * vectorWidth] = {};
   for (int64_t i = 0; i < count; ++i) bytes[i] = p[i];
   return widenBytes(bytes);
 }
@@ -151,7 +151,7 @@ static inline I widenBytesPart(const Int8* p, int64_t count) {
  * to float32 takes. */
 template <>
 struct Dot<Int8> {
-  static constexpr int kStep = 2 * kWidth;
+  static constexpr int stepSize = 2 * vectorWidth;
   using Prepared = int16_t;
   using Sum = I;
   struct Stored {
@@ -167,7 +167,7 @@ struct Dot<Int8> {
   /** Writes x, padded with zeros to whole steps; gives its scale. Sums of `count` products fit 32 bits. */
   template <typename X>
   static inline float prepare(int16_t* prepared, const X* x, int64_t count) {
-    for (int64_t i = count; i < roundUp(count, kStep); ++i) prepared[i] = 0;
+    for (int64_t i = count; i < roundUp(count, stepSize); ++i) prepared[i] = 0;
     return quantizeRow<X>(x, count, prepared, count <= 512 ? 32767.0f : 16383.0f);
   }
 };

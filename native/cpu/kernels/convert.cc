@@ -20,7 +20,7 @@ F loadHalf(const uint16_t* p) {
   return (F)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 #else
   F value;
-  for (int i = 0; i < kWidth; ++i) value[i] = fromHalf(p[i]);
+  for (int i = 0; i < vectorWidth; ++i) value[i] = fromHalf(p[i]);
   return value;
 #endif
 }
@@ -36,14 +36,14 @@ void storeExactly(Bf16* p, F value) {
 template <typename To>
 void fromHalves(const uint16_t* from, To* to, int64_t count) {
   int64_t i = 0;
-  for (; i + kWidth <= count; i += kWidth) storeExactly(to + i, loadHalf(from + i));
+  for (; i + vectorWidth <= count; i += vectorWidth) storeExactly(to + i, loadHalf(from + i));
   for (; i < count; ++i) put(to + i, fromHalf(from[i]));
 }
 
 template <typename From, typename To>
 void between(const From* from, To* to, int64_t count) {
   int64_t i = 0;
-  for (; i + kWidth <= count; i += kWidth) storeExactly(to + i, load(from + i));
+  for (; i + vectorWidth <= count; i += vectorWidth) storeExactly(to + i, load(from + i));
   for (; i < count; ++i) put(to + i, get(from + i));
 }
 

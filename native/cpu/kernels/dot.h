@@ -1,7 +1,7 @@
 // Dot products of rows in storage with prepared rows: how each storage format is multiplied on each instruction set.
 //
-// Dot<T>::kStep elements make one step. prepare() writes a row of x in the form that step() wants, padded with zeros to
-// whole steps, so that only the stored row (which must not be read past its end) needs a tail.
+// Dot<T>::stepSize elements make one step. prepare() writes a row of x in the form that step() wants, padded with zeros
+// to whole steps, so that only the stored row (which must not be read past its end) needs a tail.
 #pragma once
 
 #include "vector.h"
@@ -15,8 +15,8 @@ struct Dot;
 /** Stored rows that are widened to float32. */
 template <typename T>
 struct WidenedDot {
-  static constexpr int kStep = kWidth;
-  static constexpr bool kPaired = false;
+  static constexpr int stepSize = vectorWidth;
+  static constexpr bool paired = false;
   using Prepared = float;
   using Sum = F;
   struct Stored {
@@ -36,8 +36,8 @@ struct Dot<float> : WidenedDot<float> {};
 #if defined(__AVX512BF16__)
 template <>
 struct Dot<Bf16> {
-  static constexpr int kStep = 2 * kWidth;
-  static constexpr bool kPaired = true;
+  static constexpr int stepSize = 2 * vectorWidth;
+  static constexpr bool paired = true;
   using Prepared = Bf16;
   using Sum = F;
   struct Stored {
@@ -55,8 +55,8 @@ struct Dot<Bf16> {
 // Two bfloat16 in a word: a shift gives the even one as float32, a mask the odd one. x is split the same way.
 template <>
 struct Dot<Bf16> {
-  static constexpr int kStep = 2 * kWidth;
-  static constexpr bool kPaired = false;
+  static constexpr int stepSize = 2 * vectorWidth;
+  static constexpr bool paired = false;
   using Prepared = float;
   using Sum = F;
   struct Stored {
@@ -66,9 +66,9 @@ struct Dot<Bf16> {
   static inline Stored read(const Bf16* w) { return split(*(const UnalignedU*)w); }
   static inline Stored readPart(const Bf16* w, int64_t count) { return split(loadWordsPart(w, count)); }
   static inline F step(Stored w, const float* x, F sums) {
-    return fused(w.odd, load(x + kWidth), fused(w.even, load(x), sums));
+    return fused(w.odd, load(x + vectorWidth), fused(w.even, load(x), sums));
   }
-  static inline int64_t place(int64_t i) { return i / kStep * kStep + i % 2 * kWidth + i % kStep / 2; }
+  static inline int64_t place(int64_t i) { return i / stepSize * stepSize + i % 2 * vectorWidth + i % stepSize / 2; }
   static inline void write(float* x, float value) { *x = value; }
 };
 #endif
@@ -76,22 +76,22 @@ struct Dot<Bf16> {
 /** Prepares one row; `map(i)` gives its elements as vectors at i and `mapOne(i)` singly. */
 template <typename T, typename Map, typename MapOne>
 static inline void prepareRow(typename Dot<T>::Prepared* prepared, int64_t depth, Map map, MapOne mapOne) {
-  constexpr int kStep = Dot<T>::kStep;
+  constexpr int stepSize = Dot<T>::stepSize;
   int64_t i = 0;
-  if constexpr (kStep == kWidth || Dot<T>::kPaired) {
-    for (; i + kWidth <= depth; i += kWidth) store(prepared + i, map(i));
+  if constexpr (stepSize == vectorWidth || Dot<T>::paired) {
+    for (; i + vectorWidth <= depth; i += vectorWidth) store(prepared + i, map(i));
   } else {
-    for (; i + kStep <= depth; i += kStep) {
-      float straight[kStep];
+    for (; i + stepSize <= depth; i += stepSize) {
+      float straight[stepSize];
       store(straight, map(i));
-      store(straight + kWidth, map(i + kWidth));
-      for (int j = 0; j < kWidth; ++j) {
+      store(straight + vectorWidth, map(i + vectorWidth));
+      for (int j = 0; j < vectorWidth; ++j) {
         prepared[i + j] = straight[2 * j];
-        prepared[i + kWidth + j] = straight[2 * j + 1];
+        prepared[i + vectorWidth + j] = straight[2 * j + 1];
       }
     }
   }
-  const int64_t padded = roundUp(depth, kStep);
+  const int64_t padded = roundUp(depth, stepSize);
   for (; i < depth; ++i) Dot<T>::write(prepared + Dot<T>::place(i), mapOne(i));
   for (; i < padded; ++i) Dot<T>::write(prepared + Dot<T>::place(i), 0.0f);
 }

@@ -1,4 +1,4 @@
-// The real Fourier transform of kWidth signals at once, one in each lane: powers of the spectrum.
+// The real Fourier transform of vectorWidth signals at once, one in each lane: powers of the spectrum.
 //
 // An even size N is packed as N / 2 complex numbers and transformed by Stockham's self-sorting mixed-radix algorithm,
 // with short forms for the radices 2, 3, 4 and 5 (400 = 2 * 4 * 2 * 5 * 5) and a plain sum for other primes.

@@ -6,7 +6,7 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr float kLog2E = 1.44269504088896341f;
+constexpr float log2E = 1.44269504088896341f;
 
 /**
  * 2^x for x <= 127; below about 2^-126 the answer is zero or at most 2^-126. Relative error 1e-7, or 8e-5 when `Coarse`
@@ -48,8 +48,8 @@ static inline F exp2(F x) {
 static inline F expNegative(F x) {
   x = larger(splat(-87.0f), x);
   // r = x log2(e) - n in two steps, so that the product's rounding error does not grow with x.
-  const F high = x * splat(kLog2E);
-  const F low = fused(x, splat(kLog2E), -high) + x * splat(1.92596299e-8f);
+  const F high = x * splat(log2E);
+  const F low = fused(x, splat(log2E), -high) + x * splat(1.92596299e-8f);
   return exp2(high) * (low * splat(0.693147181f) + splat(1.0f));
 }
 static inline float expNegative(float x) { return expNegative(splat(x))[0]; }
@@ -90,13 +90,13 @@ struct SoftmaxParts {
   float top, total;
 };
 static inline SoftmaxParts softmaxParts(const float* x, int64_t count) {
-  F highest = splat(-kInfinity);
+  F highest = splat(-infinity);
   int64_t i = 0;
-  for (; i + kWidth <= count; i += kWidth) highest = larger(load(x + i), highest);
+  for (; i + vectorWidth <= count; i += vectorWidth) highest = larger(load(x + i), highest);
   float top = largest(highest);
   for (; i < count; ++i) top = x[i] > top ? x[i] : top;
   F sums = {};
-  for (i = 0; i + kWidth <= count; i += kWidth) sums += expNegative(load(x + i) - splat(top));
+  for (i = 0; i + vectorWidth <= count; i += vectorWidth) sums += expNegative(load(x + i) - splat(top));
   float total = sum(sums);
   for (; i < count; ++i) total += expNegative(x[i] - top);
   return {top, total};

@@ -12,18 +12,18 @@ struct Moments {
 
 template <typename T>
 static inline Moments momentsOf(const T* x, int64_t width, float epsilon) {
-  const int64_t whole = width / (2 * kWidth) * (2 * kWidth);
+  const int64_t whole = width / (2 * vectorWidth) * (2 * vectorWidth);
   F first = {}, second = {};
-  for (int64_t i = 0; i < whole; i += 2 * kWidth) {
+  for (int64_t i = 0; i < whole; i += 2 * vectorWidth) {
     first += load(x + i);
-    second += load(x + i + kWidth);
+    second += load(x + i + vectorWidth);
   }
   float total = sum(first + second);
   for (int64_t i = whole; i < width; ++i) total += get(x + i);
   const float mean = total / float(width);
   first = second = F{};
-  for (int64_t i = 0; i < whole; i += 2 * kWidth) {
-    const F a = load(x + i) - splat(mean), b = load(x + i + kWidth) - splat(mean);
+  for (int64_t i = 0; i < whole; i += 2 * vectorWidth) {
+    const F a = load(x + i) - splat(mean), b = load(x + i + vectorWidth) - splat(mean);
     first += a * a;
     second += b * b;
   }

@@ -30,25 +30,25 @@ namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int kWidth = 16;
+constexpr int vectorWidth = 16;
 #elif defined(__AVX2__)
-constexpr int kWidth = 8;
+constexpr int vectorWidth = 8;
 #else
-constexpr int kWidth = 4;
+constexpr int vectorWidth = 4;
 #endif
 #if defined(__AVX512BF16__)
-constexpr bool kPairs = true;  // bfloat16 is multiplied in pairs by vdpbf16ps
+constexpr bool pairsBfloat16 = true;  // bfloat16 is multiplied in pairs by vdpbf16ps
 #else
-constexpr bool kPairs = false;
+constexpr bool pairsBfloat16 = false;
 #endif
 
-typedef float F __attribute__((vector_size(kWidth * 4)));
-typedef int32_t I __attribute__((vector_size(kWidth * 4)));
-typedef uint32_t U __attribute__((vector_size(kWidth * 4)));
-typedef uint16_t H __attribute__((vector_size(kWidth * 2)));
-typedef float UnalignedF __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
-typedef uint32_t UnalignedU __attribute__((vector_size(kWidth * 4), aligned(2), may_alias));
-typedef uint16_t UnalignedH __attribute__((vector_size(kWidth * 2), aligned(2), may_alias));
+typedef float F __attribute__((vector_size(vectorWidth * 4)));
+typedef int32_t I __attribute__((vector_size(vectorWidth * 4)));
+typedef uint32_t U __attribute__((vector_size(vectorWidth * 4)));
+typedef uint16_t H __attribute__((vector_size(vectorWidth * 2)));
+typedef float UnalignedF __attribute__((vector_size(vectorWidth * 4), aligned(4), may_alias));
+typedef uint32_t UnalignedU __attribute__((vector_size(vectorWidth * 4), aligned(2), may_alias));
+typedef uint16_t UnalignedH __attribute__((vector_size(vectorWidth * 2), aligned(2), may_alias));
 typedef uint32_t AliasedWord __attribute__((aligned(2), may_alias));
 
 /** bfloat16 in memory: the upper half of a float32. */
@@ -61,10 +61,10 @@ struct Int8 {
   int8_t value;
 };
 
-constexpr float kInfinity = __builtin_inff();
+constexpr float infinity = __builtin_inff();
 
-static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 static inline float asFloat(uint32_t bits) {
@@ -118,7 +118,7 @@ static inline F load(const Int8* p) {
   return (F)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
 #else
   F value;
-  for (int i = 0; i < kWidth; ++i) value[i] = float(p[i].value);
+  for (int i = 0; i < vectorWidth; ++i) value[i] = float(p[i].value);
   return value;
 #endif
 }
@@ -137,7 +137,7 @@ static inline H toBf16(F value) {
 static inline void store(float* p, F value) { *(UnalignedF*)p = value; }
 static inline void store(Bf16* p, F value) { *(UnalignedH*)p = toBf16(value); }
 
-/** The first `count` (0 ... kWidth) elements; the others are zero. */
+/** The first `count` (0 ... vectorWidth) elements; the others are zero. */
 static inline F loadPart(const float* p, int64_t count) {
 #if defined(__AVX512F__)
   return (F)_mm512_maskz_loadu_ps(__mmask16((1u << count) - 1), p);
@@ -162,12 +162,12 @@ static inline F loadPart(const Int8* p, int64_t count) {
   for (int i = 0; i < count; ++i) value[i] = float(p[i].value);
   return value;
 }
-/** 2 kWidth bfloat16 as words, of which the first `count` are read and the others zero. */
+/** 2 vectorWidth bfloat16 as words, of which the first `count` are read and the others zero. */
 static inline U loadWordsPart(const Bf16* p, int64_t count) {
 #if defined(__AVX512BW__)
   return (U)_mm512_maskz_loadu_epi16(__mmask32((uint64_t(1) << count) - 1), p);
 #else
-  uint16_t halves[2 * kWidth] = {};
+  uint16_t halves[2 * vectorWidth] = {};
   for (int i = 0; i < count; ++i) halves[i] = p[i].bits;
   U words;
   __builtin_memcpy(&words, halves, sizeof words);
@@ -176,7 +176,7 @@ static inline U loadWordsPart(const Bf16* p, int64_t count) {
 }
 template <typename T>
 static inline void storePart(T* p, F value, int64_t count) {
-  T all[kWidth];
+  T all[vectorWidth];
   store(all, value);
   for (int i = 0; i < count; ++i) p[i] = all[i];
 }
@@ -203,7 +203,8 @@ static inline F smaller(F a, F b) {
 
 /** Sums of lanes in pairs of vectors: groups of `half` lanes of x, then of y, alternate. Four of them reduce a square.
  */
-#define ONEHEAD_LANE(l, h) ((l) / (2 * (h)) * 2 * (h) + (l) % (2 * (h)) + ((l) % (2 * (h)) < (h) ? 0 : kWidth - (h)))
+#define ONEHEAD_LANE(l, h) \
+  ((l) / (2 * (h)) * 2 * (h) + (l) % (2 * (h)) + ((l) % (2 * (h)) < (h) ? 0 : vectorWidth - (h)))
 #define ONEHEAD_LANES4(l, h, o) \
   ONEHEAD_LANE(l, h) + o, ONEHEAD_LANE(l + 1, h) + o, ONEHEAD_LANE(l + 2, h) + o, ONEHEAD_LANE(l + 3, h) + o
 #if defined(__AVX512F__)
@@ -231,14 +232,14 @@ static inline F foldAll(const F* rows) {
     return foldAll<half / 2, count / 2>(folded);
   }
 }
-/** Lane i is the sum of the lanes of rows[i]; rows has kWidth vectors. */
-static inline F sumRows(const F* rows) { return foldAll<kWidth / 2, kWidth>(rows); }
+/** Lane i is the sum of the lanes of rows[i]; rows has vectorWidth vectors. */
+static inline F sumRows(const F* rows) { return foldAll<vectorWidth / 2, vectorWidth>(rows); }
 
-/** Exchanges rows and lanes of a square of kWidth vectors. */
-template <int half = kWidth / 2>
+/** Exchanges rows and lanes of a square of vectorWidth vectors. */
+template <int half = vectorWidth / 2>
 static inline void transposeSquare(F* rows) {
   ONEHEAD_UNROLL(16)
-  for (int i = 0; i < kWidth; ++i) {
+  for (int i = 0; i < vectorWidth; ++i) {
     if ((i & half) != 0) continue;
     const F x = rows[i], y = rows[i + half];
     rows[i] = __builtin_shufflevector(x, y, ONEHEAD_LANES(half, 0));
@@ -252,7 +253,7 @@ static inline float sum(F value) {
   return _mm512_reduce_add_ps((__m512)value);
 #else
   float total = 0;
-  for (int half = kWidth / 2; half > 0; half /= 2)
+  for (int half = vectorWidth / 2; half > 0; half /= 2)
     for (int i = 0; i < half; ++i) value[i] += value[i + half];
   total = value[0];
   return total;
@@ -260,11 +261,11 @@ static inline float sum(F value) {
 }
 /** The largest lane, taking NaN for the smallest. */
 static inline float largest(F value) {
-  float best = -kInfinity;
+  float best = -infinity;
 #if defined(__AVX512F__)
-  best = _mm512_reduce_max_ps((__m512)(value == value ? value : splat(-kInfinity)));
+  best = _mm512_reduce_max_ps((__m512)(value == value ? value : splat(-infinity)));
 #else
-  for (int i = 0; i < kWidth; ++i) best = value[i] > best ? value[i] : best;
+  for (int i = 0; i < vectorWidth; ++i) best = value[i] > best ? value[i] : best;
 #endif
   return best;
 }

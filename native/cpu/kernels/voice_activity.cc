@@ -11,17 +11,18 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int64_t kContext = VoiceActivity::context, kFrame = VoiceActivity::frame, kCell = VoiceActivity::cells;
-constexpr int64_t kPart = 256, kHop = 128, kParts = 4, kBins = kPart / 2 + 1, kTaps = 3;
-constexpr int64_t kPanel = VoiceWeights::panel, kPanelVectors = kPanel / kWidth;
-constexpr int64_t kBlock = VoiceActivity::block;
+constexpr int64_t contextSamples = VoiceActivity::context, frameSamples = VoiceActivity::frame,
+                  cellCount = VoiceActivity::cells;
+constexpr int64_t partSamples = 256, hopSamples = 128, partCount = 4, binCount = partSamples / 2 + 1, tapCount = 3;
+constexpr int64_t panelColumns = VoiceWeights::panel, panelVectors = panelColumns / vectorWidth;
+constexpr int64_t blockFrames = VoiceActivity::block;
 /** Rows and vectors of columns whose sums stay in registers. */
-constexpr int kRows = 6, kVectors = kWidth == 16 ? 4 : 2;
+constexpr int tileRows = 6, tileVectors = vectorWidth == 16 ? 4 : 2;
 /** Sums are of so many products at most before they are added up: the cell's state hangs on small differences. */
-constexpr int64_t kTerms = 64;
+constexpr int64_t mostTerms = 64;
 /** From one part's spectrum to the next, so that rows are aligned. */
-constexpr int64_t kSpectrum = VoiceActivity::spectrum;
-static_assert(kWidth % kParts == 0);
+constexpr int64_t spectrumStride = VoiceActivity::spectrum;
+static_assert(vectorWidth % partCount == 0);
 
 /** y = x w + begin, rectified or not. x is `taps` runs of `depth` numbers; w is in panels, [taps, depth, 64] each. */
 struct Product {
@@ -40,16 +41,16 @@ struct Product {
 template <int rows, int vectors>
 inline void tile(const Product& p, int64_t row, int64_t column) {
   F totals[rows][vectors] = {};
-  const float* w = p.w + column / kPanel * p.panelStride + column % kPanel;
+  const float* w = p.w + column / panelColumns * p.panelStride + column % panelColumns;
   for (int64_t tap = 0; tap < p.taps; ++tap) {
     const float* x = p.x + row * p.xStride + tap * p.tapStride;
-    for (int64_t begin = 0; begin < p.depth; begin += kTerms) {
+    for (int64_t begin = 0; begin < p.depth; begin += mostTerms) {
       F sums[rows][vectors] = {};
-      for (int64_t k = begin, end = least(begin + kTerms, p.depth); k < end; ++k, w += kPanel) {
+      for (int64_t k = begin, end = smaller(begin + mostTerms, p.depth); k < end; ++k, w += panelColumns) {
         F weights[vectors];
         ONEHEAD_UNROLL(8)
         for (int v = 0; v < vectors; ++v)
-          weights[v] = load(w + v / kPanelVectors * p.panelStride + v % kPanelVectors * kWidth);
+          weights[v] = load(w + v / panelVectors * p.panelStride + v % panelVectors * vectorWidth);
         ONEHEAD_UNROLL(6)
         for (int r = 0; r < rows; ++r) {
           const F value = splat(x[r * p.xStride + k]);
@@ -63,8 +64,8 @@ inline void tile(const Product& p, int64_t row, int64_t column) {
   }
   for (int r = 0; r < rows; ++r) {
     for (int v = 0; v < vectors; ++v) {
-      const F total = totals[r][v] + load(p.begin + (row + r) * p.beginStride + column + v * kWidth);
-      store(p.y + (row + r) * p.yStride + column + v * kWidth, p.rectified ? larger(total, F{}) : total);
+      const F total = totals[r][v] + load(p.begin + (row + r) * p.beginStride + column + v * vectorWidth);
+      store(p.y + (row + r) * p.yStride + column + v * vectorWidth, p.rectified ? larger(total, F{}) : total);
     }
   }
 }
@@ -72,18 +73,19 @@ inline void tile(const Product& p, int64_t row, int64_t column) {
 template <int rows>
 void rowsOf(const Product& p, int64_t row) {
   // With few rows more columns, so that enough sums are under way at once.
-  constexpr int vectors = rows == 1 ? 8 : rows == 2 ? 4 : kVectors;
+  constexpr int vectors = rows == 1 ? 8 : rows == 2 ? 4 : tileVectors;
   int64_t column = 0;
-  for (; column + vectors * kWidth <= p.columns; column += vectors * kWidth) tile<rows, vectors>(p, row, column);
-  for (; column < p.columns; column += kVectors * kWidth) tile<rows, kVectors>(p, row, column);
+  for (; column + vectors * vectorWidth <= p.columns; column += vectors * vectorWidth)
+    tile<rows, vectors>(p, row, column);
+  for (; column < p.columns; column += tileVectors * vectorWidth) tile<rows, tileVectors>(p, row, column);
 }
 
 void multiply(const Product& p) {
   int64_t row = 0;
   // A block of columns' weights serves all rows before the next block's are read.
-  if (p.rows >= kRows) {
-    for (int64_t column = 0; column < p.columns; column += kVectors * kWidth)
-      for (row = 0; row + kRows <= p.rows; row += kRows) tile<kRows, kVectors>(p, row, column);
+  if (p.rows >= tileRows) {
+    for (int64_t column = 0; column < p.columns; column += tileVectors * vectorWidth)
+      for (row = 0; row + tileRows <= p.rows; row += tileRows) tile<tileRows, tileVectors>(p, row, column);
   }
   switch (p.rows - row) {
     case 1:
@@ -105,7 +107,7 @@ F squareRoot(F x) {
 #elif defined(__AVX2__)
   return (F)_mm256_sqrt_ps((__m256)x);
 #else
-  for (int i = 0; i < kWidth; ++i) x[i] = __builtin_sqrtf(x[i]);
+  for (int i = 0; i < vectorWidth; ++i) x[i] = __builtin_sqrtf(x[i]);
   return x;
 #endif
 }
@@ -133,55 +135,56 @@ struct Scratch {
       at += floats;
       return taken;
     };
-    gates = take(arguments.sequences * kBlock * 4 * kCell);
-    spectra = take(kBlock * kParts * kSpectrum);
-    first = take(kBlock * 4 * 128);
-    second = take(kBlock * 2 * 64);
-    third = take(kBlock * 64);
-    fourth = take(kBlock * 128);
-    tails = take(4 * kPart);
-    power = take(roundUp(kBins, 16) * 16);
-    a = take(kPart * 16);
-    b = take(kPart * 16);
+    gates = take(arguments.sequences * blockFrames * 4 * cellCount);
+    spectra = take(blockFrames * partCount * spectrumStride);
+    first = take(blockFrames * 4 * 128);
+    second = take(blockFrames * 2 * 64);
+    third = take(blockFrames * 64);
+    fourth = take(blockFrames * 128);
+    tails = take(4 * partSamples);
+    power = take(roundUp(binCount, 16) * 16);
+    a = take(partSamples * 16);
+    b = take(partSamples * 16);
   }
 };
 
-/** Amplitudes of the spectra of the four parts of each frame: [frames, 4, kSpectrum]. A lane has one part of one frame.
+/** Amplitudes of the spectra of the four parts of each frame: [frames, 4, spectrumStride]. A lane has one part of one
+ * frame.
  */
 void spectra(const VoiceWeights& weights, const float* const* frames, int64_t count, const Scratch& scratch) {
-  constexpr int64_t together = kWidth / kParts;
-  const Roots roots = {weights.cosines, weights.sines, kPart};
+  constexpr int64_t together = vectorWidth / partCount;
+  const Roots roots = {weights.cosines, weights.sines, partSamples};
   Complex* packed = reinterpret_cast<Complex*>(scratch.a);
   F* power = reinterpret_cast<F*>(scratch.power);
   for (int64_t frame = 0; frame < count; frame += together) {
-    const float* parts[kWidth];
+    const float* parts[vectorWidth];
     for (int64_t i = 0; i < together; ++i) {
-      const float* samples = frames[least(frame + i, count - 1)];
-      float* tail = scratch.tails + i * kPart;  // behind the frame comes its mirror image
-      constexpr int64_t begin = (kParts - 1) * kHop, length = kContext + kFrame;
+      const float* samples = frames[smaller(frame + i, count - 1)];
+      float* tail = scratch.tails + i * partSamples;  // behind the frame comes its mirror image
+      constexpr int64_t begin = (partCount - 1) * hopSamples, length = contextSamples + frameSamples;
       for (int64_t n = begin; n < length; ++n) tail[n - begin] = samples[n];
-      for (int64_t n = length; n < begin + kPart; ++n) tail[n - begin] = samples[2 * (length - 1) - n];
-      for (int64_t part = 0; part < kParts - 1; ++part) parts[i * kParts + part] = samples + part * kHop;
-      parts[i * kParts + kParts - 1] = tail;
+      for (int64_t n = length; n < begin + partSamples; ++n) tail[n - begin] = samples[2 * (length - 1) - n];
+      for (int64_t part = 0; part < partCount - 1; ++part) parts[i * partCount + part] = samples + part * hopSamples;
+      parts[i * partCount + partCount - 1] = tail;
     }
-    for (int64_t n = 0; n < kPart; n += kWidth) {
-      F square[kWidth];
+    for (int64_t n = 0; n < partSamples; n += vectorWidth) {
+      F square[vectorWidth];
       const F window = load(weights.window + n);
-      for (int lane = 0; lane < kWidth; ++lane) square[lane] = load(parts[lane] + n) * window;
+      for (int lane = 0; lane < vectorWidth; ++lane) square[lane] = load(parts[lane] + n) * window;
       transposeSquare(square);
-      for (int i = 0; i < kWidth; i += 2) packed[(n + i) / 2] = {square[i], square[i + 1]};
+      for (int i = 0; i < vectorWidth; i += 2) packed[(n + i) / 2] = {square[i], square[i + 1]};
     }
-    spectrumPower(packed, reinterpret_cast<Complex*>(scratch.b), kPart, roots, power);
-    float* to = scratch.spectra + frame * kParts * kSpectrum;
-    const int64_t lanes = least(kWidth, (count - frame) * kParts);
-    for (int64_t k = 0; k + 1 < kBins; k += kWidth) {
-      F square[kWidth];
-      for (int i = 0; i < kWidth; ++i) square[i] = squareRoot(power[k + i]);
+    spectrumPower(packed, reinterpret_cast<Complex*>(scratch.b), partSamples, roots, power);
+    float* to = scratch.spectra + frame * partCount * spectrumStride;
+    const int64_t lanes = smaller(vectorWidth, (count - frame) * partCount);
+    for (int64_t k = 0; k + 1 < binCount; k += vectorWidth) {
+      F square[vectorWidth];
+      for (int i = 0; i < vectorWidth; ++i) square[i] = squareRoot(power[k + i]);
       transposeSquare(square);
-      for (int64_t lane = 0; lane < lanes; ++lane) store(to + lane * kSpectrum + k, square[lane]);
+      for (int64_t lane = 0; lane < lanes; ++lane) store(to + lane * spectrumStride + k, square[lane]);
     }
-    const F last = squareRoot(power[kBins - 1]);
-    for (int64_t lane = 0; lane < lanes; ++lane) to[lane * kSpectrum + kBins - 1] = last[lane];
+    const F last = squareRoot(power[binCount - 1]);
+    for (int64_t lane = 0; lane < lanes; ++lane) to[lane * spectrumStride + binCount - 1] = last[lane];
   }
 }
 
@@ -190,15 +193,15 @@ struct Convolution {
   int64_t length, inputs, inputStride, stride, outputs;
 };
 constexpr Convolution convolutions[] = {
-    {kParts, kBins, kSpectrum, 1, 128}, {4, 128, 128, 2, 64}, {2, 64, 64, 2, 64}, {1, 64, 64, 1, 128}};
+    {partCount, binCount, spectrumStride, 1, 128}, {4, 128, 128, 2, 64}, {2, 64, 64, 2, 64}, {1, 64, 64, 1, 128}};
 
 void convolve(const Convolution& c, const float* w, const float* bias, int64_t frames, const float* x, float* y) {
   const int64_t results = (c.length + c.stride - 1) / c.stride;
   for (int64_t result = 0; result < results; ++result) {
     // Of the three positions only those that exist.
-    const int64_t from = result * c.stride - 1, first = most(0, -from), end = least(kTaps, c.length - from);
+    const int64_t from = result * c.stride - 1, first = larger(0, -from), end = smaller(tapCount, c.length - from);
     multiply({frames, c.outputs, end - first, c.inputs, x + (from + first) * c.inputStride, c.length * c.inputStride,
-              c.inputStride, w + first * c.inputs * kPanel, kTaps * c.inputs * kPanel, bias, 0, true,
+              c.inputStride, w + first * c.inputs * panelColumns, tapCount * c.inputs * panelColumns, bias, 0, true,
               y + result * c.outputs, results * c.outputs});
   }
 }
@@ -209,16 +212,17 @@ void encode(const VoiceWeights& weights, const float* const* frames, int64_t cou
   float* const layers[] = {s.spectra, s.first, s.second, s.third, s.fourth};
   for (int i = 0; i < 4; ++i)
     convolve(convolutions[i], weights.convolution[i], weights.bias[i], count, layers[i], layers[i + 1]);
-  multiply({count, 4 * kCell, 1, kCell, s.fourth, kCell, 0, weights.input, kCell * kPanel, weights.gateBias, 0, false,
-            gates, 4 * kCell});
+  multiply({count, 4 * cellCount, 1, cellCount, s.fourth, cellCount, 0, weights.input, cellCount * panelColumns,
+            weights.gateBias, 0, false, gates, 4 * cellCount});
 }
 
 /** The cell's next state of one recording, and the probability. */
 float advance(const VoiceWeights& weights, const float* gates, float* hidden, float* cell) {
   F total = {};
-  for (int64_t i = 0; i < kCell; i += kWidth) {
-    const F input = sigmoid(load(gates + i)), forget = sigmoid(load(gates + kCell + i));
-    const F candidate = hyperbolicTangent(load(gates + 2 * kCell + i)), out = sigmoid(load(gates + 3 * kCell + i));
+  for (int64_t i = 0; i < cellCount; i += vectorWidth) {
+    const F input = sigmoid(load(gates + i)), forget = sigmoid(load(gates + cellCount + i));
+    const F candidate = hyperbolicTangent(load(gates + 2 * cellCount + i)),
+            out = sigmoid(load(gates + 3 * cellCount + i));
     const F next = fused(forget, load(cell + i), input * candidate);
     const F state = out * hyperbolicTangent(next);
     store(cell + i, next);
@@ -233,14 +237,14 @@ float advance(const VoiceWeights& weights, const float* gates, float* hidden, fl
 void voiceActivity(const VoiceActivity& a) {
   const VoiceWeights& weights = *a.weights;
   const Scratch scratch(a);
-  for (int64_t done = 0; done < a.frames[0]; done += kBlock) {
-    const int64_t steps = least(kBlock, a.frames[0] - done);
+  for (int64_t done = 0; done < a.frames[0]; done += blockFrames) {
+    const int64_t steps = smaller(blockFrames, a.frames[0] - done);
     /** Recordings that have a frame at each step, and where its gates are. */
-    int64_t present[kBlock], at[kBlock];
-    const float* frames[kBlock];
+    int64_t present[blockFrames], at[blockFrames];
+    const float* frames[blockFrames];
     int64_t waiting = 0, encoded = 0;
     const auto flush = [&] {
-      encode(weights, frames, waiting, scratch, scratch.gates + encoded * 4 * kCell);
+      encode(weights, frames, waiting, scratch, scratch.gates + encoded * 4 * cellCount);
       encoded += waiting;
       waiting = 0;
     };
@@ -249,18 +253,18 @@ void voiceActivity(const VoiceActivity& a) {
       present[step] = from;
       at[step] = encoded + waiting;
       for (int64_t s = 0; s < from; ++s) {
-        frames[waiting++] = a.samples[s] + (done + step) * kFrame;
-        if (waiting == kBlock) flush();
+        frames[waiting++] = a.samples[s] + (done + step) * frameSamples;
+        if (waiting == blockFrames) flush();
       }
     }
     if (waiting > 0) flush();
     for (int64_t step = 0; step < steps; ++step) {
-      float* gates = scratch.gates + at[step] * 4 * kCell;
-      multiply({present[step], 4 * kCell, 1, kCell, a.hidden, kCell, 0, weights.hidden, kCell * kPanel, gates,
-                4 * kCell, false, gates, 4 * kCell});
+      float* gates = scratch.gates + at[step] * 4 * cellCount;
+      multiply({present[step], 4 * cellCount, 1, cellCount, a.hidden, cellCount, 0, weights.hidden,
+                cellCount * panelColumns, gates, 4 * cellCount, false, gates, 4 * cellCount});
       for (int64_t s = 0; s < present[step]; ++s)
         a.probabilities[s][done + step] =
-            advance(weights, gates + s * 4 * kCell, a.hidden + s * kCell, a.cell + s * kCell);
+            advance(weights, gates + s * 4 * cellCount, a.hidden + s * cellCount, a.cell + s * cellCount);
     }
   }
 }

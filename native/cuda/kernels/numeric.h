@@ -89,11 +89,11 @@ __device__ inline uint4 pack(const float (&values)[vectorSize<T>]) {
 }
 
 template <class Type>
-__host__ __device__ constexpr Type least(Type a, Type b) {
+__host__ __device__ constexpr Type smaller(Type a, Type b) {
   return a < b ? a : b;
 }
 template <class Type>
-__host__ __device__ constexpr Type most(Type a, Type b) {
+__host__ __device__ constexpr Type larger(Type a, Type b) {
   return a > b ? a : b;
 }
 template <class Type>
@@ -105,13 +105,13 @@ __host__ __device__ constexpr Type divideUp(Type a, Type b) {
 template <int Lanes = 32>
 __device__ inline float warpSum(float value) {
 #pragma unroll
-  for (int mask = Lanes / 2; mask > 0; mask /= 2) value += __shfl_xor_sync(wholeWarp, value, mask);
+  for (int mask = Lanes / 2; mask > 0; mask /= 2) value += __shfl_xor_sync(allLanes, value, mask);
   return value;
 }
 template <int Lanes = 32>
 __device__ inline float warpMax(float value) {
 #pragma unroll
-  for (int mask = Lanes / 2; mask > 0; mask /= 2) value = fmaxf(value, __shfl_xor_sync(wholeWarp, value, mask));
+  for (int mask = Lanes / 2; mask > 0; mask /= 2) value = fmaxf(value, __shfl_xor_sync(allLanes, value, mask));
   return value;
 }
 
@@ -129,7 +129,7 @@ __device__ inline float blockSum(float value, float* scratch) {
 
 /** Called by all threads of the blocks that share `counter`, behind what they wrote for the others: true in the block
  * that comes last of `blocks`, which sees it all and sets the counter back. `flag` is in shared memory, and free. */
-__device__ inline bool arrivesLast(int32_t* counter, int blocks, int* flag) {
+__device__ inline bool isLastBlock(int32_t* counter, int blocks, int* flag) {
   __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) *flag = atomicAdd(counter, 1) == blocks - 1;

@@ -111,12 +111,12 @@ cudaError_t launch(const Launcher& launcher, void (*kernel)(Parameters...), dim3
  * once, which then loads what no kernel writes (weights), and waits here before it touches anything else. All kernels
  * wait, so that "the one before has ended" holds for all before it.
  */
-__device__ inline void waitForPrevious() {
+__device__ inline void waitForPreviousKernel() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
-__device__ inline void letNextStart() {
+__device__ inline void letNextKernelStart() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
@@ -286,6 +286,6 @@ __device__ inline float exp2Fast(float x) {
 
 constexpr float infinity = __builtin_huge_valf();
 constexpr float log2E = 1.4426950408889634f;
-constexpr unsigned wholeWarp = 0xffffffffu;
+constexpr unsigned allLanes = 0xffffffffu;
 
 }  // namespace onehead::cuda

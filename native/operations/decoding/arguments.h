@@ -13,6 +13,9 @@ struct TokenProbability;
 struct NextToken;
 struct NextBeams;
 
+/** Most beams of a window, and most of the likeliest tokens that are given out. */
+constexpr int64_t mostBeams = 16, mostTop = 64;
+
 /** probability[b] = softmax(logits[b])[token]. */
 struct TokenProbabilityArguments {
   int64_t batch, vocabulary;

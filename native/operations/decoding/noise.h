@@ -30,7 +30,7 @@ ONEHEAD_EVERYWHERE inline float gumbelNoise(uint32_t key, int64_t token) {
 }
 
 /** The least and the most that gumbelNoise gives. */
-constexpr float kLeastNoise = -2.86f, kMostNoise = 17.33f;
+constexpr float leastNoise = -2.86f, mostNoise = 17.33f;
 
 }  // namespace
 }  // namespace onehead

@@ -1,5 +1,6 @@
 #include "operation.h"
 
+#include "arguments.h"
 #include "core/arguments.h"
 
 namespace onehead {
@@ -12,7 +13,6 @@ TokenProbability tokenProbability(const Arguments& arguments) {
 }
 
 NextToken nextToken(const Arguments& arguments) {
-  constexpr int64_t mostTop = 64;
   const Tensor& logits = arguments.typed(arguments.tensor("logits", 2), "logits", DType::float32);
   const Tensor& tokens = arguments.typed(arguments.tensor("tokens", 2), "tokens", DType::int32);
   int64_t batch = logits.shape[0], vocabulary = logits.shape[1];
@@ -67,7 +67,6 @@ NextToken nextToken(const Arguments& arguments) {
 }
 
 NextBeams nextBeams(const Arguments& arguments) {
-  constexpr int64_t mostBeams = 16;
   NextToken step = nextToken(arguments);
   if (step.temperature)
     arguments.refuse("NOT_SUPPORTED", "temperature", "absent: beams are not drawn at random", "a tensor");

@@ -30,10 +30,10 @@ ONEHEAD_EVERYWHERE inline bool isTimestamp(const Arguments& a, int64_t token) {
   return token >= a.timestampBegin && token < a.timestampEnd;
 }
 
-/** The ranges that must not come now, at most kMostRanges. */
+/** The ranges that must not come now, at most mostRanges. */
 struct ForbiddenTokens {
-  static constexpr int kMostRanges = 8;
-  TokenRange ranges[kMostRanges];
+  static constexpr int mostRanges = 8;
+  TokenRange ranges[mostRanges];
   int count = 0;
   uint8_t suppressedBits = 1;
   bool timestamps = false;

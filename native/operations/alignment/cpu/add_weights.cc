@@ -10,7 +10,7 @@ void addWeights(const AddWeightsArguments& a, const Team& team) {
     const int64_t row = a.rows ? a.rows[b] : b;
     if (row < 0 || row >= a.pool) continue;
     const int64_t from = a.from[row], to = a.to[row], place = a.position[row];
-    const int64_t keys = most(least(int64_t(a.counted[row]), a.keys), 0);
+    const int64_t keys = larger(smaller(int64_t(a.counted[row]), a.keys), 0);
     if (from < 0 || from >= a.sources || to < 0 || to >= a.sequences || place < 0 || place >= a.positions) continue;
     float* y = a.y + (to * a.positions + place) * a.keys;
     if (a.fresh) __builtin_memset(y, 0, size_t(a.keys) * sizeof(float));
@@ -19,7 +19,7 @@ void addWeights(const AddWeightsArguments& a, const Team& team) {
       const auto [top, total] = softmaxParts(scores, keys);
       const float factor = a.factor / total;
       int64_t n = 0;
-      for (; n + kWidth <= keys; n += kWidth)
+      for (; n + vectorWidth <= keys; n += vectorWidth)
         store(y + n, load(y + n) + splat(factor) * expNegative(load(scores + n) - splat(top)));
       for (; n < keys; ++n) y[n] += factor * expNegative(scores[n] - top);
     }

@@ -8,7 +8,7 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int kMostWidth = 31;
+constexpr int mostWidth = 31;
 
 /** Where things lie in scratch, in bytes: one sequence's weights, each thread's row and costs, all matrices and traces.
  */
@@ -16,7 +16,7 @@ struct Layout {
   int64_t stride, own, matrices, traces, all;  // stride: floats of a row of keys
 
   Layout(const AlignPositionsArguments& a, int threads) {
-    stride = roundUp(a.keys + 2 * kMostWidth, 16);
+    stride = roundUp(a.keys + 2 * mostWidth, 16);
     own = roundUp(a.heads * a.positions * stride * 4, 64);
     matrices = own + threads * 2 * stride * 4;
     traces = matrices + a.sequences * a.positions * stride * 4;
@@ -52,9 +52,9 @@ class Aligner {
     int64_t begin, positions, keys;
 
     Counted(const AlignPositionsArguments& a, int64_t s) {
-      begin = most(a.begin[s], 0);
-      positions = most(least(a.end[s], a.positions) - begin, 0);
-      keys = least(a.frames[s], a.keys);
+      begin = larger(a.begin[s], 0);
+      positions = larger(smaller(a.end[s], a.positions) - begin, 0);
+      keys = smaller(a.frames[s], a.keys);
       if (keys <= 0) positions = 0;
     }
   };
@@ -78,23 +78,23 @@ class Aligner {
       if (row < 0 || row >= a_.rows) row = 0;
       const float* from = a_.scores + ((row * a_.positions + place) * a_.heads + head) * a_.keys;
       float* to = weights(head, i);
-      float top = -kInfinity, total = 0;
+      float top = -infinity, total = 0;
       for (int64_t n = 0; n < counted.keys; ++n) top = from[n] > top ? from[n] : top;
-      for (int64_t n = 0; n < counted.keys; n += kWidth) {
-        const int64_t count = least(kWidth, counted.keys - n);
-        const F weight = expNegative((count == kWidth ? load(from + n) : loadPart(from + n, count)) - splat(top));
+      for (int64_t n = 0; n < counted.keys; n += vectorWidth) {
+        const int64_t count = smaller(vectorWidth, counted.keys - n);
+        const F weight = expNegative((count == vectorWidth ? load(from + n) : loadPart(from + n, count)) - splat(top));
         store(to + n, weight);
         for (int64_t j = 0; j < count; ++j) total += weight[j];
       }
-      for (int64_t n = 0; n < counted.keys; n += kWidth) store(to + n, load(to + n) * splat(1 / total));
+      for (int64_t n = 0; n < counted.keys; n += vectorWidth) store(to + n, load(to + n) * splat(1 / total));
     }
   }
 
   void normalise(const Counted& counted) const {
-    const int64_t steps = (counted.keys + kWidth - 1) / kWidth;
+    const int64_t steps = (counted.keys + vectorWidth - 1) / vectorWidth;
     const Share share(a_.heads * steps, team_);
     for (int64_t unit = share.begin; unit < share.end; ++unit) {
-      const int64_t head = unit / steps, n = unit % steps * kWidth;
+      const int64_t head = unit / steps, n = unit % steps * vectorWidth;
       const F each = splat(1.0f / float(counted.positions));
       F mean = {}, variance = {};
       for (int64_t i = 0; i < counted.positions; ++i) mean += load(weights(head, i) + n) * each;
@@ -103,7 +103,7 @@ class Aligner {
         variance += off * off * each;
       }
       F scale;
-      for (int j = 0; j < kWidth; ++j) scale[j] = variance[j] > 0 ? 1 / __builtin_sqrtf(variance[j]) : 0;
+      for (int j = 0; j < vectorWidth; ++j) scale[j] = variance[j] > 0 ? 1 / __builtin_sqrtf(variance[j]) : 0;
       for (int64_t i = 0; i < counted.positions; ++i)
         store(weights(head, i) + n, (load(weights(head, i) + n) - mean) * scale);
     }
@@ -117,7 +117,7 @@ class Aligner {
     const Share share(counted.positions, team_);
     for (int64_t i = share.begin; i < share.end; ++i) {
       float* to = matrix(s, i);
-      for (int64_t n = 0; n < counted.keys; n += kWidth) store(to + n, F{});
+      for (int64_t n = 0; n < counted.keys; n += vectorWidth) store(to + n, F{});
       for (int64_t head = 0; head < a_.heads; ++head) {
         const float* row = weights(head, i);
         float* padded = own();
@@ -128,17 +128,17 @@ class Aligner {
           }
           __builtin_memcpy(padded + pad, row, size_t(counted.keys) * sizeof(float));
         }
-        for (int64_t n = 0; n < counted.keys; n += kWidth)
+        for (int64_t n = 0; n < counted.keys; n += vectorWidth)
           store(to + n, load(to + n) + each * (filtered ? median(padded + n) : load(row + n)));
       }
     }
   }
 
-  /** The middle of medianWidth neighbours, for kWidth places at once: bubbles rise until the middle one is in its
+  /** The middle of medianWidth neighbours, for vectorWidth places at once: bubbles rise until the middle one is in its
    * place. */
   F median(const float* from) const {
     const int width = int(a_.medianWidth);
-    F values[kMostWidth];
+    F values[mostWidth];
     for (int i = 0; i < width; ++i) values[i] = load(from + i);
     for (int last = width - 1; last >= width / 2; --last) {
       for (int i = 0; i < last; ++i) {
@@ -156,11 +156,11 @@ class Aligner {
     // Costs of the position before and of this one, with a column of infinity before the first key.
     float *before = own(), *now = before + layout_.stride;
     before[0] = 0;
-    for (int64_t n = 1; n <= counted.keys; ++n) before[n] = kInfinity;
+    for (int64_t n = 1; n <= counted.keys; ++n) before[n] = infinity;
     for (int64_t i = 0; i < counted.positions; ++i) {
       const float* row = matrix(s, i);
       uint8_t* steps = trace(s, i);
-      now[0] = kInfinity;
+      now[0] = infinity;
       for (int64_t n = 1; n <= counted.keys; ++n) {
         const float c0 = before[n - 1], c1 = before[n], c2 = now[n - 1];
         const Step step = c0 < c1 && c0 < c2 ? both : c1 < c0 && c1 < c2 ? position : key;
@@ -174,7 +174,7 @@ class Aligner {
     int32_t* y = a_.y + s * a_.positions + counted.begin;
     int64_t i = counted.positions - 1, n = counted.keys - 1;
     while (i >= 0) {
-      y[i] = int32_t(most(n, 0));
+      y[i] = int32_t(larger(n, 0));
       const Step step = n < 0 ? position : i == 0 ? key : Step(trace(s, i)[n]);
       if (i == 0 && n <= 0) break;
       if (step != key) --i;

@@ -15,13 +15,13 @@ constexpr int threads = 256;
 
 __global__ void __launch_bounds__(threads) addWeightsKernel(const __grid_constant__ AddWeightsArguments a) {
   ONEHEAD_SHARED(float, found);  // [heads][2]: the highest score, and the factor of the exponentials
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   const int64_t row = a.rows ? int64_t(a.rows[blockIdx.x]) : int64_t(blockIdx.x);
   if (row < 0 || row >= a.pool) return;
   const int64_t from = a.from[row], to = a.to[row], place = a.position[row];
   if (from < 0 || from >= a.sources || to < 0 || to >= a.sequences || place < 0 || place >= a.positions) return;
-  const int keys = most(int(least<int64_t>(a.counted[row], a.keys)), 0), heads = int(a.heads);
+  const int keys = larger(int(smaller<int64_t>(a.counted[row], a.keys)), 0), heads = int(a.heads);
   const float* scores = a.scores + from * a.heads * a.keys;
   const int lane = int(threadIdx.x) % 32;
   for (int head = int(threadIdx.x) / 32; head < heads; head += threads / 32) {

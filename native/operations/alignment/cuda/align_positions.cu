@@ -22,9 +22,9 @@ struct Counted {
   int begin, positions, keys;
 
   __device__ Counted(const AlignPositionsArguments& a, int64_t s) {
-    begin = most(a.begin[s], 0);
-    keys = int(least<int64_t>(a.frames[s], a.keys));
-    positions = keys <= 0 ? 0 : most(int(least<int64_t>(a.end[s], a.positions)) - begin, 0);
+    begin = larger(a.begin[s], 0);
+    keys = int(smaller<int64_t>(a.frames[s], a.keys));
+    positions = keys <= 0 ? 0 : larger(int(smaller<int64_t>(a.end[s], a.positions)) - begin, 0);
   }
 };
 
@@ -45,8 +45,8 @@ __device__ uint8_t* trace(const AlignPositionsArguments& a, int64_t s, int64_t i
 }
 
 __global__ void __launch_bounds__(threads) softenKernel(const __grid_constant__ AlignPositionsArguments a, int64_t s) {
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   const Counted counted(a, s);
   const int lane = int(threadIdx.x) % 32;
   const int64_t head = blockIdx.y, i = int64_t(blockIdx.x) * (threads / 32) + threadIdx.x / 32;
@@ -69,8 +69,8 @@ __global__ void __launch_bounds__(threads) softenKernel(const __grid_constant__ 
 
 __global__ void __launch_bounds__(threads)
     normaliseKernel(const __grid_constant__ AlignPositionsArguments a, int64_t s) {
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   const Counted counted(a, s);
   const int64_t head = blockIdx.y, n = int64_t(blockIdx.x) * threads + threadIdx.x;
   if (n >= counted.keys) return;
@@ -105,8 +105,8 @@ __device__ float median(const float* row, int n, int keys, int width) {
 }
 
 __global__ void __launch_bounds__(threads) filterKernel(const __grid_constant__ AlignPositionsArguments a, int64_t s) {
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   const Counted counted(a, s);
   const int64_t i = blockIdx.y, n = int64_t(blockIdx.x) * threads + threadIdx.x;
   if (i >= counted.positions || n >= counted.keys) return;
@@ -124,15 +124,15 @@ __global__ void __launch_bounds__(threads) filterKernel(const __grid_constant__ 
 /** Costs of three anti-diagonals in turn, by position; diagonal d holds the cells (i, d - i). */
 __global__ void __launch_bounds__(threads) warpKernel(const __grid_constant__ AlignPositionsArguments a) {
   ONEHEAD_SHARED(float, costs);  // [3][positions]
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   const int64_t s = blockIdx.x;
   const Counted counted(a, s);
   const int positions = counted.positions, keys = counted.keys;
   for (int d = 0; d < positions + keys - 1 && positions > 0; ++d) {
     float* now = costs + d % 3 * positions;
     const float *last = costs + (d + 2) % 3 * positions, *before = costs + (d + 1) % 3 * positions;
-    const int first = most(0, d - keys + 1), end = least(positions, d + 1);
+    const int first = larger(0, d - keys + 1), end = smaller(positions, d + 1);
     for (int i = first + int(threadIdx.x); i < end; i += threads) {
       const int n = d - i;
       const float c0 = i > 0 && n > 0 ? before[i - 1] : i == 0 && n == 0 ? 0.0f : infinity;

@@ -1,6 +1,6 @@
 // The baseline: scores, softmax and values in three passes, with the whole float32 score matrix in memory between them.
 //
-// The matrix lies as [batch, heads, query tiles][keys][kQueryTile], transposed in each tile, as the micro-kernel likes
+// The matrix lies as [batch, heads, query tiles][keys][queryTile], transposed in each tile, as the micro-kernel likes
 // it.
 #include "attention_tile.h"
 #include "cpu/kernels/family.h"
@@ -15,13 +15,13 @@ struct Layout {
 
   Layout(const Attention& a, bool pairs) {
     const PackedSize size(a.headSize, a.keys, pairs);
-    tiles = (a.queries + kQueryTile - 1) / kQueryTile;
-    tileSize = size.keys * kQueryTile;
+    tiles = (a.queries + queryTile - 1) / queryTile;
+    tileSize = size.keys * queryTile;
     matrix = a.batch * a.heads * tiles * tileSize;
-    queries = roundUp(most(size.keyWords(), size.valueWords(pairs)), 16);
-    weights = queries + size.depth * kQueryTile;
-    sums = weights + kKeyTile * kQueryTile;
-    own = roundUp(sums + size.columns * kQueryTile, 16);
+    queries = roundUp(larger(size.keyWords(), size.valueWords(pairs)), 16);
+    weights = queries + size.depth * queryTile;
+    sums = weights + keyTile * queryTile;
+    own = roundUp(sums + size.columns * queryTile, 16);
   }
 };
 
@@ -66,8 +66,8 @@ class Baseline {
     Unit(const Baseline& baseline, int64_t unit)
         : b(unit / baseline.layout_.tiles / baseline.a_.heads),
           head(unit / baseline.layout_.tiles % baseline.a_.heads),
-          first(unit % baseline.layout_.tiles * kQueryTile),
-          rows(least(kQueryTile, baseline.a_.queries - first)),
+          first(unit % baseline.layout_.tiles * queryTile),
+          rows(smaller(queryTile, baseline.a_.queries - first)),
           keys(keysOf(baseline.a_, b)),
           matrix(baseline.matrix_ + unit * baseline.layout_.tileSize),
           size(baseline.a_.headSize, keys, Pairs) {}
@@ -89,35 +89,36 @@ class Baseline {
     const T* q = rowOf<T>(a_.q, unit.b, unit.first) + unit.head * a_.headSize;
     float* queries = packed_ + layout_.queries;
     packQueries<T, Pairs>(q, a_.q.rowStride, unit.rows, a_.headSize, unit.size, queries);
-    alignas(64) int32_t seenKeys[kQueryTile];
-    for (int64_t i = 0; i < kQueryTile; ++i)
-      seenKeys[i] = int32_t(visibleKeys(a_, unit.b, unit.first + least(i, unit.rows - 1)));
-    I seen[kVectors];
+    alignas(64) int32_t seenKeys[queryTile];
+    for (int64_t i = 0; i < queryTile; ++i)
+      seenKeys[i] = int32_t(visibleKeys(a_, unit.b, unit.first + smaller(i, unit.rows - 1)));
+    I seen[mostVectors];
     __builtin_memcpy(seen, seenKeys, sizeof seen);
-    F maxima[kVectors] = {};
-    for (int64_t key = 0; key < unit.size.keys; key += kKeyTile) {
-      float* tile = unit.matrix + key * kQueryTile;
-      scoreTile<Pairs, kVectors, 0>(packed_, queries, unit.size, key, seen, key + kKeyTile > seenKeys[0], tile, maxima);
+    F maxima[mostVectors] = {};
+    for (int64_t key = 0; key < unit.size.keys; key += keyTile) {
+      float* tile = unit.matrix + key * queryTile;
+      scoreTile<Pairs, mostVectors, 0>(packed_, queries, unit.size, key, seen, key + keyTile > seenKeys[0], tile,
+                                       maxima);
       giveTile(a_, unit.b, unit.head, unit.first, unit.rows, key, tile);
     }
   }
 
   void soften(const Unit& unit) {
-    const F factor = splat(a_.scale * kLog2E);
-    for (int c = 0; c < kVectors; ++c) {
-      float* column = unit.matrix + c * kWidth;
+    const F factor = splat(a_.scale * log2E);
+    for (int c = 0; c < mostVectors; ++c) {
+      float* column = unit.matrix + c * vectorWidth;
       F highest = splat(-1e30f);
-      for (int64_t key = 0; key < unit.size.keys; ++key) highest = larger(highest, load(column + key * kQueryTile));
+      for (int64_t key = 0; key < unit.size.keys; ++key) highest = larger(highest, load(column + key * queryTile));
       const F lowered = -(highest * factor);
       F total = {};
       for (int64_t key = 0; key < unit.size.keys; ++key) {
-        const F weight = exp2(fused(load(column + key * kQueryTile), factor, lowered));
+        const F weight = exp2(fused(load(column + key * queryTile), factor, lowered));
         total += weight;
-        store(column + key * kQueryTile, weight);
+        store(column + key * queryTile, weight);
       }
       const F scale = splat(1.0f) / total;
       for (int64_t key = 0; key < unit.size.keys; ++key)
-        store(column + key * kQueryTile, load(column + key * kQueryTile) * scale);
+        store(column + key * queryTile, load(column + key * queryTile) * scale);
     }
   }
 
@@ -127,22 +128,22 @@ class Baseline {
       packValues<T, Pairs>(v, a_.v.rowStride, unit.keys, a_.headSize, unit.size, packed_);
     }
     float* sums = packed_ + layout_.sums;
-    __builtin_memset(sums, 0, size_t(unit.size.columns * kQueryTile) * sizeof(float));
-    const F same[kVectors] = {splat(1.0f), splat(1.0f), splat(1.0f)};
-    for (int64_t key = 0; key < unit.size.keys; key += kKeyTile) {
-      const float* weights = unit.matrix + key * kQueryTile;
+    __builtin_memset(sums, 0, size_t(unit.size.columns * queryTile) * sizeof(float));
+    const F same[mostVectors] = {splat(1.0f), splat(1.0f), splat(1.0f)};
+    for (int64_t key = 0; key < unit.size.keys; key += keyTile) {
+      const float* weights = unit.matrix + key * queryTile;
       if constexpr (Pairs) {
         float* pairs = packed_ + layout_.weights;
-        for (int64_t row = 0; row < kKeyTile; row += 2)
-          for (int64_t i = 0; i < kQueryTile; i += kWidth)
-            store(pairs + row / 2 * kQueryTile + i,
-                  pairWeights(load(weights + row * kQueryTile + i), load(weights + (row + 1) * kQueryTile + i)));
+        for (int64_t row = 0; row < keyTile; row += 2)
+          for (int64_t i = 0; i < queryTile; i += vectorWidth)
+            store(pairs + row / 2 * queryTile + i,
+                  pairWeights(load(weights + row * queryTile + i), load(weights + (row + 1) * queryTile + i)));
         weights = pairs;
       }
       const float* v = packed_ + (Pairs ? key / 2 : key) * unit.size.columns;
-      valueTile<Pairs, kVectors>(v, weights, unit.size, same, sums);
+      valueTile<Pairs, mostVectors>(v, weights, unit.size, same, sums);
     }
-    float ones[kQueryTile];
+    float ones[queryTile];
     for (float& one : ones) one = 1.0f;
     const int64_t stride = a_.heads * a_.headSize;
     T* y = static_cast<T*>(a_.y) + (unit.b * a_.queries + unit.first) * stride + unit.head * a_.headSize;
@@ -158,12 +159,12 @@ class Baseline {
 }  // namespace
 
 size_t attentionBaselineScratch(const Attention& a, int threads) {
-  const Layout layout(a, kPairs && a.type == DType::bfloat16);
+  const Layout layout(a, pairsBfloat16 && a.type == DType::bfloat16);
   return size_t(layout.matrix + threads * layout.own) * sizeof(float);
 }
 
 void attentionBaseline(const Attention& a, const Team& team) {
-  if (a.type == DType::bfloat16) return Baseline<Bf16, kPairs>(a, team).run();
+  if (a.type == DType::bfloat16) return Baseline<Bf16, pairsBfloat16>(a, team).run();
   Baseline<float, false>(a, team).run();
 }
 

@@ -17,7 +17,7 @@ static inline int64_t stateRow(const Softmax&, int64_t b) { return b; }
 // A is Attention or Softmax. Whatever the device's memory says, nothing outside of the cache is touched.
 template <typename A>
 static inline int64_t startOf(const A& a, int64_t row) {
-  return a.start ? least(most(int64_t(a.start[row]), 0), a.keys) : 0;
+  return a.start ? smaller(larger(int64_t(a.start[row]), 0), a.keys) : 0;
 }
 
 /** Keys that query i of an entry on this row sees, the first of them being firstKey(). */
@@ -26,10 +26,10 @@ static inline int64_t visibleKeys(const A& a, int64_t row, int64_t i) {
   if constexpr (requires { a.keyBegin; }) {
     if (a.keyBegin) {
       const int64_t begin = a.keyBegin[row];
-      return begin < 0 ? 0 : most(least(int64_t(a.keyCount[row]), a.keys - begin), 0);
+      return begin < 0 ? 0 : larger(smaller(int64_t(a.keyCount[row]), a.keys - begin), 0);
     }
   }
-  return a.causal ? least(startOf(a, row) + i + 1, a.keys) : a.keys;
+  return a.causal ? smaller(startOf(a, row) + i + 1, a.keys) : a.keys;
 }
 /** Keys that any query of an entry on this row sees; no key behind them is read. None where it is idle. */
 static inline int64_t keysOf(const Attention& a, int64_t row) {
@@ -80,7 +80,7 @@ static inline void appendEach(const Attention& a, int64_t b, int64_t begin, int6
   const int64_t row = stateRow(a, b);
   if (row < 0) return;
   const int64_t start = startOf(a, row);
-  for (int64_t i = begin; i < least(end, a.keys - start); ++i)
+  for (int64_t i = begin; i < smaller(end, a.keys - start); ++i)
     append(row, start + i, b * a.newBatchStride + i * a.newRowStride);
 }
 

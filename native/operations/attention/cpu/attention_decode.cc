@@ -1,6 +1,6 @@
 // Decode attention: few queries over many keys, bound by reading K and V once (Flash-Decoding on a CPU).
 //
-// The positions of each sequence are divided into blocks of kBlock, and the blocks of all sequences, one behind the
+// The positions of each sequence are divided into blocks of blockPositions, and the blocks of all sequences, one behind the
 // other, over the threads, so that each reads contiguous rows of all heads, and threads have as much to do where some
 // sequences are longer than others. Neighbours that see one range of a pool of positions are one sequence here, whose
 // keys are read once. Of each block come partial results (maximum, sum, values) of each query and head: scores of all
@@ -12,10 +12,10 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int64_t kMostEntries = 16;  // that one pass serves
+constexpr int64_t mostEntries = 16;  // that one pass serves
 
 /** Blocks of so many positions. */
-inline int64_t blocksOf(int64_t keys) { return (keys + kBlock - 1) / kBlock; }
+inline int64_t blocksOf(int64_t keys) { return (keys + blockPositions - 1) / blockPositions; }
 
 /** Where things lie in scratch; in floats. */
 struct Layout {
@@ -28,7 +28,7 @@ struct Layout {
   int64_t queries, factors, scores;  // in that
 
   explicit Layout(const Attention& a) {
-    const int64_t together = a.keyBegin ? least(a.batch, kMostEntries) : 1;
+    const int64_t together = a.keyBegin ? smaller(a.batch, mostEntries) : 1;
     rows = a.queries * a.heads;
     padded = roundUp(a.headSize, 32);
     blocks = blocksOf(a.keys);
@@ -39,7 +39,7 @@ struct Layout {
     queries = roundUp(a.batch * int64_t(sizeof(Pass) / sizeof(float)), 16);
     factors = queries + together * rows * padded;
     scores = roundUp(factors + together * rows, 16);
-    own = roundUp(scores + together * rows * kBlock, 16);
+    own = roundUp(scores + together * rows * blockPositions, 16);
   }
 };
 
@@ -69,7 +69,7 @@ class Decoder {
     const Share share(blocks_, team_);
     for (int64_t i = 0; i < count_; ++i) {
       const Pass& pass = passes_[i];
-      const Piece mine = {most(share.begin - pass.before, 0), least(share.end - pass.before, blocksOf(pass.keys))};
+      const Piece mine = {larger(share.begin - pass.before, 0), smaller(share.end - pass.before, blocksOf(pass.keys))};
       attend(pass, mine, {0, a_.keyValueHeads});
     }
     team_.barrier();
@@ -92,14 +92,14 @@ class Decoder {
       const int64_t row = stateRow(a_, b), keys = keysOf(a_, row);
       if (keys == 0) continue;
       Pass* last = count_ > 0 ? &passes_[count_ - 1] : nullptr;
-      if (a_.keyBegin && last && last->entry + last->entries == b && last->entries < kMostEntries &&
+      if (a_.keyBegin && last && last->entry + last->entries == b && last->entries < mostEntries &&
           last->keys == keys && a_.keyBegin[last->row] == a_.keyBegin[row]) {
         ++last->entries;
         continue;
       }
       passes_[count_++] = {b, 1, row, keys, blocks_, 0};
       blocks_ += blocksOf(keys);
-      longest_ = most(longest_, keys);
+      longest_ = larger(longest_, keys);
       total_ += keys;
     }
     for (int64_t i = 0; i < count_; ++i) {
@@ -109,7 +109,7 @@ class Decoder {
   }
 
   bool splitsHeads() const {
-    if (longest_ <= kBlock) return true;
+    if (longest_ <= blockPositions) return true;
     // Rows of a pool come together at any length: where one is much longer than the others, positions are divided.
     if ((a_.rows || a_.keyBegin) && longest_ * count_ * 7 > total_ * 8) return false;
     return count_ % team_.threads == 0;
@@ -118,8 +118,8 @@ class Decoder {
   void runByHeads(int64_t units) {
     const Share share(units, team_);
     for (int64_t i = 0; i < count_; ++i) {
-      const Piece heads = {most(share.begin - i * a_.keyValueHeads, 0),
-                           least(share.end - i * a_.keyValueHeads, a_.keyValueHeads)};
+      const Piece heads = {larger(share.begin - i * a_.keyValueHeads, 0),
+                           smaller(share.end - i * a_.keyValueHeads, a_.keyValueHeads)};
       if (heads.begin >= heads.end) continue;
       attend(passes_[i], {0, blocksOf(passes_[i].keys)}, heads);
       block_.eachRow([&](int64_t, int64_t, int64_t, int64_t row) { join(passes_[i], row); });
@@ -149,12 +149,12 @@ class Decoder {
       block_.prepareQuery(row, rowOf<V>(a_.q, b, query) + head * a_.headSize);
     });
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-      const int64_t first = block * kBlock, count = least(kBlock, pass.keys - first);
+      const int64_t first = block * blockPositions, count = smaller(blockPositions, pass.keys - first);
       if (a_.newKey) {
         const int64_t start = startOf(a_, pass.row);  // new rows are written by the thread that reads them
-        const int64_t begin = most(first - start, 0), end = least(first + count - start, a_.queries);
+        const int64_t begin = larger(first - start, 0), end = smaller(first + count - start, a_.queries);
         const int64_t from = heads.begin * a_.headSize, to = heads.end * a_.headSize;
-        if constexpr (kScaled<T>) {
+        if constexpr (scaled<T>) {
           appendBytes<V>(a_, pass.entry, begin, end, from, to);
         } else {
           appendRows<T>(a_, pass.entry, begin, end, from, to);
@@ -164,7 +164,7 @@ class Decoder {
       block_.score(first, count);
       block_.giveScores(first, count);
       block_.eachRow([&](int64_t, int64_t query, int64_t, int64_t row) {
-        const int64_t seen = least(visibleKeys(a_, pass.row, query) - first, count);
+        const int64_t seen = smaller(visibleKeys(a_, pass.row, query) - first, count);
         block_.soften(row, seen, maxima(place) + row, totals(place) + row);
         __builtin_memset(values(place + row), 0, size_t(layout_.padded) * sizeof(float));
       });
@@ -175,7 +175,7 @@ class Decoder {
   /** Joins the blocks' partial results of one row of a pass, in their order, and writes it to y. */
   void join(const Pass& pass, int64_t row) const {
     const int64_t blocks = blocksOf(pass.keys);
-    float maximum = kLowest;
+    float maximum = lowest;
     for (int64_t block = 0; block < blocks; ++block) {
       const float own = maxima(placeOf(pass, block))[row];
       if (own > maximum) maximum = own;
@@ -186,8 +186,8 @@ class Decoder {
       *own = exp2(splat(*own - maximum))[0];  // the block's scale from here on
       total += *own * totals(placeOf(pass, block))[row];
     }
-    float joined[kMostHeadSize];
-    for (int64_t d = 0; d < layout_.padded; d += kWidth) {
+    float joined[mostHeadSize];
+    for (int64_t d = 0; d < layout_.padded; d += vectorWidth) {
       F sums = {};
       for (int64_t block = 0; block < blocks; ++block) {
         const int64_t place = placeOf(pass, block);
@@ -199,7 +199,7 @@ class Decoder {
     for (int64_t d = 0; d < a_.headSize; ++d) put(y + d, joined[Values<T>::place(d)]);
   }
 
-  static constexpr int kMostHeadSize = 1024;
+  static constexpr int mostHeadSize = 1024;
 
   const Attention& a_;
   const Team& team_;

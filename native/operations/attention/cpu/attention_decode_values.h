@@ -1,7 +1,7 @@
 // Weighted sums of values in decode attention: how each storage format is read and added up, for
 // attention_decode_block.h.
 //
-// Values<T>::kTogether positions are read at once, kStep elements of each. Their sums lie in the order that is cheapest
+// Values<T>::positionsTogether positions are read at once, stepSize elements of each. Their sums lie in the order that is cheapest
 // to make: element i is at place(i).
 #pragma once
 
@@ -13,7 +13,7 @@ namespace {
 /** One position, widened to float32. */
 template <typename T>
 struct Values {
-  static constexpr int kVectors = 1, kStep = kWidth, kTogether = 1;
+  static constexpr int vectorCount = 1, stepSize = vectorWidth, positionsTogether = 1;
   using Sum = F;
   struct Stored {
     F vectors[1];
@@ -30,7 +30,7 @@ struct Values {
 /** The even elements, then the odd ones. */
 template <>
 struct Values<Bf16> {
-  static constexpr int kVectors = 2, kStep = 2 * kWidth, kTogether = 1;
+  static constexpr int vectorCount = 2, stepSize = 2 * vectorWidth, positionsTogether = 1;
   using Sum = F;
   struct Stored {
     F vectors[2];
@@ -44,7 +44,7 @@ struct Values<Bf16> {
     const F weight = splat(weights[p]);
     for (int c = 0; c < 2; ++c) sums[c] = fused(weight, values.vectors[c], sums[c]);
   }
-  static int64_t place(int64_t i) { return i / kStep * kStep + i % 2 * kWidth + i % kStep / 2; }
+  static int64_t place(int64_t i) { return i / stepSize * stepSize + i % 2 * vectorWidth + i % stepSize / 2; }
 };
 
 /** The 16-bit halves of x and y in turns: those of the lower half of each 128 bits, and of the upper. */
@@ -56,7 +56,7 @@ static inline void interleave(I x, I y, I* both) {
   both[0] = (I)_mm256_unpacklo_epi16((__m256i)x, (__m256i)y);
   both[1] = (I)_mm256_unpackhi_epi16((__m256i)x, (__m256i)y);
 #else
-  static_assert(kWidth == 4);
+  static_assert(vectorWidth == 4);
   typedef int16_t S __attribute__((vector_size(16)));
   both[0] = (I)__builtin_shufflevector((S)x, (S)y, 0, 8, 1, 9, 2, 10, 3, 11);
   both[1] = (I)__builtin_shufflevector((S)x, (S)y, 4, 12, 5, 13, 6, 14, 7, 15);
@@ -66,7 +66,7 @@ static inline void interleave(I x, I y, I* both) {
 /** Four positions, in pairs of whole numbers of 16 bits; a row's weights are whole numbers of 16 bits too. */
 template <>
 struct Values<Int8> {
-  static constexpr int kVectors = 2, kStep = 2 * kWidth, kTogether = 4;
+  static constexpr int vectorCount = 2, stepSize = 2 * vectorWidth, positionsTogether = 4;
   using Sum = I;
   struct Stored {
     I pairs[2][2];  // of two positions; of each 128 bits' lower half, and upper
@@ -91,8 +91,8 @@ struct Values<Int8> {
     }
   }
   static int64_t place(int64_t i) {
-    const int64_t in = i % kStep;
-    return i - in + in % 8 / 4 * kWidth + in / 8 * 4 + in % 4;
+    const int64_t in = i % stepSize;
+    return i - in + in % 8 / 4 * vectorWidth + in / 8 * 4 + in % 4;
   }
 };
 

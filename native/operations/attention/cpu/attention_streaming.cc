@@ -1,7 +1,7 @@
 // Memory-efficient attention: for each tile of queries a streaming softmax over tiles of keys (FlashAttention on a
 // CPU).
 //
-// A unit of work is one tile of kQueryTile queries of one head. K and V of a head are packed once into the thread's own
+// A unit of work is one tile of queryTile queries of one head. K and V of a head are packed once into the thread's own
 // scratch and serve all its tiles; scores, weights and values of a tile stay in the first-level cache.
 #include "attention_tile.h"
 #include "cpu/kernels/family.h"
@@ -10,7 +10,7 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr float kLowest = -1e30f;  // below any score, but finite: the difference of two is a number
+constexpr float lowest = -1e30f;  // below any score, but finite: the difference of two is a number
 
 /** One thread's scratch, in floats. */
 struct Layout {
@@ -21,9 +21,9 @@ struct Layout {
     keys = 0;
     values = keys + roundUp(size.keyWords(), 16);
     queries = values + roundUp(size.valueWords(pairs), 16);
-    scores = queries + size.depth * kQueryTile;
-    sums = scores + kKeyTile * kQueryTile;
-    all = roundUp(sums + size.columns * kQueryTile, 16);
+    scores = queries + size.depth * queryTile;
+    sums = scores + keyTile * queryTile;
+    all = roundUp(sums + size.columns * queryTile, 16);
   }
 };
 
@@ -43,30 +43,30 @@ class Streaming {
 
   void run() {
     appendTogether<T>(a_, team_);
-    const int64_t tiles = (a_.queries + kQueryTile - 1) / kQueryTile, units = a_.heads * tiles;
+    const int64_t tiles = (a_.queries + queryTile - 1) / queryTile, units = a_.heads * tiles;
     // A unit costs as much as its entry has keys, which rows of a pool have more or fewer of.
-    auto costOf = [&](int64_t b) { return most(keysOf(a_, stateRow(a_, b)), 1); };
+    auto costOf = [&](int64_t b) { return larger(keysOf(a_, stateRow(a_, b)), 1); };
     int64_t cost = 0, before = 0;
     for (int64_t b = 0; b < a_.batch; ++b) cost += costOf(b) * units;
     const Share share(cost, team_);
     for (int64_t b = 0; b < a_.batch; ++b) {
       // Those of this entry's units that begin in the thread's share.
       const int64_t each = costOf(b), row = stateRow(a_, b);
-      const int64_t begin = most(share.begin - before + each - 1, 0) / each;
-      const int64_t end = least(most(share.end - before + each - 1, 0) / each, units);
+      const int64_t begin = larger(share.begin - before + each - 1, 0) / each;
+      const int64_t end = smaller(larger(share.end - before + each - 1, 0) / each, units);
       before += each * units;
       if (keysOf(a_, row) == 0) {
-        for (int64_t unit = begin; unit < end; ++unit) clear(b, unit / tiles, unit % tiles * kQueryTile);
+        for (int64_t unit = begin; unit < end; ++unit) clear(b, unit / tiles, unit % tiles * queryTile);
         continue;
       }
       int64_t packed = -1;
       for (int64_t unit = begin; unit < end; ++unit) {
-        const int64_t head = unit / tiles, first = unit % tiles * kQueryTile;
+        const int64_t head = unit / tiles, first = unit % tiles * queryTile;
         if (keyValueHead(a_, head) != packed) pack(row, packed = keyValueHead(a_, head));
         const int64_t left = a_.queries - first;
-        if (left > 2 * kWidth) {
+        if (left > 2 * vectorWidth) {
           attend<3>(b, row, head, first);
-        } else if (left > kWidth) {
+        } else if (left > vectorWidth) {
           attend<2>(b, row, head, first);
         } else {
           attend<1>(b, row, head, first);
@@ -78,7 +78,7 @@ class Streaming {
  private:
   /** An entry that sees nothing gives zeros. */
   void clear(int64_t b, int64_t head, int64_t first) const {
-    for (int64_t i = first; i < least(first + kQueryTile, a_.queries); ++i)
+    for (int64_t i = first; i < smaller(first + queryTile, a_.queries); ++i)
       __builtin_memset(output(b, head, i), 0, size_t(a_.headSize) * sizeof(T));
   }
 
@@ -95,34 +95,34 @@ class Streaming {
 
   template <int Vectors>
   void attend(int64_t b, int64_t row, int64_t head, int64_t first) {
-    const int64_t rows = least(Vectors * kWidth, a_.queries - first);
+    const int64_t rows = smaller(Vectors * vectorWidth, a_.queries - first);
     const PackedSize size(a_.headSize, keysOf(a_, row), Pairs);
     const T* q = rowOf<T>(a_.q, b, first) + head * a_.headSize;
     packQueries<T, Pairs>(q, a_.q.rowStride, rows, a_.headSize, size, queries_);
-    __builtin_memset(sums_, 0, size_t(size.columns * kQueryTile) * sizeof(float));
+    __builtin_memset(sums_, 0, size_t(size.columns * queryTile) * sizeof(float));
 
-    alignas(64) int32_t seenKeys[kQueryTile];
-    for (int64_t i = 0; i < kQueryTile; ++i) seenKeys[i] = int32_t(visibleKeys(a_, row, first + least(i, rows - 1)));
+    alignas(64) int32_t seenKeys[queryTile];
+    for (int64_t i = 0; i < queryTile; ++i) seenKeys[i] = int32_t(visibleKeys(a_, row, first + smaller(i, rows - 1)));
     const int64_t fewest = seenKeys[0], end = seenKeys[rows - 1];
     I seen[Vectors];
     F maxima[Vectors], totals[Vectors];
     for (int c = 0; c < Vectors; ++c) {
-      __builtin_memcpy(&seen[c], seenKeys + c * kWidth, sizeof(I));
-      maxima[c] = splat(kLowest);
+      __builtin_memcpy(&seen[c], seenKeys + c * vectorWidth, sizeof(I));
+      maxima[c] = splat(lowest);
       totals[c] = F{};
     }
-    for (int64_t key = 0; key < end; key += kKeyTile) {
+    for (int64_t key = 0; key < end; key += keyTile) {
       F highest[Vectors], old[Vectors];
-      for (int c = 0; c < Vectors; ++c) highest[c] = splat(kLowest);
-      scoreTile<Pairs, Vectors, Pairs ? Size / 2 : Size>(keys_, queries_, size, key, seen, key + kKeyTile > fewest,
+      for (int c = 0; c < Vectors; ++c) highest[c] = splat(lowest);
+      scoreTile<Pairs, Vectors, Pairs ? Size / 2 : Size>(keys_, queries_, size, key, seen, key + keyTile > fewest,
                                                          scores_, highest);
       giveTile(a_, b, head, first, rows, key, scores_);
       soften<Vectors>(highest, maxima, totals, old);
       const float* values = values_ + (Pairs ? key / 2 : key) * size.columns;
       valueTile<Pairs, Vectors>(values, scores_, size, old, sums_);
     }
-    float scale[kQueryTile];
-    for (int c = 0; c < Vectors; ++c) store(scale + c * kWidth, splat(1.0f) / totals[c]);
+    float scale[queryTile];
+    for (int c = 0; c < Vectors; ++c) store(scale + c * vectorWidth, splat(1.0f) / totals[c]);
     const int64_t stride = a_.heads * a_.headSize;
     writeValues(sums_, scale, rows, a_.headSize, output(b, head, first), stride);
   }
@@ -130,7 +130,7 @@ class Streaming {
   /** Scores of the tile become weights under the new maxima; `old` brings the earlier sums to them. */
   template <int Vectors>
   void soften(const F* highest, F* maxima, F* totals, F* old) {
-    const F factor = splat(a_.scale * kLog2E);
+    const F factor = splat(a_.scale * log2E);
     F lowered[Vectors];
     for (int c = 0; c < Vectors; ++c) {
       const F maximum = larger(maxima[c], highest[c] * factor);  // in powers of two, rounded once for all its uses
@@ -139,19 +139,19 @@ class Streaming {
       lowered[c] = -maximum;
       totals[c] *= old[c];
     }
-    constexpr int kRows = Pairs ? 2 : 1;
-    for (int64_t row = 0; row < kKeyTile; row += kRows) {
-      float* from = scores_ + row * kQueryTile;
+    constexpr int rowStep = Pairs ? 2 : 1;
+    for (int64_t row = 0; row < keyTile; row += rowStep) {
+      float* from = scores_ + row * queryTile;
       ONEHEAD_UNROLL(3)
       for (int c = 0; c < Vectors; ++c) {
-        const F weight = exp2<Pairs>(fused(load(from + c * kWidth), factor, lowered[c]));
+        const F weight = exp2<Pairs>(fused(load(from + c * vectorWidth), factor, lowered[c]));
         totals[c] += weight;
         if constexpr (Pairs) {
-          const F next = exp2<Pairs>(fused(load(from + kQueryTile + c * kWidth), factor, lowered[c]));
+          const F next = exp2<Pairs>(fused(load(from + queryTile + c * vectorWidth), factor, lowered[c]));
           totals[c] += next;
-          store(scores_ + row / 2 * kQueryTile + c * kWidth, pairWeights(weight, next));
+          store(scores_ + row / 2 * queryTile + c * vectorWidth, pairWeights(weight, next));
         } else {
-          store(from + c * kWidth, weight);
+          store(from + c * vectorWidth, weight);
         }
       }
     }
@@ -165,14 +165,14 @@ class Streaming {
 }  // namespace
 
 size_t attentionStreamingScratch(const Attention& a, int threads) {
-  const bool pairs = kPairs && a.type == DType::bfloat16;
+  const bool pairs = pairsBfloat16 && a.type == DType::bfloat16;
   return size_t(Layout(a, pairs).all) * size_t(threads) * sizeof(float);
 }
 
 void attentionStreaming(const Attention& a, const Team& team) {
   const bool usual = a.headSize == 64;
   if (a.type == DType::bfloat16)
-    return usual ? Streaming<Bf16, kPairs, 64>(a, team).run() : Streaming<Bf16, kPairs, 0>(a, team).run();
+    return usual ? Streaming<Bf16, pairsBfloat16, 64>(a, team).run() : Streaming<Bf16, pairsBfloat16, 0>(a, team).run();
   return usual ? Streaming<float, false, 64>(a, team).run() : Streaming<float, false, 0>(a, team).run();
 }
 

@@ -3,8 +3,8 @@
 // Both products are computed transposed, with the vectors along the queries:
 //   scores^T[key, query]   = sum over d   of K[key, d] q^T[d, query]
 //   values^T[d, query]     = sum over key of V[key, d] weights^T[key, query]
-// so one element of K or V is broadcast against a row of kQueryTile queries, softmax needs no horizontal step, and one
-// micro-kernel does both: kBlock broadcasts against up to kVectors vectors, all sums in registers.
+// so one element of K or V is broadcast against a row of queryTile queries, softmax needs no horizontal step, and one
+// micro-kernel does both: broadcasts broadcasts against up to mostVectors vectors, all sums in registers.
 //
 // Elements are words of 32 bits: a float32, or with Pairs two bfloat16 that are neighbours along the sum (d for the
 // scores, keys for the values), as vdpbf16ps wants them. Without it bfloat16 is widened when it is packed.
@@ -15,28 +15,28 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int kVectors = 3;
-constexpr int kBlock = kWidth == 16 ? 8 : 4;
-constexpr int kQueryTile = kVectors * kWidth;
-constexpr int kKeyTile = 64;  // 32 and 128 are as fast
+constexpr int mostVectors = 3;
+constexpr int broadcasts = vectorWidth == 16 ? 8 : 4;
+constexpr int queryTile = mostVectors * vectorWidth;
+constexpr int keyTile = 64;  // 32 and 128 are as fast
 
-/** sums[r][c] += sum over k of broadcast[r * row + k * step] * vectors[k * kQueryTile + c]. */
+/** sums[r][c] += sum over k of broadcast[r * row + k * step] * vectors[k * queryTile + c]. */
 template <bool Pairs, int Vectors>
 static inline __attribute__((always_inline)) void tileProduct(const float* broadcast, int64_t row, int64_t step,
                                                               const float* vectors, int64_t count,
-                                                              F (&sums)[kBlock][Vectors]) {
+                                                              F (&sums)[broadcasts][Vectors]) {
   for (int64_t k = 0; k < count; ++k) {
     F right[Vectors];
     ONEHEAD_UNROLL(3)
-    for (int c = 0; c < Vectors; ++c) right[c] = load(vectors + c * kWidth);
+    for (int c = 0; c < Vectors; ++c) right[c] = load(vectors + c * vectorWidth);
     ONEHEAD_UNROLL(8)
-    for (int r = 0; r < kBlock; ++r) {
+    for (int r = 0; r < broadcasts; ++r) {
       const F left = splat(broadcast[r * row]);
       ONEHEAD_UNROLL(3)
       for (int c = 0; c < Vectors; ++c) sums[r][c] = multiplyAdd<Pairs>(left, right[c], sums[r][c]);
     }
     broadcast += step;
-    vectors += kQueryTile;
+    vectors += queryTile;
   }
 }
 
@@ -48,8 +48,8 @@ struct PackedSize {
 
   PackedSize(int64_t headSize, int64_t keyCount, bool pairs) {
     depth = pairs ? (headSize + 1) / 2 : headSize;
-    columns = roundUp(headSize, kBlock);
-    keys = roundUp(keyCount, kKeyTile);
+    columns = roundUp(headSize, broadcasts);
+    keys = roundUp(keyCount, keyTile);
   }
   int64_t keyWords() const { return keys * depth; }
   int64_t valueWords(bool pairs) const { return (pairs ? keys / 2 : keys) * columns; }
@@ -59,18 +59,18 @@ struct PackedSize {
 static inline float pairOf(Bf16 low, Bf16 high) { return asFloat(uint32_t(low.bits) | uint32_t(high.bits) << 16); }
 static inline float pairOf(float, float) { return 0; }  // never called: float32 has no pairs
 
-/** Steps [s, s + count) of one row as words; count is at most kWidth. */
+/** Steps [s, s + count) of one row as words; count is at most vectorWidth. */
 template <bool Pairs>
 static inline F loadSteps(const float* row, int64_t s, int64_t count, int64_t) {
-  return count == kWidth ? load(row + s) : loadPart(row + s, count);
+  return count == vectorWidth ? load(row + s) : loadPart(row + s, count);
 }
 template <bool Pairs>
 static inline F loadSteps(const Bf16* row, int64_t s, int64_t count, int64_t headSize) {
   if constexpr (Pairs) {
-    if (count == kWidth && 2 * (s + kWidth) <= headSize) return (F) * (const UnalignedU*)(row + 2 * s);
-    return (F)loadWordsPart(row + 2 * s, least(2 * count, headSize - 2 * s));
+    if (count == vectorWidth && 2 * (s + vectorWidth) <= headSize) return (F) * (const UnalignedU*)(row + 2 * s);
+    return (F)loadWordsPart(row + 2 * s, smaller(2 * count, headSize - 2 * s));
   } else {
-    return count == kWidth ? load(row + s) : loadPart(row + s, count);
+    return count == vectorWidth ? load(row + s) : loadPart(row + s, count);
   }
 }
 
@@ -80,7 +80,8 @@ static inline void packKeys(const T* k, int64_t rowStride, int64_t rows, int64_t
                             float* packed) {
   for (int64_t key = 0; key < rows; ++key, packed += size.depth, k += rowStride) {
     int64_t s = 0;
-    for (; s + kWidth <= size.depth; s += kWidth) store(packed + s, loadSteps<Pairs>(k, s, kWidth, headSize));
+    for (; s + vectorWidth <= size.depth; s += vectorWidth)
+      store(packed + s, loadSteps<Pairs>(k, s, vectorWidth, headSize));
     if (s < size.depth) storePart(packed + s, loadSteps<Pairs>(k, s, size.depth - s, headSize), size.depth - s);
   }
   __builtin_memset(packed, 0, size_t((size.keys - rows) * size.depth) * sizeof(float));
@@ -90,11 +91,11 @@ static inline void packKeys(const T* k, int64_t rowStride, int64_t rows, int64_t
 template <typename T, bool Pairs>
 static inline void packValues(const T* v, int64_t rowStride, int64_t rows, int64_t headSize, const PackedSize& size,
                               float* packed) {
-  constexpr int kKeys = Pairs ? 2 : 1;
-  for (int64_t key = 0; key < size.keys; key += kKeys, packed += size.columns, v += kKeys * rowStride) {
+  constexpr int keyStep = Pairs ? 2 : 1;
+  for (int64_t key = 0; key < size.keys; key += keyStep, packed += size.columns, v += keyStep * rowStride) {
     int64_t d = 0;
-    if (key + kKeys <= rows) {
-      for (; d + kWidth <= headSize; d += kWidth) {
+    if (key + keyStep <= rows) {
+      for (; d + vectorWidth <= headSize; d += vectorWidth) {
         const F first = load(v + d);
         if constexpr (Pairs) {
           store(packed + d, (F)((U)first >> 16 | (U)load(v + rowStride + d)));
@@ -115,39 +116,39 @@ static inline void packValues(const T* v, int64_t rowStride, int64_t rows, int64
   }
 }
 
-/** One tile of queries of one head as [step][kQueryTile]; missing queries are zero. */
+/** One tile of queries of one head as [step][queryTile]; missing queries are zero. */
 template <typename T, bool Pairs>
 static inline void packQueries(const T* q, int64_t rowStride, int64_t rows, int64_t headSize, const PackedSize& size,
                                float* packed) {
-  for (int64_t first = 0; first < kQueryTile; first += kWidth) {
-    for (int64_t s = 0; s < size.depth; s += kWidth) {
-      const int64_t count = least(kWidth, size.depth - s);
-      F square[kWidth];
-      for (int64_t i = 0; i < kWidth; ++i)
+  for (int64_t first = 0; first < queryTile; first += vectorWidth) {
+    for (int64_t s = 0; s < size.depth; s += vectorWidth) {
+      const int64_t count = smaller(vectorWidth, size.depth - s);
+      F square[vectorWidth];
+      for (int64_t i = 0; i < vectorWidth; ++i)
         square[i] = first + i < rows ? loadSteps<Pairs>(q + (first + i) * rowStride, s, count, headSize) : F{};
       transposeSquare(square);
-      for (int64_t i = 0; i < count; ++i) store(packed + (s + i) * kQueryTile + first, square[i]);
+      for (int64_t i = 0; i < count; ++i) store(packed + (s + i) * queryTile + first, square[i]);
     }
   }
 }
 
 /**
- * Scores of a tile of kKeyTile keys from `key` on, [key][kQueryTile]; those that a query does not see are -infinity.
+ * Scores of a tile of keyTile keys from `key` on, [key][queryTile]; those that a query does not see are -infinity.
  * Depth is size.depth where it is known when compiling, else 0.
  */
 template <bool Pairs, int Vectors, int Depth>
 static inline void scoreTile(const float* packedKeys, const float* packedQueries, const PackedSize& size, int64_t key,
                              const I* seen, bool masked, float* scores, F* maxima) {
-  for (int64_t block = 0; block < kKeyTile; block += kBlock) {
-    F sums[kBlock][Vectors] = {};
+  for (int64_t block = 0; block < keyTile; block += broadcasts) {
+    F sums[broadcasts][Vectors] = {};
     const int64_t depth = Depth ? Depth : size.depth;
     tileProduct<Pairs, Vectors>(packedKeys + (key + block) * depth, depth, 1, packedQueries, depth, sums);
     ONEHEAD_UNROLL(8)
-    for (int r = 0; r < kBlock; ++r) {
+    for (int r = 0; r < broadcasts; ++r) {
       ONEHEAD_UNROLL(3)
       for (int c = 0; c < Vectors; ++c) {
-        if (masked) sums[r][c] = splatInteger(int32_t(key + block) + r) < seen[c] ? sums[r][c] : splat(-kInfinity);
-        store(scores + (block + r) * kQueryTile + c * kWidth, sums[r][c]);
+        if (masked) sums[r][c] = splatInteger(int32_t(key + block) + r) < seen[c] ? sums[r][c] : splat(-infinity);
+        store(scores + (block + r) * queryTile + c * vectorWidth, sums[r][c]);
         maxima[c] = larger(maxima[c], sums[r][c]);
       }
     }
@@ -161,8 +162,8 @@ static inline void giveTile(const Attention& a, int64_t b, int64_t head, int64_t
   for (int64_t i = 0; i < rows; ++i) {
     float* to = scoresOf(a, b, first + i, head);
     if (!to) continue;
-    const int64_t seen = least(visibleKeys(a, stateRow(a, b), first + i), a.scoreKeys) - key;
-    for (int64_t j = 0; j < least(seen, kKeyTile); ++j) to[key + j] = scores[j * kQueryTile + i] * a.scale;
+    const int64_t seen = smaller(visibleKeys(a, stateRow(a, b), first + i), a.scoreKeys) - key;
+    for (int64_t j = 0; j < smaller(seen, keyTile); ++j) to[key + j] = scores[j * queryTile + i] * a.scale;
   }
 }
 
@@ -170,20 +171,20 @@ static inline void giveTile(const Attention& a, int64_t b, int64_t head, int64_t
 template <bool Pairs, int Vectors>
 static inline void valueTile(const float* packedValues, const float* weights, const PackedSize& size, const F* old,
                              float* values) {
-  constexpr int64_t kSteps = Pairs ? kKeyTile / 2 : kKeyTile;
-  for (int64_t d = 0; d < size.columns; d += kBlock) {
-    F sums[kBlock][Vectors];
-    float* to = values + d * kQueryTile;
+  constexpr int64_t tileSteps = Pairs ? keyTile / 2 : keyTile;
+  for (int64_t d = 0; d < size.columns; d += broadcasts) {
+    F sums[broadcasts][Vectors];
+    float* to = values + d * queryTile;
     ONEHEAD_UNROLL(8)
-    for (int r = 0; r < kBlock; ++r) {
+    for (int r = 0; r < broadcasts; ++r) {
       ONEHEAD_UNROLL(3)
-      for (int c = 0; c < Vectors; ++c) sums[r][c] = load(to + r * kQueryTile + c * kWidth) * old[c];
+      for (int c = 0; c < Vectors; ++c) sums[r][c] = load(to + r * queryTile + c * vectorWidth) * old[c];
     }
-    tileProduct<Pairs, Vectors>(packedValues + d, 1, size.columns, weights, kSteps, sums);
+    tileProduct<Pairs, Vectors>(packedValues + d, 1, size.columns, weights, tileSteps, sums);
     ONEHEAD_UNROLL(8)
-    for (int r = 0; r < kBlock; ++r) {
+    for (int r = 0; r < broadcasts; ++r) {
       ONEHEAD_UNROLL(3)
-      for (int c = 0; c < Vectors; ++c) store(to + r * kQueryTile + c * kWidth, sums[r][c]);
+      for (int c = 0; c < Vectors; ++c) store(to + r * queryTile + c * vectorWidth, sums[r][c]);
     }
   }
 }
@@ -192,17 +193,17 @@ static inline void valueTile(const float* packedValues, const float* weights, co
 template <typename T>
 static inline void writeValues(const float* values, const float* scale, int64_t rows, int64_t headSize, T* y,
                                int64_t rowStride) {
-  for (int64_t first = 0; first < rows; first += kWidth) {
+  for (int64_t first = 0; first < rows; first += vectorWidth) {
     const F scales = load(scale + first);
-    for (int64_t d = 0; d < headSize; d += kWidth) {
-      const int64_t count = least(kWidth, headSize - d);
-      F square[kWidth];
-      for (int64_t i = 0; i < kWidth; ++i)
-        square[i] = i < count ? load(values + (d + i) * kQueryTile + first) * scales : F{};
+    for (int64_t d = 0; d < headSize; d += vectorWidth) {
+      const int64_t count = smaller(vectorWidth, headSize - d);
+      F square[vectorWidth];
+      for (int64_t i = 0; i < vectorWidth; ++i)
+        square[i] = i < count ? load(values + (d + i) * queryTile + first) * scales : F{};
       transposeSquare(square);
-      for (int64_t i = 0; i < least(kWidth, rows - first); ++i) {
+      for (int64_t i = 0; i < smaller(vectorWidth, rows - first); ++i) {
         T* to = y + (first + i) * rowStride + d;
-        if (count == kWidth) {
+        if (count == vectorWidth) {
           store(to, square[i]);
         } else {
           storePart(to, square[i], count);

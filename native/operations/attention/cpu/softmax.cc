@@ -11,14 +11,14 @@ namespace {
  * is known. */
 template <typename T>
 void softenRow(float* scores, int64_t seen, int64_t keys, float factor, T* weights) {
-  const int64_t whole = seen / kWidth * kWidth, left = seen - whole;
-  F highest = splat(-kInfinity);
-  for (int64_t i = 0; i < whole; i += kWidth) highest = larger(highest, load(scores + i) * splat(factor));
+  const int64_t whole = seen / vectorWidth * vectorWidth, left = seen - whole;
+  F highest = splat(-infinity);
+  for (int64_t i = 0; i < whole; i += vectorWidth) highest = larger(highest, load(scores + i) * splat(factor));
   float top = largest(highest);
   for (int64_t i = whole; i < seen; ++i) top = scores[i] * factor > top ? scores[i] * factor : top;
 
   F total = {};
-  for (int64_t i = 0; i < whole; i += kWidth) {
+  for (int64_t i = 0; i < whole; i += vectorWidth) {
     const F weight = exp2(fused(load(scores + i), splat(factor), splat(-top)));
     total += weight;
     store(scores + i, weight);
@@ -27,7 +27,7 @@ void softenRow(float* scores, int64_t seen, int64_t keys, float factor, T* weigh
   total += loadPart(scores + whole, left);
 
   const F inverse = splat(1.0f / sum(total));
-  for (int64_t i = 0; i < whole; i += kWidth) store(weights + i, load(scores + i) * inverse);
+  for (int64_t i = 0; i < whole; i += vectorWidth) store(weights + i, load(scores + i) * inverse);
   storePart(weights + whole, loadPart(scores + whole, left) * inverse, left);
   __builtin_memset(weights + seen, 0, size_t(keys - seen) * sizeof(T));
 }
@@ -37,7 +37,7 @@ void softenRows(const Softmax& a, const Team& team) {
   const Share share(a.batch * a.queries * a.heads, team);
   for (int64_t row = share.begin; row < share.end; ++row) {
     const int64_t query = row / a.heads, seen = visibleKeys(a, query / a.queries, query % a.queries);
-    softenRow(a.scores + row * a.keys, seen, a.keys, a.scale * kLog2E, static_cast<T*>(a.weights) + row * a.keys);
+    softenRow(a.scores + row * a.keys, seen, a.keys, a.scale * log2E, static_cast<T*>(a.weights) + row * a.keys);
   }
 }
 

@@ -54,7 +54,7 @@ AttentionNeeds attentionNeeds(const AttentionArguments& a, AttentionAlgorithm al
   const AttentionNeeds needs = decodeNeeds(a, launcher);
   if (!a.keyBegin) return needs;
   const AttentionNeeds shared = streamingNeeds(a, true, neighbours, launcher);
-  return {most(needs.scratchBytes, shared.scratchBytes), most(needs.counters, shared.counters)};
+  return {larger(needs.scratchBytes, shared.scratchBytes), larger(needs.counters, shared.counters)};
 }
 
 cudaError_t attention(const AttentionArguments& a, AttentionAlgorithm algorithm, AttentionStage stage,

@@ -8,12 +8,12 @@ namespace onehead::cuda {
 /** Where the new rows of the sequence on this row begin. Whatever the device's memory says, nothing outside of the
  * cache is touched. */
 __device__ inline int startOf(const AttentionArguments& a, int64_t row) {
-  return a.start ? int(least<int64_t>(most(a.start[row], 0), a.keys)) : 0;
+  return a.start ? int(smaller<int64_t>(larger(a.start[row], 0), a.keys)) : 0;
 }
 
 /** The keys that query `i` of a sequence sees: 0 ... this - 1. */
 __device__ inline int visibleKeys(const AttentionArguments& a, int start, int64_t i) {
-  return a.causal ? int(least<int64_t>(a.keys, start + i + 1)) : int(a.keys);
+  return a.causal ? int(smaller<int64_t>(a.keys, start + i + 1)) : int(a.keys);
 }
 
 /** What an entry of the batch reads. */
@@ -29,7 +29,7 @@ __device__ inline Entry entryOfRange(const AttentionArguments& a, int64_t b) {
   if (row < 0) return {};
   const int begin = a.keyBegin[row];
   const int64_t room = begin < 0 ? 0 : a.keys - begin;
-  return {0, begin, int(most<int64_t>(least<int64_t>(a.keyCount[row], room), 0)), 0};
+  return {0, begin, int(larger<int64_t>(smaller<int64_t>(a.keyCount[row], room), 0)), 0};
 }
 /** Of its row's keys. */
 __device__ inline Entry entryOfRow(const AttentionArguments& a, int64_t b) {
@@ -58,11 +58,11 @@ __device__ inline int entriesTogether(const AttentionArguments& a, int64_t b) {
   const int lane = int(threadIdx.x) % 32, place = int(b % 32);
   const int64_t other = b - place + lane;
   const Entry entry = other < a.batch ? entryOfRange(a, other) : Entry();
-  const int first = __shfl_sync(wholeWarp, entry.first, place), keys = __shfl_sync(wholeWarp, entry.keys, place);
-  const unsigned same = __ballot_sync(wholeWarp, entry.first == first && entry.keys == keys);
+  const int first = __shfl_sync(allLanes, entry.first, place), keys = __shfl_sync(allLanes, entry.keys, place);
+  const unsigned same = __ballot_sync(allLanes, entry.first == first && entry.keys == keys);
   const unsigned before = place ? same << (32 - place) : 0, after = same >> place;
   if (__clz(int(~before)) % mostTogether) return 0;
-  return after == ~0u ? mostTogether : least(__ffs(int(~after)) - 1, mostTogether);
+  return after == ~0u ? mostTogether : smaller(__ffs(int(~after)) - 1, mostTogether);
 }
 
 /** The row of a cache that holds one of an entry's keys. */
@@ -136,7 +136,7 @@ __device__ inline float loadShare(const float* parts, int64_t part, int count, i
 inline int64_t splitsFor(int64_t keys, int64_t tile, int64_t blocks, int64_t blocksPerMultiprocessor,
                          const Launcher& launcher) {
   const int64_t wanted = divideUp<int64_t>(launcher.multiprocessors * blocksPerMultiprocessor, blocks);
-  return most<int64_t>(1, least<int64_t>(least(wanted, divideUp(keys, tile)), mostParts));
+  return larger<int64_t>(1, smaller<int64_t>(smaller(wanted, divideUp(keys, tile)), mostParts));
 }
 
 /** One file each: attention_decode.cu, attention_streaming.cu, attention_warpgroup.cu, attention_baselines.cu. */

@@ -27,8 +27,8 @@ struct SoftmaxArguments {
 /** A warp a row: weights of visible keys, zeros behind them up to the stride. */
 template <class T>
 __global__ void __launch_bounds__(128) softmaxKernel(const __grid_constant__ SoftmaxArguments s) {
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   const int lane = int(threadIdx.x) % 32;
   const int64_t row = int64_t(blockIdx.x) * 4 + threadIdx.x / 32;
   const AttentionArguments& a = s.attention;
@@ -128,7 +128,7 @@ class Baseline {
   cudaError_t values() {
     ProductArguments p = product();
     p.columns = a_.headSize;
-    p.depth = a_.causal && !a_.start ? least(a_.keys, a_.queries) : a_.keys;
+    p.depth = a_.causal && !a_.start ? smaller(a_.keys, a_.queries) : a_.keys;
     p.a = scratch_ + layout_.weights;
     p.aBatch = scoreMatrices();
     p.aRows = scoreRows();

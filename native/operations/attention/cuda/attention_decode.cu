@@ -106,7 +106,7 @@ __device__ inline const T* placeOf(const AttentionArguments& a, const AttentionV
 }
 
 /** Floats of shared memory: what the warps have, or two columns of each thread; behind it a flag. */
-__host__ __device__ inline int flagPlace(int size) { return most(warps * int(partialSize(size)), threads * 2); }
+__host__ __device__ inline int flagPlace(int size) { return larger(warps * int(partialSize(size)), threads * 2); }
 
 /** Joins what the blocks of a head wrote: threads take pairs of columns and shares of the parts. */
 template <class T>
@@ -127,7 +127,7 @@ __device__ inline void joinSplits(T* y, const float* parts, int splits, int size
     }
 #pragma unroll
     for (int u = 0; u < atOnce; ++u) {
-      const float of = __shfl_sync(wholeWarp, share, (first + u * groups) % 32);
+      const float of = __shfl_sync(allLanes, share, (first + u * groups) % 32);
       sum.x = fmaf(values[u].x, of, sum.x);
       sum.y = fmaf(values[u].y, of, sum.y);
     }
@@ -160,23 +160,23 @@ __global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __gr
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int64_t b = blockIdx.z, head = blockIdx.y, split = blockIdx.x;
   const int size = int(a.headSize), part = int(partialSize(size)), chunk = lane % lanes * vector;
-  letNextStart();
-  if (!a.keysStay) waitForPrevious();
+  letNextKernelStart();
+  if (!a.keysStay) waitForPreviousKernel();
   const Entry entry = Ranges ? entryOfRange(a, b) : entryOfRow(a, b);
   const int start = entry.start, limit = entry.keys;
   auto output = [&] { return static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + head * size; };
   if (limit == 0) {  // an entry that sees nothing gives zeros
-    waitForPrevious();
+    waitForPreviousKernel();
     if (split == 0 && thread < size) output()[thread] = fromFloat<T>(0.0f);
     return;
   }
   // Blocks without work wait as well: the next kernel's wait is for this one's end, which must be that of all before.
-  if (Ranges && entriesTogether(a, b) != 1) return waitForPrevious();
+  if (Ranges && entriesTogether(a, b) != 1) return waitForPreviousKernel();
   const int perSplit =
       limit <= aloneKeys ? aloneKeys : divideUp(divideUp(limit, int(gridDim.x)), leastKeys) * leastKeys;
   const int splits = int(divideUp(limit, perSplit));
-  if (split >= splits) return waitForPrevious();
-  const int begin = int(split) * perSplit, end = least(limit, begin + perSplit);
+  if (split >= splits) return waitForPreviousKernel();
+  const int begin = int(split) * perSplit, end = smaller(limit, begin + perSplit);
   const bool inside = chunk < size;  // lanes behind the head's elements have none
 
   Cached<C> k[ahead], v[ahead];
@@ -202,7 +202,7 @@ __global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __gr
     }
   };
   if constexpr (Ranges) fetch(firstKey);
-  waitForPrevious();
+  waitForPreviousKernel();
 
   float query[vector] = {};
   if (inside) {
@@ -241,7 +241,7 @@ __global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __gr
       score = warpSum<lanes>(score);
       scores[u] = key0 + u * step < end ? score : -infinity;
       above = fmaxf(above, scores[u]);
-      if (wantedScores && lane % lanes == 0 && key0 + u * step < least(end, int(a.scoreKeys)))
+      if (wantedScores && lane % lanes == 0 && key0 + u * step < smaller(end, int(a.scoreKeys)))
         wantedScores[key0 + u * step] = score * naturalLog2;
     }
     if (above == -infinity) continue;
@@ -293,7 +293,7 @@ __global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __gr
   float value = 0;
 #pragma unroll
   for (int w = 0; w < warps; ++w) {
-    const float of = __shfl_sync(wholeWarp, factor, w);
+    const float of = __shfl_sync(allLanes, factor, w);
     if (thread < size) value = fmaf(shared[w * part + thread], of, value);
   }
   if (splits == 1) {
@@ -306,7 +306,7 @@ __global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __gr
     parts[split * part + size] = highest;
     parts[split * part + size + 1] = sum;
   }
-  if (!arrivesLast(a.counters + row, splits, reinterpret_cast<int*>(shared + flagPlace(size)))) return;
+  if (!isLastBlock(a.counters + row, splits, reinterpret_cast<int*>(shared + flagPlace(size)))) return;
   joinSplits(y, parts, splits, size, shared);
   if (thread == 0) a.counters[row] = 0;
 }

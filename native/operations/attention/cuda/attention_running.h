@@ -24,13 +24,13 @@ template <int Lanes, int Width>
 __device__ inline void combineGroups(Running<Width>& running) {
   float highest = running.highest;
 #pragma unroll
-  for (int mask = Lanes; mask < 32; mask *= 2) highest = fmaxf(highest, __shfl_xor_sync(wholeWarp, highest, mask));
+  for (int mask = Lanes; mask < 32; mask *= 2) highest = fmaxf(highest, __shfl_xor_sync(allLanes, highest, mask));
   if (highest > -infinity) running.rescale(highest);
 #pragma unroll
   for (int mask = Lanes; mask < 32; mask *= 2) {
-    running.sum += __shfl_xor_sync(wholeWarp, running.sum, mask);
+    running.sum += __shfl_xor_sync(allLanes, running.sum, mask);
 #pragma unroll
-    for (int i = 0; i < Width; ++i) running.values[i] += __shfl_xor_sync(wholeWarp, running.values[i], mask);
+    for (int i = 0; i < Width; ++i) running.values[i] += __shfl_xor_sync(allLanes, running.values[i], mask);
   }
 }
 

@@ -66,20 +66,20 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   const int64_t b = blockIdx.z, keyHead = blockIdx.y;
   const int rowTile = int(blockIdx.x) / splitsOfGrid, split = int(blockIdx.x) % splitsOfGrid;
   const int sharing = int(a.heads / a.keyValueHeads), rowsOfEntry = int(a.queries) * sharing, size = int(a.headSize);
-  letNextStart();
-  if (!a.keysStay) waitForPrevious();
+  letNextKernelStart();
+  if (!a.keysStay) waitForPreviousKernel();
   const Entry entry = entryOf(a, b);
   const int start = entry.start;
   if (entry.keys == 0) {  // an entry that sees nothing gives zeros
-    waitForPrevious();
+    waitForPreviousKernel();
     if (wanted.least == 1 && int(blockIdx.x) == 0) clearRows<T>(a, b, keyHead);
     return;
   }
   const int together = wanted.most > 1 ? entriesTogether(a, b) : 1;
   // Rows go on through the entries that are served together, which lie one after another.
-  const int rows = rowsOfEntry * together, row0 = rowTile * S::rows, lastRow = least(row0 + S::rows, rows) - 1;
+  const int rows = rowsOfEntry * together, row0 = rowTile * S::rows, lastRow = smaller(row0 + S::rows, rows) - 1;
   // Blocks without work wait as well: the next kernel's wait is for this one's end, which must be that of all before.
-  if (together < wanted.least || row0 >= rows) return waitForPrevious();
+  if (together < wanted.least || row0 >= rows) return waitForPreviousKernel();
 
   // New rows join the cache; each split has its share of them.
   if (a.newKey.data && rowTile == 0) {
@@ -98,10 +98,10 @@ __global__ void __launch_bounds__(Warps * 32, 1)
 
   const int limit = visibleKeys(a, entry, lastRow / sharing);  // of the block: its last row sees most
   const int tiles = divideUp(limit, S::keys);
-  const int perSplit = limit <= aloneKeys ? tiles : most(divideUp(tiles, splitsOfGrid), leastTiles);
+  const int perSplit = limit <= aloneKeys ? tiles : larger(divideUp(tiles, splitsOfGrid), leastTiles);
   const int splits = divideUp(tiles, perSplit), firstTile = split * perSplit;
-  if (split >= splits) return waitForPrevious();
-  const int endTile = least(tiles, firstTile + perSplit);
+  if (split >= splits) return waitForPreviousKernel();
+  const int endTile = smaller(tiles, firstTile + perSplit);
 
   // Of 8 bits: tiles as they are in memory, and factors of keys, then values, on their way into shared memory.
   constexpr int perThread = divideUp(2 * S::keys, S::threads);
@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   };
   load(firstTile, 0);
   commitCopies();
-  waitForPrevious();
+  waitForPreviousKernel();
 
   // This thread's rows: group and group + 8 of each of its warp's tiles of 16.
   int seen[MTiles][2];  // keys that each row sees
@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = row0 + (warp * MTiles + m) * 16 + half * 8 + group;
-      const int i = least(row, rows - 1) / sharing, head = int(keyHead) * sharing + least(row, rows - 1) % sharing;
+      const int i = smaller(row, rows - 1) / sharing, head = int(keyHead) * sharing + smaller(row, rows - 1) % sharing;
       seen[m][half] = row < rows ? visibleKeys(a, entry, i) : 0;
       const T* q = static_cast<const T*>(a.q.data) + b * a.q.batchStride + i * a.q.rowStride + head * size;
 #pragma unroll
@@ -272,8 +272,8 @@ __global__ void __launch_bounds__(Warps * 32, 1)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float sum = sums[m][half];
-      sum += __shfl_xor_sync(wholeWarp, sum, 1);
-      sum += __shfl_xor_sync(wholeWarp, sum, 2);
+      sum += __shfl_xor_sync(allLanes, sum, 1);
+      sum += __shfl_xor_sync(allLanes, sum, 2);
       const int row = row0 + (warp * MTiles + m) * 16 + half * 8 + group;
       if (row >= rows) continue;
       if (splits == 1) {
@@ -305,7 +305,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   const int rowTiles = int(gridDim.x) / splitsOfGrid;
   int32_t* counter = a.counters + (b * a.keyValueHeads + keyHead) * rowTiles + rowTile;
   // Shared memory is free: all have passed the loop's last barrier.
-  if (!arrivesLast(counter, splits, reinterpret_cast<int*>(shared))) return;
+  if (!isLastBlock(counter, splits, reinterpret_cast<int*>(shared))) return;
   __syncthreads();  // all have read the flag
   const float* parts = static_cast<const float*>(a.scratch) + (place + row0) * splitsOfGrid * part;
   joinSplits<T, S::threads>(parts, splitsOfGrid, splits, size, lastRow - row0 + 1, reinterpret_cast<float*>(shared),
@@ -322,7 +322,7 @@ int64_t rowsOf(const AttentionArguments& a) { return a.queries * (a.heads / a.ke
 /** Rows of a block, which splitting depends on. Of entries that may go together, a few beams' are thought of. */
 int64_t blockRows(const AttentionArguments& a, Together together) {
   constexpr int beams = 5;
-  const int64_t rows = rowsOf(a) * least(together.most, beams);
+  const int64_t rows = rowsOf(a) * smaller(together.most, beams);
   if (together.most == 1 && a.type != DType::float32 && a.headSize <= 64 && rows > 64 && !a.scores && !a.keyScales)
     return 128;
   return rows > 32 ? 64 : 32;
@@ -330,7 +330,7 @@ int64_t blockRows(const AttentionArguments& a, Together together) {
 
 /** Tiles of rows that one entry's blocks may have to serve. */
 int64_t rowTilesOf(const AttentionArguments& a, Together together) {
-  return divideUp(rowsOf(a) * least<int64_t>(together.most, a.batch), blockRows(a, together));
+  return divideUp(rowsOf(a) * smaller<int64_t>(together.most, a.batch), blockRows(a, together));
 }
 
 int64_t splitsOf(const AttentionArguments& a, bool split, Together together, const Launcher& launcher) {

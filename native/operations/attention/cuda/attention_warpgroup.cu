@@ -35,8 +35,8 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
   const int64_t b = blockIdx.z, keyHead = blockIdx.y;
   const int sharing = int(a.heads / a.keyValueHeads), rows = int(a.queries) * sharing, keys = int(a.keys);
   const int row0 = int(blockIdx.x) * blockRows + warp * 16 + lane / 4;  // and the eighth behind it
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
 
   const int column = thread % 8;  // every thread copies one chunk of every 32nd row
   const T* keyOf = static_cast<const T*>(a.k.data) + b * a.k.batchStride + keyHead * size + column * 8;
@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
   T* outputs[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int row = least(row0 + half * 8, rows - 1), i = row / sharing;
+    const int row = smaller(row0 + half * 8, rows - 1), i = row / sharing;
     const int64_t head = keyHead * sharing + row % sharing;
     const T* q = static_cast<const T*>(a.q.data) + b * a.q.batchStride + i * a.q.rowStride + head * size;
 #pragma unroll
@@ -134,8 +134,8 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     float sum = sums[half];
-    sum += __shfl_xor_sync(wholeWarp, sum, 1);
-    sum += __shfl_xor_sync(wholeWarp, sum, 2);
+    sum += __shfl_xor_sync(allLanes, sum, 1);
+    sum += __shfl_xor_sync(allLanes, sum, 2);
     if (row0 + half * 8 >= rows) continue;
     const float factor = 1.0f / sum;
 #pragma unroll

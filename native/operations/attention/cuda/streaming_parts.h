@@ -28,7 +28,7 @@ __device__ inline void emitScores(const AttentionArguments& a, int64_t b, const 
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           const int key = firstKey + n * 8 + lane % 4 * 2 + i;
-          if (key < least(seen[m][half], scoreKeys)) to[key] = scores[m][n][half * 2 + i] * a.scale;
+          if (key < smaller(seen[m][half], scoreKeys)) to[key] = scores[m][n][half * 2 + i] * a.scale;
         }
     }
 }

@@ -207,7 +207,7 @@ __global__ void __launch_bounds__(threads, 1) decoderLayerKernel(const __grid_co
   const Vectors v = vectorsOf(o);
   float *x = floats + v.x, *normed = floats + v.normed, *made = floats + v.made, *mixed = floats + v.mixed,
         *inner = floats + v.inner, *parts = floats + v.parts;
-  letNextStart();
+  letNextKernelStart();
   constexpr int normed3[layerNorms] = {layerQueryKeyValue, layerQuery, layerUp};
 #pragma unroll
   for (int i = 0; i < layerNorms; ++i)
@@ -232,7 +232,7 @@ __global__ void __launch_bounds__(threads, 1) decoderLayerKernel(const __grid_co
     next += count;
   }
   clusterBarrier();  // all blocks have begun: from here on they write to one another
-  waitForPrevious();
+  waitForPreviousKernel();
   for (int k = thread * 4; k < depth; k += threads * 4)
     *reinterpret_cast<float4*>(x + k) =
         *reinterpret_cast<const float4*>(static_cast<const float*>(o.products[0].x) + k);

@@ -9,7 +9,7 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int64_t kMostCandidates = kMostBeams * (kMostBeams + 1);
+constexpr int64_t mostCandidates = mostBeams * (mostBeams + 1);
 
 struct Candidate {
   float score, logProbability;
@@ -30,7 +30,7 @@ struct Layout {
   Layout(const NextBeamsArguments& a, int threads) {
     const int64_t batch = a.step.batch, history = batch * a.step.capacity * 4;
     ranked = roundUp(batch * threads * int64_t(sizeof(Summaries)), 64);
-    logSums = ranked + roundUp(batch * kMostTop * int64_t(sizeof(Ranked)), 64);
+    logSums = ranked + roundUp(batch * mostTop * int64_t(sizeof(Ranked)), 64);
     tokens = logSums + roundUp(batch * 4, 64);
     source = tokens + roundUp(history, 64);
     logProbability = source + roundUp(history, 64);
@@ -64,10 +64,10 @@ class Beams {
     for (int64_t b = team_.thread; b < s_.batch; b += team_.threads) {
       const int64_t row = beamRow(b);
       if (row < 0) continue;
-      const int64_t count = most(windowOf(b).beams + 1, topOf(s_, row));
+      const int64_t count = larger(windowOf(b).beams + 1, topOf(s_, row));
       logSums_[b] = choice(b, row, Share(0, team_)).logSum();
-      rank(s_.logits + b * s_.vocabulary, s_.vocabulary, count, ranked_ + b * kMostTop);
-      writeTop(s_, row, s_.length[row], ranked_ + b * kMostTop, logSums_[b]);
+      rank(s_.logits + b * s_.vocabulary, s_.vocabulary, count, ranked_ + b * mostTop);
+      writeTop(s_, row, s_.length[row], ranked_ + b * mostTop, logSums_[b]);
     }
     team_.barrier();
     int64_t number = 0;
@@ -85,11 +85,11 @@ class Beams {
       const int64_t w = b / a_.beams, first = w * a_.beams;
       return {first, first, a_.beams, w, w * a_.most, a_.most};
     }
-    for (int64_t first = b; first >= 0 && b - first < kMostBeams && s_.beams[first] != 0; --first) {
+    for (int64_t first = b; first >= 0 && b - first < mostBeams && s_.beams[first] != 0; --first) {
       const int64_t beams = s_.beams[first];
       if (beams < 0) continue;
       const int64_t row = stateRow(s_, first);
-      const bool fits = beams <= kMostBeams && first + beams <= s_.batch && row >= 0 && row + beams <= s_.pool;
+      const bool fits = beams <= mostBeams && first + beams <= s_.batch && row >= 0 && row + beams <= s_.pool;
       if (!fits || b >= first + beams) break;
       return {first, row, beams, row, row * a_.most, beams * a_.most};
     }
@@ -101,7 +101,7 @@ class Beams {
     const Window window = windowOf(b);
     if (window.beams == 0) return -1;
     const int64_t row = window.row + b - window.entry;
-    return s_.finished[row] || a_.cumulative[row] == -kInfinity ? -1 : row;
+    return s_.finished[row] || a_.cumulative[row] == -infinity ? -1 : row;
   }
 
   Summary choice(int64_t b, int64_t row, const Share& share) const {
@@ -115,7 +115,7 @@ class Beams {
       const int64_t b = window.entry + k, row = beamRow(b);
       if (row < 0) continue;
       for (int64_t i = 0; i <= window.beams; ++i) {
-        const Ranked& one = ranked_[b * kMostTop + i];
+        const Ranked& one = ranked_[b * mostTop + i];
         if (one.token < 0) break;
         const float logProbability = one.logit - logSums_[b];
         const Candidate candidate{a_.cumulative[row] + logProbability, logProbability, int32_t(k), one.token};
@@ -129,11 +129,11 @@ class Beams {
 
   void advance(const Window& window) const {
     const int64_t first = window.row, capacity = s_.capacity, length = s_.length[first];
-    Candidate found[kMostCandidates];
+    Candidate found[mostCandidates];
     const int64_t count = length < capacity ? candidates(window, found) : 0;
     keepHistory(window, length);
     int64_t next = 0;
-    float cumulative[kMostBeams];
+    float cumulative[mostBeams];
     for (int64_t i = 0; i < count && next < window.beams; ++i) {
       const Candidate& candidate = found[i];
       if (candidate.token == s_.endToken) {
@@ -146,8 +146,8 @@ class Beams {
     const bool alive = next > 0;
     for (; next < window.beams; ++next) {
       // A beam without a continuation keeps step with the others, but takes no further part.
-      continueBeam(window, next, length, {-kInfinity, -kInfinity, int32_t(next), s_.endToken});
-      cumulative[next] = -kInfinity;
+      continueBeam(window, next, length, {-infinity, -infinity, int32_t(next), s_.endToken});
+      cumulative[next] = -infinity;
     }
     const bool full = length + 1 - s_.begin[first] >= s_.maximum[first] || length + 1 >= capacity;
     const bool ended = !alive || full || a_.doneCount[window.state] >= a_.wanted[window.state];
@@ -188,7 +188,7 @@ class Beams {
   }
   void finish(const Window& window, int64_t length, const Candidate& candidate) const {
     const int64_t slot = a_.doneCount[window.state];
-    if (slot >= least(a_.wanted[window.state], window.room)) return;
+    if (slot >= smaller(a_.wanted[window.state], window.room)) return;
     const int64_t row = window.done + slot;
     write(window, row, length, candidate, a_.doneTokens, a_.doneLogProbability, a_.doneSource);
     a_.doneLength[row] = int32_t(length + 1);

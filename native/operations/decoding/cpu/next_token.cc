@@ -15,7 +15,7 @@ void append(const NextTokenArguments& a, int64_t row, const Summary& chosen, flo
   const int32_t token = none ? a.endToken : int32_t(chosen.drawn);
   const int32_t place = a.length[row];
   a.tokens[row * a.capacity + place] = token;
-  a.logProbability[row * a.capacity + place] = none ? -kInfinity : chosen.drawnLogit - logSum;
+  a.logProbability[row * a.capacity + place] = none ? -infinity : chosen.drawnLogit - logSum;
   a.length[row] = place + 1;
   const bool full = place + 1 - a.begin[row] >= a.maximum[row] || place + 1 >= a.capacity;
   if (token == a.endToken || full) a.finished[row] = 1;
@@ -50,7 +50,7 @@ void nextToken(const NextTokenArguments& a, const Team& team) {
       const int64_t row = rowToChoose(a, b);
       if (!ranks(row)) continue;
       const Summary choice = allowed(a, b, a.timestamps[row], all + b * team.threads, team, {0, team});
-      Ranked ranked[kMostTop];
+      Ranked ranked[mostTop];
       rank(a.logits + b * a.vocabulary, a.vocabulary, topOf(a, row), ranked);
       writeTop(a, row, a.length[row], ranked, choice.logSum());
     }

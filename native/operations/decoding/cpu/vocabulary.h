@@ -13,15 +13,16 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int64_t kBlock = 2048;  // logits that stay in the first-level cache between the maximum and the exponentials
+constexpr int64_t blockLogits =
+    2048;  // logits that stay in the first-level cache between the maximum and the exponentials
 
 /** The highest logit, the lowest token that has it, and the sum of e^(logit - highest); and the drawn token. */
 struct Summary {
-  float highest = -kInfinity;
+  float highest = -infinity;
   float sum = 0;
   int64_t token = -1;
-  float drawnScore = -kInfinity;  // logit / temperature + noise
-  float drawnLogit = -kInfinity;
+  float drawnScore = -infinity;  // logit / temperature + noise
+  float drawnLogit = -infinity;
   int64_t drawn = -1;
 
   void include(const Summary& other) {
@@ -39,7 +40,7 @@ struct Summary {
       drawn = other.drawn;
     }
   }
-  float logSum() const { return token < 0 ? -kInfinity : highest + float(__builtin_log(double(sum))); }
+  float logSum() const { return token < 0 ? -infinity : highest + float(__builtin_log(double(sum))); }
 };
 
 struct alignas(64) Summaries {
@@ -80,55 +81,56 @@ struct Draw {
     };
     consider(summary.token);
     int64_t i = begin;
-    for (; i + kWidth <= end; i += kWidth) {  // two logarithms are spent only on those that the noise can lift
-      const F most = load(logits + i) * splat(inverse) + splat(kMostNoise);
+    for (; i + vectorWidth <= end;
+         i += vectorWidth) {  // two logarithms are spent only on those that the noise can lift
+      const F most = load(logits + i) * splat(inverse) + splat(mostNoise);
       if (largest(most) < summary.drawnScore) continue;
-      for (int j = 0; j < kWidth; ++j)
+      for (int j = 0; j < vectorWidth; ++j)
         if (most[j] >= summary.drawnScore) consider(i + j);
     }
     for (; i < end; ++i)
-      if (logits[i] * inverse + kMostNoise >= summary.drawnScore) consider(i);
+      if (logits[i] * inverse + mostNoise >= summary.drawnScore) consider(i);
   }
 };
 
-/** Filters logits [begin, end), at most kBlock of them, by the suppressed bits and summarises them. */
+/** Filters logits [begin, end), at most blockLogits of them, by the suppressed bits and summarises them. */
 Summary summarise(float* logits, const uint8_t* suppressed, uint8_t bits, int64_t begin, int64_t end,
                   const Draw& draw) {
-  F highest = splat(-kInfinity);
+  F highest = splat(-infinity);
   int64_t i = begin;
-  for (; i + kWidth <= end; i += kWidth) {
+  for (; i + vectorWidth <= end; i += vectorWidth) {
     F value = load(logits + i);
     I flags;
-    for (int j = 0; j < kWidth; ++j) flags[j] = suppressed[i + j];
-    value = (flags & splatInteger(bits)) == I{} ? value : splat(-kInfinity);
-    value = value == value ? value : splat(-kInfinity);
+    for (int j = 0; j < vectorWidth; ++j) flags[j] = suppressed[i + j];
+    value = (flags & splatInteger(bits)) == I{} ? value : splat(-infinity);
+    value = value == value ? value : splat(-infinity);
     store(logits + i, value);
     highest = larger(highest, value);
   }
   Summary summary;
   float top = largest(highest);
   for (; i < end; ++i) {
-    if ((suppressed[i] & bits) != 0 || logits[i] != logits[i]) logits[i] = -kInfinity;
+    if ((suppressed[i] & bits) != 0 || logits[i] != logits[i]) logits[i] = -infinity;
     if (logits[i] > top) top = logits[i];
   }
-  if (top == -kInfinity) return summary;
+  if (top == -infinity) return summary;
   summary.highest = top;
   summary.token = begin;
   while (logits[summary.token] != top) ++summary.token;
   F sums = {};
-  for (i = begin; i + kWidth <= end; i += kWidth) {
+  for (i = begin; i + vectorWidth <= end; i += vectorWidth) {
     const F value = load(logits + i);
-    sums += value == splat(-kInfinity) ? F{} : expNegative(value - splat(top));
+    sums += value == splat(-infinity) ? F{} : expNegative(value - splat(top));
   }
   summary.sum = sum(sums);
   for (; i < end; ++i)
-    if (logits[i] != -kInfinity) summary.sum += expNegative(logits[i] - top);
+    if (logits[i] != -infinity) summary.sum += expNegative(logits[i] - top);
   draw.run(logits, begin, end, summary);
   return summary;
 }
 
 void forbid(float* logits, TokenRange range, const Share& share) {
-  for (int64_t i = most(range.begin, share.begin); i < least(range.end, share.end); ++i) logits[i] = -kInfinity;
+  for (int64_t i = larger(range.begin, share.begin); i < smaller(range.end, share.end); ++i) logits[i] = -infinity;
 }
 
 /** Repetition penalty and forbidden n-grams of the sequence on this row, in this thread's share. */
@@ -151,7 +153,7 @@ void discourage(const NextTokenArguments& a, int64_t row, float* logits, const S
   for (int64_t i = 0; i + size <= generated; ++i) {
     bool same = true;
     for (int64_t j = 0; j < size - 1 && same; ++j) same = tokens[i + j] == last[j];
-    if (same && mine(tokens[i + size - 1])) logits[tokens[i + size - 1]] = -kInfinity;
+    if (same && mine(tokens[i + size - 1])) logits[tokens[i + size - 1]] = -infinity;
   }
 }
 
@@ -167,7 +169,7 @@ Summaries filterShare(const NextTokenArguments& a, int64_t b, int64_t row, const
   for (int64_t i = share.begin; i < share.end;) {
     const bool text = !isTimestamp(a, i);
     const int64_t kindEnd = i < a.timestampBegin ? a.timestampBegin : text ? a.vocabulary : a.timestampEnd;
-    const int64_t end = least(least(i + kBlock, share.end), kindEnd);
+    const int64_t end = smaller(smaller(i + blockLogits, share.end), kindEnd);
     const Summary part = summarise(logits, suppressed, forbidden.suppressedBits, i, end, draw);
     (text ? mine.text : mine.timestamps).include(part);
     i = end;
@@ -202,7 +204,7 @@ struct Ranked {
 
 /** The `count` highest of a filtered row, highest first, the lower token first among equals; token -1 where none is. */
 void rank(const float* logits, int64_t vocabulary, int64_t count, Ranked* found) {
-  for (int64_t i = 0; i < count; ++i) found[i] = {-kInfinity, -1};
+  for (int64_t i = 0; i < count; ++i) found[i] = {-infinity, -1};
   auto insert = [&](int64_t token) {
     const float logit = logits[token];
     if (!(logit > found[count - 1].logit)) return;
@@ -211,16 +213,16 @@ void rank(const float* logits, int64_t vocabulary, int64_t count, Ranked* found)
     found[place] = {logit, int32_t(token)};
   };
   int64_t i = 0;
-  for (; i + kWidth <= vocabulary; i += kWidth) {
+  for (; i + vectorWidth <= vocabulary; i += vectorWidth) {
     if (!(largest(load(logits + i)) > found[count - 1].logit)) continue;
-    for (int j = 0; j < kWidth; ++j) insert(i + j);
+    for (int j = 0; j < vectorWidth; ++j) insert(i + j);
   }
   for (; i < vocabulary; ++i) insert(i);
 }
 
 /** How many of the likeliest tokens are wanted of the sequence on this row. */
 int64_t topOf(const NextTokenArguments& a, int64_t row) {
-  return a.topCount ? least(most(int64_t(a.topCount[row]), 0), a.top) : a.top;
+  return a.topCount ? smaller(larger(int64_t(a.topCount[row]), 0), a.top) : a.top;
 }
 
 /** The likeliest tokens of the sequence on this row to their place; of those behind the ones wanted there are none. */
@@ -231,7 +233,7 @@ void writeTop(const NextTokenArguments& a, int64_t row, int64_t place, const Ran
   for (int64_t i = 0; i < a.top; ++i) {
     const bool there = i < wanted && ranked[i].token >= 0;
     a.topTokens[to + i] = there ? ranked[i].token : -1;
-    a.topLogProbability[to + i] = there ? ranked[i].logit - logSum : -kInfinity;
+    a.topLogProbability[to + i] = there ? ranked[i].logit - logSum : -infinity;
   }
 }
 

@@ -14,11 +14,11 @@ namespace onehead::cuda {
 
 namespace {
 
-constexpr int mostBeams = 16, mostCandidates = mostBeams * (mostBeams + 1);
+constexpr int mostCandidates = mostBeams * (mostBeams + 1);
 
 /** Tokens that are ranked of a beam, at most. */
 __host__ __device__ int64_t rankCount(const NextBeamsArguments& a) {
-  return most<int64_t>((a.step.beams ? mostBeams : a.beams) + 1, a.step.top);
+  return larger<int64_t>((a.step.beams ? mostBeams : a.beams) + 1, a.step.top);
 }
 
 /** The beams of one window: neighbouring entries and rows. */
@@ -54,8 +54,8 @@ __device__ bool skipped(const NextBeamsArguments& a, int64_t row) {
 
 __global__ void __launch_bounds__(choiceThreads, 2) rankBeamsKernel(const __grid_constant__ NextBeamsArguments a) {
   ONEHEAD_SHARED(ChoiceShared, shared);
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   const int b = int(blockIdx.y);
   const ThreadLogits logits(a.step, b);
   const Window window = windowOf(a, b);
@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(choiceThreads, 2) rankBeamsKernel(const __grid
   const RowState state(a.step, row);
   const ChoiceScratch scratch(a.step.scratch, b, gridDim.x, rankCount(a));
   Summary choice;
-  if (summariseVocabulary(a.step, b, row, most<int64_t>(window.beams + 1, topOf(a.step, row)), state, logits, scratch,
+  if (summariseVocabulary(a.step, b, row, larger<int64_t>(window.beams + 1, topOf(a.step, row)), state, logits, scratch,
                           *shared, choice))
     writeTop(a.step, row, scratch, choice.logSum());
 }
@@ -129,7 +129,7 @@ __device__ int decide(const NextBeamsArguments& a, const Window& window, int64_t
       shared.children[next] = {candidate, window.row + next};
       ++next;
     } else if (const int64_t slot = a.doneCount[window.state] + finishing;
-               slot < least<int64_t>(a.wanted[window.state], window.room)) {
+               slot < smaller<int64_t>(a.wanted[window.state], window.room)) {
       shared.done[finishing++] = {candidate, window.done + slot};
     }
   }
@@ -161,8 +161,8 @@ __device__ void write(const Histories& to, const Histories& old, const Continuat
 
 __global__ void __launch_bounds__(choiceThreads, 1) advanceBeamsKernel(const __grid_constant__ NextBeamsArguments a) {
   ONEHEAD_SHARED(BeamsShared, shared);
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   const NextTokenArguments& s = a.step;
   const int b = int(blockIdx.x) * (s.beams ? 1 : int(a.beams));
   const Window window = windowOf(a, b);
@@ -176,7 +176,7 @@ __global__ void __launch_bounds__(choiceThreads, 1) advanceBeamsKernel(const __g
   const size_t table = size_t(s.batch * capacity) * 4;
   const Histories old{reinterpret_cast<int32_t*>(kept), reinterpret_cast<int32_t*>(kept + table),
                       reinterpret_cast<float*>(kept + 2 * table)};
-  for (int64_t i = threadIdx.x; i < window.beams * least<int64_t>(length, capacity); i += choiceThreads) {
+  for (int64_t i = threadIdx.x; i < window.beams * smaller<int64_t>(length, capacity); i += choiceThreads) {
     const int64_t beam = i / length, place = i % length, row = first + beam;
     const int64_t to = (window.entry + beam) * capacity + place, from = row * capacity + place;
     old.tokens[to] = s.tokens[from];

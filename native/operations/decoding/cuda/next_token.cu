@@ -44,8 +44,8 @@ __device__ void append(const NextTokenArguments& n, int64_t row, const RowState&
 
 __global__ void __launch_bounds__(choiceThreads, 3) nextTokenKernel(const __grid_constant__ NextTokenArguments n) {
   ONEHEAD_SHARED(ChoiceShared, shared);
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   const int64_t b = blockIdx.y;
   const ThreadLogits logits(n, b);
   const int64_t row = n.beams && n.beams[b] != 0 ? -1 : stateRow(n, b);
@@ -70,8 +70,8 @@ __global__ void __launch_bounds__(choiceThreads, 3) nextTokenKernel(const __grid
 __global__ void __launch_bounds__(choiceThreads)
     tokenProbabilityKernel(const __grid_constant__ TokenProbabilityArguments p) {
   ONEHEAD_SHARED(ChoiceShared, shared);
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   const float* logits = p.logits + int64_t(blockIdx.x) * p.vocabulary;
   Summary all;
   for (int64_t token = threadIdx.x; token < p.vocabulary; token += choiceThreads)

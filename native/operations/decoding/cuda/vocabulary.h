@@ -110,7 +110,7 @@ struct Draw {
     summary.raise(logit, token);
     if (inverse == 0) return;
     // Two logarithms are spent only on those that the noise can lift.
-    if (logit * inverse + kMostNoise < summary.drawnScore) return;
+    if (logit * inverse + mostNoise < summary.drawnScore) return;
     summary.draw(logit * inverse + gumbelNoise(key, token), logit, token);
   }
 };
@@ -120,8 +120,8 @@ __device__ inline Summary joinWarp(const Summary& mine, bool drawing) {
   Summary all = mine;
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) {
-    const float highest = __shfl_xor_sync(wholeWarp, all.highest, mask);
-    all.raise(highest, __shfl_xor_sync(wholeWarp, all.token, mask));
+    const float highest = __shfl_xor_sync(allLanes, all.highest, mask);
+    all.raise(highest, __shfl_xor_sync(allLanes, all.token, mask));
   }
   all.sum = warpSum(mine.sumAbout(all.highest));
   if (!drawing) {
@@ -130,9 +130,9 @@ __device__ inline Summary joinWarp(const Summary& mine, bool drawing) {
   }
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) {
-    const float score = __shfl_xor_sync(wholeWarp, all.drawnScore, mask);
-    const float logit = __shfl_xor_sync(wholeWarp, all.drawnLogit, mask);
-    all.draw(score, logit, __shfl_xor_sync(wholeWarp, all.drawn, mask));
+    const float score = __shfl_xor_sync(allLanes, all.drawnScore, mask);
+    const float logit = __shfl_xor_sync(allLanes, all.drawnLogit, mask);
+    all.draw(score, logit, __shfl_xor_sync(allLanes, all.drawn, mask));
   }
   return all;
 }
@@ -151,7 +151,7 @@ __device__ inline Ranked joinRanked(Ranked mine, ChoiceShared& shared) {
   auto join = [&] {
 #pragma unroll
     for (int mask = 16; mask > 0; mask /= 2) {
-      const Ranked other{__shfl_xor_sync(wholeWarp, mine.logit, mask), __shfl_xor_sync(wholeWarp, mine.token, mask)};
+      const Ranked other{__shfl_xor_sync(allLanes, mine.logit, mask), __shfl_xor_sync(allLanes, mine.token, mask)};
       if (other.token >= 0 && (mine.token < 0 || other.before(mine))) mine = other;
     }
   };
@@ -267,7 +267,7 @@ struct RowState {
 __device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t b, int64_t row, int64_t count,
                                            const RowState& state, ThreadLogits logits, const ChoiceScratch& scratch,
                                            ChoiceShared& shared, Summary& choice) {
-  const int begin = int(blockIdx.x * logitsOfBlock), end = least(int(n.vocabulary), begin + int(logitsOfBlock));
+  const int begin = int(blockIdx.x * logitsOfBlock), end = smaller(int(n.vocabulary), begin + int(logitsOfBlock));
   const uint8_t* suppressed = n.suppressed + row * n.suppressedStride;
   uint32_t marks = 0;  // the two bits of each of the thread's tokens
 #pragma unroll
@@ -319,7 +319,7 @@ __device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t 
     scratch.parts[blockIdx.x * 2] = text;
     scratch.parts[blockIdx.x * 2 + 1] = timestamps;
   }
-  if (!arrivesLast(n.counters + b, int(gridDim.x), &shared.last)) return false;
+  if (!isLastBlock(n.counters + b, int(gridDim.x), &shared.last)) return false;
 
   auto part = [&](int64_t i) {
     const Summary* from = scratch.parts + i;
@@ -365,7 +365,7 @@ __device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t 
 
 /** How many of the likeliest tokens are wanted of the sequence on this row. */
 __device__ inline int64_t topOf(const NextTokenArguments& n, int64_t row) {
-  return n.topCount ? least<int64_t>(most(n.topCount[row], 0), n.top) : n.top;
+  return n.topCount ? smaller<int64_t>(larger(n.topCount[row], 0), n.top) : n.top;
 }
 
 /** The likeliest tokens of the sequence on this row to their place; of those behind the ones wanted there are none.

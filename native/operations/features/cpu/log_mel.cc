@@ -1,4 +1,4 @@
-// Whisper's log-mel features, kWidth frames at a time with a frame in each lane; the transform is in fft.h.
+// Whisper's log-mel features, vectorWidth frames at a time with a frame in each lane; the transform is in fft.h.
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/fft.h"
 #include "cpu/kernels/math.h"
@@ -18,9 +18,9 @@ struct Layout {
     const int64_t size = arguments.fftSize;
     first = roundUp(arguments.batch * threads, 16);
     a = 0;
-    b = a + size * kWidth;
-    power = b + size * kWidth;
-    cosines = power + (size / 2 + 1) * kWidth;
+    b = a + size * vectorWidth;
+    power = b + size * vectorWidth;
+    cosines = power + (size / 2 + 1) * vectorWidth;
     sines = cosines + roundUp(size, 16);
     ranges = sines + roundUp(size, 16);
     own = ranges + roundUp(2 * arguments.mels, 16);
@@ -34,7 +34,7 @@ F gatherFrames(const float* samples, I places) {
   return (F)_mm256_i32gather_ps(samples, (__m256i)places, 4);
 #else
   F value;
-  for (int i = 0; i < kWidth; ++i) value[i] = samples[places[i]];
+  for (int i = 0; i < vectorWidth; ++i) value[i] = samples[places[i]];
   return value;
 #endif
 }
@@ -68,23 +68,24 @@ void logMel(const LogMelArguments& a, const Team& team) {
   const Roots roots = {own + layout.cosines, own + layout.sines, a.fftSize};
   fillRoots(a.fftSize, own + layout.cosines, own + layout.sines);
   findRanges(a, ranges);
-  for (int64_t b = 0; b < a.batch; ++b) highest[team.thread * a.batch + b] = team.thread == 0 ? a.peak[b] : -kInfinity;
+  for (int64_t b = 0; b < a.batch; ++b) highest[team.thread * a.batch + b] = team.thread == 0 ? a.peak[b] : -infinity;
 
-  const int64_t groups = (a.frames + kWidth - 1) / kWidth;
+  const int64_t groups = (a.frames + vectorWidth - 1) / vectorWidth;
   const int64_t length = (a.frames - 1) * a.hop + a.fftSize, bins = a.fftSize / 2 + 1;
   const Share share(a.batch * groups, team);
   for (int64_t unit = share.begin; unit < share.end; ++unit) {
-    const int64_t b = unit / groups, frame = unit % groups * kWidth;
-    const int64_t count = least(kWidth, a.frames - frame);
+    const int64_t b = unit / groups, frame = unit % groups * vectorWidth;
+    const int64_t count = smaller(vectorWidth, a.frames - frame);
     const float* samples = a.samples + b * length + frame * a.hop;
     I places;
-    for (int i = 0; i < kWidth; ++i) places[i] = int32_t(least(i, count - 1) * a.hop);  // lanes without a frame repeat
+    for (int i = 0; i < vectorWidth; ++i)
+      places[i] = int32_t(smaller(i, count - 1) * a.hop);  // lanes without a frame repeat
     for (int64_t n = 0; n < a.fftSize / 2; ++n) {
       packed[n].re = gatherFrames(samples + 2 * n, places) * splat(a.window[2 * n]);
       packed[n].im = gatherFrames(samples + 2 * n + 1, places) * splat(a.window[2 * n + 1]);
     }
     spectrumPower(packed, reinterpret_cast<Complex*>(own + layout.b), a.fftSize, roots, power);
-    F top = splat(-kInfinity);
+    F top = splat(-infinity);
     for (int64_t mel = 0; mel < a.mels; ++mel) {
       const float* filter = a.filters + mel * bins;
       F energy = {};
@@ -92,7 +93,7 @@ void logMel(const LogMelArguments& a, const Team& team) {
       const F value = log10Positive(larger(energy, splat(1e-10f)));
       top = larger(top, value);
       float* to = a.features + (b * a.mels + mel) * a.frames + frame;
-      if (count == kWidth) {
+      if (count == vectorWidth) {
         store(to, value);
       } else {
         storePart(to, value, count);
@@ -106,16 +107,16 @@ void logMel(const LogMelArguments& a, const Team& team) {
 
   const Share rows(a.batch * a.mels, team);
   for (int64_t row = rows.begin; row < rows.end; ++row) {
-    float peak = -kInfinity;
+    float peak = -infinity;
     for (int thread = 0; thread < team.threads; ++thread)
       peak = highest[thread * a.batch + row / a.mels] > peak ? highest[thread * a.batch + row / a.mels] : peak;
     float* features = a.features + row * a.frames;
     const F floor = splat(peak - 8.0f);
-    for (int64_t i = 0; i < a.frames; i += kWidth) {
-      const int64_t count = least(kWidth, a.frames - i);
-      const F value = count == kWidth ? load(features + i) : loadPart(features + i, count);
+    for (int64_t i = 0; i < a.frames; i += vectorWidth) {
+      const int64_t count = smaller(vectorWidth, a.frames - i);
+      const F value = count == vectorWidth ? load(features + i) : loadPart(features + i, count);
       const F scaled = (larger(value, floor) + splat(4.0f)) * splat(0.25f);
-      if (count == kWidth) {
+      if (count == vectorWidth) {
         store(features + i, scaled);
       } else {
         storePart(features + i, scaled, count);

@@ -39,11 +39,11 @@ __global__ void __launch_bounds__(threads) logMelKernel(const __grid_constant__ 
   float *plus = shared, *minus = plus + foldedSize(size), *power = minus + foldedSize(size);
   float *cosines = power + foldedSize(size), *sines = cosines + size;
   const int64_t b = blockIdx.y, frame0 = int64_t(blockIdx.x) * framesOfBlock;
-  const int count = int(least<int64_t>(framesOfBlock, l.frames - frame0));
+  const int count = int(smaller<int64_t>(framesOfBlock, l.frames - frame0));
   const float* samples = l.samples + b * ((l.frames - 1) * l.hop + size) + frame0 * l.hop;
-  letNextStart();
+  letNextKernelStart();
   for (int i = thread; i < size; i += threads) sincospif(2.0f * float(i) / float(size), sines + i, cosines + i);
-  waitForPrevious();
+  waitForPreviousKernel();
   for (int i = thread; i < bins * framesOfBlock; i += threads) {
     const int n = i / framesOfBlock, frame = i % framesOfBlock;
     float first = 0, second = 0;
@@ -118,8 +118,8 @@ __global__ void __launch_bounds__(threads) logMelKernel(const __grid_constant__ 
 }
 
 __global__ void floorKernel(const __grid_constant__ LogMelArguments l) {
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   const int64_t perSequence = l.mels * l.frames, step = int64_t(gridDim.x) * blockDim.x;
   for (int64_t at = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; at < l.batch * perSequence; at += step)
     l.features[at] = (fmaxf(l.features[at], l.peak[at / perSequence] - 8.0f) + 4.0f) * 0.25f;
@@ -134,7 +134,7 @@ cudaError_t logMel(const LogMelArguments& l, const Launcher& launcher) {
   const cudaError_t error = launch(launcher, logMelKernel, grid, dim3(threads), sharedBytes(l), l);
   if (error != cudaSuccess) return error;
   const int64_t blocks =
-      least<int64_t>(divideUp<int64_t>(l.batch * l.mels * l.frames, 256), launcher.multiprocessors * 8);
+      smaller<int64_t>(divideUp<int64_t>(l.batch * l.mels * l.frames, 256), launcher.multiprocessors * 8);
   return launch(launcher, floorKernel, dim3(unsigned(blocks)), dim3(256), 0, l);
 }
 

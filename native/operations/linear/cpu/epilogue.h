@@ -7,10 +7,10 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-/** Bias, activation and residual of `count` sums, kWidth at most, which are y[row][column ...] of type Y. */
+/** Bias, activation and residual of `count` sums, vectorWidth at most, which are y[row][column ...] of type Y. */
 template <typename Y>
 inline void finishVector(const LinearArguments& a, F value, int64_t row, int64_t column, int64_t count) {
-  const bool whole = count == kWidth;
+  const bool whole = count == vectorWidth;
   const float* residual = a.residual ? a.residual + row * a.columns + column : nullptr;
   Y* y = static_cast<Y*>(a.y) + row * a.columns + column;
   if (a.bias) value += whole ? load(a.bias + column) : loadPart(a.bias + column, count);

@@ -14,20 +14,19 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int kP = kPanelVectors;
-constexpr int64_t kManyRows = 64;      // from here on rows are divided among the threads, not panels
-constexpr int64_t kBlockRows = 96;     // rows that pass over all panels together
-constexpr int64_t kAheadBytes = 4096;  // of w between reading and prefetching
+constexpr int64_t manyRows = 64;      // from here on rows are divided among the threads, not panels
+constexpr int64_t blockRows = 96;     // rows that pass over all panels together
+constexpr int64_t aheadBytes = 4096;  // of w between reading and prefetching
 // Rows of x at once: the sums of so many rows and of one or two panels stay in registers.
-constexpr int kMostRows = kWidth == 16 ? 12 : kWidth == 8 ? 4 : 2;
-constexpr int kMostPanels = kWidth == 16 ? 2 : 1;
+constexpr int mostRows = vectorWidth == 16 ? 12 : vectorWidth == 8 ? 4 : 2;
+constexpr int mostPanels = vectorWidth == 16 ? 2 : 1;
 
 constexpr int64_t groupsOf(int64_t depth) { return (depth + 3) / 4; }
 
 /** Rows of x in the form that the products take. */
 struct Quantized {
   using Word = int32_t;
-  static constexpr int64_t wordsOf(int64_t depth) { return groupsOf(depth) * Bytes::kWords; }
+  static constexpr int64_t wordsOf(int64_t depth) { return groupsOf(depth) * Bytes::wordsPerGroup; }
 };
 struct Widened {
   using Word = float;
@@ -51,12 +50,12 @@ const float* floatRow(const LinearArguments& a, int64_t row, float* into) {
   if (a.normWeight) {
     const Moments moments = momentsOf(x, a.depth, a.epsilon);
     const F mean = splat(moments.mean), scale = splat(moments.scale);
-    for (; i + kWidth <= a.depth; i += kWidth)
+    for (; i + vectorWidth <= a.depth; i += vectorWidth)
       store(into + i, (load(x + i) - mean) * scale * load(a.normWeight + i) + load(a.normBias + i));
     for (; i < a.depth; ++i) into[i] = (get(x + i) - moments.mean) * moments.scale * a.normWeight[i] + a.normBias[i];
     return into;
   }
-  for (; i + kWidth <= a.depth; i += kWidth) store(into + i, load(x + i));
+  for (; i + vectorWidth <= a.depth; i += vectorWidth) store(into + i, load(x + i));
   for (; i < a.depth; ++i) into[i] = get(x + i);
   return into;
 }
@@ -67,7 +66,7 @@ void prepareRow(const LinearArguments& a, const Rows<Quantized>& to, int64_t at,
   int32_t* words = to.words + at * to.stride;
   int32_t sum = 0;
   for (int64_t i = 0; i < a.depth; ++i) sum += bytes[i];
-  for (int64_t g = 0; g < groupsOf(a.depth); ++g) Bytes::write(words + g * Bytes::kWords, bytes + 4 * g);
+  for (int64_t g = 0; g < groupsOf(a.depth); ++g) Bytes::write(words + g * Bytes::wordsPerGroup, bytes + 4 * g);
   to.sums[at] = sum;
 }
 void prepareRow(const LinearArguments& a, const Rows<Widened>& to, int64_t at, const float* x, int8_t*) {
@@ -85,18 +84,18 @@ void prepare(const LinearArguments& a, const Rows<Kind>& to, int64_t begin, int6
                bytes);
 }
 
-/** kBytePanel columns (or `count`) of one row. */
+/** bytePanel columns (or `count`) of one row. */
 template <typename Y>
 inline void finish(const LinearArguments& a, const F* values, int64_t row, int64_t column, int64_t count) {
-  for (int i = 0; i * kWidth < count; ++i)
-    finishVector<Y>(a, values[i], row, column + i * kWidth, least(kWidth, count - i * kWidth));
+  for (int i = 0; i * vectorWidth < count; ++i)
+    finishVector<Y>(a, values[i], row, column + i * vectorWidth, smaller(vectorWidth, count - i * vectorWidth));
 }
 
 /** One row's values of one panel, times the weights' scales. */
 inline void give(const LinearArguments& a, const F* sums, F factor, int64_t row, int64_t panel) {
-  const int64_t column = panel * kBytePanel, count = least(kBytePanel, a.columns - column);
-  F values[kP];
-  for (int i = 0; i < kP; ++i) values[i] = sums[i] * factor * load(a.scales + column + i * kWidth);
+  const int64_t column = panel * bytePanel, count = smaller(bytePanel, a.columns - column);
+  F values[panelVectors];
+  for (int i = 0; i < panelVectors; ++i) values[i] = sums[i] * factor * load(a.scales + column + i * vectorWidth);
   if (a.yType == DType::bfloat16) {
     finish<Bf16>(a, values, row, column, count);
   } else {
@@ -108,40 +107,40 @@ inline void give(const LinearArguments& a, const F* sums, F factor, int64_t row,
 template <int Count, int Panels, bool Ahead>
 inline void tile(const LinearArguments& a, const Rows<Quantized>& x, int64_t at, int64_t row, int64_t panel) {
   // A single row waits for its own sums: four of them take turns.
-  constexpr int kTurns = Count == 1 ? 4 : 1;
+  constexpr int turns = Count == 1 ? 4 : 1;
   const int64_t groups = groupsOf(a.depth);
-  const int8_t* w = static_cast<const int8_t*>(a.w) + panel * groups * kBytePanel * 4;
+  const int8_t* w = static_cast<const int8_t*>(a.w) + panel * groups * bytePanel * 4;
   const int32_t* words = x.words + at * x.stride;
-  I sums[Count][Panels][kP * kTurns] = {};
+  I sums[Count][Panels][panelVectors * turns] = {};
   for (int r = 0; r < Count; ++r)
     for (int p = 0; p < Panels; ++p)
-      for (int i = 0; i < kP; ++i) sums[r][p][i] = splatInteger(Bytes::kShifted ? -128 * x.sums[at + r] : 0);
+      for (int i = 0; i < panelVectors; ++i) sums[r][p][i] = splatInteger(Bytes::shifted ? -128 * x.sums[at + r] : 0);
   auto line = [&](int64_t g, int turn) __attribute__((always_inline)) {
-    Bytes::Stored stored[Panels][kP];
+    Bytes::Stored stored[Panels][panelVectors];
     for (int p = 0; p < Panels; ++p) {
-      const int8_t* from = w + (p * groups + g) * kBytePanel * 4;
-      if (Ahead) prefetch(from + (Panels > 1 ? (Panels - 1) * groups * 64 : 0) + kAheadBytes);
-      for (int i = 0; i < kP; ++i) stored[p][i] = Bytes::read(from + i * kWidth * 4);
+      const int8_t* from = w + (p * groups + g) * bytePanel * 4;
+      if (Ahead) prefetch(from + (Panels > 1 ? (Panels - 1) * groups * 64 : 0) + aheadBytes);
+      for (int i = 0; i < panelVectors; ++i) stored[p][i] = Bytes::read(from + i * vectorWidth * 4);
     }
     ONEHEAD_UNROLL(16)
     for (int r = 0; r < Count; ++r)
       for (int p = 0; p < Panels; ++p)
-        for (int i = 0; i < kP; ++i)
-          sums[r][p][turn * kP + i] =
-              Bytes::step(stored[p][i], words + r * x.stride + g * Bytes::kWords, sums[r][p][turn * kP + i]);
+        for (int i = 0; i < panelVectors; ++i)
+          sums[r][p][turn * panelVectors + i] = Bytes::step(
+              stored[p][i], words + r * x.stride + g * Bytes::wordsPerGroup, sums[r][p][turn * panelVectors + i]);
   };
   int64_t g = 0;
-  for (; g + kTurns <= groups; g += kTurns) {
+  for (; g + turns <= groups; g += turns) {
     ONEHEAD_UNROLL(4)
-    for (int turn = 0; turn < kTurns; ++turn) line(g + turn, turn);
+    for (int turn = 0; turn < turns; ++turn) line(g + turn, turn);
   }
   for (; g < groups; ++g) line(g, 0);
   for (int r = 0; r < Count; ++r)
     for (int p = 0; p < Panels; ++p) {
-      F values[kP];
-      for (int i = 0; i < kP; ++i) {
+      F values[panelVectors];
+      for (int i = 0; i < panelVectors; ++i) {
         I sum = sums[r][p][i];
-        for (int turn = 1; turn < kTurns; ++turn) sum += sums[r][p][turn * kP + i];
+        for (int turn = 1; turn < turns; ++turn) sum += sums[r][p][turn * panelVectors + i];
         values[i] = __builtin_convertvector(sum, F);
       }
       give(a, values, splat(x.scales[at + r]), row + r, panel + p);
@@ -152,16 +151,16 @@ template <int Count, int Panels, bool Ahead>
 inline void tile(const LinearArguments& a, const Rows<Widened>& x, int64_t at, int64_t row, int64_t panel) {
   static_assert(Panels == 1);
   const int64_t groups = groupsOf(a.depth);
-  const int8_t* w = static_cast<const int8_t*>(a.w) + panel * groups * kBytePanel * 4;
+  const int8_t* w = static_cast<const int8_t*>(a.w) + panel * groups * bytePanel * 4;
   const float* words = x.words + at * x.stride;
-  constexpr int kTurns = Count == 1 ? 4 : 1;
-  F sums[Count][kP * kTurns] = {};
+  constexpr int turns = Count == 1 ? 4 : 1;
+  F sums[Count][panelVectors * turns] = {};
   for (int64_t g = 0; g < groups; ++g) {
-    if (Ahead) prefetch(w + g * kBytePanel * 4 + kAheadBytes);
+    if (Ahead) prefetch(w + g * bytePanel * 4 + aheadBytes);
     ONEHEAD_UNROLL(4)
-    for (int i = 0; i < kP; ++i) {
+    for (int i = 0; i < panelVectors; ++i) {
       I line;
-      __builtin_memcpy(&line, w + g * kBytePanel * 4 + i * kWidth * 4, sizeof line);
+      __builtin_memcpy(&line, w + g * bytePanel * 4 + i * vectorWidth * 4, sizeof line);
       const F widened[4] = {__builtin_convertvector(line << 24 >> 24, F), __builtin_convertvector(line << 16 >> 24, F),
                             __builtin_convertvector(line << 8 >> 24, F), __builtin_convertvector(line >> 24, F)};
       ONEHEAD_UNROLL(16)
@@ -169,17 +168,17 @@ inline void tile(const LinearArguments& a, const Rows<Widened>& x, int64_t at, i
         const float* four = words + r * x.stride + 4 * g;
         ONEHEAD_UNROLL(4)
         for (int k = 0; k < 4; ++k) {
-          F& sum = sums[r][(kTurns == 4 ? k : 0) * kP + i];
+          F& sum = sums[r][(turns == 4 ? k : 0) * panelVectors + i];
           sum = fused(widened[k], splat(four[k]), sum);
         }
       }
     }
   }
   for (int r = 0; r < Count; ++r) {
-    F values[kP];
-    for (int i = 0; i < kP; ++i) {
+    F values[panelVectors];
+    for (int i = 0; i < panelVectors; ++i) {
       values[i] = sums[r][i];
-      for (int turn = 1; turn < kTurns; ++turn) values[i] += sums[r][turn * kP + i];
+      for (int turn = 1; turn < turns; ++turn) values[i] += sums[r][turn * panelVectors + i];
     }
     give(a, values, splat(1.0f), row + r, panel);
   }
@@ -205,12 +204,12 @@ inline void tiles(const LinearArguments& a, const Rows<Kind>& x, int64_t at, int
 /** Panels [begin, end) for `count` prepared rows. */
 template <typename Kind>
 void overPanels(const LinearArguments& a, const Rows<Kind>& x, int64_t row, int64_t count, int64_t begin, int64_t end) {
-  constexpr int kTogether = sizeof(Kind) && Kind::wordsOf(4) < 4 ? kMostPanels : 1;
+  constexpr int panelsTogether = sizeof(Kind) && Kind::wordsOf(4) < 4 ? mostPanels : 1;
   int64_t panel = begin;
-  if (kTogether > 1 && count >= 4)
-    for (; panel + kTogether <= end; panel += kTogether)
-      tiles<Kind, kMostRows, kTogether>(a, x, 0, row, count, panel, true);
-  for (; panel < end; ++panel) tiles<Kind, kMostRows, 1>(a, x, 0, row, count, panel, true);
+  if (panelsTogether > 1 && count >= 4)
+    for (; panel + panelsTogether <= end; panel += panelsTogether)
+      tiles<Kind, mostRows, panelsTogether>(a, x, 0, row, count, panel, true);
+  for (; panel < end; ++panel) tiles<Kind, mostRows, 1>(a, x, 0, row, count, panel, true);
 }
 
 /** Where prepared rows lie, in 64-byte lines from the start of a buffer. */
@@ -232,27 +231,27 @@ static inline int64_t ownWords(int64_t depth) { return roundUp(depth, 16) + roun
 
 template <typename Kind>
 void linear(const LinearArguments& a, const Team& team) {
-  const int64_t panels = (a.columns + kBytePanel - 1) / kBytePanel;
+  const int64_t panels = (a.columns + bytePanel - 1) / bytePanel;
   float* scratch = static_cast<float*>(a.scratch);
-  if (a.rows >= kManyRows) {
+  if (a.rows >= manyRows) {
     // Each thread's own: a block of rows.
-    const int64_t each = rowWords<Kind>(kBlockRows, a.depth) + ownWords(a.depth);
+    const int64_t each = rowWords<Kind>(blockRows, a.depth) + ownWords(a.depth);
     float* own = scratch + team.thread * each;
-    const Rows<Kind> x = rowsIn<Kind>(own, kBlockRows, a.depth);
+    const Rows<Kind> x = rowsIn<Kind>(own, blockRows, a.depth);
     const Share share(a.rows, team);
-    for (int64_t row = share.begin; row < share.end; row += kBlockRows) {
-      const int64_t count = least(kBlockRows, share.end - row);
-      prepare(a, x, row, row + count, 0, own + rowWords<Kind>(kBlockRows, a.depth));
+    for (int64_t row = share.begin; row < share.end; row += blockRows) {
+      const int64_t count = smaller(blockRows, share.end - row);
+      prepare(a, x, row, row + count, 0, own + rowWords<Kind>(blockRows, a.depth));
       overPanels(a, x, row, count, 0, panels);
     }
     return;
   }
   const Share share(panels, team);
-  constexpr int64_t kPrivateWords = 8192;
+  constexpr int64_t privateWords = 8192;
   const int64_t words = rowWords<Kind>(a.rows, a.depth);
-  if (words + ownWords(a.depth) <= kPrivateWords) {
+  if (words + ownWords(a.depth) <= privateWords) {
     // Preparing a row or two is cheaper than waiting for another thread to do it.
-    alignas(64) float own[kPrivateWords];
+    alignas(64) float own[privateWords];
     const Rows<Kind> x = rowsIn<Kind>(own, a.rows, a.depth);
     prepare(a, x, 0, a.rows, 0, own + words);
     return overPanels(a, x, 0, a.rows, share.begin, share.end);
@@ -268,29 +267,14 @@ void linear(const LinearArguments& a, const Team& team) {
 
 float quantizeRow(const float* x, int64_t count, int8_t* q) { return quantizeRow<float>(x, count, q); }
 
-void scatterHeads(const ScatterHeads& a, const Team& team) {
-  const Share share(a.batch * a.rows, team);
-  for (int64_t row = share.begin; row < share.end; ++row) {
-    const int64_t begin = a.begin[row / a.rows], to = begin + row % a.rows;
-    if (begin < 0 || to >= a.positions) continue;
-    for (int64_t g = 0; g < a.heads; ++g) {
-      int8_t* y = a.y + (to * a.heads + g) * a.headSize;
-      const int64_t from = row * a.stride + g * a.headSize;
-      a.scales[to * a.heads + g] = a.xType == DType::bfloat16
-                                       ? quantizeRow<Bf16>(static_cast<const Bf16*>(a.x) + from, a.headSize, y)
-                                       : quantizeRow<float>(static_cast<const float*>(a.x) + from, a.headSize, y);
-    }
-  }
-}
-
 size_t linearBytesScratch(const LinearArguments& a, int threads) {
   const int64_t rows = a.rows, depth = a.depth;
   const int64_t few =
-      most(rowWords<Quantized>(least(rows, kManyRows), depth), rowWords<Widened>(least(rows, kManyRows), depth)) +
+      larger(rowWords<Quantized>(smaller(rows, manyRows), depth), rowWords<Widened>(smaller(rows, manyRows), depth)) +
       threads * ownWords(depth);
   const int64_t many =
-      threads * (most(rowWords<Quantized>(kBlockRows, depth), rowWords<Widened>(kBlockRows, depth)) + ownWords(depth));
-  return size_t(rows >= kManyRows ? most(few, many) : few) * sizeof(float);
+      threads * (larger(rowWords<Quantized>(blockRows, depth), rowWords<Widened>(blockRows, depth)) + ownWords(depth));
+  return size_t(rows >= manyRows ? larger(few, many) : few) * sizeof(float);
 }
 
 void linearBytes(const LinearArguments& a, const Team& team) {

@@ -1,7 +1,7 @@
 // The product of a decode step, y = f(norm(x) w^T + bias) + residual with few rows of x: bound by reading w once.
 //
-// A thread owns a contiguous share of w's rows and walks it in panels of kPanel rows, so that memory sees one stream.
-// Rows of x are kept prepared (normalised, in the form that the dot product wants) in the first-level cache.
+// A thread owns a contiguous share of w's rows and walks it in panels of panelRows rows, so that memory sees one
+// stream. Rows of x are kept prepared (normalised, in the form that the dot product wants) in the first-level cache.
 #include "cpu/kernels/dot.h"
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/math.h"
@@ -11,13 +11,13 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int kChunk = 64;                   // columns between two epilogues
-constexpr int kGroup = 16;                   // rows of x that pass over a chunk of w together
-constexpr int kPanel = 16;                   // rows of w that all rows of x pass over before the next are read
-constexpr int kRows = kWidth == 16 ? 8 : 2;  // rows of x at once: the sums stay in registers
+constexpr int chunkColumns = 64;  // columns between two epilogues
+constexpr int groupRows = 16;     // rows of x that pass over a chunk of w together
+constexpr int panelRows = 16;     // rows of w that all rows of x pass over before the next are read
+constexpr int rowsAtOnce = vectorWidth == 16 ? 8 : 2;  // rows of x at once: the sums stay in registers
 // Preparing x is cheaper than waiting for another thread to do it, up to this many bytes: then each thread does it all.
-constexpr int64_t kPrivateBytes = 32 * 1024;
-constexpr int64_t kAhead = 4096;  // bytes of w between reading and prefetching
+constexpr int64_t privateBytes = 32 * 1024;
+constexpr int64_t aheadBytes = 4096;  // bytes of w between reading and prefetching
 
 template <typename T>
 using Prepared = typename Dot<T>::Prepared;
@@ -26,17 +26,17 @@ using Prepared = typename Dot<T>::Prepared;
 template <typename T, int Rows, int Columns, bool Ahead>
 inline void dots(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStride, const T* next,
                  F (&sums)[Rows][Columns]) {
-  constexpr int kStep = Dot<T>::kStep;
+  constexpr int stepSize = Dot<T>::stepSize;
   int64_t k = 0;
-  for (; k + kStep <= depth; k += kStep) {
+  for (; k + stepSize <= depth; k += stepSize) {
     ONEHEAD_UNROLL(8)
     for (int c = 0; c < Columns; ++c) {
-      if (Ahead) prefetch(next + c * kStep);
+      if (Ahead) prefetch(next + c * stepSize);
       const auto stored = Dot<T>::read(w + c * depth + k);
       ONEHEAD_UNROLL(8)
       for (int r = 0; r < Rows; ++r) sums[r][c] = Dot<T>::step(stored, x + r * xStride + k, sums[r][c]);
     }
-    if (Ahead) next += Columns * kStep;
+    if (Ahead) next += Columns * stepSize;
   }
   if (k < depth) {
     for (int c = 0; c < Columns; ++c) {
@@ -46,27 +46,30 @@ inline void dots(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStrid
   }
 }
 
-/** out[r * kChunk + c] = x[r] . w[c] for Rows rows and kPanel columns. Lanes are summed in squares of kWidth vectors.
+/** out[r * chunkColumns + c] = x[r] . w[c] for Rows rows and panelRows columns. Lanes are summed in squares of
+ * vectorWidth vectors.
  */
 template <typename T, int Rows, bool Ahead>
 inline void panel(const T* w, const Prepared<T>* x, int64_t depth, int64_t xStride, float* out) {
   // A single row is bound by memory alone, which is fastest read strictly in order: 100% of plain reads, against 85%
   // with four rows of w at once. More rows of x want more rows of w, lest they wait for their own loads.
-  constexpr int kColumns = Rows == 1 ? 1 : Rows == 8 ? 2 : 4;
-  constexpr int kSquare = Rows * kColumns >= kWidth ? kColumns : kWidth / Rows;  // columns of a square
-  const int64_t ahead = (Rows == 1 ? 0 : kColumns * depth) + kAhead / int64_t(sizeof(T));
-  for (int c = 0; c < kPanel; c += kSquare) {
-    F all[Rows * kSquare];
-    for (int first = 0; first < kSquare; first += kColumns) {
-      F sums[Rows][kColumns] = {};
+  constexpr int columnsAtOnce = Rows == 1 ? 1 : Rows == 8 ? 2 : 4;
+  constexpr int squareColumns =
+      Rows * columnsAtOnce >= vectorWidth ? columnsAtOnce : vectorWidth / Rows;  // columns of a square
+  const int64_t ahead = (Rows == 1 ? 0 : columnsAtOnce * depth) + aheadBytes / int64_t(sizeof(T));
+  for (int c = 0; c < panelRows; c += squareColumns) {
+    F all[Rows * squareColumns];
+    for (int first = 0; first < squareColumns; first += columnsAtOnce) {
+      F sums[Rows][columnsAtOnce] = {};
       const T* from = w + (c + first) * depth;
-      dots<T, Rows, kColumns, Ahead>(from, x, depth, xStride, from + ahead, sums);
+      dots<T, Rows, columnsAtOnce, Ahead>(from, x, depth, xStride, from + ahead, sums);
       for (int r = 0; r < Rows; ++r)
-        for (int i = 0; i < kColumns; ++i) all[r * kSquare + first + i] = sums[r][i];
+        for (int i = 0; i < columnsAtOnce; ++i) all[r * squareColumns + first + i] = sums[r][i];
     }
-    float flat[Rows * kSquare];
-    for (int i = 0; i < Rows * kSquare; i += kWidth) store(flat + i, sumRows(all + i));
-    for (int r = 0; r < Rows; ++r) __builtin_memcpy(out + r * kChunk + c, flat + r * kSquare, kSquare * sizeof(float));
+    float flat[Rows * squareColumns];
+    for (int i = 0; i < Rows * squareColumns; i += vectorWidth) store(flat + i, sumRows(all + i));
+    for (int r = 0; r < Rows; ++r)
+      __builtin_memcpy(out + r * chunkColumns + c, flat + r * squareColumns, squareColumns * sizeof(float));
   }
 }
 
@@ -86,20 +89,20 @@ inline void panelOfRows(const T* w, const Prepared<T>* x, int64_t rows, int64_t 
     if (r == 0 && first) {
       panel<T, Rows, true>(w, x, depth, xStride, out);
     } else {
-      panel<T, Rows, false>(w, x + r * xStride, depth, xStride, out + r * kChunk);
+      panel<T, Rows, false>(w, x + r * xStride, depth, xStride, out + r * chunkColumns);
     }
   }
   if constexpr (Rows > 1) {
     if (r < rows)
-      panelOfRows<T, Rows / 2>(w, x + r * xStride, rows - r, depth, xStride, first && r == 0, out + r * kChunk);
+      panelOfRows<T, Rows / 2>(w, x + r * xStride, rows - r, depth, xStride, first && r == 0, out + r * chunkColumns);
   }
 }
 
 /** One row's chunk. */
 template <typename Y>
 void finish(const LinearArguments& a, const float* sums, int64_t row, int64_t column, int64_t count) {
-  for (int64_t c = 0; c < count; c += kWidth)
-    finishVector<Y>(a, load(sums + c), row, column + c, least(kWidth, count - c));
+  for (int64_t c = 0; c < count; c += vectorWidth)
+    finishVector<Y>(a, load(sums + c), row, column + c, smaller(vectorWidth, count - c));
 }
 
 template <typename T, typename X>
@@ -125,24 +128,24 @@ void product(const LinearArguments& a, const Prepared<T>* x, int64_t xStride, co
   const T* w = static_cast<const T*>(a.w);
   // Shares are whole lines of y, lest two threads write to one.
   const Share lines((a.columns + 15) / 16, team);
-  const int64_t end = least(lines.end * 16, a.columns);
-  alignas(64) float sums[kGroup * kChunk];
-  for (int64_t column = lines.begin * 16; column < end; column += kChunk) {
-    const int64_t count = least(kChunk, end - column);
-    for (int64_t row = 0; row < a.rows; row += kGroup) {
-      const int64_t rows = least(kGroup, a.rows - row);
+  const int64_t end = smaller(lines.end * 16, a.columns);
+  alignas(64) float sums[groupRows * chunkColumns];
+  for (int64_t column = lines.begin * 16; column < end; column += chunkColumns) {
+    const int64_t count = smaller(chunkColumns, end - column);
+    for (int64_t row = 0; row < a.rows; row += groupRows) {
+      const int64_t rows = smaller(groupRows, a.rows - row);
       const Prepared<T>* these = x + row * xStride;
       int64_t c = 0;
-      for (; c + kPanel <= count; c += kPanel)
-        panelOfRows<T, kRows>(w + (column + c) * a.depth, these, rows, a.depth, xStride, true, sums + c);
+      for (; c + panelRows <= count; c += panelRows)
+        panelOfRows<T, rowsAtOnce>(w + (column + c) * a.depth, these, rows, a.depth, xStride, true, sums + c);
       for (; c < count; ++c)
         for (int64_t r = 0; r < rows; ++r)
-          sums[r * kChunk + c] = oneDot<T>(w + (column + c) * a.depth, these + r * xStride, a.depth);
+          sums[r * chunkColumns + c] = oneDot<T>(w + (column + c) * a.depth, these + r * xStride, a.depth);
       for (int64_t r = 0; r < rows; ++r) {
         if (a.yType == DType::bfloat16) {
-          finish<Bf16>(a, sums + r * kChunk, row + r, column, count);
+          finish<Bf16>(a, sums + r * chunkColumns, row + r, column, count);
         } else {
-          finish<float>(a, sums + r * kChunk, row + r, column, count);
+          finish<float>(a, sums + r * chunkColumns, row + r, column, count);
         }
       }
     }
@@ -151,9 +154,9 @@ void product(const LinearArguments& a, const Prepared<T>* x, int64_t xStride, co
 
 template <typename T, typename X>
 void linear(const LinearArguments& a, const Team& team) {
-  const int64_t stride = roundUp(a.depth, 2 * kWidth);
-  if (a.rows * stride * int64_t(sizeof(Prepared<T>)) <= kPrivateBytes) {
-    alignas(64) unsigned char own[kPrivateBytes];
+  const int64_t stride = roundUp(a.depth, 2 * vectorWidth);
+  if (a.rows * stride * int64_t(sizeof(Prepared<T>)) <= privateBytes) {
+    alignas(64) unsigned char own[privateBytes];
     Prepared<T>* x = reinterpret_cast<Prepared<T>*>(own);
     prepare<T, X>(a, x, stride, 0, a.rows);
     return product<T>(a, x, stride, team);
@@ -167,7 +170,9 @@ void linear(const LinearArguments& a, const Team& team) {
 
 }  // namespace
 
-size_t linearRowsScratch(const LinearArguments& a, int) { return size_t(a.rows * roundUp(a.depth, 2 * kWidth)) * 4; }
+size_t linearRowsScratch(const LinearArguments& a, int) {
+  return size_t(a.rows * roundUp(a.depth, 2 * vectorWidth)) * 4;
+}
 
 void linearRows(const LinearArguments& a, const Team& team) {
   const bool x16 = a.xType == DType::bfloat16;

@@ -85,9 +85,9 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
     }
     commitCopies();
   };
-  letNextStart();
-  if (m.weightChanges) waitForPrevious();
-  const int first = begin * stepDepth<W>, count = least(end * stepDepth<W>, int(m.depth)) - first;
+  letNextKernelStart();
+  if (m.weightChanges) waitForPreviousKernel();
+  const int first = begin * stepDepth<W>, count = smaller(end * stepDepth<W>, int(m.depth)) - first;
   if (m.normWeight)
     for (int k = thread * 4; k < count; k += threads * 4) {
       copyAsync16(norm + k, m.normWeight + first + k, 16);
@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
   const int64_t ownColumn = firstTile * blockColumns + thread % blockColumns;
   float2 ownTerms = make_float2(0.0f, 0.0f);
   if (l.split > 1) ownTerms = columnTerms(m, ownColumn);
-  waitForPrevious();
+  waitForPreviousKernel();
 
   const int elements = m.normWeight ? 4 : vectorSize<T>, element = m.normWeight ? 4 : int(sizeof(T));
   const int chunks = l.depth / elements;

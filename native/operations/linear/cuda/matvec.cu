@@ -118,15 +118,15 @@ __global__ void __launch_bounds__(threads) matvecKernel(const __grid_constant__ 
     for (int u = 0; u < ahead; ++u)
 #pragma unroll
       for (int c = 0; c < Columns; ++c) {
-        const int64_t row = least<int64_t>(from + c, m.columns - 1);
-        const int at = least(chunk + u * 32, chunks - 1);
+        const int64_t row = smaller<int64_t>(from + c, m.columns - 1);
+        const int at = smaller(chunk + u * 32, chunks - 1);
         next[c][u].load(weight + row * depth + at * Vector);
       }
   };
-  letNextStart();
-  if (m.weightChanges) waitForPrevious();
+  letNextKernelStart();
+  if (m.weightChanges) waitForPreviousKernel();
   fetch(column, lane);
-  waitForPrevious();
+  waitForPreviousKernel();
   prepareRows<Rows, Vector>(m, x, x + Rows * depth);
 
   for (; column < m.columns; column += step) {
@@ -191,7 +191,7 @@ int64_t roundedRows(int64_t rows) { return rows == 3 ? 4 : rows; }
 
 template <class T, int Rows, int Columns, int Vector>
 cudaError_t run(const FewRowsArguments& m, const Launcher& launcher) {
-  const int64_t blocks = least<int64_t>(divideUp<int64_t>(m.columns, warps * Columns), launcher.multiprocessors * 12);
+  const int64_t blocks = smaller<int64_t>(divideUp<int64_t>(m.columns, warps * Columns), launcher.multiprocessors * 12);
   return launch(launcher, matvecKernel<T, Rows, Columns, Vector>, dim3(unsigned(blocks)), dim3(threads),
                 sharedBytes(Rows, m.depth), m);
 }

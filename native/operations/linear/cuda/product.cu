@@ -75,10 +75,10 @@ __global__ void __launch_bounds__(WM* WN * 32, blocksAtOnce<BM, B>)
   ONEHEAD_SHARED(T, shared);
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int64_t row0 = int64_t(blockIdx.y) * BM, column0 = int64_t(blockIdx.x) * BN, z = blockIdx.z;
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   int64_t depth = p.depth;
-  if (p.start) depth = least<int64_t>(depth, p.start[z / p.startInner] + p.startExtra);
+  if (p.start) depth = smaller<int64_t>(depth, p.start[z / p.startInner] + p.startExtra);
   const T* a = static_cast<const T*>(p.a) + offsetOf(p.aBatch, z);
   using Stored = std::conditional_t<B == Right::widened, int8_t, T>;
   const Stored* b = static_cast<const Stored*>(p.b) + offsetOf(p.bBatch, z);
@@ -97,8 +97,8 @@ __global__ void __launch_bounds__(WM* WN * 32, blocksAtOnce<BM, B>)
     aLast[i] = depth;
     if (p.aLimit) {
       const int64_t begin = row % p.aRows.inner * p.aRows.innerStride + p.aBegin;
-      aFirst[i] = most<int64_t>(0, -begin);
-      aLast[i] = least<int64_t>(depth, p.aLimit - begin);
+      aFirst[i] = larger<int64_t>(0, -begin);
+      aLast[i] = smaller<int64_t>(depth, p.aLimit - begin);
     }
   }
   auto load = [&](int64_t tile, int stage) {
@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(WM* WN * 32, blocksAtOnce<BM, B>)
       const int place = thread + i * Tiles::threads, chunk = place % chunks;
       const int64_t k = k0 + chunk * vector;
       T* to = aTile + place / chunks * Tiles::stride + chunk * vector;
-      const int count = int(least<int64_t>(vector, most<int64_t>(0, aLast[i] - k)));
+      const int count = int(smaller<int64_t>(vector, larger<int64_t>(0, aLast[i] - k)));
       if (k >= aFirst[i]) {
         loadChunk(to, count ? aRow[i] + k : a, count, aAligned);
       } else if (k + vector <= aFirst[i]) {
@@ -123,14 +123,14 @@ __global__ void __launch_bounds__(WM* WN * 32, blocksAtOnce<BM, B>)
       constexpr int rowChunks = BN / vector;
       for (int place = thread; place < Tiles::depth * rowChunks; place += Tiles::threads) {
         const int64_t k = k0 + place / rowChunks, column = column0 + place % rowChunks * vector;
-        const int count = k < depth ? int(least<int64_t>(vector, most<int64_t>(0, p.columns - column))) : 0;
+        const int count = k < depth ? int(smaller<int64_t>(vector, larger<int64_t>(0, p.columns - column))) : 0;
         loadChunk(bTile + place / rowChunks * Tiles::wide + place % rowChunks * vector,
                   count ? b + k * p.bStride + column : b, count, bAligned);
       }
     } else if constexpr (B == Right::plain) {
       for (int place = thread; place < BN * chunks; place += Tiles::threads) {
         const int64_t column = column0 + place / chunks, k = k0 + place % chunks * vector;
-        const int count = column < p.columns ? int(least<int64_t>(vector, most<int64_t>(0, depth - k))) : 0;
+        const int count = column < p.columns ? int(smaller<int64_t>(vector, larger<int64_t>(0, depth - k))) : 0;
         loadChunk(bTile + place / chunks * Tiles::stride + place % chunks * vector,
                   count ? b + column * p.bStride + k : b, count, bAligned);
       }
@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(WM* WN * 32, blocksAtOnce<BM, B>)
   auto take = [&](int64_t tile) {
     eachEight([&](uint2& eight, int row, int at) {
       const int64_t column = column0 + row, k = tile * Tiles::depth + at;
-      const int count = column < p.columns ? int(least<int64_t>(8, most<int64_t>(0, depth - k))) : 0;
+      const int count = column < p.columns ? int(smaller<int64_t>(8, larger<int64_t>(0, depth - k))) : 0;
       if constexpr (B == Right::widened) eight = loadBytes(b + column * p.bStride + k, count, bAligned);
     });
   };

@@ -57,8 +57,8 @@ __device__ inline Extent blockExtent(const Extent& own, float* scratch) {
 template <int Fours>
 __global__ void __launch_bounds__(threads, 6) quantizeRowsKernel(const __grid_constant__ QuantizeRowsArguments q) {
   ONEHEAD_SHARED(float, scratch);  // two a warp
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   const int64_t row = blockIdx.x, begin = row * q.width, end = begin + q.width;
   const int thread = int(threadIdx.x), fours = int(divideUp<int64_t>(q.width, 4));
   const bool aligned = q.width % 4 == 0;  // x is
@@ -148,8 +148,8 @@ __global__ void __launch_bounds__(threads, 6) quantizeRowsKernel(const __grid_co
 }
 
 __global__ void __launch_bounds__(threads) finishSumsKernel(const __grid_constant__ FinishSumsArguments f) {
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   const Epilogue& e = f.epilogue;
   for (int64_t at = int64_t(blockIdx.x) * threads + threadIdx.x; at < f.rows * f.columns / 4;
        at += int64_t(gridDim.x) * threads) {
@@ -172,8 +172,8 @@ __global__ void __launch_bounds__(threads) finishSumsKernel(const __grid_constan
 
 template <class T>
 __global__ void __launch_bounds__(threads) widenRowsKernel(const __grid_constant__ WidenRowsArguments w) {
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   T* y = static_cast<T*>(w.y);
   const bool eights = w.width % 8 == 0 && w.aligned;
   const int64_t step = int64_t(gridDim.x) * threads, first = int64_t(blockIdx.x) * threads + threadIdx.x;
@@ -192,7 +192,7 @@ __global__ void __launch_bounds__(threads) widenRowsKernel(const __grid_constant
 
 unsigned blocksFor(int64_t work, const Launcher& launcher) {
   return unsigned(
-      most<int64_t>(1, least<int64_t>(divideUp<int64_t>(work, threads), int64_t(launcher.multiprocessors) * 16)));
+      larger<int64_t>(1, smaller<int64_t>(divideUp<int64_t>(work, threads), int64_t(launcher.multiprocessors) * 16)));
 }
 
 }  // namespace

@@ -60,28 +60,28 @@ __global__ void __launch_bounds__(warps * 32) skinnyKernel(const __grid_constant
   const int split = warp / RowGroups;
   const int64_t column0 = (int64_t(blockIdx.x) * RowGroups + warp % RowGroups) * 16;
   const W* weight = static_cast<const W*>(s.weight) + quad * vector;
-  const W* top = weight + least(column0 + group, s.columns - 1) * s.depth;
-  const W* bottom = weight + least(column0 + group + 8, s.columns - 1) * s.depth;
+  const W* top = weight + smaller(column0 + group, s.columns - 1) * s.depth;
+  const W* bottom = weight + smaller(column0 + group + 8, s.columns - 1) * s.depth;
   const int steps = int(s.depth / stepDepth), begin = steps * split / splits, end = steps * (split + 1) / splits;
 
   uint4 nextTop[ahead], nextBottom[ahead];
   auto fetch = [&](int step) {
 #pragma unroll
     for (int u = 0; u < ahead; ++u) {
-      const int64_t at = int64_t(least(step + u, steps - 1)) * stepDepth;
+      const int64_t at = int64_t(smaller(step + u, steps - 1)) * stepDepth;
       nextTop[u] = loadOnce16(top + at);
       nextBottom[u] = loadOnce16(bottom + at);
     }
   };
-  letNextStart();
-  if (s.weightChanges) waitForPrevious();
+  letNextKernelStart();
+  if (s.weightChanges) waitForPreviousKernel();
   fetch(begin);
-  waitForPrevious();
+  waitForPreviousKernel();
 
   const T* x[NTiles];
 #pragma unroll
   for (int n = 0; n < NTiles; ++n)
-    x[n] = static_cast<const T*>(s.x) + least<int64_t>(n * 8 + group, s.rows - 1) * s.depth + quad * vector;
+    x[n] = static_cast<const T*>(s.x) + smaller<int64_t>(n * 8 + group, s.rows - 1) * s.depth + quad * vector;
   float sums[NTiles][4] = {};
   for (int step = begin; step < end; step += ahead) {
     uint4 nowTop[ahead], nowBottom[ahead];

@@ -14,7 +14,7 @@ void rows(const LayerNormArguments& a, const Team& team) {
     const Moments moments = momentsOf(x, a.width, a.epsilon);
     const F mean = splat(moments.mean), scale = splat(moments.scale);
     int64_t i = 0;
-    for (; i + kWidth <= a.width; i += kWidth)
+    for (; i + vectorWidth <= a.width; i += vectorWidth)
       store(y + i, (load(x + i) - mean) * scale * load(a.weight + i) + load(a.bias + i));
     for (; i < a.width; ++i) put(y + i, (x[i] - moments.mean) * moments.scale * a.weight[i] + a.bias[i]);
   }

@@ -26,8 +26,8 @@ constexpr int warps = 4;
 /** Widths up to Fours x 128, multiples of four. */
 template <int Fours>
 __global__ void __launch_bounds__(warps * 32) layerNormKernel(const __grid_constant__ LayerNormArguments n) {
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   const int64_t row = int64_t(blockIdx.x) * warps + threadIdx.x / 32;
   const int lane = int(threadIdx.x) % 32, fours = int(n.width) / 4;
   if (row >= n.rows) return;
@@ -66,8 +66,8 @@ __global__ void __launch_bounds__(warps * 32) layerNormKernel(const __grid_const
 }
 
 __global__ void __launch_bounds__(warps * 32) anyLayerNormKernel(const __grid_constant__ LayerNormArguments n) {
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   const int64_t row = int64_t(blockIdx.x) * warps + threadIdx.x / 32;
   const int lane = int(threadIdx.x) % 32;
   if (row >= n.rows) return;

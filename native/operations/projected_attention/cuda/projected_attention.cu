@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(threads, 2)
   const int head = int(blockIdx.y), heads = int(a.heads), together = heads / int(a.keyValueHeads);
   const int shareHead = head / together;
   const int64_t row0 = int64_t(blockIdx.z) * l.rows;
-  const int rows = int(least<int64_t>(l.rows, a.batch - row0));
+  const int rows = int(smaller<int64_t>(l.rows, a.batch - row0));
   std::byte* ring = shared + l.ringAt;
   std::byte* x = shared + l.xAt;
   auto* made = reinterpret_cast<float*>(shared + l.madeAt);  // [parts][rows][size]
@@ -58,8 +58,8 @@ __global__ void __launch_bounds__(threads, 2)
   auto* sums = reinterpret_cast<float*>(x);
   float *ofWarps = sums, *ofBlocks = sums + warps * part;
 
-  letNextStart();
-  if (m.weightChanges) waitForPrevious();
+  letNextKernelStart();
+  if (m.weightChanges) waitForPreviousKernel();
   // This block's rows of the weight: a share of the query's, the key's and the value's.
   auto weightRow = [&](int column) {
     const int which = column / partColumns,
@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(threads, 2)
   };
   if (a.keysStay) fetchFirst();
   clusterBarrier();  // all blocks have begun: from here on they write to one another
-  waitForPrevious();
+  waitForPreviousKernel();
   if (!a.keysStay) fetchFirst();
   float* wantedScores = row < rows ? scoresOf(a, b, 0, head) : nullptr;
 
@@ -184,7 +184,7 @@ __global__ void __launch_bounds__(threads, 2)
       score = warpSum<lanes>(score);
       scores[u] = keyOf(u) < entry.keys ? score : -infinity;
       above = fmaxf(above, scores[u]);
-      if (wantedScores && lane % lanes == 0 && keyOf(u) < least(entry.keys, int(a.scoreKeys)))
+      if (wantedScores && lane % lanes == 0 && keyOf(u) < smaller(entry.keys, int(a.scoreKeys)))
         wantedScores[keyOf(u)] = score * naturalLog2;
     }
     if (above > -infinity) {
@@ -229,8 +229,8 @@ Layout layOut(const ProjectedAttentionArguments& o, const Launcher& launcher) {
   const int size = int(a.headSize), element = int(bytesOf(m.weightType));
   Layout l;
   // More clusters a head where they find room beside each other: a row of the batch then has more warps.
-  const int64_t clusters = most<int64_t>(1, launcher.multiprocessors * 2 / (cluster * a.heads));
-  l.groups = int(least<int64_t>(a.batch, most<int64_t>(clusters, divideUp<int64_t>(a.batch, cluster))));
+  const int64_t clusters = larger<int64_t>(1, launcher.multiprocessors * 2 / (cluster * a.heads));
+  l.groups = int(smaller<int64_t>(a.batch, larger<int64_t>(clusters, divideUp<int64_t>(a.batch, cluster))));
   l.rows = int(divideUp<int64_t>(a.batch, l.groups));
   l.groups = int(divideUp<int64_t>(a.batch, l.rows));
   while (l.warpsOfRow * l.rows > warps) l.warpsOfRow /= 2;
@@ -238,10 +238,10 @@ Layout layOut(const ProjectedAttentionArguments& o, const Launcher& launcher) {
   l.columns = l.parts * size / cluster;
   l.weightStride = l.xStride = int(m.depth) * element + 16;
   const int partBytes = int(partialSize(size)) * int(sizeof(float)), floatBytes = int(sizeof(float));
-  const int behind = most(warps * l.columns * l.rows * floatBytes, (warps + cluster) * partBytes);
+  const int behind = larger(warps * l.columns * l.rows * floatBytes, (warps + cluster) * partBytes);
   l.ringAt = l.columns * l.weightStride;
   l.xAt = l.ringAt + buffersFor(o.appends) * ahead * 2 * threads * 16;
-  l.madeAt = l.xAt + divideUp(most(l.rows * l.xStride, behind), 16) * 16;
+  l.madeAt = l.xAt + divideUp(larger(l.rows * l.xStride, behind), 16) * 16;
   l.biasAt = l.madeAt + l.parts * l.rows * size * floatBytes;
   l.sharedBytes = size_t(l.biasAt + mostTiles * 16 * floatBytes) + warps * sizeof(Share);
   return l;
@@ -267,7 +267,7 @@ bool projectedAttentionPays(const ProjectedAttentionArguments& o, const Launcher
   const Layout l = layOut(o, launcher);
   constexpr size_t reserved = 1024;  // that a block takes besides
   const int64_t atOnce = launcher.multiprocessors *
-                         least<int64_t>(2, int64_t((launcher.sharedMemory + reserved) / (l.sharedBytes + reserved)));
+                         smaller<int64_t>(2, int64_t((launcher.sharedMemory + reserved) / (l.sharedBytes + reserved)));
   // Heads that share keys read them once each: from the second-level cache, at some 5 TB/s.
   const bool shares = a.keyValueHeads < a.heads && !o.appends && a.batch > 2;
   return a.heads * l.groups * cluster <= atOnce && !shares;

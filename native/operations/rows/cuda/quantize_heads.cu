@@ -19,8 +19,8 @@ constexpr int threads = 128, warps = threads / 32;
 
 /** A warp a head of a row. */
 __global__ void __launch_bounds__(threads) quantizeHeadsKernel(const __grid_constant__ QuantizeHeadsArguments q) {
-  letNextStart();
-  waitForPrevious();
+  letNextKernelStart();
+  waitForPreviousKernel();
   const int lane = int(threadIdx.x) % 32;
   const QuantizeHeadsArguments::Part& part = q.parts[blockIdx.y];
   const int64_t first = int64_t(blockIdx.x) * warps + threadIdx.x / 32, all = q.batch * q.rows * q.heads;
@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(threads) quantizeHeadsKernel(const __grid_cons
 
 cudaError_t quantizeHeads(const QuantizeHeadsArguments& q, const Launcher& launcher) {
   const int64_t wanted = divideUp<int64_t>(q.batch * q.rows * q.heads, warps), most = launcher.multiprocessors * 16;
-  const dim3 grid(unsigned(least(wanted, most)), unsigned(q.count));
+  const dim3 grid(unsigned(smaller(wanted, most)), unsigned(q.count));
   return launch(launcher, quantizeHeadsKernel, grid, dim3(threads), 0, q);
 }
 

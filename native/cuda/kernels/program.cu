@@ -1,0 +1,44 @@
+// What a program launches beside its operations: a fill of memory, and the count of replays that the host watches.
+#include "cuda/kernels/elements.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+__global__ void fillKernel(uint8_t* memory, size_t bytes, uint8_t value) {
+  letNextKernelStart();
+  waitForPreviousKernel();
+  const uint32_t word = value * 0x01010101u;
+  const int64_t words = int64_t(bytes / 4);
+  for (int64_t at = firstElement(); at < words; at += elementStep()) reinterpret_cast<uint32_t*>(memory)[at] = word;
+  if (firstElement() < int64_t(bytes % 4)) memory[words * 4 + firstElement()] = value;
+}
+
+/** One warp: the flags are few, a sequence each. */
+__global__ void publishKernel(Progress* progress, const int32_t* flags, int64_t count, bool any) {
+  letNextKernelStart();
+  waitForPreviousKernel();
+  float set = 0;
+  for (int64_t i = threadIdx.x; i < count; i += 32) set += flags[i] == 0 ? 0.0f : 1.0f;
+  set = warpSum(set);
+  if (threadIdx.x != 0) return;
+  const int64_t replays = progress->replays + 1;
+  const int64_t ended = progress->endedAt;
+  if (count > 0 && ended <= 0 && set >= float(any ? 1 - ended : count)) progress->endedAt = replays;
+  __threadfence_system();  // whoever sees the new count sees this too
+  progress->replays = replays;
+  __threadfence_system();
+}
+
+}  // namespace
+
+cudaError_t fillBytes(void* memory, size_t bytes, uint8_t value, const Launcher& launcher) {
+  return launch(launcher, fillKernel, dim3(elementBlocks(int64_t(bytes / 4 + 4), launcher)), dim3(elementThreads), 0,
+                static_cast<uint8_t*>(memory), bytes, value);
+}
+
+cudaError_t publish(Progress* progress, const int32_t* flags, int64_t count, bool any, const Launcher& launcher) {
+  return launch(launcher, publishKernel, dim3(1), dim3(32), 0, progress, flags, count, any);
+}
+
+}  // namespace onehead::cuda

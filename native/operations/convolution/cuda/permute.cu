@@ -1,0 +1,27 @@
+// A convolution's weight arranged as product.cu takes it, where it may change between replays.
+#include "cuda/kernels/elements.h"
+
+namespace onehead::cuda {
+
+namespace {
+
+template <class Element>
+__global__ void permuteKernel(const __grid_constant__ PermuteArguments p) {
+  letNextKernelStart();
+  waitForPreviousKernel();
+  const int64_t perOutput = p.channels * p.kernel;
+  for (int64_t at = firstElement(); at < p.outputs * perOutput; at += elementStep()) {
+    const int64_t output = at / perOutput, k = at % perOutput / p.channels, channel = at % p.channels;
+    static_cast<Element*>(p.y)[at] = static_cast<const Element*>(p.x)[output * perOutput + channel * p.kernel + k];
+  }
+}
+
+}  // namespace
+
+cudaError_t permute(const PermuteArguments& p, const Launcher& launcher) {
+  const dim3 blocks(elementBlocks(p.outputs * p.channels * p.kernel, launcher));
+  return p.elementBytes == 2 ? launch(launcher, permuteKernel<uint16_t>, blocks, dim3(elementThreads), 0, p)
+                             : launch(launcher, permuteKernel<uint32_t>, blocks, dim3(elementThreads), 0, p);
+}
+
+}  // namespace onehead::cuda
