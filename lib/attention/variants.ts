@@ -1,7 +1,12 @@
-/** The attention algorithms: what each is, what it costs, and which shapes it does not take, with the reasons. */
+/**
+ * The attention algorithms: what each is and what it costs. Which cases each takes is declared once, in
+ * native/operations/attention/algorithms.cc: checks of what is recorded and the answers here ask there.
+ */
+import { native } from '../device/native.js';
+import type { AttentionVariantName } from '../device/operation-options.js';
 import type { ElementType } from '../element-types.js';
 
-export type AttentionVariantName = 'multi-head' | 'multi-query' | 'multi-query-1' | 'memory-efficient' | 'split-kv';
+export type { AttentionVariantName };
 
 export interface AttentionVariant {
   name: AttentionVariantName;
@@ -118,100 +123,34 @@ export interface AttentionCase {
   scores?: boolean;
   /** Entries work on chosen rows of a pool, or on ranges of a pool of positions. */
   pooled?: boolean;
+  /** Keys and values are of 8 bits. */
+  bytes?: boolean;
 }
 
-interface Kind {
-  title: string;
-  dtypes: readonly ElementType[];
-  headSizes: string;
-  takesHeadSize(size: number): boolean;
-}
-
-const cpu: Kind = {
-  title: 'the CPU',
-  dtypes: ['float32', 'bfloat16'],
-  headSizes: 'up to 256',
-  takesHeadSize: (size) => size <= 256,
-};
-const cuda: Kind = {
-  title: 'CUDA',
-  dtypes: ['float32', 'float16', 'bfloat16'],
-  headSizes: 'from 16 to 128 in steps of 16',
-  takesHeadSize: (size) => size >= 16 && size <= 128 && size % 16 === 0,
-};
-
-function kindOf(device: string): Kind | undefined {
-  if (device === 'cpu') return cpu;
-  return /^cuda(:\d+|-emulated)?$/.test(device) ? cuda : undefined;
-}
-
-/** What makes a case none at all, whatever the algorithm and the device. */
-export function contradictions({
-  heads,
-  keyValueHeads,
-  headSize,
-  queries,
-  keys,
-  causal,
-  append,
-}: AttentionCase): string[] {
-  const counts = Object.entries({ heads, keyValueHeads, headSize, queries, keys });
-  const reasons = counts
-    .filter(([, count]) => count !== undefined && !(Number.isInteger(count) && count > 0))
-    .map(([name, count]) => `${name} is ${count}, which is not a positive whole number.`);
-  if (reasons.length > 0) return reasons;
-  if (heads % keyValueHeads !== 0) {
-    reasons.push(`${heads} query heads cannot share ${keyValueHeads} key/value heads evenly.`);
-  }
-  if (keys !== undefined && queries > keys && (causal || append)) {
-    const what = append ? 'New rows' : 'Causal queries';
-    reasons.push(`${what} (${queries}) cannot be more than there are positions of keys (${keys}).`);
-  }
-  return reasons;
+/** The kind of a device, for which support is declared. */
+function kindOf(device: string): 'cpu' | 'cuda' | undefined {
+  if (device === 'cpu') return 'cpu';
+  return /^cuda(:\d+|-emulated)?$/.test(device) ? 'cuda' : undefined;
 }
 
 /** Why the algorithm cannot compute this case, as sentences; it can when there are none. */
 export function notSupportedReasons(algorithm: AttentionVariantName, given: AttentionCase): string[] {
-  const reasons = contradictions(given);
+  const { device, heads, keyValueHeads, headSize, queries, keys } = given;
+  const reasons = Object.entries({ heads, keyValueHeads, headSize, queries, keys })
+    .filter(([, count]) => count !== undefined && !(Number.isSafeInteger(count) && count > 0))
+    .map(([name, count]) => `${name} is ${count}, which is not a positive whole number.`);
   if (reasons.length > 0) return reasons;
-  const { device, dtype, keyValueHeads, headSize } = given;
   const kind = kindOf(device);
-  if (!kind) {
-    reasons.push(`There is no device '${device}', only 'cpu', 'cuda', 'cuda:<number>' and 'cuda-emulated'.`);
-  } else {
-    if (!kind.dtypes.includes(dtype)) {
-      reasons.push(`Attention on ${kind.title} computes in ${kind.dtypes.join(', ')}, not in ${dtype}.`);
-    }
-    if (!kind.takesHeadSize(headSize)) {
-      reasons.push(`Attention on ${kind.title} takes head sizes ${kind.headSizes}, not ${headSize}.`);
-    }
-  }
-  if ((algorithm === 'multi-query' || algorithm === 'multi-query-1') && keyValueHeads !== 1) {
-    reasons.push(`'${algorithm}' is for a single key/value head, not for ${keyValueHeads}.`);
-  }
-  if (given.scores && (algorithm === 'multi-query' || algorithm === 'multi-query-1')) {
-    reasons.push(`'${algorithm}' gives out no scores of single heads.`);
-  }
-  if (given.indexed && algorithm !== 'split-kv') {
-    reasons.push(`'${algorithm}' takes no cache that is reordered by index.`);
-  }
-  if (given.pooled && algorithm !== 'split-kv' && algorithm !== 'memory-efficient') {
-    reasons.push(`'${algorithm}' works on whole batches, not on chosen rows of a pool.`);
-  }
-  return reasons;
+  if (!kind) return [`There is no device '${device}', only 'cpu', 'cuda', 'cuda:<number>' and 'cuda-emulated'.`];
+  return native().attentionReasons(kind, algorithm, given);
 }
 
-/** What the algorithm 'auto' computes with, and why. */
+/** What the algorithm 'auto' computes with where it can, and why. */
 export function chooseAlgorithm({ queries }: { queries: number }): { algorithm: AttentionVariantName; reason: string } {
-  if (queries === 1) {
-    return {
-      algorithm: 'split-kv',
-      reason:
-        'One query row a sequence is bound by reading the keys and values, which split-kv reads once, all threads at work.',
-    };
-  }
-  return {
-    algorithm: 'memory-efficient',
-    reason: `${queries} query rows a sequence share each tile of keys, and memory-efficient keeps their scores out of memory.`,
-  };
+  const algorithm = native().preferredAttention(queries) as AttentionVariantName;
+  const reason =
+    algorithm === 'split-kv'
+      ? 'One query row a sequence is bound by reading the keys and values, which split-kv reads once, all threads at work.'
+      : `${queries} query rows a sequence share each tile of keys, and memory-efficient keeps their scores out of memory.`;
+  return { algorithm, reason };
 }

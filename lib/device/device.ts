@@ -189,7 +189,7 @@ export class Device {
   /** Records a program: `body` calls operations, which are checked at once and run only when the program does. */
   record(name: string, body: (operations: Operations) => void, { poison = false }: RecordOptions = {}): Program {
     const recorder = this.#native.createRecorder();
-    body(new Operations(recorder, this.kind));
+    body(new Operations(recorder));
     return new Program(name, recorder.finish(name, poison));
   }
 

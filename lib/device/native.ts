@@ -77,6 +77,8 @@ export interface NativeProgram {
 }
 
 export interface NativeRecorder {
+  /** Rows up to which attention and the product before it are one kernel; 0: the device has none. */
+  readonly projectedRows: number;
   operation(
     name: string,
     values: Record<string, NativeTensor | number | boolean | string | undefined>,
@@ -144,6 +146,10 @@ export interface NativeAddon {
   /** The CPU alone, without a look at any GPU. */
   multipliesBfloat16(): boolean;
   cpuInformation?(): { kernels: string; onednn: string; threads: number };
+  /** Why an algorithm does not compute a case on the CPU or on CUDA; counts are positive whole numbers. */
+  attentionReasons(device: 'cpu' | 'cuda', algorithm: string, given: object): string[];
+  /** The algorithm that 'auto' prefers. */
+  preferredAttention(queries: number): string;
   Device: new (kind: string, options: { threads?: number; kernels?: string; cublasLt?: boolean }) => NativeDevice;
   WeightsFile: new (path: string) => NativeWeightsFile;
   VoiceModel: new (weights: Float32Array, kernels?: string) => NativeVoiceModel;

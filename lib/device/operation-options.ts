@@ -1,9 +1,10 @@
 /** What operations take: weights, rows of a pool, decoding state, and options. */
-import type { AttentionVariantName } from '../attention/variants.js';
 import type { FloatingType } from '../element-types.js';
 import type { Tensor } from './tensor.js';
 
 export type Activation = 'none' | 'gelu';
+/** The attention algorithms by name. */
+export type AttentionVariantName = 'multi-head' | 'multi-query' | 'multi-query-1' | 'memory-efficient' | 'split-kv';
 /**
  * An attention algorithm. `attentionVariants` describes each; `chooseAttentionAlgorithm` tells which one 'auto' takes.
  */

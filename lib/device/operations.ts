@@ -1,4 +1,3 @@
-import { dispatch } from '../attention/dispatch.js';
 import type { NativeRecorder, NativeTensor } from './native.js';
 import type {
   AttentionOptions,
@@ -40,22 +39,17 @@ const attentionTensors = ({ scores, keys }: Pick<AttentionOptions, 'scores' | 'k
 
 type Value = Tensor | number | boolean | string | undefined;
 
-/** Rows up to which a GPU has a kernel for attention and the product before it; see projected_attention.cu. */
-const projectedRows = 8;
-
 /**
  * Records operations into a program. Each method checks its arguments at once and names, in its error, the one that
  * does not fit.
  */
 export class Operations {
   readonly #recorder: NativeRecorder;
-  readonly #device: string;
   readonly #scope: string[] = [];
 
   /** @internal */
-  constructor(recorder: NativeRecorder, device: string) {
+  constructor(recorder: NativeRecorder) {
     this.#recorder = recorder;
-    this.#device = device;
   }
 
   /** Labels what `body` records, for traces: 'decoder.0/self'. */
@@ -136,7 +130,6 @@ export class Operations {
     value: Tensor,
     { append, scores, keys, cacheScales, ...options }: AttentionOptions,
   ): Tensor {
-    const quantized = cacheScales && options.algorithm === undefined ? ({ algorithm: 'split-kv' } as const) : {};
     return this.#record('attention', {
       query,
       key,
@@ -147,7 +140,6 @@ export class Operations {
       keyScales: cacheScales?.key,
       valueScales: cacheScales?.value,
       ...options,
-      algorithm: dispatch(this.#device, query, key, { append, scores, keys, ...options, ...quantized }),
     });
   }
 
@@ -165,10 +157,9 @@ export class Operations {
     const { weight, norm, bias, dtype, quantized } = projection;
     const shared = append ? key.shape[2] : 0;
     const { algorithm = 'auto', scores, keys, cacheScales, ...rest } = options;
-    const few = x.shape[0] <= projectedRows && x.shape[1] === 1;
+    const few = x.shape[0] <= this.#recorder.projectedRows && x.shape[1] === 1;
     const split = algorithm === 'auto' || algorithm === 'split-kv';
-    if (this.#device.startsWith('cuda') && few && split && norm && weight instanceof Tensor && !cacheScales) {
-      const query = { dtype: dtype ?? weight.dtype, shape: [x.shape[0], 1, weight.shape[0] - 2 * shared] };
+    if (few && split && norm && weight instanceof Tensor && !cacheScales) {
       return this.#record('projectedAttention', {
         x,
         weight,
@@ -182,11 +173,7 @@ export class Operations {
         value,
         ...attentionTensors({ scores, keys }),
         ...rest,
-        algorithm: dispatch(this.#device, query, key, {
-          append: append || undefined,
-          ...options,
-          algorithm: 'split-kv',
-        }),
+        algorithm: 'split-kv',
       });
     }
     const all = this.linear(x, weight, { norm, bias, dtype, ...(quantized && { quantized }) });

@@ -6,6 +6,7 @@
 #include "../cpu/kernels.h"
 #include "../cpu/products.h"
 #include "../cuda/probe.h"
+#include "attention_binding.h"
 #include "device_binding.h"
 #include "program_binding.h"
 #include "tensor_binding.h"
@@ -90,6 +91,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   ProgramBinding::define(env, exports);
   FileBinding::define(env, exports);
   VoiceBinding::define(env, exports);
+  defineAttention(env, exports);
   exports.Set("initialize", Napi::Function::New(env, initialize));
   exports.Set("information", Napi::Function::New(env, information));
   exports.Set("cpuInformation", Napi::Function::New(env, cpuInformation));

@@ -8,20 +8,35 @@ namespace onehead::addon {
 void RecorderBinding::define(Napi::Env env, Napi::Object exports) {
   Napi::Function constructor = DefineClass(
       env, "Recorder",
-      {InstanceMethod<&RecorderBinding::operation>("operation"), InstanceMethod<&RecorderBinding::finish>("finish")});
+      {InstanceMethod<&RecorderBinding::operation>("operation"), InstanceMethod<&RecorderBinding::finish>("finish"),
+       InstanceAccessor<&RecorderBinding::projectedRows>("projectedRows")});
   instanceOf(env).recorderClass = Napi::Persistent(constructor);
   exports.Set("Recorder", constructor);
 }
 
 Napi::Object RecorderBinding::make(Napi::Env env, std::shared_ptr<SharedDevice> device) {
   Napi::Object object = instanceOf(env).recorderClass.New({});
-  Unwrap(object)->device_ = std::move(device);
+  RecorderBinding* binding = Unwrap(object);
+  binding->recorder_.emplace(device->backend().capabilities());
+  binding->device_ = std::move(device);
   return object;
+}
+
+Recorder& RecorderBinding::use() {
+  if (!recorder_) throw Error("INVALID_ARGUMENT", "A recorder comes from a device; use device.record().");
+  return *recorder_;
+}
+
+/** Rows up to which projectedAttention is one kernel of this device; 0: it has none. */
+Napi::Value RecorderBinding::projectedRows(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    return Napi::Number::New(info.Env(), double(use().capabilities().projectedRows));
+  });
 }
 
 Napi::Value RecorderBinding::operation(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    if (!device_) throw Error("INVALID_ARGUMENT", "A recorder comes from a device; use device.record().");
+    Recorder& recorder = use();
     Request request;
     request.operation = textOf(info[0], "operation");
     Napi::Object arguments = objectOf(info[1], "arguments");
@@ -45,14 +60,13 @@ Napi::Value RecorderBinding::operation(const Napi::CallbackInfo& info) {
         request.tensors[name] = tensor.use(request.operation, name);
       }
     }
-    return TensorBinding::make(info.Env(), recorder_.record(request), device_);
+    return TensorBinding::make(info.Env(), recorder.record(request), device_);
   });
 }
 
 Napi::Value RecorderBinding::finish(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    if (!device_) throw Error("INVALID_ARGUMENT", "A recorder comes from a device; use device.record().");
-    return ProgramBinding::make(info.Env(), recorder_.finish(textOf(info[0], "name"), info[1].ToBoolean().Value()),
+    return ProgramBinding::make(info.Env(), use().finish(textOf(info[0], "name"), info[1].ToBoolean().Value()),
                                 device_);
   });
 }

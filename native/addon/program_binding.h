@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "device_binding.h"
 
@@ -16,8 +17,11 @@ class RecorderBinding final : public Napi::ObjectWrap<RecorderBinding> {
  private:
   Napi::Value operation(const Napi::CallbackInfo& info);  // (name, arguments, label): Tensor
   Napi::Value finish(const Napi::CallbackInfo& info);     // (name, poison): Program
+  Napi::Value projectedRows(const Napi::CallbackInfo& info);
+  /** Throws Error where it was made by itself. */
+  Recorder& use();
 
-  Recorder recorder_;
+  std::optional<Recorder> recorder_;
   std::shared_ptr<SharedDevice> device_;
 };
 

@@ -20,8 +20,8 @@ class Addresses {
   T* at(const std::optional<Tensor>& tensor) const {
     return tensor ? at<T>(*tensor) : nullptr;
   }
-  /** A tensor's type, as one that the device computes in. Throws Error NOT_SUPPORTED where it does not. */
-  virtual DType type(const Tensor& tensor) const = 0;
+  /** Where a product's weight lies; one of 8 bits may be in the device's own layout. */
+  virtual const void* weight(const Tensor& tensor) const { return at(tensor); }
 
  protected:
   ~Addresses() = default;

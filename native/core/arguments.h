@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cmath>
-#include <initializer_list>
 #include <set>
 
 #include "../operations/operations.h"
@@ -79,16 +78,18 @@ class Arguments {
     return int64_t(value);
   }
   template <class T>
-  T choice(const std::string& name, std::initializer_list<std::pair<const char*, T>> choices,
-           const char* otherwise) const {
+  T choice(const std::string& name, const std::vector<std::pair<std::string, T>>& choices,
+           const std::string& otherwise) const {
     auto found = request_.strings.find(name);
     read_.insert(name);
-    std::string value = found == request_.strings.end() ? otherwise : found->second, expected;
-    for (const auto& [text, result] : choices) {
-      if (value == text) return result;
-      expected += (expected.empty() ? "'" : " or '") + std::string(text) + "'";
+    const std::string value = found == request_.strings.end() ? otherwise : found->second;
+    const bool few = choices.size() <= 2;
+    std::string expected = few ? "" : "one of ";
+    for (size_t i = 0; i < choices.size(); ++i) {
+      if (value == choices[i].first) return choices[i].second;
+      expected += (i == 0 ? "'" : few ? " or '" : ", '") + choices[i].first + "'";
     }
-    refuse("INVALID_ARGUMENT", name, expected, "'" + value + "'");
+    refuse("INVALID_ARGUMENT", name, expected, "'" + value.substr(0, 100) + "'");
   }
   Activation activation() const {
     return choice<Activation>("activation", {{"none", Activation::none}, {"gelu", Activation::gelu}}, "none");
@@ -96,7 +97,7 @@ class Arguments {
   DType dtype(DType otherwise) const {
     return choice<DType>("dtype",
                          {{"float32", DType::float32}, {"float16", DType::float16}, {"bfloat16", DType::bfloat16}},
-                         nameOf(otherwise).data());
+                         std::string(nameOf(otherwise)));
   }
 
   /** The tensor named `output` when the caller gave one, else a new temporary. */

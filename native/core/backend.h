@@ -1,4 +1,4 @@
-// What a backend (CPU, CUDA) gives the core. All but `information` is called on the device's own thread.
+// What a backend (CPU, CUDA) gives the core. All is called on the device's own thread, unless it says otherwise.
 #pragma once
 
 #include <atomic>
@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "capabilities.h"
 #include "error.h"
 #include "program.h"
 #include "source.h"
@@ -90,6 +91,8 @@ struct Piece {
 class Backend {
  public:
   virtual ~Backend() = default;
+  /** The same at any time, on any thread. */
+  virtual Capabilities capabilities() const = 0;
   /** Called once on the device's thread before anything else. */
   virtual void start() {}
   /** Memory of zeros. Callable on any thread. Throws Error OUT_OF_MEMORY. */
@@ -116,7 +119,7 @@ class Backend {
       if (!piece.bytes.empty()) read(*piece.storage, piece.offset, piece.bytes.data(), piece.bytes.size());
   }
   virtual void copy(Storage& from, size_t fromOffset, Storage& to, size_t toOffset, size_t bytes) = 0;
-  /** Throws Error NOT_SUPPORTED, with the reason, where it has no kernel for an operation. */
+  /** Makes a program that was recorded for its capabilities ready to run. Throws Error OUT_OF_MEMORY. */
   virtual std::unique_ptr<Executable> prepare(Plan plan) = 0;
   virtual MemoryFigures memory() const = 0;
   /** Called once on the device's thread behind everything else: frees what the device holds, whatever tensors and

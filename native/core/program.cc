@@ -35,7 +35,7 @@ size_t planArena(std::vector<Temporary>& temporaries) {
 
 }  // namespace
 
-Recorder::Recorder() {
+Recorder::Recorder(Capabilities capabilities) : capabilities_(std::move(capabilities)) {
   static std::atomic<uint64_t> next{1};
   identity_ = next++;
 }
@@ -57,6 +57,13 @@ Tensor Recorder::record(const Request& request) {
                                  "a tensor of this program or of the device", "a temporary of another program");
   Tensor output;
   Operation operation = describe(request, *this, output);
+  if (Reasons reasons = notSupportedReasons(operation, capabilities_); !reasons.empty()) {
+    std::string message = request.operation + ":";
+    for (const std::string& reason : reasons) message += " " + reason;
+    Error error("NOT_SUPPORTED", message);
+    error.operation = request.operation;
+    throw error;
+  }
   auto index = int64_t(plan_.operations.size());
   for (const Tensor* tensor : tensorsOf(operation)) {
     if (tensor->temporary == noTemporary) continue;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "../operations/operations.h"
+#include "capabilities.h"
 
 namespace onehead {
 
@@ -26,24 +27,23 @@ struct Plan {
 
 class Recorder {
  public:
-  Recorder();
+  /** For a device that computes this. */
+  explicit Recorder(Capabilities capabilities);
   /** A tensor that lives only inside this program. */
   Tensor temporary(DType dtype, Shape shape);
-  /** Records one operation and gives its output. Throws Error when the request is wrong. */
+  /** Records one operation and gives its output. Throws Error when the request is wrong, and NOT_SUPPORTED with the
+   * reasons where the device does not compute it. */
   Tensor record(const Request& request);
   /** Ends the recording: plans the arena. The recorder takes nothing more after this. */
   Plan finish(std::string name, bool poison);
   uint64_t identity() const { return identity_; }
+  const Capabilities& capabilities() const { return capabilities_; }
 
  private:
+  const Capabilities capabilities_;
   uint64_t identity_;
   bool finished_ = false;
   Plan plan_;
 };
-
-/** Alignment of every tensor in memory, in bytes: a cache line, and the widest vector. */
-constexpr size_t tensorAlignment = 64;
-/** The least multiple of it that holds so many bytes. */
-constexpr size_t aligned(size_t bytes) { return (bytes + tensorAlignment - 1) / tensorAlignment * tensorAlignment; }
 
 }  // namespace onehead

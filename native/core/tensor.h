@@ -31,8 +31,15 @@ class Storage {
   virtual ~Storage() = default;
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
+  /** True for a weight of 8 bits in a layout of the device's own, which products alone read. */
+  virtual bool isQuantizedWeight() const { return false; }
   const size_t bytes;
 };
+
+/** Alignment of every tensor in memory, in bytes: a cache line, and the widest vector. */
+constexpr size_t tensorAlignment = 64;
+/** The least multiple of it that holds so many bytes. */
+constexpr size_t aligned(size_t bytes) { return (bytes + tensorAlignment - 1) / tensorAlignment * tensorAlignment; }
 
 /** Where a temporary of a program lives: an index into the program's list of temporaries. */
 constexpr int64_t noTemporary = -1;

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "../core/error.h"
+#include "capabilities.h"
 #include "executable.h"
 #include "openmp.h"
 #include "preparation.h"
@@ -23,6 +24,7 @@ class CpuBackend final : public Backend {
  public:
   CpuBackend(int threads, const Kernels& kernels) : threads_(threads), kernels_(kernels) {}
 
+  Capabilities capabilities() const override { return cpu::capabilities(); }
   void start() override {
     const bool ours = openmp::takesOver(engine_);
     team_ = std::make_unique<ThreadTeam>(threads_, ours ? ThreadTeam::Threads::own : ThreadTeam::Threads::openmp);
@@ -39,7 +41,7 @@ class CpuBackend final : public Backend {
     std::memcpy(plain(to) + offset, from, bytes);
   }
   void read(Storage& from, size_t offset, void* to, size_t bytes) override {
-    if (auto& storage = static_cast<CpuStorage&>(from); storage.isPanels())
+    if (auto& storage = static_cast<CpuStorage&>(from); storage.isQuantizedWeight())
       std::memcpy(to, storage.unpacked().data() + offset, bytes);
     else
       std::memcpy(to, plain(from) + offset, bytes);

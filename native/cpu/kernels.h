@@ -10,11 +10,7 @@
 #include <type_traits>
 
 #include "../core/kinds.h"
-#include "operations/alignment/arguments.h"
-#include "operations/decoding/arguments.h"
-#include "operations/features/arguments.h"
-#include "operations/normalization/arguments.h"
-#include "operations/rows/arguments.h"
+#include "operations/kernels.h"
 
 namespace onehead::cpu {
 
@@ -77,61 +73,12 @@ struct LinearArguments {
 // Kernels that take `rows` and `pool` work on rows of a pool of state; see native/operations/operations.h. `rows`
 // [batch] is null where entry b works on row b, and `pool` is the number of rows then too.
 
-/** Tensors of attention are [batch, length, heads, headSize] with contiguous heads; strides are in elements. */
-struct AttentionView {
-  const void* data;
-  int64_t batchStride, rowStride;
-};
-
-/** multiHead's passes over the score matrix: all in one call, or one a call, in this order, so that each can be timed.
- */
-enum class AttentionPass : int32_t { all, scores, softmax, values };
-
-/**
- * softmax(q k^T * scale) v, query head h reading key/value head h * keyValueHeads / heads.
- * With `append`, the new keys and values of this call are first copied to rows start[b] ... start[b] + queries - 1 of
- * the cache that key and value point to. With `causal`, query i of sequence b sees keys 0 ... start[b] + i (start 0
- * when null); otherwise keys 0 ... keys - 1.
- */
-struct Attention {
-  int64_t batch, queries, keys, heads, keyValueHeads, headSize;
-  DType type;  // of q, k, v and y
-  AttentionView q, k, v;
-  bool causal;
-  const int32_t* start;  // [batch] or null
-  const void *newKey,
-      *newValue;  // rows to append or null: [batch, queries, keyValueHeads, headSize] with these strides
-  int64_t newBatchStride, newRowStride;
-  float scale;
-  void* y;        // [batch, queries, heads, headSize] contiguous
-  void* scratch;  // as the kernel wants it, 64-byte aligned, shared by the team
-
-  // Optional; see Attention in native/operations/attention/operation.h.
-  const int32_t* source = nullptr;         // [pool, keys], splitKeyValue only
-  float* scores = nullptr;                 // [scoreSequences, scoreRows, scoreWidth, scoreKeys]
-  const int32_t* scoreHeads = nullptr;     // [heads]
-  const int32_t* scorePosition = nullptr;  // [pool * queries]
-  int64_t scoreRows = 0, scoreWidth = 0;
-  AttentionPass pass = AttentionPass::all;
-
-  // Rows of a pool, for memoryEfficient and splitKeyValue.
-  const int32_t* rows = nullptr;  // [batch]; start is [pool] then
-  int64_t pool = 0;
-  const int32_t *keyBegin = nullptr, *keyCount = nullptr;  // [pool]; k and v are one sequence of `keys` positions then
-  const int32_t* scoreRow = nullptr;                       // [pool]
-  int64_t scoreSequences = 0, scoreKeys = 0;
-
-  // splitKeyValue only: keys and values of 8 bits, each head of each position times a scale. What is appended is
-  // quantized; q, new rows and y are of `type`.
-  float *keyScales = nullptr, *valueScales = nullptr;  // [sequences, positions, keyValueHeads]
-  int64_t scaleStride = 0;                             // from one sequence to the next
-};
-
 /**
  * weights = softmax(scores * scale) over the last dimension of a score matrix that a product left in memory. Causal and
- * start as in Attention: the weights of keys that a query does not see are zero, and their scores are not read.
+ * start as in AttentionArguments: the weights of keys that a query does not see are zero, and their scores are not
+ * read.
  */
-struct Softmax {
+struct SoftmaxArguments {
   int64_t batch, queries, heads, keys;
   float* scores;  // [batch, queries, heads, keys]; overwritten
   void* weights;  // of the same shape; may be the scores themselves where it is float32
@@ -143,7 +90,7 @@ struct Softmax {
 
 /** Quantizes rows into a cache of 8 bits: y[begin[b] + t, g] = x[b, t, g] / scales[begin[b] + t, g], as far as that is
  * in y; nothing where begin[b] is negative. */
-struct ScatterHeads {
+struct ScatterHeadsArguments {
   int64_t batch, rows, positions;   // of x, of each of its sequences, of y
   int64_t heads, headSize, stride;  // stride: elements from one row of x to the next
   const void* x;
@@ -151,16 +98,6 @@ struct ScatterHeads {
   const int32_t* begin;
   int8_t* y;      // [positions, heads * headSize]
   float* scales;  // [positions, heads]
-};
-
-/** y[b, :] = x[b, index[b] + offset, :], x [batch, length, width] float32; the index is clamped to the rows. */
-struct GatherRows {
-  int64_t batch, length, width;
-  const float* x;
-  const int32_t* index;
-  int32_t offset;
-  float* y;
-  int64_t yStride;
 };
 
 /**
@@ -201,29 +138,21 @@ struct Kernel {
 };
 
 /**
- * Every kernel, by the type of its arguments and its name. Its file defines the function of that name and, for
- * `withScratch`, `size_t <name>Scratch(const Arguments&, int threads)`. The declarations, the struct below and each
- * instruction set's table are made from this list.
+ * Every kernel, by what it takes (a type whose name ends in Arguments) and its name. Its file defines the function of
+ * that name and, for `withScratch`, `size_t <name>Scratch(const <type>Arguments&, int threads)`. The declarations, the
+ * struct below and each instruction set's table are made from this list. Kernels of operations that are one are in
+ * native/operations/kernels.h.
  */
 // clang-format off
 #define ONEHEAD_CPU_KERNELS(kernel, withScratch) \
-  withScratch(LinearArguments, linearRows) \
-  withScratch(LinearArguments, linearBytes) \
-  kernel(ScatterHeads, scatterHeads) \
-  kernel(LayerNormArguments, layerNorm) \
+  ONEHEAD_KERNELS(kernel, withScratch) \
+  withScratch(Linear, linearRows) \
+  withScratch(Linear, linearBytes) \
   withScratch(Attention, attentionStreaming) \
   withScratch(Attention, attentionDecode) \
   withScratch(Attention, attentionBaseline) \
   kernel(Softmax, softmax) \
-  withScratch(LogMelArguments, logMel) \
-  kernel(TransposeCastArguments, transposeCast) \
-  kernel(EmbedArguments, embed) \
-  withScratch(NextTokenArguments, nextToken) \
-  withScratch(NextBeamsArguments, nextBeams) \
-  withScratch(AlignPositionsArguments, alignPositions) \
-  kernel(AddWeightsArguments, addWeights) \
-  kernel(TokenProbabilityArguments, tokenProbability) \
-  kernel(GatherRows, gatherRows)
+  kernel(ScatterHeads, scatterHeads)
 // clang-format on
 
 /**
@@ -242,7 +171,7 @@ struct Kernel {
 /** One instruction set's kernels. */
 struct Kernels {
   const char* name;  // 'portable', 'avx2', 'avx2-vnni', 'avx512', 'avx512-vnni', 'avx512-bf16'
-#define ONEHEAD_MEMBER(Arguments, name) Kernel<Arguments> name;
+#define ONEHEAD_MEMBER(Type, name) Kernel<Type##Arguments> name;
   ONEHEAD_CPU_KERNELS(ONEHEAD_MEMBER, ONEHEAD_MEMBER)
 #undef ONEHEAD_MEMBER
 #define ONEHEAD_MEMBER(name, ...) std::type_identity_t<__VA_ARGS__>* name;

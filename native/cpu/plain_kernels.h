@@ -39,26 +39,6 @@ inline void normRows(const NormRows& rows, const Team& team) {
   rows.kernel.run(norm, team);
 }
 
-/** The next token, and then the position to read it at. */
-struct Advance {
-  NextTokenArguments next;
-  void* scratch;
-  Kernel<NextTokenArguments> kernel;
-};
-
-inline void advance(const Advance& step, const Team& team) {
-  NextTokenArguments next = step.next;
-  next.scratch = step.scratch;
-  step.kernel.run(next, team);
-  team.barrier();
-  if (team.thread != 0) return;
-  for (int64_t b = 0; b < next.batch; ++b) {
-    const int64_t row = next.rows ? next.rows[b] : b;
-    if (row < 0 || row >= next.pool || (next.beams && next.beams[b] != 0)) continue;
-    next.position[row] = next.length[row] - 1;
-  }
-}
-
 /** Plain bytes from one tensor to another. */
 struct CopyBytes {
   int64_t bytes;

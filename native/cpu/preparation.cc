@@ -1,12 +1,14 @@
 #include "preparation.h"
 
-#include "../core/error.h"
-
 namespace onehead::cpu {
+
+#define ONEHEAD_PREPARE(Type, name) \
+  void prepare(Preparation& p, const onehead::Type& o) { p.kernel(argumentsOf(p, o), p.kernels.name); }
+ONEHEAD_KERNELS(ONEHEAD_PREPARE, ONEHEAD_PREPARE)
+#undef ONEHEAD_PREPARE
 
 void Preparation::prepareAll() {
   for (const Operation& operation : executable_.plan().operations) {
-    name_ = operation.name;
     std::visit([&](const auto& description) { prepare(*this, description); }, operation.description);
     ++index_;
   }
@@ -19,16 +21,10 @@ std::byte* Preparation::at(const Tensor& tensor) const {
   return base + size_t(tensor.offset) * bytesOf(tensor.dtype);
 }
 
-const int8_t* Preparation::panels(const Tensor& weight, const Tensor& scales) const {
-  auto* storage = static_cast<CpuStorage*>(weight.storage.get());
-  const size_t padded = aligned(size_t(weight.shape[0]) * sizeof(float));
-  if (!storage || !storage->isPanels() || weight.offset != 0 || weight.bytes() != storage->bytes || !scales.storage ||
-      scales.offset != 0 || scales.storage->bytes < padded)
-    unsupported("the CPU device takes an int8 weight and its scales whole, as Device.quantize gives them.");
-  return storage->panels();
+const void* Preparation::weight(const Tensor& tensor) const {
+  if (!tensor.storage || !tensor.storage->isQuantizedWeight()) return at(tensor);
+  return static_cast<CpuStorage&>(*tensor.storage).panels();
 }
-
-void Preparation::unsupported(const std::string& reason) const { throw Error("NOT_SUPPORTED", name_ + ": " + reason); }
 
 void Preparation::add(std::unique_ptr<Step> step, const char* part) {
   if (*part) step->part = part;

@@ -1,5 +1,5 @@
-// From the recorded operations to the steps that compute them. Each family makes its own:
-// native/operations/<family>/cpu_steps.cc.
+// From the recorded operations to the steps that compute them. An operation that is one kernel is in
+// native/operations/kernels.h; the others' families make their steps in native/operations/<family>/cpu_steps.cc.
 #pragma once
 
 #include <dnnl.hpp>
@@ -18,15 +18,12 @@ class Preparation final : public Addresses {
               dnnl::stream& stream)
       : kernels(kernels), threads(threads), engine(engine), stream(stream), executable_(executable) {}
 
-  /** Adds the steps of all operations. Throws Error NOT_SUPPORTED, OUT_OF_MEMORY, or dnnl::error. */
+  /** Adds the steps of all operations. Throws Error OUT_OF_MEMORY, or dnnl::error. */
   void prepareAll();
 
   using Addresses::at;
   std::byte* at(const Tensor& tensor) const override;
-  DType type(const Tensor& tensor) const override { return computedType(tensor.dtype, name_); }
-  /** A weight of 8 bits and its scales, as Device.quantize gives them. */
-  const int8_t* panels(const Tensor& weight, const Tensor& scales) const;
-  [[noreturn]] void unsupported(const std::string& reason) const;
+  const void* weight(const Tensor& tensor) const override;
 
   /** Adds a step of the operation that is being prepared; `part` names a stage of it that traces tell apart. */
   void add(std::unique_ptr<Step> step, const char* part = "");
@@ -51,7 +48,6 @@ class Preparation final : public Addresses {
  private:
   CpuExecutable& executable_;
   size_t index_ = 0;
-  std::string name_;
 };
 
 #define ONEHEAD_DECLARE(Type, name) void prepare(Preparation& p, const onehead::Type& o);

@@ -27,7 +27,7 @@ class CpuStorage final : public Storage {
 
   /** A weight of 8 bits, in panels as linearBytes takes them. */
   CpuStorage(int64_t rows, int64_t columns, std::shared_ptr<MemoryCounter> counter);
-  bool isPanels() const { return bool(panels_); }
+  bool isQuantizedWeight() const override { return bool(panels_); }
   int8_t* panels() { return reinterpret_cast<int8_t*>(panels_.data()); }
   /** The row-major elements of panels. */
   std::vector<std::byte> unpacked() const;

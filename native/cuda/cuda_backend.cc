@@ -1,6 +1,7 @@
 #include "cuda_backend.h"
 
 #include "../core/error.h"
+#include "capabilities.h"
 #include "preparation.h"
 #include "quantize.h"
 #include "storage.h"
@@ -23,6 +24,12 @@ class CudaBackend final : public Backend {
         arena_(context_),
         cublasLt_(options.cublasLt ? CublasLt::open(options.index) : nullptr) {}
 
+  Capabilities capabilities() const override {
+    Capabilities known = cuda::capabilities();
+    known.device = deviceName;
+    known.sharedMemory = context_->launcher().sharedMemory;
+    return known;
+  }
   void start() override { context_->use(); }
   std::shared_ptr<Storage> allocate(size_t bytes) override { return std::make_shared<CudaStorage>(bytes, context_); }
   std::shared_ptr<Storage> load(Source source, DType dtype, const Shape& shape) override {

@@ -2,11 +2,21 @@
 
 #include <algorithm>
 
-#include "../core/error.h"
 #include "../operations/decoder_layer/cuda_launches.h"
 #include "storage.h"
 
 namespace onehead::cuda {
+
+#define ONEHEAD_PREPARE(Type, name) \
+  void prepare(Preparation& p, const Type& o) { p.kernel(argumentsOf(p, o), name); }
+#define ONEHEAD_PREPARE_WITH_SCRATCH(Type, name)     \
+  void prepare(Preparation& p, const Type& o) {      \
+    const Type##Arguments given = argumentsOf(p, o); \
+    p.kernel(given, name, name##Needs(given));       \
+  }
+ONEHEAD_KERNELS(ONEHEAD_PREPARE, ONEHEAD_PREPARE_WITH_SCRATCH)
+#undef ONEHEAD_PREPARE
+#undef ONEHEAD_PREPARE_WITH_SCRATCH
 
 Preparation::Preparation(CudaExecutable& executable, Context& context, Workspace& workspace, CublasLt* cublasLt)
     : context(context), workspace(workspace), cublasLt(cublasLt), executable_(executable) {
@@ -17,7 +27,6 @@ Preparation::Preparation(CudaExecutable& executable, Context& context, Workspace
 void Preparation::prepareAll() {
   const std::vector<Operation>& operations = executable_.plan().operations;
   while (index_ < operations.size()) {
-    name_ = operations[index_].name;
     const size_t together = prepareDecoderLayer(*this, executable_.plan(), index_);
     if (together == 0)
       std::visit([&](const auto& description) { prepare(*this, description); }, operations[index_].description);
@@ -33,7 +42,5 @@ std::byte* Preparation::at(const Tensor& tensor) const {
                         : executable_.arena() + executable_.plan().temporaries[size_t(tensor.temporary)].offset;
   return base + size_t(tensor.offset) * bytesOf(tensor.dtype);
 }
-
-void Preparation::unsupported(const std::string& reason) const { throw Error("NOT_SUPPORTED", name_ + ": " + reason); }
 
 }  // namespace onehead::cuda

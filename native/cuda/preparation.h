@@ -1,5 +1,5 @@
-// From the recorded operations to the launches that compute them. Each family makes its own:
-// native/operations/<family>/cuda_launches.cc.
+// From the recorded operations to the launches that compute them. An operation that is one kernel is in
+// native/operations/kernels.h; the others' families make their launches in native/operations/<family>/cuda_launches.cc.
 #pragma once
 
 #include <set>
@@ -19,12 +19,11 @@ class Preparation final : public Addresses {
  public:
   Preparation(CudaExecutable& executable, Context& context, Workspace& workspace, CublasLt* cublasLt);
 
-  /** Adds the launches of all operations. Throws Error NOT_SUPPORTED where there is no kernel. */
+  /** Adds the launches of all operations. Throws Error OUT_OF_MEMORY. */
   void prepareAll();
 
   using Addresses::at;
   std::byte* at(const Tensor& tensor) const override;
-  DType type(const Tensor& tensor) const override { return tensor.dtype; }
   /** Whether an operation of the program writes the tensor. */
   bool changes(const Tensor& tensor) const { return !tensor.storage || written_.contains(tensor.storage.get()); }
   bool changes(const std::optional<Tensor>& tensor) const { return tensor && changes(*tensor); }
@@ -33,7 +32,6 @@ class Preparation final : public Addresses {
     return !tensor.storage || writtenBefore_.contains(tensor.storage.get());
   }
   bool changesBefore(const std::optional<Tensor>& tensor) const { return tensor && changesBefore(*tensor); }
-  [[noreturn]] void unsupported(const std::string& reason) const;
   const Launcher& launcher() const { return context.launcher(); }
   /** The operation that is being prepared, for messages. */
   std::string title() const { return executable_.title(index_); }
@@ -47,14 +45,24 @@ class Preparation final : public Addresses {
   /** Adds a kernel that works in the workspace: `complete` gives it to the arguments, since it may move later. */
   template <class Arguments, class Complete>
   void kernel(const Arguments& arguments, cudaError_t (*function)(const Arguments&, const Launcher&),
-              size_t scratchBytes, size_t counters, Complete complete) {
+              size_t scratchBytes, size_t counters, Complete complete, const char* part = "") {
     add(
         [=](const Launcher& launcher, const Workspace& workspace) {
           Arguments here = arguments;
           complete(here, workspace);
           return function(here, launcher);
         },
-        scratchBytes, counters);
+        scratchBytes, counters, part);
+  }
+  /** The same where the arguments have `scratch`, and `counters` where they are asked for. */
+  template <class Arguments>
+  void kernel(const Arguments& arguments, cudaError_t (*function)(const Arguments&, const Launcher&), Needs needs,
+              const char* part = "") {
+    auto complete = [](Arguments& here, const Workspace& workspace) {
+      here.scratch = workspace.scratch();
+      if constexpr (requires { here.counters; }) here.counters = workspace.counters();
+    };
+    kernel(arguments, function, needs.scratchBytes, needs.counters, complete, part);
   }
   /** Adds a kernel that needs nothing but its arguments. */
   template <class Arguments>
@@ -72,7 +80,6 @@ class Preparation final : public Addresses {
   CudaExecutable& executable_;
   std::set<const Storage*> written_, writtenBefore_;
   size_t index_ = 0;
-  std::string name_;
 };
 
 #define ONEHEAD_DECLARE(Type, name) void prepare(Preparation& p, const Type& o);

@@ -43,6 +43,20 @@ Operation describe(const Request& request, Recorder& recorder, Tensor& output) {
   return {request.operation, request.label, std::move(description)};
 }
 
+Reasons notSupportedReasons(const Operation& operation, const Capabilities& device) {
+  return std::visit(
+      [&](const auto& description) {
+        Reasons reasons;
+        if constexpr (requires { description.notSupported(device); }) reasons = description.notSupported(device);
+        if constexpr (!requires { description.takesQuantizedWeights; })
+          for (const Tensor* tensor : tensorsOf(operation))
+            if (tensor->storage && tensor->storage->isQuantizedWeight())
+              reasons.push_back("A weight of 8 bits serves linear and embed alone.");
+        return reasons;
+      },
+      operation.description);
+}
+
 std::vector<const Tensor*> tensorsOf(const Operation& operation) {
   std::vector<const Tensor*> found;
   std::visit([&](const auto& description) { description.tensors(Collect(found)); }, operation.description);

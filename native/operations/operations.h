@@ -20,6 +20,7 @@
 #include "convolution/operation.h"
 #include "decoding/operation.h"
 #include "features/operation.h"
+#include "kernels.h"
 #include "linear/operation.h"
 #include "normalization/operation.h"
 #include "projected_attention/operation.h"
@@ -48,6 +49,13 @@ class Arguments;
 ONEHEAD_OPERATIONS(ONEHEAD_DECLARE)
 #undef ONEHEAD_DECLARE
 
+class Addresses;
+
+// What the one kernel of an operation takes whose tensors lie there.
+#define ONEHEAD_DECLARE(Type, name) Type##Arguments argumentsOf(const Addresses& p, const Type& o);
+ONEHEAD_KERNELS(ONEHEAD_DECLARE, ONEHEAD_DECLARE)
+#undef ONEHEAD_DECLARE
+
 template <class, class... Types>
 using VariantOf = std::variant<Types...>;
 #define ONEHEAD_TYPE(Type, name) , Type
@@ -73,6 +81,10 @@ class Recorder;
 /** Checks the request and makes the operation, its output allocated by the recorder unless the request names one.
  * Throws Error. */
 Operation describe(const Request& request, Recorder& recorder, Tensor& output);
+
+/** Why a device cannot compute the operation, as its description's `notSupported` says; it can where there is nothing.
+ */
+Reasons notSupportedReasons(const Operation& operation, const Capabilities& device);
 
 /** Every tensor that the operation reads or writes, outputs included. */
 std::vector<const Tensor*> tensorsOf(const Operation& operation);

@@ -39,9 +39,34 @@ describe('a dispatch that fails', () => {
     const [query, key] = [device.tensor('float16', [1, 1, 640]), device.tensor('float16', [1, 7, 640])];
     expect(refusal(query, key, { heads: 2 }).message).toBe(
       "attention: 'split-kv' on 'cpu' cannot compute this case (float16, queries 1, keys 7, heads 2, key/value heads 2, head size 320). " +
-        'Attention on the CPU computes in float32, bfloat16, not in float16. ' +
+        'The CPU computes in float32, bfloat16, not in float16. ' +
         'Attention on the CPU takes head sizes up to 256, not 320.',
     );
+  });
+
+  it("gives every algorithm's reasons where none would do", () => {
+    const [query, key] = [device.tensor('float32', [1, 3, 32]), device.tensor('float32', [1, 7, 32])];
+    const [rows, heads, position] = [[1], [2], [3]].map((shape) => device.tensor('int32', shape));
+    const scores = { to: device.tensor('float32', [3, 1, 1, 7]), heads, position };
+    const { message } = refusal(query, key, { heads: 2, rows, scores });
+    for (const name of ['memory-efficient', 'split-kv', 'multi-head', 'multi-query', 'multi-query-1']) {
+      expect(message).toContain(` '${name}' `);
+    }
+    expect(message).toMatch(
+      /'split-kv' gives out scores of one query an entry where rows of a pool are chosen, not of 3/,
+    );
+    expect(message).toMatch(/'multi-head' works on whole batches/);
+  });
+
+  it('takes the next algorithm of auto where the preferred one does not do', async () => {
+    const keys = device.tensor('float32', [1, 7, 16]);
+    using program = device.record('reordered', (ops) => {
+      const start = device.tensor('int32', [1], Int32Array.of(2));
+      const source = device.tensor('int32', [1, 7]);
+      const query = device.tensor('float32', [1, 3, 16]);
+      ops.attention(query, keys, keys, { heads: 2, causal: true, start, source });
+    });
+    expect(await program.run()).toBe(1);
   });
 
   it('leaves the program as it was, so that another algorithm may take over', async () => {

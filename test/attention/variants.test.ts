@@ -62,12 +62,14 @@ describe('attention variants', () => {
     }
   });
 
-  it('say which give out scores, which read a cache by index, and which work on rows of a pool', () => {
+  it('say which give out scores, read a cache by index, work on rows of a pool, and take keys of 8 bits', () => {
     const able = (given: Partial<AttentionCase>) =>
       names.filter((name) => notSupportedReasons(name, { ...decodeStep, ...given }).length === 0);
     expect(able({ scores: true })).toEqual(['multi-head', 'memory-efficient', 'split-kv']);
     expect(able({ indexed: true })).toEqual(['split-kv']);
     expect(able({ pooled: true })).toEqual(['memory-efficient', 'split-kv']);
+    expect(able({ pooled: true, scores: true, queries: 3 })).toEqual([]);
+    expect(able({ bytes: true })).toEqual(['split-kv']);
   });
 
   it.each<[string, AttentionVariantName, Partial<AttentionCase>, string[]]>([
@@ -83,7 +85,7 @@ describe('attention variants', () => {
       'multi-query-1',
       { keyValueHeads: 8, dtype: 'float16', headSize: 320 },
       [
-        'Attention on the CPU computes in float32, bfloat16, not in float16.',
+        'The CPU computes in float32, bfloat16, not in float16.',
         'Attention on the CPU takes head sizes up to 256, not 320.',
         "'multi-query-1' is for a single key/value head, not for 8.",
       ],
@@ -100,7 +102,12 @@ describe('attention variants', () => {
       { device: 'tpu' },
       ["There is no device 'tpu', only 'cpu', 'cuda', 'cuda:<number>' and 'cuda-emulated'."],
     ],
-    ['uneven heads', 'multi-head', { keyValueHeads: 3 }, ['8 query heads cannot share 3 key/value heads evenly.']],
+    [
+      'uneven heads',
+      'multi-head',
+      { keyValueHeads: 3 },
+      ['Expected keyValueHeads to be a divisor of 8 heads but received 3.'],
+    ],
     [
       'numbers that are none',
       'multi-head',
@@ -114,13 +121,13 @@ describe('attention variants', () => {
       'more causal queries than keys',
       'split-kv',
       { queries: 449, causal: true },
-      ['Causal queries (449) cannot be more than there are positions of keys (448).'],
+      ['Expected query to be at most as long as the keys (448) when causal or appending but received 449.'],
     ],
     [
       'more new rows than the cache holds',
       'split-kv',
       { queries: 449, append: true },
-      ['New rows (449) cannot be more than there are positions of keys (448).'],
+      ['Expected query to be at most as long as the keys (448) when causal or appending but received 449.'],
     ],
     ['more queries than keys, all seen', 'split-kv', { queries: 449 }, []],
     [

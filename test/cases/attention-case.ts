@@ -114,6 +114,7 @@ export function attentionCase(shape: AttentionShape, name = described(shape)): O
         append,
         indexed: shape.source !== undefined,
         scores: scores !== undefined,
+        bytes,
         pooled: shape.rows !== undefined || shape.ranges !== undefined || scores?.row !== undefined,
       };
       return notSupportedReasons(algorithm, given).length === 0;

@@ -1,7 +1,7 @@
 /** Attention with its product in one operation: what the two operations give, one after the other. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Device } from '../../lib/device/device.js';
-import { type NativeWrite, nativeOf } from '../../lib/device/native.js';
+import { type NativeRecorder, type NativeWrite, nativeOf } from '../../lib/device/native.js';
 import { Operations } from '../../lib/device/operations.js';
 import { Tensor } from '../../lib/device/tensor.js';
 import { cudaKind, hasCuda } from './devices.js';
@@ -236,7 +236,12 @@ it('is two after one another on a device that has no kernel for both', async () 
   // What records for a GPU makes one operation of it.
   for (const [i, kind] of ['cuda', 'cpu'].entries()) {
     const recorder = device.createRecorder();
-    new Operations(recorder, kind).projectedAttention(x, { weight, norm }, key, value, {
+    const asked: NativeRecorder = {
+      projectedRows: kind === 'cuda' ? 8 : 0,
+      operation: (...given) => recorder.operation(...given),
+      finish: (...given) => recorder.finish(...given),
+    };
+    new Operations(asked).projectedAttention(x, { weight, norm }, key, value, {
       heads: 1,
       output: outputs[i],
     });

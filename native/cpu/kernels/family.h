@@ -5,10 +5,10 @@
 
 namespace onehead::cpu::ONEHEAD_ISA {
 
-#define ONEHEAD_DECLARE(Arguments, name) void name(const Arguments&, const Team&);
-#define ONEHEAD_DECLARE_WITH_SCRATCH(Arguments, name) \
-  void name(const Arguments&, const Team&);           \
-  size_t name##Scratch(const Arguments&, int threads);
+#define ONEHEAD_DECLARE(Type, name) void name(const Type##Arguments&, const Team&);
+#define ONEHEAD_DECLARE_WITH_SCRATCH(Type, name)  \
+  void name(const Type##Arguments&, const Team&); \
+  size_t name##Scratch(const Type##Arguments&, int threads);
 ONEHEAD_CPU_KERNELS(ONEHEAD_DECLARE, ONEHEAD_DECLARE_WITH_SCRATCH)
 #undef ONEHEAD_DECLARE
 #undef ONEHEAD_DECLARE_WITH_SCRATCH

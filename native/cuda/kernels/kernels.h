@@ -13,11 +13,8 @@
 #include "../../core/dtype.h"
 #include "../../core/everywhere.h"
 #include "../../core/kinds.h"
-#include "operations/alignment/arguments.h"
-#include "operations/decoding/arguments.h"
-#include "operations/features/arguments.h"
-#include "operations/normalization/arguments.h"
-#include "operations/rows/arguments.h"
+#include "limits.h"
+#include "operations/kernels.h"
 
 namespace onehead::cuda {
 
@@ -39,6 +36,20 @@ struct Launcher {
   size_t sharedMemory = size_t(48) << 10;
 };
 
+/** What a kernel wants besides its arguments. */
+struct Needs {
+  size_t scratchBytes = 0, counters = 0;
+};
+
+// The operations that are one kernel of their own name.
+#define ONEHEAD_DECLARE(Type, name) cudaError_t name(const Type##Arguments& arguments, const Launcher& launcher);
+#define ONEHEAD_DECLARE_WITH_SCRATCH(Type, name) \
+  ONEHEAD_DECLARE(Type, name)                    \
+  Needs name##Needs(const Type##Arguments& arguments);
+ONEHEAD_KERNELS(ONEHEAD_DECLARE, ONEHEAD_DECLARE_WITH_SCRATCH)
+#undef ONEHEAD_DECLARE
+#undef ONEHEAD_DECLARE_WITH_SCRATCH
+
 /** What is done to a product's sums: y = activation(scale * sum + bias[n]) + residual[m % residualRows, n]. */
 struct Epilogue {
   float scale = 1;
@@ -51,8 +62,6 @@ struct Epilogue {
   /** Where x is of 8 bits as well: [rows]. */
   const float* rowScales = nullptr;
 };
-
-cudaError_t layerNorm(const LayerNormArguments& arguments, const Launcher& launcher);
 
 /**
  * y[m, n] = epilogue(sum over k of norm(x)[m, k] w[n, k]), for few rows: bound by reading w once.
@@ -183,49 +192,6 @@ ONEHEAD_EVERYWHERE int64_t stateRow(const Arguments& a, int64_t b) {
   return row < a.pool ? row : -1;
 }
 
-/** An attention tensor: [batch, length, heads, headSize] with contiguous heads. */
-struct AttentionView {
-  const void* data;
-  int64_t batchStride, rowStride;
-};
-
-/** softmax(q k^T * scale) v; see operations.h and native/cpu/kernels.h for append, start and causal. */
-struct AttentionArguments {
-  int64_t batch, queries, keys, heads, keyValueHeads, headSize;
-  DType type;
-  AttentionView q, k, v;
-  bool causal;
-  const int32_t* start;            // [batch] or null
-  AttentionView newKey, newValue;  // rows to append; null data: none
-  float scale;
-  AttentionView y;
-  void* scratch;
-  int32_t* counters;
-
-  /** No kernel of the program writes keys, values, `rows`, `keyBegin` and `keyCount`: they are read before the kernel
-   * before has ended. Not with newKey, start or source. */
-  bool keysStay = false;
-
-  // Optional; see Attention in native/operations/attention/operation.h.
-  const int32_t* source = nullptr;         // [pool, keys], splitKeyValue only
-  float* scores = nullptr;                 // [scoreSequences, scoreRows, scoreWidth, scoreKeys]
-  const int32_t* scoreHeads = nullptr;     // [heads]
-  const int32_t* scorePosition = nullptr;  // [pool * queries]
-  int64_t scoreRows = 0, scoreWidth = 0;
-
-  // Rows of a pool, for memoryEfficient and splitKeyValue.
-  const int32_t* rows = nullptr;  // [batch]; start is [pool] then
-  int64_t pool = 0;
-  const int32_t *keyBegin = nullptr, *keyCount = nullptr;  // [pool]; k and v are one sequence of `keys` positions then
-  const int32_t* scoreRow = nullptr;                       // [pool]
-  int64_t scoreSequences = 0, scoreKeys = 0;
-
-  // splitKeyValue only: k and v are int8 without gaps, each head of a position times a scale. What is appended is
-  // quantized; all else is of `type`.
-  float *keyScales = nullptr, *valueScales = nullptr;  // [sequences, keys, keyValueHeads]
-};
-/** What an algorithm with the scores in memory does one after another; the others do all at once. */
-enum class AttentionStage { all, append, reshape, scores, softmax, values };
 /** Stages in order. Not a std::vector: the compiler of the kernels' host code may have another standard library than
  * the rest of the addon. */
 class AttentionStages {
@@ -239,16 +205,10 @@ class AttentionStages {
   int count_ = 0;
 };
 /** The stages of this case. */
-AttentionStages attentionStages(const AttentionArguments& arguments, AttentionAlgorithm algorithm);
-/** Scratch bytes and counters of an algorithm. */
-struct AttentionNeeds {
-  size_t scratchBytes = 0, counters = 0;
-};
-AttentionNeeds attentionNeeds(const AttentionArguments& arguments, AttentionAlgorithm algorithm,
-                              const Launcher& launcher);
-/** Starts one of the stages. */
-cudaError_t attention(const AttentionArguments& arguments, AttentionAlgorithm algorithm, AttentionStage stage,
-                      const Launcher& launcher);
+AttentionStages attentionStages(const AttentionArguments& arguments);
+Needs attentionNeeds(const AttentionArguments& arguments, const Launcher& launcher);
+/** Starts the arguments' stage. */
+cudaError_t attention(const AttentionArguments& arguments, const Launcher& launcher);
 
 /** Attention of one query a row and the product that makes it, with the norm before: projected_attention.cu. */
 struct ProjectedAttentionArguments {
@@ -258,7 +218,6 @@ struct ProjectedAttentionArguments {
   AttentionArguments attention;
   bool appends;  // the weight makes query, key and value
 };
-constexpr int64_t projectedAttentionRows = 8;
 bool projectedAttentionFits(const ProjectedAttentionArguments& arguments, const Launcher& launcher);
 /** Whether it is predicted to be faster than product and attention apart. */
 bool projectedAttentionPays(const ProjectedAttentionArguments& arguments, const Launcher& launcher);
@@ -278,11 +237,6 @@ bool decoderLayerFits(const DecoderLayerArguments& arguments, const Launcher& la
 /** Whether it is predicted to be faster than its operations apart. */
 bool decoderLayerPays(const DecoderLayerArguments& arguments, const Launcher& launcher);
 cudaError_t decoderLayer(const DecoderLayerArguments& arguments, const Launcher& launcher);
-
-bool logMelFits(const LogMelArguments& arguments, const Launcher& launcher);
-cudaError_t logMel(const LogMelArguments& arguments, const Launcher& launcher);
-
-cudaError_t transposeCast(const TransposeCastArguments& arguments, const Launcher& launcher);
 
 /** Rows of `width` elements copied from where one stepping says to where another says, in any floating types. */
 struct CopyRowsArguments {
@@ -308,17 +262,6 @@ struct PermuteArguments {
   size_t elementBytes;
 };
 cudaError_t permute(const PermuteArguments& arguments, const Launcher& launcher);
-
-cudaError_t embed(const EmbedArguments& arguments, const Launcher& launcher);
-
-/** y[i, b, :] = x[b, index[i, b], :], the index clamped to the rows. */
-struct GatherRowsArguments {
-  int64_t count, batch, length, width;
-  const float* x;
-  const int32_t* index;
-  float* y;
-};
-cudaError_t gatherRows(const GatherRowsArguments& arguments, const Launcher& launcher);
 
 /** y[begin[b] + t] = x[b, t], as far as that is among the positions of y; nothing where begin[b] is negative. */
 struct ScatterRowsArguments {
@@ -352,21 +295,6 @@ struct QuantizeHeadsArguments {
   int64_t pool = 0;
 };
 cudaError_t quantizeHeads(const QuantizeHeadsArguments& arguments, const Launcher& launcher);
-
-cudaError_t tokenProbability(const TokenProbabilityArguments& arguments, const Launcher& launcher);
-
-size_t nextTokenScratch(const NextTokenArguments& arguments);
-cudaError_t nextToken(const NextTokenArguments& arguments, const Launcher& launcher);
-
-size_t nextBeamsScratch(const NextBeamsArguments& arguments);
-cudaError_t nextBeams(const NextBeamsArguments& arguments, const Launcher& launcher);
-
-bool alignPositionsFits(const AlignPositionsArguments& arguments, const Launcher& launcher);
-size_t alignPositionsScratch(const AlignPositionsArguments& arguments);
-cudaError_t alignPositions(const AlignPositionsArguments& arguments, const Launcher& launcher);
-
-bool addWeightsFits(const AddWeightsArguments& arguments, const Launcher& launcher);
-cudaError_t addWeights(const AddWeightsArguments& arguments, const Launcher& launcher);
 
 /** Copies between places that do not overlap. */
 cudaError_t copyBytes(void* to, const void* from, size_t bytes, const Launcher& launcher);

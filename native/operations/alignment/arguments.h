@@ -8,10 +8,6 @@
 
 namespace onehead {
 
-class Addresses;
-struct AlignPositions;
-struct AddWeights;
-
 /** When each position of a text was said; see AlignPositions in native/operations/alignment/operation.h. */
 struct AlignPositionsArguments {
   int64_t sequences, rows, positions, heads, keys;
@@ -34,8 +30,14 @@ struct AddWeightsArguments {
   float* y;  // [sequences, positions, keys]
 };
 
-/** Of an operation whose tensors lie there. What only one backend has, it fills in. */
-AlignPositionsArguments argumentsOf(const Addresses& p, const AlignPositions& o);
-AddWeightsArguments argumentsOf(const Addresses& p, const AddWeights& o);
+/** Bytes of shared memory that a GPU's kernels take. */
+constexpr size_t alignPositionsSharedBytes(int64_t positions) { return size_t(3 * positions) * sizeof(float); }
+constexpr size_t addWeightsSharedBytes(int64_t heads) { return size_t(2 * heads) * sizeof(float); }
+
+// clang-format off
+#define ONEHEAD_ALIGNMENT_KERNELS(kernel, withScratch) \
+  withScratch(AlignPositions, alignPositions) \
+  kernel(AddWeights, addWeights)
+// clang-format on
 
 }  // namespace onehead

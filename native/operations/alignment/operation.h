@@ -3,6 +3,8 @@
 
 #include <optional>
 
+#include "arguments.h"
+#include "core/capabilities.h"
 #include "core/kinds.h"
 #include "core/tensor.h"
 
@@ -25,6 +27,7 @@ struct AlignPositions {
   Tensor y;
   void tensors(auto visit) const { visit(scores, source, begin, end, frames, y); }
   void written(auto visit) const { visit(y); }
+  Reasons notSupported(const Capabilities& device) const;
 };
 
 /**
@@ -42,12 +45,9 @@ struct AddWeights {
   Tensor y;
   void tensors(auto visit) const { visit(scores, from, to, position, keys, rows, y); }
   void written(auto visit) const { visit(y); }
+  Reasons notSupported(const Capabilities& device) const;
 };
 
-// clang-format off
-#define ONEHEAD_ALIGNMENT_OPERATIONS(operation) \
-  operation(AlignPositions, alignPositions) \
-  operation(AddWeights, addWeights)
-// clang-format on
+#define ONEHEAD_ALIGNMENT_OPERATIONS(operation) ONEHEAD_ALIGNMENT_KERNELS(operation, operation)
 
 }  // namespace onehead

@@ -86,14 +86,14 @@ void copyVisible(const CopyVisible& a, const Team& team) {
 
 /** The softmax kernel on offsets of the scratch memory. */
 struct SoftmaxStep {
-  Softmax softmax;
+  SoftmaxArguments softmax;
   size_t scores, weights;
   void* scratch;
-  Kernel<Softmax> kernel;
+  Kernel<SoftmaxArguments> kernel;
 };
 
 void softmaxStep(const SoftmaxStep& a, const Team& team) {
-  Softmax softmax = a.softmax;
+  SoftmaxArguments softmax = a.softmax;
   softmax.scores = reinterpret_cast<float*>(static_cast<std::byte*>(a.scratch) + a.scores);
   softmax.weights = static_cast<std::byte*>(a.scratch) + a.weights;
   a.kernel.run(softmax, team);
@@ -101,14 +101,14 @@ void softmaxStep(const SoftmaxStep& a, const Team& team) {
 
 class BatchedAttention {
  public:
-  BatchedAttention(const onehead::Attention& o, const Kernels& kernels, const dnnl::engine& engine,
-                   dnnl::stream& stream, const Addresses& addresses)
+  BatchedAttention(const Attention& o, const Kernels& kernels, const dnnl::engine& engine, dnnl::stream& stream,
+                   const Addresses& addresses)
       : o_(o),
         kernels_(kernels),
         engine_(engine),
         stream_(stream),
         addresses_(addresses),
-        elementType_(computedType(o.query.dtype, "attention")),
+        elementType_(o.query.dtype),
         type_(dnnlType(o.query.dtype)),
         element_(bytesOf(o.query.dtype)),
         // Without `start`, causal queries see no key behind the last of them.
@@ -255,7 +255,7 @@ class BatchedAttention {
     steps_.push_back(std::move(step));
   }
 
-  const onehead::Attention& o_;
+  const Attention& o_;
   const Kernels& kernels_;
   const dnnl::engine& engine_;
   dnnl::stream& stream_;
@@ -272,12 +272,12 @@ class BatchedAttention {
 
 }  // namespace
 
-bool isBatchedAttention(const onehead::Attention& attention) {
-  return attention.algorithm == onehead::AttentionAlgorithm::multiQuery ||
-         attention.algorithm == onehead::AttentionAlgorithm::multiQueryReshaped;
+bool isBatchedAttention(const Attention& attention) {
+  return attention.algorithm == AttentionAlgorithm::multiQuery ||
+         attention.algorithm == AttentionAlgorithm::multiQueryReshaped;
 }
 
-std::vector<std::unique_ptr<Step>> batchedAttention(const onehead::Attention& attention, const Kernels& kernels,
+std::vector<std::unique_ptr<Step>> batchedAttention(const Attention& attention, const Kernels& kernels,
                                                     const dnnl::engine& engine, dnnl::stream& stream,
                                                     const Addresses& addresses) {
   return BatchedAttention(attention, kernels, engine, stream, addresses).steps();

@@ -9,8 +9,8 @@
 namespace onehead::cpu {
 
 /** True for `multi-query` and `multi-query-1`. */
-bool isBatchedAttention(const onehead::Attention& attention);
-std::vector<std::unique_ptr<Step>> batchedAttention(const onehead::Attention& attention, const Kernels& kernels,
+bool isBatchedAttention(const Attention& attention);
+std::vector<std::unique_ptr<Step>> batchedAttention(const Attention& attention, const Kernels& kernels,
                                                     const dnnl::engine& engine, dnnl::stream& stream,
                                                     const Addresses& addresses);
 

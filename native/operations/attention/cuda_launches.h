@@ -5,7 +5,7 @@
 
 namespace onehead::cuda {
 
-/** The arguments of the kernels of attention, without the scratch memory. Throws Error NOT_SUPPORTED. */
-AttentionArguments attentionOf(Preparation& p, const Attention& o);
+/** The arguments of the kernels of attention, without the scratch memory. */
+AttentionArguments attentionOf(const Preparation& p, const Attention& o);
 
 }  // namespace onehead::cuda

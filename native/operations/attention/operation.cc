@@ -1,112 +1,123 @@
 #include "operation.h"
 
+#include <bit>
+
+#include "core/addresses.h"
 #include "core/arguments.h"
 
 namespace onehead {
 
-Attention attention(const Arguments& arguments) {
+namespace {
+
+/** The largest power of two, up to 64, that the rows of a tensor begin at multiples of, bytes. */
+int64_t alignmentOf(const Tensor& t) {
+  const int64_t element = int64_t(bytesOf(t.dtype));
+  const auto places = uint64_t(t.offset * element) | uint64_t(t.rowStride * element) | 64;
+  return int64_t(1) << std::countr_zero(places);
+}
+
+/** What was asked for, as support depends on it. */
+AttentionCase caseOf(const Arguments& arguments, const AttentionDeclaration* wanted) {
   const Tensor& query = arguments.floating(arguments.tensor("query", 3, true), "query");
-  const DType cached = arguments.has("keyScales") ? DType::int8 : query.dtype;
+  const Tensor& key = arguments.tensor("key", 3, true);
+  const size_t length = wanted && wanted->lengthFirst ? 0 : 1;
+  AttentionCase given;
+  given.type = query.dtype;
+  given.heads = arguments.integer("heads", 1, query.shape[2]);
+  given.keyValueHeads = arguments.integer("keyValueHeads", 1, given.heads, double(given.heads));
+  if (query.shape[2] % given.heads)
+    arguments.refuse("INVALID_SHAPE", "query", "[batch, length, heads * head size]", toString(query.shape));
+  given.headSize = query.shape[2] / given.heads;
+  given.queries = query.shape[length];
+  given.keys = key.shape[length];
+  given.causal = arguments.integer("causal", 0, 1, 0) == 1;
+  given.append = arguments.has("newKey");
+  given.scores = arguments.has("scores");
+  given.pooled = arguments.has("keyBegin") || arguments.has("rows") || arguments.has("scoreRow");
+  given.source = arguments.has("source");
+  given.bytes = arguments.has("keyScales");
+  for (const char* name : {"query", "key", "value", "newKey", "newValue", "output"})
+    if (arguments.has(name)) given.alignment = std::min(given.alignment, alignmentOf(arguments.tensor(name)));
+  requireConsistent(given);
+  return given;
+}
+
+/** The algorithm of a name; null: 'auto'. */
+const AttentionDeclaration* wantedAlgorithm(const Arguments& arguments) {
+  std::vector<std::pair<std::string, const AttentionDeclaration*>> choices{{"auto", nullptr}};
+  for (const AttentionDeclaration& one : attentionDeclarations()) choices.emplace_back(one.name, &one);
+  return arguments.choice("algorithm", choices, "auto");
+}
+
+}  // namespace
+
+Attention attention(const Arguments& arguments) {
+  const AttentionDeclaration* wanted = wantedAlgorithm(arguments);
+  const AttentionCase given = caseOf(arguments, wanted);
+  const AttentionAlgorithm algorithm = chooseAlgorithm(wanted, given, arguments.recorder().capabilities());
+  const bool lengthFirst = declarationOf(algorithm).lengthFirst;
+  const Tensor& query = arguments.tensor("query", 3, true);
+  const DType cached = given.bytes ? DType::int8 : query.dtype;
   const Tensor& key = arguments.typed(arguments.tensor("key", 3, true), "key", cached);
-  auto algorithm = arguments.choice<AttentionAlgorithm>("algorithm",
-                                                        {{"multi-head", AttentionAlgorithm::multiHead},
-                                                         {"multi-query", AttentionAlgorithm::multiQuery},
-                                                         {"multi-query-1", AttentionAlgorithm::multiQueryReshaped},
-                                                         {"memory-efficient", AttentionAlgorithm::memoryEfficient},
-                                                         {"split-kv", AttentionAlgorithm::splitKeyValue}},
-                                                        "memory-efficient");
-  const bool lengthFirst = algorithm == AttentionAlgorithm::multiQuery;
-  int64_t batch = query.shape[lengthFirst ? 1 : 0], queries = query.shape[lengthFirst ? 0 : 1];
-  int64_t keys = key.shape[lengthFirst ? 0 : 1];
+  const int64_t batch = query.shape[lengthFirst ? 1 : 0];
+  const auto [queries, keys, size] = std::tuple(given.queries, given.keys, given.headSize);
   const bool ranges = arguments.has("keyBegin"), rows = arguments.has("rows");
-  const bool pooled = ranges || rows || arguments.has("scoreRow");
-  if (pooled && algorithm != AttentionAlgorithm::memoryEfficient && algorithm != AttentionAlgorithm::splitKeyValue)
-    arguments.refuse("NOT_SUPPORTED",
-                     ranges ? "keyBegin"
-                     : rows ? "rows"
-                            : "scoreRow",
-                     "given with the algorithm 'memory-efficient' or 'split-kv'", "another algorithm");
   if (ranges != arguments.has("keyCount"))
     arguments.refuse("INVALID_ARGUMENT", "keyCount", "given together with keyBegin", "one of them alone");
   // Rows of the state, and of the keys and values: every entry's own, a pool's, or the one pool of positions.
   int64_t pool = !rows ? batch : ranges ? arguments.tensor("keyBegin", 1).shape[0] : key.shape[0];
   int64_t held = ranges ? 1 : pool;
-  auto shape = [&](int64_t length, int64_t width, int64_t sequences) {
+  auto shape = [&](int64_t length, int64_t sequences) {
+    const int64_t width = given.keyValueHeads * given.headSize;
     return lengthFirst ? Shape{length, sequences, width} : Shape{sequences, length, width};
   };
-  int64_t heads = arguments.integer("heads", 1, query.shape[2]);
-  int64_t keyValueHeads = arguments.integer("keyValueHeads", 1, heads, double(heads));
-  if (query.shape[2] % heads)
-    arguments.refuse("INVALID_SHAPE", "query", "[batch, length, heads * head size]", toString(query.shape));
-  if (heads % keyValueHeads)
-    arguments.refuse("INVALID_ARGUMENT", "keyValueHeads", "a divisor of " + std::to_string(heads) + " heads",
-                     std::to_string(keyValueHeads));
-  bool shared = lengthFirst || algorithm == AttentionAlgorithm::multiQueryReshaped;
-  if (shared && keyValueHeads != 1)
-    arguments.refuse("NOT_SUPPORTED", "keyValueHeads", "1, which is what multi-query attention is about",
-                     std::to_string(keyValueHeads));
-  int64_t size = query.shape[2] / heads;
-  if (size > 256) arguments.refuse("NOT_SUPPORTED", "query", "of head size 256 at most", std::to_string(size));
-  arguments.shaped("key", shape(keys, keyValueHeads * size, held), true);
-  const Tensor& value =
-      arguments.typed(arguments.shaped("value", shape(keys, keyValueHeads * size, held), true), "value", cached);
+  arguments.shaped("key", shape(keys, held), true);
+  const Tensor& value = arguments.typed(arguments.shaped("value", shape(keys, held), true), "value", cached);
   if (arguments.has("keyScales") != arguments.has("valueScales"))
     arguments.refuse("INVALID_ARGUMENT", "valueScales", "given together with keyScales", "one of them alone");
-  if (cached == DType::int8 && algorithm != AttentionAlgorithm::splitKeyValue)
-    arguments.refuse("NOT_SUPPORTED", "keyScales", "given with the algorithm 'split-kv'", "another algorithm");
-  if (cached == DType::int8 && !(key.contiguous() && value.contiguous()))
+  if (given.bytes && !(key.contiguous() && value.contiguous()))
     arguments.refuse("INVALID_ARGUMENT", "key", "a whole tensor where it is int8", "a view of some of its columns");
-  bool causal = arguments.integer("causal", 0, 1, 0) == 1, append = arguments.has("newKey");
-  if (append != arguments.has("newValue"))
+  if (given.append != arguments.has("newValue"))
     arguments.refuse("INVALID_ARGUMENT", "newValue", "given together with newKey", "one of them alone");
-  if (ranges && (append || causal || arguments.has("start")))
+  if (ranges && (given.append || given.causal || arguments.has("start")))
     arguments.refuse("INVALID_ARGUMENT", "keyBegin", "given without append, causal and start", "one of these");
-  if (append && !arguments.has("start"))
+  if (given.append && !arguments.has("start"))
     arguments.refuse("INVALID_ARGUMENT", "start", "given where keys are appended", "nothing");
-  if (queries > keys && (causal || append))
-    arguments.refuse("INVALID_SHAPE", "query",
-                     "at most as long as the keys (" + std::to_string(keys) + ") when causal or appending",
-                     std::to_string(queries));
   std::optional<Tensor> newKey, newValue;
-  if (append) {
-    Shape rows = shape(queries, keyValueHeads * size, batch);
-    newKey = arguments.typed(arguments.shaped("newKey", rows, true), "newKey", query.dtype);
-    newValue = arguments.typed(arguments.shaped("newValue", rows, true), "newValue", query.dtype);
+  if (given.append) {
+    newKey = arguments.typed(arguments.shaped("newKey", shape(queries, batch), true), "newKey", query.dtype);
+    newValue = arguments.typed(arguments.shaped("newValue", shape(queries, batch), true), "newValue", query.dtype);
     if (newKey->rowStride != newValue->rowStride)
       arguments.refuse("INVALID_ARGUMENT", "newValue", "in rows as far apart as newKey's", "another row stride");
   }
   auto start = arguments.maybe("start", {pool}, DType::int32);
   auto source = arguments.maybe("source", {pool, keys}, DType::int32);
-  if (source && (algorithm != AttentionAlgorithm::splitKeyValue || !start || !causal))
-    arguments.refuse("NOT_SUPPORTED", "source", "given with start, causal and the algorithm 'split-kv'",
-                     "other arguments");
+  if (source && (!start || !given.causal))
+    arguments.refuse("INVALID_ARGUMENT", "source", "given with start and causal", "without one of them");
   std::optional<Tensor> scores, scoreHeads, scorePosition, scoreRow;
-  if (arguments.has("scores")) {
-    if (shared) arguments.refuse("NOT_SUPPORTED", "scores", "absent for the multi-query algorithms", "a tensor");
-    if (pooled && queries != 1)
-      arguments.refuse("NOT_SUPPORTED", "scores", "of one query an entry where rows of a pool are chosen",
-                       std::to_string(queries));
+  if (given.scores) {
     scores = arguments.typed(arguments.tensor("scores", 4), "scores", DType::float32);
     scoreRow = arguments.maybe("scoreRow", {pool}, DType::int32);
-    if ((!scoreRow && scores->shape[0] != batch * queries) || (!pooled && scores->shape[3] != keys))
+    if ((!scoreRow && scores->shape[0] != batch * queries) || (!given.pooled && scores->shape[3] != keys))
       arguments.refuse("INVALID_SHAPE", "scores",
                        "[" + std::to_string(batch * queries) + ", positions, heads, " + std::to_string(keys) + "]",
                        toString(scores->shape));
-    scoreHeads = arguments.shaped("scoreHeads", {heads}, DType::int32);
+    scoreHeads = arguments.shaped("scoreHeads", {given.heads}, DType::int32);
     scorePosition = arguments.shaped("scorePosition", {pool * queries}, DType::int32);
   } else if (arguments.has("scoreRow")) {
     arguments.refuse("INVALID_ARGUMENT", "scoreRow", "given together with scores", "scoreRow alone");
   }
+  const Shape scales{held, keys, given.keyValueHeads};
   return {.query = query,
           .key = key,
           .value = value,
           .newKey = newKey,
           .newValue = newValue,
           .start = start,
-          .heads = heads,
-          .keyValueHeads = keyValueHeads,
+          .heads = given.heads,
+          .keyValueHeads = given.keyValueHeads,
           .headSize = size,
-          .causal = causal,
+          .causal = given.causal,
           .scale = float(arguments.number("scale", 1 / std::sqrt(double(size)))),
           .algorithm = algorithm,
           .y = arguments.output(query.dtype, query.shape),
@@ -118,8 +129,46 @@ Attention attention(const Arguments& arguments) {
           .keyBegin = arguments.maybe("keyBegin", {pool}, DType::int32),
           .keyCount = arguments.maybe("keyCount", {pool}, DType::int32),
           .scoreRow = scoreRow,
-          .keyScales = arguments.maybe("keyScales", {held, keys, keyValueHeads}, DType::float32),
-          .valueScales = arguments.maybe("valueScales", {held, keys, keyValueHeads}, DType::float32)};
+          .keyScales = arguments.maybe("keyScales", scales, DType::float32),
+          .valueScales = arguments.maybe("valueScales", scales, DType::float32)};
+}
+
+AttentionArguments argumentsOf(const Addresses& p, const Attention& o) {
+  auto view = [&](const Tensor& tensor) {
+    return AttentionView{p.at(tensor), o.batchStride(tensor), o.lengthStride(tensor)};
+  };
+  return {.batch = o.batch(),
+          .queries = o.queries(),
+          .keys = o.keys(),
+          .heads = o.heads,
+          .keyValueHeads = o.keyValueHeads,
+          .headSize = o.headSize,
+          .type = o.query.dtype,
+          .q = view(o.query),
+          .k = view(o.key),
+          .v = view(o.value),
+          .causal = o.causal,
+          .start = p.at<int32_t>(o.start),
+          .newKey = o.newKey ? view(*o.newKey) : AttentionView{},
+          .newValue = o.newValue ? view(*o.newValue) : AttentionView{},
+          .scale = o.scale,
+          .y = view(o.y),
+          .source = p.at<int32_t>(o.source),
+          .scores = p.at<float>(o.scores),
+          .scoreHeads = p.at<int32_t>(o.scoreHeads),
+          .scorePosition = p.at<int32_t>(o.scorePosition),
+          .scoreRows = o.scores ? o.scores->shape[1] : 0,
+          .scoreWidth = o.scores ? o.scores->shape[2] : 0,
+          .rows = p.at<int32_t>(o.rows),
+          .pool = o.pool(),
+          .keyBegin = p.at<int32_t>(o.keyBegin),
+          .keyCount = p.at<int32_t>(o.keyCount),
+          .scoreRow = p.at<int32_t>(o.scoreRow),
+          .scoreSequences = o.scores ? o.scores->shape[0] : 0,
+          .scoreKeys = o.scores ? o.scores->shape[3] : 0,
+          .keyScales = p.at<float>(o.keyScales),
+          .valueScales = p.at<float>(o.valueScales),
+          .algorithm = o.algorithm};
 }
 
 }  // namespace onehead

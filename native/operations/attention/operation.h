@@ -3,10 +3,14 @@
 
 #include <optional>
 
+#include "algorithms.h"
+#include "arguments.h"
 #include "core/kinds.h"
 #include "core/tensor.h"
 
 namespace onehead {
+
+class Addresses;
 
 /**
  * query [B, M, H * S], key and value [B, N, G * S] -> y [B, M, H * S]; see native/cpu/kernels.h for append, start and
@@ -55,7 +59,7 @@ struct Attention {
     if (newKey) visit(key, value, keyScales, valueScales);
   }
 
-  bool lengthFirst() const { return algorithm == AttentionAlgorithm::multiQuery; }
+  bool lengthFirst() const { return declarationOf(algorithm).lengthFirst; }
   int64_t batch() const { return query.shape[lengthFirst() ? 1 : 0]; }
   int64_t queries() const { return query.shape[lengthFirst() ? 0 : 1]; }
   int64_t keys() const { return key.shape[lengthFirst() ? 0 : 1]; }
@@ -65,6 +69,8 @@ struct Attention {
   int64_t batchStride(const Tensor& t) const { return lengthFirst() ? t.rowStride : t.shape[1] * t.rowStride; }
   int64_t lengthStride(const Tensor& t) const { return lengthFirst() ? t.shape[1] * t.rowStride : t.rowStride; }
 };
+
+AttentionArguments argumentsOf(const Addresses& p, const Attention& o);
 
 #define ONEHEAD_ATTENTION_OPERATIONS(operation) operation(Attention, attention)
 

@@ -31,8 +31,6 @@ void unfoldRows(const Unfold& unfold, const Team& team) {
 
 /** A product of unfolded rows, one sequence at a time: the residual (position embedding) is the same for each. */
 void prepare(Preparation& p, const onehead::Convolution& o) {
-  const DType type = p.type(o.x);  // refuses what the CPU does not multiply
-  if (!o.weight.storage) p.unsupported("the CPU device takes the weight from a loaded constant, not from a temporary.");
   const int64_t channels = o.x.shape[2], kernel = o.weight.shape[2], rows = o.y.shape[1];
   Linear product{.x = Tensor::of(o.x.dtype, {rows, channels * kernel}),
                  .weight = o.weight,
@@ -56,7 +54,7 @@ void prepare(Preparation& p, const onehead::Convolution& o) {
                 .x = p.at(o.x),
                 .scratch = nullptr};
   for (int64_t item = 0; item < o.y.shape[0]; ++item) {
-    p.kernel(unfold, type == DType::float32 ? unfoldRows<uint32_t> : unfoldRows<uint16_t>, begin);
+    p.kernel(unfold, o.x.dtype == DType::float32 ? unfoldRows<uint32_t> : unfoldRows<uint16_t>, begin);
     p.add(matrixProduct(product, nullptr, p.engine, p.stream, p, begin));
     unfold.x += size_t(unfold.length * channels) * bytesOf(o.x.dtype);
     product.y.offset += product.y.elements();

@@ -10,6 +10,13 @@ constexpr int64_t anyInteger = int64_t(1) << 40;
 
 }  // namespace
 
+Reasons Convolution::notSupported(const Capabilities& device) const {
+  Reasons reasons;
+  device.checkTypes({x.dtype, y.dtype}, reasons);
+  device.checkWeight(weight, std::nullopt, reasons);
+  return reasons;
+}
+
 Convolution convolution(const Arguments& arguments) {
   const Tensor& x = arguments.floating(arguments.tensor("x", 3), "x");
   const Tensor& weight = arguments.typed(arguments.tensor("weight", 3), "weight", x.dtype);

@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "core/capabilities.h"
 #include "core/kinds.h"
 #include "core/tensor.h"
 
@@ -18,6 +19,7 @@ struct Convolution {
   Tensor y;
   void tensors(auto visit) const { visit(x, weight, bias, residual, y); }
   void written(auto visit) const { visit(y); }
+  Reasons notSupported(const Capabilities& device) const;
 };
 
 #define ONEHEAD_CONVOLUTION_OPERATIONS(operation) operation(Convolution, convolution)

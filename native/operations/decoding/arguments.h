@@ -8,11 +8,6 @@
 
 namespace onehead {
 
-class Addresses;
-struct TokenProbability;
-struct NextToken;
-struct NextBeams;
-
 /** Most beams of a window, and most of the likeliest tokens that are given out. */
 constexpr int64_t mostBeams = 16, mostTop = 64;
 
@@ -77,12 +72,15 @@ struct NextBeamsArguments {
   int32_t* doneTokens;
   float* doneLogProbability;
   int32_t* doneSource;
-  void* scratch;  // of a CPU; a GPU's is in step
+  void* scratch;      // step has none
+  int32_t* counters;  // [batch], of a GPU
 };
 
-/** Of an operation whose tensors lie there. What only one backend has, it fills in. */
-TokenProbabilityArguments argumentsOf(const Addresses& p, const TokenProbability& o);
-NextTokenArguments argumentsOf(const Addresses& p, const NextToken& o);
-NextBeamsArguments argumentsOf(const Addresses& p, const NextBeams& o);
+// clang-format off
+#define ONEHEAD_DECODING_KERNELS(kernel, withScratch) \
+  kernel(TokenProbability, tokenProbability) \
+  withScratch(NextToken, nextToken) \
+  withScratch(NextBeams, nextBeams)
+// clang-format on
 
 }  // namespace onehead

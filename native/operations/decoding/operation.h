@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "arguments.h"
 #include "core/kinds.h"
 #include "core/tensor.h"
 
@@ -87,11 +88,6 @@ struct NextBeams {
   }
 };
 
-// clang-format off
-#define ONEHEAD_DECODING_OPERATIONS(operation) \
-  operation(TokenProbability, tokenProbability) \
-  operation(NextToken, nextToken) \
-  operation(NextBeams, nextBeams)
-// clang-format on
+#define ONEHEAD_DECODING_OPERATIONS(operation) ONEHEAD_DECODING_KERNELS(operation, operation)
 
 }  // namespace onehead

@@ -8,9 +8,6 @@
 
 namespace onehead {
 
-class Addresses;
-struct LogMel;
-
 /**
  * Whisper's log-mel spectrogram. samples [batch, (frames - 1) * hop + fftSize], the first frame starting at sample 0
  * (the caller pads); features [batch, mels, frames] = (max(log10(max(mel, 1e-10)), peak - 8) + 4) / 4, where peak is
@@ -27,7 +24,12 @@ struct LogMelArguments {
   void* scratch;  // of a CPU
 };
 
-/** Of an operation whose tensors lie there. What only one backend has, it fills in. */
-LogMelArguments argumentsOf(const Addresses& p, const LogMel& o);
+/** Frames that a block of a GPU takes together, and the bytes of shared memory that these take. */
+constexpr int64_t logMelBlockFrames = 16;
+constexpr size_t logMelSharedBytes(int64_t fftSize) {
+  return size_t(3 * (fftSize / 2 + 1) * logMelBlockFrames + 2 * fftSize) * sizeof(float);
+}
+
+#define ONEHEAD_FEATURES_KERNELS(kernel, withScratch) withScratch(LogMel, logMel)
 
 }  // namespace onehead

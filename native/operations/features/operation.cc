@@ -1,8 +1,17 @@
 #include "operation.h"
 
+#include "core/addresses.h"
 #include "core/arguments.h"
 
 namespace onehead {
+
+Reasons LogMel::notSupported(const Capabilities& device) const {
+  Reasons reasons;
+  const int64_t fftSize = window.shape[0];
+  device.checkSharedMemory(logMelSharedBytes(fftSize), "A window of " + std::to_string(fftSize) + " samples needs",
+                           reasons);
+  return reasons;
+}
 
 LogMel logMel(const Arguments& arguments) {
   const Tensor& samples = arguments.typed(arguments.tensor("samples", 2), "samples", DType::float32);
@@ -25,6 +34,20 @@ LogMel logMel(const Arguments& arguments) {
           .peak = arguments.shaped("peak", {batch}, DType::float32),
           .y = arguments.output(DType::float32, {batch, filters.shape[0], frames}),
           .hop = hop};
+}
+
+LogMelArguments argumentsOf(const Addresses& p, const LogMel& o) {
+  return {.batch = o.y.shape[0],
+          .frames = o.y.shape[2],
+          .fftSize = o.window.shape[0],
+          .hop = o.hop,
+          .mels = o.y.shape[1],
+          .samples = p.at<float>(o.samples),
+          .window = p.at<float>(o.window),
+          .filters = p.at<float>(o.filters),
+          .peak = p.at<float>(o.peak),
+          .features = p.at<float>(o.y),
+          .scratch = nullptr};
 }
 
 }  // namespace onehead

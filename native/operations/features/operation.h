@@ -3,6 +3,8 @@
 
 #include <optional>
 
+#include "arguments.h"
+#include "core/capabilities.h"
 #include "core/kinds.h"
 #include "core/tensor.h"
 
@@ -14,8 +16,9 @@ struct LogMel {
   int64_t hop;
   void tensors(auto visit) const { visit(samples, window, filters, peak, y); }
   void written(auto visit) const { visit(y, peak); }
+  Reasons notSupported(const Capabilities& device) const;
 };
 
-#define ONEHEAD_FEATURES_OPERATIONS(operation) operation(LogMel, logMel)
+#define ONEHEAD_FEATURES_OPERATIONS(operation) ONEHEAD_FEATURES_KERNELS(operation, operation)
 
 }  // namespace onehead

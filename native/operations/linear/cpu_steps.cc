@@ -1,4 +1,3 @@
-#include "arguments.h"
 #include "cpu/plain_kernels.h"
 #include "cpu/preparation.h"
 #include "cpu/products.h"
@@ -12,15 +11,14 @@ namespace {
 constexpr int64_t fewRows = 16;
 
 LinearArguments argumentsOf(Preparation& p, const Linear& o) {
-  const bool bytes = o.weightScales.has_value();
   return {.rows = o.x.rows(),
           .columns = o.weight.shape[0],
           .depth = o.x.columns(),
           .x = p.at(o.x),
-          .xType = p.type(o.x),
+          .xType = o.x.dtype,
           .xStride = o.x.columns(),
-          .w = bytes ? static_cast<const void*>(p.panels(o.weight, *o.weightScales)) : p.at(o.weight),
-          .weightType = bytes ? DType::int8 : p.type(o.weight),
+          .w = p.weight(o.weight),
+          .weightType = o.weight.dtype,
           .scales = p.at<float>(o.weightScales),
           .quantized = o.quantized,
           .bias = p.at<float>(o.bias),
@@ -30,7 +28,7 @@ LinearArguments argumentsOf(Preparation& p, const Linear& o) {
           .activation = o.activation,
           .residual = p.at<float>(o.residual),
           .y = p.at(o.y),
-          .yType = p.type(o.y),
+          .yType = o.y.dtype,
           .scratch = nullptr};
 }
 
@@ -39,9 +37,7 @@ LinearArguments argumentsOf(Preparation& p, const Linear& o) {
 void prepare(Preparation& p, const Linear& o) {
   if (o.weightScales) return p.kernel(argumentsOf(p, o), p.kernels.linearBytes);
   const int64_t rows = o.x.rows(), depth = o.x.columns();
-  const DType weightType = p.type(o.weight);
-  if (!o.weight.storage)
-    p.unsupported("the CPU device takes the weight from the device's memory, not from a temporary.");
+  const DType weightType = o.weight.dtype;
   if (rows <= fewRows) return p.kernel(argumentsOf(p, o), p.kernels.linearRows);
   std::byte* x = p.at(o.x);
   size_t begin = 0;

@@ -1,7 +1,6 @@
 // What other families take of this one's launches.
 #pragma once
 
-#include "arguments.h"
 #include "cuda/preparation.h"
 
 namespace onehead::cuda {

@@ -1,8 +1,16 @@
 #include "operation.h"
 
+#include "core/addresses.h"
 #include "core/arguments.h"
 
 namespace onehead {
+
+Reasons Linear::notSupported(const Capabilities& device) const {
+  Reasons reasons;
+  device.checkTypes({x.dtype, weightScales ? x.dtype : weight.dtype, y.dtype}, reasons);
+  device.checkWeight(weight, weightScales, reasons);
+  return reasons;
+}
 
 Linear linear(const Arguments& arguments) {
   const Tensor& x = arguments.floating(arguments.tensor("x"), "x");
@@ -42,6 +50,17 @@ Linear linear(const Arguments& arguments) {
           .y = arguments.output(arguments.dtype(residual || bytes ? DType::float32 : weight.dtype), shape),
           .weightScales = arguments.maybe("weightScales", {outputs}, DType::float32),
           .quantized = quantized};
+}
+
+LayerNormArguments normOf(const Addresses& p, const Linear& o, DType yType) {
+  return {.rows = o.x.rows(),
+          .width = o.x.columns(),
+          .x = p.at<float>(o.x),
+          .weight = p.at<float>(o.normWeight),
+          .bias = p.at<float>(o.normBias),
+          .epsilon = o.epsilon,
+          .y = nullptr,
+          .yType = yType};
 }
 
 }  // namespace onehead

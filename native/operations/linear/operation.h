@@ -3,10 +3,14 @@
 
 #include <optional>
 
+#include "core/capabilities.h"
 #include "core/kinds.h"
 #include "core/tensor.h"
+#include "operations/normalization/arguments.h"
 
 namespace onehead {
+
+class Addresses;
 
 /**
  * activation(norm(x) weight^T + bias) + residual: x [..., K], weight [N, K], residual and y [..., N].
@@ -22,9 +26,14 @@ struct Linear {
   Tensor y;
   std::optional<Tensor> weightScales;
   bool quantized = false;
+  static constexpr bool takesQuantizedWeights = true;
   void tensors(auto visit) const { visit(x, weight, bias, normWeight, normBias, residual, y, weightScales); }
   void written(auto visit) const { visit(y); }
+  Reasons notSupported(const Capabilities& device) const;
 };
+
+/** The norm before a product, to `yType`; where its y lies, the caller says. */
+LayerNormArguments normOf(const Addresses& p, const Linear& o, DType yType);
 
 #define ONEHEAD_LINEAR_OPERATIONS(operation) operation(Linear, linear)
 

@@ -8,9 +8,6 @@
 
 namespace onehead {
 
-class Addresses;
-struct LayerNorm;
-
 /** y = (x - mean) / sqrt(variance + epsilon) * weight + bias, over the last dimension. */
 struct LayerNormArguments {
   int64_t rows, width;
@@ -22,7 +19,6 @@ struct LayerNormArguments {
   DType yType;
 };
 
-/** Of an operation whose tensors lie there. What only one backend has, it fills in. */
-LayerNormArguments argumentsOf(const Addresses& p, const LayerNorm& o);
+#define ONEHEAD_NORMALIZATION_KERNELS(kernel, withScratch) kernel(LayerNorm, layerNorm)
 
 }  // namespace onehead

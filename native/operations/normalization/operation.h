@@ -3,6 +3,8 @@
 
 #include <optional>
 
+#include "arguments.h"
+#include "core/capabilities.h"
 #include "core/kinds.h"
 #include "core/tensor.h"
 
@@ -14,8 +16,9 @@ struct LayerNorm {
   Tensor y;
   void tensors(auto visit) const { visit(x, weight, bias, y); }
   void written(auto visit) const { visit(y); }
+  Reasons notSupported(const Capabilities& device) const;
 };
 
-#define ONEHEAD_NORMALIZATION_OPERATIONS(operation) operation(LayerNorm, layerNorm)
+#define ONEHEAD_NORMALIZATION_OPERATIONS(operation) ONEHEAD_NORMALIZATION_KERNELS(operation, operation)
 
 }  // namespace onehead

@@ -5,7 +5,7 @@
 
 namespace onehead::cuda {
 
-/** The arguments of the kernel for both, as far as one takes them. Throws Error NOT_SUPPORTED. */
+/** The arguments of the kernel for both, as far as one takes them. */
 ProjectedAttentionArguments projectedOf(Preparation& p, const ProjectedAttention& o);
 
 }  // namespace onehead::cuda

@@ -21,6 +21,9 @@ struct ProjectedAttention {
     attention.written(visit);
     projection.written(visit);
   }
+  /** Attention's algorithm is chosen for the device when it is checked. */
+  Reasons notSupported(const Capabilities& device) const { return projection.notSupported(device); }
+  static constexpr bool takesQuantizedWeights = true;
 };
 
 #define ONEHEAD_PROJECTED_ATTENTION_OPERATIONS(operation) operation(ProjectedAttention, projectedAttention)

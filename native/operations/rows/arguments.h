@@ -8,10 +8,6 @@
 
 namespace onehead {
 
-class Addresses;
-struct TransposeCast;
-struct Embed;
-
 /** y[b, t, c] = x[b, c, t], in another type. */
 struct TransposeCastArguments {
   int64_t batch, rows, columns;  // of x
@@ -37,8 +33,19 @@ struct EmbedArguments {
   const float* tokenScales = nullptr;  // [vocabulary], where the token embedding is of 8 bits, on a CPU in panels
 };
 
-/** Of an operation whose tensors lie there; each backend has a layout of its own for token embeddings of 8 bits. */
-TransposeCastArguments argumentsOf(const Addresses& p, const TransposeCast& o);
-EmbedArguments argumentsOf(const Addresses& p, const Embed& o, const void* tokenEmbedding, DType tokenType);
+/** y[i, b, :] = x[b, index[i, b], :], the index clamped to the rows. */
+struct GatherRowsArguments {
+  int64_t count, batch, length, width;
+  const float* x;
+  const int32_t* index;
+  float* y;
+};
+
+// clang-format off
+#define ONEHEAD_ROWS_KERNELS(kernel, withScratch) \
+  kernel(TransposeCast, transposeCast) \
+  kernel(Embed, embed) \
+  kernel(GatherRows, gatherRows)
+// clang-format on
 
 }  // namespace onehead

@@ -8,23 +8,6 @@ void prepare(Preparation& p, const Copy& o) {
   });
 }
 
-void prepare(Preparation& p, const TransposeCast& o) { p.kernel(argumentsOf(p, o), transposeCast); }
-
-void prepare(Preparation& p, const Embed& o) {
-  p.kernel(argumentsOf(p, o, p.at(o.tokenEmbedding), o.tokenEmbedding.dtype), embed);
-}
-
-void prepare(Preparation& p, const GatherRows& o) {
-  p.kernel({.count = o.index.shape[0],
-            .batch = o.x.shape[0],
-            .length = o.x.shape[1],
-            .width = o.x.shape[2],
-            .x = p.at<float>(o.x),
-            .index = p.at<int32_t>(o.index),
-            .y = p.at<float>(o.y)},
-           gatherRows);
-}
-
 void prepare(Preparation& p, const ScatterRows& o) {
   if (o.scales) {
     QuantizeHeadsArguments heads{};

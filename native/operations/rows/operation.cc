@@ -1,8 +1,33 @@
 #include "operation.h"
 
+#include "core/addresses.h"
 #include "core/arguments.h"
 
 namespace onehead {
+
+Reasons TransposeCast::notSupported(const Capabilities& device) const {
+  Reasons reasons;
+  device.checkTypes({y.dtype}, reasons);
+  return reasons;
+}
+
+Reasons Embed::notSupported(const Capabilities& device) const {
+  Reasons reasons;
+  if (!tokenScales)
+    device.checkTypes({tokenEmbedding.dtype}, reasons);
+  else
+    device.checkWeight(tokenEmbedding, tokenScales, reasons);
+  return reasons;
+}
+
+Reasons ScatterRows::notSupported(const Capabilities& device) const {
+  Reasons reasons;
+  if (scales)
+    device.checkTypes({x.dtype}, reasons);
+  else if (x.dtype != y.dtype)
+    device.checkTypes({x.dtype, y.dtype}, reasons);
+  return reasons;
+}
 
 Copy copy(const Arguments& arguments) {
   const Tensor& x = arguments.tensor("x");
@@ -76,6 +101,44 @@ ScatterRows scatterRows(const Arguments& arguments) {
           .begin = arguments.shaped("begin", {x.shape[0]}, DType::int32),
           .y = converts ? (scales ? arguments.typed(to, "to", DType::int8) : to) : arguments.typed(to, "to", x.dtype),
           .scales = scales};
+}
+
+TransposeCastArguments argumentsOf(const Addresses& p, const TransposeCast& o) {
+  return {.batch = o.x.shape[0],
+          .rows = o.x.shape[1],
+          .columns = o.x.shape[2],
+          .x = p.at<float>(o.x),
+          .y = p.at(o.y),
+          .yType = o.y.dtype};
+}
+
+EmbedArguments argumentsOf(const Addresses& p, const Embed& o) {
+  return {.batch = o.y.shape[0],
+          .count = o.count,
+          .width = o.y.shape[2],
+          .vocabulary = o.tokenEmbedding.shape[0],
+          .positions = o.positionEmbedding.shape[0],
+          .tokens = p.at<int32_t>(o.tokens),
+          .tokenStride = o.tokens.shape[1],
+          .start = p.at<int32_t>(o.start),
+          .tokenEmbedding = p.weight(o.tokenEmbedding),
+          .tokenType = o.tokenEmbedding.dtype,
+          .positionEmbedding = p.at<float>(o.positionEmbedding),
+          .scale = o.scale,
+          .y = p.at<float>(o.y),
+          .rows = p.at<int32_t>(o.rows),
+          .pool = o.tokens.shape[0],
+          .tokenScales = p.at<float>(o.tokenScales)};
+}
+
+GatherRowsArguments argumentsOf(const Addresses& p, const GatherRows& o) {
+  return {.count = o.index.shape[0],
+          .batch = o.x.shape[0],
+          .length = o.x.shape[1],
+          .width = o.x.shape[2],
+          .x = p.at<float>(o.x),
+          .index = p.at<int32_t>(o.index),
+          .y = p.at<float>(o.y)};
 }
 
 }  // namespace onehead

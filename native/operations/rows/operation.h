@@ -3,6 +3,8 @@
 
 #include <optional>
 
+#include "arguments.h"
+#include "core/capabilities.h"
 #include "core/kinds.h"
 #include "core/tensor.h"
 
@@ -20,6 +22,7 @@ struct TransposeCast {
   Tensor x, y;
   void tensors(auto visit) const { visit(x, y); }
   void written(auto visit) const { visit(y); }
+  Reasons notSupported(const Capabilities& device) const;
 };
 
 /** tokens [R, capacity], start [R] -> y [B, count, D]: tokens start ... start + count - 1 and their positions. An int8
@@ -30,8 +33,10 @@ struct Embed {
   float scale;
   Tensor y;
   std::optional<Tensor> rows, tokenScales;
+  static constexpr bool takesQuantizedWeights = true;
   void tensors(auto visit) const { visit(tokens, start, tokenEmbedding, positionEmbedding, y, rows, tokenScales); }
   void written(auto visit) const { visit(y); }
+  Reasons notSupported(const Capabilities& device) const;
 };
 
 /** y[i, b] = x[b, index[i, b]]: x [B, T, D], index [I, B] -> y [I, B, D]. */
@@ -52,14 +57,13 @@ struct ScatterRows {
   std::optional<Tensor> scales;
   void tensors(auto visit) const { visit(x, begin, y, scales); }
   void written(auto visit) const { visit(y, scales); }
+  Reasons notSupported(const Capabilities& device) const;
 };
 
 // clang-format off
 #define ONEHEAD_ROWS_OPERATIONS(operation) \
+  ONEHEAD_ROWS_KERNELS(operation, operation) \
   operation(Copy, copy) \
-  operation(TransposeCast, transposeCast) \
-  operation(Embed, embed) \
-  operation(GatherRows, gatherRows) \
   operation(ScatterRows, scatterRows)
 // clang-format on
 

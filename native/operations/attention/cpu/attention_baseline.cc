@@ -13,7 +13,7 @@ namespace {
 struct Layout {
   int64_t tiles, tileSize, matrix, queries, weights, sums, own;
 
-  Layout(const Attention& a, bool pairs) {
+  Layout(const AttentionArguments& a, bool pairs) {
     const PackedSize size(a.headSize, a.keys, pairs);
     tiles = (a.queries + queryTile - 1) / queryTile;
     tileSize = size.keys * queryTile;
@@ -28,30 +28,31 @@ struct Layout {
 template <typename T, bool Pairs>
 class Baseline {
  public:
-  Baseline(const Attention& arguments, const Team& team) : a_(arguments), team_(team), layout_(arguments, Pairs) {
+  Baseline(const AttentionArguments& arguments, const Team& team)
+      : a_(arguments), team_(team), layout_(arguments, Pairs) {
     matrix_ = static_cast<float*>(a_.scratch);
     packed_ = matrix_ + layout_.matrix + team.thread * layout_.own;
   }
 
   void run() {
-    if (a_.pass != AttentionPass::all) return run(a_.pass);
-    run(AttentionPass::scores);
+    if (a_.stage != AttentionStage::all) return run(a_.stage);
+    run(AttentionStage::scores);
     team_.barrier();
-    run(AttentionPass::softmax);
+    run(AttentionStage::softmax);
     team_.barrier();
-    run(AttentionPass::values);
+    run(AttentionStage::values);
   }
 
  private:
-  void run(AttentionPass pass) {
-    if (pass == AttentionPass::scores) appendTogether<T>(a_, team_);
+  void run(AttentionStage pass) {
+    if (pass == AttentionStage::scores) appendTogether<T>(a_, team_);
     const Share share(a_.batch * a_.heads * layout_.tiles, team_);
     int64_t source = -1;
     for (int64_t index = share.begin; index < share.end; ++index) {
       const Unit unit(*this, index);
-      if (pass == AttentionPass::scores)
+      if (pass == AttentionStage::scores)
         scores(unit, &source);
-      else if (pass == AttentionPass::softmax)
+      else if (pass == AttentionStage::softmax)
         soften(unit);
       else
         values(unit, &source);
@@ -146,11 +147,11 @@ class Baseline {
     float ones[queryTile];
     for (float& one : ones) one = 1.0f;
     const int64_t stride = a_.heads * a_.headSize;
-    T* y = static_cast<T*>(a_.y) + (unit.b * a_.queries + unit.first) * stride + unit.head * a_.headSize;
+    T* y = outputOf<T>(a_) + (unit.b * a_.queries + unit.first) * stride + unit.head * a_.headSize;
     writeValues(sums, ones, unit.rows, a_.headSize, y, stride);
   }
 
-  const Attention& a_;
+  const AttentionArguments& a_;
   const Team& team_;
   const Layout layout_;
   float *matrix_, *packed_;
@@ -158,12 +159,12 @@ class Baseline {
 
 }  // namespace
 
-size_t attentionBaselineScratch(const Attention& a, int threads) {
+size_t attentionBaselineScratch(const AttentionArguments& a, int threads) {
   const Layout layout(a, pairsBfloat16 && a.type == DType::bfloat16);
   return size_t(layout.matrix + threads * layout.own) * sizeof(float);
 }
 
-void attentionBaseline(const Attention& a, const Team& team) {
+void attentionBaseline(const AttentionArguments& a, const Team& team) {
   if (a.type == DType::bfloat16) return Baseline<Bf16, pairsBfloat16>(a, team).run();
   Baseline<float, false>(a, team).run();
 }

@@ -7,14 +7,15 @@ namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
 /** The row of state that entry b works on; -1 where it is idle. */
-static inline int64_t stateRow(const Attention& a, int64_t b) {
+static inline int64_t stateRow(const AttentionArguments& a, int64_t b) {
   if (!a.rows) return b;
   const int64_t row = a.rows[b];
   return row >= 0 && row < a.pool ? row : -1;
 }
-static inline int64_t stateRow(const Softmax&, int64_t b) { return b; }
+static inline int64_t stateRow(const SoftmaxArguments&, int64_t b) { return b; }
 
-// A is Attention or Softmax. Whatever the device's memory says, nothing outside of the cache is touched.
+// A is AttentionArguments or SoftmaxArguments. Whatever the device's memory says, nothing outside of the cache is
+// touched.
 template <typename A>
 static inline int64_t startOf(const A& a, int64_t row) {
   return a.start ? smaller(larger(int64_t(a.start[row]), 0), a.keys) : 0;
@@ -32,11 +33,13 @@ static inline int64_t visibleKeys(const A& a, int64_t row, int64_t i) {
   return a.causal ? smaller(startOf(a, row) + i + 1, a.keys) : a.keys;
 }
 /** Keys that any query of an entry on this row sees; no key behind them is read. None where it is idle. */
-static inline int64_t keysOf(const Attention& a, int64_t row) {
+static inline int64_t keysOf(const AttentionArguments& a, int64_t row) {
   return row < 0 ? 0 : visibleKeys(a, row, a.queries - 1);
 }
 
-static inline int64_t keyValueHead(const Attention& a, int64_t head) { return head * a.keyValueHeads / a.heads; }
+static inline int64_t keyValueHead(const AttentionArguments& a, int64_t head) {
+  return head * a.keyValueHeads / a.heads;
+}
 
 template <typename T>
 static inline const T* rowOf(const AttentionView& view, int64_t b, int64_t row) {
@@ -45,19 +48,19 @@ static inline const T* rowOf(const AttentionView& view, int64_t b, int64_t row) 
 
 /** The first key or value of an entry on this row. */
 template <typename T>
-static inline const T* firstKey(const Attention& a, const AttentionView& view, int64_t row) {
+static inline const T* firstKey(const AttentionArguments& a, const AttentionView& view, int64_t row) {
   return a.keyBegin ? rowOf<T>(view, 0, a.keyBegin[row]) : rowOf<T>(view, row, 0);
 }
 
 /** The cache row that holds position `position` of the sequence on this row. */
-static inline int64_t sourceOf(const Attention& a, int64_t row, int64_t position) {
+static inline int64_t sourceOf(const AttentionArguments& a, int64_t row, int64_t position) {
   if (!a.source || position >= startOf(a, row)) return row;
   const int64_t from = a.source[row * a.keys + position];
   return from >= 0 && from < a.pool ? from : row;
 }
 
 /** Where the scores of a query of entry b and a head are wanted, [scoreKeys]; null where they are not. */
-static inline float* scoresOf(const Attention& a, int64_t b, int64_t query, int64_t head) {
+static inline float* scoresOf(const AttentionArguments& a, int64_t b, int64_t query, int64_t head) {
   if (!a.scores) return nullptr;
   const int64_t row = stateRow(a, b);
   if (row < 0) return nullptr;
@@ -68,52 +71,63 @@ static inline float* scoresOf(const Attention& a, int64_t b, int64_t query, int6
   return a.scores + ((to * a.scoreRows + place) * a.scoreWidth + column) * a.scoreKeys;
 }
 
+template <typename T>
+static inline T* outputOf(const AttentionArguments& a) {
+  return static_cast<T*>(const_cast<void*>(a.y.data));
+}
+
+/** Scales from one sequence to the next. */
+static inline int64_t scaleStride(const AttentionArguments& a) { return a.keys * a.keyValueHeads; }
+
 /** Where the scales of an entry's first key or value lie, as `firstKey` says of the elements. */
-static inline float* firstScale(const Attention& a, float* scales, int64_t row) {
-  return scales + (a.keyBegin ? a.keyBegin[row] * a.keyValueHeads : row * a.scaleStride);
+static inline float* firstScale(const AttentionArguments& a, float* scales, int64_t row) {
+  return scales + (a.keyBegin ? a.keyBegin[row] * a.keyValueHeads : row * scaleStride(a));
 }
 
 /** Calls `append(row, at, from)` for new rows [begin, end) of entry b, as far as they fit: position `at` of cache row
  * `row` takes what begins at element `from`. */
 template <typename Append>
-static inline void appendEach(const Attention& a, int64_t b, int64_t begin, int64_t end, Append append) {
+static inline void appendEach(const AttentionArguments& a, int64_t b, int64_t begin, int64_t end, Append append) {
   const int64_t row = stateRow(a, b);
   if (row < 0) return;
   const int64_t start = startOf(a, row);
   for (int64_t i = begin; i < smaller(end, a.keys - start); ++i)
-    append(row, start + i, b * a.newBatchStride + i * a.newRowStride);
+    append(row, start + i, b * a.newKey.batchStride + i * a.newKey.rowStride);
 }
 
 /** Quantizes channels [first, last), which are whole heads, of new rows of type V, as appendRows() copies them. */
 template <typename V>
-static inline void appendBytes(const Attention& a, int64_t b, int64_t begin, int64_t end, int64_t first, int64_t last) {
+static inline void appendBytes(const AttentionArguments& a, int64_t b, int64_t begin, int64_t end, int64_t first,
+                               int64_t last) {
   appendEach(a, b, begin, end, [&](int64_t row, int64_t at, int64_t from) {
     int8_t* key = const_cast<int8_t*>(rowOf<int8_t>(a.k, row, at));
     int8_t* value = const_cast<int8_t*>(rowOf<int8_t>(a.v, row, at));
-    const int64_t scales = row * a.scaleStride + at * a.keyValueHeads;
+    const int64_t scales = row * scaleStride(a) + at * a.keyValueHeads;
     for (int64_t channel = first; channel < last; channel += a.headSize) {
       const int64_t scale = scales + channel / a.headSize, given = from + channel;
-      a.keyScales[scale] = quantizeRow<V>(static_cast<const V*>(a.newKey) + given, a.headSize, key + channel);
-      a.valueScales[scale] = quantizeRow<V>(static_cast<const V*>(a.newValue) + given, a.headSize, value + channel);
+      a.keyScales[scale] = quantizeRow<V>(static_cast<const V*>(a.newKey.data) + given, a.headSize, key + channel);
+      a.valueScales[scale] =
+          quantizeRow<V>(static_cast<const V*>(a.newValue.data) + given, a.headSize, value + channel);
     }
   });
 }
 
 /** Copies channels [first, last) of new rows [begin, end) of entry b into its cache row, as far as they fit. */
 template <typename T>
-static inline void appendRows(const Attention& a, int64_t b, int64_t begin, int64_t end, int64_t first, int64_t last) {
+static inline void appendRows(const AttentionArguments& a, int64_t b, int64_t begin, int64_t end, int64_t first,
+                              int64_t last) {
   appendEach(a, b, begin, end, [&](int64_t row, int64_t at, int64_t from) {
     T* key = const_cast<T*>(rowOf<T>(a.k, row, at)) + first;
     T* value = const_cast<T*>(rowOf<T>(a.v, row, at)) + first;
-    __builtin_memcpy(key, static_cast<const T*>(a.newKey) + from + first, size_t(last - first) * sizeof(T));
-    __builtin_memcpy(value, static_cast<const T*>(a.newValue) + from + first, size_t(last - first) * sizeof(T));
+    __builtin_memcpy(key, static_cast<const T*>(a.newKey.data) + from + first, size_t(last - first) * sizeof(T));
+    __builtin_memcpy(value, static_cast<const T*>(a.newValue.data) + from + first, size_t(last - first) * sizeof(T));
   });
 }
 
 /** Appends with all threads, and returns when every row is in place. */
 template <typename T>
-static inline void appendTogether(const Attention& a, const Team& team) {
-  if (!a.newKey) return;
+static inline void appendTogether(const AttentionArguments& a, const Team& team) {
+  if (!a.newKey.data) return;
   const Share share(a.batch * a.queries, team);
   for (int64_t row = share.begin; row < share.end; ++row)
     appendRows<T>(a, row / a.queries, row % a.queries, row % a.queries + 1, 0, a.keyValueHeads * a.headSize);

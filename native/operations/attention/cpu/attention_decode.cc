@@ -1,11 +1,11 @@
 // Decode attention: few queries over many keys, bound by reading K and V once (Flash-Decoding on a CPU).
 //
-// The positions of each sequence are divided into blocks of blockPositions, and the blocks of all sequences, one behind the
-// other, over the threads, so that each reads contiguous rows of all heads, and threads have as much to do where some
-// sequences are longer than others. Neighbours that see one range of a pool of positions are one sequence here, whose
-// keys are read once. Of each block come partial results (maximum, sum, values) of each query and head: scores of all
-// heads (K), a softmax, then the weighted sum (V). They are joined in the order of the blocks, after a barrier: so what
-// a sequence gives depends neither on its neighbours nor on the number of threads.
+// The positions of each sequence are divided into blocks of blockPositions, and the blocks of all sequences, one behind
+// the other, over the threads, so that each reads contiguous rows of all heads, and threads have as much to do where
+// some sequences are longer than others. Neighbours that see one range of a pool of positions are one sequence here,
+// whose keys are read once. Of each block come partial results (maximum, sum, values) of each query and head: scores of
+// all heads (K), a softmax, then the weighted sum (V). They are joined in the order of the blocks, after a barrier: so
+// what a sequence gives depends neither on its neighbours nor on the number of threads.
 #include "attention_decode_block.h"
 #include "cpu/kernels/family.h"
 
@@ -27,7 +27,7 @@ struct Layout {
   int64_t ownBegin, own;             // of each thread: passes, prepared queries, scores
   int64_t queries, factors, scores;  // in that
 
-  explicit Layout(const Attention& a) {
+  explicit Layout(const AttentionArguments& a) {
     const int64_t together = a.keyBegin ? smaller(a.batch, mostEntries) : 1;
     rows = a.queries * a.heads;
     padded = roundUp(a.headSize, 32);
@@ -48,7 +48,7 @@ struct Layout {
 template <typename T, int Size, typename V = T>
 class Decoder {
  public:
-  Decoder(const Attention& arguments, const Team& team)
+  Decoder(const AttentionArguments& arguments, const Team& team)
       : a_(arguments),
         team_(team),
         layout_(arguments),
@@ -131,8 +131,7 @@ class Decoder {
     if (!a_.rows && !a_.keyBegin) return;
     const int64_t size = layout_.rows * a_.headSize;
     for (int64_t b = team_.thread; b < a_.batch; b += team_.threads)
-      if (keysOf(a_, stateRow(a_, b)) == 0)
-        __builtin_memset(static_cast<V*>(a_.y) + b * size, 0, size_t(size) * sizeof(V));
+      if (keysOf(a_, stateRow(a_, b)) == 0) __builtin_memset(outputOf<V>(a_) + b * size, 0, size_t(size) * sizeof(V));
   }
 
   /** Where the partial results of a block's rows lie, the rows being the queries and heads of all of the pass. */
@@ -150,7 +149,7 @@ class Decoder {
     });
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
       const int64_t first = block * blockPositions, count = smaller(blockPositions, pass.keys - first);
-      if (a_.newKey) {
+      if (a_.newKey.data) {
         const int64_t start = startOf(a_, pass.row);  // new rows are written by the thread that reads them
         const int64_t begin = larger(first - start, 0), end = smaller(first + count - start, a_.queries);
         const int64_t from = heads.begin * a_.headSize, to = heads.end * a_.headSize;
@@ -195,13 +194,13 @@ class Decoder {
       }
       store(joined + d, sums * splat(1.0f / total));
     }
-    V* y = static_cast<V*>(a_.y) + (pass.entry * layout_.rows + row) * a_.headSize;
+    V* y = outputOf<V>(a_) + (pass.entry * layout_.rows + row) * a_.headSize;
     for (int64_t d = 0; d < a_.headSize; ++d) put(y + d, joined[Values<T>::place(d)]);
   }
 
   static constexpr int mostHeadSize = 1024;
 
-  const Attention& a_;
+  const AttentionArguments& a_;
   const Team& team_;
   const Layout layout_;
   float* const shared_;
@@ -213,12 +212,12 @@ class Decoder {
 
 }  // namespace
 
-size_t attentionDecodeScratch(const Attention& a, int threads) {
+size_t attentionDecodeScratch(const AttentionArguments& a, int threads) {
   const Layout layout(a);
   return size_t(layout.ownBegin + threads * layout.own) * sizeof(float);
 }
 
-void attentionDecode(const Attention& a, const Team& team) {
+void attentionDecode(const AttentionArguments& a, const Team& team) {
   const bool usual = a.headSize == 64;
   if (a.keyScales) {
     if (a.type == DType::bfloat16)

@@ -14,8 +14,8 @@ namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
 constexpr int blockPositions = 64;
-constexpr int64_t aheadBytes = 8192;   // bytes of K or V between reading and prefetching
-constexpr float lowest = -1e30f;  // below any score, but finite: the difference of two is a number
+constexpr int64_t aheadBytes = 8192;  // bytes of K or V between reading and prefetching
+constexpr float lowest = -1e30f;      // below any score, but finite: the difference of two is a number
 
 /** Begin and end of positions or of heads; empty where begin >= end. */
 struct Piece {
@@ -46,9 +46,9 @@ class DecodeBlock {
  public:
   using Prepared = typename Dot<T>::Prepared;
 
-  /** Prepared queries [rows][padded], their factors [rows] and scores [rows][blockPositions], a row being a query and head of
-   * all of a pass. */
-  DecodeBlock(const Attention& arguments, int64_t padded, Prepared* q, float* factors, float* scores)
+  /** Prepared queries [rows][padded], their factors [rows] and scores [rows][blockPositions], a row being a query and
+   * head of all of a pass. */
+  DecodeBlock(const AttentionArguments& arguments, int64_t padded, Prepared* q, float* factors, float* scores)
       : a_(arguments),
         padded_(padded),
         group_(a_.heads / a_.keyValueHeads),
@@ -123,7 +123,8 @@ class DecodeBlock {
       scale(a_.valueScales, valueScales_, first, count);
       eachRow([&](int64_t, int64_t, int64_t, int64_t row) {
         float* weights = scores_ + row * blockPositions;
-        weights[blockPositions - 1] = quantizeRow<float>(weights, blockPositions, reinterpret_cast<int16_t*>(weights), 32767.0f);
+        weights[blockPositions - 1] =
+            quantizeRow<float>(weights, blockPositions, reinterpret_cast<int16_t*>(weights), 32767.0f);
       });
     }
     if (inOrder_) {
@@ -208,8 +209,9 @@ class DecodeBlock {
     for (int64_t g = heads_.begin; g < heads_.end; ++g) {
       for (int64_t p = 0; p < count; ++p)
         column[p] =
-            a_.source ? scales[sourceOf(a_, pass_.row, first + p) * a_.scaleStride + (first + p) * a_.keyValueHeads + g]
-                      : own[(first + p) * a_.keyValueHeads + g];
+            a_.source
+                ? scales[sourceOf(a_, pass_.row, first + p) * scaleStride(a_) + (first + p) * a_.keyValueHeads + g]
+                : own[(first + p) * a_.keyValueHeads + g];
       for (int64_t p = count; p < blockPositions; ++p) column[p] = 0;
       for (int64_t i = 0; i < shared_; ++i) {
         float* scores = scores_ + (shared_ == 1 ? g : rowAt(g, i)) * blockPositions;
@@ -233,7 +235,8 @@ class DecodeBlock {
           for (; row + rowsAtOnce <= shared_; row += rowsAtOnce) scoreSquare(k, g, row, p);
         for (; row < shared_; ++row)
           for (int64_t i = 0; i < positions; ++i)
-            scores_[rowAt(g, row) * blockPositions + p + i] = sum(dot(k + i * a_.k.rowStride, q_ + rowAt(g, row) * padded_));
+            scores_[rowAt(g, row) * blockPositions + p + i] =
+                sum(dot(k + i * a_.k.rowStride, q_ + rowAt(g, row) * padded_));
       }
     }
   }
@@ -251,7 +254,8 @@ class DecodeBlock {
         const T* from = k + i * a_.k.rowStride + d;
         const auto stored = d + stepSize <= size ? Dot<T>::read(from) : Dot<T>::readPart(from, size - d);
         ONEHEAD_UNROLL(4)
-        for (int r = 0; r < rowsAtOnce; ++r) sums[r * rowsAtOnce + i] = Dot<T>::step(stored, q[r] + d, sums[r * rowsAtOnce + i]);
+        for (int r = 0; r < rowsAtOnce; ++r)
+          sums[r * rowsAtOnce + i] = Dot<T>::step(stored, q[r] + d, sums[r * rowsAtOnce + i]);
       }
     }
     F lanes[rowsAtOnce * rowsAtOnce];
@@ -259,7 +263,8 @@ class DecodeBlock {
     float flat[rowsAtOnce * rowsAtOnce];
     for (int i = 0; i < rowsAtOnce * rowsAtOnce; i += vectorWidth) store(flat + i, sumRows(lanes + i));
     for (int r = 0; r < rowsAtOnce; ++r)
-      __builtin_memcpy(scores_ + rowAt(g, row + r) * blockPositions + p, flat + r * rowsAtOnce, rowsAtOnce * sizeof(float));
+      __builtin_memcpy(scores_ + rowAt(g, row + r) * blockPositions + p, flat + r * rowsAtOnce,
+                       rowsAtOnce * sizeof(float));
   }
 
   /** Where head g of the values of positions p ... of [first, first + count) lies; the last one's for those behind. */
@@ -326,7 +331,8 @@ class DecodeBlock {
 
   /** Of floating types one position after the other: 96% of plain reads, against 83% with two at once. */
   void addInOrder(int64_t first, int64_t count, float* values) {
-    constexpr int stepSize = Values<T>::stepSize, vectorCount = Values<T>::vectorCount, positionsTogether = Values<T>::positionsTogether;
+    constexpr int stepSize = Values<T>::stepSize, vectorCount = Values<T>::vectorCount,
+                  positionsTogether = Values<T>::positionsTogether;
     using Sum = typename Values<T>::Sum;
     const int64_t size = headSize();
     for (int64_t p = 0; p < count; p += positionsTogether) {
@@ -351,7 +357,7 @@ class DecodeBlock {
     }
   }
 
-  const Attention& a_;
+  const AttentionArguments& a_;
   const int64_t padded_;
   const int64_t group_;  // query heads of a key/value head
   Pass pass_;

@@ -1,8 +1,8 @@
 // Weighted sums of values in decode attention: how each storage format is read and added up, for
 // attention_decode_block.h.
 //
-// Values<T>::positionsTogether positions are read at once, stepSize elements of each. Their sums lie in the order that is cheapest
-// to make: element i is at place(i).
+// Values<T>::positionsTogether positions are read at once, stepSize elements of each. Their sums lie in the order that
+// is cheapest to make: element i is at place(i).
 #pragma once
 
 #include "cpu/kernels/bytes.h"

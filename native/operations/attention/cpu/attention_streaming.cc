@@ -16,7 +16,7 @@ constexpr float lowest = -1e30f;  // below any score, but finite: the difference
 struct Layout {
   int64_t keys, values, queries, scores, sums, all;
 
-  Layout(const Attention& a, bool pairs) {
+  Layout(const AttentionArguments& a, bool pairs) {
     const PackedSize size(a.headSize, a.keys, pairs);
     keys = 0;
     values = keys + roundUp(size.keyWords(), 16);
@@ -31,7 +31,7 @@ struct Layout {
 template <typename T, bool Pairs, int Size>
 class Streaming {
  public:
-  Streaming(const Attention& arguments, const Team& team) : a_(arguments), team_(team) {
+  Streaming(const AttentionArguments& arguments, const Team& team) : a_(arguments), team_(team) {
     const Layout layout(a_, Pairs);
     float* own = static_cast<float*>(a_.scratch) + team.thread * layout.all;
     keys_ = own + layout.keys;
@@ -83,7 +83,7 @@ class Streaming {
   }
 
   T* output(int64_t b, int64_t head, int64_t query) const {
-    return static_cast<T*>(a_.y) + ((b * a_.queries + query) * a_.heads + head) * a_.headSize;
+    return outputOf<T>(a_) + ((b * a_.queries + query) * a_.heads + head) * a_.headSize;
   }
 
   void pack(int64_t row, int64_t head) {
@@ -157,19 +157,19 @@ class Streaming {
     }
   }
 
-  const Attention& a_;
+  const AttentionArguments& a_;
   const Team& team_;
   float *keys_, *values_, *queries_, *scores_, *sums_;
 };
 
 }  // namespace
 
-size_t attentionStreamingScratch(const Attention& a, int threads) {
+size_t attentionStreamingScratch(const AttentionArguments& a, int threads) {
   const bool pairs = pairsBfloat16 && a.type == DType::bfloat16;
   return size_t(Layout(a, pairs).all) * size_t(threads) * sizeof(float);
 }
 
-void attentionStreaming(const Attention& a, const Team& team) {
+void attentionStreaming(const AttentionArguments& a, const Team& team) {
   const bool usual = a.headSize == 64;
   if (a.type == DType::bfloat16)
     return usual ? Streaming<Bf16, pairsBfloat16, 64>(a, team).run() : Streaming<Bf16, pairsBfloat16, 0>(a, team).run();

@@ -156,8 +156,8 @@ static inline void scoreTile(const float* packedKeys, const float* packedQueries
 }
 
 /** Gives out a tile's scores of `rows` queries from `first` on, where they are wanted. */
-static inline void giveTile(const Attention& a, int64_t b, int64_t head, int64_t first, int64_t rows, int64_t key,
-                            const float* scores) {
+static inline void giveTile(const AttentionArguments& a, int64_t b, int64_t head, int64_t first, int64_t rows,
+                            int64_t key, const float* scores) {
   if (!a.scores || a.scoreHeads[head] < 0) return;
   for (int64_t i = 0; i < rows; ++i) {
     float* to = scoresOf(a, b, first + i, head);

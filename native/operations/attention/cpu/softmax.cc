@@ -33,7 +33,7 @@ void softenRow(float* scores, int64_t seen, int64_t keys, float factor, T* weigh
 }
 
 template <typename T>
-void softenRows(const Softmax& a, const Team& team) {
+void softenRows(const SoftmaxArguments& a, const Team& team) {
   const Share share(a.batch * a.queries * a.heads, team);
   for (int64_t row = share.begin; row < share.end; ++row) {
     const int64_t query = row / a.heads, seen = visibleKeys(a, query / a.queries, query % a.queries);
@@ -43,7 +43,7 @@ void softenRows(const Softmax& a, const Team& team) {
 
 }  // namespace
 
-void softmax(const Softmax& arguments, const Team& team) {
+void softmax(const SoftmaxArguments& arguments, const Team& team) {
   if (arguments.weightType == DType::bfloat16) return softenRows<Bf16>(arguments, team);
   softenRows<float>(arguments, team);
 }

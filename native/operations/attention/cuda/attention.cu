@@ -40,27 +40,26 @@ cudaError_t appendQuantized(const AttentionArguments& a, const Launcher& launche
 
 }  // namespace
 
-AttentionStages attentionStages(const AttentionArguments& a, AttentionAlgorithm algorithm) {
-  if (keepsScores(algorithm)) return baselineStages(a, algorithm);
+AttentionStages attentionStages(const AttentionArguments& a) {
+  if (keepsScores(a.algorithm)) return baselineStages(a);
   AttentionStages stages;
   stages.add(AttentionStage::all);
   return stages;
 }
 
-AttentionNeeds attentionNeeds(const AttentionArguments& a, AttentionAlgorithm algorithm, const Launcher& launcher) {
-  if (keepsScores(algorithm)) return baselineNeeds(a, algorithm);
-  const bool split = algorithm == AttentionAlgorithm::splitKeyValue;
+Needs attentionNeeds(const AttentionArguments& a, const Launcher& launcher) {
+  if (keepsScores(a.algorithm)) return baselineNeeds(a);
+  const bool split = a.algorithm == AttentionAlgorithm::splitKeyValue;
   if (!split || !decodeFits(a)) return streamingNeeds(a, split, togetherIn(a, split), launcher);
-  const AttentionNeeds needs = decodeNeeds(a, launcher);
+  const Needs needs = decodeNeeds(a, launcher);
   if (!a.keyBegin) return needs;
-  const AttentionNeeds shared = streamingNeeds(a, true, neighbours, launcher);
+  const Needs shared = streamingNeeds(a, true, neighbours, launcher);
   return {larger(needs.scratchBytes, shared.scratchBytes), larger(needs.counters, shared.counters)};
 }
 
-cudaError_t attention(const AttentionArguments& a, AttentionAlgorithm algorithm, AttentionStage stage,
-                      const Launcher& launcher) {
-  if (keepsScores(algorithm)) return baselineAttention(a, algorithm, stage, launcher);
-  const bool split = algorithm == AttentionAlgorithm::splitKeyValue;
+cudaError_t attention(const AttentionArguments& a, const Launcher& launcher) {
+  if (keepsScores(a.algorithm)) return baselineAttention(a, launcher);
+  const bool split = a.algorithm == AttentionAlgorithm::splitKeyValue;
   if (!split && warpgroupFits(a, launcher)) return warpgroupAttention(a, launcher);
   if (!split || !decodeFits(a)) {
     AttentionArguments here = a;

@@ -142,22 +142,20 @@ inline int64_t splitsFor(int64_t keys, int64_t tile, int64_t blocks, int64_t blo
 /** One file each: attention_decode.cu, attention_streaming.cu, attention_warpgroup.cu, attention_baselines.cu. */
 bool decodeFits(const AttentionArguments& arguments);
 /** In ranges of a pool of positions, entries that share theirs with neighbours are left to streamingAttention. */
-AttentionNeeds decodeNeeds(const AttentionArguments& arguments, const Launcher& launcher);
+Needs decodeNeeds(const AttentionArguments& arguments, const Launcher& launcher);
 cudaError_t decodeAttention(const AttentionArguments& arguments, const Launcher& launcher);
 /** Which entries that see the same range of a pool of positions are served together: from so many on, at most so many.
  */
 struct Together {
   int least = 1, most = 1;
 };
-AttentionNeeds streamingNeeds(const AttentionArguments& arguments, bool split, Together together,
-                              const Launcher& launcher);
+Needs streamingNeeds(const AttentionArguments& arguments, bool split, Together together, const Launcher& launcher);
 cudaError_t streamingAttention(const AttentionArguments& arguments, bool split, Together together,
                                const Launcher& launcher);
 bool warpgroupFits(const AttentionArguments& arguments, const Launcher& launcher);
 cudaError_t warpgroupAttention(const AttentionArguments& arguments, const Launcher& launcher);
-AttentionNeeds baselineNeeds(const AttentionArguments& arguments, AttentionAlgorithm algorithm);
-AttentionStages baselineStages(const AttentionArguments& arguments, AttentionAlgorithm algorithm);
-cudaError_t baselineAttention(const AttentionArguments& arguments, AttentionAlgorithm algorithm, AttentionStage stage,
-                              const Launcher& launcher);
+Needs baselineNeeds(const AttentionArguments& arguments);
+AttentionStages baselineStages(const AttentionArguments& arguments);
+cudaError_t baselineAttention(const AttentionArguments& arguments, const Launcher& launcher);
 
 }  // namespace onehead::cuda

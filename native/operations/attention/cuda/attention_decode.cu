@@ -10,8 +10,7 @@
 //          shuffles, over the block in shared memory, and over blocks by the one that comes last: all of its threads,
 //          over columns and parts. A head that sees few keys has one block, and nothing to join.
 // Append   the new row is read from where it was computed, never from the cache: so the block whose share it lies in
-// can
-//          write it there in the same launch, with nobody waiting.
+//          can write it there in the same launch, with nobody waiting.
 //
 // History
 //   H200, commit 1dabc91, 20 heads of 64, float16, microseconds at batch 1 / 8 / 32: cross-attention of 1,500 keys
@@ -39,6 +38,9 @@ namespace {
 
 constexpr int threads = 128, warps = threads / 32;
 constexpr int ahead = 4;
+/** Blocks of a multiprocessor that a split aims at: more than the six that registers let in, so that none is idle where
+ * shares are uneven. Chosen; not compared with others on a card. */
+constexpr int blocksPerMultiprocessor = 8;
 constexpr int leastKeys = 64;  // of a split: what the block has on its way at once, 4 warps x 4 rows x `ahead`
 
 /** `Count` elements in 16 bytes, or a multiple of that. */
@@ -312,14 +314,14 @@ __global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __gr
 }
 
 int64_t splitsOf(const AttentionArguments& a, const Launcher& launcher) {
-  return splitsFor(a.keys, leastKeys, a.batch * a.heads, 8, launcher);
+  return splitsFor(a.keys, leastKeys, a.batch * a.heads, blocksPerMultiprocessor, launcher);
 }
 
 }  // namespace
 
 bool decodeFits(const AttentionArguments& a) { return a.queries == 1 && a.heads == a.keyValueHeads; }
 
-AttentionNeeds decodeNeeds(const AttentionArguments& a, const Launcher& launcher) {
+Needs decodeNeeds(const AttentionArguments& a, const Launcher& launcher) {
   const int64_t splits = splitsOf(a, launcher), rows = a.batch * a.heads;
   if (splits == 1) return {};
   return {size_t(rows * splits * partialSize(a.headSize)) * sizeof(float), size_t(rows)};

@@ -39,6 +39,9 @@ namespace onehead::cuda {
 namespace {
 
 /** Tiles of a split at least: half the parts to join cost less than the second tile's work. */
+/** Blocks of a multiprocessor that a split aims at, as registers let in with 16 rows a warp. Chosen; not compared with
+ * others on a card. */
+constexpr int blocksPerMultiprocessor = 4;
 constexpr int leastTiles = 2;
 
 /** C is the cache's type: T, or int8_t. */
@@ -335,8 +338,8 @@ int64_t rowTilesOf(const AttentionArguments& a, Together together) {
 
 int64_t splitsOf(const AttentionArguments& a, bool split, Together together, const Launcher& launcher) {
   if (!split) return 1;
-  return splitsFor(a.keys, 64 * leastTiles, divideUp(rowsOf(a), blockRows(a, together)) * a.keyValueHeads * a.batch, 4,
-                   launcher);
+  return splitsFor(a.keys, 64 * leastTiles, divideUp(rowsOf(a), blockRows(a, together)) * a.keyValueHeads * a.batch,
+                   blocksPerMultiprocessor, launcher);
 }
 
 template <class T, class C, int P, int Warps, int MTiles>
@@ -354,7 +357,7 @@ cudaError_t run(const AttentionArguments& a, int64_t splits, Together together, 
 
 }  // namespace
 
-AttentionNeeds streamingNeeds(const AttentionArguments& a, bool split, Together together, const Launcher& launcher) {
+Needs streamingNeeds(const AttentionArguments& a, bool split, Together together, const Launcher& launcher) {
   const int64_t splits = splitsOf(a, split, together, launcher);
   if (splits == 1) return {};
   const int64_t sequences = a.batch * a.keyValueHeads;

@@ -5,9 +5,8 @@
 // Work     4 x 64 multiply-adds and one exponential a score: 256 clocks of the matrix unit and 256 of the exponentials'
 //          for 64 rows and 64 keys
 // Method   FlashAttention's, a warpgroup 64 rows, two warpgroups a block, two blocks a multiprocessor: while one waits
-// for
-//          its products, others make their softmax. Queries and weights are operands in registers, keys and values come
-//          from shared memory: tiles of 64, two on their way with cp.async. (TMA would want a map of each tensor,
+//          for its products, others make their softmax. Queries and weights are operands in registers, keys and values
+//          come from shared memory: tiles of 64, two on their way with cp.async. (TMA would want a map of each tensor,
 //          made on the host for each program, and save four instructions a thread and tile.) The product with the
 //          values runs on while the next tile's scores are begun.
 //

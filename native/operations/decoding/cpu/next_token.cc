@@ -61,7 +61,9 @@ void nextToken(const NextTokenArguments& a, const Team& team) {
     const int64_t row = rowToChoose(a, b);
     if (row < 0) continue;
     const Summary choice = allowed(a, b, a.timestamps[row], all + b * team.threads, team, share);
-    if (team.thread == 0 && !a.finished[row]) append(a, row, choice, choice.logSum());
+    if (team.thread != 0) continue;
+    if (!a.finished[row]) append(a, row, choice, choice.logSum());
+    a.position[row] = a.length[row] - 1;
   }
 }
 

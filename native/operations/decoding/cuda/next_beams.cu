@@ -4,10 +4,13 @@
 // Shapes  logits [windows x beams, vocabulary] float32
 // Bytes   the logits once; each beam's history (tokens, rows, log-probabilities) twice, a few kilobytes
 // Method  the first kernel is that of next_token.cu without its end: beams + 1 ranked tokens of each beam. The second
-// has a
-//         block a window: it sorts the candidates by counting those that are better, lets one thread decide which
+//         has a block a window: it sorts the candidates by counting those that are better, lets one thread decide which
 //         finish and which go on, and copies the parents' histories to the children's places, by way of a copy, since
 //         parents are overwritten.
+//
+// History
+//   Passed its tests on an H200 (commit 1dabc91); never timed by itself. Its first kernel is next_token.cu's, whose
+//   figures are there.
 #include "vocabulary.h"
 
 namespace onehead::cuda {
@@ -18,7 +21,7 @@ constexpr int mostCandidates = mostBeams * (mostBeams + 1);
 
 /** Tokens that are ranked of a beam, at most. */
 __host__ __device__ int64_t rankCount(const NextBeamsArguments& a) {
-  return larger<int64_t>((a.step.beams ? mostBeams : a.beams) + 1, a.step.top);
+  return larger<int64_t>((a.step.beams ? int64_t(mostBeams) : a.beams) + 1, a.step.top);
 }
 
 /** The beams of one window: neighbouring entries and rows. */
@@ -210,12 +213,16 @@ __global__ void __launch_bounds__(choiceThreads, 1) advanceBeamsKernel(const __g
 
 }  // namespace
 
-size_t nextBeamsScratch(const NextBeamsArguments& a) {
-  return size_t(a.step.batch) *
-         (ChoiceScratch::bytes(choiceBlocks(a.step.vocabulary), rankCount(a)) + size_t(a.step.capacity) * 12);
+Needs nextBeamsNeeds(const NextBeamsArguments& a) {
+  const size_t ofRow =
+      ChoiceScratch::bytes(choiceBlocks(a.step.vocabulary), rankCount(a)) + size_t(a.step.capacity) * 12;
+  return {size_t(a.step.batch) * ofRow, size_t(a.step.batch)};
 }
 
-cudaError_t nextBeams(const NextBeamsArguments& a, const Launcher& launcher) {
+cudaError_t nextBeams(const NextBeamsArguments& given, const Launcher& launcher) {
+  NextBeamsArguments a = given;
+  a.step.scratch = a.scratch;
+  a.step.counters = a.counters;
   const dim3 grid(unsigned(choiceBlocks(a.step.vocabulary)), unsigned(a.step.batch));
   const cudaError_t error = launch(launcher, rankBeamsKernel, grid, dim3(choiceThreads), sizeof(ChoiceShared), a);
   if (error != cudaSuccess) return error;

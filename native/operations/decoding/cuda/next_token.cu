@@ -4,10 +4,9 @@
 // Shapes  logits [batch, vocabulary] float32
 // Bytes   the logits, once; the rest is small
 // Method  blocks of a sequence summarise a share of its vocabulary each, for text and for timestamps apart, in
-// registers.
-//         The block that comes last joins them, applies the rule that compares the two, and moves the sequence on: no
-//         value of a step passes through the host. The T likeliest are T rounds of a maximum over each block's share,
-//         then over all blocks' lists.
+//         registers. The block that comes last joins them, applies the rule that compares the two, and moves the
+//         sequence on: no value of a step passes through the host. The T likeliest are T rounds of a maximum over each
+//         block's share, then over all blocks' lists.
 //
 // History
 //   H200, commit 1dabc91, 51,866 tokens, microseconds at batch 1 / 8 / 32: 19.7 / 25.0 / 43.1, floors 0.1 and 1.7 at 1
@@ -84,8 +83,8 @@ __global__ void __launch_bounds__(choiceThreads)
 
 }  // namespace
 
-size_t nextTokenScratch(const NextTokenArguments& n) {
-  return size_t(n.batch) * ChoiceScratch::bytes(choiceBlocks(n.vocabulary), n.top);
+Needs nextTokenNeeds(const NextTokenArguments& n) {
+  return {size_t(n.batch) * ChoiceScratch::bytes(choiceBlocks(n.vocabulary), n.top), size_t(n.batch)};
 }
 
 cudaError_t nextToken(const NextTokenArguments& n, const Launcher& launcher) {

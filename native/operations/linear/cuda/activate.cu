@@ -1,4 +1,9 @@
 // An activation behind a product of cuBLASLt's that could not do it itself.
+//
+// History
+//   H200, commit 1dabc91: GELU of an encoder's layer, 1,500 x 5,120 halves, 12.7 us of the layer's 226 at batch 1. 31
+//   MB read and written at the 3.9 TB/s measured are 7.9. A product of ours does it in its epilogue; cuBLASLt's are
+//   faster by more than this costs (up 31 us, 580 to 634 TFLOP/s).
 #include "cuda/kernels/elements.h"
 
 namespace onehead::cuda {

@@ -4,16 +4,15 @@
 // Shapes   x [rows, depth], weight [columns, depth] -> y [rows, columns]
 // Bytes    columns x depth weights; x once a cluster of 64 columns, from the second-level cache
 // Method   a block makes 64 columns, a warp 16 of them, on the matrix unit whose rows the weight's rows are (x's rows
-// are
-//          its columns, 8 at a time). Few columns are spread over the device by splitting the depth over a cluster of 2
-//          to 8 blocks: each has its share of the weights and of x, and they add up their sums through each other's
-//          shared memory. Every warp has a ring of its own in shared memory: it fills it with cp.async before the
-//          kernel before has ended (weights do not change), and no barrier stands in its loop.
-//          The norm is made inside: each block knows mean and squares about that mean of its share of a row, and they
-//          are joined over the cluster (Chan's formula, so that a large mean costs no precision).
-//          A weight of 8 bits is widened in registers: a lane multiplies the 16 neighbouring depths that it loads of a
-//          weight's row by the same 16 of x, so nothing is exchanged. A column's scale is the epilogue's.
-//          Many columns (logits) need no split: each block goes on with further columns, and keeps x.
+//          are its columns, 8 at a time). Few columns are spread over the device by splitting the depth over a cluster
+//          of 2 to 8 blocks: each has its share of the weights and of x, and they add up their sums through each
+//          other's shared memory. Every warp has a ring of its own in shared memory: it fills it with cp.async before
+//          the kernel before has ended (weights do not change), and no barrier stands in its loop. The norm is made
+//          inside: each block knows mean and squares about that mean of its share of a row, and they are joined over
+//          the cluster (Chan's formula, so that a large mean costs no precision). A weight of 8 bits is widened in
+//          registers: a lane multiplies the 16 neighbouring depths that it loads of a weight's row by the same 16 of x,
+//          so nothing is exchanged. A column's scale is the epilogue's. Many columns (logits) need no split: each block
+//          goes on with further columns, and keeps x.
 // In flight a block has 4 warps x (stages - 1) x 2 KB of weights on their way: 40 KB up to 16 rows, 32 with 32, 24 with
 //          64; two to four blocks fit a multiprocessor, so that the next kernel's are there while this one computes.
 //

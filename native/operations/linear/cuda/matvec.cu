@@ -11,8 +11,14 @@
 //          bits in four), so that lanes next to each other read words next to each other.
 //
 // History
-//   Weights of 8 bits: 16 in a load, widened to float32 in registers, x never rounded. Never timed; half the bytes in
-//   flight for as many loads. Registers on 90a: 56 to 127; no spills.
+//   H200, commit 1dabc91, turbo's shapes, float16, microseconds at batch 1: norm and query key value 8.96, out 5.4,
+//   norm and cross query 8.5, norm and up 8.8, down 15.3, norm and logits 40.8 (83% of bandwidth). The norm's prologue
+//   waited for memory three times in a row (Nsight Compute: long scoreboard). In a program of its own a warp that took
+//   x straight into registers, with the norm by shuffles and the weight before the wait, took 8.35 / 3.3 / 4.9 / 9.5 /
+//   5.6; the six of a layer in a chain 35.2, and 38 in one persistent kernel with grid barriers. cluster_product.cu
+//   came of that and takes these products where there are clusters; this file has not been timed since. Weights of 8
+//   bits: 16 in a load, widened to float32 in registers, x never rounded. Never timed; half the bytes in flight for as
+//   many loads. Registers on 90a: 56 to 127; no spills.
 #include "cuda/kernels/bytes.h"
 
 namespace onehead::cuda {
@@ -20,7 +26,12 @@ namespace onehead::cuda {
 namespace {
 
 constexpr int threads = 128, warps = threads / 32;
-constexpr int ahead = 4;
+constexpr int ahead = 4;  // loads of a lane on their way: 72 KB a multiprocessor, where published kernels want 16
+/** Blocks of a multiprocessor at most. Chosen, not tuned on a card. */
+constexpr int blocksPerMultiprocessor = 12;
+/** Columns for each multiprocessor from which a warp takes two: four blocks a multiprocessor are left. Chosen, not
+ * tuned on a card. */
+constexpr int columnsForTwo = 32;
 
 /** Where element k of a row of x lies in shared memory. */
 template <int Vector>
@@ -191,7 +202,8 @@ int64_t roundedRows(int64_t rows) { return rows == 3 ? 4 : rows; }
 
 template <class T, int Rows, int Columns, int Vector>
 cudaError_t run(const FewRowsArguments& m, const Launcher& launcher) {
-  const int64_t blocks = smaller<int64_t>(divideUp<int64_t>(m.columns, warps * Columns), launcher.multiprocessors * 12);
+  const int64_t blocks = smaller<int64_t>(divideUp<int64_t>(m.columns, warps * Columns),
+                                          launcher.multiprocessors * blocksPerMultiprocessor);
   return launch(launcher, matvecKernel<T, Rows, Columns, Vector>, dim3(unsigned(blocks)), dim3(threads),
                 sharedBytes(Rows, m.depth), m);
 }
@@ -201,8 +213,8 @@ cudaError_t runRows(const FewRowsArguments& m, const Launcher& launcher) {
   const bool aligned = m.depth % vectorSize<T> == 0 && aligned16(m.weight);
   if (!aligned) return run<T, Rows, 1, 1>(m, launcher);
   // Two columns a warp read x half as often; one column a warp spreads few columns more evenly.
-  return m.columns >= int64_t(launcher.multiprocessors) * 32 ? run<T, Rows, 2, vectorSize<T>>(m, launcher)
-                                                             : run<T, Rows, 1, vectorSize<T>>(m, launcher);
+  return m.columns >= int64_t(launcher.multiprocessors) * columnsForTwo ? run<T, Rows, 2, vectorSize<T>>(m, launcher)
+                                                                        : run<T, Rows, 1, vectorSize<T>>(m, launcher);
 }
 
 }  // namespace

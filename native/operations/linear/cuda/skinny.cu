@@ -11,7 +11,10 @@
 // 8 bits   16 bytes of a weight's row are four products of pairs, widened in registers; x at the same 16 depths.
 //
 // History
-//   Weights of 8 bits: never timed. Registers on 90a: 95 to 192 for half types; no spills.
+//   H200, commit 1dabc91, behind layer_norm.cu where there is a norm, turbo's shapes, float16, microseconds at batch 8
+//   / 32: query key value 14.4 / 17.1, out 3.8 / 6.0, cross query 13.6 / 16.8, up 16.8 / 19.7, down 10.3 / 13.7 (80
+//   blocks: 12% of warps), logits 53.5 / 75.8. cluster_product.cu takes these where there are clusters; not timed
+//   since. Weights of 8 bits: never timed. Registers on 90a: 95 to 192 for half types; no spills.
 #include "cuda/kernels/bytes.h"
 #include "cuda/kernels/tensor_core.h"
 
@@ -20,6 +23,9 @@ namespace onehead::cuda {
 namespace {
 
 constexpr int warps = 8;
+/** Groups of 16 columns for each multiprocessor from which a block takes four of them, and two: a block's reads of x
+ * are fewer then, and the device is still filled twice. Chosen, not tuned on a card. */
+constexpr int groupsForFour = 8, groupsForTwo = 2;
 constexpr int ahead = 4;  // steps whose weights are on their way: 8 KB a warp with the next four
 
 /** The fragments of one or two products in 16 bytes. */
@@ -150,8 +156,9 @@ template <class T, class W, int NTiles>
 cudaError_t runGroups(const SkinnyArguments& s, const Launcher& launcher) {
   // More weight rows a block read x less often; fewer fill the device.
   const int64_t groups = divideUp<int64_t>(s.columns, 16);
-  if (groups >= 8 * launcher.multiprocessors) return run<T, W, NTiles, 4>(s, launcher);
-  return groups >= 2 * launcher.multiprocessors ? run<T, W, NTiles, 2>(s, launcher) : run<T, W, NTiles, 1>(s, launcher);
+  if (groups >= groupsForFour * launcher.multiprocessors) return run<T, W, NTiles, 4>(s, launcher);
+  return groups >= groupsForTwo * launcher.multiprocessors ? run<T, W, NTiles, 2>(s, launcher)
+                                                           : run<T, W, NTiles, 1>(s, launcher);
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 
 namespace onehead::cpu::ONEHEAD_ISA {
 
-void scatterHeads(const ScatterHeads& a, const Team& team) {
+void scatterHeads(const ScatterHeadsArguments& a, const Team& team) {
   const Share share(a.batch * a.rows, team);
   for (int64_t row = share.begin; row < share.end; ++row) {
     const int64_t begin = a.begin[row / a.rows], to = begin + row % a.rows;

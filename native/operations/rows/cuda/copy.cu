@@ -1,4 +1,8 @@
 // Copies of whole tensors, and of rows between other strides and types.
+//
+// History
+//   Passed its tests on an H200 (commit 1dabc91); never timed by itself. An empty kernel in a graph took 0.52 us there
+//   (dependent launch, 132 blocks), 1.57 with 1,056: no more can be gained here than that, and its bytes.
 #include "cuda/kernels/elements.h"
 
 namespace onehead::cuda {

@@ -1,4 +1,7 @@
 // Rows to chosen places of a tensor: see ScatterRows in ../operation.h.
+//
+// History
+//   Never timed on a GPU.
 #include "cuda/kernels/elements.h"
 
 namespace onehead::cuda {

@@ -1,0 +1,17 @@
+// What the CPU backend computes.
+#pragma once
+
+#include "../core/capabilities.h"
+
+namespace onehead::cpu {
+
+inline Capabilities capabilities() {
+  return {.device = "cpu",
+          .title = "the CPU",
+          .types = {DType::float32, DType::bfloat16},
+          .headSizes = {.least = 1, .most = 256, .step = 1},
+          .constantWeights = true,
+          .ownWeightLayout = true};
+}
+
+}  // namespace onehead::cpu
