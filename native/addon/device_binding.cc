@@ -275,8 +275,8 @@ Napi::Value DeviceBinding::createRecorder(const Napi::CallbackInfo& info) {
 
 Napi::Value DeviceBinding::copy(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    Tensor from = TensorBinding::of(info[0], "from").use("copy", "from");
-    Tensor to = TensorBinding::of(info[2], "to").use("copy", "to");
+    Tensor from = TensorBinding::of(info[0], "from").useOn(shared_, "copy", "from");
+    Tensor to = TensorBinding::of(info[2], "to").useOn(shared_, "copy", "to");
     int64_t fromElement = sizeOf(info[1], "fromElement"), toElement = sizeOf(info[3], "toElement");
     int64_t elements = sizeOf(info[4], "elements");
     if (from.dtype != to.dtype)

@@ -53,11 +53,8 @@ Napi::Value RecorderBinding::operation(const Napi::CallbackInfo& info) {
       else if (value.IsString())
         request.strings[name] = value.As<Napi::String>().Utf8Value();
       else {
-        TensorBinding& tensor = TensorBinding::of(value, (request.operation + ": " + name).c_str());
-        if (tensor.device() != device_)
-          throw Error::argumentError("INVALID_ARGUMENT", request.operation, name, "a tensor of this device",
-                                     "a tensor of another device");
-        request.tensors[name] = tensor.use(request.operation, name);
+        const TensorBinding& tensor = TensorBinding::of(value, (request.operation + ": " + name).c_str());
+        request.tensors[name] = tensor.useOn(device_, request.operation, name);
       }
     }
     return TensorBinding::make(info.Env(), recorder.record(request), device_);

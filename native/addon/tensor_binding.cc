@@ -60,6 +60,14 @@ const Tensor& TensorBinding::use(const std::string& operation, const std::string
   return tensor_;
 }
 
+const Tensor& TensorBinding::useOn(const std::shared_ptr<SharedDevice>& device, const std::string& operation,
+                                   const std::string& argument) const {
+  if (device_ != device)
+    throw Error::argumentError("INVALID_ARGUMENT", operation, argument, "a tensor of this device",
+                               "a tensor of another device");
+  return use(operation, argument);
+}
+
 namespace {
 
 struct Range {

@@ -23,7 +23,9 @@ class TensorBinding final : public Napi::ObjectWrap<TensorBinding> {
 
   /** The tensor; throws Error DISPOSED, naming the operation and argument, when it was disposed. */
   const Tensor& use(const std::string& operation, const std::string& argument) const;
-  const std::shared_ptr<SharedDevice>& device() const { return device_; }
+  /** The same for work of a device; throws INVALID_ARGUMENT for a tensor of another device. */
+  const Tensor& useOn(const std::shared_ptr<SharedDevice>& device, const std::string& operation,
+                      const std::string& argument) const;
   static TensorBinding& of(const Napi::Value& value, const char* name);
 
  private:

@@ -25,11 +25,7 @@ void eachCall(const Napi::Value& value, const char* operation, const char* name,
 }
 
 const Tensor& tensorOf(const Napi::Value& value, const std::shared_ptr<SharedDevice>& device, const char* operation) {
-  TensorBinding& tensor = TensorBinding::of(value, (std::string(operation) + ": tensor").c_str());
-  if (tensor.device() != device)
-    throw Error::argumentError("INVALID_ARGUMENT", operation, "tensor", "a tensor of this device",
-                               "a tensor of another device");
-  return tensor.use(operation, "tensor");
+  return TensorBinding::of(value, (std::string(operation) + ": tensor").c_str()).useOn(device, operation, "tensor");
 }
 
 Piece pieceOf(const Tensor& tensor, int64_t element, int64_t elements) {

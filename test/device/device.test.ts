@@ -82,6 +82,11 @@ describe.each(kinds)('the device %s', (kind) => {
       using other = new Device(kind, { threads: 1 });
       const error = await refused({ writes: [[other.tensor('int32', [1]), new Int32Array(1)]] });
       expect(error).toMatchObject({ operation: 'transfer', received: 'a tensor of another device' });
+      expect(await failure(() => device.copy(numbers, other.tensor('int32', [1]), { count: 1 }))).toMatchObject({
+        operation: 'copy',
+        argument: 'to',
+        received: 'a tensor of another device',
+      });
       numbers.dispose();
       expect((await refused({ reads: [[numbers, 0, 1]] })).code).toBe('DISPOSED');
     });
