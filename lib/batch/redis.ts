@@ -1,10 +1,10 @@
-/** The connection to Redis, and conversion of its errors. */
+/** Connects to Redis and converts its errors. */
 import type { Redis } from 'ioredis';
 import { OneheadError, reasonOf, shown } from '../errors.js';
 import { optional } from './optional.js';
 
-/** Milliseconds in which the server must be reached the first time. */
-const patience = 5000;
+/** Milliseconds within which the first connection must succeed. */
+const connectTimeout = 5000;
 
 /** The address without its password. */
 function addressOf(url: string): string {
@@ -19,8 +19,9 @@ export const packages = 'bullmq ioredis';
 export const purpose = 'A queue on Redis';
 
 /**
- * Connects to Redis. Commands wait while the server is away, so that workers survive its restart. Throws OneheadError
- * INVALID_ARGUMENT for an invalid address, QUEUE_UNAVAILABLE if no server answers within some seconds.
+ * Connects to Redis. After the first connection, commands wait while the server is away, so that workers survive its
+ * restart. Throws OneheadError INVALID_ARGUMENT for an invalid address, QUEUE_UNAVAILABLE if the server is not reached
+ * within 5 seconds or refuses the connection.
  */
 export async function connect(url: string): Promise<Redis> {
   const { Redis: Connection } = await optional(() => import('ioredis'), purpose, packages);
@@ -36,12 +37,11 @@ export async function connect(url: string): Promise<Redis> {
   client.on('error', (error) => {
     last = error;
   });
-  const late = new Promise<never>((_, reject) => setTimeout(reject, patience, last).unref());
+  const late = new Promise<never>((_, reject) => setTimeout(reject, connectTimeout, last).unref());
   try {
-    // If the client cannot select its database, it continues in another one without an error, so the selection is
-    // checked.
-    const asked = client.connect().then(() => client.select(client.options.db ?? 0));
-    await Promise.race([asked, late]);
+    // The client ignores an error when it selects its database and then uses database 0, so it is selected again here.
+    const selected = client.connect().then(() => client.select(client.options.db ?? 0));
+    await Promise.race([selected, late]);
   } catch (cause) {
     client.disconnect();
     const reason = reasonOf(last instanceof Error && last.message ? last : cause);

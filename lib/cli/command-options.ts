@@ -60,7 +60,7 @@ export const evaluateOptions = options('evaluate', {
    */
   compare: option(list(oneOf(dataTypes, 'TYPE'), `types (${quoted(dataTypes)}) separated by commas`, 1)),
   /**
-   * /** Transcribes each recording as a live stream, on a simulated clock, and reports delays and error rates: one line
+   * Transcribes each recording as a live stream, on a simulated clock, and reports delays and error rates: one line
    * for each combination of `policy`, `threshold`, `interval` and `window`. Of the decoding options only `language` is
    * used.
    * @default false

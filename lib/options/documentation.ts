@@ -174,7 +174,7 @@ export const documentation = {
     },
     live: {
       about:
-        '/** Transcribes each recording as a live stream, on a simulated clock, and reports delays and error rates: one line for each combination of `policy`, `threshold`, `interval` and `window`. Of the decoding options only `language` is used.',
+        'Transcribes each recording as a live stream, on a simulated clock, and reports delays and error rates: one line for each combination of `policy`, `threshold`, `interval` and `window`. Of the decoding options only `language` is used.',
       usual: 'false',
     },
     policy: {

@@ -1,5 +1,4 @@
-/** Finds the rows of two results that differ by more than their noise. */
-
+/** Compares two results and finds the rows that differ by more than their noise. */
 import { caseKey, type ExperimentResult } from './measuring/result.js';
 import type { Statistics } from './measuring/statistics.js';
 import { digits, duration, type Table } from './report/figures.js';
@@ -9,15 +8,15 @@ export interface Comparison {
   case: Record<string, string | number>;
   a: Statistics;
   b: Statistics;
-  /** b's median over a's: below 1 is faster. */
+  /** The median of b divided by that of a: below 1, b is faster. */
   ratio: number;
-  /** The two medians' 95% confidence intervals do not touch. */
+  /** 'none' if the 95% confidence intervals of the two medians overlap. */
   change: 'faster' | 'slower' | 'none';
 }
 
 export interface CompareResult {
   rows: Comparison[];
-  /** Rows that only one of the two has. */
+  /** Numbers of rows without a counterpart. */
   onlyA: number;
   onlyB: number;
 }
@@ -32,7 +31,7 @@ function times(results: readonly ExperimentResult[]) {
   return found;
 }
 
-/** Compares rows of the same experiment and case. */
+/** Compares the times of rows with the same experiment and case. */
 export function compare(a: readonly ExperimentResult[], b: readonly ExperimentResult[]): CompareResult {
   const [before, after] = [times(a), times(b)];
   const rows: Comparison[] = [];
@@ -45,7 +44,7 @@ export function compare(a: readonly ExperimentResult[], b: readonly ExperimentRe
   return { rows, onlyA: before.size - rows.length, onlyB: after.size - rows.length };
 }
 
-/** Differences of machine or settings that make a comparison one of something else. */
+/** Differences of machine and settings, because of which times may not be comparable. */
 export function differences(a: readonly ExperimentResult[], b: readonly ExperimentResult[]): string[] {
   const found = new Set<string>();
   for (const first of a) {
@@ -68,7 +67,7 @@ export function comparisonTable({ rows, onlyA, onlyB }: CompareResult, all = fal
   const size = ({ ratio }: Comparison) => Math.abs(Math.log(ratio));
   const shown = rows.filter(({ change }) => all || change !== 'none').sort((x, y) => size(y) - size(x));
   const changed = rows.filter(({ change }) => change !== 'none').length;
-  const lone = onlyA + onlyB > 0 ? ` ${onlyA + onlyB} rows are in one file only.` : '';
+  const lone = onlyA + onlyB > 0 ? ` ${onlyA + onlyB} rows are in only one file.` : '';
   return {
     title: `${changed} of ${rows.length} rows changed beyond the noise`,
     columns: ['experiment', 'case', 'A', 'B', 'B / A', 'change'],
@@ -80,6 +79,6 @@ export function comparisonTable({ rows, onlyA, onlyB }: CompareResult, all = fal
       digits(ratio),
       change,
     ]),
-    note: `Changed: the 95% confidence intervals of the two medians do not touch.${lone}`,
+    note: `A row has changed if the 95% confidence intervals of its two medians do not overlap.${lone}`,
   };
 }

@@ -1,6 +1,6 @@
 /**
- * The profiler as a library: run an experiment on shapes of your own, call one attention variant on arrays of your own,
- * or ask the I/O model what theory says.
+ * The profiler as a library: `profile` runs an experiment, also on custom shapes; `attention` measures one attention
+ * call on plain arrays; `ioModel` computes bytes and operations from shapes.
  * @module profiler
  */
 

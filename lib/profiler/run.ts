@@ -1,4 +1,4 @@
-/** Runs experiments: settings, groups one after another, what was already measured left alone. */
+/** Runs an experiment: resolves its settings and measures its groups in turn, except those of an earlier result. */
 import { basename } from 'node:path';
 import { Device } from '../device/device.js';
 import type { OperationTime } from '../device/program.js';
@@ -17,25 +17,24 @@ import { whisperConfig } from './measuring/shapes.js';
 
 export interface ProfileOptions extends Partial<CommonSettings>, Partial<OwnSettings> {
   /**
-   * Small settings: all experiments take about two minutes on two idle cores. Single settings given beside it still
-   * hold.
+   * Small settings, with which all experiments take about two minutes on two idle cores. Other options override them.
    */
   quick?: boolean;
-  /** Shapes of one's own, to name in `models`. */
+  /** Additional shapes by name, for use in `models`. */
   shapes?: Record<string, WhisperConfig>;
   /**
-   * A checkpoint's folder or hub name, measured in place of `models` with its own weights where the variant has its
-   * shape.
+   * A checkpoint's folder or hub name, measured instead of `models`. Variants with its key/value heads use its weights,
+   * all others random ones.
    */
   model?: string;
   signal?: AbortSignal;
-  /** A result of the same settings that was not finished: what it holds is not measured again. */
+  /** An unfinished result of the same settings and machine, whose groups are not measured again. */
   previous?: ExperimentResult;
-  /** Called after each group of cases with all that was measured so far. */
+  /** Called after each group of cases with the result so far. */
   onResult?: (result: ExperimentResult) => void | Promise<void>;
-  /** Groups done, counting the share of the one under way, of all. */
+  /** Called with the number of finished groups, including the finished share of the current one. */
   onProgress?: (progress: { experiment: string; group: string; done: number; total: number }) => void;
-  /** Called with each variant's operations, one by one, after its measurement. */
+  /** Called after each variant's measurement with the time of every operation. */
   onTrace?: (track: string, operations: readonly OperationTime[]) => void;
 }
 
@@ -43,7 +42,7 @@ type Settings = CommonSettings & Partial<OwnSettings>;
 
 const wholeNumbers = ['threads', 'repeats', 'tokens', 'heads', 'headSize', 'layers', 'prompt', 'vocabulary'] as const;
 const lists = ['batches', 'lengths', 'decoderLayers'] as const;
-const common = ['device', 'threads', 'dtype', 'repeats', 'seconds'];
+const commonNames = ['device', 'threads', 'dtype', 'repeats', 'seconds'];
 const dtypes = ['float32', 'float16', 'bfloat16'];
 
 function refuse(name: string, expected: string, received: unknown): never {
@@ -78,22 +77,21 @@ function check(settings: Settings, models: readonly string[]): void {
 }
 
 /**
- * The settings that an experiment of this name runs with. Throws OneheadError INVALID_ARGUMENT for those that it does
- * not take.
+ * The settings of an experiment: its defaults, overridden by `options`. Throws OneheadError INVALID_ARGUMENT for
+ * invalid settings and for those that the experiment does not have.
  */
 export function resolveSettings(name: ExperimentName, options: ProfileOptions): Settings {
   const experiment = experiments[name];
   const defaults = options.quick ? experiment.quick : experiment.full;
   const settings: Record<string, unknown> = { device: 'auto', ...defaults };
-  const known = [...wholeNumbers, ...lists, 'models', 'model', 'margins', 'audio', ...common];
-  for (const key of known) {
+  for (const key of [...wholeNumbers, ...lists, 'models', 'model', 'margins', 'audio', ...commonNames]) {
     const value = options[key as keyof ProfileOptions];
     if (value === undefined) continue;
-    if (!common.includes(key) && !Object.hasOwn(experiment.full, key === 'model' ? 'models' : key)) {
-      const own = Object.keys(experiment.full).filter((one) => !common.includes(one));
+    if (!commonNames.includes(key) && !Object.hasOwn(experiment.full, key === 'model' ? 'models' : key)) {
+      const specific = Object.keys(experiment.full).filter((setting) => !commonNames.includes(setting));
       throw new OneheadError(
         'INVALID_ARGUMENT',
-        `The experiment ${name} has no setting '${key}'; it has ${own.join(', ')}, besides ${common.join(', ')}.`,
+        `The experiment ${name} has no setting '${key}'; use ${[...specific, ...commonNames].join(', ')}.`,
         { argument: key },
       );
     }
@@ -104,14 +102,14 @@ export function resolveSettings(name: ExperimentName, options: ProfileOptions): 
     settings.device = device.kind;
     settings.dtype ??= device.defaultDtype;
   }
-  // What is recorded must say how many threads measured, also where nobody chose.
+  // The result records the number of threads, including the default.
   if (settings.device === 'cpu') settings.threads ??= Device.information().threads;
   const resolved = settings as unknown as Settings;
   check(resolved, resolved.models ?? []);
   return resolved;
 }
 
-/** True when weights of one fit the other, but for layers that it has not. */
+/** Whether two models have the same key/value heads, so that weights of one fit the other. */
 function sameHeads(a: WhisperConfig, b: WhisperConfig): boolean {
   const heads = ({ encoder, decoder }: WhisperConfig) => [
     encoder.keyValueHeads,
@@ -122,8 +120,9 @@ function sameHeads(a: WhisperConfig, b: WhisperConfig): boolean {
 }
 
 /**
- * Runs one experiment. Throws OneheadError INVALID_ARGUMENT for settings that do not fit, DEVICE_UNAVAILABLE for a
- * device that is not there; rejects with the signal's reason, after `onResult` had all that was measured before.
+ * Runs one experiment. Throws OneheadError INVALID_ARGUMENT for invalid settings or another run's `previous`,
+ * DEVICE_UNAVAILABLE for a missing device. Rejects with the signal's reason; `onResult` has received the groups that
+ * were finished before.
  */
 export async function profile(name: ExperimentName, options: ProfileOptions = {}): Promise<ExperimentResult> {
   if (!Object.hasOwn(experiments, name)) refuse('experiment', Object.keys(experiments).join(', '), name);
@@ -137,7 +136,7 @@ export async function profile(name: ExperimentName, options: ProfileOptions = {}
     shapes[title] = checkpoint.config;
   }
   const shape = (model: string): WhisperConfig => (Object.hasOwn(shapes, model) ? shapes[model] : whisperConfig(model));
-  settings.models?.forEach(shape); // an unknown name is told before anything is measured
+  settings.models?.forEach(shape); // reports an unknown name before anything is measured
   const groups = experiments[name].groups(settings, shape);
   const { previous, signal } = options;
   const recorded = JSON.parse(
@@ -146,13 +145,13 @@ export async function profile(name: ExperimentName, options: ProfileOptions = {}
   if (previous && JSON.stringify(previous.settings) !== JSON.stringify(recorded)) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      `The result to go on with was measured with other settings (${JSON.stringify(previous.settings)}, not ${JSON.stringify(recorded)}); repeat its options or start anew.`,
+      `The result to resume was measured with other settings (${JSON.stringify(previous.settings)}, not ${JSON.stringify(recorded)}); repeat its options or start anew.`,
     );
   }
   const machine = describeMachine();
   const hardware = ({ cpu, gpus, kernels }: Machine) => JSON.stringify([cpu, gpus, kernels]);
   if (previous && hardware(previous.machine) !== hardware(machine)) {
-    throw new OneheadError('INVALID_ARGUMENT', 'The result to go on with was measured on another machine; start anew.');
+    throw new OneheadError('INVALID_ARGUMENT', 'The result to resume was measured on another machine; start anew.');
   }
   const result: ExperimentResult = {
     experiment: name,

@@ -1,4 +1,4 @@
-/** A report as files: one HTML page that opens offline, Markdown, and each chart as an SVG. */
+/** Writes a report: one HTML page that needs no network, Markdown, and each chart as an SVG. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OneheadError } from '../errors.js';
@@ -30,7 +30,7 @@ function settingsLine(settings: Record<string, unknown>): string {
     .join('; ');
 }
 
-/** Every table of a result: how its variants stand beside one another, then the experiment's own. */
+/** All tables of a result: the comparison with the base variant, then the experiment's own. */
 export function tablesOf(result: ExperimentResult): Table[] {
   const { compared, tables } = experiments[result.experiment as ExperimentName];
   const comparison = comparisonWithBase(result.rows, compared);
@@ -41,7 +41,7 @@ async function section(result: ExperimentResult): Promise<Section> {
   if (!Object.hasOwn(experiments, result.experiment)) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      `These results hold an experiment '${result.experiment}', which this version of onehead does not know; use the version that measured it.`,
+      `This version of onehead has no experiment '${result.experiment}'; use the version that measured these results.`,
     );
   }
   const experiment = experiments[result.experiment as ExperimentName];
@@ -69,8 +69,8 @@ ${rows.map((row) => line('td', row)).join('\n')}
 </tbody></table></div>${note ? `<p class="note">${escaped(note)}</p>` : ''}`;
 }
 
-/** Several drawings share the page, and must not share the names of what they refer to. */
-const ownIds = (svg: string, name: string): string =>
+/** Prefixes the ids of an SVG, because all charts are inlined in one page. */
+const uniqueIds = (svg: string, name: string): string =>
   svg.replace(/\bid="/g, `id="${name}-`).replaceAll('url(#', `url(#${name}-`);
 
 const style = `body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:72rem;margin:2rem auto;padding:0 1rem}
@@ -94,7 +94,7 @@ function toHtml(sections: readonly Section[], names: Table): string {
     }) => `<section id="${name}"><h2>${escaped(title)}</h2>
 <p>${escaped(about)}</p><p class="run">${escaped(run)}<br>${escaped(settings)}</p>
 ${warnings.map((text) => `<p class="warning">${escaped(text)}</p>`).join('\n')}
-${charts.map(({ name: chart, svg, caption }) => `<figure>${ownIds(svg, chart)}<figcaption>${escaped(caption)}</figcaption></figure>`).join('\n')}
+${charts.map(({ name: chart, svg, caption }) => `<figure>${uniqueIds(svg, chart)}<figcaption>${escaped(caption)}</figcaption></figure>`).join('\n')}
 ${tables.map(htmlTable).join('\n')}</section>`,
   );
   const links = [...sections, { name: 'names', title: 'Names' }].map(
@@ -124,8 +124,8 @@ function toMarkdownReport(sections: readonly Section[], names: Table): string {
 }
 
 /**
- * Writes report.html, report.md and the charts to a folder, and gives their paths. Throws OneheadError where that
- * cannot be.
+ * Writes report.html, report.md and the charts to a folder, and returns their paths. Throws OneheadError
+ * INVALID_ARGUMENT for an unknown experiment or a folder that cannot be written to.
  */
 export async function writeReport(directory: string, results: readonly ExperimentResult[]): Promise<string[]> {
   const sections: Section[] = [];

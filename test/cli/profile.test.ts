@@ -28,7 +28,7 @@ describe('onehead profile', () => {
       ...['--report', file('report'), '--trace', file('trace.json')],
     ]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    expect(stdout).toContain('Tokens a second, step after step');
+    expect(stdout).toContain('Tokens per second, decode steps only');
     expect(stdout).toMatch(/model +batch +cached +copied +recomputed\n/);
     expect((await readdir(folder)).sort()).toEqual(['r.csv', 'r.json', 'report', 'trace.json']);
     expect((await readdir(file('report'))).sort()).toEqual(['cross-cache.svg', 'report.html', 'report.md']);
@@ -134,7 +134,7 @@ describe('onehead profile', () => {
       expect.stringMatching(/slower +10.0 µs +20.0 µs +2.00 +slower$/),
       expect.stringMatching(/faster +10.0 µs +8.00 µs +0.80 +faster$/),
     ]);
-    expect(stdout).toContain('1 rows are in one file only.');
+    expect(stdout).toContain('1 rows are in only one file.');
     const { rows } = JSON.parse((await onehead(['profile', 'compare', a, b, '--json'])).stdout);
     expect(rows.map(({ change }: { change: string }) => change)).toEqual(['none', 'faster', 'slower']);
     const none = await onehead(['profile', 'compare', a, await write('c.json', [])]);
@@ -154,10 +154,10 @@ describe('onehead profile', () => {
     [['compare', 'a.json'], 2, /Give two files/],
     [['report', 'a.json'], 2, /Give a file of results and a folder/],
     [['io', '--lengths', '5', '--quick'], 1, /io has no setting 'lengths'/],
-    [['io', '--models', 'huge', '--quick'], 1, /among micro, tiny, .* but received 'huge'/],
+    [['io', '--models', 'huge', '--quick'], 1, /size of micro, tiny, .* but received 'huge'/],
     [['io', '--device', 'tpu', '--quick'], 1, /'tpu'/],
     [['io', '--quick', '--model', '/nowhere/at/all'], 1, /nowhere/],
-    [['compare', 'package.json', 'package.json'], 1, /does not hold results/],
+    [['compare', 'package.json', 'package.json'], 1, /does not contain results/],
     [['report', 'nowhere.json', 'x'], 1, /Cannot read results from nowhere.json/],
   ])('%j is refused in one sentence', async (args, expected, reason) => {
     const { status, stdout, stderr } = await onehead(['profile', ...args]);

@@ -53,7 +53,7 @@ describe.each(experimentNames)('%s', (name) => {
 
     const { charts } = experiments[name];
     const tables = tablesOf(result);
-    expect(tables[0].title).toMatch(/^Beside .*: in how many cases a variant was faster, slower, or not told apart$/);
+    expect(tables[0].title).toMatch(/^Number of cases in which a variant was faster or slower than /);
     // Every name that tables and plots use is explained on the page.
     const explained = namesTable([result]).rows.map(([one]) => one);
     for (const one of cases(result, 'variant')) if (!/^\d+ s$/.test(String(one))) expect(explained).toContain(one);
@@ -122,7 +122,7 @@ describe(`on ${cudaKind}`, () => {
     ]);
   });
 
-  it('a decode step stands beside theory', async () => {
+  it('a decode step is compared with the I/O model', async () => {
     const result = await run('io', { ...least, tokens: 1, dtype: 'float16' });
     expect(result.rows.filter(({ note }) => note)).toEqual([]);
     expect(cases(result, 'operation')).toContain('cross query and cross-attention');
@@ -254,7 +254,7 @@ describe('a run', () => {
   });
 
   it.each([
-    [{ tokens: 5 }, "The experiment attention-types has no setting 'tokens'; it has batches, lengths, heads, headSize"],
+    [{ tokens: 5 }, "The experiment attention-types has no setting 'tokens'; use batches, lengths, heads, headSize"],
     [{ model: 'models/micro' }, "has no setting 'model'"],
     [{ batches: [0] }, 'Expected batches to be a list of whole numbers of at least 1 but received [0].'],
     [{ lengths: [] }, 'Expected lengths'],
@@ -312,8 +312,12 @@ describe('result files', () => {
   it.each([
     ['nothing.json', null, 'Cannot read results from'],
     ['text.json', 'hello', 'it is not JSON'],
-    ['other.json', '{"a":1}', 'does not hold results'],
-    ['damaged.json', '{"format":"onehead-profile-1","experiments":[{"experiment":"io","rows":[{}]}]}', 'does not hold'],
+    ['other.json', '{"a":1}', 'does not contain results'],
+    [
+      'damaged.json',
+      '{"format":"onehead-profile-1","experiments":[{"experiment":"io","rows":[{}]}]}',
+      'does not contain',
+    ],
   ])('%s is refused in one sentence', async (name, text, message) => {
     const file = join(await temporaryFolder(), name);
     if (text !== null) await writeFile(file, text);

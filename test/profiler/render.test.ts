@@ -7,7 +7,7 @@ it('without Vega says what to install', async () => {
   const { ensureRenderer, toSvg } = await import('../../lib/profiler/report/render.js');
   const expected = expect.objectContaining({
     code: 'NOT_SUPPORTED',
-    message: expect.stringMatching(/^Reports are drawn with Vega-Lite, .* `npm install vega vega-lite` .*\.$/),
+    message: expect.stringMatching(/^Reports need Vega-Lite, .* `npm install vega vega-lite`, .*\.$/),
   });
   await expect(ensureRenderer()).rejects.toEqual(expected);
   await expect(toSvg({ name: 'a', title: 'A', caption: '', spec: {} })).rejects.toEqual(expected);

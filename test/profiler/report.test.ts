@@ -52,7 +52,7 @@ describe('noise', () => {
   it('is warned of, with the widest and what to do', () => {
     expect(warningsOf(result(0.1))).toEqual([
       '1 of 4 times are marked ~: the 95% interval of the median reaches more than 50% away from it, so they cannot be compared. ' +
-        'The widest is tiny, decoder layers 4, batch 1, multi-query everywhere, decode: 49.0 ms to 1.94 s. ' +
+        'The widest interval is that of tiny, decoder layers 4, batch 1, multi-query everywhere, decode: 49.0 ms to 1.94 s. ' +
         'Measure again on an idle machine, or with more --repeats and --seconds.',
     ]);
     expect(warningsOf(result(1.9))[0]).toMatch(
@@ -60,7 +60,7 @@ describe('noise', () => {
     );
     const few = result();
     few.rows = [{ ...few.rows[0], time: time(1, 1, 1, 2) }];
-    expect(warningsOf(few)).toEqual(['1 of 1 times have fewer than three samples: nothing is known of their spread.']);
+    expect(warningsOf(few)).toEqual(['1 of 1 times have fewer than three samples, so their spread is unknown.']);
   });
 
   it('does not flatten a plot', () => {
@@ -70,7 +70,7 @@ describe('noise', () => {
   });
 });
 
-it('a difference is told only where the intervals do not touch', () => {
+it('a difference is reported only if the intervals do not overlap', () => {
   const table = comparisonWithBase(result().rows, experiments['whisper-mqa'].compared)!;
   expect(table.rows).toEqual([['decode', 'multi-query everywhere', '1', '0', '1', '2.00']]);
   expect(comparisonWithBase([], experiments['whisper-mqa'].compared)).toBeNull();

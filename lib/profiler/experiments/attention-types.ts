@@ -1,4 +1,4 @@
-/** BigCode's comparison of attention types, stage by stage. */
+/** BigCode's comparison of attention types by stage. */
 import { Device } from '../../device/device.js';
 import type { AttentionAlgorithm } from '../../device/operations.js';
 import type { Program } from '../../device/program.js';
@@ -44,7 +44,7 @@ function record(device: Device, variant: AttentionForm, weight: Tensor, shape: S
   const { batch, length, heads, headSize, dtype } = shape;
   const width = heads * headSize;
   const shared = variant.shared ? headSize : width;
-  // Megatron's order for the one type that has it.
+  // 'multi-query' has the length-first order of Megatron.
   const rows = variant.algorithm === 'multi-query' ? [length, batch] : [batch, length];
   const x = device.tensor(dtype, [...rows, width], randomNumbers(batch * length * width, 7));
   const program = device.record(variant.algorithm, (ops) => {
@@ -60,7 +60,7 @@ function record(device: Device, variant: AttentionForm, weight: Tensor, shape: S
   return { x, program };
 }
 
-/** Microseconds of each stage, and of the whole program replayed without looking at its parts. */
+/** Microseconds of each stage from a trace, and of the whole program from a replay without tracing. */
 async function sample(program: Program): Promise<Record<string, number>> {
   const [linear, attention] = await program.trace();
   const parts = attention.parts ?? [{ name: 'attention', microseconds: attention.microseconds }];
@@ -92,7 +92,7 @@ async function measure(context: Context<Settings>, batch: number, length: number
       await program.prepare();
       return { name, program, sample: () => sample(program) } satisfies Sampler & { program: Program };
     });
-    // The source's own number of repeats, which falls with the length.
+    // As in the source, longer sequences have fewer repeats.
     const measured = await context.measure(samplers, { repeats: Math.ceil(repeats * (64 / length) ** (1 / 3)) });
     for (const { name, program } of samplers) {
       await context.trace(`${name}, batch ${batch}, length ${length}`, () => program.trace());
@@ -111,7 +111,7 @@ async function measure(context: Context<Settings>, batch: number, length: number
         bytesPerElement: elements,
       } as const;
       const { operations } = attention(shape);
-      // No output projection and no softmax in the source's count.
+      // The source counts neither the softmax nor the output projection.
       const counted = operations.filter(({ operation }) => !['weights', 'y'].includes(operation));
       return { operations: counted.reduce((sum, operation) => sum + operation.operations, 0) };
     });
@@ -124,11 +124,11 @@ async function measure(context: Context<Settings>, batch: number, length: number
 
 export const experiment = defineExperiment<Own>({
   name: 'attention-types',
-  title: 'Attention types, stage by stage',
+  title: 'Attention types by stage',
   about:
-    "BigCode's comparison of multi-head attention with two multi-query forms: the products alone in the source, with softmax here, as " +
-    'every model needs it. Split is what is copied to bring queries, keys and values into the order that the products want; values (the source says output) is the product with them. Ours is added: ' +
-    'the streaming kernel, which writes no scores.',
+    'BigCode’s comparison of multi-head attention with two forms of multi-query attention. The source measures the products only; here the softmax is included. ' +
+    'The stage split copies queries, keys and values into the order that the products need; values (output in the source) is the product with the values. ' +
+    'The memory-efficient kernel, which stores no scores, is added.',
   full: {
     batches: [8, 16],
     lengths: [...v100Lengths],

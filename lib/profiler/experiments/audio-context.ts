@@ -1,4 +1,4 @@
-/** The time that short audio contexts save, and the errors that they cost, by the margin of silence. */
+/** Measures the time that short audio contexts save and the errors that they cost, by margin of silence. */
 import { join } from 'node:path';
 import { readSamples } from '../../audio/join.js';
 import { OneheadError } from '../../errors.js';
@@ -20,7 +20,7 @@ interface Clip {
   text: string;
 }
 
-/** The sentences of the bundled recording: from where to where, in seconds. */
+/** The sentences of the bundled recording: [start, end, text], in seconds. */
 const sentences: [number, number, string][] = [
   [0, 2, 'We will return on Thursday.'],
   [2, 4.9, 'Add honey and chicken to the shopping list.'],
@@ -46,7 +46,7 @@ async function measure(context: Context<CommonSettings & Own>): Promise<ProfileR
   if (context.model === undefined && models.join() !== experiment.full.models?.join()) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      'Random weights write no text that errors could be counted in: name a trained checkpoint as the model.',
+      'Expected a trained checkpoint but received a size with random weights, which produce no meaningful text; name a checkpoint as the model.',
       { argument: 'models' },
     );
   }
@@ -94,10 +94,10 @@ async function measure(context: Context<CommonSettings & Own>): Promise<ProfileR
 
 export const experiment = defineExperiment<Own>({
   name: 'audio-context',
-  title: 'Short clips: error and cost by the margin of silence',
+  title: 'Short clips: errors and cost by margin of silence',
   about:
-    'Clips one after the other, each encoded as a whole window, and as far as its sound goes with a margin of silence behind it; where the text ' +
-    'does not pass the thresholds then, the whole window as well. Error rates of words after openai/whisper’s English normalization.',
+    'Clips are transcribed in sequence: as whole windows, and as short windows that end a margin of silence after the audio. If the text of a short window ' +
+    'fails the thresholds, the whole window is encoded as well. Word error rates after openai/whisper’s English normalization.',
   full: { models: ['micro'], margins: [0, 1, 2, 4, 8], audio: '', repeats: 5, seconds: 600 },
   quick: { models: ['micro'], margins: [0, 1, 2, 4], audio: '', repeats: 3, seconds: 10 },
   groups: () => [{ name: 'margins', run: measure }],

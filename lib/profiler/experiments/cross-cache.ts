@@ -1,5 +1,4 @@
-/** The time that the cross-attention cache saves, and the cost of copying it in every step. */
-
+/** Measures the time that the cross-attention cache saves, and the cost of copying it in every step. */
 import type { Tensor } from '../../device/tensor.js';
 import { crossCache, decoderShape, decodeStep, memoryBytes } from '../io-model/index.js';
 import type { MeasuredWhisper } from '../measuring/measured-whisper.js';
@@ -37,7 +36,7 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
         name,
         sample: async () => {
           const window = await waited(() => whisper.generate(encoded, tokens, context.signal));
-          // All sequences are finished: the step does all of its work and stays where it is.
+          // All sequences have ended: a step still does all of its work, at the same position.
           return { window, step: await whisper.step.time(stepReplays) };
         },
       });
@@ -55,7 +54,7 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
     const cacheBytes = sum(projection, (cost) => cost.cacheBytesWritten);
     const extra = {
       cached: { bytes: 0, operations: 0 },
-      // One read and one write more, as the source says, beside the read of the copy.
+      // The copy adds one read and one write of the cache.
       copied: { bytes: 2 * cacheBytes, operations: 0 },
       recomputed: {
         bytes: sum(projection, (cost) => cost.parameterBytes + cost.cacheBytesWritten),
@@ -78,10 +77,10 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
 
 export const experiment = defineExperiment<Own>({
   name: 'cross-cache',
-  title: 'A cache for cross-attention',
+  title: 'The cross-attention cache',
   about:
-    'The cross-attention cache of a large-v3-turbo decoder: keys and values of the audio projected once for a window, as onehead does it; ' +
-    'the same cache cloned in every step, as the source’s exported graph has to; and projected anew for every token.',
+    'The cross-attention cache of a large-v3-turbo decoder. Cached: the audio’s keys and values are projected once per window, as in transcription. ' +
+    'Copied: the same cache is copied in every step, as in the source’s exported graph. Recomputed: they are projected again for every token.',
   full: { models: ['turbo'], batches: [1, 8], tokens: 64, repeats: 50, seconds: 20 },
   quick: { models: ['turbo'], batches: [1], tokens: 8, repeats: 5, seconds: 3 },
   groups: ofModelsAndBatches(measure),

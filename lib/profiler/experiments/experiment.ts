@@ -1,4 +1,4 @@
-/** The declaration of an experiment: its settings, its groups of cases, and how its result is shown. */
+/** The declaration of an experiment: its settings, its groups of cases, and the tables and charts of its result. */
 
 import { Device } from '../../device/device.js';
 import type { OperationTime } from '../../device/program.js';
@@ -17,40 +17,40 @@ import type { Compared } from '../report/findings.js';
 
 /** Settings of every experiment. */
 export interface CommonSettings {
-  /** 'cpu', 'cuda' or 'cuda:N'; what 'auto' came to, where it was asked for. */
+  /** 'cpu', 'cuda' or 'cuda:N'; 'auto' is resolved before measuring. */
   device: string;
-  /** CPU threads; the device's own choice when absent. */
+  /** CPU threads; by default all cores of the process. */
   threads?: number;
   dtype: FloatingType;
-  /** Samples of each variant at most. */
+  /** The maximum number of samples of each variant. */
   repeats: number;
-  /** Measuring a variant ends after this long, once it has three samples. */
+  /** Seconds for each variant, after which measuring ends once it has three samples. */
   seconds: number;
 }
 
-/** Settings of some experiments; each names its own in its defaults. */
+/** Settings that only some experiments have; the defaults of an experiment determine which. */
 export interface OwnSettings {
-  /** Whispers by name. */
+  /** Names of Whisper sizes, or of `shapes`. */
   models: string[];
   batches: number[];
   /** New tokens of each sequence. */
   tokens: number;
-  /** Positions, of queries and keys alike. */
+  /** Numbers of positions, the same for queries and keys. */
   lengths: number[];
   heads: number;
   headSize: number;
   /** Layers of a decoder-only model. */
   layers: number;
-  /** Decoder layers to cut each Whisper to; those that it has not are left out. */
+  /** Numbers of decoder layers to reduce each model to; those above its own number are ignored. */
   decoderLayers: number[];
-  /** Tokens before the first new one. */
+  /** The number of prompt tokens. */
   prompt: number;
   vocabulary: number;
-  /** Seconds of silence behind a clip. */
+  /** Seconds of silence after a clip. */
   margins: number[];
   /**
-   * A folder or a list of recordings with their texts, as `onehead evaluate` reads them; '': the bundled recording's
-   * sentences.
+   * A folder or a list of recordings with their texts, as for `onehead evaluate`; '' for the sentences of the bundled
+   * recording.
    */
   audio: string;
 }
@@ -59,30 +59,30 @@ export interface OwnSettings {
 export interface Context<Settings> {
   settings: Settings;
   signal?: AbortSignal;
-  /** Measures variants side by side: each variant's stages by name. */
+  /** Measures variants in turns. Returns the statistics of each variant's stages by name. */
   measure(
     samplers: readonly Sampler[],
     effort?: { repeats?: number },
   ): Promise<Map<string, Record<string, Statistics>>>;
-  /** A Whisper's shape by its name. */
+  /** The shape of a Whisper model by name. */
   shape(model: string): WhisperConfig;
-  /** The folder of the run's checkpoint; absent where there is none. */
+  /** The folder of the run's checkpoint, if there is one. */
   model?: string;
   /**
-   * A Whisper on the settings' device. Its weights are the run's checkpoint's where there is one with these key/value
-   * heads, else random.
+   * Opens a Whisper model on the device of the settings, with the weights of the run's checkpoint if that has the same
+   * key/value heads, otherwise with random weights.
    */
   open(
     config: WhisperConfig,
     options: { batch: number; attention?: AttentionChoice; precision?: Precision },
   ): Promise<MeasuredWhisper>;
-  /** Keeps an operation-by-operation trace under a track's name, when one is wanted. */
+  /** Adds a track with the time of every operation to the trace, if the run writes one. */
   trace(track: string, operations: () => Promise<readonly OperationTime[]>): Promise<void>;
-  /** Figures of the whole run. */
+  /** Figures that apply to the whole run. */
   facts: Record<string, number>;
 }
 
-/** Cases that are measured together; a run that was stopped goes on with the next group. */
+/** Cases that are measured together; an interrupted run resumes with the next group. */
 export interface Group<Settings> {
   name: string;
   run(context: Context<Settings>): Promise<ProfileRow[]>;
@@ -93,22 +93,22 @@ export interface Experiment<Own extends Partial<OwnSettings> = Partial<OwnSettin
   title: string;
   /** The subject, and the source of the experiment. */
   about: string;
-  /** The source's settings; and quick ones, by which all experiments take two minutes on two cores. */
+  /** Default settings: those of the source, and quick ones (two minutes for all experiments on two cores). */
   full: Own & Partial<CommonSettings>;
   quick: Own & Partial<CommonSettings>;
   groups(settings: CommonSettings & Own, shape: (model: string) => WhisperConfig): Group<CommonSettings & Own>[];
-  /** The variant that the others stand beside, and in which rows. */
+  /** The base variant of comparisons, and the rows that are compared. */
   compared: Compared;
   tables(result: ExperimentResult): Table[];
   charts(result: ExperimentResult): Chart[];
 }
 
-/** Keeps the types of an experiment's own settings inside of it. */
+/** Checks an experiment against the types of its own settings, and hides them. */
 export function defineExperiment<Own extends Partial<OwnSettings>>(experiment: Experiment<Own>): Experiment {
   return experiment as unknown as Experiment;
 }
 
-/** A group for each model at each batch. */
+/** A group for each model and batch. */
 export const ofModelsAndBatches =
   <Settings extends Pick<OwnSettings, 'models' | 'batches'>>(
     measure: (context: Context<Settings>, model: string, batch: number) => Promise<ProfileRow[]>,
@@ -118,7 +118,7 @@ export const ofModelsAndBatches =
       batches.map((batch) => ({ name: `${model}, batch ${batch}`, run: (context) => measure(context, model, batch) })),
     );
 
-/** The ceilings of the device in the run's type: measured once, and kept with the run's figures. */
+/** The ceilings of the device for the run's type; measured once and stored in `facts`. */
 export async function ceilingsOf({ settings, facts }: Context<CommonSettings>): Promise<Ceilings> {
   if (facts.bytesPerSecond === undefined) {
     using device = new Device(settings.device, { threads: settings.threads });
@@ -127,7 +127,7 @@ export async function ceilingsOf({ settings, facts }: Context<CommonSettings>): 
   return facts as unknown as Ceilings;
 }
 
-/** Rows of one case: a row for each stage of each variant. */
+/** A row for each stage of each variant. */
 export function stageRows(
   common: Record<string, string | number>,
   measured: ReadonlyMap<string, Record<string, Statistics>>,
@@ -143,8 +143,8 @@ export function stageRows(
 }
 
 /**
- * Makes each variant's sampler. A variant that the device has no kernel or no memory for becomes a row that says so,
- * and the others are measured without it.
+ * Builds the sampler of each variant. A variant for which the device has no kernel or too little memory becomes a row
+ * with the reason, and the others are measured without it.
  */
 export async function buildSamplers<T extends Sampler>(
   common: Record<string, string | number>,

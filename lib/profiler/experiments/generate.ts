@@ -1,4 +1,4 @@
-/** BigCode's generation experiment: a GPT-2-shaped model, the three attention types, and our kernels. */
+/** BigCode's generation experiment: a model in the shape of GPT-2 with three attention types and onehead's kernels. */
 import { Device } from '../../device/device.js';
 import type { AttentionAlgorithm } from '../../device/operations.js';
 import { decoderOnlyParameters } from '../io-model/index.js';
@@ -73,10 +73,10 @@ async function measure(context: Context<CommonSettings & Own>, batch: number): P
 
 export const experiment = defineExperiment<Own>({
   name: 'generate',
-  title: 'Generation with a GPT-2-shaped model',
+  title: 'Generation with a model in the shape of GPT-2',
   about:
-    'BigCode’s generation experiment: 24 layers, 16 heads of 64, 50257 tokens, batch 8, a prompt of 16, to 1024 tokens, ' +
-    'greedy. The three variants are the algorithms of that name in prompt and steps; auto is what onehead takes by itself.',
+    'BigCode’s generation experiment: 24 layers, 16 heads of size 64, a vocabulary of 50257, batch 8, prompts of 16 tokens, greedy decoding up to 1024 tokens. ' +
+    'Three variants use one of BigCode’s algorithms for prefill and decode steps; auto is onehead’s own choice.',
   full: {
     layers: 24,
     heads: 16,

@@ -1,4 +1,4 @@
-/** Theory beside measurement: every operation of a decode step on the device's roofline. */
+/** Compares every operation of a decode step with the prediction of the I/O model. */
 import type { OperationTime } from '../../device/program.js';
 import { OneheadError } from '../../errors.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
@@ -19,7 +19,7 @@ import { stepReplays } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
 
-/** The sum of two operations that a device does in one. */
+/** The sum of two operations that the device computes in one kernel. */
 const together = (product: OperationCost, attention: OperationCost): OperationCost => ({
   ...attention,
   name: 'projectedAttention',
@@ -29,7 +29,10 @@ const together = (product: OperationCost, attention: OperationCost): OperationCo
   operations: product.operations + attention.operations,
 });
 
-/** The I/O model's operations as the program has them, which they must be one for one. */
+/**
+ * Matches the I/O model's operations with those of a recorded program, where a projection and its attention may be one
+ * operation. Throws OneheadError NOT_SUPPORTED if they differ.
+ */
 export function costsAsRecorded(
   costs: readonly OperationCost[],
   recorded: readonly { name: string; label: string }[],
@@ -43,18 +46,18 @@ export function costsAsRecorded(
   if (!same || left.length > 0) {
     throw new OneheadError(
       'NOT_SUPPORTED',
-      'The I/O model does not know the operations of this decode step; report it.',
+      'The operations of this decode step differ from those of the I/O model; please report this.',
     );
   }
   return matched as OperationCost[];
 }
 
-/** Operations of a decoder layer that a GPU does in one kernel; see native/operations/decoder_layer. */
+/** Operations of a decoder layer, which a GPU may compute in one kernel; see native/operations/decoder_layer. */
 const layerOperations = 6;
 
 /**
- * Groups a step's operations as a trace has timed them, by index: a layer that ran as one kernel is one group, whose
- * time is its first operation's.
+ * Groups the indices of a step's operations by how a trace timed them: a layer that ran as one kernel is one group,
+ * whose time is that of its first operation.
  */
 export function groupsAsTimed(times: readonly Pick<OperationTime, 'parts'>[]): number[][] {
   const groups: number[][] = [];
@@ -72,7 +75,7 @@ const layerOf = (costs: readonly OperationCost[]): OperationCost => ({
   part: 'whole layer',
 });
 
-/** Sums over the layers: the same part of each. */
+/** Sums the values of each part over the layers. */
 function byPart<T>(costs: readonly OperationCost[], values: readonly T[], value: (from: T) => number) {
   const sums: Record<string, number> = {};
   costs.forEach(({ part }, i) => {
@@ -85,14 +88,14 @@ function figures(costs: readonly OperationCost[], part: string | null, ceilings:
   const chosen = costs.filter((cost) => part === null || cost.part === part);
   const sum = (of: (cost: OperationCost) => number) => chosen.reduce((total, cost) => total + of(cost), 0);
   const bytes = sum(memoryBytes);
-  const least = sum((cost) => floor(cost, ceilings).microseconds);
+  const floorMicroseconds = sum((cost) => floor(cost, ceilings).microseconds);
   const operations = sum((cost) => cost.operations);
   return {
     bytes,
     activationBytes: sum((cost) => cost.activationBytes),
     operations,
-    floorMicroseconds: least,
-    shareOfFloor: least / microseconds,
+    floorMicroseconds,
+    shareOfFloor: floorMicroseconds / microseconds,
     gigabytesPerSecond: bytes / microseconds / 1e3,
     gigaoperationsPerSecond: operations / microseconds / 1e3,
   };
@@ -119,7 +122,7 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
       const model = decodeStep(decoderShape(config), { ...storage, position });
       const recorded = costsAsRecorded(model, whisper.step.operations);
       using encoded = whisper.device.tensor(whisper.dtype, [batch, config.sourcePositions, config.width]);
-      // Fills the caches up to the position that is measured; the step then stays there, all sequences being finished.
+      // Fills the caches up to the measured position. All sequences have then ended, so steps stay at that position.
       await whisper.generate(encoded, tokens);
       const groups = groupsAsTimed(await whisper.step.trace());
       costs[name] = groups.map((group) =>
@@ -153,10 +156,10 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
 
 export const experiment = defineExperiment<Own>({
   name: 'io',
-  title: 'A decode step, operation by operation, beside theory',
+  title: 'The operations of a decode step: predicted and measured',
   about:
-    'What the I/O model predicts for every operation of a decode step (bytes of weights and caches, arithmetic, and the floor that follows ' +
-    'from this device’s measured bandwidth and matmul rate) beside the measured time.',
+    'For every operation of a decode step, the predictions of the I/O model (bytes of weights and caches, arithmetic, and the floor ' +
+    'at this device’s measured bandwidth and multiply rate) and the measured time.',
   full: {
     models: ['tiny', 'base', 'small', 'medium', 'large-v3', 'turbo'],
     batches: [1, 8, 32, 64],

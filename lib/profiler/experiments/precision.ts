@@ -1,4 +1,4 @@
-/** A decode step in the run's type and in 8 bits: weights, caches, or both, beside what theory says of their bytes. */
+/** Measures a decode step with weights, caches or both in 8 bits, and compares it with the I/O model. */
 import type { FloatingType } from '../../element-types.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 import { type Precision, precisionWith, usualPrecision } from '../../whisper/model/precision.js';
@@ -20,7 +20,7 @@ import { stepReplays } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
 
-/** The parts of each variant in 8 bits; all else has the run's type. */
+/** The variants, named by what is stored in 8 bits; everything else has the run's type. */
 export const precisionVariants = ['floating', 'int8 weights', 'int8 cache', 'int8 weights and cache'] as const;
 
 function variant(name: string, dtype: FloatingType): Precision {
@@ -30,7 +30,7 @@ function variant(name: string, dtype: FloatingType): Precision {
   return precisionWith(base, { ...(weights && { weights: 'int8', activations: 'int8' }), cache });
 }
 
-/** Bytes that a step reads and writes of weights, once for the batch, and of caches, for each sequence of it. */
+/** Bytes of memory traffic of a step: of weights, once for the batch, and of caches, for each sequence. */
 function stepBytes(config: WhisperConfig, precision: Precision, batch: number, position: number) {
   const costs = decodeStep(decoderShape(config), { ...storageOf(precision, batch), position });
   const cache = costs.reduce((sum, cost) => sum + cost.cacheBytesRead + cost.cacheBytesWritten, 0);
@@ -39,8 +39,8 @@ function stepBytes(config: WhisperConfig, precision: Precision, batch: number, p
 }
 
 /**
- * The batch from which on 8 bits save more in the cache than in the weights: what weights lose is the same for every
- * batch, what caches lose grows with it.
+ * The batch from which on 8 bits save more bytes in the caches than in the weights: savings of weights are the same for
+ * every batch, savings of caches grow with it.
  */
 export function crossoverBatch(config: WhisperConfig, dtype: FloatingType, position: number): number {
   const of = (name: string) => stepBytes(config, variant(name, dtype), 1, position);
@@ -60,7 +60,7 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
       const whisper = await context.open(config, { batch, precision: variant(name, dtype) });
       loaded.set(name, whisper);
       using encoded = whisper.device.tensor(whisper.dtype, [batch, config.sourcePositions, config.width]);
-      // Fills the caches up to the position that is measured; the step then stays there, all sequences being finished.
+      // Fills the caches up to the measured position. All sequences have then ended, so steps stay at that position.
       await whisper.generate(encoded, tokens, context.signal);
       return { name, sample: async () => ({ step: await whisper.step.time(stepReplays) }) };
     });
@@ -93,8 +93,8 @@ export const experiment = defineExperiment<Own>({
   name: 'precision',
   title: 'A decode step in 8 bits',
   about:
-    'A decode step with weights, keys and values, or both in 8 bits, beside the run’s floating type: the bytes that each reads, the floor that follows, and the batch from ' +
-    'which on the cache saves more than the weights, since weights are read once for a batch and caches for each sequence of it.',
+    'A decode step with weights, caches or both in 8 bits, compared with the run’s floating-point type: the bytes that each variant reads, its floor, and the batch from ' +
+    'which on 8-bit caches save more than 8-bit weights. Weights are read once for a batch, caches for each of its sequences.',
   full: { models: ['tiny', 'base', 'small', 'turbo'], batches: [1, 4, 8, 16], tokens: 60, repeats: 50, seconds: 5 },
   quick: { models: ['base'], batches: [1, 8], tokens: 30, repeats: 20, seconds: 1 },
   groups: ofModelsAndBatches(measure),

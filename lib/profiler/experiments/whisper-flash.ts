@@ -1,5 +1,4 @@
-/** The whisper-flash-attention benchmark: the score matrix in memory against attention that never writes it. */
-
+/** The whisper-flash-attention benchmark: attention with a stored score matrix and without. */
 import { whisperFlashCharts, whisperFlashTables } from '../report/whisper-flash.js';
 import { type CommonSettings, defineExperiment, type OwnSettings } from './experiment.js';
 import { depths, measureVariants, withDecoderLayers } from './whisper.js';
@@ -14,12 +13,12 @@ const everywhere = (algorithm: 'multi-head' | 'memory-efficient') => ({
 const variants = {
   'multi-head': everywhere('multi-head'),
   'memory-efficient': everywhere('memory-efficient'),
-  // The choice of 'auto': memory-efficient for many rows, split-kv for one.
+  // 'auto' chooses memory-efficient for many rows and split-kv for one.
   auto: {},
 };
 
 /**
- * The source's two settings: single windows of 25 tokens a hundred times, and large batches of 256 tokens ten times.
+ * The two settings of the source: single windows of 25 tokens with 100 repeats, and batches of 256 tokens with 10.
  */
 const effortOf = (batch: number, tokens?: number) =>
   batch === 1 ? { batch, tokens: tokens ?? 25, share: 1 } : { batch, tokens: tokens ?? 256, share: 0.1 };
@@ -28,8 +27,8 @@ export const experiment = defineExperiment<Own>({
   name: 'whisper-flash',
   title: 'Whisper with memory-efficient attention',
   about:
-    'The whisper-flash-attention benchmark: multi-head attention (the source says original), with its score matrix in memory, against memory-efficient attention in ' +
-    'encoder and decoder, as the source has it, and against what onehead takes by itself, which splits the keys in decode steps.',
+    'The whisper-flash-attention benchmark: multi-head attention (original in the source), which stores the score matrix, compared with memory-efficient attention in ' +
+    'encoder and decoder, as in the source, and with onehead’s own choice, which uses split-kv in decode steps.',
   full: {
     models: ['tiny', 'base', 'small', 'medium'],
     decoderLayers: [2, 4, 6, 8, 16],

@@ -1,8 +1,4 @@
-/**
- * The whisper-mqa benchmark: what sharing one key/value head does to a Whisper, part by part and decoder layer by
- * decoder layer.
- */
-
+/** The whisper-mqa benchmark: multi-query attention in the parts of Whisper, by number of decoder layers. */
 import { type AttentionPart, attentionParts, withKeyValueHeads } from '../measuring/shapes.js';
 import { whisperMqaCharts, whisperMqaTables } from '../report/whisper-mqa.js';
 import { type CommonSettings, defineExperiment, type OwnSettings } from './experiment.js';
@@ -23,8 +19,8 @@ export const experiment = defineExperiment<Own>({
   name: 'whisper-mqa',
   title: 'Whisper with multi-query attention',
   about:
-    'The whisper-mqa benchmark: Whispers of random weights cut to fewer decoder layers, a forced number of tokens from each window; ' +
-    'multi-head against multi-query attention in the encoder, in the decoder’s self-attention, in its cross-attention, and in all three.',
+    'The whisper-mqa benchmark: models with random weights and fewer decoder layers decode a fixed number of tokens from each window. ' +
+    'Multi-head attention is compared with multi-query attention in the encoder, in the decoder’s self-attention, in its cross-attention, and in all three.',
   full: {
     models: ['tiny', 'base', 'small', 'medium', 'large-v3'],
     decoderLayers: [2, 4, 6, 8, 12, 16, 24],

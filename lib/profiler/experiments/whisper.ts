@@ -1,4 +1,4 @@
-/** Shared by the experiments on whole Whispers: models side by side, each timed from features to tokens. */
+/** Measures variants of Whisper from features to tokens, for the experiments on whole models. */
 import type { Tensor } from '../../device/tensor.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 import { caches, parameters } from '../io-model/index.js';
@@ -13,7 +13,7 @@ export interface ModelVariant {
   attention?: AttentionChoice;
 }
 
-/** A loaded variant, and its sampler. */
+/** The sampler of a loaded variant. */
 interface LoadedVariant extends Sampler {
   model: MeasuredWhisper;
   features: Tensor;
@@ -24,7 +24,7 @@ function dispose({ model, features }: LoadedVariant): void {
   model.dispose();
 }
 
-/** The decoder depths to measure: those asked for that the model has, and its own. */
+/** The numbers of decoder layers to measure: the wanted ones below the model's own number, and that number. */
 export function depths(config: WhisperConfig, wanted: readonly number[]): number[] {
   const { layers } = config.decoder;
   return [...new Set([...wanted.filter((depth) => depth < layers), layers])].sort((a, b) => b - a);
@@ -36,12 +36,12 @@ export const withDecoderLayers = (config: WhisperConfig, layers: number): Whispe
 });
 
 /**
- * Replays of a decode step in one sample, as decoding itself runs several at once: the threads are awake after the
- * first.
+ * The number of replays of a decode step in one sample. Decoding also runs several steps in a row, so that the threads
+ * are awake after the first.
  */
 export const stepReplays = 8;
 
-/** Microseconds of `work`, on the event loop's clock: what a caller waits. */
+/** The microseconds that a caller on the event loop waits for `work`. */
 export async function waited(work: () => Promise<unknown>): Promise<number> {
   const started = performance.now();
   await work();
@@ -63,8 +63,8 @@ async function transcribe(model: MeasuredWhisper, features: Tensor, tokens: numb
 }
 
 /**
- * Loads the variants with random weights, measures them side by side, and gives a row for each variant's stages. Bytes
- * of memory are the device's peak: weights, caches, temporaries.
+ * Loads the variants, measures them in turns, and returns a row for each stage of each variant. `memoryBytes` is the
+ * peak memory of the device: weights, caches and temporaries.
  */
 export async function measureVariants(
   context: Context<CommonSettings>,
@@ -83,7 +83,7 @@ export async function measureVariants(
       try {
         const features = model.device.tensor('float32', [batch, config.mels, 2 * config.sourcePositions]);
         const sampler = { name, model, features, sample: () => transcribe(model, features, tokens, context.signal) };
-        await sampler.sample(); // lays out the weights, so that what memory lacks shows here
+        await sampler.sample(); // allocates all memory, so that a lack of it refuses this variant here
         loaded.push(sampler);
         return sampler;
       } catch (error) {

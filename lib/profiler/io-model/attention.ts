@@ -1,13 +1,13 @@
 /**
- * One attention layer, operation by operation: the two tables of Athiwaratkun's analysis of multi-query inference
- * (incremental decoding and batch computation), and the sum over n decoded tokens that the paper "One Write-Head is All
- * You Need" (Shazeer 2019) derives.
+ * The cost of each operation of an attention layer: the two tables of Athiwaratkun's analysis of multi-query inference
+ * (incremental decoding and batch computation), and the sum over n decoded tokens from "Fast Transformer Decoding: One
+ * Write-Head is All You Need" (Shazeer 2019).
  */
 import { OneheadError } from '../../errors.js';
 import { einsumCost } from './einsum.js';
 
 export interface AttentionShape {
-  /** 'incremental': one new position a sequence, with a cache; 'batch': all query positions at once. */
+  /** 'incremental': one new position per sequence, with a cache; 'batch': all query positions at once. */
   form: 'incremental' | 'batch';
   /** b. */
   batch: number;
@@ -28,14 +28,14 @@ export interface AttentionShape {
 }
 
 export interface AttentionOperation {
-  /** 'q', 'K', 'V', 'logits', 'weights', 'out' or 'y', as the analysis names them. */
+  /** 'q', 'K', 'V', 'logits', 'weights', 'out' or 'y', as in the analysis. */
   operation: string;
   einsum: string;
   bytesRead: number;
   bytesWritten: number;
-  /** A multiply-add is two; softmax is five for each weight. */
+  /** A multiply-add counts as two operations, the softmax as five for each weight. */
   operations: number;
-  /** In the letters of `AttentionShape`, lower orders left out. */
+  /** In the letters of `AttentionShape`, without lower orders. */
   complexity: { memory: string; computation: string };
 }
 
@@ -43,28 +43,28 @@ export interface AttentionCost {
   kind: 'multi-head' | 'grouped' | 'multi-query';
   operations: AttentionOperation[];
   bytes: number;
-  /** Operations of all products together. */
+  /** The sum of all operations. */
   arithmetic: number;
-  /** Elements that pass through memory for each multiply-add: near 1, memory is the limit. */
+  /** Elements moved per multiply-add; near 1, the layer is bound by memory. */
   ratio: number;
   complexity: { memory: string; computation: string; ratio: string };
 }
 
-/** Maximum, difference, exponential, sum and quotient. */
+/** For each weight: maximum, difference, exponential, sum and quotient. */
 const softmaxOperations = 5;
 
 const kindOf = (heads: number, keyValueHeads: number): AttentionCost['kind'] =>
   keyValueHeads === heads ? 'multi-head' : keyValueHeads === 1 ? 'multi-query' : 'grouped';
 
 /**
- * Query head gr is head r of group g. Where the groups are the heads, or there is but one group, the analysis writes h.
+ * Query head gr is head r of group g. For multi-head and multi-query attention, the analysis writes h instead.
  */
 function letters(einsum: string, kind: AttentionCost['kind']): string {
   if (kind === 'grouped') return einsum;
   return einsum.replaceAll('gr', 'h').replaceAll('g', kind === 'multi-head' ? 'h' : '');
 }
 
-/** [operation, einsum, memory, computation]; G stands for the key/value heads' share of the width. */
+/** [operation, einsum, memory, computation]; G is the width of all key/value heads. */
 const tables: Record<AttentionShape['form'], [string, string, string, string][]> = {
   incremental: [
     ['q', 'bd,grdk->bgrk', 'bd + d²', 'bd²'],
@@ -131,7 +131,7 @@ function complete(shape: AttentionShape): Completed {
   return completed;
 }
 
-/** Every operation of one attention layer, projections included. Throws OneheadError INVALID_ARGUMENT. */
+/** The cost of one attention layer, including projections. Throws OneheadError INVALID_ARGUMENT. */
 export function attention(shape: AttentionShape): AttentionCost {
   const { form, batch, queries, keys, width, heads, keyValueHeads, headSize, bytesPerElement } = complete(shape);
   const kind = kindOf(heads, keyValueHeads);
@@ -157,18 +157,19 @@ export function attention(shape: AttentionShape): AttentionCost {
 export interface DecodingCost {
   bytes: number;
   arithmetic: number;
-  /** Elements that pass through memory for each multiply-add. */
+  /** Elements moved per multiply-add. */
   ratio: number;
   complexity: { memory: string; computation: string; ratio: string };
 }
 
 /**
- * `tokens` incremental calls, the n-th of which sees n positions: why a decoder at batch 1 is bound by memory whatever
- * its heads are, and what sharing them takes away.
+ * The cost of `tokens` incremental calls, of which call n sees n positions. It shows that a decoder at batch 1 is bound
+ * by memory with any number of key/value heads, and how much traffic shared heads save. Throws OneheadError
+ * INVALID_ARGUMENT.
  */
 export function decoding(shape: Omit<AttentionShape, 'form' | 'keys' | 'queries'>, tokens: number): DecodingCost {
   const kind = kindOf(shape.heads, shape.keyValueHeads ?? shape.heads);
-  // The cost of a call is linear in its positions, so the mean one stands for all.
+  // The cost of a call is linear in its positions, so the mean of the first and last call is that of all.
   const first = attention({ ...shape, form: 'incremental', keys: 1 });
   const last = attention({ ...shape, form: 'incremental', keys: tokens });
   const sum = (figure: 'bytes' | 'arithmetic') => ((first[figure] + last[figure]) / 2) * tokens;

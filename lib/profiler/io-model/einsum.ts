@@ -1,13 +1,14 @@
-/** The cost of a product in Einstein's notation: the counting rule of the analyses that the profiler repeats. */
+/** The cost of a product in Einstein notation, by the counting rule of the published analyses. */
 import { OneheadError } from '../../errors.js';
 
 export interface EinsumCost {
-  /** 'bhk,bhmk->bhm'. */
+  /** Such as 'bhk,bhmk->bhm'. */
   einsum: string;
-  /** Elements of all inputs, and of the output. */
+  /** Elements of all inputs. */
   elementsRead: number;
+  /** Elements of the output. */
   elementsWritten: number;
-  /** A multiply-add is two. */
+  /** A multiply-add counts as two operations. */
   operations: number;
 }
 
@@ -15,8 +16,8 @@ const product = (letters: string, sizes: Readonly<Record<string, number>>): numb
   [...letters].reduce((result, letter) => result * sizes[letter], 1);
 
 /**
- * Each input is read once and the output written once; the multiply-adds are the product of the inputs' distinct
- * dimensions. Throws OneheadError INVALID_ARGUMENT when a size is missing or is not a positive whole number.
+ * Each input is read once and the output written once; the number of multiply-adds is the product of all distinct
+ * dimensions. Throws OneheadError INVALID_ARGUMENT if a size is missing or is not a positive whole number.
  */
 export function einsumCost(einsum: string, sizes: Readonly<Record<string, number>>): EinsumCost {
   const match = /^([a-z]+(?:,[a-z]+)*)->([a-z]*)$/.exec(einsum);
@@ -30,7 +31,7 @@ export function einsumCost(einsum: string, sizes: Readonly<Record<string, number
     if (!(Number.isSafeInteger(size) && size > 0) || !distinct.includes(letter)) {
       throw new OneheadError(
         'INVALID_ARGUMENT',
-        `Expected dimension '${letter}' of '${einsum}' to be an input's, with a positive whole size, but received ${size}.`,
+        `Expected dimension '${letter}' of '${einsum}' to occur in an input and to have a positive whole size, but received ${size}.`,
         { argument: letter, expected: 'a positive whole number', received: String(size) },
       );
     }

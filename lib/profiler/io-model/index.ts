@@ -1,6 +1,6 @@
 /**
- * The I/O model: what theory says that an attention layer or a model reads, writes and computes, and the least time
- * that a device needs for it. Nothing here is measured.
+ * The I/O model: bytes and operations of attention layers and models, computed from shapes, and the least time that a
+ * device needs for them. Nothing here is measured.
  */
 export {
   type AttentionCost,

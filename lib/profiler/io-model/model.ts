@@ -1,10 +1,10 @@
 /**
- * The programs that the model runs, operation by operation as they are recorded: bytes by what they are, and
+ * The cost of each recorded operation of a model's programs: bytes of parameters, caches and activations, and
  * arithmetic.
  */
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 
-/** A decoder's shape: Whisper's, or without `cross` a decoder-only model's. */
+/** The shape of Whisper's decoder, or without `cross` of a decoder-only model. */
 export interface DecoderShape {
   layers: number;
   width: number;
@@ -12,40 +12,44 @@ export interface DecoderShape {
   keyValueHeads: number;
   feedForward: number;
   vocabulary: number;
-  /** Attention to the audio: its key/value heads and positions. */
+  /** Cross-attention: its key/value heads and audio positions. */
   cross?: { keyValueHeads: number; positions: number };
 }
 
 export interface Storage {
   batch: number;
-  /** Bytes of an activation, and of weights and caches unless given; 2 by default. */
+  /** Bytes of an activation, and by default of weights and caches; 2 by default. */
   bytesPerElement?: number;
-  /** Bytes of a weight, and of the scale of each of its rows; 0 if there is no scale. */
+  /** Bytes of an element of a weight. */
   bytesPerWeight?: number;
+  /** Bytes of the scale of each row of a weight; 0 by default, without scales. */
   bytesPerWeightScale?: number;
-  /** Bytes of a cached element, and of the scale of each head of a position. */
+  /** Bytes of an element of the caches. */
   bytesPerCached?: number;
+  /** Bytes of the scale of each head of a cached position; 0 by default. */
   bytesPerCacheScale?: number;
-  /** Bytes of biases and norms; 4 by default, as onehead keeps them. */
+  /** Bytes of an element of biases and norms; 4 by default, as in onehead. */
   bytesPerBias?: number;
 }
 
 /**
- * Bytes that one operation moves, by what they belong to, and its operations (a multiply-add is two; norms and biases
- * are not counted).
+ * Bytes that one recorded operation moves, by kind, and its arithmetic operations. A multiply-add counts as two; norms
+ * and biases are not counted.
  */
 export interface OperationCost {
-  /** The recorded operation and its label: 'linear', 'decoder.0/self'. */
+  /** The recorded operation, such as 'linear'. */
   name: string;
+  /** Its label, such as 'decoder.0/self'. */
   label: string;
-  /** The operation's role in the layer: 'query, key, value'. */
+  /** The operation's role in the layer, such as 'query, key, value'. */
   part: string;
-  /** Weights, biases, norms and rows of embeddings read. */
+  /** Weights, biases, norms and rows of embeddings that are read. */
   parameterBytes: number;
-  /** Keys and values read from the cache, and appended to it. */
+  /** Keys and values that are read from the caches. */
   cacheBytesRead: number;
+  /** Keys and values that are appended to the caches. */
   cacheBytesWritten: number;
-  /** Bytes between operations, which may never leave the processor's caches. */
+  /** Inputs and outputs of the operation, which may stay in the processor's caches. */
   activationBytes: number;
   operations: number;
 }
@@ -73,12 +77,12 @@ class Counting {
     this.#cacheScale = storage.bytesPerCacheScale ?? 0;
   }
 
-  /** Bytes of the keys, or of the values, of a position. */
+  /** Bytes of the keys, or of the values, of one position. */
   position(heads: number, headSize: number): number {
     return heads * (headSize * this.#cached + this.#cacheScale);
   }
 
-  /** Weights of 8 bits quantize rows behind their norm, which is then no operation of its own. */
+  /** With 8-bit weights, the norm is part of the operation that quantizes the rows, and not recorded separately. */
   get fusesNorms(): boolean {
     return this.weightScale > 0;
   }
@@ -120,7 +124,7 @@ export function decoderShape(config: WhisperConfig): DecoderShape {
   return { layers, width, heads, keyValueHeads, feedForward, vocabulary, cross };
 }
 
-/** One decode step of every sequence of a batch, each with `position` positions in its cache before it. */
+/** One decode step of a batch, in which each sequence has `position` earlier positions in its KV cache. */
 export function decodeStep(shape: DecoderShape, options: Storage & { position: number }): OperationCost[] {
   const { batch, position } = options;
   const { width, heads, keyValueHeads, feedForward, vocabulary, cross } = shape;
@@ -160,7 +164,7 @@ export function decodeStep(shape: DecoderShape, options: Storage & { position: n
   return count.operations;
 }
 
-/** The cross-cache program: keys and values of each window's audio, once for each layer. */
+/** The projection of the audio's keys and values into the cross-attention caches of all layers. */
 export function crossCache(shape: DecoderShape, options: Storage): OperationCost[] {
   const { width, heads, cross, layers } = shape;
   if (!cross) return [];
@@ -177,7 +181,7 @@ export function crossCache(shape: DecoderShape, options: Storage): OperationCost
   return count.operations;
 }
 
-/** The encoder over windows of features. */
+/** The encoder, for a batch of windows. */
 export function encoder(config: WhisperConfig, options: Storage): OperationCost[] {
   const { width, mels, sourcePositions } = config;
   const { heads, keyValueHeads, feedForward, layers } = config.encoder;

@@ -1,4 +1,4 @@
-/** Parameters and caches, counted; floors from a device's measured ceilings. */
+/** Sizes of parameters and caches, and floors from a device's measured ceilings. */
 import { elementBytes } from '../../element-types.js';
 import type { WhisperConfig } from '../../whisper/checkpoint/config.js';
 import { checkpointSizes } from '../../whisper/checkpoint/weights.js';
@@ -6,7 +6,7 @@ import type { Precision } from '../../whisper/model/precision.js';
 import type { DecoderShape, OperationCost, Storage } from './model.js';
 
 export interface ParameterCounts {
-  /** Weights and biases of attention, by the part of the model that it belongs to. */
+  /** Weights and biases of attention. */
   attention: number;
   feedForward: number;
   norms: number;
@@ -16,8 +16,8 @@ export interface ParameterCounts {
 }
 
 /**
- * Parameters of a decoder-only model with tied embeddings, in GPT-2's form: biases everywhere, one norm before each
- * part and one at the end. `positions`: learned position embeddings; 0 if positions are rotated.
+ * Parameters of a decoder-only model like GPT-2: tied embeddings, biases everywhere, a norm before each attention and
+ * feed-forward layer and one at the end. `positions`: the number of learned position embeddings; 0 with rotary ones.
  */
 export function decoderOnlyParameters(shape: DecoderShape & { positions?: number }): ParameterCounts {
   const { layers, width, heads, keyValueHeads, feedForward, vocabulary, positions = 0 } = shape;
@@ -29,19 +29,19 @@ export function decoderOnlyParameters(shape: DecoderShape & { positions?: number
   return { attention, feedForward: inner, norms, embeddings, total: attention + inner + norms + embeddings };
 }
 
-/** Parameters of a Whisper: encoder, decoder, embedding (also counted in the decoder) and total. */
+/** Numbers of a Whisper model's parameters; `embedding` is also included in `decoder`. */
 export function parameters(config: WhisperConfig) {
   const { encoder, decoder, embedding, total } = checkpointSizes(config, 2);
   return { encoder, decoder, embedding, total };
 }
 
-/** Bytes of a batch's caches: of self-attention at full length, and of cross-attention. */
+/** Bytes of the caches of a batch: of self-attention at full length, and of cross-attention. */
 export function caches(config: WhisperConfig, { batch = 1, bytesPerElement = 2 } = {}) {
   const { selfCacheBytes, crossCacheBytes } = checkpointSizes(config, bytesPerElement);
   return { selfBytes: batch * selfCacheBytes, crossBytes: batch * crossCacheBytes };
 }
 
-/** Bytes of what a part of a model computes with, in these types. */
+/** The bytes of each kind of element in a part of the model, for these types. */
 export function storageOf(
   { encoder, decoder, cache }: Precision,
   batch: number,
@@ -61,7 +61,7 @@ export function storageOf(
 /** The measured limits of a device. */
 export interface Ceilings {
   bytesPerSecond: number;
-  /** Rate of matrix products; a multiply-add is two operations. */
+  /** The rate of matrix products; a multiply-add counts as two operations. */
   operationsPerSecond: number;
 }
 
@@ -70,13 +70,13 @@ export interface Floor {
   bound: 'memory' | 'arithmetic';
 }
 
-/** Bytes that must come from memory or go to it: activations may stay in the processor's caches. */
+/** Bytes that must be read from or written to memory; activations are excluded, since they may stay in caches. */
 export const memoryBytes = (cost: OperationCost): number =>
   cost.parameterBytes + cost.cacheBytesRead + cost.cacheBytesWritten;
 
 /**
- * The least time that one operation can take: its bytes at the device's bandwidth, or its arithmetic at its rate.
- * `activations`: count those too, for tensors that are larger than the caches.
+ * The least time of one operation: that of its bytes at the device's bandwidth or of its arithmetic at the multiply
+ * rate, whichever is longer. `activations`: also counts activations, for tensors larger than the processor's caches.
  */
 export function floor(cost: OperationCost, ceilings: Ceilings, { activations = false } = {}): Floor {
   const bytes = memoryBytes(cost) + (activations ? cost.activationBytes : 0);
@@ -87,7 +87,7 @@ export function floor(cost: OperationCost, ceilings: Ceilings, { activations = f
     : { microseconds: arithmetic, bound: 'arithmetic' };
 }
 
-/** The floor of operations that run one after another, in microseconds. */
+/** The floor of operations that run in sequence, in microseconds. */
 export function floorOf(costs: readonly OperationCost[], ceilings: Ceilings, options?: { activations?: boolean }) {
   return costs.reduce((sum, cost) => sum + floor(cost, ceilings, options).microseconds, 0);
 }

@@ -1,4 +1,4 @@
-/** One attention call on plain arrays: its output, and how long it takes. */
+/** Measures one attention call on plain arrays. */
 import { Device } from '../../device/device.js';
 import type { AttentionAlgorithm } from '../../device/operations.js';
 import type { OperationTime } from '../../device/program.js';
@@ -11,32 +11,34 @@ export interface AttentionCall {
   query: Float32Array;
   /** [batch, keys, keyValueHeads * headSize]; [keys, batch, ...] for 'multi-query'. */
   key: Float32Array;
+  /** As `key`. */
   value: Float32Array;
   batch?: number;
   heads: number;
   keyValueHeads?: number;
   headSize: number;
   causal?: boolean;
-  /** Scale of the products; 1 / sqrt(headSize) by default. */
+  /** Factor of the scores; 1 / sqrt(headSize) by default. */
   scale?: number;
   algorithm?: AttentionAlgorithm;
-  /** 'auto' (the default: a GPU that can be used, else the CPU), 'cpu', 'cuda' or 'cuda:N'. */
+  /** 'auto' (the default: a usable GPU, otherwise the CPU), 'cpu', 'cuda' or 'cuda:N'. */
   device?: string;
   dtype?: FloatingType;
   threads?: number;
-  /** Timed calls, after one to warm up. */
+  /** Timed calls, after one warm-up call. */
   repeats?: number;
 }
 
 export interface AttentionMeasurement {
-  /** In query's shape. */
+  /** Of the shape of `query`. */
   output: Float32Array;
-  /** Microseconds of a call. */
+  /** Microseconds per call. */
   time: Statistics;
-  /** Stages of one call, if the device tells the algorithm's stages apart. */
+  /** Stages of one call; empty if the device does not time the algorithm's stages separately. */
   stages: NonNullable<OperationTime['parts']>;
 }
 
+/** The number of positions in an array of `length` numbers. */
 function positions(name: string, length: number, row: number): number {
   const count = length / row;
   if (Number.isSafeInteger(count) && count > 0) return count;
@@ -47,7 +49,10 @@ function positions(name: string, length: number, row: number): number {
   );
 }
 
-/** Throws OneheadError INVALID_SHAPE, INVALID_ARGUMENT, NOT_SUPPORTED with the reasons, DEVICE_UNAVAILABLE. */
+/**
+ * Computes attention and measures its time. Throws OneheadError INVALID_SHAPE, INVALID_ARGUMENT, NOT_SUPPORTED with
+ * reasons, DEVICE_UNAVAILABLE.
+ */
 export async function attention({
   query,
   key,

@@ -1,4 +1,4 @@
-/** What a device can do at most, measured with its own operations: the roof of the roofline. */
+/** Measures a device's ceilings for the roofline: its memory bandwidth and multiply rate. */
 import type { Device } from '../../device/device.js';
 import type { Program } from '../../device/program.js';
 import type { Tensor } from '../../device/tensor.js';
@@ -8,9 +8,7 @@ import { RandomWeights, randomNumbers } from './random-weights.js';
 
 const numbers = randomNumbers(1 << 16);
 
-/**
- * Bytes to stream, beyond any cache; and the width of square products. An emulated device is for tests and gets crumbs.
- */
+/** Bytes to stream, more than caches hold, and the width of square products; small on an emulated device, for tests. */
 function sizes(kind: string): { bytes: number; width: number } {
   if (kind === 'cuda-emulated') return { bytes: 1 << 16, width: 64 };
   return kind.startsWith('cuda') ? { bytes: 1 << 30, width: 8192 } : { bytes: 1 << 28, width: 2048 };
@@ -24,8 +22,8 @@ async function fastest(program: Program, repeats = 7): Promise<number> {
 }
 
 /**
- * A streaming read (a product with one row), to be timed again and again: memory that other processes or machines share
- * is faster now and slower then.
+ * A streaming read (a product with one row), which can be timed repeatedly: other processes and virtual machines that
+ * share the memory change its speed.
  */
 export class StreamingRead {
   readonly #tensors: readonly Tensor[];
@@ -39,7 +37,7 @@ export class StreamingRead {
     this.#bytes = bytes;
   }
 
-  /** @param bytes More than any cache holds, unless given. */
+  /** @param bytes More than caches hold by default. */
   static async create(
     device: Device,
     dtype: FloatingType,
@@ -50,7 +48,7 @@ export class StreamingRead {
     return new StreamingRead(device, await weights.load(device, dtype, [outputs, inputs]), bytes);
   }
 
-  /** Of the table that is read. */
+  /** The shape of the table that is read, [outputs, inputs]. */
   static shape(kind: string, dtype: FloatingType, bytes: number = sizes(kind).bytes) {
     const inputs = Math.min(sizes(kind).width, 2048);
     return { inputs, outputs: bytes / elementBytes[dtype] / inputs };
@@ -61,12 +59,12 @@ export class StreamingRead {
     return this.#program.time();
   }
 
-  /** Bytes a second at the best of seven. */
+  /** Bytes per second, the best of seven reads. */
   async bytesPerSecond(): Promise<number> {
     return this.#bytes / (await fastest(this.#program));
   }
 
-  /** Bytes a second of a read that took so many microseconds. */
+  /** Bytes per second of a read that took this many microseconds. */
   rate(microseconds: number): number {
     return (1e6 * this.#bytes) / microseconds;
   }
@@ -78,8 +76,8 @@ export class StreamingRead {
 }
 
 /**
- * The higher of a streaming read's and a copy's bytes a second, and the rate of a large square product. The best of
- * seven, since ceilings are asked for.
+ * Measures bytes per second, the higher of a streaming read and a copy, and operations per second of a large square
+ * product; each the best of seven.
  */
 export async function measureCeilings(device: Device, dtype: FloatingType): Promise<Ceilings> {
   const { width } = sizes(device.kind);
@@ -89,14 +87,14 @@ export async function measureCeilings(device: Device, dtype: FloatingType): Prom
     const read = await StreamingRead.create(device, dtype, weights);
     const square = await weights.load(device, dtype, [width, width]);
     const matrix = device.tensor(dtype, [width, width]);
-    // Zeros multiply faster than numbers do.
+    // Zeros would multiply faster than other numbers.
     for (let at = 0; at < matrix.size; at += numbers.length) {
       await matrix.write(numbers.subarray(0, Math.min(numbers.length, matrix.size - at)), at);
     }
     const [from, to] = [0, 1].map(() => device.tensor(dtype, [outputs / 2, inputs]));
     using copy = device.record('copy', (ops) => void ops.copy(from, { output: to }));
     using product = device.record('product', (ops) => void ops.linear(matrix, square));
-    // Half of the bytes are read and as many written.
+    // Half of the bytes are read, and the same number written.
     const copied = (outputs * inputs * elementBytes[dtype]) / (await fastest(copy));
     const ceilings = {
       bytesPerSecond: Math.max(await read.bytesPerSecond(), copied),

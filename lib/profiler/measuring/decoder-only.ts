@@ -1,6 +1,6 @@
 /**
- * A GPT-2-shaped decoder: Whisper's decoder layers without cross-attention, random weights, each attention algorithm in
- * its own order.
+ * A decoder in the shape of GPT-2: Whisper's decoder layers without cross-attention, with random weights. Tensors have
+ * the order of dimensions that the attention algorithm needs.
  */
 import type { Device } from '../../device/device.js';
 import type { AttentionAlgorithm, Norm, Operations } from '../../device/operations.js';
@@ -17,7 +17,7 @@ export interface DecoderOnlyShape {
   heads: number;
   headSize: number;
   vocabulary: number;
-  /** Room for prompt and new tokens. */
+  /** The maximum number of prompt and new tokens. */
   positions: number;
 }
 
@@ -29,7 +29,7 @@ export interface DecoderOnlyWeights {
   all: Tensor[];
 }
 
-/** Random weights with this many key/value heads. */
+/** Loads random weights for a decoder with this many key/value heads. */
 export async function loadDecoderOnly(
   device: Device,
   dtype: FloatingType,
@@ -78,13 +78,13 @@ export interface DecoderOnlyOptions {
   batch: number;
   dtype: FloatingType;
   keyValueHeads: number;
-  /** Attention of prompt and steps; 'multi-query' has [length, batch] order, all others [batch, length]. */
+  /** Of prefill and decode steps; 'multi-query' has the order [length, batch], all others [batch, length]. */
   algorithm: AttentionAlgorithm;
-  /** Tokens of each prompt, at most what the model has positions for. */
+  /** Tokens of each prompt; together with the new tokens at most `positions`. */
   prompt: number;
 }
 
-/** A batch of sequences that all begin with a prompt of one length. */
+/** A batch of sequences whose prompts have the same length. */
 export class DecoderOnly {
   readonly #shape: DecoderOnlyShape;
   readonly #options: DecoderOnlyOptions;
@@ -111,8 +111,8 @@ export class DecoderOnly {
     this.#sequences = new ForcedTokens(device, batch, positions, new Uint8Array(vocabulary));
     const { state, zero } = this.#sequences;
     const last = own('int32', [1, batch], new Int32Array(batch).fill(prompt - 1));
-    // Row i of every sequence, which turns [batch, length] around.
-    const turned = own(
+    // Element [i, b] is i: gathers [length, batch] from [batch, length].
+    const transposition = own(
       'int32',
       [prompt, batch],
       Int32Array.from({ length: prompt * batch }, (_, i) => Math.floor(i / batch)),
@@ -127,7 +127,7 @@ export class DecoderOnly {
     this.#read = device.record('prompt', (ops) => {
       const x = embed(ops, zero, prompt);
       if (this.#lengthFirst) {
-        const rows = this.#layers(ops, ops.gatherRows(x, turned), zero);
+        const rows = this.#layers(ops, ops.gatherRows(x, transposition), zero);
         next(ops, rows.slice(prompt - 1));
       } else {
         next(ops, ops.gatherRows(this.#layers(ops, x, zero), last));
@@ -162,7 +162,8 @@ export class DecoderOnly {
   }
 
   /**
-   * Reads prompts and writes exactly `count` tokens to each; gives those of each sequence and their log-probabilities.
+   * Prefills the prompts and decodes exactly `count` tokens of each; returns each sequence's tokens and
+   * log-probabilities.
    */
   async generate(
     prompts: readonly (readonly number[])[],

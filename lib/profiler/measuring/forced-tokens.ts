@@ -1,4 +1,4 @@
-/** A batch of sequences in lock-step: each writes the same number of tokens, the likeliest every time. */
+/** The decoding state of a batch whose sequences all decode the same number of tokens, greedily and in lockstep. */
 import type { Device } from '../../device/device.js';
 import type { DecodingState, NextTokenRules, Operations } from '../../device/operations.js';
 import type { Tensor } from '../../device/tensor.js';
@@ -11,15 +11,15 @@ export interface ForcedTokensResult {
 
 export class ForcedTokens {
   readonly batch: number;
-  /** Tokens that a sequence has room for, its prompt counted. */
+  /** The maximum number of tokens of a sequence, including its prompt. */
   readonly capacity: number;
   readonly state: DecodingState;
-  /** int32 [batch] of zeros: where the prompts begin. */
+  /** int32 [batch] of zeros: the positions at which the prompts begin. */
   readonly zero: Tensor;
   readonly #suppressed: Tensor;
   readonly #owned: Tensor[] = [];
 
-  /** @param suppressed Of each token of the vocabulary; see NextTokenRules. */
+  /** @param suppressed A number for each token of the vocabulary, as in NextTokenRules. */
   constructor(device: Device, batch: number, capacity: number, suppressed: Uint8Array) {
     this.batch = batch;
     this.capacity = capacity;
@@ -44,15 +44,15 @@ export class ForcedTokens {
     this.#suppressed = own('uint8', [suppressed.length], suppressed);
   }
 
-  /** Records the choice of every sequence's next token from logits of [batch, vocabulary] numbers in any shape. */
+  /** Records the choice of each sequence's next token. `logits` has batch * vocabulary elements, in any shape. */
   next(ops: Operations, logits: Tensor, rules: Omit<NextTokenRules, 'suppressed'>): void {
     const rows = logits.reshape([this.batch, this.#suppressed.size]);
     ops.nextToken(rows, { ...rules, suppressed: this.#suppressed }, this.state);
   }
 
   /**
-   * Writes the prompts, all of one length, and that `count` tokens are to follow each. Programs that are run next find
-   * them there.
+   * Writes the prompts, all of the same length, and the number of tokens to decode after each. Programs that are run
+   * after this call read them, even before the promise is resolved.
    */
   write(prompts: readonly (readonly number[])[], count: number): Promise<unknown> {
     const { state, batch, capacity } = this;
@@ -73,14 +73,14 @@ export class ForcedTokens {
     ]);
   }
 
-  /** The `count` tokens of each sequence behind its prompt of `length`. */
+  /** Reads the `count` tokens of each sequence after its prompt of `length` tokens. */
   async read(length: number, count: number): Promise<ForcedTokensResult[]> {
     const { tokens, logProbability } = this.state;
     const [ids, logs] = await Promise.all([tokens.toInt32Array(), logProbability.toFloat32Array()]);
     return Array.from({ length: this.batch }, (_, row) => {
       const from = row * this.capacity + length;
-      const own = <T extends Int32Array | Float32Array>(all: T) => Array.from(all.subarray(from, from + count));
-      return { tokens: own(ids), logProbabilities: own(logs) };
+      const decoded = <T extends Int32Array | Float32Array>(all: T) => Array.from(all.subarray(from, from + count));
+      return { tokens: decoded(ids), logProbabilities: decoded(logs) };
     });
   }
 

@@ -1,4 +1,4 @@
-/** The machine of a result. */
+/** Describes the machine on which a result was measured. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
@@ -9,14 +9,14 @@ import { packageRoot } from '../../package-root.js';
 export interface Machine {
   cpu: string;
   cores: number;
-  /** GPUs by name. */
+  /** Names of the GPUs. */
   gpus: string[];
   kernels: string;
   onednn: string;
   node: string;
   onehead: string;
   /**
-   * Load average of the minute before the process's first run: how many cores were kept busy. Absent in older results.
+   * The load average of the minute before the process's first run: the number of busy cores. Absent in older results.
    */
   load?: number;
   /** The commit of a checkout; null for an installed package. */
@@ -32,7 +32,7 @@ function commit(root: string): string | null {
   }
 }
 
-/** Of the first run of the process: later ones would find the work of those before. */
+/** The load before the process's first run; later it would include the process's own work. */
 let firstLoad: number | undefined;
 
 export function describeMachine(): Machine {

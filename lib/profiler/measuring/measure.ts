@@ -1,30 +1,31 @@
-/** Measures several variants side by side, so that a change of the machine's mood meets all of them. */
+/** Measures several variants in turns, so that changes of the machine's speed affect all of them alike. */
 import { type Statistics, statistics } from './statistics.js';
 
-/** One variant. A sample is the microseconds of each stage, the same stages each time. */
+/** One variant. A sample holds the microseconds of each stage; all samples have the same stages. */
 export interface Sampler {
   name: string;
   sample(): Promise<Record<string, number>>;
 }
 
 export interface Effort {
-  /** Samples of each variant at most. */
+  /** The maximum number of samples of each variant. */
   repeats: number;
-  /** Measuring ends after this long for each variant, once it has three samples. */
+  /** Measuring ends after this time multiplied by the number of variants, once each has three samples. */
   seconds: number;
   /**
-   * Ends after three times as long even with fewer samples, so that a slow machine does not make a quick run a long
-   * one.
+   * Ends after three times as long even with fewer than three samples, so that a quick run is not long on a slow
+   * machine.
    */
   bounded?: boolean;
 }
 
-const leastSamples = 3;
-const mostTimes = 3;
+const minimumSamples = 3;
+/** The limit of a bounded measurement, as a multiple of the time allowed. */
+const boundedFactor = 3;
 
 /**
- * One round after another, each variant once a round and first in turn; one sample of each before that to warm up.
- * Gives each variant's stages by name. Rejects with the signal's reason.
+ * Takes one warm-up sample of each variant, then one sample of each per round; each round begins with the next variant.
+ * Returns the statistics of each variant's stages by name. Rejects with the signal's reason.
  */
 export async function interleave(
   samplers: readonly Sampler[],
@@ -49,8 +50,8 @@ export async function interleave(
     }
     const elapsed = performance.now() - started;
     onProgress?.(Math.min(1, Math.max((round + 1) / repeats, elapsed / allowed)));
-    if (elapsed > allowed && round + 1 >= leastSamples) break;
-    if (bounded && elapsed > mostTimes * allowed) break;
+    if (elapsed > allowed && round + 1 >= minimumSamples) break;
+    if (bounded && elapsed > boundedFactor * allowed) break;
   }
   return new Map(
     samplers.map(({ name }, i) => [

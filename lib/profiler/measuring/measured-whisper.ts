@@ -1,7 +1,6 @@
 /**
- * A Whisper to measure: a batch of whole windows in lock-step, each step of all of them, with any attention algorithm.
- * The layers are those of the model that transcribes, recorded by the same functions; what it shares rows, queues and
- * schedules with is left out.
+ * A Whisper model for measurements: decodes a batch of whole windows in lockstep, with any attention algorithm. Its
+ * layers are recorded by the same functions as those of the transcribing model, but without the engine's scheduling.
  */
 import { integerIn } from '../../checks.js';
 import { Device } from '../../device/device.js';
@@ -28,11 +27,12 @@ import { type DataType, type Precision, usualPrecision } from '../../whisper/mod
 import { keyValueCache } from '../../whisper/model/programs.js';
 import { ForcedTokens, type ForcedTokensResult } from './forced-tokens.js';
 
-/** Attention algorithms; those left out are chosen by shape. */
+/** Attention algorithms; by default they are chosen by shape. */
 export interface AttentionChoice {
   encoder?: AttentionAlgorithm;
-  /** The decoder's self-attention. */
+  /** Of the decoder's self-attention. */
   self?: AttentionAlgorithm;
+  /** Of the decoder's cross-attention. */
   cross?: AttentionAlgorithm;
   /**
    * The source of the audio's keys and values in a decode step: the cache, a copy of it made in each step, or a new
@@ -44,10 +44,10 @@ export interface AttentionChoice {
 export interface MeasuredOptions {
   device: string;
   dtype: DataType;
-  /** In place of the usual types of `dtype`. */
+  /** Instead of the default types for `dtype`. */
   precision?: Precision;
   threads?: number;
-  /** Windows. */
+  /** The number of windows. */
   batch: number;
   attention?: AttentionChoice;
   signal?: AbortSignal;
@@ -61,12 +61,12 @@ interface Parts {
   attention: AttentionChoice;
   parameters: Parameters;
   suppressed: Uint8Array;
-  /** Whatever is made is added, to be disposed of. */
+  /** Everything that must be disposed of with the model. */
   owned: { dispose(): void }[];
 }
 
-/** English without timestamps, where the model knows languages. */
-function usualPrompt(generation: GenerationConfig): number[] {
+/** The prompt for English without timestamps; without a language if the model has none. */
+function defaultPrompt(generation: GenerationConfig): number[] {
   const language = generation.languages.has('en') ? 'en' : null;
   return promptTokens(generation, { language, task: 'transcribe', timestamps: 'none' });
 }
@@ -74,26 +74,26 @@ function usualPrompt(generation: GenerationConfig): number[] {
 export class MeasuredWhisper {
   readonly checkpoint: Checkpoint;
   readonly device: Device;
-  /** The type of encoder output. */
+  /** The type of the encoder output. */
   readonly dtype: FloatingType;
   readonly precision: Precision;
   /** The prompt of every window. */
   readonly prompt: readonly number[];
-  /** From the features of the batch to its encoder output. */
+  /** Computes the encoder output of the batch from its features. */
   readonly encoder: Program;
-  /** The step of greedy decoding. A sequence that has ended stays where it is, and its step does the same work. */
+  /** A greedy decode step. A sequence that has ended keeps its position, and its steps do the same work. */
   readonly step: Program;
   readonly #parts: Parts;
   readonly #features: Tensor;
   readonly #encoded: Tensor;
   readonly #sequences: ForcedTokens;
-  /** int32 [batch]: where each window's positions begin in a cache that is seen as one. */
+  /** int32 [batch]: the first row of each window in a cache that is reshaped to one sequence. */
   readonly #begins: Tensor;
   readonly #self: readonly KeyValueCache[];
   readonly #cross: readonly KeyValueCache[];
-  /** Fills the cache of the audio's keys and values; null where no step reads it. */
+  /** Fills the cross-attention cache; null if no step reads it. */
   readonly #project: Program | null;
-  /** Reads the prompt but for its last token, which the first step reads. */
+  /** Processes the prompt except its last token, which the first step processes. */
   readonly #prefill: Program;
 
   private constructor(parts: Parts) {
@@ -106,11 +106,11 @@ export class MeasuredWhisper {
     this.dtype = encoder.values;
     this.precision = precision;
     this.#parts = parts;
-    const own = <T extends { dispose(): void }>(one: T): T => {
-      owned.push(one);
-      return one;
+    const own = <T extends { dispose(): void }>(resource: T): T => {
+      owned.push(resource);
+      return resource;
     };
-    this.prompt = usualPrompt(generation);
+    this.prompt = defaultPrompt(generation);
     this.#features = own(device.tensor('float32', [batch, mels, 2 * sourcePositions]));
     this.#encoded = own(device.tensor(encoder.values, [batch, sourcePositions, width]));
     this.#sequences = own(new ForcedTokens(device, batch, targetPositions, suppressed));
@@ -142,7 +142,7 @@ export class MeasuredWhisper {
           });
     this.#prefill = record('prefill', (ops) => {
       const x = this.#layers(ops, zero, Math.max(1, this.prompt.length - 1));
-      // As in a transcription, which reads there how probable silence is.
+      // Transcription computes these logits too, for the no-speech probability.
       recordLogits(ops, parameters, ops.gatherRows(x, zero.reshape([1, batch])), { types });
     });
     this.step = record('step', (ops) => {
@@ -155,8 +155,8 @@ export class MeasuredWhisper {
   }
 
   /**
-   * Throws OneheadError DEVICE_UNAVAILABLE, NOT_SUPPORTED, OUT_OF_MEMORY, MODEL_INVALID; rejects with the signal's
-   * reason.
+   * Loads the weights and prepares all programs. Throws OneheadError DEVICE_UNAVAILABLE, NOT_SUPPORTED, OUT_OF_MEMORY,
+   * MODEL_INVALID; rejects with the signal's reason.
    */
   static async open(checkpoint: Checkpoint, options: MeasuredOptions): Promise<MeasuredWhisper> {
     const { device: kind, dtype, threads, batch, attention = {}, signal, precision = usualPrecision(dtype) } = options;
@@ -169,7 +169,7 @@ export class MeasuredWhisper {
       owned.push(...parameters.all);
       const parts = { checkpoint, device, precision, batch, attention, parameters, suppressed, owned };
       const model = new MeasuredWhisper(parts);
-      // The step first: it wants the weights row by row, and the others then take them as they are.
+      // The step comes first: it needs the weights in row order, and the other programs then use that layout too.
       for (const program of [model.step, model.#prefill, model.#project, model.encoder]) await program?.prepare();
       signal?.throwIfAborted();
       return model;
@@ -193,7 +193,7 @@ export class MeasuredWhisper {
     });
   }
 
-  /** Keys and values of the audio into a cache, which may be of another type than they are computed in. */
+  /** Records the projection of the audio's keys and values into a cache, which may have another type. */
   #recordProjection(ops: Operations, cross: CrossAttentionParameters, cache: KeyValueCache): void {
     const { encoder: types } = this.#parts.precision;
     if (!cache.scales && cache.key.dtype === types.values) {
@@ -202,15 +202,15 @@ export class MeasuredWhisper {
     }
     const flat = (tensor: Tensor) => tensor.reshape([1, tensor.shape[0] * tensor.shape[1], tensor.shape[2]]);
     const { key, value, scales } = cache;
-    const whole = {
+    const rows = {
       key: flat(key),
       value: flat(value),
       ...(scales && { scales: { key: flat(scales.key), value: flat(scales.value) } }),
     };
-    recordCacheWrite(ops, recordAudioKeyValues(ops, cross, this.#encoded, { types }), whole, this.#begins);
+    recordCacheWrite(ops, recordAudioKeyValues(ops, cross, this.#encoded, { types }), rows, this.#begins);
   }
 
-  /** The keys and values that cross-attention of this layer reads. */
+  /** The keys and values that this layer's cross-attention reads. */
   #audio(ops: Operations, layer: number): KeyValueCache {
     const { attention, parameters } = this.#parts;
     const cache = this.#cross[layer];
@@ -227,8 +227,8 @@ export class MeasuredWhisper {
   }
 
   /**
-   * From float32 [batch, mels, frames] to [batch, positions, width] in the model's dtype, the caller's own. One call at
-   * a time.
+   * Encodes float32 [batch, mels, frames]. Returns a new tensor [batch, positions, width] of type `dtype`, which the
+   * caller disposes of. One call at a time.
    */
   async encode(features: Tensor, signal?: AbortSignal): Promise<Tensor> {
     await Promise.all([this.device.copy(features, this.#features), this.encoder.run({ signal })]);
@@ -238,8 +238,8 @@ export class MeasuredWhisper {
   }
 
   /**
-   * Writes exactly `tokens` tokens of each window of encoder output behind the usual prompt. One call at a time. Throws
-   * OneheadError INVALID_ARGUMENT.
+   * Decodes exactly `tokens` tokens of each window after the prompt. `encoded` is a result of `encode`. One call at a
+   * time. Throws OneheadError INVALID_ARGUMENT.
    */
   async generate(encoded: Tensor, tokens: number, signal?: AbortSignal): Promise<ForcedTokensResult[]> {
     const { batch, capacity } = this.#sequences;
@@ -255,7 +255,7 @@ export class MeasuredWhisper {
     return this.#sequences.read(length, tokens);
   }
 
-  /** Frees everything and ends the device's thread. Work under way is cancelled. */
+  /** Cancels running work, closes the device and frees all memory. */
   dispose(): void {
     this.device.close();
     for (const one of this.#parts.owned) one.dispose();

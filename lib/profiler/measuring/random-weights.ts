@@ -1,4 +1,4 @@
-/** Random weights of any size from a small effort, the same ones each time; speed does not depend on what they are. */
+/** Reproducible random weights of any size, made by repeating one block; speed does not depend on their values. */
 import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { checkpointTensors } from '../../whisper/checkpoint/weights.js';
 import { type MeasuredOptions, MeasuredWhisper } from './measured-whisper.js';
 
 const blockElements = 1 << 20;
-/** Ones come first in the file, for the weights of norms; as many as the widest has. */
+/** The number of ones at the beginning of the file, for the weights of norms; at least the width of any model. */
 const ones = 1 << 16;
 const seed = 1;
 
@@ -27,13 +27,13 @@ export function randomNumbers(count: number, state = seed): Float32Array {
   });
 }
 
-/** The high half of a float32 is a bfloat16. */
+/** Truncates to bfloat16, which is the high half of a float32. */
 function bfloat16Bytes(values: Float32Array): Uint8Array {
   const words = new Uint16Array(values.buffer);
   return new Uint8Array(Uint16Array.from({ length: values.length }, (_, i) => words[2 * i + 1]).buffer);
 }
 
-/** A temporary file of bfloat16 numbers from which constants are loaded; dispose of it once they are. */
+/** A temporary file of bfloat16 numbers, to load weights from. Dispose of it when all weights are loaded. */
 export class RandomWeights {
   readonly #folder: string;
   readonly #elements: number;
@@ -45,7 +45,7 @@ export class RandomWeights {
     this.path = join(folder, 'weights');
   }
 
-  /** @param largest Elements of the largest constant. */
+  /** @param largest The number of elements of the largest tensor. */
   static async create(largest: number): Promise<RandomWeights> {
     const weights = new RandomWeights(await mkdtemp(join(tmpdir(), 'onehead-weights-')), largest + blockElements);
     try {
@@ -64,12 +64,12 @@ export class RandomWeights {
     }
   }
 
-  /** Byte offset of the constant with this number; each begins elsewhere. */
+  /** The byte offset of a tensor by its number, so that tensors have different values. */
   offset(number: number): number {
     return 2 * (ones + ((number * 100_003 * 32) % blockElements));
   }
 
-  /** The offset of ones. */
+  /** The byte offset of the ones. */
   get onesOffset(): number {
     return 0;
   }
@@ -80,13 +80,13 @@ export class RandomWeights {
     return await device.load(dtype, shape, [{ file, offset, dtype: 'bfloat16', elements: elementsOf(shape) }]);
   }
 
-  /** Constants loaded from the file stay. */
+  /** Deletes the file. Tensors loaded from it remain valid. */
   dispose(): Promise<void> {
     return rm(this.#folder, { recursive: true, force: true });
   }
 }
 
-/** Ids one after another from the start token, which is all that a forced decode needs. */
+/** Special tokens at consecutive ids after the start token; decoding a fixed number of tokens needs no more. */
 function generationConfig(config: WhisperConfig): GenerationConfig {
   const { startToken, endToken, vocabulary, targetPositions, decoder } = config;
   return {
@@ -112,7 +112,7 @@ function generationConfig(config: WhisperConfig): GenerationConfig {
   };
 }
 
-/** A Whisper of this shape with random weights. */
+/** Opens a Whisper model of this shape with random weights. */
 export async function randomModel(config: WhisperConfig, options: MeasuredOptions): Promise<MeasuredWhisper> {
   const specifications = checkpointTensors(config);
   const weights = await RandomWeights.create(Math.max(...specifications.map(({ shape }) => elementsOf(shape))));

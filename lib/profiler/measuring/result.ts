@@ -1,4 +1,4 @@
-/** Results: their shape, and their files. */
+/** Results of experiments, and their files. */
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { OneheadError } from '../../errors.js';
 import type { Machine } from './machine.js';
@@ -6,25 +6,25 @@ import type { Statistics } from './statistics.js';
 
 /** One measured case. */
 export interface ProfileRow {
-  /** What was measured: the row's identity. */
+  /** The combination of settings that was measured; it identifies the row. */
   case: Record<string, string | number>;
-  /** Microseconds; null where the case could not be measured, for the reason in `note`. */
+  /** Microseconds; null if the case could not be measured, with the reason in `note`. */
   time: Statistics | null;
-  /** Counted or derived figures, by name with their unit. */
+  /** Counted or derived figures; their names contain the unit. */
   figures: Record<string, number>;
   note?: string;
 }
 
 export interface ExperimentResult {
   experiment: string;
-  /** ISO 8601, of the end. */
+  /** ISO 8601; when the last group was finished. */
   date: string;
   machine: Machine;
-  /** Everything that decides what is measured. */
+  /** Every setting that determines what is measured. */
   settings: Record<string, unknown>;
-  /** Figures of the whole run, such as the device's ceilings. */
+  /** Figures that apply to the whole run, such as the device's ceilings. */
   facts: Record<string, number>;
-  /** Groups of cases that are done; all of them when `complete`. */
+  /** Names of the finished groups of cases; all of them if `complete`. */
   groups: string[];
   complete: boolean;
   rows: ProfileRow[];
@@ -33,13 +33,13 @@ export interface ExperimentResult {
 const format = 'onehead-profile-1';
 
 /**
- * Writes results whole or not at all, so that an interrupt leaves the file before. Every digit is kept: a report made
- * from the file rounds as the one made at once did.
+ * Writes results atomically, so that an interruption leaves the previous file. Numbers keep all digits, so that a
+ * report from the file equals one from the results themselves. Throws OneheadError INVALID_ARGUMENT if that fails.
  */
 export async function writeResults(file: string, experiments: readonly ExperimentResult[]): Promise<void> {
   const temporary = `${file}.${process.pid}.partial`;
   try {
-    // A row a line, more or less: strings hold no line breaks.
+    // About one row per line; strings contain no unescaped line breaks.
     const text = JSON.stringify({ format, experiments }, null, 1).replace(/\n {5,}/g, '');
     await writeFile(temporary, `${text}\n`);
     await rename(temporary, file);
@@ -77,7 +77,7 @@ function isExperiment(value: unknown): boolean {
   );
 }
 
-/** Throws OneheadError INVALID_ARGUMENT when the file is not one of `writeResults`. */
+/** Reads a file of `writeResults`. Throws OneheadError INVALID_ARGUMENT for any other file. */
 export async function readResults(file: string): Promise<ExperimentResult[]> {
   let json: unknown;
   try {
@@ -94,7 +94,7 @@ export async function readResults(file: string): Promise<ExperimentResult[]> {
   ) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      `${file} does not hold results of \`onehead profile --json\`; name a file that it has written.`,
+      `${file} does not contain results of \`onehead profile --json\`; name a file that it has written.`,
     );
   }
   return json.experiments as ExperimentResult[];
@@ -106,13 +106,13 @@ export const caseKey = (row: ProfileRow): string =>
     .map(([name, value]) => `${name}=${value}`)
     .join(' ');
 
-/** A field as CSV (RFC 4180) has it. */
+/** Quotes a field for CSV (RFC 4180). */
 const field = (value: unknown): string => {
   const text = String(value ?? '');
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 
-/** All rows as CSV: the case, microseconds, and figures; a column for each name that some row has. */
+/** All rows as CSV: case, microseconds and figures, with one column for each name in any row. */
 export function toCsv(experiments: readonly ExperimentResult[]): string {
   const names = (of: 'case' | 'figures') => [
     ...new Set(experiments.flatMap(({ rows }) => rows.flatMap((row) => Object.keys(row[of])))),

@@ -1,4 +1,4 @@
-/** The shapes of OpenAI's Whisper checkpoints and of the bundled one, and variants of them. */
+/** The shapes of OpenAI's Whisper checkpoints and of the bundled model, and their variants. */
 import { OneheadError } from '../../errors.js';
 import { parseConfig, type WhisperConfig } from '../../whisper/checkpoint/config.js';
 
@@ -12,7 +12,7 @@ interface Size {
 }
 
 const sizes: Record<string, Size & { fields?: Record<string, number> }> = {
-  // The bundled model's: windows of 10 s. For trying out.
+  // The bundled model, with windows of 10 s.
   micro: {
     ...{ width: 128, layers: 6, decoderLayers: 3, heads: 4, vocabulary: 3266 },
     fields: { max_source_positions: 500, max_target_positions: 192, decoder_start_token_id: 2757, eos_token_id: 2756 },
@@ -28,14 +28,14 @@ const sizes: Record<string, Size & { fields?: Record<string, number> }> = {
 export const whisperSizes: readonly string[] = Object.keys(sizes);
 
 /**
- * config.json of a Whisper of this size, as far as onehead reads it. Throws OneheadError INVALID_ARGUMENT for an
- * unknown one.
+ * The fields of config.json that onehead reads, for a Whisper model of this size. Throws OneheadError INVALID_ARGUMENT
+ * for an unknown size.
  */
 export function whisperConfigJson(name: string): Record<string, unknown> {
   if (!Object.hasOwn(sizes, name)) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      `Expected a Whisper among ${whisperSizes.join(', ')} but received '${name}'.`,
+      `Expected a Whisper size of ${whisperSizes.join(', ')} but received '${name}'.`,
     );
   }
   const { width, layers, decoderLayers = layers, heads, mels = 80, vocabulary = 51865, fields } = sizes[name];
@@ -60,11 +60,11 @@ export function whisperConfig(name: string): WhisperConfig {
   return parseConfig(whisperConfigJson(name), name);
 }
 
-/** The parts of a Whisper whose query heads may share key/value heads. */
+/** The parts of a Whisper model whose query heads may share key/value heads. */
 export const attentionParts = ['encoder', 'self', 'cross'] as const;
 export type AttentionPart = (typeof attentionParts)[number];
 
-/** The same model with this many key/value heads in the parts named. */
+/** The same shape with this many key/value heads in the named parts. */
 export function withKeyValueHeads(
   config: WhisperConfig,
   parts: readonly AttentionPart[],

@@ -1,11 +1,11 @@
-/** Statistics of repeated measurements: the median and its interval. */
+/** Statistics of repeated measurements: the median and its confidence interval. */
 
 /** Statistics of samples of one quantity. */
 export interface Statistics {
   median: number;
   /**
-   * The 95% confidence interval of the median from the samples' order alone, as Hoefler and Belli advise ("Scientific
-   * Benchmarking of Parallel Computing Systems", 2015): times are not normally distributed. With fewer than six
+   * The 95% confidence interval of the median, computed from the order of the samples because times are not normally
+   * distributed (Hoefler and Belli, "Scientific Benchmarking of Parallel Computing Systems", 2015). With fewer than six
    * samples, their range.
    */
   low: number;
@@ -14,10 +14,10 @@ export interface Statistics {
   count: number;
 }
 
-/** A median whose interval reaches farther from it than this share of it says too little to be compared. */
+/** A median is unfit for comparison if its interval reaches farther from it than this share of the median. */
 export const noisyShare = 0.5;
 
-/** The distance of the interval's farther end from the median, as a share of it. A single sample has no interval: 0. */
+/** The distance of the interval's farther end from the median, as a share of the median; 0 for a single sample. */
 export function relativeSpread({ median, low, high, count }: Statistics): number {
   return count === 1 || median === 0 ? 0 : Math.max(high - median, median - low) / median;
 }
@@ -42,7 +42,7 @@ export function statistics(samples: readonly number[]): Statistics {
   const count = sorted.length;
   const middle = count >> 1;
   const median = count % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-  // Beyond a thousand samples 0.5 ** n is nothing; the normal approximation is exact enough there.
+  // For large counts 0.5 ** n underflows; beyond a thousand samples the normal approximation is exact enough.
   const below = count > 1000 ? Math.floor((count - 1.96 * Math.sqrt(count)) / 2) : rank(count);
   const outer = Math.max(0, below - 1);
   return { median, low: sorted[outer], high: sorted[count - 1 - outer], count };

@@ -1,5 +1,5 @@
 /**
- * Traces that chrome://tracing and ui.perfetto.dev open: a track for each program, its operations one after another.
+ * Trace files for chrome://tracing and ui.perfetto.dev: a track for each program, with its operations in sequence.
  */
 import { writeFile } from 'node:fs/promises';
 import type { OperationTime } from '../../device/program.js';
@@ -18,23 +18,23 @@ export interface TraceEvent {
   args?: Record<string, string | number>;
 }
 
-/** Collects programs' operations as events of the Trace Event Format. */
+/** Collects operations of programs as events of the Trace Event Format. */
 export class TraceFile {
   readonly #events: TraceEvent[] = [];
   #tracks = 0;
 
-  /** Operations as `Program.trace` gives them: each begins where the one before it ends. */
+  /** Adds a track of operations, a result of `Program.trace`; each begins where the previous one ends. */
   add(track: string, operations: readonly OperationTime[]): void {
     const tid = ++this.#tracks;
-    const place = { pid: 1, tid };
-    this.#events.push({ name: 'thread_name', ph: 'M', ...place, args: { name: track } });
-    this.#events.push({ name: 'thread_sort_index', ph: 'M', ...place, args: { sort_index: tid } });
+    const ids = { pid: 1, tid };
+    this.#events.push({ name: 'thread_name', ph: 'M', ...ids, args: { name: track } });
+    this.#events.push({ name: 'thread_sort_index', ph: 'M', ...ids, args: { sort_index: tid } });
     let ts = 0;
     for (const { name, label, microseconds, parts } of operations) {
-      this.#events.push({ name, cat: 'operation', ph: 'X', ...place, ts, dur: microseconds, args: { label } });
+      this.#events.push({ name, cat: 'operation', ph: 'X', ...ids, ts, dur: microseconds, args: { label } });
       let begin = ts;
       for (const part of parts ?? []) {
-        this.#events.push({ name: part.name, cat: 'stage', ph: 'X', ...place, ts: begin, dur: part.microseconds });
+        this.#events.push({ name: part.name, cat: 'stage', ph: 'X', ...ids, ts: begin, dur: part.microseconds });
         begin += part.microseconds;
       }
       ts += microseconds;
@@ -45,6 +45,7 @@ export class TraceFile {
     return { displayTimeUnit: 'ns', traceEvents: this.#events };
   }
 
+  /** Writes the file. Throws OneheadError INVALID_ARGUMENT if that fails. */
   async write(file: string): Promise<void> {
     try {
       await writeFile(file, JSON.stringify(this));

@@ -1,14 +1,14 @@
 /**
- * BigCode's measurements of its three attention types on a Tesla V100-PCIE-16GB in float32: 16 heads of 64, batch 8 and
- * 16. Microseconds of GPU time of query, key and value; split; scores; values. They are shown for the shape of their
- * curves, and never as a speed to compare with.
+ * BigCode's measurements of its three attention types on a Tesla V100-PCIE-16GB in float32, with 16 heads of size 64
+ * and batches of 8 and 16: microseconds of GPU time of query, key and value; split; scores; values. They are shown for
+ * the shape of their curves, not as speeds to compare with.
  */
 export const v100Lengths: readonly number[] = Array.from({ length: 16 }, (_, i) => 64 + 128 * i);
 
-/** Under the device's names for them: the source calls values output. */
+/** The device's names of the stages; the source calls `values` output. */
 export const v100Stages = ['query, key, value', 'split', 'scores', 'values'] as const;
 
-/** By type and batch: a row for each length. */
+/** By type and batch: one row for each length, one column for each stage. */
 export const v100Microseconds: Record<string, Record<number, readonly (readonly number[])[]>> = {
   'multi-head': {
     8: [

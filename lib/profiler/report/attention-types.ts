@@ -1,5 +1,4 @@
-/** Tables and plots of the comparison of attention types, with the source's own figures. */
-
+/** Tables and plots of the comparison of attention types, with the figures of BigCode's benchmark. */
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import { v100Lengths, v100Microseconds, v100Stages } from '../measuring/v100.js';
 import { type Chart, duration, findRow, marked, panels, pivot, spread, type Table, valuesOf } from './figures.js';
@@ -9,7 +8,7 @@ const stages = ['query, key, value', 'split', 'scores', 'softmax', 'values', 'at
 
 const totals = (rows: readonly ProfileRow[]) => rows.filter((row) => row.case.stage === 'total');
 
-/** Each type's time as a share of multi-head's, here and on the source's GPU. */
+/** Each type's time divided by that of multi-head, here and on the source's GPU. */
 function shares({ rows }: ExperimentResult) {
   const data: ({ panel: string; variant: string; length: number } & Plotted)[] = [];
   for (const row of totals(rows)) {
@@ -32,7 +31,7 @@ function shares({ rows }: ExperimentResult) {
   return data;
 }
 
-/** A few lengths, so that each can be read: the first, the last, and two between. */
+/** Four lengths at most, to keep the plot readable: the first, the last, and two in between. */
 function someLengths(rows: readonly ProfileRow[]): (string | number)[] {
   const lengths = valuesOf(rows, 'length');
   const last = lengths.length - 1;
@@ -50,7 +49,7 @@ export function attentionTypesTables(result: ExperimentResult): Table[] {
       marked(time!, duration(time!.median)),
     ),
     {
-      title: "The source's figures: Tesla V100, float32, microseconds of GPU time",
+      title: 'Figures of the source: Tesla V100, float32, microseconds of GPU time',
       columns: ['variant', 'batch', 'length', ...v100Stages, 'total'],
       rows: Object.entries(v100Microseconds).flatMap(([type, batches]) =>
         Object.entries(batches).flatMap(([batch, lengths]) =>
@@ -61,7 +60,7 @@ export function attentionTypesTables(result: ExperimentResult): Table[] {
           ),
         ),
       ),
-      note: 'Another machine, without softmax: to be compared in shape only. Three of sixteen lengths are shown.',
+      note: 'Measured on another machine, without softmax: compare only the shapes of the curves. Three of sixteen lengths are shown.',
     },
   ];
 }
@@ -79,7 +78,7 @@ export function attentionTypesCharts(result: ExperimentResult): Chart[] {
     {
       name: 'attention-types-time',
       title: 'Time by length',
-      caption: `Whole calls: projection of queries, keys and values, and attention. Both axes are logarithmic. ${intervalNote}`,
+      caption: `Whole calls: the projection of queries, keys and values, and attention. Both axes are logarithmic. ${intervalNote}`,
       spec: panels(
         data.filter(({ stage }) => stage === 'total').map((row) => ({ ...row, panel: `batch ${row.batch}` })),
         {
@@ -99,9 +98,9 @@ export function attentionTypesCharts(result: ExperimentResult): Chart[] {
     },
     {
       name: 'attention-types-stages',
-      title: 'Where the time goes',
+      title: 'Time by stage',
       caption:
-        'Stages stacked. “Attention” is the streaming kernel’s one pass, which has no stages; the other variants keep the scores in memory between theirs. Medians only: the spread of whole calls is in the plot before.',
+        'Stages are stacked. “Attention” is the single pass of the memory-efficient kernel, which has no stages; the other variants store the scores between their stages. Medians only; the previous plot shows the spread of whole calls.',
       spec: panels(
         data
           .filter(({ stage, length }) => stage !== 'total' && kept.includes(length))
@@ -125,9 +124,9 @@ export function attentionTypesCharts(result: ExperimentResult): Chart[] {
     },
     {
       name: 'attention-types-shape',
-      title: 'Time as a share of multi-head’s',
+      title: 'Time divided by that of multi-head',
       caption:
-        'On this machine and on the source’s V100, each against multi-head on the same machine. Only the curves can be compared, never the speeds: ' +
+        'On this machine and on the source’s V100, each relative to multi-head on the same machine. Compare only the shapes of the curves: ' +
         `the source’s variants have no softmax. ${intervalNote}`,
       spec: panels(
         shared,
@@ -137,7 +136,7 @@ export function attentionTypesCharts(result: ExperimentResult): Chart[] {
           encoding: { x: { field: 'length', type: 'quantitative', title: 'positions' }, color },
           layer: intervalLayers('y', { type: 'quantitative', title: 'time / multi-head' }, line),
         },
-        // One batch here and the source's two stand side by side.
+        // With one batch here, it and the source's two batches are side by side.
         { columns: new Set(shared.map(({ panel }) => panel)).size === 3 ? 3 : 2 },
       ),
     },

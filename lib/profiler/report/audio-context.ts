@@ -9,15 +9,15 @@ export function audioContextTables({ rows }: ExperimentResult): Table[] {
   const full = rows.find((row) => row.case.variant === 'full');
   return [
     {
-      title: 'Clips one after the other, by the margin of silence',
+      title: 'Transcription of the clips in sequence, by margin of silence',
       columns: [
         'model',
         'margin',
         'word errors',
-        'clips a second',
-        'beside full',
+        'clips per second',
+        'relative to full',
         'all clips',
-        'positions a clip',
+        'positions per clip',
         'encoded again',
       ],
       rows: rows.map(({ case: { model, variant }, time, figures }) => [
@@ -30,7 +30,7 @@ export function audioContextTables({ rows }: ExperimentResult): Table[] {
         figures.positions.toFixed(0),
         percent(figures.encodedAgain),
       ]),
-      note: 'Positions count what was encoded again, too; a window has 1,500 of a whole Whisper.',
+      note: 'Positions include second encodings. A whole window of OpenAI’s models has 1,500 positions.',
     },
   ];
 }
@@ -38,15 +38,15 @@ export function audioContextTables({ rows }: ExperimentResult): Table[] {
 export function audioContextCharts({ rows }: ExperimentResult): Chart[] {
   const shown = [
     ['word errors, %', (figures: Record<string, number>) => 100 * figures.wordErrorRate],
-    ['clips a second', (figures: Record<string, number>) => figures.clipsPerSecond],
-    ['audio positions a clip', (figures: Record<string, number>) => figures.positions],
+    ['clips per second', (figures: Record<string, number>) => figures.clipsPerSecond],
+    ['audio positions per clip', (figures: Record<string, number>) => figures.positions],
     ['encoded again, %', (figures: Record<string, number>) => 100 * figures.encodedAgain],
   ] as const;
   const margin = { field: 'margin', type: 'nominal', sort: null };
   const values = shown.flatMap(([panel, of]) =>
     rows.map(({ case: { variant }, time, figures }) => {
       const value = of(figures);
-      const timed = panel === 'clips a second';
+      const timed = panel === 'clips per second';
       const single = { value, low: value, high: value, noisy: false };
       return {
         ...{ panel, margin: variant },
@@ -58,7 +58,7 @@ export function audioContextCharts({ rows }: ExperimentResult): Chart[] {
   return [
     {
       name: 'audio-context',
-      title: 'Error and cost by the margin of silence behind a clip',
+      title: 'Errors and cost by margin of silence after a clip',
       caption: `Full: whole windows. Errors, positions and second encodings are counted, not timed. ${intervalNote}`,
       spec: panels(
         values,

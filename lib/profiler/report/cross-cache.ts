@@ -7,21 +7,21 @@ export function crossCacheTables({ rows, settings }: ExperimentResult): Table[] 
   const of = (stage: string) => rows.filter((row) => row.case.stage === stage);
   const down = ['model', 'batch'];
   return [
-    pivot('Tokens a second, step after step', of('step'), down, 'variant', ({ time, figures }) =>
+    pivot('Tokens per second, decode steps only', of('step'), down, 'variant', ({ time, figures }) =>
       marked(time!, digits(figures.tokensPerSecond)),
     ),
-    pivot('Time of a step', of('step'), down, 'variant', ({ time }) => spread(time!)),
+    pivot('Time of a decode step', of('step'), down, 'variant', ({ time }) => spread(time!)),
     pivot(
-      `A window of ${settings.tokens} tokens, projection and prompt included`,
+      `Time of a window of ${settings.tokens} tokens, including projection and prompt`,
       of('window'),
       down,
       'variant',
       ({ time }) => spread(time!),
     ),
-    pivot('What a step moves, MiB, by the I/O model', of('step'), down, 'variant', ({ figures }) =>
+    pivot('Memory traffic of a decode step by the I/O model, MiB', of('step'), down, 'variant', ({ figures }) =>
       mebibytes(figures.bytes),
     ),
-    pivot('What a step computes, gigaoperations, by the I/O model', of('step'), down, 'variant', ({ figures }) =>
+    pivot('Arithmetic of a decode step by the I/O model, gigaoperations', of('step'), down, 'variant', ({ figures }) =>
       digits(figures.operations / 1e9),
     ),
   ];
@@ -33,9 +33,9 @@ export function crossCacheCharts({ rows }: ExperimentResult): Chart[] {
   return [
     {
       name: 'cross-cache',
-      title: 'Tokens a second by where the audio’s keys and values come from',
+      title: 'Tokens per second by the source of the audio’s keys and values',
       caption:
-        'Logarithmic. Cached: read where they lie. Copied: cloned first in each step. Recomputed: projected anew in each step. ' +
+        'Logarithmic axis. Cached: read from the cache. Copied: each step first copies the cache. Recomputed: each step projects them again. ' +
         intervalNote,
       spec: panels(
         steps.map(({ case: { model, batch, variant }, time, figures: { tokensPerSecond } }) => ({
@@ -51,7 +51,7 @@ export function crossCacheCharts({ rows }: ExperimentResult): Chart[] {
           layer: [
             ...intervalLayers(
               'y',
-              { type: 'quantitative', title: 'tokens a second', scale: { type: 'log', domainMin: 1 } },
+              { type: 'quantitative', title: 'tokens per second', scale: { type: 'log', domainMin: 1 } },
               { type: 'bar' },
               { y2: { datum: 1 }, color: { ...variant, legend: null } },
             ),

@@ -1,10 +1,10 @@
-/** Tables and charts, before anything is drawn: what an experiment's result is shown as. */
+/** Tables and charts of a result, and the formats of their figures. Charts are drawn elsewhere. */
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import { isNoisy, relativeSpread, type Statistics } from '../measuring/statistics.js';
 
 export interface Table {
   title: string;
-  /** The first ones name the case and stand left. */
+  /** The first columns name the case. */
   columns: string[];
   rows: string[][];
   note?: string;
@@ -21,8 +21,8 @@ export interface Chart {
 }
 
 /**
- * A small chart for each `panel` of the values, in order of appearance. `independent`: axes that each panel scales by
- * itself.
+ * A small chart for each `panel` of the values, in order of appearance. `independent`: axes that are scaled for each
+ * panel separately.
  */
 export function panels(
   values: readonly { panel: string }[],
@@ -30,21 +30,21 @@ export function panels(
   { columns = 2, independent = [] }: { columns?: number; independent?: readonly ('x' | 'y')[] } = {},
 ): Record<string, unknown> {
   const order = [...new Set(values.map(({ panel }) => panel))];
-  // Whole rows where that goes, since axes are drawn for the empty places of the last one too.
-  const most = Math.min(columns, Math.max(1, order.length));
-  const whole = Array.from({ length: most }, (_, i) => most - i).find(
+  // Prefers a number of columns that fills all rows, since axes are also drawn for empty cells of the last row.
+  const widest = Math.min(columns, Math.max(1, order.length));
+  const filling = Array.from({ length: widest }, (_, i) => widest - i).find(
     (count) => count > 1 && order.length % count === 0,
   );
   return {
     data: { values },
     facet: { field: 'panel', type: 'nominal', title: null, sort: order },
-    columns: whole ?? most,
+    columns: filling ?? widest,
     resolve: { scale: Object.fromEntries(independent.map((axis) => [axis, 'independent'])) },
     spec,
   };
 }
 
-/** 1.23 ms, 45.6 µs, 7.89 s: three digits. */
+/** A time with three significant digits: 1.23 ms, 45.6 µs, 7.89 s. */
 export function duration(microseconds: number): string {
   const [value, unit] =
     microseconds >= 1e6
@@ -61,12 +61,12 @@ export function digits(value: number): string {
   return size === 0 ? '0' : value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2);
 }
 
-/** A figure made of a time, with the mark of those that are too noisy to be compared. */
+/** A figure computed from a time, marked with ~ if the time is too noisy to be compared. */
 export const marked = (time: Statistics, text: string): string => (isNoisy(time) ? `~${text}` : text);
 
 /**
- * The median, and how far the end of its interval is that lies farther away; a single sample has none. Where that is
- * more than `noisyShare`, a percentage would say nothing: the mark, and the interval itself.
+ * The median and its spread: ± is the distance to the farther end of the interval, in percent. A single sample has no
+ * spread. A noisy time is marked and shown with its interval, since a percentage would be meaningless.
  */
 export function spread(time: Statistics): string {
   const { median, low, high, count } = time;
@@ -114,10 +114,10 @@ export function pivot(
   };
 }
 
-/** 'decoderLayers' as 'decoder layers'. */
+/** Converts 'decoderLayers' to 'decoder layers'. */
 export const spaced = (name: string): string => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 
-/** Plain text, columns aligned, numbers right. */
+/** Writes a table as plain text with aligned columns, numbers at the right. */
 export function toText({ title, columns, rows, note }: Table): string {
   const cells = [columns, ...rows];
   const widths = columns.map((_, i) => Math.max(...cells.map((line) => line[i].length)));
@@ -131,7 +131,7 @@ export function toText({ title, columns, rows, note }: Table): string {
   return `${[title, '', write(columns), ruler, ...rows.map(write), ...(note ? ['', note] : [])].join('\n')}\n`;
 }
 
-/** Writes a table as GitHub's Markdown. */
+/** Writes a table as GitHub Markdown. */
 export function toMarkdown({ title, columns, rows, note }: Table): string {
   const write = (line: string[]) => `| ${line.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
   const ruler = columns.map((_, i) => (rows.some((line) => /^[^\d<>±~-]/.test(line[i])) ? '---' : '---:'));

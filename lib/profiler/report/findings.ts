@@ -1,26 +1,26 @@
-/** Findings of a result: variants that can be told apart, and conditions that make its figures worthless. */
+/** Findings of a result: which variants differ, and warnings about conditions that make its figures unreliable. */
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import { isNoisy, noisyShare, relativeSpread, type Statistics } from '../measuring/statistics.js';
 import { digits, duration, findRow, spaced, type Table, valuesOf } from './figures.js';
 
-/** The variant that others are compared with, and its rows: the values of one field of the case. */
+/** The base variant of comparisons, and the rows that are compared: those with these values of one field. */
 export interface Compared {
   base: string;
   field: 'stage' | 'operation';
   values: readonly string[];
 }
 
-/** Work of other programs at the start, as a share of the cores, beyond which a run is called disturbed. */
+/** The load at the start, as a share of the cores, above which the report warns of a busy machine. */
 const busyShare = 0.25;
 
 const percent = (share: number): string => `${Math.round(100 * share)}%`;
-/** 'tiny, decoder layers 4, batch 1, multi-head, decode'. */
+/** The name of a row's case, such as 'tiny, decoder layers 4, batch 1, multi-head, decode'. */
 const named = ({ case: what }: ProfileRow): string =>
   Object.entries(what)
     .map(([name, value]) => (typeof value === 'number' ? `${spaced(name)} ${value}` : value))
     .join(', ');
 
-/** Sentences on what cannot be trusted; none where all is well. */
+/** Warnings about figures that cannot be trusted. */
 export function warningsOf({ machine, rows }: ExperimentResult): string[] {
   const timed = rows.filter((row): row is ProfileRow & { time: Statistics } => row.time !== null);
   const noisy = timed
@@ -31,26 +31,24 @@ export function warningsOf({ machine, rows }: ExperimentResult): string[] {
   return [
     ...(load !== undefined && load > busyShare * cores
       ? [
-          `The machine was busy before the run began (load average ${digits(load)} on ${cores} cores), so times are too long and spread widely.`,
+          `The machine was busy before the run began (load average ${digits(load)} on ${cores} cores), so times may be too long and vary widely.`,
         ]
       : []),
     ...(noisy.length > 0
       ? [
           `${noisy.length} of ${timed.length} times are marked ~: the 95% interval of the median reaches more than ${percent(noisyShare)} ` +
             'away from it, so they cannot be compared. ' +
-            `The widest is ${named(noisy[0])}: ${duration(noisy[0].time.low)} to ${duration(noisy[0].time.high)}. ` +
+            `The widest interval is that of ${named(noisy[0])}: ${duration(noisy[0].time.low)} to ${duration(noisy[0].time.high)}. ` +
             'Measure again on an idle machine, or with more --repeats and --seconds.',
         ]
       : []),
-    ...(few > 0
-      ? [`${few} of ${timed.length} times have fewer than three samples: nothing is known of their spread.`]
-      : []),
+    ...(few > 0 ? [`${few} of ${timed.length} times have fewer than three samples, so their spread is unknown.`] : []),
   ];
 }
 
 /**
- * In how many cases each variant was faster or slower than the base one, or could not be told apart from it (the
- * intervals of the two medians touch), and how many times as fast it was. Null where nothing stands beside the base.
+ * Counts the cases in which each variant was faster or slower than the base variant or did not differ from it (the
+ * intervals of the two medians overlap), with the range of speedups. Null if no variant can be compared.
  */
 export function comparisonWithBase(rows: readonly ProfileRow[], { base, field, values }: Compared): Table | null {
   const lines = values.flatMap((value) => {
@@ -65,16 +63,16 @@ export function comparisonWithBase(rows: readonly ProfileRow[], { base, field, v
       const faster = pairs.filter(({ time, other }) => time.high < other.low).length;
       const slower = pairs.filter(({ time, other }) => time.low > other.high).length;
       const ratios = pairs.map(({ time, other }) => other.median / time.median);
-      const [least, most] = [digits(Math.min(...ratios)), digits(Math.max(...ratios))];
+      const [lowest, highest] = [digits(Math.min(...ratios)), digits(Math.max(...ratios))];
       const counts = [faster, slower, pairs.length - faster - slower].map(String);
-      return [[value, String(variant), ...counts, least === most ? least : `${least} to ${most}`]];
+      return [[value, String(variant), ...counts, lowest === highest ? lowest : `${lowest} to ${highest}`]];
     });
   });
   if (lines.length === 0) return null;
   return {
-    title: `Beside ${base}: in how many cases a variant was faster, slower, or not told apart`,
-    columns: [field, 'variant', 'faster', 'slower', 'not told apart', 'times as fast'],
+    title: `Number of cases in which a variant was faster or slower than ${base}`,
+    columns: [field, 'variant', 'faster', 'slower', 'no difference', 'speedup'],
     rows: lines,
-    note: 'Not told apart: the 95% intervals of the two medians touch.',
+    note: 'No difference: the 95% intervals of the two medians overlap.',
   };
 }

@@ -1,4 +1,4 @@
-/** Tables and plots of the generation experiment, with the source's own figures. */
+/** Tables and plots of the generation experiment, with the figures of BigCode's benchmark. */
 import type { ExperimentResult } from '../measuring/result.js';
 import { type Chart, digits, duration, findRow, marked, mebibytes, panels, spread, type Table } from './figures.js';
 import { intervalLayers, intervalNote, plotted } from './intervals.js';
@@ -14,11 +14,11 @@ export function generateTables({ rows, settings }: ExperimentResult): Table[] {
         'variant',
         'batch',
         'time',
-        'tokens a second',
-        'of multi-head',
+        'tokens per second',
+        'time / multi-head',
         'cache, MiB',
         'parameters, millions',
-        'of multi-head, V100',
+        'time / multi-head, V100',
       ],
       rows: rows.map((row) => {
         const { variant, batch } = row.case;
@@ -38,7 +38,7 @@ export function generateTables({ rows, settings }: ExperimentResult): Table[] {
       }),
       note: `The source took ${Object.entries(v100Seconds)
         .map(([type, seconds]) => `${seconds} s (${type})`)
-        .join(', ')} for 1024 tokens of 24 layers on a V100: another machine, to be compared in shape only.`,
+        .join(', ')} for 1024 tokens with 24 layers on a V100; compare only the ratios.`,
     },
   ];
 }
@@ -48,7 +48,7 @@ export function generateCharts({ rows, settings }: ExperimentResult): Chart[] {
   return [
     {
       name: 'generate',
-      title: 'Time to generate',
+      title: 'Time of generation',
       caption: `${settings.tokens} tokens after a prompt of ${settings.prompt}, ${settings.layers} layers. ${intervalNote}`,
       spec: panels(
         timed.map(({ case: { variant, batch }, time }) => ({

@@ -1,4 +1,4 @@
-/** Tables and plots of a decode step: prediction and measurement. */
+/** Tables and plots of the I/O experiment: predicted and measured times of a decode step. */
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import { isNoisy } from '../measuring/statistics.js';
 import { type Chart, digits, duration, marked, mebibytes, panels, spread, type Table, valuesOf } from './figures.js';
@@ -10,7 +10,7 @@ const percent = (share: number) => `${(100 * share).toFixed(0)}%`;
 function stepTable(rows: readonly ProfileRow[], model: string | number, batch: string | number): Table {
   return {
     title: `${model}, batch ${batch}: a decode step`,
-    columns: ['variant', 'operation', 'MiB', 'megaoperations', 'floor', 'measured', 'of the floor', 'GB/s'],
+    columns: ['variant', 'operation', 'MiB', 'megaoperations', 'floor', 'measured', 'floor / measured', 'GB/s'],
     rows: rows
       .filter((row) => row.case.model === model && row.case.batch === batch && row.time)
       .map(({ case: { variant, operation }, time, figures }) => [
@@ -32,19 +32,19 @@ export function ioTables({ rows, facts }: ExperimentResult): Table[] {
   );
   return [
     {
-      title: 'What this device was measured to do at most',
+      title: 'Measured ceilings of this device',
       columns: ['ceiling', 'figure'],
       rows: [
         ['bandwidth', `${digits(facts.bytesPerSecond / 1e9)} GB/s`],
         ['matrix products', `${digits(facts.operationsPerSecond / 1e9)} gigaoperations/s`],
       ],
-      note: 'Floors count weights and caches, not activations. Above 100% is possible where weights stay in the processor’s caches from step to step.',
+      note: 'Floors count weights and caches, not activations. More than 100% of the floor is possible if weights stay in the processor’s caches between steps.',
     },
     ...pairs.map(([model, batch]) => stepTable(rows, model, batch)),
   ];
 }
 
-/** The roof: bandwidth times intensity, up to the matmul rate. */
+/** The roofline: bandwidth multiplied by intensity, up to the multiply rate. */
 function roof(facts: Record<string, number>, intensities: readonly number[]) {
   const { bytesPerSecond, operationsPerSecond } = facts;
   const ridge = operationsPerSecond / bytesPerSecond;
@@ -84,7 +84,7 @@ export function ioCharts({ rows, facts }: ExperimentResult): Chart[] {
       name: 'io-roofline',
       title: 'Roofline: every operation of a decode step',
       caption:
-        'Each point is one operation, summed over the layers; the line is this device’s measured bandwidth and matmul rate. Points above the slope read from the processor’s caches. Crosses: too noisy to be compared.',
+        'Each point is one operation, summed over the layers; the line is this device’s measured bandwidth and multiply rate. Points above the slope read from the processor’s caches. Crosses are too noisy to be compared.',
       spec: panels(
         [...new Set(points.map(({ panel }) => panel))].flatMap((panel) => [
           ...roof(facts, intensities).map((point) => ({ panel, roof: true, ...point })),
@@ -98,13 +98,13 @@ export function ioCharts({ rows, facts }: ExperimentResult): Chart[] {
               field: 'intensity',
               type: 'quantitative',
               scale: { type: 'log', nice: false },
-              title: 'operations for each byte of weights and caches',
+              title: 'operations per byte of weights and caches',
             },
             y: {
               field: 'rate',
               type: 'quantitative',
               scale: { type: 'log', nice: false },
-              title: 'gigaoperations a second',
+              title: 'gigaoperations per second',
             },
           },
           layer: [
@@ -126,9 +126,9 @@ export function ioCharts({ rows, facts }: ExperimentResult): Chart[] {
     },
     {
       name: 'io-steps',
-      title: 'A decode step: floor and measured',
+      title: 'A decode step: floor and measured time',
       caption:
-        'The floor is what the bytes of weights and caches take at the measured bandwidth, or the arithmetic at the matmul rate. ' +
+        'The floor is the sum over the operations of the time for their bytes at the measured bandwidth or for their arithmetic at the multiply rate, whichever is longer. ' +
         intervalNote,
       spec: panels(
         steps,

@@ -1,11 +1,11 @@
-/** Tables and plots of decode steps in a floating type and in 8 bits. */
+/** Tables and plots of decode steps in a floating-point type and in 8 bits. */
 import type { ExperimentResult } from '../measuring/result.js';
 import { type Chart, digits, duration, findRow, marked, mebibytes, panels, spread, type Table } from './figures.js';
 import { intervalLayers, intervalNote, plotted } from './intervals.js';
 
 const [plain, columns] = [
   'floating',
-  ['model', 'batch', 'in 8 bits', 'weights, MiB', 'caches, MiB', 'floor', 'measured', 'of floating', 'predicted'],
+  ['model', 'batch', 'in 8 bits', 'weights, MiB', 'caches, MiB', 'floor', 'measured', 'time / floating', 'predicted'],
 ];
 
 export function precisionTables({ rows }: ExperimentResult): Table[] {
@@ -14,7 +14,7 @@ export function precisionTables({ rows }: ExperimentResult): Table[] {
   );
   return [
     {
-      title: 'A decode step',
+      title: 'Time of a decode step',
       columns,
       rows: rows.map(({ case: { model, batch, variant }, time, figures, note }) => {
         const head = [String(model), String(batch), variant === plain ? 'nothing' : String(variant)];
@@ -30,9 +30,9 @@ export function precisionTables({ rows }: ExperimentResult): Table[] {
           digits(figures.predictedRatio),
         ];
       }),
-      note: `From batch ${[...crossovers]
+      note: `8 bits save more bytes in the caches than in the weights from this batch on: ${[...crossovers]
         .map(([model, batch]) => `${digits(batch)} (${model})`)
-        .join(', ')} on, 8 bits save more bytes in the caches than in the weights.`,
+        .join(', ')}.`,
     },
   ];
 }
@@ -43,7 +43,7 @@ export function precisionCharts({ rows }: ExperimentResult): Chart[] {
     {
       name: 'precision',
       title: 'A decode step in 8 bits',
-      caption: `What is in 8 bits, and the time of a step. ${intervalNote}`,
+      caption: `The time of a step by what is stored in 8 bits. ${intervalNote}`,
       spec: panels(
         timed.map(({ case: { model, batch, variant }, time }) => ({
           panel: `${model}, batch ${batch}`,

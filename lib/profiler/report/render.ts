@@ -1,10 +1,10 @@
-/** Draws charts as SVG with Vega-Lite, which needs no browser. It is loaded only here. */
+/** Draws charts as SVG with Vega-Lite, without a browser. Vega-Lite is loaded on first use. */
 import { OneheadError } from '../../errors.js';
 import type { Chart } from './figures.js';
 
 const font = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
 
-/** Okabe and Ito's colours, which can be told apart with any kind of colour vision. */
+/** The palette of Okabe and Ito, distinguishable with any colour vision, and three more colours. */
 const colors = [
   '#0072b2',
   '#d55e00',
@@ -48,32 +48,32 @@ async function load() {
   } catch (cause) {
     throw new OneheadError(
       'NOT_SUPPORTED',
-      'Reports are drawn with Vega-Lite, which is not installed; run `npm install vega vega-lite` and write the report from the results with `onehead profile report`.',
+      'Reports need Vega-Lite, which is not installed; run `npm install vega vega-lite`, then write the report from the results with `onehead profile report`.',
       { cause },
     );
   }
 }
 
-/** Throws OneheadError NOT_SUPPORTED, with what to install, where there is no Vega. */
+/** Throws OneheadError NOT_SUPPORTED, which says what to install, if Vega-Lite is missing. */
 export async function ensureRenderer(): Promise<void> {
   await load();
 }
 
-/** Text as XML and HTML hold it. */
+/** Escapes text for XML and HTML. */
 export const escaped = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
 
-/** The chart as a standalone SVG document. */
+/** Draws a chart as a standalone SVG document. */
 export async function toSvg({ title, spec }: Chart): Promise<string> {
   const { vega, vegaLite } = await load();
   const complete = { $schema: 'https://vega.github.io/schema/vega-lite/v6.json', title, config: theme, ...spec };
-  // Warnings are about charts without data, which an unfinished run may have.
+  // Warnings are suppressed: they concern charts without data, which an unfinished run may have.
   const { spec: compiled } = vegaLite.compile(complete as unknown as Parameters<typeof vegaLite.compile>[0], {
     logger: vega.logger(vega.Error),
   });
   const view = new vega.View(vega.parse(compiled), { renderer: 'none' });
   try {
-    // A name for those who hear the page.
+    // The title is read aloud by screen readers.
     return (await view.toSVG()).replace(/^<svg [^>]*>/, (tag) => `${tag}<title>${escaped(title)}</title>`);
   } finally {
     view.finalize();

@@ -1,4 +1,4 @@
-/** Tables and plots of the experiment on memory-efficient Whispers. */
+/** Tables and plots of the experiment on Whisper with memory-efficient attention. */
 import type { ExperimentResult } from '../measuring/result.js';
 import { type Chart, mebibytes, panels, pivot, spread, type Table } from './figures.js';
 import { intervalLayers, intervalNote, plotted } from './intervals.js';
@@ -7,7 +7,7 @@ export function whisperFlashTables({ rows }: ExperimentResult): Table[] {
   const of = (stage: string) => rows.filter((row) => row.case.stage === stage);
   const down = ['model', 'decoderLayers', 'batch', 'tokens'];
   return [
-    pivot('Time of a batch: encoder and tokens', of('total'), down, 'variant', ({ time }) => spread(time!)),
+    pivot('Time of a batch: encoder and decoding', of('total'), down, 'variant', ({ time }) => spread(time!)),
     pivot('Encoder', of('encode'), down, 'variant', ({ time }) => spread(time!)),
     pivot('Decoding', of('decode'), down, 'variant', ({ time }) => spread(time!)),
     pivot('Peak memory of the device, MiB', of('total'), down, 'variant', ({ figures }) =>
@@ -48,20 +48,19 @@ export function whisperFlashCharts({ rows }: ExperimentResult): Chart[] {
     {
       name: 'whisper-flash-time',
       title: 'Time of a batch',
-      caption: `Encoder and forced tokens, the source’s two settings side by side. ${intervalNote}`,
+      caption: `Encoder and a fixed number of tokens, in the two settings of the source. ${intervalNote}`,
       spec: bars(time, 'total'),
     },
     {
       name: 'whisper-flash-decode',
-      title: 'Decoding alone',
-      caption: `One query row a sequence: memory-efficient is a kernel for many rows; auto takes split-kv there. ${intervalNote}`,
+      title: 'Time of decoding',
+      caption: `A decode step has one query row for each sequence. The memory-efficient kernel is made for many rows; auto uses split-kv. ${intervalNote}`,
       spec: bars(time, 'decode'),
     },
     {
       name: 'whisper-flash-memory',
       title: 'Memory',
-      caption:
-        'Peak of the device’s memory. Multi-head keeps a score of every pair of positions for a layer at a time.',
+      caption: 'Peak memory of the device. Multi-head stores a score for every pair of positions, one layer at a time.',
       spec: bars({ mark: 'bar', encoding: { y: memory, color } }, 'total'),
     },
   ];

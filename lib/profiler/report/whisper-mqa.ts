@@ -1,4 +1,4 @@
-/** Tables and plots of the experiment on multi-query Whispers. */
+/** Tables and plots of the experiment on Whisper with multi-query attention. */
 import type { ExperimentResult, ProfileRow } from '../measuring/result.js';
 import { type Chart, digits, findRow, mebibytes, panels, pivot, spread, type Table } from './figures.js';
 import { intervalLayers, intervalNote, plotted, plottedRatio } from './intervals.js';
@@ -12,7 +12,7 @@ export function whisperMqaTables({ rows, settings }: ExperimentResult): Table[] 
     pivot(`Time of a batch: encoder and ${settings.tokens} tokens`, total, down, 'variant', ({ time }) =>
       spread(time!),
     ),
-    pivot('Decoding alone', of(rows, 'decode'), down, 'variant', ({ time }) => spread(time!)),
+    pivot('Time of decoding', of(rows, 'decode'), down, 'variant', ({ time }) => spread(time!)),
     pivot(
       'Parameters, millions, and compression',
       total,
@@ -51,7 +51,7 @@ export function whisperMqaCharts({ rows }: ExperimentResult): Chart[] {
     {
       name: 'whisper-mqa-time',
       title: 'Time by decoder layers',
-      caption: `Encoder and forced tokens of a batch, as the source measures it. ${intervalNote}`,
+      caption: `Encoder and a fixed number of tokens of a batch, as in the source. ${intervalNote}`,
       spec: panels(
         total,
         {
@@ -68,15 +68,15 @@ export function whisperMqaCharts({ rows }: ExperimentResult): Chart[] {
     },
     {
       name: 'whisper-mqa-batch',
-      title: 'Decoding beside multi-head, by batch',
-      caption: `Multi-head’s time over each variant’s, with all decoder layers: above 1 is faster. ${intervalNote}`,
+      title: 'Speed of decoding relative to multi-head, by batch',
+      caption: `The time of multi-head divided by that of the variant, with all decoder layers: above 1, the variant is faster. ${intervalNote}`,
       spec: panels(speedups, {
         width: 300,
         height: 220,
         encoding: { x: { field: 'batch', type: 'ordinal', title: 'batch', axis: { labelAngle: 0 } }, color },
         layer: intervalLayers(
           'y',
-          { type: 'quantitative', title: 'times as fast as multi-head', scale: { zero: false } },
+          { type: 'quantitative', title: 'speedup over multi-head', scale: { zero: false } },
           line,
         ),
       }),
@@ -84,7 +84,7 @@ export function whisperMqaCharts({ rows }: ExperimentResult): Chart[] {
     {
       name: 'whisper-mqa-memory',
       title: 'Memory',
-      caption: 'Peak of the device’s memory with all decoder layers: weights, caches and temporaries.',
+      caption: 'Peak memory of the device with all decoder layers: weights, caches and temporaries.',
       spec: panels(
         whole.filter(({ stage }) => stage === 'total'),
         {
