@@ -61,7 +61,7 @@ describe('onehead profile', () => {
     expect(await readFile(join(file('again'), 'report.md'))).toEqual(await readFile(join(file('report'), 'report.md')));
   });
 
-  it('keeps what was measured when it is interrupted, and goes on from there', async () => {
+  it('keeps what was measured when it is interrupted, and resumes from there', async () => {
     const folder = await temporaryFolder();
     const json = join(folder, 'r.json');
     const sizes = ['--batch', '1,2', '--lengths', '8', '--repeats', '100000', '--threads', '2', '--json', json];
@@ -74,7 +74,7 @@ describe('onehead profile', () => {
     const { status, stdout, stderr } = await result;
     expect({ status, stdout }).toEqual({ status: 130, stdout: '' });
     expect(stderr).toMatch(
-      /^onehead: Interrupted; \d+ rows were measured\. They are in .*r\.json; go on with --resume\.\n$/,
+      /^onehead: Interrupted; \d+ rows were measured\. They are in .*r\.json; continue with --resume\.\n$/,
     );
     const kept = JSON.parse(await readFile(json, 'utf8')).experiments[0];
     expect(kept).toMatchObject({ complete: false, groups: ['batch 1, length 8'] });
@@ -202,7 +202,7 @@ describe('onehead convert', () => {
     [['--kv-heads', '0', 'in', 'out'], 2, /--kv-heads to be a whole number/],
     [['--kv-heads', '1', '--parts', 'decoder', 'in', 'out'], 2, /--parts to be cross, self, encoder/],
     [['--kv-heads', '1', '--method', 'median', 'in', 'out'], 2, /--method to be mean, first, random/],
-    [['--kv-heads', '3', micro, 'out'], 1, /cannot become 3/],
+    [['--kv-heads', '3', micro, 'out'], 1, /cannot be converted to 3/],
     [['--kv-heads', '1', micro, micro], 1, /is the checkpoint itself/],
     [['--kv-heads', '1', '/nowhere/at/all', 'out'], 1, /nowhere/],
   ])('%j is refused in one sentence', async (args, expected, reason) => {
