@@ -1,5 +1,5 @@
 /**
- * One attention variant on arrays of one's own: its time, and what theory says of its memory traffic.
+ * Measures one attention call on plain arrays, and computes its memory traffic with the I/O model.
  *
  *     node examples/attention.mjs
  */
@@ -27,5 +27,5 @@ const theory = ioModel.attention({
   keyValueHeads: 1,
 });
 console.log(
-  `${time.median} µs; memory access for each multiply-add ${theory.complexity.ratio} = ${theory.ratio.toFixed(2)}`,
+  `${time.median} µs; elements moved per multiply-add: ${theory.complexity.ratio} = ${theory.ratio.toFixed(2)}`,
 );

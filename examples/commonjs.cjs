@@ -1,5 +1,5 @@
 /**
- * The package in CommonJS: the same names by `require`.
+ * Uses the package in CommonJS; `require` returns the same names as `import`.
  *
  *     node examples/commonjs.cjs talk.mp3
  */

@@ -1,5 +1,5 @@
 /**
- * Word error rates of recordings whose texts are known: pairs of a recording and a text file.
+ * Computes word error rates of recordings; the arguments are pairs of a recording and a file with its text.
  *
  *     node examples/evaluate.mjs talk.mp3 talk.txt interview.m4a interview.txt
  */
@@ -12,6 +12,6 @@ for (let i = 0; i < files.length; i += 2) {
   const reference = await readFile(files[i + 1], 'utf8');
   const { text } = await whisper.transcribe(files[i], { language: 'en' });
   const { words } = textErrors(normalizeEnglish(reference), normalizeEnglish(text));
-  console.log(`${files[i]}: ${(100 * errorRate(words)).toFixed(1)}% of words wrong`, words);
+  console.log(`${files[i]}: ${(100 * errorRate(words)).toFixed(1)}% word error rate`, words);
 }
 whisper.dispose();

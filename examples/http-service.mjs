@@ -1,6 +1,6 @@
 /**
- * A service that answers recordings with text and segments, on nothing but Node.js: a request's body is decoded while
- * it comes.
+ * A service on Node.js alone that answers recordings with text and segments. A request's body is decoded during the
+ * upload.
  *
  *     node examples/http-service.mjs
  *     curl --data-binary @talk.mp3 http://localhost:8080
@@ -8,7 +8,7 @@
 import { createServer } from 'node:http';
 import { OneheadError, Whisper } from 'onehead';
 
-const whisper = await Whisper.load('openai/whisper-small'); // on a GPU where there is one, else on the CPU
+const whisper = await Whisper.load('openai/whisper-small'); // on a GPU if there is one, otherwise on the CPU
 
 const server = createServer(async (request, response) => {
   try {

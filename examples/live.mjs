@@ -1,6 +1,5 @@
 /**
- * Text while it is spoken, in a program of one's own: from a microphone's pipe of 16-bit samples at 16 kHz, or from a
- * file as if it were one.
+ * Live transcription of 16-bit samples at 16 kHz from standard input, from a microphone or a file.
  *
  *     arecord -f S16_LE -r 16000 | node examples/live.mjs openai/whisper-small
  *     ffmpeg -i talk.mp3 -ac 1 -ar 16000 -f s16le - | node examples/live.mjs openai/whisper-small
@@ -17,9 +16,9 @@ const listen = async () => {
     const bytes = Buffer.concat([rest, chunk]);
     const count = bytes.length >> 1;
     rest = bytes.subarray(2 * count);
-    // A copy, since samples must begin at an even place of their memory.
+    // A copy, since an Int16Array must begin at an even offset of its buffer.
     live.push(new Int16Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + 2 * count)));
-    if (live.lag > 5) await live.drained(); // a file comes faster than it was spoken
+    if (live.lag > 5) await live.drained(); // a file is read faster than real time
   }
   await live.close();
 };

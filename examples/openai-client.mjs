@@ -1,5 +1,5 @@
 /**
- * OpenAI's client against a server of onehead: words with their times, then the text as it is written.
+ * OpenAI's client with onehead's server: words with their times, then the text while it is decoded.
  *
  *     npm install openai
  *     npx onehead serve openai/whisper-small
@@ -9,11 +9,11 @@ import { createReadStream } from 'node:fs';
 import OpenAI from 'openai';
 
 const [file] = process.argv.slice(2);
-const client = new OpenAI({ apiKey: process.env.OPENAI_API_KEY ?? 'none' }); // OPENAI_BASE_URL says where
+const client = new OpenAI({ apiKey: process.env.OPENAI_API_KEY ?? 'none' }); // OPENAI_BASE_URL is the address
 
 const { language, duration, words } = await client.audio.transcriptions.create({
   model: 'whisper-1',
-  file: createReadStream(file), // decoded while it is sent
+  file: createReadStream(file), // decoded during the upload
   response_format: 'verbose_json',
   timestamp_granularities: ['word'],
 });

@@ -1,5 +1,5 @@
 /**
- * An experiment on shapes of one's own: what attention variants cost at two lengths, and a page with the plots.
+ * Runs an experiment on custom shapes: measures attention variants at two lengths, and writes a page with plots.
  *
  *     npm install vega vega-lite
  *     node examples/profile.mjs report

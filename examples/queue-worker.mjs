@@ -1,6 +1,6 @@
 /**
- * A worker in a program of one's own: recordings of a queue, each with exactly one result. Here the queue is in memory;
- * with Redis (`RedisQueue`, `npm install bullmq ioredis`) any number of machines share it.
+ * A worker that transcribes the recordings of a queue, each with exactly one result. Here the queue is in memory; with
+ * Redis (`RedisQueue`, `npm install bullmq ioredis`) any number of machines share it.
  *
  *     node examples/queue-worker.mjs /recordings transcripts
  */
@@ -15,9 +15,9 @@ const queue = new MemoryQueue();
 await queue.add(await recordingsOf([folder], { language: 'en' }));
 
 const stop = new AbortController();
-process.once('SIGTERM', () => stop.abort()); // takes nothing new, finishes what is under way
+process.once('SIGTERM', () => stop.abort()); // finishes the recordings that were begun and takes no new ones
 
-const model = await modelDigest(whisper.model.checkpoint.directory); // whose results these are
+const model = await modelDigest(whisper.model.checkpoint.directory); // results are stored for each model
 const worker = new BatchWorker(queue, whisper, model, new Results(store, ['json', 'srt']), {
   untilEmpty: true,
   onEvent: (event) => {

@@ -1,6 +1,6 @@
 /**
- * OpenAI's realtime client against a server of onehead: a recording is sent as a microphone would send it, and its text
- * printed as soon as it is sure. The client speaks TLS only.
+ * OpenAI's realtime client with onehead's server: sends a recording at the speed of a microphone, and prints confirmed
+ * text. The client supports TLS only.
  *
  *     npm install openai ws
  *     npx onehead serve openai/whisper-small --tls-certificate certificate.pem --tls-key key.pem
@@ -12,21 +12,21 @@ import { setTimeout } from 'node:timers/promises';
 import OpenAI from 'openai';
 import { OpenAIRealtimeWS } from 'openai/realtime/ws';
 
-const [file, speed = '1'] = process.argv.slice(2); // times as fast as it was spoken
+const [file, speed = '1'] = process.argv.slice(2); // 1 is real time
 const wav = await readFile(file);
 const samples = wav.subarray(wav.indexOf('data') + 8);
 
-const client = new OpenAI({ apiKey: process.env.OPENAI_API_KEY ?? 'none' }); // OPENAI_BASE_URL says where
-// A certificate that signs itself is taken here; leave `options` out for a real one.
+const client = new OpenAI({ apiKey: process.env.OPENAI_API_KEY ?? 'none' }); // OPENAI_BASE_URL is the address
+// Accepts a self-signed certificate; omit `options` for a trusted one.
 const realtime = new OpenAIRealtimeWS({ model: 'whisper-1', options: { rejectUnauthorized: false } }, client);
-const told = (type) => new Promise((resolve) => realtime.on(type, resolve));
+const received = (type) => new Promise((resolve) => realtime.on(type, resolve));
 realtime.on('error', (error) => {
   console.error(error.message);
   process.exit(1);
 });
 realtime.on('conversation.item.input_audio_transcription.delta', ({ delta }) => process.stdout.write(delta));
 
-await told('session.created');
+await received('session.created');
 realtime.send({
   type: 'session.update',
   session: {
@@ -35,18 +35,18 @@ realtime.send({
       input: {
         format: { type: 'audio/pcm', rate: 24000 },
         transcription: { model: 'whisper-1', language: 'en' },
-        turn_detection: null, // one turn, which ends when we say so
+        turn_detection: null, // one turn, which ends at the commit below
       },
     },
   },
 });
-const tenth = 4800; // bytes
-for (let at = 0; at < samples.length; at += tenth) {
-  realtime.send({ type: 'input_audio_buffer.append', audio: samples.subarray(at, at + tenth).toString('base64') });
+const chunk = 4800; // bytes in 100 ms
+for (let at = 0; at < samples.length; at += chunk) {
+  realtime.send({ type: 'input_audio_buffer.append', audio: samples.subarray(at, at + chunk).toString('base64') });
   await setTimeout(100 / speed);
 }
-const completed = told('conversation.item.input_audio_transcription.completed');
+const completed = received('conversation.item.input_audio_transcription.completed');
 realtime.send({ type: 'input_audio_buffer.commit' });
 const { transcript } = await completed;
-process.stdout.write(`\n\nAll of it: ${transcript}\n`);
+process.stdout.write(`\n\nWhole text: ${transcript}\n`);
 realtime.close();

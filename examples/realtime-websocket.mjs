@@ -1,6 +1,6 @@
 /**
- * A bare WebSocket against a server of onehead: a recording is sent as a microphone would send it, and the server finds
- * out who speaks when.
+ * A plain WebSocket with onehead's server: sends a recording at the speed of a microphone, and the server detects the
+ * turns.
  *
  *     npm install ws
  *     npx onehead serve openai/whisper-small
@@ -11,15 +11,15 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import WebSocket from 'ws';
 
-const [file, server = 'ws://localhost:8000', speed = '1'] = process.argv.slice(2); // times as fast as it was spoken
+const [file, server = 'ws://localhost:8000', speed = '1'] = process.argv.slice(2); // 1 is real time
 const wav = await readFile(file);
-// A second and a half of silence behind it ends the last turn.
+// 1.5 s of silence at the end ends the last turn.
 const samples = Buffer.concat([wav.subarray(wav.indexOf('data') + 8), Buffer.alloc(72_000)]);
 
 const headers = { authorization: `Bearer ${process.env.OPENAI_API_KEY ?? 'none'}` };
 const socket = new WebSocket(`${server}/v1/realtime?intent=transcription`, { headers });
 const send = (event) => socket.send(JSON.stringify(event));
-const open = new Map(); // when items began that are spoken or written
+const open = new Map(); // start times of turns that are not yet completed
 let sent = false;
 
 socket.on('message', (data) => {
@@ -30,7 +30,7 @@ socket.on('message', (data) => {
       open.set(event.item_id, seconds(event.audio_start_ms));
       break;
     case 'conversation.item.input_audio_transcription.delta':
-      process.stderr.write(event.delta); // what is sure, while it is spoken
+      process.stderr.write(event.delta); // confirmed text, during the turn
       break;
     case 'conversation.item.input_audio_transcription.completed':
       console.log(`${open.get(event.item_id)} s: ${event.transcript}`);
@@ -56,9 +56,9 @@ send({
     },
   },
 });
-const tenth = 4800; // bytes
-for (let at = 0; at < samples.length; at += tenth) {
-  send({ type: 'input_audio_buffer.append', audio: samples.subarray(at, at + tenth).toString('base64') });
+const chunk = 4800; // bytes in 100 ms
+for (let at = 0; at < samples.length; at += chunk) {
+  send({ type: 'input_audio_buffer.append', audio: samples.subarray(at, at + chunk).toString('base64') });
   await setTimeout(100 / speed);
 }
 sent = true;

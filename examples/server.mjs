@@ -1,5 +1,5 @@
 /**
- * A service of one's own that transcribes, too: OpenAI's audio API as a plugin of fastify, beside other routes.
+ * Adds OpenAI's audio API to a fastify server, next to other routes.
  *
  *     npm install fastify @fastify/multipart @fastify/swagger @fastify/under-pressure @fastify/websocket prom-client
  *     node examples/server.mjs openai/whisper-small 8000
@@ -12,21 +12,21 @@ const [model, port = '8000'] = process.argv.slice(2);
 
 const app = fastify({
   logger: true,
-  requestTimeout: 3_600_000, // an upload may take as long as its work; one that stands still is found out
-  return503OnClosing: false, // the plugin says why, as the API does
+  requestTimeout: 3_600_000, // uploads may take long; the plugin ends those that stall
+  return503OnClosing: false, // the plugin answers in the API's form
 });
 
 app.get('/', async () => ({ hello: 'Send recordings to /v1/audio/transcriptions.' }));
 
 await app.register(onehead, {
-  models: [{ id: 'speech', model }], // and no others; the bundled one where none is named
+  models: [{ id: 'speech', model }], // only these; without any, the bundled model
   alias: { 'gpt-4o-transcribe': 'speech' },
-  page: false, // a page at / to try it with, where the service has none of its own
+  page: false, // no page at /, which this service has itself
   maxBytes: 2 ** 30,
   maxDuration: 2 * 3600,
-  // Options of transcribe that every request begins with.
+  // Default options of transcribe for every request.
   transcribe: { seed: 1 },
 });
 
 await app.listen({ port: Number(port) });
-process.once('SIGTERM', () => app.close()); // takes nothing new, finishes what is under way
+process.once('SIGTERM', () => app.close()); // finishes open requests and accepts no new ones

@@ -1,5 +1,5 @@
 /**
- * Segments of a stream as they are decoded: here from standard input, in any format.
+ * Prints segments of a stream in any format as soon as they are decoded; here the stream is standard input.
  *
  *     arecord -t wav | node examples/stream.mjs
  *     curl https://radio.example/stream.mp3 | node examples/stream.mjs

@@ -1,5 +1,5 @@
 /**
- * Subtitles of recordings, each beside its recording: short lines, cut between words.
+ * Writes subtitles next to each recording, with short lines that break between words.
  *
  *     node examples/subtitles.mjs talk.mp3 interview.m4a
  */
@@ -10,7 +10,7 @@ import { formats, Whisper } from 'onehead';
 const whisper = await Whisper.load('openai/whisper-small');
 await Promise.all(
   process.argv.slice(2).map(async (file) => {
-    // All at once: the calls share the model.
+    // The concurrent calls share the model.
     const result = await whisper.transcribe(file, { wordTimestamps: true });
     const { dir, name } = parse(file);
     const subtitles = formats.srt.write(result, { maxLineWidth: 42, maxLineCount: 2 });

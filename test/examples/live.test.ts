@@ -63,7 +63,7 @@ describe('examples of live transcription', () => {
     const server = await testServer({}, selfSigned());
     const env = { OPENAI_BASE_URL: `${server.url}/v1`, NODE_NO_WARNINGS: '1' };
     const text = await printed([join(root, 'examples/realtime-openai.mjs'), wav, '10'], env);
-    const [deltas, all] = text.split('\n\nAll of it: ');
+    const [deltas, all] = text.split('\n\nWhole text: ');
     expect(deltas).toBe(all.trim());
     expect(all).toContain('shopping list');
   });

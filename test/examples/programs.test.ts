@@ -19,10 +19,10 @@ const programs: Record<string, { args?: string[]; input?: Uint8Array; expected: 
   'stream.mjs': { input: readFileSync(sample), expected: /^0(\.\d+)? \d.*We will return on Thursday\./ },
   'telephone-call.mjs': { expected: /^WEBVTT\n/ },
   'subtitles.mjs': { args: ['talk.mp3'], expected: /^$/ },
-  'evaluate.mjs': { args: ['talk.mp3', 'talk.txt'], expected: /^talk\.mp3: 0\.0% of words wrong/ },
+  'evaluate.mjs': { args: ['talk.mp3', 'talk.txt'], expected: /^talk\.mp3: 0\.0% word error rate/ },
   'queue-worker.mjs': { args: ['recordings', 'transcripts'], expected: 'monday: done\n' },
   'profile.mjs': { args: ['report'], expected: /^multi-head 64 \d+ µs\n[\s\S]*report\/report\.html\n$/ },
-  'attention.mjs': { expected: /^[\d.]+ µs; memory access for each multiply-add .* = 0\.11\n$/ },
+  'attention.mjs': { expected: /^[\d.]+ µs; elements moved per multiply-add: .* = 0\.11\n$/ },
   'model.mjs': { expected: /^\[ \d+(, \d+)* \] 9798\n$/ },
   'commonjs.cjs': { args: ['talk.mp3'], expected: `${text}\n` },
 };

@@ -269,7 +269,7 @@ describe('a run', () => {
   it('refuses unknown experiments and models', async () => {
     await expect(profile('speed' as 'io')).rejects.toThrow('Expected experiment to be attention-types');
     await expect(run('io', { models: ['enormous'] })).rejects.toThrow(
-      "among micro, tiny, base, small, medium, large-v3, turbo but received 'enormous'",
+      "size of micro, tiny, base, small, medium, large-v3, turbo but received 'enormous'",
     );
   });
 
