@@ -201,7 +201,7 @@ describe('the end of a live stream', () => {
     const live = await whisper.live();
     live.push(samples);
     for await (const event of live) if (event.type === 'partial') break;
-    expect(() => live.push(samples)).toThrow(/has been closed/);
+    expect(() => live.push(samples)).toThrow(/is closed/);
     expect(whisper.figures()).toMatchObject({ requests: 0, rows: { used: 0 }, positions: { used: 0 } });
   });
 
@@ -244,8 +244,8 @@ describe('the end of a live stream', () => {
     expect(() => live.push([0, 1] as never)).toThrow('Expected samples to be a Float32Array or an Int16Array');
     expect(() => live.push(Float32Array.of(Number.NaN))).toThrow('Expected finite samples');
     await live.close();
-    await expect(live.flush()).rejects.toThrow(/has been closed/);
-    await expect(live.drained()).rejects.toThrow(/has been closed/);
+    await expect(live.flush()).rejects.toThrow(/is closed/);
+    await expect(live.drained()).rejects.toThrow(/is closed/);
   });
 });
 

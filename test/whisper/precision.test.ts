@@ -230,7 +230,7 @@ describe('8 bits', () => {
 
   it('are made of heads that were converted first', async () => {
     const to = join(await folder(), 'int8');
-    await expect(convertCheckpoint(micro, to, { quantize: 'int8', keyValueHeads: 1 })).rejects.toThrow('convert these');
+    await expect(convertCheckpoint(micro, to, { quantize: 'int8', keyValueHeads: 1 })).rejects.toThrow('convert them');
     await expect(convertCheckpoint(micro, to, { quantize: 'int4' as 'int8' })).rejects.toThrow("'int8' but received");
   });
 });
