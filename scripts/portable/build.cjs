@@ -5,7 +5,7 @@
 // named
 // The addon is build/portable/<name>/Release/onehead.node. `sh scripts/portable/setup.sh` installs what it takes;
 // oneDNN is compiled once for each system and kept beside its source.
-const { spawnSync } = require('node:child_process');
+const { execFileSync, spawnSync } = require('node:child_process');
 const {
   chmodSync,
   existsSync,
@@ -36,7 +36,9 @@ const isInstalled = () => existsSync(zig) && onednn() !== undefined;
 const outputOf = (name) => path.join(root, 'build', 'portable', name, 'Release', 'onehead.node');
 
 function run(command, args, environment = process.env) {
-  const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', env: environment });
+  // The compilers are scripts that are written anew each time.
+  const env = { CCACHE_COMPILERCHECK: 'content', ...environment };
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', env });
   if (error) throw error;
   if (status !== 0) throw new Error(`${command} ${args[0]} failed; what it says above tells why`);
 }
@@ -54,11 +56,12 @@ function compilers(name) {
   // Without that, zig adds checks for undefined behaviour to what is not optimized.
   const target = `-target ${systems[name].triple}.${glibc} -fno-sanitize=undefined`;
   const programs = { clang: `cc ${target}`, 'clang++': `c++ ${target}`, ar: 'ar', ranlib: 'ranlib' };
+  const version = execFileSync(zig, ['version'], { encoding: 'utf8' }).trim();
   for (const [program, command] of Object.entries(programs)) {
     const file = path.join(folder, program);
     // oneDNN is compiled to be small, since it generates the code that computes; but for these loops.
     const level = `case "$*" in */src/cpu/gemm/*|*/src/cpu/reorder/*) set -- "$@" -O3 ;; esac`;
-    writeFileSync(file, `#!/bin/sh\n${level}\nexec '${zig}' ${command} "$@"\n`);
+    writeFileSync(file, `#!/bin/sh\n# zig ${version}\n${level}\nexec '${zig}' ${command} "$@"\n`);
     chmodSync(file, 0o755);
   }
   const { cpu, triple } = systems[name];
@@ -99,8 +102,8 @@ function buildOneDnn(name) {
       '-DOpenMP_CXX_LIB_NAMES=',
     ],
     ...[
-      '-DCMAKE_C_FLAGS=-g0 -ffunction-sections',
-      `-DCMAKE_CXX_FLAGS=-g0 -fvisibility=hidden -ffunction-sections -I${__dirname}`,
+      '-DCMAKE_C_FLAGS=-g0 -ffunction-sections -fdata-sections',
+      `-DCMAKE_CXX_FLAGS=-g0 -fvisibility=hidden -ffunction-sections -fdata-sections -I${__dirname}`,
     ],
     `-DCMAKE_INSTALL_PREFIX=${prefix}.partial`,
   ]);
