@@ -251,13 +251,9 @@ __global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __gr
 #pragma unroll
     for (int u = 0; u < ahead; ++u) {
       if (!inside || key0 + u * step >= end) continue;
-      const float weight = exp2Fast(scores[u] - above);
       float values[vector];
-      running.sum += weight;
       v[u].values(values);
-      const float of = bytes ? weight * v[u].factor() : weight;
-#pragma unroll
-      for (int i = 0; i < vector; ++i) running.values[i] = fmaf(of, values[i], running.values[i]);
+      running.add(exp2Fast(scores[u] - above), values, v[u].factor());
     }
   }
 

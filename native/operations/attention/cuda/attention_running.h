@@ -17,6 +17,14 @@ struct Running {
 #pragma unroll
     for (int i = 0; i < Width; ++i) values[i] *= factor;
   }
+
+  /** Adds a key of this weight, exp2 of its score less the highest. `scale`: of its value, where that is of 8 bits. */
+  __device__ void add(float weight, const float (&value)[Width], float scale = 1) {
+    sum += weight;
+    weight *= scale;
+#pragma unroll
+    for (int i = 0; i < Width; ++i) values[i] = fmaf(weight, value[i], values[i]);
+  }
 };
 
 /** Adds up what the lane groups of a warp have. */
@@ -52,6 +60,9 @@ __device__ inline void storePart(float* part, const Running<Width>& running, int
  * score and sum of weights. */
 struct Joined {
   float value = 0, highest = -infinity, sum = 0;
+
+  /** The column of the result; an entry that sees nothing gives zeros. */
+  __device__ float result() const { return sum == 0 ? 0.0f : value / sum; }
 };
 __device__ inline Joined joinParts(const float* parts, int count, int size, int column) {
   const int part = int(partialSize(size));

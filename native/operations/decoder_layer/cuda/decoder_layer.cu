@@ -166,12 +166,9 @@ __device__ inline void attend(Stream<T>& stream, const AttentionArguments& a, co
 #pragma unroll
         for (int u = 0; u < keysOfStep; ++u) {
           if (!inside || scores[u] == -infinity) continue;
-          const float weight = exp2Fast(scores[u] - above);
           float values[vector];
-          running.sum += weight;
           load(values, u, 1);
-#pragma unroll
-          for (int i = 0; i < vector; ++i) running.values[i] = fmaf(weight, values[i], running.values[i]);
+          running.add(exp2Fast(scores[u] - above), values);
         }
       }
       stream.fetch();
@@ -191,8 +188,7 @@ __device__ inline void attend(Stream<T>& stream, const AttentionArguments& a, co
     // Sixteen threads find an element each, for one block each.
     for (int column = thread / cluster; column < size; column += threads / cluster) {
       const Joined joined = joinParts(parts, cluster, size, column);
-      const float value = joined.sum == 0 ? 0.0f : joined.value / joined.sum;  // an entry that sees nothing gives zeros
-      storeToRank(mixed + rank * size + column, thread % cluster, toFloat(fromFloat<T>(value)));
+      storeToRank(mixed + rank * size + column, thread % cluster, toFloat(fromFloat<T>(joined.result())));
     }
   }
   clusterBarrier();

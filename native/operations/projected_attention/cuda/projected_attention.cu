@@ -192,12 +192,9 @@ __global__ void __launch_bounds__(threads, 2)
 #pragma unroll
       for (int u = 0; u < ahead; ++u) {
         if (!inside || keyOf(u) >= entry.keys) continue;
-        const float weight = exp2Fast(scores[u] - above);
         float values[vector];
-        running.sum += weight;
         load(values, u, 1);
-#pragma unroll
-        for (int i = 0; i < vector; ++i) running.values[i] = fmaf(weight, values[i], running.values[i]);
+        running.add(exp2Fast(scores[u] - above), values);
       }
     }
     fetch(turn + buffers);  // into what has been read
@@ -219,7 +216,7 @@ __global__ void __launch_bounds__(threads, 2)
   if (rank >= rows || thread >= size) return;
   const Joined joined = joinParts(ofBlocks, cluster, size, thread);
   static_cast<T*>(const_cast<void*>(a.y.data))[(row0 + rank) * a.y.batchStride + int64_t(head) * size + thread] =
-      fromFloat<T>(joined.sum == 0 ? 0.0f : joined.value / joined.sum);  // an entry that sees nothing gives zeros
+      fromFloat<T>(joined.result());
 }
 
 /** The layout of a case. */
