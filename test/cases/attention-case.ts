@@ -35,6 +35,8 @@ export interface AttentionShape extends AttentionSizes {
   outside?: boolean;
 }
 
+type ChoiceShape = Pick<AttentionShape, 'rows' | 'source' | 'ranges' | 'scores' | 'keys'>;
+
 /** Scores that are given out: to [sequences, positions, chosen, keys]. */
 export interface Scores {
   sequences: number;
@@ -45,6 +47,39 @@ export interface Scores {
   position: readonly number[];
   row?: readonly number[];
 }
+
+/** Which rows, positions and scores a case chooses, in the words of its name. */
+export function choiceWords({ rows, source, ranges, scores }: ChoiceShape): string[] {
+  const words: string[] = [];
+  if (rows) words.push('rows of a pool');
+  if (source) words.push('by index');
+  if (ranges) words.push('ranges of a pool');
+  if (scores) words.push('gives out scores');
+  return words;
+}
+
+/** The operands of these choices, for a cache of `pool` rows. */
+export function choiceOperands(make: Make, { rows, source, ranges, scores, keys }: ChoiceShape, pool: number) {
+  const integers = (values: readonly number[] | undefined, of?: number[]) => values && make.integers(values, of);
+  return {
+    rows: integers(rows),
+    source: integers(source, [pool, keys]),
+    begin: integers(ranges?.map(({ begin }) => begin)),
+    count: integers(ranges?.map(({ count }) => count)),
+    scoreHeads: integers(scores?.heads),
+    scorePosition: integers(scores?.position),
+    scoreRow: integers(scores?.row),
+    to: scores && make.zeros([scores.sequences, scores.positions, Math.max(...scores.heads) + 1, scores.keys]),
+  };
+}
+
+/** The options that record them. */
+export const choiceOptions = (t: { [Name in keyof ReturnType<typeof choiceOperands>]?: Tensor }) => ({
+  source: t.source,
+  rows: t.rows,
+  keys: t.begin && t.count && { begin: t.begin, count: t.count },
+  scores: t.to && { to: t.to, heads: t.scoreHeads!, position: t.scorePosition!, row: t.scoreRow },
+});
 
 const layoutOf = (algorithm: AttentionVariantName) => attentionVariants.find(({ name }) => name === algorithm)!.layout;
 
@@ -59,10 +94,7 @@ function described(shape: AttentionShape): string {
   if (shape.scale) words.push(`scale ${shape.scale}`);
   if (shape.fused) words.push('columns of one product');
   if (shape.columns) words.push(`${shape.columns} columns beside the keys`);
-  if (shape.rows) words.push('rows of a pool');
-  if (shape.source) words.push('by index');
-  if (shape.ranges) words.push('ranges of a pool');
-  if (shape.scores) words.push('gives out scores');
+  words.push(...choiceWords(shape));
   if (shape.bytes) words.push('8 bits');
   return words.join(', ');
 }
@@ -123,7 +155,6 @@ export function attentionCase(shape: AttentionShape, name = described(shape)): O
       const kept = sized(stored, keys, shared + (shape.columns ?? 0));
       const cache = () => (bytes ? make.int8(kept) : cached(make, shape, kept, swapped));
       const scales = () => (bytes ? make.scales([stored, keys, keyValueHeads], 1 / 64) : undefined);
-      const integers = (values: readonly number[] | undefined, of?: number[]) => values && make.integers(values, of);
       return {
         query: shape.fused ? undefined : make.random(sized(batch, queries, width), { size: 1.5 }),
         all: shape.fused ? make.random(sized(batch, queries, width + 2 * shared)) : undefined,
@@ -132,15 +163,8 @@ export function attentionCase(shape: AttentionShape, name = described(shape)): O
         value: shape.fused && !append && !started ? undefined : cache(),
         keyScales: scales(),
         valueScales: scales(),
-        start: integers(begins),
-        rows: integers(shape.rows),
-        source: integers(shape.source, [pool, keys]),
-        begin: integers(shape.ranges?.map(({ begin }) => begin)),
-        count: integers(shape.ranges?.map(({ count }) => count)),
-        scoreHeads: integers(scores?.heads),
-        scorePosition: integers(scores?.position),
-        scoreRow: integers(scores?.row),
-        to: scores && make.zeros([scores.sequences, scores.positions, Math.max(...scores.heads) + 1, scores.keys]),
+        start: begins && make.integers(begins),
+        ...choiceOperands(make, shape, pool),
         y: make.output(sized(batch, queries, width)),
       };
     },
@@ -159,16 +183,8 @@ export function attentionCase(shape: AttentionShape, name = described(shape)): O
         scale: shape.scale,
         start: t.start,
         append: append && fresh ? { key: part(t.added, 0), value: part(t.added, shared) } : undefined,
-        source: t.source,
-        rows: t.rows,
-        keys: t.begin && t.count && { begin: t.begin, count: t.count },
         cacheScales: t.keyScales && t.valueScales && { key: t.keyScales, value: t.valueScales },
-        scores: t.to && {
-          to: t.to,
-          heads: t.scoreHeads!,
-          position: t.scorePosition!,
-          row: t.scoreRow,
-        },
+        ...choiceOptions(t),
         output: t.y,
       });
     },
@@ -179,7 +195,7 @@ export function attentionCase(shape: AttentionShape, name = described(shape)): O
 }
 
 /** Keys that all queries of a head see together. */
-function seenKeys({ batch, queries, keys, causal, starts, ranges }: AttentionShape): number {
+export function seenKeys({ batch, queries, keys, causal, starts, ranges }: AttentionShape): number {
   if (ranges) return queries * ranges.reduce((sum, { count }) => sum + count, 0);
   if (!causal) return batch * queries * keys;
   return batch * queries * ((starts?.[0] ?? 0) + (queries + 1) / 2);

@@ -3,7 +3,7 @@
  * attention's reference, rounded to the storage type as it is between the two.
  */
 import { layerNorm, product, stored } from '../device/reference.js';
-import type { AttentionShape } from './attention-case.js';
+import { type AttentionShape, choiceOperands, choiceOptions, choiceWords, seenKeys } from './attention-case.js';
 import { wantedAttention } from './attention-reference.js';
 import { type Family, type Make, type OperationCase, operationCase, within } from './case.js';
 import { headSize, textPositions, whisperShapes, windowPositions } from './shapes.js';
@@ -18,16 +18,12 @@ type Shape = Omit<AttentionShape, 'algorithm' | 'queries' | 'fused' | 'bytes' | 
 function described({ batch, width, keys, heads, keyValueHeads, headSize, ...options }: Shape): string {
   const words = [`${batch} rows of ${width}, ${keys} keys, ${heads} heads on ${keyValueHeads} of ${headSize}`];
   if (options.append) words.push('appends');
-  if (options.rows) words.push('rows of a pool');
-  if (options.source) words.push('by index');
-  if (options.ranges) words.push('ranges of a pool');
-  if (options.scores) words.push('gives out scores');
-  return words.join(', ');
+  return [...words, ...choiceWords({ keys, ...options })].join(', ');
 }
 
 /** With `append` the product makes query, key and value, else the query alone. */
 function projectedAttention(shape: Shape): OperationCase {
-  const { batch, width, keys, heads, keyValueHeads, headSize, append, scores, name } = shape;
+  const { batch, width, keys, heads, keyValueHeads, headSize, append, name } = shape;
   const [own, shared] = [heads * headSize, keyValueHeads * headSize];
   const outputs = own + (append ? 2 * shared : 0);
   const pool = shape.pool ?? batch;
@@ -37,7 +33,6 @@ function projectedAttention(shape: Shape): OperationCase {
     operation: 'projectedAttention',
     name: name ?? described(shape),
     operands(make: Make) {
-      const integers = (values: readonly number[] | undefined, of?: number[]) => values && make.integers(values, of);
       const float = (of: number[], size = 1, mean = 0) => make.random(of, { dtype: 'float32', size, mean });
       const weight = make.random([outputs, width], { size: 2 / Math.sqrt(width) });
       weight.constant = true;
@@ -50,14 +45,7 @@ function projectedAttention(shape: Shape): OperationCase {
         key: make.random([sequences, keys, shared]),
         value: make.random([sequences, keys, shared]),
         start: append ? make.integers(shape.starts ?? Array<number>(pool).fill(0)) : undefined,
-        rows: integers(shape.rows),
-        source: integers(shape.source, [pool, keys]),
-        begin: integers(shape.ranges?.map(({ begin }) => begin)),
-        count: integers(shape.ranges?.map(({ count }) => count)),
-        scoreHeads: integers(scores?.heads),
-        scorePosition: integers(scores?.position),
-        scoreRow: integers(scores?.row),
-        to: scores && make.zeros([scores.sequences, scores.positions, Math.max(...scores.heads) + 1, scores.keys]),
+        ...choiceOperands(make, shape, pool),
         y: make.output([batch, 1, own]),
       };
     },
@@ -70,10 +58,7 @@ function projectedAttention(shape: Shape): OperationCase {
         append,
         causal: append,
         start: t.start,
-        rows: t.rows,
-        source: t.source,
-        keys: t.begin && t.count && { begin: t.begin, count: t.count },
-        scores: t.to && { to: t.to, heads: t.scoreHeads!, position: t.scorePosition!, row: t.scoreRow },
+        ...choiceOptions(t),
         output: t.y,
       });
     },
@@ -88,14 +73,10 @@ function projectedAttention(shape: Shape): OperationCase {
       }
       return wanted;
     },
-    bytes: (element) => outputs * width * element + 2 * element * shared * seen(shape) + 4 * batch * width,
-    operations: 2 * batch * outputs * width + 4 * own * seen(shape),
+    bytes: (element) => outputs * width * element + 2 * element * shared * seenKeys(attended) + 4 * batch * width,
+    operations: 2 * batch * outputs * width + 4 * own * seenKeys(attended),
   });
 }
-
-/** Keys that all rows see together. */
-const seen = ({ batch, keys, append, starts, ranges }: Shape): number =>
-  ranges ? ranges.reduce((sum, { count }) => sum + count, 0) : append ? batch * ((starts?.[0] ?? 0) + 1) : batch * keys;
 
 type Sizes = Pick<Shape, 'heads' | 'keyValueHeads' | 'headSize' | 'width'>;
 
