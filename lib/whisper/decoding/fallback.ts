@@ -5,7 +5,7 @@ import { OneheadError } from '../../errors.js';
 import { likeliest, type Search, type SearchResult } from '../model/search.js';
 import { compressionRatio } from './compression.js';
 import { behindGiven, type GivenTokens, withGiven } from './given-tokens.js';
-import { isEndless, leastRepeated, Repetition } from './repetition.js';
+import { foundSoFar, isEndless, leastRepeated, Repetition } from './repetition.js';
 import type { Decoding } from './resolve.js';
 
 /** The text of a window at one temperature. */
@@ -143,11 +143,10 @@ export async function decodeWithFallback(
     };
     /** Ends a search that repeats itself, if its text would not be kept anyway. */
     const endRepetition = (written: Written) => {
-      const ended = new Repetition(written);
-      const attempt = attemptOf(ended.found);
-      const generated = written.logProbabilities.length;
-      if (!isEndless(generated, attempt.compressionRatio, compressionRatioThreshold!)) return;
-      if (needsFallback(attempt, decoding) && tryNextTemperature?.(attempt) !== false) throw ended;
+      const found = foundSoFar(written);
+      const attempt = attemptOf(found);
+      if (!isEndless(attempt.compressionRatio, compressionRatioThreshold!)) return;
+      if (needsFallback(attempt, decoding) && tryNextTemperature?.(attempt) !== false) throw new Repetition(found);
     };
     /** Each search takes rows as they come free. The text that is reported is the first one's. */
     const searchOne = async (search: Search, index: number): Promise<SearchResult> => {

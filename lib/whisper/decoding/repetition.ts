@@ -10,18 +10,22 @@ export const leastRepeated = 64;
 /** The compression ratio of a text that is ended, over the threshold: enough to fail with half as much new text. */
 const certain = 1.5;
 
+/** What a search that is still under way has found. */
+export function foundSoFar({ tokens, logProbabilities, noSpeechProbability, startLogits }: Written): SearchResult {
+  const sum = logProbabilities.reduce((a, b) => a + b, 0);
+  return { tokens, logProbabilities, sum, ended: false, noSpeechProbability, startLogits };
+}
+
 /** Thrown from `onTokens`: ends a search, and has what it found until then. */
 export class Repetition extends Error {
   readonly found: SearchResult;
 
-  constructor({ tokens, logProbabilities, noSpeechProbability, startLogits }: Written) {
+  constructor(found: SearchResult) {
     super('The text repeats itself.');
-    const sum = logProbabilities.reduce((a, b) => a + b, 0);
-    this.found = { tokens, logProbabilities, sum, ended: false, noSpeechProbability, startLogits };
+    this.found = found;
   }
 }
 
-/** True if a text of so many generated tokens repeats itself so much that it cannot pass any more. */
-export function isEndless(generated: number, compressionRatio: number, threshold: number): boolean {
-  return generated >= leastRepeated && compressionRatio > certain * threshold;
-}
+/** True if a text of `leastRepeated` tokens or more repeats itself so much that it cannot pass any more. */
+export const isEndless = (compressionRatio: number, threshold: number): boolean =>
+  compressionRatio > certain * threshold;
