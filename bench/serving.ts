@@ -9,6 +9,7 @@
  *   --capacity N         clips of 5 s a second, of which random arrivals are shares: to compare devices at one rate (measured unless given)
  *   --windows 8          or a list: each is a row
  *   --context full,fit   whole windows, or as much of each as is heard; a list: each is a row
+ *   --shares 0.5,0.8,0.95  shares of the capacity at which clips arrive at random ('': none)
  *   --callers 1,8,32,64  --seconds 10 (of each measurement)  --device cpu (or cpu,cpu)  --threads N (of each)  --dtype TYPE  --only NAME  --output FILE
  */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
@@ -48,7 +49,7 @@ const sampleRate = 16000;
 const root = new URL('..', import.meta.url).pathname;
 const milliseconds = 1000 * Number(values.seconds);
 const contexts = values.context.split(',') as ('full' | 'fit')[];
-const list = (text: string) => text.split(',').map(Number);
+const list = (text: string) => (text === '' ? [] : text.split(',').map(Number));
 
 /** The recordings, each whole. */
 async function recordings(): Promise<Float32Array[]> {

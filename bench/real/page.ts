@@ -188,7 +188,7 @@ export async function writePage(page: string, result: RealResult): Promise<void>
   const drawn: string[] = [];
   for (const chart of charts(measured)) {
     writeFileSync(join(dirname(page), folder, `${chart.name}.svg`), await toSvg(chart));
-    drawn.push(`![${chart.title}](${folder}/${chart.name}.svg)\n\n${chart.caption}`);
+    drawn.push(`![${chart.title}](${folder}/${chart.name}.svg)\n\n${wrapped(chart.caption)}`);
   }
   const table = {
     title: 'All figures',
