@@ -3,7 +3,7 @@ import { integer, oneOf, text } from '../options/kinds.js';
 import { type Given, option, options } from '../options/options.js';
 
 export const listenOptions = options('listen', {
-  /** The address to listen on; 0.0.0.0 for all of the machine's addresses. @default '127.0.0.1' */
+  /** The address to listen on; 0.0.0.0 for all IPv4 addresses of the machine. @default '127.0.0.1' */
   host: option(text('ADDRESS'), { default: '127.0.0.1' }),
   /** The port; 0 chooses a free one. @default 8000 */
   port: option(integer(0, 65_535), { default: 8000 }),

@@ -14,21 +14,21 @@ import { audioRoutes } from './transcription/routes.js';
 /** Groups of routes. They depend on each other only through the service. */
 const routeGroups: readonly Routes[] = [statusRoutes, audioRoutes, realtimeRoutes, pageRoutes];
 
-/** Milliseconds for which the rest of an upload is read after its response was sent. */
-const patience = 10_000;
+/** Milliseconds for which the rest of an upload is read and discarded after an early response. */
+const discardTimeout = 10_000;
 
 /** Converts an error, including fastify's own, such as for a body that is too large. */
 function apiErrorOf(error: FastifyError | Error): ApiError {
   const { statusCode, message } = error as FastifyError;
-  const own = asApiError(error);
-  if (own.status !== 500 || statusCode === undefined || statusCode < 400 || statusCode >= 500) return own;
+  const converted = asApiError(error);
+  if (converted.status !== 500 || statusCode === undefined || statusCode < 400 || statusCode >= 500) return converted;
   return new ApiError(statusCode, shown(message), { cause: error });
 }
 
 /**
- * Registers the server's routes. `service` is the state they share; it is created from the options if it is missing,
- * and closed with fastify. Throws OneheadError INVALID_ARGUMENT for invalid options, NOT_SUPPORTED if a library is
- * missing.
+ * Registers the server's routes. `service` is their shared state: it is created from the options unless given, and
+ * closed together with fastify. Throws OneheadError INVALID_ARGUMENT for invalid options, NOT_SUPPORTED if a library
+ * is missing.
  */
 export async function onehead(
   app: FastifyInstance,
@@ -37,7 +37,7 @@ export async function onehead(
   const service = given ?? (await Service.create(options, app.log));
   app.addHook('preClose', () => service.drain());
   app.addHook('onClose', async () => service.close());
-  // Requests and responses are checked by our own code; schemas are only for /openapi.json.
+  // The routes validate requests themselves; the schemas only document them, in /openapi.json.
   app.setValidatorCompiler(() => () => true);
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   app.addHook('onRequest', async (request, reply) => {
@@ -46,13 +46,13 @@ export async function onehead(
   crossOrigin(app, service.options);
   app.addHook('onSend', async (request, reply, payload) => {
     reply.header('openai-processing-ms', String(Math.round(reply.elapsedTime)));
-    // A client that is still sending would report a closed connection as a failure. So the rest of the upload is read
-    // for a while, and discarded.
+    // If the connection were closed now, a client that is still sending would report a network error instead of this
+    // response.
     const { raw } = request;
     if (!raw.complete && reply.statusCode >= 400) {
-      raw.unpipe(); // a parser that has given up would hold it back
+      raw.unpipe(); // a form parser that has stopped reading would block the stream
       raw.resume();
-      setTimeout(() => raw.complete || raw.destroy(), patience).unref();
+      setTimeout(() => raw.complete || raw.destroy(), discardTimeout).unref();
     }
     return payload;
   });
@@ -60,18 +60,18 @@ export async function onehead(
     service.metrics.answered(request.routeOptions.url ?? 'none', reply.statusCode);
   });
   app.setErrorHandler((error: FastifyError, request, reply) => {
-    const told = apiErrorOf(error);
-    if (told.status >= 500 && told.cause !== undefined) request.log.error({ err: told.cause }, 'request failed');
-    else request.log.info({ status: told.status, code: told.code, param: told.param }, 'request refused');
-    service.metrics.refused(told.code ?? told.type);
-    return reply.code(told.status).headers(told.headers).type('application/json; charset=utf-8').send(told.body);
+    const { status, type, code, param, cause, headers, body } = apiErrorOf(error);
+    if (status >= 500 && cause !== undefined) request.log.error({ err: cause }, 'request failed');
+    else request.log.info({ status, code, param }, 'request refused');
+    service.metrics.refused(code ?? type);
+    return reply.code(status).headers(headers).type('application/json; charset=utf-8').send(body);
   });
   app.setNotFoundHandler((request, reply) => {
-    const told = new ApiError(404, `Invalid URL (${request.method} ${shown(request.url.split('?')[0], 100)})`);
-    return reply.code(404).type('application/json; charset=utf-8').send(told.body);
+    const { body } = new ApiError(404, `Invalid URL (${request.method} ${shown(request.url.split('?')[0], 100)})`);
+    return reply.code(404).type('application/json; charset=utf-8').send(body);
   });
   await documentation(app);
   for (const routes of routeGroups) await app.register(async (scope) => routes(scope, service));
-  // In the background, since it may take longer than fastify waits. Errors are logged, and /ready reports them.
+  // Not awaited, since loading may exceed fastify's timeout for hooks. A failure is logged, and /ready reports it.
   app.addHook('onReady', async () => void service.preload().catch(() => {}));
 }

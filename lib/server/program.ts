@@ -24,7 +24,7 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-function pem(path: string, argument: string): Buffer {
+function readPem(path: string, argument: string): Buffer {
   try {
     return readFileSync(path);
   } catch (cause) {
@@ -35,92 +35,93 @@ function pem(path: string, argument: string): Buffer {
   }
 }
 
-/** A certificate and its matching key. Throws OneheadError INVALID_ARGUMENT. */
-function certificate(tlsCertificate: string, tlsKey: string): { cert: Buffer; key: Buffer } {
-  const [cert, key] = [pem(tlsCertificate, 'tlsCertificate'), pem(tlsKey, 'tlsKey')];
-  const usable = (argument: string, path: string, parts: SecureContextOptions) => {
+/** Reads a certificate and its key, and checks that they match. Throws OneheadError INVALID_ARGUMENT. */
+function readCertificate(tlsCertificate: string, tlsKey: string): { cert: Buffer; key: Buffer } {
+  const [cert, key] = [readPem(tlsCertificate, 'tlsCertificate'), readPem(tlsKey, 'tlsKey')];
+  const checkPem = (argument: string, path: string, context: SecureContextOptions) => {
     try {
-      createSecureContext(parts);
+      createSecureContext(context);
     } catch (cause) {
-      const wanted = argument === 'tlsKey' ? "the certificate's private key" : 'a certificate';
-      throw new OneheadError('INVALID_ARGUMENT', `${shown(path)} does not contain ${wanted} as valid PEM.`, {
+      const expected = argument === 'tlsKey' ? "the certificate's private key" : 'a certificate';
+      throw new OneheadError('INVALID_ARGUMENT', `${shown(path)} does not contain ${expected} as valid PEM.`, {
         argument,
         cause,
       });
     }
   };
-  usable('tlsCertificate', tlsCertificate, { cert });
-  usable('tlsKey', tlsKey, { cert, key });
+  checkPem('tlsCertificate', tlsCertificate, { cert });
+  checkPem('tlsKey', tlsKey, { cert, key });
   return { cert, key };
 }
 
-/** Explains an address that cannot be used; other errors are returned as they are. */
+/** Explains why an address cannot be used; returns other errors unchanged. */
 function listenError(cause: NodeJS.ErrnoException, host: string, port: number): Error {
   if (cause.syscall !== 'listen' && cause.syscall !== 'getaddrinfo') return cause;
   const argument = ['EADDRINUSE', 'EACCES'].includes(cause.code ?? '') ? 'port' : 'host';
   return new OneheadError(
     'INVALID_ARGUMENT',
-    `The server cannot listen on ${shown(host, 100)}, port ${port}: ${reasonOf(cause)}; give another ${argument}.`,
+    `The server cannot listen on ${shown(host, 100)}, port ${port}: ${reasonOf(cause)}; choose another ${argument}.`,
     { argument, cause },
   );
 }
 
-/** Answers requests that cannot be parsed as HTTP, or time out, with the API's error format. */
-function answerUnread(error: NodeJS.ErrnoException, socket: Socket): void {
+/** Responds, in the API's error format, to requests that are invalid HTTP or that time out. */
+function sendClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy();
   const [status, reason, message] =
     error.code === 'HPE_HEADER_OVERFLOW'
       ? [431, 'Request Header Fields Too Large', 'The headers of the request are too large.']
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
         ? [408, 'Request Timeout', 'The request was not received in time; send it again.']
-        : [400, 'Bad Request', 'The request cannot be read as HTTP.'];
+        : [400, 'Bad Request', 'The request is not valid HTTP.'];
   const body = JSON.stringify(new ApiError(status as number, message as string).body);
   const head = `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8`;
   socket.end(`${head}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
 }
 
-/** Milliseconds for the headers of a request, and between checks for late requests. */
+/** Milliseconds within which a request's headers have to arrive, and between checks of this limit. */
 const headersTimeout = 20_000;
 const connectionsCheckingInterval = 5000;
-/** Milliseconds beyond the server's own limit for connections that read their responses slowly. */
-const slack = 1000;
+/** Milliseconds after `shutdownTimeout` until open connections are closed, for clients that read slowly. */
+const connectionGrace = 1000;
 
-/** Starts a server. Throws OneheadError. */
+/** Starts a server. Throws OneheadError for invalid options, a missing library or an unusable address. */
 export async function serve(server: ServerOptions = {}, listen: ListenOptions = {}): Promise<RunningServer> {
   const { host, port, tlsCertificate, tlsKey, logLevel } = check(listenOptions, listen);
   if ((tlsCertificate === undefined) !== (tlsKey === undefined)) {
     throw new OneheadError('INVALID_ARGUMENT', 'https needs both tlsCertificate and tlsKey.', { argument: 'tlsKey' });
   }
-  const given = tlsCertificate === undefined ? null : certificate(tlsCertificate, tlsKey!);
+  const certificate = tlsCertificate === undefined ? null : readCertificate(tlsCertificate, tlsKey!);
   const { default: fastify } = await library(() => import('fastify'));
   const { default: pino } = await library(() => import('pino'));
   const logger = pino({ level: logLevel });
   const service = await Service.create(server, logger);
   const timeouts = { headersTimeout, connectionsCheckingInterval };
-  const tls = given ? { https: { ...given, ...timeouts } } : { http: timeouts };
+  const serverOptions = certificate ? { https: { ...certificate, ...timeouts } } : { http: timeouts };
   const app = fastify({
     loggerInstance: logger,
     genReqId: () => `req_${randomUUID().replaceAll('-', '')}`,
     forceCloseConnections: 'idle',
-    // The API's own error is sent instead.
+    // Routes refuse requests during shutdown themselves, in the API's error format.
     return503OnClosing: false,
-    // An upload may take as long as its request; a stalled upload is detected by our own code.
+    // An upload may take as long as its request; the form parser detects stalled uploads.
     requestTimeout: service.options.timeout * 1000,
-    clientErrorHandler: answerUnread,
-    ...tls,
+    clientErrorHandler: sendClientError,
+    ...serverOptions,
   } as object) as unknown as FastifyInstance;
   let closing: Promise<void> | null = null;
   const close = async () => {
-    const late = setTimeout(() => app.server.closeAllConnections(), service.options.shutdownTimeout * 1000 + slack);
-    await app.close().finally(() => clearTimeout(late));
+    const delay = service.options.shutdownTimeout * 1000 + connectionGrace;
+    const forced = setTimeout(() => app.server.closeAllConnections(), delay);
+    await app.close().finally(() => clearTimeout(forced));
   };
   try {
     await app.register(onehead, { service });
     const url = await app.listen({ host, port }).catch((error) => {
       throw listenError(error, host, port);
     });
-    if (!service.keys.needed && !['127.0.0.1', '::1', 'localhost'].includes(host)) {
-      logger.warn('anybody who reaches this address may use the server: give it a file of keys with --keys');
+    if (!service.keys.required && !['127.0.0.1', '::1', 'localhost'].includes(host)) {
+      logger.warn('anyone who can reach this address can use the server: set a key file with --keys');
     }
     await service.preload().catch((error) => {
       throw error.cause ?? error;

@@ -2,18 +2,18 @@
 import type { RunningServer } from './program.js';
 import { library } from './service/libraries.js';
 
-/** Milliseconds beyond the server's own limit after which the process exits even if connections are open. */
-const slack = 5000;
+/** Milliseconds after `shutdownTimeout` until the process exits even if connections are open. */
+const exitGrace = 5000;
 
 /**
- * Runs a server until SIGTERM, SIGINT or an uncaught error, shuts it down and exits: with status 0, or 1 if shutting
- * down failed. Rejects if the server cannot be started.
+ * Runs a server until SIGTERM, SIGINT or an uncaught error, shuts it down and exits: with status 0, or 1 if shutdown
+ * fails. `shutdownTimeout` is in seconds. Rejects if the server cannot be started.
  */
 export async function run(start: () => Promise<RunningServer>, shutdownTimeout: number): Promise<never> {
   const { default: closeWithGrace } = await library(() => import('close-with-grace'));
   let server: RunningServer | null = null;
-  const grace = closeWithGrace({ delay: shutdownTimeout * 1000 + slack }, async ({ err, signal }) => {
-    if (err) server?.app.log.fatal({ err }, 'ended by an error');
+  const grace = closeWithGrace({ delay: shutdownTimeout * 1000 + exitGrace }, async ({ err, signal }) => {
+    if (err) server?.app.log.fatal({ err }, 'shutting down after an uncaught error');
     else server?.app.log.info({ signal }, 'shutting down');
     await server?.close();
   });
@@ -23,5 +23,5 @@ export async function run(start: () => Promise<RunningServer>, shutdownTimeout: 
     grace.uninstall();
     throw error;
   }
-  return new Promise(() => {}); // what ends the process is above
+  return new Promise(() => {}); // never settles: closeWithGrace exits the process
 }

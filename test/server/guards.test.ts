@@ -64,10 +64,10 @@ describe('keys', () => {
     expect([await status('one'), await status('two')]).toEqual([200, 401]);
     await writeFile(`${path}.new`, 'two\n');
     await rename(`${path}.new`, path);
-    await server.service.keys.look();
+    await server.service.keys.reloadIfChanged();
     expect([await status('one'), await status('two')]).toEqual([401, 200]);
     await writeFile(path, 'three rate=often\n');
-    await server.service.keys.look();
+    await server.service.keys.reloadIfChanged();
     expect([await status('two'), await status('three')]).toEqual([200, 401]);
   });
 

@@ -1,6 +1,4 @@
-/**
- * GET /: the web page. It consists of plain modules from the package's `web` folder, and uses the API with its keys.
- */
+/** GET /: the web page. It consists of JavaScript modules in the package's `web` folder, and calls the public API. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance, FastifyReply, FastifySchema } from 'fastify';
@@ -8,7 +6,7 @@ import { packageRoot } from '../../package-root.js';
 import { languageNames } from '../../whisper/checkpoint/languages.js';
 import type { Service } from '../service/service.js';
 
-const types = { html: 'text/html', css: 'text/css', js: 'text/javascript', svg: 'image/svg+xml' } as const;
+const mediaTypes = { html: 'text/html', css: 'text/css', js: 'text/javascript', svg: 'image/svg+xml' } as const;
 
 /** The files of the page, besides its HTML and the list of languages. */
 const files = [
@@ -23,11 +21,11 @@ const files = [
   'words.js',
 ];
 
-/** Compiled modules that write subtitles; they import only one another. */
+/** Compiled modules of lib/formats that write subtitles; they import only each other. */
 const formatModules = ['columns.js', 'cues.js', 'subtitles.js', 'time.js'];
 
-/** Forbids other origins and inline scripts, so the text of a transcript is never executed. */
-const policy = [
+/** The content security policy forbids other origins and inline scripts, so no text of a transcript is executed. */
+const contentSecurityPolicy = [
   "default-src 'none'",
   "script-src 'self'",
   "style-src 'self'",
@@ -59,14 +57,14 @@ export async function pageRoutes(app: FastifyInstance, { options }: Service): Pr
 
   const send = (reply: FastifyReply, name: string, content: Buffer) =>
     reply
-      .header('content-security-policy', policy)
+      .header('content-security-policy', contentSecurityPolicy)
       .header('x-content-type-options', 'nosniff')
       .header('referrer-policy', 'no-referrer')
       .header('cache-control', 'no-cache')
-      .type(`${types[name.split('.').at(-1) as keyof typeof types]}; charset=utf-8`)
+      .type(`${mediaTypes[name.split('.').at(-1) as keyof typeof mediaTypes]}; charset=utf-8`)
       .send(content);
 
-  // The page's links are relative, so that it works under any prefix; without the slash they would be wrong.
+  // The page's links are relative, so it works under any prefix; but they resolve correctly only after a final slash.
   app.get('/', { schema: hidden, prefixTrailingSlash: 'slash' }, (_, reply) => send(reply, 'index.html', index));
   if (app.prefix !== '' && app.prefix !== '/') {
     app.get('', { schema: hidden, prefixTrailingSlash: 'no-slash' }, (_, reply) => reply.redirect(`${app.prefix}/`));

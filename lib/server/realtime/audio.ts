@@ -3,17 +3,17 @@
 export type AudioFormat = { type: 'audio/pcm'; rate: 24_000 } | { type: 'audio/pcmu' } | { type: 'audio/pcma' };
 
 /** Hertz. */
-export const rateOf = (format: AudioFormat): number => (format.type === 'audio/pcm' ? format.rate : 8000);
-export const bytesOfSample = (format: AudioFormat): number => (format.type === 'audio/pcm' ? 2 : 1);
+export const sampleRateOf = (format: AudioFormat): number => (format.type === 'audio/pcm' ? format.rate : 8000);
+export const bytesPerSample = (format: AudioFormat): number => (format.type === 'audio/pcm' ? 2 : 1);
 
-/** One byte of mu-law: sign, three bits of exponent, four of mantissa, all inverted. */
+/** Decodes a mu-law byte: a sign bit, three exponent bits and four mantissa bits, all inverted. */
 function muLaw(byte: number): number {
   const bits = ~byte & 0xff;
   const magnitude = ((((bits & 15) << 3) + 132) << ((bits >> 4) & 7)) - 132;
   return bits & 128 ? -magnitude : magnitude;
 }
 
-/** One byte of A-law: every other bit is inverted. */
+/** Decodes an A-law byte: the same fields, with every other bit inverted. */
 function aLaw(byte: number): number {
   const bits = byte ^ 0x55;
   const exponent = (bits >> 4) & 7;
@@ -29,13 +29,13 @@ const tables = {
 
 const base64 = /^[A-Za-z0-9+/_-]*={0,2}$/;
 
-/** Decodes base64; null if the text is invalid. */
-export function bytesOf(text: unknown): Buffer | null {
+/** Decodes base64; null if the value is not a valid string. */
+export function decodeBase64(text: unknown): Buffer | null {
   return typeof text === 'string' && base64.test(text) ? Buffer.from(text, 'base64') : null;
 }
 
-/** Samples of whole bytes: little-endian PCM, or one byte each. */
-export function samplesOf(bytes: Buffer, format: AudioFormat): Int16Array {
+/** Decodes whole samples: two bytes of little-endian PCM each, or one byte of G.711. */
+export function decodeSamples(bytes: Buffer, format: AudioFormat): Int16Array {
   if (format.type !== 'audio/pcm') {
     const table = tables[format.type];
     return Int16Array.from(bytes, (byte) => table[byte]);

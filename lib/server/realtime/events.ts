@@ -9,13 +9,13 @@ export type Send = (event: ServerEvent) => void;
 /** A random identifier, such as 'item_' and 32 hexadecimal digits. */
 export const identifier = (kind: 'event' | 'item' | 'sess'): string => `${kind}_${randomUUID().replaceAll('-', '')}`;
 
-/** `cause` is the id of the client event that caused the error. */
-export function errorEvent(error: unknown, cause: string | null = null): ServerEvent {
+/** `clientEventId` is the id of the client event that caused the error. */
+export function errorEvent(error: unknown, clientEventId: string | null = null): ServerEvent {
   const { type, code, message, param } = asApiError(error);
-  return { type: 'error', error: { type, code, message, param, event_id: cause } };
+  return { type: 'error', error: { type, code, message, param, event_id: clientEventId } };
 }
 
-/** The events for audio that becomes an item of the conversation. */
+/** The events for audio that is added to the conversation as an item. Both arguments are ids of items. */
 export function committedEvents(item: string, previous: string | null): ServerEvent[] {
   const content = [{ type: 'input_audio', transcript: null }];
   const added = { id: item, object: 'realtime.item', type: 'message', status: 'completed', role: 'user', content };
@@ -26,11 +26,11 @@ export function committedEvents(item: string, previous: string | null): ServerEv
   ];
 }
 
-const transcription = (kind: string, item: string, rest: object): ServerEvent => ({
+const transcription = (kind: string, item: string, fields: object): ServerEvent => ({
   type: `conversation.item.input_audio_transcription.${kind}`,
   item_id: item,
   content_index: 0,
-  ...rest,
+  ...fields,
 });
 
 /** The log-probabilities of a text, if requested. */
@@ -39,7 +39,7 @@ export type Logprobs = readonly TokenLogprob[] | null;
 export const deltaEvent = (item: string, delta: string, logprobs: Logprobs): ServerEvent =>
   transcription('delta', item, { delta, ...(logprobs && { logprobs }) });
 
-/** OpenAI rounds whisper-1's seconds up. */
+/** Reports `seconds` rounded up, as OpenAI does for whisper-1. */
 export function completedEvent(
   item: string,
   transcript: string,

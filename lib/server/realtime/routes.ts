@@ -13,26 +13,28 @@ import {
   type SessionConfig,
   secretFields,
   describeSession,
-  updated,
-  usualVad,
+  updateConfig,
+  defaultVad,
 } from './session-config.js';
 import { type Socket, serveSocket } from './socket.js';
 
-/** Maximum bytes of a message: OpenAI's limit for audio, with the JSON around it. */
+/** Maximum bytes of a message. OpenAI limits the audio of an event to 15 MiB; this also leaves room for the JSON. */
 const maxMessageBytes = 16 * 2 ** 20;
 
-/** Facts of a request that are checked before its socket opens. */
-interface Admitted {
+/** Prefix of the subprotocol that contains a key. */
+const keyProtocol = 'openai-insecure-api-key.';
+
+/** Established before a request's socket opens. */
+interface Admission {
   client: Client;
   config: SessionConfig;
 }
 
-/** A browser's WebSocket cannot set headers: it sends the key as a protocol. */
+/** The key from the Authorization header, or from a subprotocol: a browser's WebSocket cannot set headers. */
 function keyOf({ headers }: FastifyRequest): string | undefined {
   const [, bearer] = /^Bearer\s+(\S+)\s*$/i.exec(headers.authorization ?? '') ?? [];
   const protocols = String(headers['sec-websocket-protocol'] ?? '').split(/\s*,\s*/);
-  const named = protocols.find((one) => one.startsWith('openai-insecure-api-key.'));
-  return bearer ?? named?.slice('openai-insecure-api-key.'.length);
+  return bearer ?? protocols.find((name) => name.startsWith(keyProtocol))?.slice(keyProtocol.length);
 }
 
 export async function realtimeRoutes(app: FastifyInstance, service: Service): Promise<void> {
@@ -40,39 +42,39 @@ export async function realtimeRoutes(app: FastifyInstance, service: Service): Pr
   await app.register(websocket, {
     options: {
       maxPayload: maxMessageBytes,
-      // The key must not be agreed on as a protocol.
+      // The response must never select the subprotocol that contains the key.
       handleProtocols: (protocols: Set<string>) => (protocols.has('realtime') ? 'realtime' : false),
     },
-    // Sockets are closed by our own code, after their remaining events.
+    // serveSocket closes sockets itself, after their remaining events.
     preClose: (done: () => void) => done(),
   });
   const secrets = new Secrets();
-  const admitted = new WeakMap<FastifyRequest, Admitted>();
-  const usual = (): SessionConfig => ({
+  const admissions = new WeakMap<FastifyRequest, Admission>();
+  const defaultConfig = (): SessionConfig => ({
     format: { type: 'audio/pcm', rate: 24_000 },
-    transcription: { model: service.models.usual },
-    turnDetection: usualVad,
+    transcription: { model: service.models.defaultId },
+    turnDetection: defaultVad,
     logprobs: false,
   });
 
   const admit = async (request: FastifyRequest) => {
     const { intent, model, language } = request.query as Record<string, unknown>;
     const key = keyOf(request);
-    const found = key === undefined ? null : secrets.find(key);
+    const secret = key === undefined ? null : secrets.find(key);
     const client =
-      found?.client ?? (key === undefined ? service.keys.authenticate(undefined) : service.keys.authenticateKey(key));
+      secret?.client ?? (key === undefined ? service.keys.authenticate(undefined) : service.keys.authenticateKey(key));
     service.throwIfEnding();
     if (intent !== undefined && intent !== 'transcription') {
       throw badField('intent', `Expected intent to be 'transcription' but received '${shown(intent, 100)}'.`);
     }
-    const config = structuredClone(found?.config ?? usual());
+    const config = structuredClone(secret?.config ?? defaultConfig());
     if (typeof model === 'string' && model !== '') {
       if (!service.models.find(model)) throw modelNotFound(model);
       config.transcription.model = model;
     }
     if (typeof language === 'string' && language !== '') config.transcription.language = language;
     await checkSessionLanguage(service.models, config.transcription, 'language');
-    admitted.set(request, { client, config });
+    admissions.set(request, { client, config });
   };
 
   app.route({
@@ -86,11 +88,11 @@ export async function realtimeRoutes(app: FastifyInstance, service: Service): Pr
     onRequest: admit,
     handler: async (_, reply) => {
       reply.header('upgrade', 'websocket').header('connection', 'Upgrade');
-      throw new ApiError(426, 'This address needs a WebSocket; open it as one.');
+      throw new ApiError(426, 'This route only accepts WebSocket connections; connect with a WebSocket client.');
     },
-    wsHandler: (given, request) => {
-      const socket = given as unknown as Socket;
-      const { client, config } = admitted.get(request)!;
+    wsHandler: (webSocket, request) => {
+      const socket = webSocket as unknown as Socket;
+      const { client, config } = admissions.get(request)!;
       try {
         serveSocket(socket, service, config, service.open(client), service.options);
       } catch (error) {
@@ -104,11 +106,11 @@ export async function realtimeRoutes(app: FastifyInstance, service: Service): Pr
     '/v1/realtime/client_secrets',
     {
       onRequest: service.authenticate,
-      schema: { tags: ['realtime'], summary: 'A secret for a browser', security: [{ key: [] }] } as object,
+      schema: { tags: ['realtime'], summary: 'A temporary secret for a browser', security: [{ key: [] }] } as object,
     },
     async (request) => {
       const { expiresAfter, session } = secretFields(request.body);
-      const config = updated(usual(), session);
+      const config = updateConfig(defaultConfig(), session);
       if (!service.models.find(config.transcription.model)) throw modelNotFound(config.transcription.model);
       await checkSessionLanguage(service.models, config.transcription, languageField);
       const secret = secrets.create(service.clientOf(request), config, expiresAfter);

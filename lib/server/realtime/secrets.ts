@@ -1,10 +1,10 @@
-/** Temporary secrets for browsers: each opens sessions for a while, on behalf of the key that requested it. */
+/** Temporary secrets for browsers: until it expires, each opens sessions on behalf of the key that requested it. */
 import { createHash, randomBytes } from 'node:crypto';
 import { ApiError } from '../service/api-error.js';
 import type { Client } from '../service/keys.js';
 import type { SessionConfig } from './session-config.js';
 
-/** Maximum number of valid secrets, so that clients cannot fill the memory. */
+/** Maximum number of stored secrets, which bounds memory. The oldest are deleted first. */
 const maxSecrets = 10_000;
 /** Lifetimes in seconds. */
 const [minLifetime, defaultLifetime, maxLifetime] = [10, 600, 7200];
@@ -28,8 +28,8 @@ export class Secrets {
     config: SessionConfig,
     { anchor = 'created_at', seconds = defaultLifetime }: { anchor?: unknown; seconds?: unknown },
   ): { value: string; expires_at: number } {
-    const fits = typeof seconds === 'number' && seconds >= minLifetime && seconds <= maxLifetime;
-    if (anchor !== 'created_at' || !fits) {
+    const isValid = typeof seconds === 'number' && seconds >= minLifetime && seconds <= maxLifetime;
+    if (anchor !== 'created_at' || !isValid) {
       throw new ApiError(
         400,
         `Expected expires_after to be { anchor: 'created_at', seconds } with seconds from ${minLifetime} to ${maxLifetime}.`,
@@ -37,8 +37,8 @@ export class Secrets {
       );
     }
     const now = Math.floor(Date.now() / 1000);
-    for (const [name, entry] of this.#entries) {
-      if (entry.expiresAt <= now || this.#entries.size >= maxSecrets) this.#entries.delete(name);
+    for (const [key, entry] of this.#entries) {
+      if (entry.expiresAt <= now || this.#entries.size >= maxSecrets) this.#entries.delete(key);
     }
     const value = `ek_${randomBytes(24).toString('hex')}`;
     const expiresAt = now + Math.floor(seconds as number);
@@ -46,7 +46,7 @@ export class Secrets {
     return { value, expires_at: expiresAt };
   }
 
-  /** The client and session of a secret; null for other texts. Throws ApiError 401 if it is invalid or expired. */
+  /** The client and session of a secret; null for other keys. Throws ApiError 401 if it is invalid or expired. */
   find(value: string): Pick<Entry, 'client' | 'config'> | null {
     if (!value.startsWith('ek_')) return null;
     const entry = this.#entries.get(digest(value));

@@ -1,9 +1,9 @@
-/** The configuration of a realtime session: OpenAI's GA format and the older one, validated, with all defaults. */
+/** Validates the configuration of a realtime session, in the formats of OpenAI's GA and beta interfaces. */
 import { described } from '../../checks.js';
 import { shown } from '../../errors.js';
 import type { LiveOptions } from '../../whisper/live/options.js';
 import { ApiError } from '../service/api-error.js';
-import { type AudioFormat, rateOf } from './audio.js';
+import { type AudioFormat, sampleRateOf } from './audio.js';
 
 export interface ServerVad {
   type: 'server_vad';
@@ -26,23 +26,23 @@ export interface Transcription {
 export interface SessionConfig {
   format: AudioFormat;
   transcription: Transcription;
-  /** Null: the client ends turns. */
+  /** Null if the client ends turns, by committing its audio. */
   turnDetection: ServerVad | null;
   /** Whether deltas and transcripts have the log-probability of each token. */
   logprobs: boolean;
 }
 
 /** The only supported value of `include`. */
-const included = 'item.input_audio_transcription.logprobs';
+const logprobsInclude = 'item.input_audio_transcription.logprobs';
 
-export const usualVad: ServerVad = {
+export const defaultVad: ServerVad = {
   type: 'server_vad',
   threshold: 0.5,
   prefix_padding_ms: 300,
   silence_duration_ms: 500,
 };
 
-/** The live options for each delay, in seconds. */
+/** The options of live transcription for each delay, in seconds. */
 const delayOptions: Record<Delay, Pick<LiveOptions, 'threshold' | 'interval'>> = {
   minimal: { threshold: 0.3, interval: 0.3 },
   low: { threshold: 0.4, interval: 0.4 },
@@ -53,7 +53,7 @@ const delayOptions: Record<Delay, Pick<LiveOptions, 'threshold' | 'interval'>> =
 
 type Fields = Record<string, unknown>;
 
-function bad(param: string, expected: string, received: unknown): never {
+function invalidValue(param: string, expected: string, received: unknown): never {
   throw new ApiError(400, `Expected ${param} to be ${expected} but received ${described(received)}.`, {
     param,
     code: 'invalid_value',
@@ -66,10 +66,10 @@ export function secretFields(body: unknown): { expiresAfter: Fields; session: un
   return { expiresAfter: fieldsOf(after, 'expires_after', ['anchor', 'seconds']) ?? {}, session };
 }
 
-/** An object with known fields only; undefined if it is absent. */
+/** Checks that a value is an object with known fields only; undefined if it is absent. Throws ApiError. */
 function fieldsOf(value: unknown, param: string, known: readonly string[]): Fields | undefined {
   if (value === undefined) return undefined;
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) bad(param, 'an object', value);
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) invalidValue(param, 'an object', value);
   const unknown = Object.keys(value).find((name) => !known.includes(name));
   if (unknown !== undefined) {
     const name = shown(`${param}.${unknown}`, 120);
@@ -78,73 +78,73 @@ function fieldsOf(value: unknown, param: string, known: readonly string[]): Fiel
   return value as Fields;
 }
 
-function numberIn(value: unknown, param: string, low: number, high: number, usual: number): number {
-  if (value === undefined || value === null) return usual;
-  if (typeof value !== 'number' || !(value >= low && value <= high))
-    bad(param, `a number from ${low} to ${high}`, value);
+function numberIn(value: unknown, param: string, min: number, max: number, defaultValue: number): number {
+  if (value === undefined || value === null) return defaultValue;
+  if (typeof value !== 'number' || !(value >= min && value <= max))
+    invalidValue(param, `a number from ${min} to ${max}`, value);
   return value;
 }
 
 function formatOf(value: unknown, param: string): AudioFormat {
   const { type, rate } = fieldsOf(value, param, ['type', 'rate']) ?? {};
   if (type === 'audio/pcmu' || type === 'audio/pcma') return { type };
-  if (type !== 'audio/pcm') bad(`${param}.type`, "'audio/pcm', 'audio/pcmu' or 'audio/pcma'", type);
-  if (rate !== undefined && rate !== null && rate !== 24_000) bad(`${param}.rate`, '24000', rate);
+  if (type !== 'audio/pcm') invalidValue(`${param}.type`, "'audio/pcm', 'audio/pcmu' or 'audio/pcma'", type);
+  if (rate !== undefined && rate !== null && rate !== 24_000) invalidValue(`${param}.rate`, '24000', rate);
   return { type, rate: 24_000 };
 }
 
-const oldFormats: Record<string, AudioFormat> = {
+const betaFormats: Record<string, AudioFormat> = {
   pcm16: { type: 'audio/pcm', rate: 24_000 },
   g711_ulaw: { type: 'audio/pcmu' },
   g711_alaw: { type: 'audio/pcma' },
 };
 
-/** The three numbers of turn detection; `create_response` and the like are for conversations, and ignored. */
-function detectionOf(value: unknown, param: string): ServerVad | null {
+/** Turn detection. `create_response` and the like only concern conversations, and are ignored. */
+function turnDetectionOf(value: unknown, param: string): ServerVad | null {
   if (value === null) return null;
   const known = ['type', 'threshold', 'prefix_padding_ms', 'silence_duration_ms'];
-  const others = ['create_response', 'interrupt_response', 'idle_timeout_ms', 'eagerness'];
-  const given = fieldsOf(value, param, [...known, ...others]) ?? {};
+  const ignored = ['create_response', 'interrupt_response', 'idle_timeout_ms', 'eagerness'];
+  const given = fieldsOf(value, param, [...known, ...ignored]) ?? {};
   if (given.type !== undefined && given.type !== 'server_vad') {
-    bad(`${param}.type`, "'server_vad', the only supported turn detection,", given.type);
+    invalidValue(`${param}.type`, "'server_vad', the only supported turn detection,", given.type);
   }
   const milliseconds = (name: 'prefix_padding_ms' | 'silence_duration_ms') =>
-    numberIn(given[name], `${param}.${name}`, 0, 10_000, usualVad[name]);
+    numberIn(given[name], `${param}.${name}`, 0, 10_000, defaultVad[name]);
   return {
     type: 'server_vad',
-    threshold: numberIn(given.threshold, `${param}.threshold`, 0, 1, usualVad.threshold),
+    threshold: numberIn(given.threshold, `${param}.threshold`, 0, 1, defaultVad.threshold),
     prefix_padding_ms: milliseconds('prefix_padding_ms'),
     silence_duration_ms: milliseconds('silence_duration_ms'),
   };
 }
 
-/** The path of the language in a session event. */
+/** The path of the language in a session event, for errors. */
 export const languageField = 'session.audio.input.transcription.language';
 
-function transcriptionOf(value: unknown, param: string, before: Transcription): Transcription {
+function transcriptionOf(value: unknown, param: string, previous: Transcription): Transcription {
   const known = ['model', 'language', 'languages', 'prompt', 'keywords', 'delay'];
   const given = fieldsOf(value, param, known) ?? {};
-  const text = (name: string): string | undefined => {
-    const one = given[name];
-    if (one === undefined || one === null || one === '') return undefined;
-    if (typeof one !== 'string') bad(`${param}.${name}`, 'a text', one);
-    return one;
+  const string = (name: string): string | undefined => {
+    const field = given[name];
+    if (field === undefined || field === null || field === '') return undefined;
+    if (typeof field !== 'string') invalidValue(`${param}.${name}`, 'a string', field);
+    return field;
   };
-  const texts = (name: string): string[] | undefined => {
-    const all = given[name];
-    if (all === undefined || all === null) return undefined;
-    if (!Array.isArray(all) || !all.every((one) => typeof one === 'string'))
-      bad(`${param}.${name}`, 'a list of texts', all);
-    return all;
+  const strings = (name: string): string[] | undefined => {
+    const field = given[name];
+    if (field === undefined || field === null) return undefined;
+    if (!Array.isArray(field) || !field.every((item) => typeof item === 'string'))
+      invalidValue(`${param}.${name}`, 'a list of strings', field);
+    return field;
   };
-  const languages = texts('languages');
-  if (languages && languages.length > 1) bad(`${param}.languages`, 'a list of one language', languages);
-  const delay = text('delay');
-  if (delay !== undefined && !delays.includes(delay as Delay)) bad(`${param}.delay`, delays.join(', '), delay);
-  const language = text('language') ?? languages?.[0];
-  const [prompt, keywords] = [text('prompt'), texts('keywords')];
+  const languages = strings('languages');
+  if (languages && languages.length > 1) invalidValue(`${param}.languages`, 'a list of one language', languages);
+  const delay = string('delay');
+  if (delay !== undefined && !delays.includes(delay as Delay)) invalidValue(`${param}.delay`, delays.join(', '), delay);
+  const language = string('language') ?? languages?.[0];
+  const [prompt, keywords] = [string('prompt'), strings('keywords')];
   return {
-    model: text('model') ?? before.model,
+    model: string('model') ?? previous.model,
     ...(language !== undefined && { language }),
     ...(prompt !== undefined && { prompt }),
     ...(keywords !== undefined && { keywords }),
@@ -152,40 +152,41 @@ function transcriptionOf(value: unknown, param: string, before: Transcription): 
   };
 }
 
-/** Whether log-probabilities are requested; keeps the previous value if absent. */
-function logprobsOf(value: unknown, param: string, before: boolean): boolean {
-  if (value === undefined) return before;
+/** Whether log-probabilities are requested; the previous setting if the field is absent. */
+function logprobsOf(value: unknown, param: string, previous: boolean): boolean {
+  if (value === undefined) return previous;
   if (value === null) return false;
-  if (!Array.isArray(value)) bad(param, 'a list', value);
-  const wrong = value.find((one) => one !== included);
-  if (wrong !== undefined) bad(param, `a list of '${included}' or nothing`, wrong);
+  if (!Array.isArray(value)) invalidValue(param, 'a list', value);
+  const unsupported = value.find((item) => item !== logprobsInclude);
+  if (unsupported !== undefined) invalidValue(param, `['${logprobsInclude}'] or an empty list`, unsupported);
   return value.length > 0;
 }
 
-/** Applies an update to a session. Throws ApiError that names the field. */
-export function updated(before: SessionConfig, given: unknown): SessionConfig {
+/** Returns a session's configuration after `session.update`. Throws ApiError with the name of an invalid field. */
+export function updateConfig(previous: SessionConfig, given: unknown): SessionConfig {
   const session =
     fieldsOf(given, 'session', ['type', 'audio', 'include', 'object', 'id', 'expires_at', 'tracing']) ?? {};
   if (session.type !== undefined && session.type !== 'transcription') {
-    bad('session.type', "'transcription', since this server only transcribes,", session.type);
+    invalidValue('session.type', "'transcription', since this server only transcribes,", session.type);
   }
   const { input: value } = fieldsOf(session.audio, 'session.audio', ['input']) ?? {};
   const param = 'session.audio.input';
   const input = fieldsOf(value, param, ['format', 'noise_reduction', 'transcription', 'turn_detection']) ?? {};
   const { format, transcription, turn_detection: detection } = input;
   return {
-    format: format === undefined ? before.format : formatOf(format, `${param}.format`),
+    format: format === undefined ? previous.format : formatOf(format, `${param}.format`),
     transcription:
       transcription === undefined || transcription === null
-        ? before.transcription
-        : transcriptionOf(transcription, `${param}.transcription`, before.transcription),
-    turnDetection: detection === undefined ? before.turnDetection : detectionOf(detection, `${param}.turn_detection`),
-    logprobs: logprobsOf(session.include, 'session.include', before.logprobs),
+        ? previous.transcription
+        : transcriptionOf(transcription, `${param}.transcription`, previous.transcription),
+    turnDetection:
+      detection === undefined ? previous.turnDetection : turnDetectionOf(detection, `${param}.turn_detection`),
+    logprobs: logprobsOf(session.include, 'session.include', previous.logprobs),
   };
 }
 
-/** The same for the older format, `transcription_session.update`. */
-export function updatedOld(before: SessionConfig, given: unknown): SessionConfig {
+/** The same for `transcription_session.update`, the event of the beta interface. */
+export function updateBetaConfig(previous: SessionConfig, given: unknown): SessionConfig {
   const known = [
     'input_audio_format',
     'input_audio_transcription',
@@ -197,21 +198,22 @@ export function updatedOld(before: SessionConfig, given: unknown): SessionConfig
   ];
   const session = fieldsOf(given, 'session', known) ?? {};
   const { input_audio_format: format, input_audio_transcription: transcription, turn_detection: detection } = session;
-  if (format !== undefined && !Object.hasOwn(oldFormats, String(format))) {
-    bad('session.input_audio_format', "'pcm16', 'g711_ulaw' or 'g711_alaw'", format);
+  if (format !== undefined && !Object.hasOwn(betaFormats, String(format))) {
+    invalidValue('session.input_audio_format', "'pcm16', 'g711_ulaw' or 'g711_alaw'", format);
   }
   return {
-    format: format === undefined ? before.format : oldFormats[String(format)],
+    format: format === undefined ? previous.format : betaFormats[String(format)],
     transcription:
       transcription === undefined || transcription === null
-        ? before.transcription
-        : transcriptionOf(transcription, 'session.input_audio_transcription', before.transcription),
-    turnDetection: detection === undefined ? before.turnDetection : detectionOf(detection, 'session.turn_detection'),
-    logprobs: logprobsOf(session.include, 'session.include', before.logprobs),
+        ? previous.transcription
+        : transcriptionOf(transcription, 'session.input_audio_transcription', previous.transcription),
+    turnDetection:
+      detection === undefined ? previous.turnDetection : turnDetectionOf(detection, 'session.turn_detection'),
+    logprobs: logprobsOf(session.include, 'session.include', previous.logprobs),
   };
 }
 
-/** The session as reported to clients. Unsupported features, such as noise reduction, are null. */
+/** The session as sent to clients. Unsupported features, such as noise reduction, are null. */
 export function describeSession(
   { format, transcription, turnDetection, logprobs }: SessionConfig,
   id: string,
@@ -222,17 +224,18 @@ export function describeSession(
     object: 'realtime.transcription_session',
     type: 'transcription',
     audio: { input: { format, noise_reduction: null, transcription, turn_detection: turnDetection } },
-    include: logprobs ? [included] : null,
+    include: logprobs ? [logprobsInclude] : null,
     expires_at: expiresAt,
   };
 }
 
-export function toldOld(
+/** The same in the format of the beta interface. */
+export function describeBetaSession(
   { format, transcription, turnDetection, logprobs }: SessionConfig,
   id: string,
   expiresAt: number,
 ) {
-  const name = Object.keys(oldFormats).find((one) => oldFormats[one].type === format.type);
+  const name = Object.keys(betaFormats).find((key) => betaFormats[key].type === format.type);
   return {
     id,
     object: 'realtime.transcription_session',
@@ -240,21 +243,21 @@ export function toldOld(
     input_audio_transcription: transcription,
     input_audio_noise_reduction: null,
     turn_detection: turnDetection,
-    include: logprobs ? [included] : null,
+    include: logprobs ? [logprobsInclude] : null,
     expires_at: expiresAt,
   };
 }
 
-/** The options of the live stream for a session. */
+/** The options of live transcription for a session. */
 export function liveOptionsOf({ format, transcription, turnDetection, logprobs }: SessionConfig): LiveOptions {
   const { language, prompt, keywords = [], delay } = transcription;
-  const before = [prompt ?? '', keywords.join(', ')].filter((one) => one !== '').join(' ');
+  const promptText = [prompt ?? '', keywords.join(', ')].filter((text) => text !== '').join(' ');
   return {
-    sampleRate: rateOf(format),
+    sampleRate: sampleRateOf(format),
     partials: false,
     tokenLogProbabilities: logprobs,
     ...(language !== undefined && { language }),
-    ...(before !== '' && { prompt: before }),
+    ...(promptText !== '' && { prompt: promptText }),
     ...(delay !== undefined && delayOptions[delay]),
     vad:
       turnDetection === null

@@ -1,8 +1,8 @@
-/** A realtime session: handles the client's events in order. */
+/** A realtime session, which handles the client's events one after another. */
 import { described } from '../../checks.js';
 import { ApiError } from '../service/api-error.js';
 import type { Service } from '../service/service.js';
-import { bytesOf, bytesOfSample, rateOf, samplesOf } from './audio.js';
+import { decodeBase64, bytesPerSample, sampleRateOf, decodeSamples } from './audio.js';
 import { errorEvent, identifier, type Send } from './events.js';
 import { checkSessionLanguage } from './language.js';
 import {
@@ -10,9 +10,9 @@ import {
   liveOptionsOf,
   type SessionConfig,
   describeSession,
-  toldOld,
-  updated,
-  updatedOld,
+  describeBetaSession,
+  updateConfig,
+  updateBetaConfig,
 } from './session-config.js';
 import { type Conversation, Speech } from './speech.js';
 
@@ -21,7 +21,7 @@ interface ClientEvent extends Record<string, unknown> {
   event_id?: unknown;
 }
 
-function parsed(text: string): ClientEvent {
+function parseEvent(text: string): ClientEvent {
   let event: unknown;
   try {
     event = JSON.parse(text);
@@ -29,7 +29,7 @@ function parsed(text: string): ClientEvent {
     throw new ApiError(400, 'The message is not JSON.', { code: 'invalid_json' });
   }
   if (typeof event !== 'object' || event === null || typeof (event as ClientEvent).type !== 'string') {
-    throw new ApiError(400, "The message is not an event: an object with a 'type'.", {
+    throw new ApiError(400, "The message is not an event, which is an object with a 'type'.", {
       param: 'type',
       code: 'invalid_event',
     });
@@ -37,7 +37,7 @@ function parsed(text: string): ClientEvent {
   return event as ClientEvent;
 }
 
-const handled = [
+const eventTypes = [
   'session.update',
   'transcription_session.update',
   'input_audio_buffer.append',
@@ -54,12 +54,12 @@ export class Session {
   readonly #stop = new AbortController();
   #config: SessionConfig;
   #speech: Speech | null = null;
-  /** Replaced streams that have not sent all their events. */
-  readonly #ending = new Set<Promise<void>>();
-  /** Milliseconds of audio in previous streams. */
+  /** Earlier streams that have not sent all their events. */
+  readonly #closing = new Set<Promise<void>>();
+  /** Milliseconds of audio in earlier streams. */
   #offset = 0;
-  /** Bytes of a sample that the end of a message divided. */
-  #rest: Buffer = Buffer.alloc(0);
+  /** The first bytes of a sample whose other bytes are in the next message. */
+  #partialSample: Buffer = Buffer.alloc(0);
   /** Called with the reason if the stream fails. */
   onFailure: (error: unknown) => void = () => {};
 
@@ -72,24 +72,24 @@ export class Session {
     this.#conversation = { send, last: null };
   }
 
-  /** Sends the first events. */
+  /** Sends the first event. */
   begin(): void {
     this.#send({ type: 'session.created', session: describeSession(this.#config, this.id, this.#expiresAt) });
   }
 
-  /** Handles a message; errors are sent to the client. True if it was an event. */
+  /** Handles a message, and sends errors to the client. Resolves to false if there was one. */
   async receive(text: string): Promise<boolean> {
-    let cause: string | null = null;
+    let eventId: string | null = null;
     try {
-      const event = parsed(text);
-      cause = typeof event.event_id === 'string' ? event.event_id.slice(0, 512) : null;
+      const event = parseEvent(text);
+      eventId = typeof event.event_id === 'string' ? event.event_id.slice(0, 512) : null;
       await this.#handle(event);
       return true;
     } catch (error) {
       if (this.#stop.signal.aborted) return true;
       const { log } = this.#service;
       if (!(error instanceof ApiError)) log.info({ err: error, session: this.id }, 'realtime event failed');
-      this.#send(errorEvent(error, cause));
+      this.#send(errorEvent(error, eventId));
       return false;
     }
   }
@@ -97,12 +97,15 @@ export class Session {
   async #handle(event: ClientEvent): Promise<void> {
     switch (event.type) {
       case 'session.update':
-        await this.#update(updated(this.#config, event.session));
+        await this.#update(updateConfig(this.#config, event.session));
         this.#send({ type: 'session.updated', session: describeSession(this.#config, this.id, this.#expiresAt) });
         break;
       case 'transcription_session.update':
-        await this.#update(updatedOld(this.#config, event.session));
-        this.#send({ type: 'transcription_session.updated', session: toldOld(this.#config, this.id, this.#expiresAt) });
+        await this.#update(updateBetaConfig(this.#config, event.session));
+        this.#send({
+          type: 'transcription_session.updated',
+          session: describeBetaSession(this.#config, this.id, this.#expiresAt),
+        });
         break;
       case 'input_audio_buffer.append':
         await this.#append(event.audio);
@@ -112,30 +115,30 @@ export class Session {
         break;
       case 'input_audio_buffer.clear':
         (await this.#open()).clear();
-        this.#rest = Buffer.alloc(0);
+        this.#partialSample = Buffer.alloc(0);
         break;
       default:
         throw new ApiError(
           400,
-          `Expected type to be one of ${handled.join(', ')} but received ${described(event.type)}.`,
+          `Expected type to be one of ${eventTypes.join(', ')} but received ${described(event.type)}.`,
           { param: 'type', code: 'invalid_value' },
         );
     }
   }
 
   async #append(audio: unknown): Promise<void> {
-    const bytes = bytesOf(audio);
+    const bytes = decodeBase64(audio);
     if (!bytes) {
-      throw new ApiError(400, 'Expected audio to be the base64 text of samples.', {
+      throw new ApiError(400, 'Expected audio to be samples encoded as base64.', {
         param: 'audio',
         code: 'invalid_value',
       });
     }
     const { format } = this.#config;
-    const all = this.#rest.length > 0 ? Buffer.concat([this.#rest, bytes]) : bytes;
-    const whole = all.length - (all.length % bytesOfSample(format));
-    this.#rest = Buffer.from(all.subarray(whole));
-    const samples = samplesOf(all.subarray(0, whole), format);
+    const all = this.#partialSample.length > 0 ? Buffer.concat([this.#partialSample, bytes]) : bytes;
+    const whole = all.length - (all.length % bytesPerSample(format));
+    this.#partialSample = Buffer.from(all.subarray(whole));
+    const samples = decodeSamples(all.subarray(0, whole), format);
     if (samples.length > 0) await (await this.#open()).push(samples);
   }
 
@@ -156,14 +159,14 @@ export class Session {
       });
     }
     this.#config = config;
-    this.#rest = Buffer.alloc(0);
-    const before = this.#speech;
+    this.#partialSample = Buffer.alloc(0);
+    const previous = this.#speech;
     this.#speech = null;
-    if (!before) return;
-    this.#offset += before.milliseconds;
-    const ended = before.finish().catch(() => {});
-    this.#ending.add(ended);
-    void ended.then(() => this.#ending.delete(ended));
+    if (!previous) return;
+    this.#offset += previous.milliseconds;
+    const ended = previous.finish().catch(() => {});
+    this.#closing.add(ended);
+    void ended.then(() => this.#closing.delete(ended));
   }
 
   /** The stream with the current configuration, opened on demand. */
@@ -180,7 +183,7 @@ export class Session {
         live,
         conversation: this.#conversation,
         manual: config.turnDetection === null,
-        rate: rateOf(config.format),
+        rate: sampleRateOf(config.format),
         offset: this.#offset,
         padding: config.turnDetection?.prefix_padding_ms ?? 0,
         tokenizer,
@@ -197,13 +200,13 @@ export class Session {
     }
   }
 
-  /** Takes no more audio; resolves when all events were sent. */
+  /** Stops accepting audio. Resolves once all events have been sent. */
   async finish(): Promise<void> {
-    await Promise.all([this.#speech?.finish(), ...this.#ending]);
+    await Promise.all([this.#speech?.finish(), ...this.#closing]);
   }
 
-  /** Aborts the session; its rows are free within a step. */
-  end(): void {
+  /** Aborts the session. The engine frees its rows after the current decode step. */
+  abort(): void {
     this.#stop.abort(new ApiError(499, 'The client has disconnected.'));
   }
 }

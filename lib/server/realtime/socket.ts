@@ -1,5 +1,6 @@
 /**
- * A session's socket: handles messages in order, limits the backlog, and closes idle, misbehaving or lost connections.
+ * The socket of a session. It passes on messages in order, limits the number of unhandled ones, and closes idle,
+ * misbehaving and lost connections.
  */
 import type { CheckedServerOptions } from '../service/options.js';
 import type { OpenRequest, Service } from '../service/service.js';
@@ -7,7 +8,7 @@ import { errorEvent, identifier, type ServerEvent } from './events.js';
 import { Session } from './session.js';
 import type { SessionConfig } from './session-config.js';
 
-/** The used part of a ws socket. */
+/** The members of ws's WebSocket that are used here. */
 export interface Socket {
   readonly bufferedAmount: number;
   readonly readyState: number;
@@ -22,15 +23,16 @@ export interface Socket {
   on(event: 'error', listener: (error: Error) => void): void;
 }
 
+/** The value of `readyState` for an open socket. */
 const open = 1;
-/** Waiting messages at which reading pauses, and at which it resumes. */
+/** Unhandled messages at which reading pauses, and at which it resumes. */
 const [pauseAt, resumeAt] = [32, 8];
-/** Maximum bytes that a client may leave unread. */
+/** Bytes that the client has not read, above which the connection is terminated. */
 const maxUnreadBytes = 8 * 2 ** 20;
 /** Successive invalid messages after which the socket is closed. */
 const maxInvalid = 100;
 /** Milliseconds between pings. */
-const pingEvery = 30_000;
+const pingInterval = 30_000;
 
 export function serveSocket(
   socket: Socket,
@@ -46,44 +48,45 @@ export function serveSocket(
   };
   const expiresAt = Math.floor(Date.now() / 1000 + realtimeDuration);
   const session = new Session(service, config, expiresAt, send);
-  let [waiting, wrong, alive, paused] = [0, 0, true, false];
-  let heard = performance.now();
-  let chain: Promise<void> = Promise.resolve();
+  let [unhandled, invalid, alive, paused] = [0, 0, true, false];
+  let lastMessageAt = performance.now();
+  /** Settles when all messages so far have been handled. */
+  let queue: Promise<void> = Promise.resolve();
 
   const close = (code: number, reason: string) => {
     if (socket.readyState !== open) return;
     socket.close(code, reason);
-    socket.resume(); // to hear that the client closes it, too
+    socket.resume(); // the client's close frame has to be read
   };
   session.onFailure = (error) => {
     send(errorEvent(error));
-    close(1011, 'the stream has failed');
+    close(1011, 'the transcription has failed');
   };
-  /** Sends the remaining events, then closes. */
-  const goodbye = (code: number, reason: string) => {
-    chain = chain
+  /** Closes the socket after the remaining events have been sent. */
+  const finish = (code: number, reason: string) => {
+    queue = queue
       .then(() => session.finish())
       .catch(() => {})
       .then(() => close(code, reason));
   };
-  const shutDown = () => goodbye(1001, 'the server is shutting down');
-  const stop = () => socket.terminate();
+  const shutDown = () => finish(1001, 'the server is shutting down');
+  const terminate = () => socket.terminate();
 
   const pings = setInterval(
     () => {
       if (!alive) return socket.terminate();
       alive = false;
       socket.ping();
-      if (performance.now() - heard > realtimeIdle * 1000) goodbye(1000, 'nothing was sent for too long');
+      if (performance.now() - lastMessageAt > realtimeIdle * 1000) finish(1000, 'the session was idle for too long');
     },
-    Math.min(pingEvery, realtimeIdle * 500),
+    Math.min(pingInterval, realtimeIdle * 500),
   );
-  const limit = setTimeout(
-    () => goodbye(1000, 'the session has reached its maximum duration'),
+  const durationTimer = setTimeout(
+    () => finish(1000, 'the session has reached its maximum duration'),
     realtimeDuration * 1000,
   );
   service.ending.addEventListener('abort', shutDown, { once: true });
-  service.ended.addEventListener('abort', stop, { once: true });
+  service.ended.addEventListener('abort', terminate, { once: true });
 
   socket.on('pong', () => {
     alive = true;
@@ -91,29 +94,29 @@ export function serveSocket(
   socket.on('error', (error) => service.log.info({ err: error, session: session.id }, 'realtime socket failed'));
   socket.on('close', () => {
     clearInterval(pings);
-    clearTimeout(limit);
+    clearTimeout(durationTimer);
     service.ending.removeEventListener('abort', shutDown);
-    service.ended.removeEventListener('abort', stop);
-    session.end();
+    service.ended.removeEventListener('abort', terminate);
+    session.abort();
     request.close();
   });
   socket.on('message', (data, binary) => {
-    heard = performance.now();
+    lastMessageAt = performance.now();
     alive = true;
-    waiting += 1;
-    if (waiting >= pauseAt && !paused) {
+    unhandled += 1;
+    if (unhandled >= pauseAt && !paused) {
       paused = true;
       socket.pause();
     }
-    chain = chain.then(async () => {
+    queue = queue.then(async () => {
       if (socket.readyState === open) {
         const text = Array.isArray(data) ? Buffer.concat(data).toString() : Buffer.from(data as Buffer).toString();
-        const right = await session.receive(binary ? '' : text);
-        wrong = right ? 0 : wrong + 1;
-        if (wrong >= maxInvalid) close(1008, 'too many invalid messages');
+        const valid = await session.receive(binary ? '' : text);
+        invalid = valid ? 0 : invalid + 1;
+        if (invalid >= maxInvalid) close(1008, 'too many invalid messages');
       }
-      waiting -= 1;
-      if (paused && waiting <= resumeAt) {
+      unhandled -= 1;
+      if (paused && unhandled <= resumeAt) {
         paused = false;
         if (socket.readyState === open) socket.resume();
       }

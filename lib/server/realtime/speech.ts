@@ -1,4 +1,4 @@
-/** One stream of a session's audio: takes samples and sends events. A new configuration replaces it by another one. */
+/** A stream of live transcription within a session: accepts samples, sends events. Each configuration has its own. */
 import type { WhisperTokenizer } from '../../whisper/checkpoint/tokenizer.js';
 import type { LiveTranscription } from '../../whisper/live/live.js';
 import type { LiveEvent, TokenScores } from '../../whisper/live/types.js';
@@ -16,17 +16,17 @@ import {
 
 /** Seconds of undecoded audio at which `push` pauses, and at which it resumes. */
 const [pauseAt, resumeAt] = [30, 10];
-/** Minimum milliseconds of audio in a commit. */
+/** Minimum milliseconds of audio in a commit, as in OpenAI's API. */
 const minCommitted = 100;
 
 /** State shared by the streams of a session. */
 export interface Conversation {
   send: Send;
-  /** The last item. */
+  /** The id of the last item. */
   last: string | null;
 }
 
-export interface SpeechParts {
+export interface SpeechSettings {
   live: LiveTranscription;
   conversation: Conversation;
   /** True if the client ends turns. */
@@ -35,56 +35,56 @@ export interface SpeechParts {
   rate: number;
   /** Milliseconds of the session's audio before this stream. */
   offset: number;
-  /** Milliseconds before speech that belong to its turn. */
+  /** Milliseconds before detected speech that belong to its turn. */
   padding: number;
-  /** Decodes tokens of log-probabilities; null if these are not requested. */
+  /** For the text of tokens with log-probabilities; null if these are not requested. */
   tokenizer: WhisperTokenizer | null;
 }
 
 export class Speech {
-  readonly #parts: SpeechParts;
-  /** Items of open turns. */
+  readonly #settings: SpeechSettings;
+  /** Ids of the items of open turns, by turn. */
   readonly #items = new Map<number, string>();
-  /** Items that were committed before any event of their turns, in order. */
+  /** Items that were committed before the first event of their turns, in order. */
   readonly #committed: string[] = [];
-  /** Items for which text was sent: the first delta has no leading space. */
-  readonly #begun = new Set<string>();
-  /** The item of the buffered audio, if the client ends turns. */
+  /** Items of which text was sent already. Only an item's first delta loses its leading space. */
+  readonly #started = new Set<string>();
+  /** The item of the uncommitted audio, if the client ends turns. */
   #current: string | null = null;
   /** Samples since the last commit. */
   #buffered = 0;
   #samples = 0;
-  /** Resolves when all events were sent; rejects if the stream fails. */
+  /** Resolves once all events have been sent; rejects if the transcription fails. */
   readonly ended: Promise<void>;
 
-  constructor(parts: SpeechParts) {
-    this.#parts = parts;
-    this.ended = this.#pump();
+  constructor(settings: SpeechSettings) {
+    this.#settings = settings;
+    this.ended = this.#forwardEvents();
     this.ended.catch(() => {});
   }
 
   /** Milliseconds of audio received. */
   get milliseconds(): number {
-    return (1000 * this.#samples) / this.#parts.rate;
+    return (1000 * this.#samples) / this.#settings.rate;
   }
 
-  /** Milliseconds that were neither committed nor cleared. */
+  /** Milliseconds of audio that were neither committed nor cleared. */
   get buffered(): number {
-    return (1000 * this.#buffered) / this.#parts.rate;
+    return (1000 * this.#buffered) / this.#settings.rate;
   }
 
-  /** Takes samples; waits while too much audio is undecoded. */
+  /** Accepts samples. Waits while too much audio is undecoded. */
   async push(samples: Int16Array): Promise<void> {
-    const { live } = this.#parts;
+    const { live } = this.#settings;
     live.push(samples);
     this.#samples += samples.length;
     this.#buffered += samples.length;
     if (live.lag > pauseAt) while (live.lag > resumeAt) await live.drained();
   }
 
-  /** Ends the current turn. Throws ApiError if there is none. */
+  /** Ends the current turn. Throws ApiError if less than 100 ms of audio are buffered. */
   commit(): void {
-    const { live, conversation, manual } = this.#parts;
+    const { live, conversation, manual } = this.#settings;
     if (this.buffered < minCommitted) {
       throw new ApiError(
         400,
@@ -95,24 +95,25 @@ export class Speech {
     this.#buffered = 0;
     if (manual) {
       const item = this.#current ?? identifier('item');
-      // Events of its turn may have been sent already.
+      // If events of the turn were sent, they named its item already.
       if (this.#current === null) this.#committed.push(item);
       this.#current = null;
       this.#commit(item, conversation);
     }
-    live.flush().catch(() => {}); // what ends the stream is told where its events end
+    live.flush().catch(() => {}); // `ended` reports a failure of the stream
   }
 
+  /** Discards the uncommitted audio. */
   clear(): void {
-    this.#parts.live.clear();
+    this.#settings.live.clear();
     this.#buffered = 0;
     this.#current = null;
-    this.#parts.conversation.send({ type: 'input_audio_buffer.cleared' });
+    this.#settings.conversation.send({ type: 'input_audio_buffer.cleared' });
   }
 
-  /** Takes no more audio; resolves when all events were sent. */
+  /** Stops accepting audio. Resolves once all events have been sent. */
   async finish(): Promise<void> {
-    await this.#parts.live.close();
+    await this.#settings.live.close();
     await this.ended;
   }
 
@@ -121,27 +122,27 @@ export class Speech {
     conversation.last = item;
   }
 
-  async #pump(): Promise<void> {
-    for await (const event of this.#parts.live) this.#sendEvents(event);
+  async #forwardEvents(): Promise<void> {
+    for await (const event of this.#settings.live) this.#sendEvents(event);
   }
 
   #itemOf(turn: number): string {
-    const known = this.#items.get(turn);
-    if (known !== undefined) return known;
+    const existing = this.#items.get(turn);
+    if (existing !== undefined) return existing;
     const committed = this.#committed.shift();
     const item = committed ?? identifier('item');
     this.#items.set(turn, item);
-    // Audio before a commit will be committed under this name.
-    if (this.#parts.manual && committed === undefined) this.#current = item;
+    // The next commit uses this id.
+    if (this.#settings.manual && committed === undefined) this.#current = item;
     return item;
   }
 
   #milliseconds(seconds: number): number {
-    return Math.max(0, Math.round(this.#parts.offset + 1000 * seconds));
+    return Math.max(0, Math.round(this.#settings.offset + 1000 * seconds));
   }
 
   #sendEvents(event: LiveEvent): void {
-    const { conversation, padding } = this.#parts;
+    const { conversation, padding } = this.#settings;
     const { send } = conversation;
     if (event.type === 'lost') {
       const range = `${event.start.toFixed(1)} to ${event.end.toFixed(1)} s`;
@@ -168,28 +169,28 @@ export class Speech {
         this.#commit(item, conversation);
         break;
       case 'confirmed': {
-        const delta = this.#begun.has(item) ? event.text : event.text.trimStart();
-        this.#begun.add(item);
+        const delta = this.#started.has(item) ? event.text : event.text.trimStart();
+        this.#started.add(item);
         send(deltaEvent(item, delta, this.#logprobs(event)));
         break;
       }
       case 'final':
         send(completedEvent(item, event.text.trim(), event.end - event.start, event.language, this.#logprobs(event)));
-        this.#forget(event.turn, item);
+        this.#endTurn(event.turn, item);
         break;
       case 'failed':
         send(failedEvent(item, event.error));
-        this.#forget(event.turn, item);
+        this.#endTurn(event.turn, item);
     }
   }
 
   #logprobs(scores: TokenScores): TokenLogprob[] | null {
-    const { tokenizer } = this.#parts;
+    const { tokenizer } = this.#settings;
     return tokenizer && tokenLogprobs(tokenizer, scores);
   }
 
-  #forget(turn: number, item: string): void {
+  #endTurn(turn: number, item: string): void {
     this.#items.delete(turn);
-    this.#begun.delete(item);
+    this.#started.delete(item);
   }
 }

@@ -11,7 +11,7 @@ export interface ApiErrorDetails {
   code?: string | null;
   /** Seconds after which to try again. */
   retryAfter?: number;
-  /** False tells OpenAI's clients not to retry automatically. */
+  /** If false, OpenAI's clients do not retry automatically. */
   retry?: boolean;
   cause?: unknown;
 }
@@ -51,7 +51,7 @@ export class ApiError extends Error {
   }
 }
 
-/** The error for a missing or invalid field. */
+/** An error 400 for a missing or invalid field. */
 export function badField(param: string, message: string, code = 'invalid_value'): ApiError {
   return new ApiError(400, message, { param, code });
 }
@@ -63,7 +63,7 @@ export function modelNotFound(name: string): ApiError {
   });
 }
 
-/** Fields of OpenAI's API for options of ours. */
+/** The fields of OpenAI's API that correspond to options of onehead. */
 const fieldOf: Record<string, string> = {
   language: 'language',
   languages: 'languages',
@@ -75,7 +75,7 @@ const fieldOf: Record<string, string> = {
   audio: 'file',
 };
 
-/** The error as sent to a client: with details only if the client caused it. */
+/** Converts an error for a client. Details of errors that the client did not cause stay in the log. */
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof OneheadError) {

@@ -1,4 +1,4 @@
-/** Bearer keys and their limits, from a file that is reloaded when it changes. */
+/** API keys and their limits, from a file that is reloaded when it changes. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -6,14 +6,14 @@ import { type Priority, priorities } from '../../engine/request.js';
 import { OneheadError, reasonOf, shown } from '../../errors.js';
 import { ApiError } from './api-error.js';
 
-/** Milliseconds between checks of the file. */
-const lookEvery = 1000;
+/** Milliseconds between checks whether the file has changed. */
+const reloadInterval = 1000;
 
 /** The client of a request. */
 export interface Client {
   /** The name of the key, or 'anonymous' if there are no keys. Never the key itself. */
   readonly name: string;
-  /** The priority of its requests, if the file sets one. */
+  /** The priority of its requests, if the key file sets one. */
   readonly priority?: Priority;
   /**
    * Counts a request until the result's `close` is called. Throws ApiError 429 if the key's rate or concurrency is
@@ -29,36 +29,38 @@ interface Limits {
   concurrency?: number;
 }
 
-/** A token bucket that holds one minute's requests. */
-class Counter {
+/** Enforces the limits of one key. The rate is a token bucket with a capacity of one minute's requests. */
+class RateLimiter {
   limits: Limits;
   #open = 0;
-  #left: number;
-  #since: number;
+  #tokens: number;
+  #refilledAt: number;
 
   constructor(limits: Limits) {
     this.limits = limits;
-    this.#left = limits.rate ?? 0;
-    this.#since = performance.now();
+    this.#tokens = limits.rate ?? 0;
+    this.#refilledAt = performance.now();
   }
 
   open(): { close(): void; headers: Record<string, string> } {
     const { rate, concurrency } = this.limits;
     if (concurrency !== undefined && this.#open >= concurrency) {
-      throw tooMany(`This key has ${concurrency} open requests, its maximum; wait for one to end.`, 1);
+      throw tooManyRequests(`This key has its maximum of ${concurrency} open requests; wait for one to end.`, 1);
     }
     let headers: Record<string, string> = {};
     if (rate !== undefined) {
       const now = performance.now();
-      this.#left = Math.min(rate, this.#left + ((now - this.#since) / 60_000) * rate);
-      this.#since = now;
-      const until = (left: number) => ((left - this.#left) / rate) * 60;
-      if (this.#left < 1) throw tooMany(`This key may send ${rate} requests per minute; try again later.`, until(1));
-      this.#left -= 1;
+      this.#tokens = Math.min(rate, this.#tokens + ((now - this.#refilledAt) / 60_000) * rate);
+      this.#refilledAt = now;
+      const secondsUntil = (tokens: number) => ((tokens - this.#tokens) / rate) * 60;
+      if (this.#tokens < 1) {
+        throw tooManyRequests(`This key may send ${rate} requests per minute; try again later.`, secondsUntil(1));
+      }
+      this.#tokens -= 1;
       headers = {
         'x-ratelimit-limit-requests': String(rate),
-        'x-ratelimit-remaining-requests': String(Math.floor(this.#left)),
-        'x-ratelimit-reset-requests': `${Math.ceil(until(rate))}s`,
+        'x-ratelimit-remaining-requests': String(Math.floor(this.#tokens)),
+        'x-ratelimit-reset-requests': `${Math.ceil(secondsUntil(rate))}s`,
       };
     }
     this.#open += 1;
@@ -71,33 +73,33 @@ class Counter {
   }
 }
 
-function tooMany(message: string, retryAfter: number): ApiError {
+function tooManyRequests(message: string, retryAfter: number): ApiError {
   return new ApiError(429, message, { type: 'requests', code: 'rate_limit_exceeded', retryAfter });
 }
 
 const isPriority = (value: string): value is Priority => (priorities as readonly string[]).includes(value);
 
-/** Keys are stored and compared as digests: of equal length, and not readable in a memory dump. */
+/** Keys are stored and compared as digests, which have equal lengths and reveal no key in a memory dump. */
 const digest = (key: string): Buffer => createHash('sha256').update(key).digest();
 
 interface Entry extends Client {
   readonly digest: Buffer;
 }
 
-interface Line extends Limits {
+interface KeyLine extends Limits {
   digest: Buffer;
   name: string;
   priority?: Priority;
 }
 
-/** Throws OneheadError INVALID_ARGUMENT with the line's number; it never quotes the line. */
-function readLine(text: string, number: number): Line | null {
+/** Parses a line; null if it has no key. Throws OneheadError INVALID_ARGUMENT, which never quotes the line. */
+function readLine(text: string, number: number): KeyLine | null {
   const [key, ...settings] = text
     .replace(/(^|\s)#.*$/, '')
     .trim()
     .split(/\s+/);
   if (key === '') return null;
-  const line: Line = { digest: digest(key), name: `key-${number}` };
+  const line: KeyLine = { digest: digest(key), name: `key-${number}` };
   for (const setting of settings) {
     const [, name, value] = /^(name|rate|concurrency|priority)=(.+)$/.exec(setting) ?? [];
     const count = /^[1-9]\d{0,8}$/.test(value ?? '') ? Number(value) : null;
@@ -115,42 +117,44 @@ function readLine(text: string, number: number): Line | null {
   return line;
 }
 
+/** The client of all requests if there are no keys. */
 const anonymous: Client = { name: 'anonymous', open: () => ({ close: () => {}, headers: {} }) };
 
 export class Keys {
   readonly #path: string | undefined;
   readonly #onError: (error: unknown) => void;
   #entries: Entry[] = [];
-  /** Counters by name, so that usage survives a reload of the file. */
-  readonly #counters = new Map<string, Counter>();
-  #stamp = '';
+  /** By name of the key, so that usage survives a reload of the file. */
+  readonly #limiters = new Map<string, RateLimiter>();
+  /** Changes whenever the file does. */
+  #fileVersion = '';
   #timer: NodeJS.Timeout | undefined;
 
   /**
-   * Without a path, everybody may use the server. `onError` is called if a changed file is invalid; the previous keys
-   * stay in force. Throws OneheadError INVALID_ARGUMENT if the file is invalid now.
+   * Without a path, no key is required. `onError` is called if the file is invalid after a change; then the previous
+   * keys remain valid. Throws OneheadError INVALID_ARGUMENT if the file is invalid at first.
    */
   constructor(path: string | undefined, onError: (error: unknown) => void = () => {}) {
     this.#path = path;
     this.#onError = onError;
     if (path === undefined) return;
     this.#read(path);
-    this.#timer = setInterval(() => void this.look(), lookEvery).unref();
+    this.#timer = setInterval(() => void this.reloadIfChanged(), reloadInterval).unref();
   }
 
-  /** True if a key is needed. */
-  get needed(): boolean {
+  /** True if requests need a key. */
+  get required(): boolean {
     return this.#path !== undefined;
   }
 
   /** Reloads the file if it has changed. */
-  async look(): Promise<void> {
+  async reloadIfChanged(): Promise<void> {
     if (this.#path === undefined) return;
     try {
       const { mtimeMs, size, ino } = await stat(this.#path);
-      const stamp = `${mtimeMs} ${size} ${ino}`;
-      if (stamp === this.#stamp) return;
-      this.#stamp = stamp;
+      const version = `${mtimeMs} ${size} ${ino}`;
+      if (version === this.#fileVersion) return;
+      this.#fileVersion = version;
       this.#read(this.#path);
     } catch (error) {
       this.#onError(error);
@@ -173,18 +177,19 @@ export class Keys {
         argument: 'keys',
       });
     }
-    const entries = lines.map(({ digest: own, name, rate, concurrency, priority }): Entry => {
-      const counter = this.#counters.get(name) ?? new Counter({ rate, concurrency });
-      counter.limits = { rate, concurrency };
-      this.#counters.set(name, counter);
-      return { name, digest: own, ...(priority && { priority }), open: () => counter.open() };
+    const entries = lines.map((line): Entry => {
+      const { name, rate, concurrency, priority } = line;
+      const limiter = this.#limiters.get(name) ?? new RateLimiter({ rate, concurrency });
+      limiter.limits = { rate, concurrency };
+      this.#limiters.set(name, limiter);
+      return { name, digest: line.digest, ...(priority && { priority }), open: () => limiter.open() };
     });
     this.#entries = entries;
   }
 
-  /** The client of an Authorization header. All keys are compared, in constant time. Throws ApiError 401. */
+  /** The client of an Authorization header. Throws ApiError 401 for a missing or unknown key. */
   authenticate(authorization: string | undefined): Client {
-    if (!this.needed) return anonymous;
+    if (!this.required) return anonymous;
     const [, key] = /^Bearer\s+(\S+)\s*$/i.exec(authorization ?? '') ?? [];
     if (key === undefined) {
       throw new ApiError(
@@ -195,14 +200,14 @@ export class Keys {
     return this.authenticateKey(key);
   }
 
-  /** The same for a key that a protocol sends elsewhere. */
+  /** The same for a key from elsewhere. It is compared with all keys, so that the time does not depend on the match. */
   authenticateKey(key: string): Client {
-    if (!this.needed) return anonymous;
+    if (!this.required) return anonymous;
     const given = digest(key);
-    let found: Client | null = null;
-    for (const entry of this.#entries) if (timingSafeEqual(entry.digest, given)) found = entry;
-    if (!found) throw new ApiError(401, 'Incorrect API key provided.', { code: 'invalid_api_key' });
-    return found;
+    let client: Client | null = null;
+    for (const entry of this.#entries) if (timingSafeEqual(entry.digest, given)) client = entry;
+    if (!client) throw new ApiError(401, 'Incorrect API key provided.', { code: 'invalid_api_key' });
+    return client;
   }
 
   /** Stops watching the file. */

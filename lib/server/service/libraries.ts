@@ -1,4 +1,4 @@
-/** The server's libraries: optional peer dependencies that are loaded when a server is created. */
+/** The server's optional peer dependencies, which are imported when a server is created. */
 import { optional } from '../../optional.js';
 
 const names = [

@@ -1,75 +1,75 @@
-/** Metrics for Prometheus. Labels are served models, endpoints and statuses: clients cannot increase their number. */
+/** Metrics for Prometheus. Labels are models, endpoints, statuses and error codes, so clients cannot add new ones. */
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { EngineFigures } from '../../engine/figures.js';
 import type { Whisper } from '../../whisper/whisper.js';
 import { library } from './libraries.js';
 
-/** Seconds, for short clips up to recordings of hours. */
+/** Seconds, from short clips to recordings of hours. */
 const buckets = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
 
 type Figures = EngineFigures & { requests: number };
 
-/** Counters, by name and labels. */
-const totals: {
+/** Counters that engines report. `read` returns one value for each combination of labels. */
+const engineCounters: {
   name: string;
   help: string;
-  of: (figures: Figures) => [labels: Record<string, string>, value: number][];
+  read: (figures: Figures) => [labels: Record<string, string>, value: number][];
 }[] = [
   {
     name: 'onehead_windows_total',
     help: 'Encoded windows.',
-    of: ({ windows }) => [[{}, windows]],
+    read: ({ windows }) => [[{}, windows]],
   },
-  { name: 'onehead_steps_total', help: 'Decoder steps.', of: ({ steps }) => [[{}, steps]] },
+  { name: 'onehead_steps_total', help: 'Decoder steps.', read: ({ steps }) => [[{}, steps]] },
   {
     name: 'onehead_row_steps_total',
-    help: 'Rows decoded in all steps together; divided by the number of steps, the mean batch.',
-    of: ({ rowSteps }) => [[{}, rowSteps]],
+    help: 'Rows decoded in all steps together; divided by onehead_steps_total, the mean batch.',
+    read: ({ rowSteps }) => [[{}, rowSteps]],
   },
   {
     name: 'onehead_fallbacks_total',
     help: 'Windows decoded again at a higher temperature.',
-    of: ({ fallbacks }) => [[{}, fallbacks]],
+    read: ({ fallbacks }) => [[{}, fallbacks]],
   },
   {
     name: 'onehead_encoded_again_total',
-    help: 'Short windows encoded again as a whole, since the text looked wrong.',
-    of: ({ encodedAgain }) => [[{}, encodedAgain]],
+    help: 'Short windows encoded again with the full audio context, since their text looked wrong.',
+    read: ({ encodedAgain }) => [[{}, encodedAgain]],
   },
   {
     name: 'onehead_cancelled_total',
     help: 'Cancelled windows and searches.',
-    of: ({ cancelled }) => [[{}, cancelled]],
+    read: ({ cancelled }) => [[{}, cancelled]],
   },
   {
     name: 'onehead_engine_seconds_total',
     help: "Seconds with requests in flight: device time of encoders and decoder steps, and the host's share.",
-    of: ({ time }) => Object.entries(time).map(([stage, milliseconds]) => [{ stage }, milliseconds / 1000]),
+    read: ({ time }) => Object.entries(time).map(([stage, milliseconds]) => [{ stage }, milliseconds / 1000]),
   },
 ];
 
 /** Gauges. */
-const levels: { name: string; help: string; of: (figures: Figures, whisper: Whisper) => number }[] = [
+const engineGauges: { name: string; help: string; read: (figures: Figures, whisper: Whisper) => number }[] = [
   {
     name: 'onehead_open_requests',
     help: 'Open requests, including waiting ones.',
-    of: ({ requests }) => requests,
+    read: ({ requests }) => requests,
   },
-  { name: 'onehead_waiting_windows', help: 'Windows that wait for a slot.', of: ({ waiting }) => waiting.windows },
-  { name: 'onehead_waiting_searches', help: 'Searches that wait for rows.', of: ({ waiting }) => waiting.searches },
+  { name: 'onehead_waiting_windows', help: 'Windows that wait for a slot.', read: ({ waiting }) => waiting.windows },
+  { name: 'onehead_waiting_searches', help: 'Searches that wait for rows.', read: ({ waiting }) => waiting.searches },
   {
     name: 'onehead_oldest_wait_seconds',
-    help: 'Seconds that the oldest of them has waited.',
-    of: ({ waiting }) => waiting.oldestMilliseconds / 1000,
+    help: 'Seconds for which the oldest of these has waited.',
+    read: ({ waiting }) => waiting.oldestMilliseconds / 1000,
   },
-  { name: 'onehead_slot_positions_used', help: 'Audio positions in use.', of: ({ positions }) => positions.used },
-  { name: 'onehead_slot_positions', help: 'Total audio positions.', of: ({ positions }) => positions.total },
-  { name: 'onehead_rows_used', help: 'Decoder rows in use.', of: ({ rows }) => rows.used },
-  { name: 'onehead_rows', help: 'Total decoder rows.', of: ({ rows }) => rows.total },
+  { name: 'onehead_slot_positions_used', help: 'Audio positions in use.', read: ({ positions }) => positions.used },
+  { name: 'onehead_slot_positions', help: 'Total audio positions.', read: ({ positions }) => positions.total },
+  { name: 'onehead_rows_used', help: 'Decoder rows in use.', read: ({ rows }) => rows.used },
+  { name: 'onehead_rows', help: 'Total decoder rows.', read: ({ rows }) => rows.total },
   {
     name: 'onehead_device_memory_bytes',
     help: "Bytes of weights, programs and tensors on the model's first device.",
-    of: (_, { model }) => model.device.memory().inUse,
+    read: (_, { model }) => model.device.memory().inUse,
   },
 ];
 
@@ -83,10 +83,10 @@ export class Metrics {
   readonly #firstText: Histogram<'model'>;
   readonly #audio: Counter<'model'>;
   readonly #uploaded: Counter<string>;
-  readonly #gone: Counter<'endpoint'>;
+  readonly #disconnected: Counter<'endpoint'>;
   readonly #refused: Counter<'reason'>;
-  /** Counts of unloaded models, by metric, model and labels. */
-  readonly #before = new Map<string, number>();
+  /** Counts of unloaded models. The keys are JSON of metric, model and labels. */
+  readonly #unloaded = new Map<string, number>();
 
   private constructor(client: typeof import('prom-client'), ids: readonly string[], loaded: LoadedModels) {
     const { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } = client;
@@ -124,7 +124,7 @@ export class Metrics {
       help: 'Bytes of uploaded recordings.',
       registers,
     });
-    this.#gone = new Counter({
+    this.#disconnected = new Counter({
       name: 'onehead_clients_gone_total',
       help: 'Clients that disconnected before their response was complete.',
       labelNames: ['endpoint'],
@@ -143,12 +143,12 @@ export class Metrics {
       labelNames: ['model'],
       registers,
       collect() {
-        const now = new Set(loaded().map(({ id }) => id));
-        for (const id of ids) this.set({ model: id }, Number(now.has(id)));
+        const loadedIds = new Set(loaded().map(({ id }) => id));
+        for (const id of ids) this.set({ model: id }, Number(loadedIds.has(id)));
       },
     });
     isLoaded.reset();
-    for (const { name, help, of } of levels) {
+    for (const { name, help, read } of engineGauges) {
       new Gauge({
         name,
         help,
@@ -156,12 +156,12 @@ export class Metrics {
         registers,
         collect(this: Gauge<'model'>) {
           this.reset();
-          for (const { id, whisper } of loaded()) this.set({ model: id }, of(whisper.figures(), whisper));
+          for (const { id, whisper } of loaded()) this.set({ model: id }, read(whisper.figures(), whisper));
         },
       });
     }
-    const before = this.#before;
-    for (const { name, help, of } of totals) {
+    const unloaded = this.#unloaded;
+    for (const { name, help, read } of engineCounters) {
       new Counter({
         name,
         help,
@@ -169,12 +169,12 @@ export class Metrics {
         registers,
         collect(this: Counter<'model' | 'stage'>) {
           this.reset();
-          for (const [key, value] of before) {
+          for (const [key, value] of unloaded) {
             const [metric, model, labels] = JSON.parse(key) as [string, string, Record<string, string>];
             if (metric === name) this.inc({ model, ...labels }, value);
           }
           for (const { id, whisper } of loaded()) {
-            for (const [labels, value] of of(whisper.figures())) this.inc({ model: id, ...labels }, value);
+            for (const [labels, value] of read(whisper.figures())) this.inc({ model: id, ...labels }, value);
           }
         },
       });
@@ -187,19 +187,23 @@ export class Metrics {
     return new Metrics(client.default ?? client, ids, loaded);
   }
 
+  /** Counts a response. */
   answered(endpoint: string, status: number): void {
     this.#requests.inc({ endpoint, status: String(status) });
   }
 
+  /** Counts an error response. `reason` is the error's code or type. */
   refused(reason: string): void {
     this.#refused.inc({ reason });
   }
 
+  /** Counts a transcribed recording. Times are in seconds. */
   transcribed(endpoint: string, model: string, elapsed: number, audio: number): void {
     this.#seconds.observe({ endpoint, model }, elapsed);
     this.#audio.inc({ model }, audio);
   }
 
+  /** `elapsed` is in seconds. */
   firstText(model: string, elapsed: number): void {
     this.#firstText.observe({ model }, elapsed);
   }
@@ -208,17 +212,18 @@ export class Metrics {
     this.#uploaded.inc(bytes);
   }
 
-  gone(endpoint: string): void {
-    this.#gone.inc({ endpoint });
+  /** Counts a client that disconnected before its response was complete. */
+  disconnected(endpoint: string): void {
+    this.#disconnected.inc({ endpoint });
   }
 
   /** Keeps the counts of a model that is about to be unloaded, so that no counter decreases. */
   unloading(id: string, whisper: Whisper): void {
     const figures = whisper.figures();
-    for (const { name, of } of totals) {
-      for (const [labels, value] of of(figures)) {
+    for (const { name, read } of engineCounters) {
+      for (const [labels, value] of read(figures)) {
         const key = JSON.stringify([name, id, labels]);
-        this.#before.set(key, (this.#before.get(key) ?? 0) + value);
+        this.#unloaded.set(key, (this.#unloaded.get(key) ?? 0) + value);
       }
     }
   }

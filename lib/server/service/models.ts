@@ -7,7 +7,7 @@ import { Whisper } from '../../whisper/whisper.js';
 import { ApiError, modelNotFound, overloaded } from './api-error.js';
 import type { CheckedServerOptions, ServedModel } from './options.js';
 
-/** Keeps a model loaded. */
+/** A model in use, which stays loaded until it is released. */
 export interface Lease {
   readonly id: string;
   readonly whisper: Whisper;
@@ -17,7 +17,7 @@ export interface Lease {
 
 export interface ModelInformation {
   id: string;
-  /** Seconds since 1970 at which the server began to offer it. */
+  /** When the server began to serve it, in seconds since 1970. */
   created: number;
   loaded: boolean;
   /** Number of requests that use it. */
@@ -32,31 +32,35 @@ export interface ModelEvents {
   onFailure?: (id: string, error: unknown) => void;
 }
 
+/** The state of a served model. */
 class Entry {
   readonly served: ServedModel;
   readonly created = Math.floor(Date.now() / 1000);
   loading: Promise<Whisper> | null = null;
   whisper: Whisper | null = null;
   used = 0;
-  /** Time of its last release, on `performance`'s clock. */
-  since = 0;
-  timer: NodeJS.Timeout | undefined;
+  /** When it was last released, on `performance`'s clock. */
+  releasedAt = 0;
+  unloadTimer: NodeJS.Timeout | undefined;
 
   constructor(served: ServedModel) {
     this.served = served;
     this.whisper = served.whisper ?? null;
   }
 
-  /** True if this class loaded the model; false if the creator of the server did. */
-  get ours(): boolean {
+  /** True if Models loads and disposes of the model, not the caller who created the server. */
+  get owned(): boolean {
     return this.served.whisper === undefined;
   }
 }
 
-/** A hub name, or the last part of a folder's path. */
+/** The id of a model: its name in the hub, or the last part of its folder's path. */
 const idOf = (name: string): string => (existsSync(name) ? basename(resolve(name)) : name);
 
-/** The models by name. Throws OneheadError INVALID_ARGUMENT for duplicate names. */
+/**
+ * The models by id, folder or hub name, and alias. Throws OneheadError INVALID_ARGUMENT for duplicate names and for an
+ * alias of an unknown model.
+ */
 function entriesOf({ models = [], alias }: Pick<CheckedServerOptions, 'models' | 'alias'>): Map<string, Entry> {
   const served = (models.length > 0 ? models : [{ id: 'onehead-micro' }]).map((model) =>
     typeof model === 'string' ? { id: idOf(model), model } : model,
@@ -75,10 +79,10 @@ function entriesOf({ models = [], alias }: Pick<CheckedServerOptions, 'models' |
     }
     names.set(name, entry);
   };
-  for (const one of served) {
-    const entry = new Entry(one);
-    add(one.id, entry);
-    if (one.model !== undefined) add(one.model, entry);
+  for (const model of served) {
+    const entry = new Entry(model);
+    add(model.id, entry);
+    if (model.model !== undefined) add(model.model, entry);
   }
   for (const [name, target] of Object.entries(alias ?? {})) {
     const entry = names.get(target);
@@ -105,7 +109,7 @@ export class Models {
   readonly #unloadAfter: number;
   readonly #maximumLoaded: number;
   readonly #events: ModelEvents;
-  readonly #end = new AbortController();
+  readonly #shutdown = new AbortController();
 
   /** Throws OneheadError INVALID_ARGUMENT. */
   constructor(options: CheckedServerOptions, events: ModelEvents = {}) {
@@ -133,11 +137,11 @@ export class Models {
   /** The model with an id or alias; null if there is none. */
   find(name: string): ModelInformation | null {
     const id = this.#names.get(name)?.served.id;
-    return this.list().find((one) => one.id === id) ?? null;
+    return this.list().find((model) => model.id === id) ?? null;
   }
 
   /** The id of the default model. */
-  get usual(): string {
+  get defaultId(): string {
     return this.#names.values().next().value!.served.id;
   }
 
@@ -151,17 +155,17 @@ export class Models {
     const entry = this.#names.get(name);
     if (!entry) throw modelNotFound(name);
     signal?.throwIfAborted();
-    this.#end.signal.throwIfAborted();
-    clearTimeout(entry.timer);
+    this.#shutdown.signal.throwIfAborted();
+    clearTimeout(entry.unloadTimer);
     entry.used += 1;
-    let held = true;
+    let released = false;
     const release = () => {
-      if (!held) return;
-      held = false;
+      if (released) return;
+      released = true;
       this.#release(entry);
     };
     try {
-      const whisper = entry.whisper ?? (await unlessAborted(this.#loading(entry), signal));
+      const whisper = entry.whisper ?? (await unlessAborted(this.#loadOnce(entry), signal));
       return { id: entry.served.id, whisper, release };
     } catch (error) {
       release();
@@ -171,27 +175,27 @@ export class Models {
 
   #release(entry: Entry): void {
     entry.used -= 1;
-    entry.since = performance.now();
-    this.#rest(entry);
+    entry.releasedAt = performance.now();
+    this.#scheduleUnload(entry);
   }
 
-  /** Unloads an unused model after its time. */
-  #rest(entry: Entry): void {
-    clearTimeout(entry.timer);
-    if (entry.used > 0 || !entry.ours || this.#unloadAfter === 0) return;
-    entry.timer = setTimeout(() => this.#unload(entry), this.#unloadAfter).unref();
+  /** Unloads the model after `unloadAfter`, unless it is used before. */
+  #scheduleUnload(entry: Entry): void {
+    clearTimeout(entry.unloadTimer);
+    if (entry.used > 0 || !entry.owned || this.#unloadAfter === 0) return;
+    entry.unloadTimer = setTimeout(() => this.#unload(entry), this.#unloadAfter).unref();
   }
 
   #unload(entry: Entry): void {
-    if (entry.used > 0 || !entry.ours || !entry.whisper) return;
-    clearTimeout(entry.timer);
+    if (entry.used > 0 || !entry.owned || !entry.whisper) return;
+    clearTimeout(entry.unloadTimer);
     this.#events.onUnload?.(entry.served.id, entry.whisper);
     entry.whisper.dispose();
     entry.whisper = null;
   }
 
-  /** Loads a model once for all who wait for it. */
-  #loading(entry: Entry): Promise<Whisper> {
+  /** Loads a model, once for concurrent callers. */
+  #loadOnce(entry: Entry): Promise<Whisper> {
     entry.loading ??= this.#loadNow(entry).finally(() => {
       entry.loading = null;
     });
@@ -201,26 +205,26 @@ export class Models {
   async #loadNow(entry: Entry): Promise<Whisper> {
     const { id, model, load } = entry.served;
     const started = performance.now();
-    const options = { ...this.#load, ...load, signal: this.#end.signal };
-    while (this.loaded().length >= this.#maximumLoaded) if (!this.#makeRoom()) throw overloaded(10);
+    const options = { ...this.#load, ...load, signal: this.#shutdown.signal };
+    while (this.loaded().length >= this.#maximumLoaded) if (!this.#unloadOldest()) throw overloaded(10);
     try {
       for (;;) {
         try {
           const whisper = await Whisper.load(model, options);
-          if (this.#end.signal.aborted) whisper.dispose();
-          this.#end.signal.throwIfAborted();
+          if (this.#shutdown.signal.aborted) whisper.dispose();
+          this.#shutdown.signal.throwIfAborted();
           entry.whisper = whisper;
           this.#events.onLoad?.(id, performance.now() - started);
-          entry.since = performance.now();
-          this.#rest(entry); // those who waited for it may have gone
+          entry.releasedAt = performance.now();
+          this.#scheduleUnload(entry); // all callers may have been aborted meanwhile
           return whisper;
         } catch (error) {
-          // An unused model makes room.
-          if (!(error instanceof OneheadError && error.code === 'OUT_OF_MEMORY' && this.#makeRoom())) throw error;
+          // Tries again with the memory of an unused model.
+          if (!(error instanceof OneheadError && error.code === 'OUT_OF_MEMORY' && this.#unloadOldest())) throw error;
         }
       }
     } catch (cause) {
-      if (this.#end.signal.aborted) throw this.#end.signal.reason;
+      if (this.#shutdown.signal.aborted) throw this.#shutdown.signal.reason;
       this.#events.onFailure?.(id, cause);
       throw new ApiError(500, `The model '${id}' could not be loaded; the server's log has the reason.`, {
         code: 'model_not_loaded',
@@ -230,31 +234,31 @@ export class Models {
     }
   }
 
-  /** Unloads the least recently used model; false if all are in use. */
-  #makeRoom(): boolean {
-    const idle = [...this.#entries].filter(({ used, ours, whisper }) => used === 0 && ours && whisper);
+  /** Unloads the least recently used model. Returns false if all are in use. */
+  #unloadOldest(): boolean {
+    const idle = [...this.#entries].filter(({ used, owned, whisper }) => used === 0 && owned && whisper);
     if (idle.length === 0) return false;
-    this.#unload(idle.reduce((oldest, one) => (one.since < oldest.since ? one : oldest)));
+    this.#unload(idle.reduce((oldest, entry) => (entry.releasedAt < oldest.releasedAt ? entry : oldest)));
     return true;
   }
 
   /** Unloads all models; running requests are rejected with DISPOSED. */
   dispose(): void {
-    this.#end.abort(
-      new ApiError(503, 'The server is shutting down; try another or try again later.', {
+    this.#shutdown.abort(
+      new ApiError(503, 'The server is shutting down; try another, or try again later.', {
         code: 'shutting_down',
         retryAfter: 5,
       }),
     );
     for (const entry of this.#entries) {
-      clearTimeout(entry.timer);
-      if (entry.ours) entry.whisper?.dispose();
+      clearTimeout(entry.unloadTimer);
+      if (entry.owned) entry.whisper?.dispose();
       entry.whisper = null;
     }
   }
 }
 
-/** Stops waiting on abort, but not the work: others may wait for it too. */
+/** Rejects when the signal aborts. The work goes on, since other callers may wait for it too. */
 function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return work;
   return new Promise((resolve, reject) => {

@@ -13,7 +13,7 @@ export interface ServedModel {
   model?: string;
   /** A model loaded by the caller, who also disposes of it. */
   whisper?: Whisper;
-  /** Options of loading that override the server's `load`. */
+  /** Options of loading, which override the server's `load`. */
   load?: LoadOptions;
 }
 
@@ -67,8 +67,8 @@ export const serverOptions = options('the server', {
   /** Options of loading, for all models. */
   load: option(custom<LoadOptions>(isObject, { expected: 'an object of options of load' })),
   /**
-   * Default options of transcribe for every request. Only the audio of short clips is encoded (`audioContext: 'fit'`)
-   * unless set otherwise.
+   * Default options of transcribe for every request. Windows are encoded only as far as they contain audio
+   * (`audioContext: 'fit'`) unless set otherwise.
    */
   transcribe: option(custom<TranscribeOptions>(isObject, { expected: 'an object of options of transcribe' })),
   /**
@@ -78,7 +78,7 @@ export const serverOptions = options('the server', {
   keys: option(text('FILE', 'a path')),
   /** Seconds after which an unused model is unloaded; 0 for never. @default 900 */
   unloadAfter: option(number(0, 1e9, { placeholder: 'SECONDS' }), { default: 900 }),
-  /** Maximum number of loaded models; the least recently used one makes room. @default all served models */
+  /** Maximum number of loaded models; above it, the least recently used one is unloaded. @default all served models */
   maximumLoaded: option(integer(1)),
   /** Loads the first model when the server starts; otherwise at its first request. @default true */
   preload: option(flag(), { default: true }),

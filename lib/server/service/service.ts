@@ -1,4 +1,4 @@
-/** State shared by all routes of a server: options, models, keys, metrics, and whether it accepts requests. */
+/** State shared by all routes of a server: options, models, keys, metrics, open requests, shutdown. */
 import { setMaxListeners } from 'node:events';
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
@@ -20,7 +20,7 @@ export type Routes = (app: FastifyInstance, service: Service) => void | Promise<
 
 /** A running request. */
 export interface OpenRequest {
-  /** Headers with the remaining requests, if the key has a rate. */
+  /** The x-ratelimit headers, if the key has a rate. */
   readonly headers: Record<string, string>;
   /** Marks the request as ended; a second call does nothing. */
   close(): void;
@@ -55,7 +55,7 @@ export class Service {
   readonly #ended = new AbortController();
   #metrics: Metrics | null = null;
   #open = 0;
-  #settled = () => {};
+  #onIdle = () => {};
   #preloading: Promise<void> | null = null;
   #preloaded = false;
 
@@ -70,8 +70,8 @@ export class Service {
       },
       onFailure: (model, error) => log.error({ model, err: error }, 'model not loaded'),
     });
-    this.keys = new Keys(options.keys, (error) => log.error({ err: error }, 'keys not read again'));
-    // One listener for each running request.
+    this.keys = new Keys(options.keys, (error) => log.error({ err: error }, 'key file not reloaded'));
+    // Every running request adds a listener, so many of them are no leak.
     setMaxListeners(0, this.ending, this.ended);
   }
 
@@ -96,7 +96,7 @@ export class Service {
     return this.#metrics!;
   }
 
-  /** A hook for routes that need a key: identifies the client. Throws ApiError 401, or 503 during shutdown. */
+  /** An onRequest hook that identifies the client by its key. Throws ApiError 401, or 503 during shutdown. */
   readonly authenticate = async (request: FastifyRequest): Promise<void> => {
     this.#clients.set(request, this.keys.authenticate(request.headers.authorization));
     this.throwIfEnding();
@@ -114,17 +114,17 @@ export class Service {
   open(client: Client): OpenRequest {
     this.throwIfEnding();
     if (this.#open >= this.options.maximumRequests) throw overloaded(2);
-    const counted = client.open();
+    const clientRequest = client.open();
     this.#open += 1;
     let open = true;
     const close = () => {
       if (!open) return;
       open = false;
-      counted.close();
+      clientRequest.close();
       this.#open -= 1;
-      if (this.#open === 0) this.#settled();
+      if (this.#open === 0) this.#onIdle();
     };
-    return { headers: counted.headers, close };
+    return { headers: clientRequest.headers, close };
   }
 
   /** Number of open requests and sockets. */
@@ -146,13 +146,13 @@ export class Service {
 
   async #preload(): Promise<void> {
     if (this.options.preload) {
-      const { release } = await this.models.acquire(this.models.usual);
+      const { release } = await this.models.acquire(this.models.defaultId);
       release();
     }
     this.#preloaded = true;
   }
 
-  /** The reason why the server should get no requests; null if it should. */
+  /** The reason why no requests should be sent to the server; null if it is ready. */
   notReady(): string | null {
     if (this.ending.aborted) return 'shutting down';
     if (!this.#preloaded) return 'loading';
@@ -160,7 +160,7 @@ export class Service {
     for (const { whisper } of this.models.loaded()) {
       const { requests, waiting } = whisper.figures();
       if (requests >= this.options.maximumRequests) return 'too many requests';
-      if (waiting.oldestMilliseconds > this.options.maximumWait * 1000) return 'too long a queue';
+      if (waiting.oldestMilliseconds > this.options.maximumWait * 1000) return 'requests wait too long';
     }
     return null;
   }
@@ -185,9 +185,9 @@ export class Service {
     this.#ending.abort(shuttingDown());
     if (this.#open > 0) {
       await new Promise<void>((resolve) => {
-        const late = setTimeout(resolve, this.options.shutdownTimeout * 1000);
-        this.#settled = () => {
-          clearTimeout(late);
+        const timer = setTimeout(resolve, this.options.shutdownTimeout * 1000);
+        this.#onIdle = () => {
+          clearTimeout(timer);
           resolve();
         };
       });

@@ -5,7 +5,10 @@ import type { FastifyInstance } from 'fastify';
 import { packageRoot } from '../../package-root.js';
 import { library } from '../service/libraries.js';
 
-/** Collects schemas; to be registered before the routes. Does nothing if the application has its own documentation. */
+/**
+ * Registers /openapi.json. Must be called before the routes are registered, since it collects their schemas. Does
+ * nothing if the application has registered @fastify/swagger itself.
+ */
 export async function documentation(app: FastifyInstance): Promise<void> {
   if (app.hasDecorator('swagger')) return;
   const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
@@ -13,7 +16,7 @@ export async function documentation(app: FastifyInstance): Promise<void> {
   await app.register(swagger, {
     openapi: {
       openapi: '3.0.3',
-      info: { title: 'onehead', description: "Speech to text, as OpenAI's audio API has it.", version },
+      info: { title: 'onehead', description: "Speech to text, compatible with OpenAI's audio API.", version },
       components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
     },
   });

@@ -1,52 +1,54 @@
-/** Server-sent events for streamed text. */
+/** Server-sent events for a streamed transcription. */
 import { PassThrough, type Readable } from 'node:stream';
 import { asApiError } from '../service/api-error.js';
 
-/** Milliseconds without an event after which a comment is sent, so that no proxy closes the connection as idle. */
-const keepAlive = 15_000;
+/** Milliseconds without an event after which a comment is sent, so that proxies do not close the idle connection. */
+const keepAliveInterval = 15_000;
 
-/** Text delivered in pieces, which together are the whole text without surrounding spaces. */
+/** Trims the text of a stream: the deltas together have no space at the beginning and end. */
 export class Deltas {
-  #held = '';
-  #begun = false;
+  /** Spaces to be sent before the next text. */
+  #pendingSpace = '';
+  #started = false;
   #text = '';
 
-  /** The next piece to send; '' if it has to wait. */
+  /** Returns the delta to send; '' if there is none yet. */
   add(text: string): string {
-    const more = this.#begun ? this.#held + text : text.trimStart();
-    if (more === '') return '';
-    this.#begun = true;
-    const piece = more.trimEnd();
-    this.#held = more.slice(piece.length);
-    this.#text += piece;
-    return piece;
+    const pending = this.#started ? this.#pendingSpace + text : text.trimStart();
+    if (pending === '') return '';
+    this.#started = true;
+    const delta = pending.trimEnd();
+    this.#pendingSpace = pending.slice(delta.length);
+    this.#text += delta;
+    return delta;
   }
 
-  /** All pieces so far, joined. */
+  /** All deltas so far, joined. */
   get text(): string {
     return this.#text;
   }
 }
 
+/** The body of a streamed response. */
 export class EventStream {
   readonly readable: Readable;
   readonly #stream = new PassThrough();
   readonly #timer: NodeJS.Timeout;
-  #begin = () => {};
-  /** Resolves with the first event: until then an error can be a response of its own. */
-  readonly begun: Promise<void>;
+  #resolveStarted = () => {};
+  /** Resolves when the body begins. Until then an error can still be sent with its own status. */
+  readonly started: Promise<void>;
   #open = false;
   #count = 0;
 
   constructor() {
     this.readable = this.#stream;
-    this.begun = new Promise((resolve) => {
-      this.#begin = resolve;
+    this.started = new Promise((resolve) => {
+      this.#resolveStarted = resolve;
     });
-    this.#timer = setInterval(() => this.#write(': still at work\n\n'), keepAlive).unref();
+    this.#timer = setInterval(() => this.#write(': keep-alive\n\n'), keepAliveInterval).unref();
   }
 
-  /** True once the response has begun. */
+  /** True once the body has begun. */
   get open(): boolean {
     return this.#open;
   }
@@ -60,7 +62,7 @@ export class EventStream {
     if (!this.#stream.writable) return;
     this.#open = true;
     this.#stream.write(text);
-    this.#begin();
+    this.#resolveStarted();
   }
 
   send(event: { type: string; [member: string]: unknown }): void {

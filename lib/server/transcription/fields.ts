@@ -1,4 +1,4 @@
-/** The fields of a request in OpenAI's API, and their meaning for a transcription. */
+/** Validates the fields of a request in OpenAI's API, and converts them to options of transcribe. */
 import { shown } from '../../errors.js';
 import type { TranscribeOptions } from '../../whisper/transcription/options.js';
 import { type ApiError, badField } from '../service/api-error.js';
@@ -14,13 +14,17 @@ export interface AudioRequest {
   /** The options that determine the text. */
   options: TranscribeOptions;
   format: ResponseFormat;
+  /** Whether the response has words and segments. */
   words: boolean;
   segments: boolean;
   logprobs: boolean;
   stream: boolean;
 }
 
-/** Maximum characters of a prompt and of all keywords, and maximum keywords; Whisper uses some 224 tokens of them. */
+/**
+ * Maximum characters of the prompt, and of all keywords together. Whisper uses at most 224 of their tokens, so longer
+ * texts are a mistake.
+ */
 const maxCharacters = 20_000;
 const maxKeywords = 1000;
 
@@ -36,7 +40,7 @@ const transcriptionFields = [
 function unknownField(name: string, known: readonly string[]): ApiError {
   return badField(
     name.slice(0, 100),
-    `Unknown parameter: '${shown(name, 60)}'; there are ${known.join(', ')}.`,
+    `Unknown parameter: '${shown(name, 60)}'; the known ones are ${known.join(', ')}.`,
     'unknown_parameter',
   );
 }
@@ -50,11 +54,11 @@ function single(fields: Fields, name: string): string | null {
 }
 
 function oneOf<const T extends string>(name: string, value: string, allowed: readonly T[]): T {
-  const found = allowed.find((one) => one === value);
-  if (found !== undefined) return found;
+  const match = allowed.find((option) => option === value);
+  if (match !== undefined) return match;
   throw badField(
     name,
-    `Invalid value: '${shown(value, 60)}'. Supported values of ${name} are: ${allowed.map((one) => `'${one}'`).join(', ')}.`,
+    `Invalid value: '${shown(value, 60)}'. Supported values of ${name} are: ${allowed.map((option) => `'${option}'`).join(', ')}.`,
   );
 }
 
@@ -64,21 +68,19 @@ function flag(fields: Fields, name: string): boolean {
   return ['true', '1'].includes(oneOf(name, value.toLowerCase(), ['true', 'false', '1', '0']));
 }
 
-function numberIn(name: string, value: unknown, low: number, high: number): number {
+function numberIn(name: string, value: unknown, min: number, max: number): number {
   const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
-  if (typeof number === 'number' && number >= low && number <= high) return number;
-  throw badField(name, `Expected ${name} to be a number from ${low} to ${high} but received '${shown(value, 60)}'.`);
+  if (typeof number === 'number' && number >= min && number <= max) return number;
+  throw badField(name, `Expected ${name} to be a number from ${min} to ${max} but received '${shown(value, 60)}'.`);
 }
 
 function list(fields: Fields, name: string): string[] {
   return (fields.get(name) ?? []).filter((value) => value !== '');
 }
 
-const vadNumbers = { prefix_padding_ms: 300, silence_duration_ms: 200, threshold: 0.5 };
+const defaultVad = { prefix_padding_ms: 300, silence_duration_ms: 200, threshold: 0.5 };
 
-/**
- * Parses 'auto', JSON of an object, or its members as separate fields: windows are cut at silences and decoded at once.
- */
+/** Parses chunking_strategy: 'auto', an object as JSON, or the object's members as separate fields. */
 function chunking(fields: Fields): TranscribeOptions {
   const name = 'chunking_strategy';
   const members = [...fields].flatMap(([field, values]) => {
@@ -98,16 +100,16 @@ function chunking(fields: Fields): TranscribeOptions {
   }
   if (given === 'auto') return { batched: true };
   if (given === null) return { batched: false };
-  const wrong = `Expected ${name} to be 'auto' or an object of type 'server_vad'`;
+  const expected = `Expected ${name} to be 'auto' or an object of type 'server_vad'`;
   if (typeof given !== 'object' || Array.isArray(given)) {
-    throw badField(name, `${wrong} but received '${shown(text, 60)}'.`);
+    throw badField(name, `${expected} but received '${shown(text, 60)}'.`);
   }
   const { type, ...rest } = given as Record<string, unknown>;
-  if (type !== 'server_vad') throw badField(`${name}[type]`, `${wrong} but its type is '${shown(type, 60)}'.`);
-  const numbers: Record<string, number> = { ...vadNumbers };
+  if (type !== 'server_vad') throw badField(`${name}[type]`, `${expected} but its type is '${shown(type, 60)}'.`);
+  const numbers: Record<string, number> = { ...defaultVad };
   for (const [member, value] of Object.entries(rest)) {
     if (value === null) continue;
-    if (!Object.hasOwn(vadNumbers, member)) throw unknownField(`${name}[${member}]`, Object.keys(vadNumbers));
+    if (!Object.hasOwn(defaultVad, member)) throw unknownField(`${name}[${member}]`, Object.keys(defaultVad));
     numbers[member] = numberIn(`${name}[${member}]`, value, 0, member === 'threshold' ? 1 : 60_000);
   }
   return {
@@ -120,7 +122,7 @@ function chunking(fields: Fields): TranscribeOptions {
   };
 }
 
-function context(fields: Fields): TranscribeOptions {
+function promptOptions(fields: Fields): TranscribeOptions {
   const prompt = single(fields, 'prompt');
   const keywords = list(fields, 'keywords');
   for (const [name, length] of [
@@ -133,12 +135,12 @@ function context(fields: Fields): TranscribeOptions {
   return { ...(prompt !== null && { prompt }), ...(keywords.length > 0 && { hotwords: keywords.join(', ') }) };
 }
 
-/** Refuses speaker diarization, which this server does not support, in OpenAI's format. */
-function refuseSpeakers(fields: Fields, format: string | null): void {
-  const asked = ['known_speaker_names', 'known_speaker_references'].find((name) => list(fields, name).length > 0);
-  if (format !== 'diarized_json' && asked === undefined) return;
+/** Refuses speaker diarization, which is not supported, with OpenAI's error code. */
+function refuseDiarization(fields: Fields, format: string | null): void {
+  const speakers = ['known_speaker_names', 'known_speaker_references'].find((name) => list(fields, name).length > 0);
+  if (format !== 'diarized_json' && speakers === undefined) return;
   throw badField(
-    format === 'diarized_json' ? 'response_format' : asked!,
+    format === 'diarized_json' ? 'response_format' : speakers!,
     'This model does not distinguish speakers, so diarized_json and known speakers are not supported; leave them out.',
     'unsupported_value',
   );
@@ -146,11 +148,11 @@ function refuseSpeakers(fields: Fields, format: string | null): void {
 
 export interface FieldRules {
   ignoreUnknownFields: boolean;
-  /** False while more fields may arrive: errors that these can correct are not reported yet. */
+  /** False while more fields may arrive. Then errors that these may resolve are not reported yet. */
   complete: boolean;
 }
 
-/** Throws ApiError 400 with the invalid field. */
+/** Throws ApiError 400 with the name of the invalid field. */
 export function readFields(
   fields: Fields,
   endpoint: Endpoint,
@@ -165,25 +167,26 @@ export function readFields(
     throw badField('file', "The field 'file' is text; send the recording as a file, with a file name.");
   const model = single(fields, 'model');
   if (model === null) throw badField('model', 'you must provide a model parameter', 'missing_required_parameter');
-  const wanted = single(fields, 'response_format');
-  if (endpoint === 'transcriptions') refuseSpeakers(fields, wanted);
-  const format = oneOf('response_format', wanted ?? 'json', responseFormats);
-  const temperature = single(fields, 'temperature');
-  const degrees = temperature === null ? 0 : numberIn('temperature', temperature, 0, 1);
+  const requestedFormat = single(fields, 'response_format');
+  if (endpoint === 'transcriptions') refuseDiarization(fields, requestedFormat);
+  const format = oneOf('response_format', requestedFormat ?? 'json', responseFormats);
+  const temperatureText = single(fields, 'temperature');
+  const temperature = temperatureText === null ? 0 : numberIn('temperature', temperatureText, 0, 1);
   const shared = {
-    ...context(fields),
-    // In OpenAI's API, 0 means the temperatures of fallback, which are our default.
-    ...(degrees > 0 && { temperature: degrees }),
+    ...promptOptions(fields),
+    // In OpenAI's API, 0 enables temperature fallback, which is the default of transcribe.
+    ...(temperature > 0 && { temperature }),
   };
   if (endpoint === 'translations') {
     const options: TranscribeOptions = { ...shared, task: 'translate', batched: false };
     return { model, options, format, words: false, segments: true, logprobs: false, stream: false };
   }
-  const settled = complete || wanted !== null;
-  return { model, format, ...transcription(fields, settled ? format : null, shared) };
+  const isFinal = complete || requestedFormat !== null;
+  return { model, format, ...transcriptionRequest(fields, isFinal ? format : null, shared) };
 }
 
-function transcription(
+/** The fields that only transcriptions have. */
+function transcriptionRequest(
   fields: Fields,
   /** Null if it may still arrive. */
   format: ResponseFormat | null,
@@ -194,8 +197,8 @@ function transcription(
   if (language !== null && languages.length > 0) {
     throw badField('languages', 'Give either language or languages, not both.');
   }
-  const granularities = list(fields, 'timestamp_granularities').map((one) =>
-    oneOf('timestamp_granularities', one, ['word', 'segment']),
+  const granularities = list(fields, 'timestamp_granularities').map((value) =>
+    oneOf('timestamp_granularities', value, ['word', 'segment']),
   );
   const words = granularities.includes('word');
   if (words && format !== null && format !== 'verbose_json') {
@@ -204,7 +207,7 @@ function transcription(
       "Word timestamps need response_format 'verbose_json'; set it, or leave timestamp_granularities out.",
     );
   }
-  const include = list(fields, 'include').map((one) => oneOf('include', one, ['logprobs']));
+  const include = list(fields, 'include').map((value) => oneOf('include', value, ['logprobs']));
   if (include.length > 0 && format !== null && format !== 'json') {
     throw badField('include', "logprobs need response_format 'json'; set it, or leave them out.");
   }

@@ -1,11 +1,11 @@
-/** Parses a multipart form while it arrives: fields in any order, and the file into a spool. */
+/** Parses a multipart form while it arrives. Fields may have any order; the file is stored in a spool. */
 import type { FastifyRequest } from 'fastify';
 import { shown } from '../../errors.js';
 import { ApiError, badField } from '../service/api-error.js';
 import type { Service } from '../service/service.js';
 import { Spool, tooLarge } from './spool.js';
 
-/** Limits of busboy, which bound memory. Usual clients stay below them. */
+/** Limits of the multipart parser, which bound memory. Requests of usual clients are far below them. */
 const limits = {
   fieldNameSize: 100,
   fieldSize: 1 << 20,
@@ -13,24 +13,25 @@ const limits = {
   files: 8,
   parts: 72,
   headerPairs: 32,
-  // Limited by the spool, whose error says what was too large.
+  // The spool limits the size, with a better error.
   fileSize: Number.POSITIVE_INFINITY,
 };
 
 export interface Form {
-  /** Values by field name; names of arrays are without brackets. */
+  /** Values by field name; the names of arrays have no brackets here. */
   readonly fields: ReadonlyMap<string, string[]>;
   readonly file: Spool | null;
   /** True once the whole form has arrived. */
   readonly complete: boolean;
-  /** Resolves when the file begins, or the form ends without one. */
-  readonly begun: Promise<void>;
+  /** Resolves when the file begins to arrive, or the form has ended without one. */
+  readonly fileBegun: Promise<void>;
   /** Resolves when the whole form has arrived. Rejects with ApiError 400, 408 or 413. */
   readonly ended: Promise<void>;
+  /** Discards the file. */
   close(): Promise<void>;
 }
 
-/** Converts an error of the form parser. */
+/** Converts an error of the multipart parser or of the upload's connection. */
 function formError(error: unknown): unknown {
   if (error instanceof ApiError) return error;
   const { code, message } = error as NodeJS.ErrnoException;
@@ -47,18 +48,19 @@ function formError(error: unknown): unknown {
     );
   }
   if (code === 'ERR_STREAM_PREMATURE_CLOSE' || code === 'FST_MP_PREMATURE_CLOSE' || code === 'ECONNRESET') {
-    return new ApiError(400, 'The upload ended before the form did.');
+    return new ApiError(400, 'The connection was closed before the whole form had arrived.');
   }
   if (code?.startsWith('E')) return error;
   return new ApiError(
     400,
-    `The form cannot be read: ${shown(message, 120).replace(/\.$/, '')}; send multipart/form-data as in RFC 7578.`,
+    `The form is invalid: ${shown(message, 120).replace(/\.$/, '')}; send multipart/form-data as in RFC 7578.`,
     {
       cause: error,
     },
   );
 }
 
+/** Starts to read a request's form. Throws ApiError 400 if it has none. */
 export function readForm(request: FastifyRequest, { options }: Service): Form {
   if (!request.isMultipart()) {
     throw new ApiError(
@@ -68,9 +70,9 @@ export function readForm(request: FastifyRequest, { options }: Service): Form {
   }
   const fields = new Map<string, string[]>();
   let file: Spool | null = null;
-  let begin = () => {};
-  const begun = new Promise<void>((resolve) => {
-    begin = resolve;
+  let resolveBegun = () => {};
+  const fileBegun = new Promise<void>((resolve) => {
+    resolveBegun = resolve;
   });
   const { promise: stalled, progress, stop } = stallWatch(options.uploadTimeout);
 
@@ -100,7 +102,7 @@ export function readForm(request: FastifyRequest, { options }: Service): Form {
         folder: options.temporaryFolder,
       });
       file = spool;
-      begin();
+      resolveBegun();
       for await (const chunk of part.file) {
         progress();
         await spool.write(chunk as Uint8Array);
@@ -111,21 +113,21 @@ export function readForm(request: FastifyRequest, { options }: Service): Form {
 
   let complete = false;
   const length = Number(request.headers['content-length'] ?? 0);
-  const allowed = options.maxBytes + limits.fields * limits.fieldSize;
-  const ended = (length > allowed ? Promise.reject(tooLarge(options.maxBytes)) : Promise.race([read(), stalled]))
+  const maxLength = options.maxBytes + limits.fields * limits.fieldSize;
+  const ended = (length > maxLength ? Promise.reject(tooLarge(options.maxBytes)) : Promise.race([read(), stalled]))
     .then(() => {
       complete = true;
     })
     .catch((error) => {
-      const told = formError(error);
-      file?.fail(told);
-      throw told;
+      const converted = formError(error);
+      file?.fail(converted);
+      throw converted;
     })
     .finally(() => {
       stop();
-      begin();
+      resolveBegun();
     });
-  ended.catch(() => {}); // told to whoever waits for it
+  ended.catch(() => {}); // callers that await it handle the error
   return {
     fields,
     get file() {
@@ -134,7 +136,7 @@ export function readForm(request: FastifyRequest, { options }: Service): Form {
     get complete() {
       return complete;
     },
-    begun,
+    fileBegun,
     ended,
     close: async () => file?.close(),
   };

@@ -4,21 +4,22 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ApiError, overloaded } from '../service/api-error.js';
 import { library } from '../service/libraries.js';
 import type { Service } from '../service/service.js';
-import { answerOf, verbose, warned } from './answer.js';
+
 import { Deltas, EventStream } from './events.js';
 import { type AudioRequest, type Endpoint, readFields } from './fields.js';
 import { type Form, readForm } from './form.js';
+import { responseOf, verboseFields, warningsOf } from './response.js';
 import { audioSchema } from './schema.js';
-import { transcribeForm, type Work, type WorkEvents } from './work.js';
+import { type FormTranscription, type TranscriptionCallbacks, transcribeForm } from './transcribe-form.js';
 
 /**
- * Milliseconds to wait for the end of a form before its file is decoded while it arrives. Most forms are complete by
- * then, and a complete file is sent to its thread as a whole, not in pieces.
+ * Milliseconds to wait for the end of a form before its file is decoded as a stream. Most forms are complete by then,
+ * and a complete file is sent to the decoder's thread at once, not in pieces.
  */
-const patience = 20;
+const formDelay = 20;
 
-/** Handles one request. */
-class Handling {
+/** Handles a request. */
+class RequestHandler {
   readonly #service: Service;
   readonly #endpoint: Endpoint;
   readonly #request: FastifyRequest;
@@ -26,7 +27,7 @@ class Handling {
   readonly #abort = new AbortController();
   #form: Form | null = null;
   #firstText: number | null = null;
-  #ends: (() => void)[] = [];
+  #cleanups: (() => void)[] = [];
 
   constructor(service: Service, endpoint: Endpoint, request: FastifyRequest, reply: FastifyReply) {
     this.#service = service;
@@ -36,55 +37,56 @@ class Handling {
   }
 
   /** Aborts when the client disconnects before its response is complete, and when the server has to stop. */
-  #watch(): void {
+  #abortWhenNeeded(): void {
     const { raw } = this.#reply;
     const { ended, metrics } = this.#service;
-    const gone = () => {
+    const onClose = () => {
       if (raw.writableFinished) return;
-      metrics.gone(this.#endpoint);
+      metrics.disconnected(this.#endpoint);
       this.#abort.abort(new ApiError(499, 'The client disconnected.', { code: 'client_gone' }));
     };
-    const late = () => this.#abort.abort(ended.reason);
-    if (raw.destroyed) gone();
-    else raw.once('close', gone);
-    ended.addEventListener('abort', late);
-    this.#ends.push(() => ended.removeEventListener('abort', late));
+    const onEnded = () => this.#abort.abort(ended.reason);
+    if (raw.destroyed) onClose();
+    else raw.once('close', onClose);
+    ended.addEventListener('abort', onEnded);
+    this.#cleanups.push(() => ended.removeEventListener('abort', onEnded));
   }
 
-  async #end(): Promise<void> {
-    for (const end of this.#ends.splice(0)) end();
+  async #cleanUp(): Promise<void> {
+    for (const cleanup of this.#cleanups.splice(0)) cleanup();
     await this.#form?.close();
   }
 
-  #asked(): AudioRequest {
+  /** Validates the fields that have arrived. Throws ApiError 400. */
+  #readRequest(): AudioRequest {
     const { ignoreUnknownFields } = this.#service.options;
     const { fields, complete } = this.#form!;
     return readFields(fields, this.#endpoint, { ignoreUnknownFields, complete });
   }
 
-  /** Null if fields after the file request a stream. */
-  async #work(events: WorkEvents = {}): Promise<Work | null> {
+  /** Transcribes the file and records metrics. Resolves to null if fields after the file request a stream. */
+  async #transcribe(callbacks: TranscriptionCallbacks = {}): Promise<FormTranscription | null> {
     const started = performance.now();
-    const noted: WorkEvents = {
-      ...events,
+    const timed: TranscriptionCallbacks = {
+      ...callbacks,
       onText: (text) => {
         this.#firstText ??= performance.now() - started;
-        events.onText?.(text);
+        callbacks.onText?.(text);
       },
       onWindow: ({ length }) => {
         if (length > 0) this.#firstText ??= performance.now() - started;
       },
     };
     const { priority } = this.#service.clientOf(this.#request);
-    const how = { signal: this.#abort.signal, priority };
-    const work = await transcribeForm(this.#service, this.#form!, () => this.#asked(), how, noted);
+    const options = { signal: this.#abort.signal, priority };
+    const work = await transcribeForm(this.#service, this.#form!, () => this.#readRequest(), options, timed);
     if (!work) return null;
     const { metrics } = this.#service;
-    const { id, asked, result } = work;
+    const { id, request, result } = work;
     const elapsed = performance.now() - started;
     metrics.transcribed(this.#endpoint, id, elapsed / 1000, result.duration);
     if (this.#firstText !== null) metrics.firstText(id, this.#firstText / 1000);
-    const { format, stream } = asked;
+    const { format, stream } = request;
     this.#request.log.info(
       { model: id, format, stream, audioSeconds: result.duration, milliseconds: Math.round(elapsed) },
       'transcribed',
@@ -92,31 +94,31 @@ class Handling {
     return work;
   }
 
-  async answer(): Promise<FastifyReply> {
+  async handle(): Promise<FastifyReply> {
     const { headers, close } = this.#service.open(this.#service.clientOf(this.#request));
-    this.#ends.push(close);
+    this.#cleanups.push(close);
     this.#reply.headers(headers);
-    this.#watch();
+    this.#abortWhenNeeded();
     try {
       const form = readForm(this.#request, this.#service);
       this.#form = form;
-      this.#ends.push(() => this.#service.metrics.uploaded(form.file?.size ?? 0));
-      await form.begun;
-      if (!form.complete) await Promise.race([form.ended, sleep(patience, undefined, { ref: false })]);
+      this.#cleanups.push(() => this.#service.metrics.uploaded(form.file?.size ?? 0));
+      await form.fileBegun;
+      if (!form.complete) await Promise.race([form.ended, sleep(formDelay, undefined, { ref: false })]);
       if (!form.file || !form.fields.has('model')) await form.ended;
-      const work = this.#asked().stream ? null : await this.#work();
+      const work = this.#readRequest().stream ? null : await this.#transcribe();
       if (!work) return await this.#stream();
-      await this.#end();
+      await this.#cleanUp();
       if (work.result.incomplete) this.#reply.header('x-onehead-incomplete', 'true');
-      const { type, body } = answerOf(work, this.#endpoint);
+      const { type, body } = responseOf(work, this.#endpoint);
       return this.#reply.type(type).send(body);
     } catch (error) {
-      await this.#end();
+      await this.#cleanUp();
       throw error;
     }
   }
 
-  /** Streams events. The response begins with the first event, so earlier errors get their own status. */
+  /** Streams events. The response begins with the first event, so earlier errors are sent with their own status. */
   async #stream(): Promise<FastifyReply> {
     const events = new EventStream();
     const deltas = new Deltas();
@@ -124,29 +126,29 @@ class Handling {
       const delta = deltas.add(text);
       if (delta !== '') events.send({ type: 'transcript.text.delta', delta });
     };
-    const work = this.#work({ onText, sent: () => events.count > 0 })
-      .finally(() => this.#end())
+    const work = this.#transcribe({ onText, hasSent: () => events.count > 0 })
+      .finally(() => this.#cleanUp())
       .then(
         (work) => {
-          const { asked, result, logprobs, usage } = work!;
+          const { request, result, logprobs, usage } = work!;
           events.send({
             type: 'transcript.text.done',
             text: deltas.text,
             ...(logprobs && { logprobs }),
             languages: [{ code: result.language }],
             usage,
-            ...(asked.format === 'verbose_json' && verbose(result, asked, this.#endpoint)),
-            ...warned(result),
+            ...(request.format === 'verbose_json' && verboseFields(result, request, this.#endpoint)),
+            ...warningsOf(result),
           });
           events.end();
         },
         (error) => {
           if (!events.open) throw error;
-          this.#request.log.info({ err: error }, 'ended in the middle');
+          this.#request.log.info({ err: error }, 'stream failed');
           events.fail(error);
         },
       );
-    await Promise.race([events.begun, work]);
+    await Promise.race([events.started, work]);
     return this.#reply
       .header('cache-control', 'no-cache')
       .header('x-accel-buffering', 'no')
@@ -156,7 +158,7 @@ class Handling {
 }
 
 export async function audioRoutes(app: FastifyInstance, service: Service): Promise<void> {
-  // The form parser refuses other types with its own message.
+  // Other content types reach readForm, which refuses them with the API's error.
   if (!app.hasContentTypeParser('*')) app.addContentTypeParser('*', (_request, _body, done) => done(null));
   const { default: multipart } = await library(() => import('@fastify/multipart'));
   const { default: underPressure } = await library(() => import('@fastify/under-pressure'));
@@ -170,7 +172,7 @@ export async function audioRoutes(app: FastifyInstance, service: Service): Promi
   for (const endpoint of ['transcriptions', 'translations'] as const) {
     const url = `/v1/audio/${endpoint}`;
     app.post(url, { onRequest: service.authenticate, schema: audioSchema(endpoint) as object }, (request, reply) =>
-      new Handling(service, endpoint, request, reply).answer(),
+      new RequestHandler(service, endpoint, request, reply).handle(),
     );
     app.route({
       url,
@@ -178,7 +180,7 @@ export async function audioRoutes(app: FastifyInstance, service: Service): Promi
       schema: { hide: true } as object,
       handler: async (request, reply) => {
         reply.header('allow', 'POST');
-        throw new ApiError(405, `Not allowed to ${request.method} on ${url}; send a POST.`);
+        throw new ApiError(405, `The method ${request.method} is not allowed for ${url}; use POST.`);
       },
     });
   }

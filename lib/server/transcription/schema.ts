@@ -1,4 +1,4 @@
-/** The description of the audio routes in /openapi.json. */
+/** Schemas of the audio routes for /openapi.json. */
 import type { Endpoint } from './fields.js';
 import { responseFormats } from './fields.js';
 
@@ -49,10 +49,10 @@ const shared = {
   temperature: { type: 'number', minimum: 0, maximum: 1, default: 0 },
 } as const;
 
-const ofTranscriptions = {
-  language: { type: 'string', description: "The language's code." },
+const transcriptionOnly = {
+  language: { type: 'string', description: 'The language of the speech, as its code.' },
   languages: { ...texts, description: 'The languages among which the language is detected.' },
-  keywords: { ...texts, description: 'Words to expect.' },
+  keywords: { ...texts, description: 'Names and words that are likely to occur.' },
   timestamp_granularities: {
     type: 'array',
     items: { type: 'string', enum: ['word', 'segment'] },
@@ -61,7 +61,7 @@ const ofTranscriptions = {
   include: { type: 'array', items: { type: 'string', enum: ['logprobs'] } },
   stream: { type: 'boolean', default: false },
   chunking_strategy: {
-    description: 'auto, or an object: the recording is cut at silences, and the pieces are decoded at once.',
+    description: 'auto, or an object: the recording is split at silences, and the parts are decoded in parallel.',
     oneOf: [
       { type: 'string', enum: ['auto'] },
       {
@@ -95,14 +95,14 @@ export const errorSchema = {
   required: ['error'],
 } as const;
 
-export const errorAnswers = {
+export const errorResponses = {
   '4xx': { description: 'An error in the request', ...errorSchema },
-  '5xx': { description: 'An error of the server', ...errorSchema },
+  '5xx': { description: 'An error in the server', ...errorSchema },
 };
 
 export function audioSchema(endpoint: Endpoint) {
-  const ofEndpoint = endpoint === 'transcriptions' ? ofTranscriptions : {};
-  const answer = {
+  const endpointFields = endpoint === 'transcriptions' ? transcriptionOnly : {};
+  const response = {
     description: 'The text. text, srt and vtt are plain text; with stream true, server-sent events.',
     type: 'object',
     properties: {
@@ -122,10 +122,10 @@ export function audioSchema(endpoint: Endpoint) {
   };
   return {
     tags: ['audio'],
-    summary: endpoint === 'transcriptions' ? 'Speech to text in its own language' : 'Speech to English text',
+    summary: endpoint === 'transcriptions' ? 'Speech to text in the spoken language' : 'Speech to English text',
     security: [{ key: [] }],
     consumes: ['multipart/form-data'],
-    body: { type: 'object', properties: { ...shared, ...ofEndpoint }, required: ['file', 'model'] },
-    response: { 200: answer, ...errorAnswers },
+    body: { type: 'object', properties: { ...shared, ...endpointFields }, required: ['file', 'model'] },
+    response: { 200: response, ...errorResponses },
   };
 }

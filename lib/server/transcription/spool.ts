@@ -1,5 +1,6 @@
 /**
- * Stores an upload while it arrives: the beginning in memory, the rest in a temporary file. It can be read repeatedly.
+ * Stores an upload while it arrives: its beginning in memory, the rest in a temporary file. It can be read more than
+ * once, and before it is complete.
  */
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, rm } from 'node:fs/promises';
@@ -13,11 +14,13 @@ export interface SpoolLimits {
   memory: number;
   /** Maximum bytes in total. */
   maxBytes: number;
+  /** The folder of the temporary file; default: the system's. */
   folder?: string;
 }
 
+/** The size of a block in memory, and the maximum size of a chunk that is read. */
 const blockBytes = 1 << 16;
-const pieceBytes = 1 << 18;
+const maxChunkBytes = 1 << 18;
 
 export class Spool {
   readonly #limits: SpoolLimits;
@@ -29,15 +32,16 @@ export class Spool {
   #ended = false;
   #failure: { error: unknown } | null = null;
   /** Readers that wait for more data. */
-  #wake = new Set<() => void>();
-  #reading = 0;
+  #waiting = new Set<() => void>();
+  /** Number of active readers. */
+  #readers = 0;
   #closed = false;
 
   constructor(limits: SpoolLimits) {
     this.#limits = limits;
   }
 
-  /** Bytes so far. */
+  /** The number of bytes so far. */
   get size(): number {
     return this.#size;
   }
@@ -47,34 +51,34 @@ export class Spool {
     const { memory, maxBytes } = this.#limits;
     if (this.#size + chunk.length > maxBytes) throw tooLarge(maxBytes);
     const fits = this.#file ? 0 : Math.min(chunk.length, memory - this.#inMemory);
-    if (fits > 0) this.#keep(chunk.subarray(0, fits));
+    if (fits > 0) this.#store(chunk.subarray(0, fits));
     if (fits < chunk.length) {
       const file = this.#file ?? (await this.#create());
       const rest = chunk.subarray(fits);
       for (let written = 0; written < rest.length; ) {
-        const place = this.#size + fits - this.#inMemory + written;
-        written += (await file.write(rest, written, rest.length - written, place)).bytesWritten;
+        const position = this.#size + fits - this.#inMemory + written;
+        written += (await file.write(rest, written, rest.length - written, position)).bytesWritten;
       }
     }
     this.#size += chunk.length;
     this.#wakeReaders();
   }
 
-  /** Copies into blocks of fixed size: a client that sends single bytes would otherwise use one buffer for each. */
-  #keep(bytes: Uint8Array): void {
+  /** Copies into blocks of fixed size, since a client may send single bytes, which would each keep a buffer alive. */
+  #store(bytes: Uint8Array): void {
     for (let done = 0; done < bytes.length; ) {
-      const place = this.#inMemory % blockBytes;
-      if (place === 0) this.#blocks.push(new Uint8Array(blockBytes));
-      const piece = bytes.subarray(done, done + blockBytes - place);
-      this.#blocks[this.#blocks.length - 1].set(piece, place);
-      this.#inMemory += piece.length;
-      done += piece.length;
+      const offset = this.#inMemory % blockBytes;
+      if (offset === 0) this.#blocks.push(new Uint8Array(blockBytes));
+      const part = bytes.subarray(done, done + blockBytes - offset);
+      this.#blocks[this.#blocks.length - 1].set(part, offset);
+      this.#inMemory += part.length;
+      done += part.length;
     }
   }
 
   async #create(): Promise<FileHandle> {
-    // The name contains nothing from the client, nobody else may read the file, and it is unlinked as soon as it is
-    // open, if the system supports that.
+    // For security: no part of the name is from the client, only this user may read the file, and it is unlinked as
+    // soon as it is open, where the system supports that.
     const path = join(this.#limits.folder ?? tmpdir(), `onehead-${randomUUID()}`);
     this.#file = await open(path, 'wx+', 0o600);
     await rm(path).catch(() => {
@@ -89,49 +93,50 @@ export class Spool {
     this.#wakeReaders();
   }
 
-  /** Fails the upload: readers get the error. */
+  /** Makes all readers fail with the error. */
   fail(error: unknown): void {
     this.#failure ??= { error };
     this.#wakeReaders();
   }
 
   #wakeReaders(): void {
-    for (const wake of this.#wake) wake();
-    this.#wake.clear();
+    for (const wake of this.#waiting) wake();
+    this.#waiting.clear();
   }
 
-  async #readAt(at: number, length: number): Promise<Uint8Array> {
-    if (at < this.#inMemory) {
-      const place = at % blockBytes;
-      const end = Math.min(blockBytes, place + Math.min(length, this.#inMemory - at));
-      return this.#blocks[Math.floor(at / blockBytes)].subarray(place, end);
+  /** Reads at most `length` bytes. */
+  async #readAt(position: number, length: number): Promise<Uint8Array> {
+    if (position < this.#inMemory) {
+      const offset = position % blockBytes;
+      const end = Math.min(blockBytes, offset + Math.min(length, this.#inMemory - position));
+      return this.#blocks[Math.floor(position / blockBytes)].subarray(offset, end);
     }
-    const into = new Uint8Array(length);
-    const { bytesRead } = await this.#file!.read(into, 0, length, at - this.#inMemory);
-    return into.subarray(0, bytesRead);
+    const buffer = new Uint8Array(length);
+    const { bytesRead } = await this.#file!.read(buffer, 0, length, position - this.#inMemory);
+    return buffer.subarray(0, bytesRead);
   }
 
-  /** The bytes from the start, waiting for more as they arrive. */
+  /** Yields all bytes from the beginning, waiting for those that have not arrived. */
   async *bytes(): AsyncGenerator<Uint8Array, void> {
-    let at = 0;
-    this.#reading += 1;
+    let position = 0;
+    this.#readers += 1;
     try {
       for (;;) {
         if (this.#failure) throw this.#failure.error;
-        if (at < this.#size) {
-          const piece = await this.#readAt(at, Math.min(pieceBytes, this.#size - at));
-          at += piece.length;
-          yield piece;
+        if (position < this.#size) {
+          const chunk = await this.#readAt(position, Math.min(maxChunkBytes, this.#size - position));
+          position += chunk.length;
+          yield chunk;
         } else if (this.#ended) return;
-        else await new Promise<void>((resolve) => this.#wake.add(resolve));
+        else await new Promise<void>((resolve) => this.#waiting.add(resolve));
       }
     } finally {
-      this.#reading -= 1;
+      this.#readers -= 1;
       if (this.#closed) await this.#remove();
     }
   }
 
-  /** The recording as input; it supports random access once all has arrived. */
+  /** The upload as audio input. Once it is complete, it supports random access. */
   input(): AudioInput {
     if (!this.#ended) return this.bytes();
     if (!this.#file) return Buffer.concat(this.#blocks).subarray(0, this.#size);
@@ -141,22 +146,22 @@ export class Spool {
   }
 
   async #slice(from: number, to: number): Promise<ArrayBuffer> {
-    const into = new Uint8Array(Math.max(0, Math.min(to, this.#size) - from));
-    for (let done = 0; done < into.length; ) {
+    const buffer = new Uint8Array(Math.max(0, Math.min(to, this.#size) - from));
+    for (let done = 0; done < buffer.length; ) {
       if (this.#failure) throw this.#failure.error;
-      const piece = await this.#readAt(from + done, into.length - done);
-      into.set(piece, done);
-      done += piece.length;
+      const chunk = await this.#readAt(from + done, buffer.length - done);
+      buffer.set(chunk, done);
+      done += chunk.length;
     }
-    return into.buffer as ArrayBuffer;
+    return buffer.buffer as ArrayBuffer;
   }
 
-  /** Discards everything. Readers get an error. */
+  /** Discards the upload. Readers fail with an ApiError. */
   async close(): Promise<void> {
     this.#closed = true;
     this.fail(new ApiError(499, 'The upload was closed.'));
     this.#blocks.length = 0;
-    if (this.#reading === 0) await this.#remove();
+    if (this.#readers === 0) await this.#remove();
   }
 
   async #remove(): Promise<void> {

@@ -11,11 +11,11 @@ export async function logprobsOf({ segments }: Transcription, { model }: Whisper
   return segments.flatMap((segment) => tokenLogprobs(tokenizer, segment));
 }
 
-/** Token counts: for audio, the encoder's positions; for text, the tokens of prompt, keywords and result. */
-export async function tokenUsage(result: Transcription, asked: AudioRequest, { model }: Whisper) {
+/** Token counts. Audio counts as encoder positions; text as the tokens of prompt and keywords that the model reads. */
+export async function tokenUsage(result: Transcription, request: AudioRequest, { model }: Whisper) {
   const { preprocessor, config } = model.checkpoint;
   const tokenizer = await model.checkpoint.tokenizer();
-  const { prompt, hotwords } = asked.options;
+  const { prompt, hotwords } = request.options;
   const given = [hotwords, prompt].filter((text) => typeof text === 'string').join(' ');
   const room = previousRoom(config.targetPositions);
   const text_tokens = Math.min(room, tokenizer.encode(given.slice(-20 * room)).length);

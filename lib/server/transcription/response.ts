@@ -1,16 +1,17 @@
-/** A transcription in the format of OpenAI's server, for each response_format. */
+/** Responses in the format of OpenAI's API, for each response_format. */
 import { formats } from '../../formats/index.js';
 import { languageNames } from '../../whisper/checkpoint/languages.js';
 import type { Segment, Transcription } from '../../whisper/transcription/types.js';
 import type { AudioRequest, Endpoint } from './fields.js';
-import type { Work } from './work.js';
+import type { FormTranscription } from './transcribe-form.js';
 
-export interface Answer {
+export interface ResponseContent {
+  /** The media type. */
   type: string;
   body: string | object;
 }
 
-/** Billed duration: seconds, rounded up. */
+/** The usage in seconds of audio, rounded up. */
 export const durationUsage = (duration: number) => ({ type: 'duration', seconds: Math.ceil(duration) });
 
 function segmentOf({ id, seek, start, end, text, ...rest }: Segment) {
@@ -23,28 +24,28 @@ export const segmentsOf = (segments: readonly Segment[]) => segments.map(segment
 export const wordsOf = (segments: readonly Segment[]) =>
   segments.flatMap(({ words = [] }) => words.map(({ word, start, end }) => ({ word: word.trim(), start, end })));
 
-/** Warnings, if there are any: lost audio must not look like success. */
-export const warned = ({ warnings }: Transcription) => (warnings.length > 0 ? { warnings } : {});
+/** A response has warnings only if there are any: lost audio must not look like success. */
+export const warningsOf = ({ warnings }: Transcription) => (warnings.length > 0 ? { warnings } : {});
 
-/** The members of verbose_json besides text and usage, as requested. */
-export function verbose(result: Transcription, asked: AudioRequest, endpoint: Endpoint) {
+/** The requested fields of verbose_json, without text and usage. */
+export function verboseFields(result: Transcription, request: AudioRequest, endpoint: Endpoint) {
   const { language, duration, segments } = result;
   return {
     task: endpoint === 'translations' ? 'translate' : 'transcribe',
-    // A translation is in English, whatever was spoken.
+    // The language of the text, not of the speech.
     language: endpoint === 'translations' ? 'english' : (languageNames.get(language) ?? language),
     duration,
-    ...(asked.segments && { segments: segmentsOf(segments) }),
-    ...(asked.words && { words: wordsOf(segments) }),
-    // Text that was dropped because there seems to be no speech.
+    ...(request.segments && { segments: segmentsOf(segments) }),
+    ...(request.words && { words: wordsOf(segments) }),
+    // Text that was left out, since its audio seems to contain no speech.
     ...(result.omitted && { omitted: result.omitted }),
   };
 }
 
-export function answerOf({ result, asked, logprobs }: Work, endpoint: Endpoint): Answer {
+export function responseOf({ result, request, logprobs }: FormTranscription, endpoint: Endpoint): ResponseContent {
   const text = result.text.trim();
   const usage = durationUsage(result.duration);
-  switch (asked.format) {
+  switch (request.format) {
     case 'text':
       return { type: 'text/plain; charset=utf-8', body: `${text}\n` };
     case 'srt':
@@ -52,14 +53,14 @@ export function answerOf({ result, asked, logprobs }: Work, endpoint: Endpoint):
     case 'vtt':
       return { type: 'text/vtt; charset=utf-8', body: formats.vtt.write(result) };
     case 'verbose_json': {
-      const { task, language, duration, ...rest } = verbose(result, asked, endpoint);
-      return json({ task, language, duration, text, ...rest, usage, ...warned(result) });
+      const { task, language, duration, ...rest } = verboseFields(result, request, endpoint);
+      return json({ task, language, duration, text, ...rest, usage, ...warningsOf(result) });
     }
     case 'json': {
       const languages = endpoint === 'transcriptions' ? { languages: [{ code: result.language }] } : {};
-      return json({ text, ...(logprobs && { logprobs }), ...languages, usage, ...warned(result) });
+      return json({ text, ...(logprobs && { logprobs }), ...languages, usage, ...warningsOf(result) });
     }
   }
 }
 
-const json = (body: object): Answer => ({ type: 'application/json; charset=utf-8', body });
+const json = (body: object): ResponseContent => ({ type: 'application/json; charset=utf-8', body });
