@@ -1,4 +1,4 @@
-/** Every code that an `OneheadError` can carry. */
+/** The codes of `OneheadError`. docs/errors.md describes each. */
 export const errorCodes = [
   'INVALID_ARGUMENT',
   'INVALID_SHAPE',
@@ -25,10 +25,11 @@ export const errorCodes = [
 export type ErrorCode = (typeof errorCodes)[number];
 
 export interface ErrorDetails {
-  /** The operation that refused, such as 'linear'. */
+  /** The operation with an invalid argument, such as 'linear'. */
   operation?: string;
-  /** The argument that was wrong, such as 'bias'. */
+  /** The name of the invalid argument, such as 'bias'. */
   argument?: string;
+  /** Descriptions of valid values and of the given one. */
   expected?: string;
   received?: string;
   /** Seconds after which to try again; set with code BUSY. */
@@ -36,7 +37,7 @@ export interface ErrorDetails {
   cause?: unknown;
 }
 
-/** An error with one sentence that says what was wrong and what to do, and a code for programs. */
+/** An error whose message says what is wrong and what to do, with a code for programs. */
 export class OneheadError extends Error {
   override readonly name = 'OneheadError';
   readonly code: ErrorCode;
@@ -57,19 +58,25 @@ export class OneheadError extends Error {
   }
 }
 
-/** A caller's or a file's text for messages: one line, shortened, since no message quotes more than 200 characters. */
-export function shown(value: unknown, most = 160): string {
+/**
+ * Formats text from a caller or a file for a message: without control characters, and shortened to `maxLength`
+ * characters. No message should quote more than 200.
+ */
+export function shown(value: unknown, maxLength = 160): string {
   const text = String(value)
     .slice(0, 100_000)
     .replace(/\p{Cc}+/gu, ' ');
-  if (text.length <= most) return text;
-  const end = Math.floor(most / 3);
-  return `${text.slice(0, most - end - 5)} ... ${text.slice(-end)}`;
+  if (text.length <= maxLength) return text;
+  const end = Math.floor(maxLength / 3);
+  return `${text.slice(0, maxLength - end - 5)} ... ${text.slice(-end)}`;
 }
 
-/** The reason of a foreign error, without a full stop. System errors repeat the file's name, which is left out. */
+/**
+ * The message of an error from another library or the system, for use within a sentence: without a full stop, and
+ * without the system call and path at the end of system errors.
+ */
 export function reasonOf(cause: unknown): string {
   const { message, syscall } = (cause instanceof Error ? cause : new Error(String(cause))) as NodeJS.ErrnoException;
-  const place = syscall ? message.indexOf(`, ${syscall}`) : -1;
-  return shown(place > 0 ? message.slice(0, place) : message, 120).replace(/\.$/, '');
+  const end = syscall ? message.indexOf(`, ${syscall}`) : -1;
+  return shown(end > 0 ? message.slice(0, end) : message, 120).replace(/\.$/, '');
 }

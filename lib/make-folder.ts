@@ -5,7 +5,7 @@ import { dirname, resolve } from 'node:path';
 /**
  * True if the folder was created, false if it exists, null if its parent is missing. Throws if it cannot be created.
  */
-function made(folder: string): boolean | null {
+function create(folder: string): boolean | null {
   try {
     mkdirSync(folder);
     return true;
@@ -19,22 +19,24 @@ function made(folder: string): boolean | null {
 }
 
 /**
- * Creates a folder and its parents; returns the created ones, parents first. Node's own `recursive` never returns on
- * file systems without folders, such as /proc; this throws. Throws the system's errors.
+ * Creates a folder and its missing parents; returns the paths of those created, parents first. Throws the system's
+ * errors. Unlike mkdir's option `recursive`, this also returns on file systems that have no folders, such as /proc.
  */
 export function makeFolder(folder: string): string[] {
   const missing: string[] = [];
-  let place = resolve(folder);
-  let there = made(place);
-  for (; there === null && dirname(place) !== place; there = made(place)) {
-    missing.push(place);
-    place = dirname(place);
+  let current = resolve(folder);
+  let created = create(current);
+  for (; created === null && dirname(current) !== current; created = create(current)) {
+    missing.push(current);
+    current = dirname(current);
   }
-  const all = there ? [place] : [];
-  for (const next of missing.reverse()) {
-    const now = made(next);
-    if (now === null) throw Object.assign(new Error(`no folder can be made in ${dirname(next)}`), { code: 'ENOENT' });
-    if (now) all.push(next);
+  const all = created ? [current] : [];
+  for (const path of missing.reverse()) {
+    const isNew = create(path);
+    if (isNew === null) {
+      throw Object.assign(new Error(`no folder can be created in ${dirname(path)}`), { code: 'ENOENT' });
+    }
+    if (isNew) all.push(path);
   }
   return all;
 }

@@ -6,22 +6,22 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** Not imported, since bundlers would replace its calls. */
+/** createRequire is not imported, since bundlers would replace its calls. */
 const requireFrom = (file: string): NodeJS.Require => process.getBuiltinModule('node:module').createRequire(file);
 
-/** The file with this code; CommonJS bundles have no `import.meta.url`. */
+/** The file with this code. CommonJS bundles have no `import.meta.url`; then the script, or a path in the folder. */
 const here = (): string =>
   import.meta.url ? fileURLToPath(import.meta.url) : (process.argv[1] ?? join(process.cwd(), 'x'));
 
-function isOurs(folder: string): boolean {
+function isPackage(folder: string): boolean {
   const file = join(folder, 'package.json');
   return existsSync(file) && (JSON.parse(readFileSync(file, 'utf8')) as { name?: string }).name === 'onehead';
 }
 
 function find(): string {
   let folder = dirname(here());
-  while (!isOurs(folder) && dirname(folder) !== folder) folder = dirname(folder);
-  if (isOurs(folder)) return folder;
+  while (!isPackage(folder) && dirname(folder) !== folder) folder = dirname(folder);
+  if (isPackage(folder)) return folder;
   // In a bundle: the package is installed next to it, or in the working directory.
   for (const from of [here(), join(process.cwd(), 'x')]) {
     try {
@@ -33,18 +33,18 @@ function find(): string {
 
 let root: string | undefined;
 
-/** The package's folder, whether called from lib/, dist/ or a bundle. */
+/** The package's folder, for code in lib/, dist/ and bundles. */
 export function packageRoot(): string {
   root ??= find();
   return root;
 }
 
-/** Requires a module as the package's own files would, wherever this code is. */
+/** Requires a module as files of the package do, wherever this code is. */
 export function requireFromPackage(name: string): ReturnType<NodeJS.Require> {
   return requireFrom(join(packageRoot(), 'package.json'))(name);
 }
 
-/** Resolves a module as the package's own files would. Throws if it does not exist. */
+/** Resolves a module as files of the package do. Throws if it does not exist. */
 export function resolveFromPackage(name: string): string {
   return requireFrom(join(packageRoot(), 'package.json')).resolve(name);
 }

@@ -1,6 +1,6 @@
 /** Converts decoded samples to chunks at the requested rate. */
 import { OneheadError } from '../errors.js';
-import { turn } from '../workers/turns.js';
+import { yieldTimeSlice } from '../workers/time-slices.js';
 import type { ChannelPicker } from './channels.js';
 import { LevelCheck } from './level.js';
 import { tooLong } from './options.js';
@@ -53,7 +53,7 @@ export async function* convert(
       given += end - at;
       yield* resampled(pick.push(channels, at, end, from, checked));
       // Lets other work run, such as a timer that aborts.
-      await turn();
+      await yieldTimeSlice();
     }
   }
   signal.throwIfAborted();

@@ -29,7 +29,7 @@ export const audioOptions = options('reading audio', {
    * @default the file's default track, as ffmpeg chooses it
    */
   track: option(
-    either(text('LANGUAGE', 'a language', { filled: true }), integer(0), 'a whole number from 0 or a language'),
+    either(text('LANGUAGE', 'a language', { notBlank: true }), integer(0), 'a whole number from 0 or a language'),
     {
       placeholder: 'N|LANGUAGE',
     },

@@ -1,5 +1,5 @@
 /** Buffers a stream of bytes for a parser. */
-import { turn } from '../workers/turns.js';
+import { yieldTimeSlice } from '../workers/time-slices.js';
 
 /** Bytes after which other work may run. */
 const turnBytes = 1 << 20;
@@ -47,7 +47,7 @@ export class ByteReader {
     this.#sinceTurn += value.length;
     if (this.#sinceTurn >= turnBytes) {
       this.#sinceTurn = 0;
-      await turn();
+      await yieldTimeSlice();
     }
     return true;
   }

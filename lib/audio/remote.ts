@@ -2,7 +2,7 @@
 import type { OneheadError } from '../errors.js';
 import { deserializeError, serializeError } from '../workers/errors.js';
 import type { Session, WorkerPool } from '../workers/pool.js';
-import { turn } from '../workers/turns.js';
+import { yieldTimeSlice } from '../workers/time-slices.js';
 import { abortable, type ByteSource, type RandomAccess } from './bytes.js';
 import type { FromWorker, Item, Opening, Origin, ToWorker } from './messages.js';
 import { onceRead } from './once.js';
@@ -184,7 +184,7 @@ class Remote<T> {
 
   /** Reports to the pool whether the thread has work, and whether somebody waits for it. */
   #reportState(): void {
-    this.#session.state(this.#answers === 0 && (this.#waits || this.#due > 0), this.#waits);
+    this.#session.setState(this.#answers === 0 && (this.#waits || this.#due > 0), this.#waits);
   }
 
   async #answer(answer: number, work: () => Promise<Pulled | null>): Promise<void> {
@@ -293,7 +293,7 @@ export async function fromWorker<T>(
         const chunk = await remote!.next(learn);
         if (chunk === null) return;
         // Chunks of many recordings may arrive at once; their consumers take turns.
-        await turn();
+        await yieldTimeSlice();
         yield chunk;
       }
     } finally {

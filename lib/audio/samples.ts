@@ -1,7 +1,7 @@
 /** Samples given by the caller. */
 import { refuse } from '../checks.js';
 import { OneheadError } from '../errors.js';
-import { turn } from '../workers/turns.js';
+import { yieldTimeSlice } from '../workers/time-slices.js';
 import { checkSamples } from './level.js';
 import type { DecodedChunk } from './wav.js';
 
@@ -47,7 +47,7 @@ export async function givenSamples({ samples, sampleRate }: Samples): Promise<{
   for (const channel of channels) {
     for (let at = 0; at < length; at += stepSamples) {
       checkSamples(channel, at, Math.min(at + stepSamples, length));
-      await turn();
+      await yieldTimeSlice();
     }
   }
   async function* decoded(): AsyncGenerator<DecodedChunk> {

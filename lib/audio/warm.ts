@@ -21,5 +21,5 @@ export async function warmUp(pool: WorkerPool, path: string): Promise<void> {
     if ('item' in told && !('chunk' in told.item)) void session?.close();
   };
   const session = pool.open('audio', data, { message, failed: () => {} });
-  session?.state(true, false);
+  session?.setState(true, false);
 }

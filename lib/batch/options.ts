@@ -7,9 +7,9 @@ const formatNames = Object.keys(formats) as (keyof typeof formats)[];
 
 export const queueOptions = options('the queue', {
   /** Address of Redis, such as redis://host:6379. @default the environment variable ONEHEAD_REDIS */
-  redis: option(text('URL', 'an address', { filled: true })),
+  redis: option(text('URL', 'an address', { notBlank: true })),
   /** The queue's name; one server may have several queues. @default 'onehead' */
-  queue: option(text('NAME', 'a name', { filled: true }), { default: 'onehead' }),
+  queue: option(text('NAME', 'a name', { notBlank: true }), { default: 'onehead' }),
 });
 
 export const submitOptions = options('submit', {
@@ -21,7 +21,7 @@ export const submitOptions = options('submit', {
 
 export const workerOptions = options('worker', {
   /** Destination of results: a folder, or s3://bucket/prefix. */
-  results: option(text('DIR|s3://...', 'a folder or s3://bucket/prefix', { filled: true })),
+  results: option(text('DIR|s3://...', 'a folder or s3://bucket/prefix', { notBlank: true })),
   /**
    * Formats written for each recording: text, json, verbose_json, srt, vtt, tsv, csv, lrc or ass, or several.
    * @default 'json'

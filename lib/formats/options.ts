@@ -23,7 +23,7 @@ export const formatOptions = options('formats', {
    * The speakers' names from channel 0 on, if channels were transcribed separately; an empty name is omitted.
    * @default 'Channel N'
    */
-  channelNames: option(list(text('NAME'), 'a list of texts')),
+  channelNames: option(list(text('NAME'), 'a list of strings')),
 });
 
 export interface FormatOptions extends Given<typeof formatOptions> {}

@@ -1,11 +1,12 @@
-/** Descriptions of options from their comments, for the command line's help and the options page. */
+/** The documentation of options, for the command line's help and the options page. */
 import { documentation } from './documentation.js';
 import { type Option, type OptionGroup, optionGroups } from './options.js';
 
 export interface Description {
+  /** What the option does. */
   about: string;
-  /** The default; '' if there is none. */
-  usual: string;
+  /** The default, as documented; '' if there is none. */
+  defaultText: string;
 }
 
 /** The group that declares an option; other groups may include it. */

@@ -1,19 +1,19 @@
-/** The types of options, each with a check, a description for messages, and a parser for the command line. */
+/** The types of options: a check, a description for messages, and a parser for the command line. */
 import * as v from 'valibot';
 
 export interface KindFacts {
   /** For messages, such as 'a whole number from 1 to 16'. */
   expected: string;
-  /** The same for values on the command line, if they look different. */
+  /** The same for values on the command line, if their syntax differs. */
   expectedText?: string;
   /**
    * The placeholder of the value in the command line's help, such as N; '' if the flag takes no value. Absent if the
    * option cannot be given on a command line.
    */
   placeholder?: string;
-  /** Parses a text; returns the text itself if it is invalid, which the check then refuses. */
+  /** Parses a value of the command line. Returns invalid text unchanged, which the check then refuses. */
   read?: (text: string) => unknown;
-  /** True if the flag may be given several times, with the items of all together. */
+  /** True if the flag may be repeated; then the lists are joined. */
   repeats?: boolean;
 }
 
@@ -24,8 +24,8 @@ function kind<T>(schema: v.GenericSchema<T, T>, facts: KindFacts): Kind<T> {
   return v.pipe(schema, v.metadata(facts as unknown as Record<string, unknown>)) as Kind<T>;
 }
 
-export function factsOf(one: v.GenericSchema): KindFacts {
-  return v.getMetadata(one) as unknown as KindFacts;
+export function factsOf(schema: v.GenericSchema): KindFacts {
+  return v.getMetadata(schema) as unknown as KindFacts;
 }
 
 const readNumber = (text: string): unknown => {
@@ -33,27 +33,32 @@ const readNumber = (text: string): unknown => {
   return text.trim() === '' || Number.isNaN(number) ? text : number;
 };
 
-/** A number in a range, including both ends; with `above`, excluding the lower end. */
+function rangeText(min: number, max: number, above: boolean): string {
+  if (max === Number.POSITIVE_INFINITY) return `a number ${above ? 'above' : 'of at least'} ${min}`;
+  return above ? `a number above ${min}, at most ${max}` : `a number from ${min} to ${max}`;
+}
+
+/** A number in a range that includes both ends; with `above`, it excludes the lower end. */
 export function number(
-  low: number,
-  high = Number.POSITIVE_INFINITY,
+  min: number,
+  max = Number.POSITIVE_INFINITY,
   { above = false, placeholder = 'X' } = {},
 ): Kind<number> {
-  const least = above ? v.gtValue<number, number>(low) : v.minValue<number, number>(low);
-  return kind(v.pipe(v.number(), least, v.maxValue(high)), {
-    expected: `a number ${above ? 'above' : 'from'} ${low}${high === Number.POSITIVE_INFINITY ? '' : `, ${high} at most`}`,
+  const lowerBound = above ? v.gtValue<number, number>(min) : v.minValue<number, number>(min);
+  return kind(v.pipe(v.number(), lowerBound, v.maxValue(max)), {
+    expected: rangeText(min, max, above),
     placeholder,
     read: readNumber,
   });
 }
 
-/** A whole number; without `high`, up to the largest safe integer. */
-export function integer(low: number, high = Number.MAX_SAFE_INTEGER): Kind<number> {
-  return kind(v.pipe(v.number(), v.safeInteger(), v.minValue(low), v.maxValue(high)), {
+/** A whole number; the default of `max` is the largest safe integer. */
+export function integer(min: number, max = Number.MAX_SAFE_INTEGER): Kind<number> {
+  return kind(v.pipe(v.number(), v.safeInteger(), v.minValue(min), v.maxValue(max)), {
     expected:
-      high === Number.MAX_SAFE_INTEGER ? `a whole number of at least ${low}` : `a whole number from ${low} to ${high}`,
+      max === Number.MAX_SAFE_INTEGER ? `a whole number of at least ${min}` : `a whole number from ${min} to ${max}`,
     placeholder: 'N',
-    // Only digits: 1e3 and 0x10 are probably mistakes.
+    // Only digits, since 1e3 and 0x10 are probably mistakes.
     read: (text) => (/^\d+$/.test(text) ? Number(text) : text),
   });
 }
@@ -62,12 +67,12 @@ export function flag(): Kind<boolean> {
   return kind(v.boolean(), { expected: 'true or false', placeholder: '' });
 }
 
-/** `filled`: not only spaces. */
-export function text(placeholder = 'TEXT', expected = 'a text', { filled = false } = {}): Kind<string> {
+/** A string; with `notBlank`, one with other characters than spaces. */
+export function text(placeholder = 'TEXT', expected = 'a string', { notBlank = false } = {}): Kind<string> {
   return kind(
     v.pipe(
       v.string(),
-      v.check((given) => !filled || given.trim() !== ''),
+      v.check((given) => !notBlank || given.trim() !== ''),
     ),
     { expected, placeholder, read: (given) => given },
   );
@@ -81,16 +86,16 @@ export function oneOf<const T extends string>(names: readonly T[], placeholder =
   });
 }
 
-/** 'a', 'b' or 'c'. */
+/** Formats names as 'a', 'b' or 'c'. */
 export function quoted(names: readonly string[]): string {
-  const all = names.map((name) => `'${name}'`);
-  return all.length < 2 ? all.join('') : `${all.slice(0, -1).join(', ')} or ${all.at(-1)}`;
+  const items = names.map((name) => `'${name}'`);
+  return items.length < 2 ? items.join('') : `${items.slice(0, -1).join(', ')} or ${items.at(-1)}`;
 }
 
-/** A list with at least `least` items. On the command line they are separated by commas. */
-export function list<T>(one: Kind<T>, expected: string, least = 0): Kind<readonly T[]> {
-  const { read, placeholder } = factsOf(one);
-  return kind(v.pipe(v.array(one), v.minLength(least)) as v.GenericSchema<readonly T[], readonly T[]>, {
+/** A list with at least `minLength` items. On the command line they are separated by commas. */
+export function list<T>(item: Kind<T>, expected: string, minLength = 0): Kind<readonly T[]> {
+  const { read, placeholder } = factsOf(item);
+  return kind(v.pipe(v.array(item), v.minLength(minLength)) as v.GenericSchema<readonly T[], readonly T[]>, {
     expected,
     ...(read && {
       repeats: true,
@@ -100,16 +105,16 @@ export function list<T>(one: Kind<T>, expected: string, least = 0): Kind<readonl
   });
 }
 
-/** One of two types. A text is parsed as the second if that accepts it, otherwise as the first. */
+/** One of two types. On the command line, a value is parsed as the second if that accepts it, else as the first. */
 export function either<A, B>(first: Kind<A>, second: Kind<B>, expected?: string): Kind<A | B> {
-  const [one, other] = [factsOf(first), factsOf(second)];
+  const [firstFacts, secondFacts] = [factsOf(first), factsOf(second)];
   return kind(v.union([first, second]) as unknown as v.GenericSchema<A | B, A | B>, {
-    expected: expected ?? `${one.expected} or ${other.expected}`,
-    placeholder: one.placeholder,
-    ...(one.read && {
+    expected: expected ?? `${firstFacts.expected} or ${secondFacts.expected}`,
+    placeholder: firstFacts.placeholder,
+    ...(firstFacts.read && {
       read: (given) => {
-        const value = other.read?.(given);
-        return other.read && v.is(second, value) ? value : one.read!(given);
+        const value = secondFacts.read?.(given);
+        return secondFacts.read && v.is(second, value) ? value : firstFacts.read!(given);
       },
     }),
   });
@@ -124,18 +129,18 @@ export function signal(): Kind<AbortSignal> {
   return kind(v.instance(AbortSignal), { expected: 'an AbortSignal' });
 }
 
-/** Any value that `fits` accepts. */
-export function custom<T>(fits: (value: unknown) => boolean, facts: KindFacts): Kind<T> {
-  return kind(v.custom<T>(fits), facts);
+/** Any value that `accepts` returns true for. */
+export function custom<T>(accepts: (value: unknown) => boolean, facts: KindFacts): Kind<T> {
+  return kind(v.custom<T>(accepts), facts);
 }
 
-/** Token ids. Whether the model has them is checked where they are used. */
+/** Token ids. Whether the vocabulary contains them is checked later. */
 export function tokens(): Kind<readonly number[]> {
   const isId = (id: unknown) => Number.isInteger(id) && (id as number) >= 0;
   return custom((value) => Array.isArray(value) && value.every(isId), { expected: 'a list of token ids' });
 }
 
-/** A text, or token ids. */
+/** A string, or token ids. */
 export function textOrTokens(): Kind<string | readonly number[]> {
-  return either(text(), tokens(), 'a text or a list of token ids');
+  return either(text(), tokens(), 'a string or a list of token ids');
 }

@@ -1,22 +1,22 @@
 /**
- * Options are declared once: name, documentation (the comment before it), type, default, and names in other programs.
- * TypeScript types, checks, the command line's flags and the options page are derived from the declaration.
+ * Declarations of options: name, documentation (the comment before it), type, default, and names in other programs.
+ * TypeScript types, checks, the command line's flags and docs/options.md are derived from them.
  */
 import * as v from 'valibot';
 import { described, refuse } from '../checks.js';
 import { OneheadError } from '../errors.js';
 import type { OtherNames } from './elsewhere.js';
 import { factsOf, type Kind, type KindFacts } from './kinds.js';
-import { adviceOn, type NamedOptions, plainSpeech, type Speech } from './names.js';
+import { apiNames, type NamedOptions, type NameStyle, suggestion } from './names.js';
 
 export interface OptionSettings<T> {
-  /** The default value. The option's comment also states it, after @default. */
+  /** The default value. The comment states it too, after @default. */
   default?: T;
-  /** The command line's name if it differs; null if there is none. */
+  /** The flag's name if it differs from the option's; null if there is no flag. */
   flag?: string | null;
-  /** The factor between the command line's unit and the option's. */
+  /** The factor by which the flag's number is multiplied, if its unit differs from the option's. */
   flagScale?: number;
-  /** The placeholder of the value in the command line's help, and the expected value in its messages. */
+  /** Override those of the type. */
   placeholder?: string;
   expectedText?: string;
   others?: OtherNames;
@@ -31,7 +31,7 @@ export interface Option<T, Checked = T | undefined> extends v.GenericSchema<T | 
 export type Entries = Record<string, Option<unknown, unknown>>;
 
 export interface OptionGroup<E extends Entries = Entries> {
-  /** The call that takes the options, for messages: 'transcribe'. */
+  /** The function or thing that the options belong to, for messages, such as 'transcribe'. */
   readonly name: string;
   readonly entries: E;
 }
@@ -40,7 +40,7 @@ export interface OptionGroup<E extends Entries = Entries> {
 export type Given<G extends OptionGroup> = {
   -readonly [Name in keyof G['entries']]?: v.InferInput<G['entries'][Name]>;
 };
-/** Options after the check: without null, with defaults. */
+/** Options after `check`: with defaults, without null. */
 export type Checked<G extends OptionGroup> = {
   -readonly [Name in keyof G['entries']]: v.InferOutput<G['entries'][Name]>;
 };
@@ -52,7 +52,10 @@ export function option<T>(kind: Kind<T>, settings: OptionSettings<NoInfer<T>> = 
   return Object.assign(schema, { facts: { ...factsOf(kind), ...settings } }) as unknown as Option<T>;
 }
 
-/** Nested options (of type `Named` in the documentation), true for all their defaults, or false. */
+/**
+ * An option whose value is an object of options, true for all their defaults, or false. `Named` is the type of the
+ * object in declarations.
+ */
 export function nested<G extends OptionGroup, Named = Given<G>>(
   group: G,
   settings: OptionSettings<boolean> = {},
@@ -71,7 +74,7 @@ export function nested<G extends OptionGroup, Named = Given<G>>(
 /** All declared groups. */
 export const optionGroups: OptionGroup[] = [];
 
-/** Declares options; the comment before each is its documentation. */
+/** Declares a group of options. The comment before each is its documentation. */
 export function options<const E extends Entries>(name: string, entries: E): OptionGroup<E> {
   const group = { name, entries };
   optionGroups.push(group);
@@ -84,28 +87,24 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
 export interface CheckSettings {
   /** Prefix of the names in messages. */
   within?: string;
-  /** Formats the name of an invalid option for messages. */
-  call?: (name: string) => string;
 }
 
 /**
- * Default values that are no objects, as they were checked. A request has dozens of options, most with their defaults,
- * which need no check.
+ * Checked default values, except objects. They save time: a request has dozens of options, most of which have their
+ * defaults.
  */
 const defaults = new Map<Option<unknown, unknown>, unknown>();
 
-/**
- * The checked options with their defaults. Throws OneheadError INVALID_ARGUMENT with the name of the invalid option.
- */
+/** Checks options and adds defaults. Throws OneheadError INVALID_ARGUMENT for an unknown option or an invalid value. */
 export function check<G extends OptionGroup>(
   group: G,
   given: unknown,
-  { within = '', call = (name) => `${within}${name}` }: CheckSettings = {},
+  { within = '' }: CheckSettings = {},
 ): Checked<G> {
   const absent = given === undefined || given === null;
   if (!absent && !isRecord(given)) refuse('options', `an object of options of ${group.name}`, given);
   const values = absent ? {} : (given as Record<string, unknown>);
-  for (const name in values) if (!Object.hasOwn(group.entries, name)) refuseName(group, name);
+  for (const name in values) if (!Object.hasOwn(group.entries, name)) refuseUnknown(group, name);
   const checked: Record<string, unknown> = {};
   for (const name in group.entries) {
     const entry = group.entries[name];
@@ -115,33 +114,33 @@ export function check<G extends OptionGroup>(
       continue;
     }
     const result = v.safeParse(entry, value, { abortEarly: true });
-    if (!result.success) refuse(call(name), entry.facts.expected, value);
+    if (!result.success) refuse(`${within}${name}`, entry.facts.expected, value);
     checked[name] = result.output;
     if (value === undefined && typeof result.output !== 'object') defaults.set(entry, result.output);
   }
   return checked as Checked<G>;
 }
 
-/** The values that are options of a group. */
+/** Selects the values that are options of a group. */
 export function pick<G extends OptionGroup>(group: G, values: Given<G>): Given<G> {
   const names = Object.keys(group.entries).filter((name) => Object.hasOwn(values, name));
   return Object.fromEntries(names.map((name) => [name, values[name as keyof Given<G>]])) as Given<G>;
 }
 
-/** The message for an unknown option. */
-export function noSuchOption(
+/** The message for an unknown option. `shownName` is its name as the message quotes it. */
+export function unknownOptionMessage(
   given: string,
-  said: string,
+  shownName: string,
   group: NamedOptions,
   groups: readonly NamedOptions[],
-  speech: Speech,
+  style: NameStyle,
 ): string {
-  const advice = adviceOn(given, group, groups, speech);
-  return `There is no option ${said} of ${group.name}${advice}.`;
+  return `There is no option ${shownName} of ${group.name}${suggestion(given, group, groups, style)}.`;
 }
 
-function refuseName(group: OptionGroup, name: string): never {
-  throw new OneheadError('INVALID_ARGUMENT', noSuchOption(name, described(name), group, optionGroups, plainSpeech), {
+function refuseUnknown(group: OptionGroup, name: string): never {
+  const message = unknownOptionMessage(name, described(name), group, optionGroups, apiNames);
+  throw new OneheadError('INVALID_ARGUMENT', message, {
     argument: name.slice(0, 100),
     expected: 'an option',
     received: described(name),

@@ -13,7 +13,7 @@ export function openVoice(pool: WorkerPool, mode: number): VoiceDetector | null 
   const events = {
     message: (message: unknown) => {
       const told = message as FromVoice;
-      session?.state(false, false);
+      session?.setState(false, false);
       if ('found' in told) waiting?.resolve(told.found);
       else waiting?.reject(deserializeError(told.error));
     },
@@ -24,14 +24,14 @@ export function openVoice(pool: WorkerPool, mode: number): VoiceDetector | null 
   };
   const session = pool.open('voice', mode, events, false);
   if (!session) return null;
-  session.state(false, false);
+  session.setState(false, false);
   return {
     frame: webRtcFrame,
     probabilities: (samples) =>
       new Promise((resolve, reject) => {
         if (failure) return reject(failure);
         waiting = { resolve, reject };
-        session.state(true, true);
+        session.setState(true, true);
         session.post(samples, [samples.buffer as ArrayBuffer]);
       }),
     close: () => session.close(),

@@ -6,7 +6,7 @@ import { warmUp } from '../audio/warm.js';
 import { OneheadError } from '../errors.js';
 import { check, pick } from '../options/options.js';
 import { workers } from '../workers/pool.js';
-import { turn } from '../workers/turns.js';
+import { yieldTimeSlice } from '../workers/time-slices.js';
 import { bundledModel } from './checkpoint/hub.js';
 import { WhisperModel } from './decoding/whisper-model.js';
 import { LiveTranscription } from './live/live.js';
@@ -133,7 +133,7 @@ export class Whisper {
     let job: TranscriptionState | undefined;
     try {
       // Calls that arrive together take turns from the start.
-      await turn();
+      await yieldTimeSlice();
       signal.throwIfAborted();
       job = await TranscriptionState.open(this.model, { ...options, signal });
       const { request } = job;

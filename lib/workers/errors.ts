@@ -1,30 +1,30 @@
-/** Passes errors between threads: structured cloning would lose their class and code. */
+/** Sends errors between threads. Structured cloning alone would lose their class and code. */
 import { type ErrorCode, type ErrorDetails, OneheadError } from '../errors.js';
 
-/** An error as a message contains it. */
+/** An error in a message. */
 export interface SerializedError {
-  /** The number under which the other thread keeps the original. */
-  own?: number;
+  /** The id under which the thread that threw the error keeps the original. */
+  id?: number;
   name: string;
   message: string;
   stack?: string;
   code?: string;
-  /** For system errors: the call that failed, which marks the position of paths in the message. */
+  /** The system call that failed. reasonOf uses it to find the path in the message. */
   syscall?: string;
   details?: Omit<ErrorDetails, 'cause'>;
   cause?: SerializedError;
 }
 
-/** Errors from the other thread, so that they are returned as their originals. */
-const known = new WeakMap<object, number>();
+/** Ids of errors from the other thread, which are sent back with them. */
+const ids = new WeakMap<object, number>();
 
-/** `keep` stores the original under a number, so that `deserializeError` can return it. */
+/** `keep` stores the original and returns its id, so that `deserializeError` can return the original. */
 export function serializeError(error: unknown, keep?: (error: unknown) => number): SerializedError {
-  const own = keep?.(error) ?? (error instanceof Error ? known.get(error) : undefined);
-  if (!(error instanceof Error)) return { own, name: 'Error', message: String(error) };
+  const id = keep?.(error) ?? (error instanceof Error ? ids.get(error) : undefined);
+  if (!(error instanceof Error)) return { id, name: 'Error', message: String(error) };
   const { name, message, stack, cause } = error;
   const { code, syscall } = error as NodeJS.ErrnoException;
-  const serialized: SerializedError = { own, name, message, stack, code, syscall };
+  const serialized: SerializedError = { id, name, message, stack, code, syscall };
   if (error instanceof OneheadError) {
     const { operation, argument, expected, received, retryAfter } = error;
     serialized.details = { operation, argument, expected, received, retryAfter };
@@ -33,21 +33,21 @@ export function serializeError(error: unknown, keep?: (error: unknown) => number
   return serialized;
 }
 
-/** Restores an error: the original if it is among `kept`, otherwise an equal one. */
+/** Restores an error: the original if it has an id and `kept` is given, else a copy. */
 export function deserializeError(
-  { own, name, message, stack, code, syscall, details, cause }: SerializedError,
+  { id, name, message, stack, code, syscall, details, cause }: SerializedError,
   kept?: readonly unknown[],
 ): unknown {
-  if (own !== undefined && kept) return kept[own];
-  const because = cause && deserializeError(cause, kept);
+  if (id !== undefined && kept) return kept[id];
+  const restoredCause = cause && deserializeError(cause, kept);
   const error = details
-    ? new OneheadError(code as ErrorCode, message, { ...details, cause: because })
+    ? new OneheadError(code as ErrorCode, message, { ...details, cause: restoredCause })
     : Object.assign(
-        new Error(message, because === undefined ? undefined : { cause: because }),
+        new Error(message, restoredCause === undefined ? undefined : { cause: restoredCause }),
         { name, stack },
         code !== undefined && { code },
         syscall !== undefined && { syscall },
       );
-  if (own !== undefined) known.set(error, own);
+  if (id !== undefined) ids.set(error, id);
   return error;
 }

@@ -1,4 +1,4 @@
-/** The process's pool of worker threads, for work that would block the event loop. */
+/** A pool of worker threads, for work that would block the event loop. */
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -7,12 +7,12 @@ import { SHARE_ENV, type Transferable, Worker } from 'node:worker_threads';
 import { OneheadError, reasonOf } from '../errors.js';
 import { packageRoot } from '../package-root.js';
 
-/** Main thread to worker. */
+/** Messages from the main thread to a worker thread. */
 export type Request =
   | { session: number; kind: string; data: unknown }
   | { session: number; message: unknown }
   | { session: number; close: true };
-/** Worker to main thread. */
+/** Messages from a worker thread to the main thread. */
 export type Reply = { ready: true } | { session: number; message: unknown } | { session: number; closed: true };
 
 /** Callbacks of a session. */
@@ -22,43 +22,42 @@ export interface SessionEvents {
   failed(error: OneheadError): void;
 }
 
-/** Work on a thread that many sessions share, such as decoding a recording or detecting voice. */
+/** A task on a worker thread, such as decoding a recording or detecting voice. Many sessions share a thread. */
 export interface Session {
   post(message: unknown, transfer?: readonly Transferable[]): void;
   /**
-   * `busy`: the thread has work for the session. `awaited`: somebody waits for the result, so the process must not
-   * exit.
+   * Sets the state, which is initially true for both. `busy`: the thread has work for the session. `awaited`: a caller
+   * waits for the result, so the process must not exit.
    */
-  state(busy: boolean, awaited: boolean): void;
+  setState(busy: boolean, awaited: boolean): void;
   /** Ends the session; resolves once the thread has released its resources. */
   close(): Promise<void>;
 }
 
-interface Own extends SessionEvents {
+interface SessionState extends SessionEvents {
   busy: boolean;
   awaited: boolean;
-  closed: (() => void) | null;
+  /** Called when the thread has closed the session; null while it is open. */
+  onClosed: (() => void) | null;
 }
 
 interface Thread {
   worker: Worker;
   ready: boolean;
-  sessions: Map<number, Own>;
-  idle: NodeJS.Timeout | undefined;
+  sessions: Map<number, SessionState>;
+  idleTimer: NodeJS.Timeout | undefined;
 }
 
 export interface PoolOptions {
   /** Maximum number of threads. */
   size?: number;
-  /** Maximum JavaScript heap of a thread in megabytes; default: Node's own limit. */
+  /** Maximum JavaScript heap of a thread in megabytes; default: Node's limit. */
   memory?: number;
   /** Milliseconds after which an idle thread ends. */
   idle?: number;
 }
 
-/**
- * Half of the cores, leaving the rest to devices; at least two, so that a short recording need not wait for a long one.
- */
+/** Half of the cores; devices use the others. At least two, so that a short recording does not wait for a long one. */
 const defaultSize = Math.max(2, Math.min(16, Math.floor(availableParallelism() / 2)));
 
 export class WorkerPool {
@@ -67,10 +66,10 @@ export class WorkerPool {
   readonly #memory: number | undefined;
   readonly #idle: number;
   readonly #threads = new Set<Thread>();
-  #next = 0;
+  #nextId = 0;
   #usable: boolean;
 
-  /** `file` is the entry point of each thread; it calls `serve`. */
+  /** `file` is the entry point of each thread, which calls `serve`. */
   constructor(file: URL, { size = defaultSize, memory, idle = 30_000 }: PoolOptions = {}) {
     this.#file = file;
     this.#size = size;
@@ -96,8 +95,8 @@ export class WorkerPool {
   }
 
   /**
-   * Opens a session on the thread with the least load; null if threads are not available. With `patient` false, threads
-   * that are still starting are not used, since that takes longer than the work; null if there is no other.
+   * Opens a session on the thread with the least load; returns null if no threads are available. With `patient` false,
+   * only threads that have started are used, since starting takes longer than a short task.
    */
   open(
     kind: string,
@@ -108,33 +107,33 @@ export class WorkerPool {
   ): Session | null {
     const thread = this.#choose(patient);
     if (!thread) return null;
-    const id = this.#next++;
-    const own: Own = { ...events, busy: true, awaited: true, closed: null };
-    const post = (request: Request, given: readonly Transferable[] = []) => {
-      if (thread.sessions.get(id) === own) thread.worker.postMessage(request, given);
+    const id = this.#nextId++;
+    const session: SessionState = { ...events, busy: true, awaited: true, onClosed: null };
+    const post = (request: Request, objects: readonly Transferable[] = []) => {
+      if (thread.sessions.get(id) === session) thread.worker.postMessage(request, objects);
     };
-    clearTimeout(thread.idle);
-    thread.sessions.set(id, own);
+    clearTimeout(thread.idleTimer);
+    thread.sessions.set(id, session);
     post({ session: id, kind, data }, transfer);
-    this.#keep(thread);
+    this.#updateRef(thread);
     let closing: Promise<void> | null = null;
     return {
-      post: (message, given) => {
-        if (!closing) post({ session: id, message }, given);
+      post: (message, objects) => {
+        if (!closing) post({ session: id, message }, objects);
       },
-      state: (busy, awaited) => {
-        if (closing || (own.busy === busy && own.awaited === awaited)) return;
-        own.busy = busy;
-        own.awaited = awaited;
-        this.#keep(thread);
+      setState: (busy, awaited) => {
+        if (closing || (session.busy === busy && session.awaited === awaited)) return;
+        session.busy = busy;
+        session.awaited = awaited;
+        this.#updateRef(thread);
       },
       close: () => {
         closing ??= new Promise<void>((resolve) => {
           if (!thread.sessions.has(id)) return resolve();
-          own.closed = resolve;
-          own.busy = true;
-          own.awaited = true;
-          this.#keep(thread);
+          session.onClosed = resolve;
+          session.busy = true;
+          session.awaited = true;
+          this.#updateRef(thread);
           post({ session: id, close: true });
         });
         return closing;
@@ -145,19 +144,19 @@ export class WorkerPool {
   #choose(patient: boolean): Thread | null {
     const load = ({ sessions, ready }: Thread) =>
       [...sessions.values()].reduce((sum, { busy }) => sum + Number(busy), 0) + (ready ? 0 : 0.5);
-    const least = (threads: readonly Thread[]) =>
-      threads.reduce<Thread | null>((best, one) => (best && load(best) <= load(one) ? best : one), null);
+    const leastLoaded = (threads: readonly Thread[]) =>
+      threads.reduce<Thread | null>((best, thread) => (best && load(best) <= load(thread) ? best : thread), null);
     const all = [...this.#threads];
-    let best = least(all);
+    let best = leastLoaded(all);
     if ((!best || load(best) >= 1) && this.#threads.size < this.#size) best = this.#start() ?? best;
-    return patient ? best : least(all.filter(({ ready }) => ready));
+    return patient ? best : leastLoaded(all.filter(({ ready }) => ready));
   }
 
   #start(): Thread | null {
     if (!this.#usable) return null;
     let worker: Worker;
     try {
-      // Shares the process's environment: PATH says where ffmpeg is.
+      // The process's environment is shared, since PATH locates ffmpeg even if it changes later.
       worker = new Worker(this.#file, {
         env: SHARE_ENV,
         execArgv: [],
@@ -165,66 +164,66 @@ export class WorkerPool {
         name: 'onehead',
       });
     } catch {
-      // Threads are not allowed (permission model) or resources are exhausted: the caller does the work itself.
+      // Threads are forbidden (permission model) or resources are exhausted: callers do the work themselves.
       this.#usable = false;
       return null;
     }
-    const thread: Thread = { worker, ready: false, sessions: new Map(), idle: undefined };
+    const thread: Thread = { worker, ready: false, sessions: new Map(), idleTimer: undefined };
     this.#threads.add(thread);
-    worker.on('message', (reply: Reply) => this.#take(thread, reply));
-    worker.on('messageerror', (error) => this.#end(thread, error));
-    worker.on('error', (error) => this.#end(thread, error));
-    worker.on('exit', (code) => this.#end(thread, new Error(`it ended with code ${code}`)));
+    worker.on('message', (reply: Reply) => this.#receive(thread, reply));
+    worker.on('messageerror', (error) => this.#onEnd(thread, error));
+    worker.on('error', (error) => this.#onEnd(thread, error));
+    worker.on('exit', (code) => this.#onEnd(thread, new Error(`it ended with code ${code}`)));
     worker.unref();
-    this.#rest(thread);
+    this.#scheduleEnd(thread);
     return thread;
   }
 
-  #take(thread: Thread, reply: Reply): void {
+  #receive(thread: Thread, reply: Reply): void {
     if ('ready' in reply) {
       thread.ready = true;
       return;
     }
-    const own = thread.sessions.get(reply.session);
-    if (!own) return;
+    const session = thread.sessions.get(reply.session);
+    if (!session) return;
     if ('closed' in reply) {
       thread.sessions.delete(reply.session);
-      own.closed?.();
-      this.#keep(thread);
-      if (thread.sessions.size === 0) this.#rest(thread);
-    } else if (!own.closed) own.message(reply.message);
+      session.onClosed?.();
+      this.#updateRef(thread);
+      if (thread.sessions.size === 0) this.#scheduleEnd(thread);
+    } else if (!session.onClosed) session.message(reply.message);
   }
 
-  /** Lets the process exit unless somebody waits for the thread. */
-  #keep({ worker, sessions }: Thread): void {
-    const awaited = [...sessions.values()].some((own) => own.busy && own.awaited);
+  /** Lets the process exit unless a caller waits for the thread. */
+  #updateRef({ worker, sessions }: Thread): void {
+    const awaited = [...sessions.values()].some((session) => session.busy && session.awaited);
     if (awaited) worker.ref();
     else worker.unref();
   }
 
-  /** Ends the thread after a while, unless it gets new work. */
-  #rest(thread: Thread): void {
-    thread.idle = setTimeout(() => {
+  /** Ends the thread after the idle time, unless it gets a new session. */
+  #scheduleEnd(thread: Thread): void {
+    thread.idleTimer = setTimeout(() => {
       this.#threads.delete(thread);
       void thread.worker.terminate();
     }, this.#idle).unref();
   }
 
   /** Removes a thread that has ended, and fails its sessions. */
-  #end(thread: Thread, cause: Error & { code?: string }): void {
-    clearTimeout(thread.idle);
+  #onEnd(thread: Thread, cause: Error & { code?: string }): void {
+    clearTimeout(thread.idleTimer);
     if (this.#threads.delete(thread) && !thread.ready && thread.sessions.size === 0) this.#usable = false;
     void thread.worker.terminate();
     const sessions = [...thread.sessions.values()];
     thread.sessions.clear();
-    const memory = cause.code === 'ERR_WORKER_OUT_OF_MEMORY';
-    for (const own of sessions) {
-      if (own.closed) own.closed();
+    const outOfMemory = cause.code === 'ERR_WORKER_OUT_OF_MEMORY';
+    for (const session of sessions) {
+      if (session.onClosed) session.onClosed();
       else {
-        own.failed(
+        session.failed(
           new OneheadError(
-            memory ? 'OUT_OF_MEMORY' : 'WORKER_FAILED',
-            memory
+            outOfMemory ? 'OUT_OF_MEMORY' : 'WORKER_FAILED',
+            outOfMemory
               ? 'The thread that decoded the audio ran out of memory; decode fewer recordings at once, or shorter ones.'
               : `The thread that decoded the audio ended early (${reasonOf(cause)}); try again.`,
             { cause },

@@ -63,7 +63,7 @@ describe('a mistake of usage is one sentence and status 2:', () => {
     [['transcribe', sample, '--words', 'false'], /--words takes no value, so leave out 'false'/],
     [['transcribe', sample, '--words=false'], /--words takes no value, so leave out 'false'/],
     [['transcribe', sample, '--no-speech-threshold', '-1e9'], /--no-speech-threshold .*'-1e9'/],
-    [['transcribe', sample, '--vad-threshold', '2'], /--vad-threshold to be a number from 0, 1 at most .*'2'/],
+    [['transcribe', sample, '--vad-threshold', '2'], /--vad-threshold to be a number from 0 to 1 .*'2'/],
     [['transcribe', sample, `--${'x'.repeat(5000)}`], /^.{1,300}$/m],
     [['convert', '--kv_heads', '1'], /perhaps --kv-heads is meant/],
     [['inspect', 'one', 'two'], /Give one model/],

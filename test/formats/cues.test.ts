@@ -247,10 +247,10 @@ describe('speakers', () => {
 
   it('have names that are texts', () => {
     expect(() => formats.srt.write(call, { channelNames: [7] as unknown as string[] })).toThrow(
-      'Expected channelNames to be a list of texts but received [7].',
+      'Expected channelNames to be a list of strings but received [7].',
     );
     expect(() => formats.srt.write(call, { channelNames: 'Agent' as unknown as string[] })).toThrow(
-      'Expected channelNames to be a list of texts',
+      'Expected channelNames to be a list of strings',
     );
   });
 });

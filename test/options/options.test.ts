@@ -1,7 +1,7 @@
 /** What options take, and what is said of the rest. */
 import { describe, expect, it } from 'vitest';
 import type { OneheadError } from '../../lib/errors.js';
-import { distance } from '../../lib/options/names.js';
+import { editDistance } from '../../lib/options/names.js';
 import { check, optionGroups } from '../../lib/options/options.js';
 import { loadOptions } from '../../lib/whisper/model/types.js';
 import { type TranscribeOptions, transcribeOptions } from '../../lib/whisper/transcription/options.js';
@@ -85,19 +85,16 @@ describe('options', () => {
     [{ wordTimestamps: 'false' }, "Expected wordTimestamps to be true or false but received 'false'."],
     [{ vad: 'true' }, "Expected vad to be true, false or an object of options of vad but received 'true'."],
     [{ vad: { treshold: 1 } }, "There is no option 'treshold' of vad; perhaps 'threshold' is meant."],
-    [{ vad: { threshold: '0.5' } }, "Expected vad.threshold to be a number from 0, 1 at most but received '0.5'."],
+    [{ vad: { threshold: '0.5' } }, "Expected vad.threshold to be a number from 0 to 1 but received '0.5'."],
     [{ beamSize: '5' }, "Expected beamSize to be a whole number from 1 to 16 but received '5'."],
     [{ beamSize: Number.NaN }, 'but received NaN.'],
-    [
-      { temperature: [0, Number.POSITIVE_INFINITY] },
-      'Expected temperature to be a number from 0, 100 at most, or a list',
-    ],
+    [{ temperature: [0, Number.POSITIVE_INFINITY] }, 'Expected temperature to be a number from 0 to 100, or a list'],
     [{ language: 7 }, "Expected language to be a language's code, its English name, or 'auto' but received 7."],
     [{ task: 'summarize' }, "Expected task to be 'transcribe' or 'translate' but received 'summarize'."],
     [{ onProgress: 'yes' }, "Expected onProgress to be a function but received 'yes'."],
     [{ signal: new AbortController() }, 'Expected signal to be an AbortSignal but received AbortController.'],
     [{ timeout: -1 }, 'Expected timeout to be a number above 0'],
-    [{ prompt: 3n }, 'Expected prompt to be a text or a list of token ids but received a bigint.'],
+    [{ prompt: 3n }, 'Expected prompt to be a string or a list of token ids but received a bigint.'],
     [{ suppressTokens: 'default' }, 'Expected suppressTokens to be a list of token ids'],
   ])('of a wrong kind are refused: %o', (given, sentence) => {
     expect(refusal(given)).toContain(sentence);
@@ -133,7 +130,7 @@ describe('options', () => {
   });
 });
 
-describe('the distance of names', () => {
+describe('the edit distance of names', () => {
   it.each([
     ['language', 'language', 0],
     ['langauge', 'language', 1],
@@ -143,7 +140,7 @@ describe('the distance of names', () => {
     ['', 'abc', 3],
     ['abc', 'cab', 2],
   ])('of %s and %s is %i', (a, b, wanted) => {
-    expect(distance(a, b)).toBe(wanted);
-    expect(distance(b, a)).toBe(wanted);
+    expect(editDistance(a, b)).toBe(wanted);
+    expect(editDistance(b, a)).toBe(wanted);
   });
 });

@@ -1,4 +1,4 @@
-/** What is made of the declarations of options is what they say now. */
+/** The files that are generated from the declarations of options are up to date. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -20,13 +20,13 @@ it('docs/options.md', async () => {
 });
 
 it('every default that a comment names', () => {
-  const comments: Record<string, Record<string, { usual: string }>> = documentation;
+  const comments: Record<string, Record<string, { defaultText: string }>> = documentation;
   for (const group of optionGroups) {
-    for (const [name, { usual }] of Object.entries(comments[group.name])) {
+    for (const [name, { defaultText }] of Object.entries(comments[group.name])) {
       const { default: value } = group.entries[name].facts as { default?: unknown };
       if (value === undefined) continue;
       const [one] = [value].flat();
-      expect(usual, `${group.name}: ${name}`).toBe(typeof one === 'string' ? `'${one}'` : String(one));
+      expect(defaultText, `${group.name}: ${name}`).toBe(typeof one === 'string' ? `'${one}'` : String(one));
     }
   }
 });

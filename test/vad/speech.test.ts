@@ -83,7 +83,7 @@ describe('speech', () => {
       { model: '/some/silero_vad.onnx' },
       "Expected vad.model to be absent, since Silero's model is included in the package",
     ],
-    [{ negativeThreshold: 2 }, 'Expected vad.negativeThreshold to be a number from 0, 1 at most but received 2.'],
+    [{ negativeThreshold: 2 }, 'Expected vad.negativeThreshold to be a number from 0 to 1 but received 2.'],
   ])('refuses %o', async (options, message) => {
     await expect(speechOf(silence(1), 1600, options)).rejects.toThrow(message);
   });

@@ -123,11 +123,11 @@ describe('options', () => {
 
   it.each<[TranscribeOptions, string]>([
     [{ beamSize: 17 }, 'Expected beamSize to be a whole number from 1 to 16 but received 17.'],
-    [{ patience: 0 }, 'Expected patience to be a number above 0, 2 at most but received 0.'],
+    [{ patience: 0 }, 'Expected patience to be a number above 0, at most 2 but received 0.'],
     [{ bestOf: 1.5 }, 'Expected bestOf to be a whole number'],
     [
       { temperature: [] },
-      'Expected temperature to be a number from 0, 100 at most, or a list of some but received an empty list.',
+      'Expected temperature to be a number from 0 to 100, or a list of such numbers, but received an empty list.',
     ],
     [{ temperature: [0, -1] }, 'Expected temperature to be a number from 0'],
     [{ repetitionPenalty: 0 }, 'Expected repetitionPenalty to be a number above 0'],
@@ -136,9 +136,9 @@ describe('options', () => {
     [{ partialInterval: 0 }, 'Expected partialInterval to be a number above 0'],
     [{ promptResetTemperature: Number.NaN }, 'Expected promptResetTemperature to be a number from 0'],
     [{ hallucinationSilenceThreshold: 2 }, 'set wordTimestamps too'],
-    [{ prompt: [-1] }, 'Expected prompt to be a text or a list of token ids but received [-1].'],
+    [{ prompt: [-1] }, 'Expected prompt to be a string or a list of token ids but received [-1].'],
     [{ prompt: [1_000_000] }, 'Expected prompt to be a list of token ids from 0 to'],
-    [{ prefix: 7 as unknown as string }, 'Expected prefix to be a text or a list of token ids but received 7.'],
+    [{ prefix: 7 as unknown as string }, 'Expected prefix to be a string or a list of token ids but received 7.'],
     [
       { logProbabilityThreshold: '1' as unknown as number },
       "Expected logProbabilityThreshold to be a number, or 'none' for never but received '1'.",

@@ -1,4 +1,4 @@
-/** The comments before options, where they are declared: `options('group', { /** ... *\/ name: option(...) })`. */
+/** Reads the comments of options from their declarations: `options('group', { /** ... *\/ name: option(...) })`. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,10 +7,10 @@ import ts from 'typescript';
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
 export interface Comment {
-  /** Sentences, in one line. */
+  /** The comment's sentences, in one line. */
   about: string;
-  /** What counts where nothing is given, in words; '' where nothing does. */
-  usual: string;
+  /** The text after @default; '' if there is none. */
+  defaultText: string;
 }
 
 /** By group, then by option. */
@@ -23,7 +23,7 @@ function commentOf(property: ts.ObjectLiteralElementLike, where: string): Commen
   const about = oneLine(ts.getTextOfJSDocComment(comment?.comment));
   if (about === '') throw new Error(`${where} has no comment; say what it does.`);
   const tag = comment.tags?.find(({ tagName }) => tagName.text === 'default');
-  return { about, usual: oneLine(ts.getTextOfJSDocComment(tag?.comment)) };
+  return { about, defaultText: oneLine(ts.getTextOfJSDocComment(tag?.comment)) };
 }
 
 function commentsOfFile(file: string): Comments {
@@ -33,9 +33,9 @@ function commentsOfFile(file: string): Comments {
     if (ts.isCallExpression(node) && ts.isIdentifier(node.expression) && node.expression.text === 'options') {
       const [name, entries] = node.arguments;
       if (name && entries && ts.isStringLiteral(name) && ts.isObjectLiteralExpression(entries)) {
-        const own = entries.properties.filter((property) => ts.isPropertyAssignment(property));
+        const declarations = entries.properties.filter((property) => ts.isPropertyAssignment(property));
         found[name.text] = Object.fromEntries(
-          own.map((property) => {
+          declarations.map((property) => {
             const option = property.name.getText(source);
             return [option, commentOf(property, `${relative(root, file)}: ${option}`)];
           }),
@@ -48,7 +48,7 @@ function commentsOfFile(file: string): Comments {
   return found;
 }
 
-/** Every option's comment. Throws for one that has none. */
+/** The comments of all options. Throws an Error if an option has none. */
 export function readComments(): Comments {
   const all = readdirSync(`${root}lib`, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
   return Object.assign({}, ...all.sort().map((file) => commentsOfFile(`${root}lib/${file}`)));

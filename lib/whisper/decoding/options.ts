@@ -39,9 +39,9 @@ export const decodingOptions = options('decode', {
    */
   temperature: option(
     either(
-      list(temperature, 'a list of numbers from 0, 100 at most', 1),
+      list(temperature, 'a list of numbers from 0 to 100', 1),
       temperature,
-      'a number from 0, 100 at most, or a list of some',
+      'a number from 0 to 100, or a list of such numbers,',
     ),
     { placeholder: 'T,...', others: { openai: 'temperature', faster: 'temperature', cpp: '-tp, --temperature' } },
   ),
