@@ -1,6 +1,4 @@
-/**
- * `onehead convert`: writes a checkpoint of any form as a Hugging Face folder, optionally with other key/value heads.
- */
+/** `onehead convert`: writes a checkpoint as a Hugging Face folder, optionally pooled or quantized. */
 import { parseArgs } from 'node:util';
 import { shown } from '../errors.js';
 import {
@@ -11,21 +9,21 @@ import {
 } from '../whisper/checkpoint/convert.js';
 import { formatNames } from '../whisper/checkpoint/description.js';
 import { resolveModel } from '../whisper/checkpoint/hub.js';
-import { strictly } from './arguments.js';
+import { prepareArguments } from './arguments.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
 
 export const convertHelp = `onehead convert IN OUT                 converts a checkpoint of any form (folder, file or hub name) to a new Hugging Face
                                       folder with safetensors
 
-  --kv-heads N           convert to N key/value heads: 1 is multi-query; the number of query heads gives an ordinary
-                         multi-head checkpoint again
+  --kv-heads N           convert to N key/value heads: 1 is multi-query attention, the number of query heads is
+                         multi-head attention
   --parts PART,...       attention layers to convert: cross, self, encoder (default: cross,self)
   --method METHOD        how heads are pooled: mean, first, or random for a new head (default: mean)
   --quantize TYPE        quantize weights to int8, like \`--dtype int8\` when a model is loaded: the file is smaller and
                          loads faster; weights that would lose too much precision are not quantized
 
-The converted model computes the same, unless heads were pooled: then it must be trained further before it is useful.
-Quantized weights are rounded.
+The converted model computes the same, except that quantization rounds its weights. If heads were pooled, the model
+must be trained further before it is useful.
 `;
 
 const millions = (count: number) => `${(count / 1e6).toFixed(2)} M`;
@@ -39,14 +37,14 @@ export async function convertCommand(args: string[], signal: AbortSignal): Promi
     quantize: { type: 'string' },
   } as const;
   const { values, positionals } = parseArgs({
-    args: strictly('convert', args, config),
+    args: prepareArguments('convert', args, config),
     allowPositionals: true,
     options: config,
   });
   if (positionals.length !== 2) throw new UsageError('Name a checkpoint to read and a new folder to write.');
   const keyValueHeads = positiveInteger('--kv-heads', values['kv-heads']);
   if (keyValueHeads === undefined && args.some((flag) => /^--(parts|method)\b/.test(flag))) {
-    throw new UsageError('Give the new number of key/value heads: --kv-heads 1.');
+    throw new UsageError('Give the new number of key/value heads, for example --kv-heads 1.');
   }
   const parts = values.parts.split(',').map((part): ConvertiblePart => oneOf('--parts', part, convertibleParts));
   const method = oneOf('--method', values.method, poolingMethods);
@@ -67,8 +65,8 @@ export async function convertCommand(args: string[], signal: AbortSignal): Promi
     if (quantize) {
       process.stdout.write(
         sensitive.length === 0
-          ? 'Weights of products are int8.\n'
-          : `Weights of products are int8, except ${sensitive.length} that would lose too much: ${shown(sensitive.join(', '), 150)}\n`,
+          ? 'The weights of matrix products are int8.\n'
+          : `The weights of matrix products are int8, except ${sensitive.length} that would lose too much precision: ${shown(sensitive.join(', '), 150)}\n`,
       );
     }
     return 0;

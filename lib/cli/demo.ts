@@ -20,5 +20,5 @@ for (const [stage, milliseconds] of Object.entries(stages)) {
 }
 const seconds = (ended - loaded) / 1000;
 console.log(
-  `${'all but loading'.padEnd(16)}${(1000 * seconds).toFixed(1).padStart(8)} ms: ${(duration / seconds).toFixed(0)} times real time`,
+  `${'transcription'.padEnd(16)}${(1000 * seconds).toFixed(1).padStart(8)} ms: ${(duration / seconds).toFixed(0)} times real time`,
 );

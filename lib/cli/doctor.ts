@@ -1,4 +1,4 @@
-/** `onehead doctor`: reports what this machine has, what that means, and what to do. */
+/** `onehead doctor`: reports what is installed on this machine, what that means, and what to do. */
 import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -8,9 +8,9 @@ import { Device } from '../device/device.js';
 import type { Information } from '../device/native.js';
 import { requireFromPackage } from '../package-root.js';
 import { bestTypesFile, chosenTypes, type TypeTimes, typeTimes } from '../whisper/model/best-types.js';
-import { strictly } from './arguments.js';
+import { prepareArguments } from './arguments.js';
 
-export const doctorHelp = `onehead doctor                        shows what this machine has, what that means, and what to do
+export const doctorHelp = `onehead doctor                        shows what is installed here, what that means, and what to do
 
   --json                 as JSON
 `;
@@ -19,7 +19,7 @@ interface Finding {
   subject: string;
   found: string;
   means: string;
-  /** Empty if nothing is to be done. */
+  /** Advice; '' if there is none. */
   todo: string;
 }
 
@@ -30,19 +30,19 @@ function ffmpegVersion(): string | null {
 
 function nodeFinding(): Finding {
   const [major, minor] = process.versions.node.split('.').map(Number);
-  const enough = major > 20 || (major === 20 && minor >= 17);
+  const supported = major > 20 || (major === 20 && minor >= 17);
   return {
     subject: 'Node.js',
     found: process.version,
-    means: `Version 20.17 or newer is needed${enough ? ': this version is fine' : ''}.`,
-    todo: enough ? '' : 'Install a newer Node.js.',
+    means: `Version 20.17 or newer is needed${supported ? ', so this version is supported' : ''}.`,
+    todo: supported ? '' : 'Install a newer Node.js.',
   };
 }
 
 async function audioFindings(): Promise<Finding[]> {
   const version = ffmpegVersion();
   const decodes = (await missingDecoder('m4a')) === null;
-  const own = `wav, flac, mp3, ogg, opus and webm${decodes ? ', m4a and aac' : ''}`;
+  const builtIn = `wav, flac, mp3, ogg, opus and webm${decodes ? ', m4a and aac' : ''}`;
   return [
     {
       subject: 'm4a, aac',
@@ -53,13 +53,13 @@ async function audioFindings(): Promise<Finding[]> {
     {
       subject: 'ffmpeg',
       found: version ?? 'not found',
-      means: version ? 'Every format that it supports can be read.' : `Only ${own} can be read.`,
+      means: version ? 'Every format that it supports can be read.' : `Only ${builtIn} can be read.`,
       todo: version ? '' : 'For other formats, install it: apt-get install ffmpeg.',
     },
   ];
 }
 
-/** The measured types; measures now if necessary. Null if the CPU device cannot be opened. */
+/** The times of each type, measured now if there are no stored ones; null if the CPU device cannot be opened. */
 async function measuredTypes(): Promise<TypeTimes | null> {
   try {
     using device = new Device('cpu');
@@ -70,14 +70,14 @@ async function measuredTypes(): Promise<TypeTimes | null> {
 }
 
 function typesFinding(multiplies: boolean, times: TypeTimes | null): Finding {
-  const has = `bfloat16 is ${multiplies ? '' : 'not '}multiplied natively`;
-  if (!times) return { subject: 'types', found: has, means: 'Which type is faster could not be measured.', todo: '' };
+  const support = `the CPU ${multiplies ? 'multiplies' : 'does not multiply'} bfloat16 natively`;
+  if (!times) return { subject: 'types', found: support, means: 'The faster type could not be measured.', todo: '' };
   const pair = ({ float32, bfloat16 }: TypeTimes['encoder']) =>
     `float32 ${(float32 / 1000).toFixed(2)} ms, bfloat16 ${(bfloat16 / 1000).toFixed(2)} ms`;
   const { encoder, decoder } = chosenTypes(times);
   return {
     subject: 'types',
-    found: `${has}; an encoder layer takes ${pair(times.encoder)}, a step's product ${pair(times.decoder)}`,
+    found: `${support}; an encoder layer takes ${pair(times.encoder)}, a step's product ${pair(times.decoder)}`,
     means: `Encoders are loaded as ${encoder} and decoders as ${decoder} by default (measured once, stored in ${bestTypesFile()}).`,
     todo: '',
   };
@@ -123,7 +123,7 @@ function cudaFindings({ cuda }: Information): Finding[] {
       found: cuda.cublasLt ?? 'not found',
       means: cuda.cublasLt
         ? 'It computes the encoder’s matrix products on a GPU.'
-        : 'Matrix products of many rows on a GPU use our own, slower kernel.',
+        : 'The encoder’s matrix products on a GPU use the package’s own, slower kernel.',
       todo:
         cuda.available && !cuda.cublasLt
           ? 'Install it (apt-get install libcublas-13-0, or pip’s nvidia-cublas) and put its folder on LD_LIBRARY_PATH.'
@@ -136,16 +136,16 @@ function cudaFindings({ cuda }: Information): Finding[] {
 function addonFinding(): { finding: Finding; loaded: boolean } {
   let found: FoundAddon | null = null;
   try {
-    const opened = openAddon((one) => {
-      found = one;
+    const opened = openAddon((addon) => {
+      found = addon;
       return requireFromPackage(one.file);
     });
     const kernels = Device.information().cuda.compiled ? 'CPU and CUDA kernels' : 'CPU kernels only';
     const means = `It is ${opened.found.origin}, with ${kernels}, and is loaded: onehead can compute.`;
-    const todo = opened.passed.map(({ why, todo }) => `It was taken since ${why}: ${todo}.`).join(' ');
+    const todo = opened.passed.map(({ why, todo }) => `It was chosen since ${why}: ${todo}.`).join(' ');
     return { finding: { subject: 'addon', found: opened.found.file, means, todo }, loaded: true };
   } catch (error) {
-    // Reporting any error is the purpose of this command.
+    // Any error is reported as a finding, not thrown: that is the purpose of this command.
     const todo = error instanceof Error ? error.message : String(error);
     const file = (found as FoundAddon | null)?.file ?? 'none';
     const means = 'It cannot be used: nothing can be transcribed.';
@@ -153,20 +153,24 @@ function addonFinding(): { finding: Finding; loaded: boolean } {
   }
 }
 
-async function examine(): Promise<{ findings: Finding[]; information: Information | null; types: TypeTimes | null }> {
+async function collectFindings(): Promise<{
+  findings: Finding[];
+  information: Information | null;
+  types: TypeTimes | null;
+}> {
   const addon = addonFinding();
-  const ends = await audioFindings();
-  if (!addon.loaded) return { findings: [nodeFinding(), addon.finding, ...ends], information: null, types: null };
+  const audio = await audioFindings();
+  if (!addon.loaded) return { findings: [nodeFinding(), addon.finding, ...audio], information: null, types: null };
   const information = Device.information();
   const types = await measuredTypes();
   const processors = [...cpuFindings(information, types), ...cudaFindings(information)];
-  return { findings: [nodeFinding(), addon.finding, ...processors, ...ends], information, types };
+  return { findings: [nodeFinding(), addon.finding, ...processors, ...audio], information, types };
 }
 
 export async function doctorCommand(args: string[]): Promise<number> {
   const config = { json: { type: 'boolean' } } as const;
-  const { values } = parseArgs({ args: strictly('doctor', args, config), options: config });
-  const { findings, information, types } = await examine();
+  const { values } = parseArgs({ args: prepareArguments('doctor', args, config), options: config });
+  const { findings, information, types } = await collectFindings();
   if (values.json) {
     process.stdout.write(`${JSON.stringify({ findings, information, types }, null, 2)}\n`);
   } else {

@@ -1,4 +1,4 @@
-/** `onehead evaluate --live`: error rates and delays for policies and their thresholds. */
+/** `onehead evaluate --live`: error rates and delays of live transcription, for combinations of its options. */
 import { readSamples } from '../audio/join.js';
 import { addCounts, type ErrorCounts, errorRate, noCounts, textErrors } from '../evaluate/errors.js';
 import type { Recording } from '../evaluate/evaluate.js';
@@ -9,7 +9,7 @@ import type { LiveOptions } from '../whisper/live/options.js';
 import type { Whisper } from '../whisper/whisper.js';
 import type { evaluateOptions } from './command-options.js';
 
-/** One combination of options, and its results. */
+/** A combination of options, and its results. */
 export interface LiveRates extends LiveOptions {
   words: ErrorCounts;
   wordErrorRate: number;
@@ -24,13 +24,16 @@ type Choice = Pick<
   'policy' | 'threshold' | 'interval' | 'window' | 'normalizer' | 'format'
 >;
 
-/** Every combination of the listed values; others keep their defaults. */
+/** All combinations of the given values. Options that are not given keep their defaults. */
 function combinations({ policy, threshold, interval, window }: Choice): LiveOptions[] {
   let all: LiveOptions[] = [{}];
   for (const [name, values] of Object.entries({ policy, window, interval, threshold })) {
-    // Agreement has no threshold.
-    const takes = (one: LiveOptions) => name !== 'threshold' || one.policy !== 'agreement';
-    if (values) all = all.flatMap((one) => (takes(one) ? values.map((value) => ({ ...one, [name]: value })) : [one]));
+    if (!values) continue;
+    // The policy 'agreement' has no threshold.
+    const applies = ({ policy }: LiveOptions) => name !== 'threshold' || policy !== 'agreement';
+    all = all.flatMap((options) =>
+      applies(options) ? values.map((value) => ({ ...options, [name]: value })) : [options],
+    );
   }
   return all;
 }
@@ -47,8 +50,8 @@ function line({ policy, window, interval, threshold, wordErrorRate, lag, load }:
   const lags = (['first', 'words', 'final'] as const).map(
     (kind) => number(lag[kind].p50, 8) + number(lag[kind].p95, 7),
   );
-  const own = [(policy ?? 'usual').padEnd(9), number(window, 7), number(interval, 9), number(threshold, 10)].join('');
-  return `${own}${`${(100 * wordErrorRate).toFixed(2)} %`.padStart(9)} ${lags.join(' ')}${number(load, 8)}\n`;
+  const options = [(policy ?? 'default').padEnd(9), number(window, 7), number(interval, 9), number(threshold, 10)];
+  return `${options.join('')}${`${(100 * wordErrorRate).toFixed(2)} %`.padStart(9)} ${lags.join(' ')}${number(load, 8)}\n`;
 }
 
 /** Prints a line, or returns an object, for each combination. */
@@ -78,8 +81,8 @@ export async function evaluateLive(
       duration += run.duration;
       computed += run.computed;
     }
-    const both = (values: readonly number[]) => ({ p50: quantile(values, 0.5), p95: quantile(values, 0.95) });
-    const lag = { first: both(lags.first), words: both(lags.words), final: both(lags.final) };
+    const quantiles = (values: readonly number[]) => ({ p50: quantile(values, 0.5), p95: quantile(values, 0.95) });
+    const lag = { first: quantiles(lags.first), words: quantiles(lags.words), final: quantiles(lags.final) };
     const rates = { ...options, words, wordErrorRate: errorRate(words), lag, load: computed / duration };
     all.push(rates);
     if (text) process.stdout.write(line(rates));

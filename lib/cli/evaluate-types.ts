@@ -1,4 +1,4 @@
-/** `onehead evaluate --compare`: what changes when computing in other types. */
+/** `onehead evaluate --compare`: error rates and word times of several dtypes. */
 import { type ComparedType, compareTypes } from '../evaluate/compare.js';
 import type { Recording } from '../evaluate/evaluate.js';
 import type { Checked } from '../options/options.js';
@@ -56,7 +56,7 @@ export async function evaluateTypes(
     compare,
     open,
     normalizer,
-    (one) => text && process.stdout.write(line(one)),
+    (result) => text && process.stdout.write(line(result)),
   );
   if (!text) process.stdout.write(`${JSON.stringify(all, null, 2)}\n`);
 }

@@ -1,4 +1,4 @@
-/** `onehead evaluate`: error rates of recordings with known texts, and errors of word times with known alignments. */
+/** `onehead evaluate`: error rates against reference texts, and errors of word times against reference alignments. */
 import { basename } from 'node:path';
 import { evaluate, findRecordings, type Rates } from '../evaluate/evaluate.js';
 import { evaluateWords, findTimedRecordings } from '../evaluate/timed-recordings.js';
@@ -13,9 +13,9 @@ import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { modelChoice, modelFlags } from './model-choice.js';
 import { UsageError, warningPrinter } from './usage.js';
 
-const ownFlags = flagsOf(evaluateOptions);
-/** Word timestamps cannot be chosen here: --words gives the reference. */
-const otherFlags = modelFlags.filter(({ name }) => ownFlags.every((own) => own.name !== name));
+const evaluateFlags = flagsOf(evaluateOptions);
+/** Without those that evaluate's own flags replace, such as --words and --threshold. */
+const otherFlags = modelFlags.filter(({ name }) => evaluateFlags.every((flag) => flag.name !== name));
 
 export const evaluateHelp =
   () => `onehead evaluate DIR|LIST              word and character error rates of recordings with texts
@@ -24,8 +24,8 @@ onehead evaluate DIR|LIST --compare TYPE,...  compares dtypes
 
   DIR holds NAME.flac (or wav, mp3, ...) with NAME.txt beside it. Each line of LIST is a path, a tab and the text, or
   JSON: {"audio": PATH, "text": TEXT}.
-${flagsHelp(ownFlags)}
-  and transcribe's options of models and decoding. The exit status is 3 if a part of a recording could not be read.
+${flagsHelp(evaluateFlags)}
+  and the model and decoding options of transcribe. The exit status is 3 if a part of a recording could not be read.
 `;
 
 const percent = (rate: number): string => (Number.isFinite(rate) ? `${(100 * rate).toFixed(2)} %` : '-').padStart(9);
@@ -55,60 +55,65 @@ function timesLine({ words, matched, starts, ends }: WordTimes, name: string): s
 
 /** Returns the exit status. */
 export async function evaluateCommand(args: string[], signal: AbortSignal): Promise<number> {
-  const { values, positionals } = readArguments('evaluate', args, [...ownFlags, ...otherFlags]);
+  const { values, positionals } = readArguments('evaluate', args, [...evaluateFlags, ...otherFlags]);
   if (positionals.length !== 1) throw new UsageError('Give one folder of recordings, or one list.');
-  const own = check(evaluateOptions, optionsFrom(evaluateOptions, ownFlags, values));
-  const { model, normalizer, words, tier, live } = own;
+  const options = check(evaluateOptions, optionsFrom(evaluateOptions, evaluateFlags, values));
+  const { model, normalizer, words, tier, live } = options;
   if (tier !== undefined && words === undefined) {
-    throw new UsageError('--tier names a tier of the reference of --words; give --words too.');
+    throw new UsageError('--tier selects a tier of the reference; add --words, or leave it out.');
   }
-  const lone = (['policy', 'threshold', 'interval', 'window'] as const).find((name) => own[name]);
-  if (lone && !live) throw new UsageError(`--${lone} is for live transcription; add --live, or leave it out.`);
+  const liveOption = (['policy', 'threshold', 'interval', 'window'] as const).find((name) => options[name]);
+  if (liveOption && !live) {
+    throw new UsageError(`--${liveOption} is for live transcription; add --live, or leave it out.`);
+  }
   if (live && words !== undefined)
     throw new UsageError('--live does not measure word times; leave out --live or --words.');
-  if (own.compare && (live || words !== undefined || values.dtype !== undefined || values.precision !== undefined)) {
+  if (
+    options.compare &&
+    (live || words !== undefined || values.dtype !== undefined || values.precision !== undefined)
+  ) {
     throw new UsageError(
       '--compare loads the model with each type; leave out --live, --words, --dtype and --precision.',
     );
   }
-  const ownNames = new Set(ownFlags.map(({ name }) => name));
-  const choice = modelChoice(Object.fromEntries(Object.entries(values).filter(([name]) => !ownNames.has(name))));
+  const evaluateNames = new Set(evaluateFlags.map(({ name }) => name));
+  const choice = modelChoice(Object.fromEntries(Object.entries(values).filter(([name]) => !evaluateNames.has(name))));
   const [path] = positionals;
   const timed = words === undefined ? null : await findTimedRecordings(path, words, tier);
   const recordings = timed ? [] : await findRecordings(path);
   const { onWarning, exitStatus } = warningPrinter();
-  if (own.compare) {
+  if (options.compare) {
     const load = { ...choice.load, signal };
     const transcribe = { ...choice.transcribe, signal, onWarning };
-    await evaluateTypes(recordings, { ...own, compare: own.compare }, load, transcribe);
+    await evaluateTypes(recordings, { ...options, compare: options.compare }, load, transcribe);
     return exitStatus();
   }
   const whisper = await Whisper.load(model, { ...choice.load, signal });
   const transcribe = (file: string) =>
     whisper.transcribe(file, { ...choice.transcribe, ...(timed && { wordTimestamps: true }), signal, onWarning });
-  const print = (text: string) => own.format === 'text' && process.stdout.write(text);
+  const print = (text: string) => options.format === 'text' && process.stdout.write(text);
   try {
     if (live) {
-      await evaluateLive(whisper, recordings, own, choice.transcribe.language, signal);
+      await evaluateLive(whisper, recordings, options, choice.transcribe.language, signal);
       return exitStatus();
     }
     let result: object;
     if (timed) {
       print(timesHead);
-      const found = await evaluateWords(timed, transcribe, normalizer, (one) => {
-        print(timesLine(one, basename(one.file)));
+      const total = await evaluateWords(timed, transcribe, normalizer, (recording) => {
+        print(timesLine(recording, basename(recording.file)));
       });
-      print(timesLine(found, `total of ${timed.length}`));
-      result = found;
+      print(timesLine(total, `total of ${timed.length}`));
+      result = total;
     } else {
       print('      WER      CER  words   subs   dels    ins  file\n');
-      const found = await evaluate(recordings, transcribe, normalizer, (one) => {
-        print(line(one, basename(one.file)));
+      const total = await evaluate(recordings, transcribe, normalizer, (recording) => {
+        print(line(recording, basename(recording.file)));
       });
-      print(line(found, `total of ${recordings.length}`));
-      result = found;
+      print(line(total, `total of ${recordings.length}`));
+      result = total;
     }
-    if (own.format === 'json') process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+    if (options.format === 'json') process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
   } finally {
     whisper.dispose();
   }

@@ -1,78 +1,78 @@
-/** The command line's flags, derived from options. */
+/** Flags of the command line, derived from the declarations of options. */
 import { OneheadError } from '../errors.js';
 import { describe } from '../options/describe.js';
-import type { Speech } from '../options/names.js';
+import type { NameStyle } from '../options/names.js';
 import { check, type Given, type Option, type OptionGroup } from '../options/options.js';
 import { UsageError } from './usage.js';
 
 export interface Flag {
-  /** Without dashes: 'beam-size'. */
+  /** The name without leading dashes, such as 'beam-size'. */
   name: string;
-  /** The option in its group: 'beamSize'. */
+  /** The option's name, such as 'beamSize'. */
   option: string;
   entry: Option<unknown, unknown>;
   /** The placeholder of the value; '' if there is none. */
   placeholder: string;
-  /** True for --no-NAME: the option is on unless the flag is given. */
+  /** True for --no-NAME, which disables an option that is enabled by default. */
   negative: boolean;
-  /** The option that contains this one: 'vad'. */
+  /** The name of the option whose object contains this one, such as 'vad'. */
   within?: string;
 }
 
-/** The values of a command line, by flag. */
+/** The values on a command line, by name of the flag. */
 export type Values = Record<string, string | boolean | undefined>;
 
 const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
-/** Flags of all options that a command line can give. */
+/** The flags for all options of a group that can be given on a command line. */
 export function flagsOf(group: OptionGroup, within?: { option: string; prefix: string }): Flag[] {
   return Object.entries(group.entries).flatMap(([option, entry]): Flag[] => {
-    const { placeholder, flag = kebab(option), default: usual } = entry.facts;
+    const { placeholder, flag = kebab(option), default: defaultValue } = entry.facts;
     if (placeholder === undefined || flag === null) return [];
-    const negative = usual === true;
+    const negative = defaultValue === true;
     const name = `${within?.prefix ?? ''}${negative ? 'no-' : ''}${flag}`;
-    const own = { name, option, entry, placeholder, negative, ...(within && { within: within.option }) };
-    return [own, ...(entry.group ? flagsOf(entry.group, { option, prefix: `${flag}-` }) : [])];
+    const optionFlag = { name, option, entry, placeholder, negative, ...(within && { within: within.option }) };
+    return [optionFlag, ...(entry.group ? flagsOf(entry.group, { option, prefix: `${flag}-` }) : [])];
   });
 }
 
-/** How messages on the command line write option names; those `within` the same option come first. */
-export function speechOf(flags: readonly Flag[], within?: string): Speech {
-  const call = (name: string) => `--${name}`;
-  const words = (text: string) =>
+/** Formats option names as flags in messages. If several flags have an option's name, one of `within` is preferred. */
+export function flagNames(flags: readonly Flag[], within?: string): NameStyle {
+  const formatName = (name: string) => `--${name}`;
+  const formatText = (text: string) =>
     text.replace(/`(\w+)`/g, (_, option: string) => {
-      const named = flags.filter((one) => one.option === option);
-      const flag = named.find((one) => one.within === within) ?? named[0];
-      return flag ? call(flag.name) : option;
+      const candidates = flags.filter((flag) => flag.option === option);
+      const flag = candidates.find((candidate) => candidate.within === within) ?? candidates[0];
+      return flag ? formatName(flag.name) : option;
     });
-  return { call, words };
+  return { formatName, formatText };
 }
 
-function givenValue({ entry, negative }: Flag, value: string | boolean): unknown {
+function parseValue({ entry, negative }: Flag, value: string | boolean): unknown {
   if (typeof value === 'boolean') return negative ? !value : value;
   const { read, flagScale } = entry.facts;
-  const given = read!(value);
-  return flagScale !== undefined && typeof given === 'number' ? given * flagScale : given;
+  const parsed = read!(value);
+  return flagScale !== undefined && typeof parsed === 'number' ? parsed * flagScale : parsed;
 }
 
-/** The group's options from the command line, checked. Throws UsageError with the names of flags. */
+/** Parses and checks the options of a group from a command line. Throws UsageError with the names of flags. */
 export function optionsFrom<G extends OptionGroup>(group: G, flags: readonly Flag[], values: Values): Given<G> {
-  const own = flags.filter(({ name, option, entry, within }) => {
-    const holder = within === undefined ? group.entries[option] === entry : Object.hasOwn(group.entries, within);
-    return holder && values[name] !== undefined;
+  const givenFlags = flags.filter(({ name, option, entry, within }) => {
+    const inGroup = within === undefined ? group.entries[option] === entry : Object.hasOwn(group.entries, within);
+    return inGroup && values[name] !== undefined;
   });
   const given: Record<string, unknown> = {};
-  for (const flag of own) {
-    const value = givenValue(flag, values[flag.name]!);
+  for (const flag of givenFlags) {
+    const value = parseValue(flag, values[flag.name]!);
     if (flag.within === undefined) given[flag.option] ??= value;
     else given[flag.within] = { ...(given[flag.within] as object | undefined), [flag.option]: value };
-    refuseText(group, flag, given, values[flag.name]!);
+    checkGiven(group, flag, given, values[flag.name]!);
   }
   return given as Given<G>;
 }
 
-/** Checks the parsed values, so that a message can quote the original text. */
-function refuseText(
+/** Checks the options after each flag, so that the message can name the flag and quote its original text. */
+function checkGiven(
   group: OptionGroup,
   { name, entry }: Flag,
   given: Record<string, unknown>,
@@ -87,22 +87,24 @@ function refuseText(
   }
 }
 
+/** Columns at which descriptions begin, and at which lines are wrapped. */
 const [column, width] = [25, 120];
 
-/** Lines of help: each flag, its description, and its default. */
+/** The help for flags, with the description and default of each. */
 export function flagsHelp(flags: readonly Flag[]): string {
   return flags
     .map((flag) => {
-      const { about, usual } = describe(flag.option, flag.entry);
-      const text = speechOf(flags, flag.within).words(about).replace(/\.$/, '');
+      const { about, defaultText } = describe(flag.option, flag.entry);
+      const description = flagNames(flags, flag.within).formatText(about).replace(/\.$/, '');
       const head = `  --${flag.name}${flag.placeholder === '' ? '' : ` ${flag.placeholder}`}`;
-      const told = flag.placeholder === '' || usual === '' ? '' : ` (default: ${usual.replace(/^'(.*)'$/, '$1')})`;
-      return paragraph(head, `${flag.negative ? 'Switches off: ' : ''}${text}${told}`);
+      const hasDefault = flag.placeholder !== '' && defaultText !== '';
+      const ending = hasDefault ? ` (default: ${defaultText.replace(/^'(.*)'$/, '$1')})` : '';
+      return paragraph(head, `${flag.negative ? 'Disables this default: ' : ''}${description}${ending}`);
     })
     .join('\n');
 }
 
-/** A text after a heading, wrapped; below it if the heading is long. */
+/** Wraps a text beside its heading, or below a long heading. */
 function paragraph(head: string, text: string): string {
   const lines: string[] = [];
   let line = head.length < column - 1 ? head.padEnd(column) : head;
@@ -111,11 +113,11 @@ function paragraph(head: string, text: string): string {
     line = ' '.repeat(column);
   }
   for (const word of text.split(' ')) {
-    const blank = line.length > column ? ' ' : '';
+    const separator = line.length > column ? ' ' : '';
     if (line.length > column && line.length + word.length + 1 > width) {
       lines.push(line);
       line = ' '.repeat(column) + word;
-    } else line += blank + word;
+    } else line += separator + word;
   }
   return [...lines, line].join('\n');
 }

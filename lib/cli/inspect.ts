@@ -28,7 +28,7 @@ import {
 } from '../whisper/model/precision.js';
 import { loadOptions } from '../whisper/model/types.js';
 import { wordHeads } from '../whisper/model/word-heads.js';
-import { strictly } from './arguments.js';
+import { prepareArguments } from './arguments.js';
 import { flagsOf, optionsFrom } from './flags.js';
 import { UsageError } from './usage.js';
 
@@ -40,18 +40,18 @@ const planFlags = flagsOf(loadOptions).filter(({ option }) =>
 export const inspectHelp = `onehead inspect [MODEL|FILE]          shows the sizes, heads and memory of a checkpoint (default: the bundled model), or
                                       the format and audio tracks of a recording
 
-  --json                 as JSON
-  --windows N, --rows N  plan the memory for these windows and rows (default: those of a CPU)
-  --dtype TYPE           plan it for one dtype: float32, float16, bfloat16 or int8
-  --precision PART=TYPE,...  plan it for dtypes of single parts, as for transcribe
-  --track N|LANGUAGE     of a recording: the track that transcribe would choose
+  --json                 print JSON
+  --windows N, --rows N  plan the memory for these numbers of windows and rows (default: those of a CPU)
+  --dtype TYPE           plan the memory for one dtype: float32, float16, bfloat16 or int8
+  --precision PART=TYPE,...  plan the memory for dtypes of single parts, as for transcribe
+  --track N|LANGUAGE     mark the track of a recording that transcribe chooses with this option
 `;
 
-type Planned = Partial<Capacity> & { dtype?: DataType | 'auto' | null; precision?: PrecisionOptions | null };
+type PlanOptions = Partial<Capacity> & { dtype?: DataType | 'auto' | null; precision?: PrecisionOptions | null };
 
 function describe(
   { directory, format, config, generation, preprocessor, tensors }: Checkpoint,
-  { dtype, precision, ...counts }: Planned,
+  { dtype, precision, ...counts }: PlanOptions,
 ) {
   const memory = (types: Precision) => {
     const sizes = checkpointSizes(config, cacheElementBytes(config, types));
@@ -62,10 +62,10 @@ function describe(
     };
   };
   const capacity = cpuCapacityFor(counts);
-  const one = dtype && dtype !== 'auto' ? dtype : undefined;
-  const own = precision ? precisionWith(usualPrecision(one ?? 'bfloat16'), precision) : null;
-  const names = one ? [one] : (['float32', 'bfloat16', 'int8'] as const);
-  const types = new Map(own ? [[precisionText(own), own]] : names.map((name) => [name, usualPrecision(name)]));
+  const onlyType = dtype && dtype !== 'auto' ? dtype : undefined;
+  const given = precision ? precisionWith(usualPrecision(onlyType ?? 'bfloat16'), precision) : null;
+  const names = onlyType ? [onlyType] : (['float32', 'bfloat16', 'int8'] as const);
+  const types = new Map(given ? [[precisionText(given), given]] : names.map((name) => [name, usualPrecision(name)]));
   const words = wordHeads(config, generation);
   const plan = Object.fromEntries([...types].map(([name, type]) => [name, memoryPlan(config, words, type, capacity)]));
   const { encoder, decoder, embedding, total } = checkpointSizes(config, 2);
@@ -85,7 +85,7 @@ function describe(
     memory: Object.fromEntries(
       (['float32', 'bfloat16', 'int8'] as const).map((name) => [name, memory(usualPrecision(name))]),
     ),
-    /** Bytes allocated by loading, by the type of weights and caches, not counting the temporaries of programs. */
+    /** Bytes that loading allocates for each precision, without the temporaries of programs. */
     plan: { ...capacity, ...plan } as Capacity & Record<string, MemoryPlan>,
   };
 }
@@ -96,12 +96,12 @@ const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} Mi
 function print(facts: ReturnType<typeof describe>): string {
   const { encoder, decoder, parameters, memory } = facts;
   const { windows, rows: rowCount, ...plans } = facts.plan;
-  const heads = (count: number, shared: number) =>
-    shared === count ? `${count} heads` : `${count} heads on ${shared} key/value heads`;
+  const heads = (count: number, keyValueHeads: number) =>
+    keyValueHeads === count ? `${count} heads` : `${count} heads, ${keyValueHeads} key/value heads`;
   const languages = facts.languages.length > 8 ? `${facts.languages.length} languages` : facts.languages.join(', ');
   const rows: [string, string][] = [
     ['model', facts.directory],
-    ['form', formatNames[facts.format]],
+    ['format', formatNames[facts.format]],
     ['width', String(facts.width)],
     [
       'encoder',
@@ -138,8 +138,8 @@ function printAudio(file: string, { format, duration, start, tracks }: AudioDesc
     ['file', file],
     ['format', format],
   ];
-  if (duration !== null) rows.push(['duration', `${clock(duration)}`]);
-  if (start > 0) rows.push(['begins at', clock(start)]);
+  if (duration !== null) rows.push(['duration', clock(duration)]);
+  if (start > 0) rows.push(['starts at', clock(start)]);
   for (const track of tracks) {
     const facts = [
       track.codec,
@@ -164,7 +164,7 @@ export async function inspectCommand(args: string[], signal: AbortSignal): Promi
     precision: { type: 'string' },
   } as const;
   const { values, positionals } = parseArgs({
-    args: strictly('inspect', args, config),
+    args: prepareArguments('inspect', args, config),
     allowPositionals: true,
     options: config,
   });
@@ -178,7 +178,7 @@ export async function inspectCommand(args: string[], signal: AbortSignal): Promi
     );
     return 0;
   }
-  if (values.track !== undefined) throw new UsageError('--track is for recordings; give a file.');
+  if (values.track !== undefined) throw new UsageError('--track is for recordings; name an audio file.');
   const directory = positionals[0] === undefined ? bundledModel() : await resolveModel(positionals[0], { signal });
   const { windows, rows, dtype, precision } = optionsFrom(loadOptions, planFlags, values);
   const counts = { ...(windows && { windows }), ...(rows && { rows }) };

@@ -31,7 +31,7 @@ const commands = {
   doctor: { run: doctorCommand, help: doctorHelp },
 };
 
-/** Generated on demand. */
+/** Long help texts are functions, so that they are only generated on demand. */
 const helpOf = ({ help }: { help: string | (() => string) }) => (typeof help === 'string' ? help : help());
 
 const help = () => `onehead: Whisper speech-to-text on its own attention kernels
@@ -40,11 +40,11 @@ ${Object.values(commands).map(helpOf).join('\n')}
 onehead --version                     the version
 `;
 
-/** The message of a usage error, including parseArgs's own; null for any other error. */
-function usageSentence(error: unknown): string | null {
+/** The message of a usage error, including those of parseArgs; null for other errors. */
+function usageMessage(error: unknown): string | null {
   if (error instanceof UsageError) return error.message;
   if (!String((error as NodeJS.ErrnoException)?.code).startsWith('ERR_PARSE_ARGS')) return null;
-  // After the first sentence, Node.js gives advice about arguments that begin with a dash.
+  // Node.js appends advice about arguments that begin with a dash, which is left out.
   return `${(error as Error).message.split(/\.?\s*\n|\.\s/)[0]} (see onehead --help).`;
 }
 
@@ -79,7 +79,7 @@ async function main([name, ...args]: string[]): Promise<number> {
   }
 }
 
-// A reader of the output may stop early (`| head`), which is not an error.
+// If the reader of the output stops early (`| head`), that is not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(error.code === 'EPIPE' ? 0 : 1);
 });
@@ -89,12 +89,12 @@ main(process.argv.slice(2)).then(
     process.exitCode = status;
   },
   (error: unknown) => {
-    const sentence = usageSentence(error);
-    if (sentence !== null) {
-      console.error(`onehead: ${sentence}`);
+    const message = usageMessage(error);
+    if (message !== null) {
+      console.error(`onehead: ${message}`);
       process.exitCode = 2;
     } else {
-      // A OneheadError is for users; anything else is a defect, whose stack trace is printed.
+      // A OneheadError has a message for users. Any other error is a bug, so its stack trace is printed.
       console.error(error instanceof OneheadError ? `onehead: ${error.message}` : error);
       process.exitCode = 1;
     }

@@ -1,24 +1,24 @@
-/** Flags of commands that load a model and transcribe with it, and the options they give. */
+/** The flags of commands that load a model and transcribe with it. */
 import { languageCode } from '../whisper/checkpoint/languages.js';
 import { type LoadOptions, loadOptions } from '../whisper/model/types.js';
 import { type TranscribeOptions, transcribeOptions } from '../whisper/transcription/options.js';
 import { type Flag, flagsOf, optionsFrom, type Values } from './flags.js';
 import { UsageError } from './usage.js';
 
-const loading = flagsOf(loadOptions);
-const transcribing = flagsOf(transcribeOptions);
+const loadFlags = flagsOf(loadOptions);
+const transcribeFlags = flagsOf(transcribeOptions);
 
-export const modelFlags: readonly Flag[] = [...loading, ...transcribing];
+export const modelFlags: readonly Flag[] = [...loadFlags, ...transcribeFlags];
 
 export interface ModelChoice {
   load: LoadOptions;
   transcribe: TranscribeOptions;
 }
 
-/** Throws UsageError. */
+/** Parses the options of loading and transcription from a command line. Throws UsageError. */
 export function modelChoice(values: Values): ModelChoice {
-  const load = optionsFrom(loadOptions, loading, values);
-  const transcribe = optionsFrom(transcribeOptions, transcribing, values);
+  const load = optionsFrom(loadOptions, loadFlags, values);
+  const transcribe = optionsFrom(transcribeOptions, transcribeFlags, values);
   const { language } = transcribe;
   if (typeof language === 'string' && language !== 'auto' && languageCode(language) === null) {
     throw new UsageError(

@@ -1,4 +1,4 @@
-/** `onehead profile`: experiments on this machine, their reports, and comparisons of two results. */
+/** `onehead profile`: runs experiments on this machine, writes reports, and compares results. */
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
@@ -12,35 +12,35 @@ import { warningsOf } from '../profiler/report/findings.js';
 import { ensureRenderer } from '../profiler/report/render.js';
 import { type ProfileOptions, profile, resolveSettings } from '../profiler/run.js';
 import { tablesOf, writeReport } from '../profiler/write-report.js';
-import { strictly } from './arguments.js';
+import { prepareArguments } from './arguments.js';
 import { progressBar } from './progress.js';
 import { oneOf, positiveInteger, UsageError } from './usage.js';
 
-export const profileHelp = `onehead profile NAME                  measures this machine; NAME is one of
+export const profileHelp = `onehead profile NAME                  measures this machine with one of these experiments:
 ${experimentNames.map((name) => `    ${name.padEnd(19)}${experiments[name].title}`).join('\n')}
-    all                all of them
+    all                all experiments
 onehead profile compare A B           shows which rows of two --json files differ by more than the noise
 onehead profile report FILE DIR       writes the report of a --json file
 
-  --quick                small settings: all experiments in about two minutes on two idle cores
+  --quick                small settings: all experiments take about two minutes on two idle cores
   --device DEVICE        cpu, cuda, cuda:N (default: auto, a usable GPU, else the CPU)
   --dtype TYPE           float32, float16 or bfloat16 (default: the checkpoint's, or the device's fastest)
   --threads N            CPU threads
   --models NAME,...      models with random weights: tiny, base, small, medium, large-v3, turbo
-  --model DIR|NAME       one checkpoint instead, with its weights
+  --model DIR|NAME       a checkpoint with its own weights, instead of --models
   --batch N,...          batch sizes
   --tokens N             new tokens of each sequence
-  --lengths N,...        positions (attention-types)
+  --lengths N,...        sequence lengths (attention-types)
   --decoder-layers N,... numbers of decoder layers to keep
   --margins S,...        seconds of silence after a clip (audio-context)
   --audio DIR|LIST       recordings with texts, as for evaluate (audio-context)
   --repeats N            maximum number of measurements of each variant
   --seconds S            maximum time for each, after at least three measurements
-  --json FILE            results, written after each group of cases
+  --json FILE            write results to FILE, after each group of cases
   --resume               continue with the results in the --json file
-  --csv FILE             the rows as a table
-  --report DIR           report.html, report.md and SVG plots
-  --trace FILE           each program's operations, for ui.perfetto.dev
+  --csv FILE             write the rows as a table
+  --report DIR           write report.html, report.md and SVG plots
+  --trace FILE           write the operations of each program, for ui.perfetto.dev
   --quiet                no progress bar
 `;
 
@@ -58,11 +58,11 @@ interface ProfileCommand {
 const numbers = (option: string, value: string | undefined): number[] | undefined =>
   value?.split(',').map((text) => positiveInteger(option, text)!);
 
-/** A list of seconds from 0. */
+/** Parses a list of seconds. Throws UsageError. */
 function secondsOf(option: string, value: string | undefined): number[] | undefined {
-  const found = value?.split(',').map((text) => (text.trim() === '' ? Number.NaN : Number(text)));
-  if (found?.every((one) => one >= 0) ?? true) return found;
-  throw new UsageError(`Expected ${option} to be seconds from 0, separated by commas, but received '${value}'.`);
+  const seconds = value?.split(',').map((text) => (text.trim() === '' ? Number.NaN : Number(text)));
+  if (seconds?.every((number) => number >= 0) ?? true) return seconds;
+  throw new UsageError(`Expected ${option} to be seconds of at least 0, separated by commas, but received '${value}'.`);
 }
 
 function parse(args: string[]): ProfileCommand {
@@ -86,7 +86,7 @@ function parse(args: string[]): ProfileCommand {
     ...{ 'decoder-layers': text, repeats: text, seconds: text, json: text, csv: text, report: text, trace: text },
   } as const;
   const { values, positionals } = parseArgs({
-    args: strictly('profile', args, config),
+    args: prepareArguments('profile', args, config),
     allowPositionals: true,
     options: config,
   });
@@ -96,7 +96,7 @@ function parse(args: string[]): ProfileCommand {
     throw new UsageError(`There is no experiment '${positionals[0]}'; the experiments are ${known.join(', ')}.`);
   }
   if (values.resume && values.json === undefined)
-    throw new UsageError('--resume continues the file of --json; give --json.');
+    throw new UsageError('--resume continues the results of a --json file; add --json, or leave it out.');
   if (values.model !== undefined && values.models !== undefined)
     throw new UsageError('Give --models or --model, not both.');
   const seconds = values.seconds === undefined ? undefined : Number(values.seconds);
@@ -127,14 +127,14 @@ function parse(args: string[]): ProfileCommand {
   };
 }
 
-/** Unused settings are ignored when all experiments run, and refused when a single one runs. */
+/** Settings that an experiment does not have are ignored if all experiments run, and refused if a single one runs. */
 function optionsOf(name: ExperimentName, { names, options }: ProfileCommand): ProfileOptions {
   if (names.length === 1) return options;
-  const own = ['models', 'model', 'batches', 'tokens', 'lengths', 'decoderLayers', 'margins', 'audio'] as const;
-  const taken = { ...options };
-  for (const key of own)
-    if (!Object.hasOwn(experiments[name].full, key === 'model' ? 'models' : key)) delete taken[key];
-  return taken;
+  const optional = ['models', 'model', 'batches', 'tokens', 'lengths', 'decoderLayers', 'margins', 'audio'] as const;
+  const used = { ...options };
+  for (const key of optional)
+    if (!Object.hasOwn(experiments[name].full, key === 'model' ? 'models' : key)) delete used[key];
+  return used;
 }
 
 function print(result: ExperimentResult): void {
@@ -144,28 +144,29 @@ function print(result: ExperimentResult): void {
   process.stdout.write(`${head}\n\n${tablesOf(result).map(toText).join('\n')}\n`);
 }
 
-async function run(job: ProfileCommand, signal: AbortSignal): Promise<number> {
-  for (const name of job.names) resolveSettings(name, optionsOf(name, job)); // before hours of work
-  if (job.report !== undefined) await ensureRenderer();
-  const kept = job.resume && existsSync(job.json!) ? await readResults(job.json!) : [];
-  const results = new Map(kept.map((result) => [result.experiment, result]));
-  const trace = job.trace === undefined ? null : new TraceFile();
+async function run(command: ProfileCommand, signal: AbortSignal): Promise<number> {
+  // All settings are checked first, so that no error comes after hours of work.
+  for (const name of command.names) resolveSettings(name, optionsOf(name, command));
+  if (command.report !== undefined) await ensureRenderer();
+  const previous = command.resume && existsSync(command.json!) ? await readResults(command.json!) : [];
+  const results = new Map(previous.map((result) => [result.experiment, result]));
+  const trace = command.trace === undefined ? null : new TraceFile();
   const save = async () => {
-    if (job.json !== undefined) await writeResults(job.json, [...results.values()]);
+    if (command.json !== undefined) await writeResults(command.json, [...results.values()]);
   };
   const finish = async () => {
     await save();
     const all = [...results.values()];
-    if (job.csv !== undefined) await writing(job.csv, toCsv(all));
-    if (trace) await trace.write(job.trace!);
-    if (job.report !== undefined) await writeReport(job.report, all);
+    if (command.csv !== undefined) await writeText(command.csv, toCsv(all));
+    if (trace) await trace.write(command.trace!);
+    if (command.report !== undefined) await writeReport(command.report, all);
   };
-  const bar = progressBar('%', !job.quiet);
+  const bar = progressBar('%', !command.quiet);
   const started = performance.now();
   try {
-    for (const name of job.names) {
+    for (const name of command.names) {
       const result = await profile(name, {
-        ...optionsOf(name, job),
+        ...optionsOf(name, command),
         signal,
         previous: results.get(name),
         onTrace: trace ? (track, operations) => trace.add(track, operations) : undefined,
@@ -186,17 +187,18 @@ async function run(job: ProfileCommand, signal: AbortSignal): Promise<number> {
     if (signal.aborted) {
       await finish();
       const rows = [...results.values()].reduce((sum, result) => sum + result.rows.length, 0);
-      const where =
-        job.json === undefined
-          ? 'Give a file with --json to keep them'
-          : `They are in ${job.json}; continue with --resume`;
-      if (rows > 0) console.error(`onehead: Interrupted; ${rows} rows were measured. ${where}.`);
+      const advice =
+        command.json === undefined
+          ? 'To keep results, name a file with --json'
+          : `They are in ${command.json}; continue with --resume`;
+      if (rows > 0) console.error(`onehead: Interrupted; ${rows} rows were measured. ${advice}.`);
     }
     throw error;
   }
 }
 
-async function writing(file: string, text: string): Promise<void> {
+/** Writes a file. Throws OneheadError INVALID_ARGUMENT. */
+async function writeText(file: string, text: string): Promise<void> {
   try {
     await writeFile(file, text);
   } catch (cause) {

@@ -2,25 +2,24 @@
 import { SingleBar } from 'cli-progress';
 
 export interface Progress {
-  /** False if it is not shown. */
   readonly visible: boolean;
-  /** `total` null: unknown. */
+  /** `total` is null if it is unknown. */
   update(title: string, done: number, total: number | null): void;
   stop(): void;
 }
 
-const silent: Progress = { visible: false, update: () => {}, stop: () => {} };
+const hidden: Progress = { visible: false, update: () => {}, stop: () => {} };
 
-/** `unit` follows the numbers, such as 's'. Does nothing unless standard error is a terminal. */
-export function progressBar(unit: string, wanted: boolean): Progress {
-  if (!wanted || !process.stderr.isTTY) return silent;
+/** A progress bar, which is only visible if `enabled` and on a terminal. `unit` follows the numbers, such as 's'. */
+export function progressBar(unit: string, enabled: boolean): Progress {
+  if (!enabled || !process.stderr.isTTY) return hidden;
   let bar: SingleBar | null = null;
   return {
     visible: true,
     update(title, done, total) {
       const value = Math.round(done);
-      const all = Math.max(value, Math.round(total ?? 0));
-      const names = { title: title.replace(/\p{Cc}/gu, '?'), unit };
+      const maximum = Math.max(value, Math.round(total ?? 0));
+      const payload = { title: title.replace(/\p{Cc}/gu, '?'), unit };
       if (!bar) {
         const format = total === null ? '{title} {value} {unit}' : '{title} {bar} {percentage}% {value}/{total} {unit}';
         bar = new SingleBar({
@@ -31,10 +30,10 @@ export function progressBar(unit: string, wanted: boolean): Progress {
           // On a narrow terminal the numbers matter more than the bar.
           barsize: Math.max(1, Math.min(40, (process.stderr.columns || 80) - title.length - 32)),
         });
-        bar.start(all, value, names);
+        bar.start(maximum, value, payload);
       }
-      bar.setTotal(all);
-      bar.update(value, names);
+      bar.setTotal(maximum);
+      bar.update(value, payload);
     },
     stop() {
       bar?.stop();

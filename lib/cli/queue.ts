@@ -1,4 +1,4 @@
-/** Code shared by the commands of the queue. */
+/** Code shared by the commands that use a queue. */
 import { RedisQueue } from '../batch/bullmq.js';
 import { queueOptions } from '../batch/options.js';
 import { shown } from '../errors.js';
@@ -24,7 +24,7 @@ export async function openQueue(
   { lock, attempts }: { lock?: number; attempts?: number } = {},
 ): Promise<RedisQueue> {
   if (redis === null) {
-    throw new UsageError('Name the queue: --redis redis://HOST:6379, or ONEHEAD_REDIS in the environment.');
+    throw new UsageError('Set the address of Redis: --redis redis://HOST:6379, or the variable ONEHEAD_REDIS.');
   }
   const opened = await RedisQueue.open({
     url: redis,
@@ -37,28 +37,28 @@ export async function openQueue(
   return opened;
 }
 
-export const plural = (count: number, one: string): string => `${count} ${one}${count === 1 ? '' : 's'}`;
+export const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;
 
-/** A source for the terminal: without control characters, and not shortened if possible. */
-export const sourceShown = (source: string): string => shown(source, 4096);
+/** Formats a source for the terminal: without control characters, and shortened only if it is very long. */
+export const formatSource = (source: string): string => shown(source, 4096);
 
-/** The command's signal, which SIGTERM also aborts: process managers use it to stop workers. */
-export function endedBy(signal: AbortSignal): AbortSignal {
+/** A signal that aborts with the command's, and on SIGTERM, with which process managers stop workers. */
+export function withTermination(signal: AbortSignal): AbortSignal {
   const terminated = new AbortController();
   process.once('SIGTERM', () => terminated.abort());
   return AbortSignal.any([signal, terminated.signal]);
 }
 
 /**
- * The result of `work`, unless `signal` aborts first: a server that does not answer must not prevent exiting. Rejects
- * with the signal's reason.
+ * The result of `work`. Rejects with the signal's reason if it aborts first, so that a server that does not respond
+ * cannot prevent exiting.
  */
-export async function unlessEnded<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  let end = () => {};
-  const ended = new Promise<never>((_, reject) => {
-    end = () => reject(signal.reason);
-    if (signal.aborted) end();
-    signal.addEventListener('abort', end, { once: true });
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let onAbort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
   });
-  return Promise.race([work, ended]).finally(() => signal.removeEventListener('abort', end));
+  return Promise.race([work, aborted]).finally(() => signal.removeEventListener('abort', onAbort));
 }

@@ -11,8 +11,8 @@ import { type Flag, flagsHelp, flagsOf, optionsFrom, type Values } from './flags
 import { modelChoice } from './model-choice.js';
 import { UsageError } from './usage.js';
 
-/** Options of transcribe that a request sets, or for which the server has its own limit. */
-const others = [
+/** Options of transcribe that requests set, or for which the server has its own limits. */
+const excluded = [
   ...['language', 'task', 'prompt', 'prefix', 'hotwords', 'wordTimestamps', 'temperature', 'timeout', 'maxBytes'],
   ...[
     'maxDuration',
@@ -32,7 +32,7 @@ const flags: readonly Flag[] = [
   ...flagsOf(listenOptions),
   ...flagsOf(serverOptions),
   ...flagsOf(loadOptions),
-  ...flagsOf(transcribeOptions).filter(({ option, within }) => !others.includes(within ?? option)),
+  ...flagsOf(transcribeOptions).filter(({ option, within }) => !excluded.includes(within ?? option)),
 ];
 
 export const serveHelp =
@@ -40,14 +40,14 @@ export const serveHelp =
 
 ${flagsHelp(flags)}
 
-MODEL is a folder or a hub name. Clients can use only these models; the first is the default. Every flag can also be an
-environment variable: ONEHEAD_PORT=9000 for --port 9000, ONEHEAD_IGNORE_UNKNOWN_FIELDS=true, and
+MODEL is a folder or a hub name. Clients can use only these models; the first is the default. Every flag can also be set
+as an environment variable: ONEHEAD_PORT=9000 for --port 9000, ONEHEAD_IGNORE_UNKNOWN_FIELDS=true, and
 ONEHEAD_MODELS=MODEL,... for the models. Flags take precedence over variables.
 `;
 
 const variableOf = (name: string) => `ONEHEAD_${name.replaceAll('-', '_').toUpperCase()}`;
 
-/** Values from environment variables, for flags that are not given. Throws UsageError. */
+/** Values from environment variables, for flags that are absent. Throws UsageError. */
 function fromEnvironment(given: Values, environment: NodeJS.ProcessEnv): Values {
   const values: Values = {};
   for (const flag of flags) {
@@ -75,9 +75,9 @@ function fromEnvironment(given: Values, environment: NodeJS.ProcessEnv): Values 
 export async function serveCommand(args: string[]): Promise<never> {
   const { values: given, positionals } = readArguments('serve', args, flags);
   const values = { ...fromEnvironment(given, process.env), ...given };
-  const named = positionals.length > 0 ? positionals : (process.env.ONEHEAD_MODELS ?? '').split(',').filter(Boolean);
+  const models = positionals.length > 0 ? positionals : (process.env.ONEHEAD_MODELS ?? '').split(',').filter(Boolean);
   const { load, transcribe } = modelChoice(values);
-  const server = { ...optionsFrom(serverOptions, flags, values), models: named, load, transcribe };
+  const server = { ...optionsFrom(serverOptions, flags, values), models, load, transcribe };
   const listen = optionsFrom(listenOptions, flags, values);
   return run(() => serve(server, listen), check(serverOptions, server).shutdownTimeout);
 }

@@ -5,7 +5,7 @@ import { type Status, statusOf } from '../batch/status.js';
 import { check } from '../options/options.js';
 import { readArguments } from './arguments.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
-import { openQueue, plural, queueChoice, queueFlags, sourceShown, unlessEnded } from './queue.js';
+import { openQueue, plural, queueChoice, queueFlags, formatSource, unlessAborted } from './queue.js';
 import { UsageError } from './usage.js';
 
 const statusFlags = flagsOf(statusOptions);
@@ -31,8 +31,8 @@ ${flagsHelp([...queueFlags, ...chooseFlags])}
   RECORDING is as for retry. The exit status is 1 if none of them is waiting or in progress.
 `;
 
-/** Formats 3725 as '1 h 2 min'. */
-function span(seconds: number): string {
+/** Formats seconds, such as 3725 as '1 h 2 min'. */
+function formatDuration(seconds: number): string {
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
   if (hours >= 48) return `${Math.round(hours / 24)} days`;
   if (hours > 0) return `${hours} h ${minutes} min`;
@@ -43,24 +43,26 @@ function statusText({ counts, rate, remaining, active, failures, incomplete }: S
   const { waiting, delayed, done, failed } = counts;
   const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
   const lines = [
-    `${done} of ${plural(total, 'recording')} done, ${counts.active} under way, ${waiting} waiting` +
-      `${delayed > 0 ? `, ${delayed} to be tried again` : ''}${failed > 0 ? `, ${failed} set aside` : ''}`,
+    `${done} of ${plural(total, 'recording')} done, ${counts.active} in progress, ${waiting} waiting` +
+      `${delayed > 0 ? `, ${delayed} waiting for a retry` : ''}${failed > 0 ? `, ${failed} set aside` : ''}`,
   ];
   if (rate) {
     lines.push(
-      `${rate.recordingsPerHour.toFixed(0)} recordings an hour, ${rate.realTime.toFixed(1)} times real time` +
-        (remaining !== null && remaining > 0 ? `; done in about ${span(remaining)}` : ''),
+      `${rate.recordingsPerHour.toFixed(0)} recordings per hour, ${rate.realTime.toFixed(1)} times real time` +
+        (remaining !== null && remaining > 0 ? `; done in about ${formatDuration(remaining)}` : ''),
     );
   }
-  if (incomplete > 0) lines.push(`${incomplete} of the latest could not be read whole: their results have warnings`);
+  if (incomplete > 0) {
+    lines.push(`${incomplete} of the latest could only be read in part; their results have warnings`);
+  }
   for (const { source, processed, total: seconds } of active) {
     lines.push(
-      `  ${sourceShown(source)}: ${processed.toFixed(0)}${seconds === null ? '' : ` of ${seconds.toFixed(0)}`} s`,
+      `  ${formatSource(source)}: ${processed.toFixed(0)}${seconds === null ? '' : ` of ${seconds.toFixed(0)}`} s`,
     );
   }
   if (failures.length > 0) lines.push('set aside:');
   for (const { id, source, reason, attempts } of failures) {
-    lines.push(`  ${sourceShown(source)} (${id.slice(0, 12)}, ${plural(attempts, 'attempt')}): ${reason}`);
+    lines.push(`  ${formatSource(source)} (${id.slice(0, 12)}, ${plural(attempts, 'attempt')}): ${reason}`);
   }
   return lines.join('\n');
 }
@@ -70,10 +72,10 @@ export async function statusCommand(args: string[], signal: AbortSignal): Promis
   const { values, positionals } = readArguments('status', args, [...queueFlags, ...statusFlags]);
   if (positionals.length > 0) throw new UsageError('status takes no recordings.');
   const { json, watch, failures } = check(statusOptions, optionsFrom(statusOptions, statusFlags, values));
-  const queue = await unlessEnded(openQueue(queueChoice(values)), signal);
+  const queue = await unlessAborted(openQueue(queueChoice(values)), signal);
   try {
     for (;;) {
-      const status = await unlessEnded(statusOf(queue, failures), signal);
+      const status = await unlessAborted(statusOf(queue, failures), signal);
       console.log(json ? JSON.stringify(status) : statusText(status));
       const { waiting, delayed, active, failed } = status.counts;
       if (!watch || waiting + delayed + active === 0) return failed > 0 ? 1 : 0;
@@ -87,14 +89,14 @@ export async function statusCommand(args: string[], signal: AbortSignal): Promis
 async function change(command: 'retry' | 'cancel', args: string[], signal: AbortSignal): Promise<number> {
   const { values, positionals } = readArguments(command, args, [...queueFlags, ...chooseFlags]);
   const { all } = check(chooseOptions, optionsFrom(chooseOptions, chooseFlags, values));
-  if (all === positionals.length > 0) throw new UsageError('Name recordings, or say --all.');
-  const queue = await unlessEnded(openQueue(queueChoice(values)), signal);
+  if (all === positionals.length > 0) throw new UsageError('Name recordings, or use --all.');
+  const queue = await unlessAborted(openQueue(queueChoice(values)), signal);
   try {
-    const count = await unlessEnded(queue[command](all ? 'all' : positionals), signal);
-    const said = command === 'retry' ? 'to be tried again' : 'taken out; those under way end within some seconds';
-    const none = command === 'retry' ? 'None of these is set aside.' : 'None of these waits or is under way.';
-    if (count === 0 && !all) console.error(`onehead: ${none} onehead status shows what there is.`);
-    else console.log(`${plural(count, 'recording')} ${said}`);
+    const count = await unlessAborted(queue[command](all ? 'all' : positionals), signal);
+    const changed = command === 'retry' ? 'will be tried again' : 'cancelled; those in progress end within seconds';
+    const none = command === 'retry' ? 'None of these is set aside.' : 'None of these is waiting or in progress.';
+    if (count === 0 && !all) console.error(`onehead: ${none} onehead status lists the recordings.`);
+    else console.log(`${plural(count, 'recording')} ${changed}`);
     return count > 0 || all ? 0 : 1;
   } finally {
     await queue.close();

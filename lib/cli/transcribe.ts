@@ -25,7 +25,7 @@ ${flagsHelp(flags)}
 
 The results of several files are printed in the order given, without the files' names; use --output-dir to keep them
 apart. If a file fails, the error is reported, the others are still transcribed, and the exit status is 1. Warnings, and
-text that was left out because nobody seems to speak there, are printed on standard error. If a part of a recording
+text that was left out because there seems to be no speech, are printed on standard error. If a part of a recording
 could not be read, or an error interrupted it, the rest of its text is still printed and the exit status is 3.
 `;
 
@@ -54,22 +54,22 @@ function parse(args: string[]): TranscribeCommand {
     throw new UsageError('Standard input (-) can be read only once; give it once.');
   }
   const choice = modelChoice(values);
-  const shownAs = optionsFrom(formatOptions, flagsOf(formatOptions), values);
-  // Highlighting needs word times, so it implies them.
-  if (shownAs.highlightWords) choice.transcribe.wordTimestamps = true;
+  const formatting = optionsFrom(formatOptions, flagsOf(formatOptions), values);
+  // Highlighting implies word timestamps, which it needs.
+  if (formatting.highlightWords) choice.transcribe.wordTimestamps = true;
   return {
     ...choice,
     files: positionals,
     model,
     formats: [...new Set(format)],
-    formatOptions: shownAs,
+    formatOptions: formatting,
     outputDirectory: outputDir,
     stream,
     quiet,
   };
 }
 
-/** 'talk' for 'recordings/talk.mp3'. */
+/** The name of a file without folder and extension: 'talk' for 'recordings/talk.mp3'. */
 function stem(file: string): string {
   return file === '-' ? 'stdin' : basename(file, extname(file));
 }
@@ -79,7 +79,7 @@ function targetOf(outputDirectory: string, file: string, format: FormatName): st
   return join(outputDirectory, `${stem(file)}.${formats[format].extension}`);
 }
 
-/** Refuses to write two results to one file, or a result over a recording. */
+/** Throws UsageError if two results would have the same path, or a result would overwrite a recording. */
 function checkTargets({ files, formats, outputDirectory }: TranscribeCommand): void {
   if (outputDirectory === undefined) return;
   const taken = new Map<string, string>();
@@ -99,8 +99,8 @@ function checkTargets({ files, formats, outputDirectory }: TranscribeCommand): v
   }
 }
 
-/** Runs a write; its failure becomes one sentence. */
-async function writing<T>(target: string, write: () => Promise<T>): Promise<T> {
+/** Calls `write`. Throws OneheadError INVALID_ARGUMENT if it fails. */
+async function explainWriteErrors<T>(target: string, write: () => Promise<T>): Promise<T> {
   try {
     return await write();
   } catch (cause) {
@@ -111,43 +111,44 @@ async function writing<T>(target: string, write: () => Promise<T>): Promise<T> {
   }
 }
 
-async function deliver(job: TranscribeCommand, file: string, transcription: Transcription): Promise<void> {
-  for (const name of job.formats) {
-    const text = formats[name].write(transcription, job.formatOptions);
-    if (job.outputDirectory === undefined) {
+/** Prints or writes the result of a file, in each format. */
+async function writeResult(command: TranscribeCommand, file: string, transcription: Transcription): Promise<void> {
+  for (const name of command.formats) {
+    const text = formats[name].write(transcription, command.formatOptions);
+    if (command.outputDirectory === undefined) {
       process.stdout.write(text);
       continue;
     }
-    const target = targetOf(job.outputDirectory, file, name);
-    await writing(target, () => writeFile(target, text));
+    const target = targetOf(command.outputDirectory, file, name);
+    await explainWriteErrors(target, () => writeFile(target, text));
   }
 }
 
-/** Text that was dropped because nobody seems to speak. It is not a loss, but users should know of it. */
-const leftOut = ({ omitted = [] }: Transcription): string[] =>
+/** Messages on text that was left out because there seems to be no speech: no loss, but users should know it. */
+const omissionMessages = ({ omitted = [] }: Transcription): string[] =>
   omitted
     .filter(({ text }) => text.trim() !== '')
     .map(
       ({ start, end, text }) =>
-        `Nobody seems to speak from ${clock(start)} to ${clock(end)}, so "${shown(text.trim(), 100)}" was dropped; --no-speech-rule openai and --no-drop-inventions keep it.`,
+        `There seems to be no speech from ${clock(start)} to ${clock(end)}, so "${shown(text.trim(), 100)}" was left out; --no-speech-rule openai and --no-drop-inventions keep it.`,
     );
 
 /** Returns the exit status. */
 export async function transcribeCommand(args: string[], signal: AbortSignal): Promise<number> {
-  const job = parse(args);
-  checkTargets(job);
-  if (job.files.includes('-') && process.stdin.isTTY) {
+  const command = parse(args);
+  checkTargets(command);
+  if (command.files.includes('-') && process.stdin.isTTY) {
     throw new UsageError(
       'Standard input is a terminal; pipe a recording into it, as in `onehead transcribe - < FILE`.',
     );
   }
-  const { outputDirectory } = job;
-  // Before transcribing, so that hours of work are not lost to a wrong folder.
-  if (outputDirectory !== undefined) await writing(outputDirectory, async () => makeFolder(outputDirectory));
+  const { outputDirectory } = command;
+  // The folder is created first, so that an invalid one does not cost hours of work.
+  if (outputDirectory !== undefined) await explainWriteErrors(outputDirectory, async () => makeFolder(outputDirectory));
   const mebibytes = (bytes: number) => bytes / 2 ** 20;
-  let bar: Progress = progressBar('MiB', !job.quiet);
-  const whisper = await Whisper.load(job.model, {
-    ...job.load,
+  let bar: Progress = progressBar('MiB', !command.quiet);
+  const whisper = await Whisper.load(command.model, {
+    ...command.load,
     signal,
     onDownload: ({ file, loaded, total }) =>
       bar.update(file, mebibytes(loaded), total === null ? null : mebibytes(total)),
@@ -155,8 +156,8 @@ export async function transcribeCommand(args: string[], signal: AbortSignal): Pr
   const printer = warningPrinter();
   let failed = false;
   try {
-    for (const file of job.files) {
-      bar = progressBar('s', !job.quiet);
+    for (const file of command.files) {
+      bar = progressBar('s', !command.quiet);
       let printed = false;
       try {
         const onWarning = (warning: string, incomplete: boolean) => {
@@ -164,31 +165,31 @@ export async function transcribeCommand(args: string[], signal: AbortSignal): Pr
           printer.onWarning(warning, incomplete);
         };
         const audio = file === '-' ? process.stdin : file;
-        if (job.stream) {
-          for await (const segment of whisper.stream(audio, { ...job.transcribe, signal, onWarning })) {
-            process.stdout.write(textLine(segment, job.formatOptions));
+        if (command.stream) {
+          for await (const segment of whisper.stream(audio, { ...command.transcribe, signal, onWarning })) {
+            process.stdout.write(textLine(segment, command.formatOptions));
             printed = true;
           }
           continue;
         }
         const onProgress = ({ processed, total }: TranscribeProgress) => bar.update(stem(file), processed, total);
         const transcription = await whisper
-          .transcribe(audio, { ...job.transcribe, signal, onProgress, onWarning })
+          .transcribe(audio, { ...command.transcribe, signal, onProgress, onWarning })
           .finally(() => bar.stop());
-        await deliver(job, file, transcription);
-        for (const sentence of leftOut(transcription)) console.error(`onehead: ${sentence}`);
+        await writeResult(command, file, transcription);
+        for (const message of omissionMessages(transcription)) console.error(`onehead: ${message}`);
       } catch (error) {
         if (!(error instanceof OneheadError)) throw error;
-        if (error instanceof TranscriptionError) await deliver(job, file, error.partial);
+        if (error instanceof TranscriptionError) await writeResult(command, file, error.partial);
         if (printed || error instanceof TranscriptionError) {
           printer.onWarning(error.message, true);
           continue;
         }
-        if (job.files.length === 1) throw error;
+        if (command.files.length === 1) throw error;
         console.error(`onehead: ${error.message}`);
         failed = true;
       } finally {
-        // An open pipe must not keep the command waiting.
+        // An open pipe would keep the process alive.
         if (file === '-') process.stdin.destroy();
       }
     }

@@ -1,4 +1,4 @@
-/** A usage error: one sentence, exit status 2. */
+/** An error in the arguments of a command. It is printed as a sentence; the exit status is 2. */
 export class UsageError extends Error {}
 
 /** Prints warnings as lines on standard error. `exitStatus` is 3 once a part of a recording was lost, else 0. */
@@ -13,14 +13,14 @@ export function warningPrinter() {
   };
 }
 
-/** Returns the value if it is allowed. */
+/** Returns the value if it is allowed. Throws UsageError. */
 export function oneOf<const T extends string>(option: string, value: string, allowed: readonly T[]): T {
-  const found = allowed.find((one) => one === value);
-  if (!found) throw new UsageError(`Expected ${option} to be ${allowed.join(', ')} but received '${value}'.`);
-  return found;
+  const match = allowed.find((item) => item === value);
+  if (!match) throw new UsageError(`Expected ${option} to be ${allowed.join(', ')} but received '${value}'.`);
+  return match;
 }
 
-/** A whole number of at least 1, or undefined if the option is absent. */
+/** Parses a whole number of at least 1; undefined if the option is absent. Throws UsageError. */
 export function positiveInteger(option: string, value: string | undefined): number | undefined {
   if (value === undefined) return undefined;
   const number = Number(value);

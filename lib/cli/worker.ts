@@ -1,4 +1,4 @@
-/** `onehead worker`: transcribes the recordings of a queue, or given ones, and stores the results. */
+/** `onehead worker`: transcribes the recordings of a queue, or those named as arguments, and stores the results. */
 import { modelDigest } from '../batch/digest.js';
 import { MemoryQueue } from '../batch/memory.js';
 import { openStore } from '../batch/open-store.js';
@@ -17,59 +17,62 @@ import { modelOptions } from './command-options.js';
 import { flagsHelp, flagsOf, optionsFrom } from './flags.js';
 import { modelChoice, modelFlags } from './model-choice.js';
 import { progressBar } from './progress.js';
-import { endedBy, openQueue, plural, queueChoice, queueFlags, sourceShown, unlessEnded } from './queue.js';
+import { withTermination, openQueue, plural, queueChoice, queueFlags, formatSource, unlessAborted } from './queue.js';
 import { UsageError } from './usage.js';
 
-const ownFlags = [...flagsOf(modelOptions), ...flagsOf(workerOptions)];
+const workerFlags = [...flagsOf(modelOptions), ...flagsOf(workerOptions)];
 const formatFlags = flagsOf(formatOptions);
-const flags = [...queueFlags, ...ownFlags, ...formatFlags, ...modelFlags];
+const flags = [...queueFlags, ...workerFlags, ...formatFlags, ...modelFlags];
 
 export const workerHelp =
   () => `onehead worker [SOURCE...]             transcribes the recordings of a queue, many at once
 
-  With SOURCEs (as for submit) and no --redis, transcribes only these, on this machine. A worker that ended for any
-  reason can be started again: it skips recordings that have results, and continues long ones where they stopped.
-${flagsHelp([...queueFlags, ...ownFlags])}
-  and transcribe's options of models and formats; with SOURCEs, also those of decoding. The exit status is 1 if
-  recordings were set aside, else 0, also after SIGTERM or SIGINT.
+  With SOURCEs (as for submit) and no --redis, transcribes only these, on this machine. If a worker ends for any reason,
+  start it again: it skips recordings that have results, and continues interrupted ones.
+${flagsHelp([...queueFlags, ...workerFlags])}
+  and the model and format options of transcribe; with SOURCEs, also its decoding options. The exit status is 1 if
+  recordings were set aside, else 0, even after SIGTERM or SIGINT.
 `;
 
-/** Prints events: as JSON lines if requested, else errors as sentences, and a progress bar. */
+/** Prints events: all as JSON lines with `log`; otherwise errors and warnings as sentences, and a progress bar. */
 function reporter(queue: Queue, { log, quiet }: { log: boolean; quiet: boolean }) {
   const bar = progressBar('recordings', !quiet && !log);
   const count = { done: 0, setAside: 0, seconds: 0 };
-  let asking = false;
-  const show = async () => {
-    // The queue is asked only if the bar is visible, and one request at a time: recordings may finish by the hundred.
-    if (!bar.visible || asking) return;
-    asking = true;
+  let requesting = false;
+  const updateBar = async () => {
+    // One request at a time, since hundreds of recordings may finish together.
+    if (!bar.visible || requesting) return;
+    requesting = true;
     const counts = await queue.counts().catch(() => null);
-    asking = false;
+    requesting = false;
     if (!counts) return;
     const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
     bar.update('done', counts.done, total);
   };
-  const say = (sentence: string) => {
+  const printMessage = (message: string) => {
     bar.stop();
-    console.error(`onehead: ${sentence}`);
+    console.error(`onehead: ${message}`);
   };
   const onEvent = (event: WorkerEvent) => {
     if (log) console.log(JSON.stringify({ time: new Date().toISOString(), pid: process.pid, ...event }));
     if (event.event === 'done') {
       count.done += 1;
       count.seconds += event.summary.repeated ? 0 : event.summary.duration;
-      if (!log) for (const warning of event.warnings) say(`${sourceShown(event.recording.source)}: ${warning}`);
-      void show();
+      if (!log)
+        for (const warning of event.warnings) printMessage(`${formatSource(event.recording.source)}: ${warning}`);
+      void updateBar();
     } else if (event.event === 'failed') {
       if (event.setAside) count.setAside += 1;
       if (!log)
-        say(`${sourceShown(event.recording.source)}: ${event.reason}${event.setAside ? ' It is set aside.' : ''}`);
-    } else if (event.event === 'trouble' && !log) say(event.message);
+        printMessage(
+          `${formatSource(event.recording.source)}: ${event.reason}${event.setAside ? ' It is set aside.' : ''}`,
+        );
+    } else if (event.event === 'trouble' && !log) printMessage(event.message);
   };
   return { onEvent, count, stop: () => bar.stop() };
 }
 
-/** Refuses to mix results of two models in one queue. */
+/** Prevents workers of one queue from using different models. Throws OneheadError INVALID_ARGUMENT. */
 async function agreeOnModel(queue: Queue, name: string, digest: string): Promise<void> {
   const agreed = await queue.agree('model', digest);
   if (agreed === digest) return;
@@ -82,71 +85,74 @@ async function agreeOnModel(queue: Queue, name: string, digest: string): Promise
 
 /** Returns the exit status. */
 export async function workerCommand(args: string[], signal: AbortSignal): Promise<number> {
-  const ended = endedBy(signal);
+  const stopSignal = withTermination(signal);
   try {
-    return await work(args, ended);
+    return await runWorker(args, stopSignal);
   } catch (error) {
-    // Stopped before it began: nothing was claimed, and nothing is wrong.
-    if (ended.aborted && error === ended.reason) return signal.aborted ? 130 : 0;
+    // Stopped before any recording was claimed, which is not an error.
+    if (stopSignal.aborted && error === stopSignal.reason) return signal.aborted ? 130 : 0;
     throw error;
   }
 }
 
-async function work(args: string[], ended: AbortSignal): Promise<number> {
+async function runWorker(args: string[], stopSignal: AbortSignal): Promise<number> {
   const { values, positionals } = readArguments('worker', args, flags);
   const { model } = check(modelOptions, optionsFrom(modelOptions, flagsOf(modelOptions), values));
-  const own = check(workerOptions, optionsFrom(workerOptions, flagsOf(workerOptions), values));
-  const shown = optionsFrom(formatOptions, formatFlags, values);
+  const options = check(workerOptions, optionsFrom(workerOptions, flagsOf(workerOptions), values));
+  const formatting = optionsFrom(formatOptions, formatFlags, values);
   const { load, transcribe } = modelChoice(values);
   const { redis, queue: name } = queueChoice(values);
-  if (own.results === undefined)
-    throw new UsageError('Give the destination of results: --results DIR, or s3://BUCKET/PREFIX.');
+  if (options.results === undefined)
+    throw new UsageError('Set the destination of results: --results DIR, or --results s3://BUCKET/PREFIX.');
   if (positionals.length > 0 && redis !== null) {
     const unset = values.redis === undefined ? ', or unset ONEHEAD_REDIS to transcribe them without a queue' : '';
     throw new UsageError(`Add recordings to a queue on Redis with onehead submit; leave them out here${unset}.`);
   }
   if (positionals.length === 0 && redis === null) {
-    throw new UsageError('Give recordings to transcribe here, or a queue with --redis redis://HOST:6379.');
+    throw new UsageError('Name recordings to transcribe here, or a queue with --redis redis://HOST:6379.');
   }
   if (redis !== null && Object.keys(transcribe).length > 0) {
-    throw new UsageError('Options of decoding for a queue belong to onehead submit; leave them out here.');
+    throw new UsageError('Decoding options for a queue are set by onehead submit; leave them out here.');
   }
-  const store = await unlessEnded(openStore(own.results), ended);
-  const lock = Math.round(own.lock * 1000);
+  const store = await unlessAborted(openStore(options.results), stopSignal);
+  const lock = Math.round(options.lock * 1000);
   const queue: Queue =
     redis === null
-      ? new MemoryQueue({ attempts: own.attempts })
-      : await unlessEnded(openQueue({ redis, queue: name }, { lock, attempts: own.attempts }), ended);
-  const { onEvent, count, stop } = reporter(queue, own);
+      ? new MemoryQueue({ attempts: options.attempts })
+      : await unlessAborted(openQueue({ redis, queue: name }, { lock, attempts: options.attempts }), stopSignal);
+  const { onEvent, count, stop } = reporter(queue, options);
   let whisper: Whisper | null = null;
   let missing = 0;
   try {
     if (positionals.length > 0) {
-      const missed = ({ message }: Error) => {
+      const onMissing = ({ message }: Error) => {
         missing += 1;
         console.error(`onehead: ${message}`);
       };
-      const recordings = await unlessEnded(recordingsOf(positionals, transcribe as StoredOptions, missed), ended);
+      const recordings = await unlessAborted(
+        recordingsOf(positionals, transcribe as StoredOptions, onMissing),
+        stopSignal,
+      );
       if (recordings.length === 0) throw new UsageError('No recordings were found.');
       await queue.add(recordings);
     }
-    whisper = await Whisper.load(model, { ...load, signal: ended });
-    const digest = await unlessEnded(modelDigest(whisper.model.checkpoint.directory), ended);
-    await unlessEnded(agreeOnModel(queue, name, digest), ended);
+    whisper = await Whisper.load(model, { ...load, signal: stopSignal });
+    const digest = await unlessAborted(modelDigest(whisper.model.checkpoint.directory), stopSignal);
+    await unlessAborted(agreeOnModel(queue, name, digest), stopSignal);
     const types = precisionText(whisper.model.precision);
     const loaded = JSON.stringify([digest, types, load.wordTimes ?? null, load.alignmentHeads ?? null]);
-    const results = new Results(store, [...new Set(own.format)], shown);
+    const results = new Results(store, [...new Set(options.format)], formatting);
     const worker = new BatchWorker(queue, whisper, loaded, results, {
-      concurrency: own.concurrency,
-      journalInterval: own.journalInterval * 1000,
-      drain: own.drain * 1000,
-      untilEmpty: own.untilEmpty ?? redis === null,
+      concurrency: options.concurrency,
+      journalInterval: options.journalInterval * 1000,
+      drain: options.drain * 1000,
+      untilEmpty: options.untilEmpty ?? redis === null,
       onEvent,
     });
     const started = performance.now();
-    await worker.run(ended);
+    await worker.run(stopSignal);
     stop();
-    if (!own.quiet && !own.log) {
+    if (!options.quiet && !options.log) {
       const seconds = (performance.now() - started) / 1000;
       console.error(
         `onehead: ${plural(count.done, 'recording')} in ${seconds.toFixed(1)} s, ${(count.seconds / seconds).toFixed(1)} times real time`,

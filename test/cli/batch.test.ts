@@ -105,7 +105,7 @@ describe.skipIf(!hasRedis)('the commands of a queue', () => {
 
     const { status, stdout } = await run('status');
     expect(status).toBe(1);
-    expect(stdout).toMatch(/^1 of 3 recordings done, 0 under way, 0 waiting, 2 set aside\n/);
+    expect(stdout).toMatch(/^1 of 3 recordings done, 0 in progress, 0 waiting, 2 set aside\n/);
     const [, id] = /notes\.wav \((\w{12}), 1 attempt\)/.exec(stdout)!;
     expect(JSON.parse((await run('status', '--json')).stdout)).toMatchObject({ counts: { done: 1, failed: 2 } });
     expect(await run('retry', 'nothing')).toMatchObject({
@@ -114,10 +114,10 @@ describe.skipIf(!hasRedis)('the commands of a queue', () => {
       stderr: expect.stringMatching(/None of these is set aside/),
     });
     // By the id as status shows it.
-    expect(await run('retry', id)).toMatchObject({ status: 0, stdout: '1 recording to be tried again\n' });
+    expect(await run('retry', id)).toMatchObject({ status: 0, stdout: '1 recording will be tried again\n' });
     expect(await run('cancel', 'notes')).toMatchObject({
       status: 0,
-      stdout: expect.stringMatching(/^1 recording taken out/),
+      stdout: expect.stringMatching(/^1 recording cancelled/),
     });
     expect(await run('cancel', 'notes')).toMatchObject({ status: 1, stdout: '' });
     expect((await run('status')).stdout).toMatch(/^1 of 2 recordings done/);

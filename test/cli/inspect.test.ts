@@ -89,8 +89,8 @@ describe('onehead inspect', () => {
   it('prints a line for each fact', async () => {
     const { status, stdout } = await onehead(['inspect', join(root, 'models/micro-mqa')]);
     expect(status).toBe(0);
-    expect(stdout).toMatch(/^decoder +3 layers, 4 heads on 1 key\/value heads, feed-forward 512$/m);
-    expect(stdout).toMatch(/^cross-attention +4 heads on 1 key\/value heads$/m);
+    expect(stdout).toMatch(/^decoder +3 layers, 4 heads, 1 key\/value heads, feed-forward 512$/m);
+    expect(stdout).toMatch(/^cross-attention +4 heads, 1 key\/value heads$/m);
     expect(stdout).toMatch(/^memory, bfloat16 +weights 4.8 MiB/m);
   });
 

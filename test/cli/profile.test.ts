@@ -149,7 +149,7 @@ describe('onehead profile', () => {
     [['io', '--batch', '1,x'], 2, /--batch to be a whole number of at least 1 but received 'x'/],
     [['io', '--seconds', 'long'], 2, /--seconds to be a positive number/],
     [['io', '--dtype', 'int8'], 2, /--dtype to be float32/],
-    [['io', '--resume'], 2, /--resume continues the file of --json/],
+    [['io', '--resume'], 2, /--resume continues the results of a --json file/],
     [['io', '--model', 'a', '--models', 'tiny'], 2, /not both/],
     [['compare', 'a.json'], 2, /Give two files/],
     [['report', 'a.json'], 2, /Give a file of results and a folder/],
