@@ -1,4 +1,4 @@
-/** Results in an S3 bucket, or on a server with the same API. */
+/** A store in an S3 bucket, or on another server with the same API. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
@@ -8,10 +8,10 @@ import { type BucketAddress, type Store, storeFailed } from './store.js';
 
 type Sdk = typeof import('@aws-sdk/client-s3');
 
-/** Retries after write conflicts: some seconds in all. */
-const conflicts = 7;
-/** Objects that test whether the server supports conditional writes. */
-const trials = '.onehead/trials';
+/** Attempts to write when there are conflicts, which take some seconds together. */
+const maxAttempts = 7;
+/** The prefix of objects that test whether the server supports conditional writes. */
+const trialPrefix = '.onehead/trialPrefix';
 
 export interface Bucket {
   sdk: Sdk;
@@ -27,7 +27,7 @@ export async function openBucket(): Promise<Bucket> {
   const endpoint = process.env.AWS_ENDPOINT_URL_S3 ?? process.env.AWS_ENDPOINT_URL;
   const client = new sdk.S3Client({
     ...(process.env.AWS_REGION === undefined && endpoint !== undefined && { region: 'us-east-1' }),
-    // Self-hosted servers have no host name for each bucket.
+    // Self-hosted servers have one host name for all buckets.
     ...(endpoint !== undefined && { endpoint, forcePathStyle: true }),
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
@@ -46,8 +46,8 @@ export class BucketStore implements Store {
   readonly #client: S3Client;
   readonly #bucket: string;
   readonly #prefix: string;
-  /** False if the server ignores conditions and overwrites existing objects. */
-  #conditions = true;
+  /** False if the server does not support conditional writes: it overwrites existing objects. */
+  #conditionalWrites = true;
 
   private constructor(name: string, { sdk, client }: Bucket, { bucket, prefix }: BucketAddress) {
     this.name = name;
@@ -60,22 +60,22 @@ export class BucketStore implements Store {
   /** Throws OneheadError STORE_FAILED if the bucket is not writable. */
   static async open(name: string, address: BucketAddress): Promise<BucketStore> {
     const store = new BucketStore(name, await openBucket(), address);
-    const one = new Uint8Array([49]);
-    // A unique name, since workers start at the same time.
-    const trial = `${trials}/${randomUUID()}`;
-    await store.write(trial, one);
-    store.#conditions = !(await store.create(trial, one));
+    const content = new Uint8Array([49]);
+    // A unique name, since several workers may start at the same time.
+    const trial = `${trialPrefix}/${randomUUID()}`;
+    await store.write(trial, content);
+    store.#conditionalWrites = !(await store.create(trial, content));
     await store.remove(trial);
     return store;
   }
 
-  #place(key: string): { Bucket: string; Key: string } {
+  #objectOf(key: string): { Bucket: string; Key: string } {
     return { Bucket: this.#bucket, Key: `${this.#prefix}${key}` };
   }
 
   async read(key: string): Promise<Buffer | null> {
     try {
-      const { Body } = await this.#client.send(new this.#sdk.GetObjectCommand(this.#place(key)));
+      const { Body } = await this.#client.send(new this.#sdk.GetObjectCommand(this.#objectOf(key)));
       return Buffer.from(await Body!.transformToByteArray());
     } catch (cause) {
       if (isMissing(cause)) return null;
@@ -85,29 +85,31 @@ export class BucketStore implements Store {
 
   async write(key: string, bytes: Uint8Array): Promise<void> {
     try {
-      await this.#client.send(new this.#sdk.PutObjectCommand({ ...this.#place(key), Body: bytes }));
+      await this.#client.send(new this.#sdk.PutObjectCommand({ ...this.#objectOf(key), Body: bytes }));
     } catch (cause) {
       throw storeFailed(`write ${this.name}/${key}`, cause);
     }
   }
 
   async create(key: string, bytes: Uint8Array): Promise<boolean> {
-    if (!this.#conditions && (await this.#exists(key))) return false;
-    for (let tries = 1; ; ++tries) {
+    if (!this.#conditionalWrites && (await this.#exists(key))) return false;
+    for (let attempt = 1; ; ++attempt) {
       try {
-        await this.#client.send(new this.#sdk.PutObjectCommand({ ...this.#place(key), Body: bytes, IfNoneMatch: '*' }));
+        await this.#client.send(
+          new this.#sdk.PutObjectCommand({ ...this.#objectOf(key), Body: bytes, IfNoneMatch: '*' }),
+        );
         return true;
       } catch (cause) {
         const status = statusOf(cause);
-        if (status === 412) return false; // there is one
+        if (status === 412) return false; // the object exists
         if (status === 501) break;
         // 409: a concurrent write or removal. The next attempt shows whether the object exists.
-        if (status !== 409 || tries === conflicts) throw storeFailed(`write ${this.name}/${key}`, cause);
-        await sleep(50 * 2 ** tries * Math.random());
+        if (status !== 409 || attempt === maxAttempts) throw storeFailed(`write ${this.name}/${key}`, cause);
+        await sleep(50 * 2 ** attempt * Math.random());
       }
     }
-    // The server reports that it does not support conditions.
-    this.#conditions = false;
+    // 501: the server does not support conditional writes.
+    this.#conditionalWrites = false;
     if (await this.#exists(key)) return false;
     await this.write(key, bytes);
     return true;
@@ -115,7 +117,7 @@ export class BucketStore implements Store {
 
   async #exists(key: string): Promise<boolean> {
     try {
-      await this.#client.send(new this.#sdk.HeadObjectCommand(this.#place(key)));
+      await this.#client.send(new this.#sdk.HeadObjectCommand(this.#objectOf(key)));
       return true;
     } catch (cause) {
       if (isMissing(cause)) return false;
@@ -136,7 +138,7 @@ export class BucketStore implements Store {
 
   async remove(key: string): Promise<void> {
     try {
-      await this.#client.send(new this.#sdk.DeleteObjectCommand(this.#place(key)));
+      await this.#client.send(new this.#sdk.DeleteObjectCommand(this.#objectOf(key)));
     } catch (cause) {
       throw storeFailed(`remove ${this.name}/${key}`, cause);
     }
@@ -148,8 +150,8 @@ export class BucketStore implements Store {
 }
 
 /**
- * All objects whose keys begin with `prefix`. Throws OneheadError AUDIO_NOT_FOUND if the bucket does not exist, or
- * STORE_FAILED.
+ * All objects whose keys begin with `prefix`. Throws OneheadError AUDIO_NOT_FOUND if the bucket does not exist,
+ * STORE_FAILED for other errors.
  */
 export async function* listBucket(
   { sdk, client }: Bucket,
@@ -163,10 +165,10 @@ export async function* listBucket(
     }
   } catch (cause) {
     if (cause instanceof OneheadError) throw cause;
-    const what = `list s3://${bucket}/${prefix}`;
+    const action = `list s3://${bucket}/${prefix}`;
     if (statusOf(cause) === 404) {
-      throw new OneheadError('AUDIO_NOT_FOUND', `Cannot ${what}: there is no such bucket.`, { cause });
+      throw new OneheadError('AUDIO_NOT_FOUND', `Cannot ${action}: there is no such bucket.`, { cause });
     }
-    throw storeFailed(what, cause);
+    throw storeFailed(action, cause);
   }
 }

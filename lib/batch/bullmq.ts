@@ -1,6 +1,4 @@
-/**
- * A queue on Redis for many machines, with BullMQ. Claims are BullMQ's locks, which expire unless they are extended.
- */
+/** A queue for many machines: BullMQ on Redis. A claim is a lock of BullMQ, which expires unless it is extended. */
 import type { Queue as Bull, ConnectionOptions, Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { OneheadError, shown } from '../errors.js';
@@ -13,12 +11,12 @@ import {
   type Done,
   type Failure,
   isChosen,
-  pauseAfter,
+  retryDelay,
   type Queue,
   type Recording,
   type Summary,
 } from './queue.js';
-import { answered, connect, packages, purpose } from './redis.js';
+import { wrapErrors, connect, packages, purpose } from './redis.js';
 
 type RecordingJob = Job<Recording, Summary, string>;
 export interface RedisQueueOptions {
@@ -38,16 +36,16 @@ export interface RedisQueueOptions {
 
 /** BullMQ's priorities: 1 is the highest. */
 const lowestPriority = 2 ** 21 - 1;
-/** Recordings in one call, limited so that a reply does not block Redis for long. */
+/** Recordings in a request, so that none blocks Redis for long. */
 const batchSize = 500;
 
-/** Longer recordings go first. Sizes are distinguished in steps of 1/64 octave, up to a terabyte. */
+/** Longer recordings have a higher priority. It distinguishes sizes in steps of 1%. */
 function priorityOf(bytes: number): number {
   return lowestPriority - Math.min(lowestPriority - 1, Math.round(Math.log2(1 + bytes) * 64));
 }
 
-/** A Redis key for our own data. */
-const keyOf = (name: string, what: string) => `onehead:${name}:${what}`;
+/** The Redis key of data that BullMQ does not store. */
+const keyOf = (queue: string, name: string) => `onehead:${queue}:${name}`;
 
 export class RedisQueue implements Queue {
   readonly #client: Redis;
@@ -77,32 +75,33 @@ export class RedisQueue implements Queue {
     this.#keep = keep;
     this.#unrecoverable = bull.UnrecoverableError;
     const connection = client as unknown as ConnectionOptions;
-    const calm = (emitter: { on(event: 'error', listener: (error: Error) => void): unknown }) =>
-      emitter.on('error', () => {}); // reported by the client's own events
+    // An error event without a listener would end the process. The client's events report the errors below.
+    const ignoreErrors = (emitter: { on(event: 'error', listener: (error: Error) => void): unknown }) =>
+      emitter.on('error', () => {});
     this.#queue = new bull.Queue(name, { connection });
-    calm(this.#queue);
+    ignoreErrors(this.#queue);
     this.#makeWorker = () => {
       const worker = new bull.Worker<Recording, Summary, string>(name, null, {
         connection,
         autorun: false,
         lockDuration: lock,
         stalledInterval: Math.max(1000, lock / 2),
-        // Each crash of a process that had it counts as a failure.
+        // A crash of the worker counts as a failure of the recording.
         maxStalledCount: attempts - 1,
         drainDelay: 2,
       });
-      calm(worker);
+      ignoreErrors(worker);
       return worker;
     };
-    let away = false;
+    let disconnected = false;
     client.on('close', () => {
       if (this.#closing) return;
-      if (!away) onConnection?.('Redis cannot be reached; waiting for it.');
-      away = true;
+      if (!disconnected) onConnection?.('Redis cannot be reached; waiting for it.');
+      disconnected = true;
     });
     client.on('ready', () => {
-      if (away) onConnection?.('Redis can be reached again.');
-      away = false;
+      if (disconnected) onConnection?.('Redis can be reached again.');
+      disconnected = false;
     });
   }
 
@@ -119,36 +118,36 @@ export class RedisQueue implements Queue {
     return new RedisQueue(await connect(options.url), bull, options);
   }
 
-  /** Settings of the server that may lose recordings, one sentence for each. */
+  /** A warning for each setting of the server by which recordings may be lost. */
   async risks(): Promise<string[]> {
     const setting = async (name: string) => {
-      const answer = (await this.#client.config('GET', name).catch(() => null)) as string[] | null;
-      return answer?.[1] ?? null;
+      const reply = (await this.#client.config('GET', name).catch(() => null)) as string[] | null;
+      return reply?.[1] ?? null;
     };
-    const [policy, log] = [await setting('maxmemory-policy'), await setting('appendonly')];
+    const [policy, appendOnly] = [await setting('maxmemory-policy'), await setting('appendonly')];
     const risks: string[] = [];
     if (policy !== null && policy !== 'noeviction') {
       risks.push(
         `Redis may drop recordings when its memory is full: set maxmemory-policy to noeviction (it is ${policy}).`,
       );
     }
-    if (log === 'no') {
+    if (appendOnly === 'no') {
       risks.push('Redis loses the queue when its machine fails: set appendonly to yes.');
     }
     return risks;
   }
 
   add(recordings: readonly Recording[]): Promise<{ added: number; known: number; setAside: number }> {
-    return answered(async () => {
+    return wrapErrors(async () => {
       let [known, setAside] = [0, 0];
       for (let start = 0; start < recordings.length; start += batchSize) {
-        const some = recordings.slice(start, start + batchSize);
-        const there = await Promise.all(some.map(({ id }) => this.#queue.getJobState(id)));
-        known += there.filter((state) => state !== 'unknown').length;
-        setAside += there.filter((state) => state === 'failed').length;
-        // Running recordings that were cancelled are submitted again.
-        await this.#client.srem(keyOf(this.#name, 'cancelled'), ...some.map(({ id }) => id));
-        const missing = some.filter((_, index) => there[index] === 'unknown');
+        const batch = recordings.slice(start, start + batchSize);
+        const states = await Promise.all(batch.map(({ id }) => this.#queue.getJobState(id)));
+        known += states.filter((state) => state !== 'unknown').length;
+        setAside += states.filter((state) => state === 'failed').length;
+        // If a running recording was cancelled but is still in the queue, the cancellation is revoked.
+        await this.#client.srem(keyOf(this.#name, 'cancelled'), ...batch.map(({ id }) => id));
+        const missing = batch.filter((_, index) => states[index] === 'unknown');
         if (missing.length === 0) continue;
         await this.#queue.addBulk(
           missing.map((recording) => ({
@@ -158,7 +157,7 @@ export class RedisQueue implements Queue {
               jobId: recording.id,
               priority: priorityOf(recording.bytes),
               attempts: this.#attempts,
-              backoff: { type: 'exponential', delay: pauseAfter(1) },
+              backoff: { type: 'exponential', delay: retryDelay(1) },
               removeOnComplete: { count: this.#keep },
               removeOnFail: false,
               stackTraceLimit: 0,
@@ -174,7 +173,7 @@ export class RedisQueue implements Queue {
     if (this.#worker === null) {
       this.#worker = this.#makeWorker();
       await this.#worker.waitUntilReady();
-      // Requeues the recordings of dead workers, including our own from before a restart.
+      // Requeues the recordings of workers that have crashed, also of this one before a restart.
       void this.#worker.startStalledCheckTimer();
     }
     const token = `${this.#id}:${++this.#claims}`;
@@ -182,22 +181,22 @@ export class RedisQueue implements Queue {
     if (!job) return null;
     const claim = this.#claimOf(job, token);
     if (!job.deferredFailure) return claim;
-    // Every process that had it crashed: it is set aside before it crashes another one.
+    // Every worker that processed it crashed, so it is set aside before it crashes another one.
     await claim.setAside(
-      'Every worker that had it crashed or stopped responding; examine it before it is tried again.',
+      'Every worker that processed it crashed or stopped responding; examine it before it is tried again.',
     );
     return null;
   }
 
   #claimOf(job: RecordingJob, token: string): Claim {
     const id = job.id!;
-    /** False if the lock now belongs to another worker, or the recording was removed. */
-    const locked = async (change: () => Promise<unknown>): Promise<boolean> => {
+    /** Makes a change that needs the lock. False if another worker has the lock, or the recording was removed. */
+    const withLock = async (change: () => Promise<unknown>): Promise<boolean> => {
       try {
         await change();
         return true;
       } catch (error) {
-        if (isGone(error)) return false;
+        if (isLockLost(error)) return false;
         throw error;
       }
     };
@@ -207,46 +206,46 @@ export class RedisQueue implements Queue {
       attempt: job.attemptsStarted,
       lock: this.#lock,
       extend: async (progress) => {
-        // Both in one round trip.
+        // Both requests are sent together.
         const [isCancelled, held] = await Promise.all([
           this.#client.sismember(cancelled, id),
-          locked(async () => {
+          withLock(async () => {
             if ((await job.extendLock(token, this.#lock)) !== 1)
               throw Object.assign(new Error('no lock'), { code: -2 });
           }),
         ]);
         if (isCancelled === 1) {
-          await locked(() => this.#takeOut(job, token));
+          await withLock(() => this.#removeCancelled(job, token));
           return 'cancelled';
         }
-        if (held && progress) await locked(() => job.updateProgress({ ...progress }));
+        if (held && progress) await withLock(() => job.updateProgress({ ...progress }));
         return held ? 'held' : 'lost';
       },
-      acknowledge: (summary) => locked(() => job.moveToCompleted(summary, token, false)),
-      fail: (reason) => locked(() => job.moveToFailed(new Error(reason), token, false)),
-      setAside: (reason) => locked(() => job.moveToFailed(new this.#unrecoverable(reason), token, false)),
-      release: () => locked(() => job.moveToWait(token)),
+      acknowledge: (summary) => withLock(() => job.moveToCompleted(summary, token, false)),
+      fail: (reason) => withLock(() => job.moveToFailed(new Error(reason), token, false)),
+      setAside: (reason) => withLock(() => job.moveToFailed(new this.#unrecoverable(reason), token, false)),
+      release: () => withLock(() => job.moveToWait(token)),
     };
   }
 
-  /** Ends a running recording that was cancelled. */
-  async #takeOut(job: RecordingJob, token: string): Promise<void> {
+  /** Removes a running recording that was cancelled. */
+  async #removeCancelled(job: RecordingJob, token: string): Promise<void> {
     await job.moveToFailed(new this.#unrecoverable('cancelled'), token, false);
     await job.remove();
     await this.#client.srem(keyOf(this.#name, 'cancelled'), job.id!);
   }
 
   counts(): Promise<Counts> {
-    return answered(async () => {
+    return wrapErrors(async () => {
       const counts = await this.#queue.getJobCounts('wait', 'prioritized', 'delayed', 'active', 'completed', 'failed');
       const { wait = 0, waiting = 0, prioritized = 0, delayed = 0, active = 0, completed = 0, failed = 0 } = counts;
       return { waiting: wait + waiting + prioritized, delayed, active, done: completed, failed };
     });
   }
 
-  failures(most = 1000): Promise<Failure[]> {
-    return answered(async () => {
-      const jobs = (await this.#queue.getFailed(0, most - 1)) as RecordingJob[];
+  failures(limit = 1000): Promise<Failure[]> {
+    return wrapErrors(async () => {
+      const jobs = (await this.#queue.getFailed(0, limit - 1)) as RecordingJob[];
       return jobs.map((job) => ({
         id: job.id!,
         source: job.data.source,
@@ -257,15 +256,15 @@ export class RedisQueue implements Queue {
     });
   }
 
-  done(most = 1000): Promise<Done[]> {
-    return answered(async () => {
-      const jobs = (await this.#queue.getCompleted(0, most - 1)) as RecordingJob[];
+  done(limit = 1000): Promise<Done[]> {
+    return wrapErrors(async () => {
+      const jobs = (await this.#queue.getCompleted(0, limit - 1)) as RecordingJob[];
       return jobs.map(({ finishedOn = 0, returnvalue }) => ({ at: finishedOn, summary: returnvalue }));
     });
   }
 
   active(): Promise<{ recording: Recording; progress: BatchProgress | null }[]> {
-    return answered(async () => {
+    return wrapErrors(async () => {
       const jobs = (await this.#queue.getActive()) as RecordingJob[];
       return jobs.map(({ data, progress }) => ({
         recording: data,
@@ -274,7 +273,7 @@ export class RedisQueue implements Queue {
     });
   }
 
-  /** The chosen jobs of some states, page by page. */
+  /** The chosen jobs in the given states, which are read page by page. */
   async *#jobs(states: ('failed' | 'wait' | 'prioritized' | 'delayed' | 'active')[], chosen: Chosen) {
     for (const state of states) {
       const jobs: RecordingJob[] = [];
@@ -288,7 +287,7 @@ export class RedisQueue implements Queue {
   }
 
   retry(chosen: Chosen): Promise<number> {
-    return answered(async () => {
+    return wrapErrors(async () => {
       let count = 0;
       for await (const { job } of this.#jobs(['failed'], chosen)) {
         await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: false });
@@ -299,16 +298,16 @@ export class RedisQueue implements Queue {
   }
 
   cancel(chosen: Chosen): Promise<number> {
-    return answered(async () => {
+    return wrapErrors(async () => {
       let count = 0;
       for await (const { job, state } of this.#jobs(['wait', 'prioritized', 'delayed', 'active'], chosen)) {
         const removed =
           state !== 'active' &&
           (await job.remove().then(
             () => true,
-            () => false, // a worker has just taken it
+            () => false, // a worker has just claimed it
           ));
-        // Its worker ends it when it extends the claim next time.
+        // Its worker removes it when it next extends the claim.
         if (!removed) await this.#client.sadd(keyOf(this.#name, 'cancelled'), job.id!);
         count += 1;
       }
@@ -317,7 +316,7 @@ export class RedisQueue implements Queue {
   }
 
   agree(name: string, value: string): Promise<string> {
-    return answered(async () => {
+    return wrapErrors(async () => {
       const key = keyOf(this.#name, name);
       await this.#client.setnx(key, value);
       return (await this.#client.get(key)) ?? value;
@@ -326,18 +325,16 @@ export class RedisQueue implements Queue {
 
   async close(): Promise<void> {
     this.#closing = true;
-    // Nothing is running any more; a blocking call must not keep the process alive.
+    // No recording is running any more. `true` does not wait for a blocking request, which would delay the exit.
     await this.#worker?.close(true);
     await this.#queue.close();
     this.#client.disconnect();
   }
 }
 
-/**
- * BullMQ's codes for a recording that no longer belongs to this worker: removed, lock lost, not active, or another's.
- */
-const goneCodes = new Set([-1, -2, -3, -6]);
+/** BullMQ's codes for a job without the lock of this worker: removed, not locked, not active, locked by another. */
+const lockLostCodes = new Set([-1, -2, -3, -6]);
 
-function isGone(error: unknown): boolean {
-  return goneCodes.has((error as { code?: number } | null)?.code ?? 0);
+function isLockLost(error: unknown): boolean {
+  return lockLostCodes.has((error as { code?: number } | null)?.code ?? 0);
 }

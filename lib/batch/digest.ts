@@ -1,4 +1,4 @@
-/** The identity of a result: the digest of its recording's audio, the model and the options. */
+/** Digests of audio, models and options, which identify recordings and results. */
 import { createHash } from 'node:crypto';
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -27,41 +27,41 @@ async function fileDigest(path: string): Promise<string> {
   }
 }
 
-/** The checkpoint files that affect results. */
+/** The files of a checkpoint that affect results. */
 const modelFiles = /\.(json|txt|safetensors|bin|pt|model)$/;
 
 /** SHA-256 of a checkpoint: of a file, or of the files of a folder with their names. */
-export async function modelDigest(place: string): Promise<string> {
-  if ((await stat(place)).isFile()) return fileDigest(place);
+export async function modelDigest(path: string): Promise<string> {
+  if ((await stat(path)).isFile()) return fileDigest(path);
   const hash = createHash('sha256');
-  for (const name of (await readdir(place)).sort()) {
-    const file = join(place, name);
+  for (const name of (await readdir(path)).sort()) {
+    const file = join(path, name);
     if (!modelFiles.test(name) || !(await stat(file)).isFile()) continue;
     hash.update(`${name}\0${await fileDigest(file)}\0`);
   }
   return hash.digest('hex');
 }
 
-/** Sorts object keys, so that their order does not matter. */
-function ordered(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(ordered);
+/** Sorts the keys of objects and omits absent values, so that equal options have equal digests. */
+function canonical(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(canonical);
   if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value).filter(([, one]) => one !== undefined && one !== null);
-  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, one]) => [name, ordered(one)]));
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined && item !== null);
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, item]) => [key, canonical(item)]));
 }
 
-const short = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 40);
+const shortDigest = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 40);
 
 export function optionsDigest(options: StoredOptions): string {
-  return short(JSON.stringify(ordered(options)));
+  return shortDigest(JSON.stringify(canonical(options)));
 }
 
-/** A recording's id in the queue. `version` changes with its source: a time, or an entity tag. */
+/** A recording's id in the queue. `version` changes whenever the source does: a modification time or an entity tag. */
 export function recordingId(source: string, bytes: number, version: string, options: StoredOptions): string {
-  return short([source, bytes, version, optionsDigest(options)].join('\0'));
+  return shortDigest([source, bytes, version, optionsDigest(options)].join('\0'));
 }
 
-/** A result's key. `model`: the result of `modelDigest`, and the options of loading. */
+/** A result's key. `audio` is a digest; `model` is the result of `modelDigest` and the options of loading. */
 export function resultKey(audio: string, model: string, options: StoredOptions): string {
-  return short([audio, model, optionsDigest(options)].join('\0'));
+  return shortDigest([audio, model, optionsDigest(options)].join('\0'));
 }

@@ -2,7 +2,7 @@
 import { type ErrorCode, OneheadError, reasonOf, shown } from '../errors.js';
 
 /** Errors of the recording or its options, which no retry can fix. */
-const lasting = new Set<ErrorCode>([
+const permanentCodes = new Set<ErrorCode>([
   'INVALID_ARGUMENT',
   'NOT_SUPPORTED',
   'AUDIO_NOT_FOUND',
@@ -11,8 +11,8 @@ const lasting = new Set<ErrorCode>([
   'AUDIO_TOO_LONG',
 ]);
 
-/** System errors caused by a disk, a network or the machine, not by the file. */
-const passing = new Set([
+/** System errors of a disk, a network or the machine, not of the file. */
+const temporaryCodes = new Set([
   ...['EIO', 'EREMOTEIO', 'ESTALE', 'EBUSY', 'EAGAIN', 'EINTR', 'ENOSPC', 'EDQUOT'],
   ...['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS'],
   ...['ETIMEDOUT', 'ECONNRESET', 'ECONNREFUSED', 'ECONNABORTED', 'ENOTCONN', 'EAI_AGAIN', 'ENOTFOUND'],
@@ -36,12 +36,12 @@ const unreadable = new Map([
 
 const codeOf = (error: unknown) => String((error as NodeJS.ErrnoException | null)?.code);
 
-/** True if the recording is set aside at once. Everything else, such as a full disk or a failing device, is retried. */
-export function isLasting(error: unknown): boolean {
-  if (!(error instanceof OneheadError && lasting.has(error.code))) return false;
-  // A file that a disk or network fails to deliver looks damaged; the system error in the chain of causes reveals it.
+/** True if the recording is set aside at once. Other errors, such as a full disk or a failing device, are retried. */
+export function isPermanent(error: unknown): boolean {
+  if (!(error instanceof OneheadError && permanentCodes.has(error.code))) return false;
+  // A file looks damaged if a disk or network fails to deliver it. Then one of the causes is a system error.
   for (let cause = error.cause; cause instanceof Error; cause = cause.cause)
-    if (passing.has(codeOf(cause))) return false;
+    if (temporaryCodes.has(codeOf(cause))) return false;
   return true;
 }
 

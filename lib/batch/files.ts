@@ -1,4 +1,4 @@
-/** Audio files in folders, and their names in a queue. */
+/** Finds audio files in folders, and names the recordings of a queue. */
 import type { Stats } from 'node:fs';
 import { opendir, stat } from 'node:fs/promises';
 import { basename, join, relative, sep } from 'node:path';
@@ -6,14 +6,14 @@ import { OneheadError, reasonOf, shown } from '../errors.js';
 import { recordingId } from './digest.js';
 import type { Recording, StoredOptions } from './queue.js';
 
-const audioEndings =
+const audioExtensions =
   /\.(aac|ac3|aif|aiff|alac|amr|ape|asf|au|avi|caf|dts|flac|flv|m4a|m4b|m4v|mka|mkv|mov|mp2|mp3|mp4|mpeg|mpg|mpga|oga|ogg|ogv|opus|spx|ts|wav|wave|webm|wma|wmv|wv|3gp)$/i;
 
 /**
- * True for file names that are taken from folders and buckets; a file that is given itself may have any name. Names
- * that begin with a dot are incomplete copies, or belong to another system.
+ * True if a file in a folder or bucket is a recording, by its name. A file that is named itself may have any name.
+ * Names that begin with a dot are incomplete copies or metadata of another system.
  */
-export const hasAudioName = (path: string) => audioEndings.test(path) && !/(^|\/)\.[^/]*$/.test(path);
+export const hasAudioName = (path: string) => audioExtensions.test(path) && !/(^|\/)\.[^/]*$/.test(path);
 
 /** A recording that has not been submitted. */
 export interface FoundRecording {
@@ -34,35 +34,36 @@ export function foundFile(file: string, base: string, status: Stats): FoundRecor
   return { source: file, path, bytes: status.size, version: String(status.mtimeMs) };
 }
 
-/** Null if it is not a file: it disappeared, or is a link to a folder, which is not followed. */
+/** Null if it is not a file: it has disappeared, or it is a link to a folder, which is not followed. */
 async function fileOf(file: string, base: string): Promise<FoundRecording | null> {
   const status = await stat(file).catch(() => null);
   return status?.isFile() ? foundFile(file, base, status) : null;
 }
 
 /**
- * All files below a folder that `wanted` accepts, sorted by path. Folders that begin with a dot are skipped, such as
- * that of results. `missed` is called for a folder that cannot be read; without it, that throws.
+ * All files in a folder and below that `accepts` returns true for, in no particular order. Folders whose names begin
+ * with a dot are skipped. `onUnreadable` is called for each folder that cannot be read; without it, that throws
+ * OneheadError AUDIO_NOT_FOUND.
  */
 export async function* filesIn(
   folder: string,
-  wanted: (path: string) => boolean,
-  missed: (error: OneheadError) => void = (error) => {
+  accepts: (path: string) => boolean,
+  onUnreadable: (error: OneheadError) => void = (error) => {
     throw error;
   },
 ): AsyncGenerator<FoundRecording> {
-  const left: string[] = [folder];
-  for (let next = left.pop(); next !== undefined; next = left.pop()) {
-    const entries = await opendir(next).catch((cause: unknown) => missed(notFound(next!, cause)));
+  const remaining: string[] = [folder];
+  for (let next = remaining.pop(); next !== undefined; next = remaining.pop()) {
+    const entries = await opendir(next).catch((cause: unknown) => onUnreadable(notFound(next!, cause)));
     if (!entries) continue;
     for await (const entry of entries) {
       const file = join(next, entry.name);
       if (entry.isDirectory()) {
-        if (!entry.name.startsWith('.')) left.push(file);
+        if (!entry.name.startsWith('.')) remaining.push(file);
         continue;
       }
       const path = relative(folder, file).split(sep).join('/');
-      if (!(entry.isFile() || entry.isSymbolicLink()) || !wanted(path)) continue;
+      if (!(entry.isFile() || entry.isSymbolicLink()) || !accepts(path)) continue;
       const found = await fileOf(file, folder);
       if (found) yield found;
     }
@@ -74,7 +75,7 @@ export function recordingOf(
   name: string,
   options: StoredOptions,
 ): Recording {
-  // A name from a bucket must not lead out of the results' folder.
+  // A name from a bucket must not refer to a path outside of the results' folder.
   const safe = name.split('/').filter((part) => part !== '' && part !== '.' && part !== '..');
   return {
     id: recordingId(source, bytes, version, options),

@@ -1,4 +1,4 @@
-/** Results in a folder: each file is written and synced under a temporary name, and then linked or renamed. */
+/** A store in a folder. Each file is written and synced under a temporary name, and then linked or renamed. */
 import { randomUUID } from 'node:crypto';
 import { readdir, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve, sep } from 'node:path';
@@ -6,22 +6,22 @@ import { makeFolder } from '../make-folder.js';
 import { FolderWriter } from './folder-writer.js';
 import { type Store, storeFailed } from './store.js';
 
-/** Temporary files, on the same file system, so that they can be renamed. */
-const unfinished = '.onehead/unfinished';
-/** Milliseconds after which a temporary file is abandoned: its worker was killed. */
-const abandoned = 24 * 3600 * 1000;
+/** The folder of temporary files, on the same file system so that they can be renamed. */
+const temporaryFolder = '.onehead/unfinished';
+/** Milliseconds after which a temporary file is deleted, since its worker must have been killed. */
+const maxAge = 24 * 3600 * 1000;
 
-/** System folders that do not hold regular files; /dev/shm is shared memory. */
-const systems = /^\/(proc|sys|dev(?!\/shm(\/|$)))(\/|$)/;
+/** System folders that cannot contain regular files. /dev/shm can: it is shared memory. */
+const systemFolders = /^\/(proc|sys|dev(?!\/shm(\/|$)))(\/|$)/;
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
 
-/** The real path of a folder that exists or will be created. */
-async function realPlace(folder: string): Promise<string> {
-  for (let place = folder; ; place = dirname(place)) {
-    const real = await realpath(place).catch(() => null);
-    if (real !== null) return join(real, relative(place, folder));
-    if (dirname(place) === place) return folder;
+/** The path of a folder, which may not exist yet, with all links resolved. */
+async function resolveLinks(folder: string): Promise<string> {
+  for (let ancestor = folder; ; ancestor = dirname(ancestor)) {
+    const real = await realpath(ancestor).catch(() => null);
+    if (real !== null) return join(real, relative(ancestor, folder));
+    if (dirname(ancestor) === ancestor) return folder;
   }
 }
 
@@ -35,16 +35,17 @@ export class FolderStore implements Store {
     this.#folder = resolve(name);
   }
 
+  /** Creates the folder if necessary. Throws OneheadError STORE_FAILED if it is not writable. */
   static async open(folder: string): Promise<FolderStore> {
     const store = new FolderStore(folder);
     try {
-      const system = systems.exec(await realPlace(store.#folder));
+      const system = systemFolders.exec(await resolveLinks(store.#folder));
       if (system) throw new Error(`/${system[1]} belongs to the system and cannot hold files; choose another folder`);
       makeFolder(store.#folder);
-      makeFolder(join(store.#folder, unfinished));
-      await store.#clean();
-      // A folder that is not writable is reported now, not when the first recording is done.
-      const trial = join(store.#folder, unfinished, randomUUID());
+      makeFolder(join(store.#folder, temporaryFolder));
+      await store.#deleteOldFiles();
+      // A folder that is not writable is reported at once, not after the first recording.
+      const trial = join(store.#folder, temporaryFolder, randomUUID());
       await writeFile(trial, '', { flag: 'wx' });
       await rm(trial, { force: true });
     } catch (cause) {
@@ -53,12 +54,12 @@ export class FolderStore implements Store {
     return store;
   }
 
-  async #clean(): Promise<void> {
-    const folder = join(this.#folder, unfinished);
+  async #deleteOldFiles(): Promise<void> {
+    const folder = join(this.#folder, temporaryFolder);
     for (const name of await readdir(folder)) {
       const file = join(folder, name);
       const status = await stat(file).catch(() => null);
-      if (status && Date.now() - status.mtimeMs > abandoned) await rm(file, { force: true });
+      if (status && Date.now() - status.mtimeMs > maxAge) await rm(file, { force: true });
     }
   }
 
@@ -69,9 +70,10 @@ export class FolderStore implements Store {
     return path;
   }
 
-  async #place(path: string, bytes: Uint8Array, once: boolean): Promise<boolean> {
+  async #write(path: string, bytes: Uint8Array, exclusive: boolean): Promise<boolean> {
     try {
-      return await this.#writer.place({ path, bytes, once, beside: join(this.#folder, unfinished, randomUUID()) });
+      const temporary = join(this.#folder, temporaryFolder, randomUUID());
+      return await this.#writer.write({ path, bytes, exclusive, temporary });
     } catch (cause) {
       throw storeFailed(`write ${path}`, cause);
     }
@@ -88,11 +90,11 @@ export class FolderStore implements Store {
   }
 
   async write(key: string, bytes: Uint8Array): Promise<void> {
-    await this.#place(this.#path(key), bytes, false);
+    await this.#write(this.#path(key), bytes, false);
   }
 
   async create(key: string, bytes: Uint8Array): Promise<boolean> {
-    return this.#place(this.#path(key), bytes, true);
+    return this.#write(this.#path(key), bytes, true);
   }
 
   async list(prefix: string): Promise<string[]> {

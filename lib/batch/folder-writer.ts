@@ -1,65 +1,66 @@
-/** Writes files on a separate thread, all waiting ones together: one message for many, and few syncs of the disk. */
+/** Writes files on a separate thread. All waiting files are written together, which needs fewer messages and syncs. */
 import { Worker } from 'node:worker_threads';
 import { deserializeError } from '../workers/errors.js';
-import { type Placed, type Placement, place } from './placing.js';
+import { type FileWrite, type WriteResult, writeFiles } from './file-writes.js';
 
-interface Waiting {
-  placement: Placement;
+interface PendingWrite {
+  write: FileWrite;
   resolve(created: boolean): void;
   reject(error: unknown): void;
 }
 
-/** Compiled next to this file; in the package's dist if TypeScript runs directly. */
+/** The compiled thread: next to this file, or in dist if TypeScript is run directly. */
 const entry = new URL(
-  import.meta.url.endsWith('.ts') ? '../../dist/batch/placing-thread.js' : './placing-thread.js',
+  import.meta.url.endsWith('.ts') ? '../../dist/batch/file-write-thread.js' : './file-write-thread.js',
   import.meta.url,
 );
 
 export class FolderWriter {
   #thread: Worker | null = null;
-  /** False if threads are not available: then this thread does the work. */
+  /** False if threads are not available; then files are written on the calling thread. */
   #usable = true;
-  #waiting: Waiting[] = [];
-  #underWay: Waiting[] = [];
-  readonly #made = new Set<string>();
+  #waiting: PendingWrite[] = [];
+  #running: PendingWrite[] = [];
+  /** Folders known to exist. */
+  readonly #folders = new Set<string>();
 
-  /** False if `once` is set and the file exists. Rejects with the system's error. */
-  place(placement: Placement): Promise<boolean> {
+  /** Resolves to false if `exclusive` is set and the file exists. Rejects with the system's error. */
+  write(write: FileWrite): Promise<boolean> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ placement, resolve, reject });
-      // Further requests of this turn are written together.
-      if (this.#waiting.length === 1 && this.#underWay.length === 0) setImmediate(() => this.#next());
+      this.#waiting.push({ write, resolve, reject });
+      // Deferred, so that further requests of this iteration of the event loop are written together.
+      if (this.#waiting.length === 1 && this.#running.length === 0) setImmediate(() => this.#next());
     });
   }
 
   #next(): void {
-    if (this.#waiting.length === 0 || this.#underWay.length > 0) return;
-    [this.#underWay, this.#waiting] = [this.#waiting, []];
-    const placements = this.#underWay.map(({ placement }) => placement);
-    const thread = this.#running();
+    if (this.#waiting.length === 0 || this.#running.length > 0) return;
+    [this.#running, this.#waiting] = [this.#waiting, []];
+    const writes = this.#running.map(({ write }) => write);
+    const thread = this.#startThread();
     if (thread === null) {
-      this.#settle(place(placements, this.#made));
+      this.#settle(writeFiles(writes, this.#folders));
       return;
     }
     thread.ref();
-    thread.postMessage(placements);
+    thread.postMessage(writes);
   }
 
-  #running(): Worker | null {
+  #startThread(): Worker | null {
     if (this.#thread || !this.#usable) return this.#thread;
     try {
       const thread = new Worker(entry, { execArgv: [], name: 'onehead results' });
-      const lost = (error: Error) => {
+      const onEnd = (error: Error) => {
         if (this.#thread !== thread) return;
         this.#thread = null;
         this.#fail(error);
       };
-      thread.on('message', (results: Placed[]) => {
+      thread.on('message', (results: WriteResult[]) => {
         thread.unref();
         this.#settle(results);
       });
-      thread.on('error', lost);
-      thread.on('exit', () => lost(new Error('the thread that writes ended')));
+      thread.on('error', onEnd);
+      thread.on('exit', () => onEnd(new Error('the thread that writes files has ended')));
       thread.unref();
       this.#thread = thread;
     } catch {
@@ -68,10 +69,10 @@ export class FolderWriter {
     return this.#thread;
   }
 
-  #settle(results: readonly Placed[]): void {
-    const told = this.#underWay;
-    this.#underWay = [];
-    told.forEach(({ resolve, reject }, index) => {
+  #settle(results: readonly WriteResult[]): void {
+    const finished = this.#running;
+    this.#running = [];
+    finished.forEach(({ resolve, reject }, index) => {
       const result = results[index];
       if (typeof result === 'boolean') resolve(result);
       else reject(deserializeError(result));
@@ -80,12 +81,13 @@ export class FolderWriter {
   }
 
   #fail(error: Error): void {
-    const failed = this.#underWay;
-    this.#underWay = [];
+    const failed = this.#running;
+    this.#running = [];
     for (const { reject } of failed) reject(error);
     this.#next();
   }
 
+  /** Ends the thread. Files that are being written are rejected. */
   close(): void {
     const thread = this.#thread;
     this.#thread = null;

@@ -1,4 +1,4 @@
-/** Recordings as complete, unchanging files on this machine. */
+/** Provides recordings as complete files on this machine. */
 import { constants, createWriteStream, type Stats } from 'node:fs';
 import { mkdtemp, open, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -15,17 +15,17 @@ export interface LocalFile {
   path: string;
   /** SHA-256 of its bytes. */
   digest: string;
-  /** Throws if the file has changed since its digest was computed; that is retried. */
-  check(): Promise<void>;
-  /** Removes a downloaded file. */
+  /** Throws if the file has changed since its digest was computed: a temporary failure. */
+  checkUnchanged(): Promise<void>;
+  /** Deletes a downloaded file. */
   clean(): Promise<void>;
 }
 
 /** Changes whenever the file does. */
 const versionOf = ({ dev, ino, size, mtimeMs }: Stats) => [dev, ino, size, mtimeMs].join();
 
-/** Opens a file without blocking: a pipe in its place would block forever. */
-async function digested(path: string, signal: AbortSignal): Promise<{ digest: string; version: string }> {
+/** Computes the digest of a file. It is opened without blocking, since a pipe with its name would block forever. */
+async function digestFile(path: string, signal: AbortSignal): Promise<{ digest: string; version: string }> {
   const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   try {
     const status = await file.stat();
@@ -37,25 +37,25 @@ async function digested(path: string, signal: AbortSignal): Promise<{ digest: st
 }
 
 async function localFile(path: string, signal: AbortSignal): Promise<LocalFile> {
-  const { digest, version } = await digested(path, signal).catch((error: unknown) => {
+  const { digest, version } = await digestFile(path, signal).catch((error: unknown) => {
     throw fileError(path, error);
   });
-  const check = async () => {
+  const checkUnchanged = async () => {
     const status = await stat(path).catch((error: unknown) => {
       throw fileError(path, error);
     });
     if (versionOf(status) !== version) throw new Error(`${shown(path)} changed while it was read`);
   };
-  return { path, digest, check, clean: async () => {} };
+  return { path, digest, checkUnchanged, clean: async () => {} };
 }
 
 export class LocalFiles {
   #bucket: Promise<Bucket> | null = null;
 
-  /** Throws OneheadError AUDIO_NOT_FOUND for permanent failures, and other errors for temporary ones. */
+  /** Downloads the recording if necessary. Throws OneheadError AUDIO_NOT_FOUND for permanent failures. */
   async fetch(source: string, signal: AbortSignal): Promise<LocalFile> {
-    const place = bucketAddress(source);
-    return place === null ? localFile(source, signal) : this.#download(source, place, signal);
+    const address = bucketAddress(source);
+    return address === null ? localFile(source, signal) : this.#download(source, address, signal);
   }
 
   async #download(source: string, { bucket, prefix }: BucketAddress, signal: AbortSignal): Promise<LocalFile> {
@@ -63,7 +63,7 @@ export class LocalFiles {
     const { sdk, client } = await this.#bucket;
     const folder = await mkdtemp(join(tmpdir(), 'onehead-'));
     const clean = () => rm(folder, { recursive: true, force: true });
-    // Its own name, since warnings may quote it, if this machine's file system supports it.
+    // Warnings may quote the name, so it is kept unless it is too long for the file system.
     const name = basename(prefix);
     const path = join(folder, Buffer.byteLength(name) > 200 ? 'recording' : name);
     try {
@@ -72,8 +72,8 @@ export class LocalFiles {
         throw objectError(source, error);
       });
       await pipeline(Body as Readable, createWriteStream(path), { signal });
-      const { digest } = await digested(path, signal);
-      return { path, digest, check: async () => {}, clean };
+      const { digest } = await digestFile(path, signal);
+      return { path, digest, checkUnchanged: async () => {}, clean };
     } catch (error) {
       await clean();
       throw error;
@@ -81,7 +81,7 @@ export class LocalFiles {
   }
 
   async close(): Promise<void> {
-    // If the bucket could not be opened, its recordings have failed with that error.
+    // If opening failed, the recordings have failed with that error already.
     (await this.#bucket?.catch(() => null))?.client.destroy();
     this.#bucket = null;
   }

@@ -1,6 +1,4 @@
-/**
- * A queue in this process, for one machine. Finished recordings are known by their results, so it can simply restart.
- */
+/** A queue in memory, for a single process. After a restart, the stored results show which recordings are done. */
 import {
   type BatchProgress,
   type Chosen,
@@ -9,7 +7,7 @@ import {
   type Done,
   type Failure,
   isChosen,
-  pauseAfter,
+  retryDelay,
   type Queue,
   type Recording,
   type Summary,
@@ -40,7 +38,7 @@ export interface MemoryQueueOptions {
 
 export class MemoryQueue implements Queue {
   readonly #entries = new Map<string, Entry>();
-  /** Waiting entries, the longest last; some may have been cancelled since. */
+  /** Waiting entries, the longest last. Some may be cancelled. */
   #waiting: Entry[] = [];
   #sorted = true;
   /** Failed entries that wait for a retry. */
@@ -51,7 +49,7 @@ export class MemoryQueue implements Queue {
   readonly #wait: number;
   #wake: (() => void) | null = null;
 
-  constructor({ attempts = 5, pause = pauseAfter, wait = 1000 }: MemoryQueueOptions = {}) {
+  constructor({ attempts = 5, pause = retryDelay, wait = 1000 }: MemoryQueueOptions = {}) {
     this.#attempts = attempts;
     this.#pause = pause;
     this.#wait = wait;
@@ -61,33 +59,33 @@ export class MemoryQueue implements Queue {
     let added = 0;
     let setAside = 0;
     for (const recording of recordings) {
-      const there = this.#entries.get(recording.id);
-      if (there && there.state !== 'cancelled') {
-        if (there.state === 'failed') setAside += 1;
+      const existing = this.#entries.get(recording.id);
+      if (existing && existing.state !== 'cancelled') {
+        if (existing.state === 'failed') setAside += 1;
         continue;
       }
-      const fresh = { failures: 0, attempt: 0, reason: '', progress: null, done: null, readyAt: 0 };
-      const entry: Entry = { recording, state: 'waiting', ...fresh };
+      const initial = { failures: 0, attempt: 0, reason: '', progress: null, done: null, readyAt: 0 };
+      const entry: Entry = { recording, state: 'waiting', ...initial };
       this.#entries.set(recording.id, entry);
-      this.#put(entry);
+      this.#enqueue(entry);
       added += 1;
     }
     this.#wake?.();
     return { added, known: recordings.length - added, setAside };
   }
 
-  #put(entry: Entry): void {
+  #enqueue(entry: Entry): void {
     entry.state = 'waiting';
     this.#waiting.push(entry);
     this.#sorted = false;
   }
 
   /** The longest waiting entry that may be claimed now. */
-  #next(): Entry | null {
+  #dequeue(): Entry | null {
     const now = Date.now();
     for (const entry of this.#delayed) {
       if (entry.state !== 'delayed' || entry.readyAt <= now) this.#delayed.delete(entry);
-      if (entry.state === 'delayed' && entry.readyAt <= now) this.#put(entry);
+      if (entry.state === 'delayed' && entry.readyAt <= now) this.#enqueue(entry);
     }
     if (!this.#sorted) this.#waiting.sort((a, b) => a.recording.bytes - b.recording.bytes);
     this.#sorted = true;
@@ -99,32 +97,32 @@ export class MemoryQueue implements Queue {
   }
 
   async claim(): Promise<Claim | null> {
-    const until = Date.now() + this.#wait;
+    const deadline = Date.now() + this.#wait;
     for (;;) {
-      const entry = this.#next();
-      if (entry) return this.#take(entry);
-      const left = until - Date.now();
-      if (left <= 0) return null;
+      const entry = this.#dequeue();
+      if (entry) return this.#claimOf(entry);
+      const remaining = deadline - Date.now();
+      if (remaining <= 0) return null;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
-        setTimeout(resolve, Math.min(left, 200));
+        setTimeout(resolve, Math.min(remaining, 200));
       });
     }
   }
 
-  #take(entry: Entry): Claim {
+  #claimOf(entry: Entry): Claim {
     entry.state = 'active';
     entry.attempt += 1;
     entry.progress = null;
     const { attempt } = entry;
-    /** Nobody else takes an active entry, but it may have been cancelled. */
-    const ends = async (change: () => void) => {
+    /** Ends the claim with a change. False if the entry was cancelled meanwhile. */
+    const endClaim = async (change: () => void) => {
       if (entry.state !== 'active' || entry.attempt !== attempt) return false;
       change();
       this.#wake?.();
       return true;
     };
-    const aside = (reason: string) => Object.assign(entry, { state: 'failed', reason });
+    const setAside = (reason: string) => Object.assign(entry, { state: 'failed', reason });
     return {
       recording: entry.recording,
       attempt,
@@ -135,22 +133,22 @@ export class MemoryQueue implements Queue {
         return 'held';
       },
       acknowledge: (summary: Summary) =>
-        ends(() => Object.assign(entry, { state: 'done', done: { at: Date.now(), summary } })),
+        endClaim(() => Object.assign(entry, { state: 'done', done: { at: Date.now(), summary } })),
       fail: (reason) =>
-        ends(() => {
+        endClaim(() => {
           entry.failures += 1;
-          if (entry.failures >= this.#attempts) aside(reason);
+          if (entry.failures >= this.#attempts) setAside(reason);
           else {
             Object.assign(entry, { state: 'delayed', reason, readyAt: Date.now() + this.#pause(entry.failures) });
             this.#delayed.add(entry);
           }
         }),
       setAside: (reason) =>
-        ends(() => {
+        endClaim(() => {
           entry.failures += 1;
-          aside(reason);
+          setAside(reason);
         }),
-      release: () => ends(() => this.#put(entry)),
+      release: () => endClaim(() => this.#enqueue(entry)),
     };
   }
 
@@ -164,9 +162,9 @@ export class MemoryQueue implements Queue {
     return counts;
   }
 
-  async failures(most = 1000): Promise<Failure[]> {
+  async failures(limit = 1000): Promise<Failure[]> {
     return this.#in('failed')
-      .slice(-most)
+      .slice(-limit)
       .reverse()
       .map(({ recording: { id, source, name }, reason, failures }) => ({
         id,
@@ -177,9 +175,9 @@ export class MemoryQueue implements Queue {
       }));
   }
 
-  async done(most = 1000): Promise<Done[]> {
+  async done(limit = 1000): Promise<Done[]> {
     const done = this.#in('done').map((entry) => entry.done!);
-    return done.sort((a, b) => b.at - a.at).slice(0, most);
+    return done.sort((a, b) => b.at - a.at).slice(0, limit);
   }
 
   async active(): Promise<{ recording: Recording; progress: BatchProgress | null }[]> {
@@ -187,21 +185,21 @@ export class MemoryQueue implements Queue {
   }
 
   async retry(chosen: Chosen): Promise<number> {
-    const meant = this.#in('failed').filter(({ recording }) => isChosen(chosen, recording));
-    for (const entry of meant) {
+    const selected = this.#in('failed').filter(({ recording }) => isChosen(chosen, recording));
+    for (const entry of selected) {
       entry.failures = 0;
-      this.#put(entry);
+      this.#enqueue(entry);
     }
     this.#wake?.();
-    return meant.length;
+    return selected.length;
   }
 
   async cancel(chosen: Chosen): Promise<number> {
-    const meant = [...this.#in('waiting'), ...this.#in('delayed'), ...this.#in('active')].filter(({ recording }) =>
+    const selected = [...this.#in('waiting'), ...this.#in('delayed'), ...this.#in('active')].filter(({ recording }) =>
       isChosen(chosen, recording),
     );
-    for (const entry of meant) entry.state = 'cancelled';
-    return meant.length;
+    for (const entry of selected) entry.state = 'cancelled';
+    return selected.length;
   }
 
   async agree(name: string, value: string): Promise<string> {

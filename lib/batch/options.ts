@@ -40,7 +40,7 @@ export const workerOptions = options('worker', {
    * @default 60
    */
   drain: option(number(0, 86_400, { placeholder: 'SECONDS' }), { default: 60 }),
-  /** Exits when the queue is empty. @default false, or true for recordings given on the command line */
+  /** Exits when the queue is empty. @default false, or true for recordings named on the command line */
   untilEmpty: option(flag()),
   /** Failures after which a recording is set aside. @default 5 */
   attempts: option(integer(1, 1000), { default: 5 }),

@@ -1,4 +1,4 @@
-/** The interface of a queue of recordings. Each implementation is one file: bullmq.ts, memory.ts. */
+/** The interface of a queue of recordings, which bullmq.ts and memory.ts implement. */
 import type { TranscribeOptions } from '../whisper/transcription/options.js';
 
 /** Options of transcription that can be stored: all except functions and signals. */
@@ -9,7 +9,7 @@ export type StoredOptions = Omit<
 
 /** A recording to transcribe. */
 export interface Recording {
-  /** Equal for the same source, version and options: a recording in the queue is not added again. */
+  /** Determined by source, version and options, so that no recording is added twice. */
   id: string;
   /** A path, or s3://bucket/key. */
   source: string;
@@ -28,7 +28,7 @@ export interface Summary {
   elapsed: number;
   /** The key of its result in the store. */
   key: string;
-  /** True if it had been transcribed before, under this name or another. */
+  /** True if a result for the same audio, model and options existed already. */
   repeated: boolean;
   /** True if a part of it could not be read. */
   incomplete: boolean;
@@ -48,9 +48,12 @@ export interface Claim {
   readonly attempt: number;
   /** Milliseconds after which the claim expires unless it is extended. */
   readonly lock: number;
-  /** 'held', 'lost' if another worker may have it, or 'cancelled'. Rejects while the queue cannot be reached. */
+  /**
+   * Extends the claim by `lock`, and reports progress. Resolves to 'lost' if another worker may have claimed the
+   * recording. Rejects while the queue cannot be reached.
+   */
   extend(progress?: BatchProgress): Promise<'held' | 'lost' | 'cancelled'>;
-  /** Marks it as done. False if the claim was lost. */
+  /** Marks it as done. This and the following methods resolve to false if the claim was lost. */
   acknowledge(summary: Summary): Promise<boolean>;
   /** Schedules a retry with increasing delay; sets it aside when no attempts are left. */
   fail(reason: string): Promise<boolean>;
@@ -87,27 +90,30 @@ export interface Done {
   summary: Summary;
 }
 
-/** Selected recordings: by source, name or id (the first eight letters are enough); or all. */
+/** Selects recordings by source, name or id, of which eight characters are enough; or all. */
 export type Chosen = readonly string[] | 'all';
 
 export interface Queue {
-  /** Adds new recordings. `known`: how many were in the queue already; `setAside`: how many of these were set aside. */
+  /**
+   * Adds recordings that are not in the queue. Returns the number of added ones, of those in the queue already
+   * (`known`), and of those among the latter that are set aside.
+   */
   add(recordings: readonly Recording[]): Promise<{ added: number; known: number; setAside: number }>;
-  /** The next recording, the longest first; null if there is none for some seconds. */
+  /** Claims the longest waiting recording; resolves to null if there is none for some seconds. */
   claim(): Promise<Claim | null>;
   counts(): Promise<Counts>;
   /** Recordings that were set aside, the latest first. */
-  failures(most?: number): Promise<Failure[]>;
+  failures(limit?: number): Promise<Failure[]>;
   /** Finished recordings, the latest first. */
-  done(most?: number): Promise<Done[]>;
+  done(limit?: number): Promise<Done[]>;
   active(): Promise<{ recording: Recording; progress: BatchProgress | null }[]>;
   /** Retries recordings that were set aside. Returns their number. */
   retry(chosen: Chosen): Promise<number>;
   /** Removes waiting recordings and stops running ones. Returns their number. */
   cancel(chosen: Chosen): Promise<number>;
   /**
-   * Agrees on a value among all workers: the first caller decides. Returns the value in force, so that a worker with
-   * another model notices.
+   * Sets a value once for all workers, and returns it: the first caller's. A worker with another value, such as another
+   * model, can thus detect the difference.
    */
   agree(name: string, value: string): Promise<string>;
   close(): Promise<void>;
@@ -116,10 +122,10 @@ export interface Queue {
 /** True if a recording is among the chosen ones. */
 export function isChosen(chosen: Chosen, { id, name, source }: Pick<Recording, 'id' | 'name' | 'source'>): boolean {
   if (chosen === 'all') return true;
-  return chosen.some((one) => one === name || one === source || (one.length >= 8 && id.startsWith(one)) || one === id);
+  return chosen.some((text) => [name, source, id].includes(text) || (text.length >= 8 && id.startsWith(text)));
 }
 
-/** Milliseconds before the next attempt: 5 s, then twice as long each time, at most ten minutes. */
-export function pauseAfter(failures: number): number {
+/** Milliseconds before the next attempt: 5 s, doubled with each further failure, at most ten minutes. */
+export function retryDelay(failures: number): number {
   return Math.min(600_000, 5_000 * 2 ** Math.max(0, failures - 1));
 }

@@ -1,9 +1,9 @@
-/** Connects to Redis and converts its errors. */
+/** The connection to Redis, and its errors. */
 import type { Redis } from 'ioredis';
 import { OneheadError, reasonOf, shown } from '../errors.js';
 import { optional } from './optional.js';
 
-/** Milliseconds within which the first connection must succeed. */
+/** Milliseconds within which the first connection has to succeed. */
 const connectTimeout = 5000;
 
 /** The address without its password. */
@@ -15,13 +15,14 @@ function addressOf(url: string): string {
   return shown(url.replace(/\/\/[^@/]*@/, '//'));
 }
 
+/** For messages on missing packages. */
 export const packages = 'bullmq ioredis';
 export const purpose = 'A queue on Redis';
 
 /**
- * Connects to Redis. After the first connection, commands wait while the server is away, so that workers survive its
- * restart. Throws OneheadError INVALID_ARGUMENT for an invalid address, QUEUE_UNAVAILABLE if the server is not reached
- * within 5 seconds or refuses the connection.
+ * Connects to Redis. Once it is connected, commands wait while the server cannot be reached, so that workers survive
+ * its restart. Throws OneheadError INVALID_ARGUMENT for an invalid address, QUEUE_UNAVAILABLE if the server is not
+ * reached within 5 seconds or refuses the connection.
  */
 export async function connect(url: string): Promise<Redis> {
   const { Redis: Connection } = await optional(() => import('ioredis'), purpose, packages);
@@ -33,33 +34,31 @@ export async function connect(url: string): Promise<Redis> {
     );
   }
   const client = new Connection(url, { maxRetriesPerRequest: null, lazyConnect: true, retryStrategy: () => null });
-  let last: unknown = new Error('no answer');
+  let lastError: unknown = new Error('no answer');
   client.on('error', (error) => {
-    last = error;
+    lastError = error;
   });
-  const late = new Promise<never>((_, reject) => setTimeout(reject, connectTimeout, last).unref());
+  const timeout = new Promise<never>((_, reject) => setTimeout(reject, connectTimeout, lastError).unref());
   try {
-    // The client ignores an error when it selects its database and then uses database 0, so it is selected again here.
+    // If selecting the database fails, the client ignores that and uses database 0. Selecting it again rejects.
     const selected = client.connect().then(() => client.select(client.options.db ?? 0));
-    await Promise.race([selected, late]);
+    await Promise.race([selected, timeout]);
   } catch (cause) {
     client.disconnect();
-    const reason = reasonOf(last instanceof Error && last.message ? last : cause);
+    const reason = reasonOf(lastError instanceof Error && lastError.message ? lastError : cause);
     throw new OneheadError('QUEUE_UNAVAILABLE', `Cannot reach Redis at ${addressOf(url)}: ${reason}.`, { cause });
   }
   client.options.retryStrategy = (times) => Math.min(2000, 50 * 2 ** Math.min(times, 6));
   return client;
 }
 
-/**
- * Returns the result of `ask`. An error of the server, such as full memory, becomes a OneheadError QUEUE_UNAVAILABLE.
- */
-export async function answered<T>(ask: () => Promise<T>): Promise<T> {
+/** Returns the result of `request`. Throws OneheadError QUEUE_UNAVAILABLE for an error of the server. */
+export async function wrapErrors<T>(request: () => Promise<T>): Promise<T> {
   try {
-    return await ask();
+    return await request();
   } catch (cause) {
     if (cause instanceof OneheadError) throw cause;
-    // The position within a Lua script is of use only to developers.
+    // The position within a Lua script does not help users.
     const reason = reasonOf(cause).replace(/\.? *script: .*$/, '');
     throw new OneheadError('QUEUE_UNAVAILABLE', `Redis refused a command: ${reason}.`, { cause });
   }

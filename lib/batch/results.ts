@@ -1,4 +1,4 @@
-/** Results: one record for each audio, model and options, and from it the output formats under the recording's name. */
+/** Results in a store: a record for each combination of audio, model and options; and output formats by name. */
 import type { FormatName, FormatOptions } from '../formats/index.js';
 import { formats } from '../formats/index.js';
 import type { Journal } from '../whisper/decoding/journal.js';
@@ -7,34 +7,34 @@ import { optionsDigest } from './digest.js';
 import type { Recording } from './queue.js';
 import type { Store } from './store.js';
 
-/** A stored result. It has no timings, so that the same work gives the same bytes. */
+/** A stored result. It contains no timings, so that the same work gives the same bytes. */
 export interface ResultRecord {
   transcription: Transcription;
 }
 
-/** The first two letters of a key are a folder, since folders with a hundred thousand files are slow. */
-const under = (what: string, key: string) => `.onehead/${what}/${key.slice(0, 2)}/${key.slice(2)}`;
+/** Divides keys among folders by their first two characters, since folders with a hundred thousand files are slow. */
+const pathOf = (kind: string, key: string) => `.onehead/${kind}/${key.slice(0, 2)}/${key.slice(2)}`;
 
 type NamedRecording = Pick<Recording, 'id' | 'name' | 'source' | 'options'>;
 
-/** Maximum bytes of a path's part, which leaves room for '.verbose.json' and part of an id: file systems allow 255. */
-const maxPartBytes = 220;
+/** Maximum bytes of a path's component. File systems allow 255; the rest is for an extension and part of an id. */
+const maxComponentBytes = 220;
 
-/** A name whose parts every file system supports; a shortened name includes part of the id to stay unique. */
-function storable(name: string, id: string): string {
-  const short = (part: string) => {
-    if (Buffer.byteLength(part) <= maxPartBytes) return part;
-    let kept = '';
-    for (const letter of part) {
-      if (Buffer.byteLength(kept + letter) > maxPartBytes - 10) break;
-      kept += letter;
+/** Shortens the components of a name if necessary. A shortened one includes part of the id, which makes it unique. */
+function limitLength(name: string, id: string): string {
+  const limitComponent = (component: string) => {
+    if (Buffer.byteLength(component) <= maxComponentBytes) return component;
+    let shortened = '';
+    for (const character of component) {
+      if (Buffer.byteLength(shortened + character) > maxComponentBytes - 10) break;
+      shortened += character;
     }
-    return `${kept} ${id.slice(0, 8)}`;
+    return `${shortened} ${id.slice(0, 8)}`;
   };
-  return name.split('/').map(short).join('/');
+  return name.split('/').map(limitComponent).join('/');
 }
 
-/** The recording that owns a name; null if the entry is damaged. */
+/** The recording to which a name belongs; null if the entry is damaged. */
 function ownerOf(bytes: Buffer | null): Record<'source' | 'options' | 'key', unknown> | null {
   try {
     const { source, options, key } = JSON.parse(bytes?.toString('utf8') ?? '');
@@ -49,15 +49,15 @@ export class Results {
   readonly #formats: readonly FormatName[];
   readonly #formatOptions: FormatOptions;
 
-  constructor(store: Store, wanted: readonly FormatName[], formatOptions: FormatOptions = {}) {
+  constructor(store: Store, outputFormats: readonly FormatName[], formatOptions: FormatOptions = {}) {
     this.#store = store;
-    this.#formats = wanted;
+    this.#formats = outputFormats;
     this.#formatOptions = formatOptions;
   }
 
-  /** The existing result; an unreadable one counts as missing. */
+  /** The stored result; null if there is none, or it is damaged. */
   async find(key: string): Promise<ResultRecord | null> {
-    const bytes = await this.#store.read(`${under('results', key)}.json`);
+    const bytes = await this.#store.read(`${pathOf('results', key)}.json`);
     if (bytes === null) return null;
     try {
       const record = JSON.parse(bytes.toString('utf8')) as ResultRecord;
@@ -67,20 +67,20 @@ export class Results {
     }
   }
 
-  /** Stores a result unless one exists: a worker that lost its claim changes nothing. Returns the result in force. */
+  /** Stores a result unless one exists, so that the first of two workers counts. Returns the stored result. */
   async keep(key: string, record: ResultRecord): Promise<ResultRecord> {
-    const name = `${under('results', key)}.json`;
+    const name = `${pathOf('results', key)}.json`;
     const bytes = Buffer.from(`${JSON.stringify(record)}\n`);
     if (await this.#store.create(name, bytes)) return record;
-    const there = await this.find(key);
-    // The existing record was damaged.
-    if (there === null) await this.#store.write(name, bytes);
-    return there ?? record;
+    const existing = await this.find(key);
+    // A damaged record is replaced.
+    if (existing === null) await this.#store.write(name, bytes);
+    return existing ?? record;
   }
 
   /**
-   * Writes the formats under the recording's name; repeating it writes the same. If another recording has the name
-   * (/monday/talk.wav and /tuesday/talk.wav), or the same one with other options, part of the id is appended.
+   * Writes the output formats under the recording's name. If another recording has the name (/monday/talk.wav and
+   * /tuesday/talk.wav), or the same one with other options, part of the id is appended. Can be repeated.
    */
   async write(recording: NamedRecording, key: string, { transcription }: ResultRecord): Promise<void> {
     const name = await this.#nameOf(recording, key);
@@ -90,41 +90,42 @@ export class Results {
     }
   }
 
-  async #nameOf({ id, name: wanted, source, options }: NamedRecording, key: string): Promise<string> {
-    const name = storable(wanted, id);
-    const place = `.onehead/names/${name}.json`;
+  async #nameOf(recording: NamedRecording, key: string): Promise<string> {
+    const { id, source, options } = recording;
+    const name = limitLength(recording.name, id);
+    const path = `.onehead/names/${name}.json`;
     const digest = optionsDigest(options);
-    const owner = Buffer.from(`${JSON.stringify({ source, options: digest, key })}\n`);
-    if (await this.#store.create(place, owner)) return name;
-    const there = ownerOf(await this.#store.read(place));
-    if (there === null) await this.#store.write(place, owner);
-    if (there === null || there.key === key) return name; // the same audio, from another place perhaps
+    const bytes = Buffer.from(`${JSON.stringify({ source, options: digest, key })}\n`);
+    if (await this.#store.create(path, bytes)) return name;
+    const owner = ownerOf(await this.#store.read(path));
+    if (owner === null) await this.#store.write(path, bytes);
+    if (owner === null || owner.key === key) return name; // the same audio, perhaps from another source
     // A new version of the same recording replaces the old one.
-    if (there.source === source && there.options === digest) return name;
+    if (owner.source === source && owner.options === digest) return name;
     return `${name} (${id.slice(0, 8)})`;
   }
 
-  /** Stores the finished part of a recording that failed midway. */
+  /** Stores the transcription of the part of a recording before a failure. */
   async writePartial({ id, name }: NamedRecording, transcription: Transcription): Promise<void> {
     const text = formats.verbose_json.write(transcription, this.#formatOptions);
-    await this.#store.write(`.onehead/partial/${storable(name, id)}.json`, Buffer.from(text));
+    await this.#store.write(`.onehead/partial/${limitLength(name, id)}.json`, Buffer.from(text));
   }
 
   journal(key: string, attempt: number): StoredJournal {
-    return new StoredJournal(this.#store, under('journals', key), attempt);
+    return new StoredJournal(this.#store, pathOf('journals', key), attempt);
   }
 }
 
-/** Results of windows, stored in parts, so that another worker finds them. */
+/** A journal in a store, where another worker finds it. Each `flush` writes a part of it. */
 export class StoredJournal implements Journal {
   readonly #store: Store;
   readonly #folder: string;
   readonly #attempt: number;
   readonly #entries = new Map<string, string>();
   /** Entries that are not stored yet. */
-  #fresh = new Map<string, string>();
-  #pieces = 0;
-  /** True if the store has parts of it. */
+  #unsaved = new Map<string, string>();
+  #parts = 0;
+  /** True if the store contains parts of this journal. */
   #stored = false;
 
   constructor(store: Store, folder: string, attempt: number) {
@@ -133,20 +134,20 @@ export class StoredJournal implements Journal {
     this.#attempt = attempt;
   }
 
-  /** Reads the parts of earlier attempts. A damaged part is skipped: its windows are decoded again. */
+  /** Reads the parts of earlier attempts. Damaged parts are skipped, so their windows are decoded again. */
   async load(): Promise<void> {
     for (const key of await this.#store.list(this.#folder)) {
       this.#stored = true;
       const bytes = await this.#store.read(key);
       try {
-        for (const [window, found] of JSON.parse(bytes?.toString('utf8') ?? '[]') as [string, string][]) {
-          this.#entries.set(window, found);
+        for (const [window, entry] of JSON.parse(bytes?.toString('utf8') ?? '[]') as [string, string][]) {
+          this.#entries.set(window, entry);
         }
       } catch {}
     }
   }
 
-  /** Number of known windows. */
+  /** The number of windows. */
   get size(): number {
     return this.#entries.size;
   }
@@ -155,24 +156,24 @@ export class StoredJournal implements Journal {
     return this.#entries.get(window);
   }
 
-  keep(window: string, found: string): void {
-    this.#entries.set(window, found);
-    this.#fresh.set(window, found);
+  keep(window: string, entry: string): void {
+    this.#entries.set(window, entry);
+    this.#unsaved.set(window, entry);
   }
 
   /** Stores new entries. */
   async flush(): Promise<void> {
-    if (this.#fresh.size === 0) return;
-    const fresh = this.#fresh;
-    this.#fresh = new Map();
-    const number = (value: number) => String(value).padStart(6, '0');
-    const name = `${this.#folder}/${number(this.#attempt)}-${number(this.#pieces)}.json`;
-    this.#pieces += 1;
+    if (this.#unsaved.size === 0) return;
+    const unsaved = this.#unsaved;
+    this.#unsaved = new Map();
+    const digits = (value: number) => String(value).padStart(6, '0');
+    const name = `${this.#folder}/${digits(this.#attempt)}-${digits(this.#parts)}.json`;
+    this.#parts += 1;
     this.#stored = true;
     try {
-      await this.#store.write(name, Buffer.from(JSON.stringify([...fresh])));
+      await this.#store.write(name, Buffer.from(JSON.stringify([...unsaved])));
     } catch (error) {
-      for (const [window, found] of fresh) this.#fresh.set(window, found);
+      for (const [window, entry] of unsaved) this.#unsaved.set(window, entry);
       throw error;
     }
   }

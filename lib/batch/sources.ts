@@ -27,16 +27,16 @@ function matching(pattern: string): AsyncGenerator<FoundRecording> {
 }
 
 async function* inBucket(address: string): AsyncGenerator<FoundRecording> {
-  const place = bucketAddress(address)!;
-  const { bucket, prefix } = place;
+  const parsed = bucketAddress(address)!;
+  const { bucket, prefix } = parsed;
   const opened = await openBucket();
   try {
-    // The address is a prefix or an object, which is also a prefix of itself.
-    for await (const { key, bytes, version } of listBucket(opened, place)) {
-      const whole = key === prefix;
-      const below = prefix === '' || key.startsWith(`${prefix}/`);
-      if (!whole && !(below && hasAudioName(key))) continue;
-      const path = whole ? posix.basename(key) : key.slice(prefix === '' ? 0 : prefix.length + 1);
+    // The address may be that of a single object, whose key is listed as a prefix of itself.
+    for await (const { key, bytes, version } of listBucket(opened, parsed)) {
+      const isObject = key === prefix;
+      const isBelow = prefix === '' || key.startsWith(`${prefix}/`);
+      if (!isObject && !(isBelow && hasAudioName(key))) continue;
+      const path = isObject ? posix.basename(key) : key.slice(prefix === '' ? 0 : prefix.length + 1);
       if (path.split('/').some((part) => part.startsWith('.'))) continue;
       yield { source: `s3://${bucket}/${key}`, path, bytes, version };
     }
@@ -45,9 +45,9 @@ async function* inBucket(address: string): AsyncGenerator<FoundRecording> {
   }
 }
 
-type Missed = (error: OneheadError) => void;
+type MissingHandler = (error: OneheadError) => void;
 
-/** Lines of a list, which name sources, with their numbers; empty lines and those that begin with # are skipped. */
+/** The lines of a list with their numbers, except empty lines and comments, which begin with #. */
 async function* linesOf(list: string): AsyncGenerator<[string, number]> {
   let number = 0;
   let file: FileHandle | null = null;
@@ -62,27 +62,34 @@ async function* linesOf(list: string): AsyncGenerator<[string, number]> {
   } catch (cause) {
     throw cause instanceof OneheadError ? cause : notFound(`the list ${list}`, cause);
   } finally {
-    await file?.close().catch(() => {}); // reading to the end has closed it
+    await file?.close().catch(() => {}); // it is closed already if it was read to the end
   }
 }
 
-/** Expands a source. `missed` is called for lines that name nothing. `within`: the lists that contain it. */
-async function* found(source: string, missed: Missed, within: readonly string[] = []): AsyncGenerator<FoundRecording> {
+/**
+ * Expands a source. `onMissing` is called for lines whose source does not exist. `parents` are the lists that contain
+ * the source.
+ */
+async function* expand(
+  source: string,
+  onMissing: MissingHandler,
+  parents: readonly string[] = [],
+): AsyncGenerator<FoundRecording> {
   if (source.startsWith('s3://')) yield* inBucket(source);
   else if (source.startsWith('@')) {
     const list = resolve(source.slice(1));
-    if (within.includes(list)) {
+    if (parents.includes(list)) {
       throw new OneheadError('INVALID_ARGUMENT', `The list ${shown(list)} contains itself; remove that line.`);
     }
     // Paths in a list are relative to its folder.
     for await (const [line, number] of linesOf(list)) {
-      const bucket = line.startsWith('s3://');
-      const inner = line.startsWith('@') ? `@${resolve(dirname(list), line.slice(1))}` : resolve(dirname(list), line);
+      const isBucket = line.startsWith('s3://');
+      const path = line.startsWith('@') ? `@${resolve(dirname(list), line.slice(1))}` : resolve(dirname(list), line);
       try {
-        yield* found(bucket ? line : inner, missed, [...within, list]);
+        yield* expand(isBucket ? line : path, onMissing, [...parents, list]);
       } catch (cause) {
         if (!(cause instanceof OneheadError) || cause.code !== 'AUDIO_NOT_FOUND') throw cause;
-        missed(new OneheadError(cause.code, `Line ${number} of ${shown(list, 80)}: ${cause.message}`, { cause }));
+        onMissing(new OneheadError(cause.code, `Line ${number} of ${shown(list, 80)}: ${cause.message}`, { cause }));
       }
     }
   } else if (isPattern(source)) yield* matching(source);
@@ -99,27 +106,27 @@ async function* found(source: string, missed: Missed, within: readonly string[] 
 
 /**
  * The recordings of sources: files, folders, patterns, lists (@FILE with a source on each line) and s3://bucket/prefix.
- * Results are named after the path relative to the source, without extension; if two would have the same name, both
- * keep theirs. `missed` is called for each line of a list that names nothing, and the others are used; without it, that
- * throws. Throws OneheadError AUDIO_NOT_FOUND, INVALID_ARGUMENT for a list that contains itself, or the errors of
- * opening a bucket.
+ * Results are named after the path relative to the source, without its extension unless two names would be equal.
+ *
+ * `onMissing` is called for each line of a list whose source does not exist; without it, that throws. Throws
+ * OneheadError AUDIO_NOT_FOUND, INVALID_ARGUMENT for a list that contains itself, or the errors of opening a bucket.
  */
 export async function recordingsOf(
   sources: readonly string[],
   options: StoredOptions,
-  missed: Missed = (error) => {
+  onMissing: MissingHandler = (error) => {
     throw error;
   },
 ): Promise<Recording[]> {
-  const all = new Map<string, FoundRecording>();
-  for (const source of sources) for await (const one of found(source, missed)) all.set(one.source, one);
-  const named = new Map<string, number>();
-  for (const { path } of all.values()) {
+  const bySource = new Map<string, FoundRecording>();
+  for (const source of sources) for await (const found of expand(source, onMissing)) bySource.set(found.source, found);
+  const nameCounts = new Map<string, number>();
+  for (const { path } of bySource.values()) {
     const name = withoutExtension(path);
-    named.set(name, (named.get(name) ?? 0) + 1);
+    nameCounts.set(name, (nameCounts.get(name) ?? 0) + 1);
   }
-  return [...all.values()].map((one) => {
-    const name = withoutExtension(one.path);
-    return recordingOf(one, named.get(name)! > 1 ? one.path : name, options);
+  return [...bySource.values()].map((found) => {
+    const name = withoutExtension(found.path);
+    return recordingOf(found, nameCounts.get(name)! > 1 ? found.path : name, options);
   });
 }

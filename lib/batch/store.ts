@@ -1,24 +1,25 @@
-/** The store of results and journals: a folder, or an S3 bucket. */
+/** The interface of a store of results and journals: a folder, or an S3 bucket. */
 import { OneheadError, reasonOf, shown } from '../errors.js';
 
 /** Keys are paths with slashes. Every method throws OneheadError STORE_FAILED on failure, which may be temporary. */
 export interface Store {
-  /** The name that the user gave. */
+  /** The address as the user gave it, for messages. */
   readonly name: string;
+  /** Resolves to null if the key does not exist. */
   read(key: string): Promise<Buffer | null>;
   /** Writes atomically and replaces an existing entry. */
   write(key: string, bytes: Uint8Array): Promise<void>;
   /** Writes atomically, only if the key does not exist; false if it does. */
   create(key: string, bytes: Uint8Array): Promise<boolean>;
-  /** Keys below `prefix`, which ends at a slash, sorted. */
+  /** The keys in the folder `prefix` and below, sorted. */
   list(prefix: string): Promise<string[]>;
-  /** Harmless if the key does not exist. */
+  /** Does nothing if the key does not exist. */
   remove(key: string): Promise<void>;
   close(): void;
 }
 
-export function storeFailed(what: string, cause: unknown): OneheadError {
-  return new OneheadError('STORE_FAILED', `Cannot ${what}: ${reasonOf(cause)}.`, { cause });
+export function storeFailed(action: string, cause: unknown): OneheadError {
+  return new OneheadError('STORE_FAILED', `Cannot ${action}: ${reasonOf(cause)}.`, { cause });
 }
 
 export interface BucketAddress {

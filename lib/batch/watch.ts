@@ -1,4 +1,4 @@
-/** Watches a folder. */
+/** Watches a folder for new recordings. */
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,32 +9,33 @@ import type { Recording, StoredOptions } from './queue.js';
 export interface WatchOptions {
   /** Milliseconds for which a file must be unchanged. */
   settled?: number;
-  /** Milliseconds between scans; ten times the duration of a slow scan, at batchSize a minute. */
+  /** Milliseconds between scans. After a slow scan it is ten times as long as the scan, at most a minute. */
   interval?: number;
-  /** Called for files that cannot be read or submitted; they are tried again. */
+  /** Called for files that cannot be read or submitted. They are tried again. */
   onTrouble?: (message: string) => void;
 }
 
-interface Seen {
+interface SeenFile {
   bytes: number;
   version: string;
-  /** Milliseconds, of performance.now(). */
+  /** When it was first seen in this version, on `performance`'s clock. */
   since: number;
-  given: boolean;
-  /** The scan that saw it last. */
-  look: number;
+  submitted: boolean;
+  /** The number of the last scan that found it. */
+  lastScan: number;
 }
 
-/** Maximum recordings submitted at once. */
+/** Maximum recordings in a call of `onRecordings`. */
 const batchSize = 500;
 
 /**
- * Yields each recording in a folder and below, existing and new ones (created, renamed or replaced), once it has
- * stopped growing. Ends with `signal`, without an error. Recordings that `onRecordings` rejects are passed again. The
- * folder may disappear and come back.
+ * Calls `onRecordings` for each recording in a folder and below, existing and new ones (created, renamed or replaced),
+ * once it has been unchanged for `settled` milliseconds. If `onRecordings` rejects, its recordings are passed again.
+ * Resolves when `signal` aborts. The folder may disappear and come back. Throws OneheadError AUDIO_NOT_FOUND if it does
+ * not exist at the start.
  *
- * It polls, since systems do not report changes by other machines on shared disks, and lose some of many. Throws
- * OneheadError AUDIO_NOT_FOUND if the folder does not exist at the start.
+ * The folder is scanned regularly: notifications of the system do not include changes by other machines on a shared
+ * disk, and can be lost when there are many.
  */
 export async function watchFolder(
   folder: string,
@@ -47,47 +48,47 @@ export async function watchFolder(
   if (!(await stat(root).catch(() => null))?.isDirectory()) {
     throw new OneheadError('AUDIO_NOT_FOUND', `There is no folder ${shown(folder)} to watch.`);
   }
-  const seen = new Map<string, Seen>();
-  /** Problems reported by the last scan and by this one. */
-  let [told, telling] = [new Set<string>(), new Set<string>()];
-  const trouble = (error: unknown) => {
+  const seen = new Map<string, SeenFile>();
+  /** The problems of the previous scan and of this one. Each is only reported once. */
+  let [previousProblems, problems] = [new Set<string>(), new Set<string>()];
+  const reportProblem = (error: unknown) => {
     const message = error instanceof OneheadError ? error.message : `${reasonOf(error)}.`;
-    if (!told.has(message) && !telling.has(message)) onTrouble(message);
-    telling.add(message);
+    if (!previousProblems.has(message) && !problems.has(message)) onTrouble(message);
+    problems.add(message);
   };
-  const give = async (ready: FoundRecording[]) => {
+  const submit = async (ready: FoundRecording[]) => {
     try {
-      await onRecordings(ready.map((one) => recordingOf(one, withoutExtension(one.path), options)));
-      for (const { source } of ready) seen.get(source)!.given = true;
+      await onRecordings(ready.map((found) => recordingOf(found, withoutExtension(found.path), options)));
+      for (const { source } of ready) seen.get(source)!.submitted = true;
     } catch (error) {
-      if (!signal.aborted) trouble(error);
+      if (!signal.aborted) reportProblem(error);
     }
   };
-  for (let look = 1; !signal.aborted; ++look) {
+  for (let scan = 1; !signal.aborted; ++scan) {
     const started = performance.now();
     let ready: FoundRecording[] = [];
     try {
-      for await (const one of filesIn(root, hasAudioName, trouble)) {
+      for await (const found of filesIn(root, hasAudioName, reportProblem)) {
         if (signal.aborted) return;
         const now = performance.now();
-        const { bytes, version } = one;
-        let known = seen.get(one.source);
-        if (known?.bytes !== bytes || known.version !== version)
-          known = { bytes, version, since: now, given: false, look };
-        known.look = look;
-        seen.set(one.source, known);
-        if (known.given || now - known.since < settled) continue;
-        ready.push(one);
+        const { bytes, version } = found;
+        let file = seen.get(found.source);
+        if (file?.bytes !== bytes || file.version !== version)
+          file = { bytes, version, since: now, submitted: false, lastScan: scan };
+        file.lastScan = scan;
+        seen.set(found.source, file);
+        if (file.submitted || now - file.since < settled) continue;
+        ready.push(found);
         if (ready.length < batchSize) continue;
-        await give(ready);
+        await submit(ready);
         ready = [];
       }
     } catch (error) {
-      trouble(error); // a folder that went away while it was read
+      reportProblem(error); // for example, a folder was removed while it was read
     }
-    if (ready.length > 0 && !signal.aborted) await give(ready);
-    for (const [source, known] of seen) if (known.look !== look) seen.delete(source);
-    [told, telling] = [telling, new Set()];
+    if (ready.length > 0 && !signal.aborted) await submit(ready);
+    for (const [source, { lastScan }] of seen) if (lastScan !== scan) seen.delete(source);
+    [previousProblems, problems] = [problems, new Set()];
     const pause = Math.min(60_000, 10 * (performance.now() - started));
     await sleep(Math.max(interval, pause), undefined, { signal }).catch(() => {});
   }

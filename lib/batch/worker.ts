@@ -4,17 +4,17 @@ import { OneheadError, reasonOf } from '../errors.js';
 import { TranscriptionError } from '../whisper/transcription/failure.js';
 import type { Whisper } from '../whisper/whisper.js';
 import { resultKey } from './digest.js';
-import { isLasting } from './failures.js';
+import { isPermanent } from './failures.js';
 import { type LocalFile, LocalFiles } from './local.js';
 import type { BatchProgress, Claim, Queue, Recording, Summary } from './queue.js';
 import type { ResultRecord, Results, StoredJournal } from './results.js';
 
 export interface WorkerOptions {
-  /** Recordings processed at once. Default: as many as keep the device's rows busy, and two that are being read. */
+  /** Recordings processed at once. The default is the model's windows, and two more whose audio is being decoded. */
   concurrency?: number;
-  /** Milliseconds between saved parts of a journal. Shorter recordings have no journal. */
+  /** Milliseconds between saved parts of a journal. Recordings that take less time have no journal. */
   journalInterval?: number;
-  /** Milliseconds that running recordings have to finish after the worker is told to stop. */
+  /** Milliseconds that running recordings have to finish when the worker is stopped. */
   drain?: number;
   /** Ends when the queue is empty, instead of waiting for more. */
   untilEmpty?: boolean;
@@ -23,30 +23,31 @@ export interface WorkerOptions {
 }
 
 export type WorkerEvent =
+  /** `known`: windows in the journal of earlier attempts. */
   | { event: 'started'; recording: Recording; attempt: number; known: number }
   | { event: 'done'; recording: Recording; summary: Summary; warnings: readonly string[] }
   | { event: 'failed'; recording: Recording; attempt: number; reason: string; setAside: boolean }
-  /** Another worker has it, or it was cancelled: nothing was written. */
+  /** The recording was not finished, since another worker has claimed it, it was cancelled, or the worker stopped. */
   | { event: 'left'; recording: Recording; reason: 'lost' | 'cancelled' | 'stopped' }
   | { event: 'trouble'; message: string };
 
-/** Milliseconds between attempts to reach a queue that is away. */
-const patience = 1000;
-/** Milliseconds that the queue has to answer after the worker was told to stop. */
-const lastWords = 5000;
+/** Milliseconds between attempts to reach the queue. */
+const retryInterval = 1000;
+/** Milliseconds within which the queue has to respond when the worker is stopped. */
+const stopTimeout = 5000;
 
-/** Ends the work on a recording early. */
-class Left extends Error {
+/** Ends the work on a recording before it is finished. */
+class Unfinished extends Error {
   readonly reason: 'lost' | 'cancelled' | 'stopped';
 
-  constructor(reason: Left['reason']) {
+  constructor(reason: Unfinished['reason']) {
     super(reason);
     this.reason = reason;
   }
 }
 
 /** A recording that is being processed. */
-interface Work {
+interface Task {
   claim: Claim;
   stop: AbortController;
   progress: BatchProgress | undefined;
@@ -60,7 +61,7 @@ export class BatchWorker {
   readonly #results: Results;
   readonly #options: Required<Omit<WorkerOptions, 'onEvent'>>;
   readonly #emit: (event: WorkerEvent) => void;
-  readonly #works = new Set<Work>();
+  readonly #tasks = new Set<Task>();
   readonly #files = new LocalFiles();
   #ended = false;
 
@@ -75,17 +76,17 @@ export class BatchWorker {
   }
 
   /**
-   * Works until `signal`, or, with `untilEmpty`, until the queue is empty. After that it claims nothing more. Running
-   * recordings have `drain` milliseconds to finish; unfinished ones are released with their journals.
+   * Processes recordings until `signal` aborts, or, with `untilEmpty`, until the queue is empty. Then running recordings
+   * have `drain` milliseconds to finish; unfinished ones are returned to the queue, and their journals are saved.
    */
   async run(signal: AbortSignal): Promise<void> {
     this.#ended = false;
-    const all = new Set<Promise<void>>();
+    const running = new Set<Promise<void>>();
     let wake = () => {};
-    const stopped = () => wake();
-    signal.addEventListener('abort', stopped, { once: true });
+    const onAbort = () => wake();
+    signal.addEventListener('abort', onAbort, { once: true });
     while (!signal.aborted) {
-      if (all.size >= this.#options.concurrency) {
+      if (running.size >= this.#options.concurrency) {
         await new Promise<void>((resolve) => {
           wake = resolve;
         });
@@ -93,55 +94,56 @@ export class BatchWorker {
       }
       const claim = await this.#claim(signal);
       if (claim) {
-        const work = this.#work(claim).catch(() => {}); // only where the queue was given up
-        all.add(work);
-        void work.then(() => {
-          all.delete(work);
+        // It only rejects if the queue could not be reached until the worker ended, which was reported.
+        const task = this.#process(claim).catch(() => {});
+        running.add(task);
+        void task.then(() => {
+          running.delete(task);
           wake();
         });
-      } else if (this.#options.untilEmpty && all.size === 0 && (await this.#isEmpty())) break;
+      } else if (this.#options.untilEmpty && running.size === 0 && (await this.#isEmpty())) break;
     }
-    signal.removeEventListener('abort', stopped);
+    signal.removeEventListener('abort', onAbort);
     const timer = setTimeout(() => {
-      for (const { stop } of this.#works) stop.abort(new Left('stopped'));
+      for (const { stop } of this.#tasks) stop.abort(new Unfinished('stopped'));
     }, this.#options.drain);
-    // A queue that is away does not keep the process alive: unreleased claims expire by themselves.
-    const waited = new AbortController();
-    const late = sleep(this.#options.drain + lastWords, 'late', { signal: waited.signal }).catch(() => {});
-    if ((await Promise.race([Promise.all(all), late])) === 'late') {
+    // If the queue cannot be reached, the worker still ends: claims that are not released expire.
+    const timeout = new AbortController();
+    const late = sleep(this.#options.drain + stopTimeout, 'late', { signal: timeout.signal }).catch(() => {});
+    if ((await Promise.race([Promise.all(running), late])) === 'late') {
       this.#emit({
         event: 'trouble',
-        message: 'The queue did not answer: running recordings return to it by themselves.',
+        message: 'The queue did not respond; unfinished recordings return to it when their claims expire.',
       });
     }
     this.#ended = true;
-    waited.abort();
+    timeout.abort();
     clearTimeout(timer);
     await this.#files.close();
   }
 
-  /** The next recording; null if there is none, or the queue is away. */
+  /** Claims the next recording; null if there is none, or the queue cannot be reached. */
   async #claim(signal: AbortSignal): Promise<Claim | null> {
-    let stopped = () => {};
+    let onAbort = () => {};
     let timer: NodeJS.Timeout | undefined;
     try {
-      const asked = this.#queue.claim();
+      const request = this.#queue.claim();
       const late = new Promise<null>((resolve) => {
-        stopped = () => {
-          timer = setTimeout(resolve, lastWords, null);
+        onAbort = () => {
+          timer = setTimeout(resolve, stopTimeout, null);
         };
-        signal.addEventListener('abort', stopped, { once: true });
+        signal.addEventListener('abort', onAbort, { once: true });
       });
-      const claim = await Promise.race([asked, late]);
+      const claim = await Promise.race([request, late]);
       if (!signal.aborted) return claim;
-      // A later answer is ignored: its lock expires by itself.
-      asked.catch(() => {});
-      await Promise.race([claim?.release(), sleep(lastWords, null, { ref: false })]);
+      // A response after the timeout is ignored: the claim expires.
+      request.catch(() => {});
+      await Promise.race([claim?.release(), sleep(stopTimeout, null, { ref: false })]);
     } catch (error) {
-      this.#emit({ event: 'trouble', message: `The queue did not answer: ${reasonOf(error)}.` });
-      await sleep(patience, undefined, { signal }).catch(() => {});
+      this.#emit({ event: 'trouble', message: `A request to the queue failed: ${reasonOf(error)}.` });
+      await sleep(retryInterval, undefined, { signal }).catch(() => {});
     } finally {
-      signal.removeEventListener('abort', stopped);
+      signal.removeEventListener('abort', onAbort);
       clearTimeout(timer);
     }
     return null;
@@ -152,67 +154,67 @@ export class BatchWorker {
     return counts !== null && counts.waiting + counts.delayed + counts.active === 0;
   }
 
-  /** Processes a claimed recording. Rejects only if the queue was away until the worker ended. */
-  async #work(claim: Claim): Promise<void> {
-    const work: Work = { claim, stop: new AbortController(), progress: undefined };
-    this.#works.add(work);
-    const timer = setInterval(() => void this.#extend(work), claim.lock / 3);
+  /** Processes a claimed recording. Rejects only if the queue cannot be reached until the worker has ended. */
+  async #process(claim: Claim): Promise<void> {
+    const task: Task = { claim, stop: new AbortController(), progress: undefined };
+    this.#tasks.add(task);
+    const timer = setInterval(() => void this.#extend(task), claim.lock / 3);
     const { recording, attempt } = claim;
     try {
-      await this.#transcribe(work);
+      await this.#transcribe(task);
     } catch (error) {
-      const left = work.stop.signal.aborted ? work.stop.signal.reason : error;
-      if (left instanceof Left) {
-        if (left.reason === 'stopped') await this.#insist(() => claim.release());
-        this.#emit({ event: 'left', recording, reason: left.reason });
+      const cause = task.stop.signal.aborted ? task.stop.signal.reason : error;
+      if (cause instanceof Unfinished) {
+        if (cause.reason === 'stopped') await this.#repeat(() => claim.release());
+        this.#emit({ event: 'left', recording, reason: cause.reason });
         return;
       }
       const reason = error instanceof OneheadError ? error.message : reasonOf(error);
-      const setAside = isLasting(error);
+      const setAside = isPermanent(error);
       this.#emit({ event: 'failed', recording, attempt, reason, setAside });
-      await this.#insist(() => (setAside ? claim.setAside(reason) : claim.fail(reason)));
+      await this.#repeat(() => (setAside ? claim.setAside(reason) : claim.fail(reason)));
     } finally {
       clearInterval(timer);
-      this.#works.delete(work);
+      this.#tasks.delete(task);
     }
   }
 
-  /** Repeats a request to the queue until it answers, or the worker has ended. */
-  async #insist<T>(ask: () => Promise<T>): Promise<T> {
+  /** Repeats a request to the queue until it succeeds, or the worker has ended. */
+  async #repeat<T>(request: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
-        return await ask();
+        return await request();
       } catch (error) {
         if (this.#ended) throw error;
-        this.#emit({ event: 'trouble', message: `The queue did not answer: ${reasonOf(error)}.` });
-        await sleep(patience);
+        this.#emit({ event: 'trouble', message: `A request to the queue failed: ${reasonOf(error)}.` });
+        await sleep(retryInterval);
       }
     }
   }
 
-  async #extend({ claim, stop, progress }: Work): Promise<void> {
+  async #extend({ claim, stop, progress }: Task): Promise<void> {
     try {
       const state = await claim.extend(progress);
-      if (state !== 'held') stop.abort(new Left(state));
+      if (state !== 'held') stop.abort(new Unfinished(state));
     } catch {
-      // The queue is away. Others may claim the recording meanwhile; one of the two results will count.
+      // The queue cannot be reached. If another worker claims the recording meanwhile, the first result is kept.
     }
   }
 
-  async #transcribe(work: Work): Promise<void> {
-    const { claim, stop } = work;
+  async #transcribe(task: Task): Promise<void> {
+    const { claim, stop } = task;
     const { recording, attempt } = claim;
     const started = performance.now();
     const file = await this.#files.fetch(recording.source, stop.signal);
     try {
       const key = resultKey(file.digest, this.#model, recording.options);
       const journal = this.#results.journal(key, attempt);
-      const summary = await this.#finish(work, file, key, journal).catch(async (error: unknown) => {
-        await this.#breakOff(work, journal, error);
+      const summary = await this.#finish(task, file, key, journal).catch(async (error: unknown) => {
+        await this.#saveProgress(task, journal, error);
         throw error;
       });
       const elapsed = Math.round(performance.now() - started);
-      if (!(await this.#insist(() => claim.acknowledge({ ...summary, elapsed })))) throw new Left('lost');
+      if (!(await this.#repeat(() => claim.acknowledge({ ...summary, elapsed })))) throw new Unfinished('lost');
       this.#emit({ event: 'done', recording, summary: { ...summary, elapsed }, warnings: summary.warnings });
     } finally {
       await file.clean();
@@ -220,37 +222,37 @@ export class BatchWorker {
   }
 
   /** Transcribes a file and stores its result and formats. */
-  async #finish(work: Work, file: LocalFile, key: string, journal: StoredJournal) {
-    const { claim } = work;
+  async #finish(task: Task, file: LocalFile, key: string, journal: StoredJournal) {
+    const { claim } = task;
     const { recording, attempt } = claim;
-    const there = await this.#results.find(key);
-    const record = there ?? (await this.#decode(work, file, journal));
-    // An attempt that lost its claim writes nothing.
-    const state = await this.#insist(() => claim.extend());
-    if (state !== 'held') throw new Left(state);
-    const counts = there ?? (await this.#results.keep(key, record));
-    await this.#results.write(recording, key, counts);
+    const existing = await this.#results.find(key);
+    const record = existing ?? (await this.#decode(task, file, journal));
+    // If the claim was lost, nothing is written.
+    const state = await this.#repeat(() => claim.extend());
+    if (state !== 'held') throw new Unfinished(state);
+    const stored = existing ?? (await this.#results.keep(key, record));
+    await this.#results.write(recording, key, stored);
     await journal.remove();
-    const { duration, incomplete, warnings } = counts.transcription;
-    return { duration, key, repeated: there !== null, incomplete, attempt, warnings };
+    const { duration, incomplete, warnings } = stored.transcription;
+    return { duration, key, repeated: existing !== null, incomplete, attempt, warnings };
   }
 
-  /** Saves the progress of a failed attempt for the next one, here or elsewhere. */
-  async #breakOff({ claim, stop }: Work, journal: StoredJournal, error: unknown): Promise<void> {
-    const left = stop.signal.aborted ? stop.signal.reason : error;
+  /** Saves the progress of an unfinished attempt for the next one, on any machine. */
+  async #saveProgress({ claim, stop }: Task, journal: StoredJournal, error: unknown): Promise<void> {
+    const cause = stop.signal.aborted ? stop.signal.reason : error;
     try {
-      if (!(left instanceof Left) || left.reason === 'stopped') await journal.flush();
-      else if (left.reason === 'cancelled') await journal.remove();
-      if (error instanceof TranscriptionError && isLasting(error)) {
+      if (!(cause instanceof Unfinished) || cause.reason === 'stopped') await journal.flush();
+      else if (cause.reason === 'cancelled') await journal.remove();
+      if (error instanceof TranscriptionError && isPermanent(error)) {
         await this.#results.writePartial(claim.recording, error.partial);
       }
-    } catch (trouble) {
-      this.#emit({ event: 'trouble', message: (trouble as Error).message });
+    } catch (failure) {
+      this.#emit({ event: 'trouble', message: (failure as Error).message });
     }
   }
 
-  async #decode(work: Work, file: LocalFile, journal: StoredJournal): Promise<ResultRecord> {
-    const { claim, stop } = work;
+  async #decode(task: Task, file: LocalFile, journal: StoredJournal): Promise<ResultRecord> {
+    const { claim, stop } = task;
     const { recording, attempt } = claim;
     if (attempt > 1) await journal.load();
     this.#emit({ event: 'started', recording, attempt, known: journal.size });
@@ -264,11 +266,11 @@ export class BatchWorker {
         journal,
         signal: stop.signal,
         onProgress: ({ processed, total }) => {
-          work.progress = { processed, total };
+          task.progress = { processed, total };
         },
       });
-      // A result must not be stored under the digest of a file that has been replaced.
-      await file.check();
+      // If the file was replaced meanwhile, the result does not belong to its digest.
+      await file.checkUnchanged();
       return { transcription };
     } finally {
       clearInterval(timer);
