@@ -1,4 +1,4 @@
-/** Compares dtypes: error rates, word times, and whether silence gives no text. */
+/** Compares dtypes: error rates, word times, and text that is invented for silence. */
 import type { Transcription } from '../whisper/transcription/types.js';
 import type { TimedWord } from './alignments.js';
 import { type Evaluation, evaluate, type Rates, type Recording } from './evaluate.js';
@@ -26,12 +26,12 @@ export interface ComparedType extends Rates {
 
 const [silenceSeconds, sampleRate] = [10, 16_000];
 
-/** 10 s of silence, and of noise at 60 dB below full scale that is the same each time. */
+/** 10 s of silence, and 10 s of reproducible noise with peaks of -60 dB. */
 function quietSounds(): Float32Array[] {
-  let bits = 1;
+  let state = 1;
   const noise = Float32Array.from({ length: silenceSeconds * sampleRate }, () => {
-    bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
-    return 0.001 * (bits / 2 ** 31 - 1);
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return 0.001 * (state / 2 ** 31 - 1);
   });
   return [new Float32Array(silenceSeconds * sampleRate), noise];
 }
@@ -40,8 +40,8 @@ const wordsOf = ({ segments }: Transcription): TimedWord[] =>
   segments.flatMap(({ words = [] }) => words.map(({ word, start, end }) => ({ word, start, end })));
 
 /**
- * Transcribes each recording in each dtype, one dtype after the other. The first type is the baseline of the others.
- * `open` loads the model in a dtype, which is closed when its recordings are done; `onType` is called with each result.
+ * Transcribes all recordings in each dtype, one after another. The first type is the baseline of the others. `open`
+ * loads the model in a dtype; it is closed before the next. `onType` is called with the result of each type.
  */
 export async function compareTypes(
   recordings: readonly Recording[],

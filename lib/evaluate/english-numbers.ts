@@ -1,15 +1,15 @@
 /** Converts English number words to digits, by the rules of openai/whisper's EnglishNumberNormalizer. */
 
-const units =
+const unitWords =
   'one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen';
-const unitNames = units.split(' ');
+const unitNames = unitWords.split(' ');
 const tenNames = 'twenty thirty forty fifty sixty seventy eighty ninety'.split(' ');
 const multiplierNames =
   'thousand million billion trillion quadrillion quintillion sextillion septillion octillion nonillion decillion'.split(
     ' ',
   );
 
-/** A number word's value, and the ending of its plural or ordinal. */
+/** The value of a plural or ordinal, and its suffix in digits. */
 interface Suffixed {
   value: bigint;
   suffix: string;
@@ -59,7 +59,7 @@ for (const [name, symbol] of Object.entries({ pound: '£', euro: '€', dollar: 
 const prefixes = new Set([...signs.values(), ...currencies.values()]);
 const specials = new Set(['and', 'double', 'triple', 'point', 'per', 'percent']);
 const decimals = new Set([...ones.keys(), ...tens.keys(), ...zeros]);
-const families = [
+const numberWords = [
   zeros,
   ones,
   onesSuffixed,
@@ -72,10 +72,10 @@ const families = [
   specials,
 ];
 const isNumberWord = (word: string | undefined): boolean =>
-  word !== undefined && families.some((family) => family.has(word));
+  word !== undefined && numberWords.some((words) => words.has(word));
 const isNumeric = (word: string | undefined): boolean => word !== undefined && /^\d+(\.\d+)?$/.test(word);
 
-/** value * multiplier, or null if that is not an integer or `value` is not a number. */
+/** `value` times `multiplier`; null if that is not an integer, or `value` is not a number. */
 function times(value: string | bigint, multiplier: bigint): bigint | null {
   const [, whole, fraction = ''] = /^(\d+)(?:\.(\d+))?$/.exec(String(value)) ?? [];
   if (whole === undefined) return null;
@@ -84,33 +84,33 @@ function times(value: string | bigint, multiplier: bigint): bigint | null {
   return product % scale === 0n ? product / scale : null;
 }
 
-/** Reads words one after another. A number is held until the next word shows that it is complete. */
-class Reader {
-  readonly #written: string[] = [];
-  /** A string where digits follow one another: 'one oh one' is 101. */
+/** Converts words one after another. A number is pending until the next word shows that it is complete. */
+class Converter {
+  readonly #output: string[] = [];
+  /** The pending number; a string for a sequence of digits: 'one oh one' is 101. */
   #value: bigint | string | null = null;
   #prefix = '';
   #skip = false;
 
-  read(words: readonly string[]): string[] {
+  convert(words: readonly string[]): string[] {
     words.forEach((word, i) => {
       if (this.#skip) this.#skip = false;
       else this.#word(words[i - 1], word, words[i + 1]);
     });
     this.#flush();
-    return this.#written;
+    return this.#output;
   }
 
   /** Writes a text, preceded by the pending prefix. */
   #write(text: string): void {
-    this.#written.push(this.#prefix + text);
+    this.#output.push(this.#prefix + text);
     this.#value = null;
     this.#prefix = '';
   }
   #flush(): void {
     if (this.#value !== null) this.#write(String(this.#value));
   }
-  /** The digits of the held number; empty for 0. */
+  /** The digits of the pending number; '' for 0. */
   #digits(): string {
     return this.#value === null || this.#value === 0n ? '' : String(this.#value);
   }
@@ -151,7 +151,7 @@ class Reader {
 
   #number(sign: string | null, word: string, plain: string): void {
     if (typeof this.#value === 'string' && this.#value.endsWith('.')) {
-      this.#value += word; // decimals, and the parts of an address
+      this.#value += word; // after a point: decimals, or parts of a network address
       return;
     }
     this.#flush();
@@ -159,7 +159,7 @@ class Reader {
     this.#value = /^\d+(\.0*)?$/.test(plain) ? BigInt(plain.split('.')[0]) : plain;
   }
 
-  /** The held number followed by a number from 1 to 19. */
+  /** The pending number followed by a number from 1 to 19. */
   #withOnes(before: string | undefined, unit: bigint): bigint | string {
     const value = this.#value;
     if (value === null) return unit;
@@ -213,7 +213,7 @@ class Reader {
   }
 }
 
-/** Replaces 'and a half' by 'point five', and puts spaces between letters and digits. */
+/** Replaces 'and a half' by 'point five' after a number, and separates letters from digits by spaces. */
 function prepare(text: string): string {
   const parts = text.split(/\band\s+a\s+half\b/);
   const joined: string[] = [];
@@ -231,12 +231,13 @@ function prepare(text: string): string {
     .replace(/([0-9])\s+(st|nd|rd|th|s)\b/g, '$1$2');
 }
 
+/** Replaces number words by digits in lower-case text. */
 export function englishNumbers(text: string): string {
   const words = prepare(text)
     .split(/\s+/)
     .filter((word) => word !== '');
-  return new Reader()
-    .read(words)
+  return new Converter()
+    .convert(words)
     .join(' ')
     .replace(/([€£$])([0-9]+) (?:and )?¢([0-9]{1,2})\b/g, (_, currency, whole, cents) => {
       return `${currency}${whole}.${String(Number(cents)).padStart(2, '0')}`;

@@ -33,9 +33,9 @@ export interface Evaluation extends Rates {
   files: RecordingResult[];
 }
 
-const invalid = (sentence: string) => new OneheadError('INVALID_ARGUMENT', sentence);
+const invalid = (message: string) => new OneheadError('INVALID_ARGUMENT', message);
 
-/** The recordings of a folder with a text beside them as NAME.txt, or in LibriSpeech's lists NAME.trans.txt. */
+/** The recordings of a folder that have a text: in a file NAME.txt, or in LibriSpeech's lists NAME.trans.txt. */
 async function folderRecordings(folder: string): Promise<Recording[]> {
   const names = (await readdir(folder)).sort();
   const stems = new Map<string, string>();
@@ -45,7 +45,7 @@ async function folderRecordings(folder: string): Promise<Recording[]> {
     }
   }
   const recordings: Recording[] = [];
-  for (const name of names.filter((one) => one.endsWith('.txt'))) {
+  for (const name of names.filter((file) => file.endsWith('.txt'))) {
     const text = await readFile(join(folder, name), 'utf8');
     if (name.endsWith('.trans.txt')) {
       for (const line of text.split('\n')) {
@@ -59,15 +59,14 @@ async function folderRecordings(folder: string): Promise<Recording[]> {
     if (file) recordings.push({ file: join(folder, file), reference: text });
   }
   if (recordings.length === 0) {
-    throw invalid(`${folder} holds no recordings with texts; put NAME.txt beside each NAME.flac (or wav, mp3, ...).`);
+    throw invalid(
+      `${shown(folder)} contains no recordings with texts; put NAME.txt next to each NAME.flac (or wav, mp3, ...).`,
+    );
   }
   return recordings;
 }
 
-/**
- * The recordings in a list. Each line is a path, a tab and the text, or a JSON object {"audio", "text"}. Paths are
- * relative to the list.
- */
+/** The recordings of a list: lines of path, tab and text, or of JSON {"audio", "text"}, with paths relative to it. */
 async function listedRecordings(list: string): Promise<Recording[]> {
   const lines = (await readFile(list, 'utf8')).split(/\r?\n/);
   const recordings = lines.flatMap((line, index): Recording[] => {
@@ -81,11 +80,15 @@ async function listedRecordings(list: string): Promise<Recording[]> {
       }
     }
     if (typeof audio !== 'string' || typeof text !== 'string') {
-      throw invalid(`${list}, line ${index + 1}: expected a path, a tab and a text, or {"audio": PATH, "text": TEXT}.`);
+      throw invalid(
+        `${shown(list)}, line ${index + 1}: expected a path, a tab and the text, or {"audio": PATH, "text": TEXT}.`,
+      );
     }
     return [{ file: resolve(dirname(list), audio), reference: text }];
   });
-  if (recordings.length === 0) throw invalid(`${list} is empty; write a path, a tab and a text on each line.`);
+  if (recordings.length === 0) {
+    throw invalid(`${shown(list)} is empty; write a path, a tab and the text on each line.`);
+  }
   return recordings;
 }
 
@@ -95,7 +98,7 @@ export async function findRecordings(path: string): Promise<Recording[]> {
   if (!status)
     throw new OneheadError(
       'AUDIO_NOT_FOUND',
-      `There is no file or folder ${shown(path)}; give a folder of recordings or a list.`,
+      `There is no file or folder ${shown(path)}; name a folder of recordings or a list.`,
     );
   return status.isDirectory() ? folderRecordings(path) : listedRecordings(path);
 }
@@ -105,8 +108,8 @@ function rates(words: ErrorCounts, characters: ErrorCounts): Rates {
 }
 
 /**
- * Transcribes each recording and counts the errors; `onResult` is called with the result of each. Throws OneheadError
- * INVALID_ARGUMENT for an unknown normalizer.
+ * Transcribes each recording and counts the errors. `onResult` is called with the result of each recording. Throws
+ * OneheadError INVALID_ARGUMENT for an unknown normalizer.
  */
 export async function evaluate(
   recordings: readonly Recording[],
@@ -124,6 +127,6 @@ export async function evaluate(
     files.push({ file, reference: reference.trim(), hypothesis: text.trim(), duration, ...rates(words, characters) });
     onResult(files.at(-1)!);
   }
-  const sum = (part: 'words' | 'characters') => files.map((one) => one[part]).reduce(addCounts, noCounts);
+  const sum = (part: 'words' | 'characters') => files.map((file) => file[part]).reduce(addCounts, noCounts);
   return { normalizer, files, ...rates(sum('words'), sum('characters')) };
 }

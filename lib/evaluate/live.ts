@@ -1,7 +1,7 @@
 /**
- * Live transcription of recordings on a simulated clock. Audio arrives as fast as it was spoken, and computation takes
- * its real time, but the clock skips the waiting for audio. So lags are measured as in real time, in less time than the
- * recording lasts.
+ * Simulates live transcription of recordings. On a simulated clock, audio arrives in real time and computation takes
+ * its actual time; periods of waiting for audio are skipped. So delays are those of real time, but measuring them takes
+ * less time than the recording.
  */
 import { check } from '../options/options.js';
 import type { WhisperModel } from '../whisper/decoding/whisper-model.js';
@@ -9,22 +9,22 @@ import { openTranscriber } from '../whisper/live/open.js';
 import { type LiveOptions, liveOptions } from '../whisper/live/options.js';
 import type { LiveEvent } from '../whisper/live/types.js';
 
-/** Seconds of each piece of audio. */
-const pieceSeconds = 0.1;
+/** Seconds of audio that arrive at once. */
+const chunkSeconds = 0.1;
 
 export interface TimedEvent {
-  /** Seconds since the first sample was spoken. */
+  /** Seconds of the simulated clock, which starts with the first sample. */
   at: number;
   event: LiveEvent;
 }
 
-/** Lags in a recording, in seconds. */
+/** Delays in a recording, in seconds. */
 export interface LiveLags {
-  /** From the beginning of speech to the first text, confirmed or not; one for each turn. */
+  /** From the beginning of speech to the first text, confirmed or not, for each turn. */
   first: number[];
-  /** From the end of a word, by its own times, to its confirmation. */
+  /** From the end of each word, by its transcribed times, to its confirmation. */
   words: number[];
-  /** From the end of speech to the final text; one for each turn. */
+  /** From the end of speech to the final text, for each turn. */
   final: number[];
 }
 
@@ -42,28 +42,28 @@ export async function simulateLive(model: WhisperModel, samples: Float32Array, g
   const { sampleRate } = model.checkpoint.preprocessor;
   const events: TimedEvent[] = [];
   let now = 0;
-  let begun = 0;
+  let started = 0;
   const { signal } = new AbortController();
-  const emit = (event: LiveEvent) => events.push({ at: now + (performance.now() - begun) / 1000, event });
+  const emit = (event: LiveEvent) => events.push({ at: now + (performance.now() - started) / 1000, event });
   const { transcriber, end } = await openTranscriber(model, check(liveOptions, given), given, signal, emit);
-  const piece = Math.round(pieceSeconds * sampleRate);
+  const chunk = Math.round(chunkSeconds * sampleRate);
   let computed = 0;
   try {
-    for (let fed = 0, ended = false; !(ended && transcriber.flushed); ) {
-      while (fed < samples.length && Math.min(fed + piece, samples.length) <= now * sampleRate + 1e-6) {
-        transcriber.add(samples.subarray(fed, fed + piece));
-        fed = Math.min(fed + piece, samples.length);
+    for (let added = 0, ended = false; !(ended && transcriber.flushed); ) {
+      while (added < samples.length && Math.min(added + chunk, samples.length) <= now * sampleRate + 1e-6) {
+        transcriber.add(samples.subarray(added, added + chunk));
+        added = Math.min(added + chunk, samples.length);
       }
-      if (fed === samples.length && !ended) {
+      if (added === samples.length && !ended) {
         transcriber.flush();
         ended = true;
       }
-      begun = performance.now();
+      started = performance.now();
       const worked = await transcriber.work();
-      const elapsed = (performance.now() - begun) / 1000;
+      const elapsed = (performance.now() - started) / 1000;
       computed += elapsed;
       now += elapsed;
-      if (!worked && fed < samples.length) now = Math.max(now, Math.min(fed + piece, samples.length) / sampleRate);
+      if (!worked && added < samples.length) now = Math.max(now, Math.min(added + chunk, samples.length) / sampleRate);
     }
   } finally {
     await end();
@@ -80,13 +80,17 @@ export async function simulateLive(model: WhisperModel, samples: Float32Array, g
 
 function lagsOf(events: readonly TimedEvent[]): LiveLags {
   const lags: LiveLags = { first: [], words: [], final: [] };
-  const began = new Map<number, number>();
-  const seen = new Set<number>();
+  const speechStarts = new Map<number, number>();
+  const turnsWithText = new Set<number>();
   for (const { at, event } of events) {
-    if (event.type === 'speech-started') began.set(event.turn, event.start);
-    if ((event.type === 'partial' || event.type === 'confirmed') && event.text.trim() !== '' && !seen.has(event.turn)) {
-      seen.add(event.turn);
-      lags.first.push(at - (began.get(event.turn) ?? 0));
+    if (event.type === 'speech-started') speechStarts.set(event.turn, event.start);
+    if (
+      (event.type === 'partial' || event.type === 'confirmed') &&
+      event.text.trim() !== '' &&
+      !turnsWithText.has(event.turn)
+    ) {
+      turnsWithText.add(event.turn);
+      lags.first.push(at - (speechStarts.get(event.turn) ?? 0));
     }
     if (event.type === 'confirmed') for (const { end } of event.words) lags.words.push(at - end);
     if (event.type === 'final' && event.text.trim() !== '') lags.final.push(at - event.end);
@@ -94,8 +98,8 @@ function lagsOf(events: readonly TimedEvent[]): LiveLags {
   return lags;
 }
 
-/** The quantile of `values` at `share`, from 0 to 1; NaN if there are no values. */
-export function quantile(values: readonly number[], share: number): number {
+/** The quantile at `fraction`, from 0 to 1; NaN if there are no values. */
+export function quantile(values: readonly number[], fraction: number): number {
   const sorted = [...values].sort((a, b) => a - b);
-  return sorted.length === 0 ? Number.NaN : sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+  return sorted.length === 0 ? Number.NaN : sorted[Math.min(sorted.length - 1, Math.floor(fraction * sorted.length))];
 }

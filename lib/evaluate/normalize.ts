@@ -1,36 +1,37 @@
-/** Normalizes text by openai/whisper's rules, with which published word error rates are computed. */
+/** Normalizes text by the rules of openai/whisper, which published word error rates use. */
 import { englishNumbers } from './english-numbers.js';
 import spelling from './english-spelling.json' with { type: 'json' };
 
 export const normalizers = { english: normalizeEnglish, basic: normalizeBasic, none: (text: string) => text };
 export type NormalizerName = keyof typeof normalizers;
 
-const american = new Map(Object.entries(spelling));
+const americanSpellings = new Map(Object.entries(spelling));
 
-/** Letters that Unicode's NFKD does not decompose. */
-const letters = new Map(
-  Object.entries({ œ: 'oe', ø: 'o', æ: 'ae', ß: 'ss', đ: 'd', ð: 'd', þ: 'th', ł: 'l' }).flatMap(([one, plain]) => [
-    [one, plain],
-    [one.toUpperCase(), one === 'þ' || one === 'ß' ? plain : plain.toUpperCase()],
+/** ASCII equivalents of letters that Unicode's NFKD does not decompose. */
+const asciiLetters = new Map(
+  Object.entries({ œ: 'oe', ø: 'o', æ: 'ae', ß: 'ss', đ: 'd', ð: 'd', þ: 'th', ł: 'l' }).flatMap(([letter, ascii]) => [
+    [letter, ascii],
+    [letter.toUpperCase(), letter === 'þ' || letter === 'ß' ? ascii : ascii.toUpperCase()],
   ]),
 );
 
-function withoutMarks(text: string, kept: string): string {
-  return Array.from(text.normalize('NFKD'), (c) => {
-    if (kept.includes(c)) return c;
-    const plain = letters.get(c);
-    if (plain !== undefined) return plain;
-    if (/\p{Mn}/u.test(c)) return '';
-    return /[\p{M}\p{S}\p{P}]/u.test(c) ? ' ' : c;
+/** Removes diacritics, and replaces symbols and punctuation by spaces, except for the characters in `kept`. */
+function removeDiacritics(text: string, kept: string): string {
+  return Array.from(text.normalize('NFKD'), (character) => {
+    if (kept.includes(character)) return character;
+    const ascii = asciiLetters.get(character);
+    if (ascii !== undefined) return ascii;
+    if (/\p{Mn}/u.test(character)) return '';
+    return /[\p{M}\p{S}\p{P}]/u.test(character) ? ' ' : character;
   }).join('');
 }
 
 /** Removes text in brackets, which was not spoken. */
-const withoutAsides = (text: string): string => text.replace(/[<[][^>\]]*[>\]]/g, '').replace(/\(([^)]+?)\)/g, '');
+const removeBrackets = (text: string): string => text.replace(/[<[][^>\]]*[>\]]/g, '').replace(/\(([^)]+?)\)/g, '');
 
-/** For any language: lower case, without punctuation and symbols. */
+/** Normalizes text of any language: converts it to lower case, and removes punctuation and symbols. */
 export function normalizeBasic(text: string): string {
-  return withoutAsides(text.toLowerCase())
+  return removeBrackets(text.toLowerCase())
     .normalize('NFKC')
     .replace(/[\p{M}\p{S}\p{P}]/gu, ' ')
     .toLowerCase()
@@ -76,8 +77,8 @@ const contractions: [string, string][] = [
   ['shoulda', 'should have'],
   ["ma'am", 'madam'],
 ];
-/** Contractions at the ends of words, in the order in which they are replaced. */
-const endings: [string, string][] = [
+/** Contracted ends of words, in the order in which they are replaced. */
+const contractedEndings: [string, string][] = [
   ["'d been", ' had been'],
   ["'s been", ' has been'],
   ["'d gone", ' had gone'],
@@ -96,21 +97,21 @@ const endings: [string, string][] = [
 const replacements: [RegExp, string][] = [
   ...contractions.map(([from, to]): [RegExp, string] => [new RegExp(`\\b${from}\\b`, 'g'), to]),
   ...Object.entries(titles).map(([from, to]): [RegExp, string] => [new RegExp(`\\b${from}\\b`, 'g'), `${to} `]),
-  ...endings.map(([from, to]): [RegExp, string] => [new RegExp(`${from}\\b`, 'g'), to]),
+  ...contractedEndings.map(([from, to]): [RegExp, string] => [new RegExp(`${from}\\b`, 'g'), to]),
 ];
 
-/** For English: also expands contractions and titles, and unifies numbers and British spellings. */
+/** Normalizes English text: also expands contractions and titles, and unifies numbers and spellings. */
 export function normalizeEnglish(text: string): string {
-  let result = withoutAsides(text.toLowerCase())
+  let result = removeBrackets(text.toLowerCase())
     .replace(/\b(hmm|mm|mhm|mmm|uh|um)\b/g, '')
     .replace(/\s+'/g, "'");
   for (const [from, to] of replacements) result = result.replace(from, to);
   result = result.replace(/(\d),(\d)/g, '$1$2').replace(/\.([^0-9]|$)/g, ' $1');
-  result = englishNumbers(withoutMarks(result, '.%$¢€£'));
+  result = englishNumbers(removeDiacritics(result, '.%$¢€£'));
   return result
     .split(/\s+/)
     .filter((word) => word !== '')
-    .map((word) => american.get(word) ?? word)
+    .map((word) => americanSpellings.get(word) ?? word)
     .join(' ')
     .replace(/[.$¢€£]([^0-9])/g, ' $1')
     .replace(/([^0-9])%/g, '$1 ')

@@ -4,7 +4,7 @@ import { basename, extname, join } from 'node:path';
 import { OneheadError, shown } from '../errors.js';
 import type { Transcription } from '../whisper/transcription/types.js';
 import { invalidAlignment } from './alignments/timed-word.js';
-import { alignmentEndings, readAlignment, type TimedWord } from './alignments.js';
+import { alignmentExtensions, readAlignment, type TimedWord } from './alignments.js';
 import type { NormalizerName } from './normalize.js';
 import { summarizeWordTimes, type WordTimeError, type WordTimes, wordTimeErrors } from './word-times.js';
 
@@ -22,7 +22,8 @@ export interface WordEvaluation extends WordTimes {
   files: TimedRecordingResult[];
 }
 
-const texts = new Set(['.txt', '.json', '.jsonl', '.tsv', '.csv', '.md', '.ctm', '.textgrid', '.lab']);
+/** Files in a folder of recordings that are no recordings. */
+const textExtensions = new Set(['.txt', '.json', '.jsonl', '.tsv', '.csv', '.md', '.ctm', '.textgrid', '.lab']);
 
 const stem = (file: string): string => basename(file, extname(file));
 
@@ -31,38 +32,42 @@ async function kindOf(path: string): Promise<'file' | 'folder'> {
   if (!status)
     throw new OneheadError(
       'AUDIO_NOT_FOUND',
-      `There is no file or folder ${shown(path)}; give a recording or a folder.`,
+      `There is no file or folder ${shown(path)}; name a recording or a folder of recordings.`,
     );
   return status.isDirectory() ? 'folder' : 'file';
 }
 
 /**
- * A recording, or all recordings of a folder, with their reference words. `reference` is the file of one recording, a
- * CTM file of several, or a folder with NAME.TextGrid, NAME.ctm or NAME.json for each recording. Recordings without a
- * reference are left out. Throws OneheadError AUDIO_NOT_FOUND or INVALID_ARGUMENT.
+ * A recording, or all recordings of a folder, with their reference words. Recordings without a reference are left out.
+ * `reference` is one of
+ * - the file of one recording
+ * - a CTM file of several recordings
+ * - a folder with NAME.TextGrid, NAME.ctm or NAME.json for each recording
+ *
+ * Throws OneheadError AUDIO_NOT_FOUND or INVALID_ARGUMENT.
  */
 export async function findTimedRecordings(path: string, reference: string, tier?: string): Promise<TimedRecording[]> {
   const folder = (await kindOf(path)) === 'folder';
   const names = folder ? (await readdir(path)).sort().map((name) => join(path, name)) : [path];
-  const files = names.filter((name) => !folder || !texts.has(extname(name).toLowerCase()));
+  const files = names.filter((name) => !folder || !textExtensions.has(extname(name).toLowerCase()));
   const status = await stat(reference).catch(() => null);
   if (!status)
     throw invalidAlignment(
-      `There is no file or folder ${shown(reference)}; give a file of word times, or a folder of them.`,
+      `There is no file or folder ${shown(reference)}; name a file of word times, or a folder of such files.`,
     );
   const references = status.isDirectory() ? new Set(await readdir(reference)) : null;
   if (!references && folder && extname(reference).toLowerCase() !== '.ctm') {
     throw invalidAlignment(
-      `${shown(reference)} has the words of one recording, but ${shown(path, 80)} is a folder; give a folder of such files.`,
+      `${shown(reference)} has the words of one recording, but ${shown(path, 80)} is a folder; name a folder of such files.`,
     );
   }
   const found: TimedRecording[] = [];
   for (const file of files) {
     const recording = stem(file);
     if (references) {
-      const ending = alignmentEndings.find((one) => references.has(recording + one));
-      if (ending === undefined) continue;
-      found.push({ file, words: await readAlignment(join(reference, recording + ending), { tier, recording }) });
+      const extension = alignmentExtensions.find((candidate) => references.has(recording + candidate));
+      if (extension === undefined) continue;
+      found.push({ file, words: await readAlignment(join(reference, recording + extension), { tier, recording }) });
     } else found.push({ file, words: await readAlignment(reference, { tier, recording, named: folder }) });
   }
   const timed = found.filter(({ words }) => words.length > 0);
@@ -85,12 +90,12 @@ export async function evaluateWords(
   const all: WordTimeError[] = [];
   for (const { file, words } of recordings) {
     const { segments } = await transcribe(file);
-    const heard = segments.flatMap((segment) => segment.words ?? []);
-    const errors = wordTimeErrors(words, heard, normalizer);
+    const hypothesis = segments.flatMap((segment) => segment.words ?? []);
+    const errors = wordTimeErrors(words, hypothesis, normalizer);
     all.push(...errors);
     files.push({ file, ...summarizeWordTimes(errors, words.length) });
     onResult(files.at(-1)!);
   }
-  const words = files.reduce((sum, one) => sum + one.words, 0);
+  const words = files.reduce((sum, file) => sum + file.words, 0);
   return { normalizer, files, ...summarizeWordTimes(all, words) };
 }

@@ -4,7 +4,7 @@ import { type NormalizerName, normalizers } from './normalize.js';
 
 /**
  * The errors of a word that is in both texts, in seconds: positive if it starts or ends too late, negative if too
- * early, null if the other text has no word boundary there.
+ * early, null if the transcription has no word boundary there.
  */
 export interface WordTimeError {
   word: string;
@@ -19,21 +19,24 @@ export interface TimeErrors {
   bias: number;
   /** Mean of the absolute errors, seconds. */
   mean: number;
-  /** The shares with errors of at most 50, 100 and 200 ms. */
+  /** The shares of errors of at most 50, 100 and 200 ms. */
   within50: number;
   within: number;
   within200: number;
 }
 
 export interface WordTimes {
-  /** Words of the reference, and those of them that were found in the transcription. */
+  /** The number of reference words, and of those among them that were found in the transcription. */
   words: number;
   matched: number;
   starts: TimeErrors;
   ends: TimeErrors;
 }
 
-/** A part of a word. Parts are compared because texts divide words differently ('cold-hearted', 'don't', Japanese). */
+/**
+ * A part of a word after normalization. Parts are compared, since reference and transcription may divide words
+ * differently ('cold-hearted', 'don't', Japanese).
+ */
 interface Token {
   text: string;
   word: number;
@@ -41,54 +44,61 @@ interface Token {
   last: boolean;
 }
 
-const spaceless =
+/** Scripts without spaces between words. */
+const spacelessScripts =
   /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Myanmar}]/u;
 
 function tokensOf(words: readonly TimedWord[], normalize: (text: string) => string): Token[] {
   return words.flatMap(({ word }, index) => {
     const parts = normalize(word)
       .split(/\s+/)
-      .flatMap((part) => (spaceless.test(part) ? [...part] : [part]))
+      .flatMap((part) => (spacelessScripts.test(part) ? [...part] : [part]))
       .filter((part) => part !== '');
     return parts.map((text, i) => ({ text, word: index, first: i === 0, last: i === parts.length - 1 }));
   });
 }
 
+/** The last step of an alignment: a pair of tokens, a token of the reference only, or one of the hypothesis only. */
+const [pairStep, referenceStep, hypothesisStep] = [0, 1, 2];
+
 /**
- * Aligns the texts by minimum edit distance and returns the pairs of equal tokens. Among alignments of equal distance
- * it takes the one whose pairs are closest in time. Needs a byte for each possible pair: 100 MB for texts of an hour.
+ * Aligns two texts by minimum edit distance, and returns the pairs of equal tokens. Among several alignments it chooses
+ * the one whose pairs are closest in time. `distance` is in seconds. Needs a byte for each possible pair: 100 MB for
+ * texts of an hour.
  */
-function matches(
+function align(
   reference: readonly Token[],
-  heard: readonly Token[],
+  hypothesis: readonly Token[],
   distance: (a: Token, b: Token) => number,
 ): [Token, Token][] {
-  const width = heard.length + 1;
-  const ways = new Uint8Array((reference.length + 1) * width); // 0: both tokens, 1: only the reference's, 2: only the heard one
-  let before = Float64Array.from({ length: width }, (_, i) => i);
-  ways.fill(2, 1, width);
-  let now = new Float64Array(width);
+  const width = hypothesis.length + 1;
+  const steps = new Uint8Array((reference.length + 1) * width);
+  let previous = Float64Array.from({ length: width }, (_, i) => i);
+  steps.fill(hypothesisStep, 1, width);
+  let current = new Float64Array(width);
   reference.forEach((token, i) => {
     const row = (i + 1) * width;
-    now[0] = i + 1;
-    ways[row] = 1;
+    current[0] = i + 1;
+    steps[row] = referenceStep;
     for (let j = 1; j < width; ++j) {
-      const other = heard[j - 1];
-      // The weight of seconds is so small that their sum stays below one error.
-      const both = before[j - 1] + (token.text === other.text ? 1e-7 * Math.min(distance(token, other), 10) : 1);
-      const [one, two] = [before[j] + 1, now[j - 1] + 1];
-      const best = Math.min(both, one, two);
-      now[j] = best;
-      ways[row + j] = best === both ? 0 : best === one ? 1 : 2;
+      const other = hypothesis[j - 1];
+      // The weight of time is so small that all distances together are less than one error.
+      const pair = previous[j - 1] + (token.text === other.text ? 1e-7 * Math.min(distance(token, other), 10) : 1);
+      const [deletion, insertion] = [previous[j] + 1, current[j - 1] + 1];
+      const best = Math.min(pair, deletion, insertion);
+      current[j] = best;
+      steps[row + j] = best === pair ? pairStep : best === deletion ? referenceStep : hypothesisStep;
     }
-    [before, now] = [now, before];
+    [previous, current] = [current, previous];
   });
   const pairs: [Token, Token][] = [];
-  for (let i = reference.length, j = heard.length; i > 0 || j > 0; ) {
-    const way = ways[i * width + j];
-    if (way === 0 && reference[i - 1].text === heard[j - 1].text) pairs.push([reference[i - 1], heard[j - 1]]);
-    if (way !== 2) --i;
-    if (way !== 1) --j;
+  for (let i = reference.length, j = hypothesis.length; i > 0 || j > 0; ) {
+    const step = steps[i * width + j];
+    if (step === pairStep && reference[i - 1].text === hypothesis[j - 1].text) {
+      pairs.push([reference[i - 1], hypothesis[j - 1]]);
+    }
+    if (step !== hypothesisStep) --i;
+    if (step !== referenceStep) --j;
   }
   return pairs.reverse();
 }
@@ -101,16 +111,16 @@ export function wordTimeErrors(
 ): WordTimeError[] {
   const normalize = normalizers[normalizer];
   const middle = ({ start, end }: TimedWord) => (start + end) / 2;
-  const pairs = matches(tokensOf(reference, normalize), tokensOf(words, normalize), (a, b) =>
+  const pairs = align(tokensOf(reference, normalize), tokensOf(words, normalize), (a, b) =>
     Math.abs(middle(reference[a.word]) - middle(words[b.word])),
   );
   const errors = new Map<number, WordTimeError>();
   for (const [a, b] of pairs) {
-    const [wanted, got] = [reference[a.word], words[b.word]];
-    const error = errors.get(a.word) ?? { word: wanted.word, start: null, end: null };
+    const [expected, actual] = [reference[a.word], words[b.word]];
+    const error = errors.get(a.word) ?? { word: expected.word, start: null, end: null };
     errors.set(a.word, error);
-    if (a.first && b.first) error.start = got.start - wanted.start;
-    if (a.last && b.last) error.end = got.end - wanted.end;
+    if (a.first && b.first) error.start = actual.start - expected.start;
+    if (a.last && b.last) error.end = actual.end - expected.end;
   }
   return [...errors.values()];
 }
@@ -118,7 +128,7 @@ export function wordTimeErrors(
 function summary(errors: readonly (number | null)[]): TimeErrors {
   const known = errors.filter((error) => error !== null);
   const mean = (value: (error: number) => number) => known.reduce((sum, error) => sum + value(error), 0) / known.length;
-  // Times are rounded to hundredths, so an error of exactly 100 ms counts as within.
+  // Times are multiples of 10 ms, so the tolerance includes errors that equal the limit.
   const within = (limit: number) => mean((error) => Number(Math.abs(error) <= limit + 1e-9));
   return {
     count: known.length,

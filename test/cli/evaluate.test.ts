@@ -124,7 +124,7 @@ describe('evaluate', () => {
     const folder = await temporaryFolder();
     await mkdir(join(folder, 'empty'));
     const missing = await onehead(['evaluate', join(folder, 'empty')]);
-    expect(missing.stderr).toContain('holds no recordings with texts');
+    expect(missing.stderr).toContain('contains no recordings with texts');
     await writeFile(join(folder, 'list'), 'one.flac\ttext\nonly a text\n');
     const wrong = await onehead(['evaluate', join(folder, 'list')]);
     expect(wrong.stderr).toContain('line 2');

@@ -1,13 +1,13 @@
-/** Reads NIST's CTM: lines of recording, channel, start, duration, word, and sometimes a confidence. */
+/** Reads NIST's CTM: lines of recording, channel, start, duration, word, and optionally a confidence. */
 import { shown } from '../../errors.js';
 import { type AlignmentOptions, invalidAlignment, type TimedWord } from './timed-word.js';
 
 export function readCtm(text: string, name: string, { recording, named }: AlignmentOptions): TimedWord[] {
   const byRecording = new Map<string, TimedWord[]>();
   for (const [index, line] of text.split(/\r\n|\r|\n/).entries()) {
-    const [file, channel, from, length, word] = line.trim().split(/\s+/);
+    const [file, channel, startText, durationText, word] = line.trim().split(/\s+/);
     if (file === '' || file.startsWith(';;')) continue;
-    const [start, duration] = [Number(from), Number(length)];
+    const [start, duration] = [Number(startText), Number(durationText)];
     if (word === undefined || channel === undefined || Number.isNaN(start) || Number.isNaN(duration)) {
       throw invalidAlignment(
         `${name}, line ${index + 1}: expected recording, channel, start, duration and word, but found '${shown(line.trim(), 80)}'.`,
@@ -20,7 +20,7 @@ export function readCtm(text: string, name: string, { recording, named }: Alignm
   const words = recording === undefined ? undefined : byRecording.get(recording);
   if (words) return words;
   if (byRecording.size === 0 || named) return [];
-  // The words of the only recording, whatever its name.
+  // A file of a single recording is used whatever the name of the recording.
   if (byRecording.size === 1) return [...byRecording.values()][0];
   const names = shown([...byRecording.keys()].join(', '));
   const missing = recording === undefined ? '; name one of them' : `, but not of '${shown(recording, 60)}'`;

@@ -1,7 +1,4 @@
-/**
- * Reads words with times from JSON: a list, or the forms of gentle, pocketsphinx, the Montreal Forced Aligner and
- * transcriptions.
- */
+/** Reads word times from JSON: a list, or the output of gentle, pocketsphinx, the Montreal Forced Aligner or onehead. */
 import { shown } from '../../errors.js';
 import { invalidAlignment, type TimedWord } from './timed-word.js';
 
@@ -10,44 +7,47 @@ type Fields = Record<string, unknown>;
 const isObject = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** gentle gives no times to words that it did not find in the audio. */
-const unheard = (one: Fields): boolean => typeof one.case === 'string' && one.case !== 'success';
+/** True for a word that gentle did not find in the audio, and which therefore has no times. */
+const isNotFound = (entry: Fields): boolean => typeof entry.case === 'string' && entry.case !== 'success';
 
-function word(one: unknown, index: number, name: string): TimedWord {
-  if (isObject(one)) {
+function timedWord(entry: unknown, index: number, name: string): TimedWord {
+  if (isObject(entry)) {
     // pocketsphinx: text, beginning, duration.
-    if (typeof one.t === 'string' && typeof one.b === 'number' && typeof one.d === 'number') {
-      return { word: one.t, start: one.b, end: one.b + one.d };
+    if (typeof entry.t === 'string' && typeof entry.b === 'number' && typeof entry.d === 'number') {
+      return { word: entry.t, start: entry.b, end: entry.b + entry.d };
     }
-    const text = one.word ?? one.text;
-    if (typeof text === 'string' && typeof one.start === 'number' && typeof one.end === 'number') {
-      return { word: text, start: one.start, end: one.end };
+    const text = entry.word ?? entry.text;
+    if (typeof text === 'string' && typeof entry.start === 'number' && typeof entry.end === 'number') {
+      return { word: text, start: entry.start, end: entry.end };
     }
   }
   // The Montreal Forced Aligner: [start, end, label].
-  if (Array.isArray(one) && typeof one[0] === 'number' && typeof one[1] === 'number' && typeof one[2] === 'string') {
-    return { word: one[2], start: one[0], end: one[1] };
+  if (Array.isArray(entry)) {
+    const [start, end, label] = entry as unknown[];
+    if (typeof start === 'number' && typeof end === 'number' && typeof label === 'string') {
+      return { word: label, start, end };
+    }
   }
-  const found = shown(JSON.stringify(one), 80);
+  const found = shown(JSON.stringify(entry), 80);
   throw invalidAlignment(`${name}, word ${index + 1}: expected {"word", "start", "end"} but found ${found}.`);
 }
 
-/** The list of words in a file's value, or null. */
+/** The list of words in a file's value; null if there is none. */
 function wordsOf(value: unknown): readonly unknown[] | null {
   if (Array.isArray(value)) {
-    // Lines of pocketsphinx, or segments with words: joined in order.
-    const within = value.map((one) => (isObject(one) ? wordsOf(one) : null));
-    return value.length > 0 && within.every((one) => one !== null) ? within.flat() : value;
+    // Lines of pocketsphinx or segments with words are joined; other lists are lists of words.
+    const lists = value.map((item) => (isObject(item) ? wordsOf(item) : null));
+    return value.length > 0 && lists.every((list) => list !== null) ? lists.flat() : value;
   }
   if (!isObject(value)) return null;
   const { words, w, segments, tiers } = value;
   if (Array.isArray(words)) return words;
   if (Array.isArray(w)) return w;
   if (Array.isArray(segments))
-    return segments.some((one) => isObject(one) && 'words' in one) ? wordsOf(segments) : null;
+    return segments.some((segment) => isObject(segment) && 'words' in segment) ? wordsOf(segments) : null;
   if (isObject(tiers)) {
-    const named = Object.entries(tiers).filter(([key]) => /(^|[-_ ])words?$/i.test(key));
-    return named.flatMap(([, tier]) => (isObject(tier) && Array.isArray(tier.entries) ? tier.entries : []));
+    const wordTiers = Object.entries(tiers).filter(([key]) => /(^|[-_ ])words?$/i.test(key));
+    return wordTiers.flatMap(([, tier]) => (isObject(tier) && Array.isArray(tier.entries) ? tier.entries : []));
   }
   return null;
 }
@@ -57,16 +57,18 @@ export function readJson(text: string, name: string): TimedWord[] {
   try {
     value = JSON.parse(text);
   } catch {
-    // One object on each line, as pocketsphinx writes them.
+    // pocketsphinx writes one object on each line.
     try {
       value = text
         .split(/\r?\n/)
         .filter((line) => line.trim() !== '')
         .map((line) => JSON.parse(line) as unknown);
     } catch {
-      throw invalidAlignment(`${name} is not JSON; save it as JSON, or give a .TextGrid or .ctm file.`);
+      throw invalidAlignment(`${name} is not valid JSON; correct it, or use a .TextGrid or .ctm file.`);
     }
   }
-  const words = wordsOf(value);
-  return (words ?? []).flatMap((one, index) => (isObject(one) && unheard(one) ? [] : [word(one, index, name)]));
+  const entries = wordsOf(value) ?? [];
+  return entries.flatMap((entry, index) =>
+    isObject(entry) && isNotFound(entry) ? [] : [timedWord(entry, index, name)],
+  );
 }

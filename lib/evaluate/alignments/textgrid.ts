@@ -1,4 +1,4 @@
-/** Reads Praat's TextGrid files, in their long and short text forms. */
+/** Reads Praat's TextGrid files, in the long and the short text format. */
 import { shown } from '../../errors.js';
 import { type AlignmentOptions, invalidAlignment, type TimedWord } from './timed-word.js';
 
@@ -8,15 +8,15 @@ interface Tier {
 }
 
 /**
- * The values in a Praat text file: texts in quotation marks (doubled inside a text), numbers, and flags such as
- * <exists>. Everything else is for human readers, including numbers in brackets and text after an exclamation mark.
+ * The values in a Praat text file: strings in quotation marks (doubled within a string), numbers, and flags such as
+ * <exists>. Everything else is a comment, including numbers in brackets and text after an exclamation mark.
  */
 function* values(text: string): Generator<string | number> {
   const pattern = /"((?:[^"]|"")*)"|<(\w+)>|![^\n]*|\[[^\]\n]*\]|[^\s"<![]+/g;
-  for (const [whole, label, flag] of text.matchAll(pattern)) {
+  for (const [match, label, flag] of text.matchAll(pattern)) {
     if (label !== undefined) yield label.replaceAll('""', '"');
     else if (flag !== undefined) yield `<${flag}>`;
-    else if (/^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(whole)) yield Number(whole);
+    else if (/^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(match)) yield Number(match);
   }
 }
 
@@ -32,27 +32,29 @@ class Reader {
     const { done, value } = this.#values.next();
     if (done)
       throw invalidAlignment(
-        `${this.#name} is truncated: the TextGrid has fewer values than it announces; save it again.`,
+        `${this.#name} is truncated: the TextGrid has fewer values than it declares; save it again.`,
       );
     return value;
   }
-  text(what: string): string {
+  text(expected: string): string {
     const value = this.next();
-    if (typeof value !== 'string') throw this.#wrong(what, value);
+    if (typeof value !== 'string') throw this.#invalid(expected, value);
     return value;
   }
-  number(what: string): number {
+  number(expected: string): number {
     const value = this.next();
-    if (typeof value !== 'number') throw this.#wrong(what, value);
+    if (typeof value !== 'number') throw this.#invalid(expected, value);
     return value;
   }
-  count(what: string): number {
-    const value = this.number(what);
-    if (!Number.isSafeInteger(value) || value < 0) throw this.#wrong(what, value);
+  count(expected: string): number {
+    const value = this.number(expected);
+    if (!Number.isSafeInteger(value) || value < 0) throw this.#invalid(expected, value);
     return value;
   }
-  #wrong(what: string, value: string | number) {
-    return invalidAlignment(`${this.#name} is not a valid TextGrid: expected ${what} but found '${shown(value, 60)}'.`);
+  #invalid(expected: string, value: string | number) {
+    return invalidAlignment(
+      `${this.#name} is not a valid TextGrid: expected ${expected} but found '${shown(value, 60)}'.`,
+    );
   }
 }
 
@@ -70,7 +72,7 @@ function readTiers(text: string, name: string): Tier[] {
     const tier: Tier = { name: reader.text("a tier's name"), intervals: [] };
     reader.number("a tier's beginning");
     reader.number("a tier's end");
-    for (let left = reader.count("a tier's size"); left > 0; --left) {
+    for (let remaining = reader.count("a tier's size"); remaining > 0; --remaining) {
       const start = reader.number('a time');
       // Points have a single time, so they are not words.
       const end = kind === 'IntervalTier' ? reader.number('a time') : start;
@@ -82,21 +84,21 @@ function readTiers(text: string, name: string): Tier[] {
   return tiers;
 }
 
-/** The words of the tier `wanted`; by default, of the tiers that are named "words", or of the only tier. */
-export function readTextGrid(text: string, name: string, { tier: wanted }: AlignmentOptions): TimedWord[] {
+/** The words of a tier; by default, of the tiers that are named "words", or of the only tier. */
+export function readTextGrid(text: string, name: string, { tier: tierName }: AlignmentOptions): TimedWord[] {
   if (text.startsWith('ooBinaryFile')) {
     throw invalidAlignment(`${name} is a binary file of Praat; save it with "Save as text file".`);
   }
   const tiers = readTiers(text, name);
-  const names = shown(tiers.map((one) => `'${one.name}'`).join(', '));
-  // Aligners write a tier of words for each speaker: 'Ann - words'.
-  const named = tiers.filter((one) =>
-    wanted === undefined ? /(^|[-_ ])words?$/i.test(one.name.trim()) : one.name === wanted,
+  const names = shown(tiers.map((tier) => `'${tier.name}'`).join(', '));
+  // Aligners write a tier of words for each speaker, such as 'Ann - words'.
+  const matching = tiers.filter((tier) =>
+    tierName === undefined ? /(^|[-_ ])words?$/i.test(tier.name.trim()) : tier.name === tierName,
   );
-  const chosen = named.length > 0 || wanted !== undefined ? named : tiers.length === 1 ? tiers : [];
+  const chosen = matching.length > 0 || tierName !== undefined ? matching : tiers.length === 1 ? tiers : [];
   if (chosen.length === 0) {
-    const missing = wanted === undefined ? 'words; name one with the option tier' : `'${shown(wanted, 60)}'`;
+    const missing = tierName === undefined ? 'words; name one with the option tier' : `'${shown(tierName, 60)}'`;
     throw invalidAlignment(`${name} has no tier ${missing}. Its tiers of intervals: ${names || 'none'}.`);
   }
-  return chosen.flatMap((one) => one.intervals);
+  return chosen.flatMap((tier) => tier.intervals);
 }

@@ -1,7 +1,7 @@
-/** Types that the readers of alignments share. */
+/** Types shared by the readers of alignments. */
 import { OneheadError } from '../../errors.js';
 
-/** A word and when it was said, in seconds from the recording's start. */
+/** A word and its times, in seconds from the start of the recording. */
 export interface TimedWord {
   word: string;
   start: number;
@@ -11,10 +11,10 @@ export interface TimedWord {
 export interface AlignmentOptions {
   /** The TextGrid tier of words. By default the one named "words", or the only one. */
   tier?: string;
-  /** The recording whose words are read from a CTM file of several: its name without folder and ending. */
+  /** The recording whose words are read from a CTM file of several: its name without folder and extension. */
   recording?: string;
-  /** True if a file of one recording is only read for the recording of that name. */
+  /** If true, a CTM file of a single recording is only read if that is `recording`. */
   named?: boolean;
 }
 
-export const invalidAlignment = (sentence: string) => new OneheadError('INVALID_ARGUMENT', sentence);
+export const invalidAlignment = (message: string) => new OneheadError('INVALID_ARGUMENT', message);
