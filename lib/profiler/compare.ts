@@ -35,11 +35,11 @@ function times(results: readonly ExperimentResult[]) {
 export function compare(a: readonly ExperimentResult[], b: readonly ExperimentResult[]): CompareResult {
   const [before, after] = [times(a), times(b)];
   const rows: Comparison[] = [];
-  for (const [key, { experiment, case: what, time }] of before) {
+  for (const [key, { experiment, case: values, time }] of before) {
     const other = after.get(key)?.time;
     if (!other) continue;
     const change = other.high < time.low ? 'faster' : other.low > time.high ? 'slower' : 'none';
-    rows.push({ experiment, case: what, a: time, b: other, ratio: other.median / time.median, change });
+    rows.push({ experiment, case: values, a: time, b: other, ratio: other.median / time.median, change });
   }
   return { rows, onlyA: before.size - rows.length, onlyB: after.size - rows.length };
 }
@@ -54,8 +54,8 @@ export function differences(a: readonly ExperimentResult[], b: readonly Experime
       const [x, y] = [first[part] as Record<string, unknown>, second[part] as Record<string, unknown>];
       for (const name of new Set([...Object.keys(x), ...Object.keys(y)])) {
         if (['commit', 'onehead', 'load'].includes(name)) continue;
-        const [one, other] = [JSON.stringify(x[name]) ?? 'none', JSON.stringify(y[name]) ?? 'none'];
-        if (one !== other) found.add(`${name}: ${one} against ${other}`);
+        const [valueA, valueB] = [JSON.stringify(x[name]) ?? 'none', JSON.stringify(y[name]) ?? 'none'];
+        if (valueA !== valueB) found.add(`${name}: ${valueA} against ${valueB}`);
       }
     }
   }
@@ -67,18 +67,18 @@ export function comparisonTable({ rows, onlyA, onlyB }: CompareResult, all = fal
   const size = ({ ratio }: Comparison) => Math.abs(Math.log(ratio));
   const shown = rows.filter(({ change }) => all || change !== 'none').sort((x, y) => size(y) - size(x));
   const changed = rows.filter(({ change }) => change !== 'none').length;
-  const lone = onlyA + onlyB > 0 ? ` ${onlyA + onlyB} rows are in only one file.` : '';
+  const unmatched = onlyA + onlyB > 0 ? ` ${onlyA + onlyB} rows are in only one file.` : '';
   return {
     title: `${changed} of ${rows.length} rows changed beyond the noise`,
     columns: ['experiment', 'case', 'A', 'B', 'B / A', 'change'],
-    rows: shown.map(({ experiment, case: what, a, b, ratio, change }) => [
+    rows: shown.map(({ experiment, case: values, a, b, ratio, change }) => [
       experiment,
-      Object.values(what).join(', '),
+      Object.values(values).join(', '),
       duration(a.median),
       duration(b.median),
       digits(ratio),
       change,
     ]),
-    note: `A row has changed if the 95% confidence intervals of its two medians do not overlap.${lone}`,
+    note: `A row has changed if the 95% confidence intervals of its two medians do not overlap.${unmatched}`,
   };
 }

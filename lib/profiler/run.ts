@@ -68,7 +68,7 @@ function check(settings: Settings, models: readonly string[]): void {
   const isMargin = (value: unknown) => typeof value === 'number' && value >= 0;
   const { margins, audio } = settings;
   if (margins !== undefined && !(Array.isArray(margins) && margins.length > 0 && margins.every(isMargin))) {
-    refuse('margins', 'a list of seconds from 0', margins);
+    refuse('margins', 'a list of seconds of at least 0', margins);
   }
   if (audio !== undefined && typeof audio !== 'string') refuse('audio', 'a folder or a list of recordings', audio);
   if (!(settings.seconds > 0)) refuse('seconds', 'a positive number', settings.seconds);
@@ -145,13 +145,16 @@ export async function profile(name: ExperimentName, options: ProfileOptions = {}
   if (previous && JSON.stringify(previous.settings) !== JSON.stringify(recorded)) {
     throw new OneheadError(
       'INVALID_ARGUMENT',
-      `The result to resume was measured with other settings (${JSON.stringify(previous.settings)}, not ${JSON.stringify(recorded)}); repeat its options or start anew.`,
+      `The result to resume was measured with other settings (${JSON.stringify(previous.settings)}, not ${JSON.stringify(recorded)}); repeat its options, or start again without it.`,
     );
   }
   const machine = describeMachine();
   const hardware = ({ cpu, gpus, kernels }: Machine) => JSON.stringify([cpu, gpus, kernels]);
   if (previous && hardware(previous.machine) !== hardware(machine)) {
-    throw new OneheadError('INVALID_ARGUMENT', 'The result to resume was measured on another machine; start anew.');
+    throw new OneheadError(
+      'INVALID_ARGUMENT',
+      'The result to resume was measured on another machine; start again without it.',
+    );
   }
   const result: ExperimentResult = {
     experiment: name,
@@ -174,9 +177,9 @@ export async function profile(name: ExperimentName, options: ProfileOptions = {}
       signal,
       shape,
       model: checkpoint?.directory,
-      open: (config, given) => {
+      open: (config, modelOptions) => {
         const { device, dtype, threads } = settings;
-        const chosen = { device, dtype, threads, signal, ...given };
+        const chosen = { device, dtype, threads, signal, ...modelOptions };
         const real = checkpoint && sameHeads(checkpoint.config, config);
         return real ? MeasuredWhisper.open({ ...checkpoint, config }, chosen) : randomModel(config, chosen);
       },

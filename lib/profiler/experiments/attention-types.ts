@@ -118,7 +118,7 @@ async function measure(context: Context<Settings>, batch: number, length: number
     return [...rows, ...refused];
   } finally {
     await weights.dispose();
-    for (const one of owned) one[Symbol.dispose]();
+    for (const resource of owned) resource[Symbol.dispose]();
   }
 }
 

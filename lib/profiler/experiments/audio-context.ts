@@ -10,7 +10,7 @@ import { Whisper } from '../../whisper/whisper.js';
 import type { ProfileRow } from '../measuring/result.js';
 import { audioContextCharts, audioContextTables } from '../report/audio-context.js';
 import { type CommonSettings, type Context, defineExperiment, type OwnSettings, stageRows } from './experiment.js';
-import { waited } from './whisper.js';
+import { callMicroseconds } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'margins' | 'audio'>;
 
@@ -66,7 +66,7 @@ async function measure(context: Context<CommonSettings & Own>): Promise<ProfileR
       sample: async () => {
         const before = whisper.figures();
         const texts: string[] = [];
-        const total = await waited(async () => {
+        const total = await callMicroseconds(async () => {
           for (const { samples } of clips) {
             texts.push(
               (await whisper.transcribe({ samples, sampleRate }, { ...options, signal: context.signal })).text,

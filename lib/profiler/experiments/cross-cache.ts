@@ -12,7 +12,7 @@ import {
   ofModelsAndBatches,
   stageRows,
 } from './experiment.js';
-import { stepReplays, waited } from './whisper.js';
+import { stepReplays, callMicroseconds } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
 
@@ -35,7 +35,7 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
       samplers.push({
         name,
         sample: async () => {
-          const window = await waited(() => whisper.generate(encoded, tokens, context.signal));
+          const window = await callMicroseconds(() => whisper.generate(encoded, tokens, context.signal));
           // All sequences have ended: a step still does all of its work, at the same position.
           return { window, step: await whisper.step.time(stepReplays) };
         },
@@ -71,7 +71,7 @@ async function measure(context: Context<CommonSettings & Own>, model: string, ba
       };
     });
   } finally {
-    for (const one of [...owned, ...loaded]) one.dispose();
+    for (const resource of [...owned, ...loaded]) resource.dispose();
   }
 }
 

@@ -13,7 +13,7 @@ import {
   type OwnSettings,
   stageRows,
 } from './experiment.js';
-import { waited } from './whisper.js';
+import { callMicroseconds } from './whisper.js';
 
 type Own = Pick<OwnSettings, 'layers' | 'heads' | 'headSize' | 'vocabulary' | 'batches' | 'prompt' | 'tokens'>;
 
@@ -48,7 +48,7 @@ async function measure(context: Context<CommonSettings & Own>, batch: number): P
       return {
         name,
         model,
-        sample: async () => ({ total: await waited(() => model.generate(prompts, tokens, context.signal)) }),
+        sample: async () => ({ total: await callMicroseconds(() => model.generate(prompts, tokens, context.signal)) }),
       };
     });
     const measured = await context.measure(samplers);

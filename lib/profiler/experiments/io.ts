@@ -20,7 +20,7 @@ import { stepReplays } from './whisper.js';
 type Own = Pick<OwnSettings, 'models' | 'batches' | 'tokens'>;
 
 /** The sum of two operations that the device computes in one kernel. */
-const together = (product: OperationCost, attention: OperationCost): OperationCost => ({
+const fuse = (product: OperationCost, attention: OperationCost): OperationCost => ({
   ...attention,
   name: 'projectedAttention',
   part: `${product.part} and ${attention.part}`,
@@ -37,13 +37,14 @@ export function costsAsRecorded(
   costs: readonly OperationCost[],
   recorded: readonly { name: string; label: string }[],
 ): OperationCost[] {
-  const left = [...costs];
+  const remaining = [...costs];
   const matched = recorded.map(({ name }) => {
-    const one = left.shift();
-    return one && name === 'projectedAttention' && left.length > 0 ? together(one, left.shift() as OperationCost) : one;
+    const cost = remaining.shift();
+    const isFused = name === 'projectedAttention' && remaining.length > 0;
+    return cost && isFused ? fuse(cost, remaining.shift() as OperationCost) : cost;
   });
   const same = matched.every((cost, i) => cost?.name === recorded[i].name && cost.label === recorded[i].label);
-  if (!same || left.length > 0) {
+  if (!same || remaining.length > 0) {
     throw new OneheadError(
       'NOT_SUPPORTED',
       'The operations of this decode step differ from those of the I/O model; please report this.',
@@ -70,7 +71,7 @@ export function groupsAsTimed(times: readonly Pick<OperationTime, 'parts'>[]): n
 
 /** The sum of a layer's operations. */
 const layerOf = (costs: readonly OperationCost[]): OperationCost => ({
-  ...costs.reduce(together),
+  ...costs.reduce(fuse),
   name: 'layer',
   part: 'whole layer',
 });

@@ -38,13 +38,13 @@ export const experiment = defineExperiment<Own>({
     seconds: 10,
   },
   quick: { models: ['tiny'], decoderLayers: [2], batches: [1, 4], tokens: 25, repeats: 10, seconds: 2 },
-  groups: ({ models, decoderLayers, batches, tokens: wanted, repeats }: CommonSettings & Own, shape) =>
+  groups: ({ models, decoderLayers, batches, tokens: givenTokens, repeats }: CommonSettings & Own, shape) =>
     models.flatMap((model) =>
       depths(shape(model), decoderLayers).flatMap((depth) =>
         batches.map((batch) => ({
           name: `${model}, ${depth} decoder layers, batch ${batch}`,
           run: (context) => {
-            const { tokens, share } = effortOf(batch, wanted);
+            const { tokens, share } = effortOf(batch, givenTokens);
             const config = withDecoderLayers(shape(model), depth);
             const built = Object.entries(variants).map(([name, attention]) => ({ name, config, attention }));
             const effort = { batch, tokens, repeats: Math.max(Math.min(3, repeats), Math.ceil(share * repeats)) };

@@ -24,10 +24,10 @@ function dispose({ model, features }: LoadedVariant): void {
   model.dispose();
 }
 
-/** The numbers of decoder layers to measure: the wanted ones below the model's own number, and that number. */
-export function depths(config: WhisperConfig, wanted: readonly number[]): number[] {
+/** The numbers of decoder layers to measure: the model's number, and those of `reduced` that are smaller. */
+export function depths(config: WhisperConfig, reduced: readonly number[]): number[] {
   const { layers } = config.decoder;
-  return [...new Set([...wanted.filter((depth) => depth < layers), layers])].sort((a, b) => b - a);
+  return [...new Set([...reduced.filter((depth) => depth < layers), layers])].sort((a, b) => b - a);
 }
 
 export const withDecoderLayers = (config: WhisperConfig, layers: number): WhisperConfig => ({
@@ -42,7 +42,7 @@ export const withDecoderLayers = (config: WhisperConfig, layers: number): Whispe
 export const stepReplays = 8;
 
 /** The microseconds that a caller on the event loop waits for `work`. */
-export async function waited(work: () => Promise<unknown>): Promise<number> {
+export async function callMicroseconds(work: () => Promise<unknown>): Promise<number> {
   const started = performance.now();
   await work();
   return 1000 * (performance.now() - started);
@@ -52,10 +52,10 @@ export async function waited(work: () => Promise<unknown>): Promise<number> {
 async function transcribe(model: MeasuredWhisper, features: Tensor, tokens: number, signal?: AbortSignal) {
   let encoded: Tensor | undefined;
   try {
-    const encode = await waited(async () => {
+    const encode = await callMicroseconds(async () => {
       encoded = await model.encode(features, signal);
     });
-    const decode = await waited(() => model.generate(encoded!, tokens, signal));
+    const decode = await callMicroseconds(() => model.generate(encoded!, tokens, signal));
     return { encode, decode, total: encode + decode };
   } finally {
     encoded?.dispose();
@@ -106,7 +106,7 @@ export async function measureVariants(
       return {
         parameters: parameters(config).total,
         compression: parameters(variants[0].config).total / parameters(config).total,
-        memoryBytes: loaded.find((one) => one.name === name)!.model.device.memory().peak,
+        memoryBytes: loaded.find((variant) => variant.name === name)!.model.device.memory().peak,
         selfCacheBytes: selfBytes,
         crossCacheBytes: crossBytes,
       };

@@ -101,18 +101,18 @@ export class DecoderOnly {
     this.#weights = weights;
     const { batch, dtype, keyValueHeads, prompt } = options;
     const { positions, headSize, vocabulary } = shape;
-    const own = (...given: Parameters<Device['tensor']>): Tensor => {
+    const track = (...given: Parameters<Device['tensor']>): Tensor => {
       const tensor = device.tensor(...given);
       this.#owned.push(tensor);
       return tensor;
     };
-    const cache = () => own(dtype, [...this.#order(positions), keyValueHeads * headSize]);
+    const cache = () => track(dtype, [...this.#order(positions), keyValueHeads * headSize]);
     this.#caches = weights.layers.map(() => ({ key: cache(), value: cache() }));
     this.#sequences = new ForcedTokens(device, batch, positions, new Uint8Array(vocabulary));
     const { state, zero } = this.#sequences;
-    const last = own('int32', [1, batch], new Int32Array(batch).fill(prompt - 1));
+    const last = track('int32', [1, batch], new Int32Array(batch).fill(prompt - 1));
     // Element [i, b] is i: gathers [length, batch] from [batch, length].
-    const transposition = own(
+    const transposition = track(
       'int32',
       [prompt, batch],
       Int32Array.from({ length: prompt * batch }, (_, i) => Math.floor(i / batch)),

@@ -23,15 +23,15 @@ export class ForcedTokens {
   constructor(device: Device, batch: number, capacity: number, suppressed: Uint8Array) {
     this.batch = batch;
     this.capacity = capacity;
-    const own = (...given: Parameters<Device['tensor']>): Tensor => {
+    const track = (...given: Parameters<Device['tensor']>): Tensor => {
       const tensor = device.tensor(...given);
       this.#owned.push(tensor);
       return tensor;
     };
-    const perSequence = () => own('int32', [batch]);
+    const perSequence = () => track('int32', [batch]);
     this.state = {
-      tokens: own('int32', [batch, capacity]),
-      logProbability: own('float32', [batch, capacity]),
+      tokens: track('int32', [batch, capacity]),
+      logProbability: track('float32', [batch, capacity]),
       length: perSequence(),
       position: perSequence(),
       begin: perSequence(),
@@ -41,7 +41,7 @@ export class ForcedTokens {
       finished: perSequence(),
     };
     this.zero = perSequence();
-    this.#suppressed = own('uint8', [suppressed.length], suppressed);
+    this.#suppressed = track('uint8', [suppressed.length], suppressed);
   }
 
   /** Records the choice of each sequence's next token. `logits` has batch * vocabulary elements, in any shape. */

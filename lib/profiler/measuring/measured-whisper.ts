@@ -106,26 +106,26 @@ export class MeasuredWhisper {
     this.dtype = encoder.values;
     this.precision = precision;
     this.#parts = parts;
-    const own = <T extends { dispose(): void }>(resource: T): T => {
+    const track = <T extends { dispose(): void }>(resource: T): T => {
       owned.push(resource);
       return resource;
     };
     this.prompt = defaultPrompt(generation);
-    this.#features = own(device.tensor('float32', [batch, mels, 2 * sourcePositions]));
-    this.#encoded = own(device.tensor(encoder.values, [batch, sourcePositions, width]));
-    this.#sequences = own(new ForcedTokens(device, batch, targetPositions, suppressed));
+    this.#features = track(device.tensor('float32', [batch, mels, 2 * sourcePositions]));
+    this.#encoded = track(device.tensor(encoder.values, [batch, sourcePositions, width]));
+    this.#sequences = track(new ForcedTokens(device, batch, targetPositions, suppressed));
     const caches = (positions: number, heads: number): KeyValueCache[] => {
-      const tensor = (type: ElementType, shape: number[]) => own(device.tensor(type, shape));
+      const tensor = (type: ElementType, shape: number[]) => track(device.tensor(type, shape));
       const make = () => keyValueCache(tensor, precision, [batch, positions, heads], width / decoder.heads);
       return Array.from({ length: decoder.layers }, make);
     };
     const begins = Int32Array.from({ length: batch }, (_, window) => window * sourcePositions);
-    this.#begins = own(device.tensor('int32', [batch], begins));
+    this.#begins = track(device.tensor('int32', [batch], begins));
     this.#self = caches(targetPositions, decoder.keyValueHeads);
     this.#cross = caches(sourcePositions, decoder.crossKeyValueHeads);
 
     const { state, zero } = this.#sequences;
-    const record = (name: string, body: (ops: Operations) => void) => own(device.record(name, body));
+    const record = (name: string, body: (ops: Operations) => void) => track(device.record(name, body));
     this.encoder = record('encode', (ops) => {
       const options = { algorithm: attention.encoder, output: this.#encoded };
       recordEncoder(ops, config, parameters, encoder, this.#features, options);

@@ -83,8 +83,8 @@ export function valuesOf(rows: readonly ProfileRow[], field: string): (string | 
 }
 
 /** The first row whose case has these values. */
-export function findRow(rows: readonly ProfileRow[], wanted: Record<string, string | number>): ProfileRow | undefined {
-  return rows.find((row) => Object.entries(wanted).every(([name, value]) => row.case[name] === value));
+export function findRow(rows: readonly ProfileRow[], values: Record<string, string | number>): ProfileRow | undefined {
+  return rows.find((row) => Object.entries(values).every(([name, value]) => row.case[name] === value));
 }
 
 /** A table with a row for each combination of `down` and a column for each value of `across`. */

@@ -15,8 +15,8 @@ const busyShare = 0.25;
 
 const percent = (share: number): string => `${Math.round(100 * share)}%`;
 /** The name of a row's case, such as 'tiny, decoder layers 4, batch 1, multi-head, decode'. */
-const named = ({ case: what }: ProfileRow): string =>
-  Object.entries(what)
+const caseName = ({ case: values }: ProfileRow): string =>
+  Object.entries(values)
     .map(([name, value]) => (typeof value === 'number' ? `${spaced(name)} ${value}` : value))
     .join(', ');
 
@@ -38,7 +38,7 @@ export function warningsOf({ machine, rows }: ExperimentResult): string[] {
       ? [
           `${noisy.length} of ${timed.length} times are marked ~: the 95% interval of the median reaches more than ${percent(noisyShare)} ` +
             'away from it, so they cannot be compared. ' +
-            `The widest interval is that of ${named(noisy[0])}: ${duration(noisy[0].time.low)} to ${duration(noisy[0].time.high)}. ` +
+            `The widest interval is that of ${caseName(noisy[0])}: ${duration(noisy[0].time.low)} to ${duration(noisy[0].time.high)}. ` +
             'Measure again on an idle machine, or with more --repeats and --seconds.',
         ]
       : []),

@@ -75,8 +75,8 @@ export function ioCharts({ rows, facts }: ExperimentResult): Chart[] {
       const common = { panel: `${model}, batch ${batch}`, variant };
       const floor = figures.floorMicroseconds / 1000;
       return [
-        { ...common, what: 'floor', value: floor, low: floor, high: floor, noisy: false },
-        { ...common, what: 'measured', ...plotted(time!) },
+        { ...common, kind: 'floor', value: floor, low: floor, high: floor, noisy: false },
+        { ...common, kind: 'measured', ...plotted(time!) },
       ];
     });
   return [
@@ -137,14 +137,14 @@ export function ioCharts({ rows, facts }: ExperimentResult): Chart[] {
           height: 160,
           encoding: {
             x: { field: 'variant', type: 'nominal', title: null, sort: null, axis: { labelAngle: 0 } },
-            xOffset: { field: 'what', sort: null },
+            xOffset: { field: 'kind', sort: null },
           },
           layer: intervalLayers(
             'y',
             { type: 'quantitative', title: 'time (ms)' },
             { type: 'bar' },
             {
-              color: { field: 'what', type: 'nominal', title: null, sort: null },
+              color: { field: 'kind', type: 'nominal', title: null, sort: null },
             },
           ),
         },
