@@ -1,11 +1,12 @@
 /**
- * `npm run bench -- batch`: what a queue costs, and what it wins.
+ * `npm run bench -- batch`: measures batch processing with a queue on Redis.
  *
- * - the queue's cost: CPU milliseconds a recording of everything but transcription (claim, digest, result, formats, acknowledgement), and Redis' own;
- * - one worker with as many threads as there are cores, beside one worker a core with one thread each;
- * - recovery: seconds from the end of a worker (SIGKILL) until what it had is taken by another.
+ * - overhead: CPU milliseconds for each recording without transcription (claim, digest, result, formats,
+ *   acknowledgement), of the worker and of Redis
+ * - throughput: one worker with a thread for each core, compared with a worker of one thread for each core
+ * - recovery: seconds from the end of a worker (SIGKILL) until another one claims its recordings
  *
- * Takes --recordings N, --lock SECONDS, --model DIR, --output FILE. Needs redis-server.
+ * Options: --recordings N, --lock SECONDS, --model DIR, --output FILE. Needs redis-server.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -44,17 +45,17 @@ for (let i = 0; i < count; ++i) writeFileSync(join(input, `${i}.wav`), shortReco
 const server = await RedisServer.start();
 const client = new Redis(server.url);
 
-/** Seconds of CPU that Redis has taken. */
+/** The CPU seconds of Redis so far. */
 async function redisSeconds(): Promise<number> {
   const info = await client.info('cpu');
-  const of = (name: string) => Number(new RegExp(`used_cpu_${name}:([\\d.]+)`).exec(info)?.[1]);
-  return of('sys') + of('user');
+  const cpu = (name: string) => Number(new RegExp(`used_cpu_${name}:([\\d.]+)`).exec(info)?.[1]);
+  return cpu('sys') + cpu('user');
 }
 
 const open = (name: string) => RedisQueue.open({ url: server.url, name, lock: Number(values.lock) * 1000 });
 
-/** A model that takes no time: what is left is the queue's. */
-const nothing = {
+/** A model whose transcription takes no time, so that the rest is measured. */
+const instantModel = {
   model: { windows: 8 },
   transcribe: async () => ({
     task: 'transcribe',
@@ -70,7 +71,7 @@ const nothing = {
   }),
 } as unknown as Whisper;
 
-async function costOfQueue() {
+async function measureOverhead() {
   const queue = await open('cost');
   await queue.add(await recordingsOf([input], {}));
   const store = await openStore(join(folder, 'cost'));
@@ -79,7 +80,7 @@ async function costOfQueue() {
     ended = performance.now();
   };
   const settings = { untilEmpty: true, onEvent };
-  const worker = new BatchWorker(queue, nothing, 'none', new Results(store, ['json']), settings);
+  const worker = new BatchWorker(queue, instantModel, 'none', new Results(store, ['json']), settings);
   const [cpu, redis, started] = [process.cpuUsage(), await redisSeconds(), performance.now()];
   await worker.run(new AbortController().signal);
   const used = process.cpuUsage(cpu);
@@ -93,80 +94,81 @@ async function costOfQueue() {
   return result;
 }
 
-interface Running {
+interface RunningWorker {
   child: ChildProcess;
   events: { at: number; event: WorkerEvent }[];
 }
 
-function startWorker(name: string, threads: number): Running {
+function startWorker(name: string, threads: number): RunningWorker {
   const command = [join(root, 'dist/cli/main.js'), 'worker', '--redis', server.url, '--queue', name, '--log'];
   const settings = ['--results', join(folder, name), '--threads', String(threads), '--lock', values.lock];
   const child = spawn(process.execPath, [...command, ...settings, '--model', values.model], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const events: Running['events'] = [];
+  const events: RunningWorker['events'] = [];
   createInterface({ input: child.stdout }).on('line', (line) => {
     events.push({ at: performance.now(), event: JSON.parse(line) as WorkerEvent });
   });
   return { child, events };
 }
 
-async function until(ready: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await ready())) await sleep(20);
+async function waitUntil(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await sleep(20);
 }
 
-/** Ends a worker in order; Redis must outlive it. */
-async function end({ child }: Running): Promise<void> {
-  const ended = once(child, 'exit');
+/** Stops a worker and waits for its exit, since it needs Redis until then. */
+async function stop({ child }: RunningWorker): Promise<void> {
+  const exit = once(child, 'exit');
   child.kill('SIGTERM');
-  await ended;
+  await exit;
 }
 
-/** Recordings a second of some workers, from the first result on, so that loading does not count. */
+/** Recordings per second of several workers. It is counted from the first result, so that loading is excluded. */
 async function throughput(name: string, workers: number, threads: number): Promise<number> {
   const queue = await open(name);
   await queue.add(await recordingsOf([input], {}));
   const running = Array.from({ length: workers }, () => startWorker(name, threads));
-  await until(async () => (await queue.counts()).done === count);
-  const ends = running
+  await waitUntil(async () => (await queue.counts()).done === count);
+  const times = running
     .flatMap(({ events }) => events)
     .filter(({ event }) => event.event === 'done')
     .map(({ at }) => at)
     .sort((a, b) => a - b);
-  await Promise.all(running.map(end));
+  await Promise.all(running.map(stop));
   await queue.close();
-  return (1000 * (ends.length - 1)) / (ends.at(-1)! - ends[0]);
+  return (1000 * (times.length - 1)) / (times.at(-1)! - times[0]);
 }
 
-async function recovery(): Promise<number> {
+/** Seconds until the recordings of a killed worker are claimed again. */
+async function measureRecovery(): Promise<number> {
   const queue = await open('recovery');
   await queue.add(await recordingsOf([input], {}));
-  const [one, other] = [startWorker('recovery', 1), startWorker('recovery', 1)];
-  const busy = ({ events }: Running) => events.some(({ event }) => event.event === 'done');
-  await until(() => busy(one) && busy(other));
-  one.child.kill('SIGKILL');
-  const killed = performance.now();
-  const again = () => other.events.find(({ event }) => event.event === 'started' && event.attempt > 1);
-  await until(() => again() !== undefined);
-  await end(other);
+  const [victim, survivor] = [startWorker('recovery', 1), startWorker('recovery', 1)];
+  const isBusy = ({ events }: RunningWorker) => events.some(({ event }) => event.event === 'done');
+  await waitUntil(() => isBusy(victim) && isBusy(survivor));
+  victim.child.kill('SIGKILL');
+  const killedAt = performance.now();
+  const reclaimed = () => survivor.events.find(({ event }) => event.event === 'started' && event.attempt > 1);
+  await waitUntil(() => reclaimed() !== undefined);
+  await stop(survivor);
   await queue.close();
-  return (again()!.at - killed) / 1000;
+  return (reclaimed()!.at - killedAt) / 1000;
 }
 
 try {
   const cores = availableParallelism();
-  const cost = await costOfQueue();
+  const cost = await measureOverhead();
   console.log(
-    `the queue: ${cost.cpuMilliseconds.toFixed(2)} ms of CPU a recording, Redis ${cost.redisMilliseconds.toFixed(2)} ms; ` +
-      `${cost.recordingsPerSecond.toFixed(0)} recordings a second`,
+    `overhead per recording: ${cost.cpuMilliseconds.toFixed(2)} ms of CPU, and ${cost.redisMilliseconds.toFixed(2)} ms of Redis; ` +
+      `${cost.recordingsPerSecond.toFixed(0)} recordings per second`,
   );
   const together = await throughput('together', 1, cores);
   const apart = await throughput('apart', cores, 1);
   console.log(
-    `recordings a second: one worker of ${cores} threads ${together.toFixed(1)}, ${cores} workers of one ${apart.toFixed(1)}`,
+    `recordings per second: ${together.toFixed(1)} of one worker with ${cores} threads, ${apart.toFixed(1)} of ${cores} workers with one`,
   );
-  const seconds = await recovery();
-  console.log(`recovery after a kill: ${seconds.toFixed(1)} s, of which the lock is ${values.lock}`);
+  const seconds = await measureRecovery();
+  console.log(`recovery after SIGKILL: ${seconds.toFixed(1)} s, including the lock's ${values.lock} s`);
   if (values.output !== undefined) {
     const machine = { cpu: cpus()[0]?.model, cores };
     const result = { machine, model: values.model, recordings: count, cost, together, apart, recovery: seconds };

@@ -1,18 +1,21 @@
 /**
- * `npm run bench -- cpu`: onehead beside other programs on the same checkpoints and pinned cores, each in a process of
- * its own, all in turns. Prints a table after each round; stores JSON after each case. What fails is a row that says so.
+ * `npm run bench -- cpu`: compares onehead with other programs, on the same checkpoints and pinned cores. Each system
+ * runs in a separate process, in turns. Prints a table for each round, and stores JSON after each case. A system that
+ * fails has a row with the reason.
  *
- *   --models LIST     sizes (tiny, base, small: random weights of the true shape), or NAME=FOLDER for a checkpoint
+ *   --models LIST     sizes with random weights (tiny, base, small, ...), or NAME=FOLDER for a checkpoint
  *                     (default: tiny,base,small)
- *   --systems LIST    parts of `system dtype`, such as 'onehead,whisper.cpp q8_0', or int8 for all of 8 bits; of whisper.cpp
- *                     q8_0 counts as int8 (default: all)
- *   --python FILE     a Python that has what bench/peers/requirements.txt lists (default: ONEHEAD_PYTHON, python3)
- *   --whisper-cpp DIR its folder, built: whisper-cli and whisper-quantize
- *   --threads 2  --cores LIST  --repeats 5 (runs in a process; the median counts)
- *   --rounds 1        processes of each system; the least of each figure counts
- *   --cpu-time        computing time in place of time by the clock, for a machine with other work; with --threads 1, since
- *                     threads that wait compute as well
- *   --cache DIR       where peers' forms of the checkpoints stay
+ *   --systems LIST    parts of `system dtype`, such as 'onehead,whisper.cpp q8_0'; int8 selects all systems with 8 bits,
+ *                     including whisper.cpp's q8_0 (default: all)
+ *   --python FILE     a Python with the packages of bench/peers/requirements.txt (default: ONEHEAD_PYTHON, else python3)
+ *   --whisper-cpp DIR whisper.cpp's folder with whisper-cli and whisper-quantize built
+ *   --threads N       (default: 2)
+ *   --cores LIST      cores to which processes are pinned (default: the last ones)
+ *   --repeats N       runs in a process, of which the median counts (default: 5)
+ *   --rounds N        processes of each system, of which the minimum of each figure counts (default: 1)
+ *   --cpu-time        CPU time instead of wall time, for a machine with other work. Only valid with --threads 1, since
+ *                     waiting threads also use CPU time
+ *   --cache DIR       folder for checkpoints in the formats of other programs
  *   --output FILE
  */
 import { execFileSync } from 'node:child_process';
@@ -60,14 +63,14 @@ interface Row {
   system: string;
   dtype: string;
   figures?: Figures;
-  /** Why there are none. */
+  /** The reason, if there are no figures. */
   missing?: string;
-  /** What other programs asked of the machine when it was measured. */
+  /** The machine's load average before the measurement. */
   load: number;
 }
 
-async function modelOf(given: string): Promise<Model> {
-  const [name, folder] = given.split('=');
+async function modelOf(argument: string): Promise<Model> {
+  const [name, folder] = argument.split('=');
   const converted = join(values.cache, folder ? resolve(folder).replaceAll(/[^\w.-]+/g, '_') : `random-${name}`);
   mkdirSync(converted, { recursive: true });
   if (folder) return { name, checkpoint: resolve(folder), converted };
@@ -79,8 +82,8 @@ async function modelOf(given: string): Promise<Model> {
   return { name, checkpoint, converted };
 }
 
-/** Of each figure the less. */
-function least(a: Figures | undefined, b: Figures): Figures {
+/** The minimum of each figure. */
+function minimumOf(a: Figures | undefined, b: Figures): Figures {
   if (!a) return b;
   const decode = { ...a.decodeMillisecondsPerToken };
   for (const [tokens, time] of Object.entries(b.decodeMillisecondsPerToken)) {
@@ -94,11 +97,11 @@ function least(a: Figures | undefined, b: Figures): Figures {
   };
 }
 
-const asked = values.systems.split(',').filter(Boolean);
-/** whisper.cpp's 8 bits are asked for by the others' name too. */
-const named = (name: string, dtype: string) => `${name} ${dtype}${dtype === 'q8_0' ? ' int8' : ''}`;
+const patterns = values.systems.split(',').filter(Boolean);
+/** The text that --systems selects from. whisper.cpp's q8_0 is also found as int8. */
+const label = (name: string, dtype: string) => `${name} ${dtype}${dtype === 'q8_0' ? ' int8' : ''}`;
 const chosen = systems(setting).filter(
-  ({ name, dtype }) => asked.length === 0 || asked.some((part) => named(name, dtype).includes(part)),
+  ({ name, dtype }) => patterns.length === 0 || patterns.some((part) => label(name, dtype).includes(part)),
 );
 if (chosen.length === 0) throw new Error(`There are no systems '${values.systems}'.`);
 
@@ -130,7 +133,7 @@ const result: StoredResult & { rows: Row[]; [field: string]: unknown } = {
 };
 const file = new ResultFile(values.output ?? join(root, 'bench', 'results', `cpu-${date.slice(0, 10)}.json`), result);
 
-/** The time a token of as many tokens as come nearest. */
+/** The time of a token, measured with the number of tokens that is nearest to `tokens`. */
 function tokenTime({ decodeMillisecondsPerToken: times }: Figures, tokens: number): number {
   const counts = Object.keys(times).map(Number);
   return times[counts.reduce((a, b) => (Math.abs(b - tokens) < Math.abs(a - tokens) ? b : a))];
@@ -145,18 +148,19 @@ function print({ model, system, dtype, figures, missing }: Row): void {
   const { encoderMilliseconds, logMelMilliseconds = Number.NaN, peakMemoryMiB } = figures;
   const times = [encoderMilliseconds, tokenTime(figures, 25), tokenTime(figures, 256), logMelMilliseconds];
   console.log(
-    `${name}${times.map((one) => one.toFixed(2).padStart(9)).join('')}${peakMemoryMiB.toFixed(0).padStart(8)}`,
+    `${name}${times.map((time) => time.toFixed(2).padStart(9)).join('')}${peakMemoryMiB.toFixed(0).padStart(8)}`,
   );
 }
 
 for (let round = 0; round < Number(values.rounds); ++round) {
   console.log(
-    `${'model'.padEnd(8)} ${'system'.padEnd(15)} ${'dtype'.padEnd(9)}  encoder   tok(25)  tok(256)  log-mel     MiB   (ms${setting.cpuTime ? ' of computing' : ''}, ${threads} threads on cores ${cores}; round ${round + 1})`,
+    `${'model'.padEnd(8)} ${'system'.padEnd(15)} ${'dtype'.padEnd(9)}  encoder   tok(25)  tok(256)  log-mel     MiB   (ms${setting.cpuTime ? ' of CPU time' : ''}, ${threads} threads on cores ${cores}; round ${round + 1})`,
   );
-  for (const given of values.models.split(',')) {
-    const model = await modelOf(given);
+  for (const argument of values.models.split(',')) {
+    const model = await modelOf(argument);
     for (const { name: system, dtype, measure } of chosen) {
-      let row = result.rows.find((one) => one.model === model.name && one.system === system && one.dtype === dtype);
+      const isSame = (row: Row) => row.model === model.name && row.system === system && row.dtype === dtype;
+      let row = result.rows.find(isSame);
       if (!row) {
         row = { model: model.name, system, dtype, load: 0 };
         result.rows.push(row);
@@ -164,7 +168,7 @@ for (let round = 0; round < Number(values.rounds); ++round) {
       if (row.missing) continue;
       row.load = Number(loadavg()[0].toFixed(1));
       try {
-        row.figures = least(row.figures, await measure(model));
+        row.figures = minimumOf(row.figures, await measure(model));
       } catch (error) {
         row.missing = (error as Error).message.slice(0, 300);
       }

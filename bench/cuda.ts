@@ -1,17 +1,17 @@
 /**
- * `npm run bench -- cuda`: what the CUDA backend reaches of its GPU's limits, both measured in the same run. Prints
- * tables, stores JSON after each case: what fails is told, kept under `failures`, and ends nothing else; the exit code
- * is 1 then. Single operations are `npm run bench -- operations --device cuda`.
+ * `npm run bench -- cuda`: compares the CUDA backend with its GPU's ceilings of bandwidth and arithmetic, measured in
+ * the same run. Prints tables, and stores JSON after each case. A case that fails is printed and stored under
+ * `failures`; the others are still measured, and the exit status is 1. `npm run bench -- operations --device cuda`
+ * measures single operations.
  *
- *   --only PART,...     ceilings and any of: steps, encoder, peers (default: all)
- *   --trace FILE        keeps one traced step of each case of `steps`, for `npm run bench -- timeline` and
- *                       chrome://tracing
- *   --models NAME,...   of steps and encoder (default: tiny,small,large-v3,turbo)
- *   --peers NAME,...    models that transformers runs beside onehead (default: tiny,small,turbo)
- *   --batches N,...     of steps (default: 1,8,32,64)
- *   --attentions NAME,...  of steps: any of multi-head, mqa self, mqa cross, mqa both (default: all)
- *   --python PYTHON     one with torch and transformers, for the peers (default: python3)
- *   --device KIND       another device, to try the benchmark itself (default: cuda)
+ *   --only PART,...        any of steps, encoder, peers; the ceilings are always measured (default: all)
+ *   --trace FILE           stores a trace of each step, for `npm run bench -- timeline` and chrome://tracing
+ *   --models NAME,...      models of steps and encoder (default: tiny,small,large-v3,turbo)
+ *   --peers NAME,...       models that are compared with transformers (default: tiny,small,turbo)
+ *   --batches N,...        batches of steps (default: 1,8,32,64)
+ *   --attentions NAME,...  attention of steps: multi-head, mqa self, mqa cross, mqa both (default: all)
+ *   --python PYTHON        a Python with torch and transformers, for the peers (default: ONEHEAD_PYTHON, else python3)
+ *   --device KIND          another device, to test the benchmark itself (default: cuda)
  *   --output FILE
  */
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -52,7 +52,7 @@ const dtype: FloatingType = kind === 'cpu' ? 'bfloat16' : 'float16';
 const parts = values.only.split(',').map((word) => word.trim());
 const models = values.models.split(',');
 const batches = values.batches.split(',').map(Number);
-/** Positions in the self-attention's cache while steps are timed: the middle of 128 tokens. */
+/** Positions in the self-attention cache when steps are timed: half of a typical text of 128 tokens. */
 const position = 64;
 
 const median = (samples: readonly number[]): number => statistics(samples).median;
@@ -74,9 +74,9 @@ if (unknown !== undefined) {
   process.exit(2);
 }
 
-/** A whole decode step: every sequence of a batch, `position` positions behind it. */
 const traces = new TraceFile();
 
+/** Measures a decode step of a batch in which each sequence has `position` earlier positions. */
 async function measureStep(name: string, attention: string, batch: number) {
   const config = withKeyValueHeads(whisperConfig(name), attentions[attention], 1);
   const model = await randomModel(config, { device: kind, dtype, batch });
@@ -116,8 +116,8 @@ async function measureEncoder(name: string, batch: number) {
   }
 }
 
-/** Streaming attention alone at large-v3's encoder, and torch's. Microseconds; null where there is no torch. */
-async function measureStreaming(batch: number) {
+/** Measures memory-efficient attention at the shape of large-v3's encoder, and torch's; null without torch. */
+async function measureAttention(batch: number) {
   const [positions, heads] = [1500, 20];
   using device = new Device(kind);
   const random = Float32Array.from({ length: batch * positions * heads * 64 }, (_, i) => Math.sin(i * i));
@@ -147,8 +147,8 @@ async function measureStreaming(batch: number) {
   };
 }
 
-/** Milliseconds from features to so many forced tokens, and of the encoder alone. */
-async function measureOurs(checkpoint: string, batch: number) {
+/** Milliseconds of onehead: of the encoder, and of transcribing features to 25 and to 256 forced tokens. */
+async function measureOnehead(checkpoint: string, batch: number) {
   const model = await WhisperModel.load(checkpoint, { device: kind, dtype, windows: batch, rows: batch });
   try {
     using features = await model.features(
@@ -181,8 +181,8 @@ async function measureOurs(checkpoint: string, batch: number) {
   }
 }
 
-/** transformers in a process of its own, in each of its modes. */
-function measureTransformers(checkpoint: string, batch: number): Awaited<ReturnType<typeof measureOurs>>[] {
+/** The same for transformers, in a separate process, in each of its modes. */
+function measureTransformers(checkpoint: string, batch: number): Awaited<ReturnType<typeof measureOnehead>>[] {
   const device = kind === 'cpu' ? 'cpu' : 'cuda';
   const { status, stdout, stderr } = spawnSync(
     values.python,
@@ -190,7 +190,7 @@ function measureTransformers(checkpoint: string, batch: number): Awaited<ReturnT
     { encoding: 'utf8', cwd: root, maxBuffer: 1 << 26 },
   );
   if (status !== 0) {
-    console.error(`  left out: transformers: ${stderr.trim().split('\n').at(-1)}`);
+    console.error(`  not measured: transformers: ${stderr.trim().split('\n').at(-1)}`);
     return [];
   }
   return JSON.parse(stdout.trim().split('\n').at(-1) ?? '[]');
@@ -202,10 +202,10 @@ async function measurePeers(name: string) {
     const checkpoint = writeRandomCheckpoint(join(folder, name), name);
     const rows = [];
     for (const batch of kind === 'cpu' ? [1] : [1, 32]) {
-      const ours = await measureOurs(checkpoint, batch);
-      for (const { system, mode, milliseconds, tokens } of [ours, ...measureTransformers(checkpoint, batch)]) {
+      const onehead = await measureOnehead(checkpoint, batch);
+      for (const { system, mode, milliseconds, tokens } of [onehead, ...measureTransformers(checkpoint, batch)]) {
         let equal = 0;
-        while (equal < tokens.length && tokens[equal] === ours.tokens[equal]) ++equal;
+        while (equal < tokens.length && tokens[equal] === onehead.tokens[equal]) ++equal;
         rows.push({ model: name, batch, system, mode, milliseconds, equalTokens: equal, tokens: tokens.length });
       }
     }
@@ -215,7 +215,7 @@ async function measurePeers(name: string) {
   }
 }
 
-async function ceilingsHere() {
+async function deviceCeilings() {
   using device = new Device(kind);
   return await measureCeilings(device, dtype);
 }
@@ -225,15 +225,15 @@ if (kind.startsWith('cuda') && kind !== 'cuda-emulated' && !cuda.available) {
   console.error(`There is no GPU to measure: ${cuda.reason}.`);
   process.exit(1);
 }
-const ceilings = await ceilingsHere();
+const ceilings = await deviceCeilings();
 console.log(
-  `${cuda.devices[0]?.name ?? kind}: moves ${(ceilings.bytesPerSecond / 1e9).toFixed(0)} GB/s, multiplies ${(ceilings.operationsPerSecond / 1e12).toFixed(1)} TFLOP/s in ${dtype}${cuda.cublasLt ? ` by ${cuda.cublasLt}` : ''}`,
+  `${cuda.devices[0]?.name ?? kind}: ${(ceilings.bytesPerSecond / 1e9).toFixed(0)} GB/s, ${(ceilings.operationsPerSecond / 1e12).toFixed(1)} TFLOP/s in ${dtype}${cuda.cublasLt ? ` (${cuda.cublasLt})` : ''}`,
 );
 
 const smi = spawnSync('nvidia-smi', ['--query-gpu=driver_version', '--format=csv,noheader'], { encoding: 'utf8' });
 const result = {
   date: new Date().toISOString(),
-  /** Whether the run came to its end; `failures` tells which cases have no figures. */
+  /** True if the run is finished; `failures` has the cases without figures. */
   complete: false,
   commit:
     process.env.ONEHEAD_COMMIT ?? execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim(),
@@ -245,7 +245,7 @@ const result = {
   ceilings,
   steps: [] as Awaited<ReturnType<typeof measureStep>>[],
   encoders: [] as Awaited<ReturnType<typeof measureEncoder>>[],
-  attention: [] as Awaited<ReturnType<typeof measureStreaming>>[],
+  attention: [] as Awaited<ReturnType<typeof measureAttention>>[],
   peers: [] as Awaited<ReturnType<typeof measurePeers>>,
   failures: [] as { case: string; message: string }[],
 };
@@ -282,7 +282,7 @@ if (parts.includes('steps')) {
 }
 
 if (parts.includes('encoder')) {
-  console.log(`\n${cells(['encoder', 11], ['batch', 6])}        ms  % of the product ceiling`);
+  console.log(`\n${cells(['encoder', 11], ['batch', 6])}        ms  % of peak arithmetic`);
   for (const model of models.filter((name) => name !== 'turbo')) {
     for (const batch of kind === 'cpu' ? [1] : [1, 8]) {
       await file.attempt(
@@ -295,11 +295,12 @@ if (parts.includes('encoder')) {
       );
     }
   }
-  console.log(`\n${cells(['streaming attention', 20], ['batch', 6])}        us  torch sdpa  % of the product ceiling`);
+  const attentionColumns = cells(['memory-efficient', 20], ['batch', 6]);
+  console.log(`\n${attentionColumns}        us  torch sdpa  % of peak arithmetic`);
   for (const batch of kind === 'cpu' ? [1] : [1, 8]) {
     await file.attempt(
-      `streaming attention, batch ${batch}`,
-      () => measureStreaming(batch),
+      `memory-efficient attention, batch ${batch}`,
+      () => measureAttention(batch),
       (row) => {
         result.attention.push(row);
         const { microseconds, torch, percentOfCeiling } = row;
@@ -319,11 +320,11 @@ if (parts.includes('encoder')) {
 
 if (parts.includes('peers')) {
   console.log(
-    `\n${cells(['side by side', 12], ['batch', 6], ['system', 32])}   encoder  25 tokens 256 tokens (ms)  equal`,
+    `\n${cells(['comparison', 12], ['batch', 6], ['system', 32])}   encoder  25 tokens 256 tokens (ms)  equal`,
   );
   for (const model of values.peers.split(',')) {
     await file.attempt(
-      `side by side, ${model}`,
+      `comparison, ${model}`,
       () => measurePeers(model),
       (rows) => {
         for (const row of rows) {

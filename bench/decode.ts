@@ -1,6 +1,7 @@
 /**
- * `npm run bench -- decode`: searches, batches and words, beside transformers where --python has it, in one run on the same pinned cores. Prints a
- * table of milliseconds a token and window (the best of the repeats), stores JSON.
+ * `npm run bench -- decode`: measures decoding with several search methods, batches and word times, and transformers on
+ * the same pinned cores if --python has it. Prints milliseconds per token and window (the minimum of the repeats), and
+ * stores JSON.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -27,10 +28,11 @@ const root = new URL('..', import.meta.url).pathname;
 const threads = Number(values.threads);
 const cores = values.cores ?? Array.from({ length: threads }, (_, i) => cpus().length - threads + i).join(',');
 
-function pinned(command: string[]): Record<string, number> | null {
+/** Runs a command on the pinned cores; null if it fails. */
+function runPinned(command: string[]): Record<string, number> | null {
   const { status, stdout, stderr } = spawnSync('taskset', ['-c', cores, ...command], { encoding: 'utf8', cwd: root });
   if (status !== 0) {
-    console.error(`  left out: ${command.slice(0, 2).join(' ')}: ${stderr.trim().split('\n').at(-1)}`);
+    console.error(`  not measured: ${command.slice(0, 2).join(' ')}: ${stderr.trim().split('\n').at(-1)}`);
     return null;
   }
   return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Record<string, number>;
@@ -57,11 +59,11 @@ try {
         transformers: [values.python, 'bench/peers/transformers_decode.py', '--model', model, ...common],
       };
       for (const [system, command] of Object.entries(systems)) {
-        const figures = pinned(command);
+        const figures = runPinned(command);
         if (!figures) continue;
         measured.push({ model, dtype, system, millisecondsPerToken: figures });
-        for (const [way, milliseconds] of Object.entries(figures)) {
-          const cells = [model.padEnd(6), dtype.padEnd(9), system.padEnd(13), way.padEnd(26)];
+        for (const [method, milliseconds] of Object.entries(figures)) {
+          const cells = [model.padEnd(6), dtype.padEnd(9), system.padEnd(13), method.padEnd(26)];
           console.log(`${cells.join(' ')} ${milliseconds.toFixed(3).padStart(9)}`);
         }
       }

@@ -1,7 +1,7 @@
 /**
- * `npm run bench -- event-loop`: how long the event loop is held up while requests are under way, and what one request takes alone. Each
- * case runs in a process of its own, on the compiled package; recordings are made of the held-out ones, with ffmpeg. Prints a table; stores
- * JSON with --output.
+ * `npm run bench -- event-loop`: measures the delay of the event loop during requests, and the time of each request.
+ * Each case runs in a separate process with the compiled package. Long recordings are created from the held-out ones
+ * with ffmpeg. Prints a table, and stores JSON with --output.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ const root = new URL('..', import.meta.url).pathname;
 const { values } = parseArgs({
   allowPositionals: true,
   options: {
-    /** The package's compiled folder: another one to compare with. */
+    /** The compiled package, or that of another version for comparison. */
     dist: { type: 'string', default: join(root, 'dist') },
     cases: { type: 'string', default: 'alone,clips-64,clips-256,opus,m4a,mixed' },
     output: { type: 'string' },
@@ -22,7 +22,8 @@ const { values } = parseArgs({
 
 const recordings = join(root, 'test/fixtures/heldout');
 const folder = mkdtempSync(join(tmpdir(), 'onehead-bench-'));
-function make(name: string, ...args: string[]): void {
+/** Creates a recording from the held-out ones, with these options of ffmpeg. */
+function makeRecording(name: string, ...args: string[]): void {
   const list = join(folder, 'list');
   const files = readdirSync(recordings).filter((file) => file.endsWith('.flac'));
   writeFileSync(
@@ -34,29 +35,29 @@ function make(name: string, ...args: string[]): void {
   );
   const command = ['-v', 'error', '-f', 'concat', '-safe', '0', '-i', list, ...args, join(folder, name)];
   const { status, stderr } = spawnSync('ffmpeg', command, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`ffmpeg made no ${name}: ${stderr}`);
+  if (status !== 0) throw new Error(`ffmpeg could not create ${name}: ${stderr}`);
 }
 
 const results: Record<string, unknown>[] = [];
 try {
-  make('long.opus', '-t', '600', '-c:a', 'libopus');
-  make('long.m4a', '-t', '600', '-c:a', 'aac');
-  make('clip.wav', '-t', '3');
-  console.log('case        requests  seconds   delay p50    p99    max (ms)   a request p50    p99 (ms)');
+  makeRecording('long.opus', '-t', '600', '-c:a', 'libopus');
+  makeRecording('long.m4a', '-t', '600', '-c:a', 'aac');
+  makeRecording('clip.wav', '-t', '3');
+  console.log('case        requests  seconds   delay p50    p99    max (ms)     request p50    p99 (ms)');
   for (const name of values.cases.split(',')) {
     const command = [join(root, 'bench/measure-event-loop.mjs'), values.dist, folder, recordings, name];
     const { status, stdout, stderr } = spawnSync(process.execPath, command, { encoding: 'utf8' });
     if (status !== 0) throw new Error(stderr);
     const measured = JSON.parse(stdout) as Record<string, number>;
     results.push({ case: name, ...measured });
-    const { requests, seconds, delay50, delay99, delayMost, request50, request99 } = measured;
+    const { requests, seconds, delay50, delay99, delayMax, request50, request99 } = measured;
     const figures = [
       seconds.toFixed(1),
-      ...[delay50, delay99, delayMost, request50, request99].map((one) => one.toFixed(1)),
+      ...[delay50, delay99, delayMax, request50, request99].map((figure) => figure.toFixed(1)),
     ];
     const widths = [9, 12, 7, 7, 20, 7];
     console.log(
-      `${name.padEnd(12)}${String(requests).padStart(8)}${figures.map((one, i) => one.padStart(widths[i])).join('')}`,
+      `${name.padEnd(12)}${String(requests).padStart(8)}${figures.map((figure, i) => figure.padStart(widths[i])).join('')}`,
     );
   }
 } finally {

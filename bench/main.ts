@@ -1,4 +1,4 @@
-/** `npm run bench -- NAME [options]`: each benchmark is a file of its own, which says at its top what it measures and takes. */
+/** `npm run bench -- NAME [options]`. The comment at the top of each benchmark's file explains it and its options. */
 const benchmarks: Record<string, () => Promise<unknown>> = {
   batch: () => import('./batch.js'),
   cpu: () => import('./cpu.js'),
@@ -24,6 +24,8 @@ try {
   await benchmarks[name]();
 } catch (error) {
   if (!String((error as NodeJS.ErrnoException).code).startsWith('ERR_PARSE_ARGS')) throw error;
-  console.error(`${(error as Error).message.split('. ')[0]}. bench/${name}.ts says at its top what it takes.`);
+  console.error(
+    `${(error as Error).message.split('. ')[0]}. The options are explained at the top of bench/${name}.ts.`,
+  );
   process.exitCode = 2;
 }

@@ -1,4 +1,7 @@
-/** Measures decoding of one model in a process of its own: milliseconds a token and window of each way to search. Prints one JSON object. */
+/**
+ * Measures decoding of a model in a separate process, for `npm run bench -- decode`. Prints a JSON object with the
+ * milliseconds per token and window of each method.
+ */
 import { parseArgs } from 'node:util';
 import { WhisperModel } from '../dist/whisper/decoding/whisper-model.js';
 
@@ -14,20 +17,23 @@ const { values } = parseArgs({
 });
 const [tokens, batch, repeats] = [values.tokens, values.batch, values.repeats].map(Number);
 
-/** Runs all in turn, so that a busy moment of the machine falls on each; the best of each after one run to warm up. */
-async function interleaved(works) {
-  const times = Object.fromEntries(Object.keys(works).map((name) => [name, []]));
+/**
+ * Runs the tasks in turns, so that disturbances affect all of them alike. Returns the minimum time of each, without the
+ * first run, which is a warm-up.
+ */
+async function interleave(tasks) {
+  const times = Object.fromEntries(Object.keys(tasks).map((name) => [name, []]));
   for (let i = 0; i <= repeats; ++i) {
-    for (const [name, work] of Object.entries(works)) {
+    for (const [name, task] of Object.entries(tasks)) {
       const start = performance.now();
-      await work();
+      await task();
       if (i > 0) times[name].push(performance.now() - start);
     }
   }
   return Object.fromEntries(Object.entries(times).map(([name, list]) => [name, Math.min(...list)]));
 }
 
-const ways = {
+const methods = {
   greedy: {},
   'greedy, words': { wordTimestamps: true },
   'beams 5': { beamSize: 5 },
@@ -43,11 +49,11 @@ for (const windows of [1, batch]) {
   );
   const encoded = await model.encode(await model.features(Array(windows).fill(samples)));
   const forced = { language: 'en', minNewTokens: tokens, maxNewTokens: tokens };
-  const chosen = Object.entries(ways).filter(([name]) => windows === 1 || name.startsWith('greedy'));
-  const works = Object.fromEntries(
+  const chosen = Object.entries(methods).filter(([name]) => windows === 1 || name.startsWith('greedy'));
+  const tasks = Object.fromEntries(
     chosen.map(([name, options]) => [name, () => model.decode(encoded, { ...forced, ...options })]),
   );
-  for (const [name, milliseconds] of Object.entries(await interleaved(works))) {
+  for (const [name, milliseconds] of Object.entries(await interleave(tasks))) {
     result[windows === 1 ? name : `${name}, ${windows} windows`] = milliseconds / tokens / windows;
   }
   model.dispose();

@@ -1,6 +1,6 @@
 /**
- * One process of `npm run bench -- neighbours`: loads the model `--devices` times, says 'ready', waits for a line, then transcribes the
- * recording again and again on each for `--seconds`. Prints one JSON object.
+ * A process of `npm run bench -- neighbours`: loads the model `--devices` times, prints 'ready', waits for a line of
+ * input, and transcribes the recording repeatedly on each device for `--seconds`. Prints a JSON object.
  */
 import { once } from 'node:events';
 import { parseArgs } from 'node:util';
@@ -42,7 +42,7 @@ await Promise.all(
 );
 const elapsed = performance.now() - begin;
 const cpu = process.cpuUsage(cpuBefore);
-if (texts.size !== 1) throw new Error(`the same recording gave ${texts.size} texts`);
+if (texts.size !== 1) throw new Error(`the transcriptions of one recording have ${texts.size} different texts`);
 console.log(JSON.stringify({ clips: times.length, elapsed, times, cpuMilliseconds: (cpu.user + cpu.system) / 1000 }));
 for (const whisper of devices) whisper.dispose();
 process.stdin.destroy();

@@ -1,6 +1,7 @@
 /**
- * One process of `npm run bench -- real`: transcribes each recording of a job with onehead. `node measure-real.mjs JOB`, a JSON file
- * {package, model, load, transcribe, recordings: [{name, file, language, words}]}. Prints a JSON object a line.
+ * A process of `npm run bench -- real`: transcribes recordings with onehead. `node measure-real.mjs JOB`, where JOB is a
+ * JSON file {package, model, load, transcribe, recordings: [{name, file, language, words}]}. Prints lines of JSON:
+ * {load}, an object for each recording, {memory}.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +17,7 @@ const whisper = await Whisper.load(job.model, job.load);
 print({ load: (performance.now() - begin) / 1000 });
 const run = ({ file, language, words }) =>
   whisper.transcribe(file, { ...(language ? { language } : {}), wordTimestamps: words, ...job.transcribe });
-await run({ ...job.recordings[0], words: false }); // to warm up
+await run({ ...job.recordings[0], words: false }); // warm-up
 for (const recording of job.recordings) {
   const start = performance.now();
   const before = process.cpuUsage();

@@ -1,4 +1,4 @@
-/** One way of `npm run bench -- together` in a process of its own, whose peak of memory counts. Prints one JSON object. */
+/** A method of `npm run bench -- together`, in a separate process, so that its peak memory is known. Prints JSON. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -7,7 +7,7 @@ const { dist, model, load, atOnce, batched, language, files } = JSON.parse(proce
 const { Whisper } = await import(pathToFileURL(join(dist, 'index.js')).href);
 const whisper = await Whisper.load(model, load);
 const transcribe = (file) => whisper.transcribe(file, { batched, ...(language ? { language } : {}) });
-await transcribe(files[0]); // to warm up
+await transcribe(files[0]); // warm-up
 const time = () => whisper.figures().time;
 const before = time();
 const begin = performance.now();

@@ -1,4 +1,7 @@
-/** Measures one model in a process of its own, compiled, so that peak memory is its own and that of no tool. Prints one JSON object. */
+/**
+ * Measures a model for `npm run bench -- cpu`, in a separate process with the compiled package, so that peak memory
+ * includes no tools. Prints a JSON object.
+ */
 import { parseArgs } from 'node:util';
 import { MeasuredWhisper } from '../dist/profiler/measuring/measured-whisper.js';
 import { WhisperModel } from '../dist/whisper/decoding/whisper-model.js';
@@ -10,7 +13,7 @@ const { values } = parseArgs({
     threads: { type: 'string', default: '2' },
     repeats: { type: 'string', default: '7' },
     trace: { type: 'boolean', default: false },
-    /** Computing time in place of time by the clock. */
+    /** Measures CPU time instead of wall time. */
     'cpu-time': { type: 'boolean', default: false },
   },
 });
@@ -22,14 +25,14 @@ function median(times) {
   return sorted[Math.floor(sorted.length / 2)];
 }
 
-/** Milliseconds. */
+/** The clock, in milliseconds. */
 function now() {
   if (!values['cpu-time']) return performance.now();
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000;
 }
 
-/** Median milliseconds, after one run to warm up. */
+/** The median time in milliseconds, without the first run, which is a warm-up. */
 async function time(work) {
   await work();
   const times = [];
@@ -42,7 +45,7 @@ async function time(work) {
 }
 
 const loading = performance.now();
-// One window, as the peers have it.
+// One window, as in the other programs.
 const options = { device: 'cpu', dtype: values.dtype, threads: Number(values.threads) };
 const model = await WhisperModel.load(values.model, { ...options, windows: 1, rows: 1 });
 const load = performance.now() - loading;
@@ -57,7 +60,7 @@ const encoded = await model.encode(features);
 const decode = {};
 for (const tokens of [25, 256]) {
   const forced = { language: 'en', minNewTokens: tokens, maxNewTokens: tokens };
-  // The cross-attention cache is projected once a window and belongs to the decoder's time, as it does in the peers'.
+  // The projection of the cross-attention cache, once per window, counts as decoding, as in the other programs.
   decode[tokens] = (await time(() => model.generate(encoded, forced))) / tokens;
 }
 const result = {

@@ -1,6 +1,7 @@
 /**
- * `npm run bench -- neighbours`: processes side by side on the same cores, each transcribing one recording again and again, as services in
- * one container or machine do. Prints milliseconds a clip for 1, 2 and 4 processes and what that is of one's; stores JSON with --output.
+ * `npm run bench -- neighbours`: measures several processes on the same cores, as when services share a machine. Each
+ * transcribes a recording repeatedly. Prints the milliseconds per clip for 1, 2 and 4 processes, also relative to one;
+ * stores JSON with --output.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,12 +20,12 @@ const { values } = parseArgs({
     audio: { type: 'string', default: join(root, 'models/micro/sample.flac') },
     dtype: { type: 'string', default: 'auto' },
     processes: { type: 'string', default: '1,2,4' },
-    /** Threads of each device; the cores that may be used by default. */
+    /** Threads of each device; by default the number of usable cores. */
     threads: { type: 'string' },
-    /** Devices in each process that work at once. */
+    /** Devices in each process, which work concurrently. */
     devices: { type: 'string', default: '1' },
     seconds: { type: 'string', default: '5' },
-    /** Cores to pin to, as taskset takes them. */
+    /** Cores to which processes are pinned, in the format of taskset. */
     cores: { type: 'string' },
     output: { type: 'string' },
   },
@@ -37,22 +38,23 @@ interface Measured {
   cpuMilliseconds: number;
 }
 
-async function start(): Promise<{ go: () => Promise<Measured> }> {
-  const given = ['model', 'audio', 'dtype', 'threads', 'devices', 'seconds'] as const;
-  const options = given.flatMap((name) => (values[name] === undefined ? [] : [`--${name}`, values[name]]));
+/** Starts a process and waits until its models are loaded. */
+async function startProcess(): Promise<{ measure: () => Promise<Measured> }> {
+  const passed = ['model', 'audio', 'dtype', 'threads', 'devices', 'seconds'] as const;
+  const options = passed.flatMap((name) => (values[name] === undefined ? [] : [`--${name}`, values[name]]));
   const command = [process.execPath, join(root, 'bench/measure-neighbours.mjs'), ...options];
   if (values.cores) command.unshift('taskset', '-c', values.cores);
   const child = spawn(command[0], command.slice(1), { stdio: ['pipe', 'pipe', 'inherit'] });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const line = async () => {
     const { value, done } = await lines.next();
-    if (done) throw new Error('a process ended before its time; what it said is above');
+    if (done) throw new Error('a process ended early; its output is above');
     return String(value);
   };
   await line();
   return {
-    go: async () => {
-      child.stdin.write('go\n');
+    measure: async () => {
+      child.stdin.write('start\n');
       const measured = JSON.parse(await line()) as Measured;
       if (child.exitCode === null) await once(child, 'exit');
       return measured;
@@ -61,11 +63,11 @@ async function start(): Promise<{ go: () => Promise<Measured> }> {
 }
 
 const results: Record<string, number>[] = [];
-console.log('processes   ms a clip   of one     p95   clips a second   CPU ms a clip');
+console.log('processes     ms/clip   vs one     p95          clips/s     CPU ms/clip');
 for (const processes of values.processes.split(',').map(Number)) {
-  const started = await Promise.all(Array.from({ length: processes }, start));
-  const measured = await Promise.all(started.map(({ go }) => go()));
-  const times = measured.flatMap((one) => one.times).sort((a, b) => a - b);
+  const started = await Promise.all(Array.from({ length: processes }, startProcess));
+  const measured = await Promise.all(started.map(({ measure }) => measure()));
+  const times = measured.flatMap((process) => process.times).sort((a, b) => a - b);
   const mean = times.reduce((sum, time) => sum + time, 0) / times.length;
   const p95 = times[Math.floor(times.length * 0.95)];
   const rate = measured.reduce((sum, { clips, elapsed }) => sum + (1000 * clips) / elapsed, 0);

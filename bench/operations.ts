@@ -1,23 +1,23 @@
 /**
- * `npm run bench -- operations`: each operation at Whisper's shapes (the cases of test/cases), beside what the device
- * can do at most: bytes a second of plain reads, which take turns with it, and operations a second of a large product.
- * Prints a table, stores JSON after each case: what fails is told, kept under `failures`, and ends nothing else; the
- * exit code is 1 then.
+ * `npm run bench -- operations`: measures each operation at Whisper's shapes (the cases of test/cases), and compares it
+ * with the device's ceilings: the bandwidth of plain reads, measured in turns with the operation, and the rate of a
+ * large matrix product. Prints a table, and stores JSON after each case. A case that fails is printed and stored under
+ * `failures`; the others are still measured, and the exit status is 1.
  *
- *   --device KIND       cpu (default), cuda, cuda:N, or cuda-emulated to try the benchmark itself
- *   --only PART         cases with this in `operation: name`, or of a family; may be given again:
+ *   --device KIND       cpu (default), cuda, cuda:N, or cuda-emulated to test the benchmark itself
+ *   --only PART         cases of a family, or with this text in `operation: name`; may be repeated:
  *                       --only rows --only "tiny, batch 1, out"
- *   --exactly NAME      the case of this `operation: name` alone
+ *   --exactly NAME      only the case with this `operation: name`
  *   --batches N,...     (default: 1,8,32)
  *   --dtype TYPE,...    (default: bfloat16,float32 on a CPU, float16 on a GPU)
- *   --threads N         of a CPU (default: as many as the device takes by itself)
+ *   --threads N         CPU threads (default: the device's)
  *   --kernels NAME      instruction set of a CPU (default: the best)
- *   --repeats N         samples of each case (default: 9), and --seconds N, after which three will do (default: 2)
- *   --list              tells the cases, and ends
- *   --check             checks the cases of `npm test` instead: where there are no test tools
- *   --ncu               Nsight Compute's counters of each case (`ncu` on PATH or in ONEHEAD_NCU), each in a process
- *                       of its own
- *   --launch            runs the cases once, for a profiler to watch
+ *   --repeats N         samples of each case (default: 9)
+ *   --seconds N         maximum time for each case, after at least three samples (default: 2)
+ *   --list              lists the cases
+ *   --check             checks the cases of `npm test` instead, for machines without test tools
+ *   --ncu               prints counters of Nsight Compute (`ncu` on PATH or in ONEHEAD_NCU), with a process for each case
+ *   --launch            runs the cases once, for use with a profiler
  *   --output FILE
  */
 import { join } from 'node:path';
@@ -58,8 +58,8 @@ const root = new URL('..', import.meta.url).pathname;
 const kind = values.device;
 const dtypes = (values.dtype ?? (kind === 'cpu' ? 'bfloat16,float32' : 'float16')).split(',') as FloatingType[];
 const batches = values.batches.split(',').map(Number);
-const wanted = values.only;
-const named = ({ operation, name }: OperationCase) => `${operation}: ${name}`;
+const only = values.only;
+const nameOf = ({ operation, name }: OperationCase) => `${operation}: ${name}`;
 
 const open = () =>
   new Device(kind, {
@@ -67,35 +67,44 @@ const open = () =>
     kernels: values.kernels,
   });
 
-function isWanted(family: string, one: OperationCase): boolean {
-  if (values.exactly !== undefined) return named(one) === values.exactly;
-  return !wanted || wanted.some((part) => part === family || named(one).includes(part));
+function isSelected(family: string, operationCase: OperationCase): boolean {
+  const name = nameOf(operationCase);
+  if (values.exactly !== undefined) return name === values.exactly;
+  return !only || only.some((part) => part === family || name.includes(part));
 }
 
 function chosenCases(): OperationCase[] {
   return Object.entries(families).flatMap(([name, family]) => {
     const cases = values.check ? checkedCases(family) : batches.flatMap((batch) => family.timed(batch));
-    return cases.filter((one) => isWanted(name, one));
+    return cases.filter((operationCase) => isSelected(name, operationCase));
   });
 }
 
-/** Each case in each type that it takes there. */
+/** Each case in each of the types that it supports on the device. A case without storage types runs once. */
 const cases = dtypes.flatMap((dtype) =>
   chosenCases()
-    // One that uses no storage type runs once.
-    .filter((one) => (one.dtypes ? one.dtypes.includes(dtype) || dtype === dtypes[0] : true))
-    .map((one) => ({ one, dtype: one.dtypes && !one.dtypes.includes(dtype) ? one.dtypes[0] : dtype }))
-    .filter(({ one, dtype }) => one.supports?.({ device: kind.replace(/:\d+$/, ''), dtype }) ?? true),
+    .filter((operationCase) =>
+      operationCase.dtypes ? operationCase.dtypes.includes(dtype) || dtype === dtypes[0] : true,
+    )
+    .map((operationCase) => ({
+      operationCase,
+      dtype: operationCase.dtypes && !operationCase.dtypes.includes(dtype) ? operationCase.dtypes[0] : dtype,
+    }))
+    .filter(
+      ({ operationCase, dtype }) => operationCase.supports?.({ device: kind.replace(/:\d+$/, ''), dtype }) ?? true,
+    ),
 );
-const distinctCases = [...new Map(cases.map((given) => [`${named(given.one)}, ${given.dtype}`, given])).values()];
+const distinctCases = [
+  ...new Map(cases.map((selected) => [`${nameOf(selected.operationCase)}, ${selected.dtype}`, selected])).values(),
+];
 
 if (distinctCases.length === 0) {
-  const parts = values.exactly === undefined ? (wanted ?? []) : [values.exactly];
-  console.error(`No case has ${parts.map((part) => `'${part}'`).join(' or ')} in its name; --list tells them.`);
+  const parts = values.exactly === undefined ? (only ?? []) : [values.exactly];
+  console.error(`No case has ${parts.map((part) => `'${part}'`).join(' or ')} in its name; --list prints the names.`);
   process.exit(2);
 }
 if (values.list) {
-  for (const { one, dtype } of distinctCases) console.log(`${named(one)}, ${dtype}`);
+  for (const { operationCase, dtype } of distinctCases) console.log(`${nameOf(operationCase)}, ${dtype}`);
   process.exit(0);
 }
 const { cuda } = Device.information();
@@ -104,15 +113,15 @@ if (kind.startsWith('cuda') && kind !== 'cuda-emulated' && !cuda.available) {
   process.exit(1);
 }
 
-/** Checks the cases, and sets the exit code where one fails. */
+/** Checks the cases, and sets the exit status to 1 if one fails. */
 async function check(): Promise<void> {
   let failed = 0;
   let device = open();
-  for (const { one, dtype } of distinctCases) {
-    const found = await faults(device, one, dtype).catch((error: Error) => [error.message]);
+  for (const { operationCase, dtype } of distinctCases) {
+    const found = await faults(device, operationCase, dtype).catch((error: Error) => [error.message]);
     if (found.length === 0) continue;
     ++failed;
-    console.log(`FAILED ${named(one)}, ${dtype}: ${found.join('; ')}`);
+    console.log(`FAILED ${nameOf(operationCase)}, ${dtype}: ${found.join('; ')}`);
     device.close();
     device = open();
   }
@@ -122,7 +131,7 @@ async function check(): Promise<void> {
 }
 
 interface Measured {
-  /** Of each storage type. */
+  /** By storage type. */
   ceilings: Record<string, { bytesPerSecond: number; operationsPerSecond: number }>;
   operations: OperationTime[];
   counters: ({ case: string } & Counters)[];
@@ -146,7 +155,7 @@ function print({ operation, name, dtype, time, bytes, operations, readBytesPerSe
   );
 }
 
-/** Times the cases, or counts with Nsight Compute. */
+/** Times the cases, or runs them with Nsight Compute. */
 async function measure(): Promise<void> {
   const result: StoredResult & Measured & Record<string, unknown> = {
     date: new Date().toISOString(),
@@ -166,7 +175,7 @@ async function measure(): Promise<void> {
   const effort = { repeats: Number(values.repeats), seconds: Number(values.seconds) };
   let device = open();
   const largest = Math.max(
-    ...distinctCases.map(({ one, dtype }) => PreparedCase.largestWeight(one, dtype)),
+    ...distinctCases.map(({ operationCase, dtype }) => PreparedCase.largestWeight(operationCase, dtype)),
     ...dtypes.map((dtype) => {
       const { inputs, outputs } = StreamingRead.shape(device.kind, dtype);
       return inputs * outputs;
@@ -176,15 +185,15 @@ async function measure(): Promise<void> {
   const reads = new Map<FloatingType, StreamingRead>();
   try {
     if (values.ncu) {
-      for (const { one, dtype } of distinctCases) {
+      for (const { operationCase, dtype } of distinctCases) {
         await file.attempt(
-          `${named(one)}, ${dtype}`,
-          async () => profileCase(named(one), values.batches, kind, dtype),
+          `${nameOf(operationCase)}, ${dtype}`,
+          async () => profileCase(nameOf(operationCase), values.batches, kind, dtype),
           (rows) => {
             for (const row of rows) {
-              result.counters.push({ case: `${named(one)}, ${dtype}`, ...row });
+              result.counters.push({ case: `${nameOf(operationCase)}, ${dtype}`, ...row });
               console.log(
-                `${`${named(one)}: ${row.function}`.slice(0, 96).padEnd(96)} ${row.microseconds.toFixed(1).padStart(9)} us, memory ${row.memoryPercent}%, warps ${row.warpsPercent}%, ${row.registers} registers, ${row.blocks} blocks`,
+                `${`${nameOf(operationCase)}: ${row.function}`.slice(0, 96).padEnd(96)} ${row.microseconds.toFixed(1).padStart(9)} us, memory ${row.memoryPercent}%, warps ${row.warpsPercent}%, ${row.registers} registers, ${row.blocks} blocks`,
               );
             }
           },
@@ -195,9 +204,9 @@ async function measure(): Promise<void> {
     console.log(
       `${'case'.padEnd(92)} ${'us'.padStart(10)} spread  ${'GB/s'.padStart(8)} of read ${'GFLOP/s'.padStart(9)} of peak`,
     );
-    for (const { one, dtype } of distinctCases) {
+    for (const { operationCase, dtype } of distinctCases) {
       await file.attempt(
-        `${named(one)}, ${dtype}`,
+        `${nameOf(operationCase)}, ${dtype}`,
         async () => {
           result.ceilings[dtype] ??= await measureCeilings(device, dtype);
           let read = reads.get(dtype);
@@ -205,15 +214,15 @@ async function measure(): Promise<void> {
             read = await StreamingRead.create(device, dtype, weights);
             reads.set(dtype, read);
           }
-          return timeCase(device, one, dtype, { weights, read, effort });
+          return timeCase(device, operationCase, dtype, { weights, read, effort });
         },
         (row) => {
           result.operations.push(row);
           print(row, result.ceilings[dtype].operationsPerSecond);
         },
       );
-      if (result.failures.at(-1)?.case !== `${named(one)}, ${dtype}`) continue;
-      // A GPU that failed once fails from then on.
+      if (result.failures.at(-1)?.case !== `${nameOf(operationCase)}, ${dtype}`) continue;
+      // After an error, a CUDA context fails all further work, so the device is opened again.
       device.close();
       device = open();
       reads.clear();
@@ -227,10 +236,13 @@ async function measure(): Promise<void> {
 
 async function launch(): Promise<void> {
   using device = open();
-  const largest = Math.max(1, ...distinctCases.map(({ one, dtype }) => PreparedCase.largestWeight(one, dtype)));
+  const largest = Math.max(
+    1,
+    ...distinctCases.map(({ operationCase, dtype }) => PreparedCase.largestWeight(operationCase, dtype)),
+  );
   const weights = await RandomWeights.create(largest);
   try {
-    for (const { one, dtype } of distinctCases) await launchCase(device, one, dtype, weights);
+    for (const { operationCase, dtype } of distinctCases) await launchCase(device, operationCase, dtype, weights);
   } finally {
     await weights.dispose();
   }

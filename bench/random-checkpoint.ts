@@ -1,4 +1,4 @@
-/** Random Whisper checkpoints of true shapes, so that speed can be measured where no real weights can be had. */
+/** Whisper checkpoints with random weights, for measuring speed without downloading real ones. */
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { whisperConfigJson } from '../lib/profiler/measuring/shapes.js';
@@ -11,7 +11,7 @@ import {
 } from '../lib/whisper/checkpoint/vocabulary.js';
 import { checkpointTensors } from '../lib/whisper/checkpoint/weights.js';
 
-/** Writes a checkpoint of this size in bfloat16, the same one each time, and gives its folder. */
+/** Writes a checkpoint of a Whisper size in bfloat16, with reproducible weights. Returns the folder. */
 export function writeRandomCheckpoint(folder: string, name: string): string {
   const json = whisperConfigJson(name);
   const vocabulary = json.vocab_size as number;
@@ -38,33 +38,31 @@ export function writeRandomCheckpoint(folder: string, name: string): string {
     header[`model.${tensor}`] = { dtype: 'BF16', shape, data_offsets: [offset, offset + bytes] };
     offset += bytes;
   }
-  const text = Buffer.from(JSON.stringify(header));
+  const headerBytes = Buffer.from(JSON.stringify(header));
   const prefix = Buffer.alloc(8);
-  prefix.writeBigUInt64LE(BigInt(text.length));
+  prefix.writeBigUInt64LE(BigInt(headerBytes.length));
   const file = openSync(join(folder, 'model.safetensors'), 'w');
   writeSync(file, prefix);
-  writeSync(file, text);
+  writeSync(file, headerBytes);
   let state = 1;
   for (const { name: tensor, shape } of tensors) {
     const count = shape.reduce((product, n) => product * n, 1);
     const values = new Float32Array(count);
-    const norm = /layer_norm/.test(tensor);
+    const isNorm = /layer_norm/.test(tensor);
     for (let i = 0; i < count; ++i) {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      values[i] = norm && tensor.endsWith('weight') ? 1 : (state / 2 ** 32 - 0.5) * 0.07;
+      values[i] = isNorm && tensor.endsWith('weight') ? 1 : (state / 2 ** 32 - 0.5) * 0.07;
     }
     const words = new Uint16Array(values.buffer);
-    const halves = Uint16Array.from({ length: count }, (_, i) => words[2 * i + 1]); // the high half of a float32 is a bfloat16
+    // The upper half of a float32 is a bfloat16.
+    const halves = Uint16Array.from({ length: count }, (_, i) => words[2 * i + 1]);
     writeSync(file, Buffer.from(halves.buffer));
   }
   closeSync(file);
   return folder;
 }
 
-/**
- * Adds to a folder of `writeRandomCheckpoint` what other programs want: openai/whisper's own vocabulary, and what audio is
- * made into.
- */
+/** Adds the files that other programs need to a checkpoint: openai/whisper's tokenizer, and the preprocessor's config. */
 export async function addOtherFiles(
   folder: string,
   { sourcePositions, vocabulary, mels }: WhisperConfig,
@@ -76,9 +74,9 @@ export async function addOtherFiles(
     ...{ chunk_length: 30, n_samples: 480_000, nb_max_frames: 3000 },
   };
   writeFileSync(join(folder, 'preprocessor_config.json'), JSON.stringify(preprocessor));
-  const text = stockTokens.multilingual;
-  const languages = vocabulary - text - 8 - (sourcePositions + 1);
-  const special = specialTokensBehind(text, languages, sourcePositions + 1);
+  const textTokens = stockTokens.multilingual;
+  const languages = vocabulary - textTokens - 8 - (sourcePositions + 1);
+  const special = specialTokensBehind(textTokens, languages, sourcePositions + 1);
   const { json } = tokenizerOf(await stockVocabulary('multilingual'), special, folder);
   writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(json));
   writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify({ tokenizer_class: 'WhisperTokenizer' }));

@@ -1,18 +1,29 @@
 /**
- * `npm run bench -- real PATH --model CHECKPOINT`: recordings of real speech with their texts on a real checkpoint, beside openai/whisper,
- * faster-whisper, transformers and whisper.cpp on the same weights and pinned cores. Prints a table of errors, speed, memory, text where nobody
- * speaks and times of words; stores JSON, and with --page a page with plots.
- *   PATH                 a folder or manifest.json: [{file, language, text (null: nobody speaks), kind, alignment}]; or a folder with NAME.txt
- *                        beside NAME.wav (flac, mp3, ...), an empty one where nobody speaks, in --language
- *   --model DIR          a folder of safetensors, as Hugging Face has it; peers' files are made of it
- *   --only LIST          systems by name, or all whose names begin so: onehead, 'onehead float32', faster-whisper, openai, transformers, whisper.cpp
- *   --variant NAME=JSON  another way to run onehead, beside the others: {package (a folder with dist), model, load, transcribe}; may be repeated
- *   --python DIR         a venv that holds the peers of bench/peers/requirements.txt; made in the cache unless named
- *   --whisper-cpp DIR    its folder, built; without it it is a row that says so
- *   --threads 2  --cores LIST  --repeats 1 (the shortest time counts)  --give-language  --filter TEXT (in recordings' names)
- *   --add                keeps the rows that --output has of other systems
- * On a machine with fewer instructions: ONEHEAD_CPU_KERNELS=avx2 ONEDNN_MAX_CPU_ISA=AVX2 for onehead, CT2_FORCE_CPU_ISA=AVX2 for faster-whisper beside that.
- *   --cache DIR  --output FILE  --page FILE  --from FILE (draws the page of stored results, and measures nothing)
+ * `npm run bench -- real PATH --model CHECKPOINT`: transcribes recordings of real speech with onehead, openai/whisper,
+ * faster-whisper, transformers and whisper.cpp, with the same weights on the same pinned cores. Prints a table of error
+ * rates, speed, memory, text without speech, and word times. Stores JSON, and with --page a page with plots.
+ *
+ *   PATH                 a manifest.json, or a folder with one: [{file, language, text, kind, alignment}], where a text
+ *                        of null means no speech; or a folder with NAME.txt (empty: no speech) for each NAME.wav (flac,
+ *                        mp3, ...), with speech in --language
+ *   --model DIR          a Hugging Face folder with safetensors, which is converted for the other systems
+ *   --only LIST          names of systems, or beginnings of names: onehead, 'onehead float32', faster-whisper, openai,
+ *                        transformers, whisper.cpp
+ *   --variant NAME=JSON  another configuration of onehead: {package, model, load, transcribe}, where package is a folder
+ *                        with dist; may be repeated
+ *   --python DIR         a venv with the packages of bench/peers/requirements.txt (default: created in the cache)
+ *   --whisper-cpp DIR    whisper.cpp's folder with its programs built
+ *   --threads N          (default: 2)
+ *   --cores LIST         cores to which processes are pinned (default: the last ones)
+ *   --repeats N          rounds, of which the shortest time counts (default: 1)
+ *   --give-language      passes the recordings' languages to the systems
+ *   --filter TEXT        only recordings with this text in their names
+ *   --add                keeps the rows of other systems in --output
+ *   --from FILE          only writes the page, from stored results
+ *   --cache DIR  --output FILE  --page FILE
+ *
+ * To measure AVX2 on a newer CPU, set ONEHEAD_CPU_KERNELS=avx2 and ONEDNN_MAX_CPU_ISA=AVX2 for onehead, and
+ * CT2_FORCE_CPU_ISA=AVX2 for faster-whisper.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -63,7 +74,9 @@ if (values.from) {
   process.exit();
 }
 if (path === undefined || values.model === undefined) {
-  console.error('Name the recordings and --model. bench/real.ts says at its top what it takes.');
+  console.error(
+    'Name the recordings, and a checkpoint with --model. The options are explained at the top of bench/real.ts.',
+  );
   process.exit(2);
 }
 const model = resolve(values.model);
@@ -71,10 +84,10 @@ const threads = Number(values.threads);
 const cores = values.cores ?? Array.from({ length: threads }, (_, i) => cpus().length - threads + i).join(',');
 const setting: Setting = { cores, threads, giveLanguage: values['give-language'] };
 
-const wanted = values.only?.split(',') ?? [];
+const only = values.only?.split(',') ?? [];
 
-/** What `make` gave or threw the first time. */
-function once<T>(make: () => T): () => T {
+/** Returns a function that calls `make` once, and then returns or throws its outcome again. */
+function memoize<T>(make: () => T): () => T {
   let outcome: { value: T } | { error: unknown } | undefined;
   return () => {
     if (!outcome) {
@@ -89,7 +102,7 @@ function once<T>(make: () => T): () => T {
   };
 }
 
-/** The systems in the table's order; one that cannot run is a sentence. */
+/** The selected systems in the order of the table. For one that cannot run, `missing` is the reason. */
 function systems(): (System | { name: string; missing: string })[] {
   const all: { name: string; make: () => System }[] = [
     { name: 'onehead', make: () => onehead('onehead', model, {}, setting) },
@@ -103,8 +116,8 @@ function systems(): (System | { name: string; missing: string })[] {
     const [name, json] = [given.slice(0, given.indexOf('=')), given.slice(given.indexOf('=') + 1)];
     all.push({ name, make: () => onehead(name, model, JSON.parse(json), setting) });
   }
-  /** The peers' Python, and their files of the same weights: made once, for the first that wants them. */
-  const peers = once(() => {
+  /** The Python with the peers, and the checkpoint in their formats. Created when the first peer needs them. */
+  const peers = memoize(() => {
     const python = peersPython(values.python, values.cache);
     const folder = join(values.cache, 'checkpoints', model.replaceAll(/[^\w.-]+/g, '_'));
     const convert = [join(root, 'bench/peers/checkpoints.py'), model, folder];
@@ -131,7 +144,7 @@ function systems(): (System | { name: string; missing: string })[] {
       name,
       make: () => {
         const folder = values['whisper-cpp'];
-        if (!folder) throw new Error('name its folder with --whisper-cpp');
+        if (!folder) throw new Error('set --whisper-cpp to its folder');
         const files = peers().folder;
         const file = join(files, `ggml-${type}.bin`);
         if (!existsSync(file)) {
@@ -143,10 +156,10 @@ function systems(): (System | { name: string; missing: string })[] {
     });
   }
   const names = all.map(({ name }) => name);
-  const asked = (name: string) => (one: string) => name === one || (!names.includes(one) && name.startsWith(one));
-  const variants = values.variant.map((one) => one.slice(0, one.indexOf('=')));
+  const selects = (name: string) => (text: string) => name === text || (!names.includes(text) && name.startsWith(text));
+  const variants = values.variant.map((variant) => variant.slice(0, variant.indexOf('=')));
   return all
-    .filter(({ name }) => wanted.length === 0 || variants.includes(name) || wanted.some(asked(name)))
+    .filter(({ name }) => only.length === 0 || variants.includes(name) || only.some(selects(name)))
     .map(({ name, make }) => {
       try {
         return make();
@@ -156,21 +169,21 @@ function systems(): (System | { name: string; missing: string })[] {
     });
 }
 
-/** The same recordings of another pass: of each the shorter time. */
-function merged(before: SystemRun | undefined, now: SystemRun): SystemRun {
-  if (!before) return now;
-  const runs = before.runs.map((run, i) => ({
+/** Merges the results of two rounds: the shorter time of each recording counts. */
+function merge(previous: SystemRun | undefined, current: SystemRun): SystemRun {
+  if (!previous) return current;
+  const runs = previous.runs.map((run, i) => ({
     ...run,
-    seconds: Math.min(run.seconds, now.runs[i].seconds),
-    cpuSeconds: Math.min(run.cpuSeconds, now.runs[i].cpuSeconds),
+    seconds: Math.min(run.seconds, current.runs[i].seconds),
+    cpuSeconds: Math.min(run.cpuSeconds, current.runs[i].cpuSeconds),
   }));
-  return { runs, memory: Math.max(before.memory, now.memory), load: Math.min(before.load, now.load) };
+  return { runs, memory: Math.max(previous.memory, current.memory), load: Math.min(previous.load, current.load) };
 }
 
 execFileSync('npm', ['run', '-s', 'build:types'], { cwd: root, stdio: 'inherit' });
 const found = await realRecordings(path, join(values.cache, 'wav'), values.language ?? null);
 const recordings = found.filter(({ name }) => name.includes(values.filter));
-if (recordings.length === 0) throw new Error(`There are no such recordings in ${path}.`);
+if (recordings.length === 0) throw new Error(`No recording in ${path} is selected.`);
 
 const commit = execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim();
 const { cpu, onednn } = Device.information();
@@ -187,14 +200,14 @@ const set = recordings.map(({ name, language, kind, seconds, text, words }) => {
 });
 const output = values.output ?? join(root, 'bench', 'results', `real-${date.slice(0, 10)}.json`);
 const about = { date, commit, machine, settings, set };
-/** Rows of a run that was broken off, or that lacked systems: they stay unless they are measured anew. */
+/** The rows by system. With --add, those of an earlier run are kept unless they are measured again. */
 const rows = new Map<string, Row>();
 if (values.add && existsSync(output)) {
-  const before = JSON.parse(readFileSync(output, 'utf8')) as RealResult;
-  if (JSON.stringify([before.set, before.settings]) !== JSON.stringify([set, settings])) {
-    throw new Error(`${output} was measured with other recordings or settings; name another --output.`);
+  const earlier = JSON.parse(readFileSync(output, 'utf8')) as RealResult;
+  if (JSON.stringify([earlier.set, earlier.settings]) !== JSON.stringify([set, settings])) {
+    throw new Error(`${output} was measured with other recordings or settings; choose another --output.`);
   }
-  for (const row of before.rows) rows.set(row.name, row);
+  for (const row of earlier.rows) rows.set(row.name, row);
 }
 
 function store(row: Row): void {
@@ -206,8 +219,8 @@ function store(row: Row): void {
 const all = systems();
 const results = new Map<string, SystemRun>();
 const missing = new Set<string>();
-// All in turns, so that a busy moment of the machine falls on each.
-for (let pass = 0; pass < settings.repeats; ++pass) {
+// The systems run in turns, so that disturbances affect all of them alike.
+for (let round = 0; round < settings.repeats; ++round) {
   for (const system of all) {
     const { name } = system;
     if (missing.has(name)) continue;
@@ -215,7 +228,7 @@ for (let pass = 0; pass < settings.repeats; ++pass) {
     const load = Number(loadavg()[0].toFixed(1));
     try {
       if ('missing' in system) throw new Error(system.missing);
-      const run = merged(results.get(name), await system.run(recordings));
+      const run = merge(results.get(name), await system.run(recordings));
       results.set(name, run);
       store({ name, commit, load, ...score(recordings, run) });
       console.log(`${name}: ${((performance.now() - start) / 1000).toFixed(0)} s`);

@@ -1,4 +1,4 @@
-/** A benchmark's result, stored after each case: what fails is told and kept, and ends nothing else. */
+/** The stored result of a benchmark. It is written after each case; cases that fail are recorded too. */
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -7,10 +7,10 @@ export interface Failure {
   message: string;
 }
 
-/** What every such result has. */
+/** The fields that all stored results have. */
 export interface StoredResult {
   date: string;
-  /** Whether the run came to its end; `failures` tells which cases have no figures. */
+  /** True if the run is finished; `failures` has the cases without figures. */
   complete: boolean;
   failures: Failure[];
 }
@@ -26,25 +26,25 @@ export class ResultFile<Result extends StoredResult> {
     this.store();
   }
 
-  /** A half-written file never takes the place of a whole one. */
+  /** Replaces the file atomically, so that it is always complete. */
   store(): void {
     writeFileSync(`${this.path}.part`, `${JSON.stringify(this.result, null, 1)}\n`);
     renameSync(`${this.path}.part`, this.path);
   }
 
-  /** Keeps what a case gives, or says that it failed and goes on. */
-  async attempt<Row>(named: string, measure: () => Promise<Row>, keep: (row: Row) => void): Promise<void> {
+  /** Measures a case and passes its row to `add`. If it fails, prints and records the error instead of throwing it. */
+  async attempt<Row>(name: string, measure: () => Promise<Row>, add: (row: Row) => void): Promise<void> {
     try {
-      keep(await measure());
+      add(await measure());
     } catch (error) {
       const message = (error as Error).message.slice(0, 500);
-      this.result.failures.push({ case: named, message });
-      console.log(`FAILED ${named}: ${message}`);
+      this.result.failures.push({ case: name, message });
+      console.log(`FAILED ${name}: ${message}`);
     }
     this.store();
   }
 
-  /** Marks the run as whole, and sets the exit code where a case failed. */
+  /** Marks the run as complete, and sets the exit status to 1 if a case failed. */
   finish(): void {
     this.result.complete = true;
     this.store();

@@ -1,15 +1,21 @@
 /**
- * `npm run bench -- server`: `onehead serve` under load, on loopback alone.
+ * `npm run bench -- server`: measures `onehead serve` under load, over loopback.
  *
- * - closed loops of 1, 16, 64 and 256 clients; a tenth of the requests are given up in their middle, a tenth are rubbish, and one client uploads at
- *   1 kB/s all the time. Every request must have exactly one right answer;
- * - memory over many requests, from the first thousand on;
- * - the server's own cost: CPU time a request of its process beside that of the same clips on the engine alone, in turns; the clients are a process of
- *   their own and are not counted;
- * - whisper.cpp's server on the same clips, where its folder is given.
+ * - load: closed loops of 1 to 256 clients. A tenth of the requests are aborted, a tenth are invalid, and one client
+ *   uploads at 1 kB/s all the time. Every other request must get the correct response
+ * - memory after every thousand requests
+ * - overhead: CPU time of the server for each request, compared with that of the engine without a server, in turns.
+ *   The clients' CPU time is not included
+ * - whisper.cpp's server with the same clips, if its folder is given
  *
- *   --model DIR  --clips DIR (flac)  --clients 1,16,64,256  --seconds 10  --requests 10000 (0: none)  --threads N  --output FILE
- *   --whisper-cpp DIR (with build/bin/whisper-server)  --ggml FILE
+ *   --model DIR          (default: the bundled model)
+ *   --clips DIR          a folder of FLAC or WAV files (default: the held-out recordings)
+ *   --clients N,...      (default: 1,16,64,256)
+ *   --seconds N          duration of each load (default: 10)
+ *   --requests N         requests of the memory measurement; 0 to omit it (default: 10000)
+ *   --threads N  --output FILE
+ *   --whisper-cpp DIR    with build/bin/whisper-server
+ *   --ggml FILE          the model for whisper.cpp
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -21,7 +27,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { openAudio } from '../lib/audio/index.js';
 import { freePort } from '../test/batch/support.js';
-import { type Clip, type Counted, closedLoop, form, percentile, post, trickle } from './server/clients.js';
+import { type Clip, type Counted, closedLoop, form, percentile, post, uploadSlowly } from './server/clients.js';
 import { measureCost } from './server/cost.js';
 
 const root = new URL('..', import.meta.url).pathname;
@@ -41,8 +47,8 @@ const { values } = parseArgs({
 });
 const milliseconds = 1000 * Number(values.seconds);
 
-/** Figures of the server's /metrics, by name; those with labels are added up. */
-async function figures(url: string): Promise<Map<string, number>> {
+/** The server's metrics by name, summed over labels. */
+async function readMetrics(url: string): Promise<Map<string, number>> {
   const sums = new Map<string, number>();
   for (const line of (await (await fetch(`${url}/metrics`)).text()).split('\n')) {
     const [, name, value] = /^(\w+)(?:\{[^}]*\})? (\S+)$/.exec(line) ?? [];
@@ -51,9 +57,10 @@ async function figures(url: string): Promise<Map<string, number>> {
   return sums;
 }
 
-async function until(url: string, child: ChildProcess): Promise<void> {
+/** Waits until a server responds with success. */
+async function waitUntilReady(url: string, child: ChildProcess): Promise<void> {
   for (;;) {
-    if (child.exitCode !== null) throw new Error(`The server ended with ${child.exitCode}.`);
+    if (child.exitCode !== null) throw new Error(`The server exited with status ${child.exitCode}.`);
     const ready = await fetch(url).then(
       ({ ok }) => ok,
       () => false,
@@ -63,34 +70,34 @@ async function until(url: string, child: ChildProcess): Promise<void> {
   }
 }
 
-async function end(child: ChildProcess): Promise<void> {
+async function stop(child: ChildProcess): Promise<void> {
   child.kill('SIGTERM');
   if (child.exitCode === null) await once(child, 'exit');
 }
 
-interface Watched {
-  /** Milliseconds by which the event loop was late, over the worst second. */
+interface Monitored {
+  /** Milliseconds: the 99th percentile of the event loop's delay, in the worst second. */
   lag: number;
-  /** MiB. */
+  /** Resident memory in MiB, once a second. */
   memory: number[];
 }
 
-/** Looks at the server each second while `work` runs. */
-async function watched<T>(url: string, work: () => Promise<T>): Promise<[T, Watched]> {
-  const seen: Watched = { lag: 0, memory: [] };
+/** Reads the server's metrics each second while `work` runs. */
+async function monitor<T>(url: string, work: () => Promise<T>): Promise<[T, Monitored]> {
+  const monitored: Monitored = { lag: 0, memory: [] };
   let running = true;
-  const watching = (async () => {
+  const monitoring = (async () => {
     while (running) {
-      const now = await figures(url).catch(() => null);
-      seen.lag = Math.max(seen.lag, 1000 * (now?.get('nodejs_eventloop_lag_p99_seconds') ?? 0));
-      if (now) seen.memory.push(now.get('process_resident_memory_bytes')! / 2 ** 20);
+      const metrics = await readMetrics(url).catch(() => null);
+      monitored.lag = Math.max(monitored.lag, 1000 * (metrics?.get('nodejs_eventloop_lag_p99_seconds') ?? 0));
+      if (metrics) monitored.memory.push(metrics.get('process_resident_memory_bytes')! / 2 ** 20);
       await sleep(1000);
     }
   })();
   const result = await work();
   running = false;
-  await watching;
-  return [result, seen];
+  await monitoring;
+  return [result, monitored];
 }
 
 const files = readdirSync(values.clips)
@@ -104,14 +111,15 @@ for (const file of files) {
   if (duration !== null && duration < 8) clips.push({ file, bytes: readFileSync(file), duration, text: '' });
 }
 
-function line(name: string, { answered, refused, left, rubbish, wrong, audio, times, elapsed }: Counted): string {
+function line(name: string, counted: Counted): string {
+  const { answered, refused, aborted, invalid, wrong, audio, times, elapsed } = counted;
   const rate = `${((1000 * answered) / elapsed).toFixed(1)} requests/s, ${((1000 * audio) / elapsed).toFixed(0)} s of audio/s`;
   const latency = `p50 ${percentile(times, 0.5).toFixed(0)} ms, p99 ${percentile(times, 0.99).toFixed(0)} ms`;
-  return `${name}: ${rate}, ${latency}; ${answered} answered, ${refused} told to come back, ${left} went away, ${rubbish} rubbish refused, ${wrong.length} WRONG`;
+  return `${name}: ${rate}, ${latency}; ${answered} answered, ${refused} refused as overloaded, ${aborted} aborted, ${invalid} invalid ones refused, ${wrong.length} WRONG`;
 }
 
 const round = (value: number, digits = 1) => Number(value.toFixed(digits));
-const shown = ({ times, wrong, elapsed, audio, ...rest }: Counted) => ({
+const summary = ({ times, wrong, elapsed, audio, ...rest }: Counted) => ({
   ...rest,
   wrong: wrong.length,
   requestsPerSecond: round((1000 * rest.answered) / elapsed),
@@ -130,25 +138,25 @@ const address = `${url}/v1/audio/transcriptions`;
 const fields = { model: 'whisper-1', response_format: 'text' };
 const results: Record<string, unknown> = {};
 try {
-  await until(`${url}/ready`, server);
+  await waitUntilReady(`${url}/ready`, server);
   const agent = new Agent();
   for (const clip of clips) clip.text = (await post(address, form(fields, clip.bytes), agent)).body.trim();
   agent.destroy();
 
   const wrong: string[] = [];
   for (const clients of values.clients.split(',').map(Number)) {
-    const slow = trickle(address, form(fields, clips[0].bytes), 1000);
-    const [counted, { lag, memory }] = await watched(url, () =>
-      closedLoop({ url: address, fields, clips, clients, mischief: 0.1, until: { milliseconds } }),
+    const slow = uploadSlowly(address, form(fields, clips[0].bytes), 1000);
+    const [counted, { lag, memory }] = await monitor(url, () =>
+      closedLoop({ url: address, fields, clips, clients, faultRate: 0.1, until: { milliseconds } }),
     );
     slow.stop();
     wrong.push(...counted.wrong);
     console.log(line(`${clients} clients`, counted));
     console.log(
-      `  event loop ${lag.toFixed(1)} ms late at p99 of the worst second, ${Math.max(...memory).toFixed(0)} MiB`,
+      `  event loop delay ${lag.toFixed(1)} ms (p99 of the worst second), ${Math.max(...memory).toFixed(0)} MiB`,
     );
     results[`clients${clients}`] = {
-      ...shown(counted),
+      ...summary(counted),
       eventLoopLag: round(lag),
       memory: round(Math.max(...memory), 0),
     };
@@ -162,22 +170,22 @@ try {
       fields,
       clips,
       clients: 64,
-      mischief: 0.1,
+      faultRate: 0.1,
       until: { requests },
       onAnswer: (answered) => {
         if (answered % Math.min(1000, Math.max(1, Math.round(requests / 10))) !== 0) return;
-        void figures(url).then((now) => memory.push(now.get('process_resident_memory_bytes')! / 2 ** 20));
+        void readMetrics(url).then((metrics) => memory.push(metrics.get('process_resident_memory_bytes')! / 2 ** 20));
       },
     });
     await sleep(500);
     wrong.push(...counted.wrong);
     console.log(line(`${requests} requests`, counted));
-    console.log(`  memory, one after the other: ${memory.map((one) => one.toFixed(0)).join(', ')} MiB`);
-    results.memory = { ...shown(counted), requests, mebibytes: memory.map((one) => round(one, 0)) };
+    console.log(`  memory over time: ${memory.map((mebibytes) => mebibytes.toFixed(0)).join(', ')} MiB`);
+    results.memory = { ...summary(counted), requests, mebibytes: memory.map((mebibytes) => round(mebibytes, 0)) };
   }
 
-  // The server's own cost: without mischief, and beside the same work without a server.
-  const cpuOf = async () => 1000 * (await figures(url)).get('process_cpu_seconds_total')!;
+  // The server's overhead, without faulty requests, compared with the same work without a server.
+  const cpuOf = async () => 1000 * (await readMetrics(url)).get('process_cpu_seconds_total')!;
   const cost = await measureCost({
     load: { url: address, fields, clips, clients: 64 },
     cpuOf,
@@ -186,49 +194,50 @@ try {
     threads: Number(values.threads),
     milliseconds: 3 * milliseconds,
   });
-  await end(server);
+  await stop(server);
   const more = (100 * (cost.cpu / cost.engineCpu - 1)).toFixed(1);
   console.log(
-    `64 clients: ${cost.cpu.toFixed(2)} ms of CPU a request, the engine alone ${cost.engineCpu.toFixed(2)} (${more}% more); ` +
-      `the clients themselves ${cost.clientCpu.toFixed(2)}; ` +
-      `${cost.requestsPerSecond.toFixed(1)} requests/s beside ${cost.engineRequestsPerSecond.toFixed(1)}`,
+    `64 clients: ${cost.cpu.toFixed(2)} ms of CPU per request, ${more}% more than the engine alone (${cost.engineCpu.toFixed(2)} ms); ` +
+      `clients ${cost.clientCpu.toFixed(2)} ms; ` +
+      `${cost.requestsPerSecond.toFixed(1)} requests/s, the engine alone ${cost.engineRequestsPerSecond.toFixed(1)}`,
   );
   results.cost = Object.fromEntries(Object.entries(cost).map(([name, value]) => [name, round(value, 2)]));
 
   const peer = values['whisper-cpp'];
   if (peer !== undefined && values.ggml !== undefined) {
-    const other = await freePort();
-    const settings = ['-m', values.ggml, '--port', String(other), '-t', values.threads, '-l', 'en'];
+    const peerPort = await freePort();
+    const settings = ['-m', values.ggml, '--port', String(peerPort), '-t', values.threads, '-l', 'en'];
     const child = spawn(join(peer, 'build/bin/whisper-server'), settings, { stdio: 'ignore' });
-    const inference = `http://127.0.0.1:${other}/inference`;
+    const inference = `http://127.0.0.1:${peerPort}/inference`;
     try {
-      await until(`http://127.0.0.1:${other}/`, child);
+      await waitUntilReady(`http://127.0.0.1:${peerPort}/`, child);
       for (const clients of values.clients.split(',').map(Number)) {
-        const unread = clips.map((clip) => ({ ...clip, text: '' }));
+        // Without a text, responses are not compared.
+        const unchecked = clips.map((clip) => ({ ...clip, text: '' }));
         const measured = await closedLoop({
           url: inference,
           fields: { response_format: 'text', temperature: '0' },
-          clips: unread,
+          clips: unchecked,
           clients,
-          mischief: 0,
+          faultRate: 0,
           until: { milliseconds },
         });
         console.log(line(`whisper.cpp, ${clients} clients`, measured));
-        results[`whisperCpp${clients}`] = shown(measured);
+        results[`whisperCpp${clients}`] = summary(measured);
       }
     } finally {
       child.kill('SIGKILL');
     }
-  } else console.log("whisper.cpp's server was not measured: give --whisper-cpp and --ggml.");
+  } else console.log("whisper.cpp's server was not measured: set --whisper-cpp and --ggml.");
 
-  for (const one of new Set(wrong)) console.log(`WRONG: ${one}`);
+  for (const message of new Set(wrong)) console.log(`WRONG: ${message}`);
   if (wrong.length > 0) process.exitCode = 1;
   if (values.output !== undefined) {
     mkdirSync(dirname(values.output), { recursive: true });
     const machine = { cpu: cpus()[0]?.model, cores: availableParallelism() };
-    // Folders of a machine are nobody's business.
-    const inside = relative(root, resolve(values.model));
-    const model = inside.startsWith('..') ? basename(values.model) : inside;
+    // Stored results should not contain paths of this machine.
+    const relativePath = relative(root, resolve(values.model));
+    const model = relativePath.startsWith('..') ? basename(values.model) : relativePath;
     writeFileSync(values.output, `${JSON.stringify({ machine, model, results }, null, 2)}\n`);
   }
 } finally {

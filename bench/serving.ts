@@ -1,16 +1,28 @@
 /**
- * `npm run bench -- serving`: many callers on one model. Closed loops (each caller sends the next clip when it has the last one's text) and
- * arrivals at random times (Poisson, at shares of the capacity that the closed loop showed), of short clips, of mixed ones, and with a long
- * recording running beside them. Prints a table, stores JSON.
- *   --model DIR          a checkpoint (the bundled model unless given)
- *   --audio DIR          recordings to cut clips from (those of the tests unless given); wav, flac, mp3, ...
- *   --before DIR         another build of the package, measured beside this one in the same way: `batch` instead of `windows`
- *   --peer DIR           a checkpoint in CTranslate2's form: faster-whisper's callers beside ours, by --python (python3 unless given)
- *   --capacity N         clips of 5 s a second, of which random arrivals are shares: to compare devices at one rate (measured unless given)
- *   --windows 8          or a list: each is a row
- *   --context full,fit   whole windows, or as much of each as is heard; a list: each is a row
- *   --shares 0.5,0.8,0.95  shares of the capacity at which clips arrive at random ('': none)
- *   --callers 1,8,32,64  --seconds 10 (of each measurement)  --device cpu (or cpu,cpu)  --threads N (of each)  --dtype TYPE  --only NAME  --output FILE
+ * `npm run bench -- serving`: measures concurrent callers of a model.
+ *
+ * - closed loops: each caller sends the next clip when it has the text of the previous one
+ * - random arrivals (a Poisson process) at shares of the capacity, which is the rate of the closed loop
+ * - both with short clips, with mixed ones, and while a long recording is transcribed
+ *
+ * Prints a table, and stores JSON.
+ *
+ *   --model DIR          a checkpoint (default: the bundled model)
+ *   --audio DIR          recordings of which clips are made: wav, flac, mp3, ... (default: the held-out recordings)
+ *   --before DIR         another build of the package, which is measured too, with `batch` instead of `windows`
+ *   --peer DIR           a checkpoint in CTranslate2's format, for faster-whisper
+ *   --python PYTHON      a Python with faster-whisper (default: python3)
+ *   --capacity N         clips of 5 s per second, for random arrivals at the same rates on several devices (default: 0,
+ *                        which measures it)
+ *   --shares X,...       shares of the capacity; '' for no random arrivals (default: 0.5,0.8,0.95)
+ *   --windows N,...      (default: 8)
+ *   --context NAME,...   audioContext: full, fit (default: full)
+ *   --callers N,...      (default: 1,8,32,64)
+ *   --seconds N          duration of each measurement (default: 10)
+ *   --device cpu         or cpu,cpu
+ *   --threads N          threads of each device
+ *   --only TEXT          only rows with this text in clips and arrivals, such as '5 s 8 callers'
+ *   --dtype TYPE  --output FILE
  */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -51,7 +63,7 @@ const milliseconds = 1000 * Number(values.seconds);
 const contexts = values.context.split(',') as ('full' | 'fit')[];
 const list = (text: string) => (text === '' ? [] : text.split(',').map(Number));
 
-/** The recordings, each whole. */
+/** The samples of all recordings. */
 async function recordings(): Promise<Float32Array[]> {
   const folder = values.audio ?? join(root, 'test/fixtures/heldout');
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
@@ -59,19 +71,21 @@ async function recordings(): Promise<Float32Array[]> {
     .sort();
   const all: Float32Array[] = [];
   for (const file of files) all.push(await readSamples(join(folder, file), { sampleRate }));
-  if (all.length === 0) throw new Error(`${folder} holds no recordings.`);
+  if (all.length === 0) throw new Error(`${folder} contains no recordings.`);
   return all;
 }
 
-/** Clips of random lengths, the same ones each time: whole recordings one after the other, so that no word is cut, and the last one's beginning. */
+/**
+ * Reproducible clips of random lengths. Each consists of whole recordings, so that no words are cut except at the end.
+ */
 function clips(all: readonly Float32Array[], shortest: number, longest: number): Float32Array[] {
   const random = randomNumbers(1);
   const fitting = all.filter(({ length }) => length >= shortest * sampleRate && length <= longest * sampleRate);
   return Array.from({ length: 200 }, (_, index) => {
     if (fitting.length > 3 && longest < 2 * shortest + 1) return fitting[index % fitting.length];
-    const wanted = (shortest + random() * (longest - shortest)) * sampleRate;
+    const minLength = (shortest + random() * (longest - shortest)) * sampleRate;
     const parts: Float32Array[] = [];
-    for (let length = 0; length < wanted; length += parts.at(-1)!.length) {
+    for (let length = 0; length < minLength; length += parts.at(-1)!.length) {
       parts.push(all[Math.floor(random() * all.length)]);
     }
     return joinSamples(parts).subarray(0, longest * sampleRate);
@@ -86,14 +100,14 @@ interface Row extends Measured {
   arrivals: string;
 }
 
-/** Whether `--only` asks for it. */
-const wanted = (load: string, arrivals: string) =>
+/** Whether `--only` selects a row. */
+const isSelected = (load: string, arrivals: string) =>
   values.only === undefined || `${load} ${arrivals}`.includes(values.only);
-/** The numbers of callers that are asked for of a kind of clips. */
-const callersOf = (load: string) => list(values.callers).filter((callers) => wanted(load, `${callers} callers`));
+/** The selected numbers of callers for a kind of clips. */
+const callersOf = (load: string) => list(values.callers).filter((callers) => isSelected(load, `${callers} callers`));
 
 const rows: Row[] = [];
-/** Peers that could not be had, and why. */
+/** Peers that could not be measured, with the reason. */
 const missing: { system: string; load: string; missing: string }[] = [];
 const all = await recordings();
 const minutes = joinSamples(clips(all, 20, 30)).subarray(0, 600 * sampleRate);
@@ -101,7 +115,7 @@ const kinds = {
   '2-4 s': clips(all, 2, 4),
   '5 s': clips(all, 5, 5.5),
   '1-30 s': clips(all, 1, 30),
-  // What decoding gives where no row waits for another: the mixed ones should give nearly as many tokens a second.
+  // An upper bound: equal clips never wait for each other. Mixed clips should decode nearly as many tokens per second.
   'all alike': clips(all, 20, 20.5).slice(0, 1),
 };
 
@@ -124,10 +138,10 @@ function print(row: Row): void {
   console.log(cells.join(' '));
 }
 
-/** All kinds of callers on one model. */
+/** Measures all kinds of clips and arrivals with a model. */
 async function measure(whisper: Onehead.Whisper, about: Pick<Row, 'system' | 'windows' | 'context'>): Promise<void> {
   const add = async (name: string, arrivals: string, run: () => Promise<Measured>) => {
-    if (!wanted(name, arrivals)) return null;
+    if (!isSelected(name, arrivals)) return null;
     const row = { ...about, load: name, arrivals, ...(await run()) };
     rows.push(row);
     print(row);
@@ -139,7 +153,7 @@ async function measure(whisper: Onehead.Whisper, about: Pick<Row, 'system' | 'wi
     whisper.transcribe({ samples, sampleRate }, { language: 'en', batched: false, ...context, ...options });
   const figures = () => (whisper.model as { figures?: typeof whisper.model.figures }).figures?.();
   const arrivals: Arrivals = { milliseconds, sampleRate, send, figures };
-  // Programs are recorded when they are first wanted.
+  // Warm-up: programs are recorded when they are first used.
   for (const [name, chosen] of Object.entries(kinds)) {
     if (callersOf(name).length > 0) for (const clip of chosen.slice(0, 12)) await send(clip);
   }
@@ -156,7 +170,7 @@ async function measure(whisper: Onehead.Whisper, about: Pick<Row, 'system' | 'wi
     const rate = share * capacity;
     const text = `${100 * share}% of capacity`;
     await add('5 s', text, () => poisson(kinds['5 s'], rate, arrivals));
-    await add('5 s beside a long one', text, () => poisson(kinds['5 s'], rate, arrivals, minutes));
+    await add('5 s with a long one', text, () => poisson(kinds['5 s'], rate, arrivals, minutes));
   }
   await add('a long recording', 'alone', () => closedLoop([minutes], 1, arrivals));
   for (const rows of new Set([1, Math.min(8, about.windows)])) {

@@ -1,6 +1,9 @@
 /**
- * `npm run soak`: transcriptions of mixed kinds, some cancelled, one after another; memory after each tenth is stored as JSON and as a plot.
- * Exit status 1 when memory grew: the last fifth's mean over a twentieth above the third fifth's; before that allocators settle.
+ * `npm run soak`: runs many transcriptions with different options, some of them cancelled, and measures memory after
+ * every tenth one. Stores JSON and a plot.
+ *
+ * The exit status is 1 if memory has grown: if the mean of the last fifth of the run is more than 5% above that of the
+ * third fifth. Earlier parts are not compared, since allocators and caches still grow then.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -23,13 +26,13 @@ const files = readdirSync(folder)
   .map((name) => join(folder, name));
 const noise = Float32Array.from({ length: 16000 * 8 }, (_, i) => 0.02 * Math.sin(i * i * 12.9898));
 
-/** The same mixture in each run. */
+/** Reproducible random numbers, so that all runs are the same. */
 let state = 7;
 const random = () => {
   state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
   return state / 2 ** 32;
 };
-const one = (list) => list[Math.floor(random() * list.length)];
+const choose = (list) => list[Math.floor(random() * list.length)];
 
 const options = [
   {},
@@ -47,37 +50,37 @@ const options = [
 const models = await Promise.all(
   [1, 4].map((batch) => Whisper.load(undefined, { device: 'cpu', threads: Number(values.threads), batch })),
 );
-const kinds = { whole: 0, streamed: 0, abandoned: 0, aborted: 0, late: 0 };
+const kinds = { complete: 0, streamed: 0, abandoned: 0, aborted: 0, timedOut: 0 };
 const points = [];
 
 async function transcribe(number) {
   const whisper = models[number % 5 === 0 ? 1 : 0];
-  const audio = random() < 0.1 ? noise : random() < 0.5 ? one(files) : readFileSync(one(files));
-  const chosen = { language: 'en', ...one(options) };
+  const audio = random() < 0.1 ? noise : random() < 0.5 ? choose(files) : readFileSync(choose(files));
+  const chosen = { language: 'en', ...choose(options) };
   if (chosen.conditionOnPreviousText) chosen.batched = false;
-  const fate = random();
-  if (fate < 0.15) {
+  const draw = random();
+  if (draw < 0.15) {
     ++kinds.aborted;
     const signal = AbortSignal.timeout(1 + Math.floor(random() * 60));
     await whisper.transcribe(audio, { ...chosen, signal }).catch(() => {});
-  } else if (fate < 0.25) {
-    ++kinds.late;
+  } else if (draw < 0.25) {
+    ++kinds.timedOut;
     await whisper.transcribe(audio, { ...chosen, timeout: 1 + random() * 60 }).catch((error) => {
       if (error.code !== 'TIMED_OUT') throw error;
     });
-  } else if (fate < 0.35) {
+  } else if (draw < 0.35) {
     ++kinds.abandoned;
     for await (const _ of whisper.stream(audio, chosen)) break;
-  } else if (fate < 0.5) {
+  } else if (draw < 0.5) {
     ++kinds.streamed;
     for await (const _ of whisper.stream(audio, { ...chosen, onPartial: () => {} }));
   } else {
-    ++kinds.whole;
+    ++kinds.complete;
     await whisper.transcribe(audio, chosen);
   }
 }
 
-// Every kind once: programs and caches are made when they are first needed, and that is no growth.
+// Warm-up with all options, since programs and caches are created when they are first used.
 for (const whisper of models) {
   for (const chosen of options) {
     const batched = chosen.conditionOnPreviousText ? false : chosen.batched;
@@ -103,7 +106,7 @@ const mean = (list) => list.reduce((sum, { rss }) => sum + rss, 0) / list.length
 const fifth = Math.ceil(points.length / 5);
 const growth = mean(points.slice(-fifth)) / mean(points.slice(2 * fifth, 3 * fifth)) - 1;
 
-/** Lines over the number of transcriptions, as SVG. */
+/** Draws memory over the number of transcriptions as SVG. */
 function plot() {
   const [width, height, left, bottom] = [720, 300, 60, 40];
   const highest = Math.max(...points.map(({ rss }) => rss)) * 1.1;

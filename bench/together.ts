@@ -1,8 +1,12 @@
 /**
- * `npm run bench -- together FILE...`: recordings one after the other, all at once, and all at once cut at silences: how many times faster than
- * they are spoken, the host's share, the peak of memory, and whether the words are the same. Each way runs in a process of its own, on the
- * compiled package.
- *   --model DIR (the bundled model unless given)  --windows 8  --threads N  --dtype TYPE  --language CODE  --only 'one by one,at once,cut at silences'
+ * `npm run bench -- together FILE...`: transcribes recordings one by one, all at once, and all at once split at silences.
+ * Prints the speed relative to real time, the host's share of the time, the peak memory, and how many texts are the
+ * same. Each method runs in a separate process with the compiled package.
+ *
+ *   --model DIR          (default: the bundled model)
+ *   --windows N          (default: 8)
+ *   --only NAME,...      'one by one', 'at once', 'split at silences' (default: all)
+ *   --threads N  --dtype TYPE  --language CODE
  */
 import { spawnSync } from 'node:child_process';
 import { join, resolve } from 'node:path';
@@ -17,11 +21,11 @@ const { values, positionals } = parseArgs({
     threads: { type: 'string' },
     dtype: { type: 'string' },
     language: { type: 'string' },
-    only: { type: 'string', default: 'one by one,at once,cut at silences' },
+    only: { type: 'string', default: 'one by one,at once,split at silences' },
   },
 });
 
-interface Found {
+interface Measured {
   audioSeconds: number;
   seconds: number;
   hostShare: number;
@@ -31,36 +35,36 @@ interface Found {
 
 const [, ...files] = positionals; // the first is the benchmark's own name
 if (files.length === 0) throw new Error('Name some recordings.');
-const ways: Record<string, { atOnce: boolean; batched: boolean }> = {
+const methods: Record<string, { atOnce: boolean; batched: boolean }> = {
   'one by one': { atOnce: false, batched: false },
   'at once': { atOnce: true, batched: false },
-  'cut at silences': { atOnce: true, batched: true },
+  'split at silences': { atOnce: true, batched: true },
 };
 
-console.log('                 times real time   host    MiB   same words');
-let first: Found | null = null;
+console.log('                   times real time   host    MiB   same texts');
+let first: Measured | null = null;
 for (const name of values.only.split(',')) {
-  const way = ways[name];
-  if (!way) throw new Error(`There is no way '${name}': name some of ${Object.keys(ways).join(', ')}.`);
+  const method = methods[name];
+  if (!method) throw new Error(`There is no method '${name}'; the methods are ${Object.keys(methods).join(', ')}.`);
   const load = {
     device: 'cpu',
     windows: Number(values.windows),
     dtype: values.dtype,
     ...(values.threads && { threads: Number(values.threads) }),
   };
-  const about = { dist: join(root, 'dist'), model: values.model, load, language: values.language };
-  const job = { ...about, ...way, files: files.map((file) => resolve(file)) };
+  const common = { dist: join(root, 'dist'), model: values.model, load, language: values.language };
+  const job = { ...common, ...method, files: files.map((file) => resolve(file)) };
   const script = join(root, 'bench/measure-together.mjs');
   const { status, stdout, stderr } = spawnSync(process.execPath, [script, JSON.stringify(job)], { encoding: 'utf8' });
   if (status !== 0) throw new Error(stderr);
-  const found = JSON.parse(stdout) as Found;
-  first ??= found;
-  const same = found.texts.filter((text, i) => text === first!.texts[i]).length;
+  const measured = JSON.parse(stdout) as Measured;
+  first ??= measured;
+  const same = measured.texts.filter((text, i) => text === first!.texts[i]).length;
   const figures = [
-    (found.audioSeconds / found.seconds).toFixed(1).padStart(15),
-    `${(100 * found.hostShare).toFixed(1)}%`.padStart(7),
-    (found.peakBytes / 2 ** 20).toFixed(0).padStart(7),
+    (measured.audioSeconds / measured.seconds).toFixed(1).padStart(15),
+    `${(100 * measured.hostShare).toFixed(1)}%`.padStart(7),
+    (measured.peakBytes / 2 ** 20).toFixed(0).padStart(7),
     `${same} of ${files.length}`.padStart(10),
   ];
-  console.log(`${name.padEnd(17)}${figures.join('')}`);
+  console.log(`${name.padEnd(19)}${figures.join('')}`);
 }

@@ -1,6 +1,9 @@
 /**
- * `npm run bench -- voice`: Silero's voice detector over ten minutes of audio, a second at a time and all at once, beside ONNX Runtime where
- * --python has silero-vad and onnxruntime. One thread each; microseconds of computing time (not of the clock) a frame of 32 ms, the least of the repeats.
+ * `npm run bench -- voice`: measures Silero's voice activity detector on ten minutes of audio, in chunks of several
+ * sizes, and with ONNX Runtime if --python has silero-vad and onnxruntime. Each uses one thread. Prints microseconds of
+ * CPU time per frame of 32 ms, the minimum of the repeats.
+ *
+ *   --audio FILE  --repeats N  --python PYTHON  --output FILE
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -23,7 +26,7 @@ const root = new URL('..', import.meta.url).pathname;
 const repeats = Number(values.repeats);
 const frames = Math.round((600 * 16000) / sileroFrame);
 
-/** Ten minutes: the recording again and again. */
+/** Ten minutes of samples: the recording, repeated. */
 async function tenMinutes(): Promise<Float32Array> {
   const samples = new Float32Array(frames * sileroFrame);
   let filled = 0;
@@ -36,33 +39,33 @@ async function tenMinutes(): Promise<Float32Array> {
   return samples;
 }
 
-/** Microseconds of the process a frame, and the probabilities of the first recording. */
+/** Returns microseconds of CPU time per frame, and the probabilities of all frames. */
 async function run(
   samples: Float32Array,
   chunk: number,
   recordings: number,
 ): Promise<[number, Float32Array<ArrayBuffer>]> {
   const length = Math.floor(frames / recordings);
-  const found = new Float32Array(frames);
-  const begun = process.cpuUsage();
+  const probabilities = new Float32Array(frames);
+  const before = process.cpuUsage();
   await Promise.all(
     Array.from({ length: recordings }, async (_, recording) => {
       const detector = openSilero();
       for (let at = recording * length; at < (recording + 1) * length; at += chunk) {
         const end = Math.min(at + chunk, (recording + 1) * length);
-        found.set(await detector.probabilities(samples.subarray(at * sileroFrame, end * sileroFrame)), at);
+        probabilities.set(await detector.probabilities(samples.subarray(at * sileroFrame, end * sileroFrame)), at);
       }
     }),
   );
-  const { user, system } = process.cpuUsage(begun);
-  return [(user + system) / (length * recordings), found];
+  const { user, system } = process.cpuUsage(before);
+  return [(user + system) / (length * recordings), probabilities];
 }
 
 const samples = await tenMinutes();
 const folder = mkdtempSync(join(tmpdir(), 'onehead-bench-'));
 try {
   const results: Record<string, number> = {};
-  let found = new Float32Array();
+  let probabilities = new Float32Array();
   const variants = {
     'a frame at a time': [1, 1],
     'a second at a time': [31, 1],
@@ -71,9 +74,9 @@ try {
   };
   for (let repeat = 0; repeat < repeats; ++repeat) {
     for (const [name, [chunk, recordings]] of Object.entries(variants)) {
-      const [time, all] = await run(samples, chunk, recordings);
+      const [time, found] = await run(samples, chunk, recordings);
       results[`onehead, ${name}`] = Math.min(time, results[`onehead, ${name}`] ?? Number.POSITIVE_INFINITY);
-      if (name === 'whole') found = all;
+      if (name === 'whole') probabilities = found;
     }
   }
   const file = join(folder, 'samples.bin');
@@ -83,14 +86,14 @@ try {
   });
   let difference: number | null = null;
   if (peer.status === 0) {
-    const told = JSON.parse(peer.stdout.trim().split('\n').at(-1)!) as {
+    const measured = JSON.parse(peer.stdout.trim().split('\n').at(-1)!) as {
       times: Record<string, number>;
       probabilities: number[];
     };
-    for (const [name, time] of Object.entries(told.times)) results[`ONNX Runtime, ${name}`] = time;
-    difference = Math.max(...told.probabilities.map((probability, i) => Math.abs(probability - found[i])));
-  } else console.error(`  left out: ONNX Runtime: ${peer.stderr.trim().split('\n').at(-1)}`);
-  console.log('| | µs a frame | times real time |\n|---|---|---|');
+    for (const [name, time] of Object.entries(measured.times)) results[`ONNX Runtime, ${name}`] = time;
+    difference = Math.max(...measured.probabilities.map((probability, i) => Math.abs(probability - probabilities[i])));
+  } else console.error(`  not measured: ONNX Runtime: ${peer.stderr.trim().split('\n').at(-1)}`);
+  console.log('| | µs per frame | times real time |\n|---|---|---|');
   for (const [name, time] of Object.entries(results)) {
     console.log(`| ${name} | ${time.toFixed(1)} | ${Math.round(32000 / time)} |`);
   }

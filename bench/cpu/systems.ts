@@ -1,22 +1,22 @@
-/** The systems of `npm run bench -- cpu`: each measures one checkpoint in a process of its own on the same pinned cores. */
+/** The systems of `npm run bench -- cpu`. Each measures a checkpoint in a separate process on the pinned cores. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { watched } from '../watched.js';
+import { runMonitored } from '../monitored.js';
 
 export interface Figures {
   logMelMilliseconds?: number;
   encoderMilliseconds: number;
-  /** By the number of tokens that are decoded, from a window whose encoder output is there. */
+  /** By the number of decoded tokens; without the time of the encoder. */
   decodeMillisecondsPerToken: Record<string, number>;
-  /** The most that the process held. */
+  /** Peak resident memory of the process. */
   peakMemoryMiB: number;
 }
 
 export interface System {
   name: string;
   dtype: string;
-  /** Throws an Error that says why there are no figures. */
+  /** Rejects with an Error that explains why there are no figures. */
   measure: (model: Model) => Promise<Figures>;
 }
 
@@ -24,19 +24,19 @@ export interface Setting {
   threads: number;
   cores: string;
   repeats: number;
-  /** Computing time in place of time by the clock. */
+  /** Measures CPU time instead of wall time. */
   cpuTime: boolean;
   python: string;
-  /** whisper.cpp's folder, built. */
+  /** whisper.cpp's folder with the programs built. */
   whisperCpp?: string;
 }
 
-/** What is measured. */
+/** A model to measure. */
 export interface Model {
   name: string;
-  /** A checkpoint of safetensors with its tokenizer. */
+  /** A Hugging Face folder with safetensors and tokenizer. */
   checkpoint: string;
-  /** A folder for peers' forms of it, which stay between rounds. */
+  /** A folder for the checkpoint in the formats of other programs, which is kept between runs. */
   converted: string;
 }
 
@@ -45,12 +45,13 @@ const lastLine = (text: string) => text.trim().split('\n').at(-1) ?? '';
 
 function run(command: readonly string[]): string {
   const { status, stdout, stderr, error } = spawnSync(command[0], command.slice(1), { encoding: 'utf8', cwd: root });
-  if (status !== 0) throw new Error(lastLine(stderr ?? '') || error?.message || `${command[0]} ended with ${status}`);
+  if (status !== 0)
+    throw new Error(lastLine(stderr ?? '') || error?.message || `${command[0]} exited with status ${status}`);
   return stdout;
 }
 
-/** The JSON that a command prints last, run on the pinned cores. */
-const pinned = ({ cores }: Setting, command: readonly string[]): Figures =>
+/** Runs a command on the pinned cores, and parses the last line of its output as JSON. */
+const runPinned = ({ cores }: Setting, command: readonly string[]): Figures =>
   JSON.parse(lastLine(run(['taskset', '-c', cores, ...command]))) as Figures;
 
 const options = ({ threads, repeats, cpuTime }: Setting, dtype: string) => [
@@ -64,12 +65,12 @@ function onehead(dtype: string, setting: Setting): System {
     dtype,
     measure: async ({ checkpoint }) => {
       const script = [process.execPath, 'bench/measure.mjs', '--model', checkpoint];
-      return pinned(setting, [...script, ...options(setting, dtype)]);
+      return runPinned(setting, [...script, ...options(setting, dtype)]);
     },
   };
 }
 
-/** A script of bench/peers on what `convert` makes of the checkpoint, once. */
+/** A script of bench/peers. `convert` returns the checkpoint in the format that it loads. */
 function pythonPeer(
   name: string,
   dtype: string,
@@ -81,19 +82,19 @@ function pythonPeer(
     name,
     dtype,
     measure: async (model) =>
-      pinned(setting, [setting.python, `bench/peers/${script}`, convert(model), ...options(setting, dtype)]),
+      runPinned(setting, [setting.python, `bench/peers/${script}`, convert(model), ...options(setting, dtype)]),
   };
 }
 
-/** What `make` writes to a path, made once. */
-function once(path: string, make: () => void): string {
-  if (!existsSync(path)) make();
+/** Calls `create` unless the path exists; returns the path. */
+function createOnce(path: string, create: () => void): string {
+  if (!existsSync(path)) create();
   return path;
 }
 
-/** The checkpoint as faster-whisper and whisper.cpp load it. */
-function peersFiles({ checkpoint, converted }: Model, { python }: Setting): string {
-  once(join(converted, 'ggml-f16.bin'), () => run([python, 'bench/peers/checkpoints.py', checkpoint, converted]));
+/** A folder with the checkpoint in the formats of faster-whisper and whisper.cpp. */
+function convertForPeers({ checkpoint, converted }: Model, { python }: Setting): string {
+  createOnce(join(converted, 'ggml-f16.bin'), () => run([python, 'bench/peers/checkpoints.py', checkpoint, converted]));
   return converted;
 }
 
@@ -103,10 +104,10 @@ function whisperCpp(dtype: 'f16' | 'q8_0', setting: Setting): System {
     name: 'whisper.cpp',
     dtype,
     measure: async (model) => {
-      if (!setting.whisperCpp) throw new Error('name its folder, built, with --whisper-cpp');
+      if (!setting.whisperCpp) throw new Error('set --whisper-cpp to its folder, with the programs built');
       const program = (name: string) => join(setting.whisperCpp!, 'build/bin', name);
-      const folder = peersFiles(model, setting);
-      const file = once(join(folder, `ggml-${dtype}.bin`), () =>
+      const folder = convertForPeers(model, setting);
+      const file = createOnce(join(folder, `ggml-${dtype}.bin`), () =>
         run([program('whisper-quantize'), join(folder, 'ggml-f16.bin'), join(folder, `ggml-${dtype}.bin`), dtype]),
       );
       const greedy = ['--beam-size', '1', '--best-of', '1', '--no-fallback', '--language', 'en'];
@@ -116,7 +117,7 @@ function whisperCpp(dtype: 'f16' | 'q8_0', setting: Setting): System {
         peakMemoryMiB: 0,
       };
       for (let repeat = 0; repeat < Math.max(1, setting.repeats / 2); ++repeat) {
-        const { peak, cpuSeconds, printed } = await watched([
+        const { peak, cpuSeconds, printed } = await runMonitored([
           ...['taskset', '-c', setting.cores, program('whisper-cli'), '--model', file, '--file', audio],
           ...['--threads', String(setting.threads), ...greedy],
         ]);
@@ -125,13 +126,13 @@ function whisperCpp(dtype: 'f16' | 'q8_0', setting: Setting): System {
         const [encode, decode] = [time('encode'), time('decode')];
         const total = /total time =\s*([\d.]+) ms/.exec(printed);
         if (!encode || !decode || !total) throw new Error('it printed no times');
-        // It prints times by the clock, which its computing time is shared by.
-        const part = setting.cpuTime ? (1000 * cpuSeconds) / Number(total[1]) : 1;
+        // It prints wall times. Its total CPU time is divided in the same proportion.
+        const factor = setting.cpuTime ? (1000 * cpuSeconds) / Number(total[1]) : 1;
         const [, , tokens] = decode;
-        const each = ([, milliseconds, runs]: RegExpExecArray) => (part * Number(milliseconds)) / Number(runs);
-        const before = figures.decodeMillisecondsPerToken[tokens] ?? Number.POSITIVE_INFINITY;
-        figures.encoderMilliseconds = Math.min(figures.encoderMilliseconds, each(encode));
-        figures.decodeMillisecondsPerToken[tokens] = Math.min(before, each(decode));
+        const timePerRun = ([, milliseconds, runs]: RegExpExecArray) => (factor * Number(milliseconds)) / Number(runs);
+        const previous = figures.decodeMillisecondsPerToken[tokens] ?? Number.POSITIVE_INFINITY;
+        figures.encoderMilliseconds = Math.min(figures.encoderMilliseconds, timePerRun(encode));
+        figures.decodeMillisecondsPerToken[tokens] = Math.min(previous, timePerRun(decode));
         figures.peakMemoryMiB = peak / 2 ** 20;
       }
       return figures;
@@ -139,18 +140,18 @@ function whisperCpp(dtype: 'f16' | 'q8_0', setting: Setting): System {
   };
 }
 
-/** All systems, in the order in which they take turns. */
+/** All systems, in the order in which they are measured. */
 export function systems(setting: Setting): System[] {
   const checkpoint = (model: Model) => model.checkpoint;
   const onnx = (model: Model) => {
     const folder = join(model.converted, 'onnx');
-    once(join(folder, 'step.int8.onnx'), () => {
+    createOnce(join(folder, 'step.int8.onnx'), () => {
       mkdirSync(folder, { recursive: true });
       run([setting.python, 'bench/peers/export_onnx.py', model.checkpoint, folder, '--quantize', 'int8']);
     });
     return folder;
   };
-  const ct2 = (model: Model) => join(peersFiles(model, setting), 'ct2');
+  const ct2 = (model: Model) => join(convertForPeers(model, setting), 'ct2');
   return [
     onehead('int8', setting),
     pythonPeer('faster-whisper', 'int8', 'ctranslate2_cpu.py', setting, ct2),

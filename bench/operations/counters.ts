@@ -1,14 +1,14 @@
-/** A case under Nsight Compute, in a process of its own: a few counters that say what bounds it. */
+/** Runs a case with Nsight Compute, and reads the counters that show what limits it. */
 import { spawnSync } from 'node:child_process';
 import type { FloatingType } from '../../lib/element-types.js';
 
 export interface Counters {
-  /** The function that ran, with its template's arguments. */
+  /** The kernel, with its template arguments. */
   function: string;
   microseconds: number;
-  /** Bytes of device memory, read and written, beside what the device could move in that time. */
+  /** The memory traffic as a percentage of the device's peak. */
   memoryPercent: number;
-  /** Warps resident, of those that a multiprocessor has room for. */
+  /** The occupancy: resident warps as a percentage of a multiprocessor's maximum. */
   warpsPercent: number;
   registers: number;
   blocks: number;
@@ -23,14 +23,14 @@ const metrics: Record<Exclude<keyof Counters, 'function'>, string> = {
   blocks: 'launch__grid_size',
   threads: 'launch__block_size',
 };
-/** What opening a device, filling tensors and ending a replay start. */
-const others = /^(fill|publish)Kernel/;
+/** Kernels that do not belong to a case: they fill tensors and end replays. */
+const excludedKernels = /^(fill|publish)Kernel/;
 
-/** Fields of a line of CSV; those in quotes may hold commas. */
+/** The fields of a line of CSV. Fields in quotes may contain commas. */
 const fieldsOf = (line: string): string[] =>
   Array.from(line.matchAll(/"((?:[^"]|"")*)"|([^,]+)/g), ([, quoted, plain]) => quoted ?? plain);
 
-/** The table that `ncu --csv --page raw` prints, a kernel a line. */
+/** Parses the output of `ncu --csv --page raw`, which has a line for each kernel. */
 export function parseCounters(printed: string): Counters[] {
   const lines = printed.split('\n').filter((line) => line.startsWith('"'));
   if (lines.length < 2) return [];
@@ -47,31 +47,31 @@ export function parseCounters(printed: string): Counters[] {
           ? number * 1000
           : number;
     };
-    const counted = Object.fromEntries(Object.entries(metrics).map(([name, metric]) => [name, value(metric)]));
+    const counters = Object.fromEntries(Object.entries(metrics).map(([name, metric]) => [name, value(metric)]));
     const name = (row[names.indexOf('Kernel Name')] ?? '').replace(
       /onehead::cuda::|<unnamed>::|\(anonymous namespace\)::/g,
       '',
     );
-    return { function: name.replace(/^void /, '').replace(/\((?!int\)|bool\)).*$/, ''), ...counted } as Counters;
+    return { function: name.replace(/^void /, '').replace(/\((?!int\)|bool\)).*$/, ''), ...counters } as Counters;
   });
 }
 
-/** Runs the case of this name under `ncu`. Throws what ncu says where it fails. */
-export function profileCase(named: string, batches: string, kind: string, dtype: FloatingType): Counters[] {
+/** Runs a case with `ncu`. Throws an Error with the last lines of its output if that fails. */
+export function profileCase(name: string, batches: string, kind: string, dtype: FloatingType): Counters[] {
   const ncu = process.env.ONEHEAD_NCU ?? 'ncu';
-  const counted = ['--metrics', Object.values(metrics).join(',')];
-  const options = ['--csv', '--page', 'raw', '--target-processes', 'all', ...counted];
+  const metricNames = Object.values(metrics).join(',');
+  const options = ['--csv', '--page', 'raw', '--target-processes', 'all', '--metrics', metricNames];
   const program = [process.execPath, '--import', 'tsx', new URL('../main.ts', import.meta.url).pathname, 'operations'];
-  const chosen = ['--launch', '--exactly', named, '--batches', batches, '--device', kind, '--dtype', dtype];
+  const chosen = ['--launch', '--exactly', name, '--batches', batches, '--device', kind, '--dtype', dtype];
   const { status, stdout, stderr, error } = spawnSync(ncu, [...options, ...program, ...chosen], {
     encoding: 'utf8',
     maxBuffer: 1 << 26,
     timeout: 120_000,
   });
   if (error) throw new Error(`${ncu} could not be run: ${error.message}`);
-  const counters = parseCounters(stdout).filter((row) => !others.test(row.function));
+  const counters = parseCounters(stdout).filter((row) => !excludedKernels.test(row.function));
   if (status !== 0 || counters.length === 0) {
-    throw new Error(`ncu counted nothing: ${`${stdout}\n${stderr}`.trim().split('\n').slice(-3).join(' ')}`);
+    throw new Error(`ncu printed no counters: ${`${stdout}\n${stderr}`.trim().split('\n').slice(-3).join(' ')}`);
   }
   return counters;
 }

@@ -1,4 +1,4 @@
-/** Times a case of an operation over enough copies of what it reads that no cache helps. */
+/** Times a case of an operation, over so many copies of its operands that they do not fit into caches. */
 import { type Device, WeightsFile } from '../../lib/device/device.js';
 import type { QuantizedWeight } from '../../lib/device/operations.js';
 import type { Tensor } from '../../lib/device/tensor.js';
@@ -15,70 +15,68 @@ export interface OperationTime {
   dtype: FloatingType;
   /** Microseconds of one run of the operation. */
   time: Statistics;
-  /** Bytes that it must read and write, and its arithmetic operations. */
+  /** The minimum of bytes that it reads and writes, and its arithmetic operations. */
   bytes: number;
   operations: number;
-  /** Bytes a second of plain reads, which took turns with the operation. */
+  /** The bandwidth of plain reads, measured in turns with the operation. */
   readBytesPerSecond: number;
 }
 
-/** As many copies as make this, in bytes: several times the last cache. An emulated device gets one. */
-const rotated = (kind: string) => (kind === 'cpu' ? 256e6 : kind === 'cuda-emulated' ? 0 : 512e6);
-const mostCopies = 64;
-/** What all copies may take, in bytes: an operation may read little of large operands, as an embedding does. */
-const mostBytes = 1e9;
-/** Launches in one program: so that starting it costs next to nothing of each. */
-const leastLaunches = 16;
-/** Where one run takes long enough, in operations, one is enough. */
+/** Bytes that all copies together should read: several times the last-level cache. An emulated device has one copy. */
+const rotatedBytes = (kind: string) => (kind === 'cpu' ? 256e6 : kind === 'cuda-emulated' ? 0 : 512e6);
+const maxCopies = 64;
+/** Maximum bytes of all copies. An operation may read only a small part of its operands, such as an embedding. */
+const maxBytes = 1e9;
+/** Launches in a program, so that the cost of starting it is negligible. */
+const minLaunches = 16;
+/** Arithmetic operations of a launch above which a single launch takes long enough. */
 const longOperations = 1e9;
-/** Operands of more elements than this are filled with the same numbers again and again. */
-const fewElements = 1 << 16;
-const numbers = randomNumbers(fewElements);
+/** Larger operands are filled by repeating random numbers of this count. */
+const randomCount = 1 << 16;
+const numbers = randomNumbers(randomCount);
 
 type Tensors = Record<string, Tensor | QuantizedWeight>;
 type Write = [tensor: Tensor, values: Values];
 
 export class PreparedCase {
   readonly #tensors: Tensors[] = [];
-  /**
-   * Small numbers that say where and how much: written again before each sample, since the operation may change them.
-   */
+  /** Integer operands, such as positions. They are reset before each sample, since the operation may change them. */
   readonly #state: Write[] = [];
   readonly #device: Device;
-  readonly #one: OperationCase;
+  readonly #case: OperationCase;
   readonly #dtype: FloatingType;
   readonly #weights: RandomWeights;
 
-  constructor(device: Device, one: OperationCase, dtype: FloatingType, weights: RandomWeights) {
+  constructor(device: Device, operationCase: OperationCase, dtype: FloatingType, weights: RandomWeights) {
     this.#device = device;
-    this.#one = one;
+    this.#case = operationCase;
     this.#dtype = dtype;
     this.#weights = weights;
   }
 
-  /** Elements of the largest weight of a case. */
-  static largestWeight(one: OperationCase, dtype: FloatingType): number {
-    const operands: (Operand | undefined)[] = Object.values(one.operands(new Make(dtype)));
+  /** The number of elements of a case's largest weight. */
+  static largestWeight(operationCase: OperationCase, dtype: FloatingType): number {
+    const operands: (Operand | undefined)[] = Object.values(operationCase.operands(new Make(dtype)));
     return Math.max(0, ...operands.map((operand) => (isWeight(operand) ? operand!.size : 0)));
   }
 
-  /** How many copies to run over in turn. */
+  /** The number of copies of the operands, which launches use in turns. */
   get copies(): number {
     const element = elementBytes[this.#dtype];
-    const read = this.#one.bytes?.(element) ?? 0;
-    const operands: (Operand | undefined)[] = Object.values(this.#one.operands(new Make(this.#dtype)));
+    const read = this.#case.bytes?.(element) ?? 0;
+    const operands: (Operand | undefined)[] = Object.values(this.#case.operands(new Make(this.#dtype)));
     const size = element * operands.reduce((sum, operand) => sum + (operand?.size ?? 0), 0);
-    const wanted = Math.ceil(rotated(this.#device.kind) / Math.max(1, read));
-    return Math.max(1, Math.min(mostCopies, wanted, Math.floor(mostBytes / Math.max(1, size))));
+    const needed = Math.ceil(rotatedBytes(this.#device.kind) / Math.max(1, read));
+    return Math.max(1, Math.min(maxCopies, needed, Math.floor(maxBytes / Math.max(1, size))));
   }
 
   async prepare(copies: number): Promise<void> {
-    const operands: Record<string, Operand | undefined> = this.#one.operands(new Make(this.#dtype));
+    const operands: Record<string, Operand | undefined> = this.#case.operands(new Make(this.#dtype));
     for (let copy = 0; copy < copies; ++copy) {
-      const made: Tensors = {};
-      this.#tensors.push(made);
+      const tensors: Tensors = {};
+      this.#tensors.push(tensors);
       for (const [name, operand] of Object.entries(operands)) {
-        if (operand) made[name] = await this.#tensor(operand, copy);
+        if (operand) tensors[name] = await this.#tensor(operand, copy);
       }
     }
   }
@@ -96,8 +94,8 @@ export class PreparedCase {
     if (operand.constant) return this.#weights.load(device, dtype as FloatingType, shape, { number: copy });
     const tensor = device.tensor(dtype, shape);
     if (dtype === 'int32') this.#state.push([tensor, operand.values]);
-    if (operand.size <= fewElements) {
-      // What an operation is to write begins as NaN in a check; here it is read by nobody.
+    if (operand.size <= randomCount) {
+      // In checks, outputs are initialized with NaN; that makes no difference here.
       await tensor.write(operand.values);
     } else if (dtype === 'int8') {
       const bytes = Int8Array.from(numbers, (value) => Math.round(3000 * value));
@@ -114,10 +112,10 @@ export class PreparedCase {
     return tensor;
   }
 
-  /** A program of so many launches, the copies in turn. */
+  /** Records a program that launches the operation repeatedly, on each copy in turns. */
   record(launches: number) {
-    return this.#device.record(this.#one.operation, (ops) => {
-      for (let i = 0; i < launches; ++i) this.#one.record(ops, this.#tensors[i % this.#tensors.length]);
+    return this.#device.record(this.#case.operation, (ops) => {
+      for (let i = 0; i < launches; ++i) this.#case.record(ops, this.#tensors[i % this.#tensors.length]);
     });
   }
 
@@ -126,7 +124,7 @@ export class PreparedCase {
   }
 
   dispose(): void {
-    for (const tensor of this.#tensors.flatMap((made) => Object.values(made))) {
+    for (const tensor of this.#tensors.flatMap((tensors) => Object.values(tensors))) {
       for (const part of 'data' in tensor ? [tensor.data, tensor.scales] : [tensor]) part.dispose();
     }
   }
@@ -134,23 +132,23 @@ export class PreparedCase {
 
 const isWeight = (operand: Operand | undefined) => operand instanceof QuantizedOperand || operand?.constant === true;
 
-/** The median of repeated runs, plain reads of memory taking turns with them. */
+/** Measures a case in turns with plain reads of memory. */
 export async function timeCase(
   device: Device,
-  one: OperationCase,
+  operationCase: OperationCase,
   dtype: FloatingType,
   { weights, read, effort }: { weights: RandomWeights; read: StreamingRead; effort: Effort },
 ): Promise<OperationTime> {
-  const bytes = one.bytes?.(elementBytes[dtype]) ?? 0;
-  const operations = one.operations ?? 0;
-  const prepared = new PreparedCase(device, one, dtype, weights);
+  const bytes = operationCase.bytes?.(elementBytes[dtype]) ?? 0;
+  const operations = operationCase.operations ?? 0;
+  const prepared = new PreparedCase(device, operationCase, dtype, weights);
   const { copies } = prepared;
-  const long = operations >= longOperations || device.kind === 'cuda-emulated';
-  const launches = long ? copies : Math.max(copies, leastLaunches);
+  const isLong = operations >= longOperations || device.kind === 'cuda-emulated';
+  const launches = isLong ? copies : Math.max(copies, minLaunches);
   try {
     await prepared.prepare(copies);
     using program = prepared.record(launches);
-    const replays = device.kind.startsWith('cuda') && !long ? 5 : 1;
+    const replays = device.kind.startsWith('cuda') && !isLong ? 5 : 1;
     const measured = await interleave(
       [
         {
@@ -166,20 +164,28 @@ export async function timeCase(
     );
     const time = measured.get('operation')!.time;
     const readBytesPerSecond = read.rate(measured.get('read')!.time.median);
-    return { operation: one.operation, name: one.name, dtype, time, bytes, operations, readBytesPerSecond };
+    return {
+      operation: operationCase.operation,
+      name: operationCase.name,
+      dtype,
+      time,
+      bytes,
+      operations,
+      readBytesPerSecond,
+    };
   } finally {
     prepared.dispose();
   }
 }
 
-/** Runs a case once, for a profiler to watch. */
+/** Runs a case once, for use with a profiler. */
 export async function launchCase(
   device: Device,
-  one: OperationCase,
+  operationCase: OperationCase,
   dtype: FloatingType,
   weights: RandomWeights,
 ): Promise<void> {
-  const prepared = new PreparedCase(device, one, dtype, weights);
+  const prepared = new PreparedCase(device, operationCase, dtype, weights);
   try {
     await prepared.prepare(1);
     using program = prepared.record(1);

@@ -1,4 +1,4 @@
-/** The recordings of `npm run bench -- real`: with their texts, as 16 kHz WAV files that every system hears alike. */
+/** The recordings of `npm run bench -- real`, converted to 16 kHz WAV files, so that all systems get the same samples. */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -9,18 +9,18 @@ import { findRecordings } from '../../lib/evaluate/evaluate.js';
 export interface RealRecording {
   name: string;
   file: string;
-  /** A code; null where nobody speaks, or it is not known. */
+  /** The language's code; null without speech, or if it is unknown. */
   language: string | null;
-  /** What is said; null where nobody speaks. */
+  /** The reference text; null without speech. */
   text: string | null;
-  /** What is heard: read, noisy, music, silence, ... */
+  /** The kind of audio: read, noisy, music, silence, ... */
   kind: string;
   seconds: number;
-  /** When its words are said, where that is known. */
+  /** Reference word times; empty if they are unknown. */
   words: TimedWord[];
 }
 
-/** An entry of manifest.json; paths are relative to it. `alignment` is a TextGrid, CTM or JSON. */
+/** An entry of manifest.json. Paths are relative to the manifest; `alignment` is a TextGrid, CTM or JSON file. */
 interface Entry {
   file: string;
   language?: string | null;
@@ -52,15 +52,15 @@ function wav(samples: Float32Array): Buffer {
   return bytes;
 }
 
-/** Sounds without speech that are made by code: the same ones each time. */
-function madeSounds(): Record<string, Float32Array> {
+/** Reproducible generated sounds without speech. */
+function generatedSounds(): Record<string, Float32Array> {
   const make = (seconds: number, sample: (i: number) => number) =>
     Float32Array.from({ length: seconds * sampleRate }, (_, i) => sample(i));
   const noise = (seed: number) => {
-    let bits = seed;
+    let state = seed;
     return () => {
-      bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
-      return bits / 2 ** 31 - 1;
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return state / 2 ** 31 - 1;
     };
   };
   const [white, low, faint] = [noise(1), noise(2), noise(3)];
@@ -94,8 +94,8 @@ async function entries(path: string, language: string | null): Promise<{ base: s
 }
 
 /**
- * The recordings of a manifest, or of a folder with NAME.txt beside NAME.wav (an empty one where nobody speaks, all others in `language`),
- * and the sounds made by code. The WAV files are kept in `cache`.
+ * The recordings of a manifest, or of a folder with NAME.txt (empty: no speech) for each NAME.wav in `language`; and the
+ * generated sounds. The converted WAV files are stored in `cache`.
  */
 export async function realRecordings(path: string, cache: string, language: string | null): Promise<RealRecording[]> {
   const { base, all } = await entries(path, language);
@@ -105,7 +105,7 @@ export async function realRecordings(path: string, cache: string, language: stri
     const file = join(cache, `${createHash('sha256').update(key).digest('hex').slice(0, 16)}.wav`);
     if (!existsSync(file)) writeFileSync(file, wav(await samples()));
     recordings.push({
-      // Files of one name in different folders are told apart.
+      // If two files in different folders have the same name, the second is named by its path.
       name: recordings.some(({ name }) => name === basename(entry.file)) ? entry.file : basename(entry.file),
       file,
       language: entry.language ?? null,
@@ -120,7 +120,7 @@ export async function realRecordings(path: string, cache: string, language: stri
     const { size, mtimeMs } = statSync(file);
     await add(entry, `${file} ${size} ${mtimeMs}`, () => readSamples(file, { sampleRate }));
   }
-  for (const [name, samples] of Object.entries(madeSounds())) {
+  for (const [name, samples] of Object.entries(generatedSounds())) {
     await add({ file: name, text: null, kind: 'made' }, `${name} 1`, async () => samples);
   }
   return recordings;

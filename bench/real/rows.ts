@@ -1,16 +1,16 @@
-/** The table of `npm run bench -- real`: a row for each system. */
+/** The results of `npm run bench -- real` by system, and their table. */
 import type { Errors, Figures, RecordingScore } from './score.js';
 
 export type Row =
   | {
       name: string;
       commit?: string;
-      /** What else ran on the machine when it began: the mean number of programs that wanted a core in the minute before. */
+      /** The machine's load average of one minute before the measurement. */
       load?: number;
       figures: Figures;
       recordings: RecordingScore[];
     }
-  /** Why it could not run. */
+  /** The reason why the system could not run. */
   | { name: string; missing: string };
 
 const percent = (rate: number | undefined): string => (Number.isFinite(rate) ? (100 * rate!).toFixed(1) : '-');
@@ -19,10 +19,10 @@ const number = (value: number | null | undefined, digits = 1): string =>
   Number.isFinite(value) ? value!.toFixed(digits) : '-';
 const milliseconds = (seconds: number): string => (1000 * seconds).toFixed(0);
 
-/** [MUSIC] or (silence): says that nobody speaks, and is no invention. */
-export const isMark = (text: string): boolean => /^(?:\s*(?:\[[^\]]*\]|\([^)]*\)))+\s*$/.test(text);
+/** True for a text such as [MUSIC] or (silence), which describes a sound and does not count as invented speech. */
+export const isMarker = (text: string): boolean => /^(?:\s*(?:\[[^\]]*\]|\([^)]*\)))+\s*$/.test(text);
 
-/** Heading and what stands below it. */
+/** The heading and the cell of each figure. */
 export const columns: [string, (figures: Figures) => string][] = [
   ['WER English, %', ({ languages }) => errors(languages.en)],
   ['others, %', ({ languages }) => errors(languages.others)],
@@ -31,9 +31,12 @@ export const columns: [string, (figures: Figures) => string][] = [
   ['no text for speech', ({ lost }) => String(lost.length)],
   [
     'text without speech',
-    ({ noSpeech: { texts, recordings } }) => `${texts.filter(({ text }) => !isMark(text)).length}/${recordings}`,
+    ({ noSpeech: { texts, recordings } }) => `${texts.filter(({ text }) => !isMarker(text)).length}/${recordings}`,
   ],
-  ['only a marker such as [MUSIC]', ({ noSpeech }) => String(noSpeech.texts.filter(({ text }) => isMark(text)).length)],
+  [
+    'only a marker such as [MUSIC]',
+    ({ noSpeech }) => String(noSpeech.texts.filter(({ text }) => isMarker(text)).length),
+  ],
   ['audio s per s, under 20 s', ({ speed }) => number(speed.under20s)],
   ['over 45 s', ({ speed }) => number(speed.over45s)],
   ['audio s per CPU s, under 20 s', ({ cpuSpeed }) => number(cpuSpeed.under20s)],
@@ -50,7 +53,7 @@ export const columns: [string, (figures: Figures) => string][] = [
   ['memory, MiB', ({ memory }) => number(memory / 2 ** 20, 0)],
 ];
 
-/** Aligned for a terminal: systems across, so that it fits. */
+/** Formats a table for a terminal, with a column for each system. */
 export function tableOf(rows: readonly Row[]): string {
   const measured = rows.filter((row) => 'figures' in row);
   const lines = [
@@ -62,9 +65,9 @@ export function tableOf(rows: readonly Row[]): string {
     line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))),
   );
   const invented = measured.flatMap(({ name, figures }) =>
-    figures.noSpeech.texts.map((one) => `  ${name}: ${one.name}: ${one.text.slice(0, 100)}`),
+    figures.noSpeech.texts.map((entry) => `  ${name}: ${entry.name}: ${entry.text.slice(0, 100)}`),
   );
-  const lost = measured.flatMap(({ name, figures }) => figures.lost.map((one) => `  ${name}: ${one}`));
+  const lost = measured.flatMap(({ name, figures }) => figures.lost.map((recording) => `  ${name}: ${recording}`));
   return [
     ...(measured.length > 0 ? text.map((line) => line.join('  ')) : []),
     ...rows.flatMap((row) => ('missing' in row ? [`${row.name}: not run: ${row.missing}`] : [])),

@@ -1,4 +1,4 @@
-/** From what a system gave for each recording to its figures. */
+/** Computes figures from the transcriptions of a system. */
 import { addCounts, type ErrorCounts, errorRate, noCounts, textErrors } from '../../lib/evaluate/errors.js';
 import { normalizeBasic, normalizeEnglish } from '../../lib/evaluate/normalize.js';
 import {
@@ -8,16 +8,17 @@ import {
   wordTimeErrors,
 } from '../../lib/evaluate/word-times.js';
 import type { RealRecording } from './recordings.js';
-import type { Heard, SystemRun } from './systems.js';
+import type { RecordingRun, SystemRun } from './systems.js';
 
-/** Languages whose words no blanks part: their characters are counted. */
-const withoutBlanks = new Set(['zh', 'ja', 'yue', 'th', 'lo', 'my', 'km']);
+/** Languages without spaces between words, of which characters are counted. */
+const spacelessLanguages = new Set(['zh', 'ja', 'yue', 'th', 'lo', 'my', 'km']);
 
-/** A text as openai/whisper compares it; characters one by one where words are not parted by blanks. */
+/** Normalizes a text by openai/whisper's rules. In languages without spaces, each character becomes a word. */
 export function normalized(text: string, language: string | null): string {
   if (language === 'en') return normalizeEnglish(text);
-  const plain = normalizeBasic(text);
-  return withoutBlanks.has(language ?? '') ? [...plain].filter((c) => c.trim() !== '').join(' ') : plain;
+  const basic = normalizeBasic(text);
+  if (!spacelessLanguages.has(language ?? '')) return basic;
+  return [...basic].filter((character) => character.trim() !== '').join(' ');
 }
 
 export interface Errors {
@@ -30,60 +31,60 @@ export interface Errors {
 export interface RecordingScore {
   name: string;
   kind: string;
-  /** The recording's own language, and what the system took it for. */
+  /** The recording's language, and the language that the system detected. */
   language: string | null;
   found: string | null;
   seconds: number;
-  /** Seconds that it took: the shortest of the repeats. */
+  /** Wall seconds of the transcription; the minimum of the rounds. */
   took: number;
-  /** Seconds that its threads computed. */
+  /** CPU seconds of the transcription. */
   computed: number;
   text: string;
   words?: ErrorCounts;
 }
 
 export interface Figures {
-  /** By language, and 'en', 'others' and 'all' summed; by kind. */
+  /** By language, with sums over 'others' (all but English) and 'all'; and by kind of audio. */
   languages: Record<string, Errors>;
   kinds: Record<string, Errors>;
   languageFound: { right: number; of: number };
-  /** Recordings without speech that got a text nevertheless. */
+  /** The texts of recordings without speech, except those without letters. */
   noSpeech: { recordings: number; texts: { name: string; text: string }[]; realTimeFactor: number };
-  /** Recordings with speech that got none. */
+  /** The names of recordings with speech but without text. */
   lost: string[];
-  /** Seconds of audio a second; null where there are no such recordings. */
+  /** Seconds of audio per second; null if there are no such recordings. */
   speed: { under20s: number | null; over45s: number | null; all: number };
-  /** The same by the time that threads computed, which neighbours on the machine change little. */
+  /** Seconds of audio per CPU second, which other programs on the machine affect little. */
   cpuSpeed: { under20s: number | null; over45s: number | null };
-  /** Seconds for the minute of faint noise. */
+  /** Seconds for transcribing the minute of faint noise. */
   faintMinute: number | null;
-  /** Share of decoded windows that were decoded again at a temperature above 0, and their number; null where the system does not tell. */
+  /** The number of windows, and the share that was decoded again at a temperature above 0; null if it is not known. */
   fallback: { windows: number; share: number } | null;
   wordTimes: WordTimes | null;
-  /** Bytes: the most that the process held at any time. */
+  /** Peak memory of the process in bytes. */
   memory: number;
-  /** Seconds until the model was loaded. */
+  /** Seconds for loading the model. */
   load: number;
 }
 
 function sum(scores: readonly { words: ErrorCounts; characters: ErrorCounts }[]): Errors {
-  const total = scores.map((one) => one.words).reduce(addCounts, noCounts);
-  const characters = scores.map((one) => one.characters).reduce(addCounts, noCounts);
+  const words = scores.map((item) => item.words).reduce(addCounts, noCounts);
+  const characters = scores.map((item) => item.characters).reduce(addCounts, noCounts);
   return {
     recordings: scores.length,
-    words: total,
-    wordErrorRate: errorRate(total),
+    words,
+    wordErrorRate: errorRate(words),
     characterErrorRate: errorRate(characters),
   };
 }
 
-function grouped<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
+function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();
   for (const item of items) groups.set(key(item), [...(groups.get(key(item)) ?? []), item]);
   return groups;
 }
 
-/** Letters or digits: marks such as [BLANK_AUDIO] too, which the table counts apart. */
+/** True if a text has letters or digits. Markers such as [BLANK_AUDIO] are included; the table counts them separately. */
 const isText = (text: string): boolean => /[\p{L}\p{N}]/u.test(text);
 
 export function score(
@@ -91,28 +92,28 @@ export function score(
   { runs, memory, load }: SystemRun,
 ): { figures: Figures; recordings: RecordingScore[] } {
   const byName = new Map(recordings.map((recording) => [recording.name, recording]));
-  const plain = runs.filter((run) => !run.words).map((heard) => ({ heard, recording: byName.get(heard.name)! }));
+  const plain = runs.filter((run) => !run.words).map((run) => ({ run, recording: byName.get(run.name)! }));
   const spoken = plain
     .filter(({ recording }) => recording.text !== null)
-    .map(({ heard, recording }) => {
-      const wanted = normalized(recording.text!, recording.language);
-      return { heard, recording, ...textErrors(wanted, normalized(heard.text, recording.language)) };
+    .map(({ run, recording }) => {
+      const reference = normalized(recording.text!, recording.language);
+      return { run, recording, ...textErrors(reference, normalized(run.text, recording.language)) };
     });
   const silent = plain.filter(({ recording }) => recording.text === null);
 
   const languages: Record<string, Errors> = {};
   const language = ({ recording }: { recording: RealRecording }) => recording.language ?? 'unknown';
-  for (const [name, group] of grouped(spoken, language)) languages[name] = sum(group);
-  languages.others = sum(spoken.filter((one) => language(one) !== 'en'));
+  for (const [name, group] of groupBy(spoken, language)) languages[name] = sum(group);
+  languages.others = sum(spoken.filter((item) => language(item) !== 'en'));
   languages.all = sum(spoken);
   const kinds: Record<string, Errors> = {};
-  for (const [kind, group] of grouped(spoken, ({ recording }) => recording.kind)) kinds[kind] = sum(group);
+  for (const [kind, group] of groupBy(spoken, ({ recording }) => recording.kind)) kinds[kind] = sum(group);
 
   const speed = (
-    chosen: readonly { heard: Heard; recording: RealRecording }[],
+    chosen: readonly { run: RecordingRun; recording: RealRecording }[],
     clock: 'seconds' | 'cpuSeconds' = 'seconds',
   ): number | null => {
-    const took = chosen.reduce((total, { heard }) => total + heard[clock], 0);
+    const took = chosen.reduce((total, { run }) => total + run[clock], 0);
     return took === 0 ? null : chosen.reduce((total, { recording }) => total + recording.seconds, 0) / took;
   };
   const short = spoken.filter(({ recording }) => recording.seconds < 20);
@@ -120,42 +121,42 @@ export function score(
   const known = spoken.filter(({ recording }) => recording.language !== null);
   const timed: { errors: WordTimeError[]; of: number }[] = runs
     .filter((run) => run.words)
-    .map((heard) => {
-      const wanted = byName.get(heard.name)!.words;
+    .map((run) => {
+      const reference = byName.get(run.name)!.words;
       return {
         errors: wordTimeErrors(
-          wanted,
-          heard.segments.flatMap((segment) => segment.words ?? []),
+          reference,
+          run.segments.flatMap((segment) => segment.words ?? []),
         ),
-        of: wanted.length,
+        of: reference.length,
       };
     });
-  const errors = timed.flatMap((one) => one.errors);
+  const errors = timed.flatMap((item) => item.errors);
 
   return {
     figures: {
       languages,
       kinds,
       languageFound: {
-        right: known.filter(({ heard, recording }) => heard.language === recording.language).length,
+        right: known.filter(({ run, recording }) => run.language === recording.language).length,
         of: known.length,
       },
       noSpeech: {
         recordings: silent.length,
         texts: silent
-          .filter(({ heard }) => isText(heard.text))
-          .map(({ heard }) => ({ name: heard.name, text: heard.text.trim() })),
+          .filter(({ run }) => isText(run.text))
+          .map(({ run }) => ({ name: run.name, text: run.text.trim() })),
         realTimeFactor: 1 / (speed(silent) ?? Number.NaN),
       },
-      lost: spoken.filter(({ heard }) => !isText(heard.text)).map(({ heard }) => heard.name),
+      lost: spoken.filter(({ run }) => !isText(run.text)).map(({ run }) => run.name),
       speed: {
         under20s: speed(short),
         over45s: speed(long),
         all: speed(spoken) ?? Number.NaN,
       },
       cpuSpeed: { under20s: speed(short, 'cpuSeconds'), over45s: speed(long, 'cpuSeconds') },
-      faintMinute: plain.find(({ heard }) => heard.name === 'made: faint noise, 60 s')?.heard.seconds ?? null,
-      fallback: fallback(plain.map(({ heard }) => heard)),
+      faintMinute: plain.find(({ run }) => run.name === 'made: faint noise, 60 s')?.run.seconds ?? null,
+      fallback: fallback(plain.map(({ run }) => run)),
       wordTimes:
         errors.length === 0
           ? null
@@ -166,31 +167,31 @@ export function score(
       memory,
       load,
     },
-    recordings: plain.map(({ heard, recording }) => {
-      const found = spoken.find((one) => one.heard === heard)?.words;
+    recordings: plain.map(({ run, recording }) => {
+      const words = spoken.find((item) => item.run === run)?.words;
       const { name, kind, seconds } = recording;
-      const text = heard.text.trim();
+      const text = run.text.trim();
       return {
         name,
         kind,
         language: recording.language,
-        found: heard.language,
+        found: run.language,
         seconds,
-        took: heard.seconds,
-        computed: heard.cpuSeconds,
+        took: run.seconds,
+        computed: run.cpuSeconds,
         text,
-        words: found,
+        words,
       };
     }),
   };
 }
 
-/** Windows are told apart by where they begin; one that gave no segment is not known. */
-function fallback(heard: readonly Heard[]): Figures['fallback'] {
-  const windows = heard.flatMap(({ segments }) =>
-    [...grouped(segments, ({ seek }) => String(seek)).values()].map(([first]) => first.temperature),
+/** Counts windows by the seek positions of segments. Windows without segments are not counted. */
+function fallback(runs: readonly RecordingRun[]): Figures['fallback'] {
+  const windows = runs.flatMap(({ segments }) =>
+    [...groupBy(segments, ({ seek }) => String(seek)).values()].map(([first]) => first.temperature),
   );
-  const told = windows.filter((temperature) => temperature !== null && temperature !== undefined);
-  if (told.length === 0) return null;
-  return { windows: told.length, share: told.filter((temperature) => temperature > 0).length / told.length };
+  const known = windows.filter((temperature) => temperature !== null && temperature !== undefined);
+  if (known.length === 0) return null;
+  return { windows: known.length, share: known.filter((temperature) => temperature > 0).length / known.length };
 }

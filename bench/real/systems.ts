@@ -1,21 +1,21 @@
-/** The systems of `npm run bench -- real`, each run in a process of its own on the same pinned cores. */
+/** The systems of `npm run bench -- real`. Each runs in a separate process on the pinned cores. */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { TimedWord } from '../../lib/evaluate/alignments.js';
-import { watched } from '../watched.js';
+import { runMonitored } from '../monitored.js';
 import type { RealRecording } from './recordings.js';
 
-/** What a system gave for a recording. */
-export interface Heard {
+/** A system's transcription of a recording. */
+export interface RecordingRun {
   name: string;
-  /** True of the pass in which times of words were asked for. */
+  /** True if word times were requested. */
   words: boolean;
-  /** Seconds that it took. */
+  /** Wall time. */
   seconds: number;
-  /** Seconds that its threads computed, together. */
+  /** CPU time. */
   cpuSeconds: number;
   text: string;
   language: string | null;
@@ -30,15 +30,15 @@ export interface Heard {
 }
 
 export interface SystemRun {
-  runs: Heard[];
-  /** Bytes. */
+  runs: RecordingRun[];
+  /** Peak memory in bytes. */
   memory: number;
-  /** Seconds. */
+  /** Seconds for loading the model. */
   load: number;
 }
 
-/** What is transcribed: each recording, then those whose words' times are known, with times of words. */
-interface Piece {
+/** A transcription to run. */
+interface Task {
   name: string;
   file: string;
   language: string | null;
@@ -53,28 +53,29 @@ export interface System {
 export interface Setting {
   cores: string;
   threads: number;
-  /** Tell each system the recording's language; else it finds it. */
+  /** Passes the recording's language to the systems; otherwise they detect it. */
   giveLanguage: boolean;
 }
 
 const root = new URL('../..', import.meta.url).pathname;
 
-function pieces(recordings: readonly RealRecording[], { giveLanguage }: Setting): Piece[] {
-  const piece = (words: boolean) => (recording: RealRecording) => ({
+/** All recordings, and then, with word times, those that have reference word times. */
+function tasksOf(recordings: readonly RealRecording[], { giveLanguage }: Setting): Task[] {
+  const task = (words: boolean) => (recording: RealRecording) => ({
     name: recording.name,
     file: recording.file,
     language: giveLanguage ? recording.language : null,
     words,
   });
-  return [...recordings.map(piece(false)), ...recordings.filter(({ words }) => words.length > 0).map(piece(true))];
+  return [...recordings.map(task(false)), ...recordings.filter(({ words }) => words.length > 0).map(task(true))];
 }
 
-/** Runs a command on the pinned cores and gives the JSON lines that it prints. */
-async function lines(command: readonly string[], { cores }: Setting): Promise<Record<string, unknown>[]> {
+/** Runs a command on the pinned cores, and parses the lines of JSON that it prints. */
+async function jsonLines(command: readonly string[], { cores }: Setting): Promise<Record<string, unknown>[]> {
   const child = spawn('taskset', ['-c', cores, ...command], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
-  let complaint = '';
+  let errorOutput = '';
   child.stderr.on('data', (data) => {
-    complaint = (complaint + data).slice(-4000);
+    errorOutput = (errorOutput + data).slice(-4000);
   });
   const printed: Record<string, unknown>[] = [];
   const ended = new Promise<number | null>((resolve, reject) => child.on('error', reject).on('close', resolve));
@@ -82,20 +83,20 @@ async function lines(command: readonly string[], { cores }: Setting): Promise<Re
     if (line.startsWith('{')) printed.push(JSON.parse(line) as Record<string, unknown>);
   }
   const status = await ended;
-  if (status !== 0) throw new Error(complaint.trim().split('\n').at(-1) || `it ended with status ${status}`);
+  if (status !== 0) throw new Error(errorOutput.trim().split('\n').at(-1) || `it exited with status ${status}`);
   return printed;
 }
 
-/** Runs a driver that takes a job's file and prints {load}, a line for each piece, and {memory}. */
-async function drive(command: readonly string[], job: object, setting: Setting): Promise<SystemRun> {
+/** Runs a script with a job file as argument. It prints lines of JSON: {load}, one for each task, {memory}. */
+async function runJob(command: readonly string[], job: object, setting: Setting): Promise<SystemRun> {
   const folder = mkdtempSync(join(tmpdir(), 'onehead-real-'));
   try {
     const file = join(folder, 'job.json');
     writeFileSync(file, JSON.stringify(job));
-    const printed = await lines([...command, file], setting);
+    const printed = await jsonLines([...command, file], setting);
     const figure = (name: string) => Number(printed.find((line) => name in line)?.[name]);
     return {
-      runs: printed.filter((line) => 'name' in line) as unknown as Heard[],
+      runs: printed.filter((line) => 'name' in line) as unknown as RecordingRun[],
       memory: figure('memory'),
       load: figure('load'),
     };
@@ -104,7 +105,7 @@ async function drive(command: readonly string[], job: object, setting: Setting):
   }
 }
 
-/** A way to run onehead: another build of it, options of loading, and of transcribing. */
+/** A configuration of onehead: the folder of another build, a model, options of loading and of transcription. */
 export interface Variant {
   package?: string;
   model?: string;
@@ -121,14 +122,14 @@ export function onehead(name: string, model: string, variant: Variant, setting: 
         model: variant.model ?? model,
         load: { device: 'cpu', threads: setting.threads, ...variant.load },
         transcribe: variant.transcribe ?? {},
-        recordings: pieces(recordings, setting),
+        recordings: tasksOf(recordings, setting),
       };
-      return drive([process.execPath, join(root, 'bench/measure-real.mjs')], job, setting);
+      return runJob([process.execPath, join(root, 'bench/measure-real.mjs')], job, setting);
     },
   };
 }
 
-/** A peer in Python; `compute`: what it computes in. */
+/** A peer of bench/peers/real.py. `compute` is its compute type. */
 export function pythonPeer(
   name: string,
   python: string,
@@ -140,8 +141,8 @@ export function pythonPeer(
   return {
     name,
     run: (recordings) => {
-      const job = { model, compute, threads: setting.threads, recordings: pieces(recordings, setting) };
-      return drive([python, join(root, 'bench/peers/real.py'), peer], job, setting);
+      const job = { model, compute, threads: setting.threads, recordings: tasksOf(recordings, setting) };
+      return runJob([python, join(root, 'bench/peers/real.py'), peer], job, setting);
     },
   };
 }
@@ -151,7 +152,7 @@ interface CppOutput {
   transcription: { offsets: { from: number; to: number }; text: string }[];
 }
 
-/** whisper.cpp's command line, once for each recording; the time that it takes to load the model is not counted. */
+/** whisper.cpp's command line, which is run for each recording. The time for loading the model is not counted. */
 export function whisperCpp(name: string, folder: string, model: string, setting: Setting): System {
   const cli = ['build/bin/whisper-cli', 'whisper-cli', 'bin/whisper-cli'].map((path) => join(folder, path));
   return {
@@ -162,9 +163,9 @@ export function whisperCpp(name: string, folder: string, model: string, setting:
       const work = mkdtempSync(join(tmpdir(), 'onehead-real-'));
       const run: SystemRun = { runs: [], memory: 0, load: 0 };
       try {
-        for (const piece of pieces(recordings, setting)) {
+        for (const task of tasksOf(recordings, setting)) {
           const output = join(work, 'output');
-          const words = piece.words ? ['--max-len', '1', '--split-on-word'] : [];
+          const words = task.words ? ['--max-len', '1', '--split-on-word'] : [];
           const options = [
             '--threads',
             String(setting.threads),
@@ -174,8 +175,8 @@ export function whisperCpp(name: string, folder: string, model: string, setting:
             '0',
             '--output-json',
           ];
-          const about = ['--language', piece.language ?? 'auto', '--output-file', output, '--file', piece.file];
-          const { peak, cpuSeconds, printed } = await watched([
+          const audio = ['--language', task.language ?? 'auto', '--output-file', output, '--file', task.file];
+          const { peak, cpuSeconds, printed } = await runMonitored([
             'taskset',
             '-c',
             setting.cores,
@@ -184,9 +185,10 @@ export function whisperCpp(name: string, folder: string, model: string, setting:
             model,
             ...options,
             ...words,
-            ...about,
+            ...audio,
           ]);
-          const time = (what: string) => Number(new RegExp(`${what} time =\\s*([\\d.]+) ms`).exec(printed)?.[1]) / 1000;
+          const time = (stage: string) =>
+            Number(new RegExp(`${stage} time =\\s*([\\d.]+) ms`).exec(printed)?.[1]) / 1000;
           run.memory = Math.max(run.memory, peak);
           run.load = time('load');
           const { result, transcription } = JSON.parse(readFileSync(`${output}.json`, 'utf8')) as CppOutput;
@@ -196,13 +198,13 @@ export function whisperCpp(name: string, folder: string, model: string, setting:
             end: offsets.to / 1000,
           }));
           run.runs.push({
-            name: piece.name,
-            words: piece.words,
+            name: task.name,
+            words: task.words,
             seconds: time('total') - time('load'),
             cpuSeconds: cpuSeconds - time('load'),
             text: timed.map(({ word }) => word).join(''),
             language: result.language,
-            segments: [{ seek: 0, start: 0, end: 0, temperature: null, words: piece.words ? timed : undefined }],
+            segments: [{ seek: 0, start: 0, end: 0, temperature: null, words: task.words ? timed : undefined }],
           });
         }
         return run;
@@ -213,15 +215,15 @@ export function whisperCpp(name: string, folder: string, model: string, setting:
   };
 }
 
-/** The Python of a venv that holds the peers: the one that is named, else made in `cache`, once. Throws where that cannot be. */
-export function peersPython(named: string | undefined, cache: string): string {
-  const folder = named ?? join(cache, 'venv');
+/** The Python of a venv with the peers: a given one, or one that is created in `cache`. Throws if that fails. */
+export function peersPython(venv: string | undefined, cache: string): string {
+  const folder = venv ?? join(cache, 'venv');
   const python = join(folder, 'bin/python');
-  if (named !== undefined || existsSync(join(folder, 'complete'))) {
+  if (venv !== undefined || existsSync(join(folder, 'complete'))) {
     if (!existsSync(python)) throw new Error(`there is no ${python}`);
     return python;
   }
-  console.log(`installing the peers into ${folder} (minutes, 5 GB)`);
+  console.log(`installing the peers in ${folder} (takes minutes and 5 GB)`);
   mkdirSync(cache, { recursive: true });
   const requirements = join(root, 'bench/peers/requirements.txt');
   for (const command of [

@@ -1,4 +1,4 @@
-/** HTTP clients as there are: most wait for their answer, some go away, some send rubbish, one is slow. */
+/** HTTP clients for the load: most wait for the response, some abort or send invalid requests, one uploads slowly. */
 import { Agent, type ClientRequest, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomNumbers } from '../../test/random.js';
@@ -7,7 +7,7 @@ export interface Clip {
   bytes: Buffer;
   /** Seconds. */
   duration: number;
-  /** What a server says of it when nobody else asks. */
+  /** The text that a server without load returns; '' if it is not compared. */
   text: string;
 }
 
@@ -18,7 +18,7 @@ export interface Answer {
 
 const boundary = 'onehead-bench';
 
-/** A form with these fields and a file, as bytes. */
+/** Encodes a multipart form with these fields and a file. */
 export function form(fields: Record<string, string>, file: Buffer, name = 'clip.flac'): Buffer {
   const parts = Object.entries(fields).map(
     ([field, value]) => `--${boundary}\r\ncontent-disposition: form-data; name="${field}"\r\n\r\n${value}\r\n`,
@@ -27,7 +27,7 @@ export function form(fields: Record<string, string>, file: Buffer, name = 'clip.
   return Buffer.concat([Buffer.from(parts.join('') + head), file, Buffer.from(`\r\n--${boundary}--\r\n`)]);
 }
 
-/** Sends a form; rejects where no whole answer comes. `onRequest` is given what can be destroyed. */
+/** Sends a form. Rejects unless a complete response arrives. `onRequest` gets the request, which can be destroyed. */
 export function post(
   url: string,
   body: Buffer,
@@ -41,7 +41,7 @@ export function post(
       response.on('data', (part: Buffer) => parts.push(part));
       response.on('end', () => {
         if (response.complete) resolve({ status: response.statusCode!, body: Buffer.concat(parts).toString() });
-        else reject(new Error('the answer was cut short'));
+        else reject(new Error('the response is incomplete'));
       });
       response.on('error', reject);
     });
@@ -52,19 +52,19 @@ export function post(
 }
 
 export interface Counted {
-  /** Requests with their one right answer. */
+  /** Requests with the correct response. */
   answered: number;
-  /** Those that were told to come back (503, 429). */
+  /** Requests that were refused because of the load (503, 429). */
   refused: number;
-  /** Clients that went away before their answer. */
-  left: number;
-  /** Rubbish that was answered with a 4xx. */
-  rubbish: number;
-  /** Requests without an answer, or with a wrong one: what they were. */
+  /** Requests that the client aborted. */
+  aborted: number;
+  /** Invalid requests that were refused with a 4xx status. */
+  invalid: number;
+  /** A description of each request without response or with a wrong one. */
   wrong: string[];
-  /** Seconds of audio of those that were answered. */
+  /** Seconds of audio in the answered requests. */
   audio: number;
-  /** Milliseconds of each that was answered. */
+  /** Milliseconds of each answered request. */
   times: number[];
   elapsed: number;
 }
@@ -74,49 +74,58 @@ export interface Load {
   fields: Record<string, string>;
   clips: readonly Clip[];
   clients: number;
-  /** Of each kind of mischief, the share of requests. */
-  mischief: number;
-  /** Ends when so many were answered, or after so many milliseconds. */
+  /** The share of requests that are aborted, and of those that are invalid. */
+  faultRate: number;
+  /** Ends after this number of answered requests, or this time. */
   until: { requests?: number; milliseconds?: number };
   /** Called after each answer. */
   onAnswer?: (answered: number) => void;
 }
 
-/** Each client asks again as soon as it has its answer. */
-export async function closedLoop({ url, fields, clips, clients, mischief, until, onAnswer }: Load): Promise<Counted> {
+/** Runs clients that each send the next request when they have the response to the previous one. */
+export async function closedLoop({ url, fields, clips, clients, faultRate, until, onAnswer }: Load): Promise<Counted> {
   const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
-  const counted: Counted = { answered: 0, refused: 0, left: 0, rubbish: 0, wrong: [], audio: 0, times: [], elapsed: 0 };
+  const counted: Counted = {
+    answered: 0,
+    refused: 0,
+    aborted: 0,
+    invalid: 0,
+    wrong: [],
+    audio: 0,
+    times: [],
+    elapsed: 0,
+  };
   const random = randomNumbers(clients);
   const started = performance.now();
-  const open = () =>
+  const isRunning = () =>
     counted.answered < (until.requests ?? Number.POSITIVE_INFINITY) &&
     performance.now() - started < (until.milliseconds ?? Number.POSITIVE_INFINITY);
 
-  const goAway = async (clip: Clip) => {
+  const sendAndAbort = async (clip: Clip) => {
     let sent: ClientRequest | undefined;
-    const answer = post(url, form(fields, clip.bytes), agent, (one) => {
-      sent = one;
+    const answer = post(url, form(fields, clip.bytes), agent, (request) => {
+      sent = request;
     }).catch(() => null);
     await sleep(random() * 60);
     sent?.destroy();
     await answer;
-    counted.left += 1;
+    counted.aborted += 1;
   };
-  const sendRubbish = async (clip: Clip) => {
-    const kinds = [
+  const sendInvalid = async (clip: Clip) => {
+    const bodies = [
       () => form(fields, Buffer.from('This is no recording.')),
       () => form({ ...fields, response_format: 'poetry' }, clip.bytes),
       () => form(fields, clip.bytes).subarray(0, 300),
       () => Buffer.from('no form at all'),
     ];
-    const kind = Math.floor(random() * kinds.length);
-    const answer = await post(url, kinds[kind](), agent).catch((error: Error) => error);
-    if (!(answer instanceof Error) && answer.status >= 400 && answer.status < 500) counted.rubbish += 1;
+    const kind = Math.floor(random() * bodies.length);
+    const answer = await post(url, bodies[kind](), agent).catch((error: Error) => error);
+    if (!(answer instanceof Error) && answer.status >= 400 && answer.status < 500) counted.invalid += 1;
     else if (!(answer instanceof Error) && answer.status === 503) counted.refused += 1;
-    else counted.wrong.push(`rubbish ${kind}: ${answer instanceof Error ? answer.message : answer.status}`);
+    else counted.wrong.push(`invalid request ${kind}: ${answer instanceof Error ? answer.message : answer.status}`);
   };
-  const ask = async (clip: Clip) => {
-    const began = performance.now();
+  const send = async (clip: Clip) => {
+    const started = performance.now();
     const answer = await post(url, form(fields, clip.bytes), agent).catch((error: Error) => error);
     if (answer instanceof Error) counted.wrong.push(answer.message);
     else if (answer.status === 503 || answer.status === 429) {
@@ -128,17 +137,17 @@ export async function closedLoop({ url, fields, clips, clients, mischief, until,
     } else {
       counted.answered += 1;
       counted.audio += clip.duration;
-      counted.times.push(performance.now() - began);
+      counted.times.push(performance.now() - started);
       onAnswer?.(counted.answered);
     }
   };
   const client = async () => {
-    while (open()) {
+    while (isRunning()) {
       const clip = clips[Math.floor(random() * clips.length)];
       const draw = random();
-      if (draw < mischief) await goAway(clip);
-      else if (draw < 2 * mischief) await sendRubbish(clip);
-      else await ask(clip);
+      if (draw < faultRate) await sendAndAbort(clip);
+      else if (draw < 2 * faultRate) await sendInvalid(clip);
+      else await send(clip);
     }
   };
   await Promise.all(Array.from({ length: clients }, client));
@@ -147,8 +156,8 @@ export async function closedLoop({ url, fields, clips, clients, mischief, until,
   return counted;
 }
 
-/** Uploads a clip at so many bytes a second until it is stopped; gives what it was answered, if it was. */
-export function trickle(url: string, body: Buffer, bytesPerSecond: number) {
+/** Uploads a body slowly until it is stopped. `stop` returns the response's status, or null if there was none. */
+export function uploadSlowly(url: string, body: Buffer, bytesPerSecond: number) {
   const agent = new Agent();
   const headers = { 'content-type': `multipart/form-data; boundary=${boundary}`, 'content-length': body.length };
   let status: number | null = null;
@@ -157,11 +166,11 @@ export function trickle(url: string, body: Buffer, bytesPerSecond: number) {
     response.resume();
   });
   sent.on('error', () => {});
-  let at = 0;
+  let position = 0;
   const timer = setInterval(() => {
-    sent.write(body.subarray(at, at + bytesPerSecond / 10));
-    at += bytesPerSecond / 10;
-    if (at >= body.length) {
+    sent.write(body.subarray(position, position + bytesPerSecond / 10));
+    position += bytesPerSecond / 10;
+    if (position >= body.length) {
       clearInterval(timer);
       sent.end();
     }

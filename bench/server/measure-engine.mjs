@@ -1,6 +1,7 @@
 /**
- * The engine without a server: so many callers of the same clips. For each line of standard input, which is a number of milliseconds, it works that
- * long, and prints requests, elapsed and CPU milliseconds as JSON; between lines it rests.
+ * Runs the engine without a server, with concurrent callers of the same clips. Each line of standard input is a number
+ * of milliseconds; it runs for this time, and prints a JSON object with the number of requests, and elapsed and CPU
+ * milliseconds.
  */
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -13,10 +14,10 @@ const options = { audioContext: 'fit', batched: false };
 for (const recording of recordings) await whisper.transcribe(recording, options);
 
 const run = async (duration) => {
-  const until = performance.now() + duration;
+  const end = performance.now() + duration;
   let requests = 0;
   const caller = async (first) => {
-    for (let i = first; performance.now() < until; ++i) {
+    for (let i = first; performance.now() < end; ++i) {
       await whisper.transcribe(recordings[i % recordings.length], options);
       requests += 1;
     }

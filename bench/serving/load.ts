@@ -1,10 +1,10 @@
-/** Callers of a transcription service, and what they see. */
+/** Simulates callers of a transcription service, and measures their requests. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { EngineFigures } from '../../lib/engine/figures.js';
 import type { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 
 export interface Arrivals {
-  /** How long is measured. */
+  /** The duration of a measurement. */
   milliseconds: number;
   sampleRate: number;
   send(samples: Float32Array, options?: object): Promise<unknown>;
@@ -19,22 +19,22 @@ export interface Measured {
   p50: number;
   p95: number;
   p99: number;
-  /** Rows that were decoded at once, on average. */
+  /** The mean number of rows in a step. */
   meanRows?: number;
-  /** Tokens of all rows together in a second of the device's decoding. */
+  /** Tokens of all rows per second of decoding on the device. */
   tokensPerSecond?: number;
-  /** The device's milliseconds for a window: encoding, and all of its steps. */
+  /** Milliseconds of the device for each window. */
   encodeMilliseconds?: number;
   decodeMilliseconds?: number;
-  /** Audio positions that a window took, of the cache and of the encoder's work. */
+  /** The mean number of encoded audio positions of a window. */
   meanPositions?: number;
-  /** The host's share of the time while anything was under way, by the device's own clock. */
+  /** The host's share of the time in which requests were in progress. */
   hostShare?: number;
-  /** The event loop's delay at the 99th percentile. */
+  /** The 99th percentile of the event loop's delay. */
   loopDelay: number;
 }
 
-class Watch {
+class Measurement {
   readonly #arrivals: Arrivals;
   readonly #started = performance.now();
   readonly #before: EngineFigures | undefined;
@@ -53,9 +53,9 @@ class Watch {
   }
 
   async time(samples: Float32Array): Promise<void> {
-    const began = performance.now();
+    const started = performance.now();
     await this.#arrivals.send(samples);
-    this.#times.push(performance.now() - began);
+    this.#times.push(performance.now() - started);
     this.#samples += samples.length;
   }
 
@@ -68,22 +68,22 @@ class Watch {
     const before = this.#before;
     const engine = (() => {
       if (!before || !after) return {};
-      const part = (of: (figures: EngineFigures) => number) => of(after) - of(before);
-      const each = (of: (figures: EngineFigures) => number, count: number) => part(of) / Math.max(1, count);
-      const busy = part(({ time }) => time.encode + time.decode + time.host);
+      const difference = (value: (figures: EngineFigures) => number) => value(after) - value(before);
+      const mean = (value: (figures: EngineFigures) => number, count: number) => difference(value) / Math.max(1, count);
+      const busy = difference(({ time }) => time.encode + time.decode + time.host);
       return {
-        meanRows: each(
+        meanRows: mean(
           ({ rowSteps }) => rowSteps,
-          part(({ steps }) => steps),
+          difference(({ steps }) => steps),
         ),
-        meanPositions: each(
+        meanPositions: mean(
           ({ audioPositions }) => audioPositions,
-          part(({ windows }) => windows),
+          difference(({ windows }) => windows),
         ),
-        tokensPerSecond: (1000 * part(({ rowSteps }) => rowSteps)) / part(({ time }) => time.decode),
-        encodeMilliseconds: part(({ time }) => time.encode) / part(({ windows }) => windows),
-        decodeMilliseconds: part(({ time }) => time.decode) / part(({ windows }) => windows),
-        hostShare: part(({ time }) => time.host) / busy,
+        tokensPerSecond: (1000 * difference(({ rowSteps }) => rowSteps)) / difference(({ time }) => time.decode),
+        encodeMilliseconds: difference(({ time }) => time.encode) / difference(({ windows }) => windows),
+        decodeMilliseconds: difference(({ time }) => time.decode) / difference(({ windows }) => windows),
+        hostShare: difference(({ time }) => time.host) / busy,
       };
     })();
     return {
@@ -99,62 +99,62 @@ class Watch {
   }
 }
 
-/** Each of `callers` sends a clip when it has the last one's text; every clip is sent at least once in all. */
+/** Runs callers that each send the next clip when they have the text of the previous one; each sends at least one. */
 export async function closedLoop(
   clips: readonly Float32Array[],
   callers: number,
   arrivals: Arrivals,
 ): Promise<Measured> {
-  const watch = new Watch(arrivals);
+  const measurement = new Measurement(arrivals);
   let next = 0;
   const caller = async () => {
-    do await watch.time(clips[next++ % clips.length]);
-    while (watch.elapsed < arrivals.milliseconds);
+    do await measurement.time(clips[next++ % clips.length]);
+    while (measurement.elapsed < arrivals.milliseconds);
   };
   await Promise.all(Array.from({ length: callers }, caller));
-  return watch.result();
+  return measurement.result();
 }
 
-/** Clips come at random times, `rate` a second on average, whatever has become of those before; `beside` runs all the time. */
+/**
+ * Sends clips at random times, `rate` per second on average, without waiting for earlier ones. `background` is
+ * transcribed repeatedly at the same time.
+ */
 export async function poisson(
   clips: readonly Float32Array[],
   rate: number,
   arrivals: Arrivals,
-  beside?: Float32Array,
+  background?: Float32Array,
 ): Promise<Measured> {
   const ended = new AbortController();
-  const long = (async () => {
-    while (beside && !ended.signal.aborted) {
-      await arrivals.send(beside, { signal: ended.signal }).catch((error: unknown) => {
+  const backgroundRun = (async () => {
+    while (background && !ended.signal.aborted) {
+      await arrivals.send(background, { signal: ended.signal }).catch((error: unknown) => {
         if (!ended.signal.aborted) throw error;
       });
     }
   })();
-  const watch = new Watch(arrivals);
-  const under: Promise<void>[] = [];
-  let bits = 7;
+  const measurement = new Measurement(arrivals);
+  const requests: Promise<void>[] = [];
+  let state = 7;
   let due = 0;
   for (let index = 0; due < arrivals.milliseconds; ++index) {
-    bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
-    due += (-1000 * Math.log((bits + 1) / 2 ** 32)) / rate;
-    const wait = due - watch.elapsed;
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    due += (-1000 * Math.log((state + 1) / 2 ** 32)) / rate;
+    const wait = due - measurement.elapsed;
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
-    under.push(watch.time(clips[index % clips.length]));
+    requests.push(measurement.time(clips[index % clips.length]));
   }
-  await Promise.all(under);
-  const result = watch.result();
+  await Promise.all(requests);
+  const result = measurement.result();
   ended.abort();
-  await long;
+  await backgroundRun;
   return result;
 }
 
 /** Tokens of each text of `steps`. */
-const longText = 150;
+const textTokens = 150;
 
-/**
- * Decoder steps and little else: windows that are encoded already are decoded to texts of 150 tokens, `rows` at a time.
- * The host's share is then that of a step.
- */
+/** Measures decode steps: `rows` encoded windows are decoded together, to texts of 150 tokens. */
 export async function steps(
   model: WhisperModel,
   samples: Float32Array,
@@ -165,7 +165,7 @@ export async function steps(
   const windows = Array.from({ length: rows }, (_, i) => samples.subarray(i * length, (i + 1) * length));
   using features = await model.features(windows);
   using encoded = await model.encode(features);
-  const options = { language: 'en', minNewTokens: longText, maxNewTokens: longText };
+  const options = { language: 'en', minNewTokens: textTokens, maxNewTokens: textTokens };
   await model.decode(encoded, options);
   const send = () => model.decode(encoded, options);
   return await closedLoop([samples.subarray(0, rows * length)], 1, { ...arrivals, send });

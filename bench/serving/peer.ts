@@ -1,4 +1,4 @@
-/** Callers of faster-whisper, beside ours: in a process of its own, from a Python that has it. */
+/** Measures concurrent callers of faster-whisper, in a separate Python process. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import type { Measured } from './load.js';
 
 export interface PeerSettings {
   python: string;
-  /** A folder with the model in CTranslate2's form. */
+  /** A folder with the model in CTranslate2's format. */
   model: string;
   threads: number;
   seconds: number;
@@ -22,12 +22,12 @@ type PeerRow = { callers: number } & Pick<
 >;
 
 /**
- * Seconds beyond those asked for that loading and each number of callers may take: requests under way at the end are
- * waited for, and those of many callers of a large model take minutes.
+ * Seconds that loading, and each measurement, may take in addition to its duration. Requests in progress at the end of
+ * a measurement are waited for, which takes minutes with many callers of a large model.
  */
-const patience = 120;
+const extraSeconds = 120;
 
-/** Yields a row for each number of callers as soon as it is measured; the last item says why others are missing. */
+/** Yields a row for each number of callers once it is measured. If others are missing, the last item has the reason. */
 export async function* measurePeer(
   clips: readonly Float32Array[],
   { python, ...settings }: PeerSettings,
@@ -52,22 +52,22 @@ export async function* measurePeer(
       stderr = `${stderr}${text}`.slice(-4000);
     });
     let isLate = false;
-    const late = () => {
+    const onTimeout = () => {
       isLate = true;
       child.kill('SIGKILL');
     };
-    const limit = 1000 * (settings.seconds + patience);
-    let timer = setTimeout(late, limit);
+    const limit = 1000 * (settings.seconds + extraSeconds);
+    let timer = setTimeout(onTimeout, limit);
     try {
       for await (const line of createInterface({ input: child.stdout })) {
         clearTimeout(timer);
-        timer = setTimeout(late, limit);
+        timer = setTimeout(onTimeout, limit);
         yield JSON.parse(line) as PeerRow;
       }
       const { status, reason } = await exit;
-      if (isLate) yield { missing: `it took more than ${limit / 1000} s; ask for fewer callers` };
+      if (isLate) yield { missing: `it took more than ${limit / 1000} s; use fewer callers` };
       else if (status !== 0) {
-        yield { missing: reason || (stderr.trim().split('\n').at(-1) ?? '') || `it ended with ${status}` };
+        yield { missing: reason || (stderr.trim().split('\n').at(-1) ?? '') || `it exited with status ${status}` };
       }
     } finally {
       clearTimeout(timer);

@@ -73,7 +73,7 @@ it('checks where there are no test tools, lists, and refuses what no case is nam
   expect(listed.stdout).toBe('linear: tiny, batch 8, out, float32\n');
   const unknown = bench('--only', 'nothing like it');
   expect(unknown.status).toBe(2);
-  expect(unknown.stderr).toBe("No case has 'nothing like it' in its name; --list tells them.\n");
+  expect(unknown.stderr).toBe("No case has 'nothing like it' in its name; --list prints the names.\n");
 });
 
 it('reads what Nsight Compute prints', () => {

@@ -6,7 +6,7 @@ import { writePage } from '../../bench/real/page.js';
 import { type RealRecording, realRecordings } from '../../bench/real/recordings.js';
 import { tableOf } from '../../bench/real/rows.js';
 import { normalized, score } from '../../bench/real/score.js';
-import { type Heard, whisperCpp } from '../../bench/real/systems.js';
+import { type RecordingRun, whisperCpp } from '../../bench/real/systems.js';
 
 let folder: string;
 beforeAll(() => {
@@ -17,10 +17,10 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const recording = (name: string, about: Partial<RealRecording>): RealRecording => {
   return { name, file: '', language: 'en', text: 'red house', kind: 'read', seconds: 10, words: [], ...about };
 };
-const heard = (name: string, text: string, about: Partial<Heard> = {}): Heard => {
+const heard = (name: string, text: string, about: Partial<RecordingRun> = {}): RecordingRun => {
   return { name, words: false, seconds: 2, cpuSeconds: 4, text, language: 'en', segments: [], ...about };
 };
-const segment = (seek: number, temperature: number | null, words?: Heard['segments'][0]['words']) => {
+const segment = (seek: number, temperature: number | null, words?: RecordingRun['segments'][0]['words']) => {
   return { seek, start: 0, end: 1, temperature, words };
 };
 

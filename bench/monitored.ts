@@ -1,9 +1,12 @@
-/** Runs of other programs, with the memory and the computing time that they took. */
+/** Runs other programs, and measures their memory and CPU time. */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
-/** Runs a command, and looks again and again at the most memory that it held so far, and what it computed. */
-export async function watched(
+/**
+ * Runs a command. Returns its peak memory in bytes, its CPU time in seconds, and its standard error. Throws an Error
+ * with the last line of that if the command fails.
+ */
+export async function runMonitored(
   command: readonly string[],
 ): Promise<{ peak: number; cpuSeconds: number; printed: string }> {
   const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -17,10 +20,10 @@ export async function watched(
     try {
       const status = readFileSync(`/proc/${child.pid}/status`, 'utf8');
       peak = Math.max(peak, 1024 * Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0));
-      // Hundredths of a second, behind the name in brackets: the 12th and 13th.
+      // The fields utime and stime, in hundredths of a second: the 12th and 13th after the name in brackets.
       const [user, system] = readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(') ')[1].split(' ').slice(11, 13);
       cpuSeconds = (Number(user) + Number(system)) / 100;
-    } catch {} // it has just ended
+    } catch {} // the process has just ended
   }, 20);
   try {
     const status = await new Promise((resolve, reject) => child.on('error', reject).on('close', resolve));
