@@ -1,5 +1,5 @@
-"""Writes a Hugging Face folder of Whisper as the peers load it: OUT/openai.pt for openai/whisper, OUT/ggml-f16.bin for whisper.cpp, and
-OUT/ct2 for faster-whisper. What is there already is left alone.
+"""Converts a Hugging Face folder of Whisper to the formats of other programs: OUT/openai.pt for openai/whisper,
+OUT/ggml-f16.bin for whisper.cpp, and OUT/ct2 for faster-whisper. Existing files are kept.
 
     python checkpoints.py CHECKPOINT OUT
 """
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-# Parts of names: transformers' and openai/whisper's; the longer ones first.
+# Parts of tensor names in transformers and in openai/whisper, the longer ones first.
 RENAMED = [
     ("encoder_attn_layer_norm", "cross_attn_ln"), ("self_attn_layer_norm", "attn_ln"), ("final_layer_norm", "mlp_ln"), ("encoder_attn", "cross_attn"),
     ("self_attn", "attn"), ("q_proj", "query"), ("k_proj", "key"), ("v_proj", "value"), ("out_proj", "out"), ("fc1", "mlp.0"), ("fc2", "mlp.2"),
@@ -25,8 +25,8 @@ RENAMED = [
 
 def renamed(name):
     name = name.removeprefix("model.")
-    for theirs, ours in RENAMED:
-        name = name.replace(theirs, ours)
+    for old, new in RENAMED:
+        name = name.replace(old, new)
     return name
 
 
@@ -41,7 +41,7 @@ def sizes(config):
 
 
 def write_ggml(path, dims, tensors, vocabulary, mels):
-    """The first format of ggml's files, which whisper.cpp has kept: sizes, mel filters, tokens, tensors."""
+    """Writes ggml's original file format, which whisper.cpp reads: sizes, mel filters, tokens, tensors."""
     with open(path, "wb") as file:
         file.write(struct.pack("<I", 0x67676D6C))
         order = ["n_vocab", "n_audio_ctx", "n_audio_state", "n_audio_head", "n_audio_layer", "n_text_ctx", "n_text_state", "n_text_head", "n_text_layer", "n_mels"]
@@ -63,7 +63,7 @@ def write_ggml(path, dims, tensors, vocabulary, mels):
 
 
 def token_bytes():
-    """The bytes that the characters of a byte-level tokenizer stand for."""
+    """Maps the characters of a byte-level tokenizer to bytes."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in shown]
     return {chr(byte): byte for byte in shown} | {chr(256 + i): byte for i, byte in enumerate(hidden)}

@@ -1,4 +1,4 @@
-"""Measures CTranslate2, which faster-whisper computes with, on a converted checkpoint; prints one JSON object.
+"""Measures CTranslate2, the library of faster-whisper, with a converted checkpoint; prints a JSON object.
 
     python ctranslate2_cpu.py FOLDER --dtype int8 --threads 2
 """
@@ -26,7 +26,7 @@ def main():
     suppressed = json.loads((arguments.folder / "config.json").read_text()).get("suppress_ids") or []
 
     def decode(tokens):
-        """Greedy decoding of a forced length, with the projection of the audio's keys and values."""
+        """Greedy decoding of `tokens` tokens, including the projection of the audio's keys and values."""
         prompt = [50258, 50259, 50359, 50363]
         result = model.generate(encoded, [prompt], beam_size=1, max_length=len(prompt) + tokens, suppress_blank=False, suppress_tokens=[*suppressed, 50257])
         return len(result[0].sequences_ids[0])

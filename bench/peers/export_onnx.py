@@ -1,5 +1,5 @@
-"""Exports a Whisper checkpoint to ONNX: encoder.onnx, and step.onnx (one token, with caches), float32; with --quantize int8 also
-encoder.int8.onnx and step.int8.onnx, whose products take dynamically quantized rows (ONNX Runtime's quantize_dynamic).
+"""Exports a Whisper checkpoint to ONNX in float32: encoder.onnx, and step.onnx (one token, with caches). With --quantize
+int8 also encoder.int8.onnx and step.int8.onnx, with dynamic quantization (ONNX Runtime's quantize_dynamic).
 
     python export_onnx.py CHECKPOINT OUTPUT [--quantize int8]
 """
@@ -14,7 +14,7 @@ from transformers import WhisperForConditionalGeneration
 
 
 def joined(*products):
-    """Products of one input as one."""
+    """Fuses linear layers with the same input."""
     whole = nn.Linear(products[0].in_features, sum(product.out_features for product in products))
     biases = [torch.zeros(product.out_features) if product.bias is None else product.bias for product in products]
     whole.weight, whole.bias = nn.Parameter(torch.cat([product.weight for product in products])), nn.Parameter(torch.cat(biases))
@@ -95,7 +95,7 @@ def main():
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         for name in ("encoder", "step"):
-            # Convolutions stay as they are, as in ours and in CTranslate2's.
+            # Convolutions are not quantized, as in onehead and CTranslate2.
             quantize_dynamic(arguments.output / f"{name}.onnx", arguments.output / f"{name}.int8.onnx",
                              op_types_to_quantize=["MatMul", "Gemm", "Gather"], per_channel=True, weight_type=QuantType.QInt8)
 

@@ -1,4 +1,4 @@
-"""Measures ONNX Runtime on what export_onnx.py wrote; prints one JSON object.
+"""Measures ONNX Runtime with the models of export_onnx.py; prints a JSON object.
 
     python onnxruntime_cpu.py FOLDER --dtype float32|int8 --threads 2
 """
@@ -35,7 +35,7 @@ def main():
     outputs = ["logits", *(f"present_{name}" for name in empty)]
 
     def decode(tokens):
-        """Greedy decoding of a forced length; the keys and values of the audio are given."""
+        """Greedy decoding of `tokens` tokens; the audio's keys and values are given."""
         token, caches = 50258, empty
         for position in range(tokens):
             given = {"token": value(np.array([[token]])), "position": value(np.array([position]))}

@@ -1,5 +1,5 @@
-"""One process of `npm run bench -- real`: transcribes each recording of a job with a peer, at temperature 0 without beams and text of before,
-with the fallback that the peer has. Prints a JSON object a line, as bench/measure-real.mjs does.
+"""A process of `npm run bench -- real`: transcribes the recordings of a job with a peer. It uses greedy search, no text
+of previous windows, and the peer's own temperature fallback. Prints lines of JSON, like bench/measure-real.mjs.
 
     python real.py PEER JOB        PEER: faster-whisper, faster-whisper-batched, openai, transformers
     JOB: {model, compute, threads, recordings: [{name, file, language, words}]}
@@ -84,7 +84,7 @@ def transformers(job):
         if language is None:
             detected = model.detect_language(input_features=inputs[:, :, :3000])[0]
             language = tokenizer.decode(detected)[2:-2]
-        # Its fallback and its rule of silence belong to long recordings; openai/whisper's numbers.
+        # It only uses fallback and detects silence in long recordings. The values are those of openai/whisper.
         rules = {"temperature": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "logprob_threshold": -1.0, "compression_ratio_threshold": 2.4, "no_speech_threshold": 0.6}
         more = {"attention_mask": features.attention_mask, "condition_on_prev_tokens": False, **rules} if long else {}
         tokens = model.generate(inputs, language=language, task="transcribe", return_timestamps=True, **more)
@@ -112,7 +112,7 @@ def main():
         run = faster_whisper(job, peer == "faster-whisper-batched")
     write({"load": time.perf_counter() - start})
     recordings = [one for one in job["recordings"] if not one["words"] or peer != "transformers"]
-    run(samples(recordings[0]["file"]), recordings[0]["language"], False)  # to warm up
+    run(samples(recordings[0]["file"]), recordings[0]["language"], False)  # warm-up
     for one in recordings:
         start, before = time.perf_counter(), time.process_time()
         text, language, segments = run(samples(one["file"]), one["language"], one["words"])

@@ -1,4 +1,4 @@
-"""Measures torch's scaled_dot_product_attention at an encoder's shape; prints microseconds of one call.
+"""Measures torch's scaled_dot_product_attention at the shape of an encoder; prints the microseconds of a call.
 
     python sdpa.py --batch 1 --heads 20 --positions 1500 --device cuda --dtype float16
 """

@@ -1,7 +1,9 @@
-"""Callers of a peer, for `npm run bench -- serving --peer`: each sends the next clip when it has the last one's text. Prints a JSON object a
-line for each number of callers. faster-whisper has one model and no batch over callers: its threads take turns.
+"""Measures concurrent callers of faster-whisper, for `npm run bench -- serving --peer`. Each caller sends the next clip
+when it has the text of the previous one. All use one model, which does not batch their windows. Prints a line of JSON
+for each number of callers.
 
-    python serving.py JOB        JOB: {model, compute, threads, seconds, callers: [1, 8, ...], clips: [file of float32 samples at 16 kHz]}
+    python serving.py JOB
+    JOB: {model, compute, threads, seconds, callers: [1, 8, ...], clips: [files of float32 samples at 16 kHz]}
 """
 
 import json
@@ -56,7 +58,7 @@ def main():
         job = json.load(file)
     clips = [np.fromfile(path, np.float32) for path in job["clips"]]
     model = WhisperModel(job["model"], device="cpu", compute_type=job["compute"], cpu_threads=job["threads"])
-    measure(model, clips[:2], 1, 0.1)  # to warm up
+    measure(model, clips[:2], 1, 0.1)  # warm-up
     for callers in job["callers"]:
         print(json.dumps(measure(model, clips, callers, job["seconds"])), flush=True)
 

@@ -1,6 +1,8 @@
-"""Silero's own models on ONNX Runtime, one thread: python silero.py SAMPLES REPEATS
+"""Measures Silero's models with ONNX Runtime, on one thread.
 
-SAMPLES: float32 at 16 kHz. Prints JSON: microseconds of computing time a frame, and the probabilities.
+    python silero.py SAMPLES REPEATS        SAMPLES: a file of float32 samples at 16 kHz
+
+Prints JSON: microseconds of CPU time per frame, and the probabilities.
 """
 
 import json
@@ -37,16 +39,16 @@ def frame_by_frame():
 
 
 def timed(run):
-    begun = time.process_time()
+    started = time.process_time()
     found = run()
-    return (time.process_time() - begun) / frames * 1e6, found
+    return (time.process_time() - started) / frames * 1e6, found
 
 
 times = {}
 for repeat in range(int(sys.argv[2])):
     for name, run in {"a frame at a time": frame_by_frame, "whole": lambda: sequence.audio_forward(samples)}.items():
-        took, found = timed(run)
-        times[name] = min(took, times.get(name, took))
+        elapsed, found = timed(run)
+        times[name] = min(elapsed, times.get(name, elapsed))
         if name == "a frame at a time":
             probabilities = found
 print(json.dumps({"times": times, "probabilities": [round(float(p), 7) for p in probabilities]}))

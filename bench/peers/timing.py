@@ -1,4 +1,4 @@
-"""Times and memory of a process of `npm run bench -- cpu`."""
+"""Measures times and memory in a process of `npm run bench -- cpu`."""
 
 import json
 import statistics
@@ -8,11 +8,11 @@ import time
 def add_options(parser):
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--cpu-time", action="store_true", help="computing time in place of time by the clock")
+    parser.add_argument("--cpu-time", action="store_true", help="CPU time instead of wall time")
 
 
 def milliseconds(work, repeats, arguments):
-    """Median of `repeats` runs after one to warm up."""
+    """The median of `repeats` runs, after a warm-up run."""
     now = time.process_time if arguments.cpu_time else time.perf_counter
     work()
     times = []

@@ -1,8 +1,8 @@
-"""Measures transformers' Whisper on torch's CPU; prints one JSON object.
+"""Measures transformers' Whisper with torch on a CPU; prints a JSON object.
 
     python transformers_cpu.py CHECKPOINT --dtype bfloat16 --threads 2
 
-Run each measurement in a process of its own: the peak memory is the process's.
+Run each measurement in a separate process, since the peak memory is that of the process.
 """
 
 import argparse
@@ -18,7 +18,7 @@ SIZES = {"tiny": (384, 4, 6), "base": (512, 6, 8), "small": (768, 12, 12)}
 
 
 def configuration(model):
-    """Of one of SIZES, with the tokens of the multilingual checkpoints and nothing suppressed."""
+    """The configuration of one of SIZES, with the tokens of the multilingual checkpoints and no suppressed tokens."""
     width, layers, heads = SIZES[model]
     return WhisperConfig(
         d_model=width, encoder_layers=layers, decoder_layers=layers, encoder_attention_heads=heads, decoder_attention_heads=heads,
@@ -46,7 +46,7 @@ def main():
     encoded = BaseModelOutput(model.model.encoder(features).last_hidden_state)
 
     def decode(tokens):
-        """Greedy decoding of a forced length from a given encoder output: the decoder alone, with its caches."""
+        """Greedy decoding of `tokens` tokens from a given encoder output, with KV caches."""
         ids = torch.tensor([[50258, 50363]])
         cache = None
         for _ in range(tokens):

@@ -1,8 +1,8 @@
-"""Measures transformers' Whisper on torch with a checkpoint that onehead runs too; prints one JSON list, an entry a mode.
+"""Measures transformers' Whisper with torch; prints a JSON list with an entry for each mode.
 
     python transformers_cuda.py CHECKPOINT --batch 1
 
-Modes: eager with sdpa and a growing cache (what `pipeline` does), and a static cache with a compiled decoder.
+Modes: eager with sdpa and a growing cache (as in `pipeline`), and a static cache with a compiled decoder.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneratio
 
 
 def milliseconds(work, device, repeats):
-    """Median of `repeats` runs after one to warm up."""
+    """The median of `repeats` runs, after a warm-up run."""
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -66,7 +66,7 @@ def main():
             for count in (25, 256):
                 times[str(count)] = milliseconds(lambda: generate(count), device, arguments.repeats)
             results.append(dict(system="transformers", mode=mode, milliseconds=times, tokens=tokens[256]))
-        except Exception as error:  # one mode that this torch cannot do should not cost the other's figures
+        except Exception as error:  # if this torch does not support a mode, the other is still measured
             print(f"{mode}: {error}", file=sys.stderr)
     print(json.dumps(results))
 

@@ -1,4 +1,5 @@
-"""Measures how transformers' generate() decodes with random weights of a true shape: milliseconds a token and window. Prints one JSON object.
+"""Measures decoding by transformers' generate() with random weights. Prints a JSON object with the milliseconds per
+token and window of each method.
 
     python transformers_decode.py --model tiny --dtype bfloat16 --threads 2
 """
@@ -16,7 +17,7 @@ from transformers_cpu import SIZES, configuration
 
 
 def best(work, repeats):
-    """Milliseconds of the best of `repeats` runs after one to warm up."""
+    """The minimum milliseconds of `repeats` runs, after a warm-up run."""
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -48,11 +49,11 @@ def main():
                 num_beams=beams, min_new_tokens=arguments.tokens, max_new_tokens=arguments.tokens, do_sample=False, eos_token_id=50257,
                 pad_token_id=50257, decoder_start_token_id=50258, output_attentions=attention == "eager", return_dict_in_generate=True)
             start = torch.full((windows, 2), 50258)
-            # The plain generate(): Whisper's own one adds rules and windows that are not what is measured here.
+            # The general generate(): Whisper's version adds rules and windows, which are not measured here.
             work = lambda: GenerationMixin.generate(model, encoder_outputs=encoded, decoder_input_ids=start, generation_config=settings)
             return best(work, arguments.repeats) / arguments.tokens / windows
 
-        words = ", words" if attention == "eager" else ""  # it gives attention out only where it computes it in full
+        words = ", words" if attention == "eager" else ""  # only eager attention returns the attention weights
         results[f"greedy{words}"] = run(1, 1)
         if attention == "sdpa":
             results["beams 5"] = run(1, 5)
