@@ -1,17 +1,17 @@
-/** The server's API, as far as the page needs it. Addresses are the page's own, so that it may lie under any prefix. */
+/** The parts of the server's API that the page uses. URLs are relative, so that the page works under any prefix. */
 
 let key = '';
 try {
   key = sessionStorage.getItem('onehead-key') ?? '';
 } catch {
-  // Without storage the key is asked for again.
+  // Without storage, the key has to be entered again after a reload.
 }
 
 export const currentKey = () => key;
 
-/** Kept until the window is closed. */
-export function useKey(value) {
-  // A header takes these letters alone; others are a slip of the fingers.
+/** Sets the key, which is stored until the window is closed. */
+export function setKey(value) {
+  // Only these characters are valid in a header; others were entered by mistake.
   key = value.replace(/[^\x21-\x7e]/g, '');
   try {
     sessionStorage.setItem('onehead-key', key);
@@ -20,8 +20,8 @@ export function useKey(value) {
 
 const authorization = () => (key === '' ? {} : { authorization: `Bearer ${key}` });
 
-/** The server refused, with its sentence. */
-export class Refused extends Error {
+/** An error of the server. `status` is 0 if there was no valid response. */
+export class ServerError extends Error {
   constructor(status, message) {
     super(message);
     this.status = status;
@@ -30,35 +30,35 @@ export class Refused extends Error {
 
 const unreachable = 'The server cannot be reached; try again.';
 
-/** What the server says. A proxy before it may answer with a page of its own. */
-function parsed(body) {
+/** Parses a response. A proxy may send an HTML page instead. */
+function parseJson(body) {
   try {
     return JSON.parse(body);
   } catch {
-    throw new Refused(0, 'What answered was not this server, or it stopped in the middle; try again.');
+    throw new ServerError(0, 'The response is invalid: it is incomplete, or comes from another server; try again.');
   }
 }
 
-function refusal(status, body) {
+function errorOf(status, body) {
   let message = '';
   try {
     message = JSON.parse(body).error.message;
   } catch {}
-  return new Refused(status, message || `The server answered ${status || 'nothing'}.`);
+  return new ServerError(status, message || `The server's response has status ${status}; try again.`);
 }
 
-/** The names of the models that are served. */
+/** The names of the served models. Rejects with ServerError. */
 export async function models() {
   const response = await fetch('v1/models', { headers: authorization() }).catch(() => {
-    throw new Refused(0, unreachable);
+    throw new ServerError(0, unreachable);
   });
   const body = await response.text();
-  if (!response.ok) throw refusal(response.status, body);
-  return parsed(body).data.map(({ id }) => id);
+  if (!response.ok) throw errorOf(response.status, body);
+  return parseJson(body).data.map(({ id }) => id);
 }
 
-/** The server's figures: a map from a name to the sum over all models; null where they are not shown. */
-export async function figures() {
+/** The server's metrics by name, summed over all models; null if the page may not read them. */
+export async function metrics() {
   const response = await fetch('metrics', { headers: authorization() }).catch(() => null);
   if (!response?.ok) return null;
   const sums = new Map();
@@ -69,23 +69,23 @@ export async function figures() {
   return sums;
 }
 
-/** Calls `onEvent` with each whole event of a text that grows; gives where the rest begins. */
-function readEvents(text, from, onEvent) {
-  let start = from;
+/** Calls `onEvent` with each complete event in `text` after `start`. Returns the position after these events. */
+function readEvents(text, begin, onEvent) {
+  let start = begin;
   for (let end = text.indexOf('\n\n', start); end >= 0; end = text.indexOf('\n\n', start)) {
     const data = text
       .slice(start, end)
       .split('\n')
       .find((line) => line.startsWith('data: '));
     start = end + 2;
-    if (data !== undefined && data !== 'data: [DONE]') onEvent(parsed(data.slice('data: '.length)));
+    if (data !== undefined && data !== 'data: [DONE]') onEvent(parseJson(data.slice('data: '.length)));
   }
   return start;
 }
 
 /**
- * Transcribes a file. `onUpload` is told the share that is sent, `onText` each new piece of text. Gives the last event,
- * with text, segments and words. Rejects with Refused, or with the signal's reason.
+ * Transcribes a file. `onUpload` is called with the share that has been sent, `onText` with new text. Resolves to the
+ * last event, with text, segments and words. Rejects with ServerError, or with the signal's reason.
  */
 export function transcribe(file, { task, model, language, signal, onUpload, onText }) {
   const form = new FormData();
@@ -97,18 +97,18 @@ export function transcribe(file, { task, model, language, signal, onUpload, onTe
     form.append('timestamp_granularities[]', 'segment');
     form.append('stream', 'true');
   }
-  // Last, so that it is decoded while it is sent.
+  // Appended last, so that the server can decode the file while it arrives.
   form.append('file', file, file.name || 'recording.wav');
   return new Promise((resolve, reject) => {
-    // Not fetch, which does not tell how much has been sent.
+    // Unlike fetch, XMLHttpRequest reports the progress of an upload.
     const request = new XMLHttpRequest();
-    let read = 0;
+    let position = 0;
     let last = null;
     let failure = null;
-    const take = () => {
+    const readNewEvents = () => {
       if (request.status !== 200 || !request.getResponseHeader('content-type')?.startsWith('text/event-stream')) return;
-      read = readEvents(request.responseText, read, (event) => {
-        if (event.error) failure = new Refused(500, event.error.message);
+      position = readEvents(request.responseText, position, (event) => {
+        if (event.error) failure = new ServerError(500, event.error.message);
         else if (event.type === 'transcript.text.delta') onText(event.delta);
         else if (event.type === 'transcript.text.done') last = event;
       });
@@ -116,17 +116,18 @@ export function transcribe(file, { task, model, language, signal, onUpload, onTe
     request.upload.onprogress = ({ loaded, total }) => onUpload(total > 0 ? loaded / total : 0);
     request.onprogress = () => {
       try {
-        take();
+        readNewEvents();
       } catch (error) {
-        failure = error; // told at the end
+        failure = error; // reported when the request has ended
       }
     };
     const result = () => {
-      take();
-      if (request.status !== 200) throw refusal(request.status, request.responseText);
+      readNewEvents();
+      if (request.status !== 200) throw errorOf(request.status, request.responseText);
       if (failure) throw failure;
-      if (!last && task !== 'translations') throw new Refused(0, 'The server stopped in the middle; try again.');
-      return last ?? parsed(request.responseText);
+      if (!last && task !== 'translations')
+        throw new ServerError(0, 'The connection was closed before the transcription was complete; try again.');
+      return last ?? parseJson(request.responseText);
     };
     request.onload = () => {
       try {
@@ -135,7 +136,7 @@ export function transcribe(file, { task, model, language, signal, onUpload, onTe
         reject(error);
       }
     };
-    request.onerror = () => reject(new Refused(0, unreachable));
+    request.onerror = () => reject(new ServerError(0, unreachable));
     request.onabort = () => reject(signal.reason);
     signal.addEventListener('abort', () => request.abort(), { once: true });
     request.open('POST', `v1/audio/${task}`);

@@ -1,4 +1,4 @@
-/** Runs on the sound card's thread: hands on what the microphone gives, a tenth of a second at a time. */
+/** Runs on the browser's audio thread: sends the microphone's samples to the page in chunks of 0.1 s. */
 class Capture extends AudioWorkletProcessor {
   #samples = new Float32Array(Math.round(sampleRate / 10));
   #count = 0;

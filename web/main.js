@@ -1,22 +1,22 @@
-/** What happens on the page. */
-import { currentKey, figures, models, Refused, useKey } from './api.js';
+/** The page's controls. */
+import { currentKey, metrics, models, ServerError, setKey } from './api.js';
 import { languages } from './languages.js';
-import { listen } from './microphone.js';
+import { startMicrophone } from './microphone.js';
 import { addRecording } from './results.js';
 
 const find = (selector) => document.querySelector(selector);
 const notice = find('#notice');
 
-function tell(sentence) {
-  notice.textContent = sentence;
-  notice.hidden = sentence === '';
+function showNotice(message) {
+  notice.textContent = message;
+  notice.hidden = message === '';
 }
 
 const options = () => ({ task: find('#task').value, model: find('#model').value, language: find('#language').value });
 
-function askForKey() {
+function requestKey() {
   find('#key-field').hidden = false;
-  tell('This server wants a key.');
+  showNotice('This server requires a key.');
   find('#key').focus();
 }
 
@@ -24,38 +24,39 @@ async function showModels() {
   try {
     const names = await models();
     find('#model').replaceChildren(...names.map((name) => new Option(name.split('/').at(-1), name)));
-    tell('');
+    showNotice('');
   } catch (error) {
-    if (error instanceof Refused && error.status === 401) askForKey();
-    else tell(error.message);
+    if (error instanceof ServerError && error.status === 401) requestKey();
+    else showNotice(error.message);
   }
 }
 
-/** The server's queue, in a sentence. */
+/** Describes the server's load. */
 async function showLoad() {
-  const now = await figures();
-  if (now === null) return;
-  const of = (name) => now.get(`onehead_${name}`) ?? 0;
-  const [open, waiting, rows] = [of('open_requests'), of('waiting_windows') + of('waiting_searches'), of('rows_used')];
-  const seconds = Math.round(of('oldest_wait_seconds'));
-  find('#load').textContent =
-    open === 0
-      ? 'The server is idle'
-      : `${open} ${open === 1 ? 'recording' : 'recordings'} under way, ${rows} of ${of('rows')} rows in use${waiting > 0 ? `, ${waiting} waiting${seconds > 0 ? ` for up to ${seconds} s` : ''}` : ''}`;
+  const values = await metrics();
+  if (values === null) return;
+  const value = (name) => values.get(`onehead_${name}`) ?? 0;
+  const open = value('open_requests');
+  const waiting = value('waiting_windows') + value('waiting_searches');
+  const seconds = Math.round(value('oldest_wait_seconds'));
+  const requests = `${open} ${open === 1 ? 'recording' : 'recordings'} in progress`;
+  const rows = `${value('rows_used')} of ${value('rows')} rows in use`;
+  const queue = waiting > 0 ? `, ${waiting} waiting${seconds > 0 ? ` for up to ${seconds} s` : ''}` : '';
+  find('#load').textContent = open === 0 ? 'The server is idle' : `${requests}, ${rows}${queue}`;
 }
 
-function watchLoad() {
+function updateLoad() {
   if (!document.hidden) void showLoad();
-  setTimeout(watchLoad, 2000);
+  setTimeout(updateLoad, 2000);
 }
 
 function add(files) {
-  for (const file of files) addRecording(file, options, askForKey);
+  for (const file of files) addRecording(file, options, requestKey);
 }
 
 find('#files').onchange = ({ target }) => {
   add([...target.files]);
-  target.value = ''; // the same file may be chosen again
+  target.value = ''; // so that the same file can be chosen again
 };
 for (const event of ['dragenter', 'dragover']) {
   document.addEventListener(event, (drag) => {
@@ -72,18 +73,18 @@ document.addEventListener('drop', (drop) => {
   add([...drop.dataTransfer.files]);
 });
 
-/** The loudness of the last seconds, as bars. */
+/** Levels of the last seconds, from 0 to 1, which are drawn as bars. */
 const levels = [];
 function drawLevel(level) {
   const canvas = find('#level');
   const context = canvas.getContext('2d');
-  const most = canvas.width / 6;
+  const maxBars = canvas.width / 6;
   levels.push(level);
-  if (levels.length > most) levels.shift();
+  if (levels.length > maxBars) levels.shift();
   context.clearRect(0, 0, canvas.width, canvas.height);
   context.fillStyle = getComputedStyle(document.body).getPropertyValue('--accent');
-  for (const [index, one] of levels.entries()) {
-    const height = Math.max(2, one * canvas.height);
+  for (const [index, value] of levels.entries()) {
+    const height = Math.max(2, value * canvas.height);
     context.fillRect(canvas.width - (levels.length - index) * 6, (canvas.height - height) / 2, 4, height);
   }
 }
@@ -91,11 +92,11 @@ function drawLevel(level) {
 let microphone = null;
 const speak = find('#speak');
 
-function showListening(on) {
-  speak.setAttribute('aria-pressed', String(on));
-  find('#speak-label').textContent = on ? 'Stop' : 'Speak';
-  find('#speak-hint').textContent = on ? 'and keep what was said' : 'into the microphone';
-  find('#live').hidden = !on;
+function showListening(active) {
+  speak.setAttribute('aria-pressed', String(active));
+  find('#speak-label').textContent = active ? 'Stop' : 'Speak';
+  find('#speak-hint').textContent = active ? 'and keep the recording' : 'into the microphone';
+  find('#live').hidden = !active;
 }
 
 speak.onclick = async () => {
@@ -108,20 +109,20 @@ speak.onclick = async () => {
       add([recording]);
       return;
     }
-    tell('');
+    showNotice('');
     find('#live-text').textContent = '';
     levels.length = 0;
-    microphone = await listen(options(), {
+    microphone = await startMicrophone(options(), {
       onText(text) {
         find('#live-text').textContent = text;
       },
       onLevel: drawLevel,
-      onError: tell,
+      onError: showNotice,
     });
     showListening(true);
   } catch (error) {
     const denied = error.name === 'NotAllowedError' || error.name === 'NotFoundError';
-    tell(denied ? 'There is no microphone that this page may use.' : error.message);
+    showNotice(denied ? 'No microphone was found, or the page may not use it; check the permission.' : error.message);
   } finally {
     speak.disabled = false;
   }
@@ -129,7 +130,7 @@ speak.onclick = async () => {
 
 find('#key').value = currentKey();
 find('#key').onchange = ({ target }) => {
-  useKey(target.value);
+  setKey(target.value);
   void showModels();
 };
 find('#options').onsubmit = (event) => event.preventDefault();
@@ -139,4 +140,4 @@ find('#task').onchange = ({ target }) => {
 for (const [code, name] of languages) find('#language').append(new Option(name, code));
 find('#address').textContent = `POST ${new URL('v1/audio/transcriptions', document.baseURI)}`;
 void showModels();
-watchLoad();
+updateLoad();

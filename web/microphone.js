@@ -1,10 +1,10 @@
-/** The microphone: text while it is spoken, over the realtime socket, and a recording of it for afterwards. */
+/** The microphone: transcribes speech live over the realtime API, and records it for a final transcription. */
 import { currentKey } from './api.js';
 
-/** Hertz that the realtime API hears. */
-const rate = 24_000;
+/** The sample rate of the realtime API in hertz. */
+const sampleRate = 24_000;
 
-/** Sixteen bits a sample. */
+/** Converts samples to 16-bit little-endian PCM. */
 function pcm16(samples) {
   const bytes = new DataView(new ArrayBuffer(2 * samples.length));
   for (const [index, sample] of samples.entries()) {
@@ -14,38 +14,41 @@ function pcm16(samples) {
 }
 
 function base64(bytes) {
-  let text = '';
-  for (const byte of bytes) text += String.fromCharCode(byte);
-  return btoa(text);
+  let binary = '';
+  for (const byte of bytes) binary += String.fromCharCode(byte);
+  return btoa(binary);
 }
 
-function wavOf(pieces) {
-  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
-  const head = new DataView(new ArrayBuffer(44));
-  const text = (at, letters) => {
-    for (const [index, letter] of [...letters].entries()) head.setUint8(at + index, letter.charCodeAt(0));
+/** A WAV file of chunks of 16-bit PCM. */
+function wavOf(chunks) {
+  const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+  const header = new DataView(new ArrayBuffer(44));
+  const writeText = (offset, text) => {
+    for (const [index, character] of [...text].entries()) header.setUint8(offset + index, character.charCodeAt(0));
   };
-  text(0, 'RIFF');
-  head.setUint32(4, 36 + length, true);
-  text(8, 'WAVEfmt ');
-  head.setUint32(16, 16, true);
-  head.setUint16(20, 1, true);
-  head.setUint16(22, 1, true);
-  head.setUint32(24, rate, true);
-  head.setUint32(28, 2 * rate, true);
-  head.setUint16(32, 2, true);
-  head.setUint16(34, 16, true);
-  text(36, 'data');
-  head.setUint32(40, length, true);
+  writeText(0, 'RIFF');
+  header.setUint32(4, 36 + length, true);
+  writeText(8, 'WAVEfmt ');
+  header.setUint32(16, 16, true);
+  header.setUint16(20, 1, true);
+  header.setUint16(22, 1, true);
+  header.setUint32(24, sampleRate, true);
+  header.setUint32(28, 2 * sampleRate, true);
+  header.setUint16(32, 2, true);
+  header.setUint16(34, 16, true);
+  writeText(36, 'data');
+  header.setUint32(40, length, true);
   const time = new Date().toTimeString().slice(0, 8);
-  return new File([head, ...pieces], `Microphone ${time}.wav`, { type: 'audio/wav' });
+  return new File([header, ...chunks], `Microphone ${time}.wav`, { type: 'audio/wav' });
 }
 
-/** The text of all turns, in the order in which they were spoken. */
+/** Collects the text of all turns, in the order of speech. */
 class Turns {
+  /** Texts by id of the item. */
   #items = new Map();
 
-  take(event) {
+  /** Handles an event. Returns true if it may have changed the text. */
+  handle(event) {
     const { type, item_id: id, delta, transcript } = event;
     if (type === 'input_audio_buffer.committed' || type === 'input_audio_buffer.speech_started') {
       if (!this.#items.has(id)) this.#items.set(id, '');
@@ -64,49 +67,53 @@ class Turns {
   }
 }
 
-/** A socket for transcription; where the server has none, what is spoken is only recorded. */
+/** Opens a socket for live transcription. If that fails, speech is still recorded. */
 function openSocket({ model, language }, { onText, onError }) {
   const address = new URL('v1/realtime?intent=transcription', document.baseURI);
   address.protocol = address.protocol.replace('http', 'ws');
-  // A browser's socket has no headers: the key goes as the API's own clients send it.
+  // A browser cannot set headers of a WebSocket, so the key is sent as a subprotocol, as OpenAI's clients do.
   const key = currentKey();
   const socket = new WebSocket(address, ['realtime', ...(key ? [`openai-insecure-api-key.${key}`] : [])]);
   const turns = new Turns();
   const transcription = { model, ...(language && { language }) };
-  const input = { format: { type: 'audio/pcm', rate }, transcription, turn_detection: { type: 'server_vad' } };
-  const early = [];
+  const input = {
+    format: { type: 'audio/pcm', rate: sampleRate },
+    transcription,
+    turn_detection: { type: 'server_vad' },
+  };
+  const pending = [];
   const send = (event) => {
     if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(event));
-    else if (socket.readyState === WebSocket.CONNECTING) early.push(event);
+    else if (socket.readyState === WebSocket.CONNECTING) pending.push(event);
   };
   socket.onopen = () => {
     send({ type: 'session.update', session: { type: 'transcription', audio: { input } } });
-    for (const event of early.splice(0)) send(event);
+    for (const event of pending.splice(0)) send(event);
   };
   socket.onmessage = ({ data }) => {
     const event = JSON.parse(data);
     if (event.type === 'error' || event.type.endsWith('.failed')) onError(event.error.message);
-    else if (turns.take(event)) onText(turns.text);
+    else if (turns.handle(event)) onText(turns.text);
   };
-  let open = true;
-  // The server has no such socket, refused, or went away: what is spoken is still recorded.
+  let closing = false;
   socket.onclose = () => {
-    if (open) onError('There is no more text while you speak; all of it comes when you stop.');
+    if (!closing) onError('Live transcription has ended; the whole text follows when you stop.');
   };
   const close = () => {
-    open = false;
+    closing = true;
     socket.close();
   };
   return { send, close };
 }
 
 /**
- * Listens until it is stopped. `onText` is told all text so far, `onLevel` the loudness from 0 to 1, `onError` a
- * sentence. Gives `stop`, which gives the recording. Throws where there is no microphone, or none that may be used.
+ * Starts recording and live transcription. `onText` is called with all text so far, `onLevel` with the level from 0 to
+ * 1, `onError` with a message. Resolves to an object whose `stop` resolves to the recording. Rejects if there is no
+ * microphone, or the page may not use it.
  */
-export async function listen(options, { onText, onLevel, onError }) {
+export async function startMicrophone(options, { onText, onLevel, onError }) {
   if (!navigator.mediaDevices)
-    throw new Error('A browser gives the microphone to pages over https and on localhost alone.');
+    throw new Error('Browsers only allow the microphone on pages over https or on localhost.');
   const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, noiseSuppression: true } });
   const release = () => {
     for (const track of stream.getTracks()) track.stop();
@@ -116,7 +123,7 @@ export async function listen(options, { onText, onLevel, onError }) {
   let capture;
   let socket;
   try {
-    context = new AudioContext({ sampleRate: rate });
+    context = new AudioContext({ sampleRate });
     await context.audioWorklet.addModule(new URL('page/capture.js', document.baseURI));
     source = context.createMediaStreamSource(stream);
     capture = new AudioWorkletNode(context, 'capture', { numberOfOutputs: 0 });
@@ -126,14 +133,14 @@ export async function listen(options, { onText, onLevel, onError }) {
     void context?.close();
     throw error;
   }
-  // Pulled out, or its use was taken back.
+  // The microphone was disconnected, or the permission was revoked.
   for (const track of stream.getTracks()) {
-    track.onended = () => onError('The microphone went away; stop to keep what was said.');
+    track.onended = () => onError('The microphone is no longer available; stop to keep the recording.');
   }
-  const pieces = [];
+  const chunks = [];
   capture.port.onmessage = ({ data }) => {
     const bytes = pcm16(data);
-    pieces.push(bytes);
+    chunks.push(bytes);
     socket.send({ type: 'input_audio_buffer.append', audio: base64(bytes) });
     onLevel(Math.min(1, Math.max(...data.map(Math.abs)) * 1.5));
   };
@@ -144,7 +151,7 @@ export async function listen(options, { onText, onLevel, onError }) {
       release();
       await context.close();
       socket.close();
-      return wavOf(pieces);
+      return wavOf(chunks);
     },
   };
 }

@@ -1,56 +1,57 @@
-/** The list of transcripts: each a recording that is sent, decoded, shown and played. */
-import { Refused, transcribe } from './api.js';
+/** The list of transcripts. Each recording is uploaded, transcribed, shown, and can be played. */
+import { ServerError, transcribe } from './api.js';
 import { writers } from './subtitles.js';
 import { showWords } from './words.js';
 
 const list = document.querySelector('#results');
-const nothing = document.querySelector('#nothing');
+const emptyHint = document.querySelector('#empty');
 const template = document.querySelector('#result');
 
-/** Recordings that are sent at once: the server shares its model among all who ask. */
-const mostAtOnce = 4;
+/** Recordings that are sent at once, so that other clients of the server get their share of it. */
+const maxConcurrent = 4;
 const waiting = [];
 let running = 0;
 
-function next() {
-  while (running < mostAtOnce && waiting.length > 0) {
+function startWaiting() {
+  while (running < maxConcurrent && waiting.length > 0) {
     const start = waiting.shift();
     running += 1;
     void start().finally(() => {
       running -= 1;
-      next();
+      startWaiting();
     });
   }
 }
 
-// Who leaves the page loses what is under way: the browser asks first.
+// Leaving the page aborts running requests, so the browser asks for confirmation.
 addEventListener('beforeunload', (event) => {
   if (running > 0) event.preventDefault();
 });
 
-/** 3725.2 as '1:02:05'. */
+/** Formats seconds, such as 3725.2 as '1:02:05'. */
 function clock(seconds) {
-  const whole = Math.round(seconds);
-  const part = (value) => String(value % 60).padStart(2, '0');
-  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60)];
-  return hours > 0 ? `${hours}:${part(minutes)}:${part(whole)}` : `${minutes}:${part(whole)}`;
+  const rounded = Math.round(seconds);
+  const digits = (value) => String(value % 60).padStart(2, '0');
+  const [hours, minutes] = [Math.floor(rounded / 3600), Math.floor(rounded / 60)];
+  return hours > 0 ? `${hours}:${digits(minutes)}:${digits(rounded)}` : `${minutes}:${digits(rounded)}`;
 }
 
 /**
- * Over http a browser gives no clipboard, but for localhost: there the text is selected and copied as it was of old.
+ * Copies a text, which `element` shows. Resolves to false if it is only selected. Over http, except on localhost,
+ * browsers do not provide the clipboard; then the older command is tried.
  */
-async function copied(text, place) {
+async function copyText(text, element) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    getSelection().selectAllChildren(place);
+    getSelection().selectAllChildren(element);
     return document.execCommand('copy');
   }
 }
 
-/** Adds a recording. `options` gives what is chosen at the moment; `onKey` is called where the server wants a key. */
-export function addRecording(file, options, onKey) {
+/** Adds a recording. `options` returns the chosen options; `onUnauthorized` is called if the server requires a key. */
+export function addRecording(file, options, onUnauthorized) {
   const item = template.content.firstElementChild.cloneNode(true);
   const find = (selector) => item.querySelector(selector);
   const [state, progress, text] = [find('.state'), find('progress'), find('.text')];
@@ -58,27 +59,26 @@ export function addRecording(file, options, onKey) {
   audio.controls = true;
   audio.preload = 'metadata';
   progress.after(audio);
-  // What the browser cannot play may be heard all the same.
+  // The server may support formats that the browser cannot play.
   audio.onerror = () => {
     audio.hidden = true;
   };
   const button = (action) => find(`[data-action="${action}"]`);
   find('h3').textContent = file.name;
   audio.src = URL.createObjectURL(file);
-  let stop = new AbortController();
-  let forget = () => {};
+  let controller = new AbortController();
+  let removeWords = () => {};
   const urls = [audio.src];
 
-  function done(result, elapsed) {
+  function showResult(result, elapsed) {
     progress.hidden = true;
     button('cancel').hidden = true;
     const { language, duration, warnings = [] } = result;
-    const speed =
-      duration > 0 && elapsed > 0 ? `, ${(duration / elapsed).toFixed(1)} times as fast as it was spoken` : '';
-    const spoken = language ? `${language[0].toUpperCase()}${language.slice(1)}, ` : '';
-    state.textContent = `${spoken}${clock(duration)}, done in ${elapsed.toFixed(1)} s${speed}`;
-    if (!result.text.trim()) text.textContent = 'Nothing was said.';
-    else forget = showWords(text, audio, result);
+    const speed = duration > 0 && elapsed > 0 ? ` (${(duration / elapsed).toFixed(1)} times real time)` : '';
+    const languageText = language ? `${language[0].toUpperCase()}${language.slice(1)}, ` : '';
+    state.textContent = `${languageText}${clock(duration)}, done in ${elapsed.toFixed(1)} s${speed}`;
+    if (!result.text.trim()) text.textContent = 'No speech was found.';
+    else removeWords = showWords(text, audio, result);
     find('.warning').textContent = warnings.join(' ');
     find('.warning').hidden = warnings.length === 0;
     const stem = file.name.replace(/\.[^.]*$/, '') || 'transcript';
@@ -91,29 +91,29 @@ export function addRecording(file, options, onKey) {
     find('.downloads').hidden = false;
     button('copy').hidden = false;
     button('copy').onclick = async () => {
-      button('copy').textContent = (await copied(result.text.trim(), text)) ? 'Copied' : 'Selected: press Ctrl+C';
+      button('copy').textContent = (await copyText(result.text.trim(), text)) ? 'Copied' : 'Selected: press Ctrl+C';
     };
   }
 
-  function failed(error) {
+  function showError(error) {
     const focused = document.activeElement === button('cancel');
     progress.hidden = true;
     button('cancel').hidden = true;
-    button('again').hidden = false;
-    // Whoever works by keyboard stays where he was.
-    if (focused) button('again').focus();
-    state.textContent = stop.signal.aborted ? 'Stopped.' : error.message;
-    if (error instanceof Refused && error.status === 401) onKey();
+    button('retry').hidden = false;
+    // Keyboard focus moves to the button that replaces the hidden one.
+    if (focused) button('retry').focus();
+    state.textContent = controller.signal.aborted ? 'Stopped.' : error.message;
+    if (error instanceof ServerError && error.status === 401) onUnauthorized();
   }
 
   async function run() {
-    if (stop.signal.aborted) return;
+    if (controller.signal.aborted) return;
     state.textContent = 'Sending ...';
     const started = performance.now();
     try {
       const result = await transcribe(file, {
         ...options(),
-        signal: stop.signal,
+        signal: controller.signal,
         onUpload(share) {
           progress.value = share;
           if (share === 1) {
@@ -121,49 +121,49 @@ export function addRecording(file, options, onKey) {
             state.textContent = 'Transcribing ...';
           }
         },
-        onText(piece) {
-          text.append(piece);
+        onText(delta) {
+          text.append(delta);
           text.scrollTop = text.scrollHeight;
         },
       });
-      done(result, (performance.now() - started) / 1000);
+      showResult(result, (performance.now() - started) / 1000);
     } catch (error) {
-      failed(error);
+      showError(error);
     }
   }
 
-  function begin() {
-    stop = new AbortController();
+  function enqueue() {
+    controller = new AbortController();
     text.textContent = '';
     progress.hidden = false;
     progress.value = 0;
     button('cancel').hidden = false;
-    button('again').hidden = true;
+    button('retry').hidden = true;
     state.textContent = 'Waiting ...';
     waiting.push(run);
-    next();
+    startWaiting();
   }
 
-  const end = () => {
-    stop.abort(new Error('stopped'));
-    const place = waiting.indexOf(run);
-    if (place >= 0) {
-      waiting.splice(place, 1);
-      failed(new Error('stopped'));
+  const cancel = () => {
+    controller.abort(new Error('stopped'));
+    const index = waiting.indexOf(run);
+    if (index >= 0) {
+      waiting.splice(index, 1);
+      showError(new Error('stopped'));
     }
   };
-  button('cancel').onclick = end;
-  button('again').onclick = begin;
+  button('cancel').onclick = cancel;
+  button('retry').onclick = enqueue;
   button('remove').onclick = () => {
-    end();
-    forget();
+    cancel();
+    removeWords();
     for (const url of urls) URL.revokeObjectURL(url);
     const neighbour = item.nextElementSibling ?? item.previousElementSibling;
     item.remove();
-    nothing.hidden = list.children.length > 0;
+    emptyHint.hidden = list.children.length > 0;
     (neighbour?.querySelector('[data-action="remove"]') ?? document.querySelector('#files')).focus();
   };
   list.prepend(item);
-  nothing.hidden = true;
-  begin();
+  emptyHint.hidden = true;
+  enqueue();
 }

@@ -1,32 +1,33 @@
 /**
- * Text whose words light up while they are played, and lead to their place when they are chosen: by a click, or by
- * keys. A text is one stop of the tab key; arrows go from word to word, Home and End to the first and the last, and
- * Enter or the space bar plays from there.
+ * Shows a transcript whose words are highlighted during playback, and play the audio from their start when clicked.
+ *
+ * Keyboard: the tab key reaches the whole text as one element. Arrow keys move between words, Home and End move to the
+ * first and last word, and Enter or the space bar plays from the focused word.
  */
 
-/** 65.2 as '1:05'. */
+/** Formats seconds, such as 65.2 as '1:05'. */
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, '0')}`;
 
-/** Words of each segment, in order: a word is that segment's in which its middle lies. */
-function parted(segments, words) {
-  const parts = segments.map(() => []);
-  let at = 0;
+/** Divides words among segments, by the middle of each word. */
+function wordsBySegment(segments, words) {
+  const groups = segments.map(() => []);
+  let current = 0;
   for (const word of words) {
-    while (at + 1 < segments.length && (word.start + word.end) / 2 >= segments[at].end) at += 1;
-    parts[at]?.push(word);
+    while (current + 1 < segments.length && (word.start + word.end) / 2 >= segments[current].end) current += 1;
+    groups[current]?.push(word);
   }
-  return parts;
+  return groups;
 }
 
-/** Shows a transcript in `place`, along with `audio`. Gives what forgets it. */
-export function showWords(place, audio, { text, segments = [], words = [] }) {
-  place.textContent = '';
+/** Shows a transcript in `container`, for playback with `audio`. Returns a function that removes its event listeners. */
+export function showWords(container, audio, { text, segments = [], words = [] }) {
+  container.textContent = '';
   const shown = [];
-  if (words.length === 0) place.textContent = segments.map((one) => one.text.trim()).join('\n') || text;
-  for (const part of words.length > 0 ? parted(segments, words) : []) {
-    if (part.length === 0) continue;
+  if (words.length === 0) container.textContent = segments.map((segment) => segment.text.trim()).join('\n') || text;
+  for (const group of words.length > 0 ? wordsBySegment(segments, words) : []) {
+    if (group.length === 0) continue;
     const paragraph = document.createElement('p');
-    for (const [index, word] of part.entries()) {
+    for (const [index, word] of group.entries()) {
       if (index > 0) paragraph.append(' ');
       const span = document.createElement('span');
       span.className = 'word';
@@ -37,66 +38,68 @@ export function showWords(place, audio, { text, segments = [], words = [] }) {
       shown.push({ ...word, span });
       paragraph.append(span);
     }
-    place.append(paragraph);
+    container.append(paragraph);
   }
   if (shown.length > 0) {
-    place.setAttribute('role', 'group');
-    place.setAttribute('aria-label', 'Transcript: arrow keys go from word to word, Enter plays from there');
+    container.setAttribute('role', 'group');
+    container.setAttribute('aria-label', 'Transcript: arrow keys move between words, Enter plays from a word');
   }
-  /** The word that the tab key leads to. */
-  let stop = shown[0]?.span;
-  let lit = null;
+  /** The word that the tab key focuses. */
+  let tabStop = shown[0]?.span;
+  /** The highlighted word. */
+  let playing = null;
   let frame = 0;
-  const light = () => {
+  const highlight = () => {
     const time = audio.currentTime;
-    // Words are few: the last one that has begun, unless its end is long past.
-    const begun = shown.findLast(({ start }) => start <= time + 0.02);
-    const next = begun && time < begun.end + 0.3 && !(audio.paused && time === 0) ? begun.span : null;
-    if (next !== lit) {
-      lit?.classList.remove('lit');
-      lit?.removeAttribute('aria-current');
-      next?.classList.add('lit');
+    // The last word that has started, unless it ended more than 0.3 s ago.
+    const started = shown.findLast(({ start }) => start <= time + 0.02);
+    const next = started && time < started.end + 0.3 && !(audio.paused && time === 0) ? started.span : null;
+    if (next !== playing) {
+      playing?.classList.remove('playing');
+      playing?.removeAttribute('aria-current');
+      next?.classList.add('playing');
       next?.setAttribute('aria-current', 'true');
-      lit = next;
+      playing = next;
     }
-    frame = audio.paused ? 0 : requestAnimationFrame(light);
+    frame = audio.paused ? 0 : requestAnimationFrame(highlight);
   };
-  const start = () => {
+  const restart = () => {
     cancelAnimationFrame(frame);
-    light();
+    highlight();
   };
-  const lead = ({ target }) => {
+  const setTabStop = (span) => {
+    tabStop.tabIndex = -1;
+    span.tabIndex = 0;
+    tabStop = span;
+  };
+  const playFrom = ({ target }) => {
     const word = shown.find(({ span }) => span === target);
     if (!word) return;
-    stopAt(word.span);
+    setTabStop(word.span);
     audio.currentTime = word.start;
-    // What the browser cannot play stays silent.
+    // The browser may not support the format.
     audio.play().catch(() => {});
   };
-  const stopAt = (span) => {
-    stop.tabIndex = -1;
-    span.tabIndex = 0;
-    stop = span;
-  };
-  const move = (event) => {
-    const at = shown.findIndex(({ span }) => span === event.target);
-    if (at < 0 || event.altKey || event.ctrlKey || event.metaKey) return;
+  const onKey = (event) => {
+    const index = shown.findIndex(({ span }) => span === event.target);
+    if (index < 0 || event.altKey || event.ctrlKey || event.metaKey) return;
     const last = shown.length - 1;
-    const places = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: last };
-    if (event.key === 'Enter' || event.key === ' ') lead(event);
-    else if (event.key in places) {
-      stopAt(shown[Math.max(0, Math.min(last, places[event.key]))].span);
-      stop.focus();
+    const [next, previous] = [Math.min(last, index + 1), Math.max(0, index - 1)];
+    const targets = { ArrowRight: next, ArrowDown: next, ArrowLeft: previous, ArrowUp: previous, Home: 0, End: last };
+    if (event.key === 'Enter' || event.key === ' ') playFrom(event);
+    else if (event.key in targets) {
+      setTabStop(shown[targets[event.key]].span);
+      tabStop.focus();
     } else return;
     event.preventDefault();
   };
-  for (const event of ['play', 'seeked', 'pause']) audio.addEventListener(event, start);
-  place.addEventListener('click', lead);
-  place.addEventListener('keydown', move);
+  for (const event of ['play', 'seeked', 'pause']) audio.addEventListener(event, restart);
+  container.addEventListener('click', playFrom);
+  container.addEventListener('keydown', onKey);
   return () => {
     cancelAnimationFrame(frame);
-    for (const event of ['play', 'seeked', 'pause']) audio.removeEventListener(event, start);
-    place.removeEventListener('click', lead);
-    place.removeEventListener('keydown', move);
+    for (const event of ['play', 'seeked', 'pause']) audio.removeEventListener(event, restart);
+    container.removeEventListener('click', playFrom);
+    container.removeEventListener('keydown', onKey);
   };
 }

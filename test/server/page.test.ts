@@ -89,8 +89,8 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     expect(await words.count()).toBe(sampleText.split(' ').length);
     const word = words.filter({ hasText: 'chicken' });
     await word.click();
-    await expect.poll(() => page.locator('.word.lit').count(), { timeout: 10_000 }).toBe(1);
-    const lit = await text(page, '.word.lit');
+    await expect.poll(() => page.locator('.word.playing').count(), { timeout: 10_000 }).toBe(1);
+    const lit = await text(page, '.word.playing');
     expect(sampleText.slice(sampleText.indexOf('chicken'))).toContain(lit);
     expect(await page.evaluate(inPage.playedTo)).toBeGreaterThan(1);
   });
@@ -130,7 +130,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await done(page);
     const bad = page.locator('.result', { hasText: 'package.json' });
     expect(await bad.locator('.state').innerText()).toMatch(/does not look like audio/);
-    expect(await bad.locator('[data-action="again"]').isVisible()).toBe(true);
+    expect(await bad.locator('[data-action="retry"]').isVisible()).toBe(true);
     await bad.locator('[data-action="remove"]').click();
     expect(await page.locator('.result').count()).toBe(1);
   });
