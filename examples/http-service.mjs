@@ -1,6 +1,6 @@
 /**
- * A service on Node.js alone that answers recordings with text and segments. A request's body is decoded during the
- * upload.
+ * A service with only Node.js that responds to recordings with text and segments. A request's body is decoded during
+ * the upload.
  *
  *     node examples/http-service.mjs
  *     curl --data-binary @talk.mp3 http://localhost:8080

@@ -16,7 +16,7 @@ const result = await profile('attention-types', {
   seconds: 0.5,
   onProgress: ({ group, done, total }) => console.error(`${group}: ${done.toFixed(1)} of ${total}`),
 });
-for (const { case: what, time } of result.rows) {
-  if (what.stage === 'total' && time) console.log(what.variant, what.length, `${time.median.toFixed(0)} µs`);
+for (const { case: values, time } of result.rows) {
+  if (values.stage === 'total' && time) console.log(values.variant, values.length, `${time.median.toFixed(0)} µs`);
 }
 console.log((await writeReport(folder, [result]))[0]);

@@ -15,7 +15,7 @@ const queue = new MemoryQueue();
 await queue.add(await recordingsOf([folder], { language: 'en' }));
 
 const stop = new AbortController();
-process.once('SIGTERM', () => stop.abort()); // finishes the recordings that were begun and takes no new ones
+process.once('SIGTERM', () => stop.abort()); // finishes running recordings and claims no new ones
 
 const model = await modelDigest(whisper.model.checkpoint.directory); // results are stored for each model
 const worker = new BatchWorker(queue, whisper, model, new Results(store, ['json', 'srt']), {

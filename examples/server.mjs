@@ -13,7 +13,7 @@ const [model, port = '8000'] = process.argv.slice(2);
 const app = fastify({
   logger: true,
   requestTimeout: 3_600_000, // uploads may take long; the plugin ends those that stall
-  return503OnClosing: false, // the plugin answers in the API's form
+  return503OnClosing: false, // the plugin responds in the API's error format
 });
 
 app.get('/', async () => ({ hello: 'Send recordings to /v1/audio/transcriptions.' }));
@@ -21,7 +21,7 @@ app.get('/', async () => ({ hello: 'Send recordings to /v1/audio/transcriptions.
 await app.register(onehead, {
   models: [{ id: 'speech', model }], // only these; without any, the bundled model
   alias: { 'gpt-4o-transcribe': 'speech' },
-  page: false, // no page at /, which this service has itself
+  page: false, // the service has its own page at /
   maxBytes: 2 ** 30,
   maxDuration: 2 * 3600,
   // Default options of transcribe for every request.

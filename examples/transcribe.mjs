@@ -1,5 +1,5 @@
 /**
- * The first program: prints the text of a recording, and its segments with their times.
+ * Prints the text of a recording, and its segments with their times.
  *
  *     node examples/transcribe.mjs
  */

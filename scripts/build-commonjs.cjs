@@ -1,6 +1,6 @@
 'use strict';
-// Makes dist/commonjs of dist: the same modules for `require`, each a file, so that the package's entries share their
-// classes. npm run build:types
+// Converts dist to CommonJS in dist/commonjs, module by module, so that the package's entries share their classes.
+// npm run build:types
 const { build } = require('esbuild');
 const { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
 const path = require('node:path');
@@ -8,13 +8,10 @@ const path = require('node:path');
 const from = path.join(__dirname, '..', 'dist');
 const to = path.join(from, 'commonjs');
 
-/** The command and the threads' entry are started by path, as modules. */
+/** All modules except the command and the entry of worker threads, which are always started as ES modules. */
 const isLibrary = (file) => /\.(js|d\.ts)$/.test(file) && !/^(cli|commonjs)\b|^worker\./.test(file);
 
-/**
- * Relative modules lie beside their importer, data where they are; packages are required or imported as the source
- * says.
- */
+/** Imports of modules refer to the converted ones, imports of JSON to the files in dist. Packages stay external. */
 const resolution = {
   name: 'resolution',
   setup({ onResolve }) {
@@ -29,8 +26,8 @@ const resolution = {
 };
 
 /**
- * Decoders have no CommonJS form, and Jest lets nobody import without a flag (--experimental-vm-modules): there they
- * come by the loader of the process.
+ * Some decoders are only available as ES modules. Jest does not support `import` without a flag
+ * (--experimental-vm-modules); there, they are imported by the process's own loader.
  */
 const loader = `'use strict';
 const vm = require('node:vm');
@@ -63,13 +60,13 @@ async function main() {
       .replace(/\bimport\(("[^".][^"]*")\)/g, 'imported(() => import($1), $1)');
     if (code.includes('imported(() =>')) code = `const { imported } = require(${name});\n${code}`;
     if (code.includes('importMetaUrl')) code = `const importMetaUrl = require(${name}).moduleUrl(__filename);\n${code}`;
-    // What was a package with a default export alone is required as that.
+    // Packages with only a default export: `require` returns it.
     if (path.relative(to, file).startsWith('bundled') && /__export\(\w+, \{\s*default: [^,]*\s*\}\)/.test(text))
       code += 'module.exports = module.exports.default;\n';
     writeFileSync(file, code);
   }
   writeFileSync(path.join(to, 'loader.cjs'), loader);
-  for (const file of files.filter((one) => one.endsWith('.d.ts'))) {
+  for (const file of files.filter((name) => name.endsWith('.d.ts'))) {
     const target = path.join(to, file.replace(/\.d\.ts$/, '.d.cts'));
     mkdirSync(path.dirname(target), { recursive: true });
     const text = readFileSync(path.join(from, file), 'utf8');

@@ -1,5 +1,6 @@
 'use strict';
-// Builds the addon for the machine that it runs on: `npm run build:native`, and `npm ci` in a clone. scripts/portable builds those of packages.
+// Builds the addon for this machine: `npm run build:native`, and `npm ci` in a clone. The addons of packages are built by
+// scripts/portable.
 //   node scripts/build-native.cjs [--config Release|Debug] [--cuda auto|on|off] [--emulated] [--quiet]
 const { spawnSync } = require('node:child_process');
 const path = require('node:path');
@@ -10,9 +11,9 @@ const { values } = parseArgs({
   options: {
     config: { type: 'string', default: 'Release' },
     cuda: { type: 'string', default: process.env.ONEHEAD_CUDA ?? 'auto' },
-    // the addon whose CUDA backend runs on the CPU, for tests: build/emulated/Release/onehead.node
+    // The addon whose CUDA backend runs on the CPU, for tests: build/emulated/Release/onehead.node
     emulated: { type: 'boolean', default: false },
-    // says something only when it fails
+    // Prints only errors.
     quiet: { type: 'boolean', default: false },
   },
 });
@@ -25,16 +26,16 @@ const root = path.join(__dirname, '..');
 const cmakeJs = require.resolve('cmake-js/bin/cmake-js');
 const environment =
   values.emulated || values.cuda.toLowerCase() === 'off' ? { ...process.env } : { ...withCudaToolkit(process.env) };
-// node-gyp's make exports these to its children; Ninja does not want them.
+// node-gyp's make exports these variables, which Ninja must not inherit.
 for (const name of ['MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKE_TERMERR', 'MAKE_TERMOUT']) delete environment[name];
 
-// Releases compile for all architectures (ONEHEAD_CUDA_ARCHITECTURES=all), which takes several minutes; a build for
-// oneself needs those that are here.
+// Releases compile for all architectures (ONEHEAD_CUDA_ARCHITECTURES=all), which takes several minutes. A build for this
+// machine only needs those of its GPUs.
 if (!values.emulated && values.cuda.toLowerCase() !== 'off' && !environment.ONEHEAD_CUDA_ARCHITECTURES) {
   environment.ONEHEAD_CUDA_ARCHITECTURES = architecturesHere();
   if (!values.quiet && hasCompiler(environment)) {
     console.log(
-      `CUDA kernels are compiled for ${environment.ONEHEAD_CUDA_ARCHITECTURES}; ONEHEAD_CUDA_ARCHITECTURES names others, or all.`,
+      `CUDA kernels are compiled for ${environment.ONEHEAD_CUDA_ARCHITECTURES}; set ONEHEAD_CUDA_ARCHITECTURES for others, or to all.`,
     );
   }
 }
@@ -62,7 +63,7 @@ function cmake(command) {
   if (result.status !== 0 && values.quiet) console.error(`${result.stdout}${result.stderr}`);
   if (result.status !== 0) {
     console.error(
-      '\nThe native addon could not be built; the message above says why. On Debian or Ubuntu `sh scripts/setup.sh` installs what it needs.',
+      '\nThe native addon could not be built; the reason is above. On Debian and Ubuntu, `sh scripts/setup.sh` installs the required packages.',
     );
     process.exit(result.status ?? 1);
   }
@@ -70,9 +71,9 @@ function cmake(command) {
 
 if (!available('cmake')) {
   console.error(
-    'Building onehead needs CMake and a C++ compiler: run `sh scripts/setup.sh` on Debian or Ubuntu, or install them.',
+    'Building onehead needs CMake and a C++ compiler: install them, on Debian and Ubuntu with `sh scripts/setup.sh`.',
   );
   process.exit(1);
 }
-cmake('configure'); // `build` alone configures only once and then ignores changed options
+cmake('configure'); // `build` configures only once, and then ignores changed options
 cmake('build');

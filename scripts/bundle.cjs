@@ -1,6 +1,6 @@
 'use strict';
-// Puts the parts that are used of large packages into dist/bundled, and lets dist import them there: their packages are
-// 17 MB, of which 0.4 are used.
+// Bundles the used parts of large packages into dist/bundled, and changes the imports in dist accordingly. 0.4 of 17 MB
+// are used.
 //   npm run build:types
 const { buildSync } = require('esbuild');
 const { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
@@ -10,7 +10,7 @@ const root = path.join(__dirname, '..');
 const dist = path.join(root, 'dist');
 const to = path.join(dist, 'bundled');
 
-/** What dist imports, and what of that. */
+/** The bundled imports of dist, and the exports that are used. */
 const bundles = {
   '@huggingface/hub':
     "export { downloadFile, fileDownloadInfo, getHFHubCachePath, HubApiError, modelInfo } from '@huggingface/hub';",
@@ -20,7 +20,7 @@ const bundles = {
   'pako/lib/zlib/zstream.js': "export { default } from 'pako/lib/zlib/zstream.js';",
 };
 
-/** What our declarations say of them. */
+/** Type declarations of bundled packages that the package's declarations refer to. */
 const declarations = {
   valibot: `export interface GenericSchema<Input = unknown, Output = Input> {
     readonly '~types'?: { readonly input: Input; readonly output: Output } | undefined;
@@ -32,13 +32,13 @@ export type InferOutput<Schema extends GenericSchema<any, any>> = NonNullable<Sc
 
 const fileName = (name) => `${name.replace(/^@/, '').replace(/\.js$/, '').replaceAll('/', '-')}.js`;
 
-/** Writes the bundle, and gives the folders of the packages that it has code of. */
+/** Writes a bundle. Returns the folders of the packages whose code it contains. */
 function bundle(name, contents) {
   const { metafile } = buildSync({
     stdin: { contents, resolveDir: root },
     outfile: path.join(to, fileName(name)),
     ...{ bundle: true, format: 'esm', platform: 'node', target: 'node20', charset: 'utf8' },
-    // Without line breaks and long names valibot is a third as large; its errors are ours.
+    // Minifying reduces valibot to a third. Its stack traces are not needed, since its errors are converted.
     minify: name === 'valibot',
     ...{ metafile: true, legalComments: 'inline', logLevel: 'warning', absWorkingDir: root },
   });
@@ -47,11 +47,11 @@ function bundle(name, contents) {
   return used.map(([file]) => /.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]).filter(Boolean);
 }
 
-/** The packages' licences, which go where their code goes. */
+/** The licences of the bundled packages, which must be distributed with their code. */
 function licences(folders) {
   const texts = folders.map((folder) => {
     const { name, version, license } = JSON.parse(readFileSync(path.join(root, folder, 'package.json'), 'utf8'));
-    const file = readdirSync(path.join(root, folder)).find((one) => /^licen[cs]e/i.test(one));
+    const file = readdirSync(path.join(root, folder)).find((name) => /^licen[cs]e/i.test(name));
     const text = file ? readFileSync(path.join(root, folder, file), 'utf8').trim() : `Licence: ${license}`;
     return `${name} ${version} (${license})\n\n${text}\n`;
   });

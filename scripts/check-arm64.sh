@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds the addon for arm64 Linux with a cross compiler, and checks the cases of all operations (test/cases) with it
-# under QEMU: with Node.js for arm64 from npm, and the distribution's oneDNN for arm64, unpacked beside the build. On
-# Debian or Ubuntu it needs
+# Cross-compiles the addon for arm64 Linux, and checks the cases of all operations (test/cases) under QEMU. Node.js for
+# arm64 is installed from npm, and oneDNN for arm64 is unpacked from the distribution's packages, both below build/arm64.
+# Requires on Debian and Ubuntu:
 #   sh scripts/setup.sh g++-aarch64-linux-gnu qemu-user
 set -eu
 cd "$(dirname "$0")/.."
@@ -9,10 +9,10 @@ folder=$PWD/build/arm64
 node=22
 mkdir -p "$folder/include" "$folder/apt/lists/partial" "$folder/apt/archives/partial" "$folder/run"
 
-# Its headers alone: others of this machine's architecture must not be found.
+# Only oneDNN's headers are copied, so that no other headers of this machine's architecture are found.
 cp -r /usr/include/dnnl* /usr/include/oneapi "$folder/include" 2>/dev/null || cp -r /usr/include/dnnl* "$folder/include"
 
-# oneDNN and what it wants, by a package list of its own: this machine's packages stay as they are.
+# oneDNN and its dependencies, with a separate package list, so that this machine's packages are not changed.
 library=$folder/system/usr/lib/aarch64-linux-gnu
 if ! [ -e "$library"/libdnnl.so.? ]; then
   . /etc/os-release
@@ -45,7 +45,7 @@ cmake -S . -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Release -DONEHEAD_CUDA=OFF -
   -DONEHEAD_ONEDNN_INCLUDE="$folder/include" -DONEHEAD_ONEDNN_LIBRARY="$(echo "$library"/libdnnl.so.?)"
 cmake --build "$folder" --target onehead
 
-# A package of its own, whose addon is this one.
+# A package with the cross-compiled addon.
 cp package.json "$folder/run/package.json"
 npx esbuild bench/main.ts --bundle --splitting --packages=external --platform=node --target=node20 --format=esm \
   --out-extension:.js=.mjs --outdir="$folder/run/dist" --log-level=warning

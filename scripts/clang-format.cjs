@@ -1,5 +1,5 @@
 'use strict';
-// Formats the native sources, or with --check says which are not formatted.
+// Formats the native sources; with --check, reports the files that are not formatted.
 const { execFileSync, spawnSync } = require('node:child_process');
 const { existsSync } = require('node:fs');
 const path = require('node:path');

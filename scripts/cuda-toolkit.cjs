@@ -1,11 +1,11 @@
 'use strict';
-// Where NVIDIA's compiler is when `sh scripts/setup.sh cuda` installed it, and which GPUs it compiles for.
+// Finds NVIDIA's compiler, also where `sh scripts/setup.sh cuda` installs it, and the architectures to compile for.
 const { spawnSync } = require('node:child_process');
 const { existsSync } = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-/** True where the environment names a compiler, or one is found without. */
+/** True if the environment names a compiler, or there is one on PATH or in the default folder. */
 function hasCompiler(environment) {
   return Boolean(
     environment.CUDACXX ||
@@ -15,9 +15,7 @@ function hasCompiler(environment) {
   );
 }
 
-/**
- * `environment` with the installed compiler in it, or as it was: where there is another, or where none is installed.
- */
+/** Adds the compiler that scripts/setup.sh installed to the environment, unless there is another one or none. */
 function withCudaToolkit(environment) {
   if (hasCompiler(environment)) return environment;
   const cache = environment.XDG_CACHE_HOME || path.join(os.homedir(), '.cache');
@@ -28,11 +26,8 @@ function withCudaToolkit(environment) {
   return { ...environment, CUDA_HOME: toolkit, CUDACXX: compiler };
 }
 
-/**
- * Architectures of their own kernels; what else there is runs the code of the newest before it, which the driver
- * compiles.
- */
-const known = {
+/** Compute capabilities with kernels of their own. For others, the driver compiles the code of the next older one. */
+const architectureOf = {
   '8.0': '80-real',
   8.6: '86-real',
   8.9: '89-real',
@@ -42,17 +37,19 @@ const known = {
 };
 
 /**
- * What to compile for on a machine whose GPUs have these compute capabilities ('9.0'): for these alone, since all take
- * several minutes. Without a GPU: for 8.0, and code that the driver of any newer GPU compiles.
+ * The architectures to compile for on a machine with GPUs of these compute capabilities, such as '9.0'. All
+ * architectures would take several minutes. Without a GPU it is '80': compute capability 8.0, and code that the driver
+ * compiles for newer GPUs.
  */
 function architecturesOf(capabilities) {
-  const usable = capabilities.filter((one) => Number(one) >= 8);
-  if (usable.length === 0) return '80';
-  const names = usable.map((one) => known[one] ?? (Number(one) >= 12 ? '120-virtual' : '80-virtual'));
+  const supported = capabilities.filter((capability) => Number(capability) >= 8);
+  if (supported.length === 0) return '80';
+  const fallback = (capability) => (Number(capability) >= 12 ? '120-virtual' : '80-virtual');
+  const names = supported.map((capability) => architectureOf[capability] ?? fallback(capability));
   return [...new Set(names)].sort().join(';');
 }
 
-/** Of the GPUs that are there. */
+/** The architectures to compile for on this machine. */
 function architecturesHere() {
   const { status, stdout } = spawnSync('nvidia-smi', ['--query-gpu=compute_cap', '--format=csv,noheader'], {
     encoding: 'utf8',

@@ -1,9 +1,9 @@
 #!/bin/sh
-# All that a machine with a GPU should be asked, the most telling first, in one go: `npm run gpu:session [-- FOLDER]`.
-# Everything is kept in FOLDER (default: gpu-session) as it comes; what fails is told and ends nothing else. The addon has been built
-# (ONEHEAD_CUDA_ARCHITECTURES=90a-real npm run build:native for a Hopper GPU), and nothing is fetched.
-#   ONEHEAD_SESSION_SECONDS   for each step at most (default 240)
-#   ONEHEAD_SESSION_DEVICE    cuda (default); cuda-emulated tries the session itself, which then tells no speed
+# All tests and measurements for a machine with a GPU, the most important first: `npm run gpu:session [-- FOLDER]`.
+# Results are stored in FOLDER (default: gpu-session) as they come. If a step fails, the others still run. The addon must
+# be built (ONEHEAD_CUDA_ARCHITECTURES=90a-real npm run build:native for a Hopper GPU). Nothing is downloaded.
+#   ONEHEAD_SESSION_SECONDS   maximum time of each step (default 240)
+#   ONEHEAD_SESSION_DEVICE    cuda (default), or cuda-emulated to test this script
 set -u
 folder=${1:-gpu-session}
 seconds=${ONEHEAD_SESSION_SECONDS:-240}
@@ -18,8 +18,8 @@ step() {
   code=$?
   [ $code -eq 0 ] && tail -n 40 "$folder/$name.log" && return
   failed=1
-  [ $code -eq 124 ] && echo "STOPPED after $seconds seconds, with what came until then: the end of $folder/$name.log:"
-  [ $code -ne 124 ] && echo "FAILED with $code: the end of $folder/$name.log:"
+  [ $code -eq 124 ] && echo "STOPPED after $seconds seconds; the end of $folder/$name.log:"
+  [ $code -ne 124 ] && echo "FAILED with status $code; the end of $folder/$name.log:"
   tail -n 15 "$folder/$name.log"
 }
 bench="npm run --silent bench -- cuda --device $device"
@@ -27,29 +27,30 @@ operations="npm run --silent bench -- operations --device $device"
 gpu=1
 [ "$device" = cuda ] || gpu=
 step doctor node dist/cli/main.js doctor
-# Devices that come and go while others record; then every operation.
+# Devices that are opened and closed while others record; then all operations.
 step lifetimes env ONEHEAD_TEST_GPU=$gpu npx vitest run test/device/lifetimes.test.ts
 if [ -n "$gpu" ]; then
   step tests npm run --silent test:gpu
 else
   step tests npx vitest run test/device/decoder-layer.test.ts test/device/projected-attention.test.ts
 fi
-# Attention and the product before it as one kernel, and a whole layer of tiny and base as one; and all apart. What is faster is
-# what `auto` should choose. Traces tell each kernel's time alone.
+# Steps with fused kernels (attention with its projection, and whole layers of tiny and base), without, and with the
+# automatic choice, which should be the faster one. Traces have the time of each kernel.
 for fusion in always never auto; do
   step "steps-$fusion" env ONEHEAD_CUDA_FUSION=$fusion $bench --only steps --models tiny,base,turbo,large-v3,small --attentions multi-head \
     --batches 1,8 --trace "$folder/steps-$fusion-trace.json" --output "$folder/steps-$fusion.json"
 done
-# What was changed since the last figures: predictions are under "History" at the top of each kernel's file, and in docs/performance.md.
+# Operations that have changed since the last figures. Predictions are under "History" in each kernel's file, and in
+# docs/performance.md.
 sample="We will return on Thursday. Add honey and chicken to the shopping list. Move left forty five meters."
 changed="--only linear --only self-attention --only cross-attention --only nextToken --only layerNorm"
 step changed $operations $changed --batches 1,8,32 --output "$folder/changed.json"
 command -v "${ONEHEAD_NCU:-ncu}" >/dev/null 2>&1 &&
   step counters $operations $changed --ncu --batches 1 --output "$folder/counters.json"
-# With shared keys and values too, which must never be slower.
+# Steps with multi-head and multi-query attention; the latter must never be slower.
 step steps $bench --only steps --models turbo,large-v3,tiny --batches 1,8,32 --trace "$folder/steps-trace.json" --output "$folder/steps.json"
-[ -s "$folder/steps-trace.json" ] && step timeline npm run --silent bench -- timeline "$folder/steps-trace.json" "$folder/steps.svg" --track turbo --title "A decode step, each kernel by itself"
-# 8 bits: a step with weights, caches, or both in 8 bits beside float16, and what that changes in texts of the bundled sample.
+[ -s "$folder/steps-trace.json" ] && step timeline npm run --silent bench -- timeline "$folder/steps-trace.json" "$folder/steps.svg" --track turbo --title "The kernels of a decode step"
+# A step with weights, caches, or both in 8 bits, compared with float16; and the effect on the text of the bundled sample.
 step precision node dist/cli/main.js profile precision --device "$device" --dtype float16 --models turbo,large-v3 --batch 1,32 --json "$folder/precision.json" --quiet
 printf '{"audio": "%s", "text": "%s"}\n' "$PWD/models/micro/sample.flac" "$sample" >"$folder/sample.jsonl"
 step accuracy node dist/cli/main.js evaluate "$folder/sample.jsonl" --device "$device" --language en --compare float32,float16,int8

@@ -1,8 +1,8 @@
 'use strict';
-// Compiles every CUDA kernel for every shipped architecture and says what each takes of a multiprocessor: registers,
-// spills, and the warps that its registers leave room for. Shared memory is dynamic and depends on the shape: see the
-// kernels. Fails when a kernel does not compile, or when one for half types, which are the fast path, spills more than
-// is known of it. npm run kernels:report [-- --architectures 90a,100] [--all]
+// Compiles all CUDA kernels for all shipped architectures, and reports the registers and spills of each, and the number
+// of warps for which its registers suffice. Shared memory is not reported, since it depends on the shape. The exit
+// status is 1 if a kernel does not compile, or if one for 16-bit types, which are the fast path, spills more than known.
+// npm run kernels:report [-- --architectures 90a,100] [--all]
 const { execFile, execFileSync } = require('node:child_process');
 const { readdirSync, readFileSync } = require('node:fs');
 const os = require('node:os');
@@ -19,7 +19,7 @@ const shipped = /set\(CMAKE_CUDA_ARCHITECTURES ([^)]*-real)/
 const { values } = parseArgs({
   options: {
     architectures: { type: 'string', default: shipped.join(',') },
-    // every kernel of every architecture, not only the first architecture's and what spills
+    // Prints all kernels of all architectures. By default, those of the first architecture, and all that spill.
     all: { type: 'boolean', default: false },
   },
 });
@@ -28,13 +28,14 @@ const files = readdirSync(native, { recursive: true }).filter((name) => name.end
 const run = promisify(execFile);
 const compiler = withCudaToolkit(process.env).CUDACXX ?? 'nvcc';
 
-/** Spills of kernels for half types that stay, in bytes a thread (docs/performance.md). */
-const known = [{ file: 'attention_streaming.cu', architectures: ['120'], bytes: 160 }];
+/** Accepted spills of kernels for 16-bit types, in bytes per thread (docs/performance.md). */
+const acceptedSpills = [{ file: 'attention_streaming.cu', architectures: ['120'], bytes: 160 }];
 const allowed = ({ file, architecture }) =>
-  known.find((one) => one.file === path.basename(file) && one.architectures.includes(architecture))?.bytes ?? 0;
+  acceptedSpills.find((spill) => spill.file === path.basename(file) && spill.architectures.includes(architecture))
+    ?.bytes ?? 0;
 
-/** 'decodeKernel<half, 64>' for a mangled name. */
-function readable(mangled) {
+/** Demangles a kernel's name, such as 'decodeKernel<float16, 64>'. */
+function demangle(mangled) {
   return execFileSync('c++filt', [mangled], { encoding: 'utf8' })
     .trim()
     .replace(/\(anonymous namespace\)::|onehead::cuda::/g, '')
@@ -66,10 +67,10 @@ async function compile(file, architecture) {
     found.push({
       file,
       architecture,
-      kernel: readable(/'([^']+)'/.exec(block)[1]),
+      kernel: demangle(/'([^']+)'/.exec(block)[1]),
       registers,
       spilled: number(/(\d+) bytes spill stores/) + number(/(\d+) bytes spill loads/),
-      // 65,536 registers, given to warps in pieces of 256
+      // A multiprocessor has 65,536 registers, which are allocated to warps in units of 256.
       warps: Math.min(64, Math.floor(65536 / (Math.ceil((registers * 32) / 256) * 256))),
     });
   }
@@ -99,18 +100,18 @@ async function main() {
       `${kernel.padEnd(52)} ${architecture.padEnd(5)} ${String(registers).padStart(9)}  ${String(spilled).padStart(13)}  ${String(warps).padStart(5)}`,
     );
   }
-  const half = results.filter(({ kernel, spilled }) => spilled > 0 && /float16|bfloat16/.test(kernel));
-  const hot = half.filter((one) => one.spilled > allowed(one));
+  const spilling = results.filter(({ kernel, spilled }) => spilled > 0 && /float16|bfloat16/.test(kernel));
+  const excessive = spilling.filter((result) => result.spilled > allowed(result));
   console.log(
-    `${results.length} kernels for ${architectures.length} architectures; ${half.length} of those for half types spill, ${hot.length} more than is known`,
+    `${results.length} kernels for ${architectures.length} architectures; ${spilling.length} of those for 16-bit types spill, ${excessive.length} more than accepted`,
   );
-  process.exitCode = hot.length > 0 ? 1 : 0;
+  process.exitCode = excessive.length > 0 ? 1 : 0;
 }
 
 main().catch((error) => {
   console.error(
     error.code === 'ENOENT'
-      ? 'nvcc was not found: put it on PATH, name it in CUDACXX, or run `sh scripts/setup.sh cuda`.'
+      ? 'nvcc was not found: add it to PATH, set CUDACXX to its path, or run `sh scripts/setup.sh cuda`.'
       : (error.stderr ?? error),
   );
   process.exitCode = 1;

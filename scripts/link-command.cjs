@@ -1,6 +1,6 @@
 'use strict';
-// Of npm's `prepare`, in a clone: puts the command where `npx onehead` looks first. Without it npx packs and installs
-// the clone once more, which builds again and says nothing when it fails.
+// Part of npm's `prepare` in a clone: links the command in node_modules/.bin, where `npx onehead` looks first. Otherwise
+// npx packs, installs and builds the clone again, and reports no error if that fails.
 const { chmodSync, existsSync, rmSync, symlinkSync } = require('node:fs');
 const path = require('node:path');
 

@@ -1,10 +1,8 @@
 'use strict';
-// Makes the packages that are published, in build/packages: onehead, which holds no native code, and one with an addon
-// for each system.
-//   npm run pack:binaries              of the addon that was built here, for machines like this one (a container's
-// image, a test)
-//   npm run release -- --dry-run       portable ones, where `sh scripts/portable/setup.sh` installed what they take
-// What is in a folder build/packages/NAME is packed as a .tgz file beside it.
+// Packs the published packages in build/packages: onehead, which contains no native code, and a package with an addon for
+// each system. Each folder build/packages/NAME is packed as a .tgz file next to it.
+//   npm run pack:binaries              with the addon of this clone, for machines like this one (container images, tests)
+//   npm run release -- --dry-run       with portable addons, if `sh scripts/portable/setup.sh` was run
 const { execFileSync } = require('node:child_process');
 const { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
 const path = require('node:path');
@@ -16,29 +14,26 @@ const root = path.join(__dirname, '..');
 let output = path.join(root, 'build', 'packages');
 const manifest = () => JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
 
-/**
- * The main package's package.json: without what is for those who work on it, with the packages of addons in the same
- * version.
- */
+/** The main package's package.json: without development settings, with the packages of addons in the same version. */
 function mainManifest({ devDependencies, scripts, ...kept }) {
   const { version } = kept;
-  const named = (wanted) =>
+  const addonPackages = (installedByName) =>
     Object.fromEntries(
       Object.entries(systems)
-        .filter(([, { byName = false }]) => byName === wanted)
+        .filter(([, { byName = false }]) => byName === installedByName)
         .map(([name]) => [`@onehead/${name}`, version]),
     );
-  const byName = named(true);
+  const byName = addonPackages(true);
   const optional = Object.fromEntries(Object.keys(byName).map((name) => [name, { optional: true }]));
   return {
     ...kept,
-    optionalDependencies: named(false),
+    optionalDependencies: addonPackages(false),
     peerDependencies: { ...kept.peerDependencies, ...byName },
     peerDependenciesMeta: { ...kept.peerDependenciesMeta, ...optional },
   };
 }
 
-/** The package.json of a package with an addon that needs this glibc or a newer one. */
+/** The package.json of a package with an addon. `glibc` is the oldest version that it supports. */
 function addonManifest(name, { version, license, repository, engines }, glibc) {
   const { os, cpu, text } = systems[name];
   return {
@@ -60,12 +55,12 @@ function addonManifest(name, { version, license, repository, engines }, glibc) {
 
 function addonReadme(name, { text, byName }, libraries) {
   const how = byName
-    ? `It has the CUDA kernels, and those for the CPU. npm cannot tell whether there is a GPU, so it is installed by name, beside onehead:\n\n    npm install onehead @onehead/${name}`
-    : 'npm installs it with onehead where it fits.';
+    ? `It contains the kernels for CUDA and for the CPU. npm cannot detect a GPU, so it is installed by name, with onehead:\n\n    npm install onehead @onehead/${name}`
+    : 'npm installs it with onehead on these systems.';
   return `# @onehead/${name}\n\nThe native addon of [onehead](https://www.npmjs.com/package/onehead) for ${text}. ${how}\n\n${libraries}\n`;
 }
 
-/** npm's package of a folder: its file, its package.json, sizes in bytes, and what is in it. */
+/** Packs a folder with npm. Returns the package's file, its package.json, sizes in bytes, and its files. */
 function pack(folder) {
   const [{ filename, size, unpackedSize, files }] = JSON.parse(
     execFileSync('npm', ['pack', folder, '--ignore-scripts', '--json', '--pack-destination', output], {
@@ -73,12 +68,13 @@ function pack(folder) {
       cwd: output,
     }),
   );
-  const made = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8'));
-  return { file: path.join(output, filename), manifest: made, size, unpackedSize, files: files.map((one) => one.path) };
+  const packed = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8'));
+  const names = files.map((file) => file.path);
+  return { file: path.join(output, filename), manifest: packed, size, unpackedSize, files: names };
 }
 
-/** Declarations among `files` that no entry of the package leads to: two thirds of them, each a block on the disk. */
-function unreached(files, { exports }) {
+/** The declarations among `files` that no entry of the package refers to: two thirds of all. */
+function unreachedDeclarations(files, { exports }) {
   const targets = (value) => (typeof value === 'string' ? [value] : Object.values(value).flatMap(targets));
   const isDeclaration = (name) => /\.d\.c?ts$/.test(name);
   const reached = new Set();
@@ -92,16 +88,16 @@ function unreached(files, { exports }) {
   return files.filter((name) => isDeclaration(name) && !reached.has(name));
 }
 
-/** Packs what npm would pack of the clone, as it is published. */
+/** Packs the main package: the files that npm selects, without unused declarations, with the published package.json. */
 function packMain() {
   const [{ files }] = JSON.parse(
     execFileSync('npm', ['pack', '--dry-run', '--ignore-scripts', '--json'], { cwd: root, encoding: 'utf8' }),
   );
   const stage = path.join(output, 'onehead');
   rmSync(stage, { recursive: true, force: true });
-  const names = files.map((one) => one.path);
-  const left = unreached(names, manifest());
-  for (const name of names.filter((one) => !left.includes(one))) {
+  const names = files.map((file) => file.path);
+  const unreached = unreachedDeclarations(names, manifest());
+  for (const name of names.filter((file) => !unreached.includes(file))) {
     mkdirSync(path.dirname(path.join(stage, name)), { recursive: true });
     cpSync(path.join(root, name), path.join(stage, name));
   }
@@ -112,8 +108,8 @@ function packMain() {
 }
 
 /**
- * Packs an addon as @onehead/NAME. `licences` are those of what is in a portable one, names and files; without them it
- * is one of this machine's, which wants the system's libraries.
+ * Packs an addon as @onehead/NAME. `licences` are names and files of the licences of the libraries in a portable addon;
+ * without them, the addon needs the system's libraries.
  */
 function packAddon(name, file, { glibc, licences }) {
   const stage = path.join(output, name);
@@ -126,16 +122,13 @@ function packAddon(name, file, { glibc, licences }) {
     ? 'oneDNN (Apache-2.0) and libc++ (Apache-2.0 with the LLVM exception) are part of it; `licenses` has the terms.'
     : `It was built for one machine and needs the libraries of its system: ${read(file).needed.join(', ')}.`;
   writeFileSync(path.join(stage, 'README.md'), addonReadme(name, systems[name], libraries));
-  const made = addonManifest(name, manifest(), glibc);
-  writeFileSync(path.join(stage, 'package.json'), `${JSON.stringify(made, null, 2)}\n`);
+  const packed = addonManifest(name, manifest(), glibc);
+  writeFileSync(path.join(stage, 'package.json'), `${JSON.stringify(packed, null, 2)}\n`);
   return pack(stage);
 }
 
-/**
- * Packs the addon that was built in this clone, under the name of this machine's system; its glibc is this machine's.
- * Gives null where there is none.
- */
-function packOwn() {
+/** Packs the addon that was built in this clone, for this machine's system and glibc; null if there is none. */
+function packCloneAddon() {
   const file = path.join(root, 'build', 'Release', 'onehead.node');
   if (!existsSync(file)) return null;
   return packAddon(`${process.platform}-${process.arch}`, file, {
@@ -143,32 +136,39 @@ function packOwn() {
   });
 }
 
-/**
- * The package.json of those packages with addons that are not among `addons`, for a registry that has to know of all.
- */
+/** Entries for packages of addons that are not among `addons`, since a registry needs the package.json of all. */
 const unbuilt = (addons) =>
   Object.keys(systems)
-    .filter((name) => !addons.some((one) => one.manifest.name === `@onehead/${name}`))
+    .filter((name) => !addons.some(({ manifest }) => manifest.name === `@onehead/${name}`))
     .map((name) => ({ manifest: addonManifest(name, manifest(), '2.28') }));
 
-/** Empties the folder for the packages, which may be another one. */
-function begin(folder = output) {
+/** Sets and empties the folder for packages. */
+function prepareOutput(folder = output) {
   output = folder;
   rmSync(output, { recursive: true, force: true });
   mkdirSync(output, { recursive: true });
 }
 
 const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-const described = ({ file, files, size, unpackedSize }) =>
+const describePackage = ({ file, files, size, unpackedSize }) =>
   `${path.relative(root, file)}: ${files.length} files, ${mebibytes(size)}, ${mebibytes(unpackedSize)} unpacked`;
 
-module.exports = { addonManifest, begin, described, mainManifest, packAddon, packMain, packOwn, unbuilt };
+module.exports = {
+  addonManifest,
+  prepareOutput,
+  describePackage,
+  mainManifest,
+  packAddon,
+  packMain,
+  packCloneAddon,
+  unbuilt,
+};
 if (require.main === module) {
-  begin();
-  const own = packOwn();
-  if (own === null) {
+  prepareOutput();
+  const addon = packCloneAddon();
+  if (addon === null) {
     console.error('There is no addon in build/Release: run `npm run build:native` first.');
     process.exit(1);
   }
-  for (const one of [packMain(), own]) console.log(described(one));
+  for (const packed of [packMain(), addon]) console.log(describePackage(packed));
 }

@@ -1,14 +1,14 @@
 'use strict';
-// The README as npm's page shows it.
+// The README for npm's page.
 
-/** Where links of the package's pages lead: the repository that package.json names, else the package's own files as unpkg.com shows them. */
+/** The base of links: the repository in package.json, or the package's files on unpkg.com if there is none. */
 function baseOf({ name, version, repository }) {
   if (!repository) return `https://unpkg.com/${name}@${version}/`;
   const url = (repository.url ?? repository).replace(/^git\+|\.git$/g, '').replace(/^github:/, 'https://github.com/');
   return `${url}/blob/v${version}/`;
 }
 
-/** Markdown with absolute links. Pictures come from the package, since a repository's pages are no pictures. */
+/** Makes the links in Markdown absolute. Pictures refer to the package, since a repository's URLs are HTML pages. */
 function withAbsoluteLinks(markdown, manifest) {
   const packed = baseOf({ ...manifest, repository: undefined });
   return markdown.replace(/(!?\[[^\]]*\])\((?![a-z]+:|#)([^)\s]+)\)/g, (_, text, target) => {

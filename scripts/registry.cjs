@@ -1,6 +1,6 @@
 'use strict';
-// A registry of npm's on this machine alone: packages that were packed here, and what they depend on as this clone's
-// node_modules has it.
+// An npm registry on loopback, with packages that were packed here, and their dependencies from this clone's
+// node_modules.
 const { execFileSync } = require('node:child_process');
 const { createHash } = require('node:crypto');
 const { createServer } = require('node:http');
@@ -9,7 +9,7 @@ const path = require('node:path');
 
 const root = path.join(__dirname, '..');
 
-/** An installed package as npm packs it: all of it in a folder `package`. */
+/** Archives an installed package in npm's format: its files are in a folder `package`. */
 function archiveOf(folder) {
   const from = path.relative(root, folder);
   const args = [
@@ -26,7 +26,7 @@ function archiveOf(folder) {
   return execFileSync('tar', args, { maxBuffer: 1 << 28 });
 }
 
-/** What a registry tells of a package with one version. */
+/** A registry's metadata of a package with a single version. */
 function packument(manifest, archive, address) {
   const { name, version } = manifest;
   const integrity = archive && `sha512-${createHash('sha512').update(archive).digest('base64')}`;
@@ -35,8 +35,8 @@ function packument(manifest, archive, address) {
 }
 
 /**
- * Starts one with the packages of `packed`, each a package.json with the .tgz file that npm made of it, or without
- * where nobody will ask for it. Gives its address, and what ends it.
+ * Starts a registry. Each of `packed` is a package.json with the package's .tgz file, or without if it is never
+ * installed. Returns the registry's address, and a function that closes it.
  */
 async function startRegistry(packed) {
   const known = new Map(
@@ -54,14 +54,14 @@ async function startRegistry(packed) {
   let address = '';
   const server = createServer((request, response) => {
     const [, archived] = /^\/-\/([^/]+)\.tgz$/.exec(request.url) ?? [];
-    const one = find(decodeURIComponent(archived ?? request.url.slice(1)));
-    if (!one || (archived && !one.archive)) {
+    const found = find(decodeURIComponent(archived ?? request.url.slice(1)));
+    if (!found || (archived && !found.archive)) {
       response.writeHead(404).end('{}');
     } else if (archived) {
-      response.end(one.archive);
+      response.end(found.archive);
     } else {
       response.setHeader('content-type', 'application/json');
-      response.end(JSON.stringify(packument(one.manifest, one.archive, address)));
+      response.end(JSON.stringify(packument(found.manifest, found.archive, address)));
     }
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -1,16 +1,15 @@
 'use strict';
-// Packs a release and looks at it:
-//   npm run release -- --dry-run     versions, changelog, packages; nothing is changed
-//   npm run release                  wants a clean tree, a dated changelog and passing checks, and makes the tag
-// The packages lie in build/packages; they are published by hand, those with addons before onehead. Links of the README
-// are absolute, for npm's page. Addons are built where `sh scripts/portable/setup.sh` installed what that takes; a dry
-// run without it packs the addon of this clone, to look at.
-//   --systems linux-x64,linux-arm64  which addons, where it should not be all that can be built here
+// Packs a release and checks it:
+//   npm run release -- --dry-run     checks versions, changelog and packages; changes nothing
+//   npm run release                  also requires a clean tree, a dated changelog and passing checks; creates the tag
+//   --systems linux-x64,linux-arm64  the addons to build (default: all that can be built here)
+// The packages in build/packages are published by hand, those with addons before onehead. Building addons requires
+// `sh scripts/portable/setup.sh`; without it, a dry run packs the addon of this clone.
 const { execFileSync, spawnSync } = require('node:child_process');
 const { readFileSync } = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
-const { begin, described, packAddon, packMain, packOwn, unbuilt } = require('./packages.cjs');
+const { prepareOutput, describePackage, packAddon, packMain, packCloneAddon, unbuilt } = require('./packages.cjs');
 const portable = require('./portable/build.cjs');
 const systems = require('./portable/systems.cjs');
 const { withAbsoluteLinks } = require('./readme.cjs');
@@ -24,7 +23,7 @@ function newestEntry(changelog) {
   return { version, date: /^\d{4}-\d{2}-\d{2}$/.test(date ?? '') ? date : null };
 }
 
-/** What is wrong with the versions: sentences. */
+/** Messages on versions that do not match. */
 function versionFaults({ manifest, lock, changelog }) {
   const { version, date } = newestEntry(changelog);
   return [
@@ -42,13 +41,13 @@ function versionFaults({ manifest, lock, changelog }) {
   ];
 }
 
-/** What of the package's own claims is not in it: sentences. */
+/** Messages on files that package.json or the README refers to but that are not packed, and on source maps. */
 function packageFaults(files, { exports, bin, main, types }, readme) {
   const targets = (value) => (typeof value === 'string' ? [value] : Object.values(value).flatMap(targets));
-  const wanted = [...targets(exports), ...targets(bin), main, types].map((file) => file.replace(/^\.\//, ''));
+  const referenced = [...targets(exports), ...targets(bin), main, types].map((file) => file.replace(/^\.\//, ''));
   const links = [...readme.matchAll(/\]\((?![a-z]+:|#)([^)\s#]+)/g)].map(([, target]) => target.replace(/\/$/, ''));
   return [
-    ...wanted
+    ...referenced
       .filter((file) => !files.includes(file))
       .map((file) => `package.json points to ${file}, which is not packed.`),
     ...links
@@ -63,38 +62,38 @@ function packageFaults(files, { exports, bin, main, types }, readme) {
 const run = (command, ...args) => execFileSync(command, args, { cwd: root, encoding: 'utf8' });
 const read = (name) => readFileSync(path.join(root, name), 'utf8');
 
-/** Native code is in packages of its own: what of it is in the main one. */
+/** Messages on native code in the main package; it belongs in separate packages. */
 const nativeFaults = (files) =>
   files
     .filter((file) => /\.(node|so|cc|cu|cuh|h|gyp)$|^(native|scripts|prebuilds)\/|CMakeLists/.test(file))
     .map((file) => `${file} is packed, which belongs to the addon.`);
 
-/** What is wrong between packages, each given by its package.json: sentences. */
-function versionsFaults(main, addons) {
-  const wanted = { ...main.optionalDependencies, ...main.peerDependencies };
+/** Messages on packages of addons whose versions differ from the main package's. */
+function addonVersionFaults(main, addons) {
+  const required = { ...main.optionalDependencies, ...main.peerDependencies };
   return addons.flatMap(({ name, version }) =>
-    version === main.version && wanted[name] === version
+    version === main.version && required[name] === version
       ? []
-      : [`${name} has version ${version}, and ${main.name} ${main.version} wants ${wanted[name] ?? 'none'}.`],
+      : [`${name} has version ${version}, but ${main.name} ${main.version} requires ${required[name] ?? 'none'}.`],
   );
 }
 
-/** Builds and packs the addons, and gives what was packed. */
+/** Builds and packs the addons. Returns the packages. */
 function packAddons(names, dry) {
   if (!portable.isInstalled()) {
-    if (!dry) throw new Error('A release takes portable addons; run `sh scripts/portable/setup.sh` first.');
+    if (!dry) throw new Error('A release needs portable addons; run `sh scripts/portable/setup.sh` first.');
     console.log(
-      'The addons of a release are not built, since what they take is not installed (sh scripts/portable/setup.sh); the one of this clone is packed.',
+      'Portable addons cannot be built before `sh scripts/portable/setup.sh` has been run; the addon of this clone is packed instead.',
     );
-    const own = packOwn();
-    if (own === null) console.log('There is none (npm run build:native), so onehead alone is packed.');
-    return own ? [own] : [];
+    const addon = packCloneAddon();
+    if (addon === null) console.log('There is none (npm run build:native), so only onehead is packed.');
+    return addon ? [addon] : [];
   }
   const buildable = portable.buildable();
-  for (const name of names.filter((one) => !buildable.includes(one))) {
-    const sentence = `@onehead/${name} cannot be built here: it takes NVIDIA's compiler (sh scripts/setup.sh cuda)`;
-    if (!dry) throw new Error(`${sentence}.`);
-    console.log(`${sentence}, and is left out.`);
+  for (const name of names.filter((system) => !buildable.includes(system))) {
+    const reason = `@onehead/${name} cannot be built here, since it needs NVIDIA's compiler (sh scripts/setup.sh cuda)`;
+    if (!dry) throw new Error(`${reason}.`);
+    console.log(`${reason}; it is left out.`);
   }
   return names
     .filter((name) => buildable.includes(name))
@@ -117,28 +116,28 @@ async function main() {
   });
   if (run('git', 'status', '--porcelain').trim()) faults.push('The working tree has changes; commit them.');
   if (run('git', 'tag', '--list', `v${manifest.version}`).trim())
-    faults.push(`There is a tag v${manifest.version} already; raise the version.`);
+    faults.push(`The tag v${manifest.version} exists already; increase the version.`);
   for (const fault of faults) console.error(`${dry ? 'Before a release' : 'Not released'}: ${fault}`);
   if (faults.length > 0 && !dry) process.exit(1);
   if (!dry && spawnSync('npm', ['run', 'verify'], { cwd: root, stdio: 'inherit' }).status !== 0) process.exit(1);
 
-  begin();
+  prepareOutput();
   run('npm', 'run', '-s', 'build:types');
   const main = packMain();
   const addons = packAddons(values.systems.split(','), dry);
-  const wrong = [
+  const packingFaults = [
     ...packageFaults(main.files, main.manifest, read('README.md')),
     ...nativeFaults(main.files),
-    ...versionsFaults(
+    ...addonVersionFaults(
       main.manifest,
-      addons.map((one) => one.manifest),
+      addons.map((addon) => addon.manifest),
     ),
   ];
-  for (const fault of wrong) console.error(`The packages are wrong: ${fault}`);
-  if (wrong.length > 0) process.exit(1);
-  for (const one of [main, ...addons]) console.log(described(one));
-  const here = addons.find((one) => one.manifest.name === `@onehead/${process.platform}-${process.arch}`);
-  if (here) console.log(await tryPackages([main, ...addons, ...unbuilt(addons)]));
+  for (const fault of packingFaults) console.error(`The packages are wrong: ${fault}`);
+  if (packingFaults.length > 0) process.exit(1);
+  for (const packed of [main, ...addons]) console.log(describePackage(packed));
+  const isForThisMachine = (addon) => addon.manifest.name === `@onehead/${process.platform}-${process.arch}`;
+  if (addons.some(isForThisMachine)) console.log(await tryPackages([main, ...addons, ...unbuilt(addons)]));
   if (dry) return;
   run('git', 'tag', '--annotate', `v${manifest.version}`, '--message', `Version ${manifest.version}`);
   const files = [...addons, main].map(({ file }) => path.relative(root, file));
@@ -147,7 +146,7 @@ async function main() {
   );
 }
 
-module.exports = { nativeFaults, newestEntry, packageFaults, versionFaults, versionsFaults, withAbsoluteLinks };
+module.exports = { nativeFaults, newestEntry, packageFaults, versionFaults, addonVersionFaults, withAbsoluteLinks };
 if (require.main === module)
   main().catch((error) => {
     console.error(error.message);

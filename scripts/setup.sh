@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs what building onehead needs on Debian or Ubuntu; quick when it is there already.
+# Installs the packages for building onehead on Debian or Ubuntu, unless they are installed.
 #   sh scripts/setup.sh [cuda] [more packages]
-# `cuda`: NVIDIA's CUDA compiler too, where there is none: from NVIDIA's packages on PyPI, into a folder of its own where the build looks for it.
+# With `cuda`, also installs NVIDIA's CUDA compiler unless there is one: from NVIDIA's packages on PyPI, into a separate
+# folder that the build searches.
 set -eu
 
 cuda=""
@@ -27,18 +28,18 @@ if [ -n "$missing" ]; then
 fi
 [ "$cuda" ] || exit 0
 
-# scripts/cuda-toolkit.cjs looks here too.
+# scripts/cuda-toolkit.cjs searches the same folder.
 folder="${ONEHEAD_CUDA_TOOLKIT:-${XDG_CACHE_HOME:-$HOME/.cache}/onehead/cuda-13.0}"
 if [ -x "$folder/toolkit/bin/nvcc" ]; then exit 0; fi
-echo "Installing NVIDIA's CUDA compiler into $folder (300 MB); remove the folder to be rid of it."
+echo "Installing NVIDIA's CUDA compiler in $folder (300 MB); to uninstall it, remove the folder."
 python3 -m venv "$folder"
 "$folder/bin/pip" install -q --disable-pip-version-check 'nvidia-cuda-nvcc==13.0.*' 'nvidia-cuda-crt==13.0.*' 'nvidia-nvvm==13.0.*' \
   'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cccl==13.0.*'
 for toolkit in "$folder"/lib/python3*/site-packages/nvidia/cu13; do
-  # What NVIDIA's own installer lays out and these packages do not: lib64, a library without a version in its name, stubs.
+  # The layout of NVIDIA's installer, which these packages lack: lib64, a library name without a version, stubs.
   ln -sfn lib "$toolkit/lib64"
   ln -sfn libcudart.so.13 "$toolkit/lib/libcudart.so"
   mkdir -p "$toolkit/lib/stubs"
-  # Last, so that an installation cut short is not taken for a whole one.
+  # Created last, so that an incomplete installation is not used.
   ln -sfn "$toolkit" "$folder/toolkit"
 done

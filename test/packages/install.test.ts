@@ -11,7 +11,7 @@ import { folder as recordings, hasFfmpeg } from '../audio/support.js';
 import { root } from '../cli/command.js';
 
 const load = createRequire(import.meta.url);
-const { begin, packAddon, packMain, packOwn, unbuilt } = load('../../scripts/packages.cjs');
+const { prepareOutput, packAddon, packMain, packCloneAddon, unbuilt } = load('../../scripts/packages.cjs');
 const { openProject, sizeOf } = load('../../scripts/try-packages.cjs');
 const system = `${process.platform}-${process.arch}`;
 const output = mkdtempSync(join(tmpdir(), 'onehead-packages-'));
@@ -33,8 +33,8 @@ async function installed(...options: string[]) {
 let packed: { manifest: { name: string }; files?: string[] }[] = [];
 let project: Awaited<ReturnType<typeof installed>>;
 beforeAll(async () => {
-  begin(output);
-  packed = [packMain(), packOwn()];
+  prepareOutput(output);
+  packed = [packMain(), packCloneAddon()];
   // This machine's addon stands for those of other systems: what counts is which package is chosen.
   const file = join(root, 'build/Release/onehead.node');
   for (const name of ['linux-arm64', 'linux-x64-cuda'].filter((one) => one !== system))
