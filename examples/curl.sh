@@ -18,6 +18,6 @@ curl -sS --fail-with-body -F model=whisper-1 -F response_format=srt -F file=@"$f
 echo "# text while it is decoded"
 curl -sS --fail-with-body -N -F model=whisper-1 -F stream=true -F file=@"$file" "$server/v1/audio/transcriptions"
 
-echo "# pieces between silences, decoded in parallel"
+echo "# split at silences, decoded in parallel"
 curl -sS --fail-with-body -F model=whisper-1 -F chunking_strategy=auto -F file=@"$file" "$server/v1/audio/transcriptions"
 echo

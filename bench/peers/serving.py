@@ -16,13 +16,13 @@ from faster_whisper import WhisperModel
 
 
 def measure(model, clips, callers, seconds):
-    times, heard = [], 0
+    times, sample_count = [], 0
     lock = threading.Lock()
     begin = time.perf_counter()
     following = iter(range(10**9))
 
     def caller():
-        nonlocal heard
+        nonlocal sample_count
         while time.perf_counter() - begin < seconds:
             with lock:
                 clip = clips[next(following) % len(clips)]
@@ -32,7 +32,7 @@ def measure(model, clips, callers, seconds):
                 pass
             with lock:
                 times.append(1000 * (time.perf_counter() - start))
-                heard += len(clip)
+                sample_count += len(clip)
 
     threads = [threading.Thread(target=caller) for _ in range(callers)]
     for thread in threads:
@@ -46,7 +46,7 @@ def measure(model, clips, callers, seconds):
         "callers": callers,
         "requests": len(times),
         "requestsPerSecond": len(times) / elapsed,
-        "audioSecondsPerSecond": heard / 16000 / elapsed,
+        "audioSecondsPerSecond": sample_count / 16000 / elapsed,
         "p50": at(0.5),
         "p95": at(0.95),
         "p99": at(0.99),

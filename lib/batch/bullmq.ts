@@ -110,7 +110,7 @@ export class RedisQueue implements Queue {
     if (!/^[\w.-]{1,100}$/.test(options.name ?? 'onehead')) {
       throw new OneheadError(
         'INVALID_ARGUMENT',
-        `Expected the queue's name to consist of letters, digits, dots and dashes but received '${shown(options.name)}'.`,
+        `Expected the queue's name to consist of letters, digits, underscores, dots and dashes but received '${shown(options.name)}'.`,
         { argument: 'queue' },
       );
     }

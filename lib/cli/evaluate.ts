@@ -22,7 +22,7 @@ export const evaluateHelp =
 onehead evaluate FILE|DIR --words REF  errors of word times
 onehead evaluate DIR|LIST --compare TYPE,...  compares dtypes
 
-  DIR holds NAME.flac (or wav, mp3, ...) with NAME.txt beside it. Each line of LIST is a path, a tab and the text, or
+  DIR contains NAME.flac (or wav, mp3, ...) and its text in NAME.txt. Each line of LIST is a path, a tab and the text, or
   JSON: {"audio": PATH, "text": TEXT}.
 ${flagsHelp(evaluateFlags)}
   and the model and decoding options of transcribe. The exit status is 3 if a part of a recording could not be read.

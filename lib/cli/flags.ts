@@ -104,7 +104,7 @@ export function flagsHelp(flags: readonly Flag[]): string {
     .join('\n');
 }
 
-/** Wraps a text beside its heading, or below a long heading. */
+/** Formats a heading with a wrapped text to its right, or below it if the heading is long. */
 function paragraph(head: string, text: string): string {
   const lines: string[] = [];
   let line = head.length < column - 1 ? head.padEnd(column) : head;

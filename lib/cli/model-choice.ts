@@ -22,7 +22,7 @@ export function modelChoice(values: Values): ModelChoice {
   const { language } = transcribe;
   if (typeof language === 'string' && language !== 'auto' && languageCode(language) === null) {
     throw new UsageError(
-      `Whisper does not know the language '${language.slice(0, 100)}'; give --language a code such as en or an English name such as english.`,
+      `Whisper does not support the language '${language.slice(0, 100)}'; set --language to a code such as en or an English name such as english.`,
     );
   }
   return { load, transcribe };

@@ -45,13 +45,13 @@ function parse(args: string[]): TranscribeCommand {
   const { model, format, outputDir, stream, quiet } = command;
   if (positionals.length === 0) throw new UsageError('Give at least one audio file, or - for standard input.');
   if (format.length > 1 && outputDir === undefined) {
-    throw new UsageError('Several formats need files: give a folder with --output-dir.');
+    throw new UsageError('Several formats need an output folder; set it with --output-dir.');
   }
   if (stream && (format.some((name) => name !== 'text') || outputDir !== undefined)) {
     throw new UsageError('--stream prints text; leave out --format and --output-dir.');
   }
   if (positionals.filter((file) => file === '-').length > 1) {
-    throw new UsageError('Standard input (-) can be read only once; give it once.');
+    throw new UsageError('Standard input (-) can be read only once; name it once.');
   }
   const choice = modelChoice(values);
   const formatting = optionsFrom(formatOptions, flagsOf(formatOptions), values);

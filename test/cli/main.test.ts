@@ -46,7 +46,7 @@ describe('a mistake of usage is one sentence and status 2:', () => {
     [['transcribe', sample, '--max-new-tokens', ''], /--max-new-tokens .*''/],
     [['transcribe', sample, '--task', 'summarize'], /--task to be 'transcribe' or 'translate' .*'summarize'/],
     [['transcribe', sample, '--timestamps', 'word'], /--timestamps to be 'none' or 'segment' .*'word'/],
-    [['transcribe', sample, '--language', 'klingon'], /does not know the language 'klingon'/],
+    [['transcribe', sample, '--language', 'klingon'], /does not support the language 'klingon'/],
     [['transcribe', sample, '--format', 'docx'], /--format to be text, .*'docx'/],
     [['transcribe', sample, '--format', 'text,'], /--format .*'text,'/],
     [['transcribe', sample, '--format', 'srt,vtt'], /--output-dir/],
