@@ -1,4 +1,4 @@
-/** A certificate for 127.0.0.1 that signs itself, made of nothing but Node's own keys: DER by hand (RFC 5280). */
+/** A self-signed certificate for 127.0.0.1, encoded as DER (RFC 5280) with a key of node:crypto. */
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,7 +26,7 @@ const subjectAltName = sequence(
   der(0x04, sequence(der(0x87, Buffer.from([127, 0, 0, 1])))),
 );
 
-/** Files of a certificate and its key. */
+/** Writes the certificate and its key to files. */
 export function selfSigned(): { tlsCertificate: string; tlsKey: string } {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const name = commonName('onehead test');

@@ -1,4 +1,4 @@
-/** Keys, limits, figures, and how a server ends. */
+/** Keys, limits, models, metrics, and shutdown. */
 
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
@@ -27,7 +27,7 @@ async function keysFile(text: string) {
 
 const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
 
-/** An upload that stays open until it is destroyed. */
+/** An upload that remains open until it is destroyed. */
 async function half(server: RunningServer, key = 'none') {
   const socket = await open(server);
   socket.write(chunkedHead().replace('\r\n\r\n', `\r\nauthorization: Bearer ${key}\r\n\r\n`));
@@ -38,7 +38,7 @@ async function half(server: RunningServer, key = 'none') {
 }
 
 describe('keys', () => {
-  it('are needed where there is a file of them', async () => {
+  it('are required if there is a key file', async () => {
     const server = await testServer({ keys: await keysFile('# who may ask\none name=anna\n\ntwo # the other\n') });
     for (const path of ['/v1/models', '/v1/models/micro']) {
       const without = await get(server, path);
@@ -57,7 +57,7 @@ describe('keys', () => {
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
   });
 
-  it('are read again when the file changes, and kept where it is broken', async () => {
+  it('are reloaded when the file changes, and kept if it is invalid', async () => {
     const path = await keysFile('one\n');
     const server = await testServer({ keys: path, protectMetrics: true });
     const status = async (key: string) => (await get(server, '/metrics', bearer(key))).status;
@@ -75,14 +75,14 @@ describe('keys', () => {
     ['nobody.txt', null, /cannot be read/],
     ['empty', '# nobody\n', /has no key/],
     ['wrong', 'secret-key rate=0\n', /Line 1 .* is invalid/],
-  ])('are refused where the file is %s, without a word of it', async (_, text, message) => {
+  ])('are refused if the file is %s, without quoting it', async (_, text, message) => {
     const path = text === null ? '/nowhere/keys' : await keysFile(text);
     const error = await testServer({ keys: path }).catch((caught: Error) => caught);
     expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringMatching(message) });
     expect(String(error)).not.toContain('secret-key');
   });
 
-  it('have a rate of their own', async () => {
+  it('each have a rate limit', async () => {
     const server = await testServer({ keys: await keysFile('slow rate=2\nfast\n') });
     const answers = [];
     for (let i = 0; i < 3; ++i) answers.push(await post(server, body, { headers: bearer('slow') }));
@@ -95,12 +95,12 @@ describe('keys', () => {
     expect((await post(server, body, { headers: bearer('fast') })).status).toBe(200);
   });
 
-  it('have a class of requests', async () => {
+  it('have a priority', async () => {
     const { service } = await testServer({ keys: await keysFile('one priority=live\ntwo\n'), preload: false });
     expect(['one', 'two'].map((key) => service.keys.authenticateKey(key).priority)).toEqual(['live', undefined]);
   });
 
-  it('have so many requests at once', async () => {
+  it('have a limit of concurrent requests', async () => {
     const server = await testServer({ keys: await keysFile('narrow concurrency=1\nwide\n') });
     const socket = await half(server, 'narrow');
     const answer = await post(server, body, { headers: bearer('narrow') });
@@ -112,7 +112,7 @@ describe('keys', () => {
     expect((await post(server, body, { headers: bearer('wide') })).status).toBe(200);
     socket.destroy();
     await until(() => server.service.openRequests === 0);
-    // OpenAI's client waits and tries again by itself.
+    // OpenAI's client waits and retries automatically.
     const other = await half(server, 'narrow');
     setTimeout(() => other.destroy(), 300);
     const client = clientOf(server, { apiKey: 'narrow', maxRetries: 2 });
@@ -122,7 +122,7 @@ describe('keys', () => {
 });
 
 describe('limits', () => {
-  it('refuse more requests than there may be', async () => {
+  it('refuse requests above the maximum', async () => {
     const server = await testServer({ maximumRequests: 1 });
     const socket = await half(server);
     const answer = await post(server, body);
@@ -138,21 +138,21 @@ describe('limits', () => {
     expect((await post(server, body)).status).toBe(200);
   });
 
-  it('refuse recordings that are longer than is allowed, whatever they say of themselves', async () => {
+  it('refuse recordings above the maximum duration, whatever their headers declare', async () => {
     const server = await testServer({ maxDuration: 5 });
     const answer = await post(server, body);
     expect([answer.status, answer.json.error.param, answer.json.error.code]).toEqual([400, 'file', 'audio_too_long']);
   });
 
-  it('are told in the middle of a stream, behind the text that was found', async () => {
+  it('are reported in a stream after the text so far', async () => {
     const server = await testServer({ maxDuration: 25 });
     const pcm = Buffer.concat(Array(4).fill(wavOf((await readAll(sample)).samples).subarray(44)));
     const wav = Buffer.concat([wavOf(new Float32Array(0)).subarray(0, 40), Buffer.from([0, 0, 0, 0x7f]), pcm]);
     const fields = [part('model', 'micro'), part('stream', 'true')];
-    // What is there whole is refused before anything is said of it.
+    // A complete upload is refused before any text is sent.
     const whole = await post(server, form(...fields, part('file', wav, 'a.wav')));
     expect([whole.status, whole.json.error.code]).toEqual([400, 'audio_too_long']);
-    /** Sends the end of the form when the work has begun. */
+    /** Sends the end of the form once the transcription has started. */
     const slowly = async (address: string | URL | Request, init: RequestInit = {}) => {
       const sent = new Request(address, init);
       const bytes = new Uint8Array(await sent.arrayBuffer());
@@ -184,7 +184,7 @@ describe('limits', () => {
     await expect(read()).rejects.toMatchObject({ code: 'audio_too_long', param: 'file' });
   });
 
-  it('refuse requests while the event loop is late', async () => {
+  it('refuse requests while the event loop is delayed', async () => {
     const server = await testServer({ maximumEventLoopDelay: 0.05 });
     for (let i = 0; i < 16; ++i) {
       const began = performance.now();
@@ -202,7 +202,7 @@ describe('limits', () => {
     expect((await post(server, body)).status).toBe(200);
   });
 
-  it('end what takes too long, and tell clients not to try again', async () => {
+  it('end requests that take too long, and tell clients not to retry', async () => {
     const server = await testServer({ timeout: 0.001 });
     const answer = await post(server, body);
     expect([answer.status, answer.json.error.code, answer.headers.get('x-should-retry')]).toEqual([
@@ -212,7 +212,7 @@ describe('limits', () => {
     ]);
   });
 
-  it('hold large uploads in a file that nobody else sees', async () => {
+  it('store large uploads in a file without a name', async () => {
     const server = await testServer({ uploadMemory: 10_000 });
     const texts = await Promise.all(
       [body, form(part('file', speech, 'a.flac'), part('model', 'micro')), body].map((one) => post(server, one)),
@@ -224,7 +224,7 @@ describe('limits', () => {
 });
 
 describe('models', () => {
-  it('are called by their names and aliases, and by nothing else', async () => {
+  it('are found by names and aliases only', async () => {
     const server = await testServer({
       models: [
         { id: 'first', model: micro },
@@ -249,11 +249,11 @@ describe('models', () => {
     [{ transcribe: { beamSize: 99 } }, /transcribe\.beamSize to be/],
     [{ load: { device: 7 as never } }, /load\.device to be/],
     [{ alias: { other: 'nothing' } }, /alias other refers to nothing, which is not served; the served models are/],
-  ])('are refused where options are wrong: %j', async (options, message) => {
+  ])('are refused for invalid options: %j', async (options, message) => {
     await expect(testServer(options)).rejects.toThrow(message);
   });
 
-  it('make room for one another, and are unloaded when nobody uses them', async () => {
+  it('are unloaded for other models, and when they are unused', async () => {
     const server = await testServer({
       models: [
         { id: 'first', model: micro },
@@ -269,18 +269,18 @@ describe('models', () => {
     const ask = (model: string) => post(server, form(part('model', model), part('file', speech, 'a')));
     expect((await ask('second')).json.text).toBe(sampleText);
     expect(models.loaded().map(({ id }) => id)).toEqual(['second']);
-    const socket = await half(server); // the first is loaded again for it, and held
+    const socket = await half(server); // loads the first model again and keeps it in use
     await until(() => models.loaded().some(({ id }) => id === 'first'));
     const refused = await ask('second');
     expect([refused.status, refused.json.error.code]).toEqual([503, 'overloaded']);
     socket.destroy();
     await until(() => models.loaded().length === 0);
-    // What was done before is still counted.
+    // Counts of the unloaded model are kept.
     expect(await metrics.render()).toMatch(/onehead_windows_total\{model="second"\} [1-9]/);
     expect((await ask('first')).json.text).toBe(sampleText);
   });
 
-  it('give their memory back, however often they come and go', async () => {
+  it('release their memory, however often they are loaded', async () => {
     const server = await testServer({ unloadAfter: 0.001, preload: false });
     const { models } = server.service;
     const sizes: number[] = [];
@@ -295,18 +295,18 @@ describe('models', () => {
       release();
       await until(() => models.loaded().length === 0);
       expect(held).toBeGreaterThan(20e6);
-      // What is left goes with the last of JavaScript's references.
+      // The rest is released with the last JavaScript references.
       collect();
       await new Promise((resolve) => setImmediate(resolve));
       shares.push(device.memory().inUse / held);
       sizes.push(process.memoryUsage().rss);
     }
     expect(shares.sort((a, b) => a - b)[15]).toBeLessThan(0.25);
-    // The first times warm things up. Of what a model takes, less than a tenth may stay each time.
+    // The first rounds are a warm-up. In each later one, less than a tenth of a model's memory may remain.
     expect((sizes[29] - sizes[9]) / 20).toBeLessThan(3.3e6);
   });
 
-  it('that cannot be loaded are no secret of the machine', async () => {
+  it('that cannot be loaded reveal nothing about the machine', async () => {
     const server = await testServer({ models: [{ id: 'broken', model: '/nowhere/secret' }], preload: false });
     const answer = await post(server, form(part('model', 'broken'), part('file', speech, 'a')));
     expect([answer.status, answer.json.error.code, answer.text.includes('secret')]).toEqual([
@@ -319,8 +319,8 @@ describe('models', () => {
   });
 });
 
-describe('figures', () => {
-  it('are told to Prometheus, with few labels', async () => {
+describe('metrics', () => {
+  it('are provided for Prometheus, with few labels', async () => {
     const server = await testServer();
     await post(server, body);
     await post(server, form(part('model', `${Math.random()}`), part('file', speech, 'a')));
@@ -339,7 +339,7 @@ describe('figures', () => {
     expect(text).not.toMatch(/0\.\d{10,}"/);
   });
 
-  it('are described for programs', async () => {
+  it('and routes are described in openapi.json', async () => {
     const server = await testServer();
     const { json } = await get(server, '/openapi.json');
     expect(Object.keys(json.paths)).toEqual(
@@ -353,7 +353,7 @@ describe('figures', () => {
   });
 });
 
-it('says what to install where a library is missing', async () => {
+it('names the packages to install if a library is missing', async () => {
   const name = 'fastify-that-nobody-has';
   const error = await library(() => import(/* @vite-ignore */ name)).catch((caught: unknown) => caught);
   expect(error).toMatchObject({
@@ -362,8 +362,8 @@ it('says what to install where a library is missing', async () => {
   });
 });
 
-describe('the end', () => {
-  it('waits for what is under way, and takes nothing new', async () => {
+describe('shutdown', () => {
+  it('waits for running requests, and refuses new ones', async () => {
     const server = await testServer();
     const socket = await half(server);
     const closed = server.close();
@@ -378,7 +378,7 @@ describe('the end', () => {
     await expect(get(server, '/health')).rejects.toThrow();
   });
 
-  it('comes after a while in any case', async () => {
+  it('aborts requests after the timeout', async () => {
     const server = await testServer({ shutdownTimeout: 0.2 });
     const socket = await half(server);
     await server.close();

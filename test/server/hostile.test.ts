@@ -1,4 +1,4 @@
-/** Requests that nobody should send: each has one answer, in the shape of OpenAI's errors, and the server goes on. */
+/** Invalid and malicious requests: each gets one response in OpenAI's error format, and the server keeps working. */
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { RunningServer } from '../../lib/server/index.js';
@@ -15,19 +15,19 @@ beforeAll(async () => {
 });
 afterAll(() => server?.close());
 afterEach(async () => {
-  // Whatever came before, nothing stays open and the next is answered.
+  // After each test, no request remains open, and the next one succeeds.
   await until(() => server.service.openRequests === 0);
   expect((await post(server, form(model, file))).json.text).toBe(sampleText);
 });
 
-/** What an answer says of its error. */
+/** The error of a response. */
 const errorOf = ({ status, json }: { status: number; json: { error: Record<string, unknown> } }) => [
   status,
   json.error.param,
   json.error.code,
 ];
 
-describe('a form that is broken', () => {
+describe('an invalid form', () => {
   it.each([
     ['has another type', form(model, file), { 'content-type': 'application/json' }],
     ['has a type that nobody knows', form(model, file), { 'content-type': 'application/x-www-form-urlencoded' }],
@@ -37,7 +37,7 @@ describe('a form that is broken', () => {
     ['is rubbish', Buffer.alloc(100_000, 'rubbish'), {}],
     ['ends in its file', Buffer.concat([model, file]).subarray(0, -1000), {}],
     ['ends in a head', Buffer.concat([model, file.subarray(0, 40)]), {}],
-  ])('that %s is answered with 400', async (_, body, headers) => {
+  ])('that %s gets status 400', async (_, body, headers) => {
     const answer = await post(server, body, { headers: headers as Record<string, string> });
     expect([answer.status, answer.json.error.type]).toEqual([400, 'invalid_request_error']);
     expect(answer.json.error.message.length).toBeLessThan(400);
@@ -164,12 +164,12 @@ describe('a form that is broken', () => {
     const answer = await post(server, form(...parts));
     expect(errorOf(answer)).toEqual([status, param, code]);
     expect(answer.json.error.message.length).toBeLessThan(400);
-    // The same where the file came first.
+    // The same with the file before the fields.
     const turned = await post(server, form(...[...parts].reverse()));
     expect(errorOf(turned)).toEqual([status, param, code]);
   });
 
-  it('is refused before it comes where it says that it is too large', async () => {
+  it('is refused before it arrives if its declared length is too large', async () => {
     const socket = await open(server);
     socket.write(
       `POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=${boundary}\r\ncontent-length: 99999999999\r\n\r\n`,
@@ -180,8 +180,8 @@ describe('a form that is broken', () => {
   });
 });
 
-describe('a client that is slow or goes away', () => {
-  it('sends one byte at a time', async () => {
+describe('a client that is slow or disconnects', () => {
+  it('can send single bytes', async () => {
     const socket = await open(server);
     socket.setNoDelay(true).write(chunkedHead());
     const body = form(model, part('file', speech.subarray(0, 3000), 'a.flac'));
@@ -190,7 +190,7 @@ describe('a client that is slow or goes away', () => {
     expect(await socket.answer).toMatch(/^HTTP\/1\.1 (200|400) /);
   });
 
-  it('is told when its upload stands still', async () => {
+  it('gets an error if its upload makes no progress', async () => {
     const socket = await open(server);
     socket.write(chunkedHead());
     socket.write(chunk(Buffer.concat([model, file.subarray(0, 2000)])));
@@ -205,7 +205,7 @@ describe('a client that is slow or goes away', () => {
     ['in its file', Buffer.concat([model, file.subarray(0, 20_000)])],
     ['behind its file', Buffer.concat([model, file])],
     ['before its answer', form(model, file)],
-  ])('goes away %s, and its rows are free', async (_, body) => {
+  ])('disconnects %s, and its rows become free', async (_, body) => {
     const socket = await open(server);
     socket.write(chunkedHead());
     socket.write(chunk(body));
@@ -218,7 +218,7 @@ describe('a client that is slow or goes away', () => {
     expect(server.service.models.list()[0].used).toBe(0);
   });
 
-  it('sends headers for ever', async () => {
+  it('sends headers endlessly', async () => {
     const own = await testServer({ maximumRequests: 1 });
     own.app.server.headersTimeout = 100;
     const socket = await open(own);
@@ -237,7 +237,7 @@ describe('a client that is slow or goes away', () => {
 it.each([
   ['no HTTP', 'rubbish\r\n\r\n', 400],
   ['headers without end', `GET /health HTTP/1.1\r\nx: ${'y'.repeat(30_000)}\r\n\r\n`, 431],
-])('answers %s in the shape of the API, too', async (_, text, status) => {
+])('responds to %s in the API’s error format', async (_, text, status) => {
   const socket = await open(server);
   socket.write(text);
   const answer = await socket.answer;
@@ -248,8 +248,8 @@ it.each([
   });
 });
 
-describe('addresses and methods', () => {
-  it('that there are not', async () => {
+describe('URLs and methods', () => {
+  it('that do not exist are refused', async () => {
     expect(errorOf(await get(server, '/v1/nothing'))).toEqual([404, null, null]);
     const answer = await get(server, '/v1/audio/transcriptions');
     expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'POST']);
@@ -257,7 +257,7 @@ describe('addresses and methods', () => {
   });
 });
 
-it('keeps answers apart from what was not asked for', async () => {
+it('omits fields that were not requested', async () => {
   const bodies = [form(model, file), form(file, model), Buffer.concat([part('file', speech, 'x'), model, end])];
   const answers = await Promise.all(bodies.map((body) => post(server, body)));
   expect(answers.map(({ json }) => json.text)).toEqual([sampleText, sampleText, sampleText]);

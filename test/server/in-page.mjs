@@ -1,11 +1,11 @@
-/** What the tests of the page run in the browser. */
+/** Functions that the page's tests run in the browser. */
 
 export const focused = () => document.activeElement?.id || document.activeElement?.tagName;
 export const focusedName = () => document.activeElement?.ariaLabel ?? document.activeElement?.textContent.trim();
 export const pageWidth = () => document.documentElement.scrollWidth;
 export const playedTo = () => document.querySelector('audio').currentTime;
 
-/** What a drop of one file brings: its bytes in base64. */
+/** Creates the data of a drop of one file, from its bytes in base64. */
 export function droppedFile(encoded) {
   const data = new DataTransfer();
   const content = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
@@ -13,7 +13,7 @@ export function droppedFile(encoded) {
   return data;
 }
 
-/** What can be worked and has no name. */
+/** Controls without an accessible name. */
 export function nameless() {
   return [...document.querySelectorAll('button, input, select, a')]
     .filter((one) => one.offsetParent !== null || one.id === 'files')
@@ -24,7 +24,7 @@ export function nameless() {
     .map((one) => one.outerHTML);
 }
 
-/** How much each text differs from what it stands on, as WCAG counts it: from 1 to 21. */
+/** The contrast of each text with its background, as defined by WCAG: from 1 to 21. */
 export function contrasts() {
   const style = getComputedStyle(document.documentElement);
   const luminance = (name) => {

@@ -1,4 +1,4 @@
-/** How the server is reached: over https, and by pages of other origins. */
+/** Listening, https, and access from pages of other origins. */
 import { readFileSync } from 'node:fs';
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
@@ -15,7 +15,7 @@ const body = form(
   part('file', readFileSync(sample), 'a.flac'),
 );
 
-it('says in a sentence where it cannot listen', async () => {
+it('explains why it cannot listen', async () => {
   const { url } = await testServer({ preload: false });
   const port = Number(new URL(url).port);
   const refused = (listen: object) => expect(startServer({ preload: false }, listen)).rejects;
@@ -25,7 +25,7 @@ it('says in a sentence where it cannot listen', async () => {
 });
 
 describe('https', () => {
-  it('answers with the certificate that it was given', async () => {
+  it('uses the given certificate', async () => {
     const files = selfSigned();
     const { url } = await testServer({}, files);
     expect(url).toMatch(/^https:/);
@@ -41,12 +41,12 @@ describe('https', () => {
       sent.end(body);
     });
     expect(text.trim()).toBe(sampleText);
-    // Who does not trust it is told so, and plain http is no way in.
+    // Clients that do not trust it get an error, and http is refused.
     await expect(fetch(`${url}/health`)).rejects.toThrow();
     await expect(fetch(`${url.replace('https', 'http')}/health`)).rejects.toThrow();
   });
 
-  it('says what is wrong with a certificate', async () => {
+  it('refuses invalid certificates and keys', async () => {
     const { tlsCertificate, tlsKey } = selfSigned();
     const path = join(await mkdtemp(join(tmpdir(), 'onehead-test-')), 'rubbish.pem');
     await writeFile(path, 'rubbish');
@@ -70,13 +70,13 @@ describe('pages of other origins', () => {
     fetch(`${url}/v1/audio/transcriptions`, { method: 'OPTIONS', headers });
   const allowed = ({ headers }: { headers: Headers }) => headers.get('access-control-allow-origin');
 
-  it('may not ask, unless they are named', async () => {
+  it('are refused unless they are allowed', async () => {
     const { url } = await testServer();
     const answer = await ask(url, preflight);
     expect([answer.status, allowed(answer)]).toEqual([404, null]);
   });
 
-  it('may ask where they are named, and read errors too', async () => {
+  it('can read responses and errors if they are allowed', async () => {
     const server = await testServer({ allowOrigin: [origin] });
     const answer = await ask(server.url, preflight);
     expect([answer.status, allowed(answer), answer.headers.get('vary')]).toEqual([204, origin, 'Origin']);
@@ -91,7 +91,7 @@ describe('pages of other origins', () => {
     expect([other.status, allowed(other)]).toEqual([200, null]);
   });
 
-  it('may all ask where the star is named; what is no origin is refused', async () => {
+  it('are all allowed by a star; invalid origins are refused', async () => {
     const { url } = await testServer({ allowOrigin: ['*'], preload: false });
     expect(allowed(await ask(url, preflight))).toBe('*');
     for (const wrong of ['example.org', 'https://example.org/', 'null', '']) {

@@ -1,4 +1,4 @@
-/** OpenAI's own client against the server. */
+/** OpenAI's client with the server. */
 import { createReadStream, readFileSync } from 'node:fs';
 import OpenAI, { toFile } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -23,7 +23,7 @@ const { transcriptions, translations } = {
 };
 
 describe('the npm client', () => {
-  it('gets json, with the request id', async () => {
+  it('gets JSON and the request id', async () => {
     const result = await transcriptions().create({ file: file(), model });
     expect(result).toMatchObject({
       text: sampleText,
@@ -33,14 +33,14 @@ describe('the npm client', () => {
     expect((result as unknown as { _request_id: string })._request_id).toMatch(/^req_[0-9a-f]{32}$/);
   });
 
-  it.each(['text', 'srt', 'vtt'] as const)('gets %s as a text', async (response_format) => {
+  it.each(['text', 'srt', 'vtt'] as const)('gets %s as a string', async (response_format) => {
     const result: string = await transcriptions().create({ file: file(), model, response_format });
     if (response_format === 'text') expect(result).toBe(`${sampleText}\n`);
     else expect(result).toMatch(/00:00[,.]100 --> (00:)?00:01[,.]780\nWe will return on Thursday\.\n/);
     expect(result.startsWith('WEBVTT\n')).toBe(response_format === 'vtt');
   });
 
-  it('gets segments and words as they were asked for', async () => {
+  it('gets the requested segments and words', async () => {
     const ask = (timestamp_granularities?: ('word' | 'segment')[]) =>
       transcriptions().create({ file: file(), model, response_format: 'verbose_json', timestamp_granularities });
     const [usual, words, both] = await Promise.all([ask(), ask(['word']), ask(['word', 'segment'])]);
@@ -79,7 +79,7 @@ describe('the npm client', () => {
     return { deltas, done: done[0] };
   }
 
-  it('gets a stream of deltas, more than there are segments, that join to the text', async () => {
+  it('gets a stream of deltas that together are the text', async () => {
     const { deltas, done } = await streamed();
     expect(done.text).toBe(sampleText);
     expect(deltas.length).toBeGreaterThan(3);
@@ -88,7 +88,7 @@ describe('the npm client', () => {
     expect(done.logprobs).toBeUndefined();
   });
 
-  it('gets a stream, too, where it asks for it behind the file', async () => {
+  it('gets a stream even if it is requested after the file', async () => {
     const small = await toFile(readFileSync(sample), 'a.flac');
     const order = ['model', 'file', 'stream', 'response_format'] as const;
     const fields = { model, file: small, stream: true, response_format: 'json' } as const;
@@ -101,7 +101,7 @@ describe('the npm client', () => {
     }
   });
 
-  it('gets words, wherever it says that they are wanted', async () => {
+  it('gets words wherever in the form they are requested', async () => {
     const asked = {
       model,
       timestamp_granularities: ['word' as const],
@@ -112,7 +112,7 @@ describe('the npm client', () => {
     expect(words).toHaveLength(18);
   });
 
-  it('gets a stream of what is cut at silences, with words at its end', async () => {
+  it('gets a stream of a recording that is split at silences, with words at its end', async () => {
     const { done } = await streamed({ chunking_strategy: 'auto', prompt: 'Thursday' });
     expect(done.text).toBe(sampleText);
     const vad = { type: 'server_vad', silence_duration_ms: 300 } as const;
@@ -124,7 +124,7 @@ describe('the npm client', () => {
     expect(spoken.done).toMatchObject({ text: sampleText, language: 'english', words: { length: 18 } });
   });
 
-  it('gets log-probabilities of each token, as json and as a stream', async () => {
+  it('gets the log-probability of each token, as JSON and in a stream', async () => {
     const result = await transcriptions().create({ file: file(), model, include: ['logprobs'] });
     const { logprobs = [] } = result;
     expect(Buffer.from(logprobs.flatMap(({ bytes = [] }) => bytes)).toString()).toBe(` ${sampleText}`);
@@ -134,28 +134,28 @@ describe('the npm client', () => {
     expect(done.logprobs).toEqual(logprobs);
   });
 
-  it('hears what the fields say: a language of some, keywords, a temperature', async () => {
+  it('sets languages, keywords and temperature', async () => {
     const asked = { file: file(), model, languages: ['en'], keywords: ['Thursday', 'honey'], temperature: 0.2 };
     expect((await transcriptions().create(asked as never)).text).toContain('Thursday');
     const wrong = { ...asked, file: file(), languages: ['en', 'klingon'] };
     await expect(transcriptions().create(wrong as never)).rejects.toMatchObject({ status: 400, param: 'languages' });
   });
 
-  it('gives up, and is answered again', async () => {
+  it('can abort a request and send another', async () => {
     const gone = new AbortController();
-    // A recording that takes longer than that.
+    // The recording takes longer than the timeout.
     const long = createReadStream(`${heldout}voices.ogg`);
     const asked = transcriptions().create({ file: long, model }, { signal: gone.signal });
     setTimeout(() => gone.abort(), 30);
     await expect(asked).rejects.toThrow(OpenAI.APIUserAbortError);
     const stream = await transcriptions().create({ file: file(), model, stream: true });
-    for await (const event of stream) if (event.type === 'transcript.text.delta') break; // which ends the connection
+    for await (const event of stream) if (event.type === 'transcript.text.delta') break; // closes the connection
     const [{ whisper }] = server.service.models.loaded();
     await until(() => whisper.figures().rows.used === 0 && server.service.openRequests === 0);
     expect((await transcriptions().create({ file: file(), model })).text).toBe(sampleText);
   });
 
-  it('sends the file first, last, as bytes or as a stream', async () => {
+  it('sends the file first or last, as bytes or as a stream', async () => {
     const bytes = readFileSync(sample);
     const texts = [
       await transcriptions().create({ file: await toFile(bytes, 'unknown_file'), model, language: 'en' }),
@@ -170,7 +170,7 @@ describe('the npm client', () => {
     expect(texts).toEqual([sampleText, sampleText, sampleText]);
   });
 
-  it('decodes the first window while the rest is still on the way', async () => {
+  it('gets the text of the first window before the rest has arrived', async () => {
     const wav = wavOf((await readAll(`${heldout}12_long_seen.flac`)).samples);
     const half = Math.floor(wav.length / 2);
     const [{ whisper }] = server.service.models.loaded();
@@ -199,7 +199,7 @@ describe('the npm client', () => {
     await expect(client.models.retrieve('nobody/nothing')).rejects.toThrow(OpenAI.NotFoundError);
   });
 
-  it('is told of a model that there is not', async () => {
+  it('gets an error for an unknown model', async () => {
     const error = await transcriptions()
       .create({ file: file(), model: 'nothing' })
       .catch((caught: unknown) => caught);

@@ -1,4 +1,4 @@
-/** The page's modules as the server serves them, without a browser. */
+/** The page's modules as the server provides them, without a browser. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -48,7 +48,7 @@ describe('subtitles of the page', () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it.each(['srt', 'vtt'] as const)('%s is that of the library', (format) => {
+  it.each(['srt', 'vtt'] as const)('%s equals that of the library', (format) => {
     const expected = formats[format].write({ segments } as unknown as Transcription);
     expect(writers[format][1]({ segments })).toBe(expected);
     expect(expected).toContain('01:02:05');

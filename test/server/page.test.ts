@@ -1,4 +1,4 @@
-/** The page, in a real browser without a screen: Debian's chromium, with a recording for a microphone. */
+/** The page in headless Chromium, with a recording as microphone. */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
   let browser: Browser;
 
   beforeAll(async () => {
-    // What the microphone hears, once.
+    // The input of the microphone.
     writeFileSync(join(folder, 'spoken.wav'), wavOf(await samplesOf('00_seen.flac')));
     server = await startServer();
     browser = await chromium.launch({
@@ -40,21 +40,21 @@ describe.skipIf(executablePath === undefined)('the page', () => {
   });
 
   /**
-   * A page in a window of its own; what it asks of others than its server, and what goes wrong in it, fails the test.
+   * Opens a page in a new context. Errors in it, and requests to other servers, fail the test.
    */
   async function open(url = `${server.url}/`, options: BrowserContextOptions = {}): Promise<Page> {
     const context = await browser.newContext({ permissions: ['microphone'], ...options });
     const page = await context.newPage();
-    const wrong: string[] = [];
-    page.on('pageerror', ({ message }) => wrong.push(message));
+    const problems: string[] = [];
+    page.on('pageerror', ({ message }) => problems.push(message));
     page.on('request', (request) => {
       if (!new URL(request.url()).href.startsWith(new URL(url).origin) && !request.url().startsWith('blob:')) {
-        wrong.push(`asks ${request.url()}`);
+        problems.push(`request to ${request.url()}`);
       }
     });
     onTestFinished(async () => {
       await context.close();
-      expect(wrong).toEqual([]);
+      expect(problems).toEqual([]);
     });
     await page.goto(url);
     return page;
@@ -62,7 +62,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
   const done = (page: Page) => page.waitForSelector('.result .downloads:not([hidden])', { timeout: 60_000 });
   const text = (page: Page, selector: string) => page.locator(selector).first().innerText();
 
-  it('transcribes a recording, and gives it as subtitles', async () => {
+  it('transcribes a recording, and provides subtitles', async () => {
     const page = await open();
     await page.setInputFiles('#files', sample);
     await done(page);
@@ -81,7 +81,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     expect(JSON.parse(await download('json')).words[0].word).toBe('We');
   });
 
-  it('lights words up as they are played, and goes where a word leads', async () => {
+  it('highlights words during playback, and plays from a word', async () => {
     const page = await open();
     await page.setInputFiles('#files', sample);
     await done(page);
@@ -95,13 +95,13 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     expect(await page.evaluate(inPage.playedTo)).toBeGreaterThan(1);
   });
 
-  it('leads from word to word by keys, and plays from there', async () => {
+  it('moves between words and plays them by keyboard', async () => {
     const page = await open();
     await page.setInputFiles('#files', sample);
     await done(page);
     const words = page.locator('.word');
     const many = await words.count();
-    // One stop of the tab key, from which arrows go on.
+    // The words are a single tab stop; arrow keys move between them.
     expect(await page.locator('.word[tabindex="0"]').count()).toBe(1);
     await words.first().focus();
     const at = () => page.evaluate(inPage.focusedName);
@@ -119,12 +119,12 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     expect(await at()).toBe('Copy text');
     await page.keyboard.press('Shift+Tab');
     expect(await at()).toBe('We, play from 0:00');
-    // As a screen reader finds them: buttons with names, in a group that says how it is worked.
+    // For screen readers, words are named buttons in a group that explains its keys.
     expect(await page.getByRole('button', { name: /play from/ }).count()).toBe(many);
     expect(await page.getByRole('group', { name: /arrow keys/ }).count()).toBe(1);
   });
 
-  it('says what is wrong, and goes on with the others', async () => {
+  it('shows an error, and continues with other recordings', async () => {
     const page = await open();
     await page.setInputFiles('#files', [join(root, 'package.json'), sample]);
     await done(page);
@@ -135,7 +135,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     expect(await page.locator('.result').count()).toBe(1);
   });
 
-  it('takes what is dropped anywhere on it', async () => {
+  it('accepts files that are dropped anywhere', async () => {
     const page = await open();
     const bytes = readFileSync(sample).toString('base64');
     const transfer = await page.evaluateHandle(inPage.droppedFile, bytes);
@@ -144,7 +144,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     expect(await text(page, 'h3')).toBe('dropped.flac');
   });
 
-  it('is worked by keys alone', async () => {
+  it('can be used by keyboard only', async () => {
     const page = await open();
     const focused = () => page.evaluate(inPage.focused);
     const order: (string | undefined)[] = [];
@@ -155,17 +155,17 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     expect(order).toEqual(['files', 'speak', 'model', 'language', 'task', 'A']);
     await page.focus('#files');
     const chooser = page.waitForEvent('filechooser');
-    await page.waitForTimeout(200); // the browser is told first that the choice is ours
+    await page.waitForTimeout(200); // until the file chooser is intercepted
     await page.keyboard.press('Enter');
     await (await chooser).setFiles(sample);
     await done(page);
     await page.focus('[data-action="remove"]');
     await page.keyboard.press('Enter');
-    // Whoever removes the last one is led back to the beginning.
+    // After the last recording is removed, the file input is focused.
     expect(await focused()).toBe('files');
   });
 
-  it('names everything for those who do not see it', async () => {
+  it('names all controls for screen readers', async () => {
     const page = await open();
     await page.setInputFiles('#files', sample);
     await done(page);
@@ -182,29 +182,29 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     for (const contrast of contrasts) expect(contrast).toBeGreaterThan(4.5);
   });
 
-  it('fits a telephone', async () => {
+  it('fits the width of a phone', async () => {
     const page = await open(undefined, { viewport: { width: 360, height: 740 } });
     await page.setInputFiles('#files', sample);
     await done(page);
     expect(await page.evaluate(inPage.pageWidth)).toBeLessThanOrEqual(360);
   });
 
-  it('hears the microphone, and keeps what was said', async () => {
+  it('transcribes the microphone live, and keeps the recording', async () => {
     const page = await open();
     await page.click('#speak');
     await page.waitForSelector('#live:not([hidden])');
     await page.waitForTimeout(4500);
-    // The text comes while it is spoken, over the realtime socket.
+    // The live text comes over the realtime socket.
     await expect.poll(() => text(page, '#live-text'), { timeout: 20_000 }).toMatch(/book two days ago/);
     expect(await page.locator('#notice').isVisible()).toBe(false);
     await page.click('#speak');
     await done(page);
     expect(await text(page, 'h3')).toMatch(/^Microphone .*\.wav$/);
-    // The sound card takes some tenths to open, so that the first words may be missing.
+    // Opening the microphone takes some tenths of a second, so the first words may be missing.
     expect(await text(page, '.text')).toMatch(/the book two days ago\./);
   });
 
-  it('asks for a key where the server wants one', async () => {
+  it('requests a key if the server requires one', async () => {
     const keys = join(folder, 'keys');
     writeFileSync(keys, 'sk-right name=test\n');
     const guarded = await testServer({ keys });
@@ -217,7 +217,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await done(page);
   });
 
-  it('may lie under a prefix, or be left out', async () => {
+  it('works under a prefix, and can be disabled', async () => {
     const { default: fastify } = await import('fastify');
     const { onehead } = await import('../../lib/server/index.js');
     const app = fastify();

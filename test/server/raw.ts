@@ -1,10 +1,10 @@
-/** Requests as hostile and broken clients send them, byte by byte. */
+/** Requests that no regular client sends, written byte by byte. */
 import { connect, type Socket } from 'node:net';
 import type { RunningServer } from '../../lib/server/index.js';
 
 export const boundary = 'boundary-of-the-test';
 
-/** A part of a form: a field, or a file where it has a name. */
+/** A part of a form: a field, or a file if it has a file name. */
 export function part(name: string, value: string | Uint8Array, filename?: string): Buffer {
   const file = filename === undefined ? '' : `; filename="${filename}"\r\ncontent-type: application/octet-stream`;
   const head = `--${boundary}\r\ncontent-disposition: form-data; name="${name}"${file}\r\n\r\n`;
@@ -19,7 +19,7 @@ export interface Answer {
   status: number;
   headers: Headers;
   text: string;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the server says
+  // biome-ignore lint/suspicious/noExplicitAny: any response of the server
   json: any;
 }
 
@@ -48,7 +48,7 @@ export async function post(server: RunningServer, body: Uint8Array, sending: Sen
   return answerOf(await fetch(server.url + path, request));
 }
 
-/** A connection to write to as one likes. */
+/** A connection for writing raw bytes. */
 export async function open(server: RunningServer): Promise<Socket & { answer: Promise<string> }> {
   const { hostname, port } = new URL(server.url);
   const socket = connect(Number(port), hostname);
@@ -62,14 +62,14 @@ export async function open(server: RunningServer): Promise<Socket & { answer: Pr
   return Object.assign(socket, { answer });
 }
 
-/** The head of a request for a form that comes in chunks. */
+/** The head of a request with a form in chunked encoding. */
 export const chunkedHead = (path = '/v1/audio/transcriptions') =>
   `POST ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: multipart/form-data; boundary=${boundary}\r\ntransfer-encoding: chunked\r\n\r\n`;
 
 export const chunk = (bytes: Uint8Array): Buffer =>
   Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]);
 
-/** Waits until something is true, for five seconds at most. */
+/** Waits until a condition is true, for at most five seconds. */
 export async function until(holds: () => boolean): Promise<void> {
   for (let i = 0; i < 500 && !holds(); ++i) await new Promise((resolve) => setTimeout(resolve, 10));
   if (!holds()) throw new Error('It did not come true.');

@@ -1,4 +1,4 @@
-/** Invalid messages and addresses of /v1/realtime. */
+/** Invalid messages and URLs of /v1/realtime. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunningServer } from '../../lib/server/index.js';
 import { connect } from './realtime-client.js';
@@ -65,7 +65,7 @@ describe('invalid messages', () => {
     await ask({ type: 'session.update', session: { type: 'transcription' } }, 'session.updated');
   });
 
-  it('languages that the model does not support open no session, and no secret', async () => {
+  it('that set an unsupported language open no session, and create no secret', async () => {
     await expect(connect(realtime('?language=xx'))).rejects.toThrow('400');
     const response = await fetch(`${server.url}/v1/realtime/client_secrets`, {
       method: 'POST',
@@ -80,7 +80,7 @@ describe('invalid messages', () => {
     });
   });
 
-  it('are answered a hundred times, and no more', async () => {
+  it('are answered a hundred times', async () => {
     const { socket, closed, events } = await connect(realtime());
     for (let i = 0; i < 200; ++i) socket.send(i % 2 ? 'x' : Buffer.from([i]));
     expect(await closed).toBe(1008);
@@ -95,7 +95,7 @@ describe('invalid messages', () => {
     await expect.poll(() => server.service.openRequests).toBe(0);
   });
 
-  it('invalid addresses are refused', async () => {
+  it('and invalid URLs are refused', async () => {
     await expect(connect(realtime('?intent=conversation'))).rejects.toThrow('400');
     await expect(connect(realtime('?model=nobody'))).rejects.toThrow('404');
     const answer = await fetch(realtime());

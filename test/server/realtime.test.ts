@@ -1,4 +1,4 @@
-/** /v1/realtime with OpenAI's own client over TLS, and with a plain WebSocket. */
+/** /v1/realtime with OpenAI's client over TLS, and with a plain WebSocket. */
 import { writeFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -26,7 +26,7 @@ const realtime = (query = '?intent=transcription') => `${server.url}/v1/realtime
 const manual = { type: 'transcription', audio: { input: { turn_detection: null } } };
 
 describe("OpenAI's client", () => {
-  it('transcribes over TLS: turns by voice, deltas, transcripts', async () => {
+  it('transcribes over TLS: detected turns, deltas, transcripts', async () => {
     const tls = await testServer({}, selfSigned());
     const client = new OpenAI({ apiKey: 'none', baseURL: `${tls.url}/v1` });
     const ws = new OpenAIRealtimeWS({ model: 'whisper-1', options: { rejectUnauthorized: false } }, client);
@@ -82,7 +82,7 @@ describe("OpenAI's client", () => {
     ]);
   });
 
-  it('is refused without a key, and let in with one', async () => {
+  it('is refused without a key, and accepted with one', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'onehead-keys-'));
     writeFileSync(join(folder, 'keys'), 'secret name=tester\n');
     const guarded = await testServer({ keys: join(folder, 'keys') });
@@ -91,7 +91,7 @@ describe("OpenAI's client", () => {
     await expect(connect(url, { headers: { authorization: 'Bearer wrong' } })).rejects.toThrow('401');
     const open = await connect(url, { headers: { authorization: 'Bearer secret' } });
     open.socket.close();
-    // A browser names its key as a protocol.
+    // A browser sends its key as a subprotocol.
     const browser = await connect(url, {}, ['realtime', 'openai-insecure-api-key.secret']);
     expect(browser.socket.protocol).toBe('realtime');
     browser.socket.close();
@@ -124,8 +124,8 @@ describe("OpenAI's client", () => {
   });
 });
 
-describe('a bare client', () => {
-  it('commits by itself, and gets text before', async () => {
+describe('a plain client', () => {
+  it('commits its audio, and gets text before that', async () => {
     const { ask, append, next, events, socket } = await connect(realtime());
     await ask({ type: 'session.update', session: manual }, 'session.updated');
     const early = next('conversation.item.input_audio_transcription.delta');
@@ -140,7 +140,7 @@ describe('a bare client', () => {
     expect(events.some(({ type }) => type === 'input_audio_buffer.speech_started')).toBe(false);
   });
 
-  it('forgets what is cleared, and tells what is committed in order', async () => {
+  it('discards cleared audio, and reports commits in order', async () => {
     const { ask, append, send, events, next } = await connect(realtime());
     await ask({ type: 'session.update', session: manual }, 'session.updated');
     const [first, second] = [pcm.subarray(0, 2.2 * 24_000), pcm.subarray(2.2 * 24_000, 5 * 24_000)];
@@ -161,7 +161,7 @@ describe('a bare client', () => {
     expect(failed.error).toMatchObject({ code: 'input_audio_buffer_commit_empty', event_id: 'mine' });
   });
 
-  it('is told how probable each token is, where it asks for that', async () => {
+  it('gets log-probabilities if it requests them', async () => {
     const { ask, append, next, events } = await connect(realtime());
     const include = ['item.input_audio_transcription.logprobs'];
     const { session } = await ask({ type: 'session.update', session: { ...manual, include } }, 'session.updated');
@@ -175,7 +175,7 @@ describe('a bare client', () => {
     expect(spelled.trim()).toBe(transcript);
     const deltas = events.filter(({ type }) => type.endsWith('transcription.delta'));
     expect(deltas.flatMap((one) => one.logprobs)).toEqual(logprobs);
-    // What is left out stays; null takes it away.
+    // An absent field keeps the setting; null removes it.
     const kept = await ask({ type: 'session.update', session: { type: 'transcription' } }, 'session.updated');
     expect(kept.session.include).toEqual(include);
     const without = await ask({ type: 'session.update', session: { include: null } }, 'session.updated');
@@ -187,7 +187,7 @@ describe('a bare client', () => {
     ['audio/pcma', (one: number) => decoded(Buffer.from([one]), { type: 'audio/pcma' })[0]],
   ] as const)('speaks %s, as telephones do', async (type, value) => {
     const levels = Array.from({ length: 256 }, (_, byte) => value(byte));
-    // What ITU-T G.711 says of the loudest and the quietest values.
+    // The loudest and quietest values of ITU-T G.711.
     expect(Math.max(...levels)).toBe(type === 'audio/pcmu' ? 32_124 : 32_256);
     expect(Math.min(...levels.map(Math.abs))).toBe(type === 'audio/pcmu' ? 0 : 8);
     const slow = await spoken(8000);
@@ -211,7 +211,7 @@ describe('a bare client', () => {
     expect(transcriptOf(events)).toContain('honey and chicken');
   });
 
-  it('may use the older names', async () => {
+  it('can use the beta interface', async () => {
     const { ask } = await connect(realtime('?model=whisper-1&language=en'));
     const { session } = await ask(
       {
@@ -231,7 +231,7 @@ describe('a bare client', () => {
     });
   });
 
-  it('that vanishes leaves nothing behind', async () => {
+  it('that disconnects leaves no request open', async () => {
     const { ask, append, socket, next, closed } = await connect(realtime());
     await ask({ type: 'session.update', session: manual }, 'session.updated');
     const delta = next('conversation.item.input_audio_transcription.delta');
@@ -246,19 +246,19 @@ describe('a bare client', () => {
     await expect.poll(() => server.service.openRequests).toBe(0);
   });
 
-  it('is told goodbye when the server ends, after what it said', async () => {
+  it('gets its remaining text when the server shuts down', async () => {
     const own = await startServer();
     const { ask, append, events, closed } = await connect(`${own.url}/v1/realtime?intent=transcription`);
     await ask({ type: 'session.update', session: { type: 'transcription' } }, 'session.updated');
     append(bytes(pcm.subarray(0, 2.2 * 24_000)));
-    // The messages arrive before the end does.
+    // The messages arrive before the shutdown begins.
     await ask({ type: 'session.update', session: { type: 'transcription' } }, 'session.updated');
     await own.close();
     expect(await closed).toBe(1001);
     expect(transcriptOf(events)).toBe('We will return on Thursday.');
   });
 
-  it('that is silent for too long, or stays for too long, is sent away', async () => {
+  it('that is idle, or connected for too long, is disconnected', async () => {
     const own = await testServer({ realtimeIdle: 1, realtimeDuration: 60 });
     const idle = await connect(`${own.url}/v1/realtime?intent=transcription`);
     expect(await idle.closed).toBe(1000);

@@ -1,4 +1,4 @@
-/** Uploads as they come: what is read is what was written, however it came and wherever it is held. */
+/** The spool returns the uploaded bytes, however they arrive and wherever they are stored. */
 import { describe, expect, it } from 'vitest';
 import { Spool } from '../../lib/server/transcription/spool.js';
 
@@ -11,7 +11,7 @@ async function read(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
 }
 
 describe.each([0, 1, 100_000, 65_536, 300_000, 1e9])('a spool with %i bytes of memory', (memory) => {
-  it.each([1, 999, 65_536, 300_000])('gives what it took in pieces of %i, to each reader', async (size) => {
+  it.each([1, 999, 65_536, 300_000])('provides what was written in chunks of %i to each reader', async (size) => {
     const some = bytes.subarray(0, size === 1 ? 3000 : bytes.length);
     const spool = new Spool({ memory, maxBytes: bytes.length });
     const early = read(spool.bytes());
@@ -36,7 +36,7 @@ describe.each([0, 1, 100_000, 65_536, 300_000, 1e9])('a spool with %i bytes of m
     await spool.close();
   });
 
-  it('refuses what is too much, and tells its readers what went wrong', async () => {
+  it('refuses too many bytes, and passes the error to readers', async () => {
     const spool = new Spool({ memory, maxBytes: 10 });
     await spool.write(bytes.slice(0, 10));
     await expect(spool.write(bytes.slice(0, 1))).rejects.toMatchObject({ status: 413 });

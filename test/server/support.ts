@@ -10,7 +10,7 @@ export const sample = `${micro}/sample.flac`;
 export const sampleText =
   'We will return on Thursday. Add honey and chicken to the shopping list. Move left forty five meters.';
 
-/** On any free port, and silent; the caller closes it. */
+/** Starts a server on a free port, without a log. The caller closes it. */
 export function startServer(options: ServerOptions = {}, listen: ListenOptions = {}): Promise<RunningServer> {
   return serve(
     { models: [micro], load: { device: 'cpu', threads: 2 }, shutdownTimeout: 5, ...options },
