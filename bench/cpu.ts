@@ -5,9 +5,10 @@
  *
  *   --models LIST     sizes with random weights (tiny, base, small, ...), or NAME=FOLDER for a checkpoint
  *                     (default: tiny,base,small)
- *   --systems LIST    parts of `system dtype`, such as 'onehead,whisper.cpp q8_0'; int8 selects all systems with 8 bits,
- *                     including whisper.cpp's q8_0 (default: all)
- *   --python FILE     a Python with the packages of bench/peers/requirements.txt (default: ONEHEAD_PYTHON, else python3)
+ *   --systems LIST    parts of `system dtype`, such as 'onehead,whisper.cpp q8_0'; int8 selects all systems with 8
+ *                     bits, including whisper.cpp's q8_0 (default: all)
+ *   --python FILE     a Python with the packages of bench/peers/requirements.txt (default: ONEHEAD_PYTHON, else
+ *                     python3)
  *   --whisper-cpp DIR whisper.cpp's folder with whisper-cli and whisper-quantize built
  *   --threads N       (default: 2)
  *   --cores LIST      cores to which processes are pinned (default: the last ones)

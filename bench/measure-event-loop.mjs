@@ -1,6 +1,6 @@
 /**
- * A case of `npm run bench -- event-loop`, in a separate process. Arguments: the compiled package, the folder of created
- * recordings, the folder of held-out recordings, the case's name. Prints a JSON object.
+ * A case of `npm run bench -- event-loop`, in a separate process. Arguments: the compiled package, the folder of
+ * created recordings, the folder of held-out recordings, the case's name. Prints a JSON object.
  */
 import { createReadStream, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

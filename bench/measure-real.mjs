@@ -1,6 +1,6 @@
 /**
- * A process of `npm run bench -- real`: transcribes recordings with onehead. `node measure-real.mjs JOB`, where JOB is a
- * JSON file {package, model, load, transcribe, recordings: [{name, file, language, words}]}. Prints lines of JSON:
+ * A process of `npm run bench -- real`: transcribes recordings with onehead. `node measure-real.mjs JOB`, where JOB is
+ * a JSON file {package, model, load, transcribe, recordings: [{name, file, language, words}]}. Prints lines of JSON:
  * {load}, an object for each recording, {memory}.
  */
 import { readFileSync } from 'node:fs';

@@ -16,7 +16,7 @@
  *   --seconds N         maximum time for each case, after at least three samples (default: 2)
  *   --list              lists the cases
  *   --check             checks the cases of `npm test` instead, for machines without test tools
- *   --ncu               prints counters of Nsight Compute (`ncu` on PATH or in ONEHEAD_NCU), with a process for each case
+ *   --ncu               prints counters of Nsight Compute (`ncu` on PATH or in ONEHEAD_NCU); each case is a process
  *   --launch            runs the cases once, for use with a profiler
  *   --output FILE
  */

@@ -62,7 +62,9 @@ export function writeRandomCheckpoint(folder: string, name: string): string {
   return folder;
 }
 
-/** Adds the files that other programs need to a checkpoint: openai/whisper's tokenizer, and the preprocessor's config. */
+/**
+ * Adds the files that other programs need to a checkpoint: openai/whisper's tokenizer, and the preprocessor's config.
+ */
 export async function addOtherFiles(
   folder: string,
   { sourcePositions, vocabulary, mels }: WhisperConfig,

@@ -9,8 +9,8 @@
  *   --model DIR          a Hugging Face folder with safetensors, which is converted for the other systems
  *   --only LIST          names of systems, or beginnings of names: onehead, 'onehead float32', faster-whisper, openai,
  *                        transformers, whisper.cpp
- *   --variant NAME=JSON  another configuration of onehead: {package, model, load, transcribe}, where package is a folder
- *                        with dist; may be repeated
+ *   --variant NAME=JSON  another configuration of onehead: {package, model, load, transcribe}, where package is a
+ *                        folder with dist; may be repeated
  *   --python DIR         a venv with the packages of bench/peers/requirements.txt (default: created in the cache)
  *   --whisper-cpp DIR    whisper.cpp's folder with its programs built
  *   --threads N          (default: 2)

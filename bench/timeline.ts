@@ -1,7 +1,7 @@
 /**
- * `npm run bench -- timeline TRACE.json OUTPUT.svg`: draws a trace as a timeline, with a row for each track and a box for
- * each operation, all on one scale. Traces have the Trace Event Format, and are written by `onehead profile --trace` and
- * `npm run bench -- cuda --trace`.
+ * `npm run bench -- timeline TRACE.json OUTPUT.svg`: draws a trace as a timeline, with a row for each track and a box
+ * for each operation, all on one scale. Traces have the Trace Event Format, and are written by `onehead profile
+ * --trace` and `npm run bench -- cuda --trace`.
  *
  *   --track TEXT     only tracks with this text in their names
  *   --title TEXT     the title of the picture

@@ -1,7 +1,7 @@
 /**
- * `npm run bench -- together FILE...`: transcribes recordings one by one, all at once, and all at once split at silences.
- * Prints the speed relative to real time, the host's share of the time, the peak memory, and how many texts are the
- * same. Each method runs in a separate process with the compiled package.
+ * `npm run bench -- together FILE...`: transcribes recordings one by one, all at once, and all at once split at
+ * silences. Prints the speed relative to real time, the host's share of the time, the peak memory, and how many texts
+ * are the same. Each method runs in a separate process with the compiled package.
  *
  *   --model DIR          (default: the bundled model)
  *   --windows N          (default: 8)

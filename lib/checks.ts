@@ -1,7 +1,9 @@
 /** Argument checks. */
 import { OneheadError, shown } from './errors.js';
 
-/** Describes a value for a message, shortened: a string in quotation marks, a list with its items, an object's class. */
+/**
+ * Describes a value for a message, shortened: a string in quotation marks, a list with its items, an object's class.
+ */
 export function described(value: unknown): string {
   return shown(describeValue(value), 120);
 }

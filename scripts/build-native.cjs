@@ -1,6 +1,6 @@
 'use strict';
-// Builds the addon for this machine: `npm run build:native`, and `npm ci` in a clone. The addons of packages are built by
-// scripts/portable.
+// Builds the addon for this machine: `npm run build:native`, and `npm ci` in a clone. The addons of packages are built
+// by scripts/portable.
 //   node scripts/build-native.cjs [--config Release|Debug] [--cuda auto|on|off] [--emulated] [--quiet]
 const { spawnSync } = require('node:child_process');
 const path = require('node:path');
@@ -29,8 +29,8 @@ const environment =
 // node-gyp's make exports these variables, which Ninja must not inherit.
 for (const name of ['MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKE_TERMERR', 'MAKE_TERMOUT']) delete environment[name];
 
-// Releases compile for all architectures (ONEHEAD_CUDA_ARCHITECTURES=all), which takes several minutes. A build for this
-// machine only needs those of its GPUs.
+// Releases compile for all architectures (ONEHEAD_CUDA_ARCHITECTURES=all), which takes several minutes. A build for
+// this machine only needs those of its GPUs.
 if (!values.emulated && values.cuda.toLowerCase() !== 'off' && !environment.ONEHEAD_CUDA_ARCHITECTURES) {
   environment.ONEHEAD_CUDA_ARCHITECTURES = architecturesHere();
   if (!values.quiet && hasCompiler(environment)) {

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Cross-compiles the addon for arm64 Linux, and checks the cases of all operations (test/cases) under QEMU. Node.js for
-# arm64 is installed from npm, and oneDNN for arm64 is unpacked from the distribution's packages, both below build/arm64.
-# Requires on Debian and Ubuntu:
+# arm64 is installed from npm, and oneDNN for arm64 is unpacked from the distribution's packages, both below
+# build/arm64.
+# Required on Debian and Ubuntu:
 #   sh scripts/setup.sh g++-aarch64-linux-gnu qemu-user
 set -eu
 cd "$(dirname "$0")/.."

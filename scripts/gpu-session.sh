@@ -1,7 +1,7 @@
 #!/bin/sh
 # All tests and measurements for a machine with a GPU, the most important first: `npm run gpu:session [-- FOLDER]`.
-# Results are stored in FOLDER (default: gpu-session) as they come. If a step fails, the others still run. The addon must
-# be built (ONEHEAD_CUDA_ARCHITECTURES=90a-real npm run build:native for a Hopper GPU). Nothing is downloaded.
+# Results are stored in FOLDER (default: gpu-session) as they come. If a step fails, the others still run. The addon
+# must be built (ONEHEAD_CUDA_ARCHITECTURES=90a-real npm run build:native for a Hopper GPU). Nothing is downloaded.
 #   ONEHEAD_SESSION_SECONDS   maximum time of each step (default 240)
 #   ONEHEAD_SESSION_DEVICE    cuda (default), or cuda-emulated to test this script
 set -u
@@ -50,7 +50,8 @@ command -v "${ONEHEAD_NCU:-ncu}" >/dev/null 2>&1 &&
 # Steps with multi-head and multi-query attention; the latter must never be slower.
 step steps $bench --only steps --models turbo,large-v3,tiny --batches 1,8,32 --trace "$folder/steps-trace.json" --output "$folder/steps.json"
 [ -s "$folder/steps-trace.json" ] && step timeline npm run --silent bench -- timeline "$folder/steps-trace.json" "$folder/steps.svg" --track turbo --title "The kernels of a decode step"
-# A step with weights, caches, or both in 8 bits, compared with float16; and the effect on the text of the bundled sample.
+# A step with weights, caches, or both in 8 bits, compared with float16; and the effect on the text of the bundled
+# sample.
 step precision node dist/cli/main.js profile precision --device "$device" --dtype float16 --models turbo,large-v3 --batch 1,32 --json "$folder/precision.json" --quiet
 printf '{"audio": "%s", "text": "%s"}\n' "$PWD/models/micro/sample.flac" "$sample" >"$folder/sample.jsonl"
 step accuracy node dist/cli/main.js evaluate "$folder/sample.jsonl" --device "$device" --language en --compare float32,float16,int8

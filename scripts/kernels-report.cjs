@@ -1,7 +1,8 @@
 'use strict';
 // Compiles all CUDA kernels for all shipped architectures, and reports the registers and spills of each, and the number
 // of warps for which its registers suffice. Shared memory is not reported, since it depends on the shape. The exit
-// status is 1 if a kernel does not compile, or if one for 16-bit types, which are the fast path, spills more than known.
+// status is 1 if a kernel does not compile, or if one for 16-bit types, which are the fast path, spills more than
+// known.
 // npm run kernels:report [-- --architectures 90a,100] [--all]
 const { execFile, execFileSync } = require('node:child_process');
 const { readdirSync, readFileSync } = require('node:fs');

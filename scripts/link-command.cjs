@@ -1,6 +1,6 @@
 'use strict';
-// Part of npm's `prepare` in a clone: links the command in node_modules/.bin, where `npx onehead` looks first. Otherwise
-// npx packs, installs and builds the clone again, and reports no error if that fails.
+// Part of npm's `prepare` in a clone: links the command in node_modules/.bin, where `npx onehead` looks first.
+// Otherwise npx packs, installs and builds the clone again, and reports no error if that fails.
 const { chmodSync, existsSync, rmSync, symlinkSync } = require('node:fs');
 const path = require('node:path');
 

@@ -1,7 +1,7 @@
 'use strict';
-// Packs the published packages in build/packages: onehead, which contains no native code, and a package with an addon for
-// each system. Each folder build/packages/NAME is packed as a .tgz file next to it.
-//   npm run pack:binaries              with the addon of this clone, for machines like this one (container images, tests)
+// Packs the published packages in build/packages: onehead, which contains no native code, and a package with an addon
+// for each system. Each folder build/packages/NAME is packed as a .tgz file next to it.
+//   npm run pack:binaries              with the addon of this clone, for machines like this one (containers, tests)
 //   npm run release -- --dry-run       with portable addons, if `sh scripts/portable/setup.sh` was run
 const { execFileSync } = require('node:child_process');
 const { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } = require('node:fs');

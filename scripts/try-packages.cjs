@@ -20,8 +20,8 @@ function run(command, args, options) {
 }
 
 /**
- * Creates an empty project. Its registry has `packed` (as for startRegistry) and the dependencies of this clone. Its PATH
- * has Node.js, npm, sh and `programs`, which are given by their paths.
+ * Creates an empty project. Its registry has `packed` (as for startRegistry) and the dependencies of this clone. Its
+ * PATH has Node.js, npm, sh and `programs`, which are given by their paths.
  */
 async function openProject(packed, programs = []) {
   const registry = await startRegistry(packed);

@@ -1,4 +1,4 @@
-/** The house: no file and no folder of lib imports what imports it. */
+/** The structure of lib: neither files nor folders import each other in a circle. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { expect, it } from 'vitest';
@@ -15,7 +15,7 @@ const imports = new Map(
   }),
 );
 
-/** The circles of a graph: each a list of names that reach one another. */
+/** The circles of a graph: lists of names that reach each other. */
 function circles(arrows: ReadonlyMap<string, Iterable<string>>): string[][] {
   const reach = new Map<string, Set<string>>();
   for (const from of arrows.keys()) {
@@ -40,7 +40,7 @@ it('has no circle between files', () => {
 });
 
 it('has no circle between folders', () => {
-  // The files of lib itself stand alone: its face, which shows all, and what all use.
+  // Files directly in lib count as folders: the entry point imports all folders, and all folders import the others.
   const room = (file: string) => (dirname(file) === '.' ? file : dirname(file));
   const arrows = new Map<string, Set<string>>();
   for (const [file, all] of imports) {

@@ -19,7 +19,9 @@ function wordsBySegment(segments, words) {
   return groups;
 }
 
-/** Shows a transcript in `container`, for playback with `audio`. Returns a function that removes its event listeners. */
+/**
+ * Shows a transcript in `container`, for playback with `audio`. Returns a function that removes its event listeners.
+ */
 export function showWords(container, audio, { text, segments = [], words = [] }) {
   container.textContent = '';
   const shown = [];

@@ -1,4 +1,6 @@
-/** The recordings of `npm run bench -- real`, converted to 16 kHz WAV files, so that all systems get the same samples. */
+/**
+ * The recordings of `npm run bench -- real`, converted to 16 kHz WAV files, so that all systems get the same samples.
+ */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -94,8 +96,8 @@ async function entries(path: string, language: string | null): Promise<{ base: s
 }
 
 /**
- * The recordings of a manifest, or of a folder with NAME.txt (empty: no speech) for each NAME.wav in `language`; and the
- * generated sounds. The converted WAV files are stored in `cache`.
+ * The recordings of a manifest, or of a folder with NAME.txt (empty: no speech) for each NAME.wav in `language`; and
+ * the generated sounds. The converted WAV files are stored in `cache`.
  */
 export async function realRecordings(path: string, cache: string, language: string | null): Promise<RealRecording[]> {
   const { base, all } = await entries(path, language);

@@ -84,7 +84,9 @@ function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, 
   return groups;
 }
 
-/** True if a text has letters or digits. Markers such as [BLANK_AUDIO] are included; the table counts them separately. */
+/**
+ * True if a text has letters or digits. Markers such as [BLANK_AUDIO] are included; the table counts them separately.
+ */
 const isText = (text: string): boolean => /[\p{L}\p{N}]/u.test(text);
 
 export function score(

@@ -76,8 +76,9 @@ export class BatchWorker {
   }
 
   /**
-   * Processes recordings until `signal` aborts, or, with `untilEmpty`, until the queue is empty. Then running recordings
-   * have `drain` milliseconds to finish; unfinished ones are returned to the queue, and their journals are saved.
+   * Processes recordings until `signal` aborts, or, with `untilEmpty`, until the queue is empty. Then running
+   * recordings have `drain` milliseconds to finish; unfinished ones are returned to the queue, and their journals are
+   * saved.
    */
   async run(signal: AbortSignal): Promise<void> {
     this.#ended = false;

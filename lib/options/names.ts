@@ -30,7 +30,9 @@ export function splitNames(others: OtherNames = {}): string[] {
   return Object.values(others).flatMap((names: string) => names.split(/,\s*/));
 }
 
-/** The Damerau-Levenshtein distance: insertions, deletions, substitutions, and transpositions of adjacent characters. */
+/**
+ * The Damerau-Levenshtein distance: insertions, deletions, substitutions, and transpositions of adjacent characters.
+ */
 export function editDistance(a: string, b: string): number {
   let [secondLast, last] = [[] as number[], Array.from({ length: b.length + 1 }, (_, j) => j)];
   for (let i = 1; i <= a.length; ++i) {

@@ -1,4 +1,4 @@
-/** A server before a server of S3: it honours If-None-Match, which s3rver does not know, as S3 does. */
+/** A proxy for s3rver that supports If-None-Match, as S3 does. */
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -7,9 +7,9 @@ export class ConditionalServer {
   readonly #server: Server;
   /** Paths of objects that are being written. */
   readonly #written = new Set<string>();
-  /** So many conditional writes more are told that another is under way. */
+  /** The number of conditional writes that will get a conflict. */
   conflicts = 0;
-  /** What conditional writes were answered. */
+  /** The statuses of conditional writes. */
   readonly answers: number[] = [];
 
   constructor(behind: number) {
@@ -30,7 +30,7 @@ export class ConditionalServer {
     });
   }
 
-  /** Whether there is such an object, of which the server behind is asked without a signature. */
+  /** Whether an object exists; the request to s3rver has no signature. */
   async #exists(path: string): Promise<boolean> {
     const { pathname } = new URL(path, 'http://localhost');
     return new Promise((resolve, reject) => {

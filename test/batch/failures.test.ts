@@ -1,4 +1,4 @@
-/** What is set aside at once, and what is tried again. */
+/** Failures after which a recording is set aside, and those after which it is retried. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
@@ -40,14 +40,14 @@ afterAll(() => {
 
 describe('a file', () => {
   const root = process.geteuid?.() === 0;
-  // Root may read everything.
+  // Root can read all files.
   beforeEach(() => {
     if (root) process.seteuid?.('nobody');
   });
   afterEach(() => {
     if (root) process.seteuid?.(0);
   });
-  it('that may not be read is told as that', async () => {
+  it('without read permission is reported as such', async () => {
     const error = await new LocalFiles().fetch(place('closed.wav'), never).catch((cause: unknown) => cause);
     expect(error).toMatchObject({ code: 'AUDIO_NOT_FOUND', message: expect.stringMatching(/may not read it/) });
     expect(isLasting(error)).toBe(true);
@@ -70,7 +70,7 @@ it.each([
   expect(isLasting(error)).toBe(true);
 });
 
-it('is told from what may heal by what the system says', () => {
+it('is distinguished from temporary failures by the system error', () => {
   const audio = (code: ErrorCode, cause?: unknown) => new OneheadError(code, 'Cannot read it.', { cause });
   for (const code of ['EIO', 'EMFILE', 'ENFILE', 'ENOSPC', 'ETIMEDOUT', 'ECONNRESET', 'ESTALE', 'EAGAIN', 'ENOMEM']) {
     expect(isLasting(system(code)), code).toBe(false);
@@ -88,7 +88,7 @@ it('is told from what may heal by what the system says', () => {
   }
 });
 
-it('of S3 that is not there or may not be read is set aside; what may heal is not', () => {
+it('of S3 that is missing or not readable is set aside; temporary failures are not', () => {
   const s3 = (name: string) => Object.assign(new Error(`${name} it says.`), { name });
   for (const name of ['NoSuchKey', 'NoSuchBucket', 'AccessDenied', 'InvalidObjectState']) {
     const error = objectError('s3://talks/one.wav', s3(name));
@@ -101,7 +101,7 @@ it('of S3 that is not there or may not be read is set aside; what may heal is no
 });
 
 describe('a worker', () => {
-  /** Works off what is named, with a model that does as it is told. */
+  /** Runs a worker on these sources, with a simulated model. */
   async function work(names: readonly string[], transcribe: () => Promise<unknown>) {
     const queue = new MemoryQueue({ attempts: 3, pause: () => 5, wait: 20 });
     const [one] = await recordingsOf([place('empty.wav')], {});
@@ -116,7 +116,7 @@ describe('a worker', () => {
     throw new Error('Nobody should come here.');
   };
 
-  it('tries once what nobody can read', async () => {
+  it('tries unreadable recordings once', async () => {
     const names = ['folder.wav', 'pipe.wav', 'socket.wav', 'gone.wav', 'loop.wav', `${'x'.repeat(300)}.wav`];
     const queue = await work(names, nothing);
     const failures = await queue.failures();
@@ -124,7 +124,7 @@ describe('a worker', () => {
     expect(failures.map(({ attempts }) => attempts)).toEqual(names.map(() => 1));
   });
 
-  it('tries again what a disk or a network does not give, also in the middle', async () => {
+  it('retries after errors of a disk or network, also in the middle', async () => {
     let tries = 0;
     const queue = await work(['empty.wav'], async () => {
       tries += 1;
@@ -135,7 +135,7 @@ describe('a worker', () => {
     expect(await queue.failures()).toMatchObject([{ reason: 'Cannot read it.', attempts: 3 }]);
   });
 
-  it('keeps no result of a file that was replaced while it was read', async () => {
+  it('stores no result of a file that was replaced meanwhile', async () => {
     writeFileSync(place('replaced.wav'), 'one');
     let tries = 0;
     const queue = await work(['replaced.wav'], async () => {

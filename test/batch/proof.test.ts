@@ -1,9 +1,10 @@
 /**
- * The proof: a thousand short recordings and five long ones over three workers, while workers are killed and stopped, Redis is killed, the
- * results' disk is full and the network is away. Every recording ends with exactly one result, that of a lone run.
+ * Three workers transcribe a thousand short recordings and five long ones, while workers are killed and suspended,
+ * Redis is killed, the disk of results is full, and the network fails. Each recording must have exactly one result,
+ * that of an undisturbed run.
  *
- * ONEHEAD_BATCH_SEED chooses what happens when, ONEHEAD_BATCH_RECORDINGS how many short recordings there are. The log is written to
- * build/batch-proof/. Where this machine does not allow a disk or a network of its own (that takes root), another thing happens in its place.
+ * ONEHEAD_BATCH_SEED determines the faults, ONEHEAD_BATCH_RECORDINGS the number of short recordings. The log is in
+ * build/batch-proof/. Creating a disk or a network needs root; without it, other faults are used.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { createWriteStream, mkdirSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
@@ -27,7 +28,7 @@ const command = join(root, 'dist/cli/main.js');
 
 const succeeds = (name: string, ...args: string[]) => spawnSync(name, args, { stdio: 'ignore' }).status === 0;
 
-/** A network of its own, joined to this one by a cable that can be pulled. */
+/** A network namespace, whose link to this one can be disconnected. */
 function openNetwork() {
   const name = `onehead${process.pid % 10_000}`;
   const [here, there] = ['10.231.77.1', '10.231.77.2'];
@@ -51,7 +52,7 @@ function openNetwork() {
   return { here, within: ['ip', 'netns', 'exec', name], pull: () => set('down'), plug: () => set('up'), close };
 }
 
-/** A disk of so many MiB, which can be filled. */
+/** A disk of a given size in MiB, which can be filled. */
 function openDisk(folder: string, size: number) {
   if (!succeeds('mount', '-t', 'tmpfs', '-o', `size=${size}m`, 'none', folder)) return null;
   return { close: () => succeeds('umount', '-l', folder) };
@@ -59,9 +60,9 @@ function openDisk(folder: string, size: number) {
 
 interface WorkerProcess {
   child: ChildProcess;
-  /** True once it was told to end: by itself none may. */
+  /** True once it was stopped; it must not exit otherwise. */
   told: boolean;
-  /** In the network that can be taken away. */
+  /** True if it runs in the network namespace. */
   apart: boolean;
   stopped: boolean;
 }
@@ -77,7 +78,7 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
   const started = Date.now();
   const note = (text: string) => log.write(`${((Date.now() - started) / 1000).toFixed(2)} ${text}\n`);
   const workers: WorkerProcess[] = [];
-  /** Ends of workers that nobody brought about. */
+  /** Unexpected exits of workers. */
   const unexpected: string[] = [];
   let over = false;
   let server: RedisServer | undefined;
@@ -94,7 +95,7 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
     remove();
   });
 
-  it('each have exactly one result, whatever happens', async () => {
+  it('each have exactly one result despite failures', async () => {
     console.log(`seed ${seed}, ${shortOnes} recordings; log: ${logFile}`);
     const random = randomNumbers(seed);
     const all = await clips();
@@ -125,7 +126,7 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
       child.once('close', (status, signal) => {
         if (one.told) return;
         workers.splice(workers.indexOf(one), 1);
-        // It began while Redis was away, said so and ended: a process manager starts it again.
+        // It exited because it started while Redis was down; a process manager would restart it.
         if (/Cannot reach Redis/.test(said)) setTimeout(startWorker, 500, apart);
         else unexpected.push(`worker ${child.pid} ended by itself: ${status ?? signal}`);
       });
@@ -211,11 +212,11 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
     };
     const happened = new Map<string, number>();
     for (let turn = 0; !(await done()); ++turn) {
-      // Each kind once, soon, while there is work on any machine; then whatever comes.
+      // Each fault occurs once early, while there is work on any machine; then they are random.
       const early = turn > 0 && turn < happenings.length;
       await sleep((early ? 0.3 : 1) * (800 + 1500 * random()));
       const index = turn < happenings.length ? turn : Math.floor(random() * happenings.length);
-      // What is left at the end is let end.
+      // The remaining work is finished undisturbed.
       if (turn > 40) continue;
       const [name, happen] = happenings[index];
       note(`-- ${name}`);
@@ -229,7 +230,7 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
         try {
           return [JSON.parse(line)];
         } catch {
-          return []; // its worker was killed while it wrote it
+          return []; // the worker was killed while writing the line
         }
       });
     const count = (kind: WorkerEvent['event']) => events.filter(({ event }) => event === kind).length;
@@ -239,15 +240,15 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
     );
 
     expect(unexpected).toEqual([]);
-    // Each kind happened, where there is work for long enough.
+    // Each fault occurred, if there was enough work.
     if (shortOnes >= 1000)
       expect([...happened.keys()].sort()).toEqual([...new Set(happenings.map(([name]) => name))].sort());
-    // Nothing lost: all are done, but for what is no recording.
+    // Nothing is lost: all are done, except the invalid recording.
     expect(await queue.counts()).toEqual({ waiting: 0, delayed: 0, active: 0, done: shortOnes + 5, failed: 1 });
     expect(await queue.failures()).toMatchObject([
       { name: 'notes', reason: expect.stringMatching(/not look like audio/) },
     ]);
-    // Nothing twice: one result for each, and each is told to the queue once.
+    // Nothing is done twice: one result each, and each is acknowledged once.
     const summaries = (await queue.done(shortOnes + 100)).map(({ summary }) => summary);
     expect(new Set(summaries.map(({ key }) => key)).size).toBe(shortOnes + 5);
     const told = events.flatMap((event) => (event.event === 'done' ? [event.recording.id] : []));
@@ -256,11 +257,11 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
     const kept = readdirSync(results, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.json'));
     expect(kept).toHaveLength(shortOnes + 5);
     expect(readdirSync(output).filter((name) => name.endsWith('.json'))).toHaveLength(shortOnes + 5);
-    // Long ones went on where they were; with few recordings all may be done before one of theirs is cut short.
+    // Interrupted long ones were resumed. With few recordings, none may have been interrupted.
     const resumed = events.filter((event) => event.event === 'started' && event.known > 0);
     if (shortOnes >= 1000) expect(resumed.length).toBeGreaterThan(0);
 
-    // Each is what a lone run gives.
+    // Each result equals that of an undisturbed run.
     const whisper = await Whisper.load();
     const alone = async (name: string): Promise<Transcription> =>
       whisper.transcribe(join(input, `${name}.wav`), { wordTimestamps: true });
@@ -273,7 +274,7 @@ describe.skipIf(!hasRedis)('a thousand recordings', () => {
         const lone = await alone(name);
         expect(JSON.parse(readFileSync(join(output, `${name}.json`), 'utf8')).text, name).toBe(lone.text);
         const key = keys.get(name);
-        if (key === undefined) continue; // told to the queue by a worker that was killed before it said so
+        if (key === undefined) continue; // acknowledged by a worker that was killed before it logged this
         const text = readFileSync(join(results, key.slice(0, 2), `${key.slice(2)}.json`), 'utf8');
         const { transcription } = JSON.parse(text) as ResultRecord;
         expect(essence(transcription), name).toEqual(essence(lone));

@@ -1,4 +1,4 @@
-/** What every kind of queue does. */
+/** The behaviour of all kinds of queues. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RedisQueue } from '../../lib/batch/bullmq.js';
 import { MemoryQueue } from '../../lib/batch/memory.js';
@@ -46,7 +46,7 @@ describe.each(kinds)('a queue %s', (kind, open) => {
     }
   }
 
-  each('gives the longest first, each to one, and knows what is done', () =>
+  each('hands out each recording once, the longest first, and counts states', () =>
     using(async (queue) => {
       const sizes = [10, 5000, 200, 70_000, 3];
       const added = await queue.add(sizes.map((bytes) => recording(`r${bytes}`, bytes)));
@@ -64,7 +64,7 @@ describe.each(kinds)('a queue %s', (kind, open) => {
     }),
   );
 
-  each('does not add again what is there', () =>
+  each('does not add a recording twice', () =>
     using(async (queue) => {
       await queue.add([recording('a')]);
       expect(await queue.add([recording('a'), recording('b')])).toEqual({ added: 1, known: 1, setAside: 0 });
@@ -74,7 +74,7 @@ describe.each(kinds)('a queue %s', (kind, open) => {
     }),
   );
 
-  each('sets aside at once what cannot work, and tries it again when told to', () =>
+  each('sets recordings aside, and retries them on request', () =>
     using(async (queue) => {
       await queue.add([recording('a')]);
       await (await claimed(queue)).setAside('It is not audio.');
@@ -90,7 +90,7 @@ describe.each(kinds)('a queue %s', (kind, open) => {
     }),
   );
 
-  each('takes recordings of no bytes at all, and finds them by the begin of their ids', () =>
+  each('accepts empty recordings, and finds them by the beginning of their ids', () =>
     using(async (queue) => {
       const id = '0123456789abcdef';
       await queue.add([recording(id, 0)]);
@@ -101,20 +101,20 @@ describe.each(kinds)('a queue %s', (kind, open) => {
     }),
   );
 
-  each('goes on with what was cancelled and is wanted again', () =>
+  each('continues a cancelled recording that is added again', () =>
     using(async (queue) => {
       await queue.add([recording('a')]);
       const claim = await claimed(queue);
       expect(await queue.cancel(['a'])).toBe(1);
       await queue.add([recording('a')]);
-      // Either whoever has it goes on, or it waits for another.
+      // Either its worker continues, or it waits for another.
       const state = await claim.extend();
       const { waiting, active } = await queue.counts();
       expect([state, waiting, active]).toEqual(kind === 'on Redis' ? ['held', 0, 1] : ['cancelled', 1, 0]);
     }),
   );
 
-  each('gives back what was let go of, and that is no failure', () =>
+  each('requeues released recordings without counting a failure', () =>
     using(async (queue) => {
       await queue.add([recording('a')]);
       for (let attempt = 1; attempt <= 5; ++attempt) {
@@ -127,7 +127,7 @@ describe.each(kinds)('a queue %s', (kind, open) => {
     }),
   );
 
-  each('takes out what waits, and ends what is under way', () =>
+  each('removes waiting recordings, and cancels running ones', () =>
     using(async (queue) => {
       await queue.add([recording('a', 2), recording('b', 1)]);
       const claim = await claimed(queue);
@@ -137,7 +137,7 @@ describe.each(kinds)('a queue %s', (kind, open) => {
       expect(await claim.extend()).toBe('cancelled');
       expect(await claim.acknowledge(summary)).toBe(false);
       expect(await queue.counts()).toEqual({ waiting: 0, delayed: 0, active: 0, done: 0, failed: 0 });
-      // Whoever was cancelled may be added again.
+      // Cancelled recordings can be added again.
       expect((await queue.add([recording('a', 2)])).added).toBe(1);
       const again = await claimed(queue);
       expect(await again.extend()).toBe('held');
@@ -145,7 +145,7 @@ describe.each(kinds)('a queue %s', (kind, open) => {
     }),
   );
 
-  each('lets the first decide what all agree on', () =>
+  each('agrees on the first value', () =>
     using(async (queue) => {
       expect(await queue.agree('model', 'one')).toBe('one');
       expect(await queue.agree('model', 'other')).toBe('one');
@@ -154,7 +154,7 @@ describe.each(kinds)('a queue %s', (kind, open) => {
 });
 
 describe('a queue in memory', () => {
-  it('tries again what failed, and sets it aside when no attempts are left', async () => {
+  it('retries failures, and sets the recording aside after the last attempt', async () => {
     const queue = new MemoryQueue({ attempts: 3, pause: () => 20, wait: 500 });
     await queue.add([recording('a')]);
     for (let attempt = 1; attempt <= 3; ++attempt) {
@@ -168,12 +168,12 @@ describe('a queue in memory', () => {
 });
 
 describe.skipIf(!hasRedis)('a queue on Redis', () => {
-  it('gives what a dead worker had to another, and refuses the dead one', async () => {
+  it('hands the recording of a crashed worker to another, and rejects the former', async () => {
     const options = { url: redis.url, name: 'dead', lock: 1000, attempts: 5 };
     const [one, other] = [await RedisQueue.open(options), await RedisQueue.open(options)];
     await one.add([recording('a')]);
     const lost = await claimed(one);
-    const claim = await claimed(other); // nobody extended the first
+    const claim = await claimed(other); // the first claim was not extended
     expect(claim.attempt).toBe(2);
     expect(await lost.extend()).toBe('lost');
     expect(await lost.acknowledge(summary)).toBe(false);
@@ -185,7 +185,7 @@ describe.skipIf(!hasRedis)('a queue on Redis', () => {
     await other.close();
   });
 
-  it('sets aside what ends every process that has it', async () => {
+  it('sets aside a recording that crashes all workers', async () => {
     const queue = await RedisQueue.open({ url: redis.url, name: 'poison', lock: 1000, attempts: 2 });
     await queue.add([recording('a')]);
     await claimed(queue);
@@ -200,7 +200,7 @@ describe.skipIf(!hasRedis)('a queue on Redis', () => {
     await queue.close();
   }, 30_000);
 
-  it('says what of the server is wrong', async () => {
+  it('warns of risky settings of the server', async () => {
     await expect(RedisQueue.open({ url: 'redis://127.0.0.1:1' })).rejects.toMatchObject({ code: 'QUEUE_UNAVAILABLE' });
     await expect(RedisQueue.open({ url: 'http://user:secret@host' })).rejects.toThrow(
       /redis:\/\/host:6379.*'http:\/\/host'/,

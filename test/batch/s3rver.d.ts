@@ -1,4 +1,4 @@
-/** A server that speaks S3's language, with a folder for each bucket. */
+/** A server with S3's API, which stores each bucket in a folder. */
 declare module 's3rver' {
   interface Settings {
     port: number;

@@ -1,4 +1,4 @@
-/** Where results are kept: whole or not at all, and once. */
+/** Stores: writes are atomic, and each entry is created once. */
 import { mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import S3rver from 's3rver';
@@ -13,7 +13,7 @@ const { folder, remove } = temporaryFolder();
 let server: S3rver;
 let conditional: ConditionalServer;
 const endpoints = { plain: '', conditional: '' };
-/** Opens a bucket behind one of the two servers. */
+/** Opens a bucket of one of the two servers. */
 function bucket(kind: keyof typeof endpoints, address: string): Promise<Store> {
   process.env.AWS_ENDPOINT_URL_S3 = endpoints[kind];
   return openStore(address);
@@ -55,7 +55,7 @@ describe.each([
   afterAll(() => store.close());
   const text = async (key: string) => (await store.read(key))?.toString() ?? null;
 
-  it('keeps and gives', async () => {
+  it('stores, reads, lists and removes entries', async () => {
     expect(await store.read('a/b/c.json')).toBeNull();
     await store.write('a/b/c.json', Buffer.from('one'));
     expect(await text('a/b/c.json')).toBe('one');
@@ -69,22 +69,25 @@ describe.each([
     expect(await store.list('a')).toEqual(['a/b/c.json']);
   });
 
-  it('creates only what is not there', async () => {
+  it('creates only missing entries', async () => {
     expect(await store.create('once', Buffer.from('first'))).toBe(true);
     expect(await store.create('once', Buffer.from('second'))).toBe(false);
     expect(await text('once')).toBe('first');
   });
 
-  it.runIf(kind !== 'a bucket of a server without conditions')('lets one of many win', async () => {
-    const length = kind === 'a folder' ? 100 : 10;
-    const tries = Array.from({ length }, (_, index) => store.create('race', Buffer.from(`${index}`.repeat(5000))));
-    const won = (await Promise.all(tries)).flatMap((created, index) => (created ? [index] : []));
-    expect(won).toHaveLength(1);
-    expect(await text('race')).toBe(`${won[0]}`.repeat(5000));
-    if (kind === 'a folder') expect(readdirSync(join(folder, 'results/.onehead/unfinished'))).toEqual([]);
-  });
+  it.runIf(kind !== 'a bucket of a server without conditions')(
+    'lets one of many concurrent writers create an entry',
+    async () => {
+      const length = kind === 'a folder' ? 100 : 10;
+      const tries = Array.from({ length }, (_, index) => store.create('race', Buffer.from(`${index}`.repeat(5000))));
+      const won = (await Promise.all(tries)).flatMap((created, index) => (created ? [index] : []));
+      expect(won).toHaveLength(1);
+      expect(await text('race')).toBe(`${won[0]}`.repeat(5000));
+      if (kind === 'a folder') expect(readdirSync(join(folder, 'results/.onehead/unfinished'))).toEqual([]);
+    },
+  );
 
-  it.runIf(kind === 'a bucket')('tries again while another is being written', async () => {
+  it.runIf(kind === 'a bucket')('retries during a concurrent write', async () => {
     conditional.answers.length = 0;
     conditional.conflicts = 2;
     expect(await store.create('conflict', Buffer.from('first'))).toBe(true);
@@ -97,7 +100,7 @@ describe.each([
     conditional.conflicts = 0;
   });
 
-  it.runIf(kind === 'a folder')('says of each whether it was written, and goes on', async () => {
+  it.runIf(kind === 'a folder')('reports the result of each write, and continues after failures', async () => {
     writeFileSync(join(folder, 'results/plain'), 'a file');
     const tries = [store.write('well/1', Buffer.from('1')), store.write('plain/2', Buffer.from('2'))];
     const results = await Promise.allSettled([...tries, store.write('well/3', Buffer.from('3'))]);
@@ -107,20 +110,20 @@ describe.each([
       message: expect.stringMatching(/plain\/2: .*not a/),
     });
     expect(readdirSync(join(folder, 'results/.onehead/unfinished'))).toEqual([]);
-    // Folders that somebody tidied away are made again.
+    // Deleted folders are created again.
     rmSync(join(folder, 'results'), { recursive: true });
     await expect(store.write('well/4', Buffer.from('4'))).rejects.toMatchObject({ code: 'STORE_FAILED' });
     await store.write('well/4', Buffer.from('4'));
     expect(await text('well/4')).toBe('4');
   });
 
-  it.runIf(kind === 'a folder')('writes nowhere else', async () => {
+  it.runIf(kind === 'a folder')('writes only within the folder', async () => {
     await expect(store.write('../outside', Buffer.from('x'))).rejects.toMatchObject({ code: 'STORE_FAILED' });
   });
 });
 
 describe('a store', () => {
-  it('says what is wrong', async () => {
+  it('explains errors', async () => {
     writeFileSync(join(folder, 'file'), '');
     await expect(openStore(join(folder, 'file'))).rejects.toMatchObject({ code: 'STORE_FAILED' });
     const places: [string, RegExp][] = [
@@ -167,7 +170,7 @@ describe('sources', () => {
     store.close();
   });
 
-  it('are files, folders, patterns, lists and buckets', async () => {
+  it('can be files, folders, patterns, lists and buckets', async () => {
     expect(await names(place('a/notes.txt'))).toEqual(['notes']);
     expect(await names(place(''))).toEqual(['a/one', 'a/two.flac', 'a/two.mp3', 'b/c/three']);
     expect(await names(place('**/*.{mp3,opus}'))).toEqual(['a/two', 'b/c/three']);
@@ -176,7 +179,7 @@ describe('sources', () => {
     expect(await names('s3://talks/in/x/five.wav')).toEqual(['five']);
   });
 
-  it('name a recording the same until it or its options change', async () => {
+  it('have the same id until the file or its options change', async () => {
     const id = async (given: object) => (await recordingsOf([place('a/one.wav')], given))[0].id;
     const first = await id({ language: 'en', beamSize: 2 });
     expect(await id({ beamSize: 2, language: 'en', prompt: undefined })).toBe(first);
@@ -185,7 +188,7 @@ describe('sources', () => {
     expect(await id({ language: 'en', beamSize: 2 })).not.toBe(first);
   });
 
-  it('are missed by name', async () => {
+  it('are named in errors if they do not exist', async () => {
     await expect(names(place('nothing.wav'))).rejects.toMatchObject({ code: 'AUDIO_NOT_FOUND' });
     await expect(names(`@${place('nothing.txt')}`)).rejects.toMatchObject({ code: 'AUDIO_NOT_FOUND' });
     await expect(names('s3://absent/x')).rejects.toMatchObject({ code: 'AUDIO_NOT_FOUND' });

@@ -1,4 +1,4 @@
-/** Redis on a port of its own, and recordings made of the test set. */
+/** A Redis server for tests, and recordings made of the held-out set. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -23,7 +23,7 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** A server that writes each change to its log before it answers, so that it may be killed at any time. */
+/** A server that syncs each change to its log before it responds, so that it can be killed at any time. */
 export class RedisServer {
   readonly #folder = temporaryFolder();
   #process: ChildProcess | null = null;
@@ -76,13 +76,13 @@ export class RedisServer {
 
 const clipNames = readdirSync(heldout).filter((name) => /^\d.*\.flac$/.test(name));
 
-/** The test set's recordings of a few seconds. */
+/** The short recordings of the held-out set. */
 export async function clips(): Promise<Float32Array[]> {
   const all = await Promise.all(clipNames.map((name) => samplesOf(name)));
   return all.filter(({ length }) => length < 16_000 * 5);
 }
 
-/** A recording of its own for each number: a clip with another silence before it. */
+/** A distinct recording for each number: a clip after a different silence. */
 export function shortRecording(all: readonly Float32Array[], index: number): Buffer {
   const clip = all[index % all.length];
   const samples = new Float32Array(160 * (1 + Math.floor(index / all.length)) + clip.length);
@@ -96,7 +96,10 @@ export function longRecording(all: readonly Float32Array[], count: number, first
   return wavOf(joined(chosen));
 }
 
-/** What must be the same whoever ran beside it: all but probabilities, which other kernels may round otherwise. */
+/**
+ * The parts of a result that do not depend on concurrent work. Probabilities do, since other kernels may round
+ * differently.
+ */
 export const essence = ({ text, duration, segments, language }: Transcription) => ({
   text,
   duration,

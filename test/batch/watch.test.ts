@@ -1,4 +1,4 @@
-/** A folder that is watched: each recording once it is whole, whatever happens to files and folders. */
+/** Watching a folder: each recording is submitted once it is complete, whatever happens to files and folders. */
 import { appendFileSync, mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,13 +7,13 @@ import type { Recording } from '../../lib/batch/queue.js';
 import { watchFolder } from '../../lib/batch/watch.js';
 import { temporaryFolder } from './support.js';
 
-describe('a folder that is watched', () => {
+describe('a watched folder', () => {
   let place: ReturnType<typeof temporaryFolder>;
   let input: string;
   let given: Recording[];
   let trouble: string[];
   let stop: AbortController;
-  /** What takes the recordings; it may fail. */
+  /** Receives the recordings; it can be made to fail. */
   let take: (recordings: readonly Recording[]) => void;
   let watching: Promise<void>;
 
@@ -48,7 +48,7 @@ describe('a folder that is watched', () => {
     place.remove();
   });
 
-  it('gives what is there, what comes, and what is replaced, once', async () => {
+  it('reports existing, new and replaced recordings once', async () => {
     put('one.wav');
     mkdirSync(join(input, 'sub/deep'), { recursive: true });
     put('sub/deep/two.mp3');
@@ -70,7 +70,7 @@ describe('a folder that is watched', () => {
     expect(new Set(given.map(({ id }) => id)).size).toBe(5);
   });
 
-  it('waits until a file has stopped growing, and for none that goes away', async () => {
+  it('waits until a file has stopped growing, and ignores removed files', async () => {
     put('gone.wav');
     for (let i = 0; i < 10; ++i) {
       appendFileSync(join(input, 'grows.wav'), '0123456789');
@@ -82,7 +82,7 @@ describe('a folder that is watched', () => {
     expect(given.map(({ name, bytes }) => [name, bytes])).toEqual([['grows', 100]]);
   });
 
-  it('takes any name, and thousands at once, and follows no links in a circle', async () => {
+  it('supports any name and thousands of files, and follows no circular links', async () => {
     symlinkSync('loop.wav', join(input, 'loop.wav'));
     mkdirSync(join(input, 'sub'));
     symlinkSync('..', join(input, 'sub/up'));
@@ -95,7 +95,7 @@ describe('a folder that is watched', () => {
     expect(trouble).toEqual([]);
   });
 
-  it('goes on when the folder has gone and come again', async () => {
+  it('continues after the folder was removed and created again', async () => {
     put('one.wav');
     await until(() => given.length === 1);
     rmSync(input, { recursive: true });
@@ -108,7 +108,7 @@ describe('a folder that is watched', () => {
     expect(names()).toEqual(['new/two.wav', 'one.wav']);
   });
 
-  it('gives again what was refused, and the same after a restart', async () => {
+  it('reports recordings again after a failure, and after a restart', async () => {
     let refusals = 3;
     take = () => {
       refusals -= 1;
@@ -123,11 +123,11 @@ describe('a folder that is watched', () => {
     start();
     await until(() => given.length === 3);
     expect(names()).toEqual(['one.wav', 'one.wav', 'two.wav']);
-    // By its id the queue knows what it has.
+    // The queue recognizes known recordings by their ids.
     expect(new Set(given.map(({ id }) => id)).size).toBe(2);
   });
 
-  it('must be there at first', async () => {
+  it('must exist at the start', async () => {
     const missing = watchFolder(join(place.folder, 'missing'), {}, async () => {}, stop.signal);
     await expect(missing).rejects.toMatchObject({ code: 'AUDIO_NOT_FOUND' });
   });

@@ -1,4 +1,4 @@
-/** A worker in this process: results once and whole, failures told apart, work that goes on where it was. */
+/** A worker in this process: complete results, each once; kinds of failures; resumed recordings. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -57,7 +57,7 @@ const result = (name: string) => JSON.parse(readFileSync(join(output, `${name}.j
 const of = <E extends WorkerEvent['event']>(kind: E) =>
   events.filter((event): event is Extract<WorkerEvent, { event: E }> => event.event === kind);
 
-/** A store in which some things fail. */
+/** A store whose operations can be made to fail. */
 function failing(broken: Partial<Store>): Store {
   return new Proxy(store, {
     get: (target, name) => (broken as Record<PropertyKey, unknown>)[name] ?? Reflect.get(target, name).bind(target),
@@ -65,7 +65,7 @@ function failing(broken: Partial<Store>): Store {
 }
 
 describe('a worker', () => {
-  it('writes each result in the formats that are wanted, as transcribe gives it', async () => {
+  it('writes each result in the requested formats, equal to that of transcribe', async () => {
     for (let i = 0; i < 6; ++i) put(`talk${i}.wav`, shortRecording(all, i));
     await submit({ wordTimestamps: true });
     await work();
@@ -80,7 +80,7 @@ describe('a worker', () => {
     }
   });
 
-  it('transcribes once what it has seen, under whatever name', async () => {
+  it('transcribes the same audio once, whatever its name', async () => {
     put('one.wav', shortRecording(all, 1));
     await submit();
     await work();
@@ -92,13 +92,13 @@ describe('a worker', () => {
     expect(whisper.figures().windows).toBe(windows);
     expect(result('copy')).toEqual(result('one'));
     expect(of('done').map(({ summary }) => summary.repeated)).toEqual([false, true, true]);
-    // Other options are another result.
+    // Other options have a separate result.
     await submit({ timestamps: 'none' });
     await work();
     expect(whisper.figures().windows).toBeGreaterThan(windows);
   });
 
-  it('sets aside at once what cannot be transcribed, with its reason', async () => {
+  it('sets aside recordings that cannot be transcribed, with the reason', async () => {
     put('talk.wav', shortRecording(all, 2));
     put('notes.wav', 'These are notes.');
     put('gone.wav', shortRecording(all, 3));
@@ -116,7 +116,7 @@ describe('a worker', () => {
     expect(result('talk').text).not.toBe('');
   });
 
-  it('tries again what may go better, without decoding it again', async () => {
+  it('retries temporary failures, without decoding again', async () => {
     put('talk.wav', shortRecording(all, 4));
     await submit();
     let left = 2;
@@ -133,7 +133,7 @@ describe('a worker', () => {
     expect(whisper.figures().windows).toBe(windows + 1);
   });
 
-  it('gives back what has not ended in time, and whoever takes it next goes on there', async () => {
+  it('releases unfinished recordings when it stops, and the next worker resumes them', async () => {
     put('long.wav', longRecording(all, 60, 1));
     const whole = await whisper.transcribe(join(input, 'long.wav'));
     await submit();
@@ -149,7 +149,7 @@ describe('a worker', () => {
     const { windows: halfway } = whisper.figures();
     await work();
     expect(of('started')[1].known).toBeGreaterThan(1);
-    // All windows together are those of one run, but for those that were under way.
+    // Together the windows are those of a single run, except for those in progress at the end.
     const alone = new Set(whole.segments.map(({ seek }) => seek)).size;
     expect(whisper.figures().windows - halfway).toBeLessThan(alone);
     const kept = await store.list('.onehead/results');
@@ -159,12 +159,12 @@ describe('a worker', () => {
     expect(await store.list('.onehead/journals')).toEqual([]);
   });
 
-  it('works on several devices at once', async () => {
+  it('uses several devices at once', async () => {
     for (let i = 0; i < 12; ++i) put(`talk${i}.wav`, shortRecording(all, i));
     await submit();
     const several = await Whisper.load(undefined, { device: ['cpu', 'cpu'], threads: 1, windows: 2 });
     try {
-      expect(several.model.windows).toBe(4); // two on each
+      expect(several.model.windows).toBe(4); // two on each device
       await work({ whisper: several });
       expect(several.figures().windows).toBe(12);
     } finally {
@@ -175,7 +175,7 @@ describe('a worker', () => {
     expect(result('talk7').text).toBe(alone.text);
   });
 
-  it('leaves what was cancelled', async () => {
+  it('stops cancelled recordings', async () => {
     put('long.wav', longRecording(all, 60, 2));
     await submit();
     const stop = new AbortController();

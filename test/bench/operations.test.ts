@@ -1,4 +1,4 @@
-/** The benchmark of operations: what it says of a case, of one that fails, and of a name that nothing has. */
+/** The benchmark of operations: cases, failures, and unknown names. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -19,7 +19,7 @@ const bench = (...options: string[]) =>
     encoding: 'utf8',
   });
 
-it('times each operation at a small shape of Whisper, with a state that it may change', async () => {
+it('times each operation at a small shape of Whisper', async () => {
   using device = new Device('cpu', { threads: 1 });
   const [bytes, elements] = [1 << 20, 1 << 21];
   const weights = await RandomWeights.create(elements);
@@ -42,7 +42,7 @@ it('times each operation at a small shape of Whisper, with a state that it may c
   }
 });
 
-it('keeps what came before a case that failed, and goes on behind it', async () => {
+it('keeps results before a failed case, and continues after it', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'onehead-bench-'));
   onTestFinished(() => {
     rmSync(folder, { recursive: true });
@@ -65,7 +65,7 @@ it('keeps what came before a case that failed, and goes on behind it', async () 
   expect(process.exitCode).toBe(1);
 });
 
-it('checks where there are no test tools, lists, and refuses what no case is named', () => {
+it('checks cases without test tools, lists them, and refuses unknown names', () => {
   const checked = bench('--check', '--only', 'gatherRows');
   expect(checked.stdout).toMatch(/^\d+ cases on cpu, 0 failed\n$/);
   expect(checked.status).toBe(0);
@@ -76,7 +76,7 @@ it('checks where there are no test tools, lists, and refuses what no case is nam
   expect(unknown.stderr).toBe("No case has 'nothing like it' in its name; --list prints the names.\n");
 });
 
-it('reads what Nsight Compute prints', () => {
+it('parses the output of Nsight Compute', () => {
   const header = ['Kernel Name', 'gpu__time_duration.sum', 'launch__grid_size', 'launch__registers_per_thread'];
   const quoted = (...fields: string[]) => fields.map((field) => `"${field}"`).join(',');
   const printed = [

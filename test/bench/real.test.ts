@@ -24,7 +24,7 @@ const segment = (seek: number, temperature: number | null, words?: RecordingRun[
   return { seek, start: 0, end: 1, temperature, words };
 };
 
-describe('texts are compared', () => {
+describe('texts are normalized', () => {
   it.each([
     ['en', "It's twenty-one colours!", 'it is 21 colors'],
     ['de', 'Größe – 21!', 'größe 21 '],
@@ -62,24 +62,24 @@ describe('figures', () => {
     expect(figures.kinds.noisy.wordErrorRate).toBeCloseTo(2 / 3);
     expect(each.find(({ name }) => name === 'long')?.words).toMatchObject({ substitutions: 1, insertions: 1 });
   });
-  it('tell of text without speech, of speech without text, and of wrong languages', () => {
+  it('include text without speech, speech without text, and wrong languages', () => {
     expect(figures.noSpeech).toMatchObject({ recordings: 2, texts: [{ name: 'rain', text: 'Thank you.' }] });
     expect(figures.noSpeech.realTimeFactor).toBeCloseTo(0.5);
     expect(figures.lost).toEqual(['german']);
     expect(figures.languageFound).toEqual({ right: 3, of: 4 });
   });
-  it('tell speeds of short and long recordings, and windows that were decoded again', () => {
+  it('include the speed of short and long recordings, and windows that were decoded again', () => {
     expect(figures.speed.under20s).toBeCloseTo(6);
     expect(figures.speed.over45s).toBeCloseTo(20);
     expect(figures.cpuSpeed.over45s).toBeCloseTo(15);
     expect(figures.fallback).toEqual({ windows: 3, share: 1 / 3 });
   });
-  it("measure words' times in the pass that asked for them", () => {
+  it('include word times of the second pass', () => {
     expect(figures.wordTimes).toMatchObject({ words: 1, matched: 1 });
     expect(figures.wordTimes?.starts.mean).toBeCloseTo(0.2);
     expect(figures.wordTimes?.ends.within).toBe(1);
   });
-  it('are a table, and a page with plots, with a sentence for what could not run', async () => {
+  it('are written as a table and a page with plots, with the reasons for missing systems', async () => {
     const rows = [
       { name: 'onehead', figures, recordings: each },
       { name: 'absent', missing: 'it is not there' },
@@ -97,7 +97,7 @@ describe('figures', () => {
       /absent was not run: it is not there[\s\S]*\| de \| 1 \| 2 \| 100\.0 \|/,
     );
     expect(readFileSync(join(folder, 'page/errors.svg'), 'utf8')).toMatch(/^<svg/);
-    // What people wrote around it stays.
+    // Text outside of the generated part is kept.
     const first = readFileSync(page, 'utf8');
     writeFileSync(page, `Before.\n\n${first.slice(first.indexOf('<!--'))}\nAfter.\n`);
     await writePage(page, { ...result, rows: rows.slice(0, 1) });
@@ -108,7 +108,7 @@ describe('figures', () => {
 
 describe('recordings', () => {
   const sample = new URL('../../models/micro/sample.flac', import.meta.url).pathname;
-  it('of a manifest, as WAV files that are kept', async () => {
+  it('of a manifest are stored as WAV files', async () => {
     const list = [
       { file: sample, language: 'en', text: 'some words', alignment: 'a.ctm' },
       { file: sample, text: null, kind: 'noise' },
@@ -124,7 +124,7 @@ describe('recordings', () => {
     expect(made.map(({ kind, text }) => [kind, text])).toEqual(made.map(() => ['made', null]));
     expect(await realRecordings(join(folder, 'manifest.json'), cache, null)).toHaveLength(2 + made.length);
   });
-  it('of a folder with texts beside them', async () => {
+  it('of a folder have their texts in files', async () => {
     const texts = join(folder, 'texts');
     mkdirSync(texts);
     const wav = (await realRecordings(folder, join(folder, 'cache'), null))[0].file;
@@ -138,7 +138,7 @@ describe('recordings', () => {
       { name: 'b.wav', language: null, text: null },
     ]);
   });
-  it('whisper.cpp that is not there is said', async () => {
+  it('cannot be transcribed by a missing whisper.cpp', async () => {
     const setting = { cores: '0', threads: 1, giveLanguage: false };
     await expect(whisperCpp('cpp', folder, 'none', setting).run([])).rejects.toThrow(/no whisper-cli in/);
   });

@@ -1,4 +1,4 @@
-/** Recordings by the thousand, through the command: on one machine, and with Redis where it is installed. */
+/** The commands of batch processing, without Redis, and with it if it is installed. */
 import { copyFile, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,14 +11,14 @@ const textOf = async (file: string) => JSON.parse(await readFile(file, 'utf8')).
 const shownIn = async (folder: string) => (await readdir(folder)).filter((name) => name !== '.onehead').sort();
 
 describe('a worker without Redis', () => {
-  it('gives each recording a result of its own, whatever it is called', async () => {
+  it('writes a separate result for each recording, whatever its name', async () => {
     const folder = await temporaryFolder();
     const long = 'x'.repeat(250);
     const names = ['monday/talk.flac', 'tuesday/talk.flac', `monday/${long}.flac`, 'monday/ünï 中文\n2.flac'];
     for (const day of ['monday', 'tuesday']) await mkdir(join(folder, day));
     for (const [index, name] of names.entries()) {
       await copyFile(sample, join(folder, name));
-      // Other bytes, so that it is a recording of its own.
+      // Different bytes, so that it is another recording.
       await writeFile(join(folder, name), Buffer.alloc(index), { flag: 'a' });
     }
     await writeFile(join(folder, 'monday/empty.wav'), '');
@@ -35,12 +35,12 @@ describe('a worker without Redis', () => {
       expect(await textOf(join(out, name))).toBe(spoken);
       expect(Buffer.byteLength(name)).toBeLessThan(255);
     }
-    // Once more: the same places, and nothing beside.
+    // A second run writes the same files, and no others.
     expect((await onehead(args)).status).toBe(1);
     expect(await shownIn(out)).toEqual(results);
   });
 
-  it('says in one sentence what it cannot take', async () => {
+  it('refuses invalid sources and options in one sentence', async () => {
     const folder = await temporaryFolder();
     const file = (name: string) => join(folder, name);
     await writeFile(file('itself.txt'), '@itself.txt\n');
@@ -66,7 +66,7 @@ describe('a worker without Redis', () => {
     );
   });
 
-  it('ends at once when it is told to before it has begun', async () => {
+  it('exits immediately if it is stopped before it starts', async () => {
     const folder = await temporaryFolder();
     const child = start(['worker', sample, '--results', join(folder, 'out')]);
     const result = finished(child);
@@ -86,7 +86,7 @@ describe.skipIf(!hasRedis)('the commands of a queue', () => {
   afterAll(() => redis.remove());
   const run = (...args: string[]) => onehead([...args, '--redis', redis.url]);
 
-  it('submit, work, tell, try again and take out', async () => {
+  it('submit, transcribe, show, retry and cancel recordings', async () => {
     const folder = await temporaryFolder();
     await mkdir(join(folder, 'in'));
     await copyFile(sample, join(folder, 'in/talk.flac'));
@@ -113,7 +113,7 @@ describe.skipIf(!hasRedis)('the commands of a queue', () => {
       stdout: '',
       stderr: expect.stringMatching(/None of these is set aside/),
     });
-    // By the id as status shows it.
+    // By the id that status shows.
     expect(await run('retry', id)).toMatchObject({ status: 0, stdout: '1 recording will be tried again\n' });
     expect(await run('cancel', 'notes')).toMatchObject({
       status: 0,
@@ -123,7 +123,7 @@ describe.skipIf(!hasRedis)('the commands of a queue', () => {
     expect((await run('status')).stdout).toMatch(/^1 of 2 recordings done/);
   }, 180_000);
 
-  it('add what a list names, and say which of its lines name nothing', async () => {
+  it('add the recordings of a list, and report lines without a recording', async () => {
     const folder = await temporaryFolder();
     const list = join(folder, 'list.txt');
     await copyFile(sample, join(folder, 'talk.flac'));
@@ -137,7 +137,7 @@ describe.skipIf(!hasRedis)('the commands of a queue', () => {
     }
   });
 
-  it('keep a result for each set of options, and one for two ways to the same file', async () => {
+  it('store a result for each set of options, and one for two paths of the same file', async () => {
     const folder = await temporaryFolder();
     const file = join(folder, 'talk.flac');
     await copyFile(sample, file);
@@ -157,7 +157,7 @@ describe.skipIf(!hasRedis)('the commands of a queue', () => {
     expect(words.sort()).toEqual([false, true]);
   });
 
-  it('say what is wrong with an address or a name', async () => {
+  it('explain invalid addresses and names', async () => {
     for (const [address, sentence] of [
       ['localhost:6379', /Expected the address of Redis .* received 'localhost:6379'/],
       ['redis://127.0.0.1:99999', /Expected the address of Redis/],
@@ -176,7 +176,7 @@ describe.skipIf(!hasRedis)('the commands of a queue', () => {
     });
   });
 
-  it('can be ended while Redis is away', async () => {
+  it('can be stopped while Redis cannot be reached', async () => {
     const away = await RedisServer.start();
     const folder = await temporaryFolder();
     const worker = start(['worker', '--redis', away.url, '--results', join(folder, 'out'), '--drain', '1', '--quiet']);

@@ -1,4 +1,4 @@
-/** Runs the compiled command as its users do. */
+/** Runs the compiled command. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,7 @@ export const sampleLines = [
 export const sampleText = sampleLines.map((line) => `${line}\n`).join('');
 
 export interface Result {
-  /** Null when a signal ended it. */
+  /** Null if a signal ended it. */
   status: number | null;
   stdout: string;
   stderr: string;
@@ -35,7 +35,7 @@ export function start(args: readonly string[], settings: Settings = {}): ChildPr
   });
 }
 
-/** What a process says until it ends. */
+/** The output and status of a process. */
 export function finished(child: ChildProcessWithoutNullStreams): Promise<Result> {
   const result: Result = { status: null, stdout: '', stderr: '' };
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -44,7 +44,7 @@ export function finished(child: ChildProcessWithoutNullStreams): Promise<Result>
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     result.stderr += text;
   });
-  child.stdin.on('error', () => {}); // the command may end before it has read all
+  child.stdin.on('error', () => {}); // the command may exit before it has read everything
   return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (status) => resolve({ ...result, status }));
@@ -58,12 +58,12 @@ export function onehead(args: readonly string[], settings: Settings = {}): Promi
   return result;
 }
 
-/** A folder that is gone after the test. */
+/** A folder that is removed after the test. */
 export async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'onehead-cli-'));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   return folder;
 }
 
-/** One sentence from the command, and nothing of its inside. */
+/** A single sentence from the command, without a stack trace. */
 export const sentence = /^onehead: [^\n]+\.\n$/;

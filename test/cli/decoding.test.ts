@@ -1,4 +1,4 @@
-/** The command's options of search, words, long audio and lines. */
+/** The command's options for search, words, long audio and lines. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -29,7 +29,7 @@ describe('transcribe', () => {
     expect(words(stdout)).toEqual(words(sampleText));
   });
 
-  it('--words gives words, --top-log-probabilities what else was likely', async () => {
+  it('--words adds words, --top-log-probabilities other likely tokens', async () => {
     const { stdout } = await transcribe('--words', '--top-log-probabilities', '3', '--format', 'json');
     const { segments } = JSON.parse(stdout) as Transcription;
     for (const { words, text, tokens, top_logprobs: top } of segments) {
@@ -39,13 +39,13 @@ describe('transcribe', () => {
     }
   });
 
-  it('--highlight-words marks the word that is said', async () => {
+  it('--highlight-words marks the spoken word', async () => {
     const { status, stdout } = await transcribe('--highlight-words', '--format', 'vtt');
     expect(status).toBe(0);
     expect(stdout).toMatch(/\n<u>We<\/u> will return on Thursday\.\n/);
   });
 
-  it('--max-line-width and --max-line-count cut subtitles', async () => {
+  it('--max-line-width and --max-line-count wrap subtitles', async () => {
     const { stdout } = await transcribe(
       '--words',
       '--max-line-width',
@@ -60,12 +60,12 @@ describe('transcribe', () => {
     for (const line of lines) expect(line.length <= 14 || !line.includes(' ')).toBe(true);
   });
 
-  it('--clips hears these parts alone', async () => {
+  it('--clips transcribes only these parts', async () => {
     const { status, stdout } = await transcribe('--clips', '0-2.1,5.2-');
     expect({ status, stdout }).toEqual({ status: 0, stdout: `${sampleLines[0]}\n${sampleLines[2]}\n` });
   });
 
-  it('--channels separate says who speaks, in every way of printing', async () => {
+  it('--channels separate names the speaker in all formats', async () => {
     const folder = await temporaryFolder();
     const call = join(folder, 'call.wav');
     const samples = await samplesOf('../../../models/micro/sample.flac');
@@ -89,10 +89,10 @@ describe('transcribe', () => {
     expect((await onehead(['transcribe', call, '--channels', '0,2'])).stderr).toContain('channels 0 to 1');
   });
 
-  it('prints what was finished before an error, and says so by its status', async () => {
+  it('prints the text before an error, with status 3', async () => {
     const samples = await samplesOf('12_long_seen.flac');
     const input = wavOf([samples]);
-    input.fill(0xff, 40, 44); // a length that is not known, as pipes write it: the limit is found on the way
+    input.fill(0xff, 40, 44); // an unknown length, as written to pipes, so that the limit is only found while decoding
     const args = ['transcribe', '-', '--language', 'en', '--stream', '--max-duration', '25'];
     const { status, stdout, stderr } = await onehead(args, { input });
     expect(status).toBe(3);
@@ -101,7 +101,7 @@ describe('transcribe', () => {
     expect(stderr).toContain('longer than');
   });
 
-  it('--stream prints from a pipe', async () => {
+  it('--stream prints the text of a pipe', async () => {
     const { status, stdout } = await onehead(['transcribe', '-', '--stream', '--language', 'en'], {
       input: await readFile(sample),
     });

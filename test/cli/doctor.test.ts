@@ -13,7 +13,7 @@ interface Finding {
 const find = (json: string, subject: string): Finding | undefined =>
   (JSON.parse(json).findings as Finding[]).find((one) => one.subject === subject);
 
-/** The package as it is where no addon was built; `addon` is written in its place. */
+/** The package without an addon, or with the contents `addon` in its place. */
 async function packageWithout(addon?: string): Promise<string> {
   const folder = await temporaryFolder();
   await cp(join(root, 'dist'), join(folder, 'dist'), { recursive: true });
@@ -27,7 +27,7 @@ async function packageWithout(addon?: string): Promise<string> {
 }
 
 describe('onehead doctor', () => {
-  it('says what was found and what that means', async () => {
+  it('reports what was found and what that means', async () => {
     const { status, stdout, stderr } = await onehead(['doctor']);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     for (const subject of [
@@ -46,7 +46,7 @@ describe('onehead doctor', () => {
     }
   });
 
-  it('--json gives the findings and all that the addon told', async () => {
+  it('--json prints the findings and the addon’s information', async () => {
     const { status, stdout } = await onehead(['doctor', '--json']);
     expect(status).toBe(0);
     const { information } = JSON.parse(stdout);
@@ -58,13 +58,13 @@ describe('onehead doctor', () => {
     expect(find(stdout, 'Node.js')).toMatchObject({ found: process.version, todo: '' });
   });
 
-  it('misses ffmpeg where there is none', async () => {
+  it('reports missing ffmpeg', async () => {
     const { status, stdout } = await onehead(['doctor', '--json'], { env: { PATH: await temporaryFolder() } });
     expect(status).toBe(0);
     expect(find(stdout, 'ffmpeg')).toMatchObject({ found: 'not found', todo: expect.stringContaining('install') });
   });
 
-  it('works without an addon, says how to get it, and fails', async () => {
+  it('works without an addon, explains how to get it, and fails', async () => {
     const { status, stdout, stderr } = await onehead(['doctor', '--json'], { root: await packageWithout() });
     expect({ status, stderr }).toEqual({ status: 1, stderr: '' });
     expect(JSON.parse(stdout).information).toBeNull();
@@ -73,7 +73,7 @@ describe('onehead doctor', () => {
     expect(find(stdout, 'ffmpeg')).toBeDefined();
   });
 
-  it('says in a clone how the addon is built', async () => {
+  it('explains in a clone how the addon is built', async () => {
     const folder = await packageWithout();
     await writeFile(join(folder, 'CMakeLists.txt'), '');
     const { status, stdout } = await onehead(['doctor', '--json'], { root: folder });
@@ -81,7 +81,7 @@ describe('onehead doctor', () => {
     expect(find(stdout, 'addon')).toMatchObject({ found: 'none', todo: expect.stringContaining('build:native') });
   });
 
-  it('works with an addon that is broken, and tells its file', async () => {
+  it('works with a broken addon, and names its file', async () => {
     const folder = await packageWithout('this is no library');
     const { status, stdout, stderr } = await onehead(['doctor'], { root: folder });
     expect({ status, stderr }).toEqual({ status: 1, stderr: '' });

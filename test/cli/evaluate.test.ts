@@ -15,7 +15,7 @@ async function folderWith(texts: Record<string, string>): Promise<string> {
 }
 
 describe('evaluate', () => {
-  it('gives rates for each recording of a folder and in total', async () => {
+  it('prints rates for each recording of a folder and in total', async () => {
     const right = sampleText.toLowerCase();
     const folder = await folderWith({ a: right, b: `${right} quite another ending` });
     const { status, stdout, stderr } = await onehead(['evaluate', folder]);
@@ -27,7 +27,7 @@ describe('evaluate', () => {
     expect(total).toMatch(/total of 2$/);
   });
 
-  it('hears recordings as they were spoken, and tells delays beside the error rate', async () => {
+  it('simulates live transcription, and prints delays and error rates', async () => {
     const folder = await folderWith({ a: sampleText });
     const live = ['evaluate', folder, '--live', '--policy', 'attention,agreement', '--threshold', '0.5,0.8'];
     const { status, stdout } = await onehead([...live, '--format', 'json']);
@@ -41,7 +41,7 @@ describe('evaluate', () => {
     for (const { wordErrorRate, lag, load } of rates) {
       expect(wordErrorRate).toBeLessThan(0.2);
       expect(load).toBeGreaterThan(0);
-      // A word is confirmed after it was spoken, and a turn told after silence has lasted.
+      // Words are confirmed after they were spoken, and turns end after a silence.
       expect(lag.words.p50).toBeGreaterThan(0);
       expect(lag.final.p50).toBeGreaterThan(0);
       expect(lag.first.p95).toBeGreaterThanOrEqual(lag.first.p50);
@@ -55,7 +55,7 @@ describe('evaluate', () => {
     );
   });
 
-  it('takes a list, and gives json', async () => {
+  it('reads a list, and prints JSON', async () => {
     const folder = await temporaryFolder();
     const list = join(folder, 'list.tsv');
     const { files } = JSON.parse(await readFile(join(heldout, 'expected.json'), 'utf8'));
@@ -83,7 +83,7 @@ describe('evaluate', () => {
     expect(result.words.hits).toBe(result.files[0].words.hits + result.files[1].words.hits);
   });
 
-  it("compares words' times with a reference", async () => {
+  it('compares word times with a reference', async () => {
     const folder = await folderWith({ a: sampleText });
     const spoken = sampleText.trim().split(/\s+/);
     const words = spoken.map((word, i) => ({ word, start: i / 2, end: i / 2 + 0.5 }));
@@ -120,7 +120,7 @@ describe('evaluate', () => {
     expect(result.stderr).toContain(message);
   });
 
-  it('says so where texts are missing, or a line is no recording', async () => {
+  it('explains missing texts and invalid lines', async () => {
     const folder = await temporaryFolder();
     await mkdir(join(folder, 'empty'));
     const missing = await onehead(['evaluate', join(folder, 'empty')]);

@@ -9,7 +9,7 @@ const facts = async (...args: string[]) => {
 };
 
 describe('onehead inspect', () => {
-  it('tells what the bundled model is', async () => {
+  it('describes the bundled model', async () => {
     expect(await facts()).toMatchObject({
       directory: join(root, 'models/micro'),
       width: 128,
@@ -23,7 +23,7 @@ describe('onehead inspect', () => {
     });
   });
 
-  it('tells the form and types of other checkpoints', async () => {
+  it('names the format and types of other checkpoints', async () => {
     const of = (name: string) => facts(join(root, 'test/fixtures/checkpoints', name));
     expect(await of('ggml/q5_0.bin')).toMatchObject({
       format: 'ggml',
@@ -38,7 +38,7 @@ describe('onehead inspect', () => {
   it('counts parameters and bytes of shared key/value heads', async () => {
     const many = await facts(join(root, 'models/micro'));
     const one = await facts(join(root, 'models/micro-mqa'));
-    // In each of 3 layers and 2 attentions: 3 of 4 heads less, of 32 rows of 128 for keys, and a bias more for values.
+    // In 3 layers with 2 attentions: 3 of 4 heads fewer, each 32 rows of 128 for keys and for values, with a bias.
     const saved = 3 * 2 * (96 * 128 + 96 * 129);
     expect(many.parameters.total - one.parameters.total).toBe(saved);
     expect(many.parameters.encoder + many.parameters.decoder).toBe(many.parameters.total);
@@ -49,7 +49,7 @@ describe('onehead inspect', () => {
       selfCache: 4 * 2 * 3 * 192 * 128,
       crossCache: 4 * 2 * 3 * 500 * 128,
     });
-    // Norms, biases and positions are float32 in any type; of 8 bits each row has a factor.
+    // Norms, biases and positions are float32 in any type; with 8 bits, each row has a scale.
     const vectors = (one.memory.bfloat16.weights - 2 * one.parameters.total) / 2;
     expect(vectors).toBeGreaterThan((500 + 192) * 128);
     expect(vectors).toBeLessThan(0.1 * one.parameters.total);
@@ -61,7 +61,7 @@ describe('onehead inspect', () => {
     });
   });
 
-  it('plans the memory of so many windows and rows', async () => {
+  it('plans the memory for numbers of windows and rows', async () => {
     const { plan, memory } = await facts(
       join(root, 'models/micro'),
       '--windows',
@@ -94,7 +94,7 @@ describe('onehead inspect', () => {
     expect(stdout).toMatch(/^memory, bfloat16 +weights 4.8 MiB/m);
   });
 
-  it('says in a sentence what is no model', async () => {
+  it('explains what is not a model', async () => {
     const empty = await temporaryFolder();
     for (const model of [empty, join(empty, 'missing'), join(root, 'package.json')]) {
       const { status, stdout, stderr } = await onehead(['inspect', model]);
@@ -108,7 +108,7 @@ describe('onehead inspect', () => {
 describe('onehead inspect FILE', () => {
   const file = join(root, 'test/fixtures/audio/two.mp4');
 
-  it('names the tracks of a recording, and marks the one that is heard', async () => {
+  it('lists the tracks of a recording, and marks the chosen one', async () => {
     const { status, stdout } = await onehead(['inspect', file]);
     expect(status).toBe(0);
     expect(stdout).toContain('format            m4a\n');
@@ -118,7 +118,7 @@ describe('onehead inspect FILE', () => {
     expect(JSON.parse(other.stdout)).toMatchObject({ format: 'm4a', tracks: [{ chosen: true }, { chosen: false }] });
   });
 
-  it('says what is wrong in a sentence', async () => {
+  it('explains errors in a sentence', async () => {
     for (const args of [[file, '--track', '7'], [join(root, 'README.md')]]) {
       const { status, stderr } = await onehead(['inspect', ...args]);
       expect(status).toBe(1);

@@ -1,11 +1,11 @@
-/** Ctrl-C, and readers that stop early. */
+/** Ctrl-C, and readers of the output that stop early. */
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { finished, sample, start, temporaryFolder } from './command.js';
 
-/** Quiet noise without end, as a recorder would pipe it: 16 kHz, 16 bit, one channel. */
+/** Endless quiet noise, as from a recorder: 16 kHz, 16 bits, one channel. */
 function wavHead(): Buffer {
   const head = Buffer.alloc(44);
   head.write('RIFF\xff\xff\xff\xffWAVEfmt ', 'latin1');
@@ -20,7 +20,7 @@ function wavHead(): Buffer {
   return head;
 }
 
-/** Writes seconds of sound; done when all but what a pipe holds was read. */
+/** Writes seconds of audio. Resolves when all was read, except for the pipe's buffer. */
 async function feed(child: ChildProcessWithoutNullStreams, seconds: number): Promise<void> {
   const second = Buffer.from(Int16Array.from({ length: 16000 }, (_, i) => ((i * 7919) % 61) - 30).buffer);
   for (let i = 0; i < seconds; ++i) {
@@ -31,7 +31,7 @@ async function feed(child: ChildProcessWithoutNullStreams, seconds: number): Pro
 }
 
 describe('an interrupt', () => {
-  it('ends a wait for input with status 130', async () => {
+  it('ends waiting for input with status 130', async () => {
     const child = start(['transcribe', '-']);
     const result = finished(child);
     child.stdin.write(wavHead());
@@ -45,7 +45,7 @@ describe('an interrupt', () => {
     const child = start(['transcribe', '-', '--output-dir', join(folder, 'out')]);
     const result = finished(child);
     child.stdin.write(wavHead());
-    // More than is read ahead of the first window, so that some were computed and the others wait their turn.
+    // More than the look-ahead, so that some windows are done and others wait.
     await feed(child, 660);
     child.kill('SIGINT');
     expect(await result).toEqual({ status: 130, stdout: '', stderr: '' });
@@ -54,7 +54,7 @@ describe('an interrupt', () => {
 });
 
 describe('a reader that stops early', () => {
-  it('is no error', async () => {
+  it('is not an error', async () => {
     const child = start(['transcribe', sample, sample]);
     child.stdout.destroy();
     child.stdin.end();
@@ -62,7 +62,7 @@ describe('a reader that stops early', () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   });
 
-  it('of help is no error', async () => {
+  it('of the help is not an error', async () => {
     const child = start(['--help']);
     child.stdout.destroy();
     const { status, stderr } = await finished(child);
@@ -70,7 +70,7 @@ describe('a reader that stops early', () => {
   });
 });
 
-it('standard input without end that is no audio is refused at once', async () => {
+it('endless standard input without audio is refused', async () => {
   const child = start(['transcribe', '-']);
   const result = finished(child);
   const pump = () => child.stdin.write('y\n'.repeat(32768), (error) => error ?? pump());

@@ -4,12 +4,12 @@ import { describe, expect, it } from 'vitest';
 import { onehead, root, sample, sentence } from './command.js';
 
 describe('onehead', () => {
-  it('--version gives the version of the package', async () => {
+  it('--version prints the package’s version', async () => {
     const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
     expect(await onehead(['--version'])).toEqual({ status: 0, stdout: `${version}\n`, stderr: '' });
   });
 
-  it.each(['--help', '-h', 'help'])('%s tells of every command', async (flag) => {
+  it.each(['--help', '-h', 'help'])('%s lists all commands', async (flag) => {
     const { status, stdout, stderr } = await onehead([flag]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     for (const command of ['transcribe', 'profile', 'convert', 'inspect', 'doctor'])
@@ -26,7 +26,7 @@ describe('onehead', () => {
   );
 });
 
-describe('a mistake of usage is one sentence and status 2:', () => {
+describe('a usage error is one sentence and status 2:', () => {
   const mistakes: [string[], RegExp][] = [
     [[], /Name a command/],
     [['listen'], /no command 'listen'/],

@@ -1,11 +1,11 @@
-/** What `npm publish` would send. */
+/** The files that `npm publish` would publish. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { root } from './command.js';
 
-/** The files of the package, as npm chooses them. */
+/** The package's files, as selected by npm. */
 function packed(): string[] {
   const { status, stdout, stderr } = spawnSync('npm', ['pack', '--dry-run', '--ignore-scripts', '--json'], {
     cwd: root,
@@ -19,7 +19,7 @@ describe('the package', () => {
   const files = packed();
   const { exports, bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
-  it('holds what its package.json points to, and the command can be run', () => {
+  it('contains the files of its package.json, and an executable command', () => {
     const targets = (value: unknown): string[] =>
       typeof value === 'string' ? [value] : Object.values(value as object).flatMap(targets);
     const entries = ['.', './batch', './profiler', './server'].flatMap((name) => targets(exports[name]));
@@ -39,11 +39,11 @@ describe('the package', () => {
     'models/micro/tokenizer.json',
     'models/vocabularies/english.br',
     'models/vocabularies/multilingual.br',
-  ])('holds %s', (file) => {
+  ])('contains %s', (file) => {
     expect(files).toContain(file);
   });
 
-  it('holds what README.md links to', () => {
+  it('contains the files that README.md links to', () => {
     const readme = readFileSync(join(root, 'README.md'), 'utf8');
     for (const [, link] of readme.matchAll(/\]\((?![a-z]+:|#)([^)\s#]+)/g)) {
       expect(
@@ -53,14 +53,14 @@ describe('the package', () => {
     }
   });
 
-  it('holds the licences of what is bundled, and wants no build tools', () => {
+  it('contains the licences of bundled packages, and depends on no build tools', () => {
     expect(files).toContain('dist/bundled/LICENSES.txt');
     const { dependencies, scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
     for (const name of ['install', 'preinstall', 'postinstall']) expect(scripts).not.toHaveProperty(name);
     for (const name of ['cmake-js', 'node-addon-api', 'node-gyp-build']) expect(dependencies).not.toHaveProperty(name);
   });
 
-  it('holds nothing of the workshop', () => {
+  it('contains no development files', () => {
     const workshop =
       /^(lib|native|scripts|test|tools|bench|build|coverage|site|node_modules|\.ci|\.github)\/|^docs\/(?!profile\/|[^/]+\.md$)|\.map$|\.map$|^models\/(?!(micro|silero-vad|vocabularies)\/)|\.tgz$|\.env/;
     expect(files.filter((file) => workshop.test(file))).toEqual([]);

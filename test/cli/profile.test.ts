@@ -1,4 +1,4 @@
-/** `onehead profile` and `onehead convert` as their users run them. */
+/** `onehead profile` and `onehead convert`. */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -20,7 +20,7 @@ const tiny = [
 ];
 
 describe('onehead profile', () => {
-  it('measures, prints tables, and writes what was asked for', async () => {
+  it('measures, prints tables, and writes the requested files', async () => {
     const folder = await temporaryFolder();
     const file = (name: string) => join(folder, name);
     const { status, stdout, stderr } = await onehead([
@@ -61,14 +61,14 @@ describe('onehead profile', () => {
     expect(await readFile(join(file('again'), 'report.md'))).toEqual(await readFile(join(file('report'), 'report.md')));
   });
 
-  it('keeps what was measured when it is interrupted, and resumes from there', async () => {
+  it('keeps finished measurements when it is interrupted, and resumes', async () => {
     const folder = await temporaryFolder();
     const json = join(folder, 'r.json');
     const sizes = ['--batch', '1,2', '--lengths', '8', '--repeats', '100000', '--threads', '2', '--json', json];
     const args = ['profile', 'attention-types', ...sizes];
     const child = start([...args, '--seconds', '0.2']);
     const result = finished(child);
-    // The file comes with the first group; the second is under way then.
+    // The file is written after the first group, during the second.
     while ((await readdir(folder)).length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
     child.kill('SIGINT');
     const { status, stdout, stderr } = await result;
@@ -180,7 +180,7 @@ describe('onehead convert', () => {
     expect((await onehead(['transcribe', '--model', to, join(micro, 'sample.flac')])).status).toBe(0);
   });
 
-  it('writes a Hugging Face folder of a checkpoint of another form', async () => {
+  it('writes a checkpoint of another format as a Hugging Face folder', async () => {
     const to = join(await temporaryFolder(), 'written');
     const from = join(root, 'test/fixtures/checkpoints/openai/model.pt');
     const { status, stdout, stderr } = await onehead(['convert', from, to]);

@@ -1,4 +1,4 @@
-/** `onehead serve` as its users run it. */
+/** `onehead serve`. */
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { onehead, root, start, temporaryFolder } from './command.js';
 
 const micro = join(root, 'models/micro');
 
-/** A server that has begun to listen. */
+/** Starts a server, and waits until it listens. */
 async function serving(args: string[], env: Record<string, string> = {}) {
   const child = start(['serve', ...args], { env: { ONEHEAD_DEVICE: 'cpu', ONEHEAD_THREADS: '2', ...env } });
   onTestFinished(() => void child.kill('SIGKILL'));
@@ -36,12 +36,12 @@ const ready = async (url: string) => {
 };
 
 describe('onehead serve', () => {
-  it('serves what its flags and variables say, and ends in order', async () => {
+  it('uses flags and environment variables, and shuts down', async () => {
     const folder = await temporaryFolder();
     await writeFile(join(folder, 'keys'), 'one\n');
     const { child, url, lines } = await serving(['--port', '0', '--alias', 'own=micro'], {
       ONEHEAD_MODELS: micro,
-      ONEHEAD_PORT: '1', // the flag goes before
+      ONEHEAD_PORT: '1', // the flag takes precedence
       ONEHEAD_KEYS: join(folder, 'keys'),
       ONEHEAD_PROTECT_METRICS: 'true',
     });
@@ -57,7 +57,7 @@ describe('onehead serve', () => {
     expect(lines.map(({ msg }) => msg)).toContain('shutting down');
   });
 
-  it('says what is wrong before it listens', async () => {
+  it('explains invalid options before it listens', async () => {
     const cases: [string[], Record<string, string>, number, RegExp][] = [
       [['--port', 'high'], {}, 2, /Expected --port to be a whole number from 0 to 65535 but received 'high'/],
       [

@@ -8,7 +8,7 @@ const transcribe = (...args: string[]) => onehead(['transcribe', ...args]);
 const heldout = join(root, 'test/fixtures/heldout');
 const multiQuery = join(root, 'models/micro-mqa');
 
-/** A copy of the bundled model that a test may spoil. */
+/** A copy of the bundled model that a test may change. */
 async function copiedModel(): Promise<string> {
   const folder = join(await temporaryFolder(), 'model');
   await cp(join(root, 'models/micro'), folder, { recursive: true });
@@ -16,7 +16,7 @@ async function copiedModel(): Promise<string> {
 }
 
 describe('onehead transcribe', () => {
-  it('prints the words of a file, and nothing else', async () => {
+  it('prints only the text of a file', async () => {
     expect(await transcribe(sample)).toEqual({ status: 0, stdout: sampleText, stderr: '' });
   });
 
@@ -25,13 +25,13 @@ describe('onehead transcribe', () => {
     expect(result).toEqual({ status: 0, stdout: sampleText, stderr: '' });
   });
 
-  // Seconds that a time may be off: in a long recording two steps of a timestamp (test/whisper/model.test.ts tells
+  // Tolerance in seconds: in a long recording two steps of a timestamp (test/whisper/model.test.ts explains
   // why).
   it.each([
     ['04_uns_es', 0.001],
     ['11_uns_awb', 0.001],
     ['12_long_seen', 0.041],
-  ])('gives the words and times of transformers: %s', async (name, tolerance) => {
+  ])('prints the words and times of transformers: %s', async (name, tolerance) => {
     const { files } = JSON.parse(await readFile(join(heldout, 'expected.json'), 'utf8'));
     const expected = files.find(({ file }: { file: string }) => file.startsWith(name));
     const segments = expected.timestamps.segments as { start: number; end: number; text: string }[];
@@ -49,10 +49,10 @@ describe('onehead transcribe', () => {
   it.each(['wav', 'flac', 'mp3', 'ogg', 'opus', 'm4a', 'webm'])('reads %s, without ffmpeg', async (format) => {
     const env = { PATH: await temporaryFolder() };
     const result = await onehead(['transcribe', join(root, `test/fixtures/audio/tone.${format}`)], { env });
-    expect(result).toEqual({ status: 0, stdout: '', stderr: '' }); // a tone is no speech
+    expect(result).toEqual({ status: 0, stdout: '', stderr: '' }); // a tone is not speech
   });
 
-  it('needs ffmpeg for aiff, and says so', async () => {
+  it('explains that aiff needs ffmpeg', async () => {
     const file = join(root, 'test/fixtures/audio/mono-8k.aiff');
     const { status, stderr } = await onehead(['transcribe', file], { env: { PATH: await temporaryFolder() } });
     expect(status).toBe(1);
@@ -60,7 +60,7 @@ describe('onehead transcribe', () => {
     expect(stderr).toMatch(/ffmpeg/);
   });
 
-  it('gives nothing to ffmpeg with --no-ffmpeg', async () => {
+  it('does not use ffmpeg with --no-ffmpeg', async () => {
     const { status, stderr } = await transcribe(join(root, 'test/fixtures/audio/mono-8k.aiff'), '--no-ffmpeg');
     expect(status).toBe(1);
     expect(stderr).toMatch(sentence);
@@ -77,7 +77,7 @@ describe('onehead transcribe', () => {
     expect(stderr).toMatch(/allowed/);
   });
 
-  it('takes a model folder, and any order of options and files', async () => {
+  it('accepts a model folder, and any order of options and files', async () => {
     const file = join(heldout, '02_seen.flac');
     const { status, stdout } = await transcribe('--model', multiQuery, file, '--threads', '1', '--quiet');
     expect({ status, stdout }).toEqual({ status: 0, stdout: 'Add honey and chicken to the shopping list.\n' });
@@ -87,7 +87,7 @@ describe('onehead transcribe', () => {
     expect((await transcribe(sample, '--language', language)).stdout).toBe(sampleText);
   });
 
-  it('computes in bfloat16 where the CPU cannot multiply it', async () => {
+  it('computes in bfloat16 even if the CPU does not support it', async () => {
     const env = { ONEDNN_MAX_CPU_ISA: 'AVX2' };
     const result = await onehead(['transcribe', sample, '--dtype', 'bfloat16'], { env });
     expect(result).toEqual({ status: 0, stdout: sampleText, stderr: '' });
@@ -100,14 +100,14 @@ describe('onehead transcribe', () => {
     expect(text.trim()).toBe(sampleLines.join(' '));
   });
 
-  it('--max-new-tokens cuts a window short', async () => {
+  it('--max-new-tokens truncates a window', async () => {
     const { status, stdout } = await transcribe(sample, '--max-new-tokens', '3', '--timestamps', 'none');
     expect(status).toBe(0);
     expect(sampleText.startsWith(stdout.trim())).toBe(true);
     expect(stdout.length).toBeLessThan(20);
   });
 
-  it('prints nothing where nobody speaks', async () => {
+  it('prints nothing without speech', async () => {
     const silence = await transcribe(join(heldout, '14_silence.flac'));
     expect(silence).toEqual({ status: 0, stdout: '', stderr: '' });
   });
@@ -125,7 +125,7 @@ describe('onehead transcribe', () => {
 });
 
 describe('a damaged recording', () => {
-  it('gives what can be read, a line on standard error and status 3', async () => {
+  it('prints the readable part, a warning, and status 3', async () => {
     const bytes = await readFile(sample);
     const file = join(await temporaryFolder(), 'damaged.flac');
     // In the second sentence of three.
@@ -142,7 +142,7 @@ describe('a damaged recording', () => {
 });
 
 describe('several files', () => {
-  it('follow one another in the order given', async () => {
+  it('are printed in the given order', async () => {
     const { status, stdout } = await transcribe(
       join(heldout, '04_uns_es.flac'),
       sample,
@@ -151,7 +151,7 @@ describe('several files', () => {
     expect({ status, stdout }).toEqual({ status: 0, stdout: `${sampleLines[0]}\n${sampleText}${sampleLines[0]}\n` });
   });
 
-  it('go on after one that fails; the status is 1', async () => {
+  it('are transcribed after one fails; the status is 1', async () => {
     const missing = join(heldout, 'missing.flac');
     const { status, stdout, stderr } = await transcribe(missing, sample, heldout);
     expect({ status, stdout }).toEqual({ status: 1, stdout: sampleText });
@@ -163,7 +163,7 @@ describe('several files', () => {
 });
 
 describe('--output-dir', () => {
-  it('makes the folder, writes a file for each format, and prints nothing', async () => {
+  it('creates the folder, writes a file for each format, and prints nothing', async () => {
     const folder = join(await temporaryFolder(), 'new/folder');
     const formats = ['text,json,srt', '--format', 'vtt,tsv,verbose_json'];
     const result = await onehead(['transcribe', sample, '-', '--output-dir', folder, '--format', ...formats], {
@@ -177,7 +177,7 @@ describe('--output-dir', () => {
     expect(await readFile(join(folder, 'stdin.txt'), 'utf8')).toBe(`${sampleLines[0]}\n`);
   });
 
-  it('that cannot be made fails before anything is read', async () => {
+  it('that cannot be created fails before anything is read', async () => {
     const file = join(await temporaryFolder(), 'file');
     await writeFile(file, '');
     const { status, stderr } = await transcribe(join(heldout, 'missing.flac'), '--output-dir', file);
@@ -186,7 +186,7 @@ describe('--output-dir', () => {
     expect(stderr).toContain(`Cannot write ${file}`);
   });
 
-  it('reports a file that cannot be written and goes on', async () => {
+  it('reports a file that cannot be written, and continues', async () => {
     const folder = await temporaryFolder();
     await mkdir(join(folder, 'sample.txt'));
     const { status, stderr } = await transcribe(sample, join(heldout, '04_uns_es.flac'), '--output-dir', folder);
@@ -204,15 +204,15 @@ describe('what cannot be transcribed is one sentence and status 1:', () => {
     expect(stderr).toMatch(reason);
   }
 
-  it('no such file', () => refuses('missing.flac: there is no such file', join(heldout, 'missing.flac')));
+  it('a missing file', () => refuses('missing.flac: there is no such file', join(heldout, 'missing.flac')));
   it('a folder', () => refuses('is a folder', heldout));
-  it('a text', () => refuses('does not look like audio', join(root, 'package.json')));
+  it('a text file', () => refuses('does not look like audio', join(root, 'package.json')));
   it('an empty file', async () => {
     const file = join(await temporaryFolder(), 'empty.wav');
     await writeFile(file, '');
     await refuses('is empty', file);
   });
-  it('a flac file of which only the head is left', async () => {
+  it('a flac file with only its header', async () => {
     const file = join(await temporaryFolder(), 'cut.flac');
     await writeFile(file, (await readFile(sample)).subarray(0, 60));
     await refuses('cut.flac', file);
@@ -224,11 +224,11 @@ describe('what cannot be transcribed is one sentence and status 1:', () => {
     expect(stderr).toMatch(sentence);
   });
 
-  it('a device that is not there', () => refuses(/'tpu'/, sample, '--device', 'tpu'));
-  it('a language that the model does not know', () => refuses("language 'de'", sample, '--language', 'de'));
-  it('more tokens than the model has room for', () => refuses(/9999/, sample, '--max-new-tokens', '9999'));
+  it('a missing device', () => refuses(/'tpu'/, sample, '--device', 'tpu'));
+  it('a language that the model does not support', () => refuses("language 'de'", sample, '--language', 'de'));
+  it('more tokens than the model supports', () => refuses(/9999/, sample, '--max-new-tokens', '9999'));
 
-  it('no such model', () => refuses("'/no/such/model'", sample, '--model', '/no/such/model'));
+  it('a missing model', () => refuses("'/no/such/model'", sample, '--model', '/no/such/model'));
   it('a folder without a model', async () => {
     await refuses('holds no config.json', sample, '--model', await temporaryFolder());
   });
@@ -239,12 +239,12 @@ describe('what cannot be transcribed is one sentence and status 1:', () => {
     expect(stderr).toMatch(sentence);
     expect(stderr).toContain('HF_HUB_OFFLINE');
   });
-  it('weights cut short', async () => {
+  it('truncated weights', async () => {
     const model = await copiedModel();
     await truncate(join(model, 'model.safetensors'), 100_000);
     await refuses('model.safetensors', sample, '--model', model);
   });
-  it('weights that are something else', async () => {
+  it('weights in an unknown format', async () => {
     const model = await copiedModel();
     await writeFile(join(model, 'model.safetensors'), 'version https://git-lfs.github.com/spec/v1\n');
     await refuses('model.safetensors', sample, '--model', model);

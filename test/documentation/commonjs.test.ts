@@ -1,4 +1,4 @@
-/** `require('onehead')`: in Node.js, beside `import`, in Jest's kind of sandbox, and in a bundle. */
+/** `require('onehead')`: in Node.js, together with `import`, in a sandbox like Jest's, and in a bundle. */
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 mkdirSync(join(folder, 'node_modules'));
 symlinkSync(root, join(folder, 'node_modules/onehead'));
 
-/** What a program in a project of its own prints. */
+/** The output of a program in an empty project. */
 async function output(name: string, code: string, options: string[] = []): Promise<string> {
   writeFileSync(join(folder, name), code);
   return (await run(process.execPath, [...options, join(folder, name)], { cwd: folder })).stdout;
@@ -40,7 +40,7 @@ if (!entries.every(Boolean)) throw new Error('an entry is empty');
     expect(await output('plain.cjs', code)).toMatch(expected);
   });
 
-  it('gives the same names as import', async () => {
+  it('returns the same names as import', async () => {
     const code = `const names = (module) => Object.keys(module).filter((name) => !['default', 'module.exports'].includes(name)).sort().join();
 const file = (name) => require('node:path').join(${JSON.stringify(root)}, 'dist', name);
 (async () => {
@@ -51,9 +51,9 @@ const file = (name) => require('node:path').join(${JSON.stringify(root)}, 'dist'
     expect(await output('names.cjs', code)).toBe('true\n'.repeat(4));
   });
 
-  it('works where Jest runs tests: in a context of its own, in which nothing can be imported', async () => {
+  it('works in a separate context without import, as in Jest', async () => {
     const entry = join(root, 'dist/commonjs/index.cjs');
-    // As jest-runtime does: its own module registry, vm.Script without a callback for import().
+    // Like jest-runtime: a separate module registry, and vm.Script without a callback for import().
     const code = `const { createRequire, builtinModules } = require('node:module');
 const { readFileSync } = require('node:fs');
 const { dirname } = require('node:path');
@@ -110,9 +110,9 @@ describe('a bundle', () => {
           target: 'node20',
           logLevel: 'silent',
         },
-        // Of the decoders that audio-decode would know this one is not published.
+        // audio-decode refers to this decoder, which is not published.
         external: ['@audio/decode-ape'],
-        // What esbuild advises for packages that require.
+        // As esbuild recommends for packages that use require.
         ...(format === 'esm' && {
           banner: {
             js: "import { createRequire as forBundle } from 'node:module'; const require = forBundle(import.meta.url);",

@@ -1,4 +1,4 @@
-/** docs/errors.md has every code that lib/errors.ts has, in its order, and the status that the server answers with. */
+/** docs/errors.md has all codes of lib/errors.ts, in their order, with the server's status. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -14,7 +14,7 @@ const rows = [...page.matchAll(/^\| `([A-Z_]+)` \| (.+) \| (.+) \| (\d+) \|$/gm)
   }),
 );
 
-it('docs/errors.md has every code of lib/errors.ts', () => {
+it('docs/errors.md has all codes of lib/errors.ts', () => {
   expect(rows.map(({ code }) => code)).toEqual(errorCodes);
 });
 

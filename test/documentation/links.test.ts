@@ -1,4 +1,4 @@
-/** Links of all pages lead somewhere: to files and headings that are there. */
+/** The links of all pages refer to existing files and headings. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -11,7 +11,7 @@ const pages = [
 
 const withoutCode = (text: string) => text.replace(/^```[\s\S]*?^```$|`[^`\n]+`/gm, '');
 
-/** Headings as GitHub names them. */
+/** The anchors of headings, as on GitHub. */
 const anchors = (text: string): string[] =>
   [...text.matchAll(/^#+ (.+)$/gm)].map(([, title]) =>
     title

@@ -1,4 +1,6 @@
-/** The types that the package gives, as projects of each kind see them: under `strict`, in modules and in CommonJS, declarations checked too. */
+/**
+ * The package's types in different kinds of projects: strict, as ES modules and as CommonJS, with checked declarations.
+ */
 import { execFile } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,7 +19,7 @@ for (const name of ['@types/node', 'undici-types', 'openai', 'fastify', 'ws', '@
   symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
 }
 
-/** What fragments stand in. */
+/** The context of fragments. */
 const around: Record<string, (code: string) => string> = {
   live: (code) => `const microphone = new (await import('node:events')).EventEmitter();\n${code}`,
   serving: (code) =>
@@ -29,7 +31,7 @@ ${code}}`
       : code,
 };
 
-/** Examples of the documentation, a file each. */
+/** The examples of the documentation, each as a file. */
 const blocks = ['errors', 'live', 'profiler', 'server', 'serving'].flatMap((page) =>
   [...readFileSync(join(root, `docs/${page}.md`), 'utf8').matchAll(/```[jt]s\n([\s\S]*?)```/g)].map(
     ([, code], index) => [`${page}-${index}.mts`, (around[page] ?? String)(code)] as const,
@@ -57,11 +59,11 @@ writeFileSync(
   join(folder, 'wrong.mts'),
   `import { Whisper } from 'onehead';
 const whisper = await Whisper.load();
-// @ts-expect-error there is no such option
+// @ts-expect-error the option does not exist
 await whisper.transcribe('talk.mp3', { beam_size: 5 });
 `,
 );
-/** Plain JavaScript is checked as well as it goes without annotations. */
+/** JavaScript is checked as far as possible without annotations. */
 const javascript = readdirSync(join(root, 'examples')).filter((name) => /^(?!realtime).*\.[cm]js$/.test(name));
 for (const name of javascript) cpSync(join(root, 'examples', name), join(folder, name));
 
@@ -77,7 +79,7 @@ it.each([
   ['nodenext', ['--module', 'nodenext']],
   ['bundler', ['--module', 'esnext', '--moduleResolution', 'bundler']],
 ])('hold under strict and %s', async (kind, options) => {
-  // A CommonJS file is no part of a project of modules for bundlers.
+  // A project for bundlers has no CommonJS files.
   const common = kind === 'bundler' ? [] : ['common.cts'];
   const files = [...blocks.map(([name]) => name), 'wrong.mts', ...common];
   expect(await checked(['--strict', ...options], files)).toBe('');

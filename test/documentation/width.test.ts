@@ -1,4 +1,4 @@
-/** Prose and comments keep to the width that code is formatted to: wider lines are read twice. */
+/** Pages and comments have the same line width as the code. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -8,17 +8,17 @@ const width = 120;
 
 const pages = [
   ...['README.md', 'CONTRIBUTING.md', 'SECURITY.md'],
-  // docs/options.md is made of the declarations: a table.
+  // docs/options.md is a generated table.
   ...readdirSync(join(root, 'docs')).flatMap((name) => (/^(?!options).*\.md$/.test(name) ? [`docs/${name}`] : [])),
 ];
 
-/** Files of a folder with one of these endings. */
+/** The files of a folder with one of these extensions. */
 const sources = (folder: string, ending: RegExp): string[] =>
   readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
     .filter((name) => ending.test(name))
     .map((name) => `${folder}/${name}`);
 
-/** Lines that are too wide, and that `counts` takes for prose. Code between fences is left to its own file. */
+/** Lines of prose that are too wide, as `counts` decides. Code between fences is not checked here. */
 const wide = (path: string, counts: (line: string) => boolean): string[] =>
   readFileSync(join(root, path), 'utf8')
     .replace(/^```[\s\S]*?^```$/gm, (code) => '\n'.repeat(code.split('\n').length - 1))

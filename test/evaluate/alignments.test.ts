@@ -85,7 +85,7 @@ function utf16(text: string, bigEndian: boolean, mark: boolean): Uint8Array {
 }
 
 describe('words of a TextGrid', () => {
-  it('are read from both forms of the text', () => {
+  it('are read from both text formats', () => {
     expect(parseAlignment('a.TextGrid', bytes(short))).toEqual(words);
     expect(parseAlignment('a.TextGrid', bytes(long))).toEqual(words);
     expect(parseAlignment('a.textgrid', bytes(`\ufeff${long.replaceAll('\n', '\r\n')}`))).toEqual(words);
@@ -102,7 +102,7 @@ describe('words of a TextGrid', () => {
     expect(first.word).toBe('späť');
   });
 
-  it('are those of the tier that was named', () => {
+  it('are those of the named tier', () => {
     expect(parseAlignment('a.TextGrid', bytes(short), { tier: 'phones' })).toEqual([
       { word: 'x', start: 0, end: 1.25 },
     ]);
@@ -118,11 +118,11 @@ describe('words of a TextGrid', () => {
     ['ooBinaryFile\bTextGrid', {}, 'binary'],
     ['hello', {}, 'TextGrid'],
     ['', {}, 'truncated'],
-  ])('are refused where the file is wrong: %#', (text, options, message) => {
+  ])('are refused if the file is invalid: %#', (text, options, message) => {
     expect(() => parseAlignment('a.TextGrid', bytes(text), options)).toThrow(new RegExp(message));
   });
 
-  it('take no time to be refused where a count is absurd', () => {
+  it('are refused immediately if a count is absurd', () => {
     expect(() => parseAlignment('a.TextGrid', bytes(long.replace('size = 2', 'size = 9007199254740991')))).toThrow(
       'truncated',
     );
@@ -144,7 +144,7 @@ describe('words of a CTM file', () => {
     ['one A x 0.25 say', 'line 1'],
     ['one A 0 Infinity say', 'lasts from 0 to Infinity'],
     ['one A 1 -0.5 say', 'lasts from 1 to 0.5'],
-  ])('are refused where the file is wrong: %#', (text, message) => {
+  ])('are refused if the file is invalid: %#', (text, message) => {
     expect(() => parseAlignment('a.ctm', bytes(text), { recording: 'three' })).toThrow(new RegExp(message));
   });
 });
@@ -202,7 +202,7 @@ describe('words of JSON', () => {
     ['[{"word": "say", "start": 1, "end": null}]', 'word 1'],
     ['[1]', 'word 1'],
     [`[{"word": "${'x'.repeat(9999)}", "start": 2, "end": 1}]`, 'lasts from 2 to 1'],
-  ])('are refused where the file is wrong: %s', (text, message) => {
+  ])('are refused if the file is invalid: %s', (text, message) => {
     let sentence = '';
     try {
       parseAlignment('a.json', bytes(text));
@@ -214,7 +214,7 @@ describe('words of JSON', () => {
   });
 });
 
-it('has no words where whole lines were labelled, or nothing was said', () => {
+it('has no words if whole lines were labelled, or there is no speech', () => {
   expect(parseAlignment('a.TextGrid', bytes(long.replace('"say"', '"say it"').replace('"""hi"""', '"sil"')))).toEqual(
     [],
   );
@@ -224,7 +224,7 @@ it('has no words where whole lines were labelled, or nothing was said', () => {
 });
 
 describe('files of words', () => {
-  it('say what is wrong with them', async () => {
+  it('are refused with the reason', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'onehead-words-'));
     onTestFinished(() => rm(folder, { recursive: true }));
     await expect(readAlignment(join(folder, 'none.ctm'))).rejects.toThrow(

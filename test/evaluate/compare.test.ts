@@ -12,7 +12,7 @@ const said = (text: string, late = 0) =>
     ],
   }) as unknown as Transcription;
 
-it('holds each type against the first', async () => {
+it('compares each type with the first', async () => {
   const closed: string[] = [];
   const texts: Record<string, [string, number]> = { float32: ['red green grey', 0], int8: ['red green blue', 0.04] };
   const open = async (type: string) => ({
@@ -31,7 +31,7 @@ it('holds each type against the first', async () => {
   expect(closed).toEqual(['float32', 'int8']);
 });
 
-it('prints a line a type, and refuses what it cannot go with', async () => {
+it('prints a line for each type, and refuses conflicting options', async () => {
   const { status, stdout } = await onehead([
     'evaluate',
     'test/fixtures/spoken.jsonl',

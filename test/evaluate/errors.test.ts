@@ -12,17 +12,17 @@ describe('errors', () => {
     ['', 'x', { hits: 0, substitutions: 0, deletions: 0, insertions: 1 }],
     ['x y', '', { hits: 0, substitutions: 0, deletions: 2, insertions: 0 }],
     ['the cat sat', 'cat sat down', { hits: 2, substitutions: 0, deletions: 1, insertions: 1 }],
-  ])("of '%s' heard as '%s'", (reference, hypothesis, wanted) => {
+  ])("of '%s' transcribed as '%s'", (reference, hypothesis, wanted) => {
     expect(countErrors(words(reference), words(hypothesis))).toEqual(wanted);
   });
 
-  it('over the length of the reference', () => {
+  it('are divided by the length of the reference', () => {
     expect(errorRate({ hits: 3, substitutions: 1, deletions: 0, insertions: 1 })).toBe(0.5);
     expect(errorRate({ hits: 0, substitutions: 0, deletions: 0, insertions: 0 })).toBe(0);
     expect(errorRate({ hits: 0, substitutions: 0, deletions: 0, insertions: 2 })).toBe(Number.POSITIVE_INFINITY);
   });
 
-  it('of characters count blanks between words, but no others', () => {
+  it('of characters include single spaces between words', () => {
     const { words: byWord, characters } = textErrors(' ab  cd ', 'ab d');
     expect(byWord).toEqual({ hits: 1, substitutions: 1, deletions: 0, insertions: 0 });
     expect(characters).toEqual({ hits: 4, substitutions: 0, deletions: 1, insertions: 0 });

@@ -7,6 +7,6 @@ const phrases: { text: string; english: string; basic: string }[] = JSON.parse(
 );
 
 describe.each(phrases)('$text', ({ text, english, basic }) => {
-  it('as openai/whisper normalises English', () => expect(normalizeEnglish(text)).toBe(english));
-  it('as openai/whisper normalises any language', () => expect(normalizeBasic(text)).toBe(basic));
+  it('is normalized as English like openai/whisper', () => expect(normalizeEnglish(text)).toBe(english));
+  it('is normalized as any language like openai/whisper', () => expect(normalizeBasic(text)).toBe(basic));
 });

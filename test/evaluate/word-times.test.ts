@@ -5,13 +5,13 @@ import { summarizeWordTimes, wordTimeErrors } from '../../lib/evaluate/word-time
 const spoken = (text: string, late = 0) =>
   text.split(' ').map((word, i) => ({ word, start: i / 2 + late, end: i / 2 + 0.5 + late }));
 
-describe('times of words', () => {
+describe('word times', () => {
   it('are compared word by word', () => {
     const errors = wordTimeErrors(spoken('One two, three.'), spoken('one two three', 0.125));
     expect(errors).toEqual(['One', 'two,', 'three.'].map((word) => ({ word, start: 0.125, end: 0.125 })));
   });
 
-  it('count no word that was missed, invented or taken for another', () => {
+  it('exclude words that are missing, invented or substituted', () => {
     const errors = wordTimeErrors(spoken('a quick brown fox'), [...spoken('a quack brown'), ...spoken('of fox', 1.5)]);
     expect(errors).toEqual([
       { word: 'a', start: 0, end: 0 },
@@ -20,7 +20,7 @@ describe('times of words', () => {
     ]);
   });
 
-  it('of words that come twice are those nearest in time', () => {
+  it('of repeated words are those nearest in time', () => {
     const heard = [
       { word: 'no', start: 0, end: 0.5 },
       { word: 'no', start: 7, end: 7.5 },
@@ -28,7 +28,7 @@ describe('times of words', () => {
     for (const one of heard) expect(wordTimeErrors([one], heard)).toEqual([{ word: 'no', start: 0, end: 0 }]);
   });
 
-  it('are those of both ends where words are spelled together and apart', () => {
+  it('of compound words are compared at both ends', () => {
     const reference = [
       { word: 'cold', start: 0, end: 0.5 },
       { word: 'hearted', start: 0.5, end: 1 },
@@ -54,7 +54,7 @@ describe('times of words', () => {
     ]);
   });
 
-  it('come to means, biases and shares', () => {
+  it('are summarized as means, biases and shares', () => {
     const errors = [-0.05, 0.1, -0.15, -0.3].map((start) => ({ word: 'x', start, end: null }));
     const { words, matched, starts, ends } = summarizeWordTimes(errors, 5);
     expect({ words, matched, count: starts.count, none: ends.count }).toEqual({

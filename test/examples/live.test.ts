@@ -1,4 +1,4 @@
-/** The examples of live transcription, as they are published: the package compiled, a server over TLS and one without. */
+/** The examples of live transcription, with the compiled package, and servers with and without TLS. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
@@ -20,7 +20,7 @@ async function pcm(sampleRate: number): Promise<Buffer> {
   return Buffer.from(Int16Array.from(parts).buffer);
 }
 
-/** What an example prints. */
+/** The output of an example. */
 async function printed(args: string[], env: NodeJS.ProcessEnv = {}, input?: Buffer): Promise<string> {
   const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
   const [output, errors]: string[][] = [[], []];
@@ -53,13 +53,13 @@ beforeAll(async () => {
 });
 
 describe('examples of live transcription', () => {
-  it('hears a pipe', async () => {
+  it('transcribe a pipe', async () => {
     const text = await printed([join(root, 'examples/live.mjs'), micro], {}, await pcm(16_000));
     for (const sentence of sentences) expect(text).toContain(sentence);
     expect(text.trim().split('\n')).toHaveLength(3);
   });
 
-  it("speaks to a server with OpenAI's client", async () => {
+  it("use OpenAI's client", async () => {
     const server = await testServer({}, selfSigned());
     const env = { OPENAI_BASE_URL: `${server.url}/v1`, NODE_NO_WARNINGS: '1' };
     const text = await printed([join(root, 'examples/realtime-openai.mjs'), wav, '10'], env);
@@ -68,7 +68,7 @@ describe('examples of live transcription', () => {
     expect(all).toContain('shopping list');
   });
 
-  it('speaks to a server with a bare WebSocket', async () => {
+  it('use a plain WebSocket', async () => {
     const server = await testServer();
     const url = server.url.replace('http', 'ws');
     const text = await printed([join(root, 'examples/realtime-websocket.mjs'), wav, url, '10']);

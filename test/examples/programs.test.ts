@@ -1,4 +1,6 @@
-/** Every example is run as it is published, and README.md shows examples that are files. Servers and live audio have tests of their own. */
+/**
+ * Runs the examples, except servers and live audio, which have separate tests; checks that README.md shows examples.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -13,7 +15,7 @@ afterAll(() => place.remove());
 const sentence = 'We will return on Thursday.';
 const text = `${sentence} Add honey and chicken to the shopping list. Move left forty five meters.`;
 
-/** What each program is given, and what must come. */
+/** The input and the expected output of each program. */
 const programs: Record<string, { args?: string[]; input?: Uint8Array; expected: RegExp | string }> = {
   'transcribe.mjs': { expected: new RegExp(`${text}\n0.*We will return`) },
   'stream.mjs': { input: readFileSync(sample), expected: /^0(\.\d+)? \d.*We will return on Thursday\./ },
@@ -41,7 +43,7 @@ describe('an example', () => {
   writeFileSync(join(place.folder, 'recordings/monday.flac'), readFileSync(sample));
   writeFileSync(join(place.folder, 'talk.txt'), text);
 
-  it.each(Object.entries(programs))('%s does what it says', async (name, { args = [], input, expected }) => {
+  it.each(Object.entries(programs))('%s prints the expected output', async (name, { args = [], input, expected }) => {
     const { status, stdout, stderr } = await ran(place, [example(name), ...args], input);
     expect({ status, stderr: name === 'profile.mjs' ? '' : stderr }).toEqual({ status: 0, stderr: '' });
     expect(stdout).toMatch(expected);
@@ -55,7 +57,7 @@ describe('an example', () => {
     }
   });
 
-  it('of docs/errors.md names the code', async () => {
+  it('of docs/errors.md prints the code', async () => {
     const [, code] = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, 'docs/errors.md'), 'utf8'))!;
     mkdirSync(join(place.folder, 'node_modules'));
     symlinkSync(root, join(place.folder, 'node_modules/onehead'));
@@ -63,7 +65,7 @@ describe('an example', () => {
     expect((await ran(place, ['errors.mjs'])).stdout).toMatch(/^AUDIO_NOT_FOUND Cannot open nowhere\.mp3: /);
   });
 
-  it('http-service.mjs answers recordings, and what is none', async () => {
+  it('http-service.mjs responds to recordings and to invalid input', async () => {
     const server = spawn(process.execPath, [example('http-service.mjs')], {
       ...{ cwd: place.folder, env: place.env },
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -85,7 +87,7 @@ describe('an example', () => {
 describe('README.md', () => {
   const readme = readFileSync(join(root, 'README.md'), 'utf8');
   const blocks = [...readme.matchAll(/```(js|ts)\n([\s\S]*?)```/g)];
-  /** The program without the comment on how it is started. */
+  /** The program without the comment on its use. */
   const bodies = new Map(
     readdirSync(join(root, 'examples'))
       .filter((name) => name.endsWith('js'))
@@ -100,5 +102,5 @@ describe('README.md', () => {
     },
   );
 
-  it('shows at least five', () => expect(blocks.length).toBeGreaterThanOrEqual(5));
+  it('shows at least five examples', () => expect(blocks.length).toBeGreaterThanOrEqual(5));
 });

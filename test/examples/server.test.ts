@@ -1,4 +1,4 @@
-/** The examples of a server and its clients, as they are published: every format of audio, and the package compiled. */
+/** The examples of a server and its clients, with all audio formats and the compiled package. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -38,7 +38,7 @@ afterAll(async () => {
   await once(server, 'exit');
 });
 
-/** What a program prints. */
+/** The output of a program. */
 async function output(command: string, args: string[], env: Record<string, string> = {}): Promise<string> {
   const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   let text = '';
@@ -61,7 +61,7 @@ const others = [
 ];
 
 describe('the example of a service', () => {
-  it.each([...files, ...others])('hears %s, whichever comes first: the fields or the file', async (name) => {
+  it.each([...files, ...others])('transcribes %s, with the fields before or after the file', async (name) => {
     const client = new OpenAI({ apiKey: 'none', baseURL: `${url}/v1`, maxRetries: 0 });
     const file = await toFile(readFileSync(folder + name), 'unknown_file');
     const fields = { model: 'whisper-1', response_format: 'verbose_json' } as const;
@@ -74,13 +74,13 @@ describe('the example of a service', () => {
     }
   });
 
-  it('has routes of its own beside those of the plugin', async () => {
+  it('has its own routes in addition to the plugin’s', async () => {
     expect(await (await fetch(url)).json()).toEqual({ hello: 'Send recordings to /v1/audio/transcriptions.' });
     const model = await fetch(`${url}/v1/models/gpt-4o-transcribe`);
     expect(await model.json()).toMatchObject({ id: 'speech' });
   });
 
-  it("is asked by the example of OpenAI's client", async () => {
+  it("works with the example of OpenAI's client", async () => {
     const text = await output(process.execPath, [`${root}examples/openai-client.mjs`, sample], {
       OPENAI_BASE_URL: `${url}/v1`,
     });
@@ -91,7 +91,7 @@ describe('the example of a service', () => {
     expect(lines.at(-1)).toBe(sampleText);
   });
 
-  it.runIf(hasCurl)('is asked by the example of curl', async () => {
+  it.runIf(hasCurl)('works with the example of curl', async () => {
     const text = await output('sh', [`${root}examples/curl.sh`, sample, url]);
     const [, plain, subtitles, events, pieces] = text.split(/^# .*\n/m);
     expect(plain).toBe(`${sampleText}\n`);
@@ -100,13 +100,13 @@ describe('the example of a service', () => {
     expect(JSON.parse(pieces).text).toBe(sampleText);
   });
 
-  it('logs neither what is said nor who has the key', async () => {
+  it('logs neither texts nor keys', async () => {
     const all = log.join('\n');
     expect(all).toContain('"msg":"transcribed"');
     expect(all).not.toMatch(/Thursday|honey|meters|[Bb]earer/);
   });
 
-  it('ends in order when it is told to', async () => {
+  it('shuts down on SIGTERM', async () => {
     const ended = once(server, 'exit');
     server.kill('SIGTERM');
     expect(await ended).toEqual([0, null]);

@@ -1,4 +1,4 @@
-/** Runs the examples as their readers do: in a folder of their own, with the bundled model under the name of a hub's in the hub's cache. */
+/** Runs examples in an empty folder. The bundled model is in the hub's cache under the name of a hub model. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ export interface Place {
   remove(): void;
 }
 
-/** A folder with talk.mp3 and call.wav, and a cache that holds the bundled model. */
+/** A folder with talk.mp3 and call.wav, and a cache with the bundled model. */
 export function makePlace(): Place {
   const folder = mkdtempSync(join(tmpdir(), 'onehead-examples-'));
   for (const name of ['talk.mp3', 'call.wav']) copyFileSync(sample, join(folder, name));
@@ -34,7 +34,7 @@ export function makePlace(): Place {
 
 export const example = (name: string): string => join(root, 'examples', name);
 
-/** What a program prints until it ends, and how it ends. */
+/** The output and the status of a program. */
 export async function ran(
   { folder, env }: Place,
   args: readonly string[],
@@ -48,7 +48,7 @@ export async function ran(
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
   });
-  child.stdin.on('error', () => {}); // the program may end before it has read all
+  child.stdin.on('error', () => {}); // the program may exit before it has read everything
   child.stdin.end(input);
   const [status] = (await once(child, 'close')) as [number | null];
   return { status, stdout, stderr };

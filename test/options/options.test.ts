@@ -1,4 +1,4 @@
-/** What options take, and what is said of the rest. */
+/** Valid options, and the messages for invalid ones. */
 import { describe, expect, it } from 'vitest';
 import type { OneheadError } from '../../lib/errors.js';
 import { editDistance } from '../../lib/options/names.js';
@@ -7,7 +7,7 @@ import { loadOptions } from '../../lib/whisper/model/types.js';
 import { type TranscribeOptions, transcribeOptions } from '../../lib/whisper/transcription/options.js';
 import '../../lib/index.js';
 
-/** The sentence that options are refused with. */
+/** The message for invalid options. */
 function refusal(given: unknown, group: Parameters<typeof check>[0] = transcribeOptions): string {
   try {
     check(group, given);
@@ -19,7 +19,7 @@ function refusal(given: unknown, group: Parameters<typeof check>[0] = transcribe
 }
 
 describe('options', () => {
-  it('have their defaults where nothing, undefined or null is given', () => {
+  it('have their defaults if they are absent, undefined or null', () => {
     const usual = check(transcribeOptions, undefined);
     expect(usual).toMatchObject({
       beamSize: 1,
@@ -34,7 +34,7 @@ describe('options', () => {
     expect(check(transcribeOptions, { vad: { threshold: null } }).vad).toMatchObject({ threshold: 0.5 });
   });
 
-  it('may be checked twice, and may be inherited', () => {
+  it('can be checked twice, and can be inherited', () => {
     const once = check(transcribeOptions, { beamSize: 4, vad: { mode: 2 } });
     expect(check(transcribeOptions, once)).toEqual(once);
     expect(check(transcribeOptions, Object.create({ beamSize: 4 })).beamSize).toBe(4);
@@ -57,11 +57,11 @@ describe('options', () => {
     ['batch_size', "onehead’s name for it is 'batch', an option of load."],
     ['xyzzy', "There is no option 'xyzzy' of transcribe."],
     ['__proto__x', "There is no option '__proto__x' of transcribe."],
-  ])('that do not exist are refused by name: %s', (name, sentence) => {
+  ])('that are unknown are refused by name: %s', (name, sentence) => {
     expect(refusal({ [name]: 1 })).toContain(sentence);
   });
 
-  it('that do not exist cannot flood a sentence', () => {
+  it('with long unknown names are shortened in messages', () => {
     expect(refusal({ ['x'.repeat(1e6)]: 1 }).length).toBeLessThan(260);
     expect(refusal({ language: 7, task: 'x'.repeat(1e6) }).length).toBeLessThan(260);
     expect(refusal({ task: 'x'.repeat(1e6) }).length).toBeLessThan(260);
@@ -77,7 +77,7 @@ describe('options', () => {
     [new AbortController().signal, 'but received AbortSignal.'],
     [new Float32Array(1), 'but received Float32Array.'],
     [new Map(), 'but received Map.'],
-  ])('are an object: %o is refused', (given, sentence) => {
+  ])('must be an object: %o is refused', (given, sentence) => {
     expect(refusal(given)).toContain(sentence);
   });
 
@@ -96,7 +96,7 @@ describe('options', () => {
     [{ timeout: -1 }, 'Expected timeout to be a number above 0'],
     [{ prompt: 3n }, 'Expected prompt to be a string or a list of token ids but received a bigint.'],
     [{ suppressTokens: 'default' }, 'Expected suppressTokens to be a list of token ids'],
-  ])('of a wrong kind are refused: %o', (given, sentence) => {
+  ])('with invalid values are refused: %o', (given, sentence) => {
     expect(refusal(given)).toContain(sentence);
   });
 
@@ -109,22 +109,22 @@ describe('options', () => {
     expect(refusal({ onDownload: {} }, loadOptions)).toContain('Expected onDownload to be a function');
   });
 
-  it('have types that are made of them', () => {
+  it('have types that are derived from their declarations', () => {
     const options: TranscribeOptions = {
       language: null,
       temperature: [0, 0.5],
       noSpeechThreshold: 'none',
       vad: { mode: 1 },
     };
-    // @ts-expect-error there is no such option
+    // @ts-expect-error the option does not exist
     options.beam_size = 5;
-    // @ts-expect-error a flag is no text
+    // @ts-expect-error not a boolean
     options.wordTimestamps = 'false';
-    // @ts-expect-error one of two
+    // @ts-expect-error not an allowed value
     options.task = 'summarize';
   });
 
-  it('have groups of names of their own', () => {
+  it('have groups with distinct names', () => {
     const names = optionGroups.map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
   });

@@ -11,7 +11,7 @@ import '../../lib/index.js';
 
 const hint = 'run `npm run options`';
 
-it('the comments that the command line shows', () => {
+it('lib/options/documentation.ts', () => {
   expect(documentation, hint).toEqual(readComments());
 });
 
@@ -19,7 +19,7 @@ it('docs/options.md', async () => {
   expect(await readFile(join(root, 'docs/options.md'), 'utf8'), hint).toBe(optionsPage());
 });
 
-it('every default that a comment names', () => {
+it('the defaults in comments', () => {
   const comments: Record<string, Record<string, { defaultText: string }>> = documentation;
   for (const group of optionGroups) {
     for (const [name, { defaultText }] of Object.entries(comments[group.name])) {

@@ -1,6 +1,6 @@
 /**
- * What users get: the packages, installed by npm in an empty project, with nothing on PATH but Node.js and npm, and no
- * network beyond this machine.
+ * The published packages, installed by npm in an empty project, with only Node.js and npm on PATH, and no
+ * network except loopback.
  */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -18,7 +18,7 @@ const output = mkdtempSync(join(tmpdir(), 'onehead-packages-'));
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const heard = /We will return on Thursday\..*Add honey and chicken/s;
 
-/** An empty project, and onehead's own files there. `options` are npm's, and packages beside it. */
+/** An empty project with onehead installed. `options` are for npm, and may name further packages. */
 async function installed(...options: string[]) {
   const project = await openProject(packed);
   const { status, stderr } = await project.run('npm', ['install', 'onehead', '--ignore-scripts=false', ...options]);
@@ -35,7 +35,7 @@ let project: Awaited<ReturnType<typeof installed>>;
 beforeAll(async () => {
   prepareOutput(output);
   packed = [packMain(), packCloneAddon()];
-  // This machine's addon stands for those of other systems: what counts is which package is chosen.
+  // This machine's addon is used for all systems, since only the choice of the package matters.
   const file = join(root, 'build/Release/onehead.node');
   for (const name of ['linux-arm64', 'linux-x64-cuda'].filter((one) => one !== system))
     packed.push(packAddon(name, file, { glibc: '2.28' }));
@@ -47,7 +47,7 @@ afterAll(() => {
   rmSync(output, { recursive: true });
 });
 
-/** Preloaded, it makes Node.js believe that it is on another system. */
+/** A preloaded script that makes Node.js report another system. */
 function pretending(what: string): { NODE_OPTIONS: string } {
   const file = join(project.folder, 'pretend.cjs');
   writeFileSync(file, what);
@@ -64,7 +64,7 @@ describe('onehead, installed', () => {
     expect(addon.means).toContain(`@onehead/${system} ${version}`);
   });
 
-  it('is imported and required', async () => {
+  it('can be imported and required', async () => {
     const script =
       'Whisper.load().then((one) => { console.log(one.language === undefined, typeof one.transcribe); one.dispose(); })';
     for (const [kind, code] of [
@@ -76,7 +76,7 @@ describe('onehead, installed', () => {
     }
   });
 
-  it('has few packages, none under the GPL, and the addon of this system alone', () => {
+  it('has few packages, none under the GPL, and only the addon of this system', () => {
     const { packages } = sizeOf(project.modules);
     expect(packages).toBeLessThanOrEqual(40);
     const lock = JSON.parse(readFileSync(join(project.modules, '.package-lock.json'), 'utf8'));
@@ -87,7 +87,7 @@ describe('onehead, installed', () => {
     ]);
   });
 
-  it('holds no native code, and package.json wants the addons in its own version', () => {
+  it('contains no native code, and requires addons of the same version', () => {
     const [main] = packed;
     expect(main.files?.filter((file) => /\.(node|so|cc|cu|h|gyp)$|^(native|scripts)\//.test(file))).toEqual([]);
     expect(main.manifest).toMatchObject({
@@ -99,7 +99,7 @@ describe('onehead, installed', () => {
     expect(main.manifest).not.toHaveProperty('devDependencies');
   });
 
-  it('takes an addon of the user’s own by ONEHEAD_ADDON, and says why it cannot', async () => {
+  it('loads the addon that ONEHEAD_ADDON names, or explains why it cannot', async () => {
     const own = join(root, 'build/Release/onehead.node');
     const doctor = await project.run('npx', ['onehead', 'doctor'], { ONEHEAD_ADDON: own });
     expect(doctor.stdout).toContain(own);
@@ -107,7 +107,7 @@ describe('onehead, installed', () => {
     expect({ status, stderr }).toMatchObject({ status: 1, stderr: expect.stringContaining('ONEHEAD_ADDON names it') });
   });
 
-  it('says what AAC needs, and takes ffmpeg for it where there is one', async () => {
+  it('explains what AAC needs, and uses ffmpeg if it is installed', async () => {
     const file = join(recordings, 'tone.m4a');
     const { status, stderr } = await project.transcribe({}, file);
     expect(status).toBe(1);
@@ -120,14 +120,14 @@ describe('onehead, installed', () => {
   });
 });
 
-describe('one sentence says what is missing', () => {
+describe('one sentence explains what is missing', () => {
   const fails = async (env: Record<string, string>, sentence: RegExp, where = project) => {
     const { status, stderr } = await where.transcribe(env);
     expect({ status, stderr }).toMatchObject({ status: 1, stderr: expect.stringMatching(sentence) });
     expect(stderr.trim().split('\n')).toHaveLength(1);
   };
 
-  it('the package: left out, or made for another system', async () => {
+  it('the package: not installed, or for another system', async () => {
     const without = await installed('--omit=optional');
     await fails(
       {},
@@ -152,14 +152,14 @@ describe('one sentence says what is missing', () => {
     writeFileSync(join(project.addon, 'onehead.node'), kept);
   });
 
-  it('a C library that it is not for, which npm sees too', async () => {
+  it('an unsupported C library, which npm also detects', async () => {
     const without = await installed('--os=linux', '--libc=musl');
     expect(existsSync(without.addon)).toBe(false);
     await fails(pretending(withGlibc('{}')), /another C library \(musl, as in Alpine\)/, without);
     without.close();
   });
 
-  it('a system or CPU that it is not for', async () => {
+  it('an unsupported system or CPU', async () => {
     await fails(
       pretending("Object.defineProperty(process, 'arch', { value: 'riscv64' });"),
       /no packed addon for linux-riscv64/,
@@ -185,7 +185,7 @@ describe('one sentence says what is missing', () => {
 });
 
 describe.runIf(system === 'linux-x64')('on arm64', () => {
-  it('npm takes that package alone, and it is the one that is loaded', async () => {
+  it('npm installs only that package, which is loaded', async () => {
     const there = await installed('--os=linux', '--cpu=arm64', '--libc=glibc');
     expect(readdirSync(join(there.modules, '@onehead'))).toEqual(['linux-arm64']);
     const env = pretending("Object.defineProperty(process, 'arch', { value: 'arm64' });");
@@ -210,14 +210,14 @@ describe.runIf(system === 'linux-x64')('the package with CUDA kernels, which is 
   };
   afterAll(() => rmSync(cuda(), { recursive: true, force: true }));
 
-  it('is taken where it is there', async () => {
+  it('is loaded if it is installed', async () => {
     const there = await installed('@onehead/linux-x64-cuda');
     const { stdout } = await there.run('npx', ['onehead', 'doctor']);
     expect(stdout).toContain(join(there.modules, '@onehead/linux-x64-cuda/onehead.node'));
     there.close();
   });
 
-  it('is passed over with a warning where it is another version or does not load', async () => {
+  it('is skipped with a warning if it has another version or does not load', async () => {
     put({ version: '0.0.1' });
     const other = await project.transcribe();
     expect(other).toMatchObject({ status: 0, stdout: expect.stringMatching(heard) });

@@ -1,4 +1,4 @@
-/** What a build for oneself compiles for. */
+/** The CUDA architectures of a build for this machine. */
 import { createRequire } from 'node:module';
 import { expect, it } from 'vitest';
 

@@ -1,4 +1,4 @@
-/** What a release is refused for, and what its README says on npm's page. */
+/** The checks of a release, and the README for npm's page. */
 import { createRequire } from 'node:module';
 import { describe, expect, it } from 'vitest';
 import { isOlder, packages } from '../../lib/device/missing-addon.js';
@@ -8,7 +8,7 @@ const { nativeFaults, newestEntry, packageFaults, versionFaults, addonVersionFau
 const systems = createRequire(import.meta.url)('../../scripts/portable/systems.cjs');
 
 describe('a release', () => {
-  it('has one version, and a date', () => {
+  it('has matching versions and a date', () => {
     expect(newestEntry('# Changelog\n\n## 1.2.0, 2026-03-01\n\n## 1.1.0, 2026-01-01\n')).toEqual({
       version: '1.2.0',
       date: '2026-03-01',
@@ -26,7 +26,7 @@ describe('a release', () => {
     expect(versionFaults({ ...good, changelog: '## 1.2.0, not yet released\n' })[0]).toMatch(/has no date/);
   });
 
-  it('holds what it points to, and no source maps', () => {
+  it('contains the files that it refers to, and no source maps', () => {
     const manifest = {
       exports: { '.': { types: './dist/index.d.ts', default: './dist/index.js' } },
       bin: { x: 'dist/x.js' },
@@ -47,7 +47,7 @@ describe('a release', () => {
   });
 });
 
-it('has packages of one version, and native code in those with addons alone', () => {
+it('has packages of the same version, and native code only in those with addons', () => {
   const main = {
     name: 'onehead',
     version: '1.2.0',
@@ -63,7 +63,7 @@ it('has packages of one version, and native code in those with addons alone', ()
   expect(nativeFaults(['dist/index.js', 'native/core/device.cc', 'onehead.node'])).toHaveLength(2);
 });
 
-it('loads the packages that are made, the one with CUDA kernels first', () => {
+it('loads the published packages, the one with CUDA kernels first', () => {
   const made = Object.entries(systems as Record<string, { os: string; cpu: string; cuda?: boolean }>);
   const loaded = packages.map(({ name, system }) => [name, system]);
   expect(new Set(loaded.map(String))).toEqual(
@@ -92,7 +92,7 @@ describe('the reader of shared libraries', () => {
   const { faults } = createRequire(import.meta.url)('../../scripts/portable/build.cjs');
   const { read } = createRequire(import.meta.url)('../../scripts/portable/elf.cjs');
 
-  it('tells what the system’s own Node.js needs', () => {
+  it('reads the dependencies of Node.js', () => {
     const { cpu, needed, glibc } = read(process.execPath);
     expect(cpu).toBe(process.arch);
     expect(needed).toContain('libc.so.6');
@@ -100,14 +100,14 @@ describe('the reader of shared libraries', () => {
     expect(() => read(new URL(import.meta.url).pathname)).toThrow(/no 64-bit ELF file/);
   });
 
-  it('refuses an addon that needs libraries of its system', () => {
+  it('refuses an addon that depends on libraries of the system', () => {
     const addon = new URL('../../build/Release/onehead.node', import.meta.url).pathname;
     expect(faults(addon, process.arch).join(' ')).toMatch(/It needs libdnnl/);
     expect(faults(addon, 's390x').join(' ')).toMatch(new RegExp(`It is for ${process.arch} and not for s390x`));
   });
 });
 
-it('npm’s page has absolute links: to the repository where one is named, else to the package’s files', () => {
+it('npm’s page has absolute links: to the repository if it is named, else to the package’s files', () => {
   const text = '[docs](docs/a.md#part) ![plot](docs/a.svg) [here](#install) [there](https://example.com)';
   const manifest = { name: 'onehead', version: '1.2.0' };
   expect(withAbsoluteLinks(text, manifest)).toBe(

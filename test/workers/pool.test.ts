@@ -1,4 +1,4 @@
-/** Recordings on worker threads: the same as here, and what happens when a thread ends. */
+/** Decoding on worker threads: the same samples as on this thread, and threads that end. */
 import { createReadStream, readdirSync, readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,7 +16,7 @@ import { openWebRtc } from '../../lib/vad/webrtc.js';
 import { WorkerPool, workers } from '../../lib/workers/pool.js';
 import { firstDifference, folder, joined, samplesOf, sine, wavOf } from '../audio/support.js';
 
-/** Every conversion on this thread is counted. */
+/** Counts the conversions on this thread. */
 vi.mock('../../lib/audio/convert.js', async (original) => {
   const module = await original<typeof import('../../lib/audio/convert.js')>();
   return { ...module, convert: vi.fn(module.convert) };
@@ -49,7 +49,7 @@ describe('on a thread', () => {
   afterAll(() => workers.terminate());
 
   const files = readdirSync(folder).filter((file) => !file.endsWith('.md'));
-  it.each(files)('%s has the samples that it has here, as path, bytes and stream', async (file) => {
+  it.each(files)('%s has the same samples as on this thread, as path, bytes and stream', async (file) => {
     const path = folder + file;
     const wanted = await fromBytes(await byteSource(path), readingOf({}), mixed)
       .then(read)
@@ -80,12 +80,12 @@ describe('on a thread', () => {
     for await (const chunk of source.chunks()) chunks.push(chunk);
     expect(chunks[0]).toHaveLength(2);
     expect(joined(chunks.map(([one]) => one))).toHaveLength(16_000);
-    // The caller's samples stay the caller's.
+    // The caller's samples are not transferred.
     expect(left).toHaveLength(44_100);
     expect(here).not.toHaveBeenCalled();
   });
 
-  it('a stream is read no further than is asked for', async () => {
+  it('a stream is read only as far as needed', async () => {
     let pulled = 0;
     async function* seconds() {
       for (; ; ++pulled) yield pulled === 0 ? wavOf(new Float32Array(16_000 * 60)) : Buffer.alloc(32_000);
@@ -98,7 +98,7 @@ describe('on a thread', () => {
     await source.close();
   });
 
-  it('errors of a stream are its own, causes and all', async () => {
+  it('errors of a stream are the original ones, with their causes', async () => {
     const line = new Error('the line is dead');
     async function* broken() {
       yield wavOf(sine(440, 16_000)).subarray(0, 20_000);
@@ -121,7 +121,7 @@ describe('on a thread', () => {
     await expect(read(source)).rejects.toBe(reason);
   });
 
-  it('voices are detected as they are here', async () => {
+  it('voice detection has the same results as on this thread', async () => {
     const samples = await samplesOf('02_seen.flac');
     const whole = samples.slice(0, Math.floor(samples.length / 480) * 480);
     const [there, local] = [openVoice(workers, 3)!, await openWebRtc(3)];
@@ -142,7 +142,7 @@ describe('a thread that ends', () => {
   it.each([
     ['exit', 'WORKER_FAILED', /^The thread that decoded the audio ended early.*code 3.*try again\.$/],
     ['memory', 'OUT_OF_MEMORY', /ran out of memory/],
-  ])('by %s fails what it had under way, and the next recording has a new one', async (name, code, message) => {
+  ])('by %s fails its recordings, and the next one uses a new thread', async (name, code, message) => {
     const pool = new WorkerPool(entry, { size: 1, memory: 64 });
     const error = await openOn(pool, name).catch((caught: unknown) => caught);
     expect(error).toMatchObject({ name: 'OneheadError', code, message: expect.stringMatching(message) });
@@ -151,7 +151,7 @@ describe('a thread that ends', () => {
     await pool.terminate();
   });
 
-  it('since it has nothing to do is missed by nobody', async () => {
+  it('because it is idle affects no recording', async () => {
     const pool = new WorkerPool(entry, { size: 2, idle: 50 });
     await read((await openOn(pool, 'tone'))!);
     while (pool.threads > 0) await sleep(10);
@@ -160,7 +160,7 @@ describe('a thread that ends', () => {
     expect(pool.threads).toBe(0);
   });
 
-  it('and cannot be had where its file is missing', async () => {
+  it('and is not available if its file is missing', async () => {
     const pool = new WorkerPool(new URL('./missing.js', import.meta.url));
     expect(await openOn(pool, 'tone')).toBeNull();
   });

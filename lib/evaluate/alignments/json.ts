@@ -1,4 +1,6 @@
-/** Reads word times from JSON: a list, or the output of gentle, pocketsphinx, the Montreal Forced Aligner or onehead. */
+/**
+ * Reads word times from JSON: a list, or the output of gentle, pocketsphinx, the Montreal Forced Aligner or onehead.
+ */
 import { shown } from '../../errors.js';
 import { invalidAlignment, type TimedWord } from './timed-word.js';
 
