@@ -110,18 +110,18 @@ export function blobBytes(blob: Blob): ByteSource {
   return { name, bytes: again(), again, random };
 }
 
-/** Limits a source to `most` bytes. Throws OneheadError AUDIO_TOO_LARGE, for a stream while it is read. */
-export function atMost(source: ByteSource, most: number): ByteSource {
-  if (most === Number.POSITIVE_INFINITY) return source;
+/** Limits a source to `limit` bytes. Throws OneheadError AUDIO_TOO_LARGE, for a stream while it is read. */
+export function limitBytes(source: ByteSource, limit: number): ByteSource {
+  if (limit === Number.POSITIVE_INFINITY) return source;
   if (source.random) {
-    if (source.random.size > most) throw tooLarge(source.name, most);
+    if (source.random.size > limit) throw tooLarge(source.name, limit);
     return source;
   }
   async function* counted() {
     let count = 0;
     for await (const chunk of source.bytes) {
       count += chunk.length;
-      if (count > most) throw tooLarge(source.name, most);
+      if (count > limit) throw tooLarge(source.name, limit);
       yield chunk;
     }
   }

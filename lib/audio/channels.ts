@@ -92,11 +92,11 @@ interface Queue {
 }
 
 /**
- * The channels of a recording as separate sources, to be read side by side. None is read farther than `most` samples
- * ahead of the slowest one that is still open. Closing the last one closes the recording, which keeps its warnings.
- * Throws the errors of reading.
+ * The channels of a recording as separate sources, to be read side by side. None is read farther than `maxAhead`
+ * samples ahead of the slowest one that is still open. Closing the last one closes the recording, which keeps its
+ * warnings. Throws the errors of reading.
  */
-export async function splitChannels(source: Source<Float32Array[]>, most: number): Promise<AudioSource[]> {
+export async function splitChannels(source: Source<Float32Array[]>, maxAhead: number): Promise<AudioSource[]> {
   const chunks = source.chunks()[Symbol.asyncIterator]();
   const first = await chunks.next();
   const queues: Queue[] = (first.done ? [] : first.value).map(() => ({ chunks: [], held: 0, open: true }));
@@ -135,7 +135,7 @@ export async function splitChannels(source: Source<Float32Array[]>, most: number
   };
   if (!first.done) give(first.value);
   return queues.map((queue) => {
-    async function* own() {
+    async function* chunksOfChannel() {
       try {
         while (queue.open) {
           const chunk = queue.chunks.shift();
@@ -145,7 +145,7 @@ export async function splitChannels(source: Source<Float32Array[]>, most: number
             yield chunk;
           } else if (failure) throw (failure as { error: unknown }).error;
           else if (ended) return;
-          else if (queues.every(({ held }) => held < most)) {
+          else if (queues.every(({ held }) => held < maxAhead)) {
             reading = reading ?? read();
             await reading;
           } else await new Promise<void>((resolve) => waiting.push(resolve));
@@ -155,6 +155,6 @@ export async function splitChannels(source: Source<Float32Array[]>, most: number
       }
     }
     const { duration, startTime } = source;
-    return { duration, startTime, warnings: [], incomplete: false, chunks: own, close: () => leave(queue) };
+    return { duration, startTime, warnings: [], incomplete: false, chunks: chunksOfChannel, close: () => leave(queue) };
   });
 }

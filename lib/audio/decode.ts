@@ -50,7 +50,7 @@ export async function* decodePacked(
     for await (const chunk of decoded(reader, format, head, source.name, warn, otherwise)) {
       const { channels, sampleRate } = chunk;
       const usable = channels.length > 0 && sampleRate >= 1000 && sampleRate <= 768_000;
-      if (!usable) throw new Error(`it says that its sample rate is ${sampleRate} Hz`);
+      if (!usable) throw new Error(`its stated sample rate is ${sampleRate} Hz`);
       seconds += channels[0].length / sampleRate;
       yield chunk;
     }

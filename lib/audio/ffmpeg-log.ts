@@ -1,11 +1,13 @@
-/** What ffmpeg writes to its log: the description of its input, and what is wrong with it. */
+/** Parses ffmpeg's log: the description of the input, and errors in it. */
 import type { Readable } from 'node:stream';
 import { type AudioTrack, type Container, shortCode } from './tracks.js';
 import { clock } from './warnings.js';
 
 const channelCounts: Record<string, number> = { mono: 1, stereo: 2, quad: 4, '5.0': 5, '5.1': 6, '7.1': 8 };
 
-/** The streams of sound in the description of an input: the number and the rest of the line of each. */
+/**
+ * The audio streams in the description of an input: for each, a match with number, language, codec and rest of line.
+ */
 function audioStreams(text: string): RegExpMatchArray[] {
   const [input] = text.split(/^\[info\] (?:Stream mapping|Output #0)/m);
   return [...input.matchAll(/Stream #0:(\d+)(?:\[\w+\])?(?:\((\w+)\))?: Audio: (\w+)(.*)/g)];
@@ -30,34 +32,34 @@ export function tracksOf(text: string): AudioTrack[] {
 }
 
 const mapping = /Stream mapping:\s+(?:\[info\]\s+)?Stream #0:(\d+) ->/;
-/** Characters of the log that are kept, which hold the description of the input. */
-const mostDescription = 1 << 16;
-const mostLine = 2000;
-/** A longer recording is not believed. */
-const mostSeconds = 3_600_000;
+/** Maximum number of characters of the log that are kept; they contain the description of the input. */
+const maxDescriptionLength = 1 << 16;
+const maxLineLength = 2000;
+/** A longer stated duration is ignored. */
+const maxPlausibleSeconds = 3_600_000;
 
-/** Lines on sound that could not be decoded, whatever its container says. Their wording is that of ffmpeg 4 to 8. */
+/** Messages about audio that could not be decoded, in the wording of ffmpeg 4 to 8. */
 const lostFrame = /Error while decoding stream|Error submitting packet to decoder|corrupt decoded frame/;
-/** Lines on damaged packets, with the number of their stream. */
+/** Messages about damaged packets, with the number of the stream. */
 const lostPacket = /Packet corrupt \(stream = (\d+)|corrupt input packet in stream (\d+)/;
-/** Lines on an input that ends too early, which some containers write as warnings. */
+/** Messages about an input that ends too early, which some demuxers write as warnings. */
 const endsEarly = /truncat|prematurely|unexpected end/i;
 
 export class FfmpegLog {
-  /** Resolves when the input and what is taken of it are described, or nothing more will be. */
+  /** Resolves when the log has described the input and the selected streams, or has ended. */
   readonly described: Promise<void>;
-  /** The last sentence on what is wrong. */
+  /** The last error message. */
   complaint = '';
   noSuchTrack = false;
   /** The beginning of the log, with the description of the input. */
   #description = '';
   #isMapped = false;
-  /** The first lines on a lost frame; on a damaged packet of each stream; and on trouble with the container. */
+  /** The first messages about a lost frame, about a damaged packet of each stream, and about the container. */
   #frame: string | null = null;
   readonly #packets = new Map<string, string>();
   #trouble: string | null = null;
 
-  /** Reads the log line by line, however it is cut into pieces on its way. */
+  /** Reads the log line by line. */
   constructor(stderr: Readable) {
     let resolve = () => {};
     this.described = new Promise<void>((done) => {
@@ -66,12 +68,12 @@ export class FfmpegLog {
     let rest = '';
     const take = (line: string) => {
       this.#take(line);
-      if (this.#isMapped || this.#description.length >= mostDescription) resolve();
+      if (this.#isMapped || this.#description.length >= maxDescriptionLength) resolve();
     };
     stderr.setEncoding('utf8').on('data', (text: string) => {
       const lines = (rest + text).split('\n');
-      rest = (lines.pop() ?? '').slice(0, mostLine);
-      for (const line of lines) take(line.slice(0, mostLine));
+      rest = (lines.pop() ?? '').slice(0, maxLineLength);
+      for (const line of lines) take(line.slice(0, maxLineLength));
     });
     stderr.once('close', () => {
       if (rest !== '') take(rest);
@@ -80,7 +82,7 @@ export class FfmpegLog {
   }
 
   #take(line: string): void {
-    if (this.#description.length < mostDescription) this.#description += `${line}\n`;
+    if (this.#description.length < maxDescriptionLength) this.#description += `${line}\n`;
     const [, source, level, sentence] =
       /^(?:\[([^\]@]+) @ [^\]]*\] )*\[(warning|error|fatal|panic)\] *(.*)/.exec(line) ?? [];
     if (sentence !== undefined) this.#judge(source, level, sentence);
@@ -88,13 +90,14 @@ export class FfmpegLog {
       this.complaint = sentence;
       this.noSuchTrack ||= /matches no streams/.test(sentence);
     }
-    // A line without a mark goes on with one before, or is not ffmpeg's: the system could not load it, or a shell could
-    // not run it.
+    // A line without a level continues the previous one, or comes from the system or shell that could not start ffmpeg.
     else if (/^[^\s[]/.test(line)) this.complaint ||= line;
     this.#isMapped ||= mapping.test(this.#description);
   }
 
-  /** Notes what speaks for lost sound. `source` names the part of ffmpeg that writes, such as a container or codec. */
+  /**
+   * Keeps messages that indicate lost audio. `source` is the part of ffmpeg that wrote it, such as a demuxer or codec.
+   */
   #judge(source: string | undefined, level: string, sentence: string): void {
     const packet = lostPacket.exec(sentence);
     if (packet) {
@@ -102,7 +105,7 @@ export class FfmpegLog {
       if (!this.#packets.has(stream)) this.#packets.set(stream, sentence);
     } else if (lostFrame.test(sentence)) this.#frame ??= sentence;
     else if (this.#isMapped && (level !== 'warning' || endsEarly.test(sentence))) {
-      // What codecs write on the way counts only where it costs a frame.
+      // A codec's other messages do not count: they matter only if a frame is lost.
       if (source === undefined || /^in#/.test(source) || this.#isContainer(source)) this.#trouble ??= sentence;
     }
   }
@@ -116,45 +119,45 @@ export class FfmpegLog {
     return mapping.exec(this.#description)?.[1];
   }
 
-  /** The container's tracks; without a `track`, the log tells which one ffmpeg takes. */
+  /** The container's tracks; without a `track`, the chosen one is taken from the log. */
   container(track: number | null): Container {
     const tracks = tracksOf(this.#description);
     const index = track ?? audioStreams(this.#description).findIndex(([, stream]) => stream === this.#stream);
     return { tracks: tracks.map((one) => ({ ...one, chosen: one.index === index })), start: 0 };
   }
 
-  /** The seconds that the input says it lasts; null where it does not, or where ffmpeg computed them from its size. */
+  /** The input's stated duration in seconds; null if there is none, or if ffmpeg estimated it from the size. */
   get #declared(): number | null {
     if (this.#description.includes('Estimating duration from bitrate')) return null;
     const [, hours, minutes, seconds] = /^\[info\] +Duration: (\d+):(\d+):([\d.]+)/m.exec(this.#description) ?? [];
     const declared = 3600 * Number(hours) + 60 * Number(minutes) + Number(seconds);
-    // Recorders that cannot go back to their header leave the highest number there.
-    return declared < mostSeconds ? declared : null;
+    // Recorders that cannot seek back to the header leave the highest number there.
+    return declared < maxPlausibleSeconds ? declared : null;
   }
 
   /**
-   * The end of a sentence on what was lost of a recording of which `decoded` seconds were read, or null. `most`: the
-   * seconds that were asked for.
+   * The end of a sentence about lost audio in a recording of which `decoded` seconds were read; null if nothing was
+   * lost. `requested`: the maximum number of seconds to decode.
    */
-  loss(decoded: number, track: number | null, most: number): string | null {
+  loss(decoded: number, track: number | null, requested: number): string | null {
     const streams = audioStreams(this.#description);
     const [, stream, , codec] = streams[track ?? -1] ?? streams.find(([, one]) => one === this.#stream) ?? [];
     const packet = stream === undefined ? [...this.#packets.values()][0] : this.#packets.get(stream);
-    const says = (line: string) => `ffmpeg says "${line.replace(/^.*: (?=corrupt)/, '').slice(0, 120)}"`;
+    const quoted = (line: string) => `ffmpeg reports "${line.replace(/^.*: (?=corrupt)/, '').slice(0, 120)}"`;
     const declared = this.#declared;
-    const wanted = declared === null ? null : Math.min(declared, most);
-    // Containers round their times, and codecs add and drop some at both ends. Plain samples are counted exactly.
+    const wanted = declared === null ? null : Math.min(declared, requested);
+    // Containers round their times, and codecs add and drop some samples at both ends. PCM is exact.
     const tolerance = codec?.startsWith('pcm_') ? 0.1 : 0.5 + 0.001 * (wanted ?? 0);
     const isShort = wanted !== null && wanted - decoded > tolerance;
     // A container's time is that of its longest stream.
     const isAlone = streams.length === 1 && !/Stream #0:\d+[^\n]*: Video:/.test(this.#description);
     if (isShort && isAlone) {
-      return `could not be read from ${clock(decoded)} on: it says that it lasts ${clock(wanted)}; its end is missing.`;
+      return `could not be read from ${clock(decoded)} on: its stated duration is ${clock(wanted)}; its end is missing.`;
     }
     const damage = packet ?? this.#frame;
-    if (damage) return `is damaged or cut short, and a part of it is missing: ${says(damage)}.`;
+    if (damage) return `is damaged or cut short, and a part of it is missing: ${quoted(damage)}.`;
     if (this.#trouble && (wanted === null || isShort)) {
-      return `could not be read from ${clock(decoded)} on: ${says(this.#trouble)}.`;
+      return `could not be read from ${clock(decoded)} on: ${quoted(this.#trouble)}.`;
     }
     return null;
   }

@@ -37,7 +37,7 @@ export const ffmpegLimits = {
 export interface FfmpegOptions {
   /** The file, if ffmpeg can open it and seek in it. */
   path?: string;
-  /** Index of the audio track; null for ffmpeg's own choice. */
+  /** Index of the audio track; null for ffmpeg's default. */
   track?: number | null;
   /** Called with the tracks that ffmpeg reports. */
   onContainer?: (container: Container) => void;
@@ -77,7 +77,7 @@ function limited(program: string, args: string[], limits: typeof ffmpegLimits): 
  * Chunks of a process. Calls `expired` if none arrives for `seconds` although `busy` reports that the process has
  * input.
  */
-async function* watched(
+async function* withStallTimer(
   output: AsyncIterable<Uint8Array>,
   seconds: number,
   busy: () => boolean,
@@ -186,7 +186,7 @@ export async function* decodeWithFfmpeg(
   if (path !== undefined) child.stdin.end();
   /** True while ffmpeg has input, so output can be expected. */
   const busy = () => path !== undefined || child.stdin.writableLength > 0 || child.stdin.writableEnded;
-  const output = watched(child.stdout, limits.stall, busy, () => {
+  const output = withStallTimer(child.stdout, limits.stall, busy, () => {
     stalled = true;
     kill();
   });
@@ -205,12 +205,12 @@ export async function* decodeWithFfmpeg(
     const fed = await feeding;
     if (fed instanceof OneheadError) throw fed;
     if (stalled || child.signalCode !== null) {
-      const limit = stalled ? `gave nothing for ${limits.stall} seconds` : `was ended (${child.signalCode})`;
+      const limit = stalled ? `wrote nothing for ${limits.stall} seconds` : `was ended (${child.signalCode})`;
       throw invalid(`${name} (${kind}) cannot be decoded: ffmpeg ${limit}; convert it to wav, flac, mp3, ogg or m4a.`);
     }
     if (error || child.exitCode !== 0) {
-      const said = error?.message ?? log.complaint;
-      const reason = reasonOf(path === undefined ? said : said.replaceAll(`file:${resolve(path)}`, 'it'));
+      const complaint = error?.message ?? log.complaint;
+      const reason = reasonOf(path === undefined ? complaint : complaint.replaceAll(`file:${resolve(path)}`, 'it'));
       if (track !== null && log.noSuchTrack) {
         throw new OneheadError('INVALID_ARGUMENT', `${name} has no audio track ${track}; give track a lower number.`, {
           argument: 'track',
@@ -218,13 +218,13 @@ export async function* decodeWithFfmpeg(
       }
       if (seconds === 0) {
         throw invalid(
-          `${name} (${kind}) cannot be decoded: ffmpeg says "${reason}"; check that it is an audio file, and not a playlist.`,
+          `${name} (${kind}) cannot be decoded: ffmpeg reports "${reason}"; check that it is an audio file, and not a playlist.`,
         );
       }
-      warn(`${name} could not be read to its end: ffmpeg says "${reason}".`, 'lost');
+      warn(`${name} could not be read to its end: ffmpeg reports "${reason}".`, 'lost');
       return;
     }
-    // ffmpeg calls it a success where it has skipped damage, or where the recording ends before it should.
+    // ffmpeg exits with 0 even if it skipped damage, or if the recording ends too early.
     if (seconds === 0) throw invalid(`${name} (${kind}) contains no audio; record or export it again.`);
     const loss = log.loss(seconds, track, maxDuration);
     if (loss) warn(`${name} ${loss}`, 'lost');

@@ -103,7 +103,7 @@ function isTransportStream(head: Uint8Array): boolean {
   });
 }
 
-/** A name for the detected format, for the message that asks for ffmpeg; null if it does not look like media. */
+/** A name for the detected format, for the message that requests ffmpeg; null if it does not look like media. */
 export function otherMedia(head: Uint8Array): string | null {
   if (isWave(head)) return `WAV with codec ${wavHeader(head, null).codec}`;
   if (text(head, 0, 4) === 'RIFF') return `RIFF ${text(head, 8, 4).trim()}`;

@@ -1,6 +1,6 @@
 /** Reads audio of any format as mono samples at one rate, on demand. */
 import { workers } from '../workers/pool.js';
-import { atMost } from './bytes.js';
+import { limitBytes } from './bytes.js';
 import { apart, mixed, type ChannelReader } from './channels.js';
 import { convert } from './convert.js';
 import { type AudioInput, byteSource } from './input.js';
@@ -59,7 +59,7 @@ async function open<T>(
       way,
     );
   }
-  const bytes = atMost(await byteSource(input), maxBytes);
+  const bytes = limitBytes(await byteSource(input), maxBytes);
   const given = await sendSource(bytes);
   const destroy = () => bytes.destroy?.();
   const leave = () => owner?.removeEventListener('abort', destroy);

@@ -43,7 +43,7 @@ function bodyBytes(message: Response | Request): ByteSource {
   const name = message.url ? `the ${what} of ${shown(message.url)}` : `the given ${what}`;
   if (isResponse && message.ok === false) {
     const status = shown(`${message.status} ${message.statusText}`.trim());
-    throw new OneheadError('AUDIO_NOT_FOUND', `${name} says ${status} instead of giving audio; check the address.`);
+    throw new OneheadError('AUDIO_NOT_FOUND', `${name} has status ${status} and no audio; check the address.`);
   }
   if (message.bodyUsed) throw invalid('audio', `${name} was read before; fetch it again.`);
   if (!message.body) throw new OneheadError('AUDIO_INVALID', `${name} has no body; it contains no audio.`);

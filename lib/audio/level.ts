@@ -58,7 +58,7 @@ export function checkSamples(samples: Float32Array, begin = 0, end = samples.len
   for (let i = begin; i < end; ++i) {
     // The comparison is also false for NaN.
     if (Math.abs(samples[i]) <= loudest) continue;
-    const advice = Number.isFinite(samples[i]) ? divisor(peakOf(samples)) : 'repair what made them';
+    const advice = Number.isFinite(samples[i]) ? divisor(peakOf(samples)) : 'correct the code that computes them';
     throw new OneheadError(
       'INVALID_ARGUMENT',
       `Expected finite samples from -1 to 1 but sample ${i} is ${samples[i]}; ${advice}.`,

@@ -53,9 +53,9 @@ export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncG
   try {
     for await (const { header, bytes: frame, skipped } of framesOf(reader, mp3Header, () => timeline.cut())) {
       const { samples, sampleRate } = header;
-      const said = summaryOf(frame, header);
-      if (said && !decoder) {
-        summary = said;
+      const summarized = summaryOf(frame, header);
+      if (summarized && !decoder) {
+        summary = summarized;
         skip = summary.delay;
         if (summary.frames > 0) left = summary.frames * samples - (summary.padding + skip);
       }
@@ -66,7 +66,7 @@ export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncG
         frameSeconds = samples / sampleRate;
       }
       // A summary holds no audio, not even that of a concatenated file.
-      if (said) continue;
+      if (summarized) continue;
       const before = timeline.seconds;
       loseSkipped(timeline, header, skipped, count > 0 ? bytes / count : frame.length, count > 0);
       absent += timeline.seconds - before;
@@ -75,7 +75,7 @@ export async function* decodeMp3(reader: ByteReader, timeline: Timeline): AsyncG
       const current: MPEGDecoder = decoder;
       const result = quiet(() => current.decode(frame));
       const got = Math.min(result.samplesDecoded, samples);
-      // The padding that the summary states is skipped, unless there are more frames than it says.
+      // The padding that the summary states is skipped, unless there are more frames than it states.
       const wanted = summary?.frames && count > summary.frames ? got : Math.min(got, skip + Math.max(0, left));
       if (got === 0) timeline.lost(samples, sampleRate);
       else if (wanted > skip) timeline.add(same(result.channelData, skip, wanted), sampleRate);

@@ -120,11 +120,11 @@ class Remote<T> {
   /** Read errors, which the caller gets unchanged. */
   readonly #errors: unknown[] = [];
 
-  private constructor(session: Session, given: SentSource, signal: AbortSignal, most: number) {
+  private constructor(session: Session, given: SentSource, signal: AbortSignal, maxAhead: number) {
     this.#given = given;
     this.#signal = signal;
-    this.#ahead = most;
-    this.#due = most;
+    this.#ahead = maxAhead;
+    this.#due = maxAhead;
     this.opened = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
@@ -142,16 +142,16 @@ class Remote<T> {
     patient: boolean,
   ): Remote<T> | null {
     const { origin } = given;
-    const most = 'remote' in origin && origin.size === null ? 0 : ahead;
+    const maxAhead = 'remote' in origin && origin.size === null ? 0 : ahead;
     let remote: Remote<T> | null = null;
-    const data: Opening = { ...opening, origin, ahead: most };
+    const data: Opening = { ...opening, origin, ahead: maxAhead };
     const events = {
       message: (message: unknown) => remote!.#take(message as FromWorker<T>),
       failed: (error: OneheadError) => remote!.#fail(error),
     };
     const session = pool.open('audio', data, events, patient);
     if (!session) return null;
-    remote = new Remote<T>(session, given, signal, most);
+    remote = new Remote<T>(session, given, signal, maxAhead);
     return remote;
   }
 

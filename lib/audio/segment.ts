@@ -140,15 +140,15 @@ export class Segment {
     return false;
   }
 
-  /** The offset, from `from` up to `most`, of the next element that is followed by another one. */
-  async #next(from: number, most = Number.POSITIVE_INFINITY): Promise<number> {
+  /** The offset, from `from` up to `limit`, of the next element that is followed by another one. */
+  async #next(from: number, limit = Number.POSITIVE_INFINITY): Promise<number> {
     const reader = this.#reader;
     // Not a cluster's timestamp, whose few bytes often occur by chance.
     const first = new Set([0x1f, 0xa3, 0xa0, 0x1a]);
     for (let at = from; ; ++at) {
       // Searched bytes are dropped, unless they may still be needed.
-      if (at >= most) return most;
-      if (most === Number.POSITIVE_INFINITY && at > 1 << 16) {
+      if (at >= limit) return limit;
+      if (limit === Number.POSITIVE_INFINITY && at > 1 << 16) {
         reader.drop(at - 1);
         at = 1;
       }

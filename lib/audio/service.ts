@@ -29,7 +29,7 @@ class RequestedInput {
     this.#post = post;
   }
 
-  #ask(message: (answer: number) => FromWorker<Samples>): Promise<Pulled | null> {
+  #request(message: (answer: number) => FromWorker<Samples>): Promise<Pulled | null> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(new OneheadError('DISPOSED', 'The audio was closed while it was read.'));
       const answer = this.#answers++;
@@ -48,11 +48,11 @@ class RequestedInput {
   /** All input from the start; each call starts again. */
   stream<T extends Pulled>(): AsyncGenerator<T> {
     const pull = this.#streams++;
-    const ask = () => this.#ask((answer) => ({ pull, answer })) as Promise<T | null>;
+    const request = () => this.#request((answer) => ({ pull, answer })) as Promise<T | null>;
     const leave = () => this.#post({ leave: pull });
     return (async function* () {
       try {
-        for (let given = await ask(); given !== null; given = await ask()) yield given;
+        for (let given = await request(); given !== null; given = await request()) yield given;
       } finally {
         leave();
       }
@@ -62,7 +62,8 @@ class RequestedInput {
   bytes(name: string, size: number | null): ByteSource {
     const bytes = this.stream<Uint8Array>();
     if (size === null) return { name, bytes };
-    const read = (at: number, length: number) => this.#ask((answer) => ({ at, length, answer })) as Promise<Uint8Array>;
+    const read = (at: number, length: number) =>
+      this.#request((answer) => ({ at, length, answer })) as Promise<Uint8Array>;
     const random = { size, open: async () => ({ read, close: async () => {} }) };
     return { name, bytes, again: () => this.stream<Uint8Array>(), random };
   }
@@ -81,8 +82,8 @@ const owned = (samples: Float32Array): Float32Array =>
   samples.byteLength === samples.buffer.byteLength ? samples : samples.slice();
 
 /** The changes since the last message. */
-function stateOf({ warnings, incomplete, tracks = [], startTime = 0 }: Source<Samples>, told: number): State {
-  return { warnings: warnings.slice(told), incomplete, tracks: [...tracks], start: startTime };
+function stateOf({ warnings, incomplete, tracks = [], startTime = 0 }: Source<Samples>, reported: number): State {
+  return { warnings: warnings.slice(reported), incomplete, tracks: [...tracks], start: startTime };
 }
 
 async function open({ origin, reading, apart: separate }: Opening, supply: RequestedInput, signal: AbortSignal) {
@@ -125,11 +126,11 @@ export const audioService: Service = (opening: Opening, given): Served => {
   };
   const run = async () => {
     let source: Source<Samples> | null = null;
-    let told = 0;
+    let reported = 0;
     const state = () => {
       if (!source) return { warnings: [], incomplete: false, tracks: [], start: 0 };
-      const now = stateOf(source, told);
-      told += now.warnings.length;
+      const now = stateOf(source, reported);
+      reported += now.warnings.length;
       return now;
     };
     try {

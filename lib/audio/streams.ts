@@ -1,6 +1,6 @@
 /**
- * Bytes of streams that belong to somebody else: an upload's request still has to be answered. Reading stops when
- * enough was read, and the stream stays as it is then; only its owner's abort destroys it.
+ * Reads the bytes of the caller's streams without closing them: an upload's request still needs its response. Reading
+ * stops when enough was read; only an abort by the stream's owner destroys it.
  */
 import { OneheadError } from '../errors.js';
 import { type ByteSource, guarded } from './bytes.js';
@@ -28,15 +28,14 @@ function isNodeStream(stream: object): stream is NodeStream {
 }
 
 /**
- * Listens to the errors of a stream of Node.js that is given as audio, until what is returned is called: one that fails
- * before its turn to be read has come would end the program, since nobody listens yet. The reader finds the failure on
- * the stream.
+ * Handles a Node.js stream's error events until the returned function is called: a stream that fails before it is read
+ * would otherwise end the process with an unhandled error. The reader later takes the failure from the stream itself.
  */
-export function hearErrors(audio: unknown): () => void {
+export function catchEarlyErrors(audio: unknown): () => void {
   if (typeof audio !== 'object' || audio === null || !isNodeStream(audio)) return () => {};
-  const heard = () => {};
-  audio.on('error', heard);
-  return () => void audio.removeListener('error', heard);
+  const ignore = () => {};
+  audio.on('error', ignore);
+  return () => void audio.removeListener('error', ignore);
 }
 
 /** Unlike the stream's own iterator this one destroys nothing, and can be stopped while it waits. */

@@ -124,17 +124,17 @@ export class Timeline {
       const places = this.#holes === 1 ? 'in one place' : `in ${this.#holes} places, first`;
       const missing =
         this.#missing > 0
-          ? `${this.#missing.toFixed(2)} s of it could not be read, and silence stands in their place`
-          : 'what stood there could not be read and is missing';
+          ? `${this.#missing.toFixed(2)} s of it could not be read and were replaced by silence`
+          : 'the audio there could not be read and is missing';
       const sentence = `${this.#name} is damaged ${places} at ${clock(this.#firstHole)}; ${missing}.`;
       this.#warn(sentence, 'lost');
     }
     if (declared !== null && declared - this.seconds > tolerance) {
-      const lasts = `it says that it lasts ${clock(declared)}`;
+      const stated = `its stated duration is ${clock(declared)}`;
       const sentence =
         this.#holes > 0
-          ? `${this.#name} has ${clock(this.seconds)} of sound, and ${lasts}; the rest stood where it is damaged, or at its end.`
-          : `${this.#name} could not be read from ${clock(this.seconds)} on: ${lasts}; its end is missing.`;
+          ? `${this.#name} has ${clock(this.seconds)} of audio, but ${stated}; the rest was in its damaged parts, or at its end.`
+          : `${this.#name} could not be read from ${clock(this.seconds)} on: ${stated}; its end is missing.`;
       this.#warn(sentence, 'lost');
     } else if (this.#cut) {
       this.#warn(`${this.#name} ends in the middle of a frame at ${clock(this.seconds)}: it was cut short.`, 'lost');

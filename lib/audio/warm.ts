@@ -17,8 +17,8 @@ export async function warmUp(pool: WorkerPool, path: string): Promise<void> {
   const origin = { path, name: path, size: file.size };
   const data: Opening = { origin, reading, apart: false, ahead: Number.POSITIVE_INFINITY };
   const message = (given: unknown) => {
-    const told = given as FromWorker<Float32Array>;
-    if ('item' in told && !('chunk' in told.item)) void session?.close();
+    const received = given as FromWorker<Float32Array>;
+    if ('item' in received && !('chunk' in received.item)) void session?.close();
   };
   const session = pool.open('audio', data, { message, failed: () => {} });
   session?.setState(true, false);

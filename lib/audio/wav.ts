@@ -49,8 +49,8 @@ function parseFormat(view: DataView, name: string, little: boolean): WavFormat {
   if (tag === extensible && view.byteLength >= 26) tag = view.getUint16(24, little);
   if (!widths[tag]) throw invalid(`its codec (number ${tag}) is not PCM`);
   if (!widths[tag].includes(bits)) throw invalid(`its samples have ${bits} bits`);
-  if (channels < 1 || channels > 64) throw invalid(`it says that it has ${channels} channels`);
-  if (sampleRate < 1000 || sampleRate > 768_000) throw invalid(`it says that its sample rate is ${sampleRate} Hz`);
+  if (channels < 1 || channels > 64) throw invalid(`its header states ${channels} channels`);
+  if (sampleRate < 1000 || sampleRate > 768_000) throw invalid(`its header states a sample rate of ${sampleRate} Hz`);
   // 20 bits take three bytes, or four if the block has room for them.
   const stated = view.getUint16(12, little) / channels;
   const least = Math.ceil(bits / 8);
@@ -227,6 +227,6 @@ export async function* decodeWav(
   if (!format || data === null || (stated >= minPlaceholder && stated !== longSize)) return;
   const seconds = (count: number) => count / format.blockBytes / format.sampleRate;
   if (seconds(data) <= tolerance) return;
-  const lasts = `it says that it lasts ${clock(seconds(stated))}`;
-  warn(`${name} could not be read from ${clock(seconds(stated - data))} on: ${lasts}; its end is missing.`, 'lost');
+  const [end, expected] = [clock(seconds(stated - data)), clock(seconds(stated))];
+  warn(`${name} could not be read from ${end} on: its stated duration is ${expected}; its end is missing.`, 'lost');
 }

@@ -141,9 +141,9 @@ export function cuesOf(
   const plain = limited === undefined && !options.highlightWords;
   const channels = [...new Set(segments.map(({ channel }) => channel))];
   const cues = channels.flatMap((channel) => {
-    const own = channels.length === 1 ? segments : segments.filter((segment) => segment.channel === channel);
+    const ofChannel = channels.length === 1 ? segments : segments.filter((segment) => segment.channel === channel);
     const speaker = speakerOf({ channel }, options);
-    const found = plain ? own.flatMap(segmentCue) : limitedCues(own, options, prefixOf(speaker));
+    const found = plain ? ofChannel.flatMap(segmentCue) : limitedCues(ofChannel, options, prefixOf(speaker));
     return found.map((cue) => ({ ...cue, speaker }));
   });
   return lasting(channels.length > 1 ? cues.sort((a, b) => a.start - b.start) : cues);

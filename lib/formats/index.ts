@@ -39,7 +39,7 @@ const csv = (transcription: Transcription, options: CheckedFormatOptions = {}): 
   table(transcription, options, ',', (words) => `"${words.replaceAll('"', '""')}"`);
 
 /** Warnings and omissions, if there are any: otherwise the result equals that of other programs. */
-const told = ({ warnings = [], omitted = [] }: Partial<Pick<Transcription, 'warnings' | 'omitted'>>) => ({
+const notesOf = ({ warnings = [], omitted = [] }: Partial<Pick<Transcription, 'warnings' | 'omitted'>>) => ({
   ...(warnings.length > 0 && { warnings }),
   ...(omitted.length > 0 && { omitted }),
 });
@@ -58,7 +58,7 @@ function json({ text: words, language, segments, ...rest }: Transcription): stri
       channel,
     }),
   );
-  return `${JSON.stringify({ text: words, language, segments: short, ...told(rest) })}\n`;
+  return `${JSON.stringify({ text: words, language, segments: short, ...notesOf(rest) })}\n`;
 }
 
 const nameOf = (language: string): string => languageNames.get(language) ?? language;
@@ -81,7 +81,7 @@ function verboseJson({ task, language, duration, text: whole, segments, ...rest 
     segments: segments.map((one) => (one.language === undefined ? one : { ...one, language: nameOf(one.language) })),
     words: timed,
     usage: { type: 'duration', seconds: Math.ceil(duration) },
-    ...told(rest),
+    ...notesOf(rest),
   };
   return `${JSON.stringify(answer, null, 2)}\n`;
 }

@@ -12,10 +12,10 @@ export function openVoice(pool: WorkerPool, mode: number): VoiceDetector | null 
   let failure: unknown = null;
   const events = {
     message: (message: unknown) => {
-      const told = message as FromVoice;
+      const answer = message as FromVoice;
       session?.setState(false, false);
-      if ('found' in told) waiting?.resolve(told.found);
-      else waiting?.reject(deserializeError(told.error));
+      if ('found' in answer) waiting?.resolve(answer.found);
+      else waiting?.reject(deserializeError(answer.error));
     },
     failed: (error: unknown) => {
       failure = error;

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type AudioInput, type AudioSource, openAudio, openChannels } from '../audio/index.js';
 import { audioOptions } from '../audio/options.js';
-import { hearErrors } from '../audio/streams.js';
+import { catchEarlyErrors } from '../audio/streams.js';
 import { warmUp } from '../audio/warm.js';
 import { OneheadError } from '../errors.js';
 import { check, pick } from '../options/options.js';
@@ -128,7 +128,7 @@ export class Whisper {
    * the model's disposal; only the first destroys a stream.
    */
   async #begin(audio: AudioInput, options: CheckedTranscribeOptions): Promise<Call> {
-    const forget = hearErrors(audio);
+    const forget = catchEarlyErrors(audio);
     const { signal, end } = limited(options, this.model.disposal);
     let job: TranscriptionState | undefined;
     try {

@@ -269,7 +269,7 @@ describe('refuses, in one sentence,', () => {
     for (const bytes of [sized(10 * second), Readable.from([Buffer.from(long)])]) {
       const { warnings, incomplete } = await readAll(bytes);
       expect({ warnings, incomplete }).toEqual({
-        warnings: [expect.stringContaining('could not be read from 0:03.0 on: it says that it lasts 0:10.0')],
+        warnings: [expect.stringContaining('could not be read from 0:03.0 on: its stated duration is 0:10.0')],
         incomplete: true,
       });
     }

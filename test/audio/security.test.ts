@@ -160,7 +160,7 @@ describe.skipIf(process.platform === 'win32')('the process of ffmpeg', () => {
     const limits = { ...ffmpegLimits, stall: 0.2 };
     expect(await decodeWith('cat >/dev/null; while :; do :; done', limits)).toMatchObject({
       code: 'AUDIO_INVALID',
-      message: expect.stringContaining('gave nothing'),
+      message: expect.stringContaining('wrote nothing'),
     });
     expect(await decodeWith('while :; do :; done', { ...ffmpegLimits, computing: 1 })).toMatchObject({
       code: 'AUDIO_INVALID',
