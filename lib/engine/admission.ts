@@ -1,4 +1,4 @@
-/** What waits for a device, the memory that it waits for, and who gets it next. */
+/** Admission to a device: the waiting windows and searches, and the positions and rows that they wait for. */
 import { OneheadError } from '../errors.js';
 import { Ranges } from './ranges.js';
 import type { Slot } from './runtime.js';
@@ -18,8 +18,8 @@ export class Admission<Window, Search, Result> {
   readonly searches = new WaitingList<RowTask>();
   readonly #now: () => number;
   /**
-   * Audio positions that each request under way was served on average, where a new request begins. It grows with every
-   * window, so that a request's second window does not wait for ever newer requests.
+   * Audio positions charged to each open request on average, the initial value of a new request. It grows with every
+   * window, so that a request's second window does not wait endlessly for newer requests.
    */
   #served = 0;
   /** The number of encoded windows that are not closed. */

@@ -84,7 +84,7 @@ export class Batch<Search, Result> {
     return this.#blockingStarts > 0;
   }
 
-  /** The number of steps after which a caller wants to watch text grow: 0 for now, infinity for never. */
+  /** The number of steps after which a caller wants the text so far: 0 for now, infinity for never. */
   get stepsToLook(): number {
     const watched = this.#running.filter(({ onTokens }) => onTokens);
     return Math.min(...watched.map(({ watchFrom, steps }) => Math.max(0, watchFrom - steps)));
@@ -192,7 +192,7 @@ export class Batch<Search, Result> {
     this.#finish(ended);
   }
 
-  /** Passes the text so far to the caller who watches it. What the caller throws rejects the search. */
+  /** Passes the text so far to the caller. An error of the callback rejects the search. */
   #show(search: RunningSearch<Search, Result>, written: Written): void {
     if (search.request.signal?.aborted || !this.#running.includes(search)) return;
     try {

@@ -1,4 +1,4 @@
-/** Measured costs of encodings and steps, and what follows for which of the two is done next. */
+/** Measured costs of encodings and decoder steps, which decide which of the two is done next. */
 
 /** The weight of the latest measurement in a running average. */
 const weightOfLatest = 0.1;

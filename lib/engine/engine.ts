@@ -88,7 +88,7 @@ export class Engine<Window, Search, Result> {
   }
 
   /**
-   * Encodes a window. Resolves when it has a slot and its encoding has been submitted: searches may be asked for at
+   * Encodes a window. Resolves when it has a slot and its encoding has been submitted: searches may be requested at
    * once. Rejects with the reason of the request's signal, with TIMED_OUT if the deadline passes first, with DISPOSED
    * or the device's error if the engine has ended.
    */

@@ -5,20 +5,20 @@ import { type EngineFigures, publish, sumFigures } from './figures.js';
 import { checkRequest, EngineRequest, type RequestOptions } from './request.js';
 
 export interface PoolOptions {
-  /** The most open requests, waiting and served. One more is refused with code BUSY. */
+  /** Maximum number of open requests, waiting or running. Further requests are refused with code BUSY. */
   maximumRequests: number;
   now?: () => number;
 }
 
-/** The number of closed requests that tell how fast the pool is. */
-const remembered = 32;
+/** Number of recently closed requests from which the rate of the pool is estimated. */
+const maxClosed = 32;
 
 export class Pool<Window, Search, Result> {
   readonly #engines: readonly Engine<Window, Search, Result>[];
   readonly #maximum: number;
   readonly #now: () => number;
   #open = 0;
-  /** When each of the last requests was closed. */
+  /** The times at which the last requests were closed, in milliseconds. */
   readonly #closed: number[] = [];
 
   constructor(
@@ -45,8 +45,8 @@ export class Pool<Window, Search, Result> {
     if (this.#open >= this.#maximum) throw this.#busy();
     this.#open += 1;
     let isOpen = true;
-    // A new request begins at what those under way have been charged for: it neither waits for all of them nor goes
-    // before all of them.
+    // A new request starts at what the open requests have been charged on average, so that it neither waits for all of
+    // them nor overtakes all of them.
     const served = Math.max(...this.#engines.map((engine) => engine.served));
     const { priority = 'interactive', signal } = options;
     const deadline = options.deadline === undefined ? Number.POSITIVE_INFINITY : this.#now() + options.deadline;
@@ -55,7 +55,7 @@ export class Pool<Window, Search, Result> {
       isOpen = false;
       this.#open -= 1;
       this.#closed.push(this.#now());
-      if (this.#closed.length > remembered) this.#closed.shift();
+      if (this.#closed.length > maxClosed) this.#closed.shift();
     });
   }
 
@@ -67,7 +67,7 @@ export class Pool<Window, Search, Result> {
     publish({ event: 'busy', retryAfter });
     return new OneheadError(
       'BUSY',
-      `${this.#open} requests are open already, which is as many as may be; try again in ${retryAfter} s.`,
+      `${this.#open} requests are open, which is the maximum; try again in ${retryAfter} s.`,
       { retryAfter },
     );
   }

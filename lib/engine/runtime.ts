@@ -1,4 +1,4 @@
-/** What the engine needs of a model on a device: tensors and programs. A runtime has no queue and makes no choices. */
+/** The engine's interface to a model on a device: tensors and programs. A runtime neither queues nor schedules work. */
 
 /** A window's range in the pool of audio positions, for its cross-attention keys and values. */
 export interface Slot {
@@ -61,7 +61,7 @@ export interface Runtime<Window, Search, Result> {
   /** The number of audio positions of all slots together. */
   readonly positions: number;
   readonly rows: number;
-  /** The most windows that are encoded at once. */
+  /** Maximum number of windows that are encoded together. */
   readonly encodeBatch: number;
   /** The number of audio positions of a window. Only windows of the same number are encoded together. */
   positionsOf(window: Window): number;

@@ -1,4 +1,4 @@
-/** The windows and searches that callers ask an engine for, while they wait and while they run. */
+/** The windows and searches that callers request from an engine, while they wait and while they run. */
 import type { EngineRequest } from './request.js';
 import type { Rows, Sequence, Slot, Written } from './runtime.js';
 import type { Waiting } from './waiting.js';

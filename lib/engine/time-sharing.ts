@@ -6,11 +6,11 @@ export interface EngineLimits {
   encodeTime: number;
   /** Decoder steps of such a turn. */
   stepsBetweenEncodes: number;
-  /** The most steps of one run. A new request or a cancellation ends a run early. */
+  /** Maximum steps of one run. A new request or a cancellation ends a run early. */
   stepsPerRun: number;
-  /** The most steps of one run while a caller watches the text grow. */
+  /** Maximum steps of one run while a caller receives the text so far. */
   stepsPerLook: number;
-  /** The weight of what later requests save by decoding in a large batch, against finishing the rows of now early. */
+  /** Weight of the time that later requests save in a larger batch, against finishing the current rows early. */
   batching: number;
 }
 
@@ -62,8 +62,8 @@ export class TimeSharing {
   }
 
   /**
-   * The most steps of the next run, and of the run queued behind it. While a window waits, the next run ends with the
-   * batch's turn. `stepsToLook`: the number of steps after which a caller wants to watch text grow.
+   * Maximum steps of the next run, and of the run queued behind it. While a window waits, the next run ends with the
+   * batch's turn. `stepsToLook`: the number of steps after which a caller wants the text so far.
    */
   runs(windowWaits: boolean, stepsToLook: number): { next: number; behind: number } {
     const { stepsBetweenEncodes, stepsPerRun, stepsPerLook } = this.#limits;
