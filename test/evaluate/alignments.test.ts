@@ -233,6 +233,6 @@ describe('files of words', () => {
     await writeFile(join(folder, 'a.json'), Uint8Array.of(0x22, 0xff, 0xfe));
     await expect(readAlignment(join(folder, 'a.json'))).rejects.toThrow('not text in UTF-8 or UTF-16');
     await writeFile(join(folder, 'a.srt'), '1');
-    await expect(readAlignment(join(folder, 'a.srt'))).rejects.toThrow('give a .TextGrid, .ctm or .json');
+    await expect(readAlignment(join(folder, 'a.srt'))).rejects.toThrow('read from .TextGrid, .ctm and .json');
   });
 });
