@@ -138,7 +138,7 @@ function addonFinding(): { finding: Finding; loaded: boolean } {
   try {
     const opened = openAddon((addon) => {
       found = addon;
-      return requireFromPackage(one.file);
+      return requireFromPackage(addon.file);
     });
     const kernels = Device.information().cuda.compiled ? 'CPU and CUDA kernels' : 'CPU kernels only';
     const means = `It is ${opened.found.origin}, with ${kernels}, and is loaded: onehead can compute.`;

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { isLasting, objectError } from '../../lib/batch/failures.js';
+import { isPermanent, objectError } from '../../lib/batch/failures.js';
 import { LocalFiles } from '../../lib/batch/local.js';
 import { MemoryQueue } from '../../lib/batch/memory.js';
 import { openStore } from '../../lib/batch/open-store.js';
@@ -50,7 +50,7 @@ describe('a file', () => {
   it('without read permission is reported as such', async () => {
     const error = await new LocalFiles().fetch(place('closed.wav'), never).catch((cause: unknown) => cause);
     expect(error).toMatchObject({ code: 'AUDIO_NOT_FOUND', message: expect.stringMatching(/may not read it/) });
-    expect(isLasting(error)).toBe(true);
+    expect(isPermanent(error)).toBe(true);
   });
 });
 
@@ -67,24 +67,24 @@ it.each([
 ])('%j is set aside with its reason', async (name, sentence) => {
   const error = await new LocalFiles().fetch(place(name), never).catch((cause: unknown) => cause);
   expect(error).toMatchObject({ code: 'AUDIO_NOT_FOUND', message: expect.stringMatching(sentence) });
-  expect(isLasting(error)).toBe(true);
+  expect(isPermanent(error)).toBe(true);
 });
 
 it('is distinguished from temporary failures by the system error', () => {
   const audio = (code: ErrorCode, cause?: unknown) => new OneheadError(code, 'Cannot read it.', { cause });
   for (const code of ['EIO', 'EMFILE', 'ENFILE', 'ENOSPC', 'ETIMEDOUT', 'ECONNRESET', 'ESTALE', 'EAGAIN', 'ENOMEM']) {
-    expect(isLasting(system(code)), code).toBe(false);
-    expect(isLasting(audio('AUDIO_INVALID', system(code))), code).toBe(false);
-    expect(isLasting(audio('AUDIO_NOT_FOUND', system(code))), code).toBe(false);
+    expect(isPermanent(system(code)), code).toBe(false);
+    expect(isPermanent(audio('AUDIO_INVALID', system(code))), code).toBe(false);
+    expect(isPermanent(audio('AUDIO_NOT_FOUND', system(code))), code).toBe(false);
     const partial = { warnings: [] } as unknown as ConstructorParameters<typeof TranscriptionError>[1];
-    expect(isLasting(new TranscriptionError(audio('AUDIO_INVALID', system(code)), partial)), code).toBe(false);
+    expect(isPermanent(new TranscriptionError(audio('AUDIO_INVALID', system(code)), partial)), code).toBe(false);
   }
   for (const code of ['AUDIO_INVALID', 'AUDIO_NOT_FOUND', 'INVALID_ARGUMENT'] as const) {
-    expect(isLasting(audio(code)), code).toBe(true);
-    expect(isLasting(audio(code, system('EACCES'))), code).toBe(true);
+    expect(isPermanent(audio(code)), code).toBe(true);
+    expect(isPermanent(audio(code, system('EACCES'))), code).toBe(true);
   }
   for (const code of ['STORE_FAILED', 'DEVICE_FAILED', 'OUT_OF_MEMORY', 'WORKER_FAILED'] as const) {
-    expect(isLasting(audio(code)), code).toBe(false);
+    expect(isPermanent(audio(code)), code).toBe(false);
   }
 });
 
@@ -92,11 +92,11 @@ it('of S3 that is missing or not readable is set aside; temporary failures are n
   const s3 = (name: string) => Object.assign(new Error(`${name} it says.`), { name });
   for (const name of ['NoSuchKey', 'NoSuchBucket', 'AccessDenied', 'InvalidObjectState']) {
     const error = objectError('s3://talks/one.wav', s3(name));
-    expect(isLasting(error)).toBe(true);
+    expect(isPermanent(error)).toBe(true);
     expect((error as Error).message).toBe(`Cannot read s3://talks/one.wav: ${name} it says.`);
   }
   for (const name of ['SlowDown', 'ExpiredToken', 'RequestTimeTooSkewed', 'InternalError', 'TimeoutError']) {
-    expect(isLasting(objectError('s3://talks/one.wav', s3(name)))).toBe(false);
+    expect(isPermanent(objectError('s3://talks/one.wav', s3(name)))).toBe(false);
   }
 });
 

@@ -233,9 +233,7 @@ describe('the end of a live stream', () => {
   });
 
   it('refuses what cannot be meant', async () => {
-    await expect(whisper.live({ threshold: -1 })).rejects.toThrow(
-      'Expected threshold to be a number from 0 to 10',
-    );
+    await expect(whisper.live({ threshold: -1 })).rejects.toThrow('Expected threshold to be a number from 0 to 10');
     await expect(whisper.live({ polcy: 'both' } as LiveOptions)).rejects.toThrow("There is no option 'polcy' of live");
     await expect(whisper.live({ language: 'klingon' })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
     await expect(whisper.live({ vad: { threshold: 2 } })).rejects.toThrow('Expected vad.threshold');

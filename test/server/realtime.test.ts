@@ -7,7 +7,7 @@ import OpenAI from 'openai';
 import { OpenAIRealtimeWS } from 'openai/realtime/ws';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunningServer } from '../../lib/server/index.js';
-import { samplesOf as decoded } from '../../lib/server/realtime/audio.js';
+import { decodeSamples as decoded } from '../../lib/server/realtime/audio.js';
 import { selfSigned } from './certificate.js';
 import { bytes, checkItems, connect, type Event, spoken, transcriptOf } from './realtime-client.js';
 import { startServer, testServer } from './support.js';
