@@ -197,7 +197,7 @@ describe('words of JSON', () => {
   });
 
   it.each([
-    ['{', 'is not JSON'],
+    ['{', 'is not valid JSON'],
     ['[{"word": "say", "start": 1}]', 'word 1: expected .* but found .*say'],
     ['[{"word": "say", "start": 1, "end": null}]', 'word 1'],
     ['[1]', 'word 1'],
