@@ -54,7 +54,7 @@ describe('a worker without Redis', () => {
       [[file('loop.wav')], 1, /Cannot read .*symbolic links/],
       [['/dev/null'], 1, /neither a file nor a folder/],
       [[folder, '--results', file('bytes.txt')], 1, /Cannot write to .*bytes\.txt/],
-      [[], 2, /Give recordings/],
+      [[], 2, /Name recordings/],
     ];
     await Promise.all(
       cases.map(async ([args, status, sentence]) => {

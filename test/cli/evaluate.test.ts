@@ -49,7 +49,7 @@ describe('evaluate', () => {
     expect(rates[1].lag.words.p50).toBeGreaterThan(0.5);
     const text = await onehead(['evaluate', folder, '--live']);
     expect(text.stdout).toMatch(/^policy +window.*WER/);
-    expect(text.stdout).toMatch(/usual .* \d+\.\d\d %( +\d+\.\d\d){7}\n$/);
+    expect(text.stdout).toMatch(/default .* \d+\.\d\d %( +\d+\.\d\d){7}\n$/);
     expect((await onehead(['evaluate', folder, '--policy', 'both'])).stderr).toContain(
       '--policy is for live transcription',
     );
