@@ -188,7 +188,7 @@ export async function writePage(page: string, result: RealResult): Promise<void>
   const figures: string[] = [];
   for (const chart of charts(measured)) {
     writeFileSync(join(dirname(page), folder, `${chart.name}.svg`), await toSvg(chart));
-    figures.push(`![${chart.title}](${folder}/${chart.name}.svg)\n\n${wrapped(chart.caption)}`);
+    figures.push(`![${chart.title}](${folder}/${chart.name}.svg)\n\n${wrap(chart.caption)}`);
   }
   const table = {
     title: 'All figures',
