@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:f
 import { join } from 'node:path';
 import { whisperConfigJson } from '../lib/profiler/measuring/shapes.js';
 import { parseConfig, type WhisperConfig } from '../lib/whisper/checkpoint/config.js';
+import { wholeJson } from '../lib/whisper/checkpoint/tokenizer-files.js';
 import {
   specialTokensBehind,
   stockTokens,
@@ -79,7 +80,7 @@ export async function addOtherFiles(
   const textTokens = stockTokens.multilingual;
   const languages = vocabulary - textTokens - 8 - (sourcePositions + 1);
   const special = specialTokensBehind(textTokens, languages, sourcePositions + 1);
-  const { json } = tokenizerOf(await stockVocabulary('multilingual'), special, folder);
+  const json = wholeJson(tokenizerOf(await stockVocabulary('multilingual'), special, folder));
   writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(json));
   writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify({ tokenizer_class: 'WhisperTokenizer' }));
 }

@@ -24,6 +24,24 @@ export function textOf(bytes: Uint8Array): string {
   return text;
 }
 
+/** The byte of each character of `textOf`, by the character's code; -1 for any other below 324. */
+export const byteOfCharacter: Int16Array = (() => {
+  const bytes = new Int16Array(256 + hidden.length).fill(-1);
+  for (const [byte, character] of characters.entries()) bytes[character.charCodeAt(0)] = byte;
+  return bytes;
+})();
+
+/** The bytes of a token's text, the opposite of `textOf`; null if it has a character that stands for no byte. */
+export function bytesOf(text: string): Uint8Array | null {
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; ++i) {
+    const byte = byteOfCharacter[text.charCodeAt(i)] ?? -1;
+    if (byte < 0) return null;
+    bytes[i] = byte;
+  }
+  return bytes;
+}
+
 /** The id of each token's text. If a text occurs twice, its first id counts. */
 export function rankOf(tokens: readonly string[]): Map<string, number> {
   const ranks = new Map<string, number>();

@@ -14,6 +14,7 @@ import { type CheckpointFormat, formatNames } from './description.js';
 import { bfloat16ToNumber, float16ToNumber, numberToBfloat16, numberToFloat16 } from './half.js';
 import { writeQuantized } from './quantize.js';
 import { writeSafetensors } from './safetensors-writer.js';
+import { wholeJson } from './tokenizer-files.js';
 import { checkpointSizes } from './weights.js';
 
 export const convertibleParts = ['cross', 'self', 'encoder'] as const;
@@ -240,12 +241,11 @@ async function writeFiles({ directory, format, description }: Checkpoint, to: st
     }
     return;
   }
-  const { json } = await description.tokenizer();
   const files = {
     'config.json': description.config,
     'generation_config.json': description.generation,
     'preprocessor_config.json': description.preprocessor,
-    'tokenizer.json': json,
+    'tokenizer.json': wholeJson(await description.tokenizer()),
     'tokenizer_config.json': { tokenizer_class: 'WhisperTokenizer' },
   };
   for (const [name, value] of Object.entries(files)) {

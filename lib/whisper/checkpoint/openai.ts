@@ -19,7 +19,7 @@ import {
   preprocessorJson,
 } from './description.js';
 import { languageNames } from './languages.js';
-import { readTokenizerFiles, specialTokens } from './tokenizer-files.js';
+import { readTokenizerFiles, specialTokens, tokensOf } from './tokenizer-files.js';
 import {
   specialTokensBehind,
   stockTokens,
@@ -193,7 +193,7 @@ export async function describeOpenai(
     );
   }
   const known: string[] = [];
-  for (const [token, id] of Object.entries(files.json.model.vocab)) if (id >= 0 && id < text) known[id] = token;
+  for (const [token, id] of tokensOf(files)) if (id >= 0 && id < text) known[id] = token;
   const vocabulary = { tokens: Array.from(known, (token) => token ?? '') };
   return { ...describe({ file, dimensions, tensors, vocabulary, special }), tokenizer: async () => files };
 }

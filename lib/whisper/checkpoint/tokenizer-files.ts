@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { OneheadError } from '../../errors.js';
 import type { SpecialTokens } from './config.js';
 import { readJson } from './json.js';
+import { type TokenTable, tokenTable } from './token-table.js';
+import { scanTokenizer } from './tokenizer-scan.js';
 
 export interface AddedToken {
   id: number;
@@ -18,13 +20,16 @@ export interface AddedToken {
 /** The fields of tokenizer.json that are read here. */
 export interface TokenizerJson {
   added_tokens: AddedToken[];
-  model: { vocab: Record<string, number> };
+  model: { vocab: Record<string, number>; merges?: unknown };
 }
 
 export interface TokenizerFiles {
   /** The file that messages name. */
   file: string;
+  /** tokenizer.json; if there is a table, without vocabulary and merges. */
   json: TokenizerJson;
+  /** Vocabulary and merges; null if `json` has them, because they are no byte-level BPE. */
+  table: TokenTable | null;
   /** tokenizer_config.json. */
   config: Record<string, unknown>;
 }
@@ -110,18 +115,20 @@ function mergesOf(text: string, file: string): [string, string][] {
 }
 
 /**
- * The tokenizer.json of a byte-level BPE, as transformers' fast tokenizers write it. `spaceBefore` is add_prefix_space
- * of encoding, `spaceDecoded` of decoding.
+ * The tokenizer of a byte-level BPE, with the tokenizer.json that transformers' fast tokenizers write. `spaceBefore` is
+ * add_prefix_space of encoding, `spaceDecoded` of decoding.
  */
-export function bytePairJson(parts: {
+export function bytePairFiles(parts: {
+  file: string;
   addedTokens: AddedToken[];
   spaceBefore: boolean;
   spaceDecoded: boolean;
   vocabulary: Record<string, number>;
   merges: readonly (readonly [string, string])[];
-}) {
+}): Omit<TokenizerFiles, 'config'> {
+  const table = tokenTable(Object.entries(parts.vocabulary), parts.merges);
   const bytes = { type: 'ByteLevel', trim_offsets: true, use_regex: true };
-  return {
+  const json = {
     version: '1.0',
     truncation: null,
     padding: null,
@@ -138,10 +145,23 @@ export function bytePairJson(parts: {
       end_of_word_suffix: '',
       fuse_unk: false,
       byte_fallback: false,
-      vocab: parts.vocabulary,
-      merges: parts.merges,
+      vocab: table ? {} : parts.vocabulary,
+      merges: table ? [] : parts.merges,
     },
   };
+  return { file: parts.file, json, table };
+}
+
+/** tokenizer.json with vocabulary and merges. */
+export function wholeJson({ json, table }: TokenizerFiles): TokenizerJson {
+  if (!table) return json;
+  const vocab = Object.fromEntries(table.entries());
+  return { ...json, model: { ...json.model, vocab, merges: table.mergedTexts() } };
+}
+
+/** The texts and ids of the vocabulary, without tokens that are only added. */
+export function tokensOf({ json, table }: TokenizerFiles): Iterable<[string, number]> {
+  return table ? table.entries() : Object.entries(json.model.vocab);
 }
 
 /**
@@ -159,21 +179,22 @@ async function fromVocabulary(directory: string, config: Json): Promise<Omit<Tok
     const problem = cause.code === 'ENOENT' ? `${directory} holds vocab.json but no merges.txt` : cause.message;
     throw new OneheadError('MODEL_INVALID', `${problem}; copy the tokenizer of the model again.`, { cause });
   });
-  const json = bytePairJson({
+  return bytePairFiles({
+    file,
     addedTokens: await addedTokens(directory, config, vocabulary),
     spaceBefore: config.add_prefix_space === true,
     spaceDecoded: true,
     vocabulary: vocabulary as Record<string, number>,
     merges: mergesOf(text, mergesFile),
   });
-  return { file, json };
 }
 
 /** Null if the folder has neither tokenizer.json nor vocab.json. Throws OneheadError MODEL_INVALID. */
 export async function readTokenizerFiles(directory: string): Promise<TokenizerFiles | null> {
   const config = (await readObject(join(directory, 'tokenizer_config.json'))) ?? {};
   const file = join(directory, 'tokenizer.json');
-  const json = await readObject(file);
+  const scanned = await scanTokenizer(file);
+  const json = scanned ? (scanned.json as Json) : await readObject(file);
   if (json === null) {
     const built = await fromVocabulary(directory, config);
     return built && { ...built, config };
@@ -188,13 +209,15 @@ export async function readTokenizerFiles(directory: string): Promise<TokenizerFi
     vocab !== null &&
     !Array.isArray(vocab);
   if (!valid) throw invalid(file, 'is not a byte-pair tokenizer such as Whisper has');
-  return { file, json: { ...json, added_tokens: added } as unknown as TokenizerJson, config };
+  const whole = { ...json, added_tokens: added } as unknown as TokenizerJson;
+  return { file, json: whole, table: scanned?.table ?? null, config };
 }
 
 /** The ids of special tokens by their text. */
-export function specialTokens({ json }: TokenizerFiles): SpecialTokens {
+export function specialTokens({ json, table }: TokenizerFiles): SpecialTokens {
   const special = new Map<string, number>();
-  for (const [text, id] of Object.entries(json.model.vocab)) if (/^<\|.*\|>$/.test(text)) special.set(text, id);
+  const texts = table ? table.entries(new Set(Buffer.from('<'))) : Object.entries(json.model.vocab);
+  for (const [text, id] of texts) if (/^<\|.*\|>$/.test(text)) special.set(text, id);
   for (const { content, id } of json.added_tokens) special.set(content, id);
   return special;
 }

@@ -1,16 +1,18 @@
-/** Encodes and decodes text, with @huggingface/tokenizers. */
-import type { Tokenizer } from '@huggingface/tokenizers';
+/** Encodes and decodes a model's text. */
 import { OneheadError } from '../../errors.js';
+import { ByteLevelTokenizer, type TextCodec } from './byte-level.js';
 import type { GenerationConfig } from './config.js';
+import { libraryTokenizer } from './library-tokenizer.js';
 import { specialTokens, type TokenizerFiles } from './tokenizer-files.js';
 
 /** Throws OneheadError MODEL_INVALID if the tokenizer's ids are not those of the model. */
 function checkTokens(files: TokenizerFiles, generation: GenerationConfig, firstSpecial: number): void {
-  const { file, json } = files;
+  const { file, json, table } = files;
   const mismatch = (problem: string) =>
     new OneheadError('MODEL_INVALID', `${file} ${problem}; the files of this folder do not belong together.`);
   const known = new Uint8Array(firstSpecial);
   for (const id of Object.values(json.model.vocab)) if (id < firstSpecial) known[id] = 1;
+  for (let id = 0; table && id < Math.min(table.size, firstSpecial); ++id) if (table.has(id)) known[id] = 1;
   for (const { id } of json.added_tokens) if (id < firstSpecial) known[id] = 1;
   const unknown = known.indexOf(0);
   if (unknown >= 0)
@@ -29,23 +31,8 @@ function checkTokens(files: TokenizerFiles, generation: GenerationConfig, firstS
   }
 }
 
-/**
- * The bytes of the characters in GPT-2's vocabularies: printable bytes are written as themselves, the others as the
- * characters from 256 on, in order.
- */
-const byteOf: ReadonlyMap<string, number> = new Map(
-  (() => {
-    const isPrinted = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
-    let next = 256;
-    return Array.from({ length: 256 }, (_, byte): [string, number] => [
-      String.fromCodePoint(isPrinted(byte) ? byte : next++),
-      byte,
-    ]);
-  })(),
-);
-
 export class WhisperTokenizer {
-  readonly #tokenizer: Tokenizer;
+  readonly #codec: TextCodec;
   /**
    * Ids from here to `#timestampEnd` are the end token, tasks, languages and timestamps. Later ones were added to the
    * vocabulary, and may be text.
@@ -53,14 +40,11 @@ export class WhisperTokenizer {
   readonly #firstSpecial: number;
   readonly #timestampEnd: number;
   readonly #special: ReadonlySet<number>;
-  readonly #vocabulary: Record<string, number>;
-  #byId: Map<number, string> | null = null;
 
-  private constructor(tokenizer: Tokenizer, { json }: TokenizerFiles, firstSpecial: number, timestampEnd: number) {
-    this.#tokenizer = tokenizer;
+  private constructor(codec: TextCodec, { json }: TokenizerFiles, firstSpecial: number, timestampEnd: number) {
+    this.#codec = codec;
     this.#firstSpecial = firstSpecial;
     this.#timestampEnd = timestampEnd;
-    this.#vocabulary = json.model.vocab;
     this.#special = new Set(json.added_tokens.filter(({ special }) => special).map(({ id }) => id));
   }
 
@@ -69,9 +53,8 @@ export class WhisperTokenizer {
     const firstSpecial = Math.min(generation.endToken, generation.startToken);
     checkTokens(files, generation, firstSpecial);
     try {
-      const { Tokenizer } = await import('@huggingface/tokenizers');
-      const tokenizer = new Tokenizer(files.json, files.config);
-      const made = new WhisperTokenizer(tokenizer, files, firstSpecial, generation.timestampEnd);
+      const codec = ByteLevelTokenizer.of(files) ?? (await libraryTokenizer(files));
+      const made = new WhisperTokenizer(codec, files, firstSpecial, generation.timestampEnd);
       if (made.encode(' a').length === 0) throw new Error('it does not encode text');
       made.decode([0]);
       return made;
@@ -98,24 +81,12 @@ export class WhisperTokenizer {
    */
   decode(tokens: readonly number[]): string {
     const text = tokens.filter((id) => this.isText(id));
-    if (text.length === 0) return '';
-    return this.#tokenizer.decode(text, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+    return text.length === 0 ? '' : this.#codec.decode(text);
   }
 
   /** The bytes of a token of text, possibly only a part of a character; empty for any other token. */
   bytes(id: number): Uint8Array {
-    if (!this.isText(id)) return new Uint8Array();
-    const piece = this.#pieces.get(id);
-    // Tokens that were added to the vocabulary are written as plain text.
-    if (piece === undefined || [...piece].some((letter) => !byteOf.has(letter))) {
-      return new TextEncoder().encode(this.decode([id]));
-    }
-    return Uint8Array.from([...piece], (letter) => byteOf.get(letter)!);
-  }
-
-  get #pieces(): ReadonlyMap<number, string> {
-    this.#byId ??= new Map(Object.entries(this.#vocabulary).map(([piece, id]) => [id, piece]));
-    return this.#byId;
+    return this.isText(id) ? this.#codec.bytes(id) : new Uint8Array();
   }
 
   /**
@@ -125,6 +96,6 @@ export class WhisperTokenizer {
   encode(text: string, { special = false } = {}): number[] {
     // The BPE's pattern divides words after <| anyway. After this split no part holds a whole special token.
     const parts = special ? [text] : text.split(/(?<=<\|)(?=[\p{L}\p{N}])/u);
-    return parts.flatMap((part) => this.#tokenizer.encode(part, { add_special_tokens: false }).ids);
+    return parts.flatMap((part) => this.#codec.encode(part));
   }
 }

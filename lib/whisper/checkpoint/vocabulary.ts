@@ -8,7 +8,7 @@ import { packageRoot } from '../../package-root.js';
 import { bytePairs, derivedMerges, rankOf, singleBytes, textOf } from './byte-pairs.js';
 import type { SpecialTokens } from './config.js';
 import { languageNames } from './languages.js';
-import { type AddedToken, bytePairJson, type TokenizerFiles } from './tokenizer-files.js';
+import { type AddedToken, bytePairFiles, type TokenizerFiles } from './tokenizer-files.js';
 
 export interface Vocabulary {
   /** Tokens of text in the order of their ids, in the characters of `textOf`. */
@@ -68,7 +68,8 @@ export function tokenizerOf({ tokens, merges }: Vocabulary, special: SpecialToke
   if (!merges && tokens.reduce((work, { length }) => work + length * length, 0) > mostWork) {
     throw new OneheadError('MODEL_INVALID', `The tokens of ${file} are too long for a vocabulary; download it again.`);
   }
-  const json = bytePairJson({
+  const files = bytePairFiles({
+    file,
     addedTokens: [...special].map(
       ([content, id]): AddedToken => ({
         id,
@@ -85,7 +86,7 @@ export function tokenizerOf({ tokens, merges }: Vocabulary, special: SpecialToke
     vocabulary: Object.fromEntries(rankOf(tokens)),
     merges: merges ?? derivedMerges(tokens),
   });
-  return { file, json, config: {} };
+  return { ...files, config: {} };
 }
 
 /**

@@ -1,0 +1,249 @@
+/** Encodes and decodes text with a byte-level BPE, as GPT-2's and Whisper's tokenizers are. */
+import type { TokenTable } from './token-table.js';
+import type { AddedToken, TokenizerFiles } from './tokenizer-files.js';
+
+/** What both this tokenizer and the library's do. */
+export interface TextCodec {
+  /** The tokens of a text; texts of added tokens in it become these. */
+  encode(text: string): number[];
+  /** The text of tokens, without special ones. */
+  decode(ids: readonly number[]): string;
+  /** A token's bytes, possibly only a part of a character. */
+  bytes(id: number): Uint8Array;
+}
+
+/** How GPT-2 divides text before bytes are joined: contractions, words, numbers and signs with a space before, spaces. */
+const pieces = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+
+/** Lengths of added texts that begin with the same character, at most: each is looked for at each such character. */
+const mostLengths = 64;
+
+/** Texts that are one token each, wherever they occur. At one place the longest counts. */
+class AddedTexts {
+  readonly #ids: ReadonlyMap<string, number>;
+  /** Lengths in descending order, by the first UTF-16 unit. */
+  readonly #lengths = new Map<number, number[]>();
+
+  constructor(tokens: readonly AddedToken[]) {
+    this.#ids = new Map(tokens.map(({ content, id }) => [content, id]));
+    for (const { content } of tokens) {
+      const lengths = this.#lengths.get(content.charCodeAt(0)) ?? [];
+      if (!lengths.includes(content.length)) lengths.push(content.length);
+      this.#lengths.set(content.charCodeAt(0), lengths);
+    }
+    for (const lengths of this.#lengths.values()) lengths.sort((a, b) => b - a);
+  }
+
+  get isUsual(): boolean {
+    return [...this.#lengths.values()].every(({ length }) => length <= mostLengths);
+  }
+
+  /** Divides a text into added tokens' ids and the texts between them. */
+  split(text: string): (string | number)[] {
+    const parts: (string | number)[] = [];
+    let begin = 0;
+    for (let i = 0; i < text.length; ) {
+      const lengths = this.#lengths.get(text.charCodeAt(i)) ?? [];
+      const length = lengths.find((one) => this.#ids.has(text.substring(i, i + one)));
+      if (length === undefined) {
+        i += 1;
+        continue;
+      }
+      if (i > begin) parts.push(text.slice(begin, i));
+      parts.push(this.#ids.get(text.substring(i, i + length))!);
+      i += length;
+      begin = i;
+    }
+    if (begin < text.length) parts.push(text.slice(begin));
+    return parts;
+  }
+}
+
+/** A queue of pairs to join: the lowest rank first, the leftmost of one rank. */
+class PairQueue {
+  /** A heap of `rank * 2^28 + place`. */
+  readonly #keys: number[] = [];
+
+  get isEmpty(): boolean {
+    return this.#keys.length === 0;
+  }
+
+  push(rank: number, place: number): void {
+    const key = rank * 2 ** 28 + place;
+    const keys = this.#keys;
+    let at = keys.length;
+    while (at > 0 && keys[(at - 1) >> 1] > key) {
+      keys[at] = keys[(at - 1) >> 1];
+      at = (at - 1) >> 1;
+    }
+    keys[at] = key;
+  }
+
+  pop(): { rank: number; place: number } {
+    const keys = this.#keys;
+    const [first] = keys;
+    const last = keys.pop()!;
+    for (let at = 0; keys.length > 0; ) {
+      let child = 2 * at + 1;
+      if (child + 1 < keys.length && keys[child + 1] < keys[child]) child += 1;
+      if (child >= keys.length || keys[child] >= last) {
+        keys[at] = last;
+        break;
+      }
+      keys[at] = keys[child];
+      at = child;
+    }
+    return { rank: Math.floor(first / 2 ** 28), place: first % 2 ** 28 };
+  }
+}
+
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+const encoder = new TextEncoder();
+
+export class ByteLevelTokenizer implements TextCodec {
+  readonly #table: TokenTable;
+  readonly #added: AddedTexts;
+  /** The texts of added tokens, which are written as they are. */
+  readonly #contents: ReadonlyMap<number, string>;
+  /** Tokens that decoding leaves out. */
+  readonly #special: ReadonlySet<number>;
+  readonly #spaceBefore: boolean;
+
+  private constructor(
+    table: TokenTable,
+    added: AddedTexts,
+    tokens: readonly AddedToken[],
+    special: ReadonlySet<number>,
+    spaceBefore: boolean,
+  ) {
+    this.#table = table;
+    this.#added = added;
+    this.#contents = new Map(tokens.map(({ id, content }) => [id, content]));
+    this.#special = special;
+    this.#spaceBefore = spaceBefore;
+  }
+
+  /** Null if the tokenizer does anything that GPT-2's and Whisper's do not; the library knows what. */
+  static of({ json, config, table }: TokenizerFiles): ByteLevelTokenizer | null {
+    if (!table) return null;
+    const { added_tokens: tokens } = json;
+    const added = new AddedTexts(tokens);
+    if (!isUsual(json as unknown as Fields, config) || !added.isUsual || !belong(tokens, table)) return null;
+    const { additional_special_tokens: more } = config;
+    const named = new Set(Array.isArray(more) ? more.filter((one) => typeof one === 'string') : []);
+    const special = new Set(table.find(named).values());
+    for (const token of tokens) if (token.special || named.has(token.content)) special.add(token.id);
+    const { add_prefix_space: spaceBefore } = (json as unknown as Fields).pre_tokenizer as Fields;
+    return new ByteLevelTokenizer(table, added, tokens, special, spaceBefore === true);
+  }
+
+  encode(text: string): number[] {
+    const ids: number[] = [];
+    for (const part of this.#added.split(text)) {
+      if (typeof part === 'number') {
+        ids.push(part);
+        continue;
+      }
+      const spaced = this.#spaceBefore && !part.startsWith(' ') ? ` ${part}` : part;
+      for (const [piece] of spaced.matchAll(pieces)) this.#join(encoder.encode(piece), ids);
+    }
+    return ids;
+  }
+
+  /** Appends the tokens of a piece of text: joins the pair of the lowest rank again and again. */
+  #join(bytes: Uint8Array, into: number[]): void {
+    const { merges, byteIds } = this.#table;
+    const count = bytes.length;
+    const tokens = Uint32Array.from(bytes, (byte) => byteIds[byte]);
+    // Neighbours of the tokens that are left. A token that was joined to the one before it has no next one.
+    const next = Int32Array.from(bytes, (_, i) => i + 1);
+    const previous = Int32Array.from(bytes, (_, i) => i - 1);
+    const queue = new PairQueue();
+    const offer = (place: number) => {
+      if (place < 0 || next[place] >= count) return;
+      const rank = merges.rankOf(tokens[place], tokens[next[place]]);
+      if (rank >= 0) queue.push(rank, place);
+    };
+    for (let place = 0; place < count - 1; ++place) offer(place);
+    while (!queue.isEmpty) {
+      const { rank, place } = queue.pop();
+      const right = next[place];
+      // One of the two may have been joined to another meanwhile.
+      if (right < 0 || right >= count || merges.rankOf(tokens[place], tokens[right]) !== rank) continue;
+      tokens[place] = merges.joined(rank);
+      next[place] = next[right];
+      next[right] = -1;
+      if (next[place] < count) previous[next[place]] = place;
+      offer(previous[place]);
+      offer(place);
+    }
+    for (let place = 0; place < count; place = next[place]) into.push(tokens[place]);
+  }
+
+  decode(ids: readonly number[]): string {
+    let text = '';
+    let run: number[] = [];
+    const end = () => {
+      if (run.length > 0) text += decoder.decode(this.#table.join(run));
+      run = [];
+    };
+    for (const id of ids) {
+      if (this.#special.has(id)) continue;
+      const content = this.#contents.get(id);
+      if (content === undefined) run.push(id);
+      else {
+        end();
+        text += content;
+      }
+    }
+    end();
+    return text;
+  }
+
+  bytes(id: number): Uint8Array {
+    if (this.#special.has(id)) return new Uint8Array();
+    const content = this.#contents.get(id);
+    return content === undefined ? this.#table.bytes(id).slice() : encoder.encode(content);
+  }
+}
+
+type Fields = Record<string, unknown>;
+
+const isOff = (value: unknown) => value === undefined || value === null || value === false || value === '';
+const isType = (value: unknown, type: string): value is Fields => (value as Fields | null)?.type === type;
+
+/** Whether each part of tokenizer.json is of the kind that GPT-2's and Whisper's have, with nothing more switched on. */
+function isUsual(json: Fields, config: Fields): boolean {
+  const { normalizer, pre_tokenizer: before, post_processor: after, decoder: last } = json;
+  const model = json.model as Fields;
+  const names = new Set(
+    (json.added_tokens as AddedToken[]).flatMap(({ special, content }) => (special ? content : [])),
+  );
+  const { unk_token: unknown } = model;
+  return (
+    normalizer === null &&
+    isType(before, 'ByteLevel') &&
+    before.use_regex !== false &&
+    (after === null || isType(after, 'TemplateProcessing') || isType(after, 'ByteLevel')) &&
+    isType(last, 'ByteLevel') &&
+    isType(model, 'BPE') &&
+    // All bytes are tokens, so none is unknown.
+    (isOff(unknown) || names.has(unknown as string)) &&
+    ['dropout', 'end_of_word_suffix', 'continuing_subword_prefix', 'continuing_subword_suffix'].every((name) =>
+      isOff(model[name]),
+    ) &&
+    ['byte_fallback', 'ignore_merges'].every((name) => isOff(model[name])) &&
+    ['remove_space', 'do_lowercase_and_remove_accent'].every((name) => isOff(config[name]))
+  );
+}
+
+/** Whether each added token has a text and an id of its own; of both the vocabulary may have the same token. */
+function belong(tokens: readonly AddedToken[], table: TokenTable): boolean {
+  const contents = new Map(tokens.map(({ content, id }) => [content, id]));
+  const ids = new Set(tokens.map(({ id }) => id));
+  if (contents.size < tokens.length || ids.size < tokens.length) return false;
+  if (tokens.some(({ id, content, lstrip, rstrip }) => id < 0 || content === '' || lstrip || rstrip)) return false;
+  const both = tokens.filter(({ id }) => table.has(id));
+  if (both.some(({ id, content }) => table.text(id) !== content)) return false;
+  return [...table.find(contents.keys())].every(([text, id]) => contents.get(text) === id);
+}

@@ -1,0 +1,26 @@
+/** Tokenizers that are not of the usual form, by @huggingface/tokenizers. */
+
+import type { TextCodec } from './byte-level.js';
+import { bytesOf } from './byte-pairs.js';
+import { type TokenizerFiles, wholeJson } from './tokenizer-files.js';
+
+/** Throws the library's Error if it cannot make a tokenizer of the files. */
+export async function libraryTokenizer(files: TokenizerFiles): Promise<TextCodec> {
+  // Imported on demand: hardly any model needs it.
+  const { Tokenizer } = await import('@huggingface/tokenizers');
+  const json = wholeJson(files);
+  const tokenizer = new Tokenizer(json, files.config);
+  let texts: Map<number, string> | undefined;
+  const decode = (ids: readonly number[]) =>
+    tokenizer.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+  return {
+    encode: (text) => tokenizer.encode(text, { add_special_tokens: false }).ids,
+    decode,
+    bytes(id) {
+      texts ??= new Map(Object.entries(json.model.vocab).map(([text, id]) => [id, text]));
+      const text = texts.get(id);
+      // Tokens that were added to the vocabulary are written as plain text.
+      return (text === undefined ? null : bytesOf(text)) ?? new TextEncoder().encode(decode([id]));
+    },
+  };
+}
