@@ -3,7 +3,6 @@
  * includes no tools. Prints a JSON object.
  */
 import { parseArgs } from 'node:util';
-import { MeasuredWhisper } from '../dist/profiler/measuring/measured-whisper.js';
 import { WhisperModel } from '../dist/whisper/decoding/whisper-model.js';
 
 const { values } = parseArgs({
@@ -75,6 +74,7 @@ console.log(JSON.stringify(result));
 const { checkpoint } = model;
 model.dispose();
 if (values.trace) {
+  const { MeasuredWhisper } = await import('../dist/profiler/measuring/measured-whisper.js');
   const measured = await MeasuredWhisper.open(checkpoint, { ...options, batch: 1 });
   for (const [name, program] of Object.entries({ encoder: measured.encoder, step: measured.step })) {
     const sums = new Map();

@@ -82,18 +82,19 @@ function splitQueryKeyValue(all: Tensor, width: number): [Tensor, Tensor, Tensor
   return [all.columns(0, width), all.columns(width, shared), all.columns(width + shared, shared)];
 }
 
-/** Self-attention of the encoder: every position sees every other. */
+/** Self-attention of the encoder: every position sees every other. `output` may be x. */
 export function encoderSelfAttention(
   ops: Operations,
   x: Tensor,
   parameters: SelfAttentionParameters,
   shape: AttentionShape,
   types: LayerTypes,
+  output?: Tensor,
 ): Tensor {
   const all = normedProduct(ops, x, parameters.queryKeyValue, parameters.norm, types);
   const [query, key, value] = splitQueryKeyValue(all, x.shape[2]);
   const mixed = ops.attention(query, key, value, { algorithm: 'memory-efficient', ...shape });
-  return product(ops, mixed, parameters.out, types, { residual: x });
+  return product(ops, mixed, parameters.out, types, { residual: x, output });
 }
 
 /**
@@ -150,13 +151,14 @@ export function feedForward(
   return product(ops, inner, down, types, { residual: x });
 }
 
-/** Feed-forward layer of the encoder. */
+/** Feed-forward layer of the encoder. `output` may be x. */
 export function encoderFeedForward(
   ops: Operations,
   x: Tensor,
   { up, down, norm }: FeedForwardParameters,
   types: LayerTypes,
+  output?: Tensor,
 ): Tensor {
   const inner = normedProduct(ops, x, up, norm, types, { activation: 'gelu' });
-  return product(ops, inner, down, types, { residual: x });
+  return product(ops, inner, down, types, { residual: x, output });
 }

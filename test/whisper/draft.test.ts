@@ -5,7 +5,7 @@ import { decodingOptions } from '../../lib/whisper/decoding/options.js';
 import { resolveDecoding } from '../../lib/whisper/decoding/resolve.js';
 import { WhisperModel } from '../../lib/whisper/decoding/whisper-model.js';
 import type { WindowResult, WindowSettings } from '../../lib/whisper/decoding/windows.js';
-import { aloneWindow, windowSamples } from '../../lib/whisper/model/features.js';
+import { fillAlone, windowSamples } from '../../lib/whisper/model/features.js';
 import { samplesOf } from '../audio/support.js';
 import { gpu, kinds } from '../device/devices.js';
 
@@ -23,7 +23,8 @@ describe.each(cases)('drafts on $device', ({ device, quick }) => {
     try {
       const { preprocessor } = model.checkpoint;
       const positions = quick ? preprocessor.frames / 2 : 128;
-      const whole = aloneWindow(preprocessor, samples).subarray(0, windowSamples(preprocessor, positions));
+      const into = new Float32Array(windowSamples(preprocessor, preprocessor.frames / 2));
+      const whole = fillAlone(preprocessor, samples, into).subarray(0, windowSamples(preprocessor, positions));
       const window = { samples: whole, peak: Number.NEGATIVE_INFINITY };
       return (await model.decodeWindow(request, window, own, settings)).attempt;
     } finally {

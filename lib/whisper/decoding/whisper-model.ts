@@ -12,7 +12,7 @@ import { type Checkpoint, readCheckpoint } from '../checkpoint/checkpoint.js';
 import { bundledModel, resolveModel } from '../checkpoint/hub.js';
 import { likeliestLanguage } from '../checkpoint/languages.js';
 import { deviceNames, openDevices } from '../model/devices.js';
-import { aloneWindow, windowSamples } from '../model/features.js';
+import { fillAlone, windowSamples } from '../model/features.js';
 import { type DataType, nameOf, type Precision } from '../model/precision.js';
 import type { ModelWindow, Search, SearchResult } from '../model/search.js';
 import { type LoadOptions, loadOptions } from '../model/types.js';
@@ -218,8 +218,13 @@ export class WhisperModel {
   async features(samples: Float32Array | readonly Float32Array[], signal?: AbortSignal | null): Promise<Tensor> {
     const windows = windowSamplesOf(samples);
     const ends = checkSignal(signal);
-    const filled = windows.map((window) => aloneWindow(this.checkpoint.preprocessor, window));
-    return this.#betweenSteps(({ runtime }) => runtime.features(filled, ends));
+    const { preprocessor } = this.checkpoint;
+    return this.#betweenSteps(({ runtime }) =>
+      this.buffers.use((into) => {
+        const filled = (index: number) => fillAlone(preprocessor, windows[index], into);
+        return runtime.features(windows.length, filled, ends);
+      }),
+    );
   }
 
   /**

@@ -8,6 +8,8 @@ import type { Parameters } from './parameters.js';
 
 export interface EncoderOptions {
   algorithm?: AttentionAlgorithm;
+  /** Layers add to their input where it lies, for less memory. On the CPU only: a GPU's libraries want another place. */
+  inPlace?: boolean;
   /** Destination of the result, in the type of the layers' values; a temporary if absent. */
   output?: Tensor;
 }
@@ -19,7 +21,7 @@ export function recordEncoder(
   { encoder }: Parameters,
   types: LayerTypes,
   features: Tensor,
-  { algorithm = 'memory-efficient', output }: EncoderOptions = {},
+  { algorithm = 'memory-efficient', inPlace = false, output }: EncoderOptions = {},
 ): Tensor {
   const { heads, keyValueHeads } = config.encoder;
   const dtype = types.values;
@@ -35,10 +37,11 @@ export function recordEncoder(
     residual: encoder.positions.part(0, [positions, config.width]),
     dtype: 'float32',
   });
+  const into = inPlace ? x : undefined;
   encoder.layers.forEach((layer, index) => {
     ops.scope(`encoder.${index}`, () => {
-      x = encoderSelfAttention(ops, x, layer.self, { heads, keyValueHeads, algorithm }, types);
-      x = encoderFeedForward(ops, x, layer.feedForward, types);
+      x = encoderSelfAttention(ops, x, layer.self, { heads, keyValueHeads, algorithm }, types, into);
+      x = encoderFeedForward(ops, x, layer.feedForward, types, into);
     });
   });
   return ops.layerNorm(x, encoder.norm, { output, dtype });

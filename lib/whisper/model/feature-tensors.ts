@@ -14,19 +14,21 @@ async function filled(result: Tensor, count: number, work: (index: number) => Pr
   }
 }
 
-/** Features of windows, each of `windowSamples`: float32 [windows, mels, frames]. */
+/** Features of windows: float32 [windows, mels, frames]. `samplesOf` is asked for a window's `windowSamples` samples
+ * when the window before it is done. */
 export async function featuresOf(
   device: Device,
   programs: RuntimePrograms,
-  windows: readonly Float32Array[],
+  windows: number,
+  samplesOf: (index: number) => Float32Array,
   signal?: AbortSignal,
 ): Promise<Tensor> {
   const { samples, peaks, features, program } = programs.features();
-  const result = device.tensor('float32', [windows.length, ...features.shape.slice(1)]);
-  return filled(result, windows.length, (index) => [
+  const result = device.tensor('float32', [windows, ...features.shape.slice(1)]);
+  return filled(result, windows, (index) => [
     device.transfer({
       writes: [
-        [samples, windows[index]],
+        [samples, samplesOf(index)],
         [peaks, Float32Array.of(Number.NEGATIVE_INFINITY)],
       ],
     }),

@@ -59,14 +59,17 @@ export function windowSamples(
 }
 
 /**
- * The samples of a window that stands alone: padded with silence to its whole length, then mirrored at both ends, as
- * torch.stft's centre padding does.
+ * Fills `into` (`windowSamples`) with the samples of a window that stands alone: padded with silence to its whole
+ * length, then mirrored at both ends, as torch.stft's centre padding does.
  */
-export function aloneWindow(config: PreprocessorConfig, samples: Float32Array): Float32Array {
-  const { samples: length, fftSize, frames } = config;
+export function fillAlone(
+  { samples: length, fftSize }: PreprocessorConfig,
+  samples: Float32Array,
+  into: Float32Array,
+): Float32Array {
   const border = fftSize / 2;
   const window = samples.subarray(0, length);
-  const into = new Float32Array(windowSamples(config, frames / 2));
+  into.fill(0);
   into.set(window.subarray(0, into.length - border), border);
   for (let i = 1; i <= border; ++i) into[border - i] = window[i] ?? 0;
   for (let i = border + length; i < into.length; ++i) into[i] = window[2 * length - 2 - (i - border)] ?? 0;

@@ -191,12 +191,11 @@ export class RuntimePrograms {
   }
 
   #makeEncode(batch: number, positions: number) {
-    const { checkpoint, parameters, precision } = this.#parts;
     const { samples, peaks } = this.#windows(batch, positions);
     const begins = this.#begins.part(0, [batch]);
     const program = this.#program(`encode ${batch} x ${positions}`, (ops) => {
       const features = this.#front.record(ops, samples, peaks);
-      this.#recordAudio(ops, recordEncoder(ops, checkpoint.config, parameters, precision.encoder, features), begins);
+      this.#recordAudio(ops, this.#recordEncoder(ops, features), begins);
     });
     return { samples, peaks, begins, program };
   }
@@ -207,6 +206,12 @@ export class RuntimePrograms {
   project(encoded: Tensor) {
     const begins = this.#begins.part(0, [1]);
     return { begins, program: this.#program('project', (ops) => this.#recordAudio(ops, encoded, begins)) };
+  }
+
+  #recordEncoder(ops: Operations, features: Tensor, output?: Tensor): Tensor {
+    const { checkpoint, parameters, precision, device } = this.#parts;
+    const options = { inPlace: device.kind === 'cpu', output };
+    return recordEncoder(ops, checkpoint.config, parameters, precision.encoder, features, options);
   }
 
   #recordAudio(ops: Operations, encoded: Tensor, begins: Tensor): void {
@@ -330,7 +335,7 @@ export class RuntimePrograms {
    * Its tensors are made when first wanted.
    */
   encoder(batch: number) {
-    const { checkpoint, parameters, precision, device } = this.#parts;
+    const { checkpoint, precision, device } = this.#parts;
     const { mels, sourcePositions, width } = checkpoint.config;
     let tensors = this.#loose.get(batch);
     if (!tensors) {
@@ -341,7 +346,7 @@ export class RuntimePrograms {
     }
     const { features, encoded } = tensors;
     const program = this.#program(`encoder ${batch}`, (ops) => {
-      recordEncoder(ops, checkpoint.config, parameters, precision.encoder, features, { output: encoded });
+      this.#recordEncoder(ops, features, encoded);
     });
     return { features, encoded, program };
   }

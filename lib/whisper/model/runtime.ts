@@ -6,7 +6,7 @@ import type { Rows, Runtime, Sequence, Slot, StepRun } from '../../engine/runtim
 import { encodedOf, featuresOf } from './feature-tensors.js';
 import { prefillLength, type RuntimeParts, RuntimePrograms, type StepParts, sizeFor } from './programs.js';
 import type { Write } from './rows.js';
-import { type SearchResult, likeliest, type ModelWindow, type Search } from './search.js';
+import { likeliest, type ModelWindow, type Search, type SearchResult } from './search.js';
 import { verify } from './verify.js';
 import { WrittenSamples } from './written-samples.js';
 
@@ -351,10 +351,13 @@ export class WhisperRuntime implements Runtime<ModelWindow, Search, SearchResult
     return reads[0][0];
   }
 
-  /** Features of windows, each of `windowSamples`: float32 [windows, mels, frames]. The caller disposes them. */
-  features(windows: readonly Float32Array[], signal?: AbortSignal): Promise<Tensor> {
-    this.#samples.filled(windows[0].length);
-    return featuresOf(this.#device, this.#programs, windows, signal);
+  /**
+   * Features of windows, each of `windowSamples`: float32 [windows, mels, frames]. `samplesOf` is asked for one window
+   * after the other. The caller disposes the features.
+   */
+  features(windows: number, samplesOf: (index: number) => Float32Array, signal?: AbortSignal): Promise<Tensor> {
+    this.#samples.filled(this.#programs.features().samples.size);
+    return featuresOf(this.#device, this.#programs, windows, samplesOf, signal);
   }
 
   /**

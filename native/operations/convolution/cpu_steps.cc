@@ -5,9 +5,19 @@ namespace onehead::cpu {
 
 namespace {
 
-/** What each output of one sequence is made of, as rows of a product at the start of the scratch memory. */
+/** Rows that are unfolded at once, at most: a window's are more memory than anything else in the encoder takes. */
+constexpr int64_t mostRows = 512;
+
+/** As many rows as divide all of them, so that one product serves all parts, if that is not too few at once. */
+int64_t rowsAtOnce(int64_t rows) {
+  int64_t parts = (rows + mostRows - 1) / mostRows;
+  while (rows % parts != 0 && rows / parts >= mostRows / 4) ++parts;
+  return rows % parts == 0 ? rows / parts : rows;
+}
+
+/** What some outputs of one sequence are made of, as rows of a product at the start of the scratch memory. */
 struct Unfold {
-  int64_t rows, length, channels, kernel, stride, padding;
+  int64_t first, rows, length, channels, kernel, stride, padding;
   const std::byte* x;  // [length, channels]
   void* scratch;       // [rows, channels, kernel], the order of the weight
 };
@@ -19,7 +29,7 @@ void unfoldRows(const Unfold& unfold, const Team& team) {
   Share share(unfold.rows, team);
   for (int64_t row = share.begin; row < share.end; ++row)
     for (int64_t k = 0; k < unfold.kernel; ++k) {
-      const int64_t time = row * unfold.stride - unfold.padding + k;
+      const int64_t time = (unfold.first + row) * unfold.stride - unfold.padding + k;
       const bool inside = time >= 0 && time < unfold.length;
       const Element* from = x + (inside ? time * unfold.channels : 0);
       Element* to = static_cast<Element*>(unfold.scratch) + row * width + k;
@@ -29,9 +39,10 @@ void unfoldRows(const Unfold& unfold, const Team& team) {
 
 }  // namespace
 
-/** A product of unfolded rows, one sequence at a time: the residual (position embedding) is the same for each. */
+/** Products of unfolded rows, one sequence at a time: the residual (position embedding) is the same for each. */
 void prepare(Preparation& p, const onehead::Convolution& o) {
-  const int64_t channels = o.x.shape[2], kernel = o.weight.shape[2], rows = o.y.shape[1];
+  const int64_t channels = o.x.shape[2], kernel = o.weight.shape[2], outputs = o.y.shape[2], all = o.y.shape[1];
+  const int64_t rows = rowsAtOnce(all);
   Linear product{.x = Tensor::of(o.x.dtype, {rows, channels * kernel}),
                  .weight = o.weight,
                  .bias = o.bias,
@@ -42,10 +53,12 @@ void prepare(Preparation& p, const onehead::Convolution& o) {
                  .activation = o.activation,
                  .y = o.y,
                  .weightScales = {}};
-  product.weight.shape = {o.y.shape[2], channels * kernel};
-  product.y.shape = {rows, o.y.shape[2]};
+  product.weight.shape = {outputs, channels * kernel};
+  product.y.shape = {rows, outputs};
+  if (product.residual) product.residual->shape = {rows, outputs};
   const size_t begin = aligned(product.x.bytes());
-  Unfold unfold{.rows = rows,
+  Unfold unfold{.first = 0,
+                .rows = rows,
                 .length = o.x.shape[1],
                 .channels = channels,
                 .kernel = kernel,
@@ -54,10 +67,13 @@ void prepare(Preparation& p, const onehead::Convolution& o) {
                 .x = p.at(o.x),
                 .scratch = nullptr};
   for (int64_t item = 0; item < o.y.shape[0]; ++item) {
-    p.kernel(unfold, o.x.dtype == DType::float32 ? unfoldRows<uint32_t> : unfoldRows<uint16_t>, begin);
-    p.add(matrixProduct(product, nullptr, p.engine, p.stream, p, begin));
+    for (unfold.first = 0; unfold.first < all; unfold.first += rows) {
+      p.kernel(unfold, o.x.dtype == DType::float32 ? unfoldRows<uint32_t> : unfoldRows<uint16_t>, begin);
+      if (o.residual) product.residual->offset = o.residual->offset + unfold.first * outputs;
+      p.add(matrixProduct(product, nullptr, p.engine, p.stream, p, begin));
+      product.y.offset += product.y.elements();
+    }
     unfold.x += size_t(unfold.length * channels) * bytesOf(o.x.dtype);
-    product.y.offset += product.y.elements();
   }
 }
 
