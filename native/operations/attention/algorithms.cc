@@ -51,22 +51,22 @@ constexpr AttentionDeclaration declarations[] = {
      .takesBytes = true},
 };
 
-/** What no algorithm computes on this device. */
+/** Reasons that hold for every algorithm on this device. */
 Reasons reasonsOfDevice(const AttentionCase& given, const Capabilities& device) {
   Reasons reasons;
   device.checkTypes({given.type}, reasons);
   const auto& [least, most, step] = device.headSizes;
   const int64_t size = given.headSize;
-  const std::string attention = std::string("Attention on ") + device.title + " takes ";
+  const std::string attention = std::string("Attention on ") + device.title + " supports ";
   if (size < least || size > most || size % step) {
     const std::string sizes = least == 1 ? "up to " + std::to_string(most)
                                          : "from " + std::to_string(least) + " to " + std::to_string(most) +
-                                               " in steps of " + std::to_string(step);
+                                               " in multiples of " + std::to_string(step);
     reasons.push_back(attention + "head sizes " + sizes + ", not " + std::to_string(size) + ".");
   }
   if (given.alignment < device.rowAlignment)
-    reasons.push_back(attention + "rows that begin at multiples of " + std::to_string(device.rowAlignment) +
-                      " bytes, not of " + std::to_string(given.alignment) + ".");
+    reasons.push_back(attention + "rows aligned to " + std::to_string(device.rowAlignment) + " bytes, not to " +
+                      std::to_string(given.alignment) + ".");
   return reasons;
 }
 
@@ -74,14 +74,14 @@ Reasons reasonsOfAlgorithm(const AttentionDeclaration& algorithm, const Attentio
   Reasons reasons;
   auto refuse = [&](const std::string& why) { reasons.push_back(quoted(algorithm) + " " + why + "."); };
   if (algorithm.oneKeyValueHead && given.keyValueHeads != 1)
-    refuse("is for a single key/value head, not for " + std::to_string(given.keyValueHeads));
-  if (given.scores && !algorithm.givesScores) refuse("gives out no scores of single heads");
-  if (given.source && !algorithm.takesSource) refuse("takes no cache that is reordered by index");
-  if (given.pooled && !algorithm.takesPools) refuse("works on whole batches, not on chosen rows of a pool");
+    refuse("requires keyValueHeads to be 1, not " + std::to_string(given.keyValueHeads));
+  if (given.scores && !algorithm.givesScores) refuse("cannot output the scores of single heads");
+  if (given.source && !algorithm.takesSource) refuse("does not support a block table (the argument source)");
+  if (given.pooled && !algorithm.takesPools) refuse("does not support rows or ranges of a pool");
   if (given.pooled && algorithm.takesPools && given.scores && given.queries != 1)
-    refuse("gives out scores of one query an entry where rows of a pool are chosen, not of " +
+    refuse("outputs scores from rows of a pool for one query per entry only, not for " +
            std::to_string(given.queries));
-  if (given.bytes && !algorithm.takesBytes) refuse("takes no keys and values of 8 bits");
+  if (given.bytes && !algorithm.takesBytes) refuse("does not support int8 keys and values");
   return reasons;
 }
 
@@ -110,7 +110,7 @@ std::string description(const AttentionCase& given) {
         otherOrder |= one.lengthFirst != wanted.lengthFirst;
       }
     if (!instead.empty())
-      message += " Algorithms that can: " + instead + (otherOrder ? "; their order is [batch, length]." : ".");
+      message += " Algorithms that can: " + instead + (otherOrder ? "; they take tensors as [batch, length]." : ".");
     else
       for (const AttentionDeclaration& one : declarations)
         if (&one != &wanted) tell(reasonsOfAlgorithm(one, given));
@@ -156,8 +156,8 @@ Reasons notSupportedReasons(const AttentionDeclaration& algorithm, const Attenti
 }
 
 std::span<const AttentionAlgorithm> preferredAlgorithms(int64_t queries) {
-  // One query row a sequence is bound by reading the keys and values, which split-kv reads once, all threads at work.
-  // More rows share each tile of keys, and memory-efficient keeps their scores out of memory.
+  // With one query row per sequence, reading the keys and values is the bound: split-kv reads them once with all
+  // threads. More rows share each tile of keys, and memory-efficient keeps their scores out of memory.
   static constexpr AttentionAlgorithm one[] = {AttentionAlgorithm::splitKeyValue, AttentionAlgorithm::memoryEfficient};
   static constexpr AttentionAlgorithm more[] = {AttentionAlgorithm::memoryEfficient, AttentionAlgorithm::splitKeyValue};
   return queries == 1 ? std::span<const AttentionAlgorithm>(one) : std::span<const AttentionAlgorithm>(more);

@@ -1,5 +1,5 @@
-// The attention algorithms: what each takes, and why one does not compute a case. Checks of what is recorded ask here,
-// and so does lib/attention by way of the addon.
+// What each attention algorithm supports, and why a case is not supported. The recorder's checks use it, and so does
+// lib/attention through the addon.
 #pragma once
 
 #include <span>
@@ -10,51 +10,52 @@
 
 namespace onehead {
 
-/** What an algorithm takes; what it does, and what it costs, is in lib/attention/variants.ts. */
+/** What an algorithm supports. lib/attention/variants.ts describes what it does and costs. */
 struct AttentionDeclaration {
   AttentionAlgorithm algorithm;
   const char* name;
   /** The order of the first two dimensions is [length, batch]. */
   bool lengthFirst;
-  /** Key and value have one head alone. */
+  /** There is a single key/value head. */
   bool oneKeyValueHead;
+  /** It can output the scores of single heads. */
   bool givesScores;
-  /** It works on chosen rows of a pool, and on ranges of a pool of positions. */
+  /** It supports rows of a pool, and ranges of a pool of positions. */
   bool takesPools;
-  /** It takes a cache that is reordered by index. */
+  /** It supports a block table (`source`). */
   bool takesSource;
-  /** It takes keys and values of 8 bits. */
+  /** It supports int8 keys and values. */
   bool takesBytes;
 };
-/** Its name in quotation marks. */
+/** The algorithm's name in quotation marks. */
 std::string quoted(const AttentionDeclaration& algorithm);
-/** Every algorithm. */
 std::span<const AttentionDeclaration> attentionDeclarations();
 const AttentionDeclaration& declarationOf(AttentionAlgorithm algorithm);
 
-/** A case of attention, as far as support depends on it. */
+/** The properties of a case of attention that decide whether it is supported. */
 struct AttentionCase {
   DType type = DType::float32;  // of the query
   int64_t heads = 1, keyValueHeads = 1, headSize = 1, queries = 1, keys = 1;
   bool causal = false, append = false, scores = false;
-  bool pooled = false;  // rows of a pool, or ranges of one
-  bool source = false;  // a cache that is reordered by index
-  bool bytes = false;   // keys and values of 8 bits
-  /** The largest power of two that all rows of all tensors begin at multiples of, bytes. */
+  bool pooled = false;  // uses rows or ranges of a pool
+  bool source = false;  // has a block table
+  bool bytes = false;   // int8 keys and values
+  /** The alignment of all rows of all tensors: the largest power of two, in bytes, up to 64. */
   int64_t alignment = 64;
 };
 
-/** Throws Error, which names the argument, where numbers do not fit together, whatever the algorithm and the device. */
+/** Throws Error, naming the argument, if the numbers contradict each other for any algorithm and device. */
 void requireConsistent(const AttentionCase& given);
-/** Why an algorithm does not compute a case on a device. */
+/** Why the algorithm does not support the case on the device; empty if it does. */
 Reasons notSupportedReasons(const AttentionDeclaration& algorithm, const AttentionCase& given,
                             const Capabilities& device);
 
-/** Algorithms of the choice 'auto', the preferred one first: the first that computes a case is taken. */
+/** The algorithms that 'auto' tries, in this order; it uses the first that supports the case. */
 std::span<const AttentionAlgorithm> preferredAlgorithms(int64_t queries);
 
-/** The algorithm wanted, or the one that 'auto' takes (null). Throws Error NOT_SUPPORTED with the reasons, and with the
- * algorithms that compute the case, or every candidate's reasons where none does. */
+/** Returns the wanted algorithm; for null ('auto') the first preferred one that supports the case. Throws Error
+ * NOT_SUPPORTED with the reasons, and with the algorithms that support the case, or with every algorithm's reasons if
+ * none does. */
 AttentionAlgorithm chooseAlgorithm(const AttentionDeclaration* wanted, const AttentionCase& given,
                                    const Capabilities& device);
 

@@ -1,4 +1,4 @@
-// What the kernels of attention take, on either backend. Rows of a pool: ../operations.h.
+// The arguments of the attention kernels of both backends. ../operations.h explains rows of a pool.
 #pragma once
 
 #include <cstddef>
@@ -14,30 +14,31 @@ struct AttentionView {
   int64_t batchStride = 0, rowStride = 0;
 };
 
-/** What an algorithm with the scores in memory does one after another, so that each can be timed; the others do all at
- * once. */
+/** The stages of an algorithm that keeps the score matrix in memory, launched one by one so that each can be timed. The
+ * other algorithms have the single stage `all`. */
 enum class AttentionStage : int32_t { all, append, reshape, scores, softmax, values };
 
 /**
- * softmax(q k^T * scale) v, query head h reading key/value head h * keyValueHeads / heads.
- * New keys and values of this call, where there are any, are first copied to rows start[b] ... start[b] + queries - 1
- * of the cache that key and value point to. With `causal`, query i of sequence b sees keys 0 ... start[b] + i (start 0
- * when null); otherwise keys 0 ... keys - 1.
+ * y = softmax(q k^T * scale) v. Query head h reads key/value head h * keyValueHeads / heads.
+ *
+ * If newKey and newValue are given, they are first written to rows start[b] ... start[b] + queries - 1 of the cache
+ * that k and v point to. With `causal`, query i of sequence b attends to keys 0 ... start[b] + i (start is 0 if null),
+ * otherwise to keys 0 ... keys - 1.
  */
 struct AttentionArguments {
   int64_t batch, queries, keys, heads, keyValueHeads, headSize;
-  DType type;  // of all but the cache
+  DType type;  // of all tensors except an int8 cache
   AttentionView q, k, v;
   bool causal;
   const int32_t* start;            // [batch] or null
-  AttentionView newKey, newValue;  // rows to append; null data: none
+  AttentionView newKey, newValue;  // rows to append; data is null if there are none
   float scale;
-  AttentionView y;              // a CPU takes it without gaps
-  void* scratch = nullptr;      // as the kernel wants it
-  int32_t* counters = nullptr;  // of a GPU
+  AttentionView y;              // on the CPU contiguous
+  void* scratch = nullptr;      // size and layout are the kernel's
+  int32_t* counters = nullptr;  // GPU only: zero before and after each launch
 
-  /** Of a GPU: no kernel of the program writes keys, values, `rows`, `keyBegin` and `keyCount`; they are read before
-   * the kernel before has ended. Not with newKey, start or source. */
+  /** GPU only: no kernel of the program writes keys, values, their scales, `rows`, `keyBegin` or `keyCount`, so they
+   * may be loaded before the previous kernel has ended. Never set with newKey, start or source. */
   bool keysStay = false;
 
   // Optional; see Attention in operation.h.
@@ -47,15 +48,15 @@ struct AttentionArguments {
   const int32_t* scorePosition = nullptr;  // [pool * queries]
   int64_t scoreRows = 0, scoreWidth = 0;
 
-  // Rows of a pool, for memoryEfficient and splitKeyValue.
+  // Rows of a pool, for memoryEfficient and splitKeyValue only.
   const int32_t* rows = nullptr;  // [batch]; start is [pool] then
   int64_t pool = 0;
-  const int32_t *keyBegin = nullptr, *keyCount = nullptr;  // [pool]; k and v are one sequence of `keys` positions then
+  const int32_t *keyBegin = nullptr, *keyCount = nullptr;  // [pool]; k and v are then one sequence of `keys` positions
   const int32_t* scoreRow = nullptr;                       // [pool]
   int64_t scoreSequences = 0, scoreKeys = 0;
 
-  // splitKeyValue only: keys and values of 8 bits without gaps, each head of a position times a scale. What is appended
-  // is quantized; q, new rows and y are of `type`.
+  // splitKeyValue only: int8 keys and values, contiguous, with a scale for each head of each position. Appended rows
+  // are quantized; q, new rows and y have `type`.
   float *keyScales = nullptr, *valueScales = nullptr;  // [sequences, keys, keyValueHeads]
 
   AttentionAlgorithm algorithm = AttentionAlgorithm::multiHead;

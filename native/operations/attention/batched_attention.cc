@@ -1,18 +1,18 @@
 // `multi-query` and `multi-query-1`: MultiQuery and MultiQuery1 of BigCode's analysis of multi-query attention, with
-// the scale, mask and softmax that the analysis leaves out. One key/value head serves all query heads, so a sequence's
-// queries of all heads are rows of one product with the same keys:
+// scale, mask and softmax, which the analysis leaves out. One key/value head serves all query heads, so the queries of
+// all heads of a sequence are the rows of one product with the same keys:
 //
-//   1. new keys and values are appended to the cache, where there is one
-//   2. multi-query-1: several positions of a query that is a view of columns are copied to [batch, length * heads,
-//   size]
-//   3. values that may lie beside unwritten ones are copied (see `sanitises`)
-//   4. scores = query key^T    float32 [batch, length, heads, keys]
-//   5. weights = softmax(scores)    in the storage type
+//   1. new keys and values are appended to the cache, if there are any
+//   2. multi-query-1, if the query is a view of columns and has several positions: it is copied to
+//      [batch, length * heads, size]
+//   3. values are copied if the cache may hold unwritten positions (see `sanitises_`)
+//   4. scores = query key^T           float32 [batch, length, heads, keys]
+//   5. weights = softmax(scores)      in the storage type
 //   6. y = weights value
 //
-// multi-query-1 has length * heads rows of one stride, the plain batched product. With length before batch
-// (multi-query) neighbouring positions of a sequence lie batch rows apart and its heads side by side: no single stride
-// covers both, so heads or positions become a second batch dimension that shares the keys.
+// multi-query-1 has length * heads rows with a single stride: a plain batched product. In multi-query the length comes
+// before the batch, so a sequence's positions lie `batch` rows apart while its heads are adjacent. No single stride
+// covers both, so either heads or positions become a second batch dimension that shares the keys.
 #include "batched_attention.h"
 
 #include <algorithm>
@@ -24,20 +24,20 @@ namespace {
 
 using dnnl::memory;
 
-/** Rows of a tensor, in bytes: from one sequence to the next, and from one position to the next. */
+/** The rows of a tensor; strides are in bytes. */
 struct Rows {
   std::byte* data;
   int64_t batchStride, rowStride;
   std::byte* at(int64_t b, int64_t row) const { return data + b * batchStride + row * rowStride; }
 };
 
-/** Copies `count` rows of each sequence, to row start[b] and on, as far as they fit. */
+/** Copies `count` rows of each sequence to row start[b] and the following, up to the capacity. */
 struct CopyRows {
   int64_t batch, count;
   size_t width;  // bytes
   Rows from, to;
   const int32_t* start;  // null: 0
-  int64_t capacity;      // rows of a sequence that there is room for
+  int64_t capacity;      // rows of a sequence
 };
 
 void copyRows(const CopyRows& a, const Team& team) {
@@ -49,7 +49,7 @@ void copyRows(const CopyRows& a, const Team& team) {
   }
 }
 
-/** The query in rows of one head, at an offset of the scratch memory. */
+/** Copies the query to scratch memory, with the heads as rows. */
 struct ReshapeQuery {
   CopyRows rows;
   size_t offset;
@@ -62,7 +62,7 @@ void reshapeQuery(const ReshapeQuery& a, const Team& team) {
   copyRows(rows, team);
 }
 
-/** The values that some query of their sequence sees, and zeros in place of the others. */
+/** Copies the values that some query of their sequence attends to, and writes zeros for the others. */
 struct CopyVisible {
   int64_t batch, keys, queries;
   size_t width;  // bytes
@@ -84,7 +84,7 @@ void copyVisible(const CopyVisible& a, const Team& team) {
   }
 }
 
-/** The softmax kernel on offsets of the scratch memory. */
+/** The softmax kernel on scores and weights at offsets of the scratch memory. */
 struct SoftmaxStep {
   SoftmaxArguments softmax;
   size_t scores, weights;
@@ -111,10 +111,10 @@ class BatchedAttention {
         elementType_(o.query.dtype),
         type_(dnnlType(o.query.dtype)),
         element_(bytesOf(o.query.dtype)),
-        // Without `start`, causal queries see no key behind the last of them.
+        // Without `start`, no causal query attends to a key beyond the last query.
         keys_(o.causal && !o.start ? o.queries() : o.keys()),
         reshapes_(!o.lengthFirst() && !o.query.contiguous() && o.queries() > 1),
-        // A product reads every value, and zero times a NaN is NaN: what a cache holds behind `start` must stay out.
+        // The second product reads every value, and zero times NaN is NaN: unwritten cache contents must be kept out.
         sanitises_(o.causal && o.start),
         cut_(cut()) {
     int64_t scores = o.batch() * o.queries() * o.heads * keys_;
@@ -169,22 +169,23 @@ class BatchedAttention {
 
  private:
   /** Elements between sequences, positions and heads of query, score matrix or output. */
+  /** Elements between sequences, positions and heads. */
   struct Strides {
     int64_t batch, length, head;
   };
-  /** What makes the rows of one matrix; the other becomes a batch dimension. */
+  /** Which dimensions form the rows of a matrix; the other one becomes a batch dimension. */
   enum class Cut { lengthAndHeads, length, heads };
 
   Cut cut() const {
     bool inOne = strides(o_.query).length == o_.query.columns() && strides(o_.y).length == o_.y.columns();
     if (inOne || reshapes_ || o_.queries() == 1) return Cut::lengthAndHeads;
-    // The longer the matrices the better: 32 positions of 6 heads take twice as long the other way in bfloat16.
+    // The larger matrices are faster: with 32 positions and 6 heads the other way takes twice as long in bfloat16.
     return o_.queries() > o_.heads ? Cut::length : Cut::heads;
   }
 
   Strides strides(const Tensor& t) const { return {o_.batchStride(t), o_.lengthStride(t), o_.headSize}; }
 
-  /** Matrices [batch, (cut) heads or positions, rows, columns]. */
+  /** Matrices of queries, scores or outputs: [batch, (heads or positions,) rows, columns]. */
   memory::desc ofQueries(int64_t columns, const Strides& s, memory::data_type type) const {
     switch (cut_) {
       case Cut::lengthAndHeads:
@@ -196,7 +197,7 @@ class BatchedAttention {
     }
     return {};
   }
-  /** Matrices [batch, (cut) 1, rows, columns] that all heads and positions share. */
+  /** Matrices of keys or values, shared by all heads and positions: [batch, (1,) rows, columns]. */
   memory::desc shared(int64_t rows, int64_t columns, int64_t batchStride, int64_t rowStride,
                       int64_t columnStride) const {
     if (cut_ == Cut::lengthAndHeads)
@@ -237,7 +238,7 @@ class BatchedAttention {
     kernel("append", copy(from, rows(to), at<int32_t>(*o_.start)), copyRows);
   }
 
-  /** A place in the scratch memory. */
+  /** Reserves scratch memory; returns its offset. */
   size_t reserve(int64_t bytes) {
     size_t place = scratchEnd_;
     scratchEnd_ += aligned(size_t(bytes));

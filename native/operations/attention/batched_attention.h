@@ -1,4 +1,4 @@
-// Multi-query attention as two batched matrix products with the whole score matrix in memory between them.
+// Multi-query attention as two batched matrix products, with the score matrix in memory between them.
 #pragma once
 
 #include <memory>

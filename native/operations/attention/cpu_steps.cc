@@ -18,7 +18,7 @@ const Kernel<AttentionArguments>& kernelOf(const Kernels& kernels, AttentionAlgo
     case AttentionAlgorithm::multiQueryReshaped:
       break;  // batched_attention.cc
   }
-  throw Error("NOT_SUPPORTED", "attention: there is no kernel for an algorithm.");
+  throw Error("NOT_SUPPORTED", "attention: the CPU has no kernel for this algorithm.");
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
-// What other families take of this one's launches.
+// The part of attention's launches that fused operations use as well.
 #pragma once
 
 #include "cuda/preparation.h"
 
 namespace onehead::cuda {
 
-/** The arguments of the kernels of attention, without the scratch memory. */
+/** The kernels' arguments, except for scratch memory and counters. */
 AttentionArguments attentionOf(const Preparation& p, const Attention& o);
 
 }  // namespace onehead::cuda

@@ -9,14 +9,14 @@ namespace onehead {
 
 namespace {
 
-/** The largest power of two, up to 64, that the rows of a tensor begin at multiples of, bytes. */
+/** The alignment of a tensor's rows: the largest power of two, in bytes, up to 64. */
 int64_t alignmentOf(const Tensor& t) {
   const int64_t element = int64_t(bytesOf(t.dtype));
   const auto places = uint64_t(t.offset * element) | uint64_t(t.rowStride * element) | 64;
   return int64_t(1) << std::countr_zero(places);
 }
 
-/** What was asked for, as support depends on it. */
+/** The properties of the requested case that decide whether it is supported. */
 AttentionCase caseOf(const Arguments& arguments, const AttentionDeclaration* wanted) {
   const Tensor& query = arguments.floating(arguments.tensor("query", 3, true), "query");
   const Tensor& key = arguments.tensor("key", 3, true);
@@ -42,7 +42,7 @@ AttentionCase caseOf(const Arguments& arguments, const AttentionDeclaration* wan
   return given;
 }
 
-/** The algorithm of a name; null: 'auto'. */
+/** The algorithm of that name; null for 'auto'. */
 const AttentionDeclaration* wantedAlgorithm(const Arguments& arguments) {
   std::vector<std::pair<std::string, const AttentionDeclaration*>> choices{{"auto", nullptr}};
   for (const AttentionDeclaration& one : attentionDeclarations()) choices.emplace_back(one.name, &one);
@@ -64,7 +64,7 @@ Attention attention(const Arguments& arguments) {
   const bool ranges = arguments.has("keyBegin"), rows = arguments.has("rows");
   if (ranges != arguments.has("keyCount"))
     arguments.refuse("INVALID_ARGUMENT", "keyCount", "given together with keyBegin", "one of them alone");
-  // Rows of the state, and of the keys and values: every entry's own, a pool's, or the one pool of positions.
+  // `pool`: rows of the state. `held`: sequences of key and value, which is 1 for a pool of positions.
   int64_t pool = !rows ? batch : ranges ? arguments.tensor("keyBegin", 1).shape[0] : key.shape[0];
   int64_t held = ranges ? 1 : pool;
   auto shape = [&](int64_t length, int64_t sequences) {
@@ -76,24 +76,26 @@ Attention attention(const Arguments& arguments) {
   if (arguments.has("keyScales") != arguments.has("valueScales"))
     arguments.refuse("INVALID_ARGUMENT", "valueScales", "given together with keyScales", "one of them alone");
   if (given.bytes && !(key.contiguous() && value.contiguous()))
-    arguments.refuse("INVALID_ARGUMENT", "key", "a whole tensor where it is int8", "a view of some of its columns");
+    arguments.refuse("INVALID_ARGUMENT", "key", "contiguous if it is int8", "a view of some columns");
   if (given.append != arguments.has("newValue"))
     arguments.refuse("INVALID_ARGUMENT", "newValue", "given together with newKey", "one of them alone");
   if (ranges && (given.append || given.causal || arguments.has("start")))
-    arguments.refuse("INVALID_ARGUMENT", "keyBegin", "given without append, causal and start", "one of these");
+    arguments.refuse("INVALID_ARGUMENT", "keyBegin", "given without newKey, causal and start", "one of these");
   if (given.append && !arguments.has("start"))
-    arguments.refuse("INVALID_ARGUMENT", "start", "given where keys are appended", "nothing");
+    arguments.refuse("INVALID_ARGUMENT", "start", "given together with newKey", "nothing");
   std::optional<Tensor> newKey, newValue;
   if (given.append) {
     newKey = arguments.typed(arguments.shaped("newKey", shape(queries, batch), true), "newKey", query.dtype);
     newValue = arguments.typed(arguments.shaped("newValue", shape(queries, batch), true), "newValue", query.dtype);
     if (newKey->rowStride != newValue->rowStride)
-      arguments.refuse("INVALID_ARGUMENT", "newValue", "in rows as far apart as newKey's", "another row stride");
+      arguments.refuse("INVALID_ARGUMENT", "newValue", "a view with the row stride of newKey (" +
+                                                           std::to_string(newKey->rowStride) + ")",
+                       std::to_string(newValue->rowStride));
   }
   auto start = arguments.maybe("start", {pool}, DType::int32);
   auto source = arguments.maybe("source", {pool, keys}, DType::int32);
   if (source && (!start || !given.causal))
-    arguments.refuse("INVALID_ARGUMENT", "source", "given with start and causal", "without one of them");
+    arguments.refuse("INVALID_ARGUMENT", "source", "given together with start and causal", "one of them missing");
   std::optional<Tensor> scores, scoreHeads, scorePosition, scoreRow;
   if (given.scores) {
     scores = arguments.typed(arguments.tensor("scores", 4), "scores", DType::float32);

@@ -1,4 +1,4 @@
-// Which kernel computes which algorithm.
+// Chooses the kernel for each attention algorithm.
 #include "attention.h"
 
 namespace onehead::cuda {
@@ -9,15 +9,14 @@ bool keepsScores(AttentionAlgorithm algorithm) {
   return algorithm != AttentionAlgorithm::memoryEfficient && algorithm != AttentionAlgorithm::splitKeyValue;
 }
 
-/** What split-kv with one row a head and a range of positions leaves to the other kernel: neighbours that share theirs.
- */
+/** Groups that the decode kernel skips. */
 constexpr Together neighbours{2, mostTogether};
 
 Together togetherIn(const AttentionArguments& a, bool split) {
   return split && a.keyBegin ? Together{1, mostTogether} : Together{};
 }
 
-/** New rows of keys and values into a cache of 8 bits, before a kernel that reads them there. */
+/** Quantizes new keys and values into an int8 cache, for a kernel that reads them from there. */
 cudaError_t appendQuantized(const AttentionArguments& a, const Launcher& launcher) {
   QuantizeHeadsArguments q{};
   q.batch = a.batch;

@@ -1,18 +1,23 @@
-// The algorithms that keep the score matrix in memory, as their sources have them:
+// The algorithms that keep the score matrix in memory, as in their sources:
 //
 // multi-head     scores [batch, heads, queries, keys]: a product for each head, a softmax, a product with the values
-// multi-query    one key/value head, tensors [length, batch, ...] (Megatron's order): a sequence's rows are (query,
-//                head), found through strides, nothing is copied; scores [batch, queries x heads, keys]
-// multi-query-1  one key/value head, tensors [batch, length, ...]: the queries become [batch, queries x heads, size] by
-//                one explicit copy (none where they lie so already), then plain batched products
+//                (as in Hugging Face transformers' Whisper)
+// multi-query    one key/value head, tensors [length, batch, ...] (Megatron-LM's order): the rows of a sequence are
+//                (query, head), addressed with strides and without a copy; scores [batch, queries x heads, keys]
+// multi-query-1  one key/value head, tensors [batch, length, ...]: the queries are copied to
+//                [batch, queries x heads, size] unless they already lie that way, then plain batched products
 //
-// Bytes   float32 scores are written and read once, the weights (in the storage type) too: 12 bytes a score for halves.
-// The sources leave out scale, mask and softmax; they are here. Keys that no query sees may be unwritten memory, so
-// they are kept out of the second product: zero times NaN is NaN.
+// Bytes   float32 scores and the weights (in the storage type) are each written once and read once: 12 bytes per score
+//         for half types
+// Launch  product.cu computes the products and copy.cu the copies; the softmax has one warp per row, four rows per
+//         block
+//
+// The sources leave out scale, mask and softmax; here they are included. Positions that no query sees may be
+// unwritten memory, so the second product must not read them: zero times NaN is NaN.
 //
 // History
-//   Passed its tests on an H200 (commit 1dabc91); never timed there. It is what others are compared with, so it stays
-//   as its sources have it.
+//   Passed its tests on an H200 (commit 1dabc91); never timed there. This is the baseline of comparisons, so it is kept
+//   as in its sources.
 #include "attention.h"
 
 namespace onehead::cuda {
@@ -22,12 +27,12 @@ namespace {
 struct SoftmaxArguments {
   AttentionArguments attention;
   int64_t stride;
-  bool queryFirst;  // rows of a sequence: (query, head), or (head, query)
+  bool queryFirst;  // rows of a sequence are (query, head) instead of (head, query)
   const float* scores;
   void* weights;
 };
 
-/** A warp a row: weights of visible keys, zeros behind them up to the stride. */
+/** One warp per row: the weights of visible keys, and zeros up to the stride. */
 template <class T>
 __global__ void __launch_bounds__(128) softmaxKernel(const __grid_constant__ SoftmaxArguments s) {
   letNextKernelStart();
@@ -52,9 +57,9 @@ __global__ void __launch_bounds__(128) softmaxKernel(const __grid_constant__ Sof
     weights[n] = fromFloat<T>(n < limit ? exp2Fast(scores[n] - highest) * factor : 0.0f);
 }
 
-constexpr int64_t strideUnit = 8;  // rows of weights begin at 16 bytes
+constexpr int64_t strideUnit = 8;  // aligns rows of half-precision weights to 16 bytes
 
-/** Where each matrix lies in the scratch memory. */
+/** Offsets of the matrices in scratch memory. */
 struct Layout {
   int64_t stride, elements;
   size_t weights = 0, query = 0, bytes = 0;
@@ -75,7 +80,7 @@ struct Layout {
   }
 };
 
-/** One attention's matrices in memory, and the stages that fill them. */
+/** The stages of one attention. */
 class Baseline {
  public:
   Baseline(const AttentionArguments& a, const Launcher& launcher)
@@ -178,7 +183,7 @@ class Baseline {
     p.type = a_.type;
     return p;
   }
-  // Matrices of a batch and rows of a matrix: one for each head, or one with all heads as rows.
+  // A batch has one matrix per head, or one matrix with all heads as rows.
   Stepping matrices(const AttentionView& view, int64_t shared) const {
     return perHead_ ? Stepping{a_.heads, view.batchStride, a_.headSize, shared} : Stepping{1, view.batchStride, 0, 1};
   }

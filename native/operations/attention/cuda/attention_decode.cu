@@ -1,34 +1,38 @@
-// split-kv for one query row a key/value head: a step of multi-head decoding. (Several rows go to
-// attention_streaming.cu, whose tensor cores share each key among them.)
+// split-kv for one query row per key/value head: a multi-head decode step. Several rows per key/value head are computed
+// by attention_streaming.cu, whose tensor cores reuse each key for all of them.
 //
 // Shapes   q [batch, 1, heads, size], k and v [batch, keys, heads, size] -> y [batch, 1, heads, size]
-// Bytes    2 keys x size elements a head, read once; everything else is small
-// Work     2 multiply-adds and 1/size exponentials an element: one operation a byte, far below what the device can do
-// Method   the keys of a head are split over enough blocks to fill the device (Flash-Decoding). A row of 64 halves is
-//          8 lanes of 16 bytes, so a warp reads 4 rows at once, keys and values of 16 rows before it uses the first.
-//          Each lane group keeps its own running maximum, sum and weighted values; they are combined over the warp by
-//          shuffles, over the block in shared memory, and over blocks by the one that comes last: all of its threads,
-//          over columns and parts. A head that sees few keys has one block, and nothing to join.
-// Append   the new row is read from where it was computed, never from the cache: so the block whose share it lies in
-//          can write it there in the same launch, with nobody waiting.
+// Launch   grid (splits, heads, batch), 128 threads; shared memory: one partial result per warp and a flag, at most
+//          2.1 KB
+// Bytes    2 keys x size elements per head, read once; everything else is small
+// Work     2 multiply-adds per key element and 1/size exponentials: one operation per byte, far below the GPU's ratio
+// Method   Flash-Decoding: the keys of a head are split over enough blocks to fill the GPU. Eight lanes read a row of
+//          64 half-precision elements, 16 bytes each, so a warp reads 4 rows at once; it has the keys and values of 16
+//          rows in flight before it uses the first. Each lane group keeps its own maximum, sum and weighted values.
+//          They are combined with shuffles in the warp, in shared memory in the block, and by the last block of a head
+//          across blocks, with threads over pairs of columns and splits. A head with few visible keys has one block,
+//          and nothing to combine.
+// Append   The new row is read from where it was computed, never from the cache. So the block whose split contains it
+//          can write it to the cache in the same launch without synchronization.
 //
 // History
-//   H200, commit 1dabc91, 20 heads of 64, float16, microseconds at batch 1 / 8 / 32: cross-attention of 1,500 keys
-//   9.3 / 27.2 / 72.5 (87% of bandwidth at 32), self-attention at 65 positions 5.7 / 6.7 / 12.5. A head had two blocks
-//   from 65 keys on, and each thread of the last block joined its column alone: up to 24 parts, a chain of loads from
-//   the second-level cache. A program of its own took 4.55 for the first with a cluster of 8 blocks a head, joined
-//   over distributed shared memory, and 4.2 with keys fetched before the wait: not tried here yet.
-//   Now columns x parts are loaded at once, and up to `aloneKeys` keys have one block.
-//   Prediction, not measured: cross-attention about 7.5 at batch 1 (two dependent loads in place of some 24) and as
-//   before from 8 on; self-attention at 65 positions about 4 at batch 1.
-//   The first keys and values (64 of each split) are asked for before the kernel before has ended, where no kernel of
-//   the program writes them: cross-attention in a chain about 6 at batch 1, its bytes coming while the query is
-//   computed. Registers on 90a: 72 to 80, as before, of the 80 that six blocks leave; no spills.
-//   Caches of 8 bits, never timed: 8 bytes and a scale a lane, so a warp still reads 4 rows at once, half the bytes;
-//   the new row is quantized by every warp for itself, and written by one. Scales of neighbouring heads share a sector:
-//   from memory they add 6%, from the second-level cache half again. Prediction: cross-attention 5.2 at batch 1, 38.5
-//   at 32 (131 MB at the 87% measured); widening takes about 22 instructions of a warp a key, 29 us at 32 if all
-//   schedulers issued all the time. Registers on 90a: 76 and 80; no spills.
+//   Measured on an H200 at commit 1dabc91 (20 heads of 64, float16; microseconds at batch 1 / 8 / 32): cross-attention
+//   over 1,500 keys 9.3 / 27.2 / 72.5 (87% of bandwidth at 32), self-attention at 65 positions 5.7 / 6.7 / 12.5. At
+//   that commit a head had two blocks from 65 keys on, and each thread of the last block combined one column of up to
+//   24 splits: a chain of loads from the L2 cache. In a separate test program, a cluster of 8 blocks per head that
+//   combined through distributed shared memory took 4.55 for cross-attention at batch 1, and 4.2 with keys prefetched
+//   before the wait; not tried in this kernel.
+//   Changed since, never measured: the last block loads columns of several splits at once; up to `singleBlockKeys` keys
+//   have one block; the first 64 keys and values of each split are loaded before the previous kernel has ended, if no
+//   kernel of the program writes them. Predicted: cross-attention about 7.5 at batch 1 (two dependent loads instead of
+//   some 24) and unchanged from batch 8 on; about 6 at batch 1 after another kernel, whose time hides the prefetch;
+//   self-attention at 65 positions about 4 at batch 1.
+//   int8 caches, never measured: a lane reads 8 bytes and a scale, so a warp still reads 4 rows at once with half the
+//   bytes. Every warp quantizes the new row for itself, and one writes it. Scales of neighbouring heads share a sector:
+//   they add 6% to the bytes from memory, and 50% to those from the L2 cache. Predicted: cross-attention 5.2 at batch
+//   1, 38.5 at 32 (131 MB at the measured 87%). Conversion takes about 22 instructions per warp and key: 29 us at batch
+//   32 if all schedulers issue all the time.
+//   Registers for 90a: 72 to 80 (int8 76 and 80) of the 80 that six blocks per multiprocessor leave; no spills.
 #include "attention_running.h"
 #include "cuda/kernels/bytes.h"
 
@@ -38,12 +42,12 @@ namespace {
 
 constexpr int threads = 128, warps = threads / 32;
 constexpr int ahead = 4;
-/** Blocks of a multiprocessor that a split aims at: more than the six that registers let in, so that none is idle where
- * shares are uneven. Chosen; not compared with others on a card. */
+/** Blocks per multiprocessor that splitting aims at: more than the six that fit, so that none idles if splits are
+ * uneven. Not tuned on a GPU. */
 constexpr int blocksPerMultiprocessor = 8;
-constexpr int leastKeys = 64;  // of a split: what the block has on its way at once, 4 warps x 4 rows x `ahead`
+constexpr int leastKeys = 64;  // per split: the rows that a block has in flight, 4 warps x 4 rows x `ahead`
 
-/** `Count` elements in 16 bytes, or a multiple of that. */
+/** Loads `Count` elements, a multiple of 16 bytes. */
 template <class T, int Count>
 __device__ inline void loadElements(const T* from, float (&values)[Count]) {
 #pragma unroll
@@ -55,7 +59,7 @@ __device__ inline void loadElements(const T* from, float (&values)[Count]) {
   }
 }
 
-/** A lane's part of a key or value of a cache of type C: 16 bytes, or 8 whole numbers and their head's factor. */
+/** A lane's elements of a key or value in a cache of type C: 16 bytes, or 8 int8 and the scale of their head. */
 template <class C>
 struct Cached {
   static constexpr int elements = vectorSize<C>;
@@ -81,7 +85,7 @@ struct Cached<int8_t> {
     for (int i = 0; i < 4; ++i) to[i] = low[i], to[i + 4] = high[i];
   }
   __device__ float factor() const { return scale; }
-  /** Of elements that `Lanes` lanes have of a head. */
+  /** Quantizes elements of a head that `Lanes` lanes hold. */
   template <int Lanes>
   __device__ void quantize(const float (&from)[elements]) {
     Extent extent;
@@ -96,8 +100,8 @@ struct Cached<int8_t> {
   }
 };
 
-/** A key or value of an entry. Registers decide how many blocks run at once (80 of them leave room for six): ranges of
- * a pool and rows of a cache each have a kernel that knows nothing of the other. */
+/** A key or value of an entry. Pool ranges and cache rows are separate kernels, each without the other's registers:
+ * 80 registers are the limit for six blocks per multiprocessor. */
 template <class T, bool Ranges>
 __device__ inline const T* placeOf(const AttentionArguments& a, const AttentionView& all, const AttentionView& appended,
                                    int64_t b, int key, const Entry& entry) {
@@ -107,10 +111,11 @@ __device__ inline const T* placeOf(const AttentionArguments& a, const AttentionV
     return keyRow<T>(a, all, appended, b, key, entry);
 }
 
-/** Floats of shared memory: what the warps have, or two columns of each thread; behind it a flag. */
+/** The index of the flag in shared memory, in floats. Before it: the warps' partial results, or two columns per
+ * thread. */
 __host__ __device__ inline int flagPlace(int size) { return larger(warps * int(partialSize(size)), threads * 2); }
 
-/** Joins what the blocks of a head wrote: threads take pairs of columns and shares of the parts. */
+/** Combines the splits of a head: threads take pairs of columns and every groups-th split. */
 template <class T>
 __device__ inline void joinSplits(T* y, const float* parts, int splits, int size, float* shared) {
   constexpr int atOnce = 8;
@@ -145,20 +150,20 @@ __device__ inline void joinSplits(T* y, const float* parts, int splits, int size
   y[thread] = fromFloat<T>(whole);
 }
 
-/** Blocks of a multiprocessor, which their registers must leave room for: 80 for six. Before compute capability 9.0
- * that is too few by some. */
+/** Resident blocks per multiprocessor that the kernel is compiled for: six leave 80 registers. Before compute
+ * capability 9.0 the kernel needs a few more than that. */
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
 constexpr int blocksAtOnce = 5;
 #else
 constexpr int blocksAtOnce = 6;
 #endif
 
-/** C is the cache's type: T, or int8_t. */
+/** C is the cache's type: T or int8_t. P is the head size rounded up to 64 or 128. */
 template <class T, class C, int P, bool Ranges>
 __global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __grid_constant__ AttentionArguments a) {
   constexpr bool bytes = std::is_same_v<C, int8_t>;
   constexpr int vector = Cached<C>::elements, lanes = P / vector, rowsAtOnce = 32 / lanes, step = rowsAtOnce * warps;
-  ONEHEAD_SHARED(float, shared);  // sharedFloats
+  ONEHEAD_SHARED(float, shared);  // see flagPlace
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int64_t b = blockIdx.z, head = blockIdx.y, split = blockIdx.x;
   const int size = int(a.headSize), part = int(partialSize(size)), chunk = lane % lanes * vector;
@@ -167,22 +172,22 @@ __global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __gr
   const Entry entry = Ranges ? entryOfRange(a, b) : entryOfRow(a, b);
   const int start = entry.start, limit = entry.keys;
   auto output = [&] { return static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + head * size; };
-  if (limit == 0) {  // an entry that sees nothing gives zeros
+  if (limit == 0) {  // nothing is visible: the output is zero
     waitForPreviousKernel();
     if (split == 0 && thread < size) output()[thread] = fromFloat<T>(0.0f);
     return;
   }
-  // Blocks without work wait as well: the next kernel's wait is for this one's end, which must be that of all before.
+  // Blocks without work wait too: the next kernel's wait for this one must imply that all earlier ones have ended.
   if (Ranges && entriesTogether(a, b) != 1) return waitForPreviousKernel();
   const int perSplit =
       limit <= aloneKeys ? aloneKeys : divideUp(divideUp(limit, int(gridDim.x)), leastKeys) * leastKeys;
   const int splits = int(divideUp(limit, perSplit));
   if (split >= splits) return waitForPreviousKernel();
   const int begin = int(split) * perSplit, end = smaller(limit, begin + perSplit);
-  const bool inside = chunk < size;  // lanes behind the head's elements have none
+  const bool inside = chunk < size;  // false for the padding lanes of a head that is narrower than P
 
   Cached<C> k[ahead], v[ahead];
-  Cached<C> newKey, newValue;  // of 8 bits, as the cache will have them
+  Cached<C> newKey, newValue;  // int8 caches: the new row, quantized
   const int firstKey = begin + warp * rowsAtOnce + lane / lanes;
   auto fetch = [&](int key0) {
 #pragma unroll
@@ -257,7 +262,7 @@ __global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __gr
     }
   }
 
-  // The new row joins the cache.
+  // Append the new row to the cache.
   if (!Ranges && a.newKey.data && warp == 0 && lane < lanes && inside && start >= 0 && start < a.keys &&
       (start >= begin && (start < begin + perSplit || split == splits - 1))) {
     const int64_t at = head * size + chunk;
@@ -283,7 +288,7 @@ __global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __gr
 
   const int64_t row = b * a.heads + head;
   T* y = output();
-  // Each warp's part counts as much as its share, which every warp finds for itself.
+  // Combine the warps' results; every warp computes the warps' weights for itself.
   const float* state = shared + lane * part + size;
   const float share = lane < warps ? state[0] : -infinity, weights = lane < warps ? state[1] : 0.0f;
   const float highest = warpMax(share);

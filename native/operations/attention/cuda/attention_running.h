@@ -1,11 +1,11 @@
-// What a lane knows of the keys that it has seen, in kernels whose lanes hold a part of a head's elements each.
+// Streaming softmax state of kernels in which several lanes share a head's elements.
 #pragma once
 
 #include "attention.h"
 
 namespace onehead::cuda {
 
-/** Highest score, sum of weights and this lane's part of the weighted values. */
+/** Maximum score, sum of weights, and this lane's part of the weighted values. */
 template <int Width>
 struct Running {
   float highest = -infinity, sum = 0, values[Width] = {};
@@ -18,7 +18,7 @@ struct Running {
     for (int i = 0; i < Width; ++i) values[i] *= factor;
   }
 
-  /** Adds a key of this weight, exp2 of its score less the highest. `scale`: of its value, where that is of 8 bits. */
+/** Adds a key with the given weight, exp2(score - maximum). `scale` is the scale of an int8 value. */
   __device__ void add(float weight, const float (&value)[Width], float scale = 1) {
     sum += weight;
     weight *= scale;
@@ -27,7 +27,7 @@ struct Running {
   }
 };
 
-/** Adds up what the lane groups of a warp have. */
+/** Combines the states of a warp's lane groups; every group gets the result. */
 template <int Lanes, int Width>
 __device__ inline void combineGroups(Running<Width>& running) {
   float highest = running.highest;
@@ -42,8 +42,8 @@ __device__ inline void combineGroups(Running<Width>& running) {
   }
 }
 
-/** Stores a warp's part of a row behind combineGroups, from the lanes of its first group: `size` values, the highest
- * score and the sum. `chunk` is where this lane's values begin. */
+/** Stores a warp's partial result after combineGroups: `size` values, the maximum score and the sum. The lanes of the
+ * first group write; `chunk` is the index of a lane's first value. */
 template <int Lanes, int Width>
 __device__ inline void storePart(float* part, const Running<Width>& running, int lane, int chunk, int size) {
   if (lane < Lanes && chunk < size) {
@@ -56,12 +56,11 @@ __device__ inline void storePart(float* part, const Running<Width>& running, int
   }
 }
 
-/** One column of the sum of partial results, each of which counts by its highest score; and that sum's own highest
- * score and sum of weights. */
+/** One column of combined partial results, and the maximum score and the sum of weights of all. */
 struct Joined {
   float value = 0, highest = -infinity, sum = 0;
 
-  /** The column of the result; an entry that sees nothing gives zeros. */
+  /** The column of the result; zero if nothing was visible. */
   __device__ float result() const { return sum == 0 ? 0.0f : value / sum; }
 };
 __device__ inline Joined joinParts(const float* parts, int count, int size, int column) {

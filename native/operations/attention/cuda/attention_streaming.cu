@@ -1,36 +1,38 @@
-// memory-efficient, and split-kv where several rows share a key/value head: streaming softmax on tensor cores.
+// memory-efficient, and split-kv with several rows per key/value head: streaming softmax on tensor cores.
 //
-// Shapes   rows of one key/value head: (query, head of its group), queries x heads / keyValueHeads of them. Multi-query
-//          decoding has all heads as rows, an encoder all positions; beams that share their keys are rows too.
-// Bytes    a block reads all keys and values that its rows see, once; nothing quadratic is written
-// Work     4 size multiply-adds and one exponential a score
-// Method   tiles of keys come into shared memory two deep with cp.async. A warp has 16 or 32 rows: scores on the matrix
-//          unit, the running maximum and sum over the four lanes that share a row, the weights straight from the result
-//          registers into the operand registers of the second product (FlashAttention 2). Where there are few rows, the
-//          keys are split over blocks and the block that comes last combines (Flash-Decoding): first each row's shares
-//          of its parts, a lane a part, then every four columns of every row, their parts loaded at once.
-// Ranges   of a pool of positions: neighbouring entries that see the same one are rows of the first one's blocks
-//          (split-kv only), and the blocks of the others have nothing to do.
-// Append   new rows are read from where they were computed, and written to the cache by the blocks of the first rows.
+// Shapes   the rows of a key/value head are (query, head of its group): queries x heads / keyValueHeads. In a
+//          multi-query decode step all heads are rows, in an encoder all positions; beams with the same keys are rows
+//          too.
+// Launch   grid (row tiles x splits, key/value heads, batch); 2 or 4 warps, each with 16 or 32 rows; shared memory
+//          36 KB for half types and heads of up to 64, see Shape
+// Bytes    each block reads the keys and values that its rows see, once; nothing quadratic is written
+// Work     4 size multiply-adds and one exponential per score
+// Method   FlashAttention 2: tiles of keys and values are copied to shared memory with cp.async, double-buffered.
+//          Scores come from tensor cores; four lanes share a row's maximum and sum; the weights go from accumulator
+//          registers straight to the operand registers of the second product. With few rows the keys are split over
+//          blocks, and the last block of a row tile combines them (Flash-Decoding): first each row's split factors, one
+//          lane per split, then four columns of a row per thread, loading its splits at once.
+// Ranges   neighbouring entries with the same range of a pool become rows of the first entry's blocks (split-kv only);
+//          the other entries' blocks exit.
+// Append   new rows are read from where they were computed; the blocks of the first row tile write them to the cache.
 //
 // History
-//   H200, commit 1dabc91, 20 heads of 64 on one key/value head, float16, microseconds at batch 1 / 8 / 32:
-//   cross-attention of 1,500 keys 67.5 / 72.9 / 46.8, where 20 key/value heads (attention_decode.cu) took 9.3 / 27.2 /
-//   72.5; self-attention at 65 positions 23.7 / 25.3 / 26.3. The last block joined 24 parts of 20 rows, a row and a
-//   column after another, each a chain of loads from the second-level cache: some 60 of the 67.
-//   Now the loads of a row's parts are independent, parts have two tiles at least, and up to `aloneKeys` keys have one
-//   block.
-//   Prediction, not measured: launch 0.5, first tile 1.2, a tile's work 0.7 each, meeting 0.9, the join 2 (61 KB
-//   through one multiprocessor): cross-attention about 6 at batch 1, 6 to 7 at 8, 8 to 9 at 32; self-attention about
-//   3, 3 and 4. A cluster that joins over distributed shared memory would save the meeting and most of the join: not
-//   tried yet.
-//   The encoder's attention (1,500 positions, 20 heads): 74.5, torch's sdpa 37.7; attention_warpgroup.cu takes it now
-//   on compute capability 9.0. Registers on 90a for half types: 153 to 158 with heads up to 64 and 16 rows a warp (153
-//   to 157 before), 215 to 217 with larger heads (217), 255 with 32 rows a warp (253); no spills.
-//   Caches of 8 bits, never timed: tiles come as bytes, two deep, and are widened with their scales in shared memory,
-//   one pass and one barrier a tile more. Prediction: about 0.4 us a tile of 64 keys more than halves take, which at
-//   one key/value head costs more than its few bytes save; it is there for their memory. Registers on 90a: 165 to 220
-//   for half types; no spills.
+//   Measured on an H200 at commit 1dabc91 (20 heads of 64 with one key/value head, float16; microseconds at batch 1 / 8
+//   / 32): cross-attention over 1,500 keys 67.5 / 72.9 / 46.8, while 20 key/value heads (attention_decode.cu) took 9.3
+//   / 27.2 / 72.5; self-attention at 65 positions 23.7 / 25.3 / 26.3. At that commit the last block combined 24 splits
+//   of 20 rows, one row and column after another, each a chain of loads from the L2 cache: some 60 of the 67 us.
+//   Changed since, never measured: the loads of a row's splits are independent, splits have at least two tiles, and up
+//   to `singleBlockKeys` keys have one block. Predicted (launch 0.5, first tile 1.2, further tiles 0.7 each, counter
+//   0.9, combining 2 for 61 KB through one multiprocessor): cross-attention about 6 at batch 1, 6 to 7 at 8, 8 to 9 at
+//   32; self-attention about 3, 3 and 4. Combining in a cluster through distributed shared memory would save the
+//   counter and most of the combining: not tried.
+//   Encoder (1,500 positions, 20 heads): 74.5 measured, torch's sdpa 37.7. attention_warpgroup.cu replaces this kernel
+//   there on compute capability 9.0.
+//   int8 caches, never measured: tiles are copied as bytes, double-buffered, and converted with their scales in shared
+//   memory, which costs one more pass and barrier per tile. Predicted: about 0.4 us more per tile of 64 keys than half
+//   types. With one key/value head that is more than the saved bytes gain; int8 is there for its memory.
+//   Registers for 90a and half types: 153 to 158 for heads up to 64 with 16 rows per warp, 215 to 217 for larger heads,
+//   255 with 32 rows per warp, 165 to 220 for int8 caches; no spills.
 #include "cuda/kernels/tensor_core.h"
 #include "streaming_parts.h"
 
@@ -38,21 +40,21 @@ namespace onehead::cuda {
 
 namespace {
 
-/** Tiles of a split at least: half the parts to join cost less than the second tile's work. */
-/** Blocks of a multiprocessor that a split aims at, as registers let in with 16 rows a warp. Chosen; not compared with
- * others on a card. */
+/** Blocks per multiprocessor that splitting aims at: as many as registers allow with 16 rows per warp. Not tuned on a
+ * GPU. */
 constexpr int blocksPerMultiprocessor = 4;
+/** The fewest tiles of a split: combining half as many splits saves more than the second tile costs. */
 constexpr int leastTiles = 2;
 
-/** C is the cache's type: T, or int8_t. */
+/** C is the cache's type: T or int8_t. P is the head size rounded up to 64 or 128. */
 template <class T, class C, int P, int Warps, int MTiles>
 struct Shape {
   static constexpr bool bytes = std::is_same_v<C, int8_t>;
   static constexpr int threads = Warps * 32, rows = Warps * MTiles * 16;
   static constexpr int keys = std::is_same_v<T, float> && P == 128 ? 32 : 64;
-  static constexpr int stride = P + vectorSize<T>;  // between rows in shared memory: banks differ
+  static constexpr int stride = P + vectorSize<T>;  // padded row: avoids bank conflicts
   static constexpr int tile = keys * stride;
-  // Keys and values, two of each; or one of each, two of each of 8 bits, and their factors.
+  // Two stages of keys and values; for int8 one widened tile of each, two stages of bytes, and the scales.
   static constexpr int raw = keys * P;
   static constexpr size_t tileBytes = size_t(bytes ? 2 : 4) * tile * sizeof(T);
   static constexpr size_t sharedBytes = tileBytes + (bytes ? size_t(4) * raw + size_t(2) * keys * sizeof(float) : 0);
@@ -73,18 +75,18 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   if (!a.keysStay) waitForPreviousKernel();
   const Entry entry = entryOf(a, b);
   const int start = entry.start;
-  if (entry.keys == 0) {  // an entry that sees nothing gives zeros
+  if (entry.keys == 0) {  // nothing is visible: the output is zero
     waitForPreviousKernel();
     if (wanted.least == 1 && int(blockIdx.x) == 0) clearRows<T>(a, b, keyHead);
     return;
   }
   const int together = wanted.most > 1 ? entriesTogether(a, b) : 1;
-  // Rows go on through the entries that are served together, which lie one after another.
+  // The rows of entries in a group are consecutive.
   const int rows = rowsOfEntry * together, row0 = rowTile * S::rows, lastRow = smaller(row0 + S::rows, rows) - 1;
-  // Blocks without work wait as well: the next kernel's wait is for this one's end, which must be that of all before.
+  // Blocks without work wait too: the next kernel's wait for this one must imply that all earlier ones have ended.
   if (together < wanted.least || row0 >= rows) return waitForPreviousKernel();
 
-  // New rows join the cache; each split has its share of them.
+  // Append the new rows to the cache; the splits share this work.
   if (a.newKey.data && rowTile == 0) {
     const int sizeChunks = size / vector, all = int(a.queries) * sizeChunks * 2;
     for (int i = split * S::threads + thread; i < all; i += splitsOfGrid * S::threads) {
@@ -99,14 +101,14 @@ __global__ void __launch_bounds__(Warps * 32, 1)
     }
   }
 
-  const int limit = visibleKeys(a, entry, lastRow / sharing);  // of the block: its last row sees most
+  const int limit = visibleKeys(a, entry, lastRow / sharing);  // the block's last row sees the most keys
   const int tiles = divideUp(limit, S::keys);
   const int perSplit = limit <= aloneKeys ? tiles : larger(divideUp(tiles, splitsOfGrid), leastTiles);
   const int splits = divideUp(tiles, perSplit), firstTile = split * perSplit;
   if (split >= splits) return waitForPreviousKernel();
   const int endTile = smaller(tiles, firstTile + perSplit);
 
-  // Of 8 bits: tiles as they are in memory, and factors of keys, then values, on their way into shared memory.
+  // int8: raw tiles, and the scales of keys and then values, which pass through registers to shared memory.
   constexpr int perThread = divideUp(2 * S::keys, S::threads);
   int8_t* const raw = reinterpret_cast<int8_t*>(shared) + S::tileBytes;
   float* const factors = reinterpret_cast<float*>(raw + 4 * S::raw);
@@ -146,8 +148,8 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   commitCopies();
   waitForPreviousKernel();
 
-  // This thread's rows: group and group + 8 of each of its warp's tiles of 16.
-  int seen[MTiles][2];  // keys that each row sees
+  // This thread's rows: `group` and `group + 8` of each of its warp's tiles of 16 rows.
+  int seen[MTiles][2];  // visible keys of each row
   Pair<T> query[MTiles][depthTiles][4];
 #pragma unroll
   for (int m = 0; m < MTiles; ++m)
@@ -224,7 +226,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
             above = fmaxf(above, score);
           }
         above = warpMax<4>(above);
-        const float base = above == -infinity ? 0.0f : above;  // a row that has seen nothing yet
+        const float base = above == -infinity ? 0.0f : above;  // the row has seen no key yet
         const float factor = exp2Fast(highest[m][half] - base);
         highest[m][half] = above;
         float sum = 0;
@@ -265,10 +267,10 @@ __global__ void __launch_bounds__(Warps * 32, 1)
         }
       }
     }
-    __syncthreads();  // before the next load writes over this stage
+    __syncthreads();  // before the next copy overwrites this stage
   }
 
-  const int64_t place = (keyHead * a.batch + b) * rowsOfEntry;  // of this head's first row among all
+  const int64_t place = (keyHead * a.batch + b) * rowsOfEntry;  // index of this entry's first row among all
   const int64_t part = partialSize(size);
 #pragma unroll
   for (int m = 0; m < MTiles; ++m)
@@ -307,9 +309,9 @@ __global__ void __launch_bounds__(Warps * 32, 1)
 
   const int rowTiles = int(gridDim.x) / splitsOfGrid;
   int32_t* counter = a.counters + (b * a.keyValueHeads + keyHead) * rowTiles + rowTile;
-  // Shared memory is free: all have passed the loop's last barrier.
+  // Shared memory can be reused: all threads have passed the loop's last barrier.
   if (!isLastBlock(counter, splits, reinterpret_cast<int*>(shared))) return;
-  __syncthreads();  // all have read the flag
+  __syncthreads();  // all threads have read the flag
   const float* parts = static_cast<const float*>(a.scratch) + (place + row0) * splitsOfGrid * part;
   joinSplits<T, S::threads>(parts, splitsOfGrid, splits, size, lastRow - row0 + 1, reinterpret_cast<float*>(shared),
                             [&](int row) {
@@ -322,7 +324,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
 
 int64_t rowsOf(const AttentionArguments& a) { return a.queries * (a.heads / a.keyValueHeads); }
 
-/** Rows of a block, which splitting depends on. Of entries that may go together, a few beams' are thought of. */
+/** Rows of a block. If entries may be grouped, groups of five beams are assumed. */
 int64_t blockRows(const AttentionArguments& a, Together together) {
   constexpr int beams = 5;
   const int64_t rows = rowsOf(a) * smaller(together.most, beams);
@@ -331,7 +333,7 @@ int64_t blockRows(const AttentionArguments& a, Together together) {
   return rows > 32 ? 64 : 32;
 }
 
-/** Tiles of rows that one entry's blocks may have to serve. */
+/** Row tiles of the largest possible group. */
 int64_t rowTilesOf(const AttentionArguments& a, Together together) {
   return divideUp(rowsOf(a) * smaller<int64_t>(together.most, a.batch), blockRows(a, together));
 }

@@ -1,21 +1,24 @@
-// memory-efficient attention of many rows with heads of 64 halves on wgmma (compute capability 9.0): an encoder's.
+// memory-efficient attention on wgmma (compute capability 9.0): many rows, heads of 64, half types, no mask. This is an
+// encoder's attention.
 //
-// Shapes   rows of one key/value head: (query, head of its group); every row sees all keys
-// Bytes    a block reads all keys and values once for its 128 rows, mostly from the second-level cache
-// Work     4 x 64 multiply-adds and one exponential a score: 256 clocks of the matrix unit and 256 of the exponentials'
-//          for 64 rows and 64 keys
-// Method   FlashAttention's, a warpgroup 64 rows, two warpgroups a block, two blocks a multiprocessor: while one waits
-//          for its products, others make their softmax. Queries and weights are operands in registers, keys and values
-//          come from shared memory: tiles of 64, two on their way with cp.async. (TMA would want a map of each tensor,
-//          made on the host for each program, and save four instructions a thread and tile.) The product with the
-//          values runs on while the next tile's scores are begun.
+// Shapes   the rows of a key/value head are (query, head of its group); every row sees all keys
+// Launch   grid (tiles of 128 rows, key/value heads, batch), 256 threads, 64 KB of shared memory (4 stages of 8 KB of
+//          keys and 8 KB of values)
+// Bytes    each block reads all keys and values once for its 128 rows, mostly from the L2 cache
+// Work     4 x 64 multiply-adds and one exponential per score: for 64 rows and 64 keys 256 clocks of the tensor cores
+//          and 256 of the special function units
+// Method   FlashAttention: a warpgroup has 64 rows; two warpgroups per block and two blocks per multiprocessor, so that
+//          one computes its softmax while another's products run. Queries and weights are register operands, keys and
+//          values are read from shared memory: tiles of 64 keys, two in flight with cp.async. (TMA would need a tensor
+//          map for each tensor, made on the host for each program, and save four instructions per thread and tile.) The
+//          product with the values still runs while the next tile's scores are issued.
 //
 // History
-//   H200, commit 1dabc91, attention_streaming.cu on mma.sync, 20 heads, 1,500 positions, float16: 74.5 us at batch 1,
-//   545 at 8 (torch's sdpa 37.7 and 245): 250 registers, 11% of warps, 42% of issue slots. Prediction, not measured:
-//   240 blocks on 132 multiprocessors are 1.82 each, of 24 tiles; 256 clocks of two warpgroups each at 60% of the
-//   exponentials' rate are 43 k clocks: 25 us, and 4 for the first tile, the rows' loads and the launch: about 30 at
-//   batch 1, 215 at 8.
+//   Measured on an H200 at commit 1dabc91 (20 heads, 1,500 positions, float16), attention_streaming.cu with mma.sync:
+//   74.5 us at batch 1, 545 at 8 (torch's sdpa 37.7 and 245); 250 registers, 11% occupancy, 42% of issue slots.
+//   This kernel was never measured. Predicted: 240 blocks on 132 multiprocessors are 1.82 each, with 24 tiles; 256
+//   clocks for each of two warpgroups at 60% of the exponentials' rate give 43,000 clocks, which is 25 us, plus 4 for
+//   the first tile, loading the rows, and launch: about 30 at batch 1, 215 at 8.
 #include "attention.h"
 #include "cuda/kernels/warpgroup.h"
 
@@ -25,7 +28,7 @@ namespace {
 
 constexpr int size = 64, groups = 2, threads = groups * 128, blockRows = groups * 64, tileKeys = 64;
 constexpr int stages = 4;
-constexpr int tileBytes = tileKeys * operandRow;  // of keys, or of values
+constexpr int tileBytes = tileKeys * operandRow;  // of keys or values
 
 template <class T>
 __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_constant__ AttentionArguments a) {
@@ -33,11 +36,11 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, quad = lane % 4;
   const int64_t b = blockIdx.z, keyHead = blockIdx.y;
   const int sharing = int(a.heads / a.keyValueHeads), rows = int(a.queries) * sharing, keys = int(a.keys);
-  const int row0 = int(blockIdx.x) * blockRows + warp * 16 + lane / 4;  // and the eighth behind it
+  const int row0 = int(blockIdx.x) * blockRows + warp * 16 + lane / 4;  // the thread's other row is row0 + 8
   letNextKernelStart();
   waitForPreviousKernel();
 
-  const int column = thread % 8;  // every thread copies one chunk of every 32nd row
+  const int column = thread % 8;  // each thread copies one 16-byte chunk of every 32nd row
   const T* keyOf = static_cast<const T*>(a.k.data) + b * a.k.batchStride + keyHead * size + column * 8;
   const T* valueOf = static_cast<const T*>(a.v.data) + b * a.v.batchStride + keyHead * size + column * 8;
   auto load = [&](int tile) {
@@ -81,7 +84,7 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
     waitForCopies<stages - 3>();
     shareWithMatrixUnit();
     __syncthreads();
-    // What this overwrites was used two tiles ago, which all have waited for before the barrier.
+    // The overwritten stage was last read two tiles ago; all threads waited for those products before the barrier.
     if (tile + stages - 2 < tiles) load(tile + stages - 2);
     commitCopies();
     const std::byte* keyTile = shared + tile % stages * 2 * tileBytes;
@@ -91,7 +94,7 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
 #pragma unroll
     for (int k = 0; k < 4; ++k) multiplyGroup<T, false>(scores, query[k], describeOperand(keyTile + k * 32), k > 0);
     commitProducts();
-    waitForProducts<0>();  // for the values of the tile before, too
+    waitForProducts<0>();  // also for the previous tile's product with the values
 
     const int left = keys - tile * tileKeys;
     if (left < tileKeys) {
@@ -106,7 +109,7 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
       float above = highest[half];
 #pragma unroll
       for (int n = 0; n < 8; ++n) above = fmaxf(above, fmaxf(scores[n][half * 2], scores[n][half * 2 + 1]));
-      above = warpMax<4>(above);  // a number: every tile has a key
+      above = warpMax<4>(above);  // finite: every tile has at least one key
       const float factor = exp2Fast((highest[half] - above) * scale), base = above * scale;
       highest[half] = above;
       float sum = 0;

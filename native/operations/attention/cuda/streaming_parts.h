@@ -1,4 +1,4 @@
-// Of attention_streaming.cu: what stands before and behind its loop over tiles of keys.
+// Parts of attention_streaming.cu before and after its loop over key tiles.
 #pragma once
 
 #include "attention.h"
@@ -8,8 +8,7 @@ namespace onehead::cuda {
 
 namespace {
 
-/** Writes the scores of a warp's rows, from `firstRow` on, and of the keys from `firstKey` on, where they are wanted.
- */
+/** Writes the scores of a warp's rows (from `firstRow`) and a tile's keys (from `firstKey`), where they are wanted. */
 template <int MTiles, int KeyTiles>
 __device__ inline void emitScores(const AttentionArguments& a, int64_t b, const float (&scores)[MTiles][KeyTiles][4],
                                   const int (&seen)[MTiles][2], int rows, int firstRow, int firstKey) {
@@ -42,8 +41,8 @@ __device__ inline void clearRows(const AttentionArguments& a, int64_t b, int64_t
   }
 }
 
-/** Joins what the blocks of a tile of rows wrote; `outputOf(row)` is where a row's result goes. `shares` is shared
- * memory of `mostParts` floats a row. */
+/** Combines the splits of a row tile. `outputOf(row)` is where a row's result goes; `shares` is shared memory of
+ * `mostParts` floats per row. */
 template <class T, int Threads, class OutputOf>
 __device__ inline void joinSplits(const float* parts, int splitsOfGrid, int splits, int size, int rows, float* shares,
                                   OutputOf outputOf) {
@@ -79,7 +78,7 @@ __device__ inline void joinSplits(const float* parts, int splitsOfGrid, int spli
                                        : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll
       for (int u = 0; u < partsAtOnce; ++u) {
-        const float share = shares[row * mostParts + first + u];  // 0 behind the last part
+        const float share = shares[row * mostParts + first + u];  // 0 beyond the last split
         sum[0] = fmaf(values[u].x, share, sum[0]);
         sum[1] = fmaf(values[u].y, share, sum[1]);
         sum[2] = fmaf(values[u].z, share, sum[2]);
@@ -92,7 +91,7 @@ __device__ inline void joinSplits(const float* parts, int splitsOfGrid, int spli
   }
 }
 
-/** Widens a tile of keys or values of 8 bits. */
+/** Converts a tile of int8 keys or values to T, times their scales. */
 template <class T, int P, int Threads, int Keys, int Stride>
 __device__ inline void widenTile(T* tile, const int8_t* raw, const float* factors) {
   for (int place = int(threadIdx.x); place < Keys * P / 8; place += Threads) {
