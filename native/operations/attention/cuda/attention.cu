@@ -10,10 +10,10 @@ bool keepsScores(AttentionAlgorithm algorithm) {
 }
 
 /** Groups that the decode kernel skips. */
-constexpr Together neighbours{2, mostTogether};
+constexpr RangeGroups severalEntries{2, maxRangeGroup};
 
-Together togetherIn(const AttentionArguments& a, bool split) {
-  return split && a.keyBegin ? Together{1, mostTogether} : Together{};
+RangeGroups rangeGroupsOf(const AttentionArguments& a, bool split) {
+  return split && a.keyBegin ? RangeGroups{1, maxRangeGroup} : RangeGroups{};
 }
 
 /** Quantizes new keys and values into an int8 cache, for a kernel that reads them from there. */
@@ -49,10 +49,10 @@ AttentionStages attentionStages(const AttentionArguments& a) {
 Needs attentionNeeds(const AttentionArguments& a, const Launcher& launcher) {
   if (keepsScores(a.algorithm)) return baselineNeeds(a);
   const bool split = a.algorithm == AttentionAlgorithm::splitKeyValue;
-  if (!split || !decodeFits(a)) return streamingNeeds(a, split, togetherIn(a, split), launcher);
+  if (!split || !decodeFits(a)) return streamingNeeds(a, split, rangeGroupsOf(a, split), launcher);
   const Needs needs = decodeNeeds(a, launcher);
   if (!a.keyBegin) return needs;
-  const Needs shared = streamingNeeds(a, true, neighbours, launcher);
+  const Needs shared = streamingNeeds(a, true, severalEntries, launcher);
   return {larger(needs.scratchBytes, shared.scratchBytes), larger(needs.counters, shared.counters)};
 }
 
@@ -67,11 +67,11 @@ cudaError_t attention(const AttentionArguments& a, const Launcher& launcher) {
       if (error != cudaSuccess) return error;
       here.newKey = here.newValue = {};
     }
-    return streamingAttention(here, split, togetherIn(a, split), launcher);
+    return streamingAttention(here, split, rangeGroupsOf(a, split), launcher);
   }
   const cudaError_t error = decodeAttention(a, launcher);
   if (error != cudaSuccess || !a.keyBegin || a.batch == 1) return error;
-  return streamingAttention(a, true, neighbours, launcher);
+  return streamingAttention(a, true, severalEntries, launcher);
 }
 
 }  // namespace onehead::cuda

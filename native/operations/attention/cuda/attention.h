@@ -47,22 +47,22 @@ __device__ inline int visibleKeys(const AttentionArguments& a, const Entry& entr
 }
 
 /** The most entries that one block serves together because they read the same range. */
-constexpr int mostTogether = 16;
+constexpr int maxRangeGroup = 16;
 
 /**
  * How many entries from b on read the same range of a pool of positions and are served by b's blocks; 0 if an earlier
  * entry's blocks serve b. Called by whole warps: each lane examines one of 32 entries, so it takes no longer than
  * examining one. Neighbours on both sides of a multiple of 32 are not joined.
  */
-__device__ inline int entriesTogether(const AttentionArguments& a, int64_t b) {
-  const int lane = int(threadIdx.x) % 32, place = int(b % 32);
-  const int64_t other = b - place + lane;
+__device__ inline int rangeGroupSize(const AttentionArguments& a, int64_t b) {
+  const int lane = int(threadIdx.x) % 32, own = int(b % 32);
+  const int64_t other = b - own + lane;
   const Entry entry = other < a.batch ? entryOfRange(a, other) : Entry();
-  const int first = __shfl_sync(allLanes, entry.first, place), keys = __shfl_sync(allLanes, entry.keys, place);
+  const int first = __shfl_sync(allLanes, entry.first, own), keys = __shfl_sync(allLanes, entry.keys, own);
   const unsigned same = __ballot_sync(allLanes, entry.first == first && entry.keys == keys);
-  const unsigned before = place ? same << (32 - place) : 0, after = same >> place;
-  if (__clz(int(~before)) % mostTogether) return 0;
-  return after == ~0u ? mostTogether : smaller(__ffs(int(~after)) - 1, mostTogether);
+  const unsigned before = own ? same << (32 - own) : 0, after = same >> own;
+  if (__clz(int(~before)) % maxRangeGroup) return 0;
+  return after == ~0u ? maxRangeGroup : smaller(__ffs(int(~after)) - 1, maxRangeGroup);
 }
 
 /** The cache row that holds a key of an entry. */
@@ -98,46 +98,46 @@ __device__ inline float* scoresOf(const AttentionArguments& a, int64_t b, int64_
   if (a.rows) row = stateRow(a, to);
   if (row < 0) return nullptr;
   if (a.scoreRow) to = a.scoreRow[row];
-  const int64_t place = a.scorePosition[row], column = a.scoreHeads[head];
+  const int64_t position = a.scorePosition[row], column = a.scoreHeads[head];
   if (to < 0 || to >= a.scoreSequences) return nullptr;
-  if (place < 0 || place >= a.scoreRows || column < 0 || column >= a.scoreWidth) return nullptr;
-  return a.scores + ((to * a.scoreRows + place) * a.scoreWidth + column) * a.scoreKeys;
+  if (position < 0 || position >= a.scoreRows || column < 0 || column >= a.scoreWidth) return nullptr;
+  return a.scores + ((to * a.scoreRows + position) * a.scoreWidth + column) * a.scoreKeys;
 }
 
-constexpr float naturalLog2 = 0.69314718055994531f;  // ln 2: scores are kept in base 2
+constexpr float ln2 = 0.69314718055994531f;  // ln 2: scores are kept in base 2
 
 /** Floats of a partial result: the weighted values, the maximum score (base 2) and the sum of weights. Padded, so that
  * the next one is aligned to 16 bytes. */
 __host__ __device__ inline int64_t partialSize(int64_t headSize) { return headSize + 4; }
 
 /** The most splits of a row: each lane of a warp loads the state of one. */
-constexpr int mostParts = 32;
+constexpr int maxSplits = 32;
 /** The most keys for which one block computes a whole row. Derived from figures of an H200, not measured directly: a
  * split costs about 2 us (a fence, an atomic counter and two dependent reads from the L2 cache), and each further step
  * of 64 keys about 0.7 us. */
-constexpr int aloneKeys = 192;
+constexpr int singleBlockKeys = 192;
 
 /** The factor of one split's weighted values: the values times their factors add up to the result. Each lane passes the
  * state of one split; lanes without a split pass -infinity. */
-__device__ inline float shareOfPart(float highest, float sum) {
-  const float above = warpMax(highest);
-  const float factor = highest == -infinity ? 0.0f : exp2Fast(highest - above);
+__device__ inline float splitFactor(float partMaximum, float sum) {
+  const float maximum = warpMax(partMaximum);
+  const float factor = partMaximum == -infinity ? 0.0f : exp2Fast(partMaximum - maximum);
   return factor / warpSum(sum * factor);
 }
 
 /** A lane's split factor (see shareOfPart) for a row whose `count` partial results other blocks of this launch wrote,
  * `part` elements apart. */
-__device__ inline float loadShare(const float* parts, int64_t part, int count, int size, int lane) {
+__device__ inline float loadSplitFactor(const float* parts, int64_t part, int count, int size, int lane) {
   float2 state = make_float2(-infinity, 0.0f);
   if (lane < count) state = loadFresh(reinterpret_cast<const float2*>(parts + lane * part + size));
-  return shareOfPart(state.x, state.y);
+  return splitFactor(state.x, state.y);
 }
 
 /** The number of splits, in units of a tile of keys, that fill the GPU if `blocks` blocks do not. */
 inline int64_t splitsFor(int64_t keys, int64_t tile, int64_t blocks, int64_t blocksPerMultiprocessor,
                          const Launcher& launcher) {
   const int64_t wanted = divideUp<int64_t>(launcher.multiprocessors * blocksPerMultiprocessor, blocks);
-  return larger<int64_t>(1, smaller<int64_t>(smaller(wanted, divideUp(keys, tile)), mostParts));
+  return larger<int64_t>(1, smaller<int64_t>(smaller(wanted, divideUp(keys, tile)), maxSplits));
 }
 
 // Implemented in attention_decode.cu, attention_streaming.cu, attention_warpgroup.cu and attention_baselines.cu.
@@ -146,11 +146,11 @@ bool decodeFits(const AttentionArguments& arguments);
 Needs decodeNeeds(const AttentionArguments& arguments, const Launcher& launcher);
 cudaError_t decodeAttention(const AttentionArguments& arguments, const Launcher& launcher);
 /** Sizes of groups of entries with the same range of a pool that streamingAttention serves; it skips smaller ones. */
-struct Together {
-  int least = 1, most = 1;
+struct RangeGroups {
+  int minimum = 1, maximum = 1;
 };
-Needs streamingNeeds(const AttentionArguments& arguments, bool split, Together together, const Launcher& launcher);
-cudaError_t streamingAttention(const AttentionArguments& arguments, bool split, Together together,
+Needs streamingNeeds(const AttentionArguments& arguments, bool split, RangeGroups groups, const Launcher& launcher);
+cudaError_t streamingAttention(const AttentionArguments& arguments, bool split, RangeGroups groups,
                                const Launcher& launcher);
 bool warpgroupFits(const AttentionArguments& arguments, const Launcher& launcher);
 cudaError_t warpgroupAttention(const AttentionArguments& arguments, const Launcher& launcher);

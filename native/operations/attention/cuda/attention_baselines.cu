@@ -40,21 +40,21 @@ __global__ void __launch_bounds__(128) softmaxKernel(const __grid_constant__ Sof
   const int lane = int(threadIdx.x) % 32;
   const int64_t row = int64_t(blockIdx.x) * 4 + threadIdx.x / 32;
   const AttentionArguments& a = s.attention;
-  const int64_t rows = a.heads * a.queries, b = row / rows, inside = row % rows;
+  const int64_t rows = a.heads * a.queries, b = row / rows, rowInSequence = row % rows;
   if (b >= a.batch) return;
-  const int64_t i = s.queryFirst ? inside / a.heads : inside % a.queries;
+  const int64_t i = s.queryFirst ? rowInSequence / a.heads : rowInSequence % a.queries;
   const int64_t limit = visibleKeys(a, startOf(a, b), i);
   const float* scores = s.scores + row * s.stride;
   T* weights = static_cast<T*>(s.weights) + row * s.stride;
-  if (float* to = scoresOf(a, b, i, s.queryFirst ? inside % a.heads : inside / a.queries))
-    for (int64_t n = lane; n < limit; n += 32) to[n] = scores[n] * naturalLog2;
-  float highest = -infinity, sum = 0;
-  for (int64_t n = lane; n < limit; n += 32) highest = fmaxf(highest, scores[n]);
-  highest = warpMax(highest);
-  for (int64_t n = lane; n < limit; n += 32) sum += exp2Fast(scores[n] - highest);
+  if (float* to = scoresOf(a, b, i, s.queryFirst ? rowInSequence % a.heads : rowInSequence / a.queries))
+    for (int64_t n = lane; n < limit; n += 32) to[n] = scores[n] * ln2;
+  float maximum = -infinity, sum = 0;
+  for (int64_t n = lane; n < limit; n += 32) maximum = fmaxf(maximum, scores[n]);
+  maximum = warpMax(maximum);
+  for (int64_t n = lane; n < limit; n += 32) sum += exp2Fast(scores[n] - maximum);
   const float factor = 1.0f / warpSum(sum);
   for (int64_t n = lane; n < s.stride; n += 32)
-    weights[n] = fromFloat<T>(n < limit ? exp2Fast(scores[n] - highest) * factor : 0.0f);
+    weights[n] = fromFloat<T>(n < limit ? exp2Fast(scores[n] - maximum) * factor : 0.0f);
 }
 
 constexpr int64_t strideUnit = 8;  // aligns rows of half-precision weights to 16 bytes

@@ -41,27 +41,28 @@ namespace onehead::cuda {
 namespace {
 
 constexpr int threads = 128, warps = threads / 32;
-constexpr int ahead = 4;
+constexpr int rowsInFlight = 4;
 /** Blocks per multiprocessor that splitting aims at: more than the six that fit, so that none idles if splits are
  * uneven. Not tuned on a GPU. */
 constexpr int blocksPerMultiprocessor = 8;
-constexpr int leastKeys = 64;  // per split: the rows that a block has in flight, 4 warps x 4 rows x `ahead`
+constexpr int minKeysPerSplit =
+    64;  // per split: the rows that a block has in flight, 4 warps x 4 rows x `rowsInFlight`
 
 /** Loads `Count` elements, a multiple of 16 bytes. */
 template <class T, int Count>
 __device__ inline void loadElements(const T* from, float (&values)[Count]) {
 #pragma unroll
   for (int part = 0; part < Count / vectorSize<T>; ++part) {
-    float some[vectorSize<T>];
-    unpack<T>(reinterpret_cast<const uint4*>(from)[part], some);
+    float vectorValues[vectorSize<T>];
+    unpack<T>(reinterpret_cast<const uint4*>(from)[part], vectorValues);
 #pragma unroll
-    for (int i = 0; i < vectorSize<T>; ++i) values[part * vectorSize<T> + i] = some[i];
+    for (int i = 0; i < vectorSize<T>; ++i) values[part * vectorSize<T> + i] = vectorValues[i];
   }
 }
 
 /** A lane's elements of a key or value in a cache of type C: 16 bytes, or 8 int8 and the scale of their head. */
 template <class C>
-struct Cached {
+struct CacheVector {
   static constexpr int elements = vectorSize<C>;
   uint4 raw;
   __device__ void load(const C* at) { raw = loadStream16(at); }
@@ -69,7 +70,7 @@ struct Cached {
   __device__ float factor() const { return 1.0f; }
 };
 template <>
-struct Cached<int8_t> {
+struct CacheVector<int8_t> {
   static constexpr int elements = 8;
   uint2 raw;
   float scale;
@@ -103,8 +104,8 @@ struct Cached<int8_t> {
 /** A key or value of an entry. Pool ranges and cache rows are separate kernels, each without the other's registers:
  * 80 registers are the limit for six blocks per multiprocessor. */
 template <class T, bool Ranges>
-__device__ inline const T* placeOf(const AttentionArguments& a, const AttentionView& all, const AttentionView& appended,
-                                   int64_t b, int key, const Entry& entry) {
+__device__ inline const T* rowPointer(const AttentionArguments& a, const AttentionView& all,
+                                      const AttentionView& appended, int64_t b, int key, const Entry& entry) {
   if constexpr (Ranges)
     return static_cast<const T*>(all.data) + int64_t(entry.first + key) * all.rowStride;
   else
@@ -113,30 +114,30 @@ __device__ inline const T* placeOf(const AttentionArguments& a, const AttentionV
 
 /** The index of the flag in shared memory, in floats. Before it: the warps' partial results, or two columns per
  * thread. */
-__host__ __device__ inline int flagPlace(int size) { return larger(warps * int(partialSize(size)), threads * 2); }
+__host__ __device__ inline int flagIndex(int size) { return larger(warps * int(partialSize(size)), threads * 2); }
 
 /** Combines the splits of a head: threads take pairs of columns and every groups-th split. */
 template <class T>
 __device__ inline void joinSplits(T* y, const float* parts, int splits, int size, float* shared) {
-  constexpr int atOnce = 8;
+  constexpr int splitsPerPass = 8;
   const int thread = int(threadIdx.x), lane = thread % 32, pairs = size / 2, groups = threads / pairs;
   const int pair = thread % pairs, group = thread / pairs;
   const int64_t part = partialSize(size);
-  const float share = loadShare(parts, part, splits, size, lane);
+  const float splitFactor = loadSplitFactor(parts, part, splits, size, lane);
   float2 sum = make_float2(0.0f, 0.0f);
-  for (int first = group; first - group < splits; first += atOnce * groups) {
-    float2 values[atOnce];
+  for (int first = group; first - group < splits; first += splitsPerPass * groups) {
+    float2 values[splitsPerPass];
 #pragma unroll
-    for (int u = 0; u < atOnce; ++u) {
+    for (int u = 0; u < splitsPerPass; ++u) {
       const int i = first + u * groups;
       values[u] = group < groups && i < splits ? loadFresh(reinterpret_cast<const float2*>(parts + i * part + 2 * pair))
                                                : make_float2(0.0f, 0.0f);
     }
 #pragma unroll
-    for (int u = 0; u < atOnce; ++u) {
-      const float of = __shfl_sync(allLanes, share, (first + u * groups) % 32);
-      sum.x = fmaf(values[u].x, of, sum.x);
-      sum.y = fmaf(values[u].y, of, sum.y);
+    for (int u = 0; u < splitsPerPass; ++u) {
+      const float factor = __shfl_sync(allLanes, splitFactor, (first + u * groups) % 32);
+      sum.x = fmaf(values[u].x, factor, sum.x);
+      sum.y = fmaf(values[u].y, factor, sum.y);
     }
   }
   if (group < groups) {
@@ -153,16 +154,17 @@ __device__ inline void joinSplits(T* y, const float* parts, int splits, int size
 /** Resident blocks per multiprocessor that the kernel is compiled for: six leave 80 registers. Before compute
  * capability 9.0 the kernel needs a few more than that. */
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
-constexpr int blocksAtOnce = 5;
+constexpr int residentBlocks = 5;
 #else
-constexpr int blocksAtOnce = 6;
+constexpr int residentBlocks = 6;
 #endif
 
 /** C is the cache's type: T or int8_t. P is the head size rounded up to 64 or 128. */
 template <class T, class C, int P, bool Ranges>
-__global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __grid_constant__ AttentionArguments a) {
+__global__ void __launch_bounds__(threads, residentBlocks) decodeKernel(const __grid_constant__ AttentionArguments a) {
   constexpr bool bytes = std::is_same_v<C, int8_t>;
-  constexpr int vector = Cached<C>::elements, lanes = P / vector, rowsAtOnce = 32 / lanes, step = rowsAtOnce * warps;
+  constexpr int vector = CacheVector<C>::elements, lanes = P / vector, rowsPerWarp = 32 / lanes,
+                step = rowsPerWarp * warps;
   ONEHEAD_SHARED(float, shared);  // see flagPlace
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int64_t b = blockIdx.z, head = blockIdx.y, split = blockIdx.x;
@@ -178,33 +180,35 @@ __global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __gr
     return;
   }
   // Blocks without work wait too: the next kernel's wait for this one must imply that all earlier ones have ended.
-  if (Ranges && entriesTogether(a, b) != 1) return waitForPreviousKernel();
-  const int perSplit =
-      limit <= aloneKeys ? aloneKeys : divideUp(divideUp(limit, int(gridDim.x)), leastKeys) * leastKeys;
+  if (Ranges && rangeGroupSize(a, b) != 1) return waitForPreviousKernel();
+  const int perSplit = limit <= singleBlockKeys
+                           ? singleBlockKeys
+                           : divideUp(divideUp(limit, int(gridDim.x)), minKeysPerSplit) * minKeysPerSplit;
   const int splits = int(divideUp(limit, perSplit));
   if (split >= splits) return waitForPreviousKernel();
   const int begin = int(split) * perSplit, end = smaller(limit, begin + perSplit);
-  const bool inside = chunk < size;  // false for the padding lanes of a head that is narrower than P
+  const bool holdsElements = chunk < size;  // false for the padding lanes of a head that is narrower than P
 
-  Cached<C> k[ahead], v[ahead];
-  Cached<C> newKey, newValue;  // int8 caches: the new row, quantized
-  const int firstKey = begin + warp * rowsAtOnce + lane / lanes;
+  CacheVector<C> k[rowsInFlight], v[rowsInFlight];
+  CacheVector<C> newKey, newValue;  // int8 caches: the new row, quantized
+  const int firstKey = begin + warp * rowsPerWarp + lane / lanes;
   auto fetch = [&](int key0) {
 #pragma unroll
-    for (int u = 0; u < ahead; ++u) {
+    for (int u = 0; u < rowsInFlight; ++u) {
       const int key = key0 + u * step;
-      if (!inside || key >= end) continue;
+      if (!holdsElements || key >= end) continue;
       const int64_t at = head * size + chunk;
       if constexpr (!bytes) {
-        k[u].load(placeOf<T, Ranges>(a, a.k, a.newKey, b, key, entry) + at);
-        v[u].load(placeOf<T, Ranges>(a, a.v, a.newValue, b, key, entry) + at);
+        k[u].load(rowPointer<T, Ranges>(a, a.k, a.newKey, b, key, entry) + at);
+        v[u].load(rowPointer<T, Ranges>(a, a.v, a.newValue, b, key, entry) + at);
       } else if (!Ranges && a.newKey.data && key == start) {
         k[u] = newKey;
         v[u] = newValue;
       } else {
-        const int64_t place = Ranges ? entry.first + key : cachePlace(a, key, entry), scale = place * a.heads + head;
-        k[u].load(static_cast<const C*>(a.k.data) + place * a.k.rowStride + at, a.keyScales + scale);
-        v[u].load(static_cast<const C*>(a.v.data) + place * a.v.rowStride + at, a.valueScales + scale);
+        const int64_t position = Ranges ? entry.first + key : cachePlace(a, key, entry),
+                      scale = position * a.heads + head;
+        k[u].load(static_cast<const C*>(a.k.data) + position * a.k.rowStride + at, a.keyScales + scale);
+        v[u].load(static_cast<const C*>(a.v.data) + position * a.v.rowStride + at, a.valueScales + scale);
       }
     }
   };
@@ -212,34 +216,34 @@ __global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __gr
   waitForPreviousKernel();
 
   float query[vector] = {};
-  if (inside) {
+  if (holdsElements) {
     loadElements<T>(static_cast<const T*>(a.q.data) + b * a.q.batchStride + head * size + chunk, query);
 #pragma unroll
     for (int i = 0; i < vector; ++i) query[i] *= a.scale * log2E;
   }
   if constexpr (bytes && !Ranges) {
     if (a.newKey.data) {
-      float fresh[2][vector] = {};
+      float newRow[2][vector] = {};
 #pragma unroll
       for (int which = 0; which < 2; ++which) {
         const AttentionView& from = which ? a.newValue : a.newKey;
-        if (inside)
-          loadElements<T>(static_cast<const T*>(from.data) + b * from.batchStride + head * size + chunk, fresh[which]);
+        if (holdsElements)
+          loadElements<T>(static_cast<const T*>(from.data) + b * from.batchStride + head * size + chunk, newRow[which]);
       }
-      newKey.template quantize<lanes>(fresh[0]);
-      newValue.template quantize<lanes>(fresh[1]);
+      newKey.template quantize<lanes>(newRow[0]);
+      newValue.template quantize<lanes>(newRow[1]);
     }
   }
 
-  float* wantedScores = scoresOf(a, b, 0, head);
+  float* scoreOutput = scoresOf(a, b, 0, head);
   Running<vector> running;
-  for (int key0 = firstKey; key0 - lane / lanes < end; key0 += ahead * step) {
+  for (int key0 = firstKey; key0 - lane / lanes < end; key0 += rowsInFlight * step) {
     if (!Ranges || key0 != firstKey) fetch(key0);
-    float scores[ahead], above = running.highest;
+    float scores[rowsInFlight], newMaximum = running.maximum;
 #pragma unroll
-    for (int u = 0; u < ahead; ++u) {
+    for (int u = 0; u < rowsInFlight; ++u) {
       float score = 0, values[vector];
-      if (inside && key0 + u * step < end) {
+      if (holdsElements && key0 + u * step < end) {
         k[u].values(values);
 #pragma unroll
         for (int i = 0; i < vector; ++i) score = fmaf(query[i], values[i], score);
@@ -247,33 +251,33 @@ __global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __gr
       }
       score = warpSum<lanes>(score);
       scores[u] = key0 + u * step < end ? score : -infinity;
-      above = fmaxf(above, scores[u]);
-      if (wantedScores && lane % lanes == 0 && key0 + u * step < smaller(end, int(a.scoreKeys)))
-        wantedScores[key0 + u * step] = score * naturalLog2;
+      newMaximum = fmaxf(newMaximum, scores[u]);
+      if (scoreOutput && lane % lanes == 0 && key0 + u * step < smaller(end, int(a.scoreKeys)))
+        scoreOutput[key0 + u * step] = score * ln2;
     }
-    if (above == -infinity) continue;
-    running.rescale(above);
+    if (newMaximum == -infinity) continue;
+    running.rescale(newMaximum);
 #pragma unroll
-    for (int u = 0; u < ahead; ++u) {
-      if (!inside || key0 + u * step >= end) continue;
+    for (int u = 0; u < rowsInFlight; ++u) {
+      if (!holdsElements || key0 + u * step >= end) continue;
       float values[vector];
       v[u].values(values);
-      running.add(exp2Fast(scores[u] - above), values, v[u].factor());
+      running.add(exp2Fast(scores[u] - newMaximum), values, v[u].factor());
     }
   }
 
   // Append the new row to the cache.
-  if (!Ranges && a.newKey.data && warp == 0 && lane < lanes && inside && start >= 0 && start < a.keys &&
+  if (!Ranges && a.newKey.data && warp == 0 && lane < lanes && holdsElements && start >= 0 && start < a.keys &&
       (start >= begin && (start < begin + perSplit || split == splits - 1))) {
     const int64_t at = head * size + chunk;
     for (int which = 0; which < 2; ++which) {
       const AttentionView &from = which ? a.newValue : a.newKey, &to = which ? a.v : a.k;
       if constexpr (bytes) {
-        const int64_t place = entry.keyRow * a.keys + start;
-        const Cached<C>& fresh = which ? newValue : newKey;
-        C* row = static_cast<C*>(const_cast<void*>(to.data)) + place * to.rowStride + at;
-        *reinterpret_cast<uint2*>(row) = fresh.raw;
-        if (lane == 0) (which ? a.valueScales : a.keyScales)[place * a.heads + head] = fresh.factor();
+        const int64_t position = entry.keyRow * a.keys + start;
+        const CacheVector<C>& newRow = which ? newValue : newKey;
+        C* row = static_cast<C*>(const_cast<void*>(to.data)) + position * to.rowStride + at;
+        *reinterpret_cast<uint2*>(row) = newRow.raw;
+        if (lane == 0) (which ? a.valueScales : a.keyScales)[position * a.heads + head] = newRow.factor();
         continue;
       }
       T* row = static_cast<T*>(const_cast<void*>(to.data)) + entry.keyRow * to.batchStride + start * to.rowStride + at;
@@ -290,14 +294,15 @@ __global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __gr
   T* y = output();
   // Combine the warps' results; every warp computes the warps' weights for itself.
   const float* state = shared + lane * part + size;
-  const float share = lane < warps ? state[0] : -infinity, weights = lane < warps ? state[1] : 0.0f;
-  const float highest = warpMax(share);
-  const float factor = share == -infinity ? 0.0f : exp2Fast(share - highest), sum = warpSum(weights * factor);
+  const float partMaximum = lane < warps ? state[0] : -infinity, partSum = lane < warps ? state[1] : 0.0f;
+  const float maximum = warpMax(partMaximum);
+  const float factor = partMaximum == -infinity ? 0.0f : exp2Fast(partMaximum - maximum),
+              sum = warpSum(partSum * factor);
   float value = 0;
 #pragma unroll
   for (int w = 0; w < warps; ++w) {
-    const float of = __shfl_sync(allLanes, factor, w);
-    if (thread < size) value = fmaf(shared[w * part + thread], of, value);
+    const float partFactor = __shfl_sync(allLanes, factor, w);
+    if (thread < size) value = fmaf(shared[w * part + thread], partFactor, value);
   }
   if (splits == 1) {
     if (thread < size) y[thread] = fromFloat<T>(value / sum);
@@ -306,16 +311,16 @@ __global__ void __launch_bounds__(threads, blocksAtOnce) decodeKernel(const __gr
   float* parts = static_cast<float*>(a.scratch) + row * gridDim.x * part;
   if (thread < size) parts[split * part + thread] = value;
   if (thread == 0) {
-    parts[split * part + size] = highest;
+    parts[split * part + size] = maximum;
     parts[split * part + size + 1] = sum;
   }
-  if (!isLastBlock(a.counters + row, splits, reinterpret_cast<int*>(shared + flagPlace(size)))) return;
+  if (!isLastBlock(a.counters + row, splits, reinterpret_cast<int*>(shared + flagIndex(size)))) return;
   joinSplits(y, parts, splits, size, shared);
   if (thread == 0) a.counters[row] = 0;
 }
 
 int64_t splitsOf(const AttentionArguments& a, const Launcher& launcher) {
-  return splitsFor(a.keys, leastKeys, a.batch * a.heads, blocksPerMultiprocessor, launcher);
+  return splitsFor(a.keys, minKeysPerSplit, a.batch * a.heads, blocksPerMultiprocessor, launcher);
 }
 
 }  // namespace
@@ -330,7 +335,7 @@ Needs decodeNeeds(const AttentionArguments& a, const Launcher& launcher) {
 
 cudaError_t decodeAttention(const AttentionArguments& a, const Launcher& launcher) {
   const dim3 grid(unsigned(splitsOf(a, launcher)), unsigned(a.heads), unsigned(a.batch));
-  const size_t bytes = size_t(flagPlace(int(a.headSize)) + 1) * sizeof(float);
+  const size_t bytes = size_t(flagIndex(int(a.headSize)) + 1) * sizeof(float);
   return withType(a.type, [&](auto element) {
     using T = decltype(element);
     auto start = [&](auto kernel) { return launch(launcher, kernel, grid, dim3(threads), bytes, a); };

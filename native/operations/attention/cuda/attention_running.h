@@ -8,17 +8,17 @@ namespace onehead::cuda {
 /** Maximum score, sum of weights, and this lane's part of the weighted values. */
 template <int Width>
 struct Running {
-  float highest = -infinity, sum = 0, values[Width] = {};
+  float maximum = -infinity, sum = 0, values[Width] = {};
 
-  __device__ void rescale(float above) {
-    const float factor = highest == -infinity ? 0.0f : exp2Fast(highest - above);
-    highest = above;
+  __device__ void rescale(float newMaximum) {
+    const float factor = maximum == -infinity ? 0.0f : exp2Fast(maximum - newMaximum);
+    maximum = newMaximum;
     sum *= factor;
 #pragma unroll
     for (int i = 0; i < Width; ++i) values[i] *= factor;
   }
 
-/** Adds a key with the given weight, exp2(score - maximum). `scale` is the scale of an int8 value. */
+  /** Adds a key with the given weight, exp2(score - maximum). `scale` is the scale of an int8 value. */
   __device__ void add(float weight, const float (&value)[Width], float scale = 1) {
     sum += weight;
     weight *= scale;
@@ -30,10 +30,10 @@ struct Running {
 /** Combines the states of a warp's lane groups; every group gets the result. */
 template <int Lanes, int Width>
 __device__ inline void combineGroups(Running<Width>& running) {
-  float highest = running.highest;
+  float maximum = running.maximum;
 #pragma unroll
-  for (int mask = Lanes; mask < 32; mask *= 2) highest = fmaxf(highest, __shfl_xor_sync(allLanes, highest, mask));
-  if (highest > -infinity) running.rescale(highest);
+  for (int mask = Lanes; mask < 32; mask *= 2) maximum = fmaxf(maximum, __shfl_xor_sync(allLanes, maximum, mask));
+  if (maximum > -infinity) running.rescale(maximum);
 #pragma unroll
   for (int mask = Lanes; mask < 32; mask *= 2) {
     running.sum += __shfl_xor_sync(allLanes, running.sum, mask);
@@ -51,14 +51,14 @@ __device__ inline void storePart(float* part, const Running<Width>& running, int
     for (int i = 0; i < Width; ++i) part[chunk + i] = running.values[i];
   }
   if (lane == 0) {
-    part[size] = running.highest;
+    part[size] = running.maximum;
     part[size + 1] = running.sum;
   }
 }
 
 /** One column of combined partial results, and the maximum score and the sum of weights of all. */
 struct Joined {
-  float value = 0, highest = -infinity, sum = 0;
+  float value = 0, maximum = -infinity, sum = 0;
 
   /** The column of the result; zero if nothing was visible. */
   __device__ float result() const { return sum == 0 ? 0.0f : value / sum; }
@@ -66,11 +66,11 @@ struct Joined {
 __device__ inline Joined joinParts(const float* parts, int count, int size, int column) {
   const int part = int(partialSize(size));
   Joined joined;
-  for (int i = 0; i < count; ++i) joined.highest = fmaxf(joined.highest, parts[i * part + size]);
+  for (int i = 0; i < count; ++i) joined.maximum = fmaxf(joined.maximum, parts[i * part + size]);
   for (int i = 0; i < count; ++i) {
-    const float highest = parts[i * part + size];
-    if (highest == -infinity) continue;
-    const float factor = exp2Fast(highest - joined.highest);
+    const float maximum = parts[i * part + size];
+    if (maximum == -infinity) continue;
+    const float factor = exp2Fast(maximum - joined.maximum);
     joined.sum = fmaf(parts[i * part + size + 1], factor, joined.sum);
     joined.value = fmaf(parts[i * part + column], factor, joined.value);
   }

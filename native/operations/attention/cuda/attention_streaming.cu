@@ -44,7 +44,7 @@ namespace {
  * GPU. */
 constexpr int blocksPerMultiprocessor = 4;
 /** The fewest tiles of a split: combining half as many splits saves more than the second tile costs. */
-constexpr int leastTiles = 2;
+constexpr int minTilesPerSplit = 2;
 
 /** C is the cache's type: T or int8_t. P is the head size rounded up to 64 or 128. */
 template <class T, class C, int P, int Warps, int MTiles>
@@ -58,33 +58,34 @@ struct Shape {
   static constexpr int raw = keys * P;
   static constexpr size_t tileBytes = size_t(bytes ? 2 : 4) * tile * sizeof(T);
   static constexpr size_t sharedBytes = tileBytes + (bytes ? size_t(4) * raw + size_t(2) * keys * sizeof(float) : 0);
-  static_assert(sharedBytes >= size_t(rows) * mostParts * sizeof(float));
+  static_assert(sharedBytes >= size_t(rows) * maxSplits * sizeof(float));
 };
 
-template <class T, class C, int P, int Warps, int MTiles, bool Emits>
+template <class T, class C, int P, int Warps, int MTiles, bool WritesScores>
 __global__ void __launch_bounds__(Warps * 32, 1)
-    streamingKernel(const __grid_constant__ AttentionArguments a, int splitsOfGrid, Together wanted) {
+    streamingKernel(const __grid_constant__ AttentionArguments a, int splitsOfGrid, RangeGroups groups) {
   using S = Shape<T, C, P, Warps, MTiles>;
   constexpr int vector = vectorSize<T>, chunks = P / vector, depthTiles = P / 16, keyTiles = S::keys / 8;
   ONEHEAD_SHARED(T, shared);
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, group = lane / 4, quad = lane % 4;
   const int64_t b = blockIdx.z, keyHead = blockIdx.y;
   const int rowTile = int(blockIdx.x) / splitsOfGrid, split = int(blockIdx.x) % splitsOfGrid;
-  const int sharing = int(a.heads / a.keyValueHeads), rowsOfEntry = int(a.queries) * sharing, size = int(a.headSize);
+  const int headsPerGroup = int(a.heads / a.keyValueHeads), rowsOfEntry = int(a.queries) * headsPerGroup,
+            size = int(a.headSize);
   letNextKernelStart();
   if (!a.keysStay) waitForPreviousKernel();
   const Entry entry = entryOf(a, b);
   const int start = entry.start;
   if (entry.keys == 0) {  // nothing is visible: the output is zero
     waitForPreviousKernel();
-    if (wanted.least == 1 && int(blockIdx.x) == 0) clearRows<T>(a, b, keyHead);
+    if (groups.minimum == 1 && int(blockIdx.x) == 0) clearRows<T>(a, b, keyHead);
     return;
   }
-  const int together = wanted.most > 1 ? entriesTogether(a, b) : 1;
+  const int groupSize = groups.maximum > 1 ? rangeGroupSize(a, b) : 1;
   // The rows of entries in a group are consecutive.
-  const int rows = rowsOfEntry * together, row0 = rowTile * S::rows, lastRow = smaller(row0 + S::rows, rows) - 1;
+  const int rows = rowsOfEntry * groupSize, row0 = rowTile * S::rows, lastRow = smaller(row0 + S::rows, rows) - 1;
   // Blocks without work wait too: the next kernel's wait for this one must imply that all earlier ones have ended.
-  if (together < wanted.least || row0 >= rows) return waitForPreviousKernel();
+  if (groupSize < groups.minimum || row0 >= rows) return waitForPreviousKernel();
 
   // Append the new rows to the cache; the splits share this work.
   if (a.newKey.data && rowTile == 0) {
@@ -101,9 +102,9 @@ __global__ void __launch_bounds__(Warps * 32, 1)
     }
   }
 
-  const int limit = visibleKeys(a, entry, lastRow / sharing);  // the block's last row sees the most keys
+  const int limit = visibleKeys(a, entry, lastRow / headsPerGroup);  // the block's last row sees the most keys
   const int tiles = divideUp(limit, S::keys);
-  const int perSplit = limit <= aloneKeys ? tiles : larger(divideUp(tiles, splitsOfGrid), leastTiles);
+  const int perSplit = limit <= singleBlockKeys ? tiles : larger(divideUp(tiles, splitsOfGrid), minTilesPerSplit);
   const int splits = divideUp(tiles, perSplit), firstTile = split * perSplit;
   if (split >= splits) return waitForPreviousKernel();
   const int endTile = smaller(tiles, firstTile + perSplit);
@@ -115,33 +116,33 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   float nextFactors[perThread];
   auto loadBytes = [&](int tile, int stage) {
     int8_t* to = raw + stage * 2 * S::raw;
-    for (int place = thread; place < S::keys * (P / 16); place += S::threads) {
-      const int row = place / (P / 16), column = place % (P / 16) * 16, key = tile * S::keys + row;
-      const bool there = key < limit && column < size;
-      const int64_t at = there ? cachePlace(a, key, entry) : 0, element = keyHead * size + column;
+    for (int chunk = thread; chunk < S::keys * (P / 16); chunk += S::threads) {
+      const int row = chunk / (P / 16), column = chunk % (P / 16) * 16, key = tile * S::keys + row;
+      const bool valid = key < limit && column < size;
+      const int64_t at = valid ? cachePlace(a, key, entry) : 0, element = keyHead * size + column;
       const auto *k = static_cast<const int8_t*>(a.k.data), *v = static_cast<const int8_t*>(a.v.data);
-      copyAsync16(to + row * P + column, there ? k + at * a.k.rowStride + element : k, there ? 16 : 0);
-      copyAsync16(to + S::raw + row * P + column, there ? v + at * a.v.rowStride + element : v, there ? 16 : 0);
+      copyAsync16(to + row * P + column, valid ? k + at * a.k.rowStride + element : k, valid ? 16 : 0);
+      copyAsync16(to + S::raw + row * P + column, valid ? v + at * a.v.rowStride + element : v, valid ? 16 : 0);
     }
 #pragma unroll
     for (int i = 0; i < perThread; ++i) {
-      const int place = thread + i * S::threads, key = tile * S::keys + place % S::keys;
-      const float* scales = place < S::keys ? a.keyScales : a.valueScales;
+      const int index = thread + i * S::threads, key = tile * S::keys + index % S::keys;
+      const float* scales = index < S::keys ? a.keyScales : a.valueScales;
       nextFactors[i] =
-          place < 2 * S::keys && key < limit ? scales[cachePlace(a, key, entry) * a.keyValueHeads + keyHead] : 0.0f;
+          index < 2 * S::keys && key < limit ? scales[cachePlace(a, key, entry) * a.keyValueHeads + keyHead] : 0.0f;
     }
   };
   auto load = [&](int tile, int stage) {
     if constexpr (S::bytes) return loadBytes(tile, stage);
     T* keyTile = shared + stage * 2 * S::tile;
-    for (int place = thread; place < S::keys * chunks; place += S::threads) {
-      const int row = place / chunks, column = place % chunks * vector, key = tile * S::keys + row;
-      const bool there = key < limit && column < size;
+    for (int chunk = thread; chunk < S::keys * chunks; chunk += S::threads) {
+      const int row = chunk / chunks, column = chunk % chunks * vector, key = tile * S::keys + row;
+      const bool valid = key < limit && column < size;
       const int64_t at = keyHead * size + column;
-      const T* k = there ? keyRow<T>(a, a.k, a.newKey, b, key, entry) + at : static_cast<const T*>(a.k.data);
-      const T* v = there ? keyRow<T>(a, a.v, a.newValue, b, key, entry) + at : static_cast<const T*>(a.v.data);
-      copyAsync16(keyTile + row * S::stride + column, k, there ? 16 : 0);
-      copyAsync16(keyTile + S::tile + row * S::stride + column, v, there ? 16 : 0);
+      const T* k = valid ? keyRow<T>(a, a.k, a.newKey, b, key, entry) + at : static_cast<const T*>(a.k.data);
+      const T* v = valid ? keyRow<T>(a, a.v, a.newValue, b, key, entry) + at : static_cast<const T*>(a.v.data);
+      copyAsync16(keyTile + row * S::stride + column, k, valid ? 16 : 0);
+      copyAsync16(keyTile + S::tile + row * S::stride + column, v, valid ? 16 : 0);
     }
   };
   load(firstTile, 0);
@@ -149,15 +150,16 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   waitForPreviousKernel();
 
   // This thread's rows: `group` and `group + 8` of each of its warp's tiles of 16 rows.
-  int seen[MTiles][2];  // visible keys of each row
+  int visible[MTiles][2];  // visible keys of each row
   Pair<T> query[MTiles][depthTiles][4];
 #pragma unroll
   for (int m = 0; m < MTiles; ++m)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = row0 + (warp * MTiles + m) * 16 + half * 8 + group;
-      const int i = smaller(row, rows - 1) / sharing, head = int(keyHead) * sharing + smaller(row, rows - 1) % sharing;
-      seen[m][half] = row < rows ? visibleKeys(a, entry, i) : 0;
+      const int i = smaller(row, rows - 1) / headsPerGroup,
+                head = int(keyHead) * headsPerGroup + smaller(row, rows - 1) % headsPerGroup;
+      visible[m][half] = row < rows ? visibleKeys(a, entry, i) : 0;
       const T* q = static_cast<const T*>(a.q.data) + b * a.q.batchStride + i * a.q.rowStride + head * size;
 #pragma unroll
       for (int k = 0; k < depthTiles; ++k)
@@ -169,9 +171,9 @@ __global__ void __launch_bounds__(Warps * 32, 1)
         }
     }
 
-  float values[MTiles][P / 8][4] = {}, highest[MTiles][2], sums[MTiles][2] = {};
+  float values[MTiles][P / 8][4] = {}, maximum[MTiles][2], sums[MTiles][2] = {};
 #pragma unroll
-  for (int m = 0; m < MTiles; ++m) highest[m][0] = highest[m][1] = -infinity;
+  for (int m = 0; m < MTiles; ++m) maximum[m][0] = maximum[m][1] = -infinity;
   const float scale = a.scale * log2E;
 
   for (int tile = firstTile; tile < endTile; ++tile) {
@@ -208,27 +210,27 @@ __global__ void __launch_bounds__(Warps * 32, 1)
         }
       }
 
-    if constexpr (Emits)
-      emitScores<MTiles, keyTiles>(a, b, scores, seen, rows, row0 + warp * MTiles * 16, tile * S::keys);
+    if constexpr (WritesScores)
+      writeScores<MTiles, keyTiles>(a, b, scores, visible, rows, row0 + warp * MTiles * 16, tile * S::keys);
 
 #pragma unroll
     for (int m = 0; m < MTiles; ++m)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        float above = highest[m][half];
+        float newMaximum = maximum[m][half];
 #pragma unroll
         for (int n = 0; n < keyTiles; ++n)
 #pragma unroll
           for (int i = 0; i < 2; ++i) {
             float& score = scores[m][n][half * 2 + i];
             const int key = tile * S::keys + n * 8 + quad * 2 + i;
-            score = key < seen[m][half] ? score * scale : -infinity;
-            above = fmaxf(above, score);
+            score = key < visible[m][half] ? score * scale : -infinity;
+            newMaximum = fmaxf(newMaximum, score);
           }
-        above = warpMax<4>(above);
-        const float base = above == -infinity ? 0.0f : above;  // the row has seen no key yet
-        const float factor = exp2Fast(highest[m][half] - base);
-        highest[m][half] = above;
+        newMaximum = warpMax<4>(newMaximum);
+        const float base = newMaximum == -infinity ? 0.0f : newMaximum;  // the row has seen no key yet
+        const float factor = exp2Fast(maximum[m][half] - base);
+        maximum[m][half] = newMaximum;
         float sum = 0;
 #pragma unroll
         for (int n = 0; n < keyTiles; ++n)
@@ -270,7 +272,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
     __syncthreads();  // before the next copy overwrites this stage
   }
 
-  const int64_t place = (keyHead * a.batch + b) * rowsOfEntry;  // index of this entry's first row among all
+  const int64_t firstRow = (keyHead * a.batch + b) * rowsOfEntry;  // index of this entry's first row among all
   const int64_t part = partialSize(size);
 #pragma unroll
   for (int m = 0; m < MTiles; ++m)
@@ -282,9 +284,9 @@ __global__ void __launch_bounds__(Warps * 32, 1)
       const int row = row0 + (warp * MTiles + m) * 16 + half * 8 + group;
       if (row >= rows) continue;
       if (splits == 1) {
-        const int head = int(keyHead) * sharing + row % sharing;
-        T* y = static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + row / sharing * a.y.rowStride +
-               head * size;
+        const int head = int(keyHead) * headsPerGroup + row % headsPerGroup;
+        T* y = static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride +
+               row / headsPerGroup * a.y.rowStride + head * size;
         const float factor = 1.0f / sum;
 #pragma unroll
         for (int n = 0; n < P / 8; ++n) {
@@ -294,7 +296,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
                 makePair<T>(values[m][n][half * 2] * factor, values[m][n][half * 2 + 1] * factor);
         }
       } else {
-        float* parts = static_cast<float*>(a.scratch) + ((place + row) * splitsOfGrid + split) * part;
+        float* parts = static_cast<float*>(a.scratch) + ((firstRow + row) * splitsOfGrid + split) * part;
 #pragma unroll
         for (int n = 0; n < P / 8; ++n) {
           const int column = n * 8 + quad * 2;
@@ -302,7 +304,7 @@ __global__ void __launch_bounds__(Warps * 32, 1)
             *reinterpret_cast<float2*>(parts + column) =
                 make_float2(values[m][n][half * 2], values[m][n][half * 2 + 1]);
         }
-        if (quad == 0) *reinterpret_cast<float2*>(parts + size) = make_float2(highest[m][half], sum);
+        if (quad == 0) *reinterpret_cast<float2*>(parts + size) = make_float2(maximum[m][half], sum);
       }
     }
   if (splits == 1) return;
@@ -312,12 +314,12 @@ __global__ void __launch_bounds__(Warps * 32, 1)
   // Shared memory can be reused: all threads have passed the loop's last barrier.
   if (!isLastBlock(counter, splits, reinterpret_cast<int*>(shared))) return;
   __syncthreads();  // all threads have read the flag
-  const float* parts = static_cast<const float*>(a.scratch) + (place + row0) * splitsOfGrid * part;
+  const float* parts = static_cast<const float*>(a.scratch) + (firstRow + row0) * splitsOfGrid * part;
   joinSplits<T, S::threads>(parts, splitsOfGrid, splits, size, lastRow - row0 + 1, reinterpret_cast<float*>(shared),
                             [&](int row) {
-                              const int whole = row0 + row, head = int(keyHead) * sharing + whole % sharing;
+                              const int whole = row0 + row, head = int(keyHead) * headsPerGroup + whole % headsPerGroup;
                               return static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride +
-                                     whole / sharing * a.y.rowStride + head * size;
+                                     whole / headsPerGroup * a.y.rowStride + head * size;
                             });
   if (thread == 0) *counter = 0;
 }
@@ -325,31 +327,31 @@ __global__ void __launch_bounds__(Warps * 32, 1)
 int64_t rowsOf(const AttentionArguments& a) { return a.queries * (a.heads / a.keyValueHeads); }
 
 /** Rows of a block. If entries may be grouped, groups of five beams are assumed. */
-int64_t blockRows(const AttentionArguments& a, Together together) {
+int64_t blockRows(const AttentionArguments& a, RangeGroups groups) {
   constexpr int beams = 5;
-  const int64_t rows = rowsOf(a) * smaller(together.most, beams);
-  if (together.most == 1 && a.type != DType::float32 && a.headSize <= 64 && rows > 64 && !a.scores && !a.keyScales)
+  const int64_t rows = rowsOf(a) * smaller(groups.maximum, beams);
+  if (groups.maximum == 1 && a.type != DType::float32 && a.headSize <= 64 && rows > 64 && !a.scores && !a.keyScales)
     return 128;
   return rows > 32 ? 64 : 32;
 }
 
 /** Row tiles of the largest possible group. */
-int64_t rowTilesOf(const AttentionArguments& a, Together together) {
-  return divideUp(rowsOf(a) * smaller<int64_t>(together.most, a.batch), blockRows(a, together));
+int64_t rowTilesOf(const AttentionArguments& a, RangeGroups groups) {
+  return divideUp(rowsOf(a) * smaller<int64_t>(groups.maximum, a.batch), blockRows(a, groups));
 }
 
-int64_t splitsOf(const AttentionArguments& a, bool split, Together together, const Launcher& launcher) {
+int64_t splitsOf(const AttentionArguments& a, bool split, RangeGroups groups, const Launcher& launcher) {
   if (!split) return 1;
-  return splitsFor(a.keys, 64 * leastTiles, divideUp(rowsOf(a), blockRows(a, together)) * a.keyValueHeads * a.batch,
+  return splitsFor(a.keys, 64 * minTilesPerSplit, divideUp(rowsOf(a), blockRows(a, groups)) * a.keyValueHeads * a.batch,
                    blocksPerMultiprocessor, launcher);
 }
 
 template <class T, class C, int P, int Warps, int MTiles>
-cudaError_t run(const AttentionArguments& a, int64_t splits, Together together, const Launcher& launcher) {
+cudaError_t run(const AttentionArguments& a, int64_t splits, RangeGroups groups, const Launcher& launcher) {
   using S = Shape<T, C, P, Warps, MTiles>;
-  const dim3 grid(unsigned(rowTilesOf(a, together) * splits), unsigned(a.keyValueHeads), unsigned(a.batch));
+  const dim3 grid(unsigned(rowTilesOf(a, groups) * splits), unsigned(a.keyValueHeads), unsigned(a.batch));
   auto start = [&](auto kernel) {
-    return launch(launcher, kernel, grid, dim3(S::threads), S::sharedBytes, a, int(splits), together);
+    return launch(launcher, kernel, grid, dim3(S::threads), S::sharedBytes, a, int(splits), groups);
   };
   if constexpr (S::bytes) return start(streamingKernel<T, C, P, Warps, MTiles, true>);
   if constexpr (MTiles == 1 && !S::bytes)
@@ -359,27 +361,27 @@ cudaError_t run(const AttentionArguments& a, int64_t splits, Together together, 
 
 }  // namespace
 
-Needs streamingNeeds(const AttentionArguments& a, bool split, Together together, const Launcher& launcher) {
-  const int64_t splits = splitsOf(a, split, together, launcher);
+Needs streamingNeeds(const AttentionArguments& a, bool split, RangeGroups groups, const Launcher& launcher) {
+  const int64_t splits = splitsOf(a, split, groups, launcher);
   if (splits == 1) return {};
   const int64_t sequences = a.batch * a.keyValueHeads;
   return {size_t(sequences * rowsOf(a) * splits * partialSize(a.headSize)) * sizeof(float),
-          size_t(sequences * rowTilesOf(a, together))};
+          size_t(sequences * rowTilesOf(a, groups))};
 }
 
-cudaError_t streamingAttention(const AttentionArguments& a, bool split, Together together, const Launcher& launcher) {
-  const int64_t splits = splitsOf(a, split, together, launcher), rows = blockRows(a, together);
+cudaError_t streamingAttention(const AttentionArguments& a, bool split, RangeGroups groups, const Launcher& launcher) {
+  const int64_t splits = splitsOf(a, split, groups, launcher), rows = blockRows(a, groups);
   return withType(a.type, [&](auto element) {
     using T = decltype(element);
     if constexpr (!std::is_same_v<T, float>)
-      if (rows == 128) return run<T, T, 64, 4, 2>(a, splits, together, launcher);
+      if (rows == 128) return run<T, T, 64, 4, 2>(a, splits, groups, launcher);
     auto sized = [&](auto cached) {
       using C = decltype(cached);
       if (a.headSize <= 64)
-        return rows == 64 ? run<T, C, 64, 4, 1>(a, splits, together, launcher)
-                          : run<T, C, 64, 2, 1>(a, splits, together, launcher);
-      return rows == 64 ? run<T, C, 128, 4, 1>(a, splits, together, launcher)
-                        : run<T, C, 128, 2, 1>(a, splits, together, launcher);
+        return rows == 64 ? run<T, C, 64, 4, 1>(a, splits, groups, launcher)
+                          : run<T, C, 64, 2, 1>(a, splits, groups, launcher);
+      return rows == 64 ? run<T, C, 128, 4, 1>(a, splits, groups, launcher)
+                        : run<T, C, 128, 2, 1>(a, splits, groups, launcher);
     };
     return a.keyScales ? sized(int8_t{}) : sized(element);
   });

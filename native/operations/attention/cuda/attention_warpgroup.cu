@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
   ONEHEAD_SHARED(std::byte, shared);  // stages of keys and values
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, quad = lane % 4;
   const int64_t b = blockIdx.z, keyHead = blockIdx.y;
-  const int sharing = int(a.heads / a.keyValueHeads), rows = int(a.queries) * sharing, keys = int(a.keys);
+  const int headsPerGroup = int(a.heads / a.keyValueHeads), rows = int(a.queries) * headsPerGroup, keys = int(a.keys);
   const int row0 = int(blockIdx.x) * blockRows + warp * 16 + lane / 4;  // the thread's other row is row0 + 8
   letNextKernelStart();
   waitForPreviousKernel();
@@ -48,10 +48,10 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
 #pragma unroll
     for (int i = 0; i < tileKeys / 32; ++i) {
       const int row = thread / 8 + i * 32, key = tile * tileKeys + row;
-      const bool there = key < keys;
-      copyAsync16(to + chunkPlace(row, column), there ? keyOf + key * a.k.rowStride : keyOf, there ? 16 : 0);
-      copyAsync16(to + tileBytes + chunkPlace(row, column), there ? valueOf + key * a.v.rowStride : valueOf,
-                  there ? 16 : 0);
+      const bool valid = key < keys;
+      copyAsync16(to + chunkPlace(row, column), valid ? keyOf + key * a.k.rowStride : keyOf, valid ? 16 : 0);
+      copyAsync16(to + tileBytes + chunkPlace(row, column), valid ? valueOf + key * a.v.rowStride : valueOf,
+                  valid ? 16 : 0);
     }
   };
   const int tiles = divideUp(keys, tileKeys);
@@ -65,8 +65,8 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
   T* outputs[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int row = smaller(row0 + half * 8, rows - 1), i = row / sharing;
-    const int64_t head = keyHead * sharing + row % sharing;
+    const int row = smaller(row0 + half * 8, rows - 1), i = row / headsPerGroup;
+    const int64_t head = keyHead * headsPerGroup + row % headsPerGroup;
     const T* q = static_cast<const T*>(a.q.data) + b * a.q.batchStride + i * a.q.rowStride + head * size;
 #pragma unroll
     for (int k = 0; k < 4; ++k)
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
         static_cast<T*>(const_cast<void*>(a.y.data)) + b * a.y.batchStride + i * a.y.rowStride + head * size;
   }
 
-  float values[8][4] = {}, scores[8][4] = {}, highest[2] = {-infinity, -infinity}, sums[2] = {};
+  float values[8][4] = {}, scores[8][4] = {}, maximum[2] = {-infinity, -infinity}, sums[2] = {};
   uint32_t weights[4][4];
   const float scale = a.scale * log2E;
   for (int tile = 0; tile < tiles; ++tile) {
@@ -96,22 +96,22 @@ __global__ void __launch_bounds__(threads, 2) warpgroupKernel(const __grid_const
     commitProducts();
     waitForProducts<0>();  // also for the previous tile's product with the values
 
-    const int left = keys - tile * tileKeys;
-    if (left < tileKeys) {
+    const int keysLeft = keys - tile * tileKeys;
+    if (keysLeft < tileKeys) {
 #pragma unroll
       for (int n = 0; n < 8; ++n)
 #pragma unroll
         for (int i = 0; i < 4; ++i)
-          if (n * 8 + quad * 2 + i % 2 >= left) scores[n][i] = -infinity;
+          if (n * 8 + quad * 2 + i % 2 >= keysLeft) scores[n][i] = -infinity;
     }
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float above = highest[half];
+      float newMaximum = maximum[half];
 #pragma unroll
-      for (int n = 0; n < 8; ++n) above = fmaxf(above, fmaxf(scores[n][half * 2], scores[n][half * 2 + 1]));
-      above = warpMax<4>(above);  // finite: every tile has at least one key
-      const float factor = exp2Fast((highest[half] - above) * scale), base = above * scale;
-      highest[half] = above;
+      for (int n = 0; n < 8; ++n) newMaximum = fmaxf(newMaximum, fmaxf(scores[n][half * 2], scores[n][half * 2 + 1]));
+      newMaximum = warpMax<4>(newMaximum);  // finite: every tile has at least one key
+      const float factor = exp2Fast((maximum[half] - newMaximum) * scale), base = newMaximum * scale;
+      maximum[half] = newMaximum;
       float sum = 0;
 #pragma unroll
       for (int n = 0; n < 8; ++n) {

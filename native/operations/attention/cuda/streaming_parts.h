@@ -10,9 +10,9 @@ namespace {
 
 /** Writes the scores of a warp's rows (from `firstRow`) and a tile's keys (from `firstKey`), where they are wanted. */
 template <int MTiles, int KeyTiles>
-__device__ inline void emitScores(const AttentionArguments& a, int64_t b, const float (&scores)[MTiles][KeyTiles][4],
-                                  const int (&seen)[MTiles][2], int rows, int firstRow, int firstKey) {
-  const int lane = int(threadIdx.x) % 32, sharing = int(a.heads / a.keyValueHeads);
+__device__ inline void writeScores(const AttentionArguments& a, int64_t b, const float (&scores)[MTiles][KeyTiles][4],
+                                   const int (&visible)[MTiles][2], int rows, int firstRow, int firstKey) {
+  const int lane = int(threadIdx.x) % 32, headsPerGroup = int(a.heads / a.keyValueHeads);
   const int scoreKeys = int(a.scoreKeys);
 #pragma unroll
   for (int m = 0; m < MTiles; ++m)
@@ -20,14 +20,14 @@ __device__ inline void emitScores(const AttentionArguments& a, int64_t b, const 
     for (int half = 0; half < 2; ++half) {
       const int row = firstRow + m * 16 + half * 8 + lane / 4;
       if (row >= rows) continue;
-      float* to = scoresOf(a, b, row / sharing, int64_t(blockIdx.y) * sharing + row % sharing);
+      float* to = scoresOf(a, b, row / headsPerGroup, int64_t(blockIdx.y) * headsPerGroup + row % headsPerGroup);
       if (!to) continue;
 #pragma unroll
       for (int n = 0; n < KeyTiles; ++n)
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           const int key = firstKey + n * 8 + lane % 4 * 2 + i;
-          if (key < smaller(seen[m][half], scoreKeys)) to[key] = scores[m][n][half * 2 + i] * a.scale;
+          if (key < smaller(visible[m][half], scoreKeys)) to[key] = scores[m][n][half * 2 + i] * a.scale;
         }
     }
 }
@@ -41,48 +41,48 @@ __device__ inline void clearRows(const AttentionArguments& a, int64_t b, int64_t
   }
 }
 
-/** Combines the splits of a row tile. `outputOf(row)` is where a row's result goes; `shares` is shared memory of
- * `mostParts` floats per row. */
+/** Combines the splits of a row tile. `outputOf(row)` is where a row's result goes; `factors` is shared memory of
+ * `maxSplits` floats per row. */
 template <class T, int Threads, class OutputOf>
-__device__ inline void joinSplits(const float* parts, int splitsOfGrid, int splits, int size, int rows, float* shares,
+__device__ inline void joinSplits(const float* parts, int splitsOfGrid, int splits, int size, int rows, float* factors,
                                   OutputOf outputOf) {
-  constexpr int warps = Threads / 32, rowsAtOnce = 4, partsAtOnce = 16;
+  constexpr int warps = Threads / 32, rowsPerPass = 4, splitsPerPass = 16;
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int64_t part = partialSize(size), rowParts = splitsOfGrid * part;
-  for (int first = warp; first < rows; first += warps * rowsAtOnce) {
-    float2 state[rowsAtOnce];
+  for (int first = warp; first < rows; first += warps * rowsPerPass) {
+    float2 state[rowsPerPass];
 #pragma unroll
-    for (int u = 0; u < rowsAtOnce; ++u) {
+    for (int u = 0; u < rowsPerPass; ++u) {
       const int row = first + u * warps;
       state[u] = make_float2(-infinity, 0.0f);
       if (row < rows && lane < splits)
         state[u] = loadFresh(reinterpret_cast<const float2*>(parts + row * rowParts + lane * part + size));
     }
 #pragma unroll
-    for (int u = 0; u < rowsAtOnce; ++u) {
-      const float share = shareOfPart(state[u].x, state[u].y);
-      if (first + u * warps < rows) shares[(first + u * warps) * mostParts + lane] = share;
+    for (int u = 0; u < rowsPerPass; ++u) {
+      const float factor = splitFactor(state[u].x, state[u].y);
+      if (first + u * warps < rows) factors[(first + u * warps) * maxSplits + lane] = factor;
     }
   }
   __syncthreads();
   const int quads = size / 4;
-  for (int place = thread; place < rows * quads; place += Threads) {
-    const int row = place / quads, column = place % quads * 4;
+  for (int index = thread; index < rows * quads; index += Threads) {
+    const int row = index / quads, column = index % quads * 4;
     const float* from = parts + row * rowParts + column;
     float sum[4] = {};
-    for (int first = 0; first < splits; first += partsAtOnce) {
-      float4 values[partsAtOnce];
+    for (int first = 0; first < splits; first += splitsPerPass) {
+      float4 values[splitsPerPass];
 #pragma unroll
-      for (int u = 0; u < partsAtOnce; ++u)
+      for (int u = 0; u < splitsPerPass; ++u)
         values[u] = first + u < splits ? loadFresh(reinterpret_cast<const float4*>(from + (first + u) * part))
                                        : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll
-      for (int u = 0; u < partsAtOnce; ++u) {
-        const float share = shares[row * mostParts + first + u];  // 0 beyond the last split
-        sum[0] = fmaf(values[u].x, share, sum[0]);
-        sum[1] = fmaf(values[u].y, share, sum[1]);
-        sum[2] = fmaf(values[u].z, share, sum[2]);
-        sum[3] = fmaf(values[u].w, share, sum[3]);
+      for (int u = 0; u < splitsPerPass; ++u) {
+        const float factor = factors[row * maxSplits + first + u];  // 0 beyond the last split
+        sum[0] = fmaf(values[u].x, factor, sum[0]);
+        sum[1] = fmaf(values[u].y, factor, sum[1]);
+        sum[2] = fmaf(values[u].z, factor, sum[2]);
+        sum[3] = fmaf(values[u].w, factor, sum[3]);
       }
     }
     auto* y = reinterpret_cast<Pair<T>*>(outputOf(row) + column);
@@ -94,8 +94,8 @@ __device__ inline void joinSplits(const float* parts, int splitsOfGrid, int spli
 /** Converts a tile of int8 keys or values to T, times their scales. */
 template <class T, int P, int Threads, int Keys, int Stride>
 __device__ inline void widenTile(T* tile, const int8_t* raw, const float* factors) {
-  for (int place = int(threadIdx.x); place < Keys * P / 8; place += Threads) {
-    const int row = place / (P / 8), column = place % (P / 8) * 8;
+  for (int index = int(threadIdx.x); index < Keys * P / 8; index += Threads) {
+    const int row = index / (P / 8), column = index % (P / 8) * 8;
     uint4 wide[8 / vectorSize<T>];
     widenScaled<T>(*reinterpret_cast<const uint2*>(raw + row * P + column), factors[row], wide);
 #pragma unroll
