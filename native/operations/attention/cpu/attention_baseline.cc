@@ -1,7 +1,8 @@
-// The baseline: scores, softmax and values in three passes, with the whole float32 score matrix in memory between them.
+// multi-head attention as a baseline: scores, softmax and values in three passes, with the whole float32 score matrix
+// in memory between them.
 //
-// The matrix lies as [batch, heads, query tiles][keys][queryTile], transposed in each tile, as the micro-kernel likes
-// it.
+// The matrix is [batch, heads, query tiles][keys][queryTile]: each tile is transposed, as the micro-kernel of
+// attention_tile.h writes and reads it.
 #include "attention_tile.h"
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/math.h"
@@ -9,7 +10,7 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-/** Scratch in floats: the matrix, then each thread's packed keys or values, queries, weights and sums. */
+/** Scratch memory, in floats: the matrix, then for each thread packed keys or values, queries, weights and sums. */
 struct Layout {
   int64_t tiles, tileSize, matrix, queries, weights, sums, own;
 
@@ -74,7 +75,7 @@ class Baseline {
           size(baseline.a_.headSize, keys, Pairs) {}
   };
 
-  /** True when the thread has not packed this unit's key/value head yet. */
+  /** Returns true if the thread must pack this unit's key/value head, because it last packed another one. */
   bool isNew(const Unit& unit, int64_t* source) const {
     const int64_t wanted = unit.b * a_.keyValueHeads + keyValueHead(a_, unit.head);
     const bool differs = *source != wanted;
@@ -93,20 +94,20 @@ class Baseline {
     alignas(64) int32_t seenKeys[queryTile];
     for (int64_t i = 0; i < queryTile; ++i)
       seenKeys[i] = int32_t(visibleKeys(a_, unit.b, unit.first + smaller(i, unit.rows - 1)));
-    I seen[mostVectors];
+    I seen[maxVectors];
     __builtin_memcpy(seen, seenKeys, sizeof seen);
-    F maxima[mostVectors] = {};
+    F maxima[maxVectors] = {};
     for (int64_t key = 0; key < unit.size.keys; key += keyTile) {
       float* tile = unit.matrix + key * queryTile;
-      scoreTile<Pairs, mostVectors, 0>(packed_, queries, unit.size, key, seen, key + keyTile > seenKeys[0], tile,
-                                       maxima);
-      giveTile(a_, unit.b, unit.head, unit.first, unit.rows, key, tile);
+      scoreTile<Pairs, maxVectors, 0>(packed_, queries, unit.size, key, seen, key + keyTile > seenKeys[0], tile,
+                                      maxima);
+      writeScores(a_, unit.b, unit.head, unit.first, unit.rows, key, tile);
     }
   }
 
   void soften(const Unit& unit) {
     const F factor = splat(a_.scale * log2E);
-    for (int c = 0; c < mostVectors; ++c) {
+    for (int c = 0; c < maxVectors; ++c) {
       float* column = unit.matrix + c * vectorWidth;
       F highest = splat(-1e30f);
       for (int64_t key = 0; key < unit.size.keys; ++key) highest = larger(highest, load(column + key * queryTile));
@@ -130,7 +131,7 @@ class Baseline {
     }
     float* sums = packed_ + layout_.sums;
     __builtin_memset(sums, 0, size_t(unit.size.columns * queryTile) * sizeof(float));
-    const F same[mostVectors] = {splat(1.0f), splat(1.0f), splat(1.0f)};
+    const F same[maxVectors] = {splat(1.0f), splat(1.0f), splat(1.0f)};
     for (int64_t key = 0; key < unit.size.keys; key += keyTile) {
       const float* weights = unit.matrix + key * queryTile;
       if constexpr (Pairs) {
@@ -142,7 +143,7 @@ class Baseline {
         weights = pairs;
       }
       const float* v = packed_ + (Pairs ? key / 2 : key) * unit.size.columns;
-      valueTile<Pairs, mostVectors>(v, weights, unit.size, same, sums);
+      valueTile<Pairs, maxVectors>(v, weights, unit.size, same, sums);
     }
     float ones[queryTile];
     for (float& one : ones) one = 1.0f;

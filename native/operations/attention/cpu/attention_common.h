@@ -1,4 +1,4 @@
-// What the attention algorithms share: which keys a query sees, which head serves it, and appending to the cache.
+// What the attention kernels share: visible keys, addresses of rows, and appending to the cache.
 #pragma once
 
 #include "cpu/kernels/bytes.h"
@@ -6,7 +6,7 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-/** The row of state that entry b works on; -1 where it is idle. */
+/** The row of state that entry b works on; -1 if it is idle. */
 static inline int64_t stateRow(const AttentionArguments& a, int64_t b) {
   if (!a.rows) return b;
   const int64_t row = a.rows[b];
@@ -14,14 +14,14 @@ static inline int64_t stateRow(const AttentionArguments& a, int64_t b) {
 }
 static inline int64_t stateRow(const SoftmaxArguments&, int64_t b) { return b; }
 
-// A is AttentionArguments or SoftmaxArguments. Whatever the device's memory says, nothing outside of the cache is
-// touched.
+// A is AttentionArguments or SoftmaxArguments. The start is clamped, so that no value in memory makes a kernel access
+// anything outside the cache.
 template <typename A>
 static inline int64_t startOf(const A& a, int64_t row) {
   return a.start ? smaller(larger(int64_t(a.start[row]), 0), a.keys) : 0;
 }
 
-/** Keys that query i of an entry on this row sees, the first of them being firstKey(). */
+/** How many keys query i of an entry in this row attends to; the first of them is firstKey(). */
 template <typename A>
 static inline int64_t visibleKeys(const A& a, int64_t row, int64_t i) {
   if constexpr (requires { a.keyBegin; }) {
@@ -32,7 +32,7 @@ static inline int64_t visibleKeys(const A& a, int64_t row, int64_t i) {
   }
   return a.causal ? smaller(startOf(a, row) + i + 1, a.keys) : a.keys;
 }
-/** Keys that any query of an entry on this row sees; no key behind them is read. None where it is idle. */
+/** How many keys the entry in this row reads: those of its last query. 0 if it is idle. */
 static inline int64_t keysOf(const AttentionArguments& a, int64_t row) {
   return row < 0 ? 0 : visibleKeys(a, row, a.queries - 1);
 }
@@ -46,20 +46,20 @@ static inline const T* rowOf(const AttentionView& view, int64_t b, int64_t row) 
   return static_cast<const T*>(view.data) + b * view.batchStride + row * view.rowStride;
 }
 
-/** The first key or value of an entry on this row. */
+/** The first key or value of an entry in this row. */
 template <typename T>
 static inline const T* firstKey(const AttentionArguments& a, const AttentionView& view, int64_t row) {
   return a.keyBegin ? rowOf<T>(view, 0, a.keyBegin[row]) : rowOf<T>(view, row, 0);
 }
 
-/** The cache row that holds position `position` of the sequence on this row. */
+/** The cache row that holds position `position` of the sequence in this row, from the block table if there is one. */
 static inline int64_t sourceOf(const AttentionArguments& a, int64_t row, int64_t position) {
   if (!a.source || position >= startOf(a, row)) return row;
   const int64_t from = a.source[row * a.keys + position];
   return from >= 0 && from < a.pool ? from : row;
 }
 
-/** Where the scores of a query of entry b and a head are wanted, [scoreKeys]; null where they are not. */
+/** Where the scores of a query and head of entry b go, [scoreKeys]; null if they are not wanted. */
 static inline float* scoresOf(const AttentionArguments& a, int64_t b, int64_t query, int64_t head) {
   if (!a.scores) return nullptr;
   const int64_t row = stateRow(a, b);
@@ -76,16 +76,16 @@ static inline T* outputOf(const AttentionArguments& a) {
   return static_cast<T*>(const_cast<void*>(a.y.data));
 }
 
-/** Scales from one sequence to the next. */
+/** Scales of one sequence. */
 static inline int64_t scaleStride(const AttentionArguments& a) { return a.keys * a.keyValueHeads; }
 
-/** Where the scales of an entry's first key or value lie, as `firstKey` says of the elements. */
+/** The scale of an entry's first key or value. */
 static inline float* firstScale(const AttentionArguments& a, float* scales, int64_t row) {
   return scales + (a.keyBegin ? a.keyBegin[row] * a.keyValueHeads : row * scaleStride(a));
 }
 
-/** Calls `append(row, at, from)` for new rows [begin, end) of entry b, as far as they fit: position `at` of cache row
- * `row` takes what begins at element `from`. */
+/** Calls `append(row, at, from)` for new rows [begin, end) of entry b that fit into the cache. Position `at` of cache
+ * row `row` gets the elements from index `from` on. */
 template <typename Append>
 static inline void appendEach(const AttentionArguments& a, int64_t b, int64_t begin, int64_t end, Append append) {
   const int64_t row = stateRow(a, b);
@@ -95,7 +95,7 @@ static inline void appendEach(const AttentionArguments& a, int64_t b, int64_t be
     append(row, start + i, b * a.newKey.batchStride + i * a.newKey.rowStride);
 }
 
-/** Quantizes channels [first, last), which are whole heads, of new rows of type V, as appendRows() copies them. */
+/** Quantizes channels [first, last), which are whole heads, of new rows of type V into an int8 cache. */
 template <typename V>
 static inline void appendBytes(const AttentionArguments& a, int64_t b, int64_t begin, int64_t end, int64_t first,
                                int64_t last) {
@@ -112,7 +112,7 @@ static inline void appendBytes(const AttentionArguments& a, int64_t b, int64_t b
   });
 }
 
-/** Copies channels [first, last) of new rows [begin, end) of entry b into its cache row, as far as they fit. */
+/** Copies channels [first, last) of new rows [begin, end) of entry b into the cache, as far as they fit. */
 template <typename T>
 static inline void appendRows(const AttentionArguments& a, int64_t b, int64_t begin, int64_t end, int64_t first,
                               int64_t last) {
@@ -124,7 +124,7 @@ static inline void appendRows(const AttentionArguments& a, int64_t b, int64_t be
   });
 }
 
-/** Appends with all threads, and returns when every row is in place. */
+/** Appends with all threads; returns after a barrier, when every row is in the cache. */
 template <typename T>
 static inline void appendTogether(const AttentionArguments& a, const Team& team) {
   if (!a.newKey.data) return;

@@ -1,8 +1,8 @@
-// Weighted sums of values in decode attention: how each storage format is read and added up, for
+// Weighted sums of values in decode attention: how each storage type is read and accumulated, for
 // attention_decode_block.h.
 //
-// Values<T>::positionsTogether positions are read at once, stepSize elements of each. Their sums lie in the order that
-// is cheapest to make: element i is at place(i).
+// Values<T>::positionsTogether positions are read at once, stepSize elements of each. The sums are in the order that is
+// cheapest to compute: element i is at place(i).
 #pragma once
 
 #include "cpu/kernels/bytes.h"
@@ -13,24 +13,24 @@ namespace {
 /** One position, widened to float32. */
 template <typename T>
 struct Values {
-  static constexpr int vectorCount = 1, stepSize = vectorWidth, positionsTogether = 1;
+  static constexpr int vectorCount = 1, stepSize = vectorWidth, positionsPerStep = 1;
   using Sum = F;
   struct Stored {
     F vectors[1];
   };
   static Stored read(const T* const* from, int64_t d) { return {{load(from[0] + d)}}; }
   static Stored readPart(const T* const* from, int64_t d, int64_t count) { return {{loadPart(from[0] + d, count)}}; }
-  /** `weights` are a row's, of a block; those of the positions begin at p. */
+  /** `weights` are a row's weights of a block; p is the first of the positions. */
   static void add(const Stored& values, const float* weights, int64_t p, F* sums) {
     sums[0] = fused(splat(weights[p]), values.vectors[0], sums[0]);
   }
   static int64_t place(int64_t i) { return i; }
 };
 
-/** The even elements, then the odd ones. */
+/** The even elements, then the odd ones: a shift and a mask widen them. */
 template <>
 struct Values<Bf16> {
-  static constexpr int vectorCount = 2, stepSize = 2 * vectorWidth, positionsTogether = 1;
+  static constexpr int vectorCount = 2, stepSize = 2 * vectorWidth, positionsPerStep = 1;
   using Sum = F;
   struct Stored {
     F vectors[2];
@@ -47,7 +47,7 @@ struct Values<Bf16> {
   static int64_t place(int64_t i) { return i / stepSize * stepSize + i % 2 * vectorWidth + i % stepSize / 2; }
 };
 
-/** The 16-bit halves of x and y in turns: those of the lower half of each 128 bits, and of the upper. */
+/** Interleaves the 16-bit elements of x and y, within each 128 bits: the lower halves, then the upper ones. */
 static inline void interleave(I x, I y, I* both) {
 #if defined(__AVX512BW__)
   both[0] = (I)_mm512_unpacklo_epi16((__m512i)x, (__m512i)y);
@@ -63,13 +63,13 @@ static inline void interleave(I x, I y, I* both) {
 #endif
 }
 
-/** Four positions, in pairs of whole numbers of 16 bits; a row's weights are whole numbers of 16 bits too. */
+/** Four positions, as pairs of 16-bit integers. A row's weights are 16-bit integers too. */
 template <>
 struct Values<Int8> {
-  static constexpr int vectorCount = 2, stepSize = 2 * vectorWidth, positionsTogether = 4;
+  static constexpr int vectorCount = 2, stepSize = 2 * vectorWidth, positionsPerStep = 4;
   using Sum = I;
   struct Stored {
-    I pairs[2][2];  // of two positions; of each 128 bits' lower half, and upper
+    I pairs[2][2];  // [two positions][lower or upper halves of each 128 bits]
   };
   static Stored read(const Int8* const* from, int64_t d) {
     Stored values;

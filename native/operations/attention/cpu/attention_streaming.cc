@@ -1,8 +1,8 @@
-// Memory-efficient attention: for each tile of queries a streaming softmax over tiles of keys (FlashAttention on a
+// memory-efficient attention: a streaming softmax over tiles of keys for each tile of queries (FlashAttention on a
 // CPU).
 //
-// A unit of work is one tile of queryTile queries of one head. K and V of a head are packed once into the thread's own
-// scratch and serve all its tiles; scores, weights and values of a tile stay in the first-level cache.
+// A unit of work is a tile of queryTile queries of one head. The keys and values of a head are packed once into the
+// thread's own scratch memory and serve all its tiles. Scores, weights and sums of a tile stay in the L1 cache.
 #include "attention_tile.h"
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/math.h"
@@ -10,9 +10,9 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr float lowest = -1e30f;  // below any score, but finite: the difference of two is a number
+constexpr float lowestScore = -1e30f;  // below any score, but finite, so that differences are not NaN
 
-/** One thread's scratch, in floats. */
+/** Offsets in a thread's scratch memory, in floats. */
 struct Layout {
   int64_t keys, values, queries, scores, sums, all;
 
@@ -27,7 +27,7 @@ struct Layout {
   }
 };
 
-/** Size is the head size where it is known, so that strides are constants; else 0. */
+/** Size is the head size if it is known at compile time, so that strides are constants; otherwise 0. */
 template <typename T, bool Pairs, int Size>
 class Streaming {
  public:
@@ -44,13 +44,13 @@ class Streaming {
   void run() {
     appendTogether<T>(a_, team_);
     const int64_t tiles = (a_.queries + queryTile - 1) / queryTile, units = a_.heads * tiles;
-    // A unit costs as much as its entry has keys, which rows of a pool have more or fewer of.
+    // A unit's cost is proportional to its entry's number of keys, which differs between rows of a pool.
     auto costOf = [&](int64_t b) { return larger(keysOf(a_, stateRow(a_, b)), 1); };
     int64_t cost = 0, before = 0;
     for (int64_t b = 0; b < a_.batch; ++b) cost += costOf(b) * units;
     const Share share(cost, team_);
     for (int64_t b = 0; b < a_.batch; ++b) {
-      // Those of this entry's units that begin in the thread's share.
+      // The units of this entry whose cost begins in this thread's share.
       const int64_t each = costOf(b), row = stateRow(a_, b);
       const int64_t begin = larger(share.begin - before + each - 1, 0) / each;
       const int64_t end = smaller(larger(share.end - before + each - 1, 0) / each, units);
@@ -76,7 +76,7 @@ class Streaming {
   }
 
  private:
-  /** An entry that sees nothing gives zeros. */
+  /** The output of an entry without visible keys is zero. */
   void clear(int64_t b, int64_t head, int64_t first) const {
     for (int64_t i = first; i < smaller(first + queryTile, a_.queries); ++i)
       __builtin_memset(output(b, head, i), 0, size_t(a_.headSize) * sizeof(T));
@@ -108,15 +108,15 @@ class Streaming {
     F maxima[Vectors], totals[Vectors];
     for (int c = 0; c < Vectors; ++c) {
       __builtin_memcpy(&seen[c], seenKeys + c * vectorWidth, sizeof(I));
-      maxima[c] = splat(lowest);
+      maxima[c] = splat(lowestScore);
       totals[c] = F{};
     }
     for (int64_t key = 0; key < end; key += keyTile) {
       F highest[Vectors], old[Vectors];
-      for (int c = 0; c < Vectors; ++c) highest[c] = splat(lowest);
+      for (int c = 0; c < Vectors; ++c) highest[c] = splat(lowestScore);
       scoreTile<Pairs, Vectors, Pairs ? Size / 2 : Size>(keys_, queries_, size, key, seen, key + keyTile > fewest,
                                                          scores_, highest);
-      giveTile(a_, b, head, first, rows, key, scores_);
+      writeScores(a_, b, head, first, rows, key, scores_);
       soften<Vectors>(highest, maxima, totals, old);
       const float* values = values_ + (Pairs ? key / 2 : key) * size.columns;
       valueTile<Pairs, Vectors>(values, scores_, size, old, sums_);
@@ -127,13 +127,13 @@ class Streaming {
     writeValues(sums_, scale, rows, a_.headSize, output(b, head, first), stride);
   }
 
-  /** Scores of the tile become weights under the new maxima; `old` brings the earlier sums to them. */
+  /** Replaces the tile's scores by weights relative to the new maxima; `old` rescales the earlier sums. */
   template <int Vectors>
   void soften(const F* highest, F* maxima, F* totals, F* old) {
     const F factor = splat(a_.scale * log2E);
     F lowered[Vectors];
     for (int c = 0; c < Vectors; ++c) {
-      const F maximum = larger(maxima[c], highest[c] * factor);  // in powers of two, rounded once for all its uses
+      const F maximum = larger(maxima[c], highest[c] * factor);  // base 2, rounded once for all uses
       old[c] = exp2(maxima[c] - maximum);
       maxima[c] = maximum;
       lowered[c] = -maximum;

@@ -1,13 +1,14 @@
-// The matrix products of attention over many queries, shared by the streaming algorithm and the baseline.
+// The matrix products of attention over many queries, for memory-efficient attention and the baseline.
 //
-// Both products are computed transposed, with the vectors along the queries:
+// Both products are computed transposed, with vectors along the queries:
 //   scores^T[key, query]   = sum over d   of K[key, d] q^T[d, query]
 //   values^T[d, query]     = sum over key of V[key, d] weights^T[key, query]
-// so one element of K or V is broadcast against a row of queryTile queries, softmax needs no horizontal step, and one
-// micro-kernel does both: broadcasts broadcasts against up to mostVectors vectors, all sums in registers.
+// So one element of K or V is broadcast and multiplied by a row of queryTile queries, the softmax needs no horizontal
+// operations, and one micro-kernel does both: `broadcasts` elements times up to mostVectors vectors, with all sums in
+// registers.
 //
-// Elements are words of 32 bits: a float32, or with Pairs two bfloat16 that are neighbours along the sum (d for the
-// scores, keys for the values), as vdpbf16ps wants them. Without it bfloat16 is widened when it is packed.
+// Packed elements are 32-bit words: a float32, or with Pairs two bfloat16 that are neighbours along the sum (along d
+// for scores, along keys for values), as vdpbf16ps takes them. Without Pairs, bfloat16 is widened when it is packed.
 #pragma once
 
 #include "attention_common.h"
@@ -15,10 +16,10 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int mostVectors = 3;
+constexpr int maxVectors = 3;
 constexpr int broadcasts = vectorWidth == 16 ? 8 : 4;
-constexpr int queryTile = mostVectors * vectorWidth;
-constexpr int keyTile = 64;  // 32 and 128 are as fast
+constexpr int queryTile = maxVectors * vectorWidth;
+constexpr int keyTile = 64;  // 32 and 128 were as fast
 
 /** sums[r][c] += sum over k of broadcast[r * row + k * step] * vectors[k * queryTile + c]. */
 template <bool Pairs, int Vectors>
@@ -40,11 +41,11 @@ static inline __attribute__((always_inline)) void tileProduct(const float* broad
   }
 }
 
-/** Sizes of one packed head, in words. */
+/** Dimensions of one packed head, in words. */
 struct PackedSize {
-  int64_t depth;    // steps of the scores' sum
-  int64_t columns;  // headSize in whole blocks
-  int64_t keys;     // in whole tiles
+  int64_t depth;    // words of a key: the length of the sum of a score
+  int64_t columns;  // headSize rounded up to whole blocks of `broadcasts`
+  int64_t keys;     // rounded up to whole tiles
 
   PackedSize(int64_t headSize, int64_t keyCount, bool pairs) {
     depth = pairs ? (headSize + 1) / 2 : headSize;
@@ -59,7 +60,7 @@ struct PackedSize {
 static inline float pairOf(Bf16 low, Bf16 high) { return asFloat(uint32_t(low.bits) | uint32_t(high.bits) << 16); }
 static inline float pairOf(float, float) { return 0; }  // never called: float32 has no pairs
 
-/** Steps [s, s + count) of one row as words; count is at most vectorWidth. */
+/** Words [s, s + count) of a row; count is at most vectorWidth. */
 template <bool Pairs>
 static inline F loadSteps(const float* row, int64_t s, int64_t count, int64_t) {
   return count == vectorWidth ? load(row + s) : loadPart(row + s, count);
@@ -74,7 +75,7 @@ static inline F loadSteps(const Bf16* row, int64_t s, int64_t count, int64_t hea
   }
 }
 
-/** K of one head, `rows` keys, as [key][step]; missing keys are zero. */
+/** Packs K of one head, `rows` keys, as [key][word]; padding is zero. */
 template <typename T, bool Pairs>
 static inline void packKeys(const T* k, int64_t rowStride, int64_t rows, int64_t headSize, const PackedSize& size,
                             float* packed) {
@@ -87,7 +88,7 @@ static inline void packKeys(const T* k, int64_t rowStride, int64_t rows, int64_t
   __builtin_memset(packed, 0, size_t((size.keys - rows) * size.depth) * sizeof(float));
 }
 
-/** V of one head as [key or pair of keys][columns]; missing elements are zero. */
+/** Packs V of one head as [key or pair of keys][columns]; padding is zero. */
 template <typename T, bool Pairs>
 static inline void packValues(const T* v, int64_t rowStride, int64_t rows, int64_t headSize, const PackedSize& size,
                               float* packed) {
@@ -116,7 +117,7 @@ static inline void packValues(const T* v, int64_t rowStride, int64_t rows, int64
   }
 }
 
-/** One tile of queries of one head as [step][queryTile]; missing queries are zero. */
+/** Packs a tile of queries of one head as [word][queryTile]; padding is zero. */
 template <typename T, bool Pairs>
 static inline void packQueries(const T* q, int64_t rowStride, int64_t rows, int64_t headSize, const PackedSize& size,
                                float* packed) {
@@ -132,10 +133,8 @@ static inline void packQueries(const T* q, int64_t rowStride, int64_t rows, int6
   }
 }
 
-/**
- * Scores of a tile of keyTile keys from `key` on, [key][queryTile]; those that a query does not see are -infinity.
- * Depth is size.depth where it is known when compiling, else 0.
- */
+/** The scores of a tile of keyTile keys from `key` on, [key][queryTile]; -infinity for masked keys. Depth is size.depth
+ * if it is known at compile time, otherwise 0. */
 template <bool Pairs, int Vectors, int Depth>
 static inline void scoreTile(const float* packedKeys, const float* packedQueries, const PackedSize& size, int64_t key,
                              const I* seen, bool masked, float* scores, F* maxima) {
@@ -155,9 +154,9 @@ static inline void scoreTile(const float* packedKeys, const float* packedQueries
   }
 }
 
-/** Gives out a tile's scores of `rows` queries from `first` on, where they are wanted. */
-static inline void giveTile(const AttentionArguments& a, int64_t b, int64_t head, int64_t first, int64_t rows,
-                            int64_t key, const float* scores) {
+/** Writes a tile's scores of `rows` queries from `first` on where they are wanted. */
+static inline void writeScores(const AttentionArguments& a, int64_t b, int64_t head, int64_t first, int64_t rows,
+                               int64_t key, const float* scores) {
   if (!a.scores || a.scoreHeads[head] < 0) return;
   for (int64_t i = 0; i < rows; ++i) {
     float* to = scoresOf(a, b, first + i, head);
@@ -167,7 +166,7 @@ static inline void giveTile(const AttentionArguments& a, int64_t b, int64_t head
   }
 }
 
-/** values^T[d, query] = values^T * old + packed values x weights of one tile of keys. */
+/** values^T[d, query] = values^T * old + packed values x weights, for one tile of keys. */
 template <bool Pairs, int Vectors>
 static inline void valueTile(const float* packedValues, const float* weights, const PackedSize& size, const F* old,
                              float* values) {
@@ -189,7 +188,7 @@ static inline void valueTile(const float* packedValues, const float* weights, co
   }
 }
 
-/** Writes values^T * scale to y, whose rows of queries are rowStride apart. */
+/** Writes values^T * scale to y, whose rows are rowStride apart. */
 template <typename T>
 static inline void writeValues(const float* values, const float* scale, int64_t rows, int64_t headSize, T* y,
                                int64_t rowStride) {

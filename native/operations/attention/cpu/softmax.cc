@@ -1,5 +1,5 @@
-// The softmax between the two products of attention whose score matrix lies in memory: scale, mask and normalise row by
-// row, and round to the storage type that the second product reads.
+// The softmax of attention whose score matrix is in memory (batched_attention.cc): scales, masks and normalizes row by
+// row, and rounds to the storage type of the second product.
 #include "attention_common.h"
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/math.h"
@@ -7,8 +7,8 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-/** One row of `keys` scores, of which the first `seen` count. The exponentials are kept in the scores until their sum
- * is known. */
+/** Softmax of one row of `keys` scores, of which the first `seen` are visible. The scores hold the exponentials until
+ * their sum is known. */
 template <typename T>
 void softenRow(float* scores, int64_t seen, int64_t keys, float factor, T* weights) {
   const int64_t whole = seen / vectorWidth * vectorWidth, left = seen - whole;
