@@ -7,7 +7,7 @@ namespace onehead::cpu {
 
 namespace {
 
-/** Up to this many rows a product is bound by reading its weight, and our kernel is faster than a blocked product. */
+/** Up to this many rows, reading the weight is the bound, and linearRows is faster than oneDNN's blocked product. */
 constexpr int64_t fewRows = 16;
 
 LinearArguments argumentsOf(Preparation& p, const Linear& o) {
@@ -42,7 +42,7 @@ void prepare(Preparation& p, const Linear& o) {
   std::byte* x = p.at(o.x);
   size_t begin = 0;
   if (o.normWeight || o.x.dtype != o.weight.dtype) {
-    // oneDNN has no norm and no mixed types: the rows go through the scratch memory.
+    // oneDNN has neither a norm nor mixed types: the rows are normalized or converted into scratch memory.
     size_t bytes = size_t(rows * depth) * bytesOf(o.weight.dtype);
     begin = aligned(bytes);
     if (o.normWeight)

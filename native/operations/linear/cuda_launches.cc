@@ -6,11 +6,12 @@ namespace onehead::cuda {
 
 namespace {
 
-/** Bytes that a weight of 8 bits takes in the scratch memory at most, to be multiplied by cuBLASLt there. */
-constexpr size_t mostWidened = size_t(64) << 20;
+/** The largest int8 weight, in bytes once widened into scratch memory, that cuBLASLt multiplies. */
+constexpr size_t maxWidenedBytes = size_t(64) << 20;
 
-/** What a product is computed in: the weight's type. One of 8 bits is widened to what x is, or to what the norm of x is
- * rounded to: the output's type. Logits are float32, but where x may become 8 bits, halves are exact enough. */
+/** The type in which a product is computed: the weight's. An int8 weight is widened to the type of x, or to the
+ * output's type if a norm is fused. Float32 logits with `quantized` are computed in float16: exact enough where x might
+ * as well have been int8. */
 DType typeOf(const Linear& o) {
   if (!o.weightScales) return o.weight.dtype;
   if (!o.normWeight) return o.x.dtype;
@@ -49,9 +50,9 @@ FewRowsArguments fewRowsOf(Preparation& p, const Linear& o) {
 
 namespace {
 
-/** Products on tensor cores take x in the weight's type: its norm, or x itself, is brought there through the scratch
- * memory. Gives the bytes that it takes there; 0 where x is taken as it is. */
-size_t stage(Preparation& p, const Linear& o) {
+/** Kernels on tensor cores take x in the type of the product: stages the norm of x, or x converted, in scratch memory.
+ * Returns the bytes used there; 0 if x is used as it is. */
+size_t stageInput(Preparation& p, const Linear& o) {
   const int64_t rows = o.x.rows(), depth = o.x.columns();
   const DType type = typeOf(o);
   if (!o.normWeight && o.x.dtype == type) return 0;
@@ -72,10 +73,10 @@ size_t stage(Preparation& p, const Linear& o) {
   return bytes;
 }
 
-/** Adds a product of cuBLASLt's, whose workspace begins at `begin` of the scratch memory. `places` gives what lies
- * there. */
+/** Adds a product of cuBLASLt, whose workspace begins at offset `begin` of the scratch memory. `places` returns the
+ * buffers that are in scratch memory. */
 template <class PlacesOf>
-void addRun(Preparation& p, CublasLt::Run run, PlacesOf places, size_t begin) {
+void addCublasLt(Preparation& p, CublasLt::Run run, PlacesOf places, size_t begin) {
   p.add(
       [run = std::move(run), places, context = &p.context, doing = "starting " + p.title()](
           const Launcher& launcher, const Workspace& workspace) {
@@ -86,13 +87,13 @@ void addRun(Preparation& p, CublasLt::Run run, PlacesOf places, size_t begin) {
       begin + CublasLt::workspaceBytes);
 }
 
-/** By cuBLASLt; false where it cannot. A null x lies in the scratch memory, which is the library's behind `begin`. A
- * weight of 8 bits is widened there first. */
+/** Adds the product with cuBLASLt; false if cuBLASLt does not support it. A null x is at the start of the scratch
+ * memory, which is free from `begin` on. An int8 weight is widened into scratch memory first. */
 bool tryCublasLt(Preparation& p, const Linear& o, const void* x, size_t begin) {
   if (!p.cublasLt) return false;
   const DType type = typeOf(o);
   const size_t widenedAt = begin, widenedBytes = o.weightScales ? rounded(o.weight.bytes() * bytesOf(type)) : 0;
-  if (widenedBytes > mostWidened) return false;
+  if (widenedBytes > maxWidenedBytes) return false;
   begin += widenedBytes;
   LargeProduct arguments{.rows = o.x.rows(),
                          .columns = o.weight.shape[0],
@@ -103,10 +104,10 @@ bool tryCublasLt(Preparation& p, const Linear& o, const void* x, size_t begin) {
                          .residual = p.at<float>(o.residual),
                          .y = p.at(o.y),
                          .yType = o.y.dtype};
-  // The activation comes before the residual; the library adds the residual itself.
+  // The activation comes before the residual, but cuBLASLt adds the residual itself.
   if (arguments.residual && (o.activation != Activation::none || o.y.dtype != DType::float32)) return false;
   if (o.bias) {
-    // It takes the bias in y's type only.
+    // cuBLASLt takes a bias in the output's type only.
     const bool whole = o.bias->storage && o.bias->offset == 0;
     arguments.bias = o.y.dtype == DType::float32 ? p.at(*o.bias)
                      : whole                     ? static_cast<CudaStorage&>(*o.bias->storage).as(o.y.dtype)
@@ -115,7 +116,7 @@ bool tryCublasLt(Preparation& p, const Linear& o, const void* x, size_t begin) {
   }
   size_t alignment = scratchAlignment;
   while (x && reinterpret_cast<uintptr_t>(x) % alignment != 0) alignment /= 2;
-  // Between runs the temporaries' memory holds nothing; other outputs may hold what somebody wrote.
+  // Trial runs write y. A temporary holds nothing between runs; other outputs may hold data, so they get no trials.
   p.workspace.atLeast(begin + CublasLt::workspaceBytes, 0);
   auto places = [=](const Workspace& workspace) {
     return CublasLt::Places{.x = x ? x : workspace.scratch(),
@@ -134,7 +135,7 @@ bool tryCublasLt(Preparation& p, const Linear& o, const void* x, size_t begin) {
                                 .yType = type},
              widenRows, begin, 0,
              [widenedAt](WidenRowsArguments& a, const Workspace& workspace) { a.y = workspace.scratch() + widenedAt; });
-  addRun(p, std::move(run), places, begin);
+  addCublasLt(p, std::move(run), places, begin);
   if (o.activation != Activation::none) {
     p.add([y = p.at(o.y), type = o.y.dtype, elements = o.y.elements(), activation = o.activation](
               const Launcher& launcher, const Workspace&) {
@@ -144,7 +145,7 @@ bool tryCublasLt(Preparation& p, const Linear& o, const void* x, size_t begin) {
   return true;
 }
 
-/** The arguments of the kernel that takes any product. */
+/** Arguments of product.cu, which supports any shape. */
 ProductArguments productOf(Preparation& p, const Linear& o, const void* x) {
   ProductArguments arguments{};
   arguments.rows = o.x.rows();
@@ -162,22 +163,22 @@ ProductArguments productOf(Preparation& p, const Linear& o, const void* x) {
   return arguments;
 }
 
-/** Whole numbers by cuBLASLt, whose sums are of 32 bits: as many rows at a time as keep them in the second-level cache,
- * and a kernel of ours behind. False where it cannot. */
-bool tryCublasLtOfBytes(Preparation& p, const Linear& o, int64_t stride, size_t scalesAt, size_t begin) {
+/** int8 x int8 with cuBLASLt, whose 32-bit sums go to scratch memory: in pieces of as many rows as keep the sums in the
+ * L2 cache, each followed by finishSums. Returns false if cuBLASLt does not support it. */
+bool tryCublasLtInt8(Preparation& p, const Linear& o, int64_t stride, size_t scalesAt, size_t begin) {
   const int64_t rows = o.x.rows(), depth = o.x.columns(), columns = o.weight.shape[0];
   if (!p.cublasLt || depth % 16 || columns % 4 || reinterpret_cast<uintptr_t>(p.at(o.weight)) % 16) return false;
   constexpr int64_t sumBytes = int64_t(32) << 20, rowStep = 128;
-  const int64_t atOnce = std::max(rowStep, sumBytes / int64_t(sizeof(int32_t)) / columns / rowStep * rowStep);
-  const size_t end = begin + rounded(size_t(std::min(rows, atOnce) * columns) * sizeof(int32_t));
+  const int64_t rowsPerPiece = std::max(rowStep, sumBytes / int64_t(sizeof(int32_t)) / columns / rowStep * rowStep);
+  const size_t end = begin + rounded(size_t(std::min(rows, rowsPerPiece) * columns) * sizeof(int32_t));
   p.workspace.atLeast(end + CublasLt::workspaceBytes, 0);
   struct Piece {
     int64_t first, rows;
     CublasLt::Run run;
   };
   std::vector<Piece> pieces;
-  for (int64_t first = 0; first < rows; first += atOnce) {
-    const int64_t count = std::min(atOnce, rows - first);
+  for (int64_t first = 0; first < rows; first += rowsPerPiece) {
+    const int64_t count = std::min(rowsPerPiece, rows - first);
     const LargeProduct arguments{.rows = count,
                                  .columns = columns,
                                  .depth = depth,
@@ -199,7 +200,7 @@ bool tryCublasLtOfBytes(Preparation& p, const Linear& o, int64_t stride, size_t 
       return CublasLt::Places{
           .x = workspace.scratch() + xAt, .workspace = workspace.scratch() + end, .y = workspace.scratch() + begin};
     };
-    addRun(p, std::move(piece.run), places, end);
+    addCublasLt(p, std::move(piece.run), places, end);
     FinishSumsArguments finish{.rows = piece.rows,
                                .columns = columns,
                                .sums = nullptr,
@@ -216,8 +217,8 @@ bool tryCublasLtOfBytes(Preparation& p, const Linear& o, int64_t stride, size_t 
   return true;
 }
 
-/** Rows of x and weights as whole numbers of 8 bits: the rows are quantized first, behind their norm. */
-void multiplyBytes(Preparation& p, const Linear& o) {
+/** Product of int8 rows and int8 weights; normalizes and quantizes the rows first. */
+void multiplyInt8(Preparation& p, const Linear& o) {
   const int64_t rows = o.x.rows(), depth = o.x.columns();
   const int64_t stride = (depth + 15) / 16 * 16;
   const size_t scalesAt = rounded(size_t(rows * stride)), end = scalesAt + rounded(size_t(rows) * sizeof(float));
@@ -235,7 +236,7 @@ void multiplyBytes(Preparation& p, const Linear& o) {
     a.y = reinterpret_cast<int8_t*>(workspace.scratch());
     a.scales = reinterpret_cast<float*>(workspace.scratch() + scalesAt);
   });
-  if (tryCublasLtOfBytes(p, o, stride, scalesAt, end)) return;
+  if (tryCublasLtInt8(p, o, stride, scalesAt, end)) return;
   ProductArguments arguments = productOf(p, o, nullptr);
   arguments.type = DType::int8;
   arguments.aRows = {1, stride, 0, 1};
@@ -248,16 +249,16 @@ void multiplyBytes(Preparation& p, const Linear& o) {
 }  // namespace
 
 void prepare(Preparation& p, const Linear& o) {
-  // 0. Many rows in 8 bits. Of few rows the weight's bytes are all that counts, and x is multiplied as it is.
-  if (o.quantized && o.x.rows() > skinnyRows && o.x.columns() % 2 == 0) return multiplyBytes(p, o);
+  // 0. Many rows, int8 x int8. For few rows x is not quantized: the bytes of the weight are the bound.
+  if (o.quantized && o.x.rows() > skinnyRows && o.x.columns() % 2 == 0) return multiplyInt8(p, o);
 
-  // 1. Few rows and x as it is: the norm and the change of type happen inside of the kernel.
+  // 1. Few rows, x as it is: these kernels apply the norm and convert x themselves.
   FewRowsArguments few = fewRowsOf(p, o);
   if (clusterProductFits(few, p.launcher())) return p.kernel(few, clusterProduct);
   if (matvecFits(few, p.launcher())) return p.kernel(few, matvec);
 
-  // 2. Few rows of the weight's type. A null x lies in the scratch memory.
-  const size_t staged = stage(p, o);
+  // 2. Few rows, x in the type of the product. A null x is in scratch memory.
+  const size_t staged = stageInput(p, o);
   const void* x = staged ? nullptr : p.at(o.x);
   few.x = x;
   few.xType = typeOf(o);
@@ -266,19 +267,19 @@ void prepare(Preparation& p, const Linear& o) {
     if (!arguments.x) arguments.x = workspace.scratch();
   };
   if (clusterProductFits(few, p.launcher())) return p.kernel(few, clusterProduct, staged, 0, completeX);
-  const SkinnyArguments some{.rows = few.rows,
-                             .columns = few.columns,
-                             .depth = few.depth,
-                             .x = x,
-                             .weight = few.weight,
-                             .type = few.weightType,
-                             .weightChanges = p.changes(o.weight) || p.changes(o.weightScales),
-                             .epilogue = few.epilogue,
-                             .y = few.y,
-                             .yType = few.yType};
-  if (skinnyFits(some)) return p.kernel(some, skinny, staged, 0, completeX);
+  const SkinnyArguments skinnyArguments{.rows = few.rows,
+                                        .columns = few.columns,
+                                        .depth = few.depth,
+                                        .x = x,
+                                        .weight = few.weight,
+                                        .type = few.weightType,
+                                        .weightChanges = p.changes(o.weight) || p.changes(o.weightScales),
+                                        .epilogue = few.epilogue,
+                                        .y = few.y,
+                                        .yType = few.yType};
+  if (skinnyFits(skinnyArguments)) return p.kernel(skinnyArguments, skinny, staged, 0, completeX);
 
-  // 3. Many rows: the library, or a kernel that takes any.
+  // 3. Many rows: cuBLASLt, or the kernel for any shape.
   if (tryCublasLt(p, o, x, staged)) return;
   p.kernel(productOf(p, o, x), product, staged, 0, [](ProductArguments& a, const Workspace& workspace) {
     if (!a.a) a.a = workspace.scratch();

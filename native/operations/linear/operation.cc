@@ -14,8 +14,9 @@ Reasons Linear::notSupported(const Capabilities& device) const {
 
 Linear linear(const Arguments& arguments) {
   const Tensor& x = arguments.floating(arguments.tensor("x"), "x");
-  if (x.shape.empty() || x.elements() <= 0) arguments.refuse("INVALID_SHAPE", "x", "rows", toString(x.shape));
-  if (!x.contiguous()) arguments.refuse("INVALID_ARGUMENT", "x", "a whole tensor", "a view of some of its columns");
+  if (x.shape.empty() || x.elements() <= 0)
+    arguments.refuse("INVALID_SHAPE", "x", "one row or more", toString(x.shape));
+  if (!x.contiguous()) arguments.refuse("INVALID_ARGUMENT", "x", "contiguous", "a view of some columns");
   const bool bytes = arguments.tensor("weight", 2).dtype == DType::int8;
   const Tensor& weight =
       bytes ? arguments.tensor("weight", 2) : arguments.floating(arguments.tensor("weight", 2), "weight");
@@ -29,10 +30,11 @@ Linear linear(const Arguments& arguments) {
   if (norm != arguments.has("normBias"))
     arguments.refuse("INVALID_ARGUMENT", "normBias", "given together with normWeight", "one of them alone");
   if (bytes != arguments.has("weightScales"))
-    arguments.refuse("INVALID_ARGUMENT", "weightScales", "given with an int8 weight, and with no other",
+    arguments.refuse("INVALID_ARGUMENT", "weightScales",
+                     bytes ? "given with an int8 weight" : "absent, since weight is not int8",
                      bytes ? "nothing" : "a tensor");
   const bool quantized = arguments.integer("quantized", 0, 1, 0) == 1;
-  if (quantized && !bytes) arguments.refuse("INVALID_ARGUMENT", "quantized", "0 where the weight is not int8", "1");
+  if (quantized && !bytes) arguments.refuse("INVALID_ARGUMENT", "quantized", "0, since weight is not int8,", "1");
   if (norm)
     arguments.typed(x, "x", DType::float32);
   else if (!bytes && x.dtype != weight.dtype && x.dtype != DType::float32)

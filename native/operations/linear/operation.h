@@ -1,4 +1,4 @@
-// Matrix products with a weight. Shapes, and rows of a pool: ../operations.h.
+// The description of matrix products with a weight. ../operations.h explains the letters of shapes.
 #pragma once
 
 #include <optional>
@@ -13,10 +13,10 @@ namespace onehead {
 class Addresses;
 
 /**
- * activation(norm(x) weight^T + bias) + residual: x [..., K], weight [N, K], residual and y [..., N].
- * An int8 weight has weightScales float32 [N], each of which its row is multiplied by. With `quantized` each row of x
- * becomes int8 too, under a scale of its own (the largest magnitude / 127); otherwise x is multiplied as it is. A GPU
- * leaves up to 64 rows as they are in either case: the weight's bytes are all that counts there.
+ * y = activation(norm(x) weight^T + bias) + residual: x [..., K], weight [N, K], residual and y [..., N].
+ * An int8 weight has weightScales float32 [N], one for each row. With `quantized` each row of x becomes int8 too, with
+ * its own scale (largest magnitude / 127); otherwise x is not rounded. A GPU never quantizes up to 64 rows, since the
+ * bytes of the weight are the bound there.
  */
 struct Linear {
   Tensor x, weight;
@@ -32,7 +32,7 @@ struct Linear {
   Reasons notSupported(const Capabilities& device) const;
 };
 
-/** The norm before a product, to `yType`; where its y lies, the caller says. */
+/** The layer norm before a product, with output type `yType`. The caller sets y. */
 LayerNormArguments normOf(const Addresses& p, const Linear& o, DType yType);
 
 #define ONEHEAD_LINEAR_OPERATIONS(operation) operation(Linear, linear)

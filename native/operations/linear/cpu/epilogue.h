@@ -1,4 +1,4 @@
-// What every product does to its sums before they are stored.
+// The epilogue of products: what is done to sums before they are stored.
 #pragma once
 
 #include "cpu/kernels/family.h"
@@ -7,7 +7,8 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-/** Bias, activation and residual of `count` sums, vectorWidth at most, which are y[row][column ...] of type Y. */
+/** Applies bias, activation and residual to `count` (at most vectorWidth) sums, and stores them as y[row][column ...].
+ * */
 template <typename Y>
 inline void finishVector(const LinearArguments& a, F value, int64_t row, int64_t column, int64_t count) {
   const bool whole = count == vectorWidth;

@@ -1,10 +1,15 @@
-// y = f(norm(x) w^T + bias) + residual with weights of 8 bits, for any number of rows.
+// y = activation(norm(x) w^T + bias) + residual with int8 weights, for any number of rows.
 //
-// `Quantized`: each row of x becomes whole numbers of 8 bits under a scale of its own, and sums are exact. Otherwise
-// weights are widened to float32 in registers, and x stays what it is: for one row reading w is the bound either way.
+// `Quantized`: each row of x becomes int8 with its own scale, and integer sums are exact. Otherwise (`Widened`) weights
+// are widened to float32 in registers, and x is not rounded. For one row, reading w is the bound either way.
 //
-// Few rows: a thread owns a contiguous share of w's panels and reads each once. Many: it owns a share of the rows,
-// whose quantized form stays in the second-level cache while the panels pass.
+// Few rows: a thread owns a contiguous range of w's panels and reads each once. Many rows: it owns a range of rows,
+// whose quantized form stays in the L2 cache while it passes over all panels.
+//
+// History
+//   Base with one thread, CPU milliseconds against bfloat16's (docs/performance.md): encoder 152 against 191, of which
+//   products take 0.63 to 0.79 of bfloat16's time; a decode step 1.70 against 3.00 at batch 1, 6.04 against 8.55 at
+//   batch 8. With `Widened` 330, 1.97 and 8.02: so it is used only if rows must not be rounded.
 #include "cpu/kernels/bytes.h"
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/math.h"
@@ -14,26 +19,27 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int64_t manyRows = 64;      // from here on rows are divided among the threads, not panels
-constexpr int64_t blockRows = 96;     // rows that pass over all panels together
-constexpr int64_t aheadBytes = 4096;  // of w between reading and prefetching
-// Rows of x at once: the sums of so many rows and of one or two panels stay in registers.
-constexpr int mostRows = vectorWidth == 16 ? 12 : vectorWidth == 8 ? 4 : 2;
-constexpr int mostPanels = vectorWidth == 16 ? 2 : 1;
+constexpr int64_t manyRows = 64;         // from this many rows on, threads divide rows instead of panels
+constexpr int64_t blockRows = 96;        // rows that pass over all panels together
+constexpr int64_t prefetchBytes = 4096;  // prefetch distance in w
+// Rows of x and panels at once, so that all sums stay in registers.
+constexpr int maxRows = vectorWidth == 16 ? 12 : vectorWidth == 8 ? 4 : 2;
+constexpr int maxPanels = vectorWidth == 16 ? 2 : 1;
 
 constexpr int64_t groupsOf(int64_t depth) { return (depth + 3) / 4; }
 
-/** Rows of x in the form that the products take. */
+/** How rows of x are prepared: as words of int8. */
 struct Quantized {
   using Word = int32_t;
   static constexpr int64_t wordsOf(int64_t depth) { return groupsOf(depth) * Bytes::wordsPerGroup; }
 };
+/** As float32. */
 struct Widened {
   using Word = float;
   static constexpr int64_t wordsOf(int64_t depth) { return groupsOf(depth) * 4; }
 };
 
-/** The prepared rows: `words` of each, and for Quantized its scale and the sum of its whole numbers. */
+/** Prepared rows: `words` of each, and for Quantized its scale and the sum of its int8 elements. */
 template <typename Kind>
 struct Rows {
   typename Kind::Word* words;
@@ -42,7 +48,7 @@ struct Rows {
   int64_t stride;
 };
 
-/** Row `row` as float32, normalised where that is wanted; `into` has room for it. */
+/** Row `row` as float32, normalized if there is a norm, in `into`. */
 template <typename X>
 const float* floatRow(const LinearArguments& a, int64_t row, float* into) {
   const X* x = static_cast<const X*>(a.x) + row * a.xStride;
@@ -75,7 +81,7 @@ void prepareRow(const LinearArguments& a, const Rows<Widened>& to, int64_t at, c
   for (int64_t i = a.depth; i % 4 != 0; ++i) words[i] = 0;
 }
 
-/** Rows [begin, end) of x to the places from `at` on; `own` holds one row as float32 and as bytes. */
+/** Prepares rows [begin, end) of x at index `at` and following. `own` is scratch for one row as float32 and as int8. */
 template <typename Kind>
 void prepare(const LinearArguments& a, const Rows<Kind>& to, int64_t begin, int64_t end, int64_t at, float* own) {
   int8_t* bytes = reinterpret_cast<int8_t*>(own + roundUp(a.depth, 16));
@@ -84,15 +90,15 @@ void prepare(const LinearArguments& a, const Rows<Kind>& to, int64_t begin, int6
                bytes);
 }
 
-/** bytePanel columns (or `count`) of one row. */
+/** Stores bytePanel columns (or `count`) of one row. */
 template <typename Y>
 inline void finish(const LinearArguments& a, const F* values, int64_t row, int64_t column, int64_t count) {
   for (int i = 0; i * vectorWidth < count; ++i)
     finishVector<Y>(a, values[i], row, column + i * vectorWidth, smaller(vectorWidth, count - i * vectorWidth));
 }
 
-/** One row's values of one panel, times the weights' scales. */
-inline void give(const LinearArguments& a, const F* sums, F factor, int64_t row, int64_t panel) {
+/** Scales and stores one row's values of one panel. */
+inline void storePanel(const LinearArguments& a, const F* sums, F factor, int64_t row, int64_t panel) {
   const int64_t column = panel * bytePanel, count = smaller(bytePanel, a.columns - column);
   F values[panelVectors];
   for (int i = 0; i < panelVectors; ++i) values[i] = sums[i] * factor * load(a.scales + column + i * vectorWidth);
@@ -103,36 +109,37 @@ inline void give(const LinearArguments& a, const F* sums, F factor, int64_t row,
   }
 }
 
-/** Count rows from place `at` on, which are rows `row` ... of y, over Panels panels. */
+/** Count rows by Panels panels: prepared rows from `at` on, which are rows `row` and following of y. */
 template <int Count, int Panels, bool Ahead>
 inline void tile(const LinearArguments& a, const Rows<Quantized>& x, int64_t at, int64_t row, int64_t panel) {
-  // A single row waits for its own sums: four of them take turns.
-  constexpr int turns = Count == 1 ? 4 : 1;
+  // A single row would wait for its own sums: four accumulators take turns.
+  constexpr int accumulators = Count == 1 ? 4 : 1;
   const int64_t groups = groupsOf(a.depth);
   const int8_t* w = static_cast<const int8_t*>(a.w) + panel * groups * bytePanel * 4;
   const int32_t* words = x.words + at * x.stride;
-  I sums[Count][Panels][panelVectors * turns] = {};
+  I sums[Count][Panels][panelVectors * accumulators] = {};
   for (int r = 0; r < Count; ++r)
     for (int p = 0; p < Panels; ++p)
       for (int i = 0; i < panelVectors; ++i) sums[r][p][i] = splatInteger(Bytes::shifted ? -128 * x.sums[at + r] : 0);
-  auto line = [&](int64_t g, int turn) __attribute__((always_inline)) {
+  auto line = [&](int64_t g, int accumulator) __attribute__((always_inline)) {
     Bytes::Stored stored[Panels][panelVectors];
     for (int p = 0; p < Panels; ++p) {
       const int8_t* from = w + (p * groups + g) * bytePanel * 4;
-      if (Ahead) prefetch(from + (Panels > 1 ? (Panels - 1) * groups * 64 : 0) + aheadBytes);
+      if (Ahead) prefetch(from + (Panels > 1 ? (Panels - 1) * groups * 64 : 0) + prefetchBytes);
       for (int i = 0; i < panelVectors; ++i) stored[p][i] = Bytes::read(from + i * vectorWidth * 4);
     }
     ONEHEAD_UNROLL(16)
     for (int r = 0; r < Count; ++r)
       for (int p = 0; p < Panels; ++p)
         for (int i = 0; i < panelVectors; ++i)
-          sums[r][p][turn * panelVectors + i] = Bytes::step(
-              stored[p][i], words + r * x.stride + g * Bytes::wordsPerGroup, sums[r][p][turn * panelVectors + i]);
+          sums[r][p][accumulator * panelVectors + i] =
+              Bytes::step(stored[p][i], words + r * x.stride + g * Bytes::wordsPerGroup,
+                          sums[r][p][accumulator * panelVectors + i]);
   };
   int64_t g = 0;
-  for (; g + turns <= groups; g += turns) {
+  for (; g + accumulators <= groups; g += accumulators) {
     ONEHEAD_UNROLL(4)
-    for (int turn = 0; turn < turns; ++turn) line(g + turn, turn);
+    for (int accumulator = 0; accumulator < accumulators; ++accumulator) line(g + accumulator, accumulator);
   }
   for (; g < groups; ++g) line(g, 0);
   for (int r = 0; r < Count; ++r)
@@ -140,10 +147,11 @@ inline void tile(const LinearArguments& a, const Rows<Quantized>& x, int64_t at,
       F values[panelVectors];
       for (int i = 0; i < panelVectors; ++i) {
         I sum = sums[r][p][i];
-        for (int turn = 1; turn < turns; ++turn) sum += sums[r][p][turn * panelVectors + i];
+        for (int accumulator = 1; accumulator < accumulators; ++accumulator)
+          sum += sums[r][p][accumulator * panelVectors + i];
         values[i] = __builtin_convertvector(sum, F);
       }
-      give(a, values, splat(x.scales[at + r]), row + r, panel + p);
+      storePanel(a, values, splat(x.scales[at + r]), row + r, panel + p);
     }
 }
 
@@ -153,10 +161,10 @@ inline void tile(const LinearArguments& a, const Rows<Widened>& x, int64_t at, i
   const int64_t groups = groupsOf(a.depth);
   const int8_t* w = static_cast<const int8_t*>(a.w) + panel * groups * bytePanel * 4;
   const float* words = x.words + at * x.stride;
-  constexpr int turns = Count == 1 ? 4 : 1;
-  F sums[Count][panelVectors * turns] = {};
+  constexpr int accumulators = Count == 1 ? 4 : 1;
+  F sums[Count][panelVectors * accumulators] = {};
   for (int64_t g = 0; g < groups; ++g) {
-    if (Ahead) prefetch(w + g * bytePanel * 4 + aheadBytes);
+    if (Ahead) prefetch(w + g * bytePanel * 4 + prefetchBytes);
     ONEHEAD_UNROLL(4)
     for (int i = 0; i < panelVectors; ++i) {
       I line;
@@ -168,7 +176,7 @@ inline void tile(const LinearArguments& a, const Rows<Widened>& x, int64_t at, i
         const float* four = words + r * x.stride + 4 * g;
         ONEHEAD_UNROLL(4)
         for (int k = 0; k < 4; ++k) {
-          F& sum = sums[r][(turns == 4 ? k : 0) * panelVectors + i];
+          F& sum = sums[r][(accumulators == 4 ? k : 0) * panelVectors + i];
           sum = fused(widened[k], splat(four[k]), sum);
         }
       }
@@ -178,13 +186,15 @@ inline void tile(const LinearArguments& a, const Rows<Widened>& x, int64_t at, i
     F values[panelVectors];
     for (int i = 0; i < panelVectors; ++i) {
       values[i] = sums[r][i];
-      for (int turn = 1; turn < turns; ++turn) values[i] += sums[r][turn * panelVectors + i];
+      for (int accumulator = 1; accumulator < accumulators; ++accumulator)
+        values[i] += sums[r][accumulator * panelVectors + i];
     }
-    give(a, values, splat(1.0f), row + r, panel);
+    storePanel(a, values, splat(1.0f), row + r, panel);
   }
 }
 
-/** `count` rows over Panels panels, Count at a time and the rest in fewer. Only the first pass reads w from memory. */
+/** `count` rows by Panels panels, Count at a time and the rest in smaller tiles. Only the first tile reads w from
+ * memory, so only it prefetches. */
 template <typename Kind, int Count, int Panels>
 inline void tiles(const LinearArguments& a, const Rows<Kind>& x, int64_t at, int64_t row, int64_t count, int64_t panel,
                   bool first) {
@@ -201,18 +211,18 @@ inline void tiles(const LinearArguments& a, const Rows<Kind>& x, int64_t at, int
   }
 }
 
-/** Panels [begin, end) for `count` prepared rows. */
+/** `count` prepared rows by panels [begin, end). */
 template <typename Kind>
 void overPanels(const LinearArguments& a, const Rows<Kind>& x, int64_t row, int64_t count, int64_t begin, int64_t end) {
-  constexpr int panelsTogether = sizeof(Kind) && Kind::wordsOf(4) < 4 ? mostPanels : 1;
+  constexpr int panelsPerTile = sizeof(Kind) && Kind::wordsOf(4) < 4 ? maxPanels : 1;
   int64_t panel = begin;
-  if (panelsTogether > 1 && count >= 4)
-    for (; panel + panelsTogether <= end; panel += panelsTogether)
-      tiles<Kind, mostRows, panelsTogether>(a, x, 0, row, count, panel, true);
-  for (; panel < end; ++panel) tiles<Kind, mostRows, 1>(a, x, 0, row, count, panel, true);
+  if (panelsPerTile > 1 && count >= 4)
+    for (; panel + panelsPerTile <= end; panel += panelsPerTile)
+      tiles<Kind, maxRows, panelsPerTile>(a, x, 0, row, count, panel, true);
+  for (; panel < end; ++panel) tiles<Kind, maxRows, 1>(a, x, 0, row, count, panel, true);
 }
 
-/** Where prepared rows lie, in 64-byte lines from the start of a buffer. */
+/** Prepared rows in a buffer, in units of 64 bytes. */
 template <typename Kind>
 Rows<Kind> rowsIn(void* buffer, int64_t rows, int64_t depth) {
   Rows<Kind> result;
@@ -226,17 +236,17 @@ template <typename Kind>
 static inline int64_t rowWords(int64_t rows, int64_t depth) {
   return rows * roundUp(Kind::wordsOf(depth), 16) + 2 * roundUp(rows, 16);
 }
-/** One row as float32, and as bytes. */
-static inline int64_t ownWords(int64_t depth) { return roundUp(depth, 16) + roundUp(depth + 4, 64) / 4; }
+/** Scratch for one row as float32 and as int8, in words. */
+static inline int64_t rowScratchWords(int64_t depth) { return roundUp(depth, 16) + roundUp(depth + 4, 64) / 4; }
 
 template <typename Kind>
 void linear(const LinearArguments& a, const Team& team) {
   const int64_t panels = (a.columns + bytePanel - 1) / bytePanel;
   float* scratch = static_cast<float*>(a.scratch);
   if (a.rows >= manyRows) {
-    // Each thread's own: a block of rows.
-    const int64_t each = rowWords<Kind>(blockRows, a.depth) + ownWords(a.depth);
-    float* own = scratch + team.thread * each;
+    // Each thread prepares its own block of rows.
+    const int64_t wordsPerThread = rowWords<Kind>(blockRows, a.depth) + rowScratchWords(a.depth);
+    float* own = scratch + team.thread * wordsPerThread;
     const Rows<Kind> x = rowsIn<Kind>(own, blockRows, a.depth);
     const Share share(a.rows, team);
     for (int64_t row = share.begin; row < share.end; row += blockRows) {
@@ -249,16 +259,16 @@ void linear(const LinearArguments& a, const Team& team) {
   const Share share(panels, team);
   constexpr int64_t privateWords = 8192;
   const int64_t words = rowWords<Kind>(a.rows, a.depth);
-  if (words + ownWords(a.depth) <= privateWords) {
-    // Preparing a row or two is cheaper than waiting for another thread to do it.
+  if (words + rowScratchWords(a.depth) <= privateWords) {
+    // Preparing a row or two in every thread is cheaper than a barrier.
     alignas(64) float own[privateWords];
     const Rows<Kind> x = rowsIn<Kind>(own, a.rows, a.depth);
     prepare(a, x, 0, a.rows, 0, own + words);
     return overPanels(a, x, 0, a.rows, share.begin, share.end);
   }
   const Rows<Kind> x = rowsIn<Kind>(scratch, a.rows, a.depth);
-  const Share mine(a.rows, team);
-  prepare(a, x, mine.begin, mine.end, mine.begin, scratch + words + team.thread * ownWords(a.depth));
+  const Share ownRows(a.rows, team);
+  prepare(a, x, ownRows.begin, ownRows.end, ownRows.begin, scratch + words + team.thread * rowScratchWords(a.depth));
   team.barrier();
   overPanels(a, x, 0, a.rows, share.begin, share.end);
 }
@@ -271,9 +281,9 @@ size_t linearBytesScratch(const LinearArguments& a, int threads) {
   const int64_t rows = a.rows, depth = a.depth;
   const int64_t few =
       larger(rowWords<Quantized>(smaller(rows, manyRows), depth), rowWords<Widened>(smaller(rows, manyRows), depth)) +
-      threads * ownWords(depth);
-  const int64_t many =
-      threads * (larger(rowWords<Quantized>(blockRows, depth), rowWords<Widened>(blockRows, depth)) + ownWords(depth));
+      threads * rowScratchWords(depth);
+  const int64_t many = threads * (larger(rowWords<Quantized>(blockRows, depth), rowWords<Widened>(blockRows, depth)) +
+                                  rowScratchWords(depth));
   return size_t(rows >= manyRows ? larger(few, many) : few) * sizeof(float);
 }
 

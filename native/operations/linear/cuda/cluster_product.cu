@@ -1,47 +1,49 @@
-// Products of 1 to 64 rows (decode steps) where blocks may stand in clusters, with the norm before and everything
-// behind fused: bound by reading the weight, so it is read once, and as early as can be.
+// Products of 1 to 64 rows (decode steps) on GPUs with clusters, with the norm, bias, activation and residual fused.
+// Reading the weight is the bound, so it is read once, and as early as possible.
 //
 // Shapes   x [rows, depth], weight [columns, depth] -> y [rows, columns]
-// Bytes    columns x depth weights; x once a cluster of 64 columns, from the second-level cache
-// Method   a block makes 64 columns, a warp 16 of them, on the matrix unit whose rows the weight's rows are (x's rows
-//          are its columns, 8 at a time). Few columns are spread over the device by splitting the depth over a cluster
-//          of 2 to 8 blocks: each has its share of the weights and of x, and they add up their sums through each
-//          other's shared memory. Every warp has a ring of its own in shared memory: it fills it with cp.async before
-//          the kernel before has ended (weights do not change), and no barrier stands in its loop. The norm is made
-//          inside: each block knows mean and squares about that mean of its share of a row, and they are joined over
-//          the cluster (Chan's formula, so that a large mean costs no precision). A weight of 8 bits is widened in
-//          registers: a lane multiplies the 16 neighbouring depths that it loads of a weight's row by the same 16 of x,
-//          so nothing is exchanged. A column's scale is the epilogue's. Many columns (logits) need no split: each block
-//          goes on with further columns, and keeps x.
-// In flight a block has 4 warps x (stages - 1) x 2 KB of weights on their way: 40 KB up to 16 rows, 32 with 32, 24 with
-//          64; two to four blocks fit a multiprocessor, so that the next kernel's are there while this one computes.
+// Launch   grid (tiles of 64 columns x split) in clusters of `split` = 1 to 8 blocks, 128 threads; shared memory: 32 to
+//          48 KB of rings, the norm's weights, and the block's range of x
+// Bytes    columns x depth of weights; x once per cluster, from the L2 cache
+// Method   A block computes 64 columns, a warp 16 of them, on tensor cores: the weight's rows are the rows of the MMA,
+//          the rows of x its columns, 8 at a time. If there are few columns, the depth is split over a cluster of 2 to
+//          8 blocks; each has its range of the weights and of x, and they add their sums through distributed shared
+//          memory. Each warp has its own ring of stages in shared memory, filled with cp.async before the previous
+//          kernel has ended (weights do not change), so the main loop has no block barrier. The norm is computed from
+//          each block's mean and squares (cluster_norm.h). int8 weights are widened in registers: a lane multiplies the
+//          16 consecutive depths that it loads from a weight's row by the same 16 of x, so nothing is shuffled; scales
+//          of columns are part of the epilogue. Many columns (logits) need no split: each block loops over tiles and
+//          keeps x.
+// In flight  4 warps x (stages - 1) x 2 KB of weights per block: 40 KB up to 16 rows, 32 KB for 32, 24 KB for 64. Two
+// to
+//          four blocks fit on a multiprocessor, so the next kernel's weights load while this one computes.
 //
 // History
-//   H200, commit 1dabc91, by matvec.cu and, from 5 rows on, layer_norm.cu and skinny.cu, whose blocks had no more on
-//   their way than registers hold and read x from the second-level cache within the loop; turbo's shapes, float16,
-//   microseconds at batch 1 / 8 / 32: norm and query key value 8.96 / 14.4 / 17.1, out 5.4 / 3.8 / 6.0, norm and cross
-//   query 8.5 / 13.6 / 16.8, norm and up 8.8 / 16.8 / 19.7, down 15.3 / 10.3 / 13.7, norm and logits 40.8 / 53.5
-//   / 75.8. Prediction, not measured: launch 0.5, x 0.8 (1 at 32 rows), the norm 0.5 with its meeting, what of the
-//   weights is not there yet at 3.3 TB/s, products from shared memory 0.4, the sums' meeting and store 0.8. In a chain,
-//   where the weights came while the kernel before ran: qkv 3 / 3.2 / 4.2, out 2.6 / 2.6 / 3, query 3 / 3 / 3.4, up 3.8
-//   / 4 / 5, down 4.5 / 4.6 / 5.2; replayed alone each no faster than its bytes (2.5, 0.8, 0.8, 3.4, 3.4) and the
-//   launch. Logits 38 / 40 / 46.
-//   Weights of 8 bits, prediction, not measured: half the bytes, which come while the kernel before runs, so a chain
-//   gains where they are most: at batch 1 up 3.8 -> 3.2, down 4.5 -> 3.4, query key value 3 -> 2.9; at batch 32 up 5 ->
-//   4.3, down 5.2 -> 4.3, query key value 4.2 -> 3.7; logits 38 -> 20 and 46 -> 30. Registers on 90a: 98, 122, 168 and
-//   255 for 8, 16, 32 and 64 rows; half types spill none.
+//   Measured on an H200 at commit 1dabc91 with this kernel's predecessors, matvec.cu and, from 5 rows on, layer_norm.cu
+//   and skinny.cu (turbo's shapes, float16, microseconds at batch 1 / 8 / 32): norm and query/key/value 8.96 / 14.4 /
+//   17.1, out 5.4 / 3.8 / 6.0, norm and cross query 8.5 / 13.6 / 16.8, norm and up 8.8 / 16.8 / 19.7, down 15.3 / 10.3
+//   / 13.7, norm and logits 40.8 / 53.5 / 75.8. They had no more in flight than registers hold, and read x from the L2
+//   cache inside the loop.
+//   This kernel was never measured. Predicted: launch 0.5, x 0.8 (1 at 32 rows), norm 0.5 including its cluster
+//   barrier, the rest of the weights at 3.3 TB/s, products 0.4, reducing and storing 0.8. In a chain, where weights
+//   load while the previous kernel runs: query/key/value 3 / 3.2 / 4.2, out 2.6 / 2.6 / 3, query 3 / 3 / 3.4, up 3.8 /
+//   4 / 5, down 4.5 / 4.6 / 5.2; alone no faster than their bytes (2.5, 0.8, 0.8, 3.4, 3.4) plus the launch. Logits 38
+//   / 40 / 46. int8 weights, never measured. Predicted, half the bytes: at batch 1 up 3.8 -> 3.2, down 4.5 -> 3.4,
+//   query/key/value 3
+//   -> 2.9; at batch 32 up 5 -> 4.3, down 5.2 -> 4.3, query/key/value 4.2 -> 3.7; logits 38 -> 20 and 46 -> 30.
+//   Registers for 90a: 98, 122, 168 and 255 for 8, 16, 32 and 64 rows; half types have no spills.
 #include "cluster_norm.h"
 
 namespace onehead::cuda {
 
 namespace {
 
-/** What is done to a sum. */
+/** The epilogue of one sum. */
 __device__ inline void finish(const FewRowsArguments& m, float value, int64_t row, int64_t column, float scale,
                               float bias, float residual) {
   storeAs(m.y, m.yType, row * m.columns + column, activate(value * scale + bias, m.epilogue.activation) + residual);
 }
-/** A column's factor and bias. */
+/** A column's scale and bias. */
 __device__ inline float2 columnTerms(const FewRowsArguments& m, int64_t column) {
   const Epilogue& e = m.epilogue;
   if (column >= m.columns) return make_float2(0.0f, 0.0f);
@@ -56,7 +58,7 @@ __device__ inline float residualAt(const FewRowsArguments& m, int64_t row, int64
 template <class T, class W, int NTiles>
 __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
     clusterProductKernel(const __grid_constant__ FewRowsArguments m, const __grid_constant__ Layout l) {
-  constexpr int stages = stagesFor(NTiles), rowsOfTile = NTiles * 8, early = 4;
+  constexpr int stages = stagesFor(NTiles), rowsOfTile = NTiles * 8, earlyRows = 4;
   ONEHEAD_SHARED(std::byte, shared);  // rings, sums, norm, x
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, rows = int(m.rows);
   const int rank = rankOf(l.split), begin = l.steps * rank / l.split, end = l.steps * (rank + 1) / l.split;
@@ -64,9 +66,10 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
   const int64_t tileStep = int64_t(gridDim.x) / l.split, tiles = divideUp<int64_t>(m.columns, blockColumns);
   const int64_t firstTile = int64_t(blockIdx.x) / l.split;
   std::byte* ring = shared + warp * stages * stageBytes;
-  // A warp's sums lie over its own ring, which is empty then; where further columns are on their way, behind the rings.
+  // A warp's sums overwrite its own ring, which is drained by then. Without a split the next tile's weights are already
+  // in flight, so the sums have memory of their own.
   const int sumsApart = l.split > 1 ? stages * stageBytes : rowsOfTile * sumStride * int(sizeof(float));
-  auto sumsOf = [&](int of) { return reinterpret_cast<float*>(shared + l.sumsAt + of * sumsApart); };
+  auto sumsOf = [&](int ofWarp) { return reinterpret_cast<float*>(shared + l.sumsAt + ofWarp * sumsApart); };
   float* sumsOfWarp = sumsOf(warp);
   float* norm = reinterpret_cast<float*>(shared + l.normAt);
   std::byte* x = shared + l.xAt;
@@ -94,7 +97,7 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
     }
 #pragma unroll
   for (int i = 0; i < stages - 1; ++i) fetch();
-  // A thread's results are all of one column.
+  // All results of a thread are in one column.
   const int64_t ownColumn = firstTile * blockColumns + thread % blockColumns;
   float2 ownTerms = make_float2(0.0f, 0.0f);
   if (l.split > 1) ownTerms = columnTerms(m, ownColumn);
@@ -102,19 +105,19 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
 
   const int elements = m.normWeight ? 4 : vectorSize<T>, element = m.normWeight ? 4 : int(sizeof(T));
   const int chunks = l.depth / elements;
-  for (int place = thread; place < rows * chunks; place += threads) {
-    const int row = place / chunks, k = place % chunks * elements;
+  for (int chunk = thread; chunk < rows * chunks; chunk += threads) {
+    const int row = chunk / chunks, k = chunk % chunks * elements;
     const auto* from = static_cast<const std::byte*>(m.x) + (int64_t(row) * m.depth + first + k) * element;
-    const bool there = k < count;
-    copyAsync16(x + row * l.xStride + k * element, there ? from : static_cast<const std::byte*>(m.x), there ? 16 : 0);
+    const bool valid = k < count;
+    copyAsync16(x + row * l.xStride + k * element, valid ? from : static_cast<const std::byte*>(m.x), valid ? 16 : 0);
   }
   commitCopies();
   const int stride = threads / blockColumns * l.split, ownRow = rank * (threads / blockColumns) + thread / blockColumns;
-  float residual[early] = {};
+  float residual[earlyRows] = {};
   if (l.split > 1)
 #pragma unroll
-    for (int i = 0; i < early; ++i) residual[i] = residualAt(m, ownRow + i * stride, ownColumn);
-  waitForCopies<0>();  // all weights that were asked for before x are there too, mostly long since
+    for (int i = 0; i < earlyRows; ++i) residual[i] = residualAt(m, ownRow + i * stride, ownColumn);
+  waitForCopies<0>();  // also waits for the weights that were requested before x, most of which arrived long ago
   __syncthreads();
   if (m.normWeight) {
     normRows<T, W, NTiles>(m, l, x, norm, count);
@@ -126,17 +129,17 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
     float sums[NTiles][4] = {};
     for (int step = 0; step < steps; ++step) {
       waitForCopies<stages - 2>();
-      __syncwarp();  // shows the copies of other lanes, and all have read the stage that is filled now
+      __syncwarp();  // other lanes' copies are visible, and all lanes have read the stage that is refilled next
       fetch();
       const std::byte* weights = ring + stage * stageBytes;
       const T* left = reinterpret_cast<const T*>(x) + step * stepDepth<W>;
       if constexpr (std::is_same_v<W, int8_t>)
-        multiplyBytes<T, NTiles>(sums, weights, left, l.xStride / int(sizeof(T)));
+        multiplyInt8<T, NTiles>(sums, weights, left, l.xStride / int(sizeof(T)));
       else
         multiplyStage<T, NTiles>(sums, weights, left, l.xStride / int(sizeof(T)));
       stage = stage + 1 == stages ? 0 : stage + 1;
     }
-    if (l.split > 1) waitForCopies<0>();  // none are left but groups of nothing: the sums lie over the rings
+    if (l.split > 1) waitForCopies<0>();  // only empty groups are left: the sums may overwrite the rings
     __syncwarp();
 #pragma unroll
     for (int n = 0; n < NTiles; ++n)
@@ -152,31 +155,31 @@ __global__ void __launch_bounds__(threads, NTiles == 8 ? 2 : 3)
           finish(m, sumsOfWarp[row * sumStride + lane % warpColumns], row, column, terms.x, terms.y,
                  residualAt(m, row, column));
       }
-      continue;  // the next sums are written behind a meeting of the warp
+      continue;  // the warp synchronizes before it writes the next sums
     }
     clusterBarrier();
-    const float* own = sumsOf(thread % blockColumns / warpColumns) + thread % warpColumns;
+    const float* blockSums = sumsOf(thread % blockColumns / warpColumns) + thread % warpColumns;
 #pragma unroll
     for (int i = 0; i < rowsOfTile / 4; ++i) {
       const int row = ownRow + i * stride;
       if (row >= rows) break;
-      float parts[mostSplit], value = 0;
+      float parts[maxSplit], value = 0;
 #pragma unroll
-      for (int other = 0; other < mostSplit; ++other)
-        parts[other] = other < l.split ? loadFromRank(own + row * sumStride, other) : 0.0f;
+      for (int other = 0; other < maxSplit; ++other)
+        parts[other] = other < l.split ? loadFromRank(blockSums + row * sumStride, other) : 0.0f;
 #pragma unroll
-      for (int other = 0; other < mostSplit; ++other) value += parts[other];
+      for (int other = 0; other < maxSplit; ++other) value += parts[other];
       if (ownColumn < m.columns)
         finish(m, value, row, ownColumn, ownTerms.x, ownTerms.y,
-               i < early ? residual[i] : residualAt(m, row, ownColumn));
+               i < earlyRows ? residual[i] : residualAt(m, row, ownColumn));
     }
-    clusterBarrier();  // no block ends while others read its sums
+    clusterBarrier();  // no block exits while others read its sums
   }
 }
 
 int nTilesFor(int64_t rows) { return rows <= 8 ? 1 : rows <= 16 ? 2 : rows <= 32 ? 4 : 8; }
 
-/** The layout of a case; false where its x has no room. */
+/** Computes the layout; returns false if shared memory is too small for x. */
 bool layOut(const FewRowsArguments& m, const Launcher& launcher, Layout& l) {
   const int element = int(bytesOf(m.weightType)), nTiles = nTilesFor(m.rows);
   const int step = m.epilogue.columnScales ? rowBytes : rowBytes / element;
@@ -184,8 +187,8 @@ bool layOut(const FewRowsArguments& m, const Launcher& launcher, Layout& l) {
   const int sumBytes = warps * nTiles * 8 * sumStride * int(sizeof(float));
   const int64_t tiles = divideUp<int64_t>(m.columns, blockColumns);
   l.steps = int(divideUp<int64_t>(m.depth, step));
-  // As many blocks as let all of them run at once, with their shares of the weights on their way.
-  l.split = mostSplit;
+  // The largest split with which all blocks are resident at once, so that all weights are in flight.
+  l.split = maxSplit;
   while (l.split > 1 && (tiles * l.split > launcher.multiprocessors * 5 / 2 || l.split > l.steps)) l.split /= 2;
   l.depth = int(divideUp(l.steps, l.split)) * step;
   l.xStride = l.depth * (m.normWeight ? 4 : element) + 16;
@@ -195,7 +198,7 @@ bool layOut(const FewRowsArguments& m, const Launcher& launcher, Layout& l) {
   l.xAt = l.normAt + normBytes;
   l.sharedBytes = size_t(l.xAt) + size_t(nTiles * 8) * size_t(l.xStride);
   if (l.sharedBytes > launcher.sharedMemory) return false;
-  // Without a split, as few blocks as take the same number of turns.
+  // Without a split: as few blocks as need the same number of iterations.
   const int64_t atOnce = launcher.multiprocessors * (l.sharedBytes * 2 <= launcher.sharedMemory ? 2 : 1);
   l.blocks = l.split > 1 ? tiles * l.split : divideUp(tiles, divideUp(tiles, atOnce));
   return true;

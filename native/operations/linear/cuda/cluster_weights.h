@@ -1,4 +1,4 @@
-// Of cluster_product.cu: how a case is laid out, and a warp's ring of weights, from memory to the matrix unit.
+// Part of cluster_product.cu: the layout of a case, and a warp's ring of weights between memory and tensor cores.
 #pragma once
 
 #include "cuda/kernels/bytes.h"
@@ -10,50 +10,50 @@ namespace {
 
 constexpr int warps = 4, threads = warps * 32;
 constexpr int warpColumns = 16, blockColumns = warps * warpColumns;
-constexpr int mostSplit = 8;
-constexpr int rowBytes = 128;  // of a weight's row in a stage: a cache line
+constexpr int maxSplit = 8;
+constexpr int rowBytes = 128;  // of a weight's row per stage: a cache line
 constexpr int stageBytes = warpColumns * rowBytes;
-constexpr int sumStride = 20;  // floats between rows of a warp's sums: what a warp writes at once falls into all banks
+constexpr int sumStride = 20;  // floats between rows of a warp's sums: its stores fall into different banks
 
-/** Of weights of type W. */
+/** Depth of a stage for weights of type W. */
 template <class W>
 constexpr int stepDepth = rowBytes / int(sizeof(W));
 
 /** Stages of each warp's ring. */
 constexpr int stagesFor(int nTiles) { return nTiles <= 2 ? 6 : nTiles == 4 ? 5 : 4; }
 
-/** How a case is laid out over blocks and in shared memory. */
+/** How a case is divided over blocks and laid out in shared memory. */
 struct Layout {
-  int split = 1;               // blocks that share the depth: a cluster
-  int steps = 0;               // of the depth, all together
-  int64_t blocks = 0;          // of the grid
-  int depth = 0, xStride = 0;  // of the largest share of the depth: elements, and bytes from a row of x to the next
-  int sumsAt = 0, normAt = 0, xAt = 0;  // where in shared memory sums, the norm's weight and bias, and x begin, bytes
+  int split = 1;                        // blocks of a cluster, which share the depth
+  int steps = 0;                        // stages of the whole depth
+  int64_t blocks = 0;                   // of the grid
+  int depth = 0, xStride = 0;           // elements of the largest range of the depth; bytes between rows of x
+  int sumsAt = 0, normAt = 0, xAt = 0;  // offsets in shared memory, in bytes
   size_t sharedBytes = 0;
 };
 
-/** Where a chunk of 16 bytes of a row lies. Chunks are exchanged by the row's number, so that rows that are read at
- * once fall into different banks: 8 of ldmatrix, or 2 of whole numbers, of which a lane reads 16 bytes. */
+/** The offset of a 16-byte chunk of a row in a stage. Chunks are permuted by row (XOR), so that rows that are read at
+ * the same time fall into different banks: 8 rows with ldmatrix, 2 rows of int8, of which a lane reads 16 bytes. */
 template <class W>
-__device__ inline int chunkPlace(int row, int chunk) {
+__device__ inline int chunkOffset(int row, int chunk) {
   return row * rowBytes + (chunk ^ (std::is_same_v<W, int8_t> ? row % 2 * 4 : row & 7)) * 16;
 }
 
-/** Brings 128 bytes of each of this warp's 16 weight rows into a stage; zeros where there are none. */
+/** Copies 128 bytes of each of this warp's 16 weight rows to a stage; zeros beyond the weight. */
 template <class W>
 __device__ inline void fetchWeights(const FewRowsArguments& m, std::byte* stage, int64_t column0, int step) {
   const int lane = int(threadIdx.x) % 32;
   const W* weight = static_cast<const W*>(m.weight);
 #pragma unroll
   for (int i = 0; i < stageBytes / 16 / 32; ++i) {
-    const int place = i * 32 + lane, row = place / 8, chunk = place % 8;
+    const int index = i * 32 + lane, row = index / 8, chunk = index % 8;
     const int64_t column = column0 + row, k = int64_t(step) * stepDepth<W> + chunk * vectorSize<W>;
-    const bool there = column < m.columns && k < m.depth;
-    copyAsync16(stage + chunkPlace<W>(row, chunk), there ? weight + column * m.depth + k : weight, there ? 16 : 0);
+    const bool valid = column < m.columns && k < m.depth;
+    copyAsync16(stage + chunkOffset<W>(row, chunk), valid ? weight + column * m.depth + k : weight, valid ? 16 : 0);
   }
 }
 
-/** A[16][16] of a stage. */
+/** Loads the A[16][16] fragment of a slice of a stage. */
 template <class T>
 __device__ inline void loadWeights(Pair<T> (&a)[4], const std::byte* stage, int slice) {
   const int lane = int(threadIdx.x) % 32;
@@ -62,28 +62,28 @@ __device__ inline void loadWeights(Pair<T> (&a)[4], const std::byte* stage, int 
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int chunk = slice * 4 + i / 2 * 2 + quad / 2;
-      const std::byte* at = stage + chunkPlace<T>(row + i % 2 * 8, chunk) + quad % 2 * 8;
+      const std::byte* at = stage + chunkOffset<T>(row + i % 2 * 8, chunk) + quad % 2 * 8;
       a[i] = *reinterpret_cast<const float2*>(at);
     }
   } else {
     const int row = lane % 16, chunk = slice * 2 + lane / 16;
-    loadMatrices<false>(a, stage + chunkPlace<T>(row, chunk));
+    loadMatrices<false>(a, stage + chunkOffset<T>(row, chunk));
   }
 }
 
 /**
- * The same with weights of 8 bits, whose four neighbours in a word are two pairs: a sum over the depth may be taken in
- * any order, so each lane multiplies the 16 neighbouring depths that it reads of a row of weights by the same 16 of x.
+ * Adds a stage's products with int8 weights. Each lane multiplies the 16 consecutive depths that it reads of a row of
+ * weights by the same 16 of x: the order of depths in a sum is arbitrary.
  */
 template <class T, int NTiles>
-__device__ inline void multiplyBytes(float (&sums)[NTiles][4], const std::byte* stage, const T* x, int stride) {
+__device__ inline void multiplyInt8(float (&sums)[NTiles][4], const std::byte* stage, const T* x, int stride) {
   constexpr int slices = stepDepth<int8_t> / 64;
   const int lane = int(threadIdx.x) % 32, group = lane / 4, quad = lane % 4;
-#pragma unroll NTiles < 4 ? 2 : 1  // as far as registers allow
+#pragma unroll NTiles < 4 ? 2 : 1  // more would spill
   for (int slice = 0; slice < slices; ++slice) {
     const int chunk = slice * 4 + quad;
-    const uint4 top = *reinterpret_cast<const uint4*>(stage + chunkPlace<int8_t>(group, chunk));
-    const uint4 bottom = *reinterpret_cast<const uint4*>(stage + chunkPlace<int8_t>(group + 8, chunk));
+    const uint4 top = *reinterpret_cast<const uint4*>(stage + chunkOffset<int8_t>(group, chunk));
+    const uint4 bottom = *reinterpret_cast<const uint4*>(stage + chunkOffset<int8_t>(group + 8, chunk));
     const uint32_t tops[4] = {top.x, top.y, top.z, top.w}, bottoms[4] = {bottom.x, bottom.y, bottom.z, bottom.w};
     const T* row = x + group * stride + slice * 64 + quad * 16;
 #pragma unroll
@@ -114,7 +114,7 @@ __device__ inline void multiplyBytes(float (&sums)[NTiles][4], const std::byte* 
   }
 }
 
-/** Adds a stage's products: `x` is where the stage's depths begin in the first row of x. */
+/** Adds a stage's products. `x` points to the stage's first depth in the first row of x. */
 template <class T, int NTiles>
 __device__ inline void multiplyStage(float (&sums)[NTiles][4], const std::byte* stage, const T* x, int stride) {
   constexpr int slices = stepDepth<T> / 16;

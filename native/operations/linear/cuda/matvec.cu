@@ -1,24 +1,27 @@
-// Products of 1 to 4 rows (a decode step of few sequences), with the norm before and everything behind fused: where
-// cluster_product.cu does not take them, on GPUs without clusters or at depths that are no multiples of 16 bytes.
+// Products of 1 to 4 rows (a decode step of few sequences), with the norm, bias, activation and residual fused, where
+// cluster_product.cu cannot be used: on GPUs without clusters, or if rows are not multiples of 16 bytes.
 //
 // Shapes   x [rows, depth], weight [columns, depth] -> y [rows, columns]
-// Bytes    columns x depth weights, read once; x and the norm's weights are small
-// Work     rows multiply-adds a weight: far below what the device can do, so only bytes in flight count
-// Method   a warp makes one or two columns: its lanes load 16 neighbouring bytes each, several of them before the first
-//          is used, and the first ones even before the kernel before has ended (weights do not change). x lies in
-//          shared memory as float32, normed by the block itself: that costs each block a few kilobytes from the
-//          second-level cache, and saves a kernel. For halves, x's fours lie in two planes (for weights of 8
-//          bits in four), so that lanes next to each other read words next to each other.
+// Launch   at most 12 blocks per multiprocessor of 128 threads; shared memory: x as float32
+// Bytes    columns x depth of weights, read once; x and the norm's weights are small
+// Work     rows multiply-adds per weight, far below the GPU's ratio: only bytes in flight matter
+// Method   A warp computes one or two columns. Its lanes load 16 consecutive bytes each, several before the first is
+//          used, and the first ones before the previous kernel has ended (weights do not change). x is in shared memory
+//          as float32, normalized by each block itself: that reads a few kilobytes from the L2 cache per block and
+//          saves a kernel. For half types x is split into two planes of float4 (four planes for int8 weights), so that
+//          neighbouring lanes read neighbouring words.
 //
 // History
-//   H200, commit 1dabc91, turbo's shapes, float16, microseconds at batch 1: norm and query key value 8.96, out 5.4,
-//   norm and cross query 8.5, norm and up 8.8, down 15.3, norm and logits 40.8 (83% of bandwidth). The norm's prologue
-//   waited for memory three times in a row (Nsight Compute: long scoreboard). In a program of its own a warp that took
-//   x straight into registers, with the norm by shuffles and the weight before the wait, took 8.35 / 3.3 / 4.9 / 9.5 /
-//   5.6; the six of a layer in a chain 35.2, and 38 in one persistent kernel with grid barriers. cluster_product.cu
-//   came of that and takes these products where there are clusters; this file has not been timed since. Weights of 8
-//   bits: 16 in a load, widened to float32 in registers, x never rounded. Never timed; half the bytes in flight for as
-//   many loads. Registers on 90a: 56 to 127; no spills.
+//   Measured on an H200 at commit 1dabc91 (turbo's shapes, float16, microseconds at batch 1): norm and query/key/value
+//   8.96, out 5.4, norm and cross query 8.5, norm and up 8.8, down 15.3, norm and logits 40.8 (83% of bandwidth). The
+//   norm's prologue waited for memory three times in a row (Nsight Compute: long scoreboard).
+//   In a separate test program a warp that loaded x into registers, with the norm by shuffles and the weight before the
+//   wait, took 8.35 / 3.3 / 4.9 / 9.5 / 5.6; the six products of a layer in a chain took 35.2, and 38 as one persistent
+//   kernel with grid barriers. That led to cluster_product.cu, which replaces this kernel where there are clusters. Not
+//   measured since.
+//   int8 weights, never measured: 16 per load, widened to float32 in registers, x not rounded. Half the bytes in flight
+//   for as many loads.
+//   Registers for 90a: 56 to 127; no spills.
 #include "cuda/kernels/bytes.h"
 
 namespace onehead::cuda {
@@ -26,16 +29,16 @@ namespace onehead::cuda {
 namespace {
 
 constexpr int threads = 128, warps = threads / 32;
-constexpr int ahead = 4;  // loads of a lane on their way: 72 KB a multiprocessor, where published kernels want 16
-/** Blocks of a multiprocessor at most. Chosen, not tuned on a card. */
+constexpr int loadsInFlight = 4;  // loads in flight per lane: 72 KB per multiprocessor (published kernels: 16 KB)
+/** The most blocks per multiprocessor. Not tuned on a GPU. */
 constexpr int blocksPerMultiprocessor = 12;
-/** Columns for each multiprocessor from which a warp takes two: four blocks a multiprocessor are left. Chosen, not
- * tuned on a card. */
+/** Columns per multiprocessor from which a warp computes two: four blocks per multiprocessor remain. Not tuned on a
+ * GPU. */
 constexpr int columnsForTwo = 32;
 
-/** Where element k of a row of x lies in shared memory. */
+/** The index in shared memory of element k of a row of x. */
 template <int Vector>
-__device__ inline int placeOf(int k, int depth) {
+__device__ inline int sharedIndex(int k, int depth) {
   return Vector > 4 ? (k % Vector / 4) * (depth / Vector * 4) + k / Vector * 4 + k % 4 : k;
 }
 
@@ -58,7 +61,7 @@ __device__ inline void blockSums(float (&values)[Count], float* scratch) {
   __syncthreads();
 }
 
-/** Brings x's rows, normed, into shared memory. */
+/** Loads x's rows into shared memory and normalizes them. */
 template <int Rows, int Vector>
 __device__ inline void prepareRows(const FewRowsArguments& m, float* x, float* scratch) {
   const int depth = int(m.depth), rows = int(m.rows);
@@ -67,7 +70,7 @@ __device__ inline void prepareRows(const FewRowsArguments& m, float* x, float* s
   for (int row = 0; row < Rows; ++row)
     for (int k = int(threadIdx.x); k < depth; k += threads) {
       const float value = row < rows ? loadAs(m.x, m.xType, int64_t(row) * depth + k) : 0.0f;
-      x[row * depth + placeOf<Vector>(k, depth)] = value;
+      x[row * depth + sharedIndex<Vector>(k, depth)] = value;
       sums[row] += value;
     }
   if (m.normWeight) {
@@ -77,7 +80,7 @@ __device__ inline void prepareRows(const FewRowsArguments& m, float* x, float* s
     for (int row = 0; row < Rows; ++row) {
       means[row] = sums[row] / float(depth);
       for (int k = int(threadIdx.x); k < depth; k += threads) {
-        const float difference = x[row * depth + placeOf<Vector>(k, depth)] - means[row];
+        const float difference = x[row * depth + sharedIndex<Vector>(k, depth)] - means[row];
         squares[row] += difference * difference;
       }
     }
@@ -86,7 +89,7 @@ __device__ inline void prepareRows(const FewRowsArguments& m, float* x, float* s
     for (int row = 0; row < Rows; ++row) {
       const float factor = rsqrtf(squares[row] / float(depth) + m.epsilon);
       for (int k = int(threadIdx.x); k < depth; k += threads) {
-        float& value = x[row * depth + placeOf<Vector>(k, depth)];
+        float& value = x[row * depth + sharedIndex<Vector>(k, depth)];
         value = (value - means[row]) * factor * m.normWeight[k] + m.normBias[k];
       }
     }
@@ -123,15 +126,15 @@ __global__ void __launch_bounds__(threads) matvecKernel(const __grid_constant__ 
   int64_t column = (int64_t(blockIdx.x) * warps + warp) * Columns;
   const T* weight = static_cast<const T*>(m.weight);
 
-  Chunk<T, Vector> next[Columns][ahead];
+  Chunk<T, Vector> nextChunks[Columns][loadsInFlight];
   auto fetch = [&](int64_t from, int chunk) {
 #pragma unroll
-    for (int u = 0; u < ahead; ++u)
+    for (int u = 0; u < loadsInFlight; ++u)
 #pragma unroll
       for (int c = 0; c < Columns; ++c) {
         const int64_t row = smaller<int64_t>(from + c, m.columns - 1);
         const int at = smaller(chunk + u * 32, chunks - 1);
-        next[c][u].load(weight + row * depth + at * Vector);
+        nextChunks[c][u].load(weight + row * depth + at * Vector);
       }
   };
   letNextKernelStart();
@@ -142,16 +145,17 @@ __global__ void __launch_bounds__(threads) matvecKernel(const __grid_constant__ 
 
   for (; column < m.columns; column += step) {
     float sums[Columns][Rows] = {};
-    for (int chunk = lane; chunk < chunks; chunk += 32 * ahead) {
-      Chunk<T, Vector> now[Columns][ahead];
+    for (int chunk = lane; chunk < chunks; chunk += 32 * loadsInFlight) {
+      Chunk<T, Vector> currentChunks[Columns][loadsInFlight];
 #pragma unroll
-      for (int u = 0; u < ahead; ++u)
+      for (int u = 0; u < loadsInFlight; ++u)
 #pragma unroll
-        for (int c = 0; c < Columns; ++c) now[c][u] = next[c][u];
-      const bool more = chunk + 32 * ahead < chunks;
-      if (more || column + step < m.columns) fetch(more ? column : column + step, more ? chunk + 32 * ahead : lane);
+        for (int c = 0; c < Columns; ++c) currentChunks[c][u] = nextChunks[c][u];
+      const bool more = chunk + 32 * loadsInFlight < chunks;
+      if (more || column + step < m.columns)
+        fetch(more ? column : column + step, more ? chunk + 32 * loadsInFlight : lane);
 #pragma unroll
-      for (int u = 0; u < ahead; ++u) {
+      for (int u = 0; u < loadsInFlight; ++u) {
         const int at = chunk + u * 32;
         if (at >= chunks) break;
         float left[Rows][Vector];
@@ -173,7 +177,7 @@ __global__ void __launch_bounds__(threads) matvecKernel(const __grid_constant__ 
 #pragma unroll
         for (int c = 0; c < Columns; ++c) {
           float right[Vector];
-          now[c][u].values(right);
+          currentChunks[c][u].values(right);
 #pragma unroll
           for (int row = 0; row < Rows; ++row)
 #pragma unroll
@@ -186,7 +190,7 @@ __global__ void __launch_bounds__(threads) matvecKernel(const __grid_constant__ 
 #pragma unroll
       for (int row = 0; row < Rows; ++row) {
         float value = warpSum(sums[c][row]) * m.epilogue.scale;
-        if (lane != row || row >= m.rows || column + c >= m.columns) continue;  // a lane a row stores
+        if (lane != row || row >= m.rows || column + c >= m.columns) continue;  // lane r stores row r
         if (m.epilogue.columnScales) value *= m.epilogue.columnScales[column + c];
         if (m.epilogue.bias) value += m.epilogue.bias[column + c];
         value = activate(value, m.epilogue.activation);
@@ -212,7 +216,7 @@ template <class T, int Rows>
 cudaError_t runRows(const FewRowsArguments& m, const Launcher& launcher) {
   const bool aligned = m.depth % vectorSize<T> == 0 && aligned16(m.weight);
   if (!aligned) return run<T, Rows, 1, 1>(m, launcher);
-  // Two columns a warp read x half as often; one column a warp spreads few columns more evenly.
+  // With two columns a warp reads x half as often; with one, few columns are spread more evenly.
   return m.columns >= int64_t(launcher.multiprocessors) * columnsForTwo ? run<T, Rows, 2, vectorSize<T>>(m, launcher)
                                                                         : run<T, Rows, 1, vectorSize<T>>(m, launcher);
 }
@@ -229,7 +233,7 @@ cudaError_t matvec(const FewRowsArguments& m, const Launcher& launcher) {
     if (m.rows == 1) return runRows<T, 1>(m, launcher);
     return m.rows == 2 ? runRows<T, 2>(m, launcher) : runRows<T, 4>(m, launcher);
   };
-  // Sums are float32 whatever the weights are: those of 8 bits need no other type.
+  // Sums are float32 for any type of weights: int8 needs no other kernel.
   return m.epilogue.columnScales ? start(int8_t{}) : withType(m.weightType, start);
 }
 

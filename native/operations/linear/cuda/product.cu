@@ -1,23 +1,24 @@
-// Products of many rows: y[z] = epilogue(a[z] b[z]), our own where cuBLASLt is absent or a shape is none of its own
-// (convolutions, the batched products of the attention baselines).
+// Products of many rows, y[z] = epilogue(a[z] b[z]), where cuBLASLt is absent or does not support the shape:
+// convolutions, and the batched products of the attention baselines.
 //
-// Shapes   a [rows, depth], b [columns, depth] (weights as they are stored) or [depth, columns] (attention's values)
-// Bytes    each block reads (BM + BN) x depth elements: BM x BN / (BM + BN) products an element, 64 for 128 x 128
-// Method   the usual pipeline of tensor-core products (CUTLASS's "multistage"): slices of 64 bytes of each row come
-//          into shared memory three stages deep with cp.async while warps multiply the stage before. Rows are 80 bytes
-//          apart there, so that ldmatrix's 8 rows fall into different banks.
-// 8 bits   weights of 8 bits are widened on their way into shared memory: into registers before a stage is multiplied,
-//          into shared memory behind it. Where x is of 8 bits as well, two neighbours stand for one half: fragments of
-//          whole numbers lie as those of halves do, so that only the instruction is another one. Sums are exact.
+// Shapes   a [rows, depth], b [columns, depth] (weights as stored) or [depth, columns] (attention's values)
+// Launch   grid (column tiles, row tiles, batch); tiles of 128 x 128 with 8 warps or 64 x 64 with 4; shared memory:
+//          three stages, 60 or 30 KB for half types
+// Bytes    each block reads (BM + BN) x depth elements: BM x BN / (BM + BN) products per element, 64 for 128 x 128
+// Method   CUTLASS's "multistage" pipeline: slices of 64 bytes of each row are copied to shared memory with cp.async,
+//          three stages deep, while warps multiply the previous stage. Rows are 80 bytes apart in shared memory, so
+//          that the 8 rows of an ldmatrix fall into different banks.
+// int8     Weights are widened on their way to shared memory: loaded into registers before a stage is multiplied, and
+//          stored after it. If x is int8 too, two int8 are treated as one half-precision element, since fragments of
+//          both have the same layout; only the MMA instruction differs. Integer sums are exact.
 //
-// A convolution is a product whose rows overlap: with weights as [outputs, kernel, channels], output t's row is the
-// kernel x channels elements from (t stride - padding) x channels on, and what lies outside the sequence counts as
-// zero.
+// A convolution is a product with overlapping rows: with weights as [outputs, kernel, channels], the row of output t is
+// the kernel x channels elements from (t stride - padding) x channels on; elements outside the sequence are zero.
 //
 // History
-//   Whole numbers: never timed. Prediction for 1,500 rows, 1,280 to 5,120, on an H100 or H200: 30 us, about half of
-//   what mma.sync on int8 can do there (some 1,200 TOPS), nothing going through memory behind it; cuBLASLt with the
-//   kernel for its sums 26. Registers on 90a: 96 and 128, as of halves; widened 121 and 160; no spills.
+//   int8 x int8, never measured. Predicted for 1,500 rows and 1,280 to 5,120 columns on an H100 or H200: 30 us, about
+//   half the rate of mma.sync on int8 (some 1,200 TOPS), with no sums going through memory; cuBLASLt followed by
+//   finishSums 26. Registers for 90a: 96 and 128, as for half types; with widened weights 121 and 160; no spills.
 #include "cuda/kernels/bytes.h"
 #include "cuda/kernels/tensor_core.h"
 
@@ -25,7 +26,8 @@ namespace onehead::cuda {
 
 namespace {
 
-/** b's form: as a's, with its rows along the depth, or whole numbers of 8 bits that are widened to a's type. */
+/** The form of b: [columns, depth] of a's type, [depth, columns] of a's type, or int8 [columns, depth] to be widened.
+ * */
 enum class Right { plain, transposed, widened };
 
 template <class T, int BM, int BN, int WM, int WN, Right B>
@@ -33,7 +35,7 @@ struct Tiling {
   static constexpr int threads = WM * WN * 32, stages = 3;
   static constexpr int vector = vectorSize<T>;
   static constexpr int depth = 4 * vector;   // of a stage: 64 bytes
-  static constexpr int stride = 5 * vector;  // between rows of a and of plain b in shared memory
+  static constexpr int stride = 5 * vector;  // between rows of a, and of b unless transposed, in shared memory
   static constexpr int wide = BN + vector;   // between rows of transposed b
   static constexpr int aElements = BM * stride;
   static constexpr int bElements = B == Right::transposed ? depth * wide : BN * stride;
@@ -42,7 +44,7 @@ struct Tiling {
   static constexpr int mTiles = BM / WM / 16, nTiles = BN / WN / 8;
 };
 
-/** 16 bytes of a row into shared memory: in the background where everything is aligned, else one by one. */
+/** Copies 16 bytes of a row to shared memory: with cp.async if everything is aligned, otherwise element by element. */
 template <class T>
 __device__ inline void loadChunk(T* to, const T* from, int elements, bool aligned) {
   constexpr int vector = vectorSize<T>;
@@ -53,7 +55,7 @@ __device__ inline void loadChunk(T* to, const T* from, int elements, bool aligne
   }
 }
 
-/** Up to eight whole numbers, zeros behind them. */
+/** Up to eight int8, padded with zeros. */
 __device__ inline uint2 loadBytes(const int8_t* from, int count, bool aligned) {
   if (aligned && count == 8) return *reinterpret_cast<const uint2*>(from);
   uint64_t all = 0;
@@ -61,13 +63,13 @@ __device__ inline uint2 loadBytes(const int8_t* from, int count, bool aligned) {
   return {uint32_t(all), uint32_t(all >> 32)};
 }
 
-/** Blocks of a multiprocessor, which their registers must leave room for; 0: as many as the compiler finds best, but
- * for small tiles of widened weights it is too many on compute capability 10.0, and spills. */
+/** Resident blocks per multiprocessor that the kernel is compiled for; 0 leaves it to the compiler. For small tiles of
+ * widened weights the compiler aims at too many on compute capability 10.0, and spills. */
 template <int BM, Right B>
-constexpr int blocksAtOnce = B == Right::widened&& BM == 64 ? 4 : 0;
+constexpr int residentBlocks = B == Right::widened&& BM == 64 ? 4 : 0;
 
 template <class T, int BM, int BN, int WM, int WN, Right B>
-__global__ void __launch_bounds__(WM* WN * 32, blocksAtOnce<BM, B>)
+__global__ void __launch_bounds__(WM* WN * 32, residentBlocks<BM, B>)
     productKernel(const __grid_constant__ ProductArguments p, bool aAligned, bool bAligned) {
   using Tiles = Tiling<T, BM, BN, WM, WN, B>;
   constexpr int vector = Tiles::vector, chunks = 4;
@@ -83,7 +85,7 @@ __global__ void __launch_bounds__(WM* WN * 32, blocksAtOnce<BM, B>)
   using Stored = std::conditional_t<B == Right::widened, int8_t, T>;
   const Stored* b = static_cast<const Stored*>(p.b) + offsetOf(p.bBatch, z);
 
-  // Where this thread's rows of a begin, and which of their elements there are.
+  // Where this thread's rows of a begin, and the range of elements that exist.
   const T* aRow[aLoads];
   int64_t aFirst[aLoads], aLast[aLoads];
 #pragma unroll
@@ -107,57 +109,57 @@ __global__ void __launch_bounds__(WM* WN * 32, blocksAtOnce<BM, B>)
     const int64_t k0 = tile * Tiles::depth;
 #pragma unroll
     for (int i = 0; i < aLoads; ++i) {
-      const int place = thread + i * Tiles::threads, chunk = place % chunks;
+      const int index = thread + i * Tiles::threads, chunk = index % chunks;
       const int64_t k = k0 + chunk * vector;
-      T* to = aTile + place / chunks * Tiles::stride + chunk * vector;
+      T* to = aTile + index / chunks * Tiles::stride + chunk * vector;
       const int count = int(smaller<int64_t>(vector, larger<int64_t>(0, aLast[i] - k)));
       if (k >= aFirst[i]) {
         loadChunk(to, count ? aRow[i] + k : a, count, aAligned);
       } else if (k + vector <= aFirst[i]) {
         loadChunk(to, a, 0, aAligned);
-      } else {  // the sequence begins inside these 16 bytes; only where nothing is aligned
+      } else {  // the sequence begins within these 16 bytes, which only happens if nothing is aligned
         for (int j = 0; j < vector; ++j) to[j] = k + j >= aFirst[i] && k + j < aLast[i] ? aRow[i][k + j] : T{};
       }
     }
     if constexpr (B == Right::transposed) {
       constexpr int rowChunks = BN / vector;
-      for (int place = thread; place < Tiles::depth * rowChunks; place += Tiles::threads) {
-        const int64_t k = k0 + place / rowChunks, column = column0 + place % rowChunks * vector;
+      for (int index = thread; index < Tiles::depth * rowChunks; index += Tiles::threads) {
+        const int64_t k = k0 + index / rowChunks, column = column0 + index % rowChunks * vector;
         const int count = k < depth ? int(smaller<int64_t>(vector, larger<int64_t>(0, p.columns - column))) : 0;
-        loadChunk(bTile + place / rowChunks * Tiles::wide + place % rowChunks * vector,
+        loadChunk(bTile + index / rowChunks * Tiles::wide + index % rowChunks * vector,
                   count ? b + k * p.bStride + column : b, count, bAligned);
       }
     } else if constexpr (B == Right::plain) {
-      for (int place = thread; place < BN * chunks; place += Tiles::threads) {
-        const int64_t column = column0 + place / chunks, k = k0 + place % chunks * vector;
+      for (int index = thread; index < BN * chunks; index += Tiles::threads) {
+        const int64_t column = column0 + index / chunks, k = k0 + index % chunks * vector;
         const int count = column < p.columns ? int(smaller<int64_t>(vector, larger<int64_t>(0, depth - k))) : 0;
-        loadChunk(bTile + place / chunks * Tiles::stride + place % chunks * vector,
+        loadChunk(bTile + index / chunks * Tiles::stride + index % chunks * vector,
                   count ? b + column * p.bStride + k : b, count, bAligned);
       }
     }
   };
 
-  // Whole numbers on their way into shared memory, eight at a time.
-  constexpr int eights = Tiles::depth / 8;
-  uint2 bytes[B == Right::widened ? BN * eights / Tiles::threads : 1];
+  // int8 weights on their way to shared memory, eight at a time.
+  constexpr int eightsPerRow = Tiles::depth / 8;
+  uint2 bytes[B == Right::widened ? BN * eightsPerRow / Tiles::threads : 1];
   auto eachEight = [&](auto job) {
     if constexpr (B == Right::widened) {
-      static_assert(BN * eights % Tiles::threads == 0);
+      static_assert(BN * eightsPerRow % Tiles::threads == 0);
 #pragma unroll
-      for (int i = 0; i < BN * eights / Tiles::threads; ++i) {
-        const int place = thread + i * Tiles::threads;
-        job(bytes[i], place / eights, place % eights * 8);
+      for (int i = 0; i < BN * eightsPerRow / Tiles::threads; ++i) {
+        const int index = thread + i * Tiles::threads;
+        job(bytes[i], index / eightsPerRow, index % eightsPerRow * 8);
       }
     }
   };
-  auto take = [&](int64_t tile) {
+  auto loadInt8 = [&](int64_t tile) {
     eachEight([&](uint2& eight, int row, int at) {
       const int64_t column = column0 + row, k = tile * Tiles::depth + at;
       const int count = column < p.columns ? int(smaller<int64_t>(8, larger<int64_t>(0, depth - k))) : 0;
       if constexpr (B == Right::widened) eight = loadBytes(b + column * p.bStride + k, count, bAligned);
     });
   };
-  auto place = [&](int stage) {
+  auto storeInt8 = [&](int stage) {
     eachEight([&](const uint2& eight, int row, int at) {
       T* to = shared + stage * Tiles::stageElements + Tiles::aElements + row * Tiles::stride + at;
       if constexpr (B == Right::widened) {
@@ -176,18 +178,18 @@ __global__ void __launch_bounds__(WM* WN * 32, blocksAtOnce<BM, B>)
   for (int stage = 0; stage < Tiles::stages - 1; ++stage) {
     if (stage < tiles) {
       load(stage, stage);
-      take(stage);
-      place(stage);
+      loadInt8(stage);
+      storeInt8(stage);
     }
     commitCopies();
   }
   for (int64_t tile = 0; tile < tiles; ++tile) {
     waitForCopies<Tiles::stages - 2>();
     __syncthreads();
-    const int64_t ahead = tile + Tiles::stages - 1;
-    if (ahead < tiles) {
-      load(ahead, int(ahead % Tiles::stages));
-      take(ahead);
+    const int64_t next = tile + Tiles::stages - 1;
+    if (next < tiles) {
+      load(next, int(next % Tiles::stages));
+      loadInt8(next);
     }
     commitCopies();
     const T* aTile = shared + int(tile % Tiles::stages) * Tiles::stageElements;
@@ -211,7 +213,7 @@ __global__ void __launch_bounds__(WM* WN * 32, blocksAtOnce<BM, B>)
         }
       }
     }
-    if (ahead < tiles) place(int(ahead % Tiles::stages));
+    if (next < tiles) storeInt8(int(next % Tiles::stages));
   }
 
   const Epilogue& e = p.epilogue;
@@ -249,7 +251,7 @@ bool aligned(const Stepping& s, size_t bytes) {
 template <class T, int BM, int BN, int WM, int WN, Right B>
 cudaError_t run(const ProductArguments& p, const Launcher& launcher) {
   using Tiles = Tiling<T, BM, BN, WM, WN, B>;
-  // Whole numbers are loaded eight at a time.
+  // int8 is loaded eight at a time.
   constexpr size_t bAlignment = B == Right::widened ? 8 : 16, bBytes = B == Right::widened ? 1 : sizeof(T);
   const bool a = aligned16(p.a) && aligned(p.aBatch, sizeof(T)) && aligned(p.aRows, sizeof(T)) &&
                  multipleOf(p.aBegin, sizeof(T)) && multipleOf(p.aLimit, sizeof(T));
@@ -259,7 +261,7 @@ cudaError_t run(const ProductArguments& p, const Launcher& launcher) {
   return launch(launcher, productKernel<T, BM, BN, WM, WN, B>, grid, dim3(Tiles::threads), Tiles::sharedBytes, p, a, b);
 }
 
-/** Large tiles where they fill the device; small ones where rows or columns are few. */
+/** Large tiles if they fill the GPU, otherwise small ones. */
 template <class T, Right B>
 cudaError_t runTiles(const ProductArguments& p, const Launcher& launcher) {
   const int64_t large = divideUp<int64_t>(p.rows, 128) * divideUp<int64_t>(p.columns, 128) * p.batch;

@@ -1,16 +1,18 @@
-// What products of whole numbers of 8 bits need: rows of numbers to whole ones, each row under one factor (its largest
-// magnitude / 127), the norm before them included, for rows of x and for a weight when a model is loaded; a product's
-// sums of 32 bits to its result; and a weight widened for a product of halves.
+// Kernels around int8 products. quantizeRows: normalizes rows and quantizes them, each with a scale (largest magnitude
+// / 127), for rows of x, and for weights when a model is loaded. finishSums: the epilogue of 32-bit sums. widenRows: an
+// int8 weight as floating type, for a product of cuBLASLt.
 //
-// Shapes   a row is a product's depth, 80 to 5,120
-// Bytes    each element is read once and written once; a row that is wider is read again
-// Method   a block a row, whose elements wait in registers while norm and largest magnitude are found (three sums over
-//          the block: mean, squares, extent). Rounding is to nearest, ties to even, and factors are the CPU's, so that
-//          a weight holds the same numbers wherever it was made.
+// Shapes   a row is a product's depth, 80 to 5,120 elements
+// Launch   quantizeRows: one block of 128 threads per row; shared memory for reductions, and 512 bytes of counts if
+//          `lost` is given. The others: up to 16 blocks per multiprocessor of 128 threads
+// Bytes    each element is read once and written once; rows over 5,120 elements are read again
+// Method   a block's row stays in registers while the norm and the largest magnitude are computed, with three block
+//          reductions (mean, squares, extent). Rounding (nearest, ties to even) and scales are the CPU's, so that a
+//          weight holds the same numbers on every device.
 //
 // History
-//   Never timed. Prediction: a norm of 1,500 x 1,280 with its rounding 4 us (7.7 MB read, 1.9 written, at 3.9 TB/s 2.5,
-//   launch and three meetings of a block 1.5), where layer_norm.cu is predicted 4 to 5; 1,500 x 5,120 halves 6.
+//   Never measured. Predicted: norm and quantization of 1,500 x 1,280 4 us (7.7 MB read and 1.9 written take 2.5 at 3.9
+//   TB/s; launch and three reductions 1.5), where layer_norm.cu is predicted at 4 to 5; 1,500 x 5,120 float16 6.
 #include "cuda/kernels/bytes.h"
 
 namespace onehead::cuda {
@@ -19,7 +21,7 @@ namespace {
 
 constexpr int threads = 128, warps = threads / 32;
 
-/** Four neighbours from `at` on, zeros from `end` on. */
+/** Elements at ... at + 3; zeros from `end` on. */
 __device__ inline float4 loadFour(const void* x, DType type, int64_t at, int64_t end, bool aligned) {
   if (aligned && at + 4 <= end) {
     if (type == DType::float32) return *reinterpret_cast<const float4*>(static_cast<const float*>(x) + at);
@@ -35,7 +37,7 @@ __device__ inline float4 loadFour(const void* x, DType type, int64_t at, int64_t
   return make_float4(four[0], four[1], four[2], four[3]);
 }
 
-/** Over the block; `scratch` holds two floats a warp. */
+/** Combined over the block; `scratch` holds two floats per warp. */
 __device__ inline Extent blockExtent(const Extent& own, float* scratch) {
   const int warp = int(threadIdx.x) / 32;
   const Extent part = warpExtent(own);
@@ -53,28 +55,29 @@ __device__ inline Extent blockExtent(const Extent& own, float* scratch) {
   return whole;
 }
 
-/** Rows of up to Fours x 512 elements wait in registers; with none, rows of any length are read up to four times. */
+/** Rows of up to Fours x 512 elements stay in registers. With Fours = 0, rows of any length are read up to four times.
+ * */
 template <int Fours>
 __global__ void __launch_bounds__(threads, 6) quantizeRowsKernel(const __grid_constant__ QuantizeRowsArguments q) {
-  ONEHEAD_SHARED(float, scratch);  // two a warp
+  ONEHEAD_SHARED(float, scratch);  // two floats per warp, then counts
   letNextKernelStart();
   waitForPreviousKernel();
   const int64_t row = blockIdx.x, begin = row * q.width, end = begin + q.width;
   const int thread = int(threadIdx.x), fours = int(divideUp<int64_t>(q.width, 4));
-  const bool aligned = q.width % 4 == 0;  // x is
-  float4 kept[Fours > 0 ? Fours : 1];
+  const bool aligned = q.width % 4 == 0;  // all rows, if x is
+  float4 rowValues[Fours > 0 ? Fours : 1];
   if constexpr (Fours > 0)
 #pragma unroll
     for (int i = 0; i < Fours; ++i)
-      kept[i] = i * threads + thread < fours
-                    ? loadFour(q.x, q.xType, begin + (i * threads + thread) * 4, end, aligned && q.aligned)
-                    : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  /** Calls job(four, k) for this thread's fours: the elements from k on. */
+      rowValues[i] = i * threads + thread < fours
+                         ? loadFour(q.x, q.xType, begin + (i * threads + thread) * 4, end, aligned && q.aligned)
+                         : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  /** Calls job(four, k) for this thread's float4, which begin at element k. */
   auto each = [&](auto job) {
     if constexpr (Fours > 0) {
 #pragma unroll
       for (int i = 0; i < Fours; ++i)
-        if (i * threads + thread < fours) job(kept[i], (i * threads + thread) * 4);
+        if (i * threads + thread < fours) job(rowValues[i], (i * threads + thread) * 4);
     } else {
       for (int four = thread; four < fours; four += threads) {
         float4 values = loadFour(q.x, q.xType, begin + four * 4, end, aligned && q.aligned);
@@ -116,7 +119,7 @@ __global__ void __launch_bounds__(threads, 6) quantizeRowsKernel(const __grid_co
     const float4 y = Fours > 0 ? x : normed(x, k);
     const int four[4] = {quantized(y.x, scale), quantized(y.y, scale), quantized(y.z, scale), quantized(y.w, scale)};
     int8_t* to = q.y + row * q.stride + k;
-    if (q.stride % 4 == 0) {  // room for zeros behind the last
+    if (q.stride % 4 == 0) {  // there is room for padding zeros
       *reinterpret_cast<uint32_t*>(to) = packBytes(four[0], four[1], four[2], four[3]);
     } else {
 #pragma unroll
@@ -127,7 +130,7 @@ __global__ void __launch_bounds__(threads, 6) quantizeRowsKernel(const __grid_co
   for (int64_t k = fours * 4 + thread; k < q.stride; k += threads) q.y[row * q.stride + k] = 0;
   if (!q.lost) return;
 
-  // What rounding loses of a usual element, as the CPU finds it: from the median magnitude, counted in shared memory.
+  // The rounding error of a typical element, computed as on the CPU: from the median magnitude, by a histogram.
   int* counts = reinterpret_cast<int*>(scratch + 2 * warps);
   for (int i = thread; i < 128; i += threads) counts[i] = 0;
   __syncthreads();
@@ -175,9 +178,9 @@ __global__ void __launch_bounds__(threads) widenRowsKernel(const __grid_constant
   letNextKernelStart();
   waitForPreviousKernel();
   T* y = static_cast<T*>(w.y);
-  const bool eights = w.width % 8 == 0 && w.aligned;
+  const bool vectorized = w.width % 8 == 0 && w.aligned;
   const int64_t step = int64_t(gridDim.x) * threads, first = int64_t(blockIdx.x) * threads + threadIdx.x;
-  if (eights) {
+  if (vectorized) {
     for (int64_t at = first; at < w.rows * w.width / 8; at += step) {
       uint4 wide[8 / vectorSize<T>];
       widenScaled<T>(reinterpret_cast<const uint2*>(w.x)[at], w.scales[at * 8 / w.width], wide);

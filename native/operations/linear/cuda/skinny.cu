@@ -1,20 +1,21 @@
-// Products of 5 to 64 rows (a decode step of many sequences) on GPUs without clusters (on others: cluster_product.cu):
-// bound by reading the weight, so it is read once.
+// Products of 5 to 64 rows (a decode step of many sequences) on GPUs without clusters, which use cluster_product.cu.
+// Reading the weight is the bound, so it is read once.
 //
 // Shapes   x [rows, depth], weight [columns, depth] -> y [rows, columns]
-// Bytes    columns x depth weights; x is read by every block, from the second-level cache
-// Method   the weight's rows are the matrix unit's rows, x's rows its columns (8 at a time), so that few rows waste
-//          little. Every thread loads 16 bytes of a weight row straight into registers. The unit wants other places of
-//          the depth in a thread than 16 neighbouring bytes are, but a sum may be taken in any order: x is loaded at
-//          the same places, and no element passes through shared memory. The depth is split over the block's warps,
-//          which add up their sums at the end.
-// 8 bits   16 bytes of a weight's row are four products of pairs, widened in registers; x at the same 16 depths.
+// Launch   blocks of 8 warps for 16, 32 or 64 columns; shared memory: 4 KB of partial sums per 8 rows
+// Bytes    columns x depth of weights; every block reads x, from the L2 cache
+// Method   The weight's rows are the rows of the MMA, the rows of x its columns (8 at a time), so that few rows waste
+//          little. Each thread loads 16 bytes of a weight row into registers. The fragment layout is not 16 contiguous
+//          bytes, but the order of depths in a sum is arbitrary: x is loaded with the same permutation, and no element
+//          passes through shared memory. The depth is split over the block's warps, which add their sums at the end.
+// int8     16 bytes of a weight's row are the operands of four MMAs, widened in registers; x at the same 16 depths.
 //
 // History
-//   H200, commit 1dabc91, behind layer_norm.cu where there is a norm, turbo's shapes, float16, microseconds at batch 8
-//   / 32: query key value 14.4 / 17.1, out 3.8 / 6.0, cross query 13.6 / 16.8, up 16.8 / 19.7, down 10.3 / 13.7 (80
-//   blocks: 12% of warps), logits 53.5 / 75.8. cluster_product.cu takes these where there are clusters; not timed
-//   since. Weights of 8 bits: never timed. Registers on 90a: 95 to 192 for half types; no spills.
+//   Measured on an H200 at commit 1dabc91, preceded by layer_norm.cu if there is a norm (turbo's shapes, float16,
+//   microseconds at batch 8 / 32): query/key/value 14.4 / 17.1, out 3.8 / 6.0, cross query 13.6 / 16.8, up 16.8 / 19.7,
+//   down 10.3 / 13.7 (80 blocks: 12% occupancy), logits 53.5 / 75.8. cluster_product.cu replaces this kernel where
+//   there are clusters; not measured since. int8 weights: never measured. Registers for 90a: 95 to 192 for half types;
+//   no spills.
 #include "cuda/kernels/bytes.h"
 #include "cuda/kernels/tensor_core.h"
 
@@ -23,14 +24,14 @@ namespace onehead::cuda {
 namespace {
 
 constexpr int warps = 8;
-/** Groups of 16 columns for each multiprocessor from which a block takes four of them, and two: a block's reads of x
- * are fewer then, and the device is still filled twice. Chosen, not tuned on a card. */
+/** Groups of 16 columns per multiprocessor from which a block computes four, or two, of them: x is then read less
+ * often, and the GPU is still filled twice. Not tuned on a GPU. */
 constexpr int groupsForFour = 8, groupsForTwo = 2;
-constexpr int ahead = 4;  // steps whose weights are on their way: 8 KB a warp with the next four
+constexpr int stepsInFlight = 4;  // steps whose weights are in flight: with the current four steps 8 KB per warp
 
-/** The fragments of one or two products in 16 bytes. */
+/** The operands of one or two MMAs in 16 bytes. */
 template <class T>
-struct Quad {
+struct Operands {
   static constexpr int products = std::is_same_v<T, float> ? 1 : 2;
   __device__ static Pair<T> at(const uint4& raw, int i) {
     if constexpr (std::is_same_v<T, float>)
@@ -41,25 +42,25 @@ struct Quad {
   }
 };
 
-/** Products of 16 bytes of weights of type W: pairs `part` of the rows' halves, and of x at the same places. */
+/** Operands from 16 bytes of weights of type W: `part` numbers the MMAs. */
 template <class T, class W>
-struct Sixteen {
-  static constexpr int vectors = vectorSize<W> / vectorSize<T>;  // of x, for as many elements
+struct WeightOperands {
+  static constexpr int vectors = vectorSize<W> / vectorSize<T>;  // 16-byte vectors of x for as many elements
   __device__ static void weights(Pair<T> (&a)[4], const uint4& top, const uint4& bottom, int part) {
     if constexpr (std::is_same_v<W, int8_t>) {
       const uint32_t tops[4] = {top.x, top.y, top.z, top.w}, bottoms[4] = {bottom.x, bottom.y, bottom.z, bottom.w};
       widenBytes<T>(tops[part], a[0], a[2]);
       widenBytes<T>(bottoms[part], a[1], a[3]);
     } else {
-      a[0] = Quad<T>::at(top, 2 * part), a[1] = Quad<T>::at(bottom, 2 * part);
-      a[2] = Quad<T>::at(top, 2 * part + 1), a[3] = Quad<T>::at(bottom, 2 * part + 1);
+      a[0] = Operands<T>::at(top, 2 * part), a[1] = Operands<T>::at(bottom, 2 * part);
+      a[2] = Operands<T>::at(top, 2 * part + 1), a[3] = Operands<T>::at(bottom, 2 * part + 1);
     }
   }
 };
 
 template <class T, class W, int NTiles, int RowGroups>
 __global__ void __launch_bounds__(warps * 32) skinnyKernel(const __grid_constant__ SkinnyArguments s) {
-  using S = Sixteen<T, W>;
+  using S = WeightOperands<T, W>;
   constexpr int vector = vectorSize<W>, stepDepth = 4 * vector, splits = warps / RowGroups;
   ONEHEAD_SHARED(float, partial);  // [warps][NTiles * 4][32]
   const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32, group = lane / 4, quad = lane % 4;
@@ -70,10 +71,10 @@ __global__ void __launch_bounds__(warps * 32) skinnyKernel(const __grid_constant
   const W* bottom = weight + smaller(column0 + group + 8, s.columns - 1) * s.depth;
   const int steps = int(s.depth / stepDepth), begin = steps * split / splits, end = steps * (split + 1) / splits;
 
-  uint4 nextTop[ahead], nextBottom[ahead];
+  uint4 nextTop[stepsInFlight], nextBottom[stepsInFlight];
   auto fetch = [&](int step) {
 #pragma unroll
-    for (int u = 0; u < ahead; ++u) {
+    for (int u = 0; u < stepsInFlight; ++u) {
       const int64_t at = int64_t(smaller(step + u, steps - 1)) * stepDepth;
       nextTop[u] = loadOnce16(top + at);
       nextBottom[u] = loadOnce16(bottom + at);
@@ -89,16 +90,16 @@ __global__ void __launch_bounds__(warps * 32) skinnyKernel(const __grid_constant
   for (int n = 0; n < NTiles; ++n)
     x[n] = static_cast<const T*>(s.x) + smaller<int64_t>(n * 8 + group, s.rows - 1) * s.depth + quad * vector;
   float sums[NTiles][4] = {};
-  for (int step = begin; step < end; step += ahead) {
-    uint4 nowTop[ahead], nowBottom[ahead];
+  for (int step = begin; step < end; step += stepsInFlight) {
+    uint4 currentTop[stepsInFlight], currentBottom[stepsInFlight];
 #pragma unroll
-    for (int u = 0; u < ahead; ++u) {
-      nowTop[u] = nextTop[u];
-      nowBottom[u] = nextBottom[u];
+    for (int u = 0; u < stepsInFlight; ++u) {
+      currentTop[u] = nextTop[u];
+      currentBottom[u] = nextBottom[u];
     }
-    if (step + ahead < end) fetch(step + ahead);
+    if (step + stepsInFlight < end) fetch(step + stepsInFlight);
 #pragma unroll
-    for (int u = 0; u < ahead; ++u) {
+    for (int u = 0; u < stepsInFlight; ++u) {
       if (step + u >= end) break;
 #pragma unroll
       for (int v = 0; v < S::vectors; ++v) {
@@ -107,12 +108,12 @@ __global__ void __launch_bounds__(warps * 32) skinnyKernel(const __grid_constant
         for (int n = 0; n < NTiles; ++n)
           right[n] = *reinterpret_cast<const uint4*>(x[n] + int64_t(step + u) * stepDepth + v * vectorSize<T>);
 #pragma unroll
-        for (int part = 0; part < Quad<T>::products; ++part) {
+        for (int part = 0; part < Operands<T>::products; ++part) {
           Pair<T> a[4];
-          S::weights(a, nowTop[u], nowBottom[u], v * Quad<T>::products + part);
+          S::weights(a, currentTop[u], currentBottom[u], v * Operands<T>::products + part);
 #pragma unroll
           for (int n = 0; n < NTiles; ++n) {
-            const Pair<T> b[2] = {Quad<T>::at(right[n], 2 * part), Quad<T>::at(right[n], 2 * part + 1)};
+            const Pair<T> b[2] = {Operands<T>::at(right[n], 2 * part), Operands<T>::at(right[n], 2 * part + 1)};
             multiply<T>(sums[n], a, b);
           }
         }
@@ -125,7 +126,7 @@ __global__ void __launch_bounds__(warps * 32) skinnyKernel(const __grid_constant
 #pragma unroll
     for (int i = 0; i < 4; ++i) partial[(warp * NTiles * 4 + n * 4 + i) * 32 + lane] = sums[n][i];
   __syncthreads();
-  // Every thread adds up some of the sums: one of a row group's (n, i) pairs at a time for all its lanes.
+  // Threads reduce over the warps: each warp takes one (n, i) of a row group at a time, for all lanes.
   for (int job = warp; job < RowGroups * NTiles * 4; job += warps) {
     const int rowGroup = job / (NTiles * 4), n = job / 4 % NTiles, i = job % 4;
     float value = 0;
@@ -154,7 +155,7 @@ cudaError_t run(const SkinnyArguments& s, const Launcher& launcher) {
 
 template <class T, class W, int NTiles>
 cudaError_t runGroups(const SkinnyArguments& s, const Launcher& launcher) {
-  // More weight rows a block read x less often; fewer fill the device.
+  // More columns per block read x less often; fewer fill the GPU.
   const int64_t groups = divideUp<int64_t>(s.columns, 16);
   if (groups >= groupsForFour * launcher.multiprocessors) return run<T, W, NTiles, 4>(s, launcher);
   return groups >= groupsForTwo * launcher.multiprocessors ? run<T, W, NTiles, 2>(s, launcher)
