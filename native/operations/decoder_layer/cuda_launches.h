@@ -1,4 +1,4 @@
-// A decoder's layer as one kernel.
+// Detects a decoder layer in a program and computes it with one kernel.
 #pragma once
 
 #include "cuda/preparation.h"
@@ -6,12 +6,13 @@
 namespace onehead::cuda {
 
 /**
- * Where the operations from `first` on are a decoder's layer for one row, and there is a kernel for all of it that is
- * predicted to be faster: adds it, and says how many operations it does. 0: they are to be prepared one by one.
+ * If the operations from `first` on are a decoder layer for one row, and the layer's kernel supports them and is
+ * predicted to be faster, adds the kernel and returns how many operations it replaces. Otherwise returns 0, and the
+ * operations are prepared one by one.
  *
- * A layer is six operations, each of which takes what the one before gives: attention with its product and append, out,
- * cross-attention with its product, out, feed-forward up and down. Nothing else in the program may read what lies
- * between them, since the kernel does not write it.
+ * A layer has six operations, each of which takes the previous one's result: self-attention with its product and
+ * append, out, cross-attention with its product, out, feed-forward up and down. Nothing else in the program may read
+ * the intermediate results, since the kernel does not write them to memory.
  */
 size_t prepareDecoderLayer(Preparation& p, const Plan& plan, size_t first);
 

@@ -31,7 +31,7 @@ Linear linear(const Arguments& arguments) {
     arguments.refuse("INVALID_ARGUMENT", "normBias", "given together with normWeight", "one of them alone");
   if (bytes != arguments.has("weightScales"))
     arguments.refuse("INVALID_ARGUMENT", "weightScales",
-                     bytes ? "given with an int8 weight" : "absent, since weight is not int8",
+                     bytes ? "given with an int8 weight" : "absent, since weight is not int8,",
                      bytes ? "nothing" : "a tensor");
   const bool quantized = arguments.integer("quantized", 0, 1, 0) == 1;
   if (quantized && !bytes) arguments.refuse("INVALID_ARGUMENT", "quantized", "0, since weight is not int8,", "1");

@@ -7,7 +7,8 @@ namespace onehead::cuda {
 
 namespace {
 
-/** Whether nothing that the kernel reads before the kernel before has ended is written in the program by then. */
+/** Whether everything that the kernel loads before the previous one has ended is unchanged by the program up to here.
+ * */
 bool keysStay(const Preparation& p, const Attention& o) {
   return !p.changesBefore(o.key) && !p.changesBefore(o.value) && !p.changesBefore(o.start) &&
          !p.changesBefore(o.source) && !p.changesBefore(o.rows) && !p.changesBefore(o.keyBegin) &&
@@ -17,21 +18,21 @@ bool keysStay(const Preparation& p, const Attention& o) {
 }  // namespace
 
 ProjectedAttentionArguments projectedOf(Preparation& p, const ProjectedAttention& o) {
-  ProjectedAttentionArguments both{.projection = fewRowsOf(p, o.projection),
-                                   .attention = attentionOf(p, o.attention),
-                                   .appends = o.attention.newKey.has_value()};
-  both.attention.newKey = both.attention.newValue = {};
-  both.attention.keysStay = keysStay(p, o.attention);
-  return both;
+  ProjectedAttentionArguments arguments{.projection = fewRowsOf(p, o.projection),
+                                        .attention = attentionOf(p, o.attention),
+                                        .appends = o.attention.newKey.has_value()};
+  arguments.attention.newKey = arguments.attention.newValue = {};
+  arguments.attention.keysStay = keysStay(p, o.attention);
+  return arguments;
 }
 
 void prepare(Preparation& p, const ProjectedAttention& o) {
-  const ProjectedAttentionArguments both = projectedOf(p, o);
+  const ProjectedAttentionArguments arguments = projectedOf(p, o);
   const Launcher& launcher = p.launcher();
-  const bool one = o.attention.algorithm == AttentionAlgorithm::splitKeyValue && launcher.fusion != Fusion::never &&
-                   projectedAttentionFits(both, launcher) &&
-                   (launcher.fusion == Fusion::always || projectedAttentionPays(both, launcher));
-  if (one) return p.kernel(both, projectedAttention);
+  const bool fused = o.attention.algorithm == AttentionAlgorithm::splitKeyValue && launcher.fusion != Fusion::never &&
+                     projectedAttentionFits(arguments, launcher) &&
+                     (launcher.fusion == Fusion::always || projectedAttentionPays(arguments, launcher));
+  if (fused) return p.kernel(arguments, projectedAttention);
   p.part = "product";
   prepare(p, o.projection);
   p.part = "attention";

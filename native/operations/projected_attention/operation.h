@@ -1,4 +1,4 @@
-// Attention with the product before it. Shapes, and rows of a pool: ../operations.h.
+// The description of attention fused with the product before it.
 #pragma once
 
 #include "../attention/operation.h"
@@ -7,8 +7,8 @@
 namespace onehead {
 
 /**
- * Attention and the product before it as one operation: query, and where it appends newKey and newValue, are columns of
- * the projection's y, [query | key | value]. A backend without a kernel for both does one after the other.
+ * Attention and the product before it as one operation. The query, and if it appends newKey and newValue, are columns
+ * of the projection's output, [query | key | value]. A backend without a fused kernel computes one after the other.
  */
 struct ProjectedAttention {
   Linear projection;
@@ -21,7 +21,7 @@ struct ProjectedAttention {
     attention.written(visit);
     projection.written(visit);
   }
-  /** Attention's algorithm is chosen for the device when it is checked. */
+  /** Attention is checked against the device when its algorithm is chosen. */
   Reasons notSupported(const Capabilities& device) const { return projection.notSupported(device); }
   static constexpr bool takesQuantizedWeights = true;
 };

@@ -1,41 +1,42 @@
-// A whole layer of a small decoder for one new token, in one cluster of blocks: norm, query, key and value, append,
+// A whole layer of a small decoder for one token, in one cluster of blocks. Fuses norm, query/key/value, append,
 // self-attention, out; norm, query, cross-attention, out; norm, feed-forward up and down.
 //
-// Shapes   x [1, depth] float32, weights [columns, depth of the product], keys and values as attention.h says
+// Shapes   x [1, depth] float32, weights [columns, depth of the product], keys and values as in attention/arguments.h
 //          -> y [1, depth] float32
-// Bytes    the layer's weights, and its keys and values, once
-// Method   sixteen blocks, the most that a cluster may have, keep the layer's vectors (x, its norm, query, what the
-//          attentions give, the inner row) in the shared memory of each. A warp makes its share of a product's columns
-//          and writes them to all blocks; a meeting of the cluster stands between two products, where kernels apart
-//          have a launch, a wait and a round through the second-level cache. In attention a warp has a head, and a
-//          block every sixteenth group of its keys; a head's parts meet in the block of its number.
-//          What is read from memory is one stream for each lane (layer_stream.h): all weights of the layer, and its
-//          keys and values, in the order of their use. The stream is filled before the kernel before has ended, so
-//          that the next layer's cluster, on other multiprocessors, has half of its bytes while this one computes.
+// Launch   one cluster of 16 blocks, 256 threads; shared memory: a 176 KB ring of the stream, and the layer's vectors
+// Bytes    the layer's weights, keys and values, once
+// Method   Every block keeps the layer's vectors (x, its norm, query, attention results, inner row) in its shared
+//          memory. A warp computes its share of a product's columns and writes them to all blocks. A cluster barrier
+//          separates two products, where separate kernels need a launch, a wait, and a round trip through the L2 cache.
+//          In attention a warp has a head and a block every sixteenth group of keys; block number `head` combines the
+//          head's partial results.
+//          Each lane reads from memory as one stream of 16-byte chunks (layer_stream.h): all weights, keys and values
+//          of the layer in the order of use. The ring is filled before the previous kernel has ended, so the next
+//          layer's cluster, on other multiprocessors, has half of its bytes while this one computes.
 //
 // History
-//   H200, commit 1dabc91, in kernels of their own: tiny 153 us a step at batch 1, floor 17. As six kernels a layer
-//   (projected_attention.cu and cluster_product.cu) 17.4 us a layer are predicted, about 2.9 each for next to no bytes,
-//   and 89 a step.
-//   Prediction of this kernel at tiny's shapes, not measured: launch 0.5, x 0.8, three norms 0.6, products 2.6 (24
-//   steps of the stream, 180 cycles of the schedulers each), self-attention 0.3, cross-attention 1.4 (12 steps of 200
-//   cycles), nine meetings of 0.3 with their stores, joins 0.3: 9.2 us a layer, 56 a step. At base's shapes about 12 a
-//   layer where six kernels take 17.4, and 96 a step for 128.
-//   What a cluster can read was not measured. Its blocks share one of some eight groups of multiprocessors: an eighth
-//   of what the second-level cache gives to all (5 to 6 TB/s) is 0.7 TB/s. At 0.75 the 6.4 MB of tiny's layer take 8.5
-//   us, half of them before the layer begins; base's 10.4 MB 14, a third of them before. A small layer (21 MB) would
-//   take 28, so it stays six kernels.
-//   Registers on 90a: 104, no spills, 72 bytes of local memory for addresses.
+//   Measured on an H200 at commit 1dabc91 with separate kernels: tiny 153 us per step at batch 1 (lower bound 17). For
+//   six kernels per layer (projected_attention.cu, cluster_product.cu) 17.4 us per layer are predicted, about 2.9 each
+//   for few bytes, and 89 per step.
+//   This kernel was never measured. Predicted for tiny: launch 0.5, x 0.8, three norms 0.6, products 2.6 (24 steps of
+//   the stream, 180 scheduler cycles each), self-attention 0.3, cross-attention 1.4 (12 steps of 200 cycles), nine
+//   cluster barriers of 0.3 with their stores, combining 0.3: 9.2 us per layer, 56 per step. For base about 12 per
+//   layer instead of 17.4, and 96 per step instead of 128.
+//   A cluster's bandwidth was never measured. Its blocks are in one of about eight groups of multiprocessors: an eighth
+//   of the L2 bandwidth of all (5 to 6 TB/s) is 0.7 TB/s. At 0.75 TB/s the 6.4 MB of a tiny layer take 8.5 us, half of
+//   them before the layer begins; base's 10.4 MB take 14, a third of them before. A small layer (21 MB) would take 28,
+//   so it remains six kernels.
+//   Registers for 90a: 104, no spills, 72 bytes of local memory for addresses.
 #include "layer_stream.h"
 
 namespace onehead::cuda {
 
 namespace {
 
-/** Where the layer's vectors lie in shared memory, in floats behind the stream. Norms and biases are there before the
- * wait; all else is written by the blocks for one another. */
+/** Offsets of the layer's vectors in shared memory, in floats after the ring. Norms and biases are loaded before the
+ * wait for the previous kernel; the blocks write everything else to each other. */
 struct Vectors {
-  int norms, biases, x, normed, made, mixed, inner, parts, end;
+  int norms, biases, x, normed, projected, attended, inner, parts, end;
 };
 __host__ __device__ inline Vectors vectorsOf(const DecoderLayerArguments& o) {
   const int depth = int(o.products[0].depth), inner = int(o.products[layerUp].columns);
@@ -48,25 +49,25 @@ __host__ __device__ inline Vectors vectorsOf(const DecoderLayerArguments& o) {
   };
   take(v.norms, layerNorms * 2 * depth);
   int biases = 0;
-  for (int i = 0; i < layerProducts; ++i) biases += warps * columnsOfWarp(o.products[i]);
+  for (int i = 0; i < layerProducts; ++i) biases += warps * columnsPerWarp(o.products[i]);
   take(v.biases, biases);
   take(v.x, depth);
   take(v.normed, depth);
-  take(v.made, 3 * width);
-  take(v.mixed, width);
+  take(v.projected, 3 * width);
+  take(v.attended, width);
   take(v.inner, inner);
   take(v.parts, cluster * int(partialSize(o.self.headSize)));
   v.end = at;
   return v;
 }
 
-/** A vector's element in every block of the cluster. Called by whole warps. */
+/** Writes an element of a vector to every block of the cluster. Called by whole warps. */
 __device__ inline void storeToAll(float* own, float value) {
   const int lane = int(threadIdx.x) % 32;
   if (lane < cluster) storeToRank(own, lane, value);
 }
 
-/** The norm of x, rounded to T, into `to`. Every warp finds mean and squares for itself. */
+/** The norm of x, rounded to T. Every warp computes mean and squares for itself. */
 template <class T>
 __device__ inline void normVector(float* to, const float* x, const float* norm, int depth, float epsilon) {
   const int lane = int(threadIdx.x) % 32;
@@ -80,15 +81,15 @@ __device__ inline void normVector(float* to, const float* x, const float* norm, 
   __syncthreads();
 }
 
-/** This warp's columns of a product of the vector x; `finish(column, value)` is called by whole warps. */
+/** Multiplies this warp's columns of a weight by the vector x. `finish(column, value)` is called by whole warps. */
 template <class T, class Finish>
 __device__ inline void multiplyVector(Stream<T>& stream, const FewRowsArguments& m, const float* x, const float* bias,
                                       Finish finish) {
   constexpr int vector = vectorSize<T>;
   const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
-  const int count = columnsOfWarp(m), first = firstColumn(m), chunks = int(m.depth) / vector;
-  for (int c = 0; c < count; c += chunksOfStep) {
-    float sums[chunksOfStep] = {};
+  const int count = columnsPerWarp(m), first = firstColumn(m), chunks = int(m.depth) / vector;
+  for (int c = 0; c < count; c += chunksPerStep) {
+    float sums[chunksPerStep] = {};
     for (int round = 0; round * 32 < chunks; ++round) {
       const uint4* step = stream.next();
       const int chunk = round * 32 + lane;
@@ -100,7 +101,7 @@ __device__ inline void multiplyVector(Stream<T>& stream, const FewRowsArguments&
           values[i] = four.x, values[i + 1] = four.y, values[i + 2] = four.z, values[i + 3] = four.w;
         }
 #pragma unroll
-        for (int u = 0; u < chunksOfStep; ++u) {
+        for (int u = 0; u < chunksPerStep; ++u) {
           if (c + u >= count || first + c + u >= int(m.columns)) break;
           float weights[vector];
           unpack<T>(step[u * threads], weights);
@@ -111,64 +112,64 @@ __device__ inline void multiplyVector(Stream<T>& stream, const FewRowsArguments&
       stream.fetch();
     }
 #pragma unroll
-    for (int u = 0; u < chunksOfStep; ++u) sums[u] = warpSum(sums[u]);
+    for (int u = 0; u < chunksPerStep; ++u) sums[u] = warpSum(sums[u]);
 #pragma unroll
-    for (int u = 0; u < chunksOfStep; ++u)
+    for (int u = 0; u < chunksPerStep; ++u)
       if (c + u < count && first + c + u < int(m.columns))
         finish(first + c + u, sums[u] * m.epilogue.scale + bias[warp * count + c + u]);
   }
 }
 
-/** Attention of the heads' query, in `made`, where the new key and value lie behind it; the heads' results come to
- * `mixed` in all blocks, behind two meetings of the cluster. */
+/** Attention of all heads. `projected` holds the query, followed by the new key and value if `appends`. After two
+ * cluster barriers the results are in `attended` in all blocks. */
 template <class T>
 __device__ inline void attend(Stream<T>& stream, const AttentionArguments& a, const Entry& entry, bool appends,
-                              const float* made, float* parts, float* mixed) {
-  constexpr int vector = vectorSize<T>, lanes = mostHeadSize / vector;
+                              const float* projected, float* parts, float* attended) {
+  constexpr int vector = vectorSize<T>, lanes = maxHeadSize / vector;
   const int thread = int(threadIdx.x), lane = thread % 32, warp = thread / 32, rank = rankOf(cluster);
   const int size = int(a.headSize), width = int(a.heads) * size, part = int(partialSize(size));
-  const int chunk = lane % lanes * vector, turns = turnsOf<T>(entry);
-  const bool inside = chunk < size;  // lanes behind the head's elements have none
+  const int chunk = lane % lanes * vector, steps = keySteps<T>(entry);
+  const bool holdsElements = chunk < size;  // false for padding lanes of heads narrower than maxHeadSize
   for (int head = warp; head - warp < int(a.heads); head += warps) {
     const bool active = head < int(a.heads);
     float query[vector] = {};
-    if (inside && active)
+    if (holdsElements && active)
 #pragma unroll
-      for (int i = 0; i < vector; ++i) query[i] = made[head * size + chunk + i] * (a.scale * log2E);
+      for (int i = 0; i < vector; ++i) query[i] = projected[head * size + chunk + i] * (a.scale * log2E);
     Running<vector> running;
-    for (int turn = 0; turn < turns; ++turn) {
+    for (int keyStep = 0; keyStep < steps; ++keyStep) {
       const uint4* step = stream.next();
-      float scores[keysOfStep], above = running.highest;
-      auto keyOf = [&](int u) { return keyOfStep<T>(turn, u); };
+      float scores[keysPerStep], newMaximum = running.maximum;
+      auto keyOf = [&](int u) { return keyOfLane<T>(keyStep, u); };
       auto load = [&](float(&values)[vector], int u, int which) {
         if (appends && keyOf(u) == entry.start) {
 #pragma unroll
-          for (int i = 0; i < vector; ++i) values[i] = made[(1 + which) * width + head * size + chunk + i];
+          for (int i = 0; i < vector; ++i) values[i] = projected[(1 + which) * width + head * size + chunk + i];
         } else {
           unpack<T>(step[(u * 2 + which) * threads], values);
         }
       };
 #pragma unroll
-      for (int u = 0; u < keysOfStep; ++u) {
+      for (int u = 0; u < keysPerStep; ++u) {
         float score = 0, values[vector];
-        const bool seen = active && keyOf(u) < entry.keys;
-        if (inside && seen) {
+        const bool visible = active && keyOf(u) < entry.keys;
+        if (holdsElements && visible) {
           load(values, u, 0);
 #pragma unroll
           for (int i = 0; i < vector; ++i) score = fmaf(query[i], values[i], score);
         }
         score = warpSum<lanes>(score);
-        scores[u] = seen ? score : -infinity;
-        above = fmaxf(above, scores[u]);
+        scores[u] = visible ? score : -infinity;
+        newMaximum = fmaxf(newMaximum, scores[u]);
       }
-      if (above > -infinity) {
-        running.rescale(above);
+      if (newMaximum > -infinity) {
+        running.rescale(newMaximum);
 #pragma unroll
-        for (int u = 0; u < keysOfStep; ++u) {
-          if (!inside || scores[u] == -infinity) continue;
+        for (int u = 0; u < keysPerStep; ++u) {
+          if (!holdsElements || scores[u] == -infinity) continue;
           float values[vector];
           load(values, u, 1);
-          running.add(exp2Fast(scores[u] - above), values);
+          running.add(exp2Fast(scores[u] - newMaximum), values);
         }
       }
       stream.fetch();
@@ -176,19 +177,19 @@ __device__ inline void attend(Stream<T>& stream, const AttentionArguments& a, co
     if (!active) continue;
     combineGroups<lanes>(running);
     float* own = parts + rank * part;
-    if (lane < lanes && inside)
+    if (lane < lanes && holdsElements)
 #pragma unroll
       for (int i = 0; i < vector; ++i) storeToRank(own + chunk + i, head, running.values[i]);
     if (lane > 0) continue;
-    storeToRank(own + size, head, running.highest);
+    storeToRank(own + size, head, running.maximum);
     storeToRank(own + size + 1, head, running.sum);
   }
   clusterBarrier();
   if (rank < int(a.heads)) {
-    // Sixteen threads find an element each, for one block each.
+    // Sixteen threads compute the same column, one for each block to which it is written.
     for (int column = thread / cluster; column < size; column += threads / cluster) {
       const Joined joined = joinParts(parts, cluster, size, column);
-      storeToRank(mixed + rank * size + column, thread % cluster, toFloat(fromFloat<T>(joined.result())));
+      storeToRank(attended + rank * size + column, thread % cluster, toFloat(fromFloat<T>(joined.result())));
     }
   }
   clusterBarrier();
@@ -196,30 +197,30 @@ __device__ inline void attend(Stream<T>& stream, const AttentionArguments& a, co
 
 template <class T>
 __global__ void __launch_bounds__(threads, 1) decoderLayerKernel(const __grid_constant__ DecoderLayerArguments o) {
-  ONEHEAD_SHARED(std::byte, shared);  // the stream, then the vectors
+  ONEHEAD_SHARED(std::byte, shared);  // the ring, then the vectors
   const int thread = int(threadIdx.x), rank = rankOf(cluster);
   const int depth = int(o.products[0].depth), width = int(o.self.heads * o.self.headSize);
   auto* floats = reinterpret_cast<float*>(shared + streamBytes);
   const Vectors v = vectorsOf(o);
-  float *x = floats + v.x, *normed = floats + v.normed, *made = floats + v.made, *mixed = floats + v.mixed,
-        *inner = floats + v.inner, *parts = floats + v.parts;
+  float *x = floats + v.x, *normed = floats + v.normed, *projected = floats + v.projected,
+        *attended = floats + v.attended, *inner = floats + v.inner, *parts = floats + v.parts;
   letNextKernelStart();
-  constexpr int normed3[layerNorms] = {layerQueryKeyValue, layerQuery, layerUp};
+  constexpr int normedProducts[layerNorms] = {layerQueryKeyValue, layerQuery, layerUp};
 #pragma unroll
   for (int i = 0; i < layerNorms; ++i)
     for (int k = thread * 4; k < depth; k += threads * 4) {
-      copyAsync16(floats + v.norms + 2 * i * depth + k, o.products[normed3[i]].normWeight + k, 16);
-      copyAsync16(floats + v.norms + (2 * i + 1) * depth + k, o.products[normed3[i]].normBias + k, 16);
+      copyAsync16(floats + v.norms + 2 * i * depth + k, o.products[normedProducts[i]].normWeight + k, 16);
+      copyAsync16(floats + v.norms + (2 * i + 1) * depth + k, o.products[normedProducts[i]].normBias + k, 16);
     }
   commitCopies();
   Stream<T> stream(o, reinterpret_cast<uint4*>(shared), entryOf(o.self, 0), entryOf(o.cross, 0));
-  for (int i = 0; i < stepsAhead; ++i) stream.fetch();
+  for (int i = 0; i < stepsInFlight; ++i) stream.fetch();
   const float* biases[layerProducts];
   float* next = floats + v.biases;
 #pragma unroll
   for (int i = 0; i < layerProducts; ++i) {
     const FewRowsArguments& m = o.products[i];
-    const int count = warps * columnsOfWarp(m);
+    const int count = warps * columnsPerWarp(m);
     for (int place = thread; place < count; place += threads) {
       const int column = rank * count + place;
       next[place] = m.epilogue.bias && column < int(m.columns) ? m.epilogue.bias[column] : 0.0f;
@@ -227,23 +228,23 @@ __global__ void __launch_bounds__(threads, 1) decoderLayerKernel(const __grid_co
     biases[i] = next;
     next += count;
   }
-  clusterBarrier();  // all blocks have begun: from here on they write to one another
+  clusterBarrier();  // all blocks have started: from here on they write to each other's shared memory
   waitForPreviousKernel();
   for (int k = thread * 4; k < depth; k += threads * 4)
     *reinterpret_cast<float4*>(x + k) =
         *reinterpret_cast<const float4*>(static_cast<const float*>(o.products[0].x) + k);
-  waitForCopies<stepsAhead>();
+  waitForCopies<stepsInFlight>();
   __syncthreads();
 
   auto norm = [&](int which) {
-    normVector<T>(normed, x, floats + v.norms + 2 * which * depth, depth, o.products[normed3[which]].epsilon);
+    normVector<T>(normed, x, floats + v.norms + 2 * which * depth, depth, o.products[normedProducts[which]].epsilon);
   };
   auto multiply = [&](int which, const float* from, auto finish) {
     multiplyVector(stream, o.products[which], from, biases[which], finish);
   };
   auto rounded = [](float value) { return toFloat(fromFloat<T>(value)); };
-  auto toMade = [&](int column, float value) { storeToAll(made + column, rounded(value)); };
-  // Nobody reads another's elements of x while they change: all know it behind the meeting.
+  auto toProjected = [&](int column, float value) { storeToAll(projected + column, rounded(value)); };
+  // No warp reads x elements that another warp changes before the next cluster barrier.
   auto addToX = [&](int column, float value) {
     const float sum = x[column] + value;
     __syncwarp();
@@ -251,24 +252,24 @@ __global__ void __launch_bounds__(threads, 1) decoderLayerKernel(const __grid_co
   };
 
   norm(0);
-  multiply(layerQueryKeyValue, normed, toMade);
+  multiply(layerQueryKeyValue, normed, toProjected);
   clusterBarrier();
   const Entry& entry = stream.self;
-  if (rank == cluster - 1 && entry.keys > 0 && entry.start < o.self.keys)  // the new row joins the cache
+  if (rank == cluster - 1 && entry.keys > 0 && entry.start < o.self.keys)  // append the new row to the cache
     for (int place = thread; place < 2 * width; place += threads) {
       const AttentionView& to = place < width ? o.self.k : o.self.v;
       static_cast<T*>(
           const_cast<void*>(to.data))[entry.keyRow * to.batchStride + entry.start * to.rowStride + place % width] =
-          fromFloat<T>(made[width + place]);
+          fromFloat<T>(projected[width + place]);
     }
-  attend(stream, o.self, entry, true, made, parts, mixed);
-  multiply(layerOut, mixed, addToX);
+  attend(stream, o.self, entry, true, projected, parts, attended);
+  multiply(layerOut, attended, addToX);
   clusterBarrier();
   norm(1);
-  multiply(layerQuery, normed, toMade);
+  multiply(layerQuery, normed, toProjected);
   clusterBarrier();
-  attend(stream, o.cross, stream.cross, false, made, parts, mixed);
-  multiply(layerCrossOut, mixed, addToX);
+  attend(stream, o.cross, stream.cross, false, projected, parts, attended);
+  multiply(layerCrossOut, attended, addToX);
   clusterBarrier();
   norm(2);
   multiply(layerUp, normed, [&](int column, float value) {
@@ -297,7 +298,7 @@ bool decoderLayerFits(const DecoderLayerArguments& o, const Launcher& launcher) 
   }
   for (const AttentionArguments* a : {&o.self, &o.cross})
     if (a->batch != 1 || a->queries != 1 || a->type != type || a->heads != a->keyValueHeads || a->heads > cluster ||
-        a->headSize > mostHeadSize || a->headSize != o.self.headSize || a->heads != o.self.heads || !a->keysStay ||
+        a->headSize > maxHeadSize || a->headSize != o.self.headSize || a->heads != o.self.heads || !a->keysStay ||
         a->scores || a->source || a->keyScales)
       return false;
   bool shaped = true;
@@ -306,7 +307,7 @@ bool decoderLayerFits(const DecoderLayerArguments& o, const Launcher& launcher) 
   const size_t bytes = sharedBytesOf(o);
   return launcher.clusters && shaped && bytes <= launcher.sharedMemory &&
          withType(type, [&](auto element) {
-           // Two, so that a layer's weights come while another computes.
+           // Two resident clusters, so that a layer's weights load while the previous one computes.
            return clustersAtOnce(launcher, cluster, decoderLayerKernel<decltype(element)>, dim3(threads), bytes) >= 2
                       ? cudaSuccess
                       : cudaErrorInvalidValue;
@@ -314,10 +315,10 @@ bool decoderLayerFits(const DecoderLayerArguments& o, const Launcher& launcher) 
 }
 
 bool decoderLayerPays(const DecoderLayerArguments& o, const Launcher&) {
-  constexpr int64_t mostBytes = 7'500'000;  // of weights, by the prediction above: base's
+  constexpr int64_t maxBytes = 7'500'000;  // of weights: up to base, see the prediction above
   int64_t elements = 0;
   for (const FewRowsArguments& m : o.products) elements += m.columns * m.depth;
-  return elements * int64_t(bytesOf(o.products[0].weightType)) <= mostBytes;
+  return elements * int64_t(bytesOf(o.products[0].weightType)) <= maxBytes;
 }
 
 cudaError_t decoderLayer(const DecoderLayerArguments& o, const Launcher& launcher) {

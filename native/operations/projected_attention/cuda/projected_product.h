@@ -1,5 +1,5 @@
-// Of projected_attention.cu: how a case is laid out, and the product before attention: the norm of x's rows, and this
-// block's share of the columns.
+// Part of projected_attention.cu: the layout of a case, and the product before attention (the norm of x's rows, and
+// this block's columns).
 #pragma once
 
 #include "../../attention/cuda/attention_running.h"
@@ -11,44 +11,44 @@ namespace {
 
 constexpr int threads = 256, warps = threads / 32;
 constexpr int cluster = 8;
-constexpr int ahead = 3;  // steps over the keys that a lane's copies are grouped in
+constexpr int stepsPerGroup = 3;  // steps over the keys per group of copies
 constexpr int sliceDepth = 32;
-constexpr int mostTiles = 3;                 // of 16 columns: 3 x 128 / 8 at most
-constexpr int mostFours = 16, fewFours = 4;  // a lane's share of a row of x, in float4
+constexpr int maxTiles = 3;                         // of 16 columns: 3 x 128 / 8 at most
+constexpr int maxFloat4 = 16, preloadedFloat4 = 4;  // float4 of a row of x per lane, at most
 
-/** How a case is laid out over blocks and in shared memory. */
+/** How a case is divided over blocks and laid out in shared memory. */
 struct Layout {
-  int rows = 1, groups = 1;                         // of the batch in a cluster, and clusters that share a head
-  int warpsOfRow = warps;                           // a power of two
-  int parts = 1, columns = 0;                       // 3 with key and value; columns of a block, all parts together
-  int weightStride = 0, xStride = 0;                // bytes
-  int ringAt = 0, xAt = 0, madeAt = 0, biasAt = 0;  // where in shared memory they begin, bytes
+  int rows = 1, groups = 1;                              // rows of a cluster, and clusters of a head
+  int warpsPerRow = warps;                               // a power of two
+  int parts = 1, columns = 0;                            // 3 with key and value; columns of a block, over all parts
+  int weightStride = 0, xStride = 0;                     // bytes
+  int ringAt = 0, xAt = 0, projectedAt = 0, biasAt = 0;  // offsets in shared memory, in bytes
   size_t sharedBytes = 0;
 };
 
-/** Mean and squares about it of a share of a row. */
-struct Share {
+/** Mean, sum of squares about the mean, and length of a part of a row. */
+struct Moments {
   float mean, squares, count;
 };
 
-/** The norm of the rows of x, into shared memory as T. N float4 of a row are a lane's; where these are few, `norm` has
- * their weights and biases, which came before the wait. */
+/** Writes the norm of x's rows to shared memory as T. A lane has N float4 of a row. If that is fewFours, `norm` holds
+ * their weights and biases, which were loaded before the wait. */
 template <class T, int N>
 __device__ inline void normRows(const FewRowsArguments& m, const Layout& l, int64_t row0, int rows, std::byte* x,
-                                Share* shares, const float4 (&norm)[fewFours][2]) {
+                                Moments* moments, const float4 (&norm)[preloadedFloat4][2]) {
   const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
-  const int row = warp / l.warpsOfRow, part = warp % l.warpsOfRow, fours = int(m.depth) / 4;
+  const int row = warp / l.warpsPerRow, part = warp % l.warpsPerRow, float4Count = int(m.depth) / 4;
   const bool active = row < rows;
-  const auto* from = static_cast<const float4*>(m.x) + (row0 + row) * fours;
-  auto place = [&](int i) { return (i * l.warpsOfRow + part) * 32 + lane; };
+  const auto* from = static_cast<const float4*>(m.x) + (row0 + row) * float4Count;
+  auto place = [&](int i) { return (i * l.warpsPerRow + part) * 32 + lane; };
   float4 values[N];
   float sum = 0;
   int count = 0;  // of the warp
 #pragma unroll
   for (int i = 0; i < N; ++i) {
-    const bool there = active && place(i) < fours;
-    values[i] = there ? from[place(i)] : make_float4(0, 0, 0, 0);
-    count += larger(smaller(fours - (place(i) - lane), 32), 0);
+    const bool valid = active && place(i) < float4Count;
+    values[i] = valid ? from[place(i)] : make_float4(0, 0, 0, 0);
+    count += larger(smaller(float4Count - (place(i) - lane), 32), 0);
   }
 #pragma unroll
   for (int i = 0; i < N; ++i) sum += (values[i].x + values[i].y) + (values[i].z + values[i].w);
@@ -58,25 +58,25 @@ __device__ inline void normRows(const FewRowsArguments& m, const Layout& l, int6
   for (int i = 0; i < N; ++i) {
     const float a = values[i].x - ownMean, b = values[i].y - ownMean, c = values[i].z - ownMean,
                 d = values[i].w - ownMean;
-    if (place(i) < fours) squares += (a * a + b * b) + (c * c + d * d);
+    if (place(i) < float4Count) squares += (a * a + b * b) + (c * c + d * d);
   }
   squares = warpSum(squares);
-  if (lane == 0) shares[warp] = {ownMean, squares, float(4 * count)};
+  if (lane == 0) moments[warp] = {ownMean, squares, float(4 * count)};
   __syncthreads();
   float mean = 0, all = 0;
-  const Share* ofRow = shares + warp - part;
-  for (int i = 0; i < l.warpsOfRow; ++i) mean = fmaf(ofRow[i].mean, ofRow[i].count / float(m.depth), mean);
-  for (int i = 0; i < l.warpsOfRow; ++i) {
-    const float away = ofRow[i].mean - mean;
-    all += fmaf(away * away, ofRow[i].count, ofRow[i].squares);
+  const Moments* rowMoments = moments + warp - part;
+  for (int i = 0; i < l.warpsPerRow; ++i) mean = fmaf(rowMoments[i].mean, rowMoments[i].count / float(m.depth), mean);
+  for (int i = 0; i < l.warpsPerRow; ++i) {
+    const float away = rowMoments[i].mean - mean;
+    all += fmaf(away * away, rowMoments[i].count, rowMoments[i].squares);
   }
   const float factor = rsqrtf(all / float(m.depth) + m.epsilon);
   if (!active) return;
 #pragma unroll
   for (int i = 0; i < N; ++i) {
-    if (place(i) >= fours) continue;
+    if (place(i) >= float4Count) continue;
     float4 weight, bias;
-    if constexpr (N == fewFours) {
+    if constexpr (N == preloadedFloat4) {
       weight = norm[i][0];
       bias = norm[i][1];
     } else {
@@ -91,10 +91,10 @@ __device__ inline void normRows(const FewRowsArguments& m, const Layout& l, int6
   }
 }
 
-/** Adds a warp's share of the products: every eighth slice of the depth. Rows and columns that there are none of read
- * the last, and nobody reads their sums. */
+/** Adds a warp's part of the products: every eighth slice of the depth. Rows and columns beyond the end read the last
+ * one; their sums are not used. */
 template <class T>
-__device__ inline void multiplySlices(float (&sums)[mostTiles][4], const Layout& l, int rows, const std::byte* weights,
+__device__ inline void multiplySlices(float (&sums)[maxTiles][4], const Layout& l, int rows, const std::byte* weights,
                                       const std::byte* x, int depth) {
   const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
   auto weightAt = [&](int column, int k) {
@@ -115,7 +115,7 @@ __device__ inline void multiplySlices(float (&sums)[mostTiles][4], const Layout&
       for (int i = 0; i < 4; ++i) right[i / 2][i % 2] = words[i];
     }
 #pragma unroll
-    for (int tile = 0; tile < mostTiles; ++tile) {
+    for (int tile = 0; tile < maxTiles; ++tile) {
       if (tile * 16 >= l.columns) break;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
