@@ -1,4 +1,4 @@
-// What the kernels of alignment take, on either backend. Rows of a pool: ../operations.h.
+// The arguments of the alignment kernels of both backends. ../operations.h explains rows of a pool.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace onehead {
 
-/** When each position of a text was said; see AlignPositions in native/operations/alignment/operation.h. */
+/** The time of each position of a text; see AlignPositions in operation.h. */
 struct AlignPositionsArguments {
   int64_t sequences, rows, positions, heads, keys;
   const float* scores;    // [rows, positions, heads, keys]
@@ -19,7 +19,7 @@ struct AlignPositionsArguments {
   void* scratch;
 };
 
-/** Adds up attention's weights; see AddWeights in native/operations/alignment/operation.h. */
+/** Sums attention weights; see AddWeights in operation.h. */
 struct AddWeightsArguments {
   int64_t batch, pool, sources, sequences, positions, heads, keys;
   const float* scores;                            // [sources, heads, keys]
@@ -30,7 +30,7 @@ struct AddWeightsArguments {
   float* y;  // [sequences, positions, keys]
 };
 
-/** Bytes of shared memory that a GPU's kernels take. */
+/** Shared memory of the GPU's kernels, in bytes. */
 constexpr size_t alignPositionsSharedBytes(int64_t positions) { return size_t(3 * positions) * sizeof(float); }
 constexpr size_t addWeightsSharedBytes(int64_t heads) { return size_t(2 * heads) * sizeof(float); }
 

@@ -21,14 +21,14 @@ Reasons AddWeights::notSupported(const Capabilities& device) const {
 }
 
 AlignPositions alignPositions(const Arguments& arguments) {
-  constexpr int64_t mostWidth = 31;
+  constexpr int64_t maxWidth = 31;
   const Tensor& scores = arguments.typed(arguments.tensor("scores", 4), "scores", DType::float32);
   const Tensor& source = arguments.typed(arguments.tensor("source", 2), "source", DType::int32);
   int64_t sequences = source.shape[0], positions = scores.shape[1];
   arguments.shaped("source", {sequences, positions});
-  int64_t width = arguments.integer("medianWidth", 1, mostWidth, 7);
+  int64_t width = arguments.integer("medianWidth", 1, maxWidth, 7);
   if (width % 2 == 0)
-    arguments.refuse("INVALID_ARGUMENT", "medianWidth", "an odd number of at most 31", std::to_string(width));
+    arguments.refuse("INVALID_ARGUMENT", "medianWidth", "an odd number up to 31", std::to_string(width));
   auto state = [&](const char* name) { return arguments.shaped(name, {sequences}, DType::int32); };
   return {.scores = scores,
           .source = source,

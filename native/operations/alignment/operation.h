@@ -1,4 +1,4 @@
-// When each token was said. Shapes, and rows of a pool: ../operations.h.
+// The descriptions of token alignment. ../operations.h explains the letters of shapes, and rows of a pool.
 #pragma once
 
 #include <optional>
@@ -11,15 +11,17 @@
 namespace onehead {
 
 /**
- * When each position of a text was said, from attention's scores of the alignment heads: openai/whisper's
- * find_alignment. scores float32 [R, P, A, N] are Attention's; source int32 [S, P] says in which row of them position p
- * of sequence s lies; begin, end and frames, int32 [S]: positions begin ... end - 1 and keys 0 ... frames - 1 count.
- * For each head: the softmax over the counted keys; each key's column less its mean over the counted positions, over
- * its standard deviation (0 where that is 0); a median filter of odd width `medianWidth` along the keys, mirrored at
- * both ends without the edge, and left out where frames <= medianWidth / 2. The mean over the heads, negated, is the
- * cost matrix of a dynamic time warping in float32 from the first position and key to the last, each step going one
- * position, one key or both on; among equal ways a key, then a position.
- * -> y int32 [S, P]: at each counted position the first key on its way; elsewhere left as it was.
+ * The time of each position of a text, from the scores of the alignment heads: openai/whisper's find_alignment.
+ * scores float32 [R, P, A, N] are attention's. source int32 [S, P]: the row of scores that holds position p of sequence
+ * s. begin, end and frames int32 [S]: positions begin ... end - 1 and keys 0 ... frames - 1 are aligned.
+ *
+ * For each head: a softmax over the keys; then each key's column is standardized over the positions (0 if its standard
+ * deviation is 0); then a median filter of odd width `medianWidth` along the keys, with reflection at both ends,
+ * skipped if frames <= medianWidth / 2. The negated mean over the heads is the cost matrix of a dynamic time warping in
+ * float32 from the first position and key to the last. A step advances the position, the key, or both; of equal paths
+ * it prefers advancing the key, then the position.
+ *
+ * -> y int32 [S, P]: for each aligned position the first key on its path; other elements are left unchanged.
  */
 struct AlignPositions {
   Tensor scores, source, begin, end, frames;
@@ -31,11 +33,12 @@ struct AlignPositions {
 };
 
 /**
- * Adds up attention's weights over layers and heads. scores float32 [S, 1, H, N] are one layer's, as Attention gives
- * them out. Of each entry, int32 [B]: from is its row of scores, to its row of y, position where in that it writes, and
- * keys how many of its keys count. With rows int32 [B] these are [pool], and rows says which row of the pool an entry
- * is. Nothing where anything lies outside. y float32 [R, P, N]: y[r, p] = (y[r, p] or, where `fresh`, 0) + factor * the
- * sum over the heads of the softmax over the counted keys; 0 is added to the others.
+ * Sums attention weights over layers and heads. scores float32 [S, 1, H, N] are one layer's, as attention writes them.
+ * State int32 [B]: `from` is an entry's row of scores, `to` its row of y, `position` the position in that row, and
+ * `keys` its number of visible keys. With rows int32 [B], state is [pool], and rows gives each entry's row of it. If
+ * any of these is out of range, the entry is skipped.
+ * y float32 [R, P, N]: y[r, p] = (0 if `fresh`, else y[r, p]) + factor * the sum over heads of the softmax over the
+ * visible keys; nothing is added to the other keys.
  */
 struct AddWeights {
   Tensor scores, from, to, position, keys;

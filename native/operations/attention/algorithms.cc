@@ -79,8 +79,7 @@ Reasons reasonsOfAlgorithm(const AttentionDeclaration& algorithm, const Attentio
   if (given.source && !algorithm.takesSource) refuse("does not support a block table (the argument source)");
   if (given.pooled && !algorithm.takesPools) refuse("does not support rows or ranges of a pool");
   if (given.pooled && algorithm.takesPools && given.scores && given.queries != 1)
-    refuse("outputs scores from rows of a pool for one query per entry only, not for " +
-           std::to_string(given.queries));
+    refuse("outputs scores from rows of a pool for one query per entry only, not for " + std::to_string(given.queries));
   if (given.bytes && !algorithm.takesBytes) refuse("does not support int8 keys and values");
   return reasons;
 }

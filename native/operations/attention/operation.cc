@@ -88,8 +88,8 @@ Attention attention(const Arguments& arguments) {
     newKey = arguments.typed(arguments.shaped("newKey", shape(queries, batch), true), "newKey", query.dtype);
     newValue = arguments.typed(arguments.shaped("newValue", shape(queries, batch), true), "newValue", query.dtype);
     if (newKey->rowStride != newValue->rowStride)
-      arguments.refuse("INVALID_ARGUMENT", "newValue", "a view with the row stride of newKey (" +
-                                                           std::to_string(newKey->rowStride) + ")",
+      arguments.refuse("INVALID_ARGUMENT", "newValue",
+                       "a view with the row stride of newKey (" + std::to_string(newKey->rowStride) + ")",
                        std::to_string(newValue->rowStride));
   }
   auto start = arguments.maybe("start", {pool}, DType::int32);

@@ -5,17 +5,19 @@ namespace onehead::cpu {
 
 namespace {
 
-/** Rows that are unfolded at once, at most: a window's are more memory than anything else in the encoder takes. */
-constexpr int64_t mostRows = 512;
+/** The most rows that are unfolded at once: all rows of a window would be the encoder's largest buffer. */
+constexpr int64_t maxUnfoldedRows = 512;
 
-/** As many rows as divide all of them, so that one product serves all parts, if that is not too few at once. */
-int64_t rowsAtOnce(int64_t rows) {
-  int64_t parts = (rows + mostRows - 1) / mostRows;
-  while (rows % parts != 0 && rows / parts >= mostRows / 4) ++parts;
+/** The rows of one part of a product. It divides `rows`, so that one prepared product serves all parts, unless parts
+ * would become too small; then there is one part. */
+int64_t rowsPerPart(int64_t rows) {
+  int64_t parts = (rows + maxUnfoldedRows - 1) / maxUnfoldedRows;
+  while (rows % parts != 0 && rows / parts >= maxUnfoldedRows / 4) ++parts;
   return rows % parts == 0 ? rows / parts : rows;
 }
 
-/** What some outputs of one sequence are made of, as rows of a product at the start of the scratch memory. */
+/** Copies the inputs of some outputs of one sequence to the start of the scratch memory, as rows of a product (im2col).
+ */
 struct Unfold {
   int64_t first, rows, length, channels, kernel, stride, padding;
   const std::byte* x;  // [length, channels]
@@ -39,10 +41,10 @@ void unfoldRows(const Unfold& unfold, const Team& team) {
 
 }  // namespace
 
-/** Products of unfolded rows, one sequence at a time: the residual (position embedding) is the same for each. */
+/** Products of unfolded rows, for one sequence at a time: they share the residual, which is the position embedding. */
 void prepare(Preparation& p, const onehead::Convolution& o) {
-  const int64_t channels = o.x.shape[2], kernel = o.weight.shape[2], outputs = o.y.shape[2], all = o.y.shape[1];
-  const int64_t rows = rowsAtOnce(all);
+  const int64_t channels = o.x.shape[2], kernel = o.weight.shape[2], outputs = o.y.shape[2], outputRows = o.y.shape[1];
+  const int64_t rows = rowsPerPart(outputRows);
   Linear product{.x = Tensor::of(o.x.dtype, {rows, channels * kernel}),
                  .weight = o.weight,
                  .bias = o.bias,
@@ -67,7 +69,7 @@ void prepare(Preparation& p, const onehead::Convolution& o) {
                 .x = p.at(o.x),
                 .scratch = nullptr};
   for (int64_t item = 0; item < o.y.shape[0]; ++item) {
-    for (unfold.first = 0; unfold.first < all; unfold.first += rows) {
+    for (unfold.first = 0; unfold.first < outputRows; unfold.first += rows) {
       p.kernel(unfold, o.x.dtype == DType::float32 ? unfoldRows<uint32_t> : unfoldRows<uint16_t>, begin);
       if (o.residual) product.residual->offset = o.residual->offset + unfold.first * outputs;
       p.add(matrixProduct(product, nullptr, p.engine, p.stream, p, begin));

@@ -26,7 +26,7 @@ void prepare(Preparation& p, const Convolution& o) {
       .yType = o.y.dtype,
       .yRows = {.inner = 1, .outerStride = outputs}};
   if (arguments.b) return p.kernel(arguments, product);
-  // A weight that may change is arranged anew each time.
+  // A weight that is not constant is permuted in each replay.
   p.kernel(PermuteArguments{.outputs = outputs,
                             .channels = channels,
                             .kernel = kernelSize,

@@ -26,7 +26,9 @@ Convolution convolution(const Arguments& arguments) {
                      toString(weight.shape));
   int64_t stride = arguments.integer("stride", 1, anyInteger, 1), padding = arguments.integer("padding", 0, kernel, 0);
   int64_t padded = x.shape[1] + 2 * padding;
-  if (padded < kernel) arguments.refuse("INVALID_SHAPE", "x", "at least as long as the kernel", toString(x.shape));
+  if (padded < kernel)
+    arguments.refuse("INVALID_SHAPE", "x", "at least as long as the kernel (" + std::to_string(kernel) + ")",
+                     toString(x.shape));
   int64_t length = (padded - kernel) / stride + 1;
   return {.x = x,
           .weight = weight,

@@ -1,4 +1,4 @@
-// Convolution over time. Shapes, and rows of a pool: ../operations.h.
+// The description of convolution over time. ../operations.h explains the letters of shapes.
 #pragma once
 
 #include <optional>
@@ -9,8 +9,8 @@
 
 namespace onehead {
 
-/** x [B, T, C], weight [O, C, K] -> y [B, (T + 2 * padding - K) / stride + 1, O], plus residual [T', O] after the
- * activation. */
+/** x [B, T, C], weight [O, C, K] -> y [B, T', O] with T' = (T + 2 * padding - K) / stride + 1. The residual [T', O] is
+ * added after the activation. */
 struct Convolution {
   Tensor x, weight;
   std::optional<Tensor> bias, residual;

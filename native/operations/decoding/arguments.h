@@ -1,4 +1,4 @@
-// What the kernels that choose tokens take, on either backend. Rows of a pool: ../operations.h.
+// The arguments of the kernels that choose tokens, on both backends. ../operations.h explains rows of a pool.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +8,8 @@
 
 namespace onehead {
 
-/** Most beams of a window, and most of the likeliest tokens that are given out. */
-constexpr int64_t mostBeams = 16, mostTop = 64;
+/** The most beams of a window, and the most top tokens that are returned. */
+constexpr int64_t maxBeams = 16, maxTop = 64;
 
 /** probability[b] = softmax(logits[b])[token]. */
 struct TokenProbabilityArguments {
@@ -20,31 +20,29 @@ struct TokenProbabilityArguments {
 };
 
 /**
- * Choice of the next token under Whisper's rules; writes the token and its log-probability behind the sequence.
- * See native/operations/decoding/token_rules.h for the rules and their sources.
+ * Chooses the next token under Whisper's rules (token_rules.h), and appends it and its log-probability to the sequence.
  */
 struct NextTokenArguments {
   int64_t batch, vocabulary, capacity;
-  float* logits;  // [batch, vocabulary]; a CPU overwrites them by the filtered ones, a GPU penalised ones
-  const uint8_t*
-      suppressed;  // [vocabulary] or [pool, vocabulary]: bit 0 always, bit 1 as the first generated token only
+  float* logits;  // [batch, vocabulary]; overwritten: by filtered logits on the CPU, by penalized ones on a GPU
+  const uint8_t* suppressed;  // [vocabulary] or [pool, vocabulary]: bit 0 always, bit 1 only as first generated token
   int32_t endToken;
-  int32_t timestampBegin, timestampEnd;  // both the vocabulary when the model has none
+  int32_t timestampBegin, timestampEnd;  // both equal to the vocabulary if the model has no timestamps
   int32_t noTimestampsToken;             // or -1
   int32_t maxInitialTimestamp;           // index, or -1
-  int32_t* tokens;                       // [batch, capacity]: prompt, then generated
-  float* logProbability;                 // [batch, capacity]: of each generated token, at its place
-  int32_t* length;                       // [batch]: tokens so far
-  int32_t* position;                     // [batch]: to read next
-  const int32_t* begin;                  // [batch]: where the generated tokens begin
-  const int32_t* minimum;                // [batch]: new tokens before the end token may come
-  const int32_t* maximum;                // [batch]: new tokens, the end token counted
+  int32_t* tokens;                       // [batch, capacity]: prompt, then generated tokens
+  float* logProbability;                 // [batch, capacity]: of each generated token, at the token's index
+  int32_t* length;                       // [batch]: number of tokens so far
+  int32_t* position;                     // [batch]: position that the next step reads
+  const int32_t* begin;                  // [batch]: index of the first generated token
+  const int32_t* minimum;                // [batch]: new tokens before the end token is allowed
+  const int32_t* maximum;                // [batch]: new tokens at most, including the end token
   const int32_t* timestamps;             // [batch]: 1 applies the timestamp rules
-  int32_t* finished;                     // [batch]; a finished sequence is left as it is
+  int32_t* finished;                     // [batch]; a finished sequence is left unchanged
   void* scratch;
-  int32_t* counters;  // [batch], of a GPU
+  int32_t* counters;  // [batch]; GPU only
 
-  // Optional; see NextToken in native/operations/decoding/operation.h.
+  // Optional; see NextToken in operation.h.
   const float* temperature = nullptr;        // [batch]
   const int32_t* seed = nullptr;             // [batch]
   const float* repetitionPenalty = nullptr;  // [batch]
@@ -54,16 +52,17 @@ struct NextTokenArguments {
   int64_t top = 0;
   const int32_t* topCount = nullptr;  // [batch]
 
-  const int32_t* rows = nullptr;  // [batch]; where there are rows, what is [batch ...] above but logits is [pool ...]
+  const int32_t* rows =
+      nullptr;  // [batch]; if given, everything above that is [batch ...] is [pool ...], except logits
   int64_t pool = 0;
   const int32_t* beams = nullptr;  // [batch]
-  int64_t suppressedStride = 0;    // from one row's to the next; 0: one for all
+  int64_t suppressedStride = 0;    // elements between rows; 0: one for all rows
 };
 
-/** One step of beam search; see NextBeams in native/operations/decoding/operation.h. */
+/** One step of beam search; see NextBeams in operation.h. */
 struct NextBeamsArguments {
   NextTokenArguments step;
-  int64_t beams, most;  // of each window, where step.beams is null; finished candidates that a row has room for
+  int64_t beams, doneCapacity;  // per window if step.beams is null; capacity for finished candidates per row
   float* cumulative;
   int32_t* source;
   const int32_t* wanted;
@@ -72,8 +71,8 @@ struct NextBeamsArguments {
   int32_t* doneTokens;
   float* doneLogProbability;
   int32_t* doneSource;
-  void* scratch;      // step has none
-  int32_t* counters;  // [batch], of a GPU
+  void* scratch;      // step.scratch is not used
+  int32_t* counters;  // [batch]; GPU only
 };
 
 // clang-format off

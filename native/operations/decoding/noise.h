@@ -1,4 +1,4 @@
-// Gumbel noise that is a function of (seed, place, token): drawing needs no state, and repeats on every device.
+// Stateless Gumbel noise: a hash of (seed, position, token), so that sampling is reproducible on every device.
 #pragma once
 
 #include <cmath>
@@ -18,8 +18,8 @@ ONEHEAD_EVERYWHERE inline uint32_t mixBits(uint32_t x) {
   return x ^ x >> 16;
 }
 
-ONEHEAD_EVERYWHERE inline uint32_t noiseKey(int32_t seed, int64_t place) {
-  return mixBits(mixBits(uint32_t(seed) + 0x9e3779b9u) ^ (uint32_t(place) * 0x9e3779b9u + 0x7f4a7c15u));
+ONEHEAD_EVERYWHERE inline uint32_t noiseKey(int32_t seed, int64_t position) {
+  return mixBits(mixBits(uint32_t(seed) + 0x9e3779b9u) ^ (uint32_t(position) * 0x9e3779b9u + 0x7f4a7c15u));
 }
 
 /** -log(-log(u)), u = (the hash's high 24 bits + 1/2) / 2^24. */
@@ -29,8 +29,8 @@ ONEHEAD_EVERYWHERE inline float gumbelNoise(uint32_t key, int64_t token) {
   return float(-::log(-::log(u)));
 }
 
-/** The least and the most that gumbelNoise gives. */
-constexpr float leastNoise = -2.86f, mostNoise = 17.33f;
+/** Bounds of gumbelNoise. */
+constexpr float minNoise = -2.86f, maxNoise = 17.33f;
 
 }  // namespace
 }  // namespace onehead

@@ -30,7 +30,9 @@ NextToken nextToken(const Arguments& arguments) {
   if (together("topTokens", "topLogProbability")) {
     topTokens = arguments.typed(arguments.tensor("topTokens", 3), "topTokens", DType::int32);
     int64_t top = topTokens->shape[2];
-    if (top > mostTop) arguments.refuse("NOT_SUPPORTED", "topTokens", "64 tokens at most", std::to_string(top));
+    if (top > maxTop)
+      arguments.refuse("NOT_SUPPORTED", "topTokens", "at most " + std::to_string(maxTop) + " tokens per step",
+                       std::to_string(top));
     arguments.shaped("topTokens", {pool, tokens.shape[1], top});
     topLogProbability = arguments.shaped("topLogProbability", topTokens->shape, DType::float32);
   } else if (arguments.has("topCount")) {
@@ -69,26 +71,27 @@ NextToken nextToken(const Arguments& arguments) {
 NextBeams nextBeams(const Arguments& arguments) {
   NextToken step = nextToken(arguments);
   if (step.temperature)
-    arguments.refuse("NOT_SUPPORTED", "temperature", "absent: beams are not drawn at random", "a tensor");
+    arguments.refuse("NOT_SUPPORTED", "temperature", "absent, since beam search does not sample,", "a tensor");
   if (step.rows && !step.beams) arguments.refuse("INVALID_ARGUMENT", "beams", "given together with rows", "nothing");
   int64_t pool = step.tokens.shape[0], capacity = step.tokens.shape[1];
   int64_t windows = step.beams ? pool : arguments.tensor("wanted", 1).shape[0];
-  if (pool % windows || pool / windows > mostBeams)
-    arguments.refuse("INVALID_SHAPE", "wanted",
-                     "[windows], of at most 16 of the " + std::to_string(pool) + " sequences each",
-                     toString(arguments.tensor("wanted").shape));
-  int64_t most = arguments.tensor("doneScore", 2).shape[1];
-  Shape kept{windows, most, capacity};
+  if (pool % windows || pool / windows > maxBeams)
+    arguments.refuse(
+        "INVALID_SHAPE", "wanted",
+        "[windows], with at most " + std::to_string(maxBeams) + " of the " + std::to_string(pool) + " sequences each",
+        toString(arguments.tensor("wanted").shape));
+  int64_t doneCapacity = arguments.tensor("doneScore", 2).shape[1];
+  Shape historyShape{windows, doneCapacity, capacity};
   return {.step = step,
           .cumulative = arguments.shaped("cumulative", {pool}, DType::float32),
           .source = arguments.shaped("source", step.tokens.shape, DType::int32),
           .wanted = arguments.shaped("wanted", {windows}, DType::int32),
           .doneCount = arguments.shaped("doneCount", {windows}, DType::int32),
-          .doneLength = arguments.shaped("doneLength", {windows, most}, DType::int32),
-          .doneScore = arguments.shaped("doneScore", {windows, most}, DType::float32),
-          .doneTokens = arguments.shaped("doneTokens", kept, DType::int32),
-          .doneLogProbability = arguments.shaped("doneLogProbability", kept, DType::float32),
-          .doneSource = arguments.shaped("doneSource", kept, DType::int32)};
+          .doneLength = arguments.shaped("doneLength", {windows, doneCapacity}, DType::int32),
+          .doneScore = arguments.shaped("doneScore", {windows, doneCapacity}, DType::float32),
+          .doneTokens = arguments.shaped("doneTokens", historyShape, DType::int32),
+          .doneLogProbability = arguments.shaped("doneLogProbability", historyShape, DType::float32),
+          .doneSource = arguments.shaped("doneSource", historyShape, DType::int32)};
 }
 
 TokenProbabilityArguments argumentsOf(const Addresses& p, const TokenProbability& o) {
@@ -138,7 +141,7 @@ NextTokenArguments argumentsOf(const Addresses& p, const NextToken& o) {
 NextBeamsArguments argumentsOf(const Addresses& p, const NextBeams& o) {
   return {.step = argumentsOf(p, o.step),
           .beams = o.step.tokens.shape[0] / o.wanted.shape[0],
-          .most = o.doneScore.shape[1],
+          .doneCapacity = o.doneScore.shape[1],
           .cumulative = p.at<float>(o.cumulative),
           .source = p.at<int32_t>(o.source),
           .wanted = p.at<int32_t>(o.wanted),

@@ -1,16 +1,17 @@
 // Whisper's rules for the next token, as in transformers' SuppressTokensLogitsProcessor, SuppressTokensAtBegin...,
 // MinNewTokensLength... and WhisperTimeStampLogitsProcessor (generation/logits_process.py):
 //
-//  - suppressed tokens never come, others not as the first generated token, the end token not before its time;
-//  - with timestamps: <|notimestamps|> never comes; timestamps come in pairs (except at the end), so after two of them
-//    text follows, and after text and one timestamp another timestamp or the end; they never decrease, and a closed
-//    segment is not empty; the first token is a timestamp, and at most the highest initial one;
-//  - when all timestamps together are likelier than the likeliest other token, the token is a timestamp.
+//  - Some tokens are always suppressed, some only as the first generated token, and the end token until the minimum
+//    length.
+//  - With timestamps, <|notimestamps|> is suppressed. Timestamps come in pairs (except at the end): after two, text
+//    follows; after text and one timestamp, another timestamp or the end. They never decrease, and a closed segment is
+//    not empty. The first token is a timestamp, of at most maxInitialTimestamp.
+//  - If all timestamps together are more probable than the most probable other token, the token is a timestamp.
 //
-// Timestamps are the tokens from timestampBegin to before timestampEnd; those that fine-tuning adds behind them are
+// Timestamps are the tokens from timestampBegin to before timestampEnd; tokens that fine-tuning adds after them are
 // text.
 //
-// All but the last are ranges of tokens, which this header works out for every backend; the kernels apply them.
+// This header turns all rules but the last into ranges of forbidden tokens, for both backends.
 #pragma once
 
 #include <cstdint>
@@ -24,16 +25,16 @@ struct TokenRange {
   int64_t begin, end;
 };
 
-/** Of a NextToken's arguments: see native/cpu/kernels.h. */
+/** `a` is a NextTokenArguments, or has the same members. */
 template <class Arguments>
 ONEHEAD_EVERYWHERE inline bool isTimestamp(const Arguments& a, int64_t token) {
   return token >= a.timestampBegin && token < a.timestampEnd;
 }
 
-/** The ranges that must not come now, at most mostRanges. */
+/** The ranges that are forbidden now. */
 struct ForbiddenTokens {
-  static constexpr int mostRanges = 8;
-  TokenRange ranges[mostRanges];
+  static constexpr int maxRanges = 8;
+  TokenRange ranges[maxRanges];
   int count = 0;
   uint8_t suppressedBits = 1;
   bool timestamps = false;
@@ -45,7 +46,7 @@ struct ForbiddenTokens {
   }
 };
 
-/** Of the sequence on this row of the state, from a NextToken's arguments: see native/cpu/kernels.h. */
+/** The forbidden tokens of the sequence in this row of the state. */
 template <class Arguments>
 ONEHEAD_EVERYWHERE inline ForbiddenTokens forbiddenTokens(const Arguments& a, int64_t row) {
   ForbiddenTokens forbidden;

@@ -1,4 +1,4 @@
-// What the kernels of features take, on either backend.
+// The arguments of the feature kernels of both backends.
 #pragma once
 
 #include <cstddef>
@@ -9,10 +9,10 @@
 namespace onehead {
 
 /**
- * Whisper's log-mel spectrogram. samples [batch, (frames - 1) * hop + fftSize], the first frame starting at sample 0
- * (the caller pads); features [batch, mels, frames] = (max(log10(max(mel, 1e-10)), peak - 8) + 4) / 4, where peak is
- * the larger of this window's highest log10 value and peak[b], which is updated to it. A start value of -infinity means
- * this window alone.
+ * Whisper's log-mel spectrogram. samples [batch, (frames - 1) * hop + fftSize]; the first frame starts at sample 0, so
+ * the caller pads. features [batch, mels, frames] = (max(log10(max(mel, 1e-10)), peak - 8) + 4) / 4, where peak is the
+ * larger of this window's maximum of log10 and peak[b], which is updated to it. With -infinity in peak[b] the window
+ * determines its own peak.
  */
 struct LogMelArguments {
   int64_t batch, frames, fftSize, hop, mels;  // fftSize is even
@@ -21,10 +21,10 @@ struct LogMelArguments {
   const float* filters;  // [mels, fftSize / 2 + 1]; mostly zeros
   float* peak;           // [batch]
   float* features;
-  void* scratch;  // of a CPU
+  void* scratch;  // CPU only
 };
 
-/** Frames that a block of a GPU takes together, and the bytes of shared memory that these take. */
+/** Frames per block on a GPU, and the shared memory that they take, in bytes. */
 constexpr int64_t logMelBlockFrames = 16;
 constexpr size_t logMelSharedBytes(int64_t fftSize) {
   return size_t(3 * (fftSize / 2 + 1) * logMelBlockFrames + 2 * fftSize) * sizeof(float);

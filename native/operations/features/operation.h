@@ -1,4 +1,4 @@
-// Log-mel features. Shapes, and rows of a pool: ../operations.h.
+// The description of log-mel features. ../operations.h explains the letters of shapes.
 #pragma once
 
 #include <optional>

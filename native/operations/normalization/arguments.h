@@ -1,4 +1,4 @@
-// What the kernels of a norm take, on either backend.
+// The arguments of the norm kernels of both backends.
 #pragma once
 
 #include <cstddef>

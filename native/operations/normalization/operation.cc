@@ -14,7 +14,7 @@ Reasons LayerNorm::notSupported(const Capabilities& device) const {
 LayerNorm layerNorm(const Arguments& arguments) {
   const Tensor& x = arguments.tensor("x");
   if (x.shape.empty() || x.columns() <= 0 || !x.contiguous())
-    arguments.refuse("INVALID_SHAPE", "x", "whole rows to normalise", toString(x.shape));
+    arguments.refuse("INVALID_SHAPE", "x", "contiguous rows of one element or more", toString(x.shape));
   arguments.typed(x, "x", DType::float32);
   return {.x = x,
           .weight = arguments.shaped("weight", {x.columns()}, DType::float32),

@@ -1,4 +1,4 @@
-// Layer norm. Shapes, and rows of a pool: ../operations.h.
+// The description of layer norm, over the last dimension.
 #pragma once
 
 #include <optional>

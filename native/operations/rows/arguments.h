@@ -1,4 +1,4 @@
-// What kernels of rows take, on either backend. Rows of a pool: ../operations.h.
+// The arguments of the row kernels of both backends. ../operations.h explains rows of a pool.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace onehead {
 
-/** y[b, t, c] = x[b, c, t], in another type. */
+/** y[b, t, c] = x[b, c, t], converted to another type. */
 struct TransposeCastArguments {
   int64_t batch, rows, columns;  // of x
   const float* x;
@@ -16,8 +16,8 @@ struct TransposeCastArguments {
   DType yType;
 };
 
-/** x[b, i, :] = tokenEmbedding[tokens[b, from + i]] + positionEmbedding[from + i], with from = start[b]. Tokens out of
- * range read as 0. */
+/** y[b, i, :] = scale * tokenEmbedding[tokens[b, from + i]] + positionEmbedding[from + i], with from = start[b]. A
+ * token out of range counts as token 0. */
 struct EmbedArguments {
   int64_t batch, count, width, vocabulary, positions;
   const int32_t* tokens;
@@ -30,10 +30,10 @@ struct EmbedArguments {
   float* y;     // [batch, count, width]
   const int32_t* rows = nullptr;
   int64_t pool = 0;
-  const float* tokenScales = nullptr;  // [vocabulary], where the token embedding is of 8 bits, on a CPU in panels
+  const float* tokenScales = nullptr;  // [vocabulary] if the token embedding is int8; on the CPU it is then in panels
 };
 
-/** y[i, b, :] = x[b, index[i, b], :], the index clamped to the rows. */
+/** y[i, b, :] = x[b, index[i, b], :], with the index clamped. */
 struct GatherRowsArguments {
   int64_t count, batch, length, width;
   const float* x;

@@ -31,8 +31,9 @@ Reasons ScatterRows::notSupported(const Capabilities& device) const {
 
 Copy copy(const Arguments& arguments) {
   const Tensor& x = arguments.tensor("x");
-  if (x.shape.empty() || x.elements() <= 0) arguments.refuse("INVALID_SHAPE", "x", "elements", toString(x.shape));
-  if (!x.contiguous()) arguments.refuse("INVALID_ARGUMENT", "x", "a whole tensor", "a view of some of its columns");
+  if (x.shape.empty() || x.elements() <= 0)
+    arguments.refuse("INVALID_SHAPE", "x", "one element or more", toString(x.shape));
+  if (!x.contiguous()) arguments.refuse("INVALID_ARGUMENT", "x", "contiguous", "a view of some columns");
   return {.x = x, .y = arguments.output(x.dtype, x.shape)};
 }
 
@@ -79,10 +80,11 @@ ScatterRows scatterRows(const Arguments& arguments) {
   const Tensor& to = arguments.tensor("to");
   const bool single = to.shape.size() == 3 && to.shape[0] == 1;
   if ((to.shape.size() != 2 && !single) || to.elements() <= 0 || to.columns() != x.columns())
-    arguments.refuse("INVALID_SHAPE", "to",
-                     "[positions, " + std::to_string(x.columns()) + "], or that behind a dimension of 1",
-                     toString(to.shape));
-  if (!to.contiguous()) arguments.refuse("INVALID_ARGUMENT", "to", "a whole tensor", "a view of some of its columns");
+    arguments.refuse(
+        "INVALID_SHAPE", "to",
+        "[positions, " + std::to_string(x.columns()) + "] or [1, positions, " + std::to_string(x.columns()) + "]",
+        toString(to.shape));
+  if (!to.contiguous()) arguments.refuse("INVALID_ARGUMENT", "to", "contiguous", "a view of some columns");
   std::optional<Tensor> scales;
   if (arguments.has("scales")) {
     arguments.floating(x, "x");
@@ -90,8 +92,8 @@ ScatterRows scatterRows(const Arguments& arguments) {
     const bool whole = !given.shape.empty() && given.contiguous() && given.columns() > 0;
     if (!whole || given.rows() != to.rows() || to.columns() % given.columns())
       arguments.refuse("INVALID_SHAPE", "scales",
-                       "[positions, heads] for the " + std::to_string(to.rows()) +
-                           " positions, the heads a divisor of " + std::to_string(to.columns()),
+                       "[positions, heads] for " + std::to_string(to.rows()) +
+                           " positions, with a number of heads that divides " + std::to_string(to.columns()),
                        toString(given.shape));
     scales = given;
   }

@@ -1,4 +1,5 @@
-// Operations that move, convert or look up rows. Shapes, and rows of a pool: ../operations.h.
+// The descriptions of operations that move, convert or look up rows. ../operations.h explains the letters of shapes,
+// and rows of a pool.
 #pragma once
 
 #include <optional>
@@ -10,14 +11,14 @@
 
 namespace onehead {
 
-/** x of any shape -> y, the same elements. */
+/** x of any shape -> y with the same elements. */
 struct Copy {
   Tensor x, y;
   void tensors(auto visit) const { visit(x, y); }
   void written(auto visit) const { visit(y); }
 };
 
-/** x [B, R, C] -> y [B, C, R] of another dtype. */
+/** x [B, R, C] -> y [B, C, R] of another type. */
 struct TransposeCast {
   Tensor x, y;
   void tensors(auto visit) const { visit(x, y); }
@@ -25,8 +26,8 @@ struct TransposeCast {
   Reasons notSupported(const Capabilities& device) const;
 };
 
-/** tokens [R, capacity], start [R] -> y [B, count, D]: tokens start ... start + count - 1 and their positions. An int8
- * tokenEmbedding [V, D] has tokenScales float32 [V], as Linear's weight. */
+/** tokens [R, capacity], start [R] -> y [B, count, D]: embeddings of tokens start ... start + count - 1 plus those of
+ * their positions. An int8 tokenEmbedding [V, D] has tokenScales float32 [V], like the weight of Linear. */
 struct Embed {
   Tensor tokens, start, tokenEmbedding, positionEmbedding;
   int64_t count;
@@ -48,9 +49,9 @@ struct GatherRows {
 };
 
 /**
- * y[begin[b] + t] = x[b, t], as far as that is in y: x [B, T, D], begin int32 [B], y [P, D] or [1, P, D] of x's type,
- * of another floating type, or int8 with scales float32 [P, G] or [1, P, G]: each of the G parts of a row is quantized
- * by itself. Nothing where begin[b] is negative. Ranges do not meet.
+ * y[begin[b] + t] = x[b, t] for positions within y: x [B, T, D], begin int32 [B], y [P, D] or [1, P, D]. y has the type
+ * of x, or another floating type, or it is int8 with scales float32 [P, G] or [1, P, G]: then each of the G parts of a
+ * row is quantized. If begin[b] is negative, nothing is written. Ranges must not overlap.
  */
 struct ScatterRows {
   Tensor x, begin, y;

@@ -1,24 +1,24 @@
-// When each position of a text was said: see AlignPositions in native/operations/alignment/operation.h.
+// The time of each position of a text: see AlignPositions in operations/alignment/operation.h.
 //
-// Sequences go one after the other through the softmax, the norm of the columns and the median filter, with all threads
-// on each; then each thread warps whole sequences, since every cell of that table waits for its neighbours.
+// Softmax, standardization and median filter process one sequence at a time with all threads. Then each thread computes
+// the time warping of whole sequences, since every cell of that table depends on its neighbours.
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/math.h"
 
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int mostWidth = 31;
+constexpr int maxWidth = 31;
 
-/** Where things lie in scratch, in bytes: one sequence's weights, each thread's row and costs, all matrices and traces.
- */
+/** Scratch memory, in bytes: the weights of one sequence, a row and costs for each thread, and all matrices and traces.
+ * `stride`: floats of a row of keys. */
 struct Layout {
-  int64_t stride, own, matrices, traces, all;  // stride: floats of a row of keys
+  int64_t stride, threadRows, matrices, traces, all;
 
   Layout(const AlignPositionsArguments& a, int threads) {
-    stride = roundUp(a.keys + 2 * mostWidth, 16);
-    own = roundUp(a.heads * a.positions * stride * 4, 64);
-    matrices = own + threads * 2 * stride * 4;
+    stride = roundUp(a.keys + 2 * maxWidth, 16);
+    threadRows = roundUp(a.heads * a.positions * stride * 4, 64);
+    matrices = threadRows + threads * 2 * stride * 4;
     traces = matrices + a.sequences * a.positions * stride * 4;
     all = traces + roundUp(a.sequences * a.positions * stride, 64) + 64;
   }
@@ -36,9 +36,9 @@ class Aligner {
   void run() const {
     for (int64_t s = 0; s < a_.sequences; ++s) {
       const Counted counted(a_, s);
-      soften(s, counted);
+      softmax(s, counted);
       team_.barrier();
-      normalise(counted);
+      standardize(counted);
       team_.barrier();
       filter(s, counted);
       team_.barrier();
@@ -47,7 +47,7 @@ class Aligner {
   }
 
  private:
-  /** The positions and keys of one sequence that count. */
+  /** The positions and keys of one sequence that are aligned. */
   struct Counted {
     int64_t begin, positions, keys;
 
@@ -62,7 +62,9 @@ class Aligner {
   float* weights(int64_t head, int64_t i) const {
     return reinterpret_cast<float*>(base_) + (head * a_.positions + i) * layout_.stride;
   }
-  float* own() const { return reinterpret_cast<float*>(base_ + layout_.own) + team_.thread * 2 * layout_.stride; }
+  float* threadScratch() const {
+    return reinterpret_cast<float*>(base_ + layout_.threadRows) + team_.thread * 2 * layout_.stride;
+  }
   float* matrix(int64_t s, int64_t i) const {
     return reinterpret_cast<float*>(base_ + layout_.matrices) + (s * a_.positions + i) * layout_.stride;
   }
@@ -70,13 +72,13 @@ class Aligner {
     return reinterpret_cast<uint8_t*>(base_ + layout_.traces) + (s * a_.positions + i) * layout_.stride;
   }
 
-  void soften(int64_t s, const Counted& counted) const {
+  void softmax(int64_t s, const Counted& counted) const {
     const Share share(a_.heads * counted.positions, team_);
     for (int64_t unit = share.begin; unit < share.end; ++unit) {
-      const int64_t head = unit / counted.positions, i = unit % counted.positions, place = counted.begin + i;
-      int64_t row = a_.source[s * a_.positions + place];
+      const int64_t head = unit / counted.positions, i = unit % counted.positions, index = counted.begin + i;
+      int64_t row = a_.source[s * a_.positions + index];
       if (row < 0 || row >= a_.rows) row = 0;
-      const float* from = a_.scores + ((row * a_.positions + place) * a_.heads + head) * a_.keys;
+      const float* from = a_.scores + ((row * a_.positions + index) * a_.heads + head) * a_.keys;
       float* to = weights(head, i);
       float top = -infinity, total = 0;
       for (int64_t n = 0; n < counted.keys; ++n) top = from[n] > top ? from[n] : top;
@@ -90,7 +92,7 @@ class Aligner {
     }
   }
 
-  void normalise(const Counted& counted) const {
+  void standardize(const Counted& counted) const {
     const int64_t steps = (counted.keys + vectorWidth - 1) / vectorWidth;
     const Share share(a_.heads * steps, team_);
     for (int64_t unit = share.begin; unit < share.end; ++unit) {
@@ -99,8 +101,8 @@ class Aligner {
       F mean = {}, variance = {};
       for (int64_t i = 0; i < counted.positions; ++i) mean += load(weights(head, i) + n) * each;
       for (int64_t i = 0; i < counted.positions; ++i) {
-        const F off = load(weights(head, i) + n) - mean;
-        variance += off * off * each;
+        const F difference = load(weights(head, i) + n) - mean;
+        variance += difference * difference * each;
       }
       F scale;
       for (int j = 0; j < vectorWidth; ++j) scale[j] = variance[j] > 0 ? 1 / __builtin_sqrtf(variance[j]) : 0;
@@ -120,7 +122,7 @@ class Aligner {
       for (int64_t n = 0; n < counted.keys; n += vectorWidth) store(to + n, F{});
       for (int64_t head = 0; head < a_.heads; ++head) {
         const float* row = weights(head, i);
-        float* padded = own();
+        float* padded = threadScratch();
         if (filtered) {
           for (int64_t j = 0; j < pad; ++j) {
             padded[j] = row[pad - j];
@@ -134,11 +136,10 @@ class Aligner {
     }
   }
 
-  /** The middle of medianWidth neighbours, for vectorWidth places at once: bubbles rise until the middle one is in its
-   * place. */
+  /** The median of medianWidth neighbours for vectorWidth elements at once, by a partial bubble sort. */
   F median(const float* from) const {
     const int width = int(a_.medianWidth);
-    F values[mostWidth];
+    F values[maxWidth];
     for (int i = 0; i < width; ++i) values[i] = load(from + i);
     for (int last = width - 1; last >= width / 2; --last) {
       for (int i = 0; i < last; ++i) {
@@ -153,23 +154,23 @@ class Aligner {
 
   void warp(int64_t s, const Counted& counted) const {
     if (counted.positions == 0) return;
-    // Costs of the position before and of this one, with a column of infinity before the first key.
-    float *before = own(), *now = before + layout_.stride;
-    before[0] = 0;
-    for (int64_t n = 1; n <= counted.keys; ++n) before[n] = infinity;
+    // Costs of the previous and of this position, with a column of infinity before the first key.
+    float *previous = threadScratch(), *current = previous + layout_.stride;
+    previous[0] = 0;
+    for (int64_t n = 1; n <= counted.keys; ++n) previous[n] = infinity;
     for (int64_t i = 0; i < counted.positions; ++i) {
       const float* row = matrix(s, i);
       uint8_t* steps = trace(s, i);
-      now[0] = infinity;
+      current[0] = infinity;
       for (int64_t n = 1; n <= counted.keys; ++n) {
-        const float c0 = before[n - 1], c1 = before[n], c2 = now[n - 1];
+        const float c0 = previous[n - 1], c1 = previous[n], c2 = current[n - 1];
         const Step step = c0 < c1 && c0 < c2 ? both : c1 < c0 && c1 < c2 ? position : key;
-        now[n] = (step == both ? c0 : step == position ? c1 : c2) - row[n - 1];
+        current[n] = (step == both ? c0 : step == position ? c1 : c2) - row[n - 1];
         steps[n - 1] = step;
       }
-      float* other = before;
-      before = now;
-      now = other;
+      float* other = previous;
+      previous = current;
+      current = other;
     }
     int32_t* y = a_.y + s * a_.positions + counted.begin;
     int64_t i = counted.positions - 1, n = counted.keys - 1;

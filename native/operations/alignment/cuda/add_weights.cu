@@ -1,12 +1,13 @@
-// Attention's weights, summed over layers and heads: see AddWeights in native/operations/alignment/operation.h.
+// Sums attention weights over layers and heads: see AddWeights in operations/alignment/operation.h.
 //
 // Shapes  scores [entries, heads, keys] float32 -> y [rows, positions, keys], one position of each row
-// Bytes   the scores twice (the second time from the cache), and a row of y read and written
-// Method  a block an entry. First a warp finds a head's highest score and the sum of its exponentials, then a thread
-//         adds up a key's weights over the heads.
+// Launch  one block of 256 threads per entry; shared memory: two floats per head
+// Bytes   the scores twice (the second time from cache), and a row of y read and written
+// Method  first each warp computes a head's maximum and sum of exponentials, then each thread sums a key's weights over
+//         the heads
 //
 // History
-//   Never timed on a GPU.
+//   Never measured on a GPU.
 #include "cuda/kernels/numeric.h"
 
 namespace onehead::cuda {
@@ -16,13 +17,13 @@ namespace {
 constexpr int threads = 256;
 
 __global__ void __launch_bounds__(threads) addWeightsKernel(const __grid_constant__ AddWeightsArguments a) {
-  ONEHEAD_SHARED(float, found);  // [heads][2]: the highest score, and the factor of the exponentials
+  ONEHEAD_SHARED(float, found);  // [heads][2]: maximum, and factor of the exponentials
   letNextKernelStart();
   waitForPreviousKernel();
   const int64_t row = a.rows ? int64_t(a.rows[blockIdx.x]) : int64_t(blockIdx.x);
   if (row < 0 || row >= a.pool) return;
-  const int64_t from = a.from[row], to = a.to[row], place = a.position[row];
-  if (from < 0 || from >= a.sources || to < 0 || to >= a.sequences || place < 0 || place >= a.positions) return;
+  const int64_t from = a.from[row], to = a.to[row], position = a.position[row];
+  if (from < 0 || from >= a.sources || to < 0 || to >= a.sequences || position < 0 || position >= a.positions) return;
   const int keys = larger(int(smaller<int64_t>(a.counted[row], a.keys)), 0), heads = int(a.heads);
   const float* scores = a.scores + from * a.heads * a.keys;
   const int lane = int(threadIdx.x) % 32;
@@ -39,7 +40,7 @@ __global__ void __launch_bounds__(threads) addWeightsKernel(const __grid_constan
     }
   }
   __syncthreads();
-  float* y = a.y + (to * a.positions + place) * a.keys;
+  float* y = a.y + (to * a.positions + position) * a.keys;
   for (int n = int(threadIdx.x); n < int(a.keys); n += threads) {
     float sum = a.fresh ? 0.0f : y[n];
     for (int head = 0; head < heads && n < keys; ++head)

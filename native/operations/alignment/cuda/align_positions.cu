@@ -1,25 +1,28 @@
-// When each position of a text was said, from attention's scores: see AlignPositions in
-// native/operations/alignment/operation.h.
+// The time of each position of a text: see AlignPositions in operations/alignment/operation.h.
 //
 // Shapes  scores [rows, positions, heads, keys] float32 -> y [sequences, positions]
-// Bytes   the counted scores, three times over: 16 MB a sequence for 448 positions, 6 heads and 1500 keys
-// Method  a sequence after another through the softmax (a warp a row), the norm of the columns (a thread a column) and
-//         the median filter with the mean over heads (a thread a cell), so that one sequence's weights are all that is
-//         kept. Then all sequences at once, a block each, through the dynamic time warping: cells of one anti-diagonal
-//         wait for the two before it only, which lie in shared memory. One thread walks back.
+// Launch  blocks of 256 threads. For each sequence: softmaxKernel with one warp per row, standardizeKernel with one
+// thread
+//         per column, filterKernel with one thread per cell. Then timeWarpKernel with one block per sequence and three
+//         floats of shared memory per position
+// Bytes   the scores three times: 16 MB per sequence for 448 positions, 6 heads and 1,500 keys
+// Method  one sequence after another passes through softmax, standardization and median filter (with the mean over
+//         heads), so that only one sequence's weights are in memory. Then all sequences pass through dynamic time
+//         warping at once: cells of an anti-diagonal depend only on the previous two, which are in shared memory. One
+//         thread follows the path back.
 //
 // History
-//   Passed its tests on an H200 (commit 1dabc91); never timed by itself. It runs once a window, behind the decoding.
+//   Passed its tests on an H200 (commit 1dabc91); its time was never measured. It runs once per window, after decoding.
 #include "cuda/kernels/numeric.h"
 
 namespace onehead::cuda {
 
 namespace {
 
-constexpr int threads = 256, mostWidth = 31;
+constexpr int threads = 256, maxWidth = 31;
 enum Step : uint8_t { both, position, key };
 
-/** The positions and keys of one sequence that count. */
+/** The positions and keys of one sequence that are aligned. */
 struct Counted {
   int begin, positions, keys;
 
@@ -46,17 +49,17 @@ __device__ uint8_t* trace(const AlignPositionsArguments& a, int64_t s, int64_t i
   return reinterpret_cast<uint8_t*>(first) + (s * a.positions + i) * a.keys;
 }
 
-__global__ void __launch_bounds__(threads) softenKernel(const __grid_constant__ AlignPositionsArguments a, int64_t s) {
+__global__ void __launch_bounds__(threads) softmaxKernel(const __grid_constant__ AlignPositionsArguments a, int64_t s) {
   letNextKernelStart();
   waitForPreviousKernel();
   const Counted counted(a, s);
   const int lane = int(threadIdx.x) % 32;
   const int64_t head = blockIdx.y, i = int64_t(blockIdx.x) * (threads / 32) + threadIdx.x / 32;
   if (i >= counted.positions) return;
-  const int64_t place = counted.begin + i;
-  int64_t row = a.source[s * a.positions + place];
+  const int64_t index = counted.begin + i;
+  int64_t row = a.source[s * a.positions + index];
   if (row < 0 || row >= a.rows) row = 0;
-  const float* from = a.scores + ((row * a.positions + place) * a.heads + head) * a.keys;
+  const float* from = a.scores + ((row * a.positions + index) * a.heads + head) * a.keys;
   float* to = weights(a, head, i);
   float top = -infinity, total = 0;
   for (int n = lane; n < counted.keys; n += 32) top = fmaxf(top, from[n]);
@@ -70,7 +73,7 @@ __global__ void __launch_bounds__(threads) softenKernel(const __grid_constant__ 
 }
 
 __global__ void __launch_bounds__(threads)
-    normaliseKernel(const __grid_constant__ AlignPositionsArguments a, int64_t s) {
+    standardizeKernel(const __grid_constant__ AlignPositionsArguments a, int64_t s) {
   letNextKernelStart();
   waitForPreviousKernel();
   const Counted counted(a, s);
@@ -80,17 +83,16 @@ __global__ void __launch_bounds__(threads)
   float mean = 0, variance = 0;
   for (int i = 0; i < counted.positions; ++i) mean += weights(a, head, i)[n] * each;
   for (int i = 0; i < counted.positions; ++i) {
-    const float off = weights(a, head, i)[n] - mean;
-    variance += off * off * each;
+    const float difference = weights(a, head, i)[n] - mean;
+    variance += difference * difference * each;
   }
   const float scale = variance > 0 ? 1 / sqrtf(variance) : 0.0f;
   for (int i = 0; i < counted.positions; ++i) weights(a, head, i)[n] = (weights(a, head, i)[n] - mean) * scale;
 }
 
-/** The middle of `width` neighbours of a row, mirrored at both ends without the edge: bubbles rise until it is in
- * place. */
+/** The median of `width` neighbours in a row, with reflection at both ends, by a partial bubble sort. */
 __device__ float median(const float* row, int n, int keys, int width) {
-  float values[mostWidth];
+  float values[maxWidth];
   for (int j = 0; j < width; ++j) {
     int at = n + j - width / 2;
     if (at < 0) at = -at;
@@ -123,8 +125,8 @@ __global__ void __launch_bounds__(threads) filterKernel(const __grid_constant__ 
   matrix(a, s, i)[n] = sum;
 }
 
-/** Costs of three anti-diagonals in turn, by position; diagonal d holds the cells (i, d - i). */
-__global__ void __launch_bounds__(threads) warpKernel(const __grid_constant__ AlignPositionsArguments a) {
+/** Dynamic time warping. Costs of three anti-diagonals in turn, by position; diagonal d has the cells (i, d - i). */
+__global__ void __launch_bounds__(threads) timeWarpKernel(const __grid_constant__ AlignPositionsArguments a) {
   ONEHEAD_SHARED(float, costs);  // [3][positions]
   letNextKernelStart();
   waitForPreviousKernel();
@@ -163,18 +165,18 @@ Needs alignPositionsNeeds(const AlignPositionsArguments& a) {
 }
 
 cudaError_t alignPositions(const AlignPositionsArguments& a, const Launcher& launcher) {
-  const unsigned acrossKeys = unsigned(divideUp<int64_t>(a.keys, threads)), heads = unsigned(a.heads);
+  const unsigned keyBlocks = unsigned(divideUp<int64_t>(a.keys, threads)), heads = unsigned(a.heads);
   const dim3 rows(unsigned(divideUp<int64_t>(a.positions, threads / 32)), heads);
   cudaError_t error = cudaSuccess;
   for (int64_t s = 0; s < a.sequences && error == cudaSuccess; ++s) {
-    error = launch(launcher, softenKernel, rows, dim3(threads), 0, a, s);
+    error = launch(launcher, softmaxKernel, rows, dim3(threads), 0, a, s);
     if (error == cudaSuccess)
-      error = launch(launcher, normaliseKernel, dim3(acrossKeys, heads), dim3(threads), 0, a, s);
+      error = launch(launcher, standardizeKernel, dim3(keyBlocks, heads), dim3(threads), 0, a, s);
     if (error == cudaSuccess)
-      error = launch(launcher, filterKernel, dim3(acrossKeys, unsigned(a.positions)), dim3(threads), 0, a, s);
+      error = launch(launcher, filterKernel, dim3(keyBlocks, unsigned(a.positions)), dim3(threads), 0, a, s);
   }
   if (error != cudaSuccess) return error;
-  return launch(launcher, warpKernel, dim3(unsigned(a.sequences)), dim3(threads),
+  return launch(launcher, timeWarpKernel, dim3(unsigned(a.sequences)), dim3(threads),
                 alignPositionsSharedBytes(a.positions), a);
 }
 

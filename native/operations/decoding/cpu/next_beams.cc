@@ -1,36 +1,36 @@
-// One step of beam search, as openai/whisper's BeamSearchDecoder: the rules of operations/decoding/token_rules.h on
-// every beam, the likeliest continuations of each, and of each window the best of them. Caches stay where they are:
-// beams carry a table of rows.
+// One step of beam search, as openai/whisper's BeamSearchDecoder: applies the rules of token_rules.h to every beam,
+// ranks its most probable continuations, and selects the best of each window. The KV caches are not moved: beams have a
+// block table.
 //
-// Scratch memory goes by entries, state by rows.
+// Scratch memory is indexed by entry, state by row.
 #include "cpu/kernels/family.h"
 #include "vocabulary.h"
 
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int64_t mostCandidates = mostBeams * (mostBeams + 1);
+constexpr int64_t maxCandidates = maxBeams * (maxBeams + 1);
 
 struct Candidate {
   float score, logProbability;
   int32_t beam, token;
 };
 
-/** The beams of one window: neighbouring entries and rows. */
+/** The beams of one window: consecutive entries and rows. */
 struct Window {
-  int64_t entry, row, beams;  // the first beam's, and how many
-  int64_t state;              // its place in wanted and doneCount
-  int64_t done, room;         // where its candidates begin, and how many there may be
+  int64_t entry, row, beams;  // entry and row of the first beam, and the number of beams
+  int64_t state;              // index into wanted and doneCount
+  int64_t done, room;         // index of its first finished candidate, and how many fit
 };
 
-/** Where things lie in scratch, in bytes. */
+/** Offsets in scratch memory, in bytes. */
 struct Layout {
   int64_t ranked, logSums, tokens, source, logProbability, all;
 
   Layout(const NextBeamsArguments& a, int threads) {
     const int64_t batch = a.step.batch, history = batch * a.step.capacity * 4;
     ranked = roundUp(batch * threads * int64_t(sizeof(Summaries)), 64);
-    logSums = ranked + roundUp(batch * mostTop * int64_t(sizeof(Ranked)), 64);
+    logSums = ranked + roundUp(batch * maxTop * int64_t(sizeof(Ranked)), 64);
     tokens = logSums + roundUp(batch * 4, 64);
     source = tokens + roundUp(history, 64);
     logProbability = source + roundUp(history, 64);
@@ -66,8 +66,8 @@ class Beams {
       if (row < 0) continue;
       const int64_t count = larger(windowOf(b).beams + 1, topOf(s_, row));
       logSums_[b] = choice(b, row, Share(0, team_)).logSum();
-      rank(s_.logits + b * s_.vocabulary, s_.vocabulary, count, ranked_ + b * mostTop);
-      writeTop(s_, row, s_.length[row], ranked_ + b * mostTop, logSums_[b]);
+      rank(s_.logits + b * s_.vocabulary, s_.vocabulary, count, ranked_ + b * maxTop);
+      writeTop(s_, row, s_.length[row], ranked_ + b * maxTop, logSums_[b]);
     }
     team_.barrier();
     int64_t number = 0;
@@ -79,24 +79,24 @@ class Beams {
   }
 
  private:
-  /** The window that entry b is a beam of; without beams where there is none. */
+  /** The window that contains entry b; it has no beams if there is none. */
   Window windowOf(int64_t b) const {
     if (!s_.beams) {
       const int64_t w = b / a_.beams, first = w * a_.beams;
-      return {first, first, a_.beams, w, w * a_.most, a_.most};
+      return {first, first, a_.beams, w, w * a_.doneCapacity, a_.doneCapacity};
     }
-    for (int64_t first = b; first >= 0 && b - first < mostBeams && s_.beams[first] != 0; --first) {
+    for (int64_t first = b; first >= 0 && b - first < maxBeams && s_.beams[first] != 0; --first) {
       const int64_t beams = s_.beams[first];
       if (beams < 0) continue;
       const int64_t row = stateRow(s_, first);
-      const bool fits = beams <= mostBeams && first + beams <= s_.batch && row >= 0 && row + beams <= s_.pool;
+      const bool fits = beams <= maxBeams && first + beams <= s_.batch && row >= 0 && row + beams <= s_.pool;
       if (!fits || b >= first + beams) break;
-      return {first, row, beams, row, row * a_.most, beams * a_.most};
+      return {first, row, beams, row, row * a_.doneCapacity, beams * a_.doneCapacity};
     }
     return {b, -1, 0, 0, 0, 0};
   }
 
-  /** The row of a beam that needs its logits; -1 where its window has ended or it is not in use. */
+  /** The row of a beam whose logits are needed; -1 if its window has ended or the beam is not in use. */
   int64_t beamRow(int64_t b) const {
     const Window window = windowOf(b);
     if (window.beams == 0) return -1;
@@ -108,20 +108,20 @@ class Beams {
     return allowed(s_, b, s_.timestamps[row], summaries_ + b * team_.threads, team_, share);
   }
 
-  /** The window's candidates, best first. */
+  /** Collects the window's candidates, best first; returns their number. */
   int64_t candidates(const Window& window, Candidate* found) const {
     int64_t count = 0;
     for (int64_t k = 0; k < window.beams; ++k) {
       const int64_t b = window.entry + k, row = beamRow(b);
       if (row < 0) continue;
       for (int64_t i = 0; i <= window.beams; ++i) {
-        const Ranked& one = ranked_[b * mostTop + i];
+        const Ranked& one = ranked_[b * maxTop + i];
         if (one.token < 0) break;
         const float logProbability = one.logit - logSums_[b];
         const Candidate candidate{a_.cumulative[row] + logProbability, logProbability, int32_t(k), one.token};
-        int64_t place = count++;
-        for (; place > 0 && found[place - 1].score < candidate.score; --place) found[place] = found[place - 1];
-        found[place] = candidate;
+        int64_t index = count++;
+        for (; index > 0 && found[index - 1].score < candidate.score; --index) found[index] = found[index - 1];
+        found[index] = candidate;
       }
     }
     return count;
@@ -129,11 +129,11 @@ class Beams {
 
   void advance(const Window& window) const {
     const int64_t first = window.row, capacity = s_.capacity, length = s_.length[first];
-    Candidate found[mostCandidates];
+    Candidate found[maxCandidates];
     const int64_t count = length < capacity ? candidates(window, found) : 0;
     keepHistory(window, length);
     int64_t next = 0;
-    float cumulative[mostBeams];
+    float cumulative[maxBeams];
     for (int64_t i = 0; i < count && next < window.beams; ++i) {
       const Candidate& candidate = found[i];
       if (candidate.token == s_.endToken) {
@@ -145,7 +145,7 @@ class Beams {
     }
     const bool alive = next > 0;
     for (; next < window.beams; ++next) {
-      // A beam without a continuation keeps step with the others, but takes no further part.
+      // A beam without a continuation keeps the length of the others, but is no longer in use.
       continueBeam(window, next, length, {-infinity, -infinity, int32_t(next), s_.endToken});
       cumulative[next] = -infinity;
     }
@@ -160,18 +160,18 @@ class Beams {
     }
   }
 
-  /** Copies what the window's beams have written, since parents are overwritten by children. */
+  /** Copies the histories of the window's beams, since children overwrite parents. */
   void keepHistory(const Window& window, int64_t length) const {
     for (int64_t k = 0; k < window.beams; ++k) {
       const int64_t to = (window.entry + k) * s_.capacity, from = (window.row + k) * s_.capacity;
       __builtin_memcpy(tokens_ + to, s_.tokens + from, size_t(length) * sizeof(int32_t));
       __builtin_memcpy(source_ + to, a_.source + from, size_t(length) * sizeof(int32_t));
       __builtin_memcpy(logProbability_ + to, s_.logProbability + from, size_t(length) * sizeof(float));
-      if (length > 0) source_[to + length - 1] = int32_t(window.row + k);  // the position just read lies in its own row
+      if (length > 0) source_[to + length - 1] = int32_t(window.row + k);  // the position just read is in its own row
     }
   }
 
-  /** The history of the candidate's beam and one more token, to row `row` of three tables. */
+  /** Writes the history of the candidate's beam and one more token to row `row` of three tables. */
   void write(const Window& window, int64_t row, int64_t length, const Candidate& candidate, int32_t* tokens,
              float* logProbability, int32_t* source) const {
     const int64_t to = row * s_.capacity, from = (window.entry + candidate.beam) * s_.capacity;

@@ -1,5 +1,5 @@
-// The next token of each sequence under the rules of operations/decoding/token_rules.h: the likeliest, or one drawn at
-// a temperature.
+// Chooses the next token of each sequence under the rules of token_rules.h: the most probable one, or sampled with a
+// temperature.
 #include "cpu/kernels/family.h"
 #include "vocabulary.h"
 
@@ -11,17 +11,17 @@ void append(const NextTokenArguments& a, int64_t row, const Summary& chosen, flo
     a.finished[row] = 1;
     return;
   }
-  const bool none = chosen.drawn < 0;
-  const int32_t token = none ? a.endToken : int32_t(chosen.drawn);
-  const int32_t place = a.length[row];
-  a.tokens[row * a.capacity + place] = token;
-  a.logProbability[row * a.capacity + place] = none ? -infinity : chosen.drawnLogit - logSum;
-  a.length[row] = place + 1;
-  const bool full = place + 1 - a.begin[row] >= a.maximum[row] || place + 1 >= a.capacity;
+  const bool none = chosen.sampled < 0;
+  const int32_t token = none ? a.endToken : int32_t(chosen.sampled);
+  const int32_t index = a.length[row];
+  a.tokens[row * a.capacity + index] = token;
+  a.logProbability[row * a.capacity + index] = none ? -infinity : chosen.sampledLogit - logSum;
+  a.length[row] = index + 1;
+  const bool full = index + 1 - a.begin[row] >= a.maximum[row] || index + 1 >= a.capacity;
   if (token == a.endToken || full) a.finished[row] = 1;
 }
 
-/** The row of an entry that this operation is for; -1 for idle entries and beams. */
+/** The row of an entry that this operation handles; -1 for idle entries and beams. */
 int64_t rowToChoose(const NextTokenArguments& a, int64_t b) { return a.beams && a.beams[b] != 0 ? -1 : stateRow(a, b); }
 
 }  // namespace
@@ -40,7 +40,7 @@ void nextToken(const NextTokenArguments& a, const Team& team) {
   team.barrier();
   if (a.top) {
     auto ranks = [&](int64_t row) { return row >= 0 && !a.finished[row] && topOf(a, row) > 0; };
-    // The rows must be whole before they are ranked, and the state unchanged until then.
+    // Ranking reads whole rows of logits, and needs the state before it changes.
     for (int64_t b = 0; b < a.batch; ++b) {
       const int64_t row = rowToChoose(a, b);
       if (ranks(row)) allowed(a, b, a.timestamps[row], all + b * team.threads, team, share);
@@ -50,13 +50,14 @@ void nextToken(const NextTokenArguments& a, const Team& team) {
       const int64_t row = rowToChoose(a, b);
       if (!ranks(row)) continue;
       const Summary choice = allowed(a, b, a.timestamps[row], all + b * team.threads, team, {0, team});
-      Ranked ranked[mostTop];
+      Ranked ranked[maxTop];
       rank(a.logits + b * a.vocabulary, a.vocabulary, topOf(a, row), ranked);
       writeTop(a, row, a.length[row], ranked, choice.logSum());
     }
     team.barrier();
   }
-  // From here on thread 0 changes the state, so the others look at the summaries only; a finished sequence's are empty.
+  // Thread 0 changes the state from here on, so the others may only read summaries; those of finished sequences are
+  // empty.
   for (int64_t b = 0; b < a.batch; ++b) {
     const int64_t row = rowToChoose(a, b);
     if (row < 0) continue;

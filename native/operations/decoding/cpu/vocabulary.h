@@ -1,9 +1,8 @@
-// What choosing one token and choosing beams share: one pass over the vocabulary that applies the rules of
-// operations/decoding/token_rules.h
-// and summarises what is left, and the likeliest tokens of a filtered row.
+// What nextToken and nextBeams share: one pass over the vocabulary that applies the rules of token_rules.h and
+// summarizes what is left, and ranking the most probable tokens.
 //
 // Each thread filters its share of every sequence's vocabulary and reduces it to two summaries, of text and of
-// timestamps; after the barrier all of them combine the summaries alike.
+// timestamps. After the barrier every thread combines the summaries in the same way.
 #pragma once
 
 #include "cpu/kernels/math.h"
@@ -13,17 +12,16 @@
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-constexpr int64_t blockLogits =
-    2048;  // logits that stay in the first-level cache between the maximum and the exponentials
+constexpr int64_t blockLogits = 2048;  // stay in the L1 cache between the maximum and the exponentials
 
-/** The highest logit, the lowest token that has it, and the sum of e^(logit - highest); and the drawn token. */
+/** The highest logit, the lowest token that has it, the sum of e^(logit - highest), and the sampled token. */
 struct Summary {
   float highest = -infinity;
   float sum = 0;
   int64_t token = -1;
-  float drawnScore = -infinity;  // logit / temperature + noise
-  float drawnLogit = -infinity;
-  int64_t drawn = -1;
+  float sampledScore = -infinity;  // logit / temperature + noise
+  float sampledLogit = -infinity;
+  int64_t sampled = -1;
 
   void include(const Summary& other) {
     if (other.token < 0) return;
@@ -34,10 +32,11 @@ struct Summary {
     } else {
       sum += other.sum * expNegative(other.highest - highest);
     }
-    if (drawn < 0 || other.drawnScore > drawnScore || (other.drawnScore == drawnScore && other.drawn < drawn)) {
-      drawnScore = other.drawnScore;
-      drawnLogit = other.drawnLogit;
-      drawn = other.drawn;
+    if (sampled < 0 || other.sampledScore > sampledScore ||
+        (other.sampledScore == sampledScore && other.sampled < sampled)) {
+      sampledScore = other.sampledScore;
+      sampledLogit = other.sampledLogit;
+      sampled = other.sampled;
     }
   }
   float logSum() const { return token < 0 ? -infinity : highest + float(__builtin_log(double(sum))); }
@@ -47,55 +46,54 @@ struct alignas(64) Summaries {
   Summary text, timestamps;
 };
 
-/** The row of state that entry b works on; -1 where it is idle. */
+/** The row of state that entry b works on; -1 if it is idle. */
 inline int64_t stateRow(const NextTokenArguments& a, int64_t b) {
   if (!a.rows) return b;
   const int64_t row = a.rows[b];
   return row >= 0 && row < a.pool ? row : -1;
 }
 
-/** A sequence's way of drawing; inverse 0: the likeliest token. */
-struct Draw {
+/** A sequence's sampling; inverse 0 means none: the most probable token is chosen. */
+struct Sampler {
   float inverse = 0;
   uint32_t key = 0;
 
-  Draw(const NextTokenArguments& a, int64_t row) {
+  Sampler(const NextTokenArguments& a, int64_t row) {
     if (!a.temperature || !(a.temperature[row] > 0)) return;
     inverse = 1 / a.temperature[row];
     key = noiseKey(a.seed[row], a.length[row] - a.begin[row]);
   }
 
-  /** Of logits [begin, end), of which summary.token is the highest. */
+  /** Samples from logits [begin, end), of which summary.token is the highest. */
   void run(const float* logits, int64_t begin, int64_t end, Summary& summary) const {
     if (inverse == 0) {
-      summary.drawnScore = summary.drawnLogit = summary.highest;
-      summary.drawn = summary.token;
+      summary.sampledScore = summary.sampledLogit = summary.highest;
+      summary.sampled = summary.token;
       return;
     }
     auto consider = [&](int64_t i) {
       const float score = logits[i] * inverse + gumbelNoise(key, i);
-      if (score < summary.drawnScore || (score == summary.drawnScore && i > summary.drawn)) return;
-      summary.drawnScore = score;
-      summary.drawnLogit = logits[i];
-      summary.drawn = i;
+      if (score < summary.sampledScore || (score == summary.sampledScore && i > summary.sampled)) return;
+      summary.sampledScore = score;
+      summary.sampledLogit = logits[i];
+      summary.sampled = i;
     };
     consider(summary.token);
     int64_t i = begin;
-    for (; i + vectorWidth <= end;
-         i += vectorWidth) {  // two logarithms are spent only on those that the noise can lift
-      const F most = load(logits + i) * splat(inverse) + splat(mostNoise);
-      if (largest(most) < summary.drawnScore) continue;
+    for (; i + vectorWidth <= end; i += vectorWidth) {  // noise (two logarithms) is computed only if it can matter
+      const F upperBound = load(logits + i) * splat(inverse) + splat(maxNoise);
+      if (largest(upperBound) < summary.sampledScore) continue;
       for (int j = 0; j < vectorWidth; ++j)
-        if (most[j] >= summary.drawnScore) consider(i + j);
+        if (upperBound[j] >= summary.sampledScore) consider(i + j);
     }
     for (; i < end; ++i)
-      if (logits[i] * inverse + mostNoise >= summary.drawnScore) consider(i);
+      if (logits[i] * inverse + maxNoise >= summary.sampledScore) consider(i);
   }
 };
 
-/** Filters logits [begin, end), at most blockLogits of them, by the suppressed bits and summarises them. */
-Summary summarise(float* logits, const uint8_t* suppressed, uint8_t bits, int64_t begin, int64_t end,
-                  const Draw& draw) {
+/** Applies the suppressed bits to logits [begin, end), at most blockLogits of them, and summarizes them. */
+Summary summarize(float* logits, const uint8_t* suppressed, uint8_t bits, int64_t begin, int64_t end,
+                  const Sampler& sampler) {
   F highest = splat(-infinity);
   int64_t i = begin;
   for (; i + vectorWidth <= end; i += vectorWidth) {
@@ -125,7 +123,7 @@ Summary summarise(float* logits, const uint8_t* suppressed, uint8_t bits, int64_
   summary.sum = sum(sums);
   for (; i < end; ++i)
     if (logits[i] != -infinity) summary.sum += expNegative(logits[i] - top);
-  draw.run(logits, begin, end, summary);
+  sampler.run(logits, begin, end, summary);
   return summary;
 }
 
@@ -133,14 +131,14 @@ void forbid(float* logits, TokenRange range, const Share& share) {
   for (int64_t i = larger(range.begin, share.begin); i < smaller(range.end, share.end); ++i) logits[i] = -infinity;
 }
 
-/** Repetition penalty and forbidden n-grams of the sequence on this row, in this thread's share. */
-void discourage(const NextTokenArguments& a, int64_t row, float* logits, const Share& share) {
+/** Applies repetition penalty and forbidden n-grams to this thread's share of a row's logits. */
+void penalize(const NextTokenArguments& a, int64_t row, float* logits, const Share& share) {
   const int64_t generated = int64_t(a.length[row]) - a.begin[row];
   const int32_t* tokens = a.tokens + row * a.capacity + a.begin[row];
-  auto mine = [&](int32_t token) { return token >= share.begin && token < share.end && !isTimestamp(a, token); };
+  auto inShare = [&](int32_t token) { return token >= share.begin && token < share.end && !isTimestamp(a, token); };
   if (a.repetitionPenalty && a.repetitionPenalty[row] != 1) {
     for (int64_t i = 0; i < generated; ++i) {
-      if (!mine(tokens[i])) continue;
+      if (!inShare(tokens[i])) continue;
       bool first = true;
       for (int64_t j = 0; j < i && first; ++j) first = tokens[j] != tokens[i];
       float& logit = logits[tokens[i]];
@@ -153,33 +151,33 @@ void discourage(const NextTokenArguments& a, int64_t row, float* logits, const S
   for (int64_t i = 0; i + size <= generated; ++i) {
     bool same = true;
     for (int64_t j = 0; j < size - 1 && same; ++j) same = tokens[i + j] == last[j];
-    if (same && mine(tokens[i + size - 1])) logits[tokens[i + size - 1]] = -infinity;
+    if (same && inShare(tokens[i + size - 1])) logits[tokens[i + size - 1]] = -infinity;
   }
 }
 
-/** One thread's part: filters its share of the logits of entry b, whose sequence is on this row. */
+/** Filters and summarizes this thread's share of the logits of entry b, whose state is in this row. */
 Summaries filterShare(const NextTokenArguments& a, int64_t b, int64_t row, const Share& share) {
-  Summaries mine;
+  Summaries summaries;
   float* logits = a.logits + b * a.vocabulary;
-  discourage(a, row, logits, share);
+  penalize(a, row, logits, share);
   const ForbiddenTokens forbidden = forbiddenTokens(a, row);
   for (int i = 0; i < forbidden.count; ++i) forbid(logits, forbidden.ranges[i], share);
-  const Draw draw(a, row);
+  const Sampler sampler(a, row);
   const uint8_t* suppressed = a.suppressed + row * a.suppressedStride;
   for (int64_t i = share.begin; i < share.end;) {
     const bool text = !isTimestamp(a, i);
     const int64_t kindEnd = i < a.timestampBegin ? a.timestampBegin : text ? a.vocabulary : a.timestampEnd;
     const int64_t end = smaller(smaller(i + blockLogits, share.end), kindEnd);
-    const Summary part = summarise(logits, suppressed, forbidden.suppressedBits, i, end, draw);
-    (text ? mine.text : mine.timestamps).include(part);
+    const Summary part = summarize(logits, suppressed, forbidden.suppressedBits, i, end, sampler);
+    (text ? summaries.text : summaries.timestamps).include(part);
     i = end;
   }
-  return mine;
+  return summaries;
 }
 
 /**
- * What may come next in entry b: all threads' shares (a row of `threads` summaries) joined, and text forbidden where
- * timestamps are likelier. Every thread calls it and gets the same.
+ * Combines all threads' summaries of entry b. If timestamps are more probable, text is forbidden in this thread's
+ * share. Every thread calls this and gets the same result.
  */
 Summary allowed(const NextTokenArguments& a, int64_t b, bool timestamps, const Summaries* shares, const Team& team,
                 const Share& share) {
@@ -202,15 +200,15 @@ struct Ranked {
   int32_t token;
 };
 
-/** The `count` highest of a filtered row, highest first, the lower token first among equals; token -1 where none is. */
+/** The `count` highest logits, highest first and lower token first if equal; token -1 beyond the last. */
 void rank(const float* logits, int64_t vocabulary, int64_t count, Ranked* found) {
   for (int64_t i = 0; i < count; ++i) found[i] = {-infinity, -1};
   auto insert = [&](int64_t token) {
     const float logit = logits[token];
     if (!(logit > found[count - 1].logit)) return;
-    int64_t place = count - 1;
-    for (; place > 0 && found[place - 1].logit < logit; --place) found[place] = found[place - 1];
-    found[place] = {logit, int32_t(token)};
+    int64_t index = count - 1;
+    for (; index > 0 && found[index - 1].logit < logit; --index) found[index] = found[index - 1];
+    found[index] = {logit, int32_t(token)};
   };
   int64_t i = 0;
   for (; i + vectorWidth <= vocabulary; i += vectorWidth) {
@@ -220,20 +218,20 @@ void rank(const float* logits, int64_t vocabulary, int64_t count, Ranked* found)
   for (; i < vocabulary; ++i) insert(i);
 }
 
-/** How many of the likeliest tokens are wanted of the sequence on this row. */
+/** How many top tokens are wanted of the sequence in this row. */
 int64_t topOf(const NextTokenArguments& a, int64_t row) {
   return a.topCount ? smaller(larger(int64_t(a.topCount[row]), 0), a.top) : a.top;
 }
 
-/** The likeliest tokens of the sequence on this row to their place; of those behind the ones wanted there are none. */
-void writeTop(const NextTokenArguments& a, int64_t row, int64_t place, const Ranked* ranked, float logSum) {
+/** Writes the top tokens of the sequence in this row at the index of the new token. */
+void writeTop(const NextTokenArguments& a, int64_t row, int64_t index, const Ranked* ranked, float logSum) {
   const int64_t wanted = topOf(a, row);
-  if (wanted == 0 || place < 0 || place >= a.capacity) return;
-  const int64_t to = (row * a.capacity + place) * a.top;
+  if (wanted == 0 || index < 0 || index >= a.capacity) return;
+  const int64_t to = (row * a.capacity + index) * a.top;
   for (int64_t i = 0; i < a.top; ++i) {
-    const bool there = i < wanted && ranked[i].token >= 0;
-    a.topTokens[to + i] = there ? ranked[i].token : -1;
-    a.topLogProbability[to + i] = there ? ranked[i].logit - logSum : -infinity;
+    const bool valid = i < wanted && ranked[i].token >= 0;
+    a.topTokens[to + i] = valid ? ranked[i].token : -1;
+    a.topLogProbability[to + i] = valid ? ranked[i].logit - logSum : -infinity;
   }
 }
 

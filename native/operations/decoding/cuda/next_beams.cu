@@ -1,56 +1,56 @@
-// One step of beam search, as openai/whisper's BeamSearchDecoder: the rules on every beam, the likeliest continuations
-// of each, and of each window the best of them. Caches stay where they are: beams carry a table of rows.
+// One step of beam search, as openai/whisper's BeamSearchDecoder: applies the rules to every beam, ranks its most
+// probable continuations, and selects the best of each window. The KV caches are not moved: beams have a block table.
 //
 // Shapes  logits [windows x beams, vocabulary] float32
-// Bytes   the logits once; each beam's history (tokens, rows, log-probabilities) twice, a few kilobytes
-// Method  the first kernel is that of next_token.cu without its end: beams + 1 ranked tokens of each beam. The second
-//         has a block a window: it sorts the candidates by counting those that are better, lets one thread decide which
-//         finish and which go on, and copies the parents' histories to the children's places, by way of a copy, since
-//         parents are overwritten.
+// Launch  rankBeamsKernel as nextTokenKernel in next_token.cu; then advanceBeamsKernel with one block of 256 threads
+//         per window (or entry); shared memory: BeamsShared, 9 KB
+// Bytes   the logits once; each beam's history (tokens, block table, log-probabilities) twice, a few kilobytes
+// Method  the first kernel is nextTokenKernel without its end: it ranks beams + 1 tokens of each beam. The second sorts
+//         the candidates by counting better ones, one thread decides which finish and which continue, and the block
+//         copies the parents' histories to the children, through a copy, since children overwrite parents.
 //
 // History
-//   Passed its tests on an H200 (commit 1dabc91); never timed by itself. Its first kernel is next_token.cu's, whose
-//   figures are there.
+//   Passed its tests on an H200 (commit 1dabc91); its time was never measured. See next_token.cu for its first kernel.
 #include "vocabulary.h"
 
 namespace onehead::cuda {
 
 namespace {
 
-constexpr int mostCandidates = mostBeams * (mostBeams + 1);
+constexpr int maxCandidates = maxBeams * (maxBeams + 1);
 
-/** Tokens that are ranked of a beam, at most. */
+/** The most tokens that are ranked per beam. */
 __host__ __device__ int64_t rankCount(const NextBeamsArguments& a) {
-  return larger<int64_t>((a.step.beams ? int64_t(mostBeams) : a.beams) + 1, a.step.top);
+  return larger<int64_t>((a.step.beams ? int64_t(maxBeams) : a.beams) + 1, a.step.top);
 }
 
-/** The beams of one window: neighbouring entries and rows. */
+/** The beams of one window: consecutive entries and rows. */
 struct Window {
-  int entry, row, beams;  // the first beam's, and how many; none: there is no window
-  int state;              // its place in wanted and doneCount
-  int done, room;         // where its candidates begin, and how many there may be
+  int entry, row, beams;  // entry and row of the first beam, and the number of beams; 0: there is no window
+  int state;              // index into wanted and doneCount
+  int done, room;         // index of its first finished candidate, and how many fit
 };
 
-/** The window that entry b is a beam of. */
+/** The window that contains entry b. */
 __device__ Window windowOf(const NextBeamsArguments& a, int b) {
   const NextTokenArguments& s = a.step;
-  const int most = int(a.most);
+  const int capacity = int(a.doneCapacity);
   if (!s.beams) {
     const int w = b / int(a.beams), first = w * int(a.beams);
-    return {first, first, int(a.beams), w, w * most, most};
+    return {first, first, int(a.beams), w, w * capacity, capacity};
   }
-  for (int first = b; first >= 0 && b - first < mostBeams && s.beams[first] != 0; --first) {
+  for (int first = b; first >= 0 && b - first < maxBeams && s.beams[first] != 0; --first) {
     const int beams = s.beams[first];
     if (beams < 0) continue;
     const int row = int(stateRow(s, first));
-    const bool fits = beams <= mostBeams && first + beams <= s.batch && row >= 0 && row + beams <= s.pool;
+    const bool fits = beams <= maxBeams && first + beams <= s.batch && row >= 0 && row + beams <= s.pool;
     if (!fits || b >= first + beams) break;
-    return {first, row, beams, row, row * most, beams * most};
+    return {first, row, beams, row, row * capacity, beams * capacity};
   }
   return {b, -1, 0, 0, 0, 0};
 }
 
-/** Beams that need no logits: of a window that has ended, or not in use. */
+/** Whether a beam's logits are not needed: its window has ended, or it is not in use. */
 __device__ bool skipped(const NextBeamsArguments& a, int64_t row) {
   return a.step.finished[row] || a.cumulative[row] == -infinity;
 }
@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(choiceThreads, 2) rankBeamsKernel(const __grid
   const RowState state(a.step, row);
   const ChoiceScratch scratch(a.step.scratch, b, gridDim.x, rankCount(a));
   Summary choice;
-  if (summariseVocabulary(a.step, b, row, larger<int64_t>(window.beams + 1, topOf(a.step, row)), state, logits, scratch,
+  if (summarizeVocabulary(a.step, b, row, larger<int64_t>(window.beams + 1, topOf(a.step, row)), state, logits, scratch,
                           *shared, choice))
     writeTop(a.step, row, scratch, choice.logSum());
 }
@@ -78,28 +78,28 @@ struct Candidate {
   int beam, token;
 };
 
-/** A row to write: a parent's history and one more token. */
+/** A row to write: a parent's history plus one token. */
 struct Continuation {
   Candidate candidate;
   int64_t row;
 };
 
 struct BeamsShared {
-  Candidate all[mostCandidates], sorted[mostCandidates];
-  Continuation children[mostBeams], done[mostBeams];
+  Candidate all[maxCandidates], sorted[maxCandidates];
+  Continuation children[maxBeams], done[maxBeams];
   int count, next, doneCount;
 };
 
-/** The window's candidates, best first; of equals the lower beam's, then the lower token. Called by the block. */
+/** Sorts the window's candidates: best first, of equals the lower beam, then the lower token. Called by the block. */
 __device__ void sortCandidates(const NextBeamsArguments& a, const Window& window, BeamsShared& shared) {
-  const int wide = int(window.beams) + 1, places = int(window.beams) * wide;
-  for (int i = int(threadIdx.x); i < places; i += choiceThreads) {
-    const int64_t row = window.row + i / wide;
-    Candidate candidate{-infinity, -infinity, i / wide, -1};
+  const int perBeam = int(window.beams) + 1, total = int(window.beams) * perBeam;
+  for (int i = int(threadIdx.x); i < total; i += choiceThreads) {
+    const int64_t row = window.row + i / perBeam;
+    Candidate candidate{-infinity, -infinity, i / perBeam, -1};
     if (!skipped(a, row)) {
       const int64_t blocks = choiceBlocks(a.step.vocabulary);
-      const ChoiceScratch scratch(a.step.scratch, window.entry + i / wide, blocks, rankCount(a));
-      const Ranked one = scratch.ranked[i % wide];
+      const ChoiceScratch scratch(a.step.scratch, window.entry + i / perBeam, blocks, rankCount(a));
+      const Ranked one = scratch.ranked[i % perBeam];
       candidate.token = one.token;
       candidate.logProbability = one.logit - *scratch.logSum;
       candidate.score = a.cumulative[row] + candidate.logProbability;
@@ -108,21 +108,21 @@ __device__ void sortCandidates(const NextBeamsArguments& a, const Window& window
   }
   if (threadIdx.x == 0) shared.count = 0;
   __syncthreads();
-  for (int i = int(threadIdx.x); i < places; i += choiceThreads) {
-    const Candidate mine = shared.all[i];
-    if (mine.token < 0) continue;
-    int place = 0;
-    for (int j = 0; j < places; ++j) {
+  for (int i = int(threadIdx.x); i < total; i += choiceThreads) {
+    const Candidate candidate = shared.all[i];
+    if (candidate.token < 0) continue;
+    int rank = 0;
+    for (int j = 0; j < total; ++j) {
       const Candidate& other = shared.all[j];
-      place += other.token >= 0 && (other.score > mine.score || (other.score == mine.score && j < i));
+      rank += other.token >= 0 && (other.score > candidate.score || (other.score == candidate.score && j < i));
     }
-    shared.sorted[place] = mine;
+    shared.sorted[rank] = candidate;
     atomicAdd(&shared.count, 1);
   }
   __syncthreads();
 }
 
-/** Which candidates finish and which go on. Called by one thread; gives the number of beams that go on. */
+/** Decides which candidates finish and which continue. Called by one thread; returns the number that continue. */
 __device__ int decide(const NextBeamsArguments& a, const Window& window, int64_t length, BeamsShared& shared) {
   int next = 0, finishing = 0;
   const int count = length < a.step.capacity ? shared.count : 0;
@@ -136,29 +136,29 @@ __device__ int decide(const NextBeamsArguments& a, const Window& window, int64_t
       shared.done[finishing++] = {candidate, window.done + slot};
     }
   }
-  // A beam without a continuation keeps step with the others, but takes no further part.
+  // A beam without a continuation keeps the length of the others, but is no longer in use.
   for (int k = next; k < window.beams; ++k)
     shared.children[k] = {{-infinity, -infinity, k, a.step.endToken}, window.row + k};
   shared.doneCount = finishing;
   return next;
 }
 
-/** Histories [sequences, capacity] that beams share. */
+/** Histories of beams, [sequences, capacity]. */
 struct Histories {
   int32_t *tokens, *source;
   float* logProbability;
 };
 
-/** `old` holds the histories by entries, the others by rows. */
+/** `old` is indexed by entry, `to` by row. */
 __device__ void write(const Histories& to, const Histories& old, const Continuation& one, const Window& window,
                       int64_t capacity, int64_t length) {
   const int64_t parent = one.candidate.beam;
   for (int64_t i = threadIdx.x; i <= length; i += choiceThreads) {
     const int64_t at = one.row * capacity + i, from = (window.entry + parent) * capacity + i;
-    const bool fresh = i == length;
-    to.tokens[at] = fresh ? one.candidate.token : old.tokens[from];
-    to.source[at] = fresh ? int32_t(window.row + parent) : old.source[from];
-    to.logProbability[at] = fresh ? one.candidate.logProbability : old.logProbability[from];
+    const bool isNew = i == length;
+    to.tokens[at] = isNew ? one.candidate.token : old.tokens[from];
+    to.source[at] = isNew ? int32_t(window.row + parent) : old.source[from];
+    to.logProbability[at] = isNew ? one.candidate.logProbability : old.logProbability[from];
   }
 }
 
@@ -174,16 +174,16 @@ __global__ void __launch_bounds__(choiceThreads, 1) advanceBeamsKernel(const __g
   if (s.finished[first]) return;
   sortCandidates(a, window, *shared);
 
-  auto* kept = static_cast<unsigned char*>(s.scratch) +
-               size_t(s.batch) * ChoiceScratch::bytes(choiceBlocks(s.vocabulary), rankCount(a));
+  auto* copied = static_cast<unsigned char*>(s.scratch) +
+                 size_t(s.batch) * ChoiceScratch::bytes(choiceBlocks(s.vocabulary), rankCount(a));
   const size_t table = size_t(s.batch * capacity) * 4;
-  const Histories old{reinterpret_cast<int32_t*>(kept), reinterpret_cast<int32_t*>(kept + table),
-                      reinterpret_cast<float*>(kept + 2 * table)};
+  const Histories old{reinterpret_cast<int32_t*>(copied), reinterpret_cast<int32_t*>(copied + table),
+                      reinterpret_cast<float*>(copied + 2 * table)};
   for (int64_t i = threadIdx.x; i < window.beams * smaller<int64_t>(length, capacity); i += choiceThreads) {
-    const int64_t beam = i / length, place = i % length, row = first + beam;
-    const int64_t to = (window.entry + beam) * capacity + place, from = row * capacity + place;
+    const int64_t beam = i / length, index = i % length, row = first + beam;
+    const int64_t to = (window.entry + beam) * capacity + index, from = row * capacity + index;
     old.tokens[to] = s.tokens[from];
-    old.source[to] = place == length - 1 ? int32_t(row) : a.source[from];  // the position just read lies in its own row
+    old.source[to] = index == length - 1 ? int32_t(row) : a.source[from];  // the position just read is in its own row
     old.logProbability[to] = s.logProbability[from];
   }
   if (threadIdx.x == 0) shared->next = decide(a, window, length, *shared);
@@ -214,13 +214,13 @@ __global__ void __launch_bounds__(choiceThreads, 1) advanceBeamsKernel(const __g
 }  // namespace
 
 Needs nextBeamsNeeds(const NextBeamsArguments& a) {
-  const size_t ofRow =
+  const size_t bytesPerEntry =
       ChoiceScratch::bytes(choiceBlocks(a.step.vocabulary), rankCount(a)) + size_t(a.step.capacity) * 12;
-  return {size_t(a.step.batch) * ofRow, size_t(a.step.batch)};
+  return {size_t(a.step.batch) * bytesPerEntry, size_t(a.step.batch)};
 }
 
-cudaError_t nextBeams(const NextBeamsArguments& given, const Launcher& launcher) {
-  NextBeamsArguments a = given;
+cudaError_t nextBeams(const NextBeamsArguments& arguments, const Launcher& launcher) {
+  NextBeamsArguments a = arguments;
   a.step.scratch = a.scratch;
   a.step.counters = a.counters;
   const dim3 grid(unsigned(choiceBlocks(a.step.vocabulary)), unsigned(a.step.batch));

@@ -1,7 +1,6 @@
-// What choosing one token and choosing beams share: one pass over the vocabulary by many blocks, which applies the
-// rules of operations/decoding/token_rules.h and summarises what is left; the block of a sequence that comes last joins
-// the summaries. What depends on memory is asked for at once, logits first; sums are made about a maximum that is
-// known, so that no exponential waits for another.
+// What nextToken and nextBeams share: one pass over the vocabulary by several blocks, which applies the rules of
+// token_rules.h and summarizes what is left; the last block of a sequence combines the summaries. All loads are issued
+// at once, logits first; maxima are computed before sums, so that exponentials do not depend on each other.
 #pragma once
 
 #include "cuda/kernels/numeric.h"
@@ -10,47 +9,47 @@
 
 namespace onehead::cuda {
 
-// 13 blocks for 51,866 tokens: at 32 sequences 416 blocks, about what 132 multiprocessors hold at once. Of half the
-// logits they were 832 there; a program that did no more than a maximum and a sum took 3.7 us in 26 blocks of 1,024
-// threads.
+// 13 blocks for 51,866 tokens: at 32 sequences 416 blocks, about what 132 multiprocessors hold at once. With half as
+// many logits per block there would be 832.
 constexpr int choiceThreads = 256, choiceWarps = choiceThreads / 32;
-constexpr int logitsOfThread = 16;
-constexpr int64_t logitsOfBlock = choiceThreads * logitsOfThread;
+constexpr int logitsPerThread = 16;
+constexpr int64_t logitsPerBlock = choiceThreads * logitsPerThread;
 
-/** The highest logit, the lowest token that has it, and the sum of e^(logit - highest); and the drawn token. None: -1.
- */
+/** The highest logit, the lowest token that has it, the sum of e^(logit - highest), and the sampled token. Tokens are
+ * -1 if there are none. */
 struct Summary {
   float highest = -infinity, sum = 0;
   int token = -1;
-  float drawnScore = -infinity, drawnLogit = -infinity;  // logit / temperature + noise
-  int drawn = -1;
+  float sampledScore = -infinity, sampledLogit = -infinity;  // logit / temperature + noise
+  int sampled = -1;
 
-  /** Of two without their sums; of equals the lower token. */
+  /** Takes the higher logit, or the lower token of equals. Does not combine sums. */
   __device__ void raise(float otherHighest, int otherToken) {
     if (otherToken < 0 || (token >= 0 && (highest > otherHighest || (highest == otherHighest && token < otherToken))))
       return;
     highest = otherHighest;
     token = otherToken;
   }
-  __device__ void draw(float otherScore, float otherLogit, int otherDrawn) {
-    if (otherDrawn < 0 || (drawn >= 0 && (drawnScore > otherScore || (drawnScore == otherScore && drawn < otherDrawn))))
+  __device__ void sample(float otherScore, float otherLogit, int otherSampled) {
+    if (otherSampled < 0 ||
+        (sampled >= 0 && (sampledScore > otherScore || (sampledScore == otherScore && sampled < otherSampled))))
       return;
-    drawnScore = otherScore;
-    drawnLogit = otherLogit;
-    drawn = otherDrawn;
+    sampledScore = otherScore;
+    sampledLogit = otherLogit;
+    sampled = otherSampled;
   }
-  /** Where nothing is drawn it is the likeliest. */
-  __device__ void drawLikeliest() {
-    drawnScore = drawnLogit = highest;
-    drawn = token;
+  /** Without sampling the chosen token is the most probable. */
+  __device__ void sampleHighest() {
+    sampledScore = sampledLogit = highest;
+    sampled = token;
   }
-  /** What the sum counts about a maximum that is at least as high. */
+  /** The sum relative to another maximum, which is at least as high. */
   __device__ float sumAbout(float above) const { return token < 0 ? 0.0f : sum * expf(highest - above); }
   __device__ void include(const Summary& other) {
-    const Summary mine = *this;
+    const Summary old = *this;
     raise(other.highest, other.token);
-    sum = mine.sumAbout(highest) + other.sumAbout(highest);
-    draw(other.drawnScore, other.drawnLogit, other.drawn);
+    sum = old.sumAbout(highest) + other.sumAbout(highest);
+    sample(other.sampledScore, other.sampledLogit, other.sampled);
   }
   __device__ float logSum() const { return token < 0 ? -infinity : highest + logf(sum); }
 };
@@ -63,18 +62,18 @@ struct Ranked {
   }
 };
 
-/** Shared memory of a block. */
+/** A block's shared memory. */
 struct ChoiceShared {
   Summary summaries[choiceWarps];
   Ranked ranked[choiceWarps];
   int last, timestamp;
 };
 
-/** One entry's part of the scratch memory. */
+/** One entry's scratch memory. */
 struct ChoiceScratch {
-  Summary* parts;  // [blocks][2]: of text and of timestamps
+  Summary* parts;  // [blocks][2]: text, timestamps
   Ranked* lists;   // [blocks][2][count]
-  Ranked* ranked;  // [count]: the likeliest of all, token -1 behind the last
+  Ranked* ranked;  // [count]: the overall ranking; token -1 beyond the last
   float* logSum;
 
   __host__ __device__ static size_t bytes(int64_t blocks, int64_t count) {
@@ -92,81 +91,81 @@ struct ChoiceScratch {
 };
 
 __host__ __device__ inline int64_t choiceBlocks(int64_t vocabulary) {
-  return (vocabulary + logitsOfBlock - 1) / logitsOfBlock;
+  return (vocabulary + logitsPerBlock - 1) / logitsPerBlock;
 }
 
-/** A sequence's way of drawing; inverse 0: the likeliest token. */
-struct Draw {
+/** A sequence's sampling; inverse 0 means none: the most probable token is chosen. */
+struct Sampler {
   float inverse = 0;
   uint32_t key = 0;
 
-  __device__ Draw(const NextTokenArguments& n, int64_t row) {
+  __device__ Sampler(const NextTokenArguments& n, int64_t row) {
     if (!n.temperature || !(n.temperature[row] > 0)) return;
     inverse = 1 / n.temperature[row];
     key = noiseKey(n.seed[row], int64_t(n.length[row]) - n.begin[row]);
   }
-  /** Offers a token to the summary, which is one of a thread. */
+  /** Adds a token to a thread's summary. */
   __device__ void offer(Summary& summary, float logit, int token) const {
     summary.raise(logit, token);
     if (inverse == 0) return;
-    // Two logarithms are spent only on those that the noise can lift.
-    if (logit * inverse + mostNoise < summary.drawnScore) return;
-    summary.draw(logit * inverse + gumbelNoise(key, token), logit, token);
+    // Noise (two logarithms) is computed only if it can matter.
+    if (logit * inverse + maxNoise < summary.sampledScore) return;
+    summary.sample(logit * inverse + gumbelNoise(key, token), logit, token);
   }
 };
 
-/** Over the warp; every lane has the result. */
-__device__ inline Summary joinWarp(const Summary& mine, bool drawing) {
-  Summary all = mine;
+/** Combines the lanes' summaries; every lane gets the result. */
+__device__ inline Summary combineWarp(const Summary& own, bool sampling) {
+  Summary all = own;
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) {
     const float highest = __shfl_xor_sync(allLanes, all.highest, mask);
     all.raise(highest, __shfl_xor_sync(allLanes, all.token, mask));
   }
-  all.sum = warpSum(mine.sumAbout(all.highest));
-  if (!drawing) {
-    all.drawLikeliest();
+  all.sum = warpSum(own.sumAbout(all.highest));
+  if (!sampling) {
+    all.sampleHighest();
     return all;
   }
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) {
-    const float score = __shfl_xor_sync(allLanes, all.drawnScore, mask);
-    const float logit = __shfl_xor_sync(allLanes, all.drawnLogit, mask);
-    all.draw(score, logit, __shfl_xor_sync(allLanes, all.drawn, mask));
+    const float score = __shfl_xor_sync(allLanes, all.sampledScore, mask);
+    const float logit = __shfl_xor_sync(allLanes, all.sampledLogit, mask);
+    all.sample(score, logit, __shfl_xor_sync(allLanes, all.sampled, mask));
   }
   return all;
 }
 
-/** Over the block; every thread has the result. */
-__device__ inline Summary joinSummaries(const Summary& mine, bool drawing, ChoiceShared& shared) {
-  const Summary warp = joinWarp(mine, drawing);
+/** Combines the block's summaries; every thread gets the result. */
+__device__ inline Summary combineSummaries(const Summary& own, bool sampling, ChoiceShared& shared) {
+  const Summary warp = combineWarp(own, sampling);
   const int lane = int(threadIdx.x) % 32;
   __syncthreads();
   if (lane == 0) shared.summaries[threadIdx.x / 32] = warp;
   __syncthreads();
-  return joinWarp(lane < choiceWarps ? shared.summaries[lane] : Summary(), drawing);
+  return combineWarp(lane < choiceWarps ? shared.summaries[lane] : Summary(), sampling);
 }
 
-__device__ inline Ranked joinRanked(Ranked mine, ChoiceShared& shared) {
-  auto join = [&] {
+__device__ inline Ranked combineRanked(Ranked best, ChoiceShared& shared) {
+  auto combine = [&] {
 #pragma unroll
     for (int mask = 16; mask > 0; mask /= 2) {
-      const Ranked other{__shfl_xor_sync(allLanes, mine.logit, mask), __shfl_xor_sync(allLanes, mine.token, mask)};
-      if (other.token >= 0 && (mine.token < 0 || other.before(mine))) mine = other;
+      const Ranked other{__shfl_xor_sync(allLanes, best.logit, mask), __shfl_xor_sync(allLanes, best.token, mask)};
+      if (other.token >= 0 && (best.token < 0 || other.before(best))) best = other;
     }
   };
-  join();
+  combine();
   const int lane = int(threadIdx.x) % 32;
   __syncthreads();
-  if (lane == 0) shared.ranked[threadIdx.x / 32] = mine;
+  if (lane == 0) shared.ranked[threadIdx.x / 32] = best;
   __syncthreads();
-  mine = lane < choiceWarps ? shared.ranked[lane] : Ranked{-infinity, -1};
-  join();
-  return mine;
+  best = lane < choiceWarps ? shared.ranked[lane] : Ranked{-infinity, -1};
+  combine();
+  return best;
 }
 
-/** Ranks what `visit(consider)` offers: the `count` likeliest to `list`, token -1 behind the last. Called by the block.
- */
+/** Writes the `count` highest of what `visit(consider)` passes to `consider` to `list`; token -1 beyond the last.
+ * Called by the block. */
 template <class Visit>
 __device__ inline void rankInto(Ranked* list, int64_t count, ChoiceShared& shared, Visit visit) {
   Ranked last{infinity, -1};
@@ -176,7 +175,7 @@ __device__ inline void rankInto(Ranked* list, int64_t count, ChoiceShared& share
       if (one.token >= 0 && one.logit > -infinity && last.before(one) && (best.token < 0 || one.before(best)))
         best = one;
     });
-    best = joinRanked(best, shared);
+    best = combineRanked(best, shared);
     if (threadIdx.x == 0) list[i] = best;
     if (best.token < 0) {
       for (int64_t rest = i + 1 + threadIdx.x; rest < count; rest += choiceThreads) list[rest] = best;
@@ -186,17 +185,17 @@ __device__ inline void rankInto(Ranked* list, int64_t count, ChoiceShared& share
   }
 }
 
-/** Repetition penalty and forbidden n-grams of entry b, whose sequence is on this row, among the block's logits [begin,
- * end). Called by the block; true where logits may have changed. */
-__device__ inline bool discourage(const NextTokenArguments& n, int64_t b, int64_t row, int64_t begin, int64_t end) {
+/** Applies repetition penalty and forbidden n-grams to the block's logits [begin, end) of entry b, whose state is in
+ * this row. Called by the block; returns true if logits may have changed. */
+__device__ inline bool penalize(const NextTokenArguments& n, int64_t b, int64_t row, int64_t begin, int64_t end) {
   const int64_t generated = int64_t(n.length[row]) - n.begin[row];
   const int32_t* tokens = n.tokens + row * n.capacity + n.begin[row];
   float* logits = n.logits + b * n.vocabulary;
-  auto mine = [&](int64_t token) { return token >= begin && token < end && !isTimestamp(n, token); };
+  auto inBlock = [&](int64_t token) { return token >= begin && token < end && !isTimestamp(n, token); };
   const float penalty = n.repetitionPenalty ? n.repetitionPenalty[row] : 1;
   if (penalty != 1) {
     for (int64_t i = threadIdx.x; i < generated; i += choiceThreads) {
-      if (!mine(tokens[i])) continue;
+      if (!inBlock(tokens[i])) continue;
       bool first = true;
       for (int64_t j = 0; j < i && first; ++j) first = tokens[j] != tokens[i];
       float& logit = logits[tokens[i]];
@@ -210,29 +209,28 @@ __device__ inline bool discourage(const NextTokenArguments& n, int64_t b, int64_
   for (int64_t i = threadIdx.x; i + size <= generated; i += choiceThreads) {
     bool same = true;
     for (int64_t j = 0; j < size - 1 && same; ++j) same = tokens[i + j] == last[j];
-    if (same && mine(tokens[i + size - 1])) logits[tokens[i + size - 1]] = -infinity;
+    if (same && inBlock(tokens[i + size - 1])) logits[tokens[i + size - 1]] = -infinity;
   }
   __syncthreads();
   return true;
 }
 
-/** A thread's part of an entry's logits. */
+/** A thread's logits of an entry. */
 struct ThreadLogits {
-  float values[logitsOfThread];
+  float values[logitsPerThread];
 
   __device__ static int tokenOf(int i) {
-    return int(blockIdx.x * logitsOfBlock) + i * choiceThreads + int(threadIdx.x);
+    return int(blockIdx.x * logitsPerBlock) + i * choiceThreads + int(threadIdx.x);
   }
-  /** Begun before anything else of the entry is known. */
+  /** Loads before anything else of the entry is known. */
   __device__ ThreadLogits(const NextTokenArguments& n, int64_t b) {
 #pragma unroll
-    for (int i = 0; i < logitsOfThread; ++i)
+    for (int i = 0; i < logitsPerThread; ++i)
       values[i] = tokenOf(i) < int(n.vocabulary) ? n.logits[b * n.vocabulary + tokenOf(i)] : -infinity;
   }
 };
 
-/** What a sequence's row of the state says, read at once; operations/decoding/token_rules.h takes it for the arguments.
- */
+/** The state of a sequence, loaded at once. token_rules.h accepts it in place of the arguments. */
 struct RowState {
   struct Value {
     int32_t value;
@@ -260,56 +258,56 @@ struct RowState {
 };
 
 /**
- * A block's part of entry b, whose sequence is on this row, `count` tokens ranked. True in the block that comes last:
- * there `choice` is what may come, text forbidden where timestamps are likelier, and the scratch memory holds the
- * ranked tokens and logSum.
+ * Filters, summarizes and ranks (`count` tokens) a block's part of entry b, whose state is in this row. Returns true in
+ * the last block of the entry: there `choice` is the combined summary (without text if timestamps are more probable),
+ * and scratch memory holds the ranked tokens and logSum.
  */
-__device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t b, int64_t row, int64_t count,
+__device__ inline bool summarizeVocabulary(const NextTokenArguments& n, int64_t b, int64_t row, int64_t count,
                                            const RowState& state, ThreadLogits logits, const ChoiceScratch& scratch,
                                            ChoiceShared& shared, Summary& choice) {
-  const int begin = int(blockIdx.x * logitsOfBlock), end = smaller(int(n.vocabulary), begin + int(logitsOfBlock));
+  const int begin = int(blockIdx.x * logitsPerBlock), end = smaller(int(n.vocabulary), begin + int(logitsPerBlock));
   const uint8_t* suppressed = n.suppressed + row * n.suppressedStride;
-  uint32_t marks = 0;  // the two bits of each of the thread's tokens
+  uint32_t suppressedBits = 0;  // suppressed bits of the thread's tokens, two for each
 #pragma unroll
-  for (int i = 0; i < logitsOfThread; ++i)
-    if (ThreadLogits::tokenOf(i) < end) marks |= uint32_t(suppressed[ThreadLogits::tokenOf(i)] & 3) << (2 * i);
-  const Draw draw(n, row);
-  const bool drawing = draw.inverse != 0;
+  for (int i = 0; i < logitsPerThread; ++i)
+    if (ThreadLogits::tokenOf(i) < end) suppressedBits |= uint32_t(suppressed[ThreadLogits::tokenOf(i)] & 3) << (2 * i);
+  const Sampler sampler(n, row);
+  const bool sampling = sampler.inverse != 0;
   const ForbiddenTokens forbidden = forbiddenTokens(state, row);
-  if (discourage(n, b, row, begin, end)) logits = ThreadLogits(n, b);
-  uint32_t barred = 0;  // a bit of each of the thread's tokens
+  if (penalize(n, b, row, begin, end)) logits = ThreadLogits(n, b);
+  uint32_t forbiddenBits = 0;  // forbidden tokens of the thread, one bit for each
   for (int range = 0; range < forbidden.count; ++range) {
     const int from = int(forbidden.ranges[range].begin), to = int(forbidden.ranges[range].end);
 #pragma unroll
-    for (int i = 0; i < logitsOfThread; ++i)
-      barred |= uint32_t(ThreadLogits::tokenOf(i) >= from && ThreadLogits::tokenOf(i) < to) << i;
+    for (int i = 0; i < logitsPerThread; ++i)
+      forbiddenBits |= uint32_t(ThreadLogits::tokenOf(i) >= from && ThreadLogits::tokenOf(i) < to) << i;
   }
 #pragma unroll
-  for (int i = 0; i < logitsOfThread; ++i) {
-    const bool allowed = (marks >> (2 * i) & forbidden.suppressedBits) == 0 && (barred >> i & 1) == 0;
+  for (int i = 0; i < logitsPerThread; ++i) {
+    const bool allowed = (suppressedBits >> (2 * i) & forbidden.suppressedBits) == 0 && (forbiddenBits >> i & 1) == 0;
     if (!allowed || !(logits.values[i] > -infinity)) logits.values[i] = -infinity;  // NaN is not chosen either
   }
-  auto summarise = [&](bool ofTimestamps) {
-    Summary mine;
+  auto summarize = [&](bool ofTimestamps) {
+    Summary own;
     auto counts = [&](int i) {
       return logits.values[i] > -infinity && isTimestamp(n, ThreadLogits::tokenOf(i)) == ofTimestamps;
     };
 #pragma unroll
-    for (int i = 0; i < logitsOfThread; ++i)
-      if (counts(i)) draw.offer(mine, logits.values[i], ThreadLogits::tokenOf(i));
+    for (int i = 0; i < logitsPerThread; ++i)
+      if (counts(i)) sampler.offer(own, logits.values[i], ThreadLogits::tokenOf(i));
 #pragma unroll
-    for (int i = 0; i < logitsOfThread; ++i)
-      if (counts(i)) mine.sum += expf(logits.values[i] - mine.highest);
-    return joinSummaries(mine, drawing, shared);
+    for (int i = 0; i < logitsPerThread; ++i)
+      if (counts(i)) own.sum += expf(logits.values[i] - own.highest);
+    return combineSummaries(own, sampling, shared);
   };
-  // Most blocks hold one kind only.
+  // Most blocks have only text or only timestamps.
   Summary text, timestamps;
-  if (begin < n.timestampBegin || end > n.timestampEnd) text = summarise(false);
-  if (begin < n.timestampEnd && end > n.timestampBegin) timestamps = summarise(true);
+  if (begin < n.timestampBegin || end > n.timestampEnd) text = summarize(false);
+  if (begin < n.timestampEnd && end > n.timestampBegin) timestamps = summarize(true);
   for (int kind = 0; kind < 2 && count > 0; ++kind)
     rankInto(scratch.lists + (int64_t(blockIdx.x) * 2 + kind) * count, count, shared, [&](auto consider) {
 #pragma unroll
-      for (int i = 0; i < logitsOfThread; ++i) {
+      for (int i = 0; i < logitsPerThread; ++i) {
         const int token = ThreadLogits::tokenOf(i);
         if (isTimestamp(n, token) == (kind == 1)) consider(Ranked{logits.values[i], token});
       }
@@ -327,20 +325,20 @@ __device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t 
     loaded.highest = loadFresh(&from->highest);
     loaded.sum = loadFresh(&from->sum);
     loaded.token = loadFresh(&from->token);
-    loaded.drawnScore = loadFresh(&from->drawnScore);
-    loaded.drawnLogit = loadFresh(&from->drawnLogit);
-    loaded.drawn = loadFresh(&from->drawn);
+    loaded.sampledScore = loadFresh(&from->sampledScore);
+    loaded.sampledLogit = loadFresh(&from->sampledLogit);
+    loaded.sampled = loadFresh(&from->sampled);
     return loaded;
   };
-  // Every warp finds the result for itself.
+  // Every warp computes the result for itself.
   text = timestamps = Summary();
   for (int i = int(threadIdx.x) % 32; i < int(gridDim.x); i += 32) {
     const Summary first = part(i * 2), second = part(i * 2 + 1);
     text.include(first);
     timestamps.include(second);
   }
-  text = joinWarp(text, drawing);
-  timestamps = joinWarp(timestamps, drawing);
+  text = combineWarp(text, sampling);
+  timestamps = combineWarp(timestamps, sampling);
   const bool timestamp = state.timestamps.value && timestamps.logSum() > text.highest;
   choice = timestamps;
   if (!timestamp) {
@@ -363,19 +361,18 @@ __device__ inline bool summariseVocabulary(const NextTokenArguments& n, int64_t 
   return true;
 }
 
-/** How many of the likeliest tokens are wanted of the sequence on this row. */
+/** How many top tokens are wanted of the sequence in this row. */
 __device__ inline int64_t topOf(const NextTokenArguments& n, int64_t row) {
   return n.topCount ? smaller<int64_t>(larger(n.topCount[row], 0), n.top) : n.top;
 }
 
-/** The likeliest tokens of the sequence on this row to their place; of those behind the ones wanted there are none.
- * Called by the block. */
+/** Writes the top tokens of the sequence in this row at the index of the new token. Called by the block. */
 __device__ inline void writeTop(const NextTokenArguments& n, int64_t row, const ChoiceScratch& scratch, float logSum) {
-  const int64_t place = n.length[row], wanted = topOf(n, row);
-  if (wanted == 0 || place < 0 || place >= n.capacity) return;
+  const int64_t index = n.length[row], wanted = topOf(n, row);
+  if (wanted == 0 || index < 0 || index >= n.capacity) return;
   for (int64_t i = threadIdx.x; i < n.top; i += choiceThreads) {
     const Ranked one = i < wanted ? scratch.ranked[i] : Ranked{-infinity, -1};
-    const int64_t to = (row * n.capacity + place) * n.top + i;
+    const int64_t to = (row * n.capacity + index) * n.top + i;
     n.topTokens[to] = one.token;
     n.topLogProbability[to] = one.token < 0 ? -infinity : one.logit - logSum;
   }

@@ -1,4 +1,4 @@
-// Whisper's log-mel features, vectorWidth frames at a time with a frame in each lane; the transform is in fft.h.
+// Whisper's log-mel features, vectorWidth frames at a time with one frame per lane. The Fourier transform is in fft.h.
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/fft.h"
 #include "cpu/kernels/math.h"
@@ -10,9 +10,9 @@ struct MelRange {
   int32_t begin, end;  // of the filter's nonzero weights
 };
 
-/** One thread's scratch, in floats, behind the highest values [threads, batch] of all. */
+/** Scratch memory, in floats: maxima [threads, batch], then from `first` on each thread's own. */
 struct Layout {
-  int64_t first, a, b, power, cosines, sines, ranges, own;
+  int64_t first, a, b, power, cosines, sines, ranges, perThread;
 
   Layout(const LogMelArguments& arguments, int threads) {
     const int64_t size = arguments.fftSize;
@@ -23,18 +23,18 @@ struct Layout {
     cosines = power + (size / 2 + 1) * vectorWidth;
     sines = cosines + roundUp(size, 16);
     ranges = sines + roundUp(size, 16);
-    own = ranges + roundUp(2 * arguments.mels, 16);
+    perThread = ranges + roundUp(2 * arguments.mels, 16);
   }
 };
 
-F gatherFrames(const float* samples, I places) {
+F gatherFrames(const float* samples, I indices) {
 #if defined(__AVX512F__)
-  return (F)_mm512_i32gather_ps((__m512i)places, samples, 4);
+  return (F)_mm512_i32gather_ps((__m512i)indices, samples, 4);
 #elif defined(__AVX2__)
-  return (F)_mm256_i32gather_ps(samples, (__m256i)places, 4);
+  return (F)_mm256_i32gather_ps(samples, (__m256i)indices, 4);
 #else
   F value;
-  for (int i = 0; i < vectorWidth; ++i) value[i] = samples[places[i]];
+  for (int i = 0; i < vectorWidth; ++i) value[i] = samples[indices[i]];
   return value;
 #endif
 }
@@ -54,19 +54,19 @@ void findRanges(const LogMelArguments& a, MelRange* ranges) {
 
 size_t logMelScratch(const LogMelArguments& a, int threads) {
   const Layout layout(a, threads);
-  return size_t(layout.first + threads * layout.own) * sizeof(float) + 64;
+  return size_t(layout.first + threads * layout.perThread) * sizeof(float) + 64;
 }
 
 void logMel(const LogMelArguments& a, const Team& team) {
   const Layout layout(a, team.threads);
   float* scratch = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(a.scratch) + 63) & ~uintptr_t(63));
   float* highest = scratch;
-  float* own = scratch + layout.first + team.thread * layout.own;
-  F* power = reinterpret_cast<F*>(own + layout.power);
-  Complex* packed = reinterpret_cast<Complex*>(own + layout.a);
-  MelRange* ranges = reinterpret_cast<MelRange*>(own + layout.ranges);
-  const Roots roots = {own + layout.cosines, own + layout.sines, a.fftSize};
-  fillRoots(a.fftSize, own + layout.cosines, own + layout.sines);
+  float* threadScratch = scratch + layout.first + team.thread * layout.perThread;
+  F* power = reinterpret_cast<F*>(threadScratch + layout.power);
+  Complex* packed = reinterpret_cast<Complex*>(threadScratch + layout.a);
+  MelRange* ranges = reinterpret_cast<MelRange*>(threadScratch + layout.ranges);
+  const Roots roots = {threadScratch + layout.cosines, threadScratch + layout.sines, a.fftSize};
+  fillRoots(a.fftSize, threadScratch + layout.cosines, threadScratch + layout.sines);
   findRanges(a, ranges);
   for (int64_t b = 0; b < a.batch; ++b) highest[team.thread * a.batch + b] = team.thread == 0 ? a.peak[b] : -infinity;
 
@@ -77,14 +77,14 @@ void logMel(const LogMelArguments& a, const Team& team) {
     const int64_t b = unit / groups, frame = unit % groups * vectorWidth;
     const int64_t count = smaller(vectorWidth, a.frames - frame);
     const float* samples = a.samples + b * length + frame * a.hop;
-    I places;
+    I indices;
     for (int i = 0; i < vectorWidth; ++i)
-      places[i] = int32_t(smaller(i, count - 1) * a.hop);  // lanes without a frame repeat
+      indices[i] = int32_t(smaller(i, count - 1) * a.hop);  // lanes without a frame repeat the last one
     for (int64_t n = 0; n < a.fftSize / 2; ++n) {
-      packed[n].re = gatherFrames(samples + 2 * n, places) * splat(a.window[2 * n]);
-      packed[n].im = gatherFrames(samples + 2 * n + 1, places) * splat(a.window[2 * n + 1]);
+      packed[n].re = gatherFrames(samples + 2 * n, indices) * splat(a.window[2 * n]);
+      packed[n].im = gatherFrames(samples + 2 * n + 1, indices) * splat(a.window[2 * n + 1]);
     }
-    spectrumPower(packed, reinterpret_cast<Complex*>(own + layout.b), a.fftSize, roots, power);
+    spectrumPower(packed, reinterpret_cast<Complex*>(threadScratch + layout.b), a.fftSize, roots, power);
     F top = splat(-infinity);
     for (int64_t mel = 0; mel < a.mels; ++mel) {
       const float* filter = a.filters + mel * bins;

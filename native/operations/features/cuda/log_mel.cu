@@ -1,16 +1,18 @@
-// Whisper's log-mel features: windowed frames, power spectrum, mel filters, logarithm, and the floor 8 below the peak.
+// Whisper's log-mel features: windowing, power spectrum, mel filters, logarithm, and the floor 8 below the peak.
 //
 // Shapes  samples [batch, (frames - 1) hop + size] -> features [batch, mels, frames]; peak [batch] is raised
-// Bytes   samples once (1.9 MB for 30 s), features twice
-// Work    a transform of 400 real samples has no power of two to split, and 3000 of them are too few to matter: so it
-//         is taken as a product, made four times smaller by symmetry. x[n] + x[N-n] meets the cosines and x[n] - x[N-n]
-//         the sines; bins k and N/2 - k differ in the sign of the odd n only, so both come from the same sums. 40,000
-//         multiply-adds a frame are left, 0.12 billion for a window.
-// Method  a block has 16 frames and a pair of bins a thread: one table entry is used for 16 frames. The highest value
-//         goes to peak[b] by an atomic maximum; a second kernel applies the floor.
+// Launch  logMelKernel: grid (groups of 16 frames, batch), 128 threads; shared memory: folded samples and power of 16
+//         frames, and a table of sines and cosines, 41 KB for a size of 400. floorKernel: one element per thread
+// Bytes   the samples once (1.9 MB for 30 s), the features twice
+// Work    a transform of 400 real samples is not a power of two, and 3,000 of them are few. So it is computed as a
+//         product, made four times smaller by symmetry: x[n] + x[N-n] is multiplied by cosines, x[n] - x[N-n] by sines,
+//         and bins k and N/2 - k differ only in the sign of odd n, so both come from the same sums. That leaves 40,000
+//         multiply-adds per frame, 0.12 billion per window.
+// Method  a block has 16 frames, and a thread a pair of bins, so each table entry serves 16 frames. The maximum goes to
+//         peak[b] with an atomic operation; a second kernel applies the floor.
 //
 // History
-//   Passed its tests on an H200 (commit 1dabc91); never timed by itself, and no other way was tried there.
+//   Passed its tests on an H200 (commit 1dabc91); its time was never measured, and nothing else was tried there.
 #include "cuda/kernels/numeric.h"
 
 namespace onehead::cuda {
@@ -18,13 +20,13 @@ namespace onehead::cuda {
 namespace {
 
 constexpr int threads = 128;
-constexpr int framesOfBlock = int(logMelBlockFrames);
+constexpr int framesPerBlock = int(logMelBlockFrames);
 
 /** Floats of one of the folded sums, the differences and the power in shared memory: [N/2 + 1][16]. */
-__host__ __device__ inline int64_t foldedSize(int64_t fftSize) { return (fftSize / 2 + 1) * framesOfBlock; }
+__host__ __device__ inline int64_t foldedSize(int64_t fftSize) { return (fftSize / 2 + 1) * framesPerBlock; }
 
-__device__ inline void raise(float* peak, float value) {
-  // Floats order as integers do, the negative ones the other way round.
+__device__ inline void raiseAtomically(float* peak, float value) {
+  // Positive floats order like integers, negative ones in reverse.
   if (value >= 0)
     atomicMax(reinterpret_cast<int*>(peak), __float_as_int(value));
   else
@@ -36,14 +38,14 @@ __global__ void __launch_bounds__(threads) logMelKernel(const __grid_constant__ 
   const int thread = int(threadIdx.x), size = int(l.fftSize), half = size / 2, bins = half + 1;
   float *plus = shared, *minus = plus + foldedSize(size), *power = minus + foldedSize(size);
   float *cosines = power + foldedSize(size), *sines = cosines + size;
-  const int64_t b = blockIdx.y, frame0 = int64_t(blockIdx.x) * framesOfBlock;
-  const int count = int(smaller<int64_t>(framesOfBlock, l.frames - frame0));
+  const int64_t b = blockIdx.y, frame0 = int64_t(blockIdx.x) * framesPerBlock;
+  const int count = int(smaller<int64_t>(framesPerBlock, l.frames - frame0));
   const float* samples = l.samples + b * ((l.frames - 1) * l.hop + size) + frame0 * l.hop;
   letNextKernelStart();
   for (int i = thread; i < size; i += threads) sincospif(2.0f * float(i) / float(size), sines + i, cosines + i);
   waitForPreviousKernel();
-  for (int i = thread; i < bins * framesOfBlock; i += threads) {
-    const int n = i / framesOfBlock, frame = i % framesOfBlock;
+  for (int i = thread; i < bins * framesPerBlock; i += threads) {
+    const int n = i / framesPerBlock, frame = i % framesPerBlock;
     float first = 0, second = 0;
     if (frame < count) {
       const float* x = samples + frame * l.hop;
@@ -58,7 +60,7 @@ __global__ void __launch_bounds__(threads) logMelKernel(const __grid_constant__ 
   const int pairs = size / 4 + 1;  // bins k and N/2 - k
   for (int first = 0; first < pairs; first += threads) {
     const int k = first + thread;
-    float real[2][framesOfBlock] = {}, imaginary[2][framesOfBlock] = {};  // of even and of odd n
+    float real[2][framesPerBlock] = {}, imaginary[2][framesPerBlock] = {};  // sums over even and over odd n
     if (k < pairs) {
       int at = 0;  // k n modulo N
       for (int n = 0; n <= half; n += 2) {
@@ -69,9 +71,9 @@ __global__ void __launch_bounds__(threads) logMelKernel(const __grid_constant__ 
           at += k;
           if (at >= size) at -= size;
 #pragma unroll
-          for (int frame = 0; frame < framesOfBlock; frame += 4) {
-            const float4 p = *reinterpret_cast<const float4*>(plus + (n + odd) * framesOfBlock + frame);
-            const float4 m = *reinterpret_cast<const float4*>(minus + (n + odd) * framesOfBlock + frame);
+          for (int frame = 0; frame < framesPerBlock; frame += 4) {
+            const float4 p = *reinterpret_cast<const float4*>(plus + (n + odd) * framesPerBlock + frame);
+            const float4 m = *reinterpret_cast<const float4*>(minus + (n + odd) * framesPerBlock + frame);
             const float sums[4] = {p.x, p.y, p.z, p.w}, differences[4] = {m.x, m.y, m.z, m.w};
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
@@ -84,10 +86,10 @@ __global__ void __launch_bounds__(threads) logMelKernel(const __grid_constant__ 
     }
     if (k >= pairs) continue;
 #pragma unroll
-    for (int frame = 0; frame < framesOfBlock; ++frame) {
+    for (int frame = 0; frame < framesPerBlock; ++frame) {
       const float re = real[0][frame], im = imaginary[0][frame], oddRe = real[1][frame], oddIm = imaginary[1][frame];
-      power[k * framesOfBlock + frame] = (re + oddRe) * (re + oddRe) + (im + oddIm) * (im + oddIm);
-      power[(half - k) * framesOfBlock + frame] = (re - oddRe) * (re - oddRe) + (im - oddIm) * (im - oddIm);
+      power[k * framesPerBlock + frame] = (re + oddRe) * (re + oddRe) + (im + oddIm) * (im + oddIm);
+      power[(half - k) * framesPerBlock + frame] = (re - oddRe) * (re - oddRe) + (im - oddIm) * (im - oddIm);
     }
   }
   __syncthreads();
@@ -95,16 +97,16 @@ __global__ void __launch_bounds__(threads) logMelKernel(const __grid_constant__ 
   float highest = -infinity;
   for (int64_t mel = thread; mel < l.mels; mel += threads) {
     const float* filter = l.filters + mel * bins;
-    int begin = 0, end = bins;  // most of a filter is zeros
+    int begin = 0, end = bins;  // most weights of a filter are zero
     while (begin < end && filter[begin] == 0) ++begin;
     while (end > begin && filter[end - 1] == 0) --end;
-    float energies[framesOfBlock] = {};
+    float energies[framesPerBlock] = {};
     for (int k = begin; k < end; ++k)
 #pragma unroll
-      for (int frame = 0; frame < framesOfBlock; ++frame)
-        energies[frame] = fmaf(filter[k], power[k * framesOfBlock + frame], energies[frame]);
+      for (int frame = 0; frame < framesPerBlock; ++frame)
+        energies[frame] = fmaf(filter[k], power[k * framesPerBlock + frame], energies[frame]);
 #pragma unroll
-    for (int frame = 0; frame < framesOfBlock; ++frame) {
+    for (int frame = 0; frame < framesPerBlock; ++frame) {
       if (frame >= count) break;
       const float value = log10f(fmaxf(energies[frame], 1e-10f));
       highest = fmaxf(highest, value);
@@ -112,7 +114,7 @@ __global__ void __launch_bounds__(threads) logMelKernel(const __grid_constant__ 
     }
   }
   highest = warpMax(highest);
-  if (thread % 32 == 0 && highest > -infinity) raise(l.peak + b, highest);
+  if (thread % 32 == 0 && highest > -infinity) raiseAtomically(l.peak + b, highest);
 }
 
 __global__ void floorKernel(const __grid_constant__ LogMelArguments l) {
@@ -128,7 +130,7 @@ __global__ void floorKernel(const __grid_constant__ LogMelArguments l) {
 Needs logMelNeeds(const LogMelArguments&) { return {}; }
 
 cudaError_t logMel(const LogMelArguments& l, const Launcher& launcher) {
-  const dim3 grid(unsigned(divideUp<int64_t>(l.frames, framesOfBlock)), unsigned(l.batch));
+  const dim3 grid(unsigned(divideUp<int64_t>(l.frames, framesPerBlock)), unsigned(l.batch));
   const cudaError_t error = launch(launcher, logMelKernel, grid, dim3(threads), logMelSharedBytes(l.fftSize), l);
   if (error != cudaSuccess) return error;
   const int64_t blocks =

@@ -1,4 +1,4 @@
-// Layer norm of rows: mean, then variance about it, then the affine map; the row stays in the first-level cache.
+// Layer norm of rows: mean, then variance about the mean, then weight and bias. A row stays in the L1 cache.
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/norm.h"
 

@@ -1,20 +1,19 @@
-// Layer norm over rows, into any storage type: before products of more rows than matvec.cu takes, and behind the
-// encoder.
+// Layer norm over rows, with output in any floating type: before products of many rows, and after the encoder.
 //
 // Shapes  x [rows, width] float32, weight and bias [width] -> y [rows, width]
-// Bytes   x once, y once; at 32 rows nothing but latency counts
-// Method  a warp a row, which it holds in registers: every load of x, weight and bias is on its way before the first is
-//         used, 16 bytes each; then mean, and variance about the mean (the stable way), without another look at memory.
-//         Rows that are wider than any Whisper's (1,280), or not a multiple of four, are read three times.
+// Launch  blocks of 4 warps, one row per warp; no shared memory
+// Bytes   x and y once; at 32 rows only latency matters
+// Method  a warp holds its row in registers. All loads of x, weight and bias are issued before the first is used, 16
+//         bytes each; then it computes the mean, and the variance about the mean (numerically stable), without reading
+//         again. Rows wider than any Whisper's (1,280), or not a multiple of four, are read three times.
 //
 // History
-//   H200, commit 1dabc91, width 1,280: 20 us for 32 rows, 21 for 1,500 (twice a layer of the encoder, which took 226 at
-//   batch 1), the floors being 0.1 and 3. Elements were loaded one at a time, in three passes: 25 of 28 stall cycles
-//   waited for memory.
-//   Now there is one wait.
-//   Prediction, not measured: launch 0.5, one access of memory 0.8, two sums over a warp 0.3, store 0.5: about 2 for 32
-//   rows; 4 to 5 for 1,500 (11.5 MB at 3.9 TB/s are 2.9), which are all in registers at once.
-//   Registers on 90a: 64, 116 and 140 by width (31 before), which leave room for 1,584 rows and more; no spills.
+//   Measured on an H200 at commit 1dabc91 (width 1,280): 20 us for 32 rows, 21 us for 1,500 rows (twice per encoder
+//   layer of 226 us at batch 1); lower bounds 0.1 and 3. Elements were loaded one at a time, in three passes: 25 of 28
+//   stall cycles waited for memory.
+//   Changed since, never measured: one wait for memory. Predicted: launch 0.5, one access 0.8, two warp sums 0.3, store
+//   0.5: about 2 for 32 rows; 4 to 5 for 1,500 (11.5 MB take 2.9 at 3.9 TB/s), all of which are in registers at once.
+//   Registers for 90a: 64, 116 and 140 by width (31 before), enough for more than 1,584 resident rows; no spills.
 #include "cuda/kernels/numeric.h"
 
 namespace onehead::cuda {
@@ -23,7 +22,7 @@ namespace {
 
 constexpr int warps = 4;
 
-/** Widths up to Fours x 128, multiples of four. */
+/** For widths up to Fours x 128 that are multiples of four. */
 template <int Fours>
 __global__ void __launch_bounds__(warps * 32) layerNormKernel(const __grid_constant__ LayerNormArguments n) {
   letNextKernelStart();

@@ -1,11 +1,11 @@
-// The embeddings of tokens and positions, added.
+// The sum of token and position embeddings.
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/math.h"
 
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-/** Each row's word and position; `write(y, token, position)` adds them up. */
+/** Calls `write(y, token, position)` for each row, with the token and the row of its position embedding. */
 template <typename Write>
 void embedEach(const EmbedArguments& a, const Team& team, Write write) {
   const Share share(a.batch * a.count, team);
@@ -17,10 +17,10 @@ void embedEach(const EmbedArguments& a, const Team& team, Write write) {
       __builtin_memset(y, 0, size_t(a.width) * sizeof(float));
       continue;
     }
-    const int64_t place = a.start[b] + row % a.count;
-    int64_t token = a.tokens[b * a.tokenStride + smaller(larger(place, 0), a.tokenStride - 1)];
+    const int64_t index = a.start[b] + row % a.count;
+    int64_t token = a.tokens[b * a.tokenStride + smaller(larger(index, 0), a.tokenStride - 1)];
     if (token < 0 || token >= a.vocabulary) token = 0;
-    write(y, token, a.positionEmbedding + smaller(larger(place, 0), a.positions - 1) * a.width);
+    write(y, token, a.positionEmbedding + smaller(larger(index, 0), a.positions - 1) * a.width);
   }
 }
 
@@ -36,8 +36,8 @@ void embedRows(const EmbedArguments& a, const Team& team) {
   });
 }
 
-/** From panels of 8 bits. */
-void embedBytes(const EmbedArguments& a, const Team& team) {
+/** From an int8 table in panels. */
+void embedInt8(const EmbedArguments& a, const Team& team) {
   const int8_t* table = static_cast<const int8_t*>(a.tokenEmbedding);
   embedEach(a, team, [&](float* y, int64_t token, const float* position) {
     const float scale = a.tokenScales[token] * a.scale;
@@ -48,7 +48,7 @@ void embedBytes(const EmbedArguments& a, const Team& team) {
 }  // namespace
 
 void embed(const EmbedArguments& arguments, const Team& team) {
-  if (arguments.tokenScales) return embedBytes(arguments, team);
+  if (arguments.tokenScales) return embedInt8(arguments, team);
   if (arguments.tokenType == DType::bfloat16) return embedRows<Bf16>(arguments, team);
   embedRows<float>(arguments, team);
 }

@@ -1,4 +1,4 @@
-// Chosen rows of a tensor.
+// Selects rows of a tensor.
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/math.h"
 

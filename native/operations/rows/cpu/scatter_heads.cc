@@ -1,4 +1,4 @@
-// Heads of rows to chosen places of a cache of 8 bits, each under a scale of its own.
+// Quantizes heads of rows into chosen positions of an int8 cache, each with its own scale.
 #include "cpu/kernels/bytes.h"
 #include "cpu/kernels/family.h"
 

@@ -1,11 +1,11 @@
-// A matrix transposed, in another type.
+// Transposes a matrix and converts its type.
 #include "cpu/kernels/family.h"
 #include "cpu/kernels/math.h"
 
 namespace onehead::cpu::ONEHEAD_ISA {
 namespace {
 
-/** Squares of 16 x 16: 16 lines are read and 16 written, each whole. */
+/** Squares of 16 x 16: reads and writes 16 whole cache lines each. */
 template <typename T>
 void transposed(const TransposeCastArguments& a, const Team& team) {
   constexpr int64_t squareSide = 16;

@@ -1,8 +1,12 @@
-// Copies of whole tensors, and of rows between other strides and types.
+// Copies of whole tensors, and of rows with other strides and types.
+//
+// Shapes  x [rows, width] -> y, at the addresses that two Steppings give; or `bytes` bytes
+// Launch  one element or 16-byte vector per thread and iteration (see elements.h); no shared memory
+// Bytes   each element is read and written once
 //
 // History
-//   Passed its tests on an H200 (commit 1dabc91); never timed by itself. An empty kernel in a graph took 0.52 us there
-//   (dependent launch, 132 blocks), 1.57 with 1,056: no more can be gained here than that, and its bytes.
+//   Passed its tests on an H200 (commit 1dabc91); its time was never measured. An empty kernel in a graph took 0.52 us
+//   there (dependent launch, 132 blocks), 1.57 with 1,056 blocks.
 #include "cuda/kernels/elements.h"
 
 namespace onehead::cuda {

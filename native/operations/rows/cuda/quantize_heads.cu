@@ -1,14 +1,14 @@
-// Heads of keys and values on their way into a cache of 8 bits, each head of a position under one factor.
+// Quantizes heads of keys and values into an int8 cache, with a scale for each head of each position.
 //
 // Shapes   x [batch, rows, heads, size] -> y [positions, heads, size], scales [positions, heads]
-// Bytes    each element is read once and written once
-// Method   a warp a head: its largest magnitude by shuffles, then rounding to nearest, ties to even; factors are the
-//          CPU's, so that a cache holds the same numbers wherever it was made.
+// Launch   grid (at most 16 blocks per multiprocessor of 4 warps, caches), one warp per head of a row; no shared memory
+// Bytes    each element is read and written once
+// Method   a warp finds the largest magnitude with shuffles, then rounds (nearest, ties to even). Scales are the CPU's,
+//          so that a cache holds the same numbers on every device.
 //
 // History
-//   Never timed. Prediction: the keys or the values of a window of large-v3, 1,500 x 1,280, in 3 us (3.8 MB of halves
-//   read, 1.9 written); a step's new rows where a kernel of several rows a head reads them, 2 (launch, one load, one
-//   store).
+//   Never measured. Predicted: the keys or values of a window of large-v3 (1,500 x 1,280) 3 us (3.8 MB of float16 read,
+//   1.9 written); a step's new rows, if a kernel with several rows per head reads them, 2 (launch, a load, a store).
 #include "cuda/kernels/bytes.h"
 
 namespace onehead::cuda {
@@ -17,7 +17,6 @@ namespace {
 
 constexpr int threads = 128, warps = threads / 32;
 
-/** A warp a head of a row. */
 __global__ void __launch_bounds__(threads) quantizeHeadsKernel(const __grid_constant__ QuantizeHeadsArguments q) {
   letNextKernelStart();
   waitForPreviousKernel();
@@ -33,22 +32,23 @@ __global__ void __launch_bounds__(threads) quantizeHeadsKernel(const __grid_cons
     }
     const int64_t begin = q.begin[state], to = begin + t;
     if (begin < 0 || to >= q.positions) continue;
-    const int64_t place = (q.stateful ? state * q.positions : 0) + to;
+    const int64_t position = (q.stateful ? state * q.positions : 0) + to;
     const int64_t from = b * q.batchStride + t * q.rowStride + head * q.headSize;
     Extent extent;
     for (int64_t i = lane; i < q.headSize; i += 32) extent.look(loadAs(part.x, q.xType, from + i));
     const RowScale scale = scaleOf(warpExtent(extent));
     for (int64_t i = lane; i < q.headSize; i += 32)
-      part.y[(place * q.heads + head) * q.headSize + i] = int8_t(quantized(loadAs(part.x, q.xType, from + i), scale));
-    if (lane == 0) part.scales[place * q.heads + head] = scale.scale;
+      part.y[(position * q.heads + head) * q.headSize + i] =
+          int8_t(quantized(loadAs(part.x, q.xType, from + i), scale));
+    if (lane == 0) part.scales[position * q.heads + head] = scale.scale;
   }
 }
 
 }  // namespace
 
 cudaError_t quantizeHeads(const QuantizeHeadsArguments& q, const Launcher& launcher) {
-  const int64_t wanted = divideUp<int64_t>(q.batch * q.rows * q.heads, warps), most = launcher.multiprocessors * 16;
-  const dim3 grid(unsigned(smaller(wanted, most)), unsigned(q.count));
+  const int64_t wanted = divideUp<int64_t>(q.batch * q.rows * q.heads, warps), maximum = launcher.multiprocessors * 16;
+  const dim3 grid(unsigned(smaller(wanted, maximum)), unsigned(q.count));
   return launch(launcher, quantizeHeadsKernel, grid, dim3(threads), 0, q);
 }
 

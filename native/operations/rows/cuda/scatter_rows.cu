@@ -1,14 +1,18 @@
-// Rows to chosen places of a tensor: see ScatterRows in ../operation.h.
+// Writes rows to chosen positions of a tensor: see ScatterRows in ../operation.h.
+//
+// Shapes  x [batch, rows, width], begin [batch] -> y [positions, width]
+// Launch  one element per thread and iteration (see elements.h); no shared memory
+// Bytes   each element is read and written once
 //
 // History
-//   Never timed on a GPU.
+//   Never measured on a GPU.
 #include "cuda/kernels/elements.h"
 
 namespace onehead::cuda {
 
 namespace {
 
-/** Elements of a size, widths and strides being counted in these; float: converted from one type to the other. */
+/** Widths and strides count Elements. With float, elements are converted from x's type to y's; others are copied. */
 template <class Element>
 __global__ void scatterRowsKernel(const __grid_constant__ ScatterRowsArguments s) {
   letNextKernelStart();
